@@ -1,0 +1,8 @@
+"""Knowledge distillation for JAX and Flax.
+
+`kdjax.losses` holds the loss functions and needs jax alone. The runner's rooms
+(`kdjax.models`, `kdjax.data`, `kdjax.train`, ...) are imported by name, so that
+importing the package costs nothing.
+"""
+
+__version__ = "0.1.0"

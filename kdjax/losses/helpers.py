@@ -1,0 +1,86 @@
+"""What callers need around the losses: standardised logits, masked means."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+
+
+def standardize_logits(
+  logits: jax.Array, *, axis: int = -1, eps: float = 1e-7, ddof: int = 1
+) -> jax.Array:
+  """Takes off each row's mean and divides by its standard deviation.
+
+  result = (z - mean(z)) / (std(z) + eps)
+
+  A constant row gives zeros with zero gradient. Classes at -inf stay there and
+  do not count.
+
+  Args:
+    logits: (..., C) float.
+    axis: the classes' axis.
+    eps: added to the standard deviation, in the logits' unit.
+    ddof: 1 for the unbiased standard deviation, 0 for the population's.
+
+  Returns:
+    An array of the logits' shape, float32 (float64 for float64), no unit.
+
+  Example:
+    >>> print(standardize_logits(jnp.array([[1.0, 2.0, 3.0]])).round(4))
+    [[-1.  0.  1.]]
+
+  Source:
+    Sun et al. 2024, arXiv:2403.01427, equation 7 (Z-score, without its T).
+  """
+  logits = _math.at_least_float32(logits)
+  keep = _math.alive(logits)
+  count = jnp.sum(keep, axis=axis, keepdims=True)
+  # The maximum goes first: a constant row then is exactly 0, whatever its size.
+  top = jax.lax.stop_gradient(jnp.max(logits, axis=axis, keepdims=True))
+  shifted = jnp.where(keep, logits - top, 0.0)
+  mean = jnp.sum(shifted, axis=axis, keepdims=True) / jnp.maximum(count, 1)
+  centred = jnp.where(keep, shifted - mean, 0.0)
+  variance = jnp.sum(
+    jnp.square(centred), axis=axis, keepdims=True
+  ) / jnp.maximum(count - ddof, 1)
+  scaled = centred / (_math.safe_sqrt(variance) + eps)
+  # Zero rows would still send 1 / eps back.
+  scaled = jnp.where(variance > 0, scaled, 0.0)
+  return jnp.where(keep, scaled, logits)
+
+
+def masked_mean(
+  values: jax.Array, mask: jax.Array, *, axis: int | tuple | None = None
+) -> jax.Array:
+  """Averages the values that count.
+
+  result = sum(where(mask, values, 0)) / max(count, 1)
+
+  Args:
+    values: (...) float; entries that do not count may hold NaN.
+    mask: bool, of the values' shape; True = counts.
+    axis: the axes to average over; all of them by default.
+
+  Returns:
+    A scalar, or an array without `axis`, float32 (float64 for float64); 0 with
+    zero gradient where nothing counts.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ.
+
+  Example:
+    >>> print(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([1, 1, 0]) > 0))
+    2.0
+
+  Source:
+    The plain formula.
+  """
+  if values.shape != mask.shape:
+    raise ValueError(
+      "masked_mean: values and mask must have the same shape, got"
+      f" {values.shape} and {mask.shape}"
+    )
+  values = _math.at_least_float32(values)
+  mask = mask.astype(bool)
+  count = jnp.maximum(jnp.sum(mask, axis=axis), 1).astype(values.dtype)
+  return jnp.sum(jnp.where(mask, values, 0.0), axis=axis) / count
