@@ -1,0 +1,51 @@
+"""Errors that end a run: one clear line for people, one exit status for scripts."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class KdjaxError(Exception):
+  """An error whose message is all that the user needs to see."""
+
+  exit_status = 1
+
+
+class UserError(KdjaxError):
+  """The user's mistake, found before anything was compiled or written."""
+
+  exit_status = 2
+
+
+class DivergedError(KdjaxError):
+  """Training left the finite numbers."""
+
+  exit_status = 3
+
+
+class StorageError(KdjaxError):
+  """A file that should be readable or writable is not, or is damaged."""
+
+  exit_status = 4
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
+  """Returns the error for a name that is not among the choices.
+
+  Args:
+    kind: what the name should have named, such as "model".
+    name: what was given.
+    choices: the names that exist.
+
+  Returns:
+    A UserError that gives the nearest name and all choices.
+
+  Example:
+    >>> print(unknown_name("method", "fitnet", ["fitnets", "kd"]))
+    unknown method 'fitnet'; did you mean 'fitnets'? Choices: fitnets, kd
+  """
+  choices = sorted(choices)
+  near = difflib.get_close_matches(name.lower(), choices, n=1)
+  hint = f"; did you mean {near[0]!r}?" if near else "."
+  return UserError(
+    f"unknown {kind} {name!r}{hint} Choices: {', '.join(choices)}"
+  )

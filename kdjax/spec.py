@@ -1,0 +1,227 @@
+"""One grammar for methods, models, data sets, optimisers and schedules.
+
+A spec is a name with optional arguments, `name(4, key=value)`. Values are Python
+literals or specs themselves; nothing is ever evaluated. A sum of specs, each
+with an optional weight behind a colon, describes a weighted combination:
+
+    kd(temperature=8):0.9 + ce:0.1
+    kd:linear(0.0, 0.9, 1000) + ce
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kdjax.errors import UserError, unknown_name
+
+
+class Spec(NamedTuple):
+  """A name with arguments, as written by the user."""
+
+  name: str
+  args: tuple = ()
+  kwargs: tuple[tuple[str, Any], ...] = ()
+
+  def __str__(self) -> str:
+    if not self.args and not self.kwargs:
+      return self.name
+    written = [_written(value) for value in self.args]
+    written += [f"{key}={_written(value)}" for key, value in self.kwargs]
+    return f"{self.name}({', '.join(written)})"
+
+
+class Term(NamedTuple):
+  """One summand: a spec and its weight, None where none was written."""
+
+  spec: Spec
+  weight: float | Spec | None = None
+
+  def __str__(self) -> str:
+    if self.weight is None:
+      return str(self.spec)
+    return f"{self.spec}:{_written(self.weight)}"
+
+
+def parse(text: str) -> Spec:
+  """Reads `name` or `name(arguments)`.
+
+  Args:
+    text: for example "mlp(hidden=(100,))".
+
+  Returns:
+    The Spec; its values are literals or Specs.
+
+  Raises:
+    UserError: if the text is no spec; says what is wrong with it.
+
+  Example:
+    >>> parse("mlp(hidden=(100,), dropout=0.5)").kwargs
+    (('hidden', (100,)), ('dropout', 0.5))
+  """
+  try:
+    node = ast.parse(text.strip(), mode="eval").body
+  except SyntaxError as error:
+    raise UserError(
+      f"cannot read {text!r} as a name with arguments, such as"
+      f" 'mlp(hidden=(100,))': {error.msg}"
+    ) from None
+  value = _value(node, text)
+  if not isinstance(value, Spec):
+    raise UserError(f"{text!r} must begin with a name, such as 'kd'")
+  return value
+
+
+def parse_value(text: str) -> Any:
+  """Reads a literal (number, string, tuple, ...) or a spec.
+
+  Args:
+    text: for example "4", "linear(8, 1, 1000)".
+
+  Returns:
+    A Python literal or a Spec.
+
+  Raises:
+    UserError: if the text is neither.
+
+  Example:
+    >>> parse_value("4.0"), parse_value("linear(8, 1, 1000)").name
+    (4.0, 'linear')
+  """
+  try:
+    return _value(ast.parse(text.strip(), mode="eval").body, text)
+  except SyntaxError:
+    raise UserError(f"cannot read {text!r} as a value or a name") from None
+
+
+def parse_sum(text: str) -> tuple[Term, ...]:
+  """Reads a weighted sum of specs.
+
+  Args:
+    text: for example "kd(temperature=8):0.9 + ce:0.1".
+
+  Returns:
+    One Term a summand; a weight is a float, a Spec (a schedule) or None.
+
+  Raises:
+    UserError: if a summand is empty, or a weight no number or schedule.
+
+  Example:
+    >>> [str(term) for term in parse_sum("kd(temperature=8):0.9 + ce:0.1")]
+    ['kd(temperature=8):0.9', 'ce:0.1']
+  """
+  terms = []
+  for part in _split(text, "+"):
+    pieces = _split(part, ":")
+    if len(pieces) > 2 or not all(piece.strip() for piece in pieces):
+      raise UserError(
+        f"cannot read {part.strip()!r} in {text!r}; a term is name(arguments) or"
+        " name(arguments):weight"
+      )
+    spec = parse(pieces[0])
+    weight = None if len(pieces) == 1 else parse_value(pieces[1])
+    if weight is not None and not isinstance(weight, Spec):
+      if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise UserError(
+          f"the weight of {spec} must be a number or a schedule, got"
+          f" {pieces[1].strip()!r}"
+        )
+      weight = float(weight)
+    terms.append(Term(spec, weight))
+  return tuple(terms)
+
+
+def build(
+  kind: str, spec: Spec, makers: Mapping[str, Callable], **defaults: Any
+) -> Any:
+  """Calls the maker that a spec names with the spec's arguments.
+
+  Args:
+    kind: what is being made, for error messages: "model", "method", ...
+    spec: name and arguments; arguments that are Specs are passed as they are.
+    makers: the callables by name.
+    **defaults: keyword arguments for those makers that take them, where the
+      spec does not set them itself.
+
+  Returns:
+    What the maker returns.
+
+  Raises:
+    UserError: for an unknown name, an unknown or missing argument, or a value
+      that the maker refuses with a ValueError or TypeError.
+
+  Example:
+    >>> build("number", parse("double(4)"), {"double": lambda x: 2 * x})
+    8
+  """
+  if spec.name not in makers:
+    raise unknown_name(kind, spec.name, makers)
+  maker = makers[spec.name]
+  signature = inspect.signature(maker)
+  try:
+    given = signature.bind_partial(*spec.args, **dict(spec.kwargs)).arguments
+  except TypeError:
+    raise UserError(
+      f"{kind} {spec}: {spec.name} takes {_parameters(signature)}"
+    ) from None
+  missing = {
+    name: value
+    for name, value in defaults.items()
+    if name in signature.parameters and name not in given
+  }
+  try:
+    signature.bind(*spec.args, **dict(spec.kwargs), **missing)
+    return maker(*spec.args, **dict(spec.kwargs), **missing)
+  except (TypeError, ValueError) as error:
+    raise UserError(f"{kind} {spec}: {error}") from error
+
+
+def _value(node: ast.AST, text: str) -> Any:
+  if isinstance(node, ast.Name):
+    return Spec(node.id)
+  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+    if any(keyword.arg is None for keyword in node.keywords):
+      raise UserError(f"cannot read '**' in {text!r}")
+    return Spec(
+      node.func.id,
+      tuple(_value(argument, text) for argument in node.args),
+      tuple((kw.arg, _value(kw.value, text)) for kw in node.keywords),
+    )
+  try:
+    return ast.literal_eval(node)
+  except ValueError:
+    raise UserError(
+      f"cannot read {ast.unparse(node)!r} in {text!r}: values are numbers,"
+      " strings, tuples or name(arguments)"
+    ) from None
+
+
+def _split(text: str, separator: str) -> list[str]:
+  """Splits at separators that stand outside brackets, strings and exponents."""
+  parts, depth, quote, start = [], 0, None, 0
+  for position, character in enumerate(text):
+    if quote:
+      quote = None if character == quote else quote
+    elif character in "'\"":
+      quote = character
+    elif character in "([{":
+      depth += 1
+    elif character in ")]}":
+      depth -= 1
+    elif character == separator and depth == 0:
+      exponent = text[start:position].rstrip()[-1:] in ("e", "E")
+      digits = text[start:position].rstrip()[-2:-1]
+      if separator == "+" and exponent and digits.isdigit():
+        continue  # the sign of 1e+3
+      parts.append(text[start:position])
+      start = position + 1
+  return [*parts, text[start:]]
+
+
+def _parameters(signature: inspect.Signature) -> str:
+  names = [str(parameter) for parameter in signature.parameters.values()]
+  return f"({', '.join(names)})" if names else "no arguments"
+
+
+def _written(value: Any) -> str:
+  return str(value) if isinstance(value, Spec) else repr(value)
