@@ -9,6 +9,7 @@ with an optional weight behind a colon, describes a weighted combination:
 """
 
 import ast
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 from kdjax.errors import UserError, unknown_name
 
 
-class Spec(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Spec:
   """A name with arguments, as written by the user."""
 
   name: str

@@ -1,0 +1,213 @@
+"""Who learns from what in an experiment: the student, its twin, the controls.
+
+All arms have the student's architecture, seeds and number of steps. An arm's
+members are the cells of its grid (one cell, but in a sweep) times the seeds.
+"""
+
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax import data, methods
+from kdjax.config import Experiment
+from kdjax.method import Method
+from kdjax.train.loop import Arm, Feed
+
+# Which settings may be swept, by arm; every control gets what it can use.
+SWEPT = {
+  "student": ("learning_rate", "temperature", "hard_weight"),
+  "baseline": ("learning_rate",),
+  "label_smoothing": ("learning_rate", "label_smoothing"),
+  "augmented": ("learning_rate",),
+}
+
+
+class Cohort(NamedTuple):
+  """All that trains side by side.
+
+  Attributes:
+    arms: by name; "student" and "baseline" always.
+    feeds: what the arms are shown, by name.
+    grids: by arm, the cells of its grid; members are cell-major, then seeds.
+  """
+
+  arms: dict[str, Arm]
+  feeds: dict[str, Feed]
+  grids: dict[str, list[dict[str, float]]]
+
+
+def assemble(
+  experiment: Experiment, labels: np.ndarray, examples: np.ndarray
+) -> Cohort:
+  """Makes the arms and feeds that an experiment asks for.
+
+  Args:
+    experiment: the settings.
+    labels: (N,) int32 over the whole stored training set.
+    examples: which of them the run may train on.
+
+  Returns:
+    The cohort.
+
+  Raises:
+    UserError: for unknown methods or views, impossible weights or subsets.
+  """
+  feeds = _feeds(experiment, labels, examples)
+  kinds = ["student", "baseline"]
+  if experiment.run.controls:
+    kinds.append("label_smoothing")
+    if "augmented" in feeds:
+      kinds.append("augmented")
+  grids = {kind: _grid(experiment, kind) for kind in kinds}
+  seeds = np.arange(experiment.student.seeds)
+  arms = {
+    kind: Arm(
+      feed=_feed_of(kind, feeds),
+      method=_method_of(experiment, kind),
+      settings=_settings(grids[kind], seeds),
+    )
+    for kind in kinds
+  }
+  used = {arm.feed for arm in arms.values()}
+  return Cohort(
+    arms, {name: feed for name, feed in feeds.items() if name in used}, grids
+  )
+
+
+def make_feed(
+  examples: np.ndarray,
+  labels: np.ndarray,
+  view: str,
+  batch_size: int,
+  drop_remainder: bool = False,
+) -> Feed:
+  """Makes a feed of some examples.
+
+  Args:
+    examples: which examples of the training set.
+    labels: (N,) int32 over the whole training set, -1 where hidden.
+    view: spec of the augmentation.
+    batch_size: examples a step, over all devices.
+    drop_remainder: leave out ragged batches.
+
+  Returns:
+    The feed.
+
+  Raises:
+    UserError: for an unknown view or an impossible batch size.
+  """
+  augment = data.make_view(view)
+
+  def seen(key, stored, positions):
+    return augment(key, data.to_float(stored), positions)
+
+  def cut(seed: int, start: int, stop: int):
+    return data.batches(
+      examples,
+      batch_size,
+      seed=seed,
+      start=start,
+      stop=stop,
+      drop_remainder=drop_remainder,
+    )
+
+  steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
+  return Feed(cut, steps, labels.astype(np.int32), seen)
+
+
+def objective_text(experiment: Experiment) -> str:
+  """Writes out the student's objective with every weight.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Text in the grammar of `--distillation`.
+  """
+  distillation = experiment.distillation
+  weight = distillation.hard_weight
+  terms = methods.terms_of(
+    distillation.distillation,
+    hard_weight=None if isinstance(weight, tuple) else weight,
+  )
+  return " + ".join(map(str, terms))
+
+
+def _feeds(experiment, labels, examples) -> dict[str, Feed]:
+  """Transfer set, labelled set, and the labelled set in the teacher's views."""
+  chosen, student = experiment.data, experiment.student
+  kept = data.without_classes(labels, chosen.omit_classes)
+  transfer = np.intersect1d(examples, kept)
+  hidden = labels.copy()
+  labelled = transfer
+  if chosen.labels is not None:
+    picked = data.stratified(labels[transfer], chosen.labels, seed=0)
+    labelled = transfer[picked]
+    hidden = np.where(np.isin(np.arange(len(labels)), labelled), labels, -1)
+  drop = _method_of(experiment, "student")(_first(experiment)).couples_batch
+  make = partial(make_feed, batch_size=student.batch_size, drop_remainder=drop)
+  feeds = {"transfer": make(transfer, hidden, student.augment)}
+  if chosen.labels is not None:
+    feeds["labelled"] = make(labelled, hidden, student.augment)
+  if experiment.teacher.augment != student.augment:
+    feeds["augmented"] = make(labelled, hidden, experiment.teacher.augment)
+  return feeds
+
+
+def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
+  if kind == "augmented":
+    return "augmented"
+  return "labelled" if kind != "student" and "labelled" in feeds else "transfer"
+
+
+def _method_of(experiment: Experiment, kind: str):
+  """Returns settings of a member -> its method; swept settings are traced."""
+  chosen = experiment.distillation
+  if kind == "label_smoothing":
+    return lambda settings: methods.make_objective(
+      "ce:1", label_smoothing=settings["label_smoothing"]
+    )
+  if kind != "student":
+    return lambda settings: methods.make_objective("hard")
+
+  def student(settings) -> Method:
+    return methods.make_objective(
+      chosen.distillation,
+      hard_weight=settings.get("hard_weight", chosen.hard_weight),
+      temperature=settings.get("temperature", chosen.temperature),
+    )
+
+  return student
+
+
+def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
+  """Lists the cells: every combination of the numbers given."""
+  values = {}
+  for name in SWEPT[kind]:
+    group = (
+      experiment.student if name == "learning_rate" else experiment.distillation
+    )
+    value = getattr(group, name)
+    if isinstance(value, int | float):
+      values[name] = (float(value),)
+    elif isinstance(value, tuple):
+      values[name] = value
+  return [
+    dict(zip(values, cell, strict=True))
+    for cell in itertools.product(*values.values())
+  ]
+
+
+def _first(experiment: Experiment) -> dict[str, float]:
+  return _grid(experiment, "student")[0]
+
+
+def _settings(grid, seeds) -> dict[str, np.ndarray]:
+  settings = {
+    name: np.repeat([cell[name] for cell in grid], len(seeds))
+    for name in grid[0]
+  }
+  return settings | {"seed": np.tile(seeds, len(grid))}

@@ -1,0 +1,56 @@
+"""Data sets, and which example is in which batch.
+
+  load.py        name -> checked Dataset; `available`
+  dataset.py     Dataset, Split; images in memory or read when asked for
+  check.py       refuses labels out of range, NaN pixels, wrong shapes
+  plan.py        step number -> example ids: shuffle, pad, resume
+  subsets.py     few labels, omitted classes, validation splits
+  augment.py     views: `none`, `shift(2) + flip`, `noise(0.1)`
+  normalise.py   bytes -> floats, on the device
+  stream.py      planned batches from disk, read ahead by threads
+
+and the sources that load.py opens:
+
+  mnist5k.py, digits.py   TFDS builders that need no download
+  tfds_source.py          whatever TFDS has prepared, without TensorFlow
+  prepared.py             where prepared sets are, and whether they are whole
+  image_folder.py         directories of images
+  pixels.py               decode and resize one image
+
+  >>> import numpy as np
+  >>> from kdjax import data
+  >>> plan = data.batches(np.arange(10), 4, seed=0, start=0, stop=3)
+  >>> plan.indices.shape, float(plan.weights.sum())
+  ((3, 4), 10.0)
+"""
+
+from kdjax.data.augment import make_view
+from kdjax.data.check import check
+from kdjax.data.dataset import Dataset, Split, resident, select
+from kdjax.data.load import available, load
+from kdjax.data.normalise import to_float
+from kdjax.data.plan import Plan, batches, steps_per_pass
+from kdjax.data.prepared import default_data_dir, prepared
+from kdjax.data.stream import stream
+from kdjax.data.subsets import split_validation, stratified, without_classes
+
+__all__ = [
+  "Dataset",
+  "Plan",
+  "Split",
+  "available",
+  "batches",
+  "check",
+  "default_data_dir",
+  "load",
+  "make_view",
+  "prepared",
+  "resident",
+  "select",
+  "split_validation",
+  "steps_per_pass",
+  "stratified",
+  "stream",
+  "to_float",
+  "without_classes",
+]

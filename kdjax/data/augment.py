@@ -1,0 +1,148 @@
+"""Views: what a network sees of a batch.
+
+A view is a pure function of (key, images, positions). What happens to an
+example depends on the key and on the example's position in the global batch
+alone, so a batch cut over devices gives the same views as a whole one.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import spec
+from kdjax.errors import UserError
+
+ViewFunction = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def make_view(text: str) -> ViewFunction:
+  """Builds a view from its description.
+
+  Args:
+    text: `none`, or one or more of `shift(pixels)`, `flip` and `noise(scale)`
+      joined by ` + `, applied from left to right.
+
+  Returns:
+    A function (key, images (B, H, W, C) float32, positions (B,) int32) ->
+    (B, H, W, C) float32. It can be jitted, scanned, mapped over devices, and
+    mapped over a further axis of keys or images.
+
+  Raises:
+    UserError: for an unknown name or an impossible argument.
+
+  Example:
+    >>> view = make_view("shift(2) + flip")
+    >>> images = jnp.ones((3, 8, 8, 1))
+    >>> view(jax.random.key(0), images, jnp.arange(3)).shape
+    (3, 8, 8, 1)
+  """
+  terms = spec.parse_sum(text)
+  for term in terms:
+    if term.weight is not None:
+      raise UserError(f"view {text!r}: a view has no weight; remove ':'")
+  views = [spec.build("view", term.spec, _VIEWS) for term in terms]
+
+  def view(key, images, positions):
+    for number, apply in enumerate(views):
+      images = apply(jax.random.fold_in(key, number), images, positions)
+    return images
+
+  return view
+
+
+def none() -> ViewFunction:
+  """Shows the images as they are."""
+  return lambda key, images, positions: images
+
+
+def shift(pixels: int) -> ViewFunction:
+  """Moves each image by up to `pixels` in each direction; zeros enter.
+
+  Both distances are uniform on the integers -pixels..pixels.
+
+  Args:
+    pixels: >= 0.
+
+  Returns:
+    A view.
+
+  Raises:
+    ValueError: if pixels is not an integer >= 0.
+  """
+  if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
+    raise ValueError(f"pixels must be an integer >= 0, got {pixels!r}")
+
+  def view(key, images, positions):
+    # Bits modulo the width: biased by 2^-32 * width, and half of randint's cost.
+    bits = _draw(jax.random.bits, key, positions, (2,))
+    distance = (bits % jnp.uint32(2 * pixels + 1)).astype(jnp.int32) - pixels
+    return _moved(images, distance)
+
+  return view
+
+
+def flip() -> ViewFunction:
+  """Mirrors each image left to right with probability one half."""
+
+  def view(key, images, positions):
+    heads = _draw(jax.random.bits, key, positions, ()) % 2 == 0
+    mirrored = images[:, :, ::-1]
+    return jnp.where(heads[:, None, None, None], mirrored, images)
+
+  return view
+
+
+def noise(scale: float) -> ViewFunction:
+  """Adds normal noise to each pixel; the sum is not clipped.
+
+  Args:
+    scale: standard deviation, >= 0, in units of the images (0..1).
+
+  Returns:
+    A view.
+
+  Raises:
+    ValueError: if scale is not a finite number >= 0.
+  """
+  number = isinstance(scale, int | float) and not isinstance(scale, bool)
+  if not number or not math.isfinite(scale) or scale < 0:
+    raise ValueError(f"scale must be a number >= 0, got {scale!r}")
+
+  def view(key, images, positions):
+    drawn = _draw(jax.random.normal, key, positions, images.shape[1:])
+    return images + scale * drawn.astype(images.dtype)
+
+  return view
+
+
+_VIEWS = {"none": none, "shift": shift, "flip": flip, "noise": noise}
+
+
+def _draw(
+  sample: Callable, key: jax.Array, positions: jax.Array, shape: tuple
+) -> jax.Array:
+  """Draws (B, *shape) numbers, each row from its own position's key."""
+  return jax.vmap(lambda at: sample(jax.random.fold_in(key, at), shape))(
+    positions
+  )
+
+
+def _moved(images: jax.Array, distance_Bx2: jax.Array) -> jax.Array:
+  # One gather with a mask: measured on a CPU inside scan, 128 images of 28x28,
+  # it takes 0.05 ms; a vmapped dynamic_slice of padded images 0.06 (and 3 times
+  # as much under a further vmap), selects among static shifts 0.12 to 0.18, two
+  # products with one-hot matrices 0.40.
+  batch, height, width, _ = images.shape
+  row = jnp.arange(height)[None] - distance_Bx2[:, :1]
+  column = jnp.arange(width)[None] - distance_Bx2[:, 1:]
+  inside = ((row >= 0) & (row < height))[:, :, None] & (
+    (column >= 0) & (column < width)
+  )[:, None, :]
+  gathered = images[
+    jnp.arange(batch)[:, None, None],
+    row.clip(0, height - 1)[:, :, None],
+    column.clip(0, width - 1)[:, None, :],
+  ]
+  return jnp.where(inside[..., None], gathered, 0)

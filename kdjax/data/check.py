@@ -1,0 +1,116 @@
+"""Refusing data that would train without complaint and mean nothing."""
+
+import numpy as np
+
+from kdjax.data.dataset import Dataset, Split, resident
+from kdjax.errors import UserError
+
+# Finite-ness is checked in chunks: a mask over all pixels would cost a quarter
+# of the images' memory.
+_CHUNK = 1024
+
+
+def check(dataset: Dataset) -> None:
+  """Checks labels and images.
+
+  Resident images are all looked at. Of others the first of each split is, and
+  the rest as they are read (`check_image`).
+
+  Args:
+    dataset: any data set.
+
+  Raises:
+    UserError: names the split, the example and what was expected.
+  """
+  if len(dataset.class_names) != dataset.classes:
+    raise UserError(
+      f"{dataset.name}: {len(dataset.class_names)} class names for"
+      f" {dataset.classes} classes"
+    )
+  for name, split in (("train", dataset.train), ("test", dataset.test)):
+    where = f"{dataset.name}, {name} split"
+    _check_labels(split, dataset.classes, where)
+    _check_images(split, dataset.image_shape, where)
+
+
+def check_image(
+  image: np.ndarray, shape: tuple[int, ...], where: str, example: int
+) -> None:
+  """Checks one image.
+
+  Args:
+    image: what was read.
+    shape: (H, W, C) that it should have.
+    where: data set and split, for the message.
+    example: its index in the split.
+
+  Raises:
+    UserError: if shape or dtype is wrong, or a value is NaN or infinite.
+  """
+  if image.shape != tuple(shape):
+    raise UserError(
+      f"{where}: example {example} has shape {_written(image.shape)} where"
+      f" {_written(shape)} was expected; --image_size=SIZE makes all images"
+      " SIZE x SIZE"
+    )
+  _check_dtype(image.dtype, where)
+  if image.dtype != np.uint8 and not np.isfinite(image).all():
+    raise UserError(f"{where}: example {example} holds NaN or infinite pixels")
+
+
+def _check_labels(split: Split, classes: int, where: str) -> None:
+  labels = split.labels
+  if labels.ndim != 1 or labels.dtype != np.int32:
+    raise UserError(
+      f"{where}: labels must be a vector of int32, got {labels.dtype} of shape"
+      f" {_written(labels.shape)}"
+    )
+  if not len(labels):
+    raise UserError(f"{where}: there is no example")
+  if len(split.images) != len(labels):
+    raise UserError(
+      f"{where}: {len(split.images)} images but {len(labels)} labels"
+    )
+  wrong = (labels < 0) | (labels >= classes)
+  if wrong.any():
+    example = int(wrong.argmax())
+    raise UserError(
+      f"{where}: example {example} has label {labels[example]}; labels must be"
+      f" 0 to {classes - 1} ({wrong.sum()} of {len(labels)} are not)"
+    )
+
+
+def _check_images(split: Split, shape: tuple[int, ...], where: str) -> None:
+  if not resident(split):
+    check_image(split.images[0], shape, where, 0)
+    return
+  images = split.images
+  if images.ndim != 4:
+    raise UserError(
+      f"{where}: images must have the shape (N, H, W, C), got"
+      f" {_written(images.shape)}"
+    )
+  if images.shape[1:] != tuple(shape):
+    raise UserError(
+      f"{where}: images have shape {_written(images.shape[1:])} where"
+      f" {_written(shape)} was expected, as in the other split"
+    )
+  _check_dtype(images.dtype, where)
+  if images.dtype == np.uint8:
+    return
+  for start in range(0, len(images), _CHUNK):
+    finite = np.isfinite(images[start : start + _CHUNK]).all(axis=(1, 2, 3))
+    if not finite.all():
+      example = start + int(finite.argmin())
+      raise UserError(
+        f"{where}: example {example} holds NaN or infinite pixels"
+      )
+
+
+def _check_dtype(dtype: np.dtype, where: str) -> None:
+  if dtype not in (np.uint8, np.float32):
+    raise UserError(f"{where}: images must be uint8 or float32, got {dtype}")
+
+
+def _written(shape: tuple[int, ...]) -> str:
+  return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,114 @@
+"""What a data set is: labelled images in two splits, in memory or on disk."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Images(Protocol):
+  """Images that are read one by one, when asked for; picklable."""
+
+  def __len__(self) -> int:
+    """Returns the number of images."""
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    """Returns image `index`, (H, W, C), uint8 0..255 or float32."""
+
+
+class Split(NamedTuple):
+  """Examples with their labels.
+
+  Attributes:
+    images: (N, H, W, C) uint8 or float32 if resident, else Images of length N.
+    labels: (N,) int32, each in [0, classes).
+  """
+
+  images: np.ndarray | Images
+  labels: np.ndarray
+
+
+class Dataset(NamedTuple):
+  """A classification data set.
+
+  Attributes:
+    name: as the user wrote it.
+    classes: number of classes C.
+    class_names: C names, in the order of the labels.
+    image_shape: (height, width, channels).
+    train: what students and teachers may learn from.
+    test: what they are measured on, and nothing else.
+  """
+
+  name: str
+  classes: int
+  class_names: tuple[str, ...]
+  image_shape: tuple[int, int, int]
+  train: Split
+  test: Split
+
+
+def resident(split: Split) -> bool:
+  """Says whether a split's images are one array in memory.
+
+  Args:
+    split: any split.
+
+  Returns:
+    True for an array, False for images that are read when asked for.
+
+  Example:
+    >>> resident(Split(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int32)))
+    True
+  """
+  return isinstance(split.images, np.ndarray)
+
+
+def materialise(images: Images) -> np.ndarray:
+  """Reads all images into memory.
+
+  Args:
+    images: N >= 1 images of one shape and dtype.
+
+  Returns:
+    (N, H, W, C) array of the images' dtype.
+  """
+  first = images[0]
+  result = np.empty((len(images), *first.shape), first.dtype)
+  result[0] = first
+  for index in range(1, len(images)):
+    result[index] = images[index]
+  return result
+
+
+class _Selected:
+  """Some of the images of a lazy split."""
+
+  def __init__(self, images: Images, indices: np.ndarray):
+    self._images, self._indices = images, indices
+
+  def __len__(self) -> int:
+    return len(self._indices)
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    return self._images[int(self._indices[index])]
+
+
+def select(split: Split, indices: np.ndarray) -> Split:
+  """Takes some examples of a split.
+
+  Args:
+    split: any split.
+    indices: (M,) integers, which examples, in the order wanted.
+
+  Returns:
+    A split of M examples, resident if the given one is.
+
+  Example:
+    >>> split = Split(np.zeros((3, 4, 4, 1), np.uint8), np.arange(3))
+    >>> select(split, np.array([2, 0])).labels.tolist()
+    [2, 0]
+  """
+  labels = split.labels[indices]
+  if resident(split):
+    return Split(split.images[indices], labels)
+  return Split(_Selected(split.images, indices), labels)

@@ -1,0 +1,186 @@
+"""Image folders: one directory a class, read with Pillow."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax.data import pixels
+from kdjax.data.dataset import Dataset, Split, materialise
+from kdjax.data.subsets import every_fifth
+from kdjax.errors import UserError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Enough to tell grey from colour without decoding a large folder twice.
+_PROBES = 64
+
+
+class Listing(NamedTuple):
+  """Files and labels of one split."""
+
+  files: tuple[str, ...]
+  labels: np.ndarray
+
+
+class FolderImages:
+  """Images that are decoded when asked for; picklable.
+
+  Args:
+    files: paths.
+    channels: 1 or 3.
+    size: as `image_size` in `load`.
+    shape: (H, W, C) that every image must have.
+  """
+
+  def __init__(
+    self,
+    files: tuple[str, ...],
+    channels: int,
+    size: int | None,
+    shape: tuple[int, int, int],
+  ):
+    self._files, self._channels = files, channels
+    self._size, self._shape = size, shape
+
+  def __len__(self) -> int:
+    return len(self._files)
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    file = self._files[index]
+    image = _decode(file, self._channels, self._size)
+    if image.shape != self._shape:
+      height, width, _ = self._shape
+      raise UserError(
+        f"{file} is {image.shape[0]}x{image.shape[1]} pixels, the first image"
+        f" {height}x{width}; --image_size=SIZE makes all SIZE x SIZE"
+      )
+    return image
+
+
+def open_folder(
+  path: Path, name: str, *, image_size: int | None, resident_bytes: int
+) -> Dataset:
+  """Opens a folder of images.
+
+  `path/CLASS/*.png` (every fifth file of each class, in the order of names, is
+  test), or `path/train/CLASS/*.png` and `path/test/CLASS/*.png`. All images are
+  grey if all are stored so, else RGB.
+
+  Args:
+    path: the folder.
+    name: what to call the data set.
+    image_size: as in `load`.
+    resident_bytes: as in `load`.
+
+  Returns:
+    The data set; classes in the order of their names.
+
+  Raises:
+    UserError: if there are no classes or no images, one cannot be read, or
+      sizes differ and `image_size` is None.
+  """
+  if not path.is_dir():
+    raise UserError(f"image folder {str(path)!r}: there is no such directory")
+  class_names, train, test = _list_splits(path)
+  channels = _channels((*train.files, *test.files))
+  shape = _decode(train.files[0], channels, image_size).shape
+  size = (len(train.files) + len(test.files)) * int(np.prod(shape))
+  splits = []
+  for listing in (train, test):
+    images = FolderImages(listing.files, channels, image_size, shape)
+    images = materialise(images) if size <= resident_bytes else images
+    splits.append(Split(images, listing.labels))
+  return Dataset(name, len(class_names), class_names, shape, *splits)
+
+
+def _list_splits(path: Path) -> tuple[tuple[str, ...], Listing, Listing]:
+  divided = [(path / split).is_dir() for split in ("train", "test")]
+  if any(divided):
+    if not all(divided):
+      found, missing = ("train", "test") if divided[0] else ("test", "train")
+      raise UserError(
+        f"image folder {path} has {found}/ but no {missing}/; give both or none"
+      )
+    class_names = _classes(path / "train")
+    extra = set(_classes(path / "test")) - set(class_names)
+    if extra:
+      raise UserError(
+        f"image folder {path}: test/{sorted(extra)[0]} is no class of train/"
+      )
+    train = _list_files(path / "train", class_names)
+    test = _list_files(path / "test", class_names)
+  else:
+    class_names = _classes(path)
+    everything = _list_files(path, class_names)
+    held = every_fifth(everything.labels)
+    train, test = _chosen(everything, ~held), _chosen(everything, held)
+  for split, listing in (("train", train), ("test", test)):
+    if not listing.files:
+      raise UserError(
+        f"image folder {path}: there is no {split} image; wanted"
+        f" {'/'.join(('DIR', 'CLASS', '*.png'))} with at least 5 files in a"
+        " class, or train/ and test/ folders of classes"
+      )
+  return class_names, train, test
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+  names = sorted(
+    entry.name
+    for entry in path.iterdir()
+    if entry.is_dir() and not entry.name.startswith(".")
+  )
+  if not names:
+    raise UserError(
+      f"image folder {path} has no class directories; wanted CLASS/*.png"
+    )
+  return tuple(names)
+
+
+def _list_files(path: Path, class_names: tuple[str, ...]) -> Listing:
+  files, labels = [], []
+  for label, class_name in enumerate(class_names):
+    directory = path / class_name
+    if not directory.is_dir():  # a class without test images is allowed
+      continue
+    found = sorted(
+      str(file)
+      for file in directory.iterdir()
+      if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+    )
+    files += found
+    labels += [label] * len(found)
+  return Listing(tuple(files), np.array(labels, np.int32))
+
+
+def _chosen(listing: Listing, mask: np.ndarray) -> Listing:
+  files = tuple(listing.files[index] for index in np.flatnonzero(mask))
+  return Listing(files, listing.labels[mask])
+
+
+def _channels(files: tuple[str, ...]) -> int:
+  """Returns 1 if the images are grey, else 3; looks at some, evenly spread."""
+  from PIL import Image
+
+  step = -(-len(files) // _PROBES)
+  for file in files[::step]:
+    try:
+      with Image.open(file) as image:
+        if image.mode not in ("1", "L"):
+          return 3
+    except OSError as error:
+      raise _unreadable(file, error) from error
+  return 1
+
+
+def _decode(file: str, channels: int, size: int | None) -> np.ndarray:
+  try:
+    return pixels.decode(file, channels, size)
+  except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for damage
+    raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str, error: Exception) -> UserError:
+  return UserError(
+    f"cannot read the image {file}: {type(error).__name__}: {error}"
+  )

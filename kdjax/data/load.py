@@ -1,0 +1,144 @@
+"""From a name to a checked data set."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kdjax import spec
+from kdjax.data.check import check
+from kdjax.data.dataset import Dataset
+from kdjax.data.prepared import (
+  INFO_FILE,
+  default_data_dir,
+  prepare_embedded,
+)
+from kdjax.errors import UserError
+
+_DESCRIPTIONS = {
+  "mnist5k": "5,000 real MNIST digits, 28x28x1: 4,000 train, 1,000 test;"
+  " nothing to download",
+  "digits": "1,797 handwritten digits, 8x8x1, from scikit-learn; nothing to"
+  " download",
+  'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
+  " DIR/test/CLASS/; the path alone works too",
+  "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
+  " or cifar10, prepared as array_record in --data_dir",
+}
+
+
+def available() -> Mapping[str, str]:
+  """Lists what `load` takes.
+
+  Returns:
+    A line of description by name; the last entries stand for many names.
+
+  Example:
+    >>> list(available())[:2]
+    ['mnist5k', 'digits']
+  """
+  return dict(_DESCRIPTIONS)
+
+
+def load(
+  name: str,
+  *,
+  data_dir: str | None = None,
+  train_split: str = "train",
+  test_split: str = "test",
+  image_size: int | None = None,
+  resident_bytes: int = 2 << 30,
+) -> Dataset:
+  """Opens a data set, prepares it if need be, and checks it.
+
+  Args:
+    name: `mnist5k`, `digits`, any name that TFDS knows or has prepared,
+      `image_folder(path="DIR")`, or the path of a directory: one that TFDS
+      prepared, or one of images. A path needs a separator ("./mine").
+    data_dir: where prepared data sets are; default $TFDS_DATA_DIR, else
+      ~/tensorflow_datasets.
+    train_split: of a TFDS set; slices such as "train[:90%]" work.
+    test_split: likewise; must exist.
+    image_size: makes all images image_size x image_size: the middle square is
+      cut out and scaled. None keeps them as they are.
+    resident_bytes: keep the pixels in memory if both splits together take no
+      more than this, else read them when asked for.
+
+  Returns:
+    The data set, checked.
+
+  Raises:
+    UserError: for unknown names, sets that cannot be prepared here, damaged,
+      empty or mislabelled data; one line that says which and what to do.
+    StorageError: if `data_dir` cannot be written.
+
+  Example:
+    >>> load("mnist5k").image_shape  # doctest: +SKIP
+    (28, 28, 1)
+  """
+  if image_size is not None and image_size < 1:
+    raise UserError(f"--image_size must be at least 1, got {image_size}")
+  options = {"image_size": image_size, "resident_bytes": resident_bytes}
+  splits = (train_split, test_split)
+  dataset = _open(name, data_dir or default_data_dir(), splits, options)
+  check(dataset)
+  return dataset
+
+
+def _open(
+  name: str, data_dir: str, splits: tuple[str, str], options: dict
+) -> Dataset:
+  if "(" in name:
+    makers = {"image_folder": _make_folder_opener(name, splits, options)}
+    return spec.build("data set", spec.parse(name), makers)
+  if _is_path(name):
+    return _open_path(name, splits, options)
+  from kdjax.data import tfds_source
+
+  if name in ("mnist5k", "digits"):
+    directory = prepare_embedded(_embedded(name), data_dir)
+    return tfds_source.open_directory(directory, name, splits=splits, **options)
+  builder = tfds_source.obtain_builder(name, data_dir)
+  return tfds_source.open_builder(builder, name, splits=splits, **options)
+
+
+def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
+  directory = Path(path).expanduser()
+  if not directory.is_dir():
+    raise UserError(f"data set {path!r}: there is no such directory")
+  if (directory / INFO_FILE).is_file():
+    from kdjax.data.tfds_source import open_directory
+
+    return open_directory(directory, path, splits=splits, **options)
+  return _make_folder_opener(path, splits, options)(path)
+
+
+def _make_folder_opener(name: str, splits: tuple[str, str], options: dict):
+  from kdjax.data.image_folder import open_folder
+
+  def image_folder(path):
+    if splits != ("train", "test"):
+      raise UserError(
+        "--train_split and --test_split are for TFDS data sets; an image folder"
+        f" has train and test only: {name}"
+      )
+    return open_folder(Path(path).expanduser(), name, **options)
+
+  return image_folder
+
+
+def _is_path(name: str) -> bool:
+  if name.startswith((".", "~", os.sep)):
+    return True
+  # "my_ds/config" could be a TFDS name as well; a directory that exists wins.
+  return os.sep in name and Path(name).is_dir()
+
+
+def _embedded(name: str):
+  # Imported here: defining the builders needs TFDS.
+  if name == "mnist5k":
+    from kdjax.data.mnist5k import Mnist5k
+
+    return Mnist5k
+  from kdjax.data.digits import Digits
+
+  return Digits

@@ -1,0 +1,147 @@
+"""Choosing examples: few labels, an omitted class, a validation set."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from kdjax.errors import UserError
+
+
+def every_fifth(labels: np.ndarray) -> np.ndarray:
+  """Marks every fifth example of each class: a fixed, stratified test set.
+
+  No random generator, so it is the same on every machine and for ever.
+
+  Args:
+    labels: (N,) integers.
+
+  Returns:
+    (N,) bool; True for the 5th, 10th, ... example of each class.
+
+  Example:
+    >>> every_fifth(np.array([0, 0, 0, 0, 0, 1])).nonzero()[0].tolist()
+    [4]
+  """
+  return _rank_in_class(labels) % 5 == 4
+
+
+def stratified(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+  """Draws examples with class counts as equal as they can be.
+
+  A class that has too few examples gives all it has, and the others fill up.
+
+  Args:
+    labels: (N,) integers.
+    count: number of examples to draw, 1 <= count <= N.
+    seed: >= 0.
+
+  Returns:
+    (count,) int64 positions in `labels`, sorted.
+
+  Raises:
+    UserError: if count is not in 1..N, or the seed is negative.
+
+  Example:
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> labels[stratified(labels, 4, seed=0)].tolist()
+    [0, 0, 1, 1]
+  """
+  labels = np.asarray(labels)
+  if not 1 <= count <= len(labels):
+    raise UserError(
+      f"cannot draw {count} examples out of {len(labels)}: give 1 to"
+      f" {len(labels)}"
+    )
+  generator = _generator(seed)
+  order = generator.permutation(len(labels))
+  rank = _rank_in_class(labels[order])
+  # First examples of all classes come first, then second ones, ...; the classes
+  # that give one more than others are drawn too.
+  classes = np.unique(labels)
+  turn = generator.permutation(len(classes))[
+    np.searchsorted(classes, labels[order])
+  ]
+  return np.sort(order[np.lexsort((turn, rank))[:count]])
+
+
+def without_classes(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
+  """Leaves classes out.
+
+  Args:
+    labels: (N,) integers.
+    classes: the labels to leave out.
+
+  Returns:
+    Int64 positions of the examples of all other classes, sorted.
+
+  Raises:
+    UserError: if a class does not occur, or none is left.
+
+  Example:
+    >>> without_classes(np.array([0, 1, 3, 1]), [1]).tolist()
+    [0, 2]
+  """
+  classes = list(classes)
+  present = np.unique(labels).tolist()
+  for label in classes:
+    if label not in present:
+      raise UserError(
+        f"cannot leave out class {label}: the examples have the classes"
+        f" {', '.join(map(str, present))}"
+      )
+  kept = np.flatnonzero(~np.isin(labels, classes))
+  if not len(kept):
+    raise UserError("cannot leave out all classes: no example is left")
+  return kept
+
+
+def split_validation(
+  labels: np.ndarray, fraction: float, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Sets validation examples apart, with class counts as equal as can be.
+
+  Args:
+    labels: (N,) integers.
+    fraction: of the examples to set apart, 0 < fraction < 1.
+    seed: >= 0.
+
+  Returns:
+    (train, validation): int64 positions, sorted, disjoint, together all N.
+
+  Raises:
+    UserError: if either part would be empty, or the seed is negative.
+
+  Example:
+    >>> train, held = split_validation(np.arange(10) % 2, 0.2, seed=0)
+    >>> len(train), len(held)
+    (8, 2)
+  """
+  if not 0 < fraction < 1:
+    raise UserError(
+      f"the validation fraction must lie between 0 and 1, got {fraction}"
+    )
+  count = round(len(labels) * fraction)
+  if not 0 < count < len(labels):
+    raise UserError(
+      f"a validation fraction of {fraction} of {len(labels)} examples leaves an"
+      " empty part"
+    )
+  held = stratified(labels, count, seed=seed)
+  return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def _generator(seed: int) -> np.random.Generator:
+  if seed < 0:
+    raise UserError(f"the seed must not be negative, got {seed}")
+  return np.random.default_rng(seed)
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+  """Numbers the examples of each class 0, 1, 2, ... in their order."""
+  labels = np.asarray(labels)
+  order = np.argsort(labels, kind="stable")
+  ordered = labels[order]
+  first = np.searchsorted(ordered, ordered, side="left")
+  rank = np.empty(len(labels), np.int64)
+  rank[order] = np.arange(len(labels)) - first
+  return rank

@@ -1,0 +1,29 @@
+"""Measuring trained networks: what they get right, how alike they are, what they cost."""
+
+from kdjax.evaluate.bias import match_prior
+from kdjax.evaluate.compare import Comparison, compare
+from kdjax.evaluate.cost import flops, latency, parameters
+from kdjax.evaluate.measure import measure, recall
+from kdjax.evaluate.predict import predict
+from kdjax.evaluate.scores import (
+  accuracy,
+  agreement,
+  calibration_error,
+  negative_log_likelihood,
+)
+
+__all__ = [
+  "Comparison",
+  "accuracy",
+  "agreement",
+  "calibration_error",
+  "compare",
+  "flops",
+  "latency",
+  "match_prior",
+  "measure",
+  "negative_log_likelihood",
+  "parameters",
+  "predict",
+  "recall",
+]

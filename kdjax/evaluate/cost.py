@@ -1,0 +1,69 @@
+"""What a network costs: parameters, operations, time."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+
+def parameters(params) -> int:
+  """Counts the numbers in a tree of parameters.
+
+  Args:
+    params: tree of arrays.
+
+  Returns:
+    How many.
+
+  Example:
+    >>> parameters({"kernel": np.zeros((784, 100)), "bias": np.zeros(100)})
+    78500
+  """
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+
+
+def flops(function: Callable, *arguments) -> int | None:
+  """Returns the floating-point operations of one call, as the compiler counts.
+
+  Args:
+    function: traceable by jax.
+    *arguments: arrays, or their shapes.
+
+  Returns:
+    Operations (a multiply-add is two); None where the backend does not tell.
+
+  Example:
+    >>> flops(lambda x, y: x @ y, np.ones((1, 4)), np.ones((4, 3)))
+    24
+  """
+  analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
+  return int(analysis["flops"]) if analysis and "flops" in analysis else None
+
+
+def latency(
+  calls: Mapping[str, Callable[[], object]], *, repeats: int = 50
+) -> dict[str, float]:
+  """Times calls in turn, so that a busy moment hits all of them.
+
+  Args:
+    calls: by name, a call that starts the work and returns its arrays.
+    repeats: rounds, after two to warm up.
+
+  Returns:
+    The median of each, milliseconds.
+
+  Example:
+    >>> latency({"nothing": lambda: np.zeros(1)}, repeats=3)["nothing"] >= 0
+    True
+  """
+  times = {name: [] for name in calls}
+  for i in range(repeats + 2):
+    for name, call in calls.items():
+      start = time.perf_counter()
+      jax.block_until_ready(call())
+      if i >= 2:
+        times[name].append(time.perf_counter() - start)
+  return {
+    name: 1e3 * float(np.median(values)) for name, values in times.items()
+  }

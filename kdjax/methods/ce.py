@@ -1,0 +1,55 @@
+"""Cross-entropy with the labels: the hard part of every objective."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.method import Method, stateless
+from kdjax.methods.registry import register
+from kdjax.schedule import check_value
+
+
+@register("ce")
+def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
+  """Cross-entropy with the labels, smoothed or not.
+
+  loss_b = - sum_c y_bc log q_bc,  y = (1 - a) onehot(label) + a / C
+
+  An example without a label (-1) adds 0 and counts in the mean, so that the
+  objective stays a plain sum over examples, whatever the batches.
+
+  Matched: the student's logits to the labels. Learned: nothing but the
+  student. Default taps: none. Cost: one softmax over the classes.
+
+  Args:
+    label_smoothing: a in [0, 1), the share spread over all classes.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: for a smoothing outside [0, 1).
+
+  Example:
+    >>> inputs = Inputs(View(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
+    >>> print(ce().apply((), (), inputs)[0].round(4))
+    0.6931
+
+  Source:
+    Smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+  """
+
+  check_value("label_smoothing", label_smoothing, lambda value: 0 <= value < 1)
+
+  def loss(inputs):
+    logits = inputs.student.logits.astype(jnp.float32)
+    labelled = inputs.labels >= 0
+    one_hot = jax.nn.one_hot(
+      jnp.where(labelled, inputs.labels, 0), logits.shape[-1]
+    )
+    values = optax.losses.softmax_cross_entropy(
+      logits, optax.losses.smooth_labels(one_hot, label_smoothing)
+    )
+    return jnp.where(labelled, values, 0.0)
+
+  return stateless(loss)

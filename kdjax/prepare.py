@@ -1,0 +1,205 @@
+"""From settings to checked parts: whatever the user got wrong ends here.
+
+Nothing is compiled and nothing is written before this is through.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import config, data, models, spec
+from kdjax.arms import Cohort, assemble, make_feed
+from kdjax.config import Experiment
+from kdjax.data import Dataset, Split
+from kdjax.errors import UserError
+from kdjax.methods import make_objective
+from kdjax.schedule import make_schedule
+from kdjax.train import checkpoint, devices
+from kdjax.train.loop import Arm, Feed
+from kdjax.train.state import make_optimizer
+
+
+class Trainee(NamedTuple):
+  """A network to be trained, and how.
+
+  Attributes:
+    network: the linen module.
+    model: its spec.
+    optimizer: made for the whole length of the training.
+    arms: who learns from what.
+    feeds: what is shown.
+    epochs: passes over the largest feed.
+  """
+
+  network: nn.Module
+  model: str
+  optimizer: optax.GradientTransformation
+  arms: dict[str, Arm]
+  feeds: dict[str, Feed]
+  epochs: int
+
+
+class Prepared(NamedTuple):
+  """All that a run is made of.
+
+  Attributes:
+    dataset: the data set as stored.
+    examples: which examples of its training set the run may train on.
+    scored: the images that count: the test set, or held-out training images.
+    teacher: the teacher, to be trained or already.
+    teacher_folder: where the trained teacher is; None if it is to be trained.
+    student: the student with its twin and controls.
+    grids: by arm, the cells of its grid.
+    devices: what to run on.
+  """
+
+  dataset: Dataset
+  examples: np.ndarray
+  scored: Split
+  teacher: Trainee
+  teacher_folder: Path | None
+  student: Trainee
+  grids: dict[str, list[dict[str, float]]]
+  devices: list[jax.Device]
+
+  @property
+  def sample(self) -> jax.Array:
+    """One empty image, (1, H, W, C) float32, for shapes."""
+    return jnp.zeros((1, *self.dataset.image_shape), jnp.float32)
+
+
+def prepare(experiment: Experiment) -> Prepared:
+  """Opens the data and builds every part.
+
+  Args:
+    experiment: all settings.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: for whatever the user got wrong.
+    StorageError: for a damaged teacher.
+  """
+  chosen = experiment.data
+  local = devices.choose(experiment.run.accelerator)
+  for group in (experiment.teacher, experiment.student):
+    devices.check_batch_size(group.batch_size, local)
+  # Names are checked before the data are opened: that may take minutes.
+  for group in (experiment.teacher, experiment.student):
+    models.make_model(group.model, classes=2)
+  dataset = data.load(
+    chosen.dataset,
+    data_dir=chosen.data_dir,
+    train_split=chosen.train_split,
+    test_split=chosen.test_split,
+    image_size=chosen.image_size,
+    resident_bytes=chosen.resident_megabytes << 20,
+  )
+  examples, scored = _hold_out(dataset, chosen.validation)
+  folder, note = _find_teacher(experiment.teacher.teacher_from, dataset)
+  cohort = assemble(experiment, dataset.train.labels, examples)
+  student = _student(experiment, dataset, cohort)
+  return Prepared(
+    dataset=dataset,
+    examples=examples,
+    scored=scored,
+    teacher=_teacher(experiment, dataset, examples, note),
+    teacher_folder=folder,
+    student=student,
+    grids=cohort.grids,
+    devices=local,
+  )
+
+
+def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
+  """Returns the examples to train on and the images that count."""
+  if not validation:
+    return np.arange(len(dataset.train.labels)), dataset.test
+  examples, held = data.split_validation(
+    dataset.train.labels, validation, seed=0
+  )
+  return examples, data.select(dataset.train, held)
+
+
+def _find_teacher(
+  given: str | None, dataset: Dataset
+) -> tuple[Path | None, dict[str, Any] | None]:
+  """Finds the teacher of an earlier run and checks that it fits the data."""
+  if given is None:
+    return None, None
+  folder = Path(given).expanduser()
+  if (folder / "teacher").is_dir():
+    folder = folder / "teacher"
+  note = checkpoint.read_note(folder)
+  if note["classes"] != dataset.classes:
+    raise UserError(
+      f"--teacher_from={given}: the teacher knows {note['classes']} classes,"
+      f" but the student is to learn the {dataset.classes} of {dataset.name}"
+    )
+  if tuple(note["image_shape"]) != tuple(dataset.image_shape):
+    raise UserError(
+      f"--teacher_from={given}: the teacher takes images of shape"
+      f" {tuple(note['image_shape'])}, but {dataset.name} has"
+      f" {tuple(dataset.image_shape)}"
+    )
+  return folder, note
+
+
+def _teacher(experiment, dataset, examples, note) -> Trainee:
+  chosen = experiment.teacher
+  model = chosen.model if note is None else note["model"]
+  feed = make_feed(
+    examples, dataset.train.labels, chosen.augment, chosen.batch_size
+  )
+  settings = {
+    "seed": np.array([chosen.seed]),
+    "learning_rate": np.array([chosen.learning_rate]),
+  }
+  arm = Arm("labels", lambda settings: make_objective("hard"), settings)
+  return Trainee(
+    models.make_model(model, classes=dataset.classes),
+    model,
+    make_optimizer(
+      chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
+    ),
+    {"teacher": arm},
+    {"labels": feed},
+    chosen.epochs,
+  )
+
+
+def _student(experiment, dataset, cohort: Cohort) -> Trainee:
+  chosen = experiment.student
+  steps = chosen.epochs * max(feed.steps for feed in cohort.feeds.values())
+  _check_schedules(experiment, steps)
+  return Trainee(
+    models.make_model(chosen.model, classes=dataset.classes),
+    chosen.model,
+    make_optimizer(chosen.optimizer, chosen.schedule, steps),
+    cohort.arms,
+    cohort.feeds,
+    chosen.epochs,
+  )
+
+
+def _check_schedules(experiment: Experiment, steps: int) -> None:
+  """Checks what scheduled settings come to during the training."""
+  for one in config.options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    if not isinstance(value, spec.Spec):
+      continue
+    within = one.field.metadata["within"]
+    for step, number in enumerate(
+      np.asarray(jax.vmap(make_schedule(value))(jnp.arange(steps)))
+    ):
+      if not (np.isfinite(number) and number in within):
+        raise UserError(
+          f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
+          f" {step}"
+        )

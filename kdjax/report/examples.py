@@ -1,0 +1,145 @@
+"""The picture of single examples: what a teacher says beyond the right class."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kdjax.report import style
+from kdjax.report.theory import softmax
+
+
+@style.styled
+def soft_targets_figure(
+  images: np.ndarray,
+  labels: np.ndarray,
+  teacher_logits: np.ndarray,
+  student_logits: np.ndarray | None = None,
+  *,
+  temperature: float = 4.0,
+  class_names: Sequence[str] | None = None,
+) -> Figure:
+  """Draws some images beside their teacher's classes, plain and softened.
+
+  Args:
+    images: (K, H, W, 1 or 3); each image is stretched to full contrast.
+    labels: (K,) int, the true classes.
+    teacher_logits: (K, C).
+    student_logits: (K, C), drawn as dots over the bars; may be None.
+    temperature: T of the right column, beside T = 1.
+    class_names: C names for the axis; by default the numbers.
+
+  Returns:
+    A figure with a row an image; the true class has the dark bar.
+
+  Raises:
+    ValueError: if the arrays do not hold the same number of images, or
+      class_names not one name a class.
+  """
+  images, teacher = np.asarray(images), np.asarray(teacher_logits, dtype=float)
+  student = (
+    None if student_logits is None else np.asarray(student_logits, float)
+  )
+  names = _class_names(class_names, teacher.shape[-1])
+  sizes = {len(images), len(labels), len(teacher)}
+  if len(sizes) > 1 or (student is not None and student.shape != teacher.shape):
+    raise ValueError(
+      f"soft_targets_figure: {len(images)} images, {len(labels)} labels,"
+      f" teacher {teacher.shape}, student"
+      f" {None if student is None else student.shape}"
+    )
+  drawing = style.figure(0.7 + 1.02 * len(images))
+  panels = drawing.subplots(
+    len(images), 3, squeeze=False, width_ratios=[1, 2, 2], sharey="col"
+  )
+  for row, label in zip(range(len(images)), labels, strict=True):
+    _picture(panels[row, 0], images[row], f"true: {names[int(label)]}")
+    for panel, heat in zip(panels[row, 1:], (1.0, temperature), strict=True):
+      dots = None if student is None else softmax(student[row] / heat)
+      _bars(panel, softmax(teacher[row] / heat), dots, int(label))
+      panel.set_xticks(
+        range(len(names)), names if row == len(images) - 1 else []
+      )
+  _finish(drawing, panels, names, temperature)
+  return drawing
+
+
+def _picture(panel: Axes, image: np.ndarray, title: str) -> None:
+  image = image.astype(float)
+  low, high = image.min(), image.max()
+  image = (image - low) / (high - low if high > low else 1)
+  if image.ndim == 3 and image.shape[-1] == 1:
+    image = image[..., 0]
+  panel.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+  panel.set_xticks([])
+  panel.set_yticks([])
+  panel.spines[:].set_visible(False)
+  panel.set_title(title, size=9, pad=2)
+
+
+def _bars(
+  panel: Axes, teacher: np.ndarray, student: np.ndarray | None, label: int
+) -> None:
+  colours = ["#9ca3af"] * len(teacher)
+  colours[label] = style.INK
+  panel.bar(range(len(teacher)), teacher, color=colours, width=0.8)
+  if student is not None:
+    panel.plot(
+      range(len(student)),
+      student,
+      style.marker_of("student"),
+      color=style.colour_of("student"),
+      markersize=4.2,
+      markeredgecolor="white",
+      markeredgewidth=0.6,
+      clip_on=False,
+      zorder=4,
+    )
+  panel.set_ylim(0, 1.02)
+  panel.set_yticks([0, 0.5, 1])
+  panel.grid(axis="y")
+
+
+def _finish(
+  drawing: Figure, panels: np.ndarray, names: list[str], temperature: float
+) -> None:
+  from matplotlib.lines import Line2D
+  from matplotlib.patches import Patch
+
+  panels[0, 1].set_title("T = 1")
+  panels[0, 2].set_title(f"T = {temperature:g}")
+  for panel in panels[:, 2]:
+    panel.tick_params(labelleft=False)
+  for panel in panels[-1, 1:]:
+    if max(map(len, names)) > 1:
+      panel.tick_params(axis="x", labelrotation=90, labelsize=8)
+  handles = [
+    Patch(color=style.INK, label="teacher, true class"),
+    Patch(color="#9ca3af", label="other classes"),
+  ]
+  if any(panel.get_lines() for panel in panels[:, 1]):
+    handles.append(
+      Line2D(
+        [],
+        [],
+        marker=style.marker_of("student"),
+        color=style.colour_of("student"),
+        lw=0,
+        markersize=5,
+        label="student",
+      )
+    )
+  panels[len(panels) // 2, 1].set_ylabel("Probability")
+  drawing.legend(
+    handles=handles, loc="outside upper center", ncols=3, columnspacing=1.2
+  )
+
+
+def _class_names(names: Sequence[str] | None, classes: int) -> list[str]:
+  names = [str(k) for k in range(classes)] if names is None else list(names)
+  if len(names) != classes:
+    raise ValueError(
+      f"soft_targets_figure: {len(names)} class names for {classes} classes"
+    )
+  return names

@@ -1,0 +1,168 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+import base64
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from kdjax.errors import StorageError
+from kdjax.report import formats, reading, style, tables, verdicts
+from kdjax.report.pictures import Picture, is_png
+from kdjax.report.text import Table, right_aligned
+
+
+class _Tile(NamedTuple):
+  label: str
+  value: str
+  unit: str
+  colour: str
+
+
+def write_page(
+  path: str | Path,
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  figures: Mapping[str, Picture | Figure | bytes],
+) -> Path:
+  """Writes a run's report as one self-contained HTML file.
+
+  Args:
+    path: of the file; its folder is made if it is not there.
+    results: as in results.json.
+    history: the rows of metrics.jsonl; may be empty.
+    figures: by name, as `pictures.draw` returns them. A plain Figure, or the
+      bytes of an SVG or PNG file, stands under its name as title.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  path = Path(path)
+  html = render_page(results, history, figures)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html, encoding="utf-8")
+  except OSError as error:
+    raise StorageError(f"cannot write the report {path}: {error}") from error
+  return path
+
+
+def render_page(
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  figures: Mapping[str, Picture | Figure | bytes],
+) -> str:
+  """Returns the HTML that `write_page` writes; all text is escaped.
+
+  Args:
+    results: as in results.json.
+    history: the rows of metrics.jsonl; may be empty.
+    figures: as for `write_page`.
+  """
+  return _template().render(
+    name=results.get("name") or "Distillation report",
+    headline=verdicts.headline(results),
+    notes=verdicts.notes(results),
+    tiles=_tiles(results),
+    tables=_tables(results),
+    figures=[_shown(name, figure) for name, figure in figures.items()],
+    training=[tables.training_table(history)] if history else [],
+    settings=_settings(results.get("experiment") or {}),
+    environment=_flat(results.get("environment") or {}),
+    seconds=[
+      (_label(name), formats.duration(seconds))
+      for name, seconds in (results.get("seconds") or {}).items()
+    ],
+    command=results.get("command"),
+  )
+
+
+def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
+  """The numbers at the top: the test error of each network."""
+  return [
+    _Tile(
+      reading.title_of(name),
+      formats.with_spread(reading.errors_in_percent(entry)),
+      "% test error",
+      style.colour_of(name),
+    )
+    for name, entry in reading.networks(results).items()
+  ]
+
+
+def _tables(results: Mapping[str, Any]) -> list[Table]:
+  chosen = [tables.networks_table(results)]
+  if results.get("comparisons"):
+    chosen.append(tables.comparisons_table(results))
+  if results.get("omitted_class"):
+    chosen.append(tables.omitted_class_table(results["omitted_class"]))
+  if results.get("sweep"):
+    chosen.append(tables.sweep_table(results["sweep"]))
+  return [*chosen, tables.cost_table(results)]
+
+
+def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
+  if not isinstance(picture, Picture):
+    picture = Picture(picture, name)
+  data = picture.figure
+  if not isinstance(data, bytes):
+    data = style.to_png(data) if picture.raster else style.to_svg(data)
+  # An image apart, not markup in the page: the ids of two SVGs would clash.
+  kind = "image/png" if is_png(data) else "image/svg+xml"
+  encoded = base64.b64encode(data).decode("ascii")
+  return {
+    "source": f"data:{kind};base64,{encoded}",
+    "title": picture.title,
+    "caption": picture.caption,
+  }
+
+
+def _settings(
+  experiment: Mapping[str, Any],
+) -> list[tuple[str, list[tuple[str, str]]]]:
+  """The settings by part; those that stand in no part come first."""
+  alone = {
+    key: value
+    for key, value in experiment.items()
+    if not isinstance(value, Mapping)
+  }
+  parts = [("Experiment", _flat(alone))] if alone else []
+  parts += [
+    (_label(key), _flat(value))
+    for key, value in experiment.items()
+    if isinstance(value, Mapping)
+  ]
+  return parts
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+  rows = []
+  for key, value in values.items():
+    if isinstance(value, Mapping) and value:
+      rows += _flat(value, f"{prefix}{key}.")
+    else:
+      rows.append((f"{prefix}{key}", formats.setting(value)))
+  return rows
+
+
+def _label(name: str) -> str:
+  return name.replace("_", " ").capitalize()
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("kdjax.report", "."),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.globals["right_aligned"] = right_aligned
+  return environment.get_template("page.html.jinja")

@@ -1,0 +1,128 @@
+"""How results and history are read: networks in order, numbers as arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_TITLES = {
+  "teacher": "Teacher",
+  "student": "Student",
+  "baseline": "Baseline",
+  "label_smoothing": "Label smoothing",
+  "augmented": "Augmented",
+}
+_DESCRIPTIONS = {
+  "teacher": "the network whose outputs are distilled",
+  "student": "trained by distillation",
+  "baseline": "the student's twin: same network, seeds, steps and data, trained"
+  " on hard labels alone",
+  "label_smoothing": "the baseline with smoothed labels",
+  "augmented": "the baseline that itself sees the teacher's augmentation",
+}
+
+
+def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+  """Returns the networks of some results in the order in which they are shown.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    The entries by name: baseline, student, controls, and the teacher last.
+
+  Example:
+    >>> list(networks({"student": {}, "teacher": {}, "controls": {"ema": {}}}))
+    ['student', 'ema', 'teacher']
+  """
+  entries = {name: results.get(name) for name in ("baseline", "student")}
+  entries |= results.get("controls") or {}
+  entries["teacher"] = results.get("teacher")
+  return {name: entry for name, entry in entries.items() if entry is not None}
+
+
+def title_of(network: str) -> str:
+  """Returns a network's name for people.
+
+  Example:
+    >>> title_of("label_smoothing"), title_of("early_stopped")
+    ('Label smoothing', 'Early stopped')
+  """
+  return _TITLES.get(network) or _plain(network).capitalize()
+
+
+def description_of(network: str) -> str:
+  """Returns what a network is, in half a sentence; "" for an unknown one."""
+  return _DESCRIPTIONS.get(network, "")
+
+
+def numbers(values: Any) -> np.ndarray:
+  """Returns values as a flat float array, with nan where there is none.
+
+  Args:
+    values: a number, a list of numbers and Nones, an array, or None.
+
+  Returns:
+    (N,) float64.
+
+  Example:
+    >>> numbers([0.5, None])
+    array([0.5, nan])
+  """
+  if values is None:
+    return np.empty(0)
+  return np.atleast_1d(np.asarray(values, dtype=float)).ravel()
+
+
+def errors_in_percent(entry: Mapping[str, Any]) -> np.ndarray:
+  """Returns a network's test error a seed, in percent.
+
+  Example:
+    >>> errors_in_percent({"test_accuracy": [0.96, 0.94]}).round(6)
+    array([4., 6.])
+  """
+  return 100 * (1 - numbers(entry.get("test_accuracy")))
+
+
+def finite(value: Any) -> bool:
+  """Returns whether value is a number, neither missing nor nan nor infinite."""
+  return value is not None and bool(np.isfinite(value))
+
+
+def rows_by_network(
+  history: Sequence[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Returns the history's rows of each network, in the order of appearance."""
+  groups: dict[str, list[Mapping[str, Any]]] = {}
+  for row in history:
+    if row.get("network"):
+      groups.setdefault(row["network"], []).append(row)
+  return groups
+
+
+def axis_title(name: str) -> str:
+  """Returns a sweep axis's name for people: "hard_weight" -> "Hard weight"."""
+  return name.rsplit(".", 1)[-1].replace("_", " ").capitalize()
+
+
+def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, int] | None:
+  """Returns the place of a sweep's recommendation in its grid.
+
+  Args:
+    sweep: as `sweep_table` takes it.
+
+  Returns:
+    (first axis, second axis), the latter 0 where there is one axis only; None
+    where nothing, or nothing on the grid, is recommended.
+  """
+  recommendation = sweep.get("recommendation") or {}
+  place = []
+  for name, values in sweep["axes"].items():
+    if recommendation.get(name) not in list(values):
+      return None
+    place.append(list(values).index(recommendation[name]))
+  return (place[0], place[1] if len(place) > 1 else 0)
+
+
+def _plain(name: str) -> str:
+  return name.replace("_", " ")

@@ -1,0 +1,221 @@
+"""The sentences of a report, made from its numbers and not from hopes.
+
+A gain is claimed only where the student's test error is lower on average and a
+paired t-test over the seeds gives p < 0.05. Everything else is "no gain", and a
+control that does better than the student is named.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kdjax.report import formats, reading
+
+SIGNIFICANT = 0.05
+
+_PHRASES = {
+  "baseline": "the same network trained on hard labels alone",
+  "label_smoothing": "the same network trained on smoothed labels",
+  "augmented": "the same network trained on hard labels of augmented images",
+}
+# What follows for the reader, by control and verdict.
+_ADVICE = {
+  ("augmented", "no gain: student worse"): " Where the student's own data can"
+  " be augmented, do that first.",
+  ("label_smoothing", "no gain: within chance"): " Smoothed labels, which need"
+  " no teacher, may do as well.",
+}
+
+
+def verdict(comparison: Mapping[str, Any]) -> str:
+  """Returns what one comparison allows to say.
+
+  Args:
+    comparison: with "mean" (difference of test error in points, negative where
+      the student is better) and "p_value".
+
+  Returns:
+    "gain" only where the mean is negative and p < 0.05, else "no gain" with
+    the reason.
+
+  Example:
+    >>> verdict({"mean": -0.97, "p_value": 7e-4, "pairs": 10})
+    'gain'
+    >>> verdict({"mean": -0.28, "p_value": 0.2, "pairs": 10})
+    'no gain: within chance'
+    >>> verdict({"mean": 0.5, "p_value": 1e-3, "pairs": 10})
+    'no gain: student worse'
+  """
+  mean, p = comparison.get("mean"), comparison.get("p_value")
+  if not reading.finite(mean):
+    return "no gain: nothing measured"
+  if comparison.get("pairs", 2) < 2:
+    return "no gain shown: one seed"
+  if not reading.finite(p):
+    return "no gain shown: no p-value"
+  if p >= SIGNIFICANT:
+    return "no gain: within chance"
+  return "gain" if mean < 0 else "no gain: student worse"
+
+
+def find_comparison(
+  results: Mapping[str, Any], control: str
+) -> Mapping[str, Any] | None:
+  """Returns the student's comparison with a control, None if there is none."""
+  for comparison in results.get("comparisons") or []:
+    if (comparison["student"], comparison["control"]) == ("student", control):
+      return comparison
+  return None
+
+
+def headline(results: Mapping[str, Any]) -> str:
+  """Returns the one sentence that says what distillation gained.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A sentence with both test errors, the difference, seeds and p-value.
+
+  Example:
+    >>> print(headline({"student": {"test_accuracy": [0.95]}}))
+    The student's test error is 5.00 %. No baseline was trained, so no gain can
+    be claimed.
+  """
+  student = _mean_error(results.get("student"))
+  baseline = _mean_error(results.get("baseline"))
+  if baseline is None or student is None:
+    return (
+      f"The student's test error is {_percent(student)}. No baseline was"
+      " trained, so no gain can be claimed."
+    )
+  errors = (
+    f"{_percent(student)} test error for the student, {_percent(baseline)} for"
+    f" {_PHRASES['baseline']}"
+  )
+  comparison = find_comparison(results, "baseline")
+  if comparison is None:
+    return f"No gain shown, for lack of a paired test: {errors}."
+  claim = verdict(comparison)
+  if claim == "gain":
+    claim = f"Distillation takes {-comparison['mean']:.2f} points off the error"
+  else:
+    claim = _capital(claim)
+  return f"{claim}: {errors} ({evidence(comparison)})."
+
+
+def evidence(comparison: Mapping[str, Any]) -> str:
+  """Returns what a comparison rests on, to be put in brackets.
+
+  Example:
+    >>> evidence({"mean": -1, "p_value": 7e-6, "wins": 10, "pairs": 10})
+    'difference −1.00 points, better in 10 of 10 paired seeds, p = 7e-6'
+  """
+  pairs = comparison.get("pairs", 0)
+  text = (
+    f"difference {formats.signed(comparison.get('mean'))} points, better in"
+    f" {comparison.get('wins', 0)} of {pairs} paired seed{'s' * (pairs != 1)}"
+  )
+  p = comparison.get("p_value")
+  return f"{text}, p {_equals(p)}" if reading.finite(p) else text
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+  """Returns the sentences that belong beside the headline.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    First what the student costs and how far it comes towards its teacher, then
+    one sentence a control, then warnings about few seeds.
+  """
+  sentences = [_cost(results), _distance(results)]
+  for control in results.get("controls") or {}:
+    sentences.append(_control(results, control))
+  comparison = find_comparison(results, "baseline")
+  if comparison and comparison.get("pairs", 0) < 5:
+    sentences.append(
+      f"Only {comparison.get('pairs', 0)} paired seed(s): a difference can"
+      " hardly be told from chance; use at least five."
+    )
+  return [sentence for sentence in sentences if sentence]
+
+
+def _control(results: Mapping[str, Any], control: str) -> str:
+  name = _PHRASES.get(control) or f"the control {control.replace('_', ' ')!r}"
+  comparison = find_comparison(results, control)
+  if comparison is None:
+    student = _mean_error(results.get("student"))
+    error = _mean_error(results["controls"][control])
+    return _untested(name, student, error)
+  claim, shown = verdict(comparison), evidence(comparison)
+  advice = _ADVICE.get((control, claim), "")
+  if claim == "gain":
+    return f"The student also beats {name}: {shown}."
+  if claim == "no gain: student worse":
+    return f"{_capital(name)} beats the student: {shown}.{advice}"
+  return f"No gain over {name}: {shown}.{advice}"
+
+
+def _untested(name: str, student: float | None, error: float | None) -> str:
+  if student is None or error is None:
+    return ""
+  order = "lower" if error < student else "no lower"
+  return (
+    f"{_capital(name)} has {order} test error than the student"
+    f" ({_percent(error)} against {_percent(student)}), without a paired test."
+  )
+
+
+def _cost(results: Mapping[str, Any]) -> str:
+  student, teacher = results.get("student"), results.get("teacher")
+  if not student or not teacher:
+    return ""
+  written = formats.ratio(
+    student.get("parameters"), teacher.get("parameters"), "fewer"
+  )
+  if written == formats.MISSING:
+    return ""
+  if written == "the same":
+    return "The student has as many parameters as its teacher."
+  return f"The student has {written} parameters than its teacher."
+
+
+def _distance(results: Mapping[str, Any]) -> str:
+  """How much of the way from the baseline to the teacher the student goes."""
+  student = _mean_error(results.get("student"))
+  baseline = _mean_error(results.get("baseline"))
+  teacher = _mean_error(results.get("teacher"))
+  comparison = find_comparison(results, "baseline")
+  if None in (student, baseline, teacher) or comparison is None:
+    return ""
+  if verdict(comparison) != "gain" or teacher >= baseline:
+    return ""
+  if student <= teacher:
+    return f"It does no worse than its teacher ({_percent(teacher)})."
+  share = (baseline - student) / (baseline - teacher)
+  return (
+    f"It goes {100 * share:.0f} % of the way from its baseline to its teacher"
+    f" ({_percent(teacher)} test error)."
+  )
+
+
+def _mean_error(entry: Mapping[str, Any] | None) -> float | None:
+  errors = reading.errors_in_percent(entry or {})
+  errors = errors[np.isfinite(errors)]
+  return float(errors.mean()) if errors.size else None
+
+
+def _percent(value: float | None) -> str:
+  return formats.MISSING if value is None else f"{value:.2f} %"
+
+
+def _capital(text: str) -> str:
+  return text[:1].upper() + text[1:]
+
+
+def _equals(p: float) -> str:
+  written = formats.p_value(p)
+  return written if written.startswith("<") else f"= {written}"

@@ -1,0 +1,278 @@
+"""From trained networks to the figures of results.json."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.config import Experiment
+from kdjax.prepare import Prepared, Trainee
+from kdjax.train import checkpoint
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+
+
+def measure(
+  experiment: Experiment,
+  parts: Prepared,
+  teacher: Any,
+  students: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Scores the teacher and every arm, each arm at its own best cell.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    teacher: the teacher's variables, with a leading axis (1,).
+    students: by arm, variables with a leading axis (cells * seeds,).
+
+  Returns:
+    JSON values, as they stand in results.json; and by arm the variables of the
+    best cell, with a leading axis (seeds,).
+  """
+  seeds = experiment.student.seeds
+  taught = predict(parts.teacher, teacher, parts.scored.images)
+  logits = {
+    arm: predict(parts.student, networks, parts.scored.images).reshape(
+      -1, seeds, *taught.shape[1:]
+    )
+    for arm, networks in students.items()
+  }
+  accuracy = {
+    arm: evaluate.accuracy(values, parts.scored.labels)
+    for arm, values in logits.items()
+  }
+  best = {
+    arm: int(np.argmax(values.mean(axis=1))) for arm, values in accuracy.items()
+  }
+  chosen = {
+    arm: jax.tree.map(
+      lambda x, arm=arm: x.reshape(-1, seeds, *x.shape[1:])[best[arm]], networks
+    )
+    for arm, networks in students.items()
+  }
+  logits = {arm: values[best[arm]] for arm, values in logits.items()}
+  found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+  for arm, networks in chosen.items():
+    found[arm] = _network(
+      parts, parts.student, networks, logits[arm], taught[0]
+    )
+    found[arm] |= {
+      "digest": _digests(networks["params"]),
+      "seeds": list(range(seeds)),
+      "settings": parts.grids[arm][best[arm]],
+    }
+  times = latencies(
+    parts,
+    {
+      "teacher": (parts.teacher, first(teacher)),
+      "student": (parts.student, first(chosen["student"])),
+    },
+  )
+  for name, value in times.items():
+    found[name]["latency_ms"] = value
+  controls = [arm for arm in students if arm not in ("student", "baseline")]
+  found["controls"] = {arm: found.pop(arm) for arm in controls}
+  found["comparisons"] = comparisons(found)
+  if len(parts.grids["student"]) > 1:
+    found["sweep"] = _sweep(parts.grids["student"], accuracy, best)
+  if experiment.data.omit_classes:
+    found["omitted_class"] = _omitted(
+      experiment, parts, logits, chosen["student"]
+    )
+  return found, chosen
+
+
+def first(networks: Any) -> Any:
+  """Returns the variables of the first of several networks.
+
+  Args:
+    networks: variables with a leading axis (M,).
+
+  Returns:
+    The variables without it.
+  """
+  return jax.tree.map(lambda x: x[0], networks)
+
+
+def _network(
+  parts, trainee, networks, logits, teacher_logits=None
+) -> dict[str, Any]:
+  """The figures of networks of one architecture."""
+
+  def forward(variables, images):
+    return trainee.network.apply(variables, images, train=False)
+
+  one = first(networks)
+  return {
+    "model": trainee.model,
+    "parameters": evaluate.parameters(one["params"]),
+    "flops": evaluate.flops(forward, one, parts.sample),
+    **evaluate.measure(logits, parts.scored.labels, teacher_logits),
+  }
+
+
+def _digests(params: Any) -> list[str]:
+  members = len(jax.tree.leaves(params)[0])
+  params = jax.device_get(params)
+  return [
+    checkpoint.digest(jax.tree.map(lambda x, m=m: x[m], params))
+    for m in range(members)
+  ]
+
+
+def latencies(
+  parts: Prepared, networks: Mapping[str, tuple[Trainee, Any]]
+) -> dict[str, dict[str, float]]:
+  """Times the forward passes of networks in turn, for one image and for 64.
+
+  Args:
+    parts: of the run.
+    networks: by name, what a network is and its variables.
+
+  Returns:
+    Milliseconds, by name and batch size.
+  """
+  result = {name: {} for name in networks}
+  for batch in (1, 64):
+    images = np.zeros((batch, *parts.dataset.image_shape), np.float32)
+    calls = {}
+    for name, (trainee, variables) in networks.items():
+      forward = jax.jit(
+        lambda variables, x, network=trainee.network: network.apply(
+          variables, x, train=False
+        )
+      )
+      calls[name] = lambda f=forward, v=variables, x=images: f(v, x)
+    for name, value in evaluate.latency(calls).items():
+      result[name][str(batch)] = value
+  return result
+
+
+def comparisons(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Compares the student with its twin and every control, seed by seed.
+
+  Args:
+    results: with "student", "baseline" and "controls".
+
+  Returns:
+    A comparison each, in the order of the networks.
+  """
+  others = {"baseline": results["baseline"], **results["controls"]}
+  student = results["student"]["test_accuracy"]
+  return [
+    {"student": "student", "control": name}
+    | evaluate.compare(student, other["test_accuracy"])._asdict()
+    for name, other in others.items()
+  ]
+
+
+def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
+  """Computes the logits of some networks.
+
+  Args:
+    trainee: what the networks are.
+    networks: variables with a leading axis (M,).
+    images: stored images.
+
+  Returns:
+    (M, N, C) float32.
+  """
+  return evaluate.predict(
+    trainee.network.apply, networks, images, data.to_float
+  )
+
+
+def _sweep(grid, accuracy, best) -> dict[str, Any]:
+  """Lays the student's cells out along the axes that were swept."""
+  axes = {
+    name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
+  }
+  axes = {name: values for name, values in axes.items() if len(values) > 1}
+  shape = [len(values) for values in axes.values()]
+  return {
+    "axes": axes,
+    "accuracy": accuracy["student"].reshape(*shape, -1).tolist(),
+    "baseline_accuracy": accuracy["baseline"][best["baseline"]].tolist(),
+    "recommendation": {name: grid[best["student"]][name] for name in axes},
+  }
+
+
+def _omitted(experiment, parts, logits, students) -> dict[str, Any]:
+  """Measures classes that the student never saw, with and without their bias.
+
+  The bias is chosen on training images without their labels, such that the
+  classes come out as often as they are common.
+  """
+  omitted, labels = experiment.data.omit_classes, parts.scored.labels
+  train = data.select(parts.dataset.train, parts.examples)
+  prior = float(np.mean(np.isin(train.labels, omitted)))
+  unlabelled = predict(parts.student, students, train.images)
+  bias = evaluate.match_prior(unlabelled, omitted, prior)
+  corrected = logits["student"] + bias[:, None, :]
+  accuracy = {
+    name: [float(x) for x in evaluate.accuracy(values, labels)]
+    for name, values in (
+      ("accuracy", logits["student"]),
+      ("corrected", corrected),
+    )
+  }
+  return {
+    "class": omitted[0] if len(omitted) == 1 else list(omitted),
+    "prior": prior,
+    "bias": [float(x) for x in bias.max(axis=-1)],
+    "recall": evaluate.recall(logits["student"], labels, omitted),
+    "recall_corrected": evaluate.recall(corrected, labels, omitted),
+    "baseline_recall": evaluate.recall(logits["baseline"], labels, omitted),
+    "accuracy": accuracy["accuracy"],
+    "accuracy_corrected": accuracy["corrected"],
+  }
+
+
+def environment(devices: list[jax.Device]) -> dict[str, Any]:
+  """Describes what the run ran on.
+
+  Args:
+    devices: the devices used.
+
+  Returns:
+    Versions, devices, processor count and the state of the source.
+  """
+  versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+  return versions | {
+    "python": platform.python_version(),
+    "platform": platform.system() + " " + platform.machine(),
+    "processors": os.cpu_count(),
+    "devices": [
+      f"{device.platform}:{device.device_kind}" for device in devices
+    ],
+    "git": _git_state(),
+  }
+
+
+def _git_state() -> str | None:
+  """Returns the commit, with "+" if files differ from it; None outside of git."""
+  folder = Path(__file__).parent
+
+  def git(*arguments):
+    return subprocess.run(
+      ["git", *arguments],
+      cwd=folder,
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout.strip()
+
+  try:
+    return git("rev-parse", "HEAD") + (
+      "+" if git("status", "--porcelain") else ""
+    )
+  except (OSError, subprocess.CalledProcessError):
+    return None

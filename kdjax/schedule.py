@@ -1,0 +1,100 @@
+"""Schedules by name: how a weight, a temperature or a rate changes with the step.
+
+A schedule is optax's: a function of the step. Everything that takes one takes a
+plain number too.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import optax
+
+from kdjax import spec
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+SCHEDULES = {
+  "linear": lambda start, stop, steps: optax.linear_schedule(
+    start, stop, steps
+  ),
+  "cosine": lambda start, stop, steps: _cosine(start, stop, steps),
+  "exponential": lambda start, rate, steps: optax.exponential_decay(
+    start, steps, rate
+  ),
+  "step": lambda start, boundaries, factor: optax.piecewise_constant_schedule(
+    start, dict.fromkeys(boundaries, factor)
+  ),
+  "complement": lambda value: _complement(make_schedule(value)),
+}
+
+
+def make_schedule(value):
+  """Turns what a user wrote into a number or a schedule.
+
+  Args:
+    value: a number (traced ones too) or a Spec: `linear(start, stop, steps)`,
+      `cosine(start, stop, steps)`, `exponential(start, rate, steps)`,
+      `step(start, boundaries, factor)` or `complement(value)`, one minus a
+      number or schedule; steps count from 0.
+
+  Returns:
+    The number, or the function of the step.
+
+  Raises:
+    UserError: for an unknown schedule or arguments that it does not take.
+
+  Example:
+    >>> float(at(make_schedule(spec.parse("linear(8, 4, 100)")), 50))
+    6.0
+  """
+  if isinstance(value, spec.Spec):
+    return spec.build("schedule", value, SCHEDULES)
+  return value
+
+
+def at(value, step: jax.Array | int):
+  """Returns a number, or a schedule's value, at a step.
+
+  Args:
+    value: a number or a function of the step.
+    step: the training step, from 0.
+
+  Returns:
+    The number.
+
+  Example:
+    >>> at(0.5, 7), at(lambda step: 2 * step, 7)
+    (0.5, 14)
+  """
+  return value(step) if callable(value) else value
+
+
+def _cosine(start, stop, steps):
+  decay = optax.cosine_decay_schedule(1.0, steps)
+  return lambda step: stop + (start - stop) * decay(step)
+
+
+def _complement(value):
+  return lambda step: 1.0 - at(value, step)
+
+
+def check_value(name: str, value, allowed) -> None:
+  """Checks a hyper-parameter that is known before tracing.
+
+  Args:
+    name: its name, for the message.
+    value: a number, checked; a traced number or a schedule, let through.
+    allowed: number -> bool.
+
+  Raises:
+    ValueError: if it is no number, or one that is not allowed.
+
+  Example:
+    >>> check_value("temperature", 4.0, lambda value: value > 0)
+  """
+  if callable(value) or isinstance(value, jax.Array):
+    return
+  number = isinstance(value, int | float) and not isinstance(value, bool)
+  if not number or not math.isfinite(value) or not allowed(value):
+    raise ValueError(f"{name}={value!r} is not possible")

@@ -1,0 +1,114 @@
+"""Trained networks on disk: orbax for the arrays, a digest against bit rot."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from kdjax.errors import StorageError, UserError
+
+NOTE = "network.json"
+
+
+def digest(tree: Any) -> str:
+  """Returns the sha256 over a tree's arrays in sorted path order.
+
+  Two runs are the same run when the digests of their parameters are.
+
+  Args:
+    tree: nested dict of arrays.
+
+  Returns:
+    64 hexadecimal digits, over paths, types, shapes and bytes.
+
+  Example:
+    >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)})
+    True
+  """
+  leaves = {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+  whole = hashlib.sha256()
+  for path in sorted(leaves):
+    leaf = leaves[path]
+    whole.update(f"{path} {leaf.dtype} {leaf.shape}".encode())
+    whole.update(np.ascontiguousarray(leaf).tobytes())
+  return whole.hexdigest()
+
+
+def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
+  """Writes a network's variables and what is needed to use them.
+
+  Args:
+    folder: a folder that does not exist yet.
+    variables: nested dict of arrays.
+    note: JSON values: model spec, classes, image shape, ...
+
+  Raises:
+    StorageError: if the folder cannot be written.
+  """
+  variables = jax.device_get(variables)
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(folder.absolute() / "variables", variables)
+    note = note | {"digest": digest(variables)}
+    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+  except (OSError, ValueError) as error:
+    raise StorageError(f"cannot write {folder}: {_line(error)}") from error
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+  """Reads what was noted beside a saved network.
+
+  Args:
+    folder: as given to `save_network`.
+
+  Returns:
+    The note.
+
+  Raises:
+    UserError: if there is no saved network.
+    StorageError: if the note is damaged.
+  """
+  try:
+    return json.loads((folder / NOTE).read_text())
+  except (FileNotFoundError, NotADirectoryError):
+    raise UserError(f"there is no saved network in {folder}") from None
+  except (OSError, ValueError) as error:
+    raise StorageError(f"{folder / NOTE} is damaged: {_line(error)}") from error
+
+
+def load_variables(folder: Path, note: dict[str, Any]) -> Any:
+  """Reads a network's variables and checks them against their digest.
+
+  Args:
+    folder: as given to `save_network`.
+    note: from `read_note`.
+
+  Returns:
+    Nested dict of NumPy arrays.
+
+  Raises:
+    StorageError: if the files are damaged, even by a single bit.
+  """
+  path = folder.absolute() / "variables"
+  # Damage surfaces as half a dozen unrelated exceptions, bare ones among them.
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      shapes = checkpointer.metadata(path).item_metadata.tree
+      targets = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+      variables = checkpointer.restore(path, targets)
+  except Exception as error:
+    raise StorageError(f"cannot read {path}: {_line(error)}") from error
+  if digest(variables) != note.get("digest"):
+    raise StorageError(f"{path} is damaged: its digest is not the one noted")
+  return variables
+
+
+def _line(error: Exception) -> str:
+  return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,142 @@
+"""The only place that maps a step over devices.
+
+`jax.pmap` is in maintenance and built on shard_map: kept in one file, a change
+of mind is a change of one function.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from kdjax.errors import UserError
+
+AXIS = "devices"
+
+
+def parallel(
+  step: Callable,
+  devices: Sequence[jax.Device],
+  *,
+  sharded: Sequence[int],
+  donated: Sequence[int] = (),
+) -> Callable:
+  """Maps a per-device step over devices.
+
+  The step reduces over `AXIS` itself, so what it returns is the same on every
+  device; the caller gets it once, without a device axis.
+
+  Args:
+    step: function of positional arguments.
+    devices: the devices to run on.
+    sharded: positions of the arguments that carry a leading device axis, see
+      `shard`; all others are the same on every device.
+    donated: positions of the arguments whose memory may be reused.
+
+  Returns:
+    The compiled, mapped step.
+
+  Example:
+    >>> total = lambda x: jax.lax.psum(x.sum(), AXIS)
+    >>> mapped = parallel(total, jax.local_devices()[:2], sharded=(0,))
+    >>> print(mapped(shard(np.arange(4.0), 2, axis=0)))
+    6.0
+  """
+  arguments = step.__code__.co_argcount
+  return jax.pmap(
+    step,
+    axis_name=AXIS,
+    in_axes=tuple(0 if i in sharded else None for i in range(arguments)),
+    out_axes=None,
+    devices=list(devices),
+    donate_argnums=tuple(donated),
+  )
+
+
+def shard(tree, devices: int, *, axis: int):
+  """Cuts an axis into equal parts and puts the parts on a leading device axis.
+
+  Args:
+    tree: arrays whose `axis` is a multiple of `devices` long.
+    devices: how many parts.
+    axis: which axis to cut.
+
+  Returns:
+    Arrays with a new leading axis of length `devices`.
+
+  Example:
+    >>> shard(np.arange(6).reshape(1, 6), 2, axis=1).shape
+    (2, 1, 3)
+  """
+
+  def cut(x):
+    return np.stack(np.split(np.asarray(x), devices, axis=axis))
+
+  return jax.tree.map(cut, tree)
+
+
+def replicate(tree, devices: Sequence[jax.Device]):
+  """Puts a copy of every array on every device.
+
+  Args:
+    tree: arrays.
+    devices: the devices that a mapped step runs on.
+
+  Returns:
+    The arrays, held by all devices, so that steps need not copy them again.
+
+  Example:
+    >>> replicate(np.ones(3), jax.local_devices()[:2]).is_fully_replicated
+    True
+  """
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  return jax.device_put(
+    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
+
+
+def choose(accelerator: str) -> list[jax.Device]:
+  """Returns the local devices of the accelerator that was asked for.
+
+  Args:
+    accelerator: "auto", "cpu", "gpu" or "tpu".
+
+  Returns:
+    All local devices of that kind.
+
+  Raises:
+    UserError: if there is none; names what there is.
+
+  Example:
+    >>> choose("cpu")[0].platform
+    'cpu'
+  """
+  devices = jax.local_devices()
+  there = devices[0].platform
+  if accelerator not in ("auto", there):
+    raise UserError(
+      f"--accelerator={accelerator}: there is no such device here; there is:"
+      f" {len(devices)} {there}"
+    )
+  return devices
+
+
+def check_batch_size(batch_size: int, devices: Sequence[jax.Device]) -> None:
+  """Raises a UserError unless a batch can be cut into equal parts.
+
+  Args:
+    batch_size: examples a step, over all devices.
+    devices: the devices.
+
+  Raises:
+    UserError: if the devices do not divide the batch size.
+
+  Example:
+    >>> check_batch_size(128, jax.local_devices()[:2])
+  """
+  if batch_size % len(devices):
+    raise UserError(
+      f"the batch size {batch_size} must be a multiple of the number of devices,"
+      f" {len(devices)}; the nearest is"
+      f" {max(1, round(batch_size / len(devices))) * len(devices)}"
+    )

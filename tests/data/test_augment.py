@@ -1,0 +1,131 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.data import make_view
+from kdjax.errors import UserError
+
+KEY = jax.random.key(7)
+IMAGES = jax.random.uniform(jax.random.key(0), (64, 6, 9, 2)) + 1.0
+POSITIONS = jnp.arange(64)
+VIEWS = ["none", "shift(2)", "flip", "noise(0.1)", "shift(1) + flip"]
+
+
+def seen(text, images=IMAGES, key=KEY, positions=POSITIONS):
+  return np.asarray(make_view(text)(key, images, positions))
+
+
+def moved(image, down, right):
+  """The definition, pixel by pixel."""
+  result = np.zeros_like(image)
+  height, width, _ = image.shape
+  for row in range(height):
+    for column in range(width):
+      if 0 <= row - down < height and 0 <= column - right < width:
+        result[row, column] = image[row - down, column - right]
+  return result
+
+
+def test_none():
+  np.testing.assert_array_equal(seen("none"), IMAGES)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 7])
+def test_shift_is_one_of_the_definition(pixels):
+  steps = range(-pixels, pixels + 1)
+  found = set()
+  for before, after in zip(
+    np.asarray(IMAGES)[:16], seen(f"shift({pixels})"), strict=False
+  ):
+    matches = [
+      (down, right)
+      for down in steps
+      for right in steps
+      if (moved(before, down, right) == after).all()
+    ]
+    assert matches
+    found.update(matches[:1])
+  assert len(found) > 3
+
+
+def test_shift_is_uniform():
+  images = jnp.zeros((4000, 5, 5, 1)).at[:, 2, 2].set(1.0)
+  hits = seen("shift(2)", images, positions=jnp.arange(4000)).sum((0, 3))
+  # 25 cells of 160 expected each; 6 standard deviations.
+  assert hits.sum() == 4000
+  np.testing.assert_allclose(hits, 160, atol=75)
+
+
+def test_flip_is_a_fair_mirror():
+  images = np.asarray(IMAGES)
+  after = seen("flip")
+  kept = (after == images).all((1, 2, 3))
+  mirrored = (after == images[:, :, ::-1]).all((1, 2, 3))
+  assert (kept ^ mirrored).all()
+  assert 16 < kept.sum() < 48
+
+
+def test_noise_has_the_scale():
+  images = jnp.zeros((64, 20, 20, 1))
+  after = seen("noise(0.25)", images)
+  assert abs(after.std() - 0.25) < 0.01
+  assert abs(after.mean()) < 0.01
+  assert (after[0] != after[1]).any()
+
+
+def test_zero_strength_changes_nothing():
+  np.testing.assert_array_equal(seen("shift(0) + noise(0.0)"), IMAGES)
+
+
+@pytest.mark.parametrize("text", VIEWS[1:])
+def test_key_and_position_decide(text):
+  other_key = seen(text, key=jax.random.key(8))
+  other_positions = seen(text, positions=POSITIONS + 64)
+  assert (seen(text) != other_key).any()
+  assert (seen(text) != other_positions).any()
+  np.testing.assert_array_equal(seen(text), seen(text))
+
+
+@pytest.mark.parametrize("text", VIEWS)
+def test_a_cut_batch_gives_the_same_views(text):
+  parts = [
+    seen(text, IMAGES[rows], positions=POSITIONS[rows])
+    for rows in (slice(0, 24), slice(24, 64))
+  ]
+  np.testing.assert_array_equal(seen(text), np.concatenate(parts))
+
+
+@pytest.mark.parametrize("text", VIEWS)
+def test_jit_scan_and_vmap_agree(text):
+  view = make_view(text)
+  keys = jax.random.split(KEY, 3)
+  plain = np.stack([seen(text, key=key) for key in keys])
+  mapped = jax.jit(jax.vmap(view, (0, None, None)))(keys, IMAGES, POSITIONS)
+  _, scanned = jax.lax.scan(
+    lambda carry, key: (carry, view(key, IMAGES, POSITIONS)), 0, keys
+  )
+  np.testing.assert_allclose(mapped, plain, atol=1e-6)
+  np.testing.assert_allclose(scanned, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("shfit(2)", "did you mean 'shift'"),
+    ("shift", "pixels"),
+    ("shift(1.5)", "integer >= 0, got 1.5"),
+    ("shift(-1)", "got -1"),
+    ("shift(True)", "got True"),
+    ("noise(-0.1)", "got -0.1"),
+    ("noise(1e999)", "got inf"),
+    ("noise('a')", "got 'a'"),
+    ("flip(3)", "no arguments"),
+    ("flip:0.5", "no weight"),
+    ("flip +", "term"),
+    ("", "view|read|term"),
+  ],
+)
+def test_refuses(text, message):
+  with pytest.raises(UserError, match=message):
+    make_view(text)

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kdjax.data import available, load
+from kdjax.errors import UserError
+
+
+def test_available_names_the_embedded_sets_first():
+  assert list(available())[:2] == ["mnist5k", "digits"]
+  assert all("\n" not in line for line in available().values())
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "message"),
+  [
+    ("./missing", {}, "'./missing': there is no such directory"),
+    ("~/missing/too", {}, "no such directory"),
+    ("image_folder(path='missing')", {}, "'missing': there is no such"),
+    ("image_folder(dir='x')", {}, "takes .*path"),
+    ("image_folder()", {}, "path"),
+    ("image_folder(", {}, "cannot read"),
+    ("imagefolder(path='x')", {}, "did you mean 'image_folder'"),
+    ("digits", {"image_size": 0}, "--image_size must be at least 1, got 0"),
+    ("digits", {"test_split": "nope"}, "no split 'nope'; it has"),
+  ],
+)
+def test_refuses(data_dir, name, options, message):
+  with pytest.raises(UserError, match=message):
+    load(name, data_dir=data_dir, **options)
+
+
+def test_a_folder_has_no_other_splits(folder):
+  path = folder({f"a/{n}.png": np.zeros((4, 4)) for n in range(5)})
+  with pytest.raises(UserError, match="--train_split and --test_split"):
+    load(str(path), train_split="train[:50%]")
+
+
+def test_image_size(data_dir):
+  dataset = load("digits", data_dir=data_dir, image_size=16)
+  assert dataset.image_shape == (16, 16, 1)
+  small = load("digits", data_dir=data_dir).train.images
+  np.testing.assert_allclose(dataset.train.images.mean(), small.mean(), rtol=0.02)  # fmt: skip
+
+
+def test_importing_the_room_is_light():
+  program = (
+    "import sys, kdjax.data\n"
+    "heavy = {'tensorflow_datasets', 'grain', 'mlxtend', 'sklearn', 'flax',"
+    " 'PIL'}\n"
+    "print(*sorted(heavy & set(sys.modules)))"
+  )
+  output = subprocess.check_output([sys.executable, "-c", program], text=True)
+  assert output.strip() == ""

@@ -1,0 +1,131 @@
+"""The rules of the house, read from the source itself."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+MODULES = sorted((ROOT / "kdjax").rglob("*.py"))
+SOURCES = [*MODULES, ROOT / "launch.py", *sorted((ROOT / "experiments").glob("*.py"))]
+
+# Ground floor: imported by everyone, imports nothing of ours but each other.
+GROUND = {"errors", "spec"}
+# Who may import what, besides the ground floor and its own room.
+ALLOWED = {
+  "losses": set(),
+  "config": set(),
+  "workdir": set(),
+  "schedule": set(),
+  "models": set(),
+  "data": set(),
+  "report": set(),
+  "method": {"losses", "schedule"},
+  "methods": {"losses", "method", "schedule"},
+  "train": {"losses", "method", "schedule"},
+  "evaluate": {"losses"},
+  "arms": {"config", "data", "method", "methods", "train"},
+  "prepare": {
+    "arms", "config", "data", "methods", "models", "schedule", "train",
+  },
+  "results": {"config", "data", "evaluate", "prepare", "train"},
+  "catalogue": {"data", "methods", "models", "schedule", "train"},
+  "run": {
+    "arms", "config", "data", "evaluate", "prepare", "report", "results",
+    "train", "workdir",
+  },
+  "launch": {"catalogue", "config", "report", "run", "workdir"},
+  "experiments": {"config"},
+}  # fmt: skip
+
+
+def imports(file: pathlib.Path) -> set[str]:
+  """Every module that a file imports, at any depth of its code."""
+  found = set()
+  for node in ast.walk(ast.parse(file.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{file}: relative import"
+      found |= {f"{node.module}.{alias.name}" for alias in node.names}
+  return found
+
+
+def room(file: pathlib.Path) -> str:
+  relative = file.relative_to(ROOT)
+  if relative.parts[0] == "kdjax":
+    return relative.parts[1].removesuffix(".py")
+  return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_go_downwards(file):
+  here = room(file)
+  if here == "__init__":
+    assert not imports(file)
+    return
+  ours = {name.split(".")[1] for name in imports(file) if name.startswith("kdjax.")}
+  assert ours <= ALLOWED.get(here, set()) | GROUND | {here, "__version__"}
+
+
+@pytest.mark.parametrize(
+  ("pattern", "home"),
+  [("jax.pmap", "kdjax/train/devices.py"), ("absl.flags", "launch.py")],
+)
+def test_has_one_home(pattern, home):
+  package, name = pattern.split(".")
+  users = set()
+  for file in SOURCES:
+    for node in ast.walk(ast.parse(file.read_text())):
+      attribute = (
+        isinstance(node, ast.Attribute)
+        and node.attr == name
+        and isinstance(node.value, ast.Name)
+        and node.value.id == package
+      )
+      imported = isinstance(node, ast.ImportFrom) and (
+        node.module == package and name in {alias.name for alias in node.names}
+      )
+      if attribute or imported:
+        users.add(str(file.relative_to(ROOT)))
+  assert users == {home}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_module_is_short(file):
+  assert len(file.read_text().splitlines()) <= 400
+
+
+def test_nothing_evaluates_or_unpickles():
+  banned = {"eval", "exec", "pickle", "marshal", "dill", "cloudpickle"}
+  for file in SOURCES:
+    for node in ast.walk(ast.parse(file.read_text())):
+      if isinstance(node, ast.Name):
+        assert node.id not in banned, f"{file}:{node.lineno}"
+      if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+        assert ast.literal_eval(node.value) is False, f"{file}:{node.lineno}"
+
+
+def test_launcher_is_short():
+  assert len((ROOT / "launch.py").read_text().splitlines()) <= 160
+
+
+LIGHT = """
+import sys, jax
+before = set(sys.modules)
+import kdjax, kdjax.losses
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+heavy = new & {"flax", "tensorflow_datasets", "orbax", "matplotlib", "optax", "absl"}
+assert not heavy, heavy
+"""
+
+
+def test_losses_import_jax_alone(tmp_path):
+  subprocess.run(
+    [sys.executable, "-c", LIGHT],
+    check=True,
+    cwd=tmp_path,
+    env={"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+  )

@@ -1,0 +1,48 @@
+"""Every example in a docstring runs and prints what it says."""
+
+import ast
+import doctest
+import importlib
+import pathlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kdjax
+
+NAMES = [
+  module.name
+  for module in pkgutil.walk_packages(kdjax.__path__, "kdjax.")
+  if not module.name.startswith("kdjax.losses._")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_run(name):
+  module = importlib.import_module(name)
+  shared = {"jax": jax, "jnp": jnp, "np": np}
+  if name.startswith("kdjax.methods"):
+    from kdjax import method
+
+    shared |= vars(method)
+  found = doctest.testmod(
+    module,
+    extraglobs=shared,
+    optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
+  )
+  assert not found.failed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_functions_say_what_they_take(name):
+  file = pathlib.Path(importlib.import_module(name).__file__)
+  for node in ast.parse(file.read_text()).body:
+    if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+      continue
+    text = ast.get_docstring(node)
+    assert text, f"{name}.{node.name} has no docstring"
+    takes = node.args.args or node.args.kwonlyargs
+    assert not takes or "Args:" in text, f"{name}.{node.name}: no Args"
