@@ -34,6 +34,7 @@ class Trainee(NamedTuple):
     arms: who learns from what.
     feeds: what is shown.
     epochs: passes over the largest feed.
+    images: how many an epoch shows to all members together, padding included.
   """
 
   network: nn.Module
@@ -42,6 +43,7 @@ class Trainee(NamedTuple):
   arms: dict[str, Arm]
   feeds: dict[str, Feed]
   epochs: int
+  images: int
 
 
 class Prepared(NamedTuple):
@@ -171,20 +173,23 @@ def _teacher(experiment, dataset, examples, note) -> Trainee:
     {"teacher": arm},
     {"labels": feed},
     chosen.epochs,
+    feed.steps * chosen.batch_size,
   )
 
 
 def _student(experiment, dataset, cohort: Cohort) -> Trainee:
   chosen = experiment.student
-  steps = chosen.epochs * max(feed.steps for feed in cohort.feeds.values())
-  _check_schedules(experiment, steps)
+  length = max(feed.steps for feed in cohort.feeds.values())
+  members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
+  _check_schedules(experiment, chosen.epochs * length)
   return Trainee(
     models.make_model(chosen.model, classes=dataset.classes),
     chosen.model,
-    make_optimizer(chosen.optimizer, chosen.schedule, steps),
+    make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
     cohort.arms,
     cohort.feeds,
     chosen.epochs,
+    length * members * chosen.batch_size,
   )
 
 

@@ -105,13 +105,12 @@ def _fit(
     teacher=teacher,
     devices=parts.devices,
   )
-  with report.progress(
-    trainee.epochs, " + ".join(trainee.arms), seen * trainee.batch_size
-  ) as advance:
+  title = " + ".join(trainee.arms)
+  with report.progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
-      networks = {arm: variables(state) for arm, state in epoch.states.items()}
-      rate = seen * trainee.batch_size / (time.perf_counter() - start)
+      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      rate = epoch.examples / (time.perf_counter() - start)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))
@@ -121,7 +120,8 @@ def _fit(
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
   """Writes one row an arm; a loss that is not finite ends the run."""
-  for arm, metrics in epoch.metrics.items():
+  for arm in trainee.arms:
+    metrics = epoch.metrics[arm]
     if not np.isfinite(metrics["loss"]).all():
       raise DivergedError(
         f"the loss of the {arm} is not finite in epoch {epoch.number}; lower the"

@@ -9,7 +9,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 MODULES = sorted((ROOT / "kdjax").rglob("*.py"))
-SOURCES = [*MODULES, ROOT / "launch.py", *sorted((ROOT / "experiments").glob("*.py"))]
+SOURCES = [
+  *MODULES,
+  ROOT / "launch.py",
+  *sorted((ROOT / "experiments").glob("*.py")),
+]
 
 # Ground floor: imported by everyone, imports nothing of ours but each other.
 GROUND = {"errors", "spec"}
@@ -60,13 +64,17 @@ def room(file: pathlib.Path) -> str:
   return relative.parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+@pytest.mark.parametrize(
+  "file", SOURCES, ids=lambda f: str(f.relative_to(ROOT))
+)
 def test_imports_go_downwards(file):
   here = room(file)
   if here == "__init__":
     assert not imports(file)
     return
-  ours = {name.split(".")[1] for name in imports(file) if name.startswith("kdjax.")}
+  ours = {
+    name.split(".")[1] for name in imports(file) if name.startswith("kdjax.")
+  }
   assert ours <= ALLOWED.get(here, set()) | GROUND | {here, "__version__"}
 
 
@@ -93,7 +101,9 @@ def test_has_one_home(pattern, home):
   assert users == {home}
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(ROOT)))
+@pytest.mark.parametrize(
+  "file", MODULES, ids=lambda f: str(f.relative_to(ROOT))
+)
 def test_module_is_short(file):
   assert len(file.read_text().splitlines()) <= 400
 

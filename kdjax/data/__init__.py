@@ -13,7 +13,9 @@ and the sources that load.py opens:
 
   mnist5k.py, digits.py   TFDS builders that need no download
   tfds_source.py          whatever TFDS has prepared, without TensorFlow
-  prepared.py             where prepared sets are, and whether they are whole
+  tfds_images.py          which features are image and label, and reading them
+  prepared.py             where prepared sets are; prepares the embedded ones
+  whole.py                damaged or half prepared sets, and the way out
   image_folder.py         directories of images
   pixels.py               decode and resize one image
 

@@ -52,12 +52,12 @@ def make_view(text: str) -> ViewFunction:
   return view
 
 
-def none() -> ViewFunction:
+def _none() -> ViewFunction:
   """Shows the images as they are."""
   return lambda key, images, positions: images
 
 
-def shift(pixels: int) -> ViewFunction:
+def _shift(pixels: int) -> ViewFunction:
   """Moves each image by up to `pixels` in each direction; zeros enter.
 
   Both distances are uniform on the integers -pixels..pixels.
@@ -83,7 +83,7 @@ def shift(pixels: int) -> ViewFunction:
   return view
 
 
-def flip() -> ViewFunction:
+def _flip() -> ViewFunction:
   """Mirrors each image left to right with probability one half."""
 
   def view(key, images, positions):
@@ -94,7 +94,7 @@ def flip() -> ViewFunction:
   return view
 
 
-def noise(scale: float) -> ViewFunction:
+def _noise(scale: float) -> ViewFunction:
   """Adds normal noise to each pixel; the sum is not clipped.
 
   Args:
@@ -117,7 +117,7 @@ def noise(scale: float) -> ViewFunction:
   return view
 
 
-_VIEWS = {"none": none, "shift": shift, "flip": flip, "noise": noise}
+_VIEWS = {"none": _none, "shift": _shift, "flip": _flip, "noise": _noise}
 
 
 def _draw(

@@ -1,17 +1,14 @@
 """From a name to a checked data set."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kdjax import spec
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
-from kdjax.data.prepared import (
-  INFO_FILE,
-  default_data_dir,
-  prepare_embedded,
-)
+from kdjax.data.prepared import default_data_dir, prepare_embedded
+from kdjax.data.whole import INFO_FILE
 from kdjax.errors import UserError
 
 _DESCRIPTIONS = {
@@ -112,7 +109,9 @@ def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
   return _make_folder_opener(path, splits, options)(path)
 
 
-def _make_folder_opener(name: str, splits: tuple[str, str], options: dict):
+def _make_folder_opener(
+  name: str, splits: tuple[str, str], options: dict
+) -> Callable[[str], Dataset]:
   from kdjax.data.image_folder import open_folder
 
   def image_folder(path):
@@ -133,7 +132,7 @@ def _is_path(name: str) -> bool:
   return os.sep in name and Path(name).is_dir()
 
 
-def _embedded(name: str):
+def _embedded(name: str) -> type:
   # Imported here: defining the builders needs TFDS.
   if name == "mnist5k":
     from kdjax.data.mnist5k import Mnist5k

@@ -26,10 +26,17 @@ def decode(
 
   Raises:
     OSError: if it is no image, or is cut short.
+    ValueError: if it has more than 8 bits a channel.
   """
   from PIL import Image
 
   with Image.open(file) as image:
+    if image.mode.startswith(("I", "F")):
+      # Pillow would clip 0..65535 to 0..255: nearly all white, and no error.
+      raise ValueError(
+        f"more than 8 bits a channel (Pillow's mode {image.mode}); store it"
+        " with 8"
+      )
     if size is not None:
       # JPEGs decode at 1/2, 1/4 or 1/8 of their size for a fraction of the cost.
       image.draft(None, (size, size))

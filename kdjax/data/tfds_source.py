@@ -1,30 +1,24 @@
 """Opening TFDS data sets as random-access sources, without TensorFlow."""
 
 import contextlib
-import io
+import difflib
+import importlib.util
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from kdjax.data import pixels
-from kdjax.data.check import check_image
 from kdjax.data.dataset import Dataset, Images, Split, materialise
-from kdjax.data.prepared import (
+from kdjax.data.prepared import prepared
+from kdjax.data.tfds_images import Keys, TfdsImages, find_keys, read_labels
+from kdjax.data.whole import (
   first_line,
   how_to_prepare,
   refuse_half_prepared,
   verify_rows,
 )
 from kdjax.errors import UserError
-
-
-class Keys(NamedTuple):
-  """Which features of a data set are the image and the label."""
-
-  image: str
-  label: str
 
 
 def open_directory(
@@ -144,89 +138,6 @@ def obtain_builder(name: str, data_dir: str) -> Any:
   return builder
 
 
-def find_keys(info: Any, name: str) -> Keys:
-  """Finds the image and the label among a data set's features.
-
-  Args:
-    info: a TFDS DatasetInfo.
-    name: for messages.
-
-  Returns:
-    The supervised keys if they are an image and a class, else the only image
-    and the only class there are.
-
-  Raises:
-    UserError: if there is no such pair, or several; lists the features.
-  """
-  from tensorflow_datasets import features as kinds
-
-  features = info.features
-  if isinstance(features, kinds.FeaturesDict):
-    images = [k for k, f in features.items() if _is_image(f)]
-    labels = [k for k, f in features.items() if isinstance(f, kinds.ClassLabel)]
-    pair = info.supervised_keys
-    if pair and len(pair) == 2 and pair[0] in images and pair[1] in labels:
-      return Keys(*pair)
-    if len(images) == len(labels) == 1:
-      return Keys(images[0], labels[0])
-  listed = " ".join(str(features).split())
-  raise UserError(
-    f"data set {name!r} must have one image and one ClassLabel; its features:"
-    f" {listed[:300]}"
-  )
-
-
-class TfdsImages:
-  """The images of one split; each is decoded when it is asked for.
-
-  Args:
-    source: TFDS data source that returns serialised examples.
-    feature: the image's feature connector.
-    key: the image's name among the features.
-    size: as `image_size` in `load`.
-    where: data set and split, for messages.
-  """
-
-  def __init__(
-    self, source: Any, feature: Any, key: str, size: int | None, where: str
-  ):
-    from tensorflow_datasets import decode, features
-
-    self._source, self._key, self._size = source, key, size
-    self._where = where
-    self._shape = None
-    self._reader = features.FeaturesDict({key: feature})
-    # Files are decoded here rather than by TFDS, which leaves grey and CMYK
-    # files in data sets of colour images as they are.
-    files = isinstance(feature, features.Image) and feature.np_dtype == np.uint8
-    self._decoders = {key: decode.SkipDecoding()} if files else None
-    channels = feature.shape[-1] if len(feature.shape) == 3 else 1
-    self._channels = channels if channels is not None else 3
-    self._shape = self._read(0).shape
-
-  def __len__(self) -> int:
-    return len(self._source)
-
-  def __getitem__(self, index: int) -> np.ndarray:
-    image = self._read(index)
-    check_image(image, self._shape, self._where, index)
-    return image
-
-  def _read(self, index: int) -> np.ndarray:
-    try:
-      value = self._reader.deserialize_example_np(
-        self._source[index], decoders=self._decoders
-      )[self._key]
-      if self._decoders:
-        return pixels.decode(io.BytesIO(value), self._channels, self._size)
-    except Exception as error:  # damaged rows raise anything
-      raise UserError(
-        f"{self._where}: cannot read example {index}: {first_line(error)}"
-      ) from error
-    image = pixels.with_channel_axis(np.asarray(value))
-    return image if self._size is None else pixels.resize(image, self._size)
-
-
 def _open_split(
   builder: Any, keys: Keys, split: str, size: int | None, name: str
 ) -> tuple[Images, np.ndarray]:
@@ -256,31 +167,7 @@ def _open_split(
     )
   image, label = (builder.info.features[key] for key in keys)
   images = TfdsImages(source, image, keys.image, size, where)
-  return images, _read_labels(source, label, keys.label, where)
-
-
-def _read_labels(source: Any, feature: Any, key: str, where: str) -> np.ndarray:
-  """Reads the labels alone; the images are not decoded for it."""
-  from tensorflow_datasets import features
-
-  reader = features.FeaturesDict({key: feature})
-  labels = np.empty(len(source), np.int32)
-  for index in range(len(source)):
-    try:
-      labels[index] = reader.deserialize_example_np(source[index])[key]
-    except Exception as error:  # damaged rows raise anything
-      raise UserError(
-        f"{where}: cannot read example {index}: {first_line(error)}"
-      ) from error
-  return labels
-
-
-def _is_image(feature: Any) -> bool:
-  from tensorflow_datasets import features as kinds
-
-  if isinstance(feature, kinds.Image):
-    return not isinstance(feature, kinds.LabeledImage)
-  return type(feature) is kinds.Tensor and len(feature.shape) in (2, 3)
+  return images, read_labels(source, label, keys.label, where)
 
 
 def _refuse_other_formats(builder: Any, name: str) -> None:
@@ -295,11 +182,7 @@ def _refuse_other_formats(builder: Any, name: str) -> None:
 
 
 def _unknown(name: str, root: str) -> UserError:
-  import difflib
-
   import tensorflow_datasets as tfds
-
-  from kdjax.data.prepared import prepared
 
   # The community list would ask Google's storage, and fail without TensorFlow.
   known = {*tfds.list_builders(with_community_datasets=False)}
@@ -315,8 +198,6 @@ def _unknown(name: str, root: str) -> UserError:
 
 def _prepare(builder: Any, name: str, root: str) -> None:
   """Downloads and prepares a data set, or says in one line why not."""
-  import importlib.util
-
   has_tensorflow = importlib.util.find_spec("tensorflow") is not None
   ours = type(builder).__module__.startswith("tensorflow_datasets.")
   if ours and not has_tensorflow:

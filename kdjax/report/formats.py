@@ -36,6 +36,10 @@ def with_spread(values: Any, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
   """Writes a difference with its sign, a true minus included.
 
+  Args:
+    value: in the unit that is shown; None or nan give a dash.
+    digits: behind the decimal point.
+
   Example:
     >>> signed(-0.974), signed(0.5), signed(-0.001), signed(None)
     ('−0.97', '+0.50', '0.00', '–')
@@ -50,6 +54,9 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 def p_value(value: float | None) -> str:
   """Writes a p-value with as many digits as it deserves.
+
+  Args:
+    value: in [0, 1]; None or nan give a dash.
 
   Example:
     >>> p_value(0.6213), p_value(0.0123), p_value(0.00068), p_value(0.0)
@@ -69,6 +76,9 @@ def p_value(value: float | None) -> str:
 def count(value: float | None) -> str:
   """Writes a whole number with separators.
 
+  Args:
+    value: a whole number; None or nan give a dash.
+
   Example:
     >>> count(2395210)
     '2,395,210'
@@ -78,6 +88,9 @@ def count(value: float | None) -> str:
 
 def scaled(value: float | None) -> str:
   """Writes a large number with three digits and a unit prefix.
+
+  Args:
+    value: any number; None or nan give a dash.
 
   Example:
     >>> scaled(4_790_000), scaled(158_800), scaled(12), scaled(999_999)
@@ -123,6 +136,9 @@ def ratio(smaller: float | None, larger: float | None, word: str) -> str:
 def duration(seconds: float | None) -> str:
   """Writes a time span.
 
+  Args:
+    seconds: >= 0; None or nan give a dash.
+
   Example:
     >>> duration(4.24), duration(83), duration(7384), duration(0.0312)
     ('4.2 s', '1 min 23 s', '2 h 3 min', '31 ms')
@@ -141,6 +157,9 @@ def duration(seconds: float | None) -> str:
 
 def setting(value: Any) -> str:
   """Writes a setting as the user would: text bare, lists with commas.
+
+  Args:
+    value: a number, text, or a list of them.
 
   Example:
     >>> setting("kd"), setting([4, 8.0]), setting(None), setting(True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
-from kdjax.report import examples, plots, reading, style
+from kdjax.report import examples, plots, reading, style, sweeps
 
 
 class Picture(NamedTuple):
@@ -75,7 +75,11 @@ def save_figures(
 
 
 def is_png(data: bytes) -> bool:
-  """Returns whether bytes are those of a PNG file."""
+  """Returns whether bytes are those of a PNG file.
+
+  Args:
+    data: the content of a file.
+  """
   return data.startswith(b"\x89PNG")
 
 
@@ -154,7 +158,7 @@ def _soft_targets(samples: Mapping[str, Any]) -> Picture:
 def _sweep(sweep: Mapping[str, Any]) -> Picture:
   text = sweep.get("text") or ""
   return Picture(
-    plots.sweep_figure(sweep),
+    sweeps.sweep_figure(sweep),
     "Settings tried",
     "Mean test error of the student at each setting; lower is better."
     + (f" {text}" if text else ""),

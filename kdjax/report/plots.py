@@ -1,4 +1,4 @@
-"""The pictures of a run's results: errors, agreement, curves, sweeps."""
+"""The pictures of a run's results: errors, agreement, curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kdjax.report import formats, reading, style
 
@@ -76,7 +77,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
       values = [reading.numbers(row[key]) for row in kept]
       if key == "test_accuracy":
         values = [100 * (1 - value) for value in values]
-      _band(axes, [row["epoch"] for row in kept], values, name)
+      style.draw_band(axes, [row["epoch"] for row in kept], values, name)
   above.set_ylabel("Test error, %")
   below.set_ylabel("Training loss")
   below.set_xlabel("Epoch")
@@ -85,36 +86,11 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     if _positive(axes):
       style.plain_log_scale(axes, "y")
       axes.set_ylabel(f"{axes.get_ylabel()} (log scale)")
-  from matplotlib.ticker import MaxNLocator
-
   below.xaxis.set_major_locator(MaxNLocator(integer=True))
   handles, labels = above.get_legend_handles_labels()
   if handles:
     drawing.legend(handles, labels, loc="outside upper center", ncols=3)
   return drawing
-
-
-@style.styled
-def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
-  """Draws the test error of a sweep over one or two settings.
-
-  Args:
-    sweep: as `tables.sweep_table` takes it.
-
-  Returns:
-    A heat map over two axes, or a line over the one axis that has more than one
-    value; the recommended setting is marked.
-  """
-  errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
-  axes = [(name, list(values)) for name, values in sweep["axes"].items()]
-  long = [place for place, (_, values) in enumerate(axes) if len(values) > 1]
-  if len(long) < 2:
-    place = long[0] if long else 0
-    values = axes[place][1]
-    return _sweep_line(
-      sweep, axes[place], errors.reshape(len(values), -1), place
-    )
-  return _sweep_map(sweep, axes, _mean(errors, axis=-1))
 
 
 @style.styled
@@ -182,7 +158,7 @@ def _strips(
     zip(columns.values(), networks, strict=True)
   ):
     _strip(axes, place, values, name)
-    mean = float(_mean(values))
+    mean = float(reading.finite_mean(values))
     # The joining lines leave the baseline to the right: its number goes left.
     side = -1 if paired and name == "baseline" else 1
     axes.annotate(
@@ -194,7 +170,7 @@ def _strips(
       weight="bold",
     )
   axes.set_xticks(range(len(columns)), [_tick(name) for name in columns])
-  axes.set_xlim(-0.8 if paired else -0.5, len(columns) - 0.2)
+  axes.set_xlim(-0.9 if paired else -0.5, len(columns) - 0.2)
   axes.margins(y=0.1)
   axes.grid(axis="y")
 
@@ -210,7 +186,7 @@ def _strip(axes: Axes, place: int, values: np.ndarray, name: str) -> None:
     markersize=5,
     markeredgewidth=0,
   )
-  mean = float(_mean(values))
+  mean = float(reading.finite_mean(values))
   axes.plot([place - 0.2, place + 0.2], [mean, mean], color=colour, lw=2.6)
 
 
@@ -266,161 +242,8 @@ def _tick(name: str) -> str:
   return title if "\n" in title else title.replace(" ", "\n", 1)
 
 
-def _band(
-  axes: Axes, epochs: Sequence[int], values: Sequence[np.ndarray], name: str
-) -> None:
-  if not values:
-    return
-  mean = np.array([_mean(value) for value in values])
-  spread = np.array([_spread(value) for value in values])
-  colour = style.colour_of(name)
-  axes.plot(
-    epochs,
-    mean,
-    color=colour,
-    label=reading.title_of(name),
-    ls="--" if name == "teacher" else "-",
-    marker=style.marker_of(name) if len(epochs) < 3 else None,
-  )
-  # A band that reaches 0 would have no lower end on a logarithmic axis.
-  low = np.maximum(mean - spread, 0.5 * mean)
-  axes.fill_between(epochs, low, mean + spread, color=colour, alpha=0.18, lw=0)
-
-
 def _positive(axes: Axes) -> bool:
   values = [line.get_ydata() for line in axes.get_lines()]
   values = np.concatenate(values) if values else np.empty(0)
   values = values[np.isfinite(values)]
   return values.size > 0 and values.min() > 0
-
-
-def _sweep_line(
-  sweep: Mapping[str, Any],
-  axis: tuple[str, list],
-  errors: np.ndarray,
-  place: int,
-) -> Figure:
-  name, values = axis
-  drawing = style.figure(3.4)
-  axes = drawing.subplots()
-  numeric = all(
-    isinstance(value, int | float) and not isinstance(value, bool)
-    for value in values
-  )
-  across = values if numeric else range(len(values))
-  _band(axes, across, list(errors), "student")
-  axes.plot(
-    across, _mean(errors, axis=1), "o", color=style.colour_of("student")
-  )
-  if sweep.get("baseline_accuracy"):
-    baseline = _mean(100 * (1 - reading.numbers(sweep["baseline_accuracy"])))
-    colour = style.colour_of("baseline")
-    axes.axhline(
-      baseline, color=colour, ls="--", label=f"Baseline {baseline:.2f}"
-    )
-  cell = reading.recommended_cell(sweep)
-  if cell:
-    _star(axes, across[cell[place]], _mean(errors[cell[place]]))
-  drawing.legend(loc="outside upper center", ncols=3)
-  axes.margins(y=0.12)
-  axes.grid(axis="y")
-  axes.set_ylabel("Test error, %")
-  axes.set_xlabel(reading.axis_title(name))
-  if numeric and min(values) > 0 and max(values) / min(values) >= 8:
-    axes.set_xscale("log")
-    axes.minorticks_off()
-  axes.set_xticks(list(across), [formats.setting(value) for value in values])
-  return drawing
-
-
-def _star(axes: Axes, x: float, y: float) -> None:
-  axes.plot(
-    [x],
-    [y],
-    "*",
-    markersize=15,
-    color="#e69f00",
-    markeredgecolor=style.INK,
-    label="Recommended",
-    zorder=5,
-  )
-
-
-def _sweep_map(
-  sweep: Mapping[str, Any], axes: Sequence[tuple[str, list]], mean: np.ndarray
-) -> Figure:
-  (down, rows), (across, columns) = axes
-  drawing = style.figure(min(1.4 + 0.42 * len(rows), 6.5))
-  panel = drawing.subplots()
-  grid = np.ma.masked_invalid(mean)
-  image = panel.imshow(grid, cmap="cividis_r", aspect="auto")
-  panel.set_facecolor("#e5e7eb")
-  panel.set_xticks(range(len(columns)), map(formats.setting, columns))
-  panel.set_yticks(range(len(rows)), map(formats.setting, rows))
-  panel.set_xlabel(reading.axis_title(across))
-  panel.set_ylabel(reading.axis_title(down))
-  panel.tick_params(length=0)
-  panel.spines[:].set_visible(False)
-  if len(columns) <= 8:
-    _write_cells(panel, image, grid)
-  bar = drawing.colorbar(image, ax=panel, pad=0.02, aspect=30)
-  bar.set_label("Test error, %")
-  bar.outline.set_visible(False)
-  remarks = []
-  if sweep.get("baseline_accuracy"):
-    baseline = _mean(100 * (1 - reading.numbers(sweep["baseline_accuracy"])))
-    remarks.append(f"baseline: {baseline:.2f} %")
-  cell = reading.recommended_cell(sweep)
-  if cell:
-    _frame(panel, cell)
-    remarks.append("framed: recommended")
-  drawing.suptitle("; ".join(remarks).capitalize(), size=10)
-  return drawing
-
-
-def _write_cells(panel: Axes, image: Any, grid: np.ma.MaskedArray) -> None:
-  for place, value in np.ndenumerate(grid):
-    missing = bool(np.ma.getmaskarray(grid)[place])
-    red, green, blue, _ = image.cmap(image.norm(value))
-    dark = not missing and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-    panel.text(
-      place[1],
-      place[0],
-      formats.MISSING if missing else f"{value:.2f}",
-      ha="center",
-      va="center",
-      size=9 if grid.shape[1] <= 5 else 8,
-      color="white" if dark else style.INK,
-    )
-
-
-def _frame(panel: Axes, cell: tuple[int, int]) -> None:
-  """Frames a cell twice, dark and light, to be seen on any colour."""
-  from matplotlib.patches import Rectangle
-
-  for colour, width in ((style.INK, 4.5), ("#e69f00", 2.5)):
-    panel.add_patch(
-      Rectangle(
-        (cell[1] - 0.5, cell[0] - 0.5),
-        1,
-        1,
-        fill=False,
-        ec=colour,
-        lw=width,
-        zorder=4,
-        clip_on=False,
-      )
-    )
-
-
-def _mean(values: np.ndarray, axis: int | None = None) -> Any:
-  """The mean of the finite values, nan without one and without a warning."""
-  kept = np.isfinite(values)
-  count = kept.sum(axis=axis)
-  total = np.where(kept, values, 0).sum(axis=axis)
-  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _spread(values: np.ndarray) -> float:
-  values = values[np.isfinite(values)]
-  return float(values.std(ddof=1)) if values.size > 1 else 0.0

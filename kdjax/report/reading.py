@@ -15,8 +15,8 @@ _TITLES = {
 _DESCRIPTIONS = {
   "teacher": "the network whose outputs are distilled",
   "student": "trained by distillation",
-  "baseline": "the student's twin: same network, seeds, steps and data, trained"
-  " on hard labels alone",
+  "baseline": "the student's twin (same network, seeds, steps and data),"
+  " trained on hard labels alone",
   "label_smoothing": "the baseline with smoothed labels",
   "augmented": "the baseline that itself sees the teacher's augmentation",
 }
@@ -44,6 +44,9 @@ def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def title_of(network: str) -> str:
   """Returns a network's name for people.
 
+  Args:
+    network: its name in the results.
+
   Example:
     >>> title_of("label_smoothing"), title_of("early_stopped")
     ('Label smoothing', 'Early stopped')
@@ -52,7 +55,11 @@ def title_of(network: str) -> str:
 
 
 def description_of(network: str) -> str:
-  """Returns what a network is, in half a sentence; "" for an unknown one."""
+  """Returns what a network is, in half a sentence; "" for an unknown one.
+
+  Args:
+    network: its name in the results.
+  """
   return _DESCRIPTIONS.get(network, "")
 
 
@@ -77,6 +84,9 @@ def numbers(values: Any) -> np.ndarray:
 def errors_in_percent(entry: Mapping[str, Any]) -> np.ndarray:
   """Returns a network's test error a seed, in percent.
 
+  Args:
+    entry: of a network, with "test_accuracy" in [0, 1].
+
   Example:
     >>> errors_in_percent({"test_accuracy": [0.96, 0.94]}).round(6)
     array([4., 6.])
@@ -84,15 +94,44 @@ def errors_in_percent(entry: Mapping[str, Any]) -> np.ndarray:
   return 100 * (1 - numbers(entry.get("test_accuracy")))
 
 
+def finite_mean(values: Any, axis: int | None = None) -> Any:
+  """Returns the mean of the finite values.
+
+  Args:
+    values: an array, or what `numbers` takes.
+    axis: to average over, by default all.
+
+  Returns:
+    float64, nan (without a warning) where no value is finite.
+
+  Example:
+    >>> float(finite_mean([1.0, None, 3.0]))
+    2.0
+  """
+  values = values if isinstance(values, np.ndarray) else numbers(values)
+  kept = np.isfinite(values)
+  count = kept.sum(axis=axis)
+  total = np.where(kept, values, 0).sum(axis=axis)
+  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def finite(value: Any) -> bool:
-  """Returns whether value is a number, neither missing nor nan nor infinite."""
+  """Returns whether value is a number, neither missing nor nan nor infinite.
+
+  Args:
+    value: a number or None.
+  """
   return value is not None and bool(np.isfinite(value))
 
 
 def rows_by_network(
   history: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Returns the history's rows of each network, in the order of appearance."""
+  """Returns the history's rows of each network, in the order of appearance.
+
+  Args:
+    history: the rows of metrics.jsonl.
+  """
   groups: dict[str, list[Mapping[str, Any]]] = {}
   for row in history:
     if row.get("network"):
@@ -101,7 +140,11 @@ def rows_by_network(
 
 
 def axis_title(name: str) -> str:
-  """Returns a sweep axis's name for people: "hard_weight" -> "Hard weight"."""
+  """Returns a sweep axis's name for people: "hard_weight" -> "Hard weight".
+
+  Args:
+    name: of the setting; parts before a dot are dropped.
+  """
   return name.rsplit(".", 1)[-1].replace("_", " ").capitalize()
 
 

@@ -7,12 +7,15 @@ phone shrinks it to its own width.
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from kdjax.report import reading
 
 WIDTH = 4.8
 GREY = "#6b7280"
@@ -105,13 +108,52 @@ def figure(height: float) -> Figure:
 
 
 def colour_of(network: str) -> str:
-  """Returns a network's colour: "student" -> "#0072b2"."""
+  """Returns a network's colour: "student" -> "#0072b2".
+
+  Args:
+    network: its name in the results.
+  """
   return _COLOURS.get(network) or _spare(network)[0]
 
 
 def marker_of(network: str) -> str:
-  """Returns a network's mark, which tells it apart without colour."""
+  """Returns a network's mark, which tells it apart without colour.
+
+  Args:
+    network: its name in the results.
+  """
   return _MARKERS.get(network) or _spare(network)[1]
+
+
+def draw_band(
+  axes: Axes, across: Sequence[float], values: Sequence[np.ndarray], name: str
+) -> None:
+  """Draws a network's mean as a line, one standard deviation as a band.
+
+  Args:
+    axes: where to draw.
+    across: N places.
+    values: N arrays of one number a seed.
+    name: of the network.
+  """
+  if not len(values):
+    return
+  mean = np.array([float(reading.finite_mean(value)) for value in values])
+  kept = [value[np.isfinite(value)] for value in values]
+  spread = np.array([v.std(ddof=1) if v.size > 1 else 0.0 for v in kept])
+  colour = colour_of(name)
+  axes.plot(
+    across,
+    mean,
+    color=colour,
+    label=reading.title_of(name),
+    ls="--" if name == "teacher" else "-",
+    # A line of one or two points would hardly be seen.
+    marker=marker_of(name) if len(across) < 3 else None,
+  )
+  # A band that reaches 0 would have no lower end on a logarithmic axis.
+  low = np.maximum(mean - spread, 0.5 * mean)
+  axes.fill_between(across, low, mean + spread, color=colour, alpha=0.18, lw=0)
 
 
 def plain_log_scale(axes: Axes, axis: str) -> None:
@@ -142,7 +184,11 @@ def plain_log_scale(axes: Axes, axis: str) -> None:
 
 @styled
 def to_svg(drawing: Figure) -> bytes:
-  """Returns a figure as SVG; the same figure gives the same bytes."""
+  """Returns a figure as SVG; the same figure gives the same bytes.
+
+  Args:
+    drawing: what to write.
+  """
   buffer = io.BytesIO()
   drawing.savefig(buffer, format="svg", metadata={"Date": None})
   return buffer.getvalue()

@@ -82,14 +82,16 @@ def cost_table(results: Mapping[str, Any]) -> Table:
   rows = [_cost_row(name, entry, batches) for name, entry in entries.items()]
   if {"teacher", "student"} <= set(entries):
     rows.append(_savings(entries["student"], entries["teacher"], batches))
-  headers = ("Network", "Model", "Parameters", "FLOPs")
-  headers += tuple(f"Latency, batch {batch}" for batch in batches)
+  headers = ("Network", "Parameters", "FLOPs")
+  headers += (*(f"Batch of {batch}" for batch in batches), "Model")
   return _without_empty_columns(
     Table(
       "Cost",
       headers,
       tuple(rows),
-      ("FLOPs: forward pass of one example. Latency: median of one batch.",),
+      (
+        "FLOPs: forward pass of one example. Batch of N: latency of N examples at once.",
+      ),
     )
   )
 
@@ -152,7 +154,7 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
     (
       formats.setting(value),
       *(
-        formats.with_spread(cell) + (" *" if (i, j) == star else "")
+        ("* " if (i, j) == star else "") + formats.with_spread(cell)
         for j, cell in enumerate(errors[i])
       ),
     )
@@ -263,10 +265,10 @@ def _cost_row(name: str, entry: Mapping[str, Any], batches: list[str]) -> tuple:
   latency = entry.get("latency_ms") or {}
   return (
     reading.title_of(name),
-    str(entry.get("model") or formats.MISSING),
     formats.count(entry.get("parameters")),
     formats.scaled(entry.get("flops")),
     *(_milliseconds(latency.get(batch)) for batch in batches),
+    str(entry.get("model") or formats.MISSING),
   )
 
 
@@ -275,8 +277,7 @@ def _savings(
 ) -> tuple:
   quick, slow = student.get("latency_ms") or {}, teacher.get("latency_ms") or {}
   return (
-    "Student against teacher",
-    "",
+    "Saving",
     formats.ratio(
       student.get("parameters"), teacher.get("parameters"), "fewer"
     ),
@@ -285,11 +286,14 @@ def _savings(
       formats.ratio(quick.get(batch), slow.get(batch), "faster")
       for batch in batches
     ),
+    "",
   )
 
 
 def _milliseconds(value: float | None) -> str:
-  return f"{value:.3g} ms" if reading.finite(value) else formats.MISSING
+  if not reading.finite(value):
+    return formats.MISSING
+  return f"{value:.2g} ms" if value < 9.95 else f"{value:,.0f} ms"
 
 
 def _train_error(row: Mapping[str, Any]) -> np.ndarray:

@@ -35,16 +35,16 @@ def to_text(table: Table, stream: TextIO | None = None) -> str:
     x  1
   """
   stream = sys.stdout if stream is None else stream
-  if getattr(stream, "isatty", lambda: False)():
-    text = _by_rich(table)
-  else:
-    text = _plain_text(table)
   encoding = getattr(stream, "encoding", None) or "utf-8"
+  plain = _plain_text(table)
   try:
-    text.encode(encoding)
+    plain.encode(encoding)
   except UnicodeEncodeError:
-    text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-  return text
+    plain = plain.translate(_ASCII)
+    return plain.encode(encoding, "replace").decode(encoding)
+  if getattr(stream, "isatty", lambda: False)():
+    return _by_rich(table)
+  return plain
 
 
 def to_markdown(table: Table) -> str:
@@ -78,11 +78,14 @@ def to_markdown(table: Table) -> str:
 def right_aligned(table: Table) -> tuple[bool, ...]:
   """Returns, for each column, whether it holds numbers.
 
+  Args:
+    table: whose cells are looked at.
+
   Example:
     >>> right_aligned(Table("", ("A", "B"), (("x", "1.0"), ("y", "–"))))
     (False, True)
   """
-  numeric = tuple("0123456789+-−–<")
+  numeric = tuple("0123456789+-−–<*")
   return tuple(
     column > 0
     and all(
@@ -118,10 +121,17 @@ def _by_rich(table: Table) -> str:
     title_justify="left",
     caption_justify="left",
     box=rich.box.SIMPLE_HEAD,
+    pad_edge=False,
+    padding=(0, 1, 0, 0),
   )
-  for header, right in zip(table.headers, right_aligned(table), strict=True):
+  aligned = right_aligned(table)
+  for column, header in enumerate(table.headers):
+    # Folded, because a spec that ends in dots is no spec.
     shown.add_column(
-      rich.text.Text(header), justify="right" if right else "left"
+      rich.text.Text(header),
+      justify="right" if aligned[column] else "left",
+      overflow="fold",
+      no_wrap=column == 0,
     )
   for row in table.rows:
     # Text, because a spec's brackets are not rich's markup.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdjax.report import style
@@ -93,22 +94,7 @@ def norms_figure(seed: int = 0) -> Figure:
   places = np.arange(len(data["mean"]))
   drawing = style.figure(5.2)
   above, below = drawing.subplots(2, 1, sharex=True)
-  entries = np.asarray(data["rows"])
-  across = np.repeat(places, entries.shape[1])
-  above.plot(
-    across, entries.ravel(), "o", ms=4, alpha=0.45, mew=0, c=style.GREY
-  )
-  above.plot([], [], "o", ms=4, c=style.GREY, label="entries")
-  above.hlines(
-    data["mean"],
-    places - 0.3,
-    places + 0.3,
-    lw=3,
-    colors="#d55e00",
-    label="mean",
-  )
-  above.axhline(0, color=style.GREY, lw=0.8)
-  above.set_ylabel("Entries of the row")
+  _entries(above, places, np.asarray(data["rows"]), data["mean"])
   marks = zip(
     data["norms"].items(),
     (-0.24, -0.08, 0.08, 0.24),
@@ -117,10 +103,8 @@ def norms_figure(seed: int = 0) -> Figure:
     strict=True,
   )
   for (name, norms), shift, colour, marker in marks:
-    order = "∞" if name == "inf" else name
-    below.plot(
-      places + shift, norms, marker, color=colour, label=f"order {order}"
-    )
+    label = "order ∞" if name == "inf" else f"order {name}"
+    below.plot(places + shift, norms, marker, color=colour, label=label)
   below.set_ylabel("Norm of the row")
   below.set_xlabel("Row")
   below.set_ylim(0)
@@ -136,6 +120,9 @@ def norms_figure(seed: int = 0) -> Figure:
 def softmax(logits: np.ndarray) -> np.ndarray:
   """Returns probabilities over the last axis.
 
+  Args:
+    logits: (..., C) float.
+
   Example:
     >>> softmax(np.array([0.0, 0.0]))
     array([0.5, 0.5])
@@ -143,3 +130,24 @@ def softmax(logits: np.ndarray) -> np.ndarray:
   # Shifted by the largest logit: exp(1e4) would overflow.
   powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
   return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _entries(
+  axes: Axes, places: np.ndarray, rows: np.ndarray, means: list[float]
+) -> None:
+  across = np.repeat(places, rows.shape[1])
+  axes.plot(
+    across,
+    rows.ravel(),
+    "o",
+    markersize=4,
+    alpha=0.45,
+    markeredgewidth=0,
+    color=style.GREY,
+    label="entries",
+  )
+  axes.hlines(
+    means, places - 0.3, places + 0.3, lw=3, colors="#d55e00", label="mean"
+  )
+  axes.axhline(0, color=style.GREY, lw=0.8)
+  axes.set_ylabel("Entries of the row")

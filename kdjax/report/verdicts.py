@@ -8,8 +8,6 @@ control that does better than the student is named.
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from kdjax.report import formats, reading
 
 SIGNIFICANT = 0.05
@@ -62,7 +60,12 @@ def verdict(comparison: Mapping[str, Any]) -> str:
 def find_comparison(
   results: Mapping[str, Any], control: str
 ) -> Mapping[str, Any] | None:
-  """Returns the student's comparison with a control, None if there is none."""
+  """Returns the student's comparison with a control, None if there is none.
+
+  Args:
+    results: as in results.json.
+    control: its name in the results.
+  """
   for comparison in results.get("comparisons") or []:
     if (comparison["student"], comparison["control"]) == ("student", control):
       return comparison
@@ -91,34 +94,33 @@ def headline(results: Mapping[str, Any]) -> str:
       " trained, so no gain can be claimed."
     )
   errors = (
-    f"{_percent(student)} test error for the student, {_percent(baseline)} for"
+    f"{_percent(student)} for the student, {_percent(baseline)} for"
     f" {_PHRASES['baseline']}"
   )
   comparison = find_comparison(results, "baseline")
   if comparison is None:
-    return f"No gain shown, for lack of a paired test: {errors}."
+    return f"No gain shown, for lack of a paired test: test error {errors}."
   claim = verdict(comparison)
   if claim == "gain":
-    claim = f"Distillation takes {-comparison['mean']:.2f} points off the error"
+    points = f"{-comparison['mean']:.2f} points"
+    claim = f"Distillation takes {points} off the test error"
   else:
-    claim = _capital(claim)
-  return f"{claim}: {errors} ({evidence(comparison)})."
+    errors = f"test error {errors}"
+  return f"{_capital(claim)}: {errors} ({_support(comparison)})."
 
 
 def evidence(comparison: Mapping[str, Any]) -> str:
   """Returns what a comparison rests on, to be put in brackets.
 
+  Args:
+    comparison: with "mean", "p_value", "wins" and "pairs".
+
   Example:
     >>> evidence({"mean": -1, "p_value": 7e-6, "wins": 10, "pairs": 10})
     'difference −1.00 points, better in 10 of 10 paired seeds, p = 7e-6'
   """
-  pairs = comparison.get("pairs", 0)
-  text = (
-    f"difference {formats.signed(comparison.get('mean'))} points, better in"
-    f" {comparison.get('wins', 0)} of {pairs} paired seed{'s' * (pairs != 1)}"
-  )
-  p = comparison.get("p_value")
-  return f"{text}, p {_equals(p)}" if reading.finite(p) else text
+  difference = formats.signed(comparison.get("mean"))
+  return f"difference {difference} points, {_support(comparison)}"
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
@@ -153,7 +155,7 @@ def _control(results: Mapping[str, Any], control: str) -> str:
   claim, shown = verdict(comparison), evidence(comparison)
   advice = _ADVICE.get((control, claim), "")
   if claim == "gain":
-    return f"The student also beats {name}: {shown}."
+    return f"The student beats {name}: {shown}."
   if claim == "no gain: student worse":
     return f"{_capital(name)} beats the student: {shown}.{advice}"
   return f"No gain over {name}: {shown}.{advice}"
@@ -194,22 +196,31 @@ def _distance(results: Mapping[str, Any]) -> str:
   if verdict(comparison) != "gain" or teacher >= baseline:
     return ""
   if student <= teacher:
-    return f"It does no worse than its teacher ({_percent(teacher)})."
+    return f"The student does no worse than its teacher ({_percent(teacher)})."
   share = (baseline - student) / (baseline - teacher)
   return (
-    f"It goes {100 * share:.0f} % of the way from its baseline to its teacher"
+    f"The student goes {100 * share:.0f} % of the way from its baseline to its teacher"
     f" ({_percent(teacher)} test error)."
   )
 
 
 def _mean_error(entry: Mapping[str, Any] | None) -> float | None:
-  errors = reading.errors_in_percent(entry or {})
-  errors = errors[np.isfinite(errors)]
-  return float(errors.mean()) if errors.size else None
+  mean = float(reading.finite_mean(reading.errors_in_percent(entry or {})))
+  return mean if reading.finite(mean) else None
 
 
 def _percent(value: float | None) -> str:
   return formats.MISSING if value is None else f"{value:.2f} %"
+
+
+def _support(comparison: Mapping[str, Any]) -> str:
+  pairs = comparison.get("pairs", 0)
+  text = (
+    f"better in {comparison.get('wins', 0)} of {pairs} paired"
+    f" seed{'s' * (pairs != 1)}"
+  )
+  p = comparison.get("p_value")
+  return f"{text}, p {_equals(p)}" if reading.finite(p) else text
 
 
 def _capital(text: str) -> str:

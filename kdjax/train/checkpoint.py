@@ -54,6 +54,8 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   """
   variables = jax.device_get(variables)
   try:
+    # Orbax's threads would wait a minute for a folder that cannot be made.
+    folder.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
       checkpointer.save(folder.absolute() / "variables", variables)
     note = note | {"digest": digest(variables)}

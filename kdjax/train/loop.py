@@ -60,6 +60,7 @@ class Epoch(NamedTuple):
   Attributes:
     number: from 1.
     step: steps taken so far.
+    examples: examples that all members together have seen in this epoch.
     states: each arm's TrainState with a leading axis of members. The next
       epoch reuses its memory: copy what must be kept.
     metrics: by arm and name, the epoch's mean of each member, (M,).
@@ -67,6 +68,7 @@ class Epoch(NamedTuple):
 
   number: int
   step: int
+  examples: int
   states: dict[str, TrainState]
   metrics: dict[str, dict[str, np.ndarray]]
 
@@ -111,16 +113,18 @@ def train(
     np.concatenate([arm.settings["seed"] for arm in arms.values()])
   )
   run = _compile(arms, feeds, devices)
+  labels = {name: feed.labels for name, feed in feeds.items()}
   members = {name: _members(arm, seeds) for name, arm in arms.items()}
+  fixed = on_devices.replicate(
+    (images, labels, teacher, members, seeds), devices
+  )
   states = {
     name: _initial_states(
-      network, optimizer, arm, members[name], sample, teacher
+      network, optimizer, arm, members[name], sample, fixed[2]
     )
     for name, arm in arms.items()
   }
-  labels = {name: feed.labels for name, feed in feeds.items()}
-  fixed = (images, labels, teacher, members, seeds)
-  states, fixed = on_devices.replicate((states, fixed), devices)
+  states = on_devices.replicate(states, devices)
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
     start, stop = (number - 1) * length, number * length
@@ -132,7 +136,9 @@ def train(
       totals.append(sums)
       # At most two steps ahead of the devices: the queue must not grow.
       jax.block_until_ready(totals[-3:][0])
-    yield Epoch(number, stop, states, _means(totals))
+    added = jax.tree.map(lambda *x: sum(np.asarray(y) for y in x), *totals)
+    examples = sum(int(np.sum(one["loss"][1])) for one in added.values())
+    yield Epoch(number, stop, examples, states, _means(added))
 
 
 def _compile(arms, feeds, devices):
@@ -251,11 +257,8 @@ def _portions(feeds, seeds, start, stop, read):
     yield steps[i : i + 1], portion
 
 
-def _means(totals) -> dict[str, dict[str, np.ndarray]]:
+def _means(added) -> dict[str, dict[str, np.ndarray]]:
   """Divides the sums of all portions by their counts."""
-  added = jax.tree.map(
-    lambda *x: np.sum([np.asarray(y) for y in x], axis=0), *totals
-  )
   return {
     arm: {
       name: total / np.maximum(count, 1)

@@ -1,5 +1,6 @@
 """The state of a network in training, and of the method that trains it."""
 
+import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -80,12 +81,7 @@ def make_optimizer(
     >>> state = with_learning_rate(optimizer.init(jnp.zeros(3)), 0.01)
   """
   written = spec.parse(optimizer)
-  makers = {
-    name: lambda maker=maker, **kwargs: optax.inject_hyperparams(
-      maker, static_args=tuple(kwargs)
-    )(learning_rate=0.0, **kwargs)
-    for name, maker in OPTIMIZERS.items()
-  }
+  makers = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}
   if written.args:
     raise UserError(
       f"optimizer {written}: name the arguments, such as momentum=0.9"
@@ -163,7 +159,9 @@ def frozen_state(network: nn.Module, variables: dict) -> TrainState:
   Returns:
     A state without an optimiser.
   """
-  collections = {key: value for key, value in variables.items() if key != "params"}
+  collections = {
+    key: value for key, value in variables.items() if key != "params"
+  }
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     apply_fn=network.apply,
@@ -173,6 +171,18 @@ def frozen_state(network: nn.Module, variables: dict) -> TrainState:
     collections=collections,
     method_state=(),
   )
+
+
+def _with_rate(maker):
+  """Keeps the learning rate, and nothing else, in the optimiser's state."""
+  others = set(inspect.signature(maker).parameters) - {"learning_rate"}
+
+  def make(**kwargs):
+    return optax.inject_hyperparams(maker, static_args=tuple(others))(
+      learning_rate=0.0, **kwargs
+    )
+
+  return make
 
 
 def _shape(schedule: str, steps: int) -> optax.Schedule:

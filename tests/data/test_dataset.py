@@ -1,6 +1,9 @@
-import numpy as np
+import pickle
 
-from kdjax.data.dataset import Split, materialise, resident
+import numpy as np
+import pytest
+
+from kdjax.data.dataset import Split, materialise, resident, select
 
 
 class Images:
@@ -21,3 +24,14 @@ def test_resident():
   labels = np.zeros(3, np.int32)
   assert not resident(Split(Images(), labels))
   assert resident(Split(materialise(Images()), labels))
+
+
+@pytest.mark.parametrize("images", [Images(), materialise(Images())])
+def test_select(images):
+  chosen = select(Split(images, np.array([5, 6, 7])), np.array([2, 0, 2]))
+  assert resident(chosen) == isinstance(images, np.ndarray)
+  assert chosen.labels.tolist() == [7, 5, 7]
+  again = pickle.loads(pickle.dumps(chosen))
+  for split in (chosen, again):
+    assert len(split.images) == 3
+    assert [split.images[index][0, 0, 0] for index in range(3)] == [2, 0, 2]

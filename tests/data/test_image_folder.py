@@ -49,6 +49,21 @@ def test_one_colour_image_makes_all_colour(folder):
   assert (images[7] == 7).all() and (images[1] == 10).all()
 
 
+def test_one_colour_image_among_many(folder):
+  files = {f"a/{number:03}.png": np.zeros((2, 2)) for number in range(200)}
+  files["a/101.png"] = np.full((2, 2, 3), (255, 0, 0))
+  assert load(str(folder(files))).image_shape == (2, 2, 3)
+
+
+def test_sixteen_bits_are_refused(folder):
+  from PIL import Image
+
+  path = folder(classes(GREY))
+  Image.fromarray(np.full((4, 6), 300, np.uint16)).save(path / "b" / "2.png")
+  with pytest.raises(UserError, match=r"b/2.png: .*more than 8 bits"):
+    load(str(path))
+
+
 def test_other_files_are_ignored(folder):
   path = folder(classes(GREY))
   (path / "a" / "notes.txt").write_text("no image")

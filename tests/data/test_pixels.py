@@ -52,3 +52,11 @@ def test_resize_to_its_own_size_is_the_image():
 def test_channel_axis():
   assert with_channel_axis(np.zeros((4, 5))).shape == (4, 5, 1)
   assert with_channel_axis(np.zeros((4, 5, 3))).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_eight_bits_are_refused(dtype):
+  file = io.BytesIO()
+  Image.fromarray(np.full((4, 4), 300, dtype)).save(file, "TIFF")
+  with pytest.raises(ValueError, match="more than 8 bits"):
+    decode(io.BytesIO(file.getvalue()), 1)

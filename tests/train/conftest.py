@@ -1,0 +1,80 @@
+"""A small training that has everything: dropout, views, ragged batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.arms import make_feed
+from kdjax.models import make_model
+from kdjax.train import loop
+from kdjax.train.state import frozen_state, make_optimizer
+from kdjax.train.steps import Teacher
+
+EXAMPLES, CLASSES, SHAPE = 50, 4, (6, 6, 1)
+BATCH = 16  # 50 = 3 * 16 + 2: the last batch leaves most devices without work
+
+
+@pytest.fixture(scope="session")
+def toy():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (EXAMPLES, *SHAPE), np.uint8)
+  labels = rng.integers(0, CLASSES, EXAMPLES).astype(np.int32)
+  return images, labels
+
+
+@pytest.fixture(scope="session")
+def teacher():
+  network = make_model("mlp(12, dropout=0.5)", classes=CLASSES)
+  variables = network.init(jax.random.key(7), jnp.zeros((1, *SHAPE)))
+  return Teacher(frozen_state(network, variables))
+
+
+@pytest.fixture
+def fit(toy, teacher):
+  """Returns a function: (method of settings, ...) -> the epochs, as a list."""
+  images, labels = toy
+
+  def run(
+    method,
+    *,
+    devices=1,
+    seeds=(0, 1),
+    epochs=2,
+    view="shift(1)",
+    optimizer="sgd",
+    learning_rate=0.1,
+    drop_remainder=False,
+    teacher=teacher,
+    read=None,
+    **settings,
+  ):
+    examples = np.arange(EXAMPLES)
+    feed = make_feed(examples, labels, view, BATCH, drop_remainder)
+    arm = loop.Arm(
+      "all",
+      method,
+      {"seed": np.array(seeds)}
+      | {
+        name: np.broadcast_to(value, len(seeds))
+        for name, value in (settings | {"learning_rate": learning_rate}).items()
+      },
+    )
+    network = make_model("mlp(10, dropout=0.3)", classes=CLASSES)
+    steps = epochs * feed.steps
+    yielded = loop.train(
+      network,
+      make_optimizer(optimizer, "cosine", steps),
+      {"student": arm},
+      {"all": feed},
+      images if read is None else None,
+      epochs=epochs,
+      sample=jnp.zeros((1, *SHAPE)),
+      read=read,
+      teacher=teacher,
+      devices=jax.local_devices()[:devices],
+    )
+    # The next epoch reuses an epoch's memory.
+    return [jax.device_get(epoch) for epoch in yielded]
+
+  return run

@@ -1,0 +1,134 @@
+"""The loop: the same networks whatever the devices, members or storage."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.data import Split, stream
+from kdjax.method import stateless, weighted_sum
+from kdjax.methods import make_objective
+from kdjax.train.steps import Teacher
+
+
+def response(settings):
+  return make_objective("kd:0.7 + ce:0.3", temperature=2.0)
+
+
+def relation(settings):
+  """Couples the examples: distances between the networks' Gram matrices."""
+
+  def loss(inputs):
+    student, teacher = inputs.student.logits, inputs.teacher.logits
+    gap = student @ student.T - teacher @ teacher.T
+    return jnp.mean(jnp.square(gap))
+
+  coupled = stateless(loss, couples_batch=True)
+  return weighted_sum(
+    {"relation": (coupled, 0.1), "ce": (make_objective("hard"), 1)}
+  )
+
+
+def close(got, want, tolerance=2e-6):
+  chex.assert_trees_all_close(got, want, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+  ("method", "options"),
+  [
+    (response, {}),
+    (response, {"optimizer": "adam", "learning_rate": 1e-3}),
+    (relation, {"drop_remainder": True}),
+  ],
+  ids=["response", "adam", "coupled"],
+)
+def test_devices_do_not_matter(fit, method, options, devices):
+  one = fit(method, devices=1, **options)
+  many = fit(method, devices=devices, **options)
+  for a, b in zip(one, many, strict=True):
+    close(b.states["student"].params, a.states["student"].params, 1e-5)
+    close(b.metrics, a.metrics, 1e-5)
+    assert a.examples == b.examples
+
+
+def test_padding_does_not_count(fit):
+  """Every example counts once an epoch and member, the padding never."""
+  epochs = fit(response, seeds=(0, 1, 2), epochs=1)
+  drop = fit(response, seeds=(0, 1, 2), epochs=1, drop_remainder=True)
+  assert [epochs[0].examples, drop[0].examples] == [3 * 50, 3 * 48]
+
+
+def test_members_equal_single_runs(fit):
+  together = fit(response, seeds=(3, 5))[-1].states["student"].params
+  for place, seed in enumerate((3, 5)):
+    alone = fit(response, seeds=(seed,))[-1].states["student"].params
+    close(jax.tree.map(lambda x, i=place: x[i], together), _first(alone), 1e-5)
+
+
+def test_members_have_their_own_settings(fit):
+  def method(settings):
+    return make_objective(
+      "kd",
+      temperature=settings["temperature"],
+      hard_weight=settings["hard_weight"],
+    )
+
+  swept = fit(
+    method, seeds=(1, 1), temperature=[1.0, 8.0], hard_weight=[0.0, 0.5]
+  )[-1]
+  single = fit(
+    lambda settings: make_objective("kd(temperature=8)", hard_weight=0.5),
+    seeds=(1,),
+  )[-1]
+  params = swept.states["student"].params
+  close(
+    jax.tree.map(lambda x: x[1], params),
+    _first(single.states["student"].params),
+  )
+  kernels = params["network"]["head"]["kernel"]
+  assert not np.allclose(kernels[0], kernels[1])
+
+
+def test_reading_from_disk_equals_memory(fit, toy):
+  images, labels = toy
+
+  class Lazy:
+    def __len__(self):
+      return len(images)
+
+    def __getitem__(self, i):
+      return images[i]
+
+  read = lambda indices: stream(Split(Lazy(), labels), indices)  # noqa: E731
+  resident, streamed = fit(response), fit(response, read=read)
+  close(
+    streamed[-1].states["student"].params, resident[-1].states["student"].params
+  )
+
+
+def test_stored_answers_equal_the_live_teacher(fit, toy, teacher):
+  images, _ = toy
+  answers = teacher.state.apply_fn(
+    {"params": teacher.state.params["network"]}, images.astype(np.float32) / 255
+  )
+  live = fit(response, view="none")[-1].states["student"].params
+  stored = fit(response, view="none", teacher=Teacher(None, answers))[-1]
+  close(stored.states["student"].params, live)
+
+
+def test_one_compilation_an_arm(fit):
+  traces = []
+
+  def counted(settings):
+    traces.append(1)
+    return response(settings)
+
+  fit(counted, epochs=3)
+  # once to initialise, once for the step inside the scan
+  assert len(traces) == 2
+
+
+def _first(tree):
+  return jax.tree.map(lambda x: x[0], tree)

@@ -1,0 +1,127 @@
+"""One step: what the teacher shows, what is counted, what moves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdjax.method import View, stateless, weighted_sum
+from kdjax.methods import make_objective
+from kdjax.models import make_model
+from kdjax.train.state import create_state, make_optimizer, variables
+from kdjax.train.steps import Batch, Teacher, observe, take_step
+
+IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
+LABELS = jnp.array([0, 1, 2, 0, 1, -1])
+
+
+def batch(mask=(1, 1, 1, 1, 1, 1)):
+  index = jnp.arange(6)
+  return Batch(IMAGES, LABELS, jnp.array(mask, bool), index, index)
+
+
+def state(method, dropout=0.0, learning_rate=0.1):
+  return create_state(
+    make_model(f"mlp(5, dropout={dropout})", classes=3),
+    method,
+    make_optimizer("sgd", "constant", 10),
+    rng=jax.random.key(0),
+    images=IMAGES[:1],
+    teacher=None,
+    learning_rate=jnp.float32(learning_rate),
+  )
+
+
+def test_teacher_is_asked_without_dropout():
+  teacher = Teacher(state(make_objective("hard"), dropout=0.9))
+  shown = observe(teacher, IMAGES, jnp.arange(6)).logits
+  clean = teacher.state.apply_fn(variables(teacher.state), IMAGES, train=False)
+  np.testing.assert_array_equal(shown, clean)
+
+
+def test_teacher_gets_no_gradient():
+  teacher = Teacher(state(make_objective("hard")))
+
+  def total(params):
+    asked = Teacher(teacher.state.replace(params=params))
+    return observe(asked, IMAGES, jnp.arange(6)).logits.sum()
+
+  grads = jax.grad(total)(teacher.state.params)
+  assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
+
+
+def test_step_is_gradient_descent_on_the_mean():
+  """By hand: one step of SGD on the mean cross-entropy of the labelled."""
+  before = state(make_objective("hard"))
+  after, metrics = take_step(
+    before, make_objective("hard"), batch(), None, rng=jax.random.key(0)
+  )
+
+  def mean_loss(network):
+    logits = before.apply_fn({"params": network}, IMAGES[:5])
+    return (
+      optax.softmax_cross_entropy_with_integer_labels(logits, LABELS[:5]).sum()
+      / 6
+    )  # the unlabelled example counts with 0
+
+  loss, grads = jax.value_and_grad(mean_loss)(before.params["network"])
+  want = jax.tree.map(lambda p, g: p - 0.1 * g, before.params["network"], grads)
+  for got, expected in zip(
+    jax.tree.leaves(after.params["network"]), jax.tree.leaves(want), strict=True
+  ):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+  total, count = metrics["loss"]
+  assert float(total / count) == pytest.approx(float(loss), rel=1e-5)
+  assert int(metrics["accuracy"][1]) == 5 and int(after.step) == 1
+
+
+def test_masked_examples_do_not_move_anything():
+  method = make_objective("hard")
+  some, _ = take_step(
+    state(method),
+    method,
+    batch((1, 1, 0, 0, 0, 0)),
+    None,
+    rng=jax.random.key(0),
+  )
+  index = jnp.arange(2)
+  alone = Batch(IMAGES[:2], LABELS[:2], jnp.ones(2, bool), index, index)
+  few, _ = take_step(state(method), method, alone, None, rng=jax.random.key(0))
+  for got, want in zip(
+    jax.tree.leaves(some.params), jax.tree.leaves(few.params), strict=True
+  ):
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
+
+
+def test_method_parameters_train_with_the_student():
+  """A method may learn a regressor; it is initialised, moved and kept apart."""
+  from kdjax.method import Method
+
+  def init(rng, inputs):
+    return {"scale": jnp.ones(())}, {"steps": jnp.zeros((), jnp.int32)}
+
+  def apply(params, method_state, inputs):
+    gap = params["scale"] * inputs.student.logits - inputs.teacher.logits
+    return jnp.mean(gap**2), {"steps": method_state["steps"] + 1}, {}
+
+  method = weighted_sum({"regress": (Method(init, apply), 1.0)})
+  before = state(method)
+  teacher = View(jnp.ones((6, 3)), {})
+  after, _ = take_step(before, method, batch(), teacher, rng=jax.random.key(0))
+  assert float(after.params["method"]["regress"]["scale"]) != 1.0
+  assert int(after.method_state["regress"]["steps"]) == 1
+  assert set(variables(after)) == {"params"}
+
+
+def test_schedules_see_the_step():
+  one = stateless(lambda inputs: inputs.student.logits.sum() * 0 + 1.0)
+  method = weighted_sum({"one": (one, lambda step: 1.0 + step)})
+  first, metrics = take_step(
+    state(method), method, batch(), None, rng=jax.random.key(0)
+  )
+  _, later = take_step(first, method, batch(), None, rng=jax.random.key(0))
+  assert [float(m["loss"][0] / m["loss"][1]) for m in (metrics, later)] == [
+    1,
+    2,
+  ]
