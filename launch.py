@@ -130,7 +130,7 @@ def _distill(words, command, name, experiment, repeat) -> None:
     )
   from kdjax.run import run
 
-  print(run(experiment, name=name, command=repeat))
+  run(experiment, name=name, command=repeat)
 
 
 def _list(words, command, name, experiment, repeat) -> None:
@@ -144,15 +144,14 @@ def _list(words, command, name, experiment, repeat) -> None:
 
 
 def _plot(words, command, name, experiment, repeat) -> None:
-  from kdjax.report import theory
+  from kdjax.report import record
   from kdjax.workdir import claim
 
-  figure = words[0] if len(words) == 1 else " ".join(words)
-  if figure not in theory.FIGURES:
-    raise unknown_name("figure", figure, theory.FIGURES)
+  figure = " ".join(words)
+  if figure not in record.FIGURES:
+    raise unknown_name("figure", figure, record.FIGURES)
   workdir = claim(experiment.run.workdir, f"plot-{figure}")
-  for path in theory.write(workdir, figure):
-    print(path)
+  print(*record.write_figure(workdir, figure), sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,12 +19,28 @@ from kdjax.train import checkpoint
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
+class Measured(NamedTuple):
+  """What measuring a run gives.
+
+  Attributes:
+    figures: JSON values, as they stand in results.json.
+    networks: by arm, variables of the best cell, with a leading axis (seeds,).
+    best: by arm, the number of the best cell.
+    samples: some scored images with what teacher and student say of them.
+  """
+
+  figures: dict[str, Any]
+  networks: dict[str, Any]
+  best: dict[str, int]
+  samples: dict[str, Any]
+
+
 def measure(
   experiment: Experiment,
   parts: Prepared,
   teacher: Any,
   students: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
@@ -34,8 +50,7 @@ def measure(
     students: by arm, variables with a leading axis (cells * seeds,).
 
   Returns:
-    JSON values, as they stand in results.json; and by arm the variables of the
-    best cell, with a leading axis (seeds,).
+    Figures, networks and samples.
   """
   seeds = experiment.student.seeds
   taught = predict(parts.teacher, teacher, parts.scored.images)
@@ -87,7 +102,35 @@ def measure(
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
     )
-  return found, chosen
+  samples = _samples(experiment, parts, taught[0], logits["student"][0])
+  return Measured(found, chosen, best, samples)
+
+
+def history_at_best(
+  experiment: Experiment, measured: Measured, history: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+  """Keeps the members of each arm's best cell in the rows of a run's log.
+
+  Args:
+    experiment: the settings.
+    measured: of the run.
+    history: rows of metrics.jsonl.
+
+  Returns:
+    The rows, with lists of one number a seed.
+  """
+  seeds = experiment.student.seeds
+
+  def kept(row):
+    if row["network"] not in measured.best:
+      return row
+    start = measured.best[row["network"]] * seeds
+    return {
+      name: value[start : start + seeds] if isinstance(value, list) else value
+      for name, value in row.items()
+    }
+
+  return [kept(row) for row in history]
 
 
 def first(networks: Any) -> Any:
@@ -202,6 +245,34 @@ def _sweep(grid, accuracy, best) -> dict[str, Any]:
     "accuracy": accuracy["student"].reshape(*shape, -1).tolist(),
     "baseline_accuracy": accuracy["baseline"][best["baseline"]].tolist(),
     "recommendation": {name: grid[best["student"]][name] for name in axes},
+  }
+
+
+def _samples(
+  experiment, parts, teacher_logits, student_logits
+) -> dict[str, Any]:
+  """Picks images that the teacher gets right and finds most ambiguous.
+
+  One of a class, the eight most ambiguous of these.
+  """
+  labels = parts.scored.labels
+  margin = np.diff(np.sort(teacher_logits, axis=-1)[:, -2:], axis=-1)[:, 0]
+  margin = np.where(
+    np.argmax(teacher_logits, axis=-1) == labels, margin, np.inf
+  )
+  of_class = [
+    np.flatnonzero(labels == label)[np.argmin(margin[labels == label])]
+    for label in np.unique(labels)
+  ]
+  picked = sorted(of_class, key=lambda i: margin[i])[:8]
+  temperature = experiment.distillation.temperature
+  return {
+    "images": np.stack([parts.scored.images[int(i)] for i in picked]),
+    "labels": labels[picked],
+    "teacher_logits": teacher_logits[picked],
+    "student_logits": student_logits[picked],
+    "temperature": temperature if isinstance(temperature, float) else 4.0,
+    "class_names": parts.dataset.class_names,
   }
 
 

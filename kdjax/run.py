@@ -11,11 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import data, evaluate, report, results
+from kdjax import data, evaluate, results
 from kdjax.arms import objective_text
 from kdjax.config import Experiment, as_dict
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee, prepare
+from kdjax.report import logs
+from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.state import frozen_state, variables
 from kdjax.train.steps import Teacher
@@ -43,18 +45,19 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with _timed(seconds, "data"):
       parts = prepare(experiment)
     workdir = claim(experiment.run.workdir, name)
-    with report.RunLog(workdir) as log:
+    with logs.RunLog(workdir) as log:
       with _timed(seconds, "teacher"):
         teacher = _obtain_teacher(experiment, parts, workdir, log)
       with _timed(seconds, "students"):
         lessons = _as_teacher(experiment, parts, teacher)
         students = _fit(parts, parts.student, log, lessons)
     with _timed(seconds, "evaluation"):
-      found, best = results.measure(experiment, parts, teacher, students)
-    note = _note(parts, parts.student) | {
-      "settings": found["student"]["settings"]
-    }
-    checkpoint.save_network(workdir / "student", best["student"], note)
+      measured = results.measure(experiment, parts, teacher, students)
+    found = measured.figures
+    note = _note(parts, parts.student) | found["student"]["settings"]
+    checkpoint.save_network(
+      workdir / "student", measured.networks["student"], note
+    )
   found |= {
     "name": name,
     "command": command,
@@ -63,7 +66,14 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "environment": results.environment(parts.devices),
     "seconds": seconds,
   }
-  report.write(workdir, found, log.rows)
+  # Drawing needs matplotlib, which bad input should not have to wait for.
+  from kdjax.report import record
+
+  history = results.history_at_best(
+    experiment, measured, logs.read_history(workdir)
+  )
+  page = record.write_run(workdir, found, history, measured.samples)
+  print(f"\n{record.summary(found)}\n\n{page}")
   return workdir
 
 
@@ -87,12 +97,6 @@ def _fit(
   """Trains every arm, logging each epoch; returns their variables by arm."""
   train = parts.dataset.train
   resident = data.resident(train)
-  members = {
-    arm: len(one.settings["seed"]) for arm, one in trainee.arms.items()
-  }
-  seen = max(feed.steps for feed in trainee.feeds.values()) * sum(
-    members.values()
-  )
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,
@@ -106,7 +110,7 @@ def _fit(
     devices=parts.devices,
   )
   title = " + ".join(trainee.arms)
-  with report.progress(trainee.epochs, title, trainee.images) as advance:
+  with progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
       networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}

@@ -6,7 +6,9 @@ from kdjax.evaluate import scores
 
 
 def measure(
-  logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None = None
+  logits: np.ndarray,
+  labels: np.ndarray,
+  teacher_logits: np.ndarray | None = None,
 ) -> dict:
   """Scores several networks of one architecture on one set of images.
 

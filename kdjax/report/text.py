@@ -40,7 +40,7 @@ def to_text(table: Table, stream: TextIO | None = None) -> str:
   try:
     plain.encode(encoding)
   except UnicodeEncodeError:
-    plain = plain.translate(_ASCII)
+    plain = _plain_text(_in_ascii(table))
     return plain.encode(encoding, "replace").decode(encoding)
   if getattr(stream, "isatty", lambda: False)():
     return _by_rich(table)
@@ -92,6 +92,19 @@ def right_aligned(table: Table) -> tuple[bool, ...]:
       not row[column] or row[column].startswith(numeric) for row in table.rows
     )
     for column in range(len(table.headers))
+  )
+
+
+def _in_ascii(table: Table) -> Table:
+  # Before the columns are laid out, because "+-" is wider than its original.
+  def translated(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text.translate(_ASCII) for text in texts)
+
+  return Table(
+    table.caption.translate(_ASCII),
+    translated(table.headers),
+    tuple(map(translated, table.rows)),
+    translated(table.notes),
   )
 
 

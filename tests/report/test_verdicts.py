@@ -1,0 +1,82 @@
+"""The sentences: a gain is claimed only where the numbers show one."""
+
+import copy
+
+import pytest
+
+from kdjax.report import verdicts
+
+
+@pytest.mark.parametrize(
+  ("mean", "p", "pairs", "expected"),
+  [
+    (-0.97, 7e-4, 10, "gain"),
+    (-0.97, 0.0499, 10, "gain"),
+    (-0.97, 0.05, 10, "no gain: within chance"),
+    (-3.0, 0.2, 3, "no gain: within chance"),
+    (0.0, 1.0, 10, "no gain: within chance"),
+    (0.5, 0.6, 10, "no gain: within chance"),
+    (0.5, 1e-9, 10, "no gain: student worse"),
+    (-0.97, None, 10, "no gain shown: no p-value"),
+    (-0.97, float("nan"), 10, "no gain shown: no p-value"),
+    (-0.97, None, 1, "no gain shown: one seed"),
+    (None, None, 0, "no gain: nothing measured"),
+  ],
+)
+def test_verdict(mean, p, pairs, expected):
+  comparison = {"mean": mean, "p_value": p, "pairs": pairs}
+  assert verdicts.verdict(comparison) == expected
+
+
+def test_headline_names_gain_errors_seeds_and_p(results):
+  assert verdicts.headline(results) == (
+    "Distillation takes 1.00 points off the test error: 4.60 % for the student,"
+    " 5.60 % for the same network trained on hard labels alone (better in 10 of"
+    " 10 paired seeds, p = 7e-6)."
+  )
+
+
+@pytest.mark.parametrize(
+  ("change", "start"),
+  [
+    ({"p_value": 0.05}, "No gain: within chance: test error 4.60 % for"),
+    ({"mean": 0.3, "p_value": 0.01}, "No gain: student worse: test error"),
+    ({"p_value": None, "pairs": 1}, "No gain shown: one seed: test error"),
+  ],
+)
+def test_headline_without_gain(results, change, start):
+  results["comparisons"][0] |= change
+  assert verdicts.headline(results).startswith(start)
+  assert "takes" not in verdicts.headline(results)
+  # A distance towards the teacher would be a claim of gain too.
+  assert "of the way" not in " ".join(verdicts.notes(results))
+
+
+def test_headline_without_baseline_or_test(results):
+  untested = copy.deepcopy(results) | {"comparisons": []}
+  assert "No gain shown" in verdicts.headline(untested)
+  results["baseline"] = None
+  assert "no gain can be claimed" in verdicts.headline(results)
+
+
+def test_notes_name_cost_distance_and_each_control(results):
+  # (5.6 - 4.6) / (5.6 - 2.2) = 0.294; 2395210 / 79510 = 30.1
+  assert verdicts.notes(results) == [
+    "The student has 30.1× fewer parameters than its teacher.",
+    "The student goes 29 % of the way from its baseline to its teacher (2.20 %"
+    " test error).",
+    "No gain over the same network trained on smoothed labels: difference −0.50"
+    " points, better in 7 of 10 paired seeds, p = 0.30. Smoothed labels, which"
+    " need no teacher, may do as well.",
+    "The same network trained on hard labels of augmented images beats the"
+    " student: difference +0.50 points, better in 0 of 10 paired seeds, p ="
+    " 0.001. Where the student's own data can be augmented, do that first.",
+  ]
+
+
+def test_notes_warn_of_few_seeds_and_missing_tests(results):
+  results["comparisons"] = [results["comparisons"][0] | {"pairs": 2}]
+  text = " ".join(verdicts.notes(results))
+  assert "Only 2 paired seed(s)" in text
+  assert "augmented images has lower test error than the student" in text
+  assert "smoothed labels has no lower test error than the student" in text
