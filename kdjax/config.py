@@ -158,7 +158,7 @@ class Student:
     128, "examples a step, over all devices", within=COUNT
   )
   learning_rate: float | tuple[float, ...] = option(
-    3e-3, "peak learning rate", within=POSITIVE
+    1e-2, "peak learning rate", within=POSITIVE
   )
   optimizer: str = option("adam", "optimiser, such as 'sgd(momentum=0.9)'")
   schedule: str = option(
@@ -291,7 +291,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
   """
   for one in options():
     value = getattr(getattr(experiment, one.group), one.field.name)
-    if isinstance(value, tuple) and _takes(one.type, float):
+    if _is_grid(one, experiment):
       if not sweep:
         raise UserError(
           f"--{one.flag}={_text(value)}: several values are for"
@@ -304,6 +304,14 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
     choices = one.field.metadata["choices"]
     if choices and value not in choices:
       raise unknown_name(f"--{one.flag}", value, choices)
+  if sweep and not any(_is_grid(one, experiment) for one in options()):
+    flags = [
+      one.flag for one in options() if _takes(one.type, tuple[float, ...])
+    ]
+    raise UserError(
+      f"a sweep needs several values for one of --{', --'.join(flags)}, such as"
+      " --temperature=1,4"
+    )
 
 
 def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
@@ -355,6 +363,11 @@ def _read(one: Option, text: Any) -> Any:
   if whole:
     return value
   return tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+
+
+def _is_grid(one: Option, experiment: Experiment) -> bool:
+  value = getattr(getattr(experiment, one.group), one.field.name)
+  return isinstance(value, tuple) and _takes(one.type, float)
 
 
 def _check_number(one: Option, value: Any) -> None:

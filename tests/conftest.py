@@ -1,4 +1,7 @@
-"""Eight CPU devices, strict ranks and a compilation cache, before jax wakes."""
+"""Eight CPU devices, strict ranks and a compilation cache, before jax wakes.
+
+The fixtures make small data sets on disk, good ones and damaged ones.
+"""
 
 import os
 import pathlib
@@ -10,8 +13,64 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 # Fewer threads than devices dead-lock in the collectives' rendezvous.
 os.environ["NPROC"] = "32"
 
+# The launcher's default data set, prepared once for all tests.
+os.environ["TFDS_DATA_DIR"] = str(ROOT / ".cache" / "tensorflow_datasets")
+
 import jax  # noqa: E402  (the environment above must come first)
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture
+def prepare(tmp_path):
+  """prepare(features, rows, name=...) -> the directory of a new TFDS set.
+
+  rows: a list of examples for both splits, or one by split name.
+  """
+  import tensorflow_datasets as tfds
+
+  def prepare(features, rows, name="toy", version="1.0.0", keys=None):
+    rows = rows if isinstance(rows, dict) else {"train": rows, "test": rows}
+
+    class Toy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+      VERSION = tfds.core.Version(version)
+
+      def _info(self):
+        return tfds.core.DatasetInfo(
+          builder=self,
+          features=tfds.features.FeaturesDict(features),
+          supervised_keys=keys,
+          disable_shuffling=True,
+        )
+
+      def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in rows}
+
+      def _generate_examples(self, split):
+        yield from enumerate(rows[split])
+
+    Toy.name = name
+    builder = Toy(data_dir=str(tmp_path))
+    builder.download_and_prepare(file_format="array_record")
+    return builder.data_path
+
+  return prepare
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """folder({"a/0.png": array}) -> a directory with these image files."""
+  from PIL import Image
+
+  def folder(files):
+    for name, array in files.items():
+      file = tmp_path / name
+      file.parent.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(np.asarray(array, np.uint8)).save(file)
+    return tmp_path
+
+  return folder

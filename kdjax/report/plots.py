@@ -152,6 +152,7 @@ def _strips(
   """
   paired = networks is None and {"baseline", "student"} <= set(columns)
   networks = list(columns) if networks is None else networks
+  crowded = len(columns) > 4
   if paired:
     _join(axes, list(columns), columns)
   for place, (values, name) in enumerate(
@@ -168,9 +169,13 @@ def _strips(
       va="center",
       color=style.colour_of(name),
       weight="bold",
+      size=8 if crowded else 10,
     )
   axes.set_xticks(range(len(columns)), [_tick(name) for name in columns])
-  axes.set_xlim(-0.9 if paired else -0.5, len(columns) - 0.2)
+  if crowded:
+    axes.tick_params(axis="x", labelrotation=90, labelsize=8)
+  left = -0.5 if not paired else -1.2 if crowded else -0.9
+  axes.set_xlim(left, len(columns) - 0.2)
   axes.margins(y=0.1)
   axes.grid(axis="y")
 

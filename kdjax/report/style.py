@@ -36,7 +36,13 @@ _MARKERS = {
   "label_smoothing": "^",
   "augmented": "D",
 }
-_SPARE = (("#e69f00", "v"), ("#56b4e9", "P"), ("#8b5a2b", "X"))
+_SPARE = (
+  ("#e69f00", "v"),
+  ("#56b4e9", "P"),
+  ("#8b5a2b", "X"),
+  ("#7a5fb0", "<"),
+  ("#5f6b2d", ">"),
+)
 
 _SETTINGS = {
   "font.family": ["DejaVu Sans"],

@@ -54,6 +54,9 @@ def test_curves_figure_draws_means_of_each_network(history):
   assert len(above.lines) == len(below.lines) == 3
   assert np.allclose(drawn(above)[1], [8.5, 7.5, 6.5])
   assert np.allclose(drawn(below)[1], [1.1, 0.55, 1.1 / 3])
+  # 1 and 1.2: the mean is 1.1, the sample standard deviation 0.1414.
+  edges = below.collections[0].get_paths()[0].vertices[:, 1]
+  assert np.isclose(edges.max(), 1.1 + 0.02**0.5)
   assert above.get_yscale() == "log"
   render(figure)
 
@@ -68,20 +71,20 @@ def test_curves_figure_is_linear_where_an_error_is_zero(history):
 def test_sweep_figure_is_a_map_over_two_axes(sweep):
   figure = sweeps.sweep_figure(sweep)
   axes = figure.axes[0]
-  assert texts(axes) == ["6.00", "7.00", "8.00", "5.00", "4.00", "6.00"]
-  # The frame lies around temperature 4 (row 1), hard weight 0.1 (column 1).
-  assert {patch.get_xy() for patch in axes.patches} == {(0.5, 0.5)}
+  assert texts(axes) == ["6.00", "7.00", "8.00", "4.00", "5.00", "6.00"]
+  # The frame lies around temperature 4 (row 1), hard weight 0 (column 0).
+  assert {patch.get_xy() for patch in axes.patches} == {(-0.5, 0.5)}
   assert "6.00" in figure.get_suptitle()
   assert axes.get_ylabel() == "Temperature"
   render(figure)
 
 
 def test_sweep_figure_is_a_line_over_one_axis(sweep):
-  sweep["axes"] = {"temperature": [1.0, 4.0], "hard_weight": [0.1]}
-  sweep["accuracy"] = [[row[1]] for row in sweep["accuracy"]]
+  sweep["axes"] = {"temperature": [1.0, 4.0], "hard_weight": [0.0]}
+  sweep["accuracy"] = [[row[0]] for row in sweep["accuracy"]]
   figure = sweeps.sweep_figure(sweep)
   lines = drawn(figure.axes[0])
-  assert np.allclose(lines[0], [7, 4])
+  assert np.allclose(lines[0], [6, 4])
   assert np.allclose(lines[-1], [4])  # the star, on the recommendation
   render(figure)
 
@@ -167,9 +170,10 @@ def test_curves_figure_bears_missing_values():
 
 
 def test_pictures_leave_matplotlib_as_it_was(results):
-  before = dict(matplotlib.rcParams)
-  style.to_svg(plots.accuracy_figure(results))
-  assert dict(matplotlib.rcParams) == before
+  with matplotlib.rc_context({"font.size": 30}):
+    before = dict(matplotlib.rcParams)
+    style.to_svg(plots.accuracy_figure(results))
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_style_is_free_of_the_users_settings(results):

@@ -93,7 +93,7 @@ def test_sweep_table_over_two_axes(sweep):
   assert table.headers[:2] == ("Temperature", "Hard weight 0")
   assert table.rows == (
     ("1", "6.00 ± 0.00", "7.00 ± 0.00", "8.00 ± 0.00"),
-    ("4", "5.00 ± 0.00", "* 4.00 ± 0.00", "6.00 ± 0.00"),
+    ("4", "* 4.00 ± 0.00", "5.00 ± 0.00", "6.00 ± 0.00"),
   )
   assert table.notes == (
     "Any temperature from 4 on does.",
@@ -155,15 +155,14 @@ class Stream(io.StringIO):
 @pytest.mark.parametrize(
   ("tty", "encoding", "has", "lacks"),
   [
-    (False, "utf-8", "x[net]    −1.0 ± 0.1\n", "\x1b"),
+    (False, "utf-8", "x[net]   −1.0 ± 0.1\ny                 5\n", "\x1b"),
     (True, "utf-8", "\x1b[1m", "+-"),
-    (True, "ascii", "x[net]    -1.0 +- 0.1\n", "\x1b"),
+    (True, "ascii", "x[net]   -1.0 +- 0.1\ny                  5\n", "\x1b"),
   ],
 )
 def test_text_suits_the_stream(tty, encoding, has, lacks):
-  table = Table(
-    "Errors", ("Network", "%"), (("x[net]", "−1.0 ± 0.1"), ("y", "−12.0 ± 0.1"))
-  )
+  rows = (("x[net]", "−1.0 ± 0.1"), ("y", "5"))
+  table = Table("Errors", ("Network", "%"), rows)
   text = to_text(table, Stream(tty, encoding))
   assert has in text
   assert lacks not in text

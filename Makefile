@@ -1,0 +1,41 @@
+# Every target sets up its own environment first: one command is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+FLAGS ?=
+EXPERIMENTS := mnist_demo mnist_seed_pair mnist_transfer_set mnist_omitted_class
+SWEEPS := mnist_tuning mnist_temperature
+
+.PHONY: demo test test-slow lint experiments clean
+
+demo: .venv/ready
+	$(BIN)/python launch.py $(FLAGS)
+
+test: .venv/ready
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests
+
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -m slow tests
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+# Repeats every experiment and writes the table of what they gave.
+experiments: .venv/ready
+	for name in $(EXPERIMENTS); do \
+	  $(BIN)/python launch.py --experiment=$$name --workdir=runs/table/$$name || exit 1; \
+	done
+	for name in $(SWEEPS); do \
+	  $(BIN)/python launch.py sweep --experiment=$$name --workdir=runs/table/$$name || exit 1; \
+	done
+	$(BIN)/python -m kdjax.report.overview runs/table experiments
+
+# The stamp is newer than what it was made from, or made again.
+.venv/ready: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv .cache .pytest_cache .ruff_cache build dist *.egg-info

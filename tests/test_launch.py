@@ -1,0 +1,376 @@
+"""The launcher: what bad input says, and what a run leaves behind."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+import launch  # noqa: E402  (the launcher stands beside the package)
+
+ROOT = pathlib.Path(launch.__file__).parent
+TINY = (
+  "--dataset=digits", "--teacher=mlp(16, dropout=0.1)", "--student=mlp(8)",
+  "--teacher_epochs=1", "--epochs=2", "--seeds=2", "--batch_size=64",
+  "--teacher_batch_size=64",
+)  # fmt: skip
+
+BAD = [
+  # flags and commands
+  (["--temperatur=4"], ["temperatur", "Did you mean: temperature"]),
+  (["distil"], ["command 'distil'", "'distill'"]),
+  (["distill", "twice"], ["twice"]),
+  (["--experiment=mnist_dem"], ["'mnist_dem'", "'mnist_demo'"]),
+  (["list", "metods"], ["'metods'", "'methods'"]),
+  (["plot", "norm"], ["'norm'", "'norms'"]),
+  (["plot"], ["temperature", "norms"]),
+  # numbers
+  (["--temperature=0"], ["--temperature=0", "> 0"]),
+  (["--temperature=-4"], ["--temperature=-4", "> 0"]),
+  (["--temperature=nan"], ["--temperature=nan"]),
+  (["--temperature=inf"], ["--temperature=inf"]),
+  (["--temperature=1e999"], ["--temperature=inf"]),
+  (["--temperature=warm"], ["--temperature=warm", "a number or a schedule"]),
+  (["--temperature=linear(4, -1, 50)"], ["linear(4, -1, 50)", "at step 40"]),
+  (["--temperature=linear(4)"], ["linear(4)", "steps"]),
+  (["--temperature=1,4"], ["--temperature=1,4", "sweep"]),
+  (["sweep"], ["several values", "--temperature"]),
+  (["sweep", "--temperature=1,-4"], ["--temperature=-4", "> 0"]),
+  (["--hard_weight=1.5"], ["--hard_weight=1.5", "[0, 1]"]),
+  (["--hard_weight=-0.1"], ["--hard_weight=-0.1"]),
+  (["--label_smoothing=1"], ["--label_smoothing=1", "[0, 1)"]),
+  (["--epochs=0"], ["--epochs=0", ">= 1"]),
+  (["--epochs=2.5"], ["--epochs=2.5", "whole number"]),
+  (["--seeds=0"], ["--seeds=0", ">= 1"]),
+  (["--seeds=True"], ["--seeds=True", "whole number"]),
+  (["--learning_rate=0"], ["--learning_rate=0", "> 0"]),
+  (["--validation=1"], ["--validation=1", "[0, 1)"]),
+  (["--batch_size=100"], ["100", "8", "104"]),
+  # methods
+  (["--distillation=kdd"], ["method 'kdd'", "'kd'"]),
+  (["--distillation=kd("], ["kd("]),
+  (["--distillation=kd:-1 + ce"], ["kd:-1", "not negative"]),
+  (["--distillation=kd:nan + ce"], ["kd:nan"]),
+  (["--distillation=kd(temperature=-1)"], ["temperature=-1"]),
+  (["--distillation=kd(temprature=1)"], ["temprature", "temperature"]),
+  (["--distillation=kd + kd"], ["twice"]),
+  (["--distillation=kd:1", "--hard_weight=0.5"], ["hard_weight=0.5", "kd:1"]),
+  (["--distillation=__import__('os').remove('x')"], ["cannot read"]),
+  # networks and optimisers
+  (["--student=mpl(8)"], ["model 'mpl'", "'mlp'"]),
+  (["--student=mlp(0)"], ["mlp(0)", ">= 1"]),
+  (["--student=mlp(8, drop=1)"], ["drop", "dropout"]),
+  (["--teacher=mlp(8, dropout=1)"], ["dropout", "[0, 1)"]),
+  (["--optimizer=adamm"], ["'adamm'", "'adam'"]),
+  (["--optimizer=sgd(momentun=0.9)"], ["momentun"]),
+  (["--schedule=cosin"], ["'cosin'", "'cosine'"]),
+  (["--augment=shft(2)"], ["'shft'", "'shift'"]),
+  # data
+  (["--dataset=digit"], ["digit", "digits"]),
+  (["--dataset=./nowhere"], ["nowhere"]),
+  (["--labels=5"], ["5"]),
+  (["--labels=5000"], ["5000"]),
+  (["--omit_classes=12"], ["12"]),
+  (["--omit_classes=three"], ["--omit_classes=three"]),
+  # devices and folders
+  (["--accelerator=tpu"], ["--accelerator=tpu", "cpu"]),
+  (["--accelerator=npu"], ["npu", "cpu"]),
+  (["--host_devices=2", "--accelerator=gpu"], ["--host_devices=2"]),
+  (["--teacher_from=nowhere"], ["nowhere"]),
+]
+
+
+def fails(capsys, arguments, *, status=2):
+  """Runs the launcher on bad input and returns what it said."""
+  assert launch.main(["launch.py", *arguments]) == status
+  captured = capsys.readouterr()
+  assert "Traceback" not in captured.err
+  assert 1 <= len(captured.err.strip().splitlines()) <= 3
+  return captured.err
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"), BAD, ids=[" ".join(case[0]) for case in BAD]
+)
+def test_bad_input(arguments, said, capsys, tmp_path):
+  workdir = tmp_path / "run"
+  message = fails(capsys, [*TINY, f"--workdir={workdir}", *arguments])
+  assert all(part in message for part in said), message
+  assert not workdir.exists()
+
+
+@pytest.mark.parametrize("place", ["a/file/below", "/proc/kdjax"])
+def test_workdir_that_cannot_be_written(place, capsys, tmp_path):
+  (tmp_path / "a").mkdir()
+  (tmp_path / "a" / "file").write_text("mine")
+  message = fails(capsys, [*TINY, f"--workdir={tmp_path / place}"])
+  assert "--workdir" in message
+
+
+def test_workdir_with_a_run_is_left_alone(capsys, tmp_path):
+  (tmp_path / "results.json").write_text("mine")
+  assert "holds files" in fails(capsys, [*TINY, f"--workdir={tmp_path}"])
+  assert (tmp_path / "results.json").read_text() == "mine"
+
+
+def rows(count=20, image=None, label=None):
+  plain = np.zeros((4, 4, 1), np.float32)
+  return [
+    {
+      "image": plain if image is None or i != 7 else image,
+      "label": i % 2 if label is None or i != 7 else label,
+    }
+    for i in range(count)
+  ]
+
+
+@pytest.mark.parametrize(
+  ("train", "said"),
+  [
+    (rows(image=np.full((4, 4, 1), np.nan, np.float32)), ["7", "train"]),
+    (rows(label=5), ["5", "7"]),
+    ([], ["train"]),
+  ],
+  ids=["NaN image", "label out of range", "empty split"],
+)
+def test_bad_data(train, said, prepare, capsys, tmp_path):
+  features = {
+    "image": tfds.features.Tensor(shape=(4, 4, 1), dtype=np.float32),
+    "label": tfds.features.Scalar(np.int64)
+    if any(row["label"] > 1 for row in train)
+    else tfds.features.ClassLabel(num_classes=2),
+  }
+  path = prepare(features, {"train": train, "test": rows()})
+  fails(capsys, [*TINY, f"--dataset={path}", f"--workdir={tmp_path / 'run'}"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A tiny run, from data to report."""
+  workdir = tmp_path_factory.mktemp("runs") / "first"
+  assert launch.main(["launch.py", *TINY, f"--workdir={workdir}"]) == 0
+  return workdir
+
+
+def read(workdir):
+  return json.loads((workdir / "results.json").read_text())
+
+
+def test_results_keep_the_contract(finished):
+  results = read(finished)
+  keys = {
+    "experiment",
+    "teacher",
+    "student",
+    "baseline",
+    "environment",
+    "seconds",
+  }
+  assert keys <= set(results)
+  assert {"jax", "devices", "git"} <= set(results["environment"])
+  assert set(results["controls"]) == {"label_smoothing", "augmented"}
+  networks = [("teacher", 1), ("student", 2), ("baseline", 2)]
+  entries = [(results[name], size) for name, size in networks]
+  entries += [(control, 2) for control in results["controls"].values()]
+  for entry, size in entries:
+    assert len(entry["test_accuracy"]) == size
+    assert all(0 <= value <= 1 for value in entry["test_accuracy"])
+    assert entry["test_examples"] == 360
+  assert results["teacher"]["parameters"] == 64 * 16 + 16 + 16 * 10 + 10 + 0
+  assert results["student"]["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+  digests = results["student"]["digest"] + results["baseline"]["digest"]
+  assert len(set(digests)) == 4 and all(len(digest) == 64 for digest in digests)
+
+
+def test_a_run_leaves_its_files(finished):
+  names = {str(path.relative_to(finished)) for path in finished.rglob("*")}
+  assert {
+    "metrics.jsonl", "report.html", "figures/accuracy.png", "figures/curves.png",
+    "figures/soft_targets.png", "figures/agreement.png", "teacher/network.json",
+    "student/network.json", "tensorboard",
+  } <= names  # fmt: skip
+  lines = (finished / "metrics.jsonl").read_text().splitlines()
+  assert len(lines) == 1 + 2 * 4  # epochs times networks
+  assert "http" not in (finished / "report.html").read_text().split("<body")[0]
+
+
+def test_same_settings_same_run_and_a_teacher_can_be_reused(finished, tmp_path):
+  arguments = [
+    *TINY,
+    f"--teacher_from={finished}",
+    f"--workdir={tmp_path / 'again'}",
+  ]
+  assert launch.main(["launch.py", *arguments]) == 0
+  first, again = read(finished), read(tmp_path / "again")
+  for name in ("student", "baseline"):
+    assert first[name]["digest"] == again[name]["digest"]
+  assert first["teacher"]["test_accuracy"] == again["teacher"]["test_accuracy"]
+
+
+def test_teacher_of_other_classes_is_refused(
+  finished, folder, capsys, tmp_path
+):
+  path = folder(
+    {f"{name}/{i}.png": np.zeros((8, 8)) for name in "abc" for i in range(5)}
+  )
+  message = fails(
+    capsys,
+    [
+      *TINY,
+      f"--dataset={path}",
+      f"--teacher_from={finished}",
+      f"--workdir={tmp_path / 'run'}",
+    ],
+  )
+  assert "10 classes" in message and "3" in message
+
+
+def test_damaged_teacher_is_refused(finished, capsys, tmp_path):
+  import shutil
+
+  copy = tmp_path / "copy"
+  shutil.copytree(finished / "teacher", copy / "teacher")
+  note = copy / "teacher" / "network.json"
+  note.write_text(note.read_text().replace('"digest": "', '"digest": "0'))
+  arguments = [*TINY, f"--teacher_from={copy}", f"--workdir={tmp_path / 'run'}"]
+  assert "damaged" in fails(capsys, arguments, status=4)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "check"),
+  [
+    (["--labels=40", "--distillation=soft"], lambda found: True),
+    (
+      ["--omit_classes=3", "--nocontrols"],
+      lambda found: (
+        len(found["omitted_class"]["recall_corrected"]) == 2
+        and found["omitted_class"]["baseline_recall"] == [0.0, 0.0]
+      ),
+    ),
+    (
+      ["--augment=shift(1)", "--resident_megabytes=0", "--seeds=1"],
+      lambda found: "augmented" in found["controls"],
+    ),
+    (
+      [
+        "--distillation=kd(temperature=linear(8, 2, 30)):cosine(1, 0.5, 30) + ce:0.1",
+        "--optimizer=sgd(momentum=0.9, nesterov=True)",
+        "--schedule=linear(warmup=0.1)",
+        "--nocontrols",
+      ],
+      lambda found: "linear(8, 2, 30)" in found["objective"],
+    ),
+  ],
+  ids=["few labels", "omitted class", "views from disk", "schedules"],
+)
+def test_runs(finished, arguments, check, tmp_path):
+  workdir = tmp_path / "run"
+  arguments = [*TINY, f"--teacher_from={finished}", *arguments]
+  assert launch.main(["launch.py", *arguments, f"--workdir={workdir}"]) == 0
+  assert check(read(workdir))
+
+
+def test_sweep_equals_single_runs(finished, tmp_path):
+  """Each cell of a sweep is the run that has these settings alone."""
+  shared = [*TINY, "--nocontrols", f"--teacher_from={finished}"]
+  grid = ["--temperature=2,8", "--hard_weight=0,0.5"]
+  workdir = tmp_path / "sweep"
+  assert (
+    launch.main(["launch.py", "sweep", *shared, *grid, f"--workdir={workdir}"])
+    == 0
+  )
+  sweep = read(workdir)["sweep"]
+  assert np.shape(sweep["accuracy"]) == (2, 2, 2)
+  assert set(sweep["recommendation"]) == {"temperature", "hard_weight"}
+  single = [*shared, "--temperature=8", "--hard_weight=0.5"]
+  assert (
+    launch.main(["launch.py", *single, f"--workdir={tmp_path / 'one'}"]) == 0
+  )
+  np.testing.assert_allclose(
+    sweep["accuracy"][1][1],
+    read(tmp_path / "one")["student"]["test_accuracy"],
+    atol=1e-2,
+  )
+
+
+def test_divergence_ends_with_status_3(finished, capsys, tmp_path):
+  arguments = [
+    *TINY, f"--teacher_from={finished}", f"--workdir={tmp_path / 'run'}",
+    "--optimizer=sgd", "--learning_rate=1e30", "--nocontrols",
+  ]  # fmt: skip
+  assert launch.main(["launch.py", *arguments]) == 3
+  assert "not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  "what", ["methods", "models", "datasets", "experiments"]
+)
+def test_list(what, capsys):
+  assert launch.main(["launch.py", "list", what]) == 0
+  assert len(capsys.readouterr().out.splitlines()) > 1
+
+
+def test_help_names_every_flag(capsys):
+  from kdjax import config
+
+  assert launch.main(["launch.py", "--help"]) == 0
+  text = capsys.readouterr().out
+  flags = [one.flag for one in config.options()]
+  assert len(flags) == len(set(flags))
+  assert all(f"--{flag}:" in text or f"]{flag}:" in text for flag in flags)
+
+
+@pytest.mark.parametrize("figure", ["temperature", "norms"])
+def test_plot(figure, tmp_path, capsys):
+  workdir = tmp_path / figure
+  assert launch.main(["launch.py", "plot", figure, f"--workdir={workdir}"]) == 0
+  assert (workdir / f"{figure}.png").stat().st_size > 5000
+  assert json.loads((workdir / f"{figure}.json").read_text())
+
+
+def test_bad_input_from_the_shell(tmp_path):
+  """The process itself: status, one line, and no traceback."""
+  done = subprocess.run(
+    [sys.executable, "launch.py", "--accelerator=tpu", "--dataset=digits"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    env=os.environ | {"XLA_FLAGS": ""},
+  )
+  assert done.returncode == 2
+  assert done.stderr.count("\n") <= 3 and "tpu" in done.stderr
+
+
+@pytest.mark.slow
+def test_devices_do_not_matter_from_the_shell(tmp_path):
+  """The real launcher on one and on two devices: the same accuracies."""
+  found = {}
+  for devices in (1, 2):
+    workdir = tmp_path / str(devices)
+    subprocess.run(
+      [
+        sys.executable,
+        "launch.py",
+        *TINY,
+        f"--host_devices={devices}",
+        f"--workdir={workdir}",
+        "--accelerator=cpu",
+      ],  # fmt: skip
+      cwd=ROOT,
+      check=True,
+      env=os.environ | {"XLA_FLAGS": "", "NPROC": ""},
+    )
+    found[devices] = read(workdir)
+  assert [len(found[n]["environment"]["devices"]) for n in (1, 2)] == [1, 2]
+  for name in ("student", "baseline"):
+    np.testing.assert_allclose(
+      found[1][name]["test_accuracy"],
+      found[2][name]["test_accuracy"],
+      atol=6e-3,
+    )
