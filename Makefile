@@ -20,15 +20,16 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# Repeats every experiment and writes the table of what they gave.
+# Repeats every experiment and writes the page of what they gave.
 experiments: .venv/ready
-	for name in $(EXPERIMENTS); do \
-	  $(BIN)/python launch.py --experiment=$$name --workdir=runs/table/$$name || exit 1; \
+	mkdir -p experiments/results
+	for name in $(EXPERIMENTS) $(SWEEPS); do \
+	  case "$(SWEEPS)" in *$$name*) command=sweep;; *) command=distill;; esac; \
+	  rm -rf runs/$$name; \
+	  $(BIN)/python launch.py $$command --experiment=$$name --workdir=runs/$$name || exit 1; \
+	  cp runs/$$name/results.json experiments/results/$$name.json; \
 	done
-	for name in $(SWEEPS); do \
-	  $(BIN)/python launch.py sweep --experiment=$$name --workdir=runs/table/$$name || exit 1; \
-	done
-	$(BIN)/python -m kdjax.report.overview runs/table experiments
+	$(BIN)/python -m kdjax.report.overview experiments
 
 # The stamp is newer than what it was made from, or made again.
 .venv/ready: requirements.txt

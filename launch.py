@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from kdjax import config
+from kdjax import config, options
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
@@ -51,15 +51,15 @@ def _main(argv: list[str]) -> int:
   if command not in commands:
     raise unknown_name("command", command, commands)
   name = values.experiment
-  experiment = config.with_flags(
+  experiment = options.with_flags(
     _load_experiment(name),
     {
       one.flag: values[one.flag].value
-      for one in config.options()
+      for one in options.options()
       if values[one.flag].present
     },
   )
-  config.check(experiment, sweep=command == "sweep")
+  options.check(experiment, sweep=command == "sweep")
   _choose_devices(experiment.run)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
   commands[command](words, command, name, experiment, repeat)
@@ -77,7 +77,7 @@ def _define_flags() -> flags.FlagValues:
   flags.DEFINE_string(
     "experiment", DEFAULT, "a file in experiments/; flags override it", **shared
   )
-  for one in config.options():
+  for one in options.options():
     default = one.field.default
     define = flags.DEFINE_string
     if isinstance(default, bool):

@@ -1,6 +1,6 @@
 """The classic tiny student: 784-1200-1200-10 teaches 784-20-10, T = 5, soft targets only.
 
-  python launch.py --experiment=mnist_seed_pair
+python launch.py --experiment=mnist_seed_pair
 """
 
 from kdjax.config import Distillation, Experiment, Student

@@ -6,7 +6,7 @@ The cells are scored on 800 held-out training images, so that the recommendation
 may be used on the test set.
 """
 
-from kdjax.config import Data, Distillation, Experiment, Run, Student
+from kdjax.config import Controls, Data, Distillation, Experiment, Student
 
 EXPERIMENT = Experiment(
   data=Data(validation=0.2),
@@ -14,5 +14,5 @@ EXPERIMENT = Experiment(
   distillation=Distillation(
     temperature=(1.0, 2.0, 4.0, 8.0, 20.0), hard_weight=(0.0, 0.1, 0.5, 0.9)
   ),
-  run=Run(controls=False),
+  controls=Controls(controls=False),
 )

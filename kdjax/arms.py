@@ -16,12 +16,20 @@ from kdjax.config import Experiment
 from kdjax.method import Method
 from kdjax.train.loop import Arm, Feed
 
-# Which settings may be swept, by arm; every control gets what it can use.
-SWEPT = {
-  "student": ("learning_rate", "temperature", "hard_weight"),
-  "baseline": ("learning_rate",),
-  "label_smoothing": ("learning_rate", "label_smoothing"),
-  "augmented": ("learning_rate",),
+# What an arm's settings are called among the experiment's. A control without a
+# rate of its own takes the student's.
+SETTINGS = {
+  "student": {
+    "learning_rate": ("student", "learning_rate"),
+    "temperature": ("distillation", "temperature"),
+    "hard_weight": ("distillation", "hard_weight"),
+  },
+  "baseline": {"learning_rate": ("controls", "baseline_learning_rate")},
+  "label_smoothing": {
+    "learning_rate": ("controls", "smoothing_learning_rate"),
+    "label_smoothing": ("controls", "label_smoothing"),
+  },
+  "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
 }
 
 
@@ -57,7 +65,7 @@ def assemble(
   """
   feeds = _feeds(experiment, labels, examples)
   kinds = ["student", "baseline"]
-  if experiment.run.controls:
+  if experiment.controls.controls:
     kinds.append("label_smoothing")
     if "augmented" in feeds:
       kinds.append("augmented")
@@ -186,11 +194,10 @@ def _method_of(experiment: Experiment, kind: str):
 def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
   """Lists the cells: every combination of the numbers given."""
   values = {}
-  for name in SWEPT[kind]:
-    group = (
-      experiment.student if name == "learning_rate" else experiment.distillation
-    )
-    value = getattr(group, name)
+  for name, (group, field) in SETTINGS[kind].items():
+    value = getattr(getattr(experiment, group), field)
+    if value is None and name == "learning_rate":
+      value = experiment.student.learning_rate
     if isinstance(value, int | float):
       values[name] = (float(value),)
     elif isinstance(value, tuple):

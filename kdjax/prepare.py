@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import config, data, models, spec
+from kdjax import data, models, options, spec
 from kdjax.arms import Cohort, assemble, make_feed
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
@@ -195,7 +195,7 @@ def _student(experiment, dataset, cohort: Cohort) -> Trainee:
 
 def _check_schedules(experiment: Experiment, steps: int) -> None:
   """Checks what scheduled settings come to during the training."""
-  for one in config.options():
+  for one in options.options():
     value = getattr(getattr(experiment, one.group), one.field.name)
     if not isinstance(value, spec.Spec):
       continue

@@ -97,7 +97,7 @@ def measure(
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
   if len(parts.grids["student"]) > 1:
-    found["sweep"] = _sweep(parts.grids["student"], accuracy, best)
+    found["sweep"] = _sweep(parts.grids, accuracy, best)
   if experiment.data.omit_classes:
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
@@ -233,8 +233,9 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
   )
 
 
-def _sweep(grid, accuracy, best) -> dict[str, Any]:
-  """Lays the student's cells out along the axes that were swept."""
+def _sweep(grids, accuracy, best) -> dict[str, Any]:
+  """Lays the student's cells out along the axes; lists every arm's cells."""
+  grid = grids["student"]
   axes = {
     name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
   }
@@ -245,6 +246,13 @@ def _sweep(grid, accuracy, best) -> dict[str, Any]:
     "accuracy": accuracy["student"].reshape(*shape, -1).tolist(),
     "baseline_accuracy": accuracy["baseline"][best["baseline"]].tolist(),
     "recommendation": {name: grid[best["student"]][name] for name in axes},
+    "cells": {
+      arm: [
+        cell | {"accuracy": values.tolist()}
+        for cell, values in zip(cells, accuracy[arm], strict=True)
+      ]
+      for arm, cells in grids.items()
+    },
   }
 
 

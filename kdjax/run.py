@@ -13,8 +13,9 @@ import numpy as np
 
 from kdjax import data, evaluate, results
 from kdjax.arms import objective_text
-from kdjax.config import Experiment, as_dict
+from kdjax.config import Experiment
 from kdjax.errors import DivergedError
+from kdjax.options import as_dict
 from kdjax.prepare import Prepared, Trainee, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress

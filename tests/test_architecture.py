@@ -21,6 +21,7 @@ GROUND = {"errors", "spec"}
 ALLOWED = {
   "losses": set(),
   "config": set(),
+  "options": {"config"},
   "workdir": set(),
   "schedule": set(),
   "models": set(),
@@ -32,15 +33,15 @@ ALLOWED = {
   "evaluate": {"losses"},
   "arms": {"config", "data", "method", "methods", "train"},
   "prepare": {
-    "arms", "config", "data", "methods", "models", "schedule", "train",
+    "arms", "config", "data", "methods", "models", "options", "schedule", "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
   "catalogue": {"data", "methods", "models", "schedule", "train"},
   "run": {
-    "arms", "config", "data", "evaluate", "prepare", "report", "results",
-    "train", "workdir",
+    "arms", "config", "data", "evaluate", "options", "prepare", "report",
+    "results", "train", "workdir",
   },
-  "launch": {"catalogue", "config", "report", "run", "workdir"},
+  "launch": {"catalogue", "config", "options", "report", "run", "workdir"},
   "experiments": {"config"},
 }  # fmt: skip
 

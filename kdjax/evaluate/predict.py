@@ -24,8 +24,8 @@ def predict(
     (M, N, C) float32.
 
   Example:
-    >>> variables = {"w": jnp.ones((2, 1))}
-    >>> apply = lambda variables, x, train: x * variables["w"]
+    >>> variables = {"w": jnp.ones((2, 1, 1))}
+    >>> apply = lambda variables, x, train: x @ variables["w"]
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """

@@ -148,6 +148,37 @@ def axis_title(name: str) -> str:
   return name.rsplit(".", 1)[-1].replace("_", " ").capitalize()
 
 
+def two_axes(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Cuts a sweep over more than two settings down to its last two.
+
+  Args:
+    sweep: with "axes", "accuracy" and, where there are more than two axes,
+      "recommendation".
+
+  Returns:
+    The sweep with the other settings at their recommended values, which its
+    "text" names.
+  """
+  names = list(sweep["axes"])
+  accuracy, fixed = sweep["accuracy"], []
+  for name in names[:-2]:
+    value = sweep["recommendation"][name]
+    accuracy = accuracy[list(sweep["axes"][name]).index(value)]
+    fixed.append(f"{_plain(name)} {value:g}")
+  if not fixed:
+    return sweep
+  text = f"Shown at the recommended {' and '.join(fixed)}."
+  return {
+    **sweep,
+    "axes": {name: sweep["axes"][name] for name in names[-2:]},
+    "accuracy": accuracy,
+    "recommendation": {
+      name: sweep["recommendation"][name] for name in names[-2:]
+    },
+    "text": f"{sweep.get('text') or ''} {text}".strip(),
+  }
+
+
 def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, int] | None:
   """Returns the place of a sweep's recommendation in its grid.
 

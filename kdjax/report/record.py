@@ -47,7 +47,11 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  parts = [tables.networks_table(results), tables.comparisons_table(results)]
+  parts = [
+    tables.networks_table(results),
+    tables.comparisons_table(results),
+    tables.cost_table(results),
+  ]
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:

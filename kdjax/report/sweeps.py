@@ -12,7 +12,7 @@ from kdjax.report import formats, reading, style
 
 @style.styled
 def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
-  """Draws the test error of a sweep over one or two settings.
+  """Draws the test error of a sweep.
 
   Args:
     sweep: as `tables.sweep_table` takes it.
@@ -21,6 +21,7 @@ def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
     A heat map over two axes, or a line over the one axis that has more than one
     value; the recommended setting is marked.
   """
+  sweep = reading.two_axes(sweep)
   errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
   axes = [(name, list(values)) for name, values in sweep["axes"].items()]
   long = [place for place, (_, values) in enumerate(axes) if len(values) > 1]

@@ -134,7 +134,10 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
 
 
 def sweep_table(sweep: Mapping[str, Any]) -> Table:
-  """Returns the test errors of a sweep over one or two settings.
+  """Returns the test errors of a sweep.
+
+  Of more than two settings the last two are shown, the others at their
+  recommended values.
 
   Args:
     sweep: {"axes": {name: values}, "accuracy": grid with the seeds last,
@@ -144,6 +147,7 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
   Returns:
     The first axis down, the second across; the recommended cell is starred.
   """
+  sweep = reading.two_axes(sweep)
   axes = list(sweep["axes"].items())
   errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
   first, down = axes[0]
@@ -250,7 +254,9 @@ def _networks_caption(results: Mapping[str, Any]) -> str:
   examples = student.get("test_examples")
   caption = "Results"
   if examples:
-    caption += f" on {formats.count(examples)} test examples"
+    data = (results.get("experiment") or {}).get("data") or {}
+    kind = "held-out training" if data.get("validation") else "test"
+    caption += f" on {formats.count(examples)} {kind} examples"
   if seeds > 1:
     caption += f", mean ± standard deviation over {seeds} seeds"
   return caption

@@ -1,0 +1,189 @@
+"""Settings by name: read from flags, checked, written out.
+
+Order of precedence: the defaults of `config`, an experiment's file, the flags.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from kdjax import spec
+from kdjax.config import Experiment
+from kdjax.errors import UserError, unknown_name
+
+
+class Option(NamedTuple):
+  """One setting: where it stands and what may be given."""
+
+  group: str
+  field: dataclasses.Field
+  type: Any
+
+  @property
+  def flag(self) -> str:
+    return self.field.metadata["flag"] or self.field.name
+
+
+def options() -> Iterator[Option]:
+  """Yields every setting of an Experiment, in order."""
+  for group in dataclasses.fields(Experiment):
+    hints = typing.get_type_hints(group.type)
+    for field in dataclasses.fields(group.type):
+      yield Option(group.name, field, hints[field.name])
+
+
+def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+  """Returns the experiment with the settings that flags give.
+
+  Args:
+    experiment: what holds without the flags.
+    given: texts (or, for switches, truth values) by flag name.
+
+  Returns:
+    The new experiment.
+
+  Raises:
+    UserError: if a text cannot be read as the setting's type, or its value is
+      not allowed.
+
+  Example:
+    >>> with_flags(Experiment(), {"temperature": "8"}).distillation.temperature
+    8.0
+  """
+  for one in options():
+    if one.flag in given:
+      value = _read(one, given[one.flag])
+      group = getattr(experiment, one.group)
+      group = dataclasses.replace(group, **{one.field.name: value})
+      experiment = dataclasses.replace(experiment, **{one.group: group})
+  return experiment
+
+
+def check(experiment: Experiment, *, sweep: bool = False) -> None:
+  """Checks every number and choice.
+
+  Args:
+    experiment: the settings.
+    sweep: whether several numbers may stand where one is meant.
+
+  Raises:
+    UserError: names the flag, the value and what is allowed.
+
+  Example:
+    >>> check(Experiment())
+  """
+  for one in options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    if _is_grid(one, experiment):
+      if not sweep:
+        raise UserError(
+          f"--{one.flag}={_text(value)}: several values are for"
+          " `launch.py sweep`; give one"
+        )
+      if not value:
+        raise UserError(f"--{one.flag}: give at least one value")
+    for number in value if isinstance(value, tuple) else (value,):
+      _check_number(one, number)
+    choices = one.field.metadata["choices"]
+    if choices and value not in choices:
+      raise unknown_name(f"--{one.flag}", value, choices)
+  if sweep and not any(_is_grid(one, experiment) for one in options()):
+    flags = [
+      one.flag for one in options() if _takes(one.type, tuple[float, ...])
+    ]
+    raise UserError(
+      f"a sweep needs several values for one of --{', --'.join(flags)}, such as"
+      " --temperature=1,4"
+    )
+
+
+def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
+  """Returns all settings as JSON values, by group and name.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Nested dict; schedules are written as text.
+
+  Example:
+    >>> as_dict(Experiment())["distillation"]["temperature"]
+    4.0
+  """
+  return {
+    group.name: {
+      name: str(value) if isinstance(value, spec.Spec) else value
+      for name, value in vars(getattr(experiment, group.name)).items()
+    }
+    for group in dataclasses.fields(experiment)
+  }
+
+
+def _read(one: Option, text: Any) -> Any:
+  """Turns a flag's text into the setting's type."""
+  if not isinstance(text, str) or _takes(one.type, str):
+    return text
+  if text.strip().lower() == "none" and _takes(one.type, type(None)):
+    return None
+  try:
+    value = spec.parse_value(text)
+  except UserError:
+    value = text
+  whole = _takes(one.type, int)
+  if _takes(one.type, tuple[int, ...]) and type(value) is int:
+    value = (value,)
+  numbers = value if isinstance(value, tuple) else (value,)
+  several = isinstance(value, tuple) and not _takes(one.type, tuple)
+  if isinstance(value, spec.Spec) and _takes(one.type, spec.Spec):
+    # A bare word is nobody's schedule: nan and inf among them.
+    if value.args or value.kwargs:
+      return value
+    numbers = ("",)
+  if several or not all(_is_number(number, whole) for number in numbers):
+    kind = "a whole number" if whole else "a number"
+    kind += " or a schedule" if _takes(one.type, spec.Spec) else ""
+    raise UserError(f"--{one.flag}={text}: expected {kind}{_allowed(one)}")
+  if whole:
+    return value
+  return tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+
+
+def _is_grid(one: Option, experiment: Experiment) -> bool:
+  value = getattr(getattr(experiment, one.group), one.field.name)
+  return isinstance(value, tuple) and _takes(one.type, float)
+
+
+def _check_number(one: Option, value: Any) -> None:
+  within = one.field.metadata["within"]
+  if within is None or value is None or isinstance(value, spec.Spec):
+    return
+  if not (math.isfinite(value) and value in within):
+    raise UserError(f"--{one.flag}={value}: it must be {within}")
+
+
+def _takes(annotation: Any, kind: Any) -> bool:
+  """Whether a type, or one of a union, is of a kind."""
+  union = isinstance(annotation, types.UnionType)
+  union = union or typing.get_origin(annotation) is typing.Union
+  parts = typing.get_args(annotation) if union else (annotation,)
+  plain = {typing.get_origin(part) for part in parts}
+  if kind is int:
+    return int in parts or tuple[int, ...] in parts
+  return kind in parts or kind in plain
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+  kinds = int if whole else int | float
+  return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _allowed(one: Option) -> str:
+  within = one.field.metadata["within"]
+  return f", {within}" if within else ""
+
+
+def _text(value: tuple) -> str:
+  return ",".join(f"{number:g}" for number in value)

@@ -1,0 +1,115 @@
+"""What the experiments gave: one Markdown page from their results.json."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdjax.errors import StorageError
+from kdjax.report import formats, reading, tables, text, verdicts
+
+_HEAD = """# Experiments
+
+Each file here is one claim and opens with its command. This page is written by
+`make experiments` from `results/`, where every seed, version and setting
+stands. Test errors in %, mean ± standard deviation over seeds; differences in
+points over paired seeds, p of the two-sided t-test.
+"""
+
+
+def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
+  """Writes the page.
+
+  Args:
+    found: results, as in results.json, by experiment.
+
+  Returns:
+    Markdown: a table of all, then a section each.
+  """
+  headers = (
+    "Experiment",
+    "Teacher",
+    "Student",
+    "Twin",
+    "Smoothed labels",
+    "Teacher's views",
+    "Student − twin",
+    "Student − smoothed",
+  )
+  rows = tuple(_row(name, results) for name, results in found.items())
+  table = text.to_markdown(text.Table("Test error, %", headers, rows))
+  sections = [_section(name, results) for name, results in found.items()]
+  return "\n".join([_HEAD, table, *sections]).strip() + "\n"
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+  """Reads the results of experiments.
+
+  Args:
+    folder: holds NAME.json of each.
+
+  Returns:
+    Results by name, in order of the names.
+
+  Raises:
+    StorageError: if a file is damaged.
+  """
+  found = {}
+  for file in sorted(folder.glob("*.json")):
+    try:
+      found[file.stem] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+      raise StorageError(f"cannot read {file}: {error}") from error
+  return found
+
+
+def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
+  entries = reading.networks(results)
+  errors = [
+    formats.with_spread(reading.errors_in_percent(entries[network]))
+    if network in entries
+    else "–"
+    for network in (
+      "teacher", "student", "baseline", "label_smoothing", "augmented",
+    )
+  ]  # fmt: skip
+  return (f"[{name}](#{name})", *errors, *_differences(results))
+
+
+def _differences(results: Mapping[str, Any]) -> list[str]:
+  cells = []
+  for control in ("baseline", "label_smoothing"):
+    comparison = verdicts.find_comparison(results, control)
+    if comparison is None:
+      cells.append("–")
+      continue
+    difference = formats.signed(comparison["mean"])
+    p_value = formats.p_value(comparison["p_value"])
+    cells.append(f"{difference} (p = {p_value})")
+  return cells
+
+
+def _section(name: str, results: Mapping[str, Any]) -> str:
+  parts = [tables.networks_table(results), tables.comparisons_table(results)]
+  if "sweep" in results:
+    parts.append(tables.sweep_table(results["sweep"]))
+  if "omitted_class" in results:
+    parts.append(tables.omitted_class_table(results["omitted_class"]))
+  environment = results["environment"]
+  sentences = " ".join([verdicts.headline(results), *verdicts.notes(results)])
+  lines = [
+    f"## {name}\n",
+    f"    {results['command']}\n",
+    f"{sentences}\n",
+    *map(text.to_markdown, parts),
+    f"{formats.duration(results['seconds']['total'])} on"
+    f" {', '.join(environment['devices'])} with {environment['processors']}"
+    f" processors, jax {environment['jax']}; commit `{environment['git']}`.\n",
+  ]
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  home = Path(sys.argv[1])
+  (home / "README.md").write_text(overview(read_results(home / "results")))

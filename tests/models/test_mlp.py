@@ -1,0 +1,56 @@
+"""Multi-layer perceptrons: sizes, names, dropout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.errors import UserError
+from kdjax.models import make_model
+
+IMAGES = jnp.ones((2, 28, 28, 1))
+
+
+@pytest.mark.parametrize(
+  ("text", "parameters"),
+  [
+    ("mlp(1200, 1200, dropout=0.5)", 784 * 1200 + 1200 + 1200 * 1201 + 12010),
+    ("mlp(100)", 79_510),
+    ("mlp(20)", 15_910),
+    ("mlp", 7_850),
+  ],
+)
+def test_parameter_counts(text, parameters):
+  shapes = jax.eval_shape(
+    make_model(text, classes=10).init, jax.random.key(0), IMAGES
+  )
+  assert sum(np.prod(x.shape) for x in jax.tree.leaves(shapes)) == parameters
+
+
+def test_parts_are_named_for_taps():
+  shapes = jax.eval_shape(
+    make_model("mlp(5, 4)", classes=3).init, jax.random.key(0), IMAGES
+  )
+  assert set(shapes["params"]) == {"stage_0", "stage_1", "head"}
+
+
+def test_dropout_in_training_only():
+  model = make_model("mlp(64, dropout=0.5)", classes=3)
+  params = model.init(jax.random.key(0), IMAGES)
+  first, second = (
+    model.apply(params, IMAGES, train=True, rngs={"dropout": jax.random.key(i)})
+    for i in (1, 2)
+  )
+  assert not np.array_equal(first, second)
+  np.testing.assert_array_equal(
+    model.apply(params, IMAGES), model.apply(params, IMAGES)
+  )
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["mpl(3)", "mlp(0)", "mlp(2.5)", "mlp(3, dropout=1)", "mlp(3, depth=2)"],
+)
+def test_refused(text):
+  with pytest.raises(UserError):
+    make_model(text, classes=10)
