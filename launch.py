@@ -7,7 +7,6 @@ python launch.py plot temperature|norms    the theory's two teaching figures
 """
 
 import importlib
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from kdjax import config, options
+from kdjax.accelerator import prepare_environment
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
@@ -31,6 +31,15 @@ def main(argv: list[str]) -> int:
   except KeyboardInterrupt:
     print("launch.py: interrupted", file=sys.stderr)
     return 130
+  except Exception as error:
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
+      error
+    ):
+      raise
+    print(
+      "launch.py: out of memory; lower --seeds or --batch_size", file=sys.stderr
+    )
+    return 70
 
 
 def _main(argv: list[str]) -> int:
@@ -60,7 +69,7 @@ def _main(argv: list[str]) -> int:
     },
   )
   options.check(experiment, sweep=command == "sweep")
-  _choose_devices(experiment.run)
+  prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
   commands[command](words, command, name, experiment, repeat)
   return 0
@@ -103,24 +112,6 @@ def _load_experiment(name: str) -> config.Experiment:
   if name not in _experiments():
     raise unknown_name("experiment", name, _experiments())
   return importlib.import_module(f"experiments.{name}").EXPERIMENT
-
-
-def _choose_devices(run: config.Run) -> None:
-  """Sets what jax reads when it wakes; it must not be awake yet."""
-  if run.accelerator == "cpu" or run.host_devices > 1:
-    os.environ["JAX_PLATFORMS"] = "cpu"
-  if run.host_devices > 1:
-    if run.accelerator not in ("auto", "cpu"):
-      raise UserError(
-        f"--host_devices={run.host_devices} splits the CPU; it does not go with"
-        f" --accelerator={run.accelerator}"
-      )
-    force = f"--xla_force_host_platform_device_count={run.host_devices}"
-    os.environ["XLA_FLAGS"] = (
-      f"{os.environ.get('XLA_FLAGS', '')} {force}".strip()
-    )
-    # Fewer threads than devices dead-lock in the collectives' rendezvous.
-    os.environ.setdefault("NPROC", str(max(32, 4 * run.host_devices)))
 
 
 def _distill(words, command, name, experiment, repeat) -> None:

@@ -15,8 +15,8 @@ _TITLES = {
 _DESCRIPTIONS = {
   "teacher": "the network whose outputs are distilled",
   "student": "trained by distillation",
-  "baseline": "the student's twin (same network, seeds, steps and data),"
-  " trained on hard labels alone",
+  "baseline": "the student's twin (same network, seeds and steps), trained on"
+  " hard labels alone",
   "label_smoothing": "the baseline with smoothed labels",
   "augmented": "the baseline that itself sees the teacher's augmentation",
 }

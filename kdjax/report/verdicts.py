@@ -131,7 +131,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 
   Returns:
     First what the student costs and how far it comes towards its teacher, then
-    one sentence a control, then warnings about few seeds.
+    one sentence a control, then warnings about few seeds and about choosing
+    and measuring on the same images.
   """
   sentences = [_cost(results), _distance(results)]
   for control in results.get("controls") or {}:
@@ -141,6 +142,15 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     sentences.append(
       f"Only {comparison.get('pairs', 0)} paired seed(s): a difference can"
       " hardly be told from chance; use at least five."
+    )
+  cells = (results.get("sweep") or {}).get("cells")
+  if cells:
+    tries = ", ".join(
+      f"{name.replace('_', ' ')} {len(tried)}" for name, tried in cells.items()
+    )
+    sentences.append(
+      "Each network is shown at its own best setting on these very images"
+      f" (settings tried: {tries}): a sweep chooses, it does not measure."
     )
   return [sentence for sentence in sentences if sentence]
 

@@ -80,3 +80,10 @@ def test_notes_warn_of_few_seeds_and_missing_tests(results):
   assert "Only 2 paired seed(s)" in text
   assert "augmented images has lower test error than the student" in text
   assert "smoothed labels has no lower test error than the student" in text
+
+
+def test_notes_say_that_a_sweep_chooses(results):
+  assert "sweep" not in " ".join(verdicts.notes(results))
+  cells = {"student": [{}] * 6, "label_smoothing": [{}] * 2}
+  swept = results | {"sweep": {"cells": cells}}
+  assert "student 6, label smoothing 2" in verdicts.notes(swept)[-1]

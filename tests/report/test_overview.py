@@ -1,0 +1,39 @@
+"""The experiments' page: written from their results, and up to date."""
+
+import json
+import pathlib
+
+import pytest
+
+from kdjax.errors import StorageError
+from kdjax.report import overview
+
+HOME = pathlib.Path(__file__).parents[2] / "experiments"
+
+
+def test_page_is_what_the_results_say():
+  found = overview.read_results(HOME / "results")
+  assert {file.stem for file in HOME.glob("mnist_*.py")} == set(found)
+  assert (HOME / "README.md").read_text() == overview.overview(found)
+
+
+def test_missing_controls_leave_a_dash(results):
+  found = results | {
+    "command": "python launch.py",
+    "environment": {
+      "devices": ["cpu"], "processors": 2, "jax": "0", "git": "abc",
+    },
+    "seconds": {"total": 61.0},
+    "controls": {},
+    "comparisons": [],
+  }  # fmt: skip
+  page = overview.overview({"one": found})
+  row = next(line for line in page.splitlines() if line.startswith("| [one]"))
+  assert row.count("–") == 4
+  assert "    python launch.py" in page and "`abc`" in page
+
+
+def test_damaged_results_are_named(tmp_path):
+  (tmp_path / "one.json").write_text(json.dumps({})[:-1])
+  with pytest.raises(StorageError, match="one.json"):
+    overview.read_results(tmp_path)
