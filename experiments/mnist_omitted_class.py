@@ -8,10 +8,11 @@ answer; the correction shifts the logit of that one class until a tenth of the
 training images, looked at without their labels, come out as 3s.
 """
 
-from kdjax.config import Data, Distillation, Experiment, Student
+from kdjax.config import Controls, Data, Distillation, Experiment, Student
 
 EXPERIMENT = Experiment(
   data=Data(omit_classes=(3,)),
   student=Student(model="mlp(300, 300)"),
   distillation=Distillation(distillation="soft", temperature=20.0),
+  controls=Controls(controls=False),
 )
