@@ -11,7 +11,7 @@
 
 and the sources that load.py opens:
 
-  mnist5k.py, digits.py   TFDS builders that need no download
+  mnist5k.py, digits.py   TFDS builders that need no download; embedded.py is their base
   tfds_source.py          whatever TFDS has prepared, without TensorFlow
   tfds_images.py          which features are image and label, and reading them
   prepared.py             where prepared sets are; prepares the embedded ones

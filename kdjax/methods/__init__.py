@@ -13,10 +13,11 @@ import dataclasses
 from kdjax import spec
 from kdjax.errors import UserError, unknown_name
 from kdjax.method import Method, weighted_sum
-from kdjax.methods.registry import FAMILIES, MAKERS, PRESETS, import_all
+from kdjax.methods.registry import FAMILIES, MAKERS, PRESETS
+from kdjax.registry import import_modules
 from kdjax.schedule import make_schedule
 
-import_all()
+import_modules("kdjax.methods")
 
 HARD_WEIGHT = 0.1
 

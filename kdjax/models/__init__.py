@@ -7,9 +7,10 @@ logits. Its parts are named `stage_0`, `stage_1`, ... and `head`.
 import flax.linen as nn
 
 from kdjax import spec
-from kdjax.models.registry import MAKERS, import_all
+from kdjax.models.registry import MAKERS
+from kdjax.registry import import_modules
 
-import_all()
+import_modules("kdjax.models")
 
 
 def make_model(text: str, *, classes: int) -> nn.Module:

@@ -1,0 +1,50 @@
+"""How a folder's files enter themselves under names."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, MutableMapping
+
+
+def entering(kind: str, makers: MutableMapping[str, Callable]) -> Callable:
+  """Makes the decorator with which makers enter a table.
+
+  Args:
+    kind: what the makers make, for the error message.
+    makers: the table; a name that it holds already is taken.
+
+  Returns:
+    name -> decorator; the decorator returns the maker unchanged.
+
+  Raises:
+    ValueError: from the decorator, if the name is taken.
+
+  Example:
+    >>> table = {}
+    >>> register = entering("shape", table)
+    >>> @register("dot")
+    ... def dot():
+    ...   return "."
+    >>> table["dot"]()
+    '.'
+  """
+
+  def register(name: str) -> Callable:
+    def enter(maker: Callable) -> Callable:
+      if name in makers:
+        raise ValueError(f"{kind} {name!r} is registered already")
+      makers[name] = maker
+      return maker
+
+    return enter
+
+  return register
+
+
+def import_modules(package: str) -> None:
+  """Imports every module of a package, so that each can register itself.
+
+  Args:
+    package: its dotted name.
+  """
+  for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+    importlib.import_module(f"{package}.{module.name}")
