@@ -122,21 +122,29 @@ def per_row(
 def log_softmax(logits: jax.Array, temperature=1.0) -> jax.Array:
   """Returns log softmax(logits / temperature) over the last axis.
 
-  The row's maximum is taken off before the division: logits near 3e4 keep
-  their differences to the last bit, which a later subtraction would lose.
+  It is a function of the gaps to the row's largest logit, in value and in
+  gradient. So logits near 3e4 keep their differences to the last bit; the log of
+  a probability near one is log1p of the small rest, not log of a rounded 1; and
+  the largest class's gradient is minus the sum of the others', where
+  g - q sum(g) would cancel to noise in a row that is nearly one-hot.
   Classes at -inf stay there; neither they nor a row of nothing else send a NaN
   back, to the logits or to the temperature.
   """
   keep = alive(logits)
-  maximum = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-  shifted = jnp.where(keep, logits - maximum, 0.0)
+  largest = jnp.max(logits, axis=-1, keepdims=True)
+  is_top = keep & (logits == jax.lax.stop_gradient(largest))
+  # A tied row is far from one-hot: there the plain way is exact enough.
+  tied = jnp.sum(is_top, axis=-1, keepdims=True) > 1
+  top = jnp.where(tied, jax.lax.stop_gradient(largest), largest)
+  others = keep & (tied | ~is_top)
+  gaps = jnp.where(others, logits - top, 0.0)
   temperature = per_row(temperature, logits.shape[:-1], logits.dtype)
   if temperature.ndim:
     temperature = temperature[..., None]
-  scaled = shifted / temperature
-  total = jnp.sum(jnp.where(keep, jnp.exp(scaled), 0.0), axis=-1, keepdims=True)
-  log_total = jnp.log(jnp.where(total > 0, total, 1.0))
-  return jnp.where(keep, scaled - log_total, -jnp.inf)
+  gaps = gaps / temperature
+  rest = jnp.sum(jnp.where(others, jnp.exp(gaps), 0.0), axis=-1, keepdims=True)
+  rest = jnp.where(tied, rest - 1, rest)
+  return jnp.where(keep, gaps - jnp.log1p(rest), -jnp.inf)
 
 
 def softened(
@@ -167,6 +175,15 @@ def is_label(labels: jax.Array, classes: int) -> jax.Array:
 def without(logits: jax.Array, drop: jax.Array) -> jax.Array:
   """Masks classes with -inf. Subtracting a large number would leave a trace."""
   return jnp.where(drop, -jnp.inf, logits)
+
+
+def off_the_top(logits: jax.Array) -> jax.Array:
+  """Returns the logits less each row's largest (a constant); 0 where dead.
+
+  For sums of logits: the offsets of their rows would eat their last digits.
+  """
+  top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+  return jnp.where(alive(logits), logits - top, 0.0)
 
 
 def log_sum(log_probs: jax.Array) -> jax.Array:
@@ -292,6 +309,17 @@ def unit(x: jax.Array, axis=-1, eps: float | jax.Array = 1e-12) -> jax.Array:
   norm = safe_sqrt(jnp.sum(jnp.square(scaled), axis=axis, keepdims=True))
   long_enough = norm * scale > eps
   return jnp.where(long_enough, scaled / jnp.where(long_enough, norm, 1.0), 0.0)
+
+
+def unit_distance(u: jax.Array, v: jax.Array, axis=-1) -> jax.Array:
+  """Returns 1 - <u, v> for unit vectors; 1 where one of them is 0.
+
+  As half of the squared distance: 1 - <u, v> has lost its digits, and is not
+  quite 0, where the two agree.
+  """
+  apart = jnp.sum(jnp.square(u - v), axis=axis)
+  zeros = sum(jnp.all(x == 0, axis=axis).astype(x.dtype) for x in (u, v))
+  return 0.5 * (apart + zeros)
 
 
 def huber(x: jax.Array) -> jax.Array:
