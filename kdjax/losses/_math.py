@@ -266,7 +266,8 @@ def kl_of_softmaxes(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
   # The probabilities of dropped classes still belong to the two sums of one.
   far_terms = jnp.where(keep, p * r, 0.0) - p + q
   near_terms = p * excess(jnp.where(near, r, 0.0))
-  return jnp.sum(jnp.where(keep & near, near_terms, far_terms), axis=-1)
+  terms = jnp.where(keep & near, near_terms, far_terms)
+  return jnp.where(jnp.any(keep, axis=-1), jnp.sum(terms, axis=-1), 0.0)
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

@@ -174,7 +174,7 @@ def cosine_distance(
   student, teacher = _math.pair("cosine_distance", student, teacher)
   student = _math.unit(student, axis=axis, eps=eps)
   teacher = _math.unit(teacher, axis=axis, eps=eps)
-  return 1 - jnp.sum(student * teacher, axis=axis)
+  return _math.unit_distance(student, teacher, axis=axis)
 
 
 def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
@@ -301,12 +301,14 @@ def ensemble_kd(
   log_q = _math.log_softmax(student, temperature)
   if combine == "probs":
     log_p = _log_mean(_math.log_softmax(teachers, temperature), weights)
+    # What weights that do not add to one bring to sum p (log p - log q).
+    extra = jnp.sum(weights) - 1
   else:
-    keep = jnp.all(_math.alive(teachers), axis=0)
-    logits = jnp.sum(weights * _math.masked(teachers, keep), axis=0)
-    log_p = _math.log_softmax(_math.without(logits, ~keep), temperature)
-  # The plain sum: given weights need not add to one to the last bit.
-  loss = _math.kl_divergence(log_p, log_q, _math.alive(log_p, log_q))
+    dead = ~jnp.all(_math.alive(teachers), axis=0)
+    logits = jnp.sum(weights * _math.off_the_top(teachers), axis=0)
+    log_p = _math.log_softmax(_math.without(logits, dead), temperature)
+    extra = 0.0
+  loss = _math.kl_of_softmaxes(log_p, log_q) + extra
   return _math.times_t_squared(loss, temperature, t_squared)
 
 

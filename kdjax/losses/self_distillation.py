@@ -57,7 +57,12 @@ def dino(
   student, teacher = student.astype(dtype), teacher.astype(dtype)
   center = _math.constant(center).astype(dtype)
   center = center.reshape((1,) * (3 - center.ndim) + center.shape)
-  p = jnp.exp(_math.log_softmax(teacher - center, teacher_temperature))
+  dead = ~_math.alive(teacher)
+  # Each row's offset goes first: only differences matter, and must stay exact.
+  centred = _math.off_the_top(teacher) - _math.off_the_top(center)
+  p = jnp.exp(
+    _math.log_softmax(_math.without(centred, dead), teacher_temperature)
+  )
   log_q = _math.log_softmax(student, student_temperature)
   return _mean_over_pairs(p, log_q)
 
