@@ -80,10 +80,8 @@ def _contrast(embeddings, bank, z, indices, temperature, eps):
   embeddings, bank = embeddings.astype(dtype), bank.astype(dtype)
   scores = _scores(embeddings, bank, indices) / temperature
   if z is None:
-    # log of N * mean(exp(scores)).
-    log_z = jax.nn.logsumexp(jax.lax.stop_gradient(scores)) + math.log(
-      bank.shape[0] / scores.size
-    )
+    log_z = _log_mean_exp(jax.lax.stop_gradient(scores))
+    log_z += math.log(bank.shape[0])
   else:
     log_z = jnp.log(jax.lax.stop_gradient(jnp.asarray(z, dtype)))
   scores -= log_z
@@ -94,6 +92,15 @@ def _contrast(embeddings, bank, z, indices, temperature, eps):
   negatives = jax.nn.softplus(scores[:, 1:] - log_noise)
   shift = math.log1p(eps / noise)
   return positive + jnp.sum(negatives + shift, axis=-1)
+
+
+def _log_mean_exp(x):
+  """Returns log mean exp x over all elements."""
+  largest = jnp.max(x)
+  # A compiler may round the scores of the maximum and of the difference
+  # differently: for scores of 1e10 that is enough to overflow.
+  below = jnp.minimum(x - largest, 0.0)
+  return largest + jnp.log(jnp.mean(jnp.exp(below)))
 
 
 def _scores(embeddings, bank, indices):

@@ -114,30 +114,20 @@ def nst(
   student, teacher = pooling.pool_to_smaller(
     "nst", student, teacher, same_channels=False
   )
-  x, y = (
-    _math.unit(f.reshape(f.shape[0], -1, f.shape[-1]), axis=1)
-    for f in (student, teacher)
-  )
+  x, y = (f.reshape(f.shape[0], -1, f.shape[-1]) for f in (student, teacher))
   if kernel == "linear":
-    means = jnp.mean(x, axis=-1) - jnp.mean(y, axis=-1)
+    means = jnp.mean(_math.unit(x, axis=1), axis=-1) - jnp.mean(
+      _math.unit(y, axis=1), axis=-1
+    )
     return jnp.sum(jnp.square(means), axis=-1)
   width = max(x.shape[-1], y.shape[-1])
-  x, y = (_share_of_mean(f, width) for f in (x, y))
-  smaller = min(x.shape[1:])
-  return _features.map_rows(
-    _polynomial, (x + y, x - y), elements=4 * smaller * smaller
-  )
+  smaller = min(x.shape[1], width)
+  elements = 4 * (x.shape[1] * width + smaller * smaller)
+  return _features.map_rows(_polynomial, (x, y), elements)
 
 
-def _share_of_mean(maps, width):
-  """Weighs channels so that a sum is their mean; fills up to `width` with 0."""
-  channels = maps.shape[-1]
-  maps = maps * channels**-0.5
-  return jnp.pad(maps, ((0, 0), (0, 0), (0, width - channels)))
-
-
-def _polynomial(plus, minus):
-  """Returns || x x' - y y' ||^2 from x + y and x - y, (positions, channels).
+def _polynomial(x, y):
+  """Returns || x x' - y y' ||^2, x and y (positions, channels), normalised.
 
   mean_ij <x_i, y_j>^2 is the inner product of the position Grams x x' and y y'
   (weights inside), so the whole loss is the square of their difference. That
@@ -145,14 +135,23 @@ def _polynomial(plus, minus):
   are alike. Where channels are fewer than positions, || d ||^2 and <d, d'> come
   from channel Grams instead.
   """
-  positions, channels = plus.shape
-  if positions <= channels:
+  width = max(x.shape[1], y.shape[1])
+  x, y = _weighted_units(x, width), _weighted_units(y, width)
+  plus, minus = x + y, x - y
+  if x.shape[0] <= width:
     d = jnp.matmul(minus, plus.T, precision=_math.HIGHEST)
     return jnp.sum(jnp.square(0.5 * (d + d.T)))
   gram = jnp.matmul(minus.T, minus, precision=_math.HIGHEST)
   other = jnp.matmul(plus.T, plus, precision=_math.HIGHEST)
   mixed = jnp.matmul(plus.T, minus, precision=_math.HIGHEST)
   return 0.5 * (jnp.sum(gram * other) + jnp.sum(mixed * mixed.T))
+
+
+def _weighted_units(maps, width):
+  """Returns unit channels whose sums are means, filled up to `width` with 0."""
+  channels = maps.shape[1]
+  maps = _math.unit(maps, axis=0) * channels**-0.5
+  return jnp.pad(maps, ((0, 0), (0, width - channels)))
 
 
 def cwd(
