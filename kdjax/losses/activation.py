@@ -119,8 +119,8 @@ def ofd_margin(scale: jax.Array, bias: jax.Array) -> jax.Array:
     ValueError: at trace time, if the shapes differ.
 
   Example:
-    >>> print(ofd_margin(jnp.array([1.0, 1.0]), jnp.array([0.0, 9.0])).round(4))
-    [-0.7979 -3.    ]
+    >>> print(ofd_margin(jnp.array([1.0, 1.0]), jnp.array([-9.0, 9.0])))
+    [-9. -3.]
 
   Source:
     Heo et al. 2019, arXiv:1904.01866, section 3 (the margin ReLU).

@@ -134,9 +134,9 @@ def factor_transfer(
       or if `p` is not positive.
 
   Example:
-    >>> student, teacher = jnp.array([[3.0, 4.0]]), jnp.array([[2.0, 0.0]])
-    >>> print(factor_transfer(student, teacher).round(4))
-    [0.6]
+    >>> student, teacher = jnp.array([[0.0, 4.0]]), jnp.array([[2.0, 0.0]])
+    >>> print(factor_transfer(student, teacher))
+    [1.]
 
   Source:
     Kim, Park, Kwak 2018, arXiv:1802.04977, section 3 (the student's loss).

@@ -47,7 +47,7 @@ def pkt(
 
   Example:
     >>> student = jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> print(pkt(student, jnp.ones((2, 2))).round(4))
+    >>> print(f"{pkt(student, jnp.ones((2, 2))):.4f}")
     0.0294
 
   Source:
@@ -102,7 +102,7 @@ def similarity_preserving(
 
   Example:
     >>> student = jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> print(similarity_preserving(student, jnp.ones((2, 2))).round(4))
+    >>> print(f"{similarity_preserving(student, jnp.ones((2, 2))):.4f}")
     0.2929
 
   Source:
