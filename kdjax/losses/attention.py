@@ -218,6 +218,10 @@ def tinybert(
       "tinybert: student and teacher must be (attentions, hiddens) with as many"
       f" layers each, got {layers[0]} and {layers[1]}"
     )
+  for s, t in zip(
+    (*student[0], *student[1]), (*teacher[0], *teacher[1]), strict=True
+  ):
+    _math.check_same_shape("tinybert", s, t)
   losses = [
     attention_mse(s, t, clip_below=-1e2)
     for s, t in zip(student[0], teacher[0], strict=True)

@@ -46,7 +46,7 @@ def standardize_logits(
   scaled = centred / (_math.safe_sqrt(variance) + eps)
   # Zero rows would still send 1 / eps back.
   scaled = jnp.where(variance > 0, scaled, 0.0)
-  return jnp.where(keep, scaled, logits)
+  return jnp.where(keep, scaled, -jnp.inf)
 
 
 def masked_mean(
