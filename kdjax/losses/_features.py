@@ -57,7 +57,10 @@ def per_example(x: jax.Array) -> jax.Array:
 
 
 def power(x: jax.Array, p: float) -> jax.Array:
-  """Returns |x|^p, with zero gradient at 0, where that of p < 1 is infinite."""
+  """Returns |x|^p, with zero gradient at 0.
+
+  There that of p < 1 is infinite, and jax gives |x| the gradient 1.
+  """
   nonzero = x != 0
   return jnp.where(nonzero, jnp.abs(jnp.where(nonzero, x, 1.0)) ** p, 0.0)
 

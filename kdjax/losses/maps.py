@@ -58,7 +58,7 @@ def attention_transfer(
   if distance == "l2":
     return _math.safe_norm(difference)
   if distance == "l1":
-    return jnp.mean(jnp.abs(difference), axis=-1)
+    return jnp.mean(_features.power(difference, 1), axis=-1)
   return jnp.mean(jnp.square(difference), axis=-1)
 
 

@@ -189,7 +189,7 @@ def correlation_congruence(
   if normalize:
     student, teacher = _math.unit(student), _math.unit(teacher)
   if kernel == "consecutive":
-    distance = jnp.abs(student - teacher)
+    distance = _features.power(student - teacher, 1)
     return jnp.mean(jnp.sum(distance[:-1] * distance[1:], axis=-1))
   gram_s, gram_t = _gram(student, student), _gram(teacher, teacher)
   if kernel == "gaussian":
