@@ -277,14 +277,20 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
 
 
 def magnitude(x: jax.Array, axis=-1) -> jax.Array:
-  """Returns the largest |entry| over `axis`, kept, as a constant to divide by.
+  """Returns the size of the largest entry over `axis`, to divide by.
 
-  It is 1 where all entries are 0, or so small that their inverse overflows.
+  It is a power of two, so that no division by it rounds: differences of rows
+  far from the origin would lose their digits. It is a constant, keeps the
+  axis, and is 1 where all entries are 0, or so small that their inverse
+  overflows.
   """
   largest = jax.lax.stop_gradient(
     jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0.0)
   )
-  return jnp.where(largest >= jnp.finfo(x.dtype).tiny, largest, 1.0)
+  normal = largest >= jnp.finfo(x.dtype).tiny
+  _, exponent = jnp.frexp(jnp.where(normal, largest, 1.0))
+  power = jnp.ldexp(jnp.ones_like(largest), exponent - 1)
+  return jnp.where(normal, power, 1.0)
 
 
 def safe_norm(x: jax.Array, axis=-1, keepdims: bool = False) -> jax.Array:

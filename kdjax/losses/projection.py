@@ -144,7 +144,7 @@ def srd(
   difference = difference.ravel()
   scale = _math.magnitude(difference)
   total = jnp.sum(_features.power(difference / scale, exponent))
-  # The largest term is 1, so the sum is 0 only where all differences are.
+  # The largest term is 1 or more: the sum is 0 only where all differences are.
   different = total > 0
   log_total = jnp.log(jnp.where(different, total, 1.0))
   loss = log_total + exponent * jnp.log(jnp.squeeze(scale, -1))

@@ -1,0 +1,180 @@
+"""Distances and angles: hand-worked values, blocks, close and equal pairs."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import losses
+from kdjax.losses import _features
+
+LINE = ((0.0,), (1.0,), (2.0,))
+EQUILATERAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+# name: (function, student, teacher, keywords, expected)
+BY_HAND = {
+  # Distances over their mean: (3/4, 3/4, 3/2) against 1; each pair twice.
+  "distance": (
+    losses.rkd_distance,
+    LINE,
+    EQUILATERAL,
+    {},
+    2 * (1 / 32 + 1 / 32 + 1 / 8) / 9,
+  ),
+  # Squares over their mean: (1/2, 1/2, 2) against 1; huber(1) = 1/2.
+  "squared distance": (
+    losses.rkd_distance,
+    LINE,
+    EQUILATERAL,
+    {"squared": True},
+    2 * (1 / 8 + 1 / 8 + 1 / 2) / 9,
+  ),
+  # Seen from the ends: 1 against 1/2; from the middle: -1 against 1/2.
+  "angle": (
+    losses.rkd_angle,
+    LINE,
+    EQUILATERAL,
+    {},
+    2 * (1 / 8 + 1 / 8 + 1) / 27,
+  ),
+  "both": (
+    losses.rkd,
+    LINE,
+    EQUILATERAL,
+    {"distance_weight": 9.0, "angle_weight": 27.0},
+    3 / 8 + 5 / 2,
+  ),
+  "two examples": (losses.rkd, LINE[:2], EQUILATERAL[:2], {}, 0.0),
+}
+
+
+@pytest.mark.parametrize(
+  ("function", "student", "teacher", "keywords", "expected"),
+  BY_HAND.values(),
+  ids=BY_HAND,
+)
+def test_value_by_hand(function, student, teacher, keywords, expected):
+  student, teacher = jnp.array(student), jnp.array(teacher)
+  loss = jax.jit(lambda s, t: function(s, t, **keywords))(student, teacher)
+  assert loss.shape == ()
+  assert loss == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def batch(seed=0, n=7, d=5):
+  return jax.random.normal(jax.random.key(seed), (n, d))
+
+
+def huber(x):
+  return x * x / 2 if abs(x) < 1 else abs(x) - 0.5
+
+
+def test_angle_is_its_definition():
+  student, teacher = (np.asarray(batch(seed), np.float64) for seed in (0, 1))
+
+  def cosine(rows, i, j, k):
+    a, b = rows[i] - rows[j], rows[i] - rows[k]
+    return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+  total = sum(
+    huber(cosine(student, i, j, k) - cosine(teacher, i, j, k))
+    for i, j, k in itertools.product(range(7), repeat=3)
+    if i not in (j, k)
+  )
+  assert losses.rkd_angle(batch(0), batch(1)) == pytest.approx(
+    total / 7**3, rel=1e-5
+  )
+
+
+FUNCTIONS = [losses.rkd_distance, losses.rkd_angle, losses.rkd]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("elements", [1, 300], ids=["rows", "blocks"])
+def test_blocks_change_nothing(monkeypatch, function, elements):
+  student, teacher = batch(0), batch(1, d=9)
+  with_gradient = jax.value_and_grad(function)
+  value, gradient = with_gradient(student, teacher)
+  monkeypatch.setattr(_features, "BLOCK", elements)
+  blocked_value, blocked_gradient = with_gradient(student, teacher)
+  assert blocked_value == pytest.approx(float(value), rel=1e-6)
+  np.testing.assert_allclose(blocked_gradient, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_angles_of_a_large_batch_take_little_memory():
+  shape = jax.ShapeDtypeStruct((512, 64), jnp.float32)
+  compiled = jax.jit(jax.grad(losses.rkd_angle)).lower(shape, shape).compile()
+  # The angles alone, of both sides: 2 * 512^3 * 4 bytes = 1 GB.
+  assert compiled.memory_analysis().temp_size_in_bytes < 100e6
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_gradient_passes_through_a_pair_of_duplicates(function):
+  student, teacher = batch(0), batch(1)
+  student = student.at[1].set(student[0])
+  value, gradient = jax.value_and_grad(function)(student, teacher)
+  assert jnp.isfinite(value)
+  assert jnp.isfinite(gradient).all()
+  # Any motion of the pair that keeps its middle would come from the pair.
+  alone = jax.grad(function)(student[:2], teacher[:2])
+  np.testing.assert_array_equal(alone, 0)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_batch_of_duplicates_is_finite(function):
+  for size in (0.0, 1.0, 1e25):
+    same = jnp.full((4, 3), size)
+    value, gradient = jax.value_and_grad(function)(same, batch(1, n=4))
+    assert jnp.isfinite(value)
+    np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("size", [1e-4, 1e25])
+def test_size_of_the_features_does_not_matter(function, size):
+  student, teacher = batch(0), batch(1)
+  value, gradient = jax.value_and_grad(function)(student, teacher)
+  scaled_value, scaled_gradient = jax.value_and_grad(function)(
+    size * student, size * teacher
+  )
+  assert scaled_value == pytest.approx(float(value), rel=1e-4)
+  np.testing.assert_allclose(
+    size * scaled_gradient, gradient, rtol=1e-3, atol=1e-6
+  )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_close_pairs_far_from_the_origin_keep_their_digits(function):
+  # On a grid, so that the shift by 1000 is exact: a Gram matrix of rows of
+  # length 2000 is off by 0.5 where squared distances are of order 1e-3.
+  random = np.random.default_rng(0)
+  student, teacher = random.integers(-64, 64, size=(2, 6, 4)) / 1024
+  near, far = (
+    jax.value_and_grad(function)(
+      jnp.array(student + shift, jnp.float32),
+      jnp.array(teacher + shift, jnp.float32),
+    )
+    for shift in (0, 1000)
+  )
+  assert far[0] == pytest.approx(float(near[0]), rel=1e-4)
+  np.testing.assert_allclose(far[1], near[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_motion_of_the_batch_does_not_matter(function):
+  student, teacher = batch(0), batch(1)
+  rotation, _ = jnp.linalg.qr(batch(2, n=5))
+  moved = jnp.matmul(3 * student, rotation) + jnp.arange(5.0)[None, :]
+  assert function(moved, teacher) == pytest.approx(
+    float(function(student, teacher)), rel=1e-4
+  )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_refused_shapes_are_named(function):
+  with pytest.raises(ValueError, match=function.__name__) as error:
+    function(batch(n=3), batch(n=4))
+  assert "(3, 5) and (4, 5)" in str(error.value)
+  with pytest.raises(ValueError, match="at least two"):
+    function(batch(n=1), batch(n=1))
