@@ -97,10 +97,11 @@ def _contrast(embeddings, bank, z, indices, temperature, eps):
 def _log_mean_exp(x):
   """Returns log mean exp x over all elements."""
   largest = jnp.max(x)
-  # A compiler may round the scores of the maximum and of the difference
-  # differently: for scores of 1e10 that is enough to overflow.
-  below = jnp.minimum(x - largest, 0.0)
-  return largest + jnp.log(jnp.mean(jnp.exp(below)))
+  # Both bounds hold anyway, unless the compiler rounds the scores of the
+  # maximum and those of the difference in two ways: from 1e8 on that is enough
+  # to overflow, or to leave nothing.
+  mean = jnp.mean(jnp.exp(jnp.minimum(x - largest, 0.0)))
+  return largest + jnp.log(jnp.maximum(mean, 1 / x.size))
 
 
 def _scores(embeddings, bank, indices):
