@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.losses import _features
+from kdjax.losses import _features, _math, geometry
 
 LINE = ((0.0,), (1.0,), (2.0,))
 EQUILATERAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -100,6 +100,55 @@ def test_blocks_change_nothing(monkeypatch, function, elements):
   blocked_value, blocked_gradient = with_gradient(student, teacher)
   assert blocked_value == pytest.approx(float(value), rel=1e-6)
   np.testing.assert_allclose(blocked_gradient, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("block", [1 << 22, 1], ids=["at once", "in blocks"])
+def test_gram_matrix_and_differences_agree(monkeypatch, function, block):
+  # Student and teacher as far as possible from close pairs, and not centred.
+  student = 5 * jnp.eye(7) + 0.3 * batch(0, d=7) + 2.0
+  teacher = 4 * jnp.eye(7, 9) + 0.3 * batch(1, d=9) - 3.0
+  with_gradient = jax.value_and_grad(function)
+  value, gradient = with_gradient(student, teacher)
+  monkeypatch.setattr(geometry, "_MANY", 0)
+  monkeypatch.setattr(_features, "BLOCK", block)
+  monkeypatch.setattr(_features, "squared_distances", None)
+  monkeypatch.setattr(_math, "unit", None)  # What the differences need.
+  jax.clear_caches()
+  with jax.disable_jit():  # Takes one branch alone.
+    by_gram = with_gradient(student, teacher)
+  assert by_gram[0] == pytest.approx(float(value), rel=1e-4)
+  np.testing.assert_allclose(by_gram[1], gradient, rtol=1e-3, atol=1e-5)
+
+
+def close_pair(rows):
+  return rows.at[1].set(rows[0] + 1e-3)
+
+
+def duplicates(rows):
+  return rows.at[1].set(rows[0])
+
+
+def far_away(rows):
+  return jnp.round(rows * 256) / 256 + 1000
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+  "change", [close_pair, duplicates, far_away, jnp.zeros_like]
+)
+def test_many_examples_keep_the_digits_of_few(monkeypatch, function, change):
+  student, teacher = change(batch(0)), batch(1)
+  with_gradient = jax.value_and_grad(function)
+  value, gradient = with_gradient(student, teacher)
+  monkeypatch.setattr(geometry, "_MANY", 0)
+  for transform in (lambda f: f, jax.jit):
+    many_value, many_gradient = transform(with_gradient)(student, teacher)
+    assert many_value == pytest.approx(float(value), rel=1e-4)
+    np.testing.assert_allclose(many_gradient, gradient, rtol=1e-3, atol=1e-4)
+  stacked = jax.vmap(with_gradient)(student[None], teacher[None])
+  assert stacked[0][0] == pytest.approx(float(value), rel=1e-4)
+  np.testing.assert_allclose(stacked[1][0], gradient, rtol=1e-3, atol=1e-4)
 
 
 def test_angles_of_a_large_batch_take_little_memory():

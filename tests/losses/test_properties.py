@@ -257,6 +257,7 @@ def test_gradient_is_the_finite_difference(name):
   close(found["slope"], found["difference"], 1e-6, floor=1e-8)
 
 
+@pytest.mark.slow  # every primitive is compiled on its own
 @pytest.mark.parametrize("name", NAMES)
 def test_eager_is_jitted_and_vmapped(name):
   with jax.numpy_dtype_promotion("strict"):
