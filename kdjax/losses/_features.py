@@ -107,15 +107,15 @@ def map_rows(function, rows, elements: int) -> jax.Array:
   """Applies `function` to each row, in blocks where all rows are too large.
 
   Args:
-    function: takes one row of each array in `rows`, returns one array.
-    rows: a tuple of arrays with the same leading dimension.
+    function: takes one row of each entry of `rows`, returns one array.
+    rows: a tuple of (trees of) arrays with the same leading dimension.
     elements: how many elements the function holds for one row.
 
   Returns:
     The stacked results. In blocks, the backward pass recomputes a block
     instead of remembering all of them.
   """
-  count = rows[0].shape[0]
+  count = jax.tree.leaves(rows)[0].shape[0]
   block = max(1, BLOCK // max(1, elements))
   if block >= count:
     return jax.vmap(function)(*rows)
