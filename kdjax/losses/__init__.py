@@ -10,21 +10,185 @@ constant inside every loss.
   0.1128
 """
 
-from kdjax.losses.helpers import masked_mean, standardize_logits
-from kdjax.losses.response import (
+from kdjax.losses.activation import (
+  ab,
+  ofd,
+  ofd_margin,
+)
+from kdjax.losses.attention import (
+  attention_inner,
+  attention_kl,
+  attention_mse,
+  tinybert,
+)
+from kdjax.losses.contrastive import (
+  crd,
+  crd_update,
+)
+from kdjax.losses.correlation import (
+  batch_correlation,
+  class_correlation,
+  dist,
+  mlkd,
+)
+from kdjax.losses.divergences import (
+  adaptive_kl,
   forward_kl,
+  reverse_kl,
+  symmetric_kl,
+  tvd,
+)
+from kdjax.losses.feature import (
+  factor_transfer,
+  fitnet,
+  ft,
+  hint,
+  mgd,
+  patient_kd,
+  pkd,
+  vid,
+  vitkd,
+)
+from kdjax.losses.flow import (
+  fsp,
+  kdsvd,
+)
+from kdjax.losses.geometry import (
+  rkd,
+  rkd_angle,
+  rkd_distance,
+)
+from kdjax.losses.helpers import masked_mean, standardize_logits
+from kdjax.losses.labelled import dkd, nkd, ofa, wsld
+from kdjax.losses.maps import (
+  at,
+  attention_transfer,
+  cat_kd,
+  cwd,
+  hcl,
+  nst,
+  review_kd,
+)
+from kdjax.losses.mixtures import (
+  generalized_jsd,
+  gkd,
+  jensen_shannon,
+  jsd,
+  skew_kl,
+  skew_reverse_kl,
+)
+from kdjax.losses.pooling import (
+  adaptive_avg_pool,
+  adaptive_max_pool,
+)
+from kdjax.losses.projection import (
+  simkd,
+  srd,
+  srrl,
+  vkd,
+)
+from kdjax.losses.relation import (
+  cc,
+  correlation_congruence,
+  pkt,
+  relation_mse,
+  similarity_preserving,
+  sp,
+)
+from kdjax.losses.response import (
+  cosine_distance,
+  ensemble_kd,
+  hard_distillation,
   hidden_mse,
   kd,
   logit_mse,
   soft_cross_entropy,
+  ttm,
 )
+from kdjax.losses.self_attention import (
+  minilm,
+  minilmv2,
+)
+from kdjax.losses.self_distillation import dino, dino_center_update
+from kdjax.losses.vocabulary import sparse_kd, topk_kd, uld
 
 __all__ = [
+  "ab",
+  "adaptive_avg_pool",
+  "adaptive_kl",
+  "adaptive_max_pool",
+  "at",
+  "attention_inner",
+  "attention_kl",
+  "attention_mse",
+  "attention_transfer",
+  "batch_correlation",
+  "cat_kd",
+  "cc",
+  "class_correlation",
+  "correlation_congruence",
+  "cosine_distance",
+  "crd",
+  "crd_update",
+  "cwd",
+  "dino",
+  "dino_center_update",
+  "dist",
+  "dkd",
+  "ensemble_kd",
+  "factor_transfer",
+  "fitnet",
   "forward_kl",
+  "fsp",
+  "ft",
+  "generalized_jsd",
+  "gkd",
+  "hard_distillation",
+  "hcl",
   "hidden_mse",
+  "hint",
+  "jensen_shannon",
+  "jsd",
   "kd",
+  "kdsvd",
   "logit_mse",
   "masked_mean",
+  "mgd",
+  "minilm",
+  "minilmv2",
+  "mlkd",
+  "nkd",
+  "nst",
+  "ofa",
+  "ofd",
+  "ofd_margin",
+  "patient_kd",
+  "pkd",
+  "pkt",
+  "relation_mse",
+  "reverse_kl",
+  "review_kd",
+  "rkd",
+  "rkd_angle",
+  "rkd_distance",
+  "similarity_preserving",
+  "simkd",
+  "skew_kl",
+  "skew_reverse_kl",
   "soft_cross_entropy",
+  "sp",
+  "sparse_kd",
+  "srd",
+  "srrl",
   "standardize_logits",
+  "symmetric_kl",
+  "tinybert",
+  "topk_kd",
+  "ttm",
+  "tvd",
+  "uld",
+  "vid",
+  "vitkd",
+  "vkd",
+  "wsld",
 ]

@@ -4,6 +4,8 @@ Everything here is about staying finite and exact: each function says which NaN,
 overflow or cancellation it prevents.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +27,19 @@ def constant(x: jax.Array) -> jax.Array:
   return jax.lax.stop_gradient(at_least_float32(x))
 
 
+def pair(
+  function: str, student: jax.Array, teacher: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns both sides of one shape in working precision, the teacher constant.
+
+  Raises a ValueError with both shapes unless they are equal.
+  """
+  check_same_shape(function, student, teacher)
+  student, teacher = at_least_float32(student), constant(teacher)
+  dtype = jnp.promote_types(student.dtype, teacher.dtype)
+  return student.astype(dtype), teacher.astype(dtype)
+
+
 def check_same_shape(
   function: str, student: jax.Array, teacher: jax.Array
 ) -> None:
@@ -43,6 +58,37 @@ def check_positive(function: str, **values) -> None:
       raise ValueError(f"{function}: {name} must be > 0, got {value}")
 
 
+def check_between(function: str, low: float, high: float, **values) -> None:
+  """Raises a ValueError for a value known before tracing outside [low, high]."""
+  for name, value in values.items():
+    if isinstance(value, int | float) and not low <= value <= high:
+      raise ValueError(
+        f"{function}: {name} must be between {low} and {high}, got {value}"
+      )
+
+
+def check_choice(function: str, choices: tuple[str, ...], **values) -> None:
+  """Raises a ValueError for a value that is not among the choices."""
+  for name, value in values.items():
+    if value not in choices:
+      raise ValueError(
+        f"{function}: {name} must be one of {', '.join(choices)}, got {value!r}"
+      )
+
+
+def check_labels(function: str, student: jax.Array, labels: jax.Array) -> None:
+  """Raises a ValueError unless labels are integers, one for each row."""
+  if labels.shape != student.shape[:-1]:
+    raise ValueError(
+      f"{function}: labels must have the logits' leading shape, got"
+      f" {labels.shape} for logits {student.shape}"
+    )
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise ValueError(
+      f"{function}: labels must be integer class ids, got {labels.dtype}"
+    )
+
+
 def alive(*logits: jax.Array) -> jax.Array:
   """True for the classes that no side has masked out with -inf."""
   result = logits[0] > -jnp.inf
@@ -51,7 +97,9 @@ def alive(*logits: jax.Array) -> jax.Array:
   return result
 
 
-def per_row(value, shape: tuple[int, ...], dtype) -> jax.Array:
+def per_row(
+  value, shape: tuple[int, ...], dtype, function: str = "log_softmax"
+) -> jax.Array:
   """Returns a temperature, one for all or one a row, in the rows' rank.
 
   Raises a ValueError unless it broadcasts to `shape`, that of the rows.
@@ -65,8 +113,8 @@ def per_row(value, shape: tuple[int, ...], dtype) -> jax.Array:
   )
   if not fits:
     raise ValueError(
-      f"temperature must be a scalar or broadcast to the rows' shape {shape},"
-      f" got {value.shape}"
+      f"{function}: temperature must be a scalar or broadcast to the rows' shape"
+      f" {shape}, got {value.shape}"
     )
   return value.reshape(padded)
 
@@ -74,17 +122,79 @@ def per_row(value, shape: tuple[int, ...], dtype) -> jax.Array:
 def log_softmax(logits: jax.Array, temperature=1.0) -> jax.Array:
   """Returns log softmax(logits / temperature) over the last axis.
 
-  The row's maximum is taken off before the division: logits near 3e4 keep
-  their differences to the last bit, which a later subtraction would lose.
+  It is a function of the gaps to the row's largest logit, in value and in
+  gradient. So logits near 3e4 keep their differences to the last bit; the log of
+  a probability near one is log1p of the small rest, not log of a rounded 1; and
+  the largest class's gradient is minus the sum of the others', where
+  g - q sum(g) would cancel to noise in a row that is nearly one-hot.
+  Classes at -inf stay there; neither they nor a row of nothing else send a NaN
+  back, to the logits or to the temperature.
   """
-  maximum = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-  # A row of -inf alone has no maximum to take off; 0 keeps it from being NaN.
-  maximum = jnp.where(maximum > -jnp.inf, maximum, 0.0)
+  keep = alive(logits)
+  largest = jnp.max(logits, axis=-1, keepdims=True)
+  is_top = keep & (logits == jax.lax.stop_gradient(largest))
+  # A tied row is far from one-hot: there the plain way is exact enough.
+  tied = jnp.sum(is_top, axis=-1, keepdims=True) > 1
+  top = jnp.where(tied, jax.lax.stop_gradient(largest), largest)
+  others = keep & (tied | ~is_top)
+  gaps = jnp.where(others, logits - top, 0.0)
   temperature = per_row(temperature, logits.shape[:-1], logits.dtype)
   if temperature.ndim:
     temperature = temperature[..., None]
-  scaled = (logits - maximum) / temperature
-  return jax.nn.log_softmax(scaled, axis=-1)
+  gaps = gaps / temperature
+  rest = jnp.sum(jnp.where(others, jnp.exp(gaps), 0.0), axis=-1, keepdims=True)
+  rest = jnp.where(tied, rest - 1, rest)
+  return jnp.where(keep, gaps - jnp.log1p(rest), -jnp.inf)
+
+
+def softened(
+  function: str, student: jax.Array, teacher: jax.Array, temperature
+) -> tuple[jax.Array, jax.Array]:
+  """Returns log q and log p, the student's first, after checking the inputs."""
+  check_positive(function, temperature=temperature)
+  student, teacher = pair(function, student, teacher)
+  temperature = per_row(
+    temperature, student.shape[:-1], student.dtype, function
+  )
+  return log_softmax(student, temperature), log_softmax(teacher, temperature)
+
+
+def times_t_squared(loss: jax.Array, temperature, t_squared: bool) -> jax.Array:
+  """Returns the loss of each row times its own T^2, if `t_squared`."""
+  if not t_squared:
+    return loss
+  return loss * jnp.square(per_row(temperature, loss.shape, loss.dtype))
+
+
+def is_label(labels: jax.Array, classes: int) -> jax.Array:
+  """Returns a bool (..., C): True at each row's label."""
+  ids = jnp.arange(classes, dtype=labels.dtype)
+  return labels[..., None] == ids.reshape((1,) * labels.ndim + (classes,))
+
+
+def without(logits: jax.Array, drop: jax.Array) -> jax.Array:
+  """Masks classes with -inf. Subtracting a large number would leave a trace."""
+  return jnp.where(drop, -jnp.inf, logits)
+
+
+def off_the_top(logits: jax.Array) -> jax.Array:
+  """Returns the logits less each row's largest (a constant); 0 where dead.
+
+  For sums of logits: the offsets of their rows would eat their last digits.
+  """
+  top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+  return jnp.where(alive(logits), logits - top, 0.0)
+
+
+def log_sum(log_probs: jax.Array) -> jax.Array:
+  """Returns log sum exp over the last axis; -inf, not NaN, for an empty sum."""
+  keep = alive(log_probs)
+  maximum = jax.lax.stop_gradient(jnp.max(log_probs, axis=-1, keepdims=True))
+  shifted = jnp.where(keep, log_probs - maximum, 0.0)
+  total = jnp.sum(jnp.where(keep, jnp.exp(shifted), 0.0), axis=-1)
+  some = total > 0
+  result = jnp.log(jnp.where(some, total, 1.0)) + maximum[..., 0]
+  return jnp.where(some, result, -jnp.inf)
 
 
 def masked(log_probs: jax.Array, keep: jax.Array) -> jax.Array:
@@ -106,10 +216,81 @@ def kl_divergence(
   )
 
 
+def cross_entropy(p: jax.Array, log_q: jax.Array) -> jax.Array:
+  """Returns - sum p log q, one value a row; classes with log q at -inf drop."""
+  keep = alive(log_q)
+  return -jnp.sum(jnp.where(keep, p * masked(log_q, keep), 0.0), axis=-1)
+
+
+def total_variation(p: jax.Array, q: jax.Array) -> jax.Array:
+  """Returns sum |p - q| / 2, one value a row; each side sums to one.
+
+  That is also the sum of the positive parts of p - q, or of q - p. The one
+  without the largest q is taken: through the other, the gradient of a row that
+  is nearly one-hot is 1 minus nearly 1.
+  """
+  gap = q - p
+  top = jnp.argmax(q, axis=-1, keepdims=True)
+  gap = jnp.where(jnp.take_along_axis(gap, top, axis=-1) > 0, -gap, gap)
+  # Half the gradient at 0, as |x| has it.
+  share = jax.lax.stop_gradient(jnp.heaviside(gap, 0.5))
+  return jnp.sum(share * gap, axis=-1)
+
+
+def excess(r: jax.Array) -> jax.Array:
+  """Returns r + exp(-r) - 1, which is r^2 / 2 near 0, for |r| < 1/2.
+
+  Written as it stands it loses every digit for small r; its Taylor series, cut
+  below the last bit at 1/2, loses none.
+  """
+  terms = 14 if r.dtype == jnp.float64 else 8
+  series = jnp.zeros_like(r)
+  for n in reversed(range(2, 2 + terms)):
+    series = series * -r + 1 / math.factorial(n)
+  return jnp.square(r) * series
+
+
+def kl_of_softmaxes(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  """Returns KL(p || q), one value a row; each side's probabilities sum to one.
+
+  As both sums are one, sum p (r + exp(-r) - 1) with r = log p - log q is the
+  same number as sum p r. Its terms are all >= 0, so that nothing cancels: the
+  plain sum is pure rounding noise, of either sign, once student and teacher are
+  within 1e-4 of each other or the temperature is in the hundreds.
+  Classes at -inf on either side are dropped.
+  """
+  keep = alive(log_p, log_q)
+  p, q = jnp.exp(log_p), jnp.exp(log_q)
+  r = masked(log_p, keep) - masked(log_q, keep)
+  near = jnp.abs(r) < 0.5
+  # The probabilities of dropped classes still belong to the two sums of one.
+  far_terms = jnp.where(keep, p * r, 0.0) - p + q
+  near_terms = p * excess(jnp.where(near, r, 0.0))
+  terms = jnp.where(keep & near, near_terms, far_terms)
+  return jnp.where(jnp.any(keep, axis=-1), jnp.sum(terms, axis=-1), 0.0)
+
+
 def safe_sqrt(x: jax.Array) -> jax.Array:
   """Returns sqrt(x), and 0 with zero gradient where x <= 0."""
   positive = x > 0
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def magnitude(x: jax.Array, axis=-1) -> jax.Array:
+  """Returns the size of the largest entry over `axis`, to divide by.
+
+  It is a power of two, so that no division by it rounds: differences of rows
+  far from the origin would lose their digits. It is a constant, keeps the
+  axis, and is 1 where all entries are 0, or so small that their inverse
+  overflows.
+  """
+  largest = jax.lax.stop_gradient(
+    jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0.0)
+  )
+  normal = largest >= jnp.finfo(x.dtype).tiny
+  _, exponent = jnp.frexp(jnp.where(normal, largest, 1.0))
+  power = jnp.ldexp(jnp.ones_like(largest), exponent - 1)
+  return jnp.where(normal, power, 1.0)
 
 
 def safe_norm(x: jax.Array, axis=-1, keepdims: bool = False) -> jax.Array:
@@ -118,20 +299,34 @@ def safe_norm(x: jax.Array, axis=-1, keepdims: bool = False) -> jax.Array:
   The largest entry is divided out first: squares of 1e20 overflow float32 and
   squares of 1e-23 vanish in it.
   """
-  scale = jax.lax.stop_gradient(
-    jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0.0)
-  )
-  scale = jnp.where(scale > 0, scale, 1.0)
+  scale = magnitude(x, axis)
   norm = safe_sqrt(jnp.sum(jnp.square(x / scale), axis=axis, keepdims=True))
   norm = norm * scale
   return norm if keepdims else jnp.squeeze(norm, axis=axis)
 
 
-def unit(x: jax.Array, axis=-1, eps: float = 1e-12) -> jax.Array:
-  """Returns x / ||x||, and 0 with zero gradient where ||x|| <= eps."""
-  norm = safe_norm(x, axis=axis, keepdims=True)
-  long_enough = norm > eps
-  return jnp.where(long_enough, x / jnp.where(long_enough, norm, 1.0), 0.0)
+def unit(x: jax.Array, axis=-1, eps: float | jax.Array = 1e-12) -> jax.Array:
+  """Returns x / ||x||, and 0 with zero gradient where ||x|| <= eps.
+
+  The largest entry is divided out before anything else: with a norm of 1e20
+  its square, in the gradient of x / ||x||, would be infinite.
+  """
+  scale = magnitude(x, axis)
+  scaled = x / scale
+  norm = safe_sqrt(jnp.sum(jnp.square(scaled), axis=axis, keepdims=True))
+  long_enough = norm * scale > eps
+  return jnp.where(long_enough, scaled / jnp.where(long_enough, norm, 1.0), 0.0)
+
+
+def unit_distance(u: jax.Array, v: jax.Array, axis=-1) -> jax.Array:
+  """Returns 1 - <u, v> for unit vectors; 1 where one of them is 0.
+
+  As half of the squared distance: 1 - <u, v> has lost its digits, and is not
+  quite 0, where the two agree.
+  """
+  apart = jnp.sum(jnp.square(u - v), axis=axis)
+  zeros = sum(jnp.all(x == 0, axis=axis).astype(x.dtype) for x in (u, v))
+  return 0.5 * (apart + zeros)
 
 
 def huber(x: jax.Array) -> jax.Array:

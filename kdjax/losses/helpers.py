@@ -34,7 +34,7 @@ def standardize_logits(
   """
   logits = _math.at_least_float32(logits)
   keep = _math.alive(logits)
-  count = jnp.sum(keep, axis=axis, keepdims=True)
+  count = jnp.sum(keep, axis=axis, keepdims=True).astype(logits.dtype)
   # The maximum goes first: a constant row then is exactly 0, whatever its size.
   top = jax.lax.stop_gradient(jnp.max(logits, axis=axis, keepdims=True))
   shifted = jnp.where(keep, logits - top, 0.0)
@@ -46,7 +46,7 @@ def standardize_logits(
   scaled = centred / (_math.safe_sqrt(variance) + eps)
   # Zero rows would still send 1 / eps back.
   scaled = jnp.where(variance > 0, scaled, 0.0)
-  return jnp.where(keep, scaled, logits)
+  return jnp.where(keep, scaled, -jnp.inf)
 
 
 def masked_mean(

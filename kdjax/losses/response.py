@@ -50,8 +50,9 @@ def kd(
   _math.check_same_shape("kd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
-  loss = forward_kl(student, teacher, temperature=temperature)
-  return _times_t_squared(loss, temperature, t_squared)
+  log_q, log_p = _math.softened("kd", student, teacher, temperature)
+  loss = _math.kl_of_softmaxes(log_p, log_q)
+  return _math.times_t_squared(loss, temperature, t_squared)
 
 
 def soft_cross_entropy(
@@ -88,49 +89,11 @@ def soft_cross_entropy(
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2, without T^2.
   """
-  keep, log_q, log_p = _softened(
+  log_q, log_p = _math.softened(
     "soft_cross_entropy", student, teacher, temperature
   )
-  loss = -jnp.sum(
-    jnp.where(keep, jnp.exp(log_p) * _math.masked(log_q, keep), 0.0), axis=-1
-  )
-  return _times_t_squared(loss, temperature, t_squared)
-
-
-def forward_kl(
-  student: jax.Array,
-  teacher: jax.Array,
-  *,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-) -> jax.Array:
-  """KL divergence from the student's classes to the teacher's.
-
-  loss = KL(p || q),  p = softmax(teacher / T),  q = softmax(student / T)
-
-  Args:
-    student: (..., C) float, logits.
-    teacher: (..., C) float, logits; a constant.
-    temperature: T > 0; a scalar, or an array of the leading dimensions.
-    t_squared: whether to multiply by T^2 (`kd` does so by default).
-
-  Returns:
-    (...) float32 (float64 for float64), nats, >= 0; 0 where the softmaxes agree.
-
-  Raises:
-    ValueError: at trace time, if the shapes differ or T is not positive.
-
-  Example:
-    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]])
-    >>> print(forward_kl(student, teacher).round(4))
-    [0.1109]
-
-  Source:
-    Kim, Rush 2016, arXiv:1606.07947, section 3.1 (word-level distillation).
-  """
-  keep, log_q, log_p = _softened("forward_kl", student, teacher, temperature)
-  loss = _math.kl_divergence(log_p, log_q, keep)
-  return _times_t_squared(loss, temperature, t_squared)
+  loss = _math.cross_entropy(jnp.exp(log_p), log_q)
+  return _math.times_t_squared(loss, temperature, t_squared)
 
 
 def logit_mse(
@@ -162,12 +125,8 @@ def logit_mse(
     Ba, Caruana 2014, arXiv:1312.6184, equation 1; Kim et al. 2021,
     arXiv:2105.08919, equation 5.
   """
-  _math.check_same_shape("logit_mse", student, teacher)
-  if reduce not in ("mean", "sum"):
-    raise ValueError(
-      f"logit_mse: reduce must be 'mean' or 'sum', got {reduce!r}"
-    )
-  student, teacher = _math.at_least_float32(student), _math.constant(teacher)
+  _math.check_choice("logit_mse", ("mean", "sum"), reduce=reduce)
+  student, teacher = _math.pair("logit_mse", student, teacher)
   # A class masked with -inf on both sides differs by nothing, not by NaN.
   keep = _math.alive(student, teacher)
   difference = _math.masked(student, keep) - _math.masked(teacher, keep)
@@ -178,19 +137,211 @@ def logit_mse(
 hidden_mse = logit_mse
 
 
-def _softened(function, student, teacher, temperature):
-  """Returns the classes that count and both log-softmaxes at a temperature."""
-  _math.check_same_shape(function, student, teacher)
-  _math.check_positive(function, temperature=temperature)
-  student, teacher = _math.at_least_float32(student), _math.constant(teacher)
-  return (
-    _math.alive(student, teacher),
-    _math.log_softmax(student, temperature),
-    _math.log_softmax(teacher, temperature),
-  )
+def cosine_distance(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  axis: int = -1,
+  eps: float = 1e-8,
+) -> jax.Array:
+  """One minus the cosine between the two vectors.
+
+  loss = 1 - <student / ||student||, teacher / ||teacher||>
+
+  A vector of length <= eps has distance 1 and zero gradient.
+
+  Args:
+    student: (..., D) float, hidden states or logits.
+    teacher: (..., D) float; a constant.
+    axis: the axis of the vectors.
+    eps: the length below which a vector has no direction, in its unit.
+
+  Returns:
+    (...) float32 (float64 for float64), between 0 and 2, no unit; 0 where the
+    directions agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ.
+
+  Example:
+    >>> student, teacher = jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 1.0]])
+    >>> print(cosine_distance(student, teacher).round(4))
+    [0.2]
+
+  Source:
+    Sanh et al. 2019 (DistilBERT), arXiv:1910.01108, section 3.
+  """
+  student, teacher = _math.pair("cosine_distance", student, teacher)
+  student = _math.unit(student, axis=axis, eps=eps)
+  teacher = _math.unit(teacher, axis=axis, eps=eps)
+  return _math.unit_distance(student, teacher, axis=axis)
 
 
-def _times_t_squared(loss, temperature, t_squared):
-  if not t_squared:
+def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
+  """Cross-entropy with the teacher's choice as the label.
+
+  loss = - log softmax(student)[argmax_c teacher_c]
+
+  Args:
+    student: (..., C) float, logits.
+    teacher: (..., C) float, logits; a constant.
+
+  Returns:
+    (...) float32 (float64 for float64), nats, >= 0.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ.
+
+  Example:
+    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]])
+    >>> print(hard_distillation(student, teacher).round(4))
+    [0.6931]
+
+  Source:
+    Touvron et al. 2021 (DeiT), arXiv:2012.12877, section 4, hard-label
+    distillation, its teacher's half.
+  """
+  log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
+  chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
+  return _math.cross_entropy(chosen.astype(log_q.dtype), log_q)
+
+
+def ttm(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  gamma: float | jax.Array = 0.25,
+  weighted: bool = False,
+) -> jax.Array:
+  """Transformed teacher matching: a temperature on the teacher alone.
+
+  loss = KL(p_g || q),  p_g = softmax(gamma log softmax(teacher)),
+  q = softmax(student);  times sum_c softmax(teacher)_c^gamma if `weighted`
+
+  Args:
+    student: (..., C) float, logits.
+    teacher: (..., C) float, logits; a constant.
+    gamma: the exponent, > 0: one over the teacher's temperature.
+    weighted: whether to weigh each example by its teacher's power sum (WTTM).
+
+  Returns:
+    (...) float32 (float64 for float64), nats, >= 0; 0 where the student's
+    softmax is the teacher's transformed one.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ or gamma is not positive.
+
+  Example:
+    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[4.0, 0.0]])
+    >>> print(ttm(student, teacher).round(4))
+    [0.1109]
+
+  Source:
+    Zheng, Yang 2024, arXiv:2402.11148, equations 8 (TTM) and 17 (WTTM).
+  """
+  _math.check_positive("ttm", gamma=gamma)
+  student, teacher = _math.pair("ttm", student, teacher)
+  temperature = 1 / jnp.asarray(gamma, teacher.dtype)
+  log_p = _math.log_softmax(teacher, temperature)
+  loss = _math.kl_of_softmaxes(log_p, _math.log_softmax(student))
+  if not weighted:
     return loss
-  return loss * jnp.square(_math.per_row(temperature, loss.shape, loss.dtype))
+  powers = _math.log_softmax(teacher)
+  keep = _math.alive(powers)
+  powers = jnp.exp(_math.masked(powers, keep) / temperature)
+  return loss * jnp.sum(jnp.where(keep, powers, 0.0), axis=-1)
+
+
+def ensemble_kd(
+  student: jax.Array,
+  teachers: jax.Array,
+  *,
+  weights: jax.Array | None = None,
+  temperature: float | jax.Array = 4.0,
+  combine: str = "probs",
+  t_squared: bool = True,
+) -> jax.Array:
+  """`kd` with several teachers, combined into one.
+
+  loss = T^2 * KL(p || q),  q = softmax(student / T),  and
+  p = sum_k w_k softmax(teacher_k / T)  ("probs")  or
+  p = softmax(sum_k w_k teacher_k / T)  ("logits")
+
+  Args:
+    student: (..., C) float, logits.
+    teachers: (K, ..., C) float, logits; constants.
+    weights: (K) float, >= 0, sum 1; uniform by default. Gradient flows in.
+    temperature: T > 0; a scalar, or an array of the student's leading shape.
+    combine: "probs" (arithmetic mean) or "logits" (geometric mean).
+    t_squared: whether to multiply by T^2.
+
+  Returns:
+    (...) float32 (float64 for float64), nats, >= 0.
+
+  Raises:
+    ValueError: at trace time, if a shape does not fit, T is not positive or
+      `combine` is unknown.
+
+  Example:
+    >>> student = jnp.array([[0.0, 0.0]])
+    >>> teachers = jnp.array([[[4.0, 0.0]], [[0.0, 0.0]]])
+    >>> print(ensemble_kd(student, teachers).round(4))
+    [0.4312]
+
+  Source:
+    Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2 (the arithmetic or
+    geometric mean); You et al. 2017, Learning from multiple teacher networks.
+  """
+  _math.check_choice("ensemble_kd", ("probs", "logits"), combine=combine)
+  _math.check_positive("ensemble_kd", temperature=temperature)
+  student, teachers, weights = _ensemble(student, teachers, weights)
+  temperature = _math.per_row(
+    temperature, student.shape[:-1], student.dtype, "ensemble_kd"
+  )
+  log_q = _math.log_softmax(student, temperature)
+  if combine == "probs":
+    log_p = _log_mean(_math.log_softmax(teachers, temperature), weights)
+    # What weights that do not add to one bring to sum p (log p - log q).
+    extra = jnp.sum(weights) - 1
+  else:
+    dead = ~jnp.all(_math.alive(teachers), axis=0)
+    logits = jnp.sum(weights * _math.off_the_top(teachers), axis=0)
+    log_p = _math.log_softmax(_math.without(logits, dead), temperature)
+    extra = 0.0
+  loss = _math.kl_of_softmaxes(log_p, log_q) + extra
+  return _math.times_t_squared(loss, temperature, t_squared)
+
+
+def _ensemble(student, teachers, weights):
+  """Checks the shapes; returns the weights as (K, 1, ..., 1)."""
+  if teachers.ndim != student.ndim + 1 or teachers.shape[1:] != student.shape:
+    raise ValueError(
+      "ensemble_kd: teachers must be a stack of the student's shape, got"
+      f" {student.shape} and {teachers.shape}"
+    )
+  count = teachers.shape[0]
+  student, teachers = _math.at_least_float32(student), _math.constant(teachers)
+  dtype = jnp.promote_types(student.dtype, teachers.dtype)
+  if weights is None:
+    weights = jnp.full((count,), 1 / count, dtype)
+  weights = jnp.asarray(weights, dtype)
+  if weights.shape != (count,):
+    raise ValueError(
+      f"ensemble_kd: weights must have shape {(count,)}, one a teacher of"
+      f" {teachers.shape}, got {weights.shape}"
+    )
+  weights = weights.reshape((count,) + (1,) * student.ndim)
+  return student.astype(dtype), teachers.astype(dtype), weights
+
+
+def _log_mean(log_probs, weights):
+  """Returns log sum_k w_k p_k. Weights of 0 send back no NaN."""
+  keep = _math.alive(log_probs)
+  counts = keep & (weights > 0)
+  # The largest that counts goes first, or all others could underflow to log 0.
+  top = jnp.max(jnp.where(counts, log_probs, -jnp.inf), axis=0)
+  some = top > -jnp.inf
+  top = jax.lax.stop_gradient(jnp.where(some, top, 0.0))
+  shifted = jnp.where(counts, log_probs - top[None], 0.0)
+  total = jnp.sum(jnp.where(counts, weights * jnp.exp(shifted), 0.0), axis=0)
+  return jnp.where(some, jnp.log(jnp.where(some, total, 1.0)) + top, -jnp.inf)

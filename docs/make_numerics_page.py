@@ -1,0 +1,162 @@
+"""Measures what extremes give and writes docs/numerics.md.
+
+  python docs/make_numerics_page.py
+
+Runs the scenarios of tests/losses on eight forced CPU devices.
+"""
+
+import functools
+import os
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).parent
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+# Fewer threads than devices dead-lock in the collectives' rendezvous.
+os.environ["NPROC"] = "32"
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "losses")]
+
+import jax  # noqa: E402  (the environment above must come first)
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from loss_cases import CASES, couples_batch  # noqa: E402
+from scenarios import results  # noqa: E402
+
+from kdjax import losses  # noqa: E402
+
+COLUMNS = {
+  "±1e4": "large",
+  "both at ±1e4": "agreeing at large",
+  "constant rows": "constant",
+  "constant student": "constant student",
+  "student = teacher": "equal",
+  "all zero": "zeros",
+  "duplicates": "duplicates",
+  "empty mask": "empty mask",
+  "classes at -inf": "dead classes",
+}
+DEVICES, LOCAL, FEATURES, CLASSES = 8, 8, 64, 10
+
+HEAD = """\
+# Numbers
+
+*Written by `python docs/make_numerics_page.py`, which measures what it says. The
+tests hold every entry to being finite.*
+
+## What extremes give
+
+Each cell is the largest value / the largest entry of the student's gradient, in
+float32, over a batch of four. **±1e4**: every input is +1e4 or -1e4. **both at ±1e4**:
+normal inputs times 1e4, the same for student and teacher. A dash: no such input, or
+excluded by the definition (`srd` takes the logarithm of a distance, so it diverges
+where the two are equal). `standardize_logits` leaves classes at -inf where they are.
+"""
+
+RECIPES = """\
+## What published code gives
+
+As run, in PyTorch, on the extreme golden cases.
+
+| situation | published code | kdjax |
+| --- | --- | --- |
+| logits of 1e4: `dkd`, `ofa`, `cwd` | nan loss in float32 (`dkd`: inf in float64 too) | finite: log space throughout |
+| a gap of 110 between logits at T = 1: mdistiller's DKD | nan | the gap |
+| logits of 1e4: DistiLLM's skew KLs and `js_distance` | nan in float32 and float64 | finite: `logaddexp` of log-probabilities |
+| classes at -inf on both sides: mdistiller's KD, TRL's JSD | nan loss | as if removed |
+| the same: DistiLLM's reverse and skew KL | right loss, all-nan gradient | zero gradient for the class |
+| a constant row of logits: standardisation | gradient 2e7 | zeros, zero gradient |
+| an all-zero row of features: `pkt` | right loss, nan gradient | zero gradient for the row |
+| a dead channel: `cat_kd` | gradient 7e9 on it | zero gradient for the channel |
+| student equal to teacher: AKL | 0/0 | ratio 1/2, loss 0 |
+| raw variance parameter at 300: `vid` | inf in float32 | `softplus` |
+| no valid position | nan in DistiLLM and TextBrewer | 0, zero gradient |
+"""
+
+
+def size(x) -> str:
+  largest = np.max(np.abs(x))
+  text = f"{largest:.1e}".replace("e+00", "").replace("e+0", "e")
+  return text.replace("e-0", "e-") if largest else "0"
+
+
+def report_card() -> list[str]:
+  lines = ["| loss | " + " | ".join(COLUMNS) + " |"]
+  lines.append("| --- " * (len(COLUMNS) + 1) + "|")
+  for name in CASES:
+    found = results(name)
+    cells = [f"`{name}`"]
+    for scenario in COLUMNS.values():
+      if scenario in found:
+        value, (student, _) = found[scenario]
+        cells.append(f"{size(value)} / {size(student)}")
+      else:
+        cells.append("-")
+    lines.append("| " + " | ".join(cells) + " |")
+  return lines
+
+
+def batch():
+  """Returns features of both nets, in ten clusters: the teacher's the tighter."""
+  random = np.random.default_rng(0)
+  centres = random.normal(size=(CLASSES, FEATURES))
+  labels = random.integers(0, CLASSES, size=DEVICES * LOCAL)
+  noise = random.normal(size=(2, DEVICES * LOCAL, FEATURES))
+  sides = centres[labels] + np.array([1.0, 0.3])[:, None, None] * noise
+  return [jnp.asarray(x, jnp.float32) for x in sides]
+
+
+def on_devices(function, student, teacher):
+  """Returns the devices' values and the gradient of their mean."""
+
+  def local(student, teacher):
+    return jax.value_and_grad(function)(student, teacher)
+
+  split = (x.reshape(DEVICES, LOCAL, -1) for x in (student, teacher))
+  values, grads = jax.pmap(local, "devices")(*split)
+  return values, grads.reshape(student.shape) / DEVICES
+
+
+def replicas() -> list[str]:
+  student, teacher = batch()
+  lines = [
+    "| loss | whole batch | mean of the replicas' own | ratio | gradient's error"
+    " | ratio with `axis_name` | gradient's error |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+  ]
+  for name in filter(couples_batch, CASES):
+    function = getattr(losses, name)
+    want, grad = jax.jit(jax.value_and_grad(function))(student, teacher)
+    ways = (function, functools.partial(function, axis_name="devices"))
+    cells = [f"`{name}`", f"{want:.3g}"]
+    for k, way in enumerate(ways):
+      values, got = on_devices(way, student, teacher)
+      error = float(jnp.linalg.norm(got - grad) / jnp.linalg.norm(grad))
+      ratio = float(values.mean() / want)
+      if k == 0:
+        cells += [f"{values.mean():.3g}", f"{ratio:.2f}", f"{error:.0%}"]
+      else:
+        cells += [f"{ratio:.6f}", f"{error:.0e}"]
+    lines.append("| " + " | ".join(cells) + " |")
+  return lines
+
+
+REPLICAS = f"""\
+## What replicas give
+
+A batch of {DEVICES * LOCAL} examples over {DEVICES} devices, features in {CLASSES} clusters. A loss that relates examples
+is another loss on a part of the batch: averaged over replicas, as DataParallel and DDP
+do, its value and gradient are wrong, and depend on the number of devices. With
+`axis_name` every device returns the value of the whole batch, and the mean of the
+devices' parameter gradients is that of the whole batch. The error is the distance from
+the whole batch's gradient, as a share of its norm.
+"""
+
+
+def main():
+  parts = [HEAD, *report_card(), "", REPLICAS, *replicas(), "", RECIPES]
+  (HERE / "numerics.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+  main()

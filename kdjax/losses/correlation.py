@@ -1,0 +1,248 @@
+"""Response losses that relate the examples, or the classes, of a whole batch.
+
+They return one number for the batch. With `axis_name`, inside a mapped step, the
+batch is that of all devices: see `gather_batch`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+
+
+def dist(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  beta: float | jax.Array = 1.0,
+  gamma: float | jax.Array = 1.0,
+  temperature: float | jax.Array = 1.0,
+  t_squared: bool = True,
+  eps: float = 1e-8,
+  axis_name: str | None = None,
+) -> jax.Array:
+  """Correlation with the teacher's softmax, along rows and along columns.
+
+  loss = T^2 * (beta (1 - mean_i rho(q_i, p_i)) + gamma (1 - mean_c rho(q_:c, p_:c)))
+  rho(a, b) = <a - mean a, b - mean b> / (||a - mean a|| ||b - mean b|| + eps)
+
+  with p = softmax(teacher / T), q = softmax(student / T) over n rows i (all
+  leading dimensions flattened) and C classes c. Rows and columns of nothing but
+  -inf leave the means. A row of equal student logits has no correlation to
+  improve: finite, but the gradient near it is ill-conditioned.
+
+  Args:
+    student: (..., C) float, logits.
+    teacher: (..., C) float, logits; a constant.
+    beta: weight of the rows' term (inter-class relations).
+    gamma: weight of the columns' term (intra-class relations).
+    temperature: T > 0, a scalar.
+    t_squared: whether to multiply by T^2.
+    eps: added to the product of the norms; a class that nobody predicts has a
+      norm of that size.
+    axis_name: the mapped axis whose batches to gather, if any.
+
+  Returns:
+    A scalar, float32 (float64 for float64), no unit, >= 0; 0 (up to `eps`) where
+    the softmaxes agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ or T is not positive.
+
+  Example:
+    >>> student = jnp.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
+    >>> teacher = jnp.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0]])
+    >>> print(dist(student, teacher).round(4))
+    0.139
+
+  Source:
+    Huang et al. 2022, arXiv:2205.10536, equations 6 to 9.
+  """
+  student, teacher = _rows("dist", student, teacher, axis_name)
+  log_q, log_p = _math.softened("dist", student, teacher, _scalar(temperature))
+  keep = _math.alive(log_q, log_p)
+  q, p = jnp.exp(log_q), jnp.exp(log_p)
+  rows = _mean_distance(q, p, keep, -1, eps)
+  columns = _mean_distance(q, p, keep, 0, eps)
+  loss = beta * rows + gamma * columns
+  return _math.times_t_squared(loss, temperature, t_squared)
+
+
+def class_correlation(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  temperature: float | jax.Array = 1.0,
+  axis_name: str | None = None,
+) -> jax.Array:
+  """Squared distance of the class-by-class matrices of the softmaxes.
+
+  loss = ||P^T P - Q^T Q||^2 / C,  P = softmax(teacher / T), Q = softmax(student / T)
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    temperature: T > 0, a scalar. No T^2.
+    axis_name: the mapped axis whose batches to gather, if any.
+
+  Returns:
+    A scalar, float32 (float64 for float64), no unit, >= 0; 0 where the softmaxes
+    agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ or are not (n, C), or T is
+      not positive.
+
+  Example:
+    >>> student, teacher = jnp.zeros((2, 2)), jnp.array([[50.0, 0.0], [0.0, 50.0]])
+    >>> print(class_correlation(student, teacher))
+    0.5
+
+  Source:
+    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 8.
+  """
+  student, teacher = _matrices("class_correlation", student, teacher, axis_name)
+  q, p = _softmaxes("class_correlation", student, teacher, temperature)
+  return _gram_distance(q.T, p.T)
+
+
+def batch_correlation(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  temperature: float | jax.Array = 1.0,
+  axis_name: str | None = None,
+) -> jax.Array:
+  """Squared distance of the example-by-example matrices of the softmaxes.
+
+  loss = ||P P^T - Q Q^T||^2 / n,  P = softmax(teacher / T), Q = softmax(student / T)
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    temperature: T > 0, a scalar. No T^2.
+    axis_name: the mapped axis whose batches to gather, if any.
+
+  Returns:
+    A scalar, float32 (float64 for float64), no unit, >= 0; 0 where the softmaxes
+    agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ or are not (n, C), or T is
+      not positive.
+
+  Example:
+    >>> student, teacher = jnp.zeros((2, 2)), jnp.array([[50.0, 0.0], [0.0, 50.0]])
+    >>> print(batch_correlation(student, teacher))
+    0.5
+
+  Source:
+    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 6.
+  """
+  student, teacher = _matrices("batch_correlation", student, teacher, axis_name)
+  q, p = _softmaxes("batch_correlation", student, teacher, temperature)
+  return _gram_distance(q, p)
+
+
+def mlkd(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0),
+  axis_name: str | None = None,
+) -> jax.Array:
+  """Multi-level distillation: instances, batch and classes, at temperatures.
+
+  loss = sum_T mean_i T^2 KL(p_i || q_i) + batch_correlation + class_correlation
+
+  with p = softmax(teacher / T), q = softmax(student / T). The authors evaluate it
+  on a weakly and on a strongly augmented view. Their confidence mask multiplies
+  terms that are already averaged: a factor of about one half, not a choice of
+  examples; there is none here.
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    temperatures: the temperatures T > 0 that are added up.
+    axis_name: the mapped axis whose batches to gather, if any.
+
+  Returns:
+    A scalar, float32 (float64 for float64), >= 0; 0 where the softmaxes agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ or are not (n, C), or a T is
+      not positive.
+
+  Example:
+    >>> student, teacher = jnp.zeros((2, 2)), jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> print(mlkd(student, teacher, temperatures=(1.0, 2.0)).round(4))
+    0.2387
+
+  Source:
+    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 9.
+  """
+  student, teacher = _matrices("mlkd", student, teacher, axis_name)
+  total = jnp.zeros((), student.dtype)
+  for temperature in temperatures:
+    log_q, log_p = _math.softened("mlkd", student, teacher, temperature)
+    divergences = _math.kl_of_softmaxes(log_p, log_q)
+    q, p = jnp.exp(log_q), jnp.exp(log_p)
+    total += _math.times_t_squared(jnp.mean(divergences), temperature, True)
+    total += _gram_distance(q, p) + _gram_distance(q.T, p.T)
+  return total
+
+
+def _scalar(temperature):
+  if jnp.ndim(temperature):
+    raise ValueError(
+      f"dist: temperature must be a scalar, got shape {jnp.shape(temperature)}"
+    )
+  return temperature
+
+
+def _rows(function, student, teacher, axis_name):
+  """Returns both sides as (n, C), of all devices with `axis_name`."""
+  student, teacher = _math.pair(function, student, teacher)
+  classes = student.shape[-1]
+  return (
+    _math.gather_batch(student.reshape(-1, classes), axis_name),
+    _math.gather_batch(teacher.reshape(-1, classes), axis_name),
+  )
+
+
+def _matrices(function, student, teacher, axis_name):
+  _math.check_same_shape(function, student, teacher)
+  if student.ndim != 2:
+    raise ValueError(
+      f"{function}: student and teacher must be (n, C), got {student.shape}"
+      f" and {teacher.shape}"
+    )
+  return _rows(function, student, teacher, axis_name)
+
+
+def _softmaxes(function, student, teacher, temperature):
+  log_q, log_p = _math.softened(function, student, teacher, temperature)
+  return jnp.exp(log_q), jnp.exp(log_p)
+
+
+def _gram_distance(q, p):
+  """Returns ||Q Q^T - P P^T||^2 / rows."""
+  grams = (jnp.matmul(x, x.T, precision=_math.HIGHEST) for x in (q, p))
+  student_gram, teacher_gram = grams
+  return jnp.sum(jnp.square(student_gram - teacher_gram)) / q.shape[0]
+
+
+def _mean_distance(q, p, keep, axis, eps):
+  """Returns the mean of 1 - rho along an axis, over what has kept entries."""
+  q, p = _centred(q, keep, axis), _centred(p, keep, axis)
+  covariance = jnp.sum(q * p, axis=axis)
+  norms = _math.safe_norm(q, axis=axis) * _math.safe_norm(p, axis=axis)
+  some = jnp.any(keep, axis=axis)
+  distances = jnp.where(some, 1 - covariance / (norms + eps), 0.0)
+  return jnp.sum(distances) / jnp.maximum(jnp.sum(some), 1).astype(q.dtype)
+
+
+def _centred(x, keep, axis):
+  count = jnp.maximum(jnp.sum(keep, axis=axis, keepdims=True), 1)
+  total = jnp.sum(jnp.where(keep, x, 0.0), axis=axis, keepdims=True)
+  return jnp.where(keep, x - total / count.astype(x.dtype), 0.0)

@@ -1,0 +1,239 @@
+"""Response losses that treat the labelled class apart from the others."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+from kdjax.losses.helpers import standardize_logits
+
+
+def dkd(
+  student: jax.Array,
+  teacher: jax.Array,
+  labels: jax.Array,
+  *,
+  alpha: float | jax.Array = 1.0,
+  beta: float | jax.Array = 8.0,
+  temperature: float | jax.Array = 4.0,
+  t_squared: bool = True,
+  standardize: bool = False,
+) -> jax.Array:
+  """Decoupled distillation: the labelled class, and how the others compare.
+
+  loss = T^2 * (alpha KL(b || a) + beta KL(p_others || q_others))
+
+  with p = softmax(teacher / T), q = softmax(student / T), b = (p_y, 1 - p_y),
+  a = (q_y, 1 - q_y), and the second term's softmaxes over the classes other
+  than the label y. The first term is TCKD, the second NCKD; `kd` is alpha = 1,
+  beta = 1 - p_y. With two classes NCKD is exactly 0.
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    labels: (n) integer class ids.
+    alpha: weight of TCKD.
+    beta: weight of NCKD.
+    temperature: T > 0; a scalar, or an array of the leading dimensions.
+    t_squared: whether to multiply by T^2.
+    standardize: whether to standardise both sides first, after Sun et al. 2024.
+
+  Returns:
+    (n) float32 (float64 for float64), nats, >= 0; 0 where the softmaxes agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit or T is not positive.
+
+  Example:
+    >>> student = jnp.array([[0.0, 0.0, 0.0]])
+    >>> teacher = jnp.array([[2.0, 1.0, 0.0]])
+    >>> print(dkd(student, teacher, jnp.array([0]), temperature=1.0).round(4))
+    [1.1119]
+
+  Source:
+    Zhao et al. 2022, arXiv:2203.08679, equation 7. The authors' code masks the
+    label by subtracting 1000, which is NaN for wide logits; here it is left out.
+  """
+  _math.check_labels("dkd", student, labels)
+  _math.check_same_shape("dkd", student, teacher)
+  if standardize:
+    student, teacher = standardize_logits(student), standardize_logits(teacher)
+  log_q, log_p = _math.softened("dkd", student, teacher, temperature)
+  label = _math.is_label(labels, student.shape[-1])
+  target = _math.kl_of_softmaxes(
+    _label_or_not(log_p, label), _label_or_not(log_q, label)
+  )
+  log_q, log_p = _others("dkd", student, teacher, label, temperature)
+  loss = alpha * target + beta * _math.kl_of_softmaxes(log_p, log_q)
+  return _math.times_t_squared(loss, temperature, t_squared)
+
+
+def nkd(
+  student: jax.Array,
+  teacher: jax.Array,
+  labels: jax.Array,
+  *,
+  gamma: float | jax.Array = 1.5,
+  temperature: float | jax.Array = 1.0,
+) -> jax.Array:
+  """Normalised distillation: the label's share, and the others as a softmax.
+
+  loss = - p_y log q_y - gamma T^2 sum_{c != y} p'_c log q'_c
+
+  with p, q the softmaxes of teacher and student at T = 1, and p', q' those over
+  the classes other than the label y at T. A cross-entropy: not zero at its
+  least value, which is where the softmaxes agree.
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    labels: (n) integer class ids.
+    gamma: weight of the other classes.
+    temperature: T > 0, of the other classes; a scalar, or an array of the
+      leading dimensions.
+
+  Returns:
+    (n) float32 (float64 for float64), nats, >= 0.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit or T is not positive.
+
+  Example:
+    >>> student = jnp.array([[0.0, 0.0, 0.0]])
+    >>> teacher = jnp.array([[2.0, 1.0, 0.0]])
+    >>> print(nkd(student, teacher, jnp.array([0])).round(4))
+    [1.7706]
+
+  Source:
+    Yang et al. 2023, arXiv:2303.13005, equation 9 (the distillation part).
+  """
+  _math.check_labels("nkd", student, labels)
+  log_q, log_p = _math.softened("nkd", student, teacher, 1.0)
+  label = _math.is_label(labels, student.shape[-1])
+  target = _math.cross_entropy(jnp.where(label, jnp.exp(log_p), 0.0), log_q)
+  log_q, log_p = _others("nkd", student, teacher, label, temperature)
+  others = _math.cross_entropy(jnp.exp(log_p), log_q)
+  return target + gamma * _math.times_t_squared(others, temperature, True)
+
+
+def wsld(
+  student: jax.Array,
+  teacher: jax.Array,
+  labels: jax.Array,
+  *,
+  temperature: float | jax.Array = 2.0,
+  t_squared: bool = True,
+) -> jax.Array:
+  """Weighted soft labels: examples that the student knows better count less.
+
+  loss = w T^2 * (- sum_c p_c log q_c),
+  w = 1 - exp(- CE(student, y) / (CE(teacher, y) + 1e-7)), a constant
+
+  with p = softmax(teacher / T), q = softmax(student / T), and CE the
+  cross-entropy with the label y at T = 1. The published overall weight (2.5 on
+  ImageNet, 2.25 in cls_KD) and the hard cross-entropy are the recipe's.
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    labels: (n) integer class ids.
+    temperature: T > 0; a scalar, or an array of the leading dimensions.
+    t_squared: whether to multiply by T^2.
+
+  Returns:
+    (n) float32 (float64 for float64), nats, >= 0.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit or T is not positive.
+
+  Example:
+    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[2.0, 0.0]])
+    >>> print(wsld(student, teacher, jnp.array([0])).round(4))
+    [2.7613]
+
+  Source:
+    Zhou et al. 2021, arXiv:2102.00650, equation 6 and section 4.
+  """
+  _math.check_labels("wsld", student, labels)
+  log_q, log_p = _math.softened("wsld", student, teacher, 1.0)
+  one_hot = _math.is_label(labels, student.shape[-1]).astype(log_q.dtype)
+  student_error = _math.cross_entropy(one_hot, log_q)
+  teacher_error = _math.cross_entropy(one_hot, log_p)
+  weight = -jnp.expm1(-student_error / (teacher_error + 1e-7))
+  log_q, log_p = _math.softened("wsld", student, teacher, temperature)
+  loss = _math.cross_entropy(jnp.exp(log_p), log_q)
+  loss = jax.lax.stop_gradient(weight) * loss
+  return _math.times_t_squared(loss, temperature, t_squared)
+
+
+def ofa(
+  student: jax.Array,
+  teacher: jax.Array,
+  labels: jax.Array,
+  *,
+  eps: float | jax.Array = 1.0,
+  temperature: float | jax.Array = 1.0,
+) -> jax.Array:
+  """One-for-all's loss: the teacher's label class raised to a power.
+
+  loss = - sum_c ((p_c + [c = y])^eps - [c = y]) log q_c
+
+  with p = softmax(teacher / T), q = softmax(student / T) and y the label.
+  `eps=1` is the soft cross-entropy; larger values favour the label. No T^2.
+
+  Args:
+    student: (n, C) float, logits.
+    teacher: (n, C) float, logits; a constant.
+    labels: (n) integer class ids.
+    eps: the modulating exponent, > 0; the paper uses 1 to 1.5.
+    temperature: T > 0; a scalar, or an array of the leading dimensions.
+
+  Returns:
+    (n) float32 (float64 for float64), nats, >= 0 for eps >= 0.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit, or T or `eps` is not
+      positive.
+
+  Example:
+    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[0.0, 0.0]])
+    >>> print(ofa(student, teacher, jnp.array([0]), eps=2.0).round(4))
+    [1.0397]
+
+  Source:
+    Hao et al. 2023, arXiv:2310.19444, equation 5. The authors' code takes the
+    log of a softmax; here it stays in log space.
+  """
+  _math.check_labels("ofa", student, labels)
+  _math.check_positive("ofa", eps=eps)
+  log_q, log_p = _math.softened("ofa", student, teacher, temperature)
+  label = _math.is_label(labels, student.shape[-1])
+  keep = _math.alive(log_p)
+  log_p = _math.masked(log_p, keep)
+  powers = jnp.where(keep, jnp.exp(eps * log_p), 0.0)
+  # (1 + p)^eps - 1 without cancellation for a small p.
+  raised = jnp.expm1(eps * jnp.log1p(jnp.where(keep, jnp.exp(log_p), 0.0)))
+  return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
+
+
+def _label_or_not(log_probs, label):
+  """Returns (..., 2): the log-probabilities of the label and of all others."""
+  # 1 - p_y as a sum of the others: as a difference it would round to 0.
+  return jnp.stack(
+    [
+      _math.log_sum(_math.without(log_probs, ~label)),
+      _math.log_sum(_math.without(log_probs, label)),
+    ],
+    axis=-1,
+  )
+
+
+def _others(function, student, teacher, label, temperature):
+  """Returns both log-softmaxes over the classes other than the label."""
+  # The logits are masked, not the log-probabilities: these have lost the
+  # others' differences where the label's logit is far above them.
+  return _math.softened(
+    function,
+    _math.without(student, label),
+    _math.without(teacher, label),
+    temperature,
+  )

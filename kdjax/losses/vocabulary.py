@@ -1,0 +1,244 @@
+"""Response losses for large or different vocabularies."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+
+# log(1 - sum) is taken of no sum nearer to one than this: TRL's clamp.
+_NEAREST_TO_ONE = -1e-7
+
+
+def topk_kd(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  k: int,
+  temperature: float | jax.Array = 1.0,
+  t_squared: bool = True,
+  tail: str = "renormalize",
+) -> jax.Array:
+  """`kd` on the teacher's k largest classes.
+
+  loss = T^2 * KL(p || q), where over the k classes of the largest teacher logits
+  "renormalize": p = softmax(teacher / T), q = softmax(student / T) of those k;
+  "bucket": the k probabilities out of the whole vocabulary, and their rest,
+  1 - sum, as one more class.
+
+  With `k=1` renormalising leaves nothing to learn (the loss is 0): use the
+  bucket. Of tied teacher logits the lower class id is taken.
+
+  Args:
+    student: (..., C) float, logits.
+    teacher: (..., C) float, logits; a constant.
+    k: how many classes, 1 to C; static.
+    temperature: T > 0; a scalar, or an array of the leading dimensions.
+    t_squared: whether to multiply by T^2.
+    tail: "renormalize" or "bucket".
+
+  Returns:
+    (...) float32 (float64 for float64), nats, >= 0; 0 where the softmaxes agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes differ, T is not positive, `tail` is
+      unknown or `k` is not in 1 to C.
+
+  Example:
+    >>> student = jnp.array([[0.0, 0.0, 0.0]])
+    >>> teacher = jnp.array([[1.0, 0.0, -1.0]])
+    >>> print(topk_kd(student, teacher, k=2).round(4))
+    [0.1109]
+    >>> print(topk_kd(student, teacher, k=1, tail="bucket").round(4))
+    [0.2232]
+
+  Source:
+    Common practice; the renormalised form is tunix's, the bucket TRL's.
+  """
+  _math.check_choice("topk_kd", ("renormalize", "bucket"), tail=tail)
+  _math.check_same_shape("topk_kd", student, teacher)
+  if not 1 <= k <= student.shape[-1]:
+    raise ValueError(
+      f"topk_kd: k must be in 1 to {student.shape[-1]}, the classes of"
+      f" {student.shape} and {teacher.shape}, got {k}"
+    )
+  _, ids = jax.lax.top_k(_math.constant(teacher), k)
+  if tail == "renormalize":
+    student, teacher = (
+      jnp.take_along_axis(x, ids, axis=-1) for x in (student, teacher)
+    )
+    drop = ~_math.alive(student, teacher)
+    log_q, log_p = _math.softened(
+      "topk_kd",
+      _math.without(student, drop),
+      _math.without(teacher, drop),
+      temperature,
+    )
+  else:
+    log_q, log_p = _math.softened("topk_kd", student, teacher, temperature)
+    log_q, log_p = (_with_bucket(x, ids) for x in (log_q, log_p))
+  loss = _math.kl_of_softmaxes(log_p, log_q)
+  return _math.times_t_squared(loss, temperature, t_squared)
+
+
+def sparse_kd(
+  student: jax.Array,
+  teacher_log_probs: jax.Array,
+  indices: jax.Array,
+  *,
+  tail: str = "renormalize",
+) -> jax.Array:
+  """`topk_kd` at T = 1, from what was stored of the teacher.
+
+  loss = KL(p || q) over the stored classes: renormalised on both sides, or with
+  one more class for the rest, 1 - sum ("bucket")
+
+  Args:
+    student: (..., C) float, logits.
+    teacher_log_probs: (..., k) float, log-probabilities at T = 1 of the whole
+      vocabulary; a constant. -inf marks a missing entry; each position needs at
+      least one that is not.
+    indices: (..., k) integer class ids, distinct; anything where the entry is
+      missing.
+    tail: "renormalize" or "bucket".
+
+  Returns:
+    (...) float32 (float64 for float64), nats, >= 0; 0 where both agree on the
+    stored classes.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit or `tail` is unknown.
+
+  Example:
+    >>> student = jnp.array([[0.0, 0.0, 0.0]])
+    >>> stored = jnp.log(jnp.array([[0.6, 0.3]]))
+    >>> print(sparse_kd(student, stored, jnp.array([[2, 0]])).round(4))
+    [0.0566]
+    >>> print(sparse_kd(student, stored, jnp.array([[2, 0]]), tail="bucket").round(4))
+    [0.2007]
+
+  Source:
+    Common practice (stored top-k teachers); the bucket is TRL's.
+  """
+  _math.check_choice("sparse_kd", ("renormalize", "bucket"), tail=tail)
+  _check_stored(student, teacher_log_probs, indices)
+  student = _math.at_least_float32(student)
+  log_p = _math.constant(teacher_log_probs)
+  dtype = jnp.promote_types(student.dtype, log_p.dtype)
+  student, log_p = student.astype(dtype), log_p.astype(dtype)
+  missing = ~_math.alive(log_p)
+  ids = jnp.where(missing, student.shape[-1], indices)
+  if tail == "renormalize":
+    log_p = log_p - _safe(_math.log_sum(log_p))[..., None]
+    log_q = _math.log_softmax(_taken(student, ids))
+  else:
+    rest = jnp.minimum(_math.log_sum(log_p), _NEAREST_TO_ONE)
+    rest = jnp.log(-jnp.expm1(rest))[..., None]
+    log_p = jnp.concatenate([log_p, rest], axis=-1)
+    log_q = _with_bucket(_math.log_softmax(student), ids)
+  return _math.kl_divergence(log_p, log_q, _math.alive(log_p, log_q))
+
+
+def uld(
+  student: jax.Array,
+  teacher: jax.Array,
+  *,
+  student_temperature: float | jax.Array = 1.0,
+  teacher_temperature: float | jax.Array = 1.0,
+) -> jax.Array:
+  """Distance of sorted probabilities, for vocabularies that differ.
+
+  loss = sum_i |p_(i) - q_(i)|,  p = softmax(teacher / T_t), q = softmax(student / T_s)
+
+  with p and q each in falling order, the shorter padded with zeros. The caller
+  aligns the positions; the official loss is the mean over the answer's positions
+  of each sequence, then over sequences.
+
+  Args:
+    student: (..., C_s) float, logits.
+    teacher: (..., C_t) float, logits; a constant.
+    student_temperature: T_s > 0; a scalar, or an array of the leading dimensions.
+    teacher_temperature: T_t > 0; the same.
+
+  Returns:
+    (...) float32 (float64 for float64), between 0 and 2, no unit.
+
+  Raises:
+    ValueError: at trace time, if the leading dimensions differ or a temperature
+      is not positive.
+
+  Example:
+    >>> student, teacher = jnp.zeros((1, 2)), jnp.zeros((1, 4))
+    >>> print(uld(student, teacher))
+    [1.]
+
+  Source:
+    Boizard et al. 2024, arXiv:2402.12030, equation 3 (the closed form of the
+    Wasserstein distance).
+  """
+  if student.shape[:-1] != teacher.shape[:-1]:
+    raise ValueError(
+      "uld: student and teacher must have the same leading shape, got"
+      f" {student.shape} and {teacher.shape}"
+    )
+  _math.check_positive(
+    "uld",
+    student_temperature=student_temperature,
+    teacher_temperature=teacher_temperature,
+  )
+  size = max(student.shape[-1], teacher.shape[-1])
+  student, teacher = _math.at_least_float32(student), _math.constant(teacher)
+  dtype = jnp.promote_types(student.dtype, teacher.dtype)
+  q = _falling(student.astype(dtype), student_temperature, size)
+  p = _falling(teacher.astype(dtype), teacher_temperature, size)
+  return 2 * _math.total_variation(p, q)
+
+
+def _check_stored(student, log_probs, indices):
+  fits = student.shape[:-1] == log_probs.shape[:-1]
+  if not fits or log_probs.shape != indices.shape:
+    raise ValueError(
+      "sparse_kd: teacher_log_probs and indices must share one shape, the"
+      f" student's but for the last axis, got {log_probs.shape} and"
+      f" {indices.shape} for student {student.shape}"
+    )
+  if not jnp.issubdtype(indices.dtype, jnp.integer):
+    raise ValueError(
+      f"sparse_kd: indices must be integer class ids, got {indices.dtype}"
+    )
+
+
+def _safe(log_total):
+  return jnp.where(log_total > -jnp.inf, log_total, 0.0)
+
+
+def _taken(x, ids):
+  """Returns x at the ids; -inf for an id past the end."""
+  inside = ids < x.shape[-1]
+  taken = jnp.take_along_axis(x, jnp.where(inside, ids, 0), axis=-1)
+  return jnp.where(inside, taken, -jnp.inf)
+
+
+def _with_bucket(log_probs, ids):
+  """Returns the log-probabilities at the ids, and that of all the others."""
+  # The others are added up: 1 - sum would round a small rest away.
+  others = _math.without(log_probs, _is_taken(ids, log_probs.shape[-1]))
+  least = jnp.log(-jnp.expm1(jnp.asarray(_NEAREST_TO_ONE, log_probs.dtype)))
+  rest = jnp.maximum(_math.log_sum(others), least)[..., None]
+  return jnp.concatenate([_taken(log_probs, ids), rest], axis=-1)
+
+
+def _is_taken(ids, classes):
+  """Returns a bool (..., classes): True at each row's ids."""
+  flat = ids.reshape(-1, ids.shape[-1])
+  rows = jnp.arange(flat.shape[0], dtype=ids.dtype)[:, None]
+  taken = jnp.zeros((flat.shape[0], classes), bool)
+  taken = taken.at[rows, flat].set(True, mode="drop")
+  return taken.reshape(ids.shape[:-1] + (classes,))
+
+
+def _falling(logits, temperature, size):
+  """Returns the probabilities in falling order, padded with zeros."""
+  probs = jnp.sort(jnp.exp(_math.log_softmax(logits, temperature)), axis=-1)
+  probs = jnp.flip(probs, axis=-1)
+  padding = [(0, 0)] * (probs.ndim - 1) + [(0, size - probs.shape[-1])]
+  return jnp.pad(probs, padding)

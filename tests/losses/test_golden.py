@@ -1,0 +1,94 @@
+"""Values and gradients of the published code, where its golden cases are at hand.
+
+They live in `shared/golden`, a folder beside the checkout.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+
+import jax
+import pytest
+
+from kdjax import losses
+
+GOLDEN = pathlib.Path(__file__).parents[3] / "shared" / "golden"
+SETS = sorted(GOLDEN.glob("*/index.json"))
+CASES = [
+  (index.parent, case)
+  for index in SETS
+  for case in json.loads(index.read_text())["cases"]
+]
+FUNCTIONS = sorted({case["function"] for _, case in CASES})
+needs_golden = pytest.mark.skipif(not CASES, reason="no golden cases at hand")
+
+
+def runner(**options):
+  spec = importlib.util.spec_from_file_location("golden", GOLDEN / "check.py")
+  check = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(check)
+  defaults = {"eager": False, "allow_teacher_grad": False}
+  modes = {"x64": False, "bf16": False} | options
+  return check.Runner(argparse.Namespace(**defaults, **modes), losses)
+
+
+def quick(cases):
+  """The first case of each function and its extreme ones."""
+  seen = set()
+  for _, case in cases:
+    if case["function"] not in seen or "extreme" in case["id"]:
+      seen.add(case["function"])
+      yield case["id"]
+
+
+QUICK = set(quick(CASES))
+
+
+def complaints(function, only=None, **options):
+  found = {}
+  with (
+    jax.default_matmul_precision("highest"),
+    # The runner itself adds a bias of rank one to maps.
+    jax.numpy_rank_promotion("allow"),
+  ):
+    check = runner(**options)
+    for folder, case in CASES:
+      if case["function"] == function and (not only or case["id"] in only):
+        _, bad = check.run(str(folder), case)
+        if bad:
+          found[case["id"]] = bad
+  return found
+
+
+@needs_golden
+def test_every_golden_function_is_exported():
+  assert set(FUNCTIONS) <= set(losses.__all__)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS or ["kd"])
+@needs_golden
+def test_float32_first_and_extreme(function):
+  assert not complaints(function, only=QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", FUNCTIONS or ["kd"])
+@needs_golden
+def test_float32(function):
+  assert not complaints(function)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", FUNCTIONS or ["kd"])
+@needs_golden
+def test_float64(function):
+  with jax.enable_x64(True):
+    assert not complaints(function, x64=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", FUNCTIONS or ["kd"])
+@needs_golden
+def test_bfloat16_is_finite(function):
+  assert not complaints(function, bf16=True)

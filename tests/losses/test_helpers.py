@@ -1,0 +1,71 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand import check
+
+from kdjax import losses
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(
+  ("row", "keywords", "expected"),
+  [
+    ([1.0, 2.0, 3.0], {}, [-1, 0, 1]),
+    ([1.0, 3.0], {"ddof": 0}, [-1, 1]),
+    ([7.0, 7.0, 7.0], {}, [0, 0, 0]),
+    ([30001.0, 30002.0, 30003.0], {}, [-1, 0, 1]),
+    ([1.0, -INF, 2.0, 3.0], {}, [-1, -INF, 0, 1]),
+    ([-INF, -INF], {}, [-INF, -INF]),
+  ],
+)
+def test_standardize_logits(row, keywords, expected):
+  check(losses.standardize_logits, (jnp.array([row]),), keywords, [expected])
+
+
+def test_standardize_logits_over_another_axis():
+  columns = jnp.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+  expected = [[-1, 0], [0, 0], [1, 0]]
+  check(losses.standardize_logits, (columns,), {"axis": 0}, expected)
+
+
+@pytest.mark.parametrize(
+  "row", [[7.0, 7.0, 7.0], [1e4, 1e4, 1e4], [-INF, -INF, -INF]]
+)
+def test_constant_rows_send_nothing_back(row):
+  weights = jnp.array([1.0, 2.0, 3.0])
+
+  def objective(row):
+    result = losses.standardize_logits(row)
+    return jnp.sum(jnp.where(result > -INF, result, 0.0) * weights)
+
+  assert not jax.grad(objective)(jnp.array(row)).any()
+
+
+@pytest.mark.parametrize(
+  ("values", "mask", "axis", "expected"),
+  [
+    ([[1.0, 3.0], [5.0, 9.0]], [[1, 1], [1, 0]], None, 3.0),
+    ([[1.0, 3.0], [5.0, 9.0]], [[1, 1], [1, 0]], 1, [2.0, 5.0]),
+    ([[1.0, 3.0], [NAN, INF]], [[1, 1], [0, 0]], (0, 1), 2.0),
+    ([[1.0, 3.0], [NAN, INF]], [[0, 0], [0, 0]], None, 0.0),
+  ],
+)
+def test_masked_mean(values, mask, axis, expected):
+  inputs = (jnp.array(values), jnp.array(mask) > 0)
+  check(losses.masked_mean, inputs, {"axis": axis}, expected)
+
+
+@pytest.mark.parametrize(
+  ("mask", "expected"), [([1, 1, 0], [0.5, 0.5, 0]), ([0, 0, 0], [0, 0, 0])]
+)
+def test_masked_mean_gradient(mask, expected):
+  values, mask = jnp.array([1.0, 2.0, NAN]), jnp.array(mask) > 0
+  got = jax.grad(losses.masked_mean)(values, mask)
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_masked_mean_shapes():
+  with pytest.raises(ValueError, match=r"masked_mean: .*\(3,\) and \(2,\)"):
+    losses.masked_mean(jnp.ones(3), jnp.ones(2) > 0)

@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand import LN2, P, Q, check, logits
+
+from kdjax import losses
+
+# With label 0: (1/4, 3/4) against (1/2, 1/2), and (2/3, 1/3) against (1/2, 1/2).
+TARGET = 0.25 * np.log(1 / 2) + 0.75 * np.log(3 / 2)
+OTHERS = 2 / 3 * np.log(4 / 3) + 1 / 3 * np.log(2 / 3)
+# CE(student, 0) / CE(teacher, 0) = log 2 / log 4
+WEIGHT = 1 - np.exp(-0.5)
+
+TABLE = [
+  ("dkd", {"temperature": 1.0}, TARGET + 8 * OTHERS),
+  ("dkd", {"temperature": 1.0, "alpha": 0.0, "beta": 1.0}, OTHERS),
+  ("dkd", {"temperature": 1.0, "alpha": 2.0, "beta": 0.0}, 2 * TARGET),
+  ("nkd", {}, 0.25 * LN2 + 1.5 * LN2),
+  ("nkd", {"gamma": 0.0}, 0.25 * LN2),
+  ("wsld", {"temperature": 1.0}, WEIGHT * 1.75 * LN2),
+  ("ofa", {}, 1.75 * LN2),
+  ("ofa", {"eps": 2.0}, (0.5625 + 0.5 + 0.125) * LN2),
+]
+
+
+@pytest.mark.parametrize(("name", "keywords", "expected"), TABLE)
+def test_values(name, keywords, expected):
+  inputs = (logits(Q), logits(P), jnp.array([0]))
+  check(getattr(losses, name), inputs, keywords, [expected])
+
+
+@pytest.mark.parametrize(
+  ("keywords", "expected"),
+  [
+    ({}, 16 * (TARGET + 8 * OTHERS)),
+    ({"t_squared": False}, TARGET + 8 * OTHERS),
+  ],
+)
+def test_dkd_default_temperature_is_4(keywords, expected):
+  inputs = (logits(Q, 4.0), logits(P, 4.0), jnp.array([0]))
+  check(losses.dkd, inputs, keywords, [expected])
+
+
+def test_dkd_of_two_classes_has_no_others():
+  student, teacher = jnp.array([[1.0, -2.0]]), jnp.array([[0.0, 3.0]])
+  keywords = {"alpha": 0.0, "beta": 8.0}
+  check(losses.dkd, (student, teacher, jnp.array([1])), keywords, [0.0])
+
+
+def test_dkd_is_kd_with_the_teachers_weight_on_the_others():
+  student, teacher = jax.random.normal(jax.random.key(0), (2, 1, 7))
+  rest = 1 - jax.nn.softmax(teacher / 4)[:, 2]
+  got = losses.dkd(student, teacher, jnp.array([2]), beta=rest)
+  np.testing.assert_allclose(got, losses.kd(student, teacher), rtol=1e-5)
+
+
+def test_dkd_keeps_its_digits_far_from_zero():
+  # A difference of two logsumexps is off by 1e-2 here.
+  student = jnp.array([[30000.0, 29999.0, 29998.0]])
+  teacher = jnp.array([[30000.0, 30001.0, 29998.0]])
+  want = losses.dkd(student - 30000, teacher - 30000, jnp.array([0]))
+  check(losses.dkd, (student, teacher, jnp.array([0])), {}, want)
+
+
+@pytest.mark.parametrize("gap", [110.0, 1e4])
+def test_dkd_survives_a_gap_at_temperature_1(gap):
+  student, teacher = jnp.array([[gap, 0.0, 0.0]]), jnp.array([[0.0, gap, 0.0]])
+  inputs = (student, teacher, jnp.array([0]))
+  keywords = {"temperature": 1.0, "alpha": 1.0, "beta": 1.0}
+  # The label: all of the student's mass, none of the teacher's: KL = gap (less
+  # the share of the two others); the others: log 2, as the teacher is sure.
+  expected = (gap - LN2) + LN2
+  check(losses.dkd, inputs, keywords, [expected])
+
+
+@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld", "ofa"])
+@pytest.mark.parametrize(
+  ("labels", "message"),
+  [
+    (jnp.array([0, 1]), r"labels must .* got \(2,\) for logits \(1, 3\)"),
+    (jnp.array([0.0]), "labels must be integer class ids, got float32"),
+  ],
+)
+def test_labels_are_checked(name, labels, message):
+  with pytest.raises(ValueError, match=f"{name}: {message}"):
+    getattr(losses, name)(logits(Q), logits(P), labels)

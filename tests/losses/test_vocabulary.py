@@ -1,0 +1,104 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand import LN2, P, Q, check, logits
+
+from kdjax import losses
+
+TOP_1 = 0.5 * LN2 + 0.5 * np.log(2 / 3)  # (1/2, rest) against (1/4, rest)
+TOPS = [
+  # Classes 1 and 0 (the lower of two tied): (2/3, 1/3) against (1/3, 2/3).
+  ({"k": 2}, LN2 / 3),
+  ({"k": 3}, 0.25 * LN2),
+  ({"k": 1}, 0.0),
+  ({"k": 1, "tail": "bucket"}, TOP_1),
+  ({"k": 2, "tail": "bucket"}, 0.25 * LN2),
+]
+
+
+@pytest.mark.parametrize(("keywords", "expected"), TOPS)
+def test_topk_kd(keywords, expected):
+  check(losses.topk_kd, (logits(Q), logits(P)), keywords, [expected])
+  warm = (logits(Q, 3.0), logits(P, 3.0))
+  keywords = keywords | {"temperature": 3.0}
+  check(losses.topk_kd, warm, keywords, [9 * expected])
+
+
+STORED = np.log([[0.5, 0.25, np.nan]])
+STORED[0, 2] = -np.inf
+
+
+@pytest.mark.parametrize("missing", [0, 1, -1, 99])
+@pytest.mark.parametrize(
+  ("tail", "expected"), [("renormalize", LN2 / 3), ("bucket", 0.25 * LN2)]
+)
+def test_sparse_kd_does_not_read_missing_entries(missing, tail, expected):
+  stored = jnp.asarray(STORED, jnp.float32)
+  ids = jnp.array([[1, 0, missing]])
+  check(losses.sparse_kd, (logits(Q), stored, ids), {"tail": tail}, [expected])
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket"])
+def test_sparse_kd_is_topk_kd_of_what_was_stored(tail):
+  student, teacher = jax.random.normal(jax.random.key(0), (2, 2, 3, 9))
+  stored, ids = jax.lax.top_k(jax.nn.log_softmax(teacher), 4)
+  want = losses.topk_kd(student, teacher, k=4, tail=tail)
+  got = losses.sparse_kd(student, stored, ids, tail=tail)
+  np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_the_bucket_of_all_classes_is_clamped():
+  student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]])
+  want = losses.forward_kl(student, teacher)
+  got = losses.topk_kd(student, teacher, k=2, tail="bucket")
+  np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("student", "teacher", "expected"),
+  [
+    (Q, P, 0.0),  # the same, in another order
+    ([[0.5, 0.5]], P, 0.5),  # |1/2 - 1/2| + |1/2 - 1/4| + |0 - 1/4|
+    (P, [[0.5, 0.5]], 0.5),
+    ([[0.9, 0.1]], [[0.6, 0.4]], 0.6),
+  ],
+)
+def test_uld(student, teacher, expected):
+  check(losses.uld, (logits(student), logits(teacher)), {}, [expected])
+
+
+def test_uld_has_a_temperature_a_side():
+  inputs = (logits([[0.5, 0.5]], 3.0), logits(P, 2.0))
+  keywords = {"student_temperature": 3.0, "teacher_temperature": 2.0}
+  check(losses.uld, inputs, keywords, [0.5])
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (
+      lambda s, t: losses.topk_kd(s, t, k=4),
+      r"topk_kd: k must be in 1 to 3, .*got 4",
+    ),
+    (
+      lambda s, t: losses.topk_kd(s, t, k=1, tail="rest"),
+      "topk_kd: tail must be one of renormalize, bucket, got 'rest'",
+    ),
+    (
+      lambda s, t: losses.sparse_kd(s, t[:, :2], jnp.zeros((1, 3), int)),
+      r"sparse_kd: .* got \(1, 2\) and \(1, 3\) for student \(1, 3\)",
+    ),
+    (
+      lambda s, t: losses.sparse_kd(s, t, t),
+      "sparse_kd: indices must be integer class ids, got float32",
+    ),
+    (
+      lambda s, t: losses.uld(s[0], t),
+      r"uld: .* got \(3,\) and \(1, 3\)",
+    ),
+  ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+  with pytest.raises(ValueError, match=message):
+    call(logits(Q), logits(P))
