@@ -79,10 +79,19 @@ def pool_to_smaller(
   *,
   same_channels: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns both maps average-pooled to the smaller height and width.
+  """Average-pools both maps to the smaller height and the smaller width.
 
-  They come back in working precision, the teacher's as a constant. Raises a
-  ValueError unless both are NHWC maps of one batch (and of the same channels).
+  Args:
+    function: the caller's name, for error messages.
+    student: (n, H, W, C) float.
+    teacher: (n, H', W', C') float.
+    same_channels: whether C and C' must be the same.
+
+  Returns:
+    Both maps in working precision, the teacher's as a constant.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit; names function and both.
   """
   _features.check_maps(function, student, teacher, same_channels=same_channels)
   size = smaller_size(student, teacher)
@@ -94,7 +103,15 @@ def pool_to_smaller(
 
 
 def smaller_size(first: jax.Array, second: jax.Array) -> tuple[int, int]:
-  """Returns the smaller height and the smaller width of two NHWC maps."""
+  """Returns the smaller height and the smaller width of two NHWC maps.
+
+  Args:
+    first: (n, H, W, C).
+    second: (n, H', W', C').
+
+  Returns:
+    (height, width).
+  """
   return (
     min(first.shape[1], second.shape[1]),
     min(first.shape[2], second.shape[2]),
