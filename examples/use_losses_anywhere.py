@@ -1,6 +1,6 @@
 """The losses in your own loop: plain JAX, and flax.nnx. No other part of kdjax.
 
-  python examples/use_losses_anywhere.py
+  python -m examples.use_losses_anywhere
 
 A network of 64 units teaches one of 8 to read the 1 797 digits that ship with
 scikit-learn, with `dkd` and `similarity_preserving`. Takes seconds on a CPU.

@@ -52,8 +52,8 @@ def dist(
   Example:
     >>> student = jnp.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
     >>> teacher = jnp.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0]])
-    >>> print(dist(student, teacher).round(4))
-    0.139
+    >>> print(dist(student, teacher).round(3))
+    0.163
 
   Source:
     Huang et al. 2022, arXiv:2205.10536, equations 6 to 9.
@@ -175,8 +175,8 @@ def mlkd(
 
   Example:
     >>> student, teacher = jnp.zeros((2, 2)), jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> print(mlkd(student, teacher, temperatures=(1.0, 2.0)).round(4))
-    0.2387
+    >>> print(mlkd(student, teacher, temperatures=(1.0, 2.0)).round(2))
+    0.28
 
   Source:
     Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 9.

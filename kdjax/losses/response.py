@@ -164,9 +164,9 @@ def cosine_distance(
     ValueError: at trace time, if the shapes differ.
 
   Example:
-    >>> student, teacher = jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 1.0]])
-    >>> print(cosine_distance(student, teacher).round(4))
-    [0.2]
+    >>> student, teacher = jnp.array([[3.0, 4.0]]), jnp.array([[1.0, 0.0]])
+    >>> print(cosine_distance(student, teacher).round(3))
+    [0.4]
 
   Source:
     Sanh et al. 2019 (DistilBERT), arXiv:1910.01108, section 3.
@@ -286,7 +286,7 @@ def ensemble_kd(
     >>> student = jnp.array([[0.0, 0.0]])
     >>> teachers = jnp.array([[[4.0, 0.0]], [[0.0, 0.0]]])
     >>> print(ensemble_kd(student, teachers).round(4))
-    [0.4312]
+    [0.431]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2 (the arithmetic or

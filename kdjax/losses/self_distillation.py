@@ -92,8 +92,8 @@ def dino_center_update(
 
   Example:
     >>> center, teacher = jnp.zeros(2), jnp.ones((2, 3, 2))
-    >>> print(dino_center_update(center, teacher).round(4))
-    [0.1 0.1]
+    >>> print(dino_center_update(center, teacher, momentum=0.75))
+    [0.25 0.25]
 
   Source:
     Caron et al. 2021, arXiv:2104.14294, equation 4.
