@@ -99,6 +99,7 @@ def test_pmap_gives_the_global_batch(name, devices):
   check(name, *mapped(weights, split(inputs, devices), split(teacher, devices)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLED)
 def test_shard_map_gives_the_global_batch(name):
   mesh = mesh_of(8)

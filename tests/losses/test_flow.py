@@ -105,6 +105,7 @@ def test_kdsvd_is_its_definition(monkeypatch, block, shapes, k):
     assert loss[i] == pytest.approx(expected, rel=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shapes", "k"), SVD_CASES.values(), ids=SVD_CASES)
 def test_kdsvd_gradient_is_that_of_finite_differences(shapes, k):
   with jax.enable_x64(True):

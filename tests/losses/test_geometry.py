@@ -107,6 +107,7 @@ def test_blocks_change_nothing(monkeypatch, function, elements):
   np.testing.assert_allclose(blocked_gradient, gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", PARTS)
 @pytest.mark.parametrize("block", [1 << 22, 1], ids=["at once", "in blocks"])
 def test_gram_matrix_and_differences_agree(monkeypatch, function, block):
