@@ -134,7 +134,14 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     one sentence a control, then warnings about few seeds and about choosing
     and measuring on the same images.
   """
+  settings = (results.get("experiment") or {}).get("data") or {}
   sentences = [_cost(results), _distance(results)]
+  if settings.get("validation"):
+    sentences.insert(
+      0,
+      "All scores are on training images held out from teacher and students,"
+      ' not on the test set; "test" stands for them here.',
+    )
   for control in results.get("controls") or {}:
     sentences.append(_control(results, control))
   comparison = find_comparison(results, "baseline")
