@@ -38,8 +38,7 @@ def ab(
     [2.5]
 
   Source:
-    Heo, Lee, Yun, Choi 2019, arXiv:1811.03233, section 2 (the alternative
-    loss).
+    Heo, Lee, Yun, Choi 2019, arXiv:1811.03233 (the alternative loss).
   """
   _math.check_same_shape("ab", student, teacher)
   _features.check_at_least_rank("ab", 1, student, teacher)
@@ -81,7 +80,7 @@ def ofd(student: jax.Array, teacher: jax.Array, margin: jax.Array) -> jax.Array:
     [1.]
 
   Source:
-    Heo et al. 2019, arXiv:1904.01866, section 3.
+    Heo et al. 2019, arXiv:1904.01866 (the partial L2 distance).
   """
   _math.check_same_shape("ofd", student, teacher)
   _features.check_at_least_rank("ofd", 2, student, teacher)
@@ -123,7 +122,7 @@ def ofd_margin(scale: jax.Array, bias: jax.Array) -> jax.Array:
     [-9. -3.]
 
   Source:
-    Heo et al. 2019, arXiv:1904.01866, section 3 (the margin ReLU).
+    Heo et al. 2019, arXiv:1904.01866 (the margin ReLU).
   """
   if scale.shape != bias.shape:
     raise ValueError(

@@ -45,7 +45,7 @@ def attention_mse(
     [3.5]
 
   Source:
-    Jiao et al. 2020, arXiv:1909.10351, equation 7.
+    Jiao et al. 2020, arXiv:1909.10351 (the attention loss).
   """
   _check_scores("attention_mse", student, teacher, mask)
   student, teacher = _features.working_pair(student, teacher)
@@ -106,7 +106,7 @@ def attention_kl(
     [0.1109]
 
   Source:
-    Wang et al. 2020, arXiv:2002.10957, equation 3.
+    Wang et al. 2020, arXiv:2002.10957 (attention transfer).
   """
   _check_scores("attention_kl", student, teacher, mask)
   student, teacher = _features.working_pair(student, teacher)
@@ -210,7 +210,8 @@ def tinybert(
     [5.]
 
   Source:
-    Jiao et al. 2020, arXiv:1909.10351, equations 7 and 8.
+    Jiao et al. 2020, arXiv:1909.10351 (the attention and hidden-state
+    losses).
   """
   layers = [[len(part) for part in side] for side in (student, teacher)]
   if layers[0] != layers[1] or len(layers[0]) != 2 or not any(layers[0]):

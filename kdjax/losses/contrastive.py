@@ -62,7 +62,7 @@ def crd(
     1.9031
 
   Source:
-    Tian, Krishnan, Isola 2020, arXiv:1910.10699, section 3.
+    Tian, Krishnan, Isola 2020, arXiv:1910.10699.
   """
   _math.check_positive("crd", temperature=temperature)
   _check_crd(student, teacher, student_bank, teacher_bank, indices)
@@ -153,8 +153,8 @@ def crd_update(
     [[0.7071 0.7071]]
 
   Source:
-    Tian, Krishnan, Isola 2020, arXiv:1910.10699, section 3; the memory of Wu
-    et al. 2018, arXiv:1805.01978.
+    Tian, Krishnan, Isola 2020, arXiv:1910.10699; the memory of Wu et al. 2018,
+    arXiv:1805.01978.
   """
   _math.check_between("crd_update", 0, 1, momentum=momentum)
   fits = bank.ndim == 2 and embeddings.shape == (*indices.shape, bank.shape[-1])

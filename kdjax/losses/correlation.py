@@ -56,7 +56,8 @@ def dist(
     0.163
 
   Source:
-    Huang et al. 2022, arXiv:2205.10536, equations 6 to 9.
+    Huang et al. 2022, arXiv:2205.10536 (the inter-class and intra-class
+    relations).
   """
   student, teacher = _rows("dist", student, teacher, axis_name)
   log_q, log_p = _math.softened("dist", student, teacher, _scalar(temperature))
@@ -99,7 +100,7 @@ def class_correlation(
     0.5
 
   Source:
-    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 8.
+    Jin, Wang, Lin 2023, Multi-level logit distillation, CVPR (class level).
   """
   student, teacher = _matrices("class_correlation", student, teacher, axis_name)
   q, p = _softmaxes("class_correlation", student, teacher, temperature)
@@ -137,7 +138,7 @@ def batch_correlation(
     0.5
 
   Source:
-    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 6.
+    Jin, Wang, Lin 2023, Multi-level logit distillation, CVPR (batch level).
   """
   student, teacher = _matrices("batch_correlation", student, teacher, axis_name)
   q, p = _softmaxes("batch_correlation", student, teacher, temperature)
@@ -179,7 +180,7 @@ def mlkd(
     0.28
 
   Source:
-    Jin, Wang, Lin 2023 (multi-level logit distillation, CVPR), equation 9.
+    Jin, Wang, Lin 2023, Multi-level logit distillation, CVPR.
   """
   student, teacher = _matrices("mlkd", student, teacher, axis_name)
   total = jnp.zeros((), student.dtype)

@@ -38,7 +38,7 @@ def forward_kl(
     [0.1109]
 
   Source:
-    Kim, Rush 2016, arXiv:1606.07947, section 3.1 (word-level distillation).
+    Kim, Rush 2016, arXiv:1606.07947 (word-level distillation).
   """
   log_q, log_p = _math.softened("forward_kl", student, teacher, temperature)
   loss = _math.kl_of_softmaxes(log_p, log_q)
@@ -77,7 +77,7 @@ def reverse_kl(
     [0.1201]
 
   Source:
-    Gu et al. 2024 (MiniLLM), arXiv:2306.08543, equation 1, per position.
+    Gu et al. 2024 (MiniLLM), arXiv:2306.08543, per position.
   """
   log_q, log_p = _math.softened("reverse_kl", student, teacher, temperature)
   loss = _math.kl_of_softmaxes(log_q, log_p)
@@ -119,8 +119,8 @@ def symmetric_kl(
     [0.1155]
 
   Source:
-    Jeffreys 1946; Ko et al. 2024 (DistiLLM), arXiv:2402.03898, as a baseline.
-    DistiLLM's code leaves out the teacher's entropy, a constant.
+    The Jeffreys divergence; Ko et al. 2024 (DistiLLM), arXiv:2402.03898, whose
+    code leaves out the teacher's entropy, a constant.
   """
   _math.check_between("symmetric_kl", 0, 1, lam=lam)
   log_q, log_p = _math.softened("symmetric_kl", student, teacher, temperature)
@@ -160,7 +160,7 @@ def tvd(
     [0.2311]
 
   Source:
-    Wen et al. 2023 (f-distill), arXiv:2307.15190, section 3 (TVD), per position.
+    Wen et al. 2023 (f-distill), arXiv:2307.15190 (TVD), per position.
   """
   log_q, log_p = _math.softened("tvd", student, teacher, temperature)
   loss = _math.total_variation(jnp.exp(log_p), jnp.exp(log_q))
@@ -205,7 +205,7 @@ def adaptive_kl(
     [0.1155]
 
   Source:
-    Wu et al. 2024 (AKL), arXiv:2404.02657, section 4.
+    Wu et al. 2024 (AKL), arXiv:2404.02657.
   """
   _math.check_between("adaptive_kl", 0, 1, mu=mu)
   log_q, log_p = _math.softened("adaptive_kl", student, teacher, temperature)

@@ -41,7 +41,7 @@ def fitnet(
     [2.]
 
   Source:
-    Romero et al. 2015, arXiv:1412.6550, equation 3.
+    Romero et al. 2015, arXiv:1412.6550 (the hint loss).
   """
   _math.check_same_shape("fitnet", student, teacher)
   _math.check_choice("fitnet", ("mean", "sum"), reduce=reduce)
@@ -94,7 +94,7 @@ def vid(
     [1.4445]
 
   Source:
-    Ahn et al. 2019, arXiv:1904.05835, section 3 (the Gaussian model).
+    Ahn et al. 2019, arXiv:1904.05835 (the Gaussian model).
   """
   _math.check_positive("vid", eps=eps)
   student, teacher = pooling.pool_to_smaller("vid", student, teacher)
@@ -139,7 +139,7 @@ def factor_transfer(
     [1.]
 
   Source:
-    Kim, Park, Kwak 2018, arXiv:1802.04977, section 3 (the student's loss).
+    Kim, Park, Kwak 2018, arXiv:1802.04977 (the student's loss).
   """
   _math.check_same_shape("factor_transfer", student, teacher)
   _math.check_positive("factor_transfer", p=p)
@@ -190,7 +190,7 @@ def mgd(
     [5.]
 
   Source:
-    Yang et al. 2022, arXiv:2205.01529, section 3.
+    Yang et al. 2022 (MGD), arXiv:2205.01529.
   """
   padded = (1,) * (student.ndim - mask.ndim) + mask.shape
   fits = len(padded) == student.ndim and all(
@@ -256,7 +256,7 @@ def vitkd(
     [10.]
 
   Source:
-    Yang et al. 2022, arXiv:2209.02432, section 3.
+    Yang et al. 2022 (ViTKD), arXiv:2209.02432.
   """
   _math.check_positive("vitkd", lam=lam)
   _math.check_same_shape("vitkd", student_deep, teacher_deep)
@@ -299,7 +299,7 @@ def patient_kd(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [2.]
 
   Source:
-    Sun et al. 2019, arXiv:1908.09355, section 3 (the patient loss).
+    Sun et al. 2019, arXiv:1908.09355 (the patient loss).
   """
   _math.check_same_shape("patient_kd", student, teacher)
   if student.ndim not in (2, 3):

@@ -46,7 +46,7 @@ def fsp(
     [4.]
 
   Source:
-    Yim, Joo, Bae, Kim 2017, CVPR, equations 1 and 2.
+    Yim, Joo, Bae, Kim 2017, A gift from knowledge distillation, CVPR.
   """
   _math.check_choice("fsp", ("max", "avg"), pool=pool)
   _math.check_choice("fsp", ("mean", "sum"), reduce=reduce)
@@ -115,7 +115,7 @@ def kdsvd(
     [0.]
 
   Source:
-    Lee, Kim, Song 2018, arXiv:1807.06819, section 3.
+    Lee, Kim, Song 2018, arXiv:1807.06819.
   """
   if len(student) != len(teacher) or len(student) < 2:
     raise ValueError(

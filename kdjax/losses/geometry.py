@@ -52,7 +52,7 @@ def rkd_distance(
     0.0417
 
   Source:
-    Park et al. 2019, arXiv:1904.05068, section 3.2.1.
+    Park et al. 2019, arXiv:1904.05068 (the distance-wise loss).
   """
   student, teacher = _features.relation_pair(
     "rkd_distance", student, teacher, axis_name
@@ -111,7 +111,7 @@ def rkd_angle(
     0.0926
 
   Source:
-    Park et al. 2019, arXiv:1904.05068, section 3.2.2.
+    Park et al. 2019, arXiv:1904.05068 (the angle-wise loss).
   """
   student, teacher = _features.relation_pair(
     "rkd_angle", student, teacher, axis_name
@@ -246,7 +246,7 @@ def rkd(
     5.6713
 
   Source:
-    Park et al. 2019, arXiv:1904.05068, section 3.2.
+    Park et al. 2019, arXiv:1904.05068.
   """
   student, teacher = _features.relation_pair("rkd", student, teacher, axis_name)
   return distance_weight * rkd_distance(

@@ -30,7 +30,7 @@ def standardize_logits(
     [[-1.  0.  1.]]
 
   Source:
-    Sun et al. 2024, arXiv:2403.01427, equation 7 (Z-score, without its T).
+    Sun et al. 2024, arXiv:2403.01427 (the Z-score, without its T).
   """
   logits = _math.at_least_float32(logits)
   keep = _math.alive(logits)

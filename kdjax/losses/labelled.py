@@ -50,8 +50,8 @@ def dkd(
     [1.12]
 
   Source:
-    Zhao et al. 2022, arXiv:2203.08679, equation 7. The authors' code masks the
-    label by subtracting 1000, which is NaN for wide logits; here it is left out.
+    Zhao et al. 2022, arXiv:2203.08679. The authors' code masks the label by
+    subtracting 1000, which is NaN for wide logits; here it is left out.
   """
   _math.check_labels("dkd", student, labels)
   _math.check_same_shape("dkd", student, teacher)
@@ -104,7 +104,7 @@ def nkd(
     [1.7706]
 
   Source:
-    Yang et al. 2023, arXiv:2303.13005, equation 9 (the distillation part).
+    Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
   _math.check_labels("nkd", student, labels)
   log_q, log_p = _math.softened("nkd", student, teacher, 1.0)
@@ -151,7 +151,7 @@ def wsld(
     [2.7608]
 
   Source:
-    Zhou et al. 2021, arXiv:2102.00650, equation 6 and section 4.
+    Zhou et al. 2021, arXiv:2102.00650.
   """
   _math.check_labels("wsld", student, labels)
   log_q, log_p = _math.softened("wsld", student, teacher, 1.0)
@@ -200,8 +200,8 @@ def ofa(
     [1.0397]
 
   Source:
-    Hao et al. 2023, arXiv:2310.19444, equation 5. The authors' code takes the
-    log of a softmax; here it stays in log space.
+    Hao et al. 2023, arXiv:2310.19444. The authors' code takes the log of a
+    softmax; here it stays in log space.
   """
   _math.check_labels("ofa", student, labels)
   _math.check_positive("ofa", eps=eps)

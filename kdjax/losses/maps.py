@@ -45,7 +45,8 @@ def attention_transfer(
     [1.]
 
   Source:
-    Zagoruyko, Komodakis 2017, arXiv:1612.03928, equation 2.
+    Zagoruyko, Komodakis 2017, arXiv:1612.03928; equation 2 is
+    `distance="l2"`.
   """
   _math.check_positive("attention_transfer", p=p)
   _math.check_choice(
@@ -108,7 +109,8 @@ def nst(
     [2.]
 
   Source:
-    Huang, Wang 2017, arXiv:1707.01219, section 4.
+    Huang, Wang 2017, arXiv:1707.01219 (the squared maximum mean
+    discrepancy).
   """
   _math.check_choice("nst", ("poly", "linear"), kernel=kernel)
   student, teacher = pooling.pool_to_smaller(
@@ -189,7 +191,7 @@ def cwd(
     [0.1109]
 
   Source:
-    Shu et al. 2021, arXiv:2011.13256, section 3.
+    Shu et al. 2021, arXiv:2011.13256.
   """
   _math.check_same_shape("cwd", student, teacher)
   _features.check_maps("cwd", student, teacher)
@@ -249,7 +251,7 @@ def cat_kd(
     [0.5]
 
   Source:
-    Guo et al. 2023, arXiv:2304.12777, section 3 (class attention transfer).
+    Guo et al. 2023, arXiv:2304.12777 (class attention transfer).
   """
   _features.check_maps("cat_kd", student, teacher)
   student, teacher = (
@@ -297,8 +299,7 @@ def review_kd(
     [0.6667]
 
   Source:
-    Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044, section 3 (hierarchical
-    context loss).
+    Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044 (hierarchical context loss).
   """
   _math.check_same_shape("review_kd", student, teacher)
   _features.check_maps("review_kd", student, teacher)

@@ -98,7 +98,7 @@ def jensen_shannon(
     [0.0285]
 
   Source:
-    Lin 1991, Divergence measures based on the Shannon entropy, equation 3.2.
+    Lin 1991, Divergence measures based on the Shannon entropy.
   """
   log_q, log_p = _math.softened("jensen_shannon", student, teacher, temperature)
   loss = _jsd(log_p, log_q, 0.5)
@@ -143,8 +143,8 @@ def skew_kl(
     [0.0906]
 
   Source:
-    Ko et al. 2024 (DistiLLM), arXiv:2402.03898, definition 1. The authors' code
-    leaves out the teacher's entropy, a constant.
+    Ko et al. 2024 (DistiLLM), arXiv:2402.03898. The authors' code leaves out
+    the teacher's entropy, a constant.
   """
   _check_share("skew_kl", lam)
   log_q, log_p = _math.softened("skew_kl", student, teacher, temperature)
@@ -187,7 +187,7 @@ def skew_reverse_kl(
     [0.095]
 
   Source:
-    Ko et al. 2024 (DistiLLM), arXiv:2402.03898, section 3.1.
+    Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
   _check_share("skew_reverse_kl", lam)
   log_q, log_p = _math.softened(

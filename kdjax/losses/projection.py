@@ -36,7 +36,7 @@ def simkd(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [4.]
 
   Source:
-    Chen et al. 2022, arXiv:2203.14001, section 3.
+    Chen et al. 2022, arXiv:2203.14001.
   """
   return fitnet(*pooling.pool_to_smaller("simkd", student, teacher))
 
@@ -79,7 +79,8 @@ def srrl(
     [5.]
 
   Source:
-    Yang, Martinez, Bulat, Tzimiropoulos 2021, ICLR, section 3.
+    Yang, Martinez, Bulat, Tzimiropoulos 2021, Knowledge distillation via
+    softmax regression representation learning, ICLR.
   """
   _math.check_same_shape("srrl", student, teacher)
   _features.check_maps("srrl", student, teacher)
@@ -132,7 +133,7 @@ def srd(
     0.0
 
   Source:
-    Miles, Mikolajczyk 2024, arXiv:2303.11098, section 3 (the distance metric).
+    Miles, Mikolajczyk 2024, arXiv:2303.11098 (the distance metric).
   """
   _math.check_same_shape("srd", student, teacher)
   _math.check_positive("srd", exponent=exponent)
@@ -182,7 +183,7 @@ def vkd(
     [0.5]
 
   Source:
-    Miles, Elezi, Deng 2024, arXiv:2403.06213, section 3.
+    Miles, Elezi, Deng 2024, arXiv:2403.06213.
   """
   _math.check_same_shape("vkd", student, teacher)
   _math.check_positive("vkd", eps=eps)

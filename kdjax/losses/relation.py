@@ -51,7 +51,7 @@ def pkt(
     0.0294
 
   Source:
-    Passalis, Tefas 2018, arXiv:1803.10837, section 3 (cosine kernel).
+    Passalis, Tefas 2018, arXiv:1803.10837 (cosine kernel).
   """
   _math.check_positive("pkt", eps=eps)
   student, teacher = _features.relation_pair("pkt", student, teacher, axis_name)
@@ -106,7 +106,7 @@ def similarity_preserving(
     0.2929
 
   Source:
-    Tung, Mori 2019, arXiv:1907.09682, section 3.
+    Tung, Mori 2019, arXiv:1907.09682.
   """
   student, teacher = _features.relation_pair(
     "similarity_preserving", student, teacher, axis_name
@@ -173,7 +173,7 @@ def correlation_congruence(
     0.5
 
   Source:
-    Peng et al. 2019, arXiv:1904.01802, section 3.
+    Peng et al. 2019, arXiv:1904.01802.
   """
   name = "correlation_congruence"
   _math.check_choice(
@@ -247,7 +247,7 @@ def relation_mse(
 
   Source:
     The plain formula; the general form of relation matching in Park et al.
-    2019, arXiv:1904.05068, section 3.
+    2019, arXiv:1904.05068.
   """
   _math.check_choice("relation_mse", ("mean", "sum"), reduce=reduce)
   _math.check_choice("relation_mse", ("inner", "euclidean", "cosine"), phi=phi)

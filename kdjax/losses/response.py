@@ -45,7 +45,7 @@ def kd(
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2; standardisation:
-    Sun et al. 2024, arXiv:2403.01427, equation 7.
+    Sun et al. 2024, arXiv:2403.01427.
   """
   _math.check_same_shape("kd", student, teacher)
   if standardize:
@@ -122,8 +122,7 @@ def logit_mse(
     [2.]
 
   Source:
-    Ba, Caruana 2014, arXiv:1312.6184, equation 1; Kim et al. 2021,
-    arXiv:2105.08919, equation 5.
+    Ba, Caruana 2014, arXiv:1312.6184; Kim et al. 2021, arXiv:2105.08919.
   """
   _math.check_choice("logit_mse", ("mean", "sum"), reduce=reduce)
   student, teacher = _math.pair("logit_mse", student, teacher)
@@ -169,7 +168,7 @@ def cosine_distance(
     [0.4]
 
   Source:
-    Sanh et al. 2019 (DistilBERT), arXiv:1910.01108, section 3.
+    Sanh et al. 2019 (DistilBERT), arXiv:1910.01108 (the cosine loss).
   """
   student, teacher = _math.pair("cosine_distance", student, teacher)
   student = _math.unit(student, axis=axis, eps=eps)
@@ -198,8 +197,8 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [0.6931]
 
   Source:
-    Touvron et al. 2021 (DeiT), arXiv:2012.12877, section 4, hard-label
-    distillation, its teacher's half.
+    Touvron et al. 2021 (DeiT), arXiv:2012.12877 (hard-label distillation, its
+    teacher's half).
   """
   log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
   chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
@@ -237,7 +236,7 @@ def ttm(
     [0.1109]
 
   Source:
-    Zheng, Yang 2024, arXiv:2402.11148, equations 8 (TTM) and 17 (WTTM).
+    Zheng, Yang 2024, arXiv:2402.11148 (TTM and WTTM).
   """
   _math.check_positive("ttm", gamma=gamma)
   student, teacher = _math.pair("ttm", student, teacher)
@@ -289,8 +288,8 @@ def ensemble_kd(
     [0.431]
 
   Source:
-    Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2 (the arithmetic or
-    geometric mean); You et al. 2017, Learning from multiple teacher networks.
+    Hinton, Vinyals, Dean 2015, arXiv:1503.02531 (the arithmetic or geometric
+    mean); You et al. 2017, Learning from multiple teacher networks.
   """
   _math.check_choice("ensemble_kd", ("probs", "logits"), combine=combine)
   _math.check_positive("ensemble_kd", temperature=temperature)

@@ -42,7 +42,8 @@ def minilm(
     [0.0555]
 
   Source:
-    Wang et al. 2020, arXiv:2002.10957, equations 3 to 5.
+    Wang et al. 2020, arXiv:2002.10957 (attention and value-relation
+    transfer).
   """
   _check_projections("minilm", 4, student, teacher)
   scores, values = (
@@ -94,7 +95,8 @@ def minilmv2(
     [0.1664]
 
   Source:
-    Wang et al. 2021, arXiv:2012.15828, equations 3 to 6.
+    Wang et al. 2021, arXiv:2012.15828 (relations of queries, keys and
+    values).
   """
   _check_projections("minilmv2", 3, student, teacher)
   for side in (student, teacher):

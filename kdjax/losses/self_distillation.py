@@ -44,7 +44,7 @@ def dino(
     [1.3863]
 
   Source:
-    Caron et al. 2021, arXiv:2104.14294, equation 3 and section 3.1.
+    Caron et al. 2021, arXiv:2104.14294 (the loss over pairs of views).
   """
   _check_views(student, teacher)
   _math.check_positive(
@@ -96,7 +96,7 @@ def dino_center_update(
     [0.25 0.25]
 
   Source:
-    Caron et al. 2021, arXiv:2104.14294, equation 4.
+    Caron et al. 2021, arXiv:2104.14294 (the centre's moving average).
   """
   if center.shape[-1:] != teacher.shape[-1:]:
     raise ValueError(

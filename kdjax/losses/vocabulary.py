@@ -172,8 +172,8 @@ def uld(
     [1.]
 
   Source:
-    Boizard et al. 2024, arXiv:2402.12030, equation 3 (the closed form of the
-    Wasserstein distance).
+    Boizard et al. 2024, arXiv:2402.12030 (the closed form of the Wasserstein
+    distance).
   """
   if student.shape[:-1] != teacher.shape[:-1]:
     raise ValueError(
