@@ -22,13 +22,18 @@ lint: .venv/ready
 
 # Repeats every experiment and writes the page of what they gave.
 experiments: .venv/ready
+	rm -rf $(addprefix runs/,$(EXPERIMENTS) $(SWEEPS))
+	for name in $(EXPERIMENTS); do \
+	  $(BIN)/python launch.py --experiment=$$name --workdir=runs/$$name || exit 1; \
+	done
+	for name in $(SWEEPS); do \
+	  $(BIN)/python launch.py sweep --experiment=$$name --workdir=runs/$$name || exit 1; \
+	done
 	mkdir -p experiments/results
 	for name in $(EXPERIMENTS) $(SWEEPS); do \
-	  case "$(SWEEPS)" in *$$name*) command=sweep;; *) command=distill;; esac; \
-	  rm -rf runs/$$name; \
-	  $(BIN)/python launch.py $$command --experiment=$$name --workdir=runs/$$name || exit 1; \
-	  cp runs/$$name/results.json experiments/results/$$name.json; \
+	  cp runs/$$name/results.json experiments/results/$$name.json || exit 1; \
 	done
+	cp runs/mnist_demo/figures/accuracy.png docs/demo.png
 	$(BIN)/python -m kdjax.report.overview experiments
 
 # The stamp is newer than what it was made from, or made again.

@@ -1,6 +1,11 @@
 """The classic tiny student: 784-1200-1200-10 teaches 784-20-10, T = 5, soft targets only.
 
-python launch.py --experiment=mnist_seed_pair
+  python launch.py --experiment=mnist_seed_pair          (a minute on two CPU cores)
+
+Test error over 10 seeds: student 6.48 ± 0.74 %, its twin 7.25 ± 0.51 (-0.77
+points, p = 0.02), the twin with smoothed labels 7.30 ± 0.76 (-0.82, p = 0.02).
+Nothing is tuned for this size, and twenty hidden units are what limits all of
+them: read the gain as small and uncertain.
 """
 
 from kdjax.config import Distillation, Experiment, Student

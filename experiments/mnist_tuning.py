@@ -1,10 +1,15 @@
 """Learning rate, temperature and smoothing of every arm, on held-out images.
 
-  python launch.py sweep --experiment=mnist_tuning
+  python launch.py sweep --experiment=mnist_tuning     (six minutes on two CPU cores)
 
 800 of the 4,000 training images are held out from teacher and student alike,
 and no test image is looked at. Every arm has the same four tries for its rate.
 `mnist_demo` uses what this finds.
+
+Error on the held-out images over 5 seeds at each arm's best: student 4.27 ±
+0.14 % (rate 0.03, T = 16, hard weight 0; T = 8 with hard weight 0.1 gives 4.28),
+twin 6.68 ± 0.43 (0.03), smoothed labels 5.45 ± 0.23 (0.003, smoothing 0.2), the
+teacher's views 3.10 ± 0.46 (0.01).
 """
 
 from kdjax.config import Controls, Data, Distillation, Experiment, Student

@@ -81,7 +81,7 @@ def calibration_error(
     [0.25]
 
   Source:
-    Guo et al. 2017, arXiv:1706.04599, equation 3.
+    Guo et al. 2017, arXiv:1706.04599, expected calibration error.
   """
   probabilities = np.exp(log_softmax(logits))
   confidence = np.max(probabilities, axis=-1)

@@ -24,7 +24,7 @@ def logit_mse() -> Method:
     1.0
 
   Source:
-    Ba, Caruana 2014, arXiv:1312.6184, equation 1; `kdjax.losses.logit_mse`.
+    Ba, Caruana 2014, arXiv:1312.6184; `kdjax.losses.logit_mse`.
   """
   return stateless(
     lambda inputs: losses.logit_mse(

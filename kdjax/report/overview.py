@@ -86,7 +86,8 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
       continue
     difference = formats.signed(comparison["mean"])
     p_value = formats.p_value(comparison["p_value"])
-    cells.append(f"{difference} (p = {p_value})")
+    equals = "" if p_value.startswith("<") else "= "
+    cells.append(f"{difference} (p {equals}{p_value})")
   return cells
 
 
