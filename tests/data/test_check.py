@@ -37,8 +37,11 @@ class Lazy:
 
 
 def test_good_data_passes():
-  check(make())
-  check(make(train={"images": Lazy(np.zeros((5, 4, 4, 1), np.uint8))}))
+  assert check(make()) is None
+  assert (
+    check(make(train={"images": Lazy(np.zeros((5, 4, 4, 1), np.uint8))}))
+    is None
+  )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def logits(probabilities, temperature=1.0):
   return jnp.asarray(temperature * np.log(probabilities), jnp.float32)
 
 
-def check(function, arguments, keywords, expected):
+def check_value(function, arguments, keywords, expected):
   """Compares what the jitted function returns with the value worked by hand."""
   with jax.numpy_dtype_promotion("strict"):
     got = jax.jit(functools.partial(function, **keywords))(*arguments)

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -23,14 +23,14 @@ TABLE = [
 @pytest.mark.parametrize(("name", "keywords", "expected"), TABLE)
 def test_values_of_one_row(name, keywords, expected):
   inputs = (logits(Q), logits(P))
-  check(getattr(losses, name), inputs, keywords, expected)
+  check_value(getattr(losses, name), inputs, keywords, expected)
 
 
 def test_batch_correlation_of_two_rows():
   student = jnp.concatenate([logits(Q), logits(P)])
   teacher = jnp.concatenate([logits(P), logits(P)])
   expected = 2 * (SQUARE - PRODUCT) ** 2 / 2
-  check(losses.batch_correlation, (student, teacher), {}, expected)
+  check_value(losses.batch_correlation, (student, teacher), {}, expected)
 
 
 def test_dist_of_swapped_rows_is_anticorrelated_in_columns():
@@ -38,13 +38,15 @@ def test_dist_of_swapped_rows_is_anticorrelated_in_columns():
   # Columns 0 and 1 fall where the teacher's rise; column 2 is constant.
   expected = (2 + 2 + 1) / 3
   inputs = (student, student[::-1])
-  check(losses.dist, inputs, {"beta": 0.0}, expected)
+  check_value(losses.dist, inputs, {"beta": 0.0}, expected)
 
 
 def test_dist_temperature_is_squared():
   inputs = (logits(Q, 2.0), logits(P, 2.0))
-  check(losses.dist, inputs, {"temperature": 2.0}, 4 * 2.5)
-  check(losses.dist, inputs, {"temperature": 2.0, "t_squared": False}, 2.5)
+  check_value(losses.dist, inputs, {"temperature": 2.0}, 4 * 2.5)
+  check_value(
+    losses.dist, inputs, {"temperature": 2.0, "t_squared": False}, 2.5
+  )
 
 
 def test_dist_flattens_leading_dimensions():
@@ -52,13 +54,13 @@ def test_dist_flattens_leading_dimensions():
   student, teacher = jnp.asarray(random.normal(size=(2, 6, 4)), jnp.float32)
   want = losses.dist(student, teacher)
   folded = (student.reshape(2, 3, 4), teacher.reshape(2, 3, 4))
-  check(losses.dist, folded, {}, want)
+  check_value(losses.dist, folded, {}, want)
 
 
 def test_mlkd_adds_up_its_temperatures():
   inputs = (logits(Q, 2.0), logits(P, 2.0))
   one = [losses.mlkd(*inputs, temperatures=(t,)) for t in (2.0, 3.0)]
-  check(losses.mlkd, inputs, {"temperatures": (2.0, 3.0)}, sum(one))
+  check_value(losses.mlkd, inputs, {"temperatures": (2.0, 3.0)}, sum(one))
 
 
 @pytest.mark.parametrize(

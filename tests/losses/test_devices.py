@@ -83,7 +83,7 @@ def mapped_step(name):
   return mapped
 
 
-def check(name, values, grads):
+def check_value(name, values, grads):
   value, want = in_one_batch(name)
   scale = float(jnp.max(jnp.abs(want)))
   for got, grad in zip(values, grads, strict=True):
@@ -96,7 +96,9 @@ def check(name, values, grads):
 def test_pmap_gives_the_global_batch(name, devices):
   weights, inputs, teacher = problem()
   mapped = jax.pmap(mapped_step(name), "devices", in_axes=(None, 0, 0))
-  check(name, *mapped(weights, split(inputs, devices), split(teacher, devices)))
+  check_value(
+    name, *mapped(weights, split(inputs, devices), split(teacher, devices))
+  )
 
 
 @pytest.mark.slow
@@ -113,7 +115,7 @@ def test_shard_map_gives_the_global_batch(name):
     mapped, mesh=mesh, in_specs=P("devices"), out_specs=P("devices")
   )
   everywhere = jnp.broadcast_to(weights[None], (8, *weights.shape))
-  check(name, *jax.jit(sharded)(everywhere, inputs, teacher))
+  check_value(name, *jax.jit(sharded)(everywhere, inputs, teacher))
 
 
 @pytest.mark.parametrize("name", COUPLED)

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -32,7 +32,7 @@ TABLE = [
 )
 def test_values(name, student, teacher, keywords, expected):
   inputs = (logits(student), logits(teacher))
-  check(getattr(losses, name), inputs, keywords, [expected])
+  check_value(getattr(losses, name), inputs, keywords, [expected])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_temperature_divides_and_its_square_multiplies(name):
   function = getattr(losses, name)
   want = 9 * function(logits(TAIL), logits(HEAD))
   inputs = (logits(TAIL, 3.0), logits(HEAD, 3.0))
-  check(function, inputs, {"temperature": 3.0, "t_squared": True}, want)
+  check_value(function, inputs, {"temperature": 3.0, "t_squared": True}, want)
 
 
 @pytest.mark.parametrize(

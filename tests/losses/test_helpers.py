@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import check
+from hand import check_value
 
 from kdjax import losses
 
@@ -21,13 +21,15 @@ INF, NAN = np.inf, np.nan
   ],
 )
 def test_standardize_logits(row, keywords, expected):
-  check(losses.standardize_logits, (jnp.array([row]),), keywords, [expected])
+  check_value(
+    losses.standardize_logits, (jnp.array([row]),), keywords, [expected]
+  )
 
 
 def test_standardize_logits_over_another_axis():
   columns = jnp.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
   expected = [[-1, 0], [0, 0], [1, 0]]
-  check(losses.standardize_logits, (columns,), {"axis": 0}, expected)
+  check_value(losses.standardize_logits, (columns,), {"axis": 0}, expected)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_constant_rows_send_nothing_back(row):
 )
 def test_masked_mean(values, mask, axis, expected):
   inputs = (jnp.array(values), jnp.array(mask) > 0)
-  check(losses.masked_mean, inputs, {"axis": axis}, expected)
+  check_value(losses.masked_mean, inputs, {"axis": axis}, expected)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -27,7 +27,7 @@ TABLE = [
 @pytest.mark.parametrize(("name", "keywords", "expected"), TABLE)
 def test_values(name, keywords, expected):
   inputs = (logits(Q), logits(P), jnp.array([0]))
-  check(getattr(losses, name), inputs, keywords, [expected])
+  check_value(getattr(losses, name), inputs, keywords, [expected])
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_values(name, keywords, expected):
 )
 def test_dkd_default_temperature_is_4(keywords, expected):
   inputs = (logits(Q, 4.0), logits(P, 4.0), jnp.array([0]))
-  check(losses.dkd, inputs, keywords, [expected])
+  check_value(losses.dkd, inputs, keywords, [expected])
 
 
 def test_dkd_of_two_classes_has_no_others():
   student, teacher = jnp.array([[1.0, -2.0]]), jnp.array([[0.0, 3.0]])
   keywords = {"alpha": 0.0, "beta": 8.0}
-  check(losses.dkd, (student, teacher, jnp.array([1])), keywords, [0.0])
+  check_value(losses.dkd, (student, teacher, jnp.array([1])), keywords, [0.0])
 
 
 def test_dkd_is_kd_with_the_teachers_weight_on_the_others():
@@ -60,7 +60,7 @@ def test_dkd_keeps_its_digits_far_from_zero():
   student = jnp.array([[30000.0, 29999.0, 29998.0]])
   teacher = jnp.array([[30000.0, 30001.0, 29998.0]])
   want = losses.dkd(student - 30000, teacher - 30000, jnp.array([0]))
-  check(losses.dkd, (student, teacher, jnp.array([0])), {}, want)
+  check_value(losses.dkd, (student, teacher, jnp.array([0])), {}, want)
 
 
 @pytest.mark.parametrize("gap", [110.0, 1e4])
@@ -71,7 +71,7 @@ def test_dkd_survives_a_gap_at_temperature_1(gap):
   # The label: all of the student's mass, none of the teacher's: KL = gap (less
   # the share of the two others); the others: log 2, as the teacher is sure.
   expected = (gap - LN2) + LN2
-  check(losses.dkd, inputs, keywords, [expected])
+  check_value(losses.dkd, inputs, keywords, [expected])
 
 
 @pytest.mark.parametrize("name", ["dkd", "nkd", "wsld", "ofa"])

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -32,14 +32,14 @@ TABLE = [
 )
 def test_values(name, student, teacher, keywords, expected):
   inputs = (logits(student), logits(teacher))
-  check(getattr(losses, name), inputs, keywords, [expected])
+  check_value(getattr(losses, name), inputs, keywords, [expected])
 
 
 def test_a_class_dead_on_one_side_still_counts_in_a_mixture():
   student = jnp.array([[0.0, 0.0, -jnp.inf]])
   teacher = jnp.array([[0.0, -jnp.inf, 0.0]])
   # q = (1/2, 1/2, 0), p = (1/2, 0, 1/2), m = (1/2, 1/4, 1/4)
-  check(losses.jensen_shannon, (student, teacher), {}, [0.5 * LN2])
+  check_value(losses.jensen_shannon, (student, teacher), {}, [0.5 * LN2])
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.1, "half", jnp.array(0.5)])

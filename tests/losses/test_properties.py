@@ -70,7 +70,7 @@ def _in_x64(call, half, brain, sides, others):
   return [call(*half, *others), call(*brain, *others)], wide, grads
 
 
-def close(got, want, share, floor=1e-6):
+def assert_close(got, want, share, floor=1e-6):
   scale = np.max(np.abs(want)) if np.size(want) else 0.0
   np.testing.assert_allclose(got, want, rtol=share, atol=floor + share * scale)
 
@@ -106,27 +106,27 @@ def test_student_learns(name):
 @pytest.mark.parametrize("name", losses_that(zero=True))
 def test_zero_where_student_is_teacher(name):
   out, _ = results(name)["equal"]
-  close(out, np.zeros_like(out), 0, floor=2e-6)
+  assert_close(out, np.zeros_like(out), 0, floor=2e-6)
 
 
 @pytest.mark.parametrize("name", losses_that(order=True))
 def test_batch_order_does_not_matter(name):
   case = CASES[name]
   plain, reverse = (results(name)[key][0] for key in ("plain", "reversed"))
-  close(reverse, plain[::-1] if plain.ndim else plain, case.rounding)
+  assert_close(reverse, plain[::-1] if plain.ndim else plain, case.rounding)
 
 
 @pytest.mark.parametrize("name", losses_that(permute=True))
 def test_class_or_feature_order_does_not_matter(name):
   plain, permuted = (results(name)[key][0] for key in ("plain", "permuted"))
-  close(permuted, plain, CASES[name].rounding)
+  assert_close(permuted, plain, CASES[name].rounding)
 
 
 @pytest.mark.parametrize("name", losses_that(shift=True))
 def test_offset_of_a_row_does_not_matter(name):
   plain, shifted = (results(name)[key] for key in ("plain", "shifted"))
-  close(shifted[0], plain[0], 1e-6, floor=1e-7)
-  close(shifted[1][0], plain[1][0], 1e-6, floor=1e-7)
+  assert_close(shifted[0], plain[0], 1e-6, floor=1e-7)
+  assert_close(shifted[1][0], plain[1][0], 1e-6, floor=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_dead_classes_are_as_good_as_removed(name):
   labels = [np.searchsorted(alive, x) for x in labels]
   inputs = typed((student[:, alive], teacher[:, alive], *labels), jnp.float32)
   want = jax.jit(caller(name))(*inputs)
-  close(results(name)["dead classes"][0], np.asarray(want), 1e-5)
+  assert_close(results(name)["dead classes"][0], np.asarray(want), 1e-5)
 
 
 @pytest.mark.parametrize("name", losses_that(family="scores"))
@@ -166,20 +166,20 @@ def test_half_precision_is_computed_in_float32(name):
     got, want = precise(name)[kind]
     assert got.dtype == np.float32
     assert want.dtype == np.float64
-    close(got, want, CASES[name].rounding)
+    assert_close(got, want, CASES[name].rounding)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_float64_agrees_and_stays(name):
   want = precise(name)["float64"]
   assert want.dtype == np.float64
-  close(results(name)["plain"][0], want, CASES[name].rounding)
+  assert_close(results(name)["plain"][0], want, CASES[name].rounding)
 
 
 @pytest.mark.parametrize("name", losses_that(weighs=False))
 def test_gradient_is_the_finite_difference(name):
   found = precise(name)
-  close(found["slope"], found["difference"], 1e-6, floor=1e-8)
+  assert_close(found["slope"], found["difference"], 1e-6, floor=1e-8)
 
 
 @pytest.mark.slow  # every primitive is compiled on its own
@@ -187,7 +187,7 @@ def test_gradient_is_the_finite_difference(name):
 def test_eager_is_jitted_and_vmapped(name):
   with jax.numpy_dtype_promotion("strict"):
     got = caller(name)(*typed(CASES[name].inputs(), jnp.float32))
-  close(np.asarray(got), results(name)["plain"][0], CASES[name].rounding)
+  assert_close(np.asarray(got), results(name)["plain"][0], CASES[name].rounding)
 
 
 @pytest.mark.parametrize(

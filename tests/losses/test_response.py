@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -26,7 +26,7 @@ TABLE = [
 @pytest.mark.parametrize(("name", "keywords", "expected"), TABLE)
 def test_values(name, keywords, expected):
   inputs = (logits(Q), logits(P))
-  check(getattr(losses, name), inputs, keywords, [expected])
+  check_value(getattr(losses, name), inputs, keywords, [expected])
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_values(name, keywords, expected):
 )
 def test_kd_default_temperature_is_4(keywords, factor):
   inputs = (logits(Q, 4.0), logits(P, 4.0))
-  check(losses.kd, inputs, keywords, [factor * 0.25 * LN2])
+  check_value(losses.kd, inputs, keywords, [factor * 0.25 * LN2])
 
 
 def test_kd_takes_a_temperature_for_each_row():
@@ -43,7 +43,7 @@ def test_kd_takes_a_temperature_for_each_row():
   teacher = jnp.concatenate([logits(P, 1.0), logits(P, 2.0)])
   for temperature in (jnp.array([1.0, 2.0]), np.array([1.0, 2.0])):
     keywords = {"temperature": temperature}
-    check(losses.kd, (student, teacher), keywords, [0.25 * LN2, LN2])
+    check_value(losses.kd, (student, teacher), keywords, [0.25 * LN2, LN2])
 
 
 def test_kd_temperature_learns():
@@ -120,7 +120,7 @@ def test_maps_of_logits_keep_their_places():
   student = jnp.broadcast_to(logits(Q), (2, 3, 4, 3))
   teacher = jnp.broadcast_to(logits(P), (2, 3, 4, 3))
   want = np.full((2, 3, 4), 0.25 * LN2)
-  check(losses.kd, (student, teacher), {"temperature": 1.0}, want)
+  check_value(losses.kd, (student, teacher), {"temperature": 1.0}, want)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_maps_of_logits_keep_their_places():
 )
 def test_cosine_distance(student, teacher, expected):
   inputs = (jnp.array([student]), jnp.array([teacher]))
-  check(losses.cosine_distance, inputs, {}, [expected])
+  check_value(losses.cosine_distance, inputs, {}, [expected])
 
 
 SECOND = [[0.75, 0.125, 0.125]]
@@ -158,7 +158,7 @@ GEOMETRIC = GEOMETRIC / GEOMETRIC.sum()
 def test_ensemble_kd(keywords, expected):
   inputs = (logits(Q), jnp.stack([logits(P), logits(SECOND)]))
   keywords = keywords | {"temperature": 1.0}
-  check(losses.ensemble_kd, inputs, keywords, [expected])
+  check_value(losses.ensemble_kd, inputs, keywords, [expected])
 
 
 def test_ensemble_weights_learn():

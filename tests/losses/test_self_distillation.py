@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -26,19 +26,19 @@ def views(*rows):
 )
 def test_dino_averages_over_unlike_views(student, teacher, expected):
   inputs = (views(*student), views(*teacher), jnp.zeros(3))
-  check(losses.dino, inputs, COLD, [expected])
+  check_value(losses.dino, inputs, COLD, [expected])
 
 
 def test_dino_centre_is_taken_off_the_teacher():
   shift = jnp.array([1.0, -2.0, 0.5])
   inputs = (views(P, Q), views(P, P) + shift[None, None], shift)
-  check(losses.dino, inputs, COLD, [(CROSS + OWN) / 2])
+  check_value(losses.dino, inputs, COLD, [(CROSS + OWN) / 2])
 
 
 def test_dino_default_temperatures():
   student = jnp.stack([logits(Q, 0.1), logits(Q, 0.1)])
   teacher = jnp.stack([logits(P, 0.04), logits(P, 0.04)])
-  check(losses.dino, (student, teacher, jnp.zeros(3)), {}, [CROSS])
+  check_value(losses.dino, (student, teacher, jnp.zeros(3)), {}, [CROSS])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,9 @@ def test_dino_default_temperatures():
 def test_center_update(momentum, expected):
   teacher = jnp.array([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, -1.0]]])
   inputs = (jnp.array([0.0, 1.0]), teacher)
-  check(losses.dino_center_update, inputs, {"momentum": momentum}, expected)
+  check_value(
+    losses.dino_center_update, inputs, {"momentum": momentum}, expected
+  )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hand import LN2, P, Q, check, logits
+from hand import LN2, P, Q, check_value, logits
 
 from kdjax import losses
 
@@ -19,10 +19,10 @@ TOPS = [
 
 @pytest.mark.parametrize(("keywords", "expected"), TOPS)
 def test_topk_kd(keywords, expected):
-  check(losses.topk_kd, (logits(Q), logits(P)), keywords, [expected])
+  check_value(losses.topk_kd, (logits(Q), logits(P)), keywords, [expected])
   warm = (logits(Q, 3.0), logits(P, 3.0))
   keywords = keywords | {"temperature": 3.0}
-  check(losses.topk_kd, warm, keywords, [9 * expected])
+  check_value(losses.topk_kd, warm, keywords, [9 * expected])
 
 
 STORED = np.log([[0.5, 0.25, np.nan]])
@@ -36,7 +36,9 @@ STORED[0, 2] = -np.inf
 def test_sparse_kd_does_not_read_missing_entries(missing, tail, expected):
   stored = jnp.asarray(STORED, jnp.float32)
   ids = jnp.array([[1, 0, missing]])
-  check(losses.sparse_kd, (logits(Q), stored, ids), {"tail": tail}, [expected])
+  check_value(
+    losses.sparse_kd, (logits(Q), stored, ids), {"tail": tail}, [expected]
+  )
 
 
 @pytest.mark.parametrize("tail", ["renormalize", "bucket"])
@@ -65,13 +67,13 @@ def test_the_bucket_of_all_classes_is_clamped():
   ],
 )
 def test_uld(student, teacher, expected):
-  check(losses.uld, (logits(student), logits(teacher)), {}, [expected])
+  check_value(losses.uld, (logits(student), logits(teacher)), {}, [expected])
 
 
 def test_uld_has_a_temperature_a_side():
   inputs = (logits([[0.5, 0.5]], 3.0), logits(P, 2.0))
   keywords = {"student_temperature": 3.0, "teacher_temperature": 2.0}
-  check(losses.uld, inputs, keywords, [0.5])
+  check_value(losses.uld, inputs, keywords, [0.5])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def relation(settings):
   )
 
 
-def close(got, want, tolerance=2e-6):
+def assert_close(got, want, tolerance=2e-6):
   chex.assert_trees_all_close(got, want, atol=tolerance, rtol=tolerance)
 
 
@@ -48,8 +48,8 @@ def test_devices_do_not_matter(fit, method, options, devices):
   one = fit(method, devices=1, **options)
   many = fit(method, devices=devices, **options)
   for a, b in zip(one, many, strict=True):
-    close(b.states["student"].params, a.states["student"].params, 1e-5)
-    close(b.metrics, a.metrics, 1e-5)
+    assert_close(b.states["student"].params, a.states["student"].params, 1e-5)
+    assert_close(b.metrics, a.metrics, 1e-5)
     assert a.examples == b.examples
 
 
@@ -64,7 +64,9 @@ def test_members_equal_single_runs(fit):
   together = fit(response, seeds=(3, 5))[-1].states["student"].params
   for place, seed in enumerate((3, 5)):
     alone = fit(response, seeds=(seed,))[-1].states["student"].params
-    close(jax.tree.map(lambda x, i=place: x[i], together), _first(alone), 1e-5)
+    assert_close(
+      jax.tree.map(lambda x, i=place: x[i], together), _first(alone), 1e-5
+    )
 
 
 def test_members_have_their_own_settings(fit):
@@ -83,7 +85,7 @@ def test_members_have_their_own_settings(fit):
     seeds=(1,),
   )[-1]
   params = swept.states["student"].params
-  close(
+  assert_close(
     jax.tree.map(lambda x: x[1], params),
     _first(single.states["student"].params),
   )
@@ -103,7 +105,7 @@ def test_reading_from_disk_equals_memory(fit, toy):
 
   read = lambda indices: stream(Split(Lazy(), labels), indices)  # noqa: E731
   resident, streamed = fit(response), fit(response, read=read)
-  close(
+  assert_close(
     streamed[-1].states["student"].params, resident[-1].states["student"].params
   )
 
@@ -115,7 +117,7 @@ def test_stored_answers_equal_the_live_teacher(fit, toy, teacher):
   )
   live = fit(response, view="none")[-1].states["student"].params
   stored = fit(response, view="none", teacher=Teacher(None, answers))[-1]
-  close(stored.states["student"].params, live)
+  assert_close(stored.states["student"].params, live)
 
 
 def test_one_compilation_an_arm(fit):
