@@ -1,6 +1,7 @@
 """What there is to choose from, for `launch.py list`."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 from kdjax import data
 from kdjax.errors import unknown_name
@@ -36,7 +37,7 @@ def listing(words: Sequence[str], *, experiments: Mapping[str, str]) -> str:
       "--experiment",
       {name: _first_line(text) for name, text in experiments.items()},
     ),
-    "optimizers": ("--optimizer", dict.fromkeys(OPTIMIZERS, "optax's")),
+    "optimizers": ("--optimizer", dict.fromkeys(OPTIMIZERS, "As in optax.")),
     "schedules": ("--schedule, --temperature, --hard_weight", _schedules()),
   }
   for word in words:
@@ -47,21 +48,37 @@ def listing(words: Sequence[str], *, experiments: Mapping[str, str]) -> str:
 
 def _methods() -> dict[str, str]:
   families = {
-    name: f"family; stands for {default}" for name, default in FAMILIES.items()
+    name: f"Family; stands for {default}." for name, default in FAMILIES.items()
   }
-  presets = {name: f"preset; {text}" for name, text in PRESETS.items()}
+  presets = {name: f"Preset; {text}." for name, text in PRESETS.items()}
   return _first_lines(MAKERS) | families | presets
 
 
 def _schedules() -> dict[str, str]:
-  rates = dict.fromkeys(SHAPES, "fall of the learning rate; takes warmup=SHARE")
+  rates = dict.fromkeys(
+    SHAPES, "Fall of the learning rate; takes warmup=SHARE."
+  )
   return rates | {
-    f"{name}(...)": "value that changes with the step" for name in SCHEDULES
+    f"{name}(...)": "Value that changes with the step." for name in SCHEDULES
   }
 
 
-def _first_lines(makers: Mapping[str, object]) -> dict[str, str]:
-  return {name: _first_line(maker.__doc__) for name, maker in makers.items()}
+def _first_lines(makers: Mapping[str, Callable]) -> dict[str, str]:
+  """One line of documentation by call, such as "kd(temperature=4.0)"."""
+  return {
+    name + _arguments(maker): _first_line(maker.__doc__)
+    for name, maker in makers.items()
+  }
+
+
+def _arguments(maker: Callable) -> str:
+  """The arguments that a user may write; the classes come from the data."""
+  written = [
+    str(parameter.replace(annotation=parameter.empty))
+    for name, parameter in inspect.signature(maker).parameters.items()
+    if name != "classes"
+  ]
+  return f"({', '.join(written)})" if written else ""
 
 
 def _first_line(text: str | None) -> str:
