@@ -14,7 +14,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest -n 2 -m slow tests
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -37,6 +37,7 @@ def split(x, devices):
   return x.reshape(devices, -1, *x.shape[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PER_EXAMPLE)
 def test_mapped_steps_see_their_own_examples(name):
   call, inputs = caller(name), typed(CASES[name].inputs())
@@ -91,7 +92,14 @@ def check_value(name, values, grads):
     np.testing.assert_allclose(grad, want, rtol=1e-5, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize(
+  "devices",
+  [
+    pytest.param(1, marks=pytest.mark.slow),
+    pytest.param(2, marks=pytest.mark.slow),
+    8,
+  ],
+)
 @pytest.mark.parametrize("name", COUPLED)
 def test_pmap_gives_the_global_batch(name, devices):
   weights, inputs, teacher = problem()

@@ -92,6 +92,7 @@ SVD_CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shapes", "k"), SVD_CASES.values(), ids=SVD_CASES)
 @pytest.mark.parametrize("block", [1 << 22, 1], ids=["at once", "in blocks"])
 def test_kdsvd_is_its_definition(monkeypatch, block, shapes, k):

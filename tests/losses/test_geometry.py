@@ -138,6 +138,7 @@ def far_away(rows):
   return jnp.round(rows * 256) / 256 + 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", PARTS)
 @pytest.mark.parametrize(
   "change", [close_pair, duplicates, far_away, jnp.zeros_like]

@@ -47,6 +47,7 @@ def test_equals_a_loop_over_bins(shape, size, pool, reduce):
   np.testing.assert_allclose(pooled, pooled_by_loop(x, size, reduce), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "size"), SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize(
   "pool", [losses.adaptive_avg_pool, losses.adaptive_max_pool]

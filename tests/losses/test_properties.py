@@ -160,6 +160,7 @@ def test_empty_mask_is_zero(name):
     assert not student.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_is_computed_in_float32(name):
   for kind in ("half", "brain"):
@@ -169,6 +170,7 @@ def test_half_precision_is_computed_in_float32(name):
     assert_close(got, want, CASES[name].rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_float64_agrees_and_stays(name):
   want = precise(name)["float64"]
@@ -176,6 +178,7 @@ def test_float64_agrees_and_stays(name):
   assert_close(results(name)["plain"][0], want, CASES[name].rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", losses_that(weighs=False))
 def test_gradient_is_the_finite_difference(name):
   found = precise(name)

@@ -34,7 +34,9 @@ def assert_close(got, want, tolerance=2e-6):
   chex.assert_trees_all_close(got, want, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+  "devices", [pytest.param(2, marks=pytest.mark.slow), 8]
+)
 @pytest.mark.parametrize(
   ("method", "options"),
   [
