@@ -56,7 +56,8 @@ where the two are equal). `standardize_logits` leaves classes at -inf where they
 RECIPES = """\
 ## What published code gives
 
-As run, in PyTorch, on the extreme golden cases.
+Noted when the golden values were computed, in PyTorch, on their extreme cases; no
+command here repeats it.
 
 | situation | published code | kdjax |
 | --- | --- | --- |

@@ -16,7 +16,7 @@ from kdjax import data, models, options, spec
 from kdjax.arms import Cohort, assemble, make_feed
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
-from kdjax.errors import UserError
+from kdjax.errors import StorageError, UserError
 from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import checkpoint, devices
@@ -104,7 +104,9 @@ def prepare(experiment: Experiment) -> Prepared:
     resident_bytes=chosen.resident_megabytes << 20,
   )
   examples, scored = _hold_out(dataset, chosen.validation)
-  folder, note = _find_teacher(experiment.teacher.teacher_from, dataset)
+  folder, note = _find_teacher(
+    experiment.teacher.teacher_from, dataset, chosen.validation
+  )
   cohort = assemble(experiment, dataset.train.labels, examples)
   student = _student(experiment, dataset, cohort)
   return Prepared(
@@ -130,7 +132,7 @@ def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
 
 
 def _find_teacher(
-  given: str | None, dataset: Dataset
+  given: str | None, dataset: Dataset, validation: float
 ) -> tuple[Path | None, dict[str, Any] | None]:
   """Finds the teacher of an earlier run and checks that it fits the data."""
   if given is None:
@@ -139,6 +141,15 @@ def _find_teacher(
   if (folder / "teacher").is_dir():
     folder = folder / "teacher"
   note = checkpoint.read_note(folder)
+  missing = {"model", "classes", "image_shape", "digest"} - set(note)
+  if missing:
+    raise StorageError(f"{folder} is damaged: its note lacks {sorted(missing)}")
+  if validation and note.get("validation") != validation:
+    raise UserError(
+      f"--teacher_from={given}: the teacher was trained with"
+      f" --validation={note.get('validation')}, so it may have seen the images"
+      f" that --validation={validation} holds out"
+    )
   if note["classes"] != dataset.classes:
     raise UserError(
       f"--teacher_from={given}: the teacher knows {note['classes']} classes,"

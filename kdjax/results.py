@@ -74,25 +74,9 @@ def measure(
     for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
-  for arm, networks in chosen.items():
-    found[arm] = _network(
-      parts, parts.student, networks, logits[arm], taught[0]
-    )
-    found[arm] |= {
-      "digest": _digests(networks["params"]),
-      "seeds": list(range(seeds)),
-      "settings": parts.grids[arm][best[arm]],
-    }
-  times = latencies(
-    parts,
-    {
-      "teacher": (parts.teacher, first(teacher)),
-      "student": (parts.student, first(chosen["student"])),
-    },
-  )
-  for name, value in times.items():
-    found[name]["latency_ms"] = value
+  found = _figures(parts, teacher, chosen, taught, logits)
+  for arm in chosen:
+    found[arm]["settings"] = parts.grids[arm][best[arm]]
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
@@ -143,6 +127,26 @@ def first(networks: Any) -> Any:
     The variables without it.
   """
   return jax.tree.map(lambda x: x[0], networks)
+
+
+def _figures(parts, teacher, chosen, taught, logits) -> dict[str, Any]:
+  """The figures of the teacher and of every arm, by name."""
+  found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+  for arm, networks in chosen.items():
+    digests = _digests(networks["params"])
+    found[arm] = _network(
+      parts, parts.student, networks, logits[arm], taught[0]
+    ) | {"digest": digests, "seeds": list(range(len(digests)))}
+  times = latencies(
+    parts,
+    {
+      "teacher": (parts.teacher, first(teacher)),
+      "student": (parts.student, first(chosen["student"])),
+    },
+  )
+  for name, value in times.items():
+    found[name]["latency_ms"] = value
+  return found
 
 
 def _network(

@@ -88,7 +88,9 @@ def _obtain_teacher(
     return jax.tree.map(lambda x: x[None], loaded)
   networks = _fit(parts, parts.teacher, log, None)["teacher"]
   one = results.first(networks)
-  checkpoint.save_network(workdir / "teacher", one, _note(parts, parts.teacher))
+  note = _note(parts, parts.teacher)
+  note["validation"] = experiment.data.validation
+  checkpoint.save_network(workdir / "teacher", one, note)
   return networks
 
 

@@ -241,6 +241,14 @@ def test_teacher_of_other_classes_is_refused(
   assert "10 classes" in message and "3" in message
 
 
+def test_teacher_that_saw_the_held_out_images_is_refused(
+  finished, capsys, tmp_path
+):
+  arguments = [*TINY, f"--teacher_from={finished}", "--validation=0.2"]
+  message = fails(capsys, [*arguments, f"--workdir={tmp_path / 'run'}"])
+  assert "--validation=0.2" in message
+
+
 def test_damaged_teacher_is_refused(finished, capsys, tmp_path):
   import shutil
 

@@ -34,7 +34,8 @@ def value(name, inputs):
 class TestContract:
   def test_initialises_by_shapes_alone(self, name):
     method = MAKERS[name]()
-    jax.eval_shape(method.init, jax.random.key(0), make_inputs())
+    made = jax.eval_shape(method.init, jax.random.key(0), make_inputs())
+    assert len(made) == 2  # parameters and state
 
   def test_finite_float32_scalar(self, name):
     loss = value(name, make_inputs())

@@ -109,7 +109,8 @@ def test_figures_come_as_svg_png_or_bytes(results):
 
 @pytest.mark.parametrize("results", [{}, {"student": {"test_accuracy": [0.9]}}])
 def test_page_bears_results_with_little_in_them(results):
-  Page(render_page(results, [], {}))
+  html = render_page(results, [], {})
+  assert html.startswith("<!DOCTYPE html>") and Page(html).addresses == []
 
 
 def test_write_page(tmp_path, results):

@@ -157,7 +157,7 @@ def test_soft_targets_figure_refuses(change, named):
   ],
 )
 def test_accuracy_figure_bears_missing_values(results):
-  render(plots.accuracy_figure(results))
+  assert render(plots.accuracy_figure(results))
 
 
 def test_curves_figure_bears_missing_values():
@@ -166,7 +166,7 @@ def test_curves_figure_bears_missing_values():
     {"network": "teacher", "epoch": 1, "loss": [None], "test_accuracy": 0.9},
     {"step": 3},
   ]
-  render(plots.curves_figure(rows))
+  assert render(plots.curves_figure(rows))
 
 
 def test_pictures_leave_matplotlib_as_it_was(results):

@@ -57,7 +57,8 @@ def test_norms_follow_the_seed():
 
 
 def test_data_are_plain_json():
-  json.dumps([theory.temperature_data(), theory.norms_data()], allow_nan=False)
+  data = [theory.temperature_data(), theory.norms_data()]
+  assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
 def test_temperature_figure_draws_its_data():
