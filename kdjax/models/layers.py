@@ -31,8 +31,7 @@ class Activation(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     if self.function not in FUNCTIONS:
       raise ValueError(
-        f"unknown activation {self.function!r}; choices:"
-        f" {', '.join(FUNCTIONS)}"
+        f"unknown activation {self.function!r}; choices: {', '.join(FUNCTIONS)}"
       )
     return FUNCTIONS[self.function](x)
 
