@@ -50,7 +50,7 @@ class Block(nn.Module):
     y = nn.relu(batch_norm(train=train, name="norm_0")(y))
     y = convolution(self.width, 3, name="conv_1")(y)
     y = batch_norm(train=train, name="norm_1")(y)
-    if x.shape != y.shape:
+    if self.stride != 1 or x.shape[-1] != self.width:
       x = convolution(self.width, 1, stride=self.stride, name="conv_shortcut")(
         x
       )

@@ -15,12 +15,13 @@ from kdjax.models.registry import register
 
 STEM = 32
 TAIL = 1280
-# Each stage's groups of blocks: channels, blocks, stride of the first block.
+# Each stage's groups of blocks: channels, blocks, stride of the first block and
+# whether they are wider inside.
 STAGES = (
-  ((16, 1, 1), (24, 2, 1)),
-  ((32, 3, 2),),
-  ((64, 4, 2), (96, 3, 1)),
-  ((160, 3, 2), (320, 1, 1)),
+  ((16, 1, 1, False), (24, 2, 1, True)),
+  ((32, 3, 2, True),),
+  ((64, 4, 2, True), (96, 3, 1, True)),
+  ((160, 3, 2, True), (320, 1, 1, True)),
 )
 
 
@@ -93,10 +94,9 @@ class MobileNetV2(nn.Module):
         (
           int(channels * self.width),
           1 if j else stride,
-          # The very first block does not widen.
-          1 if channels == STAGES[0][0][0] else self.expansion,
+          self.expansion if wider else 1,
         )
-        for channels, count, stride in groups
+        for channels, count, stride, wider in groups
         for j in range(count)
       )
       x = Stage(blocks, name=f"stage_{i}")(x, train=train)
