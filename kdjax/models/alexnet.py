@@ -1,10 +1,20 @@
 """AlexNet, in torchvision's one-column form."""
 
+from collections.abc import Collection
+
 import flax.linen as nn
 import jax
 
 from kdjax.models import checks
 from kdjax.models.layers import Activation
+from kdjax.models.layouts import (
+  TABLES,
+  Entry,
+  Names,
+  convolution_entries,
+  dense_entries,
+  dense_kernel_after,
+)
 from kdjax.models.pooling import adaptive_average_pool
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
@@ -112,3 +122,19 @@ def alexnet(
   """
   checks.share("dropout", dropout)
   return AlexNet(classes, dropout, read_statistics(normalise))
+
+
+def _entries(module: AlexNet, names: Collection[str]) -> list[Entry]:
+  """torchvision's names: layers are numbered, ReLUs and poolings too."""
+  del module, names
+  table = []
+  for i, number in enumerate((0, 3, 6, 8, 10)):
+    table += convolution_entries(
+      f"features.{number}", f"stage_{i}/conv_0", bias=True
+    )
+  table += dense_entries("classifier.1", "fc_0", dense_kernel_after(6, 6))
+  table += dense_entries("classifier.4", "fc_1")
+  return table + dense_entries("classifier.6", "head")
+
+
+TABLES[AlexNet] = Names(_entries)

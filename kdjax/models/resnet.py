@@ -1,11 +1,19 @@
 """Residual networks for ImageNet-sized images, as torchvision builds them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import flax.linen as nn
 import jax
 
 from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layouts import (
+  TABLES,
+  Entry,
+  Names,
+  convolution_entries,
+  dense_entries,
+  norm_entries,
+)
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
 
@@ -168,3 +176,32 @@ def _maker(layers: int) -> Callable[..., ResNet]:
 
 
 resnet18, resnet34, resnet50, resnet101, resnet152 = map(_maker, BLOCKS)
+
+
+def _entries(module: ResNet, names: Collection[str]) -> list[Entry]:
+  """torchvision's names, which timm has taken over."""
+  del names
+  table = convolution_entries("conv1", "stem/conv_0", bias=False)
+  table += norm_entries("bn1", "stem/norm_0", running=True)
+  for i, blocks in enumerate(module.blocks):
+    for j in range(blocks):
+      source, target = f"layer{i + 1}.{j}", f"stage_{i}/block_{j}"
+      pairs = [
+        (f"conv{k + 1}", f"bn{k + 1}", f"conv_{k}", f"norm_{k}")
+        for k in range(3 if module.bottleneck else 2)
+      ]
+      if j == 0 and (i or module.bottleneck):
+        pairs.append(
+          ("downsample.0", "downsample.1", "shortcut_conv", "shortcut_norm")
+        )
+      for conv, norm, our_conv, our_norm in pairs:
+        table += convolution_entries(
+          f"{source}.{conv}", f"{target}/{our_conv}", bias=False
+        )
+        table += norm_entries(
+          f"{source}.{norm}", f"{target}/{our_norm}", running=True
+        )
+  return table + dense_entries("fc", "head")
+
+
+TABLES[ResNet] = Names(_entries)

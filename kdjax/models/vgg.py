@@ -1,12 +1,21 @@
 """VGG networks, with and without batch normalisation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import flax.linen as nn
 import jax
 
 from kdjax.models import checks
 from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layouts import (
+  TABLES,
+  Entry,
+  Names,
+  convolution_entries,
+  dense_entries,
+  dense_kernel_after,
+  norm_entries,
+)
 from kdjax.models.pooling import adaptive_average_pool
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
@@ -136,3 +145,27 @@ vgg11, vgg13, vgg16, vgg19 = (_maker(layers, False) for layers in CONVOLUTIONS)
 vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn = (
   _maker(layers, True) for layers in CONVOLUTIONS
 )
+
+
+def _entries(module: VGG, names: Collection[str]) -> list[Entry]:
+  """torchvision's names: layers are numbered, ReLUs and poolings too."""
+  del names
+  table, number = [], 0
+  for i, convolutions in enumerate(module.convolutions):
+    for j in range(convolutions):
+      table += convolution_entries(
+        f"features.{number}", f"stage_{i}/conv_{j}", bias=True
+      )
+      if module.batch_norm:
+        number += 1
+        table += norm_entries(
+          f"features.{number}", f"stage_{i}/norm_{j}", running=True
+        )
+      number += 2
+    number += 1
+  table += dense_entries("classifier.0", "fc_0", dense_kernel_after(7, 7))
+  table += dense_entries("classifier.3", "fc_1")
+  return table + dense_entries("classifier.6", "head")
+
+
+TABLES[VGG] = Names(_entries)
