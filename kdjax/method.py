@@ -40,6 +40,9 @@ class Inputs(NamedTuple):
     step: () int32, the training step from 0.
     mask: (B,) bool, False for the padding of a ragged batch; None = all count.
     index: (B,) int32, which example of the training set this is; or None.
+    head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
+      constant; None where the teacher has none or only its answers are there.
+    student_head: the student's classifier, likewise; the gradient flows into it.
   """
 
   student: View
@@ -48,6 +51,8 @@ class Inputs(NamedTuple):
   step: jax.Array
   mask: jax.Array | None = None
   index: jax.Array | None = None
+  head: Mapping[str, jax.Array] | None = None
+  student_head: Mapping[str, jax.Array] | None = None
 
 
 class Method(NamedTuple):
@@ -60,8 +65,12 @@ class Method(NamedTuple):
       scalar, the mean over the examples that count; metrics are (sum, count).
     student_taps: the student's features that it wants to see.
     teacher_taps: the teacher's.
-    couples_batch: whether the loss relates examples to each other, so that it
-      must see the global batch.
+    couples_batch: whether the loss relates examples to each other, normalises
+      over them or remembers them, so that it must see the global batch.
+    adopt: (network's params, inputs) -> params: what the student takes over
+      from the teacher before the first step; None for nothing.
+    parts: as `apply`, but the weighted loss of each term by name instead of
+      their sum; None for a method that is no sum.
   """
 
   init: Callable[[jax.Array, Inputs], tuple[Any, Any]]
@@ -69,6 +78,8 @@ class Method(NamedTuple):
   student_taps: tuple[str, ...] = ()
   teacher_taps: tuple[str, ...] = ()
   couples_batch: bool = False
+  adopt: Callable[[Any, Inputs], Any] | None = None
+  parts: Callable[[Any, Any, Inputs], tuple[dict, Any, Metrics]] | None = None
 
 
 def stateless(
@@ -99,13 +110,7 @@ def stateless(
 
   def apply(params, state, inputs):
     del params
-    values = jnp.asarray(loss(inputs), jnp.float32)
-    if values.ndim:
-      mask = (
-        jnp.ones(values.shape, bool) if inputs.mask is None else inputs.mask
-      )
-      values = masked_mean(values, mask)
-    return values, state, {}
+    return batch_mean(loss(inputs), inputs), state, {}
 
   return Method(
     lambda rng, inputs: ((), ()),
@@ -114,6 +119,119 @@ def stateless(
     teacher_taps,
     couples_batch,
   )
+
+
+def learned(
+  modules: Callable[[Inputs], Mapping[str, tuple]],
+  loss: Callable[[Callable, Inputs], jax.Array],
+  *,
+  student_taps: tuple[str, ...] = (),
+  teacher_taps: tuple[str, ...] = (),
+  couples_batch: bool = False,
+) -> Method:
+  """Makes a method that trains modules of its own beside the student.
+
+  The modules are regressors, projectors, embeddings: made to fit whatever the
+  two networks show, trained with the student, and dropped from what is saved.
+
+  Args:
+    modules: inputs -> by name, a linen module and the arguments that it is
+      initialised on. Only shapes of the inputs may decide which modules.
+    loss: (call, inputs) -> (B,) one value an example, or a scalar for the
+      batch; `call(name, *arguments)` applies a module.
+    student_taps: the student's features that it reads.
+    teacher_taps: the teacher's.
+    couples_batch: True for a loss that relates examples, and for modules that
+      normalise over the batch.
+
+  Returns:
+    The method. Batch normalisation in the modules uses the batch's own
+    statistics, always.
+
+  Example:
+    >>> import flax.linen as nn
+    >>> method = learned(
+    ...   lambda inputs: {"to_one": (nn.Dense(1), inputs.student.logits)},
+    ...   lambda call, inputs: call("to_one", inputs.student.logits)[:, 0] ** 2,
+    ... )
+    >>> inputs = Inputs(View(jnp.zeros((2, 3)), {}), None, jnp.zeros(2, int), 0)
+    >>> params, state = method.init(jax.random.key(0), inputs)
+    >>> params["to_one"]["kernel"].shape
+    (3, 1)
+    >>> print(method.apply(params, state, inputs)[0])
+    0.0
+  """
+
+  def init(rng, inputs):
+    made = modules(inputs)
+    keys = jax.random.split(rng, len(made))
+    return {
+      name: module.init(key, *arguments).get("params", {})
+      for key, (name, (module, *arguments)) in zip(
+        keys, made.items(), strict=True
+      )
+    }, ()
+
+  def apply(params, state, inputs):
+    made = modules(inputs)
+
+    def call(name, *arguments):
+      # What normalisation would remember is for networks that are used later.
+      answer, _ = made[name][0].apply(
+        {"params": params[name]}, *arguments, mutable=["batch_stats"]
+      )
+      return answer
+
+    return batch_mean(loss(call, inputs), inputs), state, {}
+
+  return Method(init, apply, student_taps, teacher_taps, couples_batch)
+
+
+def batch_mean(values: jax.Array, inputs: Inputs) -> jax.Array:
+  """Averages over the examples that count.
+
+  Args:
+    values: (B,) one value an example, or a scalar that is a mean already.
+    inputs: whose mask says which examples count.
+
+  Returns:
+    A float32 scalar.
+
+  Example:
+    >>> mask = jnp.array([True, False])
+    >>> inputs = Inputs(None, None, jnp.zeros(2, int), 0, mask)
+    >>> print(batch_mean(jnp.array([1.0, 5.0]), inputs))
+    1.0
+  """
+  values = jnp.asarray(values, jnp.float32)
+  if not values.ndim:
+    return values
+  mask = jnp.ones(values.shape, bool) if inputs.mask is None else inputs.mask
+  return masked_mean(values, mask)
+
+
+def example_keys(key: jax.Array, inputs: Inputs) -> jax.Array:
+  """Makes a PRNG key for every example of a step.
+
+  Keys belong to examples, so that one device and eight draw the same.
+
+  Args:
+    key: PRNG key of the method, kept in its state.
+    inputs: with the step and the examples' index.
+
+  Returns:
+    (B,) keys.
+
+  Example:
+    >>> inputs = Inputs(None, None, jnp.zeros(2, int), 7, index=jnp.array([3, 1]))
+    >>> example_keys(jax.random.key(0), inputs).shape
+    (2,)
+  """
+  index = inputs.index
+  if index is None:
+    index = jnp.arange(inputs.labels.shape[0])
+  key = jax.random.fold_in(key, inputs.step)
+  return jax.vmap(lambda place: jax.random.fold_in(key, place))(index)
 
 
 def weighted_sum(
@@ -150,17 +268,26 @@ def weighted_sum(
       {name: state for name, (_, state) in made.items()},
     )
 
-  def apply(params, state, inputs):
-    total, states, metrics = jnp.float32(0.0), {}, {}
+  def parts(params, state, inputs):
+    losses, states, metrics = {}, {}, {}
     count = _count(inputs)
     for name, (method, weight) in terms.items():
       loss, states[name], inner = method.apply(
         params[name], state[name], inputs
       )
-      total += jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
+      losses[name] = jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
       metrics[name] = (loss * count, count)
       metrics |= {f"{name}/{key}": value for key, value in inner.items()}
-    return total, states, metrics
+    return losses, states, metrics
+
+  def apply(params, state, inputs):
+    losses, states, metrics = parts(params, state, inputs)
+    return sum(losses.values(), jnp.float32(0.0)), states, metrics
+
+  def adopt(params, inputs):
+    for method in methods:
+      params = method.adopt(params, inputs) if method.adopt else params
+    return params
 
   methods = [method for method, _ in terms.values()]
   return Method(
@@ -169,6 +296,8 @@ def weighted_sum(
     _union(method.student_taps for method in methods),
     _union(method.teacher_taps for method in methods),
     any(method.couples_batch for method in methods),
+    adopt if any(method.adopt for method in methods) else None,
+    parts,
   )
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from kdjax import spec
@@ -25,18 +26,35 @@ SCHEDULES = {
   "step": lambda start, boundaries, factor: optax.piecewise_constant_schedule(
     start, dict.fromkeys(boundaries, factor)
   ),
-  "complement": lambda value: _complement(make_schedule(value)),
+  "warmup": lambda share, value=1.0, *, steps: optax.linear_schedule(
+    0.0, value, _part(share, steps)
+  ),
+  "before": lambda share, value=1.0, *, steps: _switch(
+    value, 0.0, _part(share, steps)
+  ),
+  "after": lambda share, value=1.0, *, steps: _switch(
+    0.0, value, _part(share, steps)
+  ),
+  "complement": lambda value, *, steps=None: _complement(
+    make_schedule(value, steps=steps)
+  ),
+  "product": lambda value, factor, *, steps=None: _product(
+    make_schedule(value, steps=steps), make_schedule(factor, steps=steps)
+  ),
 }
 
 
-def make_schedule(value):
+def make_schedule(value, *, steps: int | None = None):
   """Turns what a user wrote into a number or a schedule.
 
   Args:
     value: a number (traced ones too) or a Spec: `linear(start, stop, steps)`,
       `cosine(start, stop, steps)`, `exponential(start, rate, steps)`,
-      `step(start, boundaries, factor)` or `complement(value)`, one minus a
-      number or schedule; steps count from 0.
+      `step(start, boundaries, factor)`; `warmup(share, value)`, from 0 to the
+      value in that share of the training, `before(share, value)`, 0 afterwards,
+      `after(share, value)`, 0 until then; `complement(value)`, one minus a
+      number or schedule, `product(value, factor)`. Steps count from 0.
+    steps: length of the training, for schedules that do not say how long.
 
   Returns:
     The number, or the function of the step.
@@ -49,7 +67,8 @@ def make_schedule(value):
     6.0
   """
   if isinstance(value, spec.Spec):
-    return spec.build("schedule", value, SCHEDULES)
+    known = {} if steps is None else {"steps": steps}
+    return spec.build("schedule", value, SCHEDULES, **known)
   return value
 
 
@@ -73,6 +92,21 @@ def at(value, step: jax.Array | int):
 def _cosine(start, stop, steps):
   decay = optax.cosine_decay_schedule(1.0, steps)
   return lambda step: stop + (start - stop) * decay(step)
+
+
+def _part(share, steps):
+  """The number of steps that a share of the training is, >= 1."""
+  if not 0 < share <= 1:
+    raise ValueError(f"a share of the training is in (0, 1], got {share}")
+  return max(1, round(share * steps))
+
+
+def _switch(first, second, step):
+  return lambda now: jnp.where(now < step, first, second)
+
+
+def _product(value, factor):
+  return lambda step: at(value, step) * at(factor, step)
 
 
 def _complement(value):

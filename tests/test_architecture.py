@@ -18,6 +18,8 @@ GROUND = {"errors", "registry", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "losses": set(),
+  "taps": set(),
+  "pairing": set(),
   "accelerator": set(),
   "config": set(),
   "options": {"config"},
@@ -27,15 +29,17 @@ ALLOWED = {
   "data": set(),
   "report": set(),
   "method": {"losses", "schedule"},
-  "methods": {"losses", "method", "schedule"},
-  "train": {"losses", "method"},
-  "evaluate": {"losses"},
+  "methods": {"losses", "method", "pairing", "schedule", "taps"},
+  "train": {"losses", "method", "taps"},
+  "evaluate": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
+  "pairs": {"arms", "config", "method", "models", "train"},
   "prepare": {
-    "arms", "config", "data", "methods", "models", "options", "schedule", "train",
+    "arms", "config", "data", "methods", "models", "options", "pairs", "schedule",
+    "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
-  "catalogue": {"data", "methods", "models", "schedule", "train"},
+  "catalogue": {"data", "methods", "models", "schedule", "taps", "train"},
   "run": {
     "arms", "config", "data", "evaluate", "options", "prepare", "report",
     "results", "train", "workdir",

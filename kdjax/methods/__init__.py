@@ -4,6 +4,7 @@
 
   kd                               hard_weight * ce + (1 - hard_weight) * kd
   response                         the same: a family stands for its default
+  attention_transfer               its published objective, ce + 1000 * itself
   kd(temperature=8):0.9 + ce:0.1   exactly this sum
   hard, soft, soft_and_hard        presets
 """
@@ -13,7 +14,7 @@ import dataclasses
 from kdjax import spec
 from kdjax.errors import UserError, unknown_name
 from kdjax.method import Method, weighted_sum
-from kdjax.methods.registry import FAMILIES, MAKERS, PRESETS
+from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
 from kdjax.registry import import_modules
 from kdjax.schedule import make_schedule
 
@@ -22,13 +23,17 @@ import_modules("kdjax.methods")
 HARD_WEIGHT = 0.1
 
 
-def terms_of(distillation: str, *, hard_weight=None) -> tuple[spec.Term, ...]:
-  """Resolves presets, families and missing weights.
+def terms_of(
+  distillation: str, *, hard_weight=None, method_weight=1.0
+) -> tuple[spec.Term, ...]:
+  """Resolves presets, families, published objectives and missing weights.
 
   Args:
     distillation: what the user wrote.
     hard_weight: the labels' share where no weights are written: a number,
-      traced or not, or a Spec of a schedule; 0.1 by default.
+      traced or not, or a Spec of a schedule; 0.1 by default, or what the
+      method's published objective says.
+    method_weight: factor of every weight but the labels'; likewise.
 
   Returns:
     The terms, each with its weight.
@@ -41,22 +46,24 @@ def terms_of(distillation: str, *, hard_weight=None) -> tuple[spec.Term, ...]:
     >>> [str(term) for term in terms_of("response", hard_weight=0.5)]
     ['ce:0.5', 'kd:0.5']
   """
-  terms = spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
-  terms = tuple(
-    spec.Term(
-      dataclasses.replace(term.spec, name=_resolve(term.spec.name)), term.weight
-    )
-    for term in terms
+  terms = _named(
+    spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
   )
-  if all(term.weight is None for term in terms):
-    hard_weight = HARD_WEIGHT if hard_weight is None else hard_weight
-    soft = [spec.Term(term.spec, _complement(hard_weight)) for term in terms]
-    terms = (spec.Term(spec.Spec("ce"), hard_weight), *soft)
-  elif hard_weight is not None:
-    raise UserError(
-      f"hard_weight={hard_weight} does not go with the weights written in"
-      f" {distillation!r}; leave one of them out"
-    )
+  if any(term.weight is not None for term in terms):
+    if hard_weight is not None:
+      raise UserError(
+        f"hard_weight={hard_weight} does not go with the weights written in"
+        f" {distillation!r}; leave one of them out"
+      )
+    terms = [
+      _published(term) if term.weight is None else term for term in terms
+    ]
+  elif len(terms) == 1 and terms[0].spec.name in OBJECTIVES:
+    terms = _objective(terms[0], hard_weight)
+  else:
+    hard = HARD_WEIGHT if hard_weight is None else hard_weight
+    soft = [_published(term, _complement(hard)) for term in terms]
+    terms = [spec.Term(spec.Spec("ce"), hard), *soft]
   names = [term.spec.name for term in terms]
   if len(set(names)) < len(names):
     raise UserError(
@@ -65,11 +72,21 @@ def terms_of(distillation: str, *, hard_weight=None) -> tuple[spec.Term, ...]:
   for term in terms:
     if isinstance(term.weight, int | float) and not 0 <= term.weight < 1e30:
       raise UserError(f"the weight in '{term}' must be finite and not negative")
-  return terms
+  return tuple(
+    term
+    if term.spec.name == "ce"
+    else term._replace(weight=_product(term.weight, method_weight))
+    for term in terms
+  )
 
 
 def make_objective(
-  distillation: str, *, hard_weight=None, **defaults
+  distillation: str,
+  *,
+  hard_weight=None,
+  method_weight=1.0,
+  steps: int | None = None,
+  **defaults,
 ) -> Method:
   """Builds the method that the user wrote.
 
@@ -77,6 +94,8 @@ def make_objective(
     distillation: a method, a family, a preset or a weighted sum.
     hard_weight: the labels' share where no weights are written: a number,
       traced or not, or a Spec of a schedule.
+    method_weight: factor of every weight but the labels'; likewise.
+    steps: length of the training, for schedules that are shares of it.
     **defaults: hyper-parameters for the methods that take them and do not set
       them in the text, such as `temperature`; numbers, traced or not, or Specs.
 
@@ -91,16 +110,66 @@ def make_objective(
     False
   """
   made = {}
-  for term in terms_of(distillation, hard_weight=hard_weight):
+  defaults = defaults if steps is None else defaults | {"steps": steps}
+  given = {
+    key: make_schedule(value, steps=steps) for key, value in defaults.items()
+  }
+  for term in terms_of(
+    distillation, hard_weight=hard_weight, method_weight=method_weight
+  ):
     kwargs = tuple(
-      (key, make_schedule(value)) for key, value in term.spec.kwargs
+      (key, make_schedule(value, steps=steps))
+      for key, value in term.spec.kwargs
     )
-    given = {key: make_schedule(value) for key, value in defaults.items()}
     method = spec.build(
       "method", dataclasses.replace(term.spec, kwargs=kwargs), MAKERS, **given
     )
-    made[term.spec.name] = (method, make_schedule(term.weight))
+    weight = make_schedule(term.weight, steps=steps)
+    made[term.spec.name] = (method, weight)
   return weighted_sum(made)
+
+
+def _named(terms) -> list[spec.Term]:
+  """Puts methods' names in the place of families'."""
+  return [
+    term._replace(
+      spec=dataclasses.replace(term.spec, name=_resolve(term.spec.name))
+    )
+    for term in terms
+  ]
+
+
+def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
+  """The published objective of a method, with the arguments that it was given."""
+  name = term.spec.name
+  terms = [
+    published._replace(spec=term.spec)
+    if published.spec.name == name
+    else published
+    for published in spec.parse_sum(OBJECTIVES[name])
+  ]
+  if hard_weight is None:
+    return terms
+  if not any(published.spec.name == "ce" for published in terms):
+    raise UserError(
+      f"hard_weight={hard_weight}: the objective of {name} has no label term,"
+      f" {OBJECTIVES[name]!r}; write the weights yourself"
+    )
+  return [
+    published._replace(weight=hard_weight)
+    if published.spec.name == "ce"
+    else published
+    for published in terms
+  ]
+
+
+def _published(term: spec.Term, otherwise=1.0) -> spec.Term:
+  """A term with the weight that it has in its own published objective."""
+  text = OBJECTIVES.get(term.spec.name)
+  for published in spec.parse_sum(text) if text else ():
+    if published.spec.name == term.spec.name:
+      return term._replace(weight=published.weight)
+  return term._replace(weight=otherwise)
 
 
 def _resolve(name: str) -> str:
@@ -108,6 +177,12 @@ def _resolve(name: str) -> str:
   if name not in MAKERS:
     raise unknown_name("method", name, [*MAKERS, *FAMILIES, *PRESETS])
   return name
+
+
+def _product(weight, factor):
+  if isinstance(weight, spec.Spec) or isinstance(factor, spec.Spec):
+    return spec.Spec("product", (weight, factor))
+  return weight * factor
 
 
 def _complement(weight):

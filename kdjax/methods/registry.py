@@ -1,7 +1,8 @@
 """The names of methods; every file of this folder joins by being there.
 
 A method's file decorates a maker, a function of hyper-parameters that returns a
-Method, with `@register("its_name")`.
+Method, with `@register("its_name", objective="ce:1 + its_name:100")`; the
+objective is the published weighted sum, used where the user writes no weights.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from kdjax.method import Method
 from kdjax.registry import entering
 
 MAKERS: dict[str, Callable[..., Method]] = {}
+
+# The published objective of a method, where it is no convex mix with the labels.
+OBJECTIVES: dict[str, str] = {}
 
 # A family's name stands for a good default of the family.
 FAMILIES = {"response": "kd"}
@@ -21,4 +25,31 @@ PRESETS = {
   "hard": "ce:1",
 }
 
-register = entering("method", MAKERS)
+_enter = entering("method", MAKERS)
+
+
+def register(name: str, *, objective: str | None = None) -> Callable:
+  """Makes the decorator with which a method's maker enters.
+
+  Args:
+    name: the method's name; one that is there already is taken.
+    objective: the weighted sum, with the method in it, that its paper or its
+      authors' code trains on; by default the labels' share is `hard_weight` and
+      the method has the rest.
+
+  Returns:
+    The decorator; it returns the maker unchanged.
+
+  Example:
+    >>> register("kd")(lambda: None)
+    Traceback (most recent call last):
+    ValueError: method 'kd' is registered already
+  """
+
+  def enter(maker: Callable[..., Method]) -> Callable[..., Method]:
+    maker = _enter(name)(maker)
+    if objective is not None:
+      OBJECTIVES[name] = objective
+    return maker
+
+  return enter
