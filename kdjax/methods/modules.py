@@ -100,6 +100,24 @@ def working(x: jax.Array) -> jax.Array:
   return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
 
 
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+  """Refuses a word that is none of the choices.
+
+  Args:
+    name: the hyper-parameter's name.
+    value: what was given.
+    choices: what is possible.
+
+  Raises:
+    ValueError: if the value is not among them.
+
+  Example:
+    >>> check_choice("kernel", "poly", ("poly", "linear"))
+  """
+  if value not in choices:
+    raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
+
+
 def need_maps(method: str, tap: str, features: jax.Array) -> None:
   """Refuses features that are no maps.
 
@@ -251,6 +269,50 @@ def regressors(
     for i, (student, teacher) in enumerate(pairs)
     if always or student.shape[-1] != teacher.shape[-1]
   }
+
+
+def regressed(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+  """Brings the student's features to the teacher's channels where they differ.
+
+  Args:
+    call: applies a module by name.
+    pairs: (student, teacher) features, for which `regressors(always=False)`
+      made the modules.
+
+  Returns:
+    The pairs, with equal channels.
+
+  Example:
+    >>> pair = (jnp.ones((2, 3)), jnp.ones((2, 3)))
+    >>> regressed(None, (pair,)) == (pair,)
+    True
+  """
+  return tuple(
+    (student, teacher)
+    if student.shape[-1] == teacher.shape[-1]
+    else (call(f"regressor_{i}", student), teacher)
+    for i, (student, teacher) in enumerate(pairs)
+  )
+
+
+def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
+  """Refuses a single pair of layers where a method goes from one to the next.
+
+  Args:
+    method: the method's name, for the message.
+    pairs: those found.
+
+  Raises:
+    UserError: if there are fewer than two.
+
+  Example:
+    >>> need_two("fsp", ((None, None), (None, None)))
+  """
+  if len(pairs) < 2:
+    raise UserError(
+      f"{method} needs two stages of both networks or more; the taps name one"
+      " of the student or of the teacher"
+    )
 
 
 def remembering(
