@@ -34,7 +34,8 @@ ALLOWED = {
   "evaluate": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
   "prepare": {
-    "arms", "config", "data", "methods", "models", "options", "schedule", "train",
+    "arms", "config", "data", "methods", "models", "options", "schedule", "taps",
+    "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
   "catalogue": {"data", "methods", "models", "schedule", "taps", "train"},
