@@ -14,7 +14,7 @@ import numpy as np
 from kdjax import data, methods
 from kdjax.config import Experiment
 from kdjax.method import Method
-from kdjax.train.loop import Arm, Feed
+from kdjax.train.feed import Arm, Feed
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -23,6 +23,7 @@ SETTINGS = {
     "learning_rate": ("student", "learning_rate"),
     "temperature": ("distillation", "temperature"),
     "hard_weight": ("distillation", "hard_weight"),
+    "method_weight": ("distillation", "method_weight"),
   },
   "baseline": {"learning_rate": ("controls", "baseline_learning_rate")},
   "label_smoothing": {
@@ -48,7 +49,11 @@ class Cohort(NamedTuple):
 
 
 def assemble(
-  experiment: Experiment, labels: np.ndarray, examples: np.ndarray
+  experiment: Experiment,
+  labels: np.ndarray,
+  examples: np.ndarray,
+  *,
+  classes: int,
 ) -> Cohort:
   """Makes the arms and feeds that an experiment asks for.
 
@@ -56,6 +61,7 @@ def assemble(
     experiment: the settings.
     labels: (N,) int32 over the whole stored training set.
     examples: which of them the run may train on.
+    classes: number of classes.
 
   Returns:
     The cohort.
@@ -71,10 +77,16 @@ def assemble(
       kinds.append("augmented")
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
+  length = max(feeds[_feed_of(kind, feeds)].steps for kind in kinds)
+  known = {
+    "steps": experiment.student.epochs * length,
+    "examples": len(labels),
+    "classes": classes,
+  }
   arms = {
     kind: Arm(
       feed=_feed_of(kind, feeds),
-      method=_method_of(experiment, kind),
+      method=_method_of(experiment, kind, known),
       settings=_settings(grids[kind], seeds),
     )
     for kind in kinds
@@ -126,6 +138,19 @@ def make_feed(
   return Feed(cut, steps, labels.astype(np.int32), seen)
 
 
+def looks_inside(arm: Arm) -> bool:
+  """Says whether an arm's method needs more of the teacher than its answers.
+
+  Args:
+    arm: who learns from what.
+
+  Returns:
+    True where it taps the teacher's features.
+  """
+  one = {name: values[0] for name, values in arm.settings.items()}
+  return bool(arm.method(one).teacher_taps)
+
+
 def objective_text(experiment: Experiment) -> str:
   """Writes out the student's objective with every weight.
 
@@ -135,13 +160,17 @@ def objective_text(experiment: Experiment) -> str:
   Returns:
     Text in the grammar of `--distillation`.
   """
-  distillation = experiment.distillation
-  weight = distillation.hard_weight
+  chosen = experiment.distillation
   terms = methods.terms_of(
-    distillation.distillation,
-    hard_weight=None if isinstance(weight, tuple) else weight,
+    chosen.distillation,
+    hard_weight=_unless_swept(chosen.hard_weight, None),
+    method_weight=_unless_swept(chosen.method_weight, 1.0),
   )
   return " + ".join(map(str, terms))
+
+
+def _unless_swept(value, otherwise):
+  return otherwise if isinstance(value, tuple) else value
 
 
 def _feeds(experiment, labels, examples) -> dict[str, Feed]:
@@ -155,9 +184,14 @@ def _feeds(experiment, labels, examples) -> dict[str, Feed]:
     picked = data.stratified(labels[transfer], chosen.labels, seed=0)
     labelled = transfer[picked]
     hidden = np.where(np.isin(np.arange(len(labels)), labelled), labels, -1)
-  drop = _method_of(experiment, "student")(_first(experiment)).couples_batch
-  make = partial(make_feed, batch_size=student.batch_size, drop_remainder=drop)
-  feeds = {"transfer": make(transfer, hidden, student.augment)}
+  # Whether a method couples the batch does not depend on these.
+  unknown = {"steps": 1, "examples": 2, "classes": 2}
+  first = _grid(experiment, "student")[0]
+  couples = _method_of(experiment, "student", unknown)(first).couples_batch
+  make = partial(make_feed, batch_size=student.batch_size)
+  feeds = {
+    "transfer": make(transfer, hidden, student.augment, drop_remainder=couples)
+  }
   if chosen.labels is not None:
     feeds["labelled"] = make(labelled, hidden, student.augment)
   if experiment.teacher.augment != student.augment:
@@ -171,7 +205,7 @@ def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
   return "labelled" if kind != "student" and "labelled" in feeds else "transfer"
 
 
-def _method_of(experiment: Experiment, kind: str):
+def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
   """Returns settings of a member -> its method; swept settings are traced."""
   chosen = experiment.distillation
   if kind == "label_smoothing":
@@ -185,7 +219,9 @@ def _method_of(experiment: Experiment, kind: str):
     return methods.make_objective(
       chosen.distillation,
       hard_weight=settings.get("hard_weight", chosen.hard_weight),
+      method_weight=settings.get("method_weight", chosen.method_weight),
       temperature=settings.get("temperature", chosen.temperature),
+      **known,
     )
 
   return student
@@ -206,10 +242,6 @@ def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
     dict(zip(values, cell, strict=True))
     for cell in itertools.product(*values.values())
   ]
-
-
-def _first(experiment: Experiment) -> dict[str, float]:
-  return _grid(experiment, "student")[0]
 
 
 def _settings(grid, seeds) -> dict[str, np.ndarray]:

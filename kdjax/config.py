@@ -101,7 +101,9 @@ class Teacher:
   """The network that teaches."""
 
   model: str = option(
-    "mlp(1200, 1200, dropout=0.5)", "the teacher's model", flag="teacher"
+    "auto",
+    "the teacher's model; auto: what the method can be used with",
+    flag="teacher",
   )
   teacher_from: str | None = option(
     None,
@@ -143,7 +145,11 @@ class Teacher:
 class Student:
   """The network that learns, and its twin that learns from labels alone."""
 
-  model: str = option("mlp(100)", "the student's model", flag="student")
+  model: str = option(
+    "auto",
+    "the student's model; auto: what the method can be used with",
+    flag="student",
+  )
   epochs: int = option(
     40, "passes over the student's training set", within=COUNT
   )
@@ -175,8 +181,9 @@ class Distillation:
 
   distillation: str = option(
     "response",
-    "a method, a family (response), a preset (hard, soft, soft_and_hard) or a"
-    " weighted sum such as 'kd(temperature=8):0.9 + ce:0.1'",
+    "a method, a family (response, feature, relation, attention), a preset"
+    " (hard, soft, soft_and_hard) or a weighted sum such as"
+    " 'kd(temperature=8):0.9 + ce:0.1'",
   )
   temperature: Scalar = option(
     4.0, "temperature of methods that do not set their own", within=POSITIVE
@@ -184,8 +191,15 @@ class Distillation:
   hard_weight: Scalar | None = option(
     None,
     "the labels' share of the objective where no weights are written;"
-    " 0.1 by default",
+    " 0.1 by default, or what the method's paper says",
     within=Interval(0, 1, "[]"),
+  )
+  method_weight: Scalar = option(
+    1.0, "factor of every weight but the labels'", within=Interval(0)
+  )
+  gradient_metrics: bool = option(
+    False,
+    "log the gradient norm of every term, and its cosine with the labels'",
   )
 
 

@@ -42,6 +42,7 @@ class Inputs(NamedTuple):
     index: (B,) int32, which example of the training set this is; or None.
     head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
       constant; None where the teacher has none or only its answers are there.
+    student_head: the student's classifier, likewise; the gradient flows into it.
   """
 
   student: View
@@ -51,6 +52,7 @@ class Inputs(NamedTuple):
   mask: jax.Array | None = None
   index: jax.Array | None = None
   head: Mapping[str, jax.Array] | None = None
+  student_head: Mapping[str, jax.Array] | None = None
 
 
 class Method(NamedTuple):

@@ -20,7 +20,7 @@ from kdjax.errors import StorageError, UserError
 from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import checkpoint, devices
-from kdjax.train.loop import Arm, Feed
+from kdjax.train.feed import Arm, Feed
 from kdjax.train.state import make_optimizer
 
 

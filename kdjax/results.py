@@ -233,7 +233,11 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
     (M, N, C) float32.
   """
   return evaluate.predict(
-    trainee.network.apply, networks, images, data.to_float
+    trainee.network.apply,
+    networks,
+    images,
+    data.to_float,
+    together=trainee.together,
   )
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kdjax import data, evaluate, results
-from kdjax.arms import objective_text
+from kdjax.arms import looks_inside, objective_text
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.options import as_dict
@@ -111,6 +111,7 @@ def _fit(
     read=None if resident else lambda indices: data.stream(train, indices),
     teacher=teacher,
     devices=parts.devices,
+    together=trainee.together,
   )
   title = " + ".join(trainee.arms)
   with progress(trainee.epochs, title, trainee.images) as advance:
@@ -154,11 +155,13 @@ def _as_teacher(
 ) -> Teacher:
   """Readies the teacher for the student's step.
 
-  Where the student sees the stored images themselves, the teacher's answers are
-  always the same: they are computed once.
+  Where the student sees the stored images themselves and the method needs no
+  more than the teacher's answers, these are always the same: they are computed
+  once.
   """
   plain = experiment.student.augment == "none"
-  if plain and data.resident(parts.dataset.train):
+  answers_suffice = not any(map(looks_inside, parts.student.arms.values()))
+  if plain and answers_suffice and data.resident(parts.dataset.train):
     images = parts.dataset.train.images
     logits = results.predict(parts.teacher, networks, images)
     return Teacher(None, logits[0])

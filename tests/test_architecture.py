@@ -33,8 +33,10 @@ ALLOWED = {
   "train": {"losses", "method", "taps"},
   "evaluate": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
+  "pairs": {"arms", "config", "method", "models", "train"},
   "prepare": {
-    "arms", "config", "data", "methods", "models", "options", "schedule", "train",
+    "arms", "config", "data", "methods", "models", "options", "pairs", "schedule",
+    "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
   "catalogue": {"data", "methods", "models", "schedule", "taps", "train"},

@@ -8,7 +8,13 @@ import numpy as np
 
 
 def predict(
-  apply: Callable, variables, images, view: Callable, *, chunk: int = 1000
+  apply: Callable,
+  variables,
+  images,
+  view: Callable,
+  *,
+  chunk: int = 1000,
+  together: bool = True,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -19,6 +25,8 @@ def predict(
     view: stored images -> float32 images, `kdjax.data.to_float`.
     chunk: images at once; the last chunk is padded, so that there is one
       compiled program.
+    together: whether the networks answer side by side, or one after the other:
+      faster for convolutions on the CPU.
 
   Returns:
     (M, N, C) float32.
@@ -29,19 +37,36 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
+  if not together:
+    members = len(jax.tree.leaves(variables)[0])
+    each = [
+      jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
+    ]
+    forward = partial(_one, apply, view)
+    return np.stack([_in_chunks(forward, one, images, chunk) for one in each])
+  forward = partial(_side_by_side, apply, view)
+  return _in_chunks(forward, variables, images, chunk, axis=1)
+
+
+def _in_chunks(forward, variables, images, chunk, axis=0) -> np.ndarray:
   total = len(images)
   chunk = min(chunk, total)
   parts = []
   for start in range(0, total, chunk):
     block = _read(images, start, min(start + chunk, total))
     padding = [(0, chunk - len(block))] + [(0, 0)] * (block.ndim - 1)
-    logits = _logits(apply, view, variables, np.pad(block, padding))
-    parts.append(np.asarray(logits)[:, : len(block)])
-  return np.concatenate(parts, axis=1)
+    logits = np.asarray(forward(variables, np.pad(block, padding)))
+    parts.append(logits.take(np.arange(len(block)), axis=axis))
+  return np.concatenate(parts, axis=axis)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _logits(apply, view, variables, images):
+def _one(apply, view, variables, images):
+  return apply(variables, view(images), train=False)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _side_by_side(apply, view, variables, images):
   seen = view(images)
   return jax.vmap(lambda member: apply(member, seen, train=False))(variables)
 

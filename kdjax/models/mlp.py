@@ -3,6 +3,8 @@
 import flax.linen as nn
 import jax
 
+from kdjax.models import checks
+from kdjax.models.layers import Activation
 from kdjax.models.registry import register
 
 
@@ -19,7 +21,7 @@ class Stage(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    x = nn.relu(nn.Dense(self.width, name="dense")(x))
+    x = Activation(name="activation")(nn.Dense(self.width, name="dense")(x))
     return nn.Dropout(self.dropout, deterministic=not train)(x)
 
 
@@ -30,18 +32,20 @@ class MLP(nn.Module):
     hidden: width of each hidden layer.
     classes: number of classes.
     dropout: share of hidden units dropped in training.
+    classify: False leaves the head off and returns the last stage's output.
   """
 
   hidden: tuple[int, ...]
   classes: int
   dropout: float = 0.0
+  classify: bool = True
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     x = images.reshape(images.shape[0], -1)
     for i, width in enumerate(self.hidden):
       x = Stage(width, self.dropout, name=f"stage_{i}")(x, train=train)
-    return nn.Dense(self.classes, name="head")(x)
+    return nn.Dense(self.classes, name="head")(x) if self.classify else x
 
 
 @register("mlp")
@@ -64,8 +68,6 @@ def mlp(*hidden: int, classes: int, dropout: float = 0.0) -> MLP:
     (100,)
   """
   for width in hidden:
-    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-      raise ValueError(f"a width must be a whole number >= 1, got {width!r}")
-  if not 0 <= dropout < 1:
-    raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+    checks.whole_number("a width", width)
+  checks.share("dropout", dropout)
   return MLP(hidden=hidden, classes=classes, dropout=dropout)

@@ -2,11 +2,13 @@
 
 Networks that differ only in seed, rate, weights or temperature are members of
 an arm and train side by side under `vmap`; arms (student, twin, controls) run
-in the same program. Each device sees its share of every batch.
+in the same program, an epoch in one `scan`. Each device sees its share of every
+batch. Where that does not pay (`side_by_side`) members train one after the
+other, a step at a time, with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,44 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.method import Method
 from kdjax.train import devices as on_devices
+from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import Batch, Teacher, observe, take_step
-
-# One value a member: "seed", "learning_rate" and what the arm's method reads.
-Settings = Mapping[str, Any]
-
-
-class Feed(NamedTuple):
-  """What a group of networks is shown.
-
-  Attributes:
-    batches: (seed, start, stop) -> indices (S, B) and weights (S, B) of the
-      steps start..stop-1; weight 0 marks the padding of a ragged batch.
-    steps: steps in one pass over the feed's examples.
-    labels: (N,) int32 over the whole training set, -1 where hidden.
-    view: (key, stored images, positions) -> float32 images, augmented.
-  """
-
-  batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
-  steps: int
-  labels: np.ndarray
-  view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-class Arm(NamedTuple):
-  """Networks trained alike, but for the settings of each.
-
-  Attributes:
-    feed: name of the feed that they are shown.
-    method: settings of one member -> the method that trains it.
-    settings: by name, an array (M,), one value a member.
-  """
-
-  feed: str
-  method: Callable[[Settings], Method]
-  settings: Settings
+from kdjax.train.steps import (
+  Batch,
+  Teacher,
+  observe,
+  take_step,
+  teacher_head,
+)
 
 
 class Epoch(NamedTuple):
@@ -85,6 +59,7 @@ def train(
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
   teacher: Teacher | None = None,
   devices: Sequence[jax.Device] | None = None,
+  together: bool = True,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
@@ -104,60 +79,136 @@ def train(
       `images` is None.
     teacher: who teaches, or None.
     devices: local devices; all of them by default.
+    together: whether members train side by side, or one after the other.
 
   Yields:
     The epochs, one by one.
   """
   devices = list(devices or jax.local_devices())
-  seeds = np.unique(
-    np.concatenate([arm.settings["seed"] for arm in arms.values()])
-  )
-  run = _compile(arms, feeds, devices)
+  groups = [dict(arms)] if together else list(one_by_one(arms))
   labels = {name: feed.labels for name, feed in feeds.items()}
-  members = {name: _members(arm, seeds) for name, arm in arms.items()}
-  fixed = on_devices.replicate(
-    (images, labels, teacher, members, seeds), devices
-  )
-  states = {
-    name: _initial_states(
-      network, optimizer, arm, members[name], sample, fixed[2]
-    )
-    for name, arm in arms.items()
+  shared = on_devices.replicate((images, labels, teacher), devices)
+  # Members of one arm run the same program, compiled once.
+  runs = {
+    tuple(group): _compile(group, feeds, devices, together) for group in groups
   }
-  states = on_devices.replicate(states, devices)
+  prepared = []
+  for group in groups:
+    fixed = on_devices.replicate(member_settings(group), devices)
+    states = {
+      name: _initial_states(
+        network, optimizer, arm, fixed[0][name], sample, shared[2]
+      )
+      for name, arm in group.items()
+    }
+    prepared.append((group, on_devices.replicate(states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
-    start, stop = (number - 1) * length, number * length
-    totals = []
-    for steps, plan in _portions(feeds, seeds, start, stop, read):
-      states, sums = run(
-        states, on_devices.shard(plan, len(devices), axis=2), steps, *fixed
+    steps = ((number - 1) * length, number * length)
+    done = []
+    for i, (group, states, fixed) in enumerate(prepared):
+      states, added = _train_group(
+        runs[tuple(group)],
+        states,
+        (*shared, *fixed),
+        plan_steps(group, feeds, *steps, read=read, at_once=together),
+        len(devices),
       )
-      totals.append(sums)
-      # At most two steps ahead of the devices: the queue must not grow.
-      jax.block_until_ready(totals[-3:][0])
-    added = jax.tree.map(lambda *x: sum(np.asarray(y) for y in x), *totals)
-    examples = sum(int(np.sum(one["loss"][1])) for one in added.values())
-    yield Epoch(number, stop, examples, states, _means(added))
+      prepared[i] = (group, states, fixed)
+      done.append((states, added))
+    yield _epoch(number, steps[1], done, arms)
 
 
-def _compile(arms, feeds, devices):
+def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
+  """Says whether members of an arm train faster in one program.
+
+  XLA's convolutions on the CPU are several times slower under `vmap` over their
+  weights, and ten times inside `scan`.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    sample: (1, H, W, C) float32, for the shape of what it sees.
+    platform: "cpu", "gpu" or "tpu".
+
+  Returns:
+    False for a network with convolutions on the CPU.
+
+  Example:
+    >>> from kdjax.models import make_model
+    >>> mlp = make_model("mlp(4)", classes=2)
+    >>> side_by_side(mlp, jnp.zeros((1, 2, 2, 1)), "cpu")
+    True
+  """
+  if platform != "cpu":
+    return True
+  program = jax.make_jaxpr(
+    lambda key: network.init_with_output(key, sample, train=False)[0]
+  )(jax.random.key(0))
+  return "conv_general_dilated" not in str(program)
+
+
+def _train_group(run, states, fixed, portions, devices):
+  """Takes the steps of one epoch; returns the states and sums of metrics."""
+  totals = []
+  for steps, plan in portions:
+    states, sums = run(
+      states, on_devices.shard(plan, devices, axis=2), steps, *fixed
+    )
+    totals.append(sums)
+    # At most two steps ahead of the devices: the queue must not grow.
+    jax.block_until_ready(totals[-3:][0])
+  return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
+
+
+def _epoch(number, stop, done, arms) -> Epoch:
+  """Puts the members of all groups together again."""
+  if len(done) == 1:
+    states, added = done[0]
+  else:
+    parts = {name: [one for one in done if name in one[0]] for name in arms}
+    states, added = (
+      {
+        name: jax.tree.map(
+          lambda *x: jnp.concatenate(x), *(one[i][name] for one in parts[name])
+        )
+        for name in arms
+      }
+      for i in (0, 1)
+    )
+  examples = sum(int(np.sum(one["loss"][1])) for one in added.values())
+  return Epoch(number, stop, examples, states, _means(added))
+
+
+def _compile(arms, feeds, devices, together):
   """Maps the scan over a portion of steps over the devices."""
+  taps = {
+    name: _teacher_taps(arm for arm in arms.values() if arm.feed == name)
+    for name in {arm.feed for arm in arms.values()}
+  }
 
   def run(states, plan, steps, images, labels, teacher, members, seeds):
     def body(states, portion):
       step, plan = portion
       shown = {
-        name: jax.vmap(
+        name: _each(
           lambda seed, cut, name=name: _show(
-            feeds[name], labels[name], images, teacher, step, seed, *cut
-          )
-        )(seeds, plan[name])
-        for name in feeds
+            feeds[name],
+            taps[name],
+            labels[name],
+            images,
+            teacher,
+            step,
+            seed,
+            *cut,
+          ),
+          seeds,
+          plan[name],
+        )  # fmt: skip
+        for name in taps
       }
       results = {
         name: _step_members(
-          arm, states[name], members[name], shown[arm.feed], step
+          arm, states[name], members[name], shown[arm.feed], step, teacher
         )
         for name, arm in arms.items()
       }
@@ -166,37 +217,65 @@ def _compile(arms, feeds, devices):
         {name: metrics for name, (_, metrics) in results.items()},
       )
 
-    states, metrics = jax.lax.scan(body, states, (steps, plan))
+    states, metrics = jax.lax.scan(
+      body, states, (steps, plan), unroll=not together
+    )
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
   return on_devices.parallel(run, devices, sharded=(1,), donated=(0,))
 
 
-def _show(feed, labels, images, teacher, step, seed, indices, weights, read):
+def _teacher_taps(arms) -> tuple[str, ...]:
+  """All that the methods of some arms want to see of the teacher."""
+  methods = [
+    arm.method({name: values[0] for name, values in arm.settings.items()})
+    for arm in arms
+  ]
+  return tuple(
+    dict.fromkeys(tap for method in methods for tap in method.teacher_taps)
+  )
+
+
+def _each(function, *trees):
+  """vmap over the leading axis, but plain where there is only one.
+
+  Batched weights, even of one network, cost convolutions their fast path.
+  """
+  if jax.tree.leaves(trees)[0].shape[0] > 1:
+    return jax.vmap(function)(*trees)
+  one = function(*jax.tree.map(lambda x: x[0], trees))
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
+
+
+def _show(
+  feed, taps, labels, images, teacher, step, seed, indices, weights, read
+):
   """Makes the batch that all members with one seed see, and the teacher's view."""
   local = indices.shape[0]
   positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
   stored = images[indices] if read is None else read
   seen = feed.view(_step_key(seed, step, 0), stored, positions)
   batch = Batch(seen, labels[indices], weights > 0, indices, positions)
-  return batch, observe(teacher, seen, indices)
+  return batch, observe(teacher, seen, indices, taps)
 
 
-def _step_members(arm, states, members, shown, step):
+def _step_members(arm, states, members, shown, step, teacher):
   """Takes one step of every member on what its seed is shown."""
+  head = teacher_head(teacher)
 
   def one(state, settings):
-    batch, teacher = jax.tree.map(lambda x: x[settings["place"]], shown)
+    batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
     return take_step(
       state,
       arm.method(settings),
       batch,
-      teacher,
+      seen,
       rng=_step_key(settings["seed"], step, 1),
       axis_name=on_devices.AXIS,
+      head=head,
     )
 
-  return jax.vmap(one)(states, members)
+  return _each(one, states, members)
 
 
 def _step_key(seed, step, purpose):
@@ -205,6 +284,8 @@ def _step_key(seed, step, purpose):
 
 
 def _initial_states(network, optimizer, arm, members, sample, teacher):
+  taps = _teacher_taps([arm])
+
   def one(settings):
     return create_state(
       network,
@@ -213,48 +294,12 @@ def _initial_states(network, optimizer, arm, members, sample, teacher):
       # Steps count from 0: the initialisation has a step of its own.
       rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
       images=sample,
-      teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32)),
+      teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
       learning_rate=settings["learning_rate"],
+      head=teacher_head(teacher),
     )
 
   return jax.jit(jax.vmap(one))(members)
-
-
-def _members(arm: Arm, seeds: np.ndarray) -> dict[str, np.ndarray]:
-  """Adds each member's place among the seeds whose batches are made."""
-  settings = {
-    name: np.asarray(values, np.int32 if name == "seed" else np.float32)
-    for name, values in arm.settings.items()
-  }
-  return settings | {"place": np.searchsorted(seeds, settings["seed"])}
-
-
-def _portions(feeds, seeds, start, stop, read):
-  """Yields (step numbers, plan) an epoch at once, or a step at a time if read.
-
-  A plan holds, for every feed, indices, weights and read images with the axes
-  (steps, seeds, batch).
-  """
-  plan = {}
-  for name, feed in feeds.items():
-    cut = [feed.batches(int(seed), start, stop) for seed in seeds]
-    indices, weights = (np.stack(x, axis=1) for x in zip(*cut, strict=True))
-    plan[name] = (indices, weights)
-  steps = np.arange(start, stop)
-  if read is None:
-    yield steps, {name: (*cut, None) for name, cut in plan.items()}
-    return
-  streams = {
-    name: read(indices.reshape(len(steps), -1))
-    for name, (indices, _) in plan.items()
-  }
-  for i in range(len(steps)):
-    portion = {}
-    for name, (indices, weights) in plan.items():
-      flat = next(streams[name])
-      stored = flat.reshape(1, *indices.shape[1:], *flat.shape[1:])
-      portion[name] = (indices[i : i + 1], weights[i : i + 1], stored)
-    yield steps[i : i + 1], portion
 
 
 def _means(added) -> dict[str, dict[str, np.ndarray]]:

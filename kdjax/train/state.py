@@ -12,6 +12,7 @@ from flax.training import train_state
 from kdjax import spec
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, View
+from kdjax.taps import tapped
 
 OPTIMIZERS = {
   "adam": optax.adam,
@@ -55,6 +56,27 @@ def variables(state: TrainState, params: Any = None) -> dict:
   """
   params = state.params if params is None else params
   return {"params": params["network"], **state.collections}
+
+
+def classifier(params: Any) -> dict | None:
+  """Returns the linear layer that ends a network.
+
+  Args:
+    params: the network's parameters.
+
+  Returns:
+    {"kernel": (D, C), "bias": (C,)} of the layer named `head`; None where there
+    is no such layer.
+
+  Example:
+    >>> classifier({"head": {"kernel": jnp.ones((3, 2))}})["bias"].shape
+    (2,)
+  """
+  head = params.get("head", {})
+  if "kernel" not in head or head["kernel"].ndim != 2:
+    return None
+  bias = head.get("bias", jnp.zeros(head["kernel"].shape[1]))
+  return {"kernel": head["kernel"], "bias": bias}
 
 
 def make_optimizer(
@@ -114,6 +136,7 @@ def create_state(
   images: jax.Array,
   teacher: View | None,
   learning_rate: jax.Array,
+  head: dict | None = None,
 ) -> TrainState:
   """Initialises a network, its method and its optimiser.
 
@@ -125,6 +148,7 @@ def create_state(
     images: (B, H, W, C) float32, for their shape.
     teacher: the teacher's view of these images, or None.
     learning_rate: the peak rate, scalar.
+    head: the teacher's classifier, or None.
 
   Returns:
     The state at step 0.
@@ -132,11 +156,22 @@ def create_state(
   network_rng, method_rng = jax.random.split(rng)
   made = network.init(network_rng, images, train=False)
   params, collections = made.pop("params"), made
-  logits = network.apply({"params": params, **collections}, images, train=False)
+  shown = tapped(network.apply, method.student_taps)
+  logits, feats = shown({"params": params, **collections}, images, train=False)
   labels = jnp.zeros(images.shape[0], jnp.int32)
   step = jnp.zeros((), jnp.int32)
-  inputs = Inputs(View(logits, {}), teacher, labels, step)
+  inputs = Inputs(
+    View(logits, feats),
+    teacher,
+    labels,
+    step,
+    index=labels,
+    head=head,
+    student_head=classifier(params),
+  )
   method_params, method_state = method.init(method_rng, inputs)
+  if method.adopt is not None:
+    params = method.adopt(params, inputs)
   params = {"network": params, "method": method_params}
   return TrainState(
     step=step,

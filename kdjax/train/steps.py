@@ -4,6 +4,7 @@ Steps are written per device. They reduce over the devices themselves, as
 (sum, count), so that ragged batches and any number of devices agree.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -11,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.method import Inputs, Method, Metrics, View
+from kdjax.taps import tapped
+from kdjax.train.batch_norm import over_the_batch
 from kdjax.train.dropout import by_example
-from kdjax.train.state import TrainState, variables
+from kdjax.train.state import TrainState, classifier, variables
 
 
 class Batch(NamedTuple):
@@ -47,7 +50,10 @@ class Teacher(NamedTuple):
 
 
 def observe(
-  teacher: Teacher | None, images: jax.Array, index: jax.Array
+  teacher: Teacher | None,
+  images: jax.Array,
+  index: jax.Array,
+  taps: Sequence[str] = (),
 ) -> View | None:
   """Shows what the teacher makes of a batch, without dropout or updates.
 
@@ -55,6 +61,7 @@ def observe(
     teacher: the teacher, or None.
     images: (B, H, W, C) float32.
     index: (B,) int32, place of each image in the training set.
+    taps: which features to show; only a live teacher has any.
 
   Returns:
     The teacher's view, a constant; None without a teacher.
@@ -63,8 +70,23 @@ def observe(
     return None
   if teacher.logits is not None:
     return View(teacher.logits[index], {})
-  logits = teacher.state.apply_fn(variables(teacher.state), images, train=False)
-  return jax.lax.stop_gradient(View(logits, {}))
+  shown = tapped(teacher.state.apply_fn, taps)
+  logits, feats = shown(variables(teacher.state), images, train=False)
+  return jax.lax.stop_gradient(View(logits, feats))
+
+
+def teacher_head(teacher: Teacher | None) -> dict | None:
+  """Returns the classifier of a live teacher.
+
+  Args:
+    teacher: the teacher, or None.
+
+  Returns:
+    As `classifier`, a constant.
+  """
+  if teacher is None or teacher.state is None:
+    return None
+  return jax.lax.stop_gradient(classifier(teacher.state.params["network"]))
 
 
 def take_step(
@@ -75,6 +97,7 @@ def take_step(
   *,
   rng: jax.Array,
   axis_name: str | None = None,
+  head: dict | None = None,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step of gradient descent on a method's loss.
 
@@ -87,6 +110,7 @@ def take_step(
     teacher: the teacher's view of it, or None.
     rng: PRNG key of this step, the same on all devices.
     axis_name: the mapped axis of devices; None outside of one.
+    head: the teacher's classifier, or None.
 
   Returns:
     The new state, and metrics over the global batch as (sum, count): "loss",
@@ -97,14 +121,18 @@ def take_step(
   share = count / jnp.maximum(total, 1.0)
 
   def objective(params):
-    logits, collections = _train_forward(state, params, batch, rng)
+    view, collections = _train_forward(
+      state, params, method.student_taps, batch, rng, axis_name
+    )
     inputs = Inputs(
-      View(logits, {}),
+      view,
       teacher,
       batch.labels,
       state.step,
       batch.mask,
       batch.index,
+      head,
+      classifier(params["network"]),
     )
     weight = share
     if method.couples_batch and axis_name is not None:
@@ -115,7 +143,7 @@ def take_step(
       params["method"], state.method_state, inputs
     )
     metrics = metrics | {"loss": (loss * count, count)}
-    return weight * loss, (logits, collections, method_state, metrics)
+    return weight * loss, (view.logits, collections, method_state, metrics)
 
   grads, aux = jax.grad(objective, has_aux=True)(state.params)
   logits, collections, method_state, metrics = aux
@@ -123,25 +151,37 @@ def take_step(
   known = batch.mask & (batch.labels >= 0)
   metrics["accuracy"] = (jnp.sum(correct & known), jnp.sum(known))
   state = state.apply_gradients(grads=_sum(grads, axis_name)).replace(
-    collections=_sum(
-      jax.tree.map(lambda x: x * share.astype(x.dtype), collections), axis_name
-    )
-    if axis_name is not None
-    else collections,
-    method_state=method_state,
+    collections=_mean(collections, share, axis_name), method_state=method_state
   )
   return state, _sum(metrics, axis_name)
 
 
-def _train_forward(state, params, batch, rng):
-  with nn.intercept_methods(by_example(batch.positions)):
-    return state.apply_fn(
+def _train_forward(state, params, taps, batch, rng, axis_name):
+  with (
+    nn.intercept_methods(by_example(batch.positions)),
+    nn.intercept_methods(over_the_batch(batch.mask, axis_name)),
+  ):
+    (logits, collections), feats = tapped(state.apply_fn, taps)(
       variables(state, params),
       batch.images,
       train=True,
       rngs={"dropout": rng},
       mutable=list(state.collections),
     )
+  return View(logits, feats), collections
+
+
+def _mean(collections, share, axis_name):
+  """Averages what devices remember; whole numbers are the same everywhere."""
+  if axis_name is None:
+    return collections
+
+  def one(x):
+    if jnp.issubdtype(x.dtype, jnp.floating):
+      return jax.lax.psum(x * share.astype(x.dtype), axis_name)
+    return jax.lax.pmax(x, axis_name)
+
+  return jax.tree.map(one, collections)
 
 
 def _sum(tree, axis_name):
@@ -149,11 +189,12 @@ def _sum(tree, axis_name):
 
 
 def _gather(inputs: Inputs, axis_name: str) -> Inputs:
-  """Collects the global batch; the step counter is everyone's already."""
+  """Collects the global batch; steps and classifiers are everyone's already."""
 
   def collect(x):
     return jax.lax.all_gather(x, axis_name, axis=0, tiled=True)
 
-  return jax.tree.map(collect, inputs._replace(step=None))._replace(
-    step=inputs.step
-  )
+  alone = dict.fromkeys(("step", "head", "student_head"))
+  shared = {name: getattr(inputs, name) for name in alone}
+  gathered = jax.tree.map(collect, inputs._replace(**alone))
+  return gathered._replace(**shared)

@@ -34,6 +34,21 @@ def test_parts_are_named_for_taps():
   assert set(shapes["params"]) == {"stage_0", "stage_1", "head"}
 
 
+def test_pre_activations_are_seen():
+  model = make_model("mlp(6)", classes=3)
+  images = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
+  variables = model.init(jax.random.key(0), images)
+  _, seen = model.apply(
+    variables, images, capture_intermediates=True, mutable=["intermediates"]
+  )
+  stage = seen["intermediates"]["stage_0"]
+  before, after = stage["dense"]["__call__"][0], stage["__call__"][0]
+  np.testing.assert_array_equal(
+    stage["activation"]["__call__"][0], np.maximum(before, 0)
+  )
+  np.testing.assert_array_equal(after, np.maximum(before, 0))
+
+
 def test_dropout_in_training_only():
   model = make_model("mlp(64, dropout=0.5)", classes=3)
   params = model.init(jax.random.key(0), IMAGES)

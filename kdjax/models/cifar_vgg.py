@@ -1,0 +1,112 @@
+"""VGG nets for small images.
+
+Simonyan, Zisserman 2014, arXiv:1409.1556, with batch normalisation and one
+linear layer instead of three, as in the distillation literature's code
+(RepDistiller, arXiv:1910.10699), whose "8" is one convolution a stage.
+"""
+
+import flax.linen as nn
+import jax
+
+from kdjax.models import checks
+from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.registry import register
+
+WIDTHS = (64, 128, 256, 512, 512)
+# Convolutions in each stage, by depth.
+STAGES = {
+  8: (1, 1, 1, 1, 1),
+  11: (1, 1, 2, 2, 2),
+  13: (2, 2, 2, 2, 2),
+  16: (2, 2, 3, 3, 3),
+  19: (2, 2, 4, 4, 4),
+}
+
+
+class Stage(nn.Module):
+  """3 x 3 convolutions of one width, normalised; the last ReLU is `activation`.
+
+  Attributes:
+    width: output channels.
+    convolutions: how many.
+  """
+
+  width: int
+  convolutions: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for i in range(self.convolutions):
+      x = nn.relu(x) if i else x
+      x = convolution(self.width, 3, bias=True, name=f"conv_{i}")(x)
+      x = batch_norm(train=train, name=f"norm_{i}")(x)
+    return Activation(name="activation")(x)
+
+
+class CifarVGG(nn.Module):
+  """Five stages, pooled in between, the mean over all positions, `head`.
+
+  Attributes:
+    stages: convolutions in each stage.
+    classes: number of classes.
+    classify: False returns the last stage's output.
+  """
+
+  stages: tuple[int, int, int, int, int]
+  classes: int
+  classify: bool = True
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    checks.image_side("cifar_vgg", images, 8)
+    x = images
+    for i, (width, count) in enumerate(zip(WIDTHS, self.stages, strict=True)):
+      # The fourth pooling is for images of 64 pixels; 32 keep 4 x 4 at the end.
+      if 0 < i < 4 or (i == 4 and min(images.shape[1:3]) >= 64):
+        x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+      x = Stage(width, count, name=f"stage_{i}")(x, train=train)
+    if not self.classify:
+      return x
+    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+
+
+@register("cifar_vgg")
+def cifar_vgg(depth: int, *, classes: int) -> CifarVGG:
+  """Makes a VGG net for small images, with batch normalisation.
+
+  Convolutions start He normal by fan-out, their biases at 0.
+
+  Args:
+    depth: 8, 11, 13, 16 or 19.
+    classes: number of classes.
+
+  Returns:
+    The module: images (B, H, W, C) -> logits (B, classes).
+
+  Raises:
+    ValueError: for another depth; at trace time, for images below 8 pixels.
+
+  Example:
+    >>> cifar_vgg(13, classes=100).stages
+    (2, 2, 2, 2, 2)
+
+  Source:
+    Simonyan, Zisserman 2014, arXiv:1409.1556.
+  """
+  if depth not in STAGES:
+    raise ValueError(f"depth must be one of {[*STAGES]}, got {depth!r}")
+  return CifarVGG(STAGES[depth], classes)
+
+
+def _named(depth: int) -> None:
+  """Registers cifar_vgg8 and its like."""
+
+  @register(f"cifar_vgg{depth}")
+  def maker(*, classes: int) -> CifarVGG:
+    return cifar_vgg(depth, classes=classes)
+
+  maker.__doc__ = f"Makes cifar_vgg({depth})."
+
+
+for _depth in STAGES:
+  _named(_depth)

@@ -1,0 +1,119 @@
+"""Layers that families of models share."""
+
+import flax.linen as nn
+import jax
+
+FUNCTIONS = {
+  "gelu": nn.gelu,
+  "relu": nn.relu,
+  "relu6": nn.relu6,
+  "silu": nn.silu,
+  "tanh": nn.tanh,
+}
+
+# He, Zhang, Ren, Sun 2015, arXiv:1502.01852, in the backward form that the
+# convolutional nets' papers train with.
+he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class Activation(nn.Module):
+  """A non-linearity as a module, so that a tap can stand in front of it.
+
+  Named `activation` at the end of `stage_i`, it makes `stage_i/activation:in`
+  the stage's pre-activation. It has no parameters.
+
+  Attributes:
+    function: one of FUNCTIONS.
+  """
+
+  function: str = "relu"
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    if self.function not in FUNCTIONS:
+      raise ValueError(
+        f"unknown activation {self.function!r}; choices: {', '.join(FUNCTIONS)}"
+      )
+    return FUNCTIONS[self.function](x)
+
+
+class NormedConvolution(nn.Module):
+  """Convolution, batch normalisation and ReLU, each a part with a name.
+
+  Attributes:
+    width: output channels.
+    size: height and width of the kernel.
+    stride: step of the kernel.
+  """
+
+  width: int
+  size: int
+  stride: int = 1
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    x = convolution(self.width, self.size, stride=self.stride, name="conv")(x)
+    x = batch_norm(train=train, name="norm")(x)
+    return Activation(name="activation")(x)
+
+
+def convolution(
+  width: int,
+  size: int,
+  *,
+  stride: int = 1,
+  groups: int = 1,
+  bias: bool = False,
+  name: str,
+) -> nn.Conv:
+  """Makes a square convolution whose output is its input's size over stride.
+
+  The padding is size // 2 on all sides, also where the stride is 2; the kernel
+  starts He normal by its fan-out.
+
+  Args:
+    width: output channels.
+    size: height and width of the kernel, odd.
+    stride: step of the kernel.
+    groups: groups of channels that do not see each other.
+    bias: whether a bias is added.
+    name: the layer's name.
+
+  Returns:
+    The layer: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), width).
+
+  Example:
+    >>> layer = convolution(4, 3, stride=2, name="conv")
+    >>> images = jnp.zeros((1, 7, 8, 3))
+    >>> layer.init_with_output(jax.random.key(0), images)[0].shape
+    (1, 4, 4, 4)
+  """
+  padding = (size // 2, size // 2)
+  return nn.Conv(
+    width,
+    (size, size),
+    strides=(stride, stride),
+    padding=(padding, padding),
+    feature_group_count=groups,
+    use_bias=bias,
+    kernel_init=he_normal_fan_out,
+    name=name,
+  )
+
+
+def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
+  """Makes the batch normalisation of all our convolutional nets.
+
+  Args:
+    train: whether the batch's own statistics are used, and remembered.
+    name: the layer's name.
+
+  Returns:
+    The layer; its running averages keep 0.9 of themselves a step.
+
+  Example:
+    >>> batch_norm(train=True, name="norm").momentum
+    0.9
+  """
+  return nn.BatchNorm(
+    use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
+  )

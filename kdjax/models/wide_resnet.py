@@ -1,0 +1,155 @@
+"""Wide residual networks.
+
+Zagoruyko, Komodakis 2016, arXiv:1605.07146: residual networks for small images
+whose blocks normalise and activate first (He, Zhang, Ren, Sun 2016, arXiv:
+1603.05027) and are `width` times as wide.
+
+The first block of stages 1 and 2 changes the width, so that its normalisation
+and ReLU feed both of its paths. They stand at the end of the stage before, and
+the network's last ones at the end of stage 2: the same function and the same
+parameters, but every stage ends in its `activation`. What other code calls a
+stage's output is the output of its last block, `stage_i/block_N`.
+"""
+
+import flax.linen as nn
+import jax
+
+from kdjax.models import checks
+from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.registry import register
+
+
+class Block(nn.Module):
+  """Normalise, activate, convolve, twice, and a way around it.
+
+  Attributes:
+    width: output channels.
+    stride: step of the first convolution.
+    dropout: share of channels' values dropped between the convolutions.
+    activated: whether the input is normalised and activated already.
+  """
+
+  width: int
+  stride: int
+  dropout: float
+  activated: bool
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    y = x
+    if not self.activated:
+      y = nn.relu(batch_norm(train=train, name="norm_0")(x))
+    # Only a block that keeps its input's shape hands it on untouched.
+    if x.shape[-1] != self.width or self.stride != 1:
+      shortcut = convolution(
+        self.width, 1, stride=self.stride, name="conv_shortcut"
+      )
+      x = shortcut(y)
+    y = convolution(self.width, 3, stride=self.stride, name="conv_0")(y)
+    y = nn.relu(batch_norm(train=train, name="norm_1")(y))
+    y = nn.Dropout(self.dropout, deterministic=not train)(y)
+    return x + convolution(self.width, 3, name="conv_1")(y)
+
+
+class Stage(nn.Module):
+  """Blocks of one width, then a last normalisation and `activation`.
+
+  Attributes:
+    width: output channels.
+    blocks: number of blocks.
+    stride: step of the first block.
+    dropout: share of values dropped in each block.
+    activated: whether the input is normalised and activated already.
+  """
+
+  width: int
+  blocks: int
+  stride: int
+  dropout: float
+  activated: bool
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for i in range(self.blocks):
+      block = Block(
+        self.width,
+        1 if i else self.stride,
+        self.dropout,
+        self.activated and i == 0,
+        name=f"block_{i}",
+      )
+      x = block(x, train=train)
+    x = batch_norm(train=train, name="norm")(x)
+    return Activation(name="activation")(x)
+
+
+class WideResNet(nn.Module):
+  """`stem`, three stages, the mean over all positions, a linear `head`.
+
+  Attributes:
+    blocks: blocks a stage.
+    width: factor on the stages' 16, 32 and 64 channels.
+    classes: number of classes.
+    dropout: share of values dropped in each block.
+    classify: False returns the last stage's output.
+  """
+
+  blocks: int
+  width: int
+  classes: int
+  dropout: float = 0.0
+  classify: bool = True
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    x = convolution(16, 3, name="stem")(images)
+    for i in range(3):
+      stage = Stage(
+        16 * 2**i * self.width,
+        self.blocks,
+        2 if i else 1,
+        self.dropout,
+        activated=i > 0,
+        name=f"stage_{i}",
+      )
+      x = stage(x, train=train)
+    if not self.classify:
+      return x
+    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+
+
+@register("wrn")
+def wrn(
+  depth: int, width: int, *, dropout: float = 0.0, classes: int
+) -> WideResNet:
+  """Makes a wide residual network, WRN-depth-width.
+
+  Convolutions start He normal by fan-out, as in the paper's code.
+
+  Args:
+    depth: layers with weights, 6 n + 4: n blocks in each of three stages.
+    width: factor on the channels.
+    dropout: share of values dropped in each block in training, in [0, 1).
+    classes: number of classes.
+
+  Returns:
+    The module: images (B, H, W, C) -> logits (B, classes).
+
+  Raises:
+    ValueError: for another depth, a width below 1, a share outside [0, 1).
+
+  Example:
+    >>> wrn(40, 2, classes=100).blocks
+    6
+
+  Source:
+    Zagoruyko, Komodakis 2016, arXiv:1605.07146.
+  """
+  checks.whole_number("depth", depth, least=10)
+  if depth % 6 != 4:
+    raise ValueError(
+      f"depth must be 6 n + 4, such as 16, 28 or 40, got {depth}"
+    )
+  checks.whole_number("width", width)
+  checks.share("dropout", dropout)
+  return WideResNet((depth - 4) // 6, width, classes, dropout)

@@ -1,0 +1,339 @@
+"""Taps for flax.linen: through method interceptors and a private collection.
+
+Values leave the network as variables that were sown, so that jit, grad, vmap,
+pmap, nn.remat and nn.jit treat them as any other output. Whatever of this a
+network shows beside its output is read off by `tapped` and never seen by others.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from kdjax.errors import UserError
+from kdjax.taps.attention import caught_weights, is_stock
+from kdjax.taps.collection import COLLECTION, Sown, taken, widened
+from kdjax.taps.grammar import (
+  Tap,
+  covers,
+  covers_path,
+  natural,
+  parse_tap,
+)
+from kdjax.taps.missing import Seen, hidden, not_reached
+
+Feats = dict[str, jax.Array]
+
+_numbers = itertools.count()
+
+
+class Row(NamedTuple):
+  """One place of a network that can be tapped.
+
+  Attributes:
+    tap: its text.
+    shape: the shape of the array there, a tuple of them where it is several.
+    dtype: its type.
+    module: the type of the module.
+  """
+
+  tap: str
+  shape: tuple
+  dtype: str
+  module: str
+
+
+def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
+  """Makes a network's `apply` also return features.
+
+  Args:
+    apply_fn: a linen module's `apply`, or a function that passes all on to one.
+    taps: what to read, see `kdjax.taps.grammar`; none leaves the program as is.
+
+  Returns:
+    A function of the same arguments that returns (what apply_fn returns,
+    features by tap). Globs give one feature a match.
+
+  Raises:
+    UserError: here for text that is no tap; when called for a tap that is not
+      reached, with what there is.
+
+  Example:
+    >>> network = nn.Sequential([nn.Dense(3), nn.relu, nn.Dense(2)])
+    >>> variables = network.init(jax.random.key(0), jnp.ones((1, 4)))
+    >>> apply = tapped(network.apply, ["layers_0", "layers_2:in"])
+    >>> logits, feats = apply(variables, jnp.ones((1, 4)))
+    >>> {tap: value.shape for tap, value in feats.items()}
+    {'layers_0': (1, 3), 'layers_2:in': (1, 3)}
+  """
+  patterns = _parsed(taps)
+  if not patterns:
+    return lambda *args, **kwargs: (apply_fn(*args, **kwargs), {})
+  token = " ".join([COLLECTION, *sorted(map(str, patterns))])
+
+  def apply(variables, *args, mutable=False, **kwargs):
+    seen = Seen()
+
+    def wanted(tap):
+      return any(covers(pattern._replace(call=0), tap) for pattern in patterns)
+
+    with nn.intercept_methods(_reader(wanted, seen)):
+      result, collections = apply_fn(
+        variables, *args, mutable=widened(mutable, token), **kwargs
+      )
+    sown, collections = taken(collections, "read")
+    result = result if mutable is False else (result, collections)
+    return result, _gathered(patterns, sown, seen)
+
+  return apply
+
+
+def edited(
+  apply_fn: Callable, edits: Mapping[str, Callable[[Any], Any]]
+) -> Callable:
+  """Makes a network's `apply` compute with changed features.
+
+  Args:
+    apply_fn: a linen module's `apply`, or a function that passes all on to one.
+    edits: by tap (`:in` or `:out`), the function whose result takes the value's
+      place. Gradients flow through it.
+
+  Returns:
+    A function that takes and returns what apply_fn does. `tapped(edited(...))`
+    reads what the edits leave; an `:in` both edited and tapped is read before.
+
+  Raises:
+    UserError: here for text that is no tap, or `:weights`, which can only be
+      read; when called for a tap that is not reached, with what there is.
+
+  Example:
+    >>> network = nn.Sequential([nn.Dense(3), nn.Dense(2, use_bias=False)])
+    >>> variables = network.init(jax.random.key(0), jnp.ones((1, 4)))
+    >>> apply = edited(network.apply, {"layers_0": jnp.zeros_like})
+    >>> print(apply(variables, jnp.ones((1, 4))))
+    [[0. 0.]]
+  """
+  functions = dict(zip(_parsed(edits), edits.values(), strict=True))
+  if not functions:
+    return apply_fn
+  for tap in functions:
+    if tap.site == "weights":
+      raise UserError(f"tap '{tap}': attention weights can be read, not edited")
+  # Unlike taps, equal edits cannot be told by their text.
+  name = f"edit{next(_numbers)}"
+  token = f"{COLLECTION} {name}"
+
+  def apply(variables, *args, mutable=False, **kwargs):
+    seen = Seen()
+    with nn.intercept_methods(_editor(functions, name, seen)):
+      result, collections = apply_fn(
+        variables, *args, mutable=widened(mutable, token), **kwargs
+      )
+    counted, collections = taken(collections, name)
+    for pattern in functions:
+      made = pattern._replace(site="count")
+      if not any(covers(made, tap) for tap in counted):
+        raise not_reached(pattern, seen)
+    return result if mutable is False else (result, collections)
+
+  return apply
+
+
+def describe(
+  apply_fn: Callable, variables: Any, *args: Any, **kwargs: Any
+) -> list[Row]:
+  """Lists what can be tapped, without computing anything.
+
+  Args:
+    apply_fn: a linen module's `apply`.
+    variables: as apply_fn takes them; shapes (jax.ShapeDtypeStruct) do.
+    *args: further arguments of apply_fn, arrays or shapes.
+    **kwargs: likewise.
+
+  Returns:
+    Every module's output and all attention weights, in the order of execution.
+
+  Example:
+    >>> network = nn.Sequential([nn.Dense(3), nn.Dense(2)])
+    >>> images = jax.ShapeDtypeStruct((1, 4), jnp.float32)
+    >>> variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    >>> for row in describe(network.apply, variables, images):
+    ...   print(*row)
+    :out (1, 2) float32 Sequential
+    layers_0 (1, 3) float32 Dense
+    layers_1 (1, 2) float32 Dense
+  """
+  leaves, tree = jax.tree.flatten((variables, args, kwargs))
+  arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")}
+  seen = Seen()
+
+  def public(tap):
+    return tap.site != "in" and (
+      tap.method == "__call__" or not tap.method.startswith("_")
+    )
+
+  def run(arrays):
+    filled = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
+    variables, args, kwargs = jax.tree.unflatten(tree, filled)
+    mutable = kwargs.pop("mutable", False)
+    token = f"{COLLECTION} listing {next(_numbers)}"
+    with nn.intercept_methods(_reader(public, seen, everything=True)):
+      _, collections = apply_fn(
+        variables, *args, mutable=widened(mutable, token), **kwargs
+      )
+    sown, _ = taken(collections, "read")
+    return {str(tap): value for tap, value in sown.items()}
+
+  found = jax.eval_shape(run, arrays)
+  order = {path: i for i, path in enumerate(seen.kinds)}
+  places = [(order[parse_tap(text).path], text) for text in found]
+  return [_row(text, found[text], seen) for _, text in sorted(places)]
+
+
+def _row(text: str, value: Any, seen: Seen) -> Row:
+  leaves = jax.tree.leaves(value)
+  shapes = tuple(leaf.shape for leaf in leaves)
+  alone = hasattr(value, "shape")
+  return Row(
+    text,
+    value.shape if alone else shapes,
+    ", ".join(str(np.dtype(leaf.dtype)) for leaf in leaves),
+    seen.kinds[parse_tap(text).path],
+  )
+
+
+def _parsed(taps: Iterable[str]) -> tuple[Tap, ...]:
+  taps = (taps,) if isinstance(taps, str) else taps
+  return tuple(map(parse_tap, taps))
+
+
+def _reader(
+  wanted: Callable[[Tap], bool], seen: Seen, *, everything: bool = False
+) -> Callable:
+  """Makes the interceptor that sows the values that are wanted."""
+
+  def read(module, tap, value):
+    if not wanted(tap):
+      return
+    visible = module.scope.is_mutable_collection(COLLECTION)
+    if everything and not (visible and _is_arrays(value)):
+      return
+    if not visible:
+      raise hidden(tap, COLLECTION)
+    module.sow(COLLECTION, f"{tap.method}:read:{tap.site}", value)
+
+  def intercept(call, args, context, outermost):
+    module, path, method = (
+      context.module,
+      context.module.path,
+      context.method_name,
+    )
+    if outermost:
+      seen.add(module, path, method)
+    weights = Tap(path, method, "weights")
+    if is_stock(context.orig_method) and wanted(weights):
+      with caught_weights(module, weights, everything) as caught:
+        result = call(*args)
+      for value in caught:
+        read(module, weights, value)
+    else:
+      result = call(*args)
+    if outermost:
+      entry = Tap(path, method, "in")
+      if wanted(entry):
+        read(module, entry, _first(args, entry))
+      read(module, Tap(path, method), result)
+    return result
+
+  return _interceptor(intercept)
+
+
+def _editor(
+  functions: Mapping[Tap, Callable], name: str, seen: Seen
+) -> Callable:
+  """Makes the interceptor that changes values on their way."""
+
+  def intercept(call, args, context, outermost):
+    module, path, method = (
+      context.module,
+      context.module.path,
+      context.method_name,
+    )
+    if not outermost:
+      return call(*args)
+    seen.add(module, path, method)
+    here = [
+      (tap, function)
+      for tap, function in functions.items()
+      if tap.method == method and covers_path(tap.path, path)
+    ]
+    if not here:
+      return call(*args)
+    if not module.scope.is_mutable_collection(COLLECTION):
+      raise hidden(here[0][0], COLLECTION)
+    # The count is a variable, not a Python number, so that nn.jit, which keeps
+    # the trace of the first call, traces the second call anew.
+    count = f"{method}:{name}:count"
+    number = len(module.get_variable(COLLECTION, count, ()))
+    for tap, function in here:
+      if tap.site == "in" and tap.call == number:
+        args = (function(_first(args, tap)), *args[1:])
+    result = call(*args)
+    module.sow(COLLECTION, count, ())
+    for tap, function in here:
+      if tap.site == "out" and tap.call == number:
+        result = function(result)
+    return result
+
+  return _interceptor(intercept)
+
+
+def _interceptor(intercept: Callable) -> Callable:
+  """Tells a method's own call from those that only carry it out.
+
+  `super().__call__` and the inside of a lifted class run under the same path and
+  name again; the caller sees one call.
+  """
+  active = set()
+
+  def run(next_function, args, kwargs, context):
+    module = context.module
+    if module.scope is None or context.method_name == "setup":
+      return next_function(*args, **kwargs)
+    here = (module.path, context.method_name)
+    outermost = here not in active
+    active.add(here)
+    try:
+      call = functools.partial(next_function, **kwargs)
+      return intercept(call, args, context, outermost)
+    finally:
+      if outermost:
+        active.remove(here)
+
+  return run
+
+
+def _first(args: tuple, tap: Tap) -> Any:
+  if not args:
+    raise UserError(
+      f"tap '{tap}': the module is called without positional input"
+    )
+  return args[0]
+
+
+def _is_arrays(value: Any) -> bool:
+  return all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))
+
+
+def _gathered(patterns: tuple[Tap, ...], sown: Sown, seen: Seen) -> Feats:
+  feats = {}
+  for pattern in patterns:
+    found = {str(tap): tap for tap in sown if covers(pattern, tap)}
+    if not found:
+      raise not_reached(pattern, seen)
+    feats |= {text: sown[found[text]] for text in sorted(found, key=natural)}
+  return feats

@@ -1,0 +1,102 @@
+"""Why a tap found nothing, in words that lead to one that does."""
+
+import dataclasses
+import difflib
+
+from kdjax.errors import UserError
+from kdjax.taps.grammar import Path, Tap, covers_path, shortened
+
+
+@dataclasses.dataclass
+class Seen:
+  """What ran while taps were looked for.
+
+  Attributes:
+    kinds: the modules' types by path, in the order of execution.
+    calls: how often each method of each module was called.
+  """
+
+  kinds: dict[Path, str] = dataclasses.field(default_factory=dict)
+  calls: dict[tuple[Path, str], int] = dataclasses.field(default_factory=dict)
+
+  def add(self, module: object, path: Path, method: str) -> None:
+    self.kinds.setdefault(path, type(module).__name__)
+    self.calls[path, method] = self.calls.get((path, method), 0) + 1
+
+
+def not_reached(tap: Tap, seen: Seen) -> UserError:
+  """Makes the error for a tap that found nothing.
+
+  Args:
+    tap: what was asked for, perhaps with globs.
+    seen: what ran.
+
+  Returns:
+    A UserError that says how far the tap led and what there is instead.
+
+  Example:
+    >>> seen = Seen()
+    >>> seen.add(object(), ("stage_0",), "__call__")
+    >>> print(not_reached(Tap(("stage_1",)), seen))
+    tap 'stage_1' is not reached; did you mean 'stage_0'? There is: stage_0
+  """
+  same = [path for path in seen.kinds if covers_path(tap.path, path)]
+  if not same:
+    return _no_module(tap, seen)
+  called = {
+    method: seen.calls[path, method]
+    for path in same
+    for method in _methods(seen, path)
+  }
+  where = "/".join(same[0]) or "the network"
+  if tap.method not in called:
+    return UserError(
+      f"tap '{tap}' is not reached: {where} ran"
+      f" {shortened(sorted(called))}, not {tap.method}"
+    )
+  if tap.site == "weights" and not tap.call:
+    return UserError(
+      f"tap '{tap}' is not reached: {where} is a {seen.kinds[same[0]]}, and only"
+      " the stock attention layers show their weights"
+    )
+  times = called[tap.method]
+  return UserError(
+    f"tap '{tap}' is not reached: {where} was called {times}"
+    f" time{'s' * (times != 1)}, so the last call is #{times - 1}"
+  )
+
+
+def hidden(tap: Tap, collection: str) -> UserError:
+  """Makes the error for a module whose values cannot leave a lifted transform.
+
+  Args:
+    tap: what was asked for.
+    collection: the variable collection that would let them out.
+
+  Returns:
+    A UserError that says how to make the layer visible.
+
+  Example:
+    >>> print(hidden(Tap(("layers", "dense")), "taps"))
+    tap 'layers/dense' runs under nn.scan, nn.vmap or another transform that keeps
+    its values inside; add "taps" to the transform's variable_axes, as in
+    variable_axes={"params": 0, "taps": 0}: the feature then has that axis
+  """
+  return UserError(
+    f"tap '{tap}' runs under nn.scan, nn.vmap or another transform that keeps its"
+    f' values inside; add "{collection}" to the transform\'s variable_axes, as in'
+    f' variable_axes={{"params": 0, "{collection}": 0}}: the feature then has that'
+    " axis"
+  )
+
+
+def _no_module(tap: Tap, seen: Seen) -> UserError:
+  paths = ["/".join(path) for path in seen.kinds if path]
+  near = difflib.get_close_matches("/".join(tap.path), paths, n=1, cutoff=0.5)
+  hint = f"; did you mean {near[0]!r}?" if near else "."
+  there = shortened(paths) or "no module but the network itself"
+  return UserError(f"tap '{tap}' is not reached{hint} There is: {there}")
+
+
+def _methods(seen: Seen, path: Path) -> list[str]:
+  return [method for where, method in seen.calls if where == path]

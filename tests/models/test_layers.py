@@ -1,0 +1,74 @@
+"""Activations, the shape and the start of convolutions, normalisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.models import layers
+from kdjax.models.layers import Activation, batch_norm, convolution
+
+POINTS = jnp.array([-1.0, 0.0, 7.0])
+
+
+@pytest.mark.parametrize(
+  ("function", "expected"),
+  [
+    ("relu", [0.0, 0.0, 7.0]),
+    ("relu6", [0.0, 0.0, 6.0]),
+    ("tanh", np.tanh([-1.0, 0.0, 7.0])),
+    ("silu", [-1 / (1 + np.e), 0.0, 7 / (1 + np.exp(-7.0))]),
+  ],
+)
+def test_activation(function, expected):
+  module = Activation(function)
+  values, variables = module.init_with_output(jax.random.key(0), POINTS)
+  assert not variables
+  np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_activation_refuses_unknown_names():
+  with pytest.raises(ValueError, match="unknown activation 'rely'; choices"):
+    Activation("rely").apply({}, POINTS)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [7, 8])
+def test_convolution_pads_alike_on_all_sides(size, stride, side):
+  """A kernel of ones counts the pixels that it meets, from the first corner."""
+  layer = convolution(1, size, stride=stride, name="conv")
+  images = jnp.ones((1, side, side, 1))
+  kernel = {"params": {"kernel": jnp.ones((size, size, 1, 1))}}
+  counts = layer.apply(kernel, images)[0, :, :, 0]
+  starts = np.arange(0, side, stride) - size // 2
+  met = np.minimum(starts + size, side) - np.maximum(starts, 0)
+  np.testing.assert_array_equal(counts, np.outer(met, met))
+
+
+def test_convolution_starts_he_normal_by_fan_out():
+  layer = convolution(512, 3, name="conv")
+  made = layer.init(jax.random.key(0), jnp.zeros((1, 3, 3, 8)))
+  assert set(made["params"]) == {"kernel"}
+  kernel = np.asarray(made["params"]["kernel"])
+  assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 512)), rel=0.02)
+  # Normal and not truncated: some values lie beyond three deviations.
+  assert abs(kernel).max() > 3 * kernel.std()
+
+
+def test_batch_norm_remembers_a_tenth():
+  layer = batch_norm(train=True, name="norm")
+  x = jnp.array([[1.0], [3.0]])
+  variables = layer.init(jax.random.key(0), x)
+  y, state = layer.apply(variables, x, mutable=["batch_stats"])
+  np.testing.assert_allclose(y, [[-1.0], [1.0]], rtol=1e-4)
+  np.testing.assert_allclose(state["batch_stats"]["mean"], [0.2], rtol=1e-6)
+
+
+def test_normed_convolution_names_its_parts():
+  module = layers.NormedConvolution(4, 3)
+  x = jnp.zeros((1, 4, 4, 2))
+  shapes = jax.eval_shape(
+    lambda key: module.init(key, x, train=False), jax.random.key(0)
+  )
+  assert set(shapes["params"]) == {"conv", "norm"}

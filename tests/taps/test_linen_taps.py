@@ -1,0 +1,471 @@
+"""Taps of linen networks against the same numbers computed by hand."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tap_networks import (
+  Attention,
+  AutoEncoder,
+  Child,
+  ConvNet,
+  Pair,
+  Shared,
+  Sower,
+  Stack,
+  Wrapped,
+)
+
+from kdjax.errors import UserError
+from kdjax.models import make_model
+from kdjax.taps import COLLECTION, describe, edited, select, tapped
+
+ROWS = jax.random.normal(jax.random.key(1), (2, 4))
+IMAGES = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
+TOKENS = jax.random.normal(jax.random.key(1), (2, 3, 4))
+MLP = make_model("mlp(5, 6)", classes=3)
+
+# network, input, taps, shapes of the features
+CASES = {
+  "mlp": (
+    MLP,
+    IMAGES,
+    ("stage_*", "head:in", "stage_0/dense:in", ":out"),
+    {
+      "stage_0": (2, 5),
+      "stage_1": (2, 6),
+      "head:in": (2, 6),
+      "stage_0/dense:in": (2, 16),
+      ":out": (2, 3),
+    },
+  ),
+  "conv": (
+    ConvNet(),
+    IMAGES,
+    ("stage_?/norm:in", "stage_1:out#0"),
+    {
+      "stage_0/norm:in": (2, 4, 4, 3),
+      "stage_1/norm:in": (2, 4, 4, 3),
+      "stage_1": (2, 4, 4, 3),
+    },
+  ),
+  "attention": (
+    Attention(),
+    TOKENS,
+    ("attention:weights", "attention", "attention/out:in"),
+    {
+      "attention:weights": (2, 2, 3, 3),
+      "attention": (2, 3, 4),
+      "attention/out:in": (2, 3, 2, 2),
+    },
+  ),
+  "shared": (
+    Shared(),
+    ROWS,
+    ("shared", "shared#1", "shared:in#1"),
+    {"shared": (2, 4), "shared#1": (2, 4), "shared:in#1": (2, 4)},
+  ),
+  "remat": (
+    Wrapped(nn.remat),
+    ROWS,
+    ("block", "block#1", "block/dense#1", "last/dense:in"),
+    {
+      "block": (2, 4),
+      "block#1": (2, 4),
+      "block/dense#1": (2, 4),
+      "last/dense:in": (2, 4),
+    },
+  ),
+  "jit": (
+    Wrapped(nn.jit),
+    ROWS,
+    ("block", "block#1", "block/dense#1", "last/dense:in"),
+    {
+      "block": (2, 4),
+      "block#1": (2, 4),
+      "block/dense#1": (2, 4),
+      "last/dense:in": (2, 4),
+    },
+  ),
+  "scan": (
+    Stack((COLLECTION, "params")),
+    ROWS,
+    ("layers/dense", ":in"),
+    {"layers/dense": (3, 2, 4), ":in": (2, 4)},
+  ),
+  "methods": (
+    AutoEncoder(),
+    ROWS,
+    (".encode", ".encode:in", "layers_0"),
+    {".encode": (2, 3), ".encode:in": (2, 4), "layers_0": (2, 3)},
+  ),
+}
+
+
+@functools.cache
+def made(name):
+  network, x, *_ = CASES[name]
+  return network, network.init(jax.random.key(0), x), x
+
+
+def close(a, b):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b
+  )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_taps_give_features_and_leave_the_rest(name):
+  network, variables, x = made(name)
+  *_, taps, shapes = CASES[name]
+  apply = tapped(network.apply, taps)
+  logits, feats = apply(variables, x)
+  assert {tap: value.shape for tap, value in feats.items()} == shapes
+  close(logits, network.apply(variables, x))
+  close((logits, feats), jax.jit(apply)(variables, x))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_taps_the_program_is_the_same(name):
+  network, variables, x = made(name)
+
+  def program(apply_fn):
+    def step(variables, x):
+      return apply_fn(variables, x)
+
+    return jax.jit(step).lower(variables, x).as_text()
+
+  plain = program(network.apply)
+  apply = tapped(network.apply, ())
+  assert program(lambda *args: apply(*args)[0]) == plain
+  assert program(edited(network.apply, {})) == plain
+
+
+def test_values_are_those_of_the_network_by_hand():
+  _, variables, images = made("mlp")
+  params = variables["params"]
+
+  def by_hand(params):
+    x = images.reshape(2, -1)
+    stages = []
+    for name in ("stage_0", "stage_1"):
+      dense = params[name]["dense"]
+      x = nn.relu(x @ dense["kernel"] + dense["bias"][None])
+      stages.append(x)
+    return tuple(stages)
+
+  def by_taps(params):
+    apply = tapped(MLP.apply, "stage_*")
+    return select(apply({"params": params}, images)[1], "stage_*")
+
+  close(by_taps(params), by_hand(params))
+
+  def loss(stages):
+    return sum(jnp.sum(jnp.sin(stage)) for stage in stages)
+
+  expected = jax.grad(lambda params: loss(by_hand(params)))(params)
+  for transform in (lambda f: f, jax.jit):
+    found = jax.grad(transform(lambda params: loss(by_taps(params))))(params)
+    close(found, expected)
+
+
+def test_gradient_flows_through_remat():
+  network, variables, x = made("remat")
+
+  def loss(network):
+    apply = tapped(network.apply, "block/dense#1")
+    return jax.grad(lambda v: jnp.sum(apply(v, x)[1]["block/dense#1"] ** 2))
+
+  plain = Wrapped(lambda block: block)
+  close(loss(network)(variables), loss(plain)(variables))
+  assert np.any(loss(network)(variables)["params"]["block"]["dense"]["kernel"])
+
+
+def test_shared_calls_come_in_order():
+  network, variables, x = made("shared")
+  layer = nn.Dense(4).bind({"params": variables["params"]["shared"]})
+  feats = tapped(network.apply, ("shared#1", "shared"))(variables, x)[1]
+  close(feats, {"shared": layer(x), "shared#1": layer(layer(x))})
+
+
+def test_jitted_blocks_forget_no_taps():
+  """nn.jit keeps traces; other taps or edits must not get the old ones."""
+  network, variables, x = made("jit")
+  plain = network.apply(variables, x)
+  first = tapped(network.apply, "block/dense")(variables, x)[1]
+  both = tapped(network.apply, ("block/dense", "last/dense"))(variables, x)[1]
+  assert sorted(first) == ["block/dense"]
+  assert sorted(both) == ["block/dense", "last/dense"]
+  apply = edited(network.apply, {"block/dense#1": lambda x: 0 * x})
+  other = edited(network.apply, {"block/dense#1": lambda x: 0 * x + 1})
+  zero = {"params": variables["params"]["last"]}
+  inner = nn.Dense(4).bind({"params": zero["params"]["dense"]})
+  close(apply(variables, x), nn.tanh(inner(jnp.zeros((2, 4)))))
+  close(other(variables, x), nn.tanh(inner(jnp.full((2, 4), jnp.tanh(1.0)))))
+  close(network.apply(variables, x), plain)
+  close(tapped(apply, "last/dense:in")(variables, x)[1], {
+    "last/dense:in": jnp.zeros((2, 4))
+  })  # fmt: skip
+
+
+def test_vmap_and_pmap():
+  _, variables, x = made("mlp")
+  stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
+  apply = tapped(MLP.apply, ("stage_1", "head:in"))
+  expected = [
+    apply(jax.tree.map(lambda a, i=i: a[i], stacked), x) for i in (0, 1)
+  ]
+  expected = jax.tree.map(lambda *a: jnp.stack(a), *expected)
+  close(jax.vmap(apply, in_axes=(0, None))(stacked, x), expected)
+  devices = jax.devices()[:2]
+  parallel = jax.pmap(apply, in_axes=(0, None), devices=devices)
+  close(parallel(stacked, x), expected)
+
+
+@pytest.mark.parametrize(
+  "mutable",
+  [["batch_stats"], "batch_stats", True, nn.DenyList(["params"]), [], False],
+)
+def test_mutable_collections_are_as_before(mutable):
+  network, variables, x = made("conv")
+  rngs = {"dropout": jax.random.key(2)}
+  options = {"train": True, "mutable": mutable, "rngs": rngs}
+  if mutable in ([], False):
+    options["train"] = False
+  plain = network.apply(variables, x, **options)
+  found, feats = tapped(network.apply, "stage_0")(variables, x, **options)
+  assert jax.tree.structure(found) == jax.tree.structure(plain)
+  close(found, plain)
+  changed = edited(network.apply, {"stage_0": lambda x: x})
+  assert jax.tree.structure(changed(variables, x, **options)) == (
+    jax.tree.structure(plain)
+  )
+  assert feats["stage_0"].shape == (2, 4, 4, 3)
+
+
+def softmax_by_hand(params, x, mask=None):
+  query, key = (
+    jnp.einsum("btd,dhk->bthk", x, params[name]["kernel"])
+    + params[name]["bias"][None, None]
+    for name in ("query", "key")
+  )
+  scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(2)
+  if mask is not None:
+    scores = jnp.where(mask, scores, -1e30)
+  return jax.nn.softmax(scores)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+  "layer",
+  [
+    nn.MultiHeadDotProductAttention,
+    nn.MultiHeadAttention,
+    nn.SelfAttention,
+    Child,
+  ],
+)
+def test_attention_weights(layer, masked, train):
+  if layer is nn.SelfAttention:
+    with pytest.warns(DeprecationWarning, match="SelfAttention"):
+      check_attention_weights(layer, masked, train)
+  else:
+    check_attention_weights(layer, masked, train)
+
+
+def test_attention_weights_under_remat():
+  layer = nn.remat(nn.MultiHeadDotProductAttention)
+  check_attention_weights(layer, False, False)
+
+
+def check_attention_weights(layer, masked, train):
+  network = Attention(layer)
+  mask = jnp.tril(jnp.ones((1, 1, 3, 3), bool)) if masked else None
+  _, variables, _ = made("attention")
+  rngs = {"dropout": jax.random.key(3)}
+  options = {"train": train, "mask": mask, "rngs": rngs}
+  apply = tapped(network.apply, "attention:weights")
+
+  def run(variables):
+    return apply(variables, TOKENS, **options)
+
+  found, feats = jax.jit(run)(variables)
+  close(found, network.apply(variables, TOKENS, **options))
+  params = variables["params"]["attention"]
+  assert list(feats) == ["attention:weights"]
+  close(
+    feats["attention:weights"],
+    jnp.broadcast_to(softmax_by_hand(params, TOKENS, mask), (2, 2, 3, 3)),
+  )
+  grads = jax.grad(lambda v: jnp.sum(run(v)[1]["attention:weights"] ** 2))
+  assert np.any(grads(variables)["params"]["attention"]["query"]["kernel"])
+
+
+@pytest.mark.parametrize("sow_weights", [False, True])
+def test_the_callers_intermediates_are_his(sow_weights):
+  network, variables, x = made("attention")
+  options = {"sow_weights": sow_weights, "mutable": ["intermediates"]}
+  plain = network.apply(variables, x, **options)
+  found, feats = tapped(network.apply, "attention:weights")(
+    variables, x, **options
+  )
+  close(found, plain)
+  assert bool(plain[1]) == sow_weights
+  assert feats["attention:weights"].shape == (2, 2, 3, 3)
+  sower = Sower()
+  apply = tapped(sower.apply, "head:in")
+  variables = sower.init(jax.random.key(0), ROWS)
+  variables = {"params": variables["params"]}
+  (_, collections), _ = apply(variables, ROWS, mutable=["intermediates"])
+  close(collections, {"intermediates": {"own": (ROWS,)}})
+  (_, captured), _ = apply(
+    variables, ROWS, mutable="intermediates", capture_intermediates=True
+  )
+  assert sorted(captured["intermediates"]) == ["__call__", "head", "own"]
+
+
+def test_other_interceptors_still_run():
+  _, variables, x = made("mlp")
+  met = []
+
+  def note(next_function, args, kwargs, context):
+    met.append(context.module.path)
+    result = next_function(*args, **kwargs)
+    return 2 * result if context.module.path == ("stage_0",) else result
+
+  expected = 2 * tapped(MLP.apply, "stage_0")(variables, x)[1]["stage_0"]
+  with nn.intercept_methods(note):
+    feats = tapped(MLP.apply, ("stage_0", "stage_1/dense:in"))(variables, x)[1]
+  assert ("stage_1", "dense") in met
+  close(feats["stage_1/dense:in"], expected)
+
+
+@pytest.mark.parametrize(
+  ("name", "tap", "says"),
+  [
+    ("mlp", "stage_2", "did you mean 'stage_1'.*There is: stage_0, stage_0/d"),
+    ("mlp", "stages_*", "tap 'stages_\\*' is not reached.*There is: stage_0"),
+    ("mlp", "stage_0.encode", "stage_0 ran __call__, not encode"),
+    ("mlp", "stage_0#3", "was called 1 time, so the last call is #0"),
+    ("shared", "shared#3", "was called 2 times, so the last call is #1"),
+    ("mlp", "head:weights", "head is a Dense, and only the stock attention"),
+    ("methods", "layers_3", "did you mean 'layers_[01]'"),
+    ("methods", ".decode:in", "without positional input"),
+  ],
+)
+def test_a_miss_says_what_there_is(name, tap, says):
+  network, variables, x = made(name)
+  with pytest.raises(UserError, match=says):
+    tapped(network.apply, (tap,))(variables, x)
+  if not tap.endswith("weights"):
+    with pytest.raises(UserError, match=says):
+      edited(network.apply, {tap: jnp.sin})(variables, x)
+
+
+def test_a_hidden_layer_says_how_to_show_it():
+  network = Stack()
+  variables = network.init(jax.random.key(0), ROWS)
+  for use in (
+    tapped(network.apply, "layers/*"),
+    edited(network.apply, {"layers/dense": jnp.sin}),
+  ):
+    with pytest.raises(UserError, match="nn.scan.*variable_axes.*taps"):
+      use(variables, ROWS)
+  shown = Stack(("params", COLLECTION))
+  layers = tapped(shown.apply, "layers")(variables, ROWS)[1]["layers"][0]
+  assert layers.shape == (3, 2, 4)
+  close(layers[-1], network.apply(variables, ROWS))
+
+
+def test_long_lists_are_cut():
+  network = make_model(f"mlp({', '.join('2' * 9)})", classes=2)
+  variables = network.init(jax.random.key(0), IMAGES)
+  with pytest.raises(UserError, match="stage_3/Dropout_0 ... and 16 more"):
+    tapped(network.apply, "nowhere")(variables, IMAGES)
+
+
+def test_other_attention_functions_are_refused():
+  def inside(query, key, value, mask=None, **kwargs):
+    return nn.dot_product_attention(query, key, value, mask=mask)
+
+  def closed(query, key, value):
+    return nn.dot_product_attention(query, key, value)
+
+  variables = made("attention")[1]
+  for function in (inside, closed):
+    apply = Attention(function=function).apply
+    with pytest.raises(UserError, match=f"{function.__name__} keeps its weigh"):
+      tapped(apply, "attention:weights")(variables, TOKENS)
+    assert tapped(apply, "attention")(variables, TOKENS)[1]
+    assert len(describe(apply, variables, TOKENS)) == 6
+
+
+def test_trees_are_tapped_as_they_are():
+  network = Pair()
+  variables = network.init(jax.random.key(0), ROWS)
+  feats = tapped(network.apply, "both")(variables, ROWS)[1]
+  close(feats["both"][1], {"more": jnp.ones((2, 4))})
+  with pytest.raises(UserError, match="'both:in'.* without positional input"):
+    tapped(network.apply, "both:in")(variables, ROWS)
+  rows = {row.tap: row for row in describe(network.apply, variables, ROWS)}
+  assert rows["both"].shape == ((2, 4), (2, 4))
+  assert rows["both"].dtype == "float32, float32"
+
+
+def test_methods_that_the_caller_names():
+  network, variables, x = made("methods")
+  code, feats = tapped(network.apply, (".encode", "layers_0:in"))(
+    variables, x, method="encode"
+  )
+  close(feats, {".encode": code, "layers_0:in": x})
+
+
+def test_edits_change_values_and_pass_gradients():
+  _, variables, x = made("mlp")
+  head = nn.Dense(3).bind({"params": variables["params"]["head"]})
+  features = tapped(MLP.apply, "head:in")(variables, x)[1]["head:in"]
+
+  def logits(scale, tap):
+    return edited(MLP.apply, {tap: lambda x: scale * x})(variables, x)
+
+  for tap in ("stage_1", "head:in", "stage_1/Dropout_0"):
+    close(jax.jit(logits, static_argnums=1)(3.0, tap), head(3.0 * features))
+    found = jax.grad(lambda scale, tap=tap: jnp.sum(logits(scale, tap)))(3.0)
+    kernel = variables["params"]["head"]["kernel"]
+    close(found, jnp.sum(features @ kernel))
+  shared, variables, x = made("shared")
+  layer = nn.Dense(4).bind({"params": variables["params"]["shared"]})
+  changed = edited(shared.apply, {"shared:in#1": jnp.sin})
+  close(changed(variables, x), layer(jnp.sin(layer(x))))
+  every = edited(MLP.apply, {"stage_*": jnp.zeros_like})
+  variables, x = made("mlp")[1:]
+  feats = tapped(every, "stage_*")(variables, x)[1]
+  close(feats, {"stage_0": jnp.zeros((2, 5)), "stage_1": jnp.zeros((2, 6))})
+  with pytest.raises(UserError, match="can be read, not edited"):
+    edited(MLP.apply, {"a:weights": jnp.sin})
+
+
+def test_description_lists_the_network_in_order():
+  network, variables, x = made("attention")
+  shapes = jax.eval_shape(lambda: (variables, x))
+  rows = describe(network.apply, *shapes, train=False)
+  assert [(row.tap, row.shape, row.module) for row in rows] == [
+    (":out", (2, 3, 4), "Attention"),
+    ("attention", (2, 3, 4), "MultiHeadDotProductAttention"),
+    ("attention:weights", (2, 2, 3, 3), "MultiHeadDotProductAttention"),
+    ("attention/query", (2, 3, 2, 2), "DenseGeneral"),
+    ("attention/key", (2, 3, 2, 2), "DenseGeneral"),
+    ("attention/value", (2, 3, 2, 2), "DenseGeneral"),
+    ("attention/out", (2, 3, 4), "DenseGeneral"),
+  ]
+  for name in ("shared", "jit", "scan", "methods", "conv"):
+    network, variables, x = made(name)
+    taps = [row.tap for row in describe(network.apply, variables, x)]
+    feats = tapped(network.apply, taps)(variables, x)[1]
+    assert sorted(feats) == sorted(taps)
+  taps = [row.tap for row in describe(Stack().apply, *made("scan")[1:])]
+  assert taps == [":out"]
