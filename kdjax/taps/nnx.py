@@ -6,7 +6,6 @@ subclasses that record. The module itself is never touched.
 """
 
 import functools
-import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -61,14 +60,13 @@ def tapped(
     {'layers/0': (1, 3), 'layers/1:in': (1, 3)}
   """
   patterns = parse_taps(taps)
-  network, method = _bound(module)
   if not patterns:
     return lambda *args, **kwargs: (module(*args, **kwargs), {})
+  changed = _bound(module)
 
   def run(*args, **kwargs):
-    copy = _watching(network, map(Order, patterns))
-    result = getattr(copy, method)(*args, **kwargs)
-    return result, gathered(patterns, *_recorded(copy))
+    result, found, seen = changed.run(map(Order, patterns), args, kwargs)
+    return result, gathered(patterns, found, seen)
 
   return run
 
@@ -84,7 +82,8 @@ def edited(
       place. Gradients flow through it.
 
   Returns:
-    A function that takes and returns what the module does.
+    A function that takes and returns what the module does. `tapped(edited(...))`
+    reads what the edits leave; an `:in` both edited and tapped is read before.
 
   Raises:
     UserError: for `:weights`, which can only be read; when called for a tap that
@@ -96,36 +95,58 @@ def edited(
     >>> print(edited(network, {":out": jnp.zeros_like})(jnp.ones((1, 4))))
     [[0. 0.]]
   """
-  functions = dict(zip(parse_taps(edits), edits.values(), strict=True))
-  network, method = _bound(module)
-  for tap in functions:
-    if tap.site == "weights":
-      raise UserError(f"tap '{tap}': attention weights can be read, not edited")
-  if not functions:
-    return module
+  orders = list(map(Order, parse_taps(edits), edits.values()))
+  for order in orders:
+    if order.tap.site == "weights":
+      raise UserError(
+        f"tap '{order.tap}': attention weights can be read, not edited"
+      )
+  changed = _bound(module)
+  return (
+    changed._replace(orders=(*changed.orders, *orders)) if orders else module
+  )
 
-  def run(*args, **kwargs):
-    copy = _watching(network, itertools.starmap(Order, functions.items()))
-    result = getattr(copy, method)(*args, **kwargs)
-    calls, seen = _recorded(copy)
-    for tap in functions:
-      if not any(covers(tap._replace(site="calls"), call) for call in calls):
+
+class Changed(NamedTuple):
+  """A module's method with edits; called as the method is.
+
+  Attributes:
+    network: the module.
+    method: the name of the method.
+    orders: the edits.
+  """
+
+  network: nnx.Module
+  method: str
+  orders: tuple[Order, ...] = ()
+
+  def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    return self.run((), args, kwargs)[0]
+
+  def run(
+    self, reads: Iterable[Order], args: tuple, kwargs: dict
+  ) -> tuple[Any, dict[Tap, Any], Seen]:
+    copy = _watching(self.network, (*self.orders, *reads))
+    result = getattr(copy, self.method)(*args, **kwargs)
+    found, seen = _recorded(copy)
+    for tap, _ in self.orders:
+      if not any(covers(tap._replace(site="calls"), call) for call in found):
         raise not_reached(tap, seen)
-    return result
-
-  return run
+    return result, found, seen
 
 
-def _bound(module: nnx.Module | Callable) -> tuple[nnx.Module, str]:
+def _bound(module: nnx.Module | Callable) -> Changed:
+  if isinstance(module, Changed):
+    return module
   if isinstance(module, nnx.Module):
-    return module, "__call__"
+    return Changed(module, "__call__")
   owner = getattr(module, "__self__", None)
   if not isinstance(owner, nnx.Module):
     raise TypeError(
       "taps need an nnx module or a bound method of one, got"
       f" {type(module).__name__}"
     )
-  return owner, module.__name__
+  return Changed(owner, module.__name__)
 
 
 def _watching(network: nnx.Module, orders: Iterable[Order]) -> nnx.Module:

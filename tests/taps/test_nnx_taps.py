@@ -168,6 +168,11 @@ def test_edits():
     lambda scale: edited(network, {":in": lambda x: scale * x})(ROWS).sum()
   )(1.0)
   check_close(slope, jnp.sum(ROWS * jax.grad(lambda x: network(x).sum())(ROWS)))
+  feats = tapped(second, ["shared#1", "head:in"])(ROWS)[1]
+  check_close(feats["shared#1"], feats["head:in"])
+  check_close(
+    feats["head:in"], 2 * tapped(network, "shared#1")(ROWS)[1]["shared#1"]
+  )
   encode = edited(network.encode, {"layers/*": jnp.ones_like})
   check_close(encode(ROWS), jnp.ones((2, 4)))
   with pytest.raises(UserError, match="can be read, not edited"):
