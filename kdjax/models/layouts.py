@@ -5,7 +5,7 @@ its axes are laid out. `weights.convert` does the rest, whatever the family.
 """
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
@@ -34,14 +34,14 @@ class Names(NamedTuple):
 
   Attributes:
     entries: (module, names in the file) -> an entry for every parameter.
-    normalise: (module, names in the file) -> the option `normalise` that the
-      published weights were trained with; raises ValueError where the file
-      does not tell.
+    options: (module, names in the file) -> what the published network was
+      built with, as options of our maker. Without "normalise" where a file
+      does not tell it.
   """
 
   entries: Callable[[nn.Module, Collection[str]], list[Entry]]
-  normalise: Callable[[nn.Module, Collection[str]], str | None] = (
-    lambda module, names: "imagenet"
+  options: Callable[[nn.Module, Collection[str]], dict[str, Any]] = (
+    lambda module, names: {"normalise": "imagenet"}
   )
 
 

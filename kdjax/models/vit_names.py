@@ -1,7 +1,7 @@
 """What torchvision, timm and Hugging Face call the parts of a ViT."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kdjax.models.layouts import (
   TABLES,
@@ -218,28 +218,31 @@ def _hugging_face(module: ViT, names: set[str], prefix: str) -> Dialect:
   )
 
 
-def normalise(module: ViT, names: Collection[str]) -> str:
-  """Returns what a published ViT was trained with, where that is certain.
+def options(module: ViT, names: Collection[str]) -> dict[str, Any]:
+  """Returns what a published ViT was built with, where that is certain.
+
+  Some of timm's and Hugging Face's were trained with "imagenet", others with
+  "half", and the file does not say; DeiT's and torchvision's are certain.
 
   Args:
     module: the model.
     names: the tensors in the file.
 
   Returns:
-    "imagenet" for torchvision's files and for DeiT's.
+    Options of `vit`.
 
-  Raises:
-    ValueError: for other files of timm and Hugging Face: some were trained
-      with "imagenet", others with "half", and the file does not say.
+  Example:
+    >>> from kdjax.models.vit import vit
+    >>> options(vit(classes=2), {"conv_proj.weight"})
+    {'normalise': 'imagenet'}
   """
-  published = module.distilled or "conv_proj.weight" in names
-  if published or any(name.startswith("deit.") for name in names):
-    return "imagenet"
-  raise ValueError(
-    "the file does not tell how its network was shown images; write"
-    " normalise='half' (most ViTs of timm and Hugging Face: mean and deviation"
-    " 0.5) or normalise='imagenet' (DeiT)"
-  )
+  found = {}
+  if any("embeddings.patch_embeddings." in name for name in names):
+    found["epsilon"] = 1e-12
+  deit = module.distilled or any(name.startswith("deit.") for name in names)
+  if deit or "conv_proj.weight" in names:
+    found["normalise"] = "imagenet"
+  return found
 
 
-TABLES[ViT] = Names(entries, normalise)
+TABLES[ViT] = Names(entries, options)

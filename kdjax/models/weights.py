@@ -41,8 +41,8 @@ class OutsideTeacher(NamedTuple):
   """A network that was trained elsewhere.
 
   Attributes:
-    model: its spec, with the standardisation of images that it was trained
-      with: what `make_model` needs to build it again.
+    model: its spec, completed by the options that it was trained with: what
+      `make_model` needs to build it again.
     variables: nested dict of float32 NumPy arrays for the module's `apply`.
   """
 
@@ -57,7 +57,8 @@ def read_outside_teacher(
 
   Images arrive in [0, 1], but published networks were trained with
   standardised ones: where the model does not say `normalise`, it is added for
-  images of three channels, so that the module does it itself.
+  images of three channels, so that the module does it itself. Other options in
+  which libraries differ are added in the same way.
 
   Args:
     path: a safetensors file with the names of torchvision, timm or Hugging
@@ -83,7 +84,7 @@ def read_outside_teacher(
     )
   tensors = load_safetensors(path)
   try:
-    model = _with_normalise(model, module, tensors, image_shape[-1])
+    model = _completed(model, module, tensors, image_shape[-1])
     module = _build(model, classes)
     _check_classes(_entries(module, tensors), tensors, classes)
     return OutsideTeacher(model, convert(tensors, module, image_shape))
@@ -196,18 +197,24 @@ def _known() -> set[str]:
   return known
 
 
-def _with_normalise(
+def _completed(
   model: str, module: nn.Module, tensors: Collection[str], channels: int
 ) -> str:
-  """Adds to a spec what the published weights were trained with."""
+  """Adds to a spec what the published network was built with."""
   written = spec.parse(model)
-  if "normalise" in dict(written.kwargs) or channels != 3:
-    return model
-  try:
-    normalise = TABLES[type(module)].normalise(module, tensors)
-  except ValueError as error:
-    raise UserError(str(error)) from None
-  kwargs = (*written.kwargs, ("normalise", normalise))
+  said = dict(written.kwargs)
+  options = TABLES[type(module)].options(module, tensors)
+  added = {key: x for key, x in options.items() if key not in said}
+  if channels != 3:
+    # Statistics are of three colours; others are the user's to know.
+    added.pop("normalise", None)
+  elif "normalise" not in said | added:
+    raise UserError(
+      "the file does not tell how its network was shown images; write"
+      " normalise='half' (mean and deviation 0.5: most vision transformers of"
+      " timm and Hugging Face) or normalise='imagenet' (DeiT)"
+    )
+  kwargs = (*written.kwargs, *added.items())
   return str(dataclasses.replace(written, kwargs=kwargs))
 
 

@@ -18,6 +18,7 @@ import sys
 import numpy as np
 from outside_cases import draw_all, draw_images
 
+KEPT = []  # operators last as long as their library
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 # name, our model, library, its arguments, side of the images
@@ -54,23 +55,32 @@ PARITY = [
 ]  # fmt: skip
 
 
-def allow_torchvision():
-  """Lets torchvision import where its compiled operators do not load."""
+def import_torchvision():
+  """Imports torchvision, also where its compiled operators do not load."""
   import torch
 
-  library = torch.library.Library("torchvision", "FRAGMENT")
-  for name in ("nms", "qnms"):
-    library.define(
-      f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    )
-  return library
+  try:
+    import torchvision
+  except RuntimeError:
+    for name in [
+      name for name in sys.modules if name.startswith("torchvision")
+    ]:
+      del sys.modules[name]
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+      library.define(
+        f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+      )
+    KEPT.append(library)
+    import torchvision
+
+  return torchvision
 
 
 def make_outside(library, name, side, classes, base=False):
   """The library's own network, in evaluation mode."""
+  torchvision = import_torchvision()
   if library == "torchvision":
-    import torchvision
-
     sizes = {"image_size": side} if name.startswith("vit") else {}
     network = getattr(torchvision.models, name)(num_classes=classes, **sizes)
   elif library == "timm":
@@ -154,5 +164,4 @@ def compare():
 
 
 if __name__ == "__main__":
-  held = allow_torchvision()
   compare() if sys.argv[1:] == ["parity"] else store()
