@@ -254,12 +254,12 @@ def _check_kind(path: Path, head: bytes) -> None:
   pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
   pickled = pickled and head[8:9] != b"{"
   if pickled or head[:4] == b"PK\3\4" or path.suffix.lower() in PICKLES:
-    target = path.with_suffix(".safetensors").name
+    target = path.with_suffix(".safetensors")
     raise UserError(
       f"{path} is a pickle or an archive of one: reading it could run any code."
       " Convert it where you have torch and trust the file:\n"
       '  python -c "import torch; from safetensors.torch import save_file;'
-      f" save_file(torch.load('{path.name}', weights_only=True),"
+      f" save_file(torch.load('{path}', weights_only=True),"
       f" '{target}')\""
     )
 
