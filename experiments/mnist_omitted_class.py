@@ -16,7 +16,7 @@ from kdjax.config import Controls, Data, Distillation, Experiment, Student
 
 EXPERIMENT = Experiment(
   data=Data(omit_classes=(3,)),
-  student=Student(model="mlp(300, 300)"),
+  student=Student(model="mlp(300, 300)", learning_rate=1e-2),
   distillation=Distillation(distillation="soft", temperature=20.0),
   controls=Controls(controls=False),
 )

@@ -11,6 +11,6 @@ them: read the gain as small and uncertain.
 from kdjax.config import Distillation, Experiment, Student
 
 EXPERIMENT = Experiment(
-  student=Student(model="mlp(20)"),
+  student=Student(model="mlp(20)", learning_rate=1e-2),
   distillation=Distillation(distillation="soft", temperature=5.0),
 )

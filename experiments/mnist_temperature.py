@@ -15,7 +15,7 @@ from kdjax.config import Controls, Data, Distillation, Experiment, Student
 
 EXPERIMENT = Experiment(
   data=Data(validation=0.2),
-  student=Student(seeds=5),
+  student=Student(seeds=5, learning_rate=1e-2),
   distillation=Distillation(
     temperature=(1.0, 2.0, 4.0, 8.0, 20.0), hard_weight=(0.0, 0.1, 0.5, 0.9)
   ),

@@ -121,9 +121,9 @@ class Teacher:
     flag="teacher_batch_size",
     within=COUNT,
   )
-  learning_rate: float = option(
-    1e-3,
-    "the teacher's peak learning rate",
+  learning_rate: float | None = option(
+    None,
+    "the teacher's peak learning rate; what suits its kind of network by default",
     flag="teacher_learning_rate",
     within=POSITIVE,
   )
@@ -156,8 +156,11 @@ class Student:
   batch_size: int = option(
     128, "examples a step, over all devices", within=COUNT
   )
-  learning_rate: float | tuple[float, ...] = option(
-    1e-2, "peak learning rate", within=POSITIVE
+  learning_rate: float | tuple[float, ...] | None = option(
+    None,
+    "peak learning rate; what suits the kind of network, and each control, by"
+    " default",
+    within=POSITIVE,
   )
   optimizer: str = option("adam", "optimiser, such as 'sgd(momentum=0.9)'")
   schedule: str = option(

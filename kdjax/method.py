@@ -42,7 +42,8 @@ class Inputs(NamedTuple):
     index: (B,) int32, which example of the training set this is; or None.
     head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
       constant; None where the teacher has none or only its answers are there.
-    student_head: the student's classifier, likewise; the gradient flows into it.
+    student_head: the student's, likewise, but alive: the gradient flows into
+      it; None where the student has none.
   """
 
   student: View

@@ -3,6 +3,8 @@
 Nothing is compiled and nothing is written before this is through.
 """
 
+import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, spec
+from kdjax import data, models, options, pairs, spec
 from kdjax.arms import Cohort, assemble, make_feed
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
@@ -21,6 +23,7 @@ from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import checkpoint, devices
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.loop import side_by_side
 from kdjax.train.state import make_optimizer
 
 
@@ -35,6 +38,7 @@ class Trainee(NamedTuple):
     feeds: what is shown.
     epochs: passes over the largest feed.
     images: how many an epoch shows to all members together, padding included.
+    together: whether members train side by side or one after the other.
   """
 
   network: nn.Module
@@ -44,12 +48,14 @@ class Trainee(NamedTuple):
   feeds: dict[str, Feed]
   epochs: int
   images: int
+  together: bool
 
 
 class Prepared(NamedTuple):
   """All that a run is made of.
 
   Attributes:
+    experiment: the settings, with the networks that were left open.
     dataset: the data set as stored.
     examples: which examples of its training set the run may train on.
     scored: the images that count: the test set, or held-out training images.
@@ -60,6 +66,7 @@ class Prepared(NamedTuple):
     devices: what to run on.
   """
 
+  experiment: Experiment
   dataset: Dataset
   examples: np.ndarray
   scored: Split
@@ -72,7 +79,7 @@ class Prepared(NamedTuple):
   @property
   def sample(self) -> jax.Array:
     """One empty image, (1, H, W, C) float32, for shapes."""
-    return jnp.zeros((1, *self.dataset.image_shape), jnp.float32)
+    return _sample(self.dataset)
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -94,7 +101,8 @@ def prepare(experiment: Experiment) -> Prepared:
     devices.check_batch_size(group.batch_size, local)
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
-    models.make_model(group.model, classes=2)
+    if group.model != pairs.AUTO:
+      models.make_model(group.model, classes=2)
   dataset = data.load(
     chosen.dataset,
     data_dir=chosen.data_dir,
@@ -107,13 +115,26 @@ def prepare(experiment: Experiment) -> Prepared:
   folder, note = _find_teacher(
     experiment.teacher.teacher_from, dataset, chosen.validation
   )
-  cohort = assemble(experiment, dataset.train.labels, examples)
-  student = _student(experiment, dataset, cohort)
+  if note is not None:
+    taught = dataclasses.replace(experiment.teacher, model=note["model"])
+    experiment = dataclasses.replace(experiment, teacher=taught)
+  gather = partial(
+    assemble,
+    labels=dataset.train.labels,
+    examples=examples,
+    classes=dataset.classes,
+  )
+  experiment = pairs.choose(
+    experiment, gather(experiment), _sample(dataset), dataset.classes
+  )
+  cohort = gather(experiment)
+  student = _student(experiment, dataset, cohort, local)
   return Prepared(
+    experiment=experiment,
     dataset=dataset,
     examples=examples,
     scored=scored,
-    teacher=_teacher(experiment, dataset, examples, note),
+    teacher=_teacher(experiment, dataset, examples, local),
     teacher_folder=folder,
     student=student,
     grids=cohort.grids,
@@ -164,9 +185,12 @@ def _find_teacher(
   return folder, note
 
 
-def _teacher(experiment, dataset, examples, note) -> Trainee:
+def _sample(dataset: Dataset) -> jax.Array:
+  return jnp.zeros((1, *dataset.image_shape), jnp.float32)
+
+
+def _teacher(experiment, dataset, examples, local) -> Trainee:
   chosen = experiment.teacher
-  model = chosen.model if note is None else note["model"]
   feed = make_feed(
     examples, dataset.train.labels, chosen.augment, chosen.batch_size
   )
@@ -175,9 +199,10 @@ def _teacher(experiment, dataset, examples, note) -> Trainee:
     "learning_rate": np.array([chosen.learning_rate]),
   }
   arm = Arm("labels", lambda settings: make_objective("hard"), settings)
+  network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
-    models.make_model(model, classes=dataset.classes),
-    model,
+    network,
+    chosen.model,
     make_optimizer(
       chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
     ),
@@ -185,22 +210,25 @@ def _teacher(experiment, dataset, examples, note) -> Trainee:
     {"labels": feed},
     chosen.epochs,
     feed.steps * chosen.batch_size,
+    side_by_side(network, _sample(dataset), local[0].platform),
   )
 
 
-def _student(experiment, dataset, cohort: Cohort) -> Trainee:
+def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   chosen = experiment.student
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
+  network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
-    models.make_model(chosen.model, classes=dataset.classes),
+    network,
     chosen.model,
     make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
     cohort.arms,
     cohort.feeds,
     chosen.epochs,
     length * members * chosen.batch_size,
+    side_by_side(network, _sample(dataset), local[0].platform),
   )
 
 
@@ -212,7 +240,7 @@ def _check_schedules(experiment: Experiment, steps: int) -> None:
       continue
     within = one.field.metadata["within"]
     for step, number in enumerate(
-      np.asarray(jax.vmap(make_schedule(value))(jnp.arange(steps)))
+      np.asarray(jax.vmap(make_schedule(value, steps=steps))(jnp.arange(steps)))
     ):
       if not (np.isfinite(number) and number in within):
         raise UserError(

@@ -45,6 +45,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   with _timed(seconds, "total"):
     with _timed(seconds, "data"):
       parts = prepare(experiment)
+      experiment = parts.experiment
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with _timed(seconds, "teacher"):
@@ -112,6 +113,7 @@ def _fit(
     teacher=teacher,
     devices=parts.devices,
     together=trainee.together,
+    gradient_metrics=parts.experiment.distillation.gradient_metrics,
   )
   title = " + ".join(trainee.arms)
   with progress(trainee.epochs, title, trainee.images) as advance:
@@ -137,6 +139,11 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
       )
     logits = results.predict(trainee, networks[arm], parts.scored.images)
     accuracy = evaluate.accuracy(logits, parts.scored.labels)
+    own = {
+      name: values.tolist()
+      for name, values in metrics.items()
+      if name not in ("loss", "accuracy")
+    }
     log.write(
       {
         "network": arm,
@@ -145,6 +152,7 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         "loss": metrics["loss"].tolist(),
         "train_accuracy": metrics["accuracy"].tolist(),
         "test_accuracy": accuracy.tolist(),
+        **own,
         "images_per_second": rate,
       }
     )

@@ -33,7 +33,7 @@ ALLOWED = {
   "train": {"losses", "method", "taps"},
   "evaluate": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
-  "pairs": {"arms", "config", "method", "models", "train"},
+  "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {
     "arms", "config", "data", "methods", "models", "options", "pairs", "schedule",
     "train",

@@ -1,9 +1,9 @@
 """Residual networks for small images.
 
 He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section on CIFAR-10: three stages of
-basic blocks. As in the distillation literature's code (RepDistiller, arXiv:
-1910.10699), a block that changes the shape has a 1 x 1 convolution with batch
-normalisation beside it, and the names' "x4" means four times the width.
+basic blocks. As in the distillation literature's code (RepDistiller,
+arXiv:1910.10699), a block that changes the shape has a 1 x 1 convolution with
+batch normalisation beside it, and the names' "x4" means four times the width.
 """
 
 import flax.linen as nn
@@ -113,7 +113,7 @@ def cifar_resnet(
 ) -> CifarResNet:
   """Makes a residual network for small images.
 
-  Convolutions start He normal by fan-out, as in the paper.
+  Convolutions start He normal by fan-out, as in the literature's code.
 
   Args:
     depth: layers with weights, 6 n + 2: n blocks in each of three stages.

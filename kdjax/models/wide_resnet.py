@@ -1,8 +1,8 @@
 """Wide residual networks.
 
 Zagoruyko, Komodakis 2016, arXiv:1605.07146: residual networks for small images
-whose blocks normalise and activate first (He, Zhang, Ren, Sun 2016, arXiv:
-1603.05027) and are `width` times as wide.
+whose blocks normalise and activate first (He, Zhang, Ren, Sun 2016,
+arXiv:1603.05027) and are `width` times as wide.
 
 The first block of stages 1 and 2 changes the width, so that its normalisation
 and ReLU feed both of its paths. They stand at the end of the stage before, and

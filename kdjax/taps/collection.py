@@ -1,6 +1,6 @@
 """The private variable collection through which values leave a network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flax import core
@@ -39,6 +39,35 @@ def widened(mutable: scope.CollectionFilter, token: str) -> Any:
   return sorted(mutable)
 
 
+def marked(variables: Any, paths: Iterable[Path]) -> Any:
+  """Gives every module an empty variable of its own.
+
+  nn.jit lends the trace of one module to another of the same structure; taps
+  are about paths, so that structure has to tell them apart.
+
+  Args:
+    variables: as `apply` takes them.
+    paths: of modules that may have no variables; globs do no harm.
+
+  Returns:
+    The variables with the private collection.
+
+  Example:
+    >>> marked({"params": {"head": {"bias": 0}}}, [])["taps"]
+    {':at:': (), 'head': {':at:head': ()}}
+  """
+  if not isinstance(variables, Mapping):
+    return variables
+  marks = {}
+  for tree in variables.values():
+    _mark(marks, tree, ())
+  for path in paths:
+    node = marks
+    for depth, name in enumerate(path, start=1):
+      node = node.setdefault(name, {f":at:{'/'.join(path[:depth])}": ()})
+  return {**variables, COLLECTION: marks}
+
+
 def taken(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
   """Takes what one reader or editor has sown out of the collections.
 
@@ -63,12 +92,21 @@ def taken(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
   return sown, core.copy(collections, {COLLECTION: rest} if rest else {})
 
 
+def _mark(marks: dict, tree: Any, path: Path) -> None:
+  marks[f":at:{'/'.join(path)}"] = ()
+  for name, child in tree.items():
+    if isinstance(child, Mapping):
+      _mark(marks.setdefault(name, {}), child, (*path, name))
+
+
 def _without(tree: Mapping, owner: str, path: Path, sown: Sown) -> dict:
   rest = {}
   for key, value in tree.items():
     method, _, place = key.partition(":")
     if not place:
       value = _without(value, owner, (*path, key), sown)
+    elif place.startswith("at:"):
+      continue
     elif place.startswith(f"{owner}:"):
       site = place.removeprefix(f"{owner}:")
       sown |= {

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from kdjax.errors import UserError
 from kdjax.taps.attention import caught_weights, is_stock
-from kdjax.taps.collection import COLLECTION, Sown, taken, widened
+from kdjax.taps.collection import COLLECTION, Sown, marked, taken, widened
 from kdjax.taps.grammar import (
   Tap,
   covers,
@@ -73,6 +72,7 @@ def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
   patterns = _parsed(taps)
   if not patterns:
     return lambda *args, **kwargs: (apply_fn(*args, **kwargs), {})
+  paths = [tap.path for tap in patterns]
   token = " ".join([COLLECTION, *sorted(map(str, patterns))])
 
   def apply(variables, *args, mutable=False, **kwargs):
@@ -83,7 +83,10 @@ def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
 
     with nn.intercept_methods(_reader(wanted, seen)):
       result, collections = apply_fn(
-        variables, *args, mutable=widened(mutable, token), **kwargs
+        marked(variables, paths),
+        *args,
+        mutable=widened(mutable, token),
+        **kwargs,
       )
     sown, collections = taken(collections, "read")
     result = result if mutable is False else (result, collections)
@@ -126,12 +129,16 @@ def edited(
   # Unlike taps, equal edits cannot be told by their text.
   name = f"edit{next(_numbers)}"
   token = f"{COLLECTION} {name}"
+  paths = [tap.path for tap in functions]
 
   def apply(variables, *args, mutable=False, **kwargs):
     seen = Seen()
     with nn.intercept_methods(_editor(functions, name, seen)):
       result, collections = apply_fn(
-        variables, *args, mutable=widened(mutable, token), **kwargs
+        marked(variables, paths),
+        *args,
+        mutable=widened(mutable, token),
+        **kwargs,
       )
     counted, collections = taken(collections, name)
     for pattern in functions:
@@ -172,9 +179,8 @@ def describe(
   seen = Seen()
 
   def public(tap):
-    return tap.site != "in" and (
-      tap.method == "__call__" or not tap.method.startswith("_")
-    )
+    named = tap.method.isidentifier() and not tap.method.startswith("_")
+    return tap.site != "in" and (named or tap.method == "__call__")
 
   def run(arrays):
     filled = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
@@ -183,14 +189,19 @@ def describe(
     token = f"{COLLECTION} listing {next(_numbers)}"
     with nn.intercept_methods(_reader(public, seen, everything=True)):
       _, collections = apply_fn(
-        variables, *args, mutable=widened(mutable, token), **kwargs
+        marked(variables, ()),
+        *args,
+        mutable=widened(mutable, token),
+        **kwargs,
       )
     sown, _ = taken(collections, "read")
     return {str(tap): value for tap, value in sown.items()}
 
   found = jax.eval_shape(run, arrays)
   order = {path: i for i, path in enumerate(seen.kinds)}
-  places = [(order[parse_tap(text).path], text) for text in found]
+  places = [
+    (order.get(parse_tap(text).path, len(order)), text) for text in found
+  ]
   return [_row(text, found[text], seen) for _, text in sorted(places)]
 
 
@@ -201,8 +212,8 @@ def _row(text: str, value: Any, seen: Seen) -> Row:
   return Row(
     text,
     value.shape if alone else shapes,
-    ", ".join(str(np.dtype(leaf.dtype)) for leaf in leaves),
-    seen.kinds[parse_tap(text).path],
+    ", ".join(str(leaf.dtype) for leaf in leaves),
+    seen.kinds.get(parse_tap(text).path, "Module"),
   )
 
 

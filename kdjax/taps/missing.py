@@ -60,6 +60,11 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
       " the stock attention layers show their weights"
     )
   times = called[tap.method]
+  if tap.call < times:
+    return UserError(
+      f"tap '{tap}' is not reached: {where} ran inside a transform, such as"
+      " nn.cond, that keeps its values"
+    )
   return UserError(
     f"tap '{tap}' is not reached: {where} was called {times}"
     f" time{'s' * (times != 1)}, so the last call is #{times - 1}"

@@ -60,6 +60,7 @@ def train(
   teacher: Teacher | None = None,
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
+  gradient_metrics: bool = False,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
@@ -80,6 +81,7 @@ def train(
     teacher: who teaches, or None.
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
+    gradient_metrics: whether steps measure each term's gradient.
 
   Yields:
     The epochs, one by one.
@@ -90,7 +92,8 @@ def train(
   shared = on_devices.replicate((images, labels, teacher), devices)
   # Members of one arm run the same program, compiled once.
   runs = {
-    tuple(group): _compile(group, feeds, devices, together) for group in groups
+    tuple(group): _compile(group, feeds, devices, together, gradient_metrics)
+    for group in groups
   }
   prepared = []
   for group in groups:
@@ -179,7 +182,7 @@ def _epoch(number, stop, done, arms) -> Epoch:
   return Epoch(number, stop, examples, states, _means(added))
 
 
-def _compile(arms, feeds, devices, together):
+def _compile(arms, feeds, devices, together, gradient_metrics):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
     name: _teacher_taps(arm for arm in arms.values() if arm.feed == name)
@@ -208,7 +211,13 @@ def _compile(arms, feeds, devices, together):
       }
       results = {
         name: _step_members(
-          arm, states[name], members[name], shown[arm.feed], step, teacher
+          arm,
+          states[name],
+          members[name],
+          shown[arm.feed],
+          step,
+          teacher,
+          gradient_metrics,
         )
         for name, arm in arms.items()
       }
@@ -259,7 +268,7 @@ def _show(
   return batch, observe(teacher, seen, indices, taps)
 
 
-def _step_members(arm, states, members, shown, step, teacher):
+def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
 
@@ -273,6 +282,7 @@ def _step_members(arm, states, members, shown, step, teacher):
       rng=_step_key(settings["seed"], step, 1),
       axis_name=on_devices.AXIS,
       head=head,
+      gradient_metrics=gradient_metrics,
     )
 
   return _each(one, states, members)

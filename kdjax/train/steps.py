@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from kdjax.method import Inputs, Method, Metrics, View
 from kdjax.taps import tapped
+from kdjax.train import gradients
 from kdjax.train.batch_norm import over_the_batch
 from kdjax.train.dropout import by_example
 from kdjax.train.state import TrainState, classifier, variables
@@ -98,6 +99,7 @@ def take_step(
   rng: jax.Array,
   axis_name: str | None = None,
   head: dict | None = None,
+  gradient_metrics: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step of gradient descent on a method's loss.
 
@@ -111,6 +113,8 @@ def take_step(
     rng: PRNG key of this step, the same on all devices.
     axis_name: the mapped axis of devices; None outside of one.
     head: the teacher's classifier, or None.
+    gradient_metrics: whether to measure each term's gradient, see
+      `gradients.by_term`; the step then differentiates term by term.
 
   Returns:
     The new state, and metrics over the global batch as (sum, count): "loss",
@@ -139,18 +143,27 @@ def take_step(
       inputs = _gather(inputs, axis_name)
       # Every device holds the whole batch's loss; together they hold it once.
       weight = 1.0 / jax.lax.psum(1.0, axis_name)
-    loss, method_state, metrics = method.apply(
+    losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
+    loss = sum(losses.values())
     metrics = metrics | {"loss": (loss * count, count)}
-    return weight * loss, (view.logits, collections, method_state, metrics)
+    losses = {name: weight * value for name, value in losses.items()}
+    return losses, (view.logits, collections, method_state, metrics)
 
-  grads, aux = jax.grad(objective, has_aux=True)(state.params)
+  if gradient_metrics:
+    grads, aux, measured = gradients.by_term(
+      objective, state.params, lambda tree: _sum(tree, axis_name)
+    )
+  else:
+    grads, aux = gradients.of_sum(objective, state.params)
+    grads, measured = _sum(grads, axis_name), {}
   logits, collections, method_state, metrics = aux
+  metrics |= measured
   correct = jnp.argmax(logits, axis=-1) == batch.labels
   known = batch.mask & (batch.labels >= 0)
   metrics["accuracy"] = (jnp.sum(correct & known), jnp.sum(known))
-  state = state.apply_gradients(grads=_sum(grads, axis_name)).replace(
+  state = state.apply_gradients(grads=grads).replace(
     collections=_mean(collections, share, axis_name), method_state=method_state
   )
   return state, _sum(metrics, axis_name)

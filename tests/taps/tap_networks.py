@@ -61,15 +61,19 @@ class Dense(nn.Module):
     return nn.tanh(nn.Dense(4, name="dense")(x))
 
 
+# One class, as users write it: only so do nn.jit's traces live on.
+JITTED = nn.jit(Dense)
+
+
 class Wrapped(nn.Module):
   """Two calls of one transformed block, then another one."""
 
-  transform: object
+  block: type
 
   @nn.compact
   def __call__(self, x):
-    block = self.transform(Dense)(name="block")
-    return self.transform(Dense)(name="last")(block(block(x)))
+    block = self.block(name="block")
+    return self.block(name="last")(block(block(x)))
 
 
 class Layer(nn.Module):
@@ -126,3 +130,13 @@ class Sower(nn.Module):
   def __call__(self, x):
     self.sow("intermediates", "own", x)
     return nn.Dense(4, name="head")(x)
+
+
+class Branch(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    layer = nn.Dense(4, name="layer")
+    x = layer(x)
+    return nn.cond(
+      x[0, 0] < 1e9, lambda _, x: layer(x), lambda _, x: x, self, x
+    )

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tap_networks import (
+  JITTED,
   Attention,
   AutoEncoder,
+  Branch,
   Child,
   ConvNet,
+  Dense,
   Pair,
   Shared,
   Sower,
@@ -69,7 +72,7 @@ CASES = {
     {"shared": (2, 4), "shared#1": (2, 4), "shared:in#1": (2, 4)},
   ),
   "remat": (
-    Wrapped(nn.remat),
+    Wrapped(nn.remat(Dense)),
     ROWS,
     ("block", "block#1", "block/dense#1", "last/dense:in"),
     {
@@ -80,7 +83,7 @@ CASES = {
     },
   ),
   "jit": (
-    Wrapped(nn.jit),
+    Wrapped(JITTED),
     ROWS,
     ("block", "block#1", "block/dense#1", "last/dense:in"),
     {
@@ -103,6 +106,9 @@ CASES = {
     {".encode": (2, 3), ".encode:in": (2, 4), "layers_0": (2, 3)},
   ),
 }
+
+
+CASES["branch"] = (Branch(), ROWS, ("layer",), {"layer": (2, 4)})
 
 
 @functools.cache
@@ -179,7 +185,7 @@ def test_gradient_flows_through_remat():
     apply = tapped(network.apply, "block/dense#1")
     return jax.grad(lambda v: jnp.sum(apply(v, x)[1]["block/dense#1"] ** 2))
 
-  plain = Wrapped(lambda block: block)
+  plain = Wrapped(Dense)
   close(loss(network)(variables), loss(plain)(variables))
   assert np.any(loss(network)(variables)["params"]["block"]["dense"]["kernel"])
 
@@ -191,24 +197,25 @@ def test_shared_calls_come_in_order():
   close(feats, {"shared": layer(x), "shared#1": layer(layer(x))})
 
 
-def test_jitted_blocks_forget_no_taps():
-  """nn.jit keeps traces; other taps or edits must not get the old ones."""
+def test_jitted_blocks_share_no_taps():
+  """nn.jit keeps traces, for other calls and other modules of a kind."""
   network, variables, x = made("jit")
-  plain = network.apply(variables, x)
-  first = tapped(network.apply, "block/dense")(variables, x)[1]
-  both = tapped(network.apply, ("block/dense", "last/dense"))(variables, x)[1]
-  assert sorted(first) == ["block/dense"]
-  assert sorted(both) == ["block/dense", "last/dense"]
-  apply = edited(network.apply, {"block/dense#1": lambda x: 0 * x})
-  other = edited(network.apply, {"block/dense#1": lambda x: 0 * x + 1})
-  zero = {"params": variables["params"]["last"]}
-  inner = nn.Dense(4).bind({"params": zero["params"]["dense"]})
-  close(apply(variables, x), nn.tanh(inner(jnp.zeros((2, 4)))))
-  close(other(variables, x), nn.tanh(inner(jnp.full((2, 4), jnp.tanh(1.0)))))
-  close(network.apply(variables, x), plain)
-  close(tapped(apply, "last/dense:in")(variables, x)[1], {
-    "last/dense:in": jnp.zeros((2, 4))
-  })  # fmt: skip
+  plain = Wrapped(Dense).apply
+  for taps in (
+    ("block/dense",),
+    ("last/dense",),
+    ("last:in", "block/dense#1"),
+    ("block/dense", "last/dense"),
+  ):
+    for _ in range(2):
+      feats = tapped(network.apply, taps)(variables, x)[1]
+      close(feats, tapped(plain, taps)(variables, x)[1])
+  edits = ("block/dense", "block/dense#1", "last:in", "last/dense")
+  for tap in edits:
+    for function in (jnp.zeros_like, jnp.ones_like):
+      found = edited(network.apply, {tap: function})(variables, x)
+      close(found, edited(plain, {tap: function})(variables, x))
+  close(network.apply(variables, x), plain(variables, x))
 
 
 def test_vmap_and_pmap():
@@ -347,6 +354,7 @@ def test_other_interceptors_still_run():
 @pytest.mark.parametrize(
   ("name", "tap", "says"),
   [
+    ("branch", "layer#1", "layer ran inside a transform, such as nn.cond"),
     ("mlp", "stage_2", "did you mean 'stage_1'.*There is: stage_0, stage_0/d"),
     ("mlp", "stages_*", "tap 'stages_\\*' is not reached.*There is: stage_0"),
     ("mlp", "stage_0.encode", "stage_0 ran __call__, not encode"),

@@ -1,0 +1,73 @@
+"""Channel-wise distillation: where each channel fires, as a distribution."""
+
+import jax
+
+from kdjax import losses
+from kdjax.method import Method, learned
+from kdjax.methods import modules
+from kdjax.methods.registry import register
+from kdjax.schedule import Schedule, at, check_value
+
+
+@register("cwd", objective="ce:1 + cwd:50")
+def cwd(
+  *,
+  channel_temperature: float | jax.Array | Schedule = 4.0,
+  student_tap: str = "stage_*",
+  teacher_tap: str = "stage_*",
+) -> Method:
+  """KL divergence of each channel's map, softened over its positions.
+
+  loss = T^2 * mean_c KL(softmax(teacher_c / T) || softmax(r(student)_c / T)),
+  softmax over positions
+
+  Matched: the last stages, which must be maps; the larger map is
+  average-pooled. Learned: r, a linear layer over the student's channels, where
+  the widths differ. Default taps: `stage_*` of both networks, of which the last
+  are used. Cost: one pass over the maps.
+
+  Args:
+    channel_temperature: T > 0, no unit; a number or a schedule. It is not the
+      temperature of the logits, which the runner hands to other terms.
+    student_tap: the student's stages.
+    teacher_tap: the teacher's.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: for a temperature that is not a number > 0.
+    UserError: when traced, for features that are no maps.
+
+  Example:
+    >>> student = View(jnp.zeros((1, 2)), {"stage_0": jnp.zeros((1, 2, 1, 1))})
+    >>> maps = jnp.array([1.0, 0.0]).reshape(1, 2, 1, 1)
+    >>> teacher = View(None, {"stage_0": maps})
+    >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
+    >>> print(cwd(channel_temperature=1.0).apply({}, (), inputs)[0].round(4))
+    0.1109
+
+  Source:
+    Shu et al. 2021, arXiv:2011.13256; `kdjax.losses.cwd`. The temperature 4 and
+    the weight 50 are the paper's for feature maps, of dense prediction.
+  """
+  check_value(
+    "channel_temperature", channel_temperature, lambda value: value > 0
+  )
+
+  def pairs(inputs):
+    found = modules.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
+    return (modules.same_size("cwd", *found[-1]),)
+
+  def loss(call, inputs):
+    ((student, teacher),) = modules.regressed(call, pairs(inputs))
+    return losses.cwd(
+      student, teacher, temperature=at(channel_temperature, inputs.step)
+    )
+
+  return learned(
+    lambda inputs: modules.regressors(pairs(inputs), always=False),
+    loss,
+    student_taps=(student_tap,),
+    teacher_taps=(teacher_tap,),
+  )

@@ -1,0 +1,63 @@
+"""DIST: correlations with a strong teacher instead of its exact values."""
+
+import jax
+
+from kdjax import losses
+from kdjax.method import Method, stateless
+from kdjax.methods.registry import register
+from kdjax.schedule import Schedule, at, check_value
+
+
+@register("dist", objective="ce:1 + dist:1")
+def dist(
+  *,
+  beta: float | jax.Array = 1.0,
+  gamma: float | jax.Array = 1.0,
+  temperature: float | jax.Array | Schedule = 1.0,
+) -> Method:
+  """Distillation from a stronger teacher, by correlations.
+
+  loss = T^2 * (beta (1 - mean_i rho(q_i, p_i))
+              + gamma (1 - mean_c rho(q_:c, p_:c)))
+
+  with rho Pearson's correlation, over the classes of an example i and over the
+  examples' probabilities of a class c, and softmaxes p, q at T. Weights as in
+  the authors' code.
+
+  Matched: the logits of both networks. Learned: nothing but the student.
+  Default taps: none. Cost: two softmaxes over the classes.
+
+  Args:
+    beta: weight of the relations between classes, >= 0.
+    gamma: weight of the relations between examples, >= 0.
+    temperature: T > 0, no unit; a number or a schedule.
+
+  Returns:
+    The method; it couples the batch.
+
+  Raises:
+    ValueError: for a weight below 0 or a temperature that is not > 0.
+
+  Example:
+    >>> student = View(jnp.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]]), {})
+    >>> teacher = View(jnp.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0]]), {})
+    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
+    >>> print(dist().apply((), (), inputs)[0].round(3))
+    0.163
+
+  Source:
+    Huang et al. 2022, arXiv:2205.10536; `kdjax.losses.dist`.
+  """
+  check_value("beta", beta, lambda value: value >= 0)
+  check_value("gamma", gamma, lambda value: value >= 0)
+  check_value("temperature", temperature, lambda value: value > 0)
+  return stateless(
+    lambda inputs: losses.dist(
+      inputs.student.logits,
+      inputs.teacher.logits,
+      beta=beta,
+      gamma=gamma,
+      temperature=at(temperature, inputs.step),
+    ),
+    couples_batch=True,
+  )

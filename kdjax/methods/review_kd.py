@@ -1,0 +1,155 @@
+"""Knowledge review: deep student stages help to explain shallow teacher ones."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax import losses
+from kdjax.method import Method, learned
+from kdjax.methods import modules
+from kdjax.methods.registry import register
+
+
+class Fusion(nn.Module):
+  """Fuses a stage with what came from the deeper ones, by attention.
+
+  Attributes:
+    middle: channels of what is handed on to the next shallower stage.
+    features: the teacher's channels.
+    size: the teacher's height and width.
+  """
+
+  middle: int
+  features: int
+  size: tuple[int, int]
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, deeper: jax.Array | None
+  ) -> tuple[jax.Array, jax.Array]:
+    x = modules.Regressor(self.middle, norm=True, name="reduce")(x)
+    if deeper is not None:
+      deeper = _resized(deeper, x.shape[1:3])
+      both = jnp.concatenate([x, deeper], axis=-1)
+      share = nn.sigmoid(nn.Dense(2, name="attention")(both))
+      x = x * share[..., :1] + deeper * share[..., 1:]
+    x = _resized(x, self.size)
+    y = nn.Conv(
+      self.features,
+      (3, 3),
+      padding=((1, 1), (1, 1)),
+      use_bias=False,
+      name="conv",
+    )(x)
+    return nn.BatchNorm(use_running_average=False, name="norm")(y), x
+
+
+class Review(nn.Module):
+  """Fusion modules from the deepest stage to the shallowest.
+
+  Attributes:
+    shapes: the teacher's (height, width, channels), from shallow to deep.
+  """
+
+  shapes: tuple[tuple[int, int, int], ...]
+
+  @nn.compact
+  def __call__(self, maps: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    middle = min(512, maps[-1].shape[-1])
+    results, deeper = [], None
+    for i in reversed(range(len(maps))):
+      *size, features = self.shapes[i]
+      fusion = Fusion(middle, features, tuple(size), name=f"fusion_{i}")
+      result, deeper = fusion(maps[i], deeper)
+      results.insert(0, result)
+    return tuple(results)
+
+
+@register("review_kd", objective="ce:1 + review_kd:warmup(0.083)")
+def review_kd(
+  *,
+  levels: tuple[int, ...] = (4, 2, 1),
+  student_tap: str = "stage_*",
+  teacher_tap: str = "stage_*",
+) -> Method:
+  """Distance of fused stages at several resolutions, from deep to shallow.
+
+  loss = sum over pairs l of hcl(y_l, teacher_l),
+  y_l, x_l = fuse_l(student_l, x_{l+1}),
+  hcl = weighted mean of squared differences of the map at its full size and
+        average-pooled to l x l for each of the levels
+
+  Matched: every pair of stages, which must be maps, and the last ones' means
+  over positions as one level more. Each stage of the teacher teaches its
+  partner and all deeper stages of the student. Learned: the fusion modules, a
+  1x1 and a 3x3 convolution with batch normalisation and an attention between
+  the two maps. Default taps: `stage_*` of both networks. Cost: a 3x3
+  convolution a pair, of the student's deepest to the teacher's width.
+
+  Args:
+    levels: the pooled sizes, from large to small.
+    student_tap: the student's stages.
+    teacher_tap: the teacher's.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: for a level that is no positive whole number.
+    UserError: when traced, for features that are no maps.
+
+  Example:
+    >>> student = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 2))})
+    >>> teacher = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 6))})
+    >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
+    >>> params, _ = review_kd().init(jax.random.key(0), inputs)
+    >>> sorted(params["review"])
+    ['fusion_0', 'fusion_1']
+
+  Source:
+    Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044; `kdjax.losses.review_kd`. The
+    fusion, the weight 1 and its warm-up over 20 of 240 epochs are the authors'
+    code's. It matches the teacher before its ReLUs, as
+    `teacher_tap="stage_*/activation:in"` does here; the default fits networks
+    that have none at the end of a stage.
+  """
+  if any(
+    not isinstance(level, int) or isinstance(level, bool) or level < 1
+    for level in levels
+  ):
+    raise ValueError(f"levels={levels!r} must be whole numbers >= 1")
+
+  def pairs(inputs):
+    found = modules.paired(
+      "review_kd", inputs, student_tap, teacher_tap, maps=True
+    )
+    means = tuple(
+      jnp.mean(side, axis=(1, 2), keepdims=True) for side in found[-1]
+    )
+    return (*found, means)
+
+  def made(inputs):
+    students, teachers = zip(*pairs(inputs), strict=True)
+    shapes = tuple(teacher.shape[1:] for teacher in teachers)
+    return {"review": (Review(shapes), students)}
+
+  def loss(call, inputs):
+    students, teachers = zip(*pairs(inputs), strict=True)
+    fused = call("review", students)
+    return sum(
+      losses.review_kd(student, teacher, levels=tuple(levels))
+      for student, teacher in zip(fused, teachers, strict=True)
+    )
+
+  return learned(
+    made,
+    loss,
+    student_taps=(student_tap,),
+    teacher_taps=(teacher_tap,),
+    couples_batch=True,
+  )
+
+
+def _resized(x, size):
+  shape = (x.shape[0], *size, x.shape[-1])
+  return x if x.shape == shape else jax.image.resize(x, shape, "nearest")

@@ -1,0 +1,154 @@
+"""TinyBERT: attention scores and hidden states, layer by layer."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax import losses
+from kdjax.method import Inputs, Method, View, learned
+from kdjax.methods import features
+from kdjax.methods.registry import register
+from kdjax.pairing import pair_layers
+
+_PARTS = ("query", "key")
+
+
+@register(
+  "tinybert",
+  objective="tinybert:before(0.87, 1) + kd(temperature=1):after(0.87, 1)",
+)
+def tinybert(
+  *,
+  student_tap: str = "stage_*",
+  teacher_tap: str = "stage_*",
+  student_attention: str = "stage_*/attention",
+  teacher_attention: str = "stage_*/attention",
+  embedding: str | None = "stem",
+  mask_tap: str | None = None,
+) -> Method:
+  """The intermediate-layer distillation of TinyBERT.
+
+  loss = sum over layers of mean (scores_s - scores_t)^2
+       + sum over layers and the embeddings of mean (W states_s - states_t)^2,
+  scores = q k' / sqrt(d), before the softmax
+
+  Matched: the attention scores of all heads, the hidden states and the
+  embeddings, the student's layers with the teacher's spread evenly. Learned:
+  one linear map W with bias, shared by all layers as in the authors' code (one
+  for each pair of widths, where a network has several). Default taps: `stem`,
+  `stage_*` and the stock attention layers `stage_*/attention`. Cost: B * heads
+  * T^2 scores a layer, and one product with W.
+
+  The published objective is in two stages: these losses alone for 20 epochs,
+  then the teacher's softened classes (temperature 1) alone for 3.
+
+  Args:
+    student_tap: names the student's layers, each (B, T, D).
+    teacher_tap: names the teacher's.
+    student_attention: names the student's attention layers, which have the
+      submodules `query` and `key`.
+    teacher_attention: names the teacher's.
+    embedding: names the embeddings (B, T, D) of both; None leaves them out.
+    mask_tap: a feature of the student, (B, T), 0 where a token is padding,
+      such as "stem:in" of a BERT. As in the authors' code scores of padded keys
+      then count as 0, and padded tokens stay in the means.
+
+  Returns:
+    The method.
+
+  Raises:
+    UserError: where the method is applied, if features are no tokens, or
+      numbers of tokens or heads differ.
+
+  Example:
+    >>> feats = {"stage_0": jnp.ones((1, 2, 4))} | {
+    ...   f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
+    ...   for part in ("query", "key")
+    ... }
+    >>> view, method = View(None, feats), tinybert(embedding=None)
+    >>> inputs = Inputs(view, view, jnp.array([0]), jnp.array(0))
+    >>> params, state = method.init(jax.random.key(0), inputs)
+    >>> params["from_4_to_4"]["kernel"].shape
+    (4, 4)
+
+  Source:
+    Jiao et al. 2020, arXiv:1909.10351; `kdjax.losses.tinybert`.
+  """
+
+  def matched_states(inputs):
+    students = features.states("tinybert", student_tap, inputs.student)
+    teachers = features.states("tinybert", teacher_tap, inputs.teacher)
+    pairs = _paired(students, teachers)
+    if embedding is not None:
+      pairs += zip(
+        features.states("tinybert", embedding, inputs.student),
+        features.states("tinybert", embedding, inputs.teacher),
+        strict=True,
+      )
+    for s, t in pairs:
+      features.check_same_tokens("tinybert", s.shape[1], t.shape[1])
+    return pairs
+
+  def modules(inputs):
+    return {
+      _map(s, t): (nn.Dense(t.shape[-1]), s) for s, t in matched_states(inputs)
+    }
+
+  def loss(call, inputs):
+    scores = _paired(
+      _scores(student_attention, inputs.student, inputs, mask_tap),
+      _scores(teacher_attention, inputs.teacher, inputs, mask_tap),
+    )
+    for s, t in scores:
+      features.check_same_heads("tinybert", s.shape[1], t.shape[1])
+    states = [(call(_map(s, t), s), t) for s, t in matched_states(inputs)]
+    student, teacher = (
+      [[pair[side] for pair in pairs] for pairs in (scores, states)]
+      for side in (0, 1)
+    )
+    return losses.tinybert(student, teacher)
+
+  embeddings = () if embedding is None else (embedding,)
+  return learned(
+    modules,
+    loss,
+    student_taps=(
+      student_tap,
+      *embeddings,
+      *features.projection_taps(student_attention, _PARTS),
+      *features.mask_taps(mask_tap),
+    ),
+    teacher_taps=(
+      teacher_tap,
+      *embeddings,
+      *features.projection_taps(teacher_attention, _PARTS),
+    ),
+  )
+
+
+def _paired(students, teachers) -> list[tuple[jax.Array, jax.Array]]:
+  return [
+    (students[s], teachers[t])
+    for s, t in pair_layers(len(students), len(teachers))
+  ]
+
+
+def _map(student: jax.Array, teacher: jax.Array) -> str:
+  return f"from_{student.shape[-1]}_to_{teacher.shape[-1]}"
+
+
+def _scores(
+  attention: str, view: View, inputs: Inputs, mask_tap: str | None
+) -> list[jax.Array]:
+  """Returns each layer's (B, heads, T, T) scores, with padded keys at -1e4."""
+  layers = []
+  for query, key in features.projections("tinybert", attention, view, _PARTS):
+    scores = jnp.einsum(
+      "bhqd,bhkd->bhqk", query, key, precision=jax.lax.Precision.HIGHEST
+    )
+    scores *= query.shape[-1] ** -0.5
+    mask = features.token_mask("tinybert", mask_tap, inputs, key.shape[2])
+    if mask is not None:
+      scores += jnp.where(mask, 0.0, -1e4)[:, None, None, :]
+    layers.append(scores)
+  return layers

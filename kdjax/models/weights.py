@@ -1,0 +1,294 @@
+"""Teachers from outside: safetensors files of published networks."""
+
+import dataclasses
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from kdjax import spec
+from kdjax.errors import StorageError, UserError
+from kdjax.models.layouts import TABLES, Entry
+from kdjax.models.registry import MAKERS
+
+# Nothing that a network's outputs depend on, so a file may hold them.
+IGNORED = (
+  "*.num_batches_tracked",
+  "pooler.dense.*",
+  "vit.pooler.dense.*",
+  "deit.pooler.dense.*",
+  "embeddings.mask_token",
+  "vit.embeddings.mask_token",
+  "deit.embeddings.mask_token",
+)
+# safetensors' names of types.
+TYPES = {
+  "F64": np.float64, "F32": np.float32, "F16": np.float16,
+  "BF16": jnp.bfloat16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
+  "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
+
+
+class OutsideTeacher(NamedTuple):
+  """A network that was trained elsewhere.
+
+  Attributes:
+    model: its spec, completed by the options that it was trained with: what
+      `make_model` needs to build it again.
+    variables: nested dict of float32 NumPy arrays for the module's `apply`.
+  """
+
+  model: str
+  variables: dict[str, Any]
+
+
+def read_outside_teacher(
+  path: Path, model: str, *, classes: int, image_shape: Sequence[int]
+) -> OutsideTeacher:
+  """Reads a published network and fits it into one of our models.
+
+  Images arrive in [0, 1], but published networks were trained with
+  standardised ones: where the model does not say `normalise`, it is added for
+  images of three channels, so that the module does it itself. Other options in
+  which libraries differ are added in the same way.
+
+  Args:
+    path: a safetensors file with the names of torchvision, timm or Hugging
+      Face transformers.
+    model: the model's spec, such as "resnet50".
+    classes: number of classes of the data set.
+    image_shape: (H, W, D) of the data set's images.
+
+  Returns:
+    The completed spec and the variables.
+
+  Raises:
+    UserError: if the file is of another kind, or does not fit the model, the
+      classes or the images.
+    StorageError: if the file is damaged.
+  """
+  path = Path(path)
+  module = _build(model, classes)
+  if type(module) not in TABLES:
+    raise UserError(
+      f"{path}: outside names are not known for {model};"
+      f" possible: {', '.join(sorted(_known()))}"
+    )
+  tensors = load_safetensors(path)
+  try:
+    model = _completed(model, module, tensors, image_shape[-1])
+    module = _build(model, classes)
+    _check_classes(_entries(module, tensors), tensors, classes)
+    return OutsideTeacher(model, convert(tensors, module, image_shape))
+  except UserError as error:
+    raise UserError(f"{path} as {model}: {error}") from None
+
+
+def load_safetensors(path: Path) -> dict[str, np.ndarray]:
+  """Reads the tensors of a safetensors file.
+
+  Args:
+    path: the file.
+
+  Returns:
+    Arrays by name, in the types that they are stored in.
+
+  Raises:
+    UserError: if there is no such file, if it is a pickle or an archive, which
+      could run code when read, or if safetensors is not installed.
+    StorageError: if it is cut off or no safetensors file at all.
+  """
+  path = Path(path)
+  try:
+    data = path.read_bytes()
+  except FileNotFoundError:
+    raise UserError(f"there is no file {path}") from None
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}") from None
+  _check_kind(path, data[:9])
+  try:
+    import safetensors
+  except ImportError:
+    raise UserError(
+      f"reading {path} needs safetensors: pip install 'safetensors>=0.5'"
+    ) from None
+  try:
+    stored = safetensors.deserialize(data)
+  except safetensors.SafetensorError as error:
+    raise StorageError(
+      f"{path} is damaged or no safetensors file: {error}"
+    ) from None
+  tensors = {}
+  for name, tensor in stored:
+    if tensor["dtype"] not in TYPES:
+      raise UserError(
+        f"{path}: {name} is stored as {tensor['dtype']}; possible:"
+        f" {', '.join(TYPES)}"
+      )
+    flat = np.frombuffer(tensor["data"], TYPES[tensor["dtype"]])
+    tensors[name] = flat.reshape(tensor["shape"])
+  return tensors
+
+
+def convert(
+  tensors: Mapping[str, np.ndarray],
+  module: nn.Module,
+  image_shape: Sequence[int],
+) -> dict[str, Any]:
+  """Turns published tensors into a module's variables.
+
+  Every tensor must have its place and every parameter its tensor; only the
+  names in `IGNORED` may be left over.
+
+  Args:
+    tensors: arrays by published name.
+    module: one of our models that has published names.
+    image_shape: (H, W, D) of the images that it will see.
+
+  Returns:
+    Nested dict of float32 arrays: "params" and, with batch normalisation,
+    "batch_stats".
+
+  Raises:
+    UserError: names the first five missing and the first five superfluous
+      tensors, or the tensor whose shape, type or values do not fit.
+  """
+  height, width, channels = image_shape
+  images = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
+  try:
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+  except ValueError as error:
+    raise UserError(str(error)) from None
+  wanted = traverse_util.flatten_dict(shapes, sep="/")
+  entries = _entries(module, tensors)
+  _check_names({entry.source for entry in entries}, tensors)
+  by_target = {entry.target: entry for entry in entries}
+  return traverse_util.unflatten_dict(
+    {
+      path: _lay_out(by_target[path], tensors, shape.shape)
+      for path, shape in wanted.items()
+    },
+    sep="/",
+  )
+
+
+def _build(model: str, classes: int) -> nn.Module:
+  return spec.build("model", spec.parse(model), MAKERS, classes=classes)
+
+
+def _known() -> set[str]:
+  """The names of the models whose published names are known."""
+  known = set()
+  for name, maker in MAKERS.items():
+    needed = inspect.signature(maker).parameters.values()
+    plain = all(
+      one.name == "classes" or one.default is not one.empty for one in needed
+    )
+    if plain and type(maker(classes=2)) in TABLES:
+      known.add(name)
+  return known
+
+
+def _completed(
+  model: str, module: nn.Module, tensors: Collection[str], channels: int
+) -> str:
+  """Adds to a spec what the published network was built with."""
+  written = spec.parse(model)
+  said = dict(written.kwargs)
+  options = TABLES[type(module)].options(module, tensors)
+  added = {key: x for key, x in options.items() if key not in said}
+  if channels != 3:
+    # Statistics are of three colours; others are the user's to know.
+    added.pop("normalise", None)
+  elif "normalise" not in said | added:
+    raise UserError(
+      "the file does not tell how its network was shown images; write"
+      " normalise='half' (mean and deviation 0.5: most vision transformers of"
+      " timm and Hugging Face) or normalise='imagenet' (DeiT)"
+    )
+  kwargs = (*written.kwargs, *added.items())
+  return str(dataclasses.replace(written, kwargs=kwargs))
+
+
+def _entries(module: nn.Module, tensors: Collection[str]) -> list[Entry]:
+  try:
+    return TABLES[type(module)].entries(module, tensors)
+  except ValueError as error:
+    raise UserError(str(error)) from None
+
+
+def _check_kind(path: Path, head: bytes) -> None:
+  # A safetensors header of 640 bytes begins like a pickle, but goes on with {.
+  pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+  pickled = pickled and head[8:9] != b"{"
+  if pickled or head[:4] == b"PK\3\4" or path.suffix.lower() in PICKLES:
+    target = path.with_suffix(".safetensors").name
+    raise UserError(
+      f"{path} is a pickle or an archive of one: reading it could run any code."
+      " Convert it where you have torch and trust the file:\n"
+      '  python -c "import torch; from safetensors.torch import save_file;'
+      f" save_file(torch.load('{path.name}', weights_only=True),"
+      f" '{target}')\""
+    )
+
+
+def _check_classes(
+  entries: Sequence[Entry], tensors: Mapping[str, np.ndarray], classes: int
+) -> None:
+  for entry in entries:
+    if entry.target == "params/head/kernel" and entry.source in tensors:
+      known = (tensors[entry.source].shape or (1,))[0]
+      if known != classes:
+        raise UserError(
+          f"the teacher knows {known} classes, but the student is to learn"
+          f" {classes}"
+        )
+
+
+def _check_names(needed: set[str], tensors: Collection[str]) -> None:
+  given = {
+    name
+    for name in tensors
+    if not any(fnmatchcase(name, pattern) for pattern in IGNORED)
+  }
+  problems = [
+    f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
+    + ", ..." * (len(names) > 5)
+    for what, names in (
+      ("are missing", needed - given),
+      ("have no place in the model", given - needed),
+    )
+    if names
+  ]
+  if problems:
+    raise UserError("; ".join(problems))
+
+
+def _lay_out(
+  entry: Entry, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+  array = tensors[entry.source]
+  if not jnp.issubdtype(array.dtype, jnp.floating):
+    raise UserError(f"{entry.source} holds {array.dtype}, not floats")
+  part, parts = entry.part
+  try:
+    laid = entry.layout(np.split(array, parts)[part], shape)
+  except ValueError:
+    laid = None
+  if laid is None or laid.shape != shape:
+    raise UserError(
+      f"{entry.source} has the shape {array.shape}, which does not give the"
+      f" {shape} of {entry.target}"
+    )
+  laid = np.ascontiguousarray(laid, np.float32)
+  if not np.isfinite(laid).all():
+    raise UserError(f"{entry.source} holds values that are not finite")
+  return laid

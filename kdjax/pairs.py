@@ -1,0 +1,145 @@
+"""Which networks and rates a run uses where the user leaves them open."""
+
+import dataclasses
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from kdjax import models, taps
+from kdjax.arms import Cohort
+from kdjax.config import Experiment
+from kdjax.errors import UserError
+from kdjax.train.trial import try_step
+
+AUTO = "auto"
+
+# Teacher and student, small enough for a laptop; a method gets the first pair
+# that has what it looks at: vectors, maps, tokens, a second head, the teacher's
+# classifier on pooled maps, a student that ends in it.
+PAIRS = (
+  ("mlp(1200, 1200, dropout=0.5)", "mlp(100)"),
+  ("lenet(32, 64, hidden=128, dropout=0.3)", "lenet(8, 16, hidden=32)"),
+  (
+    "vit(patch=4, width=64, depth=4, heads=4)",
+    "vit(patch=4, width=32, depth=2, heads=4)",
+  ),
+  (
+    "vit(patch=4, width=64, depth=4, heads=4)",
+    "vit(patch=4, width=32, depth=2, heads=4, distilled=True)",
+  ),
+  (
+    "cifar_resnet(14, (16, 16, 32, 64))",
+    "cifar_resnet(8, (8, 8, 16, 32))",
+  ),
+  (
+    "cifar_resnet(14, (16, 16, 32, 64))",
+    "projected(cifar_resnet(8, (8, 8, 16, 32)), width=64)",
+  ),
+)
+
+# Peak rates of Adam by kind of network. The dense ones are the best of each arm
+# in experiments/mnist_tuning.py.
+RATES = {
+  "dense": {
+    "teacher": 1e-3,
+    "student": 3e-2,
+    "baseline": 3e-2,
+    "smoothing": 3e-3,
+    "augmented": 1e-2,
+  },
+  "convolution": dict.fromkeys(
+    ("teacher", "student", "baseline", "smoothing", "augmented"), 3e-3
+  ),
+  "attention": dict.fromkeys(
+    ("teacher", "student", "baseline", "smoothing", "augmented"), 1e-3
+  ),
+}
+
+
+def choose(
+  experiment: Experiment, cohort: Cohort, sample: jax.Array, classes: int
+) -> Experiment:
+  """Fills in the networks and rates that are left to the program.
+
+  Args:
+    experiment: the settings.
+    cohort: who learns from what.
+    sample: (1, H, W, C) an image, for its shape.
+    classes: number of classes.
+
+  Returns:
+    The settings with a teacher and a student that every arm's method fits, and
+    a learning rate for each.
+
+  Raises:
+    UserError: if the method fits neither the networks that were named nor, of
+      those left open, any.
+  """
+  given = (experiment.teacher.model, experiment.student.model)
+  methods = [
+    arm.method({name: values[0] for name, values in arm.settings.items()})
+    for arm in cohort.arms.values()
+  ]
+  first = None
+  for pair in dict.fromkeys(
+    tuple(
+      choice if name == AUTO else name
+      for name, choice in zip(given, pair, strict=True)
+    )
+    for pair in PAIRS
+  ):
+    try:
+      teacher, student = (
+        models.make_model(one, classes=classes) for one in pair
+      )
+      for method in methods:
+        try_step(student, teacher, method, sample)
+    except UserError as error:
+      first = first or error
+    else:
+      kinds = (_kind(network, sample) for network in (teacher, student))
+      return _filled(experiment, pair, *kinds)
+  raise UserError(
+    f"--distillation={experiment.distillation.distillation}: {first}"
+  )
+
+
+def _kind(network: nn.Module, sample: jax.Array) -> str:
+  key = jax.random.key(0)
+  init = partial(network.init, train=False)
+  shapes = jax.eval_shape(init, key, sample)
+  rows = taps.describe(network.apply, shapes, sample, train=False)
+  modules = {row.module for row in rows}
+  if any("Attention" in name for name in modules):
+    return "attention"
+  return "convolution" if "Conv" in modules else "dense"
+
+
+def _filled(experiment, pair, teacher_kind, student_kind) -> Experiment:
+  """Puts networks, and rates where there are none, into the settings."""
+  teacher, student = experiment.teacher, experiment.student
+  controls, rates = experiment.controls, RATES[student_kind]
+  if student.learning_rate is None:
+    names = ("baseline", "smoothing", "augmented")
+    fields = {name: f"{name}_learning_rate" for name in names}
+    left = {
+      field: rates[name]
+      for name, field in fields.items()
+      if getattr(controls, field) is None
+    }
+    controls = dataclasses.replace(controls, **left)
+  return dataclasses.replace(
+    experiment,
+    teacher=dataclasses.replace(
+      teacher,
+      model=pair[0],
+      learning_rate=teacher.learning_rate or RATES[teacher_kind]["teacher"],
+    ),
+    student=dataclasses.replace(
+      student,
+      model=pair[1],
+      learning_rate=student.learning_rate or rates["student"],
+    ),
+    controls=controls,
+  )

@@ -1,0 +1,114 @@
+"""The gradient of a sum of losses: all at once, or term by term to measure it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.method import Method, Metrics
+
+# Whose gradient the others are compared with.
+LABELS = "ce"
+
+
+def parts_of(method: Method) -> Callable:
+  """Returns a method's weighted terms by name; one of its own if it is no sum.
+
+  Args:
+    method: the loss.
+
+  Returns:
+    As `Method.parts`.
+
+  Example:
+    >>> from kdjax.method import stateless
+    >>> method = stateless(lambda inputs: jnp.float32(2.0))
+    >>> losses, _, _ = parts_of(method)((), (), None)
+    >>> {name: float(value) for name, value in losses.items()}
+    {'loss': 2.0}
+  """
+  if method.parts is not None:
+    return method.parts
+
+  def parts(params, state, inputs):
+    loss, state, metrics = method.apply(params, state, inputs)
+    return {"loss": loss}, state, metrics
+
+  return parts
+
+
+def of_sum(objective: Callable, params: Any) -> tuple[Any, Any]:
+  """Differentiates the sum of the terms.
+
+  Args:
+    objective: params -> (losses by name, what else comes of it).
+    params: tree of arrays.
+
+  Returns:
+    The gradient, and what else came.
+
+  Example:
+    >>> print(of_sum(lambda x: ({"a": x**2, "b": 3 * x}, None), 2.0)[0])
+    7.0
+  """
+
+  def total(params):
+    losses, aux = objective(params)
+    return sum(losses.values()), aux
+
+  return jax.grad(total, has_aux=True)(params)
+
+
+def by_term(
+  objective: Callable, params: Any, over_devices: Callable[[Any], Any]
+) -> tuple[Any, Any, Metrics]:
+  """Differentiates term by term and measures each gradient.
+
+  Args:
+    objective: as in `of_sum`; the params have the network's at "network".
+    params: tree of arrays.
+    over_devices: sums a tree over the devices.
+
+  Returns:
+    The gradient of the sum, over all devices; what else came; and of each term
+    the norm of its gradient in the network's parameters and its cosine with
+    the labels' gradient, where the objective has labels. The cosine with a
+    gradient of 0 is 0.
+
+  Example:
+    >>> objective = lambda p: (
+    ...   {"ce": p["network"][0], "kd": jnp.sum(p["network"])}, None
+    ... )
+    >>> params = {"network": jnp.zeros(2)}
+    >>> _, _, metrics = by_term(objective, params, lambda tree: tree)
+    >>> print(metrics["gradient_norm/kd"][0].round(3))
+    1.414
+    >>> print(metrics["gradient_cosine/kd"][0].round(3))
+    0.707
+  """
+  losses, pullback, aux = jax.vjp(objective, params, has_aux=True)
+  grads = {}
+  for name in losses:
+    chosen = {
+      other: jnp.full_like(value, other == name)
+      for other, value in losses.items()
+    }
+    grads[name] = over_devices(pullback(chosen)[0])
+  one = jnp.float32(1.0)
+  metrics = {
+    f"gradient_norm/{name}": (optax.tree.norm(grad["network"]), one)
+    for name, grad in grads.items()
+  }
+  if LABELS in grads:
+    for name in grads.keys() - {LABELS}:
+      cosine = _cosine(grads[name]["network"], grads[LABELS]["network"])
+      metrics[f"gradient_cosine/{name}"] = (cosine, one)
+  return jax.tree.map(lambda *x: sum(x), *grads.values()), aux, metrics
+
+
+def _cosine(left: Any, right: Any) -> jax.Array:
+  norms = optax.tree.norm(left) * optax.tree.norm(right)
+  product = optax.tree.vdot(left, right)
+  return jnp.where(norms > 0, product / jnp.where(norms > 0, norms, 1.0), 0.0)

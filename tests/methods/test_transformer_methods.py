@@ -1,0 +1,363 @@
+"""What is particular about the methods for transformers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import losses, spec
+from kdjax.errors import UserError
+from kdjax.method import Inputs, View
+from kdjax.methods import MAKERS, make_objective, terms_of
+
+BATCH = 3
+
+
+def view(seed, *, depth=2, width=8, heads=2, tokens=5):
+  """What taps show of a transformer with stock attention."""
+  rng = np.random.default_rng(seed)
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  feats = {"stem": draw(BATCH, tokens, width), "head:in": draw(BATCH, width)}
+  for i in range(depth):
+    feats[f"stage_{i}"] = draw(BATCH, tokens, width)
+    for part in ("query", "key", "value"):
+      feats[f"stage_{i}/attention/{part}"] = draw(
+        BATCH, tokens, heads, width // heads
+      )
+    feats[f"stage_{i}/attention:weights"] = jax.nn.softmax(
+      draw(BATCH, heads, tokens, tokens)
+    )
+  return View(draw(BATCH, 4), feats)
+
+
+def inputs_of(student=None, teacher=None):
+  return Inputs(
+    view(0, **(student or {})),
+    view(1, **({"depth": 4, "width": 16} | (teacher or {}))),
+    jnp.array([0, 1, 2]),
+    jnp.int32(0),
+    index=jnp.array([4, 0, 2]),
+  )
+
+
+def value(text, inputs, params=None):
+  """The loss of one method, and the parameters that it was taken at."""
+  method = spec.build("method", spec.parse(text), MAKERS)
+  made, state = method.init(jax.random.key(0), inputs)
+  params = made if params is None else params
+  return method.apply(params, state, inputs)[0], params
+
+
+def projected(view, layer):
+  return [
+    jnp.swapaxes(view.feats[f"stage_{layer}/attention/{part}"], 1, 2)
+    for part in ("query", "key", "value")
+  ]
+
+
+def by_hand_minilm(inputs):
+  return losses.minilm(
+    tuple(projected(inputs.student, 1)), tuple(projected(inputs.teacher, 3))
+  )
+
+
+def joined(view, layer):
+  return tuple(
+    view.feats[f"stage_{layer}/attention/{part}"].reshape(BATCH, 5, -1)
+    for part in ("query", "key", "value")
+  )
+
+
+def by_hand_minilmv2(layer, heads):
+  return lambda inputs: losses.minilmv2(
+    joined(inputs.student, 1),
+    joined(inputs.teacher, layer),
+    relation_heads=heads,
+  )
+
+
+def by_hand_maps(loss, **kwargs):
+  def value(inputs):
+    return (
+      sum(
+        loss(
+          inputs.student.feats[f"stage_{s}/attention:weights"],
+          inputs.teacher.feats[f"stage_{t}/attention:weights"],
+          **kwargs,
+        )
+        for s, t in ((0, 1), (1, 3))
+      )
+      / 2
+    )
+
+  return value
+
+
+@pytest.mark.parametrize(
+  ("text", "by_hand"),
+  [
+    ("minilm", by_hand_minilm),
+    ("minilmv2", by_hand_minilmv2(3, 8)),
+    ("minilmv2(relation_heads=4)", by_hand_minilmv2(3, 4)),
+    ("minilmv2(teacher_layer=2)", by_hand_minilmv2(2, 8)),
+    ("attention_maps", by_hand_maps(losses.attention_kl, from_probs=True)),
+    ("attention_maps(distance='mse')", by_hand_maps(losses.attention_mse)),
+    ("attention_maps(distance='inner')", by_hand_maps(losses.attention_inner)),
+  ],
+)
+def test_is_the_loss_by_hand(text, by_hand):
+  inputs = inputs_of()
+  want = jnp.mean(by_hand(inputs))
+  assert float(value(text, inputs)[0]) == pytest.approx(float(want), rel=1e-6)
+
+
+def test_tinybert_by_hand():
+  inputs = inputs_of()
+  loss, params = value("tinybert", inputs)
+  assert list(params) == ["from_8_to_16"]
+
+  def scores(view, layer):
+    query, key, _ = projected(view, layer)
+    return query @ jnp.swapaxes(key, 2, 3) / query.shape[-1] ** 0.5
+
+  def mapped(states):
+    learned = params["from_8_to_16"]
+    return states @ learned["kernel"] + learned["bias"]
+
+  student, teacher = inputs.student, inputs.teacher
+  with jax.numpy_rank_promotion("allow"):
+    want = losses.tinybert(
+      (
+        [scores(student, 0), scores(student, 1)],
+        [mapped(student.feats[k]) for k in ("stem", "stage_0", "stage_1")],
+      ),
+      (
+        [scores(teacher, 1), scores(teacher, 3)],
+        [teacher.feats[k] for k in ("stem", "stage_1", "stage_3")],
+      ),
+    )
+  assert float(loss) == pytest.approx(float(jnp.mean(want)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("strategy", "layers"),
+  [
+    ("skip", [(0, 1), (1, 3), (2, 5), (3, 7), (4, 9)]),
+    ("last", [(0, 6), (1, 7), (2, 8), (3, 9), (4, 10)]),
+  ],
+)
+def test_patient_kd_takes_the_published_layers(strategy, layers):
+  """A student of 6 layers and a teacher of 12, as in the paper."""
+  inputs = inputs_of({"depth": 6}, {"depth": 12, "width": 8})
+  loss, params = value(f"patient_kd(strategy='{strategy}')", inputs)
+  assert not params
+  want = np.mean(
+    [
+      losses.patient_kd(
+        inputs.student.feats[f"stage_{s}"][:, 0],
+        inputs.teacher.feats[f"stage_{t}"][:, 0],
+      )
+      for s, t in layers
+    ]
+  )
+  assert float(loss) == pytest.approx(float(want), rel=1e-6)
+
+
+def test_patient_kd_learns_a_map_where_widths_differ():
+  params = value("patient_kd", inputs_of())[1]
+  assert jax.tree.map(jnp.shape, params) == {
+    "layer_0": {"kernel": (8, 16), "bias": (16,)}
+  }
+
+
+def test_heads_are_averaged_where_they_differ():
+  inputs = inputs_of({"heads": 1})
+  want = np.mean(
+    [
+      losses.attention_mse(
+        inputs.student.feats[f"stage_{s}/attention:weights"],
+        inputs.teacher.feats[f"stage_{t}/attention:weights"].mean(1)[:, None],
+      )
+      for s, t in ((0, 1), (1, 3))
+    ]
+  )
+  loss, _ = value("attention_maps(distance='mse')", inputs)
+  assert float(loss) == pytest.approx(float(want), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["minilm", "minilmv2", "attention_maps", "attention_maps(distance='inner')"],
+)
+def test_padding_of_a_text_is_left_out(text):
+  """The last token is padding: the loss is that of the others alone."""
+  inputs = inputs_of()
+  ids = jnp.tile(jnp.array([[7, 5, 3, 2, 0]]), (BATCH, 1))
+
+  def padded(view, fill):
+    feats = {
+      key: x.at[:, -1].set(fill) if x.ndim == 4 else x
+      for key, x in view.feats.items()
+      if not key.endswith(":weights")
+    } | {
+      key: x.at[..., -1].set(0).at[:, :, -1].set(fill)
+      for key, x in view.feats.items()
+      if key.endswith(":weights")
+    }
+    return View(view.logits, feats | {"stem:in": ids})
+
+  text = text.rstrip(")") + (", " if "(" in text else "(")
+  one, other = (
+    value(
+      text + "mask_tap='stem:in')",
+      inputs._replace(
+        student=padded(inputs.student, fill),
+        teacher=padded(inputs.teacher, -fill),
+      ),
+    )[0]
+    for fill in (0.25, 3.0)
+  )
+  assert float(one) == pytest.approx(float(other), rel=1e-6)
+  assert float(value(text + ")", inputs)[0]) != pytest.approx(float(one))
+
+
+def test_tinybert_leaves_scores_of_padded_keys_out():
+  inputs = inputs_of()
+  ids = jnp.tile(jnp.array([[7, 5, 3, 2, 0]]), (BATCH, 1))
+
+  def with_last_key(fill):
+    feats = {
+      key: x.at[:, -1].set(fill) if key.endswith("key") else x
+      for key, x in inputs.student.feats.items()
+    } | {"stem:in": ids}
+    return inputs._replace(student=View(inputs.student.logits, feats))
+
+  for tap, same in (("mask_tap='stem:in'", True), ("", False)):
+    one, other = (
+      float(value(f"tinybert({tap})", with_last_key(fill))[0])
+      for fill in (1.0, 4.0)
+    )
+    assert (one == pytest.approx(other, rel=1e-6)) == same
+
+
+class TestVitkd:
+  def test_both_parts_by_hand(self):
+    """Equal widths: no adaptors; the erased tokens hold 0 before the block."""
+    inputs = inputs_of(teacher={"width": 8, "depth": 2})
+    loss, params = value("vitkd(beta=0.0, alpha=1.0)", inputs)
+    assert sorted(params) == ["conv_0", "conv_1", "mask_token"]
+    mimicked = sum(
+      jnp.sum(
+        jnp.square(
+          inputs.student.feats[key][:, 1:] - inputs.teacher.feats[key][:, 1:]
+        )
+      )
+      for key in ("stage_0", "stage_1")
+    )
+    assert float(loss) == pytest.approx(float(mimicked) / BATCH, rel=1e-5)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    whole, _ = value("vitkd(alpha=0.0, beta=1.0, lam=1.0)", inputs, nothing)
+    want = jnp.sum(jnp.square(inputs.teacher.feats["stage_1"][:, 1:])) / BATCH
+    assert float(whole) == pytest.approx(float(want), rel=1e-5)
+
+  def test_erased_tokens_are_drawn_for_each_step_and_example(self):
+    inputs = inputs_of()
+    text = "vitkd(alpha=0.0, beta=1.0)"
+    first, params = value(text, inputs)
+    later, _ = value(text, inputs._replace(step=jnp.int32(1)), params)
+    assert float(first) != float(later)
+    order = jnp.array([2, 0, 1])
+    turned = jax.tree.map(lambda x: x[order] if x.ndim else x, inputs)
+    assert float(value(text, turned, params)[0]) == pytest.approx(
+      float(first), rel=1e-5
+    )
+
+  def test_one_network_may_have_a_distillation_token(self):
+    inputs = inputs_of({"tokens": 6})
+    assert np.isfinite(value("vitkd", inputs)[0])
+    assert np.isfinite(value("vitkd(grid=(1, 4))", inputs)[0])
+
+
+@pytest.mark.parametrize(
+  ("text", "student", "message"),
+  [
+    ("minilm", {"heads": 4}, "minilmv2"),
+    ("tinybert", {"heads": 4}, "minilmv2"),
+    ("minilm", {"tokens": 6}, "6 tokens and the teacher 5"),
+    ("minilmv2", {"tokens": 6}, "6 tokens and the teacher 5"),
+    ("tinybert", {"tokens": 6}, "6 tokens and the teacher 5"),
+    ("attention_maps", {"tokens": 6}, "6 tokens and the teacher 5"),
+    ("vitkd", {"tokens": 10}, "same patches"),
+    ("vitkd", {"tokens": 8}, "no square"),
+    ("minilmv2(relation_heads=3)", {}, "divide the widths 8"),
+    ("minilmv2(teacher_layer=4)", {}, "4 attention layers"),
+    ("patient_kd", {"depth": 1}, "need two"),
+    ("patient_kd(student_tap='head:in')", {}, "tokens"),
+    ("vitkd(student_tap='head:in')", {}, "tokens"),
+    ("minilm(student_attention='stage_*')", {}, "names no feature"),
+    ("attention_maps(student_tap='stage_*')", {}, ":weights"),
+    ("minilm(mask_tap='stem')", {}, "mask_tap"),
+  ],
+)
+def test_what_does_not_fit_is_refused(text, student, message):
+  with pytest.raises(UserError, match=message):
+    value(text, inputs_of(student))
+
+
+@pytest.mark.parametrize(
+  "text",
+  [
+    "patient_kd(strategy='first')",
+    "attention_maps(distance='cosine')",
+    "minilmv2(relation_heads=0)",
+    "minilmv2(weights=(1.0,))",
+    "vitkd(lam=0)",
+    "vitkd(shallow=0)",
+    "vitkd(alpha=-1)",
+  ],
+)
+def test_impossible_hyper_parameters_are_refused(text):
+  with pytest.raises(UserError):
+    make_objective(text)
+
+
+@pytest.mark.parametrize(
+  ("text", "terms"),
+  [
+    ("vitkd", ["ce:1.0", "vitkd:1.0"]),
+    (
+      "patient_kd(strategy='last')",
+      [
+        "ce:0.3",
+        "kd(temperature=10):0.7",
+        "patient_kd(strategy='last'):0.65",
+      ],
+    ),
+    ("attention_maps", ["ce:1.0", "attention_maps:1.0"]),
+    ("vkd", ["ce:1.0", "vkd:1.0", "kd(temperature=1):1.0"]),
+    ("srd", ["ce:1.0", "srd:2.0", "kd(temperature=1):1.0"]),
+    ("crd", ["ce:1.0", "crd:0.8"]),
+  ],
+)
+def test_published_objectives(text, terms):
+  assert list(map(str, terms_of(text))) == terms
+
+
+@pytest.mark.parametrize(
+  ("text", "last", "switch"),
+  [("tinybert", "kd", 87), ("minilm", "ce", 50), ("minilmv2", "ce", 50)],
+)
+def test_stages(text, last, switch):
+  """First the method alone, then the other loss alone."""
+  method = make_objective(text, steps=100)
+  inputs = inputs_of()
+  params, state = method.init(jax.random.key(0), inputs)
+  for step in (0, switch - 1, switch, 99):
+    parts, *_ = method.parts(
+      params, state, inputs._replace(step=jnp.int32(step))
+    )
+    active = {name for name, part in parts.items() if float(part)}
+    assert active == {text if step < switch else last}
