@@ -48,19 +48,19 @@ def value(method, inputs):
       lambda s, t: 2.0 * losses.rkd_distance(s, t),
     ),
     (
-      "relation",
+      "relation_matrix",
       {"phi": "cosine"},
       "head:in",
       lambda s, t: losses.relation_mse(s, t, phi="cosine"),
     ),
     (
-      "relation",
+      "relation_matrix",
       {"normalize": False},
       "head:in",
       lambda s, t: losses.relation_mse(s, t),
     ),
     (
-      "relation",
+      "relation_matrix",
       {"phi": "euclidean"},
       "head:in",
       lambda s, t: losses.relation_mse(
@@ -78,7 +78,7 @@ def test_value_is_the_loss_of_the_default_tap(name, arguments, tap, by_hand):
   assert method.couples_batch
 
 
-@pytest.mark.parametrize("name", ["sp", "pkt", "rkd", "relation", "cc"])
+@pytest.mark.parametrize("name", ["sp", "pkt", "rkd", "relation_matrix", "cc"])
 def test_features_of_any_rank_are_flattened(name):
   method = MAKERS[name](student_tap="mine", teacher_tap="yours")
   whole = Inputs(
@@ -115,7 +115,7 @@ def test_correlation_of_learned_embeddings(kernel):
 
 @pytest.mark.parametrize("size", [0.0, 1e-20, 1e20])
 def test_normalised_relation_is_finite_for_features_of_any_size(size):
-  method = MAKERS["relation"]()
+  method = MAKERS["relation_matrix"]()
   gradient = jax.grad(
     lambda s: method.apply((), (), make_inputs(student=s))[0]
   )(size * S)
@@ -124,7 +124,7 @@ def test_normalised_relation_is_finite_for_features_of_any_size(size):
 
 @pytest.mark.parametrize(
   ("name", "weight"),
-  [("sp", 3000), ("pkt", 30000), ("rkd", 1), ("cc", 0.02), ("relation", 25)],
+  [("sp", 3000), ("pkt", 30000), ("rkd", 1), ("cc", 0.02), ("relation_matrix", 25)],
 )
 def test_published_objective(name, weight):
   assert list(map(str, terms_of(name))) == ["ce:1.0", f"{name}:{float(weight)}"]
