@@ -57,8 +57,8 @@ def vitkd(
   distillation tokens are left out, so that only one of the networks may have
   them. Learned: a linear map A for each layer where widths differ, the token
   that stands for erased ones, and G, two 3 x 3 convolutions with a ReLU between
-  them. Default taps: `stage_*`, all of which have to be there though few are
-  used. Cost: 18 * B * T * D^2 multiplications in G.
+  them. Default taps: `stage_*`, of which the first two and the last are used.
+  Cost: 18 * B * T * D^2 multiplications in G.
 
   The weights of the two parts are inside the loss, as published. Which tokens
   are erased is drawn anew for each example and step.
