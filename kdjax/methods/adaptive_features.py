@@ -78,7 +78,7 @@ def adaptive_features(
     and no loop, is ours, and so are the weight 1 and the defaults.
   """
   check_value("tau", tau, lambda value: value > 0)
-  check_value("memory", memory, lambda value: 0 <= value < 1)
+  modules.check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
     found = modules.paired(

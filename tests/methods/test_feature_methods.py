@@ -290,6 +290,7 @@ def test_refused_features(name, student, teacher, says):
     ("attention_transfer", {"distance": "cosine"}),
     ("nst", {"kernel": "gaussian"}),
     ("vid", {"variance": 0}),
+    ("vid", {"variance": lambda step: 5.0}),
     ("ab", {"margin": -1.0}),
     ("factor_transfer", {"rate": 0}),
     ("factor_transfer", {"pretraining": 1.0}),
