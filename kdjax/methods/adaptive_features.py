@@ -45,8 +45,8 @@ def adaptive_features(
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, a linear layer over the student's channels.
-  Remembered: the errors and scales, from which the weights follow. Default
-  taps: `stage_*` of both networks. Cost: one matrix product a pair.
+  Remembered: the errors and scales, from which the weights follow.
+  Default taps: `stage_*` of both networks. Cost: one matrix product a pair.
 
   Args:
     tau: > 0, the price of leaving uniform weights, in the unit of e (none); a

@@ -20,9 +20,9 @@ def attention_transfer(
   a(f) = mean_c |f|^p, flattened, of unit length
 
   Matched: where the maps of each pair of stages are large. Widths may differ;
-  the larger map is average-pooled. Learned: nothing but the student. Default
-  taps: `stage_*` of both networks, which must be maps. Cost: one pass over the
-  maps.
+  the larger map is average-pooled. Learned: nothing but the student.
+  Default taps: `stage_*` of both networks, which must be maps. Cost: one pass
+  over the maps.
 
   Args:
     p: > 0, the exponent, static.
