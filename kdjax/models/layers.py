@@ -11,8 +11,8 @@ FUNCTIONS = {
   "tanh": nn.tanh,
 }
 
-# He, Zhang, Ren, Sun 2015, arXiv:1502.01852, in the backward form that the
-# convolutional nets' papers train with.
+# He, Zhang, Ren, Sun 2015, arXiv:1502.01852: in the backward form, by fan-out,
+# with which the nets' published code starts.
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
