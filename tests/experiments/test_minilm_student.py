@@ -98,7 +98,9 @@ def test_the_teacher_is_asked_about_every_sentence(lesson):
   assert said.embeddings.shape == (32, 16)
   shapes = [x.shape for x in jax.tree.leaves(said.matched)]
   assert shapes == [(32, 6, 16)] * 5
-  assert {x.dtype for x in jax.tree.leaves(said.matched)} == {np.dtype(np.float16)}
+  assert {x.dtype for x in jax.tree.leaves(said.matched)} == {
+    np.dtype(np.float16)
+  }
   np.testing.assert_allclose(
     np.linalg.norm(said.embeddings, axis=1), 1, atol=1e-5
   )
