@@ -36,11 +36,12 @@ def adaptive_features(
   exp((largest e - smallest e) / tau) times another, so that none collapses: 1
   says that nothing of a channel is explained and 0 that all is, which at tau = 1
   makes a factor of e. A large tau gives the plain mean, a small one leaves out
-  what the student cannot follow (yet), dead channels too.
+  what the student cannot follow (yet).
 
-  Errors and scales (the mean of teacher_lc^2) are running averages, and the
-  weights of a step come from the steps before it: they start uniform, do not
-  follow single batches, and are constants to the gradient.
+  A channel's scale is the mean of teacher_lc^2, or a tenth of its layer's mean
+  scale if that is more. Errors and scales are running averages, and the weights
+  of a step come from the steps before it: they start uniform, do not follow
+  single batches, and are constants to the gradient.
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, a linear layer over the student's channels.
@@ -156,7 +157,7 @@ def simplex_weights(
 
   Example:
     >>> layers, (first, _) = simplex_weights([jnp.zeros(2), jnp.ones(4)], 1.0)
-    >>> print(layers.round(4), first)
+    >>> print(np.round(layers, 4), first)
     [0.7311 0.2689] [0.5 0.5]
   """
   least = [
@@ -182,4 +183,4 @@ def _relative(errors, scales):
 
 def _floored(scale):
   """A channel that is all but dead must not be blown up by its own scale."""
-  return jnp.maximum(scale, jnp.maximum(1e-3 * jnp.mean(scale), 1e-12))
+  return jnp.maximum(scale, jnp.maximum(0.1 * jnp.mean(scale), 1e-12))

@@ -7,6 +7,7 @@ from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Method, stateless
 from kdjax.methods import features
+from kdjax.methods.modules import check_choice, working
 from kdjax.methods.registry import register
 from kdjax.pairing import pair_layers
 
@@ -63,10 +64,7 @@ def attention_maps(
     Sun et al. 2020 (MobileBERT), arXiv:2004.02984, for "kl"; the plain formulas
     otherwise. `kdjax.losses.attention_kl`, `attention_mse`, `attention_inner`.
   """
-  if distance not in DISTANCES:
-    raise ValueError(
-      f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}"
-    )
+  check_choice("distance", distance, DISTANCES)
 
   def loss(inputs):
     students = _maps(student_tap, inputs.student)
@@ -107,8 +105,16 @@ def _same_heads(student: jax.Array, teacher: jax.Array):
   )
 
 
+def _summing_to_one(maps: jax.Array) -> jax.Array:
+  maps = working(maps)
+  total = jnp.sum(maps, axis=-1, keepdims=True)
+  return maps / jnp.where(total > 0, total, 1.0)
+
+
 def _distance(distance, student, teacher, mask):
   if distance == "kl":
+    # Rounded to bfloat16 they sum to 1 no more, and the KL could be negative.
+    student, teacher = map(_summing_to_one, (student, teacher))
     return losses.attention_kl(student, teacher, mask=mask, from_probs=True)
   if distance == "mse":
     return losses.attention_mse(student, teacher, mask=mask)

@@ -9,6 +9,8 @@ from kdjax.method import Method, stateless
 from kdjax.methods.registry import register
 from kdjax.methods.views import classifier, last
 
+HINT = "there are class maps only where it takes the mean of the last map"
+
 
 @register("cat_kd", objective="ce:1 + cat_kd:15")
 def cat_kd(
@@ -81,5 +83,5 @@ def _class_maps(whose, view, tap, head) -> jax.Array:
       f"cat_kd needs feature maps (B, H, W, C), but the {whose}'s {tap!r} is"
       f" {maps.shape}; tap a convolutional stage"
     )
-  kernel, _ = classifier("cat_kd", whose, head, maps.shape[-1])
+  kernel, _ = classifier("cat_kd", whose, head, maps.shape[-1], HINT)
   return jnp.matmul(maps, kernel)

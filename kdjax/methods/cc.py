@@ -72,6 +72,8 @@ def cc(
     raise ValueError(f"width must be a whole number >= 1, got {width!r}")
   if not isinstance(order, int) or order < 0:
     raise ValueError(f"order must be a whole number >= 0, got {order!r}")
+  if callable(gamma):
+    raise ValueError("gamma must be a number, got a schedule")
   check_value("gamma", gamma, lambda value: value > 0)
 
   def features(inputs):

@@ -2,34 +2,15 @@
 
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, batch_mean, example_keys
+from kdjax.methods.modules import Embed, working
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
-
-
-class Embed(nn.Module):
-  """A linear map to unit length.
-
-  Attributes:
-    width: of the embedding.
-  """
-
-  width: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    x = x.reshape(x.shape[0], -1)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    x = nn.Dense(self.width)(x)
-    # Added before the root: its slope at 0 is infinite.
-    squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(squares + 1e-12)
 
 
 @register("crd", objective="ce:1 + crd:0.8")
@@ -103,9 +84,9 @@ def crd(
         " crd(examples=50000), and batches that say which they hold"
       )
     return {
-      "student": taps.pick(inputs.student.feats, student_tap),
+      "student": working(taps.pick(inputs.student.feats, student_tap)),
       "teacher": jax.lax.stop_gradient(
-        taps.pick(inputs.teacher.feats, teacher_tap)
+        working(taps.pick(inputs.teacher.feats, teacher_tap))
       ),
     }
 

@@ -85,6 +85,9 @@ def ctkd(
   Source:
     Li et al. 2023, arXiv:2211.16231, and its code; `kdjax.losses.kd`.
   """
+  for name, value in (("lowest", lowest), ("span", span), ("ramp", ramp)):
+    if callable(value):
+      raise ValueError(f"{name} must be a number, got a schedule")
   check_value("lowest", lowest, lambda value: value > 0)
   check_value("span", span, lambda value: value > 0)
   check_value("ramp", ramp, lambda value: 0 < value <= 1)

@@ -17,7 +17,7 @@ KINDS = ("hard", "soft")
 def deit(
   *,
   kind: str = "hard",
-  alpha: float | jax.Array = 0.5,
+  alpha: float | jax.Array | Schedule = 0.5,
   temperature: float | jax.Array | Schedule = 3.0,
   student_tap: str = "head:out",
   distilled_tap: str = "head_dist:out",
@@ -39,8 +39,8 @@ def deit(
 
   Args:
     kind: "hard" or "soft".
-    alpha: the teacher's share, in [0, 1].
-    temperature: T > 0 of the soft kind; a number or a schedule.
+    alpha: the teacher's share, in [0, 1]; a number or a schedule.
+    temperature: T > 0 of the soft kind; likewise.
     student_tap: where the student's logits for the labels are.
     distilled_tap: where its logits for the teacher are.
 
@@ -86,6 +86,7 @@ def deit(
         inputs.teacher.logits,
         temperature=at(temperature, inputs.step),
       )
-    return (1 - alpha) * hard + alpha * taught
+    share = at(alpha, inputs.step)
+    return (1 - share) * hard + share * taught
 
   return stateless(loss, student_taps=(student_tap, distilled_tap))

@@ -11,8 +11,8 @@ from kdjax.schedule import Schedule, at, check_value
 @register("dist", objective="ce:1 + dist:1")
 def dist(
   *,
-  beta: float | jax.Array = 1.0,
-  gamma: float | jax.Array = 1.0,
+  beta: float | jax.Array | Schedule = 1.0,
+  gamma: float | jax.Array | Schedule = 1.0,
   temperature: float | jax.Array | Schedule = 1.0,
 ) -> Method:
   """Distillation from a stronger teacher, by correlations.
@@ -28,9 +28,10 @@ def dist(
   Default taps: none. Cost: two softmaxes over the classes.
 
   Args:
-    beta: weight of the relations between classes, >= 0.
-    gamma: weight of the relations between examples, >= 0.
-    temperature: T > 0, no unit; a number or a schedule.
+    beta: weight of the relations between classes, >= 0; a number or a
+      schedule.
+    gamma: weight of the relations between examples, >= 0; likewise.
+    temperature: T > 0, no unit; likewise.
 
   Returns:
     The method; it couples the batch.
@@ -55,8 +56,8 @@ def dist(
     lambda inputs: losses.dist(
       inputs.student.logits,
       inputs.teacher.logits,
-      beta=beta,
-      gamma=gamma,
+      beta=at(beta, inputs.step),
+      gamma=at(gamma, inputs.step),
       temperature=at(temperature, inputs.step),
     ),
     couples_batch=True,

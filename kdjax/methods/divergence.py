@@ -86,6 +86,8 @@ def divergence(
   if share is not None and takes is None:
     raise ValueError(f"{kind} has no share, got share={share!r}")
   shares = {} if share is None else {takes: share}
+  if share is not None and not isinstance(share, int | float):
+    raise ValueError(f"share must be a plain number, got {share!r}")
   for value in shares.values():
     check_value("share", value, lambda value: 0 < value < 1)
   return stateless(

@@ -12,8 +12,8 @@ from kdjax.schedule import Schedule, at, check_value
 @register("dkd", objective="ce:1 + dkd:warmup(0.0833)")
 def dkd(
   *,
-  alpha: float | jax.Array = 1.0,
-  beta: float | jax.Array = 8.0,
+  alpha: float | jax.Array | Schedule = 1.0,
+  beta: float | jax.Array | Schedule = 8.0,
   temperature: float | jax.Array | Schedule = 4.0,
   standardize: bool = False,
 ) -> Method:
@@ -31,9 +31,9 @@ def dkd(
   Default taps: none. Cost: four softmaxes over the classes.
 
   Args:
-    alpha: weight of the labelled class, >= 0.
-    beta: weight of the others, >= 0.
-    temperature: T > 0, no unit; a number or a schedule.
+    alpha: weight of the labelled class, >= 0; a number or a schedule.
+    beta: weight of the others, >= 0; likewise.
+    temperature: T > 0, no unit; likewise.
     standardize: whether both networks' logits are standardised first.
 
   Returns:
@@ -62,8 +62,8 @@ def dkd(
         inputs.student.logits,
         inputs.teacher.logits,
         labels,
-        alpha=alpha,
-        beta=beta,
+        alpha=at(alpha, inputs.step),
+        beta=at(beta, inputs.step),
         temperature=at(temperature, inputs.step),
         standardize=standardize,
       ),

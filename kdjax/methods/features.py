@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from kdjax import taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, View
+from kdjax.methods.modules import working
 
 
 def vectors(method: str, tap: str, view: View) -> jax.Array:
@@ -32,7 +33,7 @@ def vectors(method: str, tap: str, view: View) -> jax.Array:
     raise UserError(
       f"{method} needs features (B, D), but {tap} is {array.shape}"
     )
-  return jnp.mean(_full(array), axis=tuple(range(1, array.ndim - 1)))
+  return jnp.mean(working(array), axis=tuple(range(1, array.ndim - 1)))
 
 
 def states(
@@ -64,7 +65,7 @@ def states(
         f"{method} needs tokens (B, T, D), but {tap} is {array.shape}; tap the"
         " blocks of a transformer"
       )
-  return tuple(map(_full, found))
+  return tuple(map(working, found))
 
 
 def projections(
@@ -102,7 +103,7 @@ def projections(
           f" {array.shape}; name the attention layers of a transformer"
         )
   return tuple(
-    tuple(jnp.swapaxes(_full(array), 1, 2) for array in layer)
+    tuple(jnp.swapaxes(working(array), 1, 2) for array in layer)
     for layer in zip(*columns, strict=True)
   )
 
@@ -218,7 +219,3 @@ def mask_taps(tap: str | None) -> tuple[str, ...]:
     ((), ('stem:in',))
   """
   return () if tap is None else (tap,)
-
-
-def _full(array: jax.Array) -> jax.Array:
-  return array.astype(jnp.promote_types(array.dtype, jnp.float32))

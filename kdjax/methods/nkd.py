@@ -12,7 +12,7 @@ from kdjax.schedule import Schedule, at, check_value
 @register("nkd", objective="ce:1 + nkd:1")
 def nkd(
   *,
-  gamma: float | jax.Array = 1.5,
+  gamma: float | jax.Array | Schedule = 1.5,
   temperature: float | jax.Array | Schedule = 1.0,
 ) -> Method:
   """Normalised knowledge distillation.
@@ -27,8 +27,8 @@ def nkd(
   Default taps: none. Cost: four softmaxes over the classes.
 
   Args:
-    gamma: weight of the other classes, >= 0.
-    temperature: T > 0 of the other classes; a number or a schedule.
+    gamma: weight of the other classes, >= 0; a number or a schedule.
+    temperature: T > 0 of the other classes; likewise.
 
   Returns:
     The method.
@@ -55,7 +55,7 @@ def nkd(
         inputs.student.logits,
         inputs.teacher.logits,
         labels,
-        gamma=gamma,
+        gamma=at(gamma, inputs.step),
         temperature=at(temperature, inputs.step),
       ),
       inputs,

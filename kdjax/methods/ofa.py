@@ -17,9 +17,9 @@ HEADS = {2: VectorHead, 3: TokenHead, 4: MapHead}
 @register("ofa", objective="ce:1 + ofa:1")
 def ofa(
   *,
-  eps: float | jax.Array = 1.0,
+  eps: float | jax.Array | Schedule = 1.0,
   temperature: float | jax.Array | Schedule = 1.0,
-  stage_weight: float | jax.Array = 1.0,
+  stage_weight: float | jax.Array | Schedule = 1.0,
   width: int | None = None,
   student_tap: str = "stage_*",
 ) -> Method:
@@ -45,9 +45,9 @@ def ofa(
   teacher. Cost: the heads, about as much as a small network.
 
   Args:
-    eps: the modulating exponent, > 0.
-    temperature: T > 0, no unit; a number or a schedule. No T^2.
-    stage_weight: weight of the stages' losses, >= 0.
+    eps: the modulating exponent, > 0; a number or a schedule.
+    temperature: T > 0, no unit; likewise. No T^2.
+    stage_weight: weight of the stages' losses, >= 0; likewise.
     width: features that the heads classify; None for the last stage's.
     student_tap: the stages; several in natural order.
 
@@ -94,11 +94,12 @@ def ofa(
         logits,
         inputs.teacher.logits,
         inputs.labels,
-        eps=eps,
+        eps=at(eps, inputs.step),
         temperature=at(temperature, inputs.step),
       )
 
-    return match(inputs.student.logits) + stage_weight * sum(map(match, made))
+    weight = at(stage_weight, inputs.step)
+    return match(inputs.student.logits) + weight * sum(map(match, made))
 
   return learned(modules, loss, student_taps=(student_tap,), couples_batch=True)
 

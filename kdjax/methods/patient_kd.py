@@ -7,6 +7,7 @@ from kdjax import losses
 from kdjax.errors import UserError
 from kdjax.method import Method, learned
 from kdjax.methods import features
+from kdjax.methods.modules import check_choice
 from kdjax.methods.registry import register
 from kdjax.pairing import pair_layers
 
@@ -62,10 +63,7 @@ def patient_kd(
   Source:
     Sun et al. 2019, arXiv:1908.09355; `kdjax.losses.patient_kd`.
   """
-  if strategy not in STRATEGIES:
-    raise ValueError(
-      f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}"
-    )
+  check_choice("strategy", strategy, STRATEGIES)
 
   def matched(inputs):
     students = features.states("patient_kd", student_tap, inputs.student)

@@ -1,17 +1,19 @@
 """Relational distillation: distances and angles between examples."""
 
+import jax
+
 from kdjax import losses
 from kdjax.method import Method, stateless
 from kdjax.methods.registry import register
 from kdjax.methods.views import last
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 @register("rkd", objective="ce:1 + rkd:1")
 def rkd(
   *,
-  distance_weight: float = 25.0,
-  angle_weight: float = 50.0,
+  distance_weight: float | jax.Array | Schedule = 25.0,
+  angle_weight: float | jax.Array | Schedule = 50.0,
   student_tap: str = "head:in",
   teacher_tap: str = "head:in",
 ) -> Method:
@@ -28,8 +30,8 @@ def rkd(
   each network, in blocks.
 
   Args:
-    distance_weight: weight of the distances, >= 0.
-    angle_weight: weight of the angles, >= 0.
+    distance_weight: weight of the distances, >= 0; a number or a schedule.
+    angle_weight: weight of the angles, >= 0; likewise.
     student_tap: where the student's features are.
     teacher_tap: where the teacher's are.
 
@@ -56,8 +58,8 @@ def rkd(
     lambda inputs: losses.rkd(
       last(inputs.student, student_tap),
       last(inputs.teacher, teacher_tap),
-      distance_weight=distance_weight,
-      angle_weight=angle_weight,
+      distance_weight=at(distance_weight, inputs.step),
+      angle_weight=at(angle_weight, inputs.step),
     ),
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

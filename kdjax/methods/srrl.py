@@ -8,7 +8,7 @@ from kdjax import losses
 from kdjax.method import Method, learned
 from kdjax.methods.registry import register
 from kdjax.methods.views import classifier, last, over_positions
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 class Connector(nn.Module):
@@ -35,8 +35,8 @@ class Connector(nn.Module):
 @register("srrl", objective="ce:1 + srrl:1")
 def srrl(
   *,
-  feature_weight: float | jax.Array = 1.0,
-  logit_weight: float | jax.Array = 1.0,
+  feature_weight: float | jax.Array | Schedule = 1.0,
+  logit_weight: float | jax.Array | Schedule = 1.0,
   student_tap: str = "stage_*",
   teacher_tap: str = "head:in",
 ) -> Method:
@@ -57,8 +57,8 @@ def srrl(
   the teacher. Cost: the connector and one dense layer.
 
   Args:
-    feature_weight: weight of the features, >= 0.
-    logit_weight: weight of the logits, >= 0.
+    feature_weight: weight of the features, >= 0; a number or a schedule.
+    logit_weight: weight of the logits, >= 0; likewise.
     student_tap: where the student's features are: maps, tokens or vectors.
     teacher_tap: what the teacher's classifier takes, (B, D), or a map or tokens
       whose mean it takes.
@@ -103,8 +103,8 @@ def srrl(
       teacher[:, None, None],
       jnp.matmul(student, kernel) + bias[None],
       inputs.teacher.logits,
-      feature_weight=feature_weight,
-      logit_weight=logit_weight,
+      feature_weight=at(feature_weight, inputs.step),
+      logit_weight=at(logit_weight, inputs.step),
     )
 
   return learned(

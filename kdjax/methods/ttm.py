@@ -5,11 +5,13 @@ import jax
 from kdjax import losses
 from kdjax.method import Method, stateless
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 @register("ttm", objective="ce:1 + ttm:45")
-def ttm(*, gamma: float | jax.Array = 0.1, weighted: bool = False) -> Method:
+def ttm(
+  *, gamma: float | jax.Array | Schedule = 0.1, weighted: bool = False
+) -> Method:
   """Transformed teacher matching, and its weighted form WTTM.
 
   loss = KL(p_g || q),  p_g = softmax(gamma log softmax(teacher)),
@@ -23,7 +25,8 @@ def ttm(*, gamma: float | jax.Array = 0.1, weighted: bool = False) -> Method:
   Default taps: none. Cost: two softmaxes over the classes.
 
   Args:
-    gamma: the exponent, > 0: one over the teacher's temperature.
+    gamma: the exponent, > 0: one over the teacher's temperature; a number or
+      a schedule.
     weighted: whether each example is weighed by its teacher's power sum.
 
   Returns:
@@ -47,7 +50,7 @@ def ttm(*, gamma: float | jax.Array = 0.1, weighted: bool = False) -> Method:
     lambda inputs: losses.ttm(
       inputs.student.logits,
       inputs.teacher.logits,
-      gamma=gamma,
+      gamma=at(gamma, inputs.step),
       weighted=weighted,
     )
   )

@@ -69,7 +69,11 @@ def labelled(
 
 
 def classifier(
-  name: str, whose: str, head: Mapping[str, jax.Array] | None, width: int
+  name: str,
+  whose: str,
+  head: Mapping[str, jax.Array] | None,
+  width: int,
+  hint: str = "tap 'head:in'",
 ) -> tuple[jax.Array, jax.Array]:
   """Takes a linear classifier apart, and checks that it fits some features.
 
@@ -78,6 +82,7 @@ def classifier(
     whose: "teacher" or "student", for the message.
     head: {"kernel": (D, C), "bias": (C,)}, or None.
     width: D of the features that it is to be applied to.
+    hint: what to do where it takes others.
 
   Returns:
     The kernel (D, C) and the bias (C,), float32.
@@ -99,7 +104,6 @@ def classifier(
   if kernel.shape[0] != width:
     raise UserError(
       f"{name}: the {whose}'s classifier takes {kernel.shape[0]} features, and"
-      f" the tapped ones have {width}; tap the layer whose mean it takes, or"
-      " 'head:in' itself"
+      f" the tapped ones have {width}; {hint}"
     )
   return kernel, head["bias"].astype(jnp.float32)

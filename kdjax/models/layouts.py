@@ -58,6 +58,10 @@ def same(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
   Returns:
     The array.
+
+  Example:
+    >>> print(same(np.arange(2), (2,)))
+    [0 1]
   """
   del shape
   return array
@@ -90,6 +94,10 @@ def dense_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
   Returns:
     (inputs, outputs).
+
+  Example:
+    >>> dense_kernel(np.zeros((8, 3)), ()).shape
+    (3, 8)
   """
   del shape
   return array.transpose(1, 0)
@@ -133,6 +141,12 @@ def heads_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
   Raises:
     ValueError: if the sizes differ.
+
+  Example:
+    >>> kernel = np.array([[0], [1], [2], [3]])
+    >>> print(heads_kernel(kernel, (1, 2, 2)))
+    [[[0 1]
+      [2 3]]]
   """
   _check_size(array, (shape[1] * shape[2], shape[0]))
   return array.transpose(1, 0).reshape(shape)
@@ -150,6 +164,11 @@ def heads_bias(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
   Raises:
     ValueError: if the sizes differ.
+
+  Example:
+    >>> print(heads_bias(np.arange(4), (2, 2)))
+    [[0 1]
+     [2 3]]
   """
   _check_size(array, (shape[0] * shape[1],))
   return array.reshape(shape)
@@ -169,6 +188,10 @@ def joined_heads_kernel(
 
   Raises:
     ValueError: if the sizes differ.
+
+  Example:
+    >>> joined_heads_kernel(np.zeros((5, 6)), (2, 3, 5)).shape
+    (2, 3, 5)
   """
   _check_size(array, (shape[2], shape[0] * shape[1]))
   return array.transpose(1, 0).reshape(shape)

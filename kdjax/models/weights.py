@@ -74,6 +74,16 @@ def read_outside_teacher(
     UserError: if the file is of another kind, or does not fit the model, the
       classes or the images.
     StorageError: if the file is damaged.
+
+  Example:
+    >>> path = Path("resnet18.safetensors")
+    >>> read_outside_teacher(
+    ...   path, "mlp(20)", classes=10, image_shape=(32, 32, 3)
+    ... )
+    Traceback (most recent call last):
+      ...
+    kdjax.errors.UserError: resnet18.safetensors: outside names are not known
+    for mlp(20); possible: alexnet, ...
   """
   path = Path(path)
   module = _build(model, classes)
@@ -105,6 +115,12 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
     UserError: if there is no such file, if it is a pickle or an archive, which
       could run code when read, or if safetensors is not installed.
     StorageError: if it is cut off or no safetensors file at all.
+
+  Example:
+    >>> load_safetensors(Path("resnet18.safetensors"))
+    Traceback (most recent call last):
+      ...
+    kdjax.errors.UserError: there is no file resnet18.safetensors
   """
   path = Path(path)
   try:
@@ -160,6 +176,14 @@ def convert(
   Raises:
     UserError: names the first five missing and the first five superfluous
       tensors, or the tensor whose shape, type or values do not fit.
+
+  Example:
+    >>> module = MAKERS["resnet18"](classes=10)
+    >>> convert({"fc.bias": np.zeros(10, np.float32)}, module, (32, 32, 3))
+    Traceback (most recent call last):
+      ...
+    kdjax.errors.UserError: 101 tensors are missing: bn1.bias, bn1.running_mean,
+    bn1.running_var, bn1.weight, conv1.weight, ...
   """
   height, width, channels = image_shape
   images = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
@@ -230,12 +254,12 @@ def _check_kind(path: Path, head: bytes) -> None:
   pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
   pickled = pickled and head[8:9] != b"{"
   if pickled or head[:4] == b"PK\3\4" or path.suffix.lower() in PICKLES:
-    target = path.with_suffix(".safetensors").name
+    target = path.with_suffix(".safetensors")
     raise UserError(
       f"{path} is a pickle or an archive of one: reading it could run any code."
       " Convert it where you have torch and trust the file:\n"
       '  python -c "import torch; from safetensors.torch import save_file;'
-      f" save_file(torch.load('{path.name}', weights_only=True),"
+      f" save_file(torch.load('{path}', weights_only=True),"
       f" '{target}')\""
     )
 

@@ -87,6 +87,25 @@ def parse_tap(text: str) -> Tap:
   return Tap(segments, method or "__call__", site or "out", int(call or 0))
 
 
+def parse_taps(taps: str | Iterable[str]) -> tuple[Tap, ...]:
+  """Reads several taps.
+
+  Args:
+    taps: texts, or one text.
+
+  Returns:
+    One Tap a text.
+
+  Raises:
+    UserError: as parse_tap does.
+
+  Example:
+    >>> [str(tap) for tap in parse_taps(["stage_0:out", "head:in"])]
+    ['stage_0', 'head:in']
+  """
+  return tuple(map(parse_tap, [taps] if isinstance(taps, str) else taps))
+
+
 def covers(pattern: Tap, tap: Tap) -> bool:
   """Says whether a pattern names a place.
 

@@ -15,17 +15,15 @@ import jax
 
 from kdjax.errors import UserError
 from kdjax.taps.attention import caught_weights, is_stock
-from kdjax.taps.collection import COLLECTION, Sown, marked, taken, widened
+from kdjax.taps.collection import COLLECTION, marked, taken, widened
 from kdjax.taps.grammar import (
   Tap,
   covers,
   covers_path,
-  natural,
   parse_tap,
+  parse_taps,
 )
-from kdjax.taps.missing import Seen, hidden, not_reached
-
-Feats = dict[str, jax.Array]
+from kdjax.taps.missing import Seen, gathered, hidden, not_reached
 
 _numbers = itertools.count()
 
@@ -46,12 +44,12 @@ class Row(NamedTuple):
   module: str
 
 
-def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
+def tapped(apply_fn: Callable, taps: str | Iterable[str]) -> Callable:
   """Makes a network's `apply` also return features.
 
   Args:
     apply_fn: a linen module's `apply`, or a function that passes all on to one.
-    taps: what to read, see `kdjax.taps.grammar`; none leaves the program as is.
+    taps: what to read, see `kdjax.taps.grammar`; nothing leaves the program as is.
 
   Returns:
     A function of the same arguments that returns (what apply_fn returns,
@@ -69,7 +67,7 @@ def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
     >>> {tap: value.shape for tap, value in feats.items()}
     {'layers_0': (1, 3), 'layers_2:in': (1, 3)}
   """
-  patterns = _parsed(taps)
+  patterns = parse_taps(taps)
   if not patterns:
     return lambda *args, **kwargs: (apply_fn(*args, **kwargs), {})
   paths = [tap.path for tap in patterns]
@@ -90,7 +88,7 @@ def tapped(apply_fn: Callable, taps: Iterable[str]) -> Callable:
       )
     sown, collections = taken(collections, "read")
     result = result if mutable is False else (result, collections)
-    return result, _gathered(patterns, sown, seen)
+    return result, gathered(patterns, sown, seen)
 
   return apply
 
@@ -120,7 +118,7 @@ def edited(
     >>> print(apply(variables, jnp.ones((1, 4))))
     [[0. 0.]]
   """
-  functions = dict(zip(_parsed(edits), edits.values(), strict=True))
+  functions = dict(zip(parse_taps(edits), edits.values(), strict=True))
   if not functions:
     return apply_fn
   for tap in functions:
@@ -215,11 +213,6 @@ def _row(text: str, value: Any, seen: Seen) -> Row:
     ", ".join(str(leaf.dtype) for leaf in leaves),
     seen.kinds.get(parse_tap(text).path, "Module"),
   )
-
-
-def _parsed(taps: Iterable[str]) -> tuple[Tap, ...]:
-  taps = (taps,) if isinstance(taps, str) else taps
-  return tuple(map(parse_tap, taps))
 
 
 def _reader(
@@ -338,13 +331,3 @@ def _first(args: tuple, tap: Tap) -> Any:
 
 def _is_arrays(value: Any) -> bool:
   return all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(value))
-
-
-def _gathered(patterns: tuple[Tap, ...], sown: Sown, seen: Seen) -> Feats:
-  feats = {}
-  for pattern in patterns:
-    found = {str(tap): tap for tap in sown if covers(pattern, tap)}
-    if not found:
-      raise not_reached(pattern, seen)
-    feats |= {text: sown[found[text]] for text in sorted(found, key=natural)}
-  return feats

@@ -2,9 +2,18 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kdjax.errors import UserError
-from kdjax.taps.grammar import Path, Tap, covers_path, shortened
+from kdjax.taps.grammar import (
+  Path,
+  Tap,
+  covers,
+  covers_path,
+  natural,
+  shortened,
+)
 
 
 @dataclasses.dataclass
@@ -22,6 +31,36 @@ class Seen:
   def add(self, module: object, path: Path, method: str) -> None:
     self.kinds.setdefault(path, type(module).__name__)
     self.calls[path, method] = self.calls.get((path, method), 0) + 1
+
+
+def gathered(
+  patterns: Iterable[Tap], found: Mapping[Tap, Any], seen: Seen
+) -> dict[str, Any]:
+  """Keeps what was asked for, under its text.
+
+  Args:
+    patterns: what was asked for, perhaps with globs.
+    found: values by place, more than were asked for perhaps.
+    seen: what ran.
+
+  Returns:
+    Features by the text of their taps.
+
+  Raises:
+    UserError: for a pattern without any value.
+
+  Example:
+    >>> found = {Tap(("a",)): 1, Tap(("a",), call=1): 2}
+    >>> gathered([Tap(("?",))], found, Seen())
+    {'a': 1}
+  """
+  feats = {}
+  for pattern in patterns:
+    taps = {str(tap): tap for tap in found if covers(pattern, tap)}
+    if not taps:
+      raise not_reached(pattern, seen)
+    feats |= {text: found[taps[text]] for text in sorted(taps, key=natural)}
+  return feats
 
 
 def not_reached(tap: Tap, seen: Seen) -> UserError:
@@ -50,16 +89,16 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
   }
   where = "/".join(same[0]) or "the network"
   if tap.method not in called:
-    return UserError(
-      f"tap '{tap}' is not reached: {where} ran"
-      f" {shortened(sorted(called))}, not {tap.method}"
-    )
+    ran = f"ran {shortened(sorted(called))}, not" if called else "does not run"
+    return UserError(f"tap '{tap}' is not reached: {where} {ran} {tap.method}")
   if tap.site == "weights" and not tap.call:
     return UserError(
       f"tap '{tap}' is not reached: {where} is a {seen.kinds[same[0]]}, and only"
       " the stock attention layers show their weights"
     )
   times = called[tap.method]
+  if not times:
+    return UserError(f"tap '{tap}' is not reached: {where} was not called")
   if tap.call < times:
     return UserError(
       f"tap '{tap}' is not reached: {where} ran inside a transform, such as"

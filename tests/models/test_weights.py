@@ -84,7 +84,7 @@ def test_logits_of_the_original(file):
 @pytest.mark.parametrize(
   "text",
   [
-    "alexnet", "vgg13", "vgg19_bn", "resnet34", "resnet152", "vit_small16",
+    "alexnet", "vgg13", "vgg19_bn", "resnet34", "vit_small16",
     "deit_base",
   ],
 )  # fmt: skip
@@ -201,6 +201,14 @@ def test_spec_is_completed(tmp_path, case, model, expected):
   shapes = json.loads((GOLDEN / f"{case}.json").read_text())["tensors"]
   path = write(tmp_path / "a.safetensors", draw_all(shapes))
   assert read(path, model).model == expected
+
+
+def test_no_statistics_for_other_than_three_channels(tmp_path):
+  shapes = TINY["tensors"] | {
+    "vit.embeddings.patch_embeddings.projection.weight": [32, 1, 8, 8]
+  }
+  path = write(tmp_path / "a.safetensors", draw_all(shapes))
+  assert read(path, MODEL, image_shape=(32, 32, 1)).model == MODEL
 
 
 def test_names_other_than_ours_fit_nothing(tmp_path):

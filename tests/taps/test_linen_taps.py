@@ -117,7 +117,7 @@ def made(name):
   return network, network.init(jax.random.key(0), x), x
 
 
-def close(a, b):
+def check_close(a, b):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b
   )
@@ -130,8 +130,8 @@ def test_taps_give_features_and_leave_the_rest(name):
   apply = tapped(network.apply, taps)
   logits, feats = apply(variables, x)
   assert {tap: value.shape for tap, value in feats.items()} == shapes
-  close(logits, network.apply(variables, x))
-  close((logits, feats), jax.jit(apply)(variables, x))
+  check_close(logits, network.apply(variables, x))
+  check_close((logits, feats), jax.jit(apply)(variables, x))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -167,7 +167,7 @@ def test_values_are_those_of_the_network_by_hand():
     apply = tapped(MLP.apply, "stage_*")
     return select(apply({"params": params}, images)[1], "stage_*")
 
-  close(by_taps(params), by_hand(params))
+  check_close(by_taps(params), by_hand(params))
 
   def loss(stages):
     return sum(jnp.sum(jnp.sin(stage)) for stage in stages)
@@ -175,7 +175,7 @@ def test_values_are_those_of_the_network_by_hand():
   expected = jax.grad(lambda params: loss(by_hand(params)))(params)
   for transform in (lambda f: f, jax.jit):
     found = jax.grad(transform(lambda params: loss(by_taps(params))))(params)
-    close(found, expected)
+    check_close(found, expected)
 
 
 def test_gradient_flows_through_remat():
@@ -186,7 +186,7 @@ def test_gradient_flows_through_remat():
     return jax.grad(lambda v: jnp.sum(apply(v, x)[1]["block/dense#1"] ** 2))
 
   plain = Wrapped(Dense)
-  close(loss(network)(variables), loss(plain)(variables))
+  check_close(loss(network)(variables), loss(plain)(variables))
   assert np.any(loss(network)(variables)["params"]["block"]["dense"]["kernel"])
 
 
@@ -194,7 +194,7 @@ def test_shared_calls_come_in_order():
   network, variables, x = made("shared")
   layer = nn.Dense(4).bind({"params": variables["params"]["shared"]})
   feats = tapped(network.apply, ("shared#1", "shared"))(variables, x)[1]
-  close(feats, {"shared": layer(x), "shared#1": layer(layer(x))})
+  check_close(feats, {"shared": layer(x), "shared#1": layer(layer(x))})
 
 
 def test_jitted_blocks_share_no_taps():
@@ -209,13 +209,13 @@ def test_jitted_blocks_share_no_taps():
   ):
     for _ in range(2):
       feats = tapped(network.apply, taps)(variables, x)[1]
-      close(feats, tapped(plain, taps)(variables, x)[1])
+      check_close(feats, tapped(plain, taps)(variables, x)[1])
   edits = ("block/dense", "block/dense#1", "last:in", "last/dense")
   for tap in edits:
     for function in (jnp.zeros_like, jnp.ones_like):
       found = edited(network.apply, {tap: function})(variables, x)
-      close(found, edited(plain, {tap: function})(variables, x))
-  close(network.apply(variables, x), plain(variables, x))
+      check_close(found, edited(plain, {tap: function})(variables, x))
+  check_close(network.apply(variables, x), plain(variables, x))
 
 
 def test_vmap_and_pmap():
@@ -226,10 +226,10 @@ def test_vmap_and_pmap():
     apply(jax.tree.map(lambda a, i=i: a[i], stacked), x) for i in (0, 1)
   ]
   expected = jax.tree.map(lambda *a: jnp.stack(a), *expected)
-  close(jax.vmap(apply, in_axes=(0, None))(stacked, x), expected)
+  check_close(jax.vmap(apply, in_axes=(0, None))(stacked, x), expected)
   devices = jax.devices()[:2]
   parallel = jax.pmap(apply, in_axes=(0, None), devices=devices)
-  close(parallel(stacked, x), expected)
+  check_close(parallel(stacked, x), expected)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_mutable_collections_are_as_before(mutable):
   plain = network.apply(variables, x, **options)
   found, feats = tapped(network.apply, "stage_0")(variables, x, **options)
   assert jax.tree.structure(found) == jax.tree.structure(plain)
-  close(found, plain)
+  check_close(found, plain)
   changed = edited(network.apply, {"stage_0": lambda x: x})
   assert jax.tree.structure(changed(variables, x, **options)) == (
     jax.tree.structure(plain)
@@ -301,10 +301,10 @@ def check_attention_weights(layer, masked, train):
     return apply(variables, TOKENS, **options)
 
   found, feats = jax.jit(run)(variables)
-  close(found, network.apply(variables, TOKENS, **options))
+  check_close(found, network.apply(variables, TOKENS, **options))
   params = variables["params"]["attention"]
   assert list(feats) == ["attention:weights"]
-  close(
+  check_close(
     feats["attention:weights"],
     jnp.broadcast_to(softmax_by_hand(params, TOKENS, mask), (2, 2, 3, 3)),
   )
@@ -320,7 +320,7 @@ def test_the_callers_intermediates_are_his(sow_weights):
   found, feats = tapped(network.apply, "attention:weights")(
     variables, x, **options
   )
-  close(found, plain)
+  check_close(found, plain)
   assert bool(plain[1]) == sow_weights
   assert feats["attention:weights"].shape == (2, 2, 3, 3)
   sower = Sower()
@@ -328,7 +328,7 @@ def test_the_callers_intermediates_are_his(sow_weights):
   variables = sower.init(jax.random.key(0), ROWS)
   variables = {"params": variables["params"]}
   (_, collections), _ = apply(variables, ROWS, mutable=["intermediates"])
-  close(collections, {"intermediates": {"own": (ROWS,)}})
+  check_close(collections, {"intermediates": {"own": (ROWS,)}})
   (_, captured), _ = apply(
     variables, ROWS, mutable="intermediates", capture_intermediates=True
   )
@@ -348,7 +348,7 @@ def test_other_interceptors_still_run():
   with nn.intercept_methods(note):
     feats = tapped(MLP.apply, ("stage_0", "stage_1/dense:in"))(variables, x)[1]
   assert ("stage_1", "dense") in met
-  close(feats["stage_1/dense:in"], expected)
+  check_close(feats["stage_1/dense:in"], expected)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_hidden_layer_says_how_to_show_it():
   shown = Stack(("params", COLLECTION))
   layers = tapped(shown.apply, "layers")(variables, ROWS)[1]["layers"][0]
   assert layers.shape == (3, 2, 4)
-  close(layers[-1], network.apply(variables, ROWS))
+  check_close(layers[-1], network.apply(variables, ROWS))
 
 
 def test_long_lists_are_cut():
@@ -416,7 +416,7 @@ def test_trees_are_tapped_as_they_are():
   network = Pair()
   variables = network.init(jax.random.key(0), ROWS)
   feats = tapped(network.apply, "both")(variables, ROWS)[1]
-  close(feats["both"][1], {"more": jnp.ones((2, 4))})
+  check_close(feats["both"][1], {"more": jnp.ones((2, 4))})
   with pytest.raises(UserError, match="'both:in'.* without positional input"):
     tapped(network.apply, "both:in")(variables, ROWS)
   rows = {row.tap: row for row in describe(network.apply, variables, ROWS)}
@@ -429,7 +429,7 @@ def test_methods_that_the_caller_names():
   code, feats = tapped(network.apply, (".encode", "layers_0:in"))(
     variables, x, method="encode"
   )
-  close(feats, {".encode": code, "layers_0:in": x})
+  check_close(feats, {".encode": code, "layers_0:in": x})
 
 
 def test_edits_change_values_and_pass_gradients():
@@ -441,18 +441,22 @@ def test_edits_change_values_and_pass_gradients():
     return edited(MLP.apply, {tap: lambda x: scale * x})(variables, x)
 
   for tap in ("stage_1", "head:in", "stage_1/Dropout_0"):
-    close(jax.jit(logits, static_argnums=1)(3.0, tap), head(3.0 * features))
+    check_close(
+      jax.jit(logits, static_argnums=1)(3.0, tap), head(3.0 * features)
+    )
     found = jax.grad(lambda scale, tap=tap: jnp.sum(logits(scale, tap)))(3.0)
     kernel = variables["params"]["head"]["kernel"]
-    close(found, jnp.sum(features @ kernel))
+    check_close(found, jnp.sum(features @ kernel))
   shared, variables, x = made("shared")
   layer = nn.Dense(4).bind({"params": variables["params"]["shared"]})
   changed = edited(shared.apply, {"shared:in#1": jnp.sin})
-  close(changed(variables, x), layer(jnp.sin(layer(x))))
+  check_close(changed(variables, x), layer(jnp.sin(layer(x))))
   every = edited(MLP.apply, {"stage_*": jnp.zeros_like})
   variables, x = made("mlp")[1:]
   feats = tapped(every, "stage_*")(variables, x)[1]
-  close(feats, {"stage_0": jnp.zeros((2, 5)), "stage_1": jnp.zeros((2, 6))})
+  check_close(
+    feats, {"stage_0": jnp.zeros((2, 5)), "stage_1": jnp.zeros((2, 6))}
+  )
   with pytest.raises(UserError, match="can be read, not edited"):
     edited(MLP.apply, {"a:weights": jnp.sin})
 

@@ -1,0 +1,257 @@
+"""Taps for flax.nnx: the same texts, paths being attributes and list indices.
+
+nnx has no interceptors, so the forward pass runs on a copy of the module's
+structure that shares all its variables; there, the tapped modules are of
+subclasses that record. The module itself is never touched.
+"""
+
+import functools
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from flax import errors, nnx
+
+from kdjax.errors import UserError
+from kdjax.taps.attention import caught_weights
+from kdjax.taps.grammar import Tap, covers, covers_path, parse_taps
+from kdjax.taps.missing import Seen, gathered, not_reached
+
+_RECORD = "kdjax_taps_record"
+_PLAN = "kdjax_taps_plan"
+
+
+class Record(nnx.Variable):
+  """What passed through one module by "method:site", one value a call."""
+
+
+class Order(NamedTuple):
+  """What to do at a place: read it, or edit it with a function."""
+
+  tap: Tap
+  edit: Callable | None = None
+
+
+def tapped(
+  module: nnx.Module | Callable, taps: str | Iterable[str]
+) -> Callable:
+  """Makes a module, or one of its bound methods, also return features.
+
+  Args:
+    module: an nnx module, or for example `module.encode`.
+    taps: what to read, see `kdjax.taps.grammar`; "layers/0" is the first of a
+      list. None leaves the program as it is.
+
+  Returns:
+    A function of the module's arguments that returns (its output, features by
+    tap). State such as running averages and random counters moves on as usual;
+    what the forward pass *assigns* anew to the module is lost.
+
+  Raises:
+    UserError: when called for a tap that is not reached, with what there is.
+
+  Example:
+    >>> from flax import nnx
+    >>> network = nnx.Sequential(
+    ...   nnx.Linear(4, 3, rngs=nnx.Rngs(0)), nnx.Linear(3, 2, rngs=nnx.Rngs(1))
+    ... )
+    >>> output, feats = tapped(network, ["layers/0", "layers/1:in"])(jnp.ones((1, 4)))
+    >>> {tap: value.shape for tap, value in feats.items()}
+    {'layers/0': (1, 3), 'layers/1:in': (1, 3)}
+  """
+  patterns = parse_taps(taps)
+  if not patterns:
+    return lambda *args, **kwargs: (module(*args, **kwargs), {})
+  changed = _bound(module)
+
+  def run(*args, **kwargs):
+    result, found, seen = changed.run(map(Order, patterns), args, kwargs)
+    return result, gathered(patterns, found, seen)
+
+  return run
+
+
+def edited(
+  module: nnx.Module | Callable, edits: Mapping[str, Callable[[Any], Any]]
+) -> Callable:
+  """Makes a module, or one of its bound methods, compute with changed features.
+
+  Args:
+    module: an nnx module, or for example `module.encode`.
+    edits: by tap (`:in` or `:out`), the function whose result takes the value's
+      place. Gradients flow through it.
+
+  Returns:
+    A function that takes and returns what the module does. `tapped(edited(...))`
+    reads what the edits leave; an `:in` both edited and tapped is read before.
+
+  Raises:
+    UserError: for `:weights`, which can only be read; when called for a tap that
+      is not reached, with what there is.
+
+  Example:
+    >>> from flax import nnx
+    >>> network = nnx.Linear(4, 2, rngs=nnx.Rngs(0))
+    >>> print(edited(network, {":out": jnp.zeros_like})(jnp.ones((1, 4))))
+    [[0. 0.]]
+  """
+  orders = list(map(Order, parse_taps(edits), edits.values()))
+  for order in orders:
+    if order.tap.site == "weights":
+      raise UserError(
+        f"tap '{order.tap}': attention weights can be read, not edited"
+      )
+  changed = _bound(module)
+  return (
+    changed._replace(orders=(*changed.orders, *orders)) if orders else module
+  )
+
+
+class Changed(NamedTuple):
+  """A module's method with edits; called as the method is.
+
+  Attributes:
+    network: the module.
+    method: the name of the method.
+    orders: the edits.
+  """
+
+  network: nnx.Module
+  method: str
+  orders: tuple[Order, ...] = ()
+
+  def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    return self.run((), args, kwargs)[0]
+
+  def run(
+    self, reads: Iterable[Order], args: tuple, kwargs: dict
+  ) -> tuple[Any, dict[Tap, Any], Seen]:
+    copy = _watching(self.network, (*self.orders, *reads))
+    result = getattr(copy, self.method)(*args, **kwargs)
+    found, seen = _recorded(copy)
+    for tap, _ in self.orders:
+      if not any(covers(tap._replace(site="calls"), call) for call in found):
+        raise not_reached(tap, seen)
+    return result, found, seen
+
+
+def _bound(module: nnx.Module | Callable) -> Changed:
+  if isinstance(module, Changed):
+    return module
+  if isinstance(module, nnx.Module):
+    return Changed(module, "__call__")
+  owner = getattr(module, "__self__", None)
+  if not isinstance(owner, nnx.Module):
+    raise TypeError(
+      "taps need an nnx module or a bound method of one, got"
+      f" {type(module).__name__}"
+    )
+  return Changed(owner, module.__name__)
+
+
+def _watching(network: nnx.Module, orders: Iterable[Order]) -> nnx.Module:
+  """Copies the structure, shares the variables, and has the copy record."""
+  orders = tuple(dict.fromkeys(orders))
+  copy = nnx.clone(network, variables=False)
+  for path, module in list(nnx.iter_modules(copy)):
+    here = tuple(
+      order
+      for order in orders
+      if covers_path(order.tap.path, tuple(map(str, path)))
+      and callable(getattr(type(module), order.tap.method, None))
+    )
+    if here:
+      setattr(module, _PLAN, here)
+      setattr(module, _RECORD, Record({}))
+      methods = frozenset(order.tap.method for order in here)
+      object.__setattr__(module, "__class__", _watched(type(module), methods))
+  return copy
+
+
+@functools.cache
+def _watched(kind: type, methods: frozenset[str]) -> type:
+  """Makes the subclass whose methods record; one each, as nnx keeps them all."""
+
+  def watched(name):
+    original = getattr(kind, name)
+
+    @functools.wraps(original)
+    def method(self, *args, **kwargs):
+      call = functools.partial(original, self, **kwargs)
+      return _run(self, name, call, args)
+
+    return method
+
+  return types.new_class(
+    kind.__name__,
+    (kind,),
+    {"pytree": getattr(kind, "_pytree__is_pytree", True)},
+    lambda body: body.update({name: watched(name) for name in methods}),
+  )
+
+
+def _run(module: nnx.Module, name: str, call: Callable, args: tuple) -> Any:
+  """Carries out a method and the orders for it."""
+  orders = [
+    order for order in getattr(module, _PLAN) if order.tap.method == name
+  ]
+  number = len(getattr(module, _RECORD).get_value().get(f"{name}:calls", ()))
+  edits = [o for o in orders if o.edit and o.tap.call == number]
+  sites = {order.tap.site: order.tap for order in orders if not order.edit}
+  entries = [o.tap for o in (*edits, *orders) if o.tap.site == "in"]
+  if entries and not args:
+    raise UserError(
+      f"tap '{entries[0]}': the module is called without positional input"
+    )
+  if entries:
+    _record(module, name, "in", args[0], sites)
+  for order in edits:
+    if order.tap.site == "in":
+      args = (order.edit(args[0]), *args[1:])
+  if "weights" in sites and isinstance(module, nnx.MultiHeadAttention):
+    with caught_weights(module, sites["weights"], False) as caught:
+      result = call(*args)
+    _record(module, name, "weights", caught[-1], sites)
+  else:
+    result = call(*args)
+  for order in edits:
+    if order.tap.site == "out":
+      result = order.edit(result)
+  _record(module, name, "out", result, sites)
+  _record(module, name, "calls", (), {"calls"})
+  return result
+
+
+def _record(module, name, site, value, wanted) -> None:
+  if site not in wanted:
+    return
+  record, key = getattr(module, _RECORD), f"{name}:{site}"
+  values = record.get_value()
+  try:
+    record.set_value({**values, key: (*values.get(key, ()), value)})
+  except errors.TraceContextError:
+    raise UserError(
+      f"a {type(module).__name__} that is tapped runs inside a jax transform that"
+      " closes over it; pass the module as an argument of the nnx transform"
+    ) from None
+
+
+def _recorded(copy: nnx.Module) -> tuple[dict[Tap, Any], Seen]:
+  found, seen = {}, Seen()
+  for path, module in nnx.iter_modules(copy):
+    path = tuple(map(str, path))
+    if callable(module):
+      seen.kinds[path] = type(module).__name__
+    if not hasattr(module, _RECORD):
+      continue
+    for order in getattr(module, _PLAN):
+      seen.calls[path, order.tap.method] = 0
+    for key, values in getattr(module, _RECORD).get_value().items():
+      method, site = key.split(":")
+      if site == "calls":
+        seen.calls[path, method] = len(values)
+      found |= {
+        Tap(path, method, site, call): value
+        for call, value in enumerate(values)
+      }
+  return found, seen

@@ -1,0 +1,486 @@
+"""What is particular to the methods that match hidden features."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import losses
+from kdjax.errors import UserError
+from kdjax.method import Inputs, View
+from kdjax.methods import MAKERS, OBJECTIVES, make_objective
+from kdjax.methods.adaptive_features import simplex_weights
+from kdjax.methods.modules import Embed
+from kdjax.methods.ofd import margin
+
+ACTIVATION = "stage_*/activation:in"
+# Widths, sizes and depths differ, as far as a pair of stages may.
+STUDENT_MAPS = ((6, 6, 3), (4, 4, 4), (2, 2, 5))
+TEACHER_MAPS = ((4, 4, 5), (4, 4, 6), (2, 2, 5), (2, 2, 8))
+
+
+def features(shapes, seed, batch=4, tap="stage_*"):
+  rng = np.random.default_rng(seed)
+  return {
+    tap.replace("*", str(i)): jnp.asarray(
+      rng.normal(size=(batch, *shape)), jnp.float32
+    )
+    for i, shape in enumerate(shapes)
+  }
+
+
+def make_inputs(student, teacher, *, tap="stage_*", step=0, seed=0, batch=4):
+  rng = np.random.default_rng(seed + 7)
+  logits = jnp.asarray(rng.normal(size=(2, batch, 3)), jnp.float32)
+  return Inputs(
+    View(logits[0], features(student, seed, batch, tap)),
+    View(logits[1], features(teacher, seed + 1, batch, tap)),
+    jnp.zeros(batch, jnp.int32),
+    jnp.int32(step),
+    index=jnp.arange(batch),
+  )
+
+
+def started(method, inputs):
+  return method.init(jax.random.key(0), inputs)
+
+
+def value(method, inputs):
+  return float(method.apply(*started(method, inputs), inputs)[0])
+
+
+def pairs_of(inputs):
+  """Three student stages meet the second, third and last of the teacher."""
+  students = list(inputs.student.feats.values())
+  teachers = list(inputs.teacher.feats.values())
+  return list(zip(students, [teachers[i] for i in (1, 2, 3)], strict=True))
+
+
+def to_size(student, teacher):
+  size = tuple(np.minimum(student.shape, teacher.shape)[1:3])
+  return (
+    losses.adaptive_avg_pool(student, size=size),
+    losses.adaptive_avg_pool(teacher, size=size),
+  )
+
+
+def dense(x, params):
+  return x @ params["kernel"] + params.get("bias", np.zeros(1)).reshape(
+    (1,) * (x.ndim - 1) + (-1,)
+  )
+
+
+def regressed(params, i, student):
+  layers = params[f"regressor_{i}"]
+  for name in ("hidden_0", "hidden_1"):
+    if name in layers:
+      student = jnp.maximum(dense(student, layers[name]), 0)
+  student = dense(student, layers["dense"])
+  if "norm" in layers:
+    axes = tuple(range(student.ndim - 1))
+    student = student - student.mean(axes, keepdims=True)
+    student /= jnp.sqrt((student**2).mean(axes, keepdims=True) + 1e-5)
+  return student
+
+
+def fitted(params, pairs):
+  """Regressed where there is a regressor."""
+  return [
+    (regressed(params, i, s) if f"regressor_{i}" in params else s, t)
+    for i, (s, t) in enumerate(pairs)
+  ]
+
+
+def by_hand_ab(params, pairs):
+  pairs = fitted(params, [to_size(*pair) for pair in pairs])
+  return sum(
+    weight * losses.ab(*pair)
+    for weight, pair in zip((1 / 4, 1 / 2, 1), pairs, strict=True)
+  )
+
+
+def by_hand_ofd(params, pairs):
+  total = 0
+  for i, (student, teacher) in enumerate(to_size(*pair) for pair in pairs):
+    below = teacher < 0
+    least = jnp.where(below, teacher, 0).sum((0, 1, 2)) / below.sum((0, 1, 2))
+    student = regressed(params, i, student)
+    total += 2.0 ** (i - 2) * losses.ofd(student, teacher, least)
+  return total
+
+
+def by_hand_vid(params, pairs):
+  return sum(
+    losses.vid(*pair, params[f"log_scale_{i}"]["scale"])
+    for i, pair in enumerate(fitted(params, [to_size(*p) for p in pairs]))
+  )
+
+
+def by_hand_fsp(params, pairs):
+  return sum(
+    losses.fsp((s, s_next), (t, t_next))
+    for (s, t), (s_next, t_next) in itertools.pairwise(fitted(params, pairs))
+  )
+
+
+def by_hand_adaptive(params, pairs):
+  """The first step's weights are uniform."""
+  errors = [
+    jnp.mean(jnp.square(s - t) / jnp.square(t).mean((0, 1, 2), keepdims=True))
+    for s, t in fitted(params, [to_size(*pair) for pair in pairs])
+  ]
+  return jnp.mean(jnp.stack(errors))
+
+
+BY_HAND = {
+  "fitnets": lambda params, pairs: losses.fitnet(
+    *fitted(params, [to_size(*pairs[1])])[0]
+  ),
+  "attention_transfer": lambda params, pairs: sum(
+    losses.attention_transfer(*pair) for pair in pairs
+  ),
+  "nst": lambda params, pairs: sum(losses.nst(*pair) for pair in pairs),
+  "vid": by_hand_vid,
+  "ab": by_hand_ab,
+  "ofd": by_hand_ofd,
+  "fsp": by_hand_fsp,
+  "kdsvd": lambda params, pairs: losses.kdsvd(
+    *zip(*fitted(params, pairs), strict=True)
+  ),
+  "cwd": lambda params, pairs: losses.cwd(
+    *fitted(params, [to_size(*pairs[2])])[0]
+  ),
+  "adaptive_features": by_hand_adaptive,
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_is_the_loss_of_the_paired_stages(name):
+  tap = MAKERS[name]().student_taps[0]
+  inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS, tap=tap)
+  params, state = started(MAKERS[name](), inputs)
+  got = MAKERS[name]().apply(params, state, inputs)[0]
+  want = jnp.mean(BY_HAND[name](params, pairs_of(inputs)))
+  assert float(got) == pytest.approx(float(want), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("name", "student", "teacher"),
+  [
+    (name, *shapes)
+    for name in ("fitnets", "vid", "ab", "ofd", "adaptive_features")
+    for shapes in [(((3,), (4,)), ((5,), (6,))), (((7, 3),), ((7, 5), (7, 6)))]
+  ],
+)
+def test_takes_vectors_and_tokens(name, student, teacher):
+  tap = MAKERS[name]().student_taps[0]
+  inputs = make_inputs(student, teacher, tap=tap)
+  params, state = started(MAKERS[name](), inputs)
+  slope = jax.grad(
+    lambda feats: MAKERS[name]().apply(
+      params, state, inputs._replace(student=View(None, feats))
+    )[0]
+  )(inputs.student.feats)
+  reached = [bool(np.any(np.asarray(grad))) for grad in slope.values()]
+  assert any(reached) and (name == "fitnets" or all(reached))
+
+
+@pytest.mark.parametrize(
+  ("name", "stages"),
+  [
+    ("fitnets", {"fitnets": 100, "then": {"ce": 0.1, "kd": 0.9}, "from": 20}),
+    ("ab", {"ab": 0.003, "then": {"ce": 0.1, "kd": 0.9}, "from": 11}),
+    ("fsp", {"fsp": 50, "then": {"ce": 1}, "from": 11}),
+  ],
+)
+def test_published_order(name, stages):
+  objective = make_objective(name, steps=100)
+  tap = MAKERS[name]().student_taps[0]
+  inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS, tap=tap)
+  params, state = started(objective, inputs)
+
+  def parts(step):
+    now = inputs._replace(step=jnp.int32(step))
+    weighted, _, metrics = objective.parts(params, state, now)
+    return {
+      key: float(loss / (metrics[key][0] / metrics[key][1]))
+      for key, loss in weighted.items()
+      if float(loss)
+    }
+
+  later = stages["from"]
+  assert parts(later - 1) == pytest.approx({name: stages[name]})
+  assert parts(later) == pytest.approx(stages["then"])
+
+
+@pytest.mark.parametrize(
+  ("name", "objective"),
+  [
+    ("attention_transfer", "ce:1 + attention_transfer:1000"),
+    ("nst", "ce:1 + nst:50"),
+    ("vid", "ce:1 + vid:1"),
+    ("ofd", "ce:1 + ofd:0.001"),
+    ("factor_transfer", "ce:1 + factor_transfer:1"),
+    ("kdsvd", "ce:1 + kdsvd:1"),
+    ("review_kd", "ce:1 + review_kd:warmup(0.083)"),
+    ("cwd", "ce:1 + cwd:50"),
+    ("mgd", "ce:1 + mgd:7e-5"),
+  ],
+)
+def test_published_weights(name, objective):
+  assert OBJECTIVES[name] == objective
+
+
+MAPS_ONLY = [
+  "attention_transfer",
+  "nst",
+  "factor_transfer",
+  "fsp",
+  "kdsvd",
+  "review_kd",
+  "cwd",
+  "mgd",
+]
+
+
+@pytest.mark.parametrize(
+  ("name", "student", "teacher", "says"),
+  [
+    *[(n, ((3,),), ((3,),), f"{n} needs feature maps") for n in MAPS_ONLY],
+    *[
+      (n, STUDENT_MAPS[:1], TEACHER_MAPS, f"{n} needs two stages")
+      for n in ("fsp", "kdsvd")
+    ],
+    ("fitnets", ((3,),), ((4, 4, 3),), "vectors with vectors"),
+    ("fitnets", ((5, 3),), ((6, 3),), "5 tokens and the teacher 6"),
+  ],
+)
+def test_refused_features(name, student, teacher, says):
+  inputs = make_inputs(student, teacher)
+  with pytest.raises(UserError, match=says):
+    jax.eval_shape(lambda: MAKERS[name]().apply({}, (), inputs)[0])
+
+
+@pytest.mark.parametrize(
+  ("name", "options"),
+  [
+    ("attention_transfer", {"p": 0}),
+    ("attention_transfer", {"distance": "cosine"}),
+    ("nst", {"kernel": "gaussian"}),
+    ("vid", {"variance": 0}),
+    ("ab", {"margin": -1.0}),
+    ("factor_transfer", {"rate": 0}),
+    ("factor_transfer", {"pretraining": 1.0}),
+    ("fsp", {"pool": "mean"}),
+    ("kdsvd", {"k": 0}),
+    ("review_kd", {"levels": (2, 0)}),
+    ("cwd", {"channel_temperature": 0}),
+    ("mgd", {"erased": 1.0}),
+    ("adaptive_features", {"tau": 0}),
+    ("adaptive_features", {"memory": 1.0}),
+  ],
+)
+def test_refused_options(name, options):
+  with pytest.raises(ValueError, match=next(iter(options))):
+    MAKERS[name](**options)
+
+
+class TestFactorTransfer:
+  @pytest.mark.parametrize(
+    ("steps", "step", "moved"),
+    [
+      (100, 10, {"encode", "decode"}),
+      (100, 11, {"student", "translate"}),
+      (None, 0, {"encode", "decode", "student", "translate"}),
+    ],
+  )
+  def test_paraphraser_first(self, steps, step, moved):
+    method = MAKERS["factor_transfer"](steps=steps)
+    inputs = make_inputs(STUDENT_MAPS[1:], TEACHER_MAPS[2:], step=step)
+    params, state = started(method, inputs)
+
+    def loss(params, feats):
+      now = inputs._replace(student=View(None, feats))
+      return method.apply(params, state, now)[0]
+
+    of_params, of_student = jax.grad(loss, argnums=(0, 1))(
+      params, inputs.student.feats
+    )
+    slopes = of_params | {"student": of_student["stage_1"]}
+    assert moved == {
+      name
+      for name, slope in slopes.items()
+      if any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope))
+    }
+
+
+class TestOfd:
+  def test_margins_are_means_of_all_negative_responses(self):
+    method, seen = MAKERS["ofd"](), []
+    state = None
+    for seed in range(3):
+      inputs = make_inputs(((4,),), ((5,),), tap=ACTIVATION, seed=seed)
+      if state is None:
+        params, state = started(method, inputs)
+      _, state, _ = method.apply(params, state, inputs)
+      seen.append(np.asarray(inputs.teacher.feats["stage_0/activation:in"]))
+    seen = np.concatenate(seen)
+    want = np.ma.masked_array(seen, seen >= 0).mean(0).filled(0)
+    np.testing.assert_allclose(margin(state["responses"][0]), want, rtol=1e-5)
+
+
+class TestMgd:
+  def test_masks_belong_to_examples_and_steps(self):
+    method = MAKERS["mgd"](erased=0.5)
+    inputs = make_inputs(STUDENT_MAPS[2:], TEACHER_MAPS[3:], batch=6)
+    params, state = started(method, inputs)
+
+    def loss(inputs):
+      return float(method.apply(params, state, inputs)[0])
+
+    turned = jax.tree.map(lambda x: x[::-1] if x.ndim else x, inputs)
+    assert loss(turned) == pytest.approx(loss(inputs), rel=1e-5)
+    assert loss(inputs._replace(index=inputs.index[::-1])) != loss(inputs)
+    assert loss(inputs._replace(step=jnp.int32(1))) != loss(inputs)
+
+  def test_nothing_erased_is_plain_generation(self):
+    """An identity block on a positive map leaves the student as it is."""
+    inputs = make_inputs(STUDENT_MAPS[2:], STUDENT_MAPS[2:])
+    method = MAKERS["mgd"](erased=0.0)
+    params, state = started(method, inputs)
+    kernel = jnp.zeros((3, 3, 5, 5)).at[1, 1].set(jnp.eye(5))
+    params = jax.tree.map(
+      lambda leaf: kernel if leaf.ndim == 4 else leaf, params
+    )
+    student = jax.tree.map(jnp.abs, inputs.student)
+    got = method.apply(params, state, inputs._replace(student=student))[0]
+    student, teacher = student.feats["stage_0"], inputs.teacher.feats["stage_0"]
+    want = np.square(student - teacher).sum() / 4
+    assert float(got) == pytest.approx(float(want), rel=1e-5)
+
+
+class TestReviewKd:
+  def test_deep_stages_review_shallow_ones(self):
+    """The teacher's first stage alone teaches all stages of the student."""
+    method = MAKERS["review_kd"]()
+    inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS[1:])
+    params, state = started(method, inputs)
+
+    def loss(feats, teacher):
+      now = inputs._replace(student=View(None, feats), teacher=teacher)
+      return method.apply(params, state, now)[0]
+
+    def slope(teacher):
+      return jax.grad(loss)(inputs.student.feats, teacher)
+
+    changed = {"stage_0": inputs.teacher.feats["stage_0"] + 1}
+    other = View(None, dict(inputs.teacher.feats) | changed)
+    before, after = slope(inputs.teacher), slope(other)
+    for stage in inputs.student.feats:
+      assert not np.allclose(before[stage], after[stage], rtol=1e-3), stage
+
+  def test_perfect_fusion_costs_nothing(self):
+    """With the last normalisation at 0 the student says 0 everywhere."""
+    method = MAKERS["review_kd"]()
+    inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS[1:])
+    params, state = started(method, inputs)
+    for fusion in params["review"].values():
+      fusion["norm"] = jax.tree.map(jnp.zeros_like, fusion["norm"])
+    silent = jax.tree.map(jnp.zeros_like, inputs.teacher)
+    now = inputs._replace(teacher=silent)
+    assert float(method.apply(params, state, now)[0]) == 0.0
+
+
+class TestAdaptiveFeatures:
+  ERRORS = (np.array([0.1, 1.0, 0.4]), np.array([0.9, 0.2]))
+
+  def price(self, layers, channels, tau):
+    """The regularised objective that the weights are to minimise."""
+
+    def kl(weights):
+      return np.sum(weights * np.log(weights * len(weights)))
+
+    return tau * kl(layers) + sum(
+      a * (np.sum(w * e) + tau * kl(w))
+      for a, w, e in zip(layers, channels, self.ERRORS, strict=True)
+    )
+
+  @pytest.mark.parametrize("tau", [0.1, 1.0, 10.0])
+  def test_weights_are_the_minimum_on_the_simplex(self, tau):
+    found = simplex_weights([jnp.asarray(e) for e in self.ERRORS], tau)
+    layers, channels = jax.tree.map(lambda x: np.asarray(x, float), found)
+    for weights in (layers, *channels):
+      assert np.all(weights > 0) and weights.sum() == pytest.approx(1, rel=1e-6)
+    least = self.price(layers, channels, tau)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+      mix = rng.uniform(0, 0.5)
+      nearby = [
+        (1 - mix) * weights + mix * rng.dirichlet(np.ones(len(weights)))
+        for weights in (layers, *channels)
+      ]
+      assert self.price(nearby[0], nearby[1:], tau) > least - 1e-6
+
+  def test_large_tau_is_the_uniform_mean(self):
+    method = MAKERS["adaptive_features"](tau=1e6, memory=0.5)
+    inputs = make_inputs(((3,), (4,)), ((5,), (6,)))
+    params, state = started(method, inputs)
+    first, state, _ = method.apply(params, state, inputs)
+    second, _, _ = method.apply(params, state, inputs)
+    pairs = fitted(
+      params,
+      zip(
+        inputs.student.feats.values(),
+        inputs.teacher.feats.values(),
+        strict=True,
+      ),
+    )
+    want = np.mean(
+      [np.mean((s - t) ** 2 / np.mean(t**2, axis=0)[None]) for s, t in pairs]
+    )
+    assert [float(first), float(second)] == pytest.approx([want] * 2, rel=1e-4)
+
+  def test_weights_follow_the_errors_of_earlier_steps(self):
+    """Of two channels the student explains the first; the ratio is bounded."""
+    tau = 0.5
+    method = MAKERS["adaptive_features"](tau=tau, memory=0.9)
+    teacher = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
+    student = teacher * jnp.array([[1.0, 0.0]])
+    inputs = Inputs(
+      View(None, {"stage_0": student}),
+      View(None, {"stage_0": teacher}),
+      jnp.zeros(2, jnp.int32),
+      jnp.int32(0),
+    )
+    started(method, inputs)
+    params = {
+      "regressor_0": {"dense": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
+    }
+    state = started(method, inputs)[1]
+    losses_seen = []
+    for _ in range(3):
+      loss, state, _ = method.apply(params, state, inputs)
+      losses_seen.append(float(loss))
+    later = 1 / (1 + np.exp(1 / tau))  # softmax of the errors (0, 1)
+    assert losses_seen == pytest.approx([0.5, later, later], rel=1e-5)
+
+  def test_dead_channels_stay_finite(self):
+    method = MAKERS["adaptive_features"]()
+    inputs = make_inputs(((3,),), ((5,),))
+    for feats in (jnp.zeros((4, 5)), jnp.ones((4, 5)).at[:, 0].set(0)):
+      now = inputs._replace(teacher=View(None, {"stage_0": feats}))
+      params, state = started(method, now)
+      for _ in range(2):
+        loss, state, _ = method.apply(params, state, now)
+        assert np.isfinite(loss)
+
+
+def test_embedding_has_length_one_and_survives_zero():
+  x = jnp.array([[3.0, 4.0], [0.0, 0.0]])
+  params = Embed(4).init(jax.random.key(0), x)
+  lengths = jnp.linalg.norm(Embed(4).apply(params, x), axis=-1)
+  np.testing.assert_allclose(lengths, [1.0, 0.0], rtol=1e-6)
+  slope = jax.grad(lambda x: Embed(4).apply(params, x).sum())(x)
+  assert np.all(np.isfinite(slope))
