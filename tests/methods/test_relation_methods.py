@@ -124,7 +124,13 @@ def test_normalised_relation_is_finite_for_features_of_any_size(size):
 
 @pytest.mark.parametrize(
   ("name", "weight"),
-  [("sp", 3000), ("pkt", 30000), ("rkd", 1), ("cc", 0.02), ("relation_matrix", 25)],
+  [
+    ("sp", 3000),
+    ("pkt", 30000),
+    ("rkd", 1),
+    ("cc", 0.02),
+    ("relation_matrix", 25),
+  ],
 )
 def test_published_objective(name, weight):
   assert list(map(str, terms_of(name))) == ["ce:1.0", f"{name}:{float(weight)}"]
