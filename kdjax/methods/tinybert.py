@@ -103,19 +103,14 @@ def tinybert(
 
   def loss(call, inputs):
     scores = zip(*matched_scores(inputs), strict=True)
-    states = [(call(_map(s, t), s), t) for s, t in matched_states(inputs)]
-    states = zip(*states, strict=True)
-    return losses.tinybert(*zip(scores, states, strict=True))
+    states = ((call(_map(s, t), s), t) for s, t in matched_states(inputs))
+    return losses.tinybert(*zip(scores, zip(*states, strict=True), strict=True))
 
   students, teachers = zip(*state_taps, strict=True)
   students += features.projection_taps(student_attention, _PARTS)
   teachers += features.projection_taps(teacher_attention, _PARTS)
-  return learned(
-    modules,
-    loss,
-    student_taps=(*students, *features.mask_taps(mask_tap)),
-    teacher_taps=teachers,
-  )
+  students += features.mask_taps(mask_tap)
+  return learned(modules, loss, student_taps=students, teacher_taps=teachers)
 
 
 def _paired(students, teachers) -> list[tuple[jax.Array, jax.Array]]:
