@@ -188,8 +188,11 @@ class Distillation:
     " (hard, soft, soft_and_hard) or a weighted sum such as"
     " 'kd(temperature=8):0.9 + ce:0.1'",
   )
-  temperature: Scalar = option(
-    4.0, "temperature of methods that do not set their own", within=POSITIVE
+  temperature: Scalar | None = option(
+    None,
+    "temperature of methods that do not set their own; each method's published"
+    " one by default, 4 for kd",
+    within=POSITIVE,
   )
   hard_weight: Scalar | None = option(
     None,

@@ -6,6 +6,8 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 # Prose only: no code, numbers, headings or field lists.
 _SENTENCE = re.compile(r"[A-Z][A-Za-z ,;'()\-]{20,110}[.]")
 _WORDS = range(5, 17)
@@ -27,6 +29,30 @@ def sentences(packages: Iterable[str]) -> list[str]:
       for sentence in in_source(file.read_text(encoding="utf-8")):
         found.setdefault(letters(sentence), sentence)
   return list(found.values())
+
+
+def split(
+  train: Iterable[str], held_out: Iterable[str], *sizes: int
+) -> tuple[list[str], list[str]]:
+  """Draws training and held-out sentences of different packages.
+
+  Args:
+    train: packages to learn from.
+    held_out: packages to measure on.
+    *sizes: how many sentences to draw of each, without replacement.
+
+  Returns:
+    (training, held-out) sentences; none is in both.
+
+  Raises:
+    ValueError: if the packages have fewer.
+  """
+  measured = sentences(held_out)
+  taken = set(map(letters, measured))
+  learned = [x for x in sentences(train) if letters(x) not in taken]
+  rng = np.random.default_rng(0)
+  drawn = zip((learned, measured), sizes, strict=True)
+  return tuple(rng.choice(x, size, replace=False).tolist() for x, size in drawn)
 
 
 def in_source(source: str) -> Iterator[str]:

@@ -97,7 +97,8 @@ def make_objective(
     method_weight: factor of every weight but the labels'; likewise.
     steps: length of the training, for schedules that are shares of it.
     **defaults: hyper-parameters for the methods that take them and do not set
-      them in the text, such as `temperature`; numbers, traced or not, or Specs.
+      them in the text, such as `temperature`; numbers, traced or not, or Specs;
+      None leaves the method's own.
 
   Returns:
     The weighted sum.
@@ -112,7 +113,9 @@ def make_objective(
   made = {}
   defaults = defaults if steps is None else defaults | {"steps": steps}
   given = {
-    key: make_schedule(value, steps=steps) for key, value in defaults.items()
+    key: make_schedule(value, steps=steps)
+    for key, value in defaults.items()
+    if value is not None
   }
   for term in terms_of(
     distillation, hard_weight=hard_weight, method_weight=method_weight

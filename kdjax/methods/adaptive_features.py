@@ -45,8 +45,8 @@ def adaptive_features(
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, a linear layer over the student's channels.
-  Remembered: the errors and scales, from which the weights follow. Default
-  taps: `stage_*` of both networks. Cost: one matrix product a pair.
+  Remembered: the errors and scales, from which the weights follow.
+  Default taps: `stage_*` of both networks. Cost: one matrix product a pair.
 
   Args:
     tau: > 0, the price of leaving uniform weights, in the unit of e (none); a
@@ -78,7 +78,7 @@ def adaptive_features(
     and no loop, is ours, and so are the weight 1 and the defaults.
   """
   check_value("tau", tau, lambda value: value > 0)
-  check_value("memory", memory, lambda value: 0 <= value < 1)
+  modules.check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
     found = modules.paired(

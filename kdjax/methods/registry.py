@@ -16,7 +16,12 @@ MAKERS: dict[str, Callable[..., Method]] = {}
 OBJECTIVES: dict[str, str] = {}
 
 # A family's name stands for a good default of the family.
-FAMILIES = {"response": "kd"}
+FAMILIES = {
+  "response": "kd",
+  "feature": "fitnets",
+  "relation": "sp",
+  "attention": "attention_transfer",
+}
 
 # Whole objectives by name.
 PRESETS = {

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.models import checks
 from kdjax.models.registry import register
 
 PADDING = 0
@@ -219,12 +220,10 @@ def check_sizes(
     ValueError: heads must divide the width 10, got 4
   """
   for name, size in {"width": width, "heads": heads, **sizes}.items():
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-      raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
+    checks.whole_number(name, size)
   if width % heads:
     raise ValueError(f"heads must divide the width {width}, got {heads}")
-  if not 0 <= dropout < 1:
-    raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+  checks.share("dropout", dropout)
 
 
 def _norm(name):

@@ -8,34 +8,22 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from kdjax.errors import UserError, unknown_name
+from kdjax.errors import UserError
 from kdjax.models.bert import Bert
+from kdjax.models.layouts import (
+  Entry,
+  dense_entries,
+  heads_bias,
+  heads_kernel,
+  joined_heads_kernel,
+  norm_entries,
+  same,
+)
 
-_NORM = {"weight": "scale", "bias": "bias"}
-_DENSE = {"weight": "kernel", "bias": "bias"}
-_EMBED = {"weight": "embedding"}
-# Where a part of the published model is here, and what its leaves are called.
-_PARTS = {
-  "embeddings.word_embeddings": ("stem/tokens", _EMBED),
-  "embeddings.position_embeddings": ("stem/positions", _EMBED),
-  "embeddings.token_type_embeddings": ("stem/segments", _EMBED),
-  "embeddings.LayerNorm": ("stem/norm_0", _NORM),
-  "attention.self.query": ("attention/query", _DENSE),
-  "attention.self.key": ("attention/key", _DENSE),
-  "attention.self.value": ("attention/value", _DENSE),
-  "attention.output.dense": ("attention/out", _DENSE),
-  "attention.output.LayerNorm": ("norm_0", _NORM),
-  "intermediate.dense": ("mlp/dense_0", _DENSE),
-  "output.dense": ("mlp/dense_1", _DENSE),
-  "output.LayerNorm": ("norm_1", _NORM),
-  "pooler.dense": ("pooler", _DENSE),
-  "classifier": ("head", _DENSE),
-}
-# Not weights, or of a training task that is over.
-_IGNORED = re.compile(r"embeddings\.position_ids|cls\..*")
-_LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.*)")
-# Old checkpoints, converted from TensorFlow, call a norm's leaves so.
-_OLD = {"gamma": "weight", "beta": "bias"}
+# Not weights, or of the training task: a file may hold them beyond the model's.
+_OPTIONAL = re.compile(r"embeddings\.position_ids|(cls|pooler|classifier)\..*")
+# Old files, converted from TensorFlow, call a normalisation's parameters so.
+_OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # fmt: skip
 
 
 def from_hugging_face(
@@ -47,16 +35,16 @@ def from_hugging_face(
   of the training task, is left out where the model has none.
 
   Args:
-    tensors: name -> array, as a safetensors file holds them.
+    tensors: arrays by published name, as a safetensors file holds them.
     model: the module that the parameters are for.
 
   Returns:
-    The tree of parameters, float32, for `model.apply({"params": tree}, ...)`.
-    A head that the tensors lack is missing.
+    Nested dict, float32, for `model.apply({"params": ...}, tokens)`. Without
+    "head" if the tensors have none: that is to be trained.
 
   Raises:
-    UserError: for a name that BERT does not have, a missing tensor, or one of
-      another shape than the model's.
+    UserError: names the first missing and superfluous tensors, or the one
+      whose shape does not fit.
 
   Example:
     >>> model = Bert(5, 4, 0, 2, 8, positions=3, classes=0)
@@ -70,78 +58,108 @@ def from_hugging_face(
     >>> sorted(from_hugging_face(tensors, model)["stem"])
     ['norm_0', 'positions', 'segments', 'tokens']
   """
-  wanted = shapes(model)
-  found = {}
-  for name, value in tensors.items():
-    path = _path(name.removeprefix("bert."))
-    if path is None or (path not in wanted and _optional(path)):
-      continue
-    if path not in wanted:
-      raise UserError(f"the model has no place for {name!r} ({path})")
-    found[path] = _fit(name, np.asarray(value), wanted[path], path)
-  missing = [
-    path
-    for path in wanted
-    if path not in found and path.partition("/")[0] != "head"
-  ]
-  if missing:
-    raise UserError(
-      f"{len(missing)} parameters of the model are not among the"
-      f" {len(tensors)} tensors, the first is {missing[0]}"
-    )
-  return _nested(found)
+  given = {_present_name(name): value for name, value in tensors.items()}
+  table = entries(model)
+  if "classifier.weight" not in given:
+    table = [one for one in table if not one.target.startswith("params/head/")]
+  _check_names({one.source for one in table}, given)
+  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
+  shapes = traverse_util.flatten_dict(
+    jax.eval_shape(model.init, jax.random.key(0), ids), sep="/"
+  )
+  flat = {
+    one.target: _lay_out(one, given[one.source], shapes[one.target].shape)
+    for one in table
+  }
+  return traverse_util.unflatten_dict(flat, sep="/")["params"]
 
 
-def shapes(model: Bert) -> dict[str, tuple[int, ...]]:
-  """Returns the shape of every parameter, by its path.
+def entries(model: Bert) -> list[Entry]:
+  """Returns which published tensor fills which parameter.
 
   Args:
     model: the module.
 
   Returns:
-    "stage_0/attention/query/kernel" -> (width, heads, width / heads), ...
+    One entry for every parameter.
 
   Example:
-    >>> shapes(Bert(5, 4, 0, 2, 8, positions=3, classes=0))["stem/tokens/embedding"]
-    (5, 4)
+    >>> entries(Bert(5, 4, 0, 2, 8, positions=3, classes=0))[0].source
+    'embeddings.word_embeddings.weight'
   """
-  tokens = jax.ShapeDtypeStruct((1, 1), np.int32)
-  tree = jax.eval_shape(model.init, jax.random.key(0), tokens)["params"]
-  flat = traverse_util.flatten_dict(tree, sep="/")
-  return {path: leaf.shape for path, leaf in flat.items()}
-
-
-def _path(name):
-  """Returns our path of a published name; None for what is no weight."""
-  if _IGNORED.fullmatch(name):
-    return None
-  layer = _LAYER.fullmatch(name)
-  part, _, leaf = (layer[2] if layer else name).rpartition(".")
-  leaf = _OLD.get(leaf, leaf)
-  if part not in _PARTS:
-    raise unknown_name("tensor of BERT", name, _PARTS)
-  place, leaves = _PARTS[part]
-  if leaf not in leaves:
-    raise unknown_name(f"leaf of {part}", leaf, leaves)
-  stage = f"stage_{layer[1]}/" if layer else ""
-  return f"{stage}{place}/{leaves[leaf]}"
-
-
-def _optional(path):
-  return path.partition("/")[0] in ("pooler", "head")
-
-
-def _fit(name, value, shape, path):
-  """Transposes a dense kernel and splits heads, where the sizes agree."""
-  if path.endswith("kernel"):
-    value = value.T
-  split = "/attention/" in path and value.size == np.prod(shape)
-  if value.shape != shape and not split:
-    raise UserError(
-      f"{name!r} has the shape {value.shape}, but the model's {path} is {shape}"
+  words = {
+    "word": "tokens",
+    "position": "positions",
+    "token_type": "segments",
+  }
+  table = [
+    Entry(
+      f"embeddings.{name}_embeddings.weight",
+      f"params/stem/{part}/embedding",
+      same,
     )
-  return value.reshape(shape).astype(np.float32)
+    for name, part in words.items()
+  ]
+  table += norm_entries("embeddings.LayerNorm", "stem/norm_0")
+  for i in range(model.depth):
+    table += _block_entries(f"encoder.layer.{i}", f"stage_{i}")
+  if model.pool == "pooler":
+    table += dense_entries("pooler.dense", "pooler")
+  if model.classes:
+    table += dense_entries("classifier", "head")
+  return table
 
 
-def _nested(flat):
-  return traverse_util.unflatten_dict(flat, sep="/")
+def _block_entries(source, target):
+  table = []
+  for name in ("query", "key", "value"):
+    theirs = f"{source}.attention.self.{name}"
+    ours = f"params/{target}/attention/{name}"
+    table += [
+      Entry(f"{theirs}.weight", f"{ours}/kernel", heads_kernel),
+      Entry(f"{theirs}.bias", f"{ours}/bias", heads_bias),
+    ]
+  joined = f"{source}.attention.output"
+  return [
+    *table,
+    *dense_entries(
+      f"{joined}.dense", f"{target}/attention/out", joined_heads_kernel
+    ),
+    *norm_entries(f"{joined}.LayerNorm", f"{target}/norm_0"),
+    *dense_entries(f"{source}.intermediate.dense", f"{target}/mlp/dense_0"),
+    *dense_entries(f"{source}.output.dense", f"{target}/mlp/dense_1"),
+    *norm_entries(f"{source}.output.LayerNorm", f"{target}/norm_1"),
+  ]
+
+
+def _present_name(name):
+  for old, new in _OLD.items():
+    name = name.replace(old, new)
+  return name.removeprefix("bert.")
+
+
+def _check_names(needed, given):
+  superfluous = [x for x in given if not _OPTIONAL.fullmatch(x)]
+  problems = [
+    f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
+    for what, names in (
+      ("are missing", needed - set(given)),
+      ("have no place in the model", set(superfluous) - needed),
+    )
+    if names
+  ]
+  if problems:
+    raise UserError("; ".join(problems))
+
+
+def _lay_out(entry, array, shape):
+  try:
+    laid = entry.layout(np.asarray(array), shape)
+  except ValueError:
+    laid = None
+  if laid is None or laid.shape != shape:
+    raise UserError(
+      f"{entry.source} has the shape {np.shape(array)}, which does not give"
+      f" the {shape} of {entry.target}"
+    )
+  return np.ascontiguousarray(laid, np.float32)

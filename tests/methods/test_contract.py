@@ -1,0 +1,247 @@
+"""The contract of every registered method, on pairs of real networks.
+
+A new method is covered by being registered. The fast tests take the first pair
+that a method can be used with, the slow ones all of them.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import (
+  BATCH,
+  CLASSES,
+  EXAMPLES,
+  PAIRS,
+  STEPS,
+  inputs_of,
+  make_method,
+  pairs_for,
+)
+
+from kdjax.method import Inputs
+from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
+from kdjax.methods.registry import OBJECTIVES
+
+NAMES = sorted(MAKERS)
+
+# How far a gradient may be from the slope in float32.
+SLOPE = 3e-2
+# Their losses hold a factor of the student constant, by definition.
+HELD_CONSTANT = {"wsld"}
+
+
+def started(name, inputs):
+  """The method with parameters and state, not the ones that it starts from."""
+  method = make_method(name)
+  params, state = jax.jit(method.init)(jax.random.key(0), inputs)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda x: x + jnp.asarray(0.05 * rng.normal(size=x.shape), x.dtype), params
+  )
+  return method, params, state
+
+
+def of_student(inputs):
+  """What a gradient can flow into."""
+  return (
+    inputs.student.logits,
+    dict(inputs.student.feats),
+    inputs.student_head,
+  )
+
+
+def with_student(inputs: Inputs, values):
+  logits, feats, head = values
+  student = inputs.student._replace(logits=logits, feats=feats)
+  return inputs._replace(student=student, student_head=head)
+
+
+def with_teacher(inputs: Inputs, values):
+  logits, feats, head = values
+  teacher = inputs.teacher._replace(logits=logits, feats=feats)
+  return inputs._replace(teacher=teacher, head=head)
+
+
+def relevant(method, inputs):
+  """The inputs with no other features than those that the method asks for."""
+  from kdjax.taps.grammar import covers, parse_tap
+
+  def kept(view, patterns):
+    patterns = [parse_tap(pattern) for pattern in patterns]
+    feats = {
+      tap: value
+      for tap, value in view.feats.items()
+      if any(covers(pattern, parse_tap(tap)) for pattern in patterns)
+    }
+    return view._replace(feats=feats)
+
+  return inputs._replace(
+    student=kept(inputs.student, method.student_taps),
+    teacher=kept(inputs.teacher, method.teacher_taps),
+  )
+
+
+def numbers(tree):
+  """A tree with the numbers of its PRNG keys."""
+  return jax.tree.map(
+    lambda x: (
+      jax.random.key_data(x)
+      if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+      else x
+    ),
+    tree,
+  )
+
+
+def check_everything(name, pair):
+  inputs, _ = inputs_of(pair)
+  inputs = relevant(make_method(name), inputs)
+  method, params, state = started(name, inputs)
+  rng = np.random.default_rng(1)
+
+  traces = []
+
+  @jax.jit
+  def step(params, state, student, teacher, inputs):
+    traces.append(name)
+    def loss(params, student, teacher):
+      seen = with_teacher(with_student(inputs, student), teacher)
+      value, new, metrics = method.apply(params, state, seen)
+      return value, (new, metrics)
+
+    return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(
+      params, student, teacher
+    )
+
+  student = of_student(inputs)
+  teacher = (inputs.teacher.logits, dict(inputs.teacher.feats), inputs.head)
+  (loss, (new, metrics)), grads = step(params, state, student, teacher, inputs)
+
+  # a finite float32 scalar, and metrics as (sum, count)
+  assert loss.shape == () and loss.dtype == jnp.float32 and jnp.isfinite(loss)
+  chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+  for total, count in metrics.values():
+    assert jnp.shape(total) == jnp.shape(count) == ()
+
+  # the gradient reaches the student and never the teacher
+  chex.assert_tree_all_finite(grads)
+  sizes = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1])]
+  assert max(sizes) > 0, "no gradient reaches the student"
+  assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads[2]))
+
+  # a second step compiles nothing
+  later = inputs._replace(step=inputs.step + 1)
+  step(params, new, student, teacher, later)
+  assert len(traces) == 1
+
+  # the gradient is the slope along a random direction
+  direction = jax.tree.map(
+    lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), student
+  )
+
+  def along(t):
+    moved = jax.tree.map(lambda x, d: x + t * d, student, direction)
+    return float(step(params, state, moved, teacher, inputs)[0][0])
+
+  slope = sum(
+    float(jnp.vdot(g, d))
+    for g, d in zip(
+      jax.tree.leaves(grads[1]), jax.tree.leaves(direction), strict=True
+    )
+  )
+  scale = abs(slope) + 1e-4 * abs(float(loss)) + 1e-7
+  off = min(
+    abs((along(t) - along(-t)) / (2 * t) - slope) / scale
+    for t in (1e-2, 3e-3, 1e-3)
+  )
+  if name not in HELD_CONSTANT:
+    assert off < SLOPE, f"slope {slope}, off by {off}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_can_be_used_and_keeps_the_contract(name):
+  pairs = pairs_for(name)
+  assert pairs, f"{name} fits none of {list(PAIRS)}"
+  check_everything(name, pairs[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_keeps_the_contract_on_every_pair(name):
+  for pair in pairs_for(name)[1:]:
+    check_everything(name, pair)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_low_precision_inputs(name):
+  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
+  method, params, state = started(name, inputs)
+  low = jax.tree.map(
+    lambda x: (
+      x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    ),
+    inputs,
+  )
+  apply = jax.jit(lambda inputs: method.apply(params, state, inputs)[0])
+  assert apply(low).dtype == jnp.float32
+  assert float(apply(low)) == pytest.approx(
+    float(apply(inputs)), rel=0.1, abs=1e-3
+  )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shards_add_up_or_are_gathered(name):
+  """What 2 devices see is what 1 device sees; padding does not count."""
+  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
+  method, params, state = started(name, inputs)
+  if method.couples_batch:
+    return  # the step gathers the batch: see tests/train/test_steps.py
+  apply = jax.jit(lambda inputs: method.apply(params, state, inputs)[:2])
+
+  def part(rows):
+    def cut(tree):
+      return jax.tree.map(lambda x: x[rows] if x.ndim else x, tree)
+
+    alone = cut(inputs._replace(head=None, student_head=None))
+    return alone._replace(head=inputs.head, student_head=inputs.student_head)
+
+  half = BATCH // 2
+  whole, kept = apply(inputs)
+  (one, new), (two, _) = (
+    apply(part(slice(half))),
+    apply(part(slice(half, None))),
+  )
+  assert float(one + two) / 2 == pytest.approx(float(whole), rel=1e-4, abs=1e-6)
+  # what is remembered may not depend on a device's share of the batch
+  chex.assert_trees_all_close(numbers(kept), numbers(new))
+  padded = inputs._replace(mask=jnp.arange(BATCH) < half)
+  assert float(apply(padded)[0]) == pytest.approx(
+    float(one), rel=1e-4, abs=1e-6
+  )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documented(name):
+  text = " ".join(MAKERS[name].__doc__.split())
+  for part in (
+    "loss", "Matched:", "Learned:", "Default taps:", "Cost:", "Returns:",
+    "Example:", "Source:",
+  ):  # fmt: skip
+    assert part in text, f"{name}: {part} is missing"
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_published_objective(name):
+  terms = [term.spec.name for term in terms_of(name)]
+  assert name in terms
+  method = make_objective(
+    name, steps=STEPS, examples=EXAMPLES, classes=CLASSES, temperature=4.0
+  )
+  assert method.student_taps or name in terms
+
+
+def test_families_stand_for_methods():
+  assert set(FAMILIES) == {"response", "feature", "relation", "attention"}
+  assert set(FAMILIES.values()) <= set(MAKERS)
