@@ -158,7 +158,7 @@ def simplex_weights(
 
   Example:
     >>> layers, (first, _) = simplex_weights([jnp.zeros(2), jnp.ones(4)], 1.0)
-    >>> print(np.round(layers, 4), first)
+    >>> print(np.asarray(layers).round(4), first)
     [0.7311 0.2689] [0.5 0.5]
   """
   least = [
