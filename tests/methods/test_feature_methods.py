@@ -444,12 +444,13 @@ class TestAdaptiveFeatures:
     )(params, inputs)
     assert float(got) == pytest.approx(float(want), rel=1e-4)
 
-  def test_weights_follow_the_errors_of_earlier_steps(self):
-    """Of two channels the student explains the first; the ratio is bounded."""
+  @pytest.mark.parametrize(("second", "error"), [(0.0, 1.0), (-9.0, 100.0)])
+  def test_weights_follow_the_errors_of_earlier_steps(self, second, error):
+    """The first of two channels is explained; the second is not given up."""
     tau = 0.5
     method = MAKERS["adaptive_features"](tau=tau, memory=0.9)
     teacher = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
-    student = teacher * jnp.array([[1.0, 0.0]])
+    student = teacher * jnp.array([[1.0, second]])
     inputs = Inputs(
       View(None, {"stage_0": student}),
       View(None, {"stage_0": teacher}),
@@ -464,8 +465,8 @@ class TestAdaptiveFeatures:
     for _ in range(3):
       loss, state, _ = apply(params, state, inputs)
       losses_seen.append(float(loss))
-    later = 1 / (1 + np.exp(1 / tau))  # softmax of the errors (0, 1)
-    assert losses_seen == pytest.approx([0.5, later, later], rel=1e-5)
+    later = error / (1 + np.exp(1 / tau))  # softmax of the errors (0, 1)
+    assert losses_seen == pytest.approx([error / 2, later, later], rel=1e-5)
 
   def test_dead_channels_stay_finite(self):
     method = MAKERS["adaptive_features"]()
