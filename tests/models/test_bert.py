@@ -12,6 +12,7 @@ from kdjax.errors import UserError
 from kdjax.models import make_model
 from kdjax.models.bert import bert, bert_base, mean_of_real, minilm_l6, unit
 from kdjax.models.bert_weights import from_hugging_face
+from kdjax.taps import tapped
 
 TINY = {
   "vocabulary": 40,
@@ -141,6 +142,19 @@ def test_padding_changes_nothing(pool):
   np.testing.assert_allclose(
     model.apply(params, tokens), model.apply(params, padded), atol=1e-6
   )
+
+
+def test_padding_gets_no_attention():
+  model = bert(classes=3, **TINY)
+  params = model.init(jax.random.key(0), TOKENS)
+  taps = ["stage_0/attention:weights", "stage_1", "head:in"]
+  _, found = tapped(model.apply, taps)(params, TOKENS)
+  weights = found["stage_0/attention:weights"]
+  assert weights.shape == (2, 4, 5, 5)
+  np.testing.assert_array_equal(weights[1, ..., 3:], 0)
+  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+  assert found["stage_1"].shape == (2, 5, 16)
+  assert found["head:in"].shape == (2, 16)
 
 
 def test_only_padding_is_finite_with_finite_gradients():
