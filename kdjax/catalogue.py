@@ -28,7 +28,7 @@ def listing(
   """Writes out the names that flags take, each with one line.
 
   Args:
-    words: what to list; nothing lists everything that is a name.
+    words: what to list; nothing lists whatever flags take.
     experiments: docstring of every experiment by name.
     experiment: whose student and data `taps` lists; the defaults otherwise.
 
@@ -45,6 +45,10 @@ def listing(
   """
   kinds = {
     "methods": ("--distillation", _methods()),
+    "sources": (
+      "whom to cite",
+      {name: _source(maker) for name, maker in MAKERS.items()},
+    ),
     "models": ("--teacher, --student", _first_lines(MODELS)),
     "datasets": ("--dataset", data.available()),
     "experiments": (
@@ -60,7 +64,8 @@ def listing(
   if "taps" in words:
     experiment = experiment or Experiment()
     kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
-  return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or kinds)
+  unasked = [kind for kind in kinds if kind != "sources"]
+  return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or unasked)
 
 
 def _taps(experiment: Experiment) -> dict[str, str]:
@@ -111,19 +116,35 @@ def _schedules() -> dict[str, str]:
 def _first_lines(makers: Mapping[str, Callable]) -> dict[str, str]:
   """One line of documentation by call, such as "kd(temperature=4.0)"."""
   return {
-    name + _arguments(maker): _first_line(maker.__doc__)
+    name + written(maker): _first_line(maker.__doc__)
     for name, maker in makers.items()
   }
 
 
-def _arguments(maker: Callable) -> str:
-  """The arguments that a user may write; the run knows the others."""
-  written = [
+def written(maker: Callable) -> str:
+  """Writes out the arguments of a maker that a user may set.
+
+  Args:
+    maker: of a method or a model.
+
+  Returns:
+    Such as "(temperature=4.0)", or "" where there are none; what the run itself
+    knows (classes, examples, steps) is left out.
+
+  Example:
+    >>> written(lambda width, *, classes, dropout=0.5: None)
+    '(width, dropout=0.5)'
+  """
+  parts = [
     str(parameter.replace(annotation=parameter.empty))
     for name, parameter in inspect.signature(maker).parameters.items()
     if name not in ("classes", "examples", "steps")
   ]
-  return f"({', '.join(written)})" if written else ""
+  return f"({', '.join(parts)})" if parts else ""
+
+
+def _source(maker: Callable) -> str:
+  return " ".join((maker.__doc__ or "").partition("Source:")[2].split())
 
 
 def _first_line(text: str | None) -> str:
