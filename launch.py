@@ -3,6 +3,7 @@
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
 python launch.py list [WHAT]               methods, models, datasets, ...
+python launch.py list taps --student=M     what can be matched inside a network
 python launch.py plot temperature|norms    the theory's two teaching figures
 """
 
@@ -126,12 +127,12 @@ def _distill(words, command, name, experiment, repeat) -> None:
 
 def _list(words, command, name, experiment, repeat) -> None:
   from kdjax import catalogue
-
   descriptions = {
     file: importlib.import_module(f"experiments.{file}").__doc__
     for file in _experiments()
   }
-  print(catalogue.listing(words, experiments=descriptions))
+  known = {"experiments": descriptions, "experiment": experiment}
+  print(catalogue.listing(words, **known))
 
 
 def _plot(words, command, name, experiment, repeat) -> None:

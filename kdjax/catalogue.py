@@ -3,20 +3,34 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
-from kdjax import data
-from kdjax.errors import unknown_name
+import jax
+import jax.numpy as jnp
+
+from kdjax import data, taps
+from kdjax.config import AUTO, Experiment
+from kdjax.errors import UserError, unknown_name
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
+from kdjax.models import make_model
 from kdjax.schedule import SCHEDULES
 from kdjax.train.state import OPTIMIZERS, SHAPES
 
+# Names longer than this have a line of their own.
+WIDTH = 36
 
-def listing(words: Sequence[str], *, experiments: Mapping[str, str]) -> str:
+
+def listing(
+  words: Sequence[str],
+  *,
+  experiments: Mapping[str, str],
+  experiment: Experiment | None = None,
+) -> str:
   """Writes out the names that flags take, each with one line.
 
   Args:
-    words: what to list; nothing lists everything.
+    words: what to list; nothing lists everything that is a name.
     experiments: docstring of every experiment by name.
+    experiment: whose student and data `taps` lists; the defaults otherwise.
 
   Returns:
     Text for the terminal.
@@ -41,9 +55,40 @@ def listing(words: Sequence[str], *, experiments: Mapping[str, str]) -> str:
     "schedules": ("--schedule, --temperature, --hard_weight", _schedules()),
   }
   for word in words:
-    if word not in kinds:
-      raise unknown_name("listing", word, kinds)
+    if word not in (*kinds, "taps"):
+      raise unknown_name("listing", word, [*kinds, "taps"])
+  if "taps" in words:
+    experiment = experiment or Experiment()
+    kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
   return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or kinds)
+
+
+def _taps(experiment: Experiment) -> dict[str, str]:
+  """Every place of the student that can be tapped, with what is there."""
+  model, chosen = experiment.student.model, experiment.data
+  if model == AUTO:
+    raise UserError(
+      "list taps: name a network, such as --student='lenet(8, 16)'"
+    )
+  make_model(model, classes=2)
+  dataset = data.load(
+    chosen.dataset, data_dir=chosen.data_dir, image_size=chosen.image_size
+  )
+  image_shape = dataset.image_shape
+  network = make_model(model, classes=dataset.classes)
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  try:
+    shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+    rows = taps.describe(network.apply, shapes, images, train=False)
+  except (TypeError, ValueError) as error:
+    reason = str(error).split("\n")[0]
+    raise UserError(
+      f"{model} on images {tuple(image_shape)}: {reason}"
+    ) from error
+  return {
+    row.tap: f"{'x'.join(map(str, row.shape)):>14}  {row.module}"
+    for row in rows
+  }
 
 
 def _methods() -> dict[str, str]:
@@ -72,11 +117,11 @@ def _first_lines(makers: Mapping[str, Callable]) -> dict[str, str]:
 
 
 def _arguments(maker: Callable) -> str:
-  """The arguments that a user may write; the classes come from the data."""
+  """The arguments that a user may write; the run knows the others."""
   written = [
     str(parameter.replace(annotation=parameter.empty))
     for name, parameter in inspect.signature(maker).parameters.items()
-    if name != "classes"
+    if name not in ("classes", "examples", "steps")
   ]
   return f"({', '.join(written)})" if written else ""
 
@@ -86,6 +131,11 @@ def _first_line(text: str | None) -> str:
 
 
 def _block(kind: str, flag: str, lines: Mapping[str, str]) -> str:
-  width = max(map(len, lines), default=0)
-  rows = [f"  {name:{width}}  {text}".rstrip() for name, text in lines.items()]
+  """A heading and one row each; what is long has its text below it."""
+  width = min(max(map(len, lines), default=0), WIDTH)
+  gap = "\n" + " " * (width + 4)
+  rows = [
+    f"  {name:{width}}{'  ' if len(name) <= width else gap}{text}".rstrip()
+    for name, text in lines.items()
+  ]
   return "\n".join([f"{kind} ({flag})", *rows])

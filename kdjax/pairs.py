@@ -8,11 +8,9 @@ import jax
 
 from kdjax import models, taps
 from kdjax.arms import Cohort
-from kdjax.config import Experiment
+from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
 from kdjax.train.trial import try_step
-
-AUTO = "auto"
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
 # that has what it looks at: vectors, maps, tokens, a second head, the teacher's

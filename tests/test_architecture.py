@@ -33,13 +33,14 @@ ALLOWED = {
   "train": {"losses", "method", "taps"},
   "evaluate": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
+  "teachers": {"config", "data", "models", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {
     "arms", "config", "data", "methods", "models", "options", "pairs", "schedule",
-    "train",
+    "teachers", "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
-  "catalogue": {"data", "methods", "models", "schedule", "taps", "train"},
+  "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "run": {
     "arms", "config", "data", "evaluate", "options", "prepare", "report",
     "results", "train", "workdir",

@@ -1,10 +1,12 @@
 """Activation boundaries: neurons fire where the teacher's fire."""
 
+import jax
+
 from kdjax import losses
 from kdjax.method import Method, learned
 from kdjax.methods import modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 @register(
@@ -13,7 +15,7 @@ from kdjax.schedule import check_value
 )
 def ab(
   *,
-  margin: float = 1.0,
+  margin: float | jax.Array | Schedule = 1.0,
   student_tap: str = "stage_*/activation:in",
   teacher_tap: str = "stage_*/activation:in",
 ) -> Method:
@@ -33,7 +35,7 @@ def ab(
   `stage_*/activation:in` of both networks. Cost: one matrix product a pair.
 
   Args:
-    margin: m >= 0, in the pre-activations' unit.
+    margin: m >= 0, in the pre-activations' unit; a number or a schedule.
     student_tap: the student's stages before their last ReLU.
     teacher_tap: the teacher's.
 
@@ -67,7 +69,9 @@ def ab(
     found = pairs(inputs)
     return sum(
       2.0 ** (i + 1 - len(found))
-      * losses.ab(call(f"regressor_{i}", student), teacher, margin=margin)
+      * losses.ab(
+        call(f"regressor_{i}", student), teacher, margin=at(margin, inputs.step)
+      )
       for i, (student, teacher) in enumerate(found)
     )
 

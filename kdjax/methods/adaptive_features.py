@@ -12,7 +12,7 @@ from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
 
-@register("adaptive_features", objective="ce:1 + adaptive_features:1")
+@register("adaptive_features", objective="ce:1 + adaptive_features:100")
 def adaptive_features(
   *,
   tau: float | jax.Array | Schedule = 1.0,
@@ -32,11 +32,11 @@ def adaptive_features(
   sum_l a_l (sum_c w_lc e_lc + tau KL(w_l || uniform)) + tau KL(a || uniform),
 
   whose only minimum is `simplex_weights`: w_l = softmax(-e_l / tau), a the
-  same of the layers' least values. No weight can be more than
-  exp((largest e - smallest e) / tau) times another, so that none collapses: 1
-  says that nothing of a channel is explained and 0 that all is, which at tau = 1
-  makes a factor of e. A large tau gives the plain mean, a small one leaves out
-  what the student cannot follow (yet).
+  same of the layers' least values. Here errors above 1, worse than predicting
+  0, count as 1: otherwise a channel that is left out gets worse and is left
+  out for good. So no weight is ever more than exp(1 / tau) times another of its
+  kind, and none collapses. A large tau gives the plain mean, a small one
+  favours what the student can follow already.
 
   A channel's scale is the mean of teacher_lc^2, or a tenth of its layer's mean
   scale if that is more. Errors and scales are running averages, and the weights
@@ -45,8 +45,8 @@ def adaptive_features(
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, a linear layer over the student's channels.
-  Remembered: the errors and scales, from which the weights follow. Default
-  taps: `stage_*` of both networks. Cost: one matrix product a pair.
+  Remembered: the errors and scales, from which the weights follow.
+  Default taps: `stage_*` of both networks. Cost: one matrix product a pair.
 
   Args:
     tau: > 0, the price of leaving uniform weights, in the unit of e (none); a
@@ -75,10 +75,11 @@ def adaptive_features(
     Weights a channel and a layer as in Jang et al. 2019, arXiv:1905.05901, who
     learn them as functions of the teacher's features by meta-gradients, in an
     inner and an outer loop. The regularised minimiser, which needs one step
-    and no loop, is ours, and so are the weight 1 and the defaults.
+    and no loop, is ours, and so are the defaults and the weight, that of
+    `fitnets`.
   """
   check_value("tau", tau, lambda value: value > 0)
-  check_value("memory", memory, lambda value: 0 <= value < 1)
+  modules.check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
     found = modules.paired(
@@ -157,7 +158,7 @@ def simplex_weights(
 
   Example:
     >>> layers, (first, _) = simplex_weights([jnp.zeros(2), jnp.ones(4)], 1.0)
-    >>> print(np.round(layers, 4), first)
+    >>> print(np.asarray(layers).round(4), first)
     [0.7311 0.2689] [0.5 0.5]
   """
   least = [
@@ -177,7 +178,8 @@ def _over_positions(x):
 
 def _relative(errors, scales):
   return [
-    error / _floored(scale) for error, scale in zip(errors, scales, strict=True)
+    jnp.minimum(error / _floored(scale), 1.0)
+    for error, scale in zip(errors, scales, strict=True)
   ]
 
 

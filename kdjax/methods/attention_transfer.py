@@ -4,7 +4,6 @@ from kdjax import losses
 from kdjax.method import Method, stateless
 from kdjax.methods import modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("attention_transfer", objective="ce:1 + attention_transfer:1000")
@@ -21,9 +20,9 @@ def attention_transfer(
   a(f) = mean_c |f|^p, flattened, of unit length
 
   Matched: where the maps of each pair of stages are large. Widths may differ;
-  the larger map is average-pooled. Learned: nothing but the student. Default
-  taps: `stage_*` of both networks, which must be maps. Cost: one pass over the
-  maps.
+  the larger map is average-pooled. Learned: nothing but the student.
+  Default taps: `stage_*` of both networks, which must be maps. Cost: one pass
+  over the maps.
 
   Args:
     p: > 0, the exponent, static.
@@ -51,7 +50,7 @@ def attention_transfer(
     `kdjax.losses.attention_transfer`. The weight 1000 is RepDistiller's and
     mdistiller's.
   """
-  check_value("p", p, lambda value: value > 0)
+  modules.check_static("p", p, lambda value: value > 0)
   modules.check_choice("distance", distance, ("mse", "l2", "l1"))
 
   def loss(inputs):

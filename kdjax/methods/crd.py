@@ -72,36 +72,29 @@ def crd(
     Tian, Krishnan, Isola 2020, arXiv:1910.10699; `kdjax.losses.crd`,
     `crd_update`.
   """
-  _check(examples, width, negatives)
-  check_value("temperature", temperature, lambda value: value > 0)
-  check_value("momentum", momentum, lambda value: 0 <= value <= 1)
+  _check(examples, width, negatives, temperature, momentum)
   embed = Embed(width)
 
-  def raw(inputs):
-    if examples is None or inputs.index is None:
-      raise UserError(
-        "crd remembers every training example: it needs their number,"
-        " crd(examples=50000), and batches that say which they hold"
-      )
+  def shown(inputs):
+    _check_known(examples, inputs)
+    teacher = working(taps.pick(inputs.teacher.feats, teacher_tap))
     return {
       "student": working(taps.pick(inputs.student.feats, student_tap)),
-      "teacher": jax.lax.stop_gradient(
-        working(taps.pick(inputs.teacher.feats, teacher_tap))
-      ),
+      "teacher": jax.lax.stop_gradient(teacher),
     }
 
   def init(rng, inputs):
     rng, key = jax.random.split(rng)
     params = {
       side: embed.init(jax.random.fold_in(rng, i), x)["params"]
-      for i, (side, x) in enumerate(raw(inputs).items())
+      for i, (side, x) in enumerate(shown(inputs).items())
     }
     return params, _memory(key, examples, width)
 
   def apply(params, state, inputs):
     embeddings = {
       side: embed.apply({"params": params[side]}, x)
-      for side, x in raw(inputs).items()
+      for side, x in shown(inputs).items()
     }
     state = _noted(state, embeddings, temperature, inputs)
     values = losses.crd(
@@ -114,14 +107,8 @@ def crd(
       z_student=state["z_student"],
       z_teacher=state["z_teacher"],
     )
-    rows = _rows(inputs, examples)
-    remembered = {
-      side: losses.crd_update(
-        state[side], jax.lax.stop_gradient(x), rows, momentum=momentum
-      )
-      for side, x in embeddings.items()
-    }
-    return batch_mean(values, inputs), state | remembered, {}
+    state = _remembered(state, embeddings, momentum, inputs)
+    return batch_mean(values, inputs), state, {}
 
   return Method(init, apply, (student_tap,), (teacher_tap,), couples_batch=True)
 
@@ -201,6 +188,19 @@ def _samples(state, inputs: Inputs, count: int) -> jax.Array:
   return jax.vmap(of_one)(example_keys(state["key"], inputs), inputs.index)
 
 
+def _remembered(
+  state: dict, embeddings: dict, momentum, inputs: Inputs
+) -> dict:
+  """Moves the memories' rows towards the batch's embeddings."""
+  rows = _rows(inputs, state["classes"].shape[0])
+  return state | {
+    side: losses.crd_update(
+      state[side], jax.lax.stop_gradient(x), rows, momentum=momentum
+    )
+    for side, x in embeddings.items()
+  }
+
+
 def _constant(z, embeddings, memory, temperature, inputs: Inputs):
   """Keeps Z, or takes it from the first batch."""
   embeddings = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
@@ -214,7 +214,17 @@ def _constant(z, embeddings, memory, temperature, inputs: Inputs):
   return jax.lax.cond(z > 0, lambda: z, estimate)
 
 
-def _check(examples, width, negatives):
+def _check_known(examples, inputs: Inputs) -> None:
+  if examples is None or inputs.index is None:
+    raise UserError(
+      "crd remembers every training example: it needs their number,"
+      " crd(examples=50000), and batches that say which they hold"
+    )
+
+
+def _check(examples, width, negatives, temperature, momentum):
+  check_value("temperature", temperature, lambda value: value > 0)
+  check_value("momentum", momentum, lambda value: 0 <= value <= 1)
   for name, value, least in (
     ("examples", examples, 2),
     ("width", width, 1),

@@ -56,8 +56,8 @@ def ctkd(
 
   Matched: the logits of both networks. Learned: theta, one number, or with
   `instance` a two-layer perceptron on both softmaxes, which are constants to
-  it (the authors' code for it is not published: its size is ours). Default
-  taps: none. Cost: two softmaxes over the classes.
+  it (the authors' code for it is not published: its size is ours).
+  Default taps: none. Cost: two softmaxes over the classes.
 
   Args:
     lowest: the temperature's lower bound, > 0.

@@ -8,7 +8,7 @@ from kdjax import losses
 from kdjax.method import Method, learned
 from kdjax.methods import modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 class Convolutions(nn.Module):
@@ -32,7 +32,7 @@ class Convolutions(nn.Module):
 def factor_transfer(
   *,
   rate: float = 0.5,
-  weight: float | jax.Array = 500.0,
+  weight: float | jax.Array | Schedule = 500.0,
   pretraining: float = 0.11,
   steps: int | None = None,
   student_tap: str = "stage_*",
@@ -57,7 +57,7 @@ def factor_transfer(
 
   Args:
     rate: k > 0, the factor's channels as a share of the teacher's.
-    weight: >= 0, of the factors' distance.
+    weight: >= 0, of the factors' distance; a number or a schedule.
     pretraining: share of the training in [0, 1) that the paraphraser takes.
     steps: length of the training; where it is not known the paraphraser learns
       beside the student all the time.
@@ -86,9 +86,9 @@ def factor_transfer(
     RepDistiller's 30 epochs of 270, on squared errors. Weight decay and
     momentum still touch the frozen paraphraser a little.
   """
-  check_value("rate", rate, lambda value: value > 0)
+  modules.check_static("rate", rate, lambda value: value > 0)
   check_value("weight", weight, lambda value: value >= 0)
-  check_value("pretraining", pretraining, lambda value: 0 <= value < 1)
+  modules.check_static("pretraining", pretraining, lambda value: 0 <= value < 1)
 
   def last(inputs):
     return modules.paired(
@@ -113,7 +113,9 @@ def factor_transfer(
     translated, paraphrased = modules.same_size(
       "factor_transfer", call("translate", student), code
     )
-    distance = weight * losses.factor_transfer(translated, paraphrased)
+    distance = at(weight, inputs.step) * losses.factor_transfer(
+      translated, paraphrased
+    )
     if steps is None:
       return reproduced + distance
     learning = inputs.step < round(pretraining * steps)

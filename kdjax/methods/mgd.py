@@ -7,7 +7,7 @@ from kdjax import losses
 from kdjax.method import Method, example_keys
 from kdjax.methods import modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
+from kdjax.schedule import Schedule, at, check_value
 
 
 class Generation(nn.Module):
@@ -29,7 +29,7 @@ class Generation(nn.Module):
 @register("mgd", objective="ce:1 + mgd:7e-5")
 def mgd(
   *,
-  erased: float = 0.15,
+  erased: float | jax.Array | Schedule = 0.15,
   student_tap: str = "stage_*",
   teacher_tap: str = "stage_*",
 ) -> Method:
@@ -45,7 +45,8 @@ def mgd(
   Cost: two 3x3 convolutions as wide as the teacher.
 
   Args:
-    erased: probability in [0, 1) that a channel is erased.
+    erased: probability in [0, 1) that a channel is erased; a number or a
+      schedule.
     student_tap: the student's stages.
     teacher_tap: the teacher's.
 
@@ -84,8 +85,9 @@ def mgd(
 
   def loss(call, inputs, key):
     ((student, teacher),) = modules.regressed(call, pairs(inputs))
+    kept_share = 1 - at(erased, inputs.step)
     kept = jax.vmap(
-      lambda key: jax.random.bernoulli(key, 1 - erased, student.shape[-1:])
+      lambda key: jax.random.bernoulli(key, kept_share, student.shape[-1:])
     )(example_keys(key, inputs))
     values = losses.mgd(
       student,

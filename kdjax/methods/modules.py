@@ -14,6 +14,7 @@ from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, batch_mean, learned
 from kdjax.pairing import pair_layers
+from kdjax.schedule import check_value
 
 _FORMS = {
   2: "vectors (B, D)",
@@ -116,6 +117,27 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
   """
   if value not in choices:
     raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
+
+
+def check_static(
+  name: str, value: float, allowed: Callable[[float], bool]
+) -> None:
+  """Checks a hyper-parameter that can be neither swept nor scheduled.
+
+  Args:
+    name: its name, for the message.
+    value: what was given.
+    allowed: number -> bool.
+
+  Raises:
+    ValueError: if it is no plain number, or one that is not allowed.
+
+  Example:
+    >>> check_static("rate", 0.5, lambda value: value > 0)
+  """
+  if callable(value) or isinstance(value, jax.Array):
+    raise ValueError(f"{name} must be a plain number, no sweep or schedule")
+  check_value(name, value, allowed)
 
 
 def need_maps(method: str, tap: str, features: jax.Array) -> None:

@@ -74,56 +74,43 @@ def tinybert(
   Source:
     Jiao et al. 2020, arXiv:1909.10351; `kdjax.losses.tinybert`.
   """
+  state_taps = [(student_tap, teacher_tap)]
+  state_taps += [] if embedding is None else [(embedding, embedding)]
 
   def matched_states(inputs):
-    students = features.states("tinybert", student_tap, inputs.student)
-    teachers = features.states("tinybert", teacher_tap, inputs.teacher)
-    pairs = _paired(students, teachers)
-    if embedding is not None:
-      pairs += zip(
-        features.states("tinybert", embedding, inputs.student),
-        features.states("tinybert", embedding, inputs.teacher),
-        strict=True,
+    pairs = []
+    for student, teacher in state_taps:
+      pairs += _paired(
+        features.states("tinybert", student, inputs.student),
+        features.states("tinybert", teacher, inputs.teacher),
       )
     for s, t in pairs:
       features.check_same_tokens("tinybert", s.shape[1], t.shape[1])
     return pairs
 
-  def modules(inputs):
-    return {
-      _map(s, t): (nn.Dense(t.shape[-1]), s) for s, t in matched_states(inputs)
-    }
-
-  def loss(call, inputs):
-    scores = _paired(
+  def matched_scores(inputs):
+    pairs = _paired(
       _scores(student_attention, inputs.student, inputs, mask_tap),
       _scores(teacher_attention, inputs.teacher, inputs, mask_tap),
     )
-    for s, t in scores:
+    for s, t in pairs:
       features.check_same_heads("tinybert", s.shape[1], t.shape[1])
-    states = [(call(_map(s, t), s), t) for s, t in matched_states(inputs)]
-    student, teacher = (
-      [[pair[side] for pair in pairs] for pairs in (scores, states)]
-      for side in (0, 1)
-    )
-    return losses.tinybert(student, teacher)
+    return pairs
 
-  embeddings = () if embedding is None else (embedding,)
-  return learned(
-    modules,
-    loss,
-    student_taps=(
-      student_tap,
-      *embeddings,
-      *features.projection_taps(student_attention, _PARTS),
-      *features.mask_taps(mask_tap),
-    ),
-    teacher_taps=(
-      teacher_tap,
-      *embeddings,
-      *features.projection_taps(teacher_attention, _PARTS),
-    ),
-  )
+  def modules(inputs):
+    pairs = matched_states(inputs)
+    return {_map(s, t): (nn.Dense(t.shape[-1]), s) for s, t in pairs}
+
+  def loss(call, inputs):
+    scores = zip(*matched_scores(inputs), strict=True)
+    states = ((call(_map(s, t), s), t) for s, t in matched_states(inputs))
+    return losses.tinybert(*zip(scores, zip(*states, strict=True), strict=True))
+
+  students, teachers = zip(*state_taps, strict=True)
+  students += features.projection_taps(student_attention, _PARTS)
+  teachers += features.projection_taps(teacher_attention, _PARTS)
+  students += features.mask_taps(mask_tap)
+  return learned(modules, loss, student_taps=students, teacher_taps=teachers)
 
 
 def _paired(students, teachers) -> list[tuple[jax.Array, jax.Array]]:

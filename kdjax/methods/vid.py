@@ -6,7 +6,6 @@ from kdjax import losses
 from kdjax.method import Method, learned
 from kdjax.methods import modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("vid", objective="ce:1 + vid:1")
@@ -57,8 +56,8 @@ def vid(
     Ahn et al. 2019, arXiv:1904.05835; `kdjax.losses.vid`. Regressors, the first
     variance and the weight 1 are RepDistiller's.
   """
-  check_value("eps", eps, lambda value: value > 0)
-  check_value("variance", variance, lambda value: value > eps)
+  modules.check_static("eps", eps, lambda value: value > 0)
+  modules.check_static("variance", variance, lambda value: value > eps)
   start = math.log(math.expm1(variance - eps))
 
   def pairs(inputs):

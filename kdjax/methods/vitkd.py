@@ -57,8 +57,8 @@ def vitkd(
   distillation tokens are left out, so that only one of the networks may have
   them. Learned: a linear map A for each layer where widths differ, the token
   that stands for erased ones, and G, two 3 x 3 convolutions with a ReLU between
-  them. Default taps: `stage_*`, all of which have to be there though few are
-  used. Cost: 18 * B * T * D^2 multiplications in G.
+  them. Default taps: `stage_*`, of which the first two and the last are used.
+  Cost: 18 * B * T * D^2 multiplications in G.
 
   The weights of the two parts are inside the loss, as published. Which tokens
   are erased is drawn anew for each example and step.
@@ -90,21 +90,11 @@ def vitkd(
   Source:
     Yang et al. 2022, arXiv:2209.02432; `kdjax.losses.vitkd`.
   """
-  check_value("alpha", alpha, lambda value: value >= 0)
-  check_value("beta", beta, lambda value: value >= 0)
-  if not isinstance(lam, int | float) or not 0 < lam <= 1:
-    raise ValueError(f"lam is a share in (0, 1], got {lam!r}")
-  if not isinstance(shallow, int) or shallow < 1:
-    raise ValueError(f"shallow must be a whole number >= 1, got {shallow!r}")
+  _check(alpha, beta, lam, shallow)
 
   def matched(inputs):
-    student, teacher = (
-      features.states("vitkd", tap, view)
-      for tap, view in (
-        (student_tap, inputs.student),
-        (teacher_tap, inputs.teacher),
-      )
-    )
+    student = features.states("vitkd", student_tap, inputs.student)
+    teacher = features.states("vitkd", teacher_tap, inputs.teacher)
     size = _grid(student[0].shape[1], grid)
     layers = min(shallow, len(student), len(teacher))
     (*first_s, last_s), (*first_t, last_t) = (
@@ -124,19 +114,21 @@ def vitkd(
     module, student, (shallow_t, deep_t) = matched(inputs)
     erased = _draw(example_keys(key, inputs), deep_t.shape[1], lam)
     shallow_s, deep_s = module.apply({"params": params}, *student, erased)
-    values = losses.vitkd(
-      shallow_s,
-      shallow_t,
-      deep_s,
-      deep_t,
-      erased,
-      alpha=at(alpha, inputs.step),
-      beta=at(beta, inputs.step),
-      lam=lam,
-    )
+    weights = {"alpha": at(alpha, inputs.step), "beta": at(beta, inputs.step)}
+    sides = (shallow_s, shallow_t, deep_s, deep_t)
+    values = losses.vitkd(*sides, erased, lam=lam, **weights)
     return batch_mean(values, inputs), key, {}
 
   return Method(init, apply, (student_tap,), (teacher_tap,))
+
+
+def _check(alpha, beta, lam, shallow):
+  check_value("alpha", alpha, lambda value: value >= 0)
+  check_value("beta", beta, lambda value: value >= 0)
+  if not isinstance(lam, int | float) or not 0 < lam <= 1:
+    raise ValueError(f"lam is a share in (0, 1], got {lam!r}")
+  if not isinstance(shallow, int) or shallow < 1:
+    raise ValueError(f"shallow must be a whole number >= 1, got {shallow!r}")
 
 
 def _draw(keys: jax.Array, count: int, share: float) -> jax.Array:

@@ -56,8 +56,9 @@ def vkd(
 
   The objective has the authors' code's weights, 1 for this loss and 1 for the
   softened classes at temperature 1. There P is PyTorch's orthogonal
-  parametrisation and the student's features are the mean of its patch tokens,
-  "norm" for a `vit`; a second head learns the softened classes.
+  parametrisation, a second head learns the softened classes, and the student's
+  features are the mean of its patch tokens; student_tap="norm" comes near for a
+  `vit`, the class token in the mean.
 
   Args:
     student_tap: names the student's features, (B, D), (B, T, D) or

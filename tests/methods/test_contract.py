@@ -106,6 +106,7 @@ def check_everything(name, pair):
   @jax.jit
   def step(params, state, student, teacher, inputs):
     traces.append(name)
+
     def loss(params, student, teacher):
       seen = with_teacher(with_student(inputs, student), teacher)
       value, new, metrics = method.apply(params, state, seen)

@@ -11,6 +11,7 @@ from kdjax.method import Inputs, View
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, make_objective, terms_of
 from kdjax.methods.registry import register
 
+
 def make_inputs(dtype=jnp.float32, batch=5, classes=4, mask=None):
   rng = np.random.default_rng(0)
   student = jnp.asarray(rng.normal(size=(batch, classes)), dtype)

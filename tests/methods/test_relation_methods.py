@@ -31,8 +31,11 @@ def make_inputs(student=S, teacher=T, tap="head:in"):
 
 
 def value(method, inputs):
-  params, state = method.init(jax.random.key(0), inputs)
-  return float(method.apply(params, state, inputs)[0])
+  def run(inputs):
+    params, state = method.init(jax.random.key(0), inputs)
+    return method.apply(params, state, inputs)[0]
+
+  return float(jax.jit(run)(inputs))
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,8 @@ def test_correlation_of_learned_embeddings(kernel):
     return method.apply(params, (), inputs)[0]
 
   assert float(loss(params, inputs)) == pytest.approx(float(want), rel=1e-5)
-  to_params, to_inputs = jax.grad(loss, argnums=(0, 1), allow_int=True)(
-    params, inputs
-  )
+  gradient = jax.jit(jax.grad(loss, argnums=(0, 1), allow_int=True))
+  to_params, to_inputs = gradient(params, inputs)
   assert np.any(to_params["teacher"]["kernel"])
   assert not np.any(to_inputs.teacher.feats["head:in"])
 
@@ -116,15 +118,19 @@ def test_correlation_of_learned_embeddings(kernel):
 @pytest.mark.parametrize("size", [0.0, 1e-20, 1e20])
 def test_normalised_relation_is_finite_for_features_of_any_size(size):
   method = MAKERS["relation_matrix"]()
-  gradient = jax.grad(
-    lambda s: method.apply((), (), make_inputs(student=s))[0]
-  )(size * S)
-  assert np.all(np.isfinite(gradient))
+  gradient = jax.grad(lambda s: method.apply((), (), make_inputs(student=s))[0])
+  assert np.all(np.isfinite(jax.jit(gradient)(size * S)))
 
 
 @pytest.mark.parametrize(
   ("name", "weight"),
-  [("sp", 3000), ("pkt", 30000), ("rkd", 1), ("cc", 0.02), ("relation_matrix", 25)],
+  [
+    ("sp", 3000),
+    ("pkt", 30000),
+    ("rkd", 1),
+    ("cc", 0.02),
+    ("relation_matrix", 25),
+  ],
 )
 def test_published_objective(name, weight):
   assert list(map(str, terms_of(name))) == ["ce:1.0", f"{name}:{float(weight)}"]

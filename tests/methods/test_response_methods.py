@@ -30,8 +30,11 @@ def make_inputs(step=0, feats=None, labels=LABELS):
 
 
 def value(method, inputs):
-  params, state = method.init(jax.random.key(0), inputs)
-  return float(method.apply(params, state, inputs)[0])
+  def run(inputs):
+    params, state = method.init(jax.random.key(0), inputs)
+    return method.apply(params, state, inputs)[0]
+
+  return float(jax.jit(run)(inputs))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,8 @@ def test_example_without_label_adds_nothing(name):
   )
   gradient = jax.grad(
     lambda s: method.apply((), (), hidden._replace(student=View(s, {})))[0]
-  )(inputs.student.logits)
+  )
+  gradient = jax.jit(gradient)(inputs.student.logits)
   assert np.all(np.isfinite(gradient)) and not np.any(gradient[1:])
 
 
@@ -211,8 +215,9 @@ class TestCurriculumTemperature:
     ("step", "strength"), [(0, 0.0), (5, 0.5), (10, 1.0), (99, 1.0)]
   )
   def test_temperature_climbs_by_half_a_cosine(self, step, strength):
-    got = jax.grad(lambda theta: self.apply(step, theta)[0])(0.5)
-    want = -strength * jax.grad(self.plain)(0.5)
+    slope = jax.grad(lambda theta, step: self.apply(step, theta)[0])
+    got = jax.jit(slope)(0.5, step)
+    want = -strength * jax.jit(jax.grad(self.plain))(0.5)
     assert float(got) == pytest.approx(float(want), rel=1e-4, abs=1e-9)
 
   def test_reverse_changes_no_bit(self):
@@ -225,7 +230,8 @@ class TestCurriculumTemperature:
     params, _ = method.init(jax.random.key(0), inputs)
     loss = float(method.apply(params, (), inputs)[0])
     assert loss == pytest.approx(float(self.plain(1.0)), rel=1e-6)
-    grads = jax.grad(lambda p: method.apply(p, (), inputs)[0])(params)
+    gradient = jax.grad(lambda p: method.apply(p, (), inputs)[0])
+    grads = jax.jit(gradient)(params)
     params = jax.tree.map(lambda p, g: p + 50 * g, params, grads)
     temperatures = method.apply(params, (), inputs)[2]["temperature"][0]
     assert abs(float(temperatures) - 4 * (1 + 20 * jax.nn.sigmoid(1.0))) > 1e-3
@@ -251,7 +257,7 @@ class TestOneForAll:
     def loss(params, inputs):
       return method.apply(params, (), inputs)[0]
 
-    params, _ = method.init(jax.random.key(0), inputs)
+    params, _ = jax.jit(method.init)(jax.random.key(0), inputs)
     assert sorted(params) == ["head_0", "head_1"]
     to_params, to_inputs = jax.jit(
       jax.grad(loss, argnums=(0, 1), allow_int=True)

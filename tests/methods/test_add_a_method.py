@@ -1,0 +1,129 @@
+"""The method of docs/add_a_method.md works as the page says."""
+
+import doctest
+import importlib.util
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import launch
+from kdjax import method as method_module
+from kdjax import taps
+from kdjax.method import Inputs, View
+from kdjax.methods import make_objective, terms_of
+from kdjax.methods.registry import MAKERS, OBJECTIVES
+from kdjax.models import make_model
+
+ROOT = pathlib.Path(launch.__file__).parent
+PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
+NAME = "cosine_features"
+
+
+def code():
+  blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+  assert len(blocks) == 1
+  return blocks[0]
+
+
+@pytest.fixture
+def module(tmp_path):
+  """The page's code as a module; it leaves the registry as it was."""
+  file = tmp_path / f"{NAME}.py"
+  file.write_text(code())
+  found = importlib.util.spec_from_file_location(NAME, file)
+  module = importlib.util.module_from_spec(found)
+  found.loader.exec_module(module)
+  yield module
+  del MAKERS[NAME], OBJECTIVES[NAME]
+
+
+def test_page_is_one_screen():
+  assert len(PAGE.splitlines()) <= 80
+  assert f"kdjax/methods/{NAME}.py" in PAGE
+
+
+def test_registered_and_documented(module):
+  assert MAKERS[NAME] is module.cosine_features
+  assert list(map(str, terms_of(NAME))) == ["ce:1.0", f"{NAME}:2.0"]
+  assert list(map(str, terms_of(f"kd:1 + {NAME}"))) == ["kd:1.0", f"{NAME}:2.0"]
+  for part in ("loss =", "Matched:", "Learned:", "Default taps:", "Cost:"):
+    assert part in MAKERS[NAME].__doc__
+  names = {"jax": jax, "jnp": jnp} | vars(method_module)
+  assert not doctest.testmod(module, extraglobs=names).failed
+
+
+def test_one_gradient_step_lowers_the_loss(module):
+  method = make_objective(NAME)
+  images = jax.random.uniform(jax.random.key(0), (6, 4, 4, 1))
+  networks = {
+    "student": make_model("mlp(8)", classes=3),
+    "teacher": make_model("mlp(12, 10)", classes=3),
+  }
+  variables = {
+    side: network.init(jax.random.key(i), images)
+    for i, (side, network) in enumerate(networks.items())
+  }
+
+  def view(side, parameters, names):
+    apply = taps.tapped(networks[side].apply, names)
+    return View(*apply(parameters, images))
+
+  teacher = view("teacher", variables["teacher"], method.teacher_taps)
+
+  def inputs_of(parameters):
+    student = view("student", parameters, method.student_taps)
+    return Inputs(student, teacher, jnp.arange(6) % 3, jnp.int32(0))
+
+  params, state = method.init(
+    jax.random.key(2), inputs_of(variables["student"])
+  )
+
+  @jax.jit
+  def step(trained):
+    def loss(trained):
+      network, params = trained
+      return method.apply(params, state, inputs_of(network))[0]
+
+    value, slope = jax.value_and_grad(loss)(trained)
+    return value, jax.tree.map(lambda x, g: x - 0.1 * g, trained, slope)
+
+  first, trained = step((variables["student"], params))
+  moved = jax.tree.map(
+    lambda x, y: np.any(x != y), trained, (variables["student"], params)
+  )
+  assert all(jax.tree.leaves(moved))
+  assert float(step(trained)[0]) < float(first)
+
+
+@pytest.mark.slow
+def test_launcher_runs_it_from_one_new_file(tmp_path):
+  shutil.copytree(
+    ROOT / "kdjax",
+    tmp_path / "kdjax",
+    ignore=shutil.ignore_patterns("__pycache__"),
+  )
+  shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+  shutil.copy(ROOT / "launch.py", tmp_path)
+  (tmp_path / "kdjax" / "methods" / f"{NAME}.py").write_text(code())
+  arguments = [
+    "--dataset=digits", "--teacher=mlp(16)", "--student=mlp(8)",
+    "--teacher_epochs=1", "--epochs=1", "--seeds=1", "--batch_size=64",
+    "--teacher_batch_size=64", f"--workdir={tmp_path / 'run'}",
+    f"--distillation={NAME}",
+  ]  # fmt: skip
+  done = subprocess.run(
+    [sys.executable, "launch.py", *arguments],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  results = (tmp_path / "run" / "results.json").read_text()
+  assert NAME in results
