@@ -110,8 +110,8 @@ def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
     Nested dict; schedules are written as text.
 
   Example:
-    >>> as_dict(Experiment())["distillation"]["temperature"]
-    4.0
+    >>> as_dict(Experiment())["student"]["epochs"]
+    40
   """
   return {
     group.name: {

@@ -202,7 +202,7 @@ def test_image_sizes(text, side, said):
 @pytest.mark.parametrize(
   "text",
   [
-    "resnet20",
+    "resnet22",
     "vgg16(dropout=1)",
     "alexnet(dropout=-0.1)",
     "resnet18(normalise='imagnet')",

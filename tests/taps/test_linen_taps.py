@@ -392,7 +392,7 @@ def test_a_hidden_layer_says_how_to_show_it():
 def test_long_lists_are_cut():
   network = make_model(f"mlp({', '.join('2' * 9)})", classes=2)
   variables = network.init(jax.random.key(0), IMAGES)
-  with pytest.raises(UserError, match="stage_3/Dropout_0 ... and 16 more"):
+  with pytest.raises(UserError, match="stage_2/Dropout_0 ... and 25 more"):
     tapped(network.apply, "nowhere")(variables, IMAGES)
 
 
