@@ -93,6 +93,7 @@ def lesson():
   return words, tokens, teach(teacher, variables, tokens, SETTINGS.layers)
 
 
+@pytest.mark.slow
 def test_the_teacher_is_asked_about_every_sentence(lesson):
   _, tokens, said = lesson
   assert said.embeddings.shape == (32, 16)
@@ -125,6 +126,7 @@ def losses():
   return losses
 
 
+@pytest.mark.slow
 def test_matching_everything_lowers_every_arms_loss(lesson, untrained, losses):
   _, tokens, said = lesson
   step = make_step({"hidden": 1.0, "relations": 0.1}, SETTINGS.heads)
@@ -133,6 +135,7 @@ def test_matching_everything_lowers_every_arms_loss(lesson, untrained, losses):
   assert np.all(np.array(after) < 0.8 * np.array(before))
 
 
+@pytest.mark.slow
 def test_what_the_teacher_says_of_padding_is_not_matched(
   lesson, untrained, losses
 ):
@@ -148,6 +151,7 @@ def test_what_the_teacher_says_of_padding_is_not_matched(
   )
 
 
+@pytest.mark.slow
 def test_word_vectors_start_as_the_teachers(lesson, untrained):
   words, params = lesson[0], untrained.params["student"]
   near = params["stem"]["tokens"]["embedding"] @ params["head"]["kernel"] / 0.1

@@ -176,6 +176,7 @@ def test_keeps_the_contract_on_every_pair(name):
     check_everything(name, pair)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_low_precision_inputs(name):
   inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])

@@ -94,6 +94,7 @@ def test_parts_are_named_for_taps():
   assert set(shapes["stage_0"]) == {"attention", "norm_0", "mlp", "norm_1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "bert."])
 @pytest.mark.parametrize(
   ("pool", "expected"), [("pooler", POOLER), ("mean", MEAN_STATES)]
@@ -133,6 +134,7 @@ def test_same_as_hugging_face():
   np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["cls", "mean", "pooler"])
 def test_padding_changes_nothing(pool):
   model = bert(classes=3, pool=pool, **TINY)
@@ -157,6 +159,7 @@ def test_padding_gets_no_attention():
   assert found["head:in"].shape == (2, 16)
 
 
+@pytest.mark.slow
 def test_only_padding_is_finite_with_finite_gradients():
   model = bert(classes=0, pool="mean", normalise=True, **TINY)
   tokens = jnp.zeros((1, 4), jnp.int32)
@@ -168,6 +171,7 @@ def test_only_padding_is_finite_with_finite_gradients():
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
 
 
+@pytest.mark.slow
 def test_dropout_in_training_only():
   model = bert(classes=3, **TINY)
   params = model.init(jax.random.key(0), TOKENS)

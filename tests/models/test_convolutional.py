@@ -138,6 +138,7 @@ def test_too_small_images(text, side, least):
     outline(text, jnp.zeros((1, side, side, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "side"), SMALL)
 def test_training_step(text, side):
   """Finite slopes that reach every part, and statistics that move."""
@@ -170,6 +171,7 @@ def test_training_step(text, side):
     assert not np.array_equal(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "side"), SMALL)
 def test_evaluation_repeats_and_looks_at_one_image_at_a_time(text, side):
   model = make_model(text, classes=3)

@@ -73,6 +73,7 @@ def test_stored_golden_case():
   np.testing.assert_allclose(logits[0, :, :5], LOGITS, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_token_sees_a_later_one():
   model = gpt(classes=40, **TINY)
   params = seeded(model)
@@ -91,6 +92,7 @@ def test_no_token_sees_a_later_one():
   np.testing.assert_array_equal(seen, np.tri(6, dtype=bool))
 
 
+@pytest.mark.slow
 def test_dropout_in_training_only():
   model = gpt(classes=40, **TINY)
   params = seeded(model)

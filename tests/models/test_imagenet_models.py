@@ -120,6 +120,7 @@ def test_training_updates_running_averages_alone(text, state):
   assert set(changed) == state == set(variables) - {"params"}
 
 
+@pytest.mark.slow
 def test_pre_activations_are_not_rectified():
   """What a tap at `stage_0/activation:in` sees is the sum before its ReLU."""
   model = make_model("resnet18", classes=2)
@@ -138,6 +139,7 @@ def test_pre_activations_are_not_rectified():
   np.testing.assert_array_equal(after, jnp.maximum(before, 0))
 
 
+@pytest.mark.slow
 def test_tiny_transformer_learns_from_both_heads():
   images = jax.random.uniform(jax.random.key(0), (2, 28, 28, 1))
   model = make_model(f"{TINY[:-1]}, distilled=True, dropout=0.5)", classes=3)
@@ -165,6 +167,7 @@ def test_tiny_transformer_learns_from_both_heads():
   assert not np.allclose(logits, jax.jit(model.apply)(variables, images))
 
 
+@pytest.mark.slow
 def test_standardised_inside():
   """normalise=... is (x - mean) / deviation, and adds no parameters."""
   images = jax.random.uniform(jax.random.key(0), (1, 14, 14, 3))

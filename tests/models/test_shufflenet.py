@@ -24,6 +24,7 @@ def test_shuffle(groups, expected):
   np.testing.assert_array_equal(shuffled.ravel(), expected)
 
 
+@pytest.mark.slow
 def test_first_block_of_v1_keeps_the_pooled_input():
   """Beside the new channels stand the means of 3 x 3, zeros of the rim in."""
   x = jnp.ones((1, 4, 4, 24))

@@ -74,6 +74,7 @@ def scrambled(tree):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("depth", "width"), [(10, 2), (16, 1)])
 def test_same_as_the_textbook(depth, width, train):
@@ -92,6 +93,7 @@ def test_same_as_the_textbook(depth, width, train):
   np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stages_end_activated():
   model = make_model("wrn(10, 1)", classes=5)
   images = jax.random.normal(jax.random.key(1), (3, 8, 8, 3))

@@ -70,6 +70,7 @@ def test_devices_agree(fit, observed, kind, devices):
   )
 
 
+@pytest.mark.slow
 def test_one_by_one_is_side_by_side(fit, observed):
   def run(together):
     return fit(
