@@ -2,6 +2,7 @@
 
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
+python launch.py compare METHOD ...|all    one table of methods, searched alike
 python launch.py list [WHAT]               methods, models, datasets, ...
 python launch.py list taps --student=M     what can be matched inside a network
 python launch.py plot temperature|norms    the theory's two teaching figures

@@ -5,7 +5,7 @@ members are the cells of its grid (one cell, but in a sweep) times the seeds.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -54,6 +54,7 @@ def assemble(
   examples: np.ndarray,
   *,
   classes: int,
+  drop_remainder: bool | None = None,
 ) -> Cohort:
   """Makes the arms and feeds that an experiment asks for.
 
@@ -62,6 +63,8 @@ def assemble(
     labels: (N,) int32 over the whole stored training set.
     examples: which of them the run may train on.
     classes: number of classes.
+    drop_remainder: whether to leave out ragged batches; by default where the
+      student's method relates the examples of a batch.
 
   Returns:
     The cohort.
@@ -69,7 +72,7 @@ def assemble(
   Raises:
     UserError: for unknown methods or views, impossible weights or subsets.
   """
-  feeds = _feeds(experiment, labels, examples)
+  feeds = _feeds(experiment, labels, examples, drop_remainder)
   kinds = ["student", "baseline"]
   if experiment.controls.controls:
     kinds.append("label_smoothing")
@@ -87,7 +90,7 @@ def assemble(
     kind: Arm(
       feed=_feed_of(kind, feeds),
       method=_method_of(experiment, kind, known),
-      settings=_settings(grids[kind], seeds),
+      settings=settings_of(grids[kind], seeds),
     )
     for kind in kinds
   }
@@ -138,6 +141,30 @@ def make_feed(
   return Feed(cut, steps, labels.astype(np.int32), seen)
 
 
+def settings_of(
+  grid: Sequence[Mapping[str, float]], seeds: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Writes out the settings of an arm's members, cell by cell.
+
+  Args:
+    grid: the cells, all with the same names.
+    seeds: (S,) int, of the members of each cell.
+
+  Returns:
+    By name, (cells * S,): the cells' settings and "seed".
+
+  Example:
+    >>> members = settings_of([{"learning_rate": 0.1}], np.arange(2))
+    >>> members["learning_rate"].tolist(), members["seed"].tolist()
+    ([0.1, 0.1], [0, 1])
+  """
+  settings = {
+    name: np.repeat([cell[name] for cell in grid], len(seeds))
+    for name in grid[0]
+  }
+  return settings | {"seed": np.tile(seeds, len(grid))}
+
+
 def looks_inside(arm: Arm) -> bool:
   """Says whether an arm's method needs more of the teacher than its answers.
 
@@ -173,30 +200,39 @@ def _unless_swept(value, otherwise):
   return otherwise if isinstance(value, tuple) else value
 
 
-def _feeds(experiment, labels, examples) -> dict[str, Feed]:
+def _feeds(experiment, labels, examples, drop) -> dict[str, Feed]:
   """Transfer set, labelled set, and the labelled set in the teacher's views."""
   chosen, student = experiment.data, experiment.student
   kept = data.without_classes(labels, chosen.omit_classes)
   transfer = np.intersect1d(examples, kept)
+  if chosen.images is not None:
+    transfer = transfer[
+      data.stratified(labels[transfer], chosen.images, seed=0)
+    ]
   hidden = labels.copy()
   labelled = transfer
   if chosen.labels is not None:
     picked = data.stratified(labels[transfer], chosen.labels, seed=0)
     labelled = transfer[picked]
     hidden = np.where(np.isin(np.arange(len(labels)), labelled), labels, -1)
-  # Whether a method couples the batch does not depend on these.
-  unknown = {"steps": 1, "examples": 2, "classes": 2}
-  first = _grid(experiment, "student")[0]
-  couples = _method_of(experiment, "student", unknown)(first).couples_batch
+  if drop is None:
+    drop = _relates_examples(experiment)
   make = partial(make_feed, batch_size=student.batch_size)
   feeds = {
-    "transfer": make(transfer, hidden, student.augment, drop_remainder=couples)
+    "transfer": make(transfer, hidden, student.augment, drop_remainder=drop)
   }
   if chosen.labels is not None:
     feeds["labelled"] = make(labelled, hidden, student.augment)
   if experiment.teacher.augment != student.augment:
     feeds["augmented"] = make(labelled, hidden, experiment.teacher.augment)
   return feeds
+
+
+def _relates_examples(experiment: Experiment) -> bool:
+  # Whether a method couples the batch does not depend on these.
+  unknown = {"steps": 1, "examples": 2, "classes": 2}
+  first = _grid(experiment, "student")[0]
+  return _method_of(experiment, "student", unknown)(first).couples_batch
 
 
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
@@ -242,11 +278,3 @@ def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
     dict(zip(values, cell, strict=True))
     for cell in itertools.product(*values.values())
   ]
-
-
-def _settings(grid, seeds) -> dict[str, np.ndarray]:
-  settings = {
-    name: np.repeat([cell[name] for cell in grid], len(seeds))
-    for name in grid[0]
-  }
-  return settings | {"seed": np.tile(seeds, len(grid))}

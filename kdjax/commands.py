@@ -53,6 +53,13 @@ def _distill(call: Call) -> None:
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
+def _compare(call: Call) -> None:
+  from kdjax import compare
+
+  names = call.words or call.experiment.search.methods.split()
+  compare.compare(call.experiment, names, name=call.name, command=call.repeat)
+
+
 def _list(call: Call) -> None:
   from kdjax import catalogue
 
@@ -77,6 +84,7 @@ def _plot(call: Call) -> None:
 COMMANDS = {
   "distill": _distill,
   "sweep": _distill,
+  "compare": _compare,
   "list": _list,
   "plot": _plot,
 }

@@ -133,8 +133,10 @@ def _read(one: Option, text: Any) -> Any:
   except UserError:
     value = text
   whole = _takes(one.type, int)
-  if _takes(one.type, tuple[int, ...]) and type(value) is int:
-    value = (value,)
+  alone = int if whole else int | float
+  if type(value) is not bool and isinstance(value, alone):
+    kind = tuple[int, ...] if whole else tuple[float, ...]
+    value = (value,) if one.type == kind else value
   numbers = value if isinstance(value, tuple) else (value,)
   several = isinstance(value, tuple) and not _takes(one.type, tuple)
   if isinstance(value, spec.Spec) and _takes(one.type, spec.Spec):

@@ -74,7 +74,7 @@ def measure(
     for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = _figures(parts, teacher, chosen, taught, logits)
+  found = figures(parts, teacher, chosen, taught, logits)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
   controls = [arm for arm in students if arm not in ("student", "baseline")]
@@ -129,8 +129,26 @@ def first(networks: Any) -> Any:
   return jax.tree.map(lambda x: x[0], networks)
 
 
-def _figures(parts, teacher, chosen, taught, logits) -> dict[str, Any]:
-  """The figures of the teacher and of every arm, by name."""
+def figures(
+  parts: Prepared,
+  teacher: Any,
+  chosen: Mapping[str, Any],
+  taught: np.ndarray,
+  logits: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+  """Scores the teacher and networks of the student's architecture.
+
+  Args:
+    parts: of the run.
+    teacher: the teacher's variables, with a leading axis (1,).
+    chosen: variables by name, with a leading axis (seeds,); "student" among
+      them.
+    taught: (1, N, C) the teacher's logits on the scored images.
+    logits: by name, (seeds, N, C).
+
+  Returns:
+    JSON values by name.
+  """
   found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])

@@ -41,11 +41,18 @@ ALLOWED = {
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
-  "run": {
-    "arms", "config", "data", "evaluate", "options", "prepare", "report",
-    "results", "train", "workdir",
+  "fit": {
+    "arms", "config", "data", "evaluate", "prepare", "report", "results", "train",
   },
-  "commands": {"catalogue", "config", "report", "run", "workdir"},
+  "run": {
+    "arms", "config", "fit", "options", "prepare", "report", "results", "train",
+    "workdir",
+  },
+  "compare": {
+    "arms", "config", "data", "evaluate", "fit", "methods", "options", "prepare",
+    "report", "results", "train", "workdir",
+  },
+  "commands": {"catalogue", "compare", "config", "report", "run", "workdir"},
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},
 }  # fmt: skip

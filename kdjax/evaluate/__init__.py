@@ -1,7 +1,7 @@
 """Measuring trained networks: what they get right, how alike they are, what they cost."""
 
 from kdjax.evaluate.bias import match_prior
-from kdjax.evaluate.compare import Comparison, compare
+from kdjax.evaluate.compare import Comparison, compare, holm
 from kdjax.evaluate.cost import flops, latency, parameters
 from kdjax.evaluate.measure import measure, recall
 from kdjax.evaluate.predict import predict
@@ -19,6 +19,7 @@ __all__ = [
   "calibration_error",
   "compare",
   "flops",
+  "holm",
   "latency",
   "match_prior",
   "measure",

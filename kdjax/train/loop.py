@@ -61,6 +61,7 @@ def train(
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
   gradient_metrics: bool = False,
+  programs: dict[tuple[str, ...], tuple] | None = None,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
@@ -82,6 +83,9 @@ def train(
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
+    programs: compiled programs by the names of arms, used where they are there
+      and added where not: trainings of the same arms that differ in nothing but
+      settings share them.
 
   Yields:
     The epochs, one by one.
@@ -91,18 +95,18 @@ def train(
   labels = {name: feed.labels for name, feed in feeds.items()}
   shared = on_devices.replicate((images, labels, teacher), devices)
   # Members of one arm run the same program, compiled once.
-  runs = {
-    tuple(group): _compile(group, feeds, devices, together, gradient_metrics)
-    for group in groups
-  }
+  programs = {} if programs is None else programs
   prepared = []
   for group in groups:
+    if tuple(group) not in programs:
+      programs[tuple(group)] = (
+        _initializers(network, optimizer, group, sample),
+        _compile(group, feeds, devices, together, gradient_metrics),
+      )
     fixed = on_devices.replicate(member_settings(group), devices)
     states = {
-      name: _initial_states(
-        network, optimizer, arm, fixed[0][name], sample, shared[2]
-      )
-      for name, arm in group.items()
+      name: begin(fixed[0][name], shared[2])
+      for name, begin in programs[tuple(group)][0].items()
     }
     prepared.append((group, on_devices.replicate(states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
@@ -111,7 +115,7 @@ def train(
     done = []
     for i, (group, states, fixed) in enumerate(prepared):
       states, added = _train_group(
-        runs[tuple(group)],
+        programs[tuple(group)][1],
         states,
         (*shared, *fixed),
         plan_steps(group, feeds, *steps, read=read, at_once=together),
@@ -226,9 +230,11 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         {name: metrics for name, (_, metrics) in results.items()},
       )
 
-    states, metrics = jax.lax.scan(
-      body, states, (steps, plan), unroll=not together
-    )
+    if not together:
+      # One step, and no scan: XLA's convolutions on the CPU are several times
+      # slower inside one, even of length one and unrolled.
+      return body(states, jax.tree.map(lambda x: x[0], (steps, plan)))
+    states, metrics = jax.lax.scan(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
   return on_devices.parallel(run, devices, sharded=(1,), donated=(0,))
@@ -293,23 +299,28 @@ def _step_key(seed, step, purpose):
   return jax.random.fold_in(key, purpose)
 
 
-def _initial_states(network, optimizer, arm, members, sample, teacher):
-  taps = _teacher_taps([arm])
+def _initializers(network, optimizer, arms, sample):
+  """By arm, (settings of its members, teacher) -> their states."""
 
-  def one(settings):
-    return create_state(
-      network,
-      arm.method(settings),
-      optimizer,
-      # Steps count from 0: the initialisation has a step of its own.
-      rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
-      images=sample,
-      teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
-      learning_rate=settings["learning_rate"],
-      head=teacher_head(teacher),
-    )
+  def initializer(arm):
+    taps = _teacher_taps([arm])
 
-  return jax.jit(jax.vmap(one))(members)
+    def one(settings, teacher):
+      return create_state(
+        network,
+        arm.method(settings),
+        optimizer,
+        # Steps count from 0: the initialisation has a step of its own.
+        rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
+        images=sample,
+        teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
+        learning_rate=settings["learning_rate"],
+        head=teacher_head(teacher),
+      )
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+  return {name: initializer(arm) for name, arm in arms.items()}
 
 
 def _means(added) -> dict[str, dict[str, np.ndarray]]:

@@ -1,0 +1,412 @@
+"""One honest table of many methods on one pair of networks.
+
+One teacher. Every arm, the controls among them, tries as many settings as every
+other on images held out from teacher and students; then its best setting is
+trained again with fresh seeds, the same for all arms, and scored on the test
+images. Whatever the table says, nothing was chosen on what it shows.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax import data, evaluate, fit, methods, results
+from kdjax.arms import assemble, looks_inside, objective_text, settings_of
+from kdjax.config import Experiment
+from kdjax.data import Split
+from kdjax.errors import UserError
+from kdjax.options import as_dict
+from kdjax.prepare import Prepared, prepare
+from kdjax.report import logs
+from kdjax.report.progress import progress
+from kdjax.train import checkpoint, loop
+from kdjax.train.feed import Arm, Feed
+from kdjax.train.state import make_optimizer, variables
+from kdjax.train.steps import Teacher
+from kdjax.train.trial import try_step
+from kdjax.workdir import claim
+
+ALL = "all"
+# What every method is compared with, besides the twin on hard labels.
+REFERENCE = "kd"
+CONTROLS = ("baseline", "label_smoothing")
+HELD_OUT = 0.2
+# Seeds of the search: none of them is measured.
+SEARCH_SEED = 10_000
+
+
+class Entrants(NamedTuple):
+  """Who is compared.
+
+  Attributes:
+    arms: by name, the controls first; their settings are one member a cell.
+    grids: by arm, its cells, as many for each.
+    feeds: what they are shown.
+    texts: the methods' objectives with every weight.
+    left_out: why a method does not fit the networks, by name.
+  """
+
+  arms: dict[str, Arm]
+  grids: dict[str, list[dict[str, float]]]
+  feeds: dict[str, Feed]
+  texts: dict[str, str]
+  left_out: dict[str, str]
+
+
+class Outcome(NamedTuple):
+  """What became of one arm.
+
+  Attributes:
+    cells: each tried setting with its accuracies on the held-out images.
+    best: the place of the best one.
+    networks: variables at the best setting, with a leading axis (seeds,).
+    logits: (seeds, N, C) on the test images.
+    seconds: that the arm took, compilation included.
+  """
+
+  cells: list[dict[str, Any]]
+  best: int
+  networks: Any
+  logits: np.ndarray
+  seconds: float
+
+
+def compare(
+  experiment: Experiment, names: Sequence[str], *, name: str, command: str
+) -> Path:
+  """Compares methods and writes their table.
+
+  Args:
+    experiment: the settings; `search` says what every arm tries.
+    names: methods, as `--distillation` takes them, or "all".
+    name: the experiment's name, for people.
+    command: the command line that repeats it.
+
+  Returns:
+    The folder that holds results.json, report.html and all else.
+
+  Raises:
+    UserError: for bad settings or data, or a method that does not fit the
+      networks, before anything is compiled.
+    DivergedError: if the teacher's loss leaves the finite numbers.
+    StorageError: if something cannot be written or read.
+  """
+  seconds = {}
+  with fit.timed(seconds, "total"):
+    with fit.timed(seconds, "data"):
+      names = _check_names(names)
+      parts = prepare(_with_held_out(experiment))
+      experiment = parts.experiment
+      entrants = _enter(experiment, parts, names)
+    workdir = claim(experiment.run.workdir, name)
+    with logs.RunLog(workdir) as log:
+      with fit.timed(seconds, "teacher"):
+        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+      with fit.timed(seconds, "students"):
+        outcomes = _train_all(experiment, parts, entrants, teacher, log)
+    with fit.timed(seconds, "evaluation"):
+      found, student = _measure(parts, entrants, outcomes, teacher)
+    note = fit.note(parts, parts.student) | found["student"]["settings"]
+    checkpoint.save_network(workdir / "student", student, note)
+  found |= {
+    "name": name,
+    "command": command,
+    "experiment": as_dict(experiment),
+    "objective": entrants.texts[found["student"]["method"]],
+    "left_out": entrants.left_out,
+    "environment": results.environment(parts.devices),
+    "seconds": seconds,
+  }
+  # Drawing needs matplotlib, which bad input should not have to wait for.
+  from kdjax.report import record
+
+  page = record.write_run(workdir, found, [])
+  print(f"\n{record.summary(found)}\n\n{page}")
+  return workdir
+
+
+def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
+  """Spreads an arm's tries over the learning rate, where it has nothing else.
+
+  Args:
+    rates: what the other arms try.
+    count: how many to try.
+
+  Returns:
+    `count` rates, evenly spaced in their logarithm, from a third of the
+    smallest to three times the largest; `rates` where these are enough.
+
+  Example:
+    >>> [round(rate, 4) for rate in control_rates((0.01, 0.03), 4)]
+    [0.0033, 0.01, 0.03, 0.09]
+  """
+  if count <= len(rates):
+    return tuple(rates)
+  spread = np.geomspace(min(rates) / 3, 3 * max(rates), count)
+  return tuple(map(float, spread))
+
+
+def _check_names(names: Sequence[str]) -> list[str]:
+  """Returns the methods' names, each once, the reference first."""
+  if ALL in names:
+    # The labels alone are the baseline.
+    names = sorted(set(methods.MAKERS) - {"ce"} | set(names) - {ALL})
+  for name in names:
+    methods.terms_of(name)
+  return list(dict.fromkeys([REFERENCE, *names]))
+
+
+def _with_held_out(experiment: Experiment) -> Experiment:
+  share = experiment.data.validation or HELD_OUT
+  chosen = dataclasses.replace(experiment.data, validation=share)
+  return dataclasses.replace(experiment, data=chosen)
+
+
+def _enter(
+  experiment: Experiment, parts: Prepared, names: Sequence[str]
+) -> Entrants:
+  """Makes every arm with its grid, and finds out whether it fits."""
+  gather = partial(
+    assemble,
+    labels=parts.dataset.train.labels,
+    examples=parts.examples,
+    classes=parts.dataset.classes,
+    # Methods that relate examples must, and all arms take the same steps.
+    drop_remainder=True,
+  )
+  asked = _with_grids(experiment)
+  cohort = gather(asked)
+  entrants = Entrants(
+    {name: cohort.arms[name] for name in CONTROLS},
+    {name: cohort.grids[name] for name in CONTROLS},
+    {feed: x for feed, x in cohort.feeds.items() if feed != "augmented"},
+    {},
+    {},
+  )
+  everything = set(names) >= set(methods.MAKERS) - {"ce"}
+  for name in names:
+    own = _with(asked, "distillation", distillation=name)
+    try:
+      cohort = gather(own)
+      arm = cohort.arms["student"]
+      method = arm.method({key: x[0] for key, x in arm.settings.items()})
+      networks = (parts.student.network, parts.teacher.network)
+      try_step(*networks, method, parts.sample)
+    except UserError as error:
+      if not everything or name == REFERENCE:
+        raise UserError(f"compare: {name} does not fit: {error}") from error
+      entrants.left_out[name] = str(error)
+      continue
+    entrants.arms[name] = arm
+    entrants.grids[name] = cohort.grids["student"]
+    once = _with(own, "distillation", method_weight=1.0)
+    entrants.texts[name] = objective_text(once)
+  return entrants
+
+
+def _with_grids(experiment: Experiment) -> Experiment:
+  """Puts what is to be tried into the settings, as many cells for every arm."""
+  search = experiment.search
+  best = experiment.student.learning_rate
+  rates = search.rates or (best / 3, best)
+  if len(search.smoothing) != len(search.weights):
+    raise UserError(
+      f"--search_smoothing has {len(search.smoothing)} values and"
+      f" --search_weights {len(search.weights)}: every arm is to have the same"
+      " number of tries"
+    )
+  experiment = _with(experiment, "student", learning_rate=rates)
+  experiment = _with(experiment, "distillation", method_weight=search.weights)
+  return _with(
+    experiment,
+    "controls",
+    controls=True,
+    label_smoothing=search.smoothing,
+    smoothing_learning_rate=rates,
+    baseline_learning_rate=control_rates(
+      rates, len(rates) * len(search.weights)
+    ),
+  )
+
+
+def _with(experiment: Experiment, group: str, **values: Any) -> Experiment:
+  changed = dataclasses.replace(getattr(experiment, group), **values)
+  return dataclasses.replace(experiment, **{group: changed})
+
+
+def _train_all(
+  experiment: Experiment, parts: Prepared, entrants: Entrants, teacher, log
+) -> dict[str, Outcome]:
+  """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
+  ready = partial(fit.as_teacher, experiment, parts, teacher)
+  live = [arm for arm in entrants.arms.values() if looks_inside(arm)][:1]
+  teachers = {False: ready([]), True: ready(live) if live else None}
+  outcomes = {}
+  for name, arm in entrants.arms.items():
+    taught = teachers[looks_inside(arm)]
+    outcome = _try_arm(experiment, parts, entrants, name, taught, log)
+    if outcome is None:
+      entrants.left_out[name] = "its loss did not stay finite at any setting"
+    else:
+      outcomes[name] = outcome
+  return outcomes
+
+
+def _try_arm(
+  experiment: Experiment,
+  parts: Prepared,
+  entrants: Entrants,
+  name: str,
+  teacher: Teacher,
+  log,
+) -> Outcome | None:
+  """Searches one arm's grid, then trains it at its best cell."""
+  start = time.perf_counter()
+  grid = entrants.grids[name]
+  train = partial(
+    _train, experiment, parts, entrants, name, teacher=teacher, programs={}
+  )
+  seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
+  networks, losses = train(settings_of(grid, seeds))
+  best, cells = _choose(parts, grid, networks, losses)
+  if not np.isfinite(losses[best * len(seeds) : (best + 1) * len(seeds)]).all():
+    return None
+  seeds = np.arange(experiment.student.seeds)
+  networks, losses = train(settings_of([grid[best]], seeds))
+  test = parts.dataset.test
+  logits = _predict(parts, networks, test)
+  seconds = time.perf_counter() - start
+  log.write(
+    {
+      "network": name,
+      "epoch": experiment.student.epochs,
+      "step": _steps(experiment, entrants),
+      "loss": [x if np.isfinite(x) else None for x in losses.tolist()],
+      "test_accuracy": evaluate.accuracy(logits, test.labels).tolist(),
+      "seconds": seconds,
+    }
+    | grid[best]
+  )
+  return Outcome(cells, best, networks, logits, seconds)
+
+
+def _choose(parts, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
+  """Scores the cells on the held-out images; where the loss is lost, with 0."""
+  labels = parts.scored.labels
+  logits = _predict(parts, networks, parts.scored)
+  accuracy = np.where(
+    np.isfinite(losses), evaluate.accuracy(logits, labels), 0.0
+  ).reshape(len(grid), -1)
+  nll = evaluate.negative_log_likelihood(logits, labels).reshape(len(grid), -1)
+  # Accuracies are coarse: the likelihood decides where they are the same.
+  order = np.lexsort((np.nan_to_num(nll.mean(1), nan=1e9), -accuracy.mean(1)))
+  cells = [
+    cell | {"accuracy": values.tolist()}
+    for cell, values in zip(grid, accuracy, strict=True)
+  ]
+  return int(order[0]), cells
+
+
+def _train(
+  experiment, parts, entrants, name, settings, *, teacher, programs
+) -> tuple[Any, np.ndarray]:
+  """Trains one arm's members; returns their variables and last losses."""
+  chosen, train = experiment.student, parts.dataset.train
+  resident = data.resident(train)
+  epochs = loop.train(
+    parts.student.network,
+    make_optimizer(
+      chosen.optimizer, chosen.schedule, _steps(experiment, entrants)
+    ),
+    {name: entrants.arms[name]._replace(settings=settings)},
+    entrants.feeds,
+    train.images if resident else None,
+    epochs=chosen.epochs,
+    sample=parts.sample,
+    read=None if resident else lambda indices: data.stream(train, indices),
+    teacher=teacher,
+    devices=parts.devices,
+    together=parts.student.together,
+    programs=programs,
+  )
+  title = f"{name}, {len(settings['seed'])} students"
+  with progress(chosen.epochs, title) as advance:
+    for epoch in epochs:
+      advance(loss=float(epoch.metrics[name]["loss"].mean()))
+  return variables(epoch.states[name]), epoch.metrics[name]["loss"]
+
+
+def _steps(experiment: Experiment, entrants: Entrants) -> int:
+  length = max(feed.steps for feed in entrants.feeds.values())
+  return experiment.student.epochs * length
+
+
+def _predict(parts: Prepared, networks: Any, images: Split) -> np.ndarray:
+  return results.predict(parts.student, networks, images.images)
+
+
+def _measure(
+  parts: Prepared,
+  entrants: Entrants,
+  outcomes: Mapping[str, Outcome],
+  teacher: Any,
+) -> tuple[dict[str, Any], Any]:
+  """Returns the figures of results.json and the best student's variables."""
+  parts = parts._replace(scored=parts.dataset.test)
+  taught = results.predict(parts.teacher, teacher, parts.scored.images)
+  tried = {
+    name: np.mean(one.cells[one.best]["accuracy"])
+    for name, one in outcomes.items()
+  }
+  best = max((name for name in outcomes if name not in CONTROLS), key=tried.get)
+  shown = {"student": best} | {name: name for name in CONTROLS}
+  found = results.figures(
+    parts,
+    teacher,
+    {name: outcomes[arm].networks for name, arm in shown.items()},
+    taught,
+    {name: outcomes[arm].logits for name, arm in shown.items()},
+  )
+  table = {
+    name: evaluate.measure(one.logits, parts.scored.labels, taught[0])
+    | {
+      "objective": entrants.texts.get(name, "hard labels"),
+      "settings": entrants.grids[name][one.best],
+      "cells": one.cells,
+      "seconds": one.seconds,
+    }
+    for name, one in outcomes.items()
+  }
+  _add_comparisons(table)
+  found["student"] |= {"method": best, "settings": table[best]["settings"]}
+  for name in CONTROLS:
+    found[name] |= table.pop(name)
+  found["controls"] = {"label_smoothing": found.pop("label_smoothing")}
+  found["controls"]["label_smoothing"]["objective"] = "smoothed labels"
+  found["comparisons"] = results.comparisons(found)
+  return found | {"methods": table}, outcomes[best].networks
+
+
+def _add_comparisons(table: dict[str, dict[str, Any]]) -> None:
+  """Compares every arm with the twin and with the reference, seed by seed."""
+  for key, control in (
+    ("versus_baseline", "baseline"),
+    ("versus_kd", REFERENCE),
+  ):
+    others = [name for name in table if name not in (control, "baseline")]
+    if control not in table:
+      continue
+    found = [
+      evaluate.compare(
+        table[name]["test_accuracy"], table[control]["test_accuracy"]
+      )._asdict()
+      for name in others
+    ]
+    corrected = evaluate.holm([one["p_value"] for one in found])
+    for name, one, p_value in zip(others, found, corrected, strict=True):
+      table[name][key] = one | {"holm_p_value": p_value}

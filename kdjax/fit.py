@@ -1,0 +1,187 @@
+"""Training as a run does it: the log, the progress bar, the saved teacher."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, evaluate, results
+from kdjax.arms import looks_inside
+from kdjax.config import Experiment
+from kdjax.errors import DivergedError
+from kdjax.prepare import Prepared, Trainee
+from kdjax.report.logs import RunLog
+from kdjax.report.progress import progress
+from kdjax.train import checkpoint, loop
+from kdjax.train.feed import Arm
+from kdjax.train.state import frozen_state, variables
+from kdjax.train.steps import Teacher
+
+
+def obtain_teacher(
+  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
+) -> Any:
+  """Loads the teacher, or trains and saves it.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    workdir: its folder.
+    log: its log.
+
+  Returns:
+    The teacher's variables, with a leading axis (1,).
+
+  Raises:
+    DivergedError: if its loss leaves the finite numbers.
+    StorageError: if it cannot be saved.
+  """
+  if parts.found is not None:
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  networks = fit(parts, parts.teacher, log, None)["teacher"]
+  one = results.first(networks)
+  taught = note(parts, parts.teacher)
+  taught["validation"] = experiment.data.validation
+  checkpoint.save_network(workdir / "teacher", one, taught)
+  return networks
+
+
+def fit(
+  parts: Prepared, trainee: Trainee, log: RunLog, teacher: Teacher | None
+) -> dict[str, Any]:
+  """Trains every arm, logging each epoch.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teacher: who teaches, or None.
+
+  Returns:
+    Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  train = parts.dataset.train
+  resident = data.resident(train)
+  epochs = loop.train(
+    trainee.network,
+    trainee.optimizer,
+    trainee.arms,
+    trainee.feeds,
+    train.images if resident else None,
+    epochs=trainee.epochs,
+    sample=parts.sample,
+    read=None if resident else lambda indices: data.stream(train, indices),
+    teacher=teacher,
+    devices=parts.devices,
+    together=trainee.together,
+    gradient_metrics=parts.experiment.distillation.gradient_metrics,
+  )
+  title = " + ".join(trainee.arms)
+  with progress(trainee.epochs, title, trainee.images) as advance:
+    start = time.perf_counter()
+    for epoch in epochs:
+      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      rate = epoch.examples / (time.perf_counter() - start)
+      _log_epoch(parts, trainee, log, epoch, networks, rate)
+      losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
+      advance(loss=float(np.mean(losses)))
+      start = time.perf_counter()
+  return networks
+
+
+def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
+  """Writes one row an arm; a loss that is not finite ends the run."""
+  for arm in trainee.arms:
+    metrics = epoch.metrics[arm]
+    if not np.isfinite(metrics["loss"]).all():
+      raise DivergedError(
+        f"the loss of the {arm} is not finite in epoch {epoch.number}; lower the"
+        " learning rate, or the method's weight"
+      )
+    logits = results.predict(trainee, networks[arm], parts.scored.images)
+    accuracy = evaluate.accuracy(logits, parts.scored.labels)
+    own = {
+      name: values.tolist()
+      for name, values in metrics.items()
+      if name not in ("loss", "accuracy")
+    }
+    log.write(
+      {
+        "network": arm,
+        "epoch": epoch.number,
+        "step": epoch.step,
+        "loss": metrics["loss"].tolist(),
+        "train_accuracy": metrics["accuracy"].tolist(),
+        "test_accuracy": accuracy.tolist(),
+        **own,
+        "images_per_second": rate,
+      }
+    )
+
+
+def as_teacher(
+  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
+) -> Teacher:
+  """Readies the teacher for the student's step.
+
+  Where the student sees the stored images themselves and the methods need no
+  more than the teacher's answers, these are always the same: they are computed
+  once.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    networks: the teacher's variables, with a leading axis (1,).
+    arms: who is to learn from it.
+
+  Returns:
+    The teacher's answers, or the teacher itself.
+  """
+  plain = experiment.student.augment == "none"
+  answers_suffice = not any(map(looks_inside, arms))
+  if plain and answers_suffice and data.resident(parts.dataset.train):
+    images = parts.dataset.train.images
+    logits = results.predict(parts.teacher, networks, images)
+    return Teacher(None, logits[0])
+  one = results.first(networks)
+  return Teacher(frozen_state(parts.teacher.network, one))
+
+
+def note(parts: Prepared, trainee: Trainee) -> dict[str, Any]:
+  """Says what a saved network needs to be used again.
+
+  Args:
+    parts: of the run.
+    trainee: what the network is.
+
+  Returns:
+    JSON values.
+  """
+  return {
+    "model": trainee.model,
+    "classes": parts.dataset.classes,
+    "class_names": list(parts.dataset.class_names),
+    "image_shape": list(parts.dataset.image_shape),
+    "dataset": parts.dataset.name,
+  }
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+  """Measures how long a phase takes.
+
+  Args:
+    seconds: gets the time.
+    phase: its name there.
+  """
+  start = time.perf_counter()
+  yield
+  seconds[phase] = time.perf_counter() - start
