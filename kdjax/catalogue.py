@@ -8,7 +8,7 @@ from kdjax.errors import unknown_name
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
 from kdjax.schedule import SCHEDULES
-from kdjax.train.state import OPTIMIZERS, SHAPES
+from kdjax.train.optimizer import OPTIMIZERS, SHAPES
 
 
 def listing(words: Sequence[str], *, experiments: Mapping[str, str]) -> str:

@@ -162,11 +162,14 @@ class Student:
     " default",
     within=POSITIVE,
   )
-  optimizer: str = option("adam", "optimiser, such as 'sgd(momentum=0.9)'")
+  optimizer: str = option(
+    "adam", "optimiser, such as 'sgd(momentum=0.9, weight_decay=5e-4)'"
+  )
   schedule: str = option(
     "cosine",
-    "the fall of the learning rate: constant, cosine or linear, with an optional"
-    " warm-up share, 'cosine(warmup=0.1)'",
+    "the fall of the learning rate: constant, cosine, linear or"
+    " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with an"
+    " optional warm-up share, 'cosine(warmup=0.1)'",
   )
   augment: str = option(
     "none",

@@ -24,7 +24,7 @@ from kdjax.schedule import make_schedule
 from kdjax.train import checkpoint, devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
-from kdjax.train.state import make_optimizer
+from kdjax.train.optimizer import make_optimizer
 
 
 class Trainee(NamedTuple):
