@@ -5,7 +5,8 @@
   check.py       refuses labels out of range, NaN pixels, wrong shapes
   plan.py        step number -> example ids: shuffle, pad, resume
   subsets.py     few labels, omitted classes, validation splits
-  augment.py     views: `none`, `shift(2) + flip`, `noise(0.1)`
+  augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, on the device
   stream.py      planned batches from disk, read ahead by threads
 
