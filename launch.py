@@ -3,6 +3,7 @@
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
 python launch.py list [WHAT]               methods, models, datasets, ...
+python launch.py list taps --student=M     what can be matched inside a network
 python launch.py plot temperature|norms    the theory's two teaching figures
 """
 
@@ -15,6 +16,7 @@ from absl import flags
 
 from kdjax import config, options
 from kdjax.accelerator import prepare_environment
+from kdjax.commands import COMMANDS, Call, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
@@ -51,14 +53,8 @@ def _main(argv: list[str]) -> int:
   if values.help:
     print(f"{__doc__}\n{values.get_help()}")
     return 0
-  commands = {
-    "distill": _distill,
-    "sweep": _distill,
-    "list": _list,
-    "plot": _plot,
-  }
-  if command not in commands:
-    raise unknown_name("command", command, commands)
+  if command not in COMMANDS:
+    raise unknown_name("command", command, COMMANDS)
   name = values.experiment
   experiment = options.with_flags(
     _load_experiment(name),
@@ -71,7 +67,7 @@ def _main(argv: list[str]) -> int:
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
-  commands[command](words, command, name, experiment, repeat)
+  run(Call(command, words, name, experiment, repeat, _describe))
   return 0
 
 
@@ -114,35 +110,11 @@ def _load_experiment(name: str) -> config.Experiment:
   return importlib.import_module(f"experiments.{name}").EXPERIMENT
 
 
-def _distill(words, command, name, experiment, repeat) -> None:
-  if words:
-    raise UserError(
-      f"{command} takes no further words, got {' '.join(words)!r}"
-    )
-  from kdjax.run import run
-
-  run(experiment, name=name, command=repeat)
-
-
-def _list(words, command, name, experiment, repeat) -> None:
-  from kdjax import catalogue
-
-  descriptions = {
-    file: importlib.import_module(f"experiments.{file}").__doc__
-    for file in _experiments()
+def _describe() -> dict[str, str]:
+  return {
+    name: importlib.import_module(f"experiments.{name}").__doc__
+    for name in _experiments()
   }
-  print(catalogue.listing(words, experiments=descriptions))
-
-
-def _plot(words, command, name, experiment, repeat) -> None:
-  from kdjax.report import record
-  from kdjax.workdir import claim
-
-  figure = " ".join(words)
-  if figure not in record.FIGURES:
-    raise unknown_name("figure", figure, record.FIGURES)
-  workdir = claim(experiment.run.workdir, f"plot-{figure}")
-  print(*record.write_figure(workdir, figure), sep="\n")
 
 
 if __name__ == "__main__":

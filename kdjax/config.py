@@ -29,6 +29,9 @@ class Interval(NamedTuple):
     return f"in {self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
 
 
+# A network that is left to the program.
+AUTO = "auto"
+
 POSITIVE = Interval(0, ends="()")
 COUNT = Interval(1)
 SHARE = Interval(0, 1)
@@ -101,13 +104,14 @@ class Teacher:
   """The network that teaches."""
 
   model: str = option(
-    "auto",
+    AUTO,
     "the teacher's model; auto: what the method can be used with",
     flag="teacher",
   )
   teacher_from: str | None = option(
     None,
-    "folder of an earlier run whose teacher is used instead of training one",
+    "a trained teacher: the folder of an earlier run, or a .safetensors file with"
+    " the names of torchvision, timm or Hugging Face",
   )
   epochs: int = option(
     60,
@@ -146,7 +150,7 @@ class Student:
   """The network that learns, and its twin that learns from labels alone."""
 
   model: str = option(
-    "auto",
+    AUTO,
     "the student's model; auto: what the method can be used with",
     flag="student",
   )

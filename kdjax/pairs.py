@@ -8,18 +8,16 @@ import jax
 
 from kdjax import models, taps
 from kdjax.arms import Cohort
-from kdjax.config import Experiment
+from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
 from kdjax.train.trial import try_step
-
-AUTO = "auto"
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
 # that has what it looks at: vectors, maps, tokens, a second head, the teacher's
 # classifier on pooled maps, a student that ends in it.
 PAIRS = (
   ("mlp(1200, 1200, dropout=0.5)", "mlp(100)"),
-  ("lenet(32, 64, hidden=128, dropout=0.3)", "lenet(8, 16, hidden=32)"),
+  ("lenet(16, 32, hidden=128, dropout=0.3)", "lenet(8, 16, hidden=32)"),
   (
     "vit(patch=4, width=64, depth=4, heads=4)",
     "vit(patch=4, width=32, depth=2, heads=4)",

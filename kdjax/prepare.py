@@ -5,8 +5,7 @@ Nothing is compiled and nothing is written before this is through.
 
 import dataclasses
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, spec
+from kdjax import data, models, options, pairs, spec, teachers
 from kdjax.arms import Cohort, assemble, make_feed
-from kdjax.config import Experiment
+from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
-from kdjax.errors import StorageError, UserError
+from kdjax.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
-from kdjax.train import checkpoint, devices
+from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
@@ -60,7 +59,7 @@ class Prepared(NamedTuple):
     examples: which examples of its training set the run may train on.
     scored: the images that count: the test set, or held-out training images.
     teacher: the teacher, to be trained or already.
-    teacher_folder: where the trained teacher is; None if it is to be trained.
+    found: the teacher that was trained before; None if it is to be trained.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -71,7 +70,7 @@ class Prepared(NamedTuple):
   examples: np.ndarray
   scored: Split
   teacher: Trainee
-  teacher_folder: Path | None
+  found: teachers.Found | None
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
@@ -101,7 +100,7 @@ def prepare(experiment: Experiment) -> Prepared:
     devices.check_batch_size(group.batch_size, local)
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
-    if group.model != pairs.AUTO:
+    if group.model != AUTO:
       models.make_model(group.model, classes=2)
   dataset = data.load(
     chosen.dataset,
@@ -112,11 +111,14 @@ def prepare(experiment: Experiment) -> Prepared:
     resident_bytes=chosen.resident_megabytes << 20,
   )
   examples, scored = _hold_out(dataset, chosen.validation)
-  folder, note = _find_teacher(
-    experiment.teacher.teacher_from, dataset, chosen.validation
+  found = teachers.find(
+    experiment.teacher.teacher_from,
+    experiment.teacher.model,
+    dataset,
+    chosen.validation,
   )
-  if note is not None:
-    taught = dataclasses.replace(experiment.teacher, model=note["model"])
+  if found is not None:
+    taught = dataclasses.replace(experiment.teacher, model=found.model)
     experiment = dataclasses.replace(experiment, teacher=taught)
   gather = partial(
     assemble,
@@ -135,7 +137,7 @@ def prepare(experiment: Experiment) -> Prepared:
     examples=examples,
     scored=scored,
     teacher=_teacher(experiment, dataset, examples, local),
-    teacher_folder=folder,
+    found=found,
     student=student,
     grids=cohort.grids,
     devices=local,
@@ -150,39 +152,6 @@ def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
     dataset.train.labels, validation, seed=0
   )
   return examples, data.select(dataset.train, held)
-
-
-def _find_teacher(
-  given: str | None, dataset: Dataset, validation: float
-) -> tuple[Path | None, dict[str, Any] | None]:
-  """Finds the teacher of an earlier run and checks that it fits the data."""
-  if given is None:
-    return None, None
-  folder = Path(given).expanduser()
-  if (folder / "teacher").is_dir():
-    folder = folder / "teacher"
-  note = checkpoint.read_note(folder)
-  missing = {"model", "classes", "image_shape", "digest"} - set(note)
-  if missing:
-    raise StorageError(f"{folder} is damaged: its note lacks {sorted(missing)}")
-  if validation and note.get("validation") != validation:
-    raise UserError(
-      f"--teacher_from={given}: the teacher was trained with"
-      f" --validation={note.get('validation')}, so it may have seen the images"
-      f" that --validation={validation} holds out"
-    )
-  if note["classes"] != dataset.classes:
-    raise UserError(
-      f"--teacher_from={given}: the teacher knows {note['classes']} classes,"
-      f" but the student is to learn the {dataset.classes} of {dataset.name}"
-    )
-  if tuple(note["image_shape"]) != tuple(dataset.image_shape):
-    raise UserError(
-      f"--teacher_from={given}: the teacher takes images of shape"
-      f" {tuple(note['image_shape'])}, but {dataset.name} has"
-      f" {tuple(dataset.image_shape)}"
-    )
-  return folder, note
 
 
 def _sample(dataset: Dataset) -> jax.Array:

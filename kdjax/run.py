@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, evaluate, results
@@ -83,10 +84,8 @@ def _obtain_teacher(
   experiment: Experiment, parts: Prepared, workdir, log
 ) -> Any:
   """Loads the teacher, or trains and saves it; returns its variables, (1, ...)."""
-  if parts.teacher_folder is not None:
-    note = checkpoint.read_note(parts.teacher_folder)
-    loaded = checkpoint.load_variables(parts.teacher_folder, note)
-    return jax.tree.map(lambda x: x[None], loaded)
+  if parts.found is not None:
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   networks = _fit(parts, parts.teacher, log, None)["teacher"]
   one = results.first(networks)
   note = _note(parts, parts.teacher)

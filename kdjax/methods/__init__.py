@@ -183,6 +183,8 @@ def _resolve(name: str) -> str:
 
 
 def _product(weight, factor):
+  if isinstance(factor, int | float) and factor == 1:
+    return weight
   if isinstance(weight, spec.Spec) or isinstance(factor, spec.Spec):
     return spec.Spec("product", (weight, factor))
   return weight * factor

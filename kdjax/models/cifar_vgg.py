@@ -9,7 +9,12 @@ import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  batch_norm,
+  convolution,
+  max_pool_2x2,
+)
 from kdjax.models.registry import register
 from kdjax.models.statistics import (
   Statistics,
@@ -70,7 +75,7 @@ class CifarVGG(nn.Module):
     for i, (width, count) in enumerate(zip(WIDTHS, self.stages, strict=True)):
       # The fourth pooling is for images of 64 pixels; 32 keep 4 x 4 at the end.
       if 0 < i < 4 or (i == 4 and min(images.shape[1:3]) >= 64):
-        x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+        x = max_pool_2x2(x)
       x = Stage(width, count, name=f"stage_{i}")(x, train=train)
     if not self.classify:
       return x

@@ -56,6 +56,29 @@ class NormedConvolution(nn.Module):
     return Activation(name="activation")(x)
 
 
+def max_pool_2x2(x: jax.Array) -> jax.Array:
+  """Takes the maximum of every 2 x 2 positions; an odd last row is dropped.
+
+  As `nn.max_pool` with window and stride 2, but without overlap there is no
+  need for a windowed reduction, whose gradient XLA's CPU takes 7 times as long
+  for. Among equal maxima the gradient is shared.
+
+  Args:
+    x: (B, H, W, C).
+
+  Returns:
+    (B, H // 2, W // 2, C).
+
+  Example:
+    >>> max_pool_2x2(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+  """
+  batch, height, width, channels = x.shape
+  height, width = height // 2, width // 2
+  x = x[:, : 2 * height, : 2 * width]
+  return x.reshape(batch, height, 2, width, 2, channels).max(axis=(2, 4))
+
+
 def convolution(
   width: int,
   size: int,

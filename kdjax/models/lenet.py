@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.models import checks, mlp
-from kdjax.models.layers import Activation, convolution
+from kdjax.models.layers import Activation, convolution, max_pool_2x2
 from kdjax.models.registry import register
 
 
@@ -30,7 +30,7 @@ class Stage(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     x = convolution(self.width, self.kernel, bias=True, name="conv")(x)
-    x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+    x = max_pool_2x2(x)
     return Activation(name="activation")(x)
 
 

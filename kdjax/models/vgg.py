@@ -6,7 +6,12 @@ import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  batch_norm,
+  convolution,
+  max_pool_2x2,
+)
 from kdjax.models.layouts import (
   TABLES,
   Entry,
@@ -80,7 +85,7 @@ class VGG(nn.Module):
       x = Stage(convolutions, width, self.batch_norm, name=f"stage_{i}")(
         x, train=train
       )
-      x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+      x = max_pool_2x2(x)
     x = adaptive_average_pool(x, 7, 7)
     x = x.reshape(x.shape[0], -1)
     normal = nn.initializers.normal(0.01)

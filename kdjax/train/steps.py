@@ -140,7 +140,7 @@ def take_step(
     )
     weight = share
     if method.couples_batch and axis_name is not None:
-      inputs = _gather(inputs, axis_name)
+      inputs = gather(inputs, axis_name)
       # Every device holds the whole batch's loss; together they hold it once.
       weight = 1.0 / jax.lax.psum(1.0, axis_name)
     losses, method_state, metrics = gradients.parts_of(method)(
@@ -201,8 +201,16 @@ def _sum(tree, axis_name):
   return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
-def _gather(inputs: Inputs, axis_name: str) -> Inputs:
-  """Collects the global batch; steps and classifiers are everyone's already."""
+def gather(inputs: Inputs, axis_name: str) -> Inputs:
+  """Collects the global batch; steps and classifiers are everyone's already.
+
+  Args:
+    inputs: of one device.
+    axis_name: the mapped axis of devices.
+
+  Returns:
+    The inputs of all devices, in their order.
+  """
 
   def collect(x):
     return jax.lax.all_gather(x, axis_name, axis=0, tiled=True)

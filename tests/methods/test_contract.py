@@ -23,6 +23,7 @@ from networks import (
 from kdjax.method import Inputs
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES
+from kdjax.train.steps import gather
 
 NAMES = sorted(MAKERS)
 
@@ -221,6 +222,44 @@ def test_shards_add_up_or_are_gathered(name):
   assert float(apply(padded)[0]) == pytest.approx(
     float(one), rel=1e-4, abs=1e-6
   )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_one_device_is_two(name):
+  """Value, gradient and memory of a sharded step, as training takes it."""
+  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
+  method, params, state = started(name, inputs)
+  shared = {"step": inputs.step, "head": inputs.head}
+  shared["student_head"] = inputs.student_head
+  alone = inputs._replace(**dict.fromkeys(shared))
+
+  def value(params, state, inputs, axis_name=None):
+    weight = 1.0 if axis_name is None else 0.5
+    if method.couples_batch and axis_name is not None:
+      inputs = gather(inputs, axis_name)
+    loss, state, _ = method.apply(params, state, inputs)
+    return weight * loss, state
+
+  def sharded(params, state, inputs):
+    inputs = inputs._replace(**shared)
+    (loss, new), grads = jax.value_and_grad(value, has_aux=True)(
+      params, state, inputs, "devices"
+    )
+    return jax.lax.psum((loss, grads), "devices"), new
+
+  cut = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), alone)
+  mapped = jax.pmap(
+    sharded, "devices", in_axes=(None, None, 0), out_axes=(None, None),
+    devices=jax.local_devices()[:2],
+  )  # fmt: skip
+  (loss, grads), new = mapped(params, state, cut)
+  (want, kept), slopes = jax.jit(jax.value_and_grad(value, has_aux=True))(
+    params, state, inputs
+  )
+  assert float(loss) == pytest.approx(float(want), rel=1e-4, abs=1e-6)
+  chex.assert_trees_all_close(grads, slopes, rtol=1e-3, atol=1e-5)
+  chex.assert_trees_all_close(numbers(new), numbers(kept), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,12 +1,18 @@
 """Activations, the shape and the start of convolutions, normalisation."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from kdjax.models import layers
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  batch_norm,
+  convolution,
+  max_pool_2x2,
+)
 
 POINTS = jnp.array([-1.0, 0.0, 7.0])
 
@@ -72,3 +78,18 @@ def test_normed_convolution_names_its_parts():
     lambda key: module.init(key, x, train=False), jax.random.key(0)
   )
   assert set(shapes["params"]) == {"conv", "norm"}
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_pooling_is_the_stock_one(side):
+  x = jax.random.normal(jax.random.key(0), (2, side, side, 3))
+
+  def stock(x):
+    return nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+
+  assert jnp.array_equal(max_pool_2x2(x), stock(x))
+  slopes = [
+    jax.grad(lambda x, pool=pool: jnp.sum(pool(x) ** 2))(x)
+    for pool in (max_pool_2x2, stock)
+  ]
+  assert jnp.array_equal(*slopes)

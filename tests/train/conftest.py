@@ -48,6 +48,9 @@ def fit(toy, teacher):
     drop_remainder=False,
     teacher=teacher,
     read=None,
+    network=None,
+    together=True,
+    gradient_metrics=False,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -61,7 +64,7 @@ def fit(toy, teacher):
         for name, value in (settings | {"learning_rate": learning_rate}).items()
       },
     )
-    network = make_model("mlp(10, dropout=0.3)", classes=CLASSES)
+    network = network or make_model("mlp(10, dropout=0.3)", classes=CLASSES)
     steps = epochs * feed.steps
     yielded = loop.train(
       network,
@@ -74,6 +77,8 @@ def fit(toy, teacher):
       read=read,
       teacher=teacher,
       devices=jax.local_devices()[:devices],
+      together=together,
+      gradient_metrics=gradient_metrics,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]

@@ -1,0 +1,82 @@
+"""What `launch.py` can be asked to do, one function each.
+
+Rooms are imported when their command runs: jax reads its environment only once,
+and bad input should not have to wait for what it does not need.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from kdjax.config import Experiment
+from kdjax.errors import UserError, unknown_name
+
+
+class Call(NamedTuple):
+  """A command with all that it was given.
+
+  Attributes:
+    command: its name.
+    words: what stood behind it, flags aside.
+    name: the experiment's name.
+    experiment: its settings, the flags' included.
+    repeat: the command line that repeats it.
+    describe: () -> docstring of every experiment by name.
+  """
+
+  command: str
+  words: list[str]
+  name: str
+  experiment: Experiment
+  repeat: str
+  describe: Callable[[], Mapping[str, str]]
+
+
+def run(call: Call) -> None:
+  """Runs a command.
+
+  Args:
+    call: the command.
+
+  Raises:
+    KdjaxError: for whatever ends it early.
+  """
+  COMMANDS[call.command](call)
+
+
+def _distill(call: Call) -> None:
+  if call.words:
+    raise UserError(
+      f"{call.command} takes no further words, got {' '.join(call.words)!r}"
+    )
+  from kdjax import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _list(call: Call) -> None:
+  from kdjax import catalogue
+
+  print(
+    catalogue.listing(
+      call.words, experiments=call.describe(), experiment=call.experiment
+    )
+  )
+
+
+def _plot(call: Call) -> None:
+  from kdjax.report import record
+  from kdjax.workdir import claim
+
+  figure = " ".join(call.words)
+  if figure not in record.FIGURES:
+    raise unknown_name("figure", figure, record.FIGURES)
+  workdir = claim(call.experiment.run.workdir, f"plot-{figure}")
+  print(*record.write_figure(workdir, figure), sep="\n")
+
+
+COMMANDS = {
+  "distill": _distill,
+  "sweep": _distill,
+  "list": _list,
+  "plot": _plot,
+}

@@ -1,0 +1,130 @@
+"""`launch.py --distillation=NAME` for every method, and teachers from files."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax.methods import FAMILIES, MAKERS  # noqa: E402
+
+# The networks are those that the program picks for the method.
+SHORT = (
+  "--dataset=digits", "--labels=256", "--teacher_epochs=1", "--epochs=1",
+  "--seeds=1", "--nocontrols", "--teacher_augment=none",
+)  # fmt: skip
+
+
+def results_of(workdir, *arguments):
+  command = ["launch.py", *SHORT, f"--workdir={workdir}", *arguments]
+  assert launch.main(command) == 0
+  return json.loads((workdir / "results.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", sorted({*MAKERS, *FAMILIES} - {"ce", "response"})
+)
+def test_runs_on_networks_of_its_own(tmp_path, name):
+  found = results_of(tmp_path / "run", f"--distillation={name}")
+  assert np.isfinite(found["student"]["test_accuracy"]).all()
+  assert found["experiment"]["student"]["model"] == found["student"]["model"]
+  assert "auto" not in (found["teacher"]["model"], found["student"]["model"])
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"),
+  [
+    (["--distillation=attention_transfer", "--student=mlp(8)"], "stage_*"),
+    (["--distillation=fitnets(student_tap='stage_7')"], "stage_7"),
+    (
+      ["--distillation=minilm", "--teacher=mlp(8)", "--student=mlp(8)"],
+      "atten",
+    ),
+    (["--distillation=simkd:1", "--student=lenet(4, 8)"], "projector"),
+    (["--distillation=crd", "--batch_size=2048"], "2048"),
+    (["--method_weight=-1"], "--method_weight=-1"),
+    (["--teacher_from=README.md"], "--teacher=resnet50"),
+    (["list", "taps"], "--student="),
+    (["list", "taps", "--student=alexnet"], "63 x 63"),
+  ],
+)
+def test_what_does_not_fit(capsys, tmp_path, arguments, said):
+  workdir = tmp_path / "run"
+  status = launch.main(
+    ["launch.py", *SHORT, f"--workdir={workdir}", *arguments]
+  )
+  message = capsys.readouterr().err
+  assert status == 2 and said in message, message
+  assert len(message.splitlines()) <= 3 and not workdir.exists()
+
+
+def test_taps_of_a_network(capsys):
+  assert (
+    launch.main(
+      ["launch.py", "list", "taps", "--student=mlp(8)", "--dataset=digits"]
+    )
+    == 0
+  )
+  rows = capsys.readouterr().out.splitlines()
+  assert [row.split() for row in rows if "activation" in row] == [
+    ["stage_0/activation", "1x8", "Activation"]
+  ]
+
+
+def tiny_vit():
+  """A ViT's tensors under timm's names, for 3-channel images of 8 x 8."""
+  rng = np.random.default_rng(0)
+  width, shapes = 8, {}
+  shapes["cls_token"] = (1, 1, width)
+  shapes["pos_embed"] = (1, 5, width)
+  shapes["patch_embed.proj.weight"] = (width, 3, 4, 4)
+  shapes["patch_embed.proj.bias"] = (width,)
+  for name, (rows, columns) in {
+    "attn.qkv": (3 * width, width),
+    "attn.proj": (width, width),
+    "mlp.fc1": (4 * width, width),
+    "mlp.fc2": (width, 4 * width),
+  }.items():
+    shapes[f"blocks.0.{name}.weight"] = (rows, columns)
+    shapes[f"blocks.0.{name}.bias"] = (rows,)
+  for name in ("blocks.0.norm1", "blocks.0.norm2", "norm"):
+    shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (width,)
+  shapes["head.weight"], shapes["head.bias"] = (2, width), (2,)
+  return {
+    name: rng.normal(size=shape).astype(np.float32)
+    for name, shape in shapes.items()
+  }
+
+
+@pytest.mark.slow
+def test_teacher_from_a_file(tmp_path, folder):
+  """A published format, a folder of pictures, a method that looks inside."""
+  from safetensors.numpy import save_file
+
+  rng = np.random.default_rng(1)
+  pictures = folder(
+    {
+      f"{split}/{label}/{i}.png": rng.integers(0, 255, (8, 8, 3))
+      for split in ("train", "test")
+      for label in ("cat", "dog")
+      for i in range(8)
+    }
+  )
+  save_file(tiny_vit(), tmp_path / "teacher.safetensors")
+  found = results_of(
+    tmp_path / "run",
+    f"--dataset={pictures}",
+    "--labels=none",
+    f"--teacher_from={tmp_path / 'teacher.safetensors'}",
+    "--teacher=vit(patch=4, width=8, depth=1, heads=2, normalise='half')",
+    "--student=vit(patch=4, width=4, depth=1, heads=2)",
+    "--distillation=attention_maps",
+    "--batch_size=8",
+  )
+  assert "normalise='half'" in found["teacher"]["model"]
+  assert found["teacher"]["test_examples"] == 16

@@ -1,0 +1,201 @@
+"""Training that looks inside both networks: features, batch normalisation,
+learned regressors; on any number of devices, side by side or one by one."""
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdjax.errors import UserError
+from kdjax.methods import make_objective
+from kdjax.train.loop import side_by_side
+from kdjax.train.state import frozen_state, variables
+from kdjax.train.steps import Batch, Teacher, observe, take_step
+from kdjax.train.trial import try_step
+
+
+class Small(nn.Module):
+  """A convolution, batch normalisation and a classifier."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, images, train=False):
+    x = nn.Conv(self.width, (3, 3), name="stage_0")(images)
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    x = nn.relu(x).mean(axis=(1, 2))
+    return nn.Dense(4, name="head")(nn.Dropout(0.2, deterministic=not train)(x))
+
+
+OBJECTIVES = {
+  "per example": "attention_transfer:10 + fitnets:0.1 + ce:1",
+  "coupled": "sp:10 + review_kd:1 + ce:1",
+}
+
+
+@pytest.fixture(scope="module")
+def observed():
+  """A teacher with other widths than the student."""
+  network = Small(6)
+  values = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
+  return Teacher(frozen_state(network, values))
+
+
+def final(epochs):
+  state = epochs[-1].states["student"]
+  return state.params, state.collections
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+@pytest.mark.parametrize(
+  "devices", [2, pytest.param(8, marks=pytest.mark.slow)]
+)
+def test_devices_agree(fit, observed, kind, devices):
+  """Ragged batches included, but for coupled methods, which drop them."""
+
+  def run(devices):
+    return fit(
+      lambda settings: make_objective(OBJECTIVES[kind]),
+      devices=devices,
+      network=Small(4),
+      teacher=observed,
+      drop_remainder=kind == "coupled",
+    )
+
+  chex.assert_trees_all_close(
+    final(run(devices)), final(run(1)), rtol=1e-3, atol=1e-4
+  )
+
+
+def test_one_by_one_is_side_by_side(fit, observed):
+  def run(together):
+    return fit(
+      lambda settings: make_objective(OBJECTIVES["per example"]),
+      network=Small(4),
+      teacher=observed,
+      together=together,
+    )
+
+  one_by_one, together = run(False), run(True)
+  chex.assert_trees_all_close(
+    final(one_by_one), final(together), rtol=1e-3, atol=1e-4
+  )
+  for name, values in one_by_one[-1].metrics["student"].items():
+    np.testing.assert_allclose(
+      values, together[-1].metrics["student"][name], rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+  ("network", "platform", "expected"),
+  [
+    (Small(2), "cpu", False),
+    (Small(2), "gpu", True),
+    (nn.Sequential([nn.Dense(2)]), "cpu", True),
+  ],
+)
+def test_convolutions_do_not_pay_side_by_side(network, platform, expected):
+  if isinstance(network, nn.Sequential):
+
+    class Dense(nn.Module):
+      @nn.compact
+      def __call__(self, images, train=False):
+        return nn.Dense(2)(images.reshape(len(images), -1))
+
+    network = Dense()
+  assert side_by_side(network, jnp.zeros((1, 6, 6, 1)), platform) == expected
+
+
+def small_step(objective, gradient_metrics, observed):
+  """One step of the student on 8 images."""
+  rng = np.random.default_rng(0)
+  images = jnp.asarray(rng.uniform(size=(8, 6, 6, 1)), jnp.float32)
+  index = jnp.arange(8)
+  labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
+  method = make_objective(objective)
+  view = observe(observed, images, index, method.teacher_taps)
+  from kdjax.train.state import create_state, make_optimizer
+
+  state = create_state(
+    Small(4),
+    method,
+    make_optimizer("sgd", "constant", 1),
+    rng=jax.random.key(0),
+    images=images,
+    teacher=view,
+    learning_rate=1.0,
+  )
+  batch = Batch(images, labels, jnp.ones(8, bool), index, index)
+  return state, take_step(
+    state,
+    method,
+    batch,
+    view,
+    rng=jax.random.key(1),
+    gradient_metrics=gradient_metrics,
+  )
+
+
+def test_gradients_term_by_term(observed):
+  """Norms and cosines from the steps that each term takes alone."""
+  both, terms = "attention_transfer:50 + ce:1", {}
+  start, (after, metrics) = small_step(both, True, observed)
+  for name in ("attention_transfer:50", "ce:1"):
+    _, (alone, _) = small_step(name, False, observed)
+    terms[name.split(":")[0]] = jax.tree.map(
+      lambda x, y: x - y, start.params["network"], alone.params["network"]
+    )
+  for name, grad in terms.items():
+    np.testing.assert_allclose(
+      metrics[f"gradient_norm/{name}"][0], optax.tree.norm(grad), rtol=1e-4
+    )
+  cosine = optax.tree.vdot(*terms.values()) / (
+    optax.tree.norm(terms["ce"]) * optax.tree.norm(terms["attention_transfer"])
+  )
+  np.testing.assert_allclose(
+    metrics["gradient_cosine/attention_transfer"][0], cosine, rtol=1e-3
+  )
+  _, (plain, _) = small_step(both, False, observed)
+  chex.assert_trees_all_close(after.params, plain.params, rtol=1e-5, atol=1e-6)
+
+
+def test_regressors_train_and_stay_out_of_the_student(fit, observed):
+  epochs = fit(
+    lambda settings: make_objective("fitnets:1"),
+    network=Small(4),
+    teacher=observed,
+  )
+  state = epochs[-1].states["student"]
+  assert set(variables(state)["params"]) == {"stage_0", "BatchNorm_0", "head"}
+  moved = jax.tree.leaves(state.params["method"])
+  assert moved and all(np.any(leaf) for leaf in moved)
+
+
+def test_untapped_is_the_same_program(observed):
+  """What a method does not look at costs nothing."""
+  images = jnp.zeros((8, 6, 6, 1))
+
+  def answers(taps):
+    def run(images):
+      return observe(observed, images, jnp.arange(8), taps).logits
+
+    return jax.jit(run).lower(images).compile().cost_analysis()["flops"]
+
+  assert answers(()) == answers(("stage_0",))
+
+
+@pytest.mark.parametrize(
+  ("objective", "expected"),
+  [
+    ("fitnets(student_tap='stag_0'):1", "stage_0"),
+    ("attention_maps:1", "attention"),
+    ("simkd:1", "projector"),
+  ],
+)
+def test_what_does_not_fit_is_found_by_shapes_alone(objective, expected):
+  method = make_objective(objective)
+  with pytest.raises(UserError, match=expected):
+    try_step(Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)))
