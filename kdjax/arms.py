@@ -103,6 +103,7 @@ def make_feed(
   view: str,
   batch_size: int,
   drop_remainder: bool = False,
+  size: int | None = None,
 ) -> Feed:
   """Makes a feed of some examples.
 
@@ -112,6 +113,8 @@ def make_feed(
     view: spec of the augmentation.
     batch_size: examples a step, over all devices.
     drop_remainder: leave out ragged batches.
+    size: side of what networks see, the middle of what the view shows; None is
+      all of it.
 
   Returns:
     The feed.
@@ -119,10 +122,11 @@ def make_feed(
   Raises:
     UserError: for an unknown view or an impossible batch size.
   """
-  augment = data.make_view(view)
+  augment = data.make_view(view, size=size)
 
   def seen(key, stored, positions):
-    return augment(key, data.to_float(stored), positions)
+    images = augment(key, data.to_float(stored), positions)
+    return images if size is None else data.middle(images, size)
 
   def cut(seed: int, start: int, stop: int):
     return data.batches(
@@ -188,7 +192,9 @@ def _feeds(experiment, labels, examples) -> dict[str, Feed]:
   unknown = {"steps": 1, "examples": 2, "classes": 2}
   first = _grid(experiment, "student")[0]
   couples = _method_of(experiment, "student", unknown)(first).couples_batch
-  make = partial(make_feed, batch_size=student.batch_size)
+  make = partial(
+    make_feed, batch_size=student.batch_size, size=chosen.crop_size
+  )
   feeds = {
     "transfer": make(transfer, hidden, student.augment, drop_remainder=couples)
   }

@@ -77,6 +77,12 @@ class Data:
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
   )
+  crop_size: int | None = option(
+    None,
+    "side of what networks see, pixels: the middle of stored images, or what the"
+    " view random_resized_crop cuts out; all of them by default",
+    within=COUNT,
+  )
   resident_megabytes: int = option(
     2048,
     "sets up to this size live on the device, larger ones are streamed",
@@ -177,8 +183,8 @@ class Student:
   )
   augment: str = option(
     "none",
-    "views that student, twin and asking teacher share: none, shift(2), flip,"
-    " noise(0.1) or a sum of them",
+    "views that student, twin and asking teacher share: none, shift(2), crop(4),"
+    " flip, noise(0.1), random_resized_crop or a sum of them",
   )
   seeds: int = option(
     10, "how many students (and twins), trained side by side", within=COUNT
@@ -250,6 +256,12 @@ class Run:
 
   workdir: str | None = option(
     None, "folder for all that the run writes; runs/NAME-DATE-TIME by default"
+  )
+  evaluate_every: int = option(
+    1,
+    "epochs from one measurement of the test accuracy to the next; the last"
+    " epoch is always measured",
+    within=COUNT,
   )
   accelerator: str = option(
     "auto", "device to run on", choices=("auto", "cpu", "gpu", "tpu")
