@@ -280,6 +280,7 @@ def test_measured_every_few_epochs_and_at_the_end(finished, tmp_path):
   np.testing.assert_allclose(student[-1]["test_accuracy"], last)
 
 
+@pytest.mark.slow
 def test_networks_see_the_middle(tmp_path):
   """A run on 6 x 6 of 8 x 8 pixels: sizes, and a teacher that can be reused."""
   arguments = [
