@@ -81,7 +81,10 @@ def _define_flags() -> flags.FlagValues:
     "help", False, "show this help", short_name="h", **shared
   )
   flags.DEFINE_string(
-    "experiment", DEFAULT, "a file in experiments/; flags override it", **shared
+    "experiment",
+    DEFAULT,
+    "a name of `list experiments`; flags override it",
+    **shared,
   )
   for one in options.options():
     default = one.field.default
@@ -100,22 +103,27 @@ def _define_flags() -> flags.FlagValues:
   return values
 
 
-def _experiments() -> dict[str, Path]:
-  files = (ROOT / "experiments").glob("*.py")
-  return {file.stem: file for file in sorted(files) if file.stem[0] != "_"}
+def _experiments() -> dict[str, tuple[config.Experiment, str]]:
+  """All experiments with what they say of themselves; a file has one, or several."""
+  found = {}
+  for file in sorted((ROOT / "experiments").glob("[!_]*.py")):
+    module = importlib.import_module(f"experiments.{file.stem}")
+    several = getattr(module, "EXPERIMENTS", {})
+    members = {f"{file.stem}/{name}": one for name, one in several.items()}
+    members = members or {file.stem: module.EXPERIMENT}
+    found |= {name: (one, module.__doc__) for name, one in members.items()}
+  return found
 
 
 def _load_experiment(name: str) -> config.Experiment:
-  if name not in _experiments():
-    raise unknown_name("experiment", name, _experiments())
-  return importlib.import_module(f"experiments.{name}").EXPERIMENT
+  experiments = _experiments()
+  if name not in experiments:
+    raise unknown_name("experiment", name, experiments)
+  return experiments[name][0]
 
 
 def _describe() -> dict[str, str]:
-  return {
-    name: importlib.import_module(f"experiments.{name}").__doc__
-    for name in _experiments()
-  }
+  return {name: text for name, (_, text) in _experiments().items()}
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def make_feed(
   view: str,
   batch_size: int,
   drop_remainder: bool = False,
+  size: int | None = None,
 ) -> Feed:
   """Makes a feed of some examples.
 
@@ -115,6 +116,8 @@ def make_feed(
     view: spec of the augmentation.
     batch_size: examples a step, over all devices.
     drop_remainder: leave out ragged batches.
+    size: side of what networks see, the middle of what the view shows; None is
+      all of it.
 
   Returns:
     The feed.
@@ -122,10 +125,11 @@ def make_feed(
   Raises:
     UserError: for an unknown view or an impossible batch size.
   """
-  augment = data.make_view(view)
+  augment = data.make_view(view, size=size)
 
   def seen(key, stored, positions):
-    return augment(key, data.to_float(stored), positions)
+    images = augment(key, data.to_float(stored), positions)
+    return images if size is None else data.middle(images, size)
 
   def cut(seed: int, start: int, stop: int):
     return data.batches(
@@ -217,7 +221,9 @@ def _feeds(experiment, labels, examples, drop) -> dict[str, Feed]:
     hidden = np.where(np.isin(np.arange(len(labels)), labelled), labels, -1)
   if drop is None:
     drop = _relates_examples(experiment)
-  make = partial(make_feed, batch_size=student.batch_size)
+  make = partial(
+    make_feed, batch_size=student.batch_size, size=chosen.crop_size
+  )
   feeds = {
     "transfer": make(transfer, hidden, student.augment, drop_remainder=drop)
   }

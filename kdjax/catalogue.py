@@ -13,7 +13,7 @@ from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import make_model
 from kdjax.schedule import SCHEDULES
-from kdjax.train.state import OPTIMIZERS, SHAPES
+from kdjax.train.optimizer import OPTIMIZERS, SHAPES
 
 # Names longer than this have a line of their own.
 WIDTH = 36

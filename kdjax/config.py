@@ -77,6 +77,12 @@ class Data:
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
   )
+  crop_size: int | None = option(
+    None,
+    "side of what networks see, pixels: the middle of stored images, or what the"
+    " view random_resized_crop cuts out; all of them by default",
+    within=COUNT,
+  )
   resident_megabytes: int = option(
     2048,
     "sets up to this size live on the device, larger ones are streamed",
@@ -172,16 +178,19 @@ class Student:
     " default",
     within=POSITIVE,
   )
-  optimizer: str = option("adam", "optimiser, such as 'sgd(momentum=0.9)'")
+  optimizer: str = option(
+    "adam", "optimiser, such as 'sgd(momentum=0.9, weight_decay=5e-4)'"
+  )
   schedule: str = option(
     "cosine",
-    "the fall of the learning rate: constant, cosine or linear, with an optional"
-    " warm-up share, 'cosine(warmup=0.1)'",
+    "the fall of the learning rate: constant, cosine, linear or"
+    " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with an"
+    " optional warm-up share, 'cosine(warmup=0.1)'",
   )
   augment: str = option(
     "none",
-    "views that student, twin and asking teacher share: none, shift(2), flip,"
-    " noise(0.1) or a sum of them",
+    "views that student, twin and asking teacher share: none, shift(2), crop(4),"
+    " flip, noise(0.1), random_resized_crop or a sum of them",
   )
   seeds: int = option(
     10, "how many students (and twins), trained side by side", within=COUNT
@@ -289,6 +298,12 @@ class Run:
 
   workdir: str | None = option(
     None, "folder for all that the run writes; runs/NAME-DATE-TIME by default"
+  )
+  evaluate_every: int = option(
+    1,
+    "epochs from one measurement of the test accuracy to the next; the last"
+    " epoch is always measured",
+    within=COUNT,
   )
   accelerator: str = option(
     "auto", "device to run on", choices=("auto", "cpu", "gpu", "tpu")

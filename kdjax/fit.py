@@ -99,6 +99,7 @@ def fit(
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
   """Writes one row an arm; a loss that is not finite ends the run."""
+  every = parts.experiment.run.evaluate_every
   for arm in trainee.arms:
     metrics = epoch.metrics[arm]
     if not np.isfinite(metrics["loss"]).all():
@@ -106,8 +107,11 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         f"the loss of the {arm} is not finite in epoch {epoch.number}; lower the"
         " learning rate, or the method's weight"
       )
-    logits = results.predict(trainee, networks[arm], parts.scored.images)
-    accuracy = evaluate.accuracy(logits, parts.scored.labels)
+    measured = {}
+    if epoch.number % every == 0 or epoch.number == trainee.epochs:
+      logits = results.predict(trainee, networks[arm], parts.scored.images)
+      accuracy = evaluate.accuracy(logits, parts.scored.labels)
+      measured["test_accuracy"] = accuracy.tolist()
     own = {
       name: values.tolist()
       for name, values in metrics.items()
@@ -120,7 +124,7 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         "step": epoch.step,
         "loss": metrics["loss"].tolist(),
         "train_accuracy": metrics["accuracy"].tolist(),
-        "test_accuracy": accuracy.tolist(),
+        **measured,
         **own,
         "images_per_second": rate,
       }

@@ -4,6 +4,7 @@ Nothing is compiled and nothing is written before this is through.
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
-from kdjax.train.state import make_optimizer
+from kdjax.train.optimizer import make_optimizer
 
 
 class Trainee(NamedTuple):
@@ -37,6 +38,7 @@ class Trainee(NamedTuple):
     feeds: what is shown.
     epochs: passes over the largest feed.
     images: how many an epoch shows to all members together, padding included.
+    show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
   """
 
@@ -47,6 +49,7 @@ class Trainee(NamedTuple):
   feeds: dict[str, Feed]
   epochs: int
   images: int
+  show: Callable[[jax.Array], jax.Array]
   together: bool
 
 
@@ -55,7 +58,7 @@ class Prepared(NamedTuple):
 
   Attributes:
     experiment: the settings, with the networks that were left open.
-    dataset: the data set as stored.
+    dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
     scored: the images that count: the test set, or held-out training images.
     teacher: the teacher, to be trained or already.
@@ -110,6 +113,7 @@ def prepare(experiment: Experiment) -> Prepared:
     image_size=chosen.image_size,
     resident_bytes=chosen.resident_megabytes << 20,
   )
+  dataset = _cropped(dataset, chosen.crop_size)
   examples, scored = _hold_out(dataset, chosen.validation)
   found = teachers.find(
     experiment.teacher.teacher_from,
@@ -154,6 +158,36 @@ def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   return examples, data.select(dataset.train, held)
 
 
+def _cropped(dataset: Dataset, size: int | None) -> Dataset:
+  """Notes what networks see of the images."""
+  if size is None:
+    return dataset
+  height, width, channels = dataset.image_shape
+  if size > min(height, width):
+    raise UserError(
+      f"--crop_size={size}: the images of {dataset.name} are {height} x {width};"
+      " --image_size makes them larger"
+    )
+  return dataset._replace(image_shape=(size, size, channels))
+
+
+def _check_view(view: str, feed: Feed, dataset: Dataset) -> None:
+  """Checks that networks learn on images of the size that they are measured on."""
+  stored = jnp.asarray(dataset.train.images[0])[None]
+  try:
+    shape = jax.eval_shape(
+      feed.view, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
+    ).shape[1:]
+  except ValueError as error:
+    raise UserError(f"view {view!r}: {error}") from error
+  if shape != tuple(dataset.image_shape):
+    raise UserError(
+      f"view {view!r}: it shows images of {shape[0]} x {shape[1]}, but what is"
+      f" measured is {dataset.image_shape[0]} x {dataset.image_shape[1]};"
+      " --crop_size=SIZE makes them alike"
+    )
+
+
 def _sample(dataset: Dataset) -> jax.Array:
   return jnp.zeros((1, *dataset.image_shape), jnp.float32)
 
@@ -161,8 +195,13 @@ def _sample(dataset: Dataset) -> jax.Array:
 def _teacher(experiment, dataset, examples, local) -> Trainee:
   chosen = experiment.teacher
   feed = make_feed(
-    examples, dataset.train.labels, chosen.augment, chosen.batch_size
+    examples,
+    dataset.train.labels,
+    chosen.augment,
+    chosen.batch_size,
+    size=experiment.data.crop_size,
   )
+  _check_view(chosen.augment, feed, dataset)
   settings = {
     "seed": np.array([chosen.seed]),
     "learning_rate": np.array([chosen.learning_rate]),
@@ -179,6 +218,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     {"labels": feed},
     chosen.epochs,
     feed.steps * chosen.batch_size,
+    data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
 
@@ -188,6 +228,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
+  _check_view(chosen.augment, cohort.feeds["transfer"], dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,
@@ -197,6 +238,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     cohort.feeds,
     chosen.epochs,
     length * members * chosen.batch_size,
+    data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
 

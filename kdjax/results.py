@@ -254,7 +254,7 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
     trainee.network.apply,
     networks,
     images,
-    data.to_float,
+    trainee.show,
     together=trainee.together,
   )
 

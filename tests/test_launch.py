@@ -78,6 +78,10 @@ BAD = [
   (["--labels=5000"], ["5000"]),
   (["--omit_classes=12"], ["12"]),
   (["--omit_classes=three"], ["--omit_classes=three"]),
+  (["--crop_size=9"], ["--crop_size=9", "8 x 8", "--image_size"]),
+  (["--augment=random_resized_crop(size=4)"], ["4 x 4", "--crop_size"]),
+  (["--crop_size=6", "--teacher_augment=random_resized_crop(size=5)"], ["6"]),
+  (["--evaluate_every=0"], ["--evaluate_every=0", ">= 1"]),
   # devices and folders
   (["--accelerator=tpu"], ["--accelerator=tpu", "cpu"]),
   (["--accelerator=npu"], ["npu", "cpu"]),
@@ -258,6 +262,42 @@ def test_damaged_teacher_is_refused(finished, capsys, tmp_path):
   note.write_text(note.read_text().replace('"digest": "', '"digest": "0'))
   arguments = [*TINY, f"--teacher_from={copy}", f"--workdir={tmp_path / 'run'}"]
   assert "damaged" in fails(capsys, arguments, status=4)
+
+
+def test_measured_every_few_epochs_and_at_the_end(finished, tmp_path):
+  arguments = [
+    *TINY, f"--teacher_from={finished}", "--nocontrols", "--epochs=5",
+    "--evaluate_every=2", f"--workdir={tmp_path / 'run'}",
+  ]  # fmt: skip
+  assert launch.main(["launch.py", *arguments]) == 0
+  lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  student = [row for row in rows if row["network"] == "student"]
+  measured = [row["epoch"] for row in student if "test_accuracy" in row]
+  assert [row["epoch"] for row in student] == [1, 2, 3, 4, 5]
+  assert measured == [2, 4, 5]
+  last = read(tmp_path / "run")["student"]["test_accuracy"]
+  np.testing.assert_allclose(student[-1]["test_accuracy"], last)
+
+
+@pytest.mark.slow
+def test_networks_see_the_middle(tmp_path):
+  """A run on 6 x 6 of 8 x 8 pixels: sizes, and a teacher that can be reused."""
+  arguments = [
+    *TINY, "--nocontrols", "--crop_size=6", "--epochs=1",
+    "--augment=random_resized_crop + flip",
+  ]  # fmt: skip
+  first = [*arguments, f"--workdir={tmp_path / 'first'}"]
+  assert launch.main(["launch.py", *first]) == 0
+  found = read(tmp_path / "first")
+  assert found["student"]["parameters"] == 36 * 8 + 8 + 8 * 10 + 10
+  again = [f"--teacher_from={tmp_path / 'first'}", "--augment=none"]
+  again = [*arguments, *again, f"--workdir={tmp_path / 'again'}"]
+  assert launch.main(["launch.py", *again]) == 0
+  assert (
+    read(tmp_path / "again")["teacher"]["test_accuracy"]
+    == (found["teacher"]["test_accuracy"])
+  )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@
   check.py       refuses labels out of range, NaN pixels, wrong shapes
   plan.py        step number -> example ids: shuffle, pad, resume
   subsets.py     few labels, omitted classes, validation splits
-  augment.py     views: `none`, `shift(2) + flip`, `noise(0.1)`
-  normalise.py   bytes -> floats, on the device
+  augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  boxes.py       random rectangles, scaled to squares
+  normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
 
 and the sources that load.py opens:
@@ -30,7 +31,7 @@ from kdjax.data.augment import make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
 from kdjax.data.load import available, load
-from kdjax.data.normalise import to_float
+from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import stream
@@ -46,6 +47,8 @@ __all__ = [
   "default_data_dir",
   "load",
   "make_view",
+  "middle",
+  "plain_view",
   "prepared",
   "resident",
   "select",

@@ -12,22 +12,27 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import spec
+from kdjax.data.boxes import draw_box, scale_box
 from kdjax.errors import UserError
 
 ViewFunction = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-def make_view(text: str) -> ViewFunction:
+def make_view(text: str, *, size: int | None = None) -> ViewFunction:
   """Builds a view from its description.
 
   Args:
-    text: `none`, or one or more of `shift(pixels)`, `flip` and `noise(scale)`
-      joined by ` + `, applied from left to right.
+    text: `none`, or one or more of `shift(pixels)`, `crop(padding)`, `flip`,
+      `noise(scale)` and `random_resized_crop` joined by ` + `, applied from left
+      to right.
+    size: side of what `random_resized_crop` shows where it does not say; None
+      is the images' own height.
 
   Returns:
     A function (key, images (B, H, W, C) float32, positions (B,) int32) ->
-    (B, H, W, C) float32. It can be jitted, scanned, mapped over devices, and
-    mapped over a further axis of keys or images.
+    (B, H, W, C) float32, (B, size, size, C) after a `random_resized_crop`. It
+    can be jitted, scanned, mapped over devices, and mapped over a further axis
+    of keys or images.
 
   Raises:
     UserError: for an unknown name or an impossible argument.
@@ -42,7 +47,7 @@ def make_view(text: str) -> ViewFunction:
   for term in terms:
     if term.weight is not None:
       raise UserError(f"view {text!r}: a view has no weight; remove ':'")
-  views = [spec.build("view", term.spec, _VIEWS) for term in terms]
+  views = [spec.build("view", term.spec, _VIEWS, size=size) for term in terms]
 
   def view(key, images, positions):
     for number, apply in enumerate(views):
@@ -71,14 +76,74 @@ def _shift(pixels: int) -> ViewFunction:
   Raises:
     ValueError: if pixels is not an integer >= 0.
   """
-  if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels < 0:
-    raise ValueError(f"pixels must be an integer >= 0, got {pixels!r}")
+  _check_whole("pixels", pixels, least=0)
 
   def view(key, images, positions):
     # Bits modulo the width: biased by 2^-32 * width, and half of randint's cost.
     bits = _draw(jax.random.bits, key, positions, (2,))
     distance = (bits % jnp.uint32(2 * pixels + 1)).astype(jnp.int32) - pixels
     return _moved(images, distance)
+
+  return view
+
+
+def _crop(padding: int) -> ViewFunction:
+  """Cuts a window of the images' own size out of images padded with zeros.
+
+  The literature's name for `shift`: the window's place is uniform.
+
+  Args:
+    padding: zeros on each side, >= 0.
+
+  Returns:
+    A view.
+
+  Raises:
+    ValueError: if padding is not an integer >= 0.
+  """
+  _check_whole("padding", padding, least=0)
+  return _shift(padding)
+
+
+def _random_resized_crop(
+  scale: tuple[float, float] = (0.08, 1.0),
+  ratio: tuple[float, float] = (3 / 4, 4 / 3),
+  size: int | None = None,
+) -> ViewFunction:
+  """Scales a random rectangle of each image to a square.
+
+  Args:
+    scale: least and greatest share of the image's area, in (0, 1].
+    ratio: least and greatest width / height, > 0.
+    size: side of the square, >= 1; None is the image's height.
+
+  Returns:
+    A view.
+
+  Raises:
+    ValueError: for impossible numbers.
+
+  Source:
+    Szegedy et al. 2014, arXiv:1409.4842; the defaults are torchvision's.
+  """
+  for name, pair, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
+    ordered = isinstance(pair, tuple) and len(pair) == 2
+    if not ordered or not 0 < pair[0] <= pair[1] <= most:
+      raise ValueError(f"{name} must be two rising numbers > 0, got {pair!r}")
+  if size is not None:
+    _check_whole("size", size, least=1)
+
+  def view(key, images, positions):
+    height, width = images.shape[1:3]
+    side = height if size is None else size
+    boxes = jax.vmap(
+      lambda at: draw_box(
+        jax.random.fold_in(key, at), height, width, scale, ratio
+      )
+    )(positions)
+    return jax.vmap(lambda image, box: scale_box(image, box, side))(
+      images, boxes
+    )
 
   return view
 
@@ -117,7 +182,19 @@ def _noise(scale: float) -> ViewFunction:
   return view
 
 
-_VIEWS = {"none": _none, "shift": _shift, "flip": _flip, "noise": _noise}
+_VIEWS = {
+  "none": _none,
+  "shift": _shift,
+  "crop": _crop,
+  "flip": _flip,
+  "noise": _noise,
+  "random_resized_crop": _random_resized_crop,
+}
+
+
+def _check_whole(name: str, value: object, *, least: int) -> None:
+  if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 def _draw(

@@ -17,6 +17,11 @@ from kdjax.models.layers import (
   convolution,
 )
 from kdjax.models.registry import register
+from kdjax.models.statistics import (
+  Statistics,
+  read_statistics,
+  standardise,
+)
 
 PLAIN = (16, 16, 32, 64)
 TIMES_4 = (32, 64, 128, 256)
@@ -88,17 +93,20 @@ class CifarResNet(nn.Module):
     widths: channels of the stem and of each stage.
     classes: number of classes.
     classify: False returns the last stage's output.
+    statistics: of the images, for their standardisation; None for none.
   """
 
   blocks: int
   widths: tuple[int, int, int, int]
   classes: int
   classify: bool = True
+  statistics: Statistics | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+    x = standardise(images, self.statistics)
     stem, *widths = self.widths
-    x = NormedConvolution(stem, 3, name="stem")(images, train=train)
+    x = NormedConvolution(stem, 3, name="stem")(x, train=train)
     for i, width in enumerate(widths):
       stage = Stage(width, self.blocks, 2 if i else 1, name=f"stage_{i}")
       x = stage(x, train=train)
@@ -109,7 +117,11 @@ class CifarResNet(nn.Module):
 
 @register("cifar_resnet")
 def cifar_resnet(
-  depth: int, widths: tuple[int, int, int, int] = PLAIN, *, classes: int
+  depth: int,
+  widths: tuple[int, int, int, int] = PLAIN,
+  *,
+  classes: int,
+  normalise: str | tuple | None = None,
 ) -> CifarResNet:
   """Makes a residual network for small images.
 
@@ -119,12 +131,15 @@ def cifar_resnet(
     depth: layers with weights, 6 n + 2: n blocks in each of three stages.
     widths: channels of the stem and of each stage.
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: for another depth, or widths that are not four numbers >= 1.
+    ValueError: for another depth, widths that are not four numbers >= 1, or a
+      `normalise` that is neither.
 
   Example:
     >>> cifar_resnet(20, classes=100).blocks
@@ -140,15 +155,18 @@ def cifar_resnet(
     raise ValueError(f"widths must be four numbers, got {widths!r}")
   for width in widths:
     checks.whole_number("a width", width)
-  return CifarResNet((depth - 2) // 6, widths, classes)
+  statistics = read_statistics(normalise)
+  return CifarResNet((depth - 2) // 6, widths, classes, statistics=statistics)
 
 
 def _named(name: str, depth: int, widths: tuple[int, int, int, int]) -> None:
   """Registers one of the literature's names."""
 
   @register(name)
-  def maker(*, classes: int) -> CifarResNet:
-    return cifar_resnet(depth, widths, classes=classes)
+  def maker(
+    *, classes: int, normalise: str | tuple | None = None
+  ) -> CifarResNet:
+    return cifar_resnet(depth, widths, classes=classes, normalise=normalise)
 
   maker.__doc__ = f"Makes cifar_resnet({depth}, {widths})."
 

@@ -16,6 +16,11 @@ from kdjax.models.layers import (
   max_pool_2x2,
 )
 from kdjax.models.registry import register
+from kdjax.models.statistics import (
+  Statistics,
+  read_statistics,
+  standardise,
+)
 
 WIDTHS = (64, 128, 256, 512, 512)
 # Convolutions in each stage, by depth.
@@ -55,16 +60,18 @@ class CifarVGG(nn.Module):
     stages: convolutions in each stage.
     classes: number of classes.
     classify: False returns the last stage's output.
+    statistics: of the images, for their standardisation; None for none.
   """
 
   stages: tuple[int, int, int, int, int]
   classes: int
   classify: bool = True
+  statistics: Statistics | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("cifar_vgg", images, 8)
-    x = images
+    x = standardise(images, self.statistics)
     for i, (width, count) in enumerate(zip(WIDTHS, self.stages, strict=True)):
       # The fourth pooling is for images of 64 pixels; 32 keep 4 x 4 at the end.
       if 0 < i < 4 or (i == 4 and min(images.shape[1:3]) >= 64):
@@ -76,7 +83,9 @@ class CifarVGG(nn.Module):
 
 
 @register("cifar_vgg")
-def cifar_vgg(depth: int, *, classes: int) -> CifarVGG:
+def cifar_vgg(
+  depth: int, *, classes: int, normalise: str | tuple | None = None
+) -> CifarVGG:
   """Makes a VGG net for small images, with batch normalisation.
 
   Convolutions start He normal by fan-out, their biases at 0.
@@ -84,12 +93,14 @@ def cifar_vgg(depth: int, *, classes: int) -> CifarVGG:
   Args:
     depth: 8, 11, 13, 16 or 19.
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: for another depth; at trace time, for images below 8 pixels.
+    ValueError: for another depth or a `normalise` that is neither; at trace time, for images below 8 pixels.
 
   Example:
     >>> cifar_vgg(13, classes=100).stages
@@ -100,15 +111,16 @@ def cifar_vgg(depth: int, *, classes: int) -> CifarVGG:
   """
   if depth not in STAGES:
     raise ValueError(f"depth must be one of {[*STAGES]}, got {depth!r}")
-  return CifarVGG(STAGES[depth], classes)
+  statistics = read_statistics(normalise)
+  return CifarVGG(STAGES[depth], classes, statistics=statistics)
 
 
 def _named(depth: int) -> None:
   """Registers cifar_vgg8 and its like."""
 
   @register(f"cifar_vgg{depth}")
-  def maker(*, classes: int) -> CifarVGG:
-    return cifar_vgg(depth, classes=classes)
+  def maker(*, classes: int, normalise: str | tuple | None = None) -> CifarVGG:
+    return cifar_vgg(depth, classes=classes, normalise=normalise)
 
   maker.__doc__ = f"Makes cifar_vgg({depth})."
 

@@ -12,6 +12,11 @@ import jax
 from kdjax.models import checks
 from kdjax.models.layers import NormedConvolution, batch_norm, convolution
 from kdjax.models.registry import register
+from kdjax.models.statistics import (
+  Statistics,
+  read_statistics,
+  standardise,
+)
 
 STEM = 32
 TAIL = 1280
@@ -77,18 +82,20 @@ class MobileNetV2(nn.Module):
     expansion: how many times wider the blocks are inside.
     classes: number of classes.
     classify: False returns the last stage's output.
+    statistics: of the images, for their standardisation; None for none.
   """
 
   width: float
   expansion: int
   classes: int
   classify: bool = True
+  statistics: Statistics | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("mobilenet_v2", images, 16)
     stem = NormedConvolution(int(STEM * self.width), 3, stride=2, name="stem")
-    x = stem(images, train=train)
+    x = stem(standardise(images, self.statistics), train=train)
     for i, groups in enumerate(STAGES):
       blocks = tuple(
         (
@@ -109,7 +116,11 @@ class MobileNetV2(nn.Module):
 
 @register("mobilenet_v2")
 def mobilenet_v2(
-  width: float = 0.5, *, expansion: int = 6, classes: int
+  width: float = 0.5,
+  *,
+  expansion: int = 6,
+  classes: int,
+  normalise: str | tuple | None = None,
 ) -> MobileNetV2:
   """Makes a MobileNetV2 for small images.
 
@@ -119,13 +130,15 @@ def mobilenet_v2(
     width: factor on the channels, >= 1/16; the literature's student has 0.5.
     expansion: how many times wider the blocks are inside.
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: for a width below 1/16 or an expansion below 1; at trace time,
-      for images below 16 pixels.
+    ValueError: for a width below 1/16, an expansion below 1 or a `normalise`
+      that is neither; at trace time, for images below 16 pixels.
 
   Example:
     >>> mobilenet_v2(classes=100).width
@@ -138,4 +151,5 @@ def mobilenet_v2(
   if not number or not 1 / 16 <= width < float("inf"):
     raise ValueError(f"width must be a number >= 1/16, got {width!r}")
   checks.whole_number("expansion", expansion)
-  return MobileNetV2(width, expansion, classes)
+  statistics = read_statistics(normalise)
+  return MobileNetV2(width, expansion, classes, statistics=statistics)

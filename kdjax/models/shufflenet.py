@@ -21,6 +21,11 @@ from kdjax.models.layers import (
   convolution,
 )
 from kdjax.models.registry import register
+from kdjax.models.statistics import (
+  Statistics,
+  read_statistics,
+  standardise,
+)
 
 STEM = 24
 BLOCKS = (4, 8, 4)
@@ -155,6 +160,7 @@ class ShuffleNet(nn.Module):
     tail: channels of the tail; 0 for none.
     classes: number of classes.
     classify: False returns the last stage's output.
+    statistics: of the images, for their standardisation; None for none.
   """
 
   block: type[nn.Module]
@@ -162,11 +168,13 @@ class ShuffleNet(nn.Module):
   tail: int
   classes: int
   classify: bool = True
+  statistics: Statistics | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("a ShuffleNet", images, 8)
-    x = NormedConvolution(STEM, 1, name="stem")(images, train=train)
+    x = standardise(images, self.statistics)
+    x = NormedConvolution(STEM, 1, name="stem")(x, train=train)
     for i, (width, blocks) in enumerate(zip(self.widths, BLOCKS, strict=True)):
       stage = Stage(self.block, width, blocks, name=f"stage_{i}")
       x = stage(x, train=train)
@@ -178,19 +186,24 @@ class ShuffleNet(nn.Module):
 
 
 @register("shufflenet_v1")
-def shufflenet_v1(*, classes: int) -> ShuffleNet:
+def shufflenet_v1(
+  *, classes: int, normalise: str | tuple | None = None
+) -> ShuffleNet:
   """Makes a ShuffleNet V1 for small images, with three groups.
 
   Convolutions start He normal by fan-out.
 
   Args:
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: at trace time, for images below 8 pixels.
+    ValueError: for a `normalise` that is neither; at trace time, for images
+      below 8 pixels.
 
   Example:
     >>> shufflenet_v1(classes=100).widths
@@ -199,11 +212,14 @@ def shufflenet_v1(*, classes: int) -> ShuffleNet:
   Source:
     Zhang, Zhou, Lin, Sun 2017, arXiv:1707.01083.
   """
-  return ShuffleNet(BlockV1, V1_WIDTHS, 0, classes)
+  statistics = read_statistics(normalise)
+  return ShuffleNet(BlockV1, V1_WIDTHS, 0, classes, statistics=statistics)
 
 
 @register("shufflenet_v2")
-def shufflenet_v2(width: float = 1.0, *, classes: int) -> ShuffleNet:
+def shufflenet_v2(
+  width: float = 1.0, *, classes: int, normalise: str | tuple | None = None
+) -> ShuffleNet:
   """Makes a ShuffleNet V2 for small images.
 
   Convolutions start He normal by fan-out.
@@ -211,12 +227,15 @@ def shufflenet_v2(width: float = 1.0, *, classes: int) -> ShuffleNet:
   Args:
     width: factor on the channels: 0.5, 1, 1.5 or 2, as in the paper.
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: for another width; at trace time, for images below 8 pixels.
+    ValueError: for another width or a `normalise` that is neither; at trace
+      time, for images below 8 pixels.
 
   Example:
     >>> shufflenet_v2(classes=100).widths
@@ -228,4 +247,7 @@ def shufflenet_v2(width: float = 1.0, *, classes: int) -> ShuffleNet:
   if isinstance(width, bool) or width not in V2_WIDTHS:
     raise ValueError(f"width must be one of {[*V2_WIDTHS]}, got {width!r}")
   *widths, tail = V2_WIDTHS[width]
-  return ShuffleNet(BlockV2, tuple(widths), tail, classes)
+  statistics = read_statistics(normalise)
+  return ShuffleNet(
+    BlockV2, tuple(widths), tail, classes, statistics=statistics
+  )

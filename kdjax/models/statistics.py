@@ -17,6 +17,8 @@ class Statistics(NamedTuple):
 
 # What published networks were trained with.
 NAMED = {
+  "cifar10": Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+  "cifar100": Statistics((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
   "imagenet": Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
   "half": Statistics((0.5,), (0.5,)),
 }
@@ -28,8 +30,8 @@ def read_statistics(
   """Reads the option `normalise` of a model.
 
   Args:
-    normalise: None, "imagenet", "half" or ((mean, ...), (deviation, ...)), one
-      number for all channels or one a channel.
+    normalise: None, "imagenet", "cifar10", "cifar100", "half" or ((mean, ...),
+      (deviation, ...)), one number for all channels or one a channel.
 
   Returns:
     The statistics; None where images stay as they are.

@@ -17,6 +17,11 @@ import jax
 from kdjax.models import checks
 from kdjax.models.layers import Activation, batch_norm, convolution
 from kdjax.models.registry import register
+from kdjax.models.statistics import (
+  Statistics,
+  read_statistics,
+  standardise,
+)
 
 
 class Block(nn.Module):
@@ -92,6 +97,7 @@ class WideResNet(nn.Module):
     classes: number of classes.
     dropout: share of values dropped in each block.
     classify: False returns the last stage's output.
+    statistics: of the images, for their standardisation; None for none.
   """
 
   blocks: int
@@ -99,10 +105,12 @@ class WideResNet(nn.Module):
   classes: int
   dropout: float = 0.0
   classify: bool = True
+  statistics: Statistics | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-    x = convolution(16, 3, name="stem")(images)
+    x = standardise(images, self.statistics)
+    x = convolution(16, 3, name="stem")(x)
     for i in range(3):
       stage = Stage(
         16 * 2**i * self.width,
@@ -120,7 +128,12 @@ class WideResNet(nn.Module):
 
 @register("wrn")
 def wrn(
-  depth: int, width: int, *, dropout: float = 0.0, classes: int
+  depth: int,
+  width: int,
+  *,
+  dropout: float = 0.0,
+  classes: int,
+  normalise: str | tuple | None = None,
 ) -> WideResNet:
   """Makes a wide residual network, WRN-depth-width.
 
@@ -131,12 +144,15 @@ def wrn(
     width: factor on the channels.
     dropout: share of values dropped in each block in training, in [0, 1).
     classes: number of classes.
+    normalise: None, "cifar10", "cifar100", ... or ((mean, ...), (deviation,
+      ...)): what images in [0, 1] are standardised with first.
 
   Returns:
     The module: images (B, H, W, C) -> logits (B, classes).
 
   Raises:
-    ValueError: for another depth, a width below 1, a share outside [0, 1).
+    ValueError: for another depth, a width below 1, a share outside [0, 1), or
+      a `normalise` that is neither.
 
   Example:
     >>> wrn(40, 2, classes=100).blocks
@@ -152,4 +168,7 @@ def wrn(
     )
   checks.whole_number("width", width)
   checks.share("dropout", dropout)
-  return WideResNet((depth - 4) // 6, width, classes, dropout)
+  statistics = read_statistics(normalise)
+  return WideResNet(
+    (depth - 4) // 6, width, classes, dropout, statistics=statistics
+  )

@@ -1,6 +1,5 @@
 """The state of a network in training, and of the method that trains it."""
 
-import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -9,26 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax.training import train_state
 
-from kdjax import spec
-from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, View
 from kdjax.taps import tapped
-
-OPTIMIZERS = {
-  "adam": optax.adam,
-  "adamw": optax.adamw,
-  "lamb": optax.lamb,
-  "lion": optax.lion,
-  "nadam": optax.nadam,
-  "rmsprop": optax.rmsprop,
-  "sgd": optax.sgd,
-}
-
-SHAPES = {
-  "constant": lambda steps: optax.constant_schedule(1.0),
-  "cosine": lambda steps: optax.cosine_decay_schedule(1.0, steps),
-  "linear": lambda steps: optax.linear_schedule(1.0, 0.0, steps),
-}
+from kdjax.train.optimizer import with_learning_rate
 
 
 class TrainState(train_state.TrainState):
@@ -77,54 +59,6 @@ def classifier(params: Any) -> dict | None:
     return None
   bias = head.get("bias", jnp.zeros(head["kernel"].shape[1]))
   return {"kernel": head["kernel"], "bias": bias}
-
-
-def make_optimizer(
-  optimizer: str, schedule: str, steps: int
-) -> optax.GradientTransformation:
-  """Builds the optimiser; its peak learning rate is part of its state.
-
-  So networks with different rates train side by side in one program.
-
-  Args:
-    optimizer: a spec, such as "adam" or "sgd(momentum=0.9, nesterov=True)".
-    schedule: how the rate falls from its peak: "constant", "cosine" or
-      "linear", with an optional warm-up share, "cosine(warmup=0.1)".
-    steps: length of the training.
-
-  Returns:
-    The transformation; set the rate with `with_learning_rate`.
-
-  Raises:
-    UserError: for unknown names or arguments.
-
-  Example:
-    >>> optimizer = make_optimizer("adam", "cosine", 100)
-    >>> state = with_learning_rate(optimizer.init(jnp.zeros(3)), 0.01)
-  """
-  written = spec.parse(optimizer)
-  makers = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}
-  if written.args:
-    raise UserError(
-      f"optimizer {written}: name the arguments, such as momentum=0.9"
-    )
-  rule = spec.build("optimizer", written, makers)
-  return optax.chain(rule, optax.scale_by_schedule(_shape(schedule, steps)))
-
-
-def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:
-  """Sets the peak learning rate of a fresh optimiser's state.
-
-  Args:
-    optimizer_state: as `make_optimizer(...).init` returns it.
-    learning_rate: scalar, traced or not.
-
-  Returns:
-    The state with that rate.
-  """
-  rule, *rest = optimizer_state
-  rates = {"learning_rate": jnp.asarray(learning_rate, jnp.float32)}
-  return (rule._replace(hyperparams=rule.hyperparams | rates), *rest)
 
 
 def create_state(
@@ -206,33 +140,3 @@ def frozen_state(network: nn.Module, variables: dict) -> TrainState:
     collections=collections,
     method_state=(),
   )
-
-
-def _with_rate(maker):
-  """Keeps the learning rate, and nothing else, in the optimiser's state."""
-  others = set(inspect.signature(maker).parameters) - {"learning_rate"}
-
-  def make(**kwargs):
-    return optax.inject_hyperparams(maker, static_args=tuple(others))(
-      learning_rate=0.0, **kwargs
-    )
-
-  return make
-
-
-def _shape(schedule: str, steps: int) -> optax.Schedule:
-  def maker(shape):
-    def make(warmup: float = 0.0):
-      if not 0 <= warmup < 1:
-        raise ValueError(f"warmup is a share in [0, 1), got {warmup}")
-      rise = round(warmup * steps)
-      # The first step already moves: a rise from 1/n to 1, not from 0.
-      return optax.join_schedules(
-        [lambda step: (step + 1) / (rise + 1), shape(max(steps - rise, 1))],
-        [rise],
-      )
-
-    return make
-
-  makers = {name: maker(shape) for name, shape in SHAPES.items()}
-  return spec.build("schedule", spec.parse(schedule), makers)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 
 from kdjax.errors import UserError
 from kdjax.method import Method
-from kdjax.train.state import create_state, frozen_state, make_optimizer
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import create_state, frozen_state
 from kdjax.train.steps import Batch, Teacher, observe, take_step, teacher_head
 
 # Enough for methods that relate examples.

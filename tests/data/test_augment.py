@@ -9,7 +9,16 @@ from kdjax.errors import UserError
 KEY = jax.random.key(7)
 IMAGES = jax.random.uniform(jax.random.key(0), (64, 6, 9, 2)) + 1.0
 POSITIONS = jnp.arange(64)
-VIEWS = ["none", "shift(2)", "flip", "noise(0.1)", "shift(1) + flip"]
+VIEWS = [
+  "none",
+  "shift(2)",
+  "crop(2)",
+  "flip",
+  "noise(0.1)",
+  "random_resized_crop",
+  "shift(1) + flip",
+  "random_resized_crop((0.5, 1.0), size=4) + crop(1) + flip",
+]
 
 
 def seen(text, images=IMAGES, key=KEY, positions=POSITIONS):
@@ -57,6 +66,23 @@ def test_shift_is_uniform():
   np.testing.assert_allclose(hits, 160, atol=75)
 
 
+def test_crop_is_a_window_of_the_padded_image():
+  padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
+  places = np.zeros((5, 5), int)
+  for whole, crop in zip(padded, seen("crop(2)"), strict=True):
+    windows = [
+      (top, left)
+      for top in range(5)
+      for left in range(5)
+      if (whole[top : top + 6, left : left + 9] == crop).all()
+    ]
+    assert len(windows) == 1
+    places[windows[0]] += 1
+  # 13 a row and column are expected of the 64; 4 standard deviations.
+  np.testing.assert_allclose(places.sum(0), 12.8, atol=12.8)
+  np.testing.assert_allclose(places.sum(1), 12.8, atol=12.8)
+
+
 def test_flip_is_a_fair_mirror():
   images = np.asarray(IMAGES)
   after = seen("flip")
@@ -96,6 +122,26 @@ def test_a_cut_batch_gives_the_same_views(text):
   np.testing.assert_array_equal(seen(text), np.concatenate(parts))
 
 
+def test_the_whole_image_is_a_resized_crop_of_its_own_size():
+  images = IMAGES[:, :, :6]
+  text = "random_resized_crop((1.0, 1.0), (1.0, 1.0))"
+  np.testing.assert_allclose(seen(text, images), images, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("text", "size", "shape"),
+  [
+    ("random_resized_crop", None, (6, 6)),
+    ("random_resized_crop", 4, (4, 4)),
+    ("random_resized_crop(size=3)", 4, (3, 3)),
+    ("flip", 4, (6, 9)),
+  ],
+)
+def test_size_is_of_resized_crops(text, size, shape):
+  view = make_view(text, size=size)
+  assert view(KEY, IMAGES, POSITIONS).shape == (64, *shape, 2)
+
+
 @pytest.mark.parametrize("text", VIEWS)
 def test_jit_scan_and_vmap_agree(text):
   view = make_view(text)
@@ -120,6 +166,12 @@ def test_jit_scan_and_vmap_agree(text):
     ("noise(-0.1)", "got -0.1"),
     ("noise(1e999)", "got inf"),
     ("noise('a')", "got 'a'"),
+    ("crop(-1)", "padding must be an integer >= 0"),
+    ("random_resized_crop((0.0, 1.0))", "scale must be"),
+    ("random_resized_crop((0.5, 1.5))", "scale must be"),
+    ("random_resized_crop(ratio=(2.0, 1.0))", "ratio must be"),
+    ("random_resized_crop(ratio=1.0)", "ratio must be"),
+    ("random_resized_crop(size=0)", "size must be an integer >= 1"),
     ("flip(3)", "no arguments"),
     ("flip:0.5", "no weight"),
     ("flip +", "term"),

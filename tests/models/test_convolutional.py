@@ -208,3 +208,30 @@ def test_evaluation_repeats_and_looks_at_one_image_at_a_time(text, side):
 def test_refused(text):
   with pytest.raises(UserError):
     make_model(text, classes=10)
+
+
+@pytest.mark.parametrize(
+  ("text", "normalised"),
+  [
+    ("cifar_resnet(8, (4, 4, 6, 8))", "cifar_resnet(8, (4, 4, 6, 8), {})"),
+    ("wrn(10, 1)", "wrn(10, 1, {})"),
+    pytest.param("cifar_vgg8", "cifar_vgg8({})", marks=pytest.mark.slow),
+    pytest.param("mobilenet_v2", "mobilenet_v2({})", marks=pytest.mark.slow),
+    pytest.param("shufflenet_v1", "shufflenet_v1({})", marks=pytest.mark.slow),
+    pytest.param("shufflenet_v2", "shufflenet_v2({})", marks=pytest.mark.slow),
+  ],
+)
+def test_normalise_standardises_first(text, normalised):
+  """normalise=... is (x - mean) / deviation, and adds no parameters."""
+  images = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
+  plain = make_model(text, classes=3)
+  variables = plain.init(jax.random.key(1), images)
+  inside = make_model(normalised.format("normalise='cifar100'"), classes=3)
+  mean = jnp.array([0.5071, 0.4867, 0.4408]).reshape(1, 1, 1, 3)
+  deviation = jnp.array([0.2675, 0.2565, 0.2761]).reshape(1, 1, 1, 3)
+  np.testing.assert_allclose(
+    jax.jit(inside.apply)(variables, images),
+    jax.jit(plain.apply)(variables, (images - mean) / deviation),
+    rtol=1e-4,
+    atol=1e-5,
+  )

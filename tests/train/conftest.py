@@ -8,7 +8,8 @@ import pytest
 from kdjax.arms import make_feed
 from kdjax.models import make_model
 from kdjax.train import loop
-from kdjax.train.state import frozen_state, make_optimizer
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import frozen_state
 from kdjax.train.steps import Teacher
 
 EXAMPLES, CLASSES, SHAPE = 50, 4, (6, 6, 1)

@@ -43,8 +43,15 @@ def assert_close(got, want, tolerance=2e-6):
     (response, {}),
     (response, {"optimizer": "adam", "learning_rate": 1e-3}),
     (relation, {"drop_remainder": True}),
+    (
+      response,
+      {
+        "view": "random_resized_crop + crop(1) + flip",
+        "optimizer": "sgd(momentum=0.9, weight_decay=5e-4, clip=1.0)",
+      },
+    ),
   ],
-  ids=["response", "adam", "coupled"],
+  ids=["response", "adam", "coupled", "recipe"],
 )
 def test_devices_do_not_matter(fit, method, options, devices):
   one = fit(method, devices=1, **options)

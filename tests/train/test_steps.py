@@ -9,7 +9,8 @@ import pytest
 from kdjax.method import View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.state import create_state, make_optimizer, variables
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import create_state, variables
 from kdjax.train.steps import Batch, Teacher, observe, take_step
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))

@@ -1,0 +1,196 @@
+"""Optimisers and learning-rate schedules by name."""
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import spec
+from kdjax.errors import UserError
+
+# What linen calls the parameters that the literature spares from decay.
+SPARED = {"bias", "scale"}
+
+
+def make_optimizer(
+  optimizer: str, schedule: str, steps: int
+) -> optax.GradientTransformation:
+  """Builds the optimiser; its peak learning rate is part of its state.
+
+  So networks with different rates train side by side in one program.
+
+  Args:
+    optimizer: a spec, such as "adam" or "sgd(momentum=0.9, weight_decay=5e-4)".
+      Besides what optax's maker takes: `clip`, the length to which longer
+      gradients are shortened, and for those with `weight_decay`
+      `decay_norms=False`, which spares biases and the scales of normalisations.
+      The decay of `sgd` is PyTorch's: weight_decay * w is added to the
+      gradient, before the momentum; that of the others is decoupled.
+    schedule: how the rate falls from its peak: "constant", "linear",
+      "cosine(end=0.01)", where the share `end` is left, or
+      "milestones((0.5, 0.75), 0.1)", a factor at each of these shares of the
+      training; each with an optional warm-up share, "cosine(warmup=0.1)".
+    steps: length of the training.
+
+  Returns:
+    The transformation; set the rate with `with_learning_rate`.
+
+  Raises:
+    UserError: for unknown names or arguments.
+
+  Example:
+    >>> optimizer = make_optimizer("adam", "cosine", 100)
+    >>> state = with_learning_rate(optimizer.init(jnp.zeros(3)), 0.01)
+  """
+  written = spec.parse(optimizer)
+  makers = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}
+  if written.args:
+    raise UserError(
+      f"optimizer {written}: name the arguments, such as momentum=0.9"
+    )
+  clip, rule = spec.build("optimizer", written, makers)
+  shape = spec.build("schedule", spec.parse(schedule), SHAPES, steps=steps)
+  return optax.named_chain(
+    ("clip", clip), ("rule", rule), ("schedule", optax.scale_by_schedule(shape))
+  )
+
+
+def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:
+  """Sets the peak learning rate of a fresh optimiser's state.
+
+  Args:
+    optimizer_state: as `make_optimizer(...).init` returns it.
+    learning_rate: scalar, traced or not.
+
+  Returns:
+    The state with that rate.
+  """
+  rule = optimizer_state["rule"]
+  rates = {"learning_rate": jnp.asarray(learning_rate, jnp.float32)}
+  rule = rule._replace(hyperparams=rule.hyperparams | rates)
+  return optimizer_state | {"rule": rule}
+
+
+def _sgd(
+  learning_rate: float,
+  momentum: float | None = None,
+  nesterov: bool = False,
+  weight_decay: float = 0.0,
+  mask: Callable | None = None,
+) -> optax.GradientTransformation:
+  """d = g + weight_decay w;  m <- momentum m + d;  w <- w - rate m."""
+  rule = optax.sgd(learning_rate, momentum, nesterov)
+  if not weight_decay:
+    return rule
+  return optax.chain(optax.add_decayed_weights(weight_decay, mask), rule)
+
+
+OPTIMIZERS = {
+  "adam": optax.adam,
+  "adamw": optax.adamw,
+  "lamb": optax.lamb,
+  "lion": optax.lion,
+  "nadam": optax.nadam,
+  "rmsprop": optax.rmsprop,
+  "sgd": _sgd,
+}
+
+
+def _constant(*, warmup: float = 0.0, steps: int) -> optax.Schedule:
+  return _after_rise(warmup, steps, lambda rest: optax.constant_schedule(1.0))
+
+
+def _cosine(
+  *, warmup: float = 0.0, end: float = 0.0, steps: int
+) -> optax.Schedule:
+  if not 0 <= end <= 1:
+    raise ValueError(f"end is a share of the rate in [0, 1], got {end}")
+  return _after_rise(
+    warmup, steps, lambda rest: optax.cosine_decay_schedule(1.0, rest, end)
+  )
+
+
+def _linear(*, warmup: float = 0.0, steps: int) -> optax.Schedule:
+  return _after_rise(
+    warmup, steps, lambda rest: optax.linear_schedule(1.0, 0.0, rest)
+  )
+
+
+def _milestones(
+  shares: float | tuple[float, ...],
+  factor: float = 0.1,
+  *,
+  warmup: float = 0.0,
+  steps: int,
+) -> optax.Schedule:
+  """factor ^ (milestones passed); shares are of the training with its warm-up."""
+  shares = shares if isinstance(shares, tuple) else (shares,)
+  rising = [0, *shares, 1]
+  if not shares or not all(x < y for x, y in itertools.pairwise(rising)):
+    raise ValueError(f"shares must rise between 0 and 1, got {shares}")
+  if not 0 < factor < math.inf:
+    raise ValueError(f"factor must be > 0, got {factor}")
+  passed = np.array([round(share * steps) for share in shares])
+
+  def fall(rest):
+    return lambda step: factor ** jnp.sum(step + steps - rest >= passed)
+
+  return _after_rise(warmup, steps, fall)
+
+
+SHAPES = {
+  "constant": _constant,
+  "cosine": _cosine,
+  "linear": _linear,
+  "milestones": _milestones,
+}
+
+
+def _after_rise(
+  warmup: float, steps: int, fall: Callable[[int], optax.Schedule]
+) -> optax.Schedule:
+  """Lets the rate rise, and then fall over the rest of the training."""
+  if not 0 <= warmup < 1:
+    raise ValueError(f"warmup is a share in [0, 1), got {warmup}")
+  rise = round(warmup * steps)
+  # The first step already moves: a rise from 1/n to 1, not from 0.
+  return optax.join_schedules(
+    [lambda step: (step + 1) / (rise + 1), fall(max(steps - rise, 1))], [rise]
+  )
+
+
+def _with_rate(maker: Callable) -> Callable:
+  """Returns a maker of (clipping, rule with the rate alone in its state)."""
+  others = set(inspect.signature(maker).parameters) - {"learning_rate"}
+
+  def make(*, clip: float | None = None, decay_norms: bool = True, **kwargs):
+    if clip is not None and not 0 < clip < math.inf:
+      raise ValueError(f"clip must be > 0, got {clip}")
+    if not 0 <= kwargs.get("weight_decay", 0) < math.inf:
+      raise ValueError(
+        f"weight_decay must be >= 0, got {kwargs['weight_decay']}"
+      )
+    if not decay_norms:
+      if "mask" not in others:
+        raise ValueError("decay_norms is for optimisers with weight_decay")
+      kwargs["mask"] = _decayed
+    rule = optax.inject_hyperparams(maker, static_args=tuple(others))
+    shorten = optax.clip_by_global_norm(clip) if clip else optax.identity()
+    return shorten, rule(learning_rate=0.0, **kwargs)
+
+  return make
+
+
+def _decayed(params: Any) -> Any:
+  """True for parameters that are neither biases nor scales."""
+
+  def decayed(path, _):
+    return not path or getattr(path[-1], "key", None) not in SPARED
+
+  return jax.tree_util.tree_map_with_path(decayed, params)

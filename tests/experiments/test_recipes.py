@@ -1,0 +1,158 @@
+"""The literature's recipes: their networks fit, their settings are read, they run."""
+
+import io
+import json
+import pathlib
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+import launch  # noqa: E402  (the launcher stands beside the package)
+from experiments import cifar100, imagenet  # noqa: E402
+from kdjax import options, results  # noqa: E402
+from kdjax.data import make_view  # noqa: E402
+from kdjax.methods import make_objective  # noqa: E402
+from kdjax.models import make_model  # noqa: E402
+from kdjax.train import devices  # noqa: E402
+from kdjax.train.optimizer import make_optimizer  # noqa: E402
+from kdjax.train.trial import try_step  # noqa: E402
+
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
+SMALL = {f"cifar100/{name}": one for name, one in cifar100.EXPERIMENTS.items()}
+LARGE = {f"imagenet/{name}": one for name, one in imagenet.EXPERIMENTS.items()}
+RECIPES = SMALL | LARGE
+METHODS = re.findall(
+  r"""--distillation=(?:"([^"]+)"|'([^']+)'|([a-z_]+))""", PAGE
+)
+QUICK = (
+  "cifar100/vgg13_vgg8",
+  "cifar100/wrn40_2_wrn16_2",
+  "cifar100/resnet32x4_shufflenet_v1",
+  "imagenet/resnet34_resnet18",
+)
+
+
+def check_step(recipe, distillation):
+  """Traces a step of the full networks at the full resolution."""
+  classes, side = (100, 32) if recipe in SMALL.values() else (1000, 224)
+  teacher, student = (
+    make_model(group.model, classes=classes)
+    for group in (recipe.teacher, recipe.student)
+  )
+  method = make_objective(distillation, steps=100, examples=50, classes=classes)
+  try_step(student, teacher, method, jnp.zeros((1, side, side, 3)))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_settings_can_be_read(name):
+  recipe = RECIPES[name]
+  options.check(recipe)
+  for group in (recipe.teacher, recipe.student):
+    make_optimizer(group.optimizer, group.schedule, 1000)
+    make_view(group.augment)
+    make_model(group.model, classes=100)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in RECIPES
+  ],
+)
+def test_networks_fit(name):
+  recipe = RECIPES[name]
+  check_step(recipe, recipe.distillation.distillation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "distillation",
+  sorted({"".join(found) for found in METHODS}),
+)
+def test_methods_of_the_page_fit(distillation):
+  check_step(SMALL["cifar100/resnet32x4_resnet8x4"], distillation)
+
+
+def test_the_page_names_every_recipe_and_no_other():
+  assert set(re.findall(r"--experiment=([a-z_0-9/]+)", PAGE)) <= set(RECIPES)
+  assert all(f"`{name.split('/')[1]}`" in PAGE for name in RECIPES)
+
+
+def prepare_images(prepare, side, classes, count=16):
+  """A prepared data set of random images; returns its directory."""
+  rng = np.random.default_rng(0)
+
+  def png():
+    # TFDS would need TensorFlow to encode it.
+    file = io.BytesIO()
+    pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    file.seek(0)
+    return file
+
+  def rows():
+    return [{"image": png(), "label": i % classes} for i in range(count)]
+
+  features = {
+    "image": tfds.features.Image(shape=(side, side, 3), encoding_format="png"),
+    "label": tfds.features.ClassLabel(num_classes=classes),
+  }
+  splits = {name: rows() for name in ("train", "validation", "test")}
+  return prepare(features, splits, keys=("image", "label"))
+
+
+@pytest.fixture
+def run_twice(prepare, tmp_path, monkeypatch):
+  """Returns a function: two steps of teacher and student, from data to report."""
+  one = jax.local_devices()[:1]
+  monkeypatch.setattr(devices, "choose", lambda accelerator: one)
+  # A hundred passes of 64 images take longer than all the rest.
+  monkeypatch.setattr(
+    results,
+    "latencies",
+    lambda parts, networks: {name: {} for name in networks},
+  )
+
+  def run(recipe, side, classes, *arguments):
+    workdir = tmp_path / "run"
+    dataset = prepare_images(prepare, side, classes)
+    given = [
+      f"--experiment={recipe}", f"--dataset={dataset}", "--epochs=1",
+      "--teacher_epochs=1", "--batch_size=8", "--teacher_batch_size=8",
+      f"--workdir={workdir}", *arguments,
+    ]  # fmt: skip
+    assert launch.main(["launch.py", *given]) == 0
+    return json.loads((workdir / "results.json").read_text())
+
+  return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", ["cifar100/vgg13_vgg8", "cifar100/resnet56_resnet20"]
+)
+def test_two_steps_of_a_small_pair(run_twice, name):
+  found = run_twice(name, 32, 100)
+  assert found["objective"] == "ce:0.1 + kd:0.9"
+  assert np.isfinite(found["student"]["negative_log_likelihood"]).all()
+
+
+@pytest.mark.slow
+def test_two_steps_of_the_large_pair(run_twice):
+  """ResNet-34 and ResNet-18 on 64 x 64 of 72 x 72 pixels, read from disk."""
+  found = run_twice(
+    "imagenet/resnet34_resnet18", 80, 10,
+    "--image_size=72", "--crop_size=64", "--resident_megabytes=0",
+  )  # fmt: skip
+  assert found["teacher"]["model"] == "resnet34(normalise='imagenet')"
+  assert np.isfinite(found["student"]["negative_log_likelihood"]).all()
