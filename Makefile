@@ -4,6 +4,7 @@ BIN := .venv/bin
 FLAGS ?=
 EXPERIMENTS := mnist_demo mnist_seed_pair mnist_transfer_set mnist_omitted_class
 SWEEPS := mnist_tuning mnist_temperature
+TABLES := method_table vit_table
 
 .PHONY: demo test test-slow lint experiments clean
 
@@ -22,15 +23,18 @@ lint: .venv/ready
 
 # Repeats every experiment and writes the page of what they gave.
 experiments: .venv/ready
-	rm -rf $(addprefix runs/,$(EXPERIMENTS) $(SWEEPS))
+	rm -rf $(addprefix runs/,$(EXPERIMENTS) $(SWEEPS) $(TABLES))
 	for name in $(EXPERIMENTS); do \
 	  $(BIN)/python launch.py --experiment=$$name --workdir=runs/$$name || exit 1; \
 	done
 	for name in $(SWEEPS); do \
 	  $(BIN)/python launch.py sweep --experiment=$$name --workdir=runs/$$name || exit 1; \
 	done
+	for name in $(TABLES); do \
+	  $(BIN)/python launch.py compare --experiment=$$name --workdir=runs/$$name || exit 1; \
+	done
 	mkdir -p experiments/results
-	for name in $(EXPERIMENTS) $(SWEEPS); do \
+	for name in $(EXPERIMENTS) $(SWEEPS) $(TABLES); do \
 	  cp runs/$$name/results.json experiments/results/$$name.json || exit 1; \
 	done
 	cp runs/mnist_demo/figures/accuracy.png docs/demo.png

@@ -10,20 +10,23 @@ again with three fresh seeds and scored on the test images.
 from kdjax.config import Data, Experiment, Search, Student, Teacher
 
 EXPERIMENT = Experiment(
-  data=Data(validation=0.2, images=400),
+  # 16 patches of 4 by 4 pixels instead of 49: a third of the time.
+  data=Data(validation=0.2, images=400, image_size=16),
   teacher=Teacher(
     model="vit(patch=4, width=64, depth=4, heads=4)",
-    epochs=30,
-    learning_rate=1e-3,
+    augment="shift(1)",
+    epochs=24,
+    batch_size=64,
+    learning_rate=2e-3,
   ),
   student=Student(
     model="vit(patch=4, width=32, depth=2, heads=4)",
-    epochs=40,
+    epochs=30,
     batch_size=50,
     seeds=3,
   ),
   search=Search(
     methods="kd attention_maps minilm minilmv2 tinybert vitkd patient_kd fitnets",
-    rates=(1e-3, 3e-3),
+    rates=(3e-3, 1e-2),
   ),
 )

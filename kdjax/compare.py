@@ -15,47 +15,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import data, evaluate, fit, methods, results
-from kdjax.arms import assemble, looks_inside, objective_text, settings_of
+from kdjax import data, evaluate, fit, results
+from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
-from kdjax.errors import UserError
+from kdjax.entrants import CONTROLS, REFERENCE, Entrants, check_names, enter
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.feed import Arm, Feed
 from kdjax.train.state import make_optimizer, variables
 from kdjax.train.steps import Teacher
-from kdjax.train.trial import try_step
 from kdjax.workdir import claim
 
-ALL = "all"
-# What every method is compared with, besides the twin on hard labels.
-REFERENCE = "kd"
-CONTROLS = ("baseline", "label_smoothing")
 HELD_OUT = 0.2
 # Seeds of the search: none of them is measured.
 SEARCH_SEED = 10_000
-
-
-class Entrants(NamedTuple):
-  """Who is compared.
-
-  Attributes:
-    arms: by name, the controls first; their settings are one member a cell.
-    grids: by arm, its cells, as many for each.
-    feeds: what they are shown.
-    texts: the methods' objectives with every weight.
-    left_out: why a method does not fit the networks, by name.
-  """
-
-  arms: dict[str, Arm]
-  grids: dict[str, list[dict[str, float]]]
-  feeds: dict[str, Feed]
-  texts: dict[str, str]
-  left_out: dict[str, str]
 
 
 class Outcome(NamedTuple):
@@ -99,10 +75,10 @@ def compare(
   seconds = {}
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
-      names = _check_names(names)
+      names = check_names(names)
       parts = prepare(_with_held_out(experiment))
       experiment = parts.experiment
-      entrants = _enter(experiment, parts, names)
+      entrants = enter(experiment, parts, names)
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
@@ -130,113 +106,10 @@ def compare(
   return workdir
 
 
-def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
-  """Spreads an arm's tries over the learning rate, where it has nothing else.
-
-  Args:
-    rates: what the other arms try.
-    count: how many to try.
-
-  Returns:
-    `count` rates, evenly spaced in their logarithm, from a third of the
-    smallest to three times the largest; `rates` where these are enough.
-
-  Example:
-    >>> [round(rate, 4) for rate in control_rates((0.01, 0.03), 4)]
-    [0.0033, 0.01, 0.03, 0.09]
-  """
-  if count <= len(rates):
-    return tuple(rates)
-  spread = np.geomspace(min(rates) / 3, 3 * max(rates), count)
-  return tuple(map(float, spread))
-
-
-def _check_names(names: Sequence[str]) -> list[str]:
-  """Returns the methods' names, each once, the reference first."""
-  if ALL in names:
-    # The labels alone are the baseline.
-    names = sorted(set(methods.MAKERS) - {"ce"} | set(names) - {ALL})
-  for name in names:
-    methods.terms_of(name)
-  return list(dict.fromkeys([REFERENCE, *names]))
-
-
 def _with_held_out(experiment: Experiment) -> Experiment:
   share = experiment.data.validation or HELD_OUT
   chosen = dataclasses.replace(experiment.data, validation=share)
   return dataclasses.replace(experiment, data=chosen)
-
-
-def _enter(
-  experiment: Experiment, parts: Prepared, names: Sequence[str]
-) -> Entrants:
-  """Makes every arm with its grid, and finds out whether it fits."""
-  gather = partial(
-    assemble,
-    labels=parts.dataset.train.labels,
-    examples=parts.examples,
-    classes=parts.dataset.classes,
-    # Methods that relate examples must, and all arms take the same steps.
-    drop_remainder=True,
-  )
-  asked = _with_grids(experiment)
-  cohort = gather(asked)
-  entrants = Entrants(
-    {name: cohort.arms[name] for name in CONTROLS},
-    {name: cohort.grids[name] for name in CONTROLS},
-    {feed: x for feed, x in cohort.feeds.items() if feed != "augmented"},
-    {},
-    {},
-  )
-  everything = set(names) >= set(methods.MAKERS) - {"ce"}
-  for name in names:
-    own = _with(asked, "distillation", distillation=name)
-    try:
-      cohort = gather(own)
-      arm = cohort.arms["student"]
-      method = arm.method({key: x[0] for key, x in arm.settings.items()})
-      networks = (parts.student.network, parts.teacher.network)
-      try_step(*networks, method, parts.sample)
-    except UserError as error:
-      if not everything or name == REFERENCE:
-        raise UserError(f"compare: {name} does not fit: {error}") from error
-      entrants.left_out[name] = str(error)
-      continue
-    entrants.arms[name] = arm
-    entrants.grids[name] = cohort.grids["student"]
-    once = _with(own, "distillation", method_weight=1.0)
-    entrants.texts[name] = objective_text(once)
-  return entrants
-
-
-def _with_grids(experiment: Experiment) -> Experiment:
-  """Puts what is to be tried into the settings, as many cells for every arm."""
-  search = experiment.search
-  best = experiment.student.learning_rate
-  rates = search.rates or (best / 3, best)
-  if len(search.smoothing) != len(search.weights):
-    raise UserError(
-      f"--search_smoothing has {len(search.smoothing)} values and"
-      f" --search_weights {len(search.weights)}: every arm is to have the same"
-      " number of tries"
-    )
-  experiment = _with(experiment, "student", learning_rate=rates)
-  experiment = _with(experiment, "distillation", method_weight=search.weights)
-  return _with(
-    experiment,
-    "controls",
-    controls=True,
-    label_smoothing=search.smoothing,
-    smoothing_learning_rate=rates,
-    baseline_learning_rate=control_rates(
-      rates, len(rates) * len(search.weights)
-    ),
-  )
-
-
-def _with(experiment: Experiment, group: str, **values: Any) -> Experiment:
-  changed = dataclasses.replace(getattr(experiment, group), **values)
-  return dataclasses.replace(experiment, **{group: changed})
 
 
 def _train_all(

@@ -48,8 +48,9 @@ ALLOWED = {
     "arms", "config", "fit", "options", "prepare", "report", "results", "train",
     "workdir",
   },
+  "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {
-    "arms", "config", "data", "evaluate", "fit", "methods", "options", "prepare",
+    "arms", "config", "data", "entrants", "evaluate", "fit", "options", "prepare",
     "report", "results", "train", "workdir",
   },
   "commands": {"catalogue", "compare", "config", "report", "run", "workdir"},

@@ -30,6 +30,9 @@ def setting(experiment, flag):
     ("dataset", "3", "3"),
     ("controls", False, False),
     ("learning_rate", "1e-3,1e-2", (1e-3, 1e-2)),
+    ("learning_rate", "1", 1.0),
+    ("search_rates", "1", (1.0,)),
+    ("search_rates", "1e-3,1e-2", (1e-3, 1e-2)),
   ],
 )
 def test_with_flags(flag, text, expected):

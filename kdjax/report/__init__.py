@@ -6,6 +6,7 @@ wait for matplotlib:
 
     logs      metrics.jsonl, TensorBoard scalars, atomic JSON files
     progress  the bar with loss, images a second and time left
+    methods   the table and the picture of a comparison of methods
     verdicts  the honest sentences: what was gained, and what was not
     tables    tables for the terminal, for Markdown and for the page
     pictures  every picture that some results allow, with its caption

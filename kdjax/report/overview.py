@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, reading, tables, text, verdicts
+from kdjax.report import formats, methods, reading, tables, text, verdicts
 
 _HEAD = """# Experiments
 
@@ -93,6 +93,8 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
+  if "methods" in results:
+    parts.insert(0, methods.methods_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:

@@ -10,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, reading, style, tables, verdicts
+from kdjax.report import formats, methods, reading, style, tables, verdicts
 from kdjax.report.pictures import Picture, is_png
 from kdjax.report.text import Table, right_aligned
 
@@ -97,7 +97,10 @@ def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:
-  chosen = [tables.networks_table(results)]
+  chosen = []
+  if results.get("methods"):
+    chosen.append(methods.methods_table(results))
+  chosen.append(tables.networks_table(results))
   if results.get("comparisons"):
     chosen.append(tables.comparisons_table(results))
   if results.get("omitted_class"):

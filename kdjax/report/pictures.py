@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
-from kdjax.report import examples, plots, reading, style, sweeps
+from kdjax.report import examples, methods, plots, reading, style, sweeps
 
 
 class Picture(NamedTuple):
@@ -91,6 +91,7 @@ def _catalogue(
   networks = reading.networks(results)
   sweep, omitted = results.get("sweep"), results.get("omitted_class")
   return {
+    "methods": (bool(results.get("methods")), lambda: _methods(results)),
     "accuracy": (
       any(name != "teacher" for name in networks),
       lambda: _accuracy(results),
@@ -111,6 +112,15 @@ def _catalogue(
     "sweep": (bool(sweep), lambda: _sweep(sweep)),
     "omitted_class": (bool(omitted), lambda: _omitted_class(omitted)),
   }
+
+
+def _methods(results: Mapping[str, Any]) -> Picture:
+  return Picture(
+    methods.methods_figure(results),
+    "Test error of every method",
+    "A dot is one seed, the tick their mean. Each arm has had the same number of"
+    " tries on held-out images; dashed: hard labels, dotted: kd.",
+  )
 
 
 def _accuracy(results: Mapping[str, Any]) -> Picture:

@@ -63,6 +63,21 @@ def description_of(network: str) -> str:
   return _DESCRIPTIONS.get(network, "")
 
 
+def on_held_out(results: Mapping[str, Any]) -> bool:
+  """Says whether the scores are on held-out images, not on the test set.
+
+  Args:
+    results: as in results.json.
+
+  Example:
+    >>> on_held_out({"experiment": {"data": {"validation": 0.2}}})
+    True
+  """
+  data = (results.get("experiment") or {}).get("data") or {}
+  # A comparison of methods chooses on held-out images and scores on the others.
+  return bool(data.get("validation")) and not results.get("methods")
+
+
 def numbers(values: Any) -> np.ndarray:
   """Returns values as a flat float array, with nan where there is none.
 

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdjax.report import logs, page, pictures, tables, text, theory, verdicts
+from kdjax.report import (
+  logs,
+  methods,
+  page,
+  pictures,
+  tables,
+  text,
+  theory,
+  verdicts,
+)
 
 FIGURES = {
   "temperature": (theory.temperature_figure, theory.temperature_data),
@@ -52,6 +61,8 @@ def summary(results: Mapping[str, Any]) -> str:
     tables.comparisons_table(results),
     tables.cost_table(results),
   ]
+  if "methods" in results:
+    parts.append(methods.methods_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:

@@ -254,8 +254,7 @@ def _networks_caption(results: Mapping[str, Any]) -> str:
   examples = student.get("test_examples")
   caption = "Results"
   if examples:
-    data = (results.get("experiment") or {}).get("data") or {}
-    kind = "held-out training" if data.get("validation") else "test"
+    kind = "held-out training" if reading.on_held_out(results) else "test"
     caption += f" on {formats.count(examples)} {kind} examples"
   if seeds > 1:
     caption += f", mean ± standard deviation over {seeds} seeds"

@@ -134,9 +134,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     one sentence a control, then warnings about few seeds and about choosing
     and measuring on the same images.
   """
-  settings = (results.get("experiment") or {}).get("data") or {}
   sentences = [_cost(results), _distance(results)]
-  if settings.get("validation"):
+  if reading.on_held_out(results):
     sentences.insert(
       0,
       "All scores are on training images held out from teacher and students,"

@@ -94,6 +94,21 @@ def test_compare_needs_pairs():
     evaluate.compare([0.9, 0.8], [0.9])
 
 
+@pytest.mark.parametrize(
+  ("p_values", "expected"),
+  [
+    ([0.04], [0.04]),
+    ([0.01, 0.02, 0.03, 0.04], [0.04, 0.06, 0.06, 0.06]),
+    ([0.04, 0.01], [0.04, 0.02]),
+    ([0.6, 0.5, None], [1.0, 1.0, None]),
+    ([None], [None]),
+    ([], []),
+  ],
+)
+def test_holm_by_hand(p_values, expected):
+  assert evaluate.holm(p_values) == pytest.approx(expected)
+
+
 def test_match_prior_gives_the_share():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(2, 1000, 5)) - 3.0 * np.eye(5)[3]

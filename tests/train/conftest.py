@@ -51,6 +51,7 @@ def fit(toy, teacher):
     network=None,
     together=True,
     gradient_metrics=False,
+    programs=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -79,6 +80,7 @@ def fit(toy, teacher):
       devices=jax.local_devices()[:devices],
       together=together,
       gradient_metrics=gradient_metrics,
+      programs=programs,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]

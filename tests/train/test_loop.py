@@ -143,3 +143,17 @@ def test_one_compilation_an_arm(fit):
 
 def _first(tree):
   return jax.tree.map(lambda x: x[0], tree)
+
+
+def test_programs_are_shared_by_trainings(fit):
+  """What differs in settings alone is compiled once, and gives the same."""
+  programs = {}
+  options = {"together": False, "epochs": 1, "programs": programs}
+  fit(response, seeds=(5,), learning_rate=0.2, **options)
+  compiled = dict(programs)
+  shared = fit(response, seeds=(0, 1), **options)[-1]
+  assert programs == compiled
+  apart = fit(response, seeds=(0, 1), together=False, epochs=1)[-1]
+  chex.assert_trees_all_equal(
+    shared.states["student"].params, apart.states["student"].params
+  )
