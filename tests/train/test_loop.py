@@ -43,12 +43,13 @@ def assert_close(got, want, tolerance=2e-6):
     (response, {}),
     (response, {"optimizer": "adam", "learning_rate": 1e-3}),
     (relation, {"drop_remainder": True}),
-    (
+    pytest.param(
       response,
       {
         "view": "random_resized_crop + crop(1) + flip",
         "optimizer": "sgd(momentum=0.9, weight_decay=5e-4, clip=1.0)",
       },
+      marks=pytest.mark.slow,
     ),
   ],
   ids=["response", "adam", "coupled", "recipe"],
