@@ -15,18 +15,19 @@ EXPERIMENT = Experiment(
   teacher=Teacher(
     model="vit(patch=4, width=64, depth=4, heads=4)",
     augment="shift(1)",
-    epochs=24,
-    batch_size=64,
+    epochs=30,
+    batch_size=32,
     learning_rate=2e-3,
   ),
   student=Student(
     model="vit(patch=4, width=32, depth=2, heads=4)",
     epochs=30,
-    batch_size=50,
+    # Small batches: a transformer needs many steps, and these are cheap.
+    batch_size=16,
     seeds=3,
   ),
   search=Search(
     methods="kd attention_maps minilm minilmv2 tinybert vitkd patient_kd fitnets",
-    rates=(3e-3, 1e-2),
+    rates=(1e-3, 3e-3),
   ),
 )
