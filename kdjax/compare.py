@@ -25,7 +25,8 @@ from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.state import make_optimizer, variables
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import variables
 from kdjax.train.steps import Teacher
 from kdjax.workdir import claim
 
