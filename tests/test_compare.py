@@ -73,7 +73,7 @@ def test_a_comparison_leaves_its_table(capsys, tmp_path):
   workdir = tmp_path / "run"
   call = ["launch.py", "compare", "rkd", *TINY, f"--workdir={workdir}"]
   assert launch.main(call) == 0
-  assert "Not shown to help" in capsys.readouterr().out
+  assert "Shown to help" in capsys.readouterr().out
   results = json.loads((workdir / "results.json").read_text())
   assert {"teacher", "student", "baseline", "environment"} <= set(results)
   assert set(results["methods"]) == {"kd", "rkd"}

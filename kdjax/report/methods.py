@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from kdjax.report import formats, reading, style, verdicts
 from kdjax.report.text import Table
 
+HELPS, HARMS = "helps", "harms"
+UNSURE, NO_HELP = "only uncorrected", "does not help"
 # The least paired seeds from which a small p-value means much.
 FEW = 5
 
@@ -123,21 +125,18 @@ def _difference(comparison: Mapping[str, Any] | None) -> tuple[str, str, str]:
   )
 
 
-def _verdict(entry: Mapping[str, Any]) -> str | None:
+def _helps(entry: Mapping[str, Any]) -> str:
+  """Says what the comparison with hard labels allows to say."""
   comparison = entry.get("versus_baseline")
   if comparison is None:
-    return None
-  corrected = {**comparison, "p_value": comparison["holm_p_value"]}
-  return verdicts.verdict(corrected)
-
-
-def _helps(entry: Mapping[str, Any]) -> str:
-  said = _verdict(entry)
-  if said is None:
     return formats.MISSING
-  return {"gain": "helps", "no gain: student worse": "harms"}.get(
-    said, "does not help"
-  )
+  corrected = {**comparison, "p_value": comparison["holm_p_value"]}
+  said = verdicts.verdict(corrected)
+  if said == "no gain: student worse":
+    return HARMS
+  if said == "gain":
+    return HELPS
+  return UNSURE if verdicts.verdict(comparison) == "gain" else NO_HELP
 
 
 def _settings(entry: Mapping[str, Any]) -> str:
@@ -161,25 +160,31 @@ def _caption(results: Mapping[str, Any]) -> str:
 def _notes(results: Mapping[str, Any]) -> list[str]:
   """What was tried, which methods help, and which do not."""
   found = results["methods"]
-  said = {name: _verdict(entry) for name, entry in found.items()}
-  help_, harm, neither = (
-    [name for name in entries(results) if name in said and wanted(said[name])]
-    for wanted in (
-      lambda verdict: verdict == "gain",
-      lambda verdict: verdict == "no gain: student worse",
-      lambda verdict: verdict not in ("gain", "no gain: student worse"),
+  said = {
+    verdict: ", ".join(
+      name
+      for name, entry in entries(results).items()
+      if name in found and _helps(entry) == verdict
     )
-  )
+    for verdict in (HELPS, UNSURE, NO_HELP, HARMS)
+  }
+  count = len(said[HELPS].split(", ")) if said[HELPS] else 0
   notes = [_search(results)]
   notes.append(
-    f"Of {len(found)} methods {len(help_)} help against hard labels"
-    f" (p < {verdicts.SIGNIFICANT:g} after Holm's correction)"
-    + (f": {', '.join(help_)}." if help_ else ".")
+    f"Shown to help against hard labels (p < {verdicts.SIGNIFICANT:g} after"
+    f" Holm's correction): {count} of {len(found)} methods"
+    + (f", {said[HELPS]}." if count else ".")
   )
-  if neither:
-    notes.append(f"Not shown to help: {', '.join(neither)}.")
-  if harm:
-    notes.append(f"Harm: {', '.join(harm)}.")
+  for verdict, text in (
+    (
+      UNSURE,
+      "Only without the correction, so that more seeds would have to tell",
+    ),
+    (NO_HELP, "Do not help"),
+    (HARMS, "Harm"),
+  ):
+    if said[verdict]:
+      notes.append(f"{text}: {said[verdict]}.")
   notes.append(_against_kd(found))
   pairs = found["kd"]["versus_baseline"]["pairs"] if "kd" in found else FEW
   if pairs < FEW:
