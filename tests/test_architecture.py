@@ -32,6 +32,7 @@ ALLOWED = {
   "methods": {"losses", "method", "pairing", "schedule", "taps"},
   "train": {"losses", "method", "taps"},
   "evaluate": {"losses", "taps"},
+  "quantify": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {
