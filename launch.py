@@ -2,6 +2,7 @@
 
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
+python launch.py quantify                  what the student looks at, and why
 python launch.py list [WHAT]               methods, models, datasets, ...
 python launch.py plot temperature|norms    the theory's two teaching figures
 """
@@ -19,6 +20,7 @@ from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
 DEFAULT = "mnist_demo"
+DEFAULTS = {"quantify": "spurious_background"}
 
 
 def main(argv: list[str]) -> int:
@@ -54,12 +56,15 @@ def _main(argv: list[str]) -> int:
   commands = {
     "distill": _distill,
     "sweep": _distill,
+    "quantify": _quantify,
     "list": _list,
     "plot": _plot,
   }
   if command not in commands:
     raise unknown_name("command", command, commands)
   name = values.experiment
+  if not values["experiment"].present:
+    name = DEFAULTS.get(command, name)
   experiment = options.with_flags(
     _load_experiment(name),
     {
@@ -120,6 +125,14 @@ def _distill(words, command, name, experiment, repeat) -> None:
       f"{command} takes no further words, got {' '.join(words)!r}"
     )
   from kdjax.run import run
+
+  run(experiment, name=name, command=repeat)
+
+
+def _quantify(words, command, name, experiment, repeat) -> None:
+  if words:
+    raise UserError(f"quantify takes no further words, got {' '.join(words)!r}")
+  from kdjax.explain.run import run
 
   run(experiment, name=name, command=repeat)
 

@@ -40,12 +40,17 @@ ALLOWED = {
     "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
+  "explain": {
+    "arms", "config", "data", "evaluate", "method", "methods", "models",
+    "options", "pairs", "quantify", "report", "results", "taps", "train",
+    "workdir",
+  },
   "catalogue": {"data", "methods", "models", "schedule", "taps", "train"},
   "run": {
     "arms", "config", "data", "evaluate", "options", "prepare", "report",
     "results", "train", "workdir",
   },
-  "launch": {"accelerator", "catalogue", "config", "options", "report", "run", "workdir"},
+  "launch": {"accelerator", "catalogue", "config", "explain", "options", "report", "run", "workdir"},
   "experiments": {"config"},
 }  # fmt: skip
 

@@ -25,8 +25,10 @@ from kdjax.quantify.descent import (
 from kdjax.quantify.jacobian import jacobian, squared_jacobian
 from kdjax.quantify.metrics import (
   Concepts,
+  Trail,
   counts,
   curves,
+  extended,
   metrics,
   path_lengths,
 )
@@ -39,6 +41,7 @@ __all__ = [
   "Descent",
   "Estimate",
   "Problem",
+  "Trail",
   "background_entropy",
   "cell_means",
   "cell_sums",
@@ -46,6 +49,7 @@ __all__ = [
   "counts",
   "curves",
   "entropy",
+  "extended",
   "foreground",
   "jacobian",
   "metrics",

@@ -5,7 +5,7 @@ the initialisation, is no epoch and takes part in no union and no maximum.
 Everything is NumPy: the arrays are small and sets have no fixed size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -156,7 +156,7 @@ def counts(
   }
 
 
-def path_lengths(weights: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+def path_lengths(weights: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
   """Adds up how far weights have moved: d_k.
 
   d_k = sum_{j<=k} ||w_j - w_{j-1}|| / ||w_0||, norms over all arrays together
@@ -177,14 +177,52 @@ def path_lengths(weights: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
   Source:
     Cheng et al. 2020, arXiv:2003.03622; the path per epoch.
   """
-  first = _norm(weights[0])
-  if first == 0:
-    raise ValueError("path_lengths: the first weights are all zero")
-  moved = [
-    _norm([b - a for a, b in zip(old, new, strict=True)])
-    for old, new in zip(weights, weights[1:], strict=False)
-  ]
-  return np.cumsum([0.0, *moved]) / first
+  trail = None
+  for one in weights:
+    trail = extended(trail, one)
+  return np.array(trail.lengths)
+
+
+class Trail(NamedTuple):
+  """The way of some weights so far.
+
+  Attributes:
+    start: norm of the first weights.
+    last: the last weights.
+    lengths: d_k of every checkpoint.
+  """
+
+  start: float
+  last: Sequence[np.ndarray]
+  lengths: tuple[float, ...]
+
+
+def extended(trail: Trail | None, weights: Sequence[np.ndarray]) -> Trail:
+  """Goes one checkpoint further, for trainings too long to be kept.
+
+  Args:
+    trail: so far; None at the first checkpoint.
+    weights: of the next checkpoint, the same arrays each time.
+
+  Returns:
+    The longer trail.
+
+  Raises:
+    ValueError: if the first weights are all zero.
+
+  Example:
+    >>> trail = extended(None, [np.ones(4)])
+    >>> extended(trail, [np.zeros(4)]).lengths
+    (0.0, 1.0)
+  """
+  if trail is None:
+    start = _norm(weights)
+    if start == 0:
+      raise ValueError("path_lengths: the first weights are all zero")
+    return Trail(start, weights, (0.0,))
+  step = _norm([b - a for a, b in zip(trail.last, weights, strict=True)])
+  length = trail.lengths[-1] + step / trail.start
+  return Trail(trail.start, weights, (*trail.lengths, length))
 
 
 def _concepts(found: Concepts, threshold: float) -> np.ndarray:
