@@ -6,9 +6,11 @@ elsewhere, finds what is already there.
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -240,7 +242,9 @@ def _write(path: Path, found: Estimate) -> None:
 
 def _read(path: Path) -> Estimate:
   try:
-    with np.load(path, allow_pickle=False) as found:
+    # NumPy leaves a damaged file open: it gets the bytes.
+    whole = io.BytesIO(path.read_bytes())
+    with np.load(whole, allow_pickle=False) as found:
       return Estimate(*(found[name] for name in Estimate._fields))
-  except (OSError, KeyError, ValueError) as error:
+  except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
     raise StorageError(f"{path} is damaged: {error}; remove it") from error

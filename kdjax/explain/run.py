@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax import results
@@ -195,7 +196,11 @@ def _marked(found, threshold) -> np.ndarray:
 
 
 def _any_network(parts: Parts):
-  return parts.network.init(jax.random.key(0), parts.sample, train=False)
+  shapes = jax.eval_shape(
+    lambda key: parts.network.init(key, parts.sample, train=False),
+    jax.random.key(0),
+  )
+  return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
 
 
 def _only(found):

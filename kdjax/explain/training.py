@@ -215,7 +215,10 @@ def frozen_optimizer(
 def _epochs(
   parts: Parts, chosen, split: Split, arms, teacher, *, epochs=None, frozen=None
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one feed; `chosen` are the settings of teacher or student."""
+  """Trains arms on one feed; `chosen` are the settings of teacher or student.
+
+  With frozen parameters nobody asks for the initialisation.
+  """
   epochs = chosen.epochs if epochs is None else epochs
   feed = make_feed(
     np.arange(len(split.labels)),
@@ -226,12 +229,13 @@ def _epochs(
   optimizer = make_optimizer(
     chosen.optimizer, chosen.schedule, feed.steps * epochs
   )
-  if frozen is not None:
+  if frozen is None:
+    states = loop.initial_states(
+      parts.network, optimizer, arms, sample=parts.sample, teacher=teacher
+    )
+    yield Checkpoint(0, {arm: variables(states[arm]) for arm in arms}, {})
+  else:
     optimizer = frozen_optimizer(optimizer, frozen)
-  states = loop.initial_states(
-    parts.network, optimizer, arms, sample=parts.sample, teacher=teacher
-  )
-  yield Checkpoint(0, {arm: variables(states[arm]) for arm in arms}, {})
   resident = data.resident(split)
   for epoch in loop.train(
     parts.network,

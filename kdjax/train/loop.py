@@ -95,15 +95,14 @@ def train(
     tuple(group): _compile(group, feeds, devices, together, gradient_metrics)
     for group in groups
   }
+  starts = {
+    name: _starter(network, optimizer, arm, sample, shared[2])
+    for name, arm in arms.items()
+  }
   prepared = []
   for group in groups:
     fixed = on_devices.replicate(member_settings(group), devices)
-    states = {
-      name: _initial_states(
-        network, optimizer, arm, fixed[0][name], sample, shared[2]
-      )
-      for name, arm in group.items()
-    }
+    states = {name: starts[name](fixed[0][name]) for name in group}
     prepared.append((group, on_devices.replicate(states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
@@ -144,9 +143,7 @@ def initial_states(
   """
   members, _ = member_settings(arms)
   return {
-    name: _initial_states(
-      network, optimizer, arm, members[name], sample, teacher
-    )
+    name: _starter(network, optimizer, arm, sample, teacher)(members[name])
     for name, arm in arms.items()
   }
 
@@ -322,7 +319,8 @@ def _step_key(seed, step, purpose):
   return jax.random.fold_in(key, purpose)
 
 
-def _initial_states(network, optimizer, arm, members, sample, teacher):
+def _starter(network, optimizer, arm, sample, teacher):
+  """Compiles: settings of some members -> their initial states."""
   taps = _teacher_taps([arm])
 
   def one(settings):
@@ -338,7 +336,7 @@ def _initial_states(network, optimizer, arm, members, sample, teacher):
       head=teacher_head(teacher),
     )
 
-  return jax.jit(jax.vmap(one))(members)
+  return jax.jit(jax.vmap(one))
 
 
 def _means(added) -> dict[str, dict[str, np.ndarray]]:
