@@ -10,6 +10,6 @@ MODEL = "lenet(16, 32, 64, hidden=(128, 128), kernel=3, pool=False)"
 EXPERIMENT = Experiment(
   data=Data(dataset="cluttered_digits", train_split="spurious"),
   teacher=Teacher(epochs=13, batch_size=64, augment="none"),
-  student=Student(model=MODEL, epochs=30, batch_size=64, seeds=3),
+  student=Student(model=MODEL, epochs=30, batch_size=64, seeds=5),
   quantify=Quantify(tap="hidden_0", teacher_split="teacher"),
 )
