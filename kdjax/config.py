@@ -242,7 +242,11 @@ class Quantify:
   """What `launch.py quantify` asks of the networks."""
 
   tap: str = option(
-    "head:in", "the layer that is examined, matched, and whose weights move"
+    "head:in", "the layer that is examined, and that the student matches"
+  )
+  weights: str | None = option(
+    None,
+    "module whose kernels' way is the weight distance; the tap's by default",
   )
   estimator: str = option(
     "jacobian",

@@ -10,7 +10,8 @@ from kdjax.data.whole import first_line
 from kdjax.errors import UserError
 
 MASKS = ("mask", "segmentation_mask")
-BOXES = ("bbox", "objects")
+OBJECTS = "objects"
+BOXES = ("bbox", OBJECTS)
 
 
 def find_region(info: Any, name: str) -> str:

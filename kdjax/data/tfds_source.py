@@ -12,7 +12,13 @@ import numpy as np
 from kdjax.data.dataset import Dataset, Images, Split, materialise
 from kdjax.data.prepared import prepared
 from kdjax.data.regions import TfdsMasks, find_region
-from kdjax.data.tfds_images import Keys, TfdsImages, find_keys, read_labels
+from kdjax.data.tfds_images import (
+  Keys,
+  TfdsImages,
+  class_label,
+  find_keys,
+  read_labels,
+)
 from kdjax.data.whole import (
   first_line,
   how_to_prepare,
@@ -93,7 +99,7 @@ def open_builder(
     UserError: as in `open_directory`.
   """
   keys = find_keys(builder.info, name)
-  label = builder.info.features[keys.label]
+  label = class_label(builder.info.features, keys.label)
   region = find_region(builder.info, name) if masks else None
   opened = [
     _open_split(builder, keys, split, image_size, name, region)

@@ -89,6 +89,8 @@ def prepare(experiment: Experiment) -> Parts:
   feature = make_feature(network, chosen.tap)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
   _try(network, feature, sample)
+  if chosen.weights is not None:
+    _try(network, make_feature(network, chosen.weights), sample)
   shown = data.select(dataset.test, _chosen(dataset, chosen.explained_images))
   images, masks = (
     np.stack([part[i] for i in range(len(shown.labels))])

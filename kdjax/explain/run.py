@@ -89,7 +89,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
 def _follow(parts, meter, mask, log, epochs, total, seconds):
   """Examines every checkpoint as it comes; returns the last, and histories."""
   histories: dict[str, list[History]] = {}
-  tap = parts.experiment.quantify.tap
+  chosen = parts.experiment.quantify
+  place = chosen.weights or chosen.tap
   spent = 0.0
   with progress(total, "epochs and their entropies", 0) as advance:
     for found in epochs:
@@ -101,7 +102,7 @@ def _follow(parts, meter, mask, log, epochs, total, seconds):
           start = time.perf_counter()
           estimate = meter.entropies(one)
           spent += time.perf_counter() - start
-          kept[m] = figures.extended(kept[m], estimate, one, tap, mask)
+          kept[m] = figures.extended(kept[m], estimate, one, place, mask)
         if found.epoch:
           log.write(_row(arm, found, kept))
       # The next epoch reuses the memory of this one's states.

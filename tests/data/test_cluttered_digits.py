@@ -102,3 +102,34 @@ def test_sets_without_regions(prepare, png, folder):
   images = folder({"a/0.png": np.zeros((4, 4)), "b/0.png": np.zeros((4, 4))})
   with pytest.raises(UserError, match="where it is"):
     load(str(images), masks=True)
+
+
+def test_the_largest_object_names_the_class(prepare, png):
+  """As in VOC, where an image has several objects and no class of its own."""
+  import tensorflow_datasets as tfds
+
+  def box(size):
+    return tfds.features.BBox(ymin=0.0, xmin=0.0, ymax=size, xmax=0.5)
+
+  features = {
+    "image": tfds.features.Image(shape=(None, None, 3)),
+    "labels": tfds.features.Sequence(tfds.features.ClassLabel(num_classes=3)),
+    "objects": tfds.features.Sequence(
+      {
+        "bbox": tfds.features.BBoxFeature(),
+        "label": tfds.features.ClassLabel(names=["cat", "dog", "cow"]),
+      }
+    ),
+  }
+  row = {
+    "image": png(np.zeros((8, 4, 3))),
+    "labels": [0, 2],
+    "objects": [
+      {"bbox": box(0.25), "label": 0},
+      {"bbox": box(1.0), "label": 2},
+    ],
+  }
+  found = load(str(prepare(features, [row])), masks=True)
+  assert found.class_names == ("cat", "dog", "cow")
+  assert found.test.labels.tolist() == [2]
+  assert found.test.masks[0].sum() == 8 * 2
