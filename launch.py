@@ -19,8 +19,12 @@ from kdjax.accelerator import prepare_environment
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
-DEFAULT = "mnist_demo"
-DEFAULTS = {"quantify": "spurious_background"}
+DEFAULT = {"quantify": "spurious_background"}
+HALLWAYS = {
+  "distill": "kdjax.run",
+  "sweep": "kdjax.run",
+  "quantify": "kdjax.explain.run",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -53,18 +57,10 @@ def _main(argv: list[str]) -> int:
   if values.help:
     print(f"{__doc__}\n{values.get_help()}")
     return 0
-  commands = {
-    "distill": _distill,
-    "sweep": _distill,
-    "quantify": _quantify,
-    "list": _list,
-    "plot": _plot,
-  }
+  commands = dict.fromkeys(HALLWAYS, _run) | {"list": _list, "plot": _plot}
   if command not in commands:
     raise unknown_name("command", command, commands)
-  name = values.experiment
-  if not values["experiment"].present:
-    name = DEFAULTS.get(command, name)
+  name = values.experiment or DEFAULT.get(command, "mnist_demo")
   experiment = options.with_flags(
     _load_experiment(name),
     {
@@ -89,7 +85,7 @@ def _define_flags() -> flags.FlagValues:
     "help", False, "show this help", short_name="h", **shared
   )
   flags.DEFINE_string(
-    "experiment", DEFAULT, "a file in experiments/; flags override it", **shared
+    "experiment", None, "a file in experiments/; flags override it", **shared
   )
   for one in options.options():
     default = one.field.default
@@ -119,22 +115,13 @@ def _load_experiment(name: str) -> config.Experiment:
   return importlib.import_module(f"experiments.{name}").EXPERIMENT
 
 
-def _distill(words, command, name, experiment, repeat) -> None:
+def _run(words, command, name, experiment, repeat) -> None:
   if words:
     raise UserError(
       f"{command} takes no further words, got {' '.join(words)!r}"
     )
-  from kdjax.run import run
-
-  run(experiment, name=name, command=repeat)
-
-
-def _quantify(words, command, name, experiment, repeat) -> None:
-  if words:
-    raise UserError(f"quantify takes no further words, got {' '.join(words)!r}")
-  from kdjax.explain.run import run
-
-  run(experiment, name=name, command=repeat)
+  hallway = importlib.import_module(HALLWAYS[command])
+  hallway.run(experiment, name=name, command=repeat)
 
 
 def _list(words, command, name, experiment, repeat) -> None:

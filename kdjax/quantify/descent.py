@@ -140,9 +140,9 @@ def published(
     The estimate.
 
   Example:
-    >>> problem = Problem(grid=(1, 2))
+    >>> problem = Problem(grid=(4, 4))
     >>> keys = jax.random.split(jax.random.key(0), 1)
-    >>> found = published(lambda x: x, jnp.ones((1, 1, 2, 1)), keys, problem)
+    >>> found = published(lambda x: x, jnp.ones((1, 4, 4, 1)), keys, problem)
     >>> print(found.entropy.mean().round(1))
     -2.8
 
