@@ -88,13 +88,13 @@ def over_time_figure(samples: Mapping[str, Any]) -> Figure:
   high = max(x.max() for x in maps.values())
   drawing = style.figure(2.4)
   panels = drawing.subplots(len(maps), len(samples["moments"]), squeeze=False)
+  for axis, epoch in zip(panels[0], samples["moments"], strict=True):
+    axis.set_title(f"Epoch {epoch}")
   for axes, (name, values) in zip(panels, maps.items(), strict=True):
-    for axis, epoch, one in zip(axes, samples["moments"], values, strict=True):
+    for axis, one in zip(axes, values, strict=True):
       axis.imshow(one, vmin=low, vmax=high, extent=_extent(samples))
       _outline(axis, samples["masks"][0])
       _bare(axis)
-      if axes is panels[0]:
-        axis.set_title(f"Epoch {epoch}")
     axes[0].set_ylabel(reading.title_of(name))
   return drawing
 
