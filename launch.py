@@ -3,8 +3,8 @@
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
 python launch.py compare METHOD ...|all    one table of methods, searched alike
-python launch.py list [WHAT]               methods, models, datasets, ...
-python launch.py list taps --student=M     what can be matched inside a network
+python launch.py quantify                  what the student looks at, and why
+python launch.py list [WHAT]               methods, models, taps --student=M, ...
 python launch.py plot temperature|norms    the theory's two teaching figures
 """
 
@@ -21,7 +21,7 @@ from kdjax.commands import COMMANDS, Call, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
-DEFAULT = "mnist_demo"
+DEFAULT = {"quantify": "spurious_background"}
 
 
 def main(argv: list[str]) -> int:
@@ -56,7 +56,7 @@ def _main(argv: list[str]) -> int:
     return 0
   if command not in COMMANDS:
     raise unknown_name("command", command, COMMANDS)
-  name = values.experiment
+  name = values.experiment or DEFAULT.get(command, "mnist_demo")
   experiment = options.with_flags(
     _load_experiment(name),
     {
@@ -82,7 +82,7 @@ def _define_flags() -> flags.FlagValues:
   )
   flags.DEFINE_string(
     "experiment",
-    DEFAULT,
+    None,
     "a name of `list experiments`; flags override it",
     **shared,
   )

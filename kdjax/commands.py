@@ -44,13 +44,24 @@ def run(call: Call) -> None:
 
 
 def _distill(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _quantify(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.explain import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _check_no_words(call: Call) -> None:
   if call.words:
     raise UserError(
       f"{call.command} takes no further words, got {' '.join(call.words)!r}"
     )
-  from kdjax import run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
 
 
 def _compare(call: Call) -> None:
@@ -85,6 +96,7 @@ COMMANDS = {
   "distill": _distill,
   "sweep": _distill,
   "compare": _compare,
+  "quantify": _quantify,
   "list": _list,
   "plot": _plot,
 }

@@ -32,6 +32,7 @@ ALLOWED = {
   "methods": {"losses", "method", "pairing", "schedule", "taps"},
   "train": {"losses", "method", "taps"},
   "evaluate": {"losses", "taps"},
+  "quantify": {"losses", "taps"},
   "arms": {"config", "data", "method", "methods", "train"},
   "teachers": {"config", "data", "models", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
@@ -40,6 +41,11 @@ ALLOWED = {
     "teachers", "train",
   },
   "results": {"config", "data", "evaluate", "prepare", "train"},
+  "explain": {
+    "arms", "config", "data", "evaluate", "method", "methods", "models",
+    "options", "pairs", "quantify", "report", "results", "taps", "train",
+    "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "arms", "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -53,7 +59,9 @@ ALLOWED = {
     "arms", "config", "data", "entrants", "evaluate", "fit", "options", "prepare",
     "report", "results", "train", "workdir",
   },
-  "commands": {"catalogue", "compare", "config", "report", "run", "workdir"},
+  "commands": {
+    "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+  },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},
 }  # fmt: skip

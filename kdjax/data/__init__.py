@@ -15,6 +15,8 @@ and the sources that load.py opens:
   mnist5k.py, digits.py   TFDS builders that need no download; embedded.py is their base
   tfds_source.py          whatever TFDS has prepared, without TensorFlow
   tfds_images.py          which features are image and label, and reading them
+  cluttered_digits.py     MNIST digits on textures, with masks
+  regions.py              masks, from a set's masks or boxes
   prepared.py             where prepared sets are; prepares the embedded ones
   whole.py                damaged or half prepared sets, and the way out
   image_folder.py         directories of images

@@ -21,10 +21,13 @@ class Split(NamedTuple):
   Attributes:
     images: (N, H, W, C) uint8 or float32 if resident, else Images of length N.
     labels: (N,) int32, each in [0, classes).
+    masks: (N, H, W) bool, or read one by one, where the object is; None where
+      nobody asked for them.
   """
 
   images: np.ndarray | Images
   labels: np.ndarray
+  masks: np.ndarray | Images | None = None
 
 
 class Dataset(NamedTuple):
@@ -109,6 +112,13 @@ def select(split: Split, indices: np.ndarray) -> Split:
     [2, 0]
   """
   labels = split.labels[indices]
-  if resident(split):
-    return Split(split.images[indices], labels)
-  return Split(_Selected(split.images, indices), labels)
+  images, masks = (_some(part, indices) for part in (split.images, split.masks))
+  return Split(images, labels, masks)
+
+
+def _some(part, indices: np.ndarray):
+  if part is None:
+    return None
+  if isinstance(part, np.ndarray):
+    return part[indices]
+  return _Selected(part, indices)

@@ -1,5 +1,6 @@
 """From a name to a checked data set."""
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,11 +12,20 @@ from kdjax.data.prepared import default_data_dir, prepare_embedded
 from kdjax.data.whole import INFO_FILE
 from kdjax.errors import UserError
 
+# Builders that need no download, by name, each in a module of that name.
+EMBEDDED = {
+  "mnist5k": "Mnist5k",
+  "digits": "Digits",
+  "cluttered_digits": "ClutteredDigits",
+}
+
 _DESCRIPTIONS = {
   "mnist5k": "5,000 real MNIST digits, 28x28x1: 4,000 train, 1,000 test;"
   " nothing to download",
   "digits": "1,797 handwritten digits, 8x8x1, from scikit-learn; nothing to"
   " download",
+  "cluttered_digits": "MNIST digits on cluttered textures with masks, 48x48x1;"
+  " splits train, spurious, teacher, test; nothing to download",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/; the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
@@ -44,6 +54,7 @@ def load(
   test_split: str = "test",
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
+  masks: bool = False,
 ) -> Dataset:
   """Opens a data set, prepares it if need be, and checks it.
 
@@ -59,6 +70,8 @@ def load(
       cut out and scaled. None keeps them as they are.
     resident_bytes: keep the pixels in memory if both splits together take no
       more than this, else read them when asked for.
+    masks: also give masks of the objects, from the masks or boxes of a TFDS
+      set.
 
   Returns:
     The data set, checked.
@@ -75,6 +88,7 @@ def load(
   if image_size is not None and image_size < 1:
     raise UserError(f"--image_size must be at least 1, got {image_size}")
   options = {"image_size": image_size, "resident_bytes": resident_bytes}
+  options |= {"masks": True} if masks else {}
   splits = (train_split, test_split)
   dataset = _open(name, data_dir or default_data_dir(), splits, options)
   check(dataset)
@@ -91,7 +105,7 @@ def _open(
     return _open_path(name, splits, options)
   from kdjax.data import tfds_source
 
-  if name in ("mnist5k", "digits"):
+  if name in EMBEDDED:
     directory = prepare_embedded(_embedded(name), data_dir)
     return tfds_source.open_directory(directory, name, splits=splits, **options)
   builder = tfds_source.obtain_builder(name, data_dir)
@@ -115,6 +129,11 @@ def _make_folder_opener(
   from kdjax.data.image_folder import open_folder
 
   def image_folder(path):
+    if options.get("masks"):
+      raise UserError(
+        f"an image folder says of no object where it is; {name} cannot be used"
+        " here, a TFDS set with masks or boxes can"
+      )
     if splits != ("train", "test"):
       raise UserError(
         "--train_split and --test_split are for TFDS data sets; an image folder"
@@ -134,10 +153,5 @@ def _is_path(name: str) -> bool:
 
 def _embedded(name: str) -> type:
   # Imported here: defining the builders needs TFDS.
-  if name == "mnist5k":
-    from kdjax.data.mnist5k import Mnist5k
-
-    return Mnist5k
-  from kdjax.data.digits import Digits
-
-  return Digits
+  module = importlib.import_module(f"kdjax.data.{name}")
+  return getattr(module, EMBEDDED[name])

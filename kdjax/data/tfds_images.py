@@ -7,6 +7,7 @@ import numpy as np
 
 from kdjax.data import pixels
 from kdjax.data.check import check_image
+from kdjax.data.regions import OBJECTS, largest
 from kdjax.data.whole import first_line
 from kdjax.errors import UserError
 
@@ -27,7 +28,8 @@ def find_keys(info: Any, name: str) -> Keys:
 
   Returns:
     The supervised keys if they are an image and a class, else the only image
-    and the only class there are.
+    and the only class there are; without any class, "objects" for the class of
+    an image's largest object.
 
   Raises:
     UserError: if there is no such pair, or several; lists the features.
@@ -43,11 +45,27 @@ def find_keys(info: Any, name: str) -> Keys:
       return Keys(*pair)
     if len(images) == len(labels) == 1:
       return Keys(images[0], labels[0])
+    if len(images) == 1 and not labels and _has_classes(features):
+      return Keys(images[0], OBJECTS)
   listed = " ".join(str(features).split())
   raise UserError(
     f"data set {name!r} must have one image and one ClassLabel; its features:"
     f" {listed[:300]}"
   )
+
+
+def class_label(features: Any, key: str) -> Any:
+  """Returns the feature that names the classes.
+
+  Args:
+    features: of a data set, by key.
+    key: the label's, from `find_keys`.
+
+  Returns:
+    A TFDS ClassLabel.
+  """
+  feature = features[key]
+  return feature.feature["label"] if key == OBJECTS else feature
 
 
 class TfdsImages:
@@ -121,12 +139,29 @@ def read_labels(source: Any, feature: Any, key: str, where: str) -> np.ndarray:
   labels = np.empty(len(source), np.int32)
   for index in range(len(source)):
     try:
-      labels[index] = reader.deserialize_example_np(source[index])[key]
+      value = reader.deserialize_example_np(source[index])[key]
+      if isinstance(value, dict):
+        value = value["label"][largest(value["bbox"])]
+      labels[index] = value
     except Exception as error:  # damaged rows raise anything
       raise UserError(
         f"{where}: cannot read example {index}: {first_line(error)}"
       ) from error
   return labels
+
+
+def _has_classes(features: Any) -> bool:
+  """Whether there are objects with boxes and classes, as in VOC and COCO."""
+  from tensorflow_datasets import features as kinds
+
+  if OBJECTS not in features:
+    return False
+  parts = getattr(features[OBJECTS], "feature", None)
+  return (
+    isinstance(parts, kinds.FeaturesDict)
+    and {"bbox", "label"} <= set(parts)
+    and isinstance(parts["label"], kinds.ClassLabel)
+  )
 
 
 def _is_image(feature: Any) -> bool:

@@ -11,7 +11,14 @@ import numpy as np
 
 from kdjax.data.dataset import Dataset, Images, Split, materialise
 from kdjax.data.prepared import prepared
-from kdjax.data.tfds_images import Keys, TfdsImages, find_keys, read_labels
+from kdjax.data.regions import TfdsMasks, find_region
+from kdjax.data.tfds_images import (
+  Keys,
+  TfdsImages,
+  class_label,
+  find_keys,
+  read_labels,
+)
 from kdjax.data.whole import (
   first_line,
   how_to_prepare,
@@ -28,6 +35,7 @@ def open_directory(
   splits: tuple[str, str],
   image_size: int | None,
   resident_bytes: int,
+  masks: bool = False,
 ) -> Dataset:
   """Opens a directory that TFDS has prepared.
 
@@ -37,6 +45,7 @@ def open_directory(
     splits: train and test split, each a split of the data set or a slice.
     image_size: as in `load`.
     resident_bytes: as in `load`.
+    masks: as in `load`.
 
   Returns:
     The data set.
@@ -60,6 +69,7 @@ def open_directory(
     splits=splits,
     image_size=image_size,
     resident_bytes=resident_bytes,
+    masks=masks,
   )
 
 
@@ -70,6 +80,7 @@ def open_builder(
   splits: tuple[str, str],
   image_size: int | None,
   resident_bytes: int,
+  masks: bool = False,
 ) -> Dataset:
   """Opens what a builder has prepared.
 
@@ -79,6 +90,7 @@ def open_builder(
     splits: train and test split, each a split of the data set or a slice.
     image_size: as in `load`.
     resident_bytes: as in `load`.
+    masks: as in `load`.
 
   Returns:
     The data set.
@@ -87,15 +99,20 @@ def open_builder(
     UserError: as in `open_directory`.
   """
   keys = find_keys(builder.info, name)
-  label = builder.info.features[keys.label]
+  label = class_label(builder.info.features, keys.label)
+  region = find_region(builder.info, name) if masks else None
   opened = [
-    _open_split(builder, keys, split, image_size, name) for split in splits
+    _open_split(builder, keys, split, image_size, name, region)
+    for split in splits
   ]
   shape = opened[0][0][0].shape
-  size = sum(len(images) for images, _ in opened) * int(np.prod(shape))
+  size = sum(len(images) for images, *_ in opened) * int(np.prod(shape))
   size *= opened[0][0][0].dtype.itemsize
   if size <= resident_bytes:
-    opened = [(materialise(images), labels) for images, labels in opened]
+    opened = [
+      (materialise(images), labels, marks and materialise(marks))
+      for images, labels, marks in opened
+    ]
   return Dataset(
     name=name,
     classes=label.num_classes,
@@ -139,9 +156,14 @@ def obtain_builder(name: str, data_dir: str) -> Any:
 
 
 def _open_split(
-  builder: Any, keys: Keys, split: str, size: int | None, name: str
-) -> tuple[Images, np.ndarray]:
-  """Returns a split's images, not yet read, and its labels."""
+  builder: Any,
+  keys: Keys,
+  split: str,
+  size: int | None,
+  name: str,
+  region: str | None,
+) -> tuple[Images, np.ndarray, Images | None]:
+  """Returns a split's images and masks, not yet read, and its labels."""
   from tensorflow_datasets import decode
 
   where = f"{name}, split {split!r}"
@@ -165,9 +187,13 @@ def _open_split(
       f"{where}: {len(source)} rows where {promised} are promised;"
       f" {how_to_prepare(builder)}"
     )
-  image, label = (builder.info.features[key] for key in keys)
+  features = builder.info.features
+  image, label = (features[key] for key in keys)
   images = TfdsImages(source, image, keys.image, size, where)
-  return images, read_labels(source, label, keys.label, where)
+  masks = region and TfdsMasks(
+    source, features, keys.image, region, size, where
+  )
+  return images, read_labels(source, label, keys.label, where), masks
 
 
 def _refuse_other_formats(builder: Any, name: str) -> None:
@@ -186,7 +212,7 @@ def _unknown(name: str, root: str) -> UserError:
 
   # The community list would ask Google's storage, and fail without TensorFlow.
   known = {*tfds.list_builders(with_community_datasets=False)}
-  known |= {"mnist5k", "digits", "image_folder"}
+  known |= {"mnist5k", "digits", "cluttered_digits", "image_folder"}
   known |= {found.split(":")[0] for found in prepared(root)}
   near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."

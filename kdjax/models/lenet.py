@@ -22,15 +22,21 @@ class Stage(nn.Module):
   Attributes:
     width: output channels.
     kernel: height and width of the convolution's kernel.
+    pool: whether max pooling halves the image, or a step of the kernel.
   """
 
   width: int
   kernel: int
+  pool: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = convolution(self.width, self.kernel, bias=True, name="conv")(x)
-    x = max_pool_2x2(x)
+    stride = 1 if self.pool else 2
+    x = convolution(
+      self.width, self.kernel, stride=stride, bias=True, name="conv"
+    )(x)
+    if self.pool:
+      x = max_pool_2x2(x)
     return Activation(name="activation")(x)
 
 
@@ -44,6 +50,7 @@ class LeNet(nn.Module):
     classes: number of classes.
     dropout: share of the dense layers' units dropped in training.
     classify: False returns the last stage's output.
+    pool: whether max pooling halves the image, or a step of the kernel.
   """
 
   widths: tuple[int, ...]
@@ -52,6 +59,7 @@ class LeNet(nn.Module):
   classes: int
   dropout: float = 0.0
   classify: bool = True
+  pool: bool = True
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -60,7 +68,7 @@ class LeNet(nn.Module):
     )
     x = images
     for i, width in enumerate(self.widths):
-      x = Stage(width, self.kernel, name=f"stage_{i}")(x)
+      x = Stage(width, self.kernel, self.pool, name=f"stage_{i}")(x)
     if not self.classify:
       return x
     x = x.reshape(x.shape[0], -1)
@@ -75,6 +83,7 @@ def lenet(
   hidden: int | tuple[int, ...] = (120, 84),
   kernel: int = 5,
   dropout: float = 0.0,
+  pool: bool = True,
   classes: int,
 ) -> LeNet:
   """Makes a small convolutional net, LeNet-5 by default.
@@ -87,6 +96,8 @@ def lenet(
       none.
     kernel: height and width of the convolutions' kernels, odd.
     dropout: share of the dense layers' units dropped in training, in [0, 1).
+    pool: False halves images by the convolutions' own step instead of max
+      pooling: an eighth of the work on a CPU.
     classes: number of classes.
 
   Returns:
@@ -107,4 +118,6 @@ def lenet(
   if kernel % 2 == 0:
     raise ValueError(f"the kernel must be odd, got {kernel}")
   checks.share("dropout", dropout)
-  return LeNet(widths or (6, 16), hidden, kernel, classes, dropout)
+  if not isinstance(pool, bool):
+    raise ValueError(f"pool is True or False, got {pool!r}")
+  return LeNet(widths or (6, 16), hidden, kernel, classes, dropout, pool=pool)

@@ -53,6 +53,47 @@ def write_page(
   return path
 
 
+def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
+  """Writes a page of the house's form that is no distillation run's.
+
+  Args:
+    path: of the file, in a folder that is there.
+    parts: "name", "headline", "notes", "accuracies" (network and accuracies),
+      "tables", "figures" by name, and "results", for its settings, environment,
+      times and command.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  results = parts["results"]
+  html = _template().render(
+    name=parts["name"],
+    headline=parts["headline"],
+    notes=parts["notes"],
+    tiles=[
+      _Tile(
+        reading.title_of(name),
+        formats.with_spread([100 * x for x in values], 1),
+        "% test accuracy",
+        style.colour_of(name),
+      )
+      for name, values in parts["accuracies"]
+    ],
+    tables=parts["tables"],
+    figures=[_shown(name, one) for name, one in parts["figures"].items()],
+    training=[],
+    **_surroundings(results),
+  )
+  try:
+    Path(path).write_text(html, encoding="utf-8")
+  except OSError as error:
+    raise StorageError(f"cannot write the report {path}: {error}") from error
+  return Path(path)
+
+
 def render_page(
   results: Mapping[str, Any],
   history: Sequence[Mapping[str, Any]],
@@ -73,14 +114,21 @@ def render_page(
     tables=_tables(results),
     figures=[_shown(name, figure) for name, figure in figures.items()],
     training=[tables.training_table(history)] if history else [],
-    settings=_settings(results.get("experiment") or {}),
-    environment=_flat(results.get("environment") or {}),
-    seconds=[
+    **_surroundings(results),
+  )
+
+
+def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings, environment, times and command."""
+  return {
+    "settings": _settings(results.get("experiment") or {}),
+    "environment": _flat(results.get("environment") or {}),
+    "seconds": [
       (_label(name), formats.duration(seconds))
       for name, seconds in (results.get("seconds") or {}).items()
     ],
-    command=results.get("command"),
-  )
+    "command": results.get("command"),
+  }
 
 
 def _tiles(results: Mapping[str, Any]) -> list[_Tile]:

@@ -126,6 +126,33 @@ def train(
     yield _epoch(number, steps[1], done, arms)
 
 
+def initial_states(
+  network: nn.Module,
+  optimizer: optax.GradientTransformation,
+  arms: Mapping[str, Arm],
+  *,
+  sample: jax.Array,
+  teacher: Teacher | None = None,
+) -> dict[str, TrainState]:
+  """Returns what `train` starts from: members with one seed start alike.
+
+  Args:
+    network: as in `train`.
+    optimizer: as in `train`.
+    arms: as in `train`.
+    sample: as in `train`.
+    teacher: as in `train`.
+
+  Returns:
+    Each arm's TrainState with a leading axis of members.
+  """
+  members, _ = member_settings(arms)
+  return {
+    name: begin(members[name], teacher)
+    for name, begin in _initializers(network, optimizer, arms, sample).items()
+  }
+
+
 def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   """Says whether members of an arm train faster in one program.
 

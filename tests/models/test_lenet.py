@@ -17,6 +17,11 @@ from kdjax.models.lenet import Stage
     ("lenet", (32, 32, 3), 456 + 2416 + 1024 * 120 + 120 + 121 * 84 + 850),
     ("lenet(4, hidden=())", (8, 8, 1), 26 * 4 + 4 * 4 * 4 * 10 + 10),
     ("lenet(4, hidden=5, kernel=3)", (8, 8, 1), 40 + 64 * 5 + 5 + 60),
+    (
+      "lenet(4, hidden=5, kernel=3, pool=False)",
+      (8, 8, 1),
+      40 + 64 * 5 + 5 + 60,
+    ),
   ],
 )
 def test_parameter_counts(text, shape, parameters):

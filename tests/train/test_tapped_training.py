@@ -118,7 +118,8 @@ def small_step(objective, gradient_metrics, observed):
   labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
   method = make_objective(objective)
   view = observe(observed, images, index, method.teacher_taps)
-  from kdjax.train.state import create_state, make_optimizer
+  from kdjax.train.optimizer import make_optimizer
+  from kdjax.train.state import create_state
 
   state = create_state(
     Small(4),

@@ -1,0 +1,40 @@
+"""What a distilled ResNet looks at on birds: visual concepts at the last block.
+
+  python launch.py quantify --experiment=concepts_birds_resnet
+  python launch.py quantify --experiment=concepts_birds_resnet --student=resnet101
+  python launch.py quantify --experiment=concepts_birds_resnet --student=resnet152
+
+Full scale and never run by us: no result of ours is known. The authors'
+settings: 16 x 16 cells, their early stop with weight 6.0, b = 0.2, SGD with
+momentum 0.9, batches of 64, 150 epochs and 100 more for the layers above the tap.
+Their weight decay of 1e-4 is left out: `sgd` here has none. Foreground: the set's own segmentation masks.
+TFDS prepares the set once; that needs TensorFlow (see README).
+"""
+
+from kdjax.config import Data, Experiment, Quantify, Student, Teacher
+
+SHARED = {
+  "epochs": 150,
+  "batch_size": 64,
+  "optimizer": "sgd(momentum=0.9)",
+  "learning_rate": 0.01,
+  "augment": "flip",
+}
+
+EXPERIMENT = Experiment(
+  data=Data(
+    dataset="caltech_birds2011",
+    image_size=224,
+  ),
+  teacher=Teacher(**SHARED),
+  student=Student(model="resnet50", seeds=3, **SHARED),
+  quantify=Quantify(
+    tap="stage_3",
+    weights="stage_3/block_2/conv_2",
+    estimator="published",
+    entropy_weight=6.0,
+    label_epochs=100,
+    explained_images=100,
+    compared_images=0,
+  ),
+)

@@ -1,0 +1,290 @@
+"""Every epoch of teacher, student and baseline, as a stream of checkpoints.
+
+The student matches the teacher's feature at the tap, without labels. Then the
+layers that the feature does not depend on learn from labels, with all others
+frozen: nothing that is measured at the tap changes any more. The baseline has
+the student's initialisation, images and number of epochs, and labels.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import data
+from kdjax.arms import make_feed
+from kdjax.data import Split
+from kdjax.errors import DivergedError, UserError
+from kdjax.explain.parts import Parts
+from kdjax.method import Method, stateless
+from kdjax.methods import make_objective
+from kdjax.train import loop
+from kdjax.train.feed import Arm
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import frozen_state, variables
+from kdjax.train.steps import Teacher
+
+
+class Checkpoint(NamedTuple):
+  """All networks after an epoch.
+
+  Attributes:
+    epoch: 0 is the initialisation.
+    networks: by arm, variables with a leading axis of seeds.
+    losses: by arm, one a seed; empty at the initialisation.
+  """
+
+  epoch: int
+  networks: dict[str, Any]
+  losses: dict[str, np.ndarray]
+
+
+def teacher_epochs(parts: Parts) -> Iterator[Checkpoint]:
+  """Trains the teacher on labels.
+
+  Args:
+    parts: of the run.
+
+  Yields:
+    A checkpoint an epoch, the initialisation first; arm "teacher".
+  """
+  chosen = parts.experiment.teacher
+  settings = {
+    "seed": np.array([chosen.seed]),
+    "learning_rate": np.array([_rate(chosen.learning_rate)]),
+  }
+  arms = {
+    "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
+  }
+  yield from _epochs(parts, chosen, parts.lessons, arms, None)
+
+
+def student_epochs(parts: Parts, teacher: Any) -> Iterator[Checkpoint]:
+  """Trains student and baseline from the same initialisation.
+
+  Args:
+    parts: of the run.
+    teacher: the teacher's variables.
+
+  Yields:
+    A checkpoint an epoch, the initialisation first; arms "student", which
+    matches the teacher's feature, and "baseline".
+
+  Raises:
+    UserError: if the teacher's feature is the same for all images.
+  """
+  chosen = parts.experiment.student
+  settings = _settings(parts)
+  arms = {
+    "student": Arm("all", lambda settings: matching, settings),
+    "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
+  }
+  matching = feature_matching(
+    parts.experiment.quantify.tap, _variance(parts, teacher)
+  )
+  frozen = Teacher(frozen_state(parts.network, teacher))
+  yield from _epochs(parts, chosen, parts.dataset.train, arms, frozen)
+
+
+def finish_student(parts: Parts, students: Any, mask: Any) -> Any:
+  """Trains the layers above the tap on labels.
+
+  Args:
+    parts: of the run.
+    students: variables with a leading axis of seeds.
+    mask: by variable of one student, whether the feature depends on it.
+
+  Returns:
+    The students' variables; those that the feature depends on unchanged.
+  """
+
+  def method(settings) -> Method:
+    def adopt(params, inputs):
+      return jax.tree.map(
+        lambda x: jnp.asarray(x)[settings["seed"]], students["params"]
+      )
+
+    return make_objective("hard")._replace(adopt=adopt)
+
+  arms = {"student": Arm("all", method, _settings(parts))}
+  chosen = parts.experiment.student
+  for found in _epochs(
+    parts,
+    chosen,
+    parts.dataset.train,
+    arms,
+    None,
+    epochs=parts.experiment.quantify.label_epochs,
+    frozen=mask["params"],
+  ):
+    finished = found.networks["student"]
+  # What normalisation layers remember moves on even where weights do not.
+  return jax.tree.map(
+    lambda keep, old, new: old if keep else new, mask, students, finished
+  )
+
+
+def feature_matching(tap: str, variance: float) -> Method:
+  """Mean squared difference of features, over the teacher's variance.
+
+  Args:
+    tap: which feature, the student's and the teacher's.
+    variance: of the teacher's feature.
+
+  Returns:
+    The method.
+
+  Example:
+    >>> from kdjax.method import Inputs, View
+    >>> views = [View(None, {"a": jnp.full((1, 2), x)}) for x in (1.0, 3.0)]
+    >>> method = feature_matching("a", 2.0)
+    >>> print(method.apply((), (), Inputs(*views, jnp.zeros(1, int), 0))[0])
+    2.0
+  """
+
+  def loss(inputs):
+    (student,) = inputs.student.feats.values()
+    (teacher,) = inputs.teacher.feats.values()
+    square = (student.astype(jnp.float32) - teacher.astype(jnp.float32)) ** 2
+    return square.reshape(len(square), -1).mean(axis=1) / variance
+
+  return stateless(loss, student_taps=(tap,), teacher_taps=(tap,))
+
+
+def depends(parts: Parts, network: Any) -> Any:
+  """Finds the variables that the tapped feature depends on.
+
+  A variable that is replaced by NaN shows in whatever is computed from it.
+
+  Args:
+    parts: of the run.
+    network: variables of one network.
+
+  Returns:
+    The same tree of truth values.
+  """
+  leaves, tree = jax.tree.flatten(network)
+
+  @jax.jit
+  def spoilt(leaves):
+    feature = parts.feature(tree.unflatten(leaves), parts.sample)
+    return jnp.isnan(feature).any()
+
+  found = []
+  for i, leaf in enumerate(leaves):
+    poison = jnp.full_like(leaf, jnp.nan)
+    found.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
+  return tree.unflatten(found)
+
+
+def frozen_optimizer(
+  optimizer: optax.GradientTransformation, frozen: Any
+) -> optax.GradientTransformation:
+  """Keeps some parameters as they are; the optimiser's state stays its own.
+
+  Args:
+    optimizer: from `make_optimizer`.
+    frozen: tree of truth values like the network's parameters.
+
+  Returns:
+    The transformation, weight decay included in what it holds back.
+
+  Example:
+    >>> still = frozen_optimizer(optax.sgd(1.0), {"a": True})
+    >>> params = {"network": {"a": jnp.ones(())}, "method": ()}
+    >>> updates, _ = still.update(params, still.init(params), params)
+    >>> print(updates["network"]["a"])
+    0.0
+  """
+
+  def update(updates, state, params=None):
+    updates, state = optimizer.update(updates, state, params)
+    held = jax.tree.map(
+      lambda stop, x: jnp.zeros_like(x) if stop else x,
+      frozen,
+      updates["network"],
+    )
+    return updates | {"network": held}, state
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
+def _epochs(
+  parts: Parts, chosen, split: Split, arms, teacher, *, epochs=None, frozen=None
+) -> Iterator[Checkpoint]:
+  """Trains arms on one feed; `chosen` are the settings of teacher or student.
+
+  With frozen parameters nobody asks for the initialisation.
+  """
+  epochs = chosen.epochs if epochs is None else epochs
+  feed = make_feed(
+    np.arange(len(split.labels)),
+    split.labels,
+    chosen.augment,
+    chosen.batch_size,
+  )
+  optimizer = make_optimizer(
+    chosen.optimizer, chosen.schedule, feed.steps * epochs
+  )
+  if frozen is None:
+    states = loop.initial_states(
+      parts.network, optimizer, arms, sample=parts.sample, teacher=teacher
+    )
+    yield Checkpoint(0, {arm: variables(states[arm]) for arm in arms}, {})
+  else:
+    optimizer = frozen_optimizer(optimizer, frozen)
+  resident = data.resident(split)
+  for epoch in loop.train(
+    parts.network,
+    optimizer,
+    arms,
+    {"all": feed},
+    split.images if resident else None,
+    epochs=epochs,
+    sample=parts.sample,
+    read=None if resident else partial(data.stream, split),
+    teacher=teacher,
+    devices=parts.devices,
+    together=parts.together,
+  ):
+    losses = {arm: epoch.metrics[arm]["loss"] for arm in arms}
+    for arm, values in losses.items():
+      if not np.isfinite(values).all():
+        raise DivergedError(
+          f"the loss of the {arm} is not finite in epoch {epoch.number}; lower"
+          " the learning rate"
+        )
+    networks = {arm: variables(epoch.states[arm]) for arm in arms}
+    yield Checkpoint(epoch.number, networks, losses)
+
+
+def _settings(parts: Parts) -> dict[str, np.ndarray]:
+  chosen = parts.experiment.student
+  rate = _rate(chosen.learning_rate)
+  return {
+    "seed": np.arange(chosen.seeds),
+    "learning_rate": np.full(chosen.seeds, rate),
+  }
+
+
+def _rate(given: float | None) -> float:
+  return 1e-3 if given is None else given
+
+
+def _variance(parts: Parts, teacher: Any) -> float:
+  """The teacher's feature's variance on up to 256 training images."""
+  split = parts.dataset.train
+  count = min(256, len(split.labels))
+  images = jnp.asarray(np.stack([split.images[i] for i in range(count)]))
+  feature = jax.jit(parts.feature)(teacher, data.to_float(images))
+  variance = float(jnp.mean(jnp.var(feature.astype(jnp.float32), axis=0)))
+  if not variance > 0:
+    raise UserError(
+      f"--tap={parts.experiment.quantify.tap}: the teacher's feature is the same"
+      " for all images; there is nothing to learn from it"
+    )
+  return variance

@@ -1,0 +1,113 @@
+"""`launch.py quantify`: what it leaves behind, and what bad input says."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
+
+import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax import options  # noqa: E402
+from kdjax.config import Experiment  # noqa: E402
+from kdjax.explain.parts import prepare  # noqa: E402
+
+TINY = (
+  "--student=mlp(6, 5)", "--teacher_epochs=2", "--epochs=2", "--seeds=2",
+  "--batch_size=16", "--teacher_batch_size=16", "--explained_images=8",
+  "--grid=4", "--compared_images=1", "--label_epochs=1", "--tap=stage_0",
+  "--train_split=train", "--teacher_split=train", "--probes=8",
+  "--threshold=0.1",
+)  # fmt: skip
+
+
+def test_run_keeps_the_contract_and_can_be_taken_up(toy, tmp_path, capsys):
+  flags = [*TINY, f"--dataset={toy}", f"--workdir={tmp_path / 'one'}"]
+  assert launch.main(["launch.py", "quantify", *flags]) == 0
+  text = capsys.readouterr().out
+  assert "N_fg ↑" in text and "hypotheses" in text
+  found = json.loads((tmp_path / "one" / "results.json").read_text())
+  for name, size in (("teacher", 1), ("student", 2), ("baseline", 2)):
+    one = found[name]
+    assert len(one["test_accuracy"]) == len(one["digest"]) == size
+    assert one["model"] == "mlp(6, 5)" and one["test_examples"] == 32
+    assert all(len(values) == size for values in one["metrics"].values())
+    assert len(one["training"][0]["n_fg"]) == 3  # initialisation, two epochs
+    assert one["training"][0]["distance"][0] == 0.0
+  assert {"environment", "seconds", "experiment"} <= set(found)
+  assert [row["metric"] for row in found["quantify"]["comparisons"]][:3] == [
+    "n_fg", "n_bg", "lambda",
+  ]  # fmt: skip
+  assert found["quantify"]["checkpoints"]["computed"] >= 10
+  page = (tmp_path / "one" / "report.html").read_text()
+  assert page.count("data:image/") == 5 and "D_var" in page
+  figures = {file.name for file in (tmp_path / "one" / "figures").iterdir()}
+  assert {"entropies.png", "concepts.png", "thresholds.png"} <= figures
+
+  again = [*flags[:-1], f"--workdir={tmp_path / 'two'}"]
+  again.append(f"--quantify_from={tmp_path / 'one'}")
+  assert launch.main(["launch.py", "quantify", *again]) == 0
+  later = json.loads((tmp_path / "two" / "results.json").read_text())
+  assert later["quantify"]["checkpoints"]["computed"] == 0
+  for name in ("teacher", "student", "baseline"):
+    assert later[name]["metrics"] == found[name]["metrics"]
+    assert later[name]["digest"] == found[name]["digest"]
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    (["now"], ["quantify", "'now'"]),
+    (["--estimator=jacobi"], ["--estimator", "'jacobi'", "'jacobian'"]),
+    (["--grid=1"], ["--grid=1", ">= 2"]),
+    (["--teacher=mlp(3)"], ["--teacher=mlp(3)", "one architecture"]),
+    (["--teacher_from=x"], ["--teacher_from"]),
+    (["--tap=stage_0:up"], ["stage_0:up"]),
+    (["--dataset=digits", "--train_split=train", "--teacher_split=none"],
+     ["'digits'", "where it is"]),
+  ],
+)  # fmt: skip
+def test_bad_input(flags, words, capsys):
+  assert launch.main(["launch.py", "quantify", *flags]) == 2
+  text = capsys.readouterr().err
+  assert all(word in text for word in words), text
+  assert len(text.splitlines()) <= 3
+
+
+def test_needs_a_model(toy):
+  experiment = options.with_flags(Experiment(), {"dataset": toy})
+  with pytest.raises(launch.UserError, match="--student='lenet'"):
+    prepare(experiment)
+
+
+FULL_SCALE = [
+  "concepts_birds", "concepts_birds_resnet", "concepts_voc",
+  "concepts_voc_resnet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FULL_SCALE)
+def test_full_scale_settings_fit_together(toy, name):
+  """Networks, taps and data by their shapes; nothing is computed."""
+  experiment = options.with_flags(
+    launch._load_experiment(name),
+    {"dataset": toy, "test_split": "test", "explained_images": "2",
+     "image_size": "64", "batch_size": "16", "teacher_batch_size": "16"},
+  )  # fmt: skip
+  options.check(experiment)
+  made = prepare(experiment)
+  assert made.on_object.shape == (2, 16, 16)
+
+
+@pytest.mark.slow
+def test_full_scale_takes_two_steps(toy, tmp_path):
+  flags = [
+    "--experiment=concepts_birds", "--student=alexnet", f"--dataset={toy}",
+    "--image_size=64", "--epochs=1", "--teacher_epochs=1", "--label_epochs=1",
+    "--batch_size=16", "--teacher_batch_size=16", "--seeds=1",
+    "--explained_images=2", f"--workdir={tmp_path / 'run'}",
+  ]  # fmt: skip
+  assert launch.main(["launch.py", "quantify", *flags]) == 0
+  found = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert found["quantify"]["estimator"] == "published"
