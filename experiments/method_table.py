@@ -13,7 +13,7 @@ Test error: hard labels 8.74 ± 0.99 %, smoothed labels 7.26 ± 0.67, kd 6.12 ±
 correction for 35 arms over 5 seeds only ttm, rkd and kd are shown to help, and
 none is shown to beat kd. What matches answers or relations helps; what matches
 maps does little for so small a student, and attention_transfer, srd and fsp do
-worse than no teacher at all. Half of the methods chose a tenth of their
+worse on average than no teacher at all. Half of the methods chose a tenth of their
 published weight, and every arm the larger rate: the training is short.
 """
 
