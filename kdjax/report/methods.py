@@ -13,7 +13,7 @@ from kdjax.report import formats, reading, style, verdicts
 from kdjax.report.text import Table
 
 HELPS, HARMS = "helps", "harms"
-UNSURE, NO_HELP = "only uncorrected", "does not help"
+UNSURE, NO_HELP = "only uncorrected", "no gain shown"
 # The least paired seeds from which a small p-value means much.
 FEW = 5
 
@@ -180,7 +180,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
       UNSURE,
       "Only without the correction, so that more seeds would have to tell",
     ),
-    (NO_HELP, "Do not help"),
+    (NO_HELP, "No gain shown"),
     (HARMS, "Harm"),
   ):
     if said[verdict]:

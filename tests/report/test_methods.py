@@ -63,7 +63,7 @@ def test_notes_name_what_does_not_help(table):
   notes = " ".join(table.notes)
   assert "correction): 1 of 4 methods, kd." in notes
   assert "more seeds would have to tell: rkd." in notes
-  assert "Do not help: vkd." in notes
+  assert "No gain shown: vkd." in notes
   assert "Harm: nst." in notes
   assert "None is shown to be better than kd (0 have" in notes
   assert "tried 2 settings with 1 seed " in notes
