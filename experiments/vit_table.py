@@ -8,7 +8,7 @@ again with three fresh seeds and scored on the test images.
 
 Test error: hard labels 37.5 ± 6.5 %, smoothed labels 32.7 ± 4.7, kd 39.4 ± 0.9;
 minilm 15.9 ± 1.5, minilmv2 16.9 ± 0.1, vitkd 18.0 ± 1.0, attention_maps 22.9 ±
-1.5, patient_kd 26.6 ± 2.2 (teacher 10.5). These five beat kd, corrected for nine
+1.5, patient_kd 26.6 ± 2.2 (teacher 9.1). These five beat kd, corrected for nine
 arms; against hard labels, which vary much, three seeds show nothing after the
 correction. Showing a transformer where to look is worth more here than answers.
 The students are short of data and steps: no one should train one like this.
