@@ -16,6 +16,6 @@ from kdjax.config import Controls, Distillation, Experiment
 # finds for each arm; the student's cell is within 0.01 points of its best (T =
 # 16 without labels).
 EXPERIMENT = Experiment(
-  distillation=Distillation(temperature=8.0),
+  distillation=Distillation(distillation="kd(temperature=8)"),
   controls=Controls(label_smoothing=0.2),
 )

@@ -40,7 +40,7 @@ ALLOWED = {
     "arms", "config", "data", "methods", "models", "options", "pairs", "schedule",
     "teachers", "train",
   },
-  "results": {"config", "data", "evaluate", "prepare", "train"},
+  "results": {"config", "data", "evaluate", "methods", "prepare", "train"},
   "explain": {
     "arms", "config", "data", "evaluate", "method", "methods", "models",
     "options", "pairs", "quantify", "report", "results", "taps", "train",
