@@ -116,8 +116,9 @@ def test_full_scale_takes_two_steps(toy, tmp_path):
     "--experiment=concepts_birds", "--student=alexnet", f"--dataset={toy}",
     "--image_size=64", "--epochs=1", "--teacher_epochs=1", "--label_epochs=1",
     "--batch_size=16", "--teacher_batch_size=16", "--seeds=1",
-    "--explained_images=2", f"--workdir={tmp_path / 'run'}",
+    "--explained_images=2", "--estimator=jacobian", "--probes=2",
+    f"--workdir={tmp_path / 'run'}",
   ]  # fmt: skip
   assert launch.main(["launch.py", "quantify", *flags]) == 0
   found = json.loads((tmp_path / "run" / "results.json").read_text())
-  assert found["quantify"]["estimator"] == "published"
+  assert found["quantify"]["images"] == 2
