@@ -36,6 +36,7 @@ EXPERIMENT = Experiment(
     entropy_weight=7.0,
     label_epochs=100,
     explained_images=100,
+    images_at_once=1,
     compared_images=0,
   ),
 )

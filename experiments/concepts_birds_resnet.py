@@ -35,6 +35,7 @@ EXPERIMENT = Experiment(
     entropy_weight=6.0,
     label_epochs=100,
     explained_images=100,
+    images_at_once=1,
     compared_images=0,
   ),
 )

@@ -333,6 +333,11 @@ class Quantify:
   probes_at_once: int | None = option(
     None, "fewer at a time take less memory; all by default", within=COUNT
   )
+  images_at_once: int = option(
+    8,
+    "images a device examines at a time; fewer take less memory",
+    within=COUNT,
+  )
   compared_images: int = option(
     8,
     "images of each network on which the closed form is compared with the"

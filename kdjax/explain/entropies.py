@@ -23,8 +23,6 @@ from kdjax.quantify import Estimate
 from kdjax.train import checkpoint
 from kdjax.train import devices as on_devices
 
-# Images a device and pass: more give a CPU nothing.
-BATCH = 8
 # Changes when the same settings are to give other numbers.
 VERSION = 1
 FOLDER = "entropies"
@@ -103,7 +101,8 @@ class Meter:
     devices = self._parts.devices
     images = self._parts.images[:count]
     total = len(images)
-    size = len(devices) * min(BATCH, -(-total // len(devices)))
+    at_once = self._parts.experiment.quantify.images_at_once
+    size = len(devices) * min(at_once, -(-total // len(devices)))
     network = on_devices.replicate(network, devices)
     passes = []
     for first in range(0, total, size):

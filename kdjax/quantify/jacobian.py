@@ -12,6 +12,10 @@ from kdjax.quantify.problem import (
   make_estimate,
 )
 
+# Passes written out one after the other: a scan is slow for convolutions on the
+# CPU, and longer programs are slow to compile.
+UNROLLED = 8
+
 
 def jacobian(
   feature: Feature,
@@ -37,8 +41,9 @@ def jacobian(
     keys: (B,) PRNG keys, one an image; None computes the whole Jacobian.
     problem: what is asked.
     probes: random vectors per image; not used without keys.
-    at_once: probes in one pass, a divisor of probes; all by default. Several
-      passes run in a scan, slow for convolutions on the CPU.
+    at_once: probes in one pass, a divisor of probes; all by default, fewer take
+      less memory. More than 8 passes run in a scan, slow for convolutions on the
+      CPU.
 
   Returns:
     The estimate; steps are 0.
@@ -122,9 +127,11 @@ def squared_jacobian(
       jax.vmap(lambda n: jax.vmap(lambda key: draw(key, n))(keys))(numbers)
     )
 
-  if at_once == probes:
-    return some(0) / probes
-  rounds = jnp.arange(0, probes, at_once)
+  rounds = range(0, probes, at_once)
+  if len(rounds) <= UNROLLED:
+    return sum(map(some, rounds)) / probes
   zeros = jnp.zeros(images.shape[:3], jnp.float32)
-  total, _ = jax.lax.scan(lambda sum, n: (sum + some(n), None), zeros, rounds)
+  total, _ = jax.lax.scan(
+    lambda total, first: (total + some(first), None), zeros, jnp.array(rounds)
+  )
   return total / probes

@@ -51,6 +51,11 @@ def linear_optimum(matrix, problem=PROBLEM):
       0.15,
     ),
     (
+      "512 probes, 32 at once",
+      lambda f, x: quantify.jacobian(f, x, KEYS, PROBLEM, probes=512, at_once=32),
+      0.15,
+    ),
+    (
       "200 steps of 16 draws",
       lambda f, x: quantify.optimise(f, x, KEYS, PROBLEM, Descent(tolerance=0.0)),
       0.15,
