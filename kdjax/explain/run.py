@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import results
+from kdjax import quantify, results
 from kdjax.config import Experiment
 from kdjax.explain import figures, training
 from kdjax.explain.entropies import Meter
@@ -190,10 +190,8 @@ def _samples(parts: Parts, histories) -> dict[str, Any]:
 
 
 def _marked(found, threshold) -> np.ndarray:
-  entropy, off = found.entropy[-1], ~found.on_object
-  count = np.maximum(off.sum((1, 2)), 1)
-  mean = ((entropy * off).sum((1, 2)) / count)[found.valid[-1]].mean()
-  return mean - entropy > threshold
+  parts = (found.entropy[-1], found.on_object, found.valid[-1])
+  return np.asarray(quantify.concepts(*map(jnp.asarray, parts), threshold))
 
 
 def _any_network(parts: Parts):
