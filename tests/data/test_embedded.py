@@ -60,6 +60,7 @@ def test_is_shuffled_on_disk(data_dir):
   assert len(set(labels[:100].tolist())) == 10
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_at_once(tmp_path):
   # The same seed in both: TFDS's own temporary names would collide.
   program = (

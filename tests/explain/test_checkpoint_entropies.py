@@ -18,6 +18,7 @@ def meter(parts, folder=None):
   return Meter(parts, training.depends(parts, network(parts)), folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["jacobian", "optimise", "published"])
 def test_one_device_is_two_devices(parts, estimator):
   one, two = (
@@ -31,6 +32,7 @@ def test_one_device_is_two_devices(parts, estimator):
   np.testing.assert_array_equal(one.valid, two.valid)
 
 
+@pytest.mark.slow
 def test_filling_up_a_pass_changes_nothing(parts):
   net = network(parts)
   all_of_them = meter(parts).compute(net, "jacobian")

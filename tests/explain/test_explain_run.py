@@ -22,6 +22,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_run_keeps_the_contract(toy, tmp_path, capsys):
   flags = [*TINY, f"--dataset={toy}", f"--workdir={tmp_path / 'one'}"]
   assert launch.main(["launch.py", "quantify", *flags]) == 0
@@ -97,6 +98,7 @@ FULL_SCALE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FULL_SCALE)
 def test_full_scale_settings_fit_together(toy, name):
   """Networks, taps and data by their shapes; nothing is computed."""

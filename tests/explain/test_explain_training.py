@@ -16,6 +16,7 @@ def first(tree):
   return jax.tree.map(lambda x: np.asarray(x[0]), tree)
 
 
+@pytest.mark.slow
 def test_student_and_baseline_start_alike_and_stay_apart(parts):
   teacher = first(list(training.teacher_epochs(parts))[-1].networks["teacher"])
   epochs = [

@@ -96,6 +96,7 @@ def test_published_nets(text, parameters, stages, last):
       assert calls[f"{name}/activation"] == (size, size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "text", ["lenet", "resnet8", "wrn(10, 2)", "projected(resnet8, width=32)"]
 )
@@ -105,6 +106,7 @@ def test_images_of_all_sizes(text, shape):
   assert calls[""][1] == (3, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("text", "side", "last"),
   [

@@ -49,10 +49,9 @@ def final(epochs):
   return state.params, state.collections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OBJECTIVES)
-@pytest.mark.parametrize(
-  "devices", [2, pytest.param(8, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("devices", [2, 8])
 def test_devices_agree(fit, observed, kind, devices):
   """Ragged batches included, but for coupled methods, which drop them."""
 
@@ -164,6 +163,7 @@ def test_gradients_term_by_term(observed):
   chex.assert_trees_all_close(after.params, plain.params, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_regressors_train_and_stay_out_of_the_student(fit, observed):
   epochs = fit(
     lambda settings: make_objective("fitnets:1"),
