@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from networks import (
   BATCH,
@@ -138,10 +139,16 @@ def check_everything(name, pair):
   step(params, new, student, teacher, later)
   assert len(traces) == 1
 
-  # the gradient is the slope along a random direction
-  direction = jax.tree.map(
+  # The gradient is the slope along a random direction that leans uphill: along
+  # one that does not, a kink of the loss outweighs what float32 leaves of it.
+  def unit(tree):
+    norm = optax.tree.norm(tree)
+    return jax.tree.map(lambda x: x / norm, tree)
+
+  noise = jax.tree.map(
     lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), student
   )
+  direction = jax.tree.map(jnp.add, unit(grads[1]), unit(noise))
 
   def along(t):
     moved = jax.tree.map(lambda x, d: x + t * d, student, direction)
@@ -156,7 +163,7 @@ def check_everything(name, pair):
   scale = abs(slope) + 1e-4 * abs(float(loss)) + 1e-7
   off = min(
     abs((along(t) - along(-t)) / (2 * t) - slope) / scale
-    for t in (1e-2, 3e-3, 1e-3)
+    for t in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
   )
   if name not in HELD_CONSTANT:
     assert off < SLOPE, f"slope {slope}, off by {off}"
