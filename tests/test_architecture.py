@@ -42,7 +42,7 @@ ALLOWED = {
   },
   "results": {"config", "data", "evaluate", "methods", "prepare", "train"},
   "explain": {
-    "arms", "config", "data", "evaluate", "method", "methods", "models",
+    "arms", "config", "data", "evaluate", "fit", "method", "methods", "models",
     "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },

@@ -1,7 +1,6 @@
 """The hallway of `launch.py quantify`: read `run` from top to bottom."""
 
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from kdjax.explain import figures, training
 from kdjax.explain.entropies import Meter
 from kdjax.explain.figures import History
 from kdjax.explain.parts import Parts, prepare
+from kdjax.fit import timed
 from kdjax.options import as_dict
 from kdjax.report import logs
 from kdjax.report.progress import progress
@@ -42,21 +42,21 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     StorageError: if something cannot be written or read.
   """
   seconds = {}
-  with _timed(seconds, "total"):
-    with _timed(seconds, "data"):
+  with timed(seconds, "total"):
+    with timed(seconds, "data"):
       parts = prepare(experiment)
     workdir = claim(experiment.run.workdir, name)
     mask = training.depends(parts, _any_network(parts))
     meter = Meter(parts, mask, workdir)
     networks, histories = {}, {}
     with logs.RunLog(workdir) as log:
-      with _timed(seconds, "teacher"):
+      with timed(seconds, "teacher"):
         epochs = training.teacher_epochs(parts)
         total = experiment.teacher.epochs
         found = _follow(parts, meter, mask, log, epochs, total, seconds)
         networks["teacher"], histories["teacher"] = _only(found)
       teacher = results.first(networks["teacher"])
-      with _timed(seconds, "students"):
+      with timed(seconds, "students"):
         epochs = training.student_epochs(parts, teacher)
         total = experiment.student.epochs
         grown, followed = _follow(
@@ -67,7 +67,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         networks["student"] = training.finish_student(
           parts, networks["student"], mask
         )
-    with _timed(seconds, "evaluation"):
+    with timed(seconds, "evaluation"):
       found = _measure(parts, meter, networks, histories)
     _save(parts, workdir, networks)
   found |= {
@@ -220,10 +220,3 @@ def _save(parts: Parts, workdir: Path, networks) -> None:
   )
   for arm in ("student", "baseline"):
     checkpoint.save_network(workdir / arm, networks[arm], note)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str):
-  start = time.perf_counter()
-  yield
-  seconds[phase] = time.perf_counter() - start
