@@ -61,7 +61,7 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
     note = note | {"digest": digest(variables)}
     (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
   except (OSError, ValueError) as error:
-    raise StorageError(f"cannot write {folder}: {_line(error)}") from error
+    raise StorageError(f"cannot write {folder}: {one_line(error)}") from error
 
 
 def read_note(folder: Path) -> dict[str, Any]:
@@ -82,7 +82,9 @@ def read_note(folder: Path) -> dict[str, Any]:
   except (FileNotFoundError, NotADirectoryError):
     raise UserError(f"there is no saved network in {folder}") from None
   except (OSError, ValueError) as error:
-    raise StorageError(f"{folder / NOTE} is damaged: {_line(error)}") from error
+    raise StorageError(
+      f"{folder / NOTE} is damaged: {one_line(error)}"
+    ) from error
 
 
 def load_variables(folder: Path, note: dict[str, Any]) -> Any:
@@ -106,11 +108,23 @@ def load_variables(folder: Path, note: dict[str, Any]) -> Any:
       targets = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
       variables = checkpointer.restore(path, targets)
   except Exception as error:
-    raise StorageError(f"cannot read {path}: {_line(error)}") from error
+    raise StorageError(f"cannot read {path}: {one_line(error)}") from error
   if digest(variables) != note.get("digest"):
     raise StorageError(f"{path} is damaged: its digest is not the one noted")
   return variables
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+  """Returns the first line of what an error says.
+
+  Args:
+    error: whatever was raised.
+
+  Returns:
+    The line; the error's type where it says nothing.
+
+  Example:
+    >>> one_line(KeyError())
+    'KeyError'
+  """
   return (str(error).splitlines() or [type(error).__name__])[0]
