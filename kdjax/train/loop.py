@@ -8,7 +8,6 @@ other, a step at a time, with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,29 +16,11 @@ import numpy as np
 import optax
 
 from kdjax.train import devices as on_devices
+from kdjax.train.epoch import Epoch, gathered, plus, portions, split
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.state import TrainState, create_state
 from kdjax.train.steps import Batch, take_step
 from kdjax.train.teacher import Teacher, observe, teacher_head
-
-
-class Epoch(NamedTuple):
-  """What one epoch leaves behind.
-
-  Attributes:
-    number: from 1.
-    step: steps taken so far.
-    examples: examples that all members together have seen in this epoch.
-    states: each arm's TrainState with a leading axis of members. The next
-      epoch reuses its memory: copy what must be kept.
-    metrics: by arm and name, the epoch's mean of each member, (M,).
-  """
-
-  number: int
-  step: int
-  examples: int
-  states: dict[str, TrainState]
-  metrics: dict[str, dict[str, np.ndarray]]
 
 
 def train(
@@ -57,11 +38,15 @@ def train(
   together: bool = True,
   gradient_metrics: bool = False,
   programs: dict[tuple[str, ...], tuple] | None = None,
+  portion: int | None = None,
+  start: Epoch | None = None,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
   An epoch is a pass over the largest feed; smaller feeds are repeated, so that
-  every arm takes the same number of steps.
+  every arm takes the same number of steps. What happens in a step depends on
+  its number alone: a training that starts from a yielded epoch goes on as if it
+  had never stopped, bit for bit.
 
   Args:
     network: linen module called as `network(images, train=...)`.
@@ -81,6 +66,8 @@ def train(
     programs: compiled programs by the names of arms, used where they are there
       and added where not: trainings of the same arms that differ in nothing but
       settings share them.
+    portion: also yield within an epoch, after at most so many steps.
+    start: as it was yielded, to go on from there; None for the beginning.
 
   Yields:
     The epochs, one by one.
@@ -92,21 +79,26 @@ def train(
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
   prepared = []
-  for group in groups:
+  begun = None if start is None else split(start.states, groups)
+  for i, group in enumerate(groups):
     if tuple(group) not in programs:
       programs[tuple(group)] = (
         _initializers(network, optimizer, group, sample),
         _compile(group, feeds, devices, together, gradient_metrics),
       )
     fixed = on_devices.replicate(member_settings(group), devices)
-    states = {
-      name: begin(fixed[0][name], shared[2].get(group[name].teacher))
-      for name, begin in programs[tuple(group)][0].items()
-    }
+    states = (
+      begun[i]
+      if begun
+      else {
+        name: begin(fixed[0][name], shared[2].get(group[name].teacher))
+        for name, begin in programs[tuple(group)][0].items()
+      }
+    )
     prepared.append((group, on_devices.replicate(states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
-  for number in range(1, epochs + 1):
-    steps = ((number - 1) * length, number * length)
+  first, sums = (0, {}) if start is None else (start.step, start.sums)
+  for steps in portions(first, epochs * length, length, portion or length):
     done = []
     for i, (group, states, fixed) in enumerate(prepared):
       states, added = _train_group(
@@ -118,7 +110,16 @@ def train(
       )
       prepared[i] = (group, states, fixed)
       done.append((states, added))
-    yield _epoch(number, steps[1], done, arms)
+    states, added = gathered(done, arms)
+    sums = added if steps[0] % length == 0 else plus(sums, added)
+    yield Epoch(
+      steps[0] // length + 1,
+      steps[1],
+      steps[1] % length == 0,
+      sum(int(np.sum(one["loss"][1])) for one in added.values()),
+      states,
+      sums,
+    )
 
 
 def initial_states(
@@ -187,25 +188,6 @@ def _train_group(run, states, fixed, portions, devices):
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
   return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
-
-
-def _epoch(number, stop, done, arms) -> Epoch:
-  """Puts the members of all groups together again."""
-  if len(done) == 1:
-    states, added = done[0]
-  else:
-    parts = {name: [one for one in done if name in one[0]] for name in arms}
-    states, added = (
-      {
-        name: jax.tree.map(
-          lambda *x: jnp.concatenate(x), *(one[i][name] for one in parts[name])
-        )
-        for name in arms
-      }
-      for i in (0, 1)
-    )
-  examples = sum(int(np.sum(one["loss"][1])) for one in added.values())
-  return Epoch(number, stop, examples, states, _means(added))
 
 
 def _compile(arms, feeds, devices, together, gradient_metrics):
@@ -344,14 +326,3 @@ def _initializers(network, optimizer, arms, sample):
     return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
   return {name: initializer(arm) for name, arm in arms.items()}
-
-
-def _means(added) -> dict[str, dict[str, np.ndarray]]:
-  """Divides the sums of all portions by their counts."""
-  return {
-    arm: {
-      name: total / np.maximum(count, 1)
-      for name, (total, count) in metrics.items()
-    }
-    for arm, metrics in added.items()
-  }

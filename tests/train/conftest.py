@@ -52,6 +52,8 @@ def fit(toy, teacher):
     together=True,
     gradient_metrics=False,
     programs=None,
+    portion=None,
+    start=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -82,6 +84,8 @@ def fit(toy, teacher):
       together=together,
       gradient_metrics=gradient_metrics,
       programs=programs,
+      portion=portion,
+      start=start,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]

@@ -159,3 +159,31 @@ def test_programs_are_shared_by_trainings(fit):
   chex.assert_trees_all_equal(
     shared.states["student"].params, apart.states["student"].params
   )
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(("portion", "stop"), [(None, 0), (3, 0), (3, 2)])
+def test_training_goes_on_bit_for_bit(fit, together, portion, stop):
+  whole = fit(response, together=together, portion=portion)
+  halted = fit(response, together=together, portion=portion)[stop]
+  resumed = fit(response, together=together, portion=portion, start=halted)
+  assert len(whole) == stop + 1 + len(resumed)
+  for one, other in zip(whole[stop + 1 :], resumed, strict=True):
+    assert (one.number, one.step, one.ended) == (
+      other.number, other.step, other.ended,
+    )  # fmt: skip
+    chex.assert_trees_all_equal(
+      (one.states["student"].params, one.states["student"].opt_state, one.sums),
+      (
+        other.states["student"].params,
+        other.states["student"].opt_state,
+        other.sums,
+      ),
+    )
+
+
+def test_portions_change_nothing(fit):
+  whole, cut = fit(response)[-1], fit(response, portion=3)
+  assert [one.ended for one in cut] == [False, True, False, True]
+  assert_close(cut[-1].states["student"].params, whole.states["student"].params)
+  assert_close(cut[-1].metrics, whole.metrics)
