@@ -28,6 +28,12 @@ class StorageError(KdjaxError):
   exit_status = 4
 
 
+class PreemptedError(KdjaxError):
+  """The run was asked to stop, and saved what it has."""
+
+  exit_status = 75
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
   """Returns the error for a name that is not among the choices.
 

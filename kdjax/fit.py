@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, evaluate, results
+from kdjax import data, evaluate, recovery, results
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
+from kdjax.train.epoch import Epoch
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
 
@@ -40,26 +41,38 @@ def obtain_teacher(
     StorageError: if it cannot be saved.
   """
   if parts.found is not None:
-    return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
-  networks = fit(parts, parts.teacher, log)["teacher"]
+    return _with_axis(parts.found.load())
+  saved = workdir / "teacher"
+  if checkpoint.is_saved(saved):
+    # A run that goes on after it was killed.
+    return _with_axis(
+      checkpoint.load_variables(saved, checkpoint.read_note(saved))
+    )
+  networks = fit(parts, parts.teacher, workdir, log)["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
-  checkpoint.save_network(workdir / "teacher", one, taught)
+  checkpoint.save_network(saved, one, taught)
   return networks
+
+
+def _with_axis(variables: Any) -> Any:
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
 
 
 def fit(
   parts: Prepared,
   trainee: Trainee,
+  workdir: Path,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
-  """Trains every arm, logging each epoch.
+  """Trains every arm, logging each epoch, from where a killed run has come to.
 
   Args:
     parts: of the run.
     trainee: what is trained.
+    workdir: the run's folder.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
 
@@ -68,10 +81,44 @@ def fit(
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
+    PreemptedError: if the run was asked to stop; all is saved.
+    StorageError: if what a killed run has kept cannot be used.
   """
+  title = " + ".join(trainee.arms)
+  chosen = parts.experiment.run
+  kept = recovery.recoverable(
+    workdir / recovery.FOLDER / "-".join(trainee.arms),
+    lambda: loop.initial_states(
+      trainee.network,
+      trainee.optimizer,
+      trainee.arms,
+      sample=parts.sample,
+      teachers=teachers,
+    ),
+    minutes=chosen.checkpoint_minutes,
+  )
+  with kept as (epoch, keep):
+    done = 0
+    if epoch is not None:
+      log.rewind(trainee.arms, epoch.step)
+      done = epoch.number - (not epoch.ended)
+    with progress(trainee.epochs, title, trainee.images) as advance:
+      if done:
+        advance(epochs=done)
+      epochs = _epochs(parts, trainee, teachers, epoch)
+      for epoch, rate in _with_rate(epochs):
+        if epoch.ended:
+          _log_epoch(parts, trainee, log, epoch, rate)
+          losses = [x["loss"].mean() for x in epoch.metrics.values()]
+          advance(loss=float(np.mean(losses)))
+        keep(epoch)
+  return {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+
+
+def _epochs(parts, trainee, teachers, start) -> Iterator[Epoch]:
   train = parts.dataset.train
   resident = data.resident(train)
-  epochs = loop.train(
+  return loop.train(
     trainee.network,
     trainee.optimizer,
     trainee.arms,
@@ -84,21 +131,20 @@ def fit(
     devices=parts.devices,
     together=trainee.together,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
+    portion=parts.experiment.run.checkpoint_steps,
+    start=start,
   )
-  title = " + ".join(trainee.arms)
-  with progress(trainee.epochs, title, trainee.images) as advance:
+
+
+def _with_rate(epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
+  """Adds the examples a second since the last epoch was yielded."""
+  start = time.perf_counter()
+  for epoch in epochs:
+    yield epoch, epoch.examples / (time.perf_counter() - start)
     start = time.perf_counter()
-    for epoch in epochs:
-      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
-      rate = epoch.examples / (time.perf_counter() - start)
-      _log_epoch(parts, trainee, log, epoch, networks, rate)
-      losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
-      advance(loss=float(np.mean(losses)))
-      start = time.perf_counter()
-  return networks
 
 
-def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
+def _log_epoch(parts, trainee, log, epoch, rate) -> None:
   """Writes one row an arm; a loss that is not finite ends the run."""
   every = parts.experiment.run.evaluate_every
   for arm in trainee.arms:
@@ -110,7 +156,8 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
       )
     measured = {}
     if epoch.number % every == 0 or epoch.number == trainee.epochs:
-      logits = results.predict(trainee, networks[arm], parts.scored.images)
+      networks = variables(epoch.states[arm])
+      logits = results.predict(trainee, networks, parts.scored.images)
       accuracy = evaluate.accuracy(logits, parts.scored.labels)
       measured["test_accuracy"] = accuracy.tolist()
     own = {

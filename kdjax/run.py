@@ -3,9 +3,10 @@
 Read `run` from top to bottom; every line is a room.
 """
 
+import shutil
 from pathlib import Path
 
-from kdjax import fit, results
+from kdjax import fit, recovery, results
 from kdjax.arms import objective_text
 from kdjax.config import Experiment
 from kdjax.lessons import teachers_of
@@ -37,7 +38,9 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with fit.timed(seconds, "data"):
       parts = prepare(experiment)
       experiment = parts.experiment
-    workdir = claim(experiment.run.workdir, name)
+    chosen = experiment.run
+    settings = as_dict(experiment)
+    workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
         teacher = fit.obtain_teacher(experiment, parts, workdir, log)
@@ -45,7 +48,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         teachers = teachers_of(
           experiment, parts, teacher, parts.student.arms.values()
         )
-        students = fit.fit(parts, parts.student, log, teachers)
+        students = fit.fit(parts, parts.student, workdir, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(experiment, parts, teacher, students)
     found = measured.figures
@@ -56,7 +59,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   found |= {
     "name": name,
     "command": command,
-    "experiment": as_dict(experiment),
+    "experiment": settings,
     "objective": objective_text(experiment),
     "environment": results.environment(parts.devices),
     "seconds": seconds,
@@ -68,5 +71,6 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     experiment, measured, logs.read_history(workdir)
   )
   page = record.write_run(workdir, found, history, measured.samples)
+  shutil.rmtree(workdir / recovery.FOLDER, ignore_errors=True)
   print(f"\n{record.summary(found)}\n\n{page}")
   return workdir

@@ -1,41 +1,69 @@
-"""The folder that holds all that one run writes."""
+"""The folder that holds all that one run writes; a killed run goes on in it."""
 
 import datetime
+import fcntl
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from kdjax.errors import UserError
+from kdjax.errors import StorageError, UserError
 
 LOCK = "run.lock"
+SETTINGS = "run.json"
+RESULTS = "results.json"
+# Where a run happens does not change what it is.
+FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
+FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
+
+# Open as long as the process lives: the system frees the locks of the dead.
+_LOCKS = []
 
 
-def claim(given: str | None, name: str) -> Path:
+def claim(
+  given: str | None,
+  name: str,
+  settings: Mapping[str, Mapping[str, Any]] | None = None,
+  *,
+  resume: bool = False,
+) -> Path:
   """Makes the folder of a run, and makes sure that no other run has it.
 
   Args:
     given: `--workdir`; None for a new folder below runs/.
     name: the experiment's name.
+    settings: JSON values by group and name; what was killed before it ended can
+      go on with the same ones. None for a run that cannot.
+    resume: whether to go on where there is such a run.
 
   Returns:
-    The folder: new, or empty before.
+    The folder: new, empty before, or that of the unfinished run.
 
   Raises:
-    UserError: if it holds anything already, or cannot be written.
+    UserError: if it holds anything else, is in use, or cannot be written; names
+      the settings that differ from the unfinished run's.
+    StorageError: if the unfinished run's settings are damaged.
   """
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
   folder = (
     Path(given).expanduser() if given else Path("runs") / f"{name}-{stamp}"
   )
+  # As JSON has it, so that a tuple equals the list that was written.
+  settings = None if settings is None else json.loads(json.dumps(settings))
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-      raise UserError(
-        f"--workdir={folder} holds files already; nothing was overwritten. Give a"
-        " new folder, or remove this one"
-      )
-    # Of two runs that start at once, one creates the file and one fails.
-    with open(folder / LOCK, "x") as lock:
-      lock.write(f"{os.getpid()}\n")
+    here = [file.name for file in folder.iterdir()]
+    unfinished = SETTINGS in here and RESULTS not in here
+    if settings is not None and resume and unfinished:
+      _lock(folder)
+      _check_same(folder, settings)
+      return folder
+    if here:
+      raise UserError(_occupied(folder, unfinished, settings, resume))
+    _lock(folder)
+    if settings is not None:
+      _write(folder / SETTINGS, {"name": name, "experiment": settings})
   except FileExistsError:
     raise UserError(f"--workdir={folder} is in use or no folder") from None
   except OSError as error:
@@ -43,3 +71,65 @@ def claim(given: str | None, name: str) -> Path:
       f"--workdir={folder} cannot be written: {error.strerror or error}"
     ) from None
   return folder
+
+
+def _lock(folder: Path) -> None:
+  """Takes the folder; of two runs that try at once, one fails."""
+  # Held, and so open, until the process ends.
+  file = open(folder / LOCK, "a")  # noqa: SIM115
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    file.close()
+    raise FileExistsError from None
+  file.truncate(0)
+  file.write(f"{os.getpid()}\n")
+  file.flush()
+  _LOCKS.append(file)
+
+
+def _write(path: Path, value: Any) -> None:
+  beside = path.with_suffix(".new")
+  beside.write_text(json.dumps(value, indent=2) + "\n")
+  beside.replace(path)
+
+
+def _occupied(folder, unfinished, settings, resume) -> str:
+  if unfinished and settings is not None and not resume:
+    return (
+      f"--workdir={folder} holds an unfinished run; --resume goes on with it, or"
+      " give a new folder"
+    )
+  return (
+    f"--workdir={folder} holds files already; nothing was overwritten. Give a"
+    " new folder, or remove this one"
+  )
+
+
+def _check_same(
+  folder: Path, settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+  """Refuses to go on with a run of other settings."""
+  try:
+    before = json.loads((folder / SETTINGS).read_text())["experiment"]
+    values, wanted = _flat(before), _flat(settings)
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
+  differing = [
+    f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"
+    for key in sorted(values.keys() | wanted.keys())
+    if key not in FREE and values.get(key) != wanted.get(key)
+  ]
+  if differing:
+    raise UserError(
+      f"--workdir={folder} holds an unfinished run of other settings:"
+      f" {'; '.join(differing)}"
+    )
+
+
+def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict:
+  return {
+    (group, name): value
+    for group, values in settings.items()
+    for name, value in values.items()
+  }

@@ -24,6 +24,7 @@ ALLOWED = {
   "config": set(),
   "options": {"config"},
   "workdir": set(),
+  "stopping": set(),
   "schedule": set(),
   "models": set(),
   "data": set(),
@@ -50,11 +51,13 @@ ALLOWED = {
   },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
-    "config", "data", "evaluate", "prepare", "report", "results", "train",
+    "config", "data", "evaluate", "prepare", "recovery", "report", "results",
+    "train",
   },
+  "recovery": {"stopping", "train"},
   "run": {
-    "arms", "config", "fit", "lessons", "options", "prepare", "report", "results", "train",
-    "workdir",
+    "arms", "config", "fit", "lessons", "options", "prepare", "recovery", "report", "results",
+    "train", "workdir",
   },
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {

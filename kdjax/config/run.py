@@ -12,6 +12,19 @@ class Run:
   workdir: str | None = option(
     None, "folder for all that the run writes; runs/NAME-DATE-TIME by default"
   )
+  resume: bool = option(
+    True, "go on with the unfinished run of the same settings in --workdir"
+  )
+  checkpoint_minutes: float = option(
+    5.0,
+    "minutes from one checkpoint to the next; SIGTERM and Ctrl-C always save",
+    within=Interval(0),
+  )
+  checkpoint_steps: int = option(
+    256,
+    "the most steps from one look at the clock, and at signals, to the next",
+    within=COUNT,
+  )
   evaluate_every: int = option(
     1,
     "epochs from one measurement of the test accuracy to the next; the last"

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,31 @@ class RunLog:
       mean = None if name in ("epoch", "step") else _mean(value)
       if mean is not None:
         self._scalars.add_scalar(f"{network}/{name}", mean, step)
+
+  def rewind(self, networks: Collection[str], step: int) -> None:
+    """Removes what networks have logged after a step.
+
+    A run that goes on from a checkpoint will log it again.
+
+    Args:
+      networks: whose rows.
+      step: the last one that stays.
+
+    Raises:
+      StorageError: if the rows cannot be read or written.
+    """
+    kept = [
+      row
+      for row in read_history(self._path.parent)
+      if row.get("network") not in networks or row.get("step", 0) <= step
+    ]
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in kept)
+    try:
+      self._file.truncate(0)
+      self._file.write("".join(lines))
+      self._file.flush()
+    except OSError as error:
+      raise StorageError(f"cannot write {self._path}: {error}") from error
 
   def close(self) -> None:
     """Writes what is left and closes the files; more than once does no harm."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   """Writes a network's variables and what is needed to use them.
 
   Args:
-    folder: a folder that does not exist yet.
+    folder: appears as a whole, or not at all; one that is there is replaced.
     variables: nested dict of arrays.
     note: JSON values: model spec, classes, image shape, ...
 
@@ -55,13 +56,33 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   variables = jax.device_get(variables)
   try:
     # Orbax's threads would wait a minute for a folder that cannot be made.
-    folder.mkdir(parents=True)
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save(folder.absolute() / "variables", variables)
+      checkpointer.save(beside.absolute() / "variables", variables)
     note = note | {"digest": digest(variables)}
-    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+    (beside / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
   except (OSError, ValueError) as error:
     raise StorageError(f"cannot write {folder}: {one_line(error)}") from error
+
+
+def is_saved(folder: Path) -> bool:
+  """Says whether a folder holds a saved network.
+
+  Args:
+    folder: as given to `save_network`.
+
+  Returns:
+    False also where there is no such folder.
+
+  Example:
+    >>> is_saved(Path("nowhere"))
+    False
+  """
+  return (folder / NOTE).is_file()
 
 
 def read_note(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""A training that may be killed: what is kept of it, and how it goes on."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdjax import stopping
+from kdjax.errors import PreemptedError, StorageError
+from kdjax.train import series
+from kdjax.train.epoch import Epoch, Sums
+from kdjax.train.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+@contextmanager
+def recoverable(
+  folder: Path,
+  initial: Callable[[], dict[str, TrainState]],
+  *,
+  minutes: float,
+) -> Iterator[tuple[Epoch | None, Callable[[Epoch], None]]]:
+  """Keeps checkpoints of a training, and finds where an earlier one stopped.
+
+  A checkpoint that cannot be written is no reason to stop: it is reported, and
+  tried again when the next one is due.
+
+  Args:
+    folder: of the training's checkpoints.
+    initial: () -> the states that the training would start from, for their
+      form; called only if there is a checkpoint.
+    minutes: from one checkpoint to the next.
+
+  Yields:
+    Where to go on, or None; and what to call with all that the training yields.
+    The latter raises PreemptedError, all saved, once SIGTERM or Ctrl-C came.
+
+  Raises:
+    StorageError: if the folder cannot be used, if all checkpoints are damaged,
+      or if the state could not be kept when the run was asked to stop.
+  """
+  opened = series.open_series(folder)
+  written = time.monotonic()
+  with stopping.on_request() as asked:
+
+    def keep(epoch: Epoch) -> None:
+      nonlocal written
+      if asked():
+        _save(opened, epoch)
+        series.wait(opened)
+        raise PreemptedError(
+          f"{asked()}: stopped after step {epoch.step}, and saved; the same"
+          f" command with --workdir={folder.parents[1]} goes on from there"
+        )
+      if time.monotonic() - written < 60 * minutes:
+        return
+      try:
+        _save(opened, epoch)
+      except StorageError as error:
+        _warn(f"{error}; the training goes on")
+      written = time.monotonic()
+
+    try:
+      yield _found(opened, initial), keep
+    finally:
+      opened.manager.close()
+
+
+def _save(opened: series.Series, epoch: Epoch) -> None:
+  note = {
+    "number": epoch.number,
+    "ended": epoch.ended,
+    "sums": _to_json(epoch.sums),
+  }
+  series.save(opened, epoch.step, epoch.states, note)
+
+
+def _found(opened: series.Series, initial) -> Epoch | None:
+  if not opened.manager.all_steps():
+    return None
+  found = series.restore(opened, initial())
+  for line in found.damaged:
+    _warn(f"{line}; the one before, of step {found.step}, is used")
+  return Epoch(
+    number=found.note["number"],
+    step=found.step,
+    ended=found.note["ended"],
+    examples=0,
+    states=found.tree,
+    sums=_from_json(found.note["sums"]),
+  )
+
+
+def _to_json(sums: Sums) -> dict[str, Any]:
+  """Numbers survive JSON unchanged; their types are noted."""
+  return {
+    arm: {
+      name: [[str(x.dtype), np.asarray(x).tolist()] for x in pair]
+      for name, pair in metrics.items()
+    }
+    for arm, metrics in sums.items()
+  }
+
+
+def _from_json(sums: dict[str, Any]) -> Sums:
+  return {
+    arm: {
+      name: tuple(np.asarray(values, kind) for kind, values in pair)
+      for name, pair in metrics.items()
+    }
+    for arm, metrics in sums.items()
+  }
+
+
+def _warn(text: str) -> None:
+  print(f"launch.py: {text}", file=sys.stderr, flush=True)
