@@ -13,6 +13,7 @@ from kdjax.errors import StorageError, UserError
 LOCK = "run.lock"
 SETTINGS = "run.json"
 RESULTS = "results.json"
+UNWRITTEN = "run.json.new"
 # Where a run happens does not change what it is.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
@@ -53,16 +54,16 @@ def claim(
   settings = None if settings is None else json.loads(json.dumps(settings))
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    here = [file.name for file in folder.iterdir()]
+    # A run that was killed at once leaves no more than its lock.
+    here = {file.name for file in folder.iterdir()} - {LOCK, UNWRITTEN}
     unfinished = SETTINGS in here and RESULTS not in here
-    if settings is not None and resume and unfinished:
-      _lock(folder)
-      _check_same(folder, settings)
-      return folder
-    if here:
+    takes_up = settings is not None and resume and unfinished
+    if here and not takes_up:
       raise UserError(_occupied(folder, unfinished, settings, resume))
     _lock(folder)
-    if settings is not None:
+    if takes_up:
+      _check_same(folder, settings)
+    elif settings is not None:
       _write(folder / SETTINGS, {"name": name, "experiment": settings})
   except FileExistsError:
     raise UserError(f"--workdir={folder} is in use or no folder") from None
@@ -89,7 +90,7 @@ def _lock(folder: Path) -> None:
 
 
 def _write(path: Path, value: Any) -> None:
-  beside = path.with_suffix(".new")
+  beside = path.with_name(UNWRITTEN)
   beside.write_text(json.dumps(value, indent=2) + "\n")
   beside.replace(path)
 
