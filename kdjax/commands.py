@@ -57,6 +57,13 @@ def _quantify(call: Call) -> None:
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
+def _soft_td(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.soft_td import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
 def _check_no_words(call: Call) -> None:
   if call.words:
     raise UserError(
@@ -97,6 +104,7 @@ COMMANDS = {
   "sweep": _distill,
   "compare": _compare,
   "quantify": _quantify,
+  "soft_td": _soft_td,
   "list": _list,
   "plot": _plot,
 }

@@ -46,6 +46,10 @@ ALLOWED = {
     "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
+  "soft_td": {
+    "arms", "config", "data", "evaluate", "fit", "losses", "method", "methods",
+    "options", "prepare", "report", "results", "train", "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "arms", "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -60,7 +64,8 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "commands": {
-    "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+    "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
+    "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},

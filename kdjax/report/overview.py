@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, methods, reading, tables, text, verdicts
+from kdjax.report import (
+  formats,
+  methods,
+  reading,
+  rounds,
+  tables,
+  text,
+  verdicts,
+)
 
 _HEAD = """# Experiments
 
@@ -95,6 +103,8 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))
+  if "rounds" in results:
+    parts.append(rounds.rounds_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:

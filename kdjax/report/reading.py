@@ -74,8 +74,9 @@ def on_held_out(results: Mapping[str, Any]) -> bool:
     True
   """
   data = (results.get("experiment") or {}).get("data") or {}
-  # A comparison of methods chooses on held-out images and scores on the others.
-  return bool(data.get("validation")) and not results.get("methods")
+  # These choose on held-out images and score on the others.
+  chooses = results.get("methods") or results.get("rounds")
+  return bool(data.get("validation")) and not chooses
 
 
 def numbers(values: Any) -> np.ndarray:
