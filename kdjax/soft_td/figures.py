@@ -11,7 +11,7 @@ from kdjax.evaluate.scores import log_softmax
 from kdjax.soft_td.parts import Parts, examples_of
 from kdjax.soft_td.rounds import Round, make_soft_labels, stopping
 
-CONTROLS = ("kd", "one_round", "label_smoothing")
+CONTROLS = ("reference", "one_round", "label_smoothing")
 
 
 def best_students(rounds: Sequence[Round], patience: int) -> Any:

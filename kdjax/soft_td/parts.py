@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax import methods, prepare
-from kdjax.arms import make_feed
 from kdjax.config import Experiment
 from kdjax.errors import UserError
+from kdjax.feeds import make_feed
 from kdjax.prepare import Prepared, Trainee
 from kdjax.soft_td.outside import read_soft_labels
 from kdjax.train.feed import Arm, Feed

@@ -40,7 +40,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "sources"):
         title = f"{len(parts.sources.arms['teacher'].settings['seed'])} sources"
-        sources = training.train(parts, parts.sources, None, title=title)
+        sources = training.train(parts, parts.sources, {}, title=title)
         sources = sources["teacher"]
         said = _pretrained(parts, sources)
       with fit.timed(seconds, "rounds"):
@@ -136,11 +136,10 @@ def _controls(
   """Trains those that have one go, each for as long as all rounds together."""
   first = rounds[0].soft_labels.log_targets
   networks, cells = {}, {}
-  for names, lessons in (
-    (("one_round",), _with_anchor(parts, first, said)),
-    # Plain distillation has a single teacher: the chain's first source.
-    (("baseline", "label_smoothing", "kd"), training.stored(said[0])),
-  ):
+  # Plain distillation has a single teacher: the chain's first source.
+  lessons = _with_anchor(parts, first, said)
+  lessons["source"] = training.side_by_side(said[0])
+  for names in (("one_round",), ("baseline", "label_smoothing", "reference")):
     trainee = training.student_trainee(parts, names, rounds=len(rounds))
     trained, tried = training.train_tuned(
       parts, trainee, lessons, title=" + ".join(names)
@@ -154,7 +153,9 @@ def _with_anchor(parts: Parts, log_targets: np.ndarray, said: np.ndarray):
   """Lays the pre-trained sources' soft labels beside the round's."""
   beta = parts.experiment.soft_td.beta
   anchor = make_soft_labels(said, beta=beta, kind="soft").log_targets
-  return training.stored(np.concatenate([log_targets, anchor]))
+  return {
+    "soft_labels": training.side_by_side(np.concatenate([log_targets, anchor]))
+  }
 
 
 def _log_round(parts: Parts, log, number, soft_labels, taught) -> None:

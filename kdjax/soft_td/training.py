@@ -19,7 +19,7 @@ from kdjax.train import loop
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import Teacher, stored
 
 Cells = dict[str, list[dict[str, Any]]]
 
@@ -50,14 +50,17 @@ def make_arms(parts: Parts) -> dict[str, Arm]:
       regulariser_weight=chosen.regulariser_weight,
     )
 
+  def plain(settings):
+    return objective(place=settings["chain"])
+
   def smoothed(_):
     smoothing = parts.experiment.controls.label_smoothing
     return methods.make_objective("ce:1", label_smoothing=smoothing)
 
   return {
-    "student": Arm("transfer", regularised, {}),
-    "one_round": Arm("transfer", regularised, {}),
-    "kd": Arm("transfer", lambda one: objective(place=one["chain"]), {}),
+    "student": Arm("transfer", regularised, {}, "soft_labels"),
+    "one_round": Arm("transfer", regularised, {}, "soft_labels"),
+    "reference": Arm("transfer", plain, {}, "source"),
     "label_smoothing": Arm(parts.labelled, smoothed, {}),
     "baseline": Arm(
       parts.labelled, lambda _: methods.make_objective("hard"), {}
@@ -118,7 +121,7 @@ def with_members(
   return trainee._replace(arms=arms)
 
 
-def stored(tables: np.ndarray) -> Teacher:
+def side_by_side(tables: np.ndarray) -> Teacher:
   """Lays tables side by side, so that each chain finds its own in one teacher.
 
   Args:
@@ -128,17 +131,17 @@ def stored(tables: np.ndarray) -> Teacher:
     A teacher whose answers are (N, K * C).
 
   Example:
-    >>> stored(np.zeros((2, 5, 3))).logits.shape
+    >>> side_by_side(np.zeros((2, 5, 3))).arrays.shape
     (5, 6)
   """
   beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)
-  return Teacher(None, beside.astype(np.float32))
+  return stored(beside.astype(np.float32))
 
 
 def train(
   parts: Parts,
   trainee: Trainee,
-  teacher: Teacher | None,
+  teachers: Mapping[str, Teacher],
   *,
   title: str,
   programs: dict | None = None,
@@ -148,7 +151,7 @@ def train(
   Args:
     parts: of the run.
     trainee: what is trained.
-    teacher: who teaches, or None.
+    teachers: who teaches, by the names that the arms give them.
     title: for the progress bar.
     programs: as in `loop.train`.
 
@@ -169,7 +172,7 @@ def train(
     epochs=trainee.epochs,
     sample=parts.prepared.sample,
     read=None if resident else lambda indices: data.stream(images, indices),
-    teacher=teacher,
+    teachers=teachers,
     devices=parts.prepared.devices,
     together=trainee.together,
     programs=programs,
@@ -188,7 +191,7 @@ def train(
 
 
 def train_tuned(
-  parts: Parts, trainee: Trainee, teacher: Teacher | None, *, title: str
+  parts: Parts, trainee: Trainee, teachers: Mapping[str, Teacher], *, title: str
 ) -> tuple[dict[str, Any], Cells]:
   """Trains every arm at the same rates, and keeps each at its best one.
 
@@ -198,7 +201,7 @@ def train_tuned(
   Args:
     parts: of the run.
     trainee: arms without members.
-    teacher: who teaches.
+    teachers: as in `train`.
     title: for the progress bar.
 
   Returns:
@@ -208,7 +211,7 @@ def train_tuned(
   grid = [{"learning_rate": rate} for rate in parts.rates]
   ready = with_members(trainee, dict.fromkeys(trainee.arms, grid), parts.chains)
   kept, cells = {}, {}
-  for arm, members in train(parts, ready, teacher, title=title).items():
+  for arm, members in train(parts, ready, teachers, title=title).items():
     losses = validate(parts, members)[0].reshape(len(grid), -1)
     order = np.argsort(losses.mean(axis=1), kind="stable")
     cells[arm] = [

@@ -79,7 +79,7 @@ def test_infeasible_soft_labels_name_the_example(capsys, tmp_path):
 
 def test_stored_tables_are_found_by_place():
   tables = np.arange(24.0).reshape(2, 4, 3)
-  logits = training.stored(tables).logits
+  logits = training.side_by_side(tables).arrays
   assert logits.shape == (4, 6)
   np.testing.assert_array_equal(logits.reshape(4, 2, 3)[:, 1], tables[1])
 
@@ -91,7 +91,7 @@ def check_shape_of_results(results):
     assert len(arm["test_accuracy"]) == len(arm["digest"]) == 2
     assert arm["test_examples"] == 355
   assert len(results["teacher"]["test_accuracy"]) == 4
-  controls = {"kd", "one_round", "label_smoothing"}
+  controls = {"reference", "one_round", "label_smoothing"}
   assert set(results["controls"]) == controls
   tried = [results["student"], results["baseline"]]
   for arm in [*tried, *results["controls"].values()]:
@@ -103,7 +103,7 @@ def check_shape_of_results(results):
       "learning_rate": arm["cells"][0]["learning_rate"]
     }
   compared = [one["control"] for one in results["comparisons"]]
-  assert compared == ["baseline", "kd", "one_round", "label_smoothing"]
+  assert compared == ["baseline", "reference", "one_round", "label_smoothing"]
 
 
 @pytest.mark.slow
@@ -145,9 +145,9 @@ def test_one_source_and_one_round_are_plain_distillation(tmp_path):
   workdir = tmp_path / "run"
   assert run(f"--workdir={workdir}", "--sources=1", "--rounds=1") == 0
   results = json.loads((workdir / "results.json").read_text())
-  kd = results["controls"]["kd"]
-  assert results["student"]["digest"] == kd["digest"]
-  assert results["controls"]["one_round"]["digest"] == kd["digest"]
+  plain = results["controls"]["reference"]
+  assert results["student"]["digest"] == plain["digest"]
+  assert results["controls"]["one_round"]["digest"] == plain["digest"]
 
 
 def test_sources_see_labelled_examples_only():
