@@ -82,10 +82,7 @@ def _define_flags() -> flags.FlagValues:
     "help", False, "show this help", short_name="h", **shared
   )
   flags.DEFINE_string(
-    "experiment",
-    None,
-    "a name of `list experiments`; flags override it",
-    **shared,
+    "experiment", None, "one of `list experiments`; flags override it", **shared
   )
   for one in options.options():
     default = one.field.default

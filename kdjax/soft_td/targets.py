@@ -156,7 +156,7 @@ def source_weights(log_probabilities: np.ndarray, *, beta: float) -> np.ndarray:
     >>> print(source_weights(sources, beta=0.0).round(4))
     [0.3333 0.3333 0.3333]
     >>> print(source_weights(sources, beta=1.0).round(4))
-    [0.3741 0.3741 0.2519]
+    [0.3694 0.3694 0.2612]
   """
   if not 0 <= beta <= 1:
     raise ValueError(f"beta must be in [0, 1], got {beta}")
