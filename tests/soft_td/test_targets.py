@@ -205,3 +205,12 @@ def test_mixture_keeps_what_no_float_could_add():
   tiny = np.array([[0.0, -1000.0, -np.inf]])
   mixed = targets.mixture(np.stack([tiny, tiny]), np.full((2, 1), 0.5))
   np.testing.assert_allclose(mixed, tiny)
+
+
+def test_weights_are_mild():
+  """Three sure sources that agree, one uniform: it counts two thirds of each."""
+  sources = log(*[np.eye(10)[3]] * 3, np.full(10, 0.1))
+  weights = targets.source_weights(sources, beta=0.5)
+  near, far = np.log(1 / 0.775), 0.1 * np.log(0.1 / 0.775) + 0.9 * np.log(4)
+  np.testing.assert_allclose(weights[3] / weights[0], np.exp((near - far) / 2))
+  assert round(weights[3] / weights[0], 2) == 0.67
