@@ -13,6 +13,7 @@ from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.synthesis import Synthesis
 
 __all__ = [
   "AUTO",
@@ -25,6 +26,7 @@ __all__ = [
   "Run",
   "Search",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -40,4 +42,5 @@ class Experiment:
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()

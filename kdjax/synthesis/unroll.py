@@ -103,6 +103,40 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return -jnp.mean(jnp.sum(labels * jax.nn.log_softmax(logits), axis=-1))
 
 
+def take_step(
+  apply: Callable[[Any, jax.Array], jax.Array],
+  params: Any,
+  images: jax.Array,
+  labels: jax.Array,
+  rate: jax.Array,
+) -> Any:
+  """One step of plain gradient descent on the cross-entropy.
+
+  Args:
+    apply: (params, images (B, H, W, C)) -> logits (B, K).
+    params: of the network.
+    images: (B, H, W, C) float.
+    labels: (B, K) float.
+    rate: scalar.
+
+  Returns:
+    The parameters after it.
+
+  Example:
+    >>> apply = lambda w, x: x.reshape(len(x), -1) @ w
+    >>> label = jnp.array([[1.0, 0.0]])
+    >>> w = take_step(apply, jnp.zeros((1, 2)), jnp.ones((1, 1, 1, 1)), label, 1.0)
+    >>> w.tolist()
+    [[0.5, -0.5]]
+  """
+
+  def loss(params):
+    return cross_entropy(apply(params, images), labels)
+
+  gradient = jax.grad(loss)(params)
+  return jax.tree.map(lambda p, g: p - rate * g, params, gradient)
+
+
 def learn(
   apply: Callable[[Any, jax.Array], jax.Array],
   params: Any,
@@ -139,14 +173,9 @@ def learn(
     Sucholutsky, Schonlau 2019, arXiv:1910.02551.
   """
 
-  def loss(params, images, labels):
-    return cross_entropy(apply(params, images), labels)
-
   @jax.checkpoint
   def step(params, images, labels, log_rate):
-    rate = jnp.exp(log_rate)
-    gradient = jax.grad(loss)(params, images, labels)
-    return jax.tree.map(lambda p, g: p - rate * g, params, gradient)
+    return take_step(apply, params, images, labels, jnp.exp(log_rate))
 
   images, labels, log_rates = synthetic
   if not rolled:
