@@ -48,6 +48,10 @@ ALLOWED = {
     "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
+  "synthesis": {
+    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
+    "train", "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -62,7 +66,8 @@ ALLOWED = {
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {
-    "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+    "catalogue", "compare", "config", "explain", "report", "run", "synthesis",
+    "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},
