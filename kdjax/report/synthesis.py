@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kdjax.report import formats, logs, page, pictures, style, verdicts
 from kdjax.report.pictures import Picture
@@ -268,6 +269,7 @@ def images_figure(
         axis.imshow(one[..., 0] if one.shape[-1] == 1 else one[..., :3],
                     cmap="gray", vmin=0, vmax=1)  # fmt: skip
         axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
       if part is left:
         axes[0].set_ylabel(
           class_names[row], rotation=0, ha="right", va="center"
@@ -321,7 +323,9 @@ def rates_figure(results: Mapping[str, Any]) -> Figure:
       range(1, len(rates) + 1), rates, color=style.colour_of("student"),
       lw=1, marker="o" if len(rates) < 3 else None,
     )  # fmt: skip
-  axes.set(xlabel="Step", ylabel="Learning rate", ylim=(0, None))
+  highest = max(map(max, results["synthesis"]["rates"]))
+  axes.set(xlabel="Step", ylabel="Learning rate", ylim=(0, 1.1 * highest))
+  axes.xaxis.set_major_locator(MaxNLocator(integer=True))
   axes.grid(axis="y")
   return drawing
 
