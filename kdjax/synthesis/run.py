@@ -56,7 +56,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       }
       found = _figures(parts, taught)
     _save_networks(parts, workdir, taught)
-  found["synthesis"] = _synthesis(parts, learned, losses)
+  networks = len(found["student"]["each"][0])
+  found["synthesis"] = _synthesis(parts, learned, losses, networks)
   found |= {
     "name": name,
     "command": command,
@@ -101,13 +102,13 @@ def _figures(parts: Parts, taught: dict[str, Taught]) -> dict[str, Any]:
   return found
 
 
-def _synthesis(parts: Parts, learned, losses) -> dict[str, Any]:
+def _synthesis(parts: Parts, learned, losses, networks) -> dict[str, Any]:
   chosen = parts.experiment.synthesis
   return {
     "images_per_class": chosen.images_per_class,
     "classes": parts.dataset.classes,
     "real_images": len(parts.labels),
-    "networks": len(jax.tree.leaves(figures._starts(parts, 0))[0]),
+    "networks": networks,
     "loss": losses,
     "rates": [np.exp(one.log_rates).ravel().tolist() for one in learned],
     "digest": [checkpoint.digest(one._asdict()) for one in learned],
