@@ -20,6 +20,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_run_keeps_the_contract(tmp_path, capsys):
   folder = tmp_path / "run"
   flags = [*TINY, f"--workdir={folder}"]

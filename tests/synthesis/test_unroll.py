@@ -23,7 +23,9 @@ def make_synthetic(steps=2, epochs=2, classes=3, dtype=np.float64):
     epochs=epochs,
     rate=0.3,
   )
-  return made._replace(labels=made.labels + 0.1 * rng.random(made.labels.shape))
+  return made._replace(
+    labels=made.labels + 0.1 * rng.random(made.labels.shape).astype(dtype)
+  )
 
 
 def tanh_net(params, images):
@@ -98,10 +100,16 @@ def test_one_step_of_a_linear_model_by_hand():
     np.testing.assert_allclose(found.labels[0, 0], shares, rtol=1e-10)
 
 
-@pytest.mark.parametrize("model", ["mlp(5)", "lenet(2, hidden=4, kernel=3)"])
+@pytest.mark.parametrize(
+  "model",
+  [
+    "mlp(5)",
+    pytest.param("lenet(2, hidden=4, kernel=3)", marks=pytest.mark.slow),
+  ],
+)
 def test_all_forms_learn_the_same(model):
   network = make_model(model, classes=3)
-  synthetic = jax.tree.map(np.float32, make_synthetic())
+  synthetic = make_synthetic(dtype=np.float32)
   starts = jax.vmap(
     lambda key: network.init(key, synthetic.images[0])["params"]
   )(jax.random.split(jax.random.key(0), 2))
