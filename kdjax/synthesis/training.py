@@ -79,8 +79,8 @@ def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
 
   Example:
     >>> labels = np.array([0, 1, 1, 0, 1])
-    >>> labels[draw(labels, 2, seed=0)].tolist()
-    [0, 1, 1, 0]
+    >>> sorted(labels[draw(labels, 2, seed=0)].tolist())
+    [0, 0, 1, 1]
   """
   count = each * len(np.unique(labels))
   return data.stratified(labels, count, seed=seed)

@@ -68,6 +68,7 @@ def test_first_images(make_parts):
   assert np.array_equal(noise.labels.argmax(-1)[0], np.repeat(np.arange(10), 2))
 
 
+@pytest.mark.slow
 def test_one_by_one_is_the_same_step(make_parts):
   together = make_parts(outer_steps=2)
   apart = together._replace(together=False)
