@@ -52,6 +52,10 @@ ALLOWED = {
     "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
     "methods", "options", "prepare", "report", "results", "train", "workdir",
   },
+  "synthesis": {
+    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
+    "train", "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -67,7 +71,7 @@ ALLOWED = {
   },
   "commands": {
     "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
-    "workdir",
+    "synthesis", "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},

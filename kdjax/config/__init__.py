@@ -14,6 +14,7 @@ from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
 from kdjax.config.soft_td import SoftTD
+from kdjax.config.synthesis import Synthesis
 
 __all__ = [
   "AUTO",
@@ -27,6 +28,7 @@ __all__ = [
   "Search",
   "SoftTD",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -43,4 +45,5 @@ class Experiment:
   search: Search = Search()
   quantify: Quantify = Quantify()
   soft_td: SoftTD = SoftTD()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()

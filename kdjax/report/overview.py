@@ -12,6 +12,7 @@ from kdjax.report import (
   methods,
   reading,
   rounds,
+  synthesis,
   tables,
   text,
   verdicts,
@@ -103,6 +104,9 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
+  if "synthesis" in results:
+    sentences = [synthesis.headline(results), *synthesis.notes(results)]
+    return _page(name, results, sentences, synthesis.tables(results))
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))
@@ -112,12 +116,16 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
+  sentences = [verdicts.headline(results), *verdicts.notes(results)]
+  return _page(name, results, sentences, parts)
+
+
+def _page(name, results, sentences, parts) -> str:
   environment = results["environment"]
-  sentences = " ".join([verdicts.headline(results), *verdicts.notes(results)])
   lines = [
     f"## {name}\n",
     f"    {results['command']}\n",
-    f"{sentences}\n",
+    f"{' '.join(sentences)}\n",
     *map(text.to_markdown, parts),
     f"{formats.duration(results['seconds']['total'])} on"
     f" {', '.join(environment['devices'])} with {environment['processors']}"
