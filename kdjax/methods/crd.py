@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, batch_mean, example_keys
-from kdjax.methods.modules import Embed, working
+from kdjax.methods.features import working
+from kdjax.methods.modules import Embed
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
 
