@@ -300,6 +300,36 @@ def labelled(
   return jnp.where(inputs.labels >= 0, values, 0.0)
 
 
+def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:
+  """Says which rows of a memory of all training examples a batch writes.
+
+  Args:
+    method: its name, for the message.
+    examples: number of training examples, N.
+    inputs: whose index and mask say which examples the batch holds.
+
+  Returns:
+    (B,) int rows; N for padding, as writing behind the end is writing nothing.
+
+  Raises:
+    UserError: if the number or the index is not given.
+
+  Example:
+    >>> mask, index = jnp.array([True, False]), jnp.array([3, 1])
+    >>> inputs = Inputs(None, None, jnp.zeros(2, int), 0, mask, index)
+    >>> memory_rows("crd", 5, inputs).tolist()
+    [3, 5]
+  """
+  if examples is None or inputs.index is None:
+    raise UserError(
+      f"{method} remembers every training example: it needs their number,"
+      f" {method}(examples=50000), and batches that say which they hold"
+    )
+  if inputs.mask is None:
+    return inputs.index
+  return jnp.where(inputs.mask, inputs.index, examples)
+
+
 def classifier(
   name: str,
   whose: str,
