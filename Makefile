@@ -11,6 +11,7 @@ RUNS := \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \
+  compare:self_distillation \
   compare:vit_table
 
 .PHONY: demo test test-slow lint experiments clean
