@@ -13,7 +13,8 @@ RUNS := \
   compare:method_table \
   compare:vit_table \
   soft_td:soft_td \
-  synthesise:dataset_distillation
+  synthesise:dataset_distillation \
+  compare:self_distillation
 
 .PHONY: demo test test-slow lint experiments clean
 
