@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,20 @@ from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.feed import Arm
-from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
+
+
+class Fitted(NamedTuple):
+  """What training arms gives.
+
+  Attributes:
+    networks: variables by arm, with a leading axis of members.
+    together: by arm of networks that learn together, the variables of all of
+      them, with leading axes (members, roles).
+  """
+
+  networks: dict[str, Any]
+  together: dict[str, Any]
 
 
 def obtain_teacher(
@@ -50,7 +62,7 @@ def obtain_teacher(
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   if not any(arm.teacher for arm in arms):
     return None
-  networks = fit(parts, parts.teacher, log)["teacher"]
+  networks = fit(parts, parts.teacher, log).networks["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
@@ -63,7 +75,7 @@ def fit(
   trainee: Trainee,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
-) -> dict[str, Any]:
+) -> Fitted:
   """Trains every arm, logging each epoch.
 
   Args:
@@ -73,7 +85,7 @@ def fit(
     teachers: who teaches, by the names that the arms give them.
 
   Returns:
-    Variables by arm, with a leading axis of members.
+    The networks.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
@@ -98,13 +110,21 @@ def fit(
   with progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
-      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      networks = {
+        name: jax.vmap(arm.learner.network)(epoch.states[name])
+        for name, arm in trainee.arms.items()
+      }
       rate = epoch.examples / (time.perf_counter() - start)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))
       start = time.perf_counter()
-  return networks
+  together = {
+    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+    if arm.learner.everyone is not None
+  }
+  return Fitted(networks, together)
 
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:

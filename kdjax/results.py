@@ -42,6 +42,7 @@ def measure(
   parts: Prepared,
   teacher: Any,
   students: dict[str, Any],
+  together: Mapping[str, Any] | None = None,
 ) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
@@ -50,6 +51,8 @@ def measure(
     parts: of the run.
     teacher: the teacher's variables, with a leading axis (1,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
+    together: by arm of networks that learnt together, the variables of all of
+      them, (cells * seeds, roles, ...).
 
   Returns:
     Figures, networks and samples.
@@ -72,15 +75,16 @@ def measure(
     arm: int(np.argmax(values.mean(axis=1))) for arm, values in accuracy.items()
   }
   chosen = {
-    arm: jax.tree.map(
-      lambda x, arm=arm: x.reshape(-1, seeds, *x.shape[1:])[best[arm]], networks
-    )
-    for arm, networks in students.items()
+    arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
   found = figures(parts, teacher, chosen, taught, logits)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
+  for arm, networks in (together or {}).items():
+    found[arm]["peers"] = _together(
+      parts, arm, _cell(networks, best[arm], seeds)
+    )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
@@ -94,6 +98,30 @@ def measure(
   if taught is not None:
     samples = _samples(experiment, parts, taught[0], logits["student"][0])
   return Measured(found, chosen, best, samples)
+
+
+def _cell(networks: Any, number: int, seeds: int) -> Any:
+  """The networks of one cell of a grid, (cells * seeds, ...) -> (seeds, ...)."""
+  return jax.tree.map(
+    lambda x: x.reshape(-1, seeds, *x.shape[1:])[number], networks
+  )
+
+
+def _together(parts: Prepared, arm: str, networks: Any) -> dict[str, Any]:
+  """Scores all networks that learnt together, and the mean of their answers."""
+  roles = parts.student.arms[arm].learner.roles
+  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
+  logits = predict(parts.student, flat, parts.scored.images)
+  logits = logits.reshape(-1, len(roles), *logits.shape[1:])
+  labels = parts.scored.labels
+  pooled = np.mean(np.asarray(jax.nn.softmax(logits, axis=-1)), axis=1)
+  return {
+    "test_accuracy": {
+      role: evaluate.accuracy(logits[:, place], labels).tolist()
+      for place, role in enumerate(roles)
+    },
+    "ensemble_accuracy": evaluate.accuracy(pooled, labels).tolist(),
+  }
 
 
 def history_at_best(

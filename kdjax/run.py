@@ -44,9 +44,11 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, teacher, arms)
-        students = fit.fit(parts, parts.student, log, teachers)
+        fitted = fit.fit(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
-      measured = results.measure(experiment, parts, teacher, students)
+      measured = results.measure(
+        experiment, parts, teacher, fitted.networks, fitted.together
+      )
     found = measured.figures
     note = fit.note(parts, parts.student) | found["student"]["settings"]
     checkpoint.save_network(

@@ -97,7 +97,7 @@ def test_permuted_peers_give_permuted_results():
 
 def test_peers_start_apart_and_the_first_as_one_alone():
   method, learner = make_objective("ce:1"), mutual(peers=3)
-  (state, batch), (alone, _) = linear(learner, method), linear(ALONE, method)
+  (state, _), (alone, _) = linear(learner, method), linear(ALONE, method)
   kernels = state.params["network"]["head"]["kernel"]
   np.testing.assert_array_equal(
     kernels[0], alone.params["network"]["head"]["kernel"]
