@@ -17,7 +17,7 @@ from kdjax.feeds import make_feeds
 from kdjax.method import Method
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.learner import ALONE
-from kdjax.train.regimes import TEMPERATURE, TOGETHER, make_regime
+from kdjax.train.regimes import TEMPERATURE, make_regime, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -152,9 +152,6 @@ def with_regime(experiment: Experiment) -> Experiment:
     The settings; with the published objective, the labels and `kd` at T = 1,
     where they name neither a method nor a weight.
 
-  Raises:
-    UserError: for an unknown regime.
-
   Example:
     >>> from kdjax.config import Distillation
     >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
@@ -163,12 +160,12 @@ def with_regime(experiment: Experiment) -> Experiment:
   """
   chosen = experiment.distillation
   unnamed = chosen.distillation == Distillation().distillation
-  alone = make_regime(chosen.regime) is ALONE
-  if alone or not unnamed or chosen.hard_weight is not None:
+  objective = objective_of(chosen.regime)
+  if not objective or not unnamed or chosen.hard_weight is not None:
     return experiment
   warmth = TEMPERATURE if chosen.temperature is None else chosen.temperature
   chosen = dataclasses.replace(
-    chosen, distillation=TOGETHER, temperature=warmth
+    chosen, distillation=objective, temperature=warmth
   )
   return dataclasses.replace(experiment, distillation=chosen)
 

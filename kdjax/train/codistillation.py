@@ -46,7 +46,8 @@ def codistillation(
   running statistics)
 
   Steps 0, every, 2 * every, ... begin with an exchange. Until the second one
-  the others are untrained: "ce:1 + kd(temperature=1):switch(0, 1, 50)" waits.
+  the others are untrained, so "ce:1 + kd(temperature=1):after(0.1)" waits for a
+  tenth of the training, as the published burn-in does.
   The first peer starts as a student alone with that seed does, sees its
   batches, and is measured. Cost: `peers` trainings, each with peers - 1 more
   forward passes a step.

@@ -9,8 +9,14 @@ from kdjax.train.learner import ALONE, Learner
 from kdjax.train.mean_teacher import mean_teacher
 from kdjax.train.mutual import mutual
 
-# What networks that learn together learn by where the user names no method.
-TOGETHER = "ce:1 + kd:1"
+# What networks that learn together learn by where the user names no method: as
+# published, but for mean_teacher's squared error. Before their first exchange
+# peers of a co-distillation have nothing to say.
+OBJECTIVES = {
+  "mutual": "ce:1 + kd:1",
+  "mean_teacher": "ce:1 + kd:1",
+  "codistillation": "ce:1 + kd:after(0.1)",
+}
 TEMPERATURE = 1.0
 
 
@@ -52,6 +58,22 @@ def make_regime(text: str) -> Learner:
     'peer_2'
   """
   return spec.build("regime", spec.parse(text), MAKERS)
+
+
+def objective_of(text: str) -> str | None:
+  """Returns what networks learn by that learn together.
+
+  Args:
+    text: a spec, as for `make_regime`.
+
+  Returns:
+    Text in the grammar of `--distillation`; None for networks alone.
+
+  Example:
+    >>> objective_of("mutual(peers=3)")
+    'ce:1 + kd:1'
+  """
+  return OBJECTIVES.get(spec.parse(text).name)
 
 
 def check_devices(text: str, learner: Learner, devices: int) -> None:
