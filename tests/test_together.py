@@ -9,7 +9,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-
 from kdjax.arms import objective_text, with_regime  # noqa: E402
 from kdjax.config import Distillation, Experiment  # noqa: E402
 
