@@ -17,7 +17,7 @@ from kdjax.feeds import make_feeds
 from kdjax.method import Method
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.learner import ALONE
-from kdjax.train.regimes import TEMPERATURE, make_regime, objective_of
+from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -106,7 +106,7 @@ def assemble(
     )
     for kind in kinds
   }
-  learner = make_regime(experiment.distillation.regime)
+  learner = make_learner(experiment.distillation.regime)
   if learner is not ALONE:
     arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
   if learner.shown is not None:

@@ -62,7 +62,7 @@ def obtain_teacher(
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   if not any(arm.teacher for arm in arms):
     return None
-  networks = fit(parts, parts.teacher, log).networks["teacher"]
+  networks = fit(parts, parts.teacher, log)["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
@@ -71,6 +71,29 @@ def obtain_teacher(
 
 
 def fit(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
+) -> dict[str, Any]:
+  """Trains every arm, logging each epoch; see `fit_together`.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teachers: who teaches, by the names that the arms give them.
+
+  Returns:
+    Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  return fit_together(parts, trainee, log, teachers).networks
+
+
+def fit_together(
   parts: Prepared,
   trainee: Trainee,
   log: RunLog,
@@ -85,7 +108,7 @@ def fit(
     teachers: who teaches, by the names that the arms give them.
 
   Returns:
-    The networks.
+    The networks, with those that learnt together with them.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.

@@ -26,7 +26,7 @@ from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.regimes import check_devices, make_regime
+from kdjax.train.learners import check_devices, make_learner
 
 
 class Trainee(NamedTuple):
@@ -105,7 +105,7 @@ def prepare(experiment: Experiment) -> Prepared:
     devices.check_batch_size(group.batch_size, local)
   experiment = with_regime(experiment)
   regime = experiment.distillation.regime
-  check_devices(regime, make_regime(regime), len(local))
+  check_devices(regime, make_learner(regime), len(local))
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
     if group.model != AUTO:

@@ -44,7 +44,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, teacher, arms)
-        fitted = fit.fit(parts, parts.student, log, teachers)
+        fitted = fit.fit_together(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
         experiment, parts, teacher, fitted.networks, fitted.together

@@ -41,7 +41,7 @@ MAKERS: dict[str, Callable[..., Learner]] = {
 }
 
 
-def make_regime(text: str) -> Learner:
+def make_learner(text: str) -> Learner:
   """Builds the learner that the user wrote.
 
   Args:
@@ -54,7 +54,7 @@ def make_regime(text: str) -> Learner:
     UserError: for an unknown name or argument, or a value out of range.
 
   Example:
-    >>> make_regime("mutual(peers=3)").roles[-1]
+    >>> make_learner("mutual(peers=3)").roles[-1]
     'peer_2'
   """
   return spec.build("regime", spec.parse(text), MAKERS)
@@ -64,7 +64,7 @@ def objective_of(text: str) -> str | None:
   """Returns what networks learn by that learn together.
 
   Args:
-    text: a spec, as for `make_regime`.
+    text: a spec, as for `make_learner`.
 
   Returns:
     Text in the grammar of `--distillation`; None for networks alone.
