@@ -10,8 +10,8 @@ import pytest
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.codistillation import codistillation, owners
-from kdjax.train.mutual import mutual
 from kdjax.train.learners import check_devices
+from kdjax.train.mutual import mutual
 
 TOGETHER = "ce:1 + kd(temperature=1):1"
 
