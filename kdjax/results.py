@@ -1,11 +1,6 @@
 """From trained networks to the figures of results.json."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +11,6 @@ from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.train import checkpoint
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
 class Measured(NamedTuple):
@@ -113,15 +106,7 @@ def _together(parts: Prepared, arm: str, networks: Any) -> dict[str, Any]:
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
   logits = predict(parts.student, flat, parts.scored.images)
   logits = logits.reshape(-1, len(roles), *logits.shape[1:])
-  labels = parts.scored.labels
-  pooled = np.mean(np.asarray(jax.nn.softmax(logits, axis=-1)), axis=1)
-  return {
-    "test_accuracy": {
-      role: evaluate.accuracy(logits[:, place], labels).tolist()
-      for place, role in enumerate(roles)
-    },
-    "ensemble_accuracy": evaluate.accuracy(pooled, labels).tolist(),
-  }
+  return evaluate.measure_together(logits, parts.scored.labels, roles)
 
 
 def history_at_best(
@@ -370,45 +355,3 @@ def _omitted(experiment, parts, logits, students) -> dict[str, Any]:
     "accuracy": accuracy["accuracy"],
     "accuracy_corrected": accuracy["corrected"],
   }
-
-
-def environment(devices: list[jax.Device]) -> dict[str, Any]:
-  """Describes what the run ran on.
-
-  Args:
-    devices: the devices used.
-
-  Returns:
-    Versions, devices, processor count and the state of the source.
-  """
-  versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-  return versions | {
-    "python": platform.python_version(),
-    "platform": platform.system() + " " + platform.machine(),
-    "processors": os.cpu_count(),
-    "devices": [
-      f"{device.platform}:{device.device_kind}" for device in devices
-    ],
-    "git": _git_state(),
-  }
-
-
-def _git_state() -> str | None:
-  """Returns the commit, with "+" if files differ from it; None outside of git."""
-  folder = Path(__file__).parent
-
-  def git(*arguments):
-    return subprocess.run(
-      ["git", *arguments],
-      cwd=folder,
-      capture_output=True,
-      text=True,
-      check=True,
-    ).stdout.strip()
-
-  try:
-    return git("rev-parse", "HEAD") + (
-      "+" if git("status", "--porcelain") else ""
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None
