@@ -7,7 +7,7 @@ from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
   teacher=Teacher(
-    model="mlp(64)", epochs=12, learning_rate=1e-2, augment="none"
+    model="mlp(64)", epochs=12, learning_rate=3e-2, augment="none"
   ),
   student=Student(model="mlp(64)", epochs=12, learning_rate=1e-2, seeds=5),
   distillation=Distillation(
@@ -15,8 +15,8 @@ EXPERIMENT = Experiment(
   ),
   controls=Controls(
     controls=False,
-    baseline_learning_rate=1e-2,
+    baseline_learning_rate=3e-2,
     reference="kd(temperature=4)",
-    reference_learning_rate=1e-2,
+    reference_learning_rate=3e-2,
   ),
 )
