@@ -52,6 +52,16 @@ def linear(learner, method, rate=0.5):
   return state, Batch(images, labels, jnp.ones(4, bool), index, index)
 
 
+def move(learner, method, state, batch):
+  """The state after one step."""
+  step = jax.jit(
+    lambda *given: learner.step(
+      given[0], method, given[1], None, rng=jax.random.key(2)
+    )
+  )
+  return step(state, batch)[0]
+
+
 def softmax(logits):
   shifted = np.exp(logits - logits.max(-1, keepdims=True))
   return shifted / shifted.sum(-1, keepdims=True)
@@ -62,7 +72,7 @@ def test_two_peers_by_hand():
   (p_own - y) + (p_own - p_other), each over the batch; both move at once."""
   method, learner = make_objective(OBJECTIVES["answers"]), mutual(peers=2)
   before, batch = linear(learner, method)
-  after, _ = learner.step(before, method, batch, None, rng=jax.random.key(2))
+  after = move(learner, method, before, batch)
   x = np.asarray(batch.images).reshape(4, -1)
   y = np.eye(2)[np.asarray(batch.labels)]
   layers = before.params["network"]["head"]
@@ -84,13 +94,12 @@ def test_permuted_peers_give_permuted_results():
   before, batch = linear(learner, method)
   order = np.array([2, 0, 1])
 
-  def step(state):
-    return learner.step(state, method, batch, None, rng=jax.random.key(2))[0]
-
   permuted = jax.tree.map(lambda x: x[order], before)
   chex.assert_trees_all_close(
-    step(permuted).params,
-    jax.tree.map(lambda x: x[order], step(before).params),
+    move(learner, method, permuted, batch).params,
+    jax.tree.map(
+      lambda x: x[order], move(learner, method, before, batch).params
+    ),
     rtol=1e-6,
   )
 
