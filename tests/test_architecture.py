@@ -24,6 +24,7 @@ ALLOWED = {
   "config": set(),
   "options": {"config"},
   "workdir": set(),
+  "environment": set(),
   "schedule": set(),
   "models": set(),
   "data": set(),
@@ -44,29 +45,30 @@ ALLOWED = {
   "results": {"arms", "config", "data", "evaluate", "prepare", "train"},
   "lessons": {"arms", "config", "data", "prepare", "results", "train"},
   "explain": {
-    "config", "data", "evaluate", "feeds", "fit", "method", "methods", "models",
-    "options", "pairs", "quantify", "report", "results", "taps", "train",
+    "config", "data", "environment", "evaluate", "feeds", "fit", "method",
+    "methods", "models", "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
   "soft_td": {
-    "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
-    "methods", "options", "prepare", "report", "results", "train", "workdir",
+    "arms", "config", "data", "environment", "evaluate", "feeds", "fit", "losses",
+    "method", "methods", "options", "prepare", "report", "results", "train",
+    "workdir",
   },
   "synthesis": {
-    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
-    "train", "workdir",
+    "config", "data", "environment", "evaluate", "fit", "models", "options",
+    "report", "results", "train", "workdir",
   },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "config", "data", "evaluate", "prepare", "report", "results", "train",
   },
   "run": {
-    "arms", "config", "fit", "lessons", "options", "prepare", "report", "results", "train",
-    "workdir",
+    "arms", "config", "environment", "fit", "lessons", "options", "prepare",
+    "report", "results", "train", "workdir",
   },
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {
-    "arms", "config", "data", "entrants", "evaluate", "fit", "lessons", "options",
+    "arms", "config", "data", "entrants", "environment", "evaluate", "fit", "lessons", "options",
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {

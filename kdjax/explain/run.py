@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import quantify, results
+from kdjax import environment, quantify, results
 from kdjax.config import Experiment
 from kdjax.explain import figures, training
 from kdjax.explain.entropies import Meter
@@ -74,7 +74,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
