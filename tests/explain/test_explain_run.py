@@ -93,8 +93,8 @@ def test_needs_a_model(toy):
 
 
 FULL_SCALE = [
-  "concepts_birds", "concepts_birds_resnet", "concepts_voc",
-  "concepts_voc_resnet",
+  "concepts/birds", "concepts/birds_resnet", "concepts/voc",
+  "concepts/voc_resnet",
 ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_full_scale_settings_fit_together(toy, name):
 def test_full_scale_takes_two_steps(toy, tmp_path):
   """The authors' settings on a net and images that a laptop can bear."""
   flags = [
-    "--experiment=concepts_birds", "--student=mlp(4, 3)", "--tap=stage_0",
+    "--experiment=concepts/birds", "--student=mlp(4, 3)", "--tap=stage_0",
     "--weights=stage_0", f"--dataset={toy}", "--image_size=16", "--epochs=1",
     "--teacher_epochs=1", "--label_epochs=1", "--batch_size=16",
     "--teacher_batch_size=16", "--seeds=1", "--explained_images=2",
