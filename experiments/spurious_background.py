@@ -30,5 +30,5 @@ EXPERIMENT = Experiment(
   data=Data(dataset="cluttered_digits", train_split="spurious"),
   teacher=Teacher(epochs=13, batch_size=64, augment="none"),
   student=Student(model=MODEL, epochs=30, batch_size=64, seeds=5),
-  quantify=Quantify(tap="hidden_0", teacher_split="teacher"),
+  quantify=Quantify(tap="hidden_0", teacher_split="teacher", probes_at_once=8),
 )
