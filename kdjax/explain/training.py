@@ -16,19 +16,19 @@ import numpy as np
 import optax
 
 from kdjax import data
-from kdjax.arms import make_feed
 from kdjax.data import Split
 from kdjax.errors import DivergedError, UserError
 from kdjax.explain.continued import Continued, shifted
 from kdjax.explain.keeper import Saved, restored
 from kdjax.explain.parts import Parts
-from kdjax.method import Method, stateless
+from kdjax.feeds import make_feed
+from kdjax.method import Method, View, stateless
 from kdjax.methods import make_objective
 from kdjax.train import loop
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import TrainState, frozen_state, variables
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import Teacher, live
 
 # The teacher's features of all training images are computed once where they
 # take no more than this, bytes.
@@ -97,17 +97,20 @@ def student_epochs(
   chosen = parts.experiment.student
   settings = _settings(parts)
   arms = {
-    "student": Arm("all", lambda settings: matching, settings),
+    "student": Arm(
+      "all", lambda settings: matching, settings, teacher="teacher"
+    ),
     "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
   }
-  variance = _variance(parts, teacher)
-  frozen = _stored(parts, teacher)
   matching = feature_matching(
-    parts.experiment.quantify.tap, variance, stored=frozen is not None
+    parts.experiment.quantify.tap, _variance(parts, teacher)
   )
-  frozen = frozen or Teacher(frozen_state(parts.network, teacher))
+  teachers = {
+    "teacher": _stored(parts, teacher)
+    or live(frozen_state(parts.network, teacher))
+  }
   split = parts.dataset.train
-  yield from _epochs(parts, chosen, split, arms, teacher=frozen, saved=saved)
+  yield from _epochs(parts, chosen, split, arms, teachers=teachers, saved=saved)
 
 
 def label_epochs(
@@ -168,15 +171,12 @@ def unchanged(mask: Any, students: Any, finished: Any) -> Any:
   )
 
 
-def feature_matching(
-  tap: str, variance: float, *, stored: bool = False
-) -> Method:
+def feature_matching(tap: str, variance: float) -> Method:
   """Mean squared difference of features, over the teacher's variance.
 
   Args:
     tap: which feature, the student's and the teacher's.
     variance: of the teacher's feature.
-    stored: whether the teacher's stored answers are its features, (N, D).
 
   Returns:
     The method.
@@ -191,18 +191,11 @@ def feature_matching(
 
   def loss(inputs):
     (student,) = inputs.student.feats.values()
-    if stored:
-      teacher = inputs.teacher.logits
-    else:
-      (teacher,) = inputs.teacher.feats.values()
-    student, teacher = (
-      x.astype(jnp.float32).reshape(len(x), -1) for x in (student, teacher)
-    )
-    return ((student - teacher) ** 2).mean(axis=1) / variance
+    (teacher,) = inputs.teacher.feats.values()
+    square = (student.astype(jnp.float32) - teacher.astype(jnp.float32)) ** 2
+    return square.reshape(len(square), -1).mean(axis=1) / variance
 
-  return stateless(
-    loss, student_taps=(tap,), teacher_taps=() if stored else (tap,)
-  )
+  return stateless(loss, student_taps=(tap,), teacher_taps=(tap,))
 
 
 def depends(parts: Parts, network: Any) -> Any:
@@ -275,7 +268,7 @@ def _epochs(
   split: Split,
   arms,
   *,
-  teacher=None,
+  teachers=None,
   saved: Saved | None = None,
   epochs=None,
   frozen=None,
@@ -299,7 +292,7 @@ def _epochs(
     optimizer,
     arms,
     sample=parts.sample,
-    teacher=teacher,
+    teachers=teachers,
   )
   states = restored(saved, jax.eval_shape(begin)) if saved else begin()
   first = saved.epoch if saved else 0
@@ -316,7 +309,7 @@ def _epochs(
     epochs=epochs - first,
     sample=parts.sample,
     read=None if resident else partial(data.stream, split),
-    teacher=teacher,
+    teachers=teachers,
     devices=parts.devices,
     together=parts.together,
     programs=Continued(states, arms, first * feed.steps),
@@ -351,7 +344,7 @@ def _rate(given: float | None) -> float:
 
 def _stored(parts: Parts, teacher: Any) -> Teacher | None:
   """The teacher as its features of all training images, where that is cheap."""
-  split = parts.dataset.train
+  split, tap = parts.dataset.train, parts.experiment.quantify.tap
   shape = jax.eval_shape(parts.feature, teacher, parts.sample).shape
   size = 4 * len(split.labels) * int(np.prod(shape[1:]))
   plain = parts.experiment.student.augment == "none"
@@ -361,12 +354,18 @@ def _stored(parts: Parts, teacher: Any) -> Teacher | None:
     lambda images: parts.feature(teacher, data.to_float(images))
   )
   batch = parts.experiment.student.batch_size
-  rows = [
-    np.asarray(feature(split.images[i : i + batch]))
-    for i in range(0, len(split.labels), batch)
-  ]
-  rows = np.concatenate(rows).reshape(len(split.labels), -1)
-  return Teacher(None, jnp.asarray(rows, jnp.float32))
+  table = np.concatenate(
+    [
+      np.asarray(feature(split.images[i : i + batch]))
+      for i in range(0, len(split.labels), batch)
+    ]
+  )
+
+  def show(table, images, index, taps):
+    # Nobody asks for its logits.
+    return View(jnp.zeros((len(index), 1)), {tap: table[index]})
+
+  return Teacher(jnp.asarray(table), show, lambda table: None)
 
 
 def _variance(parts: Parts, teacher: Any) -> float:
