@@ -11,7 +11,8 @@ RUNS := \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \
-  compare:vit_table
+  compare:vit_table \
+  quantify:spurious_background
 
 .PHONY: demo test test-slow lint experiments clean
 

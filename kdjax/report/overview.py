@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, methods, reading, tables, text, verdicts
+from kdjax.report import (
+  formats,
+  knowledge_tables,
+  methods,
+  reading,
+  tables,
+  text,
+  verdicts,
+)
 
 _HEAD = """# Experiments
 
@@ -95,6 +103,9 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
+  if "quantify" in results:
+    parts = knowledge_tables.tables(results)
+    return _lines(name, results, knowledge_tables.headline(results), parts)
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))
@@ -102,8 +113,12 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
-  environment = results["environment"]
   sentences = " ".join([verdicts.headline(results), *verdicts.notes(results)])
+  return _lines(name, results, sentences, parts)
+
+
+def _lines(name, results, sentences, parts) -> str:
+  environment = results["environment"]
   lines = [
     f"## {name}\n",
     f"    {results['command']}\n",
