@@ -12,7 +12,8 @@ RUNS := \
   sweep:mnist_temperature \
   compare:method_table \
   compare:vit_table \
-  quantify:spurious_background
+  quantify:spurious_background \
+  quantify:plain_background
 
 .PHONY: demo test test-slow lint experiments clean
 
