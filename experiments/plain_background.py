@@ -16,8 +16,8 @@ b = 0.75 nats, 3 paired seeds, one teacher:
   accuracy   91.8 %   87.5 +- 0.8 %    84.7 +- 0.9 %
 
 Without clutter to inherit the student has fewer background concepts than the
-baseline. The baseline's foreground concepts are at their most after the first epoch
-on nearly all images: epochs are too coarse to tell D apart here.
+baseline. The baseline's foreground concepts are at their most after the first
+epoch, in two seeds on every image: epochs are too coarse to tell D apart here.
 """
 
 import dataclasses
