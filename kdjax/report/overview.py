@@ -12,6 +12,8 @@ from kdjax.report import (
   knowledge_tables,
   methods,
   reading,
+  rounds,
+  synthesis,
   tables,
   text,
   verdicts,
@@ -104,25 +106,30 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
   if "quantify" in results:
-    parts = knowledge_tables.tables(results)
-    return _lines(name, results, knowledge_tables.headline(results), parts)
+    sentences = [knowledge_tables.headline(results)]
+    return _page(name, results, sentences, knowledge_tables.tables(results))
+  if "synthesis" in results:
+    sentences = [synthesis.headline(results), *synthesis.notes(results)]
+    return _page(name, results, sentences, synthesis.tables(results))
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))
+  if "rounds" in results:
+    parts.append(rounds.rounds_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
-  sentences = " ".join([verdicts.headline(results), *verdicts.notes(results)])
-  return _lines(name, results, sentences, parts)
+  sentences = [verdicts.headline(results), *verdicts.notes(results)]
+  return _page(name, results, sentences, parts)
 
 
-def _lines(name, results, sentences, parts) -> str:
+def _page(name, results, sentences, parts) -> str:
   environment = results["environment"]
   lines = [
     f"## {name}\n",
     f"    {results['command']}\n",
-    f"{sentences}\n",
+    f"{' '.join(sentences)}\n",
     *map(text.to_markdown, parts),
     f"{formats.duration(results['seconds']['total'])} on"
     f" {', '.join(environment['devices'])} with {environment['processors']}"
