@@ -233,7 +233,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       views = {
         (feed, name): _each(
           lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, batch.index, taps[feed, name]
+            teachers.get(name), batch.taught, batch.index, taps[feed, name]
           ),
           batches[feed],
         )
@@ -294,7 +294,27 @@ def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
   positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
   stored = images[indices] if read is None else read
   seen = feed.view(_step_key(seed, step, 0), stored, positions)
-  return Batch(seen, labels[indices], weights > 0, indices, positions)
+  batch = Batch(seen, labels[indices], weights > 0, indices, positions)
+  if feed.mixing is not None:
+    batch = _mix(feed.mixing, _step_key(seed, step, 2), batch)
+  if feed.teacher_view is None:
+    return batch
+  other = feed.teacher_view(_step_key(seed, step, 3), stored, positions)
+  return batch._replace(teacher_images=other)
+
+
+def _mix(mixing, key, batch) -> Batch:
+  """Mixes every example with another one of the global batch."""
+  everyone, labels = jax.lax.all_gather(
+    (batch.images, batch.labels), on_devices.AXIS, tiled=True
+  )
+  count = jax.lax.psum(jnp.sum(batch.mask), on_devices.AXIS)
+  images, partners, share = mixing(
+    key, batch.images, batch.positions, everyone, count
+  )
+  return batch._replace(
+    images=images, share=share, partner_labels=labels[partners]
+  )
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
