@@ -1,15 +1,13 @@
 """Different views.
 
-  python launch.py --experiment=different_views
+python launch.py --experiment=different_views
 """
 
 from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
   teacher=Teacher(model="mlp(500, 500, dropout=0.5)", epochs=40),
-  student=Student(
-    model="mlp(100)", learning_rate=1e-2, augment="shift(2)", seeds=5
-  ),
+  student=Student(model="mlp(100)", augment="shift(2)", seeds=5),
   distillation=Distillation(
     distillation="kd(temperature=4):1", teacher_view="none"
   ),

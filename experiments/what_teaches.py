@@ -1,6 +1,6 @@
 """What teaches.
 
-  python launch.py --experiment=what_teaches
+python launch.py --experiment=what_teaches
 """
 
 from kdjax.config import Controls, Distillation, Experiment, Student

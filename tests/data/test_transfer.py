@@ -65,9 +65,7 @@ def test_streamed_images_are_the_resident_ones(lazy):
   both = stack(train, other, resident_bytes=10**6)
   assert resident(both) and both.images.shape == (9, 4, 4, 1)
   parts = [
-    part._replace(images=Lazy(part.images))
-    if lazy in (name, "both")
-    else part
+    part._replace(images=Lazy(part.images)) if lazy in (name, "both") else part
     for name, part in (("train", train), ("other", other))
   ]
   few = 10 if lazy == "too large" else 10**6
@@ -75,9 +73,7 @@ def test_streamed_images_are_the_resident_ones(lazy):
   assert not resident(streamed) and len(streamed.images) == 9
   np.testing.assert_array_equal(streamed.labels, both.labels)
   plan = np.array([[0, 8, 4], [5, 3, 7]])
-  for got, want in zip(
-    stream(streamed, plan), stream(both, plan), strict=True
-  ):
+  for got, want in zip(stream(streamed, plan), stream(both, plan), strict=True):
     np.testing.assert_array_equal(got, want)
     assert got.dtype == want.dtype
 
