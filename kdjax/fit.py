@@ -1,10 +1,10 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,29 @@ from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.state import variables
+from kdjax.train.feed import Arm
 from kdjax.train.teacher import Teacher
 
 
+class Fitted(NamedTuple):
+  """What training arms gives.
+
+  Attributes:
+    networks: variables by arm, with a leading axis of members.
+    together: by arm of networks that learn together, the variables of all of
+      them, with leading axes (members, roles).
+  """
+
+  networks: dict[str, Any]
+  together: dict[str, Any]
+
+
 def obtain_teacher(
-  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
+  experiment: Experiment,
+  parts: Prepared,
+  workdir: Path,
+  log: RunLog,
+  arms: Iterable[Arm],
 ) -> Any:
   """Loads the teacher, or trains and saves it.
 
@@ -31,9 +48,11 @@ def obtain_teacher(
     parts: of the run.
     workdir: its folder.
     log: its log.
+    arms: who is to learn.
 
   Returns:
-    The teacher's variables, with a leading axis (1,).
+    The teacher's variables, with a leading axis (1,); None where nobody learns
+    from one and none was given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
@@ -41,6 +60,8 @@ def obtain_teacher(
   """
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  if not any(arm.teacher for arm in arms):
+    return None
   networks = fit(parts, parts.teacher, log)["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)
@@ -55,7 +76,7 @@ def fit(
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
-  """Trains every arm, logging each epoch.
+  """Trains every arm, logging each epoch; see `fit_together`.
 
   Args:
     parts: of the run.
@@ -69,7 +90,27 @@ def fit(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  resident = data.resident(parts.shown)
+  return fit_together(parts, trainee, log, teachers).networks
+
+
+def fit_together(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
+) -> Fitted:
+  """Trains every arm, logging each epoch.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teachers: who teaches, by the names that the arms give them.
+
+  Returns:
+    The networks, with those that learnt together with them.
+
+  Raises:
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,
@@ -90,13 +131,21 @@ def fit(
   with progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
-      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      networks = {
+        name: jax.vmap(arm.learner.network)(epoch.states[name])
+        for name, arm in trainee.arms.items()
+      }
       rate = epoch.examples / (time.perf_counter() - start)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))
       start = time.perf_counter()
-  return networks
+  together = {
+    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+    if arm.learner.everyone is not None
+  }
+  return Fitted(networks, together)
 
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:

@@ -36,7 +36,7 @@ def teachers_of(
   Args:
     experiment: the settings.
     parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,).
+    networks: the teacher's variables, with a leading axis (1,), or None.
     arms: who is to learn.
 
   Returns:

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from kdjax import data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble
+from kdjax.arms import Cohort, assemble, with_regime
 from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -24,6 +24,7 @@ from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 
@@ -107,6 +108,9 @@ def prepare(experiment: Experiment) -> Prepared:
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
+  experiment = with_regime(experiment)
+  regime = experiment.distillation.regime
+  check_devices(regime, make_learner(regime), len(local))
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
     if group.model != AUTO:
@@ -260,13 +264,14 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
-  for view, feed in (
-    (chosen.augment, "transfer"),
+  shown = (
+    (chosen.augment, cohort.arms["student"].feed),
     (experiment.controls.reference_augment, "reference"),
-  ):
+  )
+  for view, feed in shown:
     if feed in cohort.feeds:
       _check_view(view, cohort.feeds[feed].view, dataset)
-  asked = cohort.feeds["transfer"].teacher_view
+  asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
     _check_view(experiment.distillation.teacher_view, asked, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)

@@ -29,7 +29,8 @@ _DESCRIPTIONS = {
   "digits": "1,797 handwritten digits, 8x8x1, from scikit-learn; nothing to"
   " download",
   "cluttered_digits": "MNIST digits on cluttered textures with masks, 48x48x1;"
-  " splits train, spurious, teacher, test; nothing to download",
+  " splits train, spurious, teacher, test, plain, plain_teacher, plain_test;"
+  " nothing to download",
   "photo_patches(count=4000, seed=0)": "squares of scikit-learn's two"
   " photographs, --image_size (28) wide; for --transfer_dataset",
   "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",

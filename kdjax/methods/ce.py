@@ -58,4 +58,4 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
     own, partner = against(inputs.labels), against(inputs.partner_labels)
     return inputs.share * own + (1 - inputs.share) * partner
 
-  return stateless(loss)
+  return stateless(loss, needs_teacher=False)
