@@ -111,6 +111,9 @@ def fit_together(
     The networks, with those that learnt together with them.
 
   Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  resident = data.resident(parts.shown)
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -78,10 +79,6 @@ def test_streamed_transfer_sets_teach_the_same(distil):
 
 def test_every_flag_of_the_page_exists():
   page = (ROOT / "docs" / "regimes.md").read_text()
-  used = {
-    word.strip("`").removeprefix("--").split("=")[0]
-    for word in page.replace("|", " ").replace(",", " ").split()
-    if word.strip("`").startswith("--")
-  }
-  known = {one.flag for one in options.options()}
+  used = set(re.findall(r"--([a-z_]+)", page))
+  known = {one.flag for one in options.options()} | {"experiment"}
   assert used and used <= known, used - known
