@@ -49,6 +49,14 @@ ALLOWED = {
     "methods", "models", "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
+  "soft_td": {
+    "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
+    "methods", "options", "prepare", "report", "results", "train", "workdir",
+  },
+  "synthesis": {
+    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
+    "train", "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -63,7 +71,8 @@ ALLOWED = {
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {
-    "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+    "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
+    "synthesis", "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},

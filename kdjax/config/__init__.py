@@ -13,6 +13,8 @@ from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.soft_td import SoftTD
+from kdjax.config.synthesis import Synthesis
 
 __all__ = [
   "AUTO",
@@ -24,7 +26,9 @@ __all__ = [
   "Quantify",
   "Run",
   "Search",
+  "SoftTD",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -40,4 +44,6 @@ class Experiment:
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  soft_td: SoftTD = SoftTD()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()
