@@ -3,7 +3,14 @@
 python launch.py --experiment=mutual
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Run,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   teacher=Teacher(
@@ -19,4 +26,5 @@ EXPERIMENT = Experiment(
     reference="kd(temperature=4)",
     reference_learning_rate=3e-2,
   ),
+  run=Run(evaluate_every=4),
 )
