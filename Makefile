@@ -14,7 +14,10 @@ RUNS := \
   compare:vit_table \
   soft_td:soft_td \
   synthesise:dataset_distillation \
-  compare:self_distillation
+  compare:self_distillation \
+  distill:mutual \
+  distill:mean_teacher \
+  distill:codistillation
 
 .PHONY: demo test test-slow lint experiments clean
 
