@@ -16,7 +16,7 @@ EXPERIMENT = Experiment(
   teacher=Teacher(
     model="mlp(64)", epochs=12, learning_rate=3e-2, augment="none"
   ),
-  student=Student(model="mlp(64)", epochs=12, learning_rate=1e-2, seeds=5),
+  student=Student(model="mlp(64)", epochs=12, learning_rate=3e-2, seeds=5),
   distillation=Distillation(
     distillation="ce:1 + kd(temperature=1):after(0.1)",
     regime="codistillation(peers=2, every=32)",
