@@ -50,12 +50,13 @@ ALLOWED = {
     "workdir",
   },
   "soft_td": {
-    "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
-    "methods", "options", "prepare", "report", "results", "train", "workdir",
+    "arms", "config", "data", "environment", "evaluate", "feeds", "fit", "losses",
+    "method", "methods", "options", "prepare", "report", "results", "train",
+    "workdir",
   },
   "synthesis": {
-    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
-    "train", "workdir",
+    "config", "data", "environment", "evaluate", "fit", "models", "options",
+    "report", "results", "train", "workdir",
   },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
