@@ -1,6 +1,6 @@
 """Two peers that hear of each other once an epoch, against hard labels and kd.
 
-  python launch.py --experiment=codistillation        (two minutes on two busy CPU cores)
+  python launch.py --experiment=codistillation    (some minutes on two busy CPU cores)
 
 On one device; `--host_devices=2` gives each peer one, with the same result up to
 rounding. The teacher of plain kd has the architecture of a peer, its images and

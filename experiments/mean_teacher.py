@@ -1,6 +1,6 @@
 """A student taught by the average of its own weights, against labels and kd.
 
-  python launch.py --experiment=mean_teacher          (two minutes on two busy CPU cores)
+  python launch.py --experiment=mean_teacher          (some minutes on two busy CPU cores)
 
 The teacher of plain kd has the student's architecture, its images and number of
 steps, so that no arm knows more than another. The student's rate is the best of

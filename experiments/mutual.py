@@ -1,6 +1,6 @@
 """Two peers that teach each other, against hard labels and plain kd.
 
-  python launch.py --experiment=mutual          (two minutes on two busy CPU cores)
+  python launch.py --experiment=mutual          (some minutes on two busy CPU cores)
 
 The teacher of plain kd has the architecture of a peer, its images and number of
 steps, so that no arm knows more than another. Each arm's rate is the best of
