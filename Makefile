@@ -22,7 +22,10 @@ RUNS := \
   quantify:plain_background \
   soft_td:soft_td \
   synthesise:dataset_distillation \
-  compare:self_distillation
+  compare:self_distillation \
+  distill:mutual \
+  distill:mean_teacher \
+  distill:codistillation
 
 .PHONY: demo test test-slow lint experiments clean
 

@@ -4,9 +4,12 @@ A method says *what* is matched; a learner says who shows it. The plain one is a
 student that learns from the teacher of its arm, if there is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
+from kdjax.train import devices as on_devices
 from kdjax.train.state import create_state, variables
 from kdjax.train.steps import take_step
 
@@ -54,3 +57,51 @@ class Learner(NamedTuple):
 
 
 ALONE = Learner(create_state, take_step, variables)
+
+
+def lay_out(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Puts states on devices: a copy on each, or as their learners lay them.
+
+  Args:
+    arms: with a `learner`, by name.
+    states: of all members, by arm.
+    devices: the devices that steps run on.
+
+  Returns:
+    The states, those with a layout with a leading axis of devices.
+  """
+  found = {}
+  for name, state in states.items():
+    layout = arms[name].learner.layout
+    if layout is None:
+      found[name] = on_devices.replicate(state, devices)
+    else:
+      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
+  return found
+
+
+def bring_back(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Undoes `lay_out`.
+
+  Args:
+    arms: as there.
+    states: as it returns them.
+    devices: as there.
+
+  Returns:
+    The states of all members, by arm, a copy on each device.
+  """
+  found = dict(states)
+  for name, arm in arms.items():
+    if arm.learner.layout is not None:
+      whole = arm.learner.layout.collect(states[name])
+      found[name] = on_devices.replicate(whole, devices)
+  return found

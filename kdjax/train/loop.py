@@ -18,6 +18,7 @@ import optax
 
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
+from kdjax.train.learner import bring_back, lay_out
 from kdjax.train.shown import show, step_key
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
@@ -103,7 +104,7 @@ def train(
       name: begin(fixed[0][name], shared[2].get(group[name].teacher))
       for name, begin in programs[tuple(group)][0].items()
     }
-    prepared.append((group, _spread(group, states, devices), fixed))
+    prepared.append((group, lay_out(group, states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
     steps = ((number - 1) * length, number * length)
@@ -117,7 +118,7 @@ def train(
         len(devices),
       )
       prepared[i] = (group, states, fixed)
-      done.append((_collect(group, states, devices), added))
+      done.append((bring_back(group, states, devices), added))
     yield _epoch(number, steps[1], done, arms)
 
 
@@ -187,28 +188,6 @@ def _train_group(run, states, fixed, portions, devices):
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
   return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
-
-
-def _spread(group, states, devices):
-  """Puts states on the devices: a copy on each, or as their learners lay them."""
-  found = {}
-  for name, state in states.items():
-    layout = group[name].learner.layout
-    if layout is None:
-      found[name] = on_devices.replicate(state, devices)
-    else:
-      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
-  return found
-
-
-def _collect(group, states, devices):
-  """Brings states that were laid over the devices together again."""
-  found = dict(states)
-  for name, arm in group.items():
-    if arm.learner.layout is not None:
-      whole = arm.learner.layout.collect(states[name])
-      found[name] = on_devices.replicate(whole, devices)
-  return found
 
 
 def _epoch(number, stop, done, arms) -> Epoch:

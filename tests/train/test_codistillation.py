@@ -65,6 +65,23 @@ def test_devices_do_not_matter(fit, peers, devices):
   chex.assert_trees_all_close(*stale, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_do_not_matter_to_losses_that_relate_examples(fit, devices):
+  """A peer relates the examples of its own batch, on however many devices."""
+  one, many = (
+    fit(
+      lambda settings: make_objective("ce:1 + sp:1 + fitnets:0.1"),
+      learner=codistillation(peers=2, every=2),
+      epochs=1,
+      drop_remainder=True,
+      devices=d,
+    )
+    for d in (1, devices)
+  )
+  chex.assert_trees_all_close(final(one), final(many), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize(
   "devices", [1, pytest.param(2, marks=pytest.mark.slow)]
 )
