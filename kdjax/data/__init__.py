@@ -6,9 +6,12 @@
   plan.py        step number -> example ids: shuffle, pad, resume
   subsets.py     few labels, omitted classes, validation splits
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  numbered.py    so many views of each image, the same for everyone
   boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
+  teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
+  fingerprint.py     one number for the training images
 
 and the sources that load.py opens:
 
@@ -32,8 +35,10 @@ and the sources that load.py opens:
 from kdjax.data.augment import make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
+from kdjax.data.fingerprint import fingerprint
 from kdjax.data.load import available, load
 from kdjax.data.normalise import middle, plain_view, to_float
+from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import stream
@@ -47,9 +52,11 @@ __all__ = [
   "batches",
   "check",
   "default_data_dir",
+  "fingerprint",
   "load",
   "make_view",
   "middle",
+  "numbered",
   "plain_view",
   "prepared",
   "resident",
@@ -59,5 +66,6 @@ __all__ = [
   "stratified",
   "stream",
   "to_float",
+  "turns",
   "without_classes",
 ]
