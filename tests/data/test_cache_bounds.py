@@ -70,10 +70,10 @@ def test_single_precision_is_exact():
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
 @pytest.mark.parametrize("k", [2, 5, CLASSES - 1])
 def test_top_k(k, temperature):
-  """With t the rest's mass as it is read, softened: the gradient is off by
+  """With t the rest's mass as it is read, softened, t <= 1/2 for the loss:
 
-  no more than 2 T t, the loss by no more than T^2 (t R_student / T
-  + t log(C - 1) + h(t)), h the entropy of a coin, for t <= 1/2.
+  |gradient' - gradient| <= 2 T t
+  |loss' - loss| <= T^2 (t R_student / T + t log(C - 1) + h(t)), h a coin's entropy
   """
   student, teacher = cases(4.0)
   records, cached = kept(teacher, top_k=k, dtype="float32")
