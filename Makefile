@@ -2,9 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FLAGS ?=
-EXPERIMENTS := mnist_demo mnist_seed_pair mnist_transfer_set mnist_omitted_class
-SWEEPS := mnist_tuning mnist_temperature
-TABLES := method_table vit_table
+# COMMAND:EXPERIMENT, all that stands in experiments/results.
+RUNS := \
+  distill:mnist_demo \
+  distill:mnist_seed_pair \
+  distill:mnist_transfer_set \
+  distill:mnist_omitted_class \
+  sweep:mnist_tuning \
+  sweep:mnist_temperature \
+  compare:method_table \
+  compare:vit_table
 
 .PHONY: demo test test-slow lint experiments clean
 
@@ -23,18 +30,14 @@ lint: .venv/ready
 
 # Repeats every experiment and writes the page of what they gave.
 experiments: .venv/ready
-	rm -rf $(addprefix runs/,$(EXPERIMENTS) $(SWEEPS) $(TABLES))
-	for name in $(EXPERIMENTS); do \
-	  $(BIN)/python launch.py --experiment=$$name --workdir=runs/$$name || exit 1; \
-	done
-	for name in $(SWEEPS); do \
-	  $(BIN)/python launch.py sweep --experiment=$$name --workdir=runs/$$name || exit 1; \
-	done
-	for name in $(TABLES); do \
-	  $(BIN)/python launch.py compare --experiment=$$name --workdir=runs/$$name || exit 1; \
-	done
 	mkdir -p experiments/results
-	for name in $(EXPERIMENTS) $(SWEEPS) $(TABLES); do \
+	for run in $(RUNS); do \
+	  name=$${run#*:}; rm -rf runs/$$name; \
+	  $(BIN)/python launch.py $${run%:*} --experiment=$$name \
+	    --workdir=runs/$$name || exit 1; \
+	done
+	for run in $(RUNS); do \
+	  name=$${run#*:}; \
 	  cp runs/$$name/results.json experiments/results/$$name.json || exit 1; \
 	done
 	cp runs/mnist_demo/figures/accuracy.png docs/demo.png

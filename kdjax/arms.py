@@ -6,13 +6,13 @@ members are the cells of its grid (one cell, but in a sweep) times the seeds.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from kdjax import data, methods
+from kdjax import methods
 from kdjax.config import Experiment
+from kdjax.feeds import make_feeds
 from kdjax.method import Method
 from kdjax.train.feed import Arm, Feed
 
@@ -31,7 +31,15 @@ SETTINGS = {
     "label_smoothing": ("controls", "label_smoothing"),
   },
   "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
+  "reference": {"learning_rate": ("controls", "reference_learning_rate")},
 }
+# Teachers that know less; who learns from one has the student's objective.
+STAND_INS = (
+  "shuffled_teacher",
+  "uniform_teacher",
+  "noise_teacher",
+  "matched_smoothing",
+)
 
 
 class Cohort(NamedTuple):
@@ -72,12 +80,12 @@ def assemble(
   Raises:
     UserError: for unknown methods or views, impossible weights or subsets.
   """
-  feeds = _feeds(experiment, labels, examples, drop_remainder)
-  kinds = ["student", "baseline"]
-  if experiment.controls.controls:
-    kinds.append("label_smoothing")
-    if "augmented" in feeds:
-      kinds.append("augmented")
+  if drop_remainder is None:
+    drop_remainder = _relates_examples(experiment)
+  feeds = make_feeds(
+    experiment, labels, examples, drop_remainder=drop_remainder
+  )
+  kinds = _kinds(experiment, feeds)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
   length = max(feeds[_feed_of(kind, feeds)].steps for kind in kinds)
@@ -91,6 +99,7 @@ def assemble(
       feed=_feed_of(kind, feeds),
       method=_method_of(experiment, kind, known),
       settings=settings_of(grids[kind], seeds),
+      teacher=_teacher_of(kind),
     )
     for kind in kinds
   }
@@ -98,51 +107,6 @@ def assemble(
   return Cohort(
     arms, {name: feed for name, feed in feeds.items() if name in used}, grids
   )
-
-
-def make_feed(
-  examples: np.ndarray,
-  labels: np.ndarray,
-  view: str,
-  batch_size: int,
-  drop_remainder: bool = False,
-  size: int | None = None,
-) -> Feed:
-  """Makes a feed of some examples.
-
-  Args:
-    examples: which examples of the training set.
-    labels: (N,) int32 over the whole training set, -1 where hidden.
-    view: spec of the augmentation.
-    batch_size: examples a step, over all devices.
-    drop_remainder: leave out ragged batches.
-    size: side of what networks see, the middle of what the view shows; None is
-      all of it.
-
-  Returns:
-    The feed.
-
-  Raises:
-    UserError: for an unknown view or an impossible batch size.
-  """
-  augment = data.make_view(view, size=size)
-
-  def seen(key, stored, positions):
-    images = augment(key, data.to_float(stored), positions)
-    return images if size is None else data.middle(images, size)
-
-  def cut(seed: int, start: int, stop: int):
-    return data.batches(
-      examples,
-      batch_size,
-      seed=seed,
-      start=start,
-      stop=stop,
-      drop_remainder=drop_remainder,
-    )
-
-  steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
-  return Feed(cut, steps, labels.astype(np.int32), seen)
 
 
 def settings_of(
@@ -200,38 +164,28 @@ def objective_text(experiment: Experiment) -> str:
   return " + ".join(map(str, terms))
 
 
+def objective_temperature(experiment: Experiment) -> float:
+  """Returns the temperature of the student's objective.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The one that is written or chosen; 4 where there is none, or it changes.
+  """
+  chosen = experiment.distillation
+  values = [
+    dict(term.spec.kwargs).get("temperature")
+    for term in methods.terms_of(chosen.distillation)
+  ]
+  for value in (*values, chosen.temperature):
+    if isinstance(value, int | float):
+      return float(value)
+  return 4.0
+
+
 def _unless_swept(value, otherwise):
   return otherwise if isinstance(value, tuple) else value
-
-
-def _feeds(experiment, labels, examples, drop) -> dict[str, Feed]:
-  """Transfer set, labelled set, and the labelled set in the teacher's views."""
-  chosen, student = experiment.data, experiment.student
-  kept = data.without_classes(labels, chosen.omit_classes)
-  transfer = np.intersect1d(examples, kept)
-  if chosen.images is not None:
-    transfer = transfer[
-      data.stratified(labels[transfer], chosen.images, seed=0)
-    ]
-  hidden = labels.copy()
-  labelled = transfer
-  if chosen.labels is not None:
-    picked = data.stratified(labels[transfer], chosen.labels, seed=0)
-    labelled = transfer[picked]
-    hidden = np.where(np.isin(np.arange(len(labels)), labelled), labels, -1)
-  if drop is None:
-    drop = _relates_examples(experiment)
-  make = partial(
-    make_feed, batch_size=student.batch_size, size=chosen.crop_size
-  )
-  feeds = {
-    "transfer": make(transfer, hidden, student.augment, drop_remainder=drop)
-  }
-  if chosen.labels is not None:
-    feeds["labelled"] = make(labelled, hidden, student.augment)
-  if experiment.teacher.augment != student.augment:
-    feeds["augmented"] = make(labelled, hidden, experiment.teacher.augment)
-  return feeds
 
 
 def _relates_examples(experiment: Experiment) -> bool:
@@ -241,10 +195,30 @@ def _relates_examples(experiment: Experiment) -> bool:
   return _method_of(experiment, "student", unknown)(first).couples_batch
 
 
+def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
+  """Lists the arms that an experiment asks for, the student first."""
+  chosen = experiment.controls
+  kinds = ["student", "baseline"]
+  if chosen.controls:
+    kinds.append("label_smoothing")
+    if "augmented" in feeds:
+      kinds.append("augmented")
+  if chosen.reference is not None:
+    kinds.append("reference")
+  return kinds + [name for name in STAND_INS if getattr(chosen, name)]
+
+
+def _teacher_of(kind: str) -> str | None:
+  if kind in STAND_INS:
+    return kind
+  return "teacher" if kind in ("student", "reference") else None
+
+
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
   if kind == "augmented":
     return "augmented"
-  return "labelled" if kind != "student" and "labelled" in feeds else "transfer"
+  taught = _teacher_of(kind) is not None
+  return "labelled" if not taught and "labelled" in feeds else "transfer"
 
 
 def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
@@ -254,7 +228,10 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
     return lambda settings: methods.make_objective(
       "ce:1", label_smoothing=settings["label_smoothing"]
     )
-  if kind != "student":
+  if kind == "reference":
+    text = experiment.controls.reference
+    return lambda settings: methods.make_objective(text, **known)
+  if _teacher_of(kind) is None:
     return lambda settings: methods.make_objective("hard")
 
   def student(settings) -> Method:
@@ -272,7 +249,8 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
 def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
   """Lists the cells: every combination of the numbers given."""
   values = {}
-  for name, (group, field) in SETTINGS[kind].items():
+  own = SETTINGS["student" if kind in STAND_INS else kind]
+  for name, (group, field) in own.items():
     value = getattr(getattr(experiment, group), field)
     if value is None and name == "learning_rate":
       value = experiment.student.learning_rate

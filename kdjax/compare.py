@@ -20,6 +20,7 @@ from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
 from kdjax.entrants import CONTROLS, REFERENCE, Entrants, check_names, enter
+from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
@@ -27,7 +28,7 @@ from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import Teacher
 from kdjax.workdir import claim
 
 HELD_OUT = 0.2
@@ -117,9 +118,14 @@ def _train_all(
   experiment: Experiment, parts: Prepared, entrants: Entrants, teacher, log
 ) -> dict[str, Outcome]:
   """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
-  ready = partial(fit.as_teacher, experiment, parts, teacher)
-  live = [arm for arm in entrants.arms.values() if looks_inside(arm)][:1]
-  teachers = {False: ready([]), True: ready(live) if live else None}
+  ready = partial(teachers_of, experiment, parts, teacher)
+  students = [arm for arm in entrants.arms.values() if arm.teacher]
+  # Answers that never change are computed once, for those that need no more.
+  inside, outside = (
+    [arm for arm in students if looks_inside(arm) == looks]
+    for looks in (True, False)
+  )
+  teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
   for name, arm in entrants.arms.items():
     taught = teachers[looks_inside(arm)]
@@ -136,14 +142,14 @@ def _try_arm(
   parts: Prepared,
   entrants: Entrants,
   name: str,
-  teacher: Teacher,
+  teachers: Mapping[str, Teacher],
   log,
 ) -> Outcome | None:
   """Searches one arm's grid, then trains it at its best cell."""
   start = time.perf_counter()
   grid = entrants.grids[name]
   train = partial(
-    _train, experiment, parts, entrants, name, teacher=teacher, programs={}
+    _train, experiment, parts, entrants, name, teachers=teachers, programs={}
   )
   seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
   networks, losses = train(settings_of(grid, seeds))
@@ -187,7 +193,7 @@ def _choose(parts, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _train(
-  experiment, parts, entrants, name, settings, *, teacher, programs
+  experiment, parts, entrants, name, settings, *, teachers, programs
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
   chosen, train = experiment.student, parts.dataset.train
@@ -203,7 +209,7 @@ def _train(
     epochs=chosen.epochs,
     sample=parts.sample,
     read=None if resident else lambda indices: data.stream(train, indices),
-    teacher=teacher,
+    teachers=teachers,
     devices=parts.devices,
     together=parts.student.together,
     programs=programs,

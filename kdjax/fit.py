@@ -1,7 +1,7 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, evaluate, results
-from kdjax.arms import looks_inside
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.feed import Arm
-from kdjax.train.state import frozen_state, variables
-from kdjax.train.steps import Teacher
+from kdjax.train.state import variables
+from kdjax.train.teacher import Teacher
 
 
 def obtain_teacher(
@@ -43,7 +41,7 @@ def obtain_teacher(
   """
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
-  networks = fit(parts, parts.teacher, log, None)["teacher"]
+  networks = fit(parts, parts.teacher, log)["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
@@ -52,7 +50,10 @@ def obtain_teacher(
 
 
 def fit(
-  parts: Prepared, trainee: Trainee, log: RunLog, teacher: Teacher | None
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
   """Trains every arm, logging each epoch.
 
@@ -60,7 +61,7 @@ def fit(
     parts: of the run.
     trainee: what is trained.
     log: of the run.
-    teacher: who teaches, or None.
+    teachers: who teaches, by the names that the arms give them.
 
   Returns:
     Variables by arm, with a leading axis of members.
@@ -79,7 +80,7 @@ def fit(
     epochs=trainee.epochs,
     sample=parts.sample,
     read=None if resident else lambda indices: data.stream(train, indices),
-    teacher=teacher,
+    teachers=teachers,
     devices=parts.devices,
     together=trainee.together,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
@@ -129,34 +130,6 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         "images_per_second": rate,
       }
     )
-
-
-def as_teacher(
-  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
-) -> Teacher:
-  """Readies the teacher for the student's step.
-
-  Where the student sees the stored images themselves and the methods need no
-  more than the teacher's answers, these are always the same: they are computed
-  once.
-
-  Args:
-    experiment: the settings.
-    parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,).
-    arms: who is to learn from it.
-
-  Returns:
-    The teacher's answers, or the teacher itself.
-  """
-  plain = experiment.student.augment == "none"
-  answers_suffice = not any(map(looks_inside, arms))
-  if plain and answers_suffice and data.resident(parts.dataset.train):
-    images = parts.dataset.train.images
-    logits = results.predict(parts.teacher, networks, images)
-    return Teacher(None, logits[0])
-  one = results.first(networks)
-  return Teacher(frozen_state(parts.teacher.network, one))
 
 
 def note(parts: Prepared, trainee: Trainee) -> dict[str, Any]:

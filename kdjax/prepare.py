@@ -15,10 +15,11 @@ import numpy as np
 import optax
 
 from kdjax import data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble, make_feed
+from kdjax.arms import Cohort, assemble
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
+from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import data, evaluate, methods
+from kdjax import data, evaluate
+from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.train import checkpoint
@@ -304,22 +305,9 @@ def _samples(
     "labels": labels[picked],
     "teacher_logits": teacher_logits[picked],
     "student_logits": student_logits[picked],
-    "temperature": _shown_temperature(experiment),
+    "temperature": objective_temperature(experiment),
     "class_names": parts.dataset.class_names,
   }
-
-
-def _shown_temperature(experiment: Experiment) -> float:
-  """The temperature of the objective, 4 where it is none or changes."""
-  chosen = experiment.distillation
-  values = [
-    dict(term.spec.kwargs).get("temperature")
-    for term in methods.terms_of(chosen.distillation)
-  ]
-  for value in (*values, chosen.temperature):
-    if isinstance(value, int | float):
-      return float(value)
-  return 4.0
 
 
 def _omitted(experiment, parts, logits, students) -> dict[str, Any]:

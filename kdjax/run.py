@@ -8,6 +8,7 @@ from pathlib import Path
 from kdjax import fit, results
 from kdjax.arms import objective_text
 from kdjax.config import Experiment
+from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import prepare
 from kdjax.report import logs
@@ -41,10 +42,10 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       with fit.timed(seconds, "teacher"):
         teacher = fit.obtain_teacher(experiment, parts, workdir, log)
       with fit.timed(seconds, "students"):
-        lessons = fit.as_teacher(
+        teachers = teachers_of(
           experiment, parts, teacher, parts.student.arms.values()
         )
-        students = fit.fit(parts, parts.student, log, lessons)
+        students = fit.fit(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(experiment, parts, teacher, students)
     found = measured.figures

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.arms import assemble
-from kdjax.config import Data, Experiment, Student
+from kdjax.config import Controls, Data, Distillation, Experiment, Student
 
 LABELS = np.repeat(np.arange(4), 25)
 
@@ -36,3 +36,36 @@ def test_images_are_a_stratified_subset(chosen, seen, labelled):
   assert np.ptp(counts[counts > 0]) <= 1
   twin = shown(cohort.feeds[cohort.arms["baseline"].feed])
   assert len(twin) == labelled and set(twin) <= set(examples)
+
+
+CONTROLS = Controls(
+  controls=False,
+  reference="kd(temperature=4):1",
+  reference_learning_rate=0.2,
+  shuffled_teacher=True,
+  matched_smoothing=True,
+)
+
+
+@pytest.mark.parametrize(
+  ("arm", "teacher", "learning_rate"),
+  [
+    ("student", "teacher", 0.1),
+    ("baseline", None, 0.1),
+    ("reference", "teacher", 0.2),
+    ("shuffled_teacher", "shuffled_teacher", 0.1),
+    ("matched_smoothing", "matched_smoothing", 0.1),
+  ],
+)
+def test_controls_learn_from_whom_they_should(arm, teacher, learning_rate):
+  experiment = Experiment(
+    student=Student(learning_rate=0.1, seeds=2),
+    distillation=Distillation(distillation="kd(temperature=2)"),
+    controls=CONTROLS,
+  )
+  arms = assemble(experiment, LABELS, np.arange(100), classes=4).arms
+  assert len(arms) == 5
+  assert arms[arm].teacher == teacher
+  np.testing.assert_allclose(
+    arms[arm].settings["learning_rate"], 2 * [learning_rate]
+  )

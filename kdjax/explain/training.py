@@ -16,17 +16,17 @@ import numpy as np
 import optax
 
 from kdjax import data
-from kdjax.arms import make_feed
 from kdjax.data import Split
 from kdjax.errors import DivergedError, UserError
 from kdjax.explain.parts import Parts
+from kdjax.feeds import make_feed
 from kdjax.method import Method, stateless
 from kdjax.methods import make_objective
 from kdjax.train import loop
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import live
 
 
 class Checkpoint(NamedTuple):
@@ -80,13 +80,15 @@ def student_epochs(parts: Parts, teacher: Any) -> Iterator[Checkpoint]:
   chosen = parts.experiment.student
   settings = _settings(parts)
   arms = {
-    "student": Arm("all", lambda settings: matching, settings),
+    "student": Arm(
+      "all", lambda settings: matching, settings, teacher="teacher"
+    ),
     "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
   }
   matching = feature_matching(
     parts.experiment.quantify.tap, _variance(parts, teacher)
   )
-  frozen = Teacher(frozen_state(parts.network, teacher))
+  frozen = live(frozen_state(parts.network, teacher))
   yield from _epochs(parts, chosen, parts.dataset.train, arms, frozen)
 
 
@@ -230,9 +232,10 @@ def _epochs(
   optimizer = make_optimizer(
     chosen.optimizer, chosen.schedule, feed.steps * epochs
   )
+  teachers = {} if teacher is None else {"teacher": teacher}
   if frozen is None:
     states = loop.initial_states(
-      parts.network, optimizer, arms, sample=parts.sample, teacher=teacher
+      parts.network, optimizer, arms, sample=parts.sample, teachers=teachers
     )
     yield Checkpoint(0, {arm: variables(states[arm]) for arm in arms}, {})
   else:
@@ -247,7 +250,7 @@ def _epochs(
     epochs=epochs,
     sample=parts.sample,
     read=None if resident else partial(data.stream, split),
-    teacher=teacher,
+    teachers=teachers,
     devices=parts.devices,
     together=parts.together,
   ):

@@ -34,8 +34,10 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     "Twin",
     "Smoothed labels",
     "Teacher's views",
+    "Plain distillation",
     "Student − twin",
     "Student − smoothed",
+    "Student − plain",
   )
   rows = tuple(_row(name, results) for name, results in found.items())
   table = text.to_markdown(text.Table("Test error, %", headers, rows))
@@ -72,6 +74,7 @@ def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
     else "–"
     for network in (
       "teacher", "student", "baseline", "label_smoothing", "augmented",
+      "reference",
     )
   ]  # fmt: skip
   return (f"[{name}](#{name})", *errors, *_differences(results))
@@ -79,7 +82,7 @@ def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _differences(results: Mapping[str, Any]) -> list[str]:
   cells = []
-  for control in ("baseline", "label_smoothing"):
+  for control in ("baseline", "label_smoothing", "reference"):
     comparison = verdicts.find_comparison(results, control)
     if comparison is None:
       cells.append("–")

@@ -11,6 +11,11 @@ _TITLES = {
   "baseline": "Baseline",
   "label_smoothing": "Label smoothing",
   "augmented": "Augmented",
+  "reference": "Plain distillation",
+  "shuffled_teacher": "Shuffled teacher",
+  "uniform_teacher": "Uniform teacher",
+  "noise_teacher": "Random teacher",
+  "matched_smoothing": "Matched smoothing",
 }
 _DESCRIPTIONS = {
   "teacher": "the network whose outputs are distilled",
@@ -19,6 +24,14 @@ _DESCRIPTIONS = {
   " hard labels alone",
   "label_smoothing": "the baseline with smoothed labels",
   "augmented": "the baseline that itself sees the teacher's augmentation",
+  "reference": "the student's twin, trained by plain distillation from the plain"
+  " teacher",
+  "shuffled_teacher": "the student, but every image gets the teacher's answer to"
+  " another one of its class",
+  "uniform_teacher": "the student, but the teacher finds all classes alike",
+  "noise_teacher": "the student, but the teacher's answers are random numbers",
+  "matched_smoothing": "the student, but the teacher is smoothed labels of the"
+  " real teacher's mean entropy",
 }
 
 

@@ -16,6 +16,13 @@ _PHRASES = {
   "baseline": "the same network trained on hard labels alone",
   "label_smoothing": "the same network trained on smoothed labels",
   "augmented": "the same network trained on hard labels of augmented images",
+  "reference": "the same network trained by plain distillation",
+  "shuffled_teacher": "the same student of a teacher whose answers are shuffled"
+  " within classes",
+  "uniform_teacher": "the same student of a teacher that finds all classes alike",
+  "noise_teacher": "the same student of a teacher that answers at random",
+  "matched_smoothing": "the same student of labels smoothed to the teacher's"
+  " entropy",
 }
 # What follows for the reader, by control and verdict.
 _ADVICE = {

@@ -36,11 +36,13 @@ class Arm(NamedTuple):
     feed: name of the feed that they are shown.
     method: settings of one member -> the method that trains it.
     settings: by name, an array (M,), one value a member.
+    teacher: name of the teacher that they learn from; None for nobody.
   """
 
   feed: str
   method: Callable[[Settings], Method]
   settings: Settings
+  teacher: str | None = None
 
 
 def one_by_one(arms: Mapping[str, Arm]) -> Iterator[dict[str, Arm]]:

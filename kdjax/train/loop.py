@@ -19,13 +19,8 @@ import optax
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import (
-  Batch,
-  Teacher,
-  observe,
-  take_step,
-  teacher_head,
-)
+from kdjax.train.steps import Batch, take_step
+from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
 class Epoch(NamedTuple):
@@ -57,7 +52,7 @@ def train(
   epochs: int,
   sample: jax.Array,
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
-  teacher: Teacher | None = None,
+  teachers: Mapping[str, Teacher] | None = None,
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
   gradient_metrics: bool = False,
@@ -79,7 +74,7 @@ def train(
     sample: (1, H, W, C) float32, for the shape of what networks see.
     read: indices (S, B) -> iterator of the S steps' stored images, where
       `images` is None.
-    teacher: who teaches, or None.
+    teachers: who teaches, by name; the arms say who learns from whom.
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
@@ -93,7 +88,7 @@ def train(
   devices = list(devices or jax.local_devices())
   groups = [dict(arms)] if together else list(one_by_one(arms))
   labels = {name: feed.labels for name, feed in feeds.items()}
-  shared = on_devices.replicate((images, labels, teacher), devices)
+  shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
   prepared = []
@@ -105,7 +100,7 @@ def train(
       )
     fixed = on_devices.replicate(member_settings(group), devices)
     states = {
-      name: begin(fixed[0][name], shared[2])
+      name: begin(fixed[0][name], shared[2].get(group[name].teacher))
       for name, begin in programs[tuple(group)][0].items()
     }
     prepared.append((group, on_devices.replicate(states, devices), fixed))
@@ -132,7 +127,7 @@ def initial_states(
   arms: Mapping[str, Arm],
   *,
   sample: jax.Array,
-  teacher: Teacher | None = None,
+  teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, TrainState]:
   """Returns what `train` starts from: members with one seed start alike.
 
@@ -141,14 +136,14 @@ def initial_states(
     optimizer: as in `train`.
     arms: as in `train`.
     sample: as in `train`.
-    teacher: as in `train`.
+    teachers: as in `train`.
 
   Returns:
     Each arm's TrainState with a leading axis of members.
   """
   members, _ = member_settings(arms)
   return {
-    name: begin(members[name], teacher)
+    name: begin(members[name], (teachers or {}).get(arms[name].teacher))
     for name, begin in _initializers(network, optimizer, arms, sample).items()
   }
 
@@ -216,38 +211,42 @@ def _epoch(number, stop, done, arms) -> Epoch:
 def _compile(arms, feeds, devices, together, gradient_metrics):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
-    name: _teacher_taps(arm for arm in arms.values() if arm.feed == name)
-    for name in {arm.feed for arm in arms.values()}
+    (feed, teacher): _teacher_taps(
+      arm for arm in arms.values() if (arm.feed, arm.teacher) == (feed, teacher)
+    )
+    for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
   }
 
-  def run(states, plan, steps, images, labels, teacher, members, seeds):
+  def run(states, plan, steps, images, labels, teachers, members, seeds):
     def body(states, portion):
       step, plan = portion
-      shown = {
+      batches = {
         name: _each(
           lambda seed, cut, name=name: _show(
-            feeds[name],
-            taps[name],
-            labels[name],
-            images,
-            teacher,
-            step,
-            seed,
-            *cut,
+            feeds[name], labels[name], images, step, seed, *cut
           ),
           seeds,
           plan[name],
-        )  # fmt: skip
-        for name in taps
+        )
+        for name in plan
+      }
+      views = {
+        (feed, name): _each(
+          lambda batch, feed=feed, name=name: observe(
+            teachers.get(name), batch.images, batch.index, taps[feed, name]
+          ),
+          batches[feed],
+        )
+        for feed, name in taps
       }
       results = {
         name: _step_members(
           arm,
           states[name],
           members[name],
-          shown[arm.feed],
+          (batches[arm.feed], views[arm.feed, arm.teacher]),
           step,
-          teacher,
+          teachers.get(arm.teacher),
           gradient_metrics,
         )
         for name, arm in arms.items()
@@ -289,16 +288,13 @@ def _each(function, *trees):
   return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
-def _show(
-  feed, taps, labels, images, teacher, step, seed, indices, weights, read
-):
-  """Makes the batch that all members with one seed see, and the teacher's view."""
+def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
+  """Makes the batch that all members with one seed see."""
   local = indices.shape[0]
   positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
   stored = images[indices] if read is None else read
   seen = feed.view(_step_key(seed, step, 0), stored, positions)
-  batch = Batch(seen, labels[indices], weights > 0, indices, positions)
-  return batch, observe(teacher, seen, indices, taps)
+  return Batch(seen, labels[indices], weights > 0, indices, positions)
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):

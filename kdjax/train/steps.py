@@ -4,7 +4,6 @@ Steps are written per device. They reduce over the devices themselves, as
 (sum, count), so that ragged batches and any number of devices agree.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -35,59 +34,6 @@ class Batch(NamedTuple):
   mask: jax.Array
   index: jax.Array
   positions: jax.Array
-
-
-class Teacher(NamedTuple):
-  """A frozen teacher: its network, or its stored answers where they suffice.
-
-  Attributes:
-    state: the teacher's TrainState; None where `logits` are given.
-    logits: (N, C) float32 of the whole training set, or None. They stand for
-      the network where the student's images are not augmented.
-  """
-
-  state: TrainState | None
-  logits: jax.Array | None = None
-
-
-def observe(
-  teacher: Teacher | None,
-  images: jax.Array,
-  index: jax.Array,
-  taps: Sequence[str] = (),
-) -> View | None:
-  """Shows what the teacher makes of a batch, without dropout or updates.
-
-  Args:
-    teacher: the teacher, or None.
-    images: (B, H, W, C) float32.
-    index: (B,) int32, place of each image in the training set.
-    taps: which features to show; only a live teacher has any.
-
-  Returns:
-    The teacher's view, a constant; None without a teacher.
-  """
-  if teacher is None:
-    return None
-  if teacher.logits is not None:
-    return View(teacher.logits[index], {})
-  shown = tapped(teacher.state.apply_fn, taps)
-  logits, feats = shown(variables(teacher.state), images, train=False)
-  return jax.lax.stop_gradient(View(logits, feats))
-
-
-def teacher_head(teacher: Teacher | None) -> dict | None:
-  """Returns the classifier of a live teacher.
-
-  Args:
-    teacher: the teacher, or None.
-
-  Returns:
-    As `classifier`, a constant.
-  """
-  if teacher is None or teacher.state is None:
-    return None
-  return jax.lax.stop_gradient(classifier(teacher.state.params["network"]))
 
 
 def take_step(

@@ -8,7 +8,8 @@ from kdjax.errors import UserError
 from kdjax.method import Method
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
-from kdjax.train.steps import Batch, Teacher, observe, take_step, teacher_head
+from kdjax.train.steps import Batch, take_step
+from kdjax.train.teacher import live, observe, teacher_head
 
 # Enough for methods that relate examples.
 EXAMPLES = 4
@@ -42,7 +43,7 @@ def try_step(
     images = jnp.zeros((EXAMPLES, *sample.shape[1:]), sample.dtype)
     index = jnp.arange(EXAMPLES)
     variables = teacher.init(rng, images, train=False)
-    taught = Teacher(frozen_state(teacher, variables))
+    taught = live(frozen_state(teacher, variables))
     view = observe(taught, images, index, method.teacher_taps)
     head = teacher_head(taught)
     state = create_state(

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -13,13 +14,9 @@ HOME = pathlib.Path(__file__).parents[2] / "experiments"
 
 def test_page_is_what_the_results_say():
   found = overview.read_results(HOME / "results")
-  lines = (HOME.parent / "Makefile").read_text().splitlines()
-  names = [
-    name
-    for line in lines
-    if line.startswith(("EXPERIMENTS :=", "SWEEPS :=", "TABLES :="))
-    for name in line.split(":=")[1].split()
-  ]
+  makefile = (HOME.parent / "Makefile").read_text()
+  runs = re.search(r"^RUNS := \\\n((?:  .*\n)+)", makefile, re.MULTILINE)
+  names = re.findall(r"\w+:(\w+)", runs[1])
   assert set(names) == set(found)
   assert set(names) <= {file.stem for file in HOME.glob("*.py")}
   assert (HOME / "README.md").read_text() == overview.overview(found)
@@ -37,7 +34,7 @@ def test_missing_controls_leave_a_dash(results):
   }  # fmt: skip
   page = overview.overview({"one": found})
   row = next(line for line in page.splitlines() if line.startswith("| [one]"))
-  assert row.count("–") == 4
+  assert row.count("–") == 6
   assert "    python launch.py" in page and "`abc`" in page
 
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.arms import make_feed
+from kdjax.feeds import make_feed
 from kdjax.models import make_model
 from kdjax.train import loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import live
 
 EXAMPLES, CLASSES, SHAPE = 50, 4, (6, 6, 1)
 BATCH = 16  # 50 = 3 * 16 + 2: the last batch leaves most devices without work
@@ -28,7 +28,7 @@ def toy():
 def teacher():
   network = make_model("mlp(12, dropout=0.5)", classes=CLASSES)
   variables = network.init(jax.random.key(7), jnp.zeros((1, *SHAPE)))
-  return Teacher(frozen_state(network, variables))
+  return live(frozen_state(network, variables))
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ def fit(toy, teacher):
         name: np.broadcast_to(value, len(seeds))
         for name, value in (settings | {"learning_rate": learning_rate}).items()
       },
+      teacher="teacher",
     )
     network = network or make_model("mlp(10, dropout=0.3)", classes=CLASSES)
     steps = epochs * feed.steps
@@ -76,7 +77,7 @@ def fit(toy, teacher):
       epochs=epochs,
       sample=jnp.zeros((1, *SHAPE)),
       read=read,
-      teacher=teacher,
+      teachers={"teacher": teacher},
       devices=jax.local_devices()[:devices],
       together=together,
       gradient_metrics=gradient_metrics,

@@ -9,7 +9,7 @@ import pytest
 from kdjax.data import Split, stream
 from kdjax.method import stateless, weighted_sum
 from kdjax.methods import make_objective
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import stored
 
 
 def response(settings):
@@ -122,12 +122,13 @@ def test_reading_from_disk_equals_memory(fit, toy):
 
 def test_stored_answers_equal_the_live_teacher(fit, toy, teacher):
   images, _ = toy
-  answers = teacher.state.apply_fn(
-    {"params": teacher.state.params["network"]}, images.astype(np.float32) / 255
+  answers = teacher.arrays.apply_fn(
+    {"params": teacher.arrays.params["network"]},
+    images.astype(np.float32) / 255,
   )
   live = fit(response, view="none")[-1].states["student"].params
-  stored = fit(response, view="none", teacher=Teacher(None, answers))[-1]
-  assert_close(stored.states["student"].params, live)
+  table = fit(response, view="none", teacher=stored(answers))[-1]
+  assert_close(table.states["student"].params, live)
 
 
 def test_one_compilation_an_arm(fit):

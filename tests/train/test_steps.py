@@ -11,7 +11,8 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
-from kdjax.train.steps import Batch, Teacher, observe, take_step
+from kdjax.train.steps import Batch, take_step
+from kdjax.train.teacher import live, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0, 1, -1])
@@ -35,20 +36,22 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 
 def test_teacher_is_asked_without_dropout():
-  teacher = Teacher(state(make_objective("hard"), dropout=0.9))
+  teacher = live(state(make_objective("hard"), dropout=0.9))
   shown = observe(teacher, IMAGES, jnp.arange(6)).logits
-  clean = teacher.state.apply_fn(variables(teacher.state), IMAGES, train=False)
+  clean = teacher.arrays.apply_fn(
+    variables(teacher.arrays), IMAGES, train=False
+  )
   np.testing.assert_array_equal(shown, clean)
 
 
 def test_teacher_gets_no_gradient():
-  teacher = Teacher(state(make_objective("hard")))
+  teacher = live(state(make_objective("hard")))
 
   def total(params):
-    asked = Teacher(teacher.state.replace(params=params))
+    asked = live(teacher.arrays.replace(params=params))
     return observe(asked, IMAGES, jnp.arange(6)).logits.sum()
 
-  grads = jax.grad(total)(teacher.state.params)
+  grads = jax.grad(total)(teacher.arrays.params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 

@@ -13,7 +13,8 @@ from kdjax.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.steps import Batch, Teacher, observe, take_step
+from kdjax.train.steps import Batch, take_step
+from kdjax.train.teacher import live, observe
 from kdjax.train.trial import try_step
 
 
@@ -41,7 +42,7 @@ def observed():
   """A teacher with other widths than the student."""
   network = Small(6)
   values = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
-  return Teacher(frozen_state(network, values))
+  return live(frozen_state(network, values))
 
 
 def final(epochs):

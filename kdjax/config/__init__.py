@@ -1,0 +1,43 @@
+"""All settings of a run as frozen values; each option's help becomes its flag's.
+
+One file a group of settings.
+"""
+
+import dataclasses
+
+from kdjax.config.controls import Controls
+from kdjax.config.data import Data
+from kdjax.config.distillation import Distillation
+from kdjax.config.networks import Student, Teacher
+from kdjax.config.option import AUTO, Interval
+from kdjax.config.quantify import Quantify
+from kdjax.config.run import Run
+from kdjax.config.search import Search
+
+__all__ = [
+  "AUTO",
+  "Controls",
+  "Data",
+  "Distillation",
+  "Experiment",
+  "Interval",
+  "Quantify",
+  "Run",
+  "Search",
+  "Student",
+  "Teacher",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Everything that determines a run."""
+
+  data: Data = Data()
+  teacher: Teacher = Teacher()
+  student: Student = Student()
+  distillation: Distillation = Distillation()
+  controls: Controls = Controls()
+  search: Search = Search()
+  quantify: Quantify = Quantify()
+  run: Run = Run()

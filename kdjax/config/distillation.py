@@ -1,0 +1,36 @@
+"""What of the teacher is matched."""
+
+import dataclasses
+
+from kdjax.config.option import POSITIVE, Interval, Scalar, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+  """What of the teacher the student is to match."""
+
+  distillation: str = option(
+    "response",
+    "a method, a family (response, feature, relation, attention), a preset"
+    " (hard, soft, soft_and_hard) or a weighted sum such as"
+    " 'kd(temperature=8):0.9 + ce:0.1'",
+  )
+  temperature: Scalar | None = option(
+    None,
+    "temperature of methods that do not set their own; each method's published"
+    " one by default, 4 for kd",
+    within=POSITIVE,
+  )
+  hard_weight: Scalar | None = option(
+    None,
+    "the labels' share of the objective where no weights are written;"
+    " 0.1 by default, or what the method's paper says",
+    within=Interval(0, 1, "[]"),
+  )
+  method_weight: Scalar = option(
+    1.0, "factor of every weight but the labels'", within=Interval(0)
+  )
+  gradient_metrics: bool = option(
+    False,
+    "log the gradient norm of every term, and its cosine with the labels'",
+  )

@@ -1,0 +1,130 @@
+"""Who teaches the arms of a run: the teacher, and stand-ins that know less.
+
+What a student still learns from a stand-in was never the teacher's knowledge.
+All of them answer in the teacher's place, under the student's own objective.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+from kdjax import data, results
+from kdjax.arms import STAND_INS, looks_inside, objective_temperature
+from kdjax.config import Experiment
+from kdjax.prepare import Prepared
+from kdjax.train.feed import Arm
+from kdjax.train.state import frozen_state
+from kdjax.train.teacher import Teacher, live, stored
+
+SEED = 0
+
+
+def teachers_of(
+  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
+) -> dict[str, Teacher]:
+  """Readies everyone whom the arms learn from.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    networks: the teacher's variables, with a leading axis (1,).
+    arms: who is to learn.
+
+  Returns:
+    The teachers by the names that the arms give them.
+  """
+  arms = list(arms)
+  asked = {arm.teacher for arm in arms} - {None}
+  train = parts.dataset.train
+  inside = any(looks_inside(arm) for arm in arms if arm.teacher == "teacher")
+  # Where the student sees the stored images themselves, answers never change.
+  plain = experiment.student.augment == "none" and data.resident(train)
+  stand_ins = asked & set(STAND_INS)
+  found, answers = {}, None
+  if stand_ins or (plain and not inside):
+    answers = results.predict(parts.teacher, networks, train.images)[0]
+  if "teacher" in asked and plain and not inside:
+    found["teacher"] = stored(jnp.asarray(answers))
+  elif "teacher" in asked:
+    one = results.first(networks)
+    found["teacher"] = live(frozen_state(parts.teacher.network, one))
+  for name in sorted(stand_ins):
+    logits = stand_in(
+      name,
+      np.asarray(answers),
+      train.labels,
+      temperature=objective_temperature(experiment),
+    )
+    found[name] = stored(jnp.asarray(logits))
+  return found
+
+
+def stand_in(
+  name: str, answers: np.ndarray, labels: np.ndarray, *, temperature: float
+) -> np.ndarray:
+  """Replaces a teacher's answers by those of one that knows less.
+
+  "shuffled_teacher" gives every example the answer to another one of its class:
+  the classes' likeness stays, what is special to an example goes.
+  "uniform_teacher" finds all classes equally likely. "noise_teacher" draws
+  logits, once for each example, as spread out as the teacher's.
+  "matched_smoothing" knows the labels alone, softened so that at the
+  temperature its answers have the teacher's mean entropy.
+
+  Args:
+    name: one of these.
+    answers: (N, C) the teacher's logits.
+    labels: (N,) int; where one is unknown (-1), the teacher's own class counts.
+    temperature: of the objective.
+
+  Returns:
+    (N, C) float32 logits.
+
+  Example:
+    >>> answers = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    >>> labels = np.array([0, 1, 0])
+    >>> stand_in("shuffled_teacher", answers, labels, temperature=1.0)[0]
+    array([3., 0.], dtype=float32)
+  """
+  labels = np.where(labels < 0, answers.argmax(axis=-1), labels)
+  rng = np.random.default_rng(SEED)
+  if name == "shuffled_teacher":
+    return answers[_others_of_class(labels, rng)].astype(np.float32)
+  if name == "noise_teacher":
+    spread = np.std(answers - answers.mean(axis=-1, keepdims=True))
+    return rng.normal(0, spread, answers.shape).astype(np.float32)
+  if name == "matched_smoothing":
+    return _smoothed(answers, labels, temperature)
+  return np.zeros(answers.shape, np.float32)
+
+
+def _others_of_class(labels: np.ndarray, rng) -> np.ndarray:
+  """A permutation that keeps classes and, where it can, moves every example."""
+  order = np.arange(len(labels))
+  for label in np.unique(labels):
+    (members,) = np.nonzero(labels == label)
+    shuffled = rng.permutation(members)
+    order[shuffled] = np.roll(shuffled, 1)
+  return order
+
+
+def _smoothed(answers, labels, temperature) -> np.ndarray:
+  """Labels smoothed to the teacher's mean entropy, as logits."""
+  classes = answers.shape[-1]
+  softened = scipy.special.softmax(answers / temperature, axis=-1)
+  wanted = scipy.special.entr(softened).sum(axis=-1).mean()
+
+  def targets(share):
+    return (1 - share) * np.eye(classes) + share / classes
+
+  def excess(share):
+    return scipy.special.entr(targets(share)[0]).sum() - wanted
+
+  # A logit of a class without any probability would not be finite.
+  share = scipy.optimize.brentq(excess, 0.0, 1.0) if wanted > 1e-6 else 1e-6
+  table = temperature * np.log(targets(max(share, 1e-6)))
+  return table[labels].astype(np.float32)

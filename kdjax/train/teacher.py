@@ -1,0 +1,122 @@
+"""Teachers as students see them: what they know, and how they show it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from kdjax.method import View
+from kdjax.taps import tapped
+from kdjax.train.state import TrainState, classifier, variables
+
+
+@struct.dataclass
+class Teacher:
+  """A teacher is a value: arrays, and pure functions of them.
+
+  Attributes:
+    arrays: what it knows: weights, or answers by example.
+    show: (arrays, images (B, H, W, C), index (B,), taps) -> View, what it makes
+      of a batch. `index` is the place of each image in the training set.
+    head: arrays -> its linear classifier as `classifier` returns it, or None.
+  """
+
+  arrays: Any
+  show: Callable[[Any, jax.Array, jax.Array, Sequence[str]], View] = (
+    struct.field(pytree_node=False)
+  )
+  head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
+
+
+def live(state: TrainState) -> Teacher:
+  """Makes a teacher of a trained network, without dropout or updates.
+
+  Args:
+    state: from `frozen_state`.
+
+  Returns:
+    The teacher.
+
+  Example:
+    >>> from kdjax.models import make_model
+    >>> from kdjax.train.state import frozen_state
+    >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
+    >>> known = mlp.init(jax.random.key(0), images)
+    >>> teacher = live(frozen_state(mlp, known))
+    >>> observe(teacher, images, jnp.arange(2)).logits.shape
+    (2, 3)
+  """
+  return Teacher(state, _show_live, _head_of_live)
+
+
+def stored(logits: jax.Array) -> Teacher:
+  """Makes a teacher of its answers, for images that are always seen alike.
+
+  Args:
+    logits: (N, C) float, of the whole training set in its order.
+
+  Returns:
+    The teacher; it has no features and no classifier to show.
+
+  Example:
+    >>> teacher = stored(jnp.eye(3))
+    >>> print(observe(teacher, jnp.zeros((1, 2, 2, 1)), jnp.array([2])).logits)
+    [[0. 0. 1.]]
+  """
+  return Teacher(logits, _show_stored, _no_head)
+
+
+def observe(
+  teacher: Teacher | None,
+  images: jax.Array,
+  index: jax.Array,
+  taps: Sequence[str] = (),
+) -> View | None:
+  """Shows what a teacher makes of a batch.
+
+  Args:
+    teacher: the teacher, or None.
+    images: (B, H, W, C) float32.
+    index: (B,) int32, place of each image in the training set.
+    taps: which features to show.
+
+  Returns:
+    The teacher's view, a constant; None without a teacher.
+  """
+  if teacher is None:
+    return None
+  view = teacher.show(teacher.arrays, images, index, tuple(taps))
+  return jax.lax.stop_gradient(view)
+
+
+def teacher_head(teacher: Teacher | None) -> dict | None:
+  """Returns a teacher's classifier.
+
+  Args:
+    teacher: the teacher, or None.
+
+  Returns:
+    As `classifier`, a constant; None where there is none.
+  """
+  if teacher is None:
+    return None
+  return jax.lax.stop_gradient(teacher.head(teacher.arrays))
+
+
+def _show_live(state, images, index, taps) -> View:
+  shown = tapped(state.apply_fn, taps)
+  return View(*shown(variables(state), images, train=False))
+
+
+def _head_of_live(state):
+  return classifier(state.params["network"])
+
+
+def _show_stored(logits, images, index, taps) -> View:
+  return View(jnp.asarray(logits)[index], {})
+
+
+def _no_head(arrays) -> None:
+  return None
