@@ -3,6 +3,7 @@
 Read `cache` from top to bottom; every line is a room.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from kdjax.report import formats, logs
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, devices
 from kdjax.train.state import frozen_state
-from kdjax.train.steps import Teacher, observe
+from kdjax.train.teacher import live, observe
 from kdjax.workdir import claim
 
 # Images at once, over all devices; the last ones are padded.
@@ -47,7 +48,8 @@ def cache(experiment: Experiment, *, name: str, command: str) -> Path:
     StorageError: if something cannot be written or read.
   """
   views = _limited(experiment)
-  parts = prepare(experiment)
+  student = dataclasses.replace(experiment.student, views=views["count"])
+  parts = prepare(dataclasses.replace(experiment, student=student))
   experiment = parts.experiment
   taps = _taps(parts)
   kind = _record(parts, taps)
@@ -104,7 +106,7 @@ def _record(parts: Prepared, taps: tuple[str, ...]) -> np.dtype:
 
   def show(key):
     variables = network.init(key, parts.sample, train=False)
-    teacher = Teacher(frozen_state(network, variables))
+    teacher = live(frozen_state(network, variables))
     return observe(teacher, parts.sample, np.zeros(1, np.int32), taps)
 
   view = jax.eval_shape(show, jax.random.key(0))
@@ -126,7 +128,7 @@ def _asker(
   draw = parts.student.feeds["transfer"].view
   one = results.first(networks)
   teacher = devices.replicate(
-    Teacher(frozen_state(parts.teacher.network, one)), parts.devices
+    live(frozen_state(parts.teacher.network, one)), parts.devices
   )
 
   @jax.jit

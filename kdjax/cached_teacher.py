@@ -1,5 +1,6 @@
 """A teacher that is not there: what it made of every view, read from a cache."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from kdjax.data import Dataset
 from kdjax.data.cache_manifest import refuse_other
 from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
+from kdjax.method import View
 from kdjax.teachers import Found
 from kdjax.train import checkpoint
-from kdjax.train.steps import Teacher
+from kdjax.train.teacher import Teacher, stored
 
 FOLDER = "teacher_cache"
 
@@ -101,11 +103,23 @@ def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
   """
   rows = np.arange(cache.rows) if rows is None else rows
   logits, feats = cache.read(rows)
-  return Teacher(
-    None,
+  return stored(
     jnp.asarray(logits),
     {tap: jnp.asarray(values) for tap, values in feats.items()},
   )
+
+
+def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[View]:
+  """Reads what a step needs, ahead of the steps.
+
+  Args:
+    cache: the teacher's.
+    rows: (S, B) the views that are shown in S steps.
+
+  Returns:
+    An iterator over S views of B images.
+  """
+  return (View(*found) for found in cache.stream(rows))
 
 
 def figures(cache: TeacherCache) -> dict[str, Any]:

@@ -50,8 +50,16 @@ def _distill(call: Call) -> None:
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
+def _cache(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax import cache
+
+  cache.cache(call.experiment, name=call.name, command=call.repeat)
+
+
 def _quantify(call: Call) -> None:
   _check_no_words(call)
+  _check_live(call)
   from kdjax.explain import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
@@ -64,7 +72,16 @@ def _check_no_words(call: Call) -> None:
     )
 
 
+def _check_live(call: Call) -> None:
+  given = call.experiment.teacher.teacher_cache
+  if given is not None:
+    raise UserError(
+      f"--teacher_cache={given}: {call.command} asks the teacher itself"
+    )
+
+
 def _compare(call: Call) -> None:
+  _check_live(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()
@@ -96,6 +113,7 @@ COMMANDS = {
   "distill": _distill,
   "sweep": _distill,
   "compare": _compare,
+  "cache": _cache,
   "quantify": _quantify,
   "list": _list,
   "plot": _plot,

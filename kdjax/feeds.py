@@ -16,6 +16,8 @@ def make_feed(
   batch_size: int,
   drop_remainder: bool = False,
   size: int | None = None,
+  views: int | None = None,
+  view_seed: int = 0,
 ) -> Feed:
   """Makes a feed of some examples.
 
@@ -27,6 +29,9 @@ def make_feed(
     drop_remainder: leave out ragged batches.
     size: side of what networks see, the middle of what the view shows; None is
       all of it.
+    views: how many different views of each example there are; None for a new
+      one in every step.
+    view_seed: of these views.
 
   Returns:
     The feed.
@@ -35,6 +40,8 @@ def make_feed(
     UserError: for an unknown view or an impossible batch size.
   """
   augment = data.make_view(view, size=size)
+  if views is not None:
+    augment = data.numbered(augment, view_seed)
 
   def seen(key, stored, positions):
     images = augment(key, data.to_float(stored), positions)
@@ -51,7 +58,19 @@ def make_feed(
     )
 
   steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
-  return Feed(cut, steps, labels.astype(np.int32), seen)
+
+  def turns(seed: int, indices: np.ndarray, start: int):
+    return data.turns(
+      indices,
+      views=views,
+      examples=len(labels),
+      steps=steps,
+      seed=seed,
+      start=start,
+    )
+
+  numbers = None if views is None else turns
+  return Feed(cut, steps, labels.astype(np.int32), seen, numbers)
 
 
 def make_feeds(
@@ -93,13 +112,14 @@ def make_feeds(
   make = partial(
     make_feed, batch_size=student.batch_size, size=chosen.crop_size
   )
+  own = {"views": student.views, "view_seed": student.view_seed}
   feeds = {
     "transfer": make(
-      transfer, hidden, student.augment, drop_remainder=drop_remainder
+      transfer, hidden, student.augment, drop_remainder=drop_remainder, **own
     )
   }
   if chosen.labels is not None:
-    feeds["labelled"] = make(labelled, hidden, student.augment)
+    feeds["labelled"] = make(labelled, hidden, student.augment, **own)
   if experiment.teacher.augment != student.augment:
     feeds["augmented"] = make(labelled, hidden, experiment.teacher.augment)
   return feeds

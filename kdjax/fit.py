@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, evaluate, results
+from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
@@ -33,12 +35,14 @@ def obtain_teacher(
     log: its log.
 
   Returns:
-    The teacher's variables, with a leading axis (1,).
+    The teacher's variables, with a leading axis (1,); None where it is cached.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
     StorageError: if it cannot be saved.
   """
+  if parts.cached is not None:
+    return None
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   networks = fit(parts, parts.teacher, log)["teacher"]
@@ -71,6 +75,7 @@ def fit(
   """
   train = parts.dataset.train
   resident = data.resident(train)
+  streamed = trainee is parts.student and parts.streams_answers
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,
@@ -83,6 +88,9 @@ def fit(
     teachers=teachers,
     devices=parts.devices,
     together=trainee.together,
+    answers={"teacher": partial(answers_of, parts.cached)}
+    if streamed
+    else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
   )
   title = " + ".join(trainee.arms)

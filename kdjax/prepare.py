@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, spec, teachers
+from kdjax import cached_teacher, data, models, options, pairs, spec, teachers
 from kdjax.arms import Cohort, assemble
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
+from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
 from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
@@ -62,8 +63,9 @@ class Prepared(NamedTuple):
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
     scored: the images that count: the test set, or held-out training images.
-    teacher: the teacher, to be trained or already.
+    teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
+    cached: what a teacher made of the training images, in its place; or None.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -73,11 +75,18 @@ class Prepared(NamedTuple):
   dataset: Dataset
   examples: np.ndarray
   scored: Split
-  teacher: Trainee
+  teacher: Trainee | None
   found: teachers.Found | None
+  cached: TeacherCache | None
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
+
+  @property
+  def streams_answers(self) -> bool:
+    """Whether a cached teacher is read batch by batch, not kept on devices."""
+    most = self.experiment.data.resident_megabytes << 20
+    return self.cached is not None and self.cached.nbytes > most
 
   @property
   def sample(self) -> jax.Array:
@@ -103,9 +112,11 @@ def prepare(experiment: Experiment) -> Prepared:
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
   # Names are checked before the data are opened: that may take minutes.
-  for group in (experiment.teacher, experiment.student):
-    if group.model != AUTO:
-      models.make_model(group.model, classes=2)
+  cached = experiment.teacher.teacher_cache is not None
+  named = [experiment.student.model, *[experiment.teacher.model][cached:]]
+  for model in named:
+    if model != AUTO:
+      models.make_model(model, classes=2)
   dataset = data.load(
     chosen.dataset,
     data_dir=chosen.data_dir,
@@ -123,8 +134,10 @@ def prepare(experiment: Experiment) -> Prepared:
     chosen.validation,
   )
   if found is not None:
-    taught = dataclasses.replace(experiment.teacher, model=found.model)
-    experiment = dataclasses.replace(experiment, teacher=taught)
+    experiment = _with_teacher(experiment, found.model)
+  cached = cached_teacher.find(experiment, dataset, found)
+  if cached is not None:
+    experiment = _with_teacher(experiment, cached.manifest["teacher"]["model"])
   gather = partial(
     assemble,
     labels=dataset.train.labels,
@@ -132,7 +145,11 @@ def prepare(experiment: Experiment) -> Prepared:
     classes=dataset.classes,
   )
   experiment = pairs.choose(
-    experiment, gather(experiment), _sample(dataset), dataset.classes
+    experiment,
+    gather(experiment),
+    _sample(dataset),
+    dataset.classes,
+    cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
   cohort = gather(experiment)
   student = _student(experiment, dataset, cohort, local)
@@ -141,12 +158,18 @@ def prepare(experiment: Experiment) -> Prepared:
     dataset=dataset,
     examples=examples,
     scored=scored,
-    teacher=_teacher(experiment, dataset, examples, local),
+    teacher=None if cached else _teacher(experiment, dataset, examples, local),
     found=found,
+    cached=cached,
     student=student,
     grids=cohort.grids,
     devices=local,
   )
+
+
+def _with_teacher(experiment: Experiment, model: str) -> Experiment:
+  taught = dataclasses.replace(experiment.teacher, model=model)
+  return dataclasses.replace(experiment, teacher=taught)
 
 
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
@@ -175,10 +198,10 @@ def _cropped(dataset: Dataset, size: int | None) -> Dataset:
 def _check_view(view: str, feed: Feed, dataset: Dataset) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
   stored = jnp.asarray(dataset.train.images[0])[None]
+  place = jnp.zeros(1, jnp.int32)
+  turn = jax.random.key(0) if feed.turns is None else place
   try:
-    shape = jax.eval_shape(
-      feed.view, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
-    ).shape[1:]
+    shape = jax.eval_shape(feed.view, turn, stored, place).shape[1:]
   except ValueError as error:
     raise UserError(f"view {view!r}: {error}") from error
   if shape != tuple(dataset.image_shape):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import data, evaluate
+from kdjax import cached_teacher, data, evaluate
 from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
@@ -27,13 +27,14 @@ class Measured(NamedTuple):
     figures: JSON values, as they stand in results.json.
     networks: by arm, variables of the best cell, with a leading axis (seeds,).
     best: by arm, the number of the best cell.
-    samples: some scored images with what teacher and student say of them.
+    samples: some scored images with what teacher and student say of them; None
+      without a teacher to ask.
   """
 
   figures: dict[str, Any]
   networks: dict[str, Any]
   best: dict[str, int]
-  samples: dict[str, Any]
+  samples: dict[str, Any] | None
 
 
 def measure(
@@ -47,18 +48,20 @@ def measure(
   Args:
     experiment: the settings.
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teacher's variables, with a leading axis (1,); None where it is
+      cached.
     students: by arm, variables with a leading axis (cells * seeds,).
 
   Returns:
     Figures, networks and samples.
   """
   seeds = experiment.student.seeds
-  taught = predict(parts.teacher, teacher, parts.scored.images)
+  taught = None
+  if teacher is not None:
+    taught = predict(parts.teacher, teacher, parts.scored.images)
+  shape = (-1, seeds, len(parts.scored.labels), parts.dataset.classes)
   logits = {
-    arm: predict(parts.student, networks, parts.scored.images).reshape(
-      -1, seeds, *taught.shape[1:]
-    )
+    arm: predict(parts.student, networks, parts.scored.images).reshape(shape)
     for arm, networks in students.items()
   }
   accuracy = {
@@ -87,7 +90,9 @@ def measure(
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
     )
-  samples = _samples(experiment, parts, taught[0], logits["student"][0])
+  samples = None
+  if taught is not None:
+    samples = _samples(experiment, parts, taught[0], logits["student"][0])
   return Measured(found, chosen, best, samples)
 
 
@@ -134,36 +139,36 @@ def figures(
   parts: Prepared,
   teacher: Any,
   chosen: Mapping[str, Any],
-  taught: np.ndarray,
+  taught: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
   Args:
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teacher's variables, with a leading axis (1,); None where it is
+      cached.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    taught: (1, N, C) the teacher's logits on the scored images.
+    taught: (1, N, C) the teacher's logits on the scored images, or None.
     logits: by name, (seeds, N, C).
 
   Returns:
     JSON values by name.
   """
-  found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+  known = None if taught is None else taught[0]
+  timed = {"student": (parts.student, first(chosen["student"]))}
+  if teacher is None:
+    found = {"teacher": cached_teacher.figures(parts.cached)}
+  else:
+    found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+    timed["teacher"] = (parts.teacher, first(teacher))
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], taught[0]
+      parts, parts.student, networks, logits[arm], known
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
-  times = latencies(
-    parts,
-    {
-      "teacher": (parts.teacher, first(teacher)),
-      "student": (parts.student, first(chosen["student"])),
-    },
-  )
-  for name, value in times.items():
+  for name, value in latencies(parts, timed).items():
     found[name]["latency_ms"] = value
   return found
 

@@ -5,6 +5,7 @@ One file a group of settings.
 
 import dataclasses
 
+from kdjax.config.cache import Cache
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
@@ -16,6 +17,7 @@ from kdjax.config.search import Search
 
 __all__ = [
   "AUTO",
+  "Cache",
   "Controls",
   "Data",
   "Distillation",
@@ -40,4 +42,5 @@ class Experiment:
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  cache: Cache = Cache()
   run: Run = Run()

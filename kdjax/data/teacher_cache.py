@@ -7,7 +7,7 @@ manifest is written last: a folder without one is no cache.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from kdjax.data.cache_manifest import (
   read_manifest,
   write_json,
 )
+from kdjax.data.stream import read_ahead
 from kdjax.data.teacher_records import (
   describe,
   from_records,
@@ -202,6 +203,18 @@ class TeacherCache:
     if not np.array_equal(self._rows_of(records), rows):
       raise StorageError(f"{self.folder} changed after it was opened")
     return from_records(records, self.manifest["classes"])
+
+  def stream(self, rows: np.ndarray, *, buffer: int = 4) -> Iterator[tuple]:
+    """Reads the rows of planned steps ahead of those who need them.
+
+    Args:
+      rows: (S, B) ints.
+      buffer: steps to hold ready, >= 1.
+
+    Returns:
+      An iterator over S results of `read`, in their order.
+    """
+    return read_ahead(lambda step: self.read(rows[step]), len(rows), buffer)
 
   def _open(self, number: int) -> Any:
     """Checks a shard's hash, length and keys, and notes where they are."""

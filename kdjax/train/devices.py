@@ -95,6 +95,26 @@ def replicate(tree, devices: Sequence[jax.Device]):
   )
 
 
+def spread(tree, devices: Sequence[jax.Device]):
+  """Cuts the first axis of arrays over devices, for a compiled function.
+
+  Args:
+    tree: arrays whose first axis is a multiple of the devices long.
+    devices: what to compute on.
+
+  Returns:
+    The arrays; what `jax.jit` makes of them is computed where they are.
+
+  Example:
+    >>> spread(np.ones(4), jax.local_devices()[:2]).sharding.num_devices
+    2
+  """
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  return jax.device_put(
+    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+  )
+
+
 def choose(accelerator: str) -> list[jax.Device]:
   """Returns the local devices of the accelerator that was asked for.
 

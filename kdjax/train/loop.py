@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.method import View
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.state import TrainState, create_state
@@ -56,6 +57,7 @@ def train(
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
   gradient_metrics: bool = False,
+  answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
   programs: dict[tuple[str, ...], tuple] | None = None,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
@@ -78,6 +80,8 @@ def train(
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
+    answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
+      images, where it is read as it is needed; see `Feed.rows`.
     programs: compiled programs by the names of arms, used where they are there
       and added where not: trainings of the same arms that differ in nothing but
       settings share them.
@@ -113,7 +117,9 @@ def train(
         programs[tuple(group)][1],
         states,
         (*shared, *fixed),
-        plan_steps(group, feeds, *steps, read=read, at_once=together),
+        plan_steps(
+          group, feeds, *steps, read=read, at_once=together, answers=answers
+        ),
         len(devices),
       )
       prepared[i] = (group, states, fixed)
@@ -223,7 +229,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       batches = {
         name: _each(
           lambda seed, cut, name=name: _show(
-            feeds[name], labels[name], images, step, seed, *cut
+            feeds[name], labels[name], images, step, seed, cut
           ),
           seeds,
           plan[name],
@@ -231,11 +237,14 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        (feed, name): _each(
-          lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, batch.index, taps[feed, name]
+        (feed, name): plan[feed].answers[name]
+        if name in plan[feed].answers
+        else _each(
+          lambda batch, rows, feed=feed, name=name: observe(
+            teachers.get(name), batch.images, rows, taps[feed, name]
           ),
           batches[feed],
+          feeds[feed].rows(plan[feed]),
         )
         for feed, name in taps
       }
@@ -288,13 +297,16 @@ def _each(function, *trees):
   return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
-def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
+def _show(feed, labels, images, step, seed, cut) -> Batch:
   """Makes the batch that all members with one seed see."""
-  local = indices.shape[0]
+  local, index = len(cut.indices), cut.indices
   positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
-  stored = images[indices] if read is None else read
-  seen = feed.view(_step_key(seed, step, 0), stored, positions)
-  return Batch(seen, labels[indices], weights > 0, indices, positions)
+  stored = images[index] if cut.images is None else cut.images
+  if cut.numbers is None:
+    seen = feed.view(_step_key(seed, step, 0), stored, positions)
+  else:
+    seen = feed.view(cut.numbers, stored, index)
+  return Batch(seen, labels[index], cut.weights > 0, index, positions)
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):

@@ -9,7 +9,7 @@ from kdjax.method import Method
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
 from kdjax.train.steps import Batch, take_step
-from kdjax.train.teacher import live, observe, teacher_head
+from kdjax.train.teacher import Teacher, live, observe, teacher_head
 
 # Enough for methods that relate examples.
 EXAMPLES = 4
@@ -17,7 +17,7 @@ EXAMPLES = 4
 
 def try_step(
   student: nn.Module,
-  teacher: nn.Module,
+  teacher: nn.Module | Teacher,
   method: Method,
   sample: jax.Array,
 ) -> None:
@@ -25,7 +25,7 @@ def try_step(
 
   Args:
     student: linen module called as `student(images, train=...)`.
-    teacher: likewise.
+    teacher: likewise, or what is left of one.
     method: what is to train the student.
     sample: (1, H, W, C) an image, for its shape and type.
 
@@ -42,8 +42,10 @@ def try_step(
   def step(rng):
     images = jnp.zeros((EXAMPLES, *sample.shape[1:]), sample.dtype)
     index = jnp.arange(EXAMPLES)
-    variables = teacher.init(rng, images, train=False)
-    taught = live(frozen_state(teacher, variables))
+    taught = teacher
+    if isinstance(teacher, nn.Module):
+      variables = teacher.init(rng, images, train=False)
+      taught = live(frozen_state(teacher, variables))
     view = observe(taught, images, index, method.teacher_taps)
     head = teacher_head(taught)
     state = create_state(
