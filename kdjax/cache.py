@@ -4,6 +4,7 @@ Read `cache` from top to bottom; every line is a room.
 """
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import data, evaluate, fit, results
+from kdjax import data, evaluate, fit, options, results
 from kdjax.cached_teacher import FOLDER, views_of
 from kdjax.config import Experiment
 from kdjax.data.teacher_cache import finish, write_shard
@@ -203,11 +204,25 @@ def _summary(
 ) -> str:
   files = (workdir / FOLDER).glob("*.array_record")
   size = sum(file.stat().st_size for file in files)
-  student = experiment.student
-  flags = [] if student.views is None else [f"--views={student.views}"]
-  flags += [f"--augment={student.augment!r}", f"--teacher_cache={workdir}"]
   return (
     f"\n{rows} records of {kind.itemsize} bytes, {size / 2**20:.1f} MiB, at"
     f" {formats.count(rows / seconds)} a second: {workdir / FOLDER}\n"
-    f"python launch.py --dataset={experiment.data.dataset} {' '.join(flags)}"
+    f"{shlex.join(_next(experiment, workdir))}"
   )
+
+
+def _next(experiment: Experiment, workdir: Path) -> list[str]:
+  """The command that learns from the cache."""
+  words = ["python", "launch.py"]
+  for one in options.options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    shared = one.group == "data" or one.flag in (
+      "augment",
+      "views",
+      "view_seed",
+    )
+    if shared and value != one.field.default:
+      several = isinstance(value, tuple)
+      text = ",".join(map(str, value)) if several else str(value)
+      words.append(f"--{one.flag}={text}")
+  return [*words, f"--teacher_cache={workdir}"]

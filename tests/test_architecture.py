@@ -60,8 +60,8 @@ ALLOWED = {
     "workdir",
   },
   "cache": {
-    "cached_teacher", "config", "data", "evaluate", "fit", "prepare", "report",
-    "results", "train", "workdir",
+    "cached_teacher", "config", "data", "evaluate", "fit", "options", "prepare",
+    "report", "results", "train", "workdir",
   },
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {

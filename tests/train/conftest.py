@@ -52,10 +52,12 @@ def fit(toy, teacher):
     together=True,
     gradient_metrics=False,
     programs=None,
+    views=None,
+    answers=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
-    feed = make_feed(examples, labels, view, BATCH, drop_remainder)
+    feed = make_feed(examples, labels, view, BATCH, drop_remainder, views=views)
     arm = loop.Arm(
       "all",
       method,
@@ -82,6 +84,7 @@ def fit(toy, teacher):
       together=together,
       gradient_metrics=gradient_metrics,
       programs=programs,
+      answers=answers,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]
