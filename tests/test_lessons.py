@@ -19,7 +19,7 @@ def entropy(logits, temperature):
 def test_shuffled_answers_stay_in_their_class_and_leave_their_example():
   found = stand_in("shuffled_teacher", ANSWERS, LABELS, temperature=4.0)
   for label in range(4):
-    of_class = LABELS == label
+    of_class = label == LABELS
     before, after = ANSWERS[of_class].astype(np.float32), found[of_class]
     np.testing.assert_array_equal(
       np.sort(before, axis=0), np.sort(after, axis=0)
