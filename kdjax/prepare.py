@@ -16,7 +16,7 @@ import optax
 
 from kdjax import cached_teacher, data, models, options, pairs, spec, teachers
 from kdjax.arms import Cohort, assemble
-from kdjax.config import AUTO, Experiment
+from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
@@ -107,37 +107,11 @@ def prepare(experiment: Experiment) -> Prepared:
     UserError: for whatever the user got wrong.
     StorageError: for a damaged teacher.
   """
-  chosen = experiment.data
   local = devices.choose(experiment.run.accelerator)
-  for group in (experiment.teacher, experiment.student):
-    devices.check_batch_size(group.batch_size, local)
-  # Names are checked before the data are opened: that may take minutes.
-  cached = experiment.teacher.teacher_cache is not None
-  named = [experiment.student.model, *[experiment.teacher.model][cached:]]
-  for model in named:
-    if model != AUTO:
-      models.make_model(model, classes=2)
-  dataset = data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-  )
-  dataset = _cropped(dataset, chosen.crop_size)
-  examples, scored = _hold_out(dataset, chosen.validation)
-  found = teachers.find(
-    experiment.teacher.teacher_from,
-    experiment.teacher.model,
-    dataset,
-    chosen.validation,
-  )
-  if found is not None:
-    experiment = _with_teacher(experiment, found.model)
-  cached = cached_teacher.find(experiment, dataset, found)
-  if cached is not None:
-    experiment = _with_teacher(experiment, cached.manifest["teacher"]["model"])
+  _check_names(experiment, local)
+  dataset = _open(experiment.data)
+  examples, scored = _hold_out(dataset, experiment.data.validation)
+  experiment, found, cached = _find_teacher(experiment, dataset)
   gather = partial(
     assemble,
     labels=dataset.train.labels,
@@ -167,9 +141,46 @@ def prepare(experiment: Experiment) -> Prepared:
   )
 
 
-def _with_teacher(experiment: Experiment, model: str) -> Experiment:
-  taught = dataclasses.replace(experiment.teacher, model=model)
-  return dataclasses.replace(experiment, teacher=taught)
+def _check_names(experiment: Experiment, local) -> None:
+  """Checks what can be checked before the data are opened: that may take minutes."""
+  for group in (experiment.teacher, experiment.student):
+    devices.check_batch_size(group.batch_size, local)
+  named = [experiment.student.model]
+  if experiment.teacher.teacher_cache is None:
+    named.append(experiment.teacher.model)
+  for model in named:
+    if model != AUTO:
+      models.make_model(model, classes=2)
+
+
+def _open(chosen: Data) -> Dataset:
+  dataset = data.load(
+    chosen.dataset,
+    data_dir=chosen.data_dir,
+    train_split=chosen.train_split,
+    test_split=chosen.test_split,
+    image_size=chosen.image_size,
+    resident_bytes=chosen.resident_megabytes << 20,
+  )
+  return _cropped(dataset, chosen.crop_size)
+
+
+def _find_teacher(experiment: Experiment, dataset: Dataset):
+  """Returns the settings with the teacher's model, the teacher and its cache."""
+  chosen = experiment.teacher
+  found = teachers.find(
+    chosen.teacher_from, chosen.model, dataset, experiment.data.validation
+  )
+  if found is not None:
+    chosen = dataclasses.replace(chosen, model=found.model)
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  cached = cached_teacher.find(experiment, dataset, found)
+  if cached is not None:
+    chosen = dataclasses.replace(
+      chosen, model=cached.manifest["teacher"]["model"]
+    )
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  return experiment, found, cached
 
 
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:

@@ -12,7 +12,6 @@ ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-
 from kdjax.data.teacher_cache import TeacherCache  # noqa: E402
 
 PAGE = ROOT / "docs" / "teacher_cache.md"
@@ -36,7 +35,7 @@ def cached(tmp_path_factory):
   """The folder of a run that wrote a cache of three views."""
   workdir = tmp_path_factory.mktemp("cached") / "run"
   run("cache", *SET, *TEACHER, "--views=3", f"--workdir={workdir}",
-      "--cache_taps=stage_0", "--cache_shards=2")  # fmt: skip
+      "--cache_taps=stage_0 head:in", "--cache_shards=2")  # fmt: skip
   return workdir
 
 

@@ -237,17 +237,12 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        (feed, name): plan[feed].answers[name]
-        if name in plan[feed].answers
-        else _each(
-          lambda batch, rows, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, rows, taps[feed, name]
-          ),
-          batches[feed],
-          feeds[feed].rows(plan[feed]),
+        (feed, name): _ask(
+          teachers.get(name), name, taps[feed, name], batches[feed],
+          feeds[feed].rows(plan[feed]), plan[feed].answers,
         )
         for feed, name in taps
-      }
+      }  # fmt: skip
       results = {
         name: _step_members(
           arm,
@@ -307,6 +302,15 @@ def _show(feed, labels, images, step, seed, cut) -> Batch:
   else:
     seen = feed.view(cut.numbers, stored, index)
   return Batch(seen, labels[index], cut.weights > 0, index, positions)
+
+
+def _ask(teacher, name, taps, batch, rows, answers) -> View | None:
+  """Shows what a teacher makes of each seed's batch, or what was read of it."""
+  if name in answers:
+    return answers[name]
+  return _each(
+    lambda batch, rows: observe(teacher, batch.images, rows, taps), batch, rows
+  )
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
