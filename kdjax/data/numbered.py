@@ -71,8 +71,8 @@ def turns(
 
   Example:
     >>> plan = np.array([[0, 1], [0, 1]])
-    >>> turns(plan, views=2, examples=2, steps=1, seed=0, start=0).sum(axis=0)
-    array([1, 1], dtype=int32)
+    >>> turns(plan, views=2, examples=2, steps=1, seed=0, start=0).sum(axis=0).tolist()
+    [1, 1]
   """
   # Not one of the sequences that `batches` shuffles with, (seed, pass).
   first = np.random.default_rng((seed, 0, 1)).integers(views, size=examples)
