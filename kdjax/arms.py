@@ -95,11 +95,13 @@ def assemble(
     "classes": classes,
   }
   arms = {
-    kind: Arm(
-      feed=_feed_of(kind, feeds),
-      method=_method_of(experiment, kind, known),
-      settings=settings_of(grids[kind], seeds),
-      teacher=_teacher_of(kind),
+    kind: _learning(
+      Arm(
+        feed=_feed_of(kind, feeds),
+        method=_method_of(experiment, kind, known),
+        settings=settings_of(grids[kind], seeds),
+        teacher=_teacher_of(kind),
+      )
     )
     for kind in kinds
   }
@@ -142,8 +144,7 @@ def looks_inside(arm: Arm) -> bool:
   Returns:
     True where it taps the teacher's features.
   """
-  one = {name: values[0] for name, values in arm.settings.items()}
-  return bool(arm.method(one).teacher_taps)
+  return bool(_method_of_first(arm).teacher_taps)
 
 
 def objective_text(experiment: Experiment) -> str:
@@ -182,6 +183,16 @@ def objective_temperature(experiment: Experiment) -> float:
     if isinstance(value, int | float):
       return float(value)
   return 4.0
+
+
+def _learning(arm: Arm) -> Arm:
+  """Drops the teacher of an arm whose method needs none."""
+  needed = _method_of_first(arm).needs_teacher
+  return arm if needed else arm._replace(teacher=None)
+
+
+def _method_of_first(arm: Arm) -> Method:
+  return arm.method({name: x[0] for name, x in arm.settings.items()})
 
 
 def _unless_swept(value, otherwise):

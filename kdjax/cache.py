@@ -55,8 +55,9 @@ def cache(experiment: Experiment, *, name: str, command: str) -> Path:
   taps = _taps(parts)
   kind = _record(parts, taps)
   workdir = claim(experiment.run.workdir, f"{name}-cache")
+  learner = parts.student.arms["student"]._replace(teacher="teacher")
   with logs.RunLog(workdir) as log:
-    teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+    teacher = fit.obtain_teacher(experiment, parts, workdir, log, [learner])
   about = {
     "teacher": _figures(parts, teacher),
     "data": {

@@ -10,6 +10,15 @@ from typing import NamedTuple
 from kdjax.config import Experiment
 from kdjax.errors import UserError, unknown_name
 
+# The experiment of commands that are not for the demo's.
+DEFAULT = {
+  "quantify": "spurious_background",
+  "soft_td": "soft_td",
+  "synthesise": "dataset_distillation",
+}
+# Commands that need the teacher's network.
+LIVE = {"compare", "quantify", "soft_td", "synthesise"}
+
 
 class Call(NamedTuple):
   """A command with all that it was given.
@@ -40,6 +49,11 @@ def run(call: Call) -> None:
   Raises:
     KdjaxError: for whatever ends it early.
   """
+  cache = call.experiment.teacher.teacher_cache
+  if cache is not None and call.command in LIVE:
+    raise UserError(
+      f"--teacher_cache={cache}: {call.command} asks the teacher itself"
+    )
   COMMANDS[call.command](call)
 
 
@@ -59,8 +73,21 @@ def _cache(call: Call) -> None:
 
 def _quantify(call: Call) -> None:
   _check_no_words(call)
-  _check_live(call)
   from kdjax.explain import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _soft_td(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.soft_td import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _synthesise(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.synthesis import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
 
@@ -72,16 +99,7 @@ def _check_no_words(call: Call) -> None:
     )
 
 
-def _check_live(call: Call) -> None:
-  given = call.experiment.teacher.teacher_cache
-  if given is not None:
-    raise UserError(
-      f"--teacher_cache={given}: {call.command} asks the teacher itself"
-    )
-
-
 def _compare(call: Call) -> None:
-  _check_live(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()
@@ -115,6 +133,8 @@ COMMANDS = {
   "compare": _compare,
   "cache": _cache,
   "quantify": _quantify,
+  "soft_td": _soft_td,
+  "synthesise": _synthesise,
   "list": _list,
   "plot": _plot,
 }

@@ -84,7 +84,8 @@ def compare(
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        arms = entrants.arms.values()
+        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         outcomes = _train_all(experiment, parts, entrants, teacher, log)
     with fit.timed(seconds, "evaluation"):

@@ -1,7 +1,7 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,17 @@ from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
+from kdjax.train.feed import Arm
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
 
 
 def obtain_teacher(
-  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
+  experiment: Experiment,
+  parts: Prepared,
+  workdir: Path,
+  log: RunLog,
+  arms: Iterable[Arm],
 ) -> Any:
   """Loads the teacher, or trains and saves it.
 
@@ -33,9 +38,11 @@ def obtain_teacher(
     parts: of the run.
     workdir: its folder.
     log: its log.
+    arms: who is to learn.
 
   Returns:
-    The teacher's variables, with a leading axis (1,); None where it is cached.
+    The teacher's variables, with a leading axis (1,); None where it is cached,
+    or nobody learns from one and none was given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
@@ -45,6 +52,8 @@ def obtain_teacher(
     return None
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  if not any(arm.teacher for arm in arms):
+    return None
   networks = fit(parts, parts.teacher, log)["teacher"]
   one = results.first(networks)
   taught = note(parts, parts.teacher)

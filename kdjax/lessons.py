@@ -31,7 +31,7 @@ def teachers_of(
   Args:
     experiment: the settings.
     parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,).
+    networks: the teacher's variables, with a leading axis (1,), or None.
     arms: who is to learn.
 
   Returns:
@@ -47,9 +47,10 @@ def teachers_of(
   plain = experiment.student.augment == "none" and data.resident(train)
   stand_ins = asked & set(STAND_INS)
   found, answers = {}, None
-  if stand_ins or (plain and not inside):
+  answers_suffice = "teacher" in asked and plain and not inside
+  if stand_ins or answers_suffice:
     answers = results.predict(parts.teacher, networks, train.images)[0]
-  if "teacher" in asked and plain and not inside:
+  if answers_suffice:
     found["teacher"] = stored(jnp.asarray(answers))
   elif "teacher" in asked:
     one = results.first(networks)

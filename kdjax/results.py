@@ -27,8 +27,8 @@ class Measured(NamedTuple):
     figures: JSON values, as they stand in results.json.
     networks: by arm, variables of the best cell, with a leading axis (seeds,).
     best: by arm, the number of the best cell.
-    samples: some scored images with what teacher and student say of them; None
-      without a teacher to ask.
+    samples: some scored images with what teacher and student say of them;
+      None without a teacher.
   """
 
   figures: dict[str, Any]
@@ -48,8 +48,7 @@ def measure(
   Args:
     experiment: the settings.
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,); None where it is
-      cached.
+    teacher: the teacher's variables, with a leading axis (1,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
 
   Returns:
@@ -59,9 +58,10 @@ def measure(
   taught = None
   if teacher is not None:
     taught = predict(parts.teacher, teacher, parts.scored.images)
-  shape = (-1, seeds, len(parts.scored.labels), parts.dataset.classes)
   logits = {
-    arm: predict(parts.student, networks, parts.scored.images).reshape(shape)
+    arm: predict(parts.student, networks, parts.scored.images).reshape(
+      -1, seeds, *parts.scored.labels.shape, parts.dataset.classes
+    )
     for arm, networks in students.items()
   }
   accuracy = {
@@ -146,28 +146,28 @@ def figures(
 
   Args:
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,); None where it is
-      cached.
+    teacher: the teacher's variables, with a leading axis (1,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
     taught: (1, N, C) the teacher's logits on the scored images, or None.
     logits: by name, (seeds, N, C).
 
   Returns:
-    JSON values by name.
+    JSON values by name; "teacher" is None where nobody taught.
   """
-  known = None if taught is None else taught[0]
-  timed = {"student": (parts.student, first(chosen["student"]))}
-  if teacher is None:
-    found = {"teacher": cached_teacher.figures(parts.cached)}
-  else:
-    found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+  found, timed, answers = {"teacher": None}, {}, None
+  if parts.cached is not None:
+    found["teacher"] = cached_teacher.figures(parts.cached)
+  if teacher is not None:
+    found["teacher"] = _network(parts, parts.teacher, teacher, taught)
     timed["teacher"] = (parts.teacher, first(teacher))
+    answers = taught[0]
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], known
+      parts, parts.student, networks, logits[arm], answers
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
+  timed["student"] = (parts.student, first(chosen["student"]))
   for name, value in latencies(parts, timed).items():
     found[name]["latency_ms"] = value
   return found

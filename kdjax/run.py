@@ -39,12 +39,11 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       experiment = parts.experiment
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
+      arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
-        teachers = teachers_of(
-          experiment, parts, teacher, parts.student.arms.values()
-        )
+        teachers = teachers_of(experiment, parts, teacher, arms)
         students = fit.fit(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(experiment, parts, teacher, students)

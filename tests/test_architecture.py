@@ -51,6 +51,14 @@ ALLOWED = {
     "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
+  "soft_td": {
+    "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
+    "methods", "options", "prepare", "report", "results", "train", "workdir",
+  },
+  "synthesis": {
+    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
+    "train", "workdir",
+  },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "cached_teacher", "config", "data", "evaluate", "prepare", "report", "results", "train",
@@ -69,7 +77,8 @@ ALLOWED = {
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {
-    "cache", "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+    "cache", "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
+    "synthesis", "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},
   "experiments": {"config"},

@@ -14,6 +14,8 @@ from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.soft_td import SoftTD
+from kdjax.config.synthesis import Synthesis
 
 __all__ = [
   "AUTO",
@@ -26,7 +28,9 @@ __all__ = [
   "Quantify",
   "Run",
   "Search",
+  "SoftTD",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -43,4 +47,6 @@ class Experiment:
   search: Search = Search()
   quantify: Quantify = Quantify()
   cache: Cache = Cache()
+  soft_td: SoftTD = SoftTD()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()

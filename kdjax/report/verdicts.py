@@ -17,6 +17,7 @@ _PHRASES = {
   "label_smoothing": "the same network trained on smoothed labels",
   "augmented": "the same network trained on hard labels of augmented images",
   "reference": "the same network trained by plain distillation",
+  "one_round": "the same student in a single round of as many steps",
   "shuffled_teacher": "the same student of a teacher whose answers are shuffled"
   " within classes",
   "uniform_teacher": "the same student of a teacher that finds all classes alike",
