@@ -12,6 +12,8 @@ RUNS := \
   sweep:mnist_temperature \
   compare:method_table \
   compare:vit_table \
+  quantify:spurious_background \
+  quantify:plain_background \
   soft_td:soft_td \
   synthesise:dataset_distillation \
   compare:self_distillation

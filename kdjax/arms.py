@@ -4,6 +4,7 @@ All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax import methods
-from kdjax.config import Experiment
+from kdjax.config import Distillation, Experiment
 from kdjax.feeds import make_feeds
 from kdjax.method import Method
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE
+from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -105,6 +108,12 @@ def assemble(
     )
     for kind in kinds
   }
+  learner = make_learner(experiment.distillation.regime)
+  if learner is not ALONE:
+    arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
+  if learner.shown is not None:
+    feeds["together"] = learner.shown(feeds["transfer"])
+    arms["student"] = arms["student"]._replace(feed="together")
   used = {arm.feed for arm in arms.values()}
   return Cohort(
     arms, {name: feed for name, feed in feeds.items() if name in used}, grids
@@ -133,6 +142,34 @@ def settings_of(
     for name in grid[0]
   }
   return settings | {"seed": np.tile(seeds, len(grid))}
+
+
+def with_regime(experiment: Experiment) -> Experiment:
+  """Fills in what networks learn by that learn together.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The settings; with the published objective, the labels and `kd` at T = 1,
+    where they name neither a method nor a weight.
+
+  Example:
+    >>> from kdjax.config import Distillation
+    >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
+    >>> objective_text(with_regime(chosen))
+    'ce:1.0 + kd:1.0'
+  """
+  chosen = experiment.distillation
+  unnamed = chosen.distillation == Distillation().distillation
+  objective = objective_of(chosen.regime)
+  if not objective or not unnamed or chosen.hard_weight is not None:
+    return experiment
+  warmth = TEMPERATURE if chosen.temperature is None else chosen.temperature
+  chosen = dataclasses.replace(
+    chosen, distillation=objective, temperature=warmth
+  )
+  return dataclasses.replace(experiment, distillation=chosen)
 
 
 def looks_inside(arm: Arm) -> bool:

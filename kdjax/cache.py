@@ -23,6 +23,7 @@ from kdjax.prepare import Prepared, prepare
 from kdjax.report import formats, logs
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, devices
+from kdjax.train.feed import teacher_taps
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live, observe
 from kdjax.workdir import claim
@@ -97,9 +98,7 @@ def _taps(parts: Prepared) -> tuple[str, ...]:
   given = parts.experiment.cache.taps
   if given is not None:
     return tuple(given.split())
-  arm = parts.student.arms["student"]
-  one = {name: values[0] for name, values in arm.settings.items()}
-  return tuple(arm.method(one).teacher_taps)
+  return teacher_taps([parts.student.arms["student"]])
 
 
 def _record(parts: Prepared, taps: tuple[str, ...]) -> np.dtype:
@@ -138,7 +137,7 @@ def _asker(
     return observe(teacher, draw(numbers, stored, index), index, taps)
 
   def asked(*batch):
-    return ask(teacher, *devices.spread(batch, parts.devices))
+    return ask(teacher, *devices.lay(batch, parts.devices))
 
   return asked
 

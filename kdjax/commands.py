@@ -73,6 +73,7 @@ def _cache(call: Call) -> None:
 
 def _quantify(call: Call) -> None:
   _check_no_words(call)
+  _check_alone(call)
   from kdjax.explain import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
@@ -99,7 +100,16 @@ def _check_no_words(call: Call) -> None:
     )
 
 
+def _check_alone(call: Call) -> None:
+  regime = call.experiment.distillation.regime
+  if regime != "alone":
+    raise UserError(
+      f"--regime={regime} is for distill and sweep; {call.command} takes alone"
+    )
+
+
 def _compare(call: Call) -> None:
+  _check_alone(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,20 @@ from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.feed import Arm
-from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
+
+
+class Fitted(NamedTuple):
+  """What training arms gives.
+
+  Attributes:
+    networks: variables by arm, with a leading axis of members.
+    together: by arm of networks that learn together, the variables of all of
+      them, with leading axes (members, roles).
+  """
+
+  networks: dict[str, Any]
+  together: dict[str, Any]
 
 
 def obtain_teacher(
@@ -68,7 +80,7 @@ def fit(
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
-  """Trains every arm, logging each epoch.
+  """Trains every arm, logging each epoch; see `fit_together`.
 
   Args:
     parts: of the run.
@@ -78,6 +90,29 @@ def fit(
 
   Returns:
     Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  return fit_together(parts, trainee, log, teachers).networks
+
+
+def fit_together(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
+) -> Fitted:
+  """Trains every arm, logging each epoch.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teachers: who teaches, by the names that the arms give them.
+
+  Returns:
+    The networks, with those that learnt together with them.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
@@ -106,13 +141,21 @@ def fit(
   with progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
-      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      networks = {
+        name: jax.vmap(arm.learner.network)(epoch.states[name])
+        for name, arm in trainee.arms.items()
+      }
       rate = epoch.examples / (time.perf_counter() - start)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))
       start = time.perf_counter()
-  return networks
+  together = {
+    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+    if arm.learner.everyone is not None
+  }
+  return Fitted(networks, together)
 
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:

@@ -10,6 +10,7 @@ from kdjax import models, taps
 from kdjax.arms import Cohort
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
+from kdjax.train.learner import ALONE
 from kdjax.train.teacher import Teacher
 from kdjax.train.trial import try_step
 
@@ -81,8 +82,8 @@ def choose(
       those left open, any.
   """
   given = (experiment.teacher.model, experiment.student.model)
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
+  lessons = [
+    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.learner)
     for arm in cohort.arms.values()
   ]
   first = None
@@ -96,8 +97,9 @@ def choose(
     try:
       student = models.make_model(pair[1], classes=classes)
       teacher = taught or models.make_model(pair[0], classes=classes)
-      for method in methods:
-        try_step(student, teacher, method, sample)
+      for method, learner in lessons:
+        asked = teacher if learner is ALONE else None
+        try_step(student, asked, method, sample, learner)
     except UserError as error:
       first = first or error
     else:

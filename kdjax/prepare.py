@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from kdjax import cached_teacher, data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble
+from kdjax.arms import Cohort, assemble, with_regime
 from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
@@ -25,6 +25,8 @@ from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learners import check_devices, make_learner
+from kdjax.train.learner import ALONE
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 
@@ -108,6 +110,7 @@ def prepare(experiment: Experiment) -> Prepared:
     StorageError: for a damaged teacher.
   """
   local = devices.choose(experiment.run.accelerator)
+  experiment = with_regime(experiment)
   _check_names(experiment, local)
   dataset = _open(experiment.data)
   examples, scored = _hold_out(dataset, experiment.data.validation)
@@ -145,6 +148,15 @@ def _check_names(experiment: Experiment, local) -> None:
   """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
+  regime = experiment.distillation.regime
+  learner = make_learner(regime)
+  check_devices(regime, learner, len(local))
+  numbered = experiment.student.views or experiment.teacher.teacher_cache
+  if learner is not ALONE and numbered:
+    raise UserError(
+      f"--regime={regime} draws views of its own, and learns from no stored"
+      " teacher: leave out --views and --teacher_cache"
+    )
   named = [experiment.student.model]
   if experiment.teacher.teacher_cache is None:
     named.append(experiment.teacher.model)
@@ -263,7 +275,8 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
-  _check_view(chosen.augment, cohort.feeds["transfer"], dataset)
+  feed = cohort.feeds[cohort.arms["student"].feed]
+  _check_view(chosen.augment, feed, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,

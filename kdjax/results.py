@@ -1,11 +1,6 @@
 """From trained networks to the figures of results.json."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +11,6 @@ from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.train import checkpoint
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
 class Measured(NamedTuple):
@@ -42,6 +35,7 @@ def measure(
   parts: Prepared,
   teacher: Any,
   students: dict[str, Any],
+  together: Mapping[str, Any] | None = None,
 ) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
@@ -50,6 +44,8 @@ def measure(
     parts: of the run.
     teacher: the teacher's variables, with a leading axis (1,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
+    together: by arm of networks that learnt together, the variables of all of
+      them, (cells * seeds, roles, ...).
 
   Returns:
     Figures, networks and samples.
@@ -72,15 +68,16 @@ def measure(
     arm: int(np.argmax(values.mean(axis=1))) for arm, values in accuracy.items()
   }
   chosen = {
-    arm: jax.tree.map(
-      lambda x, arm=arm: x.reshape(-1, seeds, *x.shape[1:])[best[arm]], networks
-    )
-    for arm, networks in students.items()
+    arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
   found = figures(parts, teacher, chosen, taught, logits)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
+  for arm, networks in (together or {}).items():
+    found[arm]["peers"] = _together(
+      parts, arm, _cell(networks, best[arm], seeds)
+    )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
@@ -94,6 +91,22 @@ def measure(
   if taught is not None:
     samples = _samples(experiment, parts, taught[0], logits["student"][0])
   return Measured(found, chosen, best, samples)
+
+
+def _cell(networks: Any, number: int, seeds: int) -> Any:
+  """The networks of one cell of a grid, (cells * seeds, ...) -> (seeds, ...)."""
+  return jax.tree.map(
+    lambda x: x.reshape(-1, seeds, *x.shape[1:])[number], networks
+  )
+
+
+def _together(parts: Prepared, arm: str, networks: Any) -> dict[str, Any]:
+  """Scores all networks that learnt together, and the mean of their answers."""
+  roles = parts.student.arms[arm].learner.roles
+  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
+  logits = predict(parts.student, flat, parts.scored.images)
+  logits = logits.reshape(-1, len(roles), *logits.shape[1:])
+  return evaluate.measure_together(logits, parts.scored.labels, roles)
 
 
 def history_at_best(
@@ -344,45 +357,3 @@ def _omitted(experiment, parts, logits, students) -> dict[str, Any]:
     "accuracy": accuracy["accuracy"],
     "accuracy_corrected": accuracy["corrected"],
   }
-
-
-def environment(devices: list[jax.Device]) -> dict[str, Any]:
-  """Describes what the run ran on.
-
-  Args:
-    devices: the devices used.
-
-  Returns:
-    Versions, devices, processor count and the state of the source.
-  """
-  versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-  return versions | {
-    "python": platform.python_version(),
-    "platform": platform.system() + " " + platform.machine(),
-    "processors": os.cpu_count(),
-    "devices": [
-      f"{device.platform}:{device.device_kind}" for device in devices
-    ],
-    "git": _git_state(),
-  }
-
-
-def _git_state() -> str | None:
-  """Returns the commit, with "+" if files differ from it; None outside of git."""
-  folder = Path(__file__).parent
-
-  def git(*arguments):
-    return subprocess.run(
-      ["git", *arguments],
-      cwd=folder,
-      capture_output=True,
-      text=True,
-      check=True,
-    ).stdout.strip()
-
-  try:
-    return git("rev-parse", "HEAD") + (
-      "+" if git("status", "--porcelain") else ""
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None

@@ -5,7 +5,7 @@ Read `run` from top to bottom; every line is a room.
 
 from pathlib import Path
 
-from kdjax import fit, results
+from kdjax import environment, fit, results
 from kdjax.arms import objective_text
 from kdjax.config import Experiment
 from kdjax.lessons import teachers_of
@@ -44,9 +44,11 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, teacher, arms)
-        students = fit.fit(parts, parts.student, log, teachers)
+        fitted = fit.fit_together(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
-      measured = results.measure(experiment, parts, teacher, students)
+      measured = results.measure(
+        experiment, parts, teacher, fitted.networks, fitted.together
+      )
     found = measured.figures
     note = fit.note(parts, parts.student) | found["student"]["settings"]
     checkpoint.save_network(
@@ -57,7 +59,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "command": command,
     "experiment": as_dict(experiment),
     "objective": objective_text(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

@@ -24,6 +24,7 @@ ALLOWED = {
   "config": set(),
   "options": {"config"},
   "workdir": set(),
+  "environment": set(),
   "schedule": set(),
   "models": set(),
   "data": set(),
@@ -47,25 +48,26 @@ ALLOWED = {
   },
   "lessons": {"arms", "cached_teacher", "config", "data", "prepare", "results", "train"},
   "explain": {
-    "config", "data", "evaluate", "feeds", "fit", "method", "methods", "models",
-    "options", "pairs", "quantify", "report", "results", "taps", "train",
+    "config", "data", "environment", "evaluate", "feeds", "fit", "method",
+    "methods", "models", "options", "pairs", "quantify", "report", "results", "taps", "train",
     "workdir",
   },
   "soft_td": {
-    "arms", "config", "data", "evaluate", "feeds", "fit", "losses", "method",
-    "methods", "options", "prepare", "report", "results", "train", "workdir",
+    "arms", "config", "data", "environment", "evaluate", "feeds", "fit", "losses",
+    "method", "methods", "options", "prepare", "report", "results", "train",
+    "workdir",
   },
   "synthesis": {
-    "config", "data", "evaluate", "fit", "models", "options", "report", "results",
-    "train", "workdir",
+    "config", "data", "environment", "evaluate", "fit", "models", "options",
+    "report", "results", "train", "workdir",
   },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
     "cached_teacher", "config", "data", "evaluate", "prepare", "report", "results", "train",
   },
   "run": {
-    "arms", "config", "fit", "lessons", "options", "prepare", "report", "results", "train",
-    "workdir",
+    "arms", "config", "environment", "fit", "lessons", "options", "prepare",
+    "report", "results", "train", "workdir",
   },
   "cache": {
     "cached_teacher", "config", "data", "evaluate", "fit", "options", "prepare",
@@ -73,7 +75,7 @@ ALLOWED = {
   },
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {
-    "arms", "config", "data", "entrants", "evaluate", "fit", "lessons", "options",
+    "arms", "config", "data", "entrants", "environment", "evaluate", "fit", "lessons", "options",
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {

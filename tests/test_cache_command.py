@@ -76,6 +76,7 @@ REFUSED = {
     ["stage_1"],
   ),
   "no classifier": (["--distillation=srrl"], ["srrl", "classifier"]),
+  "a regime": (["--regime=mutual"], ["--regime=mutual", "--views"]),
   "compare": (["compare", "kd"], ["compare asks the teacher itself"]),
   "quantify": (["quantify"], ["quantify asks the teacher itself"]),
   "a cache of a cache": (["cache"], ["is one already"]),

@@ -9,6 +9,7 @@ from typing import Any
 from kdjax.errors import StorageError
 from kdjax.report import (
   formats,
+  knowledge_tables,
   methods,
   reading,
   rounds,
@@ -104,6 +105,9 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
+  if "quantify" in results:
+    sentences = [knowledge_tables.headline(results)]
+    return _page(name, results, sentences, knowledge_tables.tables(results))
   if "synthesis" in results:
     sentences = [synthesis.headline(results), *synthesis.notes(results)]
     return _page(name, results, sentences, synthesis.tables(results))

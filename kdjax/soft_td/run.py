@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import evaluate, fit, results
+from kdjax import environment, evaluate, fit, results
 from kdjax.config import Experiment
 from kdjax.options import as_dict
 from kdjax.report import logs
@@ -59,7 +59,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "command": command,
     "experiment": as_dict(parts.experiment),
     "objective": _objective_text(parts),
-    "environment": results.environment(parts.prepared.devices),
+    "environment": environment.describe(parts.prepared.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

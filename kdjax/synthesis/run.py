@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import results
+from kdjax import environment, results
 from kdjax.config import Experiment
 from kdjax.errors import StorageError
 from kdjax.fit import timed
@@ -62,7 +62,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

@@ -8,7 +8,7 @@ other, a step at a time, with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,15 @@ import optax
 
 from kdjax.method import View
 from kdjax.train import devices as on_devices
-from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
-from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.feed import (
+  Arm,
+  Feed,
+  member_settings,
+  one_by_one,
+  plan_steps,
+  teacher_taps,
+)
+from kdjax.train.steps import Batch
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -31,15 +37,16 @@ class Epoch(NamedTuple):
     number: from 1.
     step: steps taken so far.
     examples: examples that all members together have seen in this epoch.
-    states: each arm's TrainState with a leading axis of members. The next
-      epoch reuses its memory: copy what must be kept.
+    states: each arm's state, as its learner has it (a TrainState where it is
+      alone), with a leading axis of members. The next epoch reuses its memory:
+      copy what must be kept.
     metrics: by arm and name, the epoch's mean of each member, (M,).
   """
 
   number: int
   step: int
   examples: int
-  states: dict[str, TrainState]
+  states: dict[str, Any]
   metrics: dict[str, dict[str, np.ndarray]]
 
 
@@ -107,7 +114,7 @@ def train(
       name: begin(fixed[0][name], shared[2].get(group[name].teacher))
       for name, begin in programs[tuple(group)][0].items()
     }
-    prepared.append((group, on_devices.replicate(states, devices), fixed))
+    prepared.append((group, _spread(group, states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
     steps = ((number - 1) * length, number * length)
@@ -123,7 +130,7 @@ def train(
         len(devices),
       )
       prepared[i] = (group, states, fixed)
-      done.append((states, added))
+      done.append((_collect(group, states, devices), added))
     yield _epoch(number, steps[1], done, arms)
 
 
@@ -134,7 +141,7 @@ def initial_states(
   *,
   sample: jax.Array,
   teachers: Mapping[str, Teacher] | None = None,
-) -> dict[str, TrainState]:
+) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
 
   Args:
@@ -145,7 +152,7 @@ def initial_states(
     teachers: as in `train`.
 
   Returns:
-    Each arm's TrainState with a leading axis of members.
+    Each arm's state with a leading axis of members.
   """
   members, _ = member_settings(arms)
   return {
@@ -195,6 +202,28 @@ def _train_group(run, states, fixed, portions, devices):
   return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
 
 
+def _spread(group, states, devices):
+  """Puts states on the devices: a copy on each, or as their learners lay them."""
+  found = {}
+  for name, state in states.items():
+    layout = group[name].learner.layout
+    if layout is None:
+      found[name] = on_devices.replicate(state, devices)
+    else:
+      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
+  return found
+
+
+def _collect(group, states, devices):
+  """Brings states that were laid over the devices together again."""
+  found = dict(states)
+  for name, arm in group.items():
+    if arm.learner.layout is not None:
+      whole = arm.learner.layout.collect(states[name])
+      found[name] = on_devices.replicate(whole, devices)
+  return found
+
+
 def _epoch(number, stop, done, arms) -> Epoch:
   """Puts the members of all groups together again."""
   if len(done) == 1:
@@ -217,7 +246,7 @@ def _epoch(number, stop, done, arms) -> Epoch:
 def _compile(arms, feeds, devices, together, gradient_metrics):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
-    (feed, teacher): _teacher_taps(
+    (feed, teacher): teacher_taps(
       arm for arm in arms.values() if (arm.feed, arm.teacher) == (feed, teacher)
     )
     for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
@@ -267,17 +296,17 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     states, metrics = jax.lax.scan(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
-  return on_devices.parallel(run, devices, sharded=(1,), donated=(0,))
-
-
-def _teacher_taps(arms) -> tuple[str, ...]:
-  """All that the methods of some arms want to see of the teacher."""
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
-    for arm in arms
-  ]
-  return tuple(
-    dict.fromkeys(tap for method in methods for tap in method.teacher_taps)
+  laid = {
+    name: None if arm.learner.layout is None else 0
+    for name, arm in arms.items()
+  }
+  return on_devices.parallel(
+    run,
+    devices,
+    sharded=(1,),
+    donated=(0,),
+    partly={0: laid},
+    returned=(laid, None),
   )
 
 
@@ -316,10 +345,12 @@ def _ask(teacher, name, taps, batch, rows, answers) -> View | None:
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
+  if arm.learner.layout is not None:
+    states = arm.learner.layout.exchange(states, step, on_devices.AXIS)
 
   def one(state, settings):
     batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
-    return take_step(
+    return arm.learner.step(
       state,
       arm.method(settings),
       batch,
@@ -342,10 +373,10 @@ def _initializers(network, optimizer, arms, sample):
   """By arm, (settings of its members, teacher) -> their states."""
 
   def initializer(arm):
-    taps = _teacher_taps([arm])
+    taps = teacher_taps([arm])
 
     def one(settings, teacher):
-      return create_state(
+      return arm.learner.create(
         network,
         arm.method(settings),
         optimizer,
