@@ -25,8 +25,8 @@ from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
-from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.learner import ALONE
+from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 

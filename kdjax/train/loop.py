@@ -266,12 +266,8 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        (feed, name): _ask(
-          teachers.get(name), name, taps[feed, name], batches[feed],
-          feeds[feed].rows(plan[feed]), plan[feed].answers,
-        )
-        for feed, name in taps
-      }  # fmt: skip
+        key: _ask(key, teachers, taps, feeds, plan, batches) for key in taps
+      }
       results = {
         name: _step_members(
           arm,
@@ -333,12 +329,17 @@ def _show(feed, labels, images, step, seed, cut) -> Batch:
   return Batch(seen, labels[index], cut.weights > 0, index, positions)
 
 
-def _ask(teacher, name, taps, batch, rows, answers) -> View | None:
-  """Shows what a teacher makes of each seed's batch, or what was read of it."""
-  if name in answers:
-    return answers[name]
+def _ask(key, teachers, taps, feeds, plan, batches) -> View | None:
+  """Shows what a teacher makes of a feed's batches, or what was read of it."""
+  feed, name = key
+  if name in plan[feed].answers:
+    return plan[feed].answers[name]
   return _each(
-    lambda batch, rows: observe(teacher, batch.images, rows, taps), batch, rows
+    lambda batch, rows: observe(
+      teachers.get(name), batch.images, rows, taps[key]
+    ),
+    batches[feed],
+    feeds[feed].rows(plan[feed]),
   )
 
 
