@@ -256,7 +256,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     def body(states, portion):
       step, plan = portion
       batches = {
-        name: _each(
+        name: on_devices.over_members(
           lambda seed, cut, name=name: _show(
             feeds[name], labels[name], images, step, seed, cut
           ),
@@ -306,17 +306,6 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
   )
 
 
-def _each(function, *trees):
-  """vmap over the leading axis, but plain where there is only one.
-
-  Batched weights, even of one network, cost convolutions their fast path.
-  """
-  if jax.tree.leaves(trees)[0].shape[0] > 1:
-    return jax.vmap(function)(*trees)
-  one = function(*jax.tree.map(lambda x: x[0], trees))
-  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
-
-
 def _show(feed, labels, images, step, seed, cut) -> Batch:
   """Makes the batch that all members with one seed see."""
   local, index = len(cut.indices), cut.indices
@@ -334,7 +323,7 @@ def _ask(key, teachers, taps, feeds, plan, batches) -> View | None:
   feed, name = key
   if name in plan[feed].answers:
     return plan[feed].answers[name]
-  return _each(
+  return on_devices.over_members(
     lambda batch, rows: observe(
       teachers.get(name), batch.images, rows, taps[key]
     ),
@@ -362,7 +351,7 @@ def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
       gradient_metrics=gradient_metrics,
     )
 
-  return _each(one, states, members)
+  return on_devices.over_members(one, states, members)
 
 
 def _step_key(seed, step, purpose):
