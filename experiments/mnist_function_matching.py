@@ -1,6 +1,13 @@
-"""Function matching.
+"""Teacher and student see the same shifted, mixed digits, for 80 epochs.
 
-python launch.py --experiment=mnist_function_matching
+  python launch.py --experiment=mnist_function_matching     (five minutes on two CPU cores)
+
+Test error over 5 seeds: student 3.18 ± 0.48 %, plain distillation on plain digits
+4.04 ± 0.32 (-0.86 points, p = 0.028), the twin on the same mixed digits 5.30 ± 0.82
+(-2.12, p = 0.009), smoothed labels on these 3.64 ± 0.19 (-0.46, p = 0.13). The twin
+that sees shifted digits without mixing gets 2.64 ± 0.27 and needs no teacher
+(+0.54, p = 0.053): labels do well where a view keeps them. Rates are those that
+mnist_tuning found on plain digits, not searched again for mixed ones.
 """
 
 from kdjax.config import Controls, Distillation, Experiment, Student, Teacher

@@ -1,6 +1,11 @@
-"""The student never sees a digit: patches of two photographs carry the teacher over.
+"""Patches of two photographs in the place of digits: nearly nothing comes over.
 
-python launch.py --experiment=out_of_domain
+  python launch.py --experiment=out_of_domain     (a minute on two CPU cores)
+
+Test error over 5 seeds: student 78.0 ± 5.4 %, on noise (out_of_domain_noise) 83.9 ±
+4.1, on scikit-learn's digits (out_of_domain_digits) 68.4 ± 3.0; its twin on the
+labelled training images 4.66 ± 0.42, plain distillation on them 3.90 ± 0.42. The
+rate is mnist_tuning's, found on digits and not searched again for such images.
 """
 
 from kdjax.config import (
