@@ -1,6 +1,6 @@
 """The teacher sees plain digits, the student shifted ones: no loss shown.
 
-  python launch.py --experiment=different_views     (two minutes on two CPU cores)
+  python launch.py --experiment=different_views     (20 minutes on two CPU cores shared by a dozen jobs)
 
 Function matching says that both must see the same view. Test error over 5 seeds:
 different views 3.10 ± 0.24 %, the same views (plain distillation, the reference)
