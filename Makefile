@@ -8,6 +8,12 @@ RUNS := \
   distill:mnist_seed_pair \
   distill:mnist_transfer_set \
   distill:mnist_omitted_class \
+  distill:mnist_function_matching \
+  distill:different_views \
+  distill:out_of_domain \
+  distill:out_of_domain_digits \
+  distill:out_of_domain_noise \
+  distill:what_teaches \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \

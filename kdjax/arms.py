@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax import methods
+from kdjax import data, methods
 from kdjax.config import Distillation, Experiment
-from kdjax.feeds import make_feeds
+from kdjax.errors import UserError
+from kdjax.feeds import SAME, make_feeds
 from kdjax.method import Method
 from kdjax.train.feed import Arm, Feed
-from kdjax.train.learner import ALONE
+from kdjax.train.learner import ALONE, Learner
 from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
@@ -65,15 +66,17 @@ def assemble(
   examples: np.ndarray,
   *,
   classes: int,
+  transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
 ) -> Cohort:
   """Makes the arms and feeds that an experiment asks for.
 
   Args:
     experiment: the settings.
-    labels: (N,) int32 over the whole stored training set.
-    examples: which of them the run may train on.
+    labels: (N,) int32 over all stored images.
+    examples: which of them are training images that the run may train on.
     classes: number of classes.
+    transfer: which of them are a transfer set; None for none.
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
 
@@ -86,7 +89,11 @@ def assemble(
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment)
   feeds = make_feeds(
-    experiment, labels, examples, drop_remainder=drop_remainder
+    experiment,
+    labels,
+    examples,
+    drop_remainder=drop_remainder,
+    transfer=transfer,
   )
   kinds = _kinds(experiment, feeds)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
@@ -103,7 +110,7 @@ def assemble(
         feed=_feed_of(kind, feeds),
         method=_method_of(experiment, kind, known),
         settings=settings_of(grids[kind], seeds),
-        teacher=_teacher_of(kind),
+        teacher=_teacher_of(kind, feeds),
       )
     )
     for kind in kinds
@@ -111,6 +118,7 @@ def assemble(
   learner = make_learner(experiment.distillation.regime)
   if learner is not ALONE:
     arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
+    _check_views(experiment, feeds["transfer"], learner)
   if learner.shown is not None:
     feeds["together"] = learner.shown(feeds["transfer"])
     arms["student"] = arms["student"]._replace(feed="together")
@@ -222,6 +230,41 @@ def objective_temperature(experiment: Experiment) -> float:
   return 4.0
 
 
+def views_of(experiment: Experiment) -> dict[str, str]:
+  """Says which views the teachers of the arms are asked about.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    By teacher, the view that it sees.
+
+  Example:
+    >>> views_of(Experiment())["teacher"]
+    'none'
+  """
+  shared, asked = experiment.student.augment, experiment.distillation
+  return {
+    "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
+    "reference_teacher": experiment.controls.reference_augment or shared,
+  }
+
+
+def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:
+  """Raises a UserError for views that a regime without a teacher cannot have."""
+  chosen = experiment.distillation
+  if feed.teacher_view is not None:
+    raise UserError(
+      f"--teacher_view={chosen.teacher_view}: with --regime={chosen.regime}"
+      " the student has no teacher to be shown anything"
+    )
+  if feed.mixing is not None and learner.shown is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment}: --regime={chosen.regime} makes"
+      " batches of its own, whose examples are not mixed"
+    )
+
+
 def _learning(arm: Arm) -> Arm:
   """Drops the teacher of an arm whose method needs none."""
   needed = _method_of_first(arm).needs_teacher
@@ -253,19 +296,29 @@ def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
       kinds.append("augmented")
   if chosen.reference is not None:
     kinds.append("reference")
-  return kinds + [name for name in STAND_INS if getattr(chosen, name)]
+  stand_ins = [name for name in STAND_INS if getattr(chosen, name)]
+  view = views_of(experiment)["teacher"]
+  if stand_ins and data.split_mixing(view)[1] is not None:
+    raise UserError(
+      f"--{stand_ins[0]}: it answers for single images, and {view!r} mixes them;"
+      " give the teacher a view of its own, such as --teacher_view=none"
+    )
+  return kinds + stand_ins
 
 
-def _teacher_of(kind: str) -> str | None:
+def _teacher_of(kind: str, feeds: Mapping[str, Feed]) -> str | None:
   if kind in STAND_INS:
     return kind
+  if kind == "reference" and kind in feeds:
+    # It is asked about other images, which may need no answers but stored ones.
+    return "reference_teacher"
   return "teacher" if kind in ("student", "reference") else None
 
 
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
-  if kind == "augmented":
-    return "augmented"
-  taught = _teacher_of(kind) is not None
+  if kind in ("augmented", "reference") and kind in feeds:
+    return kind
+  taught = _teacher_of(kind, feeds) is not None
   return "labelled" if not taught and "labelled" in feeds else "transfer"
 
 
@@ -279,7 +332,7 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
   if kind == "reference":
     text = experiment.controls.reference
     return lambda settings: methods.make_objective(text, **known)
-  if _teacher_of(kind) is None:
+  if kind not in ("student", *STAND_INS):
     return lambda settings: methods.make_objective("hard")
 
   def student(settings) -> Method:

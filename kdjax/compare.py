@@ -197,8 +197,7 @@ def _train(
   experiment, parts, entrants, name, settings, *, teachers, programs
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
-  chosen, train = experiment.student, parts.dataset.train
-  resident = data.resident(train)
+  chosen, resident = experiment.student, data.resident(parts.shown)
   epochs = loop.train(
     parts.student.network,
     make_optimizer(
@@ -206,10 +205,12 @@ def _train(
     ),
     {name: entrants.arms[name]._replace(settings=settings)},
     entrants.feeds,
-    train.images if resident else None,
+    parts.shown.images if resident else None,
     epochs=chosen.epochs,
     sample=parts.sample,
-    read=None if resident else lambda indices: data.stream(train, indices),
+    read=None
+    if resident
+    else lambda indices: data.stream(parts.shown, indices),
     teachers=teachers,
     devices=parts.devices,
     together=parts.student.together,

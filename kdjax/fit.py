@@ -113,17 +113,18 @@ def fit_together(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  train = parts.dataset.train
-  resident = data.resident(train)
+  resident = data.resident(parts.shown)
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,
     trainee.arms,
     trainee.feeds,
-    train.images if resident else None,
+    parts.shown.images if resident else None,
     epochs=trainee.epochs,
     sample=parts.sample,
-    read=None if resident else lambda indices: data.stream(train, indices),
+    read=None
+    if resident
+    else lambda indices: data.stream(parts.shown, indices),
     teachers=teachers,
     devices=parts.devices,
     together=trainee.together,

@@ -13,7 +13,12 @@ import scipy.optimize
 import scipy.special
 
 from kdjax import data, results
-from kdjax.arms import STAND_INS, looks_inside, objective_temperature
+from kdjax.arms import (
+  STAND_INS,
+  looks_inside,
+  objective_temperature,
+  views_of,
+)
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared
 from kdjax.train.feed import Arm
@@ -39,25 +44,27 @@ def teachers_of(
   """
   arms = list(arms)
   asked = {arm.teacher for arm in arms} - {None}
-  train = parts.dataset.train
-  inside = any(looks_inside(arm) for arm in arms if arm.teacher == "teacher")
-  # Where the student sees the stored images themselves, answers never change.
-  plain = experiment.student.augment == "none" and data.resident(train)
-  stand_ins = asked & set(STAND_INS)
+  shown, stand_ins = parts.shown, asked & set(STAND_INS)
+  # Where it is asked about the stored images themselves, answers never change.
+  fixed = {
+    name
+    for name, view in views_of(experiment).items()
+    if view == "none" and data.resident(shown)
+  } - {arm.teacher for arm in arms if looks_inside(arm)}
   found, answers = {}, None
-  answers_suffice = "teacher" in asked and plain and not inside
-  if stand_ins or answers_suffice:
-    answers = results.predict(parts.teacher, networks, train.images)[0]
-  if answers_suffice:
-    found["teacher"] = stored(jnp.asarray(answers))
-  elif "teacher" in asked:
+  if stand_ins or asked & fixed:
+    answers = results.predict(parts.teacher, networks, shown.images)[0]
+  for name in sorted(asked - stand_ins):
+    if name in fixed:
+      found[name] = stored(jnp.asarray(answers))
+      continue
     one = results.first(networks)
-    found["teacher"] = live(frozen_state(parts.teacher.network, one))
+    found[name] = live(frozen_state(parts.teacher.network, one))
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
       np.asarray(answers),
-      train.labels,
+      shown.labels,
       temperature=objective_temperature(experiment),
     )
     found[name] = stored(jnp.asarray(logits))

@@ -44,6 +44,9 @@ class Inputs(NamedTuple):
       constant; None where the teacher has none or only its answers are there.
     student_head: the student's, likewise, but alive: the gradient flows into
       it; None where the student has none.
+    share: (B,) float32, of each image that is its own, where images are mixed
+      with partners; the label counts as much. None where they are not.
+    partner_labels: (B,) int32, the partners' labels, which count the rest.
   """
 
   student: View
@@ -54,6 +57,8 @@ class Inputs(NamedTuple):
   index: jax.Array | None = None
   head: Mapping[str, jax.Array] | None = None
   student_head: Mapping[str, jax.Array] | None = None
+  share: jax.Array | None = None
+  partner_labels: jax.Array | None = None
 
 
 class Method(NamedTuple):

@@ -16,7 +16,7 @@ import optax
 
 from kdjax import data, models, options, pairs, spec, teachers
 from kdjax.arms import Cohort, assemble, with_regime
-from kdjax.config import AUTO, Experiment
+from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
 from kdjax.feeds import make_feed
@@ -62,6 +62,9 @@ class Prepared(NamedTuple):
     experiment: the settings, with the networks that were left open.
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
+    shown: all that networks may be trained on: the training set, and behind it
+      the transfer set.
+    transfer: which of these are the transfer set; None where there is none.
     scored: the images that count: the test set, or held-out training images.
     teacher: the teacher, to be trained or already.
     found: the teacher that was trained before; None if it is to be trained.
@@ -73,6 +76,8 @@ class Prepared(NamedTuple):
   experiment: Experiment
   dataset: Dataset
   examples: np.ndarray
+  shown: Split
+  transfer: np.ndarray | None
   scored: Split
   teacher: Trainee
   found: teachers.Found | None
@@ -118,6 +123,7 @@ def prepare(experiment: Experiment) -> Prepared:
     image_size=chosen.image_size,
     resident_bytes=chosen.resident_megabytes << 20,
   )
+  shown, transfer = _with_transfer(dataset, chosen)
   dataset = _cropped(dataset, chosen.crop_size)
   examples, scored = _hold_out(dataset, chosen.validation)
   found = teachers.find(
@@ -131,9 +137,10 @@ def prepare(experiment: Experiment) -> Prepared:
     experiment = dataclasses.replace(experiment, teacher=taught)
   gather = partial(
     assemble,
-    labels=dataset.train.labels,
+    labels=shown.labels,
     examples=examples,
     classes=dataset.classes,
+    transfer=transfer,
   )
   experiment = pairs.choose(
     experiment, gather(experiment), _sample(dataset), dataset.classes
@@ -144,6 +151,8 @@ def prepare(experiment: Experiment) -> Prepared:
     experiment=experiment,
     dataset=dataset,
     examples=examples,
+    shown=shown,
+    transfer=transfer,
     scored=scored,
     teacher=_teacher(experiment, dataset, examples, local),
     found=found,
@@ -151,6 +160,28 @@ def prepare(experiment: Experiment) -> Prepared:
     grids=cohort.grids,
     devices=local,
   )
+
+
+def _with_transfer(
+  dataset: Dataset, chosen: Data
+) -> tuple[Split, np.ndarray | None]:
+  """Returns all stored images, and which of them are the transfer set."""
+  if chosen.transfer_dataset is None:
+    if chosen.transfer_images is not None:
+      raise UserError(
+        f"--transfer_images={chosen.transfer_images}: there is no"
+        " --transfer_dataset; --images takes a part of the training images"
+      )
+    return dataset.train, None
+  shown = data.open_transfer(
+    chosen.transfer_dataset,
+    dataset,
+    split=chosen.transfer_split,
+    labelled=chosen.transfer_labels,
+    data_dir=chosen.data_dir,
+    resident_bytes=chosen.resident_megabytes << 20,
+  )
+  return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
@@ -176,12 +207,12 @@ def _cropped(dataset: Dataset, size: int | None) -> Dataset:
   return dataset._replace(image_shape=(size, size, channels))
 
 
-def _check_view(view: str, feed: Feed, dataset: Dataset) -> None:
+def _check_view(view: str, shown: Callable, dataset: Dataset) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
   stored = jnp.asarray(dataset.train.images[0])[None]
   try:
     shape = jax.eval_shape(
-      feed.view, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
+      shown, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
     ).shape[1:]
   except ValueError as error:
     raise UserError(f"view {view!r}: {error}") from error
@@ -206,7 +237,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     chosen.batch_size,
     size=experiment.data.crop_size,
   )
-  _check_view(chosen.augment, feed, dataset)
+  _check_view(chosen.augment, feed.view, dataset)
   settings = {
     "seed": np.array([chosen.seed]),
     "learning_rate": np.array([chosen.learning_rate]),
@@ -233,8 +264,16 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
-  feed = cohort.feeds[cohort.arms["student"].feed]
-  _check_view(chosen.augment, feed, dataset)
+  shown = (
+    (chosen.augment, cohort.arms["student"].feed),
+    (experiment.controls.reference_augment, "reference"),
+  )
+  for view, feed in shown:
+    if feed in cohort.feeds:
+      _check_view(view, cohort.feeds[feed].view, dataset)
+  asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
+  if asked is not None:
+    _check_view(experiment.distillation.teacher_view, asked, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,

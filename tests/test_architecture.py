@@ -35,7 +35,7 @@ ALLOWED = {
   "evaluate": {"losses", "taps"},
   "quantify": {"losses", "taps"},
   "feeds": {"config", "data", "train"},
-  "arms": {"config", "feeds", "method", "methods", "train"},
+  "arms": {"config", "data", "feeds", "method", "methods", "train"},
   "teachers": {"config", "data", "models", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {

@@ -36,6 +36,11 @@ class Distillation:
   method_weight: Scalar = option(
     1.0, "factor of every weight but the labels'", within=Interval(0)
   )
+  teacher_view: str = option(
+    "same",
+    "what the asking teacher sees: same, the student's own view, or another one"
+    " of the stored image, such as none",
+  )
   gradient_metrics: bool = option(
     False,
     "log the gradient norm of every term, and its cosine with the labels'",

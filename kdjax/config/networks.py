@@ -84,7 +84,7 @@ class Student:
   augment: str = option(
     "none",
     "views that student, twin and asking teacher share: none, shift(2), crop(4),"
-    " flip, noise(0.1), random_resized_crop or a sum of them",
+    " flip, noise(0.1), random_resized_crop or a sum of them; mixup or cutmix last",
   )
   seeds: int = option(
     10, "how many students (and twins), trained side by side", within=COUNT

@@ -284,6 +284,8 @@ def labelled(
 ) -> jax.Array:
   """Takes a loss that needs labels where there are labels.
 
+  Of mixed images it takes the first label alone.
+
   Args:
     loss: labels (B,) int32, all valid, -> (B,) values.
     inputs: with the labels, -1 where an example has none.

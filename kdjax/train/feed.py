@@ -22,12 +22,18 @@ class Feed(NamedTuple):
     steps: steps in one pass over the feed's examples.
     labels: (N,) int32 over the whole training set, -1 where hidden.
     view: (key, stored images, positions) -> float32 images, augmented.
+    mixing: what then mixes the images of a batch, as `data.split_mixing` makes
+      it, padding at the batch's end left out; None for nothing.
+    teacher_view: as `view`, what the teacher sees instead of all that; None
+      where it sees what the student sees.
   """
 
   batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
   steps: int
   labels: np.ndarray
   view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+  mixing: Callable | None = None
+  teacher_view: Callable | None = None
 
 
 # Between the orders of two peers: no two seeds of a run come that far apart.

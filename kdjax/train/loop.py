@@ -19,7 +19,7 @@ import optax
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.learner import bring_back, lay_out
-from kdjax.train.steps import Batch
+from kdjax.train.shown import show, step_key
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -223,7 +223,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       step, plan = portion
       batches = {
         name: _each(
-          lambda seed, cut, name=name: _show(
+          lambda seed, cut, name=name: show(
             feeds[name], labels[name], images, step, seed, *cut
           ),
           seeds,
@@ -234,7 +234,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       views = {
         (feed, name): _each(
           lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, batch.index, taps[feed, name]
+            teachers.get(name), batch.taught, batch.index, taps[feed, name]
           ),
           batches[feed],
         )
@@ -300,15 +300,6 @@ def _each(function, *trees):
   return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
-def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
-  """Makes the batch that all members with one seed see."""
-  local = indices.shape[0]
-  positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
-  stored = images[indices] if read is None else read
-  seen = feed.view(_step_key(seed, step, 0), stored, positions)
-  return Batch(seen, labels[indices], weights > 0, indices, positions)
-
-
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
@@ -322,18 +313,13 @@ def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
       arm.method(settings),
       batch,
       seen,
-      rng=_step_key(settings["seed"], step, 1),
+      rng=step_key(settings["seed"], step, 1),
       axis_name=on_devices.AXIS,
       head=head,
       gradient_metrics=gradient_metrics,
     )
 
   return _each(one, states, members)
-
-
-def _step_key(seed, step, purpose):
-  key = jax.random.fold_in(jax.random.key(seed), step)
-  return jax.random.fold_in(key, purpose)
 
 
 def _initializers(network, optimizer, arms, sample):
@@ -348,7 +334,7 @@ def _initializers(network, optimizer, arms, sample):
         arm.method(settings),
         optimizer,
         # Steps count from 0: the initialisation has a step of its own.
-        rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
+        rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
         teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
         learning_rate=settings["learning_rate"],

@@ -29,6 +29,10 @@ class Batch(NamedTuple):
     mask: (B,) bool, False for the padding of a ragged batch.
     index: (B,) int32, place in the training set.
     positions: (B,) int32, place in the global batch.
+    share: (B,) float32, of each image that is its own, where it is mixed with
+      a partner; else None.
+    partner_labels: (B,) int32, the partners' labels; None likewise.
+    teacher_images: what the teacher sees, where it sees something else.
   """
 
   images: jax.Array
@@ -36,6 +40,23 @@ class Batch(NamedTuple):
   mask: jax.Array
   index: jax.Array
   positions: jax.Array
+  share: jax.Array | None = None
+  partner_labels: jax.Array | None = None
+  teacher_images: jax.Array | None = None
+
+  @property
+  def taught(self) -> jax.Array:
+    """The images that the teacher sees."""
+    if self.teacher_images is None:
+      return self.images
+    return self.teacher_images
+
+  @property
+  def majority(self) -> jax.Array:
+    """The label (B,) of what most of an image shows."""
+    if self.share is None:
+      return self.labels
+    return jnp.where(self.share >= 0.5, self.labels, self.partner_labels)
 
 
 def take_step(
@@ -86,6 +107,8 @@ def take_step(
       batch.index,
       head,
       classifier(params["network"]),
+      batch.share,
+      batch.partner_labels,
     )
     weight = share
     if method.couples_batch and axis_name is not None:
@@ -109,8 +132,8 @@ def take_step(
     grads, measured = across.total(grads, axis_name), {}
   logits, collections, method_state, metrics = aux
   metrics |= measured
-  correct = jnp.argmax(logits, axis=-1) == batch.labels
-  known = batch.mask & (batch.labels >= 0)
+  correct = jnp.argmax(logits, axis=-1) == batch.majority
+  known = batch.mask & (batch.majority >= 0)
   metrics["accuracy"] = (jnp.sum(correct & known), jnp.sum(known))
   state = state.apply_gradients(grads=grads).replace(
     collections=_mean(collections, share, axis_name), method_state=method_state

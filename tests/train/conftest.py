@@ -44,6 +44,7 @@ def fit(toy, teacher):
     seeds=(0, 1),
     epochs=2,
     view="shift(1)",
+    teacher_view="same",
     optimizer="sgd",
     learning_rate=0.1,
     drop_remainder=False,
@@ -57,7 +58,14 @@ def fit(toy, teacher):
     **settings,
   ):
     examples = np.arange(EXAMPLES)
-    feed = make_feed(examples, labels, view, BATCH, drop_remainder)
+    feed = make_feed(
+      examples,
+      labels,
+      view,
+      BATCH,
+      drop_remainder,
+      teacher_view=teacher_view,
+    )
     feed = learner.shown(feed) if learner.shown else feed
     arm = loop.Arm(
       "all",
