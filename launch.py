@@ -3,6 +3,7 @@
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
 python launch.py compare METHOD ...|all    one table of methods, searched alike
+python launch.py cache --views=4            what a teacher makes of each view
 python launch.py quantify                  what the student looks at, and why
 python launch.py soft_td                   several sources, soft labels, in rounds
 python launch.py synthesise                a few learned images stand for all
@@ -78,9 +79,7 @@ def _define_flags() -> flags.FlagValues:
   values = flags.FlagValues()
   values.set_gnu_getopt(True)
   shared = {"flag_values": values, "module_name": "launch"}
-  flags.DEFINE_boolean(
-    "help", False, "show this help", short_name="h", **shared
-  )
+  flags.DEFINE_boolean("help", False, "this help", short_name="h", **shared)
   flags.DEFINE_string(
     "experiment", None, "one of `list experiments`; flags override it", **shared
   )

@@ -16,6 +16,8 @@ DEFAULT = {
   "soft_td": "soft_td",
   "synthesise": "dataset_distillation",
 }
+# Commands that need the teacher's network.
+LIVE = {"compare", "quantify", "soft_td", "synthesise"}
 
 
 class Call(NamedTuple):
@@ -47,6 +49,11 @@ def run(call: Call) -> None:
   Raises:
     KdjaxError: for whatever ends it early.
   """
+  cache = call.experiment.teacher.teacher_cache
+  if cache is not None and call.command in LIVE:
+    raise UserError(
+      f"--teacher_cache={cache}: {call.command} asks the teacher itself"
+    )
   COMMANDS[call.command](call)
 
 
@@ -55,6 +62,13 @@ def _distill(call: Call) -> None:
   from kdjax import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _cache(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax import cache
+
+  cache.cache(call.experiment, name=call.name, command=call.repeat)
 
 
 def _quantify(call: Call) -> None:
@@ -127,6 +141,7 @@ COMMANDS = {
   "distill": _distill,
   "sweep": _distill,
   "compare": _compare,
+  "cache": _cache,
   "quantify": _quantify,
   "soft_td": _soft_td,
   "synthesise": _synthesise,

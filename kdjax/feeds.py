@@ -21,6 +21,8 @@ def make_feed(
   drop_remainder: bool = False,
   size: int | None = None,
   teacher_view: str = SAME,
+  views: int | None = None,
+  view_seed: int = 0,
 ) -> Feed:
   """Makes a feed of some examples.
 
@@ -33,6 +35,9 @@ def make_feed(
     size: side of what networks see, the middle of what the view shows; None is
       all of it.
     teacher_view: spec of what the teacher sees instead; "same" for the same.
+    views: how many different views of each example there are; None for a new
+      one in every step.
+    view_seed: of these views.
 
   Returns:
     The feed.
@@ -42,6 +47,7 @@ def make_feed(
       impossible batch size.
   """
   view, mixing = data.split_mixing(view)
+  shown = _shown(view, size, None if views is None else view_seed)
   other = None
   if teacher_view != SAME:
     other, mixes = data.split_mixing(teacher_view)
@@ -63,14 +69,35 @@ def make_feed(
     )
 
   steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
+
+  def turns(seed: int, indices: np.ndarray, start: int):
+    return data.turns(
+      indices,
+      views=views,
+      examples=len(labels),
+      steps=steps,
+      seed=seed,
+      start=start,
+    )
+
   return Feed(
-    cut, steps, labels.astype(np.int32), _shown(view, size), mixing, other
+    cut,
+    steps,
+    labels.astype(np.int32),
+    shown,
+    mixing=mixing,
+    teacher_view=other,
+    turns=None if views is None else turns,
   )
 
 
-def _shown(view: str, size: int | None) -> data.ViewFunction:
+def _shown(
+  view: str, size: int | None, view_seed: int | None = None
+) -> data.ViewFunction:
   """Makes a view of stored images, of what networks see of them."""
   augment = data.make_view(view, size=size)
+  if view_seed is not None:
+    augment = data.numbered(augment, view_seed)
 
   def seen(key, stored, positions):
     images = augment(key, data.to_float(stored), positions)
@@ -117,16 +144,18 @@ def make_feeds(
     batch_size=student.batch_size,
     size=chosen.crop_size,
   )
+  numbered = {"views": student.views, "view_seed": student.view_seed}
   feeds = {
     "transfer": make(
       seen,
       view=student.augment,
       drop_remainder=drop_remainder,
       teacher_view=experiment.distillation.teacher_view,
+      **numbered,
     )
   }
   if chosen.labels is not None or transfer is not None:
-    feeds["labelled"] = make(labelled, view=student.augment)
+    feeds["labelled"] = make(labelled, view=student.augment, **numbered)
   if experiment.teacher.augment != student.augment:
     feeds["augmented"] = make(labelled, view=experiment.teacher.augment)
   view = experiment.controls.reference_augment or student.augment

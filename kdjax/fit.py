@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, evaluate, results
+from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
@@ -51,13 +53,15 @@ def obtain_teacher(
     arms: who is to learn.
 
   Returns:
-    The teacher's variables, with a leading axis (1,); None where nobody learns
-    from one and none was given.
+    The teacher's variables, with a leading axis (1,); None where it is cached,
+    or nobody learns from one and none was given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
     StorageError: if it cannot be saved.
   """
+  if parts.cached is not None:
+    return None
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   if not any(arm.teacher for arm in arms):
@@ -114,6 +118,7 @@ def fit_together(
     DivergedError: if a loss leaves the finite numbers.
   """
   resident = data.resident(parts.shown)
+  streamed = trainee is parts.student and parts.streams_answers
   epochs = loop.train(
     trainee.network,
     trainee.optimizer,
@@ -128,6 +133,9 @@ def fit_together(
     teachers=teachers,
     devices=parts.devices,
     together=trainee.together,
+    answers={"teacher": partial(answers_of, parts.cached)}
+    if streamed
+    else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
   )
   title = " + ".join(trainee.arms)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from kdjax import data, results
+from kdjax import cached_teacher, data, results
 from kdjax.arms import (
   STAND_INS,
   looks_inside,
@@ -43,6 +43,8 @@ def teachers_of(
     The teachers by the names that the arms give them.
   """
   arms = list(arms)
+  if parts.cached is not None:
+    return _cached(experiment, parts, arms)
   asked = {arm.teacher for arm in arms} - {None}
   shown, stand_ins = parts.shown, asked & set(STAND_INS)
   # Where it is asked about the stored images themselves, answers never change.
@@ -65,6 +67,26 @@ def teachers_of(
       name,
       np.asarray(answers),
       shown.labels,
+      temperature=objective_temperature(experiment),
+    )
+    found[name] = stored(jnp.asarray(logits))
+  return found
+
+
+def _cached(experiment, parts, arms) -> dict[str, Teacher]:
+  """Everyone whom the arms learn from, from what a cache has of the teacher."""
+  asked = {arm.teacher for arm in arms} - {None}
+  first = np.arange(len(parts.dataset.train.labels))
+  found = {}
+  if "teacher" in asked:
+    # One row stands for the shapes where the others are read as needed.
+    rows = first[:1] if parts.streams_answers else None
+    found["teacher"] = cached_teacher.as_teacher(parts.cached, rows)
+  for name in sorted(asked & set(STAND_INS)):
+    logits = stand_in(
+      name,
+      parts.cached.read(first)[0],
+      parts.dataset.train.labels,
       temperature=objective_temperature(experiment),
     )
     found[name] = stored(jnp.asarray(logits))

@@ -11,6 +11,7 @@ from kdjax.arms import Cohort
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
 from kdjax.train.learner import ALONE
+from kdjax.train.teacher import Teacher
 from kdjax.train.trial import try_step
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
@@ -57,7 +58,11 @@ RATES = {
 
 
 def choose(
-  experiment: Experiment, cohort: Cohort, sample: jax.Array, classes: int
+  experiment: Experiment,
+  cohort: Cohort,
+  sample: jax.Array,
+  classes: int,
+  taught: Teacher | None = None,
 ) -> Experiment:
   """Fills in the networks and rates that are left to the program.
 
@@ -66,6 +71,7 @@ def choose(
     cohort: who learns from what.
     sample: (1, H, W, C) an image, for its shape.
     classes: number of classes.
+    taught: what is left of the teacher where its network is not there.
 
   Returns:
     The settings with a teacher and a student that every arm's method fits, and
@@ -89,17 +95,17 @@ def choose(
     for pair in PAIRS
   ):
     try:
-      teacher, student = (
-        models.make_model(one, classes=classes) for one in pair
-      )
+      student = models.make_model(pair[1], classes=classes)
+      teacher = taught or models.make_model(pair[0], classes=classes)
       for method, learner in lessons:
-        taught = teacher if learner is ALONE else None
-        try_step(student, taught, method, sample, learner)
+        asked = teacher if learner is ALONE else None
+        try_step(student, asked, method, sample, learner)
     except UserError as error:
       first = first or error
     else:
-      kinds = (_kind(network, sample) for network in (teacher, student))
-      return _filled(experiment, pair, *kinds)
+      kind = _kind(student, sample)
+      other = kind if taught else _kind(teacher, sample)
+      return _filled(experiment, pair, other, kind)
   raise UserError(
     f"--distillation={experiment.distillation.distillation}: {first}"
   )

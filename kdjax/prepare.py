@@ -14,16 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, spec, teachers
+from kdjax import cached_teacher, data, models, options, pairs, spec, teachers
 from kdjax.arms import Cohort, assemble, with_regime
 from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
+from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
-from kdjax.feeds import make_feed
+from kdjax.feeds import SAME, make_feed
 from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE
 from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
@@ -66,8 +68,9 @@ class Prepared(NamedTuple):
       the transfer set.
     transfer: which of these are the transfer set; None where there is none.
     scored: the images that count: the test set, or held-out training images.
-    teacher: the teacher, to be trained or already.
+    teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
+    cached: what a teacher made of the training images, in its place; or None.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -79,11 +82,18 @@ class Prepared(NamedTuple):
   shown: Split
   transfer: np.ndarray | None
   scored: Split
-  teacher: Trainee
+  teacher: Trainee | None
   found: teachers.Found | None
+  cached: TeacherCache | None
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
+
+  @property
+  def streams_answers(self) -> bool:
+    """Whether a cached teacher is read batch by batch, not kept on devices."""
+    most = self.experiment.data.resident_megabytes << 20
+    return self.cached is not None and self.cached.nbytes > most
 
   @property
   def sample(self) -> jax.Array:
@@ -104,37 +114,14 @@ def prepare(experiment: Experiment) -> Prepared:
     UserError: for whatever the user got wrong.
     StorageError: for a damaged teacher.
   """
-  chosen = experiment.data
   local = devices.choose(experiment.run.accelerator)
-  for group in (experiment.teacher, experiment.student):
-    devices.check_batch_size(group.batch_size, local)
   experiment = with_regime(experiment)
-  regime = experiment.distillation.regime
-  check_devices(regime, make_learner(regime), len(local))
-  # Names are checked before the data are opened: that may take minutes.
-  for group in (experiment.teacher, experiment.student):
-    if group.model != AUTO:
-      models.make_model(group.model, classes=2)
-  dataset = data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-  )
-  shown, transfer = _with_transfer(dataset, chosen)
-  dataset = _cropped(dataset, chosen.crop_size)
-  examples, scored = _hold_out(dataset, chosen.validation)
-  found = teachers.find(
-    experiment.teacher.teacher_from,
-    experiment.teacher.model,
-    dataset,
-    chosen.validation,
-  )
-  if found is not None:
-    taught = dataclasses.replace(experiment.teacher, model=found.model)
-    experiment = dataclasses.replace(experiment, teacher=taught)
+  _check_names(experiment, local)
+  dataset = _open(experiment.data)
+  shown, transfer = _with_transfer(dataset, experiment.data)
+  dataset = _cropped(dataset, experiment.data.crop_size)
+  examples, scored = _hold_out(dataset, experiment.data.validation)
+  experiment, found, cached = _find_teacher(experiment, dataset)
   gather = partial(
     assemble,
     labels=shown.labels,
@@ -143,7 +130,11 @@ def prepare(experiment: Experiment) -> Prepared:
     transfer=transfer,
   )
   experiment = pairs.choose(
-    experiment, gather(experiment), _sample(dataset), dataset.classes
+    experiment,
+    gather(experiment),
+    _sample(dataset),
+    dataset.classes,
+    cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
   cohort = gather(experiment)
   student = _student(experiment, dataset, cohort, local)
@@ -154,8 +145,9 @@ def prepare(experiment: Experiment) -> Prepared:
     shown=shown,
     transfer=transfer,
     scored=scored,
-    teacher=_teacher(experiment, dataset, examples, local),
+    teacher=None if cached else _teacher(experiment, dataset, examples, local),
     found=found,
+    cached=cached,
     student=student,
     grids=cohort.grids,
     devices=local,
@@ -184,6 +176,78 @@ def _with_transfer(
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
+def _check_names(experiment: Experiment, local) -> None:
+  """Checks what can be checked before the data are opened: that may take minutes."""
+  for group in (experiment.teacher, experiment.student):
+    devices.check_batch_size(group.batch_size, local)
+  regime = experiment.distillation.regime
+  learner = make_learner(regime)
+  check_devices(regime, learner, len(local))
+  numbered = experiment.student.views or experiment.teacher.teacher_cache
+  if learner is not ALONE and numbered:
+    raise UserError(
+      f"--regime={regime} draws views of its own, and learns from no stored"
+      " teacher: leave out --views and --teacher_cache"
+    )
+  if numbered:
+    _check_numbered(experiment)
+  named = [experiment.student.model]
+  if experiment.teacher.teacher_cache is None:
+    named.append(experiment.teacher.model)
+  for model in named:
+    if model != AUTO:
+      models.make_model(model, classes=2)
+
+
+def _check_numbered(experiment: Experiment) -> None:
+  """Refuses views that have no number, and so no stored answer either."""
+  if data.split_mixing(experiment.student.augment)[1] is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment!r}: mixed images are new in every"
+      " step; leave out --views and --teacher_cache"
+    )
+  others = {
+    "transfer_dataset": experiment.data.transfer_dataset is not None,
+    "teacher_view": experiment.distillation.teacher_view != SAME,
+    "reference_augment": experiment.controls.reference_augment is not None,
+  }
+  given = [f"--{name}" for name, is_given in others.items() if is_given]
+  if given and experiment.teacher.teacher_cache is not None:
+    raise UserError(
+      f"{' and '.join(given)}: a cache has the teacher's answers to the student's"
+      " views of the training images alone; leave out --teacher_cache"
+    )
+
+
+def _open(chosen: Data) -> Dataset:
+  return data.load(
+    chosen.dataset,
+    data_dir=chosen.data_dir,
+    train_split=chosen.train_split,
+    test_split=chosen.test_split,
+    image_size=chosen.image_size,
+    resident_bytes=chosen.resident_megabytes << 20,
+  )
+
+
+def _find_teacher(experiment: Experiment, dataset: Dataset):
+  """Returns the settings with the teacher's model, the teacher and its cache."""
+  chosen = experiment.teacher
+  found = teachers.find(
+    chosen.teacher_from, chosen.model, dataset, experiment.data.validation
+  )
+  if found is not None:
+    chosen = dataclasses.replace(chosen, model=found.model)
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  cached = cached_teacher.find(experiment, dataset, found)
+  if cached is not None:
+    chosen = dataclasses.replace(
+      chosen, model=cached.manifest["teacher"]["model"]
+    )
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  return experiment, found, cached
+
+
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   """Returns the examples to train on and the images that count."""
   if not validation:
@@ -207,13 +271,15 @@ def _cropped(dataset: Dataset, size: int | None) -> Dataset:
   return dataset._replace(image_shape=(size, size, channels))
 
 
-def _check_view(view: str, shown: Callable, dataset: Dataset) -> None:
+def _check_view(
+  view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
+) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
   stored = jnp.asarray(dataset.train.images[0])[None]
+  place = jnp.zeros(1, jnp.int32)
+  turn = place if numbered else jax.random.key(0)
   try:
-    shape = jax.eval_shape(
-      shown, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
-    ).shape[1:]
+    shape = jax.eval_shape(shown, turn, stored, place).shape[1:]
   except ValueError as error:
     raise UserError(f"view {view!r}: {error}") from error
   if shape != tuple(dataset.image_shape):
@@ -270,7 +336,9 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   )
   for view, feed in shown:
     if feed in cohort.feeds:
-      _check_view(view, cohort.feeds[feed].view, dataset)
+      one = cohort.feeds[feed]
+      numbered = one.turns is not None
+      _check_view(view, one.view, dataset, numbered=numbered)
   asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
     _check_view(experiment.distillation.teacher_view, asked, dataset)

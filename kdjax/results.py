@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import data, evaluate
+from kdjax import cached_teacher, data, evaluate
 from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
@@ -169,6 +169,8 @@ def figures(
     JSON values by name; "teacher" is None where nobody taught.
   """
   found, timed, answers = {"teacher": None}, {}, None
+  if parts.cached is not None:
+    found["teacher"] = cached_teacher.figures(parts.cached)
   if teacher is not None:
     found["teacher"] = _network(parts, parts.teacher, teacher, taught)
     timed["teacher"] = (parts.teacher, first(teacher))

@@ -37,13 +37,16 @@ ALLOWED = {
   "feeds": {"config", "data", "train"},
   "arms": {"config", "data", "feeds", "method", "methods", "train"},
   "teachers": {"config", "data", "models", "train"},
+  "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {
-    "arms", "config", "data", "feeds", "methods", "models", "options", "pairs",
+    "arms", "cached_teacher", "config", "data", "feeds", "methods", "models", "options", "pairs",
     "schedule", "teachers", "train",
   },
-  "results": {"arms", "config", "data", "evaluate", "prepare", "train"},
-  "lessons": {"arms", "config", "data", "prepare", "results", "train"},
+  "results": {
+    "arms", "cached_teacher", "config", "data", "evaluate", "prepare", "train",
+  },
+  "lessons": {"arms", "cached_teacher", "config", "data", "prepare", "results", "train"},
   "explain": {
     "config", "data", "environment", "evaluate", "feeds", "fit", "method",
     "methods", "models", "options", "pairs", "quantify", "report", "results", "taps", "train",
@@ -60,10 +63,14 @@ ALLOWED = {
   },
   "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
   "fit": {
-    "config", "data", "evaluate", "prepare", "report", "results", "train",
+    "cached_teacher", "config", "data", "evaluate", "prepare", "report", "results", "train",
   },
   "run": {
     "arms", "config", "environment", "fit", "lessons", "options", "prepare",
+    "report", "results", "train", "workdir",
+  },
+  "cache": {
+    "cached_teacher", "config", "data", "evaluate", "fit", "options", "prepare",
     "report", "results", "train", "workdir",
   },
   "entrants": {"arms", "config", "methods", "prepare", "train"},
@@ -72,7 +79,7 @@ ALLOWED = {
     "prepare", "report", "results", "train", "workdir",
   },
   "commands": {
-    "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
+    "cache", "catalogue", "compare", "config", "explain", "report", "run", "soft_td",
     "synthesis", "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},

@@ -5,6 +5,7 @@ One file a group of settings.
 
 import dataclasses
 
+from kdjax.config.cache import Cache
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
@@ -18,6 +19,7 @@ from kdjax.config.synthesis import Synthesis
 
 __all__ = [
   "AUTO",
+  "Cache",
   "Controls",
   "Data",
   "Distillation",
@@ -44,6 +46,7 @@ class Experiment:
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  cache: Cache = Cache()
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   run: Run = Run()

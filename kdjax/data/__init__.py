@@ -8,9 +8,12 @@
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
   mixing.py      mixup and cutmix, over the global batch
   transfer.py    other images behind the training set's, in its shape
+  numbered.py    so many views of each image, the same for everyone
   boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
+  teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
+  fingerprint.py     one number for the training images
 
 and the sources that load.py opens:
 
@@ -35,9 +38,11 @@ and the sources that load.py opens:
 from kdjax.data.augment import ViewFunction, make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
+from kdjax.data.fingerprint import fingerprint
 from kdjax.data.load import available, load
 from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
+from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import stream
@@ -53,10 +58,12 @@ __all__ = [
   "batches",
   "check",
   "default_data_dir",
+  "fingerprint",
   "load",
   "make_view",
   "middle",
   "open_transfer",
+  "numbered",
   "plain_view",
   "prepared",
   "resident",
@@ -67,5 +74,6 @@ __all__ = [
   "stratified",
   "stream",
   "to_float",
+  "turns",
   "without_classes",
 ]

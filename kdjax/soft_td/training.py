@@ -131,7 +131,7 @@ def side_by_side(tables: np.ndarray) -> Teacher:
     A teacher whose answers are (N, K * C).
 
   Example:
-    >>> side_by_side(np.zeros((2, 5, 3))).arrays.shape
+    >>> side_by_side(np.zeros((2, 5, 3))).arrays.logits.shape
     (5, 6)
   """
   beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)

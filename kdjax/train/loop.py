@@ -16,8 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.method import View
 from kdjax.train import devices as on_devices
-from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
+from kdjax.train.feed import (
+  Arm,
+  Feed,
+  member_settings,
+  one_by_one,
+  plan_steps,
+  teacher_taps,
+)
 from kdjax.train.learner import bring_back, lay_out
 from kdjax.train.shown import show, step_key
 from kdjax.train.teacher import Teacher, observe, teacher_head
@@ -57,6 +65,7 @@ def train(
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
   gradient_metrics: bool = False,
+  answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
   programs: dict[tuple[str, ...], tuple] | None = None,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
@@ -79,6 +88,8 @@ def train(
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
+    answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
+      images, where it is read as it is needed; see `Feed.rows`.
     programs: compiled programs by the names of arms, used where they are there
       and added where not: trainings of the same arms that differ in nothing but
       settings share them.
@@ -114,7 +125,9 @@ def train(
         programs[tuple(group)][1],
         states,
         (*shared, *fixed),
-        plan_steps(group, feeds, *steps, read=read, at_once=together),
+        plan_steps(
+          group, feeds, *steps, read=read, at_once=together, answers=answers
+        ),
         len(devices),
       )
       prepared[i] = (group, states, fixed)
@@ -212,7 +225,7 @@ def _epoch(number, stop, done, arms) -> Epoch:
 def _compile(arms, feeds, devices, together, gradient_metrics):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
-    (feed, teacher): _teacher_taps(
+    (feed, teacher): teacher_taps(
       arm for arm in arms.values() if (arm.feed, arm.teacher) == (feed, teacher)
     )
     for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
@@ -222,9 +235,9 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     def body(states, portion):
       step, plan = portion
       batches = {
-        name: _each(
+        name: on_devices.over_members(
           lambda seed, cut, name=name: show(
-            feeds[name], labels[name], images, step, seed, *cut
+            feeds[name], labels[name], images, step, seed, cut
           ),
           seeds,
           plan[name],
@@ -232,13 +245,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        (feed, name): _each(
-          lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.taught, batch.index, taps[feed, name]
-          ),
-          batches[feed],
-        )
-        for feed, name in taps
+        key: _ask(key, teachers, taps, feeds, plan, batches) for key in taps
       }
       results = {
         name: _step_members(
@@ -278,26 +285,18 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
   )
 
 
-def _teacher_taps(arms) -> tuple[str, ...]:
-  """All that the methods of some arms want to see of the teacher."""
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
-    for arm in arms
-  ]
-  return tuple(
-    dict.fromkeys(tap for method in methods for tap in method.teacher_taps)
+def _ask(key, teachers, taps, feeds, plan, batches) -> View | None:
+  """Shows what a teacher makes of a feed's batches, or what was read of it."""
+  feed, name = key
+  if name in plan[feed].answers:
+    return plan[feed].answers[name]
+  return on_devices.over_members(
+    lambda batch, rows: observe(
+      teachers.get(name), batch.taught, rows, taps[key]
+    ),
+    batches[feed],
+    feeds[feed].rows(plan[feed]),
   )
-
-
-def _each(function, *trees):
-  """vmap over the leading axis, but plain where there is only one.
-
-  Batched weights, even of one network, cost convolutions their fast path.
-  """
-  if jax.tree.leaves(trees)[0].shape[0] > 1:
-    return jax.vmap(function)(*trees)
-  one = function(*jax.tree.map(lambda x: x[0], trees))
-  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
@@ -319,14 +318,14 @@ def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
       gradient_metrics=gradient_metrics,
     )
 
-  return _each(one, states, members)
+  return on_devices.over_members(one, states, members)
 
 
 def _initializers(network, optimizer, arms, sample):
   """By arm, (settings of its members, teacher) -> their states."""
 
   def initializer(arm):
-    taps = _teacher_taps([arm])
+    taps = teacher_taps([arm])
 
     def one(settings, teacher):
       return arm.learner.create(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.train import devices as on_devices
-from kdjax.train.feed import Feed
+from kdjax.train.feed import Cut, Feed
 from kdjax.train.steps import Batch
 
 
@@ -16,9 +16,7 @@ def show(
   images: jax.Array | None,
   step: jax.Array,
   seed: jax.Array,
-  indices: jax.Array,
-  weights: jax.Array,
-  read: jax.Array | None,
+  cut: Cut,
 ) -> Batch:
   """Makes the batch that all members with one seed see.
 
@@ -28,18 +26,19 @@ def show(
     images: (N, H, W, C) these images; None where they are read.
     step: () int32, number of the step.
     seed: () int32, of the members.
-    indices: (B,) int32, this device's share of the batch.
-    weights: (B,) float32, 0 for padding.
-    read: (B, H, W, C) the images, where they are not all there.
+    cut: of this step, this device and this seed, so that its axes are (B,).
 
   Returns:
     The device's share of the batch.
   """
-  local = indices.shape[0]
+  local, index = len(cut.indices), cut.indices
   positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
-  stored = images[indices] if read is None else read
-  seen = feed.view(step_key(seed, step, 0), stored, positions)
-  batch = Batch(seen, labels[indices], weights > 0, indices, positions)
+  stored = images[index] if cut.images is None else cut.images
+  if cut.numbers is None:
+    seen = feed.view(step_key(seed, step, 0), stored, positions)
+  else:
+    seen = feed.view(cut.numbers, stored, index)
+  batch = Batch(seen, labels[index], cut.weights > 0, index, positions)
   if feed.mixing is not None:
     batch = _mix(feed.mixing, step_key(seed, step, 2), batch)
   if feed.teacher_view is None:

@@ -1,6 +1,6 @@
 """Teachers as students see them: what they know, and how they show it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,8 @@ class Teacher:
   Attributes:
     arrays: what it knows: weights, or answers by example.
     show: (arrays, images (B, H, W, C), index (B,), taps) -> View, what it makes
-      of a batch. `index` is the place of each image in the training set.
+      of a batch. `index` is the place of each image in the training set; that
+      of its view number v is N * v further on, where views are numbered.
     head: arrays -> its linear classifier as `classifier` returns it, or None.
   """
 
@@ -51,21 +52,25 @@ def live(state: TrainState) -> Teacher:
   return Teacher(state, _show_live, _head_of_live)
 
 
-def stored(logits: jax.Array) -> Teacher:
+def stored(
+  logits: jax.Array, feats: Mapping[str, jax.Array] | None = None
+) -> Teacher:
   """Makes a teacher of its answers, for images that are always seen alike.
 
   Args:
-    logits: (N, C) float, of the whole training set in its order.
+    logits: (N, C) float, of the whole training set in its order; the same for
+      all views of an image. Or (V * N, C), of all its views 0, then 1, ...
+    feats: its features likewise, by tap.
 
   Returns:
-    The teacher; it has no features and no classifier to show.
+    The teacher; it has no classifier to show.
 
   Example:
     >>> teacher = stored(jnp.eye(3))
     >>> print(observe(teacher, jnp.zeros((1, 2, 2, 1)), jnp.array([2])).logits)
     [[0. 0. 1.]]
   """
-  return Teacher(logits, _show_stored, _no_head)
+  return Teacher(View(logits, dict(feats or {})), _show_stored, _no_head)
 
 
 def observe(
@@ -79,7 +84,8 @@ def observe(
   Args:
     teacher: the teacher, or None.
     images: (B, H, W, C) float32.
-    index: (B,) int32, place of each image in the training set.
+    index: (B,) int32, place of each image in the training set, or of its view
+      among all views.
     taps: which features to show.
 
   Returns:
@@ -114,8 +120,8 @@ def _head_of_live(state):
   return classifier(state.params["network"])
 
 
-def _show_stored(logits, images, index, taps) -> View:
-  return View(jnp.asarray(logits)[index], {})
+def _show_stored(table, images, index, taps) -> View:
+  return jax.tree.map(lambda x: jnp.asarray(x)[index % len(x)], table)
 
 
 def _no_head(arrays) -> None:

@@ -12,7 +12,7 @@ from kdjax.train.learner import ALONE, Learner
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.steps import Batch
-from kdjax.train.teacher import live, observe, teacher_head
+from kdjax.train.teacher import Teacher, live, observe, teacher_head
 
 # Enough for methods that relate examples.
 EXAMPLES = 4
@@ -20,7 +20,7 @@ EXAMPLES = 4
 
 def try_step(
   student: nn.Module,
-  teacher: nn.Module | None,
+  teacher: nn.Module | Teacher | None,
   method: Method,
   sample: jax.Array,
   learner: Learner = ALONE,
@@ -29,7 +29,8 @@ def try_step(
 
   Args:
     student: linen module called as `student(images, train=...)`.
-    teacher: likewise; None where nobody teaches but the learner itself.
+    teacher: likewise, or what is left of one; None where nobody teaches but the
+      learner itself.
     method: what is to train the student.
     sample: (1, H, W, C) an image, for its shape and type.
     learner: who learns from whom.
@@ -47,8 +48,8 @@ def try_step(
   def step(rng):
     index = _shown(learner)
     images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
-    taught = None
-    if teacher is not None:
+    taught = teacher
+    if isinstance(teacher, nn.Module):
       variables = teacher.init(rng, images, train=False)
       taught = live(frozen_state(teacher, variables))
     view = observe(taught, images, index, method.teacher_taps)

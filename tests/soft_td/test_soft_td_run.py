@@ -79,7 +79,7 @@ def test_infeasible_soft_labels_name_the_example(capsys, tmp_path):
 
 def test_stored_tables_are_found_by_place():
   tables = np.arange(24.0).reshape(2, 4, 3)
-  logits = training.side_by_side(tables).arrays
+  logits = training.side_by_side(tables).arrays.logits
   assert logits.shape == (4, 6)
   np.testing.assert_array_equal(logits.reshape(4, 2, 3)[:, 1], tables[1])
 

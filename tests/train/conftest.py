@@ -55,6 +55,8 @@ def fit(toy, teacher):
     gradient_metrics=False,
     programs=None,
     learner=ALONE,
+    views=None,
+    answers=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -65,6 +67,7 @@ def fit(toy, teacher):
       BATCH,
       drop_remainder,
       teacher_view=teacher_view,
+      views=views,
     )
     feed = learner.shown(feed) if learner.shown else feed
     arm = loop.Arm(
@@ -94,6 +97,7 @@ def fit(toy, teacher):
       together=together,
       gradient_metrics=gradient_metrics,
       programs=programs,
+      answers=answers,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]
