@@ -118,6 +118,7 @@ def test_both_views_of_an_example_lie_side_by_side():
   assert weights.tolist() == [[1, 1, 0, 0]]
 
 
+@pytest.mark.slow
 def test_without_a_mutual_term_the_student_is_alone(fit):
   labels = lambda settings: make_objective("ce:1")  # noqa: E731
   twins = fit(labels, learner=mean_teacher(), epochs=1)[-1].states["student"]

@@ -143,6 +143,7 @@ def test_devices_do_not_matter(fit, kind, peers):
   chex.assert_trees_all_close(one[0].metrics, two[0].metrics, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_twice_is_the_same_bit_by_bit(fit):
   runs = [
     final(fit(learns("answers"), learner=mutual(peers=2), epochs=1))
