@@ -19,7 +19,7 @@ import optax
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
 from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.steps import Batch, take_step, unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -233,7 +233,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       views = {
         (feed, name): _each(
           lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, batch.index, taps[feed, name]
+            teachers.get(name), batch, taps[feed, name], step=step
           ),
           batches[feed],
         )
@@ -336,7 +336,7 @@ def _initializers(network, optimizer, arms, sample):
         # Steps count from 0: the initialisation has a step of its own.
         rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
-        teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
+        teacher=observe(teacher, unlabelled(sample), taps),
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )

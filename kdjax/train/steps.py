@@ -36,6 +36,30 @@ class Batch(NamedTuple):
   positions: jax.Array
 
 
+def unlabelled(images: jax.Array, index: jax.Array | None = None) -> Batch:
+  """Makes a batch of images of which nothing else is known.
+
+  Args:
+    images: (B, H, W, C) float32.
+    index: (B,) int32, place in the training set; in order by default.
+
+  Returns:
+    The batch; all of it counts.
+
+  Example:
+    >>> unlabelled(jnp.zeros((2, 4, 4, 1))).labels
+    Array([-1, -1], dtype=int32)
+  """
+  places = jnp.arange(images.shape[0], dtype=jnp.int32)
+  return Batch(
+    images,
+    jnp.full_like(places, -1),
+    jnp.ones(places.shape, bool),
+    places if index is None else index,
+    places,
+  )
+
+
 def take_step(
   state: TrainState,
   method: Method,

@@ -8,7 +8,7 @@ from kdjax.errors import UserError
 from kdjax.method import Method
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.steps import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe, teacher_head
 
 # Enough for methods that relate examples.
@@ -44,7 +44,7 @@ def try_step(
     index = jnp.arange(EXAMPLES)
     variables = teacher.init(rng, images, train=False)
     taught = live(frozen_state(teacher, variables))
-    view = observe(taught, images, index, method.teacher_taps)
+    view = observe(taught, unlabelled(images), method.teacher_taps)
     head = teacher_head(taught)
     state = create_state(
       student,
