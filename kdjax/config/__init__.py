@@ -11,6 +11,7 @@ from kdjax.config.distillation import Distillation
 from kdjax.config.networks import Student, Teacher
 from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
+from kdjax.config.regime import Regime
 from kdjax.config.run import Run
 from kdjax.config.search import Search
 
@@ -22,6 +23,7 @@ __all__ = [
   "Experiment",
   "Interval",
   "Quantify",
+  "Regime",
   "Run",
   "Search",
   "Student",
@@ -37,6 +39,7 @@ class Experiment:
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
+  regime: Regime = Regime()
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
