@@ -14,6 +14,7 @@ from kdjax import methods
 from kdjax.config import Experiment
 from kdjax.feeds import make_feeds
 from kdjax.method import Method
+from kdjax.regimes import is_plain
 from kdjax.train.feed import Arm, Feed
 
 # What an arm's settings are called among the experiment's. A control without a
@@ -33,6 +34,8 @@ SETTINGS = {
   "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
   "reference": {"learning_rate": ("controls", "reference_learning_rate")},
 }
+# Who learns from a teacher that is one.
+TAUGHT = ("student", "reference")
 # Teachers that know less; who learns from one has the student's objective.
 STAND_INS = (
   "shuffled_teacher",
@@ -99,7 +102,7 @@ def assemble(
       feed=_feed_of(kind, feeds),
       method=_method_of(experiment, kind, known),
       settings=settings_of(grids[kind], seeds),
-      teacher=_teacher_of(kind),
+      teacher=_teacher_of(kind, experiment),
     )
     for kind in kinds
   }
@@ -208,16 +211,18 @@ def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
   return kinds + [name for name in STAND_INS if getattr(chosen, name)]
 
 
-def _teacher_of(kind: str) -> str | None:
+def _teacher_of(kind: str, experiment: Experiment) -> str | None:
+  if kind == "reference" and not is_plain(experiment):
+    return "plain_teacher"
   if kind in STAND_INS:
     return kind
-  return "teacher" if kind in ("student", "reference") else None
+  return "teacher" if kind in TAUGHT else None
 
 
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
   if kind == "augmented":
     return "augmented"
-  taught = _teacher_of(kind) is not None
+  taught = kind in (*TAUGHT, *STAND_INS)
   return "labelled" if not taught and "labelled" in feeds else "transfer"
 
 
@@ -231,7 +236,7 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
   if kind == "reference":
     text = experiment.controls.reference
     return lambda settings: methods.make_objective(text, **known)
-  if _teacher_of(kind) is None:
+  if kind not in (*TAUGHT, *STAND_INS):
     return lambda settings: methods.make_objective("hard")
 
   def student(settings) -> Method:

@@ -1,7 +1,7 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,24 @@ from kdjax.train.teacher import Teacher
 
 
 def obtain_teacher(
-  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
+  experiment: Experiment,
+  parts: Prepared,
+  workdir: Path,
+  log: RunLog,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Any:
-  """Loads the teacher, or trains and saves it.
+  """Loads the teacher, or trains and saves it, and those trained beside it.
 
   Args:
     experiment: the settings.
     parts: of the run.
     workdir: its folder.
     log: its log.
+    watch: see `fit`.
 
   Returns:
-    The teacher's variables, with a leading axis (1,).
+    The teacher's variables, with a leading axis (1,), or of all teachers that
+    are trained side by side.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
@@ -41,11 +47,13 @@ def obtain_teacher(
   """
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
-  networks = fit(parts, parts.teacher, log)["teacher"]
-  one = results.first(networks)
+  networks = fit(parts, parts.teacher, log, watch=watch)["teacher"]
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
-  checkpoint.save_network(workdir / "teacher", one, taught)
+  for number in range(len(jax.tree.leaves(networks)[0])):
+    one = jax.tree.map(lambda x, i=number: x[i], networks)
+    folder = f"teacher_{number}" if number else "teacher"
+    checkpoint.save_network(workdir / folder, one, taught)
   return networks
 
 
@@ -54,6 +62,7 @@ def fit(
   trainee: Trainee,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
   """Trains every arm, logging each epoch.
 
@@ -62,6 +71,8 @@ def fit(
     trainee: what is trained.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm. The next epoch
+      reuses their memory: it must copy what it keeps.
 
   Returns:
     Variables by arm, with a leading axis of members.
@@ -91,6 +102,8 @@ def fit(
     for epoch in epochs:
       networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
       rate = epoch.examples / (time.perf_counter() - start)
+      if watch is not None:
+        watch(epoch.number, networks)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))

@@ -5,34 +5,38 @@ All of them answer in the teacher's place, under the student's own objective.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from kdjax import data, results
+from kdjax import data, faculty
 from kdjax.arms import STAND_INS, looks_inside, objective_temperature
 from kdjax.config import Experiment
+from kdjax.faculty import Faculty
 from kdjax.prepare import Prepared
 from kdjax.train.feed import Arm
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live, stored
+from kdjax.train.teacher import Teacher, stored
 
 SEED = 0
 
 
 def teachers_of(
-  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
+  experiment: Experiment,
+  parts: Prepared,
+  taught: Faculty,
+  arms: Iterable[Arm],
+  plain: Faculty | None = None,
 ) -> dict[str, Teacher]:
   """Readies everyone whom the arms learn from.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,).
+    taught: whom the student learns from.
     arms: who is to learn.
+    plain: whose first teacher the reference learns from; `taught` by default.
 
   Returns:
     The teachers by the names that the arms give them.
@@ -40,22 +44,25 @@ def teachers_of(
   arms = list(arms)
   asked = {arm.teacher for arm in arms} - {None}
   train = parts.dataset.train
-  inside = any(looks_inside(arm) for arm in arms if arm.teacher == "teacher")
   # Where the student sees the stored images themselves, answers never change.
-  plain = experiment.student.augment == "none" and data.resident(train)
+  fixed = experiment.student.augment == "none" and data.resident(train)
+  found = {}
+  for name, whom in (
+    ("teacher", taught),
+    ("plain_teacher", faculty.alone(plain or taught)),
+  ):
+    inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
+    if name in asked:
+      ready = faculty.remembered if fixed and not inside else faculty.alive
+      found[name] = ready(experiment, parts, whom)
   stand_ins = asked & set(STAND_INS)
-  found, answers = {}, None
-  if stand_ins or (plain and not inside):
-    answers = results.predict(parts.teacher, networks, train.images)[0]
-  if "teacher" in asked and plain and not inside:
-    found["teacher"] = stored(jnp.asarray(answers))
-  elif "teacher" in asked:
-    one = results.first(networks)
-    found["teacher"] = live(frozen_state(parts.teacher.network, one))
+  answers = None
+  if stand_ins:
+    answers = faculty.pooled(experiment, taught, train.images)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
-      np.asarray(answers),
+      answers,
       train.labels,
       temperature=objective_temperature(experiment),
     )

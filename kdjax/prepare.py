@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble
+from kdjax import data, models, options, pairs, regimes, spec, teachers
+from kdjax.arms import Cohort, assemble, looks_inside
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -26,6 +26,7 @@ from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.trial import try_step
 
 
 class Trainee(NamedTuple):
@@ -64,6 +65,7 @@ class Prepared(NamedTuple):
     scored: the images that count: the test set, or held-out training images.
     teacher: the teacher, to be trained or already.
     found: the teacher that was trained before; None if it is to be trained.
+    colleagues: other teachers that were trained before.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -75,6 +77,7 @@ class Prepared(NamedTuple):
   scored: Split
   teacher: Trainee
   found: teachers.Found | None
+  colleagues: tuple[tuple[Trainee, teachers.Found], ...]
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
@@ -102,6 +105,7 @@ def prepare(experiment: Experiment) -> Prepared:
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
+  regimes.check(experiment)
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
     if group.model != AUTO:
@@ -116,12 +120,10 @@ def prepare(experiment: Experiment) -> Prepared:
   )
   dataset = _cropped(dataset, chosen.crop_size)
   examples, scored = _hold_out(dataset, chosen.validation)
-  found = teachers.find(
-    experiment.teacher.teacher_from,
-    experiment.teacher.model,
-    dataset,
-    chosen.validation,
-  )
+  found, *others = [
+    teachers.find(given, experiment.teacher.model, dataset, chosen.validation)
+    for given in regimes.teacher_folders(experiment) or [None]
+  ]
   if found is not None:
     taught = dataclasses.replace(experiment.teacher, model=found.model)
     experiment = dataclasses.replace(experiment, teacher=taught)
@@ -136,13 +138,25 @@ def prepare(experiment: Experiment) -> Prepared:
   )
   cohort = gather(experiment)
   student = _student(experiment, dataset, cohort, local)
+  regimes.check_specialists(
+    experiment,
+    classes=dataset.classes,
+    inside=looks_inside(cohort.arms["student"]),
+    resident=data.resident(dataset.train),
+  )
+  teacher = _teacher(experiment, dataset, examples, local)
+  colleagues = tuple(
+    (_as_trained(teacher, one.model, dataset, local), one) for one in others
+  )
+  _check_stages(experiment, cohort, teacher, colleagues, dataset)
   return Prepared(
     experiment=experiment,
     dataset=dataset,
     examples=examples,
     scored=scored,
-    teacher=_teacher(experiment, dataset, examples, local),
+    teacher=teacher,
     found=found,
+    colleagues=colleagues,
     student=student,
     grids=cohort.grids,
     devices=local,
@@ -203,9 +217,10 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     size=experiment.data.crop_size,
   )
   _check_view(chosen.augment, feed, dataset)
+  count = experiment.regime.teachers
   settings = {
-    "seed": np.array([chosen.seed]),
-    "learning_rate": np.array([chosen.learning_rate]),
+    "seed": chosen.seed + np.arange(count),
+    "learning_rate": np.full(count, chosen.learning_rate),
   }
   arm = Arm("labels", lambda settings: make_objective("hard"), settings)
   network = models.make_model(chosen.model, classes=dataset.classes)
@@ -218,7 +233,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     {"teacher": arm},
     {"labels": feed},
     chosen.epochs,
-    feed.steps * chosen.batch_size,
+    feed.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
@@ -242,6 +257,34 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
+
+
+def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
+  """Another network that was trained before, measured as the teacher is."""
+  network = models.make_model(model, classes=dataset.classes)
+  return teacher._replace(
+    network=network,
+    model=model,
+    together=side_by_side(network, _sample(dataset), local[0].platform),
+  )
+
+
+def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
+  """Checks that everybody can learn from whoever comes before."""
+  arm = cohort.arms["student"]
+  method = arm.method({key: value[0] for key, value in arm.settings.items()})
+  sample = _sample(dataset)
+  stages = [*regimes.stage_models(experiment).values()]
+  learners = [
+    models.make_model(model, classes=dataset.classes)
+    for model in (*stages, experiment.student.model)
+  ]
+  for colleague, _ in colleagues:
+    try_step(learners[0], colleague.network, method, sample)
+  if stages:
+    before = [teacher.network, *learners[:-1]]
+    for lecturer, learner in zip(before, learners, strict=True):
+      try_step(learner, lecturer, method, sample)
 
 
 def _check_schedules(experiment: Experiment, steps: int) -> None:

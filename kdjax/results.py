@@ -41,20 +41,24 @@ def measure(
   parts: Prepared,
   teacher: Any,
   students: dict[str, Any],
+  lesson: np.ndarray | None = None,
 ) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teachers' variables, with a leading axis (T,).
     students: by arm, variables with a leading axis (cells * seeds,).
+    lesson: (N, C) the logits that the student learns from, on the scored
+      images, for the agreement with them; the first teacher's by default.
 
   Returns:
     Figures, networks and samples.
   """
   seeds = experiment.student.seeds
   taught = predict(parts.teacher, teacher, parts.scored.images)
+  lesson = taught[0] if lesson is None else lesson
   logits = {
     arm: predict(parts.student, networks, parts.scored.images).reshape(
       -1, seeds, *taught.shape[1:]
@@ -75,7 +79,7 @@ def measure(
     for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = figures(parts, teacher, chosen, taught, logits)
+  found = figures(parts, teacher, chosen, taught, logits, lesson)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
   controls = [arm for arm in students if arm not in ("student", "baseline")]
@@ -87,7 +91,7 @@ def measure(
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
     )
-  samples = _samples(experiment, parts, taught[0], logits["student"][0])
+  samples = _samples(experiment, parts, lesson, logits["student"][0])
   return Measured(found, chosen, best, samples)
 
 
@@ -136,16 +140,18 @@ def figures(
   chosen: Mapping[str, Any],
   taught: np.ndarray,
   logits: Mapping[str, np.ndarray],
+  lesson: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
   Args:
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teachers' variables, with a leading axis (T,).
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    taught: (1, N, C) the teacher's logits on the scored images.
+    taught: (T, N, C) the teachers' logits on the scored images.
     logits: by name, (seeds, N, C).
+    lesson: as in `measure`.
 
   Returns:
     JSON values by name.
@@ -154,7 +160,11 @@ def figures(
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], taught[0]
+      parts,
+      parts.student,
+      networks,
+      logits[arm],
+      taught[0] if lesson is None else lesson,
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
   times = latencies(
     parts,

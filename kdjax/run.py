@@ -5,8 +5,9 @@ Read `run` from top to bottom; every line is a room.
 
 from pathlib import Path
 
-from kdjax import fit, results
+from kdjax import faculty, fit, results
 from kdjax.arms import objective_text
+from kdjax.chain import climb
 from kdjax.config import Experiment
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
@@ -40,15 +41,22 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        first = faculty.gather(experiment, parts, workdir, log)
+        last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(
-          experiment, parts, teacher, parts.student.arms.values()
+          experiment, parts, last, parts.student.arms.values(), first
         )
         students = fit.fit(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
-      measured = results.measure(experiment, parts, teacher, students)
+      lesson = faculty.pooled(experiment, last, parts.scored.images)
+      measured = results.measure(
+        experiment, parts, first.teacher.networks, students, lesson
+      )
     found = measured.figures
+    found["teacher"] |= faculty.figures(experiment, parts, first)
+    if chain:
+      found["chain"] = chain
     note = fit.note(parts, parts.student) | found["student"]["settings"]
     checkpoint.save_network(
       workdir / "student", measured.networks["student"], note

@@ -45,6 +45,12 @@ class Regime:
     "networks between teacher and student, each the next one's teacher, such as"
     " 'mlp(400), mlp(200)'",
   )
+  chain_learning_rate: float | None = option(
+    None,
+    "peak rate of the networks between teacher and student; the student's by"
+    " default",
+    within=POSITIVE,
+  )
   generations: int = option(
     1,
     "generations of the student's own network: each learns from the one before,"
