@@ -14,7 +14,7 @@ from kdjax import methods
 from kdjax.config import Experiment
 from kdjax.feeds import make_feeds
 from kdjax.method import Method
-from kdjax.regimes import is_plain
+from kdjax.teaching import is_plain
 from kdjax.train.feed import Arm, Feed
 
 # What an arm's settings are called among the experiment's. A control without a

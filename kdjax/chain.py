@@ -10,8 +10,8 @@ from kdjax.config import Experiment
 from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.prepare import Prepared, Trainee
-from kdjax.regimes import stage_models
 from kdjax.report.logs import RunLog
+from kdjax.teaching import stage_models
 from kdjax.train import checkpoint
 from kdjax.train.loop import side_by_side
 
@@ -92,7 +92,7 @@ def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
   student = parts.student.arms["student"]
   settings = {name: value[:1] for name, value in student.settings.items()}
   settings["seed"] = np.array([experiment.teacher.seed + 1 + place])
-  rate = experiment.regime.chain_learning_rate
+  rate = experiment.teaching.chain_learning_rate
   if rate is not None:
     settings["learning_rate"] = np.array([rate])
   feed = parts.student.feeds[student.feed]

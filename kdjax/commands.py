@@ -53,7 +53,7 @@ def _distill(call: Call) -> None:
 def _quantify(call: Call) -> None:
   _check_no_words(call)
   from kdjax.explain import run
-  from kdjax.regimes import refuse
+  from kdjax.teaching import refuse
 
   refuse(call.experiment, "quantify", ())
   run.run(call.experiment, name=call.name, command=call.repeat)

@@ -24,9 +24,9 @@ from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
-from kdjax.regimes import refuse
 from kdjax.report import logs
 from kdjax.report.progress import progress
+from kdjax.teaching import refuse
 from kdjax.train import checkpoint, loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables

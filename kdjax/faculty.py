@@ -67,7 +67,7 @@ def gather(
     DivergedError: if a loss leaves the finite numbers.
     StorageError: if a network cannot be saved or read.
   """
-  chosen, anchors = experiment.regime, {}
+  chosen, anchors = experiment.teaching, {}
   kept = _anchors(chosen.route, experiment.teacher.epochs)
 
   def watch(epoch, networks):
@@ -224,7 +224,7 @@ def figures(
 
 
 def _pooling(experiment: Experiment, teachers: int = 2) -> dict[str, Any]:
-  chosen = experiment.regime
+  chosen = experiment.teaching
   # The networks of a chain stand alone whatever weights their teachers had.
   weights = chosen.teacher_weights if teachers > 1 else ()
   return {"pool": chosen.pool, "weights": weights or None}

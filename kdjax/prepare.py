@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, regimes, spec, teachers
+from kdjax import data, models, options, pairs, spec, teachers, teaching
 from kdjax.arms import Cohort, assemble, looks_inside
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
@@ -105,7 +105,7 @@ def prepare(experiment: Experiment) -> Prepared:
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
-  regimes.check(experiment)
+  teaching.check(experiment)
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
     if group.model != AUTO:
@@ -122,7 +122,7 @@ def prepare(experiment: Experiment) -> Prepared:
   examples, scored = _hold_out(dataset, chosen.validation)
   found, *others = [
     teachers.find(given, experiment.teacher.model, dataset, chosen.validation)
-    for given in regimes.teacher_folders(experiment) or [None]
+    for given in teaching.teacher_folders(experiment) or [None]
   ]
   if found is not None:
     taught = dataclasses.replace(experiment.teacher, model=found.model)
@@ -138,7 +138,7 @@ def prepare(experiment: Experiment) -> Prepared:
   )
   cohort = gather(experiment)
   student = _student(experiment, dataset, cohort, local)
-  regimes.check_specialists(
+  teaching.check_specialists(
     experiment,
     classes=dataset.classes,
     inside=looks_inside(cohort.arms["student"]),
@@ -217,7 +217,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     size=experiment.data.crop_size,
   )
   _check_view(chosen.augment, feed, dataset)
-  count = experiment.regime.teachers
+  count = experiment.teaching.teachers
   settings = {
     "seed": chosen.seed + np.arange(count),
     "learning_rate": np.full(count, chosen.learning_rate),
@@ -274,7 +274,7 @@ def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
   sample = _sample(dataset)
-  stages = [*regimes.stage_models(experiment).values()]
+  stages = [*teaching.stage_models(experiment).values()]
   learners = [
     models.make_model(model, classes=dataset.classes)
     for model in (*stages, experiment.student.model)

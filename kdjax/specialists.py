@@ -76,7 +76,7 @@ def train_specialists(
   logits = results.predict(parts.teacher, generalist, train.images)[0]
   subsets = confusable_subsets(
     np.asarray(jax.nn.softmax(logits[parts.examples])),
-    experiment.regime.specialists,
+    experiment.teaching.specialists,
   )
   return tuple(
     _train(experiment, parts, generalist, number, subset, workdir, log)
@@ -106,7 +106,7 @@ def _train(experiment, parts, generalist, number, subset, workdir, log):
 
 def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
   """The teacher once more, with a new classifier, for some of its images."""
-  chosen, taught = experiment.regime, experiment.teacher
+  chosen, taught = experiment.teaching, experiment.teacher
   labels = parts.dataset.train.labels
   feed = make_feed(
     parts.examples[places],

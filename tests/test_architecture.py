@@ -34,13 +34,13 @@ ALLOWED = {
   "evaluate": {"losses", "taps"},
   "quantify": {"losses", "taps"},
   "feeds": {"config", "data", "train"},
-  "regimes": {"config", "models", "train"},
-  "arms": {"config", "feeds", "method", "methods", "regimes", "train"},
+  "teaching": {"config", "models", "train"},
+  "arms": {"config", "feeds", "method", "methods", "teaching", "train"},
   "teachers": {"config", "data", "models", "train"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "prepare": {
     "arms", "config", "data", "feeds", "methods", "models", "options", "pairs",
-    "regimes", "schedule", "teachers", "train",
+    "teaching", "schedule", "teachers", "train",
   },
   "results": {"arms", "config", "data", "evaluate", "prepare", "train"},
   "specialists": {
@@ -54,7 +54,7 @@ ALLOWED = {
   "lessons": {"arms", "config", "data", "faculty", "prepare", "train"},
   "chain": {
     "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
-    "regimes", "report", "results", "train",
+    "teaching", "report", "results", "train",
   },
   "explain": {
     "config", "data", "evaluate", "feeds", "fit", "method", "methods", "models",
@@ -72,10 +72,10 @@ ALLOWED = {
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "compare": {
     "arms", "config", "data", "entrants", "evaluate", "faculty", "fit", "lessons",
-    "options", "prepare", "regimes", "report", "results", "train", "workdir",
+    "options", "prepare", "teaching", "report", "results", "train", "workdir",
   },
   "commands": {
-    "catalogue", "compare", "config", "explain", "regimes", "report", "run",
+    "catalogue", "compare", "config", "explain", "teaching", "report", "run",
     "workdir",
   },
   "launch": {"accelerator", "commands", "config", "options"},

@@ -11,9 +11,9 @@ from kdjax.config.distillation import Distillation
 from kdjax.config.networks import Student, Teacher
 from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
-from kdjax.config.regime import Regime
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.teaching import Teaching
 
 __all__ = [
   "AUTO",
@@ -23,7 +23,7 @@ __all__ = [
   "Experiment",
   "Interval",
   "Quantify",
-  "Regime",
+  "Teaching",
   "Run",
   "Search",
   "Student",
@@ -39,7 +39,7 @@ class Experiment:
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
-  regime: Regime = Regime()
+  teaching: Teaching = Teaching()
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()

@@ -1,9 +1,9 @@
-"""What of the settings in `Regime` goes together, found out before anything runs."""
+"""What of the settings in `Teaching` goes together, found out before anything runs."""
 
 from collections.abc import Sequence
 
 from kdjax import models, spec
-from kdjax.config import Experiment, Regime
+from kdjax.config import Experiment, Teaching
 from kdjax.errors import UserError
 from kdjax.train.ensemble import check_weights
 
@@ -31,22 +31,22 @@ def is_plain(experiment: Experiment) -> bool:
     >>> is_plain(Experiment())
     True
   """
-  chosen = experiment.regime
+  chosen = experiment.teaching
   several = max(chosen.teachers, len(teacher_folders(experiment))) > 1
   return not (several or chosen.specialists or chosen.route or staged(chosen))
 
 
-def staged(regime: Regime) -> bool:
+def staged(teaching: Teaching) -> bool:
   """Says whether others stand between the teacher and the student.
 
   Args:
-    regime: the settings.
+    teaching: the settings.
 
   Example:
-    >>> staged(Regime(generations=2))
+    >>> staged(Teaching(generations=2))
     True
   """
-  return bool(regime.chain) or regime.generations > 1
+  return bool(teaching.chain) or teaching.generations > 1
 
 
 def stage_models(experiment: Experiment) -> dict[str, str]:
@@ -63,11 +63,11 @@ def stage_models(experiment: Experiment) -> dict[str, str]:
 
   Example:
     >>> from kdjax.config import Student
-    >>> regime = Regime(chain="mlp(9), mlp(8, 7)", generations=2)
-    >>> stage_models(Experiment(regime=regime, student=Student(model="mlp(4)")))
+    >>> teaching = Teaching(chain="mlp(9), mlp(8, 7)", generations=2)
+    >>> stage_models(Experiment(teaching=teaching, student=Student(model="mlp(4)")))
     {'assistant_0': 'mlp(9)', 'assistant_1': 'mlp(8, 7)', 'generation_1': 'mlp(4)'}
   """
-  chosen = experiment.regime
+  chosen = experiment.teaching
   chain = spec.parse_list(chosen.chain) if chosen.chain else ()
   found = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
   for i in range(1, chosen.generations):
@@ -84,7 +84,7 @@ def check(experiment: Experiment) -> None:
   Raises:
     UserError: for settings that do not go together.
   """
-  chosen, folders = experiment.regime, teacher_folders(experiment)
+  chosen, folders = experiment.teaching, teacher_folders(experiment)
   if folders and chosen.teachers > 1:
     raise UserError(
       f"--teachers={chosen.teachers} trains teachers, but --teacher_from names"
@@ -134,7 +134,7 @@ def check_specialists(
   Raises:
     UserError: if they cannot.
   """
-  count = experiment.regime.specialists
+  count = experiment.teaching.specialists
   if not count:
     return
   if not 2 <= count <= classes:
@@ -165,7 +165,7 @@ def refuse(experiment: Experiment, command: str, kept: Sequence[str]) -> None:
   Raises:
     UserError: names the flag.
   """
-  default = Regime()
-  for name, value in vars(experiment.regime).items():
+  default = Teaching()
+  for name, value in vars(experiment.teaching).items():
     if name not in kept and value != getattr(default, name):
       raise UserError(f"{command} does not take --{name}={value}")

@@ -6,7 +6,7 @@ from kdjax.config.option import COUNT, POSITIVE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Regime:
+class Teaching:
   """Who teaches whom, where it is more than one teacher and its student."""
 
   teachers: int = option(

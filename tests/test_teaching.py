@@ -11,9 +11,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax import faculty, regimes  # noqa: E402
+from kdjax import faculty  # noqa: E402
 from kdjax.chain import stages  # noqa: E402
-from kdjax.config import Experiment, Regime, Student, Teacher  # noqa: E402
+from kdjax.config import Experiment, Student, Teacher, Teaching  # noqa: E402
+from kdjax.teaching import is_plain, staged  # noqa: E402
 from kdjax.train import checkpoint  # noqa: E402
 
 TINY = (
@@ -61,36 +62,36 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("regime", "expected"),
+  ("teaching", "expected"),
   [
-    (Regime(), []),
-    (Regime(chain="mlp(9), mlp(8, 7)"), ["mlp(9)", "mlp(8, 7)"]),
-    (Regime(generations=1), []),
-    (Regime(generations=3), ["mlp(4)", "mlp(4)"]),
-    (Regime(chain="mlp(9)", generations=2), ["mlp(9)", "mlp(4)"]),
+    (Teaching(), []),
+    (Teaching(chain="mlp(9), mlp(8, 7)"), ["mlp(9)", "mlp(8, 7)"]),
+    (Teaching(generations=1), []),
+    (Teaching(generations=3), ["mlp(4)", "mlp(4)"]),
+    (Teaching(chain="mlp(9)", generations=2), ["mlp(9)", "mlp(4)"]),
   ],
 )
-def test_stages_stand_in_their_order(regime, expected):
-  experiment = Experiment(regime=regime, student=Student(model="mlp(4)"))
+def test_stages_stand_in_their_order(teaching, expected):
+  experiment = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
   assert [stage.model for stage in stages(experiment)] == expected
-  assert regimes.staged(regime) == bool(expected)
+  assert staged(teaching) == bool(expected)
 
 
 @pytest.mark.parametrize(
-  ("regime", "teacher", "plain"),
+  ("teaching", "teacher", "plain"),
   [
-    (Regime(), Teacher(), True),
-    (Regime(), Teacher(teacher_from="a"), True),
-    (Regime(), Teacher(teacher_from="a,b"), False),
-    (Regime(teachers=2), Teacher(), False),
-    (Regime(specialists=2), Teacher(), False),
-    (Regime(route=2), Teacher(), False),
-    (Regime(generations=2), Teacher(), False),
+    (Teaching(), Teacher(), True),
+    (Teaching(), Teacher(teacher_from="a"), True),
+    (Teaching(), Teacher(teacher_from="a,b"), False),
+    (Teaching(teachers=2), Teacher(), False),
+    (Teaching(specialists=2), Teacher(), False),
+    (Teaching(route=2), Teacher(), False),
+    (Teaching(generations=2), Teacher(), False),
   ],
 )
-def test_what_is_plain(regime, teacher, plain):
-  experiment = Experiment(regime=regime, teacher=teacher)
-  assert regimes.is_plain(experiment) == plain
+def test_what_is_plain(teaching, teacher, plain):
+  experiment = Experiment(teaching=teaching, teacher=teacher)
+  assert is_plain(experiment) == plain
 
 
 @pytest.mark.parametrize(
