@@ -16,9 +16,9 @@ from kdjax.config import (
 
 EXPERIMENT = Experiment(
   teacher=Teacher(
-    model="mlp(100)", epochs=20, learning_rate=1e-2, augment="none"
+    model="mlp(100)", epochs=20, learning_rate=3e-2, augment="none"
   ),
-  student=Student(model="mlp(100)", epochs=20, seeds=5, learning_rate=1e-2),
+  student=Student(model="mlp(100)", epochs=20, seeds=5, learning_rate=3e-2),
   distillation=Distillation(distillation="kd(temperature=4)"),
   teaching=Teaching(generations=3),
   controls=Controls(controls=False, reference="kd(temperature=4)"),

@@ -16,8 +16,10 @@ from kdjax.config import (
 
 EXPERIMENT = Experiment(
   teacher=Teacher(model="mlp(300, 300, dropout=0.5)", epochs=20),
-  student=Student(model="mlp(30)", epochs=20, seeds=5, learning_rate=1e-2),
+  student=Student(model="mlp(30)", epochs=20, seeds=5, learning_rate=3e-2),
   distillation=Distillation(distillation="kd(temperature=4)"),
   teaching=Teaching(teachers=5),
-  controls=Controls(controls=False, reference="kd(temperature=4)"),
+  controls=Controls(
+    controls=False, baseline_learning_rate=1e-2, reference="kd(temperature=4)"
+  ),
 )

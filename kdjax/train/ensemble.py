@@ -40,8 +40,8 @@ def pool_logits(
 
   Example:
     >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.5, 0.5]]))
-    >>> print(jnp.exp(pool_logits(logits)).round(4))
-    [0.7 0.3]
+    >>> [round(float(p), 4) for p in jnp.exp(pool_logits(logits))]
+    [0.7, 0.3]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531 (arithmetic or geometric mean).

@@ -157,8 +157,8 @@ def merged(
     >>> knows = jnp.array([[0.8, 0.0, 0.0]])
     >>> mine = jnp.array([[True, False, False]])
     >>> q = merged(p, knows, jnp.array([0.2]), mine, jnp.array([True]))
-    >>> print(jnp.exp(q).round(3))
-    [0.65 0.21 0.14]
+    >>> [round(float(p), 3) for p in jnp.exp(q)]
+    [0.65, 0.21, 0.14]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5, which descends the
