@@ -11,7 +11,12 @@ RUNS := \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \
-  compare:vit_table
+  compare:vit_table \
+  quantify:spurious_background \
+  quantify:plain_background \
+  soft_td:soft_td \
+  synthesise:dataset_distillation \
+  compare:self_distillation
 
 .PHONY: demo test test-slow lint experiments clean
 
@@ -41,6 +46,7 @@ experiments: .venv/ready
 	  cp runs/$$name/results.json experiments/results/$$name.json || exit 1; \
 	done
 	cp runs/mnist_demo/figures/accuracy.png docs/demo.png
+	cp runs/dataset_distillation/figures/images.png docs/dataset_distillation.png
 	$(BIN)/python -m kdjax.report.overview experiments
 
 # The stamp is newer than what it was made from, or made again.

@@ -4,6 +4,7 @@ All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax import methods
-from kdjax.config import Experiment
+from kdjax.config import Distillation, Experiment
 from kdjax.feeds import make_feeds
 from kdjax.method import Method
 from kdjax.teaching import is_plain
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE
+from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -98,14 +101,22 @@ def assemble(
     "classes": classes,
   }
   arms = {
-    kind: Arm(
-      feed=_feed_of(kind, feeds),
-      method=_method_of(experiment, kind, known),
-      settings=settings_of(grids[kind], seeds),
-      teacher=_teacher_of(kind, experiment),
+    kind: _learning(
+      Arm(
+        feed=_feed_of(kind, feeds),
+        method=_method_of(experiment, kind, known),
+        settings=settings_of(grids[kind], seeds),
+        teacher=_teacher_of(kind, experiment),
+      )
     )
     for kind in kinds
   }
+  learner = make_learner(experiment.distillation.regime)
+  if learner is not ALONE:
+    arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
+  if learner.shown is not None:
+    feeds["together"] = learner.shown(feeds["transfer"])
+    arms["student"] = arms["student"]._replace(feed="together")
   used = {arm.feed for arm in arms.values()}
   return Cohort(
     arms, {name: feed for name, feed in feeds.items() if name in used}, grids
@@ -136,6 +147,34 @@ def settings_of(
   return settings | {"seed": np.tile(seeds, len(grid))}
 
 
+def with_regime(experiment: Experiment) -> Experiment:
+  """Fills in what networks learn by that learn together.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The settings; with the published objective, the labels and `kd` at T = 1,
+    where they name neither a method nor a weight.
+
+  Example:
+    >>> from kdjax.config import Distillation
+    >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
+    >>> objective_text(with_regime(chosen))
+    'ce:1.0 + kd:1.0'
+  """
+  chosen = experiment.distillation
+  unnamed = chosen.distillation == Distillation().distillation
+  objective = objective_of(chosen.regime)
+  if not objective or not unnamed or chosen.hard_weight is not None:
+    return experiment
+  warmth = TEMPERATURE if chosen.temperature is None else chosen.temperature
+  chosen = dataclasses.replace(
+    chosen, distillation=objective, temperature=warmth
+  )
+  return dataclasses.replace(experiment, distillation=chosen)
+
+
 def looks_inside(arm: Arm) -> bool:
   """Says whether an arm's method needs more of the teacher than its answers.
 
@@ -145,8 +184,7 @@ def looks_inside(arm: Arm) -> bool:
   Returns:
     True where it taps the teacher's features.
   """
-  one = {name: values[0] for name, values in arm.settings.items()}
-  return bool(arm.method(one).teacher_taps)
+  return bool(_method_of_first(arm).teacher_taps)
 
 
 def objective_text(experiment: Experiment) -> str:
@@ -185,6 +223,16 @@ def objective_temperature(experiment: Experiment) -> float:
     if isinstance(value, int | float):
       return float(value)
   return 4.0
+
+
+def _learning(arm: Arm) -> Arm:
+  """Drops the teacher of an arm whose method needs none."""
+  needed = _method_of_first(arm).needs_teacher
+  return arm if needed else arm._replace(teacher=None)
+
+
+def _method_of_first(arm: Arm) -> Method:
+  return arm.method({name: x[0] for name, x in arm.settings.items()})
 
 
 def _unless_swept(value, otherwise):

@@ -43,10 +43,10 @@ def stages(experiment: Experiment) -> tuple[Stage, ...]:
 def climb(
   experiment: Experiment,
   parts: Prepared,
-  faculty: Faculty,
+  faculty: Faculty | None,
   workdir: Path,
   log: RunLog,
-) -> tuple[Faculty, list[dict[str, Any]]]:
+) -> tuple[Faculty | None, list[dict[str, Any]]]:
   """Trains stage after stage, each on the student's objective and images.
 
   Args:

@@ -10,6 +10,13 @@ from typing import NamedTuple
 from kdjax.config import Experiment
 from kdjax.errors import UserError, unknown_name
 
+# The experiment of commands that are not for the demo's.
+DEFAULT = {
+  "quantify": "spurious_background",
+  "soft_td": "soft_td",
+  "synthesise": "dataset_distillation",
+}
+
 
 class Call(NamedTuple):
   """A command with all that it was given.
@@ -52,10 +59,25 @@ def _distill(call: Call) -> None:
 
 def _quantify(call: Call) -> None:
   _check_no_words(call)
+  _check_alone(call)
   from kdjax.explain import run
   from kdjax.teaching import refuse
 
   refuse(call.experiment, "quantify", ())
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _soft_td(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.soft_td import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _synthesise(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.synthesis import run
+
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
@@ -66,7 +88,16 @@ def _check_no_words(call: Call) -> None:
     )
 
 
+def _check_alone(call: Call) -> None:
+  regime = call.experiment.distillation.regime
+  if regime != "alone":
+    raise UserError(
+      f"--regime={regime} is for distill and sweep; {call.command} takes alone"
+    )
+
+
 def _compare(call: Call) -> None:
+  _check_alone(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()
@@ -99,6 +130,8 @@ COMMANDS = {
   "sweep": _distill,
   "compare": _compare,
   "quantify": _quantify,
+  "soft_td": _soft_td,
+  "synthesise": _synthesise,
   "list": _list,
   "plot": _plot,
 }

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import data, evaluate, fit, results
+from kdjax import data, environment, evaluate, fit, results
 from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
@@ -87,7 +87,8 @@ def compare(
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        arms = entrants.arms.values()
+        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         outcomes = _train_all(experiment, parts, entrants, teacher, log)
     with fit.timed(seconds, "evaluation"):
@@ -100,7 +101,7 @@ def compare(
     "experiment": as_dict(experiment),
     "objective": entrants.texts[found["student"]["method"]],
     "left_out": entrants.left_out,
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

@@ -51,7 +51,7 @@ class Faculty(NamedTuple):
 
 def gather(
   experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
-) -> Faculty:
+) -> Faculty | None:
   """Loads or trains all teachers.
 
   Args:
@@ -61,7 +61,7 @@ def gather(
     log: its log.
 
   Returns:
-    The teachers.
+    The teachers; None where nobody learns from one and none was given.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
@@ -74,7 +74,10 @@ def gather(
     if epoch in kept[:-1]:
       anchors[epoch] = jax.device_get(networks["teacher"])
 
-  networks = fit.obtain_teacher(experiment, parts, workdir, log, watch)
+  arms = parts.student.arms.values()
+  networks = fit.obtain_teacher(experiment, parts, workdir, log, arms, watch)
+  if networks is None:
+    return None
   first = Taught(parts.teacher, networks)
   if chosen.route:
     early = [Taught(parts.teacher, anchors[epoch]) for epoch in kept[:-1]]

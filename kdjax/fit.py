@@ -1,10 +1,10 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,21 @@ from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.state import variables
+from kdjax.train.feed import Arm
 from kdjax.train.teacher import Teacher
+
+
+class Fitted(NamedTuple):
+  """What training arms gives.
+
+  Attributes:
+    networks: variables by arm, with a leading axis of members.
+    together: by arm of networks that learn together, the variables of all of
+      them, with leading axes (members, roles).
+  """
+
+  networks: dict[str, Any]
+  together: dict[str, Any]
 
 
 def obtain_teacher(
@@ -26,6 +39,7 @@ def obtain_teacher(
   parts: Prepared,
   workdir: Path,
   log: RunLog,
+  arms: Iterable[Arm],
   watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Any:
   """Loads the teacher, or trains and saves it, and those trained beside it.
@@ -35,11 +49,13 @@ def obtain_teacher(
     parts: of the run.
     workdir: its folder.
     log: its log.
-    watch: see `fit`.
+    arms: who is to learn.
+    watch: see `fit_together`.
 
   Returns:
     The teacher's variables, with a leading axis (1,), or of all teachers that
-    are trained side by side.
+    are trained side by side; None where nobody learns from one and none was
+    given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
@@ -47,6 +63,8 @@ def obtain_teacher(
   """
   if parts.found is not None:
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  if not any(arm.teacher for arm in arms):
+    return None
   networks = fit(parts, parts.teacher, log, watch=watch)["teacher"]
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
@@ -64,6 +82,31 @@ def fit(
   teachers: Mapping[str, Teacher] | None = None,
   watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
+  """Trains every arm, logging each epoch; see `fit_together`.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm.
+
+  Returns:
+    Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  return fit_together(parts, trainee, log, teachers, watch).networks
+
+
+def fit_together(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
+) -> Fitted:
   """Trains every arm, logging each epoch.
 
   Args:
@@ -75,7 +118,7 @@ def fit(
       reuses their memory: it must copy what it keeps.
 
   Returns:
-    Variables by arm, with a leading axis of members.
+    The networks, with those that learnt together with them.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
@@ -100,7 +143,10 @@ def fit(
   with progress(trainee.epochs, title, trainee.images) as advance:
     start = time.perf_counter()
     for epoch in epochs:
-      networks = {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+      networks = {
+        name: jax.vmap(arm.learner.network)(epoch.states[name])
+        for name, arm in trainee.arms.items()
+      }
       rate = epoch.examples / (time.perf_counter() - start)
       if watch is not None:
         watch(epoch.number, networks)
@@ -108,7 +154,12 @@ def fit(
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))
       start = time.perf_counter()
-  return networks
+  together = {
+    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+    if arm.learner.everyone is not None
+  }
+  return Fitted(networks, together)
 
 
 def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:

@@ -25,7 +25,7 @@ SEED = 0
 def teachers_of(
   experiment: Experiment,
   parts: Prepared,
-  taught: Faculty,
+  taught: Faculty | None,
   arms: Iterable[Arm],
   plain: Faculty | None = None,
 ) -> dict[str, Teacher]:
@@ -34,7 +34,7 @@ def teachers_of(
   Args:
     experiment: the settings.
     parts: of the run.
-    taught: whom the student learns from.
+    taught: whom the student learns from, or None.
     arms: who is to learn.
     plain: whose first teacher the reference learns from; `taught` by default.
 
@@ -47,13 +47,11 @@ def teachers_of(
   # Where the student sees the stored images themselves, answers never change.
   fixed = experiment.student.augment == "none" and data.resident(train)
   found = {}
-  for name, whom in (
-    ("teacher", taught),
-    ("plain_teacher", faculty.alone(plain or taught)),
-  ):
+  for name, whom in (("teacher", taught), ("plain_teacher", plain or taught)):
     inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
     if name in asked:
       ready = faculty.remembered if fixed and not inside else faculty.alive
+      whom = faculty.alone(whom) if name == "plain_teacher" else whom
       found[name] = ready(experiment, parts, whom)
   stand_ins = asked & set(STAND_INS)
   answers = None

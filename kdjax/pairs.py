@@ -10,6 +10,7 @@ from kdjax import models, taps
 from kdjax.arms import Cohort
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
+from kdjax.train.learner import ALONE
 from kdjax.train.trial import try_step
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
@@ -75,8 +76,8 @@ def choose(
       those left open, any.
   """
   given = (experiment.teacher.model, experiment.student.model)
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
+  lessons = [
+    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.learner)
     for arm in cohort.arms.values()
   ]
   first = None
@@ -91,8 +92,9 @@ def choose(
       teacher, student = (
         models.make_model(one, classes=classes) for one in pair
       )
-      for method in methods:
-        try_step(student, teacher, method, sample)
+      for method, learner in lessons:
+        taught = teacher if learner is ALONE else None
+        try_step(student, taught, method, sample, learner)
     except UserError as error:
       first = first or error
     else:

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from kdjax import data, models, options, pairs, spec, teachers, teaching
-from kdjax.arms import Cohort, assemble, looks_inside
+from kdjax.arms import Cohort, assemble, looks_inside, with_regime
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -24,6 +24,7 @@ from kdjax.methods import make_objective
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.trial import try_step
@@ -106,6 +107,9 @@ def prepare(experiment: Experiment) -> Prepared:
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
   teaching.check(experiment)
+  experiment = with_regime(experiment)
+  regime = experiment.distillation.regime
+  check_devices(regime, make_learner(regime), len(local))
   # Names are checked before the data are opened: that may take minutes.
   for group in (experiment.teacher, experiment.student):
     if group.model != AUTO:
@@ -244,7 +248,8 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   _check_schedules(experiment, chosen.epochs * length)
-  _check_view(chosen.augment, cohort.feeds["transfer"], dataset)
+  feed = cohort.feeds[cohort.arms["student"].feed]
+  _check_view(chosen.augment, feed, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,

@@ -5,7 +5,7 @@ Read `run` from top to bottom; every line is a room.
 
 from pathlib import Path
 
-from kdjax import faculty, fit, results
+from kdjax import environment, faculty, fit, results
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -40,21 +40,25 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       experiment = parts.experiment
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
+      arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
         first = faculty.gather(experiment, parts, workdir, log)
         last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
-        teachers = teachers_of(
-          experiment, parts, last, parts.student.arms.values(), first
-        )
-        students = fit.fit(parts, parts.student, log, teachers)
+        teachers = teachers_of(experiment, parts, last, arms, first)
+        fitted = fit.fit_together(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
-      lesson = faculty.pooled(experiment, last, parts.scored.images)
       measured = results.measure(
-        experiment, parts, first.teacher.networks, students, lesson
+        experiment,
+        parts,
+        first and first.teacher.networks,
+        fitted.networks,
+        fitted.together,
+        first and faculty.pooled(experiment, last, parts.scored.images),
       )
     found = measured.figures
-    found["teacher"] |= faculty.figures(experiment, parts, first)
+    if first:
+      found["teacher"] |= faculty.figures(experiment, parts, first)
     if chain:
       found["chain"] = chain
     note = fit.note(parts, parts.student) | found["student"]["settings"]
@@ -66,7 +70,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "command": command,
     "experiment": as_dict(experiment),
     "objective": objective_text(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

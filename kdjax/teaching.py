@@ -105,6 +105,11 @@ def check(experiment: Experiment) -> None:
   both = [flag for flag, there in asked.items() if there]
   if len(both) > 1 and both != ["--teachers", "--chain"]:
     raise UserError(f"{' and '.join(both)} do not go together")
+  if both and experiment.distillation.regime != "alone":
+    raise UserError(
+      f"{' and '.join(both)} and --regime={experiment.distillation.regime} do not"
+      " go together"
+    )
   if chosen.route and folders:
     raise UserError(
       "--route needs the moments of a teacher's training, which a trained one"

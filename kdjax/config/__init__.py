@@ -13,6 +13,8 @@ from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.soft_td import SoftTD
+from kdjax.config.synthesis import Synthesis
 from kdjax.config.teaching import Teaching
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
   "Teaching",
   "Run",
   "Search",
+  "SoftTD",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -43,4 +47,6 @@ class Experiment:
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  soft_td: SoftTD = SoftTD()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()

@@ -15,6 +15,12 @@ class Distillation:
     " (hard, soft, soft_and_hard) or a weighted sum such as"
     " 'kd(temperature=8):0.9 + ce:0.1'",
   )
+  regime: str = option(
+    "alone",
+    "who learns from whom: alone, from the teacher; or together, without one:"
+    " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
+    " every=50)",
+  )
   temperature: Scalar | None = option(
     None,
     "temperature of methods that do not set their own; each method's published"

@@ -25,7 +25,8 @@ _DESCRIPTIONS = {
   "digits": "1,797 handwritten digits, 8x8x1, from scikit-learn; nothing to"
   " download",
   "cluttered_digits": "MNIST digits on cluttered textures with masks, 48x48x1;"
-  " splits train, spurious, teacher, test; nothing to download",
+  " splits train, spurious, teacher, test, plain, plain_teacher, plain_test;"
+  " nothing to download",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/; the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"

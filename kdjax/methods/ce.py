@@ -52,4 +52,4 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
     )
     return jnp.where(labelled, values, 0.0)
 
-  return stateless(loss)
+  return stateless(loss, needs_teacher=False)

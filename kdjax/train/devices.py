@@ -4,7 +4,8 @@
 of mind is a change of one function.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,11 +21,14 @@ def parallel(
   *,
   sharded: Sequence[int],
   donated: Sequence[int] = (),
+  partly: Mapping[int, Any] | None = None,
+  returned: Any = None,
 ) -> Callable:
   """Maps a per-device step over devices.
 
   The step reduces over `AXIS` itself, so what it returns is the same on every
-  device; the caller gets it once, without a device axis.
+  device, but where `returned` says otherwise; the caller gets it once, without a
+  device axis.
 
   Args:
     step: function of positional arguments.
@@ -32,6 +36,9 @@ def parallel(
     sharded: positions of the arguments that carry a leading device axis, see
       `shard`; all others are the same on every device.
     donated: positions of the arguments whose memory may be reused.
+    partly: by position, which parts of an argument carry a leading device axis:
+      a prefix of its tree with 0 for those that do and None for the others.
+    returned: likewise, of what the step returns.
 
   Returns:
     The compiled, mapped step.
@@ -42,12 +49,13 @@ def parallel(
     >>> print(mapped(shard(np.arange(4.0), 2, axis=0)))
     6.0
   """
-  arguments = step.__code__.co_argcount
+  arguments = range(step.__code__.co_argcount)
+  axes = dict.fromkeys(arguments) | dict.fromkeys(sharded, 0) | (partly or {})
   return jax.pmap(
     step,
     axis_name=AXIS,
-    in_axes=tuple(0 if i in sharded else None for i in range(arguments)),
-    out_axes=None,
+    in_axes=tuple(axes[i] for i in arguments),
+    out_axes=returned,
     devices=list(devices),
     donate_argnums=tuple(donated),
   )
@@ -92,6 +100,26 @@ def replicate(tree, devices: Sequence[jax.Device]):
   mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
   return jax.device_put(
     tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
+
+
+def lay(tree, devices: Sequence[jax.Device]):
+  """Gives each device its part of every array.
+
+  Args:
+    tree: arrays with a leading device axis.
+    devices: the devices that a mapped step runs on.
+
+  Returns:
+    The arrays, each part held by its device alone.
+
+  Example:
+    >>> lay(np.ones((2, 3)), jax.local_devices()[:2]).is_fully_replicated
+    False
+  """
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  return jax.device_put(
+    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
   )
 
 

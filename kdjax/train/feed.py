@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from kdjax.method import Method
+from kdjax.train.learner import ALONE, Learner
 
 # One value a member: "seed", "learning_rate" and what the arm's method reads.
 Settings = Mapping[str, Any]
@@ -29,6 +30,82 @@ class Feed(NamedTuple):
   view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
+# Between the orders of two peers: no two seeds of a run come that far apart.
+STRIDE = 1_000_003
+
+
+def repeated(feed: Feed, *, times: int) -> Feed:
+  """Shows every example several times in a row, in views of its own.
+
+  Args:
+    feed: what is shown.
+    times: how often; places i * times, i * times + 1, ... of a batch hold
+      example i, so that they lie on one device.
+
+  Returns:
+    The feed.
+
+  Example:
+    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated(feed, times=2).batches(0, 0, 1)[0].tolist()
+    [[3, 3, 5, 5]]
+  """
+
+  def batches(seed, start, stop):
+    cut = feed.batches(seed, start, stop)
+    return tuple(np.repeat(x, times, axis=1) for x in cut)
+
+  return feed._replace(batches=batches)
+
+
+def repeated_whole(feed: Feed, *, times: int) -> Feed:
+  """Shows every batch several times side by side.
+
+  Args:
+    feed: what is shown.
+    times: how often.
+
+  Returns:
+    The feed; its batches are `times` as long.
+
+  Example:
+    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated_whole(feed, times=2).batches(0, 0, 1)[0].tolist()
+    [[3, 5, 3, 5]]
+  """
+
+  def batches(seed, start, stop):
+    cut = feed.batches(seed, start, stop)
+    return tuple(np.tile(x, (1, times)) for x in cut)
+
+  return feed._replace(batches=batches)
+
+
+def one_each(feed: Feed, *, times: int) -> Feed:
+  """Shows several batches side by side, each from an order of its own.
+
+  Args:
+    feed: what is shown.
+    times: how many; the first is in the feed's own order.
+
+  Returns:
+    The feed; its batches are `times` as long.
+
+  Example:
+    >>> feed = Feed(lambda seed, *_: (np.array([[seed]]), np.ones((1, 1))), 1, None, None)
+    >>> one_each(feed, times=2).batches(7, 0, 1)[0].tolist()
+    [[7, 1000010]]
+  """
+
+  def batches(seed, start, stop):
+    cuts = [
+      feed.batches(seed + STRIDE * place, start, stop) for place in range(times)
+    ]
+    return tuple(np.concatenate(x, axis=1) for x in zip(*cuts, strict=True))
+
+  return feed._replace(batches=batches)
+
+
 class Arm(NamedTuple):
   """Networks trained alike, but for the settings of each.
 
@@ -37,12 +114,14 @@ class Arm(NamedTuple):
     method: settings of one member -> the method that trains it.
     settings: by name, an array (M,), one value a member.
     teacher: name of the teacher that they learn from; None for nobody.
+    learner: who learns from whom in a step.
   """
 
   feed: str
   method: Callable[[Settings], Method]
   settings: Settings
   teacher: str | None = None
+  learner: Learner = ALONE
 
 
 def one_by_one(arms: Mapping[str, Arm]) -> Iterator[dict[str, Arm]]:

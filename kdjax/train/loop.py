@@ -8,7 +8,7 @@ other, a step at a time, with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,8 +18,7 @@ import optax
 
 from kdjax.train import devices as on_devices
 from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
-from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.steps import Batch, unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -30,15 +29,16 @@ class Epoch(NamedTuple):
     number: from 1.
     step: steps taken so far.
     examples: examples that all members together have seen in this epoch.
-    states: each arm's TrainState with a leading axis of members. The next
-      epoch reuses its memory: copy what must be kept.
+    states: each arm's state, as its learner has it (a TrainState where it is
+      alone), with a leading axis of members. The next epoch reuses its memory:
+      copy what must be kept.
     metrics: by arm and name, the epoch's mean of each member, (M,).
   """
 
   number: int
   step: int
   examples: int
-  states: dict[str, TrainState]
+  states: dict[str, Any]
   metrics: dict[str, dict[str, np.ndarray]]
 
 
@@ -103,7 +103,7 @@ def train(
       name: begin(fixed[0][name], shared[2].get(group[name].teacher))
       for name, begin in programs[tuple(group)][0].items()
     }
-    prepared.append((group, on_devices.replicate(states, devices), fixed))
+    prepared.append((group, _spread(group, states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   for number in range(1, epochs + 1):
     steps = ((number - 1) * length, number * length)
@@ -117,7 +117,7 @@ def train(
         len(devices),
       )
       prepared[i] = (group, states, fixed)
-      done.append((states, added))
+      done.append((_collect(group, states, devices), added))
     yield _epoch(number, steps[1], done, arms)
 
 
@@ -128,7 +128,7 @@ def initial_states(
   *,
   sample: jax.Array,
   teachers: Mapping[str, Teacher] | None = None,
-) -> dict[str, TrainState]:
+) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
 
   Args:
@@ -139,7 +139,7 @@ def initial_states(
     teachers: as in `train`.
 
   Returns:
-    Each arm's TrainState with a leading axis of members.
+    Each arm's state with a leading axis of members.
   """
   members, _ = member_settings(arms)
   return {
@@ -187,6 +187,28 @@ def _train_group(run, states, fixed, portions, devices):
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
   return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
+
+
+def _spread(group, states, devices):
+  """Puts states on the devices: a copy on each, or as their learners lay them."""
+  found = {}
+  for name, state in states.items():
+    layout = group[name].learner.layout
+    if layout is None:
+      found[name] = on_devices.replicate(state, devices)
+    else:
+      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
+  return found
+
+
+def _collect(group, states, devices):
+  """Brings states that were laid over the devices together again."""
+  found = dict(states)
+  for name, arm in group.items():
+    if arm.learner.layout is not None:
+      whole = arm.learner.layout.collect(states[name])
+      found[name] = on_devices.replicate(whole, devices)
+  return found
 
 
 def _epoch(number, stop, done, arms) -> Epoch:
@@ -263,7 +285,18 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     states, metrics = jax.lax.scan(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
-  return on_devices.parallel(run, devices, sharded=(1,), donated=(0,))
+  laid = {
+    name: None if arm.learner.layout is None else 0
+    for name, arm in arms.items()
+  }
+  return on_devices.parallel(
+    run,
+    devices,
+    sharded=(1,),
+    donated=(0,),
+    partly={0: laid},
+    returned=(laid, None),
+  )
 
 
 def _teacher_taps(arms) -> tuple[str, ...]:
@@ -300,10 +333,12 @@ def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
+  if arm.learner.layout is not None:
+    states = arm.learner.layout.exchange(states, step, on_devices.AXIS)
 
   def one(state, settings):
     batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
-    return take_step(
+    return arm.learner.step(
       state,
       arm.method(settings),
       batch,
@@ -329,7 +364,7 @@ def _initializers(network, optimizer, arms, sample):
     taps = _teacher_taps([arm])
 
     def one(settings, teacher):
-      return create_state(
+      return arm.learner.create(
         network,
         arm.method(settings),
         optimizer,

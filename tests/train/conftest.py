@@ -8,6 +8,7 @@ import pytest
 from kdjax.feeds import make_feed
 from kdjax.models import make_model
 from kdjax.train import loop
+from kdjax.train.learner import ALONE
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
@@ -52,10 +53,12 @@ def fit(toy, teacher):
     together=True,
     gradient_metrics=False,
     programs=None,
+    learner=ALONE,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
     feed = make_feed(examples, labels, view, BATCH, drop_remainder)
+    feed = learner.shown(feed) if learner.shown else feed
     arm = loop.Arm(
       "all",
       method,
@@ -64,7 +67,8 @@ def fit(toy, teacher):
         name: np.broadcast_to(value, len(seeds))
         for name, value in (settings | {"learning_rate": learning_rate}).items()
       },
-      teacher="teacher",
+      teacher="teacher" if learner is ALONE else None,
+      learner=learner,
     )
     network = network or make_model("mlp(10, dropout=0.3)", classes=CLASSES)
     steps = epochs * feed.steps
