@@ -16,7 +16,13 @@ RUNS := \
   quantify:plain_background \
   soft_td:soft_td \
   synthesise:dataset_distillation \
-  compare:self_distillation
+  compare:self_distillation \
+  distill:ensemble \
+  distill:specialists \
+  distill:teacher_assistant \
+  distill:born_again \
+  distill:route \
+  distill:weak_to_strong
 
 .PHONY: demo test test-slow lint experiments clean
 
