@@ -69,9 +69,9 @@ def climb(
     trainee = _trainee(experiment, parts, stage, place)
     teachers = teachers_of(experiment, parts, faculty, trainee.arms.values())
     networks = fit.fit(parts, trainee, log, teachers)[stage.name]
-    checkpoint.save_network(
-      workdir / stage.name, results.first(networks), fit.note(parts, trainee)
-    )
+    note = fit.note(parts, trainee)
+    note["validation"] = experiment.data.validation
+    checkpoint.save_network(workdir / stage.name, results.first(networks), note)
     faculty = Faculty((Taught(trainee, networks),))
     entries.append(_figures(parts, stage, trainee, networks))
   return faculty, entries

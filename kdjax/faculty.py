@@ -85,7 +85,8 @@ def gather(
       checkpoint.save_network(
         workdir / f"teacher_epoch_{epoch}",
         results.first(one.networks),
-        fit.note(parts, one.trainee),
+        fit.note(parts, one.trainee)
+        | {"validation": experiment.data.validation},
       )
     return Faculty((*early, first), route=True)
   specialists = ()
