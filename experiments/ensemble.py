@@ -2,7 +2,11 @@
 
   python launch.py --experiment=ensemble
 
-RESULT
+Test error over 5 seeds: student 6.22 ± 0.62 %, twin on labels 6.34 ± 0.23 (-0.12
+points, p = 0.55), plain distillation from the first teacher 5.98 ± 0.69 (+0.24, p =
+0.08): no gain for this student, though the teachers' 4.00 ± 0.19 become 3.6 together.
+Two minutes of CPU. Rates: the search `launch.py sweep --experiment=ensemble --validation=0.2
+--learning_rate=0.003,0.01,0.03`, shared by all experiments with this student.
 """
 
 from kdjax.config import (
