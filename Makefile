@@ -26,7 +26,13 @@ RUNS := \
   distill:mutual \
   distill:mean_teacher \
   distill:codistillation \
-  distill:cached_teacher
+  distill:cached_teacher \
+  distill:ensemble \
+  distill:specialists \
+  distill:teacher_assistant \
+  distill:born_again \
+  distill:route \
+  distill:weak_to_strong
 
 .PHONY: demo test test-slow lint experiments clean
 

@@ -16,6 +16,7 @@ from kdjax.config import Distillation, Experiment
 from kdjax.errors import UserError
 from kdjax.feeds import SAME, make_feeds
 from kdjax.method import Method
+from kdjax.teaching import is_plain
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.learner import ALONE, Learner
 from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
@@ -37,6 +38,8 @@ SETTINGS = {
   "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
   "reference": {"learning_rate": ("controls", "reference_learning_rate")},
 }
+# Who learns from a teacher that is one.
+TAUGHT = ("student", "reference")
 # Teachers that know less; who learns from one has the student's objective.
 STAND_INS = (
   "shuffled_teacher",
@@ -110,7 +113,7 @@ def assemble(
         feed=_feed_of(kind, feeds),
         method=_method_of(experiment, kind, known),
         settings=settings_of(grids[kind], seeds),
-        teacher=_teacher_of(kind, feeds),
+        teacher=_teacher_of(kind, feeds, experiment),
       )
     )
     for kind in kinds
@@ -246,7 +249,7 @@ def views_of(experiment: Experiment) -> dict[str, str]:
   shared, asked = experiment.student.augment, experiment.distillation
   return {
     "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
-    "reference_teacher": experiment.controls.reference_augment or shared,
+    "plain_teacher": experiment.controls.reference_augment or shared,
   }
 
 
@@ -306,19 +309,20 @@ def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
   return kinds + stand_ins
 
 
-def _teacher_of(kind: str, feeds: Mapping[str, Feed]) -> str | None:
+def _teacher_of(
+  kind: str, feeds: Mapping[str, Feed], experiment: Experiment
+) -> str | None:
   if kind in STAND_INS:
     return kind
-  if kind == "reference" and kind in feeds:
-    # It is asked about other images, which may need no answers but stored ones.
-    return "reference_teacher"
-  return "teacher" if kind in ("student", "reference") else None
+  if kind == "reference" and (kind in feeds or not is_plain(experiment)):
+    return "plain_teacher"
+  return "teacher" if kind in TAUGHT else None
 
 
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
   if kind in ("augmented", "reference") and kind in feeds:
     return kind
-  taught = _teacher_of(kind, feeds) is not None
+  taught = kind in (*TAUGHT, *STAND_INS)
   return "labelled" if not taught and "labelled" in feeds else "transfer"
 
 

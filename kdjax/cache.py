@@ -25,6 +25,7 @@ from kdjax.report.progress import progress
 from kdjax.train import checkpoint, devices
 from kdjax.train.feed import teacher_taps
 from kdjax.train.state import frozen_state
+from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import live, observe
 from kdjax.workdir import claim
 
@@ -108,7 +109,7 @@ def _record(parts: Prepared, taps: tuple[str, ...]) -> np.dtype:
   def show(key):
     variables = network.init(key, parts.sample, train=False)
     teacher = live(frozen_state(network, variables))
-    return observe(teacher, parts.sample, np.zeros(1, np.int32), taps)
+    return observe(teacher, unlabelled(parts.sample), taps)
 
   view = jax.eval_shape(show, jax.random.key(0))
   for tap, value in view.feats.items():
@@ -134,7 +135,9 @@ def _asker(
 
   @jax.jit
   def ask(teacher, stored, numbers, index):
-    return observe(teacher, draw(numbers, stored, index), index, taps)
+    return observe(
+      teacher, unlabelled(draw(numbers, stored, index), index), taps
+    )
 
   def asked(*batch):
     return ask(teacher, *devices.lay(batch, parts.devices))

@@ -75,7 +75,9 @@ def _quantify(call: Call) -> None:
   _check_no_words(call)
   _check_alone(call)
   from kdjax.explain import run
+  from kdjax.teaching import refuse
 
+  refuse(call.experiment, "quantify", ())
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 

@@ -20,11 +20,13 @@ from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
 from kdjax.entrants import CONTROLS, REFERENCE, Entrants, check_names, enter
+from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
+from kdjax.teaching import refuse
 from kdjax.train import checkpoint, loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -78,6 +80,7 @@ def compare(
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       names = check_names(names)
+      refuse(experiment, "compare", ("teachers", "pool", "teacher_weights"))
       parts = prepare(_with_held_out(experiment))
       experiment = parts.experiment
       entrants = enter(experiment, parts, names)
@@ -119,7 +122,9 @@ def _train_all(
   experiment: Experiment, parts: Prepared, entrants: Entrants, teacher, log
 ) -> dict[str, Outcome]:
   """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
-  ready = partial(teachers_of, experiment, parts, teacher)
+  ready = partial(
+    teachers_of, experiment, parts, Faculty((Taught(parts.teacher, teacher),))
+  )
   students = [arm for arm in entrants.arms.values() if arm.teacher]
   # Answers that never change are computed once, for those that need no more.
   inside, outside = (

@@ -1,7 +1,7 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,9 @@ def obtain_teacher(
   workdir: Path,
   log: RunLog,
   arms: Iterable[Arm],
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Any:
-  """Loads the teacher, or trains and saves it.
+  """Loads the teacher, or trains and saves it, and those trained beside it.
 
   Args:
     experiment: the settings.
@@ -51,10 +52,12 @@ def obtain_teacher(
     workdir: its folder.
     log: its log.
     arms: who is to learn.
+    watch: see `fit_together`.
 
   Returns:
-    The teacher's variables, with a leading axis (1,); None where it is cached,
-    or nobody learns from one and none was given.
+    The teacher's variables, with a leading axis (1,), or of all teachers that
+    are trained side by side; None where it is cached, or nobody learns from one
+    and none was given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
@@ -66,11 +69,13 @@ def obtain_teacher(
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   if not any(arm.teacher for arm in arms):
     return None
-  networks = fit(parts, parts.teacher, log)["teacher"]
-  one = results.first(networks)
+  networks = fit(parts, parts.teacher, log, watch=watch)["teacher"]
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
-  checkpoint.save_network(workdir / "teacher", one, taught)
+  for number in range(len(jax.tree.leaves(networks)[0])):
+    one = jax.tree.map(lambda x, i=number: x[i], networks)
+    folder = f"teacher_{number}" if number else "teacher"
+    checkpoint.save_network(workdir / folder, one, taught)
   return networks
 
 
@@ -79,6 +84,7 @@ def fit(
   trainee: Trainee,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
   """Trains every arm, logging each epoch; see `fit_together`.
 
@@ -87,6 +93,7 @@ def fit(
     trainee: what is trained.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm.
 
   Returns:
     Variables by arm, with a leading axis of members.
@@ -94,7 +101,7 @@ def fit(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  return fit_together(parts, trainee, log, teachers).networks
+  return fit_together(parts, trainee, log, teachers, watch).networks
 
 
 def fit_together(
@@ -102,6 +109,7 @@ def fit_together(
   trainee: Trainee,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Fitted:
   """Trains every arm, logging each epoch.
 
@@ -110,6 +118,8 @@ def fit_together(
     trainee: what is trained.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm. The next epoch
+      reuses their memory: it must copy what it keeps.
 
   Returns:
     The networks, with those that learnt together with them.
@@ -147,6 +157,8 @@ def fit_together(
         for name, arm in trainee.arms.items()
       }
       rate = epoch.examples / (time.perf_counter() - start)
+      if watch is not None:
+        watch(epoch.number, networks)
       _log_epoch(parts, trainee, log, epoch, networks, rate)
       losses = [metrics["loss"].mean() for metrics in epoch.metrics.values()]
       advance(loss=float(np.mean(losses)))

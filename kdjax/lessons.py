@@ -5,14 +5,13 @@ All of them answer in the teacher's place, under the student's own objective.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from kdjax import cached_teacher, data, results
+from kdjax import cached_teacher, data, faculty
 from kdjax.arms import (
   STAND_INS,
   looks_inside,
@@ -20,24 +19,29 @@ from kdjax.arms import (
   views_of,
 )
 from kdjax.config import Experiment
+from kdjax.faculty import Faculty
 from kdjax.prepare import Prepared
 from kdjax.train.feed import Arm
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live, stored
+from kdjax.train.teacher import Teacher, stored
 
 SEED = 0
 
 
 def teachers_of(
-  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
+  experiment: Experiment,
+  parts: Prepared,
+  taught: Faculty | None,
+  arms: Iterable[Arm],
+  plain: Faculty | None = None,
 ) -> dict[str, Teacher]:
   """Readies everyone whom the arms learn from.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,), or None.
+    taught: whom the student learns from, or None.
     arms: who is to learn.
+    plain: whose first teacher the reference learns from; `taught` by default.
 
   Returns:
     The teachers by the names that the arms give them.
@@ -46,26 +50,25 @@ def teachers_of(
   if parts.cached is not None:
     return _cached(experiment, parts, arms)
   asked = {arm.teacher for arm in arms} - {None}
-  shown, stand_ins = parts.shown, asked & set(STAND_INS)
-  # Where it is asked about the stored images themselves, answers never change.
-  fixed = {
-    name
-    for name, view in views_of(experiment).items()
-    if view == "none" and data.resident(shown)
-  } - {arm.teacher for arm in arms if looks_inside(arm)}
-  found, answers = {}, None
-  if stand_ins or asked & fixed:
-    answers = results.predict(parts.teacher, networks, shown.images)[0]
-  for name in sorted(asked - stand_ins):
-    if name in fixed:
-      found[name] = stored(jnp.asarray(answers))
+  shown, views = parts.shown, views_of(experiment)
+  found = {}
+  for name, whom in (("teacher", taught), ("plain_teacher", plain or taught)):
+    if name not in asked:
       continue
-    one = results.first(networks)
-    found[name] = live(frozen_state(parts.teacher.network, one))
+    inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
+    # Where it is asked about the stored images themselves, answers never change.
+    fixed = views[name] == "none" and data.resident(shown) and not inside
+    whom = faculty.alone(whom) if name == "plain_teacher" else whom
+    ready = faculty.remembered if fixed else faculty.alive
+    found[name] = ready(experiment, parts, whom)
+  stand_ins = asked & set(STAND_INS)
+  answers = None
+  if stand_ins:
+    answers = faculty.pooled(experiment, taught, shown.images)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
-      np.asarray(answers),
+      answers,
       shown.labels,
       temperature=objective_temperature(experiment),
     )

@@ -24,10 +24,12 @@ class View(NamedTuple):
   Attributes:
     logits: (B, C) float.
     feats: tapped features by tap.
+    members: of an ensemble, what each of its networks shows.
   """
 
   logits: jax.Array
   feats: Mapping[str, jax.Array]
+  members: tuple["View", ...] = ()
 
 
 class Inputs(NamedTuple):
@@ -42,6 +44,7 @@ class Inputs(NamedTuple):
     index: (B,) int32, which example of the training set this is; or None.
     head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
       constant; None where the teacher has none or only its answers are there.
+      Of an ensemble, a tuple of one for each of its networks.
     student_head: the student's, likewise, but alive: the gradient flows into
       it; None where the student has none.
     share: (B,) float32, of each image that is its own, where images are mixed

@@ -14,8 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import cached_teacher, data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble, with_regime
+from kdjax import (
+  cached_teacher,
+  data,
+  models,
+  options,
+  pairs,
+  spec,
+  teachers,
+  teaching,
+)
+from kdjax.arms import Cohort, assemble, looks_inside, with_regime
 from kdjax.config import AUTO, Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
@@ -29,6 +38,7 @@ from kdjax.train.learner import ALONE
 from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.trial import try_step
 
 
 class Trainee(NamedTuple):
@@ -71,6 +81,7 @@ class Prepared(NamedTuple):
     teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
     cached: what a teacher made of the training images, in its place; or None.
+    colleagues: other teachers that were trained before.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -85,6 +96,7 @@ class Prepared(NamedTuple):
   teacher: Trainee | None
   found: teachers.Found | None
   cached: TeacherCache | None
+  colleagues: tuple[tuple[Trainee, teachers.Found], ...]
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
@@ -121,7 +133,7 @@ def prepare(experiment: Experiment) -> Prepared:
   shown, transfer = _with_transfer(dataset, experiment.data)
   dataset = _cropped(dataset, experiment.data.crop_size)
   examples, scored = _hold_out(dataset, experiment.data.validation)
-  experiment, found, cached = _find_teacher(experiment, dataset)
+  experiment, found, others, cached = _find_teachers(experiment, dataset)
   gather = partial(
     assemble,
     labels=shown.labels,
@@ -138,6 +150,19 @@ def prepare(experiment: Experiment) -> Prepared:
   )
   cohort = gather(experiment)
   student = _student(experiment, dataset, cohort, local)
+  teaching.check_specialists(
+    experiment,
+    classes=dataset.classes,
+    inside=looks_inside(cohort.arms["student"]),
+    resident=data.resident(dataset.train),
+  )
+  teacher, colleagues = None, ()
+  if cached is None:
+    teacher = _teacher(experiment, dataset, examples, local)
+    colleagues = tuple(
+      (_as_trained(teacher, one.model, dataset, local), one) for one in others
+    )
+    _check_stages(experiment, cohort, teacher, colleagues, dataset)
   return Prepared(
     experiment=experiment,
     dataset=dataset,
@@ -145,9 +170,10 @@ def prepare(experiment: Experiment) -> Prepared:
     shown=shown,
     transfer=transfer,
     scored=scored,
-    teacher=None if cached else _teacher(experiment, dataset, examples, local),
+    teacher=teacher,
     found=found,
     cached=cached,
+    colleagues=colleagues,
     student=student,
     grids=cohort.grids,
     devices=local,
@@ -180,6 +206,7 @@ def _check_names(experiment: Experiment, local) -> None:
   """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
+  teaching.check(experiment)
   regime = experiment.distillation.regime
   learner = make_learner(regime)
   check_devices(regime, learner, len(local))
@@ -210,6 +237,9 @@ def _check_numbered(experiment: Experiment) -> None:
     "transfer_dataset": experiment.data.transfer_dataset is not None,
     "teacher_view": experiment.distillation.teacher_view != SAME,
     "reference_augment": experiment.controls.reference_augment is not None,
+    "teachers, --specialists, --route and --chain": not teaching.is_plain(
+      experiment
+    ),
   }
   given = [f"--{name}" for name, is_given in others.items() if is_given]
   if given and experiment.teacher.teacher_cache is not None:
@@ -230,12 +260,13 @@ def _open(chosen: Data) -> Dataset:
   )
 
 
-def _find_teacher(experiment: Experiment, dataset: Dataset):
-  """Returns the settings with the teacher's model, the teacher and its cache."""
+def _find_teachers(experiment: Experiment, dataset: Dataset):
+  """Returns the settings with the teacher's model, the teachers and the cache."""
   chosen = experiment.teacher
-  found = teachers.find(
-    chosen.teacher_from, chosen.model, dataset, experiment.data.validation
-  )
+  found, *others = [
+    teachers.find(given, chosen.model, dataset, experiment.data.validation)
+    for given in teaching.teacher_folders(experiment) or [None]
+  ]
   if found is not None:
     chosen = dataclasses.replace(chosen, model=found.model)
     experiment = dataclasses.replace(experiment, teacher=chosen)
@@ -245,7 +276,7 @@ def _find_teacher(experiment: Experiment, dataset: Dataset):
       chosen, model=cached.manifest["teacher"]["model"]
     )
     experiment = dataclasses.replace(experiment, teacher=chosen)
-  return experiment, found, cached
+  return experiment, found, others, cached
 
 
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
@@ -304,9 +335,10 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     size=experiment.data.crop_size,
   )
   _check_view(chosen.augment, feed.view, dataset)
+  count = experiment.teaching.teachers
   settings = {
-    "seed": np.array([chosen.seed]),
-    "learning_rate": np.array([chosen.learning_rate]),
+    "seed": chosen.seed + np.arange(count),
+    "learning_rate": np.full(count, chosen.learning_rate),
   }
   arm = Arm("labels", lambda settings: make_objective("hard"), settings)
   network = models.make_model(chosen.model, classes=dataset.classes)
@@ -319,7 +351,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     {"teacher": arm},
     {"labels": feed},
     chosen.epochs,
-    feed.steps * chosen.batch_size,
+    feed.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
@@ -354,6 +386,34 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
+
+
+def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
+  """Another network that was trained before, measured as the teacher is."""
+  network = models.make_model(model, classes=dataset.classes)
+  return teacher._replace(
+    network=network,
+    model=model,
+    together=side_by_side(network, _sample(dataset), local[0].platform),
+  )
+
+
+def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
+  """Checks that everybody can learn from whoever comes before."""
+  arm = cohort.arms["student"]
+  method = arm.method({key: value[0] for key, value in arm.settings.items()})
+  sample = _sample(dataset)
+  stages = [*teaching.stage_models(experiment).values()]
+  learners = [
+    models.make_model(model, classes=dataset.classes)
+    for model in (*stages, experiment.student.model)
+  ]
+  for colleague, _ in colleagues:
+    try_step(learners[0], colleague.network, method, sample)
+  if stages:
+    before = [teacher.network, *learners[:-1]]
+    for lecturer, learner in zip(before, learners, strict=True):
+      try_step(learner, lecturer, method, sample)
 
 
 def _check_schedules(experiment: Experiment, steps: int) -> None:

@@ -36,16 +36,19 @@ def measure(
   teacher: Any,
   students: dict[str, Any],
   together: Mapping[str, Any] | None = None,
+  lesson: np.ndarray | None = None,
 ) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,), or None.
+    teacher: the teachers' variables, with a leading axis (T,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
     together: by arm of networks that learnt together, the variables of all of
       them, (cells * seeds, roles, ...).
+    lesson: (N, C) the logits that the student learns from, on the scored
+      images, for the agreement with them; the first teacher's by default.
 
   Returns:
     Figures, networks and samples.
@@ -54,6 +57,7 @@ def measure(
   taught = None
   if teacher is not None:
     taught = predict(parts.teacher, teacher, parts.scored.images)
+    lesson = taught[0] if lesson is None else lesson
   logits = {
     arm: predict(parts.student, networks, parts.scored.images).reshape(
       -1, seeds, *parts.scored.labels.shape, parts.dataset.classes
@@ -71,7 +75,7 @@ def measure(
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = figures(parts, teacher, chosen, taught, logits)
+  found = figures(parts, teacher, chosen, taught, logits, lesson)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
   for arm, networks in (together or {}).items():
@@ -89,7 +93,7 @@ def measure(
     )
   samples = None
   if taught is not None:
-    samples = _samples(experiment, parts, taught[0], logits["student"][0])
+    samples = _samples(experiment, parts, lesson, logits["student"][0])
   return Measured(found, chosen, best, samples)
 
 
@@ -154,16 +158,18 @@ def figures(
   chosen: Mapping[str, Any],
   taught: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
+  lesson: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
   Args:
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,), or None.
+    teacher: the teachers' variables, with a leading axis (T,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    taught: (1, N, C) the teacher's logits on the scored images, or None.
+    taught: (T, N, C) the teachers' logits on the scored images, or None.
     logits: by name, (seeds, N, C).
+    lesson: as in `measure`.
 
   Returns:
     JSON values by name; "teacher" is None where nobody taught.
@@ -174,7 +180,7 @@ def figures(
   if teacher is not None:
     found["teacher"] = _network(parts, parts.teacher, teacher, taught)
     timed["teacher"] = (parts.teacher, first(teacher))
-    answers = taught[0]
+    answers = taught[0] if lesson is None else lesson
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(

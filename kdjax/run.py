@@ -5,8 +5,9 @@ Read `run` from top to bottom; every line is a room.
 
 from pathlib import Path
 
-from kdjax import environment, fit, results
+from kdjax import environment, faculty, fit, results
 from kdjax.arms import objective_text
+from kdjax.chain import climb
 from kdjax.config import Experiment
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
@@ -41,15 +42,25 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with logs.RunLog(workdir) as log:
       arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
+        first = faculty.gather(experiment, parts, workdir, log)
+        last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
-        teachers = teachers_of(experiment, parts, teacher, arms)
+        teachers = teachers_of(experiment, parts, last, arms, first)
         fitted = fit.fit_together(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
-        experiment, parts, teacher, fitted.networks, fitted.together
+        experiment,
+        parts,
+        first and first.teacher.networks,
+        fitted.networks,
+        fitted.together,
+        first and faculty.pooled(experiment, last, parts.scored.images),
       )
     found = measured.figures
+    if first:
+      found["teacher"] |= faculty.figures(experiment, parts, first)
+    if chain:
+      found["chain"] = chain
     note = fit.note(parts, parts.student) | found["student"]["settings"]
     checkpoint.save_network(
       workdir / "student", measured.networks["student"], note

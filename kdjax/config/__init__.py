@@ -16,6 +16,7 @@ from kdjax.config.run import Run
 from kdjax.config.search import Search
 from kdjax.config.soft_td import SoftTD
 from kdjax.config.synthesis import Synthesis
+from kdjax.config.teaching import Teaching
 
 __all__ = [
   "AUTO",
@@ -26,6 +27,7 @@ __all__ = [
   "Experiment",
   "Interval",
   "Quantify",
+  "Teaching",
   "Run",
   "Search",
   "SoftTD",
@@ -43,6 +45,7 @@ class Experiment:
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
+  teaching: Teaching = Teaching()
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()

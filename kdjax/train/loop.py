@@ -28,6 +28,7 @@ from kdjax.train.feed import (
 )
 from kdjax.train.learner import bring_back, lay_out
 from kdjax.train.shown import show, step_key
+from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -245,7 +246,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        key: _ask(key, teachers, taps, feeds, plan, batches) for key in taps
+        key: _ask(key, teachers, taps, plan, batches, step) for key in taps
       }
       results = {
         name: _step_members(
@@ -285,17 +286,14 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
   )
 
 
-def _ask(key, teachers, taps, feeds, plan, batches) -> View | None:
+def _ask(key, teachers, taps, plan, batches, step) -> View | None:
   """Shows what a teacher makes of a feed's batches, or what was read of it."""
   feed, name = key
   if name in plan[feed].answers:
     return plan[feed].answers[name]
   return on_devices.over_members(
-    lambda batch, rows: observe(
-      teachers.get(name), batch.taught, rows, taps[key]
-    ),
+    lambda batch: observe(teachers.get(name), batch, taps[key], step=step),
     batches[feed],
-    feeds[feed].rows(plan[feed]),
   )
 
 
@@ -335,7 +333,7 @@ def _initializers(network, optimizer, arms, sample):
         # Steps count from 0: the initialisation has a step of its own.
         rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
-        teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
+        teacher=observe(teacher, unlabelled(sample), taps),
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )

@@ -39,6 +39,8 @@ def show(
   else:
     seen = feed.view(cut.numbers, stored, index)
   batch = Batch(seen, labels[index], cut.weights > 0, index, positions)
+  if cut.numbers is not None:
+    batch = batch._replace(numbered=feed.rows(cut))
   if feed.mixing is not None:
     batch = _mix(feed.mixing, step_key(seed, step, 2), batch)
   if feed.teacher_view is None:

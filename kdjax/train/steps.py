@@ -33,6 +33,8 @@ class Batch(NamedTuple):
       a partner; else None.
     partner_labels: (B,) int32, the partners' labels; None likewise.
     teacher_images: what the teacher sees, where it sees something else.
+    numbered: (B,) int32, place of each view among all views of all images,
+      view * N + index; None where views have no number.
   """
 
   images: jax.Array
@@ -43,6 +45,12 @@ class Batch(NamedTuple):
   share: jax.Array | None = None
   partner_labels: jax.Array | None = None
   teacher_images: jax.Array | None = None
+  numbered: jax.Array | None = None
+
+  @property
+  def rows(self) -> jax.Array:
+    """Where a table of stored answers has these images, modulo its length."""
+    return self.index if self.numbered is None else self.numbered
 
   @property
   def taught(self) -> jax.Array:
@@ -57,6 +65,30 @@ class Batch(NamedTuple):
     if self.share is None:
       return self.labels
     return jnp.where(self.share >= 0.5, self.labels, self.partner_labels)
+
+
+def unlabelled(images: jax.Array, index: jax.Array | None = None) -> Batch:
+  """Makes a batch of images of which nothing else is known.
+
+  Args:
+    images: (B, H, W, C) float32.
+    index: (B,) int32, place in the training set; in order by default.
+
+  Returns:
+    The batch; all of it counts.
+
+  Example:
+    >>> unlabelled(jnp.zeros((2, 4, 4, 1))).labels
+    Array([-1, -1], dtype=int32)
+  """
+  places = jnp.arange(images.shape[0], dtype=jnp.int32)
+  return Batch(
+    images,
+    jnp.full_like(places, -1),
+    jnp.ones(places.shape, bool),
+    places if index is None else index,
+    places,
+  )
 
 
 def take_step(

@@ -11,7 +11,7 @@ from kdjax.train.feed import Feed
 from kdjax.train.learner import ALONE, Learner
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
-from kdjax.train.steps import Batch
+from kdjax.train.steps import Batch, unlabelled
 from kdjax.train.teacher import Teacher, live, observe, teacher_head
 
 # Enough for methods that relate examples.
@@ -52,7 +52,7 @@ def try_step(
     if isinstance(teacher, nn.Module):
       variables = teacher.init(rng, images, train=False)
       taught = live(frozen_state(teacher, variables))
-    view = observe(taught, images, index, method.teacher_taps)
+    view = observe(taught, unlabelled(images), method.teacher_taps)
     head = teacher_head(taught)
     state = learner.create(
       student,

@@ -11,6 +11,7 @@ from kdjax.data.teacher_cache import TeacherCache, finish, write_shard
 from kdjax.data.teacher_records import record_type, to_records
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import observe, stored
 
 VIEWS, VIEW = 3, "shift(1)"
@@ -46,7 +47,7 @@ def cache(tmp_path, toy, teacher, shown):
   def make(taps=(), **options):
     examples = len(toy[0])
     rows = np.random.default_rng(0).permutation(VIEWS * examples)
-    view = jax.device_get(observe(teacher, shown, np.arange(len(shown)), taps))
+    view = jax.device_get(observe(teacher, unlabelled(shown), taps))
     shapes = {tap: value.shape[1:] for tap, value in view.feats.items()}
     kind = record_type(view.logits.shape[1], taps=shapes, **options)
     for number, part in enumerate(np.array_split(rows, 2)):
@@ -140,5 +141,6 @@ def test_half_precision_stays_within_the_bound(fit, cache, shown):
 def test_stored_answers_of_images_hold_for_all_their_views():
   """What a stand-in says of an example does not depend on its view."""
   teacher = stored(jnp.eye(4))
-  view = observe(teacher, jnp.zeros((3, 2, 2, 1)), jnp.array([1, 5, 9]))
+  batch = unlabelled(jnp.zeros((3, 2, 2, 1)), jnp.array([1, 5, 9]))
+  view = observe(teacher, batch)
   np.testing.assert_array_equal(view.logits, np.eye(4)[[1, 1, 1]])
