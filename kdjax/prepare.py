@@ -18,24 +18,20 @@ from kdjax import (
   cached_teacher,
   data,
   models,
-  options,
   pairs,
-  spec,
   teachers,
   teaching,
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
-from kdjax.config import AUTO, Data, Experiment
+from kdjax.checks import check_names, check_schedules, check_view
+from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
-from kdjax.feeds import SAME, make_feed
+from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
-from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
-from kdjax.train.learner import ALONE
-from kdjax.train.learners import check_devices, make_learner
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.trial import try_step
@@ -128,7 +124,7 @@ def prepare(experiment: Experiment) -> Prepared:
   """
   local = devices.choose(experiment.run.accelerator)
   experiment = with_regime(experiment)
-  _check_names(experiment, local)
+  check_names(experiment, local)
   dataset = _open(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
   dataset = _cropped(dataset, experiment.data.crop_size)
@@ -202,53 +198,6 @@ def _with_transfer(
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
-def _check_names(experiment: Experiment, local) -> None:
-  """Checks what can be checked before the data are opened: that may take minutes."""
-  for group in (experiment.teacher, experiment.student):
-    devices.check_batch_size(group.batch_size, local)
-  teaching.check(experiment)
-  regime = experiment.distillation.regime
-  learner = make_learner(regime)
-  check_devices(regime, learner, len(local))
-  numbered = experiment.student.views or experiment.teacher.teacher_cache
-  if learner is not ALONE and numbered:
-    raise UserError(
-      f"--regime={regime} draws views of its own, and learns from no stored"
-      " teacher: leave out --views and --teacher_cache"
-    )
-  if numbered:
-    _check_numbered(experiment)
-  named = [experiment.student.model]
-  if experiment.teacher.teacher_cache is None:
-    named.append(experiment.teacher.model)
-  for model in named:
-    if model != AUTO:
-      models.make_model(model, classes=2)
-
-
-def _check_numbered(experiment: Experiment) -> None:
-  """Refuses views that have no number, and so no stored answer either."""
-  if data.split_mixing(experiment.student.augment)[1] is not None:
-    raise UserError(
-      f"--augment={experiment.student.augment!r}: mixed images are new in every"
-      " step; leave out --views and --teacher_cache"
-    )
-  others = {
-    "transfer_dataset": experiment.data.transfer_dataset is not None,
-    "teacher_view": experiment.distillation.teacher_view != SAME,
-    "reference_augment": experiment.controls.reference_augment is not None,
-    "teachers, --specialists, --route and --chain": not teaching.is_plain(
-      experiment
-    ),
-  }
-  given = [f"--{name}" for name, is_given in others.items() if is_given]
-  if given and experiment.teacher.teacher_cache is not None:
-    raise UserError(
-      f"{' and '.join(given)}: a cache has the teacher's answers to the student's"
-      " views of the training images alone; leave out --teacher_cache"
-    )
-
-
 def _open(chosen: Data) -> Dataset:
   return data.load(
     chosen.dataset,
@@ -302,25 +251,6 @@ def _cropped(dataset: Dataset, size: int | None) -> Dataset:
   return dataset._replace(image_shape=(size, size, channels))
 
 
-def _check_view(
-  view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
-) -> None:
-  """Checks that networks learn on images of the size that they are measured on."""
-  stored = jnp.asarray(dataset.train.images[0])[None]
-  place = jnp.zeros(1, jnp.int32)
-  turn = place if numbered else jax.random.key(0)
-  try:
-    shape = jax.eval_shape(shown, turn, stored, place).shape[1:]
-  except ValueError as error:
-    raise UserError(f"view {view!r}: {error}") from error
-  if shape != tuple(dataset.image_shape):
-    raise UserError(
-      f"view {view!r}: it shows images of {shape[0]} x {shape[1]}, but what is"
-      f" measured is {dataset.image_shape[0]} x {dataset.image_shape[1]};"
-      " --crop_size=SIZE makes them alike"
-    )
-
-
 def _sample(dataset: Dataset) -> jax.Array:
   return jnp.zeros((1, *dataset.image_shape), jnp.float32)
 
@@ -334,7 +264,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     chosen.batch_size,
     size=experiment.data.crop_size,
   )
-  _check_view(chosen.augment, feed.view, dataset)
+  check_view(chosen.augment, feed.view, dataset)
   count = experiment.teaching.teachers
   settings = {
     "seed": chosen.seed + np.arange(count),
@@ -361,7 +291,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   chosen = experiment.student
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
-  _check_schedules(experiment, chosen.epochs * length)
+  check_schedules(experiment, chosen.epochs * length)
   shown = (
     (chosen.augment, cohort.arms["student"].feed),
     (experiment.controls.reference_augment, "reference"),
@@ -370,10 +300,10 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     if feed in cohort.feeds:
       one = cohort.feeds[feed]
       numbered = one.turns is not None
-      _check_view(view, one.view, dataset, numbered=numbered)
+      check_view(view, one.view, dataset, numbered=numbered)
   asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
-    _check_view(experiment.distillation.teacher_view, asked, dataset)
+    check_view(experiment.distillation.teacher_view, asked, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,
@@ -414,20 +344,3 @@ def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
     before = [teacher.network, *learners[:-1]]
     for lecturer, learner in zip(before, learners, strict=True):
       try_step(learner, lecturer, method, sample)
-
-
-def _check_schedules(experiment: Experiment, steps: int) -> None:
-  """Checks what scheduled settings come to during the training."""
-  for one in options.options():
-    value = getattr(getattr(experiment, one.group), one.field.name)
-    if not isinstance(value, spec.Spec):
-      continue
-    within = one.field.metadata["within"]
-    for step, number in enumerate(
-      np.asarray(jax.vmap(make_schedule(value, steps=steps))(jnp.arange(steps)))
-    ):
-      if not (np.isfinite(number) and number in within):
-        raise UserError(
-          f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
-          f" {step}"
-        )

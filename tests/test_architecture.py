@@ -36,10 +36,13 @@ ALLOWED = {
   "evaluate": set(),
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
-  "prepare": {
-    "arms", "cached_teacher", "config", "data", "feeds", "methods",
-    "models", "options", "pairs", "schedule", "teachers", "teaching",
+  "checks": {
+    "config", "data", "feeds", "models", "options", "schedule", "teaching",
     "train",
+  },
+  "prepare": {
+    "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
+    "models", "pairs", "teachers", "teaching", "train",
   },
   "report": set(),
   "results": {
