@@ -8,10 +8,31 @@ RUNS := \
   distill:mnist_seed_pair \
   distill:mnist_transfer_set \
   distill:mnist_omitted_class \
+  distill:mnist_function_matching \
+  distill:different_views \
+  distill:out_of_domain \
+  distill:out_of_domain_digits \
+  distill:out_of_domain_noise \
+  distill:what_teaches \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \
-  compare:vit_table
+  compare:vit_table \
+  quantify:spurious_background \
+  quantify:plain_background \
+  soft_td:soft_td \
+  synthesise:dataset_distillation \
+  compare:self_distillation \
+  distill:mutual \
+  distill:mean_teacher \
+  distill:codistillation \
+  distill:cached_teacher \
+  distill:ensemble \
+  distill:specialists \
+  distill:teacher_assistant \
+  distill:born_again \
+  distill:route \
+  distill:weak_to_strong
 
 .PHONY: demo test test-slow lint experiments clean
 
@@ -28,20 +49,36 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# Repeats every experiment and writes the page of what they gave.
+# Repeats the experiments and writes the page of what they gave; some of them:
+# make experiments RUNS="distill:mutual sweep:mnist_tuning"
 experiments: .venv/ready
-	mkdir -p experiments/results
-	for run in $(RUNS); do \
-	  name=$${run#*:}; rm -rf runs/$$name; \
-	  $(BIN)/python launch.py $${run%:*} --experiment=$$name \
-	    --workdir=runs/$$name || exit 1; \
-	done
-	for run in $(RUNS); do \
-	  name=$${run#*:}; \
-	  cp runs/$$name/results.json experiments/results/$$name.json || exit 1; \
-	done
-	cp runs/mnist_demo/figures/accuracy.png docs/demo.png
+	mkdir -p experiments/results docs
+	$(foreach run,$(RUNS),$(call repeat,$(subst :, ,$(run))))
+	$(foreach run,$(RUNS),$(call keep,$(lastword $(subst :, ,$(run)))))
 	$(BIN)/python -m kdjax.report.overview experiments
+
+define repeat
+rm -rf runs/$(lastword $(1))
+	$(BEFORE_$(lastword $(1)))
+	$(BIN)/python launch.py $(firstword $(1)) --experiment=$(lastword $(1)) \
+	  $(FLAGS_$(lastword $(1))) --workdir=runs/$(lastword $(1))
+
+
+endef
+
+define keep
+cp runs/$(1)/results.json experiments/results/$(1).json
+	$(AFTER_$(1))
+
+
+endef
+
+BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
+	--experiment=cached_teacher --workdir=runs/taught
+FLAGS_cached_teacher := --teacher_cache=runs/taught
+AFTER_mnist_demo := cp runs/mnist_demo/figures/accuracy.png docs/demo.png
+AFTER_dataset_distillation := cp \
+	runs/dataset_distillation/figures/images.png docs/dataset_distillation.png
 
 # The stamp is newer than what it was made from, or made again.
 .venv/ready: requirements.txt

@@ -3,7 +3,10 @@
 python launch.py [distill] [--flags]       teach, distil, measure, report
 python launch.py sweep --temperature=1,4   the same over a grid, in one program
 python launch.py compare METHOD ...|all    one table of methods, searched alike
+python launch.py cache --views=4            what a teacher makes of each view
 python launch.py quantify                  what the student looks at, and why
+python launch.py soft_td                   several sources, soft labels, in rounds
+python launch.py synthesise                a few learned images stand for all
 python launch.py list [WHAT]               methods, models, taps --student=M, ...
 python launch.py plot temperature|norms    the theory's two teaching figures
 """
@@ -17,11 +20,10 @@ from absl import flags
 
 from kdjax import config, options
 from kdjax.accelerator import prepare_environment
-from kdjax.commands import COMMANDS, Call, run
+from kdjax.commands import COMMANDS, DEFAULT, Call, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
 
 ROOT = Path(__file__).parent
-DEFAULT = {"quantify": "spurious_background"}
 
 
 def main(argv: list[str]) -> int:
@@ -77,14 +79,9 @@ def _define_flags() -> flags.FlagValues:
   values = flags.FlagValues()
   values.set_gnu_getopt(True)
   shared = {"flag_values": values, "module_name": "launch"}
-  flags.DEFINE_boolean(
-    "help", False, "show this help", short_name="h", **shared
-  )
+  flags.DEFINE_boolean("help", False, "this help", short_name="h", **shared)
   flags.DEFINE_string(
-    "experiment",
-    None,
-    "a name of `list experiments`; flags override it",
-    **shared,
+    "experiment", None, "one of `list experiments`; flags override it", **shared
   )
   for one in options.options():
     default = one.field.default

@@ -40,6 +40,8 @@ def kind_of(maker) -> str:
   """The heading under which a method stands: what it looks at."""
   method = maker()
   looked_at = " ".join((*method.student_taps, *method.teacher_taps))
+  if not method.needs_teacher:
+    return "No teacher"
   if not method.teacher_taps:
     return "Answers"
   if "attention" in looked_at:
@@ -50,7 +52,8 @@ def kind_of(maker) -> str:
 
 
 def by_kind() -> dict[str, list[str]]:
-  kinds = {"Answers": [], "Embeddings": [], "Features": [], "Attention": []}
+  names = ("Answers", "Embeddings", "Features", "Attention", "No teacher")
+  kinds = {name: [] for name in names}
   for name in sorted(MAKERS):
     kinds[kind_of(MAKERS[name])].append(name)
   return kinds

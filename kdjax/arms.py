@@ -4,17 +4,22 @@ All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kdjax import methods
-from kdjax.config import Experiment
-from kdjax.feeds import make_feeds
+from kdjax import data, methods
+from kdjax.config import Distillation, Experiment
+from kdjax.errors import UserError
+from kdjax.feeds import SAME, make_feeds
 from kdjax.method import Method
+from kdjax.teaching import is_plain
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE, Learner
+from kdjax.train.learners import TEMPERATURE, make_learner, objective_of
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -33,6 +38,8 @@ SETTINGS = {
   "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
   "reference": {"learning_rate": ("controls", "reference_learning_rate")},
 }
+# Who learns from a teacher that is one.
+TAUGHT = ("student", "reference")
 # Teachers that know less; who learns from one has the student's objective.
 STAND_INS = (
   "shuffled_teacher",
@@ -62,15 +69,17 @@ def assemble(
   examples: np.ndarray,
   *,
   classes: int,
+  transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
 ) -> Cohort:
   """Makes the arms and feeds that an experiment asks for.
 
   Args:
     experiment: the settings.
-    labels: (N,) int32 over the whole stored training set.
-    examples: which of them the run may train on.
+    labels: (N,) int32 over all stored images.
+    examples: which of them are training images that the run may train on.
     classes: number of classes.
+    transfer: which of them are a transfer set; None for none.
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
 
@@ -83,7 +92,11 @@ def assemble(
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment)
   feeds = make_feeds(
-    experiment, labels, examples, drop_remainder=drop_remainder
+    experiment,
+    labels,
+    examples,
+    drop_remainder=drop_remainder,
+    transfer=transfer,
   )
   kinds = _kinds(experiment, feeds)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
@@ -95,14 +108,23 @@ def assemble(
     "classes": classes,
   }
   arms = {
-    kind: Arm(
-      feed=_feed_of(kind, feeds),
-      method=_method_of(experiment, kind, known),
-      settings=settings_of(grids[kind], seeds),
-      teacher=_teacher_of(kind),
+    kind: _learning(
+      Arm(
+        feed=_feed_of(kind, feeds),
+        method=_method_of(experiment, kind, known),
+        settings=settings_of(grids[kind], seeds),
+        teacher=_teacher_of(kind, feeds, experiment),
+      )
     )
     for kind in kinds
   }
+  learner = make_learner(experiment.distillation.regime)
+  if learner is not ALONE:
+    arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
+    _check_views(experiment, feeds["transfer"], learner)
+  if learner.shown is not None:
+    feeds["together"] = learner.shown(feeds["transfer"])
+    arms["student"] = arms["student"]._replace(feed="together")
   used = {arm.feed for arm in arms.values()}
   return Cohort(
     arms, {name: feed for name, feed in feeds.items() if name in used}, grids
@@ -133,6 +155,34 @@ def settings_of(
   return settings | {"seed": np.tile(seeds, len(grid))}
 
 
+def with_regime(experiment: Experiment) -> Experiment:
+  """Fills in what networks learn by that learn together.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The settings; with the published objective, the labels and `kd` at T = 1,
+    where they name neither a method nor a weight.
+
+  Example:
+    >>> from kdjax.config import Distillation
+    >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
+    >>> objective_text(with_regime(chosen))
+    'ce:1.0 + kd:1.0'
+  """
+  chosen = experiment.distillation
+  unnamed = chosen.distillation == Distillation().distillation
+  objective = objective_of(chosen.regime)
+  if not objective or not unnamed or chosen.hard_weight is not None:
+    return experiment
+  warmth = TEMPERATURE if chosen.temperature is None else chosen.temperature
+  chosen = dataclasses.replace(
+    chosen, distillation=objective, temperature=warmth
+  )
+  return dataclasses.replace(experiment, distillation=chosen)
+
+
 def looks_inside(arm: Arm) -> bool:
   """Says whether an arm's method needs more of the teacher than its answers.
 
@@ -142,8 +192,7 @@ def looks_inside(arm: Arm) -> bool:
   Returns:
     True where it taps the teacher's features.
   """
-  one = {name: values[0] for name, values in arm.settings.items()}
-  return bool(arm.method(one).teacher_taps)
+  return bool(_method_of_first(arm).teacher_taps)
 
 
 def objective_text(experiment: Experiment) -> str:
@@ -184,6 +233,51 @@ def objective_temperature(experiment: Experiment) -> float:
   return 4.0
 
 
+def views_of(experiment: Experiment) -> dict[str, str]:
+  """Says which views the teachers of the arms are asked about.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    By teacher, the view that it sees.
+
+  Example:
+    >>> views_of(Experiment())["teacher"]
+    'none'
+  """
+  shared, asked = experiment.student.augment, experiment.distillation
+  return {
+    "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
+    "plain_teacher": experiment.controls.reference_augment or shared,
+  }
+
+
+def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:
+  """Raises a UserError for views that a regime without a teacher cannot have."""
+  chosen = experiment.distillation
+  if feed.teacher_view is not None:
+    raise UserError(
+      f"--teacher_view={chosen.teacher_view}: with --regime={chosen.regime}"
+      " the student has no teacher to be shown anything"
+    )
+  if feed.mixing is not None and learner.shown is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment}: --regime={chosen.regime} makes"
+      " batches of its own, whose examples are not mixed"
+    )
+
+
+def _learning(arm: Arm) -> Arm:
+  """Drops the teacher of an arm whose method needs none."""
+  needed = _method_of_first(arm).needs_teacher
+  return arm if needed else arm._replace(teacher=None)
+
+
+def _method_of_first(arm: Arm) -> Method:
+  return arm.method({name: x[0] for name, x in arm.settings.items()})
+
+
 def _unless_swept(value, otherwise):
   return otherwise if isinstance(value, tuple) else value
 
@@ -205,19 +299,30 @@ def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
       kinds.append("augmented")
   if chosen.reference is not None:
     kinds.append("reference")
-  return kinds + [name for name in STAND_INS if getattr(chosen, name)]
+  stand_ins = [name for name in STAND_INS if getattr(chosen, name)]
+  view = views_of(experiment)["teacher"]
+  if stand_ins and data.split_mixing(view)[1] is not None:
+    raise UserError(
+      f"--{stand_ins[0]}: it answers for single images, and {view!r} mixes them;"
+      " give the teacher a view of its own, such as --teacher_view=none"
+    )
+  return kinds + stand_ins
 
 
-def _teacher_of(kind: str) -> str | None:
+def _teacher_of(
+  kind: str, feeds: Mapping[str, Feed], experiment: Experiment
+) -> str | None:
   if kind in STAND_INS:
     return kind
-  return "teacher" if kind in ("student", "reference") else None
+  if kind == "reference" and (kind in feeds or not is_plain(experiment)):
+    return "plain_teacher"
+  return "teacher" if kind in TAUGHT else None
 
 
 def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
-  if kind == "augmented":
-    return "augmented"
-  taught = _teacher_of(kind) is not None
+  if kind in ("augmented", "reference") and kind in feeds:
+    return kind
+  taught = kind in (*TAUGHT, *STAND_INS)
   return "labelled" if not taught and "labelled" in feeds else "transfer"
 
 
@@ -231,7 +336,7 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
   if kind == "reference":
     text = experiment.controls.reference
     return lambda settings: methods.make_objective(text, **known)
-  if _teacher_of(kind) is None:
+  if kind not in ("student", *STAND_INS):
     return lambda settings: methods.make_objective("hard")
 
   def student(settings) -> Method:

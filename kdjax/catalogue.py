@@ -13,6 +13,7 @@ from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import make_model
 from kdjax.schedule import SCHEDULES
+from kdjax.train.learners import MAKERS as LEARNERS
 from kdjax.train.optimizer import OPTIMIZERS, SHAPES
 
 # Names longer than this have a line of their own.
@@ -49,6 +50,7 @@ def listing(
       "whom to cite",
       {name: _source(maker) for name, maker in MAKERS.items()},
     ),
+    "regimes": ("--regime", _first_lines(LEARNERS)),
     "models": ("--teacher, --student", _first_lines(MODELS)),
     "datasets": ("--dataset", data.available()),
     "experiments": (

@@ -10,6 +10,15 @@ from typing import NamedTuple
 from kdjax.config import Experiment
 from kdjax.errors import UserError, unknown_name
 
+# The experiment of commands that are not for the demo's.
+DEFAULT = {
+  "quantify": "spurious_background",
+  "soft_td": "soft_td",
+  "synthesise": "dataset_distillation",
+}
+# Commands that need the teacher's network.
+LIVE = {"compare", "quantify", "soft_td", "synthesise"}
+
 
 class Call(NamedTuple):
   """A command with all that it was given.
@@ -40,6 +49,11 @@ def run(call: Call) -> None:
   Raises:
     KdjaxError: for whatever ends it early.
   """
+  cache = call.experiment.teacher.teacher_cache
+  if cache is not None and call.command in LIVE:
+    raise UserError(
+      f"--teacher_cache={cache}: {call.command} asks the teacher itself"
+    )
   COMMANDS[call.command](call)
 
 
@@ -50,9 +64,33 @@ def _distill(call: Call) -> None:
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
+def _cache(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax import cache
+
+  cache.cache(call.experiment, name=call.name, command=call.repeat)
+
+
 def _quantify(call: Call) -> None:
   _check_no_words(call)
+  _check_alone(call)
   from kdjax.explain import run
+  from kdjax.teaching import refuse
+
+  refuse(call.experiment, "quantify", ())
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _soft_td(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.soft_td import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _synthesise(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.synthesis import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
 
@@ -64,7 +102,16 @@ def _check_no_words(call: Call) -> None:
     )
 
 
+def _check_alone(call: Call) -> None:
+  regime = call.experiment.distillation.regime
+  if regime != "alone":
+    raise UserError(
+      f"--regime={regime} is for distill and sweep; {call.command} takes alone"
+    )
+
+
 def _compare(call: Call) -> None:
+  _check_alone(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()
@@ -96,7 +143,10 @@ COMMANDS = {
   "distill": _distill,
   "sweep": _distill,
   "compare": _compare,
+  "cache": _cache,
   "quantify": _quantify,
+  "soft_td": _soft_td,
+  "synthesise": _synthesise,
   "list": _list,
   "plot": _plot,
 }

@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import data, evaluate, fit, results
+from kdjax import data, environment, evaluate, fit, results
 from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
 from kdjax.entrants import CONTROLS, REFERENCE, Entrants, check_names, enter
+from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
+from kdjax.teaching import refuse
 from kdjax.train import checkpoint, loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -78,13 +80,15 @@ def compare(
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       names = check_names(names)
+      refuse(experiment, "compare", ("teachers", "pool", "teacher_weights"))
       parts = prepare(_with_held_out(experiment))
       experiment = parts.experiment
       entrants = enter(experiment, parts, names)
     workdir = claim(experiment.run.workdir, name)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        arms = entrants.arms.values()
+        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         outcomes = _train_all(experiment, parts, entrants, teacher, log)
     with fit.timed(seconds, "evaluation"):
@@ -97,7 +101,7 @@ def compare(
     "experiment": as_dict(experiment),
     "objective": entrants.texts[found["student"]["method"]],
     "left_out": entrants.left_out,
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
@@ -118,7 +122,9 @@ def _train_all(
   experiment: Experiment, parts: Prepared, entrants: Entrants, teacher, log
 ) -> dict[str, Outcome]:
   """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
-  ready = partial(teachers_of, experiment, parts, teacher)
+  ready = partial(
+    teachers_of, experiment, parts, Faculty((Taught(parts.teacher, teacher),))
+  )
   students = [arm for arm in entrants.arms.values() if arm.teacher]
   # Answers that never change are computed once, for those that need no more.
   inside, outside = (
@@ -196,8 +202,7 @@ def _train(
   experiment, parts, entrants, name, settings, *, teachers, programs
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
-  chosen, train = experiment.student, parts.dataset.train
-  resident = data.resident(train)
+  chosen, resident = experiment.student, data.resident(parts.shown)
   epochs = loop.train(
     parts.student.network,
     make_optimizer(
@@ -205,10 +210,12 @@ def _train(
     ),
     {name: entrants.arms[name]._replace(settings=settings)},
     entrants.feeds,
-    train.images if resident else None,
+    parts.shown.images if resident else None,
     epochs=chosen.epochs,
     sample=parts.sample,
-    read=None if resident else lambda indices: data.stream(train, indices),
+    read=None
+    if resident
+    else lambda indices: data.stream(parts.shown, indices),
     teachers=teachers,
     devices=parts.devices,
     together=parts.student.together,

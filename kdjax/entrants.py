@@ -108,8 +108,9 @@ def enter(
   """
   gather = partial(
     assemble,
-    labels=parts.dataset.train.labels,
+    labels=parts.shown.labels,
     examples=parts.examples,
+    transfer=parts.transfer,
     classes=parts.dataset.classes,
     # Methods that relate examples must, and all arms take the same steps.
     drop_remainder=True,

@@ -1,16 +1,18 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, evaluate, recovery, results
+from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
@@ -18,66 +20,110 @@ from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.epoch import Epoch
-from kdjax.train.state import variables
+from kdjax.train.feed import Arm
 from kdjax.train.teacher import Teacher
 
 
+class Fitted(NamedTuple):
+  """What training arms gives.
+
+  Attributes:
+    networks: variables by arm, with a leading axis of members.
+    together: by arm of networks that learn together, the variables of all of
+      them, with leading axes (members, roles).
+  """
+
+  networks: dict[str, Any]
+  together: dict[str, Any]
+
+
 def obtain_teacher(
-  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
+  experiment: Experiment,
+  parts: Prepared,
+  workdir: Path,
+  log: RunLog,
+  arms: Iterable[Arm],
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Any:
-  """Loads the teacher, or trains and saves it.
+  """Loads the teacher, or trains and saves it, and those trained beside it.
 
   Args:
     experiment: the settings.
     parts: of the run.
     workdir: its folder.
     log: its log.
+    arms: who is to learn.
+    watch: see `fit_together`.
 
   Returns:
-    The teacher's variables, with a leading axis (1,).
+    The teacher's variables, with a leading axis (1,), or of all teachers that
+    are trained side by side; None where it is cached, or nobody learns from one
+    and none was given.
 
   Raises:
     DivergedError: if its loss leaves the finite numbers.
     StorageError: if it cannot be saved.
   """
+  if parts.cached is not None:
+    return None
   if parts.found is not None:
-    return _with_axis(parts.found.load())
-  saved = workdir / "teacher"
-  if checkpoint.is_saved(saved):
-    # A run that goes on after it was killed.
-    return _with_axis(
-      checkpoint.load_variables(saved, checkpoint.read_note(saved))
-    )
-  networks = fit(parts, parts.teacher, workdir, log)["teacher"]
-  one = results.first(networks)
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  if not any(arm.teacher for arm in arms):
+    return None
+  networks = fit(parts, parts.teacher, log, watch=watch)["teacher"]
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
-  checkpoint.save_network(saved, one, taught)
+  for number in range(len(jax.tree.leaves(networks)[0])):
+    one = jax.tree.map(lambda x, i=number: x[i], networks)
+    folder = f"teacher_{number}" if number else "teacher"
+    checkpoint.save_network(workdir / folder, one, taught)
   return networks
-
-
-def _with_axis(variables: Any) -> Any:
-  return jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
 
 
 def fit(
   parts: Prepared,
   trainee: Trainee,
-  workdir: Path,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
+  """Trains every arm, logging each epoch; see `fit_together`.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    log: of the run.
+    teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm.
+
+  Returns:
+    Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  return fit_together(parts, trainee, log, teachers, watch).networks
+
+
+def fit_together(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  teachers: Mapping[str, Teacher] | None = None,
+  watch: Callable[[int, dict[str, Any]], None] | None = None,
+) -> Fitted:
   """Trains every arm, logging each epoch, from where a killed run has come to.
 
   Args:
     parts: of the run.
     trainee: what is trained.
-    workdir: the run's folder.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
+    watch: is shown every epoch's number and variables by arm. The next epoch
+      reuses their memory: it must copy what it keeps.
 
   Returns:
-    Variables by arm, with a leading axis of members.
+    The networks, with those that learnt together with them.
 
   Raises:
     DivergedError: if a loss leaves the finite numbers.
@@ -85,22 +131,11 @@ def fit(
     StorageError: if what a killed run has kept cannot be used.
   """
   title = " + ".join(trainee.arms)
-  chosen = parts.experiment.run
-  kept = recovery.recoverable(
-    workdir / recovery.FOLDER / "-".join(trainee.arms),
-    lambda: loop.initial_states(
-      trainee.network,
-      trainee.optimizer,
-      trainee.arms,
-      sample=parts.sample,
-      teachers=teachers,
-    ),
-    minutes=chosen.checkpoint_minutes,
-  )
-  with kept as (epoch, keep):
-    done = 0
+  with _kept(parts, trainee, log, teachers, watch) as (epoch, keep):
+    networks, done = None, 0
     if epoch is not None:
       log.rewind(trainee.arms, epoch.step)
+      networks = _networks(trainee, epoch)
       done = epoch.number - (not epoch.ended)
     with progress(trainee.epochs, title, trainee.images) as advance:
       if done:
@@ -108,28 +143,68 @@ def fit(
       epochs = _epochs(parts, trainee, teachers, epoch)
       for epoch, rate in _with_rate(epochs):
         if epoch.ended:
-          _log_epoch(parts, trainee, log, epoch, rate)
+          networks = _networks(trainee, epoch)
+          if watch is not None:
+            watch(epoch.number, networks)
+          _log_epoch(parts, trainee, log, epoch, networks, rate)
           losses = [x["loss"].mean() for x in epoch.metrics.values()]
           advance(loss=float(np.mean(losses)))
-        keep(epoch)
-  return {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+        keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
+  together = {
+    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+    if arm.learner.everyone is not None
+  }
+  return Fitted(networks, together)
+
+
+def _kept(parts, trainee, log, teachers, watch):
+  """Where the training goes on, and how it is kept; see `recoverable`.
+
+  Who watches wants to see every epoch: such a training begins anew.
+  """
+  if not log.recoverable or watch is not None:
+    return recovery.forgetful()
+  return recovery.recoverable(
+    log.workdir / recovery.FOLDER / "-".join(trainee.arms),
+    lambda: loop.initial_states(
+      trainee.network,
+      trainee.optimizer,
+      trainee.arms,
+      sample=parts.sample,
+      teachers=teachers,
+    ),
+    minutes=parts.experiment.run.checkpoint_minutes,
+  )
+
+
+def _networks(trainee: Trainee, epoch: Epoch) -> dict[str, Any]:
+  return {
+    name: jax.vmap(arm.learner.network)(epoch.states[name])
+    for name, arm in trainee.arms.items()
+  }
 
 
 def _epochs(parts, trainee, teachers, start) -> Iterator[Epoch]:
-  train = parts.dataset.train
-  resident = data.resident(train)
+  resident = data.resident(parts.shown)
+  streamed = trainee is parts.student and parts.streams_answers
   return loop.train(
     trainee.network,
     trainee.optimizer,
     trainee.arms,
     trainee.feeds,
-    train.images if resident else None,
+    parts.shown.images if resident else None,
     epochs=trainee.epochs,
     sample=parts.sample,
-    read=None if resident else lambda indices: data.stream(train, indices),
+    read=None
+    if resident
+    else lambda indices: data.stream(parts.shown, indices),
     teachers=teachers,
     devices=parts.devices,
     together=trainee.together,
+    answers={"teacher": partial(answers_of, parts.cached)}
+    if streamed
+    else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
     portion=parts.experiment.run.checkpoint_steps,
     start=start,
@@ -137,14 +212,14 @@ def _epochs(parts, trainee, teachers, start) -> Iterator[Epoch]:
 
 
 def _with_rate(epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
-  """Adds the examples a second since the last epoch was yielded."""
+  """Adds the examples a second since the last one was yielded."""
   start = time.perf_counter()
   for epoch in epochs:
     yield epoch, epoch.examples / (time.perf_counter() - start)
     start = time.perf_counter()
 
 
-def _log_epoch(parts, trainee, log, epoch, rate) -> None:
+def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
   """Writes one row an arm; a loss that is not finite ends the run."""
   every = parts.experiment.run.evaluate_every
   for arm in trainee.arms:
@@ -156,8 +231,7 @@ def _log_epoch(parts, trainee, log, epoch, rate) -> None:
       )
     measured = {}
     if epoch.number % every == 0 or epoch.number == trainee.epochs:
-      networks = variables(epoch.states[arm])
-      logits = results.predict(trainee, networks, parts.scored.images)
+      logits = results.predict(trainee, networks[arm], parts.scored.images)
       accuracy = evaluate.accuracy(logits, parts.scored.labels)
       measured["test_accuracy"] = accuracy.tolist()
     own = {

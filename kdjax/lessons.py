@@ -5,58 +5,91 @@ All of them answer in the teacher's place, under the student's own objective.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from kdjax import data, results
-from kdjax.arms import STAND_INS, looks_inside, objective_temperature
+from kdjax import cached_teacher, data, faculty
+from kdjax.arms import (
+  STAND_INS,
+  looks_inside,
+  objective_temperature,
+  views_of,
+)
 from kdjax.config import Experiment
+from kdjax.faculty import Faculty
 from kdjax.prepare import Prepared
 from kdjax.train.feed import Arm
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live, stored
+from kdjax.train.teacher import Teacher, stored
 
 SEED = 0
 
 
 def teachers_of(
-  experiment: Experiment, parts: Prepared, networks: Any, arms: Iterable[Arm]
+  experiment: Experiment,
+  parts: Prepared,
+  taught: Faculty | None,
+  arms: Iterable[Arm],
+  plain: Faculty | None = None,
 ) -> dict[str, Teacher]:
   """Readies everyone whom the arms learn from.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    networks: the teacher's variables, with a leading axis (1,).
+    taught: whom the student learns from, or None.
     arms: who is to learn.
+    plain: whose first teacher the reference learns from; `taught` by default.
 
   Returns:
     The teachers by the names that the arms give them.
   """
   arms = list(arms)
+  if parts.cached is not None:
+    return _cached(experiment, parts, arms)
   asked = {arm.teacher for arm in arms} - {None}
-  train = parts.dataset.train
-  inside = any(looks_inside(arm) for arm in arms if arm.teacher == "teacher")
-  # Where the student sees the stored images themselves, answers never change.
-  plain = experiment.student.augment == "none" and data.resident(train)
+  shown, views = parts.shown, views_of(experiment)
+  found = {}
+  for name, whom in (("teacher", taught), ("plain_teacher", plain or taught)):
+    if name not in asked:
+      continue
+    inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
+    # Where it is asked about the stored images themselves, answers never change.
+    fixed = views[name] == "none" and data.resident(shown) and not inside
+    whom = faculty.alone(whom) if name == "plain_teacher" else whom
+    ready = faculty.remembered if fixed else faculty.alive
+    found[name] = ready(experiment, parts, whom)
   stand_ins = asked & set(STAND_INS)
-  found, answers = {}, None
-  if stand_ins or (plain and not inside):
-    answers = results.predict(parts.teacher, networks, train.images)[0]
-  if "teacher" in asked and plain and not inside:
-    found["teacher"] = stored(jnp.asarray(answers))
-  elif "teacher" in asked:
-    one = results.first(networks)
-    found["teacher"] = live(frozen_state(parts.teacher.network, one))
+  answers = None
+  if stand_ins:
+    answers = faculty.pooled(experiment, taught, shown.images)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
-      np.asarray(answers),
-      train.labels,
+      answers,
+      shown.labels,
+      temperature=objective_temperature(experiment),
+    )
+    found[name] = stored(jnp.asarray(logits))
+  return found
+
+
+def _cached(experiment, parts, arms) -> dict[str, Teacher]:
+  """Everyone whom the arms learn from, from what a cache has of the teacher."""
+  asked = {arm.teacher for arm in arms} - {None}
+  first = np.arange(len(parts.dataset.train.labels))
+  found = {}
+  if "teacher" in asked:
+    # One row stands for the shapes where the others are read as needed.
+    rows = first[:1] if parts.streams_answers else None
+    found["teacher"] = cached_teacher.as_teacher(parts.cached, rows)
+  for name in sorted(asked & set(STAND_INS)):
+    logits = stand_in(
+      name,
+      parts.cached.read(first)[0],
+      parts.dataset.train.labels,
       temperature=objective_temperature(experiment),
     )
     found[name] = stored(jnp.asarray(logits))

@@ -24,10 +24,12 @@ class View(NamedTuple):
   Attributes:
     logits: (B, C) float.
     feats: tapped features by tap.
+    members: of an ensemble, what each of its networks shows.
   """
 
   logits: jax.Array
   feats: Mapping[str, jax.Array]
+  members: tuple["View", ...] = ()
 
 
 class Inputs(NamedTuple):
@@ -42,8 +44,12 @@ class Inputs(NamedTuple):
     index: (B,) int32, which example of the training set this is; or None.
     head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
       constant; None where the teacher has none or only its answers are there.
+      Of an ensemble, a tuple of one for each of its networks.
     student_head: the student's, likewise, but alive: the gradient flows into
       it; None where the student has none.
+    share: (B,) float32, of each image that is its own, where images are mixed
+      with partners; the label counts as much. None where they are not.
+    partner_labels: (B,) int32, the partners' labels, which count the rest.
   """
 
   student: View
@@ -54,6 +60,8 @@ class Inputs(NamedTuple):
   index: jax.Array | None = None
   head: Mapping[str, jax.Array] | None = None
   student_head: Mapping[str, jax.Array] | None = None
+  share: jax.Array | None = None
+  partner_labels: jax.Array | None = None
 
 
 class Method(NamedTuple):
@@ -70,6 +78,7 @@ class Method(NamedTuple):
       over them or remembers them, so that it must see the global batch.
     adopt: (network's params, inputs) -> params: what the student takes over
       from the teacher before the first step; None for nothing.
+    needs_teacher: False for a method that reads nothing of a teacher.
     parts: as `apply`, but the weighted loss of each term by name instead of
       their sum; None for a method that is no sum.
   """
@@ -80,6 +89,7 @@ class Method(NamedTuple):
   teacher_taps: tuple[str, ...] = ()
   couples_batch: bool = False
   adopt: Callable[[Any, Inputs], Any] | None = None
+  needs_teacher: bool = True
   parts: Callable[[Any, Any, Inputs], tuple[dict, Any, Metrics]] | None = None
 
 
@@ -89,6 +99,7 @@ def stateless(
   student_taps: tuple[str, ...] = (),
   teacher_taps: tuple[str, ...] = (),
   couples_batch: bool = False,
+  needs_teacher: bool = True,
 ) -> Method:
   """Makes a method of a loss that learns and remembers nothing.
 
@@ -97,6 +108,7 @@ def stateless(
     student_taps: the student's features that it reads.
     teacher_taps: the teacher's.
     couples_batch: True for a loss that relates examples.
+    needs_teacher: False for one that reads nothing of a teacher.
 
   Returns:
     The method; per-example values are averaged over the examples that count.
@@ -119,16 +131,18 @@ def stateless(
     student_taps,
     teacher_taps,
     couples_batch,
+    needs_teacher=needs_teacher,
   )
 
 
 def learned(
   modules: Callable[[Inputs], Mapping[str, tuple]],
-  loss: Callable[[Callable, Inputs], jax.Array],
+  loss: Callable[[Callable, Inputs], jax.Array | tuple[jax.Array, Metrics]],
   *,
   student_taps: tuple[str, ...] = (),
   teacher_taps: tuple[str, ...] = (),
   couples_batch: bool = False,
+  needs_teacher: bool = True,
 ) -> Method:
   """Makes a method that trains modules of its own beside the student.
 
@@ -139,11 +153,13 @@ def learned(
     modules: inputs -> by name, a linen module and the arguments that it is
       initialised on. Only shapes of the inputs may decide which modules.
     loss: (call, inputs) -> (B,) one value an example, or a scalar for the
-      batch; `call(name, *arguments)` applies a module.
+      batch, and metrics beside it if there are any; `call(name, *arguments)`
+      applies a module.
     student_taps: the student's features that it reads.
     teacher_taps: the teacher's.
     couples_batch: True for a loss that relates examples, and for modules that
       normalise over the batch.
+    needs_teacher: False for a loss that reads nothing of a teacher.
 
   Returns:
     The method. Batch normalisation in the modules uses the batch's own
@@ -183,9 +199,18 @@ def learned(
       )
       return answer
 
-    return batch_mean(loss(call, inputs), inputs), state, {}
+    found = loss(call, inputs)
+    values, metrics = found if isinstance(found, tuple) else (found, {})
+    return batch_mean(values, inputs), state, metrics
 
-  return Method(init, apply, student_taps, teacher_taps, couples_batch)
+  return Method(
+    init,
+    apply,
+    student_taps,
+    teacher_taps,
+    couples_batch,
+    needs_teacher=needs_teacher,
+  )
 
 
 def batch_mean(values: jax.Array, inputs: Inputs) -> jax.Array:
@@ -298,6 +323,7 @@ def weighted_sum(
     _union(method.teacher_taps for method in methods),
     any(method.couples_batch for method in methods),
     adopt if any(method.adopt for method in methods) else None,
+    any(method.needs_teacher for method in methods),
     parts,
   )
 

@@ -10,6 +10,8 @@ from kdjax import models, taps
 from kdjax.arms import Cohort
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
+from kdjax.train.learner import ALONE
+from kdjax.train.teacher import Teacher
 from kdjax.train.trial import try_step
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
@@ -56,7 +58,11 @@ RATES = {
 
 
 def choose(
-  experiment: Experiment, cohort: Cohort, sample: jax.Array, classes: int
+  experiment: Experiment,
+  cohort: Cohort,
+  sample: jax.Array,
+  classes: int,
+  taught: Teacher | None = None,
 ) -> Experiment:
   """Fills in the networks and rates that are left to the program.
 
@@ -65,6 +71,7 @@ def choose(
     cohort: who learns from what.
     sample: (1, H, W, C) an image, for its shape.
     classes: number of classes.
+    taught: what is left of the teacher where its network is not there.
 
   Returns:
     The settings with a teacher and a student that every arm's method fits, and
@@ -75,8 +82,8 @@ def choose(
       those left open, any.
   """
   given = (experiment.teacher.model, experiment.student.model)
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
+  lessons = [
+    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.learner)
     for arm in cohort.arms.values()
   ]
   first = None
@@ -88,16 +95,17 @@ def choose(
     for pair in PAIRS
   ):
     try:
-      teacher, student = (
-        models.make_model(one, classes=classes) for one in pair
-      )
-      for method in methods:
-        try_step(student, teacher, method, sample)
+      student = models.make_model(pair[1], classes=classes)
+      teacher = taught or models.make_model(pair[0], classes=classes)
+      for method, learner in lessons:
+        asked = teacher if learner is ALONE else None
+        try_step(student, asked, method, sample, learner)
     except UserError as error:
       first = first or error
     else:
-      kinds = (_kind(network, sample) for network in (teacher, student))
-      return _filled(experiment, pair, *kinds)
+      kind = _kind(student, sample)
+      other = kind if taught else _kind(teacher, sample)
+      return _filled(experiment, pair, other, kind)
   raise UserError(
     f"--distillation={experiment.distillation.distillation}: {first}"
   )

@@ -14,18 +14,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models, options, pairs, spec, teachers
-from kdjax.arms import Cohort, assemble
-from kdjax.config import AUTO, Experiment
+from kdjax import (
+  cached_teacher,
+  data,
+  models,
+  pairs,
+  teachers,
+  teaching,
+)
+from kdjax.arms import Cohort, assemble, looks_inside, with_regime
+from kdjax.checks import check_names, check_schedules, check_view
+from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
+from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
 from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
-from kdjax.schedule import make_schedule
 from kdjax.train import devices
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.trial import try_step
 
 
 class Trainee(NamedTuple):
@@ -61,9 +70,14 @@ class Prepared(NamedTuple):
     experiment: the settings, with the networks that were left open.
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
+    shown: all that networks may be trained on: the training set, and behind it
+      the transfer set.
+    transfer: which of these are the transfer set; None where there is none.
     scored: the images that count: the test set, or held-out training images.
-    teacher: the teacher, to be trained or already.
+    teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
+    cached: what a teacher made of the training images, in its place; or None.
+    colleagues: other teachers that were trained before.
     student: the student with its twin and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
@@ -72,12 +86,22 @@ class Prepared(NamedTuple):
   experiment: Experiment
   dataset: Dataset
   examples: np.ndarray
+  shown: Split
+  transfer: np.ndarray | None
   scored: Split
-  teacher: Trainee
+  teacher: Trainee | None
   found: teachers.Found | None
+  cached: TeacherCache | None
+  colleagues: tuple[tuple[Trainee, teachers.Found], ...]
   student: Trainee
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
+
+  @property
+  def streams_answers(self) -> bool:
+    """Whether a cached teacher is read batch by batch, not kept on devices."""
+    most = self.experiment.data.resident_megabytes << 20
+    return self.cached is not None and self.cached.nbytes > most
 
   @property
   def sample(self) -> jax.Array:
@@ -98,15 +122,84 @@ def prepare(experiment: Experiment) -> Prepared:
     UserError: for whatever the user got wrong.
     StorageError: for a damaged teacher.
   """
-  chosen = experiment.data
   local = devices.choose(experiment.run.accelerator)
-  for group in (experiment.teacher, experiment.student):
-    devices.check_batch_size(group.batch_size, local)
-  # Names are checked before the data are opened: that may take minutes.
-  for group in (experiment.teacher, experiment.student):
-    if group.model != AUTO:
-      models.make_model(group.model, classes=2)
-  dataset = data.load(
+  experiment = with_regime(experiment)
+  check_names(experiment, local)
+  dataset = _open(experiment.data)
+  shown, transfer = _with_transfer(dataset, experiment.data)
+  dataset = _cropped(dataset, experiment.data.crop_size)
+  examples, scored = _hold_out(dataset, experiment.data.validation)
+  experiment, found, others, cached = _find_teachers(experiment, dataset)
+  gather = partial(
+    assemble,
+    labels=shown.labels,
+    examples=examples,
+    classes=dataset.classes,
+    transfer=transfer,
+  )
+  experiment = pairs.choose(
+    experiment,
+    gather(experiment),
+    _sample(dataset),
+    dataset.classes,
+    cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
+  )
+  cohort = gather(experiment)
+  student = _student(experiment, dataset, cohort, local)
+  teaching.check_specialists(
+    experiment,
+    classes=dataset.classes,
+    inside=looks_inside(cohort.arms["student"]),
+    resident=data.resident(dataset.train),
+  )
+  teacher, colleagues = None, ()
+  if cached is None:
+    teacher = _teacher(experiment, dataset, examples, local)
+    colleagues = tuple(
+      (_as_trained(teacher, one.model, dataset, local), one) for one in others
+    )
+    _check_stages(experiment, cohort, teacher, colleagues, dataset)
+  return Prepared(
+    experiment=experiment,
+    dataset=dataset,
+    examples=examples,
+    shown=shown,
+    transfer=transfer,
+    scored=scored,
+    teacher=teacher,
+    found=found,
+    cached=cached,
+    colleagues=colleagues,
+    student=student,
+    grids=cohort.grids,
+    devices=local,
+  )
+
+
+def _with_transfer(
+  dataset: Dataset, chosen: Data
+) -> tuple[Split, np.ndarray | None]:
+  """Returns all stored images, and which of them are the transfer set."""
+  if chosen.transfer_dataset is None:
+    if chosen.transfer_images is not None:
+      raise UserError(
+        f"--transfer_images={chosen.transfer_images}: there is no"
+        " --transfer_dataset; --images takes a part of the training images"
+      )
+    return dataset.train, None
+  shown = data.open_transfer(
+    chosen.transfer_dataset,
+    dataset,
+    split=chosen.transfer_split,
+    labelled=chosen.transfer_labels,
+    data_dir=chosen.data_dir,
+    resident_bytes=chosen.resident_megabytes << 20,
+  )
+  return shown, np.arange(len(dataset.train.labels), len(shown.labels))
+
+
+def _open(chosen: Data) -> Dataset:
+  return data.load(
     chosen.dataset,
     data_dir=chosen.data_dir,
     train_split=chosen.train_split,
@@ -114,39 +207,25 @@ def prepare(experiment: Experiment) -> Prepared:
     image_size=chosen.image_size,
     resident_bytes=chosen.resident_megabytes << 20,
   )
-  dataset = _cropped(dataset, chosen.crop_size)
-  examples, scored = _hold_out(dataset, chosen.validation)
-  found = teachers.find(
-    experiment.teacher.teacher_from,
-    experiment.teacher.model,
-    dataset,
-    chosen.validation,
-  )
+
+
+def _find_teachers(experiment: Experiment, dataset: Dataset):
+  """Returns the settings with the teacher's model, the teachers and the cache."""
+  chosen = experiment.teacher
+  found, *others = [
+    teachers.find(given, chosen.model, dataset, experiment.data.validation)
+    for given in teaching.teacher_folders(experiment) or [None]
+  ]
   if found is not None:
-    taught = dataclasses.replace(experiment.teacher, model=found.model)
-    experiment = dataclasses.replace(experiment, teacher=taught)
-  gather = partial(
-    assemble,
-    labels=dataset.train.labels,
-    examples=examples,
-    classes=dataset.classes,
-  )
-  experiment = pairs.choose(
-    experiment, gather(experiment), _sample(dataset), dataset.classes
-  )
-  cohort = gather(experiment)
-  student = _student(experiment, dataset, cohort, local)
-  return Prepared(
-    experiment=experiment,
-    dataset=dataset,
-    examples=examples,
-    scored=scored,
-    teacher=_teacher(experiment, dataset, examples, local),
-    found=found,
-    student=student,
-    grids=cohort.grids,
-    devices=local,
-  )
+    chosen = dataclasses.replace(chosen, model=found.model)
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  cached = cached_teacher.find(experiment, dataset, found)
+  if cached is not None:
+    chosen = dataclasses.replace(
+      chosen, model=cached.manifest["teacher"]["model"]
+    )
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  return experiment, found, others, cached
 
 
 def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
@@ -172,23 +251,6 @@ def _cropped(dataset: Dataset, size: int | None) -> Dataset:
   return dataset._replace(image_shape=(size, size, channels))
 
 
-def _check_view(view: str, feed: Feed, dataset: Dataset) -> None:
-  """Checks that networks learn on images of the size that they are measured on."""
-  stored = jnp.asarray(dataset.train.images[0])[None]
-  try:
-    shape = jax.eval_shape(
-      feed.view, jax.random.key(0), stored, jnp.zeros(1, jnp.int32)
-    ).shape[1:]
-  except ValueError as error:
-    raise UserError(f"view {view!r}: {error}") from error
-  if shape != tuple(dataset.image_shape):
-    raise UserError(
-      f"view {view!r}: it shows images of {shape[0]} x {shape[1]}, but what is"
-      f" measured is {dataset.image_shape[0]} x {dataset.image_shape[1]};"
-      " --crop_size=SIZE makes them alike"
-    )
-
-
 def _sample(dataset: Dataset) -> jax.Array:
   return jnp.zeros((1, *dataset.image_shape), jnp.float32)
 
@@ -202,10 +264,11 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     chosen.batch_size,
     size=experiment.data.crop_size,
   )
-  _check_view(chosen.augment, feed, dataset)
+  check_view(chosen.augment, feed.view, dataset)
+  count = experiment.teaching.teachers
   settings = {
-    "seed": np.array([chosen.seed]),
-    "learning_rate": np.array([chosen.learning_rate]),
+    "seed": chosen.seed + np.arange(count),
+    "learning_rate": np.full(count, chosen.learning_rate),
   }
   arm = Arm("labels", lambda settings: make_objective("hard"), settings)
   network = models.make_model(chosen.model, classes=dataset.classes)
@@ -218,7 +281,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     {"teacher": arm},
     {"labels": feed},
     chosen.epochs,
-    feed.steps * chosen.batch_size,
+    feed.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
   )
@@ -228,8 +291,19 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   chosen = experiment.student
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
-  _check_schedules(experiment, chosen.epochs * length)
-  _check_view(chosen.augment, cohort.feeds["transfer"], dataset)
+  check_schedules(experiment, chosen.epochs * length)
+  shown = (
+    (chosen.augment, cohort.arms["student"].feed),
+    (experiment.controls.reference_augment, "reference"),
+  )
+  for view, feed in shown:
+    if feed in cohort.feeds:
+      one = cohort.feeds[feed]
+      numbered = one.turns is not None
+      check_view(view, one.view, dataset, numbered=numbered)
+  asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
+  if asked is not None:
+    check_view(experiment.distillation.teacher_view, asked, dataset)
   network = models.make_model(chosen.model, classes=dataset.classes)
   return Trainee(
     network,
@@ -244,18 +318,29 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   )
 
 
-def _check_schedules(experiment: Experiment, steps: int) -> None:
-  """Checks what scheduled settings come to during the training."""
-  for one in options.options():
-    value = getattr(getattr(experiment, one.group), one.field.name)
-    if not isinstance(value, spec.Spec):
-      continue
-    within = one.field.metadata["within"]
-    for step, number in enumerate(
-      np.asarray(jax.vmap(make_schedule(value, steps=steps))(jnp.arange(steps)))
-    ):
-      if not (np.isfinite(number) and number in within):
-        raise UserError(
-          f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
-          f" {step}"
-        )
+def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
+  """Another network that was trained before, measured as the teacher is."""
+  network = models.make_model(model, classes=dataset.classes)
+  return teacher._replace(
+    network=network,
+    model=model,
+    together=side_by_side(network, _sample(dataset), local[0].platform),
+  )
+
+
+def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
+  """Checks that everybody can learn from whoever comes before."""
+  arm = cohort.arms["student"]
+  method = arm.method({key: value[0] for key, value in arm.settings.items()})
+  sample = _sample(dataset)
+  stages = [*teaching.stage_models(experiment).values()]
+  learners = [
+    models.make_model(model, classes=dataset.classes)
+    for model in (*stages, experiment.student.model)
+  ]
+  for colleague, _ in colleagues:
+    try_step(learners[0], colleague.network, method, sample)
+  if stages:
+    before = [teacher.network, *learners[:-1]]
+    for lecturer, learner in zip(before, learners, strict=True):
+      try_step(learner, lecturer, method, sample)

@@ -24,7 +24,7 @@ def recoverable(
   initial: Callable[[], dict[str, TrainState]],
   *,
   minutes: float,
-) -> Iterator[tuple[Epoch | None, Callable[[Epoch], None]]]:
+) -> Iterator[tuple[Epoch | None, Callable[..., None]]]:
   """Keeps checkpoints of a training, and finds where an earlier one stopped.
 
   A checkpoint that cannot be written is no reason to stop: it is reported, and
@@ -37,8 +37,9 @@ def recoverable(
     minutes: from one checkpoint to the next.
 
   Yields:
-    Where to go on, or None; and what to call with all that the training yields.
-    The latter raises PreemptedError, all saved, once SIGTERM or Ctrl-C came.
+    Where to go on, or None; and what to call with all that the training yields,
+    `last=True` with the end, so that a later stage's death does not cost it.
+    It raises PreemptedError, all saved, once SIGTERM or Ctrl-C came.
 
   Raises:
     StorageError: if the folder cannot be used, if all checkpoints are damaged,
@@ -48,7 +49,7 @@ def recoverable(
   written = time.monotonic()
   with stopping.on_request() as asked:
 
-    def keep(epoch: Epoch) -> None:
+    def keep(epoch: Epoch, *, last: bool = False) -> None:
       nonlocal written
       if asked():
         _save(opened, epoch)
@@ -57,7 +58,7 @@ def recoverable(
           f"{asked()}: stopped after step {epoch.step}, and saved; the same"
           f" command with --workdir={folder.parents[1]} goes on from there"
         )
-      if time.monotonic() - written < 60 * minutes:
+      if time.monotonic() - written < 60 * minutes and not last:
         return
       try:
         _save(opened, epoch)
@@ -69,6 +70,21 @@ def recoverable(
       yield _found(opened, initial), keep
     finally:
       opened.manager.close()
+
+
+@contextmanager
+def forgetful() -> Iterator[tuple[None, Callable[..., None]]]:
+  """Stands in for `recoverable` where nothing is kept.
+
+  Yields:
+    None, and a function that does nothing.
+
+  Example:
+    >>> with forgetful() as (start, keep):
+    ...   print(start, keep(None, last=True))
+    None None
+  """
+  yield None, lambda epoch, *, last=False: None
 
 
 def _save(opened: series.Series, epoch: Epoch) -> None:

@@ -1,23 +1,16 @@
 """From trained networks to the figures of results.json."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from kdjax import data, evaluate
+from kdjax import cached_teacher, data, evaluate
 from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.train import checkpoint
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
 class Measured(NamedTuple):
@@ -27,13 +20,14 @@ class Measured(NamedTuple):
     figures: JSON values, as they stand in results.json.
     networks: by arm, variables of the best cell, with a leading axis (seeds,).
     best: by arm, the number of the best cell.
-    samples: some scored images with what teacher and student say of them.
+    samples: some scored images with what teacher and student say of them;
+      None without a teacher.
   """
 
   figures: dict[str, Any]
   networks: dict[str, Any]
   best: dict[str, int]
-  samples: dict[str, Any]
+  samples: dict[str, Any] | None
 
 
 def measure(
@@ -41,23 +35,32 @@ def measure(
   parts: Prepared,
   teacher: Any,
   students: dict[str, Any],
+  together: Mapping[str, Any] | None = None,
+  lesson: np.ndarray | None = None,
 ) -> Measured:
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
     experiment: the settings.
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teachers' variables, with a leading axis (T,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
+    together: by arm of networks that learnt together, the variables of all of
+      them, (cells * seeds, roles, ...).
+    lesson: (N, C) the logits that the student learns from, on the scored
+      images, for the agreement with them; the first teacher's by default.
 
   Returns:
     Figures, networks and samples.
   """
   seeds = experiment.student.seeds
-  taught = predict(parts.teacher, teacher, parts.scored.images)
+  taught = None
+  if teacher is not None:
+    taught = predict(parts.teacher, teacher, parts.scored.images)
+    lesson = taught[0] if lesson is None else lesson
   logits = {
     arm: predict(parts.student, networks, parts.scored.images).reshape(
-      -1, seeds, *taught.shape[1:]
+      -1, seeds, *parts.scored.labels.shape, parts.dataset.classes
     )
     for arm, networks in students.items()
   }
@@ -69,15 +72,16 @@ def measure(
     arm: int(np.argmax(values.mean(axis=1))) for arm, values in accuracy.items()
   }
   chosen = {
-    arm: jax.tree.map(
-      lambda x, arm=arm: x.reshape(-1, seeds, *x.shape[1:])[best[arm]], networks
-    )
-    for arm, networks in students.items()
+    arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = figures(parts, teacher, chosen, taught, logits)
+  found = figures(parts, teacher, chosen, taught, logits, lesson)
   for arm in chosen:
     found[arm]["settings"] = parts.grids[arm][best[arm]]
+  for arm, networks in (together or {}).items():
+    found[arm]["peers"] = _together(
+      parts, arm, _cell(networks, best[arm], seeds)
+    )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
@@ -87,8 +91,26 @@ def measure(
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
     )
-  samples = _samples(experiment, parts, taught[0], logits["student"][0])
+  samples = None
+  if taught is not None:
+    samples = _samples(experiment, parts, lesson, logits["student"][0])
   return Measured(found, chosen, best, samples)
+
+
+def _cell(networks: Any, number: int, seeds: int) -> Any:
+  """The networks of one cell of a grid, (cells * seeds, ...) -> (seeds, ...)."""
+  return jax.tree.map(
+    lambda x: x.reshape(-1, seeds, *x.shape[1:])[number], networks
+  )
+
+
+def _together(parts: Prepared, arm: str, networks: Any) -> dict[str, Any]:
+  """Scores all networks that learnt together, and the mean of their answers."""
+  roles = parts.student.arms[arm].learner.roles
+  flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
+  logits = predict(parts.student, flat, parts.scored.images)
+  logits = logits.reshape(-1, len(roles), *logits.shape[1:])
+  return evaluate.measure_together(logits, parts.scored.labels, roles)
 
 
 def history_at_best(
@@ -134,36 +156,38 @@ def figures(
   parts: Prepared,
   teacher: Any,
   chosen: Mapping[str, Any],
-  taught: np.ndarray,
+  taught: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
+  lesson: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
   Args:
     parts: of the run.
-    teacher: the teacher's variables, with a leading axis (1,).
+    teacher: the teachers' variables, with a leading axis (T,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    taught: (1, N, C) the teacher's logits on the scored images.
+    taught: (T, N, C) the teachers' logits on the scored images, or None.
     logits: by name, (seeds, N, C).
+    lesson: as in `measure`.
 
   Returns:
-    JSON values by name.
+    JSON values by name; "teacher" is None where nobody taught.
   """
-  found = {"teacher": _network(parts, parts.teacher, teacher, taught)}
+  found, timed, answers = {"teacher": None}, {}, None
+  if parts.cached is not None:
+    found["teacher"] = cached_teacher.figures(parts.cached)
+  if teacher is not None:
+    found["teacher"] = _network(parts, parts.teacher, teacher, taught)
+    timed["teacher"] = (parts.teacher, first(teacher))
+    answers = taught[0] if lesson is None else lesson
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], taught[0]
+      parts, parts.student, networks, logits[arm], answers
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
-  times = latencies(
-    parts,
-    {
-      "teacher": (parts.teacher, first(teacher)),
-      "student": (parts.student, first(chosen["student"])),
-    },
-  )
-  for name, value in times.items():
+  timed["student"] = (parts.student, first(chosen["student"]))
+  for name, value in latencies(parts, timed).items():
     found[name]["latency_ms"] = value
   return found
 
@@ -339,45 +363,3 @@ def _omitted(experiment, parts, logits, students) -> dict[str, Any]:
     "accuracy": accuracy["accuracy"],
     "accuracy_corrected": accuracy["corrected"],
   }
-
-
-def environment(devices: list[jax.Device]) -> dict[str, Any]:
-  """Describes what the run ran on.
-
-  Args:
-    devices: the devices used.
-
-  Returns:
-    Versions, devices, processor count and the state of the source.
-  """
-  versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-  return versions | {
-    "python": platform.python_version(),
-    "platform": platform.system() + " " + platform.machine(),
-    "processors": os.cpu_count(),
-    "devices": [
-      f"{device.platform}:{device.device_kind}" for device in devices
-    ],
-    "git": _git_state(),
-  }
-
-
-def _git_state() -> str | None:
-  """Returns the commit, with "+" if files differ from it; None outside of git."""
-  folder = Path(__file__).parent
-
-  def git(*arguments):
-    return subprocess.run(
-      ["git", *arguments],
-      cwd=folder,
-      capture_output=True,
-      text=True,
-      check=True,
-    ).stdout.strip()
-
-  try:
-    return git("rev-parse", "HEAD") + (
-      "+" if git("status", "--porcelain") else ""
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None

@@ -6,8 +6,9 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import fit, recovery, results
+from kdjax import environment, faculty, fit, recovery, results
 from kdjax.arms import objective_text
+from kdjax.chain import climb
 from kdjax.config import Experiment
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
@@ -38,20 +39,30 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with fit.timed(seconds, "data"):
       parts = prepare(experiment)
       experiment = parts.experiment
-    chosen = experiment.run
-    settings = as_dict(experiment)
+    chosen, settings = experiment.run, as_dict(experiment)
     workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
-    with logs.RunLog(workdir) as log:
+    with logs.RunLog(workdir, recoverable=True) as log:
+      arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log)
+        first = faculty.gather(experiment, parts, workdir, log)
+        last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
-        teachers = teachers_of(
-          experiment, parts, teacher, parts.student.arms.values()
-        )
-        students = fit.fit(parts, parts.student, workdir, log, teachers)
+        teachers = teachers_of(experiment, parts, last, arms, first)
+        fitted = fit.fit_together(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
-      measured = results.measure(experiment, parts, teacher, students)
+      measured = results.measure(
+        experiment,
+        parts,
+        first and first.teacher.networks,
+        fitted.networks,
+        fitted.together,
+        first and faculty.pooled(experiment, last, parts.scored.images),
+      )
     found = measured.figures
+    if first:
+      found["teacher"] |= faculty.figures(experiment, parts, first)
+    if chain:
+      found["chain"] = chain
     note = fit.note(parts, parts.student) | found["student"]["settings"]
     checkpoint.save_network(
       workdir / "student", measured.networks["student"], note
@@ -61,7 +72,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "command": command,
     "experiment": settings,
     "objective": objective_text(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

@@ -132,3 +132,42 @@ def check_value(name: str, value, allowed) -> None:
   number = isinstance(value, int | float) and not isinstance(value, bool)
   if not number or not math.isfinite(value) or not allowed(value):
     raise ValueError(f"{name}={value!r} is not possible")
+
+
+def check_static(
+  name: str, value: float, allowed: Callable[[float], bool]
+) -> None:
+  """Checks a hyper-parameter that can be neither swept nor scheduled.
+
+  Args:
+    name: its name, for the message.
+    value: what was given.
+    allowed: number -> bool.
+
+  Raises:
+    ValueError: if it is no plain number, or one that is not allowed.
+
+  Example:
+    >>> check_static("rate", 0.5, lambda value: value > 0)
+  """
+  if callable(value) or isinstance(value, jax.Array):
+    raise ValueError(f"{name} must be a plain number, no sweep or schedule")
+  check_value(name, value, allowed)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+  """Refuses a word that is none of the choices.
+
+  Args:
+    name: the hyper-parameter's name.
+    value: what was given.
+    choices: what is possible.
+
+  Raises:
+    ValueError: if the value is not among them.
+
+  Example:
+    >>> check_choice("kernel", "poly", ("poly", "linear"))
+  """
+  if value not in choices:
+    raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")

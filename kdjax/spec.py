@@ -133,6 +133,28 @@ def parse_sum(text: str) -> tuple[Term, ...]:
   return tuple(terms)
 
 
+def parse_list(text: str) -> tuple[Spec, ...]:
+  """Reads specs with commas between them.
+
+  Args:
+    text: for example "mlp(400), mlp(200)".
+
+  Returns:
+    The specs.
+
+  Raises:
+    UserError: if one of them is empty, or no spec.
+
+  Example:
+    >>> [str(one) for one in parse_list("mlp(400, 400), mlp(200)")]
+    ['mlp(400, 400)', 'mlp(200)']
+  """
+  parts = _split(text, ",")
+  if not all(part.strip() for part in parts):
+    raise UserError(f"cannot read {text!r} as names with commas between them")
+  return tuple(parse(part) for part in parts)
+
+
 def build(
   kind: str, spec: Spec, makers: Mapping[str, Callable], **defaults: Any
 ) -> Any:

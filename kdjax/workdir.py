@@ -79,7 +79,7 @@ def _lock(folder: Path) -> None:
   # Held, and so open, until the process ends.
   file = open(folder / LOCK, "a")  # noqa: SIM115
   try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
     file.close()
     raise FileExistsError from None

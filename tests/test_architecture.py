@@ -17,58 +17,100 @@ SOURCES = [
 GROUND = {"errors", "registry", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
-  "losses": set(),
-  "taps": set(),
-  "pairing": set(),
   "accelerator": set(),
   "config": set(),
-  "options": {"config"},
-  "workdir": set(),
-  "stopping": set(),
-  "schedule": set(),
-  "models": set(),
   "data": set(),
-  "report": set(),
+  "losses": set(),
+  "schedule": set(),
   "method": {"losses", "schedule"},
-  "methods": {"losses", "method", "pairing", "schedule", "taps"},
-  "train": {"losses", "method", "taps"},
-  "evaluate": {"losses", "taps"},
-  "quantify": {"losses", "taps"},
+  "taps": set(),
+  "train": {"method", "taps"},
   "feeds": {"config", "data", "train"},
-  "arms": {"config", "feeds", "method", "methods", "train"},
+  "pairing": set(),
+  "methods": {"losses", "method", "pairing", "schedule", "taps"},
+  "models": set(),
+  "teaching": {"config", "models", "train"},
+  "arms": {"config", "data", "feeds", "method", "methods", "teaching", "train"},
   "teachers": {"config", "data", "models", "train"},
+  "cached_teacher": {"config", "data", "method", "teachers", "train"},
+  "evaluate": set(),
+  "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
-  "prepare": {
-    "arms", "config", "data", "feeds", "methods", "models", "options", "pairs",
-    "schedule", "teachers", "train",
-  },
-  "results": {"arms", "config", "data", "evaluate", "prepare", "train"},
-  "lessons": {"arms", "config", "data", "prepare", "results", "train"},
-  "explain": {
-    "config", "data", "evaluate", "feeds", "fit", "method", "methods", "models",
-    "options", "pairs", "quantify", "report", "results", "taps", "train",
-    "workdir",
-  },
-  "catalogue": {"config", "data", "methods", "models", "schedule", "taps", "train"},
-  "fit": {
-    "config", "data", "evaluate", "prepare", "recovery", "report", "results",
+  "checks": {
+    "config", "data", "feeds", "models", "options", "schedule", "teaching",
     "train",
   },
-  "recovery": {"stopping", "train"},
-  "run": {
-    "arms", "config", "fit", "lessons", "options", "prepare", "recovery", "report", "results",
-    "train", "workdir",
+  "prepare": {
+    "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
+    "models", "pairs", "teachers", "teaching", "train",
   },
-  "entrants": {"arms", "config", "methods", "prepare", "train"},
-  "compare": {
-    "arms", "config", "data", "entrants", "evaluate", "fit", "lessons", "options",
+  "report": set(),
+  "results": {
+    "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
+    "train",
+  },
+  "fit": {
+    "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
+    "report", "results", "train",
+  },
+  "workdir": set(),
+  "stopping": set(),
+  "recovery": {"stopping", "train"},
+  "cache": {
+    "cached_teacher", "config", "data", "evaluate", "fit", "options",
     "prepare", "report", "results", "train", "workdir",
   },
-  "commands": {
-    "catalogue", "compare", "config", "explain", "report", "run", "workdir",
+  "catalogue": {
+    "config", "data", "methods", "models", "schedule", "taps", "train",
   },
-  "launch": {"accelerator", "commands", "config", "options"},
+  "specialists": {
+    "config", "feeds", "fit", "methods", "models", "prepare", "report",
+    "results", "train",
+  },
+  "faculty": {
+    "config", "evaluate", "fit", "prepare", "report", "results",
+    "specialists", "train",
+  },
+  "lessons": {
+    "arms", "cached_teacher", "config", "data", "faculty", "prepare",
+    "train",
+  },
+  "chain": {
+    "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
+    "report", "results", "teaching", "train",
+  },
+  "entrants": {"arms", "config", "methods", "prepare", "train"},
+  "environment": set(),
+  "compare": {
+    "arms", "config", "data", "entrants", "environment", "evaluate",
+    "faculty", "fit", "lessons", "options", "prepare", "report", "results",
+    "teaching", "train", "workdir",
+  },
+  "quantify": set(),
+  "explain": {
+    "config", "data", "environment", "evaluate", "feeds", "fit", "method",
+    "methods", "models", "options", "pairs", "quantify", "report",
+    "results", "taps", "train", "workdir",
+  },
+  "run": {
+    "arms", "chain", "config", "environment", "faculty", "fit", "lessons",
+    "options", "prepare", "recovery", "report", "results", "train", "workdir",
+  },
+  "soft_td": {
+    "arms", "config", "data", "environment", "evaluate", "feeds", "fit",
+    "losses", "method", "methods", "options", "prepare", "report",
+    "results", "train", "workdir",
+  },
+  "synthesis": {
+    "config", "data", "environment", "evaluate", "fit", "models", "options",
+    "report", "results", "train", "workdir",
+  },
+  "commands": {
+    "cache", "catalogue", "compare", "config", "explain", "report", "run",
+    "soft_td", "synthesis", "teaching", "workdir",
+  },
   "experiments": {"config"},
+  "launch": {"accelerator", "commands", "config", "options"},
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax.methods import FAMILIES, MAKERS  # noqa: E402
+from kdjax.methods import FAMILIES, MAKERS, make_objective  # noqa: E402
 
 # The networks are those that the program picks for the method.
 SHORT = (
@@ -33,7 +33,20 @@ def test_runs_on_networks_of_its_own(tmp_path, name):
   found = results_of(tmp_path / "run", f"--distillation={name}")
   assert np.isfinite(found["student"]["test_accuracy"]).all()
   assert found["experiment"]["student"]["model"] == found["student"]["model"]
-  assert "auto" not in (found["teacher"]["model"], found["student"]["model"])
+  assert "auto" not in found["student"]["model"]
+  known = {"classes": 10, "examples": 1000, "steps": 10}
+  needed = make_objective(name, **known).needs_teacher
+  assert (found["teacher"] is not None) == needed
+
+
+def test_no_teacher_is_trained_in_vain(tmp_path):
+  workdir = tmp_path / "run"
+  found = results_of(workdir, "--distillation=tf_kd", "--student=mlp(8)")
+  assert found["teacher"] is None and not (workdir / "teacher").exists()
+  assert (
+    found["student"]["test_accuracy"] and (workdir / "report.html").exists()
+  )
+  assert "agreement" not in found["student"]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ BAD = [
   (["--optimizer=sgd(momentun=0.9)"], ["momentun"]),
   (["--schedule=cosin"], ["'cosin'", "'cosine'"]),
   (["--augment=shft(2)"], ["'shft'", "'shift'"]),
+  (["--augment=mixup + flip"], ["mixup", "last"]),
+  (["--augment=mixup(alpha=0)"], ["alpha", "> 0"]),
+  (["--teacher_view=cutmix"], ["--teacher_view=cutmix", "--augment"]),
+  (["--teacher_view=shft(2)"], ["'shft'", "'shift'"]),
+  (
+    ["--augment=mixup", "--shuffled_teacher"],
+    ["--shuffled_teacher", "--teacher_view=none"],
+  ),
   # data
   (["--dataset=digit"], ["digit", "digits"]),
   (["--dataset=./nowhere"], ["nowhere"]),
@@ -81,6 +89,13 @@ BAD = [
   (["--crop_size=9"], ["--crop_size=9", "8 x 8", "--image_size"]),
   (["--augment=random_resized_crop(size=4)"], ["4 x 4", "--crop_size"]),
   (["--crop_size=6", "--teacher_augment=random_resized_crop(size=5)"], ["6"]),
+  (["--transfer_dataset=digit"], ["digit", "digits"]),
+  (["--transfer_dataset=noise_image(9)"], ["noise_images"]),
+  (["--transfer_images=9"], ["--transfer_images=9", "--transfer_dataset"]),
+  (
+    ["--transfer_dataset=noise_images(9)", "--transfer_images=10"],
+    ["10", "9"],
+  ),
   (["--evaluate_every=0"], ["--evaluate_every=0", ">= 1"]),
   # devices and folders
   (["--accelerator=tpu"], ["--accelerator=tpu", "cpu"]),

@@ -5,6 +5,7 @@ One file a group of settings.
 
 import dataclasses
 
+from kdjax.config.cache import Cache
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
@@ -13,18 +14,25 @@ from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
 from kdjax.config.run import Run
 from kdjax.config.search import Search
+from kdjax.config.soft_td import SoftTD
+from kdjax.config.synthesis import Synthesis
+from kdjax.config.teaching import Teaching
 
 __all__ = [
   "AUTO",
+  "Cache",
   "Controls",
   "Data",
   "Distillation",
   "Experiment",
   "Interval",
   "Quantify",
+  "Teaching",
   "Run",
   "Search",
+  "SoftTD",
   "Student",
+  "Synthesis",
   "Teacher",
 ]
 
@@ -37,7 +45,11 @@ class Experiment:
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
+  teaching: Teaching = Teaching()
   controls: Controls = Controls()
   search: Search = Search()
   quantify: Quantify = Quantify()
+  cache: Cache = Cache()
+  soft_td: SoftTD = SoftTD()
+  synthesis: Synthesis = Synthesis()
   run: Run = Run()

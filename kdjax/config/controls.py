@@ -36,6 +36,10 @@ class Controls:
     "peak rate of the reference; the student's by default",
     within=POSITIVE,
   )
+  reference_augment: str | None = option(
+    None,
+    "views of the reference and its teacher; the student's by default",
+  )
   shuffled_teacher: bool = option(
     False,
     "also train a student whose teacher's answers are shuffled within classes",

@@ -50,6 +50,20 @@ class Data:
     " teacher on the others, the twin goes without them",
     within=COUNT,
   )
+  transfer_dataset: str | None = option(
+    None,
+    "data set whose images the student learns on instead of the training set's,"
+    " such as photo_patches; twins and reference keep their own",
+  )
+  transfer_split: str = option("train", "TFDS split of the transfer set")
+  transfer_images: int | None = option(
+    None, "how many images of the transfer set to use", within=COUNT
+  )
+  transfer_labels: bool = option(
+    True,
+    "show the student the transfer set's labels, where its classes have the"
+    " names of the data set's",
+  )
   omit_classes: tuple[int, ...] = option(
     (), "classes that student and twin never see, such as 3 or 3,5"
   )

@@ -15,6 +15,12 @@ class Distillation:
     " (hard, soft, soft_and_hard) or a weighted sum such as"
     " 'kd(temperature=8):0.9 + ce:0.1'",
   )
+  regime: str = option(
+    "alone",
+    "who learns from whom: alone, from the teacher; or together, without one:"
+    " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
+    " every=50)",
+  )
   temperature: Scalar | None = option(
     None,
     "temperature of methods that do not set their own; each method's published"
@@ -29,6 +35,11 @@ class Distillation:
   )
   method_weight: Scalar = option(
     1.0, "factor of every weight but the labels'", within=Interval(0)
+  )
+  teacher_view: str = option(
+    "same",
+    "what the asking teacher sees: same, the student's own view, or another one"
+    " of the stored image, such as none",
   )
   gradient_metrics: bool = option(
     False,

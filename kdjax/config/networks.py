@@ -19,6 +19,11 @@ class Teacher:
     "a trained teacher: the folder of an earlier run, or a .safetensors file with"
     " the names of torchvision, timm or Hugging Face",
   )
+  teacher_cache: str | None = option(
+    None,
+    "what a teacher made of the training images, in the teacher's place: the"
+    " folder that `cache` wrote, or its run's",
+  )
   epochs: int = option(
     60,
     "passes over the training set for the teacher",
@@ -84,7 +89,15 @@ class Student:
   augment: str = option(
     "none",
     "views that student, twin and asking teacher share: none, shift(2), crop(4),"
-    " flip, noise(0.1), random_resized_crop or a sum of them",
+    " flip, noise(0.1), random_resized_crop or a sum of them; mixup or cutmix last",
+  )
+  views: int | None = option(
+    None,
+    "how many different views of each image there are; unlimited by default",
+    within=COUNT,
+  )
+  view_seed: int = option(
+    0, "the seed of these views", within=Interval(0, 2**31)
   )
   seeds: int = option(
     10, "how many students (and twins), trained side by side", within=COUNT

@@ -68,5 +68,5 @@ class Quantify:
   )
   quantify_from: str | None = option(
     None,
-    "folder of an earlier, perhaps unfinished run whose entropies are used",
+    "folder of a stopped run of the same settings, to go on where it was",
   )

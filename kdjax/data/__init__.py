@@ -6,9 +6,14 @@
   plan.py        step number -> example ids: shuffle, pad, resume
   subsets.py     few labels, omitted classes, validation splits
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  mixing.py      mixup and cutmix, over the global batch
+  transfer.py    other images behind the training set's, in its shape
+  numbered.py    so many views of each image, the same for everyone
   boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
+  teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
+  fingerprint.py     one number for the training images
 
 and the sources that load.py opens:
 
@@ -17,6 +22,7 @@ and the sources that load.py opens:
   tfds_images.py          which features are image and label, and reading them
   cluttered_digits.py     MNIST digits on textures, with masks
   regions.py              masks, from a set's masks or boxes
+  synthetic.py            patches of photographs, noise
   prepared.py             where prepared sets are; prepares the embedded ones
   whole.py                damaged or half prepared sets, and the way out
   image_folder.py         directories of images
@@ -29,35 +35,45 @@ and the sources that load.py opens:
   ((3, 4), 10.0)
 """
 
-from kdjax.data.augment import make_view
+from kdjax.data.augment import ViewFunction, make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
+from kdjax.data.fingerprint import fingerprint
 from kdjax.data.load import available, load
+from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
+from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
+from kdjax.data.transfer import open_transfer
 
 __all__ = [
   "Dataset",
   "Plan",
   "Split",
+  "ViewFunction",
   "available",
   "batches",
   "check",
   "default_data_dir",
+  "fingerprint",
   "load",
   "make_view",
   "middle",
+  "open_transfer",
+  "numbered",
   "plain_view",
   "prepared",
   "resident",
   "select",
+  "split_mixing",
   "split_validation",
   "steps_per_pass",
   "stratified",
   "stream",
   "to_float",
+  "turns",
   "without_classes",
 ]

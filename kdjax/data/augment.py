@@ -2,7 +2,8 @@
 
 A view is a pure function of (key, images, positions). What happens to an
 example depends on the key and on the example's position in the global batch
-alone, so a batch cut over devices gives the same views as a whole one.
+alone, so a batch cut over devices gives the same views as a whole one. The
+key may be one for all examples, or one for each.
 """
 
 import math
@@ -30,9 +31,9 @@ def make_view(text: str, *, size: int | None = None) -> ViewFunction:
 
   Returns:
     A function (key, images (B, H, W, C) float32, positions (B,) int32) ->
-    (B, H, W, C) float32, (B, size, size, C) after a `random_resized_crop`. It
-    can be jitted, scanned, mapped over devices, and mapped over a further axis
-    of keys or images.
+    (B, H, W, C) float32, (B, size, size, C) after a `random_resized_crop`; the
+    key is () or (B,). It can be jitted, scanned, mapped over devices, and
+    mapped over a further axis of keys or images.
 
   Raises:
     UserError: for an unknown name or an impossible argument.
@@ -51,7 +52,7 @@ def make_view(text: str, *, size: int | None = None) -> ViewFunction:
 
   def view(key, images, positions):
     for number, apply in enumerate(views):
-      images = apply(jax.random.fold_in(key, number), images, positions)
+      images = apply(_fold(key, number), images, positions)
     return images
 
   return view
@@ -136,11 +137,9 @@ def _random_resized_crop(
   def view(key, images, positions):
     height, width = images.shape[1:3]
     side = height if size is None else size
-    boxes = jax.vmap(
-      lambda at: draw_box(
-        jax.random.fold_in(key, at), height, width, scale, ratio
-      )
-    )(positions)
+    boxes = jax.vmap(lambda one: draw_box(one, height, width, scale, ratio))(
+      _keys(key, positions)
+    )
     return jax.vmap(lambda image, box: scale_box(image, box, side))(
       images, boxes
     )
@@ -201,9 +200,20 @@ def _draw(
   sample: Callable, key: jax.Array, positions: jax.Array, shape: tuple
 ) -> jax.Array:
   """Draws (B, *shape) numbers, each row from its own position's key."""
-  return jax.vmap(lambda at: sample(jax.random.fold_in(key, at), shape))(
-    positions
-  )
+  return jax.vmap(lambda one: sample(one, shape))(_keys(key, positions))
+
+
+def _keys(key: jax.Array, positions: jax.Array) -> jax.Array:
+  """A key for each example, (B,), of one for all or one for each."""
+  axes = (0 if key.ndim else None, 0)
+  return jax.vmap(jax.random.fold_in, in_axes=axes)(key, positions)
+
+
+def _fold(key: jax.Array, number: int) -> jax.Array:
+  """As jax.random.fold_in, which takes one key only."""
+  if not key.ndim:
+    return jax.random.fold_in(key, number)
+  return jax.vmap(jax.random.fold_in, in_axes=(0, None))(key, number)
 
 
 def _moved(images: jax.Array, distance_Bx2: jax.Array) -> jax.Array:

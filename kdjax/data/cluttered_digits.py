@@ -1,5 +1,7 @@
 """cluttered_digits: MNIST digits on cluttered textures, with masks (TFDS builder)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -10,12 +12,15 @@ SIZE = 48
 AMPLITUDE = 0.35
 PATCHES, PATCH = 3, 8
 INK = 0.2
-# Examples of each split, whether the texture gives the class away, and a seed.
+# Examples of each split, what is behind the digits, and a seed.
 SPLITS = {
-  "train": (3000, False, 1),
-  "spurious": (3000, True, 2),
-  "teacher": (9000, False, 3),
-  "test": (1000, False, 4),
+  "train": (3000, "any texture", 1),
+  "spurious": (3000, "the digit's texture", 2),
+  "teacher": (9000, "any texture", 3),
+  "test": (1000, "any texture", 4),
+  "plain": (3000, "nothing", 5),
+  "plain_teacher": (9000, "nothing", 6),
+  "plain_test": (1000, "nothing", 7),
 }
 
 
@@ -26,13 +31,14 @@ class ClutteredDigits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   8x8 pieces of other digits on it. `mask` is 1 where the digit has ink. In
   `train`, `teacher` and `test` the texture is drawn at random; in `spurious`
   digit k always stands on texture k, so that a net can be right for the wrong
-  reason. `test` is made of the test digits of mnist5k, all else of its training
-  digits.
+  reason. In `plain`, `plain_teacher` and `plain_test` there is nothing but the
+  digit. The two test sets are made of the test digits of mnist5k, all else of
+  its training digits.
   """
 
   name = "cluttered_digits"
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "First."}
+  VERSION = tfds.core.Version("1.1.0")
+  RELEASE_NOTES = {"1.0.0": "First.", "1.1.0": "Splits without background."}
 
   def _info(self) -> tfds.core.DatasetInfo:
     features = tfds.features
@@ -60,28 +66,34 @@ class ClutteredDigits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     }
 
   def _generate_examples(self, images, labels, held, split):
-    count, spurious, seed = SPLITS[split]
-    pool = np.flatnonzero(held if split == "test" else ~held)
+    count, background, seed = SPLITS[split]
+    pool = np.flatnonzero(held if split.endswith("test") else ~held)
     rng = np.random.default_rng(seed)
     # Every digit of the pool in turn: the test set shows each test digit once.
     order = np.resize(rng.permutation(pool), count)
     for number, chosen in enumerate(order.tolist()):
       label = int(labels[chosen])
-      texture = label if spurious else int(rng.integers(10))
-      others = images[rng.choice(pool[labels[pool] != label], PATCHES)]
+      texture, others = None, ()
+      if background != "nothing":
+        told = background == "the digit's texture"
+        texture = label if told else int(rng.integers(10))
+        others = images[rng.choice(pool[labels[pool] != label], PATCHES)]
       image, mask = compose(images[chosen], others, texture, rng)
       yield number, {"image": image, "label": label, "mask": mask}
 
 
 def compose(
-  digit: np.ndarray, others: np.ndarray, texture: int, rng: np.random.Generator
+  digit: np.ndarray,
+  others: Sequence[np.ndarray],
+  texture: int | None,
+  rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Pastes a digit on a cluttered background.
 
   Args:
     digit: (28, 28, 1) uint8.
-    others: (3, 28, 28, 1) uint8, digits to take pieces from.
-    texture: which of the ten.
+    others: (28, 28, 1) uint8 each, digits to take pieces from.
+    texture: which of the ten; None for black.
     rng: draws phase and places.
 
   Returns:
@@ -94,12 +106,7 @@ def compose(
     >>> image.shape, int(mask.sum()) == 28 * 28
     ((48, 48, 1), True)
   """
-  angle, period = np.pi * texture / 10, 6 + 2 * (texture % 3)
-  across = np.arange(SIZE)[None] * np.cos(angle)
-  down = np.arange(SIZE)[:, None] * np.sin(angle)
-  phase = rng.uniform(0, 2 * np.pi)
-  wave = np.sin(2 * np.pi * (across + down) / period + phase)
-  canvas = AMPLITUDE * (0.5 + 0.5 * wave)
+  canvas = np.zeros((SIZE, SIZE)) if texture is None else _wave(texture, rng)
   for other in others:
     # From the middle, where there is ink.
     row, column = rng.integers(4, 28 - 4 - PATCH, 2)
@@ -111,6 +118,15 @@ def compose(
   mask = np.zeros((SIZE, SIZE), np.uint8)
   _paste(mask, (ink > INK).astype(np.uint8), place)
   return np.rint(255 * canvas).astype(np.uint8)[..., None], mask
+
+
+def _wave(texture: int, rng: np.random.Generator) -> np.ndarray:
+  angle, period = np.pi * texture / 10, 6 + 2 * (texture % 3)
+  across = np.arange(SIZE)[None] * np.cos(angle)
+  down = np.arange(SIZE)[:, None] * np.sin(angle)
+  phase = rng.uniform(0, 2 * np.pi)
+  wave = np.sin(2 * np.pi * (across + down) / period + phase)
+  return AMPLITUDE * (0.5 + 0.5 * wave)
 
 
 def _paste(canvas, piece, place) -> None:

@@ -9,6 +9,7 @@ from kdjax import spec
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
 from kdjax.data.prepared import default_data_dir, prepare_embedded
+from kdjax.data.synthetic import noise_images, photo_patches
 from kdjax.data.whole import INFO_FILE
 from kdjax.errors import UserError
 
@@ -19,13 +20,20 @@ EMBEDDED = {
   "cluttered_digits": "ClutteredDigits",
 }
 
+# Sets that are drawn anew each time, by name.
+DRAWN = {"photo_patches": photo_patches, "noise_images": noise_images}
+
 _DESCRIPTIONS = {
   "mnist5k": "5,000 real MNIST digits, 28x28x1: 4,000 train, 1,000 test;"
   " nothing to download",
   "digits": "1,797 handwritten digits, 8x8x1, from scikit-learn; nothing to"
   " download",
   "cluttered_digits": "MNIST digits on cluttered textures with masks, 48x48x1;"
-  " splits train, spurious, teacher, test; nothing to download",
+  " splits train, spurious, teacher, test, plain, plain_teacher, plain_test;"
+  " nothing to download",
+  "photo_patches(count=4000, seed=0)": "squares of scikit-learn's two"
+  " photographs, --image_size (28) wide; for --transfer_dataset",
+  "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/; the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
@@ -60,7 +68,7 @@ def load(
 
   Args:
     name: `mnist5k`, `digits`, any name that TFDS knows or has prepared,
-      `image_folder(path="DIR")`, or the path of a directory: one that TFDS
+      `image_folder(path="DIR")`, `photo_patches`, `noise_images`, or the path of a directory: one that TFDS
       prepared, or one of images. A path needs a separator ("./mine").
     data_dir: where prepared data sets are; default $TFDS_DATA_DIR, else
       ~/tensorflow_datasets.
@@ -98,8 +106,12 @@ def load(
 def _open(
   name: str, data_dir: str, splits: tuple[str, str], options: dict
 ) -> Dataset:
-  if "(" in name:
+  if "(" in name or name in DRAWN:
     makers = {"image_folder": _make_folder_opener(name, splits, options)}
+    makers |= {
+      drawn: _make_drawer(name, maker, splits, options)
+      for drawn, maker in DRAWN.items()
+    }
     return spec.build("data set", spec.parse(name), makers)
   if _is_path(name):
     return _open_path(name, splits, options)
@@ -142,6 +154,20 @@ def _make_folder_opener(
     return open_folder(Path(path).expanduser(), name, **options)
 
   return image_folder
+
+
+def _make_drawer(
+  name: str, maker: Callable, splits: tuple[str, str], options: dict
+) -> Callable[..., Dataset]:
+  def draw(count=4000, seed=0):
+    if options.get("masks") or splits != ("train", "test"):
+      raise UserError(
+        f"{name} has neither masks nor splits besides train and test"
+      )
+    made = maker(count, seed, image_size=options["image_size"])
+    return made._replace(name=name)
+
+  return draw
 
 
 def _is_path(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Reading planned batches from disk, ahead of the training loop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -35,15 +36,36 @@ def stream(
   """
   if resident(split):
     return (split.images[row] for row in indices)
-  import grain
 
   def fetch(step):
     return np.stack([_read(split, int(example)) for example in indices[step]])
 
-  planned = grain.MapDataset.range(len(indices)).map(fetch)
+  return read_ahead(fetch, len(indices), buffer)
+
+
+def read_ahead(
+  fetch: Callable[[int], Any], steps: int, buffer: int
+) -> Iterator[Any]:
+  """Calls a function for step after step in threads, ahead of the caller.
+
+  Args:
+    fetch: step -> arrays.
+    steps: how many there are.
+    buffer: results to hold ready, >= 1.
+
+  Returns:
+    An iterator over the results, in the order of the steps.
+
+  Example:
+    >>> list(read_ahead(lambda step: 2 * step, steps=3, buffer=2))
+    [0, 2, 4]
+  """
+  import grain
+
   options = grain.ReadOptions(
     num_threads=min(16, buffer), prefetch_buffer_size=buffer
   )
+  planned = grain.MapDataset.range(steps).map(fetch)
   return iter(planned.to_iter_dataset(options))
 
 

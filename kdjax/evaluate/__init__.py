@@ -3,7 +3,7 @@
 from kdjax.evaluate.bias import match_prior
 from kdjax.evaluate.compare import Comparison, compare, holm
 from kdjax.evaluate.cost import flops, latency, parameters
-from kdjax.evaluate.measure import measure, recall
+from kdjax.evaluate.measure import measure, measure_together, recall
 from kdjax.evaluate.predict import predict
 from kdjax.evaluate.scores import (
   accuracy,
@@ -23,6 +23,7 @@ __all__ = [
   "latency",
   "match_prior",
   "measure",
+  "measure_together",
   "negative_log_likelihood",
   "parameters",
   "predict",

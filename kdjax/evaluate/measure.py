@@ -1,5 +1,7 @@
 """One network's figures, as they stand in results.json."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kdjax.evaluate import scores
@@ -35,6 +37,36 @@ def measure(
     figures["agreement"] = scores.agreement(logits, teacher_logits)
   lists = {name: [float(x) for x in values] for name, values in figures.items()}
   return lists | {"test_examples": len(labels)}
+
+
+def measure_together(
+  logits: np.ndarray, labels: np.ndarray, roles: Sequence[str]
+) -> dict:
+  """Scores networks that learnt together, and the mean of their answers.
+
+  Args:
+    logits: (M, R, N, C), a row of R networks for each seed.
+    labels: (N,) int.
+    roles: what the R networks are called.
+
+  Returns:
+    "test_accuracy" by role and "ensemble_accuracy", of the mean of their
+    probabilities: lists of one float a seed.
+
+  Example:
+    >>> logits = np.log([[[[0.6, 0.4]], [[0.1, 0.9]]]])
+    >>> found = measure_together(logits, np.array([1]), ("a", "b"))
+    >>> found["test_accuracy"], found["ensemble_accuracy"]
+    ({'a': [0.0], 'b': [1.0]}, [1.0])
+  """
+  pooled = np.exp(scores.log_softmax(logits)).mean(axis=1)
+  return {
+    "test_accuracy": {
+      role: scores.accuracy(logits[:, place], labels).tolist()
+      for place, role in enumerate(roles)
+    },
+    "ensemble_accuracy": scores.accuracy(pooled, labels).tolist(),
+  }
 
 
 def recall(logits: np.ndarray, labels: np.ndarray, classes) -> list[float]:

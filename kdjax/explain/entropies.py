@@ -72,18 +72,55 @@ class Meter:
     Raises:
       StorageError: if an entry cannot be written or is damaged.
     """
-    name = f"{self._key(network)}.npz"
-    for folder in self._folders:
-      if (folder / name).is_file():
-        self.reused += 1
-        found = _read(folder / name)
-        break
-    else:
+    name = self.entry(network)
+    found = self._find(name)
+    if found is None:
       self.computed += 1
       found = self.compute(network, self._parts.experiment.quantify.estimator)
-    if self._folders and not (self._folders[0] / name).is_file():
-      _write(self._folders[0] / name, found)
+    self._keep(name, found)
     return found
+
+  def recall(self, name: str) -> Estimate:
+    """Reads what was measured before.
+
+    Args:
+      name: from `entry`.
+
+    Returns:
+      The estimate.
+
+    Raises:
+      StorageError: if it is not there or damaged.
+    """
+    found = self._find(name)
+    if found is None:
+      raise StorageError(f"{self._folders[-1] / name}.npz is missing")
+    self._keep(name, found)
+    return found
+
+  def entry(self, network: Any) -> str:
+    """Names a network's estimate after all that decides it.
+
+    Args:
+      network: its variables.
+
+    Returns:
+      The name.
+    """
+    leaves = jax.tree.leaves(jax.device_get(network))
+    trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
+    chosen, parts = self._parts.experiment.quantify, self._parts
+    settings = (
+      VERSION,
+      parts.model,
+      chosen.tap,
+      chosen.estimator,
+      chosen.probes,
+    )
+    text = (
+      f"{settings} {parts.problem} {checkpoint.digest(trunk)} {self._images}"
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
   def compute(
     self, network: Any, estimator: str, count: int | None = None
@@ -142,21 +179,19 @@ class Meter:
       sigma=sigma,
     )
 
-  def _key(self, network: Any) -> str:
-    leaves = jax.tree.leaves(jax.device_get(network))
-    trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
-    chosen, parts = self._parts.experiment.quantify, self._parts
-    settings = (
-      VERSION,
-      parts.model,
-      chosen.tap,
-      chosen.estimator,
-      chosen.probes,
-    )
-    text = (
-      f"{settings} {parts.problem} {checkpoint.digest(trunk)} {self._images}"
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+  def _find(self, name: str) -> Estimate | None:
+    for folder in self._folders:
+      if (folder / f"{name}.npz").is_file():
+        self.reused += 1
+        return _read(folder / f"{name}.npz")
+    return None
+
+  def _keep(self, name: str, found: Estimate) -> None:
+    if not self._folders:
+      return
+    path = self._folders[0] / f"{name}.npz"
+    if not path.is_file():
+      _write(path, found)
 
 
 def _closed_form(parts: Parts, estimator: str) -> tuple[Callable, ...]:

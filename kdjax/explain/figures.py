@@ -33,23 +33,31 @@ class History(NamedTuple):
   """What is kept of one network's training.
 
   Attributes:
+    entries: names of the estimates on disk.
     estimates: of every checkpoint, the initialisation first.
     trail: of the tapped layer's weights.
     whole: of all weights.
   """
 
+  entries: tuple[str, ...] = ()
   estimates: tuple[Estimate, ...] = ()
   trail: quantify.Trail | None = None
   whole: quantify.Trail | None = None
 
 
 def extended(
-  history: History, estimate: Estimate, network: Any, tap: str, mask: Any
+  history: History,
+  entry: str,
+  estimate: Estimate,
+  network: Any,
+  tap: str,
+  mask: Any,
 ) -> History:
   """Adds a checkpoint.
 
   Args:
     history: so far.
+    entry: name of the estimate on disk.
     estimate: the checkpoint's entropies.
     network: its variables.
     tap: which layer is examined.
@@ -58,14 +66,30 @@ def extended(
   Returns:
     The longer history.
   """
-  network = jax.device_get(network)
-  layer = layer_weights(network["params"], tap, mask["params"])
-  whole = jax.tree.leaves(network["params"])
+  layer, whole = weights_of(network, tap, mask)
   return History(
+    (*history.entries, entry),
     (*history.estimates, estimate),
     quantify.extended(history.trail, layer),
     quantify.extended(history.whole, whole),
   )
+
+
+def weights_of(
+  network: Any, tap: str, mask: Any
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+  """Returns the weights whose way is followed.
+
+  Args:
+    network: its variables.
+    tap: which layer is examined.
+    mask: by variable, whether the feature depends on it.
+
+  Returns:
+    The layer's, see `layer_weights`; and all of them.
+  """
+  params = jax.device_get(network["params"])
+  return layer_weights(params, tap, mask["params"]), jax.tree.leaves(params)
 
 
 def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:

@@ -1,18 +1,18 @@
 """The hallway of `launch.py quantify`: read `run` from top to bottom."""
 
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import quantify, results
+from kdjax import environment, quantify, results
 from kdjax.config import Experiment
 from kdjax.explain import figures, training
 from kdjax.explain.entropies import Meter
 from kdjax.explain.figures import History
+from kdjax.explain.keeper import Keeper, histories_of
 from kdjax.explain.parts import Parts, prepare
 from kdjax.fit import timed
 from kdjax.options import as_dict
@@ -23,6 +23,30 @@ from kdjax.workdir import claim
 
 EXAMPLES = 5
 MOMENTS = 5
+
+
+class Bench(NamedTuple):
+  """What every checkpoint is examined with.
+
+  Attributes:
+    parts: of the run.
+    meter: measures entropies.
+    mask: by variable, whether the feature depends on it.
+    keeper: writes trainings.
+    log: writes a line an epoch.
+  """
+
+  parts: Parts
+  meter: Meter
+  mask: Any
+  keeper: Keeper
+  log: logs.RunLog
+
+  @property
+  def place(self) -> str:
+    """Whose weights' way is followed."""
+    chosen = self.parts.experiment.quantify
+    return chosen.weights or chosen.tap
 
 
 def run(experiment: Experiment, *, name: str, command: str) -> Path:
@@ -48,25 +72,9 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     workdir = claim(experiment.run.workdir, name)
     mask = training.depends(parts, _any_network(parts))
     meter = Meter(parts, mask, workdir)
-    networks, histories = {}, {}
     with logs.RunLog(workdir) as log:
-      with timed(seconds, "teacher"):
-        epochs = training.teacher_epochs(parts)
-        total = experiment.teacher.epochs
-        found = _follow(parts, meter, mask, log, epochs, total, seconds)
-        networks["teacher"], histories["teacher"] = _only(found)
-      teacher = results.first(networks["teacher"])
-      with timed(seconds, "students"):
-        epochs = training.student_epochs(parts, teacher)
-        total = experiment.student.epochs
-        grown, followed = _follow(
-          parts, meter, mask, log, epochs, total, seconds
-        )
-        networks |= grown
-        histories |= followed
-        networks["student"] = training.finish_student(
-          parts, networks["student"], mask
-        )
+      bench = Bench(parts, meter, mask, Keeper(parts, workdir), log)
+      networks, histories = _train(bench, seconds)
     with timed(seconds, "evaluation"):
       found = _measure(parts, meter, networks, histories)
     _save(parts, workdir, networks)
@@ -74,7 +82,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "environment": results.environment(parts.devices),
+    "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
@@ -86,31 +94,76 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   return workdir
 
 
-def _follow(parts, meter, mask, log, epochs, total, seconds):
+def _train(bench: Bench, seconds) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Trains all; returns the last networks and the histories, by arm."""
+  parts, mask = bench.parts, bench.mask
+  with timed(seconds, "teacher"):
+    saved = bench.keeper.load("teacher")
+    epochs = training.teacher_epochs(parts, saved)
+    networks, histories = _follow(bench, "teacher", epochs, saved, seconds)
+  teacher = results.first(networks["teacher"])
+  with timed(seconds, "students"):
+    saved = bench.keeper.load("students")
+    epochs = training.student_epochs(parts, teacher, saved)
+    grown, followed = _follow(bench, "students", epochs, saved, seconds)
+  with timed(seconds, "labels"):
+    student = grown["student"]
+    saved = bench.keeper.load("labels")
+    for found in training.label_epochs(parts, student, mask, saved):
+      if found.epoch:
+        bench.keeper.save("labels", found.epoch, found.states)
+      last = jax.device_get(found.networks["student"])
+    grown["student"] = training.unchanged(mask, student, last)
+  return networks | grown, histories | followed
+
+
+def _follow(bench: Bench, name, epochs, saved, seconds):
   """Examines every checkpoint as it comes; returns the last, and histories."""
-  histories: dict[str, list[History]] = {}
-  chosen = parts.experiment.quantify
-  place = chosen.weights or chosen.tap
-  spent = 0.0
-  with progress(total, "epochs and their entropies", 0) as advance:
+  chosen = bench.parts.experiment
+  total = (chosen.teacher if name == "teacher" else chosen.student).epochs
+  spent, histories = {}, {}
+  first = saved.epoch if saved else 0
+  with progress(total - first, "epochs and their entropies") as advance:
     for found in epochs:
-      for arm, members in found.networks.items():
-        count = len(jax.tree.leaves(members)[0])
-        kept = histories.setdefault(arm, [History()] * count)
-        for m in range(count):
-          one = jax.tree.map(lambda x, m=m: x[m], members)
-          start = time.perf_counter()
-          estimate = meter.entropies(one)
-          spent += time.perf_counter() - start
-          kept[m] = figures.extended(kept[m], estimate, one, place, mask)
-        if found.epoch:
-          log.write(_row(arm, found, kept))
+      if saved and found.epoch == first:
+        histories = histories_of(
+          saved, found.states, bench.meter, bench.place, bench.mask
+        )
+      else:
+        with timed(spent, "now"):
+          histories = _examined(bench, found, histories)
+        seconds["entropies"] = seconds.get("entropies", 0.0) + spent["now"]
+      if found.epoch:
+        bench.keeper.save(name, found.epoch, found.states, histories)
       # The next epoch reuses the memory of this one's states.
       last = jax.device_get(found.networks)
-      if found.epoch:
+      if found.losses:
+        for arm in found.losses:
+          bench.log.write(_row(arm, found, histories[arm]))
         advance(float(np.mean([x.mean() for x in found.losses.values()])))
-  seconds["entropies"] = seconds.get("entropies", 0.0) + spent
   return last, histories
+
+
+def _examined(bench: Bench, found, histories) -> dict[str, list[History]]:
+  """Adds a checkpoint to the histories."""
+  longer = {}
+  for arm, members in found.networks.items():
+    count = len(jax.tree.leaves(members)[0])
+    longer[arm] = []
+    for m in range(count):
+      one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), members)
+      before = histories[arm][m] if histories else History()
+      longer[arm].append(
+        figures.extended(
+          before,
+          bench.meter.entry(one),
+          bench.meter.entropies(one),
+          one,
+          bench.place,
+          bench.mask,
+        )
+      )
+  return longer
 
 
 def _row(arm, found, histories) -> dict[str, Any]:
@@ -200,11 +253,6 @@ def _any_network(parts: Parts):
     jax.random.key(0),
   )
   return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
-
-
-def _only(found):
-  (networks, histories) = found
-  return networks["teacher"], histories["teacher"]
 
 
 def _save(parts: Parts, workdir: Path, networks) -> None:

@@ -18,15 +18,21 @@ import optax
 from kdjax import data
 from kdjax.data import Split
 from kdjax.errors import DivergedError, UserError
+from kdjax.explain.keeper import Saved, restored
 from kdjax.explain.parts import Parts
 from kdjax.feeds import make_feed
-from kdjax.method import Method, stateless
+from kdjax.method import Method, View, stateless
 from kdjax.methods import make_objective
 from kdjax.train import loop
+from kdjax.train.epoch import Epoch
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.state import frozen_state, variables
-from kdjax.train.teacher import live
+from kdjax.train.state import TrainState, frozen_state, variables
+from kdjax.train.teacher import Teacher, live
+
+# The teacher's features of all training images are computed once where they
+# take no more than this, bytes.
+STORED = 64 << 20
 
 
 class Checkpoint(NamedTuple):
@@ -34,23 +40,31 @@ class Checkpoint(NamedTuple):
 
   Attributes:
     epoch: 0 is the initialisation.
-    networks: by arm, variables with a leading axis of seeds.
-    losses: by arm, one a seed; empty at the initialisation.
+    states: by arm, with a leading axis of seeds.
+    losses: by arm, one a seed; empty where the training begins.
   """
 
   epoch: int
-  networks: dict[str, Any]
+  states: dict[str, TrainState]
   losses: dict[str, np.ndarray]
 
+  @property
+  def networks(self) -> dict[str, Any]:
+    """By arm, variables with a leading axis of seeds."""
+    return {arm: variables(state) for arm, state in self.states.items()}
 
-def teacher_epochs(parts: Parts) -> Iterator[Checkpoint]:
+
+def teacher_epochs(
+  parts: Parts, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
   """Trains the teacher on labels.
 
   Args:
     parts: of the run.
+    saved: where to begin; None for the initialisation.
 
   Yields:
-    A checkpoint an epoch, the initialisation first; arm "teacher".
+    A checkpoint an epoch, where the training begins first; arm "teacher".
   """
   chosen = parts.experiment.teacher
   settings = {
@@ -60,18 +74,21 @@ def teacher_epochs(parts: Parts) -> Iterator[Checkpoint]:
   arms = {
     "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
   }
-  yield from _epochs(parts, chosen, parts.lessons, arms, None)
+  yield from _epochs(parts, chosen, parts.lessons, arms, saved=saved)
 
 
-def student_epochs(parts: Parts, teacher: Any) -> Iterator[Checkpoint]:
+def student_epochs(
+  parts: Parts, teacher: Any, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
   """Trains student and baseline from the same initialisation.
 
   Args:
     parts: of the run.
     teacher: the teacher's variables.
+    saved: where to begin; None for the initialisation.
 
   Yields:
-    A checkpoint an epoch, the initialisation first; arms "student", which
+    A checkpoint an epoch, where the training begins first; arms "student", which
     matches the teacher's feature, and "baseline".
 
   Raises:
@@ -88,20 +105,27 @@ def student_epochs(parts: Parts, teacher: Any) -> Iterator[Checkpoint]:
   matching = feature_matching(
     parts.experiment.quantify.tap, _variance(parts, teacher)
   )
-  frozen = live(frozen_state(parts.network, teacher))
-  yield from _epochs(parts, chosen, parts.dataset.train, arms, frozen)
+  teachers = {
+    "teacher": _stored(parts, teacher)
+    or live(frozen_state(parts.network, teacher))
+  }
+  split = parts.dataset.train
+  yield from _epochs(parts, chosen, split, arms, teachers=teachers, saved=saved)
 
 
-def finish_student(parts: Parts, students: Any, mask: Any) -> Any:
-  """Trains the layers above the tap on labels.
+def label_epochs(
+  parts: Parts, students: Any, mask: Any, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
+  """Trains the student's layers above the tap on labels.
 
   Args:
     parts: of the run.
     students: variables with a leading axis of seeds.
     mask: by variable of one student, whether the feature depends on it.
+    saved: where to begin; None for the students.
 
-  Returns:
-    The students' variables; those that the feature depends on unchanged.
+  Yields:
+    A checkpoint an epoch, where the training begins first; arm "student".
   """
 
   def method(settings) -> Method:
@@ -114,17 +138,34 @@ def finish_student(parts: Parts, students: Any, mask: Any) -> Any:
 
   arms = {"student": Arm("all", method, _settings(parts))}
   chosen = parts.experiment.student
-  for found in _epochs(
+  yield from _epochs(
     parts,
     chosen,
     parts.dataset.train,
     arms,
-    None,
     epochs=parts.experiment.quantify.label_epochs,
     frozen=mask["params"],
-  ):
-    finished = found.networks["student"]
-  # What normalisation layers remember moves on even where weights do not.
+    saved=saved,
+  )
+
+
+def unchanged(mask: Any, students: Any, finished: Any) -> Any:
+  """Keeps what the feature depends on as it was.
+
+  What normalisation layers remember moves on even where weights do not.
+
+  Args:
+    mask: by variable of one student, whether the feature depends on it.
+    students: variables before the layers above the tap learned.
+    finished: variables afterwards.
+
+  Returns:
+    The students' variables.
+
+  Example:
+    >>> unchanged({"a": True, "b": False}, {"a": 1, "b": 2}, {"a": 3, "b": 4})
+    {'a': 1, 'b': 4}
+  """
   return jax.tree.map(
     lambda keep, old, new: old if keep else new, mask, students, finished
   )
@@ -186,7 +227,9 @@ def depends(parts: Parts, network: Any) -> Any:
 def frozen_optimizer(
   optimizer: optax.GradientTransformation, frozen: Any
 ) -> optax.GradientTransformation:
-  """Keeps some parameters as they are; the optimiser's state stays its own.
+  """Keeps some parameters as they are.
+
+  Their gradients are not even looked at, so that a compiler need not make them.
 
   Args:
     optimizer: from `make_optimizer`.
@@ -203,25 +246,34 @@ def frozen_optimizer(
     0.0
   """
 
-  def update(updates, state, params=None):
-    updates, state = optimizer.update(updates, state, params)
-    held = jax.tree.map(
+  def held(updates):
+    still = jax.tree.map(
       lambda stop, x: jnp.zeros_like(x) if stop else x,
       frozen,
       updates["network"],
     )
-    return updates | {"network": held}, state
+    return updates | {"network": still}
+
+  def update(updates, state, params=None):
+    # Before for the work, after for the weight decay.
+    updates, state = optimizer.update(held(updates), state, params)
+    return held(updates), state
 
   return optax.GradientTransformation(optimizer.init, update)
 
 
 def _epochs(
-  parts: Parts, chosen, split: Split, arms, teacher, *, epochs=None, frozen=None
+  parts: Parts,
+  chosen,
+  split: Split,
+  arms,
+  *,
+  teachers=None,
+  saved: Saved | None = None,
+  epochs=None,
+  frozen=None,
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one feed; `chosen` are the settings of teacher or student.
-
-  With frozen parameters nobody asks for the initialisation.
-  """
+  """Trains arms on one feed; `chosen` are the settings of teacher or student."""
   epochs = chosen.epochs if epochs is None else epochs
   feed = make_feed(
     np.arange(len(split.labels)),
@@ -232,14 +284,21 @@ def _epochs(
   optimizer = make_optimizer(
     chosen.optimizer, chosen.schedule, feed.steps * epochs
   )
-  teachers = {} if teacher is None else {"teacher": teacher}
-  if frozen is None:
-    states = loop.initial_states(
-      parts.network, optimizer, arms, sample=parts.sample, teachers=teachers
-    )
-    yield Checkpoint(0, {arm: variables(states[arm]) for arm in arms}, {})
-  else:
+  if frozen is not None:
     optimizer = frozen_optimizer(optimizer, frozen)
+  begin = partial(
+    loop.initial_states,
+    parts.network,
+    optimizer,
+    arms,
+    sample=parts.sample,
+    teachers=teachers,
+  )
+  states = restored(saved, jax.eval_shape(begin)) if saved else begin()
+  first = saved.epoch if saved else 0
+  yield Checkpoint(first, states, {})
+  if first == epochs:
+    return
   resident = data.resident(split)
   for epoch in loop.train(
     parts.network,
@@ -253,16 +312,20 @@ def _epochs(
     teachers=teachers,
     devices=parts.devices,
     together=parts.together,
+    start=Epoch(first, first * feed.steps, True, 0, states, {}),
   ):
-    losses = {arm: epoch.metrics[arm]["loss"] for arm in arms}
-    for arm, values in losses.items():
-      if not np.isfinite(values).all():
-        raise DivergedError(
-          f"the loss of the {arm} is not finite in epoch {epoch.number}; lower"
-          " the learning rate"
-        )
-    networks = {arm: variables(epoch.states[arm]) for arm in arms}
-    yield Checkpoint(epoch.number, networks, losses)
+    yield _checked(epoch, arms)
+
+
+def _checked(epoch, arms) -> Checkpoint:
+  losses = {arm: epoch.metrics[arm]["loss"] for arm in arms}
+  for arm, values in losses.items():
+    if not np.isfinite(values).all():
+      raise DivergedError(
+        f"the loss of the {arm} is not finite in epoch {epoch.number}; lower"
+        " the learning rate"
+      )
+  return Checkpoint(epoch.number, epoch.states, losses)
 
 
 def _settings(parts: Parts) -> dict[str, np.ndarray]:
@@ -276,6 +339,32 @@ def _settings(parts: Parts) -> dict[str, np.ndarray]:
 
 def _rate(given: float | None) -> float:
   return 1e-3 if given is None else given
+
+
+def _stored(parts: Parts, teacher: Any) -> Teacher | None:
+  """The teacher as its features of all training images, where that is cheap."""
+  split, tap = parts.dataset.train, parts.experiment.quantify.tap
+  shape = jax.eval_shape(parts.feature, teacher, parts.sample).shape
+  size = 4 * len(split.labels) * int(np.prod(shape[1:]))
+  plain = parts.experiment.student.augment == "none"
+  if not plain or not data.resident(split) or size > STORED:
+    return None
+  feature = jax.jit(
+    lambda images: parts.feature(teacher, data.to_float(images))
+  )
+  batch = parts.experiment.student.batch_size
+  table = np.concatenate(
+    [
+      np.asarray(feature(split.images[i : i + batch]))
+      for i in range(0, len(split.labels), batch)
+    ]
+  )
+
+  def show(table, images, index, taps):
+    # Nobody asks for its logits.
+    return View(jnp.zeros((len(index), 1)), {tap: table[index]})
+
+  return Teacher(jnp.asarray(table), show, lambda table: None)
 
 
 def _variance(parts: Parts, teacher: Any) -> float:

@@ -14,6 +14,7 @@ import dataclasses
 from kdjax import spec
 from kdjax.errors import UserError, unknown_name
 from kdjax.method import Method, weighted_sum
+from kdjax.methods.each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
 from kdjax.registry import import_modules
 from kdjax.schedule import make_schedule
@@ -127,6 +128,9 @@ def make_objective(
     method = spec.build(
       "method", dataclasses.replace(term.spec, kwargs=kwargs), MAKERS, **given
     )
+    # Answers are pooled; of what lies inside, every teacher has its own.
+    if method.teacher_taps:
+      method = for_each_teacher(method)
     weight = make_schedule(term.weight, steps=steps)
     made[term.spec.name] = (method, weight)
   return weighted_sum(made)

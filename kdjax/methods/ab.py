@@ -4,7 +4,7 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -62,8 +62,8 @@ def ab(
   check_value("margin", margin, lambda value: value >= 0)
 
   def pairs(inputs):
-    found = modules.paired("ab", inputs, student_tap, teacher_tap)
-    return tuple(modules.same_size("ab", *pair) for pair in found)
+    found = features.paired("ab", inputs, student_tap, teacher_tap)
+    return tuple(features.same_size("ab", *pair) for pair in found)
 
   def loss(call, inputs):
     found = pairs(inputs)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.method import Method
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
+from kdjax.schedule import Schedule, at, check_static, check_value
 
 
 @register("adaptive_features", objective="ce:1 + adaptive_features:100")
@@ -79,14 +79,14 @@ def adaptive_features(
     `fitnets`.
   """
   check_value("tau", tau, lambda value: value > 0)
-  modules.check_static("memory", memory, lambda value: 0 <= value < 1)
+  check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = modules.paired(
+    found = features.paired(
       "adaptive_features", inputs, student_tap, teacher_tap
     )
     return tuple(
-      modules.same_size("adaptive_features", *pair) for pair in found
+      features.same_size("adaptive_features", *pair) for pair in found
     )
 
   def start(rng, inputs):

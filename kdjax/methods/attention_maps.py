@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Method, stateless
-from kdjax.methods import features
-from kdjax.methods.modules import check_choice, working
+from kdjax.methods import tokens
+from kdjax.methods.features import working
 from kdjax.methods.registry import register
 from kdjax.pairing import pair_layers
+from kdjax.schedule import check_choice
 
 DISTANCES = ("kl", "mse", "inner")
 
@@ -73,14 +74,14 @@ def attention_maps(
     for s, t in pair_layers(len(students), len(teachers)):
       student, teacher = _same_heads(students[s], teachers[t])
       count = student.shape[-1]
-      features.check_same_tokens("attention_maps", count, teacher.shape[-1])
-      mask = features.token_mask("attention_maps", mask_tap, inputs, count)
+      tokens.check_same_tokens("attention_maps", count, teacher.shape[-1])
+      mask = tokens.token_mask("attention_maps", mask_tap, inputs, count)
       values.append(_distance(distance, student, teacher, mask))
     return sum(values) / len(values)
 
   return stateless(
     loss,
-    student_taps=(student_tap, *features.mask_taps(mask_tap)),
+    student_taps=(student_tap, *tokens.mask_taps(mask_tap)),
     teacher_taps=(teacher_tap,),
   )
 

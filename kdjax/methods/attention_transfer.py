@@ -2,8 +2,9 @@
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods import modules
+from kdjax.methods import features
 from kdjax.methods.registry import register
+from kdjax.schedule import check_choice, check_static
 
 
 @register("attention_transfer", objective="ce:1 + attention_transfer:1000")
@@ -50,13 +51,13 @@ def attention_transfer(
     `kdjax.losses.attention_transfer`. The weight 1000 is RepDistiller's and
     mdistiller's.
   """
-  modules.check_static("p", p, lambda value: value > 0)
-  modules.check_choice("distance", distance, ("mse", "l2", "l1"))
+  check_static("p", p, lambda value: value > 0)
+  check_choice("distance", distance, ("mse", "l2", "l1"))
 
   def loss(inputs):
     return sum(
       losses.attention_transfer(student, teacher, p=p, distance=distance)
-      for student, teacher in modules.paired(
+      for student, teacher in features.paired(
         "attention_transfer", inputs, student_tap, teacher_tap, maps=True
       )
     )

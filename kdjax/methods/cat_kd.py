@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.errors import UserError
 from kdjax.method import Method, stateless
+from kdjax.methods.features import classifier, last
 from kdjax.methods.registry import register
-from kdjax.methods.views import classifier, last
 
 HINT = "there are class maps only where it takes the mean of the last map"
 

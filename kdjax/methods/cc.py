@@ -6,8 +6,8 @@ import jax
 from kdjax import losses
 from kdjax.errors import unknown_name
 from kdjax.method import Method, learned
+from kdjax.methods.features import last
 from kdjax.methods.registry import register
-from kdjax.methods.views import last
 from kdjax.schedule import check_value
 
 KERNELS = ("consecutive", "gaussian", "bilinear")

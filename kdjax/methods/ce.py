@@ -16,7 +16,8 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
   loss_b = - sum_c y_bc log q_bc,  y = (1 - a) onehot(label) + a / C
 
   An example without a label (-1) adds 0 and counts in the mean, so that the
-  objective stays a plain sum over examples, whatever the batches.
+  objective stays a plain sum over examples, whatever the batches. Where images
+  are mixed, loss_b = share * loss(label) + (1 - share) * loss(partner's label).
 
   Matched: the student's logits to the labels. Learned: nothing but the
   student. Default taps: none. Cost: one softmax over the classes.
@@ -43,13 +44,18 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
 
   def loss(inputs):
     logits = inputs.student.logits.astype(jnp.float32)
-    labelled = inputs.labels >= 0
-    one_hot = jax.nn.one_hot(
-      jnp.where(labelled, inputs.labels, 0), logits.shape[-1]
-    )
-    values = optax.losses.softmax_cross_entropy(
-      logits, optax.losses.smooth_labels(one_hot, label_smoothing)
-    )
-    return jnp.where(labelled, values, 0.0)
 
-  return stateless(loss)
+    def against(labels):
+      labelled = labels >= 0
+      one_hot = jax.nn.one_hot(jnp.where(labelled, labels, 0), logits.shape[-1])
+      values = optax.losses.softmax_cross_entropy(
+        logits, optax.losses.smooth_labels(one_hot, label_smoothing)
+      )
+      return jnp.where(labelled, values, 0.0)
+
+    if inputs.share is None:
+      return against(inputs.labels)
+    own, partner = against(inputs.labels), against(inputs.partner_labels)
+    return inputs.share * own + (1 - inputs.share) * partner
+
+  return stateless(loss, needs_teacher=False)

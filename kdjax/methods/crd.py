@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses, taps
-from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, batch_mean, example_keys
-from kdjax.methods.modules import Embed, working
+from kdjax.methods.features import memory_rows, working
+from kdjax.methods.modules import Embed
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
 
@@ -76,7 +76,7 @@ def crd(
   embed = Embed(width)
 
   def shown(inputs):
-    _check_known(examples, inputs)
+    memory_rows("crd", examples, inputs)
     teacher = working(taps.pick(inputs.teacher.feats, teacher_tap))
     return {
       "student": working(taps.pick(inputs.student.feats, student_tap)),
@@ -140,7 +140,7 @@ def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
   """
   classes = state["classes"]
   found = jnp.where(inputs.labels >= 0, inputs.labels, -1 - inputs.index)
-  rows = _rows(inputs, classes.shape[0])
+  rows = memory_rows("crd", classes.shape[0], inputs)
   found = classes.at[rows].set(found.astype(classes.dtype))
   return state | {
     "classes": found,
@@ -159,14 +159,6 @@ def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
       inputs,
     ),
   }
-
-
-def _rows(inputs: Inputs, examples: int) -> jax.Array:
-  """Returns (B,) rows of the memory, none at all for padding."""
-  if inputs.mask is None:
-    return inputs.index
-  # Writing behind the end is writing nothing.
-  return jnp.where(inputs.mask, inputs.index, examples)
 
 
 def _samples(state, inputs: Inputs, count: int) -> jax.Array:
@@ -192,7 +184,7 @@ def _remembered(
   state: dict, embeddings: dict, momentum, inputs: Inputs
 ) -> dict:
   """Moves the memories' rows towards the batch's embeddings."""
-  rows = _rows(inputs, state["classes"].shape[0])
+  rows = memory_rows("crd", len(state["classes"]), inputs)
   return state | {
     side: losses.crd_update(
       state[side], jax.lax.stop_gradient(x), rows, momentum=momentum
@@ -212,14 +204,6 @@ def _constant(z, embeddings, memory, temperature, inputs: Inputs):
     return jnp.minimum(batch_mean(sums, inputs), jnp.finfo(jnp.float32).max)
 
   return jax.lax.cond(z > 0, lambda: z, estimate)
-
-
-def _check_known(examples, inputs: Inputs) -> None:
-  if examples is None or inputs.index is None:
-    raise UserError(
-      "crd remembers every training example: it needs their number,"
-      " crd(examples=50000), and batches that say which they hold"
-    )
 
 
 def _check(examples, width, negatives, temperature, momentum):

@@ -4,7 +4,7 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -56,8 +56,8 @@ def cwd(
   )
 
   def pairs(inputs):
-    found = modules.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
-    return (modules.same_size("cwd", *found[-1]),)
+    found = features.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
+    return (features.same_size("cwd", *found[-1]),)
 
   def loss(call, inputs):
     ((student, teacher),) = modules.regressed(call, pairs(inputs))

@@ -6,8 +6,8 @@ import optax
 from kdjax import losses, taps
 from kdjax.errors import unknown_name
 from kdjax.method import Method, stateless
+from kdjax.methods.features import labelled
 from kdjax.methods.registry import register
-from kdjax.methods.views import labelled
 from kdjax.schedule import Schedule, at, check_value
 
 KINDS = ("hard", "soft")

@@ -4,8 +4,8 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, stateless
+from kdjax.methods.features import labelled
 from kdjax.methods.registry import register
-from kdjax.methods.views import labelled
 from kdjax.schedule import Schedule, at, check_value
 
 

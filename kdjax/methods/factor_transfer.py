@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
+from kdjax.schedule import Schedule, at, check_static, check_value
 
 
 class Convolutions(nn.Module):
@@ -86,12 +86,12 @@ def factor_transfer(
     RepDistiller's 30 epochs of 270, on squared errors. Weight decay and
     momentum still touch the frozen paraphraser a little.
   """
-  modules.check_static("rate", rate, lambda value: value > 0)
+  check_static("rate", rate, lambda value: value > 0)
   check_value("weight", weight, lambda value: value >= 0)
-  modules.check_static("pretraining", pretraining, lambda value: 0 <= value < 1)
+  check_static("pretraining", pretraining, lambda value: 0 <= value < 1)
 
   def last(inputs):
-    return modules.paired(
+    return features.paired(
       "factor_transfer", inputs, student_tap, teacher_tap, maps=True
     )[-1]
 
@@ -110,7 +110,7 @@ def factor_transfer(
     student, teacher = last(inputs)
     code = call("encode", teacher)
     reproduced = losses.fitnet(call("decode", code), teacher)
-    translated, paraphrased = modules.same_size(
+    translated, paraphrased = features.same_size(
       "factor_transfer", call("translate", student), code
     )
     distance = at(weight, inputs.step) * losses.factor_transfer(

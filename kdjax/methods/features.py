@@ -1,12 +1,79 @@
-"""What methods share: finding features and checking that they have the form."""
+"""What methods read off their inputs, checked: features, labels, classifiers.
+
+Features are vectors (B, D), tokens (B, T, D) or maps (B, H, W, C), all with the
+channels last.
+"""
+
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from kdjax import taps
+from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, View
-from kdjax.methods.modules import working
+from kdjax.pairing import pair_layers
+
+_FORMS = {
+  2: "vectors (B, D)",
+  3: "tokens (B, T, D)",
+  4: "maps (B, H, W, C)",
+}
+
+Pair = tuple[jax.Array, jax.Array]
+
+
+def working(x: jax.Array) -> jax.Array:
+  """Casts to float32, unless an array is wider already.
+
+  Args:
+    x: (...) float.
+
+  Returns:
+    The same shape, float32 (float64 for float64).
+
+  Example:
+    >>> working(jnp.ones(1, jnp.bfloat16)).dtype
+    dtype('float32')
+  """
+  return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def last(view: View, tap: str) -> jax.Array:
+  """Picks the last feature that a tap names, such as the last of the stages.
+
+  Args:
+    view: what a network shows.
+    tap: with or without globs.
+
+  Returns:
+    (B, ...) float32 (float64 for float64).
+
+  Raises:
+    UserError: if the tap names no feature.
+
+  Example:
+    >>> feats = {"stage_0": jnp.zeros((1, 3)), "stage_1": jnp.ones((1, 2))}
+    >>> last(View(None, feats), "stage_*").shape
+    (1, 2)
+  """
+  return working(taps.select(view.feats, tap)[-1])
+
+
+def over_positions(features: jax.Array) -> jax.Array:
+  """Averages over all positions of maps or tokens.
+
+  Args:
+    features: (B, D), (B, T, D) or (B, H, W, D).
+
+  Returns:
+    (B, D), as vectors are already.
+
+  Example:
+    >>> over_positions(jnp.ones((1, 2, 2, 3))).shape
+    (1, 3)
+  """
+  return features.mean(axis=tuple(range(1, features.ndim - 1)))
 
 
 def vectors(method: str, tap: str, view: View) -> jax.Array:
@@ -33,189 +100,279 @@ def vectors(method: str, tap: str, view: View) -> jax.Array:
     raise UserError(
       f"{method} needs features (B, D), but {tap} is {array.shape}"
     )
-  return jnp.mean(working(array), axis=tuple(range(1, array.ndim - 1)))
+  return over_positions(working(array))
 
 
-def states(
-  method: str, tap: str, view: View, *, layers: slice = slice(None)
-) -> tuple[jax.Array, ...]:
-  """Picks the hidden states that a tap names, and checks that they are tokens.
+def stages(method: str, tap: str, view: View) -> tuple[jax.Array, ...]:
+  """Picks the features that a tap names, and checks that they have a form.
 
   Args:
     method: its name, for messages.
     tap: names the layers.
     view: the network's.
-    layers: which of them.
 
   Returns:
-    For each layer (B, T, D) float32 (float64 for float64).
+    For each layer vectors, tokens or maps, float32 (float64 for float64).
 
   Raises:
-    UserError: if the tap names nothing, or something without tokens.
+    UserError: if the tap names nothing, or something of another form.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.zeros((2, 5, 4), jnp.bfloat16)})
-    >>> states("tinybert", "stage_*", view)[0].dtype
-    dtype('float32')
+    >>> view = View(None, {"stage_0": jnp.zeros((2, 4)), "head": jnp.ones(2)})
+    >>> [stage.shape for stage in stages("ofa", "stage_*", view)]
+    [(2, 4)]
   """
-  found = taps.select(view.feats, tap)[layers]
-  for array in found:
-    if array.ndim != 3:
+  found = taps.select(view.feats, tap)
+  for i, stage in enumerate(found):
+    if stage.ndim not in _FORMS:
       raise UserError(
-        f"{method} needs tokens (B, T, D), but {tap} is {array.shape}; tap the"
-        " blocks of a transformer"
+        f"{method} needs vectors (B, D), tokens (B, T, D) or maps (B, H, W, C),"
+        f" but feature {i} of {tap!r} is {stage.shape}"
       )
   return tuple(map(working, found))
 
 
-def projections(
-  method: str, attention: str, view: View, parts: tuple[str, ...]
-) -> tuple[tuple[jax.Array, ...], ...]:
-  """Picks what stock attention layers make of their tokens.
+def need_maps(method: str, tap: str, features: jax.Array) -> None:
+  """Refuses features that are no maps.
 
   Args:
-    method: its name, for messages.
-    attention: names the attention layers.
-    view: the network's.
-    parts: of "query", "key" and "value".
-
-  Returns:
-    For each layer, for each part (B, heads, T, d) float32 (float64 for
-    float64).
+    method: the method's name, for the message.
+    tap: where the features come from.
+    features: what was tapped.
 
   Raises:
-    UserError: if there is no such layer or it is no attention over tokens.
+    UserError: unless they are (B, H, W, C).
 
   Example:
-    >>> query = jnp.zeros((2, 5, 3, 4))
-    >>> view = View(None, {"stage_0/attention/query": query})
-    >>> projections("minilm", "stage_*/attention", view, ("query",))[0][0].shape
-    (2, 3, 5, 4)
+    >>> need_maps("nst", "stage_0", jnp.zeros((2, 4, 4, 8)))
   """
-  columns = []
-  for part in parts:
-    tap = f"{attention}/{part}"
-    columns.append(taps.select(view.feats, tap))
-    for array in columns[-1]:
-      if array.ndim != 4:
-        raise UserError(
-          f"{method} needs {part} projections (B, T, heads, d), but {tap} is"
-          f" {array.shape}; name the attention layers of a transformer"
-        )
-  return tuple(
-    tuple(jnp.swapaxes(working(array), 1, 2) for array in layer)
-    for layer in zip(*columns, strict=True)
-  )
-
-
-def projection_taps(
-  attention: str, parts: tuple[str, ...] = ("query", "key", "value")
-) -> tuple[str, ...]:
-  """Returns the taps that `projections` reads.
-
-  Args:
-    attention: names the attention layers.
-    parts: of "query", "key" and "value".
-
-  Returns:
-    One tap a part.
-
-  Example:
-    >>> projection_taps("stage_*/attention", ("query", "key"))
-    ('stage_*/attention/query', 'stage_*/attention/key')
-  """
-  return tuple(f"{attention}/{part}" for part in parts)
-
-
-def check_same_tokens(method: str, student: int, teacher: int) -> None:
-  """Checks that both networks have the same number of tokens.
-
-  Args:
-    method: its name, for the message.
-    student: the student's number.
-    teacher: the teacher's.
-
-  Raises:
-    UserError: if they differ.
-
-  Example:
-    >>> check_same_tokens("minilm", 17, 17)
-  """
-  if student != teacher:
+  if features.ndim != 4:
     raise UserError(
-      f"{method} matches token by token, but the student has {student} tokens"
-      f" and the teacher {teacher}; give both the same patches (or words) and"
-      " the same extra tokens"
+      f"{method} needs feature maps (B, H, W, C), but {tap} is"
+      f" {features.shape}; tap a convolutional stage"
     )
 
 
-def check_same_heads(method: str, student: int, teacher: int) -> None:
-  """Checks that both networks have the same number of attention heads.
+def paired(
+  method: str,
+  inputs: Inputs,
+  student_tap: str,
+  teacher_tap: str,
+  *,
+  maps: bool = False,
+) -> tuple[Pair, ...]:
+  """Pairs the tapped layers of both networks, the last with the last.
 
   Args:
-    method: its name, for the message.
-    student: the student's number.
-    teacher: the teacher's.
+    method: the method's name, for messages.
+    inputs: what both networks show.
+    student_tap: the student's layers, from shallow to deep.
+    teacher_tap: the teacher's.
+    maps: whether only maps will do.
+
+  Returns:
+    (student, teacher) features, as many pairs as the shallower network has
+    layers, in working precision; the teacher's are constants.
 
   Raises:
-    UserError: if they differ; names the method for networks that do.
+    UserError: if there is no teacher, a tap names nothing, or a pair's
+      features are of different ranks, or no maps where those are needed.
 
   Example:
-    >>> check_same_heads("minilm", 12, 12)
+    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
+    >>> teacher = View(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
+    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
+    >>> [(s.shape, t.shape) for s, t in paired("fitnets", inputs, "a", "b")]
+    [((2, 4), (2, 5))]
   """
-  if student != teacher:
+  if inputs.teacher is None:
+    raise UserError(f"{method} needs a teacher")
+  students = taps.select(inputs.student.feats, student_tap)
+  teachers = taps.select(inputs.teacher.feats, teacher_tap)
+  pairs = []
+  for i, j in pair_layers(len(students), len(teachers)):
+    student, teacher = working(students[i]), working(teachers[j])
+    if maps:
+      need_maps(method, f"the student's {student_tap}", student)
+      need_maps(method, f"the teacher's {teacher_tap}", teacher)
+    if student.ndim != teacher.ndim or student.ndim not in _FORMS:
+      raise UserError(
+        f"{method} matches vectors with vectors, tokens with tokens or maps with"
+        f" maps, but the student's {student_tap} is {_form(student)} and the"
+        f" teacher's {teacher_tap} {_form(teacher)}; name other taps"
+      )
+    pairs.append((student, jax.lax.stop_gradient(teacher)))
+  return tuple(pairs)
+
+
+def same_size(method: str, student: jax.Array, teacher: jax.Array) -> Pair:
+  """Brings two maps to one size: the larger is average-pooled, per axis.
+
+  Args:
+    method: the method's name, for messages.
+    student: (B, H, W, C), (B, T, D) or (B, D) float.
+    teacher: as many dimensions, with any channels.
+
+  Returns:
+    Both, alike but for the channels. Vectors and tokens are left as they are.
+
+  Raises:
+    UserError: if tokens differ in number.
+
+  Example:
+    >>> student, teacher = same_size(
+    ...   "nst", jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 4, 4, 5))
+    ... )
+    >>> student.shape
+    (2, 4, 4, 3)
+  """
+  if student.ndim == 4:
+    height, width = (
+      min(student.shape[axis], teacher.shape[axis]) for axis in (1, 2)
+    )
+    return tuple(
+      losses.adaptive_avg_pool(side, size=(height, width))
+      for side in (student, teacher)
+    )
+  if student.shape[:-1] != teacher.shape[:-1]:
     raise UserError(
-      f"{method} matches head by head, but the student has {student} heads and"
-      f" the teacher {teacher}; 'minilmv2' makes heads of its own"
+      f"{method} matches token by token, but the student has"
+      f" {student.shape[1]} tokens and the teacher {teacher.shape[1]}"
+    )
+  return student, teacher
+
+
+def as_maps(features: jax.Array) -> jax.Array:
+  """Sees vectors and tokens as maps of one row.
+
+  Args:
+    features: (B, D), (B, T, D) or (B, H, W, C).
+
+  Returns:
+    (B, 1, 1, D), (B, 1, T, D) or (B, H, W, C).
+
+  Example:
+    >>> as_maps(jnp.zeros((2, 7, 3))).shape
+    (2, 1, 7, 3)
+  """
+  batch, *inner, channels = features.shape
+  return features.reshape(batch, *(1,) * (2 - len(inner)), *inner, channels)
+
+
+def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
+  """Refuses a single pair of layers where a method goes from one to the next.
+
+  Args:
+    method: the method's name, for the message.
+    pairs: those found.
+
+  Raises:
+    UserError: if there are fewer than two.
+
+  Example:
+    >>> need_two("fsp", ((None, None), (None, None)))
+  """
+  if len(pairs) < 2:
+    raise UserError(
+      f"{method} needs two stages of both networks or more; the taps name one"
+      " of the student or of the teacher"
     )
 
 
-def token_mask(
-  method: str, tap: str | None, inputs: Inputs, tokens: int
-) -> jax.Array | None:
-  """Picks the mask of a text's padding.
+def labelled(
+  loss: Callable[[jax.Array], jax.Array], inputs: Inputs
+) -> jax.Array:
+  """Takes a loss that needs labels where there are labels.
+
+  Of mixed images it takes the first label alone.
+
+  Args:
+    loss: labels (B,) int32, all valid, -> (B,) values.
+    inputs: with the labels, -1 where an example has none.
+
+  Returns:
+    (B,) the values, 0 for an example without a label.
+
+  Example:
+    >>> inputs = Inputs(None, None, jnp.array([3, -1]), 0)
+    >>> print(labelled(lambda labels: 1.0 * labels, inputs))
+    [3. 0.]
+  """
+  values = loss(jnp.maximum(inputs.labels, 0))
+  return jnp.where(inputs.labels >= 0, values, 0.0)
+
+
+def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:
+  """Says which rows of a memory of all training examples a batch writes.
 
   Args:
     method: its name, for the message.
-    tap: a feature of the student, (B, T), that is not 0 where a token counts,
-      such as the ids where padding is 0; None where all count.
-    inputs: of the step.
-    tokens: T.
+    examples: number of training examples, N.
+    inputs: whose index and mask say which examples the batch holds.
 
   Returns:
-    (B, T) bool, or None.
+    (B,) int rows; N for padding, as writing behind the end is writing nothing.
 
   Raises:
-    UserError: if the feature is not (B, T).
+    UserError: if the number or the index is not given.
 
   Example:
-    >>> student = View(None, {"stem:in": jnp.array([[7, 4, 0]])})
-    >>> inputs = Inputs(student, None, jnp.array([0]), 0)
-    >>> token_mask("minilm", "stem:in", inputs, 3).tolist()
-    [[True, True, False]]
+    >>> mask, index = jnp.array([True, False]), jnp.array([3, 1])
+    >>> inputs = Inputs(None, None, jnp.zeros(2, int), 0, mask, index)
+    >>> memory_rows("crd", 5, inputs).tolist()
+    [3, 5]
   """
-  if tap is None:
-    return None
-  mask = taps.pick(inputs.student.feats, tap)
-  if mask.ndim != 2 or mask.shape[1] != tokens:
+  if examples is None or inputs.index is None:
     raise UserError(
-      f"{method}: mask_tap must name a feature (B, {tokens}), not 0 where a"
-      f" token counts; {tap} is {mask.shape}"
+      f"{method} remembers every training example: it needs their number,"
+      f" {method}(examples=50000), and batches that say which they hold"
     )
-  return mask != 0
+  if inputs.mask is None:
+    return inputs.index
+  return jnp.where(inputs.mask, inputs.index, examples)
 
 
-def mask_taps(tap: str | None) -> tuple[str, ...]:
-  """Returns the taps that `token_mask` reads.
+def classifier(
+  name: str,
+  whose: str,
+  head: Mapping[str, jax.Array] | None,
+  width: int,
+  hint: str = "tap 'head:in'",
+) -> tuple[jax.Array, jax.Array]:
+  """Takes a linear classifier apart, and checks that it fits some features.
 
   Args:
-    tap: as given to it.
+    name: the method that needs it, for the message.
+    whose: "teacher" or "student", for the message.
+    head: {"kernel": (D, C), "bias": (C,)}, or None.
+    width: D of the features that it is to be applied to.
+    hint: what to do where it takes others.
 
   Returns:
-    None or one.
+    The kernel (D, C) and the bias (C,), float32.
+
+  Raises:
+    UserError: if there is none, or for features of another width.
 
   Example:
-    >>> mask_taps(None), mask_taps("stem:in")
-    ((), ('stem:in',))
+    >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+    >>> classifier("srrl", "teacher", head, 3)[0].shape
+    (3, 2)
   """
-  return () if tap is None else (tap,)
+  if head is None:
+    raise UserError(
+      f"{name} needs the {whose}'s linear classifier, the dense layer 'head',"
+      f" but this {whose} shows none"
+    )
+  kernel = head["kernel"].astype(jnp.float32)
+  if kernel.shape[0] != width:
+    raise UserError(
+      f"{name}: the {whose}'s classifier takes {kernel.shape[0]} features, and"
+      f" the tapped ones have {width}; {hint}"
+    )
+  return kernel, head["bias"].astype(jnp.float32)
+
+
+def _form(features: jax.Array) -> str:
+  kind = _FORMS.get(features.ndim, "neither")
+  return f"{features.shape}, {kind}"

@@ -2,7 +2,7 @@
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 
 
@@ -51,9 +51,9 @@ def fitnets(
   """
 
   def pairs(inputs):
-    found = modules.paired("fitnets", inputs, student_tap, teacher_tap)
+    found = features.paired("fitnets", inputs, student_tap, teacher_tap)
     student, teacher = found[(len(found) - 1) // 2]
-    return (modules.same_size("fitnets", student, teacher),)
+    return (features.same_size("fitnets", student, teacher),)
 
   def loss(call, inputs):
     ((student, teacher),) = pairs(inputs)

@@ -4,8 +4,9 @@ import itertools
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
+from kdjax.schedule import check_choice
 
 
 @register("fsp", objective="fsp:before(0.11, 50) + ce:after(0.11, 1)")
@@ -55,11 +56,11 @@ def fsp(
     `kdjax.losses.fsp`. The maximum is the paper's; the mean over entries and
     the weight 50 are RepDistiller's, whose matrices are pooled by the average.
   """
-  modules.check_choice("pool", pool, ("max", "avg"))
+  check_choice("pool", pool, ("max", "avg"))
 
   def pairs(inputs):
-    found = modules.paired("fsp", inputs, student_tap, teacher_tap, maps=True)
-    modules.need_two("fsp", found)
+    found = features.paired("fsp", inputs, student_tap, teacher_tap, maps=True)
+    features.need_two("fsp", found)
     return found
 
   def loss(call, inputs):

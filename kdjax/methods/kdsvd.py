@@ -2,7 +2,7 @@
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 
 
@@ -50,8 +50,10 @@ def kdsvd(
     raise ValueError(f"k={k!r} must be a whole number >= 1")
 
   def pairs(inputs):
-    found = modules.paired("kdsvd", inputs, student_tap, teacher_tap, maps=True)
-    modules.need_two("kdsvd", found)
+    found = features.paired(
+      "kdsvd", inputs, student_tap, teacher_tap, maps=True
+    )
+    features.need_two("kdsvd", found)
     return found
 
   def loss(call, inputs):

@@ -5,7 +5,7 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, example_keys
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -74,8 +74,8 @@ def mgd(
   check_value("erased", erased, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = modules.paired("mgd", inputs, student_tap, teacher_tap, maps=True)
-    return (modules.same_size("mgd", *found[-1]),)
+    found = features.paired("mgd", inputs, student_tap, teacher_tap, maps=True)
+    return (features.same_size("mgd", *found[-1]),)
 
   def made(inputs):
     ((_, teacher),) = pairs(inputs)

@@ -2,7 +2,7 @@
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods import features
+from kdjax.methods import tokens
 from kdjax.methods.registry import register
 
 
@@ -59,25 +59,23 @@ def minilm(
 
   def loss(inputs):
     student, teacher = (
-      features.projections("minilm", attention, view, parts)[-1]
+      tokens.projections("minilm", attention, view, parts)[-1]
       for attention, view in (
         (student_attention, inputs.student),
         (teacher_attention, inputs.teacher),
       )
     )
-    features.check_same_heads(
-      "minilm", student[0].shape[1], teacher[0].shape[1]
-    )
+    tokens.check_same_heads("minilm", student[0].shape[1], teacher[0].shape[1])
     count = student[0].shape[2]
-    features.check_same_tokens("minilm", count, teacher[0].shape[2])
-    mask = features.token_mask("minilm", mask_tap, inputs, count)
+    tokens.check_same_tokens("minilm", count, teacher[0].shape[2])
+    mask = tokens.token_mask("minilm", mask_tap, inputs, count)
     return losses.minilm(student, teacher, mask=mask)
 
   return stateless(
     loss,
     student_taps=(
-      *features.projection_taps(student_attention),
-      *features.mask_taps(mask_tap),
+      *tokens.projection_taps(student_attention),
+      *tokens.mask_taps(mask_tap),
     ),
-    teacher_taps=features.projection_taps(teacher_attention),
+    teacher_taps=tokens.projection_taps(teacher_attention),
   )

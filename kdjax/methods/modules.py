@@ -1,28 +1,17 @@
-"""What methods that match features share: regressors, pairs, checks of shapes.
+"""Modules that several methods train: regressors, embeddings, stages' heads."""
 
-Features are vectors (B, D), tokens (B, T, D) or maps (B, H, W, C), all with the
-channels last.
-"""
-
+import math
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kdjax import losses, taps
-from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, batch_mean, learned
-from kdjax.pairing import pair_layers
-from kdjax.schedule import check_value
+from kdjax.methods.features import Pair
 
-_FORMS = {
-  2: "vectors (B, D)",
-  3: "tokens (B, T, D)",
-  4: "maps (B, H, W, C)",
-}
-
-Pair = tuple[jax.Array, jax.Array]
+_CONVOLUTION = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+_CLASSIFIER = nn.initializers.normal(0.02)
 
 
 class Regressor(nn.Module):
@@ -85,186 +74,123 @@ class Scale(nn.Module):
     return self.param("scale", begin, (self.features,))
 
 
-def working(x: jax.Array) -> jax.Array:
-  """Casts to float32, unless an array is wider already.
+class Shrink(nn.Module):
+  """Two separable 3 x 3 convolutions, of which the first halves the map.
 
-  Args:
-    x: (...) float.
-
-  Returns:
-    The same shape, float32 (float64 for float64).
-
-  Example:
-    >>> working(jnp.ones(1, jnp.bfloat16)).dtype
-    dtype('float32')
+  Attributes:
+    width: output channels.
   """
-  return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    inner = x.shape[-1]
+    for i, (stride, width) in enumerate(((2, inner), (1, self.width))):
+      x = nn.Conv(
+        inner,
+        (3, 3),
+        strides=stride,
+        padding=((1, 1), (1, 1)),
+        feature_group_count=inner,
+        use_bias=False,
+        kernel_init=_CONVOLUTION,
+        name=f"each_{i}",
+      )(x)
+      x = nn.Conv(
+        width,
+        (1, 1),
+        use_bias=False,
+        kernel_init=_CONVOLUTION,
+        name=f"mix_{i}",
+      )(x)
+      x = nn.relu(_norm(f"norm_{i}")(x))
+    return x
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-  """Refuses a word that is none of the choices.
+class Block(nn.Module):
+  """A transformer block: attention and a perceptron, each behind a norm.
 
-  Args:
-    name: the hyper-parameter's name.
-    value: what was given.
-    choices: what is possible.
-
-  Raises:
-    ValueError: if the value is not among them.
-
-  Example:
-    >>> check_choice("kernel", "poly", ("poly", "linear"))
+  Attributes:
+    width: features of a token.
   """
-  if value not in choices:
-    raise ValueError(f"{name}={value!r} is not one of {', '.join(choices)}")
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    heads = math.gcd(4, self.width)
+    y = nn.LayerNorm(epsilon=1e-6, name="norm_0")(x)
+    x = x + nn.MultiHeadDotProductAttention(heads, name="attention")(y)
+    y = nn.LayerNorm(epsilon=1e-6, name="norm_1")(x)
+    y = nn.gelu(nn.Dense(4 * self.width, name="dense_0")(y), approximate=False)
+    return x + nn.Dense(self.width, name="dense_1")(y)
 
 
-def check_static(
-  name: str, value: float, allowed: Callable[[float], bool]
-) -> None:
-  """Checks a hyper-parameter that can be neither swept nor scheduled.
+class Head(nn.Module):
+  """A classifier on a stage of a network, deeper the earlier the stage is.
 
-  Args:
-    name: its name, for the message.
-    value: what was given.
-    allowed: number -> bool.
+  It returns the features that it classifies, (B, width), and the logits. Heads
+  are one-for-all distillation's, Hao et al. 2023, arXiv:2310.19444. Their batch
+  normalisation uses the batch's own statistics: they only live in training.
 
-  Raises:
-    ValueError: if it is no plain number, or one that is not allowed.
-
-  Example:
-    >>> check_static("rate", 0.5, lambda value: value > 0)
+  Attributes:
+    width: features that are classified.
+    later: number of later stages.
+    classes: number of classes.
   """
-  if callable(value) or isinstance(value, jax.Array):
-    raise ValueError(f"{name} must be a plain number, no sweep or schedule")
-  check_value(name, value, allowed)
+
+  width: int
+  later: int
+  classes: int
+
+  def _classified(self, x: jax.Array) -> Pair:
+    logits = nn.Dense(self.classes, kernel_init=_CLASSIFIER, name="classify")(x)
+    return x, logits
 
 
-def need_maps(method: str, tap: str, features: jax.Array) -> None:
-  """Refuses features that are no maps.
+class MapHead(Head):
+  """For maps: halved once for each later stage, averaged, classified."""
 
-  Args:
-    method: the method's name, for the message.
-    tap: where the features come from.
-    features: what was tapped.
-
-  Raises:
-    UserError: unless they are (B, H, W, C).
-
-  Example:
-    >>> need_maps("nst", "stage_0", jnp.zeros((2, 4, 4, 8)))
-  """
-  if features.ndim != 4:
-    raise UserError(
-      f"{method} needs feature maps (B, H, W, C), but {tap} is"
-      f" {features.shape}; tap a convolutional stage"
-    )
-
-
-def paired(
-  method: str,
-  inputs: Inputs,
-  student_tap: str,
-  teacher_tap: str,
-  *,
-  maps: bool = False,
-) -> tuple[Pair, ...]:
-  """Pairs the tapped layers of both networks, the last with the last.
-
-  Args:
-    method: the method's name, for messages.
-    inputs: what both networks show.
-    student_tap: the student's layers, from shallow to deep.
-    teacher_tap: the teacher's.
-    maps: whether only maps will do.
-
-  Returns:
-    (student, teacher) features, as many pairs as the shallower network has
-    layers, in working precision; the teacher's are constants.
-
-  Raises:
-    UserError: if there is no teacher, a tap names nothing, or a pair's
-      features are of different ranks, or no maps where those are needed.
-
-  Example:
-    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
-    >>> teacher = View(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
-    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
-    >>> [(s.shape, t.shape) for s, t in paired("fitnets", inputs, "a", "b")]
-    [((2, 4), (2, 5))]
-  """
-  if inputs.teacher is None:
-    raise UserError(f"{method} needs a teacher")
-  students = taps.select(inputs.student.feats, student_tap)
-  teachers = taps.select(inputs.teacher.feats, teacher_tap)
-  pairs = []
-  for i, j in pair_layers(len(students), len(teachers)):
-    student, teacher = working(students[i]), working(teachers[j])
-    if maps:
-      need_maps(method, f"the student's {student_tap}", student)
-      need_maps(method, f"the teacher's {teacher_tap}", teacher)
-    if student.ndim != teacher.ndim or student.ndim not in _FORMS:
-      raise UserError(
-        f"{method} matches vectors with vectors, tokens with tokens or maps with"
-        f" maps, but the student's {student_tap} is {_form(student)} and the"
-        f" teacher's {teacher_tap} {_form(teacher)}; name other taps"
+  @nn.compact
+  def __call__(self, x: jax.Array) -> Pair:
+    for i in range(self.later):
+      width = self.width if i == self.later - 1 else 2 * x.shape[-1]
+      x = Shrink(width, name=f"shrink_{i}")(x)
+    if not self.later:
+      x = nn.Conv(self.width, (1, 1), kernel_init=_CONVOLUTION, name="project")(
+        x
       )
-    pairs.append((student, jax.lax.stop_gradient(teacher)))
-  return tuple(pairs)
+    return self._classified(x.mean(axis=(1, 2)))
 
 
-def same_size(method: str, student: jax.Array, teacher: jax.Array) -> Pair:
-  """Brings two maps to one size: the larger is average-pooled, per axis.
+class TokenHead(Head):
+  """For tokens: a block for each later stage, at least one, a mean, a classifier."""
 
-  Args:
-    method: the method's name, for messages.
-    student: (B, H, W, C), (B, T, D) or (B, D) float.
-    teacher: as many dimensions, with any channels.
-
-  Returns:
-    Both, alike but for the channels. Vectors and tokens are left as they are.
-
-  Raises:
-    UserError: if tokens differ in number.
-
-  Example:
-    >>> student, teacher = same_size(
-    ...   "nst", jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 4, 4, 5))
-    ... )
-    >>> student.shape
-    (2, 4, 4, 3)
-  """
-  if student.ndim == 4:
-    height, width = (
-      min(student.shape[axis], teacher.shape[axis]) for axis in (1, 2)
-    )
-    return tuple(
-      losses.adaptive_avg_pool(side, size=(height, width))
-      for side in (student, teacher)
-    )
-  if student.shape[:-1] != teacher.shape[:-1]:
-    raise UserError(
-      f"{method} matches token by token, but the student has"
-      f" {student.shape[1]} tokens and the teacher {teacher.shape[1]}"
-    )
-  return student, teacher
+  @nn.compact
+  def __call__(self, x: jax.Array) -> Pair:
+    if x.shape[-1] != self.width:
+      x = nn.Dense(self.width, name="project")(x)
+    for i in range(max(self.later, 1)):
+      x = Block(self.width, name=f"block_{i}")(x)
+    return self._classified(x.mean(axis=1))
 
 
-def as_maps(features: jax.Array) -> jax.Array:
-  """Sees vectors and tokens as maps of one row.
+class VectorHead(Head):
+  """For vectors: a normalised dense layer for each later stage, a classifier."""
 
-  Args:
-    features: (B, D), (B, T, D) or (B, H, W, C).
+  @nn.compact
+  def __call__(self, x: jax.Array) -> Pair:
+    for i in range(self.later):
+      x = nn.Dense(self.width, use_bias=False, name=f"dense_{i}")(x)
+      x = nn.relu(_norm(f"norm_{i}")(x))
+    if not self.later:
+      x = nn.Dense(self.width, name="project")(x)
+    return self._classified(x)
 
-  Returns:
-    (B, 1, 1, D), (B, 1, T, D) or (B, H, W, C).
 
-  Example:
-    >>> as_maps(jnp.zeros((2, 7, 3))).shape
-    (2, 1, 7, 3)
-  """
-  batch, *inner, channels = features.shape
-  return features.reshape(batch, *(1,) * (2 - len(inner)), *inner, channels)
+# The head for a stage, by its rank: vectors, tokens, maps.
+HEADS = {2: VectorHead, 3: TokenHead, 4: MapHead}
 
 
 def regressors(
@@ -317,26 +243,6 @@ def regressed(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
   )
 
 
-def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
-  """Refuses a single pair of layers where a method goes from one to the next.
-
-  Args:
-    method: the method's name, for the message.
-    pairs: those found.
-
-  Raises:
-    UserError: if there are fewer than two.
-
-  Example:
-    >>> need_two("fsp", ((None, None), (None, None)))
-  """
-  if len(pairs) < 2:
-    raise UserError(
-      f"{method} needs two stages of both networks or more; the taps name one"
-      " of the student or of the teacher"
-    )
-
-
 def remembering(
   modules: Callable[[Inputs], Mapping[str, tuple]],
   start: Callable[[jax.Array, Inputs], object],
@@ -387,6 +293,7 @@ def remembering(
   return plain._replace(init=init, apply=apply)
 
 
-def _form(features: jax.Array) -> str:
-  kind = _FORMS.get(features.ndim, "neither")
-  return f"{features.shape}, {kind}"
+def _norm(name):
+  return nn.BatchNorm(
+    use_running_average=False, momentum=0.9, epsilon=1e-5, name=name
+  )

@@ -2,8 +2,9 @@
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods import modules
+from kdjax.methods import features
 from kdjax.methods.registry import register
+from kdjax.schedule import check_choice
 
 
 @register("nst", objective="ce:1 + nst:50")
@@ -50,12 +51,12 @@ def nst(
     Huang, Wang 2017, arXiv:1707.01219; `kdjax.losses.nst`. Matching
     all stages and the weight 50 are RepDistiller's.
   """
-  modules.check_choice("kernel", kernel, ("poly", "linear"))
+  check_choice("kernel", kernel, ("poly", "linear"))
 
   def loss(inputs):
     return sum(
       losses.nst(student, teacher, kernel=kernel)
-      for student, teacher in modules.paired(
+      for student, teacher in features.paired(
         "nst", inputs, student_tap, teacher_tap, maps=True
       )
     )

@@ -1,17 +1,13 @@
 """One-for-all: classifiers on the student's stages learn from the teacher."""
 
 import jax
-import jax.numpy as jnp
 
-from kdjax import losses, taps
-from kdjax.errors import UserError
+from kdjax import losses
 from kdjax.method import Method, learned
+from kdjax.methods import features
+from kdjax.methods.modules import HEADS
 from kdjax.methods.registry import register
-from kdjax.methods.stage_heads import MapHead, TokenHead, VectorHead
 from kdjax.schedule import Schedule, at, check_value
-
-# By rank: vectors (B, D), tokens (B, T, D), maps (B, H, W, D).
-HEADS = {2: VectorHead, 3: TokenHead, 4: MapHead}
 
 
 @register("ofa", objective="ce:1 + ofa:1")
@@ -76,7 +72,7 @@ def ofa(
     raise ValueError(f"width must be a whole number >= 1, got {width!r}")
 
   def modules(inputs):
-    stages = _stages(inputs, student_tap)
+    stages = features.stages("ofa", student_tap, inputs.student)
     classes = inputs.student.logits.shape[-1]
     size = width or stages[-1].shape[-1]
     return {
@@ -85,8 +81,8 @@ def ofa(
     }
 
   def loss(call, inputs):
-    stages = _stages(inputs, student_tap)
-    made = [call(f"head_{i}", x) for i, x in enumerate(stages)]
+    stages = features.stages("ofa", student_tap, inputs.student)
+    made = [call(f"head_{i}", x)[1] for i, x in enumerate(stages)]
 
     def match(logits):
       # Without a label there is no class to favour: -1 is no class.
@@ -102,14 +98,3 @@ def ofa(
     return match(inputs.student.logits) + weight * sum(map(match, made))
 
   return learned(modules, loss, student_taps=(student_tap,), couples_batch=True)
-
-
-def _stages(inputs, tap) -> list[jax.Array]:
-  stages = taps.select(inputs.student.feats, tap)
-  for i, stage in enumerate(stages):
-    if stage.ndim not in HEADS:
-      raise UserError(
-        "ofa needs vectors (B, D), tokens (B, T, D) or maps (B, H, W, D), but"
-        f" feature {i} of {tap!r} is {stage.shape}"
-      )
-  return [stage.astype(jnp.float32) for stage in stages]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Method
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 
 
@@ -56,8 +56,8 @@ def ofd(
   """
 
   def pairs(inputs):
-    found = modules.paired("ofd", inputs, student_tap, teacher_tap)
-    return tuple(modules.same_size("ofd", *pair) for pair in found)
+    found = features.paired("ofd", inputs, student_tap, teacher_tap)
+    return tuple(features.same_size("ofd", *pair) for pair in found)
 
   def start(rng, inputs):
     del rng

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.errors import UserError
 from kdjax.method import Method, learned
-from kdjax.methods import features
-from kdjax.methods.modules import check_choice
+from kdjax.methods import tokens
 from kdjax.methods.registry import register
 from kdjax.pairing import pair_layers
+from kdjax.schedule import check_choice
 
 STRATEGIES = ("skip", "last")
 
@@ -66,8 +66,8 @@ def patient_kd(
   check_choice("strategy", strategy, STRATEGIES)
 
   def matched(inputs):
-    students = features.states("patient_kd", student_tap, inputs.student)
-    teachers = features.states("patient_kd", teacher_tap, inputs.teacher)
+    students = tokens.states("patient_kd", student_tap, inputs.student)
+    teachers = tokens.states("patient_kd", teacher_tap, inputs.teacher)
     return {
       f"layer_{s}": (students[s][:, 0], teachers[t][:, 0])
       for s, t in _pairs(strategy, len(students), len(teachers))

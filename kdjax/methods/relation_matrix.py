@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.errors import unknown_name
 from kdjax.method import Method, stateless
+from kdjax.methods.features import last
 from kdjax.methods.registry import register
-from kdjax.methods.views import last
 
 KINDS = ("inner", "euclidean", "cosine")
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
 
 
@@ -120,7 +120,7 @@ def review_kd(
     raise ValueError(f"levels={levels!r} must be whole numbers >= 1")
 
   def pairs(inputs):
-    found = modules.paired(
+    found = features.paired(
       "review_kd", inputs, student_tap, teacher_tap, maps=True
     )
     means = tuple(

@@ -5,8 +5,8 @@ from typing import Any
 from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, stateless
+from kdjax.methods.features import classifier, last
 from kdjax.methods.registry import register
-from kdjax.methods.views import classifier, last
 
 
 @register("simkd", objective="simkd:1")

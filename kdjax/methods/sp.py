@@ -2,8 +2,8 @@
 
 from kdjax import losses
 from kdjax.method import Method, stateless
+from kdjax.methods.features import last
 from kdjax.methods.registry import register
-from kdjax.methods.views import last
 
 
 @register("sp", objective="ce:1 + sp:3000")

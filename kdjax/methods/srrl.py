@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Method, learned
+from kdjax.methods.features import classifier, last, over_positions
 from kdjax.methods.registry import register
-from kdjax.methods.views import classifier, last, over_positions
 from kdjax.schedule import Schedule, at, check_value
 
 

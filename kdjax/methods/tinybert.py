@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Inputs, Method, View, learned
-from kdjax.methods import features
+from kdjax.methods import tokens
 from kdjax.methods.registry import register
 from kdjax.pairing import pair_layers
 
@@ -81,11 +81,11 @@ def tinybert(
     pairs = []
     for student, teacher in state_taps:
       pairs += _paired(
-        features.states("tinybert", student, inputs.student),
-        features.states("tinybert", teacher, inputs.teacher),
+        tokens.states("tinybert", student, inputs.student),
+        tokens.states("tinybert", teacher, inputs.teacher),
       )
     for s, t in pairs:
-      features.check_same_tokens("tinybert", s.shape[1], t.shape[1])
+      tokens.check_same_tokens("tinybert", s.shape[1], t.shape[1])
     return pairs
 
   def matched_scores(inputs):
@@ -94,7 +94,7 @@ def tinybert(
       _scores(teacher_attention, inputs.teacher, inputs, mask_tap),
     )
     for s, t in pairs:
-      features.check_same_heads("tinybert", s.shape[1], t.shape[1])
+      tokens.check_same_heads("tinybert", s.shape[1], t.shape[1])
     return pairs
 
   def modules(inputs):
@@ -107,9 +107,9 @@ def tinybert(
     return losses.tinybert(*zip(scores, zip(*states, strict=True), strict=True))
 
   students, teachers = zip(*state_taps, strict=True)
-  students += features.projection_taps(student_attention, _PARTS)
-  teachers += features.projection_taps(teacher_attention, _PARTS)
-  students += features.mask_taps(mask_tap)
+  students += tokens.projection_taps(student_attention, _PARTS)
+  teachers += tokens.projection_taps(teacher_attention, _PARTS)
+  students += tokens.mask_taps(mask_tap)
   return learned(modules, loss, student_taps=students, teacher_taps=teachers)
 
 
@@ -129,12 +129,12 @@ def _scores(
 ) -> list[jax.Array]:
   """Returns each layer's (B, heads, T, T) scores, with padded keys at -1e4."""
   layers = []
-  for query, key in features.projections("tinybert", attention, view, _PARTS):
+  for query, key in tokens.projections("tinybert", attention, view, _PARTS):
     scores = jnp.einsum(
       "bhqd,bhkd->bhqk", query, key, precision=jax.lax.Precision.HIGHEST
     )
     scores *= query.shape[-1] ** -0.5
-    mask = features.token_mask("tinybert", mask_tap, inputs, key.shape[2])
+    mask = tokens.token_mask("tinybert", mask_tap, inputs, key.shape[2])
     if mask is not None:
       scores += jnp.where(mask, 0.0, -1e4)[:, None, None, :]
     layers.append(scores)

@@ -4,8 +4,9 @@ import math
 
 from kdjax import losses
 from kdjax.method import Method, learned
-from kdjax.methods import modules
+from kdjax.methods import features, modules
 from kdjax.methods.registry import register
+from kdjax.schedule import check_static
 
 
 @register("vid", objective="ce:1 + vid:1")
@@ -56,13 +57,13 @@ def vid(
     Ahn et al. 2019, arXiv:1904.05835; `kdjax.losses.vid`. Regressors, the first
     variance and the weight 1 are RepDistiller's.
   """
-  modules.check_static("eps", eps, lambda value: value > 0)
-  modules.check_static("variance", variance, lambda value: value > eps)
+  check_static("eps", eps, lambda value: value > 0)
+  check_static("variance", variance, lambda value: value > eps)
   start = math.log(math.expm1(variance - eps))
 
   def pairs(inputs):
-    found = modules.paired("vid", inputs, student_tap, teacher_tap)
-    return tuple(modules.same_size("vid", *pair) for pair in found)
+    found = features.paired("vid", inputs, student_tap, teacher_tap)
+    return tuple(features.same_size("vid", *pair) for pair in found)
 
   def made(inputs):
     learns = {}
@@ -76,8 +77,8 @@ def vid(
   def loss(call, inputs):
     return sum(
       losses.vid(
-        modules.as_maps(call(f"regressor_{i}", student)),
-        modules.as_maps(teacher),
+        features.as_maps(call(f"regressor_{i}", student)),
+        features.as_maps(teacher),
         call(f"log_scale_{i}"),
         eps=eps,
       )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.errors import UserError
 from kdjax.method import Method, batch_mean, example_keys
-from kdjax.methods import features
+from kdjax.methods import tokens
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -93,8 +93,8 @@ def vitkd(
   _check(alpha, beta, lam, shallow)
 
   def matched(inputs):
-    student = features.states("vitkd", student_tap, inputs.student)
-    teacher = features.states("vitkd", teacher_tap, inputs.teacher)
+    student = tokens.states("vitkd", student_tap, inputs.student)
+    teacher = tokens.states("vitkd", teacher_tap, inputs.teacher)
     size = _grid(student[0].shape[1], grid)
     layers = min(shallow, len(student), len(teacher))
     (*first_s, last_s), (*first_t, last_t) = (

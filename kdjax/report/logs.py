@@ -32,19 +32,22 @@ class RunLog:
     [{'network': 'student', 'step': 32, 'loss': [0.5, 0.7]}]
   """
 
-  def __init__(self, workdir: str | Path):
+  def __init__(self, workdir: str | Path, *, recoverable: bool = False):
     """Opens the record of a run, new or resumed.
 
     Args:
       workdir: made if it is not there. A row that a killed run left half
         written is removed.
+      recoverable: whether the run can go on after it was killed, so that its
+        trainings are worth checkpoints.
 
     Raises:
       StorageError: if the directory or a file in it cannot be written.
     """
     from tensorboardX import SummaryWriter
 
-    self._path = Path(workdir) / METRICS
+    self.workdir, self.recoverable = Path(workdir), recoverable
+    self._path = self.workdir / METRICS
     try:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       _drop_torn_row(self._path)

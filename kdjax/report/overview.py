@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, methods, reading, tables, text, verdicts
+from kdjax.report import (
+  formats,
+  knowledge_tables,
+  methods,
+  reading,
+  rounds,
+  synthesis,
+  tables,
+  text,
+  verdicts,
+)
 
 _HEAD = """# Experiments
 
@@ -95,19 +105,31 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
+  if "quantify" in results:
+    sentences = [knowledge_tables.headline(results)]
+    return _page(name, results, sentences, knowledge_tables.tables(results))
+  if "synthesis" in results:
+    sentences = [synthesis.headline(results), *synthesis.notes(results)]
+    return _page(name, results, sentences, synthesis.tables(results))
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))
+  if "rounds" in results:
+    parts.append(rounds.rounds_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
+  sentences = [verdicts.headline(results), *verdicts.notes(results)]
+  return _page(name, results, sentences, parts)
+
+
+def _page(name, results, sentences, parts) -> str:
   environment = results["environment"]
-  sentences = " ".join([verdicts.headline(results), *verdicts.notes(results)])
   lines = [
     f"## {name}\n",
     f"    {results['command']}\n",
-    f"{sentences}\n",
+    f"{' '.join(sentences)}\n",
     *map(text.to_markdown, parts),
     f"{formats.duration(results['seconds']['total'])} on"
     f" {', '.join(environment['devices'])} with {environment['processors']}"

@@ -10,7 +10,15 @@ import jinja2
 from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
-from kdjax.report import formats, methods, reading, style, tables, verdicts
+from kdjax.report import (
+  formats,
+  methods,
+  reading,
+  rounds,
+  style,
+  tables,
+  verdicts,
+)
 from kdjax.report.pictures import Picture, is_png
 from kdjax.report.text import Table, right_aligned
 
@@ -153,6 +161,8 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     chosen.append(tables.comparisons_table(results))
   if results.get("omitted_class"):
     chosen.append(tables.omitted_class_table(results["omitted_class"]))
+  if results.get("rounds"):
+    chosen.append(rounds.rounds_table(results))
   if results.get("sweep"):
     chosen.append(tables.sweep_table(results["sweep"]))
   return [*chosen, tables.cost_table(results)]

@@ -26,6 +26,8 @@ _DESCRIPTIONS = {
   "augmented": "the baseline that itself sees the teacher's augmentation",
   "reference": "the student's twin, trained by plain distillation from the plain"
   " teacher",
+  "one_round": "the student on its first soft labels, for as many steps as all"
+  " rounds together",
   "shuffled_teacher": "the student, but every image gets the teacher's answer to"
   " another one of its class",
   "uniform_teacher": "the student, but the teacher finds all classes alike",
@@ -87,8 +89,9 @@ def on_held_out(results: Mapping[str, Any]) -> bool:
     True
   """
   data = (results.get("experiment") or {}).get("data") or {}
-  # A comparison of methods chooses on held-out images and scores on the others.
-  return bool(data.get("validation")) and not results.get("methods")
+  # These choose on held-out images and score on the others.
+  chooses = results.get("methods") or results.get("rounds")
+  return bool(data.get("validation")) and not chooses
 
 
 def numbers(values: Any) -> np.ndarray:

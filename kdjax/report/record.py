@@ -9,6 +9,7 @@ from kdjax.report import (
   methods,
   page,
   pictures,
+  rounds,
   tables,
   text,
   theory,
@@ -63,6 +64,8 @@ def summary(results: Mapping[str, Any]) -> str:
   ]
   if "methods" in results:
     parts.append(methods.methods_table(results))
+  if "rounds" in results:
+    parts.append(rounds.rounds_table(results))
   if "sweep" in results:
     parts.append(tables.sweep_table(results["sweep"]))
   if "omitted_class" in results:

@@ -17,6 +17,7 @@ _PHRASES = {
   "label_smoothing": "the same network trained on smoothed labels",
   "augmented": "the same network trained on hard labels of augmented images",
   "reference": "the same network trained by plain distillation",
+  "one_round": "the same student in a single round of as many steps",
   "shuffled_teacher": "the same student of a teacher whose answers are shuffled"
   " within classes",
   "uniform_teacher": "the same student of a teacher that finds all classes alike",
@@ -137,11 +138,11 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     results: as in results.json.
 
   Returns:
-    First what the student costs and how far it comes towards its teacher, then
-    one sentence a control, then warnings about few seeds and about choosing
+    First what the student costs, how far it comes towards its teacher and who
+    learnt with it, then one sentence a control, then warnings about few seeds and about choosing
     and measuring on the same images.
   """
-  sentences = [_cost(results), _distance(results)]
+  sentences = [_cost(results), _distance(results), _peers(results)]
   if reading.on_held_out(results):
     sentences.insert(
       0,
@@ -224,6 +225,22 @@ def _distance(results: Mapping[str, Any]) -> str:
   return (
     f"The student goes {100 * share:.0f} % of the way from its baseline to its teacher"
     f" ({_percent(teacher)} test error)."
+  )
+
+
+def _peers(results: Mapping[str, Any]) -> str:
+  """What became of networks that learnt together, and of their mean answer."""
+  peers = (results.get("student") or {}).get("peers")
+  if not peers:
+    return ""
+  errors = ", ".join(
+    f"{role.replace('_', ' ')} {_percent(_mean_error({'test_accuracy': one}))}"
+    for role, one in peers["test_accuracy"].items()
+  )
+  pooled = _mean_error({"test_accuracy": peers["ensemble_accuracy"]})
+  return (
+    f"Networks that learnt together, by test error: {errors}; the mean of their"
+    f" answers {_percent(pooled)}."
   )
 
 

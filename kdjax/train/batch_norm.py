@@ -11,13 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.train import across
+from kdjax.train.across import Axis
 
-def over_the_batch(mask: jax.Array, axis_name: str | None = None) -> Callable:
+
+def over_the_batch(mask: jax.Array, axis_name: Axis = None) -> Callable:
   """Makes an interceptor that normalises over all examples that count.
 
   Args:
     mask: (B,) bool, the local examples that count.
-    axis_name: the mapped axis of devices; None outside of one.
+    axis_name: the mapped axis of devices, or a group of them; None outside of
+      one.
 
   Returns:
     An interceptor for `nn.intercept_methods`. Layers that use their running
@@ -63,8 +67,7 @@ def _normalise(layer: nn.BatchNorm, x, mask, axis_name) -> jax.Array:
     total = jnp.sum(jnp.where(counts, values, 0.0), axis=over, keepdims=True)
     each = x.size // x.shape[0] // (total.size or 1)
     count = jnp.sum(mask, dtype=wide.dtype) * each
-    if axis_name is not None:
-      total, count = jax.lax.psum((total, count), axis_name)
+    total, count = across.total((total, count), axis_name)
     return total / jnp.maximum(count, 1)
 
   center = mean(wide)

@@ -4,9 +4,11 @@
 of mind is a change of one function.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.errors import UserError
@@ -20,11 +22,14 @@ def parallel(
   *,
   sharded: Sequence[int],
   donated: Sequence[int] = (),
+  partly: Mapping[int, Any] | None = None,
+  returned: Any = None,
 ) -> Callable:
   """Maps a per-device step over devices.
 
   The step reduces over `AXIS` itself, so what it returns is the same on every
-  device; the caller gets it once, without a device axis.
+  device, but where `returned` says otherwise; the caller gets it once, without a
+  device axis.
 
   Args:
     step: function of positional arguments.
@@ -32,6 +37,9 @@ def parallel(
     sharded: positions of the arguments that carry a leading device axis, see
       `shard`; all others are the same on every device.
     donated: positions of the arguments whose memory may be reused.
+    partly: by position, which parts of an argument carry a leading device axis:
+      a prefix of its tree with 0 for those that do and None for the others.
+    returned: likewise, of what the step returns.
 
   Returns:
     The compiled, mapped step.
@@ -42,15 +50,38 @@ def parallel(
     >>> print(mapped(shard(np.arange(4.0), 2, axis=0)))
     6.0
   """
-  arguments = step.__code__.co_argcount
+  arguments = range(step.__code__.co_argcount)
+  axes = dict.fromkeys(arguments) | dict.fromkeys(sharded, 0) | (partly or {})
   return jax.pmap(
     step,
     axis_name=AXIS,
-    in_axes=tuple(0 if i in sharded else None for i in range(arguments)),
-    out_axes=None,
+    in_axes=tuple(axes[i] for i in arguments),
+    out_axes=returned,
     devices=list(devices),
     donate_argnums=tuple(donated),
   )
+
+
+def over_members(function: Callable, *trees):
+  """Maps a function over the members of a device, by vmap, but for only one.
+
+  Batched weights, even of one network, cost convolutions their fast path.
+
+  Args:
+    function: of as many trees, without their leading axis of members.
+    *trees: arrays with a leading axis of members.
+
+  Returns:
+    What the function returns, with the leading axis.
+
+  Example:
+    >>> over_members(jnp.sum, jnp.ones((1, 3))).tolist()
+    [3.0]
+  """
+  if jax.tree.leaves(trees)[0].shape[0] > 1:
+    return jax.vmap(function)(*trees)
+  one = function(*jax.tree.map(lambda x: x[0], trees))
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
 def shard(tree, devices: int, *, axis: int):
@@ -92,6 +123,26 @@ def replicate(tree, devices: Sequence[jax.Device]):
   mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
   return jax.device_put(
     tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
+
+
+def lay(tree, devices: Sequence[jax.Device]):
+  """Gives each device its part of every array.
+
+  Args:
+    tree: arrays with a leading device axis, or one that is a multiple of it.
+    devices: the devices that a step runs on.
+
+  Returns:
+    The arrays, each part held by its device alone.
+
+  Example:
+    >>> lay(np.ones((2, 3)), jax.local_devices()[:2]).is_fully_replicated
+    False
+  """
+  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  return jax.device_put(
+    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
   )
 
 

@@ -8,6 +8,7 @@ other, a step at a time, with the same result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,11 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.method import View
 from kdjax.train import devices as on_devices
 from kdjax.train.epoch import Epoch, gathered, plus, portions, split
-from kdjax.train.feed import Arm, Feed, member_settings, one_by_one, plan_steps
-from kdjax.train.state import TrainState, create_state
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.feed import (
+  Arm,
+  Feed,
+  member_settings,
+  one_by_one,
+  plan_steps,
+  teacher_taps,
+)
+from kdjax.train.learner import bring_back, lay_out
+from kdjax.train.shown import show, step_key
+from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -37,6 +47,7 @@ def train(
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
   gradient_metrics: bool = False,
+  answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
   programs: dict[tuple[str, ...], tuple] | None = None,
   portion: int | None = None,
   start: Epoch | None = None,
@@ -63,6 +74,8 @@ def train(
     devices: local devices; all of them by default.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
+    answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
+      images, where it is read as it is needed; see `Feed.rows`.
     programs: compiled programs by the names of arms, used where they are there
       and added where not: trainings of the same arms that differ in nothing but
       settings share them.
@@ -87,15 +100,14 @@ def train(
         _compile(group, feeds, devices, together, gradient_metrics),
       )
     fixed = on_devices.replicate(member_settings(group), devices)
-    states = (
-      begun[i]
-      if begun
-      else {
+    if begun is None:
+      states = {
         name: begin(fixed[0][name], shared[2].get(group[name].teacher))
         for name, begin in programs[tuple(group)][0].items()
       }
-    )
-    prepared.append((group, on_devices.replicate(states, devices), fixed))
+    else:
+      states = begun[i]
+    prepared.append((group, lay_out(group, states, devices), fixed))
   length = max(feed.steps for feed in feeds.values())
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, portion or length):
@@ -105,20 +117,22 @@ def train(
         programs[tuple(group)][1],
         states,
         (*shared, *fixed),
-        plan_steps(group, feeds, *steps, read=read, at_once=together),
+        plan_steps(
+          group, feeds, *steps, read=read, at_once=together, answers=answers
+        ),
         len(devices),
       )
       prepared[i] = (group, states, fixed)
-      done.append((states, added))
+      done.append((bring_back(group, states, devices), added))
     states, added = gathered(done, arms)
     sums = added if steps[0] % length == 0 else plus(sums, added)
     yield Epoch(
-      steps[0] // length + 1,
-      steps[1],
-      steps[1] % length == 0,
-      sum(int(np.sum(one["loss"][1])) for one in added.values()),
-      states,
-      sums,
+      number=steps[0] // length + 1,
+      step=steps[1],
+      ended=steps[1] % length == 0,
+      examples=sum(int(np.sum(one["loss"][1])) for one in added.values()),
+      states=states,
+      sums=sums,
     )
 
 
@@ -129,7 +143,7 @@ def initial_states(
   *,
   sample: jax.Array,
   teachers: Mapping[str, Teacher] | None = None,
-) -> dict[str, TrainState]:
+) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
 
   Args:
@@ -140,7 +154,7 @@ def initial_states(
     teachers: as in `train`.
 
   Returns:
-    Each arm's TrainState with a leading axis of members.
+    Each arm's state with a leading axis of members.
   """
   members, _ = member_settings(arms)
   return {
@@ -193,7 +207,7 @@ def _train_group(run, states, fixed, portions, devices):
 def _compile(arms, feeds, devices, together, gradient_metrics):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
-    (feed, teacher): _teacher_taps(
+    (feed, teacher): teacher_taps(
       arm for arm in arms.values() if (arm.feed, arm.teacher) == (feed, teacher)
     )
     for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
@@ -203,9 +217,9 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     def body(states, portion):
       step, plan = portion
       batches = {
-        name: _each(
-          lambda seed, cut, name=name: _show(
-            feeds[name], labels[name], images, step, seed, *cut
+        name: on_devices.over_members(
+          lambda seed, cut, name=name: show(
+            feeds[name], labels[name], images, step, seed, cut
           ),
           seeds,
           plan[name],
@@ -213,13 +227,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
         for name in plan
       }
       views = {
-        (feed, name): _each(
-          lambda batch, feed=feed, name=name: observe(
-            teachers.get(name), batch.images, batch.index, taps[feed, name]
-          ),
-          batches[feed],
-        )
-        for feed, name in taps
+        key: _ask(key, teachers, taps, plan, batches, step) for key in taps
       }
       results = {
         name: _step_members(
@@ -245,80 +253,68 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     states, metrics = jax.lax.scan(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
-  return on_devices.parallel(run, devices, sharded=(1,), donated=(0,))
-
-
-def _teacher_taps(arms) -> tuple[str, ...]:
-  """All that the methods of some arms want to see of the teacher."""
-  methods = [
-    arm.method({name: values[0] for name, values in arm.settings.items()})
-    for arm in arms
-  ]
-  return tuple(
-    dict.fromkeys(tap for method in methods for tap in method.teacher_taps)
+  laid = {
+    name: None if arm.learner.layout is None else 0
+    for name, arm in arms.items()
+  }
+  return on_devices.parallel(
+    run,
+    devices,
+    sharded=(1,),
+    donated=(0,),
+    partly={0: laid},
+    returned=(laid, None),
   )
 
 
-def _each(function, *trees):
-  """vmap over the leading axis, but plain where there is only one.
-
-  Batched weights, even of one network, cost convolutions their fast path.
-  """
-  if jax.tree.leaves(trees)[0].shape[0] > 1:
-    return jax.vmap(function)(*trees)
-  one = function(*jax.tree.map(lambda x: x[0], trees))
-  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
-
-
-def _show(feed, labels, images, step, seed, indices, weights, read) -> Batch:
-  """Makes the batch that all members with one seed see."""
-  local = indices.shape[0]
-  positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
-  stored = images[indices] if read is None else read
-  seen = feed.view(_step_key(seed, step, 0), stored, positions)
-  return Batch(seen, labels[indices], weights > 0, indices, positions)
+def _ask(key, teachers, taps, plan, batches, step) -> View | None:
+  """Shows what a teacher makes of a feed's batches, or what was read of it."""
+  feed, name = key
+  if name in plan[feed].answers:
+    return plan[feed].answers[name]
+  return on_devices.over_members(
+    lambda batch: observe(teachers.get(name), batch, taps[key], step=step),
+    batches[feed],
+  )
 
 
 def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
+  if arm.learner.layout is not None:
+    states = arm.learner.layout.exchange(states, step, on_devices.AXIS)
 
   def one(state, settings):
     batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
-    return take_step(
+    return arm.learner.step(
       state,
       arm.method(settings),
       batch,
       seen,
-      rng=_step_key(settings["seed"], step, 1),
+      rng=step_key(settings["seed"], step, 1),
       axis_name=on_devices.AXIS,
       head=head,
       gradient_metrics=gradient_metrics,
     )
 
-  return _each(one, states, members)
-
-
-def _step_key(seed, step, purpose):
-  key = jax.random.fold_in(jax.random.key(seed), step)
-  return jax.random.fold_in(key, purpose)
+  return on_devices.over_members(one, states, members)
 
 
 def _initializers(network, optimizer, arms, sample):
   """By arm, (settings of its members, teacher) -> their states."""
 
   def initializer(arm):
-    taps = _teacher_taps([arm])
+    taps = teacher_taps([arm])
 
     def one(settings, teacher):
-      return create_state(
+      return arm.learner.create(
         network,
         arm.method(settings),
         optimizer,
         # Steps count from 0: the initialisation has a step of its own.
-        rng=_step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
+        rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
-        teacher=observe(teacher, sample, jnp.zeros(1, jnp.int32), taps),
+        teacher=observe(teacher, unlabelled(sample), taps),
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )

@@ -4,7 +4,8 @@ Steps are written per device. They reduce over the devices themselves, as
 (sum, count), so that ragged batches and any number of devices agree.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 
 from kdjax.method import Inputs, Method, Metrics, View
 from kdjax.taps import tapped
-from kdjax.train import gradients
+from kdjax.train import across, gradients
+from kdjax.train.across import Axis
 from kdjax.train.batch_norm import over_the_batch
 from kdjax.train.dropout import by_example
 from kdjax.train.state import TrainState, classifier, variables
@@ -27,6 +29,12 @@ class Batch(NamedTuple):
     mask: (B,) bool, False for the padding of a ragged batch.
     index: (B,) int32, place in the training set.
     positions: (B,) int32, place in the global batch.
+    share: (B,) float32, of each image that is its own, where it is mixed with
+      a partner; else None.
+    partner_labels: (B,) int32, the partners' labels; None likewise.
+    teacher_images: what the teacher sees, where it sees something else.
+    numbered: (B,) int32, place of each view among all views of all images,
+      view * N + index; None where views have no number.
   """
 
   images: jax.Array
@@ -34,6 +42,53 @@ class Batch(NamedTuple):
   mask: jax.Array
   index: jax.Array
   positions: jax.Array
+  share: jax.Array | None = None
+  partner_labels: jax.Array | None = None
+  teacher_images: jax.Array | None = None
+  numbered: jax.Array | None = None
+
+  @property
+  def rows(self) -> jax.Array:
+    """Where a table of stored answers has these images, modulo its length."""
+    return self.index if self.numbered is None else self.numbered
+
+  @property
+  def taught(self) -> jax.Array:
+    """The images that the teacher sees."""
+    if self.teacher_images is None:
+      return self.images
+    return self.teacher_images
+
+  @property
+  def majority(self) -> jax.Array:
+    """The label (B,) of what most of an image shows."""
+    if self.share is None:
+      return self.labels
+    return jnp.where(self.share >= 0.5, self.labels, self.partner_labels)
+
+
+def unlabelled(images: jax.Array, index: jax.Array | None = None) -> Batch:
+  """Makes a batch of images of which nothing else is known.
+
+  Args:
+    images: (B, H, W, C) float32.
+    index: (B,) int32, place in the training set; in order by default.
+
+  Returns:
+    The batch; all of it counts.
+
+  Example:
+    >>> unlabelled(jnp.zeros((2, 4, 4, 1))).labels
+    Array([-1, -1], dtype=int32)
+  """
+  places = jnp.arange(images.shape[0], dtype=jnp.int32)
+  return Batch(
+    images,
+    jnp.full_like(places, -1),
+    jnp.ones(places.shape, bool),
+    places if index is None else index,
+    places,
+  )
 
 
 def take_step(
@@ -43,7 +98,7 @@ def take_step(
   teacher: View | None,
   *,
   rng: jax.Array,
-  axis_name: str | None = None,
+  axis_name: Axis = None,
   head: dict | None = None,
   gradient_metrics: bool = False,
 ) -> tuple[TrainState, Metrics]:
@@ -57,7 +112,8 @@ def take_step(
     batch: this device's share of the batch.
     teacher: the teacher's view of it, or None.
     rng: PRNG key of this step, the same on all devices.
-    axis_name: the mapped axis of devices; None outside of one.
+    axis_name: the mapped axis of devices, or a group of them; None outside of
+      one.
     head: the teacher's classifier, or None.
     gradient_metrics: whether to measure each term's gradient, see
       `gradients.by_term`; the step then differentiates term by term.
@@ -67,11 +123,11 @@ def take_step(
     "accuracy" and the method's own.
   """
   count = jnp.sum(batch.mask, dtype=jnp.float32)
-  total = _sum(count, axis_name)
+  total = across.total(count, axis_name)
   share = count / jnp.maximum(total, 1.0)
 
   def objective(params):
-    view, collections = _train_forward(
+    view, collections = train_forward(
       state, params, method.student_taps, batch, rng, axis_name
     )
     inputs = Inputs(
@@ -83,12 +139,14 @@ def take_step(
       batch.index,
       head,
       classifier(params["network"]),
+      batch.share,
+      batch.partner_labels,
     )
     weight = share
     if method.couples_batch and axis_name is not None:
       inputs = gather(inputs, axis_name)
       # Every device holds the whole batch's loss; together they hold it once.
-      weight = 1.0 / jax.lax.psum(1.0, axis_name)
+      weight = 1.0 / across.total(1.0, axis_name)
     losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
@@ -99,23 +157,43 @@ def take_step(
 
   if gradient_metrics:
     grads, aux, measured = gradients.by_term(
-      objective, state.params, lambda tree: _sum(tree, axis_name)
+      objective, state.params, lambda tree: across.total(tree, axis_name)
     )
   else:
     grads, aux = gradients.of_sum(objective, state.params)
-    grads, measured = _sum(grads, axis_name), {}
+    grads, measured = across.total(grads, axis_name), {}
   logits, collections, method_state, metrics = aux
   metrics |= measured
-  correct = jnp.argmax(logits, axis=-1) == batch.labels
-  known = batch.mask & (batch.labels >= 0)
+  correct = jnp.argmax(logits, axis=-1) == batch.majority
+  known = batch.mask & (batch.majority >= 0)
   metrics["accuracy"] = (jnp.sum(correct & known), jnp.sum(known))
   state = state.apply_gradients(grads=grads).replace(
     collections=_mean(collections, share, axis_name), method_state=method_state
   )
-  return state, _sum(metrics, axis_name)
+  return state, across.total(metrics, axis_name)
 
 
-def _train_forward(state, params, taps, batch, rng, axis_name):
+def train_forward(
+  state: TrainState,
+  params: Any,
+  taps: Sequence[str],
+  batch: Batch,
+  rng: jax.Array,
+  axis_name: Axis,
+) -> tuple[View, dict]:
+  """Shows a network a batch as it sees it while it learns.
+
+  Args:
+    state: the network's.
+    params: the parameters to use, of the form of the state's.
+    taps: which features to show.
+    batch: this device's share of the batch.
+    rng: PRNG key of this step, the same on all devices.
+    axis_name: as in `take_step`.
+
+  Returns:
+    Its view, and its collections (batch statistics) after that.
+  """
   with (
     nn.intercept_methods(by_example(batch.positions)),
     nn.intercept_methods(over_the_batch(batch.mask, axis_name)),
@@ -137,29 +215,25 @@ def _mean(collections, share, axis_name):
 
   def one(x):
     if jnp.issubdtype(x.dtype, jnp.floating):
-      return jax.lax.psum(x * share.astype(x.dtype), axis_name)
-    return jax.lax.pmax(x, axis_name)
+      return across.total(x * share.astype(x.dtype), axis_name)
+    return across.largest(x, axis_name)
 
   return jax.tree.map(one, collections)
 
 
-def _sum(tree, axis_name):
-  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
-
-
-def gather(inputs: Inputs, axis_name: str) -> Inputs:
+def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
   """Collects the global batch; steps and classifiers are everyone's already.
 
   Args:
     inputs: of one device.
-    axis_name: the mapped axis of devices.
+    axis_name: the mapped axis of devices, or a group of them.
 
   Returns:
     The inputs of all devices, in their order.
   """
 
   def collect(x):
-    return jax.lax.all_gather(x, axis_name, axis=0, tiled=True)
+    return across.gathered(x, axis_name)
 
   alone = dict.fromkeys(("step", "head", "student_head"))
   shared = {name: getattr(inputs, name) for name in alone}

@@ -1,6 +1,6 @@
 """Teachers as students see them: what they know, and how they show it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ from flax import struct
 from kdjax.method import View
 from kdjax.taps import tapped
 from kdjax.train.state import TrainState, classifier, variables
+from kdjax.train.steps import Batch
 
 
 @struct.dataclass
@@ -18,14 +19,14 @@ class Teacher:
 
   Attributes:
     arrays: what it knows: weights, or answers by example.
-    show: (arrays, images (B, H, W, C), index (B,), taps) -> View, what it makes
-      of a batch. `index` is the place of each image in the training set.
+    show: (arrays, batch, step, taps) -> View, what it makes of a batch at a
+      step of the student's training, () int32.
     head: arrays -> its linear classifier as `classifier` returns it, or None.
   """
 
   arrays: Any
-  show: Callable[[Any, jax.Array, jax.Array, Sequence[str]], View] = (
-    struct.field(pytree_node=False)
+  show: Callable[[Any, Batch, jax.Array, Sequence[str]], View] = struct.field(
+    pytree_node=False
   )
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
 
@@ -42,52 +43,60 @@ def live(state: TrainState) -> Teacher:
   Example:
     >>> from kdjax.models import make_model
     >>> from kdjax.train.state import frozen_state
+    >>> from kdjax.train.steps import unlabelled
     >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
     >>> known = mlp.init(jax.random.key(0), images)
     >>> teacher = live(frozen_state(mlp, known))
-    >>> observe(teacher, images, jnp.arange(2)).logits.shape
+    >>> observe(teacher, unlabelled(images)).logits.shape
     (2, 3)
   """
   return Teacher(state, _show_live, _head_of_live)
 
 
-def stored(logits: jax.Array) -> Teacher:
+def stored(
+  logits: jax.Array, feats: Mapping[str, jax.Array] | None = None
+) -> Teacher:
   """Makes a teacher of its answers, for images that are always seen alike.
 
   Args:
-    logits: (N, C) float, of the whole training set in its order.
+    logits: (N, C) float, of the whole training set in its order; the same for
+      all views of an image. Or (V * N, C), of all its views 0, then 1, ...
+    feats: its features likewise, by tap.
 
   Returns:
-    The teacher; it has no features and no classifier to show.
+    The teacher; it has no classifier to show.
 
   Example:
+    >>> from kdjax.train.steps import unlabelled
     >>> teacher = stored(jnp.eye(3))
-    >>> print(observe(teacher, jnp.zeros((1, 2, 2, 1)), jnp.array([2])).logits)
+    >>> batch = unlabelled(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
+    >>> print(observe(teacher, batch).logits)
     [[0. 0. 1.]]
   """
-  return Teacher(logits, _show_stored, _no_head)
+  return Teacher(View(logits, dict(feats or {})), _show_stored, _no_head)
 
 
 def observe(
   teacher: Teacher | None,
-  images: jax.Array,
-  index: jax.Array,
+  batch: Batch,
   taps: Sequence[str] = (),
+  *,
+  step: jax.Array | int = 0,
 ) -> View | None:
   """Shows what a teacher makes of a batch.
 
   Args:
     teacher: the teacher, or None.
-    images: (B, H, W, C) float32.
-    index: (B,) int32, place of each image in the training set.
+    batch: the images, and which they are.
     taps: which features to show.
+    step: the training step from 0, () int32.
 
   Returns:
     The teacher's view, a constant; None without a teacher.
   """
   if teacher is None:
     return None
-  view = teacher.show(teacher.arrays, images, index, tuple(taps))
+  view = teacher.show(teacher.arrays, batch, step, tuple(taps))
   return jax.lax.stop_gradient(view)
 
 
@@ -105,17 +114,17 @@ def teacher_head(teacher: Teacher | None) -> dict | None:
   return jax.lax.stop_gradient(teacher.head(teacher.arrays))
 
 
-def _show_live(state, images, index, taps) -> View:
+def _show_live(state, batch, step, taps) -> View:
   shown = tapped(state.apply_fn, taps)
-  return View(*shown(variables(state), images, train=False))
+  return View(*shown(variables(state), batch.taught, train=False))
 
 
 def _head_of_live(state):
   return classifier(state.params["network"])
 
 
-def _show_stored(logits, images, index, taps) -> View:
-  return View(jnp.asarray(logits)[index], {})
+def _show_stored(table, batch, step, taps) -> View:
+  return jax.tree.map(lambda x: jnp.asarray(x)[batch.rows % len(x)], table)
 
 
 def _no_head(arrays) -> None:

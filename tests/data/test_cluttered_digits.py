@@ -21,6 +21,12 @@ def test_mask_is_the_ink():
   assert image[..., 0][mask == 0].max() <= round(0.35 * 255)
 
 
+def test_no_texture_is_black():
+  digit = np.full((28, 28, 1), 255, np.uint8)
+  image, mask = compose(digit, (), None, np.random.default_rng(0))
+  np.testing.assert_array_equal(image[..., 0], 255 * mask)
+
+
 def test_texture_tells_directions_apart():
   nothing = np.zeros((28, 28, 1), np.uint8)
   spectra = []

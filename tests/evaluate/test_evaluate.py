@@ -158,3 +158,17 @@ def test_cost():
 
 def test_recall_of_some_classes():
   assert evaluate.recall(LOGITS, LABELS, (1,)) == [0.5, 1.0]
+
+
+def test_networks_that_learnt_together_and_their_mean_answer():
+  """Two that err on other images: the surer one decides."""
+  probabilities = np.array(
+    [[[[0.9, 0.1], [0.6, 0.4]], [[0.4, 0.6], [0.2, 0.8]]]]
+  )
+  found = evaluate.measure_together(
+    np.log(probabilities), np.array([0, 1]), ("peer_0", "peer_1")
+  )
+  assert found == {
+    "test_accuracy": {"peer_0": [0.5], "peer_1": [0.5]},
+    "ensemble_accuracy": [1.0],
+  }

@@ -9,6 +9,16 @@ import pytest
 from kdjax.config import Data, Experiment, Quantify, Student, Teacher
 
 
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+  """Eight devices on two cores mostly wait; two are tested where it counts."""
+  from kdjax.explain import parts
+
+  monkeypatch.setattr(
+    parts.devices, "choose", lambda accelerator: jax.local_devices()[:1]
+  )
+
+
 @pytest.fixture
 def toy(prepare):
   """A TFDS directory: 8x8 squares on noise, two classes, with masks."""
@@ -48,8 +58,7 @@ def experiment(toy):
 def parts(experiment):
   from kdjax.explain.parts import prepare
 
-  made = prepare(experiment)
-  return made._replace(devices=jax.local_devices()[:1])
+  return prepare(experiment)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent))
 import launch  # noqa: E402  (the launcher stands beside the package)
 from kdjax import options  # noqa: E402
 from kdjax.config import Experiment  # noqa: E402
+from kdjax.explain.keeper import Keeper  # noqa: E402
 from kdjax.explain.parts import prepare  # noqa: E402
 
 TINY = (
@@ -47,23 +48,58 @@ def test_run_keeps_the_contract(toy, tmp_path, capsys):
   assert {"entropies.png", "concepts.png", "thresholds.png"} <= figures
 
 
+def killed(monkeypatch, training, epoch, *, halfway):
+  """Ends the run where it writes an epoch: halfway, or just after."""
+  whole = Keeper.save
+
+  def save(self, name, number, *rest):
+    if (name, number) != (training, epoch):
+      return whole(self, name, number, *rest)
+    if halfway:
+      (self._folder / name / f"{number:06d}" / "variables").mkdir(parents=True)
+    else:
+      whole(self, name, number, *rest)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(Keeper, "save", save)
+
+
 @pytest.mark.slow
-def test_run_can_be_taken_up(toy, tmp_path):
-  found = []
-  for name, flags in (
-    ("one", []),
-    ("two", [f"--quantify_from={tmp_path / 'one'}"]),
+def test_killed_runs_end_as_undisturbed_ones(toy, tmp_path, capsys):
+  shared = [
+    *TINY, f"--dataset={toy}", "--epochs=3", "--label_epochs=2",
+    "--student=mlp(6, 5, dropout=0.1)", "--augment=crop(1)",
+  ]  # fmt: skip
+
+  def run(name, earlier=None, *, flags=()):
+    flags = [*shared, *flags, f"--workdir={tmp_path / name}"]
+    flags += [f"--quantify_from={tmp_path / earlier}"] if earlier else []
+    return launch.main(["launch.py", "quantify", *flags])
+
+  assert run("undisturbed") == 0
+  for name, earlier, place, halfway in (
+    ("one", None, ("teacher", 1), False),
+    ("two", "one", ("students", 2), True),
+    ("three", "two", ("students", 2), False),
+    ("four", "three", ("labels", 1), False),
   ):
-    flags += [f"--dataset={toy}", f"--workdir={tmp_path / name}"]
-    assert launch.main(["launch.py", "quantify", *TINY, *flags]) == 0
-    text = (tmp_path / name / "results.json").read_text()
-    found.append(json.loads(text))
-  first, later = found
-  assert first["quantify"]["checkpoints"]["computed"] >= 10
-  assert later["quantify"]["checkpoints"]["computed"] == 0
+    with pytest.MonkeyPatch.context() as patch:
+      killed(patch, *place, halfway=halfway)
+      assert run(name, earlier) == 130
+  assert run("five", "four") == 0
+  first, last = (
+    json.loads((tmp_path / name / "results.json").read_text())
+    for name in ("undisturbed", "five")
+  )
   for name in ("teacher", "student", "baseline"):
-    assert later[name]["metrics"] == first[name]["metrics"]
-    assert later[name]["digest"] == first[name]["digest"]
+    assert last[name] == first[name]
+  assert last["quantify"]["checkpoints"]["computed"] == 0
+  assert last["quantify"]["comparisons"] == first["quantify"]["comparisons"]
+  # Other settings are another run.
+  capsys.readouterr()
+  assert run("six", "four", flags=["--grid=8", "--learning_rate=0.1"]) == 2
+  text = capsys.readouterr().err
+  assert "grid (4, now 8)" in text and "learning_rate (None, now 0.1)" in text
 
 
 @pytest.mark.parametrize(
@@ -93,8 +129,8 @@ def test_needs_a_model(toy):
 
 
 FULL_SCALE = [
-  "concepts_birds", "concepts_birds_resnet", "concepts_voc",
-  "concepts_voc_resnet",
+  "concepts/birds", "concepts/birds_resnet", "concepts/voc",
+  "concepts/voc_resnet",
 ]  # fmt: skip
 
 
@@ -116,7 +152,7 @@ def test_full_scale_settings_fit_together(toy, name):
 def test_full_scale_takes_two_steps(toy, tmp_path):
   """The authors' settings on a net and images that a laptop can bear."""
   flags = [
-    "--experiment=concepts_birds", "--student=mlp(4, 3)", "--tap=stage_0",
+    "--experiment=concepts/birds", "--student=mlp(4, 3)", "--tap=stage_0",
     "--weights=stage_0", f"--dataset={toy}", "--image_size=16", "--epochs=1",
     "--teacher_epochs=1", "--label_epochs=1", "--batch_size=16",
     "--teacher_batch_size=16", "--seeds=1", "--explained_images=2",

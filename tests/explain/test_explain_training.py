@@ -1,12 +1,15 @@
 """Who starts where, what is matched, and what stays frozen."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from kdjax.explain import training
-from kdjax.explain.parts import make_feature
+from kdjax.explain.keeper import Saved
+from kdjax.explain.parts import make_feature, prepare
 from kdjax.models import make_model
 
 IMAGES = jnp.zeros((1, 8, 8, 1))
@@ -40,9 +43,13 @@ def test_student_and_baseline_start_alike_and_stay_apart(parts):
   assert np.abs(last["stage_0"]["dense"]["kernel"] - kernel).max() > 1e-4
 
   mask = training.depends(parts, first(epochs[-1].networks["student"]))
-  finished = training.finish_student(
-    parts, epochs[-1].networks["student"], mask
-  )["params"]
+  students = epochs[-1].networks["student"]
+  finished = [
+    one.networks for one in training.label_epochs(parts, students, mask)
+  ]
+  finished = training.unchanged(mask, students, finished[-1]["student"])[
+    "params"
+  ]
   jax.tree.map(
     np.testing.assert_array_equal, finished["stage_0"], last["stage_0"]
   )
@@ -50,6 +57,35 @@ def test_student_and_baseline_start_alike_and_stay_apart(parts):
     old, new = last[name], finished[name]
     old, new = (x if layer is None else x[layer] for x in (old, new))
     assert np.abs(old["kernel"] - new["kernel"]).max() > 1e-5
+
+
+@pytest.mark.slow
+def test_convolutional_training_is_continued(experiment):
+  """Members one by one, a step at a time; dropout goes on where it was."""
+  model = "lenet(2, hidden=4, kernel=3, dropout=0.5)"
+  student = dataclasses.replace(experiment.student, model=model, augment="flip")
+  made = prepare(
+    dataclasses.replace(
+      experiment,
+      student=student,
+      quantify=dataclasses.replace(experiment.quantify, tap="hidden_0"),
+    )
+  )
+  assert not made.together
+  teacher = first(next(training.teacher_epochs(made)).networks["teacher"])
+  whole = [
+    (one.epoch, jax.device_get(one.states))
+    for one in training.student_epochs(made, teacher)
+  ]
+  for epoch, states in whole[:2]:
+    saved = Saved(epoch, jax.tree.leaves(states), {})
+    *_, last = training.student_epochs(made, teacher, saved)
+    assert last.epoch == whole[-1][0] == 3
+    pairs = zip(
+      jax.tree.leaves(last.states), jax.tree.leaves(whole[-1][1]), strict=True
+    )
+    for one, other in pairs:
+      np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from networks import (
   pairs_for,
 )
 
+from kdjax.errors import UserError
 from kdjax.method import Inputs
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES
@@ -30,8 +31,8 @@ NAMES = sorted(MAKERS)
 
 # How far a gradient may be from the slope in float32.
 SLOPE = 3e-2
-# Their losses hold a factor of the student constant, by definition.
-HELD_CONSTANT = {"wsld"}
+# Their losses hold a part of the student constant, by definition.
+HELD_CONSTANT = {"wsld", "cs_kd", "byot"}
 
 
 def started(name, inputs):
@@ -230,6 +231,24 @@ def test_shards_add_up_or_are_gathered(name):
   assert float(apply(padded)[0]) == pytest.approx(
     float(one), rel=1e-4, abs=1e-6
   )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_whether_it_needs_a_teacher(name):
+  inputs, _ = inputs_of(pairs_for(name)[0])
+  alone = inputs._replace(teacher=None, head=None)
+  method = make_method(name)
+
+  def start(rng):
+    params, state = method.init(rng, alone)
+    return method.apply(params, state, alone)
+
+  try:
+    jax.eval_shape(start, jax.random.key(0))
+  except (AttributeError, UserError):
+    assert method.needs_teacher
+  else:
+    assert not method.needs_teacher
 
 
 @pytest.mark.slow

@@ -78,6 +78,52 @@ def test_metrics_by_hand(name):
   assert {key: result[key] for key in expected} == pytest.approx(expected)
 
 
+def by_sets(found, threshold):
+  """The definitions word by word, with sets of cells."""
+  epochs, images = found.valid.shape
+  cells = list(np.ndindex(found.on_object.shape[1:]))
+  object_of = [{c for c in cells if on[c]} for on in found.on_object]
+  concepts = []
+  for entropy in found.entropy:
+    means = [
+      np.mean([entropy[i][c] for c in cells if c not in object_of[i]])
+      for i in range(images)
+    ]
+    level = np.mean(means) - threshold
+    concepts.append([{c for c in cells if one[c] < level} for one in entropy])
+  last, ratios, distances, kept = concepts[-1], [], [], []
+  for i in range(images):
+    inside = [concepts[j][i] & object_of[i] for j in range(1, epochs)]
+    if last[i]:
+      ratios.append(len(last[i] & object_of[i]) / len(last[i]))
+    if set.union(*inside):
+      sizes = [len(one) for one in inside]
+      distances.append(found.distance[1 + sizes.index(max(sizes))])
+      kept.append(len(inside[-1]) / len(set.union(*inside)))
+  return {
+    "n_fg": np.mean([len(last[i] & object_of[i]) for i in range(images)]),
+    "n_bg": np.mean([len(last[i] - object_of[i]) for i in range(images)]),
+    "lambda": np.mean(ratios),
+    "d_mean": np.mean(distances),
+    "d_std": np.sqrt(np.mean((distances - np.mean(distances)) ** 2)),
+    "rho": np.mean(kept),
+  }
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.2])
+def test_metrics_are_the_definitions(threshold):
+  rng = np.random.default_rng(5)
+  found = Concepts(
+    rng.normal(size=(5, 7, 3, 3)),
+    np.ones((5, 7), bool),
+    rng.random((7, 3, 3)) < 0.4,
+    np.cumsum([0.0, 0.5, 0.25, 1.0, 0.125]),
+  )
+  expected = by_sets(found, threshold)
+  result = quantify.metrics(found, threshold)
+  assert {key: result[key] for key in expected} == pytest.approx(expected)
+
+
 def test_threshold_curve_falls():
   rng = np.random.default_rng(0)
   found = Concepts(

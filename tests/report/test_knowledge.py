@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kdjax.report import knowledge
+from kdjax.report import knowledge, knowledge_tables
+from kdjax.report.overview import overview
 
 NAMES = ("n_fg", "n_bg", "lambda", "d_mean", "d_std", "d_var", "rho")
 COUNTS = ("no_concepts", "no_foreground_concepts", "invalid")
@@ -83,14 +84,42 @@ def test_headline_hides_no_failure(results):
 
 
 def test_tables(results):
-  table = knowledge.metrics_table(results)
+  table = knowledge_tables.metrics_table(results)
   assert [row[0] for row in table.rows] == ["N_fg ↑", "N_bg ↓", "rho ↑"]
   assert table.rows[0][1:4] == ("3.0", "2.0 ± 0.0", "1.0 ± 0.0")
   assert table.rows[0][-2:] == ("2 of 2", "reproduced")
   assert table.rows[2][4] == "–"
-  assert "teacher 1 / 1 / 1; student 2 / 2 / 2" in table.notes[-1]
-  over = knowledge.thresholds_table(results)
+  assert "teacher 1 / 1 / 1; student 2 / 2 / 2" in table.notes[2]
+  over = knowledge_tables.thresholds_table(results)
   assert over.rows[1][:2] == ("0.5", "0 of 1")
+
+
+@pytest.mark.parametrize(
+  ("left_out", "mark"), [([30, 30], ""), ([60, 1], " †"), ([40, 40], " †")]
+)
+def test_few_images_are_marked(results, left_out, mark):
+  results["baseline"]["metrics"]["no_foreground_concepts"] = left_out
+  rows = knowledge_tables.metrics_table(results).rows
+  # Concepts are counted on all images, whatever has been learned on them.
+  assert [row[-1] for row in rows] == [
+    "reproduced", "opposite", f"undefined{mark}"
+  ]  # fmt: skip
+  assert (f"rho{mark}" in knowledge.headline(results)) and (
+    ("Rests on few" in knowledge.headline(results)) == bool(mark)
+  )
+
+
+def test_overview_has_its_section(results):
+  results |= {
+    "seconds": {"total": 61.0},
+    "environment": {
+      "devices": ["cpu:cpu"], "processors": 2, "jax": "1", "git": "abc",
+    },
+  }  # fmt: skip
+  text = overview({"toy": results})
+  assert "| [toy](#toy) | 50.00 |" in text
+  assert "## toy" in text and "| N_fg ↑ | 3.0 |" in text
+  assert "opposite: N_bg" in text and "commit `abc`" in text
 
 
 def test_pictures_and_page(results, samples, tmp_path):

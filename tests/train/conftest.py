@@ -8,6 +8,7 @@ import pytest
 from kdjax.feeds import make_feed
 from kdjax.models import make_model
 from kdjax.train import loop
+from kdjax.train.learner import ALONE
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
@@ -43,6 +44,7 @@ def fit(toy, teacher):
     seeds=(0, 1),
     epochs=2,
     view="shift(1)",
+    teacher_view="same",
     optimizer="sgd",
     learning_rate=0.1,
     drop_remainder=False,
@@ -54,10 +56,22 @@ def fit(toy, teacher):
     programs=None,
     portion=None,
     start=None,
+    learner=ALONE,
+    views=None,
+    answers=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
-    feed = make_feed(examples, labels, view, BATCH, drop_remainder)
+    feed = make_feed(
+      examples,
+      labels,
+      view,
+      BATCH,
+      drop_remainder,
+      teacher_view=teacher_view,
+      views=views,
+    )
+    feed = learner.shown(feed) if learner.shown else feed
     arm = loop.Arm(
       "all",
       method,
@@ -66,7 +80,8 @@ def fit(toy, teacher):
         name: np.broadcast_to(value, len(seeds))
         for name, value in (settings | {"learning_rate": learning_rate}).items()
       },
-      teacher="teacher",
+      teacher="teacher" if learner is ALONE else None,
+      learner=learner,
     )
     network = network or make_model("mlp(10, dropout=0.3)", classes=CLASSES)
     steps = epochs * feed.steps
@@ -86,6 +101,7 @@ def fit(toy, teacher):
       programs=programs,
       portion=portion,
       start=start,
+      answers=answers,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]

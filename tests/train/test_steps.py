@@ -11,7 +11,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.steps import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
@@ -37,7 +37,7 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 def test_teacher_is_asked_without_dropout():
   teacher = live(state(make_objective("hard"), dropout=0.9))
-  shown = observe(teacher, IMAGES, jnp.arange(6)).logits
+  shown = observe(teacher, unlabelled(IMAGES)).logits
   clean = teacher.arrays.apply_fn(
     variables(teacher.arrays), IMAGES, train=False
   )
@@ -49,7 +49,7 @@ def test_teacher_gets_no_gradient():
 
   def total(params):
     asked = live(teacher.arrays.replace(params=params))
-    return observe(asked, IMAGES, jnp.arange(6)).logits.sum()
+    return observe(asked, unlabelled(IMAGES)).logits.sum()
 
   grads = jax.grad(total)(teacher.arrays.params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))

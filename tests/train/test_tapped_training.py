@@ -13,7 +13,7 @@ from kdjax.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.steps import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe
 from kdjax.train.trial import try_step
 
@@ -117,7 +117,7 @@ def small_step(objective, gradient_metrics, observed):
   index = jnp.arange(8)
   labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
   method = make_objective(objective)
-  view = observe(observed, images, index, method.teacher_taps)
+  view = observe(observed, unlabelled(images), method.teacher_taps)
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import create_state
 
@@ -183,7 +183,7 @@ def test_untapped_is_the_same_program(observed):
 
   def answers(taps):
     def run(images):
-      return observe(observed, images, jnp.arange(8), taps).logits
+      return observe(observed, unlabelled(images), taps).logits
 
     return jax.jit(run).lower(images).compile().cost_analysis()["flops"]
 

@@ -1,0 +1,126 @@
+"""What the user can get wrong in settings that are right one by one."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, models, options, spec, teaching
+from kdjax.config import AUTO, Experiment
+from kdjax.data import Dataset
+from kdjax.errors import UserError
+from kdjax.feeds import SAME
+from kdjax.schedule import make_schedule
+from kdjax.train import devices
+from kdjax.train.learner import ALONE
+from kdjax.train.learners import check_devices, make_learner
+
+
+def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
+  """Checks what can be checked before the data are opened: that may take minutes.
+
+  Args:
+    experiment: the settings.
+    local: the devices.
+
+  Raises:
+    UserError: for unknown models, and for settings that do not go together.
+  """
+  for group in (experiment.teacher, experiment.student):
+    devices.check_batch_size(group.batch_size, local)
+  teaching.check(experiment)
+  regime = experiment.distillation.regime
+  learner = make_learner(regime)
+  check_devices(regime, learner, len(local))
+  numbered = experiment.student.views or experiment.teacher.teacher_cache
+  if learner is not ALONE and numbered:
+    raise UserError(
+      f"--regime={regime} draws views of its own, and learns from no stored"
+      " teacher: leave out --views and --teacher_cache"
+    )
+  if numbered:
+    _check_numbered(experiment)
+  named = [experiment.student.model]
+  if experiment.teacher.teacher_cache is None:
+    named.append(experiment.teacher.model)
+  for model in named:
+    if model != AUTO:
+      models.make_model(model, classes=2)
+
+
+def _check_numbered(experiment: Experiment) -> None:
+  """Refuses views that have no number, and so no stored answer either."""
+  if data.split_mixing(experiment.student.augment)[1] is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment!r}: mixed images are new in every"
+      " step; leave out --views and --teacher_cache"
+    )
+  others = {
+    "transfer_dataset": experiment.data.transfer_dataset is not None,
+    "teacher_view": experiment.distillation.teacher_view != SAME,
+    "reference_augment": experiment.controls.reference_augment is not None,
+    "teachers, --specialists, --route and --chain": not teaching.is_plain(
+      experiment
+    ),
+  }
+  given = [f"--{name}" for name, is_given in others.items() if is_given]
+  if given and experiment.teacher.teacher_cache is not None:
+    raise UserError(
+      f"{' and '.join(given)}: a cache has the teacher's answers to the student's"
+      " views of the training images alone; leave out --teacher_cache"
+    )
+
+
+def check_view(
+  view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
+) -> None:
+  """Checks that networks learn on images of the size that they are measured on.
+
+  Args:
+    view: its spec.
+    shown: the view of a feed.
+    dataset: whose images it shows.
+    numbered: whether it takes numbers, not a key.
+
+  Raises:
+    UserError: if it shows images of another size, or none.
+  """
+  stored = jnp.asarray(dataset.train.images[0])[None]
+  place = jnp.zeros(1, jnp.int32)
+  turn = place if numbered else jax.random.key(0)
+  try:
+    shape = jax.eval_shape(shown, turn, stored, place).shape[1:]
+  except ValueError as error:
+    raise UserError(f"view {view!r}: {error}") from error
+  if shape != tuple(dataset.image_shape):
+    raise UserError(
+      f"view {view!r}: it shows images of {shape[0]} x {shape[1]}, but what is"
+      f" measured is {dataset.image_shape[0]} x {dataset.image_shape[1]};"
+      " --crop_size=SIZE makes them alike"
+    )
+
+
+def check_schedules(experiment: Experiment, steps: int) -> None:
+  """Checks what scheduled settings come to during the training.
+
+  Args:
+    experiment: the settings.
+    steps: of the training.
+
+  Raises:
+    UserError: names the first step at which one is not allowed.
+  """
+  for one in options.options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    if not isinstance(value, spec.Spec):
+      continue
+    within = one.field.metadata["within"]
+    for step, number in enumerate(
+      np.asarray(jax.vmap(make_schedule(value, steps=steps))(jnp.arange(steps)))
+    ):
+      if not (np.isfinite(number) and number in within):
+        raise UserError(
+          f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
+          f" {step}"
+        )

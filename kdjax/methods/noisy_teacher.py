@@ -1,0 +1,87 @@
+"""A noisy teacher: logits that are disturbed before they are learned."""
+
+import jax
+
+from kdjax import losses
+from kdjax.method import Method, batch_mean, example_keys
+from kdjax.methods.registry import register
+from kdjax.schedule import Schedule, at, check_choice, check_value
+
+KINDS = ("regression", "softened")
+
+
+@register("noisy_teacher", objective="noisy_teacher:1")
+def noisy_teacher(
+  *,
+  share: float | jax.Array | Schedule = 0.5,
+  sigma: float | jax.Array | Schedule = 0.5,
+  kind: str = "regression",
+  temperature: float | jax.Array | Schedule = 4.0,
+) -> Method:
+  """Distillation of logits under multiplicative Gaussian noise.
+
+  loss = sum_c (student - t')^2 / 2, or that of `kd` on t',
+  t'_c = (1 + sigma n_c) t_c for a share of the examples,  n_c ~ N(0, 1)
+
+  Which examples are disturbed, and how, is drawn anew for each example and
+  step: the student learns from many teachers around one. Regression alone, no
+  labels, is the paper's; it tries many shares and sigmas, and both must suit
+  the task: the defaults are only where to begin.
+
+  Matched: the student's logits to the teacher's, disturbed. Learned: nothing
+  but the student. Default taps: none. Cost: B * C random numbers.
+
+  Args:
+    share: of the examples that are disturbed, in [0, 1]; a number or a schedule.
+    sigma: standard deviation of the noise, relative to each logit, >= 0;
+      likewise.
+    kind: "regression" of the logits, or "softened" as in `kd`.
+    temperature: T > 0 of the softened ones; likewise.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: for a value that is not possible.
+
+  Example:
+    >>> student, teacher = View(jnp.zeros((1, 2)), {}), View(jnp.ones((1, 2)), {})
+    >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
+    >>> method = noisy_teacher(share=0.0)
+    >>> params, state = method.init(jax.random.key(0), inputs)
+    >>> print(method.apply(params, state, inputs)[0])
+    1.0
+
+  Source:
+    Sau, Balasubramanian 2016, arXiv:1610.09650; `kdjax.losses.logit_mse`, `kd`.
+  """
+  check_value("share", share, lambda value: 0 <= value <= 1)
+  check_value("sigma", sigma, lambda value: value >= 0)
+  check_choice("kind", kind, KINDS)
+  check_value("temperature", temperature, lambda value: value > 0)
+
+  def apply(params, key, inputs):
+    del params
+    teacher = inputs.teacher.logits
+    chance = at(share, inputs.step)
+
+    def noise(key):
+      picked, drawn = jax.random.split(key)
+      values = jax.random.normal(drawn, teacher.shape[1:])
+      return values * jax.random.bernoulli(picked, chance)
+
+    drawn = jax.vmap(noise)(example_keys(key, inputs))
+    disturbed = teacher * (1 + at(sigma, inputs.step) * drawn)
+    if kind == "regression":
+      values = (
+        losses.logit_mse(inputs.student.logits, disturbed, reduce="sum") / 2
+      )
+    else:
+      values = losses.kd(
+        inputs.student.logits,
+        disturbed,
+        temperature=at(temperature, inputs.step),
+      )
+    return batch_mean(values, inputs), key, {}
+
+  return Method(lambda rng, inputs: ((), rng), apply)

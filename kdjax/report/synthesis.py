@@ -1,0 +1,353 @@
+"""The record of `launch.py synthesise`: tables, pictures, page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from kdjax.report import formats, logs, page, pictures, style, verdicts
+from kdjax.report.pictures import Picture
+from kdjax.report.reading import networks, numbers
+from kdjax.report.text import Table, to_text
+
+TITLES = {
+  "student": "Learned images",
+  "baseline": "Random real images",
+  "centroids": "Class centroids",
+  "teacher": "All real images",
+}
+# More columns than this would be too small to see.
+SHOWN = 5
+
+
+def write(
+  workdir: Path, results: Mapping[str, Any], samples: Mapping[str, Any]
+) -> Path:
+  """Writes results.json, the figures and the page.
+
+  Args:
+    workdir: of the run.
+    results: as they are to stand in results.json.
+    samples: what the pictures show, see `images_figure`.
+
+  Returns:
+    The page.
+
+  Raises:
+    StorageError: if something cannot be written.
+  """
+  logs.write_json(workdir / "results.json", results)
+  drawn = draw(results, samples)
+  pictures.save_figures(workdir / "figures", drawn)
+  parts = {
+    "name": results.get("name") or "Learned images",
+    "headline": headline(results),
+    "notes": notes(results),
+    "accuracies": [
+      (name, entry["test_accuracy"])
+      for name, entry in networks(results).items()
+    ],
+    "tables": tables(results),
+    "figures": drawn,
+    "results": results,
+  }
+  return page.write_html(workdir / "report.html", parts)
+
+
+def summary(results: Mapping[str, Any]) -> str:
+  """Returns what a run found, for the terminal.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    Tables and sentences.
+  """
+  sentences = [headline(results), *notes(results)]
+  return "\n".join([*map(to_text, tables(results)), *sentences])
+
+
+def headline(results: Mapping[str, Any]) -> str:
+  """Says what learned images teach, against as many real ones.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A sentence with both accuracies, the difference, seeds and p-value.
+  """
+  found = results["synthesis"]
+  count = found["images_per_class"] * found["classes"]
+  return (
+    f"Networks that learn from {count} learned images in"
+    f" {results['student']['steps']} steps reach {_accuracy(results['student'])} %"
+    f" test accuracy; from {count} random real images, at their best rate and"
+    f" number of steps, {_accuracy(results['baseline'])} %"
+    f" ({_evidence(results, 'baseline')})."
+  )
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+  """Returns the sentences that belong beside the headline.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    One on centroids, one on all images, one on few seeds.
+  """
+  found, pairs = results["synthesis"], len(results["student"]["test_accuracy"])
+  centroids = results["controls"]["centroids"]
+  sentences = [
+    f"From as many centroids of the classes: {_accuracy(centroids)} %"
+    f" ({_evidence(results, 'centroids')}).",
+    f"From all {found['real_images']:,} real images:"
+    f" {_accuracy(results['teacher'])} %.",
+  ]
+  if (results["experiment"].get("data") or {}).get("validation"):
+    sentences.append(
+      'Scored on held-out training images; "test" stands for them.'
+    )
+  if pairs < 5:
+    sentences.append(
+      f"Only {pairs} set(s) of images: a difference can hardly be told from"
+      " chance; use at least five."
+    )
+  return sentences
+
+
+def tables(results: Mapping[str, Any]) -> list[Table]:
+  """Makes the tables: accuracies, differences.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    The tables, in order.
+  """
+  return [accuracies_table(results), differences_table(results)]
+
+
+def accuracies_table(results: Mapping[str, Any]) -> Table:
+  """Makes the table of what networks learn from, and how well.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A row a kind of images.
+  """
+  found = results["synthesis"]
+  rows = []
+  for name, entry in networks(results).items():
+    each = entry["images_per_class"]
+    within = [np.std(one, ddof=1) for one in entry["each"] if len(one) > 1]
+    rows.append(
+      (
+        TITLES[name],
+        formats.count(each * found["classes"] if each else found["real_images"]),
+        formats.count(entry["steps"]),
+        "learned" if entry["rate"] is None else f"{entry['rate']:g}",
+        formats.with_spread(100 * numbers(entry["test_accuracy"])),
+        f"{100 * np.mean(within):.2f}" if within else formats.MISSING,
+        formats.with_spread(entry["negative_log_likelihood"], 3),
+      )
+    )  # fmt: skip
+  seeds = len(results["student"]["test_accuracy"])
+  return Table(
+    f"{results['student']['model']} on {results['student']['test_examples']:,}"
+    f" test images, {seeds} sets of images",
+    ("Learns from", "Images", "Steps", "Rate", "Test accuracy, %",
+     "Between networks", "NLL, nats"),
+    tuple(rows),
+    (
+      f"Mean ± standard deviation over {seeds} sets, each the mean of"
+      f" {found['networks']} fresh network(s) of unseen seeds; between networks:"
+      " standard deviation within a set. Rates and steps for real images are the"
+      " best of a grid, each tried on held-out training images. NLL: negative"
+      " log-likelihood of the true class.",
+    ),
+  )  # fmt: skip
+
+
+def differences_table(results: Mapping[str, Any]) -> Table:
+  """Makes the table of paired differences.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A row a comparison.
+  """
+  rows = tuple(
+    (
+      f"{TITLES['student']} − {TITLES[one['control']].lower()}",
+      _difference(one),
+      formats.p_value(one["p_value"]),
+      f"{one['wins']} of {one['pairs']}",
+      verdicts.verdict(one),
+    )
+    for one in results["comparisons"]
+  )
+  return Table(
+    "Differences over paired sets of images",
+    ("Comparison", "Test accuracy, points", "p", "Sets better", "Verdict"),
+    rows,
+    (
+      "Positive: learned images teach better. Set s starts from the very images"
+      " that are random set s, and both teach networks of the same seeds. ±:"
+      " standard deviation of the differences. p: paired t-test, two-sided.",
+    ),
+  )
+
+
+def draw(
+  results: Mapping[str, Any], samples: Mapping[str, Any]
+) -> dict[str, Picture]:
+  """Draws every picture.
+
+  Args:
+    results: as in results.json.
+    samples: the keyword arguments of `images_figure`.
+
+  Returns:
+    Pictures by name.
+  """
+  return {
+    "images": Picture(
+      images_figure(**samples),
+      "The learned images",
+      "The first set, a row a class: left what it started from, right what was"
+      " learned. One grey scale for all learned images; they are made for a"
+      " network's first steps, not for the eye.",
+      raster=True,
+    ),
+    "accuracy": Picture(
+      accuracy_figure(results),
+      "What networks learn from each kind of images",
+      "Bars are means over sets of images, a dot is one set.",
+    ),
+    "rates": Picture(
+      rates_figure(results),
+      "The learned rates",
+      "Learning rate of every step, a line a set.",
+    ),
+  }
+
+
+@style.styled
+def images_figure(
+  before: np.ndarray, after: np.ndarray, class_names: Sequence[str]
+) -> Figure:
+  """Draws learned images beside what they started from.
+
+  Args:
+    before: (K, M, H, W, C), a row a class.
+    after: likewise.
+    class_names: K names.
+
+  Returns:
+    A figure: a row a class, at most five images of each kind.
+  """
+  shown = min(SHOWN, before.shape[1])
+  drawing = style.figure(0.5 + len(before) * min(0.62, 4.0 / (2 * shown)))
+  left, right = drawing.subfigures(1, 2, wspace=0.04)
+  for part, images, title in (
+    (left, before, "Started from"),
+    (right, after, "Learned"),
+  ):
+    part.suptitle(title, fontsize=10)
+    panels = part.subplots(len(images), shown, squeeze=False)
+    low, high = np.percentile(images, [0.5, 99.5])
+    scaled = np.clip((images - low) / max(high - low, 1e-9), 0, 1)
+    for row, axes in enumerate(panels):
+      for column, axis in enumerate(axes):
+        one = scaled[row, column]
+        axis.imshow(one[..., 0] if one.shape[-1] == 1 else one[..., :3],
+                    cmap="gray", vmin=0, vmax=1)  # fmt: skip
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+      if part is left:
+        axes[0].set_ylabel(
+          class_names[row], rotation=0, ha="right", va="center"
+        )
+  return drawing
+
+
+@style.styled
+def accuracy_figure(results: Mapping[str, Any]) -> Figure:
+  """Draws the accuracy of every kind of images.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A figure: a bar a kind, a dot a set.
+  """
+  entries = networks(results)
+  order = [name for name in TITLES if name in entries]
+  drawing = style.figure(2.6)
+  axes = drawing.subplots()
+  for place, name in enumerate(order):
+    values = 100 * numbers(entries[name]["test_accuracy"])
+    colour = style.colour_of(name)
+    axes.barh(place, values.mean(), color=colour, alpha=0.45, height=0.6)
+    axes.plot(
+      values, np.full(len(values), place), ls="", color=colour,
+      marker=style.marker_of(name), ms=5,
+    )  # fmt: skip
+    axes.text(1, place, f"{values.mean():.1f}", va="center", ha="left")
+  axes.set_yticks(range(len(order)), [TITLES[name] for name in order])
+  axes.invert_yaxis()
+  axes.set(xlim=(0, 100), xlabel="Test accuracy, %")
+  return drawing
+
+
+@style.styled
+def rates_figure(results: Mapping[str, Any]) -> Figure:
+  """Draws the learned rates.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A figure: rate over step, a line a set.
+  """
+  drawing = style.figure(2.4)
+  axes = drawing.subplots()
+  for rates in results["synthesis"]["rates"]:
+    axes.plot(
+      range(1, len(rates) + 1), rates, color=style.colour_of("student"),
+      lw=1, marker="o" if len(rates) < 3 else None,
+    )  # fmt: skip
+  highest = max(map(max, results["synthesis"]["rates"]))
+  axes.set(xlabel="Step", ylabel="Learning rate", ylim=(0, 1.1 * highest))
+  axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+  axes.grid(axis="y")
+  return drawing
+
+
+def _accuracy(entry: Mapping[str, Any]) -> str:
+  return formats.with_spread(100 * numbers(entry["test_accuracy"]))
+
+
+def _difference(comparison: Mapping[str, Any]) -> str:
+  # Comparisons are of errors; the table is of accuracies.
+  spread = comparison["standard_deviation"]
+  written = formats.signed(-comparison["mean"])
+  return written if spread is None else f"{written} ± {spread:.2f}"
+
+
+def _evidence(results: Mapping[str, Any], control: str) -> str:
+  found = verdicts.find_comparison(results, control)
+  text = (
+    f"{formats.signed(-found['mean'])} points, better in {found['wins']} of"
+    f" {found['pairs']} paired sets"
+  )
+  if found["p_value"] is None:
+    return text
+  p = formats.p_value(found["p_value"])
+  return f"{text}, p {p if p.startswith('<') else f'= {p}'}"

@@ -1,0 +1,81 @@
+"""Sums over the devices that share a batch: all of them, or those of a group."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Group(NamedTuple):
+  """Devices of a mapped axis that work on one batch, apart from the others.
+
+  Attributes:
+    axis: the mapped axis.
+    groups: the groups' devices; every device is in one, all are equally large.
+  """
+
+  axis: str
+  groups: tuple[tuple[int, ...], ...]
+
+
+# None outside of a mapped axis.
+Axis = str | Group | None
+
+
+def total(tree: Any, axis: Axis) -> Any:
+  """Sums over the devices.
+
+  Args:
+    tree: arrays.
+    axis: which devices.
+
+  Returns:
+    The sums, on every device.
+
+  Example:
+    >>> total(3.0, None)
+    3.0
+  """
+  return tree if axis is None else jax.lax.psum(tree, **_devices(axis))
+
+
+def largest(x: jax.Array, axis: Axis) -> jax.Array:
+  """Takes the maximum over the devices.
+
+  Args:
+    x: an array.
+    axis: which devices.
+
+  Returns:
+    The maximum, on every device.
+
+  Example:
+    >>> print(largest(jnp.ones(2), None))
+    [1. 1.]
+  """
+  return x if axis is None else jax.lax.pmax(x, **_devices(axis))
+
+
+def gathered(x: jax.Array, axis: Axis) -> jax.Array:
+  """Joins the devices' arrays along the first axis, in the devices' order.
+
+  Args:
+    x: an array.
+    axis: which devices.
+
+  Returns:
+    The whole, on every device.
+
+  Example:
+    >>> print(gathered(jnp.ones(2), None))
+    [1. 1.]
+  """
+  if axis is None:
+    return x
+  return jax.lax.all_gather(x, **_devices(axis), axis=0, tiled=True)
+
+
+def _devices(axis: str | Group) -> dict[str, Any]:
+  if isinstance(axis, Group):
+    groups = [list(group) for group in axis.groups]
+    return {"axis_name": axis.axis, "axis_index_groups": groups}
+  return {"axis_name": axis}

@@ -1,0 +1,107 @@
+"""What a step is: who learns from whom.
+
+A method says *what* is matched; a learner says who shows it. The plain one is a
+student that learns from the teacher of its arm, if there is one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from kdjax.train import devices as on_devices
+from kdjax.train.state import create_state, variables
+from kdjax.train.steps import take_step
+
+
+class Layout(NamedTuple):
+  """How a state that the devices do not share is laid over them.
+
+  Attributes:
+    parts: how many parts it has; devices own equal shares of them, or equal
+      groups of devices one part each.
+    spread: (state of all members (M, ...), number of devices) -> the same with
+      a leading axis of devices.
+    collect: its inverse.
+    exchange: (one device's state of all members, step, name of the axis of
+      devices) -> state: what devices tell each other before a step.
+  """
+
+  parts: int
+  spread: Callable[[Any, int], Any]
+  collect: Callable[[Any], Any]
+  exchange: Callable[[Any, Any, str | None], Any]
+
+
+class Learner(NamedTuple):
+  """Who learns from whom: pure functions of a state.
+
+  Attributes:
+    create: the arguments of `create_state` -> the state at step 0.
+    step: the arguments of `take_step` -> (state, metrics).
+    network: state -> variables of the network that is measured.
+    roles: what all networks are called that learn together; () for one alone.
+    everyone: state -> variables of these, with a leading axis (roles,).
+    shown: the arm's feed -> what the learner is shown of it; None for the feed
+      itself.
+    layout: how the state lies over devices; None where all hold the same.
+  """
+
+  create: Callable[..., Any]
+  step: Callable[..., tuple[Any, Any]]
+  network: Callable[[Any], dict]
+  roles: tuple[str, ...] = ()
+  everyone: Callable[[Any], dict] | None = None
+  shown: Callable[[Any], Any] | None = None
+  layout: Layout | None = None
+
+
+ALONE = Learner(create_state, take_step, variables)
+
+
+def lay_out(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Puts states on devices: a copy on each, or as their learners lay them.
+
+  Args:
+    arms: with a `learner`, by name.
+    states: of all members, by arm.
+    devices: the devices that steps run on.
+
+  Returns:
+    The states, those with a layout with a leading axis of devices.
+  """
+  found = {}
+  for name, state in states.items():
+    layout = arms[name].learner.layout
+    if layout is None:
+      found[name] = on_devices.replicate(state, devices)
+    else:
+      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
+  return found
+
+
+def bring_back(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Undoes `lay_out`.
+
+  Args:
+    arms: as there.
+    states: as it returns them.
+    devices: as there.
+
+  Returns:
+    The states of all members, by arm, a copy on each device.
+  """
+  found = dict(states)
+  for name, arm in arms.items():
+    if arm.learner.layout is not None:
+      whole = arm.learner.layout.collect(states[name])
+      found[name] = on_devices.replicate(whole, devices)
+  return found

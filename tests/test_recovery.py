@@ -1,0 +1,92 @@
+"""A run that was stopped goes on, and ends as if it never had been."""
+
+import json
+import os
+import signal
+from contextlib import contextmanager
+
+import pytest
+
+import launch
+from kdjax import recovery, stopping
+
+FLAGS = (
+  "--accelerator=cpu", "--dataset=digits", "--teacher=mlp(8, dropout=0.5)",
+  "--student=mlp(6)", "--teacher_epochs=2", "--epochs=2", "--seeds=2",
+  "--augment=shift(1)", "--batch_size=256", "--teacher_batch_size=256",
+  "--checkpoint_steps=2", "--checkpoint_minutes=0", "--evaluate_every=2",
+)  # fmt: skip
+# Portions of the two trainings: 2 epochs of 6 steps, two steps each.
+PORTIONS = 6
+
+
+def run(workdir, *more):
+  return launch.main(["launch.py", *FLAGS, *more, f"--workdir={workdir}"])
+
+
+def outcome(workdir):
+  found = json.loads((workdir / "results.json").read_text())
+  rows = (workdir / "metrics.jsonl").read_text().splitlines()
+  rows = [json.loads(row) for row in rows]
+  for row in rows:
+    del row["images_per_second"]
+  return found["student"]["digest"], found["baseline"]["digest"], rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("runs") / "whole"
+  assert run(workdir) == 0
+  assert not (workdir / recovery.FOLDER).exists()
+  return outcome(workdir)
+
+
+@pytest.mark.parametrize(
+  "place",
+  [
+    pytest.param(place, marks=pytest.mark.slow)
+    for place in (1, PORTIONS - 1, PORTIONS, 2 * PORTIONS - 1)
+  ]
+  + [PORTIONS + 2],
+)
+def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch, capsys, place):
+  """SIGTERM after some portions: saved, status 75; the next one ends the same."""
+  looks = []
+
+  @contextmanager
+  def on_request():
+    def asked():
+      looks.append(None)
+      return "SIGTERM" if len(looks) >= 2 * place else None
+
+    yield asked
+
+  with monkeypatch.context() as patch:
+    patch.setattr(stopping, "on_request", on_request)
+    assert run(tmp_path / "run") == 75
+  assert "goes on from there" in capsys.readouterr().err
+  assert run(tmp_path / "run") == 0
+  assert outcome(tmp_path / "run") == whole
+
+
+def test_other_settings_are_refused(tmp_path, monkeypatch, capsys):
+  @contextmanager
+  def on_request():
+    yield lambda: "SIGINT"
+
+  with monkeypatch.context() as patch:
+    patch.setattr(stopping, "on_request", on_request)
+    assert run(tmp_path / "run") == 75
+  assert run(tmp_path / "run", "--epochs=3") == 2
+  assert "epochs was 2 and is 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_noted_and_the_second_ends(number):
+  before = signal.getsignal(number)
+  with stopping.on_request() as asked:
+    assert asked() is None
+    os.kill(os.getpid(), number)
+    assert asked() == signal.Signals(number).name
+    assert signal.getsignal(number) == before
+  assert signal.getsignal(number) == before

@@ -1,0 +1,119 @@
+"""`--regime`: what bad input says, and what networks that learn together leave."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax.arms import objective_text, with_regime  # noqa: E402
+from kdjax.config import Distillation, Experiment  # noqa: E402
+
+TINY = (
+  "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",
+  "--teacher_epochs=1", "--epochs=2", "--seeds=2", "--batch_size=64",
+  "--teacher_batch_size=64", "--nocontrols", "--learning_rate=0.01",
+  "--distillation=ce:1 + kd(temperature=1):1",
+)  # fmt: skip
+
+BAD = [
+  (["--regime=mutal"], ["regime 'mutal'", "'mutual'"]),
+  (["--regime=mutual(peers=1)"], ["mutual(peers=1)", ">= 2"]),
+  (["--regime=mutual(pears=2)"], ["pears", "peers"]),
+  (["--regime=mutual("], ["mutual("]),
+  (["--regime=mean_teacher(decay=1)"], ["decay", "[0, 1)"]),
+  (["--regime=mean_teacher(decay=-0.5)"], ["decay", "[0, 1)"]),
+  (["--regime=codistillation(every=0)"], ["every", ">= 1"]),
+  # eight devices, as the tests have them
+  (["--regime=codistillation(peers=3)"], ["3 peers", "8 devices"]),
+  (["--regime=mutual", "--distillation=simkd"], ["trained teacher's layers"]),
+  (["compare", "kd", "--regime=mutual"], ["--regime=mutual", "compare"]),
+  (["quantify", "--regime=mutual"], ["--regime=mutual", "quantify"]),
+]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"), BAD, ids=[" ".join(case[0]) for case in BAD]
+)
+def test_bad_input(arguments, said, capsys, tmp_path):
+  workdir = tmp_path / "run"
+  given = ["launch.py", *TINY, f"--workdir={workdir}", *arguments]
+  assert launch.main(given) == 2
+  message = capsys.readouterr().err
+  assert all(part in message for part in said), message
+  assert len(message.strip().splitlines()) == 1
+  assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+  ("given", "objective"),
+  [
+    ({"regime": "mutual"}, "ce:1.0 + kd:1.0"),
+    ({"regime": "codistillation"}, "ce:1.0 + kd:after(0.1)"),
+    ({"regime": "alone"}, "ce:0.1 + kd:0.9"),
+    ({"regime": "mutual", "hard_weight": 0.5}, "ce:0.5 + kd:0.5"),
+    ({"regime": "mutual", "distillation": "kd:2"}, "kd:2.0"),
+  ],
+)
+def test_published_objectives_stand_where_none_is_named(given, objective):
+  filled = with_regime(Experiment(distillation=Distillation(**given)))
+  assert objective_text(filled) == objective
+  together = given["regime"] != "alone" and len(given) == 1
+  assert filled.distillation.temperature == (1.0 if together else None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("regime", "roles"),
+  [
+    ("mutual(peers=3)", ["peer_0", "peer_1", "peer_2"]),
+    ("mean_teacher(decay=0.9)", ["student", "twin"]),
+    ("codistillation(peers=2, every=10)", ["peer_0", "peer_1"]),
+  ],
+)
+def test_run_without_a_teacher(regime, roles, tmp_path, capsys):
+  workdir = tmp_path / "run"
+  given = [*TINY, f"--regime={regime}", f"--workdir={workdir}"]
+  assert launch.main(["launch.py", *given]) == 0
+  results = json.loads((workdir / "results.json").read_text())
+  # Nobody taught, so nobody was trained to.
+  assert results["teacher"] is None
+  assert not (workdir / "teacher").exists()
+  student = results["student"]
+  assert list(student["peers"]["test_accuracy"]) == roles
+  measured = "twin" if "twin" in roles else "peer_0"
+  assert student["peers"]["test_accuracy"][measured] == pytest.approx(
+    student["test_accuracy"]
+  )
+  assert len(student["peers"]["ensemble_accuracy"]) == 2
+  assert "learnt together" in capsys.readouterr().out
+  assert (workdir / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_reference_still_has_its_teacher(tmp_path):
+  workdir = tmp_path / "run"
+  given = [*TINY, "--regime=mutual", "--reference=kd", f"--workdir={workdir}"]
+  assert launch.main(["launch.py", *given]) == 0
+  results = json.loads((workdir / "results.json").read_text())
+  assert results["teacher"]["model"] == "mlp(8)"
+  assert {one["control"] for one in results["comparisons"]} == {
+    "baseline",
+    "reference",
+  }
+
+
+@pytest.mark.slow
+def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path):
+  workdir = tmp_path / "run"
+  given = [*TINY, "--regime=mutual", f"--workdir={workdir}"]
+  given += ["--learning_rate=0.0001,0.03"]
+  assert launch.main(["launch.py", "sweep", *given]) == 0
+  student = json.loads((workdir / "results.json").read_text())["student"]
+  assert student["settings"]["learning_rate"] == pytest.approx(0.03)
+  assert student["peers"]["test_accuracy"]["peer_0"] == pytest.approx(
+    student["test_accuracy"]
+  )

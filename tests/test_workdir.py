@@ -1,0 +1,85 @@
+"""The folder of a run: whose it is, and when an unfinished run goes on in it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kdjax.errors import StorageError, UserError
+from kdjax.workdir import LOCK, SETTINGS, claim
+
+SETTINGS_OF = {"student": {"epochs": 3, "rates": (0.1, 0.2)}, "run": {}}
+
+
+def take(folder, settings=SETTINGS_OF, resume=True):
+  return claim(str(folder), "name", settings, resume=resume)
+
+
+def test_unfinished_run_goes_on_with_the_same_settings(tmp_path):
+  folder = take(tmp_path / "run")
+  (folder / "metrics.jsonl").write_text("")
+  assert take(tmp_path / "run") == folder
+
+
+@pytest.mark.parametrize("left", [(), (LOCK,), (LOCK, "run.json.new")])
+def test_killed_at_once_leaves_a_free_folder(tmp_path, left):
+  for name in left:
+    (tmp_path / name).write_text("")
+  take(tmp_path)
+  written = json.loads((tmp_path / SETTINGS).read_text())
+  assert written["experiment"]["student"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+  ("change", "said"),
+  [
+    ({"student": {"epochs": 4, "rates": (0.1, 0.2)}}, "epochs was 3 and is 4"),
+    ({"student": {"epochs": 3, "rates": (0.1,)}}, "rates was"),
+    ({"student": {"epochs": 3, "rates": (0.1, 0.2), "new": 1}}, "new was None"),
+  ],
+)
+def test_other_settings_are_named(tmp_path, change, said):
+  take(tmp_path / "run")
+  with pytest.raises(UserError, match=said):
+    take(tmp_path / "run", SETTINGS_OF | change)
+
+
+def test_where_it_runs_may_change(tmp_path):
+  take(tmp_path / "run")
+  take(tmp_path / "run", SETTINGS_OF | {"run": {"host_devices": 2}})
+
+
+@pytest.mark.parametrize(
+  ("file", "resume", "settings", "said"),
+  [
+    ("results.json", True, SETTINGS_OF, "holds files"),
+    ("metrics.jsonl", False, SETTINGS_OF, "--resume"),
+    ("metrics.jsonl", True, None, "holds files"),
+  ],
+)
+def test_what_is_there_is_left_alone(tmp_path, file, resume, settings, said):
+  folder = take(tmp_path / "run")
+  (folder / file).write_text("mine")
+  with pytest.raises(UserError, match=said):
+    take(folder, settings, resume)
+  assert (folder / file).read_text() == "mine"
+
+
+def test_damaged_settings_are_named(tmp_path):
+  folder = take(tmp_path / "run")
+  (folder / SETTINGS).write_text("{")
+  with pytest.raises(StorageError, match=SETTINGS):
+    take(folder)
+
+
+def test_another_process_has_it(tmp_path):
+  folder = take(tmp_path / "run")
+  code = (
+    "import sys; from kdjax.workdir import claim;"
+    f"claim({str(folder)!r}, 'name', {SETTINGS_OF!r}, resume=True)"
+  )
+  other = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=False
+  )
+  assert "is in use" in other.stderr
