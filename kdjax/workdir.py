@@ -18,9 +18,6 @@ UNWRITTEN = "run.json.new"
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
 
-# Open as long as the process lives: the system frees the locks of the dead.
-_LOCKS = []
-
 
 def claim(
   given: str | None,
@@ -75,18 +72,19 @@ def claim(
 
 
 def _lock(folder: Path) -> None:
-  """Takes the folder; of two runs that try at once, one fails."""
-  # Held, and so open, until the process ends.
-  file = open(folder / LOCK, "a")  # noqa: SIM115
+  """Takes the folder; of two runs that try at once, one fails.
+
+  The system frees the locks of the dead, so that nothing is left to clear away.
+  """
+  # Never closed: the lock would be gone.
+  file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
   try:
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
-    file.close()
+    os.close(file)
     raise FileExistsError from None
-  file.truncate(0)
-  file.write(f"{os.getpid()}\n")
-  file.flush()
-  _LOCKS.append(file)
+  os.truncate(file, 0)
+  os.write(file, f"{os.getpid()}\n".encode())
 
 
 def _write(path: Path, value: Any) -> None:

@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch, capsys, place):
   def on_request():
     def asked():
       looks.append(None)
-      return "SIGTERM" if len(looks) >= 2 * place else None
+      return "SIGTERM" if len(looks) >= place else None
 
     yield asked
 
