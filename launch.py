@@ -41,9 +41,7 @@ def main(argv: list[str]) -> int:
       error
     ):
       raise
-    print(
-      "launch.py: out of memory; lower --seeds or --batch_size", file=sys.stderr
-    )
+    print("launch.py: out of memory; lower --batch_size", file=sys.stderr)
     return 70
 
 
@@ -59,8 +57,12 @@ def _main(argv: list[str]) -> int:
   if command not in COMMANDS:
     raise unknown_name("command", command, COMMANDS)
   name = values.experiment or DEFAULT.get(command, "mnist_demo")
+  chosen = _load_experiment(name)
+  if values["regime"].present and not values.experiment:
+    # The demo's objective is for a teacher that knows more than its student.
+    name, chosen = "regime", config.Experiment()
   experiment = options.with_flags(
-    _load_experiment(name),
+    chosen,
     {
       one.flag: values[one.flag].value
       for one in options.options()

@@ -137,7 +137,8 @@ def make_feeds(
   own, labelled = _training_images(chosen, labels, examples)
   seen = own if transfer is None else _transfer_images(chosen, labels, transfer)
   hidden = labels.copy()
-  hidden[np.setdiff1d(examples, labelled)] = -1
+  known = labelled if transfer is None else np.union1d(labelled, transfer)
+  hidden[np.setdiff1d(np.arange(len(labels)), known)] = -1
   make = partial(
     make_feed,
     labels=hidden,

@@ -77,8 +77,8 @@ def test_without_a_transfer_set_all_share_one_feed():
 @pytest.mark.parametrize(
   ("teacher_view", "reference_augment", "teacher", "mixes"),
   [
-    ("none", None, "reference_teacher", True),
-    ("same", "none", "reference_teacher", False),
+    ("none", None, "plain_teacher", True),
+    ("same", "none", "plain_teacher", False),
     ("same", "mixup", "teacher", True),
   ],
 )
