@@ -39,6 +39,7 @@ def cached(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_cache(cached, tmp_path):
   cache = TeacherCache(cached / "teacher_cache")
   assert cache.rows == 3 * 1442 and len(cache.manifest["shards"]) == 2

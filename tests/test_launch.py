@@ -318,7 +318,11 @@ def test_networks_see_the_middle(tmp_path):
 @pytest.mark.parametrize(
   ("arguments", "check"),
   [
-    (["--labels=40", "--distillation=soft"], lambda found: True),
+    pytest.param(
+      ["--labels=40", "--distillation=soft"],
+      lambda found: True,
+      marks=pytest.mark.slow,
+    ),
     (
       ["--omit_classes=3", "--nocontrols"],
       lambda found: (
@@ -326,9 +330,10 @@ def test_networks_see_the_middle(tmp_path):
         and found["omitted_class"]["baseline_recall"] == [0.0, 0.0]
       ),
     ),
-    (
+    pytest.param(
       ["--augment=shift(1)", "--resident_megabytes=0", "--seeds=1"],
       lambda found: "augmented" in found["controls"],
+      marks=pytest.mark.slow,
     ),
     (
       [
@@ -349,6 +354,7 @@ def test_runs(finished, arguments, check, tmp_path):
   assert check(read(workdir))
 
 
+@pytest.mark.slow
 def test_sweep_equals_single_runs(finished, tmp_path):
   """Each cell of a sweep is the run that has these settings alone."""
   shared = [*TINY, "--nocontrols", f"--teacher_from={finished}"]

@@ -196,7 +196,9 @@ def test_what_progressive_distillation_must_know(options):
     MAKERS["pskd"](**options).init(jax.random.key(0), inputs)
 
 
-@pytest.mark.parametrize("kind", ["regression", "softened"])
+@pytest.mark.parametrize(
+  "kind", [pytest.param("regression", marks=pytest.mark.slow), "softened"]
+)
 def test_noise_on_a_share_of_the_examples(kind):
   """Undisturbed it is the plain loss; noise belongs to example and step."""
   size = 200

@@ -215,7 +215,11 @@ def test_refused(text):
 @pytest.mark.parametrize(
   ("text", "normalised"),
   [
-    ("cifar_resnet(8, (4, 4, 6, 8))", "cifar_resnet(8, (4, 4, 6, 8), {})"),
+    pytest.param(
+      "cifar_resnet(8, (4, 4, 6, 8))",
+      "cifar_resnet(8, (4, 4, 6, 8), {})",
+      marks=pytest.mark.slow,
+    ),
     ("wrn(10, 1)", "wrn(10, 1, {})"),
     pytest.param("cifar_vgg8", "cifar_vgg8({})", marks=pytest.mark.slow),
     pytest.param("mobilenet_v2", "mobilenet_v2({})", marks=pytest.mark.slow),

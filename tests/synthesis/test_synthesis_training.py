@@ -23,7 +23,9 @@ def test_loss_falls_and_rates_stay_positive(make_parts):
   assert first.step == 10 and last.step == 20 and last.loss < first.loss
 
 
-@pytest.mark.parametrize("learn_labels", [False, True])
+@pytest.mark.parametrize(
+  "learn_labels", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_labels_stay_unless_they_are_learned(make_parts, learn_labels):
   parts = make_parts(learn_labels=learn_labels, outer_steps=2)
   (last,) = learned(parts, 0)
@@ -33,6 +35,7 @@ def test_labels_stay_unless_they_are_learned(make_parts, learn_labels):
     assert np.any(getattr(last.synthetic, name) != getattr(start, name))
 
 
+@pytest.mark.slow
 def test_one_seed_alone_is_the_same_among_several(make_parts):
   parts = make_parts(outer_steps=3)
   step = training.make_outer_step(parts)

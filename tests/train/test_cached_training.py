@@ -74,7 +74,11 @@ def trained(epochs):
 
 
 @pytest.mark.parametrize(
-  ("method", "taps"), [(response, ()), (hints, ("stage_0",))]
+  ("method", "taps"),
+  [
+    (response, ()),
+    pytest.param(hints, ("stage_0",), marks=pytest.mark.slow),
+  ],
 )
 def test_single_precision_trains_as_the_live_teacher(fit, cache, method, taps):
   options = {"view": VIEW, "views": VIEWS, "epochs": 4}

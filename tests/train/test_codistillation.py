@@ -45,7 +45,7 @@ def test_owners(peers, devices, want):
   ("peers", "devices"),
   [
     (2, 2),
-    (2, 4),
+    pytest.param(2, 4, marks=pytest.mark.slow),
     pytest.param(4, 2, marks=pytest.mark.slow),
     pytest.param(2, 8, marks=pytest.mark.slow),
   ],

@@ -128,6 +128,7 @@ def test_without_a_mutual_term_the_student_is_alone(fit):
   )
 
 
+@pytest.mark.slow
 def test_devices_do_not_matter(fit):
   runs = [
     fit(together, learner=mean_teacher(views=2), epochs=1, devices=devices)[-1]

@@ -116,6 +116,7 @@ def test_peers_start_apart_and_the_first_as_one_alone():
   )
 
 
+@pytest.mark.slow
 def test_without_mutual_terms_the_first_peer_is_alone(fit):
   together = fit(learns("labels"), learner=mutual(peers=2), epochs=1)
   alone = fit(learns("labels"), epochs=1)
@@ -127,7 +128,7 @@ def test_without_mutual_terms_the_first_peer_is_alone(fit):
 @pytest.mark.parametrize(
   ("kind", "peers"),
   [
-    ("answers", 3),
+    pytest.param("answers", 3, marks=pytest.mark.slow),
     pytest.param("features", 2, marks=pytest.mark.slow),
     pytest.param("coupled", 3, marks=pytest.mark.slow),
   ],
