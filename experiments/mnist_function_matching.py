@@ -20,9 +20,17 @@ EXPERIMENT = Experiment(
   student=Student(
     model="mlp(100)",
     epochs=80,
+    learning_rate=1e-2,
     augment="shift(2) + mixup",
     seeds=5,
   ),
   distillation=Distillation(distillation="kd(temperature=4):1"),
-  controls=Controls(reference="kd(temperature=4):1", reference_augment="none"),
+  controls=Controls(
+    baseline_learning_rate=3e-3,
+    smoothing_learning_rate=1e-2,
+    augmented_learning_rate=1e-2,
+    reference="kd(temperature=4):1",
+    reference_augment="none",
+    reference_learning_rate=1e-2,
+  ),
 )
