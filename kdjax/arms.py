@@ -118,6 +118,7 @@ def assemble(
     )
     for kind in kinds
   }
+  _check_stand_ins(experiment, arms)
   learner = make_learner(experiment.distillation.regime)
   if learner is not ALONE:
     arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
@@ -251,6 +252,17 @@ def views_of(experiment: Experiment) -> dict[str, str]:
     "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
     "plain_teacher": experiment.controls.reference_augment or shared,
   }
+
+
+def _check_stand_ins(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
+  """Raises a UserError where a stand-in would have to show features."""
+  for name in STAND_INS:
+    if name in arms and looks_inside(arms[name]):
+      raise UserError(
+        f"--{name}: it has answers and no features, and"
+        f" --distillation={experiment.distillation.distillation} looks inside its"
+        " teacher"
+      )
 
 
 def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:

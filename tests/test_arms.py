@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdjax.arms import assemble
+from kdjax.arms import STAND_INS, assemble
 from kdjax.config import Controls, Data, Distillation, Experiment, Student
+from kdjax.errors import UserError
 
 LABELS = np.repeat(np.arange(4), 25)
 
@@ -69,3 +70,14 @@ def test_controls_learn_from_whom_they_should(arm, teacher, learning_rate):
   np.testing.assert_allclose(
     arms[arm].settings["learning_rate"], 2 * [learning_rate]
   )
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_stand_ins_have_no_features(name):
+  experiment = Experiment(
+    student=Student(learning_rate=0.1),
+    distillation=Distillation(distillation="fitnets"),
+    controls=Controls(**{name: True}),
+  )
+  with pytest.raises(UserError, match=f"--{name}.*looks inside"):
+    assemble(experiment, LABELS, np.arange(100), classes=4)
