@@ -36,7 +36,8 @@ EXPERIMENT = Experiment(
     regime="codistillation(peers=2, every=32)",
   ),
   controls=Controls(
-    controls=False,
+    label_smoothing=0.2,
+    smoothing_learning_rate=1e-2,
     baseline_learning_rate=3e-2,
     reference="kd(temperature=4)",
     reference_learning_rate=3e-2,

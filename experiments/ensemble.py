@@ -24,6 +24,10 @@ EXPERIMENT = Experiment(
   distillation=Distillation(distillation="kd(temperature=4)"),
   teaching=Teaching(teachers=5),
   controls=Controls(
-    controls=False, baseline_learning_rate=1e-2, reference="kd(temperature=4)"
+    label_smoothing=0.1,
+    baseline_learning_rate=1e-2,
+    smoothing_learning_rate=1e-2,
+    augmented_learning_rate=1e-2,
+    reference="kd(temperature=4)",
   ),
 )

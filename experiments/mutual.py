@@ -33,7 +33,8 @@ EXPERIMENT = Experiment(
     distillation="ce:1 + kd(temperature=1):1", regime="mutual(peers=2)"
   ),
   controls=Controls(
-    controls=False,
+    label_smoothing=0.2,
+    smoothing_learning_rate=1e-2,
     baseline_learning_rate=3e-2,
     reference="kd(temperature=4)",
     reference_learning_rate=3e-2,
