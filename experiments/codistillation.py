@@ -13,7 +13,7 @@ best of 0.003, 0.01 and 0.03 on 800 held-out images, 3 seeds:
 Hard labels and plain kd are those of `mutual`, with the rates of its search.
 
 Test error over 5 seeds: peer 0 5.16 %, hard labels 5.42 (-0.26 points, p = 0.32),
-plain kd 5.34 (-0.18, p = 0.50); the mean of both peers' answers 4.92. No gain
+plain kd 5.34 (-0.18, p = 0.50), smoothed labels 5.06; the mean of both peers' answers 4.92. No gain
 shown for one network.
 """
 
