@@ -23,5 +23,9 @@ EXPERIMENT = Experiment(
   ),
   student=Student(model="mlp(100)", epochs=20, seeds=5, learning_rate=3e-2),
   distillation=Distillation(distillation="kd(temperature=1):1"),
-  controls=Controls(label_smoothing=0.2, reference="kd(temperature=4)"),
+  controls=Controls(
+    label_smoothing=0.1,
+    smoothing_learning_rate=1e-2,
+    reference="kd(temperature=4)",
+  ),
 )
