@@ -360,9 +360,9 @@ def _stored(parts: Parts, teacher: Any) -> Teacher | None:
     ]
   )
 
-  def show(table, images, index, taps):
+  def show(table, batch, step, taps):
     # Nobody asks for its logits.
-    return View(jnp.zeros((len(index), 1)), {tap: table[index]})
+    return View(jnp.zeros((len(batch.index), 1)), {tap: table[batch.index]})
 
   return Teacher(jnp.asarray(table), show, lambda table: None)
 
