@@ -46,8 +46,9 @@ def test_other_settings_are_named(tmp_path, change, said):
 
 
 def test_where_it_runs_may_change(tmp_path):
-  take(tmp_path / "run")
-  take(tmp_path / "run", SETTINGS_OF | {"run": {"host_devices": 2}})
+  folder = take(tmp_path / "run")
+  moved = SETTINGS_OF | {"run": {"host_devices": 2}}
+  assert take(tmp_path / "run", moved) == folder
 
 
 @pytest.mark.parametrize(
