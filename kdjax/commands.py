@@ -4,11 +4,13 @@ Rooms are imported when their command runs: jax reads its environment only once,
 and bad input should not have to wait for what it does not need.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from kdjax.config import Experiment
+from kdjax.config import Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
+from kdjax.options import options
 
 # The experiment of commands that are not for the demo's.
 DEFAULT = {
@@ -18,6 +20,16 @@ DEFAULT = {
 }
 # Commands that need the teacher's network.
 LIVE = {"compare", "quantify", "soft_td", "synthesise"}
+# Settings that a command does not know, and would not heed.
+SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
+ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
+UNKNOWN = {
+  "cache": ELSEWHERE,
+  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"} | {"regime"},
+  "quantify": ELSEWHERE | {"views"},
+  "soft_td": ELSEWHERE,
+  "synthesise": ELSEWHERE | {"views"},
+}
 
 
 class Call(NamedTuple):
@@ -54,6 +66,11 @@ def run(call: Call) -> None:
     raise UserError(
       f"--teacher_cache={cache}: {call.command} asks the teacher itself"
     )
+  for one in options():
+    value = getattr(getattr(call.experiment, one.group), one.field.name)
+    unknown = one.field.name in UNKNOWN.get(call.command, ())
+    if unknown and value != one.field.default:
+      raise UserError(f"--{one.flag}={value}: {call.command} does not take it")
   COMMANDS[call.command](call)
 
 
@@ -73,11 +90,8 @@ def _cache(call: Call) -> None:
 
 def _quantify(call: Call) -> None:
   _check_no_words(call)
-  _check_alone(call)
   from kdjax.explain import run
-  from kdjax.teaching import refuse
 
-  refuse(call.experiment, "quantify", ())
   run.run(call.experiment, name=call.name, command=call.repeat)
 
 
@@ -102,16 +116,7 @@ def _check_no_words(call: Call) -> None:
     )
 
 
-def _check_alone(call: Call) -> None:
-  regime = call.experiment.distillation.regime
-  if regime != "alone":
-    raise UserError(
-      f"--regime={regime} is for distill and sweep; {call.command} takes alone"
-    )
-
-
 def _compare(call: Call) -> None:
-  _check_alone(call)
   from kdjax import compare
 
   names = call.words or call.experiment.search.methods.split()

@@ -26,7 +26,6 @@ from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
-from kdjax.teaching import refuse
 from kdjax.train import checkpoint, loop
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -80,7 +79,6 @@ def compare(
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       names = check_names(names)
-      refuse(experiment, "compare", ("teachers", "pool", "teacher_weights"))
       parts = prepare(_with_held_out(experiment))
       experiment = parts.experiment
       entrants = enter(experiment, parts, names)

@@ -1,7 +1,5 @@
 """What of the settings in `Teaching` goes together, found out before anything runs."""
 
-from collections.abc import Sequence
-
 from kdjax import models, spec
 from kdjax.config import Experiment, Teaching
 from kdjax.errors import UserError
@@ -157,20 +155,3 @@ def check_specialists(
       f"--specialists={count}: their answers are for the stored images in"
       " memory; leave --augment out"
     )
-
-
-def refuse(experiment: Experiment, command: str, kept: Sequence[str]) -> None:
-  """Refuses settings that a command does not know.
-
-  Args:
-    experiment: the settings.
-    command: its name.
-    kept: names of the settings that it knows.
-
-  Raises:
-    UserError: names the flag.
-  """
-  default = Teaching()
-  for name, value in vars(experiment.teaching).items():
-    if name not in kept and value != getattr(default, name):
-      raise UserError(f"{command} does not take --{name}={value}")

@@ -84,7 +84,7 @@ ALLOWED = {
   "compare": {
     "arms", "config", "data", "entrants", "environment", "evaluate",
     "faculty", "fit", "lessons", "options", "prepare", "report", "results",
-    "teaching", "train", "workdir",
+    "train", "workdir",
   },
   "quantify": set(),
   "explain": {
@@ -106,8 +106,8 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "commands": {
-    "cache", "catalogue", "compare", "config", "explain", "report", "run",
-    "soft_td", "synthesis", "teaching", "workdir",
+    "cache", "catalogue", "compare", "config", "explain", "options", "report",
+    "run", "soft_td", "synthesis", "workdir",
   },
   "experiments": {"config"},
   "launch": {"accelerator", "commands", "config", "options"},

@@ -32,6 +32,11 @@ BAD = [
   (["--regime=mutual", "--distillation=simkd"], ["trained teacher's layers"]),
   (["compare", "kd", "--regime=mutual"], ["--regime=mutual", "compare"]),
   (["quantify", "--regime=mutual"], ["--regime=mutual", "quantify"]),
+  (["cache", "--regime=mutual"], ["--regime=mutual", "cache"]),
+  (["cache", "--teachers=2"], ["--teachers=2", "cache"]),
+  (["soft_td", "--route=2"], ["--route=2", "soft_td"]),
+  (["soft_td", "--transfer_dataset=noise_images"], ["--transfer_dataset"]),
+  (["synthesise", "--generations=2"], ["--generations=2", "synthesise"]),
 ]
 
 
