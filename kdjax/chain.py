@@ -68,7 +68,7 @@ def climb(
   for place, stage in enumerate(stages(experiment)):
     trainee = _trainee(experiment, parts, stage, place)
     teachers = teachers_of(experiment, parts, faculty, trainee.arms.values())
-    networks = fit.fit(parts, trainee, log, teachers)[stage.name]
+    networks = fit.fit(parts, trainee, log, teachers).networks[stage.name]
     note = fit.note(parts, trainee)
     note["validation"] = experiment.data.validation
     checkpoint.save_network(workdir / stage.name, results.first(networks), note)

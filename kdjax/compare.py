@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import data, environment, evaluate, fit, results
+from kdjax import environment, evaluate, fit, results
 from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
@@ -26,7 +26,7 @@ from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
 from kdjax.report.progress import progress
-from kdjax.train import checkpoint, loop
+from kdjax.train import checkpoint
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
@@ -200,28 +200,17 @@ def _train(
   experiment, parts, entrants, name, settings, *, teachers, programs
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
-  chosen, resident = experiment.student, data.resident(parts.shown)
-  epochs = loop.train(
-    parts.student.network,
-    make_optimizer(
+  chosen = experiment.student
+  trainee = parts.student._replace(
+    optimizer=make_optimizer(
       chosen.optimizer, chosen.schedule, _steps(experiment, entrants)
     ),
-    {name: entrants.arms[name]._replace(settings=settings)},
-    entrants.feeds,
-    parts.shown.images if resident else None,
-    epochs=chosen.epochs,
-    sample=parts.sample,
-    read=None
-    if resident
-    else lambda indices: data.stream(parts.shown, indices),
-    teachers=teachers,
-    devices=parts.devices,
-    together=parts.student.together,
-    programs=programs,
+    arms={name: entrants.arms[name]._replace(settings=settings)},
+    feeds=entrants.feeds,
   )
   title = f"{name}, {len(settings['seed'])} students"
   with progress(chosen.epochs, title) as advance:
-    for epoch in epochs:
+    for epoch in fit.epochs(parts, trainee, teachers, programs=programs):
       advance(loss=float(epoch.metrics[name]["loss"].mean()))
   return variables(epoch.states[name]), epoch.metrics[name]["loss"]
 

@@ -53,7 +53,7 @@ def obtain_teacher(
     workdir: its folder.
     log: its log.
     arms: who is to learn.
-    watch: see `fit_together`.
+    watch: see `fit`.
 
   Returns:
     The teacher's variables, with a leading axis (1,), or of all teachers that
@@ -70,7 +70,8 @@ def obtain_teacher(
     return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
   if not any(arm.teacher for arm in arms):
     return None
-  networks = fit(parts, parts.teacher, log, watch=watch)["teacher"]
+  fitted = fit(parts, parts.teacher, log, watch=watch)
+  networks = fitted.networks["teacher"]
   taught = note(parts, parts.teacher)
   taught["validation"] = experiment.data.validation
   for number in range(len(jax.tree.leaves(networks)[0])):
@@ -81,31 +82,6 @@ def obtain_teacher(
 
 
 def fit(
-  parts: Prepared,
-  trainee: Trainee,
-  log: RunLog,
-  teachers: Mapping[str, Teacher] | None = None,
-  watch: Callable[[int, dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
-  """Trains every arm, logging each epoch; see `fit_together`.
-
-  Args:
-    parts: of the run.
-    trainee: what is trained.
-    log: of the run.
-    teachers: who teaches, by the names that the arms give them.
-    watch: is shown every epoch's number and variables by arm.
-
-  Returns:
-    Variables by arm, with a leading axis of members.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers.
-  """
-  return fit_together(parts, trainee, log, teachers, watch).networks
-
-
-def fit_together(
   parts: Prepared,
   trainee: Trainee,
   log: RunLog,
@@ -140,8 +116,8 @@ def fit_together(
     with progress(trainee.epochs, title, trainee.images) as advance:
       if done:
         advance(epochs=done)
-      epochs = _epochs(parts, trainee, teachers, epoch)
-      for epoch, rate in _with_rate(epochs):
+      following = _logged(parts, trainee, teachers, epoch)
+      for epoch, rate in _with_rate(following):
         if epoch.ended:
           networks = _networks(trainee, epoch)
           if watch is not None:
@@ -185,9 +161,24 @@ def _networks(trainee: Trainee, epoch: Epoch) -> dict[str, Any]:
   }
 
 
-def _epochs(parts, trainee, teachers, start) -> Iterator[Epoch]:
+def epochs(
+  parts: Prepared,
+  trainee: Trainee,
+  teachers: Mapping[str, Teacher] | None = None,
+  **options: Any,
+) -> Iterator[Epoch]:
+  """Trains every arm on the training images, epoch by epoch.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    teachers: who teaches, by the names that the arms give them.
+    **options: of `loop.train`, further ones.
+
+  Returns:
+    The epochs, as they come.
+  """
   resident = data.resident(parts.shown)
-  streamed = trainee is parts.student and parts.streams_answers
   return loop.train(
     trainee.network,
     trainee.optimizer,
@@ -202,19 +193,29 @@ def _epochs(parts, trainee, teachers, start) -> Iterator[Epoch]:
     teachers=teachers,
     devices=parts.devices,
     together=trainee.together,
-    answers={"teacher": partial(answers_of, parts.cached)}
-    if streamed
-    else None,
+    **options,
+  )
+
+
+def _logged(parts, trainee, teachers, start) -> Iterator[Epoch]:
+  """The epochs of a training that a log follows."""
+  streamed = trainee is parts.student and parts.streams_answers
+  answers = {"teacher": partial(answers_of, parts.cached)}
+  return epochs(
+    parts,
+    trainee,
+    teachers,
+    answers=answers if streamed else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
     portion=parts.experiment.run.checkpoint_steps,
     start=start,
   )
 
 
-def _with_rate(epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
+def _with_rate(following: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
   """Adds the examples a second since the last one was yielded."""
   start = time.perf_counter()
-  for epoch in epochs:
+  for epoch in following:
     yield epoch, epoch.examples / (time.perf_counter() - start)
     start = time.perf_counter()
 

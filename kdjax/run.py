@@ -48,7 +48,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, last, arms, first)
-        fitted = fit.fit_together(parts, parts.student, log, teachers)
+        fitted = fit.fit(parts, parts.student, log, teachers)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
         experiment,

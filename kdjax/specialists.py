@@ -94,7 +94,8 @@ def _train(experiment, parts, generalist, number, subset, workdir, log):
   scored = parts.scored._replace(
     labels=specialist_labels(parts.scored.labels, subset)
   )
-  networks = fit.fit(parts._replace(scored=scored), trainee, log)[name]
+  fitted = fit.fit(parts._replace(scored=scored), trainee, log)
+  networks = fitted.networks[name]
   note = fit.note(parts, trainee) | {
     "classes": len(subset) + 1,
     "subset": subset.tolist(),

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import data, evaluate, methods, results
+from kdjax import evaluate, fit, methods, results
 from kdjax.arms import settings_of
 from kdjax.errors import DivergedError
 from kdjax.evaluate.scores import log_softmax
@@ -15,7 +15,6 @@ from kdjax.prepare import Trainee
 from kdjax.report.progress import progress
 from kdjax.soft_td.objective import soft_td, with_l2
 from kdjax.soft_td.parts import Parts
-from kdjax.train import loop
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -161,22 +160,7 @@ def train(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  images = parts.prepared.dataset.train
-  resident = data.resident(images)
-  epochs = loop.train(
-    trainee.network,
-    trainee.optimizer,
-    trainee.arms,
-    trainee.feeds,
-    images.images if resident else None,
-    epochs=trainee.epochs,
-    sample=parts.prepared.sample,
-    read=None if resident else lambda indices: data.stream(images, indices),
-    teachers=teachers,
-    devices=parts.prepared.devices,
-    together=trainee.together,
-    programs=programs,
-  )
+  epochs = fit.epochs(parts.prepared, trainee, teachers, programs=programs)
   with progress(trainee.epochs, title) as advance:
     for epoch in epochs:
       losses = {arm: one["loss"] for arm, one in epoch.metrics.items()}
