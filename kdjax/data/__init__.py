@@ -3,7 +3,7 @@
   load.py        name -> checked Dataset; `available`
   dataset.py     Dataset, Split; images in memory or read when asked for
   check.py       refuses labels out of range, NaN pixels, wrong shapes
-  plan.py        step number -> example ids: shuffle, pad, resume
+  plan.py        step number -> example ids: shuffle, pad, resume, a process's share
   subsets.py     few labels, omitted classes, validation splits
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
   mixing.py      mixup and cutmix, over the global batch
@@ -43,7 +43,7 @@ from kdjax.data.load import available, load
 from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
-from kdjax.data.plan import Plan, batches, steps_per_pass
+from kdjax.data.plan import Plan, batches, own_rows, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
@@ -62,8 +62,9 @@ __all__ = [
   "load",
   "make_view",
   "middle",
-  "open_transfer",
   "numbered",
+  "open_transfer",
+  "own_rows",
   "plain_view",
   "prepared",
   "resident",
