@@ -28,6 +28,12 @@ class StorageError(KdjaxError):
   exit_status = 4
 
 
+class InfrastructureError(KdjaxError):
+  """Something that the run stands on is gone, such as one of its processes."""
+
+  exit_status = 70
+
+
 class PreemptedError(KdjaxError):
   """The run was asked to stop, and saved what it has."""
 

@@ -12,6 +12,7 @@
   boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
+  workers.py     or by processes
   teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
   fingerprint.py     one number for the training images
 
@@ -45,13 +46,14 @@ from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, own_rows, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
-from kdjax.data.stream import stream
+from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
 from kdjax.data.transfer import open_transfer
 
 __all__ = [
   "Dataset",
   "Plan",
+  "Reader",
   "Split",
   "ViewFunction",
   "available",
@@ -63,6 +65,7 @@ __all__ = [
   "make_view",
   "middle",
   "numbered",
+  "open_reader",
   "open_transfer",
   "own_rows",
   "plain_view",
