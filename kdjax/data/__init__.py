@@ -6,6 +6,7 @@
   plan.py        step number -> example ids: shuffle, pad, resume, a process's share
   subsets.py     few labels, omitted classes, validation splits
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  colour.py      one image's colours; randaugment.py, its fourteen operations
   mixing.py      mixup and cutmix, over the global batch
   transfer.py    other images behind the training set's, in its shape
   numbered.py    so many views of each image, the same for everyone
