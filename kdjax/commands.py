@@ -26,9 +26,9 @@ ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
 UNKNOWN = {
   "cache": ELSEWHERE,
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"} | {"regime"},
-  "quantify": ELSEWHERE | {"views"},
+  "quantify": ELSEWHERE | {"views", "data_workers"},
   "soft_td": ELSEWHERE,
-  "synthesise": ELSEWHERE | {"views"},
+  "synthesise": ELSEWHERE | {"views", "data_workers"},
 }
 
 
