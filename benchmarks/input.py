@@ -208,7 +208,7 @@ def reading(split: data.Split, **way: int) -> dict:
   return way | {
     "images_a_second": round(max(rates)),
     "seconds_to_the_first_batch": round(first, 2),
-    "cpu_milliseconds_an_image": round(
+    "cpu_milliseconds_an_image_start_included": round(
       1000 * spent / (2 * (count // BATCH) * BATCH), 2
     ),
   }

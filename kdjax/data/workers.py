@@ -44,34 +44,42 @@ def open_workers(
   # Spawned: a fork would copy jax's locks, but not the threads that hold them.
   context = multiprocessing.get_context("spawn")
   free: queue.SimpleQueue = queue.SimpleQueue()
-  with contextlib.ExitStack() as ends:
+  started: list[tuple] = []
+
+  def end():
+    for _, connection in started:
+      connection.close()
+    for process, _ in started:
+      _bury(process)
+
+  # For a training that nobody runs to its end: multiprocessing would wait for
+  # the processes.
+  atexit.register(end)
+  try:
     for _ in range(count):
-      free.put(_start(context, images, read, ends))
-    # For a training that nobody runs to its end: multiprocessing would wait for
-    # the processes.
-    atexit.register(ends.close)
-    try:
-      yield lambda examples, out: _ask(free, examples, out)
-    finally:
-      atexit.unregister(ends.close)
+      started.append(_start(context, images, read))
+      free.put(started[-1])
+    yield lambda examples, out: _ask(free, examples, out)
+  finally:
+    atexit.unregister(end)
+    end()
 
 
-def _start(context, images, read, ends):
+def _start(context, images: Images, read: Callable):
   ours, theirs = context.Pipe()
   process = context.Process(
     target=_serve, args=(images, read, theirs), name="kdjax data worker"
   )
   process.start()
   theirs.close()  # so that its end is the pipe's
-  ends.callback(_end, process, ours)
   return process, ours
 
 
-def _end(process, connection: Connection) -> None:
-  connection.close()
+def _bury(process) -> None:
   process.join(_PATIENCE_SECONDS)
-  if process.is_alive():  # storage that does not answer
+  if process.is_alive():  # it waits for storage that does not answer
     process.kill()
+    process.join()
 
 
 def _ask(free: queue.SimpleQueue, examples, out: np.ndarray) -> None:
