@@ -6,17 +6,21 @@ guarded in the same way, member by member.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial, reduce
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from kdjax.errors import DivergedError
+from kdjax.method import Method
 from kdjax.train.across import largest
 from kdjax.train.epoch import Epoch
+from kdjax.train.gradients import parts_of
 from kdjax.train.learner import Layout, Learner
+from kdjax.train.state import TrainState
 
 POLICIES = ("stop", "skip", "rewind")
 
@@ -136,19 +140,78 @@ def lost_steps(epoch: Epoch) -> dict[str, list[int]]:
   }
 
 
-def _skipping(step, apart, patience, state: Guarded, *known, **options):
+def _skipping(step, apart, patience, state: Guarded, method, *known, **options):
   """Takes a step, and takes it back if it was bad."""
-  own, metrics = step(state.own, *known, **options)
-  fine = jnp.isfinite(metrics["loss"][0]) & _finite(own)
-  axis_name = options.get("axis_name")
-  if apart and axis_name is not None:
-    # Devices that hold different networks would not agree otherwise.
-    fine = ~largest(~fine, axis_name)
-  own = jax.tree.map(partial(jnp.where, fine), own, state.own)
+  if isinstance(state.own, TrainState) and state.own.step.ndim == 0:
+    own, metrics, fine = _held_back(step, state.own, method, *known, **options)
+  else:
+    own, metrics = step(state.own, method, *known, **options)
+    fine = jnp.isfinite(metrics["loss"][0]) & _finite(own)
+    axis_name = options.get("axis_name")
+    if apart and axis_name is not None:
+      # Devices that hold different networks would not agree otherwise.
+      fine = ~largest(~fine, axis_name)
+    own = jax.tree.map(partial(jnp.where, fine), own, state.own)
   metrics = jax.tree.map(lambda x: jnp.where(fine, x, 0), metrics)
   forgiven = fine & (state.strikes < patience)
   strikes = jnp.where(forgiven, 0, state.strikes + ~fine)
   return Guarded(own, state.lost + ~fine, strikes), metrics
+
+
+def _held_back(step, state: TrainState, method, *known, **options):
+  """A step of a single network, whose optimiser sees a bad gradient first.
+
+  To choose between old and new parameters where these are computed costs next
+  to nothing; afterwards, another pass over all that the optimiser keeps.
+  """
+  armed = state.replace(
+    tx=_careful(state.tx), opt_state=(state.opt_state, jnp.array(True))
+  )
+  new, metrics = step(armed, _telling(method), *known, **options)
+  opt_state, fine = new.opt_state
+  kept = {
+    name: (getattr(new, name), getattr(state, name))
+    for name in ("step", "collections", "method_state")
+  }
+  rest = {
+    name: jax.tree.map(partial(jnp.where, fine), *pair)
+    for name, pair in kept.items()
+  }
+  return (
+    new.replace(tx=state.tx, opt_state=opt_state, **rest),
+    metrics,
+    fine,
+  )
+
+
+def _careful(optimizer: optax.GradientTransformation):
+  """Notes in its state whether a gradient is finite; else it does not move."""
+
+  def update(gradient, state, params=None):
+    fine = _finite(gradient)
+    updates, new = optimizer.update(gradient, state[0], params)
+    updates = jax.tree.map(lambda x: jnp.where(fine, x, 0), updates)
+    new = jax.tree.map(partial(jnp.where, fine), new, state[0])
+    return updates, (new, fine)
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
+def _telling(method: Method) -> Method:
+  """A loss that is not finite has a gradient that is not, on all devices."""
+
+  def parts(params, state, inputs):
+    losses, state, metrics = parts_of(method)(params, state, inputs)
+    return (
+      {
+        name: loss * jnp.where(jnp.isfinite(loss), 1.0, jnp.nan)
+        for name, loss in losses.items()
+      },
+      state,
+      metrics,
+    )
+
+  return method._replace(parts=parts)
 
 
 def _on_own(step, state: Guarded, *known, **options):
@@ -179,12 +242,17 @@ def _floats(tree) -> tuple:
   return tuple(
     leaf
     for leaf in jax.tree.leaves(tree)
-    if jnp.issubdtype(leaf.dtype, jnp.floating)
+    if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating)
   )
 
 
 def _finite(tree) -> jax.Array:
-  return reduce(jnp.logical_and, [jnp.isfinite(x).all() for x in _floats(tree)])
+  """Whether all sums of columns are finite: a product is the fastest pass."""
+  total = jnp.float32(0.0)
+  for x in _floats(tree):
+    rows = x.reshape(x.shape[0] if x.ndim else 1, -1).astype(jnp.float32)
+    total += jnp.sum(jnp.ones(len(rows)) @ rows)
+  return jnp.isfinite(total)
 
 
 @jax.jit
