@@ -44,12 +44,13 @@ FLAGS = (
 )
 
 
-def child(workdir: str, output: str) -> None:
+def child(workdir: str, output: str, compiled: str) -> None:
   """The run, in a process of its own that may die at any moment."""
   import jax
 
   import launch
 
+  jax.config.update("jax_compilation_cache_dir", compiled)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
   with (
@@ -64,7 +65,8 @@ def child(workdir: str, output: str) -> None:
 def start(workdir: Path) -> multiprocessing.Process:
   """Starts the run; what it says is beside its folder."""
   process = multiprocessing.get_context("forkserver").Process(
-    target=child, args=(str(workdir), f"{workdir}.txt")
+    target=child,
+    args=(str(workdir), f"{workdir}.txt", f"{workdir.parent}/compiled"),
   )
   process.start()
   return process
@@ -123,7 +125,6 @@ def main() -> int:
 
 def kill(folder: Path, kills: int, number: signal.Signals, rng) -> dict:
   """Runs, kills and compares."""
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
   multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
   for name in ("first", "whole"):  # the first one compiles
     begun = time.monotonic()

@@ -134,7 +134,7 @@ def fit(
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
             )
-          losses = [x["loss"].mean() for x in epoch.metrics.values()]
+          losses = [row["loss"] for row in rows.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
   together = {
