@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from kdjax.config import Experiment
@@ -28,7 +29,7 @@ class Best(NamedTuple):
   """Which epochs are kept, and where.
 
   Attributes:
-    folder: has one folder an epoch.
+    folder: has one folder an epoch, and in it one a seed.
     count: how many.
     metric: a number of the log.
     note: what a saved network needs to be used again.
@@ -93,6 +94,7 @@ def wanted(
   chosen = experiment.run
   if not chosen.keep_best:
     return None
+  note = {**note, "validation": experiment.data.validation}
   return Best(workdir / FOLDER, chosen.keep_best, chosen.best_metric, note)
 
 
@@ -126,12 +128,12 @@ def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
   ranked = _ranked(best, {epoch: value})
   for number in ranked[best.count :]:
     shutil.rmtree(_folder(best, number), ignore_errors=True)
-  if epoch in ranked[: best.count]:
-    checkpoint.save_network(
-      _folder(best, epoch),
-      networks,
-      {**best.note, "epoch": epoch, best.metric: value},
-    )
+  if epoch not in ranked[: best.count]:
+    return
+  note = {**best.note, "epoch": epoch, best.metric: value}
+  for member in range(len(row[name])):
+    one = jax.tree.map(lambda x, m=member: x[m], networks)
+    checkpoint.save_network(_folder(best, epoch) / f"seed_{member}", one, note)
 
 
 def _folder(best: Best, epoch: int) -> Path:
@@ -147,7 +149,7 @@ def _names(row: Mapping[str, Any]) -> list[str]:
 def _ranked(best: Best, new: Mapping[int, float]) -> list[int]:
   """The epochs that are there, and a new one, the best first."""
   found = {}
-  for note in best.folder.glob(f"epoch_*/{checkpoint.NOTE}"):
+  for note in best.folder.glob(f"epoch_*/seed_0/{checkpoint.NOTE}"):
     try:
       kept = json.loads(note.read_text())
       found[int(kept["epoch"])] = float(kept[best.metric])

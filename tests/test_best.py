@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdjax import best, options
+from kdjax import best, data, options, teachers
 from kdjax.config import Experiment
 from kdjax.errors import UserError
 from kdjax.train import checkpoint
@@ -53,11 +53,11 @@ def test_the_best_stay(tmp_path, metric, values, kept):
 
 def test_kept_networks_can_be_used(tmp_path):
   keep(tmp_path, "loss", [2.0, 1.0], count=1)
-  folder = tmp_path / "best" / "epoch_0002"
+  folder = tmp_path / "best" / "epoch_0002" / "seed_1"
   note = checkpoint.read_note(folder)
   assert (note["epoch"], note["loss"], note["model"]) == (2, 1.0, "mlp(8)")
   kernel = checkpoint.load_variables(folder, note)["params"]["kernel"]
-  assert kernel.tolist() == [[2.0] * 3] * 2
+  assert kernel.tolist() == [2.0] * 3
 
 
 def test_a_metric_that_is_not_logged_is_named(tmp_path):
@@ -125,4 +125,8 @@ def test_a_run_passes_over_bad_steps_and_keeps_its_best(tmp_path, capsys):
   assert "steps of the student" in captured.out
   found = json.loads((tmp_path / "run" / "results.json").read_text())
   assert min(found["lost_steps"]["student"]) > 0
-  assert len(list((tmp_path / "run" / "best").iterdir())) == 1
+  (kept,) = (tmp_path / "run" / "best").iterdir()
+  teacher = teachers.find(
+    str(kept / "seed_1"), "auto", data.load("digits"), 0.2
+  )
+  assert teacher.load()["params"]["head"]["kernel"].shape == (6, 10)

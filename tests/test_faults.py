@@ -127,10 +127,21 @@ def interrupted(*_):
   raise KeyboardInterrupt
 
 
-def test_interrupted_is_one_line(monkeypatch, capsys):
-  monkeypatch.setattr(launch, "run", interrupted)
-  assert launch.main(["launch.py", "list"]) == 130
-  assert capsys.readouterr().err == "launch.py: interrupted\n"
+def out_of_memory(*_):
+  raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+
+@pytest.mark.parametrize(
+  ("fault", "status", "said"),
+  [
+    (interrupted, 130, "interrupted"),
+    (out_of_memory, 70, "out of memory; lower --batch_size"),
+  ],
+)
+def test_what_ends_a_run_is_one_line(monkeypatch, capsys, fault, status, said):
+  monkeypatch.setattr(launch, "run", fault)
+  assert launch.main(["launch.py", "list"]) == status
+  assert capsys.readouterr().err == f"launch.py: {said}\n"
 
 
 def test_log_after_a_crash_has_every_step_once(tmp_path):
