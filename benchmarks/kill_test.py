@@ -10,46 +10,66 @@ its log are compared with the undisturbed run's, and the next one begins.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import jax
-
-ROOT = Path(__file__).parents[1]
+# A process starts from one that has imported all this: kills then hit the
+# training, not the imports.
+PRELOAD = ["launch", "kdjax.run", "kdjax.report.record", "tensorboardX"]
 FLAGS = (
   "--accelerator=cpu",
   "--dataset=digits",
-  "--teacher=mlp(64)",
-  "--student=mlp(16)",
-  "--teacher_epochs=20",
-  "--epochs=30",
+  "--teacher=mlp(16)",
+  "--student=mlp(8, dropout=0.2)",
+  "--teacher_epochs=3",
+  "--epochs=4",
   "--seeds=2",
-  "--batch_size=64",
-  "--evaluate_every=10",
+  "--batch_size=256",
+  "--teacher_batch_size=256",
+  "--augment=shift(1)",
+  "--nocontrols",
+  "--evaluate_every=2",
   "--checkpoint_minutes=0",
-  "--checkpoint_steps=5",
+  "--checkpoint_steps=3",
 )
 
 
-def start(workdir: Path) -> subprocess.Popen:
-  """Starts the run in a group of processes of its own."""
-  return subprocess.Popen(
-    [sys.executable, "launch.py", *FLAGS, f"--workdir={workdir}"],
-    cwd=ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-    start_new_session=True,
+def child(workdir: str, output: str, compiled: str) -> None:
+  """The run, in a process of its own that may die at any moment."""
+  import jax
+
+  import launch
+
+  jax.config.update("jax_compilation_cache_dir", compiled)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+  with (
+    open(output, "w") as file,
+    contextlib.redirect_stdout(file),
+    contextlib.redirect_stderr(file),
+  ):
+    status = launch.main(["launch.py", *FLAGS, f"--workdir={workdir}"])
+  sys.exit(status)
+
+
+def start(workdir: Path) -> multiprocessing.Process:
+  """Starts the run; what it says is beside its folder."""
+  process = multiprocessing.get_context("forkserver").Process(
+    target=child,
+    args=(str(workdir), f"{workdir}.txt", f"{workdir.parent}/compiled"),
   )
+  process.start()
+  return process
 
 
 def outcome(workdir: Path) -> dict:
@@ -79,9 +99,15 @@ def main() -> int:
   parser.add_argument("--signal", default="SIGKILL")
   parser.add_argument("--output", type=Path)
   asked = parser.parse_args()
-  rng = random.Random(asked.seed)
   with tempfile.TemporaryDirectory() as folder:
-    found = kill(Path(folder), asked.kills, signal.Signals[asked.signal], rng)
+    found = kill(
+      Path(folder),
+      asked.kills,
+      signal.Signals[asked.signal],
+      random.Random(asked.seed),
+    )
+  import jax
+
   found |= {
     "date": datetime.date.today().isoformat(),
     "jax": jax.__version__,
@@ -99,29 +125,42 @@ def main() -> int:
 
 def kill(folder: Path, kills: int, number: signal.Signals, rng) -> dict:
   """Runs, kills and compares."""
-  begun = time.monotonic()
-  process = start(folder / "whole")
-  assert process.wait() == 0, process.stdout.read()
-  # What is drawn must reach from the first import to the last file.
+  multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+  for name in ("first", "whole"):  # the first one compiles
+    begun = time.monotonic()
+    process = start(folder / name)
+    process.join()
+    assert process.exitcode == 0, (folder / f"{name}.txt").read_text()
+  # What is drawn must reach from the first step to the last file.
   whole, length = outcome(folder / "whole"), time.monotonic() - begun
-  found = {"kills": 0, "runs": 0, "different": 0, "failed_restarts": 0}
+  found = {
+    "kills": 0,
+    "kills_within_a_save": 0,
+    "runs": 0,
+    "different": int(outcome(folder / "first") != whole),
+    "failed_restarts": 0,
+    "seconds_of_a_run": round(length, 2),
+  }
   workdir = folder / "killed"
   while found["kills"] < kills or (workdir / "run.json").exists():
     process = start(workdir)
-    try:
-      left = found["kills"] < kills
-      process.wait(rng.uniform(0, length) if left else None)
-    except subprocess.TimeoutExpired:
-      os.killpg(process.pid, number)
-      process.wait()
+    process.join(rng.uniform(0, length) if found["kills"] < kills else None)
+    if process.is_alive():
+      os.kill(process.pid, number)
+      process.join()
       found["kills"] += 1
-      continue
-    if process.returncode:
+      torn = workdir.glob("checkpoints/*/*orbax-checkpoint-tmp*")
+      found["kills_within_a_save"] += any(torn)
+      # Results are written last: a run that has them is over.
+      if not (workdir / "results.json").exists():
+        continue
+    elif process.exitcode:
       found["failed_restarts"] += 1
-      print(process.stdout.read(), file=sys.stderr)
-    else:
-      found["runs"] += 1
-      found["different"] += outcome(workdir) != whole
+      print((folder / "killed.txt").read_text(), file=sys.stderr)
+      shutil.rmtree(workdir)
+      continue
+    found["runs"] += 1
+    found["different"] += outcome(workdir) != whole
     shutil.rmtree(workdir)
   return found
 

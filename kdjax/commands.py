@@ -23,12 +23,16 @@ LIVE = {"compare", "quantify", "soft_td", "synthesise"}
 # Settings that a command does not know, and would not heed.
 SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
+# What only a run that can go on after a kill heeds in all its trainings.
+GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 UNKNOWN = {
-  "cache": ELSEWHERE,
-  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"} | {"regime"},
-  "quantify": ELSEWHERE | {"views", "data_workers"},
-  "soft_td": ELSEWHERE,
-  "synthesise": ELSEWHERE | {"views", "data_workers"},
+  "cache": ELSEWHERE | GUARDED,
+  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
+  | GUARDED
+  | {"regime"},
+  "quantify": ELSEWHERE | GUARDED | {"views", "data_workers"},
+  "soft_td": ELSEWHERE | GUARDED,
+  "synthesise": ELSEWHERE | GUARDED | {"views", "data_workers"},
 }
 
 

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax import best as best_of
 from kdjax import data, evaluate, recovery, results
 from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
-from kdjax.errors import DivergedError
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
-from kdjax.train import checkpoint, loop
+from kdjax.train import checkpoint, finite, loop
 from kdjax.train.epoch import Epoch
 from kdjax.train.feed import Arm
 from kdjax.train.teacher import Teacher
@@ -87,6 +87,7 @@ def fit(
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
   watch: Callable[[int, dict[str, Any]], None] | None = None,
+  best: best_of.Best | None = None,
 ) -> Fitted:
   """Trains every arm, logging each epoch, from where a killed run has come to.
 
@@ -97,17 +98,22 @@ def fit(
     teachers: who teaches, by the names that the arms give them.
     watch: is shown every epoch's number and variables by arm. The next epoch
       reuses their memory: it must copy what it keeps.
+    best: which epochs of the student to keep.
 
   Returns:
     The networks, with those that learnt together with them.
 
   Raises:
-    DivergedError: if a loss leaves the finite numbers.
+    DivergedError: if a loss leaves the finite numbers, and --nan=stop or its
+      patience is used up.
     PreemptedError: if the run was asked to stop; all is saved.
     StorageError: if what a killed run has kept cannot be used.
   """
   title = " + ".join(trainee.arms)
-  with _kept(parts, trainee, log, teachers, watch) as (epoch, keep):
+  streamed = trainee is parts.student and parts.streams_answers
+  trainee = _guarded(parts, trainee)
+  initial = partial(_initial, parts, trainee, teachers)
+  with _kept(parts, trainee, log, initial, watch) as (epoch, keep):
     networks, done = None, 0
     if epoch is not None:
       log.rewind(trainee.arms, epoch.step)
@@ -116,14 +122,19 @@ def fit(
     with progress(trainee.epochs, title, trainee.images) as advance:
       if done:
         advance(epochs=done)
-      following = _logged(parts, trainee, teachers, epoch)
+      follow = partial(_logged, parts, trainee, teachers, streamed)
+      following = _watched(parts, log, follow, epoch, initial)
       for epoch, rate in _with_rate(following):
         if epoch.ended:
           networks = _networks(trainee, epoch)
           if watch is not None:
             watch(epoch.number, networks)
-          _log_epoch(parts, trainee, log, epoch, networks, rate)
-          losses = [x["loss"].mean() for x in epoch.metrics.values()]
+          rows = _log_epoch(parts, trainee, log, epoch, networks, rate)
+          if best is not None:
+            best_of.keep(
+              best, epoch.number, networks["student"], rows["student"]
+            )
+          losses = [row["loss"] for row in rows.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
   together = {
@@ -134,7 +145,59 @@ def fit(
   return Fitted(networks, together)
 
 
-def _kept(parts, trainee, log, teachers, watch):
+def _guarded(parts: Prepared, trainee: Trainee) -> Trainee:
+  """The same with learners that a bad step does not take by surprise."""
+  chosen = parts.experiment.run
+  arms = {
+    name: arm._replace(
+      learner=finite.guard(arm.learner, chosen.nan, chosen.nan_patience)
+    )
+    for name, arm in trainee.arms.items()
+  }
+  return trainee._replace(arms=arms)
+
+
+def _initial(parts, trainee, teachers):
+  return loop.initial_states(
+    trainee.network,
+    trainee.optimizer,
+    trainee.arms,
+    sample=parts.sample,
+    teachers=teachers,
+  )
+
+
+def _watched(parts, log, follow, start, initial) -> Iterator[Epoch]:
+  """The epochs, all of them finite, with a line for each bad portion."""
+  chosen = parts.experiment.run
+  advice = "lower the learning rate, or the method's weight"
+  if log.recoverable and chosen.nan == "stop":
+    advice += (
+      "; or pass over such steps: the same command with --nan=skip"
+      f" --workdir={log.workdir} goes on from the last good state kept"
+    )
+  following = finite.watched(
+    follow,
+    start,
+    policy=chosen.nan,
+    patience=chosen.nan_patience,
+    initial=initial,
+    advice=advice,
+  )
+  lost = None if start is None else finite.lost_steps(start)
+  for epoch in following:
+    before, lost = lost, finite.lost_steps(epoch)
+    for name, steps in lost.items():
+      new = sum(steps) - sum(before[name] if before else ())
+      if new:
+        recovery.warn(
+          f"epoch {epoch.number}: {new} steps of the {name}, over all its"
+          f" members, were not finite and do not count (--nan={chosen.nan})"
+        )
+    yield epoch
+
+
+def _kept(parts, trainee, log, initial, watch):
   """Where the training goes on, and how it is kept; see `recoverable`.
 
   Who watches wants to see every epoch: such a training begins anew.
@@ -143,13 +206,7 @@ def _kept(parts, trainee, log, teachers, watch):
     return recovery.forgetful()
   return recovery.recoverable(
     log.workdir / recovery.FOLDER / "-".join(trainee.arms),
-    lambda: loop.initial_states(
-      trainee.network,
-      trainee.optimizer,
-      trainee.arms,
-      sample=parts.sample,
-      teachers=teachers,
-    ),
+    initial,
     minutes=parts.experiment.run.checkpoint_minutes,
   )
 
@@ -197,9 +254,8 @@ def epochs(
     )
 
 
-def _logged(parts, trainee, teachers, start) -> Iterator[Epoch]:
+def _logged(parts, trainee, teachers, streamed, start) -> Iterator[Epoch]:
   """The epochs of a training that a log follows."""
-  streamed = trainee is parts.student and parts.streams_answers
   answers = {"teacher": partial(answers_of, parts.cached)}
   return epochs(
     parts,
@@ -220,17 +276,18 @@ def _with_rate(following: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
     start = time.perf_counter()
 
 
-def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
-  """Writes one row an arm; a loss that is not finite ends the run."""
+def _log_epoch(parts, trainee, log, epoch, networks, rate) -> dict[str, dict]:
+  """Writes one row an arm, and returns them."""
   every = parts.experiment.run.evaluate_every
+  rows = {}
   for arm in trainee.arms:
     metrics = epoch.metrics[arm]
-    if not np.isfinite(metrics["loss"]).all():
-      raise DivergedError(
-        f"the loss of the {arm} is not finite in epoch {epoch.number}; lower the"
-        " learning rate, or the method's weight"
-      )
+    # An epoch without a single good step has no loss.
+    counted = epoch.sums[arm]["loss"][1] > 0
+    metrics["loss"] = np.where(counted, metrics["loss"], np.nan)
     measured = {}
+    if parts.experiment.run.nan != "stop":
+      measured["lost_steps"] = finite.lost_steps(epoch)[arm]
     if epoch.number % every == 0 or epoch.number == trainee.epochs:
       logits = results.predict(trainee, networks[arm], parts.scored.images)
       accuracy = evaluate.accuracy(logits, parts.scored.labels)
@@ -240,18 +297,18 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
       for name, values in metrics.items()
       if name not in ("loss", "accuracy")
     }
-    log.write(
-      {
-        "network": arm,
-        "epoch": epoch.number,
-        "step": epoch.step,
-        "loss": metrics["loss"].tolist(),
-        "train_accuracy": metrics["accuracy"].tolist(),
-        **measured,
-        **own,
-        "images_per_second": rate,
-      }
-    )
+    rows[arm] = {
+      "network": arm,
+      "epoch": epoch.number,
+      "step": epoch.step,
+      "loss": metrics["loss"].tolist(),
+      "train_accuracy": metrics["accuracy"].tolist(),
+      **measured,
+      **own,
+      "images_per_second": rate,
+    }
+    log.write(rows[arm])
+  return rows
 
 
 def note(parts: Prepared, trainee: Trainee) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def recoverable(
       try:
         _save(opened, epoch)
       except StorageError as error:
-        _warn(f"{error}; the training goes on")
+        warn(f"{error}; the training goes on")
       written = time.monotonic()
 
     try:
@@ -101,7 +101,7 @@ def _found(opened: series.Series, initial) -> Epoch | None:
     return None
   found = series.restore(opened, initial())
   for line in found.damaged:
-    _warn(f"{line}; the one before, of step {found.step}, is used")
+    warn(f"{line}; the one before, of step {found.step}, is used")
   return Epoch(
     number=found.note["number"],
     step=found.step,
@@ -133,5 +133,29 @@ def _from_json(sums: dict[str, Any]) -> Sums:
   }
 
 
-def _warn(text: str) -> None:
+def lost_steps(history: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
+  """Reads from a log how many steps did not count, since they were not finite.
+
+  Args:
+    history: rows of metrics.jsonl, in their order.
+
+  Returns:
+    By network, the steps of each member; none where no bad step was met.
+
+  Example:
+    >>> lost_steps([{"network": "student", "lost_steps": [0, 2]}, {"epoch": 1}])
+    {'student': [0, 2]}
+  """
+  last = {
+    row["network"]: row["lost_steps"] for row in history if "lost_steps" in row
+  }
+  return {name: steps for name, steps in last.items() if any(steps)}
+
+
+def warn(text: str) -> None:
+  """Says what the run outlived, on stderr.
+
+  Args:
+    text: one line.
+  """
   print(f"launch.py: {text}", file=sys.stderr, flush=True)

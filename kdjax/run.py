@@ -6,7 +6,7 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import environment, faculty, fit, recovery, results
+from kdjax import best, environment, faculty, fit, recovery, results
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -40,6 +40,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       parts = prepare(experiment)
       experiment = parts.experiment
     chosen, settings = experiment.run, as_dict(experiment)
+    best.check(experiment, len(parts.grids["student"]))
     workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
     with logs.RunLog(workdir, recoverable=True) as log:
       arms = parts.student.arms.values()
@@ -48,7 +49,9 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, last, arms, first)
-        fitted = fit.fit(parts, parts.student, log, teachers)
+        note = fit.note(parts, parts.student)
+        kept = best.wanted(experiment, workdir, note)
+        fitted = fit.fit(parts, parts.student, log, teachers, best=kept)
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
         experiment,
@@ -63,7 +66,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       found["teacher"] |= faculty.figures(experiment, parts, first)
     if chain:
       found["chain"] = chain
-    note = fit.note(parts, parts.student) | found["student"]["settings"]
+    note |= found["student"]["settings"]
     checkpoint.save_network(
       workdir / "student", measured.networks["student"], note
     )
@@ -75,12 +78,13 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "environment": environment.describe(parts.devices),
     "seconds": seconds,
   }
+  logged = logs.read_history(workdir)
+  if chosen.nan != "stop":
+    found["lost_steps"] = recovery.lost_steps(logged)
   # Drawing needs matplotlib, which bad input should not have to wait for.
   from kdjax.report import record
 
-  history = results.history_at_best(
-    experiment, measured, logs.read_history(workdir)
-  )
+  history = results.history_at_best(experiment, measured, logged)
   page = record.write_run(workdir, found, history, measured.samples)
   shutil.rmtree(workdir / recovery.FOLDER, ignore_errors=True)
   print(f"\n{record.summary(found)}\n\n{page}")

@@ -14,10 +14,12 @@ LOCK = "run.lock"
 SETTINGS = "run.json"
 RESULTS = "results.json"
 UNWRITTEN = "run.json.new"
-# Where a run happens does not change what it is.
+# Where a run happens does not change what it is; and a run that a bad step
+# ended may go on by passing over it.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
 FREE |= {("data", "data_workers")}
+FREE |= {("run", name) for name in ("nan", "nan_patience")}
 
 
 def claim(

@@ -49,8 +49,9 @@ ALLOWED = {
     "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
     "train",
   },
+  "best": {"config", "train"},
   "fit": {
-    "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
+    "best", "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
     "report", "results", "train",
   },
   "workdir": set(),
@@ -93,7 +94,7 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "chain", "config", "environment", "faculty", "fit", "lessons",
+    "arms", "best", "chain", "config", "environment", "faculty", "fit", "lessons",
     "options", "prepare", "recovery", "report", "results", "train", "workdir",
   },
   "soft_td": {

@@ -25,6 +25,28 @@ class Run:
     "the most steps from one look at the clock, and at signals, to the next",
     within=COUNT,
   )
+  keep_best: int = option(
+    0,
+    "keep the student of so many epochs, the best by --best_metric, in best/",
+    within=Interval(0),
+  )
+  best_metric: str = option(
+    "validation_accuracy",
+    "what tells the best epochs: validation_accuracy (on what --validation holds"
+    " out; the test set never chooses), or a number of metrics.jsonl such as"
+    " loss, the lower the better but for accuracies",
+  )
+  nan: str = option(
+    "stop",
+    "at a step whose loss or gradient is not finite: stop, skip the step, or"
+    " rewind by a portion and leave its data out",
+    choices=("stop", "skip", "rewind"),
+  )
+  nan_patience: int = option(
+    10,
+    "stop after so many bad steps in a row (skip), or bad portions (rewind)",
+    within=COUNT,
+  )
   evaluate_every: int = option(
     1,
     "epochs from one measurement of the test accuracy to the next; the last"

@@ -28,7 +28,9 @@ def write_run(
   history: Sequence[Mapping[str, Any]],
   samples: Mapping[str, Any] | None = None,
 ) -> Path:
-  """Writes results.json, the figures and the page.
+  """Writes the figures, the page and, last, results.json.
+
+  A run that holds results.json is over: what dies before goes on.
 
   Args:
     workdir: of the run.
@@ -42,10 +44,11 @@ def write_run(
   Raises:
     StorageError: if something cannot be written.
   """
-  logs.write_json(workdir / "results.json", results)
   drawn = pictures.draw(results, history, samples)
   pictures.save_figures(workdir / "figures", drawn)
-  return page.write_page(workdir / "report.html", results, history, drawn)
+  written = page.write_page(workdir / "report.html", results, history, drawn)
+  logs.write_json(workdir / "results.json", results)
+  return written
 
 
 def summary(results: Mapping[str, Any]) -> str:

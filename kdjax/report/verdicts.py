@@ -166,6 +166,11 @@ def notes(results: Mapping[str, Any]) -> list[str]:
       "Each network is shown at its own best setting on these very images"
       f" (settings tried: {tries}): a sweep chooses, it does not measure."
     )
+  for network, steps in (results.get("lost_steps") or {}).items():
+    sentences.append(
+      f"{sum(steps)} training steps of the {network.replace('_', ' ')}, over"
+      " all its members, were not finite and do not count."
+    )
   return [sentence for sentence in sentences if sentence]
 
 

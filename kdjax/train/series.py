@@ -9,7 +9,10 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,17 +55,13 @@ class Restored(NamedTuple):
   damaged: tuple[str, ...]
 
 
-def open_series(
-  folder: Path, *, latest: int = 2, best: int = 0, metric: str | None = None
-) -> Series:
+def open_series(folder: Path, *, latest: int = 2) -> Series:
   """Opens a folder of checkpoints, new or old.
 
   Args:
     folder: made if it is not there; what killed runs left half written in it is
       removed.
     latest: how many of the last checkpoints stay.
-    best: how many besides, the best by `metric`.
-    metric: name of a note's number, the higher the better.
 
   Returns:
     The series.
@@ -70,15 +69,12 @@ def open_series(
   Raises:
     StorageError: if the folder cannot be made or read.
   """
-  # Orbax tells forty lines about every checkpoint.
-  logging.getLogger("absl").setLevel(logging.WARNING)
-  kept = [policies.LatestN(latest)]
-  if best:
-    kept.append(
-      policies.BestN(get_metric_fn=lambda metrics: metrics[metric], n=best)
-    )
+  # Orbax tells forty lines about every checkpoint, and more about a bad one;
+  # what matters of them is raised.
+  for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   options = ocp.CheckpointManagerOptions(
-    preservation_policy=policies.AnyPreservationPolicy(kept),
+    preservation_policy=policies.LatestN(latest),
     step_format_fixed_length=9,
     cleanup_tmp_directories=True,
   )
@@ -109,14 +105,9 @@ def save(series: Series, step: int, tree: Any, note: Mapping[str, Any]) -> None:
   args = ocp.args.Composite(
     arrays=ocp.args.StandardSave(arrays), note=ocp.args.JsonSave(note)
   )
-  numbers = {
-    name: value
-    for name, value in note.items()
-    if isinstance(value, int | float)
-  }
   # A full disk comes as half a dozen unrelated exceptions.
   try:
-    series.manager.save(step, args=args, metrics=numbers)
+    series.manager.save(step, args=args)
   except Exception as error:
     raise _failed("write", series, error) from error
 
@@ -154,7 +145,8 @@ def restore(series: Series, like: Any) -> Restored | None:
   damaged = []
   for step in sorted(series.manager.all_steps(), reverse=True):
     try:
-      arrays, note = _read(series, step)
+      with _quiet():
+        arrays, note = _read(series, step)
     # Damage surfaces as unrelated exceptions, bare ones among them.
     except Exception as error:
       damaged.append(
@@ -181,6 +173,20 @@ def close(series: Series) -> None:
     wait(series)
   finally:
     series.manager.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps one error one line: reads that a failed one left behind end badly."""
+  before = sys.unraisablehook
+  sys.unraisablehook = lambda unraisable: None
+  try:
+    yield
+  except Exception:
+    time.sleep(0.1)
+    raise
+  finally:
+    sys.unraisablehook = before
 
 
 def _read(series: Series, step: int) -> tuple[dict, dict]:
