@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from kdjax.config import Experiment, Teaching
+from kdjax.config import Computing, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import options
 
@@ -23,12 +23,16 @@ LIVE = {"compare", "quantify", "soft_td", "synthesise"}
 # Settings that a command does not know, and would not heed.
 SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
+WATCHED = {"accumulate_steps", "profile_steps"}
+COMPUTING = {field.name for field in dataclasses.fields(Computing)}
 UNKNOWN = {
-  "cache": ELSEWHERE,
-  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"} | {"regime"},
-  "quantify": ELSEWHERE | {"views"},
-  "soft_td": ELSEWHERE,
-  "synthesise": ELSEWHERE | {"views"},
+  "cache": ELSEWHERE | {"profile_steps"},
+  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
+  | WATCHED
+  | {"regime"},
+  "quantify": ELSEWHERE | COMPUTING | {"views"},
+  "soft_td": ELSEWHERE | WATCHED,
+  "synthesise": ELSEWHERE | COMPUTING | {"views"},
 }
 
 

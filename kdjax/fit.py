@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, evaluate, recovery, results
+from kdjax import data, evaluate, preflight, profiling, recovery, results
 from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
 from kdjax.errors import DivergedError
@@ -19,8 +19,10 @@ from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
-from kdjax.train.epoch import Epoch
+from kdjax.train.epoch import Epoch, portions
 from kdjax.train.feed import Arm
+from kdjax.train.learner import in_pieces
+from kdjax.train.observer import Observer
 from kdjax.train.teacher import Teacher
 
 
@@ -116,16 +118,19 @@ def fit(
     with progress(trainee.epochs, title, trainee.images) as advance:
       if done:
         advance(epochs=done)
-      following = _logged(parts, trainee, teachers, epoch)
-      for epoch, rate in _with_rate(following):
+      meter = profiling.Meter(parts.devices)
+      first = epoch.step if epoch else 0
+      following = _logged(parts, trainee, teachers, epoch, log, meter)
+      for epoch in meter.watch(following, first=first):
         if epoch.ended:
           networks = _networks(trainee, epoch)
           if watch is not None:
             watch(epoch.number, networks)
-          _log_epoch(parts, trainee, log, epoch, networks, rate)
+          _log_epoch(parts, trainee, log, epoch, networks, meter.lap())
           losses = [x["loss"].mean() for x in epoch.metrics.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
+      log.performance[title] = meter.figures()
   together = {
     name: jax.vmap(arm.learner.everyone)(epoch.states[name])
     for name, arm in trainee.arms.items()
@@ -178,11 +183,19 @@ def epochs(
   Returns:
     The epochs, as they come.
   """
-  resident = data.resident(parts.shown)
+  chosen, resident = parts.experiment.computing, data.resident(parts.shown)
+  if resident and chosen.preflight:
+    size = parts.shown.images.nbytes
+    preflight.check_data(size, preflight.free_memory(parts.devices))
   return loop.train(
     trainee.network,
     trainee.optimizer,
-    trainee.arms,
+    {
+      name: arm._replace(
+        learner=in_pieces(arm.learner, chosen.accumulate_steps)
+      )
+      for name, arm in trainee.arms.items()
+    },
     trainee.feeds,
     parts.shown.images if resident else None,
     epochs=trainee.epochs,
@@ -197,30 +210,54 @@ def epochs(
   )
 
 
-def _logged(parts, trainee, teachers, start) -> Iterator[Epoch]:
+def _logged(parts, trainee, teachers, start, log, meter) -> Iterator[Epoch]:
   """The epochs of a training that a log follows."""
+  chosen, most = (
+    parts.experiment.computing,
+    parts.experiment.run.checkpoint_steps,
+  )
   streamed = trainee is parts.student and parts.streams_answers
   answers = {"teacher": partial(answers_of, parts.cached)}
-  return epochs(
+  following = epochs(
     parts,
     trainee,
     teachers,
     answers=answers if streamed else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
-    portion=parts.experiment.run.checkpoint_steps,
+    portion=most,
     start=start,
+    observer=_observer(parts, " + ".join(trainee.arms), meter),
+  )
+  if chosen.profile_steps is None or trainee is not parts.student:
+    return following
+  length = max(feed.steps for feed in trainee.feeds.values())
+  first = start.step if start else 0
+  return profiling.traced(
+    following,
+    portions(first, trainee.epochs * length, length, most),
+    profiling.read_window(chosen.profile_steps),
+    log.workdir / "profile",
   )
 
 
-def _with_rate(following: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
-  """Adds the examples a second since the last one was yielded."""
-  start = time.perf_counter()
-  for epoch in following:
-    yield epoch, epoch.examples / (time.perf_counter() - start)
-    start = time.perf_counter()
+def _observer(parts: Prepared, title: str, meter: profiling.Meter) -> Observer:
+  """Says what every program takes before its first step, and counts its work."""
+  seen = {}
+
+  def step(run, arguments):
+    if run not in seen:
+      seen[run] = found = preflight.needs(run, arguments)
+      meter.needs.append(found)
+      if parts.experiment.computing.preflight:
+        free = preflight.free_memory(parts.devices)
+        print(preflight.check(found, title, parts.devices, free), flush=True)
+    taken = len(arguments[2]) * len(parts.devices)
+    meter.count(seen[run].operations * taken)
+
+  return Observer(step, meter.input)
 
 
-def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
+def _log_epoch(parts, trainee, log, epoch, networks, speed) -> None:
   """Writes one row an arm; a loss that is not finite ends the run."""
   every = parts.experiment.run.evaluate_every
   for arm in trainee.arms:
@@ -249,7 +286,7 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         "train_accuracy": metrics["accuracy"].tolist(),
         **measured,
         **own,
-        "images_per_second": rate,
+        **speed,
       }
     )
 

@@ -6,7 +6,7 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import environment, faculty, fit, recovery, results
+from kdjax import data, environment, faculty, fit, recovery, results
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -73,6 +73,11 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "experiment": settings,
     "objective": objective_text(experiment),
     "environment": environment.describe(parts.devices),
+    "fingerprints": {
+      "shown": data.fingerprint(parts.shown),
+      "scored": data.fingerprint(parts.scored),
+    },
+    "performance": log.performance,
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.

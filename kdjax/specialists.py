@@ -16,6 +16,7 @@ from kdjax.methods import make_objective
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.train import checkpoint
+from kdjax.train.computed import like
 from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.specialists import (
@@ -132,7 +133,10 @@ def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
   }
   steps = feed.steps * chosen.specialist_epochs
   return parts.teacher._replace(
-    network=models.make_model(taught.model, classes=len(subset) + 1),
+    network=like(
+      parts.teacher.network,
+      models.make_model(taught.model, classes=len(subset) + 1),
+    ),
     optimizer=make_optimizer(taught.optimizer, taught.schedule, steps),
     arms={name: Arm("labels", lambda settings: method, settings)},
     feeds={"labels": feed},

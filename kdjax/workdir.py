@@ -17,6 +17,7 @@ UNWRITTEN = "run.json.new"
 # Where a run happens does not change what it is.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
+FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
 
 
 def claim(

@@ -36,9 +36,11 @@ ALLOWED = {
   "evaluate": set(),
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
+  "preflight": set(),
+  "profiling": set(),
   "checks": {
-    "config", "data", "feeds", "models", "options", "schedule", "teaching",
-    "train",
+    "config", "data", "feeds", "models", "options", "profiling", "schedule",
+    "teaching", "train",
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
@@ -50,8 +52,8 @@ ALLOWED = {
     "train",
   },
   "fit": {
-    "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
-    "report", "results", "train",
+    "cached_teacher", "config", "data", "evaluate", "preflight", "prepare",
+    "profiling", "recovery", "report", "results", "train",
   },
   "workdir": set(),
   "stopping": set(),
@@ -93,8 +95,8 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "chain", "config", "environment", "faculty", "fit", "lessons",
-    "options", "prepare", "recovery", "report", "results", "train", "workdir",
+    "arms", "chain", "config", "data", "environment", "faculty", "fit",
+    "lessons", "options", "prepare", "recovery", "report", "results", "train", "workdir",
   },
   "soft_td": {
     "arms", "config", "data", "environment", "evaluate", "feeds", "fit",
