@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from kdjax.accelerator import prepare_environment
 from kdjax.config import Computing, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import options
@@ -127,6 +128,28 @@ def _compare(call: Call) -> None:
   compare.compare(call.experiment, names, name=call.name, command=call.repeat)
 
 
+def _reproduce(call: Call) -> None:
+  from kdjax import reproduce
+
+  stored = reproduce.read(call.words, call.repeat)
+  given, before = call.experiment.run, stored.experiment.run
+  accelerator = given.accelerator
+  if accelerator == "auto":
+    accelerator = before.accelerator
+  prepare_environment(accelerator, before.host_devices)
+  chosen = dataclasses.replace(
+    before, workdir=given.workdir, accelerator=accelerator, resume=True
+  )
+  from kdjax import run
+
+  workdir = run.run(
+    dataclasses.replace(stored.experiment, run=chosen),
+    name=stored.results["name"],
+    command=call.repeat,
+  )
+  reproduce.check(stored, workdir)
+
+
 def _list(call: Call) -> None:
   from kdjax import catalogue
 
@@ -156,6 +179,7 @@ COMMANDS = {
   "quantify": _quantify,
   "soft_td": _soft_td,
   "synthesise": _synthesise,
+  "reproduce": _reproduce,
   "list": _list,
   "plot": _plot,
 }

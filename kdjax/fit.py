@@ -226,7 +226,7 @@ def _logged(parts, trainee, teachers, start, log, meter) -> Iterator[Epoch]:
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
     portion=most,
     start=start,
-    observer=_observer(parts, " + ".join(trainee.arms), meter),
+    observer=_observer(parts, meter),
   )
   if chosen.profile_steps is None or trainee is not parts.student:
     return following
@@ -240,7 +240,7 @@ def _logged(parts, trainee, teachers, start, log, meter) -> Iterator[Epoch]:
   )
 
 
-def _observer(parts: Prepared, title: str, meter: profiling.Meter) -> Observer:
+def _observer(parts: Prepared, meter: profiling.Meter) -> Observer:
   """Says what every program takes before its first step, and counts its work."""
   seen = {}
 
@@ -250,6 +250,7 @@ def _observer(parts: Prepared, title: str, meter: profiling.Meter) -> Observer:
       meter.needs.append(found)
       if parts.experiment.computing.preflight:
         free = preflight.free_memory(parts.devices)
+        title = " + ".join(arguments[0])
         print(preflight.check(found, title, parts.devices, free), flush=True)
     taken = len(arguments[2]) * len(parts.devices)
     meter.count(seen[run].operations * taken)

@@ -86,9 +86,8 @@ def check_data(size: int, free: int | None) -> None:
   """
   if free is not None and size > free:
     raise UserError(
-      f"the images take {size / 1e6:.1f} MB on each device, of which"
-      f" {free / 1e6:.1f} MB are free: {REMEDIES['data']} (--nopreflight tries"
-      " nevertheless)"
+      f"the images take {_size(size)} on each device, of which {_size(free)} are"
+      f" free: {REMEDIES['data']} (--nopreflight tries nevertheless)"
     )
 
 
@@ -112,21 +111,18 @@ def check(
   Example:
     >>> small = Needs({"parameters": 4000, "temporary": 9 << 20}, 0, 2e6)
     >>> check(small, "student", [None], 1 << 30)
-    'student: parameters 0.0, temporary 9.4 MB a device; 0.002 GFLOP a step'
+    'student: parameters 4 kB, temporary 9.4 MB; 0.002 GFLOP a step'
   """
-  held = {name: size for name, size in found.memory.items() if size}
-  parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in held.items())
-  many = (
-    " a device" if len(devices) == 1 else f" on each of {len(devices)} devices"
+  parts = ", ".join(
+    f"{name} {_size(size)}" for name, size in found.memory.items() if size
   )
-  line = (
-    f"{title}: {parts} MB{many};"
-    f" {found.operations * len(devices) / 1e9:.3g} GFLOP a step"
-  )
+  each = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
+  total = found.operations * len(devices) / 1e9
+  line = f"{title}: {parts}{each}; {total:.3g} GFLOP a step"
   if free is not None and found.memory["temporary"] > free:
     most = max(found.memory, key=found.memory.get)
     raise UserError(
-      f"{line}. That does not fit: {free / 1e6:.1f} MB are free. Most is"
+      f"{line}. That does not fit: {_size(free)} are free. Most is"
       f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)"
     )
   return line
@@ -186,6 +182,13 @@ def operations(jaxpr: Any) -> float:
       total += sum(inner) * equation.params.get("length", 1)
     total += _of_one(equation)
   return total
+
+
+def _size(count: int) -> str:
+  for unit, power in (("GB", 9), ("MB", 6)):
+    if count >= 10**power:
+      return f"{count / 10**power:.1f} {unit}"
+  return f"{count / 1000:.0f} kB"
 
 
 def _of_one(equation) -> float:

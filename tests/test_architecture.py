@@ -107,9 +107,10 @@ ALLOWED = {
     "config", "data", "environment", "evaluate", "fit", "models", "options",
     "report", "results", "train", "workdir",
   },
+  "reproduce": {"config", "options", "report"},
   "commands": {
-    "cache", "catalogue", "compare", "config", "explain", "options", "report",
-    "run", "soft_td", "synthesis", "workdir",
+    "accelerator", "cache", "catalogue", "compare", "config", "explain",
+    "options", "report", "reproduce", "run", "soft_td", "synthesis", "workdir",
   },
   "experiments": {"config"},
   "launch": {"accelerator", "commands", "config", "options"},
