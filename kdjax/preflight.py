@@ -169,7 +169,8 @@ def operations(jaxpr: Any) -> float:
     Operations; a multiply-add is two, of branches the longest counts.
 
   Example:
-    >>> closed = jax.make_jaxpr(lambda x, y: x @ y)(np.ones((1, 4)), np.ones((4, 3)))
+    >>> left, right = jax.numpy.ones((1, 4)), jax.numpy.ones((4, 3))
+    >>> closed = jax.make_jaxpr(lambda x, y: x @ y)(left, right)
     >>> operations(closed.jaxpr)
     24.0
   """
