@@ -1,5 +1,6 @@
 """How fast a training is, what it waits for, and a trace of some of its steps."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def peak(kind: str) -> float | None:
     >>> peak("NVIDIA H100 80GB HBM3"), peak("cpu")
     (989000000000000.0, None)
   """
-  names = [name for name in PEAKS if f"{kind} ".startswith(f"{name} ")]
+  names = [name for name in PEAKS if re.match(rf"{name}\b", kind)]
   return PEAKS[max(names, key=len)] if names else None
 
 

@@ -63,7 +63,7 @@ def test_whole_portions_are_traced(window, expected, monkeypatch, tmp_path):
 
 def test_meter(monkeypatch):
   """Seconds by hand: 2 of training, 3 beside it, input late once by 1."""
-  ticks = iter([0.0, 0.0, 1.0, 1.0, 1.5, 1.5, 2.0, 5.0, 5.0])
+  ticks = iter([0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 5.0])
   clock = SimpleNamespace(perf_counter=lambda: next(ticks))
   monkeypatch.setattr(profiling, "time", clock)
   device = SimpleNamespace(device_kind="TPU v4")

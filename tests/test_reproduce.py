@@ -15,7 +15,7 @@ from kdjax.errors import UserError
 from kdjax.train import devices
 
 ROOT = pathlib.Path(__file__).parent.parent
-MACHINE = {name: "1" for name in reproduce.VERSIONS + reproduce.MACHINE}
+MACHINE = dict.fromkeys(reproduce.VERSIONS + reproduce.MACHINE, "1")
 
 
 def run(digest="a", accuracy=(0.9, 0.92), **machine):

@@ -16,14 +16,14 @@ from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import live, observe, teacher_head
 
 CLASSES, IMAGES = 4, jax.random.uniform(jax.random.key(1), (6, 8, 8, 3))
-VIT = "vit(patch=4, width=16, blocks=2, heads=2)"
+VIT = "vit(patch=4, width=16, depth=2, heads=2)"
 # Logits: share of their standard deviation; gradients: cosine with float32's.
 # bfloat16 has 8 bits: a hundredth after some layers. A network with batch
 # normalisation of six images divides by their small deviations, layer by layer.
 PARITY = [
   ("mlp(16, 16)", 0.05, 0.999),
-  ("resnet8", 0.15, 0.98),
-  (VIT, 0.05, 0.999),
+  pytest.param(VIT, 0.05, 0.999, marks=pytest.mark.slow),
+  pytest.param("resnet8", 0.15, 0.98, marks=pytest.mark.slow),
 ]
 # One of each family; those for ImageNet on images that are large enough.
 FAMILIES = [
@@ -31,7 +31,7 @@ FAMILIES = [
   ("cifar_vgg8", 32), ("mobilenet_v2", 32), ("shufflenet_v1", 32),
   ("shufflenet_v2", 32), ("alexnet", 64), ("vgg11", 32), ("vgg11_bn", 32),
   ("resnet18", 32), ("resnet50", 32), (VIT, 8), ("deit_tiny", 32),
-  ("projected('resnet8', width=8)", 32),
+  ("projected(lenet(4, 6), width=8)", 8),
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def gradient(network, variables, tap):
 
 
 def flat(tree):
-  return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+  return np.concatenate([np.ravel(x) for x in (*jax.tree.leaves(tree), [])])
 
 
 @pytest.mark.parametrize(("model", "logits_within", "cosine"), PARITY)
@@ -74,10 +74,16 @@ def test_bfloat16_and_remat_beside_float32(model, logits_within, cosine):
   assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > cosine
   again, aux = gradient(computed(network, remat=True), variables, tap)
   np.testing.assert_allclose(flat(again), other, rtol=1e-3, atol=1e-4)
-  np.testing.assert_allclose(flat(aux[2]), flat(statistics), rtol=1e-5)
+  np.testing.assert_allclose(flat(aux[2]), flat(statistics), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("model", "size"), FAMILIES)
+@pytest.mark.parametrize(
+  ("model", "size"),
+  [
+    pytest.param(*one, marks=[pytest.mark.slow] * (one[1] > 8))
+    for one in FAMILIES
+  ],
+)
 def test_every_product_but_the_classifiers_is_narrow(model, size):
   """A single float32 constant on the way would widen all that follows."""
   channels = 1 if model == "lenet" else 3
@@ -94,27 +100,24 @@ def test_every_product_but_the_classifiers_is_narrow(model, size):
     and ":f32" in line.split("=")[0]
   ]
   heads = [name for name in variables["params"] if name.startswith("head")]
-  assert len(wide) <= len(heads) + 2 * (model in ("alexnet", "vgg11"))
+  # Cells of an adaptive pooling are means, taken in float32 by two products.
+  pooled = 2 * model.startswith(("alexnet", "vgg"))
+  assert len(wide) <= len(heads) + pooled
 
 
 def test_remat_keeps_less_for_the_gradient():
-  network = make_model("resnet20", classes=CLASSES)
-  variables = jax.eval_shape(network.init, jax.random.key(0), IMAGES)
+  network = make_model("vit(patch=4, width=8, depth=4, heads=2)", classes=4)
+  images = jnp.zeros((64, 8, 8, 3))
+  variables = jax.eval_shape(network.init, jax.random.key(0), images)
 
   def kept(network):
     def pullback(params):
-      return jax.vjp(
-        lambda params: network.apply({**variables_, "params": params}, IMAGES),
-        params,
-      )[1]
+      return jax.vjp(lambda p: network.apply({"params": p}, images), params)[1]
 
-    variables_ = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), dict(variables)
-    )
-    tree = jax.eval_shape(pullback, variables_["params"])
+    tree = jax.eval_shape(pullback, variables["params"])
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
-  assert kept(computed(network, remat=True)) < 0.6 * kept(network)
+  assert kept(computed(network, remat=True)) < kept(network) / 2
 
 
 def test_teacher_in_bfloat16_says_the_same_in_float32():
@@ -133,6 +136,7 @@ def test_teacher_in_bfloat16_says_the_same_in_float32():
   np.testing.assert_allclose(other.logits, one.logits, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.slow
 def test_training_reaches_about_the_same_loss(fit):
   network = make_model("mlp(10, dropout=0.3)", classes=CLASSES)
   losses = [

@@ -40,7 +40,7 @@ def test_needs_of_a_training(fit, caplog):
   assert memory["temporary"] > 0 and waits == [True]
   compiled = [
     one for one in caplog.messages
-    if "Finished XLA compilation of" in one and "run" in one
+    if "Finished XLA compilation of jit(_fun)" in one
   ]  # fmt: skip
   assert len(compiled) == 1
   # Two members of 36-10-4 with their gradients but for the images', 8 examples
