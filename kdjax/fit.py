@@ -21,7 +21,6 @@ from kdjax.report.progress import progress
 from kdjax.train import checkpoint, loop
 from kdjax.train.epoch import Epoch, portions
 from kdjax.train.feed import Arm
-from kdjax.train.learner import in_pieces
 from kdjax.train.observer import Observer
 from kdjax.train.teacher import Teacher
 
@@ -190,12 +189,7 @@ def epochs(
   return loop.train(
     trainee.network,
     trainee.optimizer,
-    {
-      name: arm._replace(
-        learner=in_pieces(arm.learner, chosen.accumulate_steps)
-      )
-      for name, arm in trainee.arms.items()
-    },
+    trainee.arms,
     trainee.feeds,
     parts.shown.images if resident else None,
     epochs=trainee.epochs,

@@ -33,6 +33,7 @@ from kdjax.methods import make_objective
 from kdjax.train import devices
 from kdjax.train.computed import computed, like
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE, in_pieces
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.trial import try_step
@@ -272,7 +273,12 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     "seed": chosen.seed + np.arange(count),
     "learning_rate": np.full(count, chosen.learning_rate),
   }
-  arm = Arm("labels", lambda settings: make_objective("hard"), settings)
+  arm = Arm(
+    "labels",
+    lambda settings: make_objective("hard"),
+    settings,
+    learner=in_pieces(ALONE, experiment.computing.accumulate_steps),
+  )
   network = _network(experiment, chosen.model, dataset)
   return Trainee(
     network,
@@ -311,7 +317,12 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     network,
     chosen.model,
     make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
-    cohort.arms,
+    {
+      name: arm._replace(
+        learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
+      )
+      for name, arm in cohort.arms.items()
+    },
     cohort.feeds,
     chosen.epochs,
     length * members * chosen.batch_size,

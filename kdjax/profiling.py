@@ -12,6 +12,9 @@ from kdjax.errors import UserError
 
 Item = TypeVar("Item")
 
+# What of a row of the log is not the same when a run is run again.
+SPEEDS = ("step_seconds", "images_per_second", "input_share", "mfu")
+
 # Dense bfloat16 operations a second of one device, from the makers' data sheets
 # (NVIDIA's without sparsity; Google Cloud's TPU pages, v4 to v6e), by how the
 # kind of device begins. The longest name that fits counts.
@@ -162,7 +165,7 @@ class Meter:
       except StopIteration:
         return
       self._seconds += time.perf_counter() - start
-      self._steps += epoch.step - first
+      self._steps += max(epoch.step - first, 0)
       self._examples += epoch.examples
       first = epoch.step
       yield epoch
