@@ -206,8 +206,7 @@ def _look(
     losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
-    loss = sum(losses.values())
-    metrics = metrics | {"loss": (loss * count, count)}
+    metrics = metrics | {"loss": (sum(losses.values()) * count, count)}
     losses = {name: weight * value for name, value in losses.items()}
     return losses, (view.logits, collections, method_state, metrics)
 
