@@ -79,7 +79,7 @@ def outcome(workdir: Path) -> dict:
     json.loads(line)
     for line in (workdir / "metrics.jsonl").read_text().splitlines()
   ]
-  timing = ("images_per_second",)
+  timing = ("images_per_second", "step_seconds", "input_share", "mfu")
   return {
     "digests": [found[name]["digest"] for name in ("student", "baseline")],
     "accuracy": [

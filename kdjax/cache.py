@@ -129,8 +129,9 @@ def _asker(
   """Returns (stored images, view numbers, index) -> the teacher's view."""
   draw = parts.student.feeds["transfer"].view
   one = results.first(networks)
+  kept = parts.experiment.computing.teacher_dtype
   teacher = devices.replicate(
-    live(frozen_state(parts.teacher.network, one)), parts.devices
+    live(frozen_state(parts.teacher.network, one, kept)), parts.devices
   )
 
   @jax.jit

@@ -13,6 +13,7 @@ from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.teaching import stage_models
 from kdjax.train import checkpoint
+from kdjax.train.computed import like
 from kdjax.train.loop import side_by_side
 
 
@@ -97,7 +98,10 @@ def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
     settings["learning_rate"] = np.array([rate])
   feed = parts.student.feeds[student.feed]
   length = max(one.steps for one in parts.student.feeds.values())
-  network = models.make_model(stage.model, classes=parts.dataset.classes)
+  network = like(
+    parts.student.network,
+    models.make_model(stage.model, classes=parts.dataset.classes),
+  )
   return parts.student._replace(
     network=network,
     model=stage.model,

@@ -1,18 +1,19 @@
 """What the user can get wrong in settings that are right one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, options, spec, teaching
+from kdjax import data, models, options, profiling, spec, teaching
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset
 from kdjax.errors import UserError
 from kdjax.feeds import SAME
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
+from kdjax.train.feed import Arm
 from kdjax.train.learner import ALONE
 from kdjax.train.learners import check_devices, make_learner
 
@@ -30,6 +31,7 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
   teaching.check(experiment)
+  _check_computing(experiment, local)
   regime = experiment.distillation.regime
   learner = make_learner(regime)
   check_devices(regime, learner, len(local))
@@ -47,6 +49,54 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   for model in named:
     if model != AUTO:
       models.make_model(model, classes=2)
+
+
+def _check_computing(
+  experiment: Experiment, local: Sequence[jax.Device]
+) -> None:
+  """Refuses pieces of batches where there are none, and unreadable steps."""
+  chosen = experiment.computing
+  if chosen.profile_steps is not None:
+    profiling.read_window(chosen.profile_steps)
+  pieces = chosen.accumulate_steps
+  if pieces == 1:
+    return
+  for group in (experiment.teacher, experiment.student):
+    if group.batch_size % (pieces * len(local)):
+      raise UserError(
+        f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
+        f" be a multiple of {pieces} pieces on {len(local)} devices"
+      )
+  if experiment.distillation.gradient_metrics:
+    raise UserError(
+      f"--accumulate_steps={pieces}: --gradient_metrics need the whole batch"
+    )
+  regime = experiment.distillation.regime
+  if make_learner(regime) is not ALONE:
+    raise UserError(
+      f"--accumulate_steps={pieces}: --regime={regime} shows whole batches"
+    )
+
+
+def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
+  """Refuses pieces of batches to methods that relate a batch's examples.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what.
+
+  Raises:
+    UserError: names the objective.
+  """
+  pieces = experiment.computing.accumulate_steps
+  for name, arm in arms.items() if pieces > 1 else ():
+    first = {key: value[0] for key, value in arm.settings.items()}
+    if arm.method(first).couples_batch:
+      raise UserError(
+        f"--accumulate_steps={pieces}: the loss of the {name} relates the"
+        " examples of a batch to each other, and needs them all at once; lower"
+        " --batch_size, or save memory by --remat or --compute_dtype=bfloat16"
+      )
 
 
 def _check_numbered(experiment: Experiment) -> None:

@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from kdjax.config import Experiment, Teaching
+from kdjax.accelerator import prepare_environment
+from kdjax.config import Computing, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import options
 
@@ -25,14 +26,22 @@ SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
 # What only a run that can go on after a kill heeds in all its trainings.
 GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
+# What only trainings that a log follows heed.
+LOGGED = {"accumulate_steps", "profile_steps"}
+# Those that train no networks on the images of a data set, or train them apart.
+APART = {field.name for field in dataclasses.fields(Computing)} | {
+  "views",
+  "data_workers",
+}
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED,
+  "cache": ELSEWHERE | GUARDED | {"profile_steps"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
+  | LOGGED
   | {"regime"},
-  "quantify": ELSEWHERE | GUARDED | {"views", "data_workers"},
-  "soft_td": ELSEWHERE | GUARDED,
-  "synthesise": ELSEWHERE | GUARDED | {"views", "data_workers"},
+  "quantify": ELSEWHERE | GUARDED | APART,
+  "soft_td": ELSEWHERE | GUARDED | LOGGED,
+  "synthesise": ELSEWHERE | GUARDED | APART,
 }
 
 
@@ -127,6 +136,28 @@ def _compare(call: Call) -> None:
   compare.compare(call.experiment, names, name=call.name, command=call.repeat)
 
 
+def _reproduce(call: Call) -> None:
+  from kdjax import reproduce
+
+  stored = reproduce.read(call.words, call.repeat)
+  given, before = call.experiment.run, stored.experiment.run
+  accelerator = given.accelerator
+  if accelerator == "auto":
+    accelerator = before.accelerator
+  prepare_environment(accelerator, before.host_devices)
+  chosen = dataclasses.replace(
+    before, workdir=given.workdir, accelerator=accelerator, resume=True
+  )
+  from kdjax import run
+
+  workdir = run.run(
+    dataclasses.replace(stored.experiment, run=chosen),
+    name=stored.results["name"],
+    command=call.repeat,
+  )
+  reproduce.check(stored, workdir)
+
+
 def _list(call: Call) -> None:
   from kdjax import catalogue
 
@@ -156,6 +187,7 @@ COMMANDS = {
   "quantify": _quantify,
   "soft_td": _soft_td,
   "synthesise": _synthesise,
+  "reproduce": _reproduce,
   "list": _list,
   "plot": _plot,
 }

@@ -9,7 +9,13 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
+# All that requirements.txt asks for, but for the tests' own.
+PACKAGES = (
+  "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint", "chex",
+  "absl-py", "scipy", "tensorflow-datasets", "array_record",
+  "importlib_resources", "grain", "pillow", "mlxtend", "scikit-learn",
+  "safetensors", "rich", "matplotlib", "jinja2", "tensorboardX",
+)  # fmt: skip
 
 
 def describe(devices: list[jax.Device]) -> dict[str, Any]:
@@ -21,16 +27,33 @@ def describe(devices: list[jax.Device]) -> dict[str, Any]:
   Returns:
     Versions, devices, processor count and the state of the source.
   """
-  versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-  return versions | {
+  return {name: _version(name) for name in PACKAGES} | {
     "python": platform.python_version(),
     "platform": platform.system() + " " + platform.machine(),
+    "processor": _processor(),
     "processors": os.cpu_count(),
     "devices": [
       f"{device.platform}:{device.device_kind}" for device in devices
     ],
     "git": _git_state(),
   }
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _processor() -> str | None:
+  """The processor's model; float sums depend on its vector units."""
+  try:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return platform.processor() or None
+  names = [line.partition(":")[2] for line in lines if "model name" in line]
+  return names[0].strip() if names else platform.processor() or None
 
 
 def _git_state() -> str | None:

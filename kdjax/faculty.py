@@ -190,7 +190,13 @@ def alive(experiment: Experiment, parts: Prepared, faculty: Faculty) -> Teacher:
     The teacher.
   """
   each = [
-    live(frozen_state(one.trainee.network, jax.tree.map(_nth(i), one.networks)))
+    live(
+      frozen_state(
+        one.trainee.network,
+        jax.tree.map(_nth(i), one.networks),
+        experiment.computing.teacher_dtype,
+      )
+    )
     for one in faculty.members
     for i in range(len(jax.tree.leaves(one.networks)[0]))
   ]

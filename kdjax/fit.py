@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import best as best_of
-from kdjax import data, evaluate, recovery, results
+from kdjax import data, evaluate, preflight, profiling, recovery, results
 from kdjax.cached_teacher import answers_of
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, finite, loop
-from kdjax.train.epoch import Epoch
+from kdjax.train.epoch import Epoch, portions
 from kdjax.train.feed import Arm
+from kdjax.train.observer import Observer
 from kdjax.train.teacher import Teacher
 
 
@@ -110,7 +111,7 @@ def fit(
     StorageError: if what a killed run has kept cannot be used.
   """
   title = " + ".join(trainee.arms)
-  streamed = trainee is parts.student and parts.streams_answers
+  students = trainee is parts.student
   trainee = _guarded(parts, trainee)
   initial = partial(_initial, parts, trainee, teachers)
   with _kept(parts, trainee, log, initial, watch) as (epoch, keep):
@@ -122,14 +123,16 @@ def fit(
     with progress(trainee.epochs, title, trainee.images) as advance:
       if done:
         advance(epochs=done)
-      follow = partial(_logged, parts, trainee, teachers, streamed)
+      meter = profiling.Meter(parts.devices)
+      follow = partial(_logged, parts, trainee, teachers, students, log, meter)
       following = _watched(parts, log, follow, epoch, initial)
-      for epoch, rate in _with_rate(following):
+      first = epoch.step if epoch else 0
+      for epoch in meter.watch(following, first=first):
         if epoch.ended:
           networks = _networks(trainee, epoch)
           if watch is not None:
             watch(epoch.number, networks)
-          rows = _log_epoch(parts, trainee, log, epoch, networks, rate)
+          rows = _log_epoch(parts, trainee, log, epoch, networks, meter.lap())
           if best is not None:
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
@@ -137,6 +140,7 @@ def fit(
           losses = [row["loss"] for row in rows.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
+      log.performance[title] = meter.figures()
   together = {
     name: jax.vmap(arm.learner.everyone)(epoch.states[name])
     for name, arm in trainee.arms.items()
@@ -235,7 +239,10 @@ def epochs(
   Yields:
     The epochs, as they come.
   """
-  resident = data.resident(parts.shown)
+  chosen, resident = parts.experiment.computing, data.resident(parts.shown)
+  if resident and chosen.preflight:
+    size = parts.shown.images.nbytes
+    preflight.check_data(size, preflight.free_memory(parts.devices))
   workers = parts.experiment.data.data_workers
   with data.open_reader(parts.shown, workers=workers) as read:
     yield from loop.train(
@@ -254,29 +261,54 @@ def epochs(
     )
 
 
-def _logged(parts, trainee, teachers, streamed, start) -> Iterator[Epoch]:
+def _logged(
+  parts, trainee, teachers, students, log, meter, start
+) -> Iterator[Epoch]:
   """The epochs of a training that a log follows."""
+  chosen = parts.experiment.computing
+  most = parts.experiment.run.checkpoint_steps
   answers = {"teacher": partial(answers_of, parts.cached)}
-  return epochs(
+  following = epochs(
     parts,
     trainee,
     teachers,
-    answers=answers if streamed else None,
+    answers=answers if students and parts.streams_answers else None,
     gradient_metrics=parts.experiment.distillation.gradient_metrics,
-    portion=parts.experiment.run.checkpoint_steps,
+    portion=most,
     start=start,
+    observer=_observer(parts, meter),
+  )
+  if chosen.profile_steps is None or not students:
+    return following
+  length = max(feed.steps for feed in trainee.feeds.values())
+  first = start.step if start else 0
+  return profiling.traced(
+    following,
+    portions(first, trainee.epochs * length, length, most),
+    profiling.read_window(chosen.profile_steps),
+    log.workdir / "profile",
   )
 
 
-def _with_rate(following: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
-  """Adds the examples a second since the last one was yielded."""
-  start = time.perf_counter()
-  for epoch in following:
-    yield epoch, epoch.examples / (time.perf_counter() - start)
-    start = time.perf_counter()
+def _observer(parts: Prepared, meter: profiling.Meter) -> Observer:
+  """Says what every program takes before its first step, and counts its work."""
+  seen = {}
+
+  def step(run, arguments):
+    if run not in seen:
+      seen[run] = found = preflight.needs(run, arguments)
+      meter.needs.append(found)
+      if parts.experiment.computing.preflight:
+        free = preflight.free_memory(parts.devices)
+        title = " + ".join(arguments[0])
+        print(preflight.check(found, title, parts.devices, free), flush=True)
+    taken = len(arguments[2]) * len(parts.devices)
+    meter.count(seen[run].operations * taken)
+
+  return Observer(step, meter.input)
 
 
-def _log_epoch(parts, trainee, log, epoch, networks, rate) -> dict[str, dict]:
+def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
   """Writes one row an arm, and returns them."""
   every = parts.experiment.run.evaluate_every
   rows = {}
@@ -305,7 +337,7 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> dict[str, dict]:
       "train_accuracy": metrics["accuracy"].tolist(),
       **measured,
       **own,
-      "images_per_second": rate,
+      **speed,
     }
     log.write(rows[arm])
   return rows

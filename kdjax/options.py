@@ -90,7 +90,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
     choices = one.field.metadata["choices"]
     if choices and value not in choices:
       raise unknown_name(f"--{one.flag}", value, choices)
-  if sweep and not any(_is_grid(one, experiment) for one in options()):
+  if sweep and not has_grid(experiment):
     flags = [
       one.flag for one in options() if _takes(one.type, tuple[float, ...])
     ]
@@ -120,6 +120,55 @@ def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
     }
     for group in dataclasses.fields(experiment)
   }
+
+
+def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
+  """Returns the experiment whose settings `as_dict` wrote, by way of JSON.
+
+  Args:
+    settings: by group and name. What is missing has its default: older runs do
+      not know it.
+
+  Returns:
+    The experiment, unchecked.
+
+  Raises:
+    UserError: for a setting that there is not, or a value that is none.
+
+  Example:
+    >>> from_dict({"student": {"epochs": 3}}).student.epochs
+    3
+  """
+  known = {(one.group, one.field.name): one for one in options()}
+  experiment = Experiment()
+  for group, values in settings.items():
+    for name, value in values.items():
+      if (group, name) not in known:
+        raise UserError(f"the stored setting {group}.{name} is unknown here")
+      if isinstance(value, list):
+        value = tuple(value)
+      one = known[group, name]
+      if isinstance(value, str) and not _takes(one.type, str):
+        value = _read(one, value)
+      new = dataclasses.replace(getattr(experiment, group), **{name: value})
+      experiment = dataclasses.replace(experiment, **{group: new})
+  return experiment
+
+
+def has_grid(experiment: Experiment) -> bool:
+  """Says whether several values stand for one setting, as for a sweep.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Whether there is a grid.
+
+  Example:
+    >>> has_grid(with_flags(Experiment(), {"temperature": "1,4"}))
+    True
+  """
+  return any(_is_grid(one, experiment) for one in options())
 
 
 def _read(one: Option, text: Any) -> Any:

@@ -23,7 +23,7 @@ from kdjax import (
   teaching,
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
-from kdjax.checks import check_names, check_schedules, check_view
+from kdjax.checks import check_names, check_pieces, check_schedules, check_view
 from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
@@ -31,7 +31,9 @@ from kdjax.errors import UserError
 from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
 from kdjax.train import devices
+from kdjax.train.computed import computed, like
 from kdjax.train.feed import Arm, Feed
+from kdjax.train.learner import ALONE, in_pieces
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.trial import try_step
@@ -145,6 +147,7 @@ def prepare(experiment: Experiment) -> Prepared:
     cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
   cohort = gather(experiment)
+  check_pieces(experiment, cohort.arms)
   student = _student(experiment, dataset, cohort, local)
   teaching.check_specialists(
     experiment,
@@ -270,8 +273,13 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     "seed": chosen.seed + np.arange(count),
     "learning_rate": np.full(count, chosen.learning_rate),
   }
-  arm = Arm("labels", lambda settings: make_objective("hard"), settings)
-  network = models.make_model(chosen.model, classes=dataset.classes)
+  arm = Arm(
+    "labels",
+    lambda settings: make_objective("hard"),
+    settings,
+    learner=in_pieces(ALONE, experiment.computing.accumulate_steps),
+  )
+  network = _network(experiment, chosen.model, dataset)
   return Trainee(
     network,
     chosen.model,
@@ -304,12 +312,17 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
     check_view(experiment.distillation.teacher_view, asked, dataset)
-  network = models.make_model(chosen.model, classes=dataset.classes)
+  network = _network(experiment, chosen.model, dataset)
   return Trainee(
     network,
     chosen.model,
     make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
-    cohort.arms,
+    {
+      name: arm._replace(
+        learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
+      )
+      for name, arm in cohort.arms.items()
+    },
     cohort.feeds,
     chosen.epochs,
     length * members * chosen.batch_size,
@@ -318,9 +331,20 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   )
 
 
+def _network(experiment, model: str, dataset):
+  chosen = experiment.computing
+  return computed(
+    models.make_model(model, classes=dataset.classes),
+    dtype=chosen.compute_dtype,
+    remat=chosen.remat,
+  )
+
+
 def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
   """Another network that was trained before, measured as the teacher is."""
-  network = models.make_model(model, classes=dataset.classes)
+  network = like(
+    teacher.network, models.make_model(model, classes=dataset.classes)
+  )
   return teacher._replace(
     network=network,
     model=model,

@@ -178,7 +178,9 @@ def figures(
   if parts.cached is not None:
     found["teacher"] = cached_teacher.figures(parts.cached)
   if teacher is not None:
-    found["teacher"] = _network(parts, parts.teacher, teacher, taught)
+    found["teacher"] = _network(parts, parts.teacher, teacher, taught) | {
+      "digest": _digests(teacher["params"])
+    }
     timed["teacher"] = (parts.teacher, first(teacher))
     answers = taught[0] if lesson is None else lesson
   for arm, networks in chosen.items():

@@ -6,7 +6,7 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import best, environment, faculty, fit, recovery, results
+from kdjax import best, data, environment, faculty, fit, recovery, results
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -76,6 +76,11 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "experiment": settings,
     "objective": objective_text(experiment),
     "environment": environment.describe(parts.devices),
+    "fingerprints": {
+      "shown": data.fingerprint(parts.shown),
+      "scored": data.fingerprint(parts.scored),
+    },
+    "performance": log.performance,
     "seconds": seconds,
   }
   logged = logs.read_history(workdir)

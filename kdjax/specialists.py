@@ -16,7 +16,7 @@ from kdjax.methods import make_objective
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.train import checkpoint
-from kdjax.train.feed import Arm
+from kdjax.train.computed import like
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.specialists import (
   confusable_subsets,
@@ -132,9 +132,16 @@ def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
   }
   steps = feed.steps * chosen.specialist_epochs
   return parts.teacher._replace(
-    network=models.make_model(taught.model, classes=len(subset) + 1),
+    network=like(
+      parts.teacher.network,
+      models.make_model(taught.model, classes=len(subset) + 1),
+    ),
     optimizer=make_optimizer(taught.optimizer, taught.schedule, steps),
-    arms={name: Arm("labels", lambda settings: method, settings)},
+    arms={
+      name: parts.teacher.arms["teacher"]._replace(
+        method=lambda settings: method, settings=settings
+      )
+    },
     feeds={"labels": feed},
     epochs=chosen.specialist_epochs,
     images=feed.steps * taught.batch_size,

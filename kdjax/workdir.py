@@ -20,6 +20,7 @@ FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
 FREE |= {("data", "data_workers")}
 FREE |= {("run", name) for name in ("nan", "nan_patience")}
+FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
 
 
 def claim(

@@ -36,9 +36,11 @@ ALLOWED = {
   "evaluate": set(),
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
+  "preflight": set(),
+  "profiling": set(),
   "checks": {
-    "config", "data", "feeds", "models", "options", "schedule", "teaching",
-    "train",
+    "config", "data", "feeds", "models", "options", "profiling", "schedule",
+    "teaching", "train",
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
@@ -51,8 +53,8 @@ ALLOWED = {
   },
   "best": {"config", "train"},
   "fit": {
-    "best", "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
-    "report", "results", "train",
+    "best", "cached_teacher", "config", "data", "evaluate", "preflight",
+    "prepare", "profiling", "recovery", "report", "results", "train",
   },
   "workdir": set(),
   "stopping": set(),
@@ -94,8 +96,9 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "config", "environment", "faculty", "fit", "lessons",
-    "options", "prepare", "recovery", "report", "results", "train", "workdir",
+    "arms", "best", "chain", "config", "data", "environment", "faculty",
+    "fit", "lessons", "options", "prepare", "recovery", "report", "results",
+    "train", "workdir",
   },
   "soft_td": {
     "arms", "config", "data", "environment", "evaluate", "feeds", "fit",
@@ -106,9 +109,10 @@ ALLOWED = {
     "config", "data", "environment", "evaluate", "fit", "models", "options",
     "report", "results", "train", "workdir",
   },
+  "reproduce": {"config", "options", "report"},
   "commands": {
-    "cache", "catalogue", "compare", "config", "explain", "options", "report",
-    "run", "soft_td", "synthesis", "workdir",
+    "accelerator", "cache", "catalogue", "compare", "config", "explain",
+    "options", "report", "reproduce", "run", "soft_td", "synthesis", "workdir",
   },
   "experiments": {"config"},
   "launch": {"accelerator", "commands", "config", "options"},

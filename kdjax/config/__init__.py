@@ -6,6 +6,7 @@ One file a group of settings.
 import dataclasses
 
 from kdjax.config.cache import Cache
+from kdjax.config.computing import Computing
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
@@ -21,6 +22,7 @@ from kdjax.config.teaching import Teaching
 __all__ = [
   "AUTO",
   "Cache",
+  "Computing",
   "Controls",
   "Data",
   "Distillation",
@@ -52,4 +54,5 @@ class Experiment:
   cache: Cache = Cache()
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
+  computing: Computing = Computing()
   run: Run = Run()

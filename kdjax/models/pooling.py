@@ -33,9 +33,10 @@ def adaptive_average_pool(
     for size, cells in zip(images.shape[1:3], (height, width), strict=True)
   )
   # Cells are means of a few numbers: fast, coarse products would show.
-  return jnp.einsum(
+  means = jnp.einsum(
     "ih,jw,bhwd->bijd", rows, columns, images, precision="highest"
   )
+  return means.astype(images.dtype)
 
 
 def _averages(size: int, cells: int) -> np.ndarray:

@@ -21,7 +21,8 @@ class RunLog:
   """Appends rows of metrics to a work directory, each safe once it is written.
 
   A row goes to `metrics.jsonl` as it is, and its numbers, averaged over seeds,
-  to TensorBoard scalars `<network>/<metric>` in `tensorboard/`.
+  to TensorBoard scalars `<network>/<metric>` in `tensorboard/`. What trainings
+  took is gathered in `performance`, by their titles.
 
   Example:
     >>> import tempfile
@@ -47,6 +48,7 @@ class RunLog:
     from tensorboardX import SummaryWriter
 
     self.workdir, self.recoverable = Path(workdir), recoverable
+    self.performance: dict[str, dict[str, Any]] = {}
     self._path = self.workdir / METRICS
     try:
       self._path.parent.mkdir(parents=True, exist_ok=True)

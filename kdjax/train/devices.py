@@ -146,6 +146,22 @@ def lay(tree, devices: Sequence[jax.Device]):
   )
 
 
+def idle(tree) -> bool:
+  """Says whether devices have finished with arrays.
+
+  Args:
+    tree: arrays that were asked for, finished or not.
+
+  Returns:
+    True if none is still being computed.
+
+  Example:
+    >>> idle([jax.block_until_ready(jnp.ones(2))])
+    True
+  """
+  return all(leaf.is_ready() for leaf in jax.tree.leaves(tree))
+
+
 def choose(accelerator: str) -> list[jax.Device]:
   """Returns the local devices of the accelerator that was asked for.
 

@@ -5,6 +5,7 @@ student that learns from the teacher of its arm, if there is one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -57,6 +58,30 @@ class Learner(NamedTuple):
 
 
 ALONE = Learner(create_state, take_step, variables)
+
+
+def in_pieces(learner: Learner, pieces: int) -> Learner:
+  """Lets a learner look at its batches piece by piece, see `take_step`.
+
+  Args:
+    learner: who learns; `ALONE`, if there is more than one piece.
+    pieces: how many.
+
+  Returns:
+    The learner.
+
+  Raises:
+    ValueError: for networks that learn together: they see whole batches.
+
+  Example:
+    >>> in_pieces(ALONE, 1) is ALONE
+    True
+  """
+  if pieces == 1:
+    return learner
+  if learner is not ALONE:
+    raise ValueError("networks that learn together see whole batches")
+  return learner._replace(step=partial(take_step, pieces=pieces))
 
 
 def lay_out(

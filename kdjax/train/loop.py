@@ -28,6 +28,7 @@ from kdjax.train.feed import (
   teacher_taps,
 )
 from kdjax.train.learner import bring_back, lay_out
+from kdjax.train.observer import UNWATCHED, Observer
 from kdjax.train.shown import show, step_key
 from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
@@ -51,6 +52,7 @@ def train(
   programs: dict[tuple[str, ...], tuple] | None = None,
   portion: int | None = None,
   start: Epoch | None = None,
+  observer: Observer = UNWATCHED,
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
@@ -81,6 +83,7 @@ def train(
       settings share them.
     portion: also yield within an epoch, after at most so many steps.
     start: as it was yielded, to go on from there; None for the beginning.
+    observer: who watches.
 
   Yields:
     The epochs, one by one.
@@ -121,6 +124,7 @@ def train(
           group, feeds, *steps, read=read, at_once=together, answers=answers
         ),
         len(devices),
+        observer,
       )
       prepared[i] = (group, states, fixed)
       done.append((bring_back(group, states, devices), added))
@@ -191,13 +195,16 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   return "conv_general_dilated" not in str(program)
 
 
-def _train_group(run, states, fixed, portions, devices):
+def _train_group(run, states, fixed, portions, devices, observer):
   """Takes the steps of one epoch; returns the states and sums of metrics."""
   totals = []
-  for steps, plan in portions:
-    states, sums = run(
-      states, on_devices.shard(plan, devices, axis=2), steps, *fixed
-    )
+  fed = (
+    (on_devices.shard(plan, devices, axis=2), steps) for steps, plan in portions
+  )
+  for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
+    arguments = (states, plan, steps, *fixed)
+    observer.step(run, arguments)
+    states, sums = run(*arguments)
     totals.append(sums)
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])

@@ -10,6 +10,7 @@ from flax.training import train_state
 
 from kdjax.method import Inputs, Method, View
 from kdjax.taps import tapped
+from kdjax.train.computed import computed, narrowed
 from kdjax.train.optimizer import with_learning_rate
 
 
@@ -118,12 +119,15 @@ def create_state(
   )
 
 
-def frozen_state(network: nn.Module, variables: dict) -> TrainState:
+def frozen_state(
+  network: nn.Module, variables: dict, dtype: str = "float32"
+) -> TrainState:
   """Wraps a trained network that is not to learn any more.
 
   Args:
-    network: linen module.
+    network: linen module, whatever it was computed in while it learned.
     variables: {"params": ..., and other collections}.
+    dtype: what its parameters are kept in, and it computes in, see `computed`.
 
   Returns:
     A state without an optimiser.
@@ -131,10 +135,12 @@ def frozen_state(network: nn.Module, variables: dict) -> TrainState:
   collections = {
     key: value for key, value in variables.items() if key != "params"
   }
+  params = variables["params"]
+  params = params if dtype == "float32" else narrowed(params)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
-    apply_fn=network.apply,
-    params={"network": variables["params"], "method": ()},
+    apply_fn=computed(network, dtype=dtype).apply,
+    params={"network": params, "method": ()},
     tx=optax.identity(),
     opt_state=(),
     collections=collections,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from kdjax.method import Inputs, Method, Metrics, View
 from kdjax.taps import tapped
 from kdjax.train import across, gradients
+from kdjax.train.accumulate import over_pieces
 from kdjax.train.across import Axis
 from kdjax.train.batch_norm import over_the_batch
 from kdjax.train.dropout import by_example
@@ -101,6 +102,7 @@ def take_step(
   axis_name: Axis = None,
   head: dict | None = None,
   gradient_metrics: bool = False,
+  pieces: int = 1,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step of gradient descent on a method's loss.
 
@@ -117,14 +119,68 @@ def take_step(
     head: the teacher's classifier, or None.
     gradient_metrics: whether to measure each term's gradient, see
       `gradients.by_term`; the step then differentiates term by term.
+    pieces: how many pieces of its batch a device looks at, one after the other.
+      Their gradients are summed: the same step in less memory, but that batch
+      normalisation sees a piece at a time; it remembers their average.
 
   Returns:
     The new state, and metrics over the global batch as (sum, count): "loss",
     "accuracy" and the method's own.
+
+  Raises:
+    ValueError: at trace time, for pieces of what cannot be cut.
   """
   count = jnp.sum(batch.mask, dtype=jnp.float32)
-  total = across.total(count, axis_name)
-  share = count / jnp.maximum(total, 1.0)
+  total = jnp.maximum(across.total(count, axis_name), 1.0)
+  if pieces > 1 and (method.couples_batch or gradient_metrics):
+    raise ValueError(
+      "losses that relate the examples of a batch, and the gradients of single"
+      " terms, need the whole batch at once"
+    )
+
+  def look(batch, teacher):
+    return _look(
+      state,
+      method,
+      batch,
+      teacher,
+      total,
+      rng=rng,
+      axis_name=axis_name,
+      head=head,
+      gradient_metrics=gradient_metrics,
+    )
+
+  (grads, metrics), collections, method_state = over_pieces(
+    look, pieces, batch, teacher
+  )
+  if not gradient_metrics:
+    grads = across.total(grads, axis_name)
+  state = state.apply_gradients(grads=grads).replace(
+    collections=_whole(collections, axis_name), method_state=method_state
+  )
+  return state, across.total(metrics, axis_name)
+
+
+def _look(
+  state,
+  method,
+  batch,
+  teacher,
+  total,
+  *,
+  rng,
+  axis_name,
+  head,
+  gradient_metrics,
+):
+  """What a batch, or a piece of it, adds to a step.
+
+  Returns ((gradient, metrics), collections times its share, method's state); the
+  gradient is over all devices only where it was measured.
+  """
+  count = jnp.sum(batch.mask, dtype=jnp.float32)
+  share = count / total
 
   def objective(params):
     view, collections = train_forward(
@@ -150,8 +206,7 @@ def take_step(
     losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
-    loss = sum(losses.values())
-    metrics = metrics | {"loss": (loss * count, count)}
+    metrics = metrics | {"loss": (sum(losses.values()) * count, count)}
     losses = {name: weight * value for name, value in losses.items()}
     return losses, (view.logits, collections, method_state, metrics)
 
@@ -160,17 +215,16 @@ def take_step(
       objective, state.params, lambda tree: across.total(tree, axis_name)
     )
   else:
-    grads, aux = gradients.of_sum(objective, state.params)
-    grads, measured = across.total(grads, axis_name), {}
+    (grads, aux), measured = gradients.of_sum(objective, state.params), {}
   logits, collections, method_state, metrics = aux
-  metrics |= measured
+  metrics |= measured | {"accuracy": _correct(logits, batch)}
+  return (grads, metrics), _weighted(collections, share), method_state
+
+
+def _correct(logits, batch) -> tuple[jax.Array, jax.Array]:
   correct = jnp.argmax(logits, axis=-1) == batch.majority
   known = batch.mask & (batch.majority >= 0)
-  metrics["accuracy"] = (jnp.sum(correct & known), jnp.sum(known))
-  state = state.apply_gradients(grads=grads).replace(
-    collections=_mean(collections, share, axis_name), method_state=method_state
-  )
-  return state, across.total(metrics, axis_name)
+  return jnp.sum(correct & known), jnp.sum(known)
 
 
 def train_forward(
@@ -208,17 +262,26 @@ def train_forward(
   return View(logits, feats), collections
 
 
-def _mean(collections, share, axis_name):
-  """Averages what devices remember; whole numbers are the same everywhere."""
-  if axis_name is None:
-    return collections
+def _weighted(collections, share):
+  """A part's share of the average over devices and pieces."""
+  return jax.tree.map(
+    lambda x: x * share.astype(x.dtype) if _is_float(x) else x, collections
+  )
+
+
+def _whole(collections, axis_name):
+  """Adds up the devices' shares; whole numbers are the same everywhere."""
 
   def one(x):
-    if jnp.issubdtype(x.dtype, jnp.floating):
-      return across.total(x * share.astype(x.dtype), axis_name)
+    if _is_float(x):
+      return across.total(x, axis_name)
     return across.largest(x, axis_name)
 
   return jax.tree.map(one, collections)
+
+
+def _is_float(x) -> bool:
+  return jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def gather(inputs: Inputs, axis_name: Axis) -> Inputs:

@@ -49,7 +49,7 @@ def try_step(
     index = _shown(learner)
     images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
     taught = teacher
-    if isinstance(teacher, nn.Module):
+    if not isinstance(teacher, Teacher | None):
       variables = teacher.init(rng, images, train=False)
       taught = live(frozen_state(teacher, variables))
     view = observe(taught, unlabelled(images), method.teacher_taps)

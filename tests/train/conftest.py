@@ -9,6 +9,7 @@ from kdjax.feeds import make_feed
 from kdjax.models import make_model
 from kdjax.train import loop
 from kdjax.train.learner import ALONE
+from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
@@ -59,6 +60,7 @@ def fit(toy, teacher):
     learner=ALONE,
     views=None,
     answers=None,
+    observer=UNWATCHED,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -102,6 +104,7 @@ def fit(toy, teacher):
       portion=portion,
       start=start,
       answers=answers,
+      observer=observer,
     )
     # The next epoch reuses an epoch's memory.
     return [jax.device_get(epoch) for epoch in yielded]
