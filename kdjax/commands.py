@@ -6,11 +6,12 @@ and bad input should not have to wait for what it does not need.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kdjax.config import Experiment, Teaching
+from kdjax import cluster
+from kdjax.config import Cluster, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
-from kdjax.options import options
+from kdjax.options import as_dict, options
 
 # The experiment of commands that are not for the demo's.
 DEFAULT = {
@@ -23,12 +24,18 @@ LIVE = {"compare", "quantify", "soft_td", "synthesise"}
 # Settings that a command does not know, and would not heed.
 SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
+# Those of a run in several processes.
+JOINT = {field.name for field in dataclasses.fields(Cluster)}
 UNKNOWN = {
-  "cache": ELSEWHERE,
-  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"} | {"regime"},
-  "quantify": ELSEWHERE | {"views"},
-  "soft_td": ELSEWHERE,
-  "synthesise": ELSEWHERE | {"views"},
+  "cache": ELSEWHERE | JOINT,
+  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
+  | {"regime"}
+  | JOINT,
+  "list": JOINT,
+  "plot": JOINT,
+  "quantify": ELSEWHERE | {"views"} | JOINT,
+  "soft_td": ELSEWHERE | JOINT,
+  "synthesise": ELSEWHERE | {"views"} | JOINT,
 }
 
 
@@ -76,9 +83,17 @@ def run(call: Call) -> None:
 
 def _distill(call: Call) -> None:
   _check_no_words(call)
+  cluster.join(call.experiment.cluster, _identity(call.experiment))
   from kdjax import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _identity(experiment: Experiment) -> dict[str, dict[str, Any]]:
+  """What all processes of a run must be asked for alike."""
+  settings = as_dict(experiment)
+  del settings["cluster"], settings["run"]["workdir"]
+  return settings
 
 
 def _cache(call: Call) -> None:

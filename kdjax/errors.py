@@ -28,6 +28,12 @@ class StorageError(KdjaxError):
   exit_status = 4
 
 
+class ClusterError(KdjaxError):
+  """Processes of one run could not come together."""
+
+  exit_status = 70
+
+
 class PreemptedError(KdjaxError):
   """The run was asked to stop, and saved what it has."""
 

@@ -1,5 +1,6 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -113,7 +114,9 @@ def fit(
       log.rewind(trainee.arms, epoch.step)
       networks = _networks(trainee, epoch)
       done = epoch.number - (not epoch.ended)
-    with progress(trainee.epochs, title, trainee.images) as advance:
+    unseen = io.StringIO() if log.quiet else None
+    shown = progress(trainee.epochs, title, trainee.images, stream=unseen)
+    with shown as advance:
       if done:
         advance(epochs=done)
       following = _logged(parts, trainee, teachers, epoch)
@@ -230,6 +233,8 @@ def _log_epoch(parts, trainee, log, epoch, networks, rate) -> None:
         f"the loss of the {arm} is not finite in epoch {epoch.number}; lower the"
         " learning rate, or the method's weight"
       )
+    if log.quiet:
+      continue
     measured = {}
     if epoch.number % every == 0 or epoch.number == trainee.epochs:
       logits = results.predict(trainee, networks[arm], parts.scored.images)

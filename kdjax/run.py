@@ -6,7 +6,7 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import environment, faculty, fit, recovery, results
+from kdjax import cluster, environment, faculty, fit, recovery, results
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -27,7 +27,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     command: the command line that repeats it.
 
   Returns:
-    The folder that holds results.json, report.html and all else.
+    The folder that holds results.json, report.html and all else; of several
+    processes the first writes it.
 
   Raises:
     UserError: for bad settings or data, before anything is compiled.
@@ -41,7 +42,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       experiment = parts.experiment
     chosen, settings = experiment.run, as_dict(experiment)
     workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
-    with logs.RunLog(workdir, recoverable=True) as log:
+    quiet = not cluster.is_first()
+    with logs.RunLog(workdir, recoverable=True, quiet=quiet) as log:
       arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
         first = faculty.gather(experiment, parts, workdir, log)
@@ -49,6 +51,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, last, arms, first)
         fitted = fit.fit(parts, parts.student, log, teachers)
+    if quiet:
+      return workdir
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
         experiment,

@@ -6,6 +6,7 @@ One file a group of settings.
 import dataclasses
 
 from kdjax.config.cache import Cache
+from kdjax.config.cluster import Cluster
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
@@ -21,6 +22,7 @@ from kdjax.config.teaching import Teaching
 __all__ = [
   "AUTO",
   "Cache",
+  "Cluster",
   "Controls",
   "Data",
   "Distillation",
@@ -53,3 +55,4 @@ class Experiment:
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   run: Run = Run()
+  cluster: Cluster = Cluster()

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax import watchdog
 from kdjax.method import View
 from kdjax.train import devices as on_devices
 from kdjax.train.epoch import Epoch, gathered, plus, portions, split
@@ -71,7 +72,8 @@ def train(
     read: indices (S, B) -> iterator of the S steps' stored images, where
       `images` is None.
     teachers: who teaches, by name; the arms say who learns from whom.
-    devices: local devices; all of them by default.
+    devices: what to train on, by default all devices of this process. Where
+      they are those of several processes, all of these call this alike.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
@@ -118,9 +120,15 @@ def train(
         states,
         (*shared, *fixed),
         plan_steps(
-          group, feeds, *steps, read=read, at_once=together, answers=answers
+          group,
+          feeds,
+          *steps,
+          read=read,
+          at_once=together,
+          answers=answers,
+          part=on_devices.portion(devices),
         ),
-        len(devices),
+        len(on_devices.local(devices)),
       )
       prepared[i] = (group, states, fixed)
       done.append((bring_back(group, states, devices), added))
@@ -194,7 +202,7 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
 def _train_group(run, states, fixed, portions, devices):
   """Takes the steps of one epoch; returns the states and sums of metrics."""
   totals = []
-  for steps, plan in portions:
+  for steps, plan in watchdog.watched(portions):
     states, sums = run(
       states, on_devices.shard(plan, devices, axis=2), steps, *fixed
     )
