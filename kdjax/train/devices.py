@@ -56,14 +56,21 @@ def parallel(
   """
   arguments = range(step.__code__.co_argcount)
   axes = dict.fromkeys(arguments) | dict.fromkeys(sharded, 0) | (partly or {})
-  return jax.pmap(
-    step,
+  leaves, form = jax.tree.flatten(returned, is_leaf=lambda x: x is None)
+
+  # Among several processes pmap takes nothing but tuples for `out_axes`.
+  def flat(*given):
+    return tuple(form.flatten_up_to(step(*given)))
+
+  mapped = jax.pmap(
+    flat,
     axis_name=AXIS,
     in_axes=tuple(axes[i] for i in arguments),
-    out_axes=returned,
+    out_axes=tuple(leaves),
     devices=list(devices),
     donate_argnums=tuple(donated),
   )
+  return lambda *given: jax.tree.unflatten(form, mapped(*given))
 
 
 def over_members(function: Callable, *trees):

@@ -81,6 +81,7 @@ def open_series(
     preservation_policy=policies.AnyPreservationPolicy(kept),
     step_format_fixed_length=9,
     cleanup_tmp_directories=True,
+    create=False,
     multiprocessing_options=alone(),
   )
   try:
