@@ -40,11 +40,7 @@ def _outcome(argv: list[str]) -> Verdict:
   except KeyboardInterrupt:
     return Verdict(130, "interrupted")
   except Exception as error:
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
-      error
-    ):
-      return cluster.failed(error)
-    return Verdict(70, "out of memory; lower --batch_size")
+    return cluster.failed(error)
 
 
 def _main(argv: list[str]) -> int:

@@ -198,6 +198,8 @@ def failed(error: Exception) -> Verdict:
   Raises:
     Exception: the same, where a run has one process only.
   """
+  if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    return Verdict(70, "out of memory; lower --batch_size")
   if verdict := _explain(error):
     _end(verdict)
   if watchdog.active() is None:

@@ -18,13 +18,15 @@ GROUND = {"errors", "registry", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
+  "watchdog": set(),
+  "cluster": {"config", "watchdog"},
   "config": set(),
   "data": set(),
   "losses": set(),
   "schedule": set(),
   "method": {"losses", "schedule"},
   "taps": set(),
-  "train": {"method", "taps"},
+  "train": {"method", "taps", "watchdog"},
   "feeds": {"config", "data", "train"},
   "pairing": set(),
   "methods": {"losses", "method", "pairing", "schedule", "taps"},
@@ -53,9 +55,9 @@ ALLOWED = {
     "cached_teacher", "config", "data", "evaluate", "prepare", "recovery",
     "report", "results", "train",
   },
-  "workdir": set(),
+  "workdir": {"cluster"},
   "stopping": set(),
-  "recovery": {"stopping", "train"},
+  "recovery": {"cluster", "stopping", "train"},
   "cache": {
     "cached_teacher", "config", "data", "evaluate", "fit", "options",
     "prepare", "report", "results", "train", "workdir",
@@ -93,7 +95,7 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "chain", "config", "environment", "faculty", "fit", "lessons",
+    "arms", "chain", "cluster", "config", "environment", "faculty", "fit", "lessons",
     "options", "prepare", "recovery", "report", "results", "train", "workdir",
   },
   "soft_td": {
@@ -106,11 +108,13 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "commands": {
-    "cache", "catalogue", "compare", "config", "explain", "options", "report",
+    "cache", "catalogue", "cluster", "compare", "config", "explain", "options", "report",
     "run", "soft_td", "synthesis", "workdir",
   },
   "experiments": {"config"},
-  "launch": {"accelerator", "commands", "config", "options"},
+  "launch": {
+    "accelerator", "cluster", "commands", "config", "options", "watchdog",
+  },
 }  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   ((status, said),) = job.ends(1)
   assert time.monotonic() - begun < 15
   assert status == 70, said
-  assert ["process 0 of 2 cannot be reached" in x for x in lines(said)] == [True]
+  assert ["process 0 of 2 " in x for x in lines(said)] == [True]
 
   (status, said), (other, silence) = Job(flags).ends()
   assert (status, other) == (0, 0), said + silence
@@ -190,9 +190,10 @@ def test_four_processes_end_as_one_on_images_that_are_read(tmp_path):
     "--epochs=2", "--batch_size=12",
   )  # fmt: skip
   one, four = tmp_path / "one", tmp_path / "four"
-  for status, said in Job(
-    (*flags, f"--workdir={one}"), 1, devices=4
-  ).ends() + Job((*flags, f"--workdir={four}"), 4, told=by_slurm).ends():
+  for status, said in (
+    Job((*flags, f"--workdir={one}"), 1, devices=4).ends()
+    + Job((*flags, f"--workdir={four}"), 4, told=by_slurm).ends()
+  ):
     assert status == 0, said
   assert digests(four) == digests(one)
 
