@@ -39,11 +39,12 @@ RUNS := \
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
 
+# A file's tests share what they compile: one worker takes all of them.
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -n 2 -m slow tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Thousands of small programs run once each: compiling is most of the time.
 os.environ["XLA_FLAGS"] = (
-  "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+  "--xla_force_host_platform_device_count=8"
+  " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
 # Fewer threads than devices dead-lock in the collectives' rendezvous.
 os.environ["NPROC"] = "32"
