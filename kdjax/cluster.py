@@ -19,7 +19,7 @@ import numpy as np
 
 from kdjax import watchdog
 from kdjax.config import Cluster
-from kdjax.errors import ClusterError, UserError
+from kdjax.errors import InfrastructureError, UserError
 from kdjax.watchdog import TOGETHER, Verdict, Watchdog
 
 GIVEN = ("coordinator_address", "process_count", "process_index")
@@ -76,7 +76,7 @@ def join(asked: Cluster, identity: Any) -> None:
   Raises:
     UserError: if nothing says who the others are, or one was asked for
       something else.
-    ClusterError: if they do not come together.
+    InfrastructureError: if they do not come together.
   """
   check(asked)
   if not asked.multihost:
@@ -111,7 +111,7 @@ def join(asked: Cluster, identity: Any) -> None:
   except ValueError as error:
     raise UserError(f"{NOBODY} ({_first_line(error)})") from error
   except RuntimeError as error:
-    raise ClusterError(
+    raise InfrastructureError(
       f"the processes cannot meet: {_first_line(error)}"
     ) from error
   finally:
@@ -321,7 +321,7 @@ def _give_up(asked: Cluster) -> None:
     file=sys.stderr,
     flush=True,
   )
-  os._exit(ClusterError.exit_status)
+  os._exit(InfrastructureError.exit_status)
 
 
 def _linger_when_aborted() -> None:

@@ -28,8 +28,8 @@ class StorageError(KdjaxError):
   exit_status = 4
 
 
-class ClusterError(KdjaxError):
-  """Processes of one run could not come together."""
+class InfrastructureError(KdjaxError):
+  """Something that the run stands on is gone, such as one of its processes."""
 
   exit_status = 70
 

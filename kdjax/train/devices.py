@@ -46,7 +46,7 @@ def parallel(
     returned: likewise, of what the step returns.
 
   Returns:
-    The compiled, mapped step.
+    The compiled, mapped step; as a jitted function it has `lower`.
 
   Example:
     >>> total = lambda x: jax.lax.psum(x.sum(), AXIS)
@@ -70,7 +70,12 @@ def parallel(
     devices=list(devices),
     donate_argnums=tuple(donated),
   )
-  return lambda *given: jax.tree.unflatten(form, mapped(*given))
+
+  def run(*given):
+    return jax.tree.unflatten(form, mapped(*given))
+
+  run.lower = mapped.lower
+  return run
 
 
 def over_members(function: Callable, *trees):
