@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -233,6 +234,8 @@ class _Board:
     from jax._src import distributed
 
     self._client = distributed.global_state.client
+    host, _, port = distributed.global_state.coordinator_address.rpartition(":")
+    self._address = host.strip("[]"), int(port)
 
   def write(self, key: str, value: str) -> None:
     self._client.key_value_set(key, value, allow_overwrite=True)
@@ -240,6 +243,13 @@ class _Board:
   def read(self, folder: str) -> dict[str, str]:
     found = self._client.key_value_dir_get(folder)
     return {key.rpartition("/")[2]: value for key, value in found}
+
+  def answers(self) -> bool:
+    try:
+      socket.create_connection(self._address, timeout=5).close()
+    except OSError:
+      return False
+    return True
 
   def wait_for(self, key: str, seconds: float) -> str:
     return self._client.blocking_key_value_get(key, int(1000 * seconds))

@@ -25,6 +25,9 @@ class Board(Protocol):
   def read(self, folder: str) -> dict[str, str]:
     """Returns all values whose keys begin so, by the rest of the key."""
 
+  def answers(self) -> bool:
+    """Says whether it is there at all, without waiting for long."""
+
 
 class Verdict(NamedTuple):
   """Why the run is over.
@@ -72,6 +75,7 @@ class Watchdog:
     self._number = 0
     self._begun: float | None = None
     self._last = clock()
+    self._refused = 0
     self._beats: dict[int, dict[str, Any]] = {}
     self._heard = dict.fromkeys(range(count), clock())
     self._failures = 0
@@ -106,6 +110,10 @@ class Watchdog:
         self._beats[one], self._heard[one] = found, self._last
     for key, text in ends.items():
       self.ends.setdefault(int(key), Verdict(*json.loads(text)))
+
+  def knock(self) -> None:
+    """Sees whether the board is there: to read what is gone can take long."""
+    self._refused = 0 if self._board.answers() else self._refused + 1
 
   def end(self, verdict: Verdict) -> None:
     """Says on the board that this process ends.
@@ -192,7 +200,8 @@ class Watchdog:
     def judge():
       # A board that does not answer must not keep anybody from judging.
       while (verdict := self.judge()) is None:
-        time.sleep(self.period / 4)
+        time.sleep(self.period / 2)
+        self.knock()
       over(verdict)
 
     for one in (talk, judge):
@@ -200,7 +209,7 @@ class Watchdog:
 
   def _broken(self) -> bool:
     """Whether process 0, which keeps the board, is gone; one call may fail."""
-    return self._failures > 1
+    return self._failures > 1 or self._refused > 1
 
   def _names(self, processes: list[int]) -> str:
     several = "processes" if len(processes) > 1 else "process"

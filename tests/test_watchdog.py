@@ -25,6 +25,9 @@ class Board:
       if key.startswith(folder)
     }
 
+  def answers(self):
+    return not self.gone
+
 
 class Time:
   now = 0.0
@@ -76,13 +79,16 @@ def test_without_the_board_its_owner_is_lost():
   clock, (first, second, third) = three()
   talk(clock, first, second, third)
   second._board.gone = True
-  second.talk()
-  assert second.judge() is None
-  talk(clock, second)
-  assert "process 0 of 3 cannot be reached" in second.judge().line
+  for ask in (second.talk, third.knock):
+    ask()
+  assert second.judge() is third.judge() is None
+  for ask in (second.talk, third.knock):
+    ask()
+  for dog in (second, third):
+    assert "process 0 of 3 cannot be reached" in dog.judge().line
   # A board that does not even refuse.
   clock.now += 11
-  assert "process 0 of 3 gives no sign" in third.judge().line
+  assert "process 0 of 3 gives no sign" in first.judge().line
 
 
 @pytest.mark.parametrize(
