@@ -280,7 +280,10 @@ def _end(verdict: Verdict) -> None:
   own = verdict.process == guard.process
   if own and guard.process:
     verdict = _after_the_first(guard, verdict)
-  guard.end(verdict)
+  # Where the board is gone this would wait until the process is aborted.
+  saying = threading.Thread(target=guard.end, args=[verdict], daemon=True)
+  saying.start()
+  saying.join(2)
   if verdict.line and (own or verdict.process is None or not guard.process):
     by = f"process {verdict.process}: " if verdict.process else ""
     print(f"launch.py: {by}{verdict.line}", file=sys.stderr)
