@@ -83,9 +83,9 @@ class Job:
 
   def kill(self):
     for one in self.processes:
-      if one.poll() is None:
-        one.kill()
-        one.communicate()
+      one.kill()
+      one.wait()
+      one.stderr.close()
 
 
 def kept(workdir):
