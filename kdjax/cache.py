@@ -178,11 +178,12 @@ def _records(
   size = -(-BATCH // len(parts.devices)) * len(parts.devices)
   padded = np.resize(rows, (-(-len(rows) // size), size))
   views, examples = np.divmod(padded.astype(np.int32), len(train.labels))
-  stored = data.stream(train, examples)
-  for i in range(len(padded)):
-    view = jax.device_get(ask(next(stored), views[i], examples[i]))
-    records = to_records(kind, examples[i], views[i], view.logits, view.feats)
-    yield records[: len(rows) - i * size]
+  workers = parts.experiment.data.data_workers
+  with data.open_reader(train, workers=workers) as read:
+    for i, stored in enumerate(read(examples)):
+      view = jax.device_get(ask(stored, views[i], examples[i]))
+      records = to_records(kind, examples[i], views[i], view.logits, view.feats)
+      yield records[: len(rows) - i * size]
 
 
 def _figures(parts: Prepared, networks: Any) -> dict[str, Any]:

@@ -33,9 +33,9 @@ UNKNOWN = {
   | JOINT,
   "list": JOINT,
   "plot": JOINT,
-  "quantify": ELSEWHERE | {"views"} | JOINT,
+  "quantify": ELSEWHERE | {"views", "data_workers"} | JOINT,
   "soft_td": ELSEWHERE | JOINT,
-  "synthesise": ELSEWHERE | {"views"} | JOINT,
+  "synthesise": ELSEWHERE | {"views", "data_workers"} | JOINT,
 }
 
 

@@ -178,26 +178,26 @@ def epochs(
     teachers: who teaches, by the names that the arms give them.
     **options: of `loop.train`, further ones.
 
-  Returns:
+  Yields:
     The epochs, as they come.
   """
   resident = data.resident(parts.shown)
-  return loop.train(
-    trainee.network,
-    trainee.optimizer,
-    trainee.arms,
-    trainee.feeds,
-    parts.shown.images if resident else None,
-    epochs=trainee.epochs,
-    sample=parts.sample,
-    read=None
-    if resident
-    else lambda indices: data.stream(parts.shown, indices),
-    teachers=teachers,
-    devices=parts.devices,
-    together=trainee.together,
-    **options,
-  )
+  workers = parts.experiment.data.data_workers
+  with data.open_reader(parts.shown, workers=workers) as read:
+    yield from loop.train(
+      trainee.network,
+      trainee.optimizer,
+      trainee.arms,
+      trainee.feeds,
+      parts.shown.images if resident else None,
+      epochs=trainee.epochs,
+      sample=parts.sample,
+      read=None if resident else read,
+      teachers=teachers,
+      devices=parts.devices,
+      together=trainee.together,
+      **options,
+    )
 
 
 def _logged(parts, trainee, teachers, start) -> Iterator[Epoch]:

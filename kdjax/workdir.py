@@ -18,6 +18,7 @@ UNWRITTEN = "run.json.new"
 # Where a run happens does not change what it is.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
+FREE |= {("data", "data_workers")}
 
 
 def claim(

@@ -32,6 +32,12 @@ class Data:
     "sets up to this size live on the device, larger ones are streamed",
     within=Interval(0),
   )
+  data_workers: int = option(
+    0,
+    "processes that decode streamed images; 0 for threads, which are enough for"
+    " a few processors",
+    within=Interval(0, 256, "[]"),
+  )
   validation: float = option(
     0.0,
     "share of the training set held out from teacher and student alike, and"

@@ -89,7 +89,8 @@ class Student:
   augment: str = option(
     "none",
     "views that student, twin and asking teacher share: none, shift(2), crop(4),"
-    " flip, noise(0.1), random_resized_crop or a sum of them; mixup or cutmix last",
+    " flip, noise(0.1), random_resized_crop, color_jitter, randaugment or a sum of"
+    " them; mixup or cutmix last",
   )
   views: int | None = option(
     None,

@@ -3,15 +3,17 @@
   load.py        name -> checked Dataset; `available`
   dataset.py     Dataset, Split; images in memory or read when asked for
   check.py       refuses labels out of range, NaN pixels, wrong shapes
-  plan.py        step number -> example ids: shuffle, pad, resume
+  plan.py        step number -> example ids: shuffle, pad, resume, a process's share
   subsets.py     few labels, omitted classes, validation splits
   augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
+  colour.py      one image's colours; randaugment.py, its fourteen operations
   mixing.py      mixup and cutmix, over the global batch
   transfer.py    other images behind the training set's, in its shape
   numbered.py    so many views of each image, the same for everyone
   boxes.py       random rectangles, scaled to squares
   normalise.py   bytes -> floats, and their middle, on the device
   stream.py      planned batches from disk, read ahead by threads
+  workers.py     or by processes
   teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
   fingerprint.py     one number for the training images
 
@@ -43,15 +45,16 @@ from kdjax.data.load import available, load
 from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
-from kdjax.data.plan import Plan, batches, steps_per_pass
+from kdjax.data.plan import Plan, batches, own_rows, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
-from kdjax.data.stream import stream
+from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
 from kdjax.data.transfer import open_transfer
 
 __all__ = [
   "Dataset",
   "Plan",
+  "Reader",
   "Split",
   "ViewFunction",
   "available",
@@ -62,8 +65,10 @@ __all__ = [
   "load",
   "make_view",
   "middle",
-  "open_transfer",
   "numbered",
+  "open_reader",
+  "open_transfer",
+  "own_rows",
   "plain_view",
   "prepared",
   "resident",

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from kdjax import spec
 from kdjax.data.boxes import draw_box, scale_box
+from kdjax.data.colour import jitter
+from kdjax.data.randaugment import draw_operations
 from kdjax.errors import UserError
 
 ViewFunction = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -24,8 +26,8 @@ def make_view(text: str, *, size: int | None = None) -> ViewFunction:
 
   Args:
     text: `none`, or one or more of `shift(pixels)`, `crop(padding)`, `flip`,
-      `noise(scale)` and `random_resized_crop` joined by ` + `, applied from left
-      to right.
+      `noise(scale)`, `random_resized_crop`, `color_jitter` and `randaugment`
+      joined by ` + `, applied from left to right.
     size: side of what `random_resized_crop` shows where it does not say; None
       is the images' own height.
 
@@ -170,13 +172,81 @@ def _noise(scale: float) -> ViewFunction:
   Raises:
     ValueError: if scale is not a finite number >= 0.
   """
-  number = isinstance(scale, int | float) and not isinstance(scale, bool)
-  if not number or not math.isfinite(scale) or scale < 0:
-    raise ValueError(f"scale must be a number >= 0, got {scale!r}")
+  _check_number("scale", scale)
 
   def view(key, images, positions):
     drawn = _draw(jax.random.normal, key, positions, images.shape[1:])
     return images + scale * drawn.astype(images.dtype)
+
+  return view
+
+
+def _color_jitter(
+  brightness: float = 0.4,
+  contrast: float = 0.4,
+  saturation: float = 0.4,
+  hue: float = 0.0,
+) -> ViewFunction:
+  """Changes brightness, contrast, saturation and hue, in this order.
+
+  Args:
+    brightness: the factor is uniform in [max(0, 1 - it), 1 + it].
+    contrast: likewise.
+    saturation: likewise; grey images have none.
+    hue: the turn of the colour circle is uniform in [-it, it], at most 0.5.
+
+  Returns:
+    A view; what it shows is within 0..1.
+
+  Raises:
+    ValueError: if one is not a finite number >= 0.
+
+  Source:
+    Chen et al. 2020, arXiv:2002.05709, has a strength for all four; torchvision
+    draws their order as well.
+  """
+  spans = (brightness, contrast, saturation, hue)
+  for span in spans:
+    _check_number("each strength", span)
+  if hue > 0.5:
+    raise ValueError(f"hue must be at most 0.5, half the circle, got {hue!r}")
+
+  def view(key, images, positions):
+    return jax.vmap(lambda one, image: jitter(one, image, jnp.array(spans)))(
+      _keys(key, positions), images
+    )
+
+  return view
+
+
+def _randaugment(layers: int = 2, magnitude: int = 9) -> ViewFunction:
+  """Applies randomly chosen operations to each image, all at one magnitude.
+
+  Fourteen operations: identity, autocontrast, equalize, rotate, solarize, color,
+  posterize, contrast, brightness, sharpness, and shear and translate in x and y.
+
+  Args:
+    layers: operations an image, >= 1.
+    magnitude: 0 to 30, as torchvision counts it.
+
+  Returns:
+    A view; what it shows is within 0..1.
+
+  Raises:
+    ValueError: for other numbers.
+
+  Source:
+    Cubuk et al. 2019, arXiv:1909.13719; the amounts are torchvision's.
+  """
+  _check_whole("layers", layers, least=1)
+  _check_whole("magnitude", magnitude, least=0)
+  if magnitude > 30:
+    raise ValueError(f"magnitude must be at most 30, got {magnitude!r}")
+
+  def view(key, images, positions):
+    return jax.vmap(
+      lambda one, image: draw_operations(one, image, layers, magnitude / 30)
+    )(_keys(key, positions), images)
 
   return view
 
@@ -188,12 +258,20 @@ _VIEWS = {
   "flip": _flip,
   "noise": _noise,
   "random_resized_crop": _random_resized_crop,
+  "color_jitter": _color_jitter,
+  "randaugment": _randaugment,
 }
 
 
 def _check_whole(name: str, value: object, *, least: int) -> None:
   if not isinstance(value, int) or isinstance(value, bool) or value < least:
     raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def _check_number(name: str, value: object) -> None:
+  number = isinstance(value, int | float) and not isinstance(value, bool)
+  if not number or not math.isfinite(value) or value < 0:
+    raise ValueError(f"{name} must be a number >= 0, got {value!r}")
 
 
 def _draw(

@@ -1,8 +1,12 @@
 """What a data set is: labelled images in two splits, in memory or on disk."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from kdjax.errors import StorageError, UserError
 
 
 class Images(Protocol):
@@ -74,13 +78,36 @@ def materialise(images: Images) -> np.ndarray:
 
   Returns:
     (N, H, W, C) array of the images' dtype.
+
+  Raises:
+    UserError: if one cannot be read.
   """
-  first = images[0]
-  result = np.empty((len(images), *first.shape), first.dtype)
-  result[0] = first
-  for index in range(1, len(images)):
-    result[index] = images[index]
+  with opening():
+    first = images[0]
+    result = np.empty((len(images), *first.shape), first.dtype)
+    result[0] = first
+    for index in range(1, len(images)):
+      result[index] = images[index]
   return result
+
+
+@contextlib.contextmanager
+def opening() -> Iterator[None]:
+  """Makes storage that fails the user's mistake: nothing was begun yet.
+
+  Raises:
+    UserError: in place of a StorageError.
+
+  Example:
+    >>> with opening():
+    ...   raise StorageError("a.png is cut short")
+    Traceback (most recent call last):
+    kdjax.errors.UserError: a.png is cut short
+  """
+  try:
+    yield
+  except StorageError as error:
+    raise UserError(str(error)) from error
 
 
 class _Selected:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax.data import pixels
-from kdjax.data.dataset import Dataset, Split, materialise
+from kdjax.data.dataset import Dataset, Split, materialise, opening
 from kdjax.data.subsets import every_fifth
-from kdjax.errors import UserError
+from kdjax.errors import StorageError, UserError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -80,8 +80,9 @@ def open_folder(
   if not path.is_dir():
     raise UserError(f"image folder {str(path)!r}: there is no such directory")
   class_names, train, test = _list_splits(path)
-  channels = _channels((*train.files, *test.files))
-  shape = _decode(train.files[0], channels, image_size).shape
+  with opening():
+    channels = _channels((*train.files, *test.files))
+    shape = _decode(train.files[0], channels, image_size).shape
   size = (len(train.files) + len(test.files)) * int(np.prod(shape))
   splits = []
   for listing in (train, test):
@@ -179,7 +180,7 @@ def _decode(file: str, channels: int, size: int | None) -> np.ndarray:
     raise _unreadable(file, error) from error
 
 
-def _unreadable(file: str, error: Exception) -> UserError:
-  return UserError(
+def _unreadable(file: str, error: Exception) -> StorageError:
+  return StorageError(
     f"cannot read the image {file}: {type(error).__name__}: {error}"
   )

@@ -1,15 +1,17 @@
 """The examples of one TFDS split: images decoded on demand, and labels."""
 
 import io
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdjax.data import pixels
 from kdjax.data.check import check_image
+from kdjax.data.dataset import opening
 from kdjax.data.regions import OBJECTS, largest
 from kdjax.data.whole import first_line
-from kdjax.errors import UserError
+from kdjax.errors import StorageError, UserError
 
 
 class Keys(NamedTuple):
@@ -77,15 +79,22 @@ class TfdsImages:
     key: the image's name among the features.
     size: as `image_size` in `load`.
     where: data set and split, for messages.
+    shards: the files that hold the rows, in order, with the number of each.
   """
 
   def __init__(
-    self, source: Any, feature: Any, key: str, size: int | None, where: str
+    self,
+    source: Any,
+    feature: Any,
+    key: str,
+    size: int | None,
+    where: str,
+    shards: Sequence[tuple[str, int]] = (),
   ):
     from tensorflow_datasets import decode, features
 
     self._source, self._key, self._size = source, key, size
-    self._where = where
+    self._where, self._shards = where, shards
     self._reader = features.FeaturesDict({key: feature})
     # Files are decoded here rather than by TFDS, which leaves grey and CMYK
     # files in data sets of colour images as they are.
@@ -93,7 +102,8 @@ class TfdsImages:
     self._decoders = {key: decode.SkipDecoding()} if files else None
     channels = feature.shape[-1] if len(feature.shape) == 3 else 1
     self._channels = channels if channels is not None else 3
-    self._shape = self._read(0).shape
+    with opening():
+      self._shape = self._read(0).shape
 
   def __len__(self) -> int:
     return len(self._source)
@@ -111,11 +121,20 @@ class TfdsImages:
       if self._decoders:
         return pixels.decode(io.BytesIO(value), self._channels, self._size)
     except Exception as error:  # damaged rows raise anything
-      raise UserError(
-        f"{self._where}: cannot read example {index}: {first_line(error)}"
+      raise StorageError(
+        f"{self._where}: cannot read example {index}{self._shard(index)}:"
+        f" {first_line(error)}"
       ) from error
     image = pixels.with_channel_axis(np.asarray(value))
     return image if self._size is None else pixels.resize(image, self._size)
+
+  def _shard(self, index: int) -> str:
+    """Names the file that holds an example."""
+    for path, rows in self._shards:
+      if index < rows:
+        return f" of {path}"
+      index -= rows
+    return ""
 
 
 def read_labels(source: Any, feature: Any, key: str, where: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,11 @@ def _open_split(
     )
   features = builder.info.features
   image, label = (features[key] for key in keys)
-  images = TfdsImages(source, image, keys.image, size, where)
+  shards = [
+    (os.fspath(one.filename), one.take)
+    for one in infos[split].file_instructions
+  ]
+  images = TfdsImages(source, image, keys.image, size, where, shards)
   masks = region and TfdsMasks(
     source, features, keys.image, region, size, where
   )

@@ -19,6 +19,7 @@ VIEWS = [
   "shift(1) + flip",
   "random_resized_crop((0.5, 1.0), size=4) + crop(1) + flip",
 ]
+COLOURED = ["color_jitter(hue=0.1)", "randaugment"]
 
 
 def seen(text, images=IMAGES, key=KEY, positions=POSITIONS):
@@ -172,6 +173,10 @@ def test_jit_scan_and_vmap_agree(text):
     ("random_resized_crop(ratio=(2.0, 1.0))", "ratio must be"),
     ("random_resized_crop(ratio=1.0)", "ratio must be"),
     ("random_resized_crop(size=0)", "size must be an integer >= 1"),
+    ("color_jitter(-0.1)", "each strength must be a number >= 0, got -0.1"),
+    ("color_jitter(hue=0.6)", "hue must be at most 0.5"),
+    ("randaugment(0)", "layers must be an integer >= 1"),
+    ("randaugment(2, 31)", "magnitude must be at most 30, got 31"),
     ("flip(3)", "no arguments"),
     ("flip:0.5", "no weight"),
     ("flip +", "term"),
@@ -181,3 +186,28 @@ def test_jit_scan_and_vmap_agree(text):
 def test_refuses(text, message):
   with pytest.raises(UserError, match=message):
     make_view(text)
+
+
+@pytest.mark.parametrize("text", COLOURED)
+def test_key_and_position_decide_on_colours(text):
+  images, places = IMAGES[:8, ..., [0, 1, 0]] - 1.0, jnp.arange(8)
+  view = jax.jit(make_view(text))  # one shape, one program
+  first = np.asarray(view(KEY, images, places))
+  assert first.min() >= 0 and first.max() <= 1
+  assert (first != view(jax.random.key(8), images, places)).any()
+  assert (first != view(KEY, images, places + 8)).any()
+  # Whatever stands beside it; with a key for each example as well.
+  turned = view(KEY, images[::-1], places[::-1])
+  np.testing.assert_array_equal(first, turned[::-1])
+  each = jax.eval_shape(
+    make_view(text), jax.random.split(KEY, 8), images, places
+  )
+  assert each.shape == images.shape
+
+
+@pytest.mark.parametrize("text", COLOURED)
+def test_colours_are_for_grey_and_colour_images(text):
+  with pytest.raises(ValueError, match="not for 2 channels"):
+    jax.eval_shape(make_view(text), KEY, IMAGES, POSITIONS)
+  grey = jax.eval_shape(make_view(text), KEY, IMAGES[..., :1], POSITIONS)
+  assert grey.shape == (64, 6, 9, 1)

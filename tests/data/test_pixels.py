@@ -34,6 +34,15 @@ def test_decoding_to_a_size():
   np.testing.assert_allclose(image, 90, atol=2)
 
 
+@pytest.mark.parametrize("shape", [(13, 30), (30, 13, 3), (20, 20, 3)])
+def test_decoding_to_a_size_is_decoding_and_resizing(shape):
+  array = np.random.default_rng(0).integers(0, 256, shape)
+  channels = 3 if len(shape) == 3 else 1
+  whole = resize(decode(encoded(array), channels), 7)
+  small = decode(encoded(array), channels, size=7)
+  np.testing.assert_array_equal(small, whole)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_resize_scales_and_cuts_the_middle(dtype):
   image = np.zeros((4, 8, 2), dtype)

@@ -1,7 +1,9 @@
+import importlib
+
 import numpy as np
 import pytest
 
-from kdjax.data import Split, batches, load, stream
+from kdjax.data import Split, batches, load, open_reader, stream
 from kdjax.errors import StorageError, UserError
 
 
@@ -23,8 +25,12 @@ class Images:
 LABELS = np.zeros(6, np.int32)
 
 
+@pytest.mark.parametrize("piece", [1, 5, 1 << 20])
 @pytest.mark.parametrize("buffer", [1, 3])
-def test_order_is_the_plan(buffer):
+def test_order_is_the_plan(buffer, piece, monkeypatch):
+  # Images of 4 bytes: one at a time, two and one, and all three at once.
+  module = importlib.import_module("kdjax.data.stream")
+  monkeypatch.setattr(module, "PIECE_BYTES", piece)
   indices = np.random.default_rng(0).integers(0, 6, (20, 3))
   got = list(stream(Split(Images(), LABELS), indices, buffer=buffer))
   assert len(got) == 20
@@ -56,6 +62,31 @@ def test_a_failing_read_names_the_example(error, kind):
   assert next(batches).shape == (2, 2, 2, 1)
   with pytest.raises(kind, match="example 4.*gone"):
     next(batches)
+
+
+class Odd(Images):
+  """Image 4 would be repeated, or rounded, to fit beside the others."""
+
+  def __init__(self, odd):
+    self.odd = odd
+
+  def __getitem__(self, index):
+    return self.odd if index == 4 else np.zeros((2, 2, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+  "odd", [np.zeros((1, 1, 1), np.uint8), np.zeros((2, 2, 1), np.float32)]
+)
+def test_an_image_unlike_the_others_is_named(odd):
+  with pytest.raises(UserError, match="example 4 is .*others uint8 of shape"):
+    list(stream(Split(Odd(odd), LABELS), np.array([[0, 4]])))
+
+
+def test_a_reader_that_is_left_early_can_be_used_again():
+  with open_reader(Split(Images(), LABELS)) as read:
+    plan = np.zeros((50, 3), int)
+    assert next(read(plan)).shape == (3, 2, 2, 1)
+    assert len(list(read(plan))) == 50
 
 
 def test_no_steps():
