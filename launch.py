@@ -19,31 +19,29 @@ from pathlib import Path
 
 from absl import flags
 
-from kdjax import config, options
+from kdjax import cluster, config, options
 from kdjax.accelerator import prepare_environment
 from kdjax.commands import COMMANDS, DEFAULT, Call, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
+from kdjax.watchdog import Verdict
 
 ROOT = Path(__file__).parent
 
 
 def main(argv: list[str]) -> int:
   """Runs one command; returns the exit status."""
+  return cluster.leave(_outcome(argv))
+
+
+def _outcome(argv: list[str]) -> Verdict:
   try:
-    return _main(argv)
+    return Verdict(_main(argv), "")
   except KdjaxError as error:
-    print(f"launch.py: {error}", file=sys.stderr)
-    return error.exit_status
+    return Verdict(error.exit_status, str(error))
   except KeyboardInterrupt:
-    print("launch.py: interrupted", file=sys.stderr)
-    return 130
+    return Verdict(130, "interrupted")
   except Exception as error:
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
-      error
-    ):
-      raise
-    print("launch.py: out of memory; lower --batch_size", file=sys.stderr)
-    return 70
+    return cluster.failed(error)
 
 
 def _main(argv: list[str]) -> int:

@@ -6,12 +6,13 @@ and bad input should not have to wait for what it does not need.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from kdjax import cluster
 from kdjax.accelerator import prepare_environment
-from kdjax.config import Computing, Experiment, Teaching
+from kdjax.config import Cluster, Computing, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
-from kdjax.options import options
+from kdjax.options import as_dict, options
 
 # The experiment of commands that are not for the demo's.
 DEFAULT = {
@@ -28,20 +29,25 @@ ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
 GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 # What only trainings that a log follows heed.
 LOGGED = {"accumulate_steps", "profile_steps"}
-# Those that train no networks on the images of a data set, or train them apart.
+# Those of a run in several processes.
+JOINT = {field.name for field in dataclasses.fields(Cluster)}
+# What trainings of their own kind do not heed.
 APART = {field.name for field in dataclasses.fields(Computing)} | {
   "views",
   "data_workers",
 }
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED | {"profile_steps"},
+  "cache": ELSEWHERE | GUARDED | JOINT | {"profile_steps"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
   | LOGGED
+  | JOINT
   | {"regime"},
-  "quantify": ELSEWHERE | GUARDED | APART,
-  "soft_td": ELSEWHERE | GUARDED | LOGGED,
-  "synthesise": ELSEWHERE | GUARDED | APART,
+  "list": JOINT,
+  "plot": JOINT,
+  "quantify": ELSEWHERE | GUARDED | APART | JOINT,
+  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT,
+  "synthesise": ELSEWHERE | GUARDED | APART | JOINT,
 }
 
 
@@ -89,9 +95,17 @@ def run(call: Call) -> None:
 
 def _distill(call: Call) -> None:
   _check_no_words(call)
+  cluster.join(call.experiment.cluster, _identity(call.experiment))
   from kdjax import run
 
   run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _identity(experiment: Experiment) -> dict[str, dict[str, Any]]:
+  """What all processes of a run must be asked for alike."""
+  settings = as_dict(experiment)
+  del settings["cluster"], settings["run"]["workdir"]
+  return settings
 
 
 def _cache(call: Call) -> None:
@@ -151,7 +165,7 @@ def _reproduce(call: Call) -> None:
   from kdjax import run
 
   workdir = run.run(
-    dataclasses.replace(stored.experiment, run=chosen),
+    dataclasses.replace(stored.experiment, run=chosen, cluster=Cluster()),
     name=stored.results["name"],
     command=call.repeat,
   )

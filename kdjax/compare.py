@@ -30,6 +30,7 @@ from kdjax.train import checkpoint
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
+from kdjax.training import epochs
 from kdjax.workdir import claim
 
 HELD_OUT = 0.2
@@ -210,7 +211,7 @@ def _train(
   )
   title = f"{name}, {len(settings['seed'])} students"
   with progress(chosen.epochs, title) as advance:
-    for epoch in fit.epochs(parts, trainee, teachers, programs=programs):
+    for epoch in epochs(parts, trainee, teachers, programs=programs):
       advance(loss=float(epoch.metrics[name]["loss"].mean()))
   return variables(epoch.states[name]), epoch.metrics[name]["loss"]
 

@@ -1,5 +1,6 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,17 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import best as best_of
-from kdjax import data, evaluate, preflight, profiling, recovery, results
-from kdjax.cached_teacher import answers_of
+from kdjax import evaluate, profiling, recovery, results
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
-from kdjax.train import checkpoint, finite, loop
-from kdjax.train.epoch import Epoch, portions
+from kdjax.train import checkpoint, finite
+from kdjax.train.epoch import Epoch
 from kdjax.train.feed import Arm
-from kdjax.train.observer import Observer
 from kdjax.train.teacher import Teacher
+from kdjax.training import guarded, initial_states, observed_epochs
 
 
 class Fitted(NamedTuple):
@@ -111,29 +111,28 @@ def fit(
     StorageError: if what a killed run has kept cannot be used.
   """
   title = " + ".join(trainee.arms)
-  students = trainee is parts.student
-  trainee = _guarded(parts, trainee)
-  initial = partial(_initial, parts, trainee, teachers)
+  trainee = guarded(parts, trainee)
+  initial = partial(initial_states, parts, trainee, teachers)
   with _kept(parts, trainee, log, initial, watch) as (epoch, keep):
     networks, done = None, 0
     if epoch is not None:
       log.rewind(trainee.arms, epoch.step)
       networks = _networks(trainee, epoch)
       done = epoch.number - (not epoch.ended)
-    with progress(trainee.epochs, title, trainee.images) as advance:
+    unseen = io.StringIO() if log.quiet else None
+    shown = progress(trainee.epochs, title, trainee.images, stream=unseen)
+    with shown as advance:
       if done:
         advance(epochs=done)
       meter = profiling.Meter(parts.devices)
-      follow = partial(_logged, parts, trainee, teachers, students, log, meter)
-      following = _watched(parts, log, follow, epoch, initial)
-      first = epoch.step if epoch else 0
-      for epoch in meter.watch(following, first=first):
+      following = observed_epochs(parts, trainee, log, meter, teachers, epoch)
+      for epoch in following:
         if epoch.ended:
           networks = _networks(trainee, epoch)
           if watch is not None:
             watch(epoch.number, networks)
           rows = _log_epoch(parts, trainee, log, epoch, networks, meter.lap())
-          if best is not None:
+          if best is not None and not log.quiet:
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
             )
@@ -147,58 +146,6 @@ def fit(
     if arm.learner.everyone is not None
   }
   return Fitted(networks, together)
-
-
-def _guarded(parts: Prepared, trainee: Trainee) -> Trainee:
-  """The same with learners that a bad step does not take by surprise."""
-  chosen = parts.experiment.run
-  arms = {
-    name: arm._replace(
-      learner=finite.guard(arm.learner, chosen.nan, chosen.nan_patience)
-    )
-    for name, arm in trainee.arms.items()
-  }
-  return trainee._replace(arms=arms)
-
-
-def _initial(parts, trainee, teachers):
-  return loop.initial_states(
-    trainee.network,
-    trainee.optimizer,
-    trainee.arms,
-    sample=parts.sample,
-    teachers=teachers,
-  )
-
-
-def _watched(parts, log, follow, start, initial) -> Iterator[Epoch]:
-  """The epochs, all of them finite, with a line for each bad portion."""
-  chosen = parts.experiment.run
-  advice = "lower the learning rate, or the method's weight"
-  if log.recoverable and chosen.nan == "stop":
-    advice += (
-      "; or pass over such steps: the same command with --nan=skip"
-      f" --workdir={log.workdir} goes on from the last good state kept"
-    )
-  following = finite.watched(
-    follow,
-    start,
-    policy=chosen.nan,
-    patience=chosen.nan_patience,
-    initial=initial,
-    advice=advice,
-  )
-  lost = None if start is None else finite.lost_steps(start)
-  for epoch in following:
-    before, lost = lost, finite.lost_steps(epoch)
-    for name, steps in lost.items():
-      new = sum(steps) - sum(before[name] if before else ())
-      if new:
-        recovery.warn(
-          f"epoch {epoch.number}: {new} steps of the {name}, over all its"
-          f" members, were not finite and do not count (--nan={chosen.nan})"
-        )
-    yield epoch
 
 
 def _kept(parts, trainee, log, initial, watch):
@@ -222,92 +169,6 @@ def _networks(trainee: Trainee, epoch: Epoch) -> dict[str, Any]:
   }
 
 
-def epochs(
-  parts: Prepared,
-  trainee: Trainee,
-  teachers: Mapping[str, Teacher] | None = None,
-  **options: Any,
-) -> Iterator[Epoch]:
-  """Trains every arm on the training images, epoch by epoch.
-
-  Args:
-    parts: of the run.
-    trainee: what is trained.
-    teachers: who teaches, by the names that the arms give them.
-    **options: of `loop.train`, further ones.
-
-  Yields:
-    The epochs, as they come.
-  """
-  chosen, resident = parts.experiment.computing, data.resident(parts.shown)
-  if resident and chosen.preflight:
-    size = parts.shown.images.nbytes
-    preflight.check_data(size, preflight.free_memory(parts.devices))
-  workers = parts.experiment.data.data_workers
-  with data.open_reader(parts.shown, workers=workers) as read:
-    yield from loop.train(
-      trainee.network,
-      trainee.optimizer,
-      trainee.arms,
-      trainee.feeds,
-      parts.shown.images if resident else None,
-      epochs=trainee.epochs,
-      sample=parts.sample,
-      read=None if resident else read,
-      teachers=teachers,
-      devices=parts.devices,
-      together=trainee.together,
-      **options,
-    )
-
-
-def _logged(
-  parts, trainee, teachers, students, log, meter, start
-) -> Iterator[Epoch]:
-  """The epochs of a training that a log follows."""
-  chosen = parts.experiment.computing
-  most = parts.experiment.run.checkpoint_steps
-  answers = {"teacher": partial(answers_of, parts.cached)}
-  following = epochs(
-    parts,
-    trainee,
-    teachers,
-    answers=answers if students and parts.streams_answers else None,
-    gradient_metrics=parts.experiment.distillation.gradient_metrics,
-    portion=most,
-    start=start,
-    observer=_observer(parts, meter),
-  )
-  if chosen.profile_steps is None or not students:
-    return following
-  length = max(feed.steps for feed in trainee.feeds.values())
-  first = start.step if start else 0
-  return profiling.traced(
-    following,
-    portions(first, trainee.epochs * length, length, most),
-    profiling.read_window(chosen.profile_steps),
-    log.workdir / "profile",
-  )
-
-
-def _observer(parts: Prepared, meter: profiling.Meter) -> Observer:
-  """Says what every program takes before its first step, and counts its work."""
-  seen = {}
-
-  def step(run, arguments):
-    if run not in seen:
-      seen[run] = found = preflight.needs(run, arguments)
-      meter.needs.append(found)
-      if parts.experiment.computing.preflight:
-        free = preflight.free_memory(parts.devices)
-        title = " + ".join(arguments[0])
-        print(preflight.check(found, title, parts.devices, free), flush=True)
-    taken = len(arguments[2]) * len(parts.devices)
-    meter.count(seen[run].operations * taken)
-
-  return Observer(step, meter.input)
-
-
 def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
   """Writes one row an arm, and returns them."""
   every = parts.experiment.run.evaluate_every
@@ -320,7 +181,8 @@ def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
     measured = {}
     if parts.experiment.run.nan != "stop":
       measured["lost_steps"] = finite.lost_steps(epoch)[arm]
-    if epoch.number % every == 0 or epoch.number == trainee.epochs:
+    due = epoch.number % every == 0 or epoch.number == trainee.epochs
+    if due and not log.quiet:
       logits = results.predict(trainee, networks[arm], parts.scored.images)
       accuracy = evaluate.accuracy(logits, parts.scored.labels)
       measured["test_accuracy"] = accuracy.tolist()

@@ -1,5 +1,6 @@
 """A training that may be killed: what is kept of it, and how it goes on."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import stopping
+from kdjax import cluster, stopping
 from kdjax.errors import PreemptedError, StorageError
 from kdjax.train import series
 from kdjax.train.epoch import Epoch, Sums
@@ -45,19 +46,22 @@ def recoverable(
     StorageError: if the folder cannot be used, if all checkpoints are damaged,
       or if the state could not be kept when the run was asked to stop.
   """
-  opened = series.open_series(folder)
+  opened = series.open_series(folder) if cluster.is_first() else None
   written = time.monotonic()
   with stopping.on_request() as asked:
 
     def keep(epoch: Epoch, *, last: bool = False) -> None:
       nonlocal written
-      if asked():
-        _save(opened, epoch)
-        series.wait(opened)
+      if name := _agreed(asked()):
+        if opened is not None:
+          _save(opened, epoch)
+          series.wait(opened)
         raise PreemptedError(
-          f"{asked()}: stopped after step {epoch.step}, and saved; the same"
+          f"{name}: stopped after step {epoch.step}, and saved; the same"
           f" command with --workdir={folder.parents[1]} goes on from there"
         )
+      if opened is None:
+        return
       if time.monotonic() - written < 60 * minutes and not last:
         return
       try:
@@ -69,7 +73,8 @@ def recoverable(
     try:
       yield _found(opened, initial), keep
     finally:
-      opened.manager.close()
+      if opened is not None:
+        opened.manager.close()
 
 
 @contextmanager
@@ -96,19 +101,32 @@ def _save(opened: series.Series, epoch: Epoch) -> None:
   series.save(opened, epoch.step, epoch.states, note)
 
 
-def _found(opened: series.Series, initial) -> Epoch | None:
-  if not opened.manager.all_steps():
+def _agreed(name: str | None) -> str | None:
+  """The signal that came to any of several processes: all stop together."""
+  number = cluster.largest(0 if name is None else signal.Signals[name])
+  return signal.Signals(number).name if number else None
+
+
+def _found(opened: series.Series | None, initial) -> Epoch | None:
+  """What was kept; of several processes the first reads it for all."""
+  kept = states = None
+  if opened is not None and opened.manager.all_steps():
+    states = initial()
+    found = series.restore(opened, states)
+    for line in found.damaged:
+      warn(f"{line}; the one before, of step {found.step}, is used")
+    kept = found.note | {"step": found.step}, series.plain(found.tree)
+  kept = cluster.told(kept)
+  if kept is None:
     return None
-  found = series.restore(opened, initial())
-  for line in found.damaged:
-    warn(f"{line}; the one before, of step {found.step}, is used")
+  note, arrays = kept
   return Epoch(
-    number=found.note["number"],
-    step=found.step,
-    ended=found.note["ended"],
+    number=note["number"],
+    step=note["step"],
+    ended=note["ended"],
     examples=0,
-    states=found.tree,
-    sums=_from_json(found.note["sums"]),
+    states=series.formed(arrays, initial() if states is None else states),
+    sums=_from_json(note["sums"]),
   )
 
 
@@ -153,9 +171,10 @@ def lost_steps(history: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def warn(text: str) -> None:
-  """Says what the run outlived, on stderr.
+  """Says what the run outlived, on stderr; of several processes the first does.
 
   Args:
     text: one line.
   """
-  print(f"launch.py: {text}", file=sys.stderr, flush=True)
+  if cluster.is_first():
+    print(f"launch.py: {text}", file=sys.stderr, flush=True)

@@ -6,7 +6,16 @@ Read `run` from top to bottom; every line is a room.
 import shutil
 from pathlib import Path
 
-from kdjax import best, data, environment, faculty, fit, recovery, results
+from kdjax import (
+  best,
+  cluster,
+  data,
+  environment,
+  faculty,
+  fit,
+  recovery,
+  results,
+)
 from kdjax.arms import objective_text
 from kdjax.chain import climb
 from kdjax.config import Experiment
@@ -27,7 +36,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     command: the command line that repeats it.
 
   Returns:
-    The folder that holds results.json, report.html and all else.
+    The folder that holds results.json, report.html and all else; of several
+    processes the first writes it.
 
   Raises:
     UserError: for bad settings or data, before anything is compiled.
@@ -42,7 +52,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     chosen, settings = experiment.run, as_dict(experiment)
     best.check(experiment, len(parts.grids["student"]))
     workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
-    with logs.RunLog(workdir, recoverable=True) as log:
+    quiet = not cluster.is_first()
+    with logs.RunLog(workdir, recoverable=True, quiet=quiet) as log:
       arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):
         first = faculty.gather(experiment, parts, workdir, log)
@@ -52,6 +63,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         note = fit.note(parts, parts.student)
         kept = best.wanted(experiment, workdir, note)
         fitted = fit.fit(parts, parts.student, log, teachers, best=kept)
+    if quiet:
+      return workdir
     with fit.timed(seconds, "evaluation"):
       measured = results.measure(
         experiment,

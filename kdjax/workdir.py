@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kdjax import cluster
 from kdjax.errors import StorageError, UserError
 
 LOCK = "run.lock"
@@ -40,7 +41,8 @@ def claim(
     resume: whether to go on where there is such a run.
 
   Returns:
-    The folder: new, empty before, or that of the unfinished run.
+    The folder: new, empty before, or that of the unfinished run. Of several
+    processes the first alone looks at it.
 
   Raises:
     UserError: if it holds anything else, is in use, or cannot be written; names
@@ -51,6 +53,8 @@ def claim(
   folder = (
     Path(given).expanduser() if given else Path("runs") / f"{name}-{stamp}"
   )
+  if not cluster.is_first():
+    return folder
   # As JSON has it, so that a tuple equals the list that was written.
   settings = None if settings is None else json.loads(json.dumps(settings))
   try:
@@ -121,7 +125,9 @@ def _check_same(
   differing = [
     f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"
     for key in sorted(values.keys() | wanted.keys())
-    if key not in FREE and values.get(key) != wanted.get(key)
+    if key not in FREE
+    and key[0] != "cluster"
+    and values.get(key) != wanted.get(key)
   ]
   if differing:
     raise UserError(

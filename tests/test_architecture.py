@@ -18,13 +18,15 @@ GROUND = {"errors", "registry", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
+  "watchdog": set(),
+  "cluster": {"config", "watchdog"},
   "config": set(),
   "data": set(),
   "losses": set(),
   "schedule": set(),
   "method": {"losses", "schedule"},
   "taps": set(),
-  "train": {"method", "taps"},
+  "train": {"method", "taps", "watchdog"},
   "feeds": {"config", "data", "train"},
   "pairing": set(),
   "methods": {"losses", "method", "pairing", "schedule", "taps"},
@@ -52,13 +54,17 @@ ALLOWED = {
     "train",
   },
   "best": {"config", "train"},
-  "fit": {
-    "best", "cached_teacher", "config", "data", "evaluate", "preflight",
-    "prepare", "profiling", "recovery", "report", "results", "train",
+  "training": {
+    "cached_teacher", "data", "preflight", "prepare", "profiling", "recovery",
+    "report", "train",
   },
-  "workdir": set(),
+  "fit": {
+    "best", "config", "evaluate", "prepare", "profiling", "recovery",
+    "report", "results", "train", "training",
+  },
+  "workdir": {"cluster"},
   "stopping": set(),
-  "recovery": {"stopping", "train"},
+  "recovery": {"cluster", "stopping", "train"},
   "cache": {
     "cached_teacher", "config", "data", "evaluate", "fit", "options",
     "prepare", "report", "results", "train", "workdir",
@@ -87,7 +93,7 @@ ALLOWED = {
   "compare": {
     "arms", "config", "data", "entrants", "environment", "evaluate",
     "faculty", "fit", "lessons", "options", "prepare", "report", "results",
-    "train", "workdir",
+    "train", "training", "workdir",
   },
   "quantify": set(),
   "explain": {
@@ -96,14 +102,14 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "config", "data", "environment", "faculty",
-    "fit", "lessons", "options", "prepare", "recovery", "report", "results",
-    "train", "workdir",
+    "arms", "best", "chain", "cluster", "config", "data", "environment",
+    "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
+    "results", "train", "workdir",
   },
   "soft_td": {
     "arms", "config", "data", "environment", "evaluate", "feeds", "fit",
     "losses", "method", "methods", "options", "prepare", "report",
-    "results", "train", "workdir",
+    "results", "train", "training", "workdir",
   },
   "synthesis": {
     "config", "data", "environment", "evaluate", "fit", "models", "options",
@@ -111,11 +117,14 @@ ALLOWED = {
   },
   "reproduce": {"config", "options", "report"},
   "commands": {
-    "accelerator", "cache", "catalogue", "compare", "config", "explain",
-    "options", "report", "reproduce", "run", "soft_td", "synthesis", "workdir",
+    "accelerator", "cache", "catalogue", "cluster", "compare", "config",
+    "explain", "options", "report", "reproduce", "run", "soft_td",
+    "synthesis", "workdir",
   },
   "experiments": {"config"},
-  "launch": {"accelerator", "commands", "config", "options"},
+  "launch": {
+    "accelerator", "cluster", "commands", "config", "options", "watchdog",
+  },
 }  # fmt: skip
 
 

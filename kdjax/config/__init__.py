@@ -6,6 +6,7 @@ One file a group of settings.
 import dataclasses
 
 from kdjax.config.cache import Cache
+from kdjax.config.cluster import Cluster
 from kdjax.config.computing import Computing
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
@@ -23,6 +24,7 @@ __all__ = [
   "AUTO",
   "Cache",
   "Computing",
+  "Cluster",
   "Controls",
   "Data",
   "Distillation",
@@ -56,3 +58,4 @@ class Experiment:
   synthesis: Synthesis = Synthesis()
   computing: Computing = Computing()
   run: Run = Run()
+  cluster: Cluster = Cluster()

@@ -33,7 +33,9 @@ class RunLog:
     [{'network': 'student', 'step': 32, 'loss': [0.5, 0.7]}]
   """
 
-  def __init__(self, workdir: str | Path, *, recoverable: bool = False):
+  def __init__(
+    self, workdir: str | Path, *, recoverable: bool = False, quiet: bool = False
+  ):
     """Opens the record of a run, new or resumed.
 
     Args:
@@ -41,6 +43,7 @@ class RunLog:
         written is removed.
       recoverable: whether the run can go on after it was killed, so that its
         trainings are worth checkpoints.
+      quiet: whether another process keeps the record: nothing is written.
 
     Raises:
       StorageError: if the directory or a file in it cannot be written.
@@ -49,7 +52,9 @@ class RunLog:
 
     self.workdir, self.recoverable = Path(workdir), recoverable
     self.performance: dict[str, dict[str, Any]] = {}
-    self._path = self.workdir / METRICS
+    self._path, self.quiet = self.workdir / METRICS, quiet
+    if quiet:
+      return
     try:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       _drop_torn_row(self._path)
@@ -69,6 +74,8 @@ class RunLog:
       TypeError: if a value has no form in JSON.
     """
     plain = to_plain(row)
+    if self.quiet:
+      return
     try:
       self._file.write(json.dumps(plain, allow_nan=False) + "\n")
       self._file.flush()
@@ -92,6 +99,8 @@ class RunLog:
     Raises:
       StorageError: if the rows cannot be read or written.
     """
+    if self.quiet:
+      return
     kept = [
       row
       for row in read_history(self._path.parent)
@@ -107,8 +116,9 @@ class RunLog:
 
   def close(self) -> None:
     """Writes what is left and closes the files; more than once does no harm."""
-    self._file.close()
-    self._scalars.close()
+    if not self.quiet:
+      self._file.close()
+      self._scalars.close()
 
   def __enter__(self) -> "RunLog":
     return self

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import evaluate, fit, methods, results
+from kdjax import evaluate, methods, results
 from kdjax.arms import settings_of
 from kdjax.errors import DivergedError
 from kdjax.evaluate.scores import log_softmax
@@ -19,6 +19,7 @@ from kdjax.train.feed import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher, stored
+from kdjax.training import epochs
 
 Cells = dict[str, list[dict[str, Any]]]
 
@@ -160,9 +161,9 @@ def train(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  epochs = fit.epochs(parts.prepared, trainee, teachers, programs=programs)
+  following = epochs(parts.prepared, trainee, teachers, programs=programs)
   with progress(trainee.epochs, title) as advance:
-    for epoch in epochs:
+    for epoch in following:
       losses = {arm: one["loss"] for arm, one in epoch.metrics.items()}
       for arm, values in losses.items():
         if not np.isfinite(values).all():

@@ -45,6 +45,8 @@ def digest(tree: Any) -> str:
 def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   """Writes a network's variables and what is needed to use them.
 
+  Of several processes the first writes, the others do nothing.
+
   Args:
     folder: appears as a whole, or not at all; one that is there is replaced.
     variables: nested dict of arrays.
@@ -53,13 +55,17 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   Raises:
     StorageError: if the folder cannot be written.
   """
+  if jax.process_index():
+    return
   variables = jax.device_get(variables)
   try:
     # Orbax's threads would wait a minute for a folder that cannot be made.
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(
+      multiprocessing_options=alone()
+    ) as checkpointer:
       checkpointer.save(beside.absolute() / "variables", variables)
     note = note | {"digest": digest(variables)}
     (beside / NOTE).write_text(json.dumps(note, indent=2) + "\n")
@@ -124,7 +130,9 @@ def load_variables(folder: Path, note: dict[str, Any]) -> Any:
   path = folder.absolute() / "variables"
   # Damage surfaces as half a dozen unrelated exceptions, bare ones among them.
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(
+      multiprocessing_options=alone()
+    ) as checkpointer:
       shapes = checkpointer.metadata(path).item_metadata.tree
       targets = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
       variables = checkpointer.restore(path, targets)
@@ -133,6 +141,24 @@ def load_variables(folder: Path, note: dict[str, Any]) -> Any:
   if digest(variables) != note.get("digest"):
     raise StorageError(f"{path} is damaged: its digest is not the one noted")
   return variables
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+  """Tells orbax not to wait for other processes.
+
+  Returns:
+    Its options; what it writes or reads here is this process's own affair.
+
+  Example:
+    >>> alone().primary_host
+    0
+  """
+  process = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=process,
+    active_processes={process},
+    barrier_sync_key_prefix=f"process_{process}",
+  )
 
 
 def one_line(error: Exception) -> str:

@@ -2,6 +2,10 @@
 
 `jax.pmap` is in maintenance and built on shard_map: kept in one file, a change
 of mind is a change of one function.
+
+The devices may be those of several processes. Each process then gives its own
+devices' parts, and gets its own devices' copies back: no array ever reaches
+beyond the process that holds it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,16 +37,16 @@ def parallel(
 
   Args:
     step: function of positional arguments.
-    devices: the devices to run on.
-    sharded: positions of the arguments that carry a leading device axis, see
-      `shard`; all others are the same on every device.
+    devices: the devices to run on, the same in every process.
+    sharded: positions of the arguments that carry a leading axis of this
+      process's devices, see `shard`; all others are the same on every device.
     donated: positions of the arguments whose memory may be reused.
     partly: by position, which parts of an argument carry a leading device axis:
       a prefix of its tree with 0 for those that do and None for the others.
     returned: likewise, of what the step returns.
 
   Returns:
-    The compiled, mapped step.
+    The compiled, mapped step; as a jitted function it has `lower`.
 
   Example:
     >>> total = lambda x: jax.lax.psum(x.sum(), AXIS)
@@ -52,14 +56,26 @@ def parallel(
   """
   arguments = range(step.__code__.co_argcount)
   axes = dict.fromkeys(arguments) | dict.fromkeys(sharded, 0) | (partly or {})
-  return jax.pmap(
-    step,
+  leaves, form = jax.tree.flatten(returned, is_leaf=lambda x: x is None)
+
+  # Among several processes pmap takes nothing but tuples for `out_axes`.
+  def flat(*given):
+    return tuple(form.flatten_up_to(step(*given)))
+
+  mapped = jax.pmap(
+    flat,
     axis_name=AXIS,
     in_axes=tuple(axes[i] for i in arguments),
-    out_axes=returned,
+    out_axes=tuple(leaves),
     devices=list(devices),
     donate_argnums=tuple(donated),
   )
+
+  def run(*given):
+    return jax.tree.unflatten(form, mapped(*given))
+
+  run.lower = mapped.lower
+  return run
 
 
 def over_members(function: Callable, *trees):
@@ -106,43 +122,98 @@ def shard(tree, devices: int, *, axis: int):
   return jax.tree.map(cut, tree)
 
 
-def replicate(tree, devices: Sequence[jax.Device]):
-  """Puts a copy of every array on every device.
+def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
+  """Picks the devices of this process.
 
   Args:
-    tree: arrays.
+    devices: of all processes.
+
+  Returns:
+    Those that this process can reach, in their order.
+
+  Example:
+    >>> len(local(jax.devices()[:2]))
+    2
+  """
+  own = jax.process_index()
+  return [device for device in devices if device.process_index == own]
+
+
+def portion(devices: Sequence[jax.Device]) -> tuple[int, int, int]:
+  """Says which part of every batch falls to this process.
+
+  Args:
+    devices: of all processes, those of a process side by side.
+
+  Returns:
+    (first, one past the last, all): its devices' places, and how many there are.
+
+  Example:
+    >>> portion(jax.devices()[:2])
+    (0, 2, 2)
+  """
+  own = local(devices)
+  first = list(devices).index(own[0])
+  return first, first + len(own), len(devices)
+
+
+def cut(x: np.ndarray, part: tuple[int, int, int], *, axis: int) -> np.ndarray:
+  """Takes a process's part of an axis.
+
+  Args:
+    x: an array.
+    part: from `portion`.
+    axis: whose length is a multiple of the number of devices.
+
+  Returns:
+    What lies on the process's devices.
+
+  Example:
+    >>> cut(np.arange(6), (1, 2, 3), axis=0).tolist()
+    [2, 3]
+  """
+  first, last, every = part
+  if (first, last) == (0, every):
+    return x
+  size = x.shape[axis] // every
+  return x[(slice(None),) * axis + (slice(first * size, last * size),)]
+
+
+def replicate(tree, devices: Sequence[jax.Device]):
+  """Puts a copy of every array on every device of this process.
+
+  Args:
+    tree: arrays, the same in every process.
     devices: the devices that a mapped step runs on.
 
   Returns:
-    The arrays, held by all devices, so that steps need not copy them again.
+    The arrays, held by the devices, so that steps need not copy them again.
 
   Example:
     >>> replicate(np.ones(3), jax.local_devices()[:2]).is_fully_replicated
     True
   """
-  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
-  return jax.device_put(
-    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  )
+  return jax.device_put(tree, _over(devices, jax.sharding.PartitionSpec()))
 
 
 def lay(tree, devices: Sequence[jax.Device]):
-  """Gives each device its part of every array.
+  """Gives each device of this process its part of every array.
 
   Args:
-    tree: arrays with a leading device axis, or one that is a multiple of it.
+    tree: arrays with a leading axis of all devices, or a multiple of it.
     devices: the devices that a step runs on.
 
   Returns:
-    The arrays, each part held by its device alone.
+    The parts of this process, each held by its device alone.
 
   Example:
     >>> lay(np.ones((2, 3)), jax.local_devices()[:2]).is_fully_replicated
     False
   """
-  mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+  part = portion(devices)
   return jax.device_put(
-    tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    jax.tree.map(lambda x: cut(x, part, axis=0), tree),
+    _over(devices, jax.sharding.PartitionSpec(AXIS)),
   )
 
 
@@ -162,28 +233,68 @@ def idle(tree) -> bool:
   return all(leaf.is_ready() for leaf in jax.tree.leaves(tree))
 
 
+def whole(tree, devices: Sequence[jax.Device]):
+  """Undoes `lay`: puts the parts of all processes together.
+
+  Args:
+    tree: arrays with a leading axis of this process's devices.
+    devices: the devices of all processes.
+
+  Returns:
+    Arrays with a leading axis of all devices, on every device.
+
+  Example:
+    >>> devices = jax.local_devices()[:2]
+    >>> whole(lay(np.ones((2, 3)), devices), devices).shape
+    (2, 3)
+  """
+  if len(local(devices)) == len(devices):
+    return tree
+
+  def gather(tree):
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS), tree)
+
+  return parallel(gather, devices, sharded=(0,))(tree)
+
+
+def _over(devices, spec) -> jax.sharding.NamedSharding:
+  mesh = jax.sharding.Mesh(np.asarray(local(devices)), (AXIS,))
+  return jax.sharding.NamedSharding(mesh, spec)
+
+
 def choose(accelerator: str) -> list[jax.Device]:
-  """Returns the local devices of the accelerator that was asked for.
+  """Returns the devices of the accelerator that was asked for.
 
   Args:
     accelerator: "auto", "cpu", "gpu" or "tpu".
 
   Returns:
-    All local devices of that kind.
+    All devices of that kind, of every process, those of a process side by side.
 
   Raises:
-    UserError: if there is none; names what there is.
+    UserError: if there is none; names what there is. If the processes do not
+      have equally many.
 
   Example:
     >>> choose("cpu")[0].platform
     'cpu'
   """
-  devices = jax.local_devices()
+  # Numbers alone need not keep the devices of a process together.
+  devices = sorted(jax.devices(), key=lambda x: (x.process_index, x.id))
   there = devices[0].platform
   if accelerator not in ("auto", there):
     raise UserError(
       f"--accelerator={accelerator}: there is no such device here; there is:"
       f" {len(devices)} {there}"
+    )
+  each = [
+    sum(device.process_index == process for device in devices)
+    for process in range(jax.process_count())
+  ]
+  if len(set(each)) > 1:
+    raise UserError(
+      "every process must have as many devices as the others; they have"
+      f" {', '.join(map(str, each))}"
     )
   return devices
 

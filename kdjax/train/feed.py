@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from kdjax.method import Method, View
+from kdjax.train import devices as on_devices
 from kdjax.train.learner import ALONE, Learner
 
 # One value a member: "seed", "learning_rate" and what the arm's method reads.
@@ -239,6 +240,7 @@ def plan_steps(
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None,
   at_once: bool,
   answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
+  part: tuple[int, int, int] = (0, 1, 1),
 ) -> Iterator[tuple[np.ndarray, dict[str, Cut]]]:
   """Plans the steps start..stop-1 of a group.
 
@@ -251,12 +253,13 @@ def plan_steps(
     at_once: all steps in one portion, not one by one; only where nothing is
       read.
     answers: as in `train`.
+    part: of every batch that is shown here, and read; see `devices.portion`.
 
   Yields:
     (step numbers, what every feed shows in these steps).
   """
   plan = {
-    name: _cut(feeds[name], _seeds(group), start, stop)
+    name: _part_of(_cut(feeds[name], _seeds(group), start, stop), part)
     for name in {arm.feed for arm in group.values()}
   }
   steps = np.arange(start, stop)
@@ -299,6 +302,11 @@ def _cut(feed: Feed, seeds: np.ndarray, start: int, stop: int) -> Cut:
     feed.turns(int(seed), indices[:, i], start) for i, seed in enumerate(seeds)
   ]
   return Cut(indices, weights, np.stack(numbers, axis=1))
+
+
+def _part_of(whole: Cut, part: tuple[int, int, int]) -> Cut:
+  """The examples that this process's devices see."""
+  return jax.tree.map(lambda x: on_devices.cut(x, part, axis=2), whole)
 
 
 def _streams(group, name, rows, indices, read, answers):

@@ -127,6 +127,8 @@ def bring_back(
   found = dict(states)
   for name, arm in arms.items():
     if arm.learner.layout is not None:
-      whole = arm.learner.layout.collect(states[name])
-      found[name] = on_devices.replicate(whole, devices)
+      parts = on_devices.whole(states[name], devices)
+      found[name] = on_devices.replicate(
+        arm.learner.layout.collect(parts), devices
+      )
   return found

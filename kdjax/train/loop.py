@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax import watchdog
 from kdjax.method import View
 from kdjax.train import devices as on_devices
 from kdjax.train.epoch import Epoch, gathered, plus, portions, split
@@ -73,7 +74,8 @@ def train(
     read: indices (S, B) -> iterator of the S steps' stored images, where
       `images` is None.
     teachers: who teaches, by name; the arms say who learns from whom.
-    devices: local devices; all of them by default.
+    devices: what to train on, by default all devices of this process. Where
+      they are those of several processes, all of these call this alike.
     together: whether members train side by side, or one after the other.
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
@@ -121,9 +123,15 @@ def train(
         states,
         (*shared, *fixed),
         plan_steps(
-          group, feeds, *steps, read=read, at_once=together, answers=answers
+          group,
+          feeds,
+          *steps,
+          read=read,
+          at_once=together,
+          answers=answers,
+          part=on_devices.portion(devices),
         ),
-        len(devices),
+        len(on_devices.local(devices)),
         observer,
       )
       prepared[i] = (group, states, fixed)
@@ -199,7 +207,8 @@ def _train_group(run, states, fixed, portions, devices, observer):
   """Takes the steps of one epoch; returns the states and sums of metrics."""
   totals = []
   fed = (
-    (on_devices.shard(plan, devices, axis=2), steps) for steps, plan in portions
+    (on_devices.shard(plan, devices, axis=2), steps)
+    for steps, plan in watchdog.watched(portions)
   )
   for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
     arguments = (states, plan, steps, *fixed)
@@ -208,7 +217,9 @@ def _train_group(run, states, fixed, portions, devices, observer):
     totals.append(sums)
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
-  return states, jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
+  for _ in watchdog.watched((None,)):
+    sums = jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
+  return states, sums
 
 
 def _compile(arms, feeds, devices, together, gradient_metrics):

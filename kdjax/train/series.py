@@ -11,7 +11,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from kdjax.errors import StorageError, UserError
-from kdjax.train.checkpoint import digest, one_line
+from kdjax.train.checkpoint import alone, digest, one_line
 
 DAMAGED = "damaged"
 
@@ -77,6 +77,8 @@ def open_series(folder: Path, *, latest: int = 2) -> Series:
     preservation_policy=policies.LatestN(latest),
     step_format_fixed_length=9,
     cleanup_tmp_directories=True,
+    create=False,
+    multiprocessing_options=alone(),
   )
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +162,46 @@ def restore(series: Series, like: Any) -> Restored | None:
   return None
 
 
+def plain(tree: Any) -> list[np.ndarray]:
+  """Returns a tree's leaves as NumPy arrays, PRNG keys as their numbers.
+
+  Args:
+    tree: arrays and PRNG keys.
+
+  Returns:
+    The leaves.
+
+  Example:
+    >>> [x.dtype.name for x in plain([jax.random.key(0), np.ones(1)])]
+    ['uint32', 'float64']
+  """
+  leaves = jax.device_get([_plain(leaf) for leaf in jax.tree.leaves(tree)])
+  return [np.asarray(leaf) for leaf in leaves]
+
+
+def formed(leaves: Sequence[np.ndarray], like: Any) -> Any:
+  """Undoes `plain`.
+
+  Args:
+    leaves: as it returns them.
+    like: arrays, PRNG keys or shapes in the form of the tree.
+
+  Returns:
+    The tree.
+
+  Example:
+    >>> formed(plain(jax.random.key(3)), jax.random.key(0)) == jax.random.key(3)
+    Array(True, dtype=bool)
+  """
+  known = [
+    jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+    if _is_key(leaf)
+    else value
+    for value, leaf in zip(leaves, jax.tree.leaves(like), strict=True)
+  ]
+  return jax.tree.unflatten(jax.tree.structure(like), known)
+
+
 def close(series: Series) -> None:
   """Waits for what is being written and lets go of the folder.
 
@@ -226,9 +268,7 @@ def _put_aside(series: Series, step: int) -> None:
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:
   """The leaves by number: their paths need not be names that a store allows."""
-  leaves = jax.tree.leaves(tree)
-  leaves = jax.device_get([_plain(leaf) for leaf in leaves])
-  return {f"{i:06d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+  return {f"{i:06d}": leaf for i, leaf in enumerate(plain(tree))}
 
 
 def _plain(leaf: Any) -> Any:
@@ -259,13 +299,7 @@ def _tree(arrays: dict, note: Mapping[str, Any], like: Any) -> Any:
     raise UserError(
       f"the checkpoint is of another training: {', '.join(odd[:3])} differ"
     )
-  leaves = [
-    jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-    if _is_key(leaf)
-    else value
-    for value, leaf in zip(arrays.values(), jax.tree.leaves(like), strict=True)
-  ]
-  return jax.tree.unflatten(jax.tree.structure(like), leaves)
+  return formed(list(arrays.values()), like)
 
 
 def _differences(one: list, other: list) -> list:

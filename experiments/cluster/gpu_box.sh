@@ -1,0 +1,30 @@
+#!/bin/bash
+# One run on all GPUs of this machine, begun again for as long as that helps:
+#
+#   experiments/cluster/gpu_box.sh runs/long --experiment=cifar100/resnet32x4_resnet8x4
+#
+# One process drives all GPUs: nothing here needs --multihost.
+set -u
+
+workdir=$1
+shift
+python=${PYTHON:-python}
+
+for ((start = 0; start < 20; start++)); do
+  "$python" launch.py --accelerator="${ACCELERATOR:-gpu}" --workdir="$workdir" "$@" &
+  child=$!
+  # What stops this script stops the run first, saved.
+  trap 'stopped=1; kill -TERM "$child"' TERM INT
+  wait "$child"
+  status=$?
+  if [[ -n ${stopped:-} ]]; then
+    wait "$child"
+    exit $?
+  fi
+  case "$status" in
+    0 | 1 | 2 | 3 | 4 | 130) exit "$status" ;;
+  esac
+  echo "gpu_box.sh: ended with $status; starting again" >&2
+  sleep 5
+done
+exit "$status"

@@ -1,0 +1,19 @@
+#!/bin/bash
+# One run on all workers of a Cloud TPU slice:
+#
+#   experiments/cluster/tpu_pod.sh NAME ZONE --experiment=mnist_demo --epochs=100
+#
+# kdjax and its packages, with jax[tpu], are installed in ~/kdjax on every
+# worker; WORKDIR is a folder that all of them see (Filestore, or NFS): a bucket
+# must be mounted, the run writes files.
+set -euo pipefail
+
+name=$1
+zone=$2
+shift 2
+workdir=${WORKDIR:-/mnt/shared/runs/$name}
+
+# Run it again after 70 or 75: the same command goes on.
+exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
+  --command="cd kdjax && exec .venv/bin/python launch.py --multihost \
+    --accelerator=tpu --workdir=$(printf %q "$workdir") $(printf '%q ' "$@")"
