@@ -32,6 +32,20 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture
+def quick_runs(monkeypatch):
+  """Runs on one device, as eight on two cores wait for each other; no timing."""
+  from kdjax import results
+  from kdjax.train import devices
+
+  one = jax.local_devices()[:1]
+  monkeypatch.setattr(devices, "choose", lambda accelerator: one)
+  # A hundred passes of 64 images take longer than all the rest.
+  monkeypatch.setattr(
+    results, "latencies", lambda parts, networks: {name: {} for name in networks}
+  )
+
+
+@pytest.fixture
 def prepare(tmp_path):
   """prepare(features, rows, name=...) -> the directory of a new TFDS set.
 
