@@ -41,7 +41,9 @@ def quick_runs(monkeypatch):
   monkeypatch.setattr(devices, "choose", lambda accelerator: one)
   # A hundred passes of 64 images take longer than all the rest.
   monkeypatch.setattr(
-    results, "latencies", lambda parts, networks: {name: {} for name in networks}
+    results,
+    "latencies",
+    lambda parts, networks: {name: {} for name in networks},
   )
 
 

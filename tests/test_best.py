@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 
 def keep(folder, metric, values, count=2):
   """Keeps the epochs of a log with these values, from 1 on."""

@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT))
 import launch  # noqa: E402  (the launcher stands beside the package)
 from kdjax.data.teacher_cache import TeacherCache  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 PAGE = ROOT / "docs" / "teacher_cache.md"
 SET = ["--dataset=digits", "--augment=shift(1)"]
 TEACHER = [

@@ -9,6 +9,8 @@ import launch
 from kdjax import compare, entrants, options, prepare
 from kdjax.config import Experiment
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 TINY = (
   "--dataset=digits", "--teacher=mlp(16)", "--student=mlp(8)",
   "--teacher_epochs=1", "--epochs=2", "--seeds=2", "--batch_size=64",

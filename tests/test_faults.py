@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 # The most bytes that a file may have while the disk is "full": what fails is
 # what would fail there, a write of the system's.
 ROOM = 4096

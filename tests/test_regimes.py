@@ -12,7 +12,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax import options, results  # noqa: E402
+from kdjax import options  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("quick_runs")
 
 TINY = (
   "--dataset=digits", "--teacher=mlp(16)", "--student=mlp(8)", "--epochs=2",
@@ -39,13 +41,8 @@ REGIMES = {
 
 
 @pytest.fixture
-def distil(tmp_path, monkeypatch):
+def distil(tmp_path):
   """distil(name, *arguments) -> what results.json says."""
-  monkeypatch.setattr(
-    results,
-    "latencies",
-    lambda parts, networks: {name: {} for name in networks},
-  )
 
   def distil(name, *arguments):
     workdir = tmp_path / name

@@ -6,7 +6,6 @@ import pathlib
 import re
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,11 +17,10 @@ sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
 from experiments import cifar100, imagenet  # noqa: E402
-from kdjax import options, results  # noqa: E402
+from kdjax import options  # noqa: E402
 from kdjax.data import make_view  # noqa: E402
 from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
-from kdjax.train import devices  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
 from kdjax.train.trial import try_step  # noqa: E402
 
@@ -112,16 +110,8 @@ def prepare_images(prepare, side, classes, count=16):
 
 
 @pytest.fixture
-def run_twice(prepare, tmp_path, monkeypatch):
+def run_twice(prepare, tmp_path, quick_runs):
   """Returns a function: two steps of teacher and student, from data to report."""
-  one = jax.local_devices()[:1]
-  monkeypatch.setattr(devices, "choose", lambda accelerator: one)
-  # A hundred passes of 64 images take longer than all the rest.
-  monkeypatch.setattr(
-    results,
-    "latencies",
-    lambda parts, networks: {name: {} for name in networks},
-  )
 
   def run(recipe, side, classes, *arguments):
     workdir = tmp_path / "run"
