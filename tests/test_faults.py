@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from kdjax import data, recovery, stopping
-from kdjax.errors import KdjaxError, StorageError
+from kdjax.errors import StorageError
 from kdjax.report import logs
 from kdjax.train import series
 from kdjax.train.epoch import Epoch
@@ -184,7 +184,7 @@ def streamed(prepare):
 def test_shard_that_is_cut_off_while_it_is_streamed(streamed):
   opened, shard = streamed
   shard.write_bytes(shard.read_bytes()[:100])
-  with pytest.raises(KdjaxError, match="example 0: .*toy.*train"):
+  with pytest.raises(StorageError, match="example 0: .*toy.*train"):
     list(data.stream(opened, np.arange(40).reshape(10, 4)))
 
 
@@ -203,5 +203,5 @@ def test_image_that_vanishes_while_it_is_streamed(folder):
   opened = data.load(f"image_folder(path={str(path)!r})", resident_bytes=0)
   (path / "a" / "0.png").unlink()
   plan = np.arange(len(opened.train.labels))[:, None]
-  with pytest.raises(KdjaxError, match="example 0: .*0.png"):
+  with pytest.raises(StorageError, match="example 0: .*0.png"):
     list(data.stream(opened.train, plan))

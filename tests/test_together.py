@@ -12,7 +12,6 @@ import launch  # noqa: E402  (the launcher stands beside the package)
 from kdjax.arms import objective_text, with_regime  # noqa: E402
 from kdjax.config import Distillation, Experiment  # noqa: E402
 
-
 TINY = (
   "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",
   "--teacher_epochs=1", "--epochs=2", "--seeds=2", "--batch_size=64",

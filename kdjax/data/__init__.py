@@ -45,7 +45,7 @@ from kdjax.data.load import available, load
 from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
-from kdjax.data.plan import Plan, batches, own_rows, steps_per_pass
+from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
@@ -68,7 +68,6 @@ __all__ = [
   "numbered",
   "open_reader",
   "open_transfer",
-  "own_rows",
   "plain_view",
   "prepared",
   "resident",

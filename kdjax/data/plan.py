@@ -120,35 +120,3 @@ def batches(
     weights[rows] = (at < len(order)).reshape(shape)
     step += last - first
   return Plan(indices, weights)
-
-
-def own_rows(rows: int, process: int, count: int) -> slice:
-  """Says which rows of every planned batch one of several processes reads.
-
-  Each process has one piece, in the order of the processes: so the devices of
-  all of them, one process's after the other's, hold a batch in its order.
-
-  Args:
-    rows: B, of a batch of all processes together, a multiple of `count`.
-    process: which one, 0 <= process < count.
-    count: how many processes there are, >= 1.
-
-  Returns:
-    The rows start..stop-1.
-
-  Raises:
-    UserError: if the processes cannot have equally many rows.
-    ValueError: if there is no such process.
-
-  Example:
-    >>> [own_rows(128, process, 2) for process in range(2)]
-    [slice(0, 64, None), slice(64, 128, None)]
-  """
-  if not 0 <= process < count:
-    raise ValueError(f"there is no process {process} of {count}")
-  if rows % count:
-    raise UserError(
-      f"a batch of {rows} cannot be shared equally by {count} processes"
-    )
-  share = rows // count
-  return slice(process * share, (process + 1) * share)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdjax.data import batches, own_rows, steps_per_pass
+from kdjax.data import batches, steps_per_pass
 from kdjax.errors import UserError
 
 
@@ -104,32 +104,3 @@ def test_no_steps():
 def test_refuses(examples, change, message):
   with pytest.raises(UserError, match=message):
     batches(examples, 2, **{"seed": 0, "start": 0, "stop": 1, **change})
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 12])
-def test_processes_share_every_batch(count):
-  plan = batches(np.arange(50), 12, seed=0, start=0, stop=9)
-  rows = [own_rows(12, process, count) for process in range(count)]
-  parts = [plan.indices[:, one] for one in rows]
-  assert {part.shape for part in parts} == {(9, 12 // count)}
-  # Together the very batches, so disjoint and complete, padding included.
-  np.testing.assert_array_equal(np.concatenate(parts, axis=1), plan.indices)
-  seen = [
-    part[:4][plan.weights[:4, one] > 0]
-    for part, one in zip(parts, rows, strict=True)
-  ]
-  assert sum(map(len, seen)) == len(set(np.concatenate(seen))) == 48
-
-
-@pytest.mark.parametrize(
-  ("rows", "process", "count", "kind"),
-  [
-    (10, 0, 4, UserError),
-    (8, 2, 2, ValueError),
-    (8, -1, 2, ValueError),
-    (8, 0, 0, ValueError),
-  ],
-)
-def test_refuses_unequal_shares(rows, process, count, kind):
-  with pytest.raises(kind, match="process"):
-    own_rows(rows, process, count)

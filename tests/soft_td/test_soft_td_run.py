@@ -14,7 +14,6 @@ from kdjax.report import overview  # noqa: E402
 from kdjax.soft_td import parts as soft_parts  # noqa: E402
 from kdjax.soft_td import training  # noqa: E402
 
-
 TINY = (
   "--dataset=digits", "--teacher=mlp(16)",
   "--student=mlp(8)", "--teacher_epochs=4", "--epochs=3", "--seeds=2",
