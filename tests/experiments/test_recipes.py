@@ -135,11 +135,12 @@ def test_two_steps_of_a_small_pair(run_twice):
 
 
 @pytest.mark.slow
-def test_two_steps_of_the_large_pair(run_twice):
-  """ResNet-34 and ResNet-18 on 64 x 64 of 72 x 72 pixels, read from disk."""
+def test_two_steps_of_a_large_recipe(run_twice):
+  """64 x 64 of 72 x 72 pixels, read from disk; its networks compile for minutes."""
   found = run_twice(
     "imagenet/resnet34_resnet18", 80, 10,
     "--image_size=72", "--crop_size=64", "--resident_megabytes=0",
+    "--teacher=resnet14(normalise='imagenet')", "--student=resnet8",
   )  # fmt: skip
-  assert found["teacher"]["model"] == "resnet34(normalise='imagenet')"
+  assert found["teacher"]["model"].endswith("normalise='imagenet')")
   assert np.isfinite(found["student"]["negative_log_likelihood"]).all()
