@@ -136,7 +136,7 @@ def fit(
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
             )
-          losses = [row["loss"] for row in rows.values()]
+          losses = [np.mean(row["loss"]) for row in rows.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
       log.performance[title] = meter.figures()

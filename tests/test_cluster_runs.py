@@ -61,7 +61,8 @@ class Job:
           env={
             **os.environ,
             **environment,
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0"
+            " --xla_cpu_use_fusion_emitters=false",
           },
           stdout=subprocess.DEVNULL,
           stderr=subprocess.PIPE,
@@ -215,12 +216,15 @@ def test_nobody_waits_for_whom_never_comes(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ("more", "said"),
-  [({}, "holds files"), ({1: ["--epochs=7"]}, "different settings")],
+  ("folder", "more", "said"),
+  [
+    (".", {}, "holds files"),
+    ("new", {1: ["--epochs=7"]}, "different settings"),
+  ],
 )
-def test_a_refusal_of_one_ends_all(tmp_path, more, said):
+def test_a_refusal_of_one_ends_all(tmp_path, folder, more, said):
   (tmp_path / "mine").write_text("")
-  flags = (*LONG, f"--workdir={tmp_path}")
+  flags = (*LONG, f"--workdir={tmp_path / folder}")
   ends = Job(flags, more=more).ends()
   assert [status for status, _ in ends] == [2, 2], ends
   assert any(said in line for line in lines(ends[0][1])), ends

@@ -10,7 +10,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax import options  # noqa: E402
+from kdjax.config import Experiment  # noqa: E402
 from kdjax.methods import FAMILIES, MAKERS, make_objective  # noqa: E402
+from kdjax.prepare import prepare  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -40,26 +43,44 @@ def pictures_of(folder, *, classes, count):
   )
 
 
+def settings_of(name, pictures):
+  """Settings under which a method picks its own networks."""
+  return (
+    f"--dataset={pictures}", "--labels=none", "--batch_size=32",
+    "--teacher_batch_size=32", f"--distillation={name}",
+  )  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   "name", sorted({*MAKERS, *FAMILIES} - {"ce", "response"})
 )
-def test_runs_on_networks_of_its_own(tmp_path, folder, name):
+def test_fits_networks_of_its_own(folder, name):
+  """All that is checked before the first step, a trial of the step included."""
   pictures = pictures_of(folder, classes=4, count=16)
-  found = results_of(
-    tmp_path / "run",
-    f"--dataset={pictures}",
-    "--labels=none",
-    "--batch_size=32",
-    "--teacher_batch_size=32",
-    f"--distillation={name}",
-  )
-  assert np.isfinite(found["student"]["test_accuracy"]).all()
-  assert found["experiment"]["student"]["model"] == found["student"]["model"]
-  assert "auto" not in found["student"]["model"]
+  given = [one[2:].split("=", 1) for one in settings_of(name, pictures)]
+  parts = prepare(options.with_flags(Experiment(), dict(given)))
+  chosen = parts.experiment
+  assert "auto" not in chosen.student.model + chosen.teacher.model
   known = {"classes": 4, "examples": 64, "steps": 2}
   needed = make_objective(name, **known).needs_teacher
-  assert (found["teacher"] is not None) == needed
+  assert (parts.student.arms["student"].teacher is not None) == needed
+
+
+# One of each kind: learned numbers, memories, regressors, heads, attention, ...
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name",
+  [
+    *("feature", "relation", "attention", "ab", "byot", "crd", "ctkd", "mgd"),
+    *("minilmv2", "pskd", "review_kd", "simkd", "vitkd"),
+  ],
+)
+def test_runs_on_networks_of_its_own(tmp_path, folder, name):
+  pictures = pictures_of(folder, classes=4, count=16)
+  found = results_of(tmp_path / "run", *settings_of(name, pictures))
+  assert np.isfinite(found["student"]["test_accuracy"]).all()
+  assert found["experiment"]["student"]["model"] == found["student"]["model"]
 
 
 def test_no_teacher_is_trained_in_vain(tmp_path):

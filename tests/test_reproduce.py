@@ -119,7 +119,7 @@ def test_settings_that_do_not_go_together(group, settings, message):
 
 
 @pytest.mark.slow
-def test_a_run_again(tmp_path, capsys):
+def test_a_run_again(tmp_path, capsys, quick_runs):
   """Every way to compute at once; equal digests, and a difference is seen."""
   sys.path.insert(0, str(ROOT))
   import launch

@@ -231,7 +231,7 @@ def test_normalise_standardises_first(text, normalised):
   """normalise=... is (x - mean) / deviation, and adds no parameters."""
   images = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
   plain = make_model(text, classes=3)
-  variables = plain.init(jax.random.key(1), images)
+  variables = jax.jit(plain.init)(jax.random.key(1), images)
   inside = make_model(normalised.format("normalise='cifar100'"), classes=3)
   mean = jnp.array([0.5071, 0.4867, 0.4408]).reshape(1, 1, 1, 3)
   deviation = jnp.array([0.2675, 0.2565, 0.2761]).reshape(1, 1, 1, 3)
