@@ -141,7 +141,7 @@ def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path):
   )
   # Alike but for rounding: they are of different programs.
   assert again["student"]["negative_log_likelihood"] == pytest.approx(
-    first["student"]["nll"]
+    first["student"]["negative_log_likelihood"]
   )
   plain = run(tmp_path / "c", f"--teacher_from={folders[0]}", *arguments)
   reference = [
@@ -150,7 +150,7 @@ def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path):
   ]
   assert reference[0] == pytest.approx(reference[1])
   assert plain["student"]["negative_log_likelihood"] != pytest.approx(
-    first["student"]["nll"]
+    first["student"]["negative_log_likelihood"]
   )
 
 
