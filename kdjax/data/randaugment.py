@@ -3,7 +3,8 @@
 Each example of a batch has an operation of its own, and under `vmap` a choice
 among fourteen would compute them all. So they are done in three stages, each
 with what one operation needs or with nothing to do: a table of levels, a blend
-with another image, an affine map.
+with another image, an affine map. Ours, as the libraries that have all of them
+work on the host, one image at a time, with random numbers of their own.
 """
 
 import jax
