@@ -115,9 +115,11 @@ class TfdsImages:
 
   def _read(self, index: int) -> np.ndarray:
     try:
-      value = self._reader.deserialize_example_np(
-        self._source[index], decoders=self._decoders
-      )[self._key]
+      row = self._source[index]
+      if not row:  # all that is left of it where a file was cut off
+        raise ValueError("there is nothing of it in the file")
+      value = self._reader.deserialize_example_np(row, decoders=self._decoders)
+      value = value[self._key]
       if self._decoders:
         return pixels.decode(io.BytesIO(value), self._channels, self._size)
     except Exception as error:  # damaged rows raise anything
