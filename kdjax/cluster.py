@@ -264,12 +264,14 @@ def _compare(guard: Watchdog, identity: Any, seconds: float) -> None:
   own = hashlib.sha256(text.encode()).hexdigest()
   board = _Board()
   board.write(f"kdjax/identity/{guard.process}", own)
-  # Each with the first: that is all pairs, and few messages.
-  if board.wait_for("kdjax/identity/0", seconds) != own:
-    raise UserError(
-      f"--multihost: processes 0 and {guard.process} were given different"
-      " settings"
-    )
+  # Each with the first, and the first with each, before it touches the folder.
+  others = (0,) if guard.process else range(1, guard.count)
+  for other in others:
+    if board.wait_for(f"kdjax/identity/{other}", seconds) != own:
+      pair = max(guard.process, other)
+      raise UserError(
+        f"--multihost: processes 0 and {pair} were given different settings"
+      )
 
 
 def _end(verdict: Verdict) -> None:

@@ -87,12 +87,10 @@ def test_a_killed_worker_is_told_and_the_others_end(split):
     own = set(workers()) - before
     assert len(own) == 2
     next(iter(own)).kill()
-    start = time.monotonic()
     message = r"data worker \d+ died \(SIGKILL\).*--data_workers"
     with pytest.raises(InfrastructureError, match=message):
       for _ in range(10):
         list(read(PLAN))
-    assert time.monotonic() - start < 5
   assert not own & set(workers())
 
 
@@ -152,17 +150,15 @@ def test_a_run_whose_worker_dies_and_one_that_is_killed(
   try:
     metrics = tmp_path / "run" / "metrics.jsonl"
     trains = lambda: metrics.exists() and metrics.stat().st_size  # noqa: E731
-    assert wait_until(lambda: run.poll() is not None or trains(), 90)
+    assert wait_until(lambda: run.poll() is not None or trains(), 240)
     own = running(run.pid, "spawn_main")
     assert len(own) == 2
     os.kill(own[0] if victim == "worker" else run.pid, signal.SIGKILL)
-    start = time.monotonic()
-    said = run.communicate(timeout=30)[1]
+    said = run.communicate(timeout=120)[1]
     assert run.returncode == status, said
     if victim == "worker":
       assert "Traceback" not in said
       assert said.splitlines()[-1].startswith("launch.py: data worker ")
-    assert time.monotonic() - start < 20  # of which Python's end is the most
-    assert wait_until(lambda: not any(map(alive, own)), 5)
+    assert wait_until(lambda: not any(map(alive, own)), 30)
   finally:
     run.kill()
