@@ -140,11 +140,12 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   check_lost(status, said, "process 1 of 2 gives no sign of life")
 
   # Long enough for compiling, which counts as a step.
-  job = Job((*LONG, f"--workdir={two}", "--step_timeout=60"), told=by_slurm)
+  slow = ("--step_timeout=40", "--heartbeat_timeout=200")
+  job = Job((*LONG, f"--workdir={two}", *slow), told=by_slurm)
   wait_for_checkpoint(job, two)
   job.processes[1].send_signal(signal.SIGSTOP)
   ((status, said),) = job.ends(0)
-  check_lost(status, said, "process 1 of 2", "--step_timeout=60")
+  check_lost(status, said, "process 1 of 2", "--step_timeout=40")
 
   job = Job(flags)
   wait_for_checkpoint(job, two)
