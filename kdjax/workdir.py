@@ -1,5 +1,6 @@
 """The folder that holds all that one run writes; a killed run goes on in it."""
 
+import dataclasses
 import datetime
 import fcntl
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax import cluster
+from kdjax.config import Cluster
 from kdjax.errors import StorageError, UserError
 
 LOCK = "run.lock"
@@ -21,6 +23,7 @@ FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
 FREE |= {("data", "data_workers")}
 FREE |= {("run", name) for name in ("nan", "nan_patience")}
+FREE |= {("cluster", field.name) for field in dataclasses.fields(Cluster)}
 FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
 
 
@@ -125,9 +128,7 @@ def _check_same(
   differing = [
     f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"
     for key in sorted(values.keys() | wanted.keys())
-    if key not in FREE
-    and key[0] != "cluster"
-    and values.get(key) != wanted.get(key)
+    if key not in FREE and values.get(key) != wanted.get(key)
   ]
   if differing:
     raise UserError(

@@ -62,7 +62,7 @@ ALLOWED = {
     "best", "config", "evaluate", "prepare", "profiling", "recovery",
     "report", "results", "train", "training",
   },
-  "workdir": {"cluster"},
+  "workdir": {"cluster", "config"},
   "stopping": set(),
   "recovery": {"cluster", "stopping", "train"},
   "cache": {
