@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 # What ends a process only when process 0 ends too: done, and stopped on request.
@@ -80,12 +81,8 @@ class Watchdog:
     self._heard = dict.fromkeys(range(count), clock())
     self._failures = 0
 
-  def begin(self) -> None:
-    """Notes that steps begin."""
-    self._begun = self._clock()
-
   def tick(self) -> None:
-    """Notes that some steps are over and the next ones begin."""
+    """Notes that steps begin, those before being over."""
     self._begun = self._clock()
 
   def rest(self) -> None:
@@ -262,14 +259,29 @@ def watched(steps: Iterable[Any]) -> Iterator[Any]:
     >>> list(watched(range(3)))
     [0, 1, 2]
   """
-  watchdog = active()
-  if watchdog is None:
-    yield from steps
-    return
-  watchdog.begin()
-  try:
+  with timed() as tick:
     for one in steps:
       yield one
-      watchdog.tick()
+      tick()
+
+
+@contextmanager
+def timed() -> Iterator[Callable[[], None]]:
+  """Has the watchdog, if there is one, time what is done inside.
+
+  Yields:
+    What to call when a part of it is over, and the next one begins.
+
+  Example:
+    >>> with timed() as tick:
+    ...   tick()
+  """
+  watchdog = active()
+  if watchdog is None:
+    yield lambda: None
+    return
+  watchdog.tick()
+  try:
+    yield watchdog.tick
   finally:
     watchdog.rest()

@@ -122,7 +122,7 @@ def test_a_step_that_does_not_end(busy, stopped, said):
   clock, dogs = three()
   for dog, one in zip(dogs, busy, strict=True):
     if one:
-      dog.begin()
+      dog.tick()
   for second in range(32):
     living = [d for d in dogs if second < 26 or d.process not in stopped]
     talk(clock, *living)

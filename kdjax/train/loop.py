@@ -217,7 +217,7 @@ def _train_group(run, states, fixed, portions, devices, observer):
     totals.append(sums)
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
-  for _ in watchdog.watched((None,)):
+  with watchdog.timed():
     sums = jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
   return states, sums
 
