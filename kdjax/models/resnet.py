@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from kdjax.models.layers import Activation, batch_norm, convolution
 from kdjax.models.layouts import (
@@ -101,9 +102,10 @@ class Stem(nn.Module):
     x = convolution(self.width, 7, stride=2, name="conv_0")(x)
     x = batch_norm(train=train, name="norm_0")(x)
     x = Activation(name="activation")(x)
-    return nn.max_pool(
-      x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
-    )
+    # Padded apart: exporters forget the padding of a pooling. Nothing is below
+    # 0 after the activation, so that zeros never win.
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
 
 
 class ResNet(nn.Module):
