@@ -14,7 +14,7 @@ SOURCES = [
 ]
 
 # Ground floor: imported by everyone, imports nothing of ours but each other.
-GROUND = {"errors", "registry", "spec"}
+GROUND = {"errors", "registry", "safety", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
@@ -46,8 +46,9 @@ ALLOWED = {
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
-    "models", "pairs", "teachers", "teaching", "train",
+    "models", "pairs", "sources", "teachers", "teaching", "train",
   },
+  "sources": {"config", "data"},
   "report": set(),
   "results": {
     "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
@@ -116,9 +117,13 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
+  "deploy": {
+    "config", "data", "evaluate", "models", "report", "reproduce", "sources",
+    "train", "workdir",
+  },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",
-    "explain", "options", "report", "reproduce", "run", "soft_td",
+    "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "workdir",
   },
   "experiments": {"config"},
