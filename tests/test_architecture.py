@@ -118,7 +118,7 @@ ALLOWED = {
   },
   "reproduce": {"config", "options", "report"},
   "deploy": {
-    "config", "data", "evaluate", "models", "report", "reproduce", "sources",
+    "config", "data", "environment", "evaluate", "models", "report", "reproduce", "sources",
     "train", "workdir",
   },
   "commands": {
