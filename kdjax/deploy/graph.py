@@ -30,7 +30,8 @@ def write(
     dtype: of the images.
   """
   images = jax.ShapeDtypeStruct(("batch", *image_shape), np.dtype(dtype))
-  with _quiet():
+  # Its stand-ins for layers broadcast as numpy does.
+  with _quiet(), jax.numpy_rank_promotion("allow"):
     import jax2onnx
 
     model = jax2onnx.to_onnx(
