@@ -4,9 +4,13 @@ from collections.abc import Callable, Collection
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  batch_norm,
+  convolution,
+  with_border,
+)
 from kdjax.models.layouts import (
   TABLES,
   Entry,
@@ -102,9 +106,8 @@ class Stem(nn.Module):
     x = convolution(self.width, 7, stride=2, name="conv_0")(x)
     x = batch_norm(train=train, name="norm_0")(x)
     x = Activation(name="activation")(x)
-    # Padded apart: exporters forget the padding of a pooling. Nothing is below
-    # 0 after the activation, so that zeros never win.
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    # Nothing is below 0 after the activation: the border never wins.
+    x = with_border(x, 1)
     return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
 
 

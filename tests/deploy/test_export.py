@@ -24,7 +24,9 @@ def run(tmp_path_factory):
     from kdjax.train import devices
 
     patch.setattr(devices, "choose", lambda _: jax.local_devices()[:1])
-    patch.setattr(results, "latencies", lambda parts, them: {x: {} for x in them})
+    patch.setattr(
+      results, "latencies", lambda parts, them: {x: {} for x in them}
+    )
     folder = tmp_path_factory.mktemp("runs") / "run"
     tiny = (
       "--dataset=digits", "--crop_size=6", "--teacher=mlp(4)",

@@ -9,8 +9,9 @@ from kdjax.deploy.network import About, compiled, forward
 from kdjax.models import make_model
 
 # The smallest of each family, and images that are large enough for it.
-FAST = {"mlp(4)": (8, 8, 1), "lenet": (28, 28, 1), "resnet8": (8, 8, 3)}
+FAST = {"mlp(4)": (8, 8, 1), "lenet": (28, 28, 1)}
 SLOW = {
+  "resnet8": (8, 8, 3),
   "wrn(10, 1)": (16, 16, 3),
   "cifar_vgg8": (16, 16, 3),
   "mobilenet_v2": (16, 16, 3),
