@@ -1,4 +1,4 @@
-"""Every family of networks leaves as every format, and answers alike."""
+"""Every family of networks leaves as a program, and answers alike."""
 
 import jax
 import numpy as np
@@ -29,23 +29,28 @@ CASES = [
 ]
 
 
+def _drawn(random, name, shape):
+  drawn = random.uniform(-0.2, 0.3, shape).astype(np.float32)
+  return 1 + drawn if "var" in name or "scale" in name else drawn
+
+
 @pytest.mark.parametrize(("model", "shape"), CASES)
 def test_answers_alike(model, shape, tmp_path):
   about = About(model, 3, ("a", "b", "c"), shape, "uint8", None)
   module = make_model(model, classes=3)
-  variables = jax.jit(module.init)(
-    jax.random.key(0), np.zeros((1, *shape), np.float32)
+  shapes = jax.eval_shape(
+    module.init, jax.random.key(0), np.zeros((1, *shape), np.float32)
   )
-  # Batch statistics that are not the identity.
+  # Batch statistics, too, that are not the identity.
   random = np.random.default_rng(0)
-  variables = jax.tree.map(
-    lambda x: np.float32(x + 0.1 * random.uniform(size=x.shape)), variables
+  variables = jax.tree_util.tree_map_with_path(
+    lambda path, x: _drawn(random, jax.tree_util.keystr(path), x.shape), shapes
   )
   images = random.integers(0, 256, (7, *shape), np.uint8)
   expected = compiled(forward(about, variables))(images)
-  for name in ("stablehlo", "onnx", "safetensors"):
+  for name in ("stablehlo", "onnx"):
     one = formats.FORMATS[name]
     one.write(tmp_path / one.file, about, variables)
     answer = one.load(tmp_path / one.file, about)
     parity.check(name, answer(images), expected)
-    parity.check(name, answer(images[:2]), expected[:2])
+  parity.check(name, answer(images[:2]), expected[:2])
