@@ -25,7 +25,7 @@ from kdjax import (
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
 from kdjax.checks import check_names, check_pieces, check_schedules, check_view
 from kdjax.compression import prune, quantize
-from kdjax.config import Compression, Data, Experiment
+from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
 from kdjax.errors import UserError
@@ -327,7 +327,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
       chosen.optimizer,
       chosen.schedule,
       chosen.epochs * length,
-      _pruning(small, chosen.epochs * length),
+      prune.planned(small, chosen.epochs * length),
     ),
     {
       name: arm._replace(
@@ -340,22 +340,6 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     length * members * chosen.batch_size,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
-  )
-
-
-def _pruning(chosen: Compression, steps: int):
-  if not chosen.sparsity:
-    return None
-  return prune.magnitude_pruning(
-    prune.Pruning(
-      chosen.sparsity,
-      chosen.pruning_scope,
-      chosen.pruning_structure,
-      round(chosen.pruning_begin * steps),
-      # Masks that the last step makes are in what is measured.
-      min(round(chosen.pruning_end * steps), steps - 1),
-      chosen.pruning_every,
-    )
   )
 
 

@@ -21,7 +21,7 @@ ALLOWED = {
   "watchdog": set(),
   "cluster": {"config", "watchdog"},
   "config": set(),
-  "compression": set(),
+  "compression": {"config"},
   "data": set(),
   "losses": set(),
   "schedule": set(),

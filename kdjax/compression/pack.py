@@ -52,7 +52,7 @@ def unpacked(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     The variables.
 
   Example:
-    >>> variables = {"kernel": np.array([0.0, 0.0, 0.0, 2.0])}
+    >>> variables = {"kernel": np.array([0.0, 0.0, 0.0, 2.0], np.float32)}
     >>> unpacked(packed(variables), variables)["kernel"].tolist()
     [0.0, 0.0, 0.0, 2.0]
   """

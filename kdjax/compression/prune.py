@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.config import Compression
+
 SCOPES = ("global", "layer")
 STRUCTURES = ("weights", "channels")
 
@@ -101,6 +103,39 @@ def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
     )
 
   return optax.GradientTransformation(init, update)
+
+
+def planned(
+  chosen: Compression, steps: int
+) -> optax.GradientTransformation | None:
+  """Returns the pruning that settings ask for.
+
+  Args:
+    chosen: the settings.
+    steps: of the training.
+
+  Returns:
+    The link of the optimiser; None where nothing is pruned.
+
+  Example:
+    >>> planned(Compression(), 100) is None
+    True
+  """
+  if not chosen.sparsity:
+    return None
+  # The last step's masks are in what is measured; there is none behind it.
+  end = min(round(chosen.pruning_end * steps), steps - 1)
+  begin = min(round(chosen.pruning_begin * steps), end)
+  return magnitude_pruning(
+    Pruning(
+      sparsity=chosen.sparsity,
+      scope=chosen.pruning_scope,
+      structure=chosen.pruning_structure,
+      begin=begin,
+      end=end,
+      every=chosen.pruning_every,
+    )
+  )
 
 
 def share_at(pruning: Pruning, step: Any) -> jax.Array:
