@@ -251,8 +251,9 @@ def _largest(share, scores):
   ]
   flat = jnp.concatenate(sure)
   gone = jnp.round(share * flat.size).astype(jnp.int32)
-  order = jnp.argsort(flat)
-  kept = jnp.ones(flat.shape, bool).at[order].set(jnp.arange(flat.size) >= gone)
+  ranks = jnp.arange(flat.size)
+  kept = jnp.ones(flat.shape, bool).at[jnp.argsort(flat)].set(ranks >= gone)
+  kept |= jnp.isinf(flat)
   ends = [sum(x.size for x in sure[: i + 1]) for i in range(len(sure))]
   parts = jnp.split(kept, ends[:-1])
   return {
