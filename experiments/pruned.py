@@ -1,6 +1,6 @@
 """A student of which four fifths become zero while it learns, with and without a teacher.
 
-  python launch.py --experiment=pruned
+python launch.py --experiment=pruned
 """
 
 from kdjax.config import (

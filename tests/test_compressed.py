@@ -79,7 +79,7 @@ def test_refused(arguments, message, tmp_path, capsys):
   ],
 )
 def test_missed_zeros_are_told(zeros, asked, structure, verified):
-  kernel = np.float32(np.arange(12).reshape(3, 4).T >= zeros)  # by column
+  kernel = np.float32(zeros <= np.arange(12).reshape(3, 4).T)  # by column
   layers = {"stage_0": {"kernel": kernel[None]}}
   found = compressed.sparsity(
     {"params": layers},
