@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 from kdjax import cluster
 from kdjax.accelerator import prepare_environment
-from kdjax.config import Cluster, Computing, Experiment, Export, Teaching
+from kdjax.config import (
+  Cluster,
+  Compression,
+  Computing,
+  Experiment,
+  Export,
+  Teaching,
+)
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import as_dict, options
 
@@ -36,26 +43,29 @@ JOINT = {field.name for field in dataclasses.fields(Cluster)}
 SHIPPED = {field.name for field in dataclasses.fields(Export)}
 TAKEN = {"from", "format", "network", "member"}
 TAKEN |= {"workdir", "data_dir", "accelerator"}
+# What makes the student of a run small.
+SMALL = {field.name for field in dataclasses.fields(Compression)}
 # What trainings of their own kind do not heed.
 APART = {field.name for field in dataclasses.fields(Computing)} | {
   "views",
   "data_workers",
 }
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED | JOINT | SHIPPED | {"profile_steps"},
+  "cache": ELSEWHERE | GUARDED | JOINT | SHIPPED | SMALL | {"profile_steps"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
   | LOGGED
   | JOINT
   | SHIPPED
+  | SMALL
   | {"regime"},
   "distill": SHIPPED,
   "list": JOINT | SHIPPED,
   "plot": JOINT | SHIPPED,
-  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED,
-  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SHIPPED,
+  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
+  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SHIPPED | SMALL,
   "sweep": SHIPPED,
-  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED,
+  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
 }
 
 

@@ -21,6 +21,7 @@ ALLOWED = {
   "watchdog": set(),
   "cluster": {"config", "watchdog"},
   "config": set(),
+  "compression": {"config"},
   "data": set(),
   "losses": set(),
   "schedule": set(),
@@ -45,8 +46,9 @@ ALLOWED = {
     "teaching", "train",
   },
   "prepare": {
-    "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
-    "models", "pairs", "sources", "teachers", "teaching", "train",
+    "arms", "cached_teacher", "checks", "compression", "config", "data",
+    "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "train",
   },
   "sources": {"config", "data"},
   "report": set(),
@@ -85,6 +87,10 @@ ALLOWED = {
     "arms", "cached_teacher", "config", "data", "faculty", "prepare",
     "train",
   },
+  "compressed": {
+    "compression", "config", "evaluate", "models", "prepare", "results",
+    "train",
+  },
   "chain": {
     "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
     "report", "results", "teaching", "train",
@@ -103,8 +109,8 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "cluster", "config", "data", "environment",
-    "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
+    "arms", "best", "chain", "cluster", "compressed", "config", "data",
+    "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
     "results", "train", "workdir",
   },
   "soft_td": {
@@ -118,8 +124,8 @@ ALLOWED = {
   },
   "reproduce": {"config", "options", "report"},
   "deploy": {
-    "config", "data", "environment", "evaluate", "models", "report", "reproduce", "sources",
-    "train", "workdir",
+    "compression", "config", "data", "environment", "evaluate", "models",
+    "report", "reproduce", "sources", "train", "workdir",
   },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",

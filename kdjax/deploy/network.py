@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from kdjax import data, models
+from kdjax.compression import quantize
 
 
 class About(NamedTuple):
@@ -19,6 +20,8 @@ class About(NamedTuple):
     image_shape: (H, W, D) of the images that it takes.
     dtype: of their pixels: "uint8", 0..255, or "float32".
     crop_size: side of the middle square that it sees of them; None for all.
+    quantization: the bits that it has learned to compute in, or "none": its
+      variables are float32, and rounded as they are used.
   """
 
   model: str
@@ -27,6 +30,7 @@ class About(NamedTuple):
   image_shape: tuple[int, int, int]
   dtype: str
   crop_size: int | None
+  quantization: str = "none"
 
   @property
   def sees(self) -> tuple[int, int, int]:
@@ -34,6 +38,11 @@ class About(NamedTuple):
     height, width, channels = self.image_shape
     size = self.crop_size
     return (size or height, size or width, channels)
+
+  def module(self) -> Any:
+    """The module that computes in these bits."""
+    plain = models.make_model(self.model, classes=self.classes)
+    return quantize.learns_in(plain, self.quantization)
 
 
 def read_about(values: Mapping[str, Any]) -> About:
@@ -51,7 +60,8 @@ def read_about(values: Mapping[str, Any]) -> About:
   Example:
     >>> read_about(
     ...   {"model": "mlp(2)", "classes": 2, "class_names": ["a", "b"],
-    ...    "image_shape": [4, 4, 1], "dtype": "uint8", "crop_size": 2}
+    ...    "image_shape": [4, 4, 1], "dtype": "uint8", "crop_size": 2,
+    ...    "quantization": "none"}
     ... ).sees
     (2, 2, 1)
   """
@@ -82,7 +92,7 @@ def forward(
     (5, 3)
   """
   if module is None:
-    module = models.make_model(about.model, classes=about.classes)
+    module = about.module()
   show = data.plain_view(about.crop_size)
 
   def network(images):

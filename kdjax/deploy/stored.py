@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import data, models, sources
+from kdjax import data, sources
+from kdjax.compression import quantize
 from kdjax.config import Export
 from kdjax.data import Dataset, Split
 from kdjax.deploy.network import About
@@ -46,9 +47,8 @@ class Found(NamedTuple):
   @property
   def measured(self) -> Any:
     """What computed the reported figures: the module, in the run's precision."""
-    module = models.make_model(self.about.model, classes=self.about.classes)
     dtype = self.run.experiment.computing.compute_dtype
-    return computed(module, dtype=dtype)
+    return computed(self.about.module(), dtype=dtype)
 
 
 def find(chosen: Export, data_dir: str | None) -> Found:
@@ -88,6 +88,7 @@ def find(chosen: Export, data_dir: str | None) -> Found:
     dataset.image_shape,
     np.asarray(scored.images[0]).dtype.name,
     settings.crop_size,
+    note.get("quantization", quantize.NONE),
   )
   return Found(
     run,
