@@ -51,6 +51,7 @@ def export(
   """
   wanted = formats.chosen(chosen.formats)
   found = stored.find(chosen, data_dir)
+  wanted = formats.fitting(wanted, found.about, chosen.formats)
   folder = claim(workdir, "export") / chosen.network
   beside = folder.with_name(f".{folder.name}.new")
   try:

@@ -11,6 +11,7 @@ from flax import traverse_util
 from jax import export
 
 from kdjax import safety
+from kdjax.compression import quantize
 from kdjax.deploy import graph
 from kdjax.deploy.network import About, compiled, forward
 from kdjax.errors import StorageError, UserError, unknown_name
@@ -32,6 +33,7 @@ class Format(NamedTuple):
     write: (path, about, variables) -> None.
     load: (path, about) -> a function from stored images to logits.
     needs: packages that are not installed with the rest.
+    floats_only: whether what learned to compute in few bits cannot be written.
   """
 
   file: str
@@ -39,6 +41,7 @@ class Format(NamedTuple):
   write: Callable[[Path, About, Mapping[str, Any]], None]
   load: Callable[[Path, About], Answer]
   needs: tuple[str, ...] = ()
+  floats_only: bool = False
 
 
 def chosen(text: str) -> dict[str, Format]:
@@ -71,6 +74,40 @@ def chosen(text: str) -> dict[str, Format]:
         " requirements-no-deps.txt"
       )
   return {name: FORMATS[name] for name in names}
+
+
+def fitting(
+  wanted: Mapping[str, Format], about: About, asked: str
+) -> dict[str, Format]:
+  """Returns the formats that can hold a network.
+
+  Args:
+    wanted: from `chosen`.
+    about: the network.
+    asked: what was given to `chosen`; "all" leaves out what cannot.
+
+  Returns:
+    The formats by name.
+
+  Raises:
+    UserError: if one cannot that was asked for by its name.
+
+  Example:
+    >>> plain = About("mlp(2)", 2, ("a", "b"), (4, 4, 1), "uint8", None)
+    >>> few = plain._replace(quantization="w8a8")
+    >>> list(fitting(FORMATS, few, "all"))
+    ['stablehlo', 'safetensors', 'orbax']
+  """
+  if about.quantization == quantize.NONE:
+    return dict(wanted)
+  fits = {name: one for name, one in wanted.items() if not one.floats_only}
+  for name in wanted.keys() - fits.keys():
+    if asked != "all":
+      raise UserError(
+        f"--format={name}: its converter knows no network that computes in"
+        f" {about.quantization}; possible: {', '.join(sorted(FORMATS.keys() - {name}))}"
+      )
+  return fits
 
 
 def _is_installed(package: str) -> bool:
@@ -153,7 +190,8 @@ FORMATS = {
     "onnxruntime",
     _write_onnx,
     _load_onnx,
-    ("jax2onnx", "onnx", "onnxruntime"),
+    needs=("jax2onnx", "onnx", "onnxruntime"),
+    floats_only=True,
   ),
   "safetensors": Format(
     "network.safetensors",

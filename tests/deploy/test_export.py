@@ -11,6 +11,7 @@ import launch
 from kdjax.deploy import export as hallway
 from kdjax.deploy import formats
 from kdjax.deploy.load import load
+from kdjax.deploy.network import About
 from kdjax.errors import StorageError, UserError
 
 
@@ -169,6 +170,12 @@ def test_needs_a_run_and_its_packages(monkeypatch, capsys):
   monkeypatch.setattr(formats, "_is_installed", lambda _: False)
   with pytest.raises(UserError, match="needs jax2onnx(.|\n)*--no-deps"):
     formats.chosen("onnx")
+
+
+def test_few_bits_are_not_for_every_format():
+  about = About("mlp(2)", 2, ("a", "b"), (4, 4, 1), "uint8", None, "w8")
+  with pytest.raises(UserError, match="computes in w8"):
+    formats.fitting(formats.chosen("onnx"), about, "onnx")
 
 
 def test_sums_are_of_all_files(tmp_path):
