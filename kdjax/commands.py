@@ -24,12 +24,13 @@ from kdjax.options import as_dict, options
 
 # The experiment of commands that are not for the demo's.
 DEFAULT = {
+  "compress": "compression_table",
   "quantify": "spurious_background",
   "soft_td": "soft_td",
   "synthesise": "dataset_distillation",
 }
 # Commands that need the teacher's network.
-LIVE = {"compare", "quantify", "soft_td", "synthesise"}
+LIVE = {"compare", "compress", "quantify", "soft_td", "synthesise"}
 # Settings that a command does not know, and would not heed.
 SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
@@ -59,6 +60,7 @@ UNKNOWN = {
   | SHIPPED
   | SMALL
   | {"regime"},
+  "compress": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | {"reference"},
   "distill": SHIPPED,
   "list": JOINT | SHIPPED,
   "plot": JOINT | SHIPPED,
@@ -190,6 +192,13 @@ def _reproduce(call: Call) -> None:
   reproduce.check(stored, workdir)
 
 
+def _compress(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.weighing import run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
 def _export(call: Call) -> None:
   _check_no_words(call)
   _check_given(call, TAKEN)
@@ -244,6 +253,7 @@ COMMANDS = {
   "soft_td": _soft_td,
   "synthesise": _synthesise,
   "reproduce": _reproduce,
+  "compress": _compress,
   "export": _export,
   "list": _list,
   "plot": _plot,

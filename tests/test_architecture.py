@@ -123,6 +123,11 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
+  "weighing": {
+    "arms", "compression", "config", "data", "deploy", "environment",
+    "evaluate", "faculty", "fit", "lessons", "models", "options", "prepare",
+    "report", "results", "train", "workdir",
+  },
   "deploy": {
     "compression", "config", "data", "environment", "evaluate", "models",
     "report", "reproduce", "sources", "train", "workdir",
@@ -130,7 +135,7 @@ ALLOWED = {
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",
     "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
-    "synthesis", "workdir",
+    "synthesis", "weighing", "workdir",
   },
   "experiments": {"config"},
   "launch": {

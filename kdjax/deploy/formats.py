@@ -110,6 +110,22 @@ def fitting(
   return fits
 
 
+def is_ready(name: str) -> bool:
+  """Says whether a format's packages are installed.
+
+  Args:
+    name: of the format.
+
+  Returns:
+    Whether it can be written.
+
+  Example:
+    >>> is_ready("orbax")
+    True
+  """
+  return all(map(_is_installed, FORMATS[name].needs))
+
+
 def _is_installed(package: str) -> bool:
   return importlib.util.find_spec(package) is not None
 

@@ -95,3 +95,27 @@ def _quiet() -> Iterator[None]:
   finally:
     for name, level in before.items():
       logging.getLogger(name).setLevel(level)
+
+
+def quantize(path: Path, target: Path, images: np.ndarray) -> None:
+  """Rounds an ONNX network to int8, weights and activations.
+
+  Weights have a scale for each output channel; the ranges of activations are
+  those that some images reach.
+
+  Args:
+    path: from `write`.
+    target: the file to write.
+    images: (N, H, W, D) stored images.
+  """
+  from onnxruntime import quantization
+
+  class Reader(quantization.CalibrationDataReader):
+    def __init__(self):
+      self._blocks = iter(np.array_split(images, max(1, len(images) // 32)))
+
+    def get_next(self):
+      block = next(self._blocks, None)
+      return None if block is None else {INPUT: block}
+
+  quantization.quantize_static(path, target, Reader(), per_channel=True)

@@ -2,7 +2,7 @@
 
 from kdjax.evaluate.bias import match_prior
 from kdjax.evaluate.compare import Comparison, compare, holm
-from kdjax.evaluate.cost import flops, latency, parameters
+from kdjax.evaluate.cost import flops, latency, parameters, peak_memory
 from kdjax.evaluate.measure import measure, measure_together, recall
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
@@ -27,6 +27,7 @@ __all__ = [
   "measure_together",
   "negative_log_likelihood",
   "parameters",
+  "peak_memory",
   "predict",
   "recall",
 ]

@@ -1,0 +1,67 @@
+"""Images that are harder than those of the test set."""
+
+import numpy as np
+
+# Standard deviation of the noise and size of the shift, as shares of the range
+# of pixels and of the image's side.
+NOISE = 0.2
+SHIFT = 0.1
+
+
+def noisy(images, *, seed: int = 0) -> np.ndarray:
+  """Adds Gaussian noise to every pixel.
+
+  Args:
+    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    seed: of the noise.
+
+  Returns:
+    (N, H, W, C) of the same type: uint8 clipped to 0..255, floats to [0, 1].
+
+  Example:
+    >>> images = noisy(np.full((1, 2, 2, 1), 128, np.uint8))
+    >>> images.dtype, bool((images != 128).any())
+    (dtype('uint8'), True)
+  """
+  whole = _whole(images)
+  most = 255 if whole.dtype == np.uint8 else 1
+  random = np.random.default_rng(seed)
+  noise = random.normal(0, NOISE * most, whole.shape)
+  moved = np.clip(whole + noise, 0, most)
+  return (np.rint(moved) if most == 255 else moved).astype(whole.dtype)
+
+
+def shifted(images, *, seed: int = 0) -> np.ndarray:
+  """Moves every image by a tenth of its side, in one of eight directions.
+
+  Args:
+    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    seed: of the directions.
+
+  Returns:
+    (N, H, W, C) of the same type; 0 where nothing moved to.
+
+  Example:
+    >>> images = np.ones((1, 10, 10, 1), np.uint8)
+    >>> bool(shifted(images).sum() < 100)
+    True
+  """
+  whole = _whole(images)
+  height, width = whole.shape[1:3]
+  directions = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
+  chosen = np.random.default_rng(seed).integers(0, 8, len(whole))
+  down, right = (max(1, round(SHIFT * side)) for side in (height, width))
+  result = np.zeros_like(whole)
+  for image, place, moved in zip(whole, chosen, result, strict=True):
+    y, x = directions[place][0] * down, directions[place][1] * right
+    to = moved[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+    to[:] = image[
+      max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)
+    ]
+  return result
+
+
+def _whole(images) -> np.ndarray:
+  if isinstance(images, np.ndarray):
+    return images
+  return np.stack([images[i] for i in range(len(images))])

@@ -1,0 +1,76 @@
+"""What networks take of time, in jax and in onnxruntime, all of them in turn."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kdjax import evaluate
+from kdjax.data import Split
+from kdjax.deploy import graph
+from kdjax.deploy.formats import Answer
+
+BATCHES = (1, 64)
+CALIBRATION = 256
+
+
+def graphs(
+  name: str, network, about, images: Split, folder: Path
+) -> dict[str, Answer]:
+  """Writes a network for onnxruntime, in float32 and in int8, and reads it.
+
+  Args:
+    name: of the files.
+    network: traceable, stored images -> logits.
+    about: the network.
+    images: training images; the first of them calibrate the activations.
+    folder: gets NAME.onnx and NAME.int8.onnx.
+
+  Returns:
+    "onnxruntime" and "onnxruntime_int8": stored images -> logits.
+  """
+  folder.mkdir(exist_ok=True)
+  path, small = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
+  graph.write(path, network, about.image_shape, about.dtype)
+  few = np.stack(
+    [images.images[i] for i in range(min(CALIBRATION, len(images.labels)))]
+  )
+  logging.disable(logging.WARNING)
+  try:
+    graph.quantize(path, small, few)
+  finally:
+    logging.disable(logging.NOTSET)
+  return {
+    "onnxruntime": graph.load(path, path.read_bytes()),
+    "onnxruntime_int8": graph.load(small, small.read_bytes()),
+  }
+
+
+def latencies(
+  answers: Mapping[str, Mapping[str, Answer]], images: Split
+) -> dict[str, dict[str, dict[str, float]]]:
+  """Times every network in every runtime, in turn.
+
+  Args:
+    answers: by network and runtime, stored images -> logits.
+    images: what is shown.
+
+  Returns:
+    Milliseconds by network, runtime and batch size, the median of rounds.
+  """
+  found = {
+    name: {runtime: {} for runtime in runtimes}
+    for name, runtimes in answers.items()
+  }
+  for batch in BATCHES:
+    block = np.stack([images.images[i % len(images.labels)]
+                      for i in range(batch)])  # fmt: skip
+    calls = {
+      (name, runtime): lambda answer=answer, x=block: answer(x)
+      for name, runtimes in answers.items()
+      for runtime, answer in runtimes.items()
+    }
+    for (name, runtime), value in evaluate.latency(calls).items():
+      found[name][runtime][str(batch)] = value
+  return found
