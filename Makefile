@@ -17,6 +17,7 @@ RUNS := \
   sweep:mnist_tuning \
   sweep:mnist_temperature \
   compare:method_table \
+  compress:compression_table \
   compare:vit_table \
   quantify:spurious_background \
   quantify:plain_background \

@@ -1,4 +1,12 @@
-"""What it costs to make the student small, and what is left of it."""
+"""What each way to a small student costs, and what it leaves of the accuracy.
+
+  python launch.py compress
+
+The demo's teacher and student; the student once more in int8 after training, in
+4-bit weights and 8-bit activations after training and while it learns, and with
+80 % of its weights pruned while it learns; each with a twin that learns from the
+labels alone. Figures: experiments/README.md.
+"""
 
 from kdjax.config import (
   Compression,

@@ -13,6 +13,7 @@ from kdjax.report import (
   methods,
   reading,
   rounds,
+  sizes,
   synthesis,
   tables,
   text,
@@ -78,6 +79,8 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
   entries = reading.networks(results)
+  if "table" in results:
+    entries = results["table"]["rows"]
   errors = [
     formats.with_spread(reading.errors_in_percent(entries[network]))
     if network in entries
@@ -111,6 +114,9 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
   if "synthesis" in results:
     sentences = [synthesis.headline(results), *synthesis.notes(results)]
     return _page(name, results, sentences, synthesis.tables(results))
+  if "table" in results:
+    sentences = [sizes.headline(results), *sizes.notes(results)]
+    return _page(name, results, sentences, sizes.tables(results))
   parts = [tables.networks_table(results), tables.comparisons_table(results)]
   if "methods" in results:
     parts.insert(0, methods.methods_table(results))

@@ -14,6 +14,13 @@ from kdjax.report.text import Table, to_text
 
 # What post-training int8 is allowed to lose, in points, and to keep, of bytes.
 LOSS, SHARE = 0.3, 0.3
+# Rows that no other picture has.
+MARKS = {
+  "int8": ("#e69f00", "v"),
+  "post_training": ("#8b5a2b", "X"),
+  "pruned": ("#56b4e9", "P"),
+  "qad": ("#7a5fb0", "<"),
+}
 RUNTIMES = {
   "jax": "jax",
   "onnxruntime": "onnxruntime",
@@ -283,11 +290,13 @@ def size_figure(results: Mapping[str, Any]) -> Figure:
   )  # fmt: skip
   for name, one in rows.items():
     values = 100 * numbers(one["test_accuracy"])
+    known = style.colour_of(name), style.marker_of(name)
+    colour, marker = MARKS.get(name, known)
     axes.errorbar(
       _mean(one, "bytes") / 1000, values.mean(),
       yerr=values.std(ddof=1) if len(values) > 1 else 0,
-      color=style.colour_of(name), marker=style.marker_of(name),
-      markersize=7, ls="", capsize=2, lw=1, label=title_of(results, name),
+      color=colour, marker=marker, markersize=7, ls="", capsize=2, lw=1,
+      label=title_of(results, name),
     )  # fmt: skip
   style.plain_log_scale(axes, "x")
   axes.set(xlabel="File, kB", ylabel="Test accuracy, %")
