@@ -1,6 +1,8 @@
-"""A student of which four fifths become zero while it learns, with and without a teacher.
+"""A student with 4-bit weights, four fifths of them zero, and its twin.
 
-python launch.py --experiment=quantized_pruned
+  python launch.py --experiment=quantized_pruned (some minutes on two busy CPU cores)
+
+Both at once, quantized and pruned. QP
 """
 
 from kdjax.config import (
