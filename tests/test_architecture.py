@@ -14,7 +14,7 @@ SOURCES = [
 ]
 
 # Ground floor: imported by everyone, imports nothing of ours but each other.
-GROUND = {"errors", "registry", "spec"}
+GROUND = {"errors", "registry", "safety", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
@@ -47,8 +47,10 @@ ALLOWED = {
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "compression", "config", "data",
-    "feeds", "methods", "models", "pairs", "teachers", "teaching", "train",
+    "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "train",
   },
+  "sources": {"config", "data"},
   "report": set(),
   "results": {
     "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
@@ -121,9 +123,13 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
+  "deploy": {
+    "compression", "config", "data", "environment", "evaluate", "models",
+    "report", "reproduce", "sources", "train", "workdir",
+  },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",
-    "explain", "options", "report", "reproduce", "run", "soft_td",
+    "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "workdir",
   },
   "experiments": {"config"},
