@@ -3,6 +3,8 @@
   python launch.py --nocontrols --workdir=runs/plain
   python -m benchmarks.quantized --run=runs/plain
     [--output=benchmarks/results/quantized.json]
+  python launch.py --nocontrols --student='lenet(8,16,hidden=32)' --epochs=6
+    --seeds=3 --workdir=runs/convolutional   (for quantized_convolution.json)
 
 Every student of a finished run of `distill` is stored in few bits after its
 training, without another look at the training set, and classifies the run's test
