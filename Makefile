@@ -33,7 +33,11 @@ RUNS := \
   distill:teacher_assistant \
   distill:born_again \
   distill:route \
-  distill:weak_to_strong
+  distill:weak_to_strong \
+  distill:pruned \
+  distill:pruned_90 \
+  distill:quantized \
+  distill:quantized_pruned
 
 .PHONY: demo test test-slow serve lint experiments clean
 
