@@ -102,6 +102,20 @@ def test_no_example_depends_on_its_neighbours():
   np.testing.assert_allclose(quiet, beside, rtol=1e-6)
 
 
+@pytest.mark.parametrize("makes", [learns_in, stores_in])
+def test_arrays_of_numpy_are_weights_too(makes):
+  network = NETWORKS["dense"]
+  variables = variables_of(network)
+  if makes is stores_in:
+    variables = stored(network, variables, "w4a8", IMAGES[:1])
+  apply = makes(network, "w4a8").apply
+  given = jax.jit(apply)(variables, IMAGES)
+  known = jax.device_get(variables)
+  np.testing.assert_allclose(
+    jax.jit(lambda images: apply(known, images))(IMAGES), given, rtol=1e-5
+  )
+
+
 def test_no_grey_value_is_in_the_middle_between_two_steps():
   """Where programs differ in the last bit, of about 127 * 1e-7."""
   factor = float(quantize.CALIBRATION.split(",")[1])
