@@ -99,6 +99,42 @@ def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
       )
 
 
+def members_apart(
+  experiment: Experiment, arms: Mapping[str, Arm], local: Sequence[jax.Device]
+) -> bool:
+  """Says whether each device trains members of its own, see `--shard`.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what.
+    local: the devices.
+
+  Returns:
+    True where it was asked for, or costs nothing: where every device has whole
+    seeds, no teacher answers twice.
+
+  Raises:
+    UserError: where it was asked for, and cannot be.
+  """
+  chosen = experiment.computing.shard
+  if chosen == "batch" or len(local) == 1:
+    return False
+  members = len(arms["student"].settings["seed"])
+  hindrances = {
+    "several processes share every batch": jax.process_count() > 1,
+    f"--regime={experiment.distillation.regime} lays its networks over the"
+    " devices itself": arms["student"].learner.layout is not None,
+    f"{len(local)} devices have {members} students to train; raise --seeds or"
+    " take --shard=batch": members < len(local),
+  }
+  found = [reason for reason, holds in hindrances.items() if holds]
+  if chosen == "auto":
+    return not found and experiment.student.seeds % len(local) == 0
+  if found:
+    raise UserError(f"--shard=members: {found[0]}")
+  return True
+
+
 def _check_numbered(experiment: Experiment) -> None:
   """Refuses views that have no number, and so no stored answer either."""
   if data.split_mixing(experiment.student.augment)[1] is not None:

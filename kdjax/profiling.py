@@ -122,6 +122,8 @@ class Meter:
 
   Attributes:
     needs: of every program that was compiled, see `preflight.needs`.
+    compile_seconds: that this took.
+    train_seconds: of all laps, compiling included.
 
   Example:
     >>> from types import SimpleNamespace
@@ -142,6 +144,8 @@ class Meter:
     self._peak = None if known is None else known * len(devices)
     self._laps: list[dict[str, float]] = []
     self.needs: list[Any] = []
+    self.compile_seconds = 0.0
+    self.train_seconds = 0.0
     self._begin()
 
   def _begin(self) -> None:
@@ -211,6 +215,7 @@ class Meter:
       repeats among them.
     """
     seconds = max(self._seconds, 1e-9)
+    self.train_seconds += self._seconds
     found = {
       "step_seconds": seconds / max(self._steps, 1),
       "images_per_second": self._examples / seconds,
@@ -226,12 +231,17 @@ class Meter:
     """Returns what a training took.
 
     Returns:
-      As of `lap`, the medians over all but the first, which compiles; and
-      "programs", what each needs.
+      As of `lap`, the medians over all but the first, which compiles;
+      "train_seconds" of all, and of these "compile_seconds"; and "programs",
+      what each needs.
     """
     laps = self._laps[1:] or self._laps
     found = {
       name: sorted(lap[name] for lap in laps)[len(laps) // 2]
       for name in (laps[0] if laps else ())
     }
-    return found | {"programs": [one._asdict() for one in self.needs]}
+    return found | {
+      "train_seconds": self.train_seconds,
+      "compile_seconds": self.compile_seconds,
+      "programs": [one._asdict() for one in self.needs],
+    }

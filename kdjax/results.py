@@ -283,6 +283,7 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
     images,
     trainee.show,
     together=trainee.together,
+    most=trainee.most,
   )
 
 

@@ -59,8 +59,8 @@ ALLOWED = {
     "report", "train",
   },
   "fit": {
-    "best", "config", "evaluate", "prepare", "profiling", "recovery",
-    "report", "results", "train", "training",
+    "best", "config", "evaluate", "preflight", "prepare", "profiling",
+    "recovery", "report", "results", "train", "training",
   },
   "workdir": {"cluster", "config"},
   "stopping": set(),
