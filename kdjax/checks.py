@@ -1,12 +1,13 @@
 """What the user can get wrong in settings that are right one by one."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, options, profiling, spec, teaching
+from kdjax import data, methods, models, options, profiling, spec, teaching
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset
 from kdjax.errors import UserError
@@ -96,6 +97,38 @@ def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
         f"--accumulate_steps={pieces}: the loss of the {name} relates the"
         " examples of a batch to each other, and needs them all at once; lower"
         " --batch_size, or save memory by --remat or --compute_dtype=bfloat16"
+      )
+
+
+def check_swept(experiment: Experiment) -> None:
+  """Refuses a sweep over what changes nothing.
+
+  Args:
+    experiment: the settings.
+
+  Raises:
+    UserError: names the setting and the objective.
+  """
+  chosen = experiment.distillation
+  terms = [
+    term.spec
+    for term in methods.terms_of(chosen.distillation)
+    if term.spec.name != "ce"
+  ]
+  heeds = {
+    "method_weight": bool(terms),
+    "temperature": any(
+      "temperature" in inspect.signature(methods.MAKERS[one.name]).parameters
+      and "temperature" not in dict(one.kwargs)
+      for one in terms
+    ),
+  }
+  for name, heeded in heeds.items():
+    if isinstance(getattr(chosen, name), tuple) and not heeded:
+      raise UserError(
+        f"--{name}: sweeping it changes nothing in"
+        f" --distillation={chosen.distillation!r}, which does not take one or"
+        " has its own"
       )
 
 

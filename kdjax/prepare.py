@@ -27,6 +27,7 @@ from kdjax.checks import (
   check_names,
   check_pieces,
   check_schedules,
+  check_swept,
   check_view,
   members_apart,
 )
@@ -141,6 +142,7 @@ def prepare(experiment: Experiment) -> Prepared:
   """
   local = devices.choose(experiment.run.accelerator)
   experiment = with_regime(experiment)
+  check_swept(experiment)
   check_names(experiment, local)
   dataset = _open(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)

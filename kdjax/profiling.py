@@ -122,8 +122,6 @@ class Meter:
 
   Attributes:
     needs: of every program that was compiled, see `preflight.needs`.
-    compile_seconds: that this took.
-    train_seconds: of all laps, compiling included.
 
   Example:
     >>> from types import SimpleNamespace
@@ -144,8 +142,7 @@ class Meter:
     self._peak = None if known is None else known * len(devices)
     self._laps: list[dict[str, float]] = []
     self.needs: list[Any] = []
-    self.compile_seconds = 0.0
-    self.train_seconds = 0.0
+    self._spent: list[tuple[float, int]] = []
     self._begin()
 
   def _begin(self) -> None:
@@ -215,7 +212,7 @@ class Meter:
       repeats among them.
     """
     seconds = max(self._seconds, 1e-9)
-    self.train_seconds += self._seconds
+    self._spent.append((self._seconds, self._steps))
     found = {
       "step_seconds": seconds / max(self._steps, 1),
       "images_per_second": self._examples / seconds,
@@ -232,16 +229,19 @@ class Meter:
 
     Returns:
       As of `lap`, the medians over all but the first, which compiles;
-      "train_seconds" of all, and of these "compile_seconds"; and "programs",
-      what each needs.
+      "train_seconds" of all, and "compile_seconds", by which the first took
+      longer than the others would have; and "programs", what each needs.
     """
     laps = self._laps[1:] or self._laps
     found = {
       name: sorted(lap[name] for lap in laps)[len(laps) // 2]
       for name in (laps[0] if laps else ())
     }
+    if len(self._spent) > 1:
+      seconds, steps = self._spent[0]
+      usual = steps * found["step_seconds"]
+      found["compile_seconds"] = max(seconds - usual, 0.0)
     return found | {
-      "train_seconds": self.train_seconds,
-      "compile_seconds": self.compile_seconds,
+      "train_seconds": sum(seconds for seconds, _ in self._spent),
       "programs": [one._asdict() for one in self.needs],
     }

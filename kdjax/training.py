@@ -1,6 +1,5 @@
 """The epochs of a training: plain, or guarded, observed and profiled."""
 
-import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -198,9 +197,7 @@ def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
 
   def step(run, arguments):
     if run not in seen:
-      start = time.perf_counter()
       seen[run] = found = preflight.needs(run, arguments)
-      meter.compile_seconds += time.perf_counter() - start
       meter.needs.append(found)
       if parts.experiment.computing.preflight:
         free = preflight.free_memory(local(parts.devices))

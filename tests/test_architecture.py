@@ -41,8 +41,8 @@ ALLOWED = {
   "preflight": set(),
   "profiling": set(),
   "checks": {
-    "config", "data", "feeds", "models", "options", "profiling", "schedule",
-    "teaching", "train",
+    "config", "data", "feeds", "methods", "models", "options", "profiling",
+    "schedule", "teaching", "train",
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",

@@ -101,7 +101,7 @@ def train(
   for group in groups:
     if tuple(group.arms) not in programs:
       programs[tuple(group.arms)] = (
-        _initializers(network, optimizer, group.arms, sample),
+        _initializer(network, optimizer, group.arms, sample),
         _compile(group.arms, feeds, devices, together, gradient_metrics, apart),
       )
   crews = make_crews(groups, programs, shared, start, devices)
@@ -155,7 +155,7 @@ def initial_states(
     Each arm's state with a leading axis of members.
   """
   (group,) = groups_of(arms)
-  begin = _initializers(network, optimizer, arms, sample)
+  begin = _initializer(network, optimizer, arms, sample)
   return initial(group, begin, teachers or {})
 
 
@@ -288,13 +288,16 @@ def _step_members(
   return on_devices.over_members(one, states, members)
 
 
-def _initializers(network, optimizer, arms, sample):
-  """By arm, (settings of its members, teacher) -> their states."""
+def _initializer(network, optimizer, arms, sample):
+  """(settings of the members by arm, teachers) -> their states by arm.
 
-  def initializer(arm):
-    taps = teacher_taps([arm])
+  One program: arms that start alike are compiled once.
+  """
 
-    def one(settings, teacher):
+  def start(arm, members, teacher):
+    seen = observe(teacher, unlabelled(sample), teacher_taps([arm]))
+
+    def one(settings):
       return arm.learner.create(
         network,
         arm.method(settings),
@@ -302,11 +305,18 @@ def _initializers(network, optimizer, arms, sample):
         # Steps count from 0: the initialisation has a step of its own.
         rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
-        teacher=observe(teacher, unlabelled(sample), taps),
+        teacher=seen,
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+    return jax.vmap(one)(members)
 
-  return {name: initializer(arm) for name, arm in arms.items()}
+  @jax.jit
+  def begin(members, teachers):
+    return {
+      name: start(arm, members[name], teachers.get(arm.teacher))
+      for name, arm in arms.items()
+    }
+
+  return begin

@@ -50,25 +50,23 @@ def owned(group: Group) -> Group:
 
 
 def initial(
-  group: Group,
-  initializers: Mapping[str, Callable],
-  teachers: Mapping[str, Teacher],
+  group: Group, begin: Callable, teachers: Mapping[str, Teacher]
 ) -> dict[str, Any]:
   """Makes the states that a group begins with.
 
   Args:
     group: who is to train.
-    initializers: by arm, (settings of its members, teacher) -> their states.
+    begin: (settings of its members by arm, teachers) -> their states.
     teachers: by name.
 
   Returns:
     By arm, with a leading axis of members.
   """
   members, _ = member_settings(group)
-  return {
-    name: begin(members[name], teachers.get(group.arms[name].teacher))
-    for name, begin in initializers.items()
-  }
+  asked = {arm.teacher for arm in group.arms.values()}
+  return begin(
+    members, {name: one for name, one in teachers.items() if name in asked}
+  )
 
 
 def make_crews(
@@ -82,7 +80,7 @@ def make_crews(
 
   Args:
     groups: all of them.
-    programs: by the names of arms, (initializers, program).
+    programs: by the names of arms, (what makes its first states, program).
     shared: images, labels and teachers, on the devices.
     start: as it was yielded; None for the beginning.
     devices: what to train on.
@@ -95,9 +93,9 @@ def make_crews(
     begun = split(start.states, groups)
   crews = []
   for group, states in zip(groups, begun, strict=True):
-    initializers, run = programs[tuple(group.arms)]
+    begin, run = programs[tuple(group.arms)]
     if states is None:
-      states = initial(group, initializers, shared[2])
+      states = initial(group, begin, shared[2])
     fixed = member_settings(group)
     if group.apart:
       each = jax.tree.map(lambda x: x.reshape(len(devices), -1), fixed)
