@@ -36,6 +36,7 @@ ALLOWED = {
   "teachers": {"config", "data", "models", "train"},
   "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "evaluate": set(),
+  "cells": {"evaluate"},
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "preflight": set(),
@@ -50,8 +51,8 @@ ALLOWED = {
   },
   "report": set(),
   "results": {
-    "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
-    "train",
+    "arms", "cached_teacher", "cells", "config", "data", "evaluate",
+    "prepare", "train",
   },
   "best": {"config", "train"},
   "training": {
