@@ -64,9 +64,10 @@ def initial(
   """
   members, _ = member_settings(group)
   asked = {arm.teacher for arm in group.arms.values()}
-  return begin(
+  begun = begin(
     members, {name: one for name, one in teachers.items() if name in asked}
   )
+  return {name: begun[name] for name in group.arms}
 
 
 def make_crews(
