@@ -188,10 +188,10 @@ def main() -> None:
     "--output", type=Path, default=Path("benchmarks/results/populations.json")
   )
   given = parser.parse_args()
-  sizes = {"seeds": 5, "epochs": 10, "own": 5, "rounds": 5}
+  sizes = {"seeds": 5, "epochs": 5, "own": 3, "rounds": 3}
   models = ["mlp(20)", "mlp(100)"]
   if given.quick:
-    sizes, models = {"seeds": 2, "epochs": 3, "own": 2, "rounds": 2}, models[:1]
+    sizes, models = {"seeds": 2, "epochs": 2, "own": 1, "rounds": 1}, models[:1]
   found = [measure(model, **sizes) for model in models]
   lines = summary(found)
   for one in lines:

@@ -70,6 +70,41 @@ def groups_of(
   ]
 
 
+def is_grid(group: Group) -> bool:
+  """Says whether every arm of a group has its cells with all seeds, in order.
+
+  Members of one seed then see their batch without a copy of it, and the layers
+  that look at it multiply it once with the weights of all cells.
+
+  Args:
+    group: who trains at the same time.
+
+  Returns:
+    Whether members are cell-major, then seeds, in each part.
+
+  Example:
+    >>> arm = Arm("all", None, {"seed": np.array([0, 1, 0, 1])})
+    >>> [is_grid(one) for one in groups_of({"a": arm}, most=3)]
+    [True, True]
+    >>> arm = Arm("all", None, {"seed": np.array([0, 0, 1, 1])})
+    >>> [is_grid(one) for one in groups_of({"a": arm})]
+    [False]
+  """
+  width = group.seeds.shape[1]
+  return all(
+    np.array_equal(
+      own.reshape(-1, width) if own.size % width == 0 else own,
+      np.tile(seeds, (own.size // width, 1)),
+    )
+    for arm in group.arms.values()
+    for own, seeds in zip(
+      np.asarray(arm.settings["seed"]).reshape(len(group.seeds), -1),
+      group.seeds,
+      strict=True,
+    )
+  )
+
+
 def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
   """Lists the settings of a group's members.
 

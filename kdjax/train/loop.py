@@ -21,7 +21,7 @@ from kdjax.method import View
 from kdjax.train import devices as on_devices
 from kdjax.train.epoch import Epoch, plus, portions
 from kdjax.train.feed import Arm, Feed, plan_steps, teacher_taps
-from kdjax.train.groups import gathered, groups_of
+from kdjax.train.groups import gathered, groups_of, is_grid
 from kdjax.train.observer import UNWATCHED, Observer
 from kdjax.train.shown import show, step_key
 from kdjax.train.steps import unlabelled
@@ -46,7 +46,7 @@ def train(
   apart: bool = False,
   gradient_metrics: bool = False,
   answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
-  programs: dict[tuple[str, ...], tuple] | None = None,
+  programs: dict[tuple, tuple] | None = None,
   portion: int | None = None,
   start: Epoch | None = None,
   observer: Observer = UNWATCHED,
@@ -80,8 +80,8 @@ def train(
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
       images, where it is read as it is needed; see `Feed.rows`.
-    programs: compiled programs by the names of arms, used where they are there
-      and added where not: trainings of the same arms that differ in nothing but
+    programs: compiled programs, used where they are there and added where not:
+      trainings of the same arms that differ in nothing but
       settings share them.
     portion: also yield within an epoch, after at most so many steps.
     start: as it was yielded, to go on from there; None for the beginning.
@@ -98,13 +98,17 @@ def train(
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
+  grid = all(map(is_grid, groups))
+  options = (together, gradient_metrics, apart, grid)
   for group in groups:
-    if tuple(group.arms) not in programs:
-      programs[tuple(group.arms)] = (
+    key = (*group.arms, grid)
+    if key not in programs:
+      programs[key] = (
         _initializer(network, optimizer, group.arms, sample),
-        _compile(group.arms, feeds, devices, together, gradient_metrics, apart),
+        _compile(group.arms, feeds, devices, *options),
       )
-  crews = make_crews(groups, programs, shared, start, devices)
+  own = [programs[*group.arms, grid] for group in groups]
+  crews = make_crews(groups, own, shared, start, devices)
   length = max(feed.steps for feed in feeds.values())
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, portion or length):
@@ -187,7 +191,7 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   return "conv_general_dilated" not in str(program)
 
 
-def _compile(arms, feeds, devices, together, gradient_metrics, apart):
+def _compile(arms, feeds, devices, together, gradient_metrics, apart, grid):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
     (feed, teacher): teacher_taps(
@@ -224,6 +228,7 @@ def _compile(arms, feeds, devices, together, gradient_metrics, apart):
           teachers.get(arm.teacher),
           gradient_metrics,
           axis_name,
+          grid,
         )
         for name, arm in arms.items()
       }
@@ -265,15 +270,15 @@ def _ask(key, teachers, taps, plan, batches, step) -> View | None:
 
 
 def _step_members(
-  arm, states, members, shown, step, teacher, gradient_metrics, axis_name
+  arm, states, members, shown, step, teacher, gradient_metrics, axis_name, grid
 ):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
   if arm.learner.layout is not None:
     states = arm.learner.layout.exchange(states, step, axis_name)
 
-  def one(state, settings):
-    batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
+  def one(state, settings, shown):
+    batch, seen = shown
     return arm.learner.step(
       state,
       arm.method(settings),
@@ -285,7 +290,14 @@ def _step_members(
       gradient_metrics=gradient_metrics,
     )
 
-  return on_devices.over_members(one, states, members)
+  if grid:
+    return on_devices.over_grid(one, states, members, shown)
+
+  def looked_up(state, settings):
+    own = jax.tree.map(lambda x: x[settings["place"]], shown)
+    return one(state, settings, own)
+
+  return on_devices.over_members(looked_up, states, members)
 
 
 def _initializer(network, optimizer, arms, sample):

@@ -72,7 +72,7 @@ def initial(
 
 def make_crews(
   groups: Sequence[Group],
-  programs: Mapping[tuple[str, ...], tuple],
+  programs: Sequence[tuple[Callable, Callable]],
   shared: tuple,
   start: Epoch | None,
   devices: Sequence[jax.Device],
@@ -81,7 +81,7 @@ def make_crews(
 
   Args:
     groups: all of them.
-    programs: by the names of arms, (what makes its first states, program).
+    programs: of each, (what makes its first states, program).
     shared: images, labels and teachers, on the devices.
     start: as it was yielded; None for the beginning.
     devices: what to train on.
@@ -93,8 +93,7 @@ def make_crews(
   if start is not None:
     begun = split(start.states, groups)
   crews = []
-  for group, states in zip(groups, begun, strict=True):
-    begin, run = programs[tuple(group.arms)]
+  for group, (begin, run), states in zip(groups, programs, begun, strict=True):
     if states is None:
       states = initial(group, begin, shared[2])
     fixed = member_settings(group)
