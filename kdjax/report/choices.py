@@ -137,7 +137,8 @@ def _others(sweep, cells, like) -> list[str]:
   )
   if 0 < len(others) <= NAMED:
     text += f": {'; '.join(map(_cell, others))}"
-  return [f"{text}."]
+  more = " More --seeds would tell more of them apart."
+  return [f"{text}.{more if 2 * len(others) >= len(cells) else ''}"]
 
 
 def _at_an_end(sweep: Mapping[str, Any]) -> list[str]:

@@ -116,6 +116,10 @@ def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
   like = like.reshape(errors.shape[:-1])
   means = np.ma.masked_invalid(reading.finite_mean(errors, axis=-1))
   cell = reading.recommended_cell(sweep)
+  equal = like.copy()
+  if cell:
+    # The best is framed already.
+    equal[(0, *cell) if len(names) < 3 else cell] = False
   drawing = style.figure(0.9 + len(errors) * (0.5 + 0.5 * len(rows)))
   panels = drawing.subplots(len(errors), sharex=True, squeeze=False)[:, 0]
   for place, panel in enumerate(panels):
@@ -137,18 +141,18 @@ def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
         f"{reading.axis_title(names[0])} {formats.setting(values[0][place])}"
       )
     if len(columns) <= 8:
-      _write_cells(panel, image, errors[place], like[place])
+      _write_cells(panel, image, errors[place], equal[place])
     if cell and (len(names) < 3 or cell[0] == place):
       _frame(panel, cell[-2:])
   panels[-1].set_xlabel(reading.axis_title(names[-1]))
   bar = drawing.colorbar(image, ax=list(panels), pad=0.02, aspect=30)
   bar.set_label("Test error, %")
   bar.outline.set_visible(False)
-  drawing.suptitle(_remarks(sweep, cell, like, len(columns)), size=10)
+  drawing.suptitle(_remarks(sweep, cell, equal, len(columns)), size=10)
   return drawing
 
 
-def _remarks(sweep, cell, like, columns: int) -> str:
+def _remarks(sweep, cell, equal, columns: int) -> str:
   remarks = []
   if sweep.get("baseline_accuracy"):
     baseline = reading.finite_mean(
@@ -157,13 +161,13 @@ def _remarks(sweep, cell, like, columns: int) -> str:
     remarks.append(f"baseline: {baseline:.2f} %")
   if cell:
     remarks.append("framed: recommended")
-  if np.sum(like) > 1 and columns <= 8:
+  if equal.any() and columns <= 8:
     remarks.append("=: not told from it")
   return "; ".join(remarks).capitalize()
 
 
 def _write_cells(
-  panel: Axes, image: Any, errors: np.ndarray, like: np.ndarray
+  panel: Axes, image: Any, errors: np.ndarray, equal: np.ndarray
 ) -> None:
   """Writes mean and spread of each cell (R, C, seeds) into it."""
   narrow = errors.shape[1] > 5
@@ -176,7 +180,7 @@ def _write_cells(
     panel.text(
       place[1],
       place[0],
-      f"= {text}" if like[place] and not missing else text,
+      f"= {text}" if equal[place] and not missing else text,
       ha="center",
       va="center",
       size=8,
