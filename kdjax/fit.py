@@ -119,7 +119,7 @@ def fit(
       fitted = _fit(parts, trainee, log, teachers, watch, best)
       return fitted._replace(trainee=trainee)
     except preflight.DoesNotFit as error:
-      trainee = trainee._replace(most=_fewer(parts, trainee, error))
+      trainee = trainee._replace(most=fewer(parts, trainee, error))
     if not log.quiet:
       print(
         f"memory is short: {trainee.most} networks at a time, the others wait"
@@ -128,8 +128,22 @@ def fit(
       )
 
 
-def _fewer(parts: Prepared, trainee: Trainee, error) -> int:
-  """How many members may fit at once; raises the error where none fewer do."""
+def fewer(
+  parts: Prepared, trainee: Trainee, error: preflight.DoesNotFit
+) -> int:
+  """Says how many members may fit where those that were tried do not.
+
+  Args:
+    parts: of the run.
+    trainee: what was to be trained.
+    error: what became of it.
+
+  Returns:
+    Members at a time on a device, fewer than before.
+
+  Raises:
+    DoesNotFit: the error, where it may not be fewer.
+  """
   chosen = parts.experiment.computing.members_at_once
   owners = len(parts.devices) if trainee.apart else 1
   now = trainee.most or -(-trainee.members // owners)
