@@ -196,19 +196,13 @@ def _over_tiles(plan, with_grads, student, teacher, tokens, numbers):
     found, grad = work(student, teacher, tokens, numbers)
   else:
 
-    def step(student, tile):
-      index, teacher, tokens = tile
-      rows = jax.lax.dynamic_slice_in_dim(student, index, plan.tile)
-      found, grad = work(rows, teacher, tokens, numbers)
-      if with_grads:
-        # In place of the logits, which are not needed any more.
-        student = jax.lax.dynamic_update_slice_in_dim(student, grad, index, 0)
-      return student, found
+    def step(_, tile):
+      return None, work(*tile, numbers)
 
-    tiles = (teacher, tokens)
+    tiles = (student, teacher, tokens)
     tiles = jax.tree.map(lambda x: x.reshape(-1, plan.tile, x.shape[1]), tiles)
-    starts = jnp.arange(0, plan.chunk, plan.tile)
-    grad, found = jax.lax.scan(step, student, (starts, *tiles))
+    _, (found, grad) = jax.lax.scan(step, None, tiles)
+    grad = grad.reshape(student.shape) if with_grads else None
   return jax.tree.map(jnp.sum, found), grad
 
 
