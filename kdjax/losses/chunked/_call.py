@@ -12,10 +12,10 @@ from kdjax.losses import _math
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
 
-# Bytes that both sides' logits of one chunk may take together, and those of the
-# student's in a tile, which is to stay in a processor's cache.
-CHUNK_BYTES = 2**28
-_TILE_BYTES = 2**20
+# Bytes that a chunk's logits of both sides and their gradient may take together,
+# and those of the student's in a tile, which is to stay in a processor's cache.
+CHUNK_BYTES = 3 * 2**27
+_TILE_BYTES = 2**19
 
 
 class Totals(NamedTuple):
@@ -45,10 +45,12 @@ class Totals(NamedTuple):
 def call(
   name: str,
   rows,
-  sides: tuple[Side, Side],
+  arrays: tuple[jax.Array, ...],
   *,
   temperature: float | jax.Array,
   t_squared: bool,
+  student_bias: jax.Array | None,
+  teacher_bias: jax.Array | None,
   mask: jax.Array | None,
   labels: jax.Array | None,
   label_weight: float | jax.Array,
@@ -62,9 +64,11 @@ def call(
   Args:
     name: of the loss, for messages.
     rows: its arithmetic, from `_rows` or `_top`.
-    sides: student and teacher, hidden states (..., d).
-    temperature: as the loss has it; so are those not named here.
+    arrays: the four that every loss takes.
+    temperature: T, as the loss has it.
     t_squared: whether to multiply by T^2.
+    student_bias: (V) or None.
+    teacher_bias: (V) or None.
     mask: (...) bool or None.
     labels: (...) int or None.
     label_weight: of the cross-entropy.
@@ -76,6 +80,8 @@ def call(
   Returns:
     The totals.
   """
+  hidden, head, *of_teacher = map(jnp.asarray, arrays)
+  sides = Side(hidden, head, student_bias), Side(*of_teacher, teacher_bias)
   _check(name, sides, mask, labels, chunk_size)
   _math.check_positive(name, temperature=temperature)
   shape = sides[0].hidden.shape[:-1]
@@ -145,7 +151,7 @@ def sizes(
     Tokens a chunk, and rows a tile, which divides it.
   """
   row = vocabulary.size * jnp.dtype(dtype).itemsize
-  most = chunk_size or max(CHUNK_BYTES // (2 * row), 1)
+  most = chunk_size or max(CHUNK_BYTES // (3 * row), 1)
   chunk = -(-tokens // max(-(-tokens // most), 1))
   if vocabulary.axis_name is not None or jax.default_backend() != "cpu":
     # Few long kernels, and few collectives.

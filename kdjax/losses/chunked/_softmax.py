@@ -111,9 +111,11 @@ def to_logits(
   of two nearly equal numbers when the row is nearly one-hot, so there the same
   is written with the probability of the others.
   """
-  top, others = vocabulary.total((
-    jnp.sum(jnp.where(of.is_top, slopes, 0.0), axis=-1, keepdims=True),
-    jnp.sum(jnp.where(of.is_top, 0.0, slopes), axis=-1, keepdims=True),
-  ))
+  top, others = vocabulary.total(
+    (
+      jnp.sum(jnp.where(of.is_top, slopes, 0.0), axis=-1, keepdims=True),
+      jnp.sum(jnp.where(of.is_top, 0.0, slopes), axis=-1, keepdims=True),
+    )
+  )
   at_top = top * of.others - of.probs * others
   return jnp.where(of.is_top, at_top, slopes - of.probs * (top + others))
