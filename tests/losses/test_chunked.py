@@ -257,8 +257,8 @@ def test_extremes_stay_finite(name):
   student, _, *_ = problem()
   teacher = tuple(x[::-1] for x in student)
   far = [(x[0] * 40, *x[1:]) for x in (student, teacher)]
-  want = jax.value_and_grad(lambda x: naive(name, x, far[1]))(far[0])
-  check_close(step(*far), want)
+  want = jax.jit(jax.value_and_grad(lambda x, y: naive(name, x, y)))
+  check_close(step(*far), want(*far))
   value, grads = step(student, student)
   if name != "soft_cross_entropy":
     assert abs(value) < 1e-6
@@ -266,10 +266,8 @@ def test_extremes_stay_finite(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KEYWORDS)
+@pytest.mark.parametrize("name", ["kd", "generalized_jsd", "skew_reverse_kl"])
 def test_finite_differences(name):
-  if name == "adaptive_kl":
-    pytest.skip("its share counts as a constant")
   with jax.enable_x64(True):
     student, teacher, labels, mask = problem(jnp.float64)
     loss = jax.jit(
