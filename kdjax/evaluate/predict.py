@@ -43,12 +43,30 @@ def predict(
       jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
     ]
     forward = partial(_one, apply, view)
-    return np.stack([_in_chunks(forward, one, images, chunk) for one in each])
+    return np.stack([in_chunks(forward, one, images, chunk) for one in each])
   forward = partial(_side_by_side, apply, view)
-  return _in_chunks(forward, variables, images, chunk, axis=1)
+  return in_chunks(forward, variables, images, chunk, axis=1)
 
 
-def _in_chunks(forward, variables, images, chunk, axis=0) -> np.ndarray:
+def in_chunks(
+  forward: Callable, variables, images, chunk: int, axis: int = 0
+) -> np.ndarray:
+  """Calls a network on some images after the other.
+
+  Args:
+    forward: (variables, images) -> logits.
+    variables: handed on.
+    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    chunk: images at once; the last ones are padded.
+    axis: of the images in the logits.
+
+  Returns:
+    The logits of all.
+
+  Example:
+    >>> in_chunks(lambda _, x: x[:, 0], None, np.ones((3, 1)), chunk=2).shape
+    (3,)
+  """
   total = len(images)
   chunk = min(chunk, total)
   parts = []
