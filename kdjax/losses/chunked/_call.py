@@ -14,7 +14,7 @@ from kdjax.losses.chunked._softmax import Vocabulary
 
 # Bytes that a chunk's logits of both sides and their gradient may take together,
 # and those of the student's in a tile, which is to stay in a processor's cache.
-CHUNK_BYTES = 3 * 2**27
+CHUNK_BYTES = 2**28
 _TILE_BYTES = 2**19
 
 

@@ -46,7 +46,7 @@ def kd(
     labels: (...) integer class ids below the whole V; negative = no label.
     label_weight: of the labels' cross-entropy (at T = 1), beside the divergence.
     chunk_size: tokens whose logits are held at a time, static; None for as many
-      as keep three (tokens, V) arrays within 384 MiB.
+      as keep three (tokens, V) arrays within 256 MiB.
     axis_name: the mapped axis over which the vocabulary is spread: heads and
       biases are then this device's columns, hidden states and labels the same on
       all its devices.
