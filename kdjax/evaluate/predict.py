@@ -15,6 +15,7 @@ def predict(
   *,
   chunk: int = 1000,
   together: bool = True,
+  most: int | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -27,6 +28,7 @@ def predict(
       compiled program.
     together: whether the networks answer side by side, or one after the other:
       faster for convolutions on the CPU.
+    most: networks that answer side by side; None for all.
 
   Returns:
     (M, N, C) float32.
@@ -37,15 +39,26 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
+  members = len(jax.tree.leaves(variables)[0])
   if not together:
-    members = len(jax.tree.leaves(variables)[0])
     each = [
       jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
     ]
     forward = partial(_one, apply, view)
     return np.stack([in_chunks(forward, one, images, chunk) for one in each])
   forward = partial(_side_by_side, apply, view)
-  return in_chunks(forward, variables, images, chunk, axis=1)
+  portions = np.array_split(
+    np.arange(members), -(-members // (most or members))
+  )
+  return np.concatenate(
+    [
+      in_chunks(forward, portion, images, chunk, axis=1)
+      for portion in (
+        jax.tree.map(lambda x, m=m: x[m[0] : m[-1] + 1], variables)
+        for m in portions
+      )
+    ]
+  )
 
 
 def in_chunks(
