@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -50,8 +50,9 @@ def kd(
   _math.check_same_shape("kd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
-  log_q, log_p = _math.softened("kd", student, teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_p, log_q)
+  loss = _rows.divergence(
+    "kd", _rows.kl, _math.kl_of_softmaxes, student, teacher, temperature
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -89,10 +90,14 @@ def soft_cross_entropy(
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2, without T^2.
   """
-  log_q, log_p = _math.softened(
-    "soft_cross_entropy", student, teacher, temperature
+  loss = _rows.divergence(
+    "soft_cross_entropy",
+    _rows.cross_entropy,
+    lambda log_p, log_q: _math.cross_entropy(jnp.exp(log_p), log_q),
+    student,
+    teacher,
+    temperature,
   )
-  loss = _math.cross_entropy(jnp.exp(log_p), log_q)
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
