@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kdjax import cluster
 from kdjax.accelerator import prepare_environment
-from kdjax.config import Cluster, Computing, Experiment, Teaching
+from kdjax.config import Cluster, Compression, Computing, Experiment, Teaching
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import as_dict, options
 
@@ -31,23 +31,26 @@ GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 LOGGED = {"accumulate_steps", "profile_steps"}
 # Those of a run in several processes.
 JOINT = {field.name for field in dataclasses.fields(Cluster)}
+# What makes the student of a run small.
+SMALL = {field.name for field in dataclasses.fields(Compression)}
 # What trainings of their own kind do not heed.
 APART = {field.name for field in dataclasses.fields(Computing)} | {
   "views",
   "data_workers",
 }
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED | JOINT | {"profile_steps"},
+  "cache": ELSEWHERE | GUARDED | JOINT | SMALL | {"profile_steps"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
   | LOGGED
   | JOINT
+  | SMALL
   | {"regime"},
   "list": JOINT,
   "plot": JOINT,
-  "quantify": ELSEWHERE | GUARDED | APART | JOINT,
-  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT,
-  "synthesise": ELSEWHERE | GUARDED | APART | JOINT,
+  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SMALL,
+  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SMALL,
+  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SMALL,
 }
 
 

@@ -24,6 +24,7 @@ from kdjax import (
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
 from kdjax.checks import check_names, check_pieces, check_schedules, check_view
+from kdjax.compression import prune, quantize
 from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
@@ -312,11 +313,22 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
     check_view(experiment.distillation.teacher_view, asked, dataset)
-  network = _network(experiment, chosen.model, dataset)
+  small = experiment.compression
+  quantize.check(
+    models.make_model(chosen.model, classes=dataset.classes),
+    small.quantization,
+    _sample(dataset),
+  )
+  network = _network(experiment, chosen.model, dataset, small.quantization)
   return Trainee(
     network,
     chosen.model,
-    make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
+    make_optimizer(
+      chosen.optimizer,
+      chosen.schedule,
+      chosen.epochs * length,
+      prune.planned(small, chosen.epochs * length),
+    ),
     {
       name: arm._replace(
         learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
@@ -331,10 +343,11 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   )
 
 
-def _network(experiment, model: str, dataset):
+def _network(experiment, model: str, dataset, quantization=quantize.NONE):
   chosen = experiment.computing
+  network = models.make_model(model, classes=dataset.classes)
   return computed(
-    models.make_model(model, classes=dataset.classes),
+    quantize.learns_in(network, quantization),
     dtype=chosen.compute_dtype,
     remat=chosen.remat,
   )

@@ -21,6 +21,7 @@ ALLOWED = {
   "watchdog": set(),
   "cluster": {"config", "watchdog"},
   "config": set(),
+  "compression": {"config"},
   "data": set(),
   "losses": set(),
   "schedule": set(),
@@ -45,8 +46,8 @@ ALLOWED = {
     "teaching", "train",
   },
   "prepare": {
-    "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
-    "models", "pairs", "teachers", "teaching", "train",
+    "arms", "cached_teacher", "checks", "compression", "config", "data",
+    "feeds", "methods", "models", "pairs", "teachers", "teaching", "train",
   },
   "report": set(),
   "results": {
@@ -84,6 +85,10 @@ ALLOWED = {
     "arms", "cached_teacher", "config", "data", "faculty", "prepare",
     "train",
   },
+  "compressed": {
+    "compression", "config", "evaluate", "models", "prepare", "results",
+    "train",
+  },
   "chain": {
     "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
     "report", "results", "teaching", "train",
@@ -102,8 +107,8 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "cluster", "config", "data", "environment",
-    "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
+    "arms", "best", "chain", "cluster", "compressed", "config", "data",
+    "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
     "results", "train", "workdir",
   },
   "soft_td": {

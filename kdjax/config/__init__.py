@@ -7,6 +7,7 @@ import dataclasses
 
 from kdjax.config.cache import Cache
 from kdjax.config.cluster import Cluster
+from kdjax.config.compression import Compression
 from kdjax.config.computing import Computing
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
@@ -23,6 +24,7 @@ from kdjax.config.teaching import Teaching
 __all__ = [
   "AUTO",
   "Cache",
+  "Compression",
   "Computing",
   "Cluster",
   "Controls",
@@ -56,6 +58,7 @@ class Experiment:
   cache: Cache = Cache()
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
+  compression: Compression = Compression()
   computing: Computing = Computing()
   run: Run = Run()
   cluster: Cluster = Cluster()

@@ -1,0 +1,130 @@
+"""The one way in which benchmarks here take time, compare and report.
+
+What is compared takes turns, in an order that alternates, so that whatever else
+the machine does meets all alike; a ratio is one of two times of the same round.
+"""
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def interleaved(
+  runs: Mapping[str, Callable[[], Any]],
+  *,
+  rounds: int,
+  warmup: int = 1,
+  clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+  """Times several things in turns.
+
+  Args:
+    runs: what to run, by name; what they return is waited for.
+    rounds: how often each is timed.
+    warmup: rounds before those, which compile and do not count.
+    clock: seconds; `time.process_time` for those that the processors worked.
+
+  Returns:
+    By name, the seconds of each round.
+  """
+  times = {name: [] for name in runs}
+  for number in range(-warmup, rounds):
+    for name in list(runs)[:: -1 if number % 2 else 1]:
+      start = clock()
+      jax.block_until_ready(runs[name]())
+      if number >= 0:
+        times[name].append(clock() - start)
+  return times
+
+
+def ratio(
+  times: Mapping[str, Sequence[float]], of: str, over: str
+) -> dict[str, float]:
+  """Compares two things round by round.
+
+  Args:
+    times: from `interleaved`.
+    of: whose time is divided.
+    over: by whose.
+
+  Returns:
+    The ratios' "median", and their quartiles "low" and "high".
+  """
+  return spread([a / b for a, b in zip(times[of], times[over], strict=True)])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+  """Sums up rounds.
+
+  Args:
+    values: one a round.
+
+  Returns:
+    "median", and the quartiles "low" and "high".
+  """
+  low, median, high = (
+    statistics.quantiles(values, n=4, method="inclusive")
+    if len(values) > 1
+    else [values[0]] * 3
+  )
+  return {"median": median, "low": low, "high": high}
+
+
+def machine() -> dict[str, Any]:
+  """Says where and how figures were made.
+
+  Returns:
+    Date, versions, processors, device kind and command; no names of hosts.
+  """
+  device = jax.local_devices()[0]
+  given = [x for x in sys.argv[1:] if not x.startswith("--output")]
+  return {
+    "date": datetime.date.today().isoformat(),
+    "jax": jax.__version__,
+    "python": platform.python_version(),
+    "platform": f"{platform.system()} {platform.machine()}",
+    "processors": os.cpu_count(),
+    "device": f"{device.platform} {device.device_kind}",
+    "devices": jax.local_device_count(),
+    "command": " ".join(
+      ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *given]
+    ),
+  }
+
+
+def line(what: str, target: str, measured: Any, met: bool | None) -> dict:
+  """Makes a line of a benchmark's summary.
+
+  Args:
+    what: was measured.
+    target: what was wanted, in words.
+    measured: what was found.
+    met: whether that is what was wanted; None where nothing was.
+
+  Returns:
+    An entry of the list under "summary" in a benchmark's JSON.
+  """
+  return {"what": what, "target": target, "measured": measured, "met": met}
+
+
+def write(found: Mapping[str, Any], path: Path | str | None) -> None:
+  """Prints what was found, and writes it where it is wanted.
+
+  Args:
+    found: JSON values; numbers are finite.
+    path: a file, whose folder is made; None for nowhere.
+  """
+  text = json.dumps(found, indent=2, allow_nan=False)
+  print(text)
+  if path is not None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text + "\n")
