@@ -13,7 +13,6 @@ more in one place: the gradient of a class whose probability is nearly one is
 exact there, and exact to a rounding of one here.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,11 +27,16 @@ LARGE = 1 << 17
 # Logits of one side in a block: with all that is made of them they stay in the
 # second-level cache of a core, and one block still feeds several cores.
 BLOCK = 1 << 18
+# Rows of fewer classes than a vector register holds gain nothing.
+_CLASSES = 32
 _DEAD = -1e30
 
 
 class Pair(NamedTuple):
-  """Both softmaxes, element by element; the logarithms are 0 where not `keep`."""
+  """Both softmaxes, element by element, and which classes no side masks.
+
+  The logarithm of a masked class is a number far below all others.
+  """
 
   log_q: jax.Array
   log_p: jax.Array
@@ -60,7 +64,7 @@ Term = Callable[[Pair], tuple[jax.Array, jax.Array]]
 
 def is_large(logits: jax.Array) -> bool:
   """Whether an input is worth the blocks; known from its shape."""
-  return logits.size >= LARGE
+  return logits.size >= LARGE and logits.shape[-1] >= _CLASSES
 
 
 def divergence(
@@ -188,14 +192,17 @@ def _gaps(logits, top, inverse):
 
 def _log_z(gaps):
   total = jnp.sum(jnp.exp(gaps), axis=-1)
-  return jnp.log(jnp.where(total > 0, total, 1.0))
+  some = total > 0
+  return jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
 
 
 def _pair(sides, gaps, log_z):
-  keep = _math.alive(*sides)
-  logs = [gap - z for gap, z in zip(gaps, log_z, strict=True)]
-  masked = (_math.masked(x, keep) for x in logs)
-  return Pair(*masked, *(jnp.exp(x) for x in logs), keep)
+  # A row of nothing but masked classes has no normaliser to take off.
+  logs = [
+    gap - jnp.where(z > -jnp.inf, z, 0.0)
+    for gap, z in zip(gaps, log_z, strict=True)
+  ]
+  return Pair(*logs, *(jnp.exp(x) for x in logs), _math.alive(*sides))
 
 
 def _row(term, student, teacher, inverse, label):
@@ -208,7 +215,9 @@ def _row_and_slope(term, student, teacher, inverse, label):
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
   log_z = [_log_z(x) for x in gaps]
   value, slope = term(_pair(sides, gaps, log_z))
-  sums = Sums(jnp.sum(value, axis=-1), tops[0], log_z[0], tops[1], log_z[1])
+  some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
+  total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
+  sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
   return sums, jnp.sum(slope, axis=-1)
 
 
@@ -229,81 +238,39 @@ def _by_inverse(term, student, teacher, inverse, label):
   return jax.jvp(of, (inverse,), (jnp.ones_like(inverse),))[1]
 
 
-def kl(pair: Pair) -> tuple[jax.Array, jax.Array]:
-  """KL(p || q). Its slope leaves out q, whose gradient is zero in all."""
-  value = _math.kl_terms(
-    pair.log_p - pair.log_q, pair.p, pair.q, pair.keep
-  )
-  return value, jnp.where(pair.keep, -pair.p, 0.0)
+def picked(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns each row's logit at its label, in working precision."""
+  return _picked(_math.at_least_float32(logits), labels)
 
 
-def reverse_kl(pair: Pair) -> tuple[jax.Array, jax.Array]:
-  """KL(q || p)."""
-  gap = pair.log_q - pair.log_p
-  return _math.kl_terms(gap, pair.q, pair.p, pair.keep), pair.q * gap
+@jax.custom_jvp
+def _picked(logits, labels):
+  return jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
-def cross_entropy(pair: Pair) -> tuple[jax.Array, jax.Array]:
-  """- sum p log q, over the classes alive on both sides."""
-  p = jnp.where(pair.keep, pair.p, 0.0)
-  return -p * pair.log_q, -p
+@_picked.defjvp
+def _(primals, tangents):
+  logits, labels = primals
+  # Transposed this is elementwise, and joins the rest of the gradient; that of
+  # `take` would be an array of zeros of the logits' size, and another pass.
+  own = _math.is_label(labels, logits.shape[-1])
+  return _picked(*primals), jnp.sum(jnp.where(own, tangents[0], 0.0), axis=-1)
 
 
-def total_variation(pair: Pair) -> tuple[jax.Array, jax.Array]:
-  """sum |p - q| / 2; half of it on either side of 0 gives 0 its gradient."""
-  gap = pair.q - pair.p
-  return 0.5 * jnp.abs(gap), 0.5 * jnp.sign(gap) * pair.q
+def log_share(
+  logits: jax.Array,
+  labels: jax.Array,
+  top: jax.Array,
+  log_z: jax.Array,
+  temperature,
+) -> jax.Array:
+  """Returns the label's gap to `top` over T, less `log_z`; -inf if masked.
 
-
-def _gap_to_mixture(pair, log_x, share):
-  """Returns log(x / m), m = share p + (1 - share) q, and m."""
-  mixture = share * pair.p + (1 - share) * pair.q
-  some = mixture > 0
-  log_m = jnp.log(jnp.where(some, mixture, 1.0))
-  return jnp.where(pair.keep & some, log_x - log_m, 0.0), mixture
-
-
-@dataclasses.dataclass(frozen=True)
-class JensenShannon:
-  """beta KL(p || m) + (1 - beta) KL(q || m), m = beta p + (1 - beta) q."""
-
-  beta: float
-
-  def __call__(self, pair: Pair) -> tuple[jax.Array, jax.Array]:
-    p_gap, mixture = _gap_to_mixture(pair, pair.log_p, self.beta)
-    q_gap, _ = _gap_to_mixture(pair, pair.log_q, self.beta)
-    from_p = _math.kl_terms(p_gap, pair.p, mixture, pair.keep)
-    from_q = _math.kl_terms(q_gap, pair.q, mixture, pair.keep)
-    share = 1 - self.beta
-    return self.beta * from_p + share * from_q, share * pair.q * q_gap
-
-
-@dataclasses.dataclass(frozen=True)
-class SkewKL:
-  """KL(p || m), m = lam p + (1 - lam) q."""
-
-  lam: float
-
-  def __call__(self, pair: Pair) -> tuple[jax.Array, jax.Array]:
-    gap, mixture = _gap_to_mixture(pair, pair.log_p, self.lam)
-    value = _math.kl_terms(gap, pair.p, mixture, pair.keep)
-    student = (1 - self.lam) * pair.q
-    some = mixture > 0
-    slope = -pair.p * student / jnp.where(some, mixture, 1.0)
-    return value, slope
-
-
-@dataclasses.dataclass(frozen=True)
-class SkewReverseKL:
-  """KL(q || m), m = (1 - lam) p + lam q."""
-
-  lam: float
-
-  def __call__(self, pair: Pair) -> tuple[jax.Array, jax.Array]:
-    gap, mixture = _gap_to_mixture(pair, pair.log_q, 1 - self.lam)
-    value = _math.kl_terms(gap, pair.q, mixture, pair.keep)
-    teacher = (1 - self.lam) * pair.p
-    some = mixture > 0
-    # gap + 1 - lam q / m, whose last two are the teacher's share of m.
-    rest = teacher / jnp.where(some, mixture, 1.0)
-    return value, pair.q * (gap + rest)
+  That is its log-probability, where `log_z` is of all classes; its log-odds,
+  where it is of the others.
+  """
+  own = picked(logits, labels).astype(log_z.dtype)
+  temperature = _math.per_row(temperature, own.shape, own.dtype)
+  alive = own > -jnp.inf
+  gap = jnp.where(alive, own - top, 0.0) / temperature
+  return jnp.where(alive, gap - jnp.where(alive, log_z, 0.0), -jnp.inf)

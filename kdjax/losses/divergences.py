@@ -6,7 +6,7 @@ Named after a divergence, they return it as it is: T^2 only with `t_squared`.
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows
+from kdjax.losses import _math, _rows, _terms
 
 
 def forward_kl(
@@ -42,7 +42,7 @@ def forward_kl(
   """
   loss = _rows.divergence(
     "forward_kl",
-    _rows.kl,
+    _terms.kl,
     _math.kl_of_softmaxes,
     student,
     teacher,
@@ -87,7 +87,7 @@ def reverse_kl(
   """
   loss = _rows.divergence(
     "reverse_kl",
-    _rows.reverse_kl,
+    _terms.reverse_kl,
     lambda log_p, log_q: _math.kl_of_softmaxes(log_q, log_p),
     student,
     teacher,
@@ -135,6 +135,10 @@ def symmetric_kl(
     code leaves out the teacher's entropy, a constant.
   """
   _math.check_between("symmetric_kl", 0, 1, lam=lam)
+  if _rows.is_large(student) and isinstance(lam, int | float):
+    term = _terms.SymmetricKL(float(lam))
+    sums = _rows.add_up("symmetric_kl", term, student, teacher, temperature)
+    return _math.times_t_squared(sums.total, temperature, t_squared)
   log_q, log_p = _math.softened("symmetric_kl", student, teacher, temperature)
   forward = _math.kl_of_softmaxes(log_p, log_q)
   reverse = _math.kl_of_softmaxes(log_q, log_p)
@@ -176,7 +180,7 @@ def tvd(
   """
   loss = _rows.divergence(
     "tvd",
-    _rows.total_variation,
+    _terms.total_variation,
     lambda log_p, log_q: _math.total_variation(jnp.exp(log_p), jnp.exp(log_q)),
     student,
     teacher,

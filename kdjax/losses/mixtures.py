@@ -10,7 +10,7 @@ import numbers
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows
+from kdjax.losses import _math, _rows, _terms
 
 
 def generalized_jsd(
@@ -145,7 +145,7 @@ def skew_kl(
   _check_share("skew_kl", lam)
   loss = _rows.divergence(
     "skew_kl",
-    _rows.SkewKL(float(lam)),
+    _terms.SkewKL(float(lam)),
     lambda log_p, log_q: _math.kl_of_softmaxes(
       log_p, _log_mixture(log_p, log_q, lam)
     ),
@@ -196,7 +196,7 @@ def skew_reverse_kl(
   _check_share("skew_reverse_kl", lam)
   loss = _rows.divergence(
     "skew_reverse_kl",
-    _rows.SkewReverseKL(float(lam)),
+    _terms.SkewReverseKL(float(lam)),
     lambda log_p, log_q: _math.kl_of_softmaxes(
       log_q, _log_mixture(log_q, log_p, lam)
     ),
@@ -208,10 +208,10 @@ def skew_reverse_kl(
 
 
 def _jsd(function, student, teacher, temperature, beta):
-  terms = {0.0: _rows.kl, 1.0: _rows.reverse_kl}
+  terms = {0.0: _terms.kl, 1.0: _terms.reverse_kl}
   return _rows.divergence(
     function,
-    terms.get(beta, _rows.JensenShannon(beta)),
+    terms.get(beta, _terms.JensenShannon(beta)),
     lambda log_p, log_q: _plain_jsd(log_p, log_q, beta),
     student,
     teacher,
