@@ -110,7 +110,7 @@ def add_up(
   temperature = _math.per_row(temperature, leading, dtype, function)
   inverse = 1 / jnp.broadcast_to(temperature, leading).reshape(-1)
   if labels is not None:
-    labels = labels.reshape(-1)
+    labels = jnp.asarray(labels).reshape(-1)
   sums = _sums(
     term,
     student.reshape(-1, classes),
