@@ -303,8 +303,9 @@ def summary(rows):
 def chosen(asked):
   sizes = QUICK if asked.quick else SIZES
   if asked.sizes:
-    wanted = {tuple(map(int, x.split("x"))) for x in asked.sizes.split(",")}
-    sizes = {shape: names for shape, names in sizes.items() if shape in wanted}
+    wanted = [tuple(map(int, x.split("x"))) for x in asked.sizes.split(",")]
+    of_rank = {2: RESPONSE, 4: FEATURE}
+    sizes = {x: SIZES.get(x, of_rank.get(len(x), [])) for x in wanted}
   only = asked.only.split(",") if asked.only else None
   return [
     (name, shape)
