@@ -19,11 +19,19 @@ from kdjax import (
   data,
   models,
   pairs,
+  sources,
   teachers,
   teaching,
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
-from kdjax.checks import check_names, check_pieces, check_schedules, check_view
+from kdjax.checks import (
+  check_names,
+  check_pieces,
+  check_schedules,
+  check_swept,
+  check_view,
+  members_apart,
+)
 from kdjax.compression import prune, quantize
 from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
@@ -53,6 +61,8 @@ class Trainee(NamedTuple):
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
+    most: members that a device trains, or asks, side by side; None for all.
+    apart: whether each device has members of its own.
   """
 
   network: nn.Module
@@ -64,6 +74,13 @@ class Trainee(NamedTuple):
   images: int
   show: Callable[[jax.Array], jax.Array]
   together: bool
+  most: int | None = None
+  apart: bool = False
+
+  @property
+  def members(self) -> int:
+    """Networks to be trained, those of all arms."""
+    return sum(len(arm.settings["seed"]) for arm in self.arms.values())
 
 
 class Prepared(NamedTuple):
@@ -127,11 +144,12 @@ def prepare(experiment: Experiment) -> Prepared:
   """
   local = devices.choose(experiment.run.accelerator)
   experiment = with_regime(experiment)
+  check_swept(experiment)
   check_names(experiment, local)
-  dataset = _open(experiment.data)
+  dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
-  dataset = _cropped(dataset, experiment.data.crop_size)
-  examples, scored = _hold_out(dataset, experiment.data.validation)
+  dataset = sources.cropped(dataset, experiment.data.crop_size)
+  examples, scored = sources.hold_out(dataset, experiment.data.validation)
   experiment, found, others, cached = _find_teachers(experiment, dataset)
   gather = partial(
     assemble,
@@ -202,17 +220,6 @@ def _with_transfer(
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
-def _open(chosen: Data) -> Dataset:
-  return data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-  )
-
-
 def _find_teachers(experiment: Experiment, dataset: Dataset):
   """Returns the settings with the teacher's model, the teachers and the cache."""
   chosen = experiment.teacher
@@ -230,29 +237,6 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
     )
     experiment = dataclasses.replace(experiment, teacher=chosen)
   return experiment, found, others, cached
-
-
-def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
-  """Returns the examples to train on and the images that count."""
-  if not validation:
-    return np.arange(len(dataset.train.labels)), dataset.test
-  examples, held = data.split_validation(
-    dataset.train.labels, validation, seed=0
-  )
-  return examples, data.select(dataset.train, held)
-
-
-def _cropped(dataset: Dataset, size: int | None) -> Dataset:
-  """Notes what networks see of the images."""
-  if size is None:
-    return dataset
-  height, width, channels = dataset.image_shape
-  if size > min(height, width):
-    raise UserError(
-      f"--crop_size={size}: the images of {dataset.name} are {height} x {width};"
-      " --image_size makes them larger"
-    )
-  return dataset._replace(image_shape=(size, size, channels))
 
 
 def _sample(dataset: Dataset) -> jax.Array:
@@ -293,6 +277,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     feed.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
   )
 
 
@@ -340,6 +325,8 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     length * members * chosen.batch_size,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
+    apart=members_apart(experiment, cohort.arms, local),
   )
 
 

@@ -50,6 +50,8 @@ def epochs(
       teachers=teachers,
       devices=parts.devices,
       together=trainee.together,
+      most=trainee.most,
+      apart=trainee.apart,
       **options,
     )
 

@@ -14,7 +14,7 @@ SOURCES = [
 ]
 
 # Ground floor: imported by everyone, imports nothing of ours but each other.
-GROUND = {"errors", "registry", "spec"}
+GROUND = {"errors", "registry", "safety", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
@@ -37,22 +37,25 @@ ALLOWED = {
   "teachers": {"config", "data", "models", "train"},
   "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "evaluate": set(),
+  "cells": {"evaluate"},
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "preflight": set(),
   "profiling": set(),
   "checks": {
-    "config", "data", "feeds", "models", "options", "profiling", "schedule",
-    "teaching", "train",
+    "config", "data", "feeds", "methods", "models", "options", "profiling",
+    "schedule", "teaching", "train",
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "compression", "config", "data",
-    "feeds", "methods", "models", "pairs", "teachers", "teaching", "train",
+    "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "train",
   },
+  "sources": {"config", "data"},
   "report": set(),
   "results": {
-    "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
-    "train",
+    "arms", "cached_teacher", "cells", "config", "data", "evaluate",
+    "prepare", "train",
   },
   "best": {"config", "train"},
   "training": {
@@ -60,8 +63,8 @@ ALLOWED = {
     "report", "train",
   },
   "fit": {
-    "best", "config", "evaluate", "prepare", "profiling", "recovery",
-    "report", "results", "train", "training",
+    "best", "config", "evaluate", "preflight", "prepare", "profiling",
+    "recovery", "report", "results", "train", "training",
   },
   "workdir": {"cluster", "config"},
   "stopping": set(),
@@ -121,9 +124,13 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
+  "deploy": {
+    "compression", "config", "data", "environment", "evaluate", "models",
+    "report", "reproduce", "sources", "train", "workdir",
+  },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",
-    "explain", "options", "report", "reproduce", "run", "soft_td",
+    "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "workdir",
   },
   "experiments": {"config"},

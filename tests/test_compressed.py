@@ -56,8 +56,6 @@ def test_a_run_reads_back_what_it_saved(tmp_path):
     (("--sparsity=.5", "--regime=mean_teacher"), "measured=student"),
     (("--quantization=w4a8", "--student=lenet(2, 4, hidden=8)"), "take w8a8"),
     (("compare", "kd", "--sparsity=.5"), "compare does not take it"),
-    (("cache", "--quantization=w8"), "cache does not take it"),
-    (("quantify", "--sparsity=.5"), "quantify does not take it"),
   ],
 )
 def test_refused(arguments, message, tmp_path, capsys):

@@ -218,7 +218,9 @@ def _columns(kernel) -> tuple[int]:
 def _scores(kernel: jax.Array, structure: str) -> jax.Array:
   if structure == "weights":
     return jnp.abs(kernel)
-  return jnp.sqrt(jnp.mean(jnp.square(kernel), axis=range(kernel.ndim - 1)))
+  return jnp.sqrt(
+    jnp.mean(jnp.square(kernel), axis=tuple(range(kernel.ndim - 1)))
+  )
 
 
 def _held(updates, params, masks, structure):

@@ -101,15 +101,35 @@ def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
   Example:
     >>> check(nn.Dense(3), "none", jnp.zeros((1, 4)))
   """
-  if scheme == NONE:
-    return
-  weights, activations = SCHEMES[scheme]
-  mixed = activations not in (None, weights)
-  if mixed and _convolves(network, sample):
+  if scheme != NONE and scheme not in possible(network, sample):
     raise UserError(
       f"--quantization={scheme}: a convolution needs weights and activations of"
       " one type; take w8a8, or w4, whose activations are float32"
     )
+
+
+def possible(network: nn.Module, sample: jax.Array) -> list[str]:
+  """Lists the schemes that a network can compute in.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    sample: (1, H, W, C) an image, for its shape.
+
+  Returns:
+    Names in SCHEMES; those of two types of numbers only without convolutions.
+
+  Example:
+    >>> from kdjax.models import make_model
+    >>> possible(make_model("lenet(2)", classes=2), jnp.zeros((1, 8, 8, 1)))
+    ['w8', 'w8a8', 'w4']
+  """
+  mixed = {
+    name
+    for name, (weights, activations) in SCHEMES.items()
+    if activations not in (None, weights)
+  }
+  refused = mixed if _convolves(network, sample) else set()
+  return [name for name in SCHEMES if name not in refused]
 
 
 def stores_in(network: nn.Module, scheme: str) -> Any:

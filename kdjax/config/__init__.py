@@ -12,6 +12,7 @@ from kdjax.config.computing import Computing
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
+from kdjax.config.export import Export
 from kdjax.config.networks import Student, Teacher
 from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
@@ -31,6 +32,7 @@ __all__ = [
   "Data",
   "Distillation",
   "Experiment",
+  "Export",
   "Interval",
   "Quantify",
   "Teaching",
@@ -59,6 +61,7 @@ class Experiment:
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   compression: Compression = Compression()
+  export: Export = Export()
   computing: Computing = Computing()
   run: Run = Run()
   cluster: Cluster = Cluster()

@@ -15,6 +15,7 @@ def predict(
   *,
   chunk: int = 1000,
   together: bool = True,
+  most: int | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -27,6 +28,7 @@ def predict(
       compiled program.
     together: whether the networks answer side by side, or one after the other:
       faster for convolutions on the CPU.
+    most: networks that answer side by side; None for all.
 
   Returns:
     (M, N, C) float32.
@@ -37,18 +39,47 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
+  members = len(jax.tree.leaves(variables)[0])
   if not together:
-    members = len(jax.tree.leaves(variables)[0])
     each = [
       jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
     ]
     forward = partial(_one, apply, view)
-    return np.stack([_in_chunks(forward, one, images, chunk) for one in each])
+    return np.stack([in_chunks(forward, one, images, chunk) for one in each])
   forward = partial(_side_by_side, apply, view)
-  return _in_chunks(forward, variables, images, chunk, axis=1)
+  portions = np.array_split(
+    np.arange(members), -(-members // (most or members))
+  )
+  return np.concatenate(
+    [
+      in_chunks(forward, portion, images, chunk, axis=1)
+      for portion in (
+        jax.tree.map(lambda x, m=m: x[m[0] : m[-1] + 1], variables)
+        for m in portions
+      )
+    ]
+  )
 
 
-def _in_chunks(forward, variables, images, chunk, axis=0) -> np.ndarray:
+def in_chunks(
+  forward: Callable, variables, images, chunk: int, axis: int = 0
+) -> np.ndarray:
+  """Calls a network on some images after the other.
+
+  Args:
+    forward: (variables, images) -> logits.
+    variables: handed on.
+    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    chunk: images at once; the last ones are padded.
+    axis: of the images in the logits.
+
+  Returns:
+    The logits of all.
+
+  Example:
+    >>> in_chunks(lambda _, x: x[:, 0], None, np.ones((3, 1)), chunk=2).shape
+    (3,)
+  """
   total = len(images)
   chunk = min(chunk, total)
   parts = []

@@ -95,12 +95,15 @@ def test_masks_change_when_they_are_due_and_what_is_gone_stays_gone():
   """Every third step from the first to the fifth; the fifth though not due."""
   pruning = Pruning(0.8, begin=1, end=5, every=3)
   updates = jax.tree.map(lambda x: jnp.full_like(x, 0.7), PARAMS)
-  zeros = []
-  for steps in range(1, 9):
-    params, state = pruned(pruning, updates=updates, steps=steps)
+  optimizer = magnitude_pruning(pruning)
+  step, params, zeros = jax.jit(optimizer.update), PARAMS, []
+  state = optimizer.init(params)
+  for number in range(1, 9):
+    moves, state = step(updates, state, params)
+    params = optax.apply_updates(params, moves)
     kernels = prunable(params).values()
     zeros.append(sum(int((x == 0).sum()) for x in kernels))
-    assert state.count == steps
+    assert state.count == number
   # Shares 0 and 0.8 (1 - 1/64) of ten weights, then 0.8.
   assert zeros == [0, 0, 0, 0, 8, 8, 8, 8]
   # What stays moves as it would have, by 8 * 0.7.

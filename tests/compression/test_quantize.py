@@ -19,32 +19,38 @@ from kdjax.compression.quantize import (
 from kdjax.errors import UserError
 from kdjax.models import make_model
 
-IMAGES = jax.random.uniform(jax.random.key(1), (4, 8, 8, 1))
+IMAGES = np.float32(np.random.default_rng(1).random((4, 8, 8, 1)))
 NETWORKS = {
   "dense": make_model("mlp(16)", classes=3),
   "convolution": make_model("lenet(2, 4, hidden=8)", classes=3),
 }
 CASES = [
-  (kind, scheme)
-  for kind in NETWORKS
-  for scheme in SCHEMES
-  if (kind, scheme) != ("convolution", "w4a8")
+  *(("dense", scheme) for scheme in SCHEMES),
+  ("convolution", "w8a8"),
+  ("convolution", "w4"),
 ]
 
 
-def variables_of(kind):
-  return NETWORKS[kind].init(jax.random.key(0), IMAGES, train=False)
+def variables_of(network, images=IMAGES):
+  """Random ones; to initialise takes longer."""
+  shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: np.float32(rng.normal(size=x.shape) / 4), shapes
+  )
 
 
 @pytest.mark.parametrize(("kind", "scheme"), CASES)
 def test_what_is_stored_is_what_was_learnt(kind, scheme):
   """Logits, of two networks side by side; and the file gives them back."""
-  network, variables = NETWORKS[kind], variables_of(kind)
-  both = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), variables)
+  network = NETWORKS[kind]
+  both = jax.tree.map(lambda x: np.stack([x, 2 * x]), variables_of(network))
   learnt = jax.jit(
     jax.vmap(lambda one: learns_in(network, scheme).apply(one, IMAGES))
   )(both)
-  few = jax.vmap(lambda one: stored(network, one, scheme, IMAGES[:1]))(both)
+  few = jax.jit(jax.vmap(lambda one: stored(network, one, scheme, IMAGES[:1])))(
+    both
+  )
   again = pack.unpacked(pack.packed(few), few)
   apply = stores_in(network, scheme).apply
   answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(again)
@@ -76,20 +82,22 @@ def test_weights_are_rounded_by_column_and_gradients_are_not():
   np.testing.assert_array_equal(slope, np.ones((2, 2)))
 
 
-@pytest.mark.parametrize(
-  ("scheme", "share"), [("w8", 0.27), ("w8a8", 0.27), ("w4", 0.15)]
-)
+@pytest.mark.parametrize(("scheme", "share"), [("w8a8", 0.27), ("w4", 0.15)])
 def test_a_file_is_as_small_as_its_bits(scheme, share):
-  network = make_model("mlp(100)", classes=10)
-  variables = network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
-  few = stored(network, variables, scheme, jnp.zeros((1, 28, 28, 1)))
+  network, sample = (
+    make_model("mlp(100)", classes=10),
+    np.ones((1, 20, 20, 1), np.float32),
+  )
+  variables = variables_of(network, sample)
+  few = jax.jit(lambda one: stored(network, one, scheme, sample))(variables)
   assert pack.file_bytes(few) < share * pack.file_bytes(variables)
 
 
 def test_no_example_depends_on_its_neighbours():
-  network, variables = NETWORKS["convolution"], variables_of("convolution")
-  apply = learns_in(network, "w8a8").apply
-  loud = IMAGES.at[1].multiply(100)
+  network = NETWORKS["convolution"]
+  variables = variables_of(network)
+  apply = jax.jit(learns_in(network, "w8a8").apply)
+  loud = IMAGES * np.float32([1, 100, 1, 1]).reshape(4, 1, 1, 1)
   quiet, beside = (apply(variables, x)[0] for x in (IMAGES, loud))
   np.testing.assert_allclose(quiet, beside, rtol=1e-6)
 

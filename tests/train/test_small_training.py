@@ -72,10 +72,10 @@ def test_devices_do_not_matter(fit, scheme, step):
 @pytest.mark.parametrize(
   ("learner", "network"),
   [
-    (mutual(peers=2), MLP),
-    (codistillation(peers=2, every=3), MLP),
-    (in_pieces(ALONE, 2), MLP),
-    (guard(ALONE, "skip", 3), MLP),
+    (mutual(peers=2), learns_in(MLP, "w8a8")),
+    (codistillation(peers=2, every=3), learns_in(MLP, "w4")),
+    (in_pieces(ALONE, 2), learns_in(MLP, "w4a8")),
+    (guard(ALONE, "skip", 3), learns_in(MLP, "w8")),
     (ALONE, computed(learns_in(MLP, "w4"), dtype="bfloat16")),
     (ALONE, computed(learns_in(MLP, "w8a8"), remat=True)),
   ],
