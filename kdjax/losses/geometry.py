@@ -204,12 +204,17 @@ def _angles_and_slope(gram_s, gram_t):
     add, jnp.zeros_like(gram_s), rows
   )
   pulled, turned = (x.reshape(count, count) for x in (pulled, turned))
+  slope = _slope(total, pulled, turned, inverse_s)
+  return jnp.sum(loss) / count**3, slope / count**3
+
+
+def _slope(total, pulled, turned, inverse):
+  """Returns the derivative by the Gram matrix, from the sums over anchors."""
   slope = total - 2 * pulled + jnp.diag(jnp.sum(pulled, axis=1))
   # Through the lengths: the derivative by the squared distances.
-  lengths = -jnp.square(inverse_s) * turned
+  lengths = -jnp.square(inverse) * turned
   ends = jnp.diag(jnp.sum(lengths, axis=1) + jnp.sum(lengths, axis=0))
-  slope = slope + ends - 2 * lengths
-  return jnp.sum(loss) / count**3, slope / count**3
+  return slope + ends - 2 * lengths
 
 
 def _is_many(rows):
