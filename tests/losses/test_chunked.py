@@ -154,6 +154,7 @@ def test_totals_of_parts_add_up():
   halves = jax.tree.map(jnp.add, part(slice(0, 1)), part(slice(1, 2)))
   check_close(halves, whole)
   np.testing.assert_allclose(whole.mean(), whole.loss / mask.sum(), rtol=1e-6)
+  assert whole.sum() == whole.loss
   nothing = find(student, teacher, labels, mask & False)
   assert nothing.mean() == 0 and nothing.tokens == 0
 

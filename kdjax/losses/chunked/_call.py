@@ -37,6 +37,10 @@ class Totals(NamedTuple):
   cross_entropy: jax.Array
   labelled: jax.Array
 
+  def sum(self) -> jax.Array:
+    """Returns the loss, as an array of one loss a token would."""
+    return self.loss
+
   def mean(self) -> jax.Array:
     """Returns loss / tokens; 0 with zero gradient where no token counts."""
     return self.loss / jnp.maximum(self.tokens, 1).astype(self.loss.dtype)
