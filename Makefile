@@ -87,6 +87,8 @@ BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
 AFTER_mnist_demo := cp runs/mnist_demo/figures/accuracy.png docs/demo.png
+AFTER_compression_table := cp \
+	runs/compression_table/figures/accuracy_size.png docs/compression_table.png
 AFTER_dataset_distillation := cp \
 	runs/dataset_distillation/figures/images.png docs/dataset_distillation.png
 
