@@ -96,13 +96,20 @@ def train(
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
+  length = max(feed.steps for feed in feeds.values())
+  most = min(portion or length, length)
+  at_once = together and read is None and not answers
+  # Portions of two lengths would be two programs.
+  padded = most if at_once and length % most else None
   prepared = []
   begun = None if start is None else split(start.states, groups)
   for i, group in enumerate(groups):
     if tuple(group) not in programs:
       programs[tuple(group)] = (
         _initializers(network, optimizer, group, sample),
-        _compile(group, feeds, devices, together, gradient_metrics),
+        _compile(
+          group, feeds, devices, together, gradient_metrics, bool(padded)
+        ),
       )
     fixed = on_devices.replicate(member_settings(group), devices)
     if begun is None:
@@ -113,9 +120,8 @@ def train(
     else:
       states = begun[i]
     prepared.append((group, lay_out(group, states, devices), fixed))
-  length = max(feed.steps for feed in feeds.values())
   first, sums = (0, {}) if start is None else (start.step, start.sums)
-  for steps in portions(first, epochs * length, length, portion or length):
+  for steps in portions(first, epochs * length, length, most):
     done = []
     for i, (group, states, fixed) in enumerate(prepared):
       states, added = _train_group(
@@ -127,7 +133,8 @@ def train(
           feeds,
           *steps,
           read=read,
-          at_once=together,
+          at_once=at_once,
+          length=padded,
           answers=answers,
           part=on_devices.portion(devices),
         ),
@@ -222,7 +229,7 @@ def _train_group(run, states, fixed, portions, devices, observer):
   return states, sums
 
 
-def _compile(arms, feeds, devices, together, gradient_metrics):
+def _compile(arms, feeds, devices, together, gradient_metrics, padded):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
     (feed, teacher): teacher_taps(
@@ -268,7 +275,8 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
       # One step, and no scan: XLA's convolutions on the CPU are several times
       # slower inside one, even of length one and unrolled.
       return body(states, jax.tree.map(lambda x: x[0], (steps, plan)))
-    states, metrics = jax.lax.scan(body, states, (steps, plan))
+    over = _scan_begun if padded else jax.lax.scan
+    states, metrics = over(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
   laid = {
@@ -283,6 +291,26 @@ def _compile(arms, feeds, devices, together, gradient_metrics):
     partly={0: laid},
     returned=(laid, None),
   )
+
+
+def _scan_begun(body, states, portion):
+  """As `jax.lax.scan`, up to the first step that is below 0; zeros behind it."""
+  steps, _ = portion
+  body = jax.jit(body, inline=True)  # traced once for its shape and its steps
+
+  def at(i):
+    return jax.tree.map(lambda x: x[i], portion)
+
+  def one(i, carry):
+    states, rows = carry
+    states, row = body(states, at(i))
+    return states, jax.tree.map(lambda x, new: x.at[i].set(new), rows, row)
+
+  rows = jax.tree.map(
+    lambda x: jnp.zeros((len(steps), *x.shape), x.dtype),
+    jax.eval_shape(body, states, at(0))[1],
+  )
+  return jax.lax.fori_loop(0, jnp.sum(steps >= 0), one, (states, rows))
 
 
 def _ask(key, teachers, taps, plan, batches, step) -> View | None:
