@@ -34,7 +34,7 @@ RUNS := \
   distill:route \
   distill:weak_to_strong
 
-.PHONY: demo test test-slow lint experiments clean
+.PHONY: demo test test-slow lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -49,6 +49,12 @@ test-slow: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# A small run of all benchmarks of speed, and what was wanted of each; PyTorch's
+# part is there where BENCH is a Python that has it.
+BENCH ?= $(BIN)/python
+bench: .venv/ready
+	$(BENCH) -m benchmarks
 
 # Repeats the experiments and writes the page of what they gave; some of them:
 # make experiments RUNS="distill:mutual sweep:mnist_tuning"
