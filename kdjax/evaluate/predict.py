@@ -1,6 +1,6 @@
 """The logits of trained networks on a set of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -15,6 +15,7 @@ def predict(
   *,
   chunk: int = 1000,
   together: bool = True,
+  read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -23,10 +24,12 @@ def predict(
     variables: the networks' variables, each array with a leading axis (M,).
     images: (N, H, W, C) stored images, an array or a lazy sequence.
     view: stored images -> float32 images, `kdjax.data.to_float`.
-    chunk: images at once; the last chunk is padded, so that there is one
+    chunk: images at once; the last chunk is filled up, so that there is one
       compiled program.
     together: whether the networks answer side by side, or one after the other:
       faster for convolutions on the CPU.
+    read: what reads lazy images side by side, indices (chunks, chunk) ->
+      iterator of stored images; one after the other without it.
 
   Returns:
     (M, N, C) float32.
@@ -37,27 +40,30 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
-  if not together:
-    members = len(jax.tree.leaves(variables)[0])
-    each = [
-      jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
-    ]
-    forward = partial(_one, apply, view)
-    return np.stack([_in_chunks(forward, one, images, chunk) for one in each])
-  forward = partial(_side_by_side, apply, view)
-  return _in_chunks(forward, variables, images, chunk, axis=1)
-
-
-def _in_chunks(forward, variables, images, chunk, axis=0) -> np.ndarray:
   total = len(images)
   chunk = min(chunk, total)
-  parts = []
-  for start in range(0, total, chunk):
-    block = _read(images, start, min(start + chunk, total))
-    padding = [(0, chunk - len(block))] + [(0, 0)] * (block.ndim - 1)
-    logits = np.asarray(forward(variables, np.pad(block, padding)))
-    parts.append(logits.take(np.arange(len(block)), axis=axis))
-  return np.concatenate(parts, axis=axis)
+  places = np.arange(-(-total // chunk) * chunk).reshape(-1, chunk)
+  places = np.minimum(places, total - 1)
+  read = read or partial(_one_by_one, images)
+  if together:
+    forward = partial(_side_by_side, apply, view, variables)
+    blocks = [np.asarray(forward(block)) for block in read(places)]
+    return np.concatenate(blocks, axis=1)[:, :total]
+  members = len(jax.tree.leaves(variables)[0])
+  each = [jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)]
+  blocks = [
+    np.stack([np.asarray(_one(apply, view, one, block)) for one in each])
+    for block in read(places)
+  ]
+  return np.concatenate(blocks, axis=1)[:, :total]
+
+
+def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
+  for row in places:
+    if isinstance(images, np.ndarray):
+      yield images[row]
+    else:
+      yield np.stack([images[i] for i in row])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -69,9 +75,3 @@ def _one(apply, view, variables, images):
 def _side_by_side(apply, view, variables, images):
   seen = view(images)
   return jax.vmap(lambda member: apply(member, seen, train=False))(variables)
-
-
-def _read(images, start: int, stop: int) -> np.ndarray:
-  if isinstance(images, np.ndarray):
-    return images[start:stop]
-  return np.stack([images[i] for i in range(start, stop)])
