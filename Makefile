@@ -32,9 +32,13 @@ RUNS := \
   distill:teacher_assistant \
   distill:born_again \
   distill:route \
-  distill:weak_to_strong
+  distill:weak_to_strong \
+  distill:pruned \
+  distill:pruned_90 \
+  distill:quantized \
+  distill:quantized_pruned
 
-.PHONY: demo test test-slow lint bench experiments clean
+.PHONY: demo test test-slow serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -45,6 +49,10 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
+
+# An exported student answers in an environment that has no jax.
+serve: .venv/ready .venv-serve/ready
+	$(BIN)/python examples/check_serving.py .venv-serve/bin/python
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -88,11 +96,17 @@ AFTER_dataset_distillation := cp \
 	runs/dataset_distillation/figures/images.png docs/dataset_distillation.png
 
 # The stamp is newer than what it was made from, or made again.
-.venv/ready: requirements.txt
+.venv/ready: requirements.txt requirements-no-deps.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.txt
+	touch $@
+
+.venv-serve/ready: examples/requirements-serve.txt
+	$(PYTHON) -m venv .venv-serve
+	.venv-serve/bin/python -m pip install --quiet -r $<
 	touch $@
 
 clean:
-	rm -rf .venv .cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-serve .cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -8,6 +8,7 @@ python launch.py quantify                  what the student looks at, and why
 python launch.py soft_td                   several sources, soft labels, in rounds
 python launch.py synthesise                a few learned images stand for all
 python launch.py reproduce RESULTS.json     run it again, and compare
+python launch.py export --from=WORKDIR      the student alone, for other programs
 python launch.py list [WHAT]               methods, models, taps --student=M, ...
 python launch.py plot temperature|norms    the theory's two teaching figures
 """

@@ -15,6 +15,7 @@ from kdjax.teaching import stage_models
 from kdjax.train import checkpoint
 from kdjax.train.computed import like
 from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
 
 
 class Stage(NamedTuple):
@@ -102,9 +103,14 @@ def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
     parts.student.network,
     models.make_model(stage.model, classes=parts.dataset.classes),
   )
+  chosen = experiment.student
   return parts.student._replace(
     network=network,
     model=stage.model,
+    # Whoever teaches keeps its weights, also where the students lose some.
+    optimizer=make_optimizer(
+      chosen.optimizer, chosen.schedule, chosen.epochs * length
+    ),
     arms={stage.name: student._replace(settings=settings)},
     feeds={student.feed: feed._replace(steps=length)},
     images=length * experiment.student.batch_size,

@@ -32,6 +32,7 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
     devices.check_batch_size(group.batch_size, local)
   teaching.check(experiment)
   _check_computing(experiment, local)
+  _check_compression(experiment)
   regime = experiment.distillation.regime
   learner = make_learner(regime)
   check_devices(regime, learner, len(local))
@@ -75,6 +76,25 @@ def _check_computing(
   if make_learner(regime) is not ALONE:
     raise UserError(
       f"--accumulate_steps={pieces}: --regime={regime} shows whole batches"
+    )
+
+
+def _check_compression(experiment: Experiment) -> None:
+  """Refuses pruning that ends before it begins, or is averaged away."""
+  chosen = experiment.compression
+  if not chosen.sparsity:
+    return
+  if chosen.pruning_begin >= chosen.pruning_end:
+    raise UserError(
+      f"--pruning_begin={chosen.pruning_begin:g}: it must be less than"
+      f" --pruning_end={chosen.pruning_end:g}"
+    )
+  regime = spec.parse(experiment.distillation.regime)
+  measured = str(dict(regime.kwargs).get("measured", "twin"))
+  if regime.name == "mean_teacher" and measured == "twin":
+    raise UserError(
+      f"--sparsity={chosen.sparsity:g}: an average of weights over time is not"
+      " sparse; measure the other one, --regime='mean_teacher(measured=student)'"
     )
 
 

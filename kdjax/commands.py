@@ -5,12 +5,20 @@ and bad input should not have to wait for what it does not need.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from kdjax import cluster
 from kdjax.accelerator import prepare_environment
-from kdjax.config import Cluster, Computing, Experiment, Teaching
+from kdjax.config import (
+  Cluster,
+  Compression,
+  Computing,
+  Experiment,
+  Export,
+  Teaching,
+)
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import as_dict, options
 
@@ -31,23 +39,33 @@ GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 LOGGED = {"accumulate_steps", "profile_steps"}
 # Those of a run in several processes.
 JOINT = {field.name for field in dataclasses.fields(Cluster)}
+# What leaves the house.
+SHIPPED = {field.name for field in dataclasses.fields(Export)}
+TAKEN = {"from", "format", "network", "member"}
+TAKEN |= {"workdir", "data_dir", "accelerator"}
+# What makes the student of a run small.
+SMALL = {field.name for field in dataclasses.fields(Compression)}
 # What trainings of their own kind do not heed.
 APART = {field.name for field in dataclasses.fields(Computing)} | {
   "views",
   "data_workers",
 }
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED | JOINT | {"profile_steps"},
+  "cache": ELSEWHERE | GUARDED | JOINT | SHIPPED | SMALL | {"profile_steps"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
   | LOGGED
   | JOINT
+  | SHIPPED
+  | SMALL
   | {"regime"},
-  "list": JOINT,
-  "plot": JOINT,
-  "quantify": ELSEWHERE | GUARDED | APART | JOINT,
-  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT,
-  "synthesise": ELSEWHERE | GUARDED | APART | JOINT,
+  "distill": SHIPPED,
+  "list": JOINT | SHIPPED,
+  "plot": JOINT | SHIPPED,
+  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
+  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SHIPPED | SMALL,
+  "sweep": SHIPPED,
+  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
 }
 
 
@@ -172,6 +190,30 @@ def _reproduce(call: Call) -> None:
   reproduce.check(stored, workdir)
 
 
+def _export(call: Call) -> None:
+  _check_no_words(call)
+  _check_given(call, TAKEN)
+  from kdjax.deploy import export
+
+  export.export(
+    call.experiment.export,
+    workdir=call.experiment.run.workdir,
+    data_dir=call.experiment.data.data_dir,
+    command=call.repeat,
+  )
+
+
+def _check_given(call: Call, allowed: Collection[str]) -> None:
+  """Refuses settings that a finished run has decided already."""
+  for word in shlex.split(call.repeat):
+    name = word.partition("=")[0]
+    if word.startswith("-") and name.lstrip("-") not in allowed:
+      raise UserError(
+        f"{word}: {call.command} takes a finished run's settings; only"
+        f" --{', --'.join(sorted(allowed))} may be given"
+      )
+
+
 def _list(call: Call) -> None:
   from kdjax import catalogue
 
@@ -202,6 +244,7 @@ COMMANDS = {
   "soft_td": _soft_td,
   "synthesise": _synthesise,
   "reproduce": _reproduce,
+  "export": _export,
   "list": _list,
   "plot": _plot,
 }

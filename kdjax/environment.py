@@ -14,7 +14,8 @@ PACKAGES = (
   "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint", "chex",
   "absl-py", "scipy", "tensorflow-datasets", "array_record",
   "importlib_resources", "grain", "pillow", "mlxtend", "scikit-learn",
-  "safetensors", "rich", "matplotlib", "jinja2", "tensorboardX",
+  "safetensors", "qwix", "onnx", "onnx-ir", "onnxruntime", "rich",
+  "matplotlib", "jinja2", "tensorboardX",
 )  # fmt: skip
 
 

@@ -19,11 +19,13 @@ from kdjax import (
   data,
   models,
   pairs,
+  sources,
   teachers,
   teaching,
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
 from kdjax.checks import check_names, check_pieces, check_schedules, check_view
+from kdjax.compression import prune, quantize
 from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache import TeacherCache
@@ -127,10 +129,10 @@ def prepare(experiment: Experiment) -> Prepared:
   local = devices.choose(experiment.run.accelerator)
   experiment = with_regime(experiment)
   check_names(experiment, local)
-  dataset = _open(experiment.data)
+  dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
-  dataset = _cropped(dataset, experiment.data.crop_size)
-  examples, scored = _hold_out(dataset, experiment.data.validation)
+  dataset = sources.cropped(dataset, experiment.data.crop_size)
+  examples, scored = sources.hold_out(dataset, experiment.data.validation)
   experiment, found, others, cached = _find_teachers(experiment, dataset)
   gather = partial(
     assemble,
@@ -201,17 +203,6 @@ def _with_transfer(
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
-def _open(chosen: Data) -> Dataset:
-  return data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-  )
-
-
 def _find_teachers(experiment: Experiment, dataset: Dataset):
   """Returns the settings with the teacher's model, the teachers and the cache."""
   chosen = experiment.teacher
@@ -229,29 +220,6 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
     )
     experiment = dataclasses.replace(experiment, teacher=chosen)
   return experiment, found, others, cached
-
-
-def _hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
-  """Returns the examples to train on and the images that count."""
-  if not validation:
-    return np.arange(len(dataset.train.labels)), dataset.test
-  examples, held = data.split_validation(
-    dataset.train.labels, validation, seed=0
-  )
-  return examples, data.select(dataset.train, held)
-
-
-def _cropped(dataset: Dataset, size: int | None) -> Dataset:
-  """Notes what networks see of the images."""
-  if size is None:
-    return dataset
-  height, width, channels = dataset.image_shape
-  if size > min(height, width):
-    raise UserError(
-      f"--crop_size={size}: the images of {dataset.name} are {height} x {width};"
-      " --image_size makes them larger"
-    )
-  return dataset._replace(image_shape=(size, size, channels))
 
 
 def _sample(dataset: Dataset) -> jax.Array:
@@ -312,11 +280,22 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
   if asked is not None:
     check_view(experiment.distillation.teacher_view, asked, dataset)
-  network = _network(experiment, chosen.model, dataset)
+  small = experiment.compression
+  quantize.check(
+    models.make_model(chosen.model, classes=dataset.classes),
+    small.quantization,
+    _sample(dataset),
+  )
+  network = _network(experiment, chosen.model, dataset, small.quantization)
   return Trainee(
     network,
     chosen.model,
-    make_optimizer(chosen.optimizer, chosen.schedule, chosen.epochs * length),
+    make_optimizer(
+      chosen.optimizer,
+      chosen.schedule,
+      chosen.epochs * length,
+      prune.planned(small, chosen.epochs * length),
+    ),
     {
       name: arm._replace(
         learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
@@ -331,10 +310,11 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   )
 
 
-def _network(experiment, model: str, dataset):
+def _network(experiment, model: str, dataset, quantization=quantize.NONE):
   chosen = experiment.computing
+  network = models.make_model(model, classes=dataset.classes)
   return computed(
-    models.make_model(model, classes=dataset.classes),
+    quantize.learns_in(network, quantization),
     dtype=chosen.compute_dtype,
     remat=chosen.remat,
   )

@@ -72,7 +72,21 @@ def read(words: Sequence[str], command: str) -> Stored:
         f"{word}: reproduce takes the stored settings; only"
         f" {' and '.join(GIVEN)} may be given"
       )
-  path = Path(words[0])
+  return stored_run(Path(words[0]))
+
+
+def stored_run(path: Path) -> Stored:
+  """Reads a finished run.
+
+  Args:
+    path: its results.json or its folder.
+
+  Returns:
+    The run.
+
+  Raises:
+    UserError: for anything but the results of `distill` and `sweep`.
+  """
   path = path / "results.json" if path.is_dir() else path
   try:
     results = json.loads(path.read_text())

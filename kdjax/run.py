@@ -9,6 +9,7 @@ from pathlib import Path
 from kdjax import (
   best,
   cluster,
+  compressed,
   data,
   environment,
   faculty,
@@ -60,7 +61,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         last, chain = climb(experiment, parts, first, workdir, log)
       with fit.timed(seconds, "students"):
         teachers = teachers_of(experiment, parts, last, arms, first)
-        note = fit.note(parts, parts.student)
+        note = fit.note(parts, parts.student) | compressed.note(experiment)
         kept = best.wanted(experiment, workdir, note)
         fitted = fit.fit(parts, parts.student, log, teachers, best=kept)
     if quiet:
@@ -83,6 +84,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     checkpoint.save_network(
       workdir / "student", measured.networks["student"], note
     )
+    found |= compressed.figures(experiment, parts, workdir / "student")
   found |= {
     "name": name,
     "command": command,

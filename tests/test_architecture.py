@@ -14,13 +14,14 @@ SOURCES = [
 ]
 
 # Ground floor: imported by everyone, imports nothing of ours but each other.
-GROUND = {"errors", "registry", "spec"}
+GROUND = {"errors", "registry", "safety", "spec"}
 # Who may import what, besides the ground floor and its own room.
 ALLOWED = {
   "accelerator": set(),
   "watchdog": set(),
   "cluster": {"config", "watchdog"},
   "config": set(),
+  "compression": {"config"},
   "data": set(),
   "losses": set(),
   "schedule": set(),
@@ -45,9 +46,11 @@ ALLOWED = {
     "teaching", "train",
   },
   "prepare": {
-    "arms", "cached_teacher", "checks", "config", "data", "feeds", "methods",
-    "models", "pairs", "teachers", "teaching", "train",
+    "arms", "cached_teacher", "checks", "compression", "config", "data",
+    "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "train",
   },
+  "sources": {"config", "data"},
   "report": set(),
   "results": {
     "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
@@ -84,6 +87,10 @@ ALLOWED = {
     "arms", "cached_teacher", "config", "data", "faculty", "prepare",
     "train",
   },
+  "compressed": {
+    "compression", "config", "evaluate", "models", "prepare", "results",
+    "train",
+  },
   "chain": {
     "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
     "report", "results", "teaching", "train",
@@ -102,8 +109,8 @@ ALLOWED = {
     "results", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "cluster", "config", "data", "environment",
-    "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
+    "arms", "best", "chain", "cluster", "compressed", "config", "data",
+    "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
     "results", "train", "workdir",
   },
   "soft_td": {
@@ -116,9 +123,13 @@ ALLOWED = {
     "report", "results", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
+  "deploy": {
+    "compression", "config", "data", "environment", "evaluate", "models",
+    "report", "reproduce", "sources", "train", "workdir",
+  },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config",
-    "explain", "options", "report", "reproduce", "run", "soft_td",
+    "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "workdir",
   },
   "experiments": {"config"},

@@ -7,10 +7,12 @@ import dataclasses
 
 from kdjax.config.cache import Cache
 from kdjax.config.cluster import Cluster
+from kdjax.config.compression import Compression
 from kdjax.config.computing import Computing
 from kdjax.config.controls import Controls
 from kdjax.config.data import Data
 from kdjax.config.distillation import Distillation
+from kdjax.config.export import Export
 from kdjax.config.networks import Student, Teacher
 from kdjax.config.option import AUTO, Interval
 from kdjax.config.quantify import Quantify
@@ -23,12 +25,14 @@ from kdjax.config.teaching import Teaching
 __all__ = [
   "AUTO",
   "Cache",
+  "Compression",
   "Computing",
   "Cluster",
   "Controls",
   "Data",
   "Distillation",
   "Experiment",
+  "Export",
   "Interval",
   "Quantify",
   "Teaching",
@@ -56,6 +60,8 @@ class Experiment:
   cache: Cache = Cache()
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
+  compression: Compression = Compression()
+  export: Export = Export()
   computing: Computing = Computing()
   run: Run = Run()
   cluster: Cluster = Cluster()

@@ -25,6 +25,7 @@ and the sources that load.py opens:
   cluttered_digits.py     MNIST digits on textures, with masks
   regions.py              masks, from a set's masks or boxes
   synthetic.py            patches of photographs, noise
+  licences.py             under which licence a set is
   prepared.py             where prepared sets are; prepares the embedded ones
   whole.py                damaged or half prepared sets, and the way out
   image_folder.py         directories of images
@@ -41,6 +42,7 @@ from kdjax.data.augment import ViewFunction, make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
 from kdjax.data.fingerprint import fingerprint
+from kdjax.data.licences import licence
 from kdjax.data.load import available, load
 from kdjax.data.mixing import split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
@@ -62,6 +64,7 @@ __all__ = [
   "check",
   "default_data_dir",
   "fingerprint",
+  "licence",
   "load",
   "make_view",
   "middle",

@@ -4,7 +4,7 @@ from kdjax.evaluate.bias import match_prior
 from kdjax.evaluate.compare import Comparison, compare, holm
 from kdjax.evaluate.cost import flops, latency, parameters
 from kdjax.evaluate.measure import measure, measure_together, recall
-from kdjax.evaluate.predict import predict
+from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
   accuracy,
   agreement,
@@ -20,6 +20,7 @@ __all__ = [
   "compare",
   "flops",
   "holm",
+  "in_chunks",
   "latency",
   "match_prior",
   "measure",

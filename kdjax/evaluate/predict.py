@@ -40,22 +40,42 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
+  forward = partial(_side_by_side if together else _in_turn, apply, view)
+  return in_chunks(forward, variables, images, chunk, axis=1, read=read)
+
+
+def in_chunks(
+  forward: Callable,
+  variables,
+  images,
+  chunk: int,
+  axis: int = 0,
+  *,
+  read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
+) -> np.ndarray:
+  """Calls a network on some images after the other.
+
+  Args:
+    forward: (variables, images) -> logits.
+    variables: handed on.
+    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    chunk: images at once; the last ones are filled up.
+    axis: of the images in the logits.
+    read: as in `predict`.
+
+  Returns:
+    The logits of all.
+
+  Example:
+    >>> in_chunks(lambda _, x: x[:, 0], None, np.ones((3, 1)), chunk=2).shape
+    (3,)
+  """
   total = len(images)
   chunk = min(chunk, total)
   places = np.arange(-(-total // chunk) * chunk).reshape(-1, chunk)
-  places = np.minimum(places, total - 1)
-  read = read or partial(_one_by_one, images)
-  if together:
-    forward = partial(_side_by_side, apply, view, variables)
-    blocks = [np.asarray(forward(block)) for block in read(places)]
-    return np.concatenate(blocks, axis=1)[:, :total]
-  members = len(jax.tree.leaves(variables)[0])
-  each = [jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)]
-  blocks = [
-    np.stack([np.asarray(_one(apply, view, one, block)) for one in each])
-    for block in read(places)
-  ]
-  return np.concatenate(blocks, axis=1)[:, :total]
+  blocks = (read or partial(_one_by_one, images))(np.minimum(places, total - 1))
+  parts = [np.asarray(forward(variables, block)) for block in blocks]
+  return np.concatenate(parts, axis=axis).take(np.arange(total), axis=axis)
 
 
 def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
@@ -64,6 +84,12 @@ def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
       yield images[row]
     else:
       yield np.stack([images[i] for i in row])
+
+
+def _in_turn(apply, view, variables, images) -> np.ndarray:
+  members = len(jax.tree.leaves(variables)[0])
+  each = [jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)]
+  return np.stack([np.asarray(_one(apply, view, one, images)) for one in each])
 
 
 @partial(jax.jit, static_argnums=(0, 1))

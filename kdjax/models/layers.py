@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 FUNCTIONS = {
   "gelu": nn.gelu,
@@ -140,3 +141,22 @@ def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
   return nn.BatchNorm(
     use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
   )
+
+
+def with_border(x: jax.Array, width: int) -> jax.Array:
+  """Adds zeros around images, for a pooling that should see them.
+
+  An exporter forgets the padding that a pooling is given itself.
+
+  Args:
+    x: (B, H, W, D).
+    width: of the border.
+
+  Returns:
+    (B, H + 2 width, W + 2 width, D).
+
+  Example:
+    >>> with_border(jnp.ones((1, 2, 2, 1)), 1).shape
+    (1, 4, 4, 1)
+  """
+  return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)))

@@ -5,7 +5,12 @@ from collections.abc import Callable, Collection
 import flax.linen as nn
 import jax
 
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  batch_norm,
+  convolution,
+  with_border,
+)
 from kdjax.models.layouts import (
   TABLES,
   Entry,
@@ -101,9 +106,9 @@ class Stem(nn.Module):
     x = convolution(self.width, 7, stride=2, name="conv_0")(x)
     x = batch_norm(train=train, name="norm_0")(x)
     x = Activation(name="activation")(x)
-    return nn.max_pool(
-      x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
-    )
+    # Nothing is below 0 after the activation: the border never wins.
+    x = with_border(x, 1)
+    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
 
 
 class ResNet(nn.Module):

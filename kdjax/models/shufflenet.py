@@ -19,6 +19,7 @@ from kdjax.models.layers import (
   NormedConvolution,
   batch_norm,
   convolution,
+  with_border,
 )
 from kdjax.models.registry import register
 from kdjax.models.statistics import (
@@ -88,9 +89,7 @@ class BlockV1(nn.Module):
     y = batch_norm(train=train, name="norm_2")(y)
     if self.stride == 1:
       return x + y
-    pooled = nn.avg_pool(
-      x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
-    )
+    pooled = nn.avg_pool(with_border(x, 1), window_shape=(3, 3), strides=(2, 2))
     return jnp.concatenate([y, pooled], axis=-1)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from kdjax import spec
+from kdjax import safety, spec
 from kdjax.errors import StorageError, UserError
 from kdjax.models.layouts import TABLES, Entry
 from kdjax.models.registry import MAKERS
@@ -34,7 +34,6 @@ TYPES = {
   "BF16": jnp.bfloat16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
   "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
-PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 
 
 class OutsideTeacher(NamedTuple):
@@ -129,7 +128,7 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"there is no file {path}") from None
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from None
-  _check_kind(path, data[:9])
+  safety.check_file(path, data[:9])
   try:
     import safetensors
   except ImportError:
@@ -247,21 +246,6 @@ def _entries(module: nn.Module, tensors: Collection[str]) -> list[Entry]:
     return TABLES[type(module)].entries(module, tensors)
   except ValueError as error:
     raise UserError(str(error)) from None
-
-
-def _check_kind(path: Path, head: bytes) -> None:
-  # A safetensors header of 640 bytes begins like a pickle, but goes on with {.
-  pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
-  pickled = pickled and head[8:9] != b"{"
-  if pickled or head[:4] == b"PK\3\4" or path.suffix.lower() in PICKLES:
-    target = path.with_suffix(".safetensors")
-    raise UserError(
-      f"{path} is a pickle or an archive of one: reading it could run any code."
-      " Convert it where you have torch and trust the file:\n"
-      '  python -c "import torch; from safetensors.torch import save_file;'
-      f" save_file(torch.load('{path}', weights_only=True),"
-      f" '{target}')\""
-    )
 
 
 def _check_classes(

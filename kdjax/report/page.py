@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
 from kdjax.report import (
+  compression,
   formats,
   methods,
   reading,
@@ -165,6 +166,8 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     chosen.append(rounds.rounds_table(results))
   if results.get("sweep"):
     chosen.append(tables.sweep_table(results["sweep"]))
+  if results.get("compression"):
+    chosen.append(compression.compression_table(results))
   return [*chosen, tables.cost_table(results)]
 
 

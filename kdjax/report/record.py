@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.report import (
+  compression,
   logs,
   methods,
   page,
@@ -65,6 +66,8 @@ def summary(results: Mapping[str, Any]) -> str:
     tables.comparisons_table(results),
     tables.cost_table(results),
   ]
+  if "compression" in results:
+    parts.append(compression.compression_table(results))
   if "methods" in results:
     parts.append(methods.methods_table(results))
   if "rounds" in results:

@@ -19,7 +19,10 @@ SPARED = {"bias", "scale"}
 
 
 def make_optimizer(
-  optimizer: str, schedule: str, steps: int
+  optimizer: str,
+  schedule: str,
+  steps: int,
+  last: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:
   """Builds the optimiser; its peak learning rate is part of its state.
 
@@ -37,6 +40,7 @@ def make_optimizer(
       "milestones((0.5, 0.75), 0.1)", a factor at each of these shares of the
       training; each with an optional warm-up share, "cosine(warmup=0.1)".
     steps: length of the training.
+    last: what has the last word on every update, such as pruning; or None.
 
   Returns:
     The transformation; set the rate with `with_learning_rate`.
@@ -56,9 +60,14 @@ def make_optimizer(
     )
   clip, rule = spec.build("optimizer", written, makers)
   shape = spec.build("schedule", spec.parse(schedule), SHAPES, steps=steps)
-  return optax.named_chain(
-    ("clip", clip), ("rule", rule), ("schedule", optax.scale_by_schedule(shape))
-  )
+  links = {
+    "clip": clip,
+    "rule": rule,
+    "schedule": optax.scale_by_schedule(shape),
+  }
+  if last is not None:
+    links["last"] = last
+  return optax.named_chain(*links.items())
 
 
 def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:

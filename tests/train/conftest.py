@@ -61,6 +61,7 @@ def fit(toy, teacher):
     views=None,
     answers=None,
     observer=UNWATCHED,
+    last=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -89,7 +90,7 @@ def fit(toy, teacher):
     steps = epochs * feed.steps
     yielded = loop.train(
       network,
-      make_optimizer(optimizer, "cosine", steps),
+      make_optimizer(optimizer, "cosine", steps, last),
       {"student": arm},
       {"all": feed},
       images if read is None else None,

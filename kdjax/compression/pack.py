@@ -1,0 +1,106 @@
+"""What a small network takes on disk: whole numbers as they are, no zeros."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import numpy as safetensors
+
+MASK = ":mask"
+
+
+def packed(variables: Any) -> dict[str, np.ndarray]:
+  """Lays a network's variables out as a file holds them.
+
+  An array that is smaller so is kept as its non-zero values and one bit for
+  each place, under its name and its name with ":mask"; two 4-bit numbers share
+  a byte.
+
+  Args:
+    variables: float32, or of `quantize.stored`.
+
+  Returns:
+    Arrays by path, for safetensors.
+
+  Example:
+    >>> arrays = packed({"kernel": np.array([0.0, 0.0, 0.0, 2.0])})
+    >>> {name: array.tolist() for name, array in arrays.items()}
+    {'kernel:mask': [16], 'kernel': [2.0]}
+  """
+  found = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    name = _name(path)
+    array, bits = _whole(np.asarray(leaf))
+    kept = array != 0
+    if bits * kept.sum() + kept.size < bits * kept.size:
+      found[name + MASK] = np.packbits(kept.reshape(-1))
+      array = array[kept]
+    found[name] = _nibbles(array) if bits == 4 else np.ascontiguousarray(array)
+  return found
+
+
+def unpacked(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+  """Undoes `packed`.
+
+  Args:
+    arrays: as it returns them.
+    like: variables or shapes of the form of those that were packed.
+
+  Returns:
+    The variables.
+
+  Example:
+    >>> variables = {"kernel": np.array([0.0, 0.0, 0.0, 2.0], np.float32)}
+    >>> unpacked(packed(variables), variables)["kernel"].tolist()
+    [0.0, 0.0, 0.0, 2.0]
+  """
+
+  def one(path, leaf):
+    name, size = _name(path), int(np.prod(leaf.shape))
+    kept = np.ones(size, bool)
+    if name + MASK in arrays:
+      kept = np.unpackbits(arrays[name + MASK])[:size].astype(bool)
+    values = arrays[name].reshape(-1)
+    if leaf.dtype == jnp.int4:
+      halves = np.stack([values & 15, values >> 4], axis=-1).reshape(-1)
+      values = (halves[: kept.sum()].astype(np.int8) ^ 8) - 8
+    whole = np.zeros(size, values.dtype)
+    whole[kept] = values
+    return jnp.asarray(whole.reshape(leaf.shape)).astype(leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(one, like)
+
+
+def file_bytes(variables: Any) -> int:
+  """Returns the size of the safetensors file that holds a network.
+
+  Args:
+    variables: as for `packed`.
+
+  Returns:
+    Bytes, those of the file's table of names included.
+
+  Example:
+    >>> file_bytes({"kernel": np.ones(1000, np.float32)}) > 4000
+    True
+  """
+  return len(safetensors.save(packed(variables)))
+
+
+def _name(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _whole(array: np.ndarray) -> tuple[np.ndarray, int]:
+  """An array of a type that NumPy knows, and the bits of a value."""
+  if array.dtype == jnp.int4:
+    return array.astype(np.int8), 4
+  return array, 8 * array.dtype.itemsize
+
+
+def _nibbles(array: np.ndarray) -> np.ndarray:
+  low = array.reshape(-1).astype(np.uint8) & 15
+  low = np.pad(low, (0, low.size % 2))
+  return low[::2] | low[1::2] << 4

@@ -1,0 +1,93 @@
+"""Few bits and few weights in a training: what must not matter does not."""
+
+import jax
+import numpy as np
+import pytest
+
+from kdjax.compression.prune import Pruning, magnitude_pruning, zeros
+from kdjax.compression.quantize import learns_in
+from kdjax.methods import make_objective
+from kdjax.models import make_model
+from kdjax.train.codistillation import codistillation
+from kdjax.train.computed import computed
+from kdjax.train.finite import guard
+from kdjax.train.learner import ALONE, in_pieces
+from kdjax.train.mutual import mutual
+
+MLP = make_model("mlp(10, dropout=0.3)", classes=4)
+
+
+def learns(settings):
+  return make_objective("ce:1 + kd:1 + fitnets:0.1")
+
+
+def small(**options):
+  """Options of a training that does both; eight steps in all."""
+  last = magnitude_pruning(Pruning(0.75, begin=1, end=6, every=2))
+  network = learns_in(MLP, "w8a8")
+  return {"network": network, "last": last, **options}
+
+
+def check_sparsity(params):
+  """Three quarters of 36 * 10 weights, of each of the networks."""
+  kernel = np.asarray(params["network"]["stage_0"]["dense"]["kernel"])
+  for one in kernel.reshape(-1, *kernel.shape[-2:]):
+    layer = {"network": {"stage_0": {"kernel": one}}}
+    assert zeros(layer) == {"stage_0": (270, 360)}
+
+
+def check_equal(one, other):
+  for x, y in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def programs():
+  return {}
+
+
+def test_resumed_is_never_stopped(fit, programs):
+  whole = fit(learns, **small(programs=programs))
+  rest = fit(learns, **small(programs=programs, start=whole[0]))
+  check_equal(whole[-1].states, rest[-1].states)
+  check_sparsity(whole[-1].states["student"].params)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "step"), [("w8", 8), ("w8a8", 1)])
+def test_devices_do_not_matter(fit, scheme, step):
+  """Nor do they to activations, until one lies in the middle between two of 127
+  steps to the last bit: which neighbour it goes to is then the program's."""
+  options = small(network=learns_in(MLP, scheme), portion=1)
+  one, two = (
+    fit(learns, devices=n, view="noise(0.1)", **options)[step - 1]
+    for n in (1, 2)
+  )
+  params = (epoch.states["student"].params for epoch in (one, two))
+  for x, y in zip(*map(jax.tree.leaves, params), strict=True):
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("learner", "network"),
+  [
+    (mutual(peers=2), learns_in(MLP, "w8a8")),
+    (codistillation(peers=2, every=3), learns_in(MLP, "w4")),
+    (in_pieces(ALONE, 2), learns_in(MLP, "w4a8")),
+    (guard(ALONE, "skip", 3), learns_in(MLP, "w8")),
+    (ALONE, computed(learns_in(MLP, "w4"), dtype="bfloat16")),
+    (ALONE, computed(learns_in(MLP, "w8a8"), remat=True)),
+  ],
+  ids=["mutual", "codistillation", "pieces", "guarded", "bfloat16", "remat"],
+)
+def test_with_all_else(fit, learner, network):
+  def method(settings):
+    # The fixture has a teacher for the plain learner alone.
+    taught = learner is ALONE or learner.roles
+    return make_objective("ce:1 + kd:1" if taught else "ce:1")
+
+  options = small(learner=learner, network=network, seeds=(0, 1))
+  state = fit(method, **options)[-1].states["student"]
+  state = getattr(state, "own", state)
+  check_sparsity(getattr(state, "peers", state).params)
