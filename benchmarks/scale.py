@@ -310,7 +310,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
         marker="o",
         label=name,
       )
-    axis.set(xscale="log", xlabel=varied, ylim=(0, None))
+    axis.set(xscale="log", xlabel=varied)
+    values = {"batch": BATCHES, "classes": CLASSES, "devices": DEVICES}[varied]
+    axis.set_xticks(values, list(map(str, values)))
+    axis.minorticks_off()
+    if varied == "devices":
+      axis.set_ylim(0, None)
+    else:
+      axis.set_yscale("log")
     axis.spines[["top", "right"]].set_visible(False)
   axes[0].set_ylabel("ms a step, measured")
   axes[2].set_xlabel("devices, processes sharing two cores")
@@ -324,6 +331,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     ylim=(0, 1.05),
     ylabel="ESTIMATED efficiency",
   )
+  axes[3].set_xticks(LARGE[::2], list(map(str, LARGE[::2])))
+  axes[3].minorticks_off()
   axes[3].legend(frameon=False)
   axes[3].spines[["top", "right"]].set_visible(False)
   path.parent.mkdir(parents=True, exist_ok=True)
