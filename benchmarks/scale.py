@@ -324,7 +324,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
   axes[2].legend(frameon=False)
   for row in found["estimate"]:
     values = row["efficiency"]
-    axes[3].plot(list(values), list(values.values()), label=row["student"])
+    axes[3].plot([*map(int, values)], [*values.values()], label=row["student"])
   axes[3].set(
     xscale="log",
     xlabel="devices",

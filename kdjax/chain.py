@@ -115,4 +115,5 @@ def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
     feeds={student.feed: feed._replace(steps=length)},
     images=length * experiment.student.batch_size,
     together=side_by_side(network, parts.sample, parts.devices[0].platform),
+    apart=False,
   )

@@ -1,12 +1,13 @@
 """What the user can get wrong in settings that are right one by one."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, options, profiling, spec, teaching
+from kdjax import data, methods, models, options, profiling, spec, teaching
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset
 from kdjax.errors import UserError
@@ -117,6 +118,74 @@ def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
         " examples of a batch to each other, and needs them all at once; lower"
         " --batch_size, or save memory by --remat or --compute_dtype=bfloat16"
       )
+
+
+def check_swept(experiment: Experiment) -> None:
+  """Refuses a sweep over what changes nothing.
+
+  Args:
+    experiment: the settings.
+
+  Raises:
+    UserError: names the setting and the objective.
+  """
+  chosen = experiment.distillation
+  terms = [
+    term.spec
+    for term in methods.terms_of(chosen.distillation)
+    if term.spec.name != "ce"
+  ]
+  heeds = {
+    "method_weight": bool(terms),
+    "temperature": any(
+      "temperature" in inspect.signature(methods.MAKERS[one.name]).parameters
+      and "temperature" not in dict(one.kwargs)
+      for one in terms
+    ),
+  }
+  for name, heeded in heeds.items():
+    if isinstance(getattr(chosen, name), tuple) and not heeded:
+      raise UserError(
+        f"--{name}: sweeping it changes nothing in"
+        f" --distillation={chosen.distillation!r}, which does not take one or"
+        " has its own"
+      )
+
+
+def members_apart(
+  experiment: Experiment, arms: Mapping[str, Arm], local: Sequence[jax.Device]
+) -> bool:
+  """Says whether each device trains members of its own, see `--shard`.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what.
+    local: the devices.
+
+  Returns:
+    True where it was asked for, or costs nothing: where every device has whole
+    seeds, no teacher answers twice.
+
+  Raises:
+    UserError: where it was asked for, and cannot be.
+  """
+  chosen = experiment.computing.shard
+  if chosen == "batch" or len(local) == 1:
+    return False
+  members = len(arms["student"].settings["seed"])
+  hindrances = {
+    "several processes share every batch": jax.process_count() > 1,
+    f"--regime={experiment.distillation.regime} lays its networks over the"
+    " devices itself": arms["student"].learner.layout is not None,
+    f"{len(local)} devices have {members} students to train; raise --seeds or"
+    " take --shard=batch": members < len(local),
+  }
+  found = [reason for reason, holds in hindrances.items() if holds]
+  if chosen == "auto":
+    return not found and experiment.student.seeds % len(local) == 0
+  if found:
+    raise UserError(f"--shard=members: {found[0]}")
+  return True
 
 
 def _check_numbered(experiment: Experiment) -> None:

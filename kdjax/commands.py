@@ -36,7 +36,7 @@ ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
 # What only a run that can go on after a kill heeds in all its trainings.
 GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 # What only trainings that a log follows heed.
-LOGGED = {"accumulate_steps", "profile_steps"}
+LOGGED = {"accumulate_steps", "profile_steps", "members_at_once", "shard"}
 # Those of a run in several processes.
 JOINT = {field.name for field in dataclasses.fields(Cluster)}
 # What leaves the house.
@@ -51,7 +51,12 @@ APART = {field.name for field in dataclasses.fields(Computing)} | {
   "data_workers",
 }
 UNKNOWN = {
-  "cache": ELSEWHERE | GUARDED | JOINT | SHIPPED | SMALL | {"profile_steps"},
+  "cache": ELSEWHERE
+  | GUARDED
+  | JOINT
+  | SHIPPED
+  | SMALL
+  | {"profile_steps", "shard"},
   "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
   | GUARDED
   | LOGGED

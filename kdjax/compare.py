@@ -208,6 +208,7 @@ def _train(
     ),
     arms={name: entrants.arms[name]._replace(settings=settings)},
     feeds=entrants.feeds,
+    apart=False,
   )
   title = f"{name}, {len(settings['seed'])} students"
   with progress(chosen.epochs, title) as advance:

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import best as best_of
-from kdjax import evaluate, profiling, recovery, results
+from kdjax import evaluate, preflight, profiling, recovery, results
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, finite
+from kdjax.train.devices import local
 from kdjax.train.epoch import Epoch
 from kdjax.train.feed import Arm
 from kdjax.train.teacher import Teacher
@@ -32,10 +33,12 @@ class Fitted(NamedTuple):
     networks: variables by arm, with a leading axis of members.
     together: by arm of networks that learn together, the variables of all of
       them, with leading axes (members, roles).
+    trainee: what was trained, with as many members side by side as fit.
   """
 
   networks: dict[str, Any]
   together: dict[str, Any]
+  trainee: Trainee
 
 
 def obtain_teacher(
@@ -109,7 +112,51 @@ def fit(
       patience is used up.
     PreemptedError: if the run was asked to stop; all is saved.
     StorageError: if what a killed run has kept cannot be used.
+    UserError: if it does not fit into memory, one member after the other.
   """
+  while True:
+    try:
+      fitted = _fit(parts, trainee, log, teachers, watch, best)
+      return fitted._replace(trainee=trainee)
+    except preflight.DoesNotFit as error:
+      trainee = trainee._replace(most=fewer(parts, trainee, error))
+    if not log.quiet:
+      print(
+        f"memory is short: {trainee.most} networks at a time, the others wait"
+        " their turn (--members_at_once)",
+        flush=True,
+      )
+
+
+def fewer(
+  parts: Prepared, trainee: Trainee, error: preflight.DoesNotFit
+) -> int:
+  """Says how many members may fit where those that were tried do not.
+
+  Args:
+    parts: of the run.
+    trainee: what was to be trained.
+    error: what became of it.
+
+  Returns:
+    Members at a time on a device, fewer than before.
+
+  Raises:
+    DoesNotFit: the error, where it may not be fewer.
+  """
+  chosen = parts.experiment.computing.members_at_once
+  owners = len(parts.devices) if trainee.apart else 1
+  now = trainee.most or -(-trainee.members // owners)
+  # Processes would have to agree on it.
+  alone = len(parts.devices) == len(local(parts.devices))
+  if chosen is not None or now == 1 or not (trainee.together and alone):
+    raise error
+  # Not all of it grows with the members.
+  return max(1, min(now - 1, int(0.9 * error.share * now)))
+
+
+def _fit(parts, trainee, log, teachers, watch, best) -> Fitted:
+  """As `fit`, if it fits into memory."""
   title = " + ".join(trainee.arms)
   trainee = guarded(parts, trainee)
   initial = partial(initial_states, parts, trainee, teachers)
@@ -139,13 +186,16 @@ def fit(
           losses = [np.mean(row["loss"]) for row in rows.values()]
           advance(loss=float(np.mean(losses)))
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
-      log.performance[title] = meter.figures()
+      log.performance[title] = meter.figures() | {
+        "members": trainee.members,
+        "members_at_once": trainee.most,
+      }
   together = {
     name: jax.vmap(arm.learner.everyone)(epoch.states[name])
     for name, arm in trainee.arms.items()
     if arm.learner.everyone is not None
   }
-  return Fitted(networks, together)
+  return Fitted(networks, together, trainee)
 
 
 def _kept(parts, trainee, log, initial, watch):

@@ -38,6 +38,9 @@ def options() -> Iterator[Option]:
 def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
   """Returns the experiment with the settings that flags give.
 
+  A flag also stands against what an experiment's file has written into its
+  objective: with --temperature=4, "kd(temperature=8)" becomes "kd".
+
   Args:
     experiment: what holds without the flags.
     given: texts (or, for switches, truth values) by flag name.
@@ -59,6 +62,8 @@ def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
       group = getattr(experiment, one.group)
       group = dataclasses.replace(group, **{one.field.name: value})
       experiment = dataclasses.replace(experiment, **{one.group: group})
+  if "distillation" not in given:
+    experiment = _yielding(experiment, set(given))
   return experiment
 
 
@@ -169,6 +174,27 @@ def has_grid(experiment: Experiment) -> bool:
     True
   """
   return any(_is_grid(one, experiment) for one in options())
+
+
+def _yielding(experiment: Experiment, given: set[str]) -> Experiment:
+  """Takes out of a file's objective what flags say themselves."""
+  chosen = experiment.distillation
+  own = {one.flag for one in options() if one.group == "distillation"} & given
+  terms = spec.parse_sum(chosen.distillation)
+  left = [
+    term._replace(
+      spec=dataclasses.replace(
+        term.spec,
+        kwargs=tuple(pair for pair in term.spec.kwargs if pair[0] not in own),
+      )
+    )
+    for term in terms
+  ]
+  if left == list(terms):
+    return experiment
+  text = " + ".join(map(str, left))
+  chosen = dataclasses.replace(chosen, distillation=text)
+  return dataclasses.replace(experiment, distillation=chosen)
 
 
 def _read(one: Option, text: Any) -> Any:

@@ -25,6 +25,18 @@ REMEDIES = {
 }
 
 
+class DoesNotFit(UserError):
+  """A program that takes more memory than there is.
+
+  Attributes:
+    share: of what it takes besides its arguments, there is so much.
+  """
+
+  def __init__(self, message: str, share: float):
+    super().__init__(message)
+    self.share = share
+
+
 class Needs(NamedTuple):
   """What one program takes on each device.
 
@@ -107,7 +119,7 @@ def check(
     The line.
 
   Raises:
-    UserError: names what takes most, and what to do about it.
+    DoesNotFit: names what takes most, and what to do about it.
 
   Example:
     >>> small = Needs({"parameters": 4000, "temporary": 9 << 20}, 0, 2e6)
@@ -122,9 +134,10 @@ def check(
   line = f"{title}: {parts}{each}; {total:.3g} GFLOP a step"
   if free is not None and found.memory["temporary"] > free:
     most = max(found.memory, key=found.memory.get)
-    raise UserError(
+    raise DoesNotFit(
       f"{line}. That does not fit: {_size(free)} are free. Most is"
-      f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)"
+      f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)",
+      free / found.memory["temporary"],
     )
   return line
 

@@ -24,7 +24,14 @@ from kdjax import (
   teaching,
 )
 from kdjax.arms import Cohort, assemble, looks_inside, with_regime
-from kdjax.checks import check_names, check_pieces, check_schedules, check_view
+from kdjax.checks import (
+  check_names,
+  check_pieces,
+  check_schedules,
+  check_swept,
+  check_view,
+  members_apart,
+)
 from kdjax.compression import prune, quantize
 from kdjax.config import Data, Experiment
 from kdjax.data import Dataset, Split
@@ -54,6 +61,8 @@ class Trainee(NamedTuple):
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
+    most: members that a device trains, or asks, side by side; None for all.
+    apart: whether each device has members of its own.
   """
 
   network: nn.Module
@@ -65,6 +74,13 @@ class Trainee(NamedTuple):
   images: int
   show: Callable[[jax.Array], jax.Array]
   together: bool
+  most: int | None = None
+  apart: bool = False
+
+  @property
+  def members(self) -> int:
+    """Networks to be trained, those of all arms."""
+    return sum(len(arm.settings["seed"]) for arm in self.arms.values())
 
 
 class Prepared(NamedTuple):
@@ -128,6 +144,7 @@ def prepare(experiment: Experiment) -> Prepared:
   """
   local = devices.choose(experiment.run.accelerator)
   experiment = with_regime(experiment)
+  check_swept(experiment)
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
@@ -260,6 +277,7 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     feed.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
   )
 
 
@@ -307,6 +325,8 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     length * members * chosen.batch_size,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, _sample(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
+    apart=members_apart(experiment, cohort.arms, local),
   )
 
 

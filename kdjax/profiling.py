@@ -142,6 +142,7 @@ class Meter:
     self._peak = None if known is None else known * len(devices)
     self._laps: list[dict[str, float]] = []
     self.needs: list[Any] = []
+    self._spent: list[tuple[float, int]] = []
     self._begin()
 
   def _begin(self) -> None:
@@ -211,6 +212,7 @@ class Meter:
       repeats among them.
     """
     seconds = max(self._seconds, 1e-9)
+    self._spent.append((self._seconds, self._steps))
     found = {
       "step_seconds": seconds / max(self._steps, 1),
       "images_per_second": self._examples / seconds,
@@ -226,12 +228,20 @@ class Meter:
     """Returns what a training took.
 
     Returns:
-      As of `lap`, the medians over all but the first, which compiles; and
-      "programs", what each needs.
+      As of `lap`, the medians over all but the first, which compiles;
+      "train_seconds" of all, and "compile_seconds", by which the first took
+      longer than the others would have; and "programs", what each needs.
     """
     laps = self._laps[1:] or self._laps
     found = {
       name: sorted(lap[name] for lap in laps)[len(laps) // 2]
       for name in (laps[0] if laps else ())
     }
-    return found | {"programs": [one._asdict() for one in self.needs]}
+    if len(self._spent) > 1:
+      seconds, steps = self._spent[0]
+      usual = steps * found["step_seconds"]
+      found["compile_seconds"] = max(seconds - usual, 0.0)
+    return found | {
+      "train_seconds": sum(seconds for seconds, _ in self._spent),
+      "programs": [one._asdict() for one in self.needs],
+    }

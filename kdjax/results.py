@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import cached_teacher, data, evaluate
+from kdjax import cached_teacher, cells, data, evaluate
 from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
@@ -86,7 +86,7 @@ def measure(
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
   if len(parts.grids["student"]) > 1:
-    found["sweep"] = _sweep(parts.grids, accuracy, best)
+    found["sweep"] = cells.sweep_figures(parts.grids, accuracy, best)
   if experiment.data.omit_classes:
     found["omitted_class"] = _omitted(
       experiment, parts, logits, chosen["student"]
@@ -285,31 +285,9 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
       images,
       trainee.show,
       together=trainee.together,
+      most=trainee.most,
       read=read,
     )
-
-
-def _sweep(grids, accuracy, best) -> dict[str, Any]:
-  """Lays the student's cells out along the axes; lists every arm's cells."""
-  grid = grids["student"]
-  axes = {
-    name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
-  }
-  axes = {name: values for name, values in axes.items() if len(values) > 1}
-  shape = [len(values) for values in axes.values()]
-  return {
-    "axes": axes,
-    "accuracy": accuracy["student"].reshape(*shape, -1).tolist(),
-    "baseline_accuracy": accuracy["baseline"][best["baseline"]].tolist(),
-    "recommendation": {name: grid[best["student"]][name] for name in axes},
-    "cells": {
-      arm: [
-        cell | {"accuracy": values.tolist()}
-        for cell, values in zip(cells, accuracy[arm], strict=True)
-      ]
-      for arm, cells in grids.items()
-    },
-  }
 
 
 def _samples(

@@ -64,6 +64,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
         note = fit.note(parts, parts.student) | compressed.note(experiment)
         kept = best.wanted(experiment, workdir, note)
         fitted = fit.fit(parts, parts.student, log, teachers, best=kept)
+        parts = parts._replace(student=fitted.trainee)
     if quiet:
       return workdir
     with fit.timed(seconds, "evaluation"):

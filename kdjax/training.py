@@ -52,6 +52,8 @@ def epochs(
       teachers=teachers,
       devices=parts.devices,
       together=trainee.together,
+      most=trainee.most,
+      apart=trainee.apart,
       **options,
     )
 

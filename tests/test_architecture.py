@@ -37,13 +37,14 @@ ALLOWED = {
   "teachers": {"config", "data", "models", "train"},
   "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "evaluate": set(),
+  "cells": {"evaluate"},
   "options": {"config"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "preflight": set(),
   "profiling": set(),
   "checks": {
-    "config", "data", "feeds", "models", "options", "profiling", "schedule",
-    "teaching", "train",
+    "config", "data", "feeds", "methods", "models", "options", "profiling",
+    "schedule", "teaching", "train",
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "compression", "config", "data",
@@ -53,8 +54,8 @@ ALLOWED = {
   "sources": {"config", "data"},
   "report": set(),
   "results": {
-    "arms", "cached_teacher", "config", "data", "evaluate", "prepare",
-    "train",
+    "arms", "cached_teacher", "cells", "config", "data", "evaluate",
+    "prepare", "train",
   },
   "best": {"config", "train"},
   "training": {
@@ -62,8 +63,8 @@ ALLOWED = {
     "report", "train",
   },
   "fit": {
-    "best", "config", "evaluate", "prepare", "profiling", "recovery",
-    "report", "results", "train", "training",
+    "best", "config", "evaluate", "preflight", "prepare", "profiling",
+    "recovery", "report", "results", "train", "training",
   },
   "workdir": {"cluster", "config"},
   "stopping": set(),

@@ -33,6 +33,18 @@ class Computing:
     "forget what is inside a stage's blocks, and compute it again for the"
     " gradient: less memory, a third more work",
   )
+  members_at_once: int | None = option(
+    None,
+    "networks that train side by side on a device; the others of a sweep, and"
+    " further seeds, wait their turn. As many as memory allows by default",
+    within=COUNT,
+  )
+  shard: str = option(
+    "auto",
+    "what several devices divide among them: batch, or members, so that each"
+    " trains networks of its own; auto: members where the seeds divide evenly",
+    choices=("auto", "batch", "members"),
+  )
   preflight: bool = option(
     True,
     "say before each training what memory a step takes, and refuse what cannot"

@@ -15,6 +15,7 @@ def predict(
   *,
   chunk: int = 1000,
   together: bool = True,
+  most: int | None = None,
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
@@ -28,6 +29,7 @@ def predict(
       compiled program.
     together: whether the networks answer side by side, or one after the other:
       faster for convolutions on the CPU.
+    most: networks that answer side by side; None for all.
     read: what reads lazy images side by side, indices (chunks, chunk) ->
       iterator of stored images; one after the other without it.
 
@@ -41,7 +43,21 @@ def predict(
     (2, 3, 1)
   """
   forward = partial(_side_by_side if together else _in_turn, apply, view)
-  return in_chunks(forward, variables, images, chunk, axis=1, read=read)
+  members = len(jax.tree.leaves(variables)[0])
+  portions = -(-members // (most or members)) if together else 1
+  return np.concatenate(
+    [
+      in_chunks(
+        forward,
+        jax.tree.map(lambda x, m=m: x[m[0] : m[-1] + 1], variables),
+        images,
+        chunk,
+        axis=1,
+        read=read,
+      )
+      for m in np.array_split(np.arange(members), portions)
+    ]
+  )
 
 
 def in_chunks(

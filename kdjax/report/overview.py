@@ -13,6 +13,7 @@ from kdjax.report import (
   methods,
   reading,
   rounds,
+  sweep_tables,
   synthesis,
   tables,
   text,
@@ -117,7 +118,7 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
   if "rounds" in results:
     parts.append(rounds.rounds_table(results))
   if "sweep" in results:
-    parts.append(tables.sweep_table(results["sweep"]))
+    parts += sweep_tables.tables_of(results["sweep"])
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
   sentences = [verdicts.headline(results), *verdicts.notes(results)]

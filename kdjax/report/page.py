@@ -17,6 +17,7 @@ from kdjax.report import (
   reading,
   rounds,
   style,
+  sweep_tables,
   tables,
   verdicts,
 )
@@ -165,7 +166,7 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
   if results.get("rounds"):
     chosen.append(rounds.rounds_table(results))
   if results.get("sweep"):
-    chosen.append(tables.sweep_table(results["sweep"]))
+    chosen += sweep_tables.tables_of(results["sweep"])
   if results.get("compression"):
     chosen.append(compression.compression_table(results))
   return [*chosen, tables.cost_table(results)]

@@ -166,12 +166,13 @@ def _soft_targets(samples: Mapping[str, Any]) -> Picture:
 
 
 def _sweep(sweep: Mapping[str, Any]) -> Picture:
-  text = sweep.get("text") or ""
+  text = reading.last_axes(sweep, 3).get("text") or ""
   return Picture(
     sweeps.sweep_figure(sweep),
     "Settings tried",
-    "Mean test error of the student at each setting; lower is better."
-    + (f" {text}" if text else ""),
+    "Test error of the student at each setting, mean and standard deviation over"
+    " seeds; lower is better. Marked = are those that a paired test over the"
+    " seeds cannot tell from the best." + (f" {text}" if text else ""),
   )
 
 

@@ -179,46 +179,49 @@ def axis_title(name: str) -> str:
   return name.rsplit(".", 1)[-1].replace("_", " ").capitalize()
 
 
-def two_axes(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Cuts a sweep over more than two settings down to its last two.
+def last_axes(sweep: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+  """Cuts a sweep over many settings down to its last ones.
 
   Args:
-    sweep: with "axes", "accuracy" and, where there are more than two axes,
-      "recommendation".
+    sweep: with "axes", "accuracy" and, where there are more axes,
+      "recommendation"; "like_best", of the axes' form, may be there.
+    count: how many axes to keep.
 
   Returns:
     The sweep with the other settings at their recommended values, which its
     "text" names.
   """
   names = list(sweep["axes"])
-  accuracy, fixed = sweep["accuracy"], []
-  for name in names[:-2]:
+  grids = {key: sweep.get(key) for key in ("accuracy", "like_best")}
+  fixed = []
+  for name in names[:-count]:
     value = sweep["recommendation"][name]
-    accuracy = accuracy[list(sweep["axes"][name]).index(value)]
+    place = list(sweep["axes"][name]).index(value)
+    grids = {key: grid and grid[place] for key, grid in grids.items()}
     fixed.append(f"{_plain(name)} {value:g}")
   if not fixed:
     return sweep
   text = f"Shown at the recommended {' and '.join(fixed)}."
   return {
     **sweep,
-    "axes": {name: sweep["axes"][name] for name in names[-2:]},
-    "accuracy": accuracy,
+    **grids,
+    "axes": {name: sweep["axes"][name] for name in names[-count:]},
     "recommendation": {
-      name: sweep["recommendation"][name] for name in names[-2:]
+      name: sweep["recommendation"][name] for name in names[-count:]
     },
     "text": f"{sweep.get('text') or ''} {text}".strip(),
   }
 
 
-def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, int] | None:
+def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, ...] | None:
   """Returns the place of a sweep's recommendation in its grid.
 
   Args:
     sweep: as `sweep_table` takes it.
 
   Returns:
-    (first axis, second axis), the latter 0 where there is one axis only; None
-    where nothing, or nothing on the grid, is recommended.
+    One number an axis, and a 0 where there is one axis only; None where
+    nothing, or nothing on the grid, is recommended.
   """
   recommendation = sweep.get("recommendation") or {}
   place = []
@@ -226,7 +229,7 @@ def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, int] | None:
     if recommendation.get(name) not in list(values):
       return None
     place.append(list(values).index(recommendation[name]))
-  return (place[0], place[1] if len(place) > 1 else 0)
+  return tuple(place) if len(place) > 1 else (*place, 0)
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ from kdjax.report import (
   page,
   pictures,
   rounds,
+  sweep_tables,
   tables,
   text,
   theory,
@@ -73,7 +74,7 @@ def summary(results: Mapping[str, Any]) -> str:
   if "rounds" in results:
     parts.append(rounds.rounds_table(results))
   if "sweep" in results:
-    parts.append(tables.sweep_table(results["sweep"]))
+    parts += sweep_tables.tables_of(results["sweep"])
   if "omitted_class" in results:
     parts.append(tables.omitted_class_table(results["omitted_class"]))
   sentences = [verdicts.headline(results), *verdicts.notes(results)]

@@ -1,4 +1,4 @@
-"""The picture of a sweep: a heat map over two settings, a line over one."""
+"""The picture of a sweep: heat maps over two settings, a line over one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kdjax.report import formats, reading, style
+from kdjax.report import choices, formats, reading, style
 
 
 @style.styled
@@ -18,29 +18,43 @@ def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
     sweep: as `tables.sweep_table` takes it.
 
   Returns:
-    A heat map over two axes, or a line over the one axis that has more than one
-    value; the recommended setting is marked.
+    A line over the one axis that has more than one value, a heat map over two,
+    a heat map for each value of the first of three. Of more, those before the
+    last three are at their recommended values. The recommended setting is
+    marked, and so are those that a paired test cannot tell from it.
   """
-  sweep = reading.two_axes(sweep)
-  errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
-  axes = [(name, list(values)) for name, values in sweep["axes"].items()]
-  long = [place for place, (_, values) in enumerate(axes) if len(values) > 1]
-  if len(long) < 2:
-    place = long[0] if long else 0
-    values = axes[place][1]
-    return _sweep_line(
-      sweep, axes[place], errors.reshape(len(values), -1), place
-    )
-  return _sweep_map(sweep, axes, reading.finite_mean(errors, axis=-1))
+  like = choices.like_best(sweep)
+  sweep = reading.last_axes(
+    sweep | {"like_best": None if like is None else like.tolist()}, 3
+  )
+  sweep = _without_single_values(sweep)
+  if len(sweep["axes"]) > 1:
+    return _sweep_maps(sweep)
+  (axis,) = sweep["axes"].items()
+  return _sweep_line(sweep, axis)
 
 
-def _sweep_line(
-  sweep: Mapping[str, Any],
-  axis: tuple[str, list],
-  errors: np.ndarray,
-  place: int,
-) -> Figure:
+def _without_single_values(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Drops axes that have one value alone, but for the last."""
+  axes = dict(sweep["axes"])
+  long = {name: values for name, values in axes.items() if len(values) > 1}
+  long = long or dict(list(axes.items())[:1])
+  shape = [len(values) for values in long.values()]
+  accuracy = np.asarray(sweep["accuracy"], dtype=float)
+  recommended = sweep.get("recommendation") or {}
+  return {
+    **sweep,
+    "axes": long,
+    "accuracy": accuracy.reshape(*shape, -1),
+    "recommendation": {
+      name: recommended[name] for name in long if name in recommended
+    },
+  }
+
+
+def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
   name, values = axis
+  errors = 100 * (1 - sweep["accuracy"])
   drawing = style.figure(3.4)
   axes = drawing.subplots()
   numeric = all(
@@ -65,7 +79,7 @@ def _sweep_line(
     )
   cell = reading.recommended_cell(sweep)
   if cell:
-    _star(axes, across[cell[place]], reading.finite_mean(errors[cell[place]]))
+    _star(axes, across[cell[0]], reading.finite_mean(errors[cell[0]]))
   drawing.legend(loc="outside upper center", ncols=3)
   axes.margins(y=0.12)
   axes.grid(axis="y")
@@ -91,57 +105,91 @@ def _star(axes: Axes, x: float, y: float) -> None:
   )
 
 
-def _sweep_map(
-  sweep: Mapping[str, Any], axes: Sequence[tuple[str, list]], mean: np.ndarray
-) -> Figure:
-  (down, rows), (across, columns) = axes
-  drawing = style.figure(min(1.4 + 0.42 * len(rows), 6.5))
-  panel = drawing.subplots()
-  grid = np.ma.masked_invalid(mean)
-  image = panel.imshow(grid, cmap="cividis_r", aspect="auto")
-  panel.set_facecolor("#e5e7eb")
-  panel.set_xticks(range(len(columns)), map(formats.setting, columns))
-  panel.set_yticks(range(len(rows)), map(formats.setting, rows))
-  panel.set_xlabel(reading.axis_title(across))
-  panel.set_ylabel(reading.axis_title(down))
-  panel.tick_params(length=0)
-  panel.spines[:].set_visible(False)
-  if len(columns) <= 8:
-    _write_cells(panel, image, grid)
-  bar = drawing.colorbar(image, ax=panel, pad=0.02, aspect=30)
+def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
+  """A heat map, or one for each value of the first of three axes."""
+  names, values = zip(*sweep["axes"].items(), strict=True)
+  errors = 100 * (1 - sweep["accuracy"])
+  rows, columns = values[-2:]
+  errors = errors.reshape(-1, len(rows), len(columns), errors.shape[-1])
+  like = sweep.get("like_best")
+  like = np.zeros(errors.shape[:-1], bool) if like is None else np.array(like)
+  like = like.reshape(errors.shape[:-1])
+  means = np.ma.masked_invalid(reading.finite_mean(errors, axis=-1))
+  cell = reading.recommended_cell(sweep)
+  equal = like.copy()
+  if cell:
+    # The best is framed already.
+    equal[(0, *cell) if len(names) < 3 else cell] = False
+  drawing = style.figure(0.9 + len(errors) * (0.5 + 0.5 * len(rows)))
+  panels = drawing.subplots(len(errors), sharex=True, squeeze=False)[:, 0]
+  for place, panel in enumerate(panels):
+    image = panel.imshow(
+      means[place],
+      cmap="cividis_r",
+      aspect="auto",
+      vmin=means.min(),
+      vmax=means.max(),
+    )
+    panel.set_facecolor("#e5e7eb")
+    panel.set_xticks(range(len(columns)), map(formats.setting, columns))
+    panel.set_yticks(range(len(rows)), map(formats.setting, rows))
+    panel.set_ylabel(reading.axis_title(names[-2]))
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    if len(names) > 2:
+      panel.set_title(
+        f"{reading.axis_title(names[0])} {formats.setting(values[0][place])}"
+      )
+    if len(columns) <= 8:
+      _write_cells(panel, image, errors[place], equal[place])
+    if cell and (len(names) < 3 or cell[0] == place):
+      _frame(panel, cell[-2:])
+  panels[-1].set_xlabel(reading.axis_title(names[-1]))
+  bar = drawing.colorbar(image, ax=list(panels), pad=0.02, aspect=30)
   bar.set_label("Test error, %")
   bar.outline.set_visible(False)
+  drawing.suptitle(_remarks(sweep, cell, equal, len(columns)), size=10)
+  return drawing
+
+
+def _remarks(sweep, cell, equal, columns: int) -> str:
   remarks = []
   if sweep.get("baseline_accuracy"):
     baseline = reading.finite_mean(
       100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
     )
     remarks.append(f"baseline: {baseline:.2f} %")
-  cell = reading.recommended_cell(sweep)
   if cell:
-    _frame(panel, cell)
     remarks.append("framed: recommended")
-  drawing.suptitle("; ".join(remarks).capitalize(), size=10)
-  return drawing
+  if equal.any() and columns <= 8:
+    remarks.append("=: not told from it")
+  return "; ".join(remarks).capitalize()
 
 
-def _write_cells(panel: Axes, image: Any, grid: np.ma.MaskedArray) -> None:
-  for place, value in np.ndenumerate(grid):
-    missing = bool(np.ma.getmaskarray(grid)[place])
-    red, green, blue, _ = image.cmap(image.norm(value))
+def _write_cells(
+  panel: Axes, image: Any, errors: np.ndarray, equal: np.ndarray
+) -> None:
+  """Writes mean and spread of each cell (R, C, seeds) into it."""
+  narrow = errors.shape[1] > 5
+  for place in np.ndindex(errors.shape[:2]):
+    mean, known = formats.with_spread(errors[place]), errors[place]
+    missing = mean == formats.MISSING
+    text = mean.split(" ")[0] if narrow else mean.replace(" ", "\n", 1)
+    red, green, blue, _ = image.cmap(image.norm(reading.finite_mean(known)))
     dark = not missing and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
     panel.text(
       place[1],
       place[0],
-      formats.MISSING if missing else f"{value:.2f}",
+      f"= {text}" if equal[place] and not missing else text,
       ha="center",
       va="center",
-      size=9 if grid.shape[1] <= 5 else 8,
+      size=8,
+      linespacing=1.1,
       color="white" if dark else style.INK,
     )
 
 
-def _frame(panel: Axes, cell: tuple[int, int]) -> None:
+def _frame(panel: Axes, cell: Sequence[int]) -> None:
   """Frames a cell twice, dark and light, to be seen on any colour."""
   from matplotlib.patches import Rectangle
 

@@ -147,7 +147,7 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
   Returns:
     The first axis down, the second across; the recommended cell is starred.
   """
-  sweep = reading.two_axes(sweep)
+  sweep = reading.last_axes(sweep, 2)
   axes = list(sweep["axes"].items())
   errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
   first, down = axes[0]

@@ -8,7 +8,7 @@ control that does better than the student is named.
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax.report import formats, reading
+from kdjax.report import choices, formats, reading
 
 SIGNIFICANT = 0.05
 
@@ -166,6 +166,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
       "Each network is shown at its own best setting on these very images"
       f" (settings tried: {tries}): a sweep chooses, it does not measure."
     )
+  sentences += choices.sentences(results)
   for network, steps in (results.get("lost_steps") or {}).items():
     sentences.append(
       f"{sum(steps)} training steps of the {network.replace('_', ' ')}, over"

@@ -100,6 +100,37 @@ def over_members(function: Callable, *trees):
   return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
 
 
+def over_grid(function: Callable, states, settings, shown):
+  """Maps a function over a device's members, those of a seed on one batch.
+
+  What sees the batch first multiplies it once with the weights of all cells,
+  and not a copy of it with each.
+
+  Args:
+    function: (state, settings, shown) of one member.
+    states: with a leading axis of members, cells * seeds, the seeds inside.
+    settings: likewise.
+    shown: with a leading axis of seeds.
+
+  Returns:
+    What the function returns, with the leading axis of members.
+
+  Example:
+    >>> over_grid(lambda x, y, z: x + y * z, jnp.zeros(4), jnp.arange(4.), jnp.arange(2.)).tolist()
+    [0.0, 1.0, 0.0, 3.0]
+  """
+  seeds = jax.tree.leaves(shown)[0].shape[0]
+  members = jax.tree.leaves(settings)[0].shape[0]
+  if members == seeds:
+    return over_members(function, states, settings, shown)
+  cut = jax.tree.map(
+    lambda x: x.reshape(-1, seeds, *x.shape[1:]), (states, settings)
+  )
+  of_a_seed = jax.vmap(function, in_axes=(0, 0, None))
+  found = jax.vmap(of_a_seed, in_axes=(1, 1, 0), out_axes=1)(*cut, shown)
+  return jax.tree.map(lambda x: x.reshape(members, *x.shape[2:]), found)
+
+
 def shard(tree, devices: int, *, axis: int):
   """Cuts an axis into equal parts and puts the parts on a leading device axis.
 

@@ -1,13 +1,11 @@
 """What training yields, and how its parts are put together."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kdjax.train.feed import Arm
 from kdjax.train.state import TrainState
 
 Sums = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
@@ -72,59 +70,6 @@ def portions(
     stop = first - place + min(length, (place // most + 1) * most)
     yield first, min(stop, last)
     first = stop
-
-
-def gathered(
-  done: Sequence[tuple[dict, dict]], names: Iterable[str]
-) -> tuple[dict[str, TrainState], Sums]:
-  """Puts the members of all groups together again.
-
-  Args:
-    done: states and sums of each group, by arm.
-    names: of all arms.
-
-  Returns:
-    States and sums of all members, by arm.
-  """
-  if len(done) == 1:
-    return done[0]
-  parts = {name: [one for one in done if name in one[0]] for name in names}
-  states, added = (
-    {
-      name: jax.tree.map(
-        lambda *x: jnp.concatenate(x), *(one[i][name] for one in parts[name])
-      )
-      for name in names
-    }
-    for i in (0, 1)
-  )
-  return states, jax.tree.map(np.asarray, added)
-
-
-def split(
-  states: Mapping[str, TrainState], groups: Sequence[Mapping[str, Arm]]
-) -> list[dict[str, TrainState]]:
-  """Gives each group its members' states, the other way round.
-
-  Args:
-    states: of all members, by arm.
-    groups: who trains together, in the order of `one_by_one`.
-
-  Returns:
-    States by arm, for each group.
-  """
-  taken = dict.fromkeys(states, 0)
-  parts = []
-  for group in groups:
-    part = {}
-    for name, arm in group.items():
-      start = taken[name]
-      taken[name] = stop = start + len(arm.settings["seed"])
-      part[name] = jax.tree.map(
-        lambda x, start=start, stop=stop: x[start:stop], states[name]
-      )
-    parts.append(part)
-  return parts
 
 
 def plus(one: Sums, other: Sums) -> Sums:

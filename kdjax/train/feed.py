@@ -159,47 +159,6 @@ class Arm(NamedTuple):
   learner: Learner = ALONE
 
 
-def one_by_one(arms: Mapping[str, Arm]) -> Iterator[dict[str, Arm]]:
-  """Splits arms into groups of a single member.
-
-  Args:
-    arms: by name.
-
-  Yields:
-    Groups: one arm with one value of each setting.
-
-  Example:
-    >>> arm = Arm("all", None, {"seed": np.arange(3)})
-    >>> [group["a"].settings["seed"].tolist() for group in one_by_one({"a": arm})]
-    [[0], [1], [2]]
-  """
-  for name, arm in arms.items():
-    for i in range(len(arm.settings["seed"])):
-      one = {key: value[i : i + 1] for key, value in arm.settings.items()}
-      yield {name: arm._replace(settings=one)}
-
-
-def member_settings(group: Mapping[str, Arm]) -> tuple[dict, np.ndarray]:
-  """Lists the settings of a group's members.
-
-  Args:
-    group: arms that train together.
-
-  Returns:
-    By arm, each member's settings and its place among the seeds; the seeds.
-  """
-  seeds = _seeds(group)
-  found = {}
-  for arm_name, arm in group.items():
-    settings = {
-      name: np.asarray(values, np.int32 if name == "seed" else np.float32)
-      for name, values in arm.settings.items()
-    }
-    place = np.searchsorted(seeds, settings["seed"])
-    found[arm_name] = settings | {"place": place}
-  return found, seeds
-
-
 def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
   """Lists all that the methods of some arms want to see of the teacher.
 
@@ -225,15 +184,10 @@ def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
   )
 
 
-def _seeds(group: Mapping[str, Arm]) -> np.ndarray:
-  return np.unique(
-    np.concatenate([arm.settings["seed"] for arm in group.values()])
-  )
-
-
 def plan_steps(
-  group: Mapping[str, Arm],
+  arms: Mapping[str, Arm],
   feeds: Mapping[str, Feed],
+  seeds: np.ndarray,
   start: int,
   stop: int,
   *,
@@ -243,11 +197,12 @@ def plan_steps(
   answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
   part: tuple[int, int, int] = (0, 1, 1),
 ) -> Iterator[tuple[np.ndarray, dict[str, Cut]]]:
-  """Plans the steps start..stop-1 of a group.
+  """Plans the steps start..stop-1 of some arms.
 
   Args:
-    group: arms that train together.
+    arms: who trains together.
     feeds: what is shown, by name.
+    seeds: (S,) int, theirs.
     start: first step.
     stop: one past the last.
     read: as in `train`; None where the images are on the device.
@@ -262,8 +217,8 @@ def plan_steps(
     (step numbers, what every feed shows in these steps).
   """
   plan = {
-    name: _part_of(_cut(feeds[name], _seeds(group), start, stop), part)
-    for name in {arm.feed for arm in group.values()}
+    name: _part_of(_cut(feeds[name], seeds, start, stop), part)
+    for name in {arm.feed for arm in arms.values()}
   }
   steps = np.arange(start, stop)
   if at_once:
@@ -275,7 +230,7 @@ def plan_steps(
     return
   streams = {
     name: _streams(
-      group, name, feeds[name].rows(cut), cut.indices, read, answers
+      arms, name, feeds[name].rows(cut), cut.indices, read, answers
     )
     for name, cut in plan.items()
   }
@@ -320,10 +275,10 @@ def _part_of(whole: Cut, part: tuple[int, int, int]) -> Cut:
   return jax.tree.map(lambda x: on_devices.cut(x, part, axis=2), whole)
 
 
-def _streams(group, name, rows, indices, read, answers):
+def _streams(arms, name, rows, indices, read, answers):
   """What is read for a feed, step by step: images, and teachers' answers."""
   steps = len(indices)
-  teachers = {arm.teacher for arm in group.values() if arm.feed == name}
+  teachers = {arm.teacher for arm in arms.values() if arm.feed == name}
   images = None if read is None else read(indices.reshape(steps, -1))
   return images, {
     teacher: function(rows.reshape(steps, -1))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from kdjax.train import devices as on_devices
 from kdjax.train.state import create_state, variables
@@ -60,6 +61,18 @@ class Learner(NamedTuple):
 ALONE = Learner(create_state, take_step, variables)
 
 
+_BY_MEMBERS = Layout(
+  parts=1,
+  spread=lambda state, devices: jax.tree.map(
+    lambda x: np.asarray(x).reshape(devices, -1, *x.shape[1:]), state
+  ),
+  collect=lambda state: jax.tree.map(
+    lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), state
+  ),
+  exchange=lambda state, step, axis_name: state,
+)
+
+
 def in_pieces(learner: Learner, pieces: int) -> Learner:
   """Lets a learner look at its batches piece by piece, see `take_step`.
 
@@ -82,6 +95,23 @@ def in_pieces(learner: Learner, pieces: int) -> Learner:
   if learner is not ALONE:
     raise ValueError("networks that learn together see whole batches")
   return learner._replace(step=partial(take_step, pieces=pieces))
+
+
+def by_members(learner: Learner) -> Learner:
+  """Gives each device members of its own, and the others nothing to tell it.
+
+  Args:
+    learner: who learns; the devices do not share its state already.
+
+  Returns:
+    The learner; the members are a multiple of the devices.
+
+  Example:
+    >>> layout = by_members(ALONE).layout
+    >>> layout.spread(np.arange(6), 2).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+  """
+  return learner._replace(layout=_BY_MEMBERS)
 
 
 def lay_out(

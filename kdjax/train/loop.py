@@ -3,8 +3,9 @@
 Networks that differ only in seed, rate, weights or temperature are members of
 an arm and train side by side under `vmap`; arms (student, twin, controls) run
 in the same program, an epoch in one `scan`. Each device sees its share of every
-batch. Where that does not pay (`side_by_side`) members train one after the
-other, a step at a time, with the same result.
+batch, or has members of its own that see whole ones. Where memory is short
+groups of members take turns. Where all that does not pay (`side_by_side`)
+members train one after the other, a step at a time. The result is the same.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,23 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import watchdog
 from kdjax.method import View
 from kdjax.train import devices as on_devices
-from kdjax.train.epoch import Epoch, gathered, plus, portions, split
-from kdjax.train.feed import (
-  Arm,
-  Feed,
-  member_settings,
-  one_by_one,
-  plan_steps,
-  teacher_taps,
-)
-from kdjax.train.learner import bring_back, lay_out
+from kdjax.train.epoch import Epoch, plus, portions
+from kdjax.train.feed import Arm, Feed, plan_steps, teacher_taps
+from kdjax.train.groups import gathered, groups_of, is_grid
 from kdjax.train.observer import UNWATCHED, Observer
 from kdjax.train.shown import show, step_key
 from kdjax.train.steps import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
+from kdjax.train.turns import initial, make_crews, owned, take_turn
 
 
 def train(
@@ -48,9 +42,11 @@ def train(
   teachers: Mapping[str, Teacher] | None = None,
   devices: Sequence[jax.Device] | None = None,
   together: bool = True,
+  most: int | None = None,
+  apart: bool = False,
   gradient_metrics: bool = False,
   answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
-  programs: dict[tuple[str, ...], tuple] | None = None,
+  programs: dict[tuple, tuple] | None = None,
   portion: int | None = None,
   start: Epoch | None = None,
   observer: Observer = UNWATCHED,
@@ -77,11 +73,15 @@ def train(
     devices: what to train on, by default all devices of this process. Where
       they are those of several processes, all of these call this alike.
     together: whether members train side by side, or one after the other.
+    most: members that a device trains side by side; None for all. The others
+      wait their turn on the host, from portion to portion.
+    apart: whether each device has members of its own, and not its share of
+      everybody's batches; of a single process.
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
       images, where it is read as it is needed; see `Feed.rows`.
-    programs: compiled programs by the names of arms, used where they are there
-      and added where not: trainings of the same arms that differ in nothing but
+    programs: compiled programs, used where they are there and added where not:
+      trainings of the same arms that differ in nothing but
       settings share them.
     portion: also yield within an epoch, after at most so many steps.
     start: as it was yielded, to go on from there; None for the beginning.
@@ -91,59 +91,47 @@ def train(
     The epochs, one by one.
   """
   devices = list(devices or jax.local_devices())
-  groups = [dict(arms)] if together else list(one_by_one(arms))
+  owners = len(devices) if apart else 1
+  groups = groups_of(arms, most=most if together else 1, parts=owners)
+  groups = list(map(owned, groups)) if apart else groups
   labels = {name: feed.labels for name, feed in feeds.items()}
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
   length = max(feed.steps for feed in feeds.values())
-  most = min(portion or length, length)
+  size = min(portion or length, length)
   at_once = together and read is None and not answers
   # Portions of two lengths would be two programs.
-  padded = most if at_once and length % most else None
-  prepared = []
-  begun = None if start is None else split(start.states, groups)
-  for i, group in enumerate(groups):
-    if tuple(group) not in programs:
-      programs[tuple(group)] = (
-        _initializers(network, optimizer, group, sample),
-        _compile(
-          group, feeds, devices, together, gradient_metrics, bool(padded)
-        ),
+  padded = size if at_once and length % size else None
+  grid = all(map(is_grid, groups))
+  options = (together, gradient_metrics, apart, grid, padded is not None)
+  for group in groups:
+    key = (*group.arms, grid)
+    if key not in programs:
+      programs[key] = (
+        _initializer(network, optimizer, group.arms, sample),
+        _compile(group.arms, feeds, devices, *options),
       )
-    fixed = on_devices.replicate(member_settings(group), devices)
-    if begun is None:
-      states = {
-        name: begin(fixed[0][name], shared[2].get(group[name].teacher))
-        for name, begin in programs[tuple(group)][0].items()
-      }
-    else:
-      states = begun[i]
-    prepared.append((group, lay_out(group, states, devices), fixed))
+  own = [programs[*group.arms, grid] for group in groups]
+  crews = make_crews(groups, own, shared, start, devices)
   first, sums = (0, {}) if start is None else (start.step, start.sums)
-  for steps in portions(first, epochs * length, length, most):
+  for steps in portions(first, epochs * length, length, size):
     done = []
-    for i, (group, states, fixed) in enumerate(prepared):
-      states, added = _train_group(
-        programs[tuple(group)][1],
-        states,
-        (*shared, *fixed),
-        plan_steps(
-          group,
-          feeds,
-          *steps,
-          read=read,
-          at_once=at_once,
-          length=padded,
-          answers=answers,
-          part=on_devices.portion(devices),
-        ),
-        len(on_devices.local(devices)),
-        observer,
+    for i, crew in enumerate(crews):
+      plan = plan_steps(
+        crew.group.arms,
+        feeds,
+        crew.group.seeds.ravel(),
+        *steps,
+        read=read,
+        at_once=at_once,
+        length=padded,
+        answers=answers,
+        part=on_devices.portion(devices),
       )
-      prepared[i] = (group, states, fixed)
-      done.append((bring_back(group, states, devices), added))
-    states, added = gathered(done, arms)
+      crews[i], found = take_turn(crew, plan, devices, observer)
+      done.append(found)
+    states, added = gathered(done, groups, arms)
     sums = added if steps[0] % length == 0 else plus(sums, added)
     yield Epoch(
       number=steps[0] // length + 1,
@@ -175,11 +163,9 @@ def initial_states(
   Returns:
     Each arm's state with a leading axis of members.
   """
-  members, _ = member_settings(arms)
-  return {
-    name: begin(members[name], (teachers or {}).get(arms[name].teacher))
-    for name, begin in _initializers(network, optimizer, arms, sample).items()
-  }
+  (group,) = groups_of(arms)
+  begin = _initializer(network, optimizer, arms, sample)
+  return initial(group, begin, teachers or {})
 
 
 def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
@@ -210,26 +196,9 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   return "conv_general_dilated" not in str(program)
 
 
-def _train_group(run, states, fixed, portions, devices, observer):
-  """Takes the steps of one epoch; returns the states and sums of metrics."""
-  totals = []
-  fed = (
-    (on_devices.shard(plan, devices, axis=2), steps)
-    for steps, plan in watchdog.watched(portions)
-  )
-  for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
-    arguments = (states, plan, steps, *fixed)
-    observer.step(run, arguments)
-    states, sums = run(*arguments)
-    totals.append(sums)
-    # At most two steps ahead of the devices: the queue must not grow.
-    jax.block_until_ready(totals[-3:][0])
-  with watchdog.timed():
-    sums = jax.tree.map(lambda *x: sum(map(np.asarray, x)), *totals)
-  return states, sums
-
-
-def _compile(arms, feeds, devices, together, gradient_metrics, padded):
+def _compile(
+  arms, feeds, devices, together, gradient_metrics, apart, grid, padded
+):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
     (feed, teacher): teacher_taps(
@@ -238,13 +207,15 @@ def _compile(arms, feeds, devices, together, gradient_metrics, padded):
     for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
   }
 
+  axis_name = None if apart else on_devices.AXIS
+
   def run(states, plan, steps, images, labels, teachers, members, seeds):
     def body(states, portion):
       step, plan = portion
       batches = {
         name: on_devices.over_members(
           lambda seed, cut, name=name: show(
-            feeds[name], labels[name], images, step, seed, cut
+            feeds[name], labels[name], images, step, seed, cut, axis_name
           ),
           seeds,
           plan[name],
@@ -263,6 +234,8 @@ def _compile(arms, feeds, devices, together, gradient_metrics, padded):
           step,
           teachers.get(arm.teacher),
           gradient_metrics,
+          axis_name,
+          grid,
         )
         for name, arm in arms.items()
       }
@@ -286,10 +259,10 @@ def _compile(arms, feeds, devices, together, gradient_metrics, padded):
   return on_devices.parallel(
     run,
     devices,
-    sharded=(1,),
+    sharded=(1, 6, 7) if apart else (1,),
     donated=(0,),
     partly={0: laid},
-    returned=(laid, None),
+    returned=(laid, 0 if apart else None),
   )
 
 
@@ -324,35 +297,47 @@ def _ask(key, teachers, taps, plan, batches, step) -> View | None:
   )
 
 
-def _step_members(arm, states, members, shown, step, teacher, gradient_metrics):
+def _step_members(
+  arm, states, members, shown, step, teacher, gradient_metrics, axis_name, grid
+):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
   if arm.learner.layout is not None:
-    states = arm.learner.layout.exchange(states, step, on_devices.AXIS)
+    states = arm.learner.layout.exchange(states, step, axis_name)
 
-  def one(state, settings):
-    batch, seen = jax.tree.map(lambda x: x[settings["place"]], shown)
+  def one(state, settings, shown):
+    batch, seen = shown
     return arm.learner.step(
       state,
       arm.method(settings),
       batch,
       seen,
       rng=step_key(settings["seed"], step, 1),
-      axis_name=on_devices.AXIS,
+      axis_name=axis_name,
       head=head,
       gradient_metrics=gradient_metrics,
     )
 
-  return on_devices.over_members(one, states, members)
+  if grid:
+    return on_devices.over_grid(one, states, members, shown)
+
+  def looked_up(state, settings):
+    own = jax.tree.map(lambda x: x[settings["place"]], shown)
+    return one(state, settings, own)
+
+  return on_devices.over_members(looked_up, states, members)
 
 
-def _initializers(network, optimizer, arms, sample):
-  """By arm, (settings of its members, teacher) -> their states."""
+def _initializer(network, optimizer, arms, sample):
+  """(settings of the members by arm, teachers) -> their states by arm.
 
-  def initializer(arm):
-    taps = teacher_taps([arm])
+  One program: arms that start alike are compiled once.
+  """
 
-    def one(settings, teacher):
+  def start(arm, members, teacher):
+    seen = observe(teacher, unlabelled(sample), teacher_taps([arm]))
+
+    def one(settings):
       return arm.learner.create(
         network,
         arm.method(settings),
@@ -360,11 +345,18 @@ def _initializers(network, optimizer, arms, sample):
         # Steps count from 0: the initialisation has a step of its own.
         rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         images=sample,
-        teacher=observe(teacher, unlabelled(sample), taps),
+        teacher=seen,
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+    return jax.vmap(one)(members)
 
-  return {name: initializer(arm) for name, arm in arms.items()}
+  @jax.jit
+  def begin(members, teachers):
+    return {
+      name: start(arm, members[name], teachers.get(arm.teacher))
+      for name, arm in arms.items()
+    }
+
+  return begin

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdjax.train import devices as on_devices
+from kdjax.train import across
+from kdjax.train.across import Axis
 from kdjax.train.feed import Cut, Feed
 from kdjax.train.steps import Batch
 
@@ -17,6 +18,7 @@ def show(
   step: jax.Array,
   seed: jax.Array,
   cut: Cut,
+  axis_name: Axis = None,
 ) -> Batch:
   """Makes the batch that all members with one seed see.
 
@@ -27,12 +29,15 @@ def show(
     step: () int32, number of the step.
     seed: () int32, of the members.
     cut: of this step, this device and this seed, so that its axes are (B,).
+    axis_name: the mapped axis of devices that share the batch; None where one
+      has all of it.
 
   Returns:
     The device's share of the batch.
   """
   local, index = len(cut.indices), cut.indices
-  positions = jax.lax.axis_index(on_devices.AXIS) * local + jnp.arange(local)
+  first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * local
+  positions = first + jnp.arange(local)
   stored = images[index] if cut.images is None else cut.images
   if cut.numbers is None:
     seen = feed.view(step_key(seed, step, 0), stored, positions)
@@ -42,7 +47,7 @@ def show(
   if cut.numbers is not None:
     batch = batch._replace(numbered=feed.rows(cut))
   if feed.mixing is not None:
-    batch = _mix(feed.mixing, step_key(seed, step, 2), batch)
+    batch = _mix(feed.mixing, step_key(seed, step, 2), batch, axis_name)
   if feed.teacher_view is None:
     return batch
   other = feed.teacher_view(step_key(seed, step, 3), stored, positions)
@@ -64,12 +69,13 @@ def step_key(seed: jax.Array, step: jax.Array, purpose: int) -> jax.Array:
   return jax.random.fold_in(key, purpose)
 
 
-def _mix(mixing: Callable, key: jax.Array, batch: Batch) -> Batch:
+def _mix(
+  mixing: Callable, key: jax.Array, batch: Batch, axis_name: Axis
+) -> Batch:
   """Mixes every example with another one of the global batch."""
-  everyone, labels = jax.lax.all_gather(
-    (batch.images, batch.labels), on_devices.AXIS, tiled=True
-  )
-  count = jax.lax.psum(jnp.sum(batch.mask), on_devices.AXIS)
+  everyone = across.gathered(batch.images, axis_name)
+  labels = across.gathered(batch.labels, axis_name)
+  count = across.total(jnp.sum(batch.mask), axis_name)
   images, partners, share = mixing(
     key, batch.images, batch.positions, everyone, count
   )

@@ -71,7 +71,8 @@ def test_curves_figure_is_linear_where_an_error_is_zero(history):
 def test_sweep_figure_is_a_map_over_two_axes(sweep):
   figure = sweeps.sweep_figure(sweep)
   axes = figure.axes[0]
-  assert texts(axes) == ["6.00", "7.00", "8.00", "4.00", "5.00", "6.00"]
+  means = [text.split("\n")[0] for text in texts(axes)]
+  assert means == ["6.00", "7.00", "8.00", "4.00", "5.00", "6.00"]
   # The frame lies around temperature 4 (row 1), hard weight 0 (column 0).
   assert {patch.get_xy() for patch in axes.patches} == {(-0.5, 0.5)}
   assert "6.00" in figure.get_suptitle()
@@ -86,6 +87,24 @@ def test_sweep_figure_is_a_line_over_one_axis(sweep):
   lines = drawn(figure.axes[0])
   assert np.allclose(lines[0], [6, 4])
   assert np.allclose(lines[-1], [4])  # the star, on the recommendation
+  render(figure)
+
+
+def test_sweep_figure_has_a_map_for_each_value_of_a_third_setting(sweep):
+  sweep["axes"] = {"learning_rate": [0.1, 0.2]} | sweep["axes"]
+  sweep["accuracy"] = [sweep["accuracy"]] * 2
+  sweep["recommendation"]["learning_rate"] = 0.2
+  sweep["cells"] = {
+    "student": [{"versus_best": {"holm_p_value": 0.01}}] * 11
+    + [{"versus_best": {"holm_p_value": 0.5}}]
+  }
+  figure = sweeps.sweep_figure(sweep)
+  above, below = figure.axes[:2]
+  titles = [axes.get_title() for axes in (above, below)]
+  assert titles == ["Learning rate 0.1", "Learning rate 0.2"]
+  assert not above.patches and below.patches
+  marked = [text for text in texts(below) if text.startswith("=")]
+  assert marked == ["= 6.00\n± 0.00"]
   render(figure)
 
 
