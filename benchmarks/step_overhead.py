@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from benchmarks import timing
 from kdjax import losses
@@ -147,10 +148,8 @@ def next_token(inputs) -> jax.Array:
   """Cross-entropy of each next token, the mean of a sequence."""
   tokens = inputs.student.feats["stem:in"]
   logits = inputs.student.feats["head"][:, :-1]
-  each = losses.cross_entropy(
-    logits.reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1)
-  )
-  return each.reshape(tokens.shape[0], -1).mean(axis=1)
+  each = optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:])
+  return each.mean(axis=1)
 
 
 def all_tokens(inputs) -> jax.Array:
