@@ -52,9 +52,11 @@ def table(name: str) -> str:
     for row in found.get("summary", ())
   ]
   head = ["| what | wanted | measured | |", "| :-- | :-- | --: | :-- |"]
+  # Some benchmarks say where they were made in a part of its own.
+  made = {**found.get("machine", {}), **found}
   where = (
-    f"{found['date']}, jax {found['jax']}, {found['processors']} processors,"
-    f" {found.get('device', 'cpu')}: `{found['command']}`"
+    f"{made.get('date')}, jax {made.get('jax')}, {made.get('processors')}"
+    f" processors: `{made.get('command')}`"
   )
   return "\n".join([*head, *rows, "", where, ""])
 
