@@ -35,6 +35,15 @@ published code whose values and gradients the loss is tested against, over golde
 cases in float32 and float64; "formula" means that no published code could be run.
 """
 
+LARGE = """\
+## Large vocabularies
+
+`kdjax.losses.chunked` has these of hidden states and output heads, for vocabularies
+whose logits do not fit into memory; see [the page about them](large_vocabularies.md).
+All take `student_hidden, student_head, teacher_hidden, teacher_head` and, by keyword,
+those of the table and {shared}.
+"""
+
 PEERS = """\
 ## Coming from other libraries
 
@@ -151,6 +160,26 @@ def section(name: str, function, aliases: list[str]) -> list[str]:
   return [*lines, f"*Source:* {' '.join(doc['Source'].split())}", ""]
 
 
+def large(chunked) -> list[str]:
+  """Returns the section about the losses from hidden states and heads."""
+  keywords = {
+    name: [
+      key if x.default is x.empty else f"{key}={x.default!r}"
+      for key, x in inspect.signature(getattr(chunked, name)).parameters.items()
+      if x.kind is x.KEYWORD_ONLY
+    ]
+    for name in chunked.__all__
+    if name != "Totals"
+  }
+  common = set.intersection(*map(set, keywords.values()))
+  shared = ", ".join(f"`{x}`" for x in keywords["kd"] if x in common)
+  lines = [LARGE.format(shared=shared), *table("function", "its own keywords")]
+  for name, all_of_them in keywords.items():
+    own = ", ".join(f"`{x}`" for x in all_of_them if x not in common)
+    lines.append(row(f"`chunked.{name}`", own))
+  return [*lines, ""]
+
+
 def page(losses) -> str:
   """Returns the whole page; raises if a loss and its entry do not pair up."""
   data = tomllib.loads((HERE / "losses.toml").read_text())
@@ -172,6 +201,7 @@ def page(losses) -> str:
     function = functions[name]
     names = [key for key, f in exported.items() if f is function]
     lines += section(name, function, sorted(set(names) - {name}))
+  lines += large(losses.chunked)
   lines += [PEERS, *table("other library", "kdjax", "factor")]
   for peer in data["peer"]:
     lines.append(row(peer["theirs"], peer["ours"], peer["factor"]))

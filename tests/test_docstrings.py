@@ -16,7 +16,7 @@ import kdjax
 NAMES = [
   module.name
   for module in pkgutil.walk_packages(kdjax.__path__, "kdjax.")
-  if not module.name.startswith("kdjax.losses._")
+  if not ("losses" in module.name and "._" in module.name)
 ]
 
 

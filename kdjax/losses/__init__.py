@@ -2,7 +2,8 @@
 
 Call shape: `f(student, teacher, [labels, ...], *, hyper-parameters)`. Losses are
 per example where the maths is; reducing is the caller's. The teacher is a
-constant inside every loss.
+constant inside every loss. For vocabularies whose logits do not fit into memory
+there is `kdjax.losses.chunked`.
 
   >>> import kdjax.losses
   >>> student, teacher = jnp.zeros((2, 3)), jnp.eye(3)[:2]
@@ -10,6 +11,7 @@ constant inside every loss.
   0.1166
 """
 
+from kdjax.losses import chunked as chunked
 from kdjax.losses.activation import (
   ab,
   ofd,

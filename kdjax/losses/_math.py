@@ -261,13 +261,19 @@ def kl_of_softmaxes(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
   """
   keep = alive(log_p, log_q)
   p, q = jnp.exp(log_p), jnp.exp(log_q)
-  r = masked(log_p, keep) - masked(log_q, keep)
+  terms = kl_terms(masked(log_p, keep) - masked(log_q, keep), p, q, keep)
+  return jnp.where(jnp.any(keep, axis=-1), jnp.sum(terms, axis=-1), 0.0)
+
+
+def kl_terms(
+  r: jax.Array, p: jax.Array, q: jax.Array, keep: jax.Array
+) -> jax.Array:
+  """Returns p (r + exp(-r) - 1) with r = log(p / q), 0 where not `keep`."""
   near = jnp.abs(r) < 0.5
   # The probabilities of dropped classes still belong to the two sums of one.
   far_terms = jnp.where(keep, p * r, 0.0) - p + q
   near_terms = p * excess(jnp.where(near, r, 0.0))
-  terms = jnp.where(keep & near, near_terms, far_terms)
-  return jnp.where(jnp.any(keep, axis=-1), jnp.sum(terms, axis=-1), 0.0)
+  return jnp.where(keep & near, near_terms, far_terms)
 
 
 def safe_sqrt(x: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math
+from kdjax.losses import _features, _math, _rows, _terms
 from kdjax.losses.feature import fitnet
 
 
@@ -127,14 +127,14 @@ def _kl_of_scores(student, teacher, mask):
       jnp.where(mask[:, None, None, :], side, -jnp.inf)
       for side in (student, teacher)
     )
-  log_q, log_p = (
+  student, teacher = (
     # A row without any key has no softmax: it becomes uniform on both sides.
-    _math.log_softmax(
-      jnp.where(jnp.any(_math.alive(side), -1, keepdims=True), side, 0.0)
-    )
+    jnp.where(jnp.any(_math.alive(side), -1, keepdims=True), side, 0.0)
     for side in (student, teacher)
   )
-  return _math.kl_of_softmaxes(log_p, log_q)
+  return _rows.divergence(
+    "attention_kl", _terms.kl, _math.kl_of_softmaxes, student, teacher, 1.0
+  )
 
 
 def _kl_of_probs(student, teacher, mask):

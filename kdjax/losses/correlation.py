@@ -4,10 +4,12 @@ They return one number for the batch. With `axis_name`, inside a mapped step, th
 batch is that of all devices: see `gather_batch`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows
 
 
 def dist(
@@ -59,10 +61,8 @@ def dist(
     Huang et al. 2022, arXiv:2205.10536 (the inter-class and intra-class
     relations).
   """
-  student, teacher = _rows("dist", student, teacher, axis_name)
-  log_q, log_p = _math.softened("dist", student, teacher, _scalar(temperature))
-  keep = _math.alive(log_q, log_p)
-  q, p = jnp.exp(log_q), jnp.exp(log_p)
+  student, teacher = _flat("dist", student, teacher, axis_name)
+  q, p, keep = _softmax_pair("dist", student, teacher, _scalar(temperature))
   rows = _mean_distance(q, p, keep, -1, eps)
   columns = _mean_distance(q, p, keep, 0, eps)
   loss = beta * rows + gamma * columns
@@ -201,7 +201,7 @@ def _scalar(temperature):
   return temperature
 
 
-def _rows(function, student, teacher, axis_name):
+def _flat(function, student, teacher, axis_name):
   """Returns both sides as (n, C), of all devices with `axis_name`."""
   student, teacher = _math.pair(function, student, teacher)
   classes = student.shape[-1]
@@ -218,7 +218,7 @@ def _matrices(function, student, teacher, axis_name):
       f"{function}: student and teacher must be (n, C), got {student.shape}"
       f" and {teacher.shape}"
     )
-  return _rows(function, student, teacher, axis_name)
+  return _flat(function, student, teacher, axis_name)
 
 
 def _softmaxes(function, student, teacher, temperature):
@@ -233,17 +233,71 @@ def _gram_distance(q, p):
   return jnp.sum(jnp.square(student_gram - teacher_gram)) / q.shape[0]
 
 
+def _softmax_pair(function, student, teacher, temperature):
+  """Returns both softmaxes, and which classes neither side masks."""
+  if not _rows.is_large(student):
+    log_q, log_p = _math.softened(function, student, teacher, temperature)
+    return jnp.exp(log_q), jnp.exp(log_p), _math.alive(log_q, log_p)
+  _math.check_positive(function, temperature=temperature)
+  student, teacher = _math.pair(function, student, teacher)
+  alive = [_math.alive(x) for x in (student, teacher)]
+  # `softmax` knows its derivative, which is two passes.
+  q, p = (
+    jnp.where(some, jax.nn.softmax(gaps, axis=-1), 0.0)
+    for some, gaps in (
+      (keep, jnp.where(keep, _math.off_the_top(x) / temperature, -1e30))
+      for keep, x in zip(alive, (student, teacher), strict=True)
+    )
+  )
+  return q, p, alive[0] & alive[1]
+
+
 def _mean_distance(q, p, keep, axis, eps):
   """Returns the mean of 1 - rho along an axis, over what has kept entries."""
-  q, p = _centred(q, keep, axis), _centred(p, keep, axis)
-  covariance = jnp.sum(q * p, axis=axis)
-  norms = _math.safe_norm(q, axis=axis) * _math.safe_norm(p, axis=axis)
   some = jnp.any(keep, axis=axis)
-  distances = jnp.where(some, 1 - covariance / (norms + eps), 0.0)
+  distances = jnp.where(some, _distances(q, p, keep, axis, eps), 0.0)
   return jnp.sum(distances) / jnp.maximum(jnp.sum(some), 1).astype(q.dtype)
 
 
-def _centred(x, keep, axis):
-  count = jnp.maximum(jnp.sum(keep, axis=axis, keepdims=True), 1)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _distances(q, p, keep, axis, eps):
+  """Returns 1 - rho along an axis."""
+  return _distances_and_slopes(q, p, keep, axis, eps)[0]
+
+
+@_distances.defjvp
+def _(axis, eps, primals, tangents):
+  # In closed form: differentiated as it stands, it keeps eight such arrays.
+  distances, slopes = _distances_and_slopes(*primals, axis, eps)
+  moved = (
+    jnp.sum(slope * step, axis=axis)
+    for slope, step in zip(slopes, tangents[:2], strict=True)
+  )
+  return distances, sum(moved)
+
+
+def _distances_and_slopes(q, p, keep, axis, eps):
+  """Returns 1 - rho along an axis, and its derivatives by q and by p."""
+  count = jnp.sum(keep.astype(q.dtype), axis=axis, keepdims=True)
+  q, p = (_centred(x, keep, count, axis) for x in (q, p))
+  covariance = jnp.sum(q * p, axis=axis, keepdims=True)
+  # Squares that vanish are far below eps: no scale needs to be taken out.
+  q_norm, p_norm = (
+    _math.safe_sqrt(jnp.sum(jnp.square(x), axis=axis, keepdims=True))
+    for x in (q, p)
+  )
+  below = q_norm * p_norm + eps
+  rho = covariance / below
+
+  def slope(own, other, own_norm, other_norm):
+    some = own_norm > 0
+    share = other_norm / (jnp.where(some, own_norm, 1.0) * below)
+    return jnp.where(some, rho * share, 0.0) * own - other / below
+
+  slopes = slope(q, p, q_norm, p_norm), slope(p, q, p_norm, q_norm)
+  return jnp.squeeze(1 - rho, axis=axis), slopes
+
+
+def _centred(x, keep, count, axis):
   total = jnp.sum(jnp.where(keep, x, 0.0), axis=axis, keepdims=True)
-  return jnp.where(keep, x - total / count.astype(x.dtype), 0.0)
+  return jnp.where(keep, x - total / jnp.maximum(count, 1), 0.0)

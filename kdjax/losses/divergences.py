@@ -6,7 +6,7 @@ Named after a divergence, they return it as it is: T^2 only with `t_squared`.
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows, _terms
 
 
 def forward_kl(
@@ -40,8 +40,14 @@ def forward_kl(
   Source:
     Kim, Rush 2016, arXiv:1606.07947 (word-level distillation).
   """
-  log_q, log_p = _math.softened("forward_kl", student, teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_p, log_q)
+  loss = _rows.divergence(
+    "forward_kl",
+    _terms.kl,
+    _math.kl_of_softmaxes,
+    student,
+    teacher,
+    temperature,
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -79,8 +85,14 @@ def reverse_kl(
   Source:
     Gu et al. 2024 (MiniLLM), arXiv:2306.08543, per position.
   """
-  log_q, log_p = _math.softened("reverse_kl", student, teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_q, log_p)
+  loss = _rows.divergence(
+    "reverse_kl",
+    _terms.reverse_kl,
+    lambda log_p, log_q: _math.kl_of_softmaxes(log_q, log_p),
+    student,
+    teacher,
+    temperature,
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -123,6 +135,10 @@ def symmetric_kl(
     code leaves out the teacher's entropy, a constant.
   """
   _math.check_between("symmetric_kl", 0, 1, lam=lam)
+  if _rows.is_large(student) and isinstance(lam, int | float):
+    term = _terms.SymmetricKL(float(lam))
+    sums = _rows.add_up("symmetric_kl", term, student, teacher, temperature)
+    return _math.times_t_squared(sums.total, temperature, t_squared)
   log_q, log_p = _math.softened("symmetric_kl", student, teacher, temperature)
   forward = _math.kl_of_softmaxes(log_p, log_q)
   reverse = _math.kl_of_softmaxes(log_q, log_p)
@@ -162,8 +178,14 @@ def tvd(
   Source:
     Wen et al. 2023 (f-distill), arXiv:2307.15190 (TVD), per position.
   """
-  log_q, log_p = _math.softened("tvd", student, teacher, temperature)
-  loss = _math.total_variation(jnp.exp(log_p), jnp.exp(log_q))
+  loss = _rows.divergence(
+    "tvd",
+    _terms.total_variation,
+    lambda log_p, log_q: _math.total_variation(jnp.exp(log_p), jnp.exp(log_q)),
+    student,
+    teacher,
+    temperature,
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 

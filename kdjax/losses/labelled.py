@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows, _terms
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -57,6 +57,10 @@ def dkd(
   _math.check_same_shape("dkd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
+  if _rows.is_large(student):
+    target, others = _decoupled(student, teacher, labels, temperature)
+    loss = alpha * target + beta * others
+    return _math.times_t_squared(loss, temperature, t_squared)
   log_q, log_p = _math.softened("dkd", student, teacher, temperature)
   label = _math.is_label(labels, student.shape[-1])
   target = _math.kl_of_softmaxes(
@@ -107,6 +111,9 @@ def nkd(
     Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
   _math.check_labels("nkd", student, labels)
+  if _rows.is_large(student):
+    target, others = _normalized(student, teacher, labels, temperature)
+    return target + gamma * _math.times_t_squared(others, temperature, True)
   log_q, log_p = _math.softened("nkd", student, teacher, 1.0)
   label = _math.is_label(labels, student.shape[-1])
   target = _math.cross_entropy(jnp.where(label, jnp.exp(log_p), 0.0), log_q)
@@ -154,6 +161,11 @@ def wsld(
     Zhou et al. 2021, arXiv:2102.00650.
   """
   _math.check_labels("wsld", student, labels)
+  if _rows.is_large(student):
+    weight, term = _weight(student, teacher, labels), _terms.cross_entropy
+    sums = _rows.add_up("wsld", term, student, teacher, temperature)
+    loss = jax.lax.stop_gradient(weight) * sums.total
+    return _math.times_t_squared(loss, temperature, t_squared)
   log_q, log_p = _math.softened("wsld", student, teacher, 1.0)
   one_hot = _math.is_label(labels, student.shape[-1]).astype(log_q.dtype)
   student_error = _math.cross_entropy(one_hot, log_q)
@@ -205,6 +217,8 @@ def ofa(
   """
   _math.check_labels("ofa", student, labels)
   _math.check_positive("ofa", eps=eps)
+  if _rows.is_large(student) and isinstance(eps, int | float):
+    return _modulated(student, teacher, labels, float(eps), temperature)
   log_q, log_p = _math.softened("ofa", student, teacher, temperature)
   label = _math.is_label(labels, student.shape[-1])
   keep = _math.alive(log_p)
@@ -213,6 +227,69 @@ def ofa(
   # (1 + p)^eps - 1 without cancellation for a small p.
   raised = jnp.expm1(eps * jnp.log1p(jnp.where(keep, jnp.exp(log_p), 0.0)))
   return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
+
+
+def _shares(sums, student, teacher, labels, temperature):
+  """Returns the label's log share on both sides, the teacher's a constant."""
+  return (
+    _rows.log_share(student, labels, sums.top_q, sums.log_z_q, temperature),
+    _rows.log_share(
+      jax.lax.stop_gradient(teacher),
+      labels,
+      sums.top_p,
+      sums.log_z_p,
+      temperature,
+    ),
+  )
+
+
+def _decoupled(student, teacher, labels, temperature):
+  """Returns both divergences of `dkd`, for large inputs."""
+  sums = _rows.add_up(
+    "dkd", _terms.kl, student, teacher, temperature, labels=labels
+  )
+  # The label's odds against the others are two classes of their own.
+  log_q, log_p = (
+    jnp.stack([jax.nn.log_sigmoid(x), jax.nn.log_sigmoid(-x)], axis=-1)
+    for x in _shares(sums, student, teacher, labels, temperature)
+  )
+  return _math.kl_of_softmaxes(log_p, log_q), sums.total
+
+
+def _normalized(student, teacher, labels, temperature):
+  """Returns both cross-entropies of `nkd`, for large inputs."""
+  term = _terms.cross_entropy
+  sums = others = _rows.add_up(
+    "nkd", term, student, teacher, temperature, labels=labels
+  )
+  if not isinstance(temperature, int | float) or temperature != 1:
+    sums = _rows.add_up(
+      "nkd", _terms.nothing, student, teacher, 1.0, labels=labels
+    )
+  odds, of_teacher = _shares(sums, student, teacher, labels, 1.0)
+  target = _math.cross_entropy(
+    jax.nn.sigmoid(of_teacher)[..., None], jax.nn.log_sigmoid(odds)[..., None]
+  )
+  return target, others.total
+
+
+def _weight(student, teacher, labels):
+  """Returns the weight of `wsld`, for large inputs."""
+  student = jax.lax.stop_gradient(student)
+  sums = _rows.add_up("wsld", _terms.nothing, student, teacher, 1.0)
+  log_q, log_p = _shares(sums, student, teacher, labels, 1.0)
+  return -jnp.expm1(log_q / (1e-7 - log_p))
+
+
+def _modulated(student, teacher, labels, eps, temperature):
+  """Returns `ofa`, for large inputs."""
+  sums = _rows.add_up("ofa", _terms.Powers(eps), student, teacher, temperature)
+  log_q, log_p = _shares(sums, student, teacher, labels, temperature)
+  # The label's own term, in place of the power that the sum has taken.
+  raised = jnp.expm1(eps * jnp.log1p(jnp.exp(log_p)))
+  return sums.total + _math.cross_entropy(
+    (raised - jnp.exp(eps * log_p))[..., None], log_q[..., None]
+  )
 
 
 def _label_or_not(log_probs, label):

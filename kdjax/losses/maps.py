@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, pooling
+from kdjax.losses import _features, _math, _rows, _terms, pooling
 
 
 def attention_transfer(
@@ -200,11 +200,13 @@ def cwd(
     raise ValueError(
       f"cwd: temperature must be a scalar, got {jnp.shape(temperature)}"
     )
-  log_q, log_p = (
-    _math.log_softmax(_channels_first(side), temperature)
-    for side in _features.working_pair(student, teacher)
+  student, teacher = (
+    _channels_first(side) for side in _features.working_pair(student, teacher)
   )
-  loss = jnp.mean(_math.kl_of_softmaxes(log_p, log_q), axis=-1)
+  loss = _rows.divergence(
+    "cwd", _terms.kl, _math.kl_of_softmaxes, student, teacher, temperature
+  )
+  loss = jnp.mean(loss, axis=-1)
   if not t_squared:
     return loss
   return loss * jnp.square(jnp.asarray(temperature, loss.dtype))

@@ -10,7 +10,7 @@ import numbers
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows, _terms
 
 
 def generalized_jsd(
@@ -56,10 +56,7 @@ def generalized_jsd(
     raise ValueError(
       f"generalized_jsd: beta must be a Python number in [0, 1], got {beta!r}"
     )
-  log_q, log_p = _math.softened(
-    "generalized_jsd", student, teacher, temperature
-  )
-  loss = _jsd(log_p, log_q, float(beta))
+  loss = _jsd("generalized_jsd", student, teacher, temperature, float(beta))
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -100,8 +97,7 @@ def jensen_shannon(
   Source:
     Lin 1991, Divergence measures based on the Shannon entropy.
   """
-  log_q, log_p = _math.softened("jensen_shannon", student, teacher, temperature)
-  loss = _jsd(log_p, log_q, 0.5)
+  loss = _jsd("jensen_shannon", student, teacher, temperature, 0.5)
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -147,8 +143,16 @@ def skew_kl(
     the teacher's entropy, a constant.
   """
   _check_share("skew_kl", lam)
-  log_q, log_p = _math.softened("skew_kl", student, teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_p, _log_mixture(log_p, log_q, lam))
+  loss = _rows.divergence(
+    "skew_kl",
+    _terms.SkewKL(float(lam)),
+    lambda log_p, log_q: _math.kl_of_softmaxes(
+      log_p, _log_mixture(log_p, log_q, lam)
+    ),
+    student,
+    teacher,
+    temperature,
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -190,14 +194,32 @@ def skew_reverse_kl(
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
   _check_share("skew_reverse_kl", lam)
-  log_q, log_p = _math.softened(
-    "skew_reverse_kl", student, teacher, temperature
+  loss = _rows.divergence(
+    "skew_reverse_kl",
+    _terms.SkewReverseKL(float(lam)),
+    lambda log_p, log_q: _math.kl_of_softmaxes(
+      log_q, _log_mixture(log_q, log_p, lam)
+    ),
+    student,
+    teacher,
+    temperature,
   )
-  loss = _math.kl_of_softmaxes(log_q, _log_mixture(log_q, log_p, lam))
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
-def _jsd(log_p, log_q, beta):
+def _jsd(function, student, teacher, temperature, beta):
+  terms = {0.0: _terms.kl, 1.0: _terms.reverse_kl}
+  return _rows.divergence(
+    function,
+    terms.get(beta, _terms.JensenShannon(beta)),
+    lambda log_p, log_q: _plain_jsd(log_p, log_q, beta),
+    student,
+    teacher,
+    temperature,
+  )
+
+
+def _plain_jsd(log_p, log_q, beta):
   if beta == 0:
     return _math.kl_of_softmaxes(log_p, log_q)
   if beta == 1:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, _rows, _terms
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -50,8 +50,9 @@ def kd(
   _math.check_same_shape("kd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
-  log_q, log_p = _math.softened("kd", student, teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_p, log_q)
+  loss = _rows.divergence(
+    "kd", _terms.kl, _math.kl_of_softmaxes, student, teacher, temperature
+  )
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -89,10 +90,14 @@ def soft_cross_entropy(
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2, without T^2.
   """
-  log_q, log_p = _math.softened(
-    "soft_cross_entropy", student, teacher, temperature
+  loss = _rows.divergence(
+    "soft_cross_entropy",
+    _terms.cross_entropy,
+    lambda log_p, log_q: _math.cross_entropy(jnp.exp(log_p), log_q),
+    student,
+    teacher,
+    temperature,
   )
-  loss = _math.cross_entropy(jnp.exp(log_p), log_q)
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -200,6 +205,12 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Touvron et al. 2021 (DeiT), arXiv:2012.12877 (hard-label distillation, its
     teacher's half).
   """
+  if _rows.is_large(student):
+    labels = jnp.argmax(teacher, axis=-1)
+    sums = _rows.add_up(
+      "hard_distillation", _terms.nothing, student, teacher, 1.0
+    )
+    return -_rows.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
   log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
   chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
   return _math.cross_entropy(chosen.astype(log_q.dtype), log_q)
@@ -241,8 +252,14 @@ def ttm(
   _math.check_positive("ttm", gamma=gamma)
   student, teacher = _math.pair("ttm", student, teacher)
   temperature = 1 / jnp.asarray(gamma, teacher.dtype)
-  log_p = _math.log_softmax(teacher, temperature)
-  loss = _math.kl_of_softmaxes(log_p, _math.log_softmax(student))
+  if _rows.is_large(student) and isinstance(gamma, int | float):
+    # The powers are a softmax of their own: that of the logits times gamma.
+    dead = ~_math.alive(teacher)
+    raised = _math.without(gamma * _math.off_the_top(teacher), dead)
+    loss = _rows.add_up("ttm", _terms.kl, student, raised, 1.0).total
+  else:
+    log_p = _math.log_softmax(teacher, temperature)
+    loss = _math.kl_of_softmaxes(log_p, _math.log_softmax(student))
   if not weighted:
     return loss
   powers = _math.log_softmax(teacher)

@@ -102,6 +102,28 @@ def test_no_example_depends_on_its_neighbours():
   np.testing.assert_allclose(quiet, beside, rtol=1e-6)
 
 
+@pytest.mark.parametrize("makes", [learns_in, stores_in])
+def test_arrays_of_numpy_are_weights_too(makes):
+  network = NETWORKS["dense"]
+  variables = variables_of(network)
+  if makes is stores_in:
+    variables = stored(network, variables, "w4a8", IMAGES[:1])
+  apply = makes(network, "w4a8").apply
+  given = jax.jit(apply)(variables, IMAGES)
+  known = jax.device_get(variables)
+  np.testing.assert_allclose(
+    jax.jit(lambda images: apply(known, images))(IMAGES), given, rtol=1e-5
+  )
+
+
+def test_no_grey_value_is_in_the_middle_between_two_steps():
+  """Where programs differ in the last bit, of about 127 * 1e-7."""
+  factor = float(quantize.CALIBRATION.split(",")[1])
+  steps = np.arange(256) * 127.5 / (255 * factor)
+  assert np.abs(steps % 1 - 0.5).min() > 4e-5
+  assert 127 <= steps.max() < 127.5
+
+
 def test_four_bits_do_not_meet_eight_in_a_convolution():
   sample = IMAGES[:1]
   with pytest.raises(UserError, match="quantization=w4a8.*w8a8, or w4"):

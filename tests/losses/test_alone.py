@@ -47,7 +47,9 @@ def test_importing_the_losses_loads_only_jax_and_numpy():
 
 
 @pytest.mark.parametrize(
-  "file", sorted(ROOM.glob("*.py")), ids=lambda x: x.name
+  "file",
+  sorted(ROOM.rglob("*.py")),
+  ids=lambda x: str(x.relative_to(ROOM)),
 )
 def test_modules_are_short_and_import_nothing_else(file):
   text = file.read_text()

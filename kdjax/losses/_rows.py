@@ -1,0 +1,276 @@
+"""Response losses of large inputs: few passes over cached blocks of rows.
+
+A response loss adds up, over the classes of a row, a term of both softmaxes.
+Differentiated as it stands, it keeps a dozen arrays of the logits' size and goes
+through memory for each. Here, from `LARGE` logits on, a block of rows that stays
+in the cache gives what a row has to remember (maximum, log-normaliser, the sum of
+the terms and that of their slopes), and the gradient is one elementwise
+expression of the logits and these: nothing of the logits' size is kept.
+
+The rule is one of forward mode, so that it serves gradients, `jvp` and second
+derivatives alike. Smaller inputs take the losses' plain expressions. They give
+more in one place: the gradient of a class whose probability is nearly one is
+exact there, and exact to a rounding of one here.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+
+# Logits from which on the losses come here.
+LARGE = 1 << 17
+# Logits of one side in a block: with all that is made of them they stay in the
+# second-level cache of a core, and one block still feeds several cores.
+BLOCK = 1 << 18
+# Rows of fewer classes than a vector register holds gain nothing.
+_CLASSES = 32
+_DEAD = -1e30
+
+
+class Pair(NamedTuple):
+  """Both softmaxes, element by element, and which classes no side masks.
+
+  The logarithm of a masked class is a number far below all others.
+  """
+
+  log_q: jax.Array
+  log_p: jax.Array
+  q: jax.Array
+  p: jax.Array
+  keep: jax.Array
+
+
+class Sums(NamedTuple):
+  """What a row gives: the sum of the terms; both sides' maxima, constants, and
+  log sum exp of the gaps to them over T.
+  """
+
+  total: jax.Array
+  top_q: jax.Array
+  log_z_q: jax.Array
+  top_p: jax.Array
+  log_z_p: jax.Array
+
+
+# A term takes a Pair and returns the summand and its derivative by log q. It is
+# hashable, so that what is compiled for it is found again.
+Term = Callable[[Pair], tuple[jax.Array, jax.Array]]
+
+
+def is_large(logits: jax.Array) -> bool:
+  """Whether an input is worth the blocks; known from its shape."""
+  return logits.size >= LARGE and logits.shape[-1] >= _CLASSES
+
+
+def divergence(
+  function: str,
+  term: Term,
+  plain: Callable[[jax.Array, jax.Array], jax.Array],
+  student: jax.Array,
+  teacher: jax.Array,
+  temperature,
+) -> jax.Array:
+  """Returns the sum of the term over the classes, one value a row.
+
+  `plain(log_p, log_q)` is the same sum, for inputs that are not large.
+  """
+  if is_large(student):
+    return add_up(function, term, student, teacher, temperature).total
+  log_q, log_p = _math.softened(function, student, teacher, temperature)
+  return plain(log_p, log_q)
+
+
+def add_up(
+  function: str,
+  term: Term,
+  student: jax.Array,
+  teacher: jax.Array,
+  temperature,
+  labels: jax.Array | None = None,
+) -> Sums:
+  """Returns the sums of each row over its classes, without the label's if given.
+
+  Args:
+    function: who asks, for messages.
+    term: elementwise.
+    student: (..., C) float, logits; gradient flows into it.
+    teacher: (..., C) float, logits; a constant.
+    temperature: T > 0, for all or one a row; gradient flows into it.
+    labels: (...) integer, the class of each row to leave out.
+  """
+  _math.check_positive(function, temperature=temperature)
+  _math.check_same_shape(function, student, teacher)
+  leading, classes = student.shape[:-1], student.shape[-1]
+  dtype = _dtype(student, teacher)
+  temperature = _math.per_row(temperature, leading, dtype, function)
+  inverse = 1 / jnp.broadcast_to(temperature, leading).reshape(-1)
+  if labels is not None:
+    labels = jnp.asarray(labels).reshape(-1)
+  sums = _sums(
+    term,
+    student.reshape(-1, classes),
+    jax.lax.stop_gradient(teacher).reshape(-1, classes),
+    inverse,
+    labels,
+  )
+  return Sums(*(x.reshape(leading) for x in sums))
+
+
+def _dtype(student, teacher):
+  kinds = (_math.at_least_float32(x[:0]).dtype for x in (student, teacher))
+  return jnp.promote_types(*kinds)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sums(term, student, teacher, inverse, labels):
+  return _in_blocks(_row, term, (student, teacher, inverse, labels))
+
+
+def _jvp(term, primals, tangents):
+  student, teacher, inverse, labels = primals
+  step, _, inverse_step, _ = tangents
+  sums, slopes = _in_blocks(_row_and_slope, term, primals)
+  dtype = sums.total.dtype
+  moved = (jnp.zeros_like(sums.total),) * 2
+  if not isinstance(step, jax.custom_derivatives.SymbolicZero):
+    rows = jax.vmap(functools.partial(_gradients, term))
+    step = step.astype(dtype)
+    gradients = rows(student, teacher, inverse, labels, sums, slopes)
+    moved = tuple(jnp.sum(gradient * step, axis=-1) for gradient in gradients)
+  zero = jnp.zeros_like(moved[0])
+  steps = Sums(moved[0], zero, moved[1], zero, zero)
+  if not isinstance(inverse_step, jax.custom_derivatives.SymbolicZero):
+    by_inverse = _in_blocks(_by_inverse, term, primals)
+    steps = jax.tree.map(lambda x, d: x + d * inverse_step, steps, by_inverse)
+  return sums, steps
+
+
+_sums.defjvp(_jvp, symbolic_zeros=True)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _in_blocks(function, term, rows):
+  """Applies `function` to all rows, in blocks on processors with a cache."""
+  function = functools.partial(function, term)
+  count, classes = rows[0].shape
+  block = 1 << max(0, (BLOCK // classes).bit_length() - 1)
+  whole = jax.vmap(function)
+  if block >= count:
+    return whole(*rows)
+
+  def blocked(*rows):
+    return jax.lax.map(lambda row: function(*row), rows, batch_size=block)
+
+  return jax.lax.platform_dependent(*rows, cpu=blocked, default=whole)
+
+
+def _top(logits):
+  top = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+  # A row of nothing but -inf.
+  return jnp.where(top > -jnp.inf, top, 0.0)
+
+
+def _sides(student, teacher, label):
+  """Returns both rows in working precision, without the label's class."""
+  dtype = _dtype(student, teacher)
+  student, teacher = student.astype(dtype), teacher.astype(dtype)
+  if label is None:
+    return student, teacher
+  drop = jnp.arange(student.shape[-1], dtype=label.dtype) == label
+  return _math.without(student, drop), _math.without(teacher, drop)
+
+
+def _gaps(logits, top, inverse):
+  # Dead classes get a number whose exp is 0: -inf sends a NaN to T.
+  return jnp.where(logits > -jnp.inf, logits - top, _DEAD) * inverse
+
+
+def _log_z(gaps):
+  total = jnp.sum(jnp.exp(gaps), axis=-1)
+  some = total > 0
+  return jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
+
+
+def _pair(sides, gaps, log_z):
+  # A row of nothing but masked classes has no normaliser to take off.
+  logs = [
+    gap - jnp.where(z > -jnp.inf, z, 0.0)
+    for gap, z in zip(gaps, log_z, strict=True)
+  ]
+  return Pair(*logs, *(jnp.exp(x) for x in logs), _math.alive(*sides))
+
+
+def _row(term, student, teacher, inverse, label):
+  return _row_and_slope(term, student, teacher, inverse, label)[0]
+
+
+def _row_and_slope(term, student, teacher, inverse, label):
+  sides = _sides(student, teacher, label)
+  tops = [_top(x) for x in sides]
+  gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
+  log_z = [_log_z(x) for x in gaps]
+  value, slope = term(_pair(sides, gaps, log_z))
+  some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
+  total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
+  sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
+  return sums, jnp.sum(slope, axis=-1)
+
+
+def _gradients(term, student, teacher, inverse, label, sums, slopes):
+  """Returns the gradients of `total` and of `log_z_q` by the student's row."""
+  sides = _sides(student, teacher, label)
+  tops, log_z = (sums.top_q, sums.top_p), (sums.log_z_q, sums.log_z_p)
+  gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
+  pair = _pair(sides, gaps, log_z)
+  _, slope = term(pair)
+  return (slope - pair.q * slopes) * inverse, pair.q * inverse
+
+
+def _by_inverse(term, student, teacher, inverse, label):
+  def of(inverse):
+    return _row(term, student, teacher, inverse, label)
+
+  return jax.jvp(of, (inverse,), (jnp.ones_like(inverse),))[1]
+
+
+def picked(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns each row's logit at its label, in working precision."""
+  return _picked(_math.at_least_float32(logits), labels)
+
+
+@jax.custom_jvp
+def _picked(logits, labels):
+  return jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+
+
+@_picked.defjvp
+def _(primals, tangents):
+  logits, labels = primals
+  # Transposed this is elementwise, and joins the rest of the gradient; that of
+  # `take` would be an array of zeros of the logits' size, and another pass.
+  own = _math.is_label(labels, logits.shape[-1])
+  return _picked(*primals), jnp.sum(jnp.where(own, tangents[0], 0.0), axis=-1)
+
+
+def log_share(
+  logits: jax.Array,
+  labels: jax.Array,
+  top: jax.Array,
+  log_z: jax.Array,
+  temperature,
+) -> jax.Array:
+  """Returns the label's gap to `top` over T, less `log_z`; -inf if masked.
+
+  That is its log-probability, where `log_z` is of all classes; its log-odds,
+  where it is of the others.
+  """
+  own = picked(logits, labels).astype(log_z.dtype)
+  temperature = _math.per_row(temperature, own.shape, own.dtype)
+  alive = own > -jnp.inf
+  gap = jnp.where(alive, own - top, 0.0) / temperature
+  return jnp.where(alive, gap - jnp.where(alive, log_z, 0.0), -jnp.inf)

@@ -1,0 +1,257 @@
+"""From the arguments of a loss to one pass over its tokens."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses import _math
+from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
+from kdjax.losses.chunked._softmax import Vocabulary
+
+# Bytes that a chunk's logits of both sides and their gradient may take together,
+# and those of the student's in a tile, which is to stay in a processor's cache.
+CHUNK_BYTES = 2**28
+_TILE_BYTES = 2**19
+
+
+class Totals(NamedTuple):
+  """What a loss finds: sums over tokens, so those of parts just add up.
+
+  Attributes:
+    loss: () float, what to differentiate:
+      `divergence + label_weight * cross_entropy`.
+    tokens: () int32, the tokens that count.
+    divergence: () float, its sum over them; for the log: it has no gradient.
+    cross_entropy: () float, its sum in nats over those with a label; for the
+      log: it has no gradient.
+    labelled: () int32, how many have a label.
+  """
+
+  loss: jax.Array
+  tokens: jax.Array
+  divergence: jax.Array
+  cross_entropy: jax.Array
+  labelled: jax.Array
+
+  def sum(self) -> jax.Array:
+    """Returns the loss, as an array of one loss a token would."""
+    return self.loss
+
+  def mean(self) -> jax.Array:
+    """Returns loss / tokens; 0 with zero gradient where no token counts."""
+    return self.loss / jnp.maximum(self.tokens, 1).astype(self.loss.dtype)
+
+
+def call(
+  name: str,
+  rows,
+  arrays: tuple[jax.Array, ...],
+  *,
+  temperature: float | jax.Array,
+  t_squared: bool,
+  student_bias: jax.Array | None,
+  teacher_bias: jax.Array | None,
+  mask: jax.Array | None,
+  labels: jax.Array | None,
+  label_weight: float | jax.Array,
+  chunk_size: int | None,
+  axis_name: str | None,
+  numbers: dict[str, Any] | None = None,
+  **keywords,
+) -> Totals:
+  """Checks, flattens and pads the inputs, and runs the pass.
+
+  Args:
+    name: of the loss, for messages.
+    rows: its arithmetic, from `_rows` or `_top`.
+    arrays: the four that every loss takes.
+    temperature: T, as the loss has it.
+    t_squared: whether to multiply by T^2.
+    student_bias: (V) or None.
+    teacher_bias: (V) or None.
+    mask: (...) bool or None.
+    labels: (...) int or None.
+    label_weight: of the cross-entropy.
+    chunk_size: tokens a chunk, or None.
+    axis_name: of the vocabulary's shards, or None.
+    numbers: the loss's own keywords that may be traced.
+    **keywords: those that are static.
+
+  Returns:
+    The totals.
+  """
+  hidden, head, *of_teacher = map(jnp.asarray, arrays)
+  sides = Side(hidden, head, student_bias), Side(*of_teacher, teacher_bias)
+  _check(name, sides, mask, labels, chunk_size)
+  _math.check_positive(name, temperature=temperature)
+  shape = sides[0].hidden.shape[:-1]
+  dtype = functools.reduce(
+    jnp.promote_types, [x.dtype for x in jax.tree.leaves(sides)], jnp.float32
+  )
+  numbers = {"label_weight": label_weight} | (numbers or {})
+  per_token = _math.per_row(temperature, shape, dtype, name)
+  per_token, numbers = _constants(name, (per_token, numbers), dtype)
+  vocabulary = Vocabulary(sides[0].head.shape[1], axis_name)
+  chunk, tile = sizes(math.prod(shape), vocabulary, dtype, chunk_size)
+  tokens = Tokens(
+    jnp.broadcast_to(per_token, shape),
+    jnp.ones(shape, bool) if mask is None else mask.astype(bool),
+    labels,
+  )
+  plan = Plan(
+    rows=rows,
+    keywords=tuple(keywords.items()),
+    t_squared=t_squared,
+    unit=isinstance(temperature, int | float) and temperature == 1,
+    vocabulary=vocabulary,
+    chunk=chunk,
+    tile=tile,
+    dtype=dtype,
+  )
+  return _totals(plan, *sides, tokens, numbers)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _totals(plan, student, teacher, tokens, numbers):
+  labels, mask = tokens.labels, tokens.mask
+  has_label = mask & (labels >= 0) if labels is not None else mask & False
+  flat = functools.partial(_flat, plan.chunk)
+  student, teacher = (
+    side._replace(hidden=flat(side.hidden, side.hidden.shape[-1], 0))
+    for side in (student, jax.lax.stop_gradient(teacher))
+  )
+  tokens = Tokens(
+    flat(jnp.where(mask, tokens.temperature, 1.0), 1, 1),
+    flat(mask, 1, False),
+    None if labels is None else flat(jnp.where(has_label, labels, -1), 1, -1),
+  )
+  plan, student = _varying(plan, student, (teacher, tokens, numbers))
+  found = sums(plan, student, teacher, tokens, numbers)
+  return Totals(
+    found.loss,
+    jnp.sum(mask, dtype=jnp.int32),
+    jax.lax.stop_gradient(found.divergence),
+    jax.lax.stop_gradient(found.cross_entropy),
+    jnp.sum(has_label, dtype=jnp.int32),
+  )
+
+
+def sizes(
+  tokens: int, vocabulary: Vocabulary, dtype, chunk_size: int | None
+) -> tuple[int, int]:
+  """Chooses how many tokens to hold the logits of.
+
+  Args:
+    tokens: N.
+    vocabulary: the classes here.
+    dtype: of the logits.
+    chunk_size: what the caller wants, or None: what CHUNK_BYTES hold.
+
+  Returns:
+    Tokens a chunk, and rows a tile, which divides it.
+  """
+  row = vocabulary.size * jnp.dtype(dtype).itemsize
+  most = chunk_size or max(CHUNK_BYTES // (3 * row), 1)
+  chunk = -(-tokens // max(-(-tokens // most), 1))
+  if vocabulary.axis_name is not None or jax.default_backend() != "cpu":
+    # Few long kernels, and few collectives.
+    return max(chunk, 1), max(chunk, 1)
+  tile = max(1, min(chunk, _TILE_BYTES // row))
+  return max(-(-chunk // tile), 1) * tile, tile
+
+
+def _flat(chunk, x, width, fill):
+  """Returns (N, width), filled up to whole chunks."""
+  x = x.reshape(-1, width)
+  missing = -len(x) % chunk if len(x) else chunk
+  if not missing:
+    return x
+  return jnp.pad(x, ((0, missing), (0, 0)), constant_values=fill)
+
+
+def _varying(plan, student, others):
+  """Returns plan and student for use where JAX tracks what varies over devices.
+
+  There the student's arrays are made to vary as the gradient will: each device
+  has its part, and JAX adds the parts of what came in the same on all devices.
+  """
+  axes = set().union(*map(_axes_of, jax.tree.leaves((student, others))))
+  axis = plan.vocabulary.axis_name
+  tracked = axis is not None and axis in _axes_of(jax.lax.axis_index(axis))
+  if tracked:
+    axes.add(axis)
+
+  def spread(x):
+    missing = tuple(sorted(axes - _axes_of(x)))
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+  plan = dataclasses.replace(plan, vary=tuple(sorted(axes)), tracked=tracked)
+  return plan, jax.tree.map(spread, student)
+
+
+def _axes_of(x):
+  """Returns the mapped axes over which x is known to vary."""
+  return jax.typeof(x).manual_axis_type.varying
+
+
+def _constants(name, numbers, dtype):
+  """Returns them as arrays that refuse to be differentiated."""
+
+  @jax.custom_jvp
+  def constant(x):
+    return x
+
+  @constant.defjvp
+  def refuse(primals, tangents):
+    raise NotImplementedError(
+      f"chunked.{name}: the temperature, weights and shares are constants; take"
+      f" kdjax.losses.{name} on the logits for their gradients, or"
+      " jax.lax.stop_gradient"
+    )
+
+  return jax.tree.map(lambda x: constant(jnp.asarray(x, dtype)), numbers)
+
+
+def _check(name, sides, mask, labels, chunk_size):
+  """Raises a ValueError unless all shapes fit."""
+  student, teacher = sides
+  leading = student.hidden.shape[:-1]
+  for who, side in zip(("student", "teacher"), sides, strict=True):
+    fits = (
+      side.head.ndim == 2
+      and side.hidden.shape[-1:] == side.head.shape[:1]
+      and (side.bias is None or side.bias.shape == side.head.shape[1:])
+    )
+    if not fits:
+      bias = "" if side.bias is None else f" and a bias {side.bias.shape}"
+      raise ValueError(
+        f"chunked.{name}: the {who} must be hidden states (..., d), a head"
+        f" (d, V) and no bias or one (V,), got {side.hidden.shape} and"
+        f" {side.head.shape}{bias}"
+      )
+  if leading != teacher.hidden.shape[:-1] or (
+    student.head.shape[1] != teacher.head.shape[1]
+  ):
+    raise ValueError(
+      f"chunked.{name}: student and teacher must have the same tokens and the"
+      f" same vocabulary, got {student.hidden.shape} x {student.head.shape} and"
+      f" {teacher.hidden.shape} x {teacher.head.shape}"
+    )
+  for what, given in (("mask", mask), ("labels", labels)):
+    if given is not None and given.shape != leading:
+      raise ValueError(
+        f"chunked.{name}: {what} must have the tokens' shape {leading}, got"
+        f" {given.shape}"
+      )
+  if labels is not None and not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise ValueError(
+      f"chunked.{name}: labels must be integer class ids, got {labels.dtype}"
+    )
+  if chunk_size is not None and chunk_size < 1:
+    raise ValueError(
+      f"chunked.{name}: chunk_size must be at least 1, got {chunk_size}"
+    )
