@@ -39,7 +39,7 @@ RUNS := \
   distill:quantized \
   distill:quantized_pruned
 
-.PHONY: demo test test-slow serve lint experiments clean
+.PHONY: demo test test-slow serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -58,6 +58,12 @@ serve: .venv/ready .venv-serve/ready
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# A small run of all benchmarks of speed, and what was wanted of each; PyTorch's
+# part is there where BENCH is a Python that has it.
+BENCH ?= $(BIN)/python
+bench: .venv/ready
+	$(BENCH) -m benchmarks
 
 # Repeats the experiments and writes the page of what they gave; some of them:
 # make experiments RUNS="distill:mutual sweep:mnist_tuning"

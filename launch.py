@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from kdjax import cluster, config, options
-from kdjax.accelerator import prepare_environment
+from kdjax.accelerator import keep_programs, prepare_environment
 from kdjax.commands import COMMANDS, DEFAULT, Call, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
 from kdjax.watchdog import Verdict
@@ -72,6 +72,7 @@ def _main(argv: list[str]) -> int:
   )
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
+  keep_programs(experiment.run.compilation_cache)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
   run(Call(command, words, name, experiment, repeat, _describe))
   return 0

@@ -80,7 +80,8 @@ def needs(run: Callable, arguments: tuple) -> Needs:
     fresh = memory.output_size_in_bytes - donated
     found["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
   closed = jax.make_jaxpr(run)(*arguments)
-  return Needs(found, donated, operations(closed.jaxpr) / len(steps))
+  done = operations(closed.jaxpr, rounds=len(steps))
+  return Needs(found, donated, done / len(steps))
 
 
 def check_data(size: int, free: int | None) -> None:
@@ -169,7 +170,7 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   return min(left) // len(devices) if left else None
 
 
-def operations(jaxpr: Any) -> float:
+def operations(jaxpr: Any, *, rounds: int = 1) -> float:
   """Counts the operations of matrix products and convolutions, loops unrolled.
 
   XLA's own count takes a loop for one round, and on a GPU knows nothing of what
@@ -177,6 +178,7 @@ def operations(jaxpr: Any) -> float:
 
   Args:
     jaxpr: an open jaxpr. Of a mapped function's, one device's share counts.
+    rounds: of a loop that does not say how many it takes.
 
   Returns:
     Operations; a multiply-add is two, of branches the longest counts.
@@ -189,11 +191,11 @@ def operations(jaxpr: Any) -> float:
   """
   total = 0.0
   for equation in jaxpr.eqns:
-    inner = [operations(one) for one in _inside(equation.params)]
-    if equation.primitive.name == "cond":
-      total += max(inner)
-    else:
-      total += sum(inner) * equation.params.get("length", 1)
+    name, times = equation.primitive.name, equation.params.get("length", 1)
+    times = rounds if name == "while" else times
+    within = 1 if name in ("scan", "while") else rounds
+    inner = [operations(one, rounds=within) for one in _inside(equation.params)]
+    total += max(inner) if name == "cond" else sum(inner) * times
     total += _of_one(equation)
   return total
 

@@ -277,14 +277,17 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
   Returns:
     (M, N, C) float32.
   """
-  return evaluate.predict(
-    trainee.network.apply,
-    networks,
-    images,
-    trainee.show,
-    together=trainee.together,
-    most=trainee.most,
-  )
+  unread = data.Split(images, np.zeros(len(images), np.int32))
+  with data.open_reader(unread, buffer=1) as read:
+    return evaluate.predict(
+      trainee.network.apply,
+      networks,
+      images,
+      trainee.show,
+      together=trainee.together,
+      most=trainee.most,
+      read=read,
+    )
 
 
 def _samples(

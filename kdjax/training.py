@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from kdjax import data, preflight, profiling, recovery
 from kdjax.cached_teacher import answers_of
 from kdjax.prepare import Prepared, Trainee
@@ -205,7 +207,7 @@ def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
         line = preflight.check(found, title, parts.devices, free)
         if not quiet:
           print(line, flush=True)
-    taken = len(arguments[2]) * len(parts.devices)
+    taken = np.sum(arguments[2] >= 0) * len(parts.devices)
     meter.count(seen[run].operations * taken)
 
   return Observer(step, meter.input)

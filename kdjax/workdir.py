@@ -21,6 +21,7 @@ UNWRITTEN = "run.json.new"
 # ended may go on by passing over it.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
+FREE |= {("run", "compilation_cache")}
 FREE |= {("data", "data_workers")}
 FREE |= {("run", name) for name in ("nan", "nan_patience")}
 FREE |= {("cluster", field.name) for field in dataclasses.fields(Cluster)}

@@ -17,6 +17,11 @@ os.environ["XLA_FLAGS"] = (
 # Fewer threads than devices dead-lock in the collectives' rendezvous.
 os.environ["NPROC"] = "32"
 
+# In the environment, so that runs in processes of their own share it.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax")
+# Eager tests compile thousands of small programs: keep those as well.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 # The launcher's default data set, prepared once for all tests.
 os.environ["TFDS_DATA_DIR"] = str(ROOT / ".cache" / "tensorflow_datasets")
 
@@ -25,9 +30,6 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
-# Eager tests compile thousands of small programs: keep those as well.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

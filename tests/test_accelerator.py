@@ -1,12 +1,14 @@
 """The environment that jax finds when it wakes."""
 
+import fnmatch
 import os
 
 import pytest
 
-from kdjax.accelerator import prepare_environment
+from kdjax.accelerator import CACHE, keep_programs, prepare_environment
 from kdjax.errors import UserError
 
+MINIMUM = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 NAMES = ("JAX_PLATFORMS", "XLA_FLAGS", "NPROC")
 
 
@@ -42,3 +44,51 @@ def test_splitting_a_gpu_is_refused(monkeypatch):
   with pytest.raises(UserError, match="--host_devices=2"):
     prepare_environment("gpu", 2)
   assert os.environ["XLA_FLAGS"] == ""
+
+
+@pytest.mark.parametrize(
+  ("given", "environment", "expected"),
+  [
+    ("none", {"JAX_COMPILATION_CACHE_DIR": "/there"}, None),
+    ("{tmp}/a/b", {"JAX_COMPILATION_CACHE_DIR": "/there"}, "{tmp}/a/b"),
+    (None, {"JAX_COMPILATION_CACHE_DIR": "/there"}, "/there"),
+    (None, {"XDG_CACHE_HOME": "{tmp}/xdg"}, "{tmp}/xdg/kdjax/jax/*"),
+    (None, {"XDG_CACHE_HOME": "here"}, "{tmp}/.cache/kdjax/jax/*"),
+    (None, {}, "{tmp}/.cache/kdjax/jax/*"),
+  ],
+)
+def test_where_programs_are_kept(
+  given, environment, expected, tmp_path, monkeypatch
+):
+  def told(text):
+    return text and text.format(tmp=tmp_path)
+
+  _bare(monkeypatch, HOME=str(tmp_path))
+  for name, value in environment.items():
+    monkeypatch.setenv(name, told(value))
+  keep_programs(told(given))
+  found = os.environ.get(CACHE)
+  if expected is None:
+    assert found is None
+  else:
+    assert fnmatch.fnmatch(found, told(expected))
+    assert os.path.isdir(found) != (expected == "/there")
+
+
+def test_without_a_place_for_programs_a_run_goes_on(
+  tmp_path, monkeypatch, capsys
+):
+  (tmp_path / ".cache").write_text("no folder")
+  _bare(monkeypatch, HOME=str(tmp_path))
+  keep_programs(None)
+  assert CACHE not in os.environ
+  said = capsys.readouterr().err
+  assert "--compilation_cache" in said and len(said.splitlines()) == 1
+
+
+def _bare(monkeypatch, **values):
+  for name in (CACHE, "XDG_CACHE_HOME", MINIMUM):
+    monkeypatch.setenv(name, "")  # restored after the test
+    monkeypatch.delenv(name)
+  for name, value in values.items():
+    monkeypatch.setenv(name, value)

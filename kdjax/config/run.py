@@ -59,3 +59,8 @@ class Run:
   host_devices: int = option(
     1, "split the CPU into this many devices", within=Interval(1, 256, "[]")
   )
+  compilation_cache: str | None = option(
+    None,
+    "folder that keeps compiled programs from one start to the next, or none;"
+    " JAX_COMPILATION_CACHE_DIR or ~/.cache/kdjax by default",
+  )

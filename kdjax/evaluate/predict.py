@@ -1,6 +1,6 @@
 """The logits of trained networks on a set of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -16,6 +16,7 @@ def predict(
   chunk: int = 1000,
   together: bool = True,
   most: int | None = None,
+  read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -24,11 +25,13 @@ def predict(
     variables: the networks' variables, each array with a leading axis (M,).
     images: (N, H, W, C) stored images, an array or a lazy sequence.
     view: stored images -> float32 images, `kdjax.data.to_float`.
-    chunk: images at once; the last chunk is padded, so that there is one
+    chunk: images at once; the last chunk is filled up, so that there is one
       compiled program.
     together: whether the networks answer side by side, or one after the other:
       faster for convolutions on the CPU.
     most: networks that answer side by side; None for all.
+    read: what reads lazy images side by side, indices (chunks, chunk) ->
+      iterator of stored images; one after the other without it.
 
   Returns:
     (M, N, C) float32.
@@ -39,30 +42,32 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
+  forward = partial(_side_by_side if together else _in_turn, apply, view)
   members = len(jax.tree.leaves(variables)[0])
-  if not together:
-    each = [
-      jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
-    ]
-    forward = partial(_one, apply, view)
-    return np.stack([in_chunks(forward, one, images, chunk) for one in each])
-  forward = partial(_side_by_side, apply, view)
-  portions = np.array_split(
-    np.arange(members), -(-members // (most or members))
-  )
+  portions = -(-members // (most or members)) if together else 1
   return np.concatenate(
     [
-      in_chunks(forward, portion, images, chunk, axis=1)
-      for portion in (
-        jax.tree.map(lambda x, m=m: x[m[0] : m[-1] + 1], variables)
-        for m in portions
+      in_chunks(
+        forward,
+        jax.tree.map(lambda x, m=m: x[m[0] : m[-1] + 1], variables),
+        images,
+        chunk,
+        axis=1,
+        read=read,
       )
+      for m in np.array_split(np.arange(members), portions)
     ]
   )
 
 
 def in_chunks(
-  forward: Callable, variables, images, chunk: int, axis: int = 0
+  forward: Callable,
+  variables,
+  images,
+  chunk: int,
+  axis: int = 0,
+  *,
+  read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
 ) -> np.ndarray:
   """Calls a network on some images after the other.
 
@@ -70,8 +75,9 @@ def in_chunks(
     forward: (variables, images) -> logits.
     variables: handed on.
     images: (N, H, W, C) stored images, an array or a lazy sequence.
-    chunk: images at once; the last ones are padded.
+    chunk: images at once; the last ones are filled up.
     axis: of the images in the logits.
+    read: as in `predict`.
 
   Returns:
     The logits of all.
@@ -82,13 +88,24 @@ def in_chunks(
   """
   total = len(images)
   chunk = min(chunk, total)
-  parts = []
-  for start in range(0, total, chunk):
-    block = _read(images, start, min(start + chunk, total))
-    padding = [(0, chunk - len(block))] + [(0, 0)] * (block.ndim - 1)
-    logits = np.asarray(forward(variables, np.pad(block, padding)))
-    parts.append(logits.take(np.arange(len(block)), axis=axis))
-  return np.concatenate(parts, axis=axis)
+  places = np.arange(-(-total // chunk) * chunk).reshape(-1, chunk)
+  blocks = (read or partial(_one_by_one, images))(np.minimum(places, total - 1))
+  parts = [np.asarray(forward(variables, block)) for block in blocks]
+  return np.concatenate(parts, axis=axis).take(np.arange(total), axis=axis)
+
+
+def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
+  for row in places:
+    if isinstance(images, np.ndarray):
+      yield images[row]
+    else:
+      yield np.stack([images[i] for i in row])
+
+
+def _in_turn(apply, view, variables, images) -> np.ndarray:
+  members = len(jax.tree.leaves(variables)[0])
+  each = [jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)]
+  return np.stack([np.asarray(_one(apply, view, one, images)) for one in each])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -100,9 +117,3 @@ def _one(apply, view, variables, images):
 def _side_by_side(apply, view, variables, images):
   seen = view(images)
   return jax.vmap(lambda member: apply(member, seen, train=False))(variables)
-
-
-def _read(images, start: int, stop: int) -> np.ndarray:
-  if isinstance(images, np.ndarray):
-    return images[start:stop]
-  return np.stack([images[i] for i in range(start, stop)])

@@ -16,6 +16,34 @@ SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 _normal = nn.initializers.truncated_normal(0.02)
 
 
+class Patches(nn.Module):
+  """A convolution whose steps are as wide as its kernel, as a matrix product.
+
+  The parameters are the convolution's. On the CPU a convolution would keep
+  members from training side by side.
+
+  Attributes:
+    size: height and width of a patch, in pixels.
+    width: output channels.
+  """
+
+  size: int
+  width: int
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> jax.Array:
+    batch, height, width, channels = images.shape
+    shape = (self.size, self.size, channels, self.width)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", nn.initializers.zeros, (self.width,))
+    rows, columns = height // self.size, width // self.size
+    x = images.reshape(
+      batch, rows, self.size, columns, self.size, channels
+    ).swapaxes(2, 3)
+    x = x.reshape(batch, rows, columns, -1)
+    return x @ kernel.reshape(-1, self.width) + bias.reshape(1, 1, 1, -1)
+
+
 class Stem(nn.Module):
   """Patches as tokens behind the class token, with their positions.
 
@@ -39,10 +67,7 @@ class Stem(nn.Module):
         f"patches of {self.patch} x {self.patch} do not tile images of"
         f" {height} x {width} pixels"
       )
-    size = (self.patch, self.patch)
-    x = nn.Conv(
-      self.width, size, strides=size, padding="VALID", name="patches"
-    )(images)
+    x = Patches(self.patch, self.width, name="patches")(images)
     batch = x.shape[0]
     x = x.reshape(batch, -1, self.width)
     names = ["class_token", "distillation_token"][: 1 + self.distilled]

@@ -35,7 +35,7 @@ def total(tree: Any, axis: Axis) -> Any:
     >>> total(3.0, None)
     3.0
   """
-  return tree if axis is None else jax.lax.psum(tree, **_devices(axis))
+  return tree if _alone(axis) else jax.lax.psum(tree, **_devices(axis))
 
 
 def largest(x: jax.Array, axis: Axis) -> jax.Array:
@@ -52,7 +52,7 @@ def largest(x: jax.Array, axis: Axis) -> jax.Array:
     >>> print(largest(jnp.ones(2), None))
     [1. 1.]
   """
-  return x if axis is None else jax.lax.pmax(x, **_devices(axis))
+  return x if _alone(axis) else jax.lax.pmax(x, **_devices(axis))
 
 
 def gathered(x: jax.Array, axis: Axis) -> jax.Array:
@@ -69,9 +69,16 @@ def gathered(x: jax.Array, axis: Axis) -> jax.Array:
     >>> print(gathered(jnp.ones(2), None))
     [1. 1.]
   """
-  if axis is None:
+  if _alone(axis):
     return x
   return jax.lax.all_gather(x, **_devices(axis), axis=0, tiled=True)
+
+
+def _alone(axis: Axis) -> bool:
+  """Whether there is nobody to tell: XLA's CPU would copy all to itself."""
+  if isinstance(axis, Group):
+    return len(axis.groups[0]) == 1
+  return axis is None or jax.lax.axis_size(axis) == 1
 
 
 def _devices(axis: str | Group) -> dict[str, Any]:

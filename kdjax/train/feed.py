@@ -193,6 +193,7 @@ def plan_steps(
   *,
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None,
   at_once: bool,
+  length: int | None = None,
   answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
   part: tuple[int, int, int] = (0, 1, 1),
 ) -> Iterator[tuple[np.ndarray, dict[str, Cut]]]:
@@ -207,6 +208,8 @@ def plan_steps(
     read: as in `train`; None where the images are on the device.
     at_once: all steps in one portion, not one by one; only where nothing is
       read.
+    length: how long such a portion must be: behind its end steps are -1, and
+      show what the last one does; None for as long as it is.
     answers: as in `train`.
     part: of every batch that is shown here, and read; see `devices.portion`.
 
@@ -218,8 +221,12 @@ def plan_steps(
     for name in {arm.feed for arm in arms.values()}
   }
   steps = np.arange(start, stop)
-  if read is None and not answers and at_once:
-    yield steps, plan
+  if at_once:
+    missing = 0 if length is None else length - len(steps)
+    yield (
+      np.pad(steps, (0, missing), constant_values=-1),
+      jax.tree.map(lambda x: _lengthened(x, missing), plan),
+    )
     return
   streams = {
     name: _streams(
@@ -257,6 +264,10 @@ def _cut(feed: Feed, seeds: np.ndarray, start: int, stop: int) -> Cut:
     feed.turns(int(seed), indices[:, i], start) for i, seed in enumerate(seeds)
   ]
   return Cut(indices, weights, np.stack(numbers, axis=1))
+
+
+def _lengthened(x: np.ndarray, missing: int) -> np.ndarray:
+  return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), mode="edge")
 
 
 def _part_of(whole: Cut, part: tuple[int, int, int]) -> Cut:

@@ -98,8 +98,13 @@ def train(
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
+  length = max(feed.steps for feed in feeds.values())
+  size = min(portion or length, length)
+  at_once = together and read is None and not answers
+  # Portions of two lengths would be two programs.
+  padded = size if at_once and length % size else None
   grid = all(map(is_grid, groups))
-  options = (together, gradient_metrics, apart, grid)
+  options = (together, gradient_metrics, apart, grid, padded is not None)
   for group in groups:
     key = (*group.arms, grid)
     if key not in programs:
@@ -109,9 +114,8 @@ def train(
       )
   own = [programs[*group.arms, grid] for group in groups]
   crews = make_crews(groups, own, shared, start, devices)
-  length = max(feed.steps for feed in feeds.values())
   first, sums = (0, {}) if start is None else (start.step, start.sums)
-  for steps in portions(first, epochs * length, length, portion or length):
+  for steps in portions(first, epochs * length, length, size):
     done = []
     for i, crew in enumerate(crews):
       plan = plan_steps(
@@ -120,7 +124,8 @@ def train(
         crew.group.seeds.ravel(),
         *steps,
         read=read,
-        at_once=together,
+        at_once=at_once,
+        length=padded,
         answers=answers,
         part=on_devices.portion(devices),
       )
@@ -191,7 +196,9 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   return "conv_general_dilated" not in str(program)
 
 
-def _compile(arms, feeds, devices, together, gradient_metrics, apart, grid):
+def _compile(
+  arms, feeds, devices, together, gradient_metrics, apart, grid, padded
+):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
     (feed, teacher): teacher_taps(
@@ -241,7 +248,8 @@ def _compile(arms, feeds, devices, together, gradient_metrics, apart, grid):
       # One step, and no scan: XLA's convolutions on the CPU are several times
       # slower inside one, even of length one and unrolled.
       return body(states, jax.tree.map(lambda x: x[0], (steps, plan)))
-    states, metrics = jax.lax.scan(body, states, (steps, plan))
+    over = _scan_begun if padded else jax.lax.scan
+    states, metrics = over(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
   laid = {
@@ -256,6 +264,26 @@ def _compile(arms, feeds, devices, together, gradient_metrics, apart, grid):
     partly={0: laid},
     returned=(laid, 0 if apart else None),
   )
+
+
+def _scan_begun(body, states, portion):
+  """As `jax.lax.scan`, up to the first step that is below 0; zeros behind it."""
+  steps, _ = portion
+  body = jax.jit(body, inline=True)  # traced once for its shape and its steps
+
+  def at(i):
+    return jax.tree.map(lambda x: x[i], portion)
+
+  def one(i, carry):
+    states, rows = carry
+    states, row = body(states, at(i))
+    return states, jax.tree.map(lambda x, new: x.at[i].set(new), rows, row)
+
+  rows = jax.tree.map(
+    lambda x: jnp.zeros((len(steps), *x.shape), x.dtype),
+    jax.eval_shape(body, states, at(0))[1],
+  )
+  return jax.lax.fori_loop(0, jnp.sum(steps >= 0), one, (states, rows))
 
 
 def _ask(key, teachers, taps, plan, batches, step) -> View | None:

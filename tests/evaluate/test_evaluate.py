@@ -143,6 +143,18 @@ def test_predict_in_chunks_is_predict_at_once():
   np.testing.assert_allclose(parts, whole, rtol=1e-6)
   lazy = evaluate.predict(apply, weights, list(images), same, chunk=3)
   np.testing.assert_allclose(lazy, whole, rtol=1e-6)
+  asked = []
+
+  def read(places):
+    for row in places:
+      asked.append(row.tolist())
+      yield images[row]
+
+  given = evaluate.predict(
+    apply, weights, [None] * 7, same, chunk=3, together=False, read=read
+  )
+  np.testing.assert_allclose(given, whole, rtol=1e-6)
+  assert asked == [[0, 1, 2], [3, 4, 5], [6, 6, 6]]
 
 
 def test_cost():
