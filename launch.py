@@ -89,10 +89,9 @@ def _define_flags() -> flags.FlagValues:
   )
   for one in options.options():
     default = one.field.default
-    define = flags.DEFINE_string
-    if isinstance(default, bool):
-      define = flags.DEFINE_boolean
-    elif default is not None:
+    switch = isinstance(default, bool)
+    define = flags.DEFINE_boolean if switch else flags.DEFINE_string
+    if default is not None and not switch:
       default = ",".join(map(str, default)) if default == () else str(default)
     define(
       one.flag,
