@@ -1,4 +1,4 @@
-"""What a distillation step takes over its parts: teacher forward, student step.
+"""What a distillation step takes over its parts: teacher, student step, loss.
 
   python -m benchmarks.step_overhead [--output=FILE] [--quick] [--rounds=9]
     [--clock=wall|processor]
@@ -13,7 +13,10 @@ round; trainings take turns. Four of them differ in what happens in a step:
   cached    likewise by `kd`, from answers in a table
 
 The overhead of a method is METHOD / (teacher + labels - shown), of a cached
-teacher cached / labels. Both are medians over the rounds. The language models,
+teacher cached / labels: what a user pays above the two networks. What the loss by
+itself takes, value and gradient of the same views and nothing else, is timed as
+"METHOD alone"; with it among the parts the second ratio says whether the step
+costs more than it must. All are medians over the rounds. The language models,
 which the runner does not train, train here through the same loop: images are
 token ids, and labels are the tokens that follow.
 """
@@ -34,9 +37,10 @@ import optax
 from benchmarks import timing
 from kdjax import losses
 from kdjax.data import to_float
-from kdjax.method import stateless, weighted_sum
+from kdjax.method import Inputs, View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.taps import tapped
 from kdjax.train import loop
 from kdjax.train.feed import Arm, Feed
 from kdjax.train.learner import ALONE
@@ -126,6 +130,13 @@ PAIRS = {
 }
 
 
+class Shown(NamedTuple):
+  """A network and its variables."""
+
+  network: Any
+  variables: Any
+
+
 class LastToken(NamedTuple):
   """A language model whose answer is that for its last token.
 
@@ -172,13 +183,56 @@ def objective(pair: Pair, text: str | None):
   )
   if text is None:
     return labels
+  return weighted_sum({"labels": (labels, 0.1), "other": (matched(text), 0.9)})
+
+
+def matched(text: str):
+  """Makes what of a method looks at the teacher."""
   if text == "kd":
-    other = stateless(
-      all_tokens, student_taps=("head",), teacher_taps=("head",)
+    return stateless(all_tokens, student_taps=("head",), teacher_taps=("head",))
+  terms = [term for term in text.split(" + ") if not term.startswith("ce:")]
+  return make_objective(" + ".join(terms))
+
+
+def alone(
+  method, student: Shown, teacher: Shown, images, steps: int, together: bool
+):
+  """Makes what takes a loss's gradient as often as an epoch has steps.
+
+  Each time it is that of views a little lower, so that none can be left out.
+  """
+  count = len(images)
+  views = [
+    View(*tapped(network.apply, taps)(known, images, train=False))
+    for (network, known), taps in (
+      (student, method.student_taps),
+      (teacher, method.teacher_taps),
     )
-  else:
-    other = make_objective(text)
-  return weighted_sum({"labels": (labels, 0.1), "other": (other, 0.9)})
+  ]
+  labels = jnp.zeros(count, jnp.int32)
+  inputs = Inputs(*views, labels, labels[0], jnp.ones(count, bool))
+  params, state = method.init(jax.random.key(0), inputs)
+
+  def lower(moved, _):
+    def loss(view, params):
+      seen = inputs._replace(student=view)
+      return method.apply(params, state, seen)[0]
+
+    grads = jax.grad(loss, (0, 1))(*moved)
+    return jax.tree.map(lambda x, grad: x - 1e-6 * grad, moved, grads), None
+
+  if together:
+    many = jax.jit(lambda moved: jax.lax.scan(lower, moved, length=steps)[0])
+    return lambda: many((views[0], params))
+  once = jax.jit(lambda moved: lower(moved, None)[0])
+
+  def several():
+    moved = views[0], params
+    for _ in range(steps):
+      moved = once(moved)
+    return moved
+
+  return several
 
 
 def looks(state, method, batch, teacher, **known):
@@ -192,7 +246,7 @@ def looks(state, method, batch, teacher, **known):
 def trainings(
   pair: Pair, batch_size: int
 ) -> dict[str, Callable[[], dict[str, Any]]]:
-  """Starts all trainings that are compared; each call is an epoch."""
+  """Starts all that is compared; each call is an epoch."""
   random = np.random.default_rng(0)
   count = batch_size * pair.steps[batch_size]
   words = pair.shape == (LENGTH,)
@@ -216,12 +270,15 @@ def trainings(
     for model in (pair.teacher, pair.student)
   ]
   teacher_network, network = map(LastToken, networks) if words else networks
-  known = jax.jit(partial(teacher_network.init, train=False))(
-    jax.random.key(1), sample
+  student_known, known = (
+    jax.jit(partial(one.init, train=False))(jax.random.key(1), sample)
+    for one in (network, teacher_network)
   )
   teacher = live(frozen_state(teacher_network, known))
   random_answers = random.normal(size=(count, pair.classes))
   table = stored(jnp.asarray(random_answers, jnp.float32))
+
+  together = loop.side_by_side(networks[1], sample, jax.default_backend())
 
   def training(method, *, of=None, learner=ALONE) -> Iterator:
     arm = Arm(
@@ -241,7 +298,7 @@ def trainings(
       sample=sample,
       teachers={} if of is None else {"teacher": of},
       devices=jax.local_devices()[:1],
-      together=loop.side_by_side(networks[1], sample, jax.default_backend()),
+      together=together,
     )
 
   labelled = objective(pair, None)
@@ -256,9 +313,21 @@ def trainings(
     streams["cached"] = training(cached, of=table)
   for kind, text in pair.methods.items():
     streams[kind] = training(objective(pair, text), of=teacher)
-  return {
+  epochs = {
     name: lambda stream=stream: next(stream).states["student"].params
     for name, stream in streams.items()
+  }
+  batch = jnp.asarray(images[:batch_size])
+  return epochs | {
+    f"{kind} alone": alone(
+      matched(text),
+      Shown(network, student_known),
+      Shown(teacher_network, known),
+      batch if words else to_float(batch),
+      pair.steps[batch_size],
+      together,
+    )
+    for kind, text in pair.methods.items()
   }
 
 
@@ -287,6 +356,8 @@ def measured(name: str, batch_size: int, rounds: int, clock: str) -> list[dict]:
     if kind not in times:
       continue
     base = times["labels"] if kind == "cached" else parts
+    loss = times.get(f"{kind} alone", times["response alone"])
+    whole = [a + b for a, b in zip(base, loss, strict=True)]
     rows.append(
       {
         "pair": name,
@@ -295,7 +366,11 @@ def measured(name: str, batch_size: int, rounds: int, clock: str) -> list[dict]:
         "objective": pair.methods.get(kind, pair.methods["response"]),
         "seconds_a_step": statistics.median(times[kind]) / steps,
         "parts_seconds_a_step": statistics.median(base) / steps,
+        "loss_seconds_a_step": statistics.median(loss) / steps,
         "ratio": timing.ratio({"of": times[kind], "over": base}, "of", "over"),
+        "ratio_with_loss": timing.ratio(
+          {"of": times[kind], "over": whole}, "of", "over"
+        ),
         "limit": LIMITS.get(kind, OTHERS),
       }
     )
@@ -306,13 +381,14 @@ def write(rows: list[dict], path: Path | None) -> None:
   """Prints and writes all rows until now."""
   summary = [
     timing.line(
-      f"{row['pair']}, batch {row['batch_size']}: {row['kind']} step over its"
-      f" {'plain training' if row['kind'] == 'cached' else 'parts'}",
+      f"{row['pair']}, batch {row['batch_size']}: {row['kind']} step over"
+      f" {'plain training' if row['kind'] == 'cached' else 'both networks'}{more}",
       f"<= {row['limit']}",
-      round(row["ratio"]["median"], 3),
-      row["ratio"]["median"] <= row["limit"],
+      round(row[ratio]["median"], 3),
+      row[ratio]["median"] <= row["limit"],
     )
     for row in rows
+    for ratio, more in (("ratio", ""), ("ratio_with_loss", " and the loss"))
   ]
   timing.write({**timing.machine(), "rows": rows, "summary": summary}, path)
 
