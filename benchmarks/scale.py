@@ -14,7 +14,8 @@ all counts, so a flat line is ideal, and what grows is overhead.
 
 The estimate computes, and measures nothing: the time of a ring all-reduce of the
 gradients' bytes, and of an all-gather of the features that a relation method
-needs, at ASSUMED link rates, beside a step at an ASSUMED speed of the device.
+needs, at ASSUMED link rates, beside a step: for clusters of hosts like this one as
+it was measured here, for clusters of GPUs at an ASSUMED speed of the device.
 """
 
 import argparse
@@ -38,13 +39,22 @@ BATCH, STEPS = 512, 8
 # Data sheets' figures, both directions of a link together halved: NVLink of an
 # H100 450 GB/s each way; InfiniBand NDR 400 Gb/s a host. A device that reaches
 # a third of an H100's dense float32 (TF32) peak, 989 / 2 TFLOP/s. Microseconds
-# that a hop takes: the order of NCCL's own published tests.
+# that a hop takes: the order of NCCL's own published tests, and of TCP's. Hosts
+# without accelerators, each a device, with Ethernet of 10 Gb/s.
 ASSUMED = {
-  "devices_a_host": 8,
-  "bytes_a_second_in_a_host": 450e9,
-  "bytes_a_second_of_a_host": 50e9,
-  "operations_a_second_of_a_device": 165e12,
-  "seconds_a_hop": 5e-6,
+  "gpus": {
+    "devices_a_host": 8,
+    "bytes_a_second_in_a_host": 450e9,
+    "bytes_a_second_of_a_host": 50e9,
+    "operations_a_second_of_a_device": 165e12,
+    "seconds_a_hop": 5e-6,
+  },
+  "hosts": {
+    "devices_a_host": 1,
+    "bytes_a_second_in_a_host": 1.25e9,
+    "bytes_a_second_of_a_host": 1.25e9,
+    "seconds_a_hop": 50e-6,
+  },
 }
 LARGE = (8, 16, 32, 64, 128, 256, 512, 1024)
 # Student, teacher, what they see, batch of a device, features gathered.
@@ -73,7 +83,7 @@ def main() -> int:
     print(json.dumps([measured(asked.epochs, **row) for row in rows]))
     return 0
   rows = list(everything(asked.quick, 3 if asked.quick else asked.epochs))
-  found = {"rows": rows, "assumed": ASSUMED, "estimate": list(estimates())}
+  found = {"rows": rows, "assumed": ASSUMED, "estimate": list(estimates(rows))}
   from benchmarks import timing
 
   found = timing.machine() | found | {"summary": list(summary(rows))}
@@ -209,71 +219,90 @@ def measured(
   }
 
 
-def estimates() -> Iterator[dict[str, Any]]:
+def estimates(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
   """Weak scaling: every device has a batch of its own, gradients are summed."""
+  alone = next(row for row in rows if row["varied"] == "devices")
+  yield _estimate(
+    "hosts",
+    student="mlp(100)",
+    teacher="mlp(400, 400)",
+    batch_of_a_device=alone["batch_size"],
+    gradient_bytes=alone["gradient_bytes"],
+    gathered_bytes_of_a_device=2 * alone["batch_size"] * 100 * 4,
+    seconds_alone=alone["seconds_a_step"],
+  )
+  for student, teacher, shape, batch_size, width in ESTIMATED:
+    done, size = _counted(student, teacher, (batch_size, *shape))
+    speed = ASSUMED["gpus"]["operations_a_second_of_a_device"]
+    yield _estimate(
+      "gpus",
+      student=student,
+      teacher=teacher,
+      batch_of_a_device=batch_size,
+      gradient_bytes=size,
+      gathered_bytes_of_a_device=2 * batch_size * width * 4,
+      seconds_alone=done / speed,
+    )
+
+
+def _counted(student: str, teacher: str, shape) -> tuple[float, int]:
+  """Operations of a step, and bytes of the student's gradients."""
   import jax
   import jax.numpy as jnp
 
   from kdjax import preflight
   from kdjax.models import make_model
 
-  for student, teacher, shape, batch_size, width in ESTIMATED:
-    images = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
-    done, size = 0.0, 0
-    for text, passes in ((teacher, 1), (student, 3)):
-      network = make_model(text, classes=100)
-      known = jax.eval_shape(network.init, jax.random.key(0), images)
-      forward = jax.make_jaxpr(network.apply)(known, images)
-      done += passes * preflight.operations(forward.jaxpr)
-      size = sum(
-        x.size * x.dtype.itemsize for x in jax.tree.leaves(known["params"])
-      )
-    step = done / ASSUMED["operations_a_second_of_a_device"]
-    features = 2 * batch_size * width * 4
-    yield {
-      "student": student,
-      "teacher": teacher,
-      "batch_of_a_device": batch_size,
-      "operations_a_step": done,
-      "gradient_bytes": size,
-      "gathered_bytes_of_a_device": features,
-      "seconds_alone": step,
-      "efficiency": {
-        count: step / (step + reduced(size, count)) for count in LARGE
-      },
-      "efficiency_with_gathered_features": {
-        count: step / (step + reduced(size, count) + gathered(features, count))
-        for count in LARGE
-      },
-    }
+  images = jax.ShapeDtypeStruct(shape, jnp.float32)
+  done, size = 0.0, 0
+  for text, passes in ((teacher, 1), (student, 3)):
+    network = make_model(text, classes=100)
+    known = jax.eval_shape(network.init, jax.random.key(0), images)
+    forward = jax.make_jaxpr(network.apply)(known, images)
+    done += passes * preflight.operations(forward.jaxpr)
+    size = sum(
+      x.size * x.dtype.itemsize for x in jax.tree.leaves(known["params"])
+    )
+  return done, size
 
 
-def reduced(size: int, devices: int) -> float:
+def _estimate(cluster: str, **known: Any) -> dict[str, Any]:
+  links, step = ASSUMED[cluster], known["seconds_alone"]
+  size, features = known["gradient_bytes"], known["gathered_bytes_of_a_device"]
+  sums = {count: step + reduced(size, count, links) for count in LARGE}
+  return known | {
+    "cluster": cluster,
+    "efficiency": {count: step / x for count, x in sums.items()},
+    "efficiency_with_gathered_features": {
+      count: step / (x + gathered(features, count, links))
+      for count, x in sums.items()
+    },
+  }
+
+
+def reduced(size: int, devices: int, links: dict[str, float]) -> float:
   """Seconds of a ring all-reduce: within hosts first, then among them.
 
   2 (n - 1) / n of the bytes pass every link, in 2 (n - 1) hops.
   """
-  own = min(devices, ASSUMED["devices_a_host"])
+  own = min(devices, links["devices_a_host"])
   hosts = devices // own
   return sum(
-    2 * (n - 1) * (size / n / rate + ASSUMED["seconds_a_hop"])
+    2 * (n - 1) * (size / n / rate + links["seconds_a_hop"])
     for n, rate in (
-      (own, ASSUMED["bytes_a_second_in_a_host"]),
-      (hosts, ASSUMED["bytes_a_second_of_a_host"]),
+      (own, links["bytes_a_second_in_a_host"]),
+      (hosts, links["bytes_a_second_of_a_host"]),
     )
   )
 
 
-def gathered(size: int, devices: int) -> float:
+def gathered(size: int, devices: int, links: dict[str, float]) -> float:
   """Seconds until every host has every device's bytes, along a ring of hosts."""
-  own = min(devices, ASSUMED["devices_a_host"])
-  hosts = devices // own
-  rate = ASSUMED["bytes_a_second_of_a_host"]
-  inside = (own - 1) * (
-    size * hosts / ASSUMED["bytes_a_second_in_a_host"]
-    + ASSUMED["seconds_a_hop"]
-  )
-  return inside + (hosts - 1) * (own * size / rate + ASSUMED["seconds_a_hop"])
+  own = min(devices, links["devices_a_host"])
+  hosts, hop = devices // own, links["seconds_a_hop"]
+  inside = size * hosts / links["bytes_a_second_in_a_host"] + hop
+  among = own * size / links["bytes_a_second_of_a_host"] + hop
+  return (own - 1) * inside + (hosts - 1) * among
 
 
 def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -324,7 +353,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
   axes[2].legend(frameon=False)
   for row in found["estimate"]:
     values = row["efficiency"]
-    axes[3].plot([*map(int, values)], [*values.values()], label=row["student"])
+    label = f"{row['student']}, {row['cluster']}"
+    axes[3].plot([*map(int, values)], [*values.values()], label=label)
   axes[3].set(
     xscale="log",
     xlabel="devices",

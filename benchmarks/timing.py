@@ -110,12 +110,14 @@ def line(what: str, target: str, measured: Any, met: bool | None) -> dict:
   Args:
     what: was measured.
     target: what was wanted, in words.
-    measured: what was found.
+    measured: what was found; numbers are kept to three digits.
     met: whether that is what was wanted; None where nothing was.
 
   Returns:
     An entry of the list under "summary" in a benchmark's JSON.
   """
+  if isinstance(measured, float):
+    measured = float(f"{measured:.3g}")
   return {"what": what, "target": target, "measured": measured, "met": met}
 
 

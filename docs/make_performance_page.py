@@ -3,7 +3,8 @@
   python docs/make_performance_page.py
 
 A table stands between <!-- NAME --> and <!-- end -->, and holds the summary of
-benchmarks/results/NAME.json; all else of the page is written by hand.
+benchmarks/results/NAME.json, that of NAME_rows all that NAME measured; all else of
+the page is written by hand.
 """
 
 import json
@@ -27,10 +28,36 @@ def page(text: str) -> str:
   """
   return re.sub(
     r"<!-- (\w+) -->\n.*?<!-- end -->",
-    lambda found: f"<!-- {found[1]} -->\n{table(found[1])}<!-- end -->",
+    lambda found: f"<!-- {found[1]} -->\n{part(found[1])}<!-- end -->",
     text,
     flags=re.DOTALL,
   )
+
+
+def part(name: str) -> str:
+  """Finds the table of a name."""
+  return scale_rows() if name == "scale_rows" else table(name)
+
+
+def scale_rows() -> str:
+  """Lays out what a step took, for all that was varied.
+
+  Returns:
+    A Markdown table.
+  """
+  found = json.loads((RESULTS / "scale.json").read_text())
+  lines = [
+    "| varied | batch | classes | devices | processes | ms a step | MB a device |",
+    "| :-- | --: | --: | --: | --: | --: | --: |",
+  ]
+  lines += [
+    f"| {row['varied']} | {row['batch_size']} | {row['classes']}"
+    f" | {row['devices']} | {row['processes']}"
+    f" | {1e3 * row['seconds_a_step']:.2f}"
+    f" | {sum(row['bytes_of_a_device'].values()) / 1e6:.1f} |"
+    for row in found["rows"]
+  ]
+  return "\n".join([*lines, ""])
 
 
 def table(name: str) -> str:

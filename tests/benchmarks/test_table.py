@@ -28,18 +28,19 @@ def test_what_cannot_run_is_said(tmp_path):
   assert said == "failed with status 1"
 
 
-def test_the_estimate_of_an_all_reduce(monkeypatch):
+def test_the_estimate_of_an_all_reduce():
   """2 (n - 1) / n of the bytes over a link, and as many hops as there are."""
-  known = {
+  links = {
     "devices_a_host": 4,
     "bytes_a_second_in_a_host": 100.0,
     "bytes_a_second_of_a_host": 10.0,
     "seconds_a_hop": 0.5,
   }
-  monkeypatch.setattr(scale, "ASSUMED", known)
-  assert scale.reduced(200, 1) == scale.gathered(200, 1) == 0
-  assert scale.reduced(200, 4) == 2 * 3 / 4 * 200 / 100 + 6 * 0.5
+  assert scale.reduced(200, 1, links) == scale.gathered(200, 1, links) == 0
+  assert scale.reduced(200, 4, links) == 2 * 3 / 4 * 200 / 100 + 6 * 0.5
   among = 2 * 1 / 2 * 200 / 10 + 2 * 0.5
-  assert scale.reduced(200, 8) == scale.reduced(200, 4) + among
+  assert scale.reduced(200, 8, links) == scale.reduced(200, 4, links) + among
   # Three others in the host, then four of the other host's over its one link.
-  assert scale.gathered(200, 8) == 3 * (400 / 100 + 0.5) + 4 * 200 / 10 + 0.5
+  assert (
+    scale.gathered(200, 8, links) == 3 * (400 / 100 + 0.5) + 4 * 200 / 10 + 0.5
+  )
