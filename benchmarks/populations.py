@@ -110,7 +110,8 @@ class Bench:
 def measure(model: str, *, seeds: int, epochs: int, own: int, rounds: int):
   """Times one model's students in all ways."""
   bench = Bench(model, seeds, epochs)
-  difference = bench.check()
+  # Adam makes roundings grow: one epoch tells an error from them.
+  difference = Bench(model, seeds, 1).check()
   if difference > TOLERANCE:
     raise SystemExit(f"{model}: single runs differ by {difference:.2g}")
   places = np.linspace(0, bench.members - 1, own).astype(int)

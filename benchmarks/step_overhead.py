@@ -239,7 +239,7 @@ def looks(state, method, batch, teacher, **known):
   """A step in which the student does nothing: the inputs are used, no more."""
   seen = jnp.sum(batch.images, dtype=jnp.float32)
   if teacher is not None:
-    seen += jnp.sum(teacher.logits)
+    seen += sum(map(jnp.sum, (teacher.logits, *teacher.feats.values())))
   return state, {"loss": (seen, jnp.sum(batch.mask))}
 
 
@@ -305,7 +305,10 @@ def trainings(
   looking = ALONE._replace(step=looks)
   streams = {
     "shown": training(labelled, learner=looking),
-    "teacher": training(labelled, of=teacher, learner=looking),
+    # Language models answer for all tokens, at a tap.
+    "teacher": training(
+      objective(pair, "kd") if words else labelled, of=teacher, learner=looking
+    ),
     "labels": training(labelled),
   }
   if not words:

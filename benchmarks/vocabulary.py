@@ -190,8 +190,10 @@ def timed(name, size, rounds) -> dict:
   if peers and name in PEERS:
     others = peers.arms(name, host)
     value, *grads = (x.numpy() for x in others["chunks in torch"]())
-    if apart((value, grads), runs["naive"]()) > 1e-4:
-      raise SystemExit(f"{name} {size}: torch finds something else")
+    # Its terms cancel where the two sides agree, and it adds them in another order.
+    error = apart((value, grads), runs["naive"]())
+    if error > 1e-3:
+      raise SystemExit(f"{name} {size}: torch is {error:.1e} away")
     runs |= others
   times = timing.interleaved(runs, rounds=rounds)
   over = {
