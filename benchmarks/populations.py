@@ -199,7 +199,7 @@ def main() -> None:
   found = [measure(model, **sizes) for model in models]
   lines = summary(found)
   for one in lines:
-    print(f"{one['measured']['median']:.2f} ({one['target']}) {one['what']}")
+    print(f"{one['measured']:.3g} ({one['target']}) {one['what']}")
   timing.write(
     {"machine": timing.machine(), "students": found, "summary": lines},
     given.output,

@@ -409,11 +409,12 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--rounds", type=int, default=9)
   parser.add_argument("--pairs", default=",".join(PAIRS))
+  parser.add_argument("--sizes", default="64,256", help="batch sizes")
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
   asked = parser.parse_args()
-  sizes = (64,) if asked.quick else (64, 256)
+  sizes = (64,) if asked.quick else tuple(map(int, asked.sizes.split(",")))
   names = ["mlp", "gpt"] if asked.quick else asked.pairs.split(",")
   # Pairs are measured apart where time is short: the others' rows stay.
   rows = [row for row in written(asked.output) if row["pair"] not in names]
