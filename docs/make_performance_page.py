@@ -36,7 +36,32 @@ def page(text: str) -> str:
 
 def part(name: str) -> str:
   """Finds the table of a name."""
-  return scale_rows() if name == "scale_rows" else table(name)
+  whole = {"scale_rows": scale_rows, "losses_rows": losses_rows}
+  return whole[name]() if name in whole else table(name)
+
+
+def losses_rows() -> str:
+  """Lays out each loss's time, by the clock.
+
+  Returns:
+    A Markdown table.
+  """
+  found = json.loads((RESULTS / "losses.json").read_text())
+  others = ("formula", "torch", "compile")
+  lines = [
+    "| loss | size | ms | of memory | formula | torch | torch.compile |",
+    "| :-- | :-- | --: | --: | --: | --: | --: |",
+  ]
+  for row in found["losses"]:
+    ratios = [
+      f"{row['times_ours'][x]['median']:.2f}" if x in row["times_ours"] else ""
+      for x in others
+    ]
+    size = " x ".join(map(str, row["shape"]))
+    cells = [f"`{row['loss']}`", size, f"{row['ms']['ours']:.2f}"]
+    cells += [f"{row['of_memory']['median']:.1f}", *ratios]
+    lines.append(f"| {' | '.join(cells)} |")
+  return "\n".join([*lines, ""])
 
 
 def scale_rows() -> str:
