@@ -276,7 +276,7 @@ def main() -> int:
     timing.line(
       f"{row['case']}: {other} loop over ours",
       f">= {row['target']:g}",
-      round(row["ratios"][other]["median"], 2),
+      row["ratios"][other]["median"],
       row["ratios"][other]["median"] >= row["target"],
     )
     for row in rows

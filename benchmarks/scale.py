@@ -316,7 +316,7 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield timing.line(
       f"a batch of {BATCH} on {last[varied]} {varied} of one machine over one",
       "flat is ideal",
-      round(ratio, 2),
+      ratio,
       None,
     )
 

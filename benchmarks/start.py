@@ -58,7 +58,7 @@ def main() -> int:
     timing.line(
       f"the {name} start that keeps programs over one that does not, CPU time",
       "< 1",
-      round(saved["processor"][name]["median"], 2),
+      saved["processor"][name]["median"],
       saved["processor"][name]["median"] < 1,
     )
     for name in saved["processor"]

@@ -388,7 +388,7 @@ def write(rows: list[dict], path: Path | None) -> None:
       f"{row['pair']}, batch {row['batch_size']}: {row['kind']} step over"
       f" {'plain training' if row['kind'] == 'cached' else 'both networks'}{more}",
       f"<= {row['limit']}",
-      round(row[ratio]["median"], 3),
+      row[ratio]["median"],
       row[ratio]["median"] <= row["limit"],
     )
     for row in rows
