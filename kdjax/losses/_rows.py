@@ -1,11 +1,12 @@
-"""Response losses of large inputs: few passes over cached blocks of rows.
+"""Response losses of large inputs: few passes over the logits.
 
 A response loss adds up, over the classes of a row, a term of both softmaxes.
 Differentiated as it stands, it keeps a dozen arrays of the logits' size and goes
-through memory for each. Here, from `LARGE` logits on, a block of rows that stays
-in the cache gives what a row has to remember (maximum, log-normaliser, the sum of
-the terms and that of their slopes), and the gradient is one elementwise
-expression of the logits and these: nothing of the logits' size is kept.
+through memory for each. Here, from `LARGE` logits on, one way forward gives what
+a row has to remember (maximum, log-normaliser, the sum of the terms and that of
+their slopes), and the gradient is one elementwise expression of the logits and
+these. From `WHOLE` logits on, processors go through blocks of rows that stay in
+their caches: nothing of the logits' size is kept.
 
 The rule is one of forward mode, so that it serves gradients, `jvp` and second
 derivatives alike. Smaller inputs take the losses' plain expressions. They give
@@ -24,8 +25,11 @@ from kdjax.losses import _math
 
 # Logits from which on the losses come here.
 LARGE = 1 << 17
-# Logits of one side in a block: with all that is made of them they stay in the
-# second-level cache of a core, and one block still feeds several cores.
+# Logits that are one block: a loop costs more than what it keeps in the cache.
+# Their temporaries stay below 32 MB, which glibc keeps, and does not ask for anew.
+WHOLE = 1 << 20
+# Logits of one side in a block: about what the second-level caches hold, and
+# enough that one block feeds several cores.
 BLOCK = 1 << 18
 # Rows of fewer classes than a vector register holds gain nothing.
 _CLASSES = 32
@@ -108,7 +112,7 @@ def add_up(
   leading, classes = student.shape[:-1], student.shape[-1]
   dtype = _dtype(student, teacher)
   temperature = _math.per_row(temperature, leading, dtype, function)
-  inverse = 1 / jnp.broadcast_to(temperature, leading).reshape(-1)
+  inverse = _apart(1 / jnp.broadcast_to(temperature, leading).reshape(-1))
   if labels is not None:
     labels = jnp.asarray(labels).reshape(-1)
   sums = _sums(
@@ -158,21 +162,38 @@ def _in_blocks(function, term, rows):
   """Applies `function` to all rows, in blocks on processors with a cache."""
   function = functools.partial(function, term)
   count, classes = rows[0].shape
-  block = 1 << max(0, (BLOCK // classes).bit_length() - 1)
   whole = jax.vmap(function)
-  if block >= count:
+  if count * classes <= WHOLE:
     return whole(*rows)
 
-  def blocked(*rows):
-    return jax.lax.map(lambda row: function(*row), rows, batch_size=block)
+  def blocked(student, teacher, inverse, labels):
+    tops = None
+    if labels is None:
+      # Outside of the loop, which would copy each block for its maximum.
+      dtype = _dtype(student, teacher)
+      tops = [_top(x).astype(dtype) for x in (student, teacher)]
+    rows = student, teacher, inverse, labels, tops
+    size = 1 << max(0, (BLOCK // classes).bit_length() - 1)
+    return jax.lax.map(lambda row: function(*row), rows, batch_size=size)
 
   return jax.lax.platform_dependent(*rows, cpu=blocked, default=whole)
+
+
+def _apart(x):
+  """Keeps the compiler of a processor from joining a row's number with its use.
+
+  It would move the elementwise work that follows a reduction into a kernel made
+  for reductions, several times slower, and write out broadcast constants.
+  """
+  return jax.lax.platform_dependent(
+    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+  )
 
 
 def _top(logits):
   top = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
   # A row of nothing but -inf.
-  return jnp.where(top > -jnp.inf, top, 0.0)
+  return _apart(jnp.where(top > -jnp.inf, top, 0.0))
 
 
 def _sides(student, teacher, label):
@@ -186,39 +207,43 @@ def _sides(student, teacher, label):
 
 
 def _gaps(logits, top, inverse):
-  # Dead classes get a number whose exp is 0: -inf sends a NaN to T.
-  return jnp.where(logits > -jnp.inf, logits - top, _DEAD) * inverse
+  # Dead classes get a number whose exp is 0: -inf sends a NaN to T. Not by a
+  # branch, whose constants a loop over blocks would read from memory.
+  gaps = (jnp.maximum(logits, _DEAD) - top) * inverse
+  return jnp.maximum(gaps, _DEAD)
 
 
-def _log_z(gaps):
-  total = jnp.sum(jnp.exp(gaps), axis=-1)
+def _log_z(exps):
+  total = jnp.sum(exps, axis=-1)
   some = total > 0
-  return jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
+  return _apart(jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf))
 
 
-def _pair(sides, gaps, log_z):
+def _pair(sides, gaps, exps, log_z):
   # A row of nothing but masked classes has no normaliser to take off.
-  logs = [
-    gap - jnp.where(z > -jnp.inf, z, 0.0)
-    for gap, z in zip(gaps, log_z, strict=True)
-  ]
-  return Pair(*logs, *(jnp.exp(x) for x in logs), _math.alive(*sides))
+  safe = [jnp.where(z > -jnp.inf, z, 0.0) for z in log_z]
+  logs = [gap - z for gap, z in zip(gaps, safe, strict=True)]
+  # The exponentials that the normalisers were summed from serve once more.
+  shares = [x * _apart(jnp.exp(-z)) for x, z in zip(exps, safe, strict=True)]
+  return Pair(*logs, *shares, _math.alive(*sides))
 
 
-def _row(term, student, teacher, inverse, label):
-  return _row_and_slope(term, student, teacher, inverse, label)[0]
+def _row(term, *row):
+  return _row_and_slope(term, *row)[0]
 
 
-def _row_and_slope(term, student, teacher, inverse, label):
+def _row_and_slope(term, student, teacher, inverse, label, tops=None):
   sides = _sides(student, teacher, label)
-  tops = [_top(x) for x in sides]
+  if tops is None:
+    tops = [_top(x) for x in sides]
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
-  log_z = [_log_z(x) for x in gaps]
-  value, slope = term(_pair(sides, gaps, log_z))
+  exps = [jnp.exp(x) for x in gaps]
+  log_z = [_log_z(x) for x in exps]
+  value, slope = term(_pair(sides, gaps, exps, log_z))
   some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
   total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
   sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
-  return sums, jnp.sum(slope, axis=-1)
+  return sums, _apart(jnp.sum(slope, axis=-1))
 
 
 def _gradients(term, student, teacher, inverse, label, sums, slopes):
@@ -226,14 +251,14 @@ def _gradients(term, student, teacher, inverse, label, sums, slopes):
   sides = _sides(student, teacher, label)
   tops, log_z = (sums.top_q, sums.top_p), (sums.log_z_q, sums.log_z_p)
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
-  pair = _pair(sides, gaps, log_z)
+  pair = _pair(sides, gaps, [jnp.exp(x) for x in gaps], log_z)
   _, slope = term(pair)
   return (slope - pair.q * slopes) * inverse, pair.q * inverse
 
 
-def _by_inverse(term, student, teacher, inverse, label):
+def _by_inverse(term, student, teacher, inverse, *rest):
   def of(inverse):
-    return _row(term, student, teacher, inverse, label)
+    return _row(term, student, teacher, inverse, *rest)
 
   return jax.jvp(of, (inverse,), (jnp.ones_like(inverse),))[1]
 

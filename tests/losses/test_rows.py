@@ -40,11 +40,12 @@ def inputs(dtype=np.float32):
 def blocks(monkeypatch):
   """blocks(True): all inputs are large, three blocks and a row over."""
 
-  def switch(on):
+  def switch(on, whole=False):
+    _rows._in_blocks.clear_cache()
     monkeypatch.setattr(_rows, "LARGE", 1 if on else 1 << 40)
+    monkeypatch.setattr(_rows, "WHOLE", 1 << 40 if whole else 1)
     monkeypatch.setattr(_rows, "BLOCK", 2 * CLASSES)
 
-  _rows._in_blocks.clear_cache()
   yield switch
   _rows._in_blocks.clear_cache()
 
@@ -90,12 +91,13 @@ def check_close(name, got, want, share):
   )
 
 
-def test_blocks_give_what_plain_expressions_give(blocks):
+@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
+def test_large_logits_give_what_plain_expressions_give(blocks, whole):
   with jax.enable_x64(True):
     given = (*inputs(np.float64), jnp.linspace(1.0, 5.0, ROWS))
     found = []
     for on in (False, True):
-      blocks(on)
+      blocks(on, whole)
       found.append(jax.jit(values_and_gradients)(*given))
   (plain, slopes), (values, gradients) = jax.tree.map(np.asarray, found)
   for name in plain:
@@ -106,8 +108,9 @@ def test_blocks_give_what_plain_expressions_give(blocks):
     assert not teacher.any(), name
 
 
-def test_half_precision_is_computed_in_float32(blocks):
-  blocks(True)
+@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
+def test_half_precision_is_computed_in_float32(blocks, whole):
+  blocks(True, whole)
   student, teacher, labels = inputs(jnp.bfloat16)
 
   def total(student):
