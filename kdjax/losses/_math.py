@@ -341,6 +341,36 @@ def huber(x: jax.Array) -> jax.Array:
   return jnp.where(size < 1, 0.5 * jnp.square(x), size - 0.5)
 
 
+@jax.custom_jvp
+def gram(
+  rows: jax.Array, left: jax.Array | float = 1.0, right: jax.Array | float = 1.0
+) -> jax.Array:
+  """Returns the inner products of all rows, <x_i / left_i, x_j / right>.
+
+  Its derivative knows that both factors are the same rows: one product instead
+  of two. The divisors, (n, 1) and a scalar, are constants.
+  """
+  return jnp.matmul(rows / left, (rows / right).T, precision=HIGHEST)
+
+
+@gram.defjvp
+def _(primals, tangents):
+  rows, left, right = primals
+  one = jnp.matmul(tangents[0], (rows / right).T, precision=HIGHEST)
+  return gram(*primals), (one + one.T) / left
+
+
+def apart(x):
+  """Keeps the compiler of a processor from joining what makes x with its use.
+
+  It would move the elementwise work that follows a reduction into a kernel made
+  for reductions, several times slower, and write out broadcast constants.
+  """
+  return jax.lax.platform_dependent(
+    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+  )
+
+
 def gather_batch(x: jax.Array, axis_name: str | None) -> jax.Array:
   """Returns the global batch inside a mapped step, `x` itself without one."""
   if axis_name is None:

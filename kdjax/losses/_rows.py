@@ -112,7 +112,7 @@ def add_up(
   leading, classes = student.shape[:-1], student.shape[-1]
   dtype = _dtype(student, teacher)
   temperature = _math.per_row(temperature, leading, dtype, function)
-  inverse = _apart(1 / jnp.broadcast_to(temperature, leading).reshape(-1))
+  inverse = _math.apart(1 / jnp.broadcast_to(temperature, leading).reshape(-1))
   if labels is not None:
     labels = jnp.asarray(labels).reshape(-1)
   sums = _sums(
@@ -179,21 +179,10 @@ def _in_blocks(function, term, rows):
   return jax.lax.platform_dependent(*rows, cpu=blocked, default=whole)
 
 
-def _apart(x):
-  """Keeps the compiler of a processor from joining a row's number with its use.
-
-  It would move the elementwise work that follows a reduction into a kernel made
-  for reductions, several times slower, and write out broadcast constants.
-  """
-  return jax.lax.platform_dependent(
-    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
-  )
-
-
 def _top(logits):
   top = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
   # A row of nothing but -inf.
-  return _apart(jnp.where(top > -jnp.inf, top, 0.0))
+  return _math.apart(jnp.where(top > -jnp.inf, top, 0.0))
 
 
 def _sides(student, teacher, label):
@@ -216,7 +205,9 @@ def _gaps(logits, top, inverse):
 def _log_z(exps):
   total = jnp.sum(exps, axis=-1)
   some = total > 0
-  return _apart(jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf))
+  return _math.apart(
+    jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
+  )
 
 
 def _pair(sides, gaps, exps, log_z):
@@ -224,7 +215,9 @@ def _pair(sides, gaps, exps, log_z):
   safe = [jnp.where(z > -jnp.inf, z, 0.0) for z in log_z]
   logs = [gap - z for gap, z in zip(gaps, safe, strict=True)]
   # The exponentials that the normalisers were summed from serve once more.
-  shares = [x * _apart(jnp.exp(-z)) for x, z in zip(exps, safe, strict=True)]
+  shares = [
+    x * _math.apart(jnp.exp(-z)) for x, z in zip(exps, safe, strict=True)
+  ]
   return Pair(*logs, *shares, _math.alive(*sides))
 
 
@@ -243,7 +236,7 @@ def _row_and_slope(term, student, teacher, inverse, label, tops=None):
   some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
   total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
   sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
-  return sums, _apart(jnp.sum(slope, axis=-1))
+  return sums, _math.apart(jnp.sum(slope, axis=-1))
 
 
 def _gradients(term, student, teacher, inverse, label, sums, slopes):
@@ -254,6 +247,33 @@ def _gradients(term, student, teacher, inverse, label, sums, slopes):
   pair = _pair(sides, gaps, [jnp.exp(x) for x in gaps], log_z)
   _, slope = term(pair)
   return (slope - pair.q * slopes) * inverse, pair.q * inverse
+
+
+def softmax(logits: jax.Array, inverse) -> jax.Array:
+  """Returns softmax(logits * inverse) over the last axis, 0 where masked.
+
+  Args:
+    logits: (..., C) float, in working precision; gradient flows into it.
+    inverse: 1 / T, a scalar; gradient flows into it.
+  """
+  top = _top(logits)[..., None]
+  return _softmax(
+    _gaps(logits, top, _math.apart(jnp.asarray(inverse, top.dtype)))
+  )
+
+
+@jax.custom_jvp
+def _softmax(gaps):
+  exps = jnp.exp(gaps)
+  total = jnp.sum(exps, axis=-1, keepdims=True)
+  return exps * _math.apart(1 / jnp.where(total > 0, total, 1.0))
+
+
+@_softmax.defjvp
+def _(primals, tangents):
+  shares = _softmax(*primals)
+  mean = jnp.sum(shares * tangents[0], axis=-1, keepdims=True)
+  return shares, shares * (tangents[0] - mean)
 
 
 def _by_inverse(term, student, teacher, inverse, *rest):

@@ -228,9 +228,8 @@ def _softmaxes(function, student, teacher, temperature):
 
 def _gram_distance(q, p):
   """Returns ||Q Q^T - P P^T||^2 / rows."""
-  grams = (jnp.matmul(x, x.T, precision=_math.HIGHEST) for x in (q, p))
-  student_gram, teacher_gram = grams
-  return jnp.sum(jnp.square(student_gram - teacher_gram)) / q.shape[0]
+  difference = _math.gram(q) - _math.gram(p)
+  return jnp.sum(jnp.square(difference)) / q.shape[0]
 
 
 def _softmax_pair(function, student, teacher, temperature):
@@ -240,29 +239,24 @@ def _softmax_pair(function, student, teacher, temperature):
     return jnp.exp(log_q), jnp.exp(log_p), _math.alive(log_q, log_p)
   _math.check_positive(function, temperature=temperature)
   student, teacher = _math.pair(function, student, teacher)
-  alive = [_math.alive(x) for x in (student, teacher)]
-  # `softmax` knows its derivative, which is two passes.
-  q, p = (
-    jnp.where(some, jax.nn.softmax(gaps, axis=-1), 0.0)
-    for some, gaps in (
-      (keep, jnp.where(keep, _math.off_the_top(x) / temperature, -1e30))
-      for keep, x in zip(alive, (student, teacher), strict=True)
-    )
-  )
-  return q, p, alive[0] & alive[1]
+  q, p = (_rows.softmax(x, 1 / temperature) for x in (student, teacher))
+  return q, p, _math.alive(student, teacher)
 
 
 def _mean_distance(q, p, keep, axis, eps):
   """Returns the mean of 1 - rho along an axis, over what has kept entries."""
-  some = jnp.any(keep, axis=axis)
-  distances = jnp.where(some, _distances(q, p, keep, axis, eps), 0.0)
-  return jnp.sum(distances) / jnp.maximum(jnp.sum(some), 1).astype(q.dtype)
+  count = jnp.sum(keep.astype(q.dtype), axis=axis)
+  distances = jnp.where(
+    count > 0, _distances(q, p, keep, count, axis, eps), 0.0
+  )
+  some = jnp.sum((count > 0).astype(q.dtype))
+  return jnp.sum(distances) / jnp.maximum(some, 1)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def _distances(q, p, keep, axis, eps):
-  """Returns 1 - rho along an axis."""
-  return _distances_and_slopes(q, p, keep, axis, eps)[0]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _distances(q, p, keep, count, axis, eps):
+  """Returns 1 - rho along an axis, of which `count` entries are kept."""
+  return _distances_and_slopes(q, p, keep, count, axis, eps)[0]
 
 
 @_distances.defjvp
@@ -276,9 +270,9 @@ def _(axis, eps, primals, tangents):
   return distances, sum(moved)
 
 
-def _distances_and_slopes(q, p, keep, axis, eps):
+def _distances_and_slopes(q, p, keep, count, axis, eps):
   """Returns 1 - rho along an axis, and its derivatives by q and by p."""
-  count = jnp.sum(keep.astype(q.dtype), axis=axis, keepdims=True)
+  count = jnp.expand_dims(count, axis)
   q, p = (_centred(x, keep, count, axis) for x in (q, p))
   covariance = jnp.sum(q * p, axis=axis, keepdims=True)
   # Squares that vanish are far below eps: no scale needs to be taken out.

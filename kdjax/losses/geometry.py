@@ -1,7 +1,5 @@
 """Losses on the geometry of a batch: its distances and angles (RKD)."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -9,13 +7,14 @@ from kdjax.losses import _features, _math
 
 # From so many differences (n^2 D) on, distances and angles are had from a Gram
 # matrix, if no pair is close; below it, always from the differences.
-_MANY = 1 << 20
+_MANY = 1 << 16
 # The least squared distance of a pair that is not close, over the largest
 # squared distance from the centre. Rounding the Gram matrix is then worth at
 # most 4 eps / 0.01, 2e-5 in float32, of a cosine, and less of a distance.
 _CLOSE = 0.01
-# Angles that are computed at a time, from a Gram matrix.
-_ANCHORS = 1 << 16
+# Rows of a Gram matrix that one pass over all pairs serves: more of them read
+# and write less, and take longer to compile.
+_ROWS = 8
 
 
 def rkd_distance(
@@ -165,47 +164,79 @@ def _(primals, tangents):
 
 
 def _angles_and_slope(gram_s, gram_t):
-  """Returns the loss and its derivative by the student's Gram matrix."""
+  """Returns the loss and its derivative by the student's Gram matrix.
+
+  With v_ij one over the distance, A_ijk = (G_jk - G_ij - G_ik + G_ii) v_ij v_ik.
+  What is summed over the anchors i is summed so; what belongs to an anchor and
+  one of its ends is summed over the other end k, with all anchors at a time. So
+  all sums are additions of (n, n) matrices, and none is a reduction.
+  """
   count = len(gram_s)
   inverse_s, inverse_t = _inverse_distances(gram_s), _inverse_distances(gram_t)
+  norms_s, norms_t = jnp.diagonal(gram_s), jnp.diagonal(gram_t)
 
-  def cosines(gram, row, inverse, own):
-    products = gram - row[:, None] - row[None, :] + own
-    return products * (inverse[:, None] * inverse[None, :])
+  def from_anchor(total, anchor):
+    def cosines(gram, row, inverse, norm):
+      products = (gram - row[:, None]) - (row - norm)[None, :]
+      return products * (inverse[:, None] * inverse[None, :])
 
-  def seen_from(of_student, of_teacher):
-    angles = cosines(gram_s, *of_student)
-    difference = angles - cosines(gram_t, *of_teacher)
-    pull = jnp.clip(difference, -1.0, 1.0)
+    of_student, of_teacher = anchor
+    difference = cosines(gram_s, *of_student) - cosines(gram_t, *of_teacher)
     inverse = of_student[1]
-    return (
-      jnp.sum(_math.huber(difference)),
-      pull * (inverse[:, None] * inverse[None, :]),
-      jnp.sum(pull * angles, axis=-1),
+    return total + jnp.clip(difference, -1.0, 1.0) * (
+      inverse[:, None] * inverse[None, :]
     )
 
-  def add(total, rows):
-    loss, weighed, turned = jax.vmap(seen_from)(*rows)
-    total = total + jnp.sum(weighed, axis=0)
-    return total, (jnp.sum(loss), jnp.sum(weighed, axis=-1), turned)
+  def to_end(totals, end):
+    def cosines(gram, norms, all_inverse, row, inverse):
+      products = (norms[:, None] - gram) - row[:, None] + row[None, :]
+      return products * (all_inverse * inverse[:, None])
 
-  # Some anchors at a time: few enough to stay in the cache.
-  block = math.gcd(
-    count, 1 << max(0, (_ANCHORS // gram_s.size).bit_length() - 1)
-  )
-  rows = jax.tree.map(
-    lambda x: x.reshape(-1, block, *x.shape[1:]),
+    of_student, of_teacher = end
+    angles = cosines(gram_s, norms_s, inverse_s, *of_student)
+    difference = angles - cosines(gram_t, norms_t, inverse_t, *of_teacher)
+    pull = jnp.clip(difference, -1.0, 1.0)
+    loss, pulled, turned = totals
+    return (
+      loss + pull * (difference - 0.5 * pull),
+      pulled + pull * of_student[1][:, None],
+      turned + pull * angles,
+    )
+
+  zero = jnp.zeros_like(gram_s)
+  sides = (gram_s, inverse_s), (gram_t, inverse_t)
+  total = _add_up(
+    from_anchor,
+    zero,
     tuple(
-      (gram, inverse, jnp.diagonal(gram))
-      for gram, inverse in ((gram_s, inverse_s), (gram_t, inverse_t))
+      (*x, norms) for x, norms in zip(sides, (norms_s, norms_t), strict=True)
     ),
   )
-  total, (loss, pulled, turned) = jax.lax.scan(
-    add, jnp.zeros_like(gram_s), rows
-  )
-  pulled, turned = (x.reshape(count, count) for x in (pulled, turned))
-  slope = _slope(total, pulled, turned, inverse_s)
+  loss, pulled, turned = _add_up(to_end, (zero, zero, zero), sides)
+  slope = _slope(total, pulled * inverse_s, turned, inverse_s)
   return jnp.sum(loss) / count**3, slope / count**3
+
+
+def _add_up(add, totals, rows):
+  """Returns the totals after `add(totals, row)` for each row."""
+
+  def in_blocks(x):
+    # A row of zeros has no distances, and adds nothing.
+    filled = jnp.pad(x, [(0, -len(x) % _ROWS)] + [(0, 0)] * (x.ndim - 1))
+    return filled.reshape(-1, _ROWS, *x.shape[1:])
+
+  def step(carry, coming):
+    totals, now = carry
+    for i in range(_ROWS):
+      totals = add(totals, jax.tree.map(lambda x, i=i: x[i], now))
+    return (totals, coming), None
+
+  # A block is carried into the step that uses it: cut out of the whole inside
+  # the loop over pairs, its rows would keep that loop from being vectorised.
+  blocks = jax.tree.map(in_blocks, rows)
+  first = jax.tree.map(lambda x: x[0], blocks)
+  coming = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), blocks)
+  return jax.lax.scan(step, (totals, first), coming)[0][0]
 
 
 def _slope(total, pulled, turned, inverse):
@@ -225,8 +256,7 @@ def _centred_gram(rows):
   """Returns the inner products of the rows, seen from their centre."""
   # Where the centre is changes no distance and no angle: it is a constant.
   centre = jax.lax.stop_gradient(jnp.mean(rows, axis=0, keepdims=True))
-  rows = rows - centre
-  return jnp.matmul(rows, rows.T, precision=_math.HIGHEST)
+  return _math.gram(rows - _math.apart(centre))
 
 
 def _squares_of_gram(gram):

@@ -70,12 +70,8 @@ def _neighbours(rows, eps):
   # An all-zero row would still send 1 / eps back.
   alive = norm > 0
   x = jnp.where(alive, scaled / jnp.where(alive, norm + eps / scale, 1.0), 0.0)
-  similarity = 0.5 * (_gram(x, x) + 1.0)
+  similarity = 0.5 * (_math.gram(x) + 1.0)
   return similarity / jnp.sum(similarity, axis=1, keepdims=True)
-
-
-def _gram(x, y):
-  return jnp.matmul(x, y.T, precision=_math.HIGHEST)
 
 
 def similarity_preserving(
@@ -123,7 +119,7 @@ def _unit_gram(rows):
   # The result does not depend on what each left row, and all right rows, are
   # divided by; the length that counts as zero is that of the original Gram.
   scale, largest = _math.magnitude(rows), _math.magnitude(rows, axis=(0, 1))
-  gram = _gram(rows / scale, rows / largest)
+  gram = _math.gram(rows, scale, largest)
   return _math.unit(gram, eps=1e-12 / scale / largest)
 
 
@@ -191,7 +187,7 @@ def correlation_congruence(
   if kernel == "consecutive":
     distance = _features.power(student - teacher, 1)
     return jnp.mean(jnp.sum(distance[:-1] * distance[1:], axis=-1))
-  gram_s, gram_t = _gram(student, student), _gram(teacher, teacher)
+  gram_s, gram_t = _math.gram(student), _math.gram(teacher)
   if kernel == "gaussian":
     gram_s = _gaussian_series(gram_s, gamma, order)
     gram_t = _gaussian_series(gram_t, gamma, order)
@@ -265,4 +261,4 @@ def _relation(rows, phi):
     return _math.safe_sqrt(_features.squared_distances(rows))
   if phi == "cosine":
     rows = _math.unit(rows)
-  return _gram(rows, rows)
+  return _math.gram(rows)
