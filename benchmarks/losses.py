@@ -115,6 +115,8 @@ QUICK = {
   (64, 64): ["rkd_angle"],
 }
 BANK = 8192
+# Seconds of a turn, and of the runs before it that do not count.
+TURN = 0.03
 OPTIONS = {"topk_kd": {"k": 32}}
 
 
@@ -218,19 +220,19 @@ def measure(name, shape, rounds):
   runs, memory = programs(name, inputs)
   check(name, runs)
   runs["copy"] = copier(inputs[0])
-  # Short ones are repeated, so that a turn is longer than the clock's steps.
+  # After a pause processors need some 20 ms to be as fast as they were.
   begun = time.perf_counter()
   jax.block_until_ready(runs["ours"]())
-  repeats = max(1, math.ceil(5e-3 / (time.perf_counter() - begun)))
+  repeats = max(1, math.ceil(TURN / (time.perf_counter() - begun)))
 
   def several(run):
     for _ in range(repeats):
       jax.block_until_ready(run())
 
   turns = {key: functools.partial(several, run) for key, run in runs.items()}
-  clock = timing.interleaved(turns, rounds=rounds)
+  clock = timing.interleaved(turns, rounds=rounds, settle=True)
   work = timing.interleaved(
-    turns, rounds=max(2, rounds // 2), clock=time.process_time
+    turns, rounds=max(2, rounds // 2), clock=time.process_time, settle=True
   )
   for times in (*clock.values(), *work.values()):
     times[:] = [x / repeats for x in times]

@@ -18,6 +18,9 @@ from typing import Any
 import jax
 
 # On a machine that others use too, processor time is the less noisy one.
+# Seconds until the threads of PyTorch's OpenMP and of XLA, which keep spinning for
+# a while after their work, have left the processors to whoever comes next.
+PAUSE = 0.05
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
@@ -27,6 +30,7 @@ def interleaved(
   rounds: int,
   warmup: int = 1,
   clock: Callable[[], float] = time.perf_counter,
+  settle: bool = False,
 ) -> dict[str, list[float]]:
   """Times several things in turns.
 
@@ -35,6 +39,8 @@ def interleaved(
     rounds: how often each is timed.
     warmup: rounds before those, which compile and do not count.
     clock: seconds; `time.process_time` for those that the processors worked.
+    settle: whether every turn begins with a pause and a run that does not count,
+      as it must where libraries with threads of their own take turns.
 
   Returns:
     By name, the seconds of each round.
@@ -42,6 +48,9 @@ def interleaved(
   times = {name: [] for name in runs}
   for number in range(-warmup, rounds):
     for name in list(runs)[:: -1 if number % 2 else 1]:
+      if settle:
+        time.sleep(PAUSE)
+        jax.block_until_ready(runs[name]())
       start = clock()
       jax.block_until_ready(runs[name]())
       if number >= 0:
