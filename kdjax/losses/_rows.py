@@ -14,6 +14,7 @@ more in one place: the gradient of a class whose probability is nearly one is
 exact there, and exact to a rounding of one here.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,6 +35,8 @@ BLOCK = 1 << 18
 # Rows of fewer classes than a vector register holds gain nothing.
 _CLASSES = 32
 _DEAD = -1e30
+# In place of a term, says that one side alone masks a class: above all totals.
+_MARK = 1e30
 
 
 class Pair(NamedTuple):
@@ -64,6 +67,22 @@ class Sums(NamedTuple):
 # A term takes a Pair and returns the summand and its derivative by log q. It is
 # hashable, so that what is compiled for it is found again.
 Term = Callable[[Pair], tuple[jax.Array, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Closed:
+  """A term whose derivatives have a sum that is known from that of the terms.
+
+  Attributes:
+    term: for classes that both sides mask, or neither.
+    slopes: takes the total of each row, returns the sum of the derivatives.
+  """
+
+  term: Term
+  slopes: Callable[[jax.Array], jax.Array]
+
+  def __call__(self, pair: Pair) -> tuple[jax.Array, jax.Array]:
+    return self.term(pair)
 
 
 def is_large(logits: jax.Array) -> bool:
@@ -138,7 +157,7 @@ def _sums(term, student, teacher, inverse, labels):
 def _jvp(term, primals, tangents):
   student, teacher, inverse, labels = primals
   step, _, inverse_step, _ = tangents
-  sums, slopes = _in_blocks(_row_and_slope, term, primals)
+  sums, slopes = _sums_and_slopes(term, primals)
   dtype = sums.total.dtype
   moved = (jnp.zeros_like(sums.total),) * 2
   if not isinstance(step, jax.custom_derivatives.SymbolicZero):
@@ -155,6 +174,28 @@ def _jvp(term, primals, tangents):
 
 
 _sums.defjvp(_jvp, symbolic_zeros=True)
+
+
+def _sums_and_slopes(term, rows):
+  """Returns the sums of each row, and the sum of its terms' derivatives."""
+
+  def added(*rows):
+    return _in_blocks(_row_and_slope, term, rows)
+
+  def known(*rows):
+    sums = _in_blocks(_marked_row, term, rows)
+    return jax.lax.cond(
+      jnp.all(sums.total < 0.5 * _MARK),
+      lambda *rows: (sums, term.slopes(sums.total)),
+      added,
+      *rows,
+    )
+
+  if not isinstance(term, Closed):
+    return added(*rows)
+  # Two passes of eleven less; elsewhere the passes are one, and a branch waits
+  # for the host.
+  return jax.lax.platform_dependent(*rows, cpu=known, default=added)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -222,10 +263,23 @@ def _pair(sides, gaps, exps, log_z):
 
 
 def _row(term, *row):
-  return _row_and_slope(term, *row)[0]
+  return _row_and_terms(term, *row)[0]
 
 
-def _row_and_slope(term, student, teacher, inverse, label, tops=None):
+def _row_and_slope(term, *row):
+  sums, (_, slope), _ = _row_and_terms(term, *row)
+  return sums, _math.apart(jnp.sum(slope, axis=-1))
+
+
+def _marked_row(term, *row):
+  """Returns the sums, with a mark in the total if one side masks alone."""
+  sums, (value, _), sides = _row_and_terms(term, *row)
+  student, teacher = (_math.alive(x) for x in sides)
+  total = jnp.sum(jnp.where(student == teacher, value, _MARK), axis=-1)
+  return sums._replace(total=total)
+
+
+def _row_and_terms(term, student, teacher, inverse, label, tops=None):
   sides = _sides(student, teacher, label)
   if tops is None:
     tops = [_top(x) for x in sides]
@@ -236,7 +290,7 @@ def _row_and_slope(term, student, teacher, inverse, label, tops=None):
   some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
   total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
   sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
-  return sums, _math.apart(jnp.sum(slope, axis=-1))
+  return sums, (value, slope), sides
 
 
 def _gradients(term, student, teacher, inverse, label, sums, slopes):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.losses import _math
-from kdjax.losses._rows import Pair
+from kdjax.losses._rows import Closed, Pair
 
 Term = tuple[jax.Array, jax.Array]
 
@@ -16,14 +16,14 @@ def nothing(pair: Pair) -> Term:
   return jnp.zeros_like(pair.q), jnp.zeros_like(pair.q)
 
 
-def kl(pair: Pair) -> Term:
+def _kl(pair: Pair) -> Term:
   """KL(p || q). Its slope leaves out q, whose gradients are zero in all."""
   keep = pair.keep.astype(pair.p.dtype)
   value = _divergence(pair.log_p - pair.log_q, pair.p, pair.q, keep)
   return value, -pair.p * keep
 
 
-def reverse_kl(pair: Pair) -> Term:
+def _reverse_kl(pair: Pair) -> Term:
   """KL(q || p)."""
   keep = pair.keep.astype(pair.p.dtype)
   gap = pair.log_q - pair.log_p
@@ -32,27 +32,26 @@ def reverse_kl(pair: Pair) -> Term:
   return _divergence(gap, pair.q, pair.p, keep), slope
 
 
-def cross_entropy(pair: Pair) -> Term:
+def _cross_entropy(pair: Pair) -> Term:
   """- sum p log q, over the classes that neither side masks."""
   p = pair.p * pair.keep.astype(pair.p.dtype)
   return -p * pair.log_q, -p
+
+
+def _minus_one(total):
+  return -jnp.ones_like(total)
+
+
+kl = Closed(_kl, _minus_one)
+# sum q log(q / p) is the divergence itself.
+reverse_kl = Closed(_reverse_kl, lambda total: total)
+cross_entropy = Closed(_cross_entropy, _minus_one)
 
 
 def total_variation(pair: Pair) -> Term:
   """sum |p - q| / 2; at 0 its slope is 0."""
   gap = pair.q - pair.p
   return 0.5 * jnp.abs(gap), 0.5 * jnp.sign(gap) * pair.q
-
-
-@dataclasses.dataclass(frozen=True)
-class SymmetricKL:
-  """(1 - lam) KL(p || q) + lam KL(q || p)."""
-
-  lam: float
-
-  def __call__(self, pair: Pair) -> Term:
-    both = zip(kl(pair), reverse_kl(pair), strict=True)
-    return tuple((1 - self.lam) * x + self.lam * y for x, y in both)
 
 
 @dataclasses.dataclass(frozen=True)

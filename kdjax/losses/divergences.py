@@ -135,13 +135,15 @@ def symmetric_kl(
     code leaves out the teacher's entropy, a constant.
   """
   _math.check_between("symmetric_kl", 0, 1, lam=lam)
-  if _rows.is_large(student) and isinstance(lam, int | float):
-    term = _terms.SymmetricKL(float(lam))
-    sums = _rows.add_up("symmetric_kl", term, student, teacher, temperature)
-    return _math.times_t_squared(sums.total, temperature, t_squared)
-  log_q, log_p = _math.softened("symmetric_kl", student, teacher, temperature)
-  forward = _math.kl_of_softmaxes(log_p, log_q)
-  reverse = _math.kl_of_softmaxes(log_q, log_p)
+  if _rows.is_large(student):
+    forward, reverse = (
+      _rows.add_up("symmetric_kl", term, student, teacher, temperature).total
+      for term in (_terms.kl, _terms.reverse_kl)
+    )
+  else:
+    log_q, log_p = _math.softened("symmetric_kl", student, teacher, temperature)
+    forward = _math.kl_of_softmaxes(log_p, log_q)
+    reverse = _math.kl_of_softmaxes(log_q, log_p)
   loss = (1 - lam) * forward + lam * reverse
   return _math.times_t_squared(loss, temperature, t_squared)
 
