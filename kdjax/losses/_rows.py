@@ -85,9 +85,9 @@ class Closed:
     return self.term(pair)
 
 
-def is_large(logits: jax.Array) -> bool:
+def is_large(logits: jax.Array, axis: int = -1) -> bool:
   """Whether an input is worth the blocks; known from its shape."""
-  return logits.size >= LARGE and logits.shape[-1] >= _CLASSES
+  return logits.size >= LARGE and logits.shape[axis] >= _CLASSES
 
 
 def divergence(
@@ -97,13 +97,18 @@ def divergence(
   student: jax.Array,
   teacher: jax.Array,
   temperature,
+  axis: int = -1,
 ) -> jax.Array:
   """Returns the sum of the term over the classes, one value a row.
 
-  `plain(log_p, log_q)` is the same sum, for inputs that are not large.
+  `plain(log_p, log_q)` is the same sum, for inputs that are not large. The
+  classes are on `axis`, a negative number.
   """
-  if is_large(student):
-    return add_up(function, term, student, teacher, temperature).total
+  if is_large(student, axis):
+    return add_up(
+      function, term, student, teacher, temperature, axis=axis
+    ).total
+  student, teacher = (jnp.moveaxis(x, axis, -1) for x in (student, teacher))
   log_q, log_p = _math.softened(function, student, teacher, temperature)
   return plain(log_p, log_q)
 
@@ -115,6 +120,7 @@ def add_up(
   teacher: jax.Array,
   temperature,
   labels: jax.Array | None = None,
+  axis: int = -1,
 ) -> Sums:
   """Returns the sums of each row over its classes, without the label's if given.
 
@@ -125,23 +131,22 @@ def add_up(
     teacher: (..., C) float, logits; a constant.
     temperature: T > 0, for all or one a row; gradient flows into it.
     labels: (...) integer, the class of each row to leave out.
+    axis: of the classes, negative. Rows stay where they are: a map's channels,
+      brought to the end, would be copied.
   """
   _math.check_positive(function, temperature=temperature)
   _math.check_same_shape(function, student, teacher)
-  leading, classes = student.shape[:-1], student.shape[-1]
-  dtype = _dtype(student, teacher)
+  leading, dtype = _leading(student, axis), _dtype(student, teacher)
   temperature = _math.per_row(temperature, leading, dtype, function)
-  inverse = _math.apart(1 / jnp.broadcast_to(temperature, leading).reshape(-1))
+  inverse = _math.apart(1 / jnp.broadcast_to(temperature, leading))
   if labels is not None:
-    labels = jnp.asarray(labels).reshape(-1)
-  sums = _sums(
-    term,
-    student.reshape(-1, classes),
-    jax.lax.stop_gradient(teacher).reshape(-1, classes),
-    inverse,
-    labels,
-  )
-  return Sums(*(x.reshape(leading) for x in sums))
+    labels = jnp.asarray(labels)
+  teacher = jax.lax.stop_gradient(teacher)
+  return _sums(term, axis, student, teacher, inverse, labels)
+
+
+def _leading(logits, axis):
+  return logits.shape[:axis] + logits.shape[logits.ndim + axis + 1 :]
 
 
 def _dtype(student, teacher):
@@ -149,26 +154,24 @@ def _dtype(student, teacher):
   return jnp.promote_types(*kinds)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sums(term, student, teacher, inverse, labels):
-  return _in_blocks(_row, term, (student, teacher, inverse, labels))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _sums(term, axis, student, teacher, inverse, labels):
+  return _in_blocks(_rows, term, axis, (student, teacher, inverse, labels))
 
 
-def _jvp(term, primals, tangents):
-  student, teacher, inverse, labels = primals
+def _jvp(term, axis, primals, tangents):
   step, _, inverse_step, _ = tangents
-  sums, slopes = _sums_and_slopes(term, primals)
+  sums, slopes = _sums_and_slopes(term, axis, primals)
   dtype = sums.total.dtype
   moved = (jnp.zeros_like(sums.total),) * 2
   if not isinstance(step, jax.custom_derivatives.SymbolicZero):
-    rows = jax.vmap(functools.partial(_gradients, term))
     step = step.astype(dtype)
-    gradients = rows(student, teacher, inverse, labels, sums, slopes)
-    moved = tuple(jnp.sum(gradient * step, axis=-1) for gradient in gradients)
+    gradients = _gradients(term, axis, *primals, sums, slopes)
+    moved = tuple(jnp.sum(gradient * step, axis) for gradient in gradients)
   zero = jnp.zeros_like(moved[0])
   steps = Sums(moved[0], zero, moved[1], zero, zero)
   if not isinstance(inverse_step, jax.custom_derivatives.SymbolicZero):
-    by_inverse = _in_blocks(_by_inverse, term, primals)
+    by_inverse = _in_blocks(_by_inverse, term, axis, primals)
     steps = jax.tree.map(lambda x, d: x + d * inverse_step, steps, by_inverse)
   return sums, steps
 
@@ -176,14 +179,14 @@ def _jvp(term, primals, tangents):
 _sums.defjvp(_jvp, symbolic_zeros=True)
 
 
-def _sums_and_slopes(term, rows):
+def _sums_and_slopes(term, axis, rows):
   """Returns the sums of each row, and the sum of its terms' derivatives."""
 
   def added(*rows):
-    return _in_blocks(_row_and_slope, term, rows)
+    return _in_blocks(_rows_and_slopes, term, axis, rows)
 
   def known(*rows):
-    sums = _in_blocks(_marked_row, term, rows)
+    sums = _in_blocks(_marked_rows, term, axis, rows)
     return jax.lax.cond(
       jnp.all(sums.total < 0.5 * _MARK),
       lambda *rows: (sums, term.slopes(sums.total)),
@@ -198,41 +201,51 @@ def _sums_and_slopes(term, rows):
   return jax.lax.platform_dependent(*rows, cpu=known, default=added)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _in_blocks(function, term, rows):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _in_blocks(function, term, axis, rows):
   """Applies `function` to all rows, in blocks on processors with a cache."""
-  function = functools.partial(function, term)
-  count, classes = rows[0].shape
-  whole = jax.vmap(function)
-  if count * classes <= WHOLE:
-    return whole(*rows)
 
-  def blocked(student, teacher, inverse, labels):
+  def whole(*rows):
+    return function(term, axis, *rows)
+
+  if rows[0].size <= WHOLE:
+    return whole(*rows)
+  leading, classes = _leading(rows[0], axis), rows[0].shape[axis]
+
+  def blocked(student, teacher, *rest):
+    rows = student, teacher, *rest
+    if axis == -1:
+      sides = (x.reshape(-1, classes) for x in rows[:2])
+      rows = *sides, *jax.tree.map(lambda x: x.reshape(-1), rest)
     tops = None
-    if labels is None:
+    if rows[-1] is None:
       # Outside of the loop, which would copy each block for its maximum.
       dtype = _dtype(student, teacher)
-      tops = [_top(x).astype(dtype) for x in (student, teacher)]
-    rows = student, teacher, inverse, labels, tops
-    size = 1 << max(0, (BLOCK // classes).bit_length() - 1)
-    return jax.lax.map(lambda row: function(*row), rows, batch_size=size)
+      tops = tuple(_top(x, axis).astype(dtype) for x in rows[:2])
+    one = rows[0][0].size
+    size = 1 << max(0, (BLOCK // one).bit_length() - 1)
+    found = jax.lax.map(
+      lambda row: function(term, axis, *row), (*rows, tops), batch_size=size
+    )
+    return jax.tree.map(lambda x: x.reshape(leading), found)
 
   return jax.lax.platform_dependent(*rows, cpu=blocked, default=whole)
 
 
-def _top(logits):
-  top = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+def _top(logits, axis):
+  """Returns the largest logit of each row, a constant."""
+  top = jax.lax.stop_gradient(jnp.max(logits, axis=axis, keepdims=True))
   # A row of nothing but -inf.
   return _math.apart(jnp.where(top > -jnp.inf, top, 0.0))
 
 
 def _sides(student, teacher, label):
-  """Returns both rows in working precision, without the label's class."""
+  """Returns both sides in working precision, without the labels' classes."""
   dtype = _dtype(student, teacher)
   student, teacher = student.astype(dtype), teacher.astype(dtype)
   if label is None:
     return student, teacher
-  drop = jnp.arange(student.shape[-1], dtype=label.dtype) == label
+  drop = _math.is_label(label, student.shape[-1])
   return _math.without(student, drop), _math.without(teacher, drop)
 
 
@@ -243,8 +256,8 @@ def _gaps(logits, top, inverse):
   return jnp.maximum(gaps, _DEAD)
 
 
-def _log_z(exps):
-  total = jnp.sum(exps, axis=-1)
+def _log_z(exps, axis):
+  total = jnp.sum(exps, axis=axis, keepdims=True)
   some = total > 0
   return _math.apart(
     jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
@@ -262,39 +275,44 @@ def _pair(sides, gaps, exps, log_z):
   return Pair(*logs, *shares, _math.alive(*sides))
 
 
-def _row(term, *row):
-  return _row_and_terms(term, *row)[0]
+def _rows(term, axis, *rows):
+  return _rows_and_terms(term, axis, *rows)[0]
 
 
-def _row_and_slope(term, *row):
-  sums, (_, slope), _ = _row_and_terms(term, *row)
-  return sums, _math.apart(jnp.sum(slope, axis=-1))
+def _rows_and_slopes(term, axis, *rows):
+  sums, (_, slope), _ = _rows_and_terms(term, axis, *rows)
+  return sums, _math.apart(jnp.sum(slope, axis=axis))
 
 
-def _marked_row(term, *row):
+def _marked_rows(term, axis, *rows):
   """Returns the sums, with a mark in the total if one side masks alone."""
-  sums, (value, _), sides = _row_and_terms(term, *row)
+  sums, (value, _), sides = _rows_and_terms(term, axis, *rows)
   student, teacher = (_math.alive(x) for x in sides)
-  total = jnp.sum(jnp.where(student == teacher, value, _MARK), axis=-1)
+  total = jnp.sum(jnp.where(student == teacher, value, _MARK), axis=axis)
   return sums._replace(total=total)
 
 
-def _row_and_terms(term, student, teacher, inverse, label, tops=None):
+def _rows_and_terms(term, axis, student, teacher, inverse, label, tops=None):
   sides = _sides(student, teacher, label)
   if tops is None:
-    tops = [_top(x) for x in sides]
+    tops = [_top(x, axis) for x in sides]
+  inverse = jnp.expand_dims(inverse, axis)
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
   exps = [jnp.exp(x) for x in gaps]
-  log_z = [_log_z(x) for x in exps]
+  log_z = [_log_z(x, axis) for x in exps]
   value, slope = term(_pair(sides, gaps, exps, log_z))
+  tops, log_z = ([jnp.squeeze(x, axis) for x in xs] for xs in (tops, log_z))
   some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
-  total = jnp.where(some, jnp.sum(value, axis=-1), 0.0)
+  total = jnp.where(some, jnp.sum(value, axis=axis), 0.0)
   sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
   return sums, (value, slope), sides
 
 
-def _gradients(term, student, teacher, inverse, label, sums, slopes):
-  """Returns the gradients of `total` and of `log_z_q` by the student's row."""
+def _gradients(term, axis, student, teacher, inverse, label, sums, slopes):
+  """Returns the gradients of `total` and of `log_z_q` by the student's rows."""
+  sums, slopes, inverse = jax.tree.map(
+    lambda x: jnp.expand_dims(x, axis), (sums, slopes, inverse)
+  )
   sides = _sides(student, teacher, label)
   tops, log_z = (sums.top_q, sums.top_p), (sums.log_z_q, sums.log_z_p)
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
@@ -310,7 +328,7 @@ def softmax(logits: jax.Array, inverse) -> jax.Array:
     logits: (..., C) float, in working precision; gradient flows into it.
     inverse: 1 / T, a scalar; gradient flows into it.
   """
-  top = _top(logits)[..., None]
+  top = _top(logits, -1)
   return _softmax(
     _gaps(logits, top, _math.apart(jnp.asarray(inverse, top.dtype)))
   )
@@ -330,9 +348,9 @@ def _(primals, tangents):
   return shares, shares * (tangents[0] - mean)
 
 
-def _by_inverse(term, student, teacher, inverse, *rest):
+def _by_inverse(term, axis, student, teacher, inverse, *rest):
   def of(inverse):
-    return _row(term, student, teacher, inverse, *rest)
+    return _rows(term, axis, student, teacher, inverse, *rest)
 
   return jax.jvp(of, (inverse,), (jnp.ones_like(inverse),))[1]
 

@@ -201,21 +201,22 @@ def cwd(
       f"cwd: temperature must be a scalar, got {jnp.shape(temperature)}"
     )
   student, teacher = (
-    _channels_first(side) for side in _features.working_pair(student, teacher)
+    side.reshape(side.shape[0], -1, side.shape[-1])
+    for side in _features.working_pair(student, teacher)
   )
   loss = _rows.divergence(
-    "cwd", _terms.kl, _math.kl_of_softmaxes, student, teacher, temperature
+    "cwd",
+    _terms.kl,
+    _math.kl_of_softmaxes,
+    student,
+    teacher,
+    temperature,
+    axis=-2,
   )
   loss = jnp.mean(loss, axis=-1)
   if not t_squared:
     return loss
   return loss * jnp.square(jnp.asarray(temperature, loss.dtype))
-
-
-def _channels_first(maps):
-  """Returns (B, C, positions)."""
-  flat = maps.reshape(maps.shape[0], -1, maps.shape[-1])
-  return jnp.swapaxes(flat, 1, 2)
 
 
 def cat_kd(

@@ -126,6 +126,24 @@ def test_half_precision_is_computed_in_float32(blocks, whole):
   np.testing.assert_allclose(loss, losses.dkd(*wide, labels), rtol=1e-5)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
+def test_channels_of_large_maps_stay_where_they_are(blocks, whole):
+  random = np.random.default_rng(0)
+  student, teacher = random.normal(size=(2, 3, 6, 8, 5)).astype(np.float32)
+
+  def total(student):
+    loss = losses.cwd(student, teacher)
+    return jnp.sum(loss * jnp.arange(1.0, 4.0)), loss
+
+  found = []
+  for on in (False, True):
+    blocks(on, whole)
+    found.append(jax.jit(jax.value_and_grad(total, has_aux=True))(student))
+  (((_, plain), slopes), ((_, got), gradient)) = found
+  check_close("value", got, plain, 1e-6)
+  check_close("gradient", gradient, slopes, 1e-5)
+
+
 def test_members_second_derivatives_and_leading_dimensions(blocks):
   student, teacher, _ = inputs()
   student, teacher = student[:6, 4:], teacher[:6, 4:]
