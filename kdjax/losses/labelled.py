@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows, _terms
+from kdjax.losses import _label, _math, _rows, _terms
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -232,8 +232,8 @@ def ofa(
 def _shares(sums, student, teacher, labels, temperature):
   """Returns the label's log share on both sides, the teacher's a constant."""
   return (
-    _rows.log_share(student, labels, sums.top_q, sums.log_z_q, temperature),
-    _rows.log_share(
+    _label.log_share(student, labels, sums.top_q, sums.log_z_q, temperature),
+    _label.log_share(
       jax.lax.stop_gradient(teacher),
       labels,
       sums.top_p,

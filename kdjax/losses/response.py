@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows, _terms
+from kdjax.losses import _label, _math, _rows, _terms
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -206,11 +206,11 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     teacher's half).
   """
   if _rows.is_large(student):
-    labels = jnp.argmax(teacher, axis=-1)
+    labels = _label.argmax(teacher)
     sums = _rows.add_up(
       "hard_distillation", _terms.nothing, student, teacher, 1.0
     )
-    return -_rows.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
+    return -_label.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
   log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
   chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
   return _math.cross_entropy(chosen.astype(log_q.dtype), log_q)
