@@ -318,6 +318,10 @@ def chosen(asked):
   ]
 
 
+def _place(order, name, shape):
+  return order.index((name, shape)) if (name, shape) in order else len(order)
+
+
 def written(path):
   """Reads the rows that a file has already."""
   if path is None or not path.exists():
@@ -350,6 +354,8 @@ def main() -> int:
       failed.append(name)
       print(f"{name}: {error}", flush=True)
     gc.collect()
+  order = [(name, size) for size, names in SIZES.items() for name in names]
+  rows.sort(key=lambda row: _place(order, row["loss"], tuple(row["shape"])))
   found = timing.machine() | {
     "torch": torch.__version__ if torch else None,
     "summary": summary(rows),

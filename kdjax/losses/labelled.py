@@ -283,7 +283,8 @@ def _weight(student, teacher, labels):
 
 def _modulated(student, teacher, labels, eps, temperature):
   """Returns `ofa`, for large inputs."""
-  sums = _rows.add_up("ofa", _terms.Powers(eps), student, teacher, temperature)
+  term = _terms.cross_entropy if eps == 1 else _terms.Powers(eps)
+  sums = _rows.add_up("ofa", term, student, teacher, temperature)
   log_q, log_p = _shares(sums, student, teacher, labels, temperature)
   # The label's own term, in place of the power that the sum has taken.
   raised = jnp.expm1(eps * jnp.log1p(jnp.exp(log_p)))
