@@ -200,7 +200,8 @@ def alone(
 ):
   """Makes what takes a loss's gradient as often as an epoch has steps.
 
-  Each time it is that of views a little lower, so that none can be left out.
+  Each time it is that of views a little lower, the teacher's too, so that none of it
+  can be left out, or be found before the first.
   """
   count = len(images)
   views = [
@@ -213,22 +214,30 @@ def alone(
   labels = jnp.zeros(count, jnp.int32)
   inputs = Inputs(*views, labels, labels[0], jnp.ones(count, bool))
   params, state = method.init(jax.random.key(0), inputs)
+  student_view, teacher_view = views
 
   def lower(moved, _):
+    teacher_view, *trained = moved
+
     def loss(view, params):
-      seen = inputs._replace(student=view)
+      seen = inputs._replace(student=view, teacher=teacher_view)
       return method.apply(params, state, seen)[0]
 
-    grads = jax.grad(loss, (0, 1))(*moved)
-    return jax.tree.map(lambda x, grad: x - 1e-6 * grad, moved, grads), None
+    grads = jax.grad(loss, (0, 1))(*trained)
+    trained = jax.tree.map(lambda x, grad: x - 1e-6 * grad, trained, [*grads])
+    return [
+      jax.tree.map(lambda x: (1 - 1e-6) * x, teacher_view),
+      *trained,
+    ], None
 
+  first = [teacher_view, student_view, params]
   if together:
     many = jax.jit(lambda moved: jax.lax.scan(lower, moved, length=steps)[0])
-    return lambda: many((views[0], params))
+    return lambda: many(first)
   once = jax.jit(lambda moved: lower(moved, None)[0])
 
   def several():
-    moved = views[0], params
+    moved = first
     for _ in range(steps):
       moved = once(moved)
     return moved
