@@ -7,7 +7,7 @@ from kdjax.losses import _features, _math
 
 # From so many differences (n^2 D) on, distances and angles are had from a Gram
 # matrix, if no pair is close; below it, always from the differences.
-_MANY = 1 << 16
+_MANY = 1 << 18
 # The least squared distance of a pair that is not close, over the largest
 # squared distance from the centre. Rounding the Gram matrix is then worth at
 # most 4 eps / 0.01, 2e-5 in float32, of a cosine, and less of a distance.
