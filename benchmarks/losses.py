@@ -19,7 +19,6 @@ one measures; so the process starts itself again with a malloc that keeps them
 import argparse
 import functools
 import gc
-import json
 import math
 import os
 import sys
@@ -318,17 +317,6 @@ def chosen(asked):
   ]
 
 
-def _place(order, name, shape):
-  return order.index((name, shape)) if (name, shape) in order else len(order)
-
-
-def written(path):
-  """Reads the rows that a file has already."""
-  if path is None or not path.exists():
-    return []
-  return json.loads(path.read_text())["losses"]
-
-
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--quick", action="store_true")
@@ -343,7 +331,7 @@ def main() -> int:
   failed, wanted = [], chosen(asked)
   rows = [
     row
-    for row in written(asked.output)
+    for row in timing.written(asked.output, "losses")
     if (row["loss"], tuple(row["shape"])) not in wanted
   ]
   for name, shape in wanted:
@@ -354,8 +342,11 @@ def main() -> int:
       failed.append(name)
       print(f"{name}: {error}", flush=True)
     gc.collect()
-  order = [(name, size) for size, names in SIZES.items() for name in names]
-  rows.sort(key=lambda row: _place(order, row["loss"], tuple(row["shape"])))
+  listed = [(name, size) for size, names in SIZES.items() for name in names]
+  place = {one: i for i, one in enumerate(listed)}
+  rows.sort(
+    key=lambda row: place.get((row["loss"], tuple(row["shape"])), len(place))
+  )
   found = timing.machine() | {
     "torch": torch.__version__ if torch else None,
     "summary": summary(rows),

@@ -22,7 +22,6 @@ token ids, and labels are the tokens that follow.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -406,13 +405,6 @@ def write(rows: list[dict], path: Path | None) -> None:
   timing.write({**timing.machine(), "rows": rows, "summary": summary}, path)
 
 
-def written(path: Path | None) -> list[dict]:
-  """Reads the rows that a file has already."""
-  if path is None or not path.exists():
-    return []
-  return json.loads(path.read_text())["rows"]
-
-
 def main() -> int:
   """Prints a row a pair, size and method, and writes them."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -426,7 +418,8 @@ def main() -> int:
   sizes = (64,) if asked.quick else tuple(map(int, asked.sizes.split(",")))
   names = ["mlp", "gpt"] if asked.quick else asked.pairs.split(",")
   # Pairs are measured apart where time is short: the others' rows stay.
-  rows = [row for row in written(asked.output) if row["pair"] not in names]
+  before = timing.written(asked.output, "rows")
+  rows = [row for row in before if row["pair"] not in names]
   for name in names:
     for size in sizes:
       rounds = 5 if asked.quick else asked.rounds

@@ -130,6 +130,21 @@ def line(what: str, target: str, measured: Any, met: bool | None) -> dict:
   return {"what": what, "target": target, "measured": measured, "met": met}
 
 
+def written(path: Path | None, key: str) -> list[dict[str, Any]]:
+  """Reads the rows that a file has already, for what is measured in parts.
+
+  Args:
+    path: the file; None, or one that does not exist, has none.
+    key: under which it keeps them.
+
+  Returns:
+    The rows.
+  """
+  if path is None or not path.exists():
+    return []
+  return json.loads(path.read_text())[key]
+
+
 def write(found: Mapping[str, Any], path: Path | str | None) -> None:
   """Prints what was found, and writes it where it is wanted.
 
