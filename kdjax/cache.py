@@ -20,7 +20,7 @@ from kdjax.data.teacher_cache import finish, write_shard
 from kdjax.data.teacher_records import record_type, to_records
 from kdjax.errors import UserError
 from kdjax.prepare import Prepared, prepare
-from kdjax.report import formats, logs
+from kdjax.report import formats, logs, teachers
 from kdjax.report.progress import progress
 from kdjax.train import checkpoint, devices
 from kdjax.train.feed import teacher_taps
@@ -71,6 +71,7 @@ def cache(experiment: Experiment, *, name: str, command: str) -> Path:
     "views": views,
     "command": command,
   }
+  teachers.warn(about)
   start = time.perf_counter()
   rows = _write(
     parts, workdir / FOLDER, _asker(parts, teacher, taps), kind, about

@@ -229,7 +229,9 @@ def test_a_run_leaves_its_files(finished):
   assert "http" not in (finished / "report.html").read_text().split("<body")[0]
 
 
-def test_same_settings_same_run_and_a_teacher_can_be_reused(finished, tmp_path):
+def test_same_settings_same_run_and_a_teacher_can_be_reused(
+  finished, capsys, tmp_path
+):
   arguments = [
     *TINY,
     f"--teacher_from={finished}",
@@ -240,6 +242,11 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(finished, tmp_path):
   for name in ("student", "baseline"):
     assert first[name]["digest"] == again[name]["digest"]
   assert first["teacher"]["test_accuracy"] == again["teacher"]["test_accuracy"]
+  # One epoch is too few for this teacher: its twins on labels do better.
+  useless = "The teacher errs more than the baseline"
+  assert f"warning: {useless}" in capsys.readouterr().err
+  page = (tmp_path / "again" / "report.html").read_text()
+  assert f'<p class="headline">{useless}' in page
 
 
 def test_teacher_of_other_classes_is_refused(

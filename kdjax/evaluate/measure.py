@@ -22,11 +22,13 @@ def measure(
   Returns:
     Lists of one float a network: "test_accuracy" and "calibration_error" in
     [0, 1], "negative_log_likelihood" in nats and, with a teacher, "agreement"
-    in [0, 1]; and "test_examples".
+    in [0, 1]; "test_examples", and "chance", the accuracy of always naming the
+    commonest class.
 
   Example:
-    >>> measure(np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))["test_accuracy"]
-    [0.75]
+    >>> found = measure(np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
+    >>> found["test_accuracy"], found["chance"]
+    ([0.75], 0.75)
   """
   figures = {
     "test_accuracy": scores.accuracy(logits, labels),
@@ -36,7 +38,8 @@ def measure(
   if teacher_logits is not None:
     figures["agreement"] = scores.agreement(logits, teacher_logits)
   lists = {name: [float(x) for x in values] for name, values in figures.items()}
-  return lists | {"test_examples": len(labels)}
+  chance = float(np.bincount(labels).max() / len(labels))
+  return lists | {"test_examples": len(labels), "chance": chance}
 
 
 def measure_together(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.report import knowledge_plots as plots
-from kdjax.report import logs, page, pictures
+from kdjax.report import logs, page, pictures, teachers
 from kdjax.report.knowledge_tables import NETWORKS, headline, summary, tables
 from kdjax.report.pictures import Picture
 
@@ -29,6 +29,7 @@ def write(
     StorageError: if something cannot be written.
   """
   logs.write_json(workdir / "results.json", results)
+  teachers.warn(results)
   drawn = draw(results, samples)
   pictures.save_figures(workdir / "figures", drawn)
   return page.write_html(workdir / "report.html", _parts(results, drawn))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kdjax.report import teachers
 from kdjax.report.formats import count, p_value, signed, with_spread
 from kdjax.report.reading import numbers
 from kdjax.report.text import Table, to_text
@@ -46,7 +47,7 @@ def headline(results: Mapping[str, Any]) -> str:
     results: as in results.json.
 
   Returns:
-    One or two sentences.
+    One or two sentences; where the teacher is useless, that comes first.
   """
   rows = [r for r in results["quantify"]["comparisons"] if r["by"] == "paper"]
   groups: dict[str, list[str]] = {}
@@ -58,9 +59,10 @@ def headline(results: Mapping[str, Any]) -> str:
   )
   pairs = max((row["pairs"] for row in rows), default=0)
   few = " † Rests on few images." if "†" in listed else ""
-  return (
+  return teachers.before(
+    results,
     f"The paper's hypotheses on student and baseline, {pairs} paired seeds, b ="
-    f" {results['quantify']['threshold']:g}: {listed}.{few}"
+    f" {results['quantify']['threshold']:g}: {listed}.{few}",
   )
 
 

@@ -13,6 +13,7 @@ from kdjax.report import (
   rounds,
   sweep_tables,
   tables,
+  teachers,
   text,
   theory,
   verdicts,
@@ -46,6 +47,7 @@ def write_run(
   Raises:
     StorageError: if something cannot be written.
   """
+  teachers.warn(results)
   drawn = pictures.draw(results, history, samples)
   pictures.save_figures(workdir / "figures", drawn)
   written = page.write_page(workdir / "report.html", results, history, drawn)

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdjax.report import formats, logs, page, pictures, style, verdicts
+from kdjax.report import (
+  formats,
+  logs,
+  page,
+  pictures,
+  style,
+  teachers,
+  verdicts,
+)
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import numbers
 from kdjax.report.text import Table, to_text
@@ -41,6 +49,7 @@ def write(workdir: Path, results: Mapping[str, Any]) -> Path:
   Raises:
     StorageError: if something cannot be written.
   """
+  teachers.warn(results)
   drawn = draw(results)
   pictures.save_figures(workdir / "figures", drawn)
   rows = shown(results)
@@ -119,17 +128,18 @@ def headline(results: Mapping[str, Any]) -> str:
     results: as in results.json.
 
   Returns:
-    A sentence.
+    A sentence; where the teacher is useless, that comes first.
   """
   rows = shown(results)
   student, int8, pruned = rows["student"], rows["int8"], rows["pruned"]
-  return (
+  return teachers.before(
+    results,
     f"The student's {_kilobytes(student)} become {_kilobytes(int8)} in int8"
     f" ({_share(int8, student)}) and {_kilobytes(pruned)} with"
     f" {100 * results['table']['sparsity']:.0f} % of the weights pruned"
     f" ({_share(pruned, student)}); test accuracy {_accuracy(student)} %,"
     f" {_accuracy(int8)} % and {_accuracy(pruned)} %; the teacher has"
-    f" {_kilobytes(rows['teacher'])} and {_accuracy(rows['teacher'])} %."
+    f" {_kilobytes(rows['teacher'])} and {_accuracy(rows['teacher'])} %.",
   )
 
 

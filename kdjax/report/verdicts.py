@@ -8,7 +8,7 @@ control that does better than the student is named.
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax.report import choices, formats, reading
+from kdjax.report import choices, formats, reading, teachers
 
 SIGNIFICANT = 0.05
 
@@ -81,19 +81,24 @@ def find_comparison(
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Returns the one sentence that says what distillation gained.
+  """Returns the sentence that says what distillation gained.
 
   Args:
     results: as in results.json.
 
   Returns:
-    A sentence with both test errors, the difference, seeds and p-value.
+    A sentence with both test errors, the difference, seeds and p-value; where
+    the teacher is useless, that comes first.
 
   Example:
     >>> print(headline({"student": {"test_accuracy": [0.95]}}))
     The student's test error is 5.00 %. No baseline was trained, so no gain can
     be claimed.
   """
+  return teachers.before(results, _claim(results))
+
+
+def _claim(results: Mapping[str, Any]) -> str:
   student = _mean_error(results.get("student"))
   baseline = _mean_error(results.get("baseline"))
   if baseline is None or student is None:
