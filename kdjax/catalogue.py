@@ -1,12 +1,11 @@
 """What there is to choose from, for `launch.py list`."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from kdjax import data, taps
+from kdjax import data, spec, taps
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError, unknown_name
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
@@ -14,7 +13,8 @@ from kdjax.models import MAKERS as MODELS
 from kdjax.models import make_model
 from kdjax.schedule import SCHEDULES
 from kdjax.train.learners import MAKERS as LEARNERS
-from kdjax.train.optimizer import OPTIMIZERS, SHAPES
+from kdjax.train.optimizer import MAKERS as OPTIMIZERS
+from kdjax.train.optimizer import SHAPES
 
 # Names longer than this have a line of their own.
 WIDTH = 36
@@ -52,13 +52,21 @@ def listing(
     ),
     "regimes": ("--regime", _first_lines(LEARNERS)),
     "models": ("--teacher, --student", _first_lines(MODELS)),
-    "datasets": ("--dataset", data.available()),
+    "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
+    "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),
     "experiments": (
       "--experiment",
       {name: _first_line(text) for name, text in experiments.items()},
     ),
-    "optimizers": ("--optimizer", dict.fromkeys(OPTIMIZERS, "As in optax.")),
-    "schedules": ("--schedule, --temperature, --hard_weight", _schedules()),
+    "views": ("--augment, --teacher_view", _first_lines(data.VIEWS)),
+    "optimizers": (
+      "--optimizer, --teacher_optimizer",
+      _first_lines(OPTIMIZERS),
+    ),
+    "schedules": (
+      "rates, --schedule; values, --temperature, --hard_weight, any weight",
+      _first_lines(SHAPES, "rate: ") | _first_lines(SCHEDULES, "value: "),
+    ),
   }
   for word in words:
     if word not in (*kinds, "taps"):
@@ -106,43 +114,23 @@ def _methods() -> dict[str, str]:
   return _first_lines(MAKERS) | families | presets
 
 
-def _schedules() -> dict[str, str]:
-  rates = dict.fromkeys(
-    SHAPES, "Fall of the learning rate; takes warmup=SHARE."
-  )
-  return rates | {
-    f"{name}(...)": "Value that changes with the step." for name in SCHEDULES
+def _sets(*, drawn: bool) -> dict[str, str]:
+  """Data sets with classes to be learned, or those that have none."""
+  return {
+    name: text
+    for name, text in data.available().items()
+    if data.is_drawn(name) == drawn
   }
 
 
-def _first_lines(makers: Mapping[str, Callable]) -> dict[str, str]:
+def _first_lines(
+  makers: Mapping[str, Callable], kind: str = ""
+) -> dict[str, str]:
   """One line of documentation by call, such as "kd(temperature=4.0)"."""
   return {
-    name + written(maker): _first_line(maker.__doc__)
+    name + spec.written(maker): kind + _first_line(maker.__doc__)
     for name, maker in makers.items()
   }
-
-
-def written(maker: Callable) -> str:
-  """Writes out the arguments of a maker that a user may set.
-
-  Args:
-    maker: of a method or a model.
-
-  Returns:
-    Such as "(temperature=4.0)", or "" where there are none; what the run itself
-    knows (classes, examples, steps) is left out.
-
-  Example:
-    >>> written(lambda width, *, classes, dropout=0.5: None)
-    '(width, dropout=0.5)'
-  """
-  parts = [
-    str(parameter.replace(annotation=parameter.empty))
-    for name, parameter in inspect.signature(maker).parameters.items()
-    if name not in ("classes", "examples", "steps")
-  ]
-  return f"({', '.join(parts)})" if parts else ""
 
 
 def _source(maker: Callable) -> str:

@@ -31,6 +31,8 @@ DEFAULT = {
 }
 # Commands that need the teacher's network.
 LIVE = {"compare", "compress", "quantify", "soft_td", "synthesise"}
+# Commands that open no data set of their own.
+STORED = {"export", "list", "plot", "reproduce"}
 # Settings that a command does not know, and would not heed.
 SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
 ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
@@ -115,7 +117,20 @@ def run(call: Call) -> None:
     unknown = one.field.name in UNKNOWN.get(call.command, ())
     if unknown and value != one.field.default:
       raise UserError(f"--{one.flag}={value}: {call.command} does not take it")
+  if call.command not in STORED:
+    _check_dataset(call.experiment.data.dataset)
   COMMANDS[call.command](call)
+
+
+def _check_dataset(name: str) -> None:
+  """Refuses images of no class before anything is trained on their labels."""
+  from kdjax import data
+
+  if data.is_drawn(name):
+    raise UserError(
+      f"--dataset={name}: its images belong to no classes that could be learned;"
+      f" give it as --transfer_dataset={name}, beside a --dataset"
+    )
 
 
 def _distill(call: Call) -> None:

@@ -90,6 +90,12 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
         )
       if not value:
         raise UserError(f"--{one.flag}: give at least one value")
+      twice = next((x for i, x in enumerate(value) if x in value[:i]), None)
+      if twice is not None:
+        raise UserError(
+          f"--{one.flag}={_text(value)}: {twice:g} stands there twice; name each"
+          " value once"
+        )
     for number in value if isinstance(value, tuple) else (value,):
       _check_number(one, number)
     choices = one.field.metadata["choices"]

@@ -15,34 +15,6 @@ from kdjax import spec
 
 Schedule = Callable[[jax.Array], jax.Array]
 
-SCHEDULES = {
-  "linear": lambda start, stop, steps: optax.linear_schedule(
-    start, stop, steps
-  ),
-  "cosine": lambda start, stop, steps: _cosine(start, stop, steps),
-  "exponential": lambda start, rate, steps: optax.exponential_decay(
-    start, steps, rate
-  ),
-  "step": lambda start, boundaries, factor: optax.piecewise_constant_schedule(
-    start, dict.fromkeys(boundaries, factor)
-  ),
-  "warmup": lambda share, value=1.0, *, steps: optax.linear_schedule(
-    0.0, value, _part(share, steps)
-  ),
-  "before": lambda share, value=1.0, *, steps: _switch(
-    value, 0.0, _part(share, steps)
-  ),
-  "after": lambda share, value=1.0, *, steps: _switch(
-    0.0, value, _part(share, steps)
-  ),
-  "complement": lambda value, *, steps=None: _complement(
-    make_schedule(value, steps=steps)
-  ),
-  "product": lambda value, factor, *, steps=None: _product(
-    make_schedule(value, steps=steps), make_schedule(factor, steps=steps)
-  ),
-}
-
 
 def make_schedule(value, *, steps: int | None = None):
   """Turns what a user wrote into a number or a schedule.
@@ -89,28 +61,112 @@ def at(value, step: jax.Array | int):
   return value(step) if callable(value) else value
 
 
+def _linear(start, stop, steps):
+  """From start to stop in so many steps, and stop from then on."""
+  _check_numbers(start=start, stop=stop)
+  _check_steps("steps", steps)
+  return optax.linear_schedule(start, stop, steps)
+
+
 def _cosine(start, stop, steps):
+  """From start to stop along half a cosine, and stop from then on."""
+  _check_numbers(start=start, stop=stop)
+  _check_steps("steps", steps)
   decay = optax.cosine_decay_schedule(1.0, steps)
   return lambda step: stop + (start - stop) * decay(step)
 
 
+def _exponential(start, rate, steps):
+  """From start, times the rate in every so many steps."""
+  _check_numbers(start=start)
+  _check_steps("steps", steps)
+  check_value("rate", rate, lambda value: value > 0)
+  return optax.exponential_decay(start, steps, rate)
+
+
+def _step(start, boundaries, factor):
+  """From start, times the factor at each of these steps, such as (100, 200)."""
+  _check_numbers(start=start, factor=factor)
+  boundaries = boundaries if isinstance(boundaries, tuple) else (boundaries,)
+  for step in boundaries:
+    _check_steps("a boundary", step)
+  if list(boundaries) != sorted(set(boundaries)):
+    raise ValueError(f"boundaries must rise, got {boundaries}")
+  return optax.piecewise_constant_schedule(
+    start, dict.fromkeys(boundaries, factor)
+  )
+
+
+def _warmup(share, value=1.0, *, steps):
+  """From 0 to the value in this share of the training, and the value then."""
+  _check_numbers(value=value)
+  return optax.linear_schedule(0.0, value, _part(share, steps))
+
+
+def _before(share, value=1.0, *, steps):
+  """The value in this first share of the training, and 0 from then on."""
+  _check_numbers(value=value)
+  return _switch(value, 0.0, _part(share, steps))
+
+
+def _after(share, value=1.0, *, steps):
+  """0 in this first share of the training, and the value from then on."""
+  _check_numbers(value=value)
+  return _switch(0.0, value, _part(share, steps))
+
+
+def _complement(value, *, steps=None):
+  """One minus a number or a schedule."""
+  value = _operand("value", value, steps)
+  return lambda step: 1.0 - at(value, step)
+
+
+def _product(value, factor, *, steps=None):
+  """A number or a schedule times another one."""
+  value = _operand("value", value, steps)
+  factor = _operand("factor", factor, steps)
+  return lambda step: at(value, step) * at(factor, step)
+
+
+SCHEDULES = {
+  "linear": _linear,
+  "cosine": _cosine,
+  "exponential": _exponential,
+  "step": _step,
+  "warmup": _warmup,
+  "before": _before,
+  "after": _after,
+  "complement": _complement,
+  "product": _product,
+}
+
+
+def _operand(name: str, value, steps: int | None):
+  value = make_schedule(value, steps=steps)
+  _check_numbers(**{name: value})
+  return value
+
+
+def _check_numbers(**numbers) -> None:
+  for name, value in numbers.items():
+    check_value(name, value, lambda number: True)
+
+
+def _check_steps(name: str, steps) -> None:
+  if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    raise ValueError(f"{name} must be a whole number >= 1, got {steps!r}")
+
+
 def _part(share, steps):
   """The number of steps that a share of the training is, >= 1."""
-  if not 0 < share <= 1:
-    raise ValueError(f"a share of the training is in (0, 1], got {share}")
+  number = isinstance(share, int | float) and not isinstance(share, bool)
+  if not number or not 0 < share <= 1:
+    raise ValueError(f"a share of the training is in (0, 1], got {share!r}")
   return max(1, round(share * steps))
 
 
 def _switch(first, second, step):
   return lambda now: jnp.where(now < step, first, second)
-
-
-def _product(value, factor):
-  return lambda step: at(value, step) * at(factor, step)
-
-
-def _complement(value):
-  return lambda step: 1.0 - at(value, step)
 
 
 def check_value(name: str, value, allowed) -> None:

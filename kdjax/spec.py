@@ -10,11 +10,15 @@ with an optional weight behind a colon, describes a weighted combination:
 
 import ast
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kdjax.errors import UserError, unknown_name
+
+# What makers are told by the run.
+RUN_KNOWS = {"classes", "examples", "steps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +32,12 @@ class Spec:
   def __str__(self) -> str:
     if not self.args and not self.kwargs:
       return self.name
-    written = [_written(value) for value in self.args]
-    written += [f"{key}={_written(value)}" for key, value in self.kwargs]
+    written = [repr(value) for value in self.args]
+    written += [f"{key}={value!r}" for key, value in self.kwargs]
     return f"{self.name}({', '.join(written)})"
+
+  # In an error's text, "got nan" and "got (0.5, inf)".
+  __repr__ = __str__
 
 
 class Term(NamedTuple):
@@ -42,7 +49,7 @@ class Term(NamedTuple):
   def __str__(self) -> str:
     if self.weight is None:
       return str(self.spec)
-    return f"{self.spec}:{_written(self.weight)}"
+    return f"{self.spec}:{self.weight!r}"
 
 
 def parse(text: str) -> Spec:
@@ -185,9 +192,7 @@ def build(
   try:
     given = signature.bind_partial(*spec.args, **dict(spec.kwargs)).arguments
   except TypeError:
-    raise UserError(
-      f"{kind} {spec}: {spec.name} takes {_parameters(signature)}"
-    ) from None
+    raise _refused(kind, spec, maker) from None
   missing = {
     name: value
     for name, value in defaults.items()
@@ -198,6 +203,28 @@ def build(
     return maker(*spec.args, **dict(spec.kwargs), **missing)
   except (TypeError, ValueError) as error:
     raise UserError(f"{kind} {spec}: {error}") from error
+
+
+def written(maker: Callable) -> str:
+  """Writes out the arguments of a maker that a user may set.
+
+  Args:
+    maker: of a method, a model, a view, ...
+
+  Returns:
+    Such as "(temperature=4.0)", or "" where there are none; what the run itself
+    knows (classes, examples, steps where no place is kept for them) is left out.
+
+  Example:
+    >>> written(lambda width, *, classes, dropout=0.5: None)
+    '(width, dropout=0.5)'
+  """
+  shown = [
+    str(parameter.replace(annotation=parameter.empty))
+    for name, parameter in inspect.signature(maker).parameters.items()
+    if name not in RUN_KNOWS or parameter.kind != parameter.KEYWORD_ONLY
+  ]
+  return f"({', '.join(shown)})" if shown else ""
 
 
 def _value(node: ast.AST, text: str) -> Any:
@@ -242,10 +269,19 @@ def _split(text: str, separator: str) -> list[str]:
   return [*parts, text[start:]]
 
 
-def _parameters(signature: inspect.Signature) -> str:
-  names = [str(parameter) for parameter in signature.parameters.values()]
-  return f"({', '.join(names)})" if names else "no arguments"
-
-
-def _written(value: Any) -> str:
-  return str(value) if isinstance(value, Spec) else repr(value)
+def _refused(kind: str, spec: Spec, maker: Callable) -> UserError:
+  """The error for arguments of which there are too many, or of another name."""
+  takes = f"{spec.name} takes {written(maker) or 'no arguments'}"
+  known = [
+    name
+    for name, parameter in inspect.signature(maker).parameters.items()
+    if parameter.kind != parameter.VAR_POSITIONAL
+  ]
+  unknown = [name for name, _ in spec.kwargs if name not in known]
+  if not unknown:
+    return UserError(f"{kind} {spec}: {takes}")
+  near = difflib.get_close_matches(unknown[0].lower(), known, n=1)
+  hint = f"; did you mean {near[0]!r}?" if near else "."
+  return UserError(
+    f"{kind} {spec}: there is no argument {unknown[0]!r}{hint} {takes}"
+  )

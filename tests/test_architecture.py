@@ -134,7 +134,7 @@ ALLOWED = {
     "report", "reproduce", "sources", "train", "workdir",
   },
   "commands": {
-    "accelerator", "cache", "catalogue", "cluster", "compare", "config",
+    "accelerator", "cache", "catalogue", "cluster", "compare", "config", "data",
     "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "weighing", "workdir",
   },

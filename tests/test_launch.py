@@ -42,6 +42,7 @@ BAD = [
   (["--temperature=1,4"], ["--temperature=1,4", "sweep"]),
   (["sweep"], ["several values", "--temperature"]),
   (["sweep", "--temperature=1,-4"], ["--temperature=-4", "> 0"]),
+  (["sweep", "--temperature=1,1"], ["--temperature=1,1", "1", "twice"]),
   (["--hard_weight=1.5"], ["--hard_weight=1.5", "[0, 1]"]),
   (["--hard_weight=-0.1"], ["--hard_weight=-0.1"]),
   (["--label_smoothing=1"], ["--label_smoothing=1", "[0, 1)"]),
@@ -69,6 +70,9 @@ BAD = [
   (["--teacher=mlp(8, dropout=1)"], ["dropout", "[0, 1)"]),
   (["--optimizer=adamm"], ["'adamm'", "'adam'"]),
   (["--optimizer=sgd(momentun=0.9)"], ["momentun"]),
+  (["--optimizer=adam(b1=nan)"], ["adam(b1=nan)", "b1", "[0, 1)"]),
+  (["--teacher_optimizer=sgd(momentum=inf)"], ["momentum", "[0, 1)", "inf"]),
+  (["--schedule=cosine(end=nan)"], ["end", "[0, 1]", "nan"]),
   (["--schedule=cosin"], ["'cosin'", "'cosine'"]),
   (["--augment=shft(2)"], ["'shft'", "'shift'"]),
   (["--augment=mixup + flip"], ["mixup", "last"]),
@@ -81,6 +85,11 @@ BAD = [
   ),
   # data
   (["--dataset=digit"], ["digit", "digits"]),
+  (["--dataset=photo_patches"], ["photo_patches", "--transfer_dataset"]),
+  (
+    ["quantify", "--dataset=noise_images(9)"],
+    ["noise_images(9)", "no classes"],
+  ),
   (["--dataset=./nowhere"], ["nowhere"]),
   (["--labels=0"], ["--labels=0", ">= 1"]),
   (["--labels=5000"], ["5000"]),
@@ -395,7 +404,17 @@ def test_divergence_ends_with_status_3(finished, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-  "what", ["methods", "models", "datasets", "experiments"]
+  "what",
+  [
+    "methods",
+    "models",
+    "datasets",
+    "transfer_datasets",
+    "experiments",
+    "views",
+    "optimizers",
+    "schedules",
+  ],
 )
 def test_list(what, capsys):
   assert launch.main(["launch.py", "list", what]) == 0

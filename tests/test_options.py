@@ -81,3 +81,18 @@ def test_sweep_needs_a_grid():
   )
   with pytest.raises(UserError, match="several values"):
     options.check(Experiment(), sweep=True)
+
+
+@pytest.mark.parametrize(
+  ("flag", "text", "twice"),
+  [
+    ("temperature", "1,1", "1"),
+    ("temperature", "1,4,1.0", "1"),
+    ("learning_rate", "0.1,1e-1", "0.1"),
+    ("label_smoothing", "0,0.1,0", "0"),
+  ],
+)
+def test_a_value_of_a_sweep_stands_once(flag, text, twice):
+  swept = options.with_flags(Experiment(), {flag: text})
+  with pytest.raises(UserError, match=f"{flag}=.*: {twice} stands there twice"):
+    options.check(swept, sweep=True)

@@ -84,6 +84,12 @@ def test_build(text, defaults, expected):
   [
     ("mke(3)", "unknown thing 'mke'; did you mean 'make'?"),
     ("make(3, scal=2)", "make takes (width, scale=1.0, classes=None)"),
+    (
+      "make(3, scal=2)",
+      "thing make(3, scal=2): there is no argument 'scal'; did you mean 'scale'?",
+    ),
+    ("make(3, colour=2)", "no argument 'colour'. make takes (width, scale=1.0"),
+    ("make(1, 2, 3, 4)", "thing make(1, 2, 3, 4): make takes (width, scale="),
     ("make()", "width"),
     ("make(-1)", "width must not be negative"),
     ("make('a')", "thing make('a')"),

@@ -38,13 +38,14 @@ and the sources that load.py opens:
   ((3, 4), 10.0)
 """
 
+from kdjax.data.augment import VIEWS as ALONE
 from kdjax.data.augment import ViewFunction, make_view
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select
 from kdjax.data.fingerprint import fingerprint
 from kdjax.data.licences import licence
-from kdjax.data.load import available, load
-from kdjax.data.mixing import split_mixing
+from kdjax.data.load import available, is_drawn, load
+from kdjax.data.mixing import BLENDS, split_mixing
 from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, steps_per_pass
@@ -53,7 +54,11 @@ from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
 from kdjax.data.transfer import open_transfer
 
+# What `--augment` takes; those that mix images stand last.
+VIEWS = ALONE | BLENDS
+
 __all__ = [
+  "VIEWS",
   "Dataset",
   "Plan",
   "Reader",
@@ -64,6 +69,7 @@ __all__ = [
   "check",
   "default_data_dir",
   "fingerprint",
+  "is_drawn",
   "licence",
   "load",
   "make_view",

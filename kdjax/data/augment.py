@@ -50,7 +50,7 @@ def make_view(text: str, *, size: int | None = None) -> ViewFunction:
   for term in terms:
     if term.weight is not None:
       raise UserError(f"view {text!r}: a view has no weight; remove ':'")
-  views = [spec.build("view", term.spec, _VIEWS, size=size) for term in terms]
+  views = [spec.build("view", term.spec, VIEWS, size=size) for term in terms]
 
   def view(key, images, positions):
     for number, apply in enumerate(views):
@@ -251,7 +251,7 @@ def _randaugment(layers: int = 2, magnitude: int = 9) -> ViewFunction:
   return view
 
 
-_VIEWS = {
+VIEWS = {
   "none": _none,
   "shift": _shift,
   "crop": _crop,

@@ -54,6 +54,19 @@ def available() -> Mapping[str, str]:
   return dict(_DESCRIPTIONS)
 
 
+def is_drawn(name: str) -> bool:
+  """Says whether a data set is drawn anew, and has no classes to be learned.
+
+  Args:
+    name: as `load` takes it.
+
+  Example:
+    >>> is_drawn("noise_images(9)"), is_drawn("digits")
+    (True, False)
+  """
+  return name.partition("(")[0].strip() in DRAWN
+
+
 def load(
   name: str,
   *,

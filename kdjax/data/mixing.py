@@ -47,16 +47,16 @@ def split_mixing(text: str) -> tuple[str, Mixing | None]:
   terms = spec.parse_sum(text)
   *before, last = terms
   for term in before:
-    if term.spec.name in _BLENDS:
+    if term.spec.name in BLENDS:
       raise UserError(
         f"view {text!r}: {term.spec.name} mixes what the other views show and"
         " must stand last, once"
       )
-  if last.spec.name not in _BLENDS:
+  if last.spec.name not in BLENDS:
     return text, None
   if last.weight is not None:
     raise UserError(f"view {text!r}: a view has no weight; remove ':'")
-  blend = spec.build("view", last.spec, _BLENDS)
+  blend = spec.build("view", last.spec, BLENDS)
   return " + ".join(map(str, before)) or "none", _with_partners(blend)
 
 
@@ -155,4 +155,4 @@ def _check_alpha(alpha: object) -> None:
     raise ValueError(f"alpha must be a number > 0, got {alpha!r}")
 
 
-_BLENDS = {"mixup": _mixup, "cutmix": _cutmix}
+BLENDS = {"mixup": _mixup, "cutmix": _cutmix}

@@ -1,8 +1,8 @@
 """Optimisers and learning-rate schedules by name."""
 
+import functools
 import inspect
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +14,26 @@ import optax
 from kdjax import spec
 from kdjax.errors import UserError
 
+LARGEST = float(np.finfo(np.float32).max)
+_SHARE = ("a share in [0, 1)", lambda value: 0 <= value < 1)
+_POSITIVE = ("> 0", lambda value: value >= np.finfo(np.float32).tiny)
+_NOT_NEGATIVE = (">= 0", lambda value: value >= 0)
+# What the arguments of optimisers and schedules may be; all others are switches.
+RANGES = {
+  "b1": _SHARE,
+  "b2": _SHARE,
+  "clip": _POSITIVE,
+  "decay": _SHARE,
+  "end": ("a share in [0, 1]", lambda value: 0 <= value <= 1),
+  "eps": _POSITIVE,
+  "eps_root": _NOT_NEGATIVE,
+  "factor": _POSITIVE,
+  "initial_scale": _NOT_NEGATIVE,
+  "momentum": _SHARE,
+  "warmup": _SHARE,
+  "weight_decay": _NOT_NEGATIVE,
+}
+FORMATS = ("float32", "bfloat16", "float16")
 # What linen calls the parameters that the literature spares from decay.
 SPARED = {"bias", "scale"}
 
@@ -53,12 +73,11 @@ def make_optimizer(
     >>> state = with_learning_rate(optimizer.init(jnp.zeros(3)), 0.01)
   """
   written = spec.parse(optimizer)
-  makers = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}
   if written.args:
     raise UserError(
       f"optimizer {written}: name the arguments, such as momentum=0.9"
     )
-  clip, rule = spec.build("optimizer", written, makers)
+  clip, rule = spec.build("optimizer", written, MAKERS)
   shape = spec.build("schedule", spec.parse(schedule), SHAPES, steps=steps)
   links = {
     "clip": clip,
@@ -112,20 +131,22 @@ OPTIMIZERS = {
 
 
 def _constant(*, warmup: float = 0.0, steps: int) -> optax.Schedule:
+  """The peak rate all the time, behind a warm-up share."""
   return _after_rise(warmup, steps, lambda rest: optax.constant_schedule(1.0))
 
 
 def _cosine(
   *, warmup: float = 0.0, end: float = 0.0, steps: int
 ) -> optax.Schedule:
-  if not 0 <= end <= 1:
-    raise ValueError(f"end is a share of the rate in [0, 1], got {end}")
+  """Half a cosine from the peak to this share of it, behind a warm-up share."""
+  _check_argument("end", end)
   return _after_rise(
     warmup, steps, lambda rest: optax.cosine_decay_schedule(1.0, rest, end)
   )
 
 
 def _linear(*, warmup: float = 0.0, steps: int) -> optax.Schedule:
+  """From the peak straight to 0, behind a warm-up share."""
   return _after_rise(
     warmup, steps, lambda rest: optax.linear_schedule(1.0, 0.0, rest)
   )
@@ -138,13 +159,13 @@ def _milestones(
   warmup: float = 0.0,
   steps: int,
 ) -> optax.Schedule:
-  """factor ^ (milestones passed); shares are of the training with its warm-up."""
+  """The peak times the factor at each of these shares of the whole training."""
   shares = shares if isinstance(shares, tuple) else (shares,)
-  rising = [0, *shares, 1]
-  if not shares or not all(x < y for x, y in itertools.pairwise(rising)):
+  numbers = all(type(share) in (int, float) for share in shares)
+  rising = itertools.pairwise([0, *shares, 1])
+  if not shares or not numbers or not all(x < y for x, y in rising):
     raise ValueError(f"shares must rise between 0 and 1, got {shares}")
-  if not 0 < factor < math.inf:
-    raise ValueError(f"factor must be > 0, got {factor}")
+  _check_argument("factor", factor)
   passed = np.array([round(share * steps) for share in shares])
 
   def fall(rest):
@@ -165,8 +186,7 @@ def _after_rise(
   warmup: float, steps: int, fall: Callable[[int], optax.Schedule]
 ) -> optax.Schedule:
   """Lets the rate rise, and then fall over the rest of the training."""
-  if not 0 <= warmup < 1:
-    raise ValueError(f"warmup is a share in [0, 1), got {warmup}")
+  _check_argument("warmup", warmup)
   rise = round(warmup * steps)
   # The first step already moves: a rise from 1/n to 1, not from 0.
   return optax.join_schedules(
@@ -176,24 +196,55 @@ def _after_rise(
 
 def _with_rate(maker: Callable) -> Callable:
   """Returns a maker of (clipping, rule with the rate alone in its state)."""
-  others = set(inspect.signature(maker).parameters) - {"learning_rate"}
+  own = dict(inspect.signature(maker).parameters)
+  others = set(own) - {"learning_rate"}
 
-  def make(*, clip: float | None = None, decay_norms: bool = True, **kwargs):
-    if clip is not None and not 0 < clip < math.inf:
-      raise ValueError(f"clip must be > 0, got {clip}")
-    if not 0 <= kwargs.get("weight_decay", 0) < math.inf:
-      raise ValueError(
-        f"weight_decay must be >= 0, got {kwargs['weight_decay']}"
-      )
+  @functools.wraps(maker)
+  def make(**given):
+    for name, value in given.items():
+      _check_argument(name, value)
+    clip, decay_norms = given.pop("clip", None), given.pop("decay_norms", True)
     if not decay_norms:
       if "mask" not in others:
         raise ValueError("decay_norms is for optimisers with weight_decay")
-      kwargs["mask"] = _decayed
+      given["mask"] = _decayed
+    if (
+      given.get("nesterov") and "momentum" in own and not given.get("momentum")
+    ):
+      raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
     rule = optax.inject_hyperparams(maker, static_args=tuple(others))
     shorten = optax.clip_by_global_norm(clip) if clip else optax.identity()
-    return shorten, rule(learning_rate=0.0, **kwargs)
+    return shorten, rule(learning_rate=0.0, **given)
 
+  # The run gives the rate, and `decay_norms` says what is decayed.
+  names = [name for name in own if name not in ("learning_rate", "mask")]
+  defaults = {name: own[name].default for name in names}
+  defaults |= {"clip": None, "decay_norms": True}
+  make.__signature__ = inspect.Signature(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+    for name, default in defaults.items()
+  )
   return make
+
+
+def _check_argument(name: str, value: Any) -> None:
+  """Refuses what makes an update that is not finite, or is no update."""
+  if name == "mu_dtype":
+    if value not in (None, *FORMATS):
+      raise ValueError(f"{name}={value!r} is none of {', '.join(FORMATS)}")
+  elif name not in RANGES:
+    if not isinstance(value, bool):
+      raise ValueError(f"{name} is True or False, got {value!r}")
+  elif value is not None or name not in ("clip", "momentum"):
+    words, allowed = RANGES[name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Optimisers compute in float32, where 1e-40 is 0 and 0.999999999 is 1.
+    finite = number and abs(value) <= LARGEST
+    if not finite or not allowed(np.float32(value)):
+      raise ValueError(f"{name} must be {words}, got {value!r}")
+
+
+MAKERS = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}
 
 
 def _decayed(params: Any) -> Any:

@@ -138,3 +138,80 @@ def test_rates_live_side_by_side():
 def test_bad_specs(optimizer, schedule, message):
   with pytest.raises(UserError, match=re.escape(message)):
     make_optimizer(optimizer, schedule, 10)
+
+
+@pytest.mark.parametrize(
+  ("optimizer", "message"),
+  [
+    ("adam(b1=nan)", "b1 must be a share in [0, 1), got nan"),
+    ("adam(b1=1)", "b1 must be a share in [0, 1), got 1"),
+    ("adam(b2=-0.1)", "b2 must be a share in [0, 1), got -0.1"),
+    # 1 in float32: the correction of the bias would divide by 0.
+    ("adam(b2=0.999999999)", "b2 must be a share in [0, 1), got 0.999999999"),
+    ("adam(b1='0.9')", "b1 must be a share in [0, 1), got '0.9'"),
+    ("adam(b1=True)", "b1 must be a share in [0, 1), got True"),
+    # 0 in float32: a gradient of 0 would be divided by 0.
+    ("adam(eps=1e-60)", "eps must be > 0, got 1e-60"),
+    ("adam(eps=0)", "eps must be > 0, got 0"),
+    ("adam(eps_root=-1)", "eps_root must be >= 0, got -1"),
+    ("adam(nesterov=2)", "nesterov is True or False, got 2"),
+    ("adam(mu_dtype='int8')", "mu_dtype='int8' is none of float32, bfloat16"),
+    ("adamw(weight_decay=inf)", "weight_decay must be >= 0, got inf"),
+    ("adamw(weight_decay=1e39)", "weight_decay must be >= 0, got 1e+39"),
+    ("adamw(decay_norms=0)", "decay_norms is True or False, got 0"),
+    ("lamb(eps=nan)", "eps must be > 0, got nan"),
+    ("lion(b2=1.5)", "b2 must be a share in [0, 1), got 1.5"),
+    ("nadam(b1=inf)", "b1 must be a share in [0, 1), got inf"),
+    ("rmsprop(decay=1)", "decay must be a share in [0, 1), got 1"),
+    ("rmsprop(initial_scale=-1)", "initial_scale must be >= 0, got -1"),
+    ("rmsprop(centered=1)", "centered is True or False, got 1"),
+    ("sgd(momentum=inf)", "momentum must be a share in [0, 1), got inf"),
+    ("sgd(momentum=-0.9)", "momentum must be a share in [0, 1), got -0.9"),
+    ("sgd(momentum=1)", "momentum must be a share in [0, 1), got 1"),
+    ("sgd(nesterov=True)", "nesterov=True needs a momentum"),
+    ("sgd(clip=nan)", "clip must be > 0, got nan"),
+    (f"sgd(clip=1{'0' * 400})", "clip must be > 0"),
+    ("sgd(momentun=0.9)", "no argument 'momentun'; did you mean 'momentum'?"),
+    (
+      "sgd(learning_rate=1)",
+      "no argument 'learning_rate'. sgd takes (momentum",
+    ),
+    ("adamw(mask=None)", "there is no argument 'mask'"),
+  ],
+)
+def test_arguments_of_optimisers_have_ranges(optimizer, message):
+  with pytest.raises(UserError, match=re.escape(message)):
+    make_optimizer(optimizer, "constant", 10)
+
+
+@pytest.mark.parametrize(
+  ("schedule", "message"),
+  [
+    ("cosine(end=nan)", "end must be a share in [0, 1], got nan"),
+    ("cosine(end='0')", "end must be a share in [0, 1], got '0'"),
+    ("linear(warmup=nan)", "warmup must be a share in [0, 1), got nan"),
+    ("constant(warmup=1)", "warmup must be a share in [0, 1), got 1"),
+    ("milestones((0.5, 1e999))", "shares must rise between 0 and 1"),
+    ("milestones(('a', 'b'))", "shares must rise between 0 and 1"),
+    ("milestones(0.5, nan)", "factor must be > 0, got nan"),
+    ("cosine(wramup=0.1)", "'wramup'; did you mean 'warmup'? cosine takes ("),
+  ],
+)
+def test_arguments_of_rates_schedules_have_ranges(schedule, message):
+  with pytest.raises(UserError, match=re.escape(message)):
+    make_optimizer("sgd", schedule, 10)
+
+
+@pytest.mark.parametrize(
+  "optimizer",
+  [
+    "adam(b1=0, b2=0.9999999, nesterov=True, mu_dtype='bfloat16')",
+    "adamw(weight_decay=0, decay_norms=False, clip=None)",
+    "rmsprop(momentum=0.9, nesterov=True, centered=True)",
+    "sgd(momentum=None)",
+    "sgd(momentum=0)",
+  ],
+)
+def test_arguments_within_their_ranges_move_finitely(optimizer):
+  moves = walk(make_optimizer(optimizer, "constant", 3), 0.1, 3)
+  assert np.isfinite(moves).all() and (moves > 0).all()
