@@ -31,8 +31,9 @@ def ab(
 
   Matched: the sides of zero of every pair of stages' pre-activations: vectors,
   tokens or maps; the larger map is average-pooled. Learned: r, a linear layer
-  over the student's channels with batch normalisation. Default taps:
-  `stage_*/activation:in` of both networks. Cost: one matrix product a pair.
+  over the student's channels with batch normalisation, for those pairs alone
+  whose shapes differ. Default taps: `stage_*/activation:in` of both networks.
+  Cost: one matrix product a pair.
 
   Args:
     margin: m >= 0, in the pre-activations' unit; a number or a schedule.
@@ -48,16 +49,21 @@ def ab(
 
   Example:
     >>> method = ab(student_tap="a", teacher_tap="a")
-    >>> view = View(jnp.zeros((2, 3)), {"a": jnp.eye(2)})
-    >>> inputs = Inputs(view, view, jnp.zeros(2, int), 0)
+    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.eye(2)})
+    >>> teacher = View(jnp.zeros((2, 3)), {"a": jnp.ones((2, 5))})
+    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
     >>> params, _ = method.init(jax.random.key(0), inputs)
     >>> list(params["regressor_0"])
     ['dense', 'norm']
 
   Source:
-    Heo, Lee, Yun, Choi 2019, arXiv:1811.03233; `kdjax.losses.ab`. Connectors,
-    margin, the weight 3/1000 and the halving are the authors' code's, which
-    then distils without labels; the 0.1 on the labels is ours, as for kd.
+    Heo, Lee, Yun, Choi 2019, arXiv:1811.03233; `kdjax.losses.ab`. Margin, the
+    weight 3/1000 and the halving are the authors' code's, whose second stage is
+    the divergence from the teacher alone, at T = 3 and without T^2:
+    `kd(temperature=3):after(0.11, 0.111)`, as T^2 is in our kd. Ours is kd at
+    the run's temperature with 0.1 on the labels. Where shapes agree there is no
+    connector, as in RepDistiller, which has strided convolutions where ours are
+    pooled.
   """
   check_value("margin", margin, lambda value: value >= 0)
 
@@ -65,18 +71,29 @@ def ab(
     found = features.paired("ab", inputs, student_tap, teacher_tap)
     return tuple(features.same_size("ab", *pair) for pair in found)
 
-  def loss(call, inputs):
-    found = pairs(inputs)
-    return sum(
-      2.0 ** (i + 1 - len(found))
-      * losses.ab(
-        call(f"regressor_{i}", student), teacher, margin=at(margin, inputs.step)
+  def connectors(inputs):
+    made = modules.regressors(pairs(inputs), norm=True)
+    found = features.paired("ab", inputs, student_tap, teacher_tap)
+    return {
+      name: one
+      for (name, one), (student, teacher) in zip(
+        made.items(), found, strict=True
       )
-      for i, (student, teacher) in enumerate(found)
-    )
+      if student.shape != teacher.shape
+    }
+
+  def loss(call, inputs):
+    found, learns = pairs(inputs), connectors(inputs)
+    total = 0.0
+    for i, (student, teacher) in enumerate(found):
+      if f"regressor_{i}" in learns:
+        student = call(f"regressor_{i}", student)
+      value = losses.ab(student, teacher, margin=at(margin, inputs.step))
+      total += 2.0 ** (i + 1 - len(found)) * value
+    return total
 
   return learned(
-    lambda inputs: modules.regressors(pairs(inputs), norm=True),
+    connectors,
     loss,
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

@@ -17,8 +17,8 @@ def cat_kd(
   *,
   size: int = 2,
   normalize: bool = True,
-  student_tap: str = "stage_*",
-  teacher_tap: str = "stage_*",
+  student_tap: str = "pool:in",
+  teacher_tap: str = "pool:in",
 ) -> Method:
   """Class attention transfer.
 
@@ -34,7 +34,8 @@ def cat_kd(
 
   Matched: class activation maps from the last map that each tap names.
   Learned: nothing but the student, its classifier included. Default taps:
-  `stage_*`, of which the last. Cost: a 1 x 1 convolution to the classes.
+  `pool:in`, the map whose mean is classified. Cost: a 1 x 1 convolution to the
+  classes.
 
   Args:
     size: height and width to which the maps are averaged; static.
@@ -51,7 +52,7 @@ def cat_kd(
       classifier does not take their mean.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.ones((1, 4, 4, 3))})
+    >>> view = View(None, {"pool:in": jnp.ones((1, 4, 4, 3))})
     >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
     >>> inputs = Inputs(
     ...   view, view, jnp.array([0]), 0, head=head, student_head=head

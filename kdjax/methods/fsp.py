@@ -12,7 +12,7 @@ from kdjax.schedule import check_choice
 @register("fsp", objective="fsp:before(0.11, 50) + ce:after(0.11, 1)")
 def fsp(
   *,
-  pool: str = "max",
+  pool: str = "avg",
   student_tap: str = "stage_*",
   teacher_tap: str = "stage_*",
 ) -> Method:
@@ -31,7 +31,7 @@ def fsp(
   `stage_*` of both networks. Cost: a matrix product between stages.
 
   Args:
-    pool: "max" or "avg", how the larger of two stages is brought to the size
+    pool: "avg" or "max", how the larger of two stages is brought to the size
       of the smaller.
     student_tap: the student's stages, two or more.
     teacher_tap: the teacher's.
@@ -53,8 +53,10 @@ def fsp(
 
   Source:
     Yim, Joo, Bae, Kim 2017, A gift from knowledge distillation, CVPR;
-    `kdjax.losses.fsp`. The maximum is the paper's; the mean over entries and
-    the weight 50 are RepDistiller's, whose matrices are pooled by the average.
+    `kdjax.losses.fsp`. The mean over entries, the average and the weight 50,
+    which belongs to it, are RepDistiller's; the paper pools by the maximum.
+    RepDistiller's first matrix leads from the stem, which has no tap in common
+    here.
   """
   check_choice("pool", pool, ("max", "avg"))
 

@@ -24,17 +24,21 @@ class Regressor(nn.Module):
     hidden: widths of hidden layers with ReLU before it.
     norm: whether batch normalisation with the batch's statistics follows, in
       place of a bias; a method that uses it couples the batch.
+    bias: whether the layers have biases; the last has none before a norm.
   """
 
   features: int
   hidden: tuple[int, ...] = ()
   norm: bool = False
+  bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     for i, width in enumerate(self.hidden):
-      x = nn.relu(nn.Dense(width, name=f"hidden_{i}")(x))
-    x = nn.Dense(self.features, use_bias=not self.norm, name="dense")(x)
+      hidden = nn.Dense(width, use_bias=self.bias, name=f"hidden_{i}")
+      x = nn.relu(hidden(x))
+    bias = self.bias and not self.norm
+    x = nn.Dense(self.features, use_bias=bias, name="dense")(x)
     if self.norm:
       x = nn.BatchNorm(use_running_average=False, name="norm")(x)
     return x
@@ -111,6 +115,8 @@ class Shrink(nn.Module):
 class Block(nn.Module):
   """A transformer block: attention and a perceptron, each behind a norm.
 
+  Query, key and value have no biases, the attention's output has one.
+
   Attributes:
     width: features of a token.
   """
@@ -121,7 +127,11 @@ class Block(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     heads = math.gcd(4, self.width)
     y = nn.LayerNorm(epsilon=1e-6, name="norm_0")(x)
-    x = x + nn.MultiHeadDotProductAttention(heads, name="attention")(y)
+    attention = nn.MultiHeadDotProductAttention(
+      heads, use_bias=False, name="attention"
+    )
+    bias = self.param("attention_bias", nn.initializers.zeros, (self.width,))
+    x = x + attention(y) + bias[None, None]
     y = nn.LayerNorm(epsilon=1e-6, name="norm_1")(x)
     y = nn.gelu(nn.Dense(4 * self.width, name="dense_0")(y), approximate=False)
     return x + nn.Dense(self.width, name="dense_1")(y)

@@ -70,7 +70,9 @@ def review_kd(
   *,
   levels: tuple[int, ...] = (4, 2, 1),
   student_tap: str = "stage_*",
-  teacher_tap: str = "stage_*",
+  teacher_tap: str = "stage_*/activation:in",
+  student_pooled_tap: str = "head:in",
+  teacher_pooled_tap: str = "head:in",
 ) -> Method:
   """Distance of fused stages at several resolutions, from deep to shallow.
 
@@ -79,17 +81,22 @@ def review_kd(
   hcl = weighted mean of squared differences of the map at its full size and
         average-pooled to l x l for each of the levels
 
-  Matched: every pair of stages, which must be maps, and the last ones' means
-  over positions as one level more. Each stage of the teacher teaches its
-  partner and all deeper stages of the student. Learned: the fusion modules, a
-  1x1 and a 3x3 convolution with batch normalisation and an attention between
-  the two maps. Default taps: `stage_*` of both networks. Cost: a 3x3
-  convolution a pair, of the student's deepest to the teacher's width.
+  Matched: every pair of stages, which must be maps, the teacher's before their
+  ReLU, and what the classifiers take as one level more. Each stage of the
+  teacher teaches its partner and all deeper stages of the student. Learned: the
+  fusion modules, a 1x1 and a 3x3 convolution with batch normalisation and an
+  attention between the two maps, at most 512 channels wide. Default taps:
+  `stage_*` of the student, `stage_*/activation:in` of the teacher, `head:in` of
+  both. Cost: a 3x3 convolution a pair, of the student's deepest to the
+  teacher's width.
 
   Args:
     levels: the pooled sizes, from large to small.
     student_tap: the student's stages.
-    teacher_tap: the teacher's.
+    teacher_tap: the teacher's; `stage_*` for networks without `activation`.
+    student_pooled_tap: what the student's classifier takes, (B, D), or a map or
+      tokens whose mean it takes.
+    teacher_pooled_tap: the teacher's.
 
   Returns:
     The method.
@@ -99,19 +106,18 @@ def review_kd(
     UserError: when traced, for features that are no maps.
 
   Example:
-    >>> student = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 2))})
-    >>> teacher = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 6))})
-    >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
-    >>> params, _ = review_kd().init(jax.random.key(0), inputs)
+    >>> maps = {"stage_0": jnp.ones((1, 4, 4, 2)), "head:in": jnp.ones((1, 2))}
+    >>> view = View(jnp.zeros((1, 3)), maps)
+    >>> inputs = Inputs(view, view, jnp.array([0]), 0)
+    >>> method = review_kd(teacher_tap="stage_*")
+    >>> params, _ = method.init(jax.random.key(0), inputs)
     >>> sorted(params["review"])
     ['fusion_0', 'fusion_1']
 
   Source:
     Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044; `kdjax.losses.review_kd`. The
-    fusion, the weight 1 and its warm-up over 20 of 240 epochs are the authors'
-    code's. It matches the teacher before its ReLUs, as
-    `teacher_tap="stage_*/activation:in"` does here; the default fits networks
-    that have none at the end of a stage.
+    features, the fusion, the weight 1 and its warm-up over 20 of 240 epochs are
+    the authors' code's.
   """
   if any(
     not isinstance(level, int) or isinstance(level, bool) or level < 1
@@ -123,10 +129,10 @@ def review_kd(
     found = features.paired(
       "review_kd", inputs, student_tap, teacher_tap, maps=True
     )
-    means = tuple(
-      jnp.mean(side, axis=(1, 2), keepdims=True) for side in found[-1]
-    )
-    return (*found, means)
+    student = features.vectors("review_kd", student_pooled_tap, inputs.student)
+    teacher = features.vectors("review_kd", teacher_pooled_tap, inputs.teacher)
+    pooled = (student, jax.lax.stop_gradient(teacher))
+    return (*found, tuple(side[:, None, None] for side in pooled))
 
   def made(inputs):
     students, teachers = zip(*pairs(inputs), strict=True)
@@ -144,8 +150,8 @@ def review_kd(
   return learned(
     made,
     loss,
-    student_taps=(student_tap,),
-    teacher_taps=(teacher_tap,),
+    student_taps=(student_tap, student_pooled_tap),
+    teacher_taps=(teacher_tap, teacher_pooled_tap),
     couples_batch=True,
   )
 

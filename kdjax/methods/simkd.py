@@ -11,7 +11,7 @@ from kdjax.methods.registry import register
 
 @register("simkd", objective="simkd:1")
 def simkd(
-  *, student_tap: str = "projector:out", teacher_tap: str = "stage_*"
+  *, student_tap: str = "projector:out", teacher_tap: str = "stage_*/activation"
 ) -> Method:
   """Distillation with the reused teacher classifier.
 
@@ -26,8 +26,8 @@ def simkd(
   Matched: the projector's output to the last feature that the teacher's tap
   names, which is what its classifier takes, or what it takes the mean of.
   Learned: nothing but the student, projector included. Default taps:
-  `projector:out`; `stage_*` of the teacher, of which the last. Cost: one pass
-  over the features.
+  `projector:out`; `stage_*/activation` of the teacher, of which the last. Cost:
+  one pass over the features.
 
   Args:
     student_tap: where the projected features are, (B, D) or (B, H, W, D).
@@ -43,7 +43,7 @@ def simkd(
 
   Example:
     >>> student = View(None, {"projector": jnp.zeros((1, 3))})
-    >>> teacher = View(None, {"stage_0": jnp.ones((1, 3))})
+    >>> teacher = View(None, {"stage_0/activation": jnp.ones((1, 3))})
     >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0, head=head)
     >>> print(simkd().apply((), (), inputs)[0])

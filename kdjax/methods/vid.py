@@ -28,7 +28,7 @@ def vid(
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, three linear layers over the channels with ReLU
-  between, and one variance a channel. Default taps: `stage_*` of both
+  between and no biases, and one variance a channel. Default taps: `stage_*` of both
   networks. Cost: three matrix products a pair.
 
   Args:
@@ -69,7 +69,7 @@ def vid(
     learns = {}
     for i, (student, teacher) in enumerate(pairs(inputs)):
       width = teacher.shape[-1]
-      regressor = modules.Regressor(width, hidden=(width, width))
+      regressor = modules.Regressor(width, hidden=(width, width), bias=False)
       learns[f"regressor_{i}"] = (regressor, student)
       learns[f"log_scale_{i}"] = (modules.Scale(width, start=start),)
     return learns

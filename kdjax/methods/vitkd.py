@@ -46,19 +46,21 @@ def vitkd(
   grid: tuple[int, int] | None = None,
   student_tap: str = "stage_*",
   teacher_tap: str = "stage_*",
+  student_deep_tap: str = "norm",
+  teacher_deep_tap: str = "norm",
 ) -> Method:
   """Feature distillation for vision transformers.
 
   loss = alpha * sum over shallow layers of || A student - teacher ||^2
        + beta / lam * sum over erased tokens of || G(student) - teacher ||^2
 
-  Matched: the patch tokens of the first layers, and those of the last one,
-  which a generation block G has to make up where they were erased. Class and
-  distillation tokens are left out, so that only one of the networks may have
-  them. Learned: a linear map A for each layer where widths differ, the token
-  that stands for erased ones, and G, two 3 x 3 convolutions with a ReLU between
-  them. Default taps: `stage_*`, of which the first two and the last are used.
-  Cost: 18 * B * T * D^2 multiplications in G.
+  Matched: the patch tokens of the first layers, and those behind the last
+  normalisation, which a generation block G has to make up where they were
+  erased. Class and distillation tokens are left out, so that only one of the
+  networks may have them. Learned: a linear map A for each layer where widths
+  differ, the token that stands for erased ones, and G, two 3 x 3 convolutions
+  with a ReLU between them. Default taps: `stage_*`, of which the first two are
+  used, and `norm`. Cost: 18 * B * T * D^2 multiplications in G.
 
   The weights of the two parts are inside the loss, as published. Which tokens
   are erased is drawn anew for each example and step.
@@ -69,8 +71,11 @@ def vitkd(
     lam: share of tokens erased, in (0, 1].
     shallow: number of shallow layers, >= 1.
     grid: rows and columns of the patches; None for a square.
-    student_tap: names the student's layers, each (B, T, D).
+    student_tap: names the student's shallow layers, each (B, T, D).
     teacher_tap: names the teacher's.
+    student_deep_tap: names the student's deep layer, (B, T, D); of several the
+      last.
+    teacher_deep_tap: names the teacher's.
 
   Returns:
     The method.
@@ -81,7 +86,8 @@ def vitkd(
       grid, or numbers of patches differ.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.ones((2, 5, 4))})
+    >>> states = jnp.ones((2, 5, 4))
+    >>> view = View(None, {"stage_0": states, "norm": states})
     >>> inputs = Inputs(view, view, jnp.zeros(2, int), jnp.array(0))
     >>> params, key = vitkd().init(jax.random.key(0), inputs)
     >>> sorted(params)
@@ -95,11 +101,13 @@ def vitkd(
   def matched(inputs):
     student = tokens.states("vitkd", student_tap, inputs.student)
     teacher = tokens.states("vitkd", teacher_tap, inputs.teacher)
+    deep_s = tokens.states("vitkd", student_deep_tap, inputs.student)[-1]
+    deep_t = tokens.states("vitkd", teacher_deep_tap, inputs.teacher)[-1]
     size = _grid(student[0].shape[1], grid)
     layers = min(shallow, len(student), len(teacher))
     (*first_s, last_s), (*first_t, last_t) = (
-      [_patches(x, size) for x in (*side[:layers], side[-1])]
-      for side in (student, teacher)
+      [_patches(x, size) for x in (*side[:layers], deep)]
+      for side, deep in ((student, deep_s), (teacher, deep_t))
     )
     module = _Student(last_t.shape[-1], size)
     return module, (first_s, last_s), (jnp.stack(first_t, axis=1), last_t)
@@ -119,7 +127,12 @@ def vitkd(
     values = losses.vitkd(*sides, erased, lam=lam, **weights)
     return batch_mean(values, inputs), key, {}
 
-  return Method(init, apply, (student_tap,), (teacher_tap,))
+  return Method(
+    init,
+    apply,
+    (student_tap, student_deep_tap),
+    (teacher_tap, teacher_deep_tap),
+  )
 
 
 def _check(alpha, beta, lam, shallow):

@@ -12,6 +12,7 @@ import jax
 from kdjax.models import checks
 from kdjax.models.layers import (
   Activation,
+  MeanPool,
   NormedConvolution,
   batch_norm,
   convolution,
@@ -112,7 +113,7 @@ class CifarResNet(nn.Module):
       x = stage(x, train=train)
     if not self.classify:
       return x
-    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+    return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 
 @register("cifar_resnet")

@@ -11,6 +11,7 @@ import jax
 from kdjax.models import checks
 from kdjax.models.layers import (
   Activation,
+  MeanPool,
   batch_norm,
   convolution,
   max_pool_2x2,
@@ -23,7 +24,7 @@ from kdjax.models.statistics import (
 )
 
 WIDTHS = (64, 128, 256, 512, 512)
-# Convolutions in each stage, by depth.
+# Convolutions in the stem and in each stage, by depth.
 STAGES = {
   8: (1, 1, 1, 1, 1),
   11: (1, 1, 2, 2, 2),
@@ -54,10 +55,13 @@ class Stage(nn.Module):
 
 
 class CifarVGG(nn.Module):
-  """Five stages, pooled in between, the mean over all positions, `head`.
+  """`stem`, four stages, pooled in between, the mean over all positions, `head`.
+
+  The stem is the first group of convolutions, whose map the published code
+  leaves out of every pairing.
 
   Attributes:
-    stages: convolutions in each stage.
+    stages: convolutions in the stem and in each stage.
     classes: number of classes.
     classify: False returns the last stage's output.
     statistics: of the images, for their standardisation; None for none.
@@ -72,14 +76,16 @@ class CifarVGG(nn.Module):
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("cifar_vgg", images, 8)
     x = standardise(images, self.statistics)
-    for i, (width, count) in enumerate(zip(WIDTHS, self.stages, strict=True)):
+    stem, *stages = zip(WIDTHS, self.stages, strict=True)
+    x = Stage(*stem, name="stem")(x, train=train)
+    for i, (width, count) in enumerate(stages):
       # The fourth pooling is for images of 64 pixels; 32 keep 4 x 4 at the end.
-      if 0 < i < 4 or (i == 4 and min(images.shape[1:3]) >= 64):
+      if i < 3 or min(images.shape[1:3]) >= 64:
         x = max_pool_2x2(x)
       x = Stage(width, count, name=f"stage_{i}")(x, train=train)
     if not self.classify:
       return x
-    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+    return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 
 @register("cifar_vgg")

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 FUNCTIONS = {
+  "identity": lambda x: x,
   "gelu": nn.gelu,
   "relu": nn.relu,
   "relu6": nn.relu6,
@@ -35,6 +36,17 @@ class Activation(nn.Module):
         f"unknown activation {self.function!r}; choices: {', '.join(FUNCTIONS)}"
       )
     return FUNCTIONS[self.function](x)
+
+
+class MeanPool(nn.Module):
+  """The mean over all positions as a module, so that a tap can stand in front.
+
+  Named `pool` before a linear `head`, it makes `pool:in` the last map, whose
+  mean is classified. It has no parameters.
+  """
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return x.mean(axis=(1, 2))
 
 
 class NormedConvolution(nn.Module):
@@ -124,12 +136,15 @@ def convolution(
   )
 
 
-def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
+def batch_norm(
+  *, train: bool | None = None, name: str | None = None
+) -> nn.BatchNorm:
   """Makes the batch normalisation of all our convolutional nets.
 
   Args:
-    train: whether the batch's own statistics are used, and remembered.
-    name: the layer's name.
+    train: whether the batch's own statistics are used, and remembered; None to
+      say so at the call.
+    name: the layer's name; None in `setup`.
 
   Returns:
     The layer; its running averages keep 0.9 of themselves a step.
@@ -139,7 +154,10 @@ def batch_norm(*, train: bool, name: str) -> nn.BatchNorm:
     0.9
   """
   return nn.BatchNorm(
-    use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name
+    use_running_average=None if train is None else not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    name=name,
   )
 
 

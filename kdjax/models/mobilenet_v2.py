@@ -3,14 +3,21 @@
 Sandler, Howard, Zhu, Zhmoginov, Chen 2018, arXiv:1801.04381, as the distillation
 literature trains it on 32 x 32 images (RepDistiller, arXiv:1910.10699): ReLU, no
 dropout, and only four halvings. Blocks are grouped by resolution into four
-stages, whose outputs are linear: a stage has no `activation`.
+stages, whose outputs are linear: a stage's `activation` is the identity, so that
+`stage_i/activation:in`, which methods match before the ReLU, is its output.
 """
 
 import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import NormedConvolution, batch_norm, convolution
+from kdjax.models.layers import (
+  Activation,
+  MeanPool,
+  NormedConvolution,
+  batch_norm,
+  convolution,
+)
 from kdjax.models.registry import register
 from kdjax.models.statistics import (
   Statistics,
@@ -71,7 +78,7 @@ class Stage(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     for i, block in enumerate(self.blocks):
       x = Block(*block, name=f"block_{i}")(x, train=train)
-    return x
+    return Activation("identity", name="activation")(x)
 
 
 class MobileNetV2(nn.Module):
@@ -110,7 +117,7 @@ class MobileNetV2(nn.Module):
     if not self.classify:
       return x
     tail = NormedConvolution(int(TAIL * max(1, self.width)), 1, name="tail")
-    x = tail(x, train=train).mean(axis=(1, 2))
+    x = MeanPool(name="pool")(tail(x, train=train))
     return nn.Dense(self.classes, name="head")(x)
 
 

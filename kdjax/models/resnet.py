@@ -7,6 +7,7 @@ import jax
 
 from kdjax.models.layers import (
   Activation,
+  MeanPool,
   batch_norm,
   convolution,
   with_border,
@@ -140,7 +141,7 @@ class ResNet(nn.Module):
         bottleneck=self.bottleneck,
         name=f"stage_{i}",
       )(x, train=train)
-    return nn.Dense(self.classes, name="head")(x.mean((1, 2)))
+    return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 
 _DOC = """Makes the residual network of {layers} layers for ImageNet.

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from kdjax.models import checks
 from kdjax.models.layers import (
   Activation,
+  MeanPool,
   NormedConvolution,
   batch_norm,
   convolution,
@@ -181,7 +182,7 @@ class ShuffleNet(nn.Module):
       return x
     if self.tail:
       x = NormedConvolution(self.tail, 1, name="tail")(x, train=train)
-    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+    return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 
 @register("shufflenet_v1")

@@ -5,17 +5,18 @@ whose blocks normalise and activate first (He, Zhang, Ren, Sun 2016,
 arXiv:1603.05027) and are `width` times as wide.
 
 The first block of stages 1 and 2 changes the width, so that its normalisation
-and ReLU feed both of its paths. They stand at the end of the stage before, and
-the network's last ones at the end of stage 2: the same function and the same
-parameters, but every stage ends in its `activation`. What other code calls a
-stage's output is the output of its last block, `stage_i/block_N`.
+and ReLU feed both of its paths. They belong to the stage before, and the
+network's last ones to stage 2: the same function and the same parameters. A
+stage's output, `stage_i`, is that of its last block, as in the published code;
+`stage_i/activation:in` is normalised, and `stage_i/activation` is what the next
+stage or the mean takes.
 """
 
 import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import Activation, batch_norm, convolution
+from kdjax.models.layers import Activation, MeanPool, batch_norm, convolution
 from kdjax.models.registry import register
 from kdjax.models.statistics import (
   Statistics,
@@ -57,7 +58,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-  """Blocks of one width, then a last normalisation and `activation`.
+  """Blocks of one width; `activate` normalises and activates what they give.
 
   Attributes:
     width: output channels.
@@ -73,19 +74,26 @@ class Stage(nn.Module):
   dropout: float
   activated: bool
 
-  @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    for i in range(self.blocks):
-      block = Block(
+  def setup(self):
+    self.block = [
+      Block(
         self.width,
         1 if i else self.stride,
         self.dropout,
         self.activated and i == 0,
-        name=f"block_{i}",
       )
+      for i in range(self.blocks)
+    ]
+    self.norm = batch_norm()
+    self.activation = Activation()
+
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for block in self.block:
       x = block(x, train=train)
-    x = batch_norm(train=train, name="norm")(x)
-    return Activation(name="activation")(x)
+    return x
+
+  def activate(self, x: jax.Array, *, train: bool) -> jax.Array:
+    return self.activation(self.norm(x, use_running_average=not train))
 
 
 class WideResNet(nn.Module):
@@ -96,7 +104,7 @@ class WideResNet(nn.Module):
     width: factor on the stages' 16, 32 and 64 channels.
     classes: number of classes.
     dropout: share of values dropped in each block.
-    classify: False returns the last stage's output.
+    classify: False returns the last stage's output, activated.
     statistics: of the images, for their standardisation; None for none.
   """
 
@@ -120,10 +128,10 @@ class WideResNet(nn.Module):
         activated=i > 0,
         name=f"stage_{i}",
       )
-      x = stage(x, train=train)
+      x = stage.activate(stage(x, train=train), train=train)
     if not self.classify:
       return x
-    return nn.Dense(self.classes, name="head")(x.mean(axis=(1, 2)))
+    return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 
 @register("wrn")

@@ -27,10 +27,17 @@ HEAD, OWN = head(2, 6), head(3, 5)
 
 def make_inputs(student=None, teacher=None, **changes):
   inputs = Inputs(
-    View(random(4, 2, 3), {"stage_0": random(6, 2, 4), "stage_1": STUDENT}),
+    View(
+      random(4, 2, 3),
+      {"stage_0": random(6, 2, 4), "stage_1": STUDENT, "pool:in": STUDENT},
+    ),
     View(
       TEACHER.mean((1, 2)) @ HEAD["kernel"] + HEAD["bias"][None],
-      {"stage_1": TEACHER, "head:in": TEACHER.mean((1, 2))},
+      {
+        "stage_1/activation": TEACHER,
+        "pool:in": TEACHER,
+        "head:in": TEACHER.mean((1, 2)),
+      },
     ),
     jnp.array([0, 1]),
     jnp.int32(0),
@@ -91,8 +98,8 @@ class TestClassMaps:
   @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-      (make_inputs(student={"stage_0": random(0, 2, 5)}), "feature maps"),
-      (make_inputs(teacher={"stage_0": random(0, 2, 5)}), "the teacher's"),
+      (make_inputs(student={"pool:in": random(0, 2, 5)}), "feature maps"),
+      (make_inputs(teacher={"pool:in": random(0, 2, 5)}), "the teacher's"),
       (make_inputs(student_head=None), "student's linear classifier"),
       (make_inputs(head=head(0, 7)), "takes the mean of the last map"),
     ],
@@ -124,7 +131,7 @@ class TestSoftmaxRegression:
     assert float(loss) == pytest.approx(float(want), rel=1e-4)
 
   def test_teachers_map_may_stand_for_what_its_classifier_takes(self):
-    mapped = MAKERS["srrl"](teacher_tap="stage_*")
+    mapped = MAKERS["srrl"](teacher_tap="stage_*/activation")
     inputs = make_inputs()
     assert value(mapped, inputs) == pytest.approx(
       value(MAKERS["srrl"](), inputs), rel=1e-5

@@ -31,12 +31,14 @@ def features(shapes, seed, batch=4, tap="stage_*"):
   }
 
 
-def make_inputs(student, teacher, *, tap="stage_*", step=0, seed=0, batch=4):
+def make_inputs(
+  student, teacher, *, tap="stage_*", teacher_tap=None, step=0, seed=0, batch=4
+):
   rng = np.random.default_rng(seed + 7)
   logits = jnp.asarray(rng.normal(size=(2, batch, 3)), jnp.float32)
   return Inputs(
     View(logits[0], features(student, seed, batch, tap)),
-    View(logits[1], features(teacher, seed + 1, batch, tap)),
+    View(logits[1], features(teacher, seed + 1, batch, teacher_tap or tap)),
     jnp.zeros(batch, jnp.int32),
     jnp.int32(step),
     index=jnp.arange(batch),
@@ -66,6 +68,14 @@ def pairs_of(inputs):
   students = list(inputs.student.feats.values())
   teachers = list(inputs.teacher.feats.values())
   return list(zip(students, [teachers[i] for i in (1, 2, 3)], strict=True))
+
+
+def pairs_in_order(inputs):
+  return list(
+    zip(
+      *(v.feats.values() for v in (inputs.student, inputs.teacher)), strict=True
+    )
+  )
 
 
 def to_size(student, teacher):
@@ -104,6 +114,8 @@ def fitted(params, pairs):
 
 
 def by_hand_ab(params, pairs):
+  unlike = [i for i, (s, t) in enumerate(pairs) if s.shape != t.shape]
+  assert sorted(params) == [f"regressor_{i}" for i in unlike]
   pairs = fitted(params, [to_size(*pair) for pair in pairs])
   return sum(
     weight * losses.ab(*pair)
@@ -122,6 +134,9 @@ def by_hand_ofd(params, pairs):
 
 
 def by_hand_vid(params, pairs):
+  for i in range(len(pairs)):  # as published, without biases
+    layers = params[f"regressor_{i}"].values()
+    assert all(list(layer) == ["kernel"] for layer in layers)
   return sum(
     losses.vid(*pair, params[f"log_scale_{i}"]["scale"])
     for i, pair in enumerate(fitted(params, [to_size(*p) for p in pairs]))
@@ -130,7 +145,7 @@ def by_hand_vid(params, pairs):
 
 def by_hand_fsp(params, pairs):
   return sum(
-    losses.fsp((s, s_next), (t, t_next))
+    losses.fsp((s, s_next), (t, t_next), pool="avg")
     for (s, t), (s_next, t_next) in itertools.pairwise(fitted(params, pairs))
   )
 
@@ -278,9 +293,14 @@ MAPS_ONLY = [
   ],
 )
 def test_refused_features(name, student, teacher, says):
-  inputs = make_inputs(student, teacher)
+  method = MAKERS[name]()
+  taps = {
+    "tap": method.student_taps[0],
+    "teacher_tap": method.teacher_taps[0],
+  }
+  inputs = make_inputs(student, teacher, **taps)
   with pytest.raises(UserError, match=says):
-    jax.eval_shape(lambda: MAKERS[name]().apply({}, (), inputs)[0])
+    jax.eval_shape(lambda: method.apply({}, (), inputs)[0])
 
 
 @pytest.mark.parametrize(
@@ -306,6 +326,20 @@ def test_refused_features(name, student, teacher, says):
 def test_refused_options(name, options):
   with pytest.raises(ValueError, match=next(iter(options))):
     MAKERS[name](**options)
+
+
+def test_ab_has_no_connector_where_shapes_agree():
+  """Stages 0 and 2 of one width, but only those of 2 are of one size."""
+  inputs = make_inputs(
+    ((8, 8, 4), (4, 4, 5), (2, 2, 6)),
+    ((4, 4, 4), (4, 4, 6), (2, 2, 6)),
+    tap=ACTIVATION,
+  )
+  params, state = started(MAKERS["ab"](), inputs)
+  assert sorted(params) == ["regressor_0", "regressor_1"]
+  got = MAKERS["ab"]().apply(params, state, inputs)[0]
+  want = by_hand_ab(params, pairs_in_order(inputs)).mean()
+  assert float(got) == pytest.approx(float(want), rel=1e-4)
 
 
 class TestFactorTransfer:
@@ -375,12 +409,27 @@ class TestMgd:
 
 
 class TestReviewKd:
+  def inputs(self):
+    """Three levels of maps, and what the classifiers take, of other widths."""
+    inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS[1:], teacher_tap=ACTIVATION)
+    inputs.student.feats["head:in"] = features(((7,),), 5)["stage_0"]
+    inputs.teacher.feats["head:in"] = features(((9,),), 6)["stage_0"]
+    return inputs
+
+  def test_deepest_level_is_what_the_classifiers_take(self):
+    """It is as wide as they are, and all fusions are as wide as the student's."""
+    params, _ = started(MAKERS["review_kd"](), self.inputs())
+    shapes = jax.tree.map(jnp.shape, params["review"])
+    assert shapes["fusion_3"]["reduce"]["dense"]["kernel"] == (7, 7)
+    assert shapes["fusion_3"]["conv"]["kernel"] == (3, 3, 7, 9)
+    assert shapes["fusion_0"]["reduce"]["dense"]["kernel"] == (3, 7)
+
   def test_deep_stages_review_shallow_ones(self):
     """The teacher's first stage alone teaches all stages of the student."""
-    method = MAKERS["review_kd"]()
-    inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS[1:])
+    method, inputs = MAKERS["review_kd"](), self.inputs()
     params, state = started(method, inputs)
-    changed = {"stage_0": -inputs.teacher.feats["stage_0"]}
+    first = "stage_0/activation:in"
+    changed = {first: -inputs.teacher.feats[first]}
     other = View(None, dict(inputs.teacher.feats) | changed)
     _, before = student_slopes(method, params, state, inputs)
     _, after = student_slopes(
@@ -391,8 +440,7 @@ class TestReviewKd:
 
   def test_perfect_fusion_costs_nothing(self):
     """With the last normalisation at 0 the student says 0 everywhere."""
-    method = MAKERS["review_kd"]()
-    inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS[1:])
+    method, inputs = MAKERS["review_kd"](), self.inputs()
     params, state = started(method, inputs)
     for fusion in params["review"].values():
       fusion["norm"] = jax.tree.map(jnp.zeros_like, fusion["norm"])

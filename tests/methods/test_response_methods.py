@@ -267,6 +267,16 @@ class TestOneForAll:
     )
     assert all(np.any(x) for x in to_inputs.student.feats.values())
 
+  def test_query_key_and_value_of_token_blocks_have_no_bias(self):
+    params, _ = MAKERS["ofa"]().init(
+      jax.random.key(0), self.make(STAGES["tokens"])
+    )
+    block = params["head_0"]["block_0"]
+    assert {name: list(part) for name, part in block["attention"].items()} == {
+      name: ["kernel"] for name in ("query", "key", "value", "out")
+    }
+    assert block["attention_bias"].shape == (6,)  # the output's
+
   def test_value_by_hand_where_the_classifier_says_nothing(self):
     inputs, method = self.make(STAGES["vectors"]), MAKERS["ofa"](eps=1.5)
     params, _ = method.init(jax.random.key(0), inputs)

@@ -30,7 +30,8 @@ def view(seed, *, depth=2, width=8, heads=2, tokens=5):
     feats[f"stage_{i}/attention:weights"] = jax.nn.softmax(
       draw(BATCH, heads, tokens, tokens)
     )
-  return View(draw(BATCH, 4), feats)
+  logits = draw(BATCH, 4)
+  return View(logits, feats | {"norm": draw(BATCH, tokens, width)})
 
 
 def inputs_of(student=None, teacher=None):
@@ -260,7 +261,7 @@ class TestVitkd:
     assert float(loss) == pytest.approx(float(mimicked) / BATCH, rel=1e-5)
     nothing = jax.tree.map(jnp.zeros_like, params)
     whole, _ = value("vitkd(alpha=0.0, beta=1.0, lam=1.0)", inputs, nothing)
-    want = jnp.sum(jnp.square(inputs.teacher.feats["stage_1"][:, 1:])) / BATCH
+    want = jnp.sum(jnp.square(inputs.teacher.feats["norm"][:, 1:])) / BATCH
     assert float(whole) == pytest.approx(float(want), rel=1e-5)
 
   def test_erased_tokens_are_drawn_for_each_step_and_example(self):

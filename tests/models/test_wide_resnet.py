@@ -94,7 +94,7 @@ def test_same_as_the_textbook(depth, width, train):
 
 
 @pytest.mark.slow
-def test_stages_end_activated():
+def test_stages_are_their_last_blocks_then_normalised_and_activated():
   model = make_model("wrn(10, 1)", classes=5)
   images = jax.random.normal(jax.random.key(1), (3, 8, 8, 3))
   variables = jax.jit(model.init)(jax.random.key(0), images)
@@ -105,7 +105,12 @@ def test_stages_end_activated():
   )(variables)
   for i in range(3):
     stage = seen["intermediates"][f"stage_{i}"]
-    before, after = stage["norm"]["__call__"][0], stage["__call__"][0]
+    np.testing.assert_array_equal(
+      stage["__call__"][0], stage["block_0"]["__call__"][0]
+    )
+    before, after = (
+      stage[name]["__call__"][0] for name in ("norm", "activation")
+    )
     assert before.min() < 0
     np.testing.assert_array_equal(after, np.maximum(before, 0))
 
