@@ -42,6 +42,8 @@ GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
 LOGGED = {"accumulate_steps", "profile_steps", "members_at_once", "shard"}
 # Those of a run in several processes.
 JOINT = {field.name for field in dataclasses.fields(Cluster)}
+# What only trained networks that are put beside each other heed.
+TIMED = {"latency"}
 # What leaves the house.
 SHIPPED = {field.name for field in dataclasses.fields(Export)}
 TAKEN = {"from", "format", "network", "member"}
@@ -57,6 +59,7 @@ UNKNOWN = {
   "cache": ELSEWHERE
   | GUARDED
   | JOINT
+  | TIMED
   | SHIPPED
   | SMALL
   | {"profile_steps", "shard"},
@@ -69,12 +72,12 @@ UNKNOWN = {
   | {"regime"},
   "compress": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | {"reference"},
   "distill": SHIPPED,
-  "list": JOINT | SHIPPED,
-  "plot": JOINT | SHIPPED,
-  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
+  "list": JOINT | SHIPPED | TIMED,
+  "plot": JOINT | SHIPPED | TIMED,
+  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL | TIMED,
   "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SHIPPED | SMALL,
   "sweep": SHIPPED,
-  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL,
+  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL | TIMED,
 }
 
 

@@ -25,7 +25,7 @@ from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import logs
-from kdjax.report.progress import progress
+from kdjax.report.progress import compiling, progress
 from kdjax.train import checkpoint
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -211,6 +211,8 @@ def _train(
     apart=False,
   )
   title = f"{name}, {len(settings['seed'])} students"
+  if not programs:
+    compiling(title)
   with progress(chosen.epochs, title) as advance:
     for epoch in epochs(parts, trainee, teachers, programs=programs):
       advance(loss=float(epoch.metrics[name]["loss"].mean()))

@@ -17,7 +17,7 @@ from kdjax import evaluate, preflight, profiling, recovery, results
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
-from kdjax.report.progress import progress
+from kdjax.report.progress import Advance, progress
 from kdjax.train import checkpoint, finite
 from kdjax.train.devices import local
 from kdjax.train.epoch import Epoch
@@ -183,8 +183,9 @@ def _fit(parts, trainee, log, teachers, watch, best) -> Fitted:
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
             )
-          losses = [np.mean(row["loss"]) for row in rows.values()]
-          advance(loss=float(np.mean(losses)))
+          _advance(advance, epoch, rows)
+        else:
+          _advance(advance, epoch)
         keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
       log.performance[title] = meter.figures() | {
         "members": trainee.members,
@@ -212,6 +213,21 @@ def _kept(parts, trainee, log, initial, watch):
   )
 
 
+def _advance(advance: Advance, epoch: Epoch, rows: Mapping | None = None):
+  """Shows an epoch, or the part of one, by the rows that were logged of it."""
+  loss = float(np.mean([np.mean(_loss(epoch, arm)) for arm in epoch.sums]))
+  if rows is None:
+    return advance(loss, epochs=0)
+  shown = rows.get("student") or next(iter(rows.values()))
+  return advance(loss, accuracy=shown.get("test_accuracy"))
+
+
+def _loss(epoch: Epoch, arm: str) -> np.ndarray:
+  # An epoch without a single good step has no loss.
+  counted = epoch.sums[arm]["loss"][1] > 0
+  return np.where(counted, epoch.metrics[arm]["loss"], np.nan)
+
+
 def _networks(trainee: Trainee, epoch: Epoch) -> dict[str, Any]:
   return {
     name: jax.vmap(arm.learner.network)(epoch.states[name])
@@ -225,9 +241,6 @@ def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
   rows = {}
   for arm in trainee.arms:
     metrics = epoch.metrics[arm]
-    # An epoch without a single good step has no loss.
-    counted = epoch.sums[arm]["loss"][1] > 0
-    metrics["loss"] = np.where(counted, metrics["loss"], np.nan)
     measured = {}
     if parts.experiment.run.nan != "stop":
       measured["lost_steps"] = finite.lost_steps(epoch)[arm]
@@ -245,7 +258,7 @@ def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
       "network": arm,
       "epoch": epoch.number,
       "step": epoch.step,
-      "loss": metrics["loss"].tolist(),
+      "loss": _loss(epoch, arm).tolist(),
       "train_accuracy": metrics["accuracy"].tolist(),
       **measured,
       **own,

@@ -1,6 +1,7 @@
 """From trained networks to the figures of results.json."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,9 @@ from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
 from kdjax.train import checkpoint
+
+# A network's rounds of one batch size; compiling comes on top.
+LATENCY_SECONDS = 2.0
 
 
 class Measured(NamedTuple):
@@ -189,8 +193,9 @@ def figures(
       parts, parts.student, networks, logits[arm], answers
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
   timed["student"] = (parts.student, first(chosen["student"]))
-  for name, value in latencies(parts, timed).items():
-    found[name]["latency_ms"] = value
+  if parts.experiment.run.latency:
+    for name, value in latencies(parts, timed).items():
+      found[name] |= value
   return found
 
 
@@ -222,7 +227,7 @@ def _digests(params: Any) -> list[str]:
 
 def latencies(
   parts: Prepared, networks: Mapping[str, tuple[Trainee, Any]]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
   """Times the forward passes of networks in turn, for one image and for 64.
 
   Args:
@@ -230,21 +235,46 @@ def latencies(
     networks: by name, what a network is and its variables.
 
   Returns:
-    Milliseconds, by name and batch size.
+    As `clock`.
   """
-  result = {name: {} for name in networks}
-  for batch in (1, 64):
+  calls = {1: {}, 64: {}}
+  for batch in calls:
     images = np.zeros((batch, *parts.dataset.image_shape), np.float32)
-    calls = {}
     for name, (trainee, variables) in networks.items():
       forward = jax.jit(
         lambda variables, x, network=trainee.network: network.apply(
           variables, x, train=False
         )
       )
-      calls[name] = lambda f=forward, v=variables, x=images: f(v, x)
-    for name, value in evaluate.latency(calls).items():
-      result[name][str(batch)] = value
+      calls[batch][name] = lambda f=forward, v=variables, x=images: f(v, x)
+  return clock(calls)
+
+
+def clock(
+  calls: Mapping[int, Mapping[Any, Callable[[], Any]]],
+) -> dict[Any, dict[str, Any]]:
+  """Times networks in turn, no longer than their seconds allow, and says so.
+
+  Args:
+    calls: by batch size and name, as in `evaluate.latency`.
+
+  Returns:
+    By name and batch size "latency_ms", the median of "latency_rounds" rounds.
+  """
+  seconds = len(calls) * LATENCY_SECONDS
+  print(
+    f"measuring latency, some {seconds:.0f} s a network at the most"
+    " (--nolatency leaves it out)",
+    file=sys.stderr,
+    flush=True,
+  )
+  result = {}
+  for batch, named in calls.items():
+    rounds = evaluate.time_rounds(named, seconds=LATENCY_SECONDS)
+    for name, times in rounds.items():
+      one = result.setdefault(name, {"latency_ms": {}, "latency_rounds": {}})
+      one["latency_ms"][str(batch)] = float(np.median(times))
+      one["latency_rounds"][str(batch)] = len(times)
   return result
 
 

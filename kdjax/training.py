@@ -10,6 +10,7 @@ from kdjax import data, preflight, profiling, recovery
 from kdjax.cached_teacher import answers_of
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
+from kdjax.report.progress import compiling
 from kdjax.train import finite, loop
 from kdjax.train.devices import local
 from kdjax.train.epoch import Epoch, portions
@@ -199,11 +200,13 @@ def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
 
   def step(run, arguments):
     if run not in seen:
+      title = " + ".join(arguments[0])
+      if not quiet:
+        compiling(title)
       seen[run] = found = preflight.needs(run, arguments)
       meter.needs.append(found)
       if parts.experiment.computing.preflight:
         free = preflight.free_memory(local(parts.devices))
-        title = " + ".join(arguments[0])
         line = preflight.check(found, title, parts.devices, free)
         if not quiet:
           print(line, flush=True)

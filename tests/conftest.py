@@ -41,7 +41,7 @@ def quick_runs(monkeypatch):
 
   one = jax.local_devices()[:1]
   monkeypatch.setattr(devices, "choose", lambda accelerator: one)
-  # A hundred passes of 64 images take longer than all the rest.
+  # Compiling and timing them takes longer than all the rest.
   monkeypatch.setattr(
     results,
     "latencies",

@@ -26,6 +26,7 @@ BAD = [
   (["--temperatur=4"], ["temperatur", "Did you mean: temperature"]),
   (["distil"], ["command 'distil'", "'distill'"]),
   (["distill", "twice"], ["twice"]),
+  (["quantify", "--nolatency"], ["latency", "quantify does not take it"]),
   (["--experiment=mnist_dem"], ["'mnist_dem'", "'mnist_demo'"]),
   (["list", "metods"], ["'metods'", "'methods'"]),
   (["plot", "norm"], ["'norm'", "'norms'"]),
@@ -244,6 +245,7 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   arguments = [
     *TINY,
     f"--teacher_from={finished}",
+    "--nolatency",
     f"--workdir={tmp_path / 'again'}",
   ]
   assert launch.main(["launch.py", *arguments]) == 0
@@ -253,9 +255,16 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   assert first["teacher"]["test_accuracy"] == again["teacher"]["test_accuracy"]
   # One epoch is too few for this teacher: its twins on labels do better.
   useless = "The teacher errs more than the baseline"
-  assert f"warning: {useless}" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert f"warning: {useless}" in said
   page = (tmp_path / "again" / "report.html").read_text()
   assert f'<p class="headline">{useless}' in page
+  # Each stage says that it compiles; latencies were taken the first time only.
+  assert "student + baseline + label_smoothing + augmented: compiling\n" in said
+  assert "measuring latency" not in said and "Batch of 64" not in page
+  assert "latency_ms" not in again["student"]
+  assert set(first["student"]["latency_rounds"]) == {"1", "64"}
+  assert "Batch of 64" in (finished / "report.html").read_text()
 
 
 def test_teacher_of_other_classes_is_refused(

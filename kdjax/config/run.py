@@ -53,6 +53,11 @@ class Run:
     " epoch is always measured",
     within=COUNT,
   )
+  latency: bool = option(
+    True,
+    "time a forward pass of the trained networks, for at most some seconds"
+    " each; --nolatency leaves it out of the results",
+  )
   accelerator: str = option(
     "auto", "device to run on", choices=("auto", "cpu", "gpu", "tpu")
   )

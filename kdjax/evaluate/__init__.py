@@ -2,7 +2,13 @@
 
 from kdjax.evaluate.bias import match_prior
 from kdjax.evaluate.compare import Comparison, compare, holm
-from kdjax.evaluate.cost import flops, latency, parameters, peak_memory
+from kdjax.evaluate.cost import (
+  flops,
+  latency,
+  parameters,
+  peak_memory,
+  time_rounds,
+)
 from kdjax.evaluate.measure import measure, measure_together, recall
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
@@ -30,4 +36,5 @@ __all__ = [
   "peak_memory",
   "predict",
   "recall",
+  "time_rounds",
 ]

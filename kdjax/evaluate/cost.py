@@ -1,7 +1,9 @@
 """What a network costs: parameters, operations, time."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,8 +67,8 @@ def peak_memory(function: Callable, *arguments) -> int | None:
 
 
 def latency(
-  calls: Mapping[str, Callable[[], object]], *, repeats: int = 50
-) -> dict[str, float]:
+  calls: Mapping[Any, Callable[[], object]], *, repeats: int = 50
+) -> dict[Any, float]:
   """Times calls in turn, so that a busy moment hits all of them.
 
   Args:
@@ -80,13 +82,41 @@ def latency(
     >>> latency({"nothing": lambda: np.zeros(1)}, repeats=3)["nothing"] >= 0
     True
   """
+  rounds = time_rounds(calls, repeats=repeats)
+  return {name: float(np.median(values)) for name, values in rounds.items()}
+
+
+def time_rounds(
+  calls: Mapping[Any, Callable[[], object]],
+  *,
+  repeats: int = 50,
+  seconds: float = math.inf,
+) -> dict[Any, list[float]]:
+  """Times calls in turn until there are enough rounds, or time is up.
+
+  Args:
+    calls: as in `latency`.
+    repeats: the most rounds that count.
+    seconds: what the rounds may take for each call, but for the first, which
+      compiles and never counts, and the one after it.
+
+  Returns:
+    Milliseconds of each, one a round; at least one. Unless it is the only one,
+    the round after the first is to warm up and does not count either.
+
+  Example:
+    >>> found = time_rounds({"slow": lambda: time.sleep(0.01)}, seconds=1e-3)
+    >>> len(found["slow"])
+    1
+  """
   times = {name: [] for name in calls}
+  allowed = seconds * len(calls)
   for i in range(repeats + 2):
     for name, call in calls.items():
       start = time.perf_counter()
       jax.block_until_ready(call())
-      if i >= 2:
-        times[name].append(time.perf_counter() - start)
-  return {
-    name: 1e3 * float(np.median(values)) for name, values in times.items()
-  }
+      if i:
+        times[name].append(1e3 * (time.perf_counter() - start))
+    if 1e-3 * sum(map(sum, times.values())) >= allowed and i:
+      break
+  return {name: values[1:] or values for name, values in times.items()}

@@ -17,7 +17,7 @@ from kdjax.explain.parts import Parts, prepare
 from kdjax.fit import timed
 from kdjax.options import as_dict
 from kdjax.report import logs
-from kdjax.report.progress import progress
+from kdjax.report.progress import compiling, progress
 from kdjax.train import checkpoint
 from kdjax.workdir import claim
 
@@ -123,6 +123,7 @@ def _follow(bench: Bench, name, epochs, saved, seconds):
   total = (chosen.teacher if name == "teacher" else chosen.student).epochs
   spent, histories = {}, {}
   first = saved.epoch if saved else 0
+  compiling(name)
   with progress(total - first, "epochs and their entropies") as advance:
     for found in epochs:
       if saved and found.epoch == first:

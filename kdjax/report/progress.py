@@ -1,4 +1,4 @@
-"""A bar with loss, images a second and time left; a line where no one watches."""
+"""Loss, score, speed and time left: a bar on a terminal, elsewhere lines."""
 
 import contextlib
 import sys
@@ -8,11 +8,29 @@ from typing import Any, Protocol, TextIO
 
 from kdjax.report import formats, reading
 
+# Seconds from a line to the next: the longer a phase takes, the more.
+LEAST, MOST, SHARE = 5.0, 60.0, 1 / 12
+
 
 class Advance(Protocol):
-  """Called when epochs are done, with their loss (a number, or one a seed)."""
+  """Called when epochs are done, with their loss (a number, or one a seed).
 
-  def __call__(self, loss: Any = None, *, epochs: int = 1) -> None: ...
+  `accuracy`, in [0, 1], is the latest measured, and likewise a number or one a
+  seed. With `epochs` 0 it is a sign of life within an epoch.
+  """
+
+  def __call__(
+    self, loss: Any = None, *, epochs: int = 1, accuracy: Any = None
+  ) -> None: ...
+
+
+def compiling(description: str) -> None:
+  """Says that a phase begins with compiling, which shows nothing itself.
+
+  Args:
+    description: of the phase, such as "student".
+  """
+  print(f"{description}: compiling", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -23,7 +41,10 @@ def progress(
   *,
   stream: TextIO | None = None,
 ) -> Iterator[Advance]:
-  """Shows how far a phase has come, on a terminal; elsewhere only its end.
+  """Shows how far a phase has come: a bar on a terminal, elsewhere lines.
+
+  A line comes after 5 seconds, and then ever more rarely, at least each minute
+  in which an epoch ends; another when all is over.
 
   Args:
     total_epochs: how many are to come.
@@ -42,47 +63,65 @@ def progress(
     student: 2 epochs in ..., loss 0.2500
   """
   stream = sys.stderr if stream is None else stream
-  phase = _Phase(description, images_per_epoch)
-  if stream.isatty():
-    with _bar(total_epochs, description, stream) as update:
+  phase = _Phase(description, images_per_epoch, total_epochs)
+  bar = _bar if stream.isatty() else _lines
+  with bar(total_epochs, description, stream) as update:
 
-      def advance(loss: Any = None, *, epochs: int = 1) -> None:
-        phase.advance(loss, epochs)
-        update(epochs, phase.status())
+    def advance(loss=None, *, epochs=1, accuracy=None) -> None:
+      phase.advance(loss, epochs, accuracy)
+      update(epochs, phase)
 
-      yield advance
-  else:
-    yield lambda loss=None, *, epochs=1: phase.advance(loss, epochs)
+    yield advance
   print(phase.summary(), file=stream, flush=True)
 
 
 class _Phase:
   """Counts epochs and time."""
 
-  def __init__(self, description: str, images_per_epoch: int):
-    self._description = description
+  def __init__(self, description: str, images_per_epoch: int, total: int):
+    self._description, self._total = description, total
     self._images = images_per_epoch
     self._epochs = 0
-    self._loss = None
+    self._loss = self._error = None
     self._start = self._last = time.perf_counter()
-    self._speed = None
+    self._seconds = None
 
-  def advance(self, loss: Any, epochs: int) -> None:
-    now = time.perf_counter()
+  def advance(self, loss: Any, epochs: int, accuracy: Any) -> None:
     self._epochs += epochs
-    # Of the latest epochs alone: the first one holds the compilation.
-    self._speed = self._images * epochs / max(now - self._last, 1e-9)
-    self._last = now
+    if epochs:
+      now = time.perf_counter()
+      # Of the latest epochs alone: the first one holds the compilation.
+      self._seconds = max(now - self._last, 1e-9) / epochs
+      self._last = now
     values = reading.numbers(loss)
     self._loss = float(values.mean()) if values.size else None
+    measured = reading.numbers(accuracy)
+    if measured.size:
+      self._error = 100 * (1 - float(measured.mean()))
 
-  def status(self) -> str:
+  def scores(self) -> list[str]:
     parts = []
     if self._loss is not None:
       parts.append(f"loss {self._loss:.4f}")
-    if self._images and self._speed:
-      parts.append(f"{formats.count(self._speed)} images/s")
+    if self._error is not None:
+      parts.append(f"error {self._error:.2f} %")
+    return parts
+
+  def status(self) -> str:
+    parts = self.scores()
+    if self._images and self._seconds:
+      parts.append(f"{formats.count(self._images / self._seconds)} images/s")
     return ", ".join(parts)
+
+  def line(self, ended: bool) -> str:
+    place = "epoch" if ended else "in epoch"
+    number = self._epochs + (not ended)
+    text = f"{self._description}: {place} {number} of {self._total}"
+    left = self._total - self._epochs
+    parts = [text, self.status()]
+    if self._seconds and left > 0:
+      parts.append(f"{formats.duration(left * self._seconds)} left")
+    return ", ".join(filter(None, parts))
 
   def summary(self) -> str:
     seconds = time.perf_counter() - self._start
@@ -93,9 +132,21 @@ class _Phase:
     if self._images and self._epochs:
       speed = self._images * self._epochs / max(seconds, 1e-9)
       line += f", {formats.count(speed)} images/s"
-    if self._loss is not None:
-      line += f", loss {self._loss:.4f}"
-    return line
+    return ", ".join([line, *self.scores()])
+
+
+@contextlib.contextmanager
+def _lines(_total: int, _description: str, stream: TextIO) -> Iterator[Any]:
+  start = last = time.perf_counter()
+
+  def update(epochs: int, phase: _Phase) -> None:
+    nonlocal last
+    now = time.perf_counter()
+    if now - last >= min(MOST, max(LEAST, SHARE * (now - start))):
+      last = now
+      print(phase.line(ended=epochs > 0), file=stream, flush=True)
+
+  yield update
 
 
 @contextlib.contextmanager
@@ -122,4 +173,6 @@ def _bar(total: int, description: str, stream: TextIO) -> Iterator[Any]:
   )
   with bar:
     task = bar.add_task(description, total=total, status="")
-    yield lambda epochs, status: bar.update(task, advance=epochs, status=status)
+    yield lambda epochs, phase: bar.update(
+      task, advance=epochs, status=phase.status()
+    )

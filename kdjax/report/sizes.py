@@ -18,6 +18,7 @@ from kdjax.report import (
 )
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import numbers
+from kdjax.report.tables import without_empty_columns
 from kdjax.report.text import Table, to_text
 
 # What post-training int8 is allowed to lose, in points, and to keep, of bytes.
@@ -29,6 +30,13 @@ MARKS = {
   "pruned": ("#56b4e9", "P"),
   "qad": ("#7a5fb0", "<"),
 }
+_TIMES = (
+  "Milliseconds for 1 / 64 images, median of at most 50 rounds in which all"
+  " networks of all runtimes take turns, the first seed, pixels to logits. int8"
+  " in jax is for size: XLA has no fast kernels for it on a CPU. onnxruntime"
+  " int8: the float32 network rounded by onnxruntime, calibrated on training"
+  " images; –: its converter knows no network in few bits."
+)
 RUNTIMES = {
   "jax": "jax",
   "onnxruntime": "onnxruntime",
@@ -222,8 +230,8 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     *(f"{title}, ms" for title in RUNTIMES.values()),
     "Agrees with teacher, %", "With noise, %", "Shifted, %", "ECE",
   )  # fmt: skip
-  return Table(
-    "What each network gives and takes", headers, rows, _notes(found)
+  return without_empty_columns(
+    Table("What each network gives and takes", headers, rows, _notes(found))
   )
 
 
@@ -322,15 +330,12 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
     " their scales as they are, of an array with enough zeros the others and one"
     " bit a place. FLOPs: one image, as the compiler counts. Peak memory:"
     " arguments, results and what is between, 64 images, as the compiler plans.",
-    "Milliseconds for 1 / 64 images, median of 50 rounds in which all networks of"
-    " all runtimes take turns, the first seed, pixels to logits. int8 in jax is"
-    " for size: XLA has no fast kernels for it on a CPU. onnxruntime int8: the"
-    " float32 network rounded by onnxruntime, calibrated on training images; –:"
-    " its converter knows no network in few bits.",
     f"With noise: normal, deviation {found['noise']:g} of the range of pixels."
     f" Shifted: by {100 * found['shift']:g} % of the side, in one of eight"
     " directions. ECE: expected calibration error, 15 bins.",
   )
+  if "latency_ms" in found["rows"]["student"]:
+    notes = (notes[0], _TIMES, *notes[1:])
   if rounded is not None:
     notes += (
       f"The student's first seed in onnxruntime's int8: {100 * rounded:.2f} %.",

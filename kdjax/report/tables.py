@@ -45,7 +45,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for name in entries
     if reading.description_of(name)
   ]
-  return _without_empty_columns(
+  return without_empty_columns(
     Table(
       _networks_caption(results),
       headers,
@@ -84,14 +84,12 @@ def cost_table(results: Mapping[str, Any]) -> Table:
     rows.append(_savings(entries["student"], entries["teacher"], batches))
   headers = ("Network", "Parameters", "FLOPs")
   headers += (*(f"Batch of {batch}" for batch in batches), "Model")
-  return _without_empty_columns(
+  return without_empty_columns(
     Table(
       "Cost",
       headers,
       tuple(rows),
-      (
-        "FLOPs: forward pass of one example. Batch of N: latency of N examples at once.",
-      ),
+      ("FLOPs: forward pass of one example." + _timing(entries.values()),),
     )
   )
 
@@ -245,7 +243,7 @@ def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
     "Images a second",
   )
   table = Table("Training", headers, tuple(rows))
-  return _without_empty_columns(table)
+  return without_empty_columns(table)
 
 
 def _networks_caption(results: Mapping[str, Any]) -> str:
@@ -264,6 +262,21 @@ def _networks_caption(results: Mapping[str, Any]) -> str:
 def _batch_sizes(entries: Iterable[Mapping[str, Any]]) -> list[str]:
   sizes = {size for entry in entries for size in entry.get("latency_ms") or {}}
   return sorted(sizes, key=lambda size: float(size))
+
+
+def _timing(entries: Iterable[Mapping[str, Any]]) -> str:
+  """How latencies were taken, where they were."""
+  if not _batch_sizes(entries):
+    return ""
+  rounds = [
+    n for one in entries for n in one.get("latency_rounds", {}).values()
+  ]
+  text = " Batch of N: latency of N examples at once"
+  if rounds:
+    least, most = min(rounds), max(rounds)
+    between = f"{least}" if least == most else f"{least} to {most}"
+    text += f", the median of {between} round{'s' * (most > 1)}"
+  return f"{text}."
 
 
 def _cost_row(name: str, entry: Mapping[str, Any], batches: list[str]) -> tuple:
@@ -305,7 +318,16 @@ def _train_error(row: Mapping[str, Any]) -> np.ndarray:
   return 100 * (1 - reading.numbers(row.get("train_accuracy")))
 
 
-def _without_empty_columns(table: Table) -> Table:
+def without_empty_columns(table: Table) -> Table:
+  """Leaves out columns that no row fills.
+
+  Args:
+    table: whose cells are looked at; the first column stays.
+
+  Example:
+    >>> without_empty_columns(Table("", ("A", "B"), (("x", "–"),))).headers
+    ('A',)
+  """
   kept = [
     column
     for column in range(len(table.headers))

@@ -12,7 +12,7 @@ from kdjax.arms import settings_of
 from kdjax.errors import DivergedError
 from kdjax.evaluate.scores import log_softmax
 from kdjax.prepare import Trainee
-from kdjax.report.progress import progress
+from kdjax.report.progress import compiling, progress
 from kdjax.soft_td.objective import soft_td, with_l2
 from kdjax.soft_td.parts import Parts
 from kdjax.train.feed import Arm
@@ -162,6 +162,8 @@ def train(
     DivergedError: if a loss leaves the finite numbers.
   """
   following = epochs(parts.prepared, trainee, teachers, programs=programs)
+  if not programs:
+    compiling(title)
   with progress(trainee.epochs, title) as advance:
     for epoch in following:
       losses = {arm: one["loss"] for arm, one in epoch.metrics.items()}

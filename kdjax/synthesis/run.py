@@ -12,7 +12,7 @@ from kdjax.errors import StorageError
 from kdjax.fit import timed
 from kdjax.options import as_dict
 from kdjax.report import logs
-from kdjax.report.progress import progress
+from kdjax.report.progress import compiling, progress
 from kdjax.synthesis import figures, training
 from kdjax.synthesis.figures import Taught
 from kdjax.synthesis.parts import Parts, prepare
@@ -78,6 +78,7 @@ def _learn(parts: Parts, log) -> tuple[list[Synthetic], list[float]]:
   seeds = parts.experiment.student.seeds
   step = training.make_outer_step(parts)
   learned, losses = [], []
+  compiling("learned images")
   with progress(seeds, "sets of learned images") as advance:
     for seed in range(seeds):
       for now in training.learn_images(parts, seed, step):

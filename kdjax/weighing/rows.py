@@ -129,9 +129,11 @@ def measure(
     if not row.control:
       answers[name] = _answers(parts, name, row, folder)
   accuracy = _rounded(answers, parts.scored)
-  for name, times in timing.latencies(answers, parts.scored).items():
-    found[name]["latency_ms"] = times
-    found[name] |= accuracy.get(name, {})
+  for name, one in accuracy.items():
+    found[name] |= one
+  if parts.experiment.run.latency:
+    for name, times in timing.latencies(answers, parts.scored).items():
+      found[name] |= times
   return found
 
 

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from kdjax import evaluate
+from kdjax import results
 from kdjax.data import Split
 from kdjax.deploy import graph
 from kdjax.deploy.formats import Answer
@@ -49,28 +50,28 @@ def graphs(
 
 def latencies(
   answers: Mapping[str, Mapping[str, Answer]], images: Split
-) -> dict[str, dict[str, dict[str, float]]]:
-  """Times every network in every runtime, in turn.
+) -> dict[str, dict[str, Any]]:
+  """Times every network in every runtime, in turn; see `results.clock`.
 
   Args:
     answers: by network and runtime, stored images -> logits.
     images: what is shown.
 
   Returns:
-    Milliseconds by network, runtime and batch size, the median of rounds.
+    By network "latency_ms", the median of "latency_rounds" rounds; both by
+    runtime and batch size.
   """
-  found = {
-    name: {runtime: {} for runtime in runtimes}
-    for name, runtimes in answers.items()
-  }
+  calls = {}
   for batch in BATCHES:
     block = np.stack([images.images[i % len(images.labels)]
                       for i in range(batch)])  # fmt: skip
-    calls = {
+    calls[batch] = {
       (name, runtime): lambda answer=answer, x=block: answer(x)
       for name, runtimes in answers.items()
       for runtime, answer in runtimes.items()
     }
-    for (name, runtime), value in evaluate.latency(calls).items():
-      found[name][runtime][str(batch)] = value
+  found = {name: {} for name in answers}
+  for (name, runtime), one in results.clock(calls).items():
+    for key, values in one.items():
+      found[name].setdefault(key, {})[runtime] = values
   return found

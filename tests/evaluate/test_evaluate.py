@@ -168,6 +168,32 @@ def test_cost():
   assert set(times) == {"a", "b"} and all(value > 0 for value in times.values())
 
 
+@pytest.mark.parametrize(
+  ("call", "seconds", "rounds"),
+  [
+    (0.001, 60.0, [50, 50]),  # two rounds to warm up, then 50
+    (0.1, 2.0, [19, 19]),  # 20 rounds of two calls take 2 x 2 s
+    (0.7, 2.0, [2, 2]),
+    (60.0, 2.0, [1, 1]),  # slower than allowed: once, and compiled before
+  ],
+)
+def test_latency_of_slow_networks_keeps_to_its_seconds(
+  call, seconds, rounds, monkeypatch
+):
+  now = [0.0]
+
+  def slow():
+    now[0] += call
+    return jnp.zeros(1)
+
+  monkeypatch.setattr(evaluate.cost.time, "perf_counter", lambda: now[0])
+  found = evaluate.time_rounds({"a": slow, "b": slow}, seconds=seconds)
+  assert [len(times) for times in found.values()] == rounds
+  np.testing.assert_allclose(found["a"], 1000 * call)
+  total = 2 * call * (rounds[0] + 2 if rounds[0] > 1 else 2)
+  assert now[0] == pytest.approx(total)
+
+
 def test_recall_of_some_classes():
   assert evaluate.recall(LOGITS, LABELS, (1,)) == [0.5, 1.0]
 

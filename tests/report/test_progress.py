@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from kdjax.report import progress as progress_module
 from kdjax.report.progress import progress
 
 
@@ -57,3 +58,51 @@ def test_an_error_passes_and_no_end_is_claimed(make):
     raise RuntimeError("lost")
   assert "epochs in" not in stream.getvalue()
   assert "epoch in" not in stream.getvalue()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """clock[0] is the time that the progress sees."""
+  now = [100.0]
+  monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now[0])
+  return now
+
+
+def test_a_line_every_so_many_seconds_where_the_output_is_no_terminal(clock):
+  stream = io.StringIO()
+  with progress(4, "student", 100, stream=stream) as advance:
+    for seconds in (20.0, 1.0, 4.0):
+      clock[0] += seconds
+      advance([0.4, 0.6], accuracy=[0.95, 0.96])
+    clock[0] += 5.0
+    advance(0.25)
+  assert stream.getvalue().splitlines() == [
+    "student: epoch 1 of 4, loss 0.5000, error 4.50 %, 5 images/s, 1 min 0 s"
+    " left",
+    "student: epoch 3 of 4, loss 0.5000, error 4.50 %, 25 images/s, 4.0 s left",
+    "student: epoch 4 of 4, loss 0.2500, error 4.50 %, 20 images/s",
+    "student: 4 epochs in 30.0 s, 13 images/s, loss 0.2500, error 4.50 %",
+  ]
+
+
+def test_short_epochs_get_no_line_each_and_long_phases_ever_fewer(clock):
+  stream = io.StringIO()
+  with progress(36000, "student", stream=stream) as advance:
+    for _ in range(36000):
+      clock[0] += 0.1
+      advance(0.5)
+  # Every 5 s in the first minute, then ever more rarely, each minute at last.
+  assert 60 < len(stream.getvalue().splitlines()) < 90
+
+
+def test_a_long_epoch_shows_signs_of_life_within(clock):
+  stream = io.StringIO()
+  with progress(2, "teacher", 100, stream=stream) as advance:
+    clock[0] += 6.0
+    advance(0.75, epochs=0)
+    clock[0] += 4.0
+    advance(0.5)
+  assert stream.getvalue().splitlines() == [
+    "teacher: in epoch 1 of 2, loss 0.7500",
+    "teacher: 1 epoch in 10.0 s, 10 images/s, loss 0.5000",
+  ]

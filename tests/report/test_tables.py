@@ -68,6 +68,28 @@ def test_cost_table_shows_each_model_once_and_the_saving(results):
   assert [row[0] for row in rows][2:] == ["Augmented", "Saving"]
 
 
+@pytest.mark.parametrize(
+  ("rounds", "said"),
+  [
+    ({}, " at once."),  # results that do not say
+    ({"1": 50, "64": 50}, " at once, the median of 50 rounds."),
+    ({"1": 50, "64": 1}, " at once, the median of 1 to 50 rounds."),
+  ],
+)
+def test_latencies_say_of_how_many_rounds_they_are(rounds, said, results):
+  results["teacher"]["latency_rounds"] = rounds
+  (note,) = tables.cost_table(results).notes
+  assert note.endswith(f"Batch of N: latency of N examples{said}")
+
+
+def test_without_latencies_there_is_no_column_and_no_word_of_them(results):
+  for name in ("teacher", "student"):
+    del results[name]["latency_ms"]
+  table = tables.cost_table(results)
+  assert table.headers == ("Network", "Parameters", "FLOPs", "Model")
+  assert table.notes == ("FLOPs: forward pass of one example.",)
+
+
 def test_comparisons_table(results):
   assert tables.comparisons_table(results).rows == (
     ("Student − baseline", "−1.00 ± 0.10", "7e-6", "10 of 10", "gain"),
