@@ -24,8 +24,9 @@ def make_schedule(value, *, steps: int | None = None):
       `cosine(start, stop, steps)`, `exponential(start, rate, steps)`,
       `step(start, boundaries, factor)`; `warmup(share, value)`, from 0 to the
       value in that share of the training, `before(share, value)`, 0 afterwards,
-      `after(share, value)`, 0 until then; `complement(value)`, one minus a
-      number or schedule, `product(value, factor)`. Steps count from 0.
+      `after(share, value)`, 0 until then, `complement(value)`, one minus it,
+      `product(value, factor)`, these four of numbers or schedules. Steps count
+      from 0.
     steps: length of the training, for schedules that do not say how long.
 
   Returns:
@@ -105,14 +106,12 @@ def _warmup(share, value=1.0, *, steps):
 
 def _before(share, value=1.0, *, steps):
   """The value in this first share of the training, and 0 from then on."""
-  _check_numbers(value=value)
-  return _switch(value, 0.0, _part(share, steps))
+  return _switch(_operand("value", value, steps), 0.0, _part(share, steps))
 
 
 def _after(share, value=1.0, *, steps):
   """0 in this first share of the training, and the value from then on."""
-  _check_numbers(value=value)
-  return _switch(0.0, value, _part(share, steps))
+  return _switch(0.0, _operand("value", value, steps), _part(share, steps))
 
 
 def _complement(value, *, steps=None):
@@ -166,7 +165,7 @@ def _part(share, steps):
 
 
 def _switch(first, second, step):
-  return lambda now: jnp.where(now < step, first, second)
+  return lambda now: jnp.where(now < step, at(first, now), at(second, now))
 
 
 def check_value(name: str, value, allowed) -> None:

@@ -33,7 +33,8 @@ def terms_of(
     distillation: what the user wrote.
     hard_weight: the labels' share where no weights are written: a number,
       traced or not, or a Spec of a schedule; 0.1 by default, or what the
-      method's published objective says.
+      method's published objective says. Where that has a stage without labels,
+      the share is that of the stages with them.
     method_weight: factor of every weight but the labels'; likewise.
 
   Returns:
@@ -163,11 +164,19 @@ def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
       f" {OBJECTIVES[name]!r}; write the weights yourself"
     )
   return [
-    published._replace(weight=hard_weight)
+    published._replace(weight=_in_its_stage(published.weight, hard_weight))
     if published.spec.name == "ce"
     else published
     for published in terms
   ]
+
+
+def _in_its_stage(published, weight):
+  """A weight of one's own, in the stage of the training that is published."""
+  if not isinstance(published, spec.Spec):
+    return weight
+  share, *_ = published.args
+  return dataclasses.replace(published, args=(share, weight))
 
 
 def _published(term: spec.Term, otherwise=1.0) -> spec.Term:

@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 
+from kdjax import spec
 from kdjax.errors import UserError
 from kdjax.method import Inputs, View
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, make_objective, terms_of
-from kdjax.methods.registry import register
+from kdjax.methods.registry import OBJECTIVES, register
 
 
 def make_inputs(dtype=jnp.float32, batch=5, classes=4, mask=None):
@@ -51,6 +52,70 @@ def value(name, inputs):
 def test_terms(text, hard_weight, expected):
   terms = terms_of(text, hard_weight=hard_weight)
   assert list(map(str, terms)) == expected
+
+
+def staged(name, of_method, of_labels, share, kd=False):
+  share_kd = [f"kd:after({share}, 0.9)"] if kd else []
+  return [f"{name}:{of_method}", f"ce:after({share}, {of_labels})", *share_kd]
+
+
+STAGES = {
+  "fitnets": ("before(0.2, 100)", 0.2, True),
+  "ab": ("before(0.11, 0.003)", 0.11, True),
+  "fsp": ("before(0.11, 50)", 0.11, False),
+  "minilm": ("before(0.5, 1)", 0.5, False),
+  "minilmv2": ("before(0.5, 1)", 0.5, False),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+  "hard_weight", [0.0, 0.5, "linear(0.5, 0.1, 100)", "cosine(0.5, 0.1, 100)"]
+)
+def test_hard_weight_keeps_the_published_order(name, hard_weight):
+  of_method, share, kd = STAGES[name]
+  given = (
+    spec.parse(hard_weight) if isinstance(hard_weight, str) else hard_weight
+  )
+  terms = terms_of(name, hard_weight=given)
+  want = staged(name, of_method, hard_weight, share, kd)
+  assert list(map(str, terms)) == want
+
+
+def test_every_staged_label_term_is_in_the_table():
+  found = {
+    name
+    for name, text in OBJECTIVES.items()
+    for term in spec.parse_sum(text)
+    if term.spec.name == "ce" and isinstance(term.weight, spec.Spec)
+  }
+  assert found == set(STAGES)
+
+
+def test_members_of_a_sweep_differ_by_the_labels_weight_in_their_stage():
+  """ce of one example: ln 2; its weight is 0 before step 20, then h."""
+  taps = {
+    f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
+    for part in ("query", "key", "value")
+  }
+  view = View(jnp.zeros((1, 2)), taps)
+  inputs = Inputs(view, view, jnp.array([0]), jnp.int32(0))
+
+  def loss(hard_weight, step):
+    method = make_objective("minilmv2", hard_weight=hard_weight, steps=40)
+    now = inputs._replace(step=step)
+    params, state = method.init(jax.random.key(0), now)
+    return method.apply(params, state, now)[0]
+
+  shares, steps = jnp.array([0.0, 0.25, 1.0]), jnp.array([0, 19, 20, 39])
+  losses = jax.vmap(jax.vmap(loss, (None, 0)), (0, None))(shares, steps)
+  want = 0.6931472 * np.array([[0, 0, h, h] for h in (0, 0.25, 1)])
+  np.testing.assert_allclose(losses, want, rtol=1e-6)
+  scheduled = spec.parse("linear(0.0, 1.0, 40)")
+  assert float(loss(scheduled, jnp.int32(10))) == 0.0
+  assert float(loss(scheduled, jnp.int32(30))) == pytest.approx(
+    0.75 * 0.6931472
+  )
 
 
 def test_objective_is_the_weighted_sum():
