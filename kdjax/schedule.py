@@ -141,7 +141,9 @@ SCHEDULES = {
 
 
 def _operand(name: str, value, steps: int | None):
-  value = make_schedule(value, steps=steps)
+  # `inf` and `nan` are read as names without arguments.
+  if str(value) not in ("inf", "nan"):
+    value = make_schedule(value, steps=steps)
   _check_numbers(**{name: value})
   return value
 

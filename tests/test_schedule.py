@@ -28,6 +28,8 @@ from kdjax.spec import parse
     ("warmup('a')", "a share of the training is in (0, 1], got 'a'"),
     ("before(0.5, inf)", "value=inf is not possible"),
     ("after(0.5, nan)", "value=nan is not possible"),
+    ("complement(inf)", "value=inf is not possible"),
+    ("after(0.5, linaer(0, 1, 9))", "did you mean 'linear'?"),
     ("complement('a')", "value='a' is not possible"),
     ("product(1, 1e999)", "factor=inf is not possible"),
     ("product(1, linear(1, 2))", "missing a required argument: 'steps'"),
