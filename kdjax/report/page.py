@@ -34,6 +34,13 @@ _HEEDED = {
   "cache": (),
   "export": (),
 }
+# Settings that runs with one of these results do not heed.
+_UNHEEDED = {
+  "synthesis": ("teacher", "distillation", "teaching", "controls", "computing"),
+  "quantify": ("teaching", "controls", "computing"),
+  "table": ("teaching", "computing"),
+  "rounds": ("teaching",),
+}
 
 
 class _Tile(NamedTuple):
@@ -216,6 +223,9 @@ def _settings(
   experiment = dict(results.get("experiment") or {})
   for part, needed in _HEEDED.items():
     if not any(results.get(one) for one in needed):
+      experiment.pop(part, None)
+  for result, parts in _UNHEEDED.items():
+    for part in parts if results.get(result) else ():
       experiment.pop(part, None)
   if not (experiment.get("cluster") or {}).get("multihost"):
     experiment.pop("cluster", None)

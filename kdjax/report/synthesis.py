@@ -290,7 +290,7 @@ def accuracy_figure(results: Mapping[str, Any]) -> Figure:
       values, np.full(len(values), place), ls="", color=colour,
       marker=style.marker_of(name), ms=5,
     )  # fmt: skip
-    axes.text(1, place, f"{values.mean():.1f}", va="center", ha="left")
+    axes.text(values.max() + 2, place, f"{values.mean():.1f}", va="center")
   axes.set_yticks(range(len(order)), [TITLES[name] for name in order])
   axes.invert_yaxis()
   axes.set(xlim=(0, 100), xlabel="Test accuracy, %")

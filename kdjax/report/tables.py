@@ -158,7 +158,7 @@ def paired_table(
     f"Test {'accuracy' if turned else 'error'}, points",
     "95 % interval",
     "p",
-    f"{of.capitalize()} better",
+    f"{of.split()[0].capitalize()} better",
     "Verdict",
   )
   notes = (f"{note} {_PAIRED.format(of=of)}",)
