@@ -17,6 +17,10 @@ from kdjax.schedule import Schedule, at
 # that ragged batches and any number of devices give the same mean.
 Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
+# Which parameters stay as they are: of all that are below it, a truth value,
+# traced or not, or by key the same of what is below; keys left out are trained.
+Frozen = Mapping[str, Any] | bool | jax.Array
+
 
 class View(NamedTuple):
   """What one network shows for one batch.
@@ -81,6 +85,9 @@ class Method(NamedTuple):
     needs_teacher: False for a method that reads nothing of a teacher.
     parts: as `apply`, but the weighted loss of each term by name instead of
       their sum; None for a method that is no sum.
+    frozen: step -> Frozen of {"network": the student's parameters, "method":
+      the method's}: what is a constant at this step. No optimiser sees it, so
+      that neither momentum nor decay moves it; None where all is trained.
   """
 
   init: Callable[[jax.Array, Inputs], tuple[Any, Any]]
@@ -91,6 +98,7 @@ class Method(NamedTuple):
   adopt: Callable[[Any, Inputs], Any] | None = None
   needs_teacher: bool = True
   parts: Callable[[Any, Any, Inputs], tuple[dict, Any, Metrics]] | None = None
+  frozen: Callable[[jax.Array], Frozen] | None = None
 
 
 def stateless(
@@ -315,6 +323,14 @@ def weighted_sum(
       params = method.adopt(params, inputs) if method.adopt else params
     return params
 
+  def frozen(step):
+    network, own = {}, {}
+    for name, (method, _) in terms.items():
+      still = method.frozen(step) if method.frozen else {}
+      network |= still.get("network", {})
+      own[name] = still.get("method", False)
+    return {"network": network, "method": own}
+
   methods = [method for method, _ in terms.values()]
   return Method(
     init,
@@ -325,6 +341,7 @@ def weighted_sum(
     adopt if any(method.adopt for method in methods) else None,
     any(method.needs_teacher for method in methods),
     parts,
+    frozen if any(method.frozen for method in methods) else None,
   )
 
 

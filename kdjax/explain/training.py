@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from kdjax import data
 from kdjax.data import Split
@@ -134,7 +133,9 @@ def label_epochs(
         lambda x: jnp.asarray(x)[settings["seed"]], students["params"]
       )
 
-    return make_objective("hard")._replace(adopt=adopt)
+    return make_objective("hard")._replace(
+      adopt=adopt, frozen=lambda step: {"network": mask["params"]}
+    )
 
   arms = {"student": Arm("all", method, _settings(parts))}
   chosen = parts.experiment.student
@@ -144,7 +145,6 @@ def label_epochs(
     parts.dataset.train,
     arms,
     epochs=parts.experiment.quantify.label_epochs,
-    frozen=mask["params"],
     saved=saved,
   )
 
@@ -224,44 +224,6 @@ def depends(parts: Parts, network: Any) -> Any:
   return tree.unflatten(found)
 
 
-def frozen_optimizer(
-  optimizer: optax.GradientTransformation, frozen: Any
-) -> optax.GradientTransformation:
-  """Keeps some parameters as they are.
-
-  Their gradients are not even looked at, so that a compiler need not make them.
-
-  Args:
-    optimizer: from `make_optimizer`.
-    frozen: tree of truth values like the network's parameters.
-
-  Returns:
-    The transformation, weight decay included in what it holds back.
-
-  Example:
-    >>> still = frozen_optimizer(optax.sgd(1.0), {"a": True})
-    >>> params = {"network": {"a": jnp.ones(())}, "method": ()}
-    >>> updates, _ = still.update(params, still.init(params), params)
-    >>> print(updates["network"]["a"])
-    0.0
-  """
-
-  def held(updates):
-    still = jax.tree.map(
-      lambda stop, x: jnp.zeros_like(x) if stop else x,
-      frozen,
-      updates["network"],
-    )
-    return updates | {"network": still}
-
-  def update(updates, state, params=None):
-    # Before for the work, after for the weight decay.
-    updates, state = optimizer.update(held(updates), state, params)
-    return held(updates), state
-
-  return optax.GradientTransformation(optimizer.init, update)
-
-
 def _epochs(
   parts: Parts,
   chosen,
@@ -271,7 +233,6 @@ def _epochs(
   teachers=None,
   saved: Saved | None = None,
   epochs=None,
-  frozen=None,
 ) -> Iterator[Checkpoint]:
   """Trains arms on one feed; `chosen` are the settings of teacher or student."""
   epochs = chosen.epochs if epochs is None else epochs
@@ -284,8 +245,6 @@ def _epochs(
   optimizer = make_optimizer(
     chosen.optimizer, chosen.schedule, feed.steps * epochs
   )
-  if frozen is not None:
-    optimizer = frozen_optimizer(optimizer, frozen)
   begin = partial(
     loop.initial_states,
     parts.network,

@@ -47,8 +47,9 @@ def factor_transfer(
   u(x) = x / ||x|| over the whole example
 
   The paraphraser (encode, decode) learns to reproduce the teacher before it is
-  used, and is a constant from then on; until then the student gets nothing from
-  this term. The weight is in here, as it must not scale the first stage.
+  used, and is a constant from then on, which no optimiser touches; until then
+  the translator is one, and the student gets nothing from this term. The weight
+  is in here, as it must not scale the first stage.
 
   Matched: the last stages, which must be maps; the larger factor is
   average-pooled. Learned: the paraphraser and the translator, three 3x3
@@ -83,8 +84,7 @@ def factor_transfer(
     Kim, Park, Kwak 2018, arXiv:1802.04977; `kdjax.losses.factor_transfer`. The
     rate, the layers and the weight 500 are the authors' code's. It trains the
     paraphraser for a whole run of its own, on absolute errors; the share is
-    RepDistiller's 30 epochs of 270, on squared errors. Weight decay and
-    momentum still touch the frozen paraphraser a little.
+    RepDistiller's 30 epochs of 270, on squared errors.
   """
   check_static("rate", rate, lambda value: value > 0)
   check_value("weight", weight, lambda value: value >= 0)
@@ -118,9 +118,17 @@ def factor_transfer(
     )
     if steps is None:
       return reproduced + distance
-    learning = inputs.step < round(pretraining * steps)
-    return jnp.where(learning, reproduced, distance)
+    return jnp.where(learning(inputs.step), reproduced, distance)
 
-  return learned(
+  def learning(step):
+    return step < round(pretraining * steps)
+
+  def frozen(step):
+    first = learning(step)
+    paraphraser = dict.fromkeys(("encode", "decode"), jnp.logical_not(first))
+    return {"method": paraphraser | {"translate": first}}
+
+  method = learned(
     made, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )
+  return method if steps is None else method._replace(frozen=frozen)

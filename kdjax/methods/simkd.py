@@ -17,8 +17,8 @@ def simkd(
 
   loss = mean over positions and features of (projector(student) - teacher)^2
 
-  Before training the student's classifier becomes the teacher's; the loss sends
-  no gradient to it, so it stays that unless weights decay. No labels are used.
+  Before training the student's classifier becomes the teacher's, and stays it:
+  no optimiser touches it, whatever else the objective has. No labels are used.
   The student is a network that has the projector in it, the model
   `projected(backbone, width=D)`. Maps of different sizes are averaged to the
   smaller one; the published code does so before its projector.
@@ -67,7 +67,9 @@ def simkd(
   plain = stateless(
     loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )
-  return plain._replace(adopt=adopt)
+  return plain._replace(
+    adopt=adopt, frozen=lambda step: {"network": {"head": True}}
+  )
 
 
 def _features(inputs: Inputs, student_tap, teacher_tap, width) -> tuple:

@@ -1,5 +1,6 @@
 """The state of a network in training, and of the method that trains it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax.training import train_state
 
-from kdjax.method import Inputs, Method, View
+from kdjax.method import Frozen, Inputs, Method, View
 from kdjax.taps import tapped
 from kdjax.train.computed import computed, narrowed
 from kdjax.train.optimizer import with_learning_rate
@@ -117,6 +118,56 @@ def create_state(
     collections=collections,
     method_state=method_state,
   )
+
+
+def descend(state: TrainState, gradient: Any, frozen: Frozen) -> TrainState:
+  """Lets the optimiser move what is not frozen.
+
+  Of what is frozen it sees zeros, values and gradients: there is nothing that
+  decay could shrink, and no momentum for the day on which it may move.
+
+  Args:
+    state: the network's state.
+    gradient: of the form of its parameters.
+    frozen: what stays, as `Method.frozen` says.
+
+  Returns:
+    The state after the step; what is frozen is the same, bit for bit.
+
+  Example:
+    >>> state = TrainState.create(
+    ...   apply_fn=None,
+    ...   params={"network": {"head": 1.0}, "method": (2.0, 3.0)},
+    ...   tx=optax.chain(optax.add_decayed_weights(0.5), optax.sgd(1.0)),
+    ... )
+    >>> gradient = jax.tree.map(jnp.zeros_like, state.params)
+    >>> after = descend(state, gradient, {"network": {"head": True}}).params
+    >>> print(after["network"]["head"], *after["method"])
+    1.0 1.0 1.5
+  """
+  still = _spread(frozen, state.params)
+
+  def shown(tree):
+    return jax.tree.map(lambda stop, x: jnp.where(stop, 0, x), still, tree)
+
+  moved = state.replace(params=shown(state.params)).apply_gradients(
+    grads=shown(gradient)
+  )
+  return moved.replace(
+    params=jax.tree.map(jnp.where, still, state.params, moved.params)
+  )
+
+
+def _spread(frozen: Frozen, params: Any) -> Any:
+  """What is frozen as a tree like the parameters."""
+  if not isinstance(frozen, Mapping):
+    return jax.tree.map(lambda _: frozen, params)
+  # A method of each teacher: the same of all of them.
+  if isinstance(params, tuple):
+    return tuple(_spread(frozen, one) for one in params)
+  return {
+    key: _spread(frozen.get(key, False), value) for key, value in params.items()
+  }
 
 
 def frozen_state(

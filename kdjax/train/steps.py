@@ -18,7 +18,7 @@ from kdjax.train.accumulate import over_pieces
 from kdjax.train.across import Axis
 from kdjax.train.batch_norm import over_the_batch
 from kdjax.train.dropout import by_example
-from kdjax.train.state import TrainState, classifier, variables
+from kdjax.train.state import TrainState, classifier, descend, variables
 
 
 class Batch(NamedTuple):
@@ -156,7 +156,11 @@ def take_step(
   )
   if not gradient_metrics:
     grads = across.total(grads, axis_name)
-  state = state.apply_gradients(grads=grads).replace(
+  if method.frozen is None:
+    state = state.apply_gradients(grads=grads)
+  else:
+    state = descend(state, grads, method.frozen(state.step))
+  state = state.replace(
     collections=_whole(collections, axis_name), method_state=method_state
   )
   return state, across.total(metrics, axis_name)

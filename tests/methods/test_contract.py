@@ -25,6 +25,8 @@ from kdjax.errors import UserError
 from kdjax.method import Inputs
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES
+from kdjax.train.optimizer import make_optimizer, with_learning_rate
+from kdjax.train.state import TrainState, descend
 from kdjax.train.steps import gather
 
 NAMES = sorted(MAKERS)
@@ -33,6 +35,8 @@ NAMES = sorted(MAKERS)
 SLOPE = 3e-2
 # Their losses hold a part of the student constant, by definition.
 HELD_CONSTANT = {"wsld", "cs_kd", "byot"}
+# All of them move a parameter that has no gradient.
+OPTIMIZERS = ("sgd(momentum=0.9, weight_decay=0.1)", "adamw(weight_decay=0.1)")
 
 
 def started(name, inputs):
@@ -135,9 +139,16 @@ def check_everything(name, pair):
   assert max(sizes) > 0, "no gradient reaches the student"
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads[2]))
 
+  # what gets no gradient by design is frozen, early in the training and late
+  slopes = {}
+  for now in (1, STEPS // 2, STEPS - 1):
+    seen = inputs._replace(step=jnp.int32(now))
+    own, (*_, head), _ = step(params, new, student, teacher, seen)[1]
+    slopes[now] = {"method": own, "network": {"head": head}}
+  start = {"method": params, "network": {"head": inputs.student_head}}
+  check_frozen(method, start, slopes)
+
   # a second step compiles nothing
-  later = inputs._replace(step=inputs.step + 1)
-  step(params, new, student, teacher, later)
   assert len(traces) == 1
 
   # The gradient is the slope along a random direction that leans uphill: along
@@ -168,6 +179,33 @@ def check_everything(name, pair):
   )
   if name not in HELD_CONSTANT:
     assert off < SLOPE, f"slope {slope}, off by {off}"
+
+
+def check_frozen(method, params, slopes):
+  """What has no gradient by design stays, bit for bit, whatever the optimiser."""
+  silent = {
+    now: jax.tree.map(lambda x: x.size > 0 and not np.any(x), found)
+    for now, found in slopes.items()
+  }
+  if method.frozen is None:
+    assert not any(
+      jax.tree.leaves([found["method"] for found in silent.values()])
+    )
+    return
+  for optimizer in OPTIMIZERS:
+    state = TrainState.create(
+      apply_fn=None, params=params, tx=make_optimizer(optimizer, "constant", 9)
+    )
+    state = state.replace(
+      opt_state=with_learning_rate(state.opt_state, jnp.float32(0.1))
+    )
+    for now, found in slopes.items():
+      moved = descend(state, found, method.frozen(now))
+      stays = jax.tree.map(np.array_equal, state.params, moved.params)
+      assert stays["method"] == silent[now]["method"]
+      if "head" in method.frozen(now).get("network", {}):
+        assert all(jax.tree.leaves((stays["network"], silent[now]["network"])))
+      state = moved
 
 
 @pytest.mark.parametrize("name", NAMES)

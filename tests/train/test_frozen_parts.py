@@ -1,0 +1,190 @@
+"""What a method freezes no optimiser moves; what waits for its turn waits."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.compression.prune import Pruning, magnitude_pruning
+from kdjax.method import Method, View, stateless, weighted_sum
+from kdjax.methods import make_objective
+from kdjax.models import make_model
+from kdjax.train.optimizer import make_optimizer, with_learning_rate
+from kdjax.train.state import (
+  TrainState,
+  classifier,
+  create_state,
+  descend,
+  frozen_state,
+)
+from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.teacher import live, observe
+
+IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
+LABELS = jnp.array([0, 1, 2, 0])
+STEPS = 4
+ADAMW = "adamw(weight_decay=0.1)"
+QUICK = ("sgd(momentum=0.9, weight_decay=0.1)", ADAMW)
+MORE = (
+  "sgd(momentum=0.9, weight_decay=0.1, nesterov=True, clip=0.1)",
+  "lamb(weight_decay=0.1)",
+  "lion(weight_decay=0.1)",
+  "nadam",
+  "rmsprop",
+)
+
+
+class Maps(nn.Module):
+  """One convolution and a classifier."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, images, train=False):
+    x = nn.Conv(self.width, (3, 3), name="stage_0")(images)
+    return nn.Dense(3, name="head")(nn.relu(x).mean(axis=(1, 2)))
+
+
+def taught_by(network, count=1):
+  """A teacher's view of the images and its classifier; of several an ensemble."""
+  views, heads = [], []
+  for seed in range(count):
+    made = network.init(jax.random.key(7 + seed), IMAGES)
+    views.append(
+      observe(
+        live(frozen_state(network, made)),
+        unlabelled(IMAGES),
+        ("stage_*", "head:in"),
+      )
+    )
+    heads.append(classifier(made["params"]))
+  if count == 1:
+    return views[0], heads[0]
+  return View(views[0].logits, {}, tuple(views)), tuple(heads)
+
+
+def course(student, objective, optimizer, teacher, head, last=None):
+  """The states from the start to the end of a training of four steps."""
+  method = make_objective(objective, steps=STEPS)
+  state = create_state(
+    student,
+    method,
+    make_optimizer(optimizer, "constant", STEPS, last),
+    rng=jax.random.key(0),
+    images=IMAGES,
+    teacher=teacher,
+    learning_rate=jnp.float32(0.05),
+    head=head,
+  )
+  index = jnp.arange(len(LABELS))
+  batch = Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+
+  @jax.jit
+  def step(state):
+    key = jax.random.key(2)
+    return take_step(state, method, batch, teacher, rng=key, head=head)[0]
+
+  states = [state]
+  for _ in range(STEPS):
+    states.append(step(states[-1]))
+  return [jax.device_get(state.params) for state in states]
+
+
+def same(left, right):
+  return all(jax.tree.leaves(jax.tree.map(np.array_equal, left, right)))
+
+
+def moved(left, right):
+  return not any(jax.tree.leaves(jax.tree.map(np.array_equal, left, right)))
+
+
+SIMKD = "simkd(teacher_tap='head:in'):1"
+
+
+@pytest.mark.parametrize(
+  "optimizer",
+  [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)],
+)
+@pytest.mark.parametrize("objective", [SIMKD, f"{SIMKD} + ce:0.5"])
+def test_adopted_classifier_stays_the_teachers(optimizer, objective):
+  teacher, head = taught_by(make_model("mlp(6)", classes=3))
+  student = make_model("projected(mlp(5), width=6)", classes=3)
+  *_, end = states = course(student, objective, optimizer, teacher, head)
+  assert same(end["network"]["head"], head)
+  assert moved(states[0]["network"]["projector"], end["network"]["projector"])
+
+
+def test_adopted_classifier_is_not_pruned():
+  teacher, head = taught_by(make_model("mlp(6)", classes=3))
+  student = make_model("projected(mlp(5), width=6)", classes=3)
+  prune = magnitude_pruning(Pruning(0.5, begin=0, end=STEPS - 1))
+  *_, end = course(student, SIMKD, ADAMW, teacher, head, prune)
+  assert same(end["network"]["head"], head)
+  kernel = end["network"]["projector"]
+  assert any(np.any(leaf == 0) for leaf in jax.tree.leaves(kernel))
+
+
+def test_first_teachers_classifier_stays_where_there_are_several():
+  teacher, heads = taught_by(make_model("mlp(6)", classes=3), 2)
+  student = make_model("projected(mlp(5), width=6)", classes=3)
+  *_, end = course(student, SIMKD, ADAMW, teacher, heads)
+  assert same(end["network"]["head"], heads[0])
+
+
+@pytest.mark.parametrize(
+  ("optimizer", "teachers"),
+  [*((name, 1) for name in QUICK), (ADAMW, 2)]
+  + [pytest.param(name, 1, marks=pytest.mark.slow) for name in MORE],
+)
+def test_paraphraser_stays_after_its_stage_and_translator_before(
+  optimizer, teachers
+):
+  """Steps 0 and 1 are the paraphraser's, 2 and 3 the translator's."""
+  teacher, head = taught_by(Maps(6), teachers)
+  objective = "ce:1 + factor_transfer(pretraining=0.5):1"
+  states = course(Maps(4), objective, optimizer, teacher, head)
+  own = [state["method"]["factor_transfer"] for state in states]
+  for each in zip(*own, strict=True) if teachers == 2 else [own]:
+    for part, free in (("encode", 0), ("decode", 0), ("translate", 2)):
+      at = [one[part] for one in each]
+      assert moved(at[free], at[free + 1]) and moved(at[free + 1], at[free + 2])
+      held = 2 - free
+      assert same(at[held], at[held + 1]) and same(at[held + 1], at[held + 2])
+
+
+def test_frozen_parts_leave_no_momentum_behind():
+  """By hand: w = 1, decay 0.5, momentum 0.5, rate 1; frozen at first.
+
+  Freed, the first update is -(0.5 * 1): had the optimiser seen the weight
+  before, its momentum would add 0.25.
+  """
+  params = {"network": {"w": jnp.ones(())}, "method": ()}
+  state = state_of(params, "sgd(momentum=0.5, weight_decay=0.5)")
+  still = jax.tree.map(jnp.zeros_like, params)
+  for frozen, want in ((True, 1.0), (False, 0.5), (True, 0.5)):
+    state = descend(state, still, {"network": {"w": jnp.array(frozen)}})
+    assert float(state.params["network"]["w"]) == want
+
+
+def state_of(params, optimizer):
+  state = TrainState.create(
+    apply_fn=None, params=params, tx=make_optimizer(optimizer, "constant", 9)
+  )
+  return state.replace(
+    opt_state=with_learning_rate(state.opt_state, jnp.float32(1.0))
+  )
+
+
+def test_sums_of_methods_freeze_what_their_parts_freeze():
+  plain = stateless(lambda inputs: 0.0)
+  late = Method(
+    plain.init, plain.apply, frozen=lambda step: {"method": {"a": step > 3}}
+  )
+  head = plain._replace(frozen=lambda step: {"network": {"head": True}})
+  both = weighted_sum({"x": (late, 1.0), "y": (plain, 1.0), "z": (head, 1.0)})
+  assert both.frozen(4) == {
+    "network": {"head": True},
+    "method": {"x": {"a": True}, "y": False, "z": False},
+  }
+  assert weighted_sum({"y": (plain, 1.0)}).frozen is None
