@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from kdjax import spec
+from kdjax.losses.checks import known_numbers
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -175,19 +177,26 @@ def check_value(name: str, value, allowed) -> None:
 
   Args:
     name: its name, for the message.
-    value: a number, checked; a traced number or a schedule, let through.
+    value: a number of Python, NumPy or JAX or an array of them, checked; a
+      traced number or a schedule, let through.
     allowed: number -> bool.
 
   Raises:
-    ValueError: if it is no number, or one that is not allowed.
+    ValueError: if it is no number, or one that is not finite or not allowed.
 
   Example:
     >>> check_value("temperature", 4.0, lambda value: value > 0)
   """
-  if callable(value) or isinstance(value, jax.Array):
+  if callable(value):
     return
-  number = isinstance(value, int | float) and not isinstance(value, bool)
-  if not number or not math.isfinite(value) or not allowed(value):
+  try:
+    numbers = known_numbers(value)
+  except (TypeError, ValueError):
+    numbers = np.asarray(np.nan)
+  if numbers is None:
+    return
+  fits = all(math.isfinite(x) and allowed(x) for x in numbers.ravel().tolist())
+  if isinstance(value, bool) or not fits:
     raise ValueError(f"{name}={value!r} is not possible")
 
 
@@ -207,7 +216,7 @@ def check_static(
   Example:
     >>> check_static("rate", 0.5, lambda value: value > 0)
   """
-  if callable(value) or isinstance(value, jax.Array):
+  if callable(value) or isinstance(value, jax.Array | np.ndarray):
     raise ValueError(f"{name} must be a plain number, no sweep or schedule")
   check_value(name, value, allowed)
 

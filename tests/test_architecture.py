@@ -24,7 +24,7 @@ ALLOWED = {
   "compression": {"config"},
   "data": set(),
   "losses": set(),
-  "schedule": set(),
+  "schedule": {"losses"},
   "method": {"losses", "schedule"},
   "taps": set(),
   "train": {"method", "taps", "watchdog"},

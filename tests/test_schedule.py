@@ -2,10 +2,13 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kdjax.errors import UserError
-from kdjax.schedule import SCHEDULES, make_schedule
+from kdjax.schedule import SCHEDULES, check_static, check_value, make_schedule
 from kdjax.spec import parse
 
 
@@ -42,3 +45,42 @@ def test_arguments_of_schedules_have_ranges(text, message):
 
 def test_every_schedule_says_what_it_is():
   assert all(maker.__doc__ for maker in SCHEDULES.values())
+
+
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda: np.float32(-2),
+    lambda: np.int64(0),
+    lambda: np.array(-2.0),
+    lambda: jnp.array(0),
+    lambda: jnp.array([1.0, -1.0]),
+    lambda: jnp.array(jnp.nan, jnp.bfloat16),
+    lambda: np.array(np.inf),
+    lambda: 10**400,
+    lambda: True,
+    lambda: None,
+    lambda: "4",
+  ],
+)
+def test_a_number_of_any_type_is_checked(make):
+  with pytest.raises(ValueError, match="^temperature=.* is not possible"):
+    check_value("temperature", make(), lambda value: value > 0)
+
+
+@pytest.mark.parametrize("make", [np.float32, np.int64, np.array, jnp.array])
+def test_a_number_of_any_type_is_taken(make):
+  check_value("temperature", make(2), lambda value: value > 0)
+
+
+def test_what_is_traced_or_scheduled_is_let_through():
+  check = jax.jit(lambda x: check_value("temperature", x, lambda value: False))
+  check(1.0)
+  check_value("temperature", lambda step: step, lambda value: False)
+
+
+@pytest.mark.parametrize("make", [np.array, jnp.array])
+def test_what_is_compiled_in_is_no_array(make):
+  with pytest.raises(ValueError, match="rate must be a plain number"):
+    check_static("rate", make(2), lambda value: value > 0)
+  check_static("rate", np.float32(2), lambda value: value > 0)

@@ -9,6 +9,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from kdjax.losses import checks
+
 # Exact products for relations: TPUs and recent GPUs round the inputs of a
 # default-precision matrix product to bfloat16 or tf32.
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -34,66 +36,20 @@ def pair(
 
   Raises a ValueError with both shapes unless they are equal.
   """
-  check_same_shape(function, student, teacher)
+  checks.same_shape(function, student, teacher)
   student, teacher = at_least_float32(student), constant(teacher)
   dtype = jnp.promote_types(student.dtype, teacher.dtype)
   return student.astype(dtype), teacher.astype(dtype)
 
 
-def check_same_shape(
-  function: str, student: jax.Array, teacher: jax.Array
-) -> None:
-  """Raises a ValueError with both shapes unless they are equal."""
-  if student.shape != teacher.shape:
-    raise ValueError(
-      f"{function}: student and teacher must have the same shape, got"
-      f" {student.shape} and {teacher.shape}"
-    )
-
-
-def check_positive(function: str, **values) -> None:
-  """Raises a ValueError for a value known before tracing that is not > 0."""
-  for name, value in values.items():
-    if isinstance(value, int | float) and not value > 0:
-      raise ValueError(f"{function}: {name} must be > 0, got {value}")
-
-
-def check_between(function: str, low: float, high: float, **values) -> None:
-  """Raises a ValueError for a value known before tracing outside [low, high]."""
-  for name, value in values.items():
-    if isinstance(value, int | float) and not low <= value <= high:
-      raise ValueError(
-        f"{function}: {name} must be between {low} and {high}, got {value}"
-      )
-
-
-def check_choice(function: str, choices: tuple[str, ...], **values) -> None:
-  """Raises a ValueError for a value that is not among the choices."""
-  for name, value in values.items():
-    if value not in choices:
-      raise ValueError(
-        f"{function}: {name} must be one of {', '.join(choices)}, got {value!r}"
-      )
-
-
-def check_labels(function: str, student: jax.Array, labels: jax.Array) -> None:
-  """Raises a ValueError unless labels are integers, one for each row."""
-  if labels.shape != student.shape[:-1]:
-    raise ValueError(
-      f"{function}: labels must have the logits' leading shape, got"
-      f" {labels.shape} for logits {student.shape}"
-    )
-  if not jnp.issubdtype(labels.dtype, jnp.integer):
-    raise ValueError(
-      f"{function}: labels must be integer class ids, got {labels.dtype}"
-    )
-
-
 def alive(*logits: jax.Array) -> jax.Array:
-  """True for the classes that no side has masked out with -inf."""
-  result = logits[0] > -jnp.inf
+  """True for the classes that no side has masked out with -inf.
+
+  A NaN is alive: taken for masked, a diverged network would have loss 0.
+  """
+  result = logits[0] != -jnp.inf
   for other in logits[1:]:
-    result &= other > -jnp.inf
+    result &= other != -jnp.inf
   return result
 
 
@@ -148,10 +104,18 @@ def log_softmax(logits: jax.Array, temperature=1.0) -> jax.Array:
 
 
 def softened(
-  function: str, student: jax.Array, teacher: jax.Array, temperature
+  function: str,
+  student: jax.Array,
+  teacher: jax.Array,
+  temperature,
+  least: int = 2,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns log q and log p, the student's first, after checking the inputs."""
-  check_positive(function, temperature=temperature)
+  """Returns log q and log p, the student's first, after checking the inputs.
+
+  Fewer classes than `least` are refused: the softmax of one teaches nothing.
+  """
+  checks.classes(function, student, least=least)
+  checks.positive(function, temperature=temperature)
   student, teacher = pair(function, student, teacher)
   temperature = per_row(
     temperature, student.shape[:-1], student.dtype, function

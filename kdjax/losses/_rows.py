@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 
 # Logits from which on the losses come here.
 LARGE = 1 << 17
@@ -98,18 +98,19 @@ def divergence(
   teacher: jax.Array,
   temperature,
   axis: int = -1,
+  least: int = 2,
 ) -> jax.Array:
   """Returns the sum of the term over the classes, one value a row.
 
   `plain(log_p, log_q)` is the same sum, for inputs that are not large. The
-  classes are on `axis`, a negative number.
+  classes are on `axis`, a negative number; fewer than `least` are refused.
   """
   if is_large(student, axis):
     return add_up(
       function, term, student, teacher, temperature, axis=axis
     ).total
   student, teacher = (jnp.moveaxis(x, axis, -1) for x in (student, teacher))
-  log_q, log_p = _math.softened(function, student, teacher, temperature)
+  log_q, log_p = _math.softened(function, student, teacher, temperature, least)
   return plain(log_p, log_q)
 
 
@@ -134,8 +135,8 @@ def add_up(
     axis: of the classes, negative. Rows stay where they are: a map's channels,
       brought to the end, would be copied.
   """
-  _math.check_positive(function, temperature=temperature)
-  _math.check_same_shape(function, student, teacher)
+  checks.positive(function, temperature=temperature)
+  checks.same_shape(function, student, teacher)
   leading, dtype = _leading(student, axis), _dtype(student, teacher)
   temperature = _math.per_row(temperature, leading, dtype, function)
   inverse = _math.apart(1 / jnp.broadcast_to(temperature, leading))

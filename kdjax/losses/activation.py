@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math
+from kdjax.losses import _features, _math, checks
 
 
 def ab(
@@ -40,7 +40,7 @@ def ab(
   Source:
     Heo, Lee, Yun, Choi 2019, arXiv:1811.03233 (the alternative loss).
   """
-  _math.check_same_shape("ab", student, teacher)
+  checks.same_shape("ab", student, teacher)
   _features.check_at_least_rank("ab", 1, student, teacher)
   student, teacher = _features.working_pair(student, teacher)
   fires = teacher > 0
@@ -82,7 +82,7 @@ def ofd(student: jax.Array, teacher: jax.Array, margin: jax.Array) -> jax.Array:
   Source:
     Heo et al. 2019, arXiv:1904.01866 (the partial L2 distance).
   """
-  _math.check_same_shape("ofd", student, teacher)
+  checks.same_shape("ofd", student, teacher)
   _features.check_at_least_rank("ofd", 2, student, teacher)
   if margin.shape != student.shape[-1:]:
     raise ValueError(

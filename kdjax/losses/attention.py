@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, _rows, _terms
+from kdjax.losses import _features, _math, _rows, _terms, checks
 from kdjax.losses.feature import fitnet
 
 
@@ -133,7 +133,13 @@ def _kl_of_scores(student, teacher, mask):
     for side in (student, teacher)
   )
   return _rows.divergence(
-    "attention_kl", _terms.kl, _math.kl_of_softmaxes, student, teacher, 1.0
+    "attention_kl",
+    _terms.kl,
+    _math.kl_of_softmaxes,
+    student,
+    teacher,
+    1.0,
+    least=1,
   )
 
 
@@ -222,7 +228,7 @@ def tinybert(
   for s, t in zip(
     (*student[0], *student[1]), (*teacher[0], *teacher[1]), strict=True
   ):
-    _math.check_same_shape("tinybert", s, t)
+    checks.same_shape("tinybert", s, t)
   losses = [
     attention_mse(s, t, clip_below=-1e2)
     for s, t in zip(student[0], teacher[0], strict=True)
@@ -231,7 +237,7 @@ def tinybert(
 
 
 def _check_scores(function, student, teacher, mask):
-  _math.check_same_shape(function, student, teacher)
+  checks.same_shape(function, student, teacher)
   if student.ndim != 4:
     raise ValueError(
       f"{function}: student and teacher must be (batch, heads, queries, keys),"

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math
+from kdjax.losses import _features, _math, checks
 
 # A bank up to so many times larger than the samples of one example is met by
 # one matrix product: faster, and smaller, than gathering the samples' rows.
@@ -64,7 +64,11 @@ def crd(
   Source:
     Tian, Krishnan, Isola 2020, arXiv:1910.10699.
   """
-  _math.check_positive("crd", temperature=temperature)
+  checks.positive("crd", temperature=temperature)
+  checks.weights("crd", eps=eps)
+  for z in (z_student, z_teacher):
+    if z is not None:
+      checks.positive("crd", z=z)
   _check_crd(student, teacher, student_bank, teacher_bank, indices)
   arguments = (indices, temperature, eps)
   return _contrast(student, teacher_bank, z_student, *arguments) + _contrast(
@@ -156,7 +160,7 @@ def crd_update(
     Tian, Krishnan, Isola 2020, arXiv:1910.10699; the memory of Wu et al. 2018,
     arXiv:1805.01978.
   """
-  _math.check_between("crd_update", 0, 1, momentum=momentum)
+  checks.between("crd_update", 0, 1, momentum=momentum)
   fits = bank.ndim == 2 and embeddings.shape == (*indices.shape, bank.shape[-1])
   if not fits or indices.ndim != 1:
     raise ValueError(
@@ -171,7 +175,7 @@ def crd_update(
 
 
 def _check_crd(student, teacher, student_bank, teacher_bank, indices):
-  _math.check_same_shape("crd", student, teacher)
+  checks.same_shape("crd", student, teacher)
   if student_bank.shape != teacher_bank.shape:
     raise ValueError(
       "crd: student_bank and teacher_bank must have the same shape, got"

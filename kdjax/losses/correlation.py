@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows
+from kdjax.losses import _math, _rows, checks
 
 
 def dist(
@@ -61,6 +61,7 @@ def dist(
     Huang et al. 2022, arXiv:2205.10536 (the inter-class and intra-class
     relations).
   """
+  checks.weights("dist", beta=beta, gamma=gamma, eps=eps)
   student, teacher = _flat("dist", student, teacher, axis_name)
   q, p, keep = _softmax_pair("dist", student, teacher, _scalar(temperature))
   rows = _mean_distance(q, p, keep, -1, eps)
@@ -79,6 +80,8 @@ def class_correlation(
   """Squared distance of the class-by-class matrices of the softmaxes.
 
   loss = ||P^T P - Q^T Q||^2 / C,  P = softmax(teacher / T), Q = softmax(student / T)
+
+  C counts the classes that some row masks on neither side.
 
   Args:
     student: (n, C) float, logits.
@@ -104,7 +107,7 @@ def class_correlation(
   """
   student, teacher = _matrices("class_correlation", student, teacher, axis_name)
   q, p = _softmaxes("class_correlation", student, teacher, temperature)
-  return _gram_distance(q.T, p.T)
+  return _gram_distance(q.T, p.T, _classes(student, teacher))
 
 
 def batch_correlation(
@@ -142,7 +145,7 @@ def batch_correlation(
   """
   student, teacher = _matrices("batch_correlation", student, teacher, axis_name)
   q, p = _softmaxes("batch_correlation", student, teacher, temperature)
-  return _gram_distance(q, p)
+  return _gram_distance(q, p, len(q))
 
 
 def mlkd(
@@ -183,13 +186,13 @@ def mlkd(
     Jin, Wang, Lin 2023, Multi-level logit distillation, CVPR.
   """
   student, teacher = _matrices("mlkd", student, teacher, axis_name)
-  total = jnp.zeros((), student.dtype)
+  total, count = jnp.zeros((), student.dtype), _classes(student, teacher)
   for temperature in temperatures:
     log_q, log_p = _math.softened("mlkd", student, teacher, temperature)
     divergences = _math.kl_of_softmaxes(log_p, log_q)
     q, p = jnp.exp(log_q), jnp.exp(log_p)
     total += _math.times_t_squared(jnp.mean(divergences), temperature, True)
-    total += _gram_distance(q, p) + _gram_distance(q.T, p.T)
+    total += _gram_distance(q, p, len(q)) + _gram_distance(q.T, p.T, count)
   return total
 
 
@@ -212,7 +215,7 @@ def _flat(function, student, teacher, axis_name):
 
 
 def _matrices(function, student, teacher, axis_name):
-  _math.check_same_shape(function, student, teacher)
+  checks.same_shape(function, student, teacher)
   if student.ndim != 2:
     raise ValueError(
       f"{function}: student and teacher must be (n, C), got {student.shape}"
@@ -226,10 +229,16 @@ def _softmaxes(function, student, teacher, temperature):
   return jnp.exp(log_q), jnp.exp(log_p)
 
 
-def _gram_distance(q, p):
-  """Returns ||Q Q^T - P P^T||^2 / rows."""
+def _classes(student, teacher):
+  """Returns how many classes some row masks on neither side, at least 1."""
+  some = jnp.any(_math.alive(student, teacher), axis=0)
+  return jnp.maximum(jnp.sum(some.astype(student.dtype)), 1)
+
+
+def _gram_distance(q, p, count):
+  """Returns ||Q Q^T - P P^T||^2 / count."""
   difference = _math.gram(q) - _math.gram(p)
-  return jnp.sum(jnp.square(difference)) / q.shape[0]
+  return jnp.sum(jnp.square(difference)) / count
 
 
 def _softmax_pair(function, student, teacher, temperature):
@@ -237,7 +246,7 @@ def _softmax_pair(function, student, teacher, temperature):
   if not _rows.is_large(student):
     log_q, log_p = _math.softened(function, student, teacher, temperature)
     return jnp.exp(log_q), jnp.exp(log_p), _math.alive(log_q, log_p)
-  _math.check_positive(function, temperature=temperature)
+  checks.positive(function, temperature=temperature)
   student, teacher = _math.pair(function, student, teacher)
   q, p = (_rows.softmax(x, 1 / temperature) for x in (student, teacher))
   return q, p, _math.alive(student, teacher)

@@ -6,7 +6,7 @@ Named after a divergence, they return it as it is: T^2 only with `t_squared`.
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows, _terms
+from kdjax.losses import _math, _rows, _terms, checks
 
 
 def forward_kl(
@@ -134,7 +134,7 @@ def symmetric_kl(
     The Jeffreys divergence; Ko et al. 2024 (DistiLLM), arXiv:2402.03898, whose
     code leaves out the teacher's entropy, a constant.
   """
-  _math.check_between("symmetric_kl", 0, 1, lam=lam)
+  checks.between("symmetric_kl", 0, 1, lam=lam)
   if _rows.is_large(student):
     forward, reverse = (
       _rows.add_up("symmetric_kl", term, student, teacher, temperature).total
@@ -231,7 +231,7 @@ def adaptive_kl(
   Source:
     Wu et al. 2024 (AKL), arXiv:2404.02657.
   """
-  _math.check_between("adaptive_kl", 0, 1, mu=mu)
+  checks.between("adaptive_kl", 0, 1, mu=mu)
   log_q, log_p = _math.softened("adaptive_kl", student, teacher, temperature)
   ratio = _head_share(jnp.exp(log_p), jax.lax.stop_gradient(jnp.exp(log_q)), mu)
   forward = _math.kl_of_softmaxes(log_p, log_q)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, pooling
+from kdjax.losses import _features, _math, checks, pooling
 
 
 def fitnet(
@@ -43,8 +43,8 @@ def fitnet(
   Source:
     Romero et al. 2015, arXiv:1412.6550 (the hint loss).
   """
-  _math.check_same_shape("fitnet", student, teacher)
-  _math.check_choice("fitnet", ("mean", "sum"), reduce=reduce)
+  checks.same_shape("fitnet", student, teacher)
+  checks.choice("fitnet", ("mean", "sum"), reduce=reduce)
   _features.check_at_least_rank("fitnet", 1, student, teacher)
   student, teacher = _features.working_pair(student, teacher)
   squares = _features.per_example(jnp.square(student - teacher))
@@ -96,7 +96,7 @@ def vid(
   Source:
     Ahn et al. 2019, arXiv:1904.05835 (the Gaussian model).
   """
-  _math.check_positive("vid", eps=eps)
+  checks.positive("vid", eps=eps)
   student, teacher = pooling.pool_to_smaller("vid", student, teacher)
   if log_scale.shape != student.shape[-1:]:
     raise ValueError(
@@ -141,8 +141,8 @@ def factor_transfer(
   Source:
     Kim, Park, Kwak 2018, arXiv:1802.04977 (the student's loss).
   """
-  _math.check_same_shape("factor_transfer", student, teacher)
-  _math.check_positive("factor_transfer", p=p)
+  checks.same_shape("factor_transfer", student, teacher)
+  checks.positive("factor_transfer", p=p)
   _features.check_at_least_rank("factor_transfer", 1, student, teacher)
   student, teacher = _features.working_pair(student, teacher)
   difference = _math.unit(_features.per_example(student)) - _math.unit(
@@ -258,14 +258,15 @@ def vitkd(
   Source:
     Yang et al. 2022 (ViTKD), arXiv:2209.02432.
   """
-  _math.check_positive("vitkd", lam=lam)
-  _math.check_same_shape("vitkd", student_deep, teacher_deep)
+  checks.positive("vitkd", lam=lam)
+  checks.weights("vitkd", alpha=alpha, beta=beta)
+  checks.same_shape("vitkd", student_deep, teacher_deep)
   if mask.shape != student_deep.shape[:-1]:
     raise ValueError(
       "vitkd: mask must have one entry a token, got"
       f" {mask.shape} for tokens {student_deep.shape}"
     )
-  _math.check_same_shape("vitkd", student_shallow, teacher_shallow)
+  checks.same_shape("vitkd", student_shallow, teacher_shallow)
   erased = mask.astype(bool)[..., None]
   student_deep = jnp.where(erased, student_deep, 0)
   teacher_deep = jnp.where(erased, teacher_deep, 0)
@@ -301,7 +302,7 @@ def patient_kd(student: jax.Array, teacher: jax.Array) -> jax.Array:
   Source:
     Sun et al. 2019, arXiv:1908.09355 (the patient loss).
   """
-  _math.check_same_shape("patient_kd", student, teacher)
+  checks.same_shape("patient_kd", student, teacher)
   if student.ndim not in (2, 3):
     raise ValueError(
       "patient_kd: student and teacher must be (batch, dim) or (batch, layers,"

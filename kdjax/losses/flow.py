@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, pooling
+from kdjax.losses import _features, _math, checks, pooling
 
 
 def fsp(
@@ -48,8 +48,8 @@ def fsp(
   Source:
     Yim, Joo, Bae, Kim 2017, A gift from knowledge distillation, CVPR.
   """
-  _math.check_choice("fsp", ("max", "avg"), pool=pool)
-  _math.check_choice("fsp", ("mean", "sum"), reduce=reduce)
+  checks.choice("fsp", ("max", "avg"), pool=pool)
+  checks.choice("fsp", ("mean", "sum"), reduce=reduce)
   if len(student) != 2 or len(teacher) != 2:
     raise ValueError(
       "fsp: each side must be a pair of maps, got"
@@ -122,8 +122,7 @@ def kdsvd(
       "kdsvd: student and teacher must be equally many maps, two or more, got"
       f" {len(student)} and {len(teacher)}"
     )
-  if k < 1:
-    raise ValueError(f"kdsvd: k must be at least 1, got {k}")
+  k = checks.whole("kdsvd", "k", k)
   aligned = []
   for s, t in zip(student, teacher, strict=True):
     _features.check_maps("kdsvd", s, t)

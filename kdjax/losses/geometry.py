@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math
+from kdjax.losses import _features, _math, checks
 
 # From so many differences (n^2 D) on, distances and angles are had from a Gram
 # matrix, if no pair is close; below it, always from the differences.
@@ -331,6 +331,9 @@ def rkd(
     Park et al. 2019, arXiv:1904.05068.
   """
   student, teacher = _features.relation_pair("rkd", student, teacher, axis_name)
+  checks.weights(
+    "rkd", distance_weight=distance_weight, angle_weight=angle_weight
+  )
   return distance_weight * rkd_distance(
     student, teacher
   ) + angle_weight * rkd_angle(student, teacher)

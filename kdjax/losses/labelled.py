@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _label, _math, _rows, _terms
+from kdjax.losses import _label, _math, _rows, _terms, checks
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -53,8 +53,9 @@ def dkd(
     Zhao et al. 2022, arXiv:2203.08679. The authors' code masks the label by
     subtracting 1000, which is NaN for wide logits; here it is left out.
   """
-  _math.check_labels("dkd", student, labels)
-  _math.check_same_shape("dkd", student, teacher)
+  checks.labels("dkd", student, labels)
+  checks.weights("dkd", alpha=alpha, beta=beta)
+  checks.same_shape("dkd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
   if _rows.is_large(student):
@@ -110,7 +111,8 @@ def nkd(
   Source:
     Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
-  _math.check_labels("nkd", student, labels)
+  checks.labels("nkd", student, labels)
+  checks.weights("nkd", gamma=gamma)
   if _rows.is_large(student):
     target, others = _normalized(student, teacher, labels, temperature)
     return target + gamma * _math.times_t_squared(others, temperature, True)
@@ -160,7 +162,7 @@ def wsld(
   Source:
     Zhou et al. 2021, arXiv:2102.00650.
   """
-  _math.check_labels("wsld", student, labels)
+  checks.labels("wsld", student, labels)
   if _rows.is_large(student):
     weight, term = _weight(student, teacher, labels), _terms.cross_entropy
     sums = _rows.add_up("wsld", term, student, teacher, temperature)
@@ -215,8 +217,8 @@ def ofa(
     Hao et al. 2023, arXiv:2310.19444. The authors' code takes the log of a
     softmax; here it stays in log space.
   """
-  _math.check_labels("ofa", student, labels)
-  _math.check_positive("ofa", eps=eps)
+  checks.labels("ofa", student, labels)
+  checks.positive("ofa", eps=eps)
   if _rows.is_large(student) and isinstance(eps, int | float):
     return _modulated(student, teacher, labels, float(eps), temperature)
   log_q, log_p = _math.softened("ofa", student, teacher, temperature)

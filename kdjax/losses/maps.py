@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, _rows, _terms, pooling
+from kdjax.losses import _features, _math, _rows, _terms, checks, pooling
 
 
 def attention_transfer(
@@ -48,10 +48,8 @@ def attention_transfer(
     Zagoruyko, Komodakis 2017, arXiv:1612.03928; equation 2 is
     `distance="l2"`.
   """
-  _math.check_positive("attention_transfer", p=p)
-  _math.check_choice(
-    "attention_transfer", ("mse", "l2", "l1"), distance=distance
-  )
+  checks.positive("attention_transfer", p=p)
+  checks.choice("attention_transfer", ("mse", "l2", "l1"), distance=distance)
   student, teacher = pooling.pool_to_smaller(
     "attention_transfer", student, teacher, same_channels=False
   )
@@ -112,7 +110,7 @@ def nst(
     Huang, Wang 2017, arXiv:1707.01219 (the squared maximum mean
     discrepancy).
   """
-  _math.check_choice("nst", ("poly", "linear"), kernel=kernel)
+  checks.choice("nst", ("poly", "linear"), kernel=kernel)
   student, teacher = pooling.pool_to_smaller(
     "nst", student, teacher, same_channels=False
   )
@@ -193,9 +191,9 @@ def cwd(
   Source:
     Shu et al. 2021, arXiv:2011.13256.
   """
-  _math.check_same_shape("cwd", student, teacher)
+  checks.same_shape("cwd", student, teacher)
   _features.check_maps("cwd", student, teacher)
-  _math.check_positive("cwd", temperature=temperature)
+  checks.positive("cwd", temperature=temperature)
   if jnp.ndim(temperature) != 0:
     raise ValueError(
       f"cwd: temperature must be a scalar, got {jnp.shape(temperature)}"
@@ -212,6 +210,7 @@ def cwd(
     teacher,
     temperature,
     axis=-2,
+    least=1,
   )
   loss = jnp.mean(loss, axis=-1)
   if not t_squared:
@@ -304,7 +303,7 @@ def review_kd(
   Source:
     Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044 (hierarchical context loss).
   """
-  _math.check_same_shape("review_kd", student, teacher)
+  checks.same_shape("review_kd", student, teacher)
   _features.check_maps("review_kd", student, teacher)
   student, teacher = _features.working_pair(student, teacher)
   # Pooling is linear: the difference is pooled once, and loses less.

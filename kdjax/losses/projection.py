@@ -6,7 +6,7 @@ The projections are the caller's modules; what comes in is already projected.
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, pooling
+from kdjax.losses import _features, _math, checks, pooling
 from kdjax.losses.feature import fitnet
 from kdjax.losses.response import logit_mse
 
@@ -82,9 +82,12 @@ def srrl(
     Yang, Martinez, Bulat, Tzimiropoulos 2021, Knowledge distillation via
     softmax regression representation learning, ICLR.
   """
-  _math.check_same_shape("srrl", student, teacher)
+  checks.weights(
+    "srrl", feature_weight=feature_weight, logit_weight=logit_weight
+  )
+  checks.same_shape("srrl", student, teacher)
   _features.check_maps("srrl", student, teacher)
-  _math.check_same_shape("srrl", student_logits, teacher_logits)
+  checks.same_shape("srrl", student_logits, teacher_logits)
   if student_logits.shape[:-1] != student.shape[:1]:
     raise ValueError(
       "srrl: logits must be (batch, classes) of the maps' batch, got"
@@ -135,8 +138,8 @@ def srd(
   Source:
     Miles, Mikolajczyk 2024, arXiv:2303.11098 (the distance metric).
   """
-  _math.check_same_shape("srd", student, teacher)
-  _math.check_positive("srd", exponent=exponent)
+  checks.same_shape("srd", student, teacher)
+  checks.positive("srd", exponent=exponent)
   _features.check_at_least_rank("srd", 1, student, teacher)
   student, teacher = _features.working_pair(student, teacher)
   difference = _math.gather_batch(student, axis_name) - _math.gather_batch(
@@ -185,8 +188,8 @@ def vkd(
   Source:
     Miles, Elezi, Deng 2024, arXiv:2403.06213.
   """
-  _math.check_same_shape("vkd", student, teacher)
-  _math.check_positive("vkd", eps=eps)
+  checks.same_shape("vkd", student, teacher)
+  checks.positive("vkd", eps=eps)
   if student.ndim != 2:
     raise ValueError(
       "vkd: student and teacher must be (batch, dim), got"

@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math
+from kdjax.losses import _features, _math, checks
 
 
 def pkt(
@@ -53,7 +53,7 @@ def pkt(
   Source:
     Passalis, Tefas 2018, arXiv:1803.10837 (cosine kernel).
   """
-  _math.check_positive("pkt", eps=eps)
+  checks.positive("pkt", eps=eps)
   student, teacher = _features.relation_pair("pkt", student, teacher, axis_name)
   q, p = _neighbours(student, eps), _neighbours(teacher, eps)
   log_ratio = jnp.log1p((p - q) / (q + eps))
@@ -172,12 +172,10 @@ def correlation_congruence(
     Peng et al. 2019, arXiv:1904.01802.
   """
   name = "correlation_congruence"
-  _math.check_choice(
-    name, ("gaussian", "bilinear", "consecutive"), kernel=kernel
-  )
-  if order < 0:
-    raise ValueError(f"{name}: order must be >= 0, got {order}")
-  _math.check_same_shape(name, student, teacher)
+  checks.choice(name, ("gaussian", "bilinear", "consecutive"), kernel=kernel)
+  order = checks.whole(name, "order", order, least=0)
+  checks.weights(name, gamma=gamma)
+  checks.same_shape(name, student, teacher)
   student = _features.relation_rows(name, student, axis_name)
   teacher = _features.relation_rows(name, teacher, axis_name)
   dtype = jnp.promote_types(student.dtype, teacher.dtype)
@@ -245,8 +243,8 @@ def relation_mse(
     The plain formula; the general form of relation matching in Park et al.
     2019, arXiv:1904.05068.
   """
-  _math.check_choice("relation_mse", ("mean", "sum"), reduce=reduce)
-  _math.check_choice("relation_mse", ("inner", "euclidean", "cosine"), phi=phi)
+  checks.choice("relation_mse", ("mean", "sum"), reduce=reduce)
+  checks.choice("relation_mse", ("inner", "euclidean", "cosine"), phi=phi)
   student, teacher = _features.relation_pair(
     "relation_mse", student, teacher, axis_name
   )

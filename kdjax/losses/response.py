@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _label, _math, _rows, _terms
+from kdjax.losses import _label, _math, _rows, _terms, checks
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -47,7 +47,7 @@ def kd(
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2; standardisation:
     Sun et al. 2024, arXiv:2403.01427.
   """
-  _math.check_same_shape("kd", student, teacher)
+  checks.same_shape("kd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
   loss = _rows.divergence(
@@ -108,7 +108,7 @@ def logit_mse(
 
   loss = mean_c (student_c - teacher_c)^2, or the sum with `reduce="sum"`
 
-  Half of the sum is Ba and Caruana's objective. On tokens the result is one
+  The mean is over the classes that neither side masks with -inf. Half of the sum is Ba and Caruana's objective. On tokens the result is one
   value a token: reduce it with `masked_mean`.
 
   Args:
@@ -129,13 +129,17 @@ def logit_mse(
   Source:
     Ba, Caruana 2014, arXiv:1312.6184; Kim et al. 2021, arXiv:2105.08919.
   """
-  _math.check_choice("logit_mse", ("mean", "sum"), reduce=reduce)
+  checks.choice("logit_mse", ("mean", "sum"), reduce=reduce)
   student, teacher = _math.pair("logit_mse", student, teacher)
-  # A class masked with -inf on both sides differs by nothing, not by NaN.
+  # A class masked with -inf is as if removed: it differs by nothing, not by
+  # NaN, and does not count in the mean.
   keep = _math.alive(student, teacher)
   difference = _math.masked(student, keep) - _math.masked(teacher, keep)
   total = jnp.sum(jnp.square(difference), axis=-1)
-  return total if reduce == "sum" else total / student.shape[-1]
+  if reduce == "sum":
+    return total
+  count = jnp.sum(keep.astype(total.dtype), axis=-1)
+  return total / jnp.maximum(count, 1)
 
 
 hidden_mse = logit_mse
@@ -152,7 +156,8 @@ def cosine_distance(
 
   loss = 1 - <student / ||student||, teacher / ||teacher||>
 
-  A vector of length <= eps has distance 1 and zero gradient.
+  A vector of length <= eps has distance 1 and zero gradient. Entries that are
+  -inf on either side, masked classes, are as if removed.
 
   Args:
     student: (..., D) float, hidden states or logits.
@@ -175,7 +180,10 @@ def cosine_distance(
   Source:
     Sanh et al. 2019 (DistilBERT), arXiv:1910.01108 (the cosine loss).
   """
+  checks.weights("cosine_distance", eps=eps)
   student, teacher = _math.pair("cosine_distance", student, teacher)
+  keep = _math.alive(student, teacher)
+  student, teacher = (_math.masked(x, keep) for x in (student, teacher))
   student = _math.unit(student, axis=axis, eps=eps)
   teacher = _math.unit(teacher, axis=axis, eps=eps)
   return _math.unit_distance(student, teacher, axis=axis)
@@ -249,7 +257,8 @@ def ttm(
   Source:
     Zheng, Yang 2024, arXiv:2402.11148 (TTM and WTTM).
   """
-  _math.check_positive("ttm", gamma=gamma)
+  checks.positive("ttm", gamma=gamma)
+  checks.classes("ttm", student)
   student, teacher = _math.pair("ttm", student, teacher)
   temperature = 1 / jnp.asarray(gamma, teacher.dtype)
   if _rows.is_large(student) and isinstance(gamma, int | float):
@@ -308,8 +317,9 @@ def ensemble_kd(
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531 (the arithmetic or geometric
     mean); You et al. 2017, Learning from multiple teacher networks.
   """
-  _math.check_choice("ensemble_kd", ("probs", "logits"), combine=combine)
-  _math.check_positive("ensemble_kd", temperature=temperature)
+  checks.choice("ensemble_kd", ("probs", "logits"), combine=combine)
+  checks.positive("ensemble_kd", temperature=temperature)
+  checks.classes("ensemble_kd", student)
   student, teachers, weights = _ensemble(student, teachers, weights)
   temperature = _math.per_row(
     temperature, student.shape[:-1], student.dtype, "ensemble_kd"
@@ -340,6 +350,7 @@ def _ensemble(student, teachers, weights):
   dtype = jnp.promote_types(student.dtype, teachers.dtype)
   if weights is None:
     weights = jnp.full((count,), 1 / count, dtype)
+  checks.weights("ensemble_kd", weights=weights)
   weights = jnp.asarray(weights, dtype)
   if weights.shape != (count,):
     raise ValueError(

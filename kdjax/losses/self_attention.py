@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 from kdjax.losses.attention import attention_kl
 
 Projections = tuple[jax.Array, jax.Array, jax.Array]
@@ -98,6 +98,7 @@ def minilmv2(
     Wang et al. 2021, arXiv:2012.15828 (relations of queries, keys and
     values).
   """
+  checks.weights("minilmv2", weights=weights)
   _check_projections("minilmv2", 3, student, teacher)
   for side in (student, teacher):
     hidden = side[0].shape[-1]

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 
 
 def dino(
@@ -47,7 +47,8 @@ def dino(
     Caron et al. 2021, arXiv:2104.14294 (the loss over pairs of views).
   """
   _check_views(student, teacher)
-  _math.check_positive(
+  checks.classes("dino", student)
+  checks.positive(
     "dino",
     student_temperature=student_temperature,
     teacher_temperature=teacher_temperature,
@@ -103,7 +104,7 @@ def dino_center_update(
       "dino_center_update: center and teacher must agree in the last axis, got"
       f" {center.shape} and {teacher.shape}"
     )
-  _math.check_between("dino_center_update", 0, 1, momentum=momentum)
+  checks.between("dino_center_update", 0, 1, momentum=momentum)
   center, teacher = _math.constant(center), _math.constant(teacher)
   dtype = jnp.promote_types(center.dtype, teacher.dtype)
   mean = jnp.mean(teacher.astype(dtype), axis=tuple(range(teacher.ndim - 1)))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 
 # log(1 - sum) is taken of no sum nearer to one than this: TRL's clamp.
 _NEAREST_TO_ONE = -1e-7
@@ -54,13 +54,10 @@ def topk_kd(
   Source:
     Common practice; the renormalised form is tunix's, the bucket TRL's.
   """
-  _math.check_choice("topk_kd", ("renormalize", "bucket"), tail=tail)
-  _math.check_same_shape("topk_kd", student, teacher)
-  if not 1 <= k <= student.shape[-1]:
-    raise ValueError(
-      f"topk_kd: k must be in 1 to {student.shape[-1]}, the classes of"
-      f" {student.shape} and {teacher.shape}, got {k}"
-    )
+  checks.choice("topk_kd", ("renormalize", "bucket"), tail=tail)
+  checks.same_shape("topk_kd", student, teacher)
+  checks.classes("topk_kd", student)
+  k = checks.whole("topk_kd", "k", k, most=student.shape[-1])
   _, ids = jax.lax.top_k(_math.constant(teacher), k)
   if tail == "renormalize":
     student, teacher = (
@@ -72,6 +69,7 @@ def topk_kd(
       _math.without(student, drop),
       _math.without(teacher, drop),
       temperature,
+      least=1,
     )
   else:
     log_q, log_p = _math.softened("topk_kd", student, teacher, temperature)
@@ -119,7 +117,8 @@ def sparse_kd(
   Source:
     Common practice (stored top-k teachers); the bucket is TRL's.
   """
-  _math.check_choice("sparse_kd", ("renormalize", "bucket"), tail=tail)
+  checks.choice("sparse_kd", ("renormalize", "bucket"), tail=tail)
+  checks.classes("sparse_kd", student)
   _check_stored(student, teacher_log_probs, indices)
   student = _math.at_least_float32(student)
   log_p = _math.constant(teacher_log_probs)
@@ -180,11 +179,13 @@ def uld(
       "uld: student and teacher must have the same leading shape, got"
       f" {student.shape} and {teacher.shape}"
     )
-  _math.check_positive(
+  checks.positive(
     "uld",
     student_temperature=student_temperature,
     teacher_temperature=teacher_temperature,
   )
+  for side in (student, teacher):
+    checks.classes("uld", side)
   size = max(student.shape[-1], teacher.shape[-1])
   student, teacher = _math.at_least_float32(student), _math.constant(teacher)
   dtype = jnp.promote_types(student.dtype, teacher.dtype)

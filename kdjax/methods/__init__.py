@@ -11,8 +11,11 @@
 
 import dataclasses
 
+import numpy as np
+
 from kdjax import spec
 from kdjax.errors import UserError, unknown_name
+from kdjax.losses.checks import known_numbers
 from kdjax.method import Method, weighted_sum
 from kdjax.methods.each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
@@ -71,15 +74,15 @@ def terms_of(
     raise UserError(
       f"{distillation!r} names a method twice, or 'ce' without a weight"
     )
-  for term in terms:
-    if isinstance(term.weight, int | float) and not 0 <= term.weight < 1e30:
-      raise UserError(f"the weight in '{term}' must be finite and not negative")
-  return tuple(
+  terms = [
     term
     if term.spec.name == "ce"
     else term._replace(weight=_product(term.weight, method_weight))
     for term in terms
-  )
+  ]
+  for term in terms:
+    _check_weight(term)
+  return tuple(terms)
 
 
 def make_objective(
@@ -135,6 +138,17 @@ def make_objective(
     weight = make_schedule(term.weight, steps=steps)
     made[term.spec.name] = (method, weight)
   return weighted_sum(made)
+
+
+def _check_weight(term: spec.Term) -> None:
+  if isinstance(term.weight, spec.Spec):
+    return
+  try:
+    weights = known_numbers(term.weight)
+  except (TypeError, ValueError):
+    weights = np.asarray(np.nan)
+  if weights is not None and not np.all((weights >= 0) & (weights < 1e30)):
+    raise UserError(f"the weight in '{term}' must be finite and not negative")
 
 
 def _named(terms) -> list[spec.Term]:

@@ -6,7 +6,7 @@ from kdjax import losses
 from kdjax.errors import unknown_name
 from kdjax.method import Method, stateless
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
+from kdjax.schedule import Schedule, at, check_static, check_value
 
 # The loss, and what it calls the share that it takes, if any.
 KINDS = {
@@ -86,10 +86,8 @@ def divergence(
   if share is not None and takes is None:
     raise ValueError(f"{kind} has no share, got share={share!r}")
   shares = {} if share is None else {takes: share}
-  if share is not None and not isinstance(share, int | float):
-    raise ValueError(f"share must be a plain number, got {share!r}")
   for value in shares.values():
-    check_value("share", value, lambda value: 0 < value < 1)
+    check_static("share", value, lambda value: 0 < value < 1)
   return stateless(
     lambda inputs: function(
       inputs.student.logits,

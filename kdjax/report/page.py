@@ -24,24 +24,6 @@ from kdjax.report import (
 from kdjax.report.pictures import Picture, is_png
 from kdjax.report.text import Table, right_aligned
 
-# Settings that only runs with one of these results heed.
-_HEEDED = {
-  "search": ("methods",),
-  "soft_td": ("soft_td", "rounds"),
-  "synthesis": ("synthesis",),
-  "quantify": ("quantify",),
-  "compression": ("compression", "table"),
-  "cache": (),
-  "export": (),
-}
-# Settings that runs with one of these results do not heed.
-_UNHEEDED = {
-  "synthesis": ("teacher", "distillation", "teaching", "controls", "computing"),
-  "quantify": ("teaching", "controls", "computing"),
-  "table": ("teaching", "computing"),
-  "rounds": ("teaching",),
-}
-
 
 class _Tile(NamedTuple):
   label: str
@@ -87,7 +69,6 @@ def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
   Args:
     path: of the file, in a folder that is there.
     parts: "name", "headline", "notes", "accuracies" (network and accuracies),
-      "titles" of networks that are not called as elsewhere (may be missing),
       "tables", "figures" by name, and "results", for its settings, environment,
       times and command.
 
@@ -104,7 +85,7 @@ def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
     notes=parts["notes"],
     tiles=[
       _Tile(
-        parts.get("titles", {}).get(name) or reading.title_of(name),
+        reading.title_of(name),
         formats.with_spread([100 * x for x in values], 1),
         "% test accuracy",
         style.colour_of(name),
@@ -140,7 +121,7 @@ def render_page(
     headline=verdicts.headline(results),
     notes=verdicts.notes(results),
     tiles=_tiles(results),
-    tables=tables_of(results),
+    tables=_tables(results),
     figures=[_shown(name, figure) for name, figure in figures.items()],
     training=[tables.training_table(history)] if history else [],
     **_surroundings(results),
@@ -150,7 +131,7 @@ def render_page(
 def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
   """Settings, environment, times and command."""
   return {
-    "settings": _settings(results),
+    "settings": _settings(results.get("experiment") or {}),
     "environment": _flat(results.get("environment") or {}),
     "seconds": [
       (_label(name), formats.duration(seconds))
@@ -173,13 +154,7 @@ def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
   ]
 
 
-def tables_of(results: Mapping[str, Any], *, costs: bool = True) -> list[Table]:
-  """Returns the tables of what a run has, in the order of the page.
-
-  Args:
-    results: as in results.json.
-    costs: whether to say what the networks take, in bytes and time.
-  """
+def _tables(results: Mapping[str, Any]) -> list[Table]:
   chosen = []
   if results.get("methods"):
     chosen.append(methods.methods_table(results))
@@ -192,9 +167,9 @@ def tables_of(results: Mapping[str, Any], *, costs: bool = True) -> list[Table]:
     chosen.append(rounds.rounds_table(results))
   if results.get("sweep"):
     chosen += sweep_tables.tables_of(results["sweep"])
-  if results.get("compression") and costs:
+  if results.get("compression"):
     chosen.append(compression.compression_table(results))
-  return [*chosen, tables.cost_table(results)] if costs else chosen
+  return [*chosen, tables.cost_table(results)]
 
 
 def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
@@ -214,21 +189,9 @@ def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
 
 
 def _settings(
-  results: Mapping[str, Any],
+  experiment: Mapping[str, Any],
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-  """The settings by part; those that stand in no part come first.
-
-  Parts of other commands, which this run did not heed, are left out.
-  """
-  experiment = dict(results.get("experiment") or {})
-  for part, needed in _HEEDED.items():
-    if not any(results.get(one) for one in needed):
-      experiment.pop(part, None)
-  for result, parts in _UNHEEDED.items():
-    for part in parts if results.get(result) else ():
-      experiment.pop(part, None)
-  if not (experiment.get("cluster") or {}).get("multihost"):
-    experiment.pop("cluster", None)
+  """The settings by part; those that stand in no part come first."""
   alone = {
     key: value
     for key, value in experiment.items()

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,3 +76,14 @@ def test_maps_are_refused(name):
 def test_dist_takes_one_temperature():
   with pytest.raises(ValueError, match=r"dist: temperature must be a scalar"):
     losses.dist(logits(Q), logits(P), temperature=jnp.ones((1,)))
+
+
+@pytest.mark.parametrize("name", ["class_correlation", "mlkd", "dist"])
+def test_the_mean_is_over_the_classes_that_are_there(name):
+  student, teacher = jax.random.normal(jax.random.key(0), (2, 4, 3))
+  want = getattr(losses, name)(student, teacher)
+  student, teacher = (
+    jnp.concatenate([x, jnp.full((4, 6), -jnp.inf)], axis=1)
+    for x in (student, teacher)
+  )
+  check_value(getattr(losses, name), (student, teacher), {}, want)

@@ -192,3 +192,35 @@ def test_ensemble_refuses(keywords, message):
 
 def test_hidden_mse_is_logit_mse():
   assert losses.hidden_mse is losses.logit_mse
+
+
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [
+    # Of (1, 2, -) and (3, 2, -): two classes are there, apart by 2 and 0.
+    ("logit_mse", 2.0),
+    ("cosine_distance", 1 - 7 / np.sqrt(65)),
+  ],
+)
+@pytest.mark.parametrize("padded", [0, 1, 5])
+def test_the_mean_is_over_the_classes_that_are_there(name, expected, padded):
+  student, teacher = (
+    jnp.array([row + [-jnp.inf] * padded]) for row in ([1.0, 2.0], [3.0, 2.0])
+  )
+  check_value(getattr(losses, name), (student, teacher), {}, [expected])
+
+
+def test_srrl_averages_over_the_classes_that_are_there():
+  maps = jnp.zeros((1, 1, 1, 1))
+  student, teacher = (
+    jnp.array([row + [-jnp.inf] * 6]) for row in ([1.0, 2.0], [3.0, 2.0])
+  )
+  check_value(losses.srrl, (maps, maps, student, teacher), {}, [2.0])
+
+
+@pytest.mark.parametrize(
+  "name", ["kd", "reverse_kl", "logit_mse", "jensen_shannon", "ttm", "dist"]
+)
+def test_a_nan_is_seen_and_not_taken_for_a_masked_class(name):
+  student, teacher = logits(Q).at[0, 1].set(jnp.nan), logits(P)
+  assert jnp.isnan(getattr(losses, name)(student, teacher)).all()

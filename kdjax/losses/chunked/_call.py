@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
 
@@ -86,8 +86,11 @@ def call(
   """
   hidden, head, *of_teacher = map(jnp.asarray, arrays)
   sides = Side(hidden, head, student_bias), Side(*of_teacher, teacher_bias)
-  _check(name, sides, mask, labels, chunk_size)
-  _math.check_positive(name, temperature=temperature)
+  _check(name, sides, mask, labels)
+  checks.positive(f"chunked.{name}", temperature=temperature)
+  checks.weights(f"chunked.{name}", label_weight=label_weight)
+  if chunk_size is not None:
+    chunk_size = checks.whole(f"chunked.{name}", "chunk_size", chunk_size)
   shape = sides[0].hidden.shape[:-1]
   dtype = functools.reduce(
     jnp.promote_types, [x.dtype for x in jax.tree.leaves(sides)], jnp.float32
@@ -96,6 +99,8 @@ def call(
   per_token = _math.per_row(temperature, shape, dtype, name)
   per_token, numbers = _constants(name, (per_token, numbers), dtype)
   vocabulary = Vocabulary(sides[0].head.shape[1], axis_name)
+  parts = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+  checks.classes(f"chunked.{name}", sides[0].head, parts=parts)
   chunk, tile = sizes(math.prod(shape), vocabulary, dtype, chunk_size)
   tokens = Tokens(
     jnp.broadcast_to(per_token, shape),
@@ -216,7 +221,7 @@ def _constants(name, numbers, dtype):
   return jax.tree.map(lambda x: constant(jnp.asarray(x, dtype)), numbers)
 
 
-def _check(name, sides, mask, labels, chunk_size):
+def _check(name, sides, mask, labels):
   """Raises a ValueError unless all shapes fit."""
   student, teacher = sides
   leading = student.hidden.shape[:-1]
@@ -250,8 +255,4 @@ def _check(name, sides, mask, labels, chunk_size):
   if labels is not None and not jnp.issubdtype(labels.dtype, jnp.integer):
     raise ValueError(
       f"chunked.{name}: labels must be integer class ids, got {labels.dtype}"
-    )
-  if chunk_size is not None and chunk_size < 1:
-    raise ValueError(
-      f"chunked.{name}: chunk_size must be at least 1, got {chunk_size}"
     )

@@ -2,7 +2,7 @@
 
 import jax
 
-from kdjax.losses import _math
+from kdjax.losses import checks
 from kdjax.losses.chunked import _rows
 from kdjax.losses.chunked._call import Totals, call
 
@@ -195,7 +195,7 @@ def symmetric_kl(
   Source:
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
-  _math.check_between("chunked.symmetric_kl", 0, 1, lam=lam)
+  checks.between("chunked.symmetric_kl", 0, 1, lam=lam)
   return call(
     "symmetric_kl",
     _rows.symmetric_kl,
@@ -336,7 +336,7 @@ def adaptive_kl(
   Source:
     Wu et al. 2024 (AKL), arXiv:2404.02657.
   """
-  _math.check_between("chunked.adaptive_kl", 0, 1, mu=mu)
+  checks.between("chunked.adaptive_kl", 0, 1, mu=mu)
   return call(
     "adaptive_kl",
     _rows.adaptive_kl,

@@ -2,7 +2,7 @@
 
 import jax
 
-from kdjax.losses import _math
+from kdjax.losses import checks
 from kdjax.losses.chunked import _top
 from kdjax.losses.chunked._call import Totals, call
 
@@ -66,14 +66,11 @@ def topk_kd(
   Source:
     Common practice; the renormalised form is tunix's, the bucket TRL's.
   """
-  _math.check_choice("chunked.topk_kd", ("renormalize", "bucket"), tail=tail)
+  checks.choice("chunked.topk_kd", ("renormalize", "bucket"), tail=tail)
   # The whole vocabulary: on each device there are but its columns of it.
   shards = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-  if not 1 <= k <= shards * student_head.shape[-1]:
-    raise ValueError(
-      f"chunked.topk_kd: k must be in 1 to {shards * student_head.shape[-1]},"
-      f" the classes of {shards} x {student_head.shape}, got {k}"
-    )
+  most = shards * student_head.shape[-1]
+  k = checks.whole("chunked.topk_kd", "k", k, most=most)
   return call(
     "topk_kd",
     _top.topk_kd,
