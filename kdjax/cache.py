@@ -161,7 +161,7 @@ def _write(
   cuts = np.linspace(0, rows, shards + 1).astype(int)
   mine = range(jax.process_index(), shards, jax.process_count())
   written = 0
-  with progress(len(mine), "cache", rows // shards) as advance:
+  with progress(len(mine), "cache", rows // shards, unit="file") as advance:
     for number in mine:
       own = np.arange(*cuts[number : number + 2])
       records = _records(parts, ask, kind, own)

@@ -167,10 +167,10 @@ def _fit(parts, trainee, log, teachers, watch, best) -> Fitted:
       networks = _networks(trainee, epoch)
       done = epoch.number - (not epoch.ended)
     unseen = io.StringIO() if log.quiet else None
-    shown = progress(trainee.epochs, title, trainee.images, stream=unseen)
+    shown = progress(
+      trainee.epochs, title, trainee.images, done=done, stream=unseen
+    )
     with shown as advance:
-      if done:
-        advance(epochs=done)
       meter = profiling.Meter(parts.devices)
       following = observed_epochs(parts, trainee, log, meter, teachers, epoch)
       for epoch in following:

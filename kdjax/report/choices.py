@@ -118,7 +118,7 @@ def _recommended(sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:
   p_value = formats.p_value(beside["holm_p_value"])
   return (
     f"{text} over {len(errors)} seeds, {abs(beside['mean']):.2f} points"
-    f" {better} than the twin's{sure} (p {_equals(p_value)})."
+    f" {better} than the baseline's{sure} (p {_equals(p_value)})."
   )
 
 

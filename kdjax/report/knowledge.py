@@ -60,7 +60,7 @@ def draw(
     ),
     "concepts": Picture(
       plots.concepts_figure(samples),
-      f"Visual concepts, b = {threshold:g}",
+      f"Visual concepts at the threshold b = {threshold:g} nats",
       "Cells that stand out from the background's mean entropy: blue on the"
       " object, orange beside it.",
       raster=True,
@@ -79,9 +79,9 @@ def draw(
     ),
     "thresholds": Picture(
       plots.thresholds_figure(results),
-      "The metrics as curves over b",
-      "Means over seeds, bands one standard deviation. The dotted line is the b"
-      " of the table.",
+      "The metrics over the threshold b",
+      "Means over seeds, bands one standard deviation. The dotted line is the"
+      " threshold of the first table; the notes under it say what is what.",
     ),
   }
 

@@ -11,12 +11,12 @@ from kdjax.report import reading, style
 
 ORDER = ("teacher", "student", "baseline")
 CURVES = (
-  ("n_fg", "N_fg"),
-  ("n_bg", "N_bg"),
-  ("lambda", "lambda"),
-  ("d_mean", "D_mean"),
-  ("d_std", "D_std"),
-  ("rho", "rho"),
+  ("n_fg", "Foreground concepts\n(N_fg)"),
+  ("n_bg", "Background concepts\n(N_bg)"),
+  ("lambda", "Share on foreground\n(lambda)"),
+  ("d_mean", "Learning distance,\nmean (D_mean)"),
+  ("d_std", "Learning distance,\ndeviation (D_std)"),
+  ("rho", "Share of concepts\nkept (rho)"),
 )
 # Transparent, blue, orange: nothing, on the object, beside it.
 _CONCEPTS = ListedColormap(["#00000000", "#0072b2", "#d55e00"])
@@ -124,7 +124,7 @@ def counts_figure(results: Mapping[str, Any]) -> Figure:
           found["distance"][best], values[best], style.marker_of(name),
           color=style.colour_of(name), markeredgecolor="white",
         )  # fmt: skip
-  for axis, title in zip(panels, ("N_fg", "N_bg"), strict=True):
+  for axis, (_, title) in zip(panels, CURVES[:2], strict=True):
     axis.set_ylabel(title)
     axis.grid(axis="y")
     axis.set_ylim(bottom=0)
@@ -157,7 +157,7 @@ def thresholds_figure(results: Mapping[str, Any]) -> Figure:
     axis.set_ylabel(title)
     axis.set_ylim(bottom=0)
   for axis in panels[-1]:
-    axis.set_xlabel("b, nats")
+    axis.set_xlabel("Threshold b, nats")
   handles, labels = panels[0, 0].get_legend_handles_labels()
   drawing.legend(handles, labels, loc="outside upper center", ncols=3)
   return drawing

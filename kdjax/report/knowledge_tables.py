@@ -6,11 +6,13 @@ from typing import Any
 from kdjax.report import teachers
 from kdjax.report.formats import count, p_value, signed, with_spread
 from kdjax.report.reading import numbers
+from kdjax.report.tables import without_empty_columns
 from kdjax.report.text import Table, to_text
 
 ARROWS = {"larger": "↑", "smaller": "↓"}
 NETWORKS = ("teacher", "student", "baseline")
-TITLES = {
+# The paper's sign of each metric, and what it is.
+SIGNS = {
   "n_fg": "N_fg",
   "n_bg": "N_bg",
   "lambda": "lambda",
@@ -18,9 +20,24 @@ TITLES = {
   "d_std": "D_std",
   "d_var": "D_var",
   "rho": "rho",
-  "auc": "Foreground AUC",
-  "entropy_gap": "Entropy gap, nats",
   "d95": "D95",
+}
+WORDS = {
+  "n_fg": "foreground concepts",
+  "n_bg": "background concepts",
+  "lambda": "share on the foreground",
+  "d_mean": "mean learning distance",
+  "d_std": "deviation of the distance",
+  "d_var": "variance of the distance",
+  "rho": "share of concepts kept",
+  "auc": "foreground AUC",
+  "entropy_gap": "entropy gap, nats",
+  "d95": "distance to 95 % of the concepts",
+}
+# Few seeds allow neither "reproduced" nor its contrary.
+VERDICTS = {
+  "as expected, not significant": "not shown, as expected on average",
+  "not reproduced": "not shown, not as expected on average",
 }
 DIGITS = {"n_fg": 1, "n_bg": 1}
 # Made from images on which some epoch finds a foreground concept.
@@ -52,8 +69,9 @@ def headline(results: Mapping[str, Any]) -> str:
   rows = [r for r in results["quantify"]["comparisons"] if r["by"] == "paper"]
   groups: dict[str, list[str]] = {}
   for row in rows:
-    mark = _mark(results, row["metric"])
-    groups.setdefault(row["verdict"], []).append(TITLES[row["metric"]] + mark)
+    name = row["metric"]
+    title = f"{SIGNS[name]}{_mark(results, name)} ({WORDS[name]})"
+    groups.setdefault(verdict_of(row), []).append(title)
   listed = "; ".join(
     f"{verdict}: {', '.join(names)}" for verdict, names in groups.items()
   )
@@ -93,7 +111,7 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
   rows = []
   for row in found["comparisons"]:
     name, digits = row["metric"], DIGITS.get(row["metric"], 3)
-    title = TITLES[name] + ("" if row["by"] == "paper" else " (ours)")
+    title = title_of(name) + ("" if row["by"] == "paper" else " (ours)")
     rows.append(
       (
         f"{title} {ARROWS[row['expected']]}",
@@ -103,12 +121,12 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
         signed(row["mean"], digits),
         p_value(row["p_value"]),
         f"{row['wins']} of {row['pairs']}",
-        row["verdict"] + _mark(results, name),
+        verdict_of(row) + _mark(results, name),
       )
     )
   return Table(
-    f"Visual concepts at {found['tap']}, {found['images']} images, b ="
-    f" {found['threshold']:g}",
+    f"Visual concepts at {found['tap']}, {found['images']} images, threshold b"
+    f" = {found['threshold']:g} nats",
     ("Metric", "Teacher", "Student", "Baseline", "Student − baseline", "p",
      "Seeds as expected", "Verdict"),
     tuple(rows),
@@ -116,6 +134,11 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
       "Arrows: what the hypothesis expects of the student. ±: standard deviation"
       " over seeds. p: paired t-test over the seeds, two-sided; with few seeds"
       " only large and even differences reach 0.05.",
+      "Concept: a cell whose entropy is more than b below the mean of the"
+      " background's. Foreground: the object. Learning distance: how far the"
+      " weights have gone, in their first length, when the most foreground"
+      " concepts are there. Kept: concepts of the last epoch among all that there"
+      " were.",
       "D_std is the standard deviation over images, D_var the variance, which"
       " the paper calls D_std. One teacher is shared by all seeds.",
       _left_out(results),
@@ -145,7 +168,7 @@ def thresholds_table(results: Mapping[str, Any]) -> Table:
   )
   return Table(
     "Seeds as expected, for every threshold b",
-    ("b, nats", *(TITLES[name] for name in names)),
+    ("b, nats", *map(title_of, names)),
     rows,
     (
       "b is in nats on converged maps. The authors' early stop finds about a"
@@ -153,6 +176,38 @@ def thresholds_table(results: Mapping[str, Any]) -> Table:
       " that 0.75 marks here.",
     ),
   )
+
+
+def title_of(metric: str) -> str:
+  """Returns a metric's sign, where it has one, and what it is in words.
+
+  Args:
+    metric: its name in the results.
+
+  Example:
+    >>> title_of("n_fg"), title_of("auc")
+    ('N_fg, foreground concepts', 'Foreground AUC')
+  """
+  words = WORDS[metric]
+  if metric in SIGNS:
+    return f"{SIGNS[metric]}, {words}"
+  return words[0].upper() + words[1:]
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+  """Returns what a comparison allows to say.
+
+  Args:
+    row: one of the results' comparisons, with "verdict" and "pairs".
+
+  Example:
+    >>> verdict_of({"verdict": "not reproduced", "pairs": 1})
+    'not shown: one seed'
+  """
+  said = row["verdict"]
+  if row["pairs"] == 1:
+    return "not shown: one seed"
+  return VERDICTS.get(said, said)
 
 
 def _mark(results, metric: str) -> str:
@@ -194,7 +249,12 @@ def _networks_table(results) -> Table:
   examples = results["student"]["test_examples"]
   return Table(
     f"Networks, {examples:,} test images",
-    ("Network", "Parameters", "Test accuracy, %", "D_mean, all weights"),
+    (
+      "Network",
+      "Parameters",
+      "Test accuracy, %",
+      "D_mean, mean learning distance, of all weights",
+    ),
     tuple(rows),
   )
 
@@ -210,15 +270,25 @@ def _convergence_table(results) -> Table:
        _number(other.get("correlation"), 3),
        _number(other.get("mean_difference"), 3), _number(other.get("steps"), 0))
     )  # fmt: skip
-  return Table(
-    f"Convergence of the estimator ({results['quantify']['estimator']})",
-    ("Network", "Mean entropy, nats", "Change / s_f²", "Cells at bounds, %",
-     "Steps", "Correlation with optimiser", "Mean difference, nats",
-     "Its steps"),
-    tuple(rows),
-    ("Change / s_f² tends to half the entropy's weight where no bound binds. The"
-     " last three columns compare the closed form with the optimiser on a few"
-     " images of the first seed.",),
+  note = (
+    "Change: the feature's, squared, under the noise that was found; s_f²: the"
+    " same under a deviation of 0.01. The ratio tends to half the entropy's weight"
+    " where no bound binds."
+  )
+  if results["quantify"]["estimators"]:
+    note += (
+      " The last three columns compare the closed form with the optimiser on a"
+      " few images of the first seed."
+    )
+  return without_empty_columns(
+    Table(
+      f"Convergence of the estimator ({results['quantify']['estimator']})",
+      ("Network", "Mean entropy, nats", "Change / s_f²", "Cells at bounds, %",
+       "Steps", "Correlation with optimiser", "Mean difference, nats",
+       "Its steps"),
+      tuple(rows),
+      (note,),
+    )
   )  # fmt: skip
 
 

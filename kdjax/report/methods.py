@@ -1,7 +1,7 @@
 """The table of many methods: what each gains, and which do not help.
 
-A method helps only where its test error is below the twin's on average and the
-p-value is below 0.05 after Holm's correction for having tried so many.
+A method helps only where its test error is below the baseline's on average and
+the p-value is below 0.05 after Holm's correction for having tried so many.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from kdjax.report import formats, reading, style, verdicts
+from kdjax.report.tables import without_empty_columns
 from kdjax.report.text import Table
 
 HELPS, HARMS = "helps", "harms"
-UNSURE, NO_HELP = "only uncorrected", "no gain shown"
+UNSURE, NO_HELP = "only uncorrected", verdicts.NOT_SHOWN
 # The least paired seeds from which a small p-value means much.
 FEW = 5
 
@@ -38,13 +39,13 @@ def entries(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def methods_table(results: Mapping[str, Any]) -> Table:
-  """Returns what every method achieves, against hard labels and against kd.
+  """Returns what every method achieves, against the baseline and against kd.
 
   Args:
     results: as in results.json, with "methods".
 
   Returns:
-    A row an arm: test error, difference to the twin and to kd with the p-value
+    A row an arm: test error, difference to baseline and to kd with the p-value
     alone and corrected, the verdict, what the search chose, and what it cost.
   """
   rows = tuple(
@@ -61,10 +62,12 @@ def methods_table(results: Mapping[str, Any]) -> Table:
     for name, entry in entries(results).items()
   )
   headers = (
-    "Arm", "Test error, %", "− hard labels", "p", "p, Holm", "− kd", "p", "p, Holm",
-    "Against hard labels", "Chosen", "Tried", "Seconds",
+    "Arm", "Test error, %", "− baseline", "p", "p, Holm", "− kd", "p", "p, Holm",
+    "Against baseline", "Chosen", "Tried", "Seconds",
   )  # fmt: skip
-  return Table(_caption(results), headers, rows, tuple(_notes(results)))
+  return without_empty_columns(
+    Table(_caption(results), headers, rows, tuple(_notes(results)))
+  )
 
 
 @style.styled
@@ -75,8 +78,8 @@ def methods_figure(results: Mapping[str, Any]) -> Figure:
     results: as in results.json, with "methods".
 
   Returns:
-    A figure: a row an arm, a dot a seed, a tick at the mean; hard labels and kd
-    are lines across.
+    A figure: a row an arm, a dot a seed, a tick at the mean; baseline and kd are
+    lines across.
   """
   found = list(entries(results).items())[::-1]
   drawing = style.figure(0.9 + 0.19 * len(found))
@@ -109,10 +112,10 @@ def title(name: str) -> str:
 
   Example:
     >>> title("baseline"), title("label_smoothing"), title("dkd")
-    ('Hard labels', 'Smoothed labels', 'dkd')
+    ('Baseline', 'Label smoothing', 'dkd')
   """
-  titles = {"baseline": "Hard labels", "label_smoothing": "Smoothed labels"}
-  return titles.get(name, name)
+  controls = ("baseline", "label_smoothing")
+  return reading.title_of(name) if name in controls else name
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> tuple[str, str, str]:
@@ -126,16 +129,15 @@ def _difference(comparison: Mapping[str, Any] | None) -> tuple[str, str, str]:
 
 
 def _helps(entry: Mapping[str, Any]) -> str:
-  """Says what the comparison with hard labels allows to say."""
+  """Says what the comparison with the baseline allows to say."""
   comparison = entry.get("versus_baseline")
   if comparison is None:
     return formats.MISSING
-  corrected = {**comparison, "p_value": comparison["holm_p_value"]}
-  said = verdicts.verdict(corrected)
-  if said == "no gain: student worse":
-    return HARMS
+  said = verdicts.helps(entry)
   if said == "gain":
     return HELPS
+  if not said.startswith(verdicts.NOT_SHOWN):
+    return HARMS
   return UNSURE if verdicts.verdict(comparison) == "gain" else NO_HELP
 
 
@@ -171,7 +173,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
   count = len(said[HELPS].split(", ")) if said[HELPS] else 0
   notes = [_search(results)]
   notes.append(
-    f"Shown to help against hard labels (p < {verdicts.SIGNIFICANT:g} after"
+    f"Shown to help against the baseline (p < {verdicts.SIGNIFICANT:g} after"
     f" Holm's correction): {count} of {len(found)} methods"
     + (f", {said[HELPS]}." if count else ".")
   )
@@ -180,7 +182,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
       UNSURE,
       "Only without the correction, so that more seeds would have to tell",
     ),
-    (NO_HELP, "No gain shown"),
+    (NO_HELP, "A gain is not shown"),
     (HARMS, "Harm"),
   ):
     if said[verdict]:

@@ -10,13 +10,10 @@ from kdjax.errors import StorageError
 from kdjax.report import (
   formats,
   knowledge_tables,
-  methods,
+  page,
   reading,
-  rounds,
   sizes,
-  sweep_tables,
   synthesis,
-  tables,
   text,
   verdicts,
 )
@@ -26,7 +23,9 @@ _HEAD = """# Experiments
 Each file here is one claim and opens with its command. This page is written by
 `make experiments` from `results/`, where every seed, version and setting
 stands. Test errors in %, mean ± standard deviation over seeds; differences in
-points over paired seeds, p of the two-sided t-test.
+points over paired seeds, p of the two-sided t-test. Baseline: the student's twin
+(same network, seeds and steps), trained on hard labels alone; augmented: the
+baseline with the teacher's views.
 """
 
 
@@ -43,13 +42,13 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     "Experiment",
     "Teacher",
     "Student",
-    "Twin",
-    "Smoothed labels",
-    "Teacher's views",
+    "Baseline",
+    "Label smoothing",
+    "Augmented",
     "Plain distillation",
-    "Student − twin",
-    "Student − smoothed",
-    "Student − plain",
+    "Student − baseline",
+    "Student − label smoothing",
+    "Student − plain distillation",
   )
   rows = tuple(_row(name, results) for name, results in found.items())
   table = text.to_markdown(text.Table("Test error, %", headers, rows))
@@ -118,17 +117,9 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
   if "table" in results:
     sentences = [sizes.headline(results), *sizes.notes(results)]
     return _page(name, results, sentences, sizes.tables(results))
-  parts = [tables.networks_table(results), tables.comparisons_table(results)]
-  if "methods" in results:
-    parts.insert(0, methods.methods_table(results))
-  if "rounds" in results:
-    parts.append(rounds.rounds_table(results))
-  if "sweep" in results:
-    parts += sweep_tables.tables_of(results["sweep"])
-  if "omitted_class" in results:
-    parts.append(tables.omitted_class_table(results["omitted_class"]))
   sentences = [verdicts.headline(results), *verdicts.notes(results)]
-  return _page(name, results, sentences, parts)
+  shown = page.tables_of(results, costs=False)
+  return _page(name, results, sentences, shown)
 
 
 def _page(name, results, sentences, parts) -> str:

@@ -24,6 +24,24 @@ from kdjax.report import (
 from kdjax.report.pictures import Picture, is_png
 from kdjax.report.text import Table, right_aligned
 
+# Settings that only runs with one of these results heed.
+_HEEDED = {
+  "search": ("methods",),
+  "soft_td": ("soft_td", "rounds"),
+  "synthesis": ("synthesis",),
+  "quantify": ("quantify",),
+  "compression": ("compression", "table"),
+  "cache": (),
+  "export": (),
+}
+# Settings that runs with one of these results do not heed.
+_UNHEEDED = {
+  "synthesis": ("teacher", "distillation", "teaching", "controls", "computing"),
+  "quantify": ("teaching", "controls", "computing"),
+  "table": ("teaching", "computing"),
+  "rounds": ("teaching",),
+}
+
 
 class _Tile(NamedTuple):
   label: str
@@ -69,6 +87,7 @@ def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
   Args:
     path: of the file, in a folder that is there.
     parts: "name", "headline", "notes", "accuracies" (network and accuracies),
+      "titles" of networks that are not called as elsewhere (may be missing),
       "tables", "figures" by name, and "results", for its settings, environment,
       times and command.
 
@@ -85,7 +104,7 @@ def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
     notes=parts["notes"],
     tiles=[
       _Tile(
-        reading.title_of(name),
+        parts.get("titles", {}).get(name) or reading.title_of(name),
         formats.with_spread([100 * x for x in values], 1),
         "% test accuracy",
         style.colour_of(name),
@@ -121,7 +140,7 @@ def render_page(
     headline=verdicts.headline(results),
     notes=verdicts.notes(results),
     tiles=_tiles(results),
-    tables=_tables(results),
+    tables=tables_of(results),
     figures=[_shown(name, figure) for name, figure in figures.items()],
     training=[tables.training_table(history)] if history else [],
     **_surroundings(results),
@@ -131,7 +150,7 @@ def render_page(
 def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
   """Settings, environment, times and command."""
   return {
-    "settings": _settings(results.get("experiment") or {}),
+    "settings": _settings(results),
     "environment": _flat(results.get("environment") or {}),
     "seconds": [
       (_label(name), formats.duration(seconds))
@@ -154,7 +173,13 @@ def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
   ]
 
 
-def _tables(results: Mapping[str, Any]) -> list[Table]:
+def tables_of(results: Mapping[str, Any], *, costs: bool = True) -> list[Table]:
+  """Returns the tables of what a run has, in the order of the page.
+
+  Args:
+    results: as in results.json.
+    costs: whether to say what the networks take, in bytes and time.
+  """
   chosen = []
   if results.get("methods"):
     chosen.append(methods.methods_table(results))
@@ -167,9 +192,9 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     chosen.append(rounds.rounds_table(results))
   if results.get("sweep"):
     chosen += sweep_tables.tables_of(results["sweep"])
-  if results.get("compression"):
+  if results.get("compression") and costs:
     chosen.append(compression.compression_table(results))
-  return [*chosen, tables.cost_table(results)]
+  return [*chosen, tables.cost_table(results)] if costs else chosen
 
 
 def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
@@ -189,9 +214,21 @@ def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
 
 
 def _settings(
-  experiment: Mapping[str, Any],
+  results: Mapping[str, Any],
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-  """The settings by part; those that stand in no part come first."""
+  """The settings by part; those that stand in no part come first.
+
+  Parts of other commands, which this run did not heed, are left out.
+  """
+  experiment = dict(results.get("experiment") or {})
+  for part, needed in _HEEDED.items():
+    if not any(results.get(one) for one in needed):
+      experiment.pop(part, None)
+  for result, parts in _UNHEEDED.items():
+    for part in parts if results.get(result) else ():
+      experiment.pop(part, None)
+  if not (experiment.get("cluster") or {}).get("multihost"):
+    experiment.pop("cluster", None)
   alone = {
     key: value
     for key, value in experiment.items()

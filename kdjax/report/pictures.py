@@ -119,7 +119,7 @@ def _methods(results: Mapping[str, Any]) -> Picture:
     methods.methods_figure(results),
     "Test error of every method",
     "A dot is one seed, the tick their mean. Each arm has had the same number of"
-    " tries on held-out images; dashed: hard labels, dotted: kd.",
+    " tries on held-out images; dashed: baseline, dotted: kd.",
   )
 
 

@@ -39,6 +39,8 @@ def progress(
   description: str,
   images_per_epoch: int = 0,
   *,
+  done: int = 0,
+  unit: str = "epoch",
   stream: TextIO | None = None,
 ) -> Iterator[Advance]:
   """Shows how far a phase has come: a bar on a terminal, elsewhere lines.
@@ -50,6 +52,8 @@ def progress(
     total_epochs: how many are to come.
     description: of the phase, such as "student".
     images_per_epoch: of all seeds together; 0 leaves the speed out.
+    done: how many a run that goes on has behind it.
+    unit: what is counted, in the singular, where it is no epoch.
     stream: where to write, by default stderr.
 
   Yields:
@@ -63,9 +67,9 @@ def progress(
     student: 2 epochs in ..., loss 0.2500
   """
   stream = sys.stderr if stream is None else stream
-  phase = _Phase(description, images_per_epoch, total_epochs)
-  bar = _bar if stream.isatty() else _lines
-  with bar(total_epochs, description, stream) as update:
+  phase = _Phase(description, images_per_epoch, total_epochs, done, unit)
+  shown = _bar(phase, stream) if stream.isatty() else _lines(stream)
+  with shown as update:
 
     def advance(loss=None, *, epochs=1, accuracy=None) -> None:
       phase.advance(loss, epochs, accuracy)
@@ -78,19 +82,23 @@ def progress(
 class _Phase:
   """Counts epochs and time."""
 
-  def __init__(self, description: str, images_per_epoch: int, total: int):
-    self._description, self._total = description, total
-    self._images = images_per_epoch
-    self._epochs = 0
+  def __init__(
+    self, description: str, images: int, total: int, done: int, unit: str
+  ):
+    self.description, self.total, self.done = description, total, done
+    self._images, self._unit = images, unit
+    self._epochs = done
     self._loss = self._error = None
     self._start = self._last = time.perf_counter()
     self._seconds = None
+    self._compiled = False
 
   def advance(self, loss: Any, epochs: int, accuracy: Any) -> None:
     self._epochs += epochs
     if epochs:
       now = time.perf_counter()
       # Of the latest epochs alone: the first one holds the compilation.
+      self._compiled = self._seconds is not None
       self._seconds = max(now - self._last, 1e-9) / epochs
       self._last = now
     values = reading.numbers(loss)
@@ -114,29 +122,31 @@ class _Phase:
     return ", ".join(parts)
 
   def line(self, ended: bool) -> str:
-    place = "epoch" if ended else "in epoch"
+    place = self._unit if ended else f"in {self._unit}"
     number = self._epochs + (not ended)
-    text = f"{self._description}: {place} {number} of {self._total}"
-    left = self._total - self._epochs
+    text = f"{self.description}: {place} {number} of {self.total}"
+    left = self.total - self._epochs
     parts = [text, self.status()]
     if self._seconds and left > 0:
-      parts.append(f"{formats.duration(left * self._seconds)} left")
+      most = "" if self._compiled else "at most "
+      parts.append(f"{most}{formats.duration(left * self._seconds)} left")
     return ", ".join(filter(None, parts))
 
   def summary(self) -> str:
     seconds = time.perf_counter() - self._start
+    epochs = self._epochs - self.done
     line = (
-      f"{self._description}: {self._epochs} epoch{'s' * (self._epochs != 1)}"
+      f"{self.description}: {epochs} {self._unit}{'s' * (epochs != 1)}"
       f" in {formats.duration(seconds)}"
     )
-    if self._images and self._epochs:
-      speed = self._images * self._epochs / max(seconds, 1e-9)
+    if self._images and epochs:
+      speed = self._images * epochs / max(seconds, 1e-9)
       line += f", {formats.count(speed)} images/s"
     return ", ".join([line, *self.scores()])
 
 
 @contextlib.contextmanager
-def _lines(_total: int, _description: str, stream: TextIO) -> Iterator[Any]:
+def _lines(stream: TextIO) -> Iterator[Any]:
   start = last = time.perf_counter()
 
   def update(epochs: int, phase: _Phase) -> None:
@@ -150,7 +160,7 @@ def _lines(_total: int, _description: str, stream: TextIO) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _bar(total: int, description: str, stream: TextIO) -> Iterator[Any]:
+def _bar(phase: _Phase, stream: TextIO) -> Iterator[Any]:
   import rich.console
   from rich.progress import (
     BarColumn,
@@ -172,7 +182,9 @@ def _bar(total: int, description: str, stream: TextIO) -> Iterator[Any]:
     expand=True,
   )
   with bar:
-    task = bar.add_task(description, total=total, status="")
+    task = bar.add_task(
+      phase.description, total=phase.total, completed=phase.done, status=""
+    )
     yield lambda epochs, phase: bar.update(
       task, advance=epochs, status=phase.status()
     )

@@ -24,8 +24,8 @@ _DESCRIPTIONS = {
   " hard labels alone",
   "label_smoothing": "the baseline with smoothed labels",
   "augmented": "the baseline that itself sees the teacher's augmentation",
-  "reference": "the student's twin, trained by plain distillation from the plain"
-  " teacher",
+  "reference": "the baseline's network, trained by plain distillation from the"
+  " plain teacher",
   "one_round": "the student on its first soft labels, for as many steps as all"
   " rounds together",
   "shuffled_teacher": "the student, but every image gets the teacher's answer to"

@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.report import (
-  compression,
   logs,
-  methods,
   page,
   pictures,
-  rounds,
-  sweep_tables,
-  tables,
   teachers,
   text,
   theory,
@@ -64,23 +59,9 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  parts = [
-    tables.networks_table(results),
-    tables.comparisons_table(results),
-    tables.cost_table(results),
-  ]
-  if "compression" in results:
-    parts.append(compression.compression_table(results))
-  if "methods" in results:
-    parts.append(methods.methods_table(results))
-  if "rounds" in results:
-    parts.append(rounds.rounds_table(results))
-  if "sweep" in results:
-    parts += sweep_tables.tables_of(results["sweep"])
-  if "omitted_class" in results:
-    parts.append(tables.omitted_class_table(results["omitted_class"]))
   sentences = [verdicts.headline(results), *verdicts.notes(results)]
-  return "\n".join([*map(text.to_text, parts), *sentences])
+  shown = map(text.to_text, page.tables_of(results))
+  return "\n".join([*shown, *sentences])
 
 
 def write_figure(workdir: Path, name: str) -> list[Path]:

@@ -1,13 +1,14 @@
 """The tables of `launch.py compress`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kdjax.report import formats, verdicts
+from kdjax.report import formats
 from kdjax.report.reading import numbers
-from kdjax.report.tables import without_empty_columns
+from kdjax.report.tables import paired_table, without_empty_columns
 from kdjax.report.text import Table
 
 _TIMES = (
@@ -51,14 +52,14 @@ def title_of(results: Mapping[str, Any], name: str) -> str:
   bits, share = found["quantization"], f"{100 * found['sparsity']:.0f} %"
   return {
     "teacher": "Teacher",
-    "baseline": "Twin, labels alone",
+    "baseline": "Baseline",
     "student": "Student",
     "int8": "Student, int8 afterwards",
     "post_training": f"Student, {bits} afterwards",
     "pruned": f"Student, {share} pruned",
-    "pruned_baseline": f"Twin, {share} pruned",
+    "pruned_baseline": f"Baseline, {share} pruned",
     "qad": f"Student, learned in {bits}",
-    "qad_baseline": f"Twin, learned in {bits}",
+    "qad_baseline": f"Baseline, learned in {bits}",
   }[name]
 
 
@@ -122,25 +123,13 @@ def differences_table(results: Mapping[str, Any]) -> Table:
   Returns:
     A row a comparison.
   """
-  rows = tuple(
-    (
-      f"{title_of(results, one['student'])} − {_lower(results, one['control'])}",
-      _difference(one),
-      formats.p_value(one["p_value"]),
-      f"{one['wins']} of {one['pairs']}",
-      verdicts.verdict(one),
-    )
-    for one in results["table"]["comparisons"]
-  )
-  return Table(
-    "Differences over paired seeds",
-    ("Comparison", "Test accuracy, points", "p", "Seeds better", "Verdict"),
-    rows,
-    (
-      "Positive: the first is more accurate. Twins learn from the labels alone,"
-      " with the same seeds, steps, masks' schedule and bits. ±: standard"
-      " deviation of the differences. p: paired t-test, two-sided.",
-    ),
+  return paired_table(
+    results["table"]["comparisons"],
+    partial(title_of, results),
+    turned=True,
+    first="the first",
+    note="Positive: the first is more accurate. Baselines learn from the labels"
+    " alone, with the same seeds, steps, masks' schedule and bits.",
   )
 
 
@@ -162,18 +151,6 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
       f"The student's first seed in onnxruntime's int8: {100 * rounded:.2f} %.",
     )
   return notes
-
-
-def _lower(results, name: str) -> str:
-  title = title_of(results, name)
-  return title[0].lower() + title[1:]
-
-
-def _difference(comparison: Mapping[str, Any]) -> str:
-  # Comparisons are of errors; the table is of accuracies.
-  spread = comparison["standard_deviation"]
-  written = formats.signed(-comparison["mean"])
-  return written if spread is None else f"{written} ± {spread:.2f}"
 
 
 def _latency(one: Mapping[str, Any], runtime: str) -> str:

@@ -14,6 +14,7 @@ from kdjax.report import (
   pictures,
   style,
   teachers,
+  verdicts,
 )
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import numbers
@@ -147,7 +148,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   seeds = len(rows["student"]["test_accuracy"])
   if seeds < 5:
     sentences.append(
-      f"Only {seeds} seed(s): a difference can hardly be told from chance; use"
+      f"Only {seeds} seed{'s' * (seeds > 1)}: a difference can hardly be told from chance; use"
       " at least five."
     )
   return sentences
@@ -215,20 +216,12 @@ def _taught(results, name: str, control: str, what: str) -> str:
     x for x in results["table"]["comparisons"]
     if (x["student"], x["control"]) == (name, control)
   )  # fmt: skip
-  gain = -one["mean"]
-  p = one["p_value"]
-  evidence = f"{one['wins']} of {one['pairs']} paired seeds"
-  if p is not None:
-    text = formats.p_value(p)
-    evidence += f", p {text if text.startswith('<') else f'= {text}'}"
-  sure = p is not None and p < 0.05
-  word = "was not shown to help"
-  if sure:
-    word = "helps" if gain > 0 else "does harm"
-  return (
-    f"{what}, the teacher {word}: {formats.signed(gain)} points against labels"
-    f" alone ({evidence})."
-  )
+  said = verdicts.verdict(one)
+  word = "helps" if said == "gain" else "does harm"
+  if said.startswith(verdicts.NOT_SHOWN):
+    word = "is not shown to help"
+  shown = verdicts.evidence(one, turned=True).removeprefix("difference ")
+  return f"{what}, the teacher {word}: {shown}, against labels alone."
 
 
 def _kilobytes(one: Mapping[str, Any]) -> str:

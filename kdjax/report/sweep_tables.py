@@ -28,7 +28,7 @@ def tables_of(sweep: Mapping[str, Any]) -> list[Table]:
 
 
 def cells_table(sweep: Mapping[str, Any]) -> Table:
-  """Returns every cell beside the best one and beside the twin.
+  """Returns every cell beside the best one and beside the baseline.
 
   Args:
     sweep: the results' "sweep", of cells that were tested.
@@ -54,7 +54,7 @@ def cells_table(sweep: Mapping[str, Any]) -> Table:
     "Cells of the sweep, the best first",
     (
       ", ".join(map(reading.axis_title, names)),
-      "Test error, %", "− best", "p, Holm", "− twin", "p, Holm",
+      "Test error, %", "− best", "p, Holm", "− baseline", "p, Holm",
     ),
     rows,
     (

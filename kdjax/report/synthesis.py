@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from kdjax.report import formats, logs, page, pictures, style, verdicts
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import networks, numbers
+from kdjax.report.tables import paired_table
 from kdjax.report.text import Table, to_text
 
 TITLES = {
@@ -50,6 +51,7 @@ def write(
       (name, entry["test_accuracy"])
       for name, entry in networks(results).items()
     ],
+    "titles": TITLES,
     "tables": tables(results),
     "figures": drawn,
     "results": results,
@@ -113,7 +115,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     )
   if pairs < 5:
     sentences.append(
-      f"Only {pairs} set(s) of images: a difference can hardly be told from"
+      f"Only {pairs} set{'s' * (pairs > 1)} of images: a difference can hardly be told from"
       " chance; use at least five."
     )
   return sentences
@@ -182,25 +184,14 @@ def differences_table(results: Mapping[str, Any]) -> Table:
   Returns:
     A row a comparison.
   """
-  rows = tuple(
-    (
-      f"{TITLES['student']} − {TITLES[one['control']].lower()}",
-      _difference(one),
-      formats.p_value(one["p_value"]),
-      f"{one['wins']} of {one['pairs']}",
-      verdicts.verdict(one),
-    )
-    for one in results["comparisons"]
-  )
-  return Table(
-    "Differences over paired sets of images",
-    ("Comparison", "Test accuracy, points", "p", "Sets better", "Verdict"),
-    rows,
-    (
-      "Positive: learned images teach better. Set s starts from the very images"
-      " that are random set s, and both teach networks of the same seeds. ±:"
-      " standard deviation of the differences. p: paired t-test, two-sided.",
-    ),
+  return paired_table(
+    results["comparisons"],
+    TITLES.get,
+    turned=True,
+    of="sets of images",
+    first="learned images",
+    note="Positive: learned images teach better. Set s starts from the very"
+    " images that are random set s, and both teach networks of the same seeds.",
   )
 
 
@@ -299,7 +290,7 @@ def accuracy_figure(results: Mapping[str, Any]) -> Figure:
       values, np.full(len(values), place), ls="", color=colour,
       marker=style.marker_of(name), ms=5,
     )  # fmt: skip
-    axes.text(1, place, f"{values.mean():.1f}", va="center", ha="left")
+    axes.text(values.max() + 2, place, f"{values.mean():.1f}", va="center")
   axes.set_yticks(range(len(order)), [TITLES[name] for name in order])
   axes.invert_yaxis()
   axes.set(xlim=(0, 100), xlabel="Test accuracy, %")
@@ -334,20 +325,6 @@ def _accuracy(entry: Mapping[str, Any]) -> str:
   return formats.with_spread(100 * numbers(entry["test_accuracy"]))
 
 
-def _difference(comparison: Mapping[str, Any]) -> str:
-  # Comparisons are of errors; the table is of accuracies.
-  spread = comparison["standard_deviation"]
-  written = formats.signed(-comparison["mean"])
-  return written if spread is None else f"{written} ± {spread:.2f}"
-
-
 def _evidence(results: Mapping[str, Any], control: str) -> str:
   found = verdicts.find_comparison(results, control)
-  text = (
-    f"{formats.signed(-found['mean'])} points, better in {found['wins']} of"
-    f" {found['pairs']} paired sets"
-  )
-  if found["p_value"] is None:
-    return text
-  p = formats.p_value(found["p_value"])
-  return f"{text}, p {p if p.startswith('<') else f'= {p}'}"
+  return verdicts.evidence(found, turned=True, of="set")

@@ -1,12 +1,26 @@
 """The tables of a run, made from its results."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kdjax.report import formats, reading, verdicts
 from kdjax.report.text import Table
+
+_COLUMNS = (
+  (
+    "Agreement, %",
+    "Agreement: share of test images that a network puts into its teacher's"
+    " class.",
+  ),
+  ("NLL, nats", "NLL: negative log-likelihood of the true class."),
+)
+_PAIRED = (
+  "±: standard deviation of the differences. Interval: of the mean difference,"
+  " by Student's t. p: paired t-test over the {of}, two-sided; with p ≥ 0.05"
+  " neither better nor worse is shown."
+)
 
 
 def networks_table(results: Mapping[str, Any]) -> Table:
@@ -45,18 +59,11 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for name in entries
     if reading.description_of(name)
   ]
-  return without_empty_columns(
-    Table(
-      _networks_caption(results),
-      headers,
-      rows,
-      (
-        "Agreement: share of test images that a network puts into its"
-        " teacher's class. NLL: negative log-likelihood of the true class.",
-        " ".join(described),
-      ),
-    )
+  table = without_empty_columns(
+    Table(_networks_caption(results), headers, rows)
   )
+  explained = [text for column, text in _COLUMNS if column in table.headers]
+  return table._replace(notes=(" ".join(explained), " ".join(described)))
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
@@ -89,7 +96,7 @@ def cost_table(results: Mapping[str, Any]) -> Table:
       "Cost",
       headers,
       tuple(rows),
-      ("FLOPs: forward pass of one example." + _timing(entries.values()),),
+      ("FLOPs: forward pass of one example." + _timing([*entries.values()]),),
     )
   )
 
@@ -101,33 +108,62 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
     results: as in results.json.
 
   Returns:
-    A row a comparison; the verdict is "gain" only where the mean is negative
-    and p < 0.05.
+    A row a comparison, with the verdict of `verdicts.verdict`.
+  """
+  return paired_table(results.get("comparisons") or [], reading.title_of)
+
+
+def paired_table(
+  comparisons: Sequence[Mapping[str, Any]],
+  title_of: Callable[[str], str],
+  *,
+  turned: bool = False,
+  of: str = "seeds",
+  first: str = "student",
+  note: str = "Negative: the student errs less.",
+) -> Table:
+  """Makes the table of paired comparisons.
+
+  Args:
+    comparisons: as in results.json.
+    title_of: name of a network -> its title.
+    turned: whether accuracies are shown, where the comparisons are of errors.
+    of: what the pairs are.
+    first: who is compared, in a verdict.
+    note: what the sign says.
+
+  Returns:
+    A row a comparison.
   """
   rows = []
-  for comparison in results.get("comparisons") or []:
-    student, control = comparison["student"], comparison["control"]
-    spread = comparison.get("standard_deviation")
-    difference = formats.signed(comparison.get("mean"))
-    if reading.finite(spread) and comparison.get("pairs", 2) > 1:
+  for one in comparisons:
+    control, mean = title_of(one["control"]), one.get("mean")
+    spread = one.get("standard_deviation")
+    turns = turned and reading.finite(mean)
+    difference = formats.signed(-mean if turns else mean)
+    if reading.finite(spread) and one.get("pairs", 2) > 1:
       difference += f" ± {spread:.2f}"
     rows.append(
       (
-        f"{reading.title_of(student)} − {reading.title_of(control).lower()}",
+        f"{title_of(one['student'])} − {control[0].lower()}{control[1:]}",
         difference,
-        formats.p_value(comparison.get("p_value")),
-        f"{comparison.get('wins', 0)} of {comparison.get('pairs', 0)}",
-        verdicts.verdict(comparison),
+        verdicts.written_interval(one, turned=turned),
+        formats.p_value(one.get("p_value")),
+        f"{one.get('wins', 0)} of {one.get('pairs', 0)}",
+        verdicts.verdict(one, first),
       )
     )
-  return Table(
-    "Differences over paired seeds",
-    ("Comparison", "Test error, points", "p", "Seeds better", "Verdict"),
-    tuple(rows),
-    (
-      "Negative: the student errs less. ±: standard deviation of the"
-      " differences. p: paired t-test over the seeds, two-sided.",
-    ),
+  headers = (
+    "Comparison",
+    f"Test {'accuracy' if turned else 'error'}, points",
+    "95 % interval",
+    "p",
+    f"{of.split()[0].capitalize()} better",
+    "Verdict",
+  )
+  notes = (f"{note} {_PAIRED.format(of=of)}",)
+  return without_empty_columns(
+    Table(f"Differences over paired {of}", headers, tuple(rows), notes)
   )
 
 

@@ -1,16 +1,21 @@
 """The sentences of a report, made from its numbers and not from hopes.
 
 A gain is claimed only where the student's test error is lower on average and a
-paired t-test over the seeds gives p < 0.05. Everything else is "no gain", and a
-control that does better than the student is named.
+paired t-test over the seeds gives p < 0.05; "no gain" only where it is higher
+and p < 0.05, and then a control that does better than the student is named. All
+else is "not shown", with the interval that the difference may lie in: few seeds
+are no proof that there is nothing.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from scipy import stats
+
 from kdjax.report import choices, formats, reading, teachers
 
 SIGNIFICANT = 0.05
+NOT_SHOWN = "not shown"
 
 _PHRASES = {
   "baseline": "the same network trained on hard labels alone",
@@ -29,40 +34,97 @@ _PHRASES = {
 _ADVICE = {
   ("augmented", "no gain: student worse"): " Where the student's own data can"
   " be augmented, do that first.",
-  ("label_smoothing", "no gain: within chance"): " Smoothed labels, which need"
-  " no teacher, may do as well.",
+  ("label_smoothing", NOT_SHOWN): " Smoothed labels, which need no teacher, may"
+  " do as well.",
 }
 
 
-def verdict(comparison: Mapping[str, Any]) -> str:
+def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
   """Returns what one comparison allows to say.
 
   Args:
     comparison: with "mean" (difference of test error in points, negative where
       the student is better) and "p_value".
+    first: who is compared with the control.
 
   Returns:
-    "gain" only where the mean is negative and p < 0.05, else "no gain" with
-    the reason.
+    "gain" only where the mean is negative and p < 0.05, "no gain" only where it
+    is positive and p < 0.05; else "not shown", with the reason if it is not p.
 
   Example:
     >>> verdict({"mean": -0.97, "p_value": 7e-4, "pairs": 10})
     'gain'
     >>> verdict({"mean": -0.28, "p_value": 0.2, "pairs": 10})
-    'no gain: within chance'
+    'not shown'
     >>> verdict({"mean": 0.5, "p_value": 1e-3, "pairs": 10})
     'no gain: student worse'
   """
   mean, p = comparison.get("mean"), comparison.get("p_value")
   if not reading.finite(mean):
-    return "no gain: nothing measured"
+    return f"{NOT_SHOWN}: nothing measured"
   if comparison.get("pairs", 2) < 2:
-    return "no gain shown: one seed"
+    return f"{NOT_SHOWN}: one seed"
   if not reading.finite(p):
-    return "no gain shown: no p-value"
+    return f"{NOT_SHOWN}: no p-value"
   if p >= SIGNIFICANT:
-    return "no gain: within chance"
-  return "gain" if mean < 0 else "no gain: student worse"
+    return NOT_SHOWN
+  return "gain" if mean < 0 else f"no gain: {first} worse"
+
+
+def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
+  """Returns where the mean difference may lie, by Student's t over the pairs.
+
+  Args:
+    comparison: with "mean", "standard_deviation" of the differences, "pairs".
+
+  Returns:
+    The ends of the 95 % interval, in the mean's unit; None for a single pair,
+    or where nothing varies.
+
+  Example:
+    >>> low, high = interval({"mean": -1, "standard_deviation": 2, "pairs": 4})
+    >>> round(low, 2), round(high, 2)
+    (-4.18, 2.18)
+  """
+  mean, pairs = comparison.get("mean"), comparison.get("pairs", 0)
+  spread = comparison.get("standard_deviation")
+  if pairs < 2 or not (reading.finite(mean) and spread):
+    return None
+  half = stats.t.ppf(1 - SIGNIFICANT / 2, pairs - 1) * spread / pairs**0.5
+  return mean - half, mean + half
+
+
+def written_interval(
+  comparison: Mapping[str, Any], *, turned: bool = False
+) -> str:
+  """Writes `interval`, a dash where there is none.
+
+  Args:
+    comparison: as in `interval`.
+    turned: whether accuracies are shown, where the comparison is of errors.
+
+  Example:
+    >>> written_interval({"mean": -1, "standard_deviation": 2, "pairs": 4})
+    '−4.18 to +2.18'
+  """
+  ends = interval(comparison)
+  if ends is None:
+    return formats.MISSING
+  low, high = (-ends[1], -ends[0]) if turned else ends
+  return f"{formats.signed(low)} to {formats.signed(high)}"
+
+
+def helps(entry: Mapping[str, Any]) -> str:
+  """Says what a method's comparison with the baseline allows to say.
+
+  Args:
+    entry: one of the results' "methods", with "versus_baseline".
+
+  Returns:
+    As `verdict`, of the p-value after Holm's correction.
+  """
+  comparison = entry["versus_baseline"]
+  return verdict({**comparison, "p_value": comparison["holm_p_value"]})
 
 
 def find_comparison(
@@ -87,15 +149,31 @@ def headline(results: Mapping[str, Any]) -> str:
     results: as in results.json.
 
   Returns:
-    A sentence with both test errors, the difference, seeds and p-value; where
-    the teacher is useless, that comes first.
+    A sentence with both test errors, the difference, seeds and p-value. Before
+    it: that the teacher is useless, and of many methods which one was chosen
+    and how many help.
 
   Example:
     >>> print(headline({"student": {"test_accuracy": [0.95]}}))
     The student's test error is 5.00 %. No baseline was trained, so no gain can
     be claimed.
   """
-  return teachers.before(results, _claim(results))
+  return teachers.before(results, _chosen(results) + _claim(results))
+
+
+def _chosen(results: Mapping[str, Any]) -> str:
+  """Of many methods, which one the student is of, and how many help."""
+  methods = results.get("methods")
+  if not methods:
+    return ""
+  count = sum(helps(entry) == "gain" for entry in methods.values())
+  chosen = (results.get("student") or {}).get("method", "not named")
+  helped = "is" if count == 1 else "are"
+  return (
+    f"{count} of {len(methods)} methods {helped} shown to help against the"
+    f" baseline (p < {SIGNIFICANT:g} after Holm's correction); the one chosen, on"
+    f" held-out images, is {chosen}. "
+  )
 
 
 def _claim(results: Mapping[str, Any]) -> str:
@@ -107,33 +185,47 @@ def _claim(results: Mapping[str, Any]) -> str:
       " trained, so no gain can be claimed."
     )
   errors = (
-    f"{_percent(student)} for the student, {_percent(baseline)} for"
-    f" {_PHRASES['baseline']}"
+    f"{_percent(student)} for the student, {_percent(baseline)} for the"
+    f" baseline, {_PHRASES['baseline']}"
   )
   comparison = find_comparison(results, "baseline")
   if comparison is None:
-    return f"No gain shown, for lack of a paired test: test error {errors}."
+    return (
+      f"A gain is not shown, for lack of a paired test: test error {errors}."
+    )
   claim = verdict(comparison)
   if claim == "gain":
-    points = f"{-comparison['mean']:.2f} points"
-    claim = f"Distillation takes {points} off the test error"
-  else:
-    errors = f"test error {errors}"
-  return f"{_capital(claim)}: {errors} ({_support(comparison)})."
+    return (
+      f"Distillation takes {-comparison['mean']:.2f} points off the test error:"
+      f" {errors} ({_support(comparison)})."
+    )
+  if claim.startswith(NOT_SHOWN):
+    claim, _, why = claim.partition(": ")
+    claim = f"a gain is {claim}" + (f" ({why})" if why else "")
+  return f"{_capital(claim)}: test error {errors} ({evidence(comparison)})."
 
 
-def evidence(comparison: Mapping[str, Any]) -> str:
+def evidence(
+  comparison: Mapping[str, Any], *, turned: bool = False, of: str = "seed"
+) -> str:
   """Returns what a comparison rests on, to be put in brackets.
 
   Args:
     comparison: with "mean", "p_value", "wins" and "pairs".
+    turned: whether accuracies are shown, where the comparison is of errors.
+    of: what the pairs are, in the singular.
 
   Example:
     >>> evidence({"mean": -1, "p_value": 7e-6, "wins": 10, "pairs": 10})
     'difference −1.00 points, better in 10 of 10 paired seeds, p = 7e-6'
   """
-  difference = formats.signed(comparison.get("mean"))
-  return f"difference {difference} points, {_support(comparison)}"
+  mean = comparison.get("mean")
+  turns = turned and reading.finite(mean)
+  text = f"difference {formats.signed(-mean if turns else mean)} points"
+  if verdict(comparison) == NOT_SHOWN and interval(comparison):
+    between = written_interval(comparison, turned=turned)
+    text += f", 95 % interval {between}"
+  return f"{text}, {_support(comparison, of)}"
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
@@ -144,8 +236,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 
   Returns:
     First what the student costs, how far it comes towards its teacher and who
-    learnt with it, then one sentence a control, then warnings about few seeds and about choosing
-    and measuring on the same images.
+    learnt with it, then one sentence a control, then warnings about few seeds
+    and about choosing and measuring on the same images.
   """
   sentences = [_cost(results), _distance(results), _peers(results)]
   if reading.on_held_out(results):
@@ -159,8 +251,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   comparison = find_comparison(results, "baseline")
   if comparison and comparison.get("pairs", 0) < 5:
     sentences.append(
-      f"Only {comparison.get('pairs', 0)} paired seed(s): a difference can"
-      " hardly be told from chance; use at least five."
+      f"Only {_seeds(comparison)}: a difference can hardly be told from chance;"
+      " use at least five."
     )
   cells = (results.get("sweep") or {}).get("cells")
   if cells:
@@ -181,7 +273,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 
 
 def _control(results: Mapping[str, Any], control: str) -> str:
-  name = _PHRASES.get(control) or f"the control {control.replace('_', ' ')!r}"
+  title = reading.title_of(control).lower()
+  name = f"the control {title!r}"
+  if control in _PHRASES:
+    name += f" ({_PHRASES[control]})"
   comparison = find_comparison(results, control)
   if comparison is None:
     student = _mean_error(results.get("student"))
@@ -193,7 +288,7 @@ def _control(results: Mapping[str, Any], control: str) -> str:
     return f"The student beats {name}: {shown}."
   if claim == "no gain: student worse":
     return f"{_capital(name)} beats the student: {shown}.{advice}"
-  return f"No gain over {name}: {shown}.{advice}"
+  return f"A gain over {name} is not shown: {shown}.{advice}"
 
 
 def _untested(name: str, student: float | None, error: float | None) -> str:
@@ -264,14 +359,15 @@ def _percent(value: float | None) -> str:
   return formats.MISSING if value is None else f"{value:.2f} %"
 
 
-def _support(comparison: Mapping[str, Any]) -> str:
-  pairs = comparison.get("pairs", 0)
-  text = (
-    f"better in {comparison.get('wins', 0)} of {pairs} paired"
-    f" seed{'s' * (pairs != 1)}"
-  )
+def _support(comparison: Mapping[str, Any], of: str = "seed") -> str:
+  text = f"better in {comparison.get('wins', 0)} of {_seeds(comparison, of)}"
   p = comparison.get("p_value")
   return f"{text}, p {_equals(p)}" if reading.finite(p) else text
+
+
+def _seeds(comparison: Mapping[str, Any], of: str = "seed") -> str:
+  pairs = comparison.get("pairs", 0)
+  return f"{pairs} paired {of}{'s' * (pairs != 1)}"
 
 
 def _capital(text: str) -> str:

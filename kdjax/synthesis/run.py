@@ -79,7 +79,7 @@ def _learn(parts: Parts, log) -> tuple[list[Synthetic], list[float]]:
   step = training.make_outer_step(parts)
   learned, losses = [], []
   compiling("learned images")
-  with progress(seeds, "sets of learned images") as advance:
+  with progress(seeds, "learned images", unit="set") as advance:
     for seed in range(seeds):
       for now in training.learn_images(parts, seed, step):
         log.write(

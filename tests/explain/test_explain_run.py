@@ -28,7 +28,7 @@ def test_run_keeps_the_contract(toy, tmp_path, capsys):
   flags = [*TINY, f"--dataset={toy}", f"--workdir={tmp_path / 'one'}"]
   assert launch.main(["launch.py", "quantify", *flags]) == 0
   text = capsys.readouterr().out
-  assert "N_fg ↑" in text and "hypotheses" in text
+  assert "N_fg, foreground concepts ↑" in text and "hypotheses" in text
   found = json.loads((tmp_path / "one" / "results.json").read_text())
   for name, size in (("teacher", 1), ("student", 2), ("baseline", 2)):
     one = found[name]

@@ -33,7 +33,7 @@ def results(means, *, seeds=5, validation=0.0, values=(1.0, 4.0, 8.0)):
       results([0.92, 0.95, 0.93]),
       [
         "Recommended: temperature 4, with a test error of 5.00 ± 0.16 % over 5",
-        "5.00 points lower than the twin's (p ",
+        "5.00 points lower than the baseline's (p ",
         "0 of the other 2 cells cannot be told from it",
         "These were the test images: --validation=0.2",
         "20 networks trained in 20.0 s, 1.00 s each.",

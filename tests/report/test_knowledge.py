@@ -85,11 +85,14 @@ def test_headline_hides_no_failure(results):
 
 def test_tables(results):
   table = knowledge_tables.metrics_table(results)
-  assert [row[0] for row in table.rows] == ["N_fg ↑", "N_bg ↓", "rho ↑"]
+  assert [row[0] for row in table.rows] == [
+    "N_fg, foreground concepts ↑", "N_bg, background concepts ↓",
+    "rho, share of concepts kept ↑",
+  ]  # fmt: skip
   assert table.rows[0][1:4] == ("3.0", "2.0 ± 0.0", "1.0 ± 0.0")
   assert table.rows[0][-2:] == ("2 of 2", "reproduced")
   assert table.rows[2][4] == "–"
-  assert "teacher 1 / 1 / 1; student 2 / 2 / 2" in table.notes[2]
+  assert "teacher 1 / 1 / 1; student 2 / 2 / 2" in table.notes[3]
   over = knowledge_tables.thresholds_table(results)
   assert over.rows[1][:2] == ("0.5", "0 of 1")
 
@@ -118,7 +121,7 @@ def test_overview_has_its_section(results):
   }  # fmt: skip
   text = overview({"toy": results})
   assert "| [toy](#toy) | 50.00 |" in text
-  assert "## toy" in text and "| N_fg ↑ | 3.0 |" in text
+  assert "## toy" in text and "| N_fg, foreground concepts ↑ | 3.0 |" in text
   assert "opposite: N_bg" in text and "commit `abc`" in text
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax.report import methods, page
+from kdjax.report import methods, page, verdicts
 
 
 def versus(mean, p_value, holm):
@@ -47,7 +47,7 @@ def table(results):
 
 
 def test_rows_are_in_order_of_the_error(table):
-  names = ["kd", "Smoothed labels", "rkd", "vkd", "Hard labels", "nst"]
+  names = ["kd", "Label smoothing", "rkd", "vkd", "Baseline", "nst"]
   assert [row[0] for row in table.rows] == names
 
 
@@ -63,7 +63,7 @@ def test_notes_name_what_does_not_help(table):
   notes = " ".join(table.notes)
   assert "correction): 1 of 4 methods, kd." in notes
   assert "more seeds would have to tell: rkd." in notes
-  assert "No gain shown: vkd." in notes
+  assert "A gain is not shown: vkd." in notes
   assert "Harm: nst." in notes
   assert "None is shown to be better than kd (0 have" in notes
   assert "tried 2 settings with 1 seed " in notes
@@ -71,4 +71,13 @@ def test_notes_name_what_does_not_help(table):
 
 
 def test_page_shows_the_table(table, results):
-  assert "Against hard labels" in page.render_page(results, [], {})
+  found = page.render_page(results, [], {})
+  assert "Against baseline" in found and "ard labels:" not in found
+
+
+def test_the_headline_names_the_chosen_method_and_how_many_help(table, results):
+  results["student"]["method"] = "rkd"
+  assert verdicts.headline(results).startswith(
+    "1 of 4 methods is shown to help against the baseline (p < 0.05 after Holm's"
+    " correction); the one chosen, on held-out images, is rkd. Distillation takes"
+  )

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kdjax.errors import StorageError
-from kdjax.report import pictures
+from kdjax.report import pictures, record
 from kdjax.report.page import render_page, write_page
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -84,6 +84,53 @@ def test_page_escapes_what_users_write(results):
   page = render_page(results, [{"network": evil, "epoch": 1}], figures)
   assert "<script" not in page.lower()
   assert Page(page).texts.count(evil) >= 6
+
+
+SETTINGS = (
+  "data", "teacher", "student", "distillation", "teaching", "controls",
+  "search", "quantify", "cache", "soft_td", "synthesis", "compression",
+  "export", "computing", "run", "cluster",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("found", "shown", "hidden"),
+  [
+    (
+      {},
+      ["Data", "Teacher", "Teaching", "Controls", "Run"],
+      ["Search", "Quantify", "Cache", "Soft td", "Synthesis", "Compression"]
+      + ["Export", "Cluster"],
+    ),
+    ({"compression": {"bytes": [4], "bytes_float32": 4}}, ["Compression"], []),
+    ({"multihost": True}, ["Cluster"], []),
+  ],
+)
+def test_settings_that_a_run_does_not_heed_are_not_on_its_page(
+  found, shown, hidden, results
+):
+  settings = {part: {"anything": 1} for part in SETTINGS}
+  settings["cluster"] = {"multihost": found.pop("multihost", False)}
+  page = render_page(results | found | {"experiment": settings}, [], {})
+  for part in shown:
+    assert f"<summary>{part}</summary>" in page
+  for part in hidden:
+    assert f"<summary>{part}</summary>" not in page
+
+
+def test_sections_and_columns_that_a_run_does_not_have_are_not_on_its_page(
+  results,
+):
+  results |= {"teacher": None, "controls": {}, "comparisons": []}
+  for name in ("student", "baseline"):
+    del results[name]["agreement"], results[name]["latency_ms"]
+  page = render_page(results, [], pictures.draw(results))
+  for word in ("Agreement", "paired seeds", "Batch of", "Saving", "Reference"):
+    assert word not in page
+  assert "NLL: negative log-likelihood" in page
+  assert page.count("Baseline: the student") == 1 and page.count("twin") == 1
+  said = record.summary(results)
+  assert "paired seeds" not in said and "Agreement" not in said
 
 
 def test_figures_come_as_svg_png_or_bytes(results):

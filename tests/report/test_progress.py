@@ -77,8 +77,8 @@ def test_a_line_every_so_many_seconds_where_the_output_is_no_terminal(clock):
     clock[0] += 5.0
     advance(0.25)
   assert stream.getvalue().splitlines() == [
-    "student: epoch 1 of 4, loss 0.5000, error 4.50 %, 5 images/s, 1 min 0 s"
-    " left",
+    "student: epoch 1 of 4, loss 0.5000, error 4.50 %, 5 images/s, at most"
+    " 1 min 0 s left",
     "student: epoch 3 of 4, loss 0.5000, error 4.50 %, 25 images/s, 4.0 s left",
     "student: epoch 4 of 4, loss 0.2500, error 4.50 %, 20 images/s",
     "student: 4 epochs in 30.0 s, 13 images/s, loss 0.2500, error 4.50 %",
@@ -106,3 +106,27 @@ def test_a_long_epoch_shows_signs_of_life_within(clock):
     "teacher: in epoch 1 of 2, loss 0.7500",
     "teacher: 1 epoch in 10.0 s, 10 images/s, loss 0.5000",
   ]
+
+
+def test_what_was_done_before_counts_for_the_place_and_not_for_the_speed(clock):
+  stream = io.StringIO()
+  with progress(10, "student", 100, done=8, stream=stream) as advance:
+    clock[0] += 10.0
+    advance(0.5)
+    clock[0] += 10.0
+    advance(0.5)
+  assert stream.getvalue().splitlines() == [
+    "student: epoch 9 of 10, loss 0.5000, 10 images/s, at most 10.0 s left",
+    "student: epoch 10 of 10, loss 0.5000, 10 images/s",
+    "student: 2 epochs in 20.0 s, 10 images/s, loss 0.5000",
+  ]
+
+
+def test_other_units_than_epochs(clock):
+  stream = io.StringIO()
+  with progress(3, "cache", unit="file", stream=stream) as advance:
+    clock[0] += 6.0
+    advance()
+  assert stream.getvalue().splitlines() == [
+    "cache: file 1 of 3, at most 12.0 s left", "cache: 1 file in 6.0 s",
+  ]  # fmt: skip

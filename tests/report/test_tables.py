@@ -92,17 +92,26 @@ def test_without_latencies_there_is_no_column_and_no_word_of_them(results):
 
 def test_comparisons_table(results):
   assert tables.comparisons_table(results).rows == (
-    ("Student − baseline", "−1.00 ± 0.10", "7e-6", "10 of 10", "gain"),
+    (
+      "Student − baseline",
+      "−1.00 ± 0.10",
+      "−1.07 to −0.93",
+      "7e-6",
+      "10 of 10",
+      "gain",
+    ),
     (
       "Student − label smoothing",
       "−0.50 ± 0.10",
+      "−0.57 to −0.43",
       "0.30",
       "7 of 10",
-      "no gain: within chance",
+      "not shown",
     ),
     (
       "Student − augmented",
       "+0.50 ± 0.10",
+      "+0.43 to +0.57",
       "0.001",
       "0 of 10",
       "no gain: student worse",
