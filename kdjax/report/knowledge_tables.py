@@ -36,8 +36,8 @@ WORDS = {
 }
 # Few seeds allow neither "reproduced" nor its contrary.
 VERDICTS = {
-  "as expected, not significant": "not shown, as expected on average",
-  "not reproduced": "not shown, not as expected on average",
+  "as expected, not significant": "not shown, as expected",
+  "not reproduced": "not shown, not as expected",
 }
 DIGITS = {"n_fg": 1, "n_bg": 1}
 # Made from images on which some epoch finds a foreground concept.
