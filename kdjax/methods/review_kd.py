@@ -116,8 +116,10 @@ def review_kd(
 
   Source:
     Chen, Liu, Zhao, Jia 2021, arXiv:2104.09044; `kdjax.losses.review_kd`. The
-    features, the fusion, the weight 1 and its warm-up over 20 of 240 epochs are
-    the authors' code's.
+    features, the fusion and the warm-up over 20 of 240 epochs are the authors'
+    code's. Its scripts have a weight for each pair of CIFAR-100: 5 for WRN-40-2's
+    students and ResNet32x4 -> ResNet8x4 and ShuffleNetV1, 8 for ResNet32x4 ->
+    ShuffleNetV2, 0.6 for ResNet-56 -> 20, 1 for ResNet-110 -> 32; here it is 1.
   """
   if any(
     not isinstance(level, int) or isinstance(level, bool) or level < 1

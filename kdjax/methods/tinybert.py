@@ -40,7 +40,10 @@ def tinybert(
   * T^2 scores a layer, and one product with W.
 
   The published objective is in two stages: these losses alone for 20 epochs,
-  then the teacher's softened classes (temperature 1) alone for 3.
+  then the teacher's softened classes (temperature 1) alone for 3. The authors'
+  script takes the mean of their cross-entropy over examples and classes; `kd` is
+  the sum over classes, as everywhere here: C times its gradient for C classes,
+  which Adam does not feel. With another optimiser write kd's weight as 1 / C.
 
   Args:
     student_tap: names the student's layers, each (B, T, D).

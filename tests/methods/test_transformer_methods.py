@@ -347,6 +347,36 @@ def test_published_objectives(text, terms):
   assert list(map(str, terms_of(text))) == terms
 
 
+def test_tinyberts_prediction_stage_is_classes_times_the_authors():
+  """Four classes, q = 1/4 each, p = (2, 1, 1, 1) / 5.
+
+  Theirs: mean over 4 classes of -p log q = ln 4 / 4, gradient (q - p) / 4.
+  Ours: sum of p log(p / q) = 0.4 ln 1.6 + 0.6 ln 0.8, gradient q - p.
+  """
+  method = make_objective("tinybert", steps=100)
+  inputs = inputs_of()
+  params, state = method.init(jax.random.key(0), inputs)
+  teacher = inputs.teacher._replace(
+    logits=jnp.log(jnp.array([[2.0, 1.0, 1.0, 1.0]]))
+  )
+
+  def loss(logits):
+    student = inputs.student._replace(logits=logits)
+    now = inputs._replace(
+      student=student,
+      teacher=teacher,
+      labels=jnp.zeros(1, int),
+      mask=None,
+      step=jnp.int32(99),
+    )
+    return method.apply(params, state, now)[0]
+
+  found, slope = jax.value_and_grad(loss)(jnp.zeros((1, 4)))
+  assert float(found) == pytest.approx(0.0541152, abs=1e-6)
+  authors = np.array([[-0.0375, 0.0125, 0.0125, 0.0125]])
+  np.testing.assert_allclose(slope, 4 * authors, atol=1e-7)
+
+
 @pytest.mark.parametrize(
   ("text", "last", "switch"),
   [("tinybert", "kd", 87), ("minilm", "ce", 50), ("minilmv2", "ce", 50)],
