@@ -12,6 +12,10 @@ python launch.py compress                  one table: in few bits, pruned, timed
 python launch.py export --from=WORKDIR      the student alone, for other programs
 python launch.py list [WHAT]               methods, models, taps --student=M, ...
 python launch.py plot temperature|norms    the theory's two teaching figures
+python launch.py COMMAND --help             the flags of one command; --version
+
+Without flags, or with those that name neither data nor networks, distill, sweep,
+compare and cache are those of --experiment=mnist_demo; else of what stands below.
 """
 
 import importlib
@@ -21,10 +25,11 @@ from pathlib import Path
 
 from absl import flags
 
-from kdjax import cluster, config, options
+from kdjax import __version__, cluster, config, options
 from kdjax.accelerator import keep_programs, prepare_environment
-from kdjax.commands import COMMANDS, DEFAULT, Call, run
+from kdjax.commands import COMMANDS, Call, beginning, run
 from kdjax.errors import KdjaxError, UserError, unknown_name
+from kdjax.heeded import rows
 from kdjax.watchdog import Verdict
 
 ROOT = Path(__file__).parent
@@ -47,59 +52,51 @@ def _outcome(argv: list[str]) -> Verdict:
 
 
 def _main(argv: list[str]) -> int:
-  values = _define_flags()
+  values = _define_flags([], config.Experiment())
   try:
     command, *words = values(argv)[1:] or ["distill"]
   except flags.Error as error:
     raise UserError(f"{error} (see --help)") from None
-  if values.help:
-    print(f"{__doc__}\n{values.get_help()}")
+  if values.version:
+    print(f"kdjax {__version__}")
     return 0
   if command not in COMMANDS:
     raise unknown_name("command", command, COMMANDS)
-  name = values.experiment or DEFAULT.get(command, "mnist_demo")
-  chosen = _load_experiment(name)
-  if values["regime"].present and not values.experiment:
-    # The demo's objective is for a teacher that knows more than its student.
-    name, chosen = "regime", config.Experiment()
-  experiment = options.with_flags(
-    chosen,
-    {
-      one.flag: values[one.flag].value
-      for one in options.options()
-      if values[one.flag].present
-    },
-  )
+  given = {name: values[name].value for name in values if values[name].present}
+  name, started = beginning(command, given)
+  chosen = _load_experiment(started) if started else config.Experiment()
+  if values.help:
+    print(_help(values(argv)[1:], chosen))
+    return 0
+  experiment = options.with_flags(chosen, given)
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   keep_programs(experiment.run.compilation_cache)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
-  run(Call(command, words, name, experiment, repeat, _describe))
+  run(Call(command, words, given, name, experiment, repeat, _describe))
   return 0
 
 
-def _define_flags() -> flags.FlagValues:
+def _help(words: list[str], chosen: config.Experiment) -> str:
+  """The flags of a command, or of all, with the defaults that hold."""
+  called = f"launch.py {words[0]} " if words else ""
+  lines = [line for line in __doc__.splitlines() if called in line]
+  text = _define_flags(words, chosen).get_help()
+  return "\n".join([*lines, text.partition("\nabsl.flags:")[0]])
+
+
+def _define_flags(
+  words: list[str], chosen: config.Experiment
+) -> flags.FlagValues:
   """Makes a flag of every setting, in groups, with its help and default."""
   values = flags.FlagValues()
   values.set_gnu_getopt(True)
-  shared = {"flag_values": values, "module_name": "launch"}
-  flags.DEFINE_boolean("help", False, "this help", short_name="h", **shared)
-  flags.DEFINE_string(
-    "experiment", None, "one of `list experiments`; flags override it", **shared
-  )
-  for one in options.options():
-    default = one.field.default
+  for group, name, default, said in rows(words, chosen):
     switch = isinstance(default, bool)
     define = flags.DEFINE_boolean if switch else flags.DEFINE_string
-    if default is not None and not switch:
-      default = ",".join(map(str, default)) if default == () else str(default)
-    define(
-      one.flag,
-      default,
-      one.field.metadata["help"],
-      flag_values=values,
-      module_name=one.group,
-    )
+    given = {"flag_values": values, "module_name": group}
+    given |= {"short_name": "h"} if name == "help" else {}
+    define(name, default, said, **given)
   return values
 
 

@@ -8,14 +8,10 @@ The demo's teacher and student; the student once more in int8 after training, in
 labels alone. Figures: experiments/README.md.
 """
 
-from kdjax.config import (
-  Compression,
-  Distillation,
-  Experiment,
-  Student,
-)
+from kdjax.config import Compression, Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
+  teacher=Teacher(augment="shift(2)"),
   student=Student(seeds=5),
   distillation=Distillation(distillation="kd(temperature=8)"),
   compression=Compression(quantization="w4a8", sparsity=0.8),

@@ -13,7 +13,9 @@ sees shifted digits without mixing gets 2.64 ± 0.27 and needs no teacher (+0.22
 from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
-  teacher=Teacher(model="mlp(500, 500, dropout=0.5)", epochs=40),
+  teacher=Teacher(
+    model="mlp(500, 500, dropout=0.5)", epochs=40, augment="shift(2)"
+  ),
   student=Student(
     model="mlp(100)",
     epochs=80,

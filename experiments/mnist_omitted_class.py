@@ -12,10 +12,18 @@ the correction 94.2 ± 1.1 %; the twin without a teacher 0 %. Test error over al
 classes: student 4.08 ± 0.35 %, corrected 3.33 ± 0.19 %, twin 13.36 ± 0.48 %.
 """
 
-from kdjax.config import Controls, Data, Distillation, Experiment, Student
+from kdjax.config import (
+  Controls,
+  Data,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   data=Data(omit_classes=(3,)),
+  teacher=Teacher(augment="shift(2)"),
   student=Student(model="mlp(300, 300)", learning_rate=1e-2),
   distillation=Distillation(distillation="soft", temperature=20.0),
   controls=Controls(controls=False),

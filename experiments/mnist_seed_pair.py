@@ -8,9 +8,10 @@ Nothing is tuned for this size, and twenty hidden units are what limits all of
 them: read the gain as small and uncertain.
 """
 
-from kdjax.config import Distillation, Experiment, Student
+from kdjax.config import Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
+  teacher=Teacher(augment="shift(2)"),
   student=Student(model="mlp(20)", learning_rate=1e-2),
   distillation=Distillation(distillation="soft", temperature=5.0),
 )

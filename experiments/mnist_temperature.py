@@ -11,10 +11,18 @@ and T = 20 for any hard weight up to 0.5, 4.8 % and more at hard weight 0.9; twi
 than their spread: take T between 4 and 20 and do not worry.
 """
 
-from kdjax.config import Controls, Data, Distillation, Experiment, Student
+from kdjax.config import (
+  Controls,
+  Data,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   data=Data(validation=0.2),
+  teacher=Teacher(augment="shift(2)"),
   student=Student(seeds=5, learning_rate=1e-2),
   distillation=Distillation(
     temperature=(1.0, 2.0, 4.0, 8.0, 20.0), hard_weight=(0.0, 0.1, 0.5, 0.9)

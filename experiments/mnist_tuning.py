@@ -12,10 +12,18 @@ twin 6.68 ± 0.43 (0.03), smoothed labels 5.45 ± 0.23 (0.003, smoothing 0.2), t
 teacher's views 3.10 ± 0.46 (0.01).
 """
 
-from kdjax.config import Controls, Data, Distillation, Experiment, Student
+from kdjax.config import (
+  Controls,
+  Data,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   data=Data(validation=0.2),
+  teacher=Teacher(augment="shift(2)"),
   student=Student(learning_rate=(3e-3, 1e-2, 3e-2, 1e-1), seeds=5),
   distillation=Distillation(
     temperature=(2.0, 4.0, 8.0, 16.0), hard_weight=(0.0, 0.1)

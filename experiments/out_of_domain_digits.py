@@ -18,7 +18,9 @@ from kdjax.config import (
 
 EXPERIMENT = Experiment(
   data=Data(transfer_dataset="digits"),
-  teacher=Teacher(model="mlp(500, 500, dropout=0.5)", epochs=40),
+  teacher=Teacher(
+    model="mlp(500, 500, dropout=0.5)", epochs=40, augment="shift(2)"
+  ),
   student=Student(model="mlp(100)", seeds=5),
   distillation=Distillation(distillation="kd(temperature=4):1"),
   controls=Controls(reference="kd(temperature=4):1"),

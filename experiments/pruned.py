@@ -15,10 +15,12 @@ from kdjax.config import (
   Distillation,
   Experiment,
   Run,
+  Teacher,
 )
 
 # Networks, rates and objective of mnist_demo.
 EXPERIMENT = Experiment(
+  teacher=Teacher(augment="shift(2)"),
   distillation=Distillation(distillation="kd(temperature=8)"),
   controls=Controls(controls=False),
   compression=Compression(sparsity=0.8),

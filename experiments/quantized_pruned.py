@@ -13,10 +13,12 @@ from kdjax.config import (
   Distillation,
   Experiment,
   Run,
+  Teacher,
 )
 
 # Networks, rates and objective of mnist_demo.
 EXPERIMENT = Experiment(
+  teacher=Teacher(augment="shift(2)"),
   distillation=Distillation(distillation="kd(temperature=8)"),
   controls=Controls(controls=False),
   compression=Compression(quantization="w4a8", sparsity=0.8),

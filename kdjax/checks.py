@@ -1,6 +1,5 @@
 """What the user can get wrong in settings that are right one by one."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -137,11 +136,7 @@ def check_swept(experiment: Experiment) -> None:
   ]
   heeds = {
     "method_weight": bool(terms),
-    "temperature": any(
-      "temperature" in inspect.signature(methods.MAKERS[one.name]).parameters
-      and "temperature" not in dict(one.kwargs)
-      for one in terms
-    ),
+    "temperature": methods.takes(chosen.distillation, "temperature"),
   }
   for name, heeded in heeds.items():
     if isinstance(getattr(chosen, name), tuple) and not heeded:

@@ -5,20 +5,14 @@ and bad input should not have to wait for what it does not need.
 """
 
 import dataclasses
-import shlex
-from collections.abc import Callable, Collection, Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from kdjax import cluster
+from kdjax import cluster, heeded
 from kdjax.accelerator import prepare_environment
-from kdjax.config import (
-  Cluster,
-  Compression,
-  Computing,
-  Experiment,
-  Export,
-  Teaching,
-)
+from kdjax.config import Cluster, Experiment
 from kdjax.errors import UserError, unknown_name
 from kdjax.options import as_dict, options
 
@@ -33,51 +27,17 @@ DEFAULT = {
 LIVE = {"compare", "compress", "quantify", "soft_td", "synthesise"}
 # Commands that open no data set of their own.
 STORED = {"export", "list", "plot", "reproduce"}
-# Settings that a command does not know, and would not heed.
-SEVERAL = {field.name for field in dataclasses.fields(Teaching)}
-ELSEWHERE = SEVERAL | {"regime", "transfer_dataset", "teacher_view"}
-# What only a run that can go on after a kill heeds in all its trainings.
-GUARDED = {"keep_best", "best_metric", "nan", "nan_patience"}
-# What only trainings that a log follows heed.
-LOGGED = {"accumulate_steps", "profile_steps", "members_at_once", "shard"}
-# Those of a run in several processes.
-JOINT = {field.name for field in dataclasses.fields(Cluster)}
-# What only trained networks that are put beside each other heed.
-TIMED = {"latency"}
-# What leaves the house.
-SHIPPED = {field.name for field in dataclasses.fields(Export)}
-TAKEN = {"from", "format", "network", "member"}
-TAKEN |= {"workdir", "data_dir", "accelerator"}
-# What makes the student of a run small.
-SMALL = {field.name for field in dataclasses.fields(Compression)}
-# What trainings of their own kind do not heed.
-APART = {field.name for field in dataclasses.fields(Computing)} | {
-  "views",
-  "data_workers",
-}
-UNKNOWN = {
-  "cache": ELSEWHERE
-  | GUARDED
-  | JOINT
-  | TIMED
-  | SHIPPED
-  | SMALL
-  | {"profile_steps", "shard"},
-  "compare": SEVERAL - {"teachers", "pool", "teacher_weights"}
-  | GUARDED
-  | LOGGED
-  | JOINT
-  | SHIPPED
-  | SMALL
-  | {"regime"},
-  "compress": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | {"reference"},
-  "distill": SHIPPED,
-  "list": JOINT | SHIPPED | TIMED,
-  "plot": JOINT | SHIPPED | TIMED,
-  "quantify": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL | TIMED,
-  "soft_td": ELSEWHERE | GUARDED | LOGGED | JOINT | SHIPPED | SMALL,
-  "sweep": SHIPPED,
-  "synthesise": ELSEWHERE | GUARDED | APART | JOINT | SHIPPED | SMALL | TIMED,
+# Which images, and which networks: whoever names them means his own run, and
+# whoever asks for help wants the defaults of one.
+OWN = {one.flag for one in options() if one.group == "data"} | {"help"}
+OWN -= {"resident_megabytes", "data_workers", "validation"}
+OWN |= {
+  "teacher",
+  "teacher_from",
+  "teacher_cache",
+  "student",
+  "chain",
+  "regime",
 }
 
 
@@ -87,6 +47,7 @@ class Call(NamedTuple):
   Attributes:
     command: its name.
     words: what stood behind it, flags aside.
+    given: what was typed, by flag.
     name: the experiment's name.
     experiment: its settings, the flags' included.
     repeat: the command line that repeats it.
@@ -95,10 +56,46 @@ class Call(NamedTuple):
 
   command: str
   words: list[str]
+  given: Mapping[str, Any]
   name: str
   experiment: Experiment
   repeat: str
   describe: Callable[[], Mapping[str, str]]
+
+
+def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
+  """Says what a command starts from, before its flags.
+
+  Args:
+    command: its name.
+    given: what was typed, by flag.
+
+  Returns:
+    The run's name, and the experiment's whose settings hold; None for the
+    defaults of `config`. These hold for one's own data or networks.
+
+  Example:
+    >>> beginning("distill", {}), beginning("distill", {"dataset": "./photos"})
+    (('mnist_demo', 'mnist_demo'), ('photos', None))
+  """
+  name = given.get("experiment") or DEFAULT.get(command, "mnist_demo")
+  if "experiment" in given or not OWN & set(given):
+    return name, name
+  own = _name_of(given.get("dataset", Experiment().data.dataset))
+  if command in DEFAULT:
+    return own if "dataset" in given else name, name
+  return own, None
+
+
+def _name_of(dataset: str) -> str:
+  """A data set's name, fit for a folder: of a path the last part."""
+  part = dataset.rstrip("/'\") ")
+  if dataset.startswith((".", "~", os.sep)) or os.path.isdir(dataset):
+    part = os.path.abspath(os.path.expanduser(dataset))
+  elif "(" not in dataset:
+    part = part.partition("/")[0]
+  name = re.sub(r"[^\w.-]+", "_", part.rpartition("/")[2]).strip("_")
+  return name[:80] or "run"
 
 
 def run(call: Call) -> None:
@@ -115,13 +112,12 @@ def run(call: Call) -> None:
     raise UserError(
       f"--teacher_cache={cache}: {call.command} asks the teacher itself"
     )
-  for one in options():
-    value = getattr(getattr(call.experiment, one.group), one.field.name)
-    unknown = one.field.name in UNKNOWN.get(call.command, ())
-    if unknown and value != one.field.default:
-      raise UserError(f"--{one.flag}={value}: {call.command} does not take it")
+  heeded.check(call.command, call.given, call.experiment)
   if call.command not in STORED:
     _check_dataset(call.experiment.data.dataset)
+    from kdjax import needs
+
+    needs.check(call.command, call.given, call.experiment)
   COMMANDS[call.command](call)
 
 
@@ -224,7 +220,6 @@ def _compress(call: Call) -> None:
 
 def _export(call: Call) -> None:
   _check_no_words(call)
-  _check_given(call, TAKEN)
   from kdjax.deploy import export
 
   export.export(
@@ -233,17 +228,6 @@ def _export(call: Call) -> None:
     data_dir=call.experiment.data.data_dir,
     command=call.repeat,
   )
-
-
-def _check_given(call: Call, allowed: Collection[str]) -> None:
-  """Refuses settings that a finished run has decided already."""
-  for word in shlex.split(call.repeat):
-    name = word.partition("=")[0]
-    if word.startswith("-") and name.lstrip("-") not in allowed:
-      raise UserError(
-        f"{word}: {call.command} takes a finished run's settings; only"
-        f" --{', --'.join(sorted(allowed))} may be given"
-      )
 
 
 def _list(call: Call) -> None:

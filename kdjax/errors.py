@@ -1,6 +1,7 @@
 """Errors that end a run: one clear line for people, one exit status for scripts."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -61,3 +62,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
   return UserError(
     f"unknown {kind} {name!r}{hint} Choices: {', '.join(choices)}"
   )
+
+
+def warn(text: str) -> None:
+  """Says on stderr what does not end a run.
+
+  Args:
+    text: one line.
+  """
+  print(f"launch.py: warning: {text}", file=sys.stderr, flush=True)

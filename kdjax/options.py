@@ -35,6 +35,51 @@ def options() -> Iterator[Option]:
       yield Option(group.name, field, hints[field.name])
 
 
+def value_of(experiment: Experiment, one: Option) -> Any:
+  """Returns what a setting is.
+
+  Args:
+    experiment: the settings.
+    one: which of them.
+
+  Example:
+    >>> value_of(Experiment(), next(options()))
+    'mnist5k'
+  """
+  return getattr(getattr(experiment, one.group), one.field.name)
+
+
+def as_text(value: Any) -> Any:
+  """Writes a value as it is typed; None and truth values stay as they are.
+
+  Args:
+    value: of a setting.
+
+  Example:
+    >>> as_text((0.1, 1.0)), as_text(3), as_text(False)
+    ('0.1,1.0', '3', False)
+  """
+  if isinstance(value, tuple):
+    return ",".join(map(str, value))
+  return value if value is None or isinstance(value, bool) else str(value)
+
+
+def as_flag(one: Option, value: Any) -> str:
+  """Writes a setting as it is typed.
+
+  Args:
+    one: which setting.
+    value: what it is.
+
+  Example:
+    >>> as_flag(next(options()), "digits")
+    '--dataset=digits'
+  """
+  if isinstance(value, bool):
+    return f"--{'' if value else 'no'}{one.flag}"
+  return f"--{one.flag}={as_text(value)}"
+
+
 def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
   """Returns the experiment with the settings that flags give.
 
@@ -81,7 +126,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
     >>> check(Experiment())
   """
   for one in options():
-    value = getattr(getattr(experiment, one.group), one.field.name)
+    value = value_of(experiment, one)
     if _is_grid(one, experiment):
       if not sweep:
         raise UserError(
@@ -103,7 +148,9 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
       raise unknown_name(f"--{one.flag}", value, choices)
   if sweep and not has_grid(experiment):
     flags = [
-      one.flag for one in options() if _takes(one.type, tuple[float, ...])
+      one.flag
+      for one in options()
+      if _takes(one.type, tuple[float, ...]) and _takes(one.type, float)
     ]
     raise UserError(
       f"a sweep needs several values for one of --{', --'.join(flags)}, such as"
@@ -235,7 +282,7 @@ def _read(one: Option, text: Any) -> Any:
 
 
 def _is_grid(one: Option, experiment: Experiment) -> bool:
-  value = getattr(getattr(experiment, one.group), one.field.name)
+  value = value_of(experiment, one)
   return isinstance(value, tuple) and _takes(one.type, float)
 
 

@@ -39,6 +39,8 @@ ALLOWED = {
   "evaluate": set(),
   "cells": {"evaluate"},
   "options": {"config"},
+  "heeded": {"config", "options"},
+  "needs": {"arms", "config", "heeded", "methods", "options", "teaching"},
   "pairs": {"arms", "config", "models", "taps", "train"},
   "preflight": set(),
   "profiling": set(),
@@ -135,12 +137,13 @@ ALLOWED = {
   },
   "commands": {
     "accelerator", "cache", "catalogue", "cluster", "compare", "config", "data",
-    "deploy", "explain", "options", "report", "reproduce", "run", "soft_td",
+    "deploy", "explain", "heeded", "needs", "options", "report", "reproduce", "run", "soft_td",
     "synthesis", "weighing", "workdir",
   },
   "experiments": {"config"},
   "launch": {
-    "accelerator", "cluster", "commands", "config", "options", "watchdog",
+    "accelerator", "cluster", "commands", "config", "heeded", "options",
+    "watchdog",
   },
 }  # fmt: skip
 

@@ -66,7 +66,8 @@ REFUSED = {
   "other data": (["--dataset=mnist5k"], ["other training images"]),
   "other split": (["--train_split=train[:90%]"], ["other training images"]),
   "other view": (["--augment=flip"], ["--augment", "'shift(1)'", "'flip'"]),
-  "no view": (["--augment=none"], ["'shift(1)'", "'none'"]),
+  "no view": (["--augment=none", "--views=none"], ["'shift(1)'", "'none'"]),
+  "views of nothing": (["--augment=none"], ["--views=3", "--augment"]),
   "fewer views": (["--views=2"], ["--views", "has 3", "2"]),
   "unlimited": (["--views=none"], ["--views", "has 3", "None"]),
   "other seed": (["--view_seed=1"], ["--view_seed", "has 0", "1"]),
@@ -82,7 +83,6 @@ REFUSED = {
   "a regime": (["--regime=mutual"], ["--regime=mutual", "--views"]),
   "compare": (["compare", "kd"], ["compare asks the teacher itself"]),
   "quantify": (["quantify"], ["quantify asks the teacher itself"]),
-  "a cache of a cache": (["cache"], ["is one already"]),
 }
 
 
@@ -133,6 +133,13 @@ def test_a_shard_cut_short_is_refused(cached, capsys, tmp_path):
     f"--workdir={tmp_path / 'run'}", status=4,
   )  # fmt: skip
   assert "damaged or cut short" in message and shard.name in message
+
+
+def test_a_cache_of_a_cache_is_refused(cached, capsys):
+  message = fails(
+    capsys, "cache", *SET, "--views=3", f"--teacher_cache={cached}"
+  )
+  assert "is one already" in message
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 import launch  # noqa: E402  (the launcher stands beside the package)
 
 ROOT = pathlib.Path(launch.__file__).parent
+# For a teacher that is trained already: how one is trained would do nothing.
+STUDENT = (
+  "--dataset=digits", "--student=mlp(8)", "--epochs=2", "--seeds=2",
+  "--batch_size=64",
+)  # fmt: skip
 TINY = (
-  "--dataset=digits", "--teacher=mlp(16, dropout=0.1)", "--student=mlp(8)",
-  "--teacher_epochs=1", "--epochs=2", "--seeds=2", "--batch_size=64",
-  "--teacher_batch_size=64",
+  *STUDENT, "--teacher=mlp(16, dropout=0.1)", "--teacher_epochs=1",
+  "--teacher_batch_size=64", "--teacher_augment=shift(2)",
 )  # fmt: skip
 
 BAD = [
@@ -111,7 +115,6 @@ BAD = [
   (["--accelerator=tpu"], ["--accelerator=tpu", "cpu"]),
   (["--accelerator=npu"], ["npu", "cpu"]),
   (["--host_devices=2", "--accelerator=gpu"], ["--host_devices=2"]),
-  (["--teacher_from=nowhere"], ["nowhere"]),
 ]
 
 
@@ -129,9 +132,16 @@ def fails(capsys, arguments, *, status=2):
 )
 def test_bad_input(arguments, said, capsys, tmp_path):
   workdir = tmp_path / "run"
-  message = fails(capsys, [*TINY, f"--workdir={workdir}", *arguments])
+  # These take none of a run's flags.
+  alone = arguments[0] in ("list", "plot")
+  flags = [] if alone else [*TINY, f"--workdir={workdir}"]
+  message = fails(capsys, [*flags, *arguments])
   assert all(part in message for part in said), message
   assert not workdir.exists()
+
+
+def test_teacher_that_is_not_there(capsys):
+  assert "nowhere" in fails(capsys, [*STUDENT, "--teacher_from=nowhere"])
 
 
 @pytest.mark.parametrize("place", ["a/file/below", "/proc/kdjax"])
@@ -243,7 +253,9 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   finished, capsys, tmp_path
 ):
   arguments = [
-    *TINY,
+    *STUDENT,
+    # As many networks side by side: the same bits.
+    "--teacher_augment=shift(2)",
     f"--teacher_from={finished}",
     "--nolatency",
     f"--workdir={tmp_path / 'again'}",
@@ -276,7 +288,7 @@ def test_teacher_of_other_classes_is_refused(
   message = fails(
     capsys,
     [
-      *TINY,
+      *STUDENT,
       f"--dataset={path}",
       f"--teacher_from={finished}",
       f"--workdir={tmp_path / 'run'}",
@@ -288,7 +300,7 @@ def test_teacher_of_other_classes_is_refused(
 def test_teacher_that_saw_the_held_out_images_is_refused(
   finished, capsys, tmp_path
 ):
-  arguments = [*TINY, f"--teacher_from={finished}", "--validation=0.2"]
+  arguments = [*STUDENT, f"--teacher_from={finished}", "--validation=0.2"]
   message = fails(capsys, [*arguments, f"--workdir={tmp_path / 'run'}"])
   assert "--validation=0.2" in message
 
@@ -300,13 +312,17 @@ def test_damaged_teacher_is_refused(finished, capsys, tmp_path):
   shutil.copytree(finished / "teacher", copy / "teacher")
   note = copy / "teacher" / "network.json"
   note.write_text(note.read_text().replace('"digest": "', '"digest": "0'))
-  arguments = [*TINY, f"--teacher_from={copy}", f"--workdir={tmp_path / 'run'}"]
+  arguments = [
+    *STUDENT,
+    f"--teacher_from={copy}",
+    f"--workdir={tmp_path / 'run'}",
+  ]
   assert "damaged" in fails(capsys, arguments, status=4)
 
 
 def test_measured_every_few_epochs_and_at_the_end(finished, tmp_path):
   arguments = [
-    *TINY, f"--teacher_from={finished}", "--nocontrols", "--epochs=5",
+    *STUDENT, f"--teacher_from={finished}", "--nocontrols", "--epochs=5",
     "--evaluate_every=2", f"--workdir={tmp_path / 'run'}",
   ]  # fmt: skip
   assert launch.main(["launch.py", *arguments]) == 0
@@ -324,15 +340,15 @@ def test_measured_every_few_epochs_and_at_the_end(finished, tmp_path):
 def test_networks_see_the_middle(tmp_path):
   """A run on 6 x 6 of 8 x 8 pixels: sizes, and a teacher that can be reused."""
   arguments = [
-    *TINY, "--nocontrols", "--crop_size=6", "--epochs=1",
+    "--nocontrols", "--crop_size=6", "--epochs=1",
     "--augment=random_resized_crop + flip",
   ]  # fmt: skip
-  first = [*arguments, f"--workdir={tmp_path / 'first'}"]
+  first = [*TINY, *arguments, f"--workdir={tmp_path / 'first'}"]
   assert launch.main(["launch.py", *first]) == 0
   found = read(tmp_path / "first")
   assert found["student"]["parameters"] == 36 * 8 + 8 + 8 * 10 + 10
   again = [f"--teacher_from={tmp_path / 'first'}", "--augment=none"]
-  again = [*arguments, *again, f"--workdir={tmp_path / 'again'}"]
+  again = [*STUDENT, *arguments, *again, f"--workdir={tmp_path / 'again'}"]
   assert launch.main(["launch.py", *again]) == 0
   assert (
     read(tmp_path / "again")["teacher"]["test_accuracy"]
@@ -374,7 +390,7 @@ def test_networks_see_the_middle(tmp_path):
 )
 def test_runs(finished, arguments, check, tmp_path):
   workdir = tmp_path / "run"
-  arguments = [*TINY, f"--teacher_from={finished}", *arguments]
+  arguments = [*STUDENT, f"--teacher_from={finished}", *arguments]
   assert launch.main(["launch.py", *arguments, f"--workdir={workdir}"]) == 0
   assert check(read(workdir))
 
@@ -382,7 +398,7 @@ def test_runs(finished, arguments, check, tmp_path):
 @pytest.mark.slow
 def test_sweep_equals_single_runs(finished, tmp_path):
   """Each cell of a sweep is the run that has these settings alone."""
-  shared = [*TINY, "--nocontrols", f"--teacher_from={finished}"]
+  shared = [*STUDENT, "--nocontrols", f"--teacher_from={finished}"]
   grid = ["--temperature=2,8", "--hard_weight=0,0.5"]
   workdir = tmp_path / "sweep"
   assert (
@@ -405,7 +421,7 @@ def test_sweep_equals_single_runs(finished, tmp_path):
 
 def test_divergence_ends_with_status_3(finished, capsys, tmp_path):
   arguments = [
-    *TINY, f"--teacher_from={finished}", f"--workdir={tmp_path / 'run'}",
+    *STUDENT, f"--teacher_from={finished}", f"--workdir={tmp_path / 'run'}",
     "--optimizer=sgd", "--learning_rate=1e30", "--nocontrols",
   ]  # fmt: skip
   assert launch.main(["launch.py", *arguments]) == 3

@@ -49,7 +49,10 @@ class Teacher:
     "cosine", "the fall of the teacher's learning rate", flag="teacher_schedule"
   )
   augment: str = option(
-    "shift(2)", "views that the teacher is trained on", flag="teacher_augment"
+    "none",
+    "views that the teacher is trained on; what they teach beyond --augment is a"
+    " twin's too",
+    flag="teacher_augment",
   )
   seed: int = option(
     1000, "the teacher's seed", flag="teacher_seed", within=Interval(0, 2**31)

@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import inspect
 
 import numpy as np
 
@@ -54,6 +55,9 @@ def terms_of(
   terms = _named(
     spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
   )
+  if [(term.spec.name, term.weight) for term in terms] == [("ce", None)]:
+    # The labels alone, as in the preset `hard`.
+    terms = [terms[0]._replace(weight=1.0)]
   if any(term.weight is not None for term in terms):
     if hard_weight is not None:
       raise UserError(
@@ -138,6 +142,45 @@ def make_objective(
     weight = make_schedule(term.weight, steps=steps)
     made[term.spec.name] = (method, weight)
   return weighted_sum(made)
+
+
+def takes(distillation: str, name: str) -> bool:
+  """Says whether a setting reaches a method of an objective.
+
+  Args:
+    distillation: as for `make_objective`.
+    name: of the setting, such as "temperature".
+
+  Returns:
+    Whether a method takes one and has not been given its own.
+
+  Example:
+    >>> takes("kd", "temperature"), takes("kd(8)", "temperature")
+    (True, False)
+  """
+  for term in terms_of(distillation):
+    signature = inspect.signature(MAKERS[term.spec.name])
+    own = dict.fromkeys(list(signature.parameters)[: len(term.spec.args)])
+    if name in signature.parameters and name not in own | dict(
+      term.spec.kwargs
+    ):
+      return True
+  return False
+
+
+def asks_a_teacher(distillation: str) -> bool:
+  """Says whether a method of an objective learns from a teacher.
+
+  Args:
+    distillation: as for `make_objective`.
+
+  Example:
+    >>> asks_a_teacher("kd"), asks_a_teacher("hard")
+    (True, False)
+  """
+  # None of these decides it.
+  known = {"steps": 1, "examples": 2, "classes": 2}
+  return make_objective(distillation, **known).needs_teacher
 
 
 def _check_weight(term: spec.Term) -> None:

@@ -4,12 +4,12 @@ A student copies a useless teacher as well as a good one, so that a report which
 leaves it out reads like one of a bad method.
 """
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from scipy import stats
 
+from kdjax import errors
 from kdjax.report import formats, reading
 
 SIGNIFICANT = 0.05
@@ -65,7 +65,7 @@ def warn(results: Mapping[str, Any]) -> None:
   """
   said = remark(results)
   if said:
-    print(f"launch.py: warning: {said}", file=sys.stderr, flush=True)
+    errors.warn(said)
 
 
 def _near_chance(teacher: Mapping[str, Any], error: float) -> str:
