@@ -36,6 +36,35 @@ COLUMNS = {
   "empty mask": "empty mask",
   "classes at -inf": "dead classes",
 }
+PRESENT = """\
+## What is there and what is not
+
+The same for plain losses, those of large inputs and `losses.chunked`, at every size.
+
+- **A mean over classes** counts the classes that are there: `logit_mse`,
+  `class_correlation`, `mlkd`, `dist` and `srrl` divide by the number of classes that
+  neither side masks with -inf (in `class_correlation`, `mlkd` and `dist`: in some row).
+  Padding a vocabulary changes nothing.
+- **A label outside 0 to C - 1** (-1, -100, C, 65535) is no label, whatever its integer
+  type. What is about the label is 0 there, with zero gradient: the whole row in `dkd`,
+  `nkd` and `wsld`; the label's part in `ofa`, whose powers of the teacher stay, and in
+  `losses.chunked`, whose divergence stays and whose `labelled` does not count the token.
+  Methods keep to it: `ce` and every other one that reads labels.
+- **A stored id outside 0 to C - 1** in `sparse_kd` is a missing entry, as if its
+  log-probability were -inf. An id that repeats in its row counts once, the first time
+  that it is not missing. A position with nothing left is 0, with zero gradient.
+- **Numbers** (temperatures, weights, shares, k) may be Python's, NumPy's, or arrays of
+  NumPy or JAX. Those that have a value while the loss is called or traced are checked,
+  each entry: nan, an infinite or non-positive temperature, a negative weight, and what
+  is 0 or infinite in the working precision raise a `ValueError`. Traced ones cannot be
+  checked.
+- **One logit** has the softmax 1 whatever it is, so that nothing could be learned from
+  it: losses over a softmax of classes raise a `ValueError`. A logit z for yes or no is
+  the two logits (0, z), `jnp.stack([jnp.zeros_like(z), z], -1)`. Masks may leave one
+  class; it then teaches nothing.
+- **NaN** is not taken for a masked class: a diverged student's loss is NaN.
+"""
+
 DEVICES, LOCAL, FEATURES, CLASSES = 8, 8, 64, 10
 
 HEAD = """\
@@ -155,7 +184,7 @@ the whole batch's gradient, as a share of its norm.
 
 
 def main():
-  parts = [HEAD, *report_card(), "", REPLICAS, *replicas(), "", RECIPES]
+  parts = [HEAD, *report_card(), "", PRESENT, REPLICAS, *replicas(), "", RECIPES]
   (HERE / "numerics.md").write_text("\n".join(parts))
 
 

@@ -49,6 +49,29 @@ def standardize_logits(
   return jnp.where(keep, scaled, -jnp.inf)
 
 
+def class_ids(ids: jax.Array, classes: int) -> jax.Array:
+  """Reads class ids of any width, those that name no class as -1.
+
+  Args:
+    ids: (...) integer, signed or not.
+    classes: C.
+
+  Returns:
+    (...) int32, -1 for an id outside 0 to C - 1: never the class that Python
+    would count from the end, nor the last one.
+
+  Example:
+    >>> ids = jnp.array([2, 3, -1, -100])
+    >>> print(class_ids(ids, 3))
+    [ 2 -1 -1 -1]
+  """
+  # Within the ids' own range: a comparison with what lies beyond it overflows.
+  kind = jnp.iinfo(ids.dtype)
+  ids = ids.clip(max(-1, int(kind.min)), min(classes, int(kind.max)))
+  ids = jnp.asarray(ids, jnp.int32)
+  return jnp.where(ids < classes, ids, -1)
+
+
 def masked_mean(
   values: jax.Array, mask: jax.Array, *, axis: int | tuple | None = None
 ) -> jax.Array:

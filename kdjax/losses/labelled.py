@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.losses import _label, _math, _rows, _terms, checks
-from kdjax.losses.helpers import standardize_logits
+from kdjax.losses.helpers import class_ids, standardize_logits
 
 
 def dkd(
@@ -25,12 +25,13 @@ def dkd(
   with p = softmax(teacher / T), q = softmax(student / T), b = (p_y, 1 - p_y),
   a = (q_y, 1 - q_y), and the second term's softmaxes over the classes other
   than the label y. The first term is TCKD, the second NCKD; `kd` is alpha = 1,
-  beta = 1 - p_y. With two classes NCKD is exactly 0.
+  beta = 1 - p_y. With two classes NCKD is exactly 0. Both terms are about the
+  label: a row without one is 0, with zero gradient.
 
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids.
+    labels: (n) integer class ids; outside 0 to C - 1 = no label.
     alpha: weight of TCKD.
     beta: weight of NCKD.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
@@ -54,13 +55,14 @@ def dkd(
     subtracting 1000, which is NaN for wide logits; here it is left out.
   """
   checks.labels("dkd", student, labels)
+  has_label, labels = _known(labels, student.shape[-1])
   checks.weights("dkd", alpha=alpha, beta=beta)
   checks.same_shape("dkd", student, teacher)
   if standardize:
     student, teacher = standardize_logits(student), standardize_logits(teacher)
   if _rows.is_large(student):
     target, others = _decoupled(student, teacher, labels, temperature)
-    loss = alpha * target + beta * others
+    loss = jnp.where(has_label, alpha * target + beta * others, 0.0)
     return _math.times_t_squared(loss, temperature, t_squared)
   log_q, log_p = _math.softened("dkd", student, teacher, temperature)
   label = _math.is_label(labels, student.shape[-1])
@@ -69,6 +71,7 @@ def dkd(
   )
   log_q, log_p = _others("dkd", student, teacher, label, temperature)
   loss = alpha * target + beta * _math.kl_of_softmaxes(log_p, log_q)
+  loss = jnp.where(has_label, loss, 0.0)
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -86,12 +89,13 @@ def nkd(
 
   with p, q the softmaxes of teacher and student at T = 1, and p', q' those over
   the classes other than the label y at T. A cross-entropy: not zero at its
-  least value, which is where the softmaxes agree.
+  least value, which is where the softmaxes agree. A row without a label is 0,
+  with zero gradient.
 
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids.
+    labels: (n) integer class ids; outside 0 to C - 1 = no label.
     gamma: weight of the other classes.
     temperature: T > 0, of the other classes; a scalar, or an array of the
       leading dimensions.
@@ -112,16 +116,19 @@ def nkd(
     Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
   checks.labels("nkd", student, labels)
+  has_label, labels = _known(labels, student.shape[-1])
   checks.weights("nkd", gamma=gamma)
   if _rows.is_large(student):
     target, others = _normalized(student, teacher, labels, temperature)
-    return target + gamma * _math.times_t_squared(others, temperature, True)
+    loss = target + gamma * _math.times_t_squared(others, temperature, True)
+    return jnp.where(has_label, loss, 0.0)
   log_q, log_p = _math.softened("nkd", student, teacher, 1.0)
   label = _math.is_label(labels, student.shape[-1])
   target = _math.cross_entropy(jnp.where(label, jnp.exp(log_p), 0.0), log_q)
   log_q, log_p = _others("nkd", student, teacher, label, temperature)
   others = _math.cross_entropy(jnp.exp(log_p), log_q)
-  return target + gamma * _math.times_t_squared(others, temperature, True)
+  loss = target + gamma * _math.times_t_squared(others, temperature, True)
+  return jnp.where(has_label, loss, 0.0)
 
 
 def wsld(
@@ -139,12 +146,13 @@ def wsld(
 
   with p = softmax(teacher / T), q = softmax(student / T), and CE the
   cross-entropy with the label y at T = 1. The published overall weight (2.5 on
-  ImageNet, 2.25 in cls_KD) and the hard cross-entropy are the recipe's.
+  ImageNet, 2.25 in cls_KD) and the hard cross-entropy are the recipe's. A row
+  without a label has no weight: it is 0, with zero gradient.
 
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids.
+    labels: (n) integer class ids; outside 0 to C - 1 = no label.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
     t_squared: whether to multiply by T^2.
 
@@ -163,10 +171,12 @@ def wsld(
     Zhou et al. 2021, arXiv:2102.00650.
   """
   checks.labels("wsld", student, labels)
+  has_label, labels = _known(labels, student.shape[-1])
   if _rows.is_large(student):
     weight, term = _weight(student, teacher, labels), _terms.cross_entropy
     sums = _rows.add_up("wsld", term, student, teacher, temperature)
     loss = jax.lax.stop_gradient(weight) * sums.total
+    loss = jnp.where(has_label, loss, 0.0)
     return _math.times_t_squared(loss, temperature, t_squared)
   log_q, log_p = _math.softened("wsld", student, teacher, 1.0)
   one_hot = _math.is_label(labels, student.shape[-1]).astype(log_q.dtype)
@@ -176,6 +186,7 @@ def wsld(
   log_q, log_p = _math.softened("wsld", student, teacher, temperature)
   loss = _math.cross_entropy(jnp.exp(log_p), log_q)
   loss = jax.lax.stop_gradient(weight) * loss
+  loss = jnp.where(has_label, loss, 0.0)
   return _math.times_t_squared(loss, temperature, t_squared)
 
 
@@ -192,12 +203,13 @@ def ofa(
   loss = - sum_c ((p_c + [c = y])^eps - [c = y]) log q_c
 
   with p = softmax(teacher / T), q = softmax(student / T) and y the label.
-  `eps=1` is the soft cross-entropy; larger values favour the label. No T^2.
+  `eps=1` is the soft cross-entropy; larger values favour the label. No T^2. In
+  a row without a label there is none to favour: - sum_c p_c^eps log q_c.
 
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids.
+    labels: (n) integer class ids; outside 0 to C - 1 = no label.
     eps: the modulating exponent, > 0; the paper uses 1 to 1.5.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
 
@@ -218,6 +230,7 @@ def ofa(
     softmax; here it stays in log space.
   """
   checks.labels("ofa", student, labels)
+  labels = class_ids(labels, student.shape[-1])
   checks.positive("ofa", eps=eps)
   if _rows.is_large(student) and isinstance(eps, int | float):
     return _modulated(student, teacher, labels, float(eps), temperature)
@@ -229,6 +242,12 @@ def ofa(
   # (1 + p)^eps - 1 without cancellation for a small p.
   raised = jnp.expm1(eps * jnp.log1p(jnp.where(keep, jnp.exp(log_p), 0.0)))
   return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
+
+
+def _known(labels, classes):
+  """Returns which rows have a label, and labels that are classes throughout."""
+  labels = class_ids(labels, classes)
+  return labels >= 0, jnp.maximum(labels, 0)
 
 
 def _shares(sums, student, teacher, labels, temperature):
@@ -287,12 +306,14 @@ def _modulated(student, teacher, labels, eps, temperature):
   """Returns `ofa`, for large inputs."""
   term = _terms.cross_entropy if eps == 1 else _terms.Powers(eps)
   sums = _rows.add_up("ofa", term, student, teacher, temperature)
-  log_q, log_p = _shares(sums, student, teacher, labels, temperature)
+  places = jnp.maximum(labels, 0)
+  log_q, log_p = _shares(sums, student, teacher, places, temperature)
   # The label's own term, in place of the power that the sum has taken.
   raised = jnp.expm1(eps * jnp.log1p(jnp.exp(log_p)))
-  return sums.total + _math.cross_entropy(
+  of_label = _math.cross_entropy(
     (raised - jnp.exp(eps * log_p))[..., None], log_q[..., None]
   )
+  return sums.total + jnp.where(labels >= 0, of_label, 0.0)
 
 
 def _label_or_not(log_probs, label):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.losses import _math, checks
+from kdjax.losses.helpers import class_ids
 
 # log(1 - sum) is taken of no sum nearer to one than this: TRL's clamp.
 _NEAREST_TO_ONE = -1e-7
@@ -93,10 +94,11 @@ def sparse_kd(
   Args:
     student: (..., C) float, logits.
     teacher_log_probs: (..., k) float, log-probabilities at T = 1 of the whole
-      vocabulary; a constant. -inf marks a missing entry; each position needs at
-      least one that is not.
-    indices: (..., k) integer class ids, distinct; anything where the entry is
-      missing.
+      vocabulary; a constant. -inf marks a missing entry; a position without
+      any other is 0, with zero gradient.
+    indices: (..., k) integer class ids; anything where the entry is missing.
+      An id outside 0 to C - 1 is a missing entry, and so is one that stands in
+      the row already: its first entry counts.
     tail: "renormalize" or "bucket".
 
   Returns:
@@ -124,8 +126,9 @@ def sparse_kd(
   log_p = _math.constant(teacher_log_probs)
   dtype = jnp.promote_types(student.dtype, log_p.dtype)
   student, log_p = student.astype(dtype), log_p.astype(dtype)
-  missing = ~_math.alive(log_p)
-  ids = jnp.where(missing, student.shape[-1], indices)
+  ids = _stored_ids(log_p, indices, student.shape[-1])
+  log_p = _math.without(log_p, ids < 0)
+  ids = jnp.where(ids < 0, student.shape[-1], ids)
   if tail == "renormalize":
     log_p = log_p - _safe(_math.log_sum(log_p))[..., None]
     log_q = _math.log_softmax(_taken(student, ids))
@@ -206,6 +209,16 @@ def _check_stored(student, log_probs, indices):
     raise ValueError(
       f"sparse_kd: indices must be integer class ids, got {indices.dtype}"
     )
+
+
+def _stored_ids(log_p, indices, classes):
+  """Returns the ids, -1 where an entry is missing."""
+  ids = jnp.where(_math.alive(log_p), class_ids(indices, classes), -1)
+  k = ids.shape[-1]
+  before = jnp.tril(jnp.ones((k, k), bool), -1)
+  before = before.reshape((1,) * (ids.ndim - 1) + (k, k))
+  repeated = before & (ids[..., :, None] == ids[..., None, :])
+  return jnp.where(jnp.any(repeated, axis=-1), -1, ids)
 
 
 def _safe(log_total):

@@ -10,6 +10,7 @@ from loss_cases import CASES
 from kdjax import losses
 
 DEAD = (1, 4)  # the classes that are masked out
+NO_LABELS = (-100, -1, 6, 2**31 - 1)  # none of the classes, which are six
 FAR = 1e4
 # Powers of two: the sums with logits on a grid of 1/64 are exact in float32.
 OFFSETS = np.array([2.0**14, -(2.0**14), 4096.0, -64.0])[:, None]
@@ -47,6 +48,8 @@ def scenarios(name):
     for x in dead:
       x[:, DEAD] = -np.inf
     found["dead classes"] = (*dead, *others)
+    if others:
+      found["no labels"] = (student, teacher, np.array(NO_LABELS))
   elif case.permute:
     order = np.random.default_rng(2).permutation(student.shape[-1])
     both = (student[..., order], teacher[..., order])

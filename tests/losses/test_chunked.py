@@ -330,3 +330,19 @@ def test_a_temperature_for_each_token():
     return got(student), want(student)
 
   check_close(*jax.jit(both)(student))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.uint16])
+def test_a_label_outside_the_vocabulary_is_no_label(dtype):
+  student, teacher, labels, _ = problem()
+  none = jnp.array([-100, -1, CLASSES, CLASSES + 9, 127])
+  spoilt = labels.at[1, :5].set(none).astype(dtype)
+  want = ours("kd", student, teacher, labels=labels.at[1, :5].set(-1))
+
+  def total(student):
+    found = ours("kd", student, teacher, labels=spoilt)
+    return found.loss, found
+
+  grad, found = jax.grad(total, has_aux=True)(student)
+  check_close(found, want)
+  assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grad))

@@ -5,6 +5,7 @@ import pytest
 from hand import check_value
 
 from kdjax import losses
+from kdjax.losses.helpers import class_ids
 
 INF, NAN = np.inf, np.nan
 
@@ -71,3 +72,22 @@ def test_masked_mean_gradient(mask, expected):
 def test_masked_mean_shapes():
   with pytest.raises(ValueError, match=r"masked_mean: .*\(3,\) and \(2,\)"):
     losses.masked_mean(jnp.ones(3), jnp.ones(2) > 0)
+
+
+@pytest.mark.parametrize(
+  ("dtype", "ids", "expected"),
+  [
+    (np.int32, [0, 299, 300, -1, -100], [0, 299, -1, -1, -1]),
+    (np.int8, [0, 127, -1, -128], [0, 127, -1, -1]),
+    (np.uint8, [0, 255], [0, 255]),
+    (np.uint16, [299, 300, 65535], [299, -1, -1]),
+    (np.uint32, [299, 2**31, 2**32 - 1], [299, -1, -1]),
+    (np.int64, [299, 2**32, -(2**32)], [299, -1, -1]),
+  ],
+)
+def test_class_ids_name_a_class_or_none(dtype, ids, expected):
+  got = class_ids(np.array(ids, dtype), 300)
+  np.testing.assert_array_equal(got, expected)
+  if dtype != np.int64:  # JAX has none by default
+    got = jax.jit(lambda x: class_ids(x, 300))(jnp.array(ids, dtype))
+    np.testing.assert_array_equal(got, expected)

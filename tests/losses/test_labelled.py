@@ -85,3 +85,63 @@ def test_dkd_survives_a_gap_at_temperature_1(gap):
 def test_labels_are_checked(name, labels, message):
   with pytest.raises(ValueError, match=f"{name}: {message}"):
     getattr(losses, name)(logits(Q), logits(P), labels)
+
+
+NO_LABELS = {
+  jnp.int32: [-100, -1, 64, 2**31 - 1],
+  jnp.int8: [-100, -1, 64, 127],
+  jnp.uint8: [64, 65, 128, 255],
+  jnp.uint32: [64, 100, 2**31, 2**32 - 1],
+}
+
+
+@pytest.mark.parametrize(
+  ("dtype", "rows"), [*((x, 8) for x in NO_LABELS), (jnp.int32, 2048)]
+)
+@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld", "ofa"])
+def test_a_label_out_of_range_is_no_label(name, dtype, rows):
+  """At every size: others keep their values, rows without one their gradient."""
+  random = np.random.default_rng(0)
+  student, teacher = random.normal(size=(2, rows, 64)).astype(np.float32)
+  labels = random.integers(0, 64, size=rows)
+  labels[:4] = NO_LABELS[dtype]
+  bare = jnp.asarray(student)[4:]
+
+  def both(student, teacher, labels):
+    return jax.vjp(
+      lambda x: getattr(losses, name)(x, teacher, labels, temperature=2.0),
+      student,
+    )
+
+  got, pull = both(
+    jnp.asarray(student), teacher, jnp.asarray(labels.astype(dtype))
+  )
+  (grad,) = pull(jnp.ones_like(got))
+  want, pull = both(bare, teacher[4:], jnp.asarray(labels[4:], jnp.int32))
+  (slope,) = pull(jnp.ones_like(want))
+  np.testing.assert_allclose(got[4:], want, rtol=1e-5)
+  np.testing.assert_allclose(grad[4:], slope, rtol=1e-4, atol=1e-6)
+  if name == "ofa":  # at eps = 1 the soft cross-entropy is left
+    other, pull = jax.vjp(
+      lambda x: losses.soft_cross_entropy(x, teacher, temperature=2.0),
+      jnp.asarray(student),
+    )
+    np.testing.assert_allclose(got[:4], other[:4], rtol=1e-5)
+    got, grad = got - other, grad - pull(jnp.ones_like(other))[0]
+  np.testing.assert_allclose(got[:4], 0, atol=1e-5)
+  np.testing.assert_allclose(grad[:4], 0, atol=1e-6)
+
+
+def test_ofas_powers_stay_in_rows_without_a_label():
+  inputs = (logits(Q), logits(P), jnp.array([-1]))
+  # sum p^2 log 2, with q's uniform part
+  want = -sum(np.square(P[0]) * np.log(Q[0]))
+  check_value(losses.ofa, inputs, {"eps": 2.0}, [want])
+
+
+@pytest.mark.slow
+def test_ids_of_64_bits_are_not_cut_off():
+  with jax.enable_x64(True):
+    for ids in (np.array([2**32, 1]), jnp.array([2**32, 1])):
+      got = losses.dkd(jnp.zeros((2, 3)), jnp.eye(3)[:2], ids)
+      assert got[0] == 0 < got[1]

@@ -152,6 +152,16 @@ def test_dead_classes_are_as_good_as_removed(name):
   assert_close(results(name)["dead classes"][0], np.asarray(want), 1e-5)
 
 
+@pytest.mark.parametrize("name", losses_that(family="labelled"))
+def test_rows_without_a_label_are_zero_or_what_needs_none(name):
+  out, (student, _) = results(name)["no labels"]
+  if name == "ofa":  # at eps = 1
+    soft, (of_soft, _) = results("soft_cross_entropy")["plain"]
+    out, student = out - soft, student - of_soft
+  assert_close(out, np.zeros_like(out), 0)
+  assert_close(student, np.zeros_like(student), 0)
+
+
 @pytest.mark.parametrize("name", losses_that(family="scores"))
 def test_empty_mask_is_zero(name):
   out, (student, _) = results(name)["empty mask"]

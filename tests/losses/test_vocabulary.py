@@ -104,3 +104,52 @@ def test_uld_has_a_temperature_a_side():
 def test_what_does_not_fit_is_refused(call, message):
   with pytest.raises(ValueError, match=message):
     call(logits(Q), logits(P))
+
+
+# Stored probabilities and ids, and what they are as good as. Five classes.
+AS_GOOD_AS = [
+  ("past the vocabulary", [0.5, 0.2, 0.2], [4, 1, 7], [0.5, 0.2], [4, 1]),
+  ("the vocabulary's size", [0.5, 0.2, 0.2], [4, 1, 5], [0.5, 0.2], [4, 1]),
+  ("filled with -1", [0.5, 0.2, 0.2], [4, 1, -1], [0.5, 0.2], [4, 1]),
+  ("filled with -100", [0.5, 0.2, 0.2], [-100, 4, 1], [0.2, 0.2], [4, 1]),
+  ("repeated", [0.5, 0.2, 0.1], [4, 1, 4], [0.5, 0.2], [4, 1]),
+  ("thrice", [0.4, 0.2, 0.1, 0.1], [2, 2, 0, 2], [0.4, 0.1], [2, 0]),
+  ("repeats what is missing", [0, 0.2, 0.5], [4, 1, 4], [0.2, 0.5], [1, 4]),
+]
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket"])
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.uint16])
+@pytest.mark.parametrize(
+  ("probs", "ids", "less", "fewer"),
+  [pytest.param(*row, id=name) for name, *row in AS_GOOD_AS],
+)
+def test_an_id_out_of_range_or_repeated_is_a_missing_id(
+  probs, ids, less, fewer, dtype, tail
+):
+  student = jnp.array([[0.0, 0.5, -1.0, 0.0, 2.0]])
+  if min(ids) < 0 and not jnp.issubdtype(dtype, jnp.signedinteger):
+    ids = [x % 2**16 for x in ids]
+
+  def both(probs, ids):
+    stored = jnp.asarray(np.log(np.maximum([probs], 1e-45)), jnp.float32)
+    stored = jnp.where(jnp.array([probs]) > 0, stored, -jnp.inf)
+    value, pull = jax.vjp(
+      lambda x: losses.sparse_kd(x, stored, ids, tail=tail), student
+    )
+    return value, pull(jnp.ones_like(value))[0]
+
+  got = both(probs, jnp.array([ids], dtype))
+  want = both(less, jnp.array([fewer], jnp.int32))
+  for a, b in zip(got, want, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  assert got[0] >= 0
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket"])
+def test_a_position_without_any_id_is_zero(tail):
+  stored, ids = jnp.log(jnp.array([[0.5, 0.2]])), jnp.array([[9, -1]])
+  value, grad = jax.value_and_grad(
+    lambda x: losses.sparse_kd(x, stored, ids, tail=tail)[0]
+  )(jnp.array([[0.0, 1.0, 2.0]]))
+  assert value == 0 and not grad.any()

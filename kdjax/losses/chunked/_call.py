@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from kdjax.losses import _math, checks
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
+from kdjax.losses.helpers import class_ids
 
 # Bytes that a chunk's logits of both sides and their gradient may take together,
 # and those of the student's in a tile, which is to stay in a processor's cache.
@@ -101,6 +102,8 @@ def call(
   vocabulary = Vocabulary(sides[0].head.shape[1], axis_name)
   parts = 1 if axis_name is None else jax.lax.axis_size(axis_name)
   checks.classes(f"chunked.{name}", sides[0].head, parts=parts)
+  if labels is not None:
+    labels = class_ids(labels, parts * vocabulary.size)
   chunk, tile = sizes(math.prod(shape), vocabulary, dtype, chunk_size)
   tokens = Tokens(
     jnp.broadcast_to(per_token, shape),

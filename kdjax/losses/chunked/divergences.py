@@ -37,7 +37,7 @@ def forward_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -104,7 +104,7 @@ def reverse_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -174,7 +174,7 @@ def symmetric_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -243,7 +243,7 @@ def tvd(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -315,7 +315,7 @@ def adaptive_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.

@@ -41,7 +41,7 @@ def generalized_jsd(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -119,7 +119,7 @@ def jensen_shannon(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -192,7 +192,7 @@ def skew_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
@@ -264,7 +264,7 @@ def skew_reverse_kl(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.

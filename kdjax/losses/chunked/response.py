@@ -43,7 +43,8 @@ def kd(
     teacher_bias: (V) float.
     mask: (...) bool, True = counts. Others give neither value nor gradient,
       whatever their hidden states hold.
-    labels: (...) integer class ids below the whole V; negative = no label.
+    labels: (...) integer class ids; outside 0 to the whole V - 1 = no
+      label.
     label_weight: of the labels' cross-entropy (at T = 1), beside the divergence.
     chunk_size: tokens whose logits are held at a time, static; None for as many
       as keep three (tokens, V) arrays within 256 MiB.
@@ -116,7 +117,7 @@ def soft_cross_entropy(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.

@@ -44,7 +44,7 @@ def topk_kd(
     student_bias: (V) float.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts.
-    labels: (...) integer class ids; negative = no label.
+    labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
     axis_name: of the vocabulary's shards.
