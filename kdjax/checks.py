@@ -1,5 +1,6 @@
 """What the user can get wrong in settings that are right one by one."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -258,3 +259,54 @@ def check_schedules(experiment: Experiment, steps: int) -> None:
           f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
           f" {step}"
         )
+
+
+def check_weights(experiment: Experiment, steps: int) -> None:
+  """Refuses objectives that train nothing, and weights that stop being ones.
+
+  Args:
+    experiment: the settings.
+    steps: of the training.
+
+  Raises:
+    UserError: names the objective, or the weight and its first bad step.
+
+  Example:
+    >>> check_weights(Experiment(), 10)
+  """
+  chosen = experiment.distillation
+  factors = [
+    value if isinstance(value, tuple) else (value,)
+    for value in (chosen.hard_weight, chosen.method_weight)
+  ]
+  for hard, factor in itertools.product(*factors):
+    _check_sum(chosen.distillation, steps, hard, factor)
+  if experiment.controls.reference is not None:
+    _check_sum(experiment.controls.reference, steps, None, 1.0)
+
+
+def _check_sum(text: str, steps: int, hard_weight, method_weight) -> None:
+  """Refuses one sum of methods, see `check_weights`."""
+  total = np.zeros(steps, np.float32)
+  for term in methods.terms_of(
+    text, hard_weight=hard_weight, method_weight=method_weight
+  ):
+    weight = make_schedule(term.weight, steps=steps)
+    if callable(weight):
+      weight = jax.vmap(weight)(jnp.arange(steps))
+    values = np.broadcast_to(np.asarray(weight, np.float32), steps)
+    good = np.isfinite(values) & (values >= 0)
+    if not good.all():
+      step = int(np.argmin(good))
+      raise UserError(
+        f"the weight in '{term}' must be finite and not negative, but is"
+        f" {values[step]:g} at step {step}"
+      )
+    total = total + values
+  if not total.any():
+    given = "" if hard_weight is None else f", --hard_weight={hard_weight}"
+    given += "" if method_weight == 1 else f", --method_weight={method_weight}"
+    raise UserError(
+      f"{text!r}{given}: every weight is 0 at every step, so that nothing would"
+      " be learned"
+    )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import environment, evaluate, fit, results
+from kdjax import doubts, environment, evaluate, fit, results
 from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
@@ -84,6 +84,7 @@ def compare(
       experiment = parts.experiment
       entrants = enter(experiment, parts, names)
     workdir = claim(experiment.run.workdir, name)
+    doubts.say(experiment, parts)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
         arms = entrants.arms.values()

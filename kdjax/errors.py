@@ -71,3 +71,18 @@ def warn(text: str) -> None:
     text: one line.
   """
   print(f"launch.py: warning: {text}", file=sys.stderr, flush=True)
+
+
+def counted(count: int, noun: str, several: str | None = None) -> str:
+  """Writes a number of things.
+
+  Args:
+    count: how many.
+    noun: what one of them is.
+    several: what more are; the noun with an s by default.
+
+  Example:
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "class", "classes")
+    ('1 image', '2 images', '0 classes')
+  """
+  return f"{count} {noun if count == 1 else several or noun + 's'}"

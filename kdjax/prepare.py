@@ -30,6 +30,7 @@ from kdjax.checks import (
   check_schedules,
   check_swept,
   check_view,
+  check_weights,
   members_apart,
 )
 from kdjax.compression import prune, quantize
@@ -286,6 +287,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
   length = max(feed.steps for feed in cohort.feeds.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   check_schedules(experiment, chosen.epochs * length)
+  check_weights(experiment, chosen.epochs * length)
   shown = (
     (chosen.augment, cohort.arms["student"].feed),
     (experiment.controls.reference_augment, "reference"),

@@ -11,6 +11,7 @@ from kdjax import (
   cluster,
   compressed,
   data,
+  doubts,
   environment,
   faculty,
   fit,
@@ -48,12 +49,14 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   seconds = {}
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
-      parts = prepare(experiment)
+      given, parts = experiment, prepare(experiment)
       experiment = parts.experiment
     chosen, settings = experiment.run, as_dict(experiment)
     best.check(experiment, len(parts.grids["student"]))
     workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
     quiet = not cluster.is_first()
+    if not quiet:
+      doubts.say(given, parts)
     with logs.RunLog(workdir, recoverable=True, quiet=quiet) as log:
       arms = parts.student.arms.values()
       with fit.timed(seconds, "teacher"):

@@ -53,6 +53,7 @@ ALLOWED = {
     "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
     "train",
   },
+  "doubts": {"config", "options", "prepare"},
   "sources": {"config", "data"},
   "report": set(),
   "results": {
@@ -101,7 +102,7 @@ ALLOWED = {
   "entrants": {"arms", "config", "methods", "prepare", "train"},
   "environment": set(),
   "compare": {
-    "arms", "config", "data", "entrants", "environment", "evaluate",
+    "arms", "config", "data", "doubts", "entrants", "environment", "evaluate",
     "faculty", "fit", "lessons", "options", "prepare", "report", "results",
     "train", "training", "workdir",
   },
@@ -113,12 +114,12 @@ ALLOWED = {
   },
   "run": {
     "arms", "best", "chain", "cluster", "compressed", "config", "data",
-    "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
+    "doubts", "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
     "results", "train", "workdir",
   },
   "soft_td": {
-    "arms", "config", "data", "environment", "evaluate", "feeds", "fit",
-    "losses", "method", "methods", "options", "prepare", "report",
+    "arms", "config", "data", "doubts", "environment", "evaluate", "feeds",
+    "fit", "losses", "method", "methods", "options", "prepare", "report",
     "results", "train", "training", "workdir",
   },
   "synthesis": {
@@ -127,7 +128,7 @@ ALLOWED = {
   },
   "reproduce": {"config", "options", "report"},
   "weighing": {
-    "arms", "compression", "config", "data", "deploy", "environment",
+    "arms", "compression", "config", "data", "deploy", "doubts", "environment",
     "evaluate", "faculty", "fit", "lessons", "models", "options", "prepare",
     "report", "results", "train", "workdir",
   },

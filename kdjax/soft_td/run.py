@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import environment, evaluate, fit, results
+from kdjax import doubts, environment, evaluate, fit, results
 from kdjax.config import Experiment
 from kdjax.options import as_dict
 from kdjax.report import logs
@@ -37,6 +37,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with fit.timed(seconds, "data"):
       parts = make_parts(experiment)
     workdir = claim(experiment.run.workdir, name)
+    doubts.say(experiment, parts.prepared)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "sources"):
         title = f"{len(parts.sources.arms['teacher'].settings['seed'])} sources"

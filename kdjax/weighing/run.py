@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdjax import data, environment, fit
+from kdjax import data, doubts, environment, fit
 from kdjax.arms import objective_text
 from kdjax.config import Experiment
 from kdjax.options import as_dict
@@ -35,6 +35,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       small = variants["quantized"].experiment.compression
       sparsity = variants["pruned"].experiment.compression.sparsity
     workdir = claim(experiment.run.workdir, name)
+    doubts.say(experiment, parts)
     with fit.timed(seconds, "training"), logs.RunLog(workdir) as log:
       trained = training.train(variants, workdir, log)
     with fit.timed(seconds, "evaluation"):
