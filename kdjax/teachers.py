@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kdjax import cluster
 from kdjax.config import AUTO
 from kdjax.data import Dataset
 from kdjax.errors import StorageError, UserError
@@ -31,7 +32,8 @@ def find(
 
   Args:
     given: the folder of an earlier run, or a safetensors file with the names
-      of torchvision, timm or Hugging Face; None for a teacher to be trained.
+      of torchvision, timm or Hugging Face, or the folder of such files; None
+      for a teacher to be trained.
     model: the model's spec, for a file: an earlier run knows its own.
     dataset: what the student is to learn.
     validation: share of the training images that are held out.
@@ -50,7 +52,7 @@ def find(
   if given is None:
     return None
   path = Path(given).expanduser()
-  if path.is_file():
+  if path.is_file() or any(path.glob("*.safetensors*")):
     return _from_file(given, path, model, dataset)
   return _from_run(given, path, dataset, validation)
 
@@ -64,6 +66,8 @@ def _from_file(given, path: Path, model: str, dataset: Dataset) -> Found:
   teacher = read_outside_teacher(
     path, model, classes=dataset.classes, image_shape=dataset.image_shape
   )
+  if teacher.prefix and cluster.is_first():
+    print(f"{path}: names are read without {teacher.prefix!r}", flush=True)
   return Found(teacher.model, lambda: teacher.variables)
 
 

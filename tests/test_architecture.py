@@ -34,7 +34,7 @@ ALLOWED = {
   "models": set(),
   "teaching": {"config", "models", "train"},
   "arms": {"config", "data", "feeds", "method", "methods", "teaching", "train"},
-  "teachers": {"config", "data", "models", "train"},
+  "teachers": {"cluster", "config", "data", "models", "train"},
   "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "evaluate": set(),
   "cells": {"evaluate"},

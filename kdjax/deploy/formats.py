@@ -15,7 +15,7 @@ from kdjax.compression import quantize
 from kdjax.deploy import graph
 from kdjax.deploy.network import About, compiled, forward
 from kdjax.errors import StorageError, UserError, unknown_name
-from kdjax.models.weights import load_safetensors
+from kdjax.models.files import load_safetensors
 from kdjax.train import checkpoint
 
 # Who can run the StableHLO.

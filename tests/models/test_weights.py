@@ -294,7 +294,7 @@ def test_damaged_files(tmp_path, kept):
 def test_no_file(tmp_path):
   with pytest.raises(UserError, match="there is no file"):
     load_safetensors(tmp_path / "a.safetensors")
-  with pytest.raises(UserError, match="cannot read"):
+  with pytest.raises(UserError, match="folder without a safetensors"):
     load_safetensors(tmp_path)
 
 
