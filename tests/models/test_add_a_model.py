@@ -1,0 +1,119 @@
+"""The model of docs/add_a_model.md works as the page says."""
+
+import doctest
+import importlib.util
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import launch
+from kdjax import taps
+from kdjax.errors import UserError
+from kdjax.models import make_model
+from kdjax.models.registry import MAKERS
+
+ROOT = pathlib.Path(launch.__file__).parent
+PAGE = (ROOT / "docs" / "add_a_model.md").read_text()
+NAME = "mixer"
+
+
+def code():
+  blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+  assert len(blocks) == 1
+  return blocks[0]
+
+
+@pytest.fixture
+def module(tmp_path):
+  """The page's code as a module; it leaves the registry as it was."""
+  file = tmp_path / f"{NAME}.py"
+  file.write_text(code())
+  found = importlib.util.spec_from_file_location(NAME, file)
+  module = importlib.util.module_from_spec(found)
+  found.loader.exec_module(module)
+  yield module
+  del MAKERS[NAME]
+
+
+def test_page_is_about_one_screen():
+  assert len(PAGE.splitlines()) <= 100
+  assert f"kdjax/models/{NAME}.py" in PAGE
+
+
+def test_registered_and_documented(module):
+  assert MAKERS[NAME] is module.mixer
+  assert not doctest.testmod(module).failed
+  for part in ("Args:", "Returns:", "Raises:", "Example:"):
+    assert part in MAKERS[NAME].__doc__
+
+
+def test_logits_of_every_class_and_the_named_places(module):
+  network = make_model("mixer(2, 16, patch=3)", classes=5)
+  images = jax.random.uniform(jax.random.key(0), (4, 9, 7, 3))
+  variables = network.init(jax.random.key(1), images)
+  assert network.apply(variables, images, train=True).shape == (4, 5)
+  read = taps.tapped(network.apply, ["stage_*", "head:in"])
+  logits, features = read(variables, images)
+  assert logits.dtype == jnp.float32
+  # 3 x 2 patches fit into 9 x 7 pixels.
+  assert {name: x.shape for name, x in features.items()} == {
+    "stage_0": (4, 6, 16), "stage_1": (4, 6, 16), "head:in": (4, 16),
+  }  # fmt: skip
+
+
+def test_every_parameter_learns(module):
+  network = make_model("mixer(1, 8, patch=4)", classes=3)
+  images = jax.random.uniform(jax.random.key(0), (6, 8, 8, 1))
+  variables = network.init(jax.random.key(1), images)
+
+  def loss(variables):
+    return jnp.sum(network.apply(variables, images) ** 2)
+
+  slopes = jax.grad(loss)(variables)
+  assert all(np.any(slope != 0) for slope in jax.tree.leaves(slopes))
+
+
+@pytest.mark.parametrize(
+  ("text", "said"),
+  [
+    ("mixer(0, 8)", "the depth must be a whole number >= 1"),
+    ("mixer(2)", "width"),
+    ("mixer(2, 8, patches=4)", "patch"),
+  ],
+)
+def test_what_is_impossible_is_said_in_one_line(module, text, said):
+  with pytest.raises(UserError, match=said):
+    make_model(text, classes=3)
+
+
+@pytest.mark.slow
+def test_launcher_runs_it_from_one_new_file(tmp_path):
+  shutil.copytree(
+    ROOT / "kdjax",
+    tmp_path / "kdjax",
+    ignore=shutil.ignore_patterns("__pycache__"),
+  )
+  shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+  shutil.copy(ROOT / "launch.py", tmp_path)
+  (tmp_path / "kdjax" / "models" / f"{NAME}.py").write_text(code())
+  arguments = [
+    "--dataset=digits", "--teacher=mixer(2, 16)", "--student=mixer(1, 8)",
+    "--teacher_epochs=1", "--epochs=1", "--seeds=1", "--batch_size=64",
+    "--teacher_batch_size=64", "--distillation=fitnets", "--nocontrols",
+    "--nolatency", f"--workdir={tmp_path / 'run'}",
+  ]  # fmt: skip
+  done = subprocess.run(
+    [sys.executable, "launch.py", *arguments],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert NAME in (tmp_path / "run" / "results.json").read_text()
