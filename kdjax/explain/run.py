@@ -17,7 +17,7 @@ from kdjax.explain.parts import Parts, prepare
 from kdjax.fit import timed
 from kdjax.options import as_dict
 from kdjax.report import logs
-from kdjax.report.progress import compiling, progress
+from kdjax.report.progress import compiling, progress, say
 from kdjax.train import checkpoint
 from kdjax.workdir import claim
 
@@ -75,6 +75,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with logs.RunLog(workdir) as log:
       bench = Bench(parts, meter, mask, Keeper(parts, workdir), log)
       networks, histories = _train(bench, seconds)
+    say("measuring concepts, and the estimator on a few images")
     with timed(seconds, "evaluation"):
       found = _measure(parts, meter, networks, histories)
     _save(parts, workdir, networks)

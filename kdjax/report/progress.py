@@ -30,7 +30,16 @@ def compiling(description: str) -> None:
   Args:
     description: of the phase, such as "student".
   """
-  print(f"{description}: compiling", file=sys.stderr, flush=True)
+  say(f"{description}: compiling")
+
+
+def say(text: str) -> None:
+  """Says what takes a while now, on stderr.
+
+  Args:
+    text: one line.
+  """
+  print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

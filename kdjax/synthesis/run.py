@@ -12,7 +12,7 @@ from kdjax.errors import StorageError
 from kdjax.fit import timed
 from kdjax.options import as_dict
 from kdjax.report import logs
-from kdjax.report.progress import compiling, progress
+from kdjax.report.progress import compiling, progress, say
 from kdjax.synthesis import figures, training
 from kdjax.synthesis.figures import Taught
 from kdjax.synthesis.parts import Parts, prepare
@@ -47,6 +47,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     with timed(seconds, "synthesis"), logs.RunLog(workdir) as log:
       learned, losses = _learn(parts, log)
     _save_images(workdir / IMAGES, learned)
+    say("measuring what fresh networks learn from each kind of images")
     with timed(seconds, "evaluation"):
       taught = {
         "teacher": figures.from_all(parts),

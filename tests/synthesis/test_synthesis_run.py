@@ -25,7 +25,10 @@ def test_run_keeps_the_contract(tmp_path, capsys):
   folder = tmp_path / "run"
   flags = [*TINY, f"--workdir={folder}"]
   assert launch.main(["launch.py", "synthesise", *flags]) == 0
-  text = capsys.readouterr().out
+  captured = capsys.readouterr()
+  text = captured.out
+  for said in ("learned images: compiling", "measuring what fresh networks"):
+    assert said in captured.err
   assert "20 learned images in 3 steps" in text and "Class centroids" in text
   found = json.loads((folder / "results.json").read_text())
   arms = {name: found[name] for name in ("teacher", "student", "baseline")}
