@@ -217,6 +217,7 @@ def _with_transfer(
     labelled=chosen.transfer_labels,
     data_dir=chosen.data_dir,
     resident_bytes=chosen.resident_megabytes << 20,
+    background=chosen.background,
   )
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 

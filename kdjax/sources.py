@@ -8,11 +8,12 @@ from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
 
 
-def open_stored(chosen: Data) -> Dataset:
+def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
   """Opens the data set as it is stored.
 
   Args:
     chosen: the settings.
+    masks: as in `data.load`.
 
   Returns:
     The data set, checked; images are not cropped yet.
@@ -28,6 +29,8 @@ def open_stored(chosen: Data) -> Dataset:
     test_split=chosen.test_split,
     image_size=chosen.image_size,
     resident_bytes=chosen.resident_megabytes << 20,
+    background=chosen.background,
+    masks=masks,
   )
 
 

@@ -110,7 +110,7 @@ ALLOWED = {
   "explain": {
     "config", "data", "environment", "evaluate", "feeds", "fit", "method",
     "methods", "models", "options", "pairs", "quantify", "report",
-    "results", "taps", "train", "workdir",
+    "results", "sources", "taps", "train", "workdir",
   },
   "run": {
     "arms", "best", "chain", "cluster", "compressed", "config", "data",
@@ -124,7 +124,7 @@ ALLOWED = {
   },
   "synthesis": {
     "config", "data", "environment", "evaluate", "fit", "models", "options",
-    "report", "results", "train", "workdir",
+    "report", "results", "sources", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},
   "weighing": {

@@ -100,6 +100,7 @@ BAD = [
   (["--labels=5000"], ["5000"]),
   (["--omit_classes=12"], ["12"]),
   (["--omit_classes=three"], ["--omit_classes=three"]),
+  (["--background=1,2,256"], ["--background=1,2,256", "white, black"]),
   (["--crop_size=9"], ["--crop_size=9", "8 x 8", "--image_size"]),
   (["--augment=random_resized_crop(size=4)"], ["4 x 4", "--crop_size"]),
   (["--crop_size=6", "--teacher_augment=random_resized_crop(size=5)"], ["6"]),

@@ -21,6 +21,11 @@ class Data:
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
   )
+  background: str = option(
+    "white",
+    "what transparent images are laid over: white, black, or red,green,blue of 0"
+    " to 255",
+  )
   crop_size: int | None = option(
     None,
     "side of what networks see, pixels: the middle of stored images, or what the"

@@ -8,6 +8,7 @@ import numpy as np
 from kdjax.data import pixels
 from kdjax.data.dataset import Dataset, Split, materialise, opening
 from kdjax.data.subsets import every_fifth
+from kdjax.data.whole import first_line
 from kdjax.errors import StorageError, UserError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -28,6 +29,7 @@ class FolderImages:
     channels: 1 or 3.
     size: as `image_size` in `load`.
     shape: (H, W, C) that every image must have.
+    background: as in `decode`.
   """
 
   def __init__(
@@ -36,16 +38,18 @@ class FolderImages:
     channels: int,
     size: int | None,
     shape: tuple[int, int, int],
+    background: tuple[int, int, int] = pixels.WHITE,
   ):
     self._files, self._channels = files, channels
     self._size, self._shape = size, shape
+    self._background = background
 
   def __len__(self) -> int:
     return len(self._files)
 
   def __getitem__(self, index: int) -> np.ndarray:
     file = self._files[index]
-    image = _decode(file, self._channels, self._size)
+    image = _decode(file, self._channels, self._size, self._background)
     if image.shape != self._shape:
       height, width, _ = self._shape
       raise UserError(
@@ -56,7 +60,12 @@ class FolderImages:
 
 
 def open_folder(
-  path: Path, name: str, *, image_size: int | None, resident_bytes: int
+  path: Path,
+  name: str,
+  *,
+  image_size: int | None,
+  resident_bytes: int,
+  background: tuple[int, int, int] = pixels.WHITE,
 ) -> Dataset:
   """Opens a folder of images.
 
@@ -69,6 +78,7 @@ def open_folder(
     name: what to call the data set.
     image_size: as in `load`.
     resident_bytes: as in `load`.
+    background: as in `decode`.
 
   Returns:
     The data set; classes in the order of their names.
@@ -82,11 +92,13 @@ def open_folder(
   class_names, train, test = _list_splits(path)
   with opening():
     channels = _channels((*train.files, *test.files))
-    shape = _decode(train.files[0], channels, image_size).shape
+    shape = _decode(train.files[0], channels, image_size, background).shape
   size = (len(train.files) + len(test.files)) * int(np.prod(shape))
   splits = []
   for listing in (train, test):
-    images = FolderImages(listing.files, channels, image_size, shape)
+    images = FolderImages(
+      listing.files, channels, image_size, shape, background
+    )
     images = materialise(images) if size <= resident_bytes else images
     splits.append(Split(images, listing.labels))
   return Dataset(name, len(class_names), class_names, shape, *splits)
@@ -159,28 +171,24 @@ def _chosen(listing: Listing, mask: np.ndarray) -> Listing:
 
 def _channels(files: tuple[str, ...]) -> int:
   """Returns 1 if all images are stored grey, else 3; reads headers alone."""
-  from PIL import Image
-
   # All of them, up to the first in colour: were one missed, it would be turned
   # to grey without a word.
   for file in files:
     try:
-      with Image.open(file) as image:
+      with pixels.opened(file) as image:
         if image.mode not in ("1", "L"):
           return 3
-    except OSError as error:
+    except Exception as error:  # damaged files raise anything
       raise _unreadable(file, error) from error
   return 1
 
 
-def _decode(file: str, channels: int, size: int | None) -> np.ndarray:
+def _decode(file: str, channels: int, size: int | None, background):
   try:
-    return pixels.decode(file, channels, size)
-  except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for damage
+    return pixels.decode(file, channels, size, background=background)
+  except Exception as error:  # damaged files raise anything
     raise _unreadable(file, error) from error
 
 
 def _unreadable(file: str, error: Exception) -> StorageError:
-  return StorageError(
-    f"cannot read the image {file}: {type(error).__name__}: {error}"
-  )
+  return StorageError(f"cannot read the image {file}: {first_line(error)}")

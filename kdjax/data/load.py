@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kdjax import spec
+from kdjax.data import pixels
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
 from kdjax.data.prepared import default_data_dir, prepare_embedded
@@ -75,6 +76,7 @@ def load(
   test_split: str = "test",
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
+  background: str = "white",
   masks: bool = False,
 ) -> Dataset:
   """Opens a data set, prepares it if need be, and checks it.
@@ -91,6 +93,8 @@ def load(
       cut out and scaled. None keeps them as they are.
     resident_bytes: keep the pixels in memory if both splits together take no
       more than this, else read them when asked for.
+    background: what transparent images are laid over: `white`, `black`, or
+      red, green and blue of 0 to 255, such as "128,128,128".
     masks: also give masks of the objects, from the masks or boxes of a TFDS
       set.
 
@@ -109,6 +113,7 @@ def load(
   if image_size is not None and image_size < 1:
     raise UserError(f"--image_size must be at least 1, got {image_size}")
   options = {"image_size": image_size, "resident_bytes": resident_bytes}
+  options |= {"background": pixels.colour(background)}
   options |= {"masks": True} if masks else {}
   splits = (train_split, test_split)
   dataset = _open(name, data_dir or default_data_dir(), splits, options)

@@ -65,9 +65,10 @@ class TfdsMasks:
 
     self._source, self._region, self._size = source, region, size
     self._image, self._where = image_key, where
-    keys = {region} if region in MASKS else {region, image_key}
+    keys = {region, image_key}
     self._reader = kinds.FeaturesDict({key: features[key] for key in keys})
-    # The image is only asked for its size: files need not be decoded.
+    # The image is only asked for its size and how it is turned: files need not
+    # be decoded.
     self._decoders = {
       key: decode.SkipDecoding()
       for key in keys
@@ -82,7 +83,7 @@ class TfdsMasks:
       row = self._reader.deserialize_example_np(
         self._source[index], decoders=self._decoders or None
       )
-      mask = self._mask(row)
+      mask = self._upright(self._mask(row), row[self._image])
     except Exception as error:  # damaged rows raise anything
       raise UserError(
         f"{self._where}: cannot read the mask of example {index}:"
@@ -98,7 +99,8 @@ class TfdsMasks:
     if self._region in MASKS:
       mask = row[self._region]
       if self._region in self._decoders:
-        mask = pixels.decode(io.BytesIO(mask), 1)
+        # What is transparent in a mask is no object.
+        mask = pixels.decode(io.BytesIO(mask), 1, background=pixels.BLACK)
       mask = np.asarray(mask)
       return mask.reshape(mask.shape[:2]) > 0
     boxes = row[self._region]
@@ -115,12 +117,20 @@ class TfdsMasks:
     return mask
 
   def _image_size(self, image) -> tuple[int, int]:
+    if self._image not in self._decoders:
+      return np.shape(image)[:2]
+    with pixels.opened(io.BytesIO(image)) as opened:
+      return opened.size[::-1]
+
+  def _upright(self, mask: np.ndarray, image) -> np.ndarray:
+    """Turns a mask as its image is turned: it lies on the stored pixels."""
     from PIL import Image
 
     if self._image not in self._decoders:
-      return np.shape(image)[:2]
-    with Image.open(io.BytesIO(image)) as opened:
-      return opened.size[::-1]
+      return mask
+    with pixels.opened(io.BytesIO(image)) as opened:
+      orientation = pixels.orientation(opened)
+    return np.asarray(pixels.turned(Image.fromarray(mask), orientation))
 
 
 def largest(boxes: np.ndarray) -> int:

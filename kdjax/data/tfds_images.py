@@ -80,6 +80,7 @@ class TfdsImages:
     size: as `image_size` in `load`.
     where: data set and split, for messages.
     shards: the files that hold the rows, in order, with the number of each.
+    background: as in `decode`.
   """
 
   def __init__(
@@ -90,11 +91,13 @@ class TfdsImages:
     size: int | None,
     where: str,
     shards: Sequence[tuple[str, int]] = (),
+    background: tuple[int, int, int] = pixels.WHITE,
   ):
     from tensorflow_datasets import decode, features
 
     self._source, self._key, self._size = source, key, size
     self._where, self._shards = where, shards
+    self._background = background
     self._reader = features.FeaturesDict({key: feature})
     # Files are decoded here rather than by TFDS, which leaves grey and CMYK
     # files in data sets of colour images as they are.
@@ -121,7 +124,12 @@ class TfdsImages:
       value = self._reader.deserialize_example_np(row, decoders=self._decoders)
       value = value[self._key]
       if self._decoders:
-        return pixels.decode(io.BytesIO(value), self._channels, self._size)
+        return pixels.decode(
+          io.BytesIO(value),
+          self._channels,
+          self._size,
+          background=self._background,
+        )
     except Exception as error:  # damaged rows raise anything
       raise StorageError(
         f"{self._where}: cannot read example {index}{self._shard(index)}:"

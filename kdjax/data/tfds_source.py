@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.data.dataset import Dataset, Images, Split, materialise
+from kdjax.data.pixels import WHITE
 from kdjax.data.prepared import prepared
 from kdjax.data.regions import TfdsMasks, find_region
 from kdjax.data.tfds_images import (
@@ -36,6 +37,7 @@ def open_directory(
   splits: tuple[str, str],
   image_size: int | None,
   resident_bytes: int,
+  background: tuple[int, int, int] = WHITE,
   masks: bool = False,
 ) -> Dataset:
   """Opens a directory that TFDS has prepared.
@@ -46,6 +48,7 @@ def open_directory(
     splits: train and test split, each a split of the data set or a slice.
     image_size: as in `load`.
     resident_bytes: as in `load`.
+    background: as in `decode`.
     masks: as in `load`.
 
   Returns:
@@ -70,6 +73,7 @@ def open_directory(
     splits=splits,
     image_size=image_size,
     resident_bytes=resident_bytes,
+    background=background,
     masks=masks,
   )
 
@@ -81,6 +85,7 @@ def open_builder(
   splits: tuple[str, str],
   image_size: int | None,
   resident_bytes: int,
+  background: tuple[int, int, int] = WHITE,
   masks: bool = False,
 ) -> Dataset:
   """Opens what a builder has prepared.
@@ -91,6 +96,7 @@ def open_builder(
     splits: train and test split, each a split of the data set or a slice.
     image_size: as in `load`.
     resident_bytes: as in `load`.
+    background: as in `decode`.
     masks: as in `load`.
 
   Returns:
@@ -103,7 +109,7 @@ def open_builder(
   label = class_label(builder.info.features, keys.label)
   region = find_region(builder.info, name) if masks else None
   opened = [
-    _open_split(builder, keys, split, image_size, name, region)
+    _open_split(builder, keys, split, image_size, name, region, background)
     for split in splits
   ]
   shape = opened[0][0][0].shape
@@ -163,6 +169,7 @@ def _open_split(
   size: int | None,
   name: str,
   region: str | None,
+  background: tuple[int, int, int],
 ) -> tuple[Images, np.ndarray, Images | None]:
   """Returns a split's images and masks, not yet read, and its labels."""
   from tensorflow_datasets import decode
@@ -194,7 +201,9 @@ def _open_split(
     (os.fspath(one.filename), one.take)
     for one in infos[split].file_instructions
   ]
-  images = TfdsImages(source, image, keys.image, size, where, shards)
+  images = TfdsImages(
+    source, image, keys.image, size, where, shards, background
+  )
   masks = region and TfdsMasks(
     source, features, keys.image, region, size, where
   )

@@ -18,6 +18,7 @@ def open_transfer(
   labelled: bool,
   data_dir: str | None = None,
   resident_bytes: int = 2 << 30,
+  background: str = "white",
 ) -> Split:
   """Opens a transfer set and puts it behind a training set.
 
@@ -29,6 +30,7 @@ def open_transfer(
       set's; else they are hidden.
     data_dir: as in `load`.
     resident_bytes: keep the pixels of both in memory if they take no more.
+    background: as in `load`.
 
   Returns:
     N training examples and M of the transfer set, with labels -1 where hidden;
@@ -46,6 +48,7 @@ def open_transfer(
     train_split=split,
     image_size=size,
     resident_bytes=resident_bytes,
+    background=background,
   )
   shape = tuple(other.image_shape)
   if shape[:2] != (height, width) or not {shape[2], channels} <= {1, 3}:

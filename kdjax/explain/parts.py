@@ -1,5 +1,6 @@
 """From settings to checked parts: whatever the user got wrong ends here."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, quantify
+from kdjax import data, models, quantify, sources
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -193,23 +194,11 @@ def _model(experiment: Experiment) -> str:
 
 def _data(experiment: Experiment) -> tuple[Dataset, Split]:
   chosen = experiment.data
-  options = {
-    "data_dir": chosen.data_dir,
-    "image_size": chosen.image_size,
-    "resident_bytes": chosen.resident_megabytes << 20,
-  }
-  splits = {"test_split": chosen.test_split}
-  dataset = data.load(
-    chosen.dataset,
-    train_split=chosen.train_split,
-    masks=True,
-    **splits,
-    **options,
-  )
+  dataset = sources.open_stored(chosen, masks=True)
   own = experiment.quantify.teacher_split
   if own is None or own == chosen.train_split:
     return dataset, dataset.train
-  other = data.load(chosen.dataset, train_split=own, **splits, **options)
+  other = sources.open_stored(dataclasses.replace(chosen, train_split=own))
   return dataset, other.train
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models
+from kdjax import data, models, sources
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -129,14 +129,7 @@ def _check_settings(experiment: Experiment) -> None:
 
 def _load(experiment: Experiment) -> Dataset:
   chosen = experiment.data
-  dataset = data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-  )
+  dataset = sources.open_stored(chosen)
   if not data.resident(dataset.train):
     raise UserError(
       f"synthesise keeps the training images of {dataset.name} in memory: raise"

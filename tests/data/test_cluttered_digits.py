@@ -139,3 +139,34 @@ def test_the_largest_object_names_the_class(prepare, png):
   assert found.class_names == ("cat", "dog", "cow")
   assert found.test.labels.tolist() == [2]
   assert found.test.masks[0].sum() == 8 * 2
+
+
+@pytest.mark.parametrize("kind", ["segmentation_mask", "bbox"])
+def test_regions_are_turned_as_their_images_are(prepare, png, kind):
+  import io
+
+  import tensorflow_datasets as tfds
+  from PIL import Image
+
+  key, make = FEATURES[kind]
+  mask = np.zeros((4, 8), np.uint8)
+  mask[1:2, 2:6] = 1
+  exif, file = Image.Exif(), io.BytesIO()
+  exif[0x0112] = 6  # a quarter turn clockwise
+  Image.fromarray(100 * mask).save(file, "PNG", exif=exif)
+  box = tfds.features.BBox(ymin=0.25, xmin=0.25, ymax=0.5, xmax=0.75)
+  features = {
+    "image": tfds.features.Image(shape=(None, None, 1)),
+    "label": tfds.features.ClassLabel(num_classes=2),
+    key: make(tfds),
+  }
+  row = {
+    "image": file.getvalue(),
+    "label": 0,
+    key: box if kind == "bbox" else png(mask),
+  }
+  directory = prepare(features, [row], keys=("image", "label"))
+  found = load(str(directory), masks=True).test
+  expected = np.rot90(mask, -1) > 0
+  np.testing.assert_array_equal(found.images[0][..., 0] > 0, expected)
+  np.testing.assert_array_equal(found.masks[0], expected)

@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 
-from kdjax.data import load, resident
-from kdjax.errors import UserError
+from kdjax.data import load, pixels, resident, stream
+from kdjax.errors import KdjaxError, UserError
 
 GREY, COLOUR = np.zeros((4, 6)), np.zeros((4, 6, 3))
 
@@ -62,6 +62,42 @@ def test_sixteen_bits_are_refused(folder):
   Image.fromarray(np.full((4, 6), 300, np.uint16)).save(path / "b" / "2.png")
   with pytest.raises(UserError, match=r"b/2.png: .*more than 8 bits"):
     load(str(path))
+
+
+@pytest.mark.parametrize("resident_bytes", [2 << 30, 0])
+def test_a_huge_image_is_named(folder, monkeypatch, resident_bytes):
+  from PIL import Image
+
+  path = folder(classes(COLOUR))
+  Image.new("L", (30, 30)).save(path / "b" / "2.png")
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+  with pytest.raises(
+    KdjaxError, match=r"b/2.png: ValueError: more than the 800"
+  ):
+    train = load(str(path), image_size=4, resident_bytes=resident_bytes).train
+    next(stream(train, np.arange(8)[None]))
+
+
+@pytest.mark.parametrize("background", ["white", "10,20,30"])
+def test_turned_and_transparent_images_resident_and_streamed(
+  folder, background
+):
+  from PIL import Image
+
+  path, exif = folder(classes(COLOUR)), Image.Exif()
+  exif[0x0112] = 8
+  clear = Image.new("RGBA", (4, 6), (9, 9, 9, 0))
+  clear.paste((5, 5, 5, 255), (0, 0, 1, 6))  # the left column, the bottom row
+  for name in "ab":
+    clear.save(path / name / "0.png", exif=exif)
+  options = {"background": background}
+  held = load(str(path), **options).train.images
+  lazy = load(str(path), resident_bytes=0, **options).train.images
+  red, green, blue = pixels.colour(background)
+  assert (held[0, 3] == 5).all()
+  assert (held[0, :3] == (red, green, blue)).all()
+  for index in range(len(held)):
+    np.testing.assert_array_equal(lazy[index], held[index])
 
 
 def test_other_files_are_ignored(folder):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdjax.data import pixels
 from kdjax.data.pixels import decode, resize, with_channel_axis
+from kdjax.errors import UserError
 
 
 def encoded(array, kind="PNG", mode=None):
@@ -69,3 +71,132 @@ def test_more_than_eight_bits_are_refused(dtype):
   Image.fromarray(np.full((4, 4), 300, dtype)).save(file, "TIFF")
   with pytest.raises(ValueError, match="more than 8 bits"):
     decode(io.BytesIO(file.getvalue()), 1)
+
+
+STORED = [[10, 20, 30], [40, 50, 60]]
+# What each orientation of the EXIF standard shows of STORED.
+SHOWN = {
+  1: STORED,
+  2: [[30, 20, 10], [60, 50, 40]],
+  3: [[60, 50, 40], [30, 20, 10]],
+  4: [[40, 50, 60], [10, 20, 30]],
+  5: [[10, 40], [20, 50], [30, 60]],
+  6: [[40, 10], [50, 20], [60, 30]],
+  7: [[60, 30], [50, 20], [40, 10]],
+  8: [[30, 60], [20, 50], [10, 40]],
+  0: STORED,
+  9: STORED,
+}
+
+
+def photograph(kind, orientation, array=STORED, **options):
+  exif, file = Image.Exif(), io.BytesIO()
+  exif[0x0112] = orientation
+  image = Image.fromarray(np.asarray(array, np.uint8))
+  image.save(file, kind, exif=exif, **options)
+  return io.BytesIO(file.getvalue())
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_photographs_are_read_upright(kind, orientation):
+  lossless = {"lossless": True} if kind == "WEBP" else {}
+  image = decode(photograph(kind, orientation, **lossless), 1)
+  assert image[..., 0].tolist() == SHOWN[orientation]
+
+
+def test_photographs_are_turned_before_the_middle_is_cut():
+  # 4 rows of 8 columns; a quarter of its size is decoded, then turned and cut.
+  wide = np.kron(np.arange(32).reshape(4, 8) * 8, np.ones((64, 64)))
+  image = decode(photograph("JPEG", 6, wide), 1, size=4)
+  middle = (np.arange(32).reshape(4, 8) * 8)[:, 2:6]
+  np.testing.assert_allclose(image[..., 0], np.rot90(middle, -1), atol=12)
+
+
+def test_damaged_exif_turns_nothing():
+  file = io.BytesIO()
+  Image.fromarray(np.asarray(STORED, np.uint8)).save(
+    file, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"
+  )
+  assert decode(io.BytesIO(file.getvalue()), 1)[..., 0].tolist() == STORED
+
+
+RGBA = Image.fromarray(
+  np.array([[[0, 100, 200, 0], [0, 100, 200, 255], [0, 100, 200, 51]]], np.uint8)
+)  # fmt: skip
+# 51 of 255 is a fifth of the image, four fifths of the background.
+OVER = {
+  "white": [[255, 255, 255], [0, 100, 200], [204, 224, 244]],
+  "black": [[0, 0, 0], [0, 100, 200], [0, 20, 40]],
+  "255,0,100": [[255, 0, 100], [0, 100, 200], [204, 20, 120]],
+}
+
+
+@pytest.mark.parametrize("background", OVER)
+def test_transparent_images_lie_over_the_background(background):
+  file = io.BytesIO()
+  RGBA.save(file, "PNG")
+  image = decode(
+    io.BytesIO(file.getvalue()), 3, background=pixels.colour(background)
+  )
+  assert image[0].tolist() == OVER[background]
+
+
+def transparent(mode):
+  """One clear and one black pixel; of palettes and tRNS, what is clear is 0."""
+  file = io.BytesIO()
+  if mode in ("LA", "RGBA"):
+    black, clear = Image.new(mode, (2, 1)), Image.new(mode, (1, 1))
+    black.putalpha(255)
+    black.paste(clear, (0, 0))
+    black.save(file, "PNG")
+  else:
+    image = Image.fromarray(np.array([[0, 90]], np.uint8)).convert(mode)
+    clear = (0, 0, 0) if mode == "RGB" else 0
+    image.save(file, "GIF" if mode == "P" else "PNG", transparency=clear)
+  return io.BytesIO(file.getvalue())
+
+
+@pytest.mark.parametrize(
+  ("mode", "opaque"),
+  [("LA", 0), ("RGBA", 0), ("P", 90), ("L", 90), ("RGB", 90)],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [None, 1])
+def test_every_kind_of_transparency_is_over_white(mode, opaque, channels, size):
+  image = decode(transparent(mode), channels, size)
+  expected = [[255] * channels, [opaque] * channels]
+  assert image[0].tolist() == expected[: 2 if size is None else 1]
+
+
+def test_four_channels_keep_the_opacity():
+  file = io.BytesIO()
+  RGBA.save(file, "PNG")
+  np.testing.assert_array_equal(decode(io.BytesIO(file.getvalue()), 4), RGBA)
+
+
+@pytest.mark.parametrize(
+  "text", ["whit", "1,2", "1,2,256", "1,2,-3", "", "a,b,c"]
+)
+def test_backgrounds_that_are_none(text):
+  with pytest.raises(
+    UserError, match=f"--background={text}: give white, black"
+  ):
+    pixels.colour(text)
+
+
+def test_of_several_frames_the_first_is_read():
+  file = io.BytesIO()
+  first, second = (Image.new("RGB", (2, 2), (v, 0, 0)) for v in (10, 200))
+  first.save(file, "GIF", save_all=True, append_images=[second])
+  assert (decode(io.BytesIO(file.getvalue()), 3) == (10, 0, 0)).all()
+
+
+@pytest.mark.parametrize("most", [17, 10])  # Pillow warns from `most` pixels on
+def test_a_huge_image_is_refused_and_a_large_one_read(monkeypatch, most):
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+  pixels._silence.cache_clear()
+  for size in (20, 2):
+    assert decode(encoded(np.zeros((4, 5))), 1, size).shape == (size, size, 1)
+  with pytest.raises(ValueError, match=f"more than the {2 * most} pixels"):
+    decode(encoded(np.zeros((6, 6))), 1, 2)
