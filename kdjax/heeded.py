@@ -19,6 +19,7 @@ _STORED = {"dataset", "data_dir", "train_split", "test_split", "image_size"}
 _STORED |= {"resident_megabytes"}
 _TRAINING = {"workdir", "checkpoint_steps", "evaluate_every"} | _MACHINE
 _TAUGHT = _flags("teacher") - {"teacher_cache"}
+_GIVEN = {"teacher_from", "teacher_classes"}
 _OBJECTIVE = {"distillation", "temperature", "hard_weight", "method_weight"}
 _RUN = _flags(
   "data", "teacher", "student", "distillation", "teaching", "controls"
@@ -43,12 +44,12 @@ HEEDED = {
   | _TRAINING,
   "quantify": _flags("quantify")
   | _STORED
-  | _TAUGHT - {"teacher_from"}
+  | _TAUGHT - _GIVEN
   | _flags("student") - {"views", "view_seed"}
   | _MACHINE
   | {"workdir"},
   "soft_td": _flags("data", "student", "soft_td") - _TRANSFER
-  | _TAUGHT - {"teacher_from"}
+  | _TAUGHT - _GIVEN
   | {"temperature", "hard_weight", "label_smoothing", "search_rates"}
   | {"latency"}
   | _PRECISION

@@ -61,6 +61,11 @@ NEEDS = (
     "without --transfer_dataset",
     lambda one: one.data.transfer_dataset is not None,
   ),
+  Need(
+    "teacher_classes",
+    "without --teacher_from",
+    lambda one: one.teacher.teacher_from is not None,
+  ),
   Need("teacher_epochs", _TAUGHT, _trained),
   Need(
     "teacher_batch_size teacher_learning_rate teacher_optimizer"

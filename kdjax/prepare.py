@@ -226,7 +226,13 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
   """Returns the settings with the teacher's model, the teachers and the cache."""
   chosen = experiment.teacher
   found, *others = [
-    teachers.find(given, chosen.model, dataset, experiment.data.validation)
+    teachers.find(
+      given,
+      chosen.model,
+      dataset,
+      experiment.data.validation,
+      chosen.teacher_classes,
+    )
     for given in teaching.teacher_folders(experiment) or [None]
   ]
   if found is not None:

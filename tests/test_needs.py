@@ -21,6 +21,7 @@ TABLE = [
   ("transfer_split=test", "", "transfer_dataset=digits", "--transfer_dataset"),
   ("transfer_images=9", "", "transfer_dataset=digits", "--transfer_dataset"),
   ("transfer_labels=0", "", "transfer_dataset=digits", "--transfer_dataset"),
+  ("teacher_classes=name", "", "teacher_from=x", "--teacher_from"),
   ("teacher_epochs=9", "teacher_cache=x", "", "--teacher_cache"),
   ("teacher_epochs=60", "teacher_from=x", "", "--teacher_from"),
   ("teacher_batch_size=9", "teacher_cache=x", "", "--teacher_cache"),

@@ -19,6 +19,11 @@ class Teacher:
     "a trained teacher: the folder of an earlier run, or a .safetensors file with"
     " the names of torchvision, timm or Hugging Face",
   )
+  teacher_classes: str | None = option(
+    None,
+    "which class of --teacher_from's is which: name (equal names), order (equal"
+    " places), or a file of lines 'CLASS,TEACHER_CLASS' with its name or number",
+  )
   teacher_cache: str | None = option(
     None,
     "what a teacher made of the training images, in the teacher's place: the"

@@ -56,7 +56,7 @@ class OutsideTeacher(NamedTuple):
 
 
 def read_outside_teacher(
-  path: Path, model: str, *, classes: int, image_shape: Sequence[int]
+  path: Path, model: str, *, classes: int | None, image_shape: Sequence[int]
 ) -> OutsideTeacher:
   """Reads a published network and fits it into one of our models.
 
@@ -70,7 +70,8 @@ def read_outside_teacher(
       Face transformers; the index of its shards, or the folder of either. What
       config.json beside it says is held to the model.
     model: the model's spec, such as "resnet50".
-    classes: number of classes of the data set.
+    classes: number of classes of the data set; None for as many as the file's
+      classifier knows.
     image_shape: (H, W, D) of the data set's images.
 
   Returns:
@@ -92,7 +93,7 @@ def read_outside_teacher(
     for mlp(20); possible: alexnet, ...
   """
   path = Path(path)
-  module = _build(model, classes)
+  module = _build(model, classes or 2)
   if type(module) not in TABLES:
     raise UserError(
       f"{path}: outside names are not known for {model};"
@@ -103,10 +104,17 @@ def read_outside_teacher(
   tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
   facts = published.read(read_config(path))
   try:
+    known = _known_classes(_entries(module, tensors), tensors)
+    if classes is None and known:
+      module = _build(model, known)
     published.check(facts, spec.parse(model).name, module, image_shape)
     model = _completed(model, module, tensors, image_shape[-1], facts)
-    module = _build(model, classes)
-    _check_classes(_entries(module, tensors), tensors, classes)
+    if known and known != module.classes:
+      raise UserError(
+        f"the teacher knows {known} classes, but the student is to learn"
+        f" {classes}"
+      )
+    module = _build(model, module.classes)
     variables = convert(tensors, module, image_shape)
   except UserError as error:
     raise UserError(f"{path} as {model}: {error}") from None
@@ -213,17 +221,14 @@ def _entries(module: nn.Module, tensors: Collection[str]) -> list[Entry]:
     raise UserError(str(error)) from None
 
 
-def _check_classes(
-  entries: Sequence[Entry], tensors: Mapping[str, np.ndarray], classes: int
-) -> None:
+def _known_classes(
+  entries: Sequence[Entry], tensors: Mapping[str, np.ndarray]
+) -> int | None:
+  """How many classes the file's classifier knows; None if there is none."""
   for entry in entries:
     if entry.target == "params/head/kernel" and entry.source in tensors:
-      known = (tensors[entry.source].shape or (1,))[0]
-      if known != classes:
-        raise UserError(
-          f"the teacher knows {known} classes, but the student is to learn"
-          f" {classes}"
-        )
+      return (tensors[entry.source].shape or (1,))[0]
+  return None
 
 
 def _check_names(needed: set[str], tensors: Collection[str]) -> None:
