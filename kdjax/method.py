@@ -42,7 +42,7 @@ class Inputs(NamedTuple):
   Attributes:
     student: the student's view; the gradient flows into it.
     teacher: the teacher's view, a constant; None where nobody teaches.
-    labels: (B,) int32, -1 where an example has no label.
+    labels: (B,) int32; -1, or whatever is no class, where an example has none.
     step: () int32, the training step from 0.
     mask: (B,) bool, False for the padding of a ragged batch; None = all count.
     index: (B,) int32, which example of the training set this is; or None.

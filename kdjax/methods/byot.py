@@ -2,12 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, learned
 from kdjax.methods import features
+from kdjax.methods.labels import known_labels, label_loss
 from kdjax.methods.modules import HEADS
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
@@ -93,7 +93,7 @@ def byot(
         temperature=at(temperature, inputs.step),
       )
       distance = jnp.sum(jnp.square(found - last), axis=-1)
-      total += (1 - share) * _cross_entropy(logits, inputs) + share * soft
+      total += (1 - share) * label_loss(logits, inputs) + share * soft
       total += at(feature_weight, inputs.step) * distance
       metrics[f"head_{i}_accuracy"] = _accuracy(logits, inputs)
     return total, metrics
@@ -124,18 +124,10 @@ def _shown(inputs: Inputs, student_tap: str, feature_tap: str):
   return stages[:-1], jax.lax.stop_gradient(last)
 
 
-def _cross_entropy(logits, inputs: Inputs) -> jax.Array:
-  return features.labelled(
-    lambda labels: optax.losses.softmax_cross_entropy_with_integer_labels(
-      logits, labels
-    ),
-    inputs,
-  )
-
-
 def _accuracy(logits, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-  known = inputs.labels >= 0
+  labels = known_labels(inputs)
+  known = labels >= 0
   if inputs.mask is not None:
     known &= inputs.mask
-  right = known & (jnp.argmax(logits, axis=-1) == inputs.labels)
+  right = known & (jnp.argmax(logits, axis=-1) == labels)
   return jnp.sum(right, dtype=jnp.float32), jnp.sum(known, dtype=jnp.float32)

@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.losses import checks
+from kdjax.losses.helpers import class_ids
 from kdjax.method import Method, stateless
+from kdjax.methods.labels import soft_loss
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
 
@@ -15,8 +18,10 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
 
   loss_b = - sum_c y_bc log q_bc,  y = (1 - a) onehot(label) + a / C
 
-  An example without a label (-1) adds 0 and counts in the mean, so that the
-  objective stays a plain sum over examples, whatever the batches. Where images
+  An example without a label (-1, or any that is no class, or one that the
+  student masks with -inf) adds 0 and counts in the mean, so that the objective
+  stays a plain sum over examples, whatever the batches. C counts the classes
+  that the student does not mask. Where images
   are mixed, loss_b = share * loss(label) + (1 - share) * loss(partner's label).
 
   Matched: the student's logits to the labels. Learned: nothing but the
@@ -44,14 +49,25 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
 
   def loss(inputs):
     logits = inputs.student.logits.astype(jnp.float32)
+    checks.classes("ce", logits)
+    alive = logits != -jnp.inf
+    whole = jnp.all(alive, axis=-1, keepdims=True)
 
     def against(labels):
-      labelled = labels >= 0
-      one_hot = jax.nn.one_hot(jnp.where(labelled, labels, 0), logits.shape[-1])
+      labels = class_ids(labels, logits.shape[-1])
+      one_hot = jax.nn.one_hot(labels, logits.shape[-1])
+      # Apart, so that rows without masks keep every bit of the plain formula.
       values = optax.losses.softmax_cross_entropy(
-        logits, optax.losses.smooth_labels(one_hot, label_smoothing)
+        jnp.where(whole, logits, 0.0),
+        optax.losses.smooth_labels(one_hot, label_smoothing),
       )
-      return jnp.where(labelled, values, 0.0)
+      fewer = soft_loss(
+        jnp.where(whole, 0.0, logits),
+        optax.losses.smooth_labels(one_hot, label_smoothing, where=alive),
+      )
+      values = jnp.where(whole[:, 0], values, fewer)
+      has_label = jnp.any((one_hot > 0) & alive, axis=-1)
+      return jnp.where(has_label, values, 0.0)
 
     if inputs.share is None:
       return against(inputs.labels)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Inputs, Method, stateless
+from kdjax.methods.labels import known_labels
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -62,19 +63,19 @@ def partners(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   """Gives every example another one of its class, each to one.
 
   Args:
-    inputs: with the labels, -1 where an example has none, and the mask.
+    inputs: with the student's logits, the labels and the mask.
 
   Returns:
     (B,) int, the partner's place in the batch, and (B,) bool, False where an
     example has none: it is its own.
 
   Example:
-    >>> labels = jnp.array([2, 0, 2, -1, 2])
-    >>> partner, paired = partners(Inputs(None, None, labels, 0))
+    >>> view, labels = View(jnp.zeros((5, 3)), {}), jnp.array([2, 0, 2, -1, 2])
+    >>> partner, paired = partners(Inputs(view, None, labels, 0))
     >>> partner.tolist(), paired.tolist()
     ([2, 1, 4, 3, 0], [True, False, True, False, True])
   """
-  labels = inputs.labels
+  labels = known_labels(inputs)
   places = jnp.arange(labels.shape[0])
   counts = labels >= 0
   if inputs.mask is not None:

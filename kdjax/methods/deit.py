@@ -1,12 +1,11 @@
 """DeiT: a transformer with a head for the labels and one for the teacher."""
 
 import jax
-import optax
 
 from kdjax import losses, taps
 from kdjax.errors import unknown_name
 from kdjax.method import Method, stateless
-from kdjax.methods.features import labelled
+from kdjax.methods.labels import label_loss
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -72,12 +71,7 @@ def deit(
   def loss(inputs):
     own = taps.pick(inputs.student.feats, student_tap).astype("float32")
     distilled = taps.pick(inputs.student.feats, distilled_tap)
-    hard = labelled(
-      lambda labels: optax.losses.softmax_cross_entropy_with_integer_labels(
-        own, labels
-      ),
-      inputs,
-    )
+    hard = label_loss(own, inputs)
     if kind == "hard":
       taught = losses.hard_distillation(distilled, inputs.teacher.logits)
     else:

@@ -4,7 +4,6 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods.features import labelled
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -60,17 +59,14 @@ def dkd(
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    return labelled(
-      lambda labels: losses.dkd(
-        inputs.student.logits,
-        inputs.teacher.logits,
-        labels,
-        alpha=at(alpha, inputs.step),
-        beta=at(beta, inputs.step),
-        temperature=at(temperature, inputs.step),
-        standardize=standardize,
-      ),
-      inputs,
+    return losses.dkd(
+      inputs.student.logits,
+      inputs.teacher.logits,
+      inputs.labels,
+      alpha=at(alpha, inputs.step),
+      beta=at(beta, inputs.step),
+      temperature=at(temperature, inputs.step),
+      standardize=standardize,
     )
 
   return stateless(loss)

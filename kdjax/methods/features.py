@@ -1,10 +1,10 @@
-"""What methods read off their inputs, checked: features, labels, classifiers.
+"""What methods read off their inputs, checked: features, classifiers.
 
 Features are vectors (B, D), tokens (B, T, D) or maps (B, H, W, C), all with the
 channels last.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -277,29 +277,6 @@ def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
       f"{method} needs two stages of both networks or more; the taps name one"
       " of the student or of the teacher"
     )
-
-
-def labelled(
-  loss: Callable[[jax.Array], jax.Array], inputs: Inputs
-) -> jax.Array:
-  """Takes a loss that needs labels where there are labels.
-
-  Of mixed images it takes the first label alone.
-
-  Args:
-    loss: labels (B,) int32, all valid, -> (B,) values.
-    inputs: with the labels, -1 where an example has none.
-
-  Returns:
-    (B,) the values, 0 for an example without a label.
-
-  Example:
-    >>> inputs = Inputs(None, None, jnp.array([3, -1]), 0)
-    >>> print(labelled(lambda labels: 1.0 * labels, inputs))
-    [3. 0.]
-  """
-  values = loss(jnp.maximum(inputs.labels, 0))
-  return jnp.where(inputs.labels >= 0, values, 0.0)
 
 
 def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:

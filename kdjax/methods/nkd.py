@@ -4,7 +4,6 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods.features import labelled
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -50,15 +49,12 @@ def nkd(
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    return labelled(
-      lambda labels: losses.nkd(
-        inputs.student.logits,
-        inputs.teacher.logits,
-        labels,
-        gamma=at(gamma, inputs.step),
-        temperature=at(temperature, inputs.step),
-      ),
-      inputs,
+    return losses.nkd(
+      inputs.student.logits,
+      inputs.teacher.logits,
+      inputs.labels,
+      gamma=at(gamma, inputs.step),
+      temperature=at(temperature, inputs.step),
     )
 
   return stateless(loss)

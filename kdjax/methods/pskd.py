@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from kdjax.errors import UserError
+from kdjax.losses import checks
 from kdjax.method import Method, batch_mean
 from kdjax.methods.features import memory_rows
+from kdjax.methods.labels import known_labels, soft_loss
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
 
@@ -71,13 +72,14 @@ def pskd(
     del params
     logits = inputs.student.logits.astype(jnp.float32)
     rows = memory_rows("pskd", examples, inputs)
-    label = jax.nn.one_hot(inputs.labels, logits.shape[-1])
+    checks.classes("pskd", logits)
+    label = jax.nn.one_hot(known_labels(inputs), logits.shape[-1])
     earlier = answers[inputs.index]
     # What was answered adds up to 1, what was not to 0.
     seen = jnp.sum(earlier, axis=-1, keepdims=True) > 0
     share = alpha * jnp.minimum(inputs.step / steps, 1.0)
     targets = (1 - share) * label + share * jnp.where(seen, earlier, label)
-    values = optax.losses.softmax_cross_entropy(logits, targets)
+    values = soft_loss(logits, targets)
     now = jax.lax.stop_gradient(jax.nn.softmax(logits))
     return batch_mean(values, inputs), answers.at[rows].set(now), {}
 

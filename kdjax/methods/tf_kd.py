@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
+from kdjax.losses import checks
 from kdjax.method import Method, stateless
-from kdjax.methods.features import labelled
+from kdjax.methods.labels import labelled
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -57,14 +58,19 @@ def tf_kd(
 
   def loss(inputs):
     student = inputs.student.logits
+    checks.classes("tf_kd", student)
     classes = student.shape[-1]
+    alive = student != -jnp.inf
+    others = jnp.sum(alive, axis=-1, keepdims=True) - 1
     right = at(correct, inputs.step)
     softness = at(temperature, inputs.step)
 
     def match(labels):
       hit = jax.nn.one_hot(labels, classes)
-      virtual = jnp.where(hit > 0, right, (1 - right) / (classes - 1))
-      return losses.kd(student, virtual / softness, temperature=1.0)
+      other = (1 - right) / jnp.maximum(others, 1)
+      virtual = jnp.where(hit > 0, right, other) / softness
+      virtual = jnp.where(alive, virtual, -jnp.inf)
+      return losses.kd(student, virtual, temperature=1.0)
 
     return labelled(match, inputs)
 

@@ -4,7 +4,6 @@ import jax
 
 from kdjax import losses
 from kdjax.method import Method, stateless
-from kdjax.methods.features import labelled
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -45,14 +44,11 @@ def wsld(*, temperature: float | jax.Array | Schedule = 2.0) -> Method:
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    return labelled(
-      lambda labels: losses.wsld(
-        inputs.student.logits,
-        inputs.teacher.logits,
-        labels,
-        temperature=at(temperature, inputs.step),
-      ),
-      inputs,
+    return losses.wsld(
+      inputs.student.logits,
+      inputs.teacher.logits,
+      inputs.labels,
+      temperature=at(temperature, inputs.step),
     )
 
   return stateless(loss)

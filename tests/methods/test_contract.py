@@ -33,6 +33,7 @@ NAMES = sorted(MAKERS)
 
 # How far a gradient may be from the slope in float32.
 SLOPE = 3e-2
+NO_LABELS = jnp.array([-100, -1, CLASSES, 2**31 - 1])
 # Their losses hold a part of the student constant, by definition.
 HELD_CONSTANT = {"wsld", "cs_kd", "byot"}
 # All of them move a parameter that has no gradient.
@@ -147,6 +148,15 @@ def check_everything(name, pair):
     slopes[now] = {"method": own, "network": {"head": head}}
   start = {"method": params, "network": {"head": inputs.student_head}}
   check_frozen(method, start, slopes)
+
+  # a label that is none of the classes is no label
+  none, out = inputs.labels.at[:4].set(-1), inputs.labels.at[:4].set(NO_LABELS)
+  found = [
+    step(params, state, student, teacher, inputs._replace(labels=labels))
+    for labels in (none, out)
+  ]
+  chex.assert_trees_all_equal(*map(numbers, found))
+  chex.assert_tree_all_finite(found[0][1])
 
   # a second step compiles nothing
   assert len(traces) == 1
