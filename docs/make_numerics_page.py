@@ -35,6 +35,9 @@ COLUMNS = {
   "duplicates": "duplicates",
   "empty mask": "empty mask",
   "classes at -inf": "dead classes",
+  "the student's alone": "masked by the student",
+  "the teacher's alone": "masked by the teacher",
+  "no class in common": "no class in common",
 }
 PRESENT = """\
 ## What is there and what is not
@@ -80,6 +83,33 @@ float32, over a batch of four. **±1e4**: every input is +1e4 or -1e4. **both at
 normal inputs times 1e4, the same for student and teacher. A dash: no such input, or
 excluded by the definition (`srd` takes the logarithm of a distance, so it diverges
 where the two are equal). `standardize_logits` leaves classes at -inf where they are.
+"""
+
+MASKS = """\
+## Masks
+
+A logit of -inf masks a class. **A class that either side masks is as if removed from
+both softmaxes**: in every divergence and every loss over a pair of softmaxes, at every
+size, in `losses.chunked`, with top-k classes and in the methods over them. It adds
+nothing, is counted in no mean and gets no gradient; the others are normalised without
+it, so that a divergence stays >= 0. (A Kullback-Leibler divergence would be infinite
+where the student alone masks; to drop the class's term and keep its mass, as much code
+does, makes it negative, or rewards a student for what its teacher forbids.)
+
+- A row in which one side masks everything, or in which no class is left in common, gives
+  0 and no gradient.
+- A label whose class is masked on either side is no label.
+- `ensemble_kd`: a class is removed where the student masks it, or all teachers do (with
+  `combine="logits"`: or any does).
+- `sparse_kd` stores no masks: a stored class that the student masks is removed from the
+  teacher's softmax too.
+- `uld` sorts each side's own probabilities, and `dino` compares views of one vocabulary:
+  there nothing is shared.
+- In `losses.chunked` a bias of -inf masks. The labels' cross-entropy is that of the
+  student's own softmax, whatever the teacher masks.
+- A large negative number, such as -1e9, is no mask: its class has a probability of 0, as
+  is right for most losses, but it is counted. With `standardize=True` it is taken for a
+  logit, and all others become equal: mask with -inf.
 """
 
 RECIPES = """\
@@ -184,7 +214,8 @@ the whole batch's gradient, as a share of its norm.
 
 
 def main():
-  parts = [HEAD, *report_card(), "", PRESENT, REPLICAS, *replicas(), "", RECIPES]
+  table, by_devices = report_card(), replicas()
+  parts = [HEAD, *table, "", MASKS, PRESENT, REPLICAS, *by_devices, "", RECIPES]
   (HERE / "numerics.md").write_text("\n".join(parts))
 
 

@@ -53,6 +53,12 @@ def alive(*logits: jax.Array) -> jax.Array:
   return result
 
 
+def shared(student: jax.Array, teacher: jax.Array) -> tuple[jax.Array, ...]:
+  """Returns both sides with the classes that either masks at -inf on both."""
+  drop = ~alive(student, teacher)
+  return without(student, drop), without(teacher, drop)
+
+
 def per_row(
   value, shape: tuple[int, ...], dtype, function: str = "log_softmax"
 ) -> jax.Array:
@@ -112,11 +118,12 @@ def softened(
 ) -> tuple[jax.Array, jax.Array]:
   """Returns log q and log p, the student's first, after checking the inputs.
 
-  Fewer classes than `least` are refused: the softmax of one teaches nothing.
+  A class that either side masks is as if removed from both. Fewer classes than
+  `least` are refused: the softmax of one teaches nothing.
   """
   checks.classes(function, student, least=least)
   checks.positive(function, temperature=temperature)
-  student, teacher = pair(function, student, teacher)
+  student, teacher = shared(*pair(function, student, teacher))
   temperature = per_row(
     temperature, student.shape[:-1], student.dtype, function
   )

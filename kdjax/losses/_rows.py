@@ -40,16 +40,16 @@ _MARK = 1e30
 
 
 class Pair(NamedTuple):
-  """Both softmaxes, element by element, and which classes no side masks.
+  """Both softmaxes, element by element.
 
-  The logarithm of a masked class is a number far below all others.
+  A class that either side masks is masked on both: its probabilities are 0, and
+  their logarithms numbers far below all others.
   """
 
   log_q: jax.Array
   log_p: jax.Array
   q: jax.Array
   p: jax.Array
-  keep: jax.Array
 
 
 class Sums(NamedTuple):
@@ -74,7 +74,7 @@ class Closed:
   """A term whose derivatives have a sum that is known from that of the terms.
 
   Attributes:
-    term: for classes that both sides mask, or neither.
+    term: elementwise.
     slopes: takes the total of each row, returns the sum of the derivatives.
   """
 
@@ -157,7 +157,8 @@ def _dtype(student, teacher):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _sums(term, axis, student, teacher, inverse, labels):
-  return _in_blocks(_rows, term, axis, (student, teacher, inverse, labels))
+  rows = student, teacher, inverse, labels
+  return _on_shared(_rows, term, axis, rows)[0]
 
 
 def _jvp(term, axis, primals, tangents):
@@ -172,7 +173,7 @@ def _jvp(term, axis, primals, tangents):
   zero = jnp.zeros_like(moved[0])
   steps = Sums(moved[0], zero, moved[1], zero, zero)
   if not isinstance(inverse_step, jax.custom_derivatives.SymbolicZero):
-    by_inverse = _in_blocks(_by_inverse, term, axis, primals)
+    by_inverse = _in_blocks(_by_inverse, term, axis, _shared(*primals))
     steps = jax.tree.map(lambda x, d: x + d * inverse_step, steps, by_inverse)
   return sums, steps
 
@@ -182,24 +183,32 @@ _sums.defjvp(_jvp, symbolic_zeros=True)
 
 def _sums_and_slopes(term, axis, rows):
   """Returns the sums of each row, and the sum of its terms' derivatives."""
-
-  def added(*rows):
-    return _in_blocks(_rows_and_slopes, term, axis, rows)
-
-  def known(*rows):
-    sums = _in_blocks(_marked_rows, term, axis, rows)
-    return jax.lax.cond(
-      jnp.all(sums.total < 0.5 * _MARK),
-      lambda *rows: (sums, term.slopes(sums.total)),
-      added,
-      *rows,
-    )
-
   if not isinstance(term, Closed):
-    return added(*rows)
-  # Two passes of eleven less; elsewhere the passes are one, and a branch waits
+    return _on_shared(_rows_and_slopes, term, axis, rows)
+  (sums,) = _on_shared(_rows, term, axis, rows)
+  return sums, term.slopes(sums.total)
+
+
+def _shared(student, teacher, *rest):
+  return *_math.shared(student, teacher), *rest
+
+
+def _on_shared(function, term, axis, rows):
+  """Applies `function` to all rows, each class masked on both sides or none."""
+
+  def shared(*rows):
+    return _in_blocks(function, term, axis, _shared(*rows))
+
+  def unless_marked(*rows):
+    found = _in_blocks(function, term, axis, rows)
+    one_sided = ~jnp.all(found[0].total < 0.5 * _MARK)
+    return jax.lax.cond(one_sided, shared, lambda *rows: found, *rows)
+
+  # To mask first is a pass of its own; elsewhere it is none, and a branch waits
   # for the host.
-  return jax.lax.platform_dependent(*rows, cpu=known, default=added)
+  return jax.lax.platform_dependent(
+    *rows, cpu=unless_marked, default=shared
+  )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -265,7 +274,7 @@ def _log_z(exps, axis):
   )
 
 
-def _pair(sides, gaps, exps, log_z):
+def _pair(gaps, exps, log_z):
   # A row of nothing but masked classes has no normaliser to take off.
   safe = [jnp.where(z > -jnp.inf, z, 0.0) for z in log_z]
   logs = [gap - z for gap, z in zip(gaps, safe, strict=True)]
@@ -273,24 +282,16 @@ def _pair(sides, gaps, exps, log_z):
   shares = [
     x * _math.apart(jnp.exp(-z)) for x, z in zip(exps, safe, strict=True)
   ]
-  return Pair(*logs, *shares, _math.alive(*sides))
+  return Pair(*logs, *shares)
 
 
 def _rows(term, axis, *rows):
-  return _rows_and_terms(term, axis, *rows)[0]
+  return (_rows_and_terms(term, axis, *rows)[0],)
 
 
 def _rows_and_slopes(term, axis, *rows):
-  sums, (_, slope), _ = _rows_and_terms(term, axis, *rows)
+  sums, slope = _rows_and_terms(term, axis, *rows)
   return sums, _math.apart(jnp.sum(slope, axis=axis))
-
-
-def _marked_rows(term, axis, *rows):
-  """Returns the sums, with a mark in the total if one side masks alone."""
-  sums, (value, _), sides = _rows_and_terms(term, axis, *rows)
-  student, teacher = (_math.alive(x) for x in sides)
-  total = jnp.sum(jnp.where(student == teacher, value, _MARK), axis=axis)
-  return sums._replace(total=total)
 
 
 def _rows_and_terms(term, axis, student, teacher, inverse, label, tops=None):
@@ -301,12 +302,11 @@ def _rows_and_terms(term, axis, student, teacher, inverse, label, tops=None):
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
   exps = [jnp.exp(x) for x in gaps]
   log_z = [_log_z(x, axis) for x in exps]
-  value, slope = term(_pair(sides, gaps, exps, log_z))
+  value, slope = term(_pair(gaps, exps, log_z))
   tops, log_z = ([jnp.squeeze(x, axis) for x in xs] for xs in (tops, log_z))
-  some = (log_z[0] > -jnp.inf) & (log_z[1] > -jnp.inf)
-  total = jnp.where(some, jnp.sum(value, axis=axis), 0.0)
-  sums = Sums(total, tops[0], log_z[0], tops[1], log_z[1])
-  return sums, (value, slope), sides
+  student, teacher = (_math.alive(x) for x in sides)
+  total = jnp.sum(jnp.where(student == teacher, value, _MARK), axis=axis)
+  return Sums(total, tops[0], log_z[0], tops[1], log_z[1]), slope
 
 
 def _gradients(term, axis, student, teacher, inverse, label, sums, slopes):
@@ -314,10 +314,10 @@ def _gradients(term, axis, student, teacher, inverse, label, sums, slopes):
   sums, slopes, inverse = jax.tree.map(
     lambda x: jnp.expand_dims(x, axis), (sums, slopes, inverse)
   )
-  sides = _sides(student, teacher, label)
+  sides = _sides(*_math.shared(student, teacher), label)
   tops, log_z = (sums.top_q, sums.top_p), (sums.log_z_q, sums.log_z_p)
   gaps = [_gaps(x, top, inverse) for x, top in zip(sides, tops, strict=True)]
-  pair = _pair(sides, gaps, [jnp.exp(x) for x in gaps], log_z)
+  pair = _pair(gaps, [jnp.exp(x) for x in gaps], log_z)
   _, slope = term(pair)
   return (slope - pair.q * slopes) * inverse, pair.q * inverse
 
@@ -351,6 +351,6 @@ def _(primals, tangents):
 
 def _by_inverse(term, axis, student, teacher, inverse, *rest):
   def of(inverse):
-    return _rows(term, axis, student, teacher, inverse, *rest)
+    return _rows(term, axis, student, teacher, inverse, *rest)[0]
 
   return jax.jvp(of, (inverse,), (jnp.ones_like(inverse),))[1]

@@ -18,24 +18,18 @@ def nothing(pair: Pair) -> Term:
 
 def _kl(pair: Pair) -> Term:
   """KL(p || q). Its slope leaves out q, whose gradients are zero in all."""
-  keep = pair.keep.astype(pair.p.dtype)
-  value = _divergence(pair.log_p - pair.log_q, pair.p, pair.q, keep)
-  return value, -pair.p * keep
+  return _divergence(pair.log_p - pair.log_q, pair.p, pair.q), -pair.p
 
 
 def _reverse_kl(pair: Pair) -> Term:
   """KL(q || p)."""
-  keep = pair.keep.astype(pair.p.dtype)
   gap = pair.log_q - pair.log_p
-  # Where the teacher masks a class, its share of the sum of one is left.
-  slope = pair.q * (gap * keep - (1 - keep))
-  return _divergence(gap, pair.q, pair.p, keep), slope
+  return _divergence(gap, pair.q, pair.p), pair.q * gap
 
 
 def _cross_entropy(pair: Pair) -> Term:
-  """- sum p log q, over the classes that neither side masks."""
-  p = pair.p * pair.keep.astype(pair.p.dtype)
-  return -p * pair.log_q, -p
+  """- sum p log q."""
+  return -pair.p * pair.log_q, -pair.p
 
 
 def _minus_one(total):
@@ -61,8 +55,7 @@ class Powers:
   eps: float
 
   def __call__(self, pair: Pair) -> Term:
-    keep = pair.keep.astype(pair.p.dtype)
-    power = jnp.exp(self.eps * pair.log_p) * keep
+    power = jnp.exp(self.eps * pair.log_p)
     return -power * pair.log_q, -power
 
 
@@ -116,13 +109,12 @@ def _mixture(pair, share):
   return jnp.log(mixture), mixture
 
 
-def _divergence(gap, p, q, keep=1.0):
-  """Returns p (r + exp(-r) - 1), r = gap = log(p / q), 0 where not `keep`.
+def _divergence(gap, p, q):
+  """Returns p (r + exp(-r) - 1), r = gap = log(p / q); 0 where p = q = 0.
 
   As `_math.kl_terms`, for the eyes of no derivative: gaps are finite here, so
-  that factors do for branches, which a loop over blocks would be slow in.
+  that there are no branches, which a loop over blocks would be slow in.
   """
   near = p * _math.excess(jnp.clip(gap, -0.5, 0.5))
-  # The probabilities of dropped classes still belong to the two sums of one.
-  far = (p * gap) * keep - p + q
+  far = p * gap - p + q
   return jnp.where(jnp.abs(gap) < 0.5, near, far)

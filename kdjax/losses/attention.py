@@ -127,11 +127,6 @@ def _kl_of_scores(student, teacher, mask):
       jnp.where(mask[:, None, None, :], side, -jnp.inf)
       for side in (student, teacher)
     )
-  student, teacher = (
-    # A row without any key has no softmax: it becomes uniform on both sides.
-    jnp.where(jnp.any(_math.alive(side), -1, keepdims=True), side, 0.0)
-    for side in (student, teacher)
-  )
   return _rows.divergence(
     "attention_kl",
     _terms.kl,

@@ -247,7 +247,7 @@ def _softmax_pair(function, student, teacher, temperature):
     log_q, log_p = _math.softened(function, student, teacher, temperature)
     return jnp.exp(log_q), jnp.exp(log_p), _math.alive(log_q, log_p)
   checks.positive(function, temperature=temperature)
-  student, teacher = _math.pair(function, student, teacher)
+  student, teacher = _math.shared(*_math.pair(function, student, teacher))
   q, p = (_rows.softmax(x, 1 / temperature) for x in (student, teacher))
   return q, p, _math.alive(student, teacher)
 

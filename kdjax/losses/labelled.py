@@ -59,7 +59,8 @@ def dkd(
   checks.weights("dkd", alpha=alpha, beta=beta)
   checks.same_shape("dkd", student, teacher)
   if standardize:
-    student, teacher = standardize_logits(student), standardize_logits(teacher)
+    sides = _math.shared(student, teacher)
+    student, teacher = map(standardize_logits, sides)
   if _rows.is_large(student):
     target, others = _decoupled(student, teacher, labels, temperature)
     loss = jnp.where(has_label, alpha * target + beta * others, 0.0)
@@ -252,7 +253,7 @@ def _known(labels, classes):
 
 def _shares(sums, student, teacher, labels, temperature):
   """Returns the label's log share on both sides, the teacher's a constant."""
-  return (
+  shares = (
     _label.log_share(student, labels, sums.top_q, sums.log_z_q, temperature),
     _label.log_share(
       jax.lax.stop_gradient(teacher),
@@ -262,6 +263,7 @@ def _shares(sums, student, teacher, labels, temperature):
       temperature,
     ),
   )
+  return _math.shared(*shares)
 
 
 def _decoupled(student, teacher, labels, temperature):
@@ -298,7 +300,9 @@ def _weight(student, teacher, labels):
   """Returns the weight of `wsld`, for large inputs."""
   student = jax.lax.stop_gradient(student)
   sums = _rows.add_up("wsld", _terms.nothing, student, teacher, 1.0)
-  log_q, log_p = _shares(sums, student, teacher, labels, 1.0)
+  shares = _shares(sums, student, teacher, labels, 1.0)
+  # A label that is masked costs neither side anything.
+  log_q, log_p = (_math.masked(x, _math.alive(x)) for x in shares)
   return -jnp.expm1(log_q / (1e-7 - log_p))
 
 

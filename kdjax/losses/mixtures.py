@@ -231,14 +231,12 @@ def _plain_jsd(log_p, log_q, beta):
 
 
 def _log_mixture(log_a, log_b, share):
-  """Returns log(share a + (1 - share) b), -inf where both are dead."""
-  a_alive, b_alive = _math.alive(log_a), _math.alive(log_b)
+  """Returns log(share a + (1 - share) b); both sides mask the same classes."""
+  keep = _math.alive(log_a)
   # Dead entries leave before logaddexp, whose gradient at (-inf, -inf) is NaN.
-  log_a = _math.masked(log_a, a_alive) + math.log(share)
-  log_b = _math.masked(log_b, b_alive) + math.log1p(-share)
-  both = jnp.logaddexp(log_a, log_b)
-  one = jnp.where(a_alive, log_a, jnp.where(b_alive, log_b, -jnp.inf))
-  return jnp.where(a_alive & b_alive, both, one)
+  log_a = _math.masked(log_a, keep) + math.log(share)
+  log_b = _math.masked(log_b, keep) + math.log1p(-share)
+  return jnp.where(keep, jnp.logaddexp(log_a, log_b), -jnp.inf)
 
 
 def _check_share(function, lam):

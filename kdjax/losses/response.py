@@ -49,7 +49,8 @@ def kd(
   """
   checks.same_shape("kd", student, teacher)
   if standardize:
-    student, teacher = standardize_logits(student), standardize_logits(teacher)
+    sides = _math.shared(student, teacher)
+    student, teacher = map(standardize_logits, sides)
   loss = _rows.divergence(
     "kd", _terms.kl, _math.kl_of_softmaxes, student, teacher, temperature
   )
@@ -214,11 +215,13 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     teacher's half).
   """
   if _rows.is_large(student):
-    labels = _label.argmax(teacher)
     sums = _rows.add_up(
       "hard_distillation", _terms.nothing, student, teacher, 1.0
     )
-    return -_label.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
+    student, teacher = _math.shared(*_math.pair("ce", student, teacher))
+    labels = _label.argmax(teacher)
+    share = _label.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
+    return -_math.masked(share, _math.alive(share))
   log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
   chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
   return _math.cross_entropy(chosen.astype(log_q.dtype), log_q)
@@ -259,7 +262,7 @@ def ttm(
   """
   checks.positive("ttm", gamma=gamma)
   checks.classes("ttm", student)
-  student, teacher = _math.pair("ttm", student, teacher)
+  student, teacher = _math.shared(*_math.pair("ttm", student, teacher))
   temperature = 1 / jnp.asarray(gamma, teacher.dtype)
   if _rows.is_large(student) and isinstance(gamma, int | float):
     # The powers are a softmax of their own: that of the logits times gamma.
@@ -324,15 +327,18 @@ def ensemble_kd(
   temperature = _math.per_row(
     temperature, student.shape[:-1], student.dtype, "ensemble_kd"
   )
+  # Removed: what the student masks, or all teachers do (of logits, any does).
+  masks = jnp.all if combine == "logits" else jnp.any
+  keep = _math.alive(student) & masks(_math.alive(teachers), axis=0)
+  student, teachers = (_math.without(x, ~keep) for x in (student, teachers))
   log_q = _math.log_softmax(student, temperature)
   if combine == "probs":
     log_p = _log_mean(_math.log_softmax(teachers, temperature), weights)
     # What weights that do not add to one bring to sum p (log p - log q).
     extra = jnp.sum(weights) - 1
   else:
-    dead = ~jnp.all(_math.alive(teachers), axis=0)
     logits = jnp.sum(weights * _math.off_the_top(teachers), axis=0)
-    log_p = _math.log_softmax(_math.without(logits, dead), temperature)
+    log_p = _math.log_softmax(_math.without(logits, ~keep), temperature)
     extra = 0.0
   loss = _math.kl_of_softmaxes(log_p, log_q) + extra
   return _math.times_t_squared(loss, temperature, t_squared)

@@ -59,18 +59,14 @@ def topk_kd(
   checks.same_shape("topk_kd", student, teacher)
   checks.classes("topk_kd", student)
   k = checks.whole("topk_kd", "k", k, most=student.shape[-1])
-  _, ids = jax.lax.top_k(_math.constant(teacher), k)
+  student, teacher = _math.shared(*_math.pair("topk_kd", student, teacher))
+  _, ids = jax.lax.top_k(teacher, k)
   if tail == "renormalize":
     student, teacher = (
       jnp.take_along_axis(x, ids, axis=-1) for x in (student, teacher)
     )
-    drop = ~_math.alive(student, teacher)
     log_q, log_p = _math.softened(
-      "topk_kd",
-      _math.without(student, drop),
-      _math.without(teacher, drop),
-      temperature,
-      least=1,
+      "topk_kd", student, teacher, temperature, least=1
     )
   else:
     log_q, log_p = _math.softened("topk_kd", student, teacher, temperature)
@@ -129,15 +125,21 @@ def sparse_kd(
   ids = _stored_ids(log_p, indices, student.shape[-1])
   log_p = _math.without(log_p, ids < 0)
   ids = jnp.where(ids < 0, student.shape[-1], ids)
+  masked = (ids < student.shape[-1]) & ~_math.alive(_taken(student, ids))
   if tail == "renormalize":
+    log_p = _math.without(log_p, masked)
     log_p = log_p - _safe(_math.log_sum(log_p))[..., None]
     log_q = _math.log_softmax(_taken(student, ids))
-  else:
-    rest = jnp.minimum(_math.log_sum(log_p), _NEAREST_TO_ONE)
-    rest = jnp.log(-jnp.expm1(rest))[..., None]
-    log_p = jnp.concatenate([log_p, rest], axis=-1)
-    log_q = _with_bucket(_math.log_softmax(student), ids)
-  return _math.kl_divergence(log_p, log_q, _math.alive(log_p, log_q))
+    return _math.kl_divergence(log_p, log_q, _math.alive(log_p))
+  rest = jnp.minimum(_math.log_sum(log_p), _NEAREST_TO_ONE)
+  rest = jnp.log(-jnp.expm1(rest))[..., None]
+  log_p = jnp.concatenate([_math.without(log_p, masked), rest], axis=-1)
+  # What the student masks is as if removed from the teacher's softmax as well.
+  total = jnp.where(jnp.any(masked, axis=-1), _math.log_sum(log_p), 0.0)
+  log_p = log_p - _safe(total)[..., None]
+  log_q = _with_bucket(_math.log_softmax(student), ids)
+  loss = _math.kl_divergence(log_p, log_q, _math.alive(log_p))
+  return jnp.where(jnp.any(_math.alive(student), axis=-1), loss, 0.0)
 
 
 def uld(

@@ -205,6 +205,12 @@ def _first(function, student, teacher, *others, **kwargs):
 
 
 _SAME = ("equal", "agreeing at large", "constant", "zeros")
+# Helpers leave classes at -inf where they are.
+_MASKED = (
+  *("dead classes", "masked by the student", "masked by the teacher"),
+  *("dead row of the student", "dead row of the teacher"),
+  "no class in common",
+)
 _HELPER = {"zero": False, "permute": False, "bad_axis": None}
 _POOL = Case("maps", _first, {"size": (2, 3)}, **_HELPER)
 
@@ -283,9 +289,7 @@ CASES = {
   "minilmv2": Case("tokens", _qkv, {"relation_heads": 2}, permute=False),
   "tinybert": Case("tokens", _tinybert, permute=False),
   # Helpers
-  "standardize_logits": Case(
-    "logits", _first, never=("dead classes",), **_HELPER
-  ),
+  "standardize_logits": Case("logits", _first, never=_MASKED, **_HELPER),
   "masked_mean": Case("masked vectors", _first, **_HELPER),
   "adaptive_avg_pool": _POOL,
   "adaptive_max_pool": _POOL,

@@ -11,6 +11,7 @@ from kdjax import losses
 
 DEAD = (1, 4)  # the classes that are masked out
 NO_LABELS = (-100, -1, 6, 2**31 - 1)  # none of the classes, which are six
+ROW = 2  # the row that shows no class, or none that the other side shows
 FAR = 1e4
 # Powers of two: the sums with logits on a grid of 1/64 are exact in float32.
 OFFSETS = np.array([2.0**14, -(2.0**14), 4096.0, -64.0])[:, None]
@@ -50,6 +51,15 @@ def scenarios(name):
     found["dead classes"] = (*dead, *others)
     if others:
       found["no labels"] = (student, teacher, np.array(NO_LABELS))
+    found["masked by the student"] = (dead[0], teacher, *others)
+    found["masked by the teacher"] = (student, dead[1], *others)
+    for side, name in enumerate(("student", "teacher")):
+      rows = [student.copy(), teacher.copy()]
+      rows[side][ROW] = -np.inf
+      found[f"dead row of the {name}"] = (*rows, *others)
+    apart = [student.copy(), teacher.copy()]
+    apart[0][ROW, ::2] = apart[1][ROW, 1::2] = -np.inf
+    found["no class in common"] = (*apart, *others)
   elif case.permute:
     order = np.random.default_rng(2).permutation(student.shape[-1])
     both = (student[..., order], teacher[..., order])

@@ -96,13 +96,16 @@ def small_tiles(monkeypatch):
   monkeypatch.setattr(_call, "_TILE_BYTES", 2 * 4 * CLASSES)
 
 
+@pytest.mark.parametrize("masks", [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("name", table())
-def test_value_and_gradients_are_those_of_the_logits(name, small_tiles):
+def test_value_and_gradients_are_those_of_the_logits(name, masks, small_tiles):
   student, teacher, labels, mask = problem()
-  dead = jnp.arange(CLASSES) == 7  # on both sides, with an infinite bias
+  dead = jnp.arange(CLASSES) == 7  # with an infinite bias, on one side or both
   student, teacher = (
-    (hidden, head, jnp.where(dead, -jnp.inf, bias))
-    for hidden, head, bias in (student, teacher)
+    (hidden, head, jnp.where(dead & masked, -jnp.inf, bias))
+    for (hidden, head, bias), masked in zip(
+      (student, teacher), masks, strict=True
+    )
   )
   labels = jnp.where(labels == 7, 8, labels)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loss_cases import CASES, couples_batch
-from scenarios import DEAD, caller, results, typed
+from scenarios import DEAD, ROW, caller, results, typed
 
 from kdjax import losses
 
@@ -140,6 +140,46 @@ def test_offset_of_a_row_does_not_matter(name):
 def test_dead_classes_get_no_gradient(name):
   _, (student, _) = results(name)["dead classes"]
   assert not student[:, DEAD].any()
+
+
+# Sorted probabilities, pairs of views and stored classes are no pair of softmaxes.
+APART = {"uld", "dino", "sparse_kd", "standardize_logits"}
+ONE_SIDED = ("masked by the student", "masked by the teacher")
+NO_CLASS = (
+  "dead row of the student",
+  "dead row of the teacher",
+  "no class in common",
+)
+SHARED = [
+  name
+  for name in NAMES
+  if CASES[name].family in ("logits", "labelled") and name not in APART
+]
+
+
+@pytest.mark.parametrize("scenario", ONE_SIDED)
+@pytest.mark.parametrize("name", SHARED)
+def test_class_masked_by_one_side_is_as_if_masked_by_both(name, scenario):
+  want, (slopes, _) = results(name)["dead classes"]
+  got, (student, _) = results(name)[scenario]
+  assert_close(got, want, CASES[name].rounding)
+  assert_close(student, slopes, CASES[name].rounding)
+  assert not student[:, DEAD].any()
+
+
+@pytest.mark.parametrize("scenario", NO_CLASS)
+@pytest.mark.parametrize("name", SHARED)
+def test_row_without_a_class_in_common_gives_nothing(name, scenario):
+  out, (student, _) = results(name)[scenario]
+  assert not student[ROW].any()
+  assert not couples_batch(name) or out >= 0
+  assert couples_batch(name) or out[ROW] == 0
+
+
+@pytest.mark.parametrize("scenario", ONE_SIDED + NO_CLASS)
+@pytest.mark.parametrize("name", [n for n in SHARED if CASES[n].zero])
+def test_one_sided_masks_give_no_negative_divergence(name, scenario):
+  assert (results(name)[scenario][0] >= 0).all()
 
 
 @pytest.mark.parametrize("name", losses_that(drops=True))

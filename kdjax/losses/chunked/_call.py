@@ -114,7 +114,10 @@ def call(
     rows=rows,
     keywords=tuple(keywords.items()),
     t_squared=t_squared,
-    unit=isinstance(temperature, int | float) and temperature == 1,
+    # Without a bias there is no -inf.
+    same=teacher_bias is None
+    and isinstance(temperature, int | float)
+    and temperature == 1,
     vocabulary=vocabulary,
     chunk=chunk,
     tile=tile,

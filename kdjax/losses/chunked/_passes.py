@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kdjax.losses import _math
 from kdjax.losses.chunked._softmax import Vocabulary, softmax, to_logits
 
 # Parts in which a chunk is added to the head's gradient: the product of one part
@@ -53,7 +54,8 @@ class Plan:
     rows: one of the functions of `_rows` and `_top`.
     keywords: its static keywords, as pairs.
     t_squared: whether each token's divergence is multiplied by its T^2.
-    unit: whether T is 1.
+    same: whether the labels' softmax is that of the divergence: T is 1, and
+      the teacher masks nothing that the student does not.
     vocabulary: the classes of this device.
     chunk: tokens a chunk; divides N.
     tile: rows a tile; divides `chunk`.
@@ -65,7 +67,7 @@ class Plan:
   rows: Callable
   keywords: tuple[tuple[str, Any], ...]
   t_squared: bool
-  unit: bool
+  same: bool
   vocabulary: Vocabulary
   chunk: int
   tile: int
@@ -218,8 +220,9 @@ def _over_tiles(plan, with_grads, student, teacher, tokens, numbers):
 def _tile(plan, with_grads, student, teacher, tokens, numbers):
   """Returns the losses of some rows, (rows, 1) each, and their gradient."""
   vocabulary, temperature = plan.vocabulary, tokens.temperature
-  p = softmax(teacher, temperature, vocabulary)
-  q = softmax(student, temperature, vocabulary)
+  q, p = (
+    softmax(x, temperature, vocabulary) for x in _math.shared(student, teacher)
+  )
   keywords = dict(plan.keywords) | {
     key: x for key, x in numbers.items() if key != "label_weight"
   }
@@ -234,7 +237,7 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
     nothing = jnp.zeros_like(divergence)
     return Sums(divergence, divergence, nothing), grad
   weight = numbers["label_weight"]
-  q = q if plan.unit else softmax(student, 1.0, vocabulary)
+  q = q if plan.same else softmax(student, 1.0, vocabulary)
   hit = vocabulary.ids() == tokens.labels
   at_label = vocabulary.sum(jnp.where(hit, q.log_probs, 0.0))
   entropy = jnp.where(tokens.mask, -at_label, 0.0)

@@ -1,7 +1,7 @@
 """Each divergence of rows of softmaxes, with its gradient written out.
 
 All are called `f(p, q, vocabulary, **keywords)`, teacher first as in KL(p || q),
-and return this device's part of the losses, (rows, 1), and the slopes, (rows,
+on softmaxes in which both sides mask the same classes, and return this device's part of the losses, (rows, 1), and the slopes, (rows,
 here): the derivative in the student's log-probabilities, one by one. The values
 are those of the losses of the same names: see there and in `_math`.
 """
@@ -24,21 +24,18 @@ def _summed(terms):
 
 def forward_kl(p, q, vocabulary):
   """KL(p || q)."""
-  keep, r, near, bulge = _compared(p, q)
+  r, near, bulge = _compared(p, q)
   gap = jnp.where(near, p.probs * (bulge - r), q.probs - p.probs)
   terms = jnp.where(near, p.probs * bulge, p.probs * r + gap)
-  # A class that is masked out on one side still belongs to the sums of one.
-  terms = jnp.where(keep, terms, q.probs - p.probs)
-  return _summed(terms), jnp.where(keep, gap, q.probs)
+  return _summed(terms), gap
 
 
 def reverse_kl(p, q, vocabulary):
   """KL(q || p)."""
-  keep, r, near, bulge = _compared(q, p)
+  r, near, bulge = _compared(q, p)
   gap = p.probs - q.probs
   terms = jnp.where(near, q.probs * bulge, q.probs * r + gap)
-  terms = jnp.where(keep, terms, gap)
-  return _summed(terms), jnp.where(keep, q.probs * r, -q.probs)
+  return _summed(terms), q.probs * r
 
 
 def symmetric_kl(p, q, vocabulary, *, lam):
@@ -54,9 +51,8 @@ def adaptive_kl(p, q, vocabulary, *, mu):
 
 def soft_cross_entropy(p, q, vocabulary):
   """- sum p log q."""
-  keep = _math.alive(q.log_probs)
-  weights = jnp.where(keep, p.probs, 0.0)
-  return -_summed(weights * _math.masked(q.log_probs, keep)), -weights
+  log_q = _math.masked(q.log_probs, _math.alive(q.log_probs))
+  return -_summed(p.probs * log_q), -p.probs
 
 
 def tvd(p, q, vocabulary):
@@ -94,11 +90,11 @@ def skew_reverse_kl(p, q, vocabulary, *, lam):
 
 
 def _compared(a, b):
-  """Returns where both are alive, r = log a - log b, |r| < 1/2, `excess(r)`."""
+  """Returns r = log a - log b (0 where both are dead), |r| < 1/2, `excess(r)`."""
   keep = _math.alive(a.log_probs, b.log_probs)
   r = _math.masked(a.log_probs, keep) - _math.masked(b.log_probs, keep)
   near = jnp.abs(r) < 0.5
-  return keep, r, near, _math.excess(jnp.where(near, r, 0.0))
+  return r, near, _math.excess(jnp.where(near, r, 0.0))
 
 
 def _weighted(p, q, vocabulary, reverse):

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
 from kdjax.losses.chunked._rows import forward_kl
 from kdjax.losses.chunked._softmax import (
   Softmax,
@@ -20,11 +19,8 @@ def topk_kd(p, q, vocabulary, *, k, tail):
   """KL(p || q) over the k classes, renormalised or with a bucket for the rest."""
   ids, log_p, log_q = _candidates(p, q, vocabulary, k)
   if tail == "renormalize":
-    drop = ~_math.alive(log_p, log_q)
     few = Vocabulary(k)
-    few_p, few_q = (
-      softmax(_math.without(x, drop), 1.0, few) for x in (log_p, log_q)
-    )
+    few_p, few_q = (softmax(x, 1.0, few) for x in (log_p, log_q))
     loss, slopes = forward_kl(few_p, few_q, few)
     slopes = to_logits(slopes, few_q, few)
     return vocabulary.once(loss), _scattered(slopes, ids, vocabulary)

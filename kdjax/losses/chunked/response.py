@@ -39,7 +39,8 @@ def kd(
     temperature: T > 0; a scalar, or an array that broadcasts to the leading
       dimensions. A constant here: no gradient flows into it.
     t_squared: whether to multiply by T^2 (for each token its own T).
-    student_bias: (V) float; -inf masks a class out (mask it on both sides).
+    student_bias: (V) float; -inf masks a class out, for the divergence on both
+      sides.
     teacher_bias: (V) float.
     mask: (...) bool, True = counts. Others give neither value nor gradient,
       whatever their hidden states hold.

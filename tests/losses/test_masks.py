@@ -1,0 +1,167 @@
+"""Classes that one side alone masks, worked by hand: as if removed from both."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hand import check_value
+
+from kdjax import losses
+from kdjax.losses import _rows, chunked
+
+GONE = -np.inf
+P = np.log([[0.5, 0.3, 0.2]])
+# Without the third class p = (5/8, 3/8), q = (1/2, 1/2).
+FORWARD = 5 / 8 * np.log(5 / 4) + 3 / 8 * np.log(3 / 4)
+REVERSE = 1 / 2 * np.log(4 / 5) + 1 / 2 * np.log(4 / 3)
+LN2 = np.log(2)
+STUDENT, TEACHER = [[0.0, 0.0, GONE]], P
+VALUES = [
+  ("kd", {"temperature": 1.0}, FORWARD),
+  ("forward_kl", {}, FORWARD),
+  ("reverse_kl", {}, REVERSE),
+  ("symmetric_kl", {}, (FORWARD + REVERSE) / 2),
+  ("soft_cross_entropy", {}, LN2),
+  ("tvd", {}, 1 / 8),
+  ("ttm", {"gamma": 1.0}, FORWARD),
+  ("topk_kd", {"k": 3}, FORWARD),
+  ("topk_kd", {"k": 1, "tail": "bucket"}, FORWARD),
+  ("hard_distillation", {}, LN2),
+]
+
+
+@pytest.fixture(params=["plain", "large"])
+def size(request, monkeypatch):
+  """The ways that small and large inputs take."""
+  jax.clear_caches()
+  monkeypatch.setattr(
+    _rows, "LARGE", 1 << 40 if request.param == "plain" else 1
+  )
+  monkeypatch.setattr(_rows, "_CLASSES", 1)
+  yield
+  jax.clear_caches()
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["student", "teacher"])
+@pytest.mark.parametrize(("name", "keywords", "expected"), VALUES)
+def test_class_masked_by_one_side_alone_by_hand(
+  name, keywords, expected, turned, size
+):
+  """Which side masks does not matter, only what is left of both."""
+  student, teacher = np.array(STUDENT), np.array(TEACHER)
+  if turned:
+    student[:, 2], teacher[:, 2] = 0.0, GONE
+  sides = [jnp.asarray(x, jnp.float32) for x in (student, teacher)]
+  check_value(getattr(losses, name), sides, keywords, [expected])
+
+
+@pytest.mark.parametrize(
+  "name", ["reverse_kl", "adaptive_kl", "jensen_shannon"]
+)
+def test_descent_leaves_the_class_that_the_teacher_forbids_alone(name, size):
+  teacher = jnp.array([[0.0, 1.0, GONE]])
+  gradient = jax.grad(lambda x: getattr(losses, name)(x, teacher).sum())
+  slopes = gradient(jnp.array([[0.5, 0.0, 3.0]]))
+  assert slopes[0, 2] == 0
+  assert float(slopes[0, 0]) == pytest.approx(-float(slopes[0, 1]), rel=1e-5)
+  assert slopes[0, 0] > 0  # the student has more of it than the teacher
+
+
+STORED = [
+  # The masked class is stored; the rest of the vocabulary keeps its share.
+  ("renormalize", [[0.5, 0.2]], [[0, 2]], 0.0),
+  ("bucket", [[0.5, 0.2]], [[0, 2]], FORWARD),
+  # All that is stored is masked: nothing is left, or the rest alone.
+  ("renormalize", [[0.2]], [[2]], 0.0),
+  ("bucket", [[0.2]], [[2]], 0.0),
+]
+
+
+@pytest.mark.parametrize(("tail", "stored", "ids", "expected"), STORED)
+def test_stored_class_that_the_student_masks_by_hand(
+  tail, stored, ids, expected
+):
+  stored = jnp.log(jnp.asarray(stored, jnp.float32))
+  check_value(
+    losses.sparse_kd,
+    (jnp.array(STUDENT), stored, jnp.array(ids)),
+    {"tail": tail},
+    [expected],
+  )
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "bucket"])
+def test_student_that_masks_everything_learns_nothing_from_what_is_stored(tail):
+  stored, ids = jnp.log(jnp.array([[0.5, 0.3]])), jnp.array([[0, 1]])
+  value, slopes = jax.value_and_grad(
+    lambda x: losses.sparse_kd(x, stored, ids, tail=tail).sum()
+  )(jnp.full((1, 3), GONE))
+  assert value == 0 and not slopes.any()
+
+
+@pytest.mark.parametrize(
+  ("combine", "teachers", "expected"),
+  [
+    # One of two teachers masks: the mean of (5/8, 3/8) and (3/8, 5/8) is even.
+    ("probs", [[[5.0, 3.0, 0.0]], [[3.0, 5.0, 0.0]]], 0.0),
+    ("logits", [[[5.0, 3.0, 0.0]], [[5.0, 3.0, 4.0]]], FORWARD),
+  ],
+)
+def test_ensemble_without_what_the_student_masks(combine, teachers, expected):
+  with np.errstate(divide="ignore"):
+    teachers = jnp.asarray(np.log(teachers), jnp.float32)
+  keywords = {"temperature": 1.0, "combine": combine}
+  sides = jnp.array(STUDENT), teachers
+  check_value(losses.ensemble_kd, sides, keywords, [expected])
+
+
+@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld", "ofa"])
+@pytest.mark.parametrize("side", [0, 1], ids=["student", "teacher"])
+def test_label_that_one_side_masks_is_as_if_both_did(name, side, size):
+  loss = getattr(losses, name)
+  both = [jnp.array([[0.0, 1.0, 0.5]]), jnp.array([[2.0, 1.0, 0.0]])]
+  one = [x.at[:, 1].set(GONE) if i == side else x for i, x in enumerate(both)]
+  both = [x.at[:, 1].set(GONE) for x in both]
+  labels = jnp.array([1])
+
+  def of(sides):
+    return jax.value_and_grad(lambda x: loss(x, sides[1], labels).sum())(
+      sides[0]
+    )
+
+  (value, slopes), (want, gradient) = of(one), of(both)
+  assert value >= 0 and float(value) == pytest.approx(float(want), abs=1e-7)
+  np.testing.assert_allclose(slopes, gradient, atol=1e-7)
+
+
+def test_standardised_logits_leave_out_what_one_side_masks():
+  """Of (0, 2, -) and (3, 1, 9): both have deviations of 1 about their means."""
+  student, teacher = jnp.array([[0.0, 2.0, GONE]]), jnp.array([[3.0, 1.0, 9.0]])
+  loss = functools.partial(losses.kd, standardize=True, temperature=1.0)
+  want = loss(student[:, :2], teacher[:, :2])
+  np.testing.assert_allclose(loss(student, teacher), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["student", "teacher"])
+def test_dist_leaves_out_what_one_side_masks(side, size):
+  random = np.random.default_rng(0)
+  sides = [jnp.asarray(x, jnp.float32) for x in random.normal(size=(2, 4, 3))]
+  one = [x.at[:, 1].set(GONE) if i == side else x for i, x in enumerate(sides)]
+  want = losses.dist(*(x[:, jnp.array([0, 2])] for x in sides))
+  np.testing.assert_allclose(losses.dist(*one), want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1]])
+def test_labels_of_chunked_losses_keep_the_students_own_softmax(labels):
+  """The teacher masks class 2, which the label's softmax still has."""
+  hidden, head = jnp.ones((2, 1)), jnp.zeros((1, 3))
+  bias = jnp.array([0.0, 0.0, GONE])
+  labels = None if labels is None else jnp.array(labels)
+  found = chunked.forward_kl(
+    hidden, head, hidden, head, teacher_bias=bias, labels=labels
+  )
+  assert float(found.divergence) == pytest.approx(0.0, abs=1e-6)
+  if labels is not None:
+    assert float(found.cross_entropy) == pytest.approx(2 * np.log(3), rel=1e-6)
