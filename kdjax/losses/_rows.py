@@ -206,9 +206,7 @@ def _on_shared(function, term, axis, rows):
 
   # To mask first is a pass of its own; elsewhere it is none, and a branch waits
   # for the host.
-  return jax.lax.platform_dependent(
-    *rows, cpu=unless_marked, default=shared
-  )
+  return jax.lax.platform_dependent(*rows, cpu=unless_marked, default=shared)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
