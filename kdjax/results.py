@@ -1,6 +1,5 @@
 """From trained networks to the figures of results.json."""
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from kdjax import cached_teacher, cells, data, evaluate
 from kdjax.arms import objective_temperature
 from kdjax.config import Experiment
 from kdjax.prepare import Prepared, Trainee
+from kdjax.report.progress import say
 from kdjax.train import checkpoint
 
 # A network's rounds of one batch size; compiling comes on top.
@@ -58,6 +58,7 @@ def measure(
     Figures, networks and samples.
   """
   seeds = experiment.student.seeds
+  say(f"measuring the networks on {len(parts.scored.labels):,} images")
   taught = None
   if teacher is not None:
     taught = predict(parts.teacher, teacher, parts.scored.images)
@@ -187,10 +188,12 @@ def figures(
     }
     timed["teacher"] = (parts.teacher, first(teacher))
     answers = taught[0] if lesson is None else lesson
+  # Compiled once, and not once an arm.
+  flops = _flops(parts, parts.student, chosen["student"])
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], answers
+      parts, parts.student, networks, logits[arm], answers, flops
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
   timed["student"] = (parts.student, first(chosen["student"]))
   if parts.experiment.run.latency:
@@ -199,19 +202,22 @@ def figures(
   return found
 
 
-def _network(
-  parts, trainee, networks, logits, teacher_logits=None
-) -> dict[str, Any]:
-  """The figures of networks of one architecture."""
-
+def _flops(parts: Prepared, trainee: Trainee, networks: Any) -> int | None:
   def forward(variables, images):
     return trainee.network.apply(variables, images, train=False)
 
+  return evaluate.flops(forward, first(networks), parts.sample)
+
+
+def _network(
+  parts, trainee, networks, logits, teacher_logits=None, flops=None
+) -> dict[str, Any]:
+  """The figures of networks of one architecture."""
   one = first(networks)
   return {
     "model": trainee.model,
     "parameters": evaluate.parameters(one["params"]),
-    "flops": evaluate.flops(forward, one, parts.sample),
+    "flops": flops or _flops(parts, trainee, networks),
     **evaluate.measure(logits, parts.scored.labels, teacher_logits),
   }
 
@@ -262,11 +268,9 @@ def clock(
     By name and batch size "latency_ms", the median of "latency_rounds" rounds.
   """
   seconds = len(calls) * LATENCY_SECONDS
-  print(
+  say(
     f"measuring latency, some {seconds:.0f} s a network at the most"
-    " (--nolatency leaves it out)",
-    file=sys.stderr,
-    flush=True,
+    " (--nolatency leaves it out)"
   )
   result = {}
   for batch, named in calls.items():

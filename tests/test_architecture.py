@@ -59,7 +59,7 @@ ALLOWED = {
   "report": set(),
   "results": {
     "arms", "cached_teacher", "cells", "config", "data", "evaluate",
-    "prepare", "train",
+    "prepare", "report", "train",
   },
   "best": {"config", "train"},
   "training": {

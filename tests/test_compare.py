@@ -90,7 +90,7 @@ def test_a_comparison_leaves_its_table(capsys, tmp_path):
   assert versus["pairs"] == 2 and "holm_p_value" in versus
   assert "versus_kd" not in results["methods"]["kd"]
   page = (workdir / "report.html").read_text()
-  assert "Against hard labels" in page and "rkd" in page
+  assert "Against baseline" in page and "rkd" in page
 
 
 def test_the_best_cell_is_the_most_accurate_with_a_finite_loss(monkeypatch):

@@ -37,10 +37,14 @@ def remark(results: Mapping[str, Any]) -> str:
   """
   rows = (results.get("table") or {}).get("rows") or results
   teacher, baseline = rows.get("teacher") or {}, rows.get("baseline") or {}
-  error = _error(teacher.get("ensemble") or teacher)
+  counted = teacher.get("ensemble") or teacher
+  error = _error(counted)
   if error is None:
     return ""
-  return _near_chance(teacher, error) or _worse(error, _error(baseline))
+  several = reading.numbers(counted.get("test_accuracy")).size > 1
+  who = "The average teacher" if several else "The teacher"
+  said = _near_chance(teacher, error) or _worse(error, _error(baseline))
+  return f"{who} {said}" if said else ""
 
 
 def before(results: Mapping[str, Any], sentence: str) -> str:
@@ -77,7 +81,7 @@ def _near_chance(teacher: Mapping[str, Any], error: float) -> str:
   if test.pvalue < SIGNIFICANT:
     return ""
   return (
-    f"The teacher cannot be told from chance: its error is {error:.2f} % on"
+    f"cannot be told from chance: the error is {error:.2f} % on"
     f" {formats.count(examples)} images, that of always naming one class"
     f" {100 * (1 - chance):.2f} % (binomial test, p ="
     f" {formats.p_value(test.pvalue)})."
@@ -89,7 +93,7 @@ def _worse(error: float, baseline: float | None) -> str:
   if baseline is None or error <= baseline + 1e-6:
     return ""
   return (
-    f"The teacher errs more than the baseline ({error:.2f} % against"
+    f"errs more than the baseline ({error:.2f} % against"
     f" {baseline:.2f} % test error), so that what it adds to the labels is"
     " doubtful."
   )

@@ -34,6 +34,7 @@ WORSE = "errs more than the baseline"
     (entry([0.5]), GOOD, WORSE),  # results that do not say what chance is
     (entry([0.5, 0.6], ensemble={"test_accuracy": [0.95]}), GOOD, ""),
     (entry([0.96, 0.97], ensemble={"test_accuracy": [0.7]}), GOOD, WORSE),
+    (entry([0.5, 0.6]), GOOD, "average teacher errs more than the baseline"),
     (entry(None), GOOD, ""),  # a cache that does not say
     (None, GOOD, ""),
   ],
