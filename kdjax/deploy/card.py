@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax import data, environment, evaluate
 from kdjax.config import Export
+from kdjax.data import pixels
 from kdjax.deploy import parity
 from kdjax.deploy.stored import Found
 from kdjax.report import formats, text, verdicts
@@ -59,6 +60,7 @@ def describe(
       "seed": figures.get("seeds", [*range(chosen.member + 1)])[chosen.member],
       "digest": figures["digest"][chosen.member],
     },
+    "input": _shown(found),
     "teacher": {
       name: teacher[name]
       for name in ("model", "parameters", "test_accuracy")
@@ -102,7 +104,7 @@ def page(card: Mapping[str, Any]) -> str:
     f"# {network['which'].capitalize()}: {network['model']}\n",
     f"{card['headline']}\n",
     "## What goes in, what comes out\n",
-    *_input(network),
+    *_input(network, card["input"]),
     "## Where it comes from\n",
     *_origin(card),
     "## Scores\n",
@@ -135,7 +137,55 @@ def _data(found: Found) -> dict[str, Any]:
   }
 
 
-def _input(network: Mapping[str, Any]) -> list[str]:
+def _shown(found: Found) -> dict[str, Any]:
+  """How an image file becomes what the network takes, as it did in training."""
+  about, settings = found.about, found.run.experiment.data
+  height, width, channels = about.image_shape
+  statistics = getattr(about.module(), "statistics", None)
+  byte = about.dtype == "uint8"
+  return {
+    "orientation": "upright, as its EXIF says",
+    "background": list(pixels.colour(settings.background)),
+    "mode": {1: "L", 3: "RGB"}.get(channels, f"{channels} channels"),
+    "crop": "middle square" if height == width else "none",
+    "size": [height, width],
+    "filter": "bilinear",
+    "values": [0, 255] if byte else "as stored",
+    "dtype": about.dtype,
+    "inside": {
+      "scale": "to [0, 1]" if byte else "none",
+      "crop_size": about.crop_size,
+      "mean": statistics and list(statistics.mean),
+      "deviation": statistics and list(statistics.deviation),
+    },
+  }
+
+
+def _photo(shown: Mapping[str, Any]) -> str:
+  """The same for people."""
+  height, width = shown["size"]
+  cut = (
+    f"its middle square, scaled to {height} x {width} by Pillow's bilinear"
+    " filter (with antialiasing)"
+    if height == width
+    else f"{height} x {width} pixels, as they are"
+  )
+  inside = shown["inside"]
+  standard = (
+    f"mean {inside['mean']} and deviation {inside['deviation']}, of pixels in"
+    " [0, 1]"
+    if inside["mean"]
+    else "no mean and deviation"
+  )
+  return (
+    f"- From a photo: turned upright as its EXIF says, laid over"
+    f" {tuple(shown['background'])} where it is transparent, made {shown['mode']},"
+    f" then {cut}. JPEGs are decoded with Pillow's `draft` at that size. Nothing"
+    f" else: the network has {standard} inside. `examples/serve_onnx.py` does this."
+  )
+
+
+def _input(network: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
   height, width, channels = network["image_shape"]
   byte = network["dtype"] == "uint8"
   size = network["crop_size"]
@@ -148,6 +198,7 @@ def _input(network: Mapping[str, Any]) -> list[str]:
     f"- Input `images`: (batch, {height}, {width}, {channels}) {network['dtype']},"
     f" {'pixels 0..255' if byte else 'as stored'}; any batch size.",
     f"- Inside: {', '.join(filter(None, inside))}.",
+    *([_photo(shown)] if byte else []),
     f"- Output `logits`: (batch, {network['classes']}) float32.",
     f"- Classes, in this order: {', '.join(network['class_names'])}.",
     f"- {network['parameters']:,} parameters, no regressors or projectors.\n",

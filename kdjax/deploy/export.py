@@ -64,6 +64,7 @@ def export(
     logs.write_json(beside / card.CARD, described)
     (beside / card.PAGE).write_text(card.page(described), encoding="utf-8")
     (beside / SUMS).write_text(_sums(beside))
+    _make_readable(beside)
     beside.rename(folder)
   except OSError as error:
     raise StorageError(f"cannot write {folder}: {error.strerror}") from error
@@ -130,6 +131,16 @@ def _files(path: Path) -> list[Path]:
   if path.is_file():
     return [path]
   return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _make_readable(folder: Path) -> None:
+  """Gives all files the rights of new ones: some writers make theirs private."""
+  plain = (folder / SUMS).stat().st_mode
+  for file in _files(folder):
+    file.chmod(plain)
+  for inner in folder.rglob("*"):
+    if inner.is_dir():
+      inner.chmod(folder.stat().st_mode)
 
 
 def _sums(folder: Path) -> str:
