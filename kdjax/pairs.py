@@ -6,10 +6,11 @@ from functools import partial
 import flax.linen as nn
 import jax
 
-from kdjax import models, taps
+from kdjax import methods, models, taps
 from kdjax.arms import Cohort
 from kdjax.config import AUTO, Experiment
 from kdjax.errors import UserError
+from kdjax.taps import TapError
 from kdjax.train.learner import ALONE
 from kdjax.train.teacher import Teacher
 from kdjax.train.trial import try_step
@@ -106,9 +107,18 @@ def choose(
       kind = _kind(student, sample)
       other = kind if taught else _kind(teacher, sample)
       return _filled(experiment, pair, other, kind)
-  raise UserError(
-    f"--distillation={experiment.distillation.distillation}: {first}"
-  )
+  chosen = experiment.distillation.distillation
+  raise UserError(f"--distillation={chosen}: {first}{_way_out(chosen, first)}")
+
+
+def _way_out(distillation: str, error: UserError) -> str:
+  """Names the argument that says where a tap stands."""
+  if not isinstance(error, TapError) or error.whose is None:
+    return ""
+  names = methods.tap_arguments(distillation, str(error.tap), error.whose)
+  if not names:
+    return ""
+  return f". Another one is written as {' or '.join(names)}"
 
 
 def _kind(network: nn.Module, sample: jax.Array) -> str:

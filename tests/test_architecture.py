@@ -42,7 +42,7 @@ ALLOWED = {
   "options": {"config"},
   "heeded": {"config", "options"},
   "needs": {"arms", "config", "heeded", "methods", "options", "teaching"},
-  "pairs": {"arms", "config", "models", "taps", "train"},
+  "pairs": {"arms", "config", "methods", "models", "taps", "train"},
   "preflight": set(),
   "profiling": set(),
   "checks": {

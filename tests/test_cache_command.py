@@ -77,7 +77,11 @@ REFUSED = {
   "no cache": (["--teacher_cache=nowhere"], ["no teacher cache in nowhere"]),
   "no such tap": (
     ["--distillation=fitnets(teacher_tap='stage_1')"],
-    ["stage_1"],
+    [
+      "'stage_1'",
+      "only the features head:in, stage_0",
+      "--cache_taps='stage_1'",
+    ],
   ),
   "no classifier": (["--distillation=srrl"], ["srrl", "classifier"]),
   "a regime": (["--regime=mutual"], ["--regime=mutual", "--views"]),

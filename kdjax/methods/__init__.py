@@ -21,7 +21,7 @@ from kdjax.method import Method, weighted_sum
 from kdjax.methods.each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
 from kdjax.registry import import_modules
-from kdjax.schedule import make_schedule
+from kdjax.schedule import SCHEDULES, make_schedule
 
 import_modules("kdjax.methods")
 
@@ -130,7 +130,7 @@ def make_objective(
     distillation, hard_weight=hard_weight, method_weight=method_weight
   ):
     kwargs = tuple(
-      (key, make_schedule(value, steps=steps))
+      (key, make_schedule(_unquoted(term, key, value), steps=steps))
       for key, value in term.spec.kwargs
     )
     method = spec.build(
@@ -168,6 +168,31 @@ def takes(distillation: str, name: str) -> bool:
   return False
 
 
+def tap_arguments(distillation: str, tap: str, whose: str) -> list[str]:
+  """Lists the arguments of an objective's methods that name a tap.
+
+  Args:
+    distillation: as for `make_objective`.
+    tap: the tap, as `str` writes it.
+    whose: in whose network, "student" or "teacher".
+
+  Example:
+    >>> tap_arguments("fitnets", "stage_*", "teacher")
+    ["fitnets(teacher_tap='...')"]
+  """
+  other = {"student": "teacher_", "teacher": "student_"}[whose]
+  found = []
+  for term in terms_of(distillation):
+    parameters = inspect.signature(MAKERS[term.spec.name]).parameters
+    for name, parameter in parameters.items():
+      value = dict(term.spec.kwargs).get(name, parameter.default)
+      value = str(value).removesuffix(":out")
+      named = value and tap.removesuffix(":out").startswith(value)
+      if named and not name.startswith(other):
+        found.append(f"{term.spec.name}({name}='...')")
+  return found
+
+
 def asks_a_teacher(distillation: str) -> bool:
   """Says whether a method of an objective learns from a teacher.
 
@@ -181,6 +206,17 @@ def asks_a_teacher(distillation: str) -> bool:
   # None of these decides it.
   known = {"steps": 1, "examples": 2, "classes": 2}
   return make_objective(distillation, **known).needs_teacher
+
+
+def _unquoted(term: spec.Term, key: str, value):
+  """Returns a value; refuses a bare word, which is nobody's schedule."""
+  bare = isinstance(value, spec.Spec) and not (value.args or value.kwargs)
+  if bare and value.name not in SCHEDULES:
+    raise UserError(
+      f"{term.spec}: {key}={value} is neither a number nor a schedule; a text"
+      f" stands in quotes, {key}='{value}'"
+    )
+  return value
 
 
 def _check_weight(term: spec.Term) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 
-from kdjax.errors import UserError
-from kdjax.taps.grammar import Tap
+from kdjax.taps.grammar import Tap, TapError
 
 _STOCK = inspect.unwrap(nn.MultiHeadDotProductAttention.__call__)
 
@@ -55,8 +54,8 @@ def caught_weights(
   parameters = inspect.signature(function).parameters.values()
   if not any(p.name == "module" or p.kind == p.VAR_KEYWORD for p in parameters):
     if not lenient:
-      raise UserError(
-        f"tap '{tap}': {_name(function)} keeps its weights inside"
+      raise TapError(
+        tap, f"shows no weights: {_name(function)} keeps its weights inside"
       )
     yield caught
     return
@@ -71,7 +70,9 @@ def caught_weights(
   finally:
     object.__setattr__(module, "attention_fn", function)
   if not caught and not lenient:
-    raise UserError(f"tap '{tap}': {_name(function)} keeps its weights inside")
+    raise TapError(
+      tap, f"shows no weights: {_name(function)} keeps its weights inside"
+    )
 
 
 class _Catcher:

@@ -50,6 +50,21 @@ class Tap(NamedTuple):
     return "/".join(self.path) + method + site + call
 
 
+class TapError(UserError):
+  """A tap that finds nothing.
+
+  Attributes:
+    tap: what was asked for.
+    reason: what became of it.
+    whose: of which network, where that is known: "student" or "teacher".
+  """
+
+  def __init__(self, tap: Tap, reason: str, whose: str | None = None):
+    self.tap, self.reason, self.whose = tap, reason, whose
+    of = f"the {whose}'s " if whose else ""
+    super().__init__(f"{of}tap '{tap}' {reason}")
+
+
 def parse_tap(text: str) -> Tap:
   """Reads a tap.
 
@@ -68,6 +83,8 @@ def parse_tap(text: str) -> Tap:
     >>> print(parse_tap("shared.__call__:out#0"))
     shared
   """
+  if not isinstance(text, str):
+    raise _bad(text, "a tap is a text in quotes, such as 'stage_0'")
   found = _TEXT.fullmatch(text)
   if not text or not found:
     raise _bad(text, f"a tap is {_FORM}")

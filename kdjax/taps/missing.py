@@ -9,6 +9,7 @@ from kdjax.errors import UserError
 from kdjax.taps.grammar import (
   Path,
   Tap,
+  TapError,
   covers,
   covers_path,
   natural,
@@ -90,23 +91,26 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
   where = "/".join(same[0]) or "the network"
   if tap.method not in called:
     ran = f"ran {shortened(sorted(called))}, not" if called else "does not run"
-    return UserError(f"tap '{tap}' is not reached: {where} {ran} {tap.method}")
+    return TapError(tap, f"is not reached: {where} {ran} {tap.method}")
   if tap.site == "weights" and not tap.call:
-    return UserError(
-      f"tap '{tap}' is not reached: {where} is a {seen.kinds[same[0]]}, and only"
-      " the stock attention layers show their weights"
+    return TapError(
+      tap,
+      f"is not reached: {where} is a {seen.kinds[same[0]]}, and only"
+      " the stock attention layers show their weights",
     )
   times = called[tap.method]
   if not times:
-    return UserError(f"tap '{tap}' is not reached: {where} was not called")
+    return TapError(tap, f"is not reached: {where} was not called")
   if tap.call < times:
-    return UserError(
-      f"tap '{tap}' is not reached: {where} ran inside a transform, such as"
-      " nn.cond, that keeps its values"
+    return TapError(
+      tap,
+      f"is not reached: {where} ran inside a transform, such as"
+      " nn.cond, that keeps its values",
     )
-  return UserError(
-    f"tap '{tap}' is not reached: {where} was called {times}"
-    f" time{'s' * (times != 1)}, so the last call is #{times - 1}"
+  return TapError(
+    tap,
+    f"is not reached: {where} was called {times}"
+    f" time{'s' * (times != 1)}, so the last call is #{times - 1}",
   )
 
 
@@ -126,11 +130,12 @@ def hidden(tap: Tap, collection: str) -> UserError:
     its values inside; add "taps" to the transform's variable_axes, as in
     variable_axes={"params": 0, "taps": 0}: the feature then has that axis
   """
-  return UserError(
-    f"tap '{tap}' runs under nn.scan, nn.vmap or another transform that keeps its"
+  return TapError(
+    tap,
+    f"runs under nn.scan, nn.vmap or another transform that keeps its"
     f' values inside; add "{collection}" to the transform\'s variable_axes, as in'
     f' variable_axes={{"params": 0, "{collection}": 0}}: the feature then has that'
-    " axis"
+    " axis",
   )
 
 
@@ -139,7 +144,7 @@ def _no_module(tap: Tap, seen: Seen) -> UserError:
   near = difflib.get_close_matches("/".join(tap.path), paths, n=1, cutoff=0.5)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   there = shortened(paths) or "no module but the network itself"
-  return UserError(f"tap '{tap}' is not reached{hint} There is: {there}")
+  return TapError(tap, f"is not reached{hint} There is: {there}")
 
 
 def _methods(seen: Seen, path: Path) -> list[str]:

@@ -1,12 +1,16 @@
 """Whether a method can train one network on another, found out by shapes alone."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from kdjax.errors import UserError
-from kdjax.method import Method
+from kdjax.method import Method, View
+from kdjax.taps import TapError, select
 from kdjax.train.feed import Feed
 from kdjax.train.learner import ALONE, Learner
 from kdjax.train.optimizer import make_optimizer
@@ -52,7 +56,10 @@ def try_step(
     if not isinstance(teacher, Teacher | None):
       variables = teacher.init(rng, images, train=False)
       taught = live(frozen_state(teacher, variables))
-    view = observe(taught, unlabelled(images), method.teacher_taps)
+    with _taps_of("teacher"):
+      view = observe(taught, unlabelled(images), method.teacher_taps)
+    if taught is teacher and view is not None:
+      _check_stored(view, method.teacher_taps)
     head = teacher_head(taught)
     state = learner.create(
       student,
@@ -70,9 +77,34 @@ def try_step(
     return metrics["loss"]
 
   try:
-    jax.eval_shape(step, jax.random.key(0))
+    with _taps_of("student"):
+      jax.eval_shape(step, jax.random.key(0))
   except (TypeError, ValueError) as error:
     raise UserError(str(error).split("\n")[0]) from error
+
+
+@contextlib.contextmanager
+def _taps_of(whose: str) -> Iterator[None]:
+  """Says in whose network a tap finds nothing."""
+  try:
+    yield
+  except TapError as error:
+    raise TapError(error.tap, error.reason, error.whose or whose) from None
+
+
+def _check_stored(view: View, taps: Sequence[str]) -> None:
+  """Refuses a cache that does not have the features that are looked at."""
+  for tap in taps:
+    try:
+      select(view.feats, tap)
+    except UserError:
+      there = ", ".join(sorted(view.feats))
+      has = f"only the features {there}" if there else "no features"
+      raise UserError(
+        f"the teacher's tap {tap!r}: the cache has {has}; `launch.py cache` with"
+        f" the same --distillation, or with --cache_taps={' '.join(taps)!r},"
+        " writes what is looked at"
+      ) from None
 
 
 def _shown(learner: Learner) -> jax.Array:
