@@ -214,7 +214,7 @@ def _gap(before: Mapping, again: Mapping) -> tuple[float, float]:
   other = np.atleast_1d(again["test_accuracy"])
   mean = float(one.mean())
   # A single network has no spread over seeds; its test set has one.
-  chance = math.sqrt(mean * (1 - mean) / before.get("test_examples", 1))
+  chance = math.sqrt(mean * (1 - mean) / (before.get("test_examples") or 1))
   deviation = float(one.std(ddof=1)) if len(one) > 1 else 0.0
   spread = max(deviation, chance) * math.sqrt(1 / len(one) + 1 / len(other))
   return abs(mean - float(other.mean())), 2 * spread
@@ -233,7 +233,8 @@ def _networks(results: Mapping) -> dict[str, Mapping]:
   return {
     name: entry
     for name, entry in entries.items()
-    if entry is not None and "test_accuracy" in entry
+    # Of a teacher that is only known by what it left in a cache it is unknown.
+    if entry is not None and entry.get("test_accuracy") is not None
   }
 
 

@@ -50,6 +50,23 @@ def test_networks_agree(again, agrees, verdict):
   ]
 
 
+@pytest.mark.parametrize(
+  ("teacher", "compared"),
+  [
+    ({"model": "x", "test_accuracy": None, "test_examples": None}, False),
+    ({"model": "x", "test_accuracy": [0.9], "test_examples": None}, True),
+    ({"model": "x", "test_accuracy": 0.9}, True),
+    (None, False),
+  ],
+)
+def test_a_run_that_learned_from_a_foreign_cache_is_compared(teacher, compared):
+  """What its teacher's accuracy was, such a cache may not say."""
+  one, other = ({**run(jax=x), "teacher": teacher} for x in "12")
+  rows = {row.what: row for row in reproduce.compared(one, other)}
+  assert rows["student"].agrees and ("teacher" in rows) is compared
+  assert not compared or rows["teacher"].agrees
+
+
 def test_other_data_or_networks_do_not_agree():
   other = run() | {"fingerprints": {"shown": "e" * 64}}
   rows = reproduce.compared(run(), other)

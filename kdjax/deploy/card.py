@@ -209,11 +209,11 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
   teacher, network, images = card["teacher"], card["network"], card["data"]
   taught = "nobody"
   if teacher:
-    accuracy = 100 * np.asarray(teacher.get("test_accuracy", np.nan))
-    taught = (
-      f"{teacher.get('model', 'unknown')}, accuracy"
-      f" {formats.with_spread(accuracy)} %"
-    )
+    taught = teacher.get("model", "unknown")
+    # What somebody else's cache does not say is not known.
+    if teacher.get("test_accuracy") is not None:
+      accuracy = 100 * np.asarray(teacher["test_accuracy"])
+      taught += f", accuracy {formats.with_spread(accuracy)} %"
   return [
     f"- Teacher: {taught}.",
     f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
