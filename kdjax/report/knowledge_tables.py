@@ -124,7 +124,7 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
         verdict_of(row) + _mark(results, name),
       )
     )
-  return Table(
+  table = Table(
     f"Visual concepts at {found['tap']}, {found['images']} images, threshold b"
     f" = {found['threshold']:g} nats",
     ("Metric", "Teacher", "Student", "Baseline", "Student − baseline", "p",
@@ -146,6 +146,7 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
       " has no foreground concept in any epoch, so that there is nothing to follow.",
     ),
   )  # fmt: skip
+  return without_empty_columns(table)
 
 
 def thresholds_table(results: Mapping[str, Any]) -> Table:

@@ -7,7 +7,7 @@ import numpy as np
 
 from kdjax.report import formats, reading
 from kdjax.report.choices import like_best
-from kdjax.report.tables import sweep_table
+from kdjax.report.tables import sweep_table, without_empty_columns
 from kdjax.report.text import Table
 
 ROWS = 30
@@ -50,7 +50,7 @@ def cells_table(sweep: Mapping[str, Any]) -> Table:
     for cell in cells[:ROWS]
   )
   left = len(cells) - len(rows)
-  return Table(
+  table = Table(
     "Cells of the sweep, the best first",
     (
       ", ".join(map(reading.axis_title, names)),
@@ -63,6 +63,7 @@ def cells_table(sweep: Mapping[str, Any]) -> Table:
       " all cells." + (f" {left} cells more are in results.json." if left else ""),
     ),
   )  # fmt: skip
+  return without_empty_columns(table)
 
 
 def _versus(comparison: Mapping[str, Any] | None) -> tuple[str, str]:

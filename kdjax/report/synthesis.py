@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from kdjax.report import formats, logs, page, pictures, style, verdicts
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import networks, numbers
-from kdjax.report.tables import paired_table
+from kdjax.report.tables import paired_table, without_empty_columns
 from kdjax.report.text import Table, to_text
 
 TITLES = {
@@ -159,20 +159,34 @@ def accuracies_table(results: Mapping[str, Any]) -> Table:
       )
     )  # fmt: skip
   seeds = len(results["student"]["test_accuracy"])
-  return Table(
+  table = Table(
     f"{results['student']['model']} on {results['student']['test_examples']:,}"
-    f" test images, {seeds} sets of images",
+    f" test images, {seeds} set{'s' * (seeds > 1)} of images",
     ("Learns from", "Images", "Steps", "Rate", "Test accuracy, %",
      "Between networks", "NLL, nats"),
     tuple(rows),
-    (
-      f"Mean ± standard deviation over {seeds} sets, each the mean of"
-      f" {found['networks']} fresh network(s) of unseen seeds; between networks:"
-      " standard deviation within a set. Rates and steps for real images are the"
-      " best of a grid, each tried on held-out training images. NLL: negative"
-      " log-likelihood of the true class.",
-    ),
+    (_explained(found["networks"], seeds),),
   )  # fmt: skip
+  return without_empty_columns(table)
+
+
+def _explained(networks: int, seeds: int) -> str:
+  """What the numbers of the table of accuracies are."""
+  parts = []
+  if seeds > 1:
+    parts.append(f"Mean ± standard deviation over {seeds} sets.")
+  if networks > 1:
+    parts.append(
+      f"Of each set the mean of {networks} fresh networks of unseen seeds;"
+      " between networks: standard deviation within a set."
+    )
+  else:
+    parts.append("Of each set a fresh network of an unseen seed.")
+  parts.append(
+    "Rates and steps for real images are the best of a grid, each tried on"
+    " held-out training images. NLL: negative log-likelihood of the true class."
+  )
+  return " ".join(parts)
 
 
 def differences_table(results: Mapping[str, Any]) -> Table:

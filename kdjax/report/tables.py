@@ -55,9 +55,9 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for name, entry in entries.items()
   )
   described = [
-    f"{reading.title_of(name)}: {reading.description_of(name)}."
-    for name in entries
-    if reading.description_of(name)
+    f"{reading.title_of(name)}: {text}."
+    for name, entry in entries.items()
+    if (text := _description(name, entry))
   ]
   table = without_empty_columns(
     Table(_networks_caption(results), headers, rows)
@@ -280,6 +280,13 @@ def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
   )
   table = Table("Training", headers, tuple(rows))
   return without_empty_columns(table)
+
+
+def _description(name: str, entry: Mapping[str, Any]) -> str:
+  method = entry.get("method")
+  if name == "student" and method:
+    return f"trained by {method}, the method that was chosen"
+  return reading.description_of(name)
 
 
 def _networks_caption(results: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from kdjax.report import tables
+from kdjax.report import sweep_tables, synthesis, tables
 from kdjax.report.text import Table, to_markdown, to_text
 
 
@@ -206,3 +206,59 @@ def test_markdown_escapes_its_own_sign():
   assert to_markdown(table) == (
     "**Errors**\n\n| A | B |\n| :-- | --: |\n| a\\|b | 1 |\n\nNote.\n"
   )
+
+
+def test_cells_of_one_seed_have_no_p_value():
+  beside = {"mean": -1.0, "holm_p_value": None}
+  cells = [
+    {"temperature": 1.0, "accuracy": [0.9]}
+    | {"versus_best": None, "versus_baseline": beside},
+    {"temperature": 4.0, "accuracy": [0.8]}
+    | {"versus_best": beside, "versus_baseline": beside},
+  ]
+  sweep = {"axes": {"temperature": [1.0, 4.0]}, "cells": {"student": cells}}
+  assert sweep_tables.cells_table(sweep).headers == (
+    "Temperature", "Test error, %", "− best", "− baseline",
+  )  # fmt: skip
+
+
+def test_differences_of_one_seed_have_neither_interval_nor_p_value():
+  one = {"student": "student", "control": "baseline", "mean": -1.0,
+         "standard_deviation": None, "p_value": None, "wins": 1,
+         "pairs": 1}  # fmt: skip
+  table = tables.comparisons_table({"comparisons": [one]})
+  assert table.headers == (
+    "Comparison", "Test error, points", "Seeds better", "Verdict",
+  )  # fmt: skip
+  assert table.rows[0][-1] == "not shown: one seed"
+
+
+def kind(networks):
+  return {
+    "model": "mlp(8)", "test_examples": 100, "images_per_class": 2,
+    "steps": 3, "rate": 0.1, "each": [[0.5] * networks],
+    "test_accuracy": [0.5], "negative_log_likelihood": [1.0],
+  }  # fmt: skip
+
+
+def test_one_set_of_images_and_one_network_are_called_that():
+  results = {"student": kind(1), "baseline": kind(1),
+             "synthesis": {"classes": 2, "real_images": 90,
+                           "networks": 1}}  # fmt: skip
+  table = synthesis.accuracies_table(results)
+  assert "Between networks" not in table.headers
+  assert table.caption == "mlp(8) on 100 test images, 1 set of images"
+  assert table.notes[0].startswith("Of each set a fresh network of an unseen")
+  results["synthesis"]["networks"] = 2
+  results["student"] = kind(2)
+  table = synthesis.accuracies_table(results)
+  assert "Between networks" in table.headers
+  assert [row[0] for row in table.rows] == [
+    "Random real images", "Learned images",
+  ]  # fmt: skip
+
+
+def test_the_students_method_is_named_where_one_was_chosen():
+  results = {"student": {"test_accuracy": [0.9], "method": "dkd"}}
+  (_, described) = tables.networks_table(results).notes
+  assert described == "Student: trained by dkd, the method that was chosen."
