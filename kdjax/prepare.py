@@ -218,6 +218,7 @@ def _with_transfer(
     data_dir=chosen.data_dir,
     resident_bytes=chosen.resident_megabytes << 20,
     background=chosen.background,
+    opened=sources.announce,
   )
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 

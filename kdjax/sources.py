@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdjax import data
+from kdjax import cluster, data
 from kdjax.config import Data
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -22,7 +22,7 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
     UserError: for whatever is wrong with it.
     StorageError: if it cannot be prepared.
   """
-  return data.load(
+  dataset = data.load(
     chosen.dataset,
     data_dir=chosen.data_dir,
     train_split=chosen.train_split,
@@ -31,6 +31,32 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
     resident_bytes=chosen.resident_megabytes << 20,
     background=chosen.background,
     masks=masks,
+  )
+  _check_classes(dataset)
+  announce(dataset)
+  return dataset
+
+
+def announce(dataset: Dataset) -> None:
+  """Says what was opened, in the process that says things.
+
+  Args:
+    dataset: as it is stored.
+  """
+  if cluster.is_first():
+    print(data.summary(dataset), flush=True)
+
+
+def _check_classes(dataset: Dataset) -> None:
+  """Refuses images of one class: every network would be right about them."""
+  there = np.unique(dataset.train.labels)
+  if len(there) > 1:
+    return
+  where = "" if dataset.classes == 1 else "the training images of "
+  raise UserError(
+    f"--dataset: {where}{dataset.name} are all of one class,"
+    f" {dataset.class_names[there[0]]!r}: there is nothing to tell apart. It takes"
+    " two classes or more; images without classes can be --transfer_dataset"
   )
 
 

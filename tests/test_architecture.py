@@ -55,7 +55,7 @@ ALLOWED = {
     "train",
   },
   "doubts": {"config", "options", "prepare"},
-  "sources": {"config", "data"},
+  "sources": {"cluster", "config", "data"},
   "report": set(),
   "results": {
     "arms", "cached_teacher", "cells", "config", "data", "evaluate",

@@ -29,6 +29,7 @@ and the sources that load.py opens:
   prepared.py             where prepared sets are; prepares the embedded ones
   whole.py                damaged or half prepared sets, and the way out
   image_folder.py         directories of images
+  listing.py              which of their files are which class; naming.py, its name
   pixels.py               decode and resize one image
 
   >>> import numpy as np
@@ -41,7 +42,7 @@ and the sources that load.py opens:
 from kdjax.data.augment import VIEWS as ALONE
 from kdjax.data.augment import ViewFunction, make_view
 from kdjax.data.check import check
-from kdjax.data.dataset import Dataset, Split, resident, select
+from kdjax.data.dataset import Dataset, Split, resident, select, summary
 from kdjax.data.fingerprint import fingerprint
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
@@ -86,6 +87,7 @@ __all__ = [
   "steps_per_pass",
   "stratified",
   "stream",
+  "summary",
   "to_float",
   "turns",
   "without_classes",

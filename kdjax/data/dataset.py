@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from kdjax.data.naming import printable
 from kdjax.errors import StorageError, UserError
 
 
@@ -44,6 +45,7 @@ class Dataset(NamedTuple):
     image_shape: (height, width, channels).
     train: what students and teachers may learn from.
     test: what they are measured on, and nothing else.
+    notes: what of the stored data is not used, for people.
   """
 
   name: str
@@ -52,6 +54,31 @@ class Dataset(NamedTuple):
   image_shape: tuple[int, int, int]
   train: Split
   test: Split
+  notes: tuple[str, ...] = ()
+
+
+def summary(dataset: Dataset) -> str:
+  """Says in one line what was opened.
+
+  Args:
+    dataset: any data set.
+
+  Returns:
+    Its name, how many images and classes there are, and what is not used.
+
+  Example:
+    >>> split = Split(np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1]))
+    >>> toy = Dataset("toy", 2, ("a", "b"), (4, 4, 1), split, split)
+    >>> summary(toy._replace(notes=("1 file skipped (.txt)",)))
+    'toy: 2 train, 2 test images, 2 classes; 1 file skipped (.txt)'
+  """
+  tested = len(dataset.test.labels)
+  counts = (
+    f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
+    f" {tested} test image{'s' * (tested != 1)},"
+    f" {dataset.classes} class{'es' * (dataset.classes != 1)}"
+  )
+  return "; ".join((counts, *dataset.notes))
 
 
 def resident(split: Split) -> bool:

@@ -1,24 +1,14 @@
 """Image folders: one directory a class, read with Pillow."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from kdjax.data import pixels
 from kdjax.data.dataset import Dataset, Split, materialise, opening
-from kdjax.data.subsets import every_fifth
+from kdjax.data.listing import list_images
 from kdjax.data.whole import first_line
 from kdjax.errors import StorageError, UserError
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
-
-class Listing(NamedTuple):
-  """Files and labels of one split."""
-
-  files: tuple[str, ...]
-  labels: np.ndarray
 
 
 class FolderImages:
@@ -69,9 +59,9 @@ def open_folder(
 ) -> Dataset:
   """Opens a folder of images.
 
-  `path/CLASS/*.png` (every fifth file of each class, in the order of names, is
-  test), or `path/train/CLASS/*.png` and `path/test/CLASS/*.png`. All images are
-  grey if all are stored so, else RGB.
+  `path/CLASS/*.png` (about a fifth of each class is test, by a hash of the
+  files' names), or `path/train/CLASS/*.png` and `path/test/CLASS/*.png` (or
+  val). All images are grey if all are stored so, else RGB.
 
   Args:
     path: the folder.
@@ -84,12 +74,12 @@ def open_folder(
     The data set; classes in the order of their names.
 
   Raises:
-    UserError: if there are no classes or no images, one cannot be read, or
-      sizes differ and `image_size` is None.
+    UserError: if there are no classes, one has no images, one cannot be read,
+      or sizes differ and `image_size` is None.
   """
   if not path.is_dir():
     raise UserError(f"image folder {str(path)!r}: there is no such directory")
-  class_names, train, test = _list_splits(path)
+  class_names, train, test, notes = list_images(path)
   with opening():
     channels = _channels((*train.files, *test.files))
     shape = _decode(train.files[0], channels, image_size, background).shape
@@ -101,72 +91,7 @@ def open_folder(
     )
     images = materialise(images) if size <= resident_bytes else images
     splits.append(Split(images, listing.labels))
-  return Dataset(name, len(class_names), class_names, shape, *splits)
-
-
-def _list_splits(path: Path) -> tuple[tuple[str, ...], Listing, Listing]:
-  divided = [(path / split).is_dir() for split in ("train", "test")]
-  if any(divided):
-    if not all(divided):
-      found, missing = ("train", "test") if divided[0] else ("test", "train")
-      raise UserError(
-        f"image folder {path} has {found}/ but no {missing}/; give both or none"
-      )
-    class_names = _classes(path / "train")
-    extra = set(_classes(path / "test")) - set(class_names)
-    if extra:
-      raise UserError(
-        f"image folder {path}: test/{sorted(extra)[0]} is no class of train/"
-      )
-    train = _list_files(path / "train", class_names)
-    test = _list_files(path / "test", class_names)
-  else:
-    class_names = _classes(path)
-    everything = _list_files(path, class_names)
-    held = every_fifth(everything.labels)
-    train, test = _chosen(everything, ~held), _chosen(everything, held)
-  for split, listing in (("train", train), ("test", test)):
-    if not listing.files:
-      raise UserError(
-        f"image folder {path}: there is no {split} image; wanted"
-        f" {'/'.join(('DIR', 'CLASS', '*.png'))} with at least 5 files in a"
-        " class, or train/ and test/ folders of classes"
-      )
-  return class_names, train, test
-
-
-def _classes(path: Path) -> tuple[str, ...]:
-  names = sorted(
-    entry.name
-    for entry in path.iterdir()
-    if entry.is_dir() and not entry.name.startswith(".")
-  )
-  if not names:
-    raise UserError(
-      f"image folder {path} has no class directories; wanted CLASS/*.png"
-    )
-  return tuple(names)
-
-
-def _list_files(path: Path, class_names: tuple[str, ...]) -> Listing:
-  files, labels = [], []
-  for label, class_name in enumerate(class_names):
-    directory = path / class_name
-    if not directory.is_dir():  # a class without test images is allowed
-      continue
-    found = sorted(
-      str(file)
-      for file in directory.iterdir()
-      if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-    )
-    files += found
-    labels += [label] * len(found)
-  return Listing(tuple(files), np.array(labels, np.int32))
-
-
-def _chosen(listing: Listing, mask: np.ndarray) -> Listing:
-  files = tuple(listing.files[index] for index in np.flatnonzero(mask))
-  return Listing(files, listing.labels[mask])
+  return Dataset(name, len(class_names), class_names, shape, *splits, notes)
 
 
 def _channels(files: tuple[str, ...]) -> int:

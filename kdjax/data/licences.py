@@ -34,7 +34,7 @@ def licence(name: str, data_dir: str | None = None) -> str | None:
   """
   if name in KNOWN:
     return KNOWN[name]
-  if "(" in name or name in DRAWN:
+  if name in DRAWN:
     return None
   import tensorflow_datasets as tfds
 
@@ -43,7 +43,7 @@ def licence(name: str, data_dir: str | None = None) -> str | None:
   directory = Path(name).expanduser()
   if (directory / INFO_FILE).is_file():
     builder = tfds.builder_from_directory(str(directory))
-  elif directory.is_dir():
+  elif directory.is_dir() or "(" in name:
     return None
   else:
     builder = obtain_builder(name, data_dir or default_data_dir())

@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
   " photographs, --image_size (28) wide; for --transfer_dataset",
   "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
-  " DIR/test/CLASS/; the path alone works too",
+  " DIR/test/CLASS/ (or val); the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
   " or cifar10, prepared as array_record in --data_dir",
 }
@@ -65,7 +65,7 @@ def is_drawn(name: str) -> bool:
     >>> is_drawn("noise_images(9)"), is_drawn("digits")
     (True, False)
   """
-  return name.partition("(")[0].strip() in DRAWN
+  return name.partition("(")[0].strip() in DRAWN and not _is_path(name)
 
 
 def load(
@@ -124,6 +124,8 @@ def load(
 def _open(
   name: str, data_dir: str, splits: tuple[str, str], options: dict
 ) -> Dataset:
+  if _is_path(name):
+    return _open_path(name, splits, options)
   if "(" in name or name in DRAWN:
     makers = {"image_folder": _make_folder_opener(name, splits, options)}
     makers |= {
@@ -131,8 +133,6 @@ def _open(
       for drawn, maker in DRAWN.items()
     }
     return spec.build("data set", spec.parse(name), makers)
-  if _is_path(name):
-    return _open_path(name, splits, options)
   from kdjax.data import tfds_source
 
   if name in EMBEDDED:
@@ -191,8 +191,9 @@ def _make_drawer(
 def _is_path(name: str) -> bool:
   if name.startswith((".", "~", os.sep)):
     return True
-  # "my_ds/config" could be a TFDS name as well; a directory that exists wins.
-  return os.sep in name and Path(name).is_dir()
+  # "my_ds/config" could be a TFDS name as well, "photos (1)" a call; a directory
+  # that exists wins.
+  return (os.sep in name or "(" in name) and Path(name).is_dir()
 
 
 def _embedded(name: str) -> type:

@@ -230,6 +230,8 @@ def _unknown(name: str, root: str) -> UserError:
   known |= {found.split(":")[0] for found in prepared(root)}
   near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
+  if Path(name).is_dir():
+    hint = f"; did you mean --dataset=./{name}, the folder?"
   return UserError(
     f"unknown data set {name!r}{hint} It is not among TFDS's names, nor prepared"
     f" in {root} (launch.py list datasets)"

@@ -1,5 +1,7 @@
 """Transfer sets: other images than the training set's, in the same shape."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kdjax.data.dataset import Dataset, Images, Split, resident
@@ -19,6 +21,7 @@ def open_transfer(
   data_dir: str | None = None,
   resident_bytes: int = 2 << 30,
   background: str = "white",
+  opened: Callable[[Dataset], object] = lambda other: None,
 ) -> Split:
   """Opens a transfer set and puts it behind a training set.
 
@@ -31,6 +34,7 @@ def open_transfer(
     data_dir: as in `load`.
     resident_bytes: keep the pixels of both in memory if they take no more.
     background: as in `load`.
+    opened: is told the transfer set as it is stored.
 
   Returns:
     N training examples and M of the transfer set, with labels -1 where hidden;
@@ -50,6 +54,7 @@ def open_transfer(
     resident_bytes=resident_bytes,
     background=background,
   )
+  opened(other)
   shape = tuple(other.image_shape)
   if shape[:2] != (height, width) or not {shape[2], channels} <= {1, 3}:
     raise UserError(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kdjax.data.subsets import (
+  by_name,
   every_fifth,
   split_validation,
   stratified,
@@ -82,3 +83,32 @@ def test_split_validation_refuses(fraction):
 def test_negative_seed(draw):
   with pytest.raises(UserError, match="seed must not be negative"):
     draw(LABELS, 0.5 if draw is split_validation else 5, seed=-1)
+
+
+# The first hexadecimal digits of sha256; a fifth of them is below 3333:
+# a ca97, b 3e23, c 2e7d, d 18ac, e 3f79, f 252f, j 189f, 8 2c62, 4 4b22, 3 4e07.
+@pytest.mark.parametrize(
+  ("names", "held"),
+  [
+    ("abcdefghij", "cdfj"),  # g cd0a, h aaa9, i de7d
+    ("01234", "4"),  # nobody is in the fifth: the nearest
+    ("cdfj8", "dfj8"),  # all are: the one that is furthest stays
+    ("cdfj", ""),  # too few to be divided
+    (["a", "e\u0301", "\u00e9", "2", "5"], ["e\u0301", "\u00e9"]),  # 4a99
+  ],
+)
+def test_by_name(names, held):
+  expected = [name in held for name in names]
+  assert by_name(names, np.zeros(len(names), int)).tolist() == expected
+
+
+def test_by_name_divides_every_class():
+  generator = np.random.default_rng(0)
+  labels = np.repeat(np.arange(50), generator.integers(5, 60, 50))
+  names = [f"IMG_{number}" for number in range(len(labels))]
+  held = by_name(names, labels)
+  assert set(labels[held]) == set(labels[~held]) == set(range(50))
+  assert 0.17 < held.mean() < 0.23
+  order = generator.permutation(len(labels))
+  again = by_name([names[index] for index in order], labels[order])
+  np.testing.assert_array_equal(again, held[order])

@@ -1,0 +1,290 @@
+"""Which files of an image folder are which class of which split."""
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax.data.naming import distinct, printable
+from kdjax.data.subsets import by_name
+from kdjax.errors import UserError
+
+# Formats of photographs and drawings; those that this Pillow reads count.
+_SUFFIXES = (
+  ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif",
+  ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2",
+  ".j2k", ".tga", ".pcx", ".qoi",
+)  # fmt: skip
+_ROLES = {
+  "train": ("train", "training"),
+  "test": ("test", "testing"),
+  "val": ("val", "valid", "validation"),
+}
+# What systems and archives leave behind; no class of anybody's.
+_SYSTEM = {
+  "__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found",
+  "system volume information", "__pycache__",
+}  # fmt: skip
+_NAMED = 5  # so many names, and then their number
+
+
+class Listing(NamedTuple):
+  """Files and labels of one split."""
+
+  files: tuple[str, ...]
+  labels: np.ndarray
+
+
+class Listed(NamedTuple):
+  """What an image folder holds.
+
+  Attributes:
+    class_names: in the order of the labels.
+    train: files to learn from.
+    test: files to measure on.
+    notes: what was left out, for people.
+  """
+
+  class_names: tuple[str, ...]
+  train: Listing
+  test: Listing
+  notes: tuple[str, ...]
+
+
+class _Folder(NamedTuple):
+  """The entries of one directory."""
+
+  path: Path
+  files: tuple[str, ...]
+  folders: tuple[str, ...]
+  left_out: tuple[str, ...]
+  skipped: Counter
+
+
+def list_images(path: Path) -> Listed:
+  """Tells an image folder's splits, classes and files.
+
+  Args:
+    path: holds folders of classes, or such folders as train/ and test/ (or
+      val/), which hold them.
+
+  Returns:
+    The files, in the order of their names.
+
+  Raises:
+    UserError: if it cannot be told which image is which class of which split,
+      or a class has none; names it.
+  """
+  root = _look(path)
+  roles = _roles(root)
+  if not roles:
+    return _flat(root)
+  return _divided(root, roles)
+
+
+def _divided(root: _Folder, roles: dict[str, str]) -> Listed:
+  """Of splits that are folders of their own."""
+  train = _split_folder(root, [roles["train"]])
+  kept = [roles[role] for role in ("test", "val") if role in roles]
+  test = _split_folder(root, kept)
+  learned = {name: _class(train, name, "train") for name in train.folders}
+  extra = sorted(set(test.folders) - set(learned))
+  if extra:
+    raise UserError(
+      f"image folder {root.path}: {test.path.name}/{printable(extra[0])} is no"
+      f" class of {train.path.name}/, which has {_listed(learned)}"
+    )
+  scored = {name: _class(test, name, "test") for name in test.folders}
+  notes = _notes(
+    (root, train, test, *learned.values(), *scored.values()),
+    loose=(root, train, test),
+  )
+  if untested := sorted(set(learned) - set(scored)):
+    notes += (f"no test image of {_listed(untested)}",)
+  used = {train.path.name, test.path.name}
+  if unused := sorted(set(root.folders) - used):
+    notes += (f"not used: {_listed(f'{name}/' for name in unused)}",)
+  return Listed(
+    distinct(learned),
+    _listing(learned, learned),
+    _listing(learned, scored),
+    notes,
+  )
+
+
+def _flat(root: _Folder) -> Listed:
+  names = root.folders
+  if not names:
+    loose = len(root.files)
+    raise UserError(
+      f"image folder {root.path} has no class directories; wanted CLASS/*.png"
+      + (f", there are {_count(loose, 'image')} in no class" if loose else "")
+    )
+  found = {name: _class(root, name, "train") for name in names}
+  everything = _listing(names, found)
+  stems = [Path(file).stem for file in everything.files]
+  held = by_name(stems, everything.labels)
+  tested = np.bincount(everything.labels[held], minlength=len(names))
+  for name, count in zip(names, tested, strict=True):
+    if not count:
+      raise UserError(
+        f"image folder {root.path}: there is no test image of class"
+        f" {printable(name)!r}, which has {_count(len(found[name].files), 'image')};"
+        " a fifth of each class is test: give it at least 5, or give train/ and"
+        " test/ folders of classes"
+      )
+  notes = _notes((root, *found.values()), loose=(root,))
+  train, test = (
+    Listing(
+      tuple(everything.files[index] for index in np.flatnonzero(mask)),
+      everything.labels[mask],
+    )
+    for mask in (~held, held)
+  )
+  return Listed(distinct(names), train, test, notes)
+
+
+def _roles(root: _Folder) -> dict[str, str]:
+  """The folders that are splits, by role; none where all are classes."""
+  roles = {}
+  for role, spellings in _ROLES.items():
+    found = [name for name in root.folders if name.lower() in spellings]
+    if len(found) > 1:
+      raise UserError(
+        f"image folder {root.path} has {' and '.join(f'{n}/' for n in found)}:"
+        f" which of them is {role}? Rename the other one"
+      )
+    if found:
+      roles[role] = found[0]
+  if "train" in roles and len(roles) > 1:
+    return roles
+  for role, other in (("train", "test"), ("test", "train")):
+    # One alone that holds images is a class, such as a kind of vehicle.
+    if role in roles and not _look(root.path / roles[role]).files:
+      raise UserError(
+        f"image folder {root.path} has {roles[role]}/ but no {other}/"
+        + ("" if other == "train" else " (or val/)")
+        + "; give both or none"
+      )
+  return {}
+
+
+def _split_folder(root: _Folder, names: list[str]) -> _Folder:
+  """The first of these folders that holds classes."""
+  for name in names:
+    # ImageNet's own test/ has no labels: its images lie in no class.
+    found = _look(root.path / name)
+    if found.folders:
+      return found
+  raise UserError(
+    f"image folder {root.path}: {names[0]}/ has no class directories; wanted"
+    f" {names[0]}/CLASS/*.png"
+  )
+
+
+def _class(parent: _Folder, name: str, split: str) -> _Folder:
+  found = _look(parent.path / name)
+  if found.files:
+    return found
+  where = f"image folder {parent.path}: there is no {split} image of class"
+  where += f" {printable(name)!r}"
+  for one in found.folders:
+    for inner, _, _ in os.walk(found.path / one):
+      if images := len(_look(Path(inner)).files):
+        raise UserError(
+          f"{where} in {name}/ itself, but {_count(images, 'image')} in"
+          f" {Path(inner).relative_to(parent.path)}/: move them up into"
+          f" {name}/"
+          + (f", or give {found.path}" if len(parent.folders) == 1 else "")
+        )
+  if found.skipped:
+    raise UserError(
+      f"{where}: its {_skipped(found.skipped)} cannot be read, but"
+      f" {' '.join(_readable())} can; convert them, or remove the folder"
+    )
+  raise UserError(f"{where}: its folder is empty; fill it or remove it")
+
+
+def _listing(names: Iterable[str], found: dict[str, _Folder]) -> Listing:
+  files, labels = [], []
+  for label, name in enumerate(names):
+    if name in found:
+      files += [str(found[name].path / file) for file in found[name].files]
+      labels += [label] * len(found[name].files)
+  return Listing(tuple(files), np.array(labels, np.int32))
+
+
+def _look(path: Path) -> _Folder:
+  """Reads one directory; what is hidden is left out."""
+  files, folders, left_out, skipped = [], [], [], Counter()
+  try:
+    with os.scandir(path) as entries:
+      for entry in entries:
+        if entry.is_dir():
+          system = entry.name.lower() in _SYSTEM or entry.name.startswith(".")
+          (left_out if system else folders).append(entry.name)
+        elif not entry.name.startswith("."):
+          suffix = Path(entry.name).suffix.lower()
+          if suffix in _readable():
+            files.append(entry.name)
+          else:
+            skipped[printable(suffix) or "without a suffix"] += 1
+  except OSError as error:
+    raise UserError(
+      f"image folder {path} cannot be read: {error.strerror}"
+    ) from error
+  parts = (tuple(sorted(part)) for part in (files, folders, left_out))
+  return _Folder(path, *parts, skipped)
+
+
+def _notes(
+  looked: Iterable[_Folder], *, loose: tuple[_Folder, ...]
+) -> tuple[str, ...]:
+  """What is not used of the folders; images of the loose ones have no class."""
+  skipped, left_out = Counter(), []
+  for folder in looked:
+    skipped += folder.skipped
+    left_out += folder.left_out
+    if folder in loose:
+      skipped["in no class"] += len(folder.files)
+    else:
+      skipped["in sub-folders"] += sum(
+        len(files)
+        for name in folder.folders
+        for _, _, files in os.walk(folder.path / name)
+      )
+  notes = ()
+  if +skipped:
+    notes += (_skipped(+skipped, "skipped "),)
+  if left_out:
+    counted = _count(len(left_out), "folder")
+    notes += (f"{counted} left out ({_listed(sorted(set(left_out)))})",)
+  return notes
+
+
+def _skipped(kinds: Counter, verb: str = "") -> str:
+  return f"{_count(kinds.total(), 'file')} {verb}({_listed(sorted(kinds))})"
+
+
+def _listed(names: Iterable[str]) -> str:
+  names = [printable(name) for name in names]
+  more = len(names) - _NAMED
+  if more > 1:
+    names = [*names[:_NAMED], f"and {more} more"]
+  return ", ".join(names)
+
+
+def _count(number: int, noun: str) -> str:
+  return f"{number} {noun}{'s' * (number != 1)}"
+
+
+@functools.cache
+def _readable() -> tuple[str, ...]:
+  from PIL import Image
+
+  kinds = Image.registered_extensions()
+  return tuple(one for one in _SUFFIXES if kinds.get(one) in Image.OPEN)

@@ -1,0 +1,51 @@
+"""Names of folders as text that every writer can encode."""
+
+import os
+import re
+from collections.abc import Iterable
+
+
+def printable(name: str) -> str:
+  r"""Writes out what is no text in a file's name.
+
+  Args:
+    name: as the system gave it. A name of other bytes than UTF-8 holds lone
+      surrogates, which no file of UTF-8 can hold.
+
+  Returns:
+    The name with such bytes, and control characters, as \xNN.
+
+  Example:
+    >>> print(printable("caf\udce9"), printable("a\nb"))
+    caf\xe9 a\x0ab
+  """
+  text = os.fsencode(name).decode("utf-8", "backslashreplace")
+  return re.sub(
+    r"[\x00-\x1f\x7f]", lambda found: rf"\x{ord(found[0]):02x}", text
+  )
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+  r"""Makes names printable without making two of them one.
+
+  Args:
+    names: all different.
+
+  Returns:
+    As many names, all different, in their order.
+
+  Example:
+    >>> print(*distinct(["a\udce9", "a\\xe9"]), sep=", ")
+    a\xe9 (2), a\xe9
+  """
+  names = tuple(names)
+  taken = {name for name in names if printable(name) == name}
+  found = []
+  for name in names:
+    text, number = printable(name), 1
+    while text != name and text in taken:
+      number += 1
+      text = f"{printable(name)} ({number})"
+    taken.add(text)
+    found.append(text)
+  return tuple(found)
