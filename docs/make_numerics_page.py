@@ -65,6 +65,10 @@ The same for plain losses, those of large inputs and `losses.chunked`, at every 
   it: losses over a softmax of classes raise a `ValueError`. A logit z for yes or no is
   the two logits (0, z), `jnp.stack([jnp.zeros_like(z), z], -1)`. Masks may leave one
   class; it then teaches nothing.
+- **Masks** (`mask=`): `masked_mean` and `losses.chunked` take a bool or weights >= 0, and
+  divide by their sum. The losses of attention and `vitkd` take a bool, or 0 and 1 of any
+  type: a token is a query and a key, or is erased, or is not. They refuse weights, and
+  floats that are traced, which may be weights. `mgd` multiplies by its mask.
 - **NaN** is not taken for a masked class: a diverged student's loss is NaN.
 """
 

@@ -59,7 +59,7 @@ def attention_mse(
   squares = jnp.square(difference)
   if mask is None:
     return jnp.mean(squares, axis=(1, 2, 3))
-  mask = mask.astype(bool)
+  mask = checks.mask("attention_mse", mask)
   pairs = (mask[:, :, None] & mask[:, None, :])[:, None]
   # Heads first: they all share the mask.
   squares = jnp.mean(jnp.where(pairs, squares, 0.0), axis=1)
@@ -111,7 +111,7 @@ def attention_kl(
   _check_scores("attention_kl", student, teacher, mask)
   student, teacher = _features.working_pair(student, teacher)
   if mask is not None:
-    mask = mask.astype(bool)
+    mask = checks.mask("attention_kl", mask)
   loss = (_kl_of_probs if from_probs else _kl_of_scores)(student, teacher, mask)
   loss = jnp.mean(loss, axis=1)
   if mask is None:

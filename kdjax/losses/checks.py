@@ -226,6 +226,39 @@ def labels(function: str, student: jax.Array, ids: jax.Array) -> None:
     )
 
 
+def mask(function: str, given: jax.Array) -> jax.Array:
+  """Reads a mask that says yes or no, and no weight between.
+
+  Args:
+    function: who asks, for the message.
+    given: (...) bool, or 0 and 1 of any type. Traced whole numbers count where
+      they are not 0; traced floats, which may be weights, are refused.
+
+  Returns:
+    (...) bool.
+
+  Raises:
+    ValueError: for anything but 0 and 1, and for traced floats.
+
+  Example:
+    >>> print(mask("attention_kl", jnp.array([1, 0])))
+    [ True False]
+  """
+  if jnp.issubdtype(given.dtype, jnp.bool_):
+    return given
+  numbers = known_numbers(given)
+  if numbers is None:
+    fits = jnp.issubdtype(given.dtype, jnp.integer)
+  else:
+    fits = np.all((numbers == 0) | (numbers == 1))
+  if not fits:
+    raise ValueError(
+      f"{function}: mask must be boolean, it takes no weights, got"
+      f" {given.dtype}; write mask > 0"
+    )
+  return given != 0
+
+
 def _check(function, name, value, wanted, allowed):
   """Raises a ValueError unless all numbers that are known are allowed."""
   try:

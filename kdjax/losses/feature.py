@@ -267,7 +267,7 @@ def vitkd(
       f" {mask.shape} for tokens {student_deep.shape}"
     )
   checks.same_shape("vitkd", student_shallow, teacher_shallow)
-  erased = mask.astype(bool)[..., None]
+  erased = checks.mask("vitkd", mask)[..., None]
   student_deep = jnp.where(erased, student_deep, 0)
   teacher_deep = jnp.where(erased, teacher_deep, 0)
   mimicked = fitnet(student_shallow, teacher_shallow, reduce="sum")

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math
+from kdjax.losses import _math, checks
 
 
 def standardize_logits(
@@ -75,13 +75,15 @@ def class_ids(ids: jax.Array, classes: int) -> jax.Array:
 def masked_mean(
   values: jax.Array, mask: jax.Array, *, axis: int | tuple | None = None
 ) -> jax.Array:
-  """Averages the values that count.
+  """Averages the values that count, with weights if the mask holds some.
 
-  result = sum(where(mask, values, 0)) / max(count, 1)
+  result = sum(where(mask, values, 0)) / max(count, 1), or
+  result = sum(where(mask != 0, mask * values, 0)) / sum(mask)
 
   Args:
     values: (...) float; entries that do not count may hold NaN.
-    mask: bool, of the values' shape; True = counts.
+    mask: of the values' shape; bool, True = counts; or numbers, weights >= 0,
+      of which 0 and 1 are the same as a bool. Gradient flows into weights.
     axis: the axes to average over; all of them by default.
 
   Returns:
@@ -89,11 +91,14 @@ def masked_mean(
     zero gradient where nothing counts.
 
   Raises:
-    ValueError: at trace time, if the shapes differ.
+    ValueError: at trace time, if the shapes differ or a weight is negative or
+      not finite.
 
   Example:
     >>> print(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([1, 1, 0]) > 0))
     2.0
+    >>> print(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([0.3, 0.1, 0.0])))
+    1.5
 
   Source:
     The plain formula.
@@ -104,6 +109,18 @@ def masked_mean(
       f" {values.shape} and {mask.shape}"
     )
   values = _math.at_least_float32(values)
-  mask = mask.astype(bool)
+  if not jnp.issubdtype(mask.dtype, jnp.bool_):
+    return _weighted_mean(values, mask, axis)
   count = jnp.maximum(jnp.sum(mask, axis=axis), 1).astype(values.dtype)
   return jnp.sum(jnp.where(mask, values, 0.0), axis=axis) / count
+
+
+def _weighted_mean(values, weights, axis):
+  checks.weights("masked_mean", mask=weights)
+  weights = jnp.asarray(weights, values.dtype)
+  # NaN counts, and is seen.
+  values = jnp.where(weights != 0, values, 0.0)
+  total = jnp.sum(weights, axis=axis)
+  some = total != 0
+  mean = jnp.sum(weights * values, axis=axis) / jnp.where(some, total, 1.0)
+  return jnp.where(some, mean, 0.0)

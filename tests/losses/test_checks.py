@@ -197,3 +197,30 @@ def test_one_place_or_key_is_no_class():
   assert losses.cwd(jnp.ones((1, 1, 1, 3)), jnp.zeros((1, 1, 1, 3))) == 0
   scores = jnp.ones((1, 2, 1, 1))
   assert losses.attention_kl(scores, -scores) == 0
+
+
+MASKED = ["attention_mse", "attention_kl", "minilm", "minilmv2", "vitkd"]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_float_weights_in_a_mask_that_takes_none_are_refused(name):
+  case = CASES[name]
+  student, teacher, keep = typed(case.inputs(), jnp.float32)
+  call = functools.partial(case.call, getattr(losses, name), **case.kwargs)
+  for weights in (keep * 0.5, keep * 2, jnp.where(keep, 1.0, jnp.nan)):
+    with pytest.raises(ValueError, match="mask must be boolean, .* mask > 0"):
+      call(student, teacher, weights)
+  with pytest.raises(ValueError, match="mask must be boolean, .* mask > 0"):
+    jax.eval_shape(call, student, teacher, keep * 1.0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.uint8])
+@pytest.mark.parametrize("name", ["attention_mse", "attention_kl", "vitkd"])
+def test_a_mask_of_zeros_and_ones_of_any_type_is_a_mask(name, dtype):
+  case = CASES[name]
+  student, teacher, keep = typed(case.inputs(), jnp.float32)
+  call = functools.partial(case.call, getattr(losses, name), **case.kwargs)
+  want = call(student, teacher, keep)
+  np.testing.assert_array_equal(
+    call(student, teacher, keep.astype(dtype)), want
+  )

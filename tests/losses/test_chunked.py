@@ -349,3 +349,50 @@ def test_a_label_outside_the_vocabulary_is_no_label(dtype):
   grad, found = jax.grad(total, has_aux=True)(student)
   check_close(found, want)
   assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grad))
+
+
+@pytest.mark.parametrize("name", table())
+def test_float_weights_in_the_mask_are_weights(name, small_tiles):
+  student, teacher, labels, mask = problem()
+  weights = jnp.where(mask, jnp.linspace(0.1, 1.5, 9)[None], 0.0)
+  more = {"labels": labels, "label_weight": WEIGHT}
+
+  def mine(student):
+    found = ours(name, student, teacher, mask=weights, **more)
+    return found.mean(), found
+
+  def one(student, row, column):
+    alone = jnp.zeros(SHAPE, bool).at[row, column].set(True)
+    return naive(name, student, teacher, labels, alone)
+
+  def want(student):
+    places = jnp.stack(jnp.meshgrid(*map(jnp.arange, SHAPE), indexing="ij"))
+    each = jax.vmap(one, (None, 0, 0))(student, *places.reshape(2, -1))
+    return jnp.sum(weights.reshape(-1) * each) / jnp.sum(weights)
+
+  (mean, found), grads = jax.jit(jax.value_and_grad(mine, has_aux=True))(
+    student
+  )
+  check_close((mean, grads), jax.jit(jax.value_and_grad(want))(student))
+  np.testing.assert_allclose(found.tokens, weights.sum(), rtol=1e-6)
+  known = jnp.where(labels >= 0, weights, 0)
+  np.testing.assert_allclose(found.labelled, known.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8])
+def test_a_mask_of_zeros_and_ones_is_a_mask(dtype):
+  student, teacher, labels, mask = problem()
+  want = ours("kd", student, teacher, labels=labels, mask=mask)
+  got = ours("kd", student, teacher, labels=labels, mask=mask.astype(dtype))
+  check_close(got, want)
+  assert got.tokens.dtype == got.labelled.dtype == jnp.int32
+
+
+def test_weights_in_the_mask_are_checked_and_constant():
+  student, teacher, _, mask = problem()
+  with pytest.raises(ValueError, match=r"^chunked\.kd: mask must be >= 0"):
+    ours("kd", student, teacher, mask=jnp.where(mask, 1.0, -1.0))
+  with pytest.raises(NotImplementedError, match=r"kdjax\.losses\.kd"):
+    jax.grad(lambda x: ours("kd", student, teacher, mask=x).loss)(
+      mask.astype(jnp.float32)
+    )

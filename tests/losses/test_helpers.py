@@ -69,6 +69,36 @@ def test_masked_mean_gradient(mask, expected):
   np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize(
+  ("values", "weights", "axis", "expected"),
+  [
+    ([1.0, 5.0, NAN], [0.3, 0.1, 0.0], None, 2.0),
+    ([1.0, 5.0, NAN], [3, 1, 0], None, 2.0),
+    ([[1.0, 5.0], [NAN, 7.0]], [[0.5, 0.5], [0.0, 0.0]], 1, [3.0, 0.0]),
+    ([1.0, 3.0], [1e-6, 1e-6], None, 2.0),
+    ([NAN, INF], [0.0, 0.0], None, 0.0),
+  ],
+)
+def test_float_weights_in_a_mean_are_weights(values, weights, axis, expected):
+  inputs = (jnp.array(values), jnp.array(weights))
+  check_value(losses.masked_mean, inputs, {"axis": axis}, expected)
+
+
+def test_gradient_of_a_weighted_mean():
+  values, weights = jnp.array([1.0, 5.0, NAN]), jnp.array([0.3, 0.1, 0.0])
+  grads = jax.grad(losses.masked_mean, (0, 1))(values, weights)
+  # (v - mean) / sum for the weights; one that is 0 has no value to weigh.
+  np.testing.assert_allclose(grads[0], [0.75, 0.25, 0], rtol=1e-6)
+  np.testing.assert_allclose(grads[1][:2], [-2.5, 7.5], rtol=1e-6)
+  assert np.isfinite(grads[1][2])
+
+
+@pytest.mark.parametrize("weight", [-1.0, NAN, INF])
+def test_a_weight_that_is_none_is_refused(weight):
+  with pytest.raises(ValueError, match="^masked_mean: mask must be >= 0"):
+    losses.masked_mean(jnp.ones(2), jnp.array([1.0, weight]))
+
+
 def test_masked_mean_shapes():
   with pytest.raises(ValueError, match=r"masked_mean: .*\(3,\) and \(2,\)"):
     losses.masked_mean(jnp.ones(3), jnp.ones(2) > 0)

@@ -25,11 +25,12 @@ class Totals(NamedTuple):
   Attributes:
     loss: () float, what to differentiate:
       `divergence + label_weight * cross_entropy`.
-    tokens: () int32, the tokens that count.
+    tokens: () int32, the tokens that count; the sum of their weights, where the
+      mask holds weights.
     divergence: () float, its sum over them; for the log: it has no gradient.
     cross_entropy: () float, its sum in nats over those with a label; for the
       log: it has no gradient.
-    labelled: () int32, how many have a label.
+    labelled: () int32, how many have a label; likewise.
   """
 
   loss: jax.Array
@@ -44,7 +45,8 @@ class Totals(NamedTuple):
 
   def mean(self) -> jax.Array:
     """Returns loss / tokens; 0 with zero gradient where no token counts."""
-    return self.loss / jnp.maximum(self.tokens, 1).astype(self.loss.dtype)
+    tokens = self.tokens.astype(self.loss.dtype)
+    return self.loss / jnp.where(tokens > 0, tokens, 1.0)
 
 
 def call(
@@ -74,7 +76,7 @@ def call(
     t_squared: whether to multiply by T^2.
     student_bias: (V) or None.
     teacher_bias: (V) or None.
-    mask: (...) bool or None.
+    mask: (...) bool, or weights >= 0, or None.
     labels: (...) int or None.
     label_weight: of the cross-entropy.
     chunk_size: tokens a chunk, or None.
@@ -105,11 +107,9 @@ def call(
   if labels is not None:
     labels = class_ids(labels, parts * vocabulary.size)
   chunk, tile = sizes(math.prod(shape), vocabulary, dtype, chunk_size)
-  tokens = Tokens(
-    jnp.broadcast_to(per_token, shape),
-    jnp.ones(shape, bool) if mask is None else mask.astype(bool),
-    labels,
-  )
+  mask, weights = _read(name, mask, shape, dtype)
+  per_token = jnp.broadcast_to(per_token, shape)
+  tokens = Tokens(per_token, mask, labels, weights)
   plan = Plan(
     rows=rows,
     keywords=tuple(keywords.items()),
@@ -126,9 +126,21 @@ def call(
   return _totals(plan, *sides, tokens, numbers)
 
 
+def _read(name, mask, shape, dtype):
+  """Returns which tokens count, and their weights if they have some."""
+  if mask is None:
+    return jnp.ones(shape, bool), None
+  if jnp.issubdtype(mask.dtype, jnp.bool_):
+    return mask, None
+  checks.weights(f"chunked.{name}", mask=mask)
+  if jnp.issubdtype(mask.dtype, jnp.floating):
+    mask = _constants(name, mask, dtype)
+  return mask != 0, mask
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _totals(plan, student, teacher, tokens, numbers):
-  labels, mask = tokens.labels, tokens.mask
+  labels, mask, weights = tokens.labels, tokens.mask, tokens.weights
   has_label = mask & (labels >= 0) if labels is not None else mask & False
   flat = functools.partial(_flat, plan.chunk)
   student, teacher = (
@@ -139,16 +151,23 @@ def _totals(plan, student, teacher, tokens, numbers):
     flat(jnp.where(mask, tokens.temperature, 1.0), 1, 1),
     flat(mask, 1, False),
     None if labels is None else flat(jnp.where(has_label, labels, -1), 1, -1),
+    None if weights is None else flat(weights.astype(plan.dtype), 1, 0),
   )
   plan, student = _varying(plan, student, (teacher, tokens, numbers))
   found = sums(plan, student, teacher, tokens, numbers)
   return Totals(
     found.loss,
-    jnp.sum(mask, dtype=jnp.int32),
+    _count(mask, weights),
     jax.lax.stop_gradient(found.divergence),
     jax.lax.stop_gradient(found.cross_entropy),
-    jnp.sum(has_label, dtype=jnp.int32),
+    _count(has_label, weights),
   )
+
+
+def _count(mask, weights):
+  weights = mask if weights is None else jnp.where(mask, weights, 0)
+  floats = jnp.issubdtype(weights.dtype, jnp.floating)
+  return jnp.sum(weights, dtype=weights.dtype if floats else jnp.int32)
 
 
 def sizes(

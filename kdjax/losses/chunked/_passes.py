@@ -31,11 +31,14 @@ class Side(NamedTuple):
 
 
 class Tokens(NamedTuple):
-  """What is known of N tokens: T (N, 1), which count, perhaps labels (N, 1)."""
+  """What is known of N tokens: T (N, 1), which count, perhaps labels (N, 1) and
+  weights (N, 1).
+  """
 
   temperature: jax.Array
   mask: jax.Array
   labels: jax.Array | None
+  weights: jax.Array | None
 
 
 class Sums(NamedTuple):
@@ -227,7 +230,8 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
     key: x for key, x in numbers.items() if key != "label_weight"
   }
   part, slopes = plan.rows(p, q, vocabulary, **keywords)
-  scale = jnp.square(temperature) if plan.t_squared else 1.0
+  share = 1.0 if tokens.weights is None else tokens.weights
+  scale = share * jnp.square(temperature) if plan.t_squared else share
   divergence = jnp.where(tokens.mask, scale * vocabulary.total(part), 0.0)
   grad = None
   if with_grads:
@@ -240,10 +244,10 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
   q = q if plan.same else softmax(student, 1.0, vocabulary)
   hit = vocabulary.ids() == tokens.labels
   at_label = vocabulary.sum(jnp.where(hit, q.log_probs, 0.0))
-  entropy = jnp.where(tokens.mask, -at_label, 0.0)
+  entropy = jnp.where(tokens.mask, -share * at_label, 0.0)
   if with_grads:
     slopes = -hit.astype(plan.dtype)
     has_label = tokens.mask & (tokens.labels >= 0)
-    of_labels = weight * to_logits(slopes, q, vocabulary)
+    of_labels = weight * share * to_logits(slopes, q, vocabulary)
     grad += jnp.where(has_label, of_labels, 0.0)
   return Sums(divergence + weight * entropy, divergence, entropy), grad

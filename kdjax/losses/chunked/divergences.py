@@ -36,7 +36,7 @@ def forward_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -103,7 +103,7 @@ def reverse_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -173,7 +173,7 @@ def symmetric_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -242,7 +242,7 @@ def tvd(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -314,7 +314,7 @@ def adaptive_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.

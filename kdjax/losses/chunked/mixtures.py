@@ -40,7 +40,7 @@ def generalized_jsd(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -118,7 +118,7 @@ def jensen_shannon(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -191,7 +191,7 @@ def skew_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
@@ -263,7 +263,7 @@ def skew_reverse_kl(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.

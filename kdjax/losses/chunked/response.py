@@ -42,8 +42,9 @@ def kd(
     student_bias: (V) float; -inf masks a class out, for the divergence on both
       sides.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts. Others give neither value nor gradient,
-      whatever their hidden states hold.
+    mask: (...) bool, True = counts, or weights >= 0, constants. Tokens that do
+      not count give neither value nor gradient, whatever their hidden states
+      hold.
     labels: (...) integer class ids; outside 0 to the whole V - 1 = no
       label.
     label_weight: of the labels' cross-entropy (at T = 1), beside the divergence.
@@ -117,7 +118,7 @@ def soft_cross_entropy(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.

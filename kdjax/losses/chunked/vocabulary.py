@@ -43,7 +43,7 @@ def topk_kd(
     t_squared: whether to multiply by T^2.
     student_bias: (V) float.
     teacher_bias: (V) float.
-    mask: (...) bool, True = counts.
+    mask: (...) bool, True = counts, or weights >= 0.
     labels: (...) integer class ids; outside 0 to V - 1 = no label.
     label_weight: of the labels' cross-entropy.
     chunk_size: tokens at a time.
