@@ -8,6 +8,7 @@ from kdjax import losses
 from kdjax.method import Inputs, Method, stateless, weighted_sum
 from kdjax.methods.ce import ce
 
+_ZERO = -1e30  # the logarithm of a soft label of 0
 REGULARISERS = ("none", "label_smoothing", "kd", "l2")
 
 
@@ -38,6 +39,9 @@ def soft_target_loss(
     >>> print(soft_target_loss(jnp.log(target), jnp.log(target)))
     [0.]
   """
+  # A soft label of 0 is a probability: what is -inf would be a masked class, as if
+  # removed from the student's answer too.
+  log_targets = jnp.maximum(log_targets.astype(jnp.float32), _ZERO)
   return losses.kd(student_logits, log_targets, temperature=temperature)
 
 
