@@ -1,10 +1,13 @@
 """What of a folder is a class, a split, or neither."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image, features
 
 from kdjax.data import load, summary
+from kdjax.data.listing import _SUFFIXES
 from kdjax.errors import UserError
 
 
@@ -196,3 +199,11 @@ def test_files_stay_in_their_split_when_others_are_added(tree):
   # 4 is nearest to the fifth, until there is one within.
   assert before.test.images[before.test.labels == 1].shape[0] == 1
   assert after.test.images[after.test.labels == 1].shape[0] == 2
+
+
+def test_the_page_names_what_is_read():
+  page = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
+  text = page.read_text()
+  listed = text[text.index("- Read are `") :].split("`")[1].split()
+  assert listed == list(_SUFFIXES)
+  assert f"{2 * Image.MAX_IMAGE_PIXELS:,} pixels" in text

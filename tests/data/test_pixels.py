@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -183,6 +185,25 @@ def test_backgrounds_that_are_none(text):
     UserError, match=f"--background={text}: give white, black"
   ):
     pixels.colour(text)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4)])
+def test_sixteen_bits_in_colour_give_the_upper_eight(kind, channels):
+  def chunk(name, content):
+    checked = name + content
+    size, check = len(content), zlib.crc32(checked)
+    return struct.pack(">I", size) + checked + struct.pack(">I", check)
+
+  pixel = struct.pack(
+    f">{channels}H", *[0x01FF, 0x80AA, 0xFF00, 0xFFFF][:channels]
+  )
+  file = (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, kind, 0, 0, 0))
+    + chunk(b"IDAT", zlib.compress(b"\0" + pixel))
+    + chunk(b"IEND", b"")
+  )
+  assert decode(io.BytesIO(file), 3).tolist() == [[[0x01, 0x80, 0xFF]]]
 
 
 def test_of_several_frames_the_first_is_read():
