@@ -28,7 +28,7 @@ from absl import flags
 from kdjax import __version__, cluster, config, options
 from kdjax.accelerator import keep_programs, prepare_environment
 from kdjax.commands import COMMANDS, Call, beginning, run
-from kdjax.errors import KdjaxError, UserError, unknown_name
+from kdjax.errors import KdjaxError, UserError, print_any_name, unknown_name
 from kdjax.heeded import rows
 from kdjax.watchdog import Verdict
 
@@ -37,6 +37,7 @@ ROOT = Path(__file__).parent
 
 def main(argv: list[str]) -> int:
   """Runs one command; returns the exit status."""
+  print_any_name()
   return cluster.leave(_outcome(argv))
 
 

@@ -1,6 +1,7 @@
 """Errors that end a run: one clear line for people, one exit status for scripts."""
 
 import difflib
+import io
 import sys
 from collections.abc import Iterable
 
@@ -62,6 +63,19 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
   return UserError(
     f"unknown {kind} {name!r}{hint} Choices: {', '.join(choices)}"
   )
+
+
+def print_any_name() -> None:
+  """Lets stdout and stderr print what their encoding has no form for, as codes.
+
+  Names of files and classes need not be text.
+
+  Example:
+    >>> print_any_name()
+  """
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
 
 
 def warn(text: str) -> None:

@@ -16,6 +16,8 @@ from kdjax.errors import StorageError, UserError
 LOCK = "run.lock"
 SETTINGS = "run.json"
 RESULTS = "results.json"
+# What is drawn of the results comes after them; then checkpoints are removed.
+PAGE, CHECKPOINTS = "report.html", "checkpoints"
 UNWRITTEN = "run.json.new"
 # Where a run happens does not change what it is; and a run that a bad step
 # ended may go on by passing over it.
@@ -65,7 +67,8 @@ def claim(
     folder.mkdir(parents=True, exist_ok=True)
     # A run that was killed at once leaves no more than its lock.
     here = {file.name for file in folder.iterdir()} - {LOCK, UNWRITTEN}
-    unfinished = SETTINGS in here and RESULTS not in here
+    undrawn = PAGE not in here and CHECKPOINTS in here
+    unfinished = SETTINGS in here and (RESULTS not in here or undrawn)
     takes_up = settings is not None and resume and unfinished
     if here and not takes_up:
       raise UserError(_occupied(folder, unfinished, settings, resume))
@@ -111,9 +114,10 @@ def _occupied(folder, unfinished, settings, resume) -> str:
       f"--workdir={folder} holds an unfinished run; --resume goes on with it, or"
       " give a new folder"
     )
+  over = " of a run that is over" if (folder / RESULTS).is_file() else ""
   return (
-    f"--workdir={folder} holds files already; nothing was overwritten. Give a"
-    " new folder, or remove this one"
+    f"--workdir={folder} holds files already{over}; nothing was overwritten. Give"
+    " a new folder, or remove this one"
   )
 
 

@@ -67,6 +67,28 @@ def test_what_is_there_is_left_alone(tmp_path, file, resume, settings, said):
   assert (folder / file).read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+  ("there", "goes_on"),
+  [
+    (["results.json"], False),
+    (["results.json", "checkpoints"], True),
+    (["results.json", "report.html", "checkpoints"], False),
+    (["checkpoints"], True),
+  ],
+)
+def test_killed_while_drawing_goes_on_and_is_over_with_its_page(
+  tmp_path, there, goes_on
+):
+  folder = take(tmp_path / "run")
+  for name in there:
+    (folder / name).write_text("")
+  if goes_on:
+    assert take(folder) == folder
+    return
+  with pytest.raises(UserError, match="holds files already of a run that is"):
+    take(folder)
+
+
 def test_damaged_settings_are_named(tmp_path):
   folder = take(tmp_path / "run")
   (folder / SETTINGS).write_text("{")

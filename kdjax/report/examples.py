@@ -41,7 +41,7 @@ def soft_targets_figure(
   student = (
     None if student_logits is None else np.asarray(student_logits, float)
   )
-  names = _class_names(class_names, teacher.shape[-1])
+  names = list(map(style.legible, _class_names(class_names, teacher.shape[-1])))
   sizes = {len(images), len(labels), len(teacher)}
   if len(sizes) > 1 or (student is not None and student.shape != teacher.shape):
     raise ValueError(
@@ -49,7 +49,10 @@ def soft_targets_figure(
       f" teacher {teacher.shape}, student"
       f" {None if student is None else student.shape}"
     )
-  drawing = style.figure(0.7 + 1.02 * len(images))
+  # Names of more than a letter stand upright below the last row.
+  below = max(map(len, names))
+  below = 0.07 * below if below > 1 else 0.0
+  drawing = style.figure(0.7 + 1.02 * len(images) + below)
   panels = drawing.subplots(
     len(images), 3, squeeze=False, width_ratios=[1, 2, 2], sharey="col"
   )

@@ -1,12 +1,18 @@
 """The record of `launch.py quantify`: pictures and page around its tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kdjax.report import knowledge_plots as plots
-from kdjax.report import logs, page, pictures, teachers
-from kdjax.report.knowledge_tables import NETWORKS, headline, summary, tables
+from kdjax.report import logs, page, parts, pictures, teachers
+from kdjax.report.knowledge_tables import (
+  NETWORKS,
+  headline,
+  summary,
+  table_makers,
+  tables,
+)
 from kdjax.report.pictures import Picture
 
 __all__ = ["draw", "headline", "summary", "tables", "write"]
@@ -29,10 +35,13 @@ def write(
     StorageError: if something cannot be written.
   """
   logs.write_json(workdir / "results.json", results)
-  teachers.warn(results)
-  drawn = draw(results, samples)
+  left_out: list[str] = []
+  with parts.part("the remark on the teacher", left_out):
+    teachers.warn(results)
+  drawn = pictures.drawn(makers(results, samples), left_out)
   pictures.save_figures(workdir / "figures", drawn)
-  return page.write_html(workdir / "report.html", _parts(results, drawn))
+  content = _content(results, drawn, left_out)
+  return page.write_html(workdir / "report.html", content)
 
 
 def draw(
@@ -49,35 +58,47 @@ def draw(
   Returns:
     Pictures by name.
   """
-  threshold = results["quantify"]["threshold"]
+  return {name: make() for name, make in makers(results, samples).items()}
+
+
+def makers(
+  results: Mapping[str, Any], samples: Mapping[str, Any]
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture of `draw` is drawn, by name.
+
+  Args:
+    results: as for `draw`.
+    samples: as for `draw`.
+  """
   return {
-    "entropies": Picture(
+    "entropies": lambda: Picture(
       plots.maps_figure(samples),
       "What each network still knows, cell by cell",
       "Entropy in nats, one scale for all: dark cells are encoded, bright ones"
       " discarded. The line is the object's outline. First seed.",
       raster=True,
     ),
-    "concepts": Picture(
+    "concepts": lambda: Picture(
       plots.concepts_figure(samples),
-      f"Visual concepts at the threshold b = {threshold:g} nats",
+      "Visual concepts at the threshold b ="
+      f" {results['quantify']['threshold']:g} nats",
       "Cells that stand out from the background's mean entropy: blue on the"
       " object, orange beside it.",
       raster=True,
     ),
-    "over_time": Picture(
+    "over_time": lambda: Picture(
       plots.over_time_figure(samples),
       "One image over the training",
       "Entropy of student and baseline from the same initialisation on.",
       raster=True,
     ),
-    "concepts_over_distance": Picture(
+    "concepts_over_distance": lambda: Picture(
       plots.counts_figure(results),
       "Concepts over weight distance",
       "A line a seed; the mark is where the seed's mean number of foreground"
       " concepts is highest.",
     ),
-    "thresholds": Picture(
+    "thresholds": lambda: Picture(
       plots.thresholds_figure(results),
       "The metrics over the threshold b",
       "Means over seeds, bands one standard deviation. The dotted line is the"
@@ -86,18 +107,15 @@ def draw(
   }
 
 
-def _parts(results, drawn) -> dict[str, Any]:
-  shown = {
-    "test_accuracy": [
-      (name, results[name]["test_accuracy"]) for name in NETWORKS
-    ]
-  }
+def _content(results, drawn, left_out) -> dict[str, Any]:
   return {
     "name": results.get("name") or "Knowledge report",
-    "headline": headline(results),
-    "notes": [],
-    "accuracies": shown["test_accuracy"],
-    "tables": tables(results),
+    "sentences": lambda: [headline(results)],
+    "accuracies": lambda: [
+      (name, results[name]["test_accuracy"]) for name in NETWORKS
+    ],
+    "tables": table_makers(results),
     "figures": drawn,
+    "left_out": left_out,
     "results": results,
   }

@@ -1,13 +1,13 @@
 """What `launch.py quantify` found, as tables and sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from kdjax.report import teachers
+from kdjax.report import teachers, text
 from kdjax.report.formats import count, p_value, signed, with_spread
 from kdjax.report.reading import numbers
 from kdjax.report.tables import without_empty_columns
-from kdjax.report.text import Table, to_text
+from kdjax.report.text import Table
 
 ARROWS = {"larger": "↑", "smaller": "↓"}
 NETWORKS = ("teacher", "student", "baseline")
@@ -54,7 +54,7 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  return "\n".join([*map(to_text, tables(results)), headline(results)])
+  return text.summary(table_makers(results), lambda: [headline(results)])
 
 
 def headline(results: Mapping[str, Any]) -> str:
@@ -93,12 +93,23 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
   Returns:
     The tables, in order.
   """
-  return [
-    metrics_table(results),
-    thresholds_table(results),
-    _networks_table(results),
-    _convergence_table(results),
-  ]
+  return [table for make in table_makers(results).values() for table in make()]
+
+
+def table_makers(
+  results: Mapping[str, Any],
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables of `tables` are made, by what they tell.
+
+  Args:
+    results: as in results.json.
+  """
+  return {
+    "metrics": lambda: [metrics_table(results)],
+    "thresholds": lambda: [thresholds_table(results)],
+    "networks": lambda: [_networks_table(results)],
+    "convergence": lambda: [_convergence_table(results)],
+  }
 
 
 def metrics_table(results: Mapping[str, Any]) -> Table:

@@ -3,6 +3,7 @@
 JSON here is strict: nan and infinity, which it cannot write, become null.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -178,19 +179,37 @@ def write_json(path: str | Path, value: Any) -> Path:
     StorageError: if the file cannot be written.
     TypeError: if a part of the value has no form in JSON.
   """
-  path = Path(path)
   text = json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
+  return write_text(path, text)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+  """Writes text, all of it or nothing; see `write_json`.
+
+  Args:
+    path: of the file; its folder is made if it is not there.
+    text: what has no form in UTF-8, as names of files may not have, becomes ?.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  path = Path(path)
   beside = path.with_name(f".{path.name}.{os.getpid()}")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with beside.open("w", encoding="utf-8") as file:
+    with beside.open("w", encoding="utf-8", errors="replace") as file:
       file.write(text)
       file.flush()
       # Without it a power cut can leave the new name with no content.
       os.fsync(file.fileno())
     os.replace(beside, path)
   except OSError as error:
-    beside.unlink(missing_ok=True)
+    # Where the folder is none, there is nothing to remove either.
+    with contextlib.suppress(OSError):
+      beside.unlink()
     raise StorageError(f"cannot write {path}: {error}") from error
   return path
 

@@ -2,23 +2,27 @@
 
 import base64
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from matplotlib.figure import Figure
 
-from kdjax.errors import StorageError
 from kdjax.report import (
   compression,
   formats,
+  logs,
   methods,
+  parts,
   reading,
   rounds,
   style,
   sweep_tables,
   tables,
+  text,
   verdicts,
 )
 from kdjax.report.pictures import Picture, is_png
@@ -55,6 +59,7 @@ def write_page(
   results: Mapping[str, Any],
   history: Sequence[Mapping[str, Any]],
   figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None = None,
 ) -> Path:
   """Writes a run's report as one self-contained HTML file.
 
@@ -64,6 +69,7 @@ def write_page(
     history: the rows of metrics.jsonl; may be empty.
     figures: by name, as `pictures.draw` returns them. A plain Figure, or the
       bytes of an SVG or PNG file, stands under its name as title.
+    left_out: a sentence for each part that could not be made.
 
   Returns:
     The path.
@@ -71,25 +77,20 @@ def write_page(
   Raises:
     StorageError: if the file cannot be written.
   """
-  path = Path(path)
-  html = render_page(results, history, figures)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
-  except OSError as error:
-    raise StorageError(f"cannot write the report {path}: {error}") from error
-  return path
+  html = render_page(results, history, figures, left_out)
+  return logs.write_text(path, html)
 
 
-def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
+def write_html(path: str | Path, content: Mapping[str, Any]) -> Path:
   """Writes a page of the house's form that is no distillation run's.
 
   Args:
     path: of the file, in a folder that is there.
-    parts: "name", "headline", "notes", "accuracies" (network and accuracies),
-      "titles" of networks that are not called as elsewhere (may be missing),
-      "tables", "figures" by name, and "results", for its settings, environment,
-      times and command.
+    content: "name", "sentences" () -> the headline and further ones, "accuracies"
+      () -> pairs of network and accuracies, "titles" of networks that are not
+      called as elsewhere (may be missing), "tables" how each is made, "figures"
+      by name, "left_out" a sentence for each part that could not be made, and
+      "results", for its settings, environment, times and command.
 
   Returns:
     The path.
@@ -97,36 +98,34 @@ def write_html(path: str | Path, parts: Mapping[str, Any]) -> Path:
   Raises:
     StorageError: if the file cannot be written.
   """
-  results = parts["results"]
-  html = _template().render(
-    name=parts["name"],
-    headline=parts["headline"],
-    notes=parts["notes"],
-    tiles=[
+  titles = content.get("titles", {})
+
+  def tiles():
+    return [
       _Tile(
-        parts.get("titles", {}).get(name) or reading.title_of(name),
+        titles.get(name) or reading.title_of(name),
         formats.with_spread([100 * x for x in values], 1),
         "% test accuracy",
         style.colour_of(name),
       )
-      for name, values in parts["accuracies"]
-    ],
-    tables=parts["tables"],
-    figures=[_shown(name, one) for name, one in parts["figures"].items()],
-    training=[],
-    **_surroundings(results),
+      for name, values in content["accuracies"]()
+    ]
+
+  makers = {name: content[name] for name in ("sentences", "tables")}
+  makers |= {"tiles": tiles, "training": list}
+  html = _template().render(
+    name=content["name"],
+    **_made(makers, content["figures"], content["left_out"]),
+    **_surroundings(content["results"]),
   )
-  try:
-    Path(path).write_text(html, encoding="utf-8")
-  except OSError as error:
-    raise StorageError(f"cannot write the report {path}: {error}") from error
-  return Path(path)
+  return logs.write_text(path, html)
 
 
 def render_page(
   results: Mapping[str, Any],
   history: Sequence[Mapping[str, Any]],
   figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None = None,
 ) -> str:
   """Returns the HTML that `write_page` writes; all text is escaped.
 
@@ -134,17 +133,40 @@ def render_page(
     results: as in results.json.
     history: the rows of metrics.jsonl; may be empty.
     figures: as for `write_page`.
+    left_out: as for `write_page`.
   """
+  makers = {
+    "sentences": lambda: [verdicts.headline(results), *verdicts.notes(results)],
+    "tiles": lambda: _tiles(results),
+    "tables": table_makers(results),
+    "training": lambda: [tables.training_table(history)] if history else [],
+  }
   return _template().render(
     name=results.get("name") or "Distillation report",
-    headline=verdicts.headline(results),
-    notes=verdicts.notes(results),
-    tiles=_tiles(results),
-    tables=tables_of(results),
-    figures=[_shown(name, figure) for name, figure in figures.items()],
-    training=[tables.training_table(history)] if history else [],
+    **_made(makers, figures, left_out),
     **_surroundings(results),
   )
+
+
+def _made(
+  makers: Mapping[str, Any],
+  figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None,
+) -> dict[str, Any]:
+  """What the page shows, a part that fails left out, with a note."""
+  left_out = [] if left_out is None else left_out
+  shown = {name: partial(_shown, name, one) for name, one in figures.items()}
+  whole = {"sentences", "tiles", "training"}
+  found = dict.fromkeys(whole, ()) | parts.made(
+    "the part", {name: makers[name] for name in sorted(whole)}, left_out
+  )
+  headline, *notes = found.pop("sentences") or [""]
+  return found | {
+    "headline": headline,
+    "tables": text.made(makers["tables"], left_out),
+    "figures": list(parts.made("the picture", shown, left_out).values()),
+    "notes": [*notes, *left_out],
+  }
 
 
 def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,21 +202,40 @@ def tables_of(results: Mapping[str, Any], *, costs: bool = True) -> list[Table]:
     results: as in results.json.
     costs: whether to say what the networks take, in bytes and time.
   """
-  chosen = []
-  if results.get("methods"):
-    chosen.append(methods.methods_table(results))
-  chosen.append(tables.networks_table(results))
-  if results.get("comparisons"):
-    chosen.append(tables.comparisons_table(results))
-  if results.get("omitted_class"):
-    chosen.append(tables.omitted_class_table(results["omitted_class"]))
-  if results.get("rounds"):
-    chosen.append(rounds.rounds_table(results))
-  if results.get("sweep"):
-    chosen += sweep_tables.tables_of(results["sweep"])
-  if results.get("compression") and costs:
-    chosen.append(compression.compression_table(results))
-  return [*chosen, tables.cost_table(results)] if costs else chosen
+  made = [make() for make in table_makers(results, costs=costs).values()]
+  return list(itertools.chain.from_iterable(made))
+
+
+def table_makers(
+  results: Mapping[str, Any], *, costs: bool = True
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables are made that `tables_of` returns, by what they tell.
+
+  Args:
+    results: as in results.json.
+    costs: as for `tables_of`.
+  """
+  omitted, sweep = results.get("omitted_class"), results.get("sweep")
+  catalogue = {
+    "methods": (
+      results.get("methods"),
+      lambda: [methods.methods_table(results)],
+    ),
+    "networks": (True, lambda: [tables.networks_table(results)]),
+    "comparisons": (
+      results.get("comparisons"),
+      lambda: [tables.comparisons_table(results)],
+    ),
+    "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
+    "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),
+    "sweep": (sweep, lambda: sweep_tables.tables_of(sweep)),
+    "compression": (
+      results.get("compression") and costs,
+      lambda: [compression.compression_table(results)],
+    ),
+    "costs": (costs, lambda: [tables.cost_table(results)]),
+  }
+  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
 
 
 def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
@@ -224,8 +265,8 @@ def _settings(
   for part, needed in _HEEDED.items():
     if not any(results.get(one) for one in needed):
       experiment.pop(part, None)
-  for result, parts in _UNHEEDED.items():
-    for part in parts if results.get(result) else ():
+  for result, unheeded in _UNHEEDED.items():
+    for part in unheeded if results.get(result) else ():
       experiment.pop(part, None)
   if not (experiment.get("cluster") or {}).get("multihost"):
     experiment.pop("cluster", None)

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from kdjax.errors import StorageError
-from kdjax.report import examples, methods, plots, reading, style, sweeps
+from kdjax.report import (
+  examples,
+  methods,
+  parts,
+  plots,
+  reading,
+  style,
+  sweeps,
+)
 
 
 class Picture(NamedTuple):
@@ -15,12 +23,14 @@ class Picture(NamedTuple):
 
   `figure` is a matplotlib Figure, or the bytes of an SVG or PNG file. `raster`
   asks for PNG on the page, which is smaller where the figure holds photographs.
+  `file` is the content of the file beside the page, where it is drawn already.
   """
 
   figure: Figure | bytes
   title: str
   caption: str = ""
   raster: bool = False
+  file: bytes | None = None
 
 
 def draw(
@@ -39,11 +49,45 @@ def draw(
     Pictures by name, in the order in which they are shown; the names make file
     names.
   """
-  pictures = {}
-  for name, (wanted, make) in _catalogue(results, history, samples).items():
-    if wanted:
-      pictures[name] = make()
-  return pictures
+  found = makers(results, history, samples)
+  return {name: make() for name, make in found.items()}
+
+
+def makers(
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]] = (),
+  samples: Mapping[str, Any] | None = None,
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture is drawn that the given values suffice for.
+
+  Args:
+    results: as in results.json.
+    history: the rows of metrics.jsonl.
+    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
+
+  Returns:
+    By name, as `draw`.
+  """
+  catalogue = _catalogue(results, history, samples)
+  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
+
+
+def drawn(
+  found: Mapping[str, Callable[[], Picture]], left_out: list[str]
+) -> dict[str, Picture]:
+  """Draws all pictures that can be drawn, as the bytes of files.
+
+  Args:
+    found: how each is drawn, as from `makers`.
+    left_out: gets a sentence for each that cannot.
+
+  Returns:
+    Pictures by name.
+  """
+  ready = {
+    name: lambda make=make: _rendered(make()) for name, make in found.items()
+  }
+  return parts.made("the picture", ready, left_out)
 
 
 def save_figures(
@@ -62,16 +106,28 @@ def save_figures(
     StorageError: if a file cannot be written.
   """
   folder, paths = Path(folder), []
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in figures.items():
-      drawing = picture.figure if isinstance(picture, Picture) else picture
-      data = drawing if isinstance(drawing, bytes) else style.to_png(drawing)
-      paths.append(folder / f"{name}.{'png' if is_png(data) else 'svg'}")
-      paths[-1].write_bytes(data)
-  except OSError as error:
-    raise StorageError(f"cannot write figures to {folder}: {error}") from error
+  for name, picture in figures.items():
+    drawing = picture
+    if isinstance(picture, Picture):
+      drawing = picture.file or picture.figure
+    data = drawing if isinstance(drawing, bytes) else style.to_png(drawing)
+    path = folder / f"{name}.{'png' if is_png(data) else 'svg'}"
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(data)
+    except OSError as error:
+      raise StorageError(f"cannot write {path}: {error}") from error
+    paths.append(path)
   return paths
+
+
+def _rendered(picture: Picture) -> Picture:
+  """A picture as bytes: many fail where they are laid out, not before."""
+  if isinstance(picture.figure, bytes):
+    return picture
+  file = style.to_png(picture.figure)
+  shown = file if picture.raster else style.to_svg(picture.figure)
+  return picture._replace(figure=shown, file=file)
 
 
 def is_png(data: bytes) -> bool:

@@ -132,7 +132,9 @@ def omitted_class_figure(omitted: Mapping[str, Any]) -> Figure:
       for place in places
     }
     _strips(axes, columns, [names[place] for place in places], digits=1)
-    axes.set_ylabel(label.format(formats.setting(omitted["class"])))
+    axes.set_ylabel(
+      label.format(style.legible(formats.setting(omitted["class"])))
+    )
     axes.tick_params(axis="x", labelsize=8)
   panels[0].set_ylim(-4, 104)
   return drawing

@@ -7,6 +7,7 @@ from typing import Any
 from kdjax.report import (
   logs,
   page,
+  parts,
   pictures,
   teachers,
   text,
@@ -26,9 +27,9 @@ def write_run(
   history: Sequence[Mapping[str, Any]],
   samples: Mapping[str, Any] | None = None,
 ) -> Path:
-  """Writes the figures, the page and, last, results.json.
+  """Writes results.json, then the figures and, last, the page.
 
-  A run that holds results.json is over: what dies before goes on.
+  Nothing that is drawn can cost the results: a part that fails is left out.
 
   Args:
     workdir: of the run.
@@ -42,12 +43,15 @@ def write_run(
   Raises:
     StorageError: if something cannot be written.
   """
-  teachers.warn(results)
-  drawn = pictures.draw(results, history, samples)
-  pictures.save_figures(workdir / "figures", drawn)
-  written = page.write_page(workdir / "report.html", results, history, drawn)
   logs.write_json(workdir / "results.json", results)
-  return written
+  left_out: list[str] = []
+  with parts.part("the remark on the teacher", left_out):
+    teachers.warn(results)
+  makers = pictures.makers(results, history, samples)
+  drawn = pictures.drawn(makers, left_out)
+  pictures.save_figures(workdir / "figures", drawn)
+  path = workdir / "report.html"
+  return page.write_page(path, results, history, drawn, left_out)
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -59,9 +63,10 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  sentences = [verdicts.headline(results), *verdicts.notes(results)]
-  shown = map(text.to_text, page.tables_of(results))
-  return "\n".join([*shown, *sentences])
+  return text.summary(
+    page.table_makers(results),
+    lambda: [verdicts.headline(results), *verdicts.notes(results)],
+  )
 
 
 def write_figure(workdir: Path, name: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """The tables of `launch.py compress`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,21 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
   Returns:
     The tables, in order.
   """
-  return [networks_table(results), differences_table(results)]
+  return [table for make in table_makers(results).values() for table in make()]
+
+
+def table_makers(
+  results: Mapping[str, Any],
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables of `tables` are made, by what they tell.
+
+  Args:
+    results: as in results.json.
+  """
+  return {
+    "networks": lambda: [networks_table(results)],
+    "differences": lambda: [differences_table(results)],
+  }
 
 
 def networks_table(results: Mapping[str, Any]) -> Table:

@@ -1,6 +1,6 @@
 """The record of `launch.py compress`: one table, one picture, the page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from kdjax.report import (
   formats,
   logs,
   page,
+  parts,
   pictures,
   style,
   teachers,
+  text,
   verdicts,
 )
 from kdjax.report.pictures import Picture
@@ -23,10 +25,10 @@ from kdjax.report.size_tables import (
   accuracy,
   mean_of,
   shown,
+  table_makers,
   tables,
   title_of,
 )
-from kdjax.report.text import to_text
 
 __all__ = [
   "RUNTIMES",
@@ -53,7 +55,7 @@ MARKS = {
 
 
 def write(workdir: Path, results: Mapping[str, Any]) -> Path:
-  """Writes the figures, the page and, last, results.json.
+  """Writes results.json, then the figure and, last, the page.
 
   Args:
     workdir: of the run.
@@ -65,25 +67,25 @@ def write(workdir: Path, results: Mapping[str, Any]) -> Path:
   Raises:
     StorageError: if something cannot be written.
   """
-  teachers.warn(results)
-  drawn = draw(results)
+  logs.write_json(workdir / "results.json", results)
+  left_out: list[str] = []
+  with parts.part("the remark on the teacher", left_out):
+    teachers.warn(results)
+  drawn = pictures.drawn(makers(results), left_out)
   pictures.save_figures(workdir / "figures", drawn)
-  rows = shown(results)
-  parts = {
+  content = {
     "name": results["name"],
-    "headline": headline(results),
-    "notes": notes(results),
-    "accuracies": [
-      (name, rows[name]["test_accuracy"])
+    "sentences": lambda: [headline(results), *notes(results)],
+    "accuracies": lambda: [
+      (name, shown(results)[name]["test_accuracy"])
       for name in ("teacher", "student", "baseline")
     ],
-    "tables": tables(results),
+    "tables": table_makers(results),
     "figures": drawn,
+    "left_out": left_out,
     "results": results,
   }
-  written = page.write_html(workdir / "report.html", parts)
-  logs.write_json(workdir / "results.json", results)
-  return written
+  return page.write_html(workdir / "report.html", content)
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -95,8 +97,9 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  sentences = [headline(results), *notes(results)]
-  return "\n".join([*map(to_text, tables(results)), *sentences])
+  return text.summary(
+    table_makers(results), lambda: [headline(results), *notes(results)]
+  )
 
 
 def headline(results: Mapping[str, Any]) -> str:
@@ -163,8 +166,17 @@ def draw(results: Mapping[str, Any]) -> dict[str, Picture]:
   Returns:
     It, by its name.
   """
+  return {name: make() for name, make in makers(results).items()}
+
+
+def makers(results: Mapping[str, Any]) -> dict[str, Callable[[], Picture]]:
+  """Returns how the picture of `draw` is drawn, by its name.
+
+  Args:
+    results: as in results.json.
+  """
   return {
-    "accuracy_size": Picture(
+    "accuracy_size": lambda: Picture(
       size_figure(results),
       "Accuracy against size",
       "Mean over seeds, bars one standard deviation. The line is the Pareto"

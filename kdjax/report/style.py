@@ -74,8 +74,29 @@ _SETTINGS = {
   # Outlines need no font on the reader's side; a fixed salt makes the same
   # figure the same bytes.
   "svg.fonttype": "path",
+  # Names are text: two dollars in one are no formula.
+  "text.parse_math": False,
   "svg.hashsalt": "kdjax",
 }
+
+# What has the letters that DejaVu Sans has not, where one of these is installed.
+_FURTHER = (
+  "Noto Sans CJK JP",
+  "Noto Sans CJK SC",
+  "Noto Sans CJK KR",
+  "Source Han Sans",
+  "WenQuanYi Zen Hei",
+  "WenQuanYi Micro Hei",
+  "Droid Sans Fallback",
+  "IPAGothic",
+  "PingFang SC",
+  "Hiragino Sans",
+  "Microsoft YaHei",
+  "Yu Gothic",
+  "Malgun Gothic",
+  "Arial Unicode MS",
+  "Unifont",
+)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -98,7 +119,7 @@ def styled(
     # The user's own settings (a dark theme, TeX) must not leak in either.
     with matplotlib.rc_context():
       matplotlib.rcParams.update(_defaults())
-      matplotlib.rcParams.update(_SETTINGS)
+      matplotlib.rcParams.update(_SETTINGS | {"font.family": _families()})
       return draw(*args, **kwargs)
 
   return drawn
@@ -188,6 +209,28 @@ def plain_log_scale(axes: Axes, axis: str) -> None:
   side.set_minor_formatter(NullFormatter())
 
 
+def legible(name: str, longest: int = 16) -> str:
+  """Returns a name of the user's as a picture can show it.
+
+  Args:
+    name: any text.
+    longest: how many characters are shown; of a longer name the beginning.
+
+  Returns:
+    One line; what no font here has as its code, \\u4e2d.
+
+  Example:
+    >>> print(legible("cat\\ndog"), legible("a" * 90, 4))
+    cat\\x0adog aaa…
+  """
+  known = set().union(*map(_characters, _families()))
+  shown = "".join(
+    one if one.isprintable() and ord(one) in known else _code(one)
+    for one in name
+  )
+  return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
 @styled
 def to_svg(drawing: Figure) -> bytes:
   """Returns a figure as SVG; the same figure gives the same bytes.
@@ -216,6 +259,36 @@ def to_png(drawing: Figure, dots_per_inch: int = 200) -> bytes:
 def _spare(network: str) -> tuple[str, str]:
   # By its letters, not by hash(): the same colour in every process.
   return _SPARE[sum(map(ord, network)) % len(_SPARE)]
+
+
+def _code(one: str) -> str:
+  """A character in ASCII; the half of one, from names that are no UTF-8, as ?."""
+  number = ord(one)
+  if 0xD800 <= number < 0xE000:
+    return "?"
+  kind, digits = ("x", 2) if number < 256 else ("u", 4)
+  return f"\\{'U' if number > 0xFFFF else kind}{number:0{digits}x}"
+
+
+@functools.cache
+def _families() -> list[str]:
+  """Fonts to look for a character in, one after the other."""
+  from matplotlib import font_manager
+
+  installed = {font.name for font in font_manager.fontManager.ttflist}
+  return [
+    *_SETTINGS["font.family"],
+    *(name for name in _FURTHER if name in installed),
+  ]
+
+
+@functools.cache
+def _characters(family: str) -> frozenset[int]:
+  """The characters that a font has."""
+  from matplotlib import font_manager
+
+  path = font_manager.findfont(family, fallback_to_default=False)
+  return frozenset(font_manager.get_font(path).get_charmap())
 
 
 @functools.cache

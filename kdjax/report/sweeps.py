@@ -88,7 +88,7 @@ def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
   if numeric and min(values) > 0 and max(values) / min(values) >= 8:
     axes.set_xscale("log")
     axes.minorticks_off()
-  axes.set_xticks(list(across), [formats.setting(value) for value in values])
+  axes.set_xticks(list(across), list(map(_value, values)))
   return drawing
 
 
@@ -131,14 +131,14 @@ def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
       vmax=means.max(),
     )
     panel.set_facecolor("#e5e7eb")
-    panel.set_xticks(range(len(columns)), map(formats.setting, columns))
-    panel.set_yticks(range(len(rows)), map(formats.setting, rows))
+    panel.set_xticks(range(len(columns)), map(_value, columns))
+    panel.set_yticks(range(len(rows)), map(_value, rows))
     panel.set_ylabel(reading.axis_title(names[-2]))
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     if len(names) > 2:
       panel.set_title(
-        f"{reading.axis_title(names[0])} {formats.setting(values[0][place])}"
+        f"{reading.axis_title(names[0])} {_value(values[0][place])}"
       )
     if len(columns) <= 8:
       _write_cells(panel, image, errors[place], equal[place])
@@ -206,3 +206,7 @@ def _frame(panel: Axes, cell: Sequence[int]) -> None:
         clip_on=False,
       )
     )
+
+
+def _value(value: Any) -> str:
+  return style.legible(formats.setting(value), 40)

@@ -1,6 +1,6 @@
 """The record of `launch.py synthesise`: tables, pictures, page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kdjax.report import formats, logs, page, pictures, style, verdicts
+from kdjax.report import formats, logs, page, pictures, style, text, verdicts
 from kdjax.report.pictures import Picture
 from kdjax.report.reading import networks, numbers
 from kdjax.report.tables import paired_table, without_empty_columns
-from kdjax.report.text import Table, to_text
+from kdjax.report.text import Table
 
 TITLES = {
   "student": "Learned images",
@@ -41,22 +41,23 @@ def write(
     StorageError: if something cannot be written.
   """
   logs.write_json(workdir / "results.json", results)
-  drawn = draw(results, samples)
+  left_out: list[str] = []
+  drawn = pictures.drawn(makers(results, samples), left_out)
   pictures.save_figures(workdir / "figures", drawn)
-  parts = {
+  content = {
     "name": results.get("name") or "Learned images",
-    "headline": headline(results),
-    "notes": notes(results),
-    "accuracies": [
+    "sentences": lambda: [headline(results), *notes(results)],
+    "accuracies": lambda: [
       (name, entry["test_accuracy"])
       for name, entry in networks(results).items()
     ],
     "titles": TITLES,
-    "tables": tables(results),
+    "tables": table_makers(results),
     "figures": drawn,
+    "left_out": left_out,
     "results": results,
   }
-  return page.write_html(workdir / "report.html", parts)
+  return page.write_html(workdir / "report.html", content)
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -68,8 +69,9 @@ def summary(results: Mapping[str, Any]) -> str:
   Returns:
     Tables and sentences.
   """
-  sentences = [headline(results), *notes(results)]
-  return "\n".join([*map(to_text, tables(results)), *sentences])
+  return text.summary(
+    table_makers(results), lambda: [headline(results), *notes(results)]
+  )
 
 
 def headline(results: Mapping[str, Any]) -> str:
@@ -130,7 +132,21 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
   Returns:
     The tables, in order.
   """
-  return [accuracies_table(results), differences_table(results)]
+  return [table for make in table_makers(results).values() for table in make()]
+
+
+def table_makers(
+  results: Mapping[str, Any],
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables of `tables` are made, by what they tell.
+
+  Args:
+    results: as in results.json.
+  """
+  return {
+    "accuracies": lambda: [accuracies_table(results)],
+    "differences": lambda: [differences_table(results)],
+  }
 
 
 def accuracies_table(results: Mapping[str, Any]) -> Table:
@@ -221,8 +237,20 @@ def draw(
   Returns:
     Pictures by name.
   """
+  return {name: make() for name, make in makers(results, samples).items()}
+
+
+def makers(
+  results: Mapping[str, Any], samples: Mapping[str, Any]
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture of `draw` is drawn, by name.
+
+  Args:
+    results: as for `draw`.
+    samples: as for `draw`.
+  """
   return {
-    "images": Picture(
+    "images": lambda: Picture(
       images_figure(**samples),
       "The learned images",
       "The first set, a row a class: left what it started from, right what was"
@@ -230,12 +258,12 @@ def draw(
       " network's first steps, not for the eye.",
       raster=True,
     ),
-    "accuracy": Picture(
+    "accuracy": lambda: Picture(
       accuracy_figure(results),
       "What networks learn from each kind of images",
       "Bars are means over sets of images, a dot is one set.",
     ),
-    "rates": Picture(
+    "rates": lambda: Picture(
       rates_figure(results),
       "The learned rates",
       "Learning rate of every step, a line a set.",
@@ -277,7 +305,11 @@ def images_figure(
         axis.spines[:].set_visible(False)
       if part is left:
         axes[0].set_ylabel(
-          class_names[row], rotation=0, ha="right", va="center"
+          style.legible(class_names[row], 12),
+          rotation=0,
+          ha="right",
+          va="center",
+          size=8,
         )
   return drawing
 

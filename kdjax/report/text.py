@@ -1,8 +1,12 @@
 """A table as a value, and as text for the terminal and for Markdown."""
 
 import io
+import itertools
 import sys
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TextIO
+
+from kdjax.report import parts
 
 _ASCII = str.maketrans({"±": "+-", "−": "-", "–": "-", "×": "x"})
 
@@ -14,6 +18,39 @@ class Table(NamedTuple):
   headers: tuple[str, ...]
   rows: tuple[tuple[str, ...], ...]
   notes: tuple[str, ...] = ()
+
+
+Makers = Mapping[str, Callable[[], list[Table]]]
+
+
+def made(makers: Makers, left_out: list[str] | None) -> list[Table]:
+  """Makes all tables that can be made.
+
+  Args:
+    makers: how they are made, by what they tell.
+    left_out: gets a sentence for what cannot; None where it is said elsewhere.
+
+  Returns:
+    The tables, in order.
+  """
+  found = parts.made("the table of", makers, left_out)
+  return list(itertools.chain.from_iterable(found.values()))
+
+
+def summary(makers: Makers, sentences: Callable[[], list[str]]) -> str:
+  """Returns what a run found, for the terminal.
+
+  Args:
+    makers: how its tables are made, by what they tell.
+    sentences: how what is said of it is found.
+
+  Returns:
+    Tables and sentences; the page tells of those that cannot be made.
+  """
+  shown = [to_text(table) for table in made(makers, None)]
+  with parts.part("the sentences", None):
+    shown += sentences()
+  return "\n".join(shown)
 
 
 def to_text(table: Table, stream: TextIO | None = None) -> str:
