@@ -269,7 +269,7 @@ def clock(
   """
   seconds = len(calls) * LATENCY_SECONDS
   say(
-    f"measuring latency, some {seconds:.0f} s a network at the most"
+    f"measuring latency, some {seconds:.0f} s a network besides compiling"
     " (--nolatency leaves it out)"
   )
   result = {}

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import tensorflow_datasets as tfds
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax.report import progress  # noqa: E402
 
 ROOT = pathlib.Path(launch.__file__).parent
 # For a teacher that is trained already: how one is trained would do nothing.
@@ -251,8 +253,11 @@ def test_a_run_leaves_its_files(finished):
 
 
 def test_same_settings_same_run_and_a_teacher_can_be_reused(
-  finished, capsys, tmp_path
+  finished, capsys, monkeypatch, tmp_path
 ):
+  # A line an epoch, however short it is.
+  monkeypatch.setattr(progress, "LEAST", 0.0)
+  monkeypatch.setattr(progress, "SHARE", 0.0)
   arguments = [
     *STUDENT,
     # As many networks side by side: the same bits.
@@ -273,7 +278,12 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   page = (tmp_path / "again" / "report.html").read_text()
   assert f'<p class="headline">{useless}' in page
   # Each stage says that it compiles; latencies were taken the first time only.
-  assert "student + baseline + label_smoothing + augmented: compiling\n" in said
+  arms = "student + baseline + label_smoothing + augmented"
+  assert f"{arms}: compiling\n" in said
+  line = (
+    rf"{re.escape(arms)}: epoch 1 of 2, loss \d\.\d{{4}}, error \d+\.\d\d %,"
+  )
+  assert re.search(rf"{line} [\d,]+ images/s, at most .* left\n", said), said
   assert "measuring latency" not in said and "Batch of 64" not in page
   assert "latency_ms" not in again["student"]
   assert set(first["student"]["latency_rounds"]) == {"1", "64"}
