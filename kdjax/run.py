@@ -10,13 +10,13 @@ from kdjax import (
   best,
   cluster,
   compressed,
-  data,
   doubts,
   environment,
   faculty,
   fit,
   recovery,
   results,
+  seen,
 )
 from kdjax.arms import objective_text
 from kdjax.chain import climb
@@ -46,15 +46,17 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     DivergedError: if a loss leaves the finite numbers.
     StorageError: if something cannot be written or read.
   """
-  seconds = {}
+  seconds, quiet = {}, not cluster.is_first()
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       given, parts = experiment, prepare(experiment)
+      there = {} if quiet else seen.seen(parts)
       experiment = parts.experiment
     chosen, settings = experiment.run, as_dict(experiment)
     best.check(experiment, len(parts.grids["student"]))
-    workdir = claim(chosen.workdir, name, settings, resume=chosen.resume)
-    quiet = not cluster.is_first()
+    workdir = claim(
+      chosen.workdir, name, settings, resume=chosen.resume, seen=there
+    )
     if not quiet:
       doubts.say(given, parts)
     with logs.RunLog(workdir, recoverable=True, quiet=quiet) as log:
@@ -96,8 +98,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "objective": objective_text(experiment),
     "environment": environment.describe(parts.devices),
     "fingerprints": {
-      "shown": data.fingerprint(parts.shown),
-      "scored": data.fingerprint(parts.scored),
+      "shown": there["sha256 of the training images"],
+      "scored": there["sha256 of the scored images"],
     },
     "performance": log.performance,
     "seconds": seconds,

@@ -19,6 +19,7 @@ RESULTS = "results.json"
 # What is drawn of the results comes after them; then checkpoints are removed.
 PAGE, CHECKPOINTS = "report.html", "checkpoints"
 UNWRITTEN = "run.json.new"
+MOST = 4  # things that changed, in one line
 # Where a run happens does not change what it is; and a run that a bad step
 # ended may go on by passing over it.
 FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
@@ -36,6 +37,7 @@ def claim(
   settings: Mapping[str, Mapping[str, Any]] | None = None,
   *,
   resume: bool = False,
+  seen: Mapping[str, Any] | None = None,
 ) -> Path:
   """Makes the folder of a run, and makes sure that no other run has it.
 
@@ -45,6 +47,8 @@ def claim(
     settings: JSON values by group and name; what was killed before it ended can
       go on with the same ones. None for a run that cannot.
     resume: whether to go on where there is such a run.
+    seen: what it must find again besides, such as the images' sha256; JSON
+      values by what they are.
 
   Returns:
     The folder: new, empty before, or that of the unfinished run. Of several
@@ -52,7 +56,7 @@ def claim(
 
   Raises:
     UserError: if it holds anything else, is in use, or cannot be written; names
-      the settings that differ from the unfinished run's.
+      the settings, or what was seen, that differ from the unfinished run's.
     StorageError: if the unfinished run's settings are damaged.
   """
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -74,9 +78,10 @@ def claim(
       raise UserError(_occupied(folder, unfinished, settings, resume))
     _lock(folder)
     if takes_up:
-      _check_same(folder, settings)
+      _check_same(folder, settings, seen or {})
     elif settings is not None:
-      _write(folder / SETTINGS, {"name": name, "experiment": settings})
+      note = {"name": name, "experiment": settings, "seen": seen or {}}
+      _write(folder / SETTINGS, note)
   except FileExistsError:
     raise UserError(f"--workdir={folder} is in use or no folder") from None
   except OSError as error:
@@ -122,12 +127,16 @@ def _occupied(folder, unfinished, settings, resume) -> str:
 
 
 def _check_same(
-  folder: Path, settings: Mapping[str, Mapping[str, Any]]
+  folder: Path,
+  settings: Mapping[str, Mapping[str, Any]],
+  seen: Mapping[str, Any],
 ) -> None:
-  """Refuses to go on with a run of other settings."""
+  """Refuses to go on with a run of other settings, or over other data."""
   try:
-    before = json.loads((folder / SETTINGS).read_text())["experiment"]
-    values, wanted = _flat(before), _flat(settings)
+    note = json.loads((folder / SETTINGS).read_text())
+    values, wanted = _flat(note["experiment"]), _flat(settings)
+    # Runs from before this was noted have none.
+    before = dict(note.get("seen", {}))
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
   differing = [
@@ -140,6 +149,24 @@ def _check_same(
       f"--workdir={folder} holds an unfinished run of other settings:"
       f" {'; '.join(differing)}"
     )
+  changed = [
+    f"{what} was {_short(before.get(what))} and is {_short(seen.get(what))}"
+    for what in before | dict(seen)
+    if before and before.get(what) != seen.get(what)
+  ]
+  if changed:
+    more = f"; and {len(changed) - MOST} more" if len(changed) > MOST else ""
+    raise UserError(
+      f"--workdir={folder} holds an unfinished run over other data:"
+      f" {'; '.join(changed[:MOST])}{more}. Nothing was changed: bring back what"
+      " it saw, or give a new folder"
+    )
+
+
+def _short(value: Any) -> str:
+  """Of a sha256 no more than tells it from another."""
+  text = repr(value)
+  return f"{text[1:13]}..." if len(text) == 66 else text
 
 
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict:

@@ -71,6 +71,7 @@ ALLOWED = {
     "recovery", "report", "results", "train", "training",
   },
   "workdir": {"cluster", "config"},
+  "seen": {"data", "prepare", "train"},
   "stopping": set(),
   "recovery": {"cluster", "stopping", "train"},
   "cache": {
@@ -114,9 +115,9 @@ ALLOWED = {
     "results", "sources", "taps", "train", "workdir",
   },
   "run": {
-    "arms", "best", "chain", "cluster", "compressed", "config", "data",
+    "arms", "best", "chain", "cluster", "compressed", "config",
     "doubts", "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
-    "results", "train", "workdir",
+    "results", "seen", "train", "workdir",
   },
   "soft_td": {
     "arms", "config", "data", "doubts", "environment", "evaluate", "feeds",

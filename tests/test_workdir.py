@@ -45,6 +45,41 @@ def test_other_settings_are_named(tmp_path, change, said):
     take(tmp_path / "run", SETTINGS_OF | change)
 
 
+DATA = {
+  "number of training images": 9,
+  "class 0": "cat",
+  "class 1": "dog",
+  "sha256 of the training images": "a" * 64,
+}
+
+
+@pytest.mark.parametrize(
+  ("now", "said"),
+  [
+    (DATA | {"number of training images": 8}, "images was 9 and is 8"),
+    (DATA | {"class 0": "dog", "class 1": "cat"},
+     "class 0 was 'cat' and is 'dog'; class 1 was 'dog' and is 'cat'"),
+    (DATA | {"class 2": "cow"}, "class 2 was None and is 'cow'"),
+    (DATA | {"sha256 of the training images": "b" * 64},
+     "images was aaaaaaaaaaaa... and is bbbbbbbbbbbb..."),
+    ({f"class {i}": "x" for i in range(9)}, "; and 7 more"),
+  ],
+)  # fmt: skip
+def test_a_stopped_run_does_not_go_on_over_changed_data(tmp_path, now, said):
+  folder = claim(str(tmp_path / "run"), "n", SETTINGS_OF, seen=DATA)
+  before = (folder / SETTINGS).read_bytes()
+  with pytest.raises(UserError, match="over other data: ") as raised:
+    claim(str(folder), "n", SETTINGS_OF, resume=True, seen=now)
+  assert said in str(raised.value)
+  assert (folder / SETTINGS).read_bytes() == before
+  assert claim(str(folder), "n", SETTINGS_OF, resume=True, seen=DATA) == folder
+
+
+def test_a_run_from_before_the_data_was_noted_goes_on(tmp_path):
+  folder = take(tmp_path / "run")
+  assert claim(str(folder), "n", SETTINGS_OF, resume=True, seen=DATA) == folder
+
+
 def test_where_it_runs_may_change(tmp_path):
   folder = take(tmp_path / "run")
   moved = SETTINGS_OF | {"run": {"host_devices": 2}}
