@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdjax.data import Dataset, Split, open_transfer, resident, stream
+from kdjax.data import Dataset, Split, open_transfer, resident, stream, summary
 from kdjax.data.transfer import alike, stack
 from kdjax.errors import UserError
 
@@ -114,3 +114,17 @@ def test_images_that_are_not_square_need_the_same_shape():
       split="train",
       labelled=True,
     )
+
+
+def test_what_is_opened_is_told():
+  told = []
+  open_transfer(
+    "noise_images(2)",
+    dataset(),
+    split="train",
+    labelled=True,
+    opened=told.append,
+  )
+  assert list(map(summary, told)) == [
+    "noise_images(2): 2 train, 100 test images, 1 class"
+  ]

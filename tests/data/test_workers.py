@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -78,6 +80,22 @@ def test_a_lost_file_is_named_and_the_rest_can_be_read(images, split, read):
   finally:
     file.write_bytes(content)
   assert len(list(read(PLAN))) == 7
+
+
+def test_a_huge_image_is_named_by_threads_and_workers(images, split, read):
+  file = images / "a/02.png"
+  content = file.read_bytes()
+  # The same file, which says that it has 20,000 x 20,000 pixels.
+  head = b"IHDR" + struct.pack(">II", 20_000, 20_000) + content[24:29]
+  huge = head + struct.pack(">I", zlib.crc32(head))
+  file.write_bytes(content[:12] + huge + content[33:])
+  message = "example 1: cannot read the image .*a/02.png: ValueError: more than"
+  try:
+    for reader in (read, lambda plan: stream(split, plan)):
+      with pytest.raises(StorageError, match=message):
+        list(reader(np.array([[0, 1], [2, 1]])))
+  finally:
+    file.write_bytes(content)
 
 
 @pytest.mark.slow
