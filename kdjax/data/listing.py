@@ -123,6 +123,7 @@ def _flat(root: _Folder) -> Listed:
     raise UserError(
       f"image folder {root.path} has no class directories; wanted CLASS/*.png"
       + (f", there are {_count(loose, 'image')} in no class" if loose else "")
+      + (f"; {_skipped(root.skipped)} cannot be read" if root.skipped else "")
     )
   found = {name: _class(root, name, "train") for name in names}
   everything = _listing(names, found)

@@ -21,6 +21,11 @@ EMBEDDED = {
   "cluttered_digits": "ClutteredDigits",
 }
 
+# What data often come in, and no name of a data set ends in.
+FILES = {".npz", ".npy", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".h5"}
+FILES |= {".hdf5", ".mat", ".pkl", ".pt", ".pth", ".arrow", ".txt", ".zip"}
+FILES |= {".tar", ".gz", ".tgz", ".tfrecord", ".array_record", ".png", ".jpg"}
+
 # Sets that are drawn anew each time, by name.
 DRAWN = {"photo_patches": photo_patches, "noise_images": noise_images}
 
@@ -133,6 +138,8 @@ def _open(
       for drawn, maker in DRAWN.items()
     }
     return spec.build("data set", spec.parse(name), makers)
+  if Path(name).suffix.lower() in FILES or Path(name).is_file():
+    raise _unreadable(name)
   from kdjax.data import tfds_source
 
   if name in EMBEDDED:
@@ -142,8 +149,20 @@ def _open(
   return tfds_source.open_builder(builder, name, splits=splits, **options)
 
 
+def _unreadable(name: str) -> UserError:
+  """The error for data that are there, in a form that is not read."""
+  kind = Path(name).suffix or "such a file"
+  return UserError(
+    f"data set {name!r}: a file ({kind}) is not read; what can be read is a folder"
+    " of images, DIR/CLASS/*.png, or a set that TFDS has prepared (launch.py list"
+    " datasets): write arrays or tables out as images, one folder a class"
+  )
+
+
 def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
   directory = Path(path).expanduser()
+  if directory.is_file():
+    raise _unreadable(path)
   if not directory.is_dir():
     raise UserError(f"data set {path!r}: there is no such directory")
   if (directory / INFO_FILE).is_file():

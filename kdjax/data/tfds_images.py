@@ -51,7 +51,8 @@ def find_keys(info: Any, name: str) -> Keys:
       return Keys(images[0], OBJECTS)
   listed = " ".join(str(features).split())
   raise UserError(
-    f"data set {name!r} must have one image and one ClassLabel; its features:"
+    f"data set {name!r}: text, sound, video and tables are not read, an example"
+    " must have one image and one ClassLabel; its features:"
     f" {listed[:300]}"
   )
 

@@ -158,6 +158,9 @@ def obtain_builder(name: str, data_dir: str) -> Any:
   if directory.exists():
     refuse_half_prepared(directory)
     return builder
+  # A set of text or sound is refused before it is downloaded.
+  if builder.info.features is not None:
+    find_keys(builder.info, name)
   _prepare(builder, name, root)
   return builder
 

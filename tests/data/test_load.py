@@ -1,3 +1,4 @@
+import pathlib
 import subprocess
 import sys
 
@@ -54,3 +55,42 @@ def test_importing_the_room_is_light():
   )
   output = subprocess.check_output([sys.executable, "-c", program], text=True)
   assert output.strip() == ""
+
+
+@pytest.mark.parametrize(
+  ("name", "there"),
+  [
+    ("{}/data.npz", True),
+    ("{}/data.csv", True),
+    ("{}/notes", True),
+    # Not there either, but no name of a set: a file was meant.
+    ("train.csv", False),
+    ("digits.parquet", False),
+  ],
+)
+def test_data_that_are_there_but_not_readable_say_what_can_be_read(
+  name, there, tmp_path
+):
+  name = name.format(tmp_path)
+  if there:
+    pathlib.Path(name).write_bytes(b"1,2")
+  with pytest.raises(UserError) as error:
+    load(name)
+  message = str(error.value)
+  assert repr(name) in message and "DIR/CLASS/*.png" in message
+  assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["imdb_reviews", "ag_news_subset"])
+def test_a_set_of_text_is_refused_before_it_is_prepared(name, tmp_path):
+  with pytest.raises(UserError, match="text, sound, video and tables are not"):
+    load(name, data_dir=str(tmp_path))
+  assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_of_tables_says_that_they_cannot_be_read(tmp_path):
+  (tmp_path / "train.csv").write_text("1,2")
+  with pytest.raises(
+    UserError, match=r"CLASS/\*.png; 1 file \(.csv\) cannot be"
+  ):
+    load(str(tmp_path))
