@@ -31,7 +31,8 @@ def dkd(
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids; outside 0 to C - 1 = no label.
+    labels: (n) integer class ids; outside 0 to C - 1, or a class that either side
+      masks = no label.
     alpha: weight of TCKD.
     beta: weight of NCKD.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
@@ -55,9 +56,8 @@ def dkd(
     subtracting 1000, which is NaN for wide logits; here it is left out.
   """
   checks.labels("dkd", student, labels)
-  has_label, labels = _known(labels, student.shape[-1])
+  has_label, labels = _known("dkd", student, teacher, labels)
   checks.weights("dkd", alpha=alpha, beta=beta)
-  checks.same_shape("dkd", student, teacher)
   if standardize:
     sides = _math.shared(student, teacher)
     student, teacher = map(standardize_logits, sides)
@@ -96,7 +96,8 @@ def nkd(
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids; outside 0 to C - 1 = no label.
+    labels: (n) integer class ids; outside 0 to C - 1, or a class that either side
+      masks = no label.
     gamma: weight of the other classes.
     temperature: T > 0, of the other classes; a scalar, or an array of the
       leading dimensions.
@@ -117,7 +118,7 @@ def nkd(
     Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
   checks.labels("nkd", student, labels)
-  has_label, labels = _known(labels, student.shape[-1])
+  has_label, labels = _known("nkd", student, teacher, labels)
   checks.weights("nkd", gamma=gamma)
   if _rows.is_large(student):
     target, others = _normalized(student, teacher, labels, temperature)
@@ -153,7 +154,8 @@ def wsld(
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids; outside 0 to C - 1 = no label.
+    labels: (n) integer class ids; outside 0 to C - 1, or a class that either side
+      masks = no label.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
     t_squared: whether to multiply by T^2.
 
@@ -172,7 +174,7 @@ def wsld(
     Zhou et al. 2021, arXiv:2102.00650.
   """
   checks.labels("wsld", student, labels)
-  has_label, labels = _known(labels, student.shape[-1])
+  has_label, labels = _known("wsld", student, teacher, labels)
   if _rows.is_large(student):
     weight, term = _weight(student, teacher, labels), _terms.cross_entropy
     sums = _rows.add_up("wsld", term, student, teacher, temperature)
@@ -210,7 +212,8 @@ def ofa(
   Args:
     student: (n, C) float, logits.
     teacher: (n, C) float, logits; a constant.
-    labels: (n) integer class ids; outside 0 to C - 1 = no label.
+    labels: (n) integer class ids; outside 0 to C - 1, or a class that either side
+      masks = no label.
     eps: the modulating exponent, > 0; the paper uses 1 to 1.5.
     temperature: T > 0; a scalar, or an array of the leading dimensions.
 
@@ -231,7 +234,8 @@ def ofa(
     softmax; here it stays in log space.
   """
   checks.labels("ofa", student, labels)
-  labels = class_ids(labels, student.shape[-1])
+  has_label, labels = _known("ofa", student, teacher, labels)
+  labels = jnp.where(has_label, labels, -1)
   checks.positive("ofa", eps=eps)
   if _rows.is_large(student) and isinstance(eps, int | float):
     return _modulated(student, teacher, labels, float(eps), temperature)
@@ -245,10 +249,19 @@ def ofa(
   return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
 
 
-def _known(labels, classes):
-  """Returns which rows have a label, and labels that are classes throughout."""
-  labels = class_ids(labels, classes)
-  return labels >= 0, jnp.maximum(labels, 0)
+def _known(function, student, teacher, labels):
+  """Returns which rows have a label, and labels that are classes throughout.
+
+  A label that is no class, or whose class either side masks, is none.
+  """
+  checks.same_shape(function, student, teacher)
+  ids = class_ids(labels, student.shape[-1])
+  places = jnp.maximum(ids, 0)
+  at_label = (
+    jnp.take_along_axis(jax.lax.stop_gradient(x), places[..., None], axis=-1)
+    for x in (student, teacher)
+  )
+  return (ids >= 0) & _math.alive(*at_label)[..., 0], places
 
 
 def _shares(sums, student, teacher, labels, temperature):
@@ -301,7 +314,7 @@ def _weight(student, teacher, labels):
   student = jax.lax.stop_gradient(student)
   sums = _rows.add_up("wsld", _terms.nothing, student, teacher, 1.0)
   shares = _shares(sums, student, teacher, labels, 1.0)
-  # A label that is masked costs neither side anything.
+  # Of a label that is masked, and whose row does not count.
   log_q, log_p = (_math.masked(x, _math.alive(x)) for x in shares)
   return -jnp.expm1(log_q / (1e-7 - log_p))
 

@@ -1,9 +1,10 @@
 """Each divergence of rows of softmaxes, with its gradient written out.
 
 All are called `f(p, q, vocabulary, **keywords)`, teacher first as in KL(p || q),
-on softmaxes in which both sides mask the same classes, and return this device's part of the losses, (rows, 1), and the slopes, (rows,
-here): the derivative in the student's log-probabilities, one by one. The values
-are those of the losses of the same names: see there and in `_math`.
+on softmaxes in which both sides mask the same classes. They return this device's
+part of the losses, (rows, 1), and the slopes, (rows, here): the derivative in
+the student's log-probabilities, one by one. The values are those of the losses
+of the same names: see there and in `_math`.
 """
 
 from typing import NamedTuple
