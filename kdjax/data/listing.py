@@ -134,7 +134,8 @@ def _flat(root: _Folder) -> Listed:
     if not count:
       raise UserError(
         f"image folder {root.path}: there is no test image of class"
-        f" {printable(name)!r}, which has {_count(len(found[name].files), 'image')};"
+        f" {printable(name)!r}, which has"
+        f" {_count(len(found[name].files), 'image')};"
         " a fifth of each class is test: give it at least 5, or give train/ and"
         " test/ folders of classes"
       )

@@ -88,8 +88,9 @@ def load(
 
   Args:
     name: `mnist5k`, `digits`, any name that TFDS knows or has prepared,
-      `image_folder(path="DIR")`, `photo_patches`, `noise_images`, or the path of a directory: one that TFDS
-      prepared, or one of images. A path needs a separator ("./mine").
+      `image_folder(path="DIR")`, `photo_patches`, `noise_images`, or the path
+      of a directory: one that TFDS prepared, or one of images. A path needs a
+      separator ("./mine").
     data_dir: where prepared data sets are; default $TFDS_DATA_DIR, else
       ~/tensorflow_datasets.
     train_split: of a TFDS set; slices such as "train[:90%]" work.
@@ -169,6 +170,11 @@ def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
     from kdjax.data.tfds_source import open_directory
 
     return open_directory(directory, path, splits=splits, **options)
+  if versions := sorted(directory.glob(f"*/{INFO_FILE}")):
+    raise UserError(
+      f"data set {path!r} holds versions that TFDS has prepared; give one, such"
+      f" as --dataset={versions[-1].parent}"
+    )
   return _make_folder_opener(path, splits, options)(path)
 
 

@@ -39,6 +39,15 @@ def test_a_folder_has_no_other_splits(folder):
     load(str(path), train_split="train[:50%]")
 
 
+def test_versions_of_a_prepared_set_are_no_classes(data_dir):
+  with pytest.raises(
+    UserError, match=r"--dataset=.*digits/\d.\d.\d$"
+  ) as raised:
+    load(f"{data_dir}/digits")
+  given = str(raised.value).rpartition("=")[2]
+  assert load(given).classes == 10
+
+
 def test_image_size(data_dir):
   dataset = load("digits", data_dir=data_dir, image_size=16)
   assert dataset.image_shape == (16, 16, 1)
