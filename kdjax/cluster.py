@@ -20,7 +20,7 @@ import numpy as np
 
 from kdjax import watchdog
 from kdjax.config import Cluster
-from kdjax.errors import InfrastructureError, UserError
+from kdjax.errors import InfrastructureError, UserError, of_storage
 from kdjax.watchdog import TOGETHER, Verdict, Watchdog
 
 GIVEN = ("coordinator_address", "process_count", "process_index")
@@ -201,6 +201,8 @@ def failed(error: Exception) -> Verdict:
   Raises:
     Exception: the same, where a run has one process only.
   """
+  if full := of_storage(error):
+    return Verdict(full.exit_status, str(full))
   if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
     return Verdict(70, "out of memory; lower --batch_size")
   if verdict := _explain(error):

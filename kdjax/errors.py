@@ -1,7 +1,9 @@
 """Errors that end a run: one clear line for people, one exit status for scripts."""
 
 import difflib
+import errno
 import io
+import os
 import sys
 from collections.abc import Iterable
 
@@ -40,6 +42,50 @@ class PreemptedError(KdjaxError):
   """The run was asked to stop, and saved what it has."""
 
   exit_status = 75
+
+
+# What a disk says that is full, or broken, or does not take so long a file.
+_FULL = {
+  os.strerror(number): number
+  for number in (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+  )
+}
+
+
+def of_storage(error: BaseException) -> StorageError | None:
+  """Finds out whether a disk is what an error nobody expected comes from.
+
+  Args:
+    error: what was raised; what it was raised from is looked at too.
+
+  Returns:
+    One line that names the file where the error does; None if it does not come
+    from a disk. Libraries call a full disk an exhausted resource, as they do
+    memory that is used up.
+
+  Example:
+    >>> print(of_storage(OSError(28, "No space left on device", "a.json")))
+    cannot write a.json: No space left on device
+    >>> of_storage(ValueError("RESOURCE_EXHAUSTED: Out of memory")) is None
+    True
+  """
+  seen: list[BaseException] = []
+  while error is not None and error not in seen:
+    seen.append(error)
+    said = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno in _FULL.values():
+      file = error.filename or "a file"
+      verb = "read or write" if error.errno == errno.EIO else "write"
+      return StorageError(f"cannot {verb} {file}: {os.strerror(error.errno)}")
+    if any(text in str(error) for text in _FULL):
+      return StorageError(f"cannot write: {said}")
+    error = error.__cause__ or error.__context__
+  return None
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:

@@ -74,7 +74,7 @@ def recoverable(
       yield _found(opened, initial), keep
     finally:
       if opened is not None:
-        opened.manager.close()
+        _close(opened)
 
 
 @contextmanager
@@ -99,6 +99,14 @@ def _save(opened: series.Series, epoch: Epoch) -> None:
     "sums": _to_json(epoch.sums),
   }
   series.save(opened, epoch.step, epoch.states, note)
+
+
+def _close(opened: series.Series) -> None:
+  """Ends the series; what fails of it must not hide why the training ends."""
+  try:
+    series.close(opened)
+  except StorageError as error:
+    warn(f"{error}; the last checkpoint that is whole stays")
 
 
 def _agreed(name: str | None) -> str | None:

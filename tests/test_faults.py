@@ -1,6 +1,9 @@
 """Storage that fails while a training runs: one line, and the last good state."""
 
+import errno
+import io
 import json
+import os
 import resource
 import sys
 from contextlib import contextmanager
@@ -12,9 +15,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from kdjax import data, recovery, stopping
+from kdjax.data import teacher_cache
+from kdjax.data.teacher_records import record_type
 from kdjax.errors import StorageError
-from kdjax.report import logs
-from kdjax.train import series
+from kdjax.report import logs, pictures
+from kdjax.train import checkpoint, series
 from kdjax.train.epoch import Epoch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -144,6 +149,132 @@ def test_what_ends_a_run_is_one_line(monkeypatch, capsys, fault, status, said):
   monkeypatch.setattr(launch, "run", fault)
   assert launch.main(["launch.py", "list"]) == status
   assert capsys.readouterr().err == f"launch.py: {said}\n"
+
+
+def full_resource(*_):
+  # What tensorstore makes of a full disk.
+  raise RuntimeError(
+    'RESOURCE_EXHAUSTED: Error writing "run/teacher/d": No space left on device'
+  )
+
+
+def of_number(number, path=None):
+  def fault(*_):
+    raise OSError(number, os.strerror(number), path)
+
+  return fault
+
+
+def chained(*_):
+  try:
+    of_number(errno.ENOSPC, "a.json")()
+  except OSError as error:
+    raise ValueError("could not serialise") from error
+
+
+@pytest.mark.parametrize(
+  ("fault", "said"),
+  [
+    (full_resource, 'Error writing "run/teacher/d": No space left on device'),
+    (
+      of_number(errno.ENOSPC, "run/a.json"),
+      "cannot write run/a.json: No space",
+    ),
+    (of_number(errno.EDQUOT, "run/a.json"), "cannot write run/a.json: Disk"),
+    (of_number(errno.EFBIG, "run/a.json"), "cannot write run/a.json: File too"),
+    (
+      of_number(errno.EROFS, "run/a.json"),
+      "cannot write run/a.json: Read-only",
+    ),
+    (of_number(errno.EIO, "run/a.json"), "cannot read or write run/a.json"),
+    (chained, "cannot write a.json: No space left on device"),
+  ],
+)
+def test_a_disk_that_is_full_is_never_called_memory(
+  monkeypatch, capsys, fault, said
+):
+  monkeypatch.setattr(launch, "run", fault)
+  assert launch.main(["launch.py", "list"]) == 4
+  error = capsys.readouterr().err
+  assert said in error and "memory" not in error
+  assert error.startswith("launch.py: ") and error.count("\n") == 1
+
+
+NOISE = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+
+
+def save_teacher(folder):
+  checkpoint.save_network(folder / "teacher", {"kernel": NOISE}, {})
+
+
+def save_checkpoint(folder):
+  opened = series.open_series(folder / "checkpoints" / "student")
+  series.save(opened, 1, {"kernel": NOISE}, {})
+  series.close(opened)
+
+
+def write_rows(folder):
+  with logs.RunLog(folder) as log:
+    for step in range(100):
+      log.write({"network": "student", "step": step, "more": "x" * 100})
+
+
+def write_scalars(folder):
+  with logs.RunLog(folder) as log:
+    # Only the means go to TensorBoard: it is full first.
+    log._file.close()
+    log._file = io.StringIO()
+    for step in range(1000):
+      log.write({"network": "student", "step": step, "loss": 0.5})
+
+
+def write_shard(folder):
+  kind = record_type(64, dtype="float32")
+  records = np.zeros(64, kind)
+  records["logits"] = NOISE
+  teacher_cache.write_shard(folder, 0, 1, iter([records]))
+
+
+@pytest.mark.parametrize(
+  ("write", "file"),
+  [
+    (save_teacher, "teacher"),
+    (save_checkpoint, "checkpoints/student"),
+    (write_rows, "metrics.jsonl"),
+    (write_scalars, "events.out.tfevents"),
+    (write_shard, "shard-00000-of-00001.array_record"),
+    (
+      lambda folder: logs.write_json(
+        folder / "results.json", list(range(9999))
+      ),
+      "results.json",
+    ),
+    (
+      lambda folder: logs.write_text(folder / "report.html", "x" * 9999),
+      "report.html",
+    ),
+    (
+      lambda folder: pictures.save_figures(folder, {"a": b"<svg/>" * 9999}),
+      "a.svg",
+    ),
+  ],
+)
+def test_disk_full_while_anything_is_written(tmp_path, capfd, write, file):
+  with full_disk(), pytest.raises(StorageError) as raised:
+    write(tmp_path)
+  assert file in str(raised.value) and "\n" not in str(raised.value)
+  assert raised.value.exit_status == 4
+  assert "Traceback" not in capfd.readouterr().err
+
+
+def test_disk_full_at_the_last_checkpoint_costs_no_results(tmp_path, capfd):
+  with open_run(tmp_path, minutes=60) as (_, keep):
+    keep(epoch(1), last=True)
+  with full_disk(), open_run(tmp_path, minutes=60) as (_, keep):
+    keep(epoch(2), last=True)
+  said = capfd.readouterr().err
+  assert said.count("\n") == 1 and "cannot write" in said
+  check_goes_on_from(tmp_path, 1)
 
 
 def test_log_after_a_crash_has_every_step_once(tmp_path):

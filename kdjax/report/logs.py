@@ -49,7 +49,8 @@ class RunLog:
     Raises:
       StorageError: if the directory or a file in it cannot be written.
     """
-    from tensorboardX import SummaryWriter
+    # tensorboardX takes its time to be imported.
+    from kdjax.report.events import Scalars
 
     self.workdir, self.recoverable = Path(workdir), recoverable
     self.performance: dict[str, dict[str, Any]] = {}
@@ -60,7 +61,7 @@ class RunLog:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       _drop_torn_row(self._path)
       self._file = self._path.open("a", encoding="utf-8")
-      self._scalars = SummaryWriter(str(Path(workdir) / "tensorboard"))
+      self._scalars = Scalars(self.workdir / "tensorboard")
     except OSError as error:
       raise StorageError(f"cannot log to {workdir}: {error}") from error
 
@@ -116,16 +117,29 @@ class RunLog:
       raise StorageError(f"cannot write {self._path}: {error}") from error
 
   def close(self) -> None:
-    """Writes what is left and closes the files; more than once does no harm."""
-    if not self.quiet:
-      self._file.close()
+    """Writes what is left and closes the files; more than once does no harm.
+
+    Raises:
+      StorageError: if what is left cannot be written.
+    """
+    if self.quiet:
+      return
+    try:
       self._scalars.close()
+    finally:
+      try:
+        self._file.close()
+      except OSError as error:
+        raise StorageError(f"cannot write {self._path}: {error}") from error
 
   def __enter__(self) -> "RunLog":
     return self
 
-  def __exit__(self, *_: object) -> None:
-    self.close()
+  def __exit__(self, kind: type | None, *_: object) -> None:
+    # What ended the run is what is to be said, not what came of it.
+    after = () if kind is None else (StorageError,)
+    with contextlib.suppress(*after):
+      self.close()
 
 
 def read_history(workdir: str | Path) -> list[dict[str, Any]]:

@@ -58,9 +58,9 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
   if jax.process_index():
     return
   variables = jax.device_get(variables)
+  beside = folder.with_name(f".{folder.name}.new")
   try:
     # Orbax's threads would wait a minute for a folder that cannot be made.
-    beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     with ocp.StandardCheckpointer(
@@ -71,7 +71,9 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
     (beside / NOTE).write_text(json.dumps(note, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
-  except (OSError, ValueError) as error:
+  # A full disk comes as half a dozen unrelated exceptions.
+  except Exception as error:
+    shutil.rmtree(beside, ignore_errors=True)
     raise StorageError(f"cannot write {folder}: {one_line(error)}") from error
 
 

@@ -5,6 +5,7 @@ every checkpoint carries a digest of its content, and a damaged one is put aside
 for the one before it.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -214,7 +215,9 @@ def close(series: Series) -> None:
   try:
     wait(series)
   finally:
-    series.manager.close()
+    # What it raises is what it was waited for.
+    with contextlib.suppress(Exception):
+      series.manager.close()
 
 
 @contextmanager
