@@ -181,22 +181,33 @@ def _methods(results: Mapping[str, Any]) -> Picture:
 
 def _accuracy(results: Mapping[str, Any]) -> Picture:
   paired = {"student", "baseline"} <= set(reading.networks(results))
+  student = results.get("student") or {}
+  seeds = reading.numbers(student.get("test_accuracy")).size
   return Picture(
     plots.accuracy_figure(results),
     "Test error of every seed",
-    "A dot is one seed, a bar the mean of a network; lower is better."
-    + paired
+    (
+      "A dot is one seed, a bar the mean of a network; lower is better."
+      if seeds > 1
+      else "A bar is a network of one seed; lower is better."
+    )
+    + (paired and seeds > 1)
     * " Grey lines join baseline and student of the same seed: where nearly all"
     " of them fall, the gain is not luck.",
   )
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> Picture:
+  seeds = max(reading.numbers(row.get("loss")).size for row in history)
   return Picture(
     plots.curves_figure(history),
     "Training, epoch by epoch",
-    "Lines are means over seeds, bands one standard deviation to both sides."
-    " Each network's loss is its own, so only test errors compare.",
+    (
+      "Lines are means over seeds, bands one standard deviation to both sides. "
+      if seeds > 1
+      else ""
+    )
+    + "Each network's loss is its own, so only test errors compare.",
   )
 
 

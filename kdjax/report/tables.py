@@ -17,9 +17,13 @@ _COLUMNS = (
   ("NLL, nats", "NLL: negative log-likelihood of the true class."),
 )
 _PAIRED = (
-  "±: standard deviation of the differences. Interval: of the mean difference,"
-  " by Student's t. p: paired t-test over the {of}, two-sided; with p ≥ 0.05"
-  " neither better nor worse is shown."
+  ("95 % interval", "±: standard deviation of the differences."),
+  ("95 % interval", "Interval: of the mean difference, by Student's t."),
+  (
+    "p",
+    "p: paired t-test over the {of}, two-sided; with p ≥ 0.05 neither better nor"
+    " worse is shown.",
+  ),
 )
 
 
@@ -161,10 +165,11 @@ def paired_table(
     f"{of.split()[0].capitalize()} better",
     "Verdict",
   )
-  notes = (f"{note} {_PAIRED.format(of=of)}",)
-  return without_empty_columns(
-    Table(f"Differences over paired {of}", headers, tuple(rows), notes)
+  table = without_empty_columns(
+    Table(f"Differences over paired {of}", headers, tuple(rows))
   )
+  explained = [text for column, text in _PAIRED if column in table.headers]
+  return table._replace(notes=(" ".join([note, *explained]).format(of=of),))
 
 
 def sweep_table(sweep: Mapping[str, Any]) -> Table:

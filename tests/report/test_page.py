@@ -178,6 +178,17 @@ def test_pictures_are_those_that_the_values_allow(results, history, sweep):
   assert all(picture.caption for picture in drawn.values())
 
 
+def test_captions_of_one_seed_speak_of_no_spread(results, history):
+  many = pictures.draw(results, history)
+  assert "Grey lines join" in many["accuracy"].caption
+  assert "one standard deviation" in many["curves"].caption
+  results["student"]["test_accuracy"] = [0.95]
+  one = [row | {"loss": [0.5]} for row in history]
+  alone = pictures.draw(results, one)
+  assert "seeds" not in alone["accuracy"].caption + alone["curves"].caption
+  assert "Grey" not in alone["accuracy"].caption
+
+
 def test_save_figures(tmp_path, results):
   drawn = pictures.draw(results)
   folder = tmp_path / "figures"

@@ -231,6 +231,7 @@ def test_differences_of_one_seed_have_neither_interval_nor_p_value():
     "Comparison", "Test error, points", "Seeds better", "Verdict",
   )  # fmt: skip
   assert table.rows[0][-1] == "not shown: one seed"
+  assert table.notes == ("Negative: the student errs less.",)
 
 
 def kind(networks):
