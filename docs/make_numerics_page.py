@@ -69,7 +69,8 @@ The same for plain losses, those of large inputs and `losses.chunked`, at every 
   divide by their sum. The losses of attention and `vitkd` take a bool, or 0 and 1 of any
   type: a token is a query and a key, or is erased, or is not. They refuse weights, and
   floats that are traced, which may be weights. `mgd` multiplies by its mask.
-- **NaN** is not taken for a masked class: a diverged student's loss is NaN.
+- **NaN** is not taken for a masked class: a diverged student's loss is NaN
+  (in `hard_distillation` of large inputs: its gradient).
 """
 
 DEVICES, LOCAL, FEATURES, CLASSES = 8, 8, 64, 10

@@ -396,3 +396,19 @@ def test_weights_in_the_mask_are_checked_and_constant():
     jax.grad(lambda x: ours("kd", student, teacher, mask=x).loss)(
       mask.astype(jnp.float32)
     )
+
+
+def test_a_label_that_the_student_masks_is_no_label():
+  student, teacher, labels, _ = problem()
+  masked = jnp.arange(CLASSES) < 10
+  student = (*student[:2], jnp.where(masked, -jnp.inf, student[2]))
+  want = ours("kd", student, teacher, labels=jnp.where(labels < 10, -1, labels))
+
+  def total(student):
+    found = ours("kd", student, teacher, labels=labels)
+    return found.loss, found
+
+  grad, found = jax.grad(total, has_aux=True)(student)
+  check_close(found, want)
+  assert found.labelled < (labels >= 0).sum()
+  assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grad))

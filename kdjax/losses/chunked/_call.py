@@ -105,7 +105,7 @@ def call(
   parts = 1 if axis_name is None else jax.lax.axis_size(axis_name)
   checks.classes(f"chunked.{name}", sides[0].head, parts=parts)
   if labels is not None:
-    labels = class_ids(labels, parts * vocabulary.size)
+    labels = _labels(labels, parts, vocabulary, student_bias)
   chunk, tile = sizes(math.prod(shape), vocabulary, dtype, chunk_size)
   mask, weights = _read(name, mask, shape, dtype)
   per_token = jnp.broadcast_to(per_token, shape)
@@ -124,6 +124,17 @@ def call(
     dtype=dtype,
   )
   return _totals(plan, *sides, tokens, numbers)
+
+
+def _labels(labels, parts, vocabulary, bias):
+  """Returns the labels, -1 for what is no class or one that the student masks."""
+  labels = class_ids(labels, parts * vocabulary.size)
+  if bias is None:
+    return labels
+  here = labels - vocabulary.start()
+  inside = (here >= 0) & (here < vocabulary.size)
+  dead = inside & (bias[jnp.where(inside, here, 0)] == -jnp.inf)
+  return jnp.where(vocabulary.total(dead.astype(jnp.int32)) > 0, -1, labels)
 
 
 def _read(name, mask, shape, dtype):
