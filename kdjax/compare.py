@@ -24,8 +24,8 @@ from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
 from kdjax.prepare import Prepared, prepare
-from kdjax.report import logs
-from kdjax.report.progress import compiling, progress
+from kdjax.report import estimates, logs
+from kdjax.report.progress import compiling, progress, say
 from kdjax.train import checkpoint
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
@@ -88,6 +88,7 @@ def compare(
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
         arms = entrants.arms.values()
+        say(_ahead(experiment, entrants))
         teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
       with fit.timed(seconds, "students"):
         outcomes = _train_all(experiment, parts, entrants, teacher, log)
@@ -112,6 +113,17 @@ def compare(
   return workdir
 
 
+def _ahead(experiment: Experiment, entrants: Entrants) -> str:
+  tried = sum(map(len, entrants.grids.values())) * experiment.search.seeds
+  kept = len(entrants.arms) * experiment.student.seeds
+  return estimates.beforehand(
+    "compare",
+    trainings=2 * len(entrants.arms),
+    networks=tried + kept,
+    epochs=experiment.student.epochs,
+  )
+
+
 def _with_held_out(experiment: Experiment) -> Experiment:
   share = experiment.data.validation or HELD_OUT
   chosen = dataclasses.replace(experiment.data, validation=share)
@@ -133,7 +145,12 @@ def _train_all(
   )
   teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
-  for name, arm in entrants.arms.items():
+  start = time.perf_counter()
+  for done, (name, arm) in enumerate(entrants.arms.items()):
+    # The first needs no teacher; the controls are behind with the third.
+    if done in (1, 3):
+      spent = time.perf_counter() - start
+      say(estimates.underway("arm", done, len(entrants.arms), spent))
     taught = teachers[looks_inside(arm)]
     outcome = _try_arm(experiment, parts, entrants, name, taught, log)
     if outcome is None:

@@ -75,7 +75,11 @@ def test_a_comparison_leaves_its_table(capsys, tmp_path):
   workdir = tmp_path / "run"
   call = ["launch.py", "compare", "rkd", *TINY, f"--workdir={workdir}"]
   assert launch.main(call) == 0
-  assert "Shown to help" in capsys.readouterr().out
+  captured = capsys.readouterr()
+  assert "Shown to help" in captured.out
+  # By hand: 4 arms, of each 1 cell of 2 seeds, then 2 seeds more.
+  assert "compare: a teacher, then 8 trainings of 16 networks" in captured.err
+  assert "1 of 4 arms in " in captured.err and "3 of 4 arms" in captured.err
   results = json.loads((workdir / "results.json").read_text())
   assert {"teacher", "student", "baseline", "environment"} <= set(results)
   assert set(results["methods"]) == {"kd", "rkd"}

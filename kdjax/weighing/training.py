@@ -1,6 +1,7 @@
 """A teacher once, then students and twins: plain, pruned, in few bits."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,9 @@ from kdjax.config import Compression, Experiment
 from kdjax.errors import UserError
 from kdjax.lessons import teachers_of
 from kdjax.prepare import Prepared, prepare
+from kdjax.report import estimates
 from kdjax.report.logs import RunLog
+from kdjax.report.progress import say
 
 LEARNERS = ("student", "baseline")
 
@@ -93,13 +96,25 @@ def train(found: dict[str, Variant], workdir: Path, log: RunLog) -> Trained:
     StorageError: if something cannot be written.
   """
   experiment, parts = found["plain"]
+  networks = len(found) * len(LEARNERS) * experiment.student.seeds
+  say(
+    estimates.beforehand(
+      "compress",
+      trainings=len(found),
+      networks=networks,
+      epochs=experiment.student.epochs,
+    )
+  )
   taught = faculty.gather(experiment, parts, workdir, log)
   if taught is None:
     raise UserError("compress: nobody learns from a teacher")
   arms = _arms(parts, "plain").values()
   teachers = teachers_of(experiment, parts, taught, arms)
-  learners = {}
+  learners, start = {}, time.perf_counter()
   for name, variant in found.items():
+    if len(learners) == 1:
+      spent = time.perf_counter() - start
+      say(estimates.underway("training", 1, len(found), spent))
     trainee = variant.parts.student
     trainee = trainee._replace(arms=_arms(variant.parts, name))
     networks = fit.fit(variant.parts, trainee, log, teachers).networks
