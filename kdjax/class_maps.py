@@ -1,7 +1,7 @@
 """Which of a teacher's classes is which of the data set's."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +134,47 @@ def in_order(variables: Any, order: np.ndarray) -> Any:
     >>> print(in_order(head, np.array([2, 0]))["params"]["head"]["bias"])
     [3. 1.]
   """
+  return _with_heads(variables, lambda x: x[..., order], "--teacher_classes")
+
+
+def without_head(variables: Any, classes: int, kind: str) -> Any:
+  """Puts an untrained classifier in a trained one's place.
+
+  Args:
+    variables: of a network whose classifiers are called `head` and `head_dist`.
+    classes: how many the new one has.
+    kind: "drop" for one of zeros, whose answers say nothing; "new" for one that
+      is drawn afresh, of deviation 0.01 and always the same.
+
+  Returns:
+    The variables; others than the classifiers' stay.
+
+  Raises:
+    UserError: for a network without such a classifier.
+
+  Example:
+    >>> head = {"params": {"head": {"bias": np.ones(3)}}}
+    >>> print(without_head(head, 2, "drop")["params"]["head"]["bias"])
+    [0. 0.]
+  """
+  rng = np.random.default_rng(0)
+
+  def fresh(x):
+    shape = (*np.shape(x)[:-1], classes)
+    # Biases begin at 0, as everywhere.
+    drawn = kind == "new" and len(shape) > 1
+    values = rng.normal(0, 0.01, shape) if drawn else np.zeros(shape)
+    return values.astype(np.float32)
+
+  return _with_heads(variables, fresh, "--teacher_head")
+
+
+def _with_heads(variables: Any, change: Callable, flag: str) -> Any:
   params = variables["params"]
-  heads = {name: params[name] for name in HEADS & params.keys()}
+  heads = {name: params[name] for name in sorted(HEADS & params.keys())}
   if not heads:
-    raise UserError(
-      "--teacher_classes: the teacher has no layer 'head' whose outputs could be"
-      " put in order"
-    )
-  chosen = jax.tree.map(lambda x: x[..., order], heads)
-  return {**variables, "params": {**params, **chosen}}
+    raise UserError(f"{flag}: the teacher has no classifier called 'head'")
+  return {**variables, "params": {**params, **jax.tree.map(change, heads)}}
 
 
 def _number(name: str, theirs: Sequence[str] | None, classes: int) -> int:

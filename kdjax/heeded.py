@@ -18,7 +18,8 @@ _TRANSFER = {one for one in _flags("data") if one.startswith("transfer_")}
 _STORED = {"dataset", "data_dir", "train_split", "test_split", "image_size"}
 _STORED |= {"resident_megabytes"}
 _TRAINING = {"workdir", "checkpoint_steps", "evaluate_every"} | _MACHINE
-_TAUGHT = _flags("teacher") - {"teacher_cache"}
+# A teacher without a classifier is for one method, not for all or for answers.
+_TAUGHT = _flags("teacher") - {"teacher_cache", "teacher_head"}
 _GIVEN = {"teacher_from", "teacher_classes"}
 _OBJECTIVE = {"distillation", "temperature", "hard_weight", "method_weight"}
 _RUN = _flags(

@@ -63,6 +63,14 @@ NEEDS = (
   ),
   Need(
     "teacher_classes",
+    "without --teacher_from, or without its classifier (--teacher_head)",
+    lambda one: (
+      one.teacher.teacher_from is not None
+      and one.teacher.teacher_head == "keep"
+    ),
+  ),
+  Need(
+    "teacher_head",
     "without --teacher_from",
     lambda one: one.teacher.teacher_from is not None,
   ),

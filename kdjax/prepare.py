@@ -17,6 +17,7 @@ import optax
 from kdjax import (
   cached_teacher,
   data,
+  headless,
   models,
   pairs,
   sources,
@@ -182,6 +183,13 @@ def prepare(experiment: Experiment) -> Prepared:
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
     _check_stages(experiment, cohort, teacher, colleagues, dataset)
+    headless.check(
+      experiment,
+      cohort.arms,
+      student.network,
+      teacher.network,
+      _sample(dataset),
+    )
   return Prepared(
     experiment=experiment,
     dataset=dataset,
@@ -233,6 +241,7 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
       dataset,
       experiment.data.validation,
       chosen.teacher_classes,
+      chosen.teacher_head,
     )
     for given in teaching.teacher_folders(experiment) or [None]
   ]

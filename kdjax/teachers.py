@@ -12,6 +12,8 @@ from kdjax.errors import StorageError, UserError
 from kdjax.models.weights import read_outside_teacher
 from kdjax.train import checkpoint
 
+KEEP = "keep"
+
 
 class Found(NamedTuple):
   """A trained teacher that fits the data.
@@ -31,6 +33,7 @@ def find(
   dataset: Dataset,
   validation: float,
   classes: str | None = None,
+  head: str = KEEP,
 ) -> Found | None:
   """Finds a teacher and checks that it fits the data.
 
@@ -43,6 +46,8 @@ def find(
     validation: share of the training images that are held out.
     classes: which of the teacher's classes is which, as `class_maps.read_map`
       takes it; None where they must be the same in the same order.
+    head: "keep" for the teacher's classifier; "drop" or "new" for an untrained
+      one in its place, as `class_maps.without_head` takes it.
 
   Returns:
     The teacher, or None.
@@ -59,41 +64,48 @@ def find(
     return None
   path = Path(given).expanduser()
   if path.is_file() or any(path.glob("*.safetensors*")):
-    return _from_file(given, path, model, dataset, classes)
-  return _from_run(given, path, dataset, validation, classes)
+    found, names = _from_file(given, path, model, dataset, classes, head)
+  else:
+    found, names = _from_run(given, path, dataset, validation, classes, head)
+  if head != KEEP:
+    return found._replace(
+      load=lambda: class_maps.without_head(found.load(), dataset.classes, head)
+    )
+  if classes is None:
+    return found
+  known = found.load()["params"]["head"]["bias"].shape[-1]
+  order = class_maps.read_map(classes, dataset.class_names, names, known)
+  return found._replace(load=lambda: class_maps.in_order(found.load(), order))
 
 
-def _from_file(given, path: Path, model: str, dataset, classes) -> Found:
+def _from_file(given, path: Path, model: str, dataset, classes, head):
+  """The teacher as it is, and what it calls its classes."""
   if model == AUTO:
     raise UserError(
       f"--teacher_from={given}: a file does not say which network it is; name"
       " it, such as --teacher=resnet50"
     )
+  any_classes = classes is not None or head != KEEP
   teacher = read_outside_teacher(
     path,
     model,
-    classes=None if classes else dataset.classes,
+    classes=None if any_classes else dataset.classes,
     image_shape=dataset.image_shape,
   )
   if teacher.prefix and cluster.is_first():
     print(f"{path}: names are read without {teacher.prefix!r}", flush=True)
   names, ours = teacher.class_names, dataset.class_names
-  if classes is None:
-    # Published names are seldom a folder's; another order of the same ones is
-    # certain.
-    if names is not None and set(names) == set(ours):
-      class_maps.check_same(given, names, ours)
-    return Found(teacher.model, lambda: teacher.variables)
-  known = teacher.variables["params"]["head"]["bias"].shape[-1]
-  order = class_maps.read_map(classes, ours, names, known)
-  return Found(
-    teacher.model, lambda: class_maps.in_order(teacher.variables, order)
-  )
+  # Published names are seldom a folder's; another order of the same ones is
+  # certain.
+  if not any_classes and names is not None and set(names) == set(ours):
+    class_maps.check_same(given, names, ours)
+  return Found(teacher.model, lambda: teacher.variables), names
 
 
 def _from_run(
-  given, folder: Path, dataset: Dataset, validation: float, classes
-) -> Found:
+  given, folder: Path, dataset: Dataset, validation: float, classes, head
+):
+  """The teacher as it is, and what it calls its classes."""
   if (folder / "teacher").is_dir():
     folder = folder / "teacher"
   note = checkpoint.read_note(folder)
@@ -106,12 +118,13 @@ def _from_run(
       f" --validation={note.get('validation')}, so it may have seen the images"
       f" that --validation={validation} holds out"
     )
-  names = note.get("class_names")
-  if classes is None and note["classes"] != dataset.classes:
+  same = classes is None and head == KEEP
+  if same and note["classes"] != dataset.classes:
     raise UserError(
       f"--teacher_from={given}: the teacher knows {note['classes']} classes,"
       f" but the student is to learn the {dataset.classes} of {dataset.name};"
-      " --teacher_classes says which is which"
+      " --teacher_classes says which is which, --teacher_head=drop teaches by"
+      " features alone"
     )
   if tuple(note["image_shape"]) != tuple(dataset.image_shape):
     raise UserError(
@@ -119,11 +132,8 @@ def _from_run(
       f" {tuple(note['image_shape'])}, but {dataset.name} has"
       f" {tuple(dataset.image_shape)}"
     )
-  load = partial(checkpoint.load_variables, folder, note)
-  if classes is None:
+  names = note.get("class_names")
+  if same:
     class_maps.check_same(given, names, dataset.class_names)
-    return Found(note["model"], load)
-  order = class_maps.read_map(
-    classes, dataset.class_names, names, note["classes"]
-  )
-  return Found(note["model"], lambda: class_maps.in_order(load(), order))
+  load = partial(checkpoint.load_variables, folder, note)
+  return Found(note["model"], load), names

@@ -36,6 +36,7 @@ ALLOWED = {
   "arms": {"config", "data", "feeds", "method", "methods", "teaching", "train"},
   "class_maps": set(),
   "teachers": {"class_maps", "cluster", "config", "data", "models", "train"},
+  "headless": {"arms", "config", "teachers", "train"},
   "cached_teacher": {"config", "data", "method", "teachers", "train"},
   "evaluate": set(),
   "cells": {"evaluate"},
@@ -51,7 +52,7 @@ ALLOWED = {
   },
   "prepare": {
     "arms", "cached_teacher", "checks", "compression", "config", "data",
-    "feeds", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "feeds", "headless", "methods", "models", "pairs", "sources", "teachers", "teaching",
     "train",
   },
   "doubts": {"config", "options", "prepare"},

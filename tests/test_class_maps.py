@@ -96,5 +96,20 @@ def test_outputs_change_their_places_and_nothing_else():
   assert after["params"]["head"]["bias"].tolist() == [2, 0]
   assert after["params"]["stage_0"] is before["params"]["stage_0"]
   assert after["batch_stats"] is before["batch_stats"]
-  with pytest.raises(UserError, match="no layer 'head'"):
+  with pytest.raises(UserError, match="no classifier called 'head'"):
     class_maps.in_order({"params": {}}, np.array([0]))
+
+
+@pytest.mark.parametrize(("kind", "zero"), [("drop", True), ("new", False)])
+def test_a_classifier_of_other_classes_is_left_out(kind, zero):
+  before = {
+    "params": {
+      "head": {"kernel": np.ones((2, 3)), "bias": np.ones(3)},
+      "stage_0": {"bias": np.ones(3)},
+    }
+  }
+  after = class_maps.without_head(before, 5, kind)["params"]
+  assert after["head"]["kernel"].shape == (2, 5)
+  assert (not after["head"]["kernel"].any()) is zero
+  assert after["head"]["bias"].tolist() == [0] * 5
+  assert after["stage_0"] is before["params"]["stage_0"]

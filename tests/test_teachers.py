@@ -93,3 +93,16 @@ def test_a_file_whose_config_has_another_order_of_classes_is_refused(tmp_path):
   np.testing.assert_array_equal(
     found["params"]["head"]["bias"], tensors["fc.bias"][[2, 8]]
   )
+
+
+def test_a_head_of_other_classes_is_left_out_on_purpose(run):
+  names = ("a", "b", "c", "d", "e")
+  whole = teachers.find(str(run), "auto", dataset(NAMES), 0.0).load()
+  for head in ("drop", "new"):
+    found = teachers.find(
+      str(run), "auto", dataset(names), 0.0, None, head
+    ).load()
+    assert found["params"]["head"]["bias"].shape == (5,)
+    for side in (found["params"], whole["params"]):
+      side.pop("head", None)
+    jax.tree.map(np.testing.assert_array_equal, found, whole)

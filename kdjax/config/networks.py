@@ -24,6 +24,13 @@ class Teacher:
     "which class of --teacher_from's is which: name (equal names), order (equal"
     " places), or a file of lines 'CLASS,TEACHER_CLASS' with its name or number",
   )
+  teacher_head: str = option(
+    "keep",
+    "the classifier of --teacher_from's; of other classes, leave it out (drop: its"
+    " answers are all 0; new: drawn afresh, untrained) for methods that look at"
+    " features alone",
+    choices=("keep", "drop", "new"),
+  )
   teacher_cache: str | None = option(
     None,
     "what a teacher made of the training images, in the teacher's place: the"

@@ -112,7 +112,8 @@ def read_outside_teacher(
     if known and known != module.classes:
       raise UserError(
         f"the teacher knows {known} classes, but the student is to learn"
-        f" {classes}"
+        f" {classes}; --teacher_classes says which is which,"
+        " --teacher_head=drop teaches by features alone"
       )
     module = _build(model, module.classes)
     variables = convert(tensors, module, image_shape)

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.interpreters import partial_eval
 
 from kdjax.errors import UserError
 from kdjax.method import Method, View
@@ -49,7 +50,54 @@ def try_step(
     >>> try_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)))
   """
 
-  def step(rng):
+  step = _step_of(student, teacher, method, sample, learner)
+  try:
+    with _taps_of("student"):
+      jax.eval_shape(step, jax.random.key(0), 0.0)
+  except (TypeError, ValueError) as error:
+    raise UserError(str(error).split("\n")[0]) from error
+
+
+def reads_answers(
+  student: nn.Module,
+  teacher: nn.Module,
+  method: Method,
+  sample: jax.Array,
+  learner: Learner = ALONE,
+) -> bool:
+  """Says whether a step depends on what the teacher's classifier makes of it.
+
+  Args:
+    student: as for `try_step`, which has found nothing wrong.
+    teacher: likewise.
+    method: likewise.
+    sample: likewise.
+    learner: likewise.
+
+  Returns:
+    Whether the student's next state or the loss changes with the teacher's
+    logits or with its classifier's parameters; found without computing any.
+
+  Example:
+    >>> from kdjax.methods import make_objective
+    >>> from kdjax.models import make_model
+    >>> mlp, sample = make_model("mlp(4)", classes=3), jnp.zeros((1, 2, 2, 1))
+    >>> for name in ("kd", "fitnets:1 + ce"):
+    ...   print(reads_answers(mlp, mlp, make_objective(name), sample))
+    True
+    False
+  """
+  step = _step_of(student, teacher, method, sample, learner)
+  traced = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
+  outputs = [True] * len(traced.jaxpr.outvars)
+  _, used = partial_eval.dce_jaxpr(traced.jaxpr, outputs)
+  return used[-1]
+
+
+def _step_of(student, teacher, method, sample, learner):
+  """A step as a function of randomness and of what is added to all answers."""
+
+  def step(rng, added):
     index = _shown(learner)
     images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
     taught = teacher
@@ -60,7 +108,9 @@ def try_step(
       view = observe(taught, unlabelled(images), method.teacher_taps)
     if taught is teacher and view is not None:
       _check_stored(view, method.teacher_taps)
-    head = teacher_head(taught)
+    head = jax.tree.map(lambda x: x + added, teacher_head(taught))
+    if view is not None:
+      view = view._replace(logits=view.logits + added)
     state = learner.create(
       student,
       method,
@@ -73,14 +123,12 @@ def try_step(
     )
     labels, counts = jnp.zeros_like(index), jnp.ones(len(index), bool)
     batch = Batch(images, labels, counts, index, index)
-    _, metrics = learner.step(state, method, batch, view, rng=rng, head=head)
-    return metrics["loss"]
+    state, metrics = learner.step(
+      state, method, batch, view, rng=rng, head=head
+    )
+    return jax.tree.leaves(state), metrics["loss"]
 
-  try:
-    with _taps_of("student"):
-      jax.eval_shape(step, jax.random.key(0))
-  except (TypeError, ValueError) as error:
-    raise UserError(str(error).split("\n")[0]) from error
+  return step
 
 
 @contextlib.contextmanager
