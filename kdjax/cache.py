@@ -18,7 +18,7 @@ from kdjax.cached_teacher import FOLDER, views_of
 from kdjax.config import Experiment
 from kdjax.data.teacher_cache import finish, write_shard
 from kdjax.data.teacher_records import record_type, to_records
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 from kdjax.prepare import Prepared, prepare
 from kdjax.report import formats, logs, teachers
 from kdjax.report.progress import progress
@@ -211,7 +211,7 @@ def _summary(
   files = (workdir / FOLDER).glob("*.array_record")
   size = sum(file.stat().st_size for file in files)
   return (
-    f"\n{rows} records of {kind.itemsize} bytes, {size / 2**20:.1f} MiB, at"
+    f"\n{counted(rows, 'record')} of {kind.itemsize} bytes, {size / 2**20:.1f} MiB, at"
     f" {formats.count(rows / seconds)} a second: {workdir / FOLDER}\n"
     f"{shlex.join(_next(experiment, workdir))}"
   )

@@ -10,7 +10,7 @@ import numpy as np
 from kdjax import data, methods, models, options, profiling, spec, teaching
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 from kdjax.feeds import SAME
 from kdjax.schedule import make_schedule
 from kdjax.train import devices
@@ -67,7 +67,7 @@ def _check_computing(
     if group.batch_size % (pieces * len(local)):
       raise UserError(
         f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
-        f" be a multiple of {pieces} pieces on {len(local)} devices"
+        f" be a multiple of {pieces} pieces on {counted(len(local), 'device')}"
       )
   if experiment.distillation.gradient_metrics:
     raise UserError(
@@ -173,7 +173,7 @@ def members_apart(
     "several processes share every batch": jax.process_count() > 1,
     f"--regime={experiment.distillation.regime} lays its networks over the"
     " devices itself": arms["student"].learner.layout is not None,
-    f"{len(local)} devices have {members} students to train; raise --seeds or"
+    f"{len(local)} devices have {counted(members, 'student')} to train; raise --seeds or"
     " take --shard=batch": members < len(local),
   }
   found = [reason for reason, holds in hindrances.items() if holds]

@@ -20,6 +20,7 @@ from kdjax.arms import looks_inside, settings_of
 from kdjax.config import Experiment
 from kdjax.data import Split
 from kdjax.entrants import CONTROLS, REFERENCE, Entrants, check_names, enter
+from kdjax.errors import counted
 from kdjax.faculty import Faculty, Taught
 from kdjax.lessons import teachers_of
 from kdjax.options import as_dict
@@ -228,7 +229,7 @@ def _train(
     feeds=entrants.feeds,
     apart=False,
   )
-  title = f"{name}, {len(settings['seed'])} students"
+  title = f"{name}, {counted(len(settings['seed']), 'student')}"
   if not programs:
     compiling(title)
   with progress(chosen.epochs, title) as advance:

@@ -15,6 +15,7 @@ import numpy as np
 from kdjax import best as best_of
 from kdjax import evaluate, preflight, profiling, recovery, results
 from kdjax.config import Experiment
+from kdjax.errors import counted
 from kdjax.prepare import Prepared, Trainee
 from kdjax.report.logs import RunLog
 from kdjax.report.progress import Advance, progress
@@ -122,7 +123,7 @@ def fit(
       trainee = trainee._replace(most=fewer(parts, trainee, error))
     if not log.quiet:
       print(
-        f"memory is short: {trainee.most} networks at a time, the others wait"
+        f"memory is short: {counted(trainee.most, 'network')} at a time, the others wait"
         " their turn (--members_at_once)",
         flush=True,
       )

@@ -2,7 +2,7 @@
 
 from kdjax import models, spec
 from kdjax.config import Experiment, Teaching
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 from kdjax.train.ensemble import check_weights
 
 
@@ -116,7 +116,7 @@ def check(experiment: Experiment) -> None:
   if chosen.route > experiment.teacher.epochs:
     raise UserError(
       f"--route={chosen.route}: the teacher is trained for"
-      f" {experiment.teacher.epochs} epochs only (--teacher_epochs)"
+      f" {counted(experiment.teacher.epochs, 'epoch')} only (--teacher_epochs)"
     )
   for model in stage_models(experiment).values():
     if model != "auto":
@@ -142,8 +142,8 @@ def check_specialists(
     return
   if not 2 <= count <= classes:
     raise UserError(
-      f"--specialists={count}: there are {classes} classes to be shared out"
-      f" among 2 to {classes} specialists"
+      f"--specialists={count}: {counted(classes, 'class', 'classes')} can be shared"
+      f" out among 2 to {classes} specialists"
     )
   if inside:
     raise UserError(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 
 
 class Plan(NamedTuple):
@@ -54,7 +54,7 @@ def steps_per_pass(
     return -(-examples // batch_size)
   if batch_size > examples:
     raise UserError(
-      f"a batch of {batch_size} is larger than the {examples} examples, and"
+      f"a batch of {batch_size} is larger than the {counted(examples, 'example')}, and"
       " incomplete batches are dropped: nothing is left"
     )
   return examples // batch_size

@@ -12,7 +12,7 @@ from kdjax.compression import quantize
 from kdjax.config import Export
 from kdjax.data import Dataset, Split
 from kdjax.deploy.network import About
-from kdjax.errors import StorageError, UserError
+from kdjax.errors import StorageError, UserError, counted
 from kdjax.reproduce import Stored, stored_run
 from kdjax.train import checkpoint
 from kdjax.train.computed import computed
@@ -120,7 +120,7 @@ def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
   seeds = len(jax.tree.leaves(variables)[0])
   if member >= seeds:
     raise UserError(
-      f"--member={member}: the run has {seeds} seeds, 0 to {seeds - 1}"
+      f"--member={member}: the run has {counted(seeds, 'seed')}, 0 to {seeds - 1}"
     )
   return note, jax.tree.map(lambda x: x[member], variables)
 

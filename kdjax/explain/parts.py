@@ -12,7 +12,7 @@ import numpy as np
 from kdjax import data, models, quantify, sources
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 from kdjax.pairs import AUTO
 from kdjax.taps import parse_tap, tapped
 from kdjax.train import devices
@@ -205,7 +205,9 @@ def _data(experiment: Experiment) -> tuple[Dataset, Split]:
 def _chosen(dataset: Dataset, count: int) -> np.ndarray:
   there = len(dataset.test.labels)
   if count > there:
-    raise UserError(f"--explained_images={count}: there are {there} images")
+    raise UserError(
+      f"--explained_images={count}: there {'is' if there == 1 else 'are'} {counted(there, 'image')}"
+    )
   return data.stratified(dataset.test.labels, count, seed=0)
 
 

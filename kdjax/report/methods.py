@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from kdjax.errors import counted
 from kdjax.report import formats, reading, style, verdicts
 from kdjax.report.tables import without_empty_columns
 from kdjax.report.text import Table
@@ -153,9 +154,11 @@ def _settings(entry: Mapping[str, Any]) -> str:
 def _caption(results: Mapping[str, Any]) -> str:
   baseline = results["baseline"]
   seeds = len(reading.numbers(baseline["test_accuracy"]))
+  examples = baseline.get("test_examples")
+  noun = "example" if examples == 1 else "examples"
   return (
-    f"Methods on {formats.count(baseline.get('test_examples'))} test examples,"
-    f" mean ± standard deviation over {seeds} paired seeds"
+    f"Methods on {formats.count(examples)} test {noun}, mean ± standard deviation"
+    f" over {counted(seeds, 'paired seed')}"
   )
 
 

@@ -301,7 +301,8 @@ def _networks_caption(results: Mapping[str, Any]) -> str:
   caption = "Results"
   if examples:
     kind = "held-out training" if reading.on_held_out(results) else "test"
-    caption += f" on {formats.count(examples)} {kind} examples"
+    noun = "example" if examples == 1 else "examples"
+    caption += f" on {formats.count(examples)} {kind} {noun}"
   if seeds > 1:
     caption += f", mean ± standard deviation over {seeds} seeds"
   return caption

@@ -7,6 +7,7 @@ import numpy as np
 
 from kdjax import doubts, environment, evaluate, fit, results
 from kdjax.config import Experiment
+from kdjax.errors import counted
 from kdjax.options import as_dict
 from kdjax.report import logs
 from kdjax.soft_td import figures, training
@@ -40,7 +41,8 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     doubts.say(experiment, parts.prepared)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "sources"):
-        title = f"{len(parts.sources.arms['teacher'].settings['seed'])} sources"
+        seeds = parts.sources.arms["teacher"].settings["seed"]
+        title = counted(len(seeds), "source")
         sources = training.train(parts, parts.sources, {}, title=title)
         sources = sources["teacher"]
         said = _pretrained(parts, sources)
@@ -89,7 +91,7 @@ def _rounds(parts: Parts, said: np.ndarray, log) -> tuple[list[Round], dict]:
 
   def teach(number, soft_labels):
     lessons = _with_anchor(parts, soft_labels.log_targets, said)
-    title = f"round {number}, {soft_labels.sources} sources"
+    title = f"round {number}, {counted(soft_labels.sources, 'source')}"
     if not cells:
       networks, found = training.train_tuned(
         parts, trainee, lessons, title=title

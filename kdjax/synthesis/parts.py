@@ -11,7 +11,7 @@ import numpy as np
 from kdjax import data, models, sources
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
-from kdjax.errors import UserError
+from kdjax.errors import UserError, counted
 from kdjax.train import devices
 from kdjax.train.loop import side_by_side
 
@@ -150,7 +150,7 @@ def _check_images(experiment: Experiment, labels, classes: int) -> None:
   fewest = int(np.bincount(labels, minlength=classes).min())
   if count > fewest:
     raise UserError(
-      f"--images_per_class={count}: a class has only {fewest} images, besides"
+      f"--images_per_class={count}: a class has only {counted(fewest, 'image')}, besides"
       f" those held out for the search of rates"
     )
   for flag, size in (
@@ -158,7 +158,9 @@ def _check_images(experiment: Experiment, labels, classes: int) -> None:
     ("batch_size", experiment.student.batch_size),
   ):
     if size > len(labels):
-      raise UserError(f"--{flag}={size}: there are {len(labels)} images")
+      raise UserError(
+        f"--{flag}={size}: there are {counted(len(labels), 'image')}"
+      )
 
 
 def _check_network(network: nn.Module, sample: jax.Array, model: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from kdjax.errors import counted
 from kdjax.method import View
 from kdjax.train.teacher import Teacher
 
@@ -85,7 +86,9 @@ def check_weights(weights: Any, teachers: int) -> list[float]:
     return [1 / teachers] * teachers
   values = [float(weight) for weight in weights]
   if len(values) != teachers:
-    raise ValueError(f"{len(values)} weights for {teachers} teachers")
+    raise ValueError(
+      f"{counted(len(values), 'weight')} for {counted(teachers, 'teacher')}"
+    )
   # Not "< 0": a weight that is no number is no weight.
   if not all(0 <= value < float("inf") for value in values) or not sum(values):
     raise ValueError(f"weights {values} must be >= 0, and not all 0")
