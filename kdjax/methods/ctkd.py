@@ -23,7 +23,13 @@ class Temperature(nn.Module):
 
   @nn.compact
   def __call__(self, student: jax.Array, teacher: jax.Array) -> jax.Array:
-    x = jnp.concatenate([jax.nn.softmax(teacher), jax.nn.softmax(student)], -1)
+    keep = (student != -jnp.inf) & (teacher != -jnp.inf)
+    # No -inf: an example without a class in common would have no softmax.
+    shares = [
+      jnp.where(keep, jax.nn.softmax(jnp.where(keep, x, -1e30)), 0.0)
+      for x in (teacher, student)
+    ]
+    x = jnp.concatenate(shares, -1)
     x = nn.relu(nn.Dense(self.hidden, name="dense_0")(x))
     return nn.Dense(
       1,

@@ -1,6 +1,7 @@
 """A noisy teacher: logits that are disturbed before they are learned."""
 
 import jax
+import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Method, batch_mean, example_keys
@@ -72,6 +73,8 @@ def noisy_teacher(
 
     drawn = jax.vmap(noise)(example_keys(key, inputs))
     disturbed = teacher * (1 + at(sigma, inputs.step) * drawn)
+    # A negative factor would make the largest logit of a masked class.
+    disturbed = jnp.where(teacher == -jnp.inf, teacher, disturbed)
     if kind == "regression":
       values = (
         losses.logit_mse(inputs.student.logits, disturbed, reduce="sum") / 2
