@@ -91,6 +91,7 @@ def _from_file(given, path: Path, model: str, dataset, classes, head):
     model,
     classes=None if any_classes else dataset.classes,
     image_shape=dataset.image_shape,
+    headless=head != KEEP,
   )
   if teacher.prefix and cluster.is_first():
     print(f"{path}: names are read without {teacher.prefix!r}", flush=True)

@@ -36,6 +36,8 @@ IGNORED = (
   "vit.embeddings.mask_token",
   "deit.embeddings.mask_token",
 )
+# By which transformers' files are known to have a classifier.
+CLASSIFIERS = {"classifier.weight", "cls_classifier.weight"}
 
 
 class OutsideTeacher(NamedTuple):
@@ -56,7 +58,12 @@ class OutsideTeacher(NamedTuple):
 
 
 def read_outside_teacher(
-  path: Path, model: str, *, classes: int | None, image_shape: Sequence[int]
+  path: Path,
+  model: str,
+  *,
+  classes: int | None,
+  image_shape: Sequence[int],
+  headless: bool = False,
 ) -> OutsideTeacher:
   """Reads a published network and fits it into one of our models.
 
@@ -73,6 +80,8 @@ def read_outside_teacher(
     classes: number of classes of the data set; None for as many as the file's
       classifier knows.
     image_shape: (H, W, D) of the data set's images.
+    headless: whether the file may lack a classifier; it gets one of zeros, of
+      two classes where `classes` is None.
 
   Returns:
     The completed spec and the variables.
@@ -104,6 +113,9 @@ def read_outside_teacher(
   tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
   facts = published.read(read_config(path))
   try:
+    if headless:
+      tensors |= _missing_head(module, tensors, image_shape)
+      facts = facts._replace(classes=None)
     known = _known_classes(_entries(module, tensors), tensors)
     if classes is None and known:
       module = _build(model, known)
@@ -153,13 +165,7 @@ def convert(
     kdjax.errors.UserError: 101 tensors are missing: bn1.bias, bn1.running_mean,
     bn1.running_var, bn1.weight, conv1.weight, ...
   """
-  height, width, channels = image_shape
-  images = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
-  try:
-    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
-  except ValueError as error:
-    raise UserError(str(error)) from None
-  wanted = traverse_util.flatten_dict(shapes, sep="/")
+  wanted = traverse_util.flatten_dict(_shapes(module, image_shape), sep="/")
   entries = _entries(module, tensors)
   _check_names({entry.source for entry in entries}, tensors)
   by_target = {entry.target: entry for entry in entries}
@@ -218,6 +224,28 @@ def _completed(
 def _entries(module: nn.Module, tensors: Collection[str]) -> list[Entry]:
   try:
     return TABLES[type(module)].entries(module, tensors)
+  except ValueError as error:
+    raise UserError(str(error)) from None
+
+
+def _missing_head(
+  module: nn.Module,
+  tensors: Mapping[str, np.ndarray],
+  image_shape: Sequence[int],
+) -> dict[str, np.ndarray]:
+  """Zeros for the classifier's tensors that a file lacks, as it would lay them."""
+  shapes = traverse_util.flatten_dict(_shapes(module, image_shape), sep="/")
+  return {
+    entry.source: np.zeros(shapes[entry.target].shape[::-1], np.float32)
+    for entry in _entries(module, {*tensors, *CLASSIFIERS})
+    if entry.target.startswith("params/head") and entry.source not in tensors
+  }
+
+
+def _shapes(module: nn.Module, image_shape: Sequence[int]) -> dict[str, Any]:
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  try:
+    return jax.eval_shape(module.init, jax.random.key(0), images)
   except ValueError as error:
     raise UserError(str(error)) from None
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -168,3 +169,24 @@ def test_a_folder_of_pickles_says_how_to_convert(tmp_path):
   (tmp_path / "pytorch_model.bin").write_bytes(b"x")
   with pytest.raises(UserError, match="could run any code"):
     load_safetensors(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["timm_resnet18", "transformers_vit"])
+def test_a_file_without_a_classifier_gets_one_where_it_is_left_out(
+  tmp_path, name
+):
+  case = json.loads((GOLDEN / f"{name}.json").read_text())
+  model = case["model"].replace(")", ", normalise='half')")
+  kept = {
+    key: x
+    for key, x in draw_all(case["tensors"]).items()
+    if not key.startswith(("fc.", "classifier."))
+  }
+  save_file(kept, tmp_path / "model.safetensors")
+  (tmp_path / "config.json").write_text('{"num_classes": 0}')
+  read = partial(read_outside_teacher, tmp_path, model, image_shape=(32, 32, 3))
+  with pytest.raises(UserError, match=r"missing: fc\.|classifier"):
+    read(classes=10)
+  found = read(classes=None, headless=True).variables["params"]
+  assert found["head"]["kernel"].shape[1] == 2
+  assert not found["head"]["kernel"].any()
