@@ -99,9 +99,51 @@ def check_data(size: int, free: int | None) -> None:
   """
   if free is not None and size > free:
     raise UserError(
-      f"the images take {_size(size)} on each device, of which {_size(free)} are"
+      f"the images take {sized(size)} on each device, of which {sized(free)} are"
       f" free: {REMEDIES['data']} (--nopreflight tries nevertheless)"
     )
+
+
+def check_room(
+  what: str, size: int, remedy: str, free: int | None = None
+) -> None:
+  """Raises a UserError for what cannot be in memory, before it is made.
+
+  Args:
+    what: names it.
+    size: bytes that it takes.
+    remedy: what to give instead.
+    free: bytes that there are; by default those of the machine.
+
+  Raises:
+    UserError: says how much it takes, and how much there is.
+
+  Example:
+    >>> check_room("a", 2_000_000_000, "less", free=1_000_000_000)
+    Traceback (most recent call last):
+      ...
+    kdjax.errors.UserError: a takes 2.0 GB of memory, and 1.0 GB are free: less
+  """
+  free = host_memory() if free is None else free
+  if free is not None and size > free:
+    raise UserError(
+      f"{what} takes {sized(size)} of memory, and {sized(free)} are free:"
+      f" {remedy}"
+    )
+
+
+def host_memory() -> int | None:
+  """Returns the bytes that the machine, or its container, has left.
+
+  Returns:
+    The bytes; None where nobody tells.
+
+  Example:
+    >>> host_memory() > 0
+    True
+  """
+  left = [x for x in (_machine(), _container()) if x is not None]
+  return min(left) if left else None
 
 
 def check(
@@ -127,7 +169,7 @@ def check(
     'student: parameters 4 kB, temporary 9.4 MB; 0.002 GFLOP a step'
   """
   parts = ", ".join(
-    f"{name} {_size(size)}" for name, size in found.memory.items() if size
+    f"{name} {sized(size)}" for name, size in found.memory.items() if size
   )
   each = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
   total = found.operations * len(devices) / 1e9
@@ -135,7 +177,7 @@ def check(
   if free is not None and found.memory["temporary"] > free:
     most = max(found.memory, key=found.memory.get)
     raise DoesNotFit(
-      f"{line}. That does not fit: {_size(free)} are free. Most is"
+      f"{line}. That does not fit: {sized(free)} are free. Most is"
       f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)",
       free / found.memory["temporary"],
     )
@@ -166,8 +208,8 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
     return min(known)
   if devices[0].platform != "cpu":
     return None
-  left = [x for x in (_machine(), _container()) if x is not None]
-  return min(left) // len(devices) if left else None
+  left = host_memory()
+  return None if left is None else left // len(devices)
 
 
 def operations(jaxpr: Any, *, rounds: int = 1) -> float:
@@ -200,8 +242,17 @@ def operations(jaxpr: Any, *, rounds: int = 1) -> float:
   return total
 
 
-def _size(count: int) -> str:
-  for unit, power in (("GB", 9), ("MB", 6)):
+def sized(count: int) -> str:
+  """Writes a number of bytes for people.
+
+  Args:
+    count: the bytes.
+
+  Example:
+    >>> sized(31_400_000_000), sized(400)
+    ('31.4 GB', '0 kB')
+  """
+  for unit, power in (("EB", 18), ("PB", 15), ("TB", 12), ("GB", 9), ("MB", 6)):
     if count >= 10**power:
       return f"{count / 10**power:.1f} {unit}"
   return f"{count / 1000:.0f} kB"
@@ -254,13 +305,38 @@ def _machine() -> int | None:
 
 
 def _container() -> int | None:
-  """What the control group leaves; what files take it gives back at need."""
-  group = Path("/sys/fs/cgroup")
+  """What the control groups leave, of both versions and all levels."""
   try:
-    most = (group / "memory.max").read_text().strip()
-    used = int((group / "memory.current").read_text())
+    rows = Path("/proc/self/cgroup").read_text().splitlines()
+  except OSError:
+    rows = []
+  left = []
+  for row in ["0::/", "1:memory:/", *rows]:
+    _, kinds, name = row.split(":", 2)
+    if not kinds:
+      group = Path("/sys/fs/cgroup")
+      names = ("memory.max", "memory.current", "inactive_file")
+    elif "memory" in kinds.split(","):
+      group = Path("/sys/fs/cgroup/memory")
+      names = (
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+      )
+    else:
+      continue
+    own = Path(name.lstrip("/"))
+    left += [_group(group / one, *names) for one in (own, *own.parents)]
+  return min((x for x in left if x is not None), default=None)
+
+
+def _group(group: Path, most: str, used: str, files: str) -> int | None:
+  """What one leaves; what files take it gives back at need."""
+  try:
+    limit = (group / most).read_text().strip()
+    taken = int((group / used).read_text())
     rows = (group / "memory.stat").read_text().splitlines()
   except (OSError, ValueError):
     return None
-  files = dict(row.split() for row in rows).get("inactive_file", 0)
-  return None if most == "max" else int(most) - used + int(files)
+  given_back = dict(row.split() for row in rows).get(files, 0)
+  return None if limit == "max" else int(limit) - taken + int(given_back)

@@ -16,6 +16,7 @@ import optax
 
 from kdjax import (
   cached_teacher,
+  capacity,
   data,
   headless,
   models,
@@ -151,6 +152,7 @@ def prepare(experiment: Experiment) -> Prepared:
   dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.cropped(dataset, experiment.data.crop_size)
+  capacity.check_batch(experiment, dataset.image_shape)
   examples, scored = sources.hold_out(dataset, experiment.data.validation)
   experiment, found, others, cached = _find_teachers(experiment, dataset)
   gather = partial(
@@ -190,7 +192,7 @@ def prepare(experiment: Experiment) -> Prepared:
       teacher.network,
       _sample(dataset),
     )
-  return Prepared(
+  parts = Prepared(
     experiment=experiment,
     dataset=dataset,
     examples=examples,
@@ -205,6 +207,8 @@ def prepare(experiment: Experiment) -> Prepared:
     grids=cohort.grids,
     devices=local,
   )
+  capacity.check_run(parts)
+  return parts
 
 
 def _with_transfer(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdjax import cluster, data
+from kdjax import capacity, cluster, data
 from kdjax.config import Data
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError
@@ -22,6 +22,7 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
     UserError: for whatever is wrong with it.
     StorageError: if it cannot be prepared.
   """
+  capacity.check_image(chosen.image_size)
   dataset = data.load(
     chosen.dataset,
     data_dir=chosen.data_dir,

@@ -45,18 +45,20 @@ ALLOWED = {
   "needs": {"arms", "config", "heeded", "methods", "options", "teaching"},
   "pairs": {"arms", "config", "methods", "models", "taps", "train"},
   "preflight": set(),
+  "capacity": {"cached_teacher", "config", "preflight", "train"},
   "profiling": set(),
   "checks": {
     "config", "data", "feeds", "methods", "models", "options", "profiling",
     "schedule", "teaching", "train",
   },
   "prepare": {
-    "arms", "cached_teacher", "checks", "compression", "config", "data",
-    "feeds", "headless", "methods", "models", "pairs", "sources", "teachers", "teaching",
+    "arms", "cached_teacher", "capacity", "checks", "compression", "config",
+    "data", "feeds", "headless", "methods", "models", "pairs", "sources",
+    "teachers", "teaching",
     "train",
   },
   "doubts": {"config", "options", "prepare"},
-  "sources": {"cluster", "config", "data"},
+  "sources": {"capacity", "cluster", "config", "data"},
   "report": set(),
   "results": {
     "arms", "cached_teacher", "cells", "config", "data", "evaluate",
