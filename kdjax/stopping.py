@@ -1,11 +1,14 @@
 """Asked to stop: SIGTERM and Ctrl-C end a run between two steps, saved."""
 
+import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAID = "stopping after this portion, to save it; once more ends at once"
 
 
 @contextmanager
@@ -28,6 +31,9 @@ def on_request() -> Iterator[Callable[[], str | None]]:
 
   def note(number, frame):
     came.append(signal.Signals(number).name)
+    # Not by print: the signal may come in the middle of one.
+    with contextlib.suppress(OSError):
+      os.write(2, f"launch.py: {came[-1]}: {SAID}\n".encode())
     for one, handler in before.items():
       signal.signal(one, handler)
 

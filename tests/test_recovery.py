@@ -84,11 +84,15 @@ def test_other_settings_are_refused(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_noted_and_the_second_ends(number):
+def test_the_first_signal_is_noted_and_the_second_ends(number, capfd):
   before = signal.getsignal(number)
   with stopping.on_request() as asked:
     assert asked() is None
     os.kill(os.getpid(), number)
     assert asked() == signal.Signals(number).name
     assert signal.getsignal(number) == before
+    # At once, and not when the portion is over.
+    name = signal.Signals(number).name
+    said = f"launch.py: {name}: stopping after this portion, to save it; once"
+    assert capfd.readouterr().err.startswith(said)
   assert signal.getsignal(number) == before
