@@ -56,7 +56,7 @@ def _main(argv: list[str]) -> int:
   values = _define_flags([], config.Experiment())
   try:
     command, *words = values(argv)[1:] or ["distill"]
-  except flags.Error as error:
+  except (flags.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
     raise UserError(f"{error} (see --help)") from None
   if values.version:
     print(f"kdjax {__version__}")
@@ -81,7 +81,11 @@ def _main(argv: list[str]) -> int:
 def _help(words: list[str], chosen: config.Experiment) -> str:
   """The flags of a command, or of all, with the defaults that hold."""
   called = f"launch.py {words[0]} " if words else ""
-  lines = [line for line in __doc__.splitlines() if called in line]
+  lines = [
+    line
+    for line in __doc__.splitlines()
+    if called in line.replace("[distill]", "distill")
+  ]
   text = _define_flags(words, chosen).get_help()
   return "\n".join([*lines, text.partition("\nabsl.flags:")[0]])
 

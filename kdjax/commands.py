@@ -78,6 +78,10 @@ def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
     >>> beginning("distill", {}), beginning("distill", {"dataset": "./photos"})
     (('mnist_demo', 'mnist_demo'), ('photos', None))
   """
+  if given.get("experiment") == "":
+    raise UserError(
+      "--experiment=: it is empty; see launch.py list experiments"
+    )
   name = given.get("experiment") or DEFAULT.get(command, "mnist_demo")
   if "experiment" in given or not OWN & set(given):
     return name, name

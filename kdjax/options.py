@@ -252,6 +252,11 @@ def _yielding(experiment: Experiment, given: set[str]) -> Experiment:
 
 def _read(one: Option, text: Any) -> Any:
   """Turns a flag's text into the setting's type."""
+  if isinstance(text, str) and not text.strip():
+    # A shell's variable that is not set: it must not stand for the default.
+    raise UserError(
+      f"--{one.flag}={text}: it is empty; give a value, or leave the flag out"
+    )
   if not isinstance(text, str) or _takes(one.type, str):
     return text
   if text.strip().lower() == "none" and _takes(one.type, type(None)):

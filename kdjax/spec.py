@@ -19,6 +19,9 @@ from kdjax.errors import UserError, unknown_name
 
 # What makers are told by the run.
 RUN_KNOWS = {"classes", "examples", "steps"}
+# What the parser raises: for bytes that are no UTF-8, and for hundreds of
+# brackets in one another.
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +59,7 @@ def parse(text: str) -> Spec:
   """Reads `name` or `name(arguments)`.
 
   Args:
-    text: for example "mlp(hidden=(100,))".
+    text: for example "mlp(100, dropout=0.5)".
 
   Returns:
     The Spec; its values are literals or Specs.
@@ -65,15 +68,16 @@ def parse(text: str) -> Spec:
     UserError: if the text is no spec; says what is wrong with it.
 
   Example:
-    >>> parse("mlp(hidden=(100,), dropout=0.5)").kwargs
-    (('hidden', (100,)), ('dropout', 0.5))
+    >>> parse("kd(temperature=(8,), standardize=True)").kwargs
+    (('temperature', (8,)), ('standardize', True))
   """
   try:
     node = ast.parse(text.strip(), mode="eval").body
-  except SyntaxError as error:
+  except _UNREADABLE as error:
+    said = error.msg if isinstance(error, SyntaxError) else "no plain text"
     raise UserError(
       f"cannot read {text!r} as a name with arguments, such as"
-      f" 'mlp(hidden=(100,))': {error.msg}"
+      f" 'mlp(100, dropout=0.5)': {said}"
     ) from None
   value = _value(node, text)
   if not isinstance(value, Spec):
@@ -99,7 +103,7 @@ def parse_value(text: str) -> Any:
   """
   try:
     return _value(ast.parse(text.strip(), mode="eval").body, text)
-  except SyntaxError:
+  except _UNREADABLE:
     raise UserError(f"cannot read {text!r} as a value or a name") from None
 
 
@@ -240,7 +244,7 @@ def _value(node: ast.AST, text: str) -> Any:
     )
   try:
     return ast.literal_eval(node)
-  except ValueError:
+  except (ValueError, TypeError):  # such as a dictionary of lists
     raise UserError(
       f"cannot read {ast.unparse(node)!r} in {text!r}: values are numbers,"
       " strings, tuples or name(arguments)"

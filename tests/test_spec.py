@@ -49,7 +49,8 @@ def test_parse_sum(text, expected):
     "", "kd(", "kd)", "1 + 2", "'kd'", "a.b(1)", "kd(**x)", "kd(lambda: 1)",
     "kd(1 if x else 2)", "kd([i for i in x])", "f(open('x').read())",
     "__import__('os').system('true')", "kd + + ce", "kd:", ":1", "kd:1:2",
-    "kd:True", "kd:'x'",
+    "kd:True", "kd:'x'", "\udce9", "kd:\udce9", "kd({[]: 1})", "kd({{}})",
+    "kd" + "(" * 300, "kd(" + "-" * 9999 + "1)",
   ],
 )  # fmt: skip
 def test_refused(text):

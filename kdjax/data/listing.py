@@ -122,7 +122,7 @@ def _flat(root: _Folder) -> Listed:
     loose = len(root.files)
     raise UserError(
       f"image folder {root.path} has no class directories; wanted CLASS/*.png"
-      + (f", there are {_count(loose, 'image')} in no class" if loose else "")
+      + (f"; {_count(loose, 'image')} in no class" if loose else "")
       + (f"; {_skipped(root.skipped)} cannot be read" if root.skipped else "")
     )
   found = {name: _class(root, name, "train") for name in names}
@@ -229,6 +229,8 @@ def _look(path: Path) -> _Folder:
         if entry.is_dir():
           system = entry.name.lower() in _SYSTEM or entry.name.startswith(".")
           (left_out if system else folders).append(entry.name)
+        elif not entry.is_file() and os.path.exists(entry.path):
+          skipped["no file"] += 1  # a pipe would be waited for, for ever
         elif not entry.name.startswith("."):
           suffix = Path(entry.name).suffix.lower()
           if suffix in _readable():

@@ -132,7 +132,7 @@ def _open(
 ) -> Dataset:
   if _is_path(name):
     return _open_path(name, splits, options)
-  if "(" in name or name in DRAWN:
+  if "(" in name or name in {"image_folder", *DRAWN}:
     makers = {"image_folder": _make_folder_opener(name, splits, options)}
     makers |= {
       drawn: _make_drawer(name, maker, splits, options)

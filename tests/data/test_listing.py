@@ -1,5 +1,6 @@
 """What of a folder is a class, a split, or neither."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -139,7 +140,7 @@ REFUSED = {
   "validation images without labels": (
     [*split("train"), "val/0.png"], "val/ has no class directories",
   ),
-  "images without folders": (["0.png", "1.png"], "there are 2 images in no class"),
+  "images without folders": (["0.png", "1.png"], "; 2 images in no class"),
 }  # fmt: skip
 
 
@@ -199,6 +200,13 @@ def test_files_stay_in_their_split_when_others_are_added(tree):
   # 4 is nearest to the fifth, until there is one within.
   assert before.test.images[before.test.labels == 1].shape[0] == 1
   assert after.test.images[after.test.labels == 1].shape[0] == 2
+
+
+@pytest.mark.parametrize("place", ["a/pipe.png", "pipe"])
+def test_a_pipe_is_no_image_and_not_waited_for(tree, place):
+  folder = tree(flat())
+  os.mkfifo(f"{folder}/{place}")
+  assert "1 file skipped (no file)" in summary(load(folder))
 
 
 def test_the_page_names_what_is_read():
