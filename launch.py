@@ -81,11 +81,8 @@ def _main(argv: list[str]) -> int:
 def _help(words: list[str], chosen: config.Experiment) -> str:
   """The flags of a command, or of all, with the defaults that hold."""
   called = f"launch.py {words[0]} " if words else ""
-  lines = [
-    line
-    for line in __doc__.splitlines()
-    if called in line.replace("[distill]", "distill")
-  ]
+  said = __doc__.replace("[distill]", "distill") if words else __doc__
+  lines = [line for line in said.splitlines() if called in line]
   text = _define_flags(words, chosen).get_help()
   return "\n".join([*lines, text.partition("\nabsl.flags:")[0]])
 

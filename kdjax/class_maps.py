@@ -102,6 +102,10 @@ def read_map(
         "--teacher_classes=name: the teacher does not say what its classes are"
         " called; a file may give their numbers"
       )
+    # A class that is called "1" is not the teacher's second one.
+    for name in ours:
+      if name not in theirs:
+        raise unknown_name("class of the teacher's", name, theirs)
     wanted = {name: name for name in ours}
   else:
     wanted = _read_file(Path(chosen).expanduser(), ours)
@@ -179,9 +183,16 @@ def _with_heads(variables: Any, change: Callable, flag: str) -> Any:
 
 def _number(name: str, theirs: Sequence[str] | None, classes: int) -> int:
   """The teacher's class of this name, or else of this number."""
-  if theirs is not None and name in theirs:
-    return list(theirs).index(name)
-  if name.isdecimal() and int(name) < classes:
+  named = [i for i, other in enumerate(theirs or ()) if other == name]
+  if len(named) > 1:
+    raise UserError(
+      f"--teacher_classes: {name!r} is what the teacher calls its classes"
+      f" {named[0]} and {named[1]}; a file may give the number"
+    )
+  if named:
+    return named[0]
+  # No number of classes has more digits; Python reads no more than 4300.
+  if name.isdecimal() and len(name) < 10 and int(name) < classes:
     return int(name)
   if name.isdecimal() or theirs is None:
     raise UserError(
@@ -194,9 +205,14 @@ def _number(name: str, theirs: Sequence[str] | None, classes: int) -> int:
 def _read_file(path: Path, ours: Sequence[str]) -> dict[str, str]:
   """The teacher's name, or number, by the data set's name."""
   try:
-    with path.open(newline="", encoding="utf-8") as file:
-      rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
-  except (OSError, UnicodeDecodeError) as error:
+    # Spreadsheets begin a file with a mark of its encoding.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+      rows = [
+        row
+        for row in csv.reader(file, skipinitialspace=True)
+        if any(part.strip() for part in row)
+      ]
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise UserError(
       f"--teacher_classes={path} is neither name, order nor a file that can be"
       f" read: {getattr(error, 'strerror', None) or error}"

@@ -39,6 +39,8 @@ def test_classes_of_other_names_or_order_are_refused(theirs, ours, said):
     ("order", "xyz", [0, 1, 2]),
     ("a,x\nb,y\nc,z\n", "zyx", [2, 1, 0]),
     ("b, 0\nc, 2\n\na, 1", None, [1, 0, 2]),
+    ("\ufeffa,x\r\nb,y\r\n  \r\nc,z\r\n", "xyz", [0, 1, 2]),
+    ("a,0\nb,1\nc,x", ["a", "a", "x"], [0, 1, 2]),
     ('a,"x, y"\nb,b\nc,4\n', ["b", "x, y", "1", "2", "3"], [1, 0, 4]),
   ],
 )
@@ -59,6 +61,11 @@ def test_classes_are_mapped_by_name_order_or_file(
   [
     ("name", None, "does not say what its classes are called"),
     ("name", "abd", "unknown class of the teacher's 'c'"),
+    ("name", ["a", "b", "c", "a"], "'a' is what .* calls its classes 0 and 3"),
+    ("a,x\nb,y\nc,y", "xyy", "'y' is what .* calls its classes 1 and 2"),
+    ("a,0\nb,1\nc," + "9" * 5000, None, "is no class of .* 0 to 2"),
+    ("a,0\nb,1\nc," + "x" * 200_000, None, "neither name, order nor a file"),
+    (",,\n", "xyz", "lacks 3 classes"),
     ("order", "ab", "knows 2 classes, the data set has 3"),
     ("nowhere", "abc", "neither name, order nor a file"),
     ("a,x\nb,y", "xyz", "lacks 1 class of the data set, such as 'c'"),
@@ -77,6 +84,13 @@ def test_maps_that_do_not_hold(tmp_path, text, theirs, said):
   known = 3 if theirs is None else len(theirs)
   with pytest.raises(UserError, match=said):
     class_maps.read_map(chosen, ["a", "b", "c"], theirs, known)
+
+
+def test_a_class_that_is_called_by_a_number_is_mapped_by_its_name():
+  read = class_maps.read_map
+  assert read("name", ["0", "1"], ["1", "0"], 2).tolist() == [1, 0]
+  with pytest.raises(UserError, match="unknown class of the teacher's '0'"):
+    read("name", ["0", "1"], ["zero", "one"], 2)
 
 
 def test_outputs_change_their_places_and_nothing_else():

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax.commands import COMMANDS  # noqa: E402
 from kdjax.report import progress  # noqa: E402
 
 ROOT = pathlib.Path(launch.__file__).parent
@@ -471,6 +472,12 @@ def test_help_names_every_flag(capsys):
   flags = [one.flag for one in options.options()]
   assert len(flags) == len(set(flags))
   assert all(f"--{flag}:" in text or f"]{flag}:" in text for flag in flags)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_says_what_it_is_for(command, capsys):
+  assert launch.main(["launch.py", command, "-h"]) == 0
+  assert f"launch.py {command}" in capsys.readouterr().out.splitlines()[0]
 
 
 @pytest.mark.parametrize("figure", ["temperature", "norms"])

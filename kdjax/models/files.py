@@ -201,7 +201,7 @@ def _read(path: Path) -> bytes:
 def _read_json(path: Path) -> dict[str, Any]:
   try:
     found = json.loads(_read(path))
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is no JSON: {error}") from None
   if not isinstance(found, dict):
     raise UserError(f"{path} is no JSON object")
@@ -215,7 +215,8 @@ def _shards(path: Path) -> Iterator[tuple[str, set[str]]]:
     raise UserError(f"{path} has no weight_map: it is no list of shards")
   files = {}
   for name, file in places.items():
-    if not isinstance(file, str) or Path(file).name != file:
+    plain = isinstance(file, str) and Path(file).name == file
+    if not plain or file in ("", "..") or "\0" in file:
       raise UserError(f"{path}: {file!r} is no file beside it")
     files.setdefault(file, set()).add(name)
   yield from sorted(files.items())
@@ -228,11 +229,11 @@ def _metadata(path: Path) -> dict[str, Any]:
       length = int.from_bytes(file.read(8), "little")
       # safetensors' own bound: no memory for what is no header.
       header = json.loads(file.read(length)) if length < 100_000_000 else {}
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return {}
   texts = header.get("__metadata__") if isinstance(header, dict) else None
   found = {}
-  for name, text in (texts or {}).items():
+  for name, text in texts.items() if isinstance(texts, dict) else ():
     try:
       found[name] = json.loads(text)
     except (TypeError, ValueError):

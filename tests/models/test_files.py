@@ -11,7 +11,12 @@ from outside_cases import draw_all
 from kdjax.errors import StorageError, UserError
 from kdjax.models.bert import Bert
 from kdjax.models.bert_weights import from_hugging_face
-from kdjax.models.files import INDEX, common_prefix, load_safetensors
+from kdjax.models.files import (
+  INDEX,
+  common_prefix,
+  load_safetensors,
+  read_config,
+)
 from kdjax.models.weights import read_outside_teacher
 
 pytest.importorskip("safetensors")
@@ -125,6 +130,17 @@ def no_json(folder, places):
   (folder / INDEX).write_text("{")
 
 
+def nested_too_deeply(folder, places):
+  (folder / INDEX).write_text("[" * 100_000)
+
+
+def naming(file):
+  def damage(folder, places):
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"a": file}}))
+
+  return damage
+
+
 def without_the_index(folder, places):
   (folder / INDEX).unlink()
 
@@ -137,6 +153,10 @@ def without_the_index(folder, places):
     (outside_the_folder, UserError, "is no file beside it"),
     (without_a_list, UserError, "has no weight_map"),
     (no_json, UserError, "is no JSON"),
+    (nested_too_deeply, UserError, "is no JSON"),
+    (naming(""), UserError, "is no file beside it"),
+    (naming(".."), UserError, "is no file beside it"),
+    (naming("a\0b"), UserError, "is no file beside it"),
     (without_the_index, UserError, "holds 2 safetensors files and no"),
   ],
 )
@@ -190,3 +210,11 @@ def test_a_file_without_a_classifier_gets_one_where_it_is_left_out(
   found = read(classes=None, headless=True).variables["params"]
   assert found["head"]["kernel"].shape[1] == 2
   assert not found["head"]["kernel"].any()
+
+
+@pytest.mark.parametrize("said", ['"x"', "[1]", "3", "null", "[" * 9999])
+def test_metadata_that_are_no_texts_are_damage(tmp_path, said):
+  header = f'{{"__metadata__":{said}}}'.encode()
+  file = tmp_path / "a.safetensors"
+  file.write_bytes(len(header).to_bytes(8, "little") + header)
+  assert read_config(file) == {}
