@@ -164,7 +164,8 @@ def with_regime(experiment: Experiment) -> Experiment:
 
   Returns:
     The settings; with the published objective, the labels and `kd` at T = 1,
-    where they name neither a method nor a weight.
+    where they name neither a method nor a weight, and with its stages where
+    they name the labels' share.
 
   Example:
     >>> from kdjax.config import Distillation
@@ -174,10 +175,13 @@ def with_regime(experiment: Experiment) -> Experiment:
   """
   chosen = experiment.distillation
   unnamed = chosen.distillation == Distillation().distillation
-  objective = objective_of(chosen.regime)
-  if not objective or not unnamed or chosen.hard_weight is not None:
+  shared = chosen.hard_weight is not None
+  objective = objective_of(chosen.regime, shared=shared)
+  if not objective or not unnamed:
     return experiment
-  warmth = TEMPERATURE if chosen.temperature is None else chosen.temperature
+  warmth = chosen.temperature
+  if warmth is None and not shared:
+    warmth = TEMPERATURE
   chosen = dataclasses.replace(
     chosen, distillation=objective, temperature=warmth
   )

@@ -5,14 +5,17 @@ what a method keeps beside them are there before, and known from their shapes.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from kdjax import cached_teacher, preflight
 from kdjax.config import Experiment
+from kdjax.method import stateless
 from kdjax.train.feed import Arm
 from kdjax.train.state import frozen_state
 from kdjax.train.steps import unlabelled
@@ -51,15 +54,71 @@ def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
   Raises:
     UserError: says what a batch takes, and what there is.
   """
-  if experiment.computing.preflight:
-    count = max(
-      experiment.student.batch_size // experiment.computing.accumulate_steps, 1
-    )
+  if not experiment.computing.preflight:
+    return
+  for prefix, group in (
+    ("", experiment.student),
+    ("teacher_", experiment.teacher),
+  ):
+    count = max(group.batch_size // experiment.computing.accumulate_steps, 1)
     preflight.check_room(
       f"a batch of {count} images of {' x '.join(map(str, shape))}",
       4 * count * int(np.prod(shape, dtype=object)),
-      f"smaller images, or a lower --batch_size{TRY}",
+      f"smaller images, or a lower --{prefix}batch_size{TRY}",
     )
+
+
+class Plain(NamedTuple):
+  """Networks that keep nothing but themselves and their optimiser.
+
+  Attributes:
+    network: the linen module.
+    model: its spec.
+    optimizer: theirs.
+    arms: who learns.
+  """
+
+  network: nn.Module
+  model: str
+  optimizer: optax.GradientTransformation
+  arms: dict[str, Arm]
+
+
+def check_plain(
+  title: str,
+  network: nn.Module,
+  model: str,
+  optimizer: optax.GradientTransformation,
+  sample: jax.Array,
+  devices: Sequence[jax.Device],
+  *,
+  members: int,
+  teacher: nn.Module | None = None,
+) -> None:
+  """Refuses networks that learn by nothing that keeps something of its own.
+
+  Args:
+    title: what is trained.
+    network: linen module called as `network(images, train=...)`.
+    model: its spec.
+    optimizer: theirs.
+    sample: (1, H, W, C) an empty image.
+    devices: what to train on.
+    members: how many there are at a time.
+    teacher: who is in memory beside them.
+
+  Raises:
+    UserError: says what takes how much, and what there is.
+  """
+  method = stateless(lambda inputs: jnp.zeros(()), needs_teacher=False)
+  arm = Arm(
+    "all",
+    lambda settings: method,
+    {"seed": np.arange(members)},
+    None if teacher is None else "teacher",
+  )
+  trainee = Plain(network, model, optimizer, {title: arm})
+  check_networks(title, trainee, teacher, sample, devices)
 
 
 def check_run(parts: Any) -> None:

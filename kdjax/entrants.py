@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import methods
-from kdjax.arms import assemble, objective_text
+from kdjax import capacity, methods
+from kdjax.arms import assemble, objective_text, settings_of
 from kdjax.config import Experiment
 from kdjax.errors import UserError
 from kdjax.prepare import Prepared
@@ -130,6 +130,7 @@ def enter(
     try:
       cohort = gather(own)
       _try(parts, cohort.arms["student"])
+      _check_room(parts, own, cohort.arms["student"], cohort.grids["student"])
     except UserError as error:
       if not everything or name == REFERENCE:
         raise UserError(f"compare: {name} does not fit: {error}") from error
@@ -146,6 +147,21 @@ def _try(parts: Prepared, arm: Arm) -> None:
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
   networks = (parts.student.network, parts.teacher.network)
   try_step(*networks, method, parts.sample)
+
+
+def _check_room(parts: Prepared, experiment: Experiment, arm, grid) -> None:
+  """Refuses a method that does not fit with the networks of its search."""
+  if experiment.computing.preflight:
+    arm = arm._replace(
+      settings=settings_of(grid, np.arange(experiment.search.seeds))
+    )
+    capacity.check_networks(
+      "student",
+      parts.student._replace(arms={"student": arm}),
+      None if arm.teacher is None else parts.teacher.network,
+      parts.sample,
+      parts.devices,
+    )
 
 
 def _with_grids(experiment: Experiment) -> Experiment:

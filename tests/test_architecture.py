@@ -45,7 +45,7 @@ ALLOWED = {
   "needs": {"arms", "config", "heeded", "methods", "options", "teaching"},
   "pairs": {"arms", "config", "methods", "models", "taps", "train"},
   "preflight": set(),
-  "capacity": {"cached_teacher", "config", "preflight", "train"},
+  "capacity": {"cached_teacher", "config", "method", "preflight", "train"},
   "profiling": set(),
   "checks": {
     "config", "data", "feeds", "methods", "models", "options", "profiling",
@@ -104,7 +104,7 @@ ALLOWED = {
     "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
     "report", "results", "teaching", "train",
   },
-  "entrants": {"arms", "config", "methods", "prepare", "train"},
+  "entrants": {"arms", "capacity", "config", "methods", "prepare", "train"},
   "environment": set(),
   "compare": {
     "arms", "config", "data", "doubts", "entrants", "environment", "evaluate",
@@ -113,7 +113,7 @@ ALLOWED = {
   },
   "quantify": set(),
   "explain": {
-    "config", "data", "environment", "evaluate", "feeds", "fit", "method",
+    "capacity", "config", "data", "environment", "evaluate", "feeds", "fit", "method",
     "methods", "models", "options", "pairs", "quantify", "report",
     "results", "sources", "taps", "train", "workdir",
   },
@@ -123,12 +123,12 @@ ALLOWED = {
     "results", "seen", "train", "workdir",
   },
   "soft_td": {
-    "arms", "config", "data", "doubts", "environment", "evaluate", "feeds",
+    "arms", "capacity", "config", "data", "doubts", "environment", "evaluate", "feeds",
     "fit", "losses", "method", "methods", "options", "prepare", "report",
     "results", "train", "training", "workdir",
   },
   "synthesis": {
-    "config", "data", "environment", "evaluate", "fit", "models", "options",
+    "capacity", "config", "data", "environment", "evaluate", "fit", "models", "options",
     "report", "results", "sources", "train", "workdir",
   },
   "reproduce": {"config", "options", "report"},

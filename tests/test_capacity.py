@@ -106,6 +106,46 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
   assert not workdir.exists()
 
 
+@pytest.mark.usefixtures("quick_runs")
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    ("synthesise --student=mlp(10000000)", "a student mlp(10000000)"),
+    ("compress --student=mlp(10000000)", "a student mlp(10000000)"),
+    ("compare crd(width=100000000)", "crd(width=100000000) does not fit: a"),
+    (
+      "soft_td --sources=10000000",
+      "the source mlp(200, 200, dropout=0.3), 50000000",
+    ),
+    pytest.param(
+      "soft_td --teacher=mlp(10000000)",
+      "a teacher mlp(10000000)",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      "quantify --student=mlp(10000000) --tap=head:in",
+      "a teacher mlp(10000000)",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      "quantify --teacher_batch_size=1000000000",
+      "a lower --teacher_batch_size",
+      marks=pytest.mark.slow,
+    ),
+    ("--teacher_batch_size=1000000000", "a lower --teacher_batch_size"),
+  ],
+)
+def test_every_command_refuses_what_does_not_fit(
+  tmp_path, monkeypatch, capsys, words, said
+):
+  monkeypatch.setattr(preflight, "host_memory", lambda: 25 * 10**9)
+  workdir = tmp_path / "run"
+  assert launch.main(["launch.py", *words.split(), f"--workdir={workdir}"]) == 2
+  error = capsys.readouterr().err
+  assert said in error and "are free" in error and error.count("\n") == 1
+  assert not workdir.exists()
+
+
 @pytest.mark.parametrize(
   ("files", "left"),
   [

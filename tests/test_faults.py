@@ -267,6 +267,15 @@ def test_disk_full_while_anything_is_written(tmp_path, capfd, write, file):
   assert "Traceback" not in capfd.readouterr().err
 
 
+def test_what_a_teacher_raises_is_not_called_a_disk(tmp_path):
+  def records():
+    raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    yield
+
+  with pytest.raises(RuntimeError, match="Out of memory"):
+    teacher_cache.write_shard(tmp_path, 0, 1, records())
+
+
 def test_disk_full_at_the_last_checkpoint_costs_no_results(tmp_path, capfd):
   with open_run(tmp_path, minutes=60) as (_, keep):
     keep(epoch(1), last=True)

@@ -4,6 +4,9 @@ import json
 import pathlib
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
@@ -11,6 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 import launch  # noqa: E402  (the launcher stands beside the package)
 from kdjax.arms import objective_text, with_regime  # noqa: E402
 from kdjax.config import Distillation, Experiment  # noqa: E402
+from kdjax.method import Inputs, View  # noqa: E402
+from kdjax.methods import make_objective  # noqa: E402
 
 TINY = (
   "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",
@@ -62,6 +67,15 @@ def test_bad_input(arguments, said, capsys, tmp_path):
     ({"regime": "codistillation"}, "ce:1.0 + kd:after(0.1)"),
     ({"regime": "alone"}, "ce:0.1 + kd:0.9"),
     ({"regime": "mutual", "hard_weight": 0.5}, "ce:0.5 + kd:0.5"),
+    # The published burn-in stays, whatever the labels' share is.
+    (
+      {"regime": "codistillation", "hard_weight": 0.25},
+      "ce:0.25 + kd:after(0.1, 0.75)",
+    ),
+    (
+      {"regime": "codistillation", "hard_weight": 0.25, "method_weight": 2.0},
+      "ce:0.25 + kd:product(after(0.1, 0.75), 2.0)",
+    ),
     ({"regime": "mutual", "distillation": "kd:2"}, "kd:2.0"),
   ],
 )
@@ -124,3 +138,33 @@ def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path):
   assert student["peers"]["test_accuracy"]["peer_0"] == pytest.approx(
     student["test_accuracy"]
   )
+
+
+def test_the_labels_share_of_members_of_a_sweep_keeps_the_burn_in():
+  given = {"regime": "codistillation", "hard_weight": (0.0, 0.5)}
+  filled = with_regime(Experiment(distillation=Distillation(**given)))
+  assert filled.distillation.hard_weight == (0.0, 0.5)
+  inputs = Inputs(
+    View(jnp.array([[2.0, 0.0]]), {}),
+    View(jnp.array([[0.0, 1.0]]), {}),
+    jnp.array([0]),
+    0,
+  )
+
+  def loss(share, step):
+    method = make_objective(
+      filled.distillation.distillation,
+      hard_weight=share,
+      temperature=1.0,
+      steps=10,
+    )
+    params, state = method.init(jax.random.key(0), inputs)
+    return method.apply(params, state, inputs._replace(step=step))[0]
+
+  ce = np.log1p(np.exp(-2.0))
+  p, log_q = np.array([1, np.e]) / (1 + np.e), np.array([-ce, -2.0 - ce])
+  kd = (p * (np.log(p) - log_q)).sum()
+  shares = jnp.array([0.0, 0.5])
+  for step, expected in ((0, [0.0, ce / 2]), (5, [kd, (ce + kd) / 2])):
+    found = jax.vmap(lambda share, step=step: loss(share, step))(shares)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

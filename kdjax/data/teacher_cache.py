@@ -8,6 +8,7 @@ manifest is written last: a folder without one is no cache.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,23 +70,33 @@ def write_shard(
 
   Raises:
     StorageError: if the file cannot be written.
+    Exception: whatever the records raise, as it is.
   """
   from array_record.python import array_record_module
 
   file = folder / shard_name(number, of)
   partial = file.with_suffix(".partial")
-  try:
+  with _writing(file):
     folder.mkdir(parents=True, exist_ok=True)
     writer = array_record_module.ArrayRecordWriter(str(partial), OPTIONS)
-    count = 0
-    for block in records:
+  count = 0
+  for block in records:
+    with _writing(file):
       for row in block:
         writer.write(row.tobytes())
-      count += len(block)
+    count += len(block)
+  with _writing(file):
     writer.close()
     note = {"file": file.name, "records": count, "sha256": _sha256(partial)}
     partial.replace(file)
     write_json(_note(file), note)
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+  """Names the file in what its writer raises."""
+  try:
+    yield
   except (OSError, RuntimeError) as error:
     raise StorageError(f"cannot write {file}: {first_line(error)}") from error
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, quantify, sources
+from kdjax import capacity, data, models, quantify, sources
 from kdjax.config import Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError, counted
@@ -17,6 +17,7 @@ from kdjax.pairs import AUTO
 from kdjax.taps import parse_tap, tapped
 from kdjax.train import devices
 from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
 
 
 class Parts(NamedTuple):
@@ -92,6 +93,7 @@ def prepare(experiment: Experiment) -> Parts:
   _try(network, feature, sample)
   if chosen.weights is not None:
     _try(network, make_feature(network, chosen.weights), sample)
+  _check_room(experiment, network, model, sample, local)
   shown = data.select(dataset.test, _chosen(dataset, chosen.explained_images))
   images, masks = (
     np.stack([part[i] for i in range(len(shown.labels))])
@@ -200,6 +202,29 @@ def _data(experiment: Experiment) -> tuple[Dataset, Split]:
     return dataset, dataset.train
   other = sources.open_stored(dataclasses.replace(chosen, train_split=own))
   return dataset, other.train
+
+
+def _check_room(experiment: Experiment, network, model, sample, local) -> None:
+  """Refuses networks and batches that do not fit, before one is made."""
+  if not experiment.computing.preflight:
+    return
+  capacity.check_batch(experiment, sample.shape[1:])
+  # The student and its twin train side by side, with the teacher beside them.
+  for title, members, taught in (
+    ("teacher", 1, None),
+    ("student", 2 * experiment.student.seeds, network),
+  ):
+    chosen = getattr(experiment, title)
+    capacity.check_plain(
+      title,
+      network,
+      model,
+      make_optimizer(chosen.optimizer, chosen.schedule, 1),
+      sample,
+      local,
+      members=members,
+      teacher=taught,
+    )
 
 
 def _chosen(dataset: Dataset, count: int) -> np.ndarray:

@@ -38,7 +38,8 @@ def terms_of(
     hard_weight: the labels' share where no weights are written: a number,
       traced or not, or a Spec of a schedule; 0.1 by default, or what the
       method's published objective says. Where that has a stage without labels,
-      the share is that of the stages with them.
+      the share is that of the stages with them. A stage that is written, as in
+      'ce + kd:after(0.1)', is none of these weights.
     method_weight: factor of every weight but the labels'; likewise.
 
   Returns:
@@ -58,7 +59,9 @@ def terms_of(
   if [(term.spec.name, term.weight) for term in terms] == [("ce", None)]:
     # The labels alone, as in the preset `hard`.
     terms = [terms[0]._replace(weight=1.0)]
-  if any(term.weight is not None for term in terms):
+  if hard_weight is not None and _only_stages(terms):
+    terms = [_shared(term, hard_weight) for term in terms]
+  elif any(term.weight is not None for term in terms):
     if hard_weight is not None:
       raise UserError(
         f"hard_weight={hard_weight} does not go with the weights written in"
@@ -262,6 +265,31 @@ def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
     else published
     for published in terms
   ]
+
+
+def _only_stages(terms: list[spec.Term]) -> bool:
+  """Whether labels without a weight stand beside stages without a value."""
+  weights = {term.spec.name: term.weight for term in terms}
+  unweighted = weights.pop("ce", "none") is None
+  return (
+    unweighted
+    and bool(weights)
+    and all(
+      isinstance(weight, spec.Spec)
+      and weight.name in ("before", "after")
+      and (len(weight.args), len(weight.kwargs)) == (1, 0)
+      for weight in weights.values()
+    )
+  )
+
+
+def _shared(term: spec.Term, hard_weight) -> spec.Term:
+  """A term with its share of the objective, in its stage."""
+  if term.spec.name == "ce":
+    return term._replace(weight=hard_weight)
+  return term._replace(
+    weight=_in_its_stage(term.weight, _complement(hard_weight))
+  )
 
 
 def _in_its_stage(published, weight):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax import methods, prepare
+from kdjax import capacity, methods, prepare
 from kdjax.config import Experiment
 from kdjax.errors import UserError
 from kdjax.feeds import make_feed
@@ -142,7 +142,7 @@ def _sources(prepared: Prepared, labelled: np.ndarray) -> Trainee:
     "learning_rate": np.full(count, chosen.learning_rate),
   }
   arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
-  return prepared.teacher._replace(
+  trainee = prepared.teacher._replace(
     optimizer=make_optimizer(
       chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
     ),
@@ -150,6 +150,11 @@ def _sources(prepared: Prepared, labelled: np.ndarray) -> Trainee:
     feeds={"labels": feed},
     images=feed.steps * chosen.batch_size * count,
   )
+  if experiment.computing.preflight:
+    capacity.check_networks(
+      "source", trainee, None, prepared.sample, prepared.devices
+    )
+  return trainee
 
 
 def _outside(experiment: Experiment, prepared: Prepared) -> np.ndarray | None:

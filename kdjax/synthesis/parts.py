@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models, sources
+from kdjax import capacity, data, models, sources
 from kdjax.config import AUTO, Experiment
 from kdjax.data import Dataset, Split
 from kdjax.errors import UserError, counted
 from kdjax.train import devices
 from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
 
 MODEL = "mlp(64)"
 # The share of the real images on which rates for real images are searched.
@@ -78,6 +79,7 @@ def prepare(experiment: Experiment) -> Parts:
   network = models.make_model(model, classes=dataset.classes)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
   _check_network(network, sample, model)
+  _check_room(experiment, network, model, sample, local)
 
   def apply(params, images):
     return network.apply({"params": params}, images, train=False)
@@ -161,6 +163,22 @@ def _check_images(experiment: Experiment, labels, classes: int) -> None:
       raise UserError(
         f"--{flag}={size}: there are {counted(len(labels), 'image')}"
       )
+
+
+def _check_room(experiment: Experiment, network, model, sample, local) -> None:
+  """Refuses networks that do not fit, before one is made."""
+  if experiment.computing.preflight:
+    # The gradient goes back through every step that one of them takes.
+    chosen = experiment.synthesis
+    capacity.check_plain(
+      "student",
+      network,
+      model,
+      make_optimizer("sgd", "constant", 1),
+      sample,
+      local,
+      members=max(chosen.network_inits, chosen.fresh_networks),
+    )
 
 
 def _check_network(network: nn.Module, sample: jax.Array, model: str) -> None:

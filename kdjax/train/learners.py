@@ -17,6 +17,8 @@ OBJECTIVES = {
   "mean_teacher": "ce:1 + kd:1",
   "codistillation": "ce:1 + kd:after(0.1)",
 }
+# The same where the labels' share is given: it changes no stage.
+SHARED = {"codistillation": "ce + kd:after(0.1)"}
 TEMPERATURE = 1.0
 
 
@@ -60,20 +62,22 @@ def make_learner(text: str) -> Learner:
   return spec.build("regime", spec.parse(text), MAKERS)
 
 
-def objective_of(text: str) -> str | None:
+def objective_of(text: str, *, shared: bool = False) -> str | None:
   """Returns what networks learn by that learn together.
 
   Args:
     text: a spec, as for `make_learner`.
+    shared: whether the labels' share is given.
 
   Returns:
-    Text in the grammar of `--distillation`; None for networks alone.
+    Text in the grammar of `--distillation`; None for networks alone, and where
+    a share of one's own leaves nothing of what is published.
 
   Example:
     >>> objective_of("mutual(peers=3)")
     'ce:1 + kd:1'
   """
-  return OBJECTIVES.get(spec.parse(text).name)
+  return (SHARED if shared else OBJECTIVES).get(spec.parse(text).name)
 
 
 def check_devices(text: str, learner: Learner, devices: int) -> None:
