@@ -173,8 +173,8 @@ def members_apart(
     "several processes share every batch": jax.process_count() > 1,
     f"--regime={experiment.distillation.regime} lays its networks over the"
     " devices itself": arms["student"].learner.layout is not None,
-    f"{len(local)} devices have {counted(members, 'student')} to train; raise --seeds or"
-    " take --shard=batch": members < len(local),
+    f"{len(local)} devices have {counted(members, 'student')} to train; raise"
+    " --seeds or take --shard=batch": members < len(local),
   }
   found = [reason for reason, holds in hindrances.items() if holds]
   if chosen == "auto":

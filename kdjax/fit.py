@@ -123,8 +123,8 @@ def fit(
       trainee = trainee._replace(most=fewer(parts, trainee, error))
     if not log.quiet:
       print(
-        f"memory is short: {counted(trainee.most, 'network')} at a time, the others wait"
-        " their turn (--members_at_once)",
+        f"memory is short: {counted(trainee.most, 'network')} at a time, the"
+        " others wait their turn (--members_at_once)",
         flush=True,
       )
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from kdjax import spec
-from kdjax.losses.checks import known_numbers
+from kdjax.losses.checks import read_numbers
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -190,7 +190,7 @@ def check_value(name: str, value, allowed) -> None:
   if callable(value):
     return
   try:
-    numbers = known_numbers(value)
+    numbers = read_numbers(value)
   except (TypeError, ValueError):
     numbers = np.asarray(np.nan)
   if numbers is None:

@@ -231,7 +231,8 @@ def _chosen(dataset: Dataset, count: int) -> np.ndarray:
   there = len(dataset.test.labels)
   if count > there:
     raise UserError(
-      f"--explained_images={count}: there {'is' if there == 1 else 'are'} {counted(there, 'image')}"
+      f"--explained_images={count}: there {'is' if there == 1 else 'are'}"
+      f" {counted(there, 'image')}"
     )
   return data.stratified(dataset.test.labels, count, seed=0)
 

@@ -200,9 +200,9 @@ def _on_shared(function, term, axis, rows):
     return _in_blocks(function, term, axis, _shared(*rows))
 
   def unless_marked(*rows):
-    found = _in_blocks(function, term, axis, rows)
-    one_sided = ~jnp.all(found[0].total < 0.5 * _MARK)
-    return jax.lax.cond(one_sided, shared, lambda *rows: found, *rows)
+    sums = _in_blocks(function, term, axis, rows)
+    one_sided = ~jnp.all(sums[0].total < 0.5 * _MARK)
+    return jax.lax.cond(one_sided, shared, lambda *rows: sums, *rows)
 
   # To mask first is a pass of its own; elsewhere it is none, and a branch waits
   # for the host.

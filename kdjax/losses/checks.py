@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def known_numbers(value: Any) -> np.ndarray | None:
+def read_numbers(value: Any) -> np.ndarray | None:
   """Reads a number, or an array of them, whoever made it.
 
   Args:
@@ -26,7 +26,7 @@ def known_numbers(value: Any) -> np.ndarray | None:
     TypeError: if it is no number.
 
   Example:
-    >>> print(known_numbers(np.float16(2)), known_numbers(jnp.array([1, 3])))
+    >>> print(read_numbers(np.float16(2)), read_numbers(jnp.array([1, 3])))
     2.0 [1. 3.]
   """
   leaves = jax.tree.leaves(value)
@@ -169,7 +169,7 @@ def whole(
     3
   """
   try:
-    number = known_numbers(value)
+    number = read_numbers(value)
   except (TypeError, ValueError):
     number = None
   single = number is not None and number.ndim == 0
@@ -226,12 +226,12 @@ def labels(function: str, student: jax.Array, ids: jax.Array) -> None:
     )
 
 
-def mask(function: str, given: jax.Array) -> jax.Array:
+def mask(function: str, values: jax.Array) -> jax.Array:
   """Reads a mask that says yes or no, and no weight between.
 
   Args:
     function: who asks, for the message.
-    given: (...) bool, or 0 and 1 of any type. Traced whole numbers count where
+    values: (...) bool, or 0 and 1 of any type. Traced whole numbers count where
       they are not 0; traced floats, which may be weights, are refused.
 
   Returns:
@@ -244,25 +244,25 @@ def mask(function: str, given: jax.Array) -> jax.Array:
     >>> print(mask("attention_kl", jnp.array([1, 0])))
     [ True False]
   """
-  if jnp.issubdtype(given.dtype, jnp.bool_):
-    return given
-  numbers = known_numbers(given)
+  if jnp.issubdtype(values.dtype, jnp.bool_):
+    return values
+  numbers = read_numbers(values)
   if numbers is None:
-    fits = jnp.issubdtype(given.dtype, jnp.integer)
+    fits = jnp.issubdtype(values.dtype, jnp.integer)
   else:
     fits = np.all((numbers == 0) | (numbers == 1))
   if not fits:
     raise ValueError(
       f"{function}: mask must be boolean, it takes no weights, got"
-      f" {given.dtype}; write mask > 0"
+      f" {values.dtype}; write mask > 0"
     )
-  return given != 0
+  return values != 0
 
 
 def _check(function, name, value, wanted, allowed):
   """Raises a ValueError unless all numbers that are known are allowed."""
   try:
-    numbers = known_numbers(value)
+    numbers = read_numbers(value)
   except (TypeError, ValueError) as error:
     raise ValueError(
       f"{function}: {name} must be a number {wanted}, got {value!r}"

@@ -56,7 +56,7 @@ def dkd(
     subtracting 1000, which is NaN for wide logits; here it is left out.
   """
   checks.labels("dkd", student, labels)
-  has_label, labels = _known("dkd", student, teacher, labels)
+  has_label, labels = _read_labels("dkd", student, teacher, labels)
   checks.weights("dkd", alpha=alpha, beta=beta)
   if standardize:
     sides = _math.shared(student, teacher)
@@ -118,7 +118,7 @@ def nkd(
     Yang et al. 2023, arXiv:2303.13005 (the distillation part).
   """
   checks.labels("nkd", student, labels)
-  has_label, labels = _known("nkd", student, teacher, labels)
+  has_label, labels = _read_labels("nkd", student, teacher, labels)
   checks.weights("nkd", gamma=gamma)
   if _rows.is_large(student):
     target, others = _normalized(student, teacher, labels, temperature)
@@ -174,7 +174,7 @@ def wsld(
     Zhou et al. 2021, arXiv:2102.00650.
   """
   checks.labels("wsld", student, labels)
-  has_label, labels = _known("wsld", student, teacher, labels)
+  has_label, labels = _read_labels("wsld", student, teacher, labels)
   if _rows.is_large(student):
     weight, term = _weight(student, teacher, labels), _terms.cross_entropy
     sums = _rows.add_up("wsld", term, student, teacher, temperature)
@@ -234,7 +234,7 @@ def ofa(
     softmax; here it stays in log space.
   """
   checks.labels("ofa", student, labels)
-  has_label, labels = _known("ofa", student, teacher, labels)
+  has_label, labels = _read_labels("ofa", student, teacher, labels)
   labels = jnp.where(has_label, labels, -1)
   checks.positive("ofa", eps=eps)
   if _rows.is_large(student) and isinstance(eps, int | float):
@@ -249,7 +249,7 @@ def ofa(
   return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
 
 
-def _known(function, student, teacher, labels):
+def _read_labels(function, student, teacher, labels):
   """Returns which rows have a label, and labels that are classes throughout.
 
   A label that is no class, or whose class either side masks, is none.

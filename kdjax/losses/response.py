@@ -109,8 +109,9 @@ def logit_mse(
 
   loss = mean_c (student_c - teacher_c)^2, or the sum with `reduce="sum"`
 
-  The mean is over the classes that neither side masks with -inf. Half of the sum is Ba and Caruana's objective. On tokens the result is one
-  value a token: reduce it with `masked_mean`.
+  The mean is over the classes that neither side masks with -inf. Half of the sum
+  is Ba and Caruana's objective. On tokens the result is one value a token: reduce
+  it with `masked_mean`.
 
   Args:
     student: (..., C) float.
@@ -218,7 +219,9 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     sums = _rows.add_up(
       "hard_distillation", _terms.nothing, student, teacher, 1.0
     )
-    student, teacher = _math.shared(*_math.pair("ce", student, teacher))
+    student, teacher = _math.shared(
+      *_math.pair("hard_distillation", student, teacher)
+    )
     labels = _label.argmax(teacher)
     share = _label.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
     return -_math.masked(share, _math.alive(share))

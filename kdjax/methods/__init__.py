@@ -16,7 +16,7 @@ import numpy as np
 
 from kdjax import spec
 from kdjax.errors import UserError, unknown_name
-from kdjax.losses.checks import known_numbers
+from kdjax.losses.checks import read_numbers
 from kdjax.method import Method, weighted_sum
 from kdjax.methods.each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
@@ -226,7 +226,7 @@ def _check_weight(term: spec.Term) -> None:
   if isinstance(term.weight, spec.Spec):
     return
   try:
-    weights = known_numbers(term.weight)
+    weights = read_numbers(term.weight)
   except (TypeError, ValueError):
     weights = np.asarray(np.nan)
   if weights is not None and not np.all((weights >= 0) & (weights < 1e30)):

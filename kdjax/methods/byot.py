@@ -7,7 +7,7 @@ from kdjax import losses, taps
 from kdjax.errors import UserError
 from kdjax.method import Inputs, Method, learned
 from kdjax.methods import features
-from kdjax.methods.labels import known_labels, label_loss
+from kdjax.methods.labels import label_loss, read_labels
 from kdjax.methods.modules import HEADS
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
@@ -125,7 +125,7 @@ def _shown(inputs: Inputs, student_tap: str, feature_tap: str):
 
 
 def _accuracy(logits, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-  labels = known_labels(inputs)
+  labels = read_labels(inputs)
   known = labels >= 0
   if inputs.mask is not None:
     known &= inputs.mask

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from kdjax import losses, taps
 from kdjax.method import Inputs, Method, batch_mean, example_keys
 from kdjax.methods.features import memory_rows, working
-from kdjax.methods.labels import known_labels
+from kdjax.methods.labels import read_labels
 from kdjax.methods.modules import Embed
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
@@ -140,7 +140,7 @@ def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
   An example without a label is a class of its own.
   """
   classes = state["classes"]
-  labels = known_labels(inputs)
+  labels = read_labels(inputs)
   found = jnp.where(labels >= 0, labels, -1 - inputs.index)
   rows = memory_rows("crd", classes.shape[0], inputs)
   found = classes.at[rows].set(found.astype(classes.dtype))

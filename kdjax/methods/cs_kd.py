@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.method import Inputs, Method, stateless
-from kdjax.methods.labels import known_labels
+from kdjax.methods.labels import read_labels
 from kdjax.methods.registry import register
 from kdjax.schedule import Schedule, at, check_value
 
@@ -75,7 +75,7 @@ def partners(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
     >>> partner.tolist(), paired.tolist()
     ([2, 1, 4, 3, 0], [True, False, True, False, True])
   """
-  labels = known_labels(inputs)
+  labels = read_labels(inputs)
   places = jnp.arange(labels.shape[0])
   counts = labels >= 0
   if inputs.mask is not None:

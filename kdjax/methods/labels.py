@@ -14,7 +14,7 @@ from kdjax.method import Inputs
 _DEAD = -1e30
 
 
-def known_labels(inputs: Inputs) -> jax.Array:
+def read_labels(inputs: Inputs) -> jax.Array:
   """Reads the labels; one that is none of the student's classes is none.
 
   Args:
@@ -25,7 +25,7 @@ def known_labels(inputs: Inputs) -> jax.Array:
 
   Example:
     >>> view, labels = View(jnp.zeros((4, 3)), {}), jnp.array([2, 3, -1, -100])
-    >>> print(known_labels(Inputs(view, None, labels, 0)))
+    >>> print(read_labels(Inputs(view, None, labels, 0)))
     [ 2 -1 -1 -1]
   """
   return class_ids(inputs.labels, inputs.student.logits.shape[-1])
@@ -51,7 +51,7 @@ def labelled(
     >>> print(labelled(lambda labels: 1.0 * labels, inputs))
     [3. 0.]
   """
-  labels = known_labels(inputs)
+  labels = read_labels(inputs)
   return jnp.where(labels >= 0, loss(jnp.maximum(labels, 0)), 0.0)
 
 

@@ -30,11 +30,12 @@ def ofa(
   cross-entropy. All weights and eps 1 are the authors' defaults; for ImageNet
   they take eps up to 1.5. Stage heads follow theirs: for maps two separable
   convolutions for each later stage, for tokens a transformer block for each
-  (without biases in query, key and value), then a mean and a linear classifier. Ours differ in that their width is the
-  student's last stage's alone (theirs: the wider one of the two networks), in
-  that tokens are not merged first where there are more than 49, and that they
-  are averaged with the class token, where theirs take that token alone; heads
-  for vectors (multi-layer perceptrons) are ours.
+  (without biases in query, key and value), then a mean and a linear classifier.
+  Ours differ in that their width is the student's last stage's alone (theirs:
+  the wider one of the two networks), in that tokens are not merged first where
+  there are more than 49, and that they are averaged with the class token, where
+  theirs take that token alone; heads for vectors (multi-layer perceptrons) are
+  ours.
 
   Matched: the student's logits, and its stages' learned logits, to the
   teacher's. Learned: one head a stage. Default taps: `stage_*`, none of the

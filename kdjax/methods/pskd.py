@@ -7,7 +7,7 @@ from kdjax.errors import UserError
 from kdjax.losses import checks
 from kdjax.method import Method, batch_mean
 from kdjax.methods.features import memory_rows
-from kdjax.methods.labels import known_labels, soft_loss
+from kdjax.methods.labels import read_labels, soft_loss
 from kdjax.methods.registry import register
 from kdjax.schedule import check_value
 
@@ -73,7 +73,7 @@ def pskd(
     logits = inputs.student.logits.astype(jnp.float32)
     rows = memory_rows("pskd", examples, inputs)
     checks.classes("pskd", logits)
-    label = jax.nn.one_hot(known_labels(inputs), logits.shape[-1])
+    label = jax.nn.one_hot(read_labels(inputs), logits.shape[-1])
     earlier = answers[inputs.index]
     # What was answered adds up to 1, what was not to 0.
     seen = jnp.sum(earlier, axis=-1, keepdims=True) > 0

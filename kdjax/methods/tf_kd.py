@@ -28,7 +28,8 @@ def tf_kd(
   then is label smoothing in all but name, and smoothed labels are its control.
   Their weight 100 undoes a mean over CIFAR-100's classes; here it is 1. Their
   other variant, Tf-KD_self, is plain `kd` from an earlier network of the same
-  kind. An example without a label adds 0.
+  kind. An example without a label, or whose label the student masks with -inf,
+  adds 0.
 
   Matched: the student's logits to the virtual teacher's. Learned: nothing but
   the student. Default taps: none. Cost: one softmax over the classes; no
@@ -70,7 +71,8 @@ def tf_kd(
       other = (1 - right) / jnp.maximum(others, 1)
       virtual = jnp.where(hit > 0, right, other) / softness
       virtual = jnp.where(alive, virtual, -jnp.inf)
-      return losses.kd(student, virtual, temperature=1.0)
+      values = losses.kd(student, virtual, temperature=1.0)
+      return jnp.where(jnp.any((hit > 0) & alive, axis=-1), values, 0.0)
 
     return labelled(match, inputs)
 

@@ -28,8 +28,8 @@ def vid(
 
   Matched: every pair of stages: vectors, tokens or maps; the larger map is
   average-pooled. Learned: r, three linear layers over the channels with ReLU
-  between and no biases, and one variance a channel. Default taps: `stage_*` of both
-  networks. Cost: three matrix products a pair.
+  between and no biases, and one variance a channel. Default taps: `stage_*` of
+  both networks. Cost: three matrix products a pair.
 
   Args:
     variance: > eps, every channel's variance at first, in squared units of the

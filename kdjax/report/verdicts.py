@@ -90,7 +90,8 @@ def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
   spread = comparison.get("standard_deviation")
   if pairs < 2 or not (reading.finite(mean) and spread):
     return None
-  half = stats.t.ppf(1 - SIGNIFICANT / 2, pairs - 1) * spread / pairs**0.5
+  quantile = float(stats.t.ppf(1 - SIGNIFICANT / 2, pairs - 1))
+  half = quantile * spread / pairs**0.5
   return mean - half, mean + half
 
 

@@ -68,7 +68,7 @@ def test_masked_classes_are_as_if_removed(name):
   assert not grad[:, 3:].any()
 
 
-@pytest.mark.parametrize("name", ["ce", "ce(label_smoothing=0.3)"])
+@pytest.mark.parametrize("name", ["ce", "ce(label_smoothing=0.3)", "tf_kd"])
 def test_label_that_the_student_masks_is_no_label(name):
   value, grad = run(
     make_objective(f"{name}:1"), inputs_of([[0.0, GONE, 1.0]], [1])

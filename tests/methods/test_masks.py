@@ -1,4 +1,4 @@
-"""Classes that one side alone masks, in the methods over a pair of softmaxes."""
+"""Classes that one side alone masks, or the student where nobody else does."""
 
 import functools
 
@@ -28,9 +28,19 @@ METHODS = [
   "noisy_teacher(sigma=10.0)",
   "ctkd",
   "ctkd(instance=True)",
+  "deit(alpha=1.0)",
+  "deit(alpha=1.0, kind='soft')",
 ]
+# The second softmax is of another example, of an earlier step, of a head.
+ALONE = ["cs_kd", "pskd"]
 DEAD = 1  # the class, and the example, that are masked
 LABELS = jnp.array([0, 2, 3, 2])
+PAIRED = jnp.array([2, 2, 0, 0])
+STAGES = {
+  "stage_0": jnp.arange(24.0).reshape(4, 6) / 24,
+  "stage_1": jnp.arange(28.0)[::-1].reshape(4, 7) / 28,
+  "head:in": jnp.arange(28.0).reshape(4, 7) / 28,
+}
 
 
 @functools.cache
@@ -39,12 +49,16 @@ def problem():
   return [jnp.asarray(x, jnp.float32) for x in random.normal(size=(2, 4, 5))]
 
 
-def run(name, student, teacher):
-  method = make_objective(f"{name}:1")
+def run(name, student, teacher, labels=LABELS):
+  method = make_objective(
+    f"{name}:1", steps=9, examples=4, classes=student.shape[-1]
+  )
   teacher = View(teacher, {})
+  index = jnp.arange(4)
 
   def inputs(logits):
-    return Inputs(View(logits, {}), teacher, LABELS, jnp.array(3))
+    view = View(logits, STAGES | {"head": logits, "head_dist": logits})
+    return Inputs(view, teacher, labels, jnp.array(3), index=index)
 
   params, state = method.init(jax.random.key(0), inputs(student))
   return jax.value_and_grad(
@@ -73,3 +87,47 @@ def test_example_that_one_side_masks_gives_no_gradient(name, side):
   value, gradient = run(name, *sides)
   assert np.isfinite(value) and np.isfinite(gradient).all()
   assert gradient.any() and not gradient[DEAD].any()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_class_that_the_student_masks_is_as_if_removed(name):
+  student, teacher = problem()
+  want, slopes = run(
+    name, np.delete(student, DEAD, axis=1), teacher, jnp.where(PAIRED > 0, 1, 0)
+  )
+  value, gradient = run(
+    name, student.at[:, DEAD].set(-jnp.inf), teacher, PAIRED
+  )
+  np.testing.assert_allclose(value, want, rtol=1e-5)
+  np.testing.assert_allclose(
+    np.delete(gradient, DEAD, axis=1), slopes, rtol=1e-4, atol=1e-6
+  )
+  assert value > 0 and not gradient[:, DEAD].any()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_example_that_the_student_masks_gives_no_gradient(name):
+  student, teacher = problem()
+  value, gradient = run(name, student.at[DEAD].set(-jnp.inf), teacher, PAIRED)
+  assert np.isfinite(value) and np.isfinite(gradient).all()
+  assert gradient.any() and not gradient[DEAD].any()
+
+
+def test_class_that_the_teacher_masks_is_masked_in_ofas_heads_too():
+  student, teacher = problem()
+  teacher = teacher.at[:, DEAD].set(-jnp.inf)
+  want, slopes = run("ofa", student.at[:, DEAD].set(-jnp.inf), teacher)
+  value, gradient = run("ofa", student, teacher)
+  np.testing.assert_allclose(value, want, rtol=1e-5)
+  np.testing.assert_allclose(gradient, slopes, rtol=1e-4, atol=1e-6)
+  assert not gradient[:, DEAD].any()
+
+
+@pytest.mark.parametrize("name", ["ofa", "byot"])
+@pytest.mark.parametrize("place", [(slice(None), DEAD), DEAD])
+def test_masks_leave_the_heads_of_stages_finite(name, place):
+  """A class, or an example, that the student's own classifier masks."""
+  student, teacher = problem()
+  value, gradient = run(name, student.at[place].set(-jnp.inf), teacher)
+  assert np.isfinite(value) and value > 0
+  assert np.isfinite(gradient).all() and not gradient[place].any()
