@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from kdjax.data.naming import printable
-from kdjax.errors import StorageError, UserError
+from kdjax.errors import StorageError, UserError, counted
 
 
 class Images(Protocol):
@@ -72,11 +72,10 @@ def summary(dataset: Dataset) -> str:
     >>> summary(toy._replace(notes=("1 file skipped (.txt)",)))
     'toy: 2 train, 2 test images, 2 classes; 1 file skipped (.txt)'
   """
-  tested = len(dataset.test.labels)
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
-    f" {tested} test image{'s' * (tested != 1)},"
-    f" {dataset.classes} class{'es' * (dataset.classes != 1)}"
+    f" {counted(len(dataset.test.labels), 'test image')},"
+    f" {counted(dataset.classes, 'class', 'classes')}"
   )
   return "; ".join((counts, *dataset.notes))
 

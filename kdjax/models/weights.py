@@ -119,14 +119,15 @@ def read_outside_teacher(
     known = _known_classes(_entries(module, tensors), tensors)
     if classes is None and known:
       module = _build(model, known)
-    published.check(facts, spec.parse(model).name, module, image_shape)
-    model = _completed(model, module, tensors, image_shape[-1], facts)
+    # Before the config, which has that number too and no way out.
     if known and known != module.classes:
       raise UserError(
         f"the teacher knows {known} classes, but the student is to learn"
         f" {classes}; --teacher_classes says which is which,"
         " --teacher_head=drop teaches by features alone"
       )
+    published.check(facts, spec.parse(model).name, module, image_shape)
+    model = _completed(model, module, tensors, image_shape[-1], facts)
     module = _build(model, module.classes)
     variables = convert(tensors, module, image_shape)
   except UserError as error:

@@ -51,13 +51,13 @@ def folders(tmp_path_factory):
   return made
 
 
-def read_with(folders, name, config):
+def read_with(folders, name, config, classes=10):
   folder, model = folders[name]
   (folder / "config.json").write_text(json.dumps(config))
   return read_outside_teacher(
     folder / "model.safetensors",
     model,
-    classes=10,
+    classes=classes,
     image_shape=(32, 32, 3),
   )
 
@@ -147,3 +147,13 @@ def test_metadata_of_the_file_itself_count_too(tmp_path):
   save_file(draw_all(case["tensors"]), path, metadata=metadata)
   with pytest.raises(UserError, match="resnetblur18"):
     read_outside_teacher(path, "resnet18", classes=10, image_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize(
+  ("name", "config"), [("timm_resnet18", RESNET), ("transformers_vit", VIT)]
+)
+def test_a_teacher_of_other_classes_gets_its_way_out_beside_a_config_too(
+  folders, name, config
+):
+  with pytest.raises(UserError, match="knows 10 classes.*--teacher_classes"):
+    read_with(folders, name, config, classes=3)
