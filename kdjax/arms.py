@@ -98,6 +98,8 @@ def assemble(
     drop_remainder=drop_remainder,
     transfer=transfer,
   )
+  if transfer is not None and (labels[transfer] < 0).all():
+    _check_unlabelled(experiment)
   kinds = _kinds(experiment, feeds)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
@@ -267,6 +269,16 @@ def _check_stand_ins(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
         f" --distillation={experiment.distillation.distillation} looks inside its"
         " teacher"
       )
+
+
+def _check_unlabelled(experiment: Experiment) -> None:
+  """Raises a UserError where nothing would be learned without labels."""
+  text = experiment.distillation.distillation
+  if all(term.spec.name == "ce" for term in methods.terms_of(text)):
+    raise UserError(
+      f"--transfer_dataset={experiment.data.transfer_dataset}: the student sees no"
+      f" label of it, and --distillation={text} learns from labels alone"
+    )
 
 
 def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:

@@ -52,6 +52,12 @@ def _objective_takes(name: str) -> Callable[[Experiment], bool]:
   return takes
 
 
+def _asked(experiment: Experiment) -> bool:
+  chosen = with_regime(experiment).distillation.distillation
+  objectives = filter(None, (chosen, experiment.controls.reference))
+  return any(map(methods.asks_a_teacher, objectives))
+
+
 _TAUGHT = (
   "with a teacher that is trained already (--teacher_from, --teacher_cache)"
 )
@@ -120,9 +126,17 @@ NEEDS = (
     ),
   ),
   Need(
-    "teacher_view",
+    "teachers specialists route chain generations",
+    "with this --distillation, which asks no teacher, nor does a --reference",
+    _asked,
+  ),
+  Need(
+    "shuffled_teacher uniform_teacher noise_teacher matched_smoothing"
+    " teacher_view",
     "with this --distillation, which asks no teacher",
-    lambda one: methods.asks_a_teacher(one.distillation.distillation),
+    lambda one: methods.asks_a_teacher(
+      with_regime(one).distillation.distillation
+    ),
   ),
   Need(
     "pool teacher_weights",
@@ -199,7 +213,7 @@ NEEDS = (
 )
 # Commands whose students learn by --distillation.
 _BY_OBJECTIVE = {"distill", "sweep", "compress"}
-_OF_OBJECTIVE = {"temperature", "method_weight", "teacher_view"}
+_OF_OBJECTIVE = {"temperature", "method_weight", "teacher_view", "teachers"}
 # Commands that train no twin with the teacher's views.
 _PLAIN = {"cache", "compare", "compress"}
 

@@ -196,7 +196,7 @@ def check_value(name: str, value, allowed) -> None:
   if numbers is None:
     return
   fits = all(math.isfinite(x) and allowed(x) for x in numbers.ravel().tolist())
-  if isinstance(value, bool) or not fits:
+  if isinstance(value, bool | tuple | list) or not fits:
     raise ValueError(f"{name}={value!r} is not possible")
 
 

@@ -1,6 +1,7 @@
 """Transfer sets and views of one's own: who sees which images and labels."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,21 @@ def test_few_labels_are_the_twins():
   assert len(shown(found, "baseline")[0]) == 4
   seen, feed = shown(found, "reference")
   assert len(seen) == 40 and (feed.labels[seen] >= 0).sum() == 4
+
+
+@pytest.mark.parametrize("objective", ["ce", "hard", "ce:2"])
+def test_labels_alone_are_not_learned_from_images_without_labels(objective):
+  experiment = Experiment(
+    data=Data(transfer_dataset="noise_images(9)"),
+    distillation=Distillation(distillation=objective),
+  )
+  hidden = np.where(np.arange(70) < 40, LABELS, -1)
+  gather = functools.partial(
+    assemble, examples=EXAMPLES, classes=4, transfer=TRANSFER
+  )
+  with pytest.raises(UserError, match=f"noise_images.*{objective} learns from"):
+    gather(experiment, hidden)
+  assert gather(experiment, LABELS).arms["student"].teacher is None
 
 
 def test_without_a_transfer_set_all_share_one_feed():

@@ -18,6 +18,15 @@ TABLE = [
   ("temperature=4", "distillation=hard", "distillation=soft", "--distillation"),
   ("method_weight=2", "distillation=hard", "distillation=kd", "labels"),
   ("teacher_view=none", "distillation=ce", "distillation=kd", "no teacher"),
+  ("shuffled_teacher=1", "distillation=ce", "", "no teacher"),
+  ("uniform_teacher=1", "distillation=ce", "", "no teacher"),
+  ("noise_teacher=1", "distillation=ce", "", "no teacher"),
+  ("matched_smoothing=1", "distillation=ce", "", "no teacher"),
+  ("teachers=2", "distillation=ce", "distillation=ce reference=kd", "no teacher"),
+  ("specialists=2", "distillation=ce", "", "no teacher"),
+  ("chain=mlp(4)", "distillation=ce", "", "no teacher"),
+  ("generations=2", "distillation=ce", "distillation=ce reference=kd", "no teacher"),
+  ("route=2", "distillation=ce", "", "no teacher"),
   ("transfer_split=test", "", "transfer_dataset=digits", "--transfer_dataset"),
   ("transfer_images=9", "", "transfer_dataset=digits", "--transfer_dataset"),
   ("transfer_labels=0", "", "transfer_dataset=digits", "--transfer_dataset"),
@@ -72,6 +81,8 @@ TABLE = [
   ("step_timeout=9", "", "multihost=1", "--multihost"),
 ]  # fmt: skip
 SWITCHES = {"transfer_labels", "controls", "resume", "multihost"}
+SWITCHES |= {"shuffled_teacher", "uniform_teacher", "noise_teacher"}
+SWITCHES |= {"matched_smoothing"}
 
 
 def settings(*texts):

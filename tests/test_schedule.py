@@ -61,6 +61,8 @@ def test_every_schedule_says_what_it_is():
     lambda: True,
     lambda: None,
     lambda: "4",
+    lambda: (4.0,),
+    lambda: [4.0, 5.0],
   ],
 )
 def test_a_number_of_any_type_is_checked(make):

@@ -82,6 +82,11 @@ def _shift(pixels: int) -> ViewFunction:
   _check_whole("pixels", pixels, least=0)
 
   def view(key, images, positions):
+    height, width = images.shape[1:3]
+    if pixels and pixels >= max(height, width):
+      raise ValueError(
+        f"{pixels} pixels move images of {height} x {width} out of sight"
+      )
     # Bits modulo the width: biased by 2^-32 * width, and half of randint's cost.
     bits = _draw(jax.random.bits, key, positions, (2,))
     distance = (bits % jnp.uint32(2 * pixels + 1)).astype(jnp.int32) - pixels
@@ -132,7 +137,10 @@ def _random_resized_crop(
   for name, pair, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
     ordered = isinstance(pair, tuple) and len(pair) == 2
     if not ordered or not 0 < pair[0] <= pair[1] <= most:
-      raise ValueError(f"{name} must be two rising numbers > 0, got {pair!r}")
+      within = f"in (0, {most:g}]" if most < math.inf else "> 0"
+      raise ValueError(
+        f"{name} must be two rising numbers {within}, got {pair!r}"
+      )
   if size is not None:
     _check_whole("size", size, least=1)
 

@@ -176,7 +176,7 @@ def test_jit_scan_and_vmap_agree(text):
     ("noise('a')", "got 'a'"),
     ("crop(-1)", "padding must be an integer >= 0"),
     ("random_resized_crop((0.0, 1.0))", "scale must be"),
-    ("random_resized_crop((0.5, 1.5))", "scale must be"),
+    ("random_resized_crop((0.5, 1.5))", r"scale .* rising numbers in \(0, 1\]"),
     ("random_resized_crop(ratio=(2.0, 1.0))", "ratio must be"),
     ("random_resized_crop(ratio=1.0)", "ratio must be"),
     ("random_resized_crop(size=0)", "size must be an integer >= 1"),
@@ -218,3 +218,12 @@ def test_colours_are_for_grey_and_colour_images(text):
     jax.eval_shape(make_view(text), KEY, IMAGES, POSITIONS)
   grey = jax.eval_shape(make_view(text), KEY, IMAGES[..., :1], POSITIONS)
   assert grey.shape == (64, 6, 9, 1)
+
+
+@pytest.mark.parametrize("text", ["shift({})", "crop({})", "flip + shift({})"])
+def test_images_are_not_moved_out_of_sight(text):
+  side = max(IMAGES.shape[1:3])
+  for pixels in (0, 1, side - 1):
+    seen(text.format(pixels), IMAGES[:2], positions=POSITIONS[:2])
+  with pytest.raises(ValueError, match=f"{side} pixels .* out of sight"):
+    seen(text.format(side), IMAGES[:2], positions=POSITIONS[:2])
