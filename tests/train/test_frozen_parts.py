@@ -10,6 +10,7 @@ from kdjax.compression.prune import Pruning, magnitude_pruning
 from kdjax.method import Method, View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.train.learners import make_learner
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.state import (
   TrainState,
@@ -188,3 +189,51 @@ def test_sums_of_methods_freeze_what_their_parts_freeze():
     "method": {"x": {"a": True}, "y": False, "z": False},
   }
   assert weighted_sum({"y": (plain, 1.0)}).frozen is None
+
+
+@pytest.mark.parametrize(
+  "regime", ["mutual(peers=2)", "codistillation(peers=2)", "mean_teacher"]
+)
+def test_what_is_frozen_stays_where_networks_learn_together(regime):
+  """Averages of weights, exchanged ones and momentum leave it alone."""
+  learner = make_learner(regime)
+  method = make_objective(
+    "ce:1 + factor_transfer(pretraining=0.5):1", steps=STEPS
+  )
+  state = learner.create(
+    Maps(4),
+    method,
+    make_optimizer(ADAMW, "constant", STEPS),
+    rng=jax.random.key(0),
+    images=IMAGES,
+    teacher=None,
+    learning_rate=jnp.float32(0.05),
+    head=None,
+  )
+  index = jnp.arange(len(LABELS))
+  batch = Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+
+  @jax.jit
+  def step(state):
+    return learner.step(state, method, batch, None, rng=jax.random.key(2))[0]
+
+  parts = {"paraphraser": [], "translator": []}
+  for _ in range(STEPS + 1):
+    of_method = {
+      jax.tree_util.keystr(path): leaf
+      for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+      if "params" in str(path) and "factor_transfer" in str(path)
+    }
+    free = {key: x for key, x in of_method.items() if "translate" in key}
+    parts["translator"].append(free)
+    parts["paraphraser"].append(
+      {key: x for key, x in of_method.items() if key not in free}
+    )
+    state = jax.device_get(step(state))
+  for part, first in (("paraphraser", 0), ("translator", 2)):
+    at = parts[part]
+    assert at[0]
+    assert moved(at[first], at[first + 1]) and same(
+      at[2 - first], at[3 - first]
+    )
+    assert same(at[3 - first], at[4 - first])
