@@ -25,7 +25,7 @@ from pathlib import Path
 
 from absl import flags
 
-from kdjax import __version__, cluster, config, options
+from kdjax import __version__, cluster, config, options, stopping
 from kdjax.accelerator import keep_programs, prepare_environment
 from kdjax.commands import COMMANDS, Call, beginning, run
 from kdjax.errors import KdjaxError, UserError, print_any_name, unknown_name
@@ -43,8 +43,9 @@ def main(argv: list[str]) -> int:
 
 def _outcome(argv: list[str]) -> Verdict:
   try:
-    return Verdict(_main(argv), "")
-  except KdjaxError as error:
+    with stopping.at_once():
+      return Verdict(_main(argv), "")
+  except (KdjaxError, stopping.Stopped) as error:
     return Verdict(error.exit_status, str(error))
   except KeyboardInterrupt:
     return Verdict(130, "interrupted")

@@ -91,6 +91,8 @@ def join(asked: Cluster, identity: Any) -> None:
   # It would swallow SIGTERM, which `stopping` waits for.
   jax.config.update("jax_enable_preemption_service", False)
   _linger_when_aborted()
+  # Outside of a training the others find one gone that is stopped.
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
   waiting = threading.Timer(asked.init_timeout, _give_up, [asked])
   waiting.daemon = True
   waiting.start()

@@ -6,17 +6,30 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from kdjax import cluster, stopping
+from kdjax import cluster, stopping, watchdog
 from kdjax.errors import PreemptedError, StorageError
 from kdjax.train import series
 from kdjax.train.epoch import Epoch, Sums
 from kdjax.train.state import TrainState
 
 FOLDER = "checkpoints"
+
+
+class _CutShort(Exception):
+  """Asked to stop within a portion, whose beginning is there."""
+
+
+def cut() -> None:
+  """Ends a portion early once SIGTERM or Ctrl-C came, before its next call.
+
+  Several processes would have to agree on it: they go on to its end.
+  """
+  if stopping.came() and watchdog.active() is None:
+    raise _CutShort
 
 
 @contextmanager
@@ -47,19 +60,25 @@ def recoverable(
       or if the state could not be kept when the run was asked to stop.
   """
   opened = series.open_series(folder) if cluster.is_first() else None
-  written = time.monotonic()
+  written, before = time.monotonic(), None
   with stopping.on_request() as asked:
 
-    def keep(epoch: Epoch, *, last: bool = False) -> None:
-      nonlocal written
-      if name := _agreed(asked()):
-        if opened is not None:
+    def stop(name: str, epoch: Epoch | None) -> NoReturn:
+      if opened is not None:
+        if epoch is not None and epoch.step not in opened.manager.all_steps():
           _save(opened, epoch)
-          series.wait(opened)
-        raise PreemptedError(
-          f"{name}: stopped after step {epoch.step}, and saved; the same"
-          f" command with --workdir={folder.parents[1]} goes on from there"
-        )
+        series.wait(opened)
+      where = f"after step {epoch.step}, and saved" if epoch else "at its start"
+      raise PreemptedError(
+        f"{name}: stopped {where}; the same command with"
+        f" --workdir={folder.parents[1]} goes on from there"
+      ) from None
+
+    def keep(epoch: Epoch, *, last: bool = False) -> None:
+      nonlocal written, before
+      if name := _agreed(asked()):
+        stop(name, epoch)
+      before = epoch
       if opened is None:
         return
       if time.monotonic() - written < 60 * minutes and not last:
@@ -71,7 +90,10 @@ def recoverable(
       written = time.monotonic()
 
     try:
-      yield _found(opened, initial), keep
+      before = _found(opened, initial)
+      yield before, keep
+    except _CutShort:
+      stop(asked(), before)
     finally:
       if opened is not None:
         _close(opened)

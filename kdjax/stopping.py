@@ -1,7 +1,8 @@
-"""Asked to stop: SIGTERM and Ctrl-C end a run between two steps, saved."""
+"""Asked to stop: a training ends between two steps, saved; all else at once."""
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,100 @@ from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAID = "stopping after this portion, to save it; once more ends at once"
+# A call that does not come back is not waited for any longer.
+PATIENCE_SECONDS = 3.0
+# What a command that is stopped leaves; and what came to a training, a list for
+# each that goes on.
+_left = ["stopped before anything was written; the same command starts again"]
+_trainings: list[list[str]] = []
+
+
+class Stopped(BaseException):
+  """SIGTERM came where nothing is training; as Ctrl-C, it is no error."""
+
+  exit_status = 75
+
+
+def leaves(text: str) -> None:
+  """Notes what a command leaves from now on if it is stopped.
+
+  Args:
+    text: what is said of it.
+  """
+  _left[1:] = [text]
+
+
+def came() -> str | None:
+  """Returns the name of the signal that came to a training.
+
+  Returns:
+    None where none came, or nothing is training.
+
+  Example:
+    >>> came() is None
+    True
+  """
+  return next((found[0] for found in _trainings if found), None)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+  """Lets SIGTERM end what is done inside, but for trainings, with one line.
+
+  It is raised in the main thread; where that is inside a call which does not
+  come back within seconds, such as a compilation, the process ends from
+  outside. Outside of the main thread nothing is changed.
+
+  Raises:
+    Stopped: with the line.
+
+  Example:
+    >>> import os
+    >>> try:
+    ...   with at_once():
+    ...     os.kill(os.getpid(), signal.SIGTERM)
+    ... except Stopped as stopped:
+    ...   print(stopped)
+    SIGTERM: stopped before anything was written; the same command starts again
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+
+  def end(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Stopped(_line())
+
+  del _left[1:]
+  heard, noted = os.pipe()
+  os.set_blocking(noted, False)
+  before = signal.signal(signal.SIGTERM, end)
+  earlier = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+  waiting = threading.Thread(target=_wait, args=[heard], daemon=True)
+  waiting.start()
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+    signal.set_wakeup_fd(earlier)
+    os.close(noted)
+
+
+def _line() -> str:
+  return f"SIGTERM: {_left[-1]}"
+
+
+def _wait(heard: int) -> None:
+  """Ends the process some seconds after SIGTERM, if it has not ended itself."""
+  with open(heard, "rb", buffering=0) as pipe:
+    while number := pipe.read(1):
+      if number[0] != signal.SIGTERM or _trainings:
+        continue
+      # It is over sooner where the command has ended, and closed the pipe.
+      ready, _, _ = select.select([pipe], [], [], PATIENCE_SECONDS)
+      if not ready:
+        os.write(2, f"launch.py: {_line()}\n".encode())
+        os._exit(Stopped.exit_status)
 
 
 @contextmanager
@@ -35,14 +130,21 @@ def on_request() -> Iterator[Callable[[], str | None]]:
     with contextlib.suppress(OSError):
       os.write(2, f"launch.py: {came[-1]}: {SAID}\n".encode())
     for one, handler in before.items():
-      signal.signal(one, handler)
+      # That of `at_once` would wait for what is computed.
+      ends = one == signal.SIGINT or not callable(handler)
+      signal.signal(one, handler if ends else signal.SIG_DFL)
 
   if threading.current_thread() is not threading.main_thread():
     yield lambda: None
     return
   before = {number: signal.signal(number, note) for number in SIGNALS}
+  _trainings.append(came)
   try:
     yield lambda: came[0] if came else None
   finally:
+    _trainings.pop()
     for number, handler in before.items():
       signal.signal(number, handler)
+  # It came too late for the training's last look at it.
+  if "SIGTERM" in came and callable(before[signal.SIGTERM]):
+    os.kill(os.getpid(), signal.SIGTERM)

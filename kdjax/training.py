@@ -213,4 +213,4 @@ def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
     taken = np.sum(arguments[2] >= 0) * len(parts.devices)
     meter.count(seen[run].operations * taken)
 
-  return Observer(step, meter.input)
+  return Observer(step, meter.input, recovery.cut)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdjax import cluster
+from kdjax import cluster, stopping
 from kdjax.config import Cluster
 from kdjax.errors import StorageError, UserError
 
@@ -88,6 +88,11 @@ def claim(
     raise UserError(
       f"--workdir={folder} cannot be written: {error.strerror or error}"
     ) from None
+  stopping.leaves(
+    f"stopped; {folder} is left as it is, start again with a new --workdir"
+    if settings is None
+    else f"stopped; the same command with --workdir={folder} goes on"
+  )
   return folder
 
 

@@ -73,10 +73,10 @@ ALLOWED = {
     "best", "config", "evaluate", "preflight", "prepare", "profiling",
     "recovery", "report", "results", "train", "training",
   },
-  "workdir": {"cluster", "config"},
+  "workdir": {"cluster", "config", "stopping"},
   "seen": {"data", "prepare", "train"},
   "stopping": set(),
-  "recovery": {"cluster", "stopping", "train"},
+  "recovery": {"cluster", "stopping", "train", "watchdog"},
   "cache": {
     "cached_teacher", "config", "data", "evaluate", "fit", "options",
     "prepare", "report", "results", "train", "workdir",
@@ -149,7 +149,7 @@ ALLOWED = {
   "experiments": {"config"},
   "launch": {
     "accelerator", "cluster", "commands", "config", "heeded", "options",
-    "watchdog",
+    "stopping", "watchdog",
   },
 }  # fmt: skip
 

@@ -71,6 +71,57 @@ def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch, capsys, place):
   assert outcome(tmp_path / "run") == whole
 
 
+CONVOLUTIONS = (
+  "--teacher=lenet(2, hidden=(4,), kernel=3, pool=False)",
+  "--student=lenet(2, hidden=(3,), kernel=3, pool=False)",
+  "--nocontrols", "--augment=none",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+  return {}
+
+
+@pytest.fixture
+def whole_one_by_one(undisturbed, quick_runs, tmp_path):
+  if not undisturbed:
+    assert run(tmp_path / "whole", *CONVOLUTIONS) == 0
+    undisturbed["outcome"] = outcome(tmp_path / "whole")
+  return undisturbed["outcome"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("call", "said"),
+  [
+    # The teacher takes 12 steps, then the members of a portion two each.
+    (4, "stopped after step 2, and saved"),
+    (12 + 3, "stopped at its start"),
+    (12 + 8 * 4 + 7, "stopped after step 8, and saved"),
+  ],
+)
+def test_a_portion_of_many_calls_is_cut_short(
+  whole_one_by_one, tmp_path, monkeypatch, capsys, call, said
+):
+  """SIGTERM before the next call of one network; it goes on bit for bit."""
+  calls, cut = [], recovery.cut
+
+  def signalled():
+    calls.append(None)
+    if len(calls) == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    cut()
+
+  with monkeypatch.context() as patch:
+    patch.setattr(recovery, "cut", signalled)
+    assert run(tmp_path / "run", *CONVOLUTIONS) == 75
+  assert len(calls) == call
+  assert said in capsys.readouterr().err
+  assert run(tmp_path / "run", *CONVOLUTIONS) == 0
+  assert outcome(tmp_path / "run") == whole_one_by_one
+
+
 def test_other_settings_are_refused(tmp_path, monkeypatch, capsys):
   @contextmanager
   def on_request():

@@ -113,7 +113,9 @@ def train(
         _compile(group.arms, feeds, devices, *options),
       )
   own = [programs[*group.arms, grid] for group in groups]
-  crews = make_crews(groups, own, shared, start, devices)
+  # One call a step is a long portion: its beginning outlives it.
+  waits = len(groups) > 1 or not together
+  crews = make_crews(groups, own, shared, start, devices, waits=waits)
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, size):
     done = []

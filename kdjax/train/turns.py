@@ -23,7 +23,8 @@ class Crew(NamedTuple):
     run: the program.
     fixed: what stays on the devices: images, labels, teachers, settings, seeds.
     states: laid over the devices or, where it waits for its turn, on the host.
-    waits: whether groups take turns.
+    waits: whether its states are on the host between portions: groups take
+      turns, or a portion is many calls.
   """
 
   group: Group
@@ -76,6 +77,8 @@ def make_crews(
   shared: tuple,
   start: Epoch | None,
   devices: Sequence[jax.Device],
+  *,
+  waits: bool,
 ) -> list[Crew]:
   """Gets every group ready, from the beginning or from where it had come to.
 
@@ -85,9 +88,10 @@ def make_crews(
     shared: images, labels and teachers, on the devices.
     start: as it was yielded; None for the beginning.
     devices: what to train on.
+    waits: whether states are on the host between portions.
 
   Returns:
-    A crew a group; those that wait do so on the host.
+    A crew a group.
   """
   begun = [None] * len(groups)
   if start is not None:
@@ -102,7 +106,6 @@ def make_crews(
       fixed = on_devices.lay(each, devices)
     else:
       fixed = on_devices.replicate(fixed, devices)
-    waits = len(groups) > 1
     if waits:
       states = jax.device_get(states)
     else:
@@ -140,6 +143,8 @@ def take_turn(
   )
   for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
     arguments = (states, plan, steps, *crew.fixed)
+    if crew.waits:
+      observer.cut()
     observer.step(crew.run, arguments)
     states, sums = crew.run(*arguments)
     totals.append(sums)
