@@ -82,9 +82,7 @@ def terms_of(
       f"{distillation!r} names a method twice, or 'ce' without a weight"
     )
   terms = [
-    term
-    if term.spec.name == "ce"
-    else term._replace(weight=_product(term.weight, method_weight))
+    term if term.spec.name == "ce" else _scaled(term, method_weight)
     for term in terms
   ]
   for term in terms:
@@ -260,7 +258,7 @@ def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
       f" {OBJECTIVES[name]!r}; write the weights yourself"
     )
   return [
-    published._replace(weight=_in_its_stage(published.weight, hard_weight))
+    _in_its_stage(published, hard_weight)
     if published.spec.name == "ce"
     else published
     for published in terms
@@ -287,17 +285,23 @@ def _shared(term: spec.Term, hard_weight) -> spec.Term:
   """A term with its share of the objective, in its stage."""
   if term.spec.name == "ce":
     return term._replace(weight=hard_weight)
-  return term._replace(
-    weight=_in_its_stage(term.weight, _complement(hard_weight))
-  )
+  return _in_its_stage(term, _complement(hard_weight))
 
 
-def _in_its_stage(published, weight):
+def _scaled(term: spec.Term, factor) -> spec.Term:
+  _check_weight(term._replace(weight=factor))
+  return term._replace(weight=_product(term.weight, factor))
+
+
+def _in_its_stage(published: spec.Term, weight) -> spec.Term:
   """A weight of one's own, in the stage of the training that is published."""
-  if not isinstance(published, spec.Spec):
-    return weight
-  share, *_ = published.args
-  return dataclasses.replace(published, args=(share, weight))
+  own = published._replace(weight=weight)
+  if not isinstance(published.weight, spec.Spec):
+    return own
+  _check_weight(own)
+  share, *_ = published.weight.args
+  staged = dataclasses.replace(published.weight, args=(share, weight))
+  return published._replace(weight=staged)
 
 
 def _published(term: spec.Term, otherwise=1.0) -> spec.Term:

@@ -108,5 +108,7 @@ def test_one_logit_is_refused(name):
 )
 def test_weights_of_any_type_are_checked(weight):
   for name in ("hard_weight", "method_weight"):
-    with pytest.raises(UserError, match="must be finite and not negative"):
-      make_objective("kd", **{name: weight})
+    # The labels of fitnets wait for their stage: their weight is a schedule.
+    for method in ("kd", "fitnets"):
+      with pytest.raises(UserError, match="must be finite and not negative"):
+        make_objective(method, steps=9, **{name: weight})
