@@ -268,4 +268,8 @@ def _check(function, name, value, wanted, allowed):
       f"{function}: {name} must be a number {wanted}, got {value!r}"
     ) from error
   if numbers is not None and not np.all(allowed(numbers)):
-    raise ValueError(f"{function}: {name} must be {wanted}, got {value}")
+    # What is infinite is > 0, and refused all the same.
+    finite = " and finite" if np.any(np.isinf(numbers)) else ""
+    raise ValueError(
+      f"{function}: {name} must be {wanted}{finite}, got {value}"
+    )

@@ -224,3 +224,16 @@ def test_a_mask_of_zeros_and_ones_of_any_type_is_a_mask(name, dtype):
   np.testing.assert_array_equal(
     call(student, teacher, keep.astype(dtype)), want
   )
+
+
+@pytest.mark.parametrize(
+  ("value", "said"),
+  [
+    (np.inf, "temperature must be > 0 and finite, got inf"),
+    (-1.0, "temperature must be > 0, got -1.0"),
+    (np.nan, "temperature must be > 0, got nan"),
+  ],
+)
+def test_what_is_infinite_is_told_that_it_must_be_finite(value, said):
+  with pytest.raises(ValueError, match=said):
+    losses.kd(logits(Q), logits(P), temperature=value)
