@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from kdjax.report import style
 from kdjax.report.theory import softmax
 
+# So many classes have a bar and a name each that can still be read.
+MOST = 50
+
 
 @style.styled
 def soft_targets_figure(
@@ -28,7 +31,8 @@ def soft_targets_figure(
     teacher_logits: (K, C).
     student_logits: (K, C), drawn as dots over the bars; may be None.
     temperature: T of the right column, beside T = 1.
-    class_names: C names for the axis; by default the numbers.
+    class_names: C names for the axis; by default the numbers. Of more than 50
+      classes the axis shows the numbers.
 
   Returns:
     A figure with a row an image; the true class has the dark bar.
@@ -50,22 +54,32 @@ def soft_targets_figure(
       f" {None if student is None else student.shape}"
     )
   # Names of more than a letter stand upright below the last row.
-  below = max(map(len, names))
+  below = max(map(len, names)) if len(names) <= MOST else 1
   below = 0.07 * below if below > 1 else 0.0
   drawing = style.figure(0.7 + 1.02 * len(images) + below)
   panels = drawing.subplots(
     len(images), 3, squeeze=False, width_ratios=[1, 2, 2], sharey="col"
   )
   for row, label in zip(range(len(images)), labels, strict=True):
-    _picture(panels[row, 0], images[row], f"true: {names[int(label)]}")
+    _picture(panels[row, 0], images[row], _titled(names[int(label)]))
     for panel, heat in zip(panels[row, 1:], (1.0, temperature), strict=True):
       dots = None if student is None else softmax(student[row] / heat)
       _bars(panel, softmax(teacher[row] / heat), dots, int(label))
-      panel.set_xticks(
-        range(len(names)), names if row == len(images) - 1 else []
-      )
+      if len(names) <= MOST:
+        panel.set_xticks(
+          range(len(names)), names if row == len(images) - 1 else []
+        )
+      elif row < len(images) - 1:
+        panel.tick_params(labelbottom=False)
   _finish(drawing, panels, names, temperature)
   return drawing
+
+
+def _titled(name: str) -> str:
+  """The title of a picture, in two lines where one is wider than the picture."""
+  return (
+    f"true: {name}" if len(name) < 8 else f"true:\n{style.legible(name, 12)}"
+  )
 
 
 def _picture(panel: Axes, image: np.ndarray, title: str) -> None:
@@ -84,20 +98,28 @@ def _picture(panel: Axes, image: np.ndarray, title: str) -> None:
 def _bars(
   panel: Axes, teacher: np.ndarray, student: np.ndarray | None, label: int
 ) -> None:
-  colours = ["#9ca3af"] * len(teacher)
-  colours[label] = style.INK
-  panel.bar(range(len(teacher)), teacher, color=colours, width=0.8)
+  many = len(teacher) > MOST
+  if many:  # one thing to draw, as pixels: thousands take minutes
+    panel.vlines(
+      range(len(teacher)), 0, teacher, color="#9ca3af", rasterized=True
+    )
+    panel.vlines(label, 0, teacher[label], color=style.INK)
+  else:
+    colours = ["#9ca3af"] * len(teacher)
+    colours[label] = style.INK
+    panel.bar(range(len(teacher)), teacher, color=colours, width=0.8)
   if student is not None:
     panel.plot(
       range(len(student)),
       student,
       style.marker_of("student"),
       color=style.colour_of("student"),
-      markersize=4.2,
+      markersize=1.5 if many else 4.2,
       markeredgecolor="white",
-      markeredgewidth=0.6,
-      clip_on=False,
+      markeredgewidth=0 if many else 0.6,
+      clip_on=many,  # what is rasterized and not clipped has no place
       zorder=4,
+      rasterized=many,
     )
   panel.set_ylim(0, 1.02)
   panel.set_yticks([0, 0.5, 1])
@@ -115,7 +137,7 @@ def _finish(
   for panel in panels[:, 2]:
     panel.tick_params(labelleft=False)
   for panel in panels[-1, 1:]:
-    if max(map(len, names)) > 1:
+    if len(names) <= MOST and max(map(len, names)) > 1:
       panel.tick_params(axis="x", labelrotation=90, labelsize=8)
   handles = [
     Patch(color=style.INK, label="teacher, true class"),

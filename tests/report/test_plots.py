@@ -148,6 +148,39 @@ def test_soft_targets_figure_draws_both_temperatures(channels):
   render(figure)
 
 
+@pytest.mark.parametrize("name", ["ox", "class 3", "class 500", "w" * 40])
+def test_titles_of_examples_are_not_cut_off(name):
+  figure = examples.soft_targets_figure(
+    np.zeros((1, 4, 4, 1)), [0], np.zeros((1, 2)), class_names=[name, "cat"]
+  )
+  render(figure)
+  title = figure.axes[0].title.get_window_extent()
+  assert title.x0 >= 0 and title.x1 <= figure.axes[1].get_tightbbox().x1
+
+
+@pytest.mark.parametrize("classes", [51, 1000, 20_000])
+def test_soft_targets_of_many_classes_stay_small(classes):
+  logits = np.zeros((2, classes))
+  logits[:, 3] = np.log(classes - 1)  # its share is 1/2
+  figure = examples.soft_targets_figure(
+    np.zeros((2, 4, 4, 1)),
+    [3, 0],
+    logits,
+    logits,
+    class_names=[f"class {k}" for k in range(classes)],
+  )
+  right, wrong = figure.axes[1], figure.axes[4]
+  assert not right.patches and len(right.collections) == 2
+  assert figure.axes[0].get_title() == "true: class 3"
+  heights = [
+    line[1, 1]
+    for panel in (right, wrong)
+    for line in panel.collections[1].get_segments()
+  ]
+  assert np.allclose(heights, [0.5, 0.5 / (classes - 1)])
+  assert len(style.to_svg(figure)) < 300_000
+
+
 @pytest.mark.parametrize(
   ("change", "named"),
   [
