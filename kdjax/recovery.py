@@ -68,7 +68,9 @@ def recoverable(
         if epoch is not None and epoch.step not in opened.manager.all_steps():
           _save(opened, epoch)
         series.wait(opened)
-      where = f"after step {epoch.step}, and saved" if epoch else "at its start"
+      where = "at the start of this training"
+      if epoch is not None:
+        where = f"after step {epoch.step}, and saved"
       raise PreemptedError(
         f"{name}: stopped {where}; the same command with"
         f" --workdir={folder.parents[1]} goes on from there"

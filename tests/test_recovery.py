@@ -97,7 +97,7 @@ def whole_one_by_one(undisturbed, quick_runs, tmp_path):
   [
     # The teacher takes 12 steps, then the members of a portion two each.
     (4, "stopped after step 2, and saved"),
-    (12 + 3, "stopped at its start"),
+    (12 + 3, "stopped at the start of this training"),
     (12 + 8 * 4 + 7, "stopped after step 8, and saved"),
   ],
 )
