@@ -92,7 +92,7 @@ def stored_run(path: Path) -> Stored:
     results = json.loads(path.read_text())
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from None
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is no JSON: {error}") from None
   if not _is_run(results):
     raise UserError(

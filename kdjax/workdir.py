@@ -142,7 +142,8 @@ def _check_same(
     values, wanted = _flat(note["experiment"]), _flat(settings)
     # Runs from before this was noted have none.
     before = dict(note.get("seen", {}))
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+  # Whatever else may stand there raises anything.
+  except Exception as error:
     raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
   differing = [
     f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"

@@ -124,9 +124,10 @@ def test_killed_while_drawing_goes_on_and_is_over_with_its_page(
     take(folder)
 
 
-def test_damaged_settings_are_named(tmp_path):
+@pytest.mark.parametrize("text", ["{", "", "null", "[]", "[" * 100_000])
+def test_damaged_settings_are_named(tmp_path, text):
   folder = take(tmp_path / "run")
-  (folder / SETTINGS).write_text("{")
+  (folder / SETTINGS).write_text(text)
   with pytest.raises(StorageError, match=SETTINGS):
     take(folder)
 

@@ -107,10 +107,13 @@ def read_note(folder: Path) -> dict[str, Any]:
     StorageError: if the note is damaged.
   """
   try:
-    return json.loads((folder / NOTE).read_text())
+    note = json.loads((folder / NOTE).read_text())
+    if not isinstance(note, dict):
+      raise ValueError("it is no JSON object")
+    return note
   except (FileNotFoundError, NotADirectoryError):
     raise UserError(f"there is no saved network in {folder}") from None
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise StorageError(
       f"{folder / NOTE} is damaged: {one_line(error)}"
     ) from error

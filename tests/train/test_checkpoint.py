@@ -106,3 +106,10 @@ def _truncate(folder):
     key=lambda file: file.stat().st_size,
   )
   largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"a"', "[" * 100_000])
+def test_a_note_that_is_none_is_damage(saved, text):
+  (saved / checkpoint.NOTE).write_text(text)
+  with pytest.raises(StorageError, match=f"{checkpoint.NOTE} is damaged"):
+    checkpoint.read_note(saved)
