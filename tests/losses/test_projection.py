@@ -83,8 +83,9 @@ def test_srrl_drops_classes_that_are_masked_on_both_sides():
   value, gradient = jax.value_and_grad(
     lambda s: losses.srrl(maps, maps, s, logits + 2.0).sum()
   )(logits)
-  assert value == 2
-  np.testing.assert_allclose(gradient, [[-2, 0]])
+  # The mean is over the one class that is there: 2^2, and its slope -2 * 2.
+  assert value == 4
+  np.testing.assert_allclose(gradient, [[-4, 0]])
 
 
 ONE, ROWS = jnp.zeros((1, 2, 2, 3)), jnp.zeros((2, 3))

@@ -195,7 +195,8 @@ def test_untapped_is_the_same_program(observed):
   [
     ("fitnets(student_tap='stag_0'):1", "stage_0"),
     ("attention_maps:1", "attention"),
-    ("simkd:1", "projector"),
+    ("simkd(teacher_tap='stage_*'):1", "projector"),
+    ("simkd:1", "the teacher's tap"),
   ],
 )
 def test_what_does_not_fit_is_found_by_shapes_alone(objective, expected):
