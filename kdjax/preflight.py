@@ -188,7 +188,7 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   """Returns the bytes that are free on each device.
 
   Args:
-    devices: of one kind.
+    devices: of one kind; those of other processes do not tell, and are left out.
 
   Returns:
     Of the fullest; of a CPU an equal share of what the machine, or its
@@ -198,6 +198,8 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
     >>> free_memory(jax.local_devices()) > 0
     True
   """
+  here = jax.process_index()
+  devices = [device for device in devices if device.process_index == here]
   stats = [device.memory_stats() or {} for device in devices]
   known = [
     one["bytes_limit"] - one.get("bytes_in_use", 0)

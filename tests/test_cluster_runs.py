@@ -111,7 +111,9 @@ def digests(workdir):
 
 
 def lines(said):
-  return [line for line in said.splitlines() if line.startswith("launch.py: ")]
+  """What was said of an end; that one seed shows no spread is none."""
+  found = [x for x in said.splitlines() if x.startswith("launch.py: ")]
+  return [line for line in found if "launch.py: warning: " not in line]
 
 
 @pytest.mark.slow
@@ -130,7 +132,7 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   (status, said), (other, silence) = job.ends()
   assert (status, other) == (75, 75), said + silence
   assert ["SIGTERM: stopped after step" in x for x in lines(said)] == [True]
-  assert lines(silence) == []
+  assert ["SIGTERM: stopping after" in x for x in lines(silence)] == [True]
   assert f"step {max(kept(two))}," in said
 
   job = Job(flags, told=by_open_mpi)

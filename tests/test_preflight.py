@@ -84,6 +84,7 @@ def test_images_that_do_not_fit_are_refused():
 
 class Device:
   platform = "gpu"
+  process_index = 0
 
   def __init__(self, stats):
     self.stats = stats

@@ -33,7 +33,7 @@ class Small(nn.Module):
 
 OBJECTIVES = {
   "per example": "attention_transfer:10 + fitnets:0.1 + ce:1",
-  "coupled": "sp:10 + review_kd:1 + ce:1",
+  "coupled": "sp:10 + review_kd(teacher_tap='stage_*'):1 + ce:1",
 }
 
 
