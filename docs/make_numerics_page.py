@@ -115,6 +115,8 @@ does, makes it negative, or rewards a student for what its teacher forbids.)
 - A large negative number, such as -1e9, is no mask: its class has a probability of 0, as
   is right for most losses, but it is counted. With `standardize=True` it is taken for a
   logit, and all others become equal: mask with -inf.
+- A one-hot teacher is no row of 0 and -inf, which leaves one class and teaches nothing:
+  give labels, or finite logits that are far apart.
 """
 
 RECIPES = """\
