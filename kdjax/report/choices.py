@@ -7,7 +7,6 @@ import numpy as np
 
 from kdjax.report import formats, reading
 
-SIGNIFICANT = 0.05
 # Cells that a sentence names.
 NAMED = 3
 
@@ -101,7 +100,7 @@ def effort(results: Mapping[str, Any]) -> list[str]:
 
 def _differs(comparison: Mapping[str, Any] | None) -> bool:
   p_value = (comparison or {}).get("holm_p_value")
-  return reading.finite(p_value) and p_value < SIGNIFICANT
+  return reading.finite(p_value) and p_value < reading.SIGNIFICANT
 
 
 def _recommended(sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:

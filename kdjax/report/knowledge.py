@@ -11,11 +11,10 @@ from kdjax.report.knowledge_tables import (
   headline,
   summary,
   table_makers,
-  tables,
 )
 from kdjax.report.pictures import Picture
 
-__all__ = ["draw", "headline", "summary", "tables", "write"]
+__all__ = ["headline", "makers", "summary", "write"]
 
 
 def write(
@@ -26,7 +25,7 @@ def write(
   Args:
     workdir: of the run.
     results: as they are to stand in results.json.
-    samples: what the pictures show, see `draw`.
+    samples: what the pictures show, see `makers`.
 
   Returns:
     The page.
@@ -44,31 +43,16 @@ def write(
   return page.write_html(workdir / "report.html", content)
 
 
-def draw(
+def makers(
   results: Mapping[str, Any], samples: Mapping[str, Any]
-) -> dict[str, Picture]:
-  """Draws every picture.
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture is drawn, by name.
 
   Args:
     results: as in results.json.
     samples: "images" (K, H, W, C), "masks" (K, H, W), by network "entropy" and
       "concepts" (K, GH, GW), "moments" (T,) epochs, and by network "over_time"
       (T, GH, GW) of the first image.
-
-  Returns:
-    Pictures by name.
-  """
-  return {name: make() for name, make in makers(results, samples).items()}
-
-
-def makers(
-  results: Mapping[str, Any], samples: Mapping[str, Any]
-) -> dict[str, Callable[[], Picture]]:
-  """Returns how each picture of `draw` is drawn, by name.
-
-  Args:
-    results: as for `draw`.
-    samples: as for `draw`.
   """
   return {
     "entropies": lambda: Picture(

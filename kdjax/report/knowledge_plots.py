@@ -27,7 +27,7 @@ def maps_figure(samples: Mapping[str, Any]) -> Figure:
   """Draws entropy maps of all networks beside the images.
 
   Args:
-    samples: as for `knowledge.draw`.
+    samples: as for `knowledge.makers`.
 
   Returns:
     A figure: a row an image, a column a network, one colour scale.
@@ -54,7 +54,7 @@ def concepts_figure(samples: Mapping[str, Any]) -> Figure:
   """Draws the concepts of all networks on the images.
 
   Args:
-    samples: as for `knowledge.draw`.
+    samples: as for `knowledge.makers`.
 
   Returns:
     A figure: a row an image, a column a network.
@@ -78,7 +78,7 @@ def over_time_figure(samples: Mapping[str, Any]) -> Figure:
   """Draws how the entropies of one image change over the training.
 
   Args:
-    samples: as for `knowledge.draw`.
+    samples: as for `knowledge.makers`.
 
   Returns:
     A figure: a row a network, a column an epoch.

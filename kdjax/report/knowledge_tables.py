@@ -84,22 +84,10 @@ def headline(results: Mapping[str, Any]) -> str:
   )
 
 
-def tables(results: Mapping[str, Any]) -> list[Table]:
-  """Makes the tables: metrics, thresholds, networks, convergence.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    The tables, in order.
-  """
-  return [table for make in table_makers(results).values() for table in make()]
-
-
 def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables of `tables` are made, by what they tell.
+  """Returns how the tables are made, in order, by what they tell.
 
   Args:
     results: as in results.json.

@@ -176,7 +176,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
   count = len(said[HELPS].split(", ")) if said[HELPS] else 0
   notes = [_search(results)]
   notes.append(
-    f"Shown to help against the baseline (p < {verdicts.SIGNIFICANT:g} after"
+    f"Shown to help against the baseline (p < {reading.SIGNIFICANT:g} after"
     f" Holm's correction): {count} of {len(found)} methods"
     + (f", {said[HELPS]}." if count else ".")
   )

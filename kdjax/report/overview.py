@@ -110,25 +110,26 @@ def _differences(results: Mapping[str, Any]) -> list[str]:
 def _section(name: str, results: Mapping[str, Any]) -> str:
   if "quantify" in results:
     sentences = [knowledge_tables.headline(results)]
-    return _page(name, results, sentences, knowledge_tables.tables(results))
+    makers = knowledge_tables.table_makers(results)
+    return _page(name, results, sentences, makers)
   if "synthesis" in results:
     sentences = [synthesis.headline(results), *synthesis.notes(results)]
-    return _page(name, results, sentences, synthesis.tables(results))
+    return _page(name, results, sentences, synthesis.table_makers(results))
   if "table" in results:
     sentences = [sizes.headline(results), *sizes.notes(results)]
-    return _page(name, results, sentences, sizes.tables(results))
+    return _page(name, results, sentences, sizes.table_makers(results))
   sentences = [verdicts.headline(results), *verdicts.notes(results)]
-  shown = page.tables_of(results, costs=False)
-  return _page(name, results, sentences, shown)
+  makers = page.table_makers(results, costs=False)
+  return _page(name, results, sentences, makers)
 
 
-def _page(name, results, sentences, parts) -> str:
+def _page(name, results, sentences, makers) -> str:
   environment = results["environment"]
   lines = [
     f"## {name}\n",
     f"    {results['command']}\n",
     f"{' '.join(sentences)}\n",
-    *map(text.to_markdown, parts),
+    *map(text.to_markdown, text.tables(makers)),
     f"{formats.duration(results['seconds']['total'])} on"
     f" {', '.join(environment['devices'])} with {environment['processors']}"
     f" processors, jax {environment['jax']}; commit `{environment['git']}`.\n",

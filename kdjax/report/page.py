@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -67,7 +66,7 @@ def write_page(
     path: of the file; its folder is made if it is not there.
     results: as in results.json.
     history: the rows of metrics.jsonl; may be empty.
-    figures: by name, as `pictures.draw` returns them. A plain Figure, or the
+    figures: by name, as `pictures.drawn` returns them. A plain Figure, or the
       bytes of an SVG or PNG file, stands under its name as title.
     left_out: a sentence for each part that could not be made.
 
@@ -195,25 +194,14 @@ def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
   ]
 
 
-def tables_of(results: Mapping[str, Any], *, costs: bool = True) -> list[Table]:
-  """Returns the tables of what a run has, in the order of the page.
+def table_makers(
+  results: Mapping[str, Any], *, costs: bool = True
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables of what a run has are made, in the page's order.
 
   Args:
     results: as in results.json.
     costs: whether to say what the networks take, in bytes and time.
-  """
-  made = [make() for make in table_makers(results, costs=costs).values()]
-  return list(itertools.chain.from_iterable(made))
-
-
-def table_makers(
-  results: Mapping[str, Any], *, costs: bool = True
-) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables are made that `tables_of` returns, by what they tell.
-
-  Args:
-    results: as in results.json.
-    costs: as for `tables_of`.
   """
   omitted, sweep = results.get("omitted_class"), results.get("sweep")
   catalogue = {

@@ -33,26 +33,6 @@ class Picture(NamedTuple):
   file: bytes | None = None
 
 
-def draw(
-  results: Mapping[str, Any],
-  history: Sequence[Mapping[str, Any]] = (),
-  samples: Mapping[str, Any] | None = None,
-) -> dict[str, Picture]:
-  """Draws every picture that the given values suffice for.
-
-  Args:
-    results: as in results.json.
-    history: the rows of metrics.jsonl.
-    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
-
-  Returns:
-    Pictures by name, in the order in which they are shown; the names make file
-    names.
-  """
-  found = makers(results, history, samples)
-  return {name: make() for name, make in found.items()}
-
-
 def makers(
   results: Mapping[str, Any],
   history: Sequence[Mapping[str, Any]] = (),
@@ -66,7 +46,7 @@ def makers(
     samples: the keyword arguments of `examples.soft_targets_figure`, or None.
 
   Returns:
-    By name, as `draw`.
+    By name, in the order in which they are shown; the names make file names.
   """
   catalogue = _catalogue(results, history, samples)
   return {name: make for name, (wanted, make) in catalogue.items() if wanted}
@@ -97,7 +77,7 @@ def save_figures(
 
   Args:
     folder: made if it is not there.
-    figures: by name, as `draw` returns them.
+    figures: by name, as `drawn` returns them.
 
   Returns:
     The paths, in order.

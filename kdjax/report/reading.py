@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+# What a p-value must be below for a difference to be shown.
+SIGNIFICANT = 0.05
 _TITLES = {
   "teacher": "Teacher",
   "student": "Student",

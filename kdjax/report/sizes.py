@@ -26,19 +26,17 @@ from kdjax.report.size_tables import (
   mean_of,
   shown,
   table_makers,
-  tables,
   title_of,
 )
 
 __all__ = [
   "RUNTIMES",
-  "draw",
   "headline",
   "notes",
   "shown",
   "size_figure",
   "summary",
-  "tables",
+  "table_makers",
   "title_of",
   "write",
 ]
@@ -157,20 +155,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   return sentences
 
 
-def draw(results: Mapping[str, Any]) -> dict[str, Picture]:
-  """Draws the picture.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    It, by its name.
-  """
-  return {name: make() for name, make in makers(results).items()}
-
-
 def makers(results: Mapping[str, Any]) -> dict[str, Callable[[], Picture]]:
-  """Returns how the picture of `draw` is drawn, by its name.
+  """Returns how the picture is drawn, by its name.
 
   Args:
     results: as in results.json.

@@ -123,22 +123,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   return sentences
 
 
-def tables(results: Mapping[str, Any]) -> list[Table]:
-  """Makes the tables: accuracies, differences.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    The tables, in order.
-  """
-  return [table for make in table_makers(results).values() for table in make()]
-
-
 def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables of `tables` are made, by what they tell.
+  """Returns how the tables are made, in order, by what they tell.
 
   Args:
     results: as in results.json.
@@ -225,29 +213,14 @@ def differences_table(results: Mapping[str, Any]) -> Table:
   )
 
 
-def draw(
+def makers(
   results: Mapping[str, Any], samples: Mapping[str, Any]
-) -> dict[str, Picture]:
-  """Draws every picture.
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture is drawn, by name.
 
   Args:
     results: as in results.json.
     samples: the keyword arguments of `images_figure`.
-
-  Returns:
-    Pictures by name.
-  """
-  return {name: make() for name, make in makers(results, samples).items()}
-
-
-def makers(
-  results: Mapping[str, Any], samples: Mapping[str, Any]
-) -> dict[str, Callable[[], Picture]]:
-  """Returns how each picture of `draw` is drawn, by name.
-
-  Args:
-    results: as for `draw`.
-    samples: as for `draw`.
   """
   return {
     "images": lambda: Picture(

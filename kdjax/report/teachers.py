@@ -12,8 +12,6 @@ from scipy import stats
 from kdjax import errors
 from kdjax.report import formats, reading
 
-SIGNIFICANT = 0.05
-
 
 def remark(results: Mapping[str, Any]) -> str:
   """Returns the sentence that a report on a useless teacher begins with.
@@ -78,7 +76,7 @@ def _near_chance(teacher: Mapping[str, Any], error: float) -> str:
     return ""
   right = round(examples * (1 - error / 100))
   test = stats.binomtest(right, examples, chance, alternative="greater")
-  if test.pvalue < SIGNIFICANT:
+  if test.pvalue < reading.SIGNIFICANT:
     return ""
   return (
     f"cannot be told from chance: the error is {error:.2f} % on"

@@ -23,6 +23,18 @@ class Table(NamedTuple):
 Makers = Mapping[str, Callable[[], list[Table]]]
 
 
+def tables(makers: Makers) -> list[Table]:
+  """Makes all tables.
+
+  Args:
+    makers: how they are made, by what they tell.
+
+  Returns:
+    The tables, in order.
+  """
+  return [table for make in makers.values() for table in make()]
+
+
 def made(makers: Makers, left_out: list[str] | None) -> list[Table]:
   """Makes all tables that can be made.
 

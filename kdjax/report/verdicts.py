@@ -14,7 +14,6 @@ from scipy import stats
 
 from kdjax.report import choices, formats, reading, teachers
 
-SIGNIFICANT = 0.05
 NOT_SHOWN = "not shown"
 
 _PHRASES = {
@@ -66,7 +65,7 @@ def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
     return f"{NOT_SHOWN}: one seed"
   if not reading.finite(p):
     return f"{NOT_SHOWN}: no p-value"
-  if p >= SIGNIFICANT:
+  if p >= reading.SIGNIFICANT:
     return NOT_SHOWN
   return "gain" if mean < 0 else f"no gain: {first} worse"
 
@@ -90,7 +89,7 @@ def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
   spread = comparison.get("standard_deviation")
   if pairs < 2 or not (reading.finite(mean) and spread):
     return None
-  quantile = float(stats.t.ppf(1 - SIGNIFICANT / 2, pairs - 1))
+  quantile = float(stats.t.ppf(1 - reading.SIGNIFICANT / 2, pairs - 1))
   half = quantile * spread / pairs**0.5
   return mean - half, mean + half
 
@@ -172,7 +171,7 @@ def _chosen(results: Mapping[str, Any]) -> str:
   helped = "is" if count == 1 else "are"
   return (
     f"{count} of {len(methods)} methods {helped} shown to help against the"
-    f" baseline (p < {SIGNIFICANT:g} after Holm's correction); the one chosen, on"
+    f" baseline (p < {reading.SIGNIFICANT:g} after Holm's correction); the one chosen, on"
     f" held-out images, is {chosen}. "
   )
 

@@ -126,7 +126,8 @@ def test_overview_has_its_section(results):
 
 
 def test_pictures_and_page(results, samples, tmp_path):
-  drawn = knowledge.draw(results, samples)
+  makers = knowledge.makers(results, samples)
+  drawn = {name: make() for name, make in makers.items()}
   assert list(drawn) == [
     "entropies", "concepts", "over_time", "concepts_over_distance", "thresholds",
   ]  # fmt: skip

@@ -38,10 +38,15 @@ class Page(html.parser.HTMLParser):
       self.texts.append(" ".join(data.split()))
 
 
+def draw(*arguments):
+  makers = pictures.makers(*arguments)
+  return {name: make() for name, make in makers.items()}
+
+
 @pytest.fixture
 def page(results, history, sweep):
   results["sweep"] = sweep
-  return render_page(results, history, pictures.draw(results, history))
+  return render_page(results, history, draw(results, history))
 
 
 def test_page_needs_nothing_from_outside(page):
@@ -124,7 +129,7 @@ def test_sections_and_columns_that_a_run_does_not_have_are_not_on_its_page(
   results |= {"teacher": None, "controls": {}, "comparisons": []}
   for name in ("student", "baseline"):
     del results[name]["agreement"], results[name]["latency_ms"]
-  page = render_page(results, [], pictures.draw(results))
+  page = render_page(results, [], draw(results))
   for word in ("Agreement", "paired seeds", "Batch of", "Saving", "Reference"):
     assert word not in page
   assert "NLL: negative log-likelihood" in page
@@ -134,7 +139,7 @@ def test_sections_and_columns_that_a_run_does_not_have_are_not_on_its_page(
 
 
 def test_figures_come_as_svg_png_or_bytes(results):
-  drawn = pictures.draw(results)["accuracy"]
+  drawn = draw(results)["accuracy"]
   png = b"\x89PNG\r\n\x1a\n"
   page = render_page(
     results,
@@ -168,29 +173,27 @@ def test_write_page(tmp_path, results):
 
 
 def test_pictures_are_those_that_the_values_allow(results, history, sweep):
-  assert list(pictures.draw({})) == []
-  assert list(pictures.draw({"student": {"test_accuracy": [0.9]}})) == [
-    "accuracy"
-  ]
+  assert list(draw({})) == []
+  assert list(draw({"student": {"test_accuracy": [0.9]}})) == ["accuracy"]
   results["sweep"] = sweep
-  drawn = pictures.draw(results, history)
+  drawn = draw(results, history)
   assert list(drawn) == ["accuracy", "curves", "agreement", "sweep"]
   assert all(picture.caption for picture in drawn.values())
 
 
 def test_captions_of_one_seed_speak_of_no_spread(results, history):
-  many = pictures.draw(results, history)
+  many = draw(results, history)
   assert "Grey lines join" in many["accuracy"].caption
   assert "one standard deviation" in many["curves"].caption
   results["student"]["test_accuracy"] = [0.95]
   one = [row | {"loss": [0.5]} for row in history]
-  alone = pictures.draw(results, one)
+  alone = draw(results, one)
   assert "seeds" not in alone["accuracy"].caption + alone["curves"].caption
   assert "Grey" not in alone["accuracy"].caption
 
 
 def test_save_figures(tmp_path, results):
-  drawn = pictures.draw(results)
+  drawn = draw(results)
   folder = tmp_path / "figures"
   paths = pictures.save_figures(folder, {**drawn, "raw": b"<svg/>"})
   assert [path.name for path in paths] == [

@@ -8,7 +8,7 @@ import pytest
 import launch
 from kdjax.config import Compression, Experiment
 from kdjax.errors import UserError
-from kdjax.report import overview, sizes
+from kdjax.report import overview, sizes, text
 from kdjax.weighing import disturbed, rows, training
 
 
@@ -89,7 +89,7 @@ def test_what_the_report_says():
   assert "DOES NOT" in sizes.notes(results(int8=0.89))[0]
   worse = sizes.notes(results(pruned=(0.7, 0.711, 0.705)))[1]
   assert "does harm: −8" in worse
-  table, differences = sizes.tables(results())
+  table, differences = text.tables(sizes.table_makers(results()))
   marked = [row[0] for row in table.rows if row[0].endswith("•")]
   assert marked == ["Teacher •", "Student, learned in w4a8 •"]
   assert len(table.rows) == 6 and len(differences.rows) == 6
