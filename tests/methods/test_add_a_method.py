@@ -1,19 +1,13 @@
 """The method of docs/add_a_method.md works as the page says."""
 
 import doctest
-import importlib.util
-import pathlib
-import re
-import shutil
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from documented_code import code_of, loaded, page, results_with
 
-import launch
 from kdjax import method as method_module
 from kdjax import taps
 from kdjax.method import Inputs, View
@@ -21,27 +15,16 @@ from kdjax.methods import make_objective, terms_of
 from kdjax.methods.registry import MAKERS, OBJECTIVES
 from kdjax.models import make_model
 
-ROOT = pathlib.Path(launch.__file__).parent
-PAGE = (ROOT / "docs" / "add_a_method.md").read_text()
+PAGE = page("add_a_method.md")
 NAME = "cosine_features"
-
-
-def code():
-  blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-  assert len(blocks) == 1
-  return blocks[0]
 
 
 @pytest.fixture
 def module(tmp_path):
-  """The page's code as a module; it leaves the registry as it was."""
-  file = tmp_path / f"{NAME}.py"
-  file.write_text(code())
-  found = importlib.util.spec_from_file_location(NAME, file)
-  module = importlib.util.module_from_spec(found)
-  found.loader.exec_module(module)
-  yield module
-  del MAKERS[NAME], OBJECTIVES[NAME]
+  with loaded(
+    code_of(PAGE), tmp_path / f"{NAME}.py", MAKERS, OBJECTIVES
+  ) as module:
+    yield module
 
 
 def test_page_is_one_screen():
@@ -104,26 +87,11 @@ def test_one_gradient_step_lowers_the_loss(module):
 
 @pytest.mark.slow
 def test_launcher_runs_it_from_one_new_file(tmp_path):
-  shutil.copytree(
-    ROOT / "kdjax",
-    tmp_path / "kdjax",
-    ignore=shutil.ignore_patterns("__pycache__"),
-  )
-  shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-  shutil.copy(ROOT / "launch.py", tmp_path)
-  (tmp_path / "kdjax" / "methods" / f"{NAME}.py").write_text(code())
   arguments = [
     "--dataset=digits", "--teacher=mlp(16)", "--student=mlp(8)",
     "--teacher_epochs=1", "--epochs=1", "--seeds=1", "--batch_size=64",
-    "--teacher_batch_size=64", f"--workdir={tmp_path / 'run'}",
+    "--teacher_batch_size=64",
     f"--distillation={NAME}",
   ]  # fmt: skip
-  done = subprocess.run(
-    [sys.executable, "launch.py", *arguments],
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr[-2000:]
-  results = (tmp_path / "run" / "results.json").read_text()
-  assert NAME in results
+  place = f"methods/{NAME}.py"
+  assert NAME in results_with(code_of(PAGE), place, arguments, tmp_path)

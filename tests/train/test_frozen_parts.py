@@ -65,6 +65,11 @@ def taught_by(network, count=1):
   return View(views[0].logits, {}, tuple(views)), tuple(heads)
 
 
+def whole_batch():
+  index = jnp.arange(len(LABELS))
+  return Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+
+
 def course(student, objective, optimizer, teacher, head, last=None):
   """The states from the start to the end of a training of four steps."""
   method = make_objective(objective, steps=STEPS)
@@ -78,8 +83,7 @@ def course(student, objective, optimizer, teacher, head, last=None):
     learning_rate=jnp.float32(0.05),
     head=head,
   )
-  index = jnp.arange(len(LABELS))
-  batch = Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+  batch = whole_batch()
 
   @jax.jit
   def step(state):
@@ -210,8 +214,7 @@ def test_what_is_frozen_stays_where_networks_learn_together(regime):
     learning_rate=jnp.float32(0.05),
     head=None,
   )
-  index = jnp.arange(len(LABELS))
-  batch = Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+  batch = whole_batch()
 
   @jax.jit
   def step(state):
