@@ -147,7 +147,8 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   wait_for_checkpoint(job, two)
   job.processes[1].send_signal(signal.SIGSTOP)
   ((status, said),) = job.ends(0)
-  check_lost(status, said, "process 1 of 2", "--step_timeout=40")
+  # Sockets that were just connecting give up before the step does.
+  check_lost(status, said, "process 1 of 2", "goes on from its last checkpoint")
 
   job = Job(flags)
   wait_for_checkpoint(job, two)
