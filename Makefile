@@ -71,7 +71,7 @@ experiments: .venv/ready
 	mkdir -p experiments/results docs
 	$(foreach run,$(RUNS),$(call repeat,$(subst :, ,$(run))))
 	$(foreach run,$(RUNS),$(call keep,$(lastword $(subst :, ,$(run)))))
-	$(BIN)/python -m kdjax.report.overview experiments
+	$(BIN)/python -m kdjax.runner.report.overview experiments
 
 define repeat
 rm -rf runs/$(lastword $(1))

@@ -25,12 +25,21 @@ from pathlib import Path
 
 from absl import flags
 
-from kdjax import __version__, cluster, config, options, stopping
-from kdjax.accelerator import keep_programs, prepare_environment
-from kdjax.commands import COMMANDS, Call, beginning, run
-from kdjax.errors import KdjaxError, UserError, print_any_name, unknown_name
-from kdjax.heeded import rows
-from kdjax.watchdog import Verdict
+from kdjax import __version__
+from kdjax.core.errors import (
+  KdjaxError,
+  UserError,
+  print_any_name,
+  unknown_name,
+)
+from kdjax.runner import config
+from kdjax.runner.cli import COMMANDS, Call, beginning, run
+from kdjax.runner.config import options
+from kdjax.runner.config.heeded import rows
+from kdjax.runner.system import cluster
+from kdjax.runner.system.platform import keep_programs, prepare_environment
+from kdjax.train.devices.watchdog import Verdict
+from kdjax.train.fault_tolerance import preemption
 
 ROOT = Path(__file__).parent
 
@@ -43,9 +52,9 @@ def main(argv: list[str]) -> int:
 
 def _outcome(argv: list[str]) -> Verdict:
   try:
-    with stopping.at_once():
+    with preemption.at_once():
       return Verdict(_main(argv), "")
-  except (KdjaxError, stopping.Stopped) as error:
+  except (KdjaxError, preemption.Stopped) as error:
     return Verdict(error.exit_status, str(error))
   except KeyboardInterrupt:
     return Verdict(130, "interrupted")

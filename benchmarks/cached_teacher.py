@@ -19,9 +19,10 @@ import time
 import jax
 
 from experiments.cached_teacher import EXPERIMENT
-from kdjax import evaluate, results
-from kdjax.cached_teacher import as_teacher
-from kdjax.prepare import prepare
+from kdjax import evaluate
+from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.build import prepare
+from kdjax.runner.pipeline.cached_teacher import as_teacher
 from kdjax.train import loop
 from kdjax.train.state import frozen_state, variables
 from kdjax.train.teacher import live
@@ -56,7 +57,7 @@ def compare(folder: str, count: int) -> dict:
       times[name].append([b - a for a, b in zip(start, stop, strict=True)])
   found = {}
   for name, one in parts.items():
-    logits = results.predict(one.student, last[name], one.scored.images)
+    logits = predict.predict(one.student, last[name], one.scored.images)
     wall, cpu = (
       statistics.median(column) for column in zip(*times[name][1:], strict=True)
     )

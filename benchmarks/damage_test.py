@@ -23,8 +23,8 @@ import jax
 import numpy as np
 import orbax.checkpoint
 
-from kdjax.errors import KdjaxError
-from kdjax.train import series
+from kdjax.core.errors import KdjaxError
+from kdjax.train.fault_tolerance import checkpoints
 
 KINDS = ("flip", "truncate", "delete")
 
@@ -41,10 +41,10 @@ def state(step: int) -> dict:
 
 def write(folder: Path) -> None:
   """Writes checkpoints 1 and 2."""
-  opened = series.open_series(folder)
+  opened = checkpoints.open_series(folder)
   for step in (1, 2):
-    series.save(opened, step, state(step), {"epoch": step})
-  series.close(opened)
+    checkpoints.save(opened, step, state(step), {"epoch": step})
+  checkpoints.close(opened)
 
 
 def harm(file: Path, kind: str, rng: random.Random) -> None:
@@ -63,9 +63,9 @@ def harm(file: Path, kind: str, rng: random.Random) -> None:
 
 def verdict(folder: Path) -> str:
   """Reads the series: "named", "harmless" or, what must not be, "silent"."""
-  opened = series.open_series(folder)
+  opened = checkpoints.open_series(folder)
   try:
-    found = series.restore(opened, state(0))
+    found = checkpoints.restore(opened, state(0))
   except KdjaxError:
     return "named, but the one before is lost"
   finally:

@@ -29,7 +29,8 @@ from kdjax.data import to_float
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train import loop
-from kdjax.train.feed import Arm, Feed
+from kdjax.train.arm import Arm
+from kdjax.train.loader import Feed
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live

@@ -28,12 +28,13 @@ import numpy as np
 from PIL import Image
 
 from kdjax import data
-from kdjax.data import pixels
-from kdjax.feeds import make_feed
+from kdjax.data.images import pixels
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train import devices, loop
-from kdjax.train.feed import Arm
+from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.train import loop
+from kdjax.train.arm import Arm
+from kdjax.train.devices import placement
 from kdjax.train.optimizer import make_optimizer
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "input.json"
@@ -274,11 +275,11 @@ def run_ahead() -> dict[str, float]:
     x = batch.reshape(len(batch), -1).astype(jnp.float32)
     for _ in range(4):
       weights = weights - 1e-9 * (x.T @ jnp.tanh(x @ weights))
-    return weights, jax.lax.psum(jnp.sum(weights), devices.AXIS)
+    return weights, jax.lax.psum(jnp.sum(weights), placement.AXIS)
 
   chosen = jax.local_devices()[:1]
-  run = devices.parallel(step, chosen, sharded=(1,), donated=(0,))
-  weights = devices.replicate(
+  run = placement.parallel(step, chosen, sharded=(1,), donated=(0,))
+  weights = placement.replicate(
     np.zeros((SIZE * SIZE * 3, 8), np.float32), chosen
   )
   batch = np.ones((1, BATCH, SIZE, SIZE, 3), np.uint8)

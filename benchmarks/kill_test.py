@@ -25,7 +25,12 @@ from pathlib import Path
 
 # A process starts from one that has imported all this: kills then hit the
 # training, not the imports.
-PRELOAD = ["launch", "kdjax.run", "kdjax.report.record", "tensorboardX"]
+PRELOAD = [
+  "launch",
+  "kdjax.runner.jobs.distill",
+  "kdjax.runner.report.record",
+  "tensorboardX",
+]
 FLAGS = (
   "--accelerator=cpu",
   "--dataset=digits",

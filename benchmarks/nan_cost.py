@@ -22,10 +22,11 @@ import numpy as np
 
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train import devices, finite
-from kdjax.train.learner import ALONE
+from kdjax.train.devices import placement
+from kdjax.train.fault_tolerance import nan_guard
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.steps import unlabelled
+from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.step import unlabelled
 
 STEPS = 20
 
@@ -36,7 +37,7 @@ def program(policy: str, optimizer: str, batch_size: int):
   batch = unlabelled(jnp.asarray(images))._replace(
     labels=jnp.zeros(batch_size, jnp.int32)
   )
-  learner = finite.guard(ALONE, policy, 10)
+  learner = nan_guard.guard(ALONE, policy, 10)
   method = make_objective("hard")
   state = learner.create(
     make_model("mlp(1000, 400)", classes=10),
@@ -50,7 +51,7 @@ def program(policy: str, optimizer: str, batch_size: int):
 
   def one(state, _):
     step = partial(learner.step, rng=jax.random.key(1))
-    return devices.over_members(
+    return placement.over_members(
       lambda state: step(state, method, batch, None), state
     )
 

@@ -27,11 +27,11 @@ import numpy as np
 import optax
 
 from benchmarks import timing
-from kdjax.feeds import make_feed
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.runner.pipeline.loaders import make_feed
 from kdjax.train import loop
-from kdjax.train.feed import Arm
+from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.teacher import stored
 

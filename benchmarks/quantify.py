@@ -20,17 +20,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdjax.accelerator import prepare_environment
+from kdjax.runner.system.platform import prepare_environment
 
 prepare_environment("auto", 2)
 
 import jax  # noqa: E402  (two devices must be asked for before)
 import numpy as np  # noqa: E402
 
-from kdjax import quantify, results  # noqa: E402
-from kdjax.explain.parts import make_feature  # noqa: E402
+from kdjax.evaluate import knowledge  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
-from kdjax.train import devices as on_devices  # noqa: E402
+from kdjax.runner.jobs.knowledge.build import make_feature  # noqa: E402
+from kdjax.runner.pipeline import measure  # noqa: E402
+from kdjax.train.devices import placement as on_devices  # noqa: E402
 
 MODEL = "lenet(16, 32, 64, hidden=(128, 128), kernel=3, pool=False)"
 SIZE = 48
@@ -93,7 +94,7 @@ def main() -> None:
   found = {
     "command": "python -m benchmarks.quantify",
     "date": datetime.date.today().isoformat(),
-    "environment": results.environment(jax.local_devices()),
+    "environment": measure.environment(jax.local_devices()),
     "options": vars(options),
     "standard": STANDARD,
     "rows": rows,
@@ -187,7 +188,7 @@ def program(
   network = make_model(options.model, classes=10)
   variables = network.init(jax.random.key(0), images[:1], train=False)
   feature = partial(make_feature(network, options.tap), variables)
-  problem = quantify.Problem(grid=(settings["grid"],) * 2)
+  problem = knowledge.Problem(grid=(settings["grid"],) * 2)
   devices = jax.local_devices()[: settings["devices"]]
   keys = np.arange(len(images), dtype=np.uint32)
   cut = partial(on_devices.shard, devices=len(devices), axis=0)
@@ -198,7 +199,7 @@ def program(
   if estimator == "jacobian":
     closed = mapped(
       lambda images, keys: gathered(
-        quantify.jacobian(
+        knowledge.jacobian(
           feature,
           images,
           seeds(keys),
@@ -210,25 +211,25 @@ def program(
       (0, 1),
     )
     return lambda: np.asarray(closed(cut(images), cut(keys)).entropy)
-  descent = quantify.Descent(
+  descent = knowledge.Descent(
     steps=settings["steps"], draws=settings["draws"], tolerance=0.0
   )
   shared = {"problem": problem, "descent": descent}
   begin = mapped(
     lambda images, keys, sigma: gathered(
-      quantify.start(feature, images, seeds(keys), sigma, **shared)
+      knowledge.start(feature, images, seeds(keys), sigma, **shared)
     ),
     (0, 1, 2),
   )
   advance = mapped(
     lambda images, keys, state, step: gathered(
-      quantify.step(feature, images, seeds(keys), own(state), step, **shared)
+      knowledge.step(feature, images, seeds(keys), own(state), step, **shared)
     ),
     (0, 1),
   )
 
   def run():
-    found = quantify.minimise(
+    found = knowledge.minimise(
       lambda images, keys, sigma: begin(cut(images), cut(keys), cut(sigma)),
       lambda images, keys, state, step: advance(
         cut(images), cut(keys), state, step

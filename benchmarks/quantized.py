@@ -19,9 +19,10 @@ import jax
 import numpy as np
 
 from benchmarks import timing
-from kdjax import data, evaluate, models, options
-from kdjax.compression import pack, quantize
-from kdjax.train import checkpoint
+from kdjax import data, evaluate, models
+from kdjax.core import storage
+from kdjax.models import packed, quantized
+from kdjax.runner.config import options
 
 
 def main() -> None:
@@ -35,8 +36,8 @@ def main() -> None:
   dataset = data.load(
     chosen.dataset, data_dir=chosen.data_dir, image_size=chosen.image_size
   )
-  note = checkpoint.read_note(folder / "student")
-  students = checkpoint.load_variables(folder / "student", note)
+  note = storage.read_note(folder / "student")
+  students = storage.load_variables(folder / "student", note)
   network = models.make_model(note["model"], classes=note["classes"])
   sample = np.zeros((1, *note["image_shape"]), np.float32)
 
@@ -45,7 +46,7 @@ def main() -> None:
       apply, variables, dataset.test.images, data.plain_view(chosen.crop_size)
     )
     sizes = [
-      pack.file_bytes(jax.tree.map(lambda x, m=m: x[m], variables))
+      packed.file_bytes(jax.tree.map(lambda x, m=m: x[m], variables))
       for m in range(len(logits))
     ]
     return logits, {
@@ -56,12 +57,12 @@ def main() -> None:
   wide, figures = measured(network.apply, students)
   assert figures["accuracy"] == results["student"]["test_accuracy"]
   found = {"float32": figures}
-  for scheme in quantize.possible(network, sample):
+  for scheme in quantized.possible(network, sample):
     into = jax.vmap(
-      lambda one, s=scheme: quantize.stored(network, one, s, sample)
+      lambda one, s=scheme: quantized.stored(network, one, s, sample)
     )
     few = jax.jit(into)(students)
-    logits, figures = measured(quantize.stores_in(network, scheme).apply, few)
+    logits, figures = measured(quantized.stores_in(network, scheme).apply, few)
     same = logits.argmax(axis=-1) == wide.argmax(axis=-1)
     found[scheme] = figures | {"agreement": same.mean(axis=-1).tolist()}
   about = {

@@ -7,7 +7,7 @@ training program. One thing is varied at a time: the batch, the classes, the
 devices that share a batch of 512, and the processes with a device each that do.
 Every count of devices or processes has processes of its own. Time is wall time
 of an epoch's dispatch over its steps, the median; memory is what the compiled
-program says of one device (`kdjax/preflight.py`).
+program says of one device (`kdjax/train/devices/memory.py`).
 
 Devices and processes of one machine share its cores: the work is the same for
 all counts, so a flat line is ideal, and what grows is overhead.
@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kdjax.accelerator import prepare_environment
+from kdjax.runner.system.platform import prepare_environment
 
 BATCHES = (32, 128, 512, 2048)
 CLASSES = (10, 100, 1000, 10_000)
@@ -153,13 +153,14 @@ def measured(
   import jax.numpy as jnp
   import numpy as np
 
-  from kdjax import preflight
   from kdjax.data import to_float
   from kdjax.methods import make_objective
   from kdjax.models import make_model
-  from kdjax.train import devices as on_devices
   from kdjax.train import loop
-  from kdjax.train.feed import Arm, Feed
+  from kdjax.train.arm import Arm
+  from kdjax.train.devices import memory
+  from kdjax.train.devices import placement as on_devices
+  from kdjax.train.loader import Feed
   from kdjax.train.observer import Observer
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import frozen_state
@@ -186,7 +187,7 @@ def measured(
 
   def step(run, arguments):
     if not needs:
-      needs.append(preflight.needs(run, arguments))
+      needs.append(memory.needs(run, arguments))
 
   devices = on_devices.choose("auto")
   stream = loop.train(
@@ -250,8 +251,8 @@ def _counted(student: str, teacher: str, shape) -> tuple[float, int]:
   import jax
   import jax.numpy as jnp
 
-  from kdjax import preflight
   from kdjax.models import make_model
+  from kdjax.train.devices import memory
 
   images = jax.ShapeDtypeStruct(shape, jnp.float32)
   done, size = 0.0, 0
@@ -259,7 +260,7 @@ def _counted(student: str, teacher: str, shape) -> tuple[float, int]:
     network = make_model(text, classes=100)
     known = jax.eval_shape(network.init, jax.random.key(0), images)
     forward = jax.make_jaxpr(network.apply)(known, images)
-    done += passes * preflight.operations(forward.jaxpr)
+    done += passes * memory.operations(forward.jaxpr)
     size = sum(
       x.size * x.dtype.itemsize for x in jax.tree.leaves(known["params"])
     )

@@ -36,15 +36,16 @@ import optax
 
 from benchmarks import timing
 from kdjax import losses
+from kdjax.core.method import Inputs, View, stateless, weighted_sum
 from kdjax.data import to_float
-from kdjax.method import Inputs, View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
 from kdjax.train import loop
-from kdjax.train.feed import Arm, Feed
-from kdjax.train.learner import ALONE
+from kdjax.train.arm import Arm
+from kdjax.train.loader import Feed
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.schemes.scheme import ALONE
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live, stored
 

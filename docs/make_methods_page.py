@@ -12,8 +12,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from make_losses_page import arguments, paper_of, parse, row, table  # noqa: E402
 
+from kdjax.core.spec import written  # noqa: E402
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of  # noqa: E402
-from kdjax.spec import written  # noqa: E402
 
 PAGE = HERE / "methods.md"
 

@@ -9,7 +9,7 @@ single networks between 5.0 and 5.2. About a minute of CPU. Rates are those that
 mnist_tuning finds for this network.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

@@ -13,7 +13,13 @@ of the five takes 1.12 s of CPU time with the teacher live and 0.14 s with it
 cached, 7.9 times less (19.5 times less by the clock, on two busy cores).
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 # The best rate of each arm among 0.003, 0.01 and 0.03 on held-out images:
 #   launch.py cache --experiment=cached_teacher --validation=0.2 --workdir=DIR

@@ -15,7 +15,7 @@ configs/cifar100/dkd, ReviewKD's CIFAR-100/script/reviewKD.sh (arXiv:2104.09044)
 and DIST's dist_cifar.yaml (arXiv:2205.10536).
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

@@ -17,7 +17,7 @@ plain kd 5.34 (-0.18, p = 0.50), smoothed labels 5.06; the mean of both peers' a
 shown for one network.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

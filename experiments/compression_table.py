@@ -8,7 +8,13 @@ The demo's teacher and student; the student once more in int8 after training, in
 labels alone. Figures: experiments/README.md.
 """
 
-from kdjax.config import Compression, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Compression,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   teacher=Teacher(augment="shift(2)"),

@@ -17,7 +17,7 @@ momentum 0.9, batches of 64, 150 epochs and 100 more for the layers above the ta
 TFDS prepares a set once; that needs TensorFlow (see README).
 """
 
-from kdjax.config import Data, Experiment, Quantify, Student, Teacher
+from kdjax.runner.config import Data, Experiment, Quantify, Student, Teacher
 
 _SHARED = {
   "epochs": 150,

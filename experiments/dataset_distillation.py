@@ -18,7 +18,7 @@ are the best of a grid on held-out ones; the rates of images and learning rates
 come from a few tries on held-out images. Wang et al. 2018, arXiv:1811.10959.
 """
 
-from kdjax.config import Experiment, Student
+from kdjax.runner.config import Experiment, Student
 
 EXPERIMENT = Experiment(
   student=Student(model="mlp(64)", epochs=10, batch_size=64, seeds=5),

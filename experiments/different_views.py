@@ -9,7 +9,13 @@ different views 3.10 ± 0.24 %, the same views (plain distillation, the referenc
 little to tell. Rates are those of mnist_tuning, found on plain digits.
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   teacher=Teacher(

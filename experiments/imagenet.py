@@ -14,7 +14,7 @@ Settings: mdistiller (arXiv:2203.08679), configs/imagenet/r34_r18, with half of
 its batch and rate; DeiT (arXiv:2012.12877), main.py.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

@@ -15,7 +15,7 @@ error over 5 seeds: the twin 5.26 %, hard labels 5.42 (-0.16 points, p = 0.48), 
 (-0.08, p = 0.24), smoothed labels 5.06. No gain shown.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

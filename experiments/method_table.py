@@ -18,7 +18,7 @@ the methods chose a tenth of their published weight, and every arm the larger ra
 the training is short.
 """
 
-from kdjax.config import Data, Experiment, Search, Student, Teacher
+from kdjax.runner.config import Data, Experiment, Search, Student, Teacher
 
 EXPERIMENT = Experiment(
   # Half the height and width: a quarter of the time.

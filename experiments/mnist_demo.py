@@ -10,7 +10,7 @@ on plain ones. Test error over 10 seeds: student 3.52 ± 0.38 %, its twin
 that you cannot simply give to the student.
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Teacher
+from kdjax.runner.config import Controls, Distillation, Experiment, Teacher
 
 # Networks and rates are the defaults for this method, the best that mnist_tuning
 # finds for each arm; the student's cell is within 0.01 points of its best (T =

@@ -10,7 +10,13 @@ sees shifted digits without mixing gets 2.64 ± 0.27 and needs no teacher (+0.22
 0.01 and 0.03 on held-out images, 2 seeds: 0.01, for the mixed twin 0.003.
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   teacher=Teacher(

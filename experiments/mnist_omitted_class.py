@@ -12,7 +12,7 @@ the correction 94.2 ± 1.1 %; the twin without a teacher 0 %. Test error over al
 classes: student 4.08 ± 0.35 %, corrected 3.33 ± 0.19 %, twin 13.36 ± 0.48 %.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

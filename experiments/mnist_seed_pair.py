@@ -8,7 +8,7 @@ Nothing is tuned for this size, and twenty hidden units are what limits all of
 them: read the gain as small and uncertain.
 """
 
-from kdjax.config import Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
   teacher=Teacher(augment="shift(2)"),

@@ -11,7 +11,7 @@ and T = 20 for any hard weight up to 0.5, 4.8 % and more at hard weight 0.9; twi
 than their spread: take T between 4 and 20 and do not worry.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

@@ -9,7 +9,7 @@ Test error over 10 seeds: student 3.56 ± 0.44 %, its twin 24.45 ± 0.73 (-20.9
 points, p < 1e-12), the twin that sees the 100 images shifted 15.76 ± 0.95.
 """
 
-from kdjax.config import Data, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import Data, Distillation, Experiment, Student, Teacher
 
 EXPERIMENT = Experiment(
   data=Data(labels=100),

@@ -12,7 +12,7 @@ twin 6.68 ± 0.43 (0.03), smoothed labels 5.45 ± 0.23 (0.003, smoothing 0.2), t
 teacher's views 3.10 ± 0.46 (0.01).
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

@@ -16,7 +16,7 @@ answers 5.54. No gain, at
 the cost of two trainings.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

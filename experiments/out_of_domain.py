@@ -9,7 +9,7 @@ rate is mnist_tuning's, found on digits; of 3e-4 to 1e-2 the best for patches, 3
 leaves 66.7 % error on held-out images (2 seeds), for other digits 1e-2 56.4 %.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

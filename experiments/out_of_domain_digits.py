@@ -7,7 +7,7 @@ names 37 % of them right. Test error over 5 seeds: student 68.4 ± 3.0 %, its tw
 on the training images 4.66 ± 0.42, plain distillation on them 3.90 ± 0.42.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

@@ -6,7 +6,7 @@ Test error over 5 seeds: student 83.9 ± 4.1 %, its twin on the training images
 4.66 ± 0.42, plain distillation on them 3.90 ± 0.42.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Data,
   Distillation,

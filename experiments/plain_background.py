@@ -23,7 +23,7 @@ epoch, in two seeds on every image: epochs are too coarse to tell D apart here.
 import dataclasses
 
 from experiments.spurious_background import EXPERIMENT as _SPURIOUS
-from kdjax.config import Data
+from kdjax.runner.config import Data
 
 EXPERIMENT = dataclasses.replace(
   _SPURIOUS,

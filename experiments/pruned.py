@@ -9,7 +9,7 @@ the bytes. With --sparsity=0 they have 3.47 and 4.86; with --sparsity=0.95 3.74 
 0.20 and 5.14 ± 0.25 (-1.40, p = 3e-7), 9.5 % of the bytes.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Compression,
   Controls,
   Distillation,

@@ -7,7 +7,7 @@ As pruned, with 7,840 of 78,400 weights. Test error over 10 seeds: student 3.64 
 2.40.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Compression,
   Controls,
   Distillation,

@@ -9,7 +9,7 @@ better in 10 of 10); teacher 2.40. The file has 11.6 % of the bytes. With
 3.76 (benchmarks/results/quantized.json).
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Compression,
   Controls,
   Distillation,

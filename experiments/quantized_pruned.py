@@ -7,7 +7,7 @@ twin 5.52 ± 0.41 (-2.09 points, p = 2e-7, better in 10 of 10); teacher 2.40. Th
 packed file has 19,520 bytes, 6.1 % of float32's.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Compression,
   Controls,
   Distillation,

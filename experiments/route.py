@@ -9,7 +9,7 @@ Rates: the search `launch.py sweep --experiment=ensemble --validation=0.2
 --learning_rate=0.003,0.01,0.03`, shared by all experiments with this student.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

@@ -18,7 +18,7 @@ noisy_teacher have no other term, and Adam does not feel a factor of the whole:
 these two tried two settings in effect, not six. One small task, short trainings.
 """
 
-from kdjax.config import Data, Experiment, Search, Student, Teacher
+from kdjax.runner.config import Data, Experiment, Search, Student, Teacher
 
 EXPERIMENT = Experiment(
   # Half the height and width: a quarter of the time.

@@ -18,7 +18,7 @@ does nothing: three of them are worth 3.00. What all soft labels give is
 likelihood: 0.40 nats, against 0.56 for hard and 0.50 for smoothed labels.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Data,
   Distillation,
   Experiment,

@@ -10,7 +10,7 @@ ones. A minute or two of CPU. Rates: the search `launch.py sweep --experiment=en
 --learning_rate=0.003,0.01,0.03`, shared by all experiments with this student.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

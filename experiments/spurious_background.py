@@ -23,7 +23,7 @@ and say little. N_fg, lambda and rho have these signs at every b where they are
 defined. docs/quantify.md has more on the three that come out opposite.
 """
 
-from kdjax.config import Data, Experiment, Quantify, Student, Teacher
+from kdjax.runner.config import Data, Experiment, Quantify, Student, Teacher
 
 MODEL = "lenet(16, 32, 64, hidden=(128, 128), kernel=3, pool=False)"
 

@@ -8,7 +8,7 @@ points, p = 0.14), plain distillation without the assistant 6.06 ± 0.79 (+0.18,
 --learning_rate=0.003,0.01,0.03`, shared by all experiments with this student.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

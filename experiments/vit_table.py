@@ -14,7 +14,7 @@ nine arms three seeds show nothing against either.
 The students are short of data and steps: no one should train one like this.
 """
 
-from kdjax.config import Data, Experiment, Search, Student, Teacher
+from kdjax.runner.config import Data, Experiment, Search, Student, Teacher
 
 EXPERIMENT = Experiment(
   # 16 patches of 4 by 4 pixels instead of 49: a third of the time.

@@ -9,7 +9,7 @@ T = 4 and a tenth of labels it copies the teacher better, and errs as it does: 1
 minute of CPU. Rates are those that mnist_tuning finds for the student's network.
 """
 
-from kdjax.config import (
+from kdjax.runner.config import (
   Controls,
   Distillation,
   Experiment,

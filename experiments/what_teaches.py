@@ -12,7 +12,13 @@ teacher's shifts gets 3.00 ± 0.33. Rates of the twins and the student are those
 mnist_tuning; the stand-ins have the student's.
 """
 
-from kdjax.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 EXPERIMENT = Experiment(
   teacher=Teacher(augment="shift(2)"),

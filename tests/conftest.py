@@ -36,14 +36,14 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 @pytest.fixture
 def quick_runs(monkeypatch):
   """Runs on one device, as eight on two cores wait for each other; no timing."""
-  from kdjax import results
-  from kdjax.train import devices
+  from kdjax.runner.pipeline import measure
+  from kdjax.train.devices import placement
 
   one = jax.local_devices()[:1]
-  monkeypatch.setattr(devices, "choose", lambda accelerator: one)
+  monkeypatch.setattr(placement, "choose", lambda accelerator: one)
   # Compiling and timing them takes longer than all the rest.
   monkeypatch.setattr(
-    results,
+    measure,
     "latencies",
     lambda parts, networks: {name: {} for name in networks},
   )

@@ -13,145 +13,25 @@ SOURCES = [
   *sorted((ROOT / "experiments").glob("*.py")),
 ]
 
-# Ground floor: imported by everyone, imports nothing of ours but each other.
-GROUND = {"errors", "registry", "safety", "spec"}
-# Who may import what, besides the ground floor and its own room.
-ALLOWED = {
-  "accelerator": set(),
-  "watchdog": set(),
-  "cluster": {"config", "watchdog"},
-  "config": set(),
-  "compression": {"config"},
-  "data": set(),
+# The rooms, and which of the others each may import.
+ROOMS = {
   "losses": set(),
-  "schedule": {"losses"},
-  "method": {"losses", "schedule"},
-  "taps": set(),
-  "train": {"method", "taps", "watchdog"},
-  "feeds": {"config", "data", "train"},
-  "pairing": set(),
-  "methods": {"losses", "method", "pairing", "schedule", "taps"},
-  "models": set(),
-  "teaching": {"config", "models", "train"},
-  "arms": {"config", "data", "feeds", "method", "methods", "teaching", "train"},
-  "class_maps": set(),
-  "teachers": {"class_maps", "cluster", "config", "data", "models", "train"},
-  "headless": {"arms", "config", "teachers", "train"},
-  "cached_teacher": {"config", "data", "method", "teachers", "train"},
-  "evaluate": set(),
-  "cells": {"evaluate"},
-  "options": {"config"},
-  "heeded": {"config", "options"},
-  "needs": {"arms", "config", "heeded", "methods", "options", "teaching"},
-  "pairs": {"arms", "config", "methods", "models", "taps", "train"},
-  "preflight": set(),
-  "capacity": {"cached_teacher", "config", "method", "preflight", "train"},
-  "profiling": set(),
-  "checks": {
-    "config", "data", "feeds", "methods", "models", "options", "profiling",
-    "schedule", "teaching", "train",
-  },
-  "prepare": {
-    "arms", "cached_teacher", "capacity", "checks", "compression", "config",
-    "data", "feeds", "headless", "methods", "models", "pairs", "sources",
-    "teachers", "teaching",
+  "core": {"losses"},
+  "evaluate": {"core"},
+  "taps": {"core"},
+  "models": {"core", "taps"},
+  "data": {"core"},
+  "tasks": {"core", "losses", "evaluate"},
+  "methods": {"core", "losses", "taps"},
+  "train": {"core", "taps"},
+  "runner": {
+    "core", "data", "evaluate", "losses", "methods", "models", "taps", "tasks",
     "train",
-  },
-  "doubts": {"config", "options", "prepare"},
-  "sources": {"capacity", "cluster", "config", "data"},
-  "report": set(),
-  "results": {
-    "arms", "cached_teacher", "cells", "config", "data", "evaluate",
-    "prepare", "report", "train",
-  },
-  "best": {"config", "train"},
-  "training": {
-    "cached_teacher", "data", "preflight", "prepare", "profiling", "recovery",
-    "report", "train",
-  },
-  "fit": {
-    "best", "config", "evaluate", "preflight", "prepare", "profiling",
-    "recovery", "report", "results", "train", "training",
-  },
-  "workdir": {"cluster", "config", "stopping"},
-  "seen": {"data", "prepare", "train"},
-  "stopping": set(),
-  "recovery": {"cluster", "stopping", "train", "watchdog"},
-  "cache": {
-    "cached_teacher", "config", "data", "evaluate", "fit", "options",
-    "prepare", "report", "results", "train", "workdir",
-  },
-  "catalogue": {
-    "config", "data", "methods", "models", "schedule", "taps", "train",
-  },
-  "specialists": {
-    "config", "feeds", "fit", "methods", "models", "prepare", "report",
-    "results", "train",
-  },
-  "faculty": {
-    "config", "evaluate", "fit", "prepare", "report", "results",
-    "specialists", "train",
-  },
-  "lessons": {
-    "arms", "cached_teacher", "config", "data", "faculty", "prepare",
-    "train",
-  },
-  "compressed": {
-    "compression", "config", "evaluate", "models", "prepare", "results",
-    "train",
-  },
-  "chain": {
-    "config", "evaluate", "faculty", "fit", "lessons", "models", "prepare",
-    "report", "results", "teaching", "train",
-  },
-  "entrants": {"arms", "capacity", "config", "methods", "prepare", "train"},
-  "environment": set(),
-  "compare": {
-    "arms", "config", "data", "doubts", "entrants", "environment", "evaluate",
-    "faculty", "fit", "lessons", "options", "prepare", "report", "results",
-    "train", "training", "workdir",
-  },
-  "quantify": set(),
-  "explain": {
-    "capacity", "config", "data", "environment", "evaluate", "feeds", "fit", "method",
-    "methods", "models", "options", "pairs", "quantify", "report",
-    "results", "sources", "taps", "train", "workdir",
-  },
-  "run": {
-    "arms", "best", "chain", "cluster", "compressed", "config",
-    "doubts", "environment", "faculty", "fit", "lessons", "options", "prepare", "recovery", "report",
-    "results", "seen", "train", "workdir",
-  },
-  "soft_td": {
-    "arms", "capacity", "config", "data", "doubts", "environment", "evaluate", "feeds",
-    "fit", "losses", "method", "methods", "options", "prepare", "report",
-    "results", "train", "training", "workdir",
-  },
-  "synthesis": {
-    "capacity", "config", "data", "environment", "evaluate", "fit", "models", "options",
-    "report", "results", "sources", "train", "workdir",
-  },
-  "reproduce": {"config", "options", "report"},
-  "weighing": {
-    "arms", "compression", "config", "data", "deploy", "doubts", "environment",
-    "evaluate", "faculty", "fit", "lessons", "models", "options", "prepare",
-    "report", "results", "train", "workdir",
-  },
-  "deploy": {
-    "compression", "config", "data", "environment", "evaluate", "models",
-    "report", "reproduce", "sources", "train", "workdir",
-  },
-  "commands": {
-    "accelerator", "cache", "catalogue", "cluster", "compare", "config", "data",
-    "deploy", "explain", "heeded", "needs", "options", "report", "reproduce", "run", "soft_td",
-    "synthesis", "weighing", "workdir",
-  },
-  "experiments": {"config"},
-  "launch": {
-    "accelerator", "cluster", "commands", "config", "heeded", "options",
-    "stopping", "watchdog",
   },
 }  # fmt: skip
+# The runner's own folders, each of which imports those before it; a job none
+# of the other jobs.
+FLOORS = ["config", "system", "report", "pipeline", "jobs", "cli"]
 
 
 def imports(file: pathlib.Path) -> set[str]:
@@ -166,30 +46,61 @@ def imports(file: pathlib.Path) -> set[str]:
   return found
 
 
-def room(file: pathlib.Path) -> str:
-  relative = file.relative_to(ROOT)
-  if relative.parts[0] == "kdjax":
-    return relative.parts[1].removesuffix(".py")
-  return relative.parts[0].removesuffix(".py")
+def ours(file: pathlib.Path) -> list[list[str]]:
+  """Every import of ours, without `kdjax`: room, folder or module, name."""
+  names = [name.split(".") for name in imports(file)]
+  return [parts[1:] for parts in names if parts[0] == "kdjax"]
 
 
-@pytest.mark.parametrize(
-  "file", SOURCES, ids=lambda f: str(f.relative_to(ROOT))
-)
+def place(file: pathlib.Path) -> list[str]:
+  return [*file.relative_to(ROOT / "kdjax").with_suffix("").parts]
+
+
+def name_of(file: pathlib.Path) -> str:
+  return str(file.relative_to(ROOT))
+
+
+def test_nothing_is_loose():
+  names = {file.name for file in (ROOT / "kdjax").glob("*.py")}
+  assert names <= {"__init__.py", "__main__.py"}
+  folders = {file.relative_to(ROOT / "kdjax").parts[0] for file in MODULES}
+  assert folders - names <= set(ROOMS)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_imports_go_downwards(file):
-  here = room(file)
-  if here == "__init__":
-    assert not imports(file)
+  here, *_ = place(file)
+  if here.startswith("__"):
     return
-  ours = {
-    name.split(".")[1] for name in imports(file) if name.startswith("kdjax.")
-  }
-  assert ours <= ALLOWED.get(here, set()) | GROUND | {here, "__version__"}
+  rooms = {room for room, *_ in ours(file)} - {"__version__"}
+  assert rooms <= ROOMS[here] | {here}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_the_runner_imports_downwards_within_itself(file):
+  here = place(file)
+  if here[0] != "runner" or here[1] == "__init__":
+    return
+  for room, *path in ours(file):
+    if room == "runner":
+      assert FLOORS.index(path[0]) <= FLOORS.index(here[1]), path
+      if path[0] == here[1] == "jobs":
+        assert path[1] == here[2], f"one job imports another: {path}"
+
+
+def test_only_what_starts_a_run_imports_the_runner():
+  tops = {"examples", "docs"}
+  for top in tops:
+    for file in (ROOT / top).rglob("*.py"):
+      assert all(room != "runner" for room, *_ in ours(file)), file
 
 
 @pytest.mark.parametrize(
   ("pattern", "home"),
-  [("jax.pmap", "kdjax/train/devices.py"), ("absl.flags", "launch.py")],
+  [
+    ("jax.pmap", "kdjax/train/devices/placement.py"),
+    ("absl.flags", "launch.py"),
+  ],
 )
 def test_has_one_home(pattern, home):
   package, name = pattern.split(".")
@@ -228,4 +139,4 @@ def test_nothing_evaluates_or_unpickles():
 
 
 def test_launcher_is_short():
-  assert len((ROOT / "launch.py").read_text().splitlines()) <= 130
+  assert len((ROOT / "launch.py").read_text().splitlines()) <= 140

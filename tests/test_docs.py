@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 import launch
-from kdjax.commands import COMMANDS
+from kdjax.runner.cli import COMMANDS
 
 ROOT = pathlib.Path(launch.__file__).parent
 INDEX = ROOT / "docs" / "README.md"

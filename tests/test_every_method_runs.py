@@ -1,19 +1,17 @@
 """`launch.py --distillation=NAME` for every method, and teachers from files."""
 
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-
-import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax import options  # noqa: E402
-from kdjax.config import Experiment  # noqa: E402
-from kdjax.methods import FAMILIES, MAKERS, make_objective  # noqa: E402
-from kdjax.prepare import prepare  # noqa: E402
+import launch
+from kdjax.methods import FAMILIES, MAKERS, make_objective
+from kdjax.runner.config import (
+  Experiment,
+  options,
+)
+from kdjax.runner.pipeline.build import prepare
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 

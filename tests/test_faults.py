@@ -5,7 +5,6 @@ import io
 import json
 import os
 import resource
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,17 +13,15 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from kdjax import data, recovery, stopping
-from kdjax.data import teacher_cache
-from kdjax.data.teacher_records import record_type
-from kdjax.errors import StorageError
-from kdjax.report import logs, pictures
-from kdjax.train import checkpoint, series
+import launch
+from kdjax import data
+from kdjax.core import storage
+from kdjax.core.errors import StorageError
+from kdjax.data.teacher_cache import store
+from kdjax.data.teacher_cache.records import record_type
+from kdjax.runner.report import logs, pictures
 from kdjax.train.epoch import Epoch
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import launch  # noqa: E402  (the launcher stands beside the package)
+from kdjax.train.fault_tolerance import checkpoints, preemption, resume
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -51,7 +48,7 @@ def full_disk():
 
 
 def open_run(folder, minutes=0):
-  return recovery.recoverable(
+  return resume.recoverable(
     folder / "checkpoints" / "student",
     lambda: epoch(0).states,
     minutes=minutes,
@@ -101,7 +98,7 @@ def test_disk_full_when_asked_to_stop_is_no_success(tmp_path, monkeypatch):
 
   with open_run(tmp_path) as (_, keep):
     keep(epoch(1))
-  monkeypatch.setattr(stopping, "on_request", on_request)
+  monkeypatch.setattr(preemption, "on_request", on_request)
   with (
     full_disk(),
     pytest.raises(StorageError) as raised,
@@ -123,8 +120,8 @@ def test_second_ctrl_c_while_it_is_saved(tmp_path, monkeypatch):
   with open_run(tmp_path) as (_, keep):
     keep(epoch(1))
   with monkeypatch.context() as patch:
-    patch.setattr(stopping, "on_request", on_request)
-    patch.setattr(series, "wait", interrupted)
+    patch.setattr(preemption, "on_request", on_request)
+    patch.setattr(checkpoints, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt), open_run(tmp_path) as (_, keep):
       keep(epoch(2))
   check_goes_on_from(tmp_path, 2)
@@ -204,13 +201,13 @@ NOISE = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
 
 
 def save_teacher(folder):
-  checkpoint.save_network(folder / "teacher", {"kernel": NOISE}, {})
+  storage.save_network(folder / "teacher", {"kernel": NOISE}, {})
 
 
 def save_checkpoint(folder):
-  opened = series.open_series(folder / "checkpoints" / "student")
-  series.save(opened, 1, {"kernel": NOISE}, {})
-  series.close(opened)
+  opened = checkpoints.open_series(folder / "checkpoints" / "student")
+  checkpoints.save(opened, 1, {"kernel": NOISE}, {})
+  checkpoints.close(opened)
 
 
 def write_rows(folder):
@@ -232,7 +229,7 @@ def write_shard(folder):
   kind = record_type(64, dtype="float32")
   records = np.zeros(64, kind)
   records["logits"] = NOISE
-  teacher_cache.write_shard(folder, 0, 1, iter([records]))
+  store.write_shard(folder, 0, 1, iter([records]))
 
 
 @pytest.mark.parametrize(
@@ -273,7 +270,7 @@ def test_what_a_teacher_raises_is_not_called_a_disk(tmp_path):
     yield
 
   with pytest.raises(RuntimeError, match="Out of memory"):
-    teacher_cache.write_shard(tmp_path, 0, 1, records())
+    store.write_shard(tmp_path, 0, 1, records())
 
 
 def test_disk_full_at_the_last_checkpoint_costs_no_results(tmp_path, capfd):

@@ -34,6 +34,6 @@ def test_installed_losses_stand_alone(tmp_path):
     check=True,
   )
   assert done.stdout.startswith(str(target))
-  assert (target / "kdjax/report/page.html.jinja").exists()
-  assert (target / "kdjax/report/page.css").exists()
+  assert (target / "kdjax/runner/report/page.html.jinja").exists()
+  assert (target / "kdjax/runner/report/page.css").exists()
   assert not (target / "tests").exists()

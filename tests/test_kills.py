@@ -1,15 +1,11 @@
 """Runs that are killed at random moments end as if they never had been."""
 
-import pathlib
 import random
 import signal
-import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-
-from benchmarks import kill_test  # noqa: E402  (beside the package)
+from benchmarks import kill_test
 
 
 @pytest.mark.slow

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-
-import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax.commands import COMMANDS  # noqa: E402
-from kdjax.report import progress  # noqa: E402
+import launch
+from kdjax.runner.cli import COMMANDS
+from kdjax.runner.report import progress
 
 ROOT = pathlib.Path(launch.__file__).parent
 # For a teacher that is trained already: how one is trained would do nothing.
@@ -468,7 +466,7 @@ def test_list(what, capsys):
 
 
 def test_help_names_every_flag(capsys):
-  from kdjax import options
+  from kdjax.runner.config import options
 
   assert launch.main(["launch.py", "--help"]) == 0
   text = capsys.readouterr().out

@@ -5,8 +5,8 @@ import pathlib
 import re
 
 import launch
-from kdjax import spec
-from kdjax.report import verdicts
+from kdjax.core import spec
+from kdjax.runner.report import verdicts
 
 ROOT = pathlib.Path(launch.__file__).parent
 README = (ROOT / "README.md").read_text()
@@ -26,7 +26,7 @@ def test_links_and_pictures_exist():
 
 
 def test_every_flag_in_the_readme_exists():
-  from kdjax import options
+  from kdjax.runner.config import options
 
   known = {one.flag for one in options.options()} | {"experiment", "help"}
   used = set(re.findall(r"--([a-z_]+)", README))

@@ -3,16 +3,14 @@
 import json
 import pathlib
 import re
-import sys
 
 import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax import options  # noqa: E402
+from kdjax.runner.config import options  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 

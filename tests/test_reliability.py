@@ -31,7 +31,7 @@ def test_every_line_has_a_test():
 
 
 def test_flags_and_files_exist():
-  from kdjax import options
+  from kdjax.runner.config import options
 
   known = {one.flag for one in options.options()}
   known |= {f"no{flag}" for flag in known}

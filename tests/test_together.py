@@ -1,21 +1,17 @@
 """`--regime`: what bad input says, and what networks that learn together leave."""
 
 import json
-import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-
-import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax.arms import objective_text, with_regime  # noqa: E402
-from kdjax.config import Distillation, Experiment  # noqa: E402
-from kdjax.method import Inputs, View  # noqa: E402
-from kdjax.methods import make_objective  # noqa: E402
+import launch
+from kdjax.core.method import Inputs, View
+from kdjax.methods import make_objective
+from kdjax.runner.config import Distillation, Experiment
+from kdjax.runner.pipeline.arms import objective_text, with_regime
 
 TINY = (
   "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",

@@ -48,8 +48,8 @@ from experiments.text.student import (
 )
 from kdjax.evaluate import parameters
 from kdjax.evaluate.similarity import alike, draw_pairs
-from kdjax.models import offline
 from kdjax.models.bert import PADDING, mean_of_real
+from kdjax.models.pretrained import minilm
 
 # The text is the documentation of packages that kdjax installs; what is held
 # out is of packages that no sentence for training is of.
@@ -138,9 +138,9 @@ def summary(found):
 def main():
   start = time.time()
   settings = Settings()
-  folder = offline.minilm_folder()
-  encode = offline.load_tokenizer(folder, length=settings.tokens)
-  teacher, variables = offline.load_minilm(folder)
+  folder = minilm.minilm_folder()
+  encode = minilm.load_tokenizer(folder, length=settings.tokens)
+  teacher, variables = minilm.load_minilm(folder)
   drawn = corpus.split(TRAIN, HELD_OUT, *SENTENCES.values())
   trained, held_out = map(encode, drawn)
   found, size = measure(teacher, variables, trained, held_out, settings)

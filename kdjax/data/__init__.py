@@ -1,53 +1,39 @@
 """Data sets, and which example is in which batch.
 
-  load.py        name -> checked Dataset; `available`
-  dataset.py     Dataset, Split; images in memory or read when asked for
-  check.py       refuses labels out of range, NaN pixels, wrong shapes
-  plan.py        step number -> example ids: shuffle, pad, resume, a process's share
-  subsets.py     few labels, omitted classes, validation splits
-  augment.py     views: `none`, `crop(4) + flip`, `random_resized_crop`
-  colour.py      one image's colours; randaugment.py, its fourteen operations
-  mixing.py      mixup and cutmix, over the global batch
-  transfer.py    other images behind the training set's, in its shape
-  numbered.py    so many views of each image, the same for everyone
-  boxes.py       random rectangles, scaled to squares
-  normalise.py   bytes -> floats, and their middle, on the device
-  stream.py      planned batches from disk, read ahead by threads
-  workers.py     or by processes
-  teacher_cache.py   a teacher's outputs on disk; teacher_records.py, cache_manifest.py
-  fingerprint.py     one number for the training images
+load.py        name -> checked Dataset; `available`
+dataset.py     Dataset, Split; images in memory or read when asked for
+check.py       refuses labels out of range, NaN pixels, wrong shapes
+plan.py        step number -> example ids: shuffle, pad, resume, a process's share
+subsets.py     few labels, omitted classes, validation splits
+transfer.py    other images behind the training set's, in its shape
+numbered.py    so many views of each image, the same for everyone
+stream.py      planned batches from disk, read ahead by threads
+workers.py     or by processes
+fingerprint.py one number for the training images
+tfds_source.py whatever TFDS has prepared, without TensorFlow
+licences.py    under which licence a set is
+prepared.py    where prepared sets are; prepares the embedded ones
+whole.py       damaged or half prepared sets, and the way out
+listing.py     which files of a folder are which class; naming.py, its name
+images/        sources of images, decoding, views
+teacher_cache/ a teacher's outputs on disk
 
-and the sources that load.py opens:
-
-  mnist5k.py, digits.py   TFDS builders that need no download; embedded.py is their base
-  tfds_source.py          whatever TFDS has prepared, without TensorFlow
-  tfds_images.py          which features are image and label, and reading them
-  cluttered_digits.py     MNIST digits on textures, with masks
-  regions.py              masks, from a set's masks or boxes
-  synthetic.py            patches of photographs, noise
-  licences.py             under which licence a set is
-  prepared.py             where prepared sets are; prepares the embedded ones
-  whole.py                damaged or half prepared sets, and the way out
-  image_folder.py         directories of images
-  listing.py              which of their files are which class; naming.py, its name
-  pixels.py               decode and resize one image
-
-  >>> import numpy as np
-  >>> from kdjax import data
-  >>> plan = data.batches(np.arange(10), 4, seed=0, start=0, stop=3)
-  >>> plan.indices.shape, float(plan.weights.sum())
-  ((3, 4), 10.0)
+>>> import numpy as np
+>>> from kdjax import data
+>>> plan = data.batches(np.arange(10), 4, seed=0, start=0, stop=3)
+>>> plan.indices.shape, float(plan.weights.sum())
+((3, 4), 10.0)
 """
 
-from kdjax.data.augment import VIEWS as ALONE
-from kdjax.data.augment import ViewFunction, make_view
+from kdjax.core.preprocessing import middle, plain_view, to_float
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select, summary
 from kdjax.data.fingerprint import fingerprint
+from kdjax.data.images.augment import VIEWS as ALONE
+from kdjax.data.images.augment import ViewFunction, make_view
+from kdjax.data.images.mixing import BLENDS, split_mixing
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
-from kdjax.data.mixing import BLENDS, split_mixing
-from kdjax.data.normalise import middle, plain_view, to_float
 from kdjax.data.numbered import numbered, turns
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from kdjax.core.errors import UserError
 from kdjax.data.dataset import Dataset, Split, resident
-from kdjax.errors import UserError
 
 # Finite-ness is checked in chunks: a mask over all pixels would cost a quarter
 # of the images' memory.

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from kdjax.core.errors import StorageError, UserError, counted
 from kdjax.data.naming import printable
-from kdjax.errors import StorageError, UserError, counted
 
 
 class Images(Protocol):
@@ -128,7 +128,7 @@ def opening() -> Iterator[None]:
     >>> with opening():
     ...   raise StorageError("a.png is cut short")
     Traceback (most recent call last):
-    kdjax.errors.UserError: a.png is cut short
+    kdjax.core.errors.UserError: a.png is cut short
   """
   try:
     yield

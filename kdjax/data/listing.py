@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kdjax.core.errors import UserError, counted
 from kdjax.data.naming import distinct, printable
 from kdjax.data.subsets import by_name
-from kdjax.errors import UserError, counted
 
 # Formats of photographs and drawings; those that this Pillow reads count.
 _SUFFIXES = (

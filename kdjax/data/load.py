@@ -5,14 +5,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kdjax import spec
-from kdjax.data import pixels
+from kdjax.core import spec
+from kdjax.core.errors import UserError
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
+from kdjax.data.images import pixels
+from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.prepared import default_data_dir, prepare_embedded
-from kdjax.data.synthetic import noise_images, photo_patches
 from kdjax.data.whole import INFO_FILE
-from kdjax.errors import UserError
 
 # Builders that need no download, by name, each in a module of that name.
 EMBEDDED = {
@@ -181,7 +181,7 @@ def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
 def _make_folder_opener(
   name: str, splits: tuple[str, str], options: dict
 ) -> Callable[[str], Dataset]:
-  from kdjax.data.image_folder import open_folder
+  from kdjax.data.images.image_folder import open_folder
 
   def image_folder(path):
     if options.get("masks"):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from kdjax.data.augment import ViewFunction
+from kdjax.data.images.augment import ViewFunction
 
 
 def numbered(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax.errors import UserError, counted
+from kdjax.core.errors import UserError, counted
 
 
 class Plan(NamedTuple):

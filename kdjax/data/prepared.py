@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kdjax.core.errors import StorageError
 from kdjax.data.whole import INFO_FILE, refuse_half_prepared
-from kdjax.errors import StorageError
 
 
 def default_data_dir() -> str:

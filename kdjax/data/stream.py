@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.core.errors import KdjaxError, StorageError, UserError
 from kdjax.data.dataset import Images, Split, resident
 from kdjax.data.workers import open_workers
-from kdjax.errors import KdjaxError, StorageError, UserError
 
 # What one thread or process reads at a time: several share a batch of large
 # images, so that the first one is there soon.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 
 _SHARE = 0.2  # of a class that `by_name` marks
 

@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.core.errors import UserError
 from kdjax.data.dataset import Dataset, Images, Split, materialise
-from kdjax.data.pixels import WHITE
-from kdjax.data.prepared import prepared
-from kdjax.data.regions import TfdsMasks, find_region
-from kdjax.data.tfds_images import (
+from kdjax.data.images.pixels import WHITE
+from kdjax.data.images.regions import TfdsMasks, find_region
+from kdjax.data.images.tfds_images import (
   Keys,
   TfdsImages,
   class_label,
   find_keys,
   read_labels,
 )
+from kdjax.data.prepared import prepared
 from kdjax.data.whole import (
   first_line,
   how_to_prepare,
   refuse_half_prepared,
   verify_rows,
 )
-from kdjax.errors import UserError
 
 
 def open_directory(

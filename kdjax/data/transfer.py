@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kdjax.core.errors import UserError
 from kdjax.data.dataset import Dataset, Images, Split, resident
 from kdjax.data.load import load
-from kdjax.errors import UserError
 
 # How bright red, green and blue look (ITU-R 601), as Pillow turns them grey.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)

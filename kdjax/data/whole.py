@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 
 INFO_FILE = "dataset_info.json"
 

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from kdjax.core.errors import InfrastructureError, KdjaxError
 from kdjax.data.dataset import Images
-from kdjax.errors import InfrastructureError, KdjaxError
 
 # Long enough for a process that has died to be buried.
 _PATIENCE_SECONDS = 2

@@ -14,14 +14,14 @@ import inspect
 
 import numpy as np
 
-from kdjax import spec
-from kdjax.errors import UserError, unknown_name
+from kdjax.core import spec
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.core.method import Method, weighted_sum
+from kdjax.core.registry import import_modules
+from kdjax.core.schedule import SCHEDULES, make_schedule
 from kdjax.losses.checks import read_numbers
-from kdjax.method import Method, weighted_sum
-from kdjax.methods.each_teacher import for_each_teacher
+from kdjax.methods._each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
-from kdjax.registry import import_modules
-from kdjax.schedule import SCHEDULES, make_schedule
 
 import_modules("kdjax.methods")
 

@@ -3,10 +3,10 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register(
@@ -68,12 +68,12 @@ def ab(
   check_value("margin", margin, lambda value: value >= 0)
 
   def pairs(inputs):
-    found = features.paired("ab", inputs, student_tap, teacher_tap)
-    return tuple(features.same_size("ab", *pair) for pair in found)
+    found = _features.paired("ab", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("ab", *pair) for pair in found)
 
   def connectors(inputs):
-    made = modules.regressors(pairs(inputs), norm=True)
-    found = features.paired("ab", inputs, student_tap, teacher_tap)
+    made = _modules.regressors(pairs(inputs), norm=True)
+    found = _features.paired("ab", inputs, student_tap, teacher_tap)
     return {
       name: one
       for (name, one), (student, teacher) in zip(

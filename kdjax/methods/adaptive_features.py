@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kdjax.method import Method
-from kdjax.methods import features, modules
+from kdjax.core.method import Method
+from kdjax.core.schedule import Schedule, at, check_static, check_value
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_static, check_value
 
 
 @register("adaptive_features", objective="ce:1 + adaptive_features:100")
@@ -82,11 +82,11 @@ def adaptive_features(
   check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = features.paired(
+    found = _features.paired(
       "adaptive_features", inputs, student_tap, teacher_tap
     )
     return tuple(
-      features.same_size("adaptive_features", *pair) for pair in found
+      _features.same_size("adaptive_features", *pair) for pair in found
     )
 
   def start(rng, inputs):
@@ -126,8 +126,8 @@ def adaptive_features(
     )
     return value, state_now
 
-  return modules.remembering(
-    lambda inputs: modules.regressors(pairs(inputs)),
+  return _modules.remembering(
+    lambda inputs: _modules.regressors(pairs(inputs)),
     start,
     loss,
     student_taps=(student_tap,),

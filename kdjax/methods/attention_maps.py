@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses, taps
-from kdjax.errors import UserError
-from kdjax.method import Method, stateless
-from kdjax.methods import tokens
-from kdjax.methods.features import working
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import check_choice
+from kdjax.methods import _tokens
+from kdjax.methods._features import working
+from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
-from kdjax.pairing import pair_layers
-from kdjax.schedule import check_choice
 
 DISTANCES = ("kl", "mse", "inner")
 
@@ -74,14 +74,14 @@ def attention_maps(
     for s, t in pair_layers(len(students), len(teachers)):
       student, teacher = _same_heads(students[s], teachers[t])
       count = student.shape[-1]
-      tokens.check_same_tokens("attention_maps", count, teacher.shape[-1])
-      mask = tokens.token_mask("attention_maps", mask_tap, inputs, count)
+      _tokens.check_same_tokens("attention_maps", count, teacher.shape[-1])
+      mask = _tokens.token_mask("attention_maps", mask_tap, inputs, count)
       values.append(_distance(distance, student, teacher, mask))
     return sum(values) / len(values)
 
   return stateless(
     loss,
-    student_taps=(student_tap, *tokens.mask_taps(mask_tap)),
+    student_taps=(student_tap, *_tokens.mask_taps(mask_tap)),
     teacher_taps=(teacher_tap,),
   )
 

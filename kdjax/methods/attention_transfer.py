@@ -1,10 +1,10 @@
 """Attention transfer: look where the teacher looks."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods import features
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import check_choice, check_static
+from kdjax.methods import _features
 from kdjax.methods.registry import register
-from kdjax.schedule import check_choice, check_static
 
 
 @register("attention_transfer", objective="ce:1 + attention_transfer:1000")
@@ -57,7 +57,7 @@ def attention_transfer(
   def loss(inputs):
     return sum(
       losses.attention_transfer(student, teacher, p=p, distance=distance)
-      for student, teacher in features.paired(
+      for student, teacher in _features.paired(
         "attention_transfer", inputs, student_tap, teacher_tap, maps=True
       )
     )

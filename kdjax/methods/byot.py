@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses, taps
-from kdjax.errors import UserError
-from kdjax.method import Inputs, Method, learned
-from kdjax.methods import features
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, Method, learned
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _features
+from kdjax.methods._modules import HEADS
 from kdjax.methods.labels import label_loss, read_labels
-from kdjax.methods.modules import HEADS
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("byot", objective="ce:0.9 + byot:1")
@@ -109,13 +109,13 @@ def byot(
 
 def _shown(inputs: Inputs, student_tap: str, feature_tap: str):
   """The stages that get heads, and the features they are to have."""
-  stages = features.stages("byot", student_tap, inputs.student)
+  stages = _features.stages("byot", student_tap, inputs.student)
   if len(stages) < 2:
     raise UserError(
       f"byot puts classifiers on all stages but the last, and {student_tap!r}"
       " names only one: it needs a deeper student"
     )
-  last = features.working(taps.pick(inputs.student.feats, feature_tap))
+  last = _features.working(taps.pick(inputs.student.feats, feature_tap))
   if last.ndim != 2:
     raise UserError(
       f"byot needs penultimate features (B, D), but {feature_tap} is"

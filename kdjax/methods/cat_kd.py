@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Method, stateless
-from kdjax.methods.features import classifier, last
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, stateless
+from kdjax.methods._features import classifier, last
 from kdjax.methods.registry import register
 
 HINT = "there are class maps only where it takes the mean of the last map"

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax
 
 from kdjax import losses
-from kdjax.errors import unknown_name
-from kdjax.method import Method, learned
-from kdjax.methods.features import last
+from kdjax.core.errors import unknown_name
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import check_value
+from kdjax.methods._features import last
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 KERNELS = ("consecutive", "gaussian", "bilinear")
 

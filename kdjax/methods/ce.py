@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import check_value
 from kdjax.losses import checks
 from kdjax.losses.helpers import class_ids
-from kdjax.method import Method, stateless
 from kdjax.methods.labels import soft_loss
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("ce")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, stateless
+from kdjax.core.method import Method, stateless
 from kdjax.methods.registry import register
 
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses, taps
-from kdjax.method import Inputs, Method, batch_mean, example_keys
-from kdjax.methods.features import memory_rows, working
+from kdjax.core.method import Inputs, Method, batch_mean, example_keys
+from kdjax.core.schedule import check_value
+from kdjax.methods._features import memory_rows, working
+from kdjax.methods._modules import Embed
 from kdjax.methods.labels import read_labels
-from kdjax.methods.modules import Embed
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("crd", objective="ce:1 + crd:0.8")

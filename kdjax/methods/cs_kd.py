@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Inputs, Method, stateless
+from kdjax.core.method import Inputs, Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.methods.labels import read_labels
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("cs_kd", objective="ce:1 + cs_kd:1")

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, batch_mean
+from kdjax.core.method import Method, batch_mean
+from kdjax.core.schedule import check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 class Temperature(nn.Module):

@@ -3,10 +3,10 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("cwd", objective="ce:1 + cwd:50")
@@ -56,17 +56,17 @@ def cwd(
   )
 
   def pairs(inputs):
-    found = features.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
-    return (features.same_size("cwd", *found[-1]),)
+    found = _features.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
+    return (_features.same_size("cwd", *found[-1]),)
 
   def loss(call, inputs):
-    ((student, teacher),) = modules.regressed(call, pairs(inputs))
+    ((student, teacher),) = _modules.regressed(call, pairs(inputs))
     return losses.cwd(
       student, teacher, temperature=at(channel_temperature, inputs.step)
     )
 
   return learned(
-    lambda inputs: modules.regressors(pairs(inputs), always=False),
+    lambda inputs: _modules.regressors(pairs(inputs), always=False),
     loss,
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

@@ -3,11 +3,11 @@
 import jax
 
 from kdjax import losses, taps
-from kdjax.errors import unknown_name
-from kdjax.method import Method, stateless
+from kdjax.core.errors import unknown_name
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.methods.labels import label_loss
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 KINDS = ("hard", "soft")
 

@@ -3,10 +3,10 @@
 import jax
 
 from kdjax import losses
-from kdjax.errors import unknown_name
-from kdjax.method import Method, stateless
+from kdjax.core.errors import unknown_name
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_static, check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_static, check_value
 
 # The loss, and what it calls the share that it takes, if any.
 KINDS = {

@@ -3,9 +3,9 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, stateless
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("dkd", objective="ce:1 + dkd:warmup(0.0833)")

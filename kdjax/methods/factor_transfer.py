@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import Schedule, at, check_static, check_value
+from kdjax.methods import _features
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_static, check_value
 
 
 class Convolutions(nn.Module):
@@ -91,7 +91,7 @@ def factor_transfer(
   check_static("pretraining", pretraining, lambda value: 0 <= value < 1)
 
   def last(inputs):
-    return features.paired(
+    return _features.paired(
       "factor_transfer", inputs, student_tap, teacher_tap, maps=True
     )[-1]
 
@@ -110,7 +110,7 @@ def factor_transfer(
     student, teacher = last(inputs)
     code = call("encode", teacher)
     reproduced = losses.fitnet(call("decode", code), teacher)
-    translated, paraphrased = features.same_size(
+    translated, paraphrased = _features.same_size(
       "factor_transfer", call("translate", student), code
     )
     distance = at(weight, inputs.step) * losses.factor_transfer(

@@ -1,8 +1,8 @@
 """FitNets: the student follows a hint from the middle of the teacher."""
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
@@ -51,16 +51,16 @@ def fitnets(
   """
 
   def pairs(inputs):
-    found = features.paired("fitnets", inputs, student_tap, teacher_tap)
+    found = _features.paired("fitnets", inputs, student_tap, teacher_tap)
     student, teacher = found[(len(found) - 1) // 2]
-    return (features.same_size("fitnets", student, teacher),)
+    return (_features.same_size("fitnets", student, teacher),)
 
   def loss(call, inputs):
     ((student, teacher),) = pairs(inputs)
     return losses.fitnet(call("regressor_0", student), teacher)
 
   return learned(
-    lambda inputs: modules.regressors(pairs(inputs)),
+    lambda inputs: _modules.regressors(pairs(inputs)),
     loss,
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

@@ -3,10 +3,10 @@
 import itertools
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import check_choice
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_choice
 
 
 @register("fsp", objective="fsp:before(0.11, 50) + ce:after(0.11, 1)")
@@ -61,19 +61,19 @@ def fsp(
   check_choice("pool", pool, ("max", "avg"))
 
   def pairs(inputs):
-    found = features.paired("fsp", inputs, student_tap, teacher_tap, maps=True)
-    features.need_two("fsp", found)
+    found = _features.paired("fsp", inputs, student_tap, teacher_tap, maps=True)
+    _features.need_two("fsp", found)
     return found
 
   def loss(call, inputs):
-    found = modules.regressed(call, pairs(inputs))
+    found = _modules.regressed(call, pairs(inputs))
     return sum(
       losses.fsp((s, s_next), (t, t_next), pool=pool)
       for (s, t), (s_next, t_next) in itertools.pairwise(found)
     )
 
   return learned(
-    lambda inputs: modules.regressors(pairs(inputs), always=False),
+    lambda inputs: _modules.regressors(pairs(inputs), always=False),
     loss,
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

@@ -1,8 +1,8 @@
 """KD-SVD: how stages' main directions relate to each other."""
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
@@ -50,20 +50,20 @@ def kdsvd(
     raise ValueError(f"k={k!r} must be a whole number >= 1")
 
   def pairs(inputs):
-    found = features.paired(
+    found = _features.paired(
       "kdsvd", inputs, student_tap, teacher_tap, maps=True
     )
-    features.need_two("kdsvd", found)
+    _features.need_two("kdsvd", found)
     return found
 
   def loss(call, inputs):
     students, teachers = zip(
-      *modules.regressed(call, pairs(inputs)), strict=True
+      *_modules.regressed(call, pairs(inputs)), strict=True
     )
     return losses.kdsvd(students, teachers, k=k)
 
   return learned(
-    lambda inputs: modules.regressors(pairs(inputs), always=False),
+    lambda inputs: _modules.regressors(pairs(inputs), always=False),
     loss,
     student_taps=(student_tap,),
     teacher_taps=(teacher_tap,),

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.core.method import Inputs
 from kdjax.losses.helpers import class_ids
-from kdjax.method import Inputs
 
 # In place of the logit of a masked class: its probability is 0, and no NaN comes
 # of it.

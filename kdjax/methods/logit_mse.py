@@ -1,7 +1,7 @@
 """Logit matching: the student regresses the teacher's logits."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
+from kdjax.core.method import Method, stateless
 from kdjax.methods.registry import register
 
 

@@ -4,10 +4,11 @@ import flax.linen as nn
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, example_keys
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, example_keys
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _features as features
+from kdjax.methods import _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 class Generation(nn.Module):
@@ -79,12 +80,12 @@ def mgd(
 
   def made(inputs):
     ((_, teacher),) = pairs(inputs)
-    return modules.regressors(pairs(inputs), always=False) | {
+    return _modules.regressors(pairs(inputs), always=False) | {
       "generate": (Generation(teacher.shape[-1]), teacher)
     }
 
   def loss(call, inputs, key):
-    ((student, teacher),) = modules.regressed(call, pairs(inputs))
+    ((student, teacher),) = _modules.regressed(call, pairs(inputs))
     kept_share = 1 - at(erased, inputs.step)
     kept = jax.vmap(
       lambda key: jax.random.bernoulli(key, kept_share, student.shape[-1:])
@@ -97,7 +98,7 @@ def mgd(
     )
     return values, key
 
-  return modules.remembering(
+  return _modules.remembering(
     made,
     lambda rng, inputs: rng,
     loss,

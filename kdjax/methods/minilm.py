@@ -1,8 +1,8 @@
 """MiniLM: the last layer's self-attention, as relations between tokens."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods import tokens
+from kdjax.core.method import Method, stateless
+from kdjax.methods import _tokens
 from kdjax.methods.registry import register
 
 
@@ -59,23 +59,23 @@ def minilm(
 
   def loss(inputs):
     student, teacher = (
-      tokens.projections("minilm", attention, view, parts)[-1]
+      _tokens.projections("minilm", attention, view, parts)[-1]
       for attention, view in (
         (student_attention, inputs.student),
         (teacher_attention, inputs.teacher),
       )
     )
-    tokens.check_same_heads("minilm", student[0].shape[1], teacher[0].shape[1])
+    _tokens.check_same_heads("minilm", student[0].shape[1], teacher[0].shape[1])
     count = student[0].shape[2]
-    tokens.check_same_tokens("minilm", count, teacher[0].shape[2])
-    mask = tokens.token_mask("minilm", mask_tap, inputs, count)
+    _tokens.check_same_tokens("minilm", count, teacher[0].shape[2])
+    mask = _tokens.token_mask("minilm", mask_tap, inputs, count)
     return losses.minilm(student, teacher, mask=mask)
 
   return stateless(
     loss,
     student_taps=(
-      *tokens.projection_taps(student_attention),
-      *tokens.mask_taps(mask_tap),
+      *_tokens.projection_taps(student_attention),
+      *_tokens.mask_taps(mask_tap),
     ),
-    teacher_taps=tokens.projection_taps(teacher_attention),
+    teacher_taps=_tokens.projection_taps(teacher_attention),
   )

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Method, stateless
-from kdjax.methods import tokens
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, stateless
+from kdjax.methods import _tokens
 from kdjax.methods.registry import register
 
 
@@ -79,10 +79,10 @@ def minilmv2(
     raise ValueError(f"weights are those of q, k and v, got {weights!r}")
 
   def loss(inputs):
-    students = tokens.projections(
+    students = _tokens.projections(
       "minilmv2", student_attention, inputs.student, parts
     )
-    teachers = tokens.projections(
+    teachers = _tokens.projections(
       "minilmv2", teacher_attention, inputs.teacher, parts
     )
     if not -len(teachers) <= teacher_layer < len(teachers):
@@ -93,24 +93,24 @@ def minilmv2(
     student = [_joined(part) for part in students[-1]]
     teacher = [_joined(part) for part in teachers[teacher_layer]]
     count = student[0].shape[1]
-    tokens.check_same_tokens("minilmv2", count, teacher[0].shape[1])
+    _tokens.check_same_tokens("minilmv2", count, teacher[0].shape[1])
     return losses.minilmv2(
       tuple(student),
       tuple(teacher),
       relation_heads=_heads(
         relation_heads, student[0].shape[-1], teacher[0].shape[-1]
       ),
-      mask=tokens.token_mask("minilmv2", mask_tap, inputs, count),
+      mask=_tokens.token_mask("minilmv2", mask_tap, inputs, count),
       weights=tuple(weights),
     )
 
   return stateless(
     loss,
     student_taps=(
-      *tokens.projection_taps(student_attention),
-      *tokens.mask_taps(mask_tap),
+      *_tokens.projection_taps(student_attention),
+      *_tokens.mask_taps(mask_tap),
     ),
-    teacher_taps=tokens.projection_taps(teacher_attention),
+    teacher_taps=_tokens.projection_taps(teacher_attention),
   )
 
 

@@ -1,9 +1,9 @@
 """Multi-level logit distillation: examples, batch and classes."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("mlkd", objective="ce:0.1 + mlkd:0.9")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, batch_mean, example_keys
+from kdjax.core.method import Method, batch_mean, example_keys
+from kdjax.core.schedule import Schedule, at, check_choice, check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_choice, check_value
 
 KINDS = ("regression", "softened")
 

@@ -1,10 +1,10 @@
 """Neuron selectivity transfer: channels' maps, matched as distributions."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods import features
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import check_choice
+from kdjax.methods import _features
 from kdjax.methods.registry import register
-from kdjax.schedule import check_choice
 
 
 @register("nst", objective="ce:1 + nst:50")
@@ -56,7 +56,7 @@ def nst(
   def loss(inputs):
     return sum(
       losses.nst(student, teacher, kernel=kernel)
-      for student, teacher in features.paired(
+      for student, teacher in _features.paired(
         "nst", inputs, student_tap, teacher_tap, maps=True
       )
     )

@@ -3,11 +3,11 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features
-from kdjax.methods.modules import HEADS
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _features
+from kdjax.methods._modules import HEADS
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("ofa", objective="ce:1 + ofa:1")
@@ -73,7 +73,7 @@ def ofa(
     raise ValueError(f"width must be a whole number >= 1, got {width!r}")
 
   def modules(inputs):
-    stages = features.stages("ofa", student_tap, inputs.student)
+    stages = _features.stages("ofa", student_tap, inputs.student)
     classes = inputs.student.logits.shape[-1]
     size = width or stages[-1].shape[-1]
     return {
@@ -82,7 +82,7 @@ def ofa(
     }
 
   def loss(call, inputs):
-    stages = features.stages("ofa", student_tap, inputs.student)
+    stages = _features.stages("ofa", student_tap, inputs.student)
     made = [call(f"head_{i}", x)[1] for i, x in enumerate(stages)]
 
     def match(logits):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method
-from kdjax.methods import features, modules
+from kdjax.core.method import Method
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
@@ -56,8 +56,8 @@ def ofd(
   """
 
   def pairs(inputs):
-    found = features.paired("ofd", inputs, student_tap, teacher_tap)
-    return tuple(features.same_size("ofd", *pair) for pair in found)
+    found = _features.paired("ofd", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("ofd", *pair) for pair in found)
 
   def start(rng, inputs):
     del rng
@@ -84,8 +84,8 @@ def ofd(
     )
     return total, {"batches": batches, "responses": responses}
 
-  return modules.remembering(
-    lambda inputs: modules.regressors(pairs(inputs), norm=True),
+  return _modules.remembering(
+    lambda inputs: _modules.regressors(pairs(inputs), norm=True),
     start,
     loss,
     student_taps=(student_tap,),

@@ -4,12 +4,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Method, learned
-from kdjax.methods import tokens
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import check_choice
+from kdjax.methods import _tokens
+from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
-from kdjax.pairing import pair_layers
-from kdjax.schedule import check_choice
 
 STRATEGIES = ("skip", "last")
 
@@ -66,8 +66,8 @@ def patient_kd(
   check_choice("strategy", strategy, STRATEGIES)
 
   def matched(inputs):
-    students = tokens.states("patient_kd", student_tap, inputs.student)
-    teachers = tokens.states("patient_kd", teacher_tap, inputs.teacher)
+    students = _tokens.states("patient_kd", student_tap, inputs.student)
+    teachers = _tokens.states("patient_kd", teacher_tap, inputs.teacher)
     return {
       f"layer_{s}": (students[s][:, 0], teachers[t][:, 0])
       for s, t in _pairs(strategy, len(students), len(teachers))

@@ -1,8 +1,8 @@
 """Probabilistic knowledge transfer: how likely two examples are neighbours."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods.features import last
+from kdjax.core.method import Method, stateless
+from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 

@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, batch_mean
+from kdjax.core.schedule import check_value
 from kdjax.losses import checks
-from kdjax.method import Method, batch_mean
-from kdjax.methods.features import memory_rows
+from kdjax.methods._features import memory_rows
 from kdjax.methods.labels import read_labels, soft_loss
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("pskd", objective="pskd:1")

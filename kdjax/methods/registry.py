@@ -7,8 +7,8 @@ objective is the published weighted sum, used where the user writes no weights.
 
 from collections.abc import Callable
 
-from kdjax.method import Method
-from kdjax.registry import entering
+from kdjax.core.method import Method
+from kdjax.core.registry import entering
 
 MAKERS: dict[str, Callable[..., Method]] = {}
 

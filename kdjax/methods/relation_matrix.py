@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.errors import unknown_name
-from kdjax.method import Method, stateless
-from kdjax.methods.features import last
+from kdjax.core.errors import unknown_name
+from kdjax.core.method import Method, stateless
+from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 KINDS = ("inner", "euclidean", "cosine")

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.methods import _features as features
+from kdjax.methods import _modules
 from kdjax.methods.registry import register
 
 
@@ -27,7 +28,7 @@ class Fusion(nn.Module):
   def __call__(
     self, x: jax.Array, deeper: jax.Array | None
   ) -> tuple[jax.Array, jax.Array]:
-    x = modules.Regressor(self.middle, norm=True, name="reduce")(x)
+    x = _modules.Regressor(self.middle, norm=True, name="reduce")(x)
     if deeper is not None:
       deeper = _resized(deeper, x.shape[1:3])
       both = jnp.concatenate([x, deeper], axis=-1)

@@ -3,10 +3,10 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods.features import last
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods._features import last
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("rkd", objective="ce:1 + rkd:1")

@@ -3,9 +3,9 @@
 from typing import Any
 
 from kdjax import losses, taps
-from kdjax.errors import UserError
-from kdjax.method import Inputs, Method, stateless
-from kdjax.methods.features import classifier, last
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, Method, stateless
+from kdjax.methods._features import classifier, last
 from kdjax.methods.registry import register
 
 

@@ -1,8 +1,8 @@
 """Similarity-preserving distillation: who is like whom in a batch."""
 
 from kdjax import losses
-from kdjax.method import Method, stateless
-from kdjax.methods.features import last
+from kdjax.core.method import Method, stateless
+from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 

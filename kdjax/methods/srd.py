@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import check_value
+from kdjax.methods import _features
 from kdjax.methods.registry import register
-from kdjax.schedule import check_value
 
 
 @register("srd", objective="ce:1 + srd:2 + kd(temperature=1):1")
@@ -60,19 +60,19 @@ def srd(
   check_value("exponent", exponent, lambda value: value > 0)
 
   def modules(inputs):
-    width = features.vectors("srd", teacher_tap, inputs.teacher).shape[-1]
+    width = _features.vectors("srd", teacher_tap, inputs.teacher).shape[-1]
     return {
       "project": (
         nn.Dense(width),
-        features.vectors("srd", student_tap, inputs.student),
+        _features.vectors("srd", student_tap, inputs.student),
       )
     }
 
   def loss(call, inputs):
     student = call(
-      "project", features.vectors("srd", student_tap, inputs.student)
+      "project", _features.vectors("srd", student_tap, inputs.student)
     )
-    teacher = features.vectors("srd", teacher_tap, inputs.teacher)
+    teacher = _features.vectors("srd", teacher_tap, inputs.teacher)
     return losses.srd(
       _normalised(student, inputs.mask),
       _normalised(teacher, inputs.mask),

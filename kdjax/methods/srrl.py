@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods.features import classifier, last, over_positions
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods._features import classifier, last, over_positions
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 class Connector(nn.Module):

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.losses import checks
-from kdjax.method import Method, stateless
 from kdjax.methods.labels import labelled
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("tf_kd", objective="ce:0.9 + tf_kd:0.1")

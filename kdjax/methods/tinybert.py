@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Inputs, Method, View, learned
-from kdjax.methods import tokens
+from kdjax.core.method import Inputs, Method, View, learned
+from kdjax.methods import _tokens
+from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
-from kdjax.pairing import pair_layers
 
 _PARTS = ("query", "key")
 
@@ -84,11 +84,11 @@ def tinybert(
     pairs = []
     for student, teacher in state_taps:
       pairs += _paired(
-        tokens.states("tinybert", student, inputs.student),
-        tokens.states("tinybert", teacher, inputs.teacher),
+        _tokens.states("tinybert", student, inputs.student),
+        _tokens.states("tinybert", teacher, inputs.teacher),
       )
     for s, t in pairs:
-      tokens.check_same_tokens("tinybert", s.shape[1], t.shape[1])
+      _tokens.check_same_tokens("tinybert", s.shape[1], t.shape[1])
     return pairs
 
   def matched_scores(inputs):
@@ -97,7 +97,7 @@ def tinybert(
       _scores(teacher_attention, inputs.teacher, inputs, mask_tap),
     )
     for s, t in pairs:
-      tokens.check_same_heads("tinybert", s.shape[1], t.shape[1])
+      _tokens.check_same_heads("tinybert", s.shape[1], t.shape[1])
     return pairs
 
   def modules(inputs):
@@ -110,9 +110,9 @@ def tinybert(
     return losses.tinybert(*zip(scores, zip(*states, strict=True), strict=True))
 
   students, teachers = zip(*state_taps, strict=True)
-  students += tokens.projection_taps(student_attention, _PARTS)
-  teachers += tokens.projection_taps(teacher_attention, _PARTS)
-  students += tokens.mask_taps(mask_tap)
+  students += _tokens.projection_taps(student_attention, _PARTS)
+  teachers += _tokens.projection_taps(teacher_attention, _PARTS)
+  students += _tokens.mask_taps(mask_tap)
   return learned(modules, loss, student_taps=students, teacher_taps=teachers)
 
 
@@ -132,12 +132,12 @@ def _scores(
 ) -> list[jax.Array]:
   """Returns each layer's (B, heads, T, T) scores, with padded keys at -1e4."""
   layers = []
-  for query, key in tokens.projections("tinybert", attention, view, _PARTS):
+  for query, key in _tokens.projections("tinybert", attention, view, _PARTS):
     scores = jnp.einsum(
       "bhqd,bhkd->bhqk", query, key, precision=jax.lax.Precision.HIGHEST
     )
     scores *= query.shape[-1] ** -0.5
-    mask = tokens.token_mask("tinybert", mask_tap, inputs, key.shape[2])
+    mask = _tokens.token_mask("tinybert", mask_tap, inputs, key.shape[2])
     if mask is not None:
       scores += jnp.where(mask, 0.0, -1e4)[:, None, None, :]
     layers.append(scores)

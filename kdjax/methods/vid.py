@@ -3,10 +3,10 @@
 import math
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features, modules
+from kdjax.core.method import Method, learned
+from kdjax.core.schedule import check_static
+from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
-from kdjax.schedule import check_static
 
 
 @register("vid", objective="ce:1 + vid:1")
@@ -62,23 +62,23 @@ def vid(
   start = math.log(math.expm1(variance - eps))
 
   def pairs(inputs):
-    found = features.paired("vid", inputs, student_tap, teacher_tap)
-    return tuple(features.same_size("vid", *pair) for pair in found)
+    found = _features.paired("vid", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("vid", *pair) for pair in found)
 
   def made(inputs):
     learns = {}
     for i, (student, teacher) in enumerate(pairs(inputs)):
       width = teacher.shape[-1]
-      regressor = modules.Regressor(width, hidden=(width, width), bias=False)
+      regressor = _modules.Regressor(width, hidden=(width, width), bias=False)
       learns[f"regressor_{i}"] = (regressor, student)
-      learns[f"log_scale_{i}"] = (modules.Scale(width, start=start),)
+      learns[f"log_scale_{i}"] = (_modules.Scale(width, start=start),)
     return learns
 
   def loss(call, inputs):
     return sum(
       losses.vid(
-        features.as_maps(call(f"regressor_{i}", student)),
-        features.as_maps(teacher),
+        _features.as_maps(call(f"regressor_{i}", student)),
+        _features.as_maps(teacher),
         call(f"log_scale_{i}"),
         eps=eps,
       )

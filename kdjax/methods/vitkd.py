@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Method, batch_mean, example_keys
-from kdjax.methods import tokens
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, batch_mean, example_keys
+from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.methods import _tokens
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 class _Student(nn.Module):
@@ -99,10 +99,10 @@ def vitkd(
   _check(alpha, beta, lam, shallow)
 
   def matched(inputs):
-    student = tokens.states("vitkd", student_tap, inputs.student)
-    teacher = tokens.states("vitkd", teacher_tap, inputs.teacher)
-    deep_s = tokens.states("vitkd", student_deep_tap, inputs.student)[-1]
-    deep_t = tokens.states("vitkd", teacher_deep_tap, inputs.teacher)[-1]
+    student = _tokens.states("vitkd", student_tap, inputs.student)
+    teacher = _tokens.states("vitkd", teacher_tap, inputs.teacher)
+    deep_s = _tokens.states("vitkd", student_deep_tap, inputs.student)[-1]
+    deep_t = _tokens.states("vitkd", teacher_deep_tap, inputs.teacher)[-1]
     size = _grid(student[0].shape[1], grid)
     layers = min(shallow, len(student), len(teacher))
     (*first_s, last_s), (*first_t, last_t) = (

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.method import Method, learned
-from kdjax.methods import features
+from kdjax.core.method import Method, learned
+from kdjax.methods import _features as features
 from kdjax.methods.registry import register
 
 

@@ -3,9 +3,9 @@
 import jax
 
 from kdjax import losses
-from kdjax.method import Method, stateless
+from kdjax.core.method import Method, stateless
+from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.methods.registry import register
-from kdjax.schedule import Schedule, at, check_value
 
 
 @register("wsld", objective="ce:1 + wsld:2.5")

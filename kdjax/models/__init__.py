@@ -6,9 +6,9 @@ logits. Its parts are named `stage_0`, `stage_1`, ... and `head`.
 
 import flax.linen as nn
 
-from kdjax import spec
+from kdjax.core import spec
+from kdjax.core.registry import import_modules
 from kdjax.models.registry import MAKERS
-from kdjax.registry import import_modules
 
 import_modules("kdjax.models")
 

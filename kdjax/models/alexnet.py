@@ -7,7 +7,8 @@ import jax
 
 from kdjax.models import checks
 from kdjax.models.layers import Activation
-from kdjax.models.layouts import (
+from kdjax.models.pooling import adaptive_average_pool
+from kdjax.models.pretrained.layouts import (
   TABLES,
   Entry,
   Names,
@@ -15,7 +16,6 @@ from kdjax.models.layouts import (
   dense_entries,
   dense_kernel_after,
 )
-from kdjax.models.pooling import adaptive_average_pool
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
 

@@ -8,7 +8,7 @@ classifier, copied into `head`, decides.
 import flax.linen as nn
 import jax
 
-from kdjax import spec
+from kdjax.core import spec
 from kdjax.models import checks
 from kdjax.models.layers import Activation, batch_norm, convolution
 from kdjax.models.registry import MAKERS, register

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from kdjax.registry import entering
+from kdjax.core.registry import entering
 
 MAKERS: dict[str, Callable[..., nn.Module]] = {}
 

@@ -12,7 +12,7 @@ from kdjax.models.layers import (
   convolution,
   with_border,
 )
-from kdjax.models.layouts import (
+from kdjax.models.pretrained.layouts import (
   TABLES,
   Entry,
   Names,

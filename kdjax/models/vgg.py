@@ -12,7 +12,8 @@ from kdjax.models.layers import (
   convolution,
   max_pool_2x2,
 )
-from kdjax.models.layouts import (
+from kdjax.models.pooling import adaptive_average_pool
+from kdjax.models.pretrained.layouts import (
   TABLES,
   Entry,
   Names,
@@ -21,7 +22,6 @@ from kdjax.models.layouts import (
   dense_kernel_after,
   norm_entries,
 )
-from kdjax.models.pooling import adaptive_average_pool
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
 

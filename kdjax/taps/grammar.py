@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from kdjax.errors import UserError, unknown_name
+from kdjax.core.errors import UserError, unknown_name
 
 SITES = ("in", "out", "weights")
 _FORM = "path/to/module[.method][:in|:out|:weights][#call]"

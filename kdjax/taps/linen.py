@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.taps.attention import caught_weights, is_stock
 from kdjax.taps.collection import COLLECTION, marked, taken, widened
 from kdjax.taps.grammar import (

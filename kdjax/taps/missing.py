@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.taps.grammar import (
   Path,
   Tap,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from flax import errors, nnx
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.taps.attention import caught_weights
 from kdjax.taps.grammar import Tap, covers, covers_path, parse_taps
 from kdjax.taps.missing import Seen, gathered, not_reached

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.errors import counted
-from kdjax.method import View
+from kdjax.core.errors import counted
+from kdjax.core.method import View
 from kdjax.train.teacher import Teacher
 
 POOLS = ("probabilities", "logits", "confidence")
@@ -122,7 +122,7 @@ def ensemble(
     ValueError: as `pool_logits`.
 
   Example:
-    >>> from kdjax.train.steps import unlabelled
+    >>> from kdjax.train.step import unlabelled
     >>> from kdjax.train.teacher import observe, stored
     >>> both = ensemble([stored(jnp.eye(2)), stored(-jnp.eye(2))], pool="logits")
     >>> print(observe(both, unlabelled(jnp.zeros((2, 1, 1, 1)))).logits)
@@ -156,7 +156,7 @@ def routed(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
     ValueError: if the teachers are not alike.
 
   Example:
-    >>> from kdjax.train.steps import unlabelled
+    >>> from kdjax.train.step import unlabelled
     >>> from kdjax.train.teacher import observe, stored
     >>> route = routed([stored(jnp.eye(2)), stored(-jnp.eye(2))], steps=10)
     >>> batch = unlabelled(jnp.zeros((1, 1, 1, 1)))

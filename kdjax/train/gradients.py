@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.method import Method, Metrics
+from kdjax.core.method import Method, Metrics
 
 # Whose gradient the others are compared with.
 LABELS = "ce"
@@ -23,7 +23,7 @@ def parts_of(method: Method) -> Callable:
     As `Method.parts`.
 
   Example:
-    >>> from kdjax.method import stateless
+    >>> from kdjax.core.method import stateless
     >>> method = stateless(lambda inputs: jnp.float32(2.0))
     >>> losses, _, _ = parts_of(method)((), (), None)
     >>> {name: float(value) for name, value in losses.items()}

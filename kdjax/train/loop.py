@@ -17,16 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.method import View
-from kdjax.train import devices as on_devices
+from kdjax.core.method import View
+from kdjax.train.arm import Arm, plan_steps, teacher_taps
+from kdjax.train.batch import show, step_key
+from kdjax.train.devices import placement as on_devices
 from kdjax.train.epoch import Epoch, plus, portions
-from kdjax.train.feed import Arm, Feed, plan_steps, teacher_taps
-from kdjax.train.groups import gathered, groups_of, is_grid
+from kdjax.train.loader import Feed
 from kdjax.train.observer import UNWATCHED, Observer
-from kdjax.train.shown import show, step_key
-from kdjax.train.steps import unlabelled
+from kdjax.train.population.groups import gathered, groups_of, is_grid
+from kdjax.train.population.offload import initial, make_crews, owned, take_turn
+from kdjax.train.step import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
-from kdjax.train.turns import initial, make_crews, owned, take_turn
 
 
 def train(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import spec
-from kdjax.errors import UserError
+from kdjax.core import spec
+from kdjax.core.errors import UserError
 
 LARGEST = float(np.finfo(np.float32).max)
 _SHARE = ("a share in [0, 1)", lambda value: 0 <= value < 1)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from flax.training import train_state
 
-from kdjax.method import Frozen, Inputs, Method, View
+from kdjax.core.method import Frozen, Inputs, Method, View
 from kdjax.taps import tapped
-from kdjax.train.computed import computed, narrowed
 from kdjax.train.optimizer import with_learning_rate
+from kdjax.train.precision import computed, narrowed
 
 
 class TrainState(train_state.TrainState):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from kdjax.method import View
+from kdjax.core.method import View
 from kdjax.taps import tapped
 from kdjax.train.state import TrainState, classifier, variables
-from kdjax.train.steps import Batch
+from kdjax.train.step import Batch
 
 
 @struct.dataclass
@@ -43,7 +43,7 @@ def live(state: TrainState) -> Teacher:
   Example:
     >>> from kdjax.models import make_model
     >>> from kdjax.train.state import frozen_state
-    >>> from kdjax.train.steps import unlabelled
+    >>> from kdjax.train.step import unlabelled
     >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
     >>> known = mlp.init(jax.random.key(0), images)
     >>> teacher = live(frozen_state(mlp, known))
@@ -67,7 +67,7 @@ def stored(
     The teacher; it has no classifier to show.
 
   Example:
-    >>> from kdjax.train.steps import unlabelled
+    >>> from kdjax.train.step import unlabelled
     >>> teacher = stored(jnp.eye(3))
     >>> batch = unlabelled(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
     >>> print(observe(teacher, batch).logits)

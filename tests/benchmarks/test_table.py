@@ -1,12 +1,7 @@
 """One table of all benchmarks, whatever becomes of each."""
 
-import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-
-from benchmarks import __main__ as benchmarks  # noqa: E402  (beside the package)
-from benchmarks import scale, timing  # noqa: E402
+from benchmarks import __main__ as benchmarks
+from benchmarks import scale, timing
 
 
 def test_rows_are_laid_out():

@@ -1,14 +1,11 @@
 """Benchmarks take turns and compare round by round."""
 
 import json
-import pathlib
 import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-
-from benchmarks import timing  # noqa: E402  (beside the package)
+from benchmarks import timing
 
 
 def test_runs_take_turns_in_alternating_order():

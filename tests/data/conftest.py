@@ -9,8 +9,8 @@ import pytest
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
   """A directory with mnist5k and digits prepared, for reading only."""
-  from kdjax.data.digits import Digits
-  from kdjax.data.mnist5k import Mnist5k
+  from kdjax.data.images.digits import Digits
+  from kdjax.data.images.mnist5k import Mnist5k
   from kdjax.data.prepared import prepare_embedded
 
   directory = str(tmp_path_factory.mktemp("tfds"))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from kdjax.core.errors import UserError
 from kdjax.data import Dataset, Split, check
 from kdjax.data.check import check_image
-from kdjax.errors import UserError
 
 
 def make(train=None, test=None, **changes):

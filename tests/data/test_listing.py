@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from kdjax.core.errors import UserError
 from kdjax.data import load, summary
 from kdjax.data.listing import _SUFFIXES
-from kdjax.errors import UserError
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from kdjax.core.errors import UserError
 from kdjax.data import available, load
-from kdjax.errors import UserError
 
 
 def test_available_names_the_embedded_sets_first():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from kdjax.core.errors import UserError
 from kdjax.data import batches, steps_per_pass
-from kdjax.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
+from kdjax.core.errors import StorageError, UserError
 from kdjax.data import default_data_dir, load, prepared
-from kdjax.errors import StorageError, UserError
 
 
 def test_lists_what_is_there(data_dir):

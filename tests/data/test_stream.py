@@ -3,8 +3,8 @@ import importlib
 import numpy as np
 import pytest
 
+from kdjax.core.errors import StorageError, UserError
 from kdjax.data import Split, batches, load, open_reader, stream
-from kdjax.errors import StorageError, UserError
 
 
 class Images:

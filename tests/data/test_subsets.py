@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from kdjax.core.errors import UserError
 from kdjax.data.subsets import (
   by_name,
   every_fifth,
@@ -8,7 +9,6 @@ from kdjax.data.subsets import (
   stratified,
   without_classes,
 )
-from kdjax.errors import UserError
 
 LABELS = np.arange(100) % 4  # 25 of each of 4 classes
 

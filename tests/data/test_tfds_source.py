@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from kdjax.core.errors import StorageError, UserError
 from kdjax.data import load, resident
-from kdjax.errors import StorageError, UserError
 
 kinds = tfds.features
 

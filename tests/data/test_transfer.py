@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from kdjax.core.errors import UserError
 from kdjax.data import Dataset, Split, open_transfer, resident, stream, summary
 from kdjax.data.transfer import alike, stack
-from kdjax.errors import UserError
 
 RNG = np.random.default_rng(0)
 NAMES = tuple(map(str, range(10)))

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdjax.core.errors import InfrastructureError, StorageError
 from kdjax.data import load, open_reader, select, stream
-from kdjax.errors import InfrastructureError, StorageError
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PLAN = np.random.default_rng(0).integers(0, 15, (7, 5))

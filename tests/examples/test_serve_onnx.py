@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdjax.data import pixels
+from kdjax.data.images import pixels
 
 FILE = pathlib.Path(__file__).parents[2] / "examples" / "serve_onnx.py"
 WHITE = [255, 255, 255]

@@ -1,17 +1,12 @@
 """The text experiment: its sentences, and that each arm learns what it matches."""
 
-import pathlib
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-
-from experiments.text import corpus, minilm_student  # noqa: E402
-from experiments.text.student import (  # noqa: E402
+from experiments.text import corpus, minilm_student
+from experiments.text.student import (
   Said,
   Settings,
   distil,
@@ -20,7 +15,7 @@ from experiments.text.student import (  # noqa: E402
   make_student,
   teach,
 )
-from kdjax.models.bert import bert  # noqa: E402
+from kdjax.models.bert import bert
 
 SETTINGS = Settings(
   width=8,

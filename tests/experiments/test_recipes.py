@@ -5,7 +5,6 @@ import io
 import json
 import pathlib
 import re
-import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,17 +13,16 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
 
 import launch  # noqa: E402  (the launcher stands beside the package)
 from experiments import cifar100, imagenet  # noqa: E402
-from kdjax import options  # noqa: E402
-from kdjax.arms import objective_text  # noqa: E402
 from kdjax.data import make_view  # noqa: E402
 from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
+from kdjax.runner.config import options  # noqa: E402
+from kdjax.runner.pipeline.arms import objective_text  # noqa: E402
+from kdjax.train.dry_run import try_step  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
-from kdjax.train.trial import try_step  # noqa: E402
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text()
 SMALL = {f"cifar100/{name}": one for name, one in cifar100.EXPERIMENTS.items()}

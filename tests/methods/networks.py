@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import taps
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
 from kdjax.taps.grammar import covers_path, parse_tap

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from documented_code import code_of, loaded, page, results_with
 
-from kdjax import method as method_module
 from kdjax import taps
-from kdjax.method import Inputs, View
+from kdjax.core import method as method_module
+from kdjax.core.method import Inputs, View
 from kdjax.methods import make_objective, terms_of
 from kdjax.methods.registry import MAKERS, OBJECTIVES
 from kdjax.models import make_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS, make_objective, terms_of
 
 

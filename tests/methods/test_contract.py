@@ -21,13 +21,13 @@ from networks import (
   pairs_for,
 )
 
-from kdjax.errors import UserError
-from kdjax.method import Inputs
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.state import TrainState, descend
-from kdjax.train.steps import gather
+from kdjax.train.step import gather
 
 NAMES = sorted(MAKERS)
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.method import Inputs, View
+from kdjax.core.method import Inputs, View
 from kdjax.methods import make_objective
-from kdjax.methods.each_teacher import for_each_teacher
+from kdjax.methods._each_teacher import for_each_teacher
 
 RNG = np.random.default_rng(2)
 CLASSES, EXAMPLES = 3, 4
@@ -80,7 +80,7 @@ def test_one_teacher_changes_nothing():
 
 
 def test_the_first_teachers_classifier_is_taken_over():
-  from kdjax.method import stateless
+  from kdjax.core.method import stateless
 
   taking = stateless(lambda inputs: inputs.student.logits[:, 0])._replace(
     adopt=lambda params, inputs: inputs.head

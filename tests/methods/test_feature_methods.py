@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS, OBJECTIVES, make_objective
+from kdjax.methods._modules import Embed
 from kdjax.methods.adaptive_features import simplex_weights
-from kdjax.methods.modules import Embed
 from kdjax.methods.ofd import margin
 
 ACTIVATION = "stage_*/activation:in"

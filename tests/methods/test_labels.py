@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import make_objective
 from kdjax.methods.ce import ce
 from kdjax.methods.labels import label_loss, soft_loss

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.method import Inputs, View
+from kdjax.core.method import Inputs, View
 from kdjax.methods import make_objective
 
 METHODS = [

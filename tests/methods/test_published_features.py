@@ -14,7 +14,7 @@ import pytest
 
 from experiments.cifar100 import EXPERIMENTS
 from kdjax import taps
-from kdjax.method import Inputs, View
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
 from kdjax.train.state import classifier

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax import spec
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core import spec
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES, register
 

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from kdjax import losses
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS, make_objective, terms_of
 from kdjax.methods.ctkd import reverse
 from kdjax.methods.divergence import KINDS

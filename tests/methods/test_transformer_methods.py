@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import losses, spec
-from kdjax.errors import UserError
-from kdjax.method import Inputs, View
+from kdjax import losses
+from kdjax.core import spec
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
 from kdjax.methods import MAKERS, make_objective, terms_of
 
 BATCH = 3

@@ -9,7 +9,7 @@ import pytest
 from documented_code import code_of, loaded, page, results_with
 
 from kdjax import taps
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.models.registry import MAKERS
 

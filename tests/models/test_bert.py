@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.models.bert import bert, bert_base, mean_of_real, minilm_l6, unit
-from kdjax.models.bert_weights import from_hugging_face
+from kdjax.models.pretrained.bert import from_hugging_face
 from kdjax.taps import tapped
 
 TINY = {

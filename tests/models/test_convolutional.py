@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 
 # Parameters, number of stages, shape of the last one for images of 32 pixels.

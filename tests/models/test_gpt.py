@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.models.gpt import gpt, gpt2
 

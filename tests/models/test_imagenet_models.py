@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 
 RESNET = {"stem", "stage_0", "stage_1", "stage_2", "stage_3", "head"}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 
 IMAGES = jnp.ones((2, 28, 28, 1))

@@ -22,7 +22,7 @@ from tap_networks import (
   Wrapped,
 )
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.taps import COLLECTION, describe, edited, select, tapped
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.taps import select
 from kdjax.taps.nnx import edited, tapped
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.taps import Tap, parse_tap, pick, select
 
 TEXTS = [

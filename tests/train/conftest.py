@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.feeds import make_feed
 from kdjax.models import make_model
+from kdjax.runner.pipeline.loaders import make_feed
 from kdjax.train import loop
-from kdjax.train.learner import ALONE
 from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.schemes.scheme import ALONE
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
 

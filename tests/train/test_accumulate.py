@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.method import View
+from kdjax.core.method import View
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.learner import in_pieces
-from kdjax.train.mutual import mutual
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.schemes.mutual import mutual
+from kdjax.train.schemes.scheme import in_pieces
 from kdjax.train.state import create_state
-from kdjax.train.steps import Batch, take_step
+from kdjax.train.step import Batch, take_step
 
 
 class Normed(nn.Module):

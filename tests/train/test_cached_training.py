@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax import cached_teacher, data
-from kdjax.data.teacher_cache import TeacherCache, finish, write_shard
-from kdjax.data.teacher_records import record_type, to_records
+from kdjax import data
+from kdjax.data.teacher_cache.records import record_type, to_records
+from kdjax.data.teacher_cache.store import TeacherCache, finish, write_shard
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.steps import unlabelled
+from kdjax.runner.pipeline import cached_teacher
+from kdjax.train.step import unlabelled
 from kdjax.train.teacher import observe, stored
 
 VIEWS, VIEW = 3, "shift(1)"

@@ -10,7 +10,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.ensemble import ensemble, pool_logits, routed
 from kdjax.train.state import frozen_state
-from kdjax.train.steps import unlabelled
+from kdjax.train.step import unlabelled
 from kdjax.train.teacher import live, observe, stored, teacher_head
 
 RNG = np.random.default_rng(5)

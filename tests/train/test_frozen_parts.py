@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.compression.prune import Pruning, magnitude_pruning
-from kdjax.method import Method, View, stateless, weighted_sum
+from kdjax.core.method import Method, View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.learners import make_learner
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
+from kdjax.train.pruning import Pruning, magnitude_pruning
+from kdjax.train.schemes.registry import make_learner
 from kdjax.train.state import (
   TrainState,
   classifier,
@@ -19,7 +19,7 @@ from kdjax.train.state import (
   descend,
   frozen_state,
 )
-from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.step import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.method import stateless, weighted_sum
 from kdjax.data import Split, stream
-from kdjax.method import stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.train.teacher import stored
 

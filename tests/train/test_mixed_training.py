@@ -11,7 +11,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state
-from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.step import Batch, take_step, unlabelled
 from kdjax.train.teacher import observe, stored
 
 

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from kdjax import preflight
 from kdjax.methods import make_objective
+from kdjax.train.devices import memory as preflight
 from kdjax.train.observer import Observer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 
 

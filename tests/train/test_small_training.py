@@ -4,15 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax.compression.prune import Pruning, magnitude_pruning, zeros
-from kdjax.compression.quantize import learns_in
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.codistillation import codistillation
-from kdjax.train.computed import computed
-from kdjax.train.finite import guard
-from kdjax.train.learner import ALONE, in_pieces
-from kdjax.train.mutual import mutual
+from kdjax.models.quantized import learns_in
+from kdjax.train.fault_tolerance.nan_guard import guard
+from kdjax.train.precision import computed
+from kdjax.train.pruning import Pruning, magnitude_pruning, zeros
+from kdjax.train.schemes.codistillation import codistillation
+from kdjax.train.schemes.mutual import mutual
+from kdjax.train.schemes.scheme import ALONE, in_pieces
 
 MLP = make_model("mlp(10, dropout=0.3)", classes=4)
 

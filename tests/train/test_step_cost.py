@@ -7,7 +7,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
-from kdjax.train.steps import take_step, unlabelled
+from kdjax.train.step import take_step, unlabelled
 from kdjax.train.teacher import live, observe
 
 BATCH, WIDTH = 8, 32

@@ -6,12 +6,12 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.method import View, stateless, weighted_sum
+from kdjax.core.method import View, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
-from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.step import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
@@ -100,7 +100,7 @@ def test_masked_examples_do_not_move_anything():
 
 def test_method_parameters_train_with_the_student():
   """A method may learn a regressor; it is initialised, moved and kept apart."""
-  from kdjax.method import Method
+  from kdjax.core.method import Method
 
   def init(rng, inputs):
     return {"scale": jnp.ones(())}, {"steps": jnp.zeros((), jnp.int32)}

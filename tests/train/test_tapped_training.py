@@ -9,13 +9,13 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.errors import UserError
+from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
+from kdjax.train.dry_run import try_step
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.steps import Batch, take_step, unlabelled
+from kdjax.train.step import Batch, take_step, unlabelled
 from kdjax.train.teacher import live, observe
-from kdjax.train.trial import try_step
 
 
 class Small(nn.Module):

@@ -1,0 +1,90 @@
+"""Images that show nothing of any data set: patches of photographs, noise."""
+
+import numpy as np
+
+from kdjax.data.dataset import Dataset, Split
+from kdjax.data.images import pixels
+
+SIZE = 28
+TEST = 100
+
+
+def photo_patches(
+  count: int = 4000, seed: int = 0, *, image_size: int | None = None
+) -> Dataset:
+  """Cuts squares out of the two photographs that scikit-learn ships.
+
+  A temple and a flower: real images without any object of a data set. The side
+  of a square is log-uniform between the image size (28 by default) and the
+  photograph's height, its place uniform; half of them are mirrored.
+
+  Args:
+    count: patches in the training split, >= 1.
+    seed: >= 0.
+    image_size: side of the images, pixels.
+
+  Returns:
+    The data set, of the single class "patch".
+
+  Raises:
+    ValueError: for impossible numbers.
+
+  Source:
+    Distillation on patches of a single photograph: Asano and Saeed 2021,
+    arXiv:2112.00725.
+  """
+  _check(count, seed)
+  from sklearn.datasets import load_sample_images
+
+  photos = load_sample_images().images
+  size = image_size or SIZE
+  rng = np.random.default_rng(seed)
+
+  def patch():
+    photo = photos[rng.integers(len(photos))]
+    most = min(photo.shape[:2])
+    side = int(np.exp(rng.uniform(np.log(min(size, most)), np.log(most))))
+    top, left = (rng.integers(0, n - side + 1) for n in photo.shape[:2])
+    cut = photo[top : top + side, left : left + side]
+    return pixels.resize(cut[:, :: rng.choice([-1, 1])], size)
+
+  images = np.stack([patch() for _ in range(count + TEST)])
+  return _dataset("photo_patches", "patch", images)
+
+
+def noise_images(
+  count: int = 4000, seed: int = 0, *, image_size: int | None = None
+) -> Dataset:
+  """Draws every pixel uniformly: what a student can learn from no image at all.
+
+  Args:
+    count: images in the training split, >= 1.
+    seed: >= 0.
+    image_size: side of the images, pixels; 28 by default.
+
+  Returns:
+    The data set, of the single class "noise".
+
+  Raises:
+    ValueError: for impossible numbers.
+  """
+  _check(count, seed)
+  size = image_size or SIZE
+  rng = np.random.default_rng(seed)
+  images = rng.integers(0, 256, (count + TEST, size, size, 1), np.uint8)
+  return _dataset("noise_images", "noise", images)
+
+
+def _dataset(name: str, label: str, images: np.ndarray) -> Dataset:
+  labels = np.zeros(len(images), np.int32)
+  train, test = (
+    Split(images[part], labels[part])
+    for part in (slice(-TEST), slice(-TEST, None))
+  )
+  return Dataset(name, 1, (label,), images.shape[1:], train, test)
+
+
+def _check(count: object, seed: object) -> None:
+  for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+      raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

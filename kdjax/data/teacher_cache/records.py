@@ -1,0 +1,262 @@
+"""What a record of a teacher cache holds: one teacher's view of one image.
+
+A record is a row of a packed, little-endian NumPy structure: the key, example
+and view number, then the answers, then each tapped feature. The manifest lists
+the fields, so that NumPy alone can write and read it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kdjax.core.errors import StorageError, UserError
+
+KEY = [("example", "<u4"), ("view", "<u4")]
+DTYPES = ("float16", "float32")
+TAP = "taps/"
+
+
+def record_type(
+  classes: int,
+  *,
+  top_k: int | None = None,
+  taps: Mapping[str, tuple[int, ...]] | None = None,
+  dtype: str = "float16",
+) -> np.dtype:
+  """Says what a record holds.
+
+  Args:
+    classes: C, number of classes.
+    top_k: how many answers are kept, 1..C-1, the rest as one number; None
+      keeps all.
+    taps: shape of each kept feature of one image, by tap.
+    dtype: of answers and features, "float16" or "float32".
+
+  Returns:
+    The structure: `example`, `view`, then `logits` (C,), or `indices` (k,),
+    `log_probabilities` (k,) and `tail` (); then `taps/TAP` for every tap.
+
+  Raises:
+    UserError: for an impossible k or dtype.
+
+  Example:
+    >>> record_type(10, taps={"head:in": (4,)}).itemsize
+    36
+  """
+  if dtype not in DTYPES:
+    raise UserError(f"a cache holds {' or '.join(DTYPES)}, got {dtype!r}")
+  number = np.dtype(dtype).newbyteorder("<").str
+  if top_k is None:
+    answers = [("logits", number, (classes,))]
+  elif 1 <= top_k < classes:
+    answers = [
+      ("indices", "<i4", (top_k,)),
+      ("log_probabilities", number, (top_k,)),
+      ("tail", "<f4"),
+    ]
+  else:
+    raise UserError(
+      f"top-{top_k} of {classes} classes: keep 1 to {classes - 1} of them"
+    )
+  feats = [
+    (TAP + tap, number, tuple(shape)) for tap, shape in (taps or {}).items()
+  ]
+  return np.dtype([*KEY, *answers, *feats])
+
+
+def to_records(
+  kind: np.dtype,
+  examples: np.ndarray,
+  views: np.ndarray,
+  logits: np.ndarray,
+  feats: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
+  """Packs what a teacher makes of some images.
+
+  Args:
+    kind: from `record_type`.
+    examples: (B,) ints, places in the training set.
+    views: (B,) ints, which view of each.
+    logits: (B, C) float.
+    feats: (B, ...) float by tap; more than the record keeps are left out.
+
+  Returns:
+    (B,) records.
+
+  Raises:
+    UserError: if the teacher's outputs are not finite in the stored type.
+
+  Example:
+    >>> kind = record_type(3, top_k=1)
+    >>> row = to_records(kind, [7], [0], np.log([[0.5, 0.25, 0.25]]))[0]
+    >>> row["indices"], row["log_probabilities"].round(2), row["tail"].round(2)
+    (array([0], dtype=int32), array([-0.69], dtype=float16), np.float32(-0.69))
+  """
+  records = np.zeros(len(logits), kind)
+  records["example"], records["view"] = examples, views
+  wide = np.asarray(logits, np.float64)
+  # What does not fit becomes infinite and is refused by name below.
+  with np.errstate(over="ignore", invalid="ignore"):
+    if "logits" in kind.names:
+      records["logits"] = wide
+    else:
+      _keep_largest(records, wide)
+    for name in _taps(kind):
+      records[name] = feats[name.removeprefix(TAP)]
+  problem = not_finite(records)
+  if problem is not None:
+    raise UserError(
+      f"the teacher's {problem} leave the finite numbers of {kind[problem].base}"
+      f" at example {examples[0]} or soon after; --cache_dtype=float32 holds more"
+    )
+  return records
+
+
+def from_records(
+  records: np.ndarray, classes: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+  """Unpacks answers and features.
+
+  Of the top k the log-probabilities are taken as logits, and each of the other
+  C - k classes gets the same share of the remaining probability.
+
+  Args:
+    records: (B,) from `to_records`.
+    classes: C.
+
+  Returns:
+    (B, C) float32 logits, and (B, ...) float32 features by tap.
+
+  Example:
+    >>> records = np.zeros(1, record_type(3, top_k=1))
+    >>> records["log_probabilities"], records["tail"] = np.log(0.5), np.log(0.5)
+    >>> print(np.exp(from_records(records, 3)[0]).round(2))
+    [[0.5  0.25 0.25]]
+  """
+  if "logits" in records.dtype.names:
+    logits = records["logits"].astype(np.float32)
+  else:
+    others = classes - records["indices"].shape[-1]
+    share = records["tail"] - np.float32(np.log(others))
+    logits = np.repeat(share[:, None], classes, axis=1).astype(np.float32)
+    kept = records["log_probabilities"].astype(np.float32)
+    np.put_along_axis(logits, records["indices"], kept, axis=-1)
+  feats = {
+    name.removeprefix(TAP): records[name].astype(np.float32)
+    for name in _taps(records.dtype)
+  }
+  return logits, feats
+
+
+def tap_shapes(kind: np.dtype) -> dict[str, tuple[int, ...]]:
+  """Lists the features that records hold.
+
+  Args:
+    kind: what a record holds.
+
+  Returns:
+    The shape of one image's feature by tap.
+
+  Example:
+    >>> tap_shapes(record_type(10, taps={"stage_0": (4, 4, 8)}))
+    {'stage_0': (4, 4, 8)}
+  """
+  return {name.removeprefix(TAP): kind[name].shape for name in _taps(kind)}
+
+
+def describe(kind: np.dtype) -> list[list[Any]]:
+  """Writes a record's fields out for the manifest.
+
+  Args:
+    kind: what a record holds.
+
+  Returns:
+    JSON: [name, type, shape] of every field, in their order.
+
+  Example:
+    >>> describe(record_type(10))
+    [['example', '<u4', []], ['view', '<u4', []], ['logits', '<f2', [10]]]
+  """
+  return [
+    [name, kind[name].base.str, list(kind[name].shape)] for name in kind.names
+  ]
+
+
+def read_type(fields: Iterable[Any], classes: int) -> np.dtype:
+  """Reads a manifest's fields.
+
+  Args:
+    fields: as `describe` writes them.
+    classes: C.
+
+  Returns:
+    What a record holds.
+
+  Raises:
+    StorageError: for fields that no cache has.
+
+  Example:
+    >>> kind = record_type(5, top_k=2, taps={"head:in": (3,)})
+    >>> read_type(describe(kind), 5) == kind
+    True
+  """
+  try:
+    kind = np.dtype(
+      [(name, text, tuple(shape)) for name, text, shape in fields]
+    )
+    answers = "logits" if "logits" in kind.names else "log_probabilities"
+    whole = answers == "logits"
+    expected = record_type(
+      classes,
+      top_k=None if whole else kind[answers].shape[0],
+      taps=tap_shapes(kind),
+      dtype=kind[answers].base.name,
+    )
+  except (IndexError, KeyError, TypeError, ValueError, UserError) as error:
+    raise StorageError(f"no record of a teacher cache: {error}") from error
+  if kind != expected:
+    raise StorageError(
+      f"no record of a teacher cache of {classes} classes: {describe(kind)},"
+      f" expected {describe(expected)}"
+    )
+  return kind
+
+
+def not_finite(records: np.ndarray) -> str | None:
+  """Finds a field with numbers that nothing can be learned from.
+
+  Args:
+    records: (B,).
+
+  Returns:
+    The name of the first field with a NaN or an infinity; None without.
+
+  Example:
+    >>> not_finite(np.zeros(2, record_type(3)))
+  """
+  for name in records.dtype.names:
+    if (
+      records.dtype[name].base.kind == "f"
+      and not np.isfinite(records[name]).all()
+    ):
+      return name
+  return None
+
+
+def _keep_largest(records: np.ndarray, logits: np.ndarray) -> None:
+  kept = records["indices"].shape[-1]
+  # Stable, so that equal logits are kept in the order of the classes.
+  order = np.argsort(-logits, axis=-1, kind="stable")
+  largest = logits.max(axis=-1, keepdims=True)
+  total = largest + np.log(np.exp(logits - largest).sum(-1, keepdims=True))
+  ordered = np.take_along_axis(logits - total, order, axis=-1)
+  records["indices"] = order[:, :kept]
+  records["log_probabilities"] = ordered[:, :kept]
+  # The rest is summed beside its own largest: it may be less than exp(-745).
+  rest = ordered[:, kept:]
+  records["tail"] = rest[:, 0] + np.log(np.exp(rest - rest[:, :1]).sum(-1))
+
+
+def _taps(kind: np.dtype) -> list[str]:
+  return [name for name in kind.names if name.startswith(TAP)]

@@ -1,0 +1,325 @@
+"""A teacher's outputs on disk, by example and view: any order, any shards.
+
+A cache is a folder with ArrayRecord files and a manifest that says whose
+outputs they are, of which images, and what every file must hash to. The
+manifest is written last: a folder without one is no cache.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdjax.core.errors import StorageError
+from kdjax.data.stream import read_ahead
+from kdjax.data.teacher_cache.manifest import (
+  FORMAT,
+  MANIFEST,
+  VERSION,
+  read_manifest,
+  write_json,
+)
+from kdjax.data.teacher_cache.records import (
+  describe,
+  from_records,
+  not_finite,
+  read_type,
+)
+from kdjax.data.whole import first_line
+
+# Small groups: a random read decodes one. Half-precision noise does not compress.
+OPTIONS = "group_size:16,uncompressed"
+# Enough rows a read to keep the reader's threads busy.
+CHUNK = 8192
+
+
+def shard_name(number: int, of: int) -> str:
+  """Names a shard's file.
+
+  Args:
+    number: from 0.
+    of: how many shards there are.
+
+  Returns:
+    The file's name.
+
+  Example:
+    >>> shard_name(0, 2)
+    'shard-00000-of-00002.array_record'
+  """
+  return f"shard-{number:05d}-of-{of:05d}.array_record"
+
+
+def write_shard(
+  folder: Path, number: int, of: int, records: Iterable[np.ndarray]
+) -> None:
+  """Writes one shard; the hosts of a run write as many as they like each.
+
+  The file appears under its name when it is whole, with a note beside it of its
+  length and hash, which `finish` collects.
+
+  Args:
+    folder: of the cache; made if it is not there.
+    number: of the shard, from 0.
+    of: how many shards there will be.
+    records: (B,) structures from `to_records`, any B, keys in any order.
+
+  Raises:
+    StorageError: if the file cannot be written.
+    Exception: whatever the records raise, as it is.
+  """
+  from array_record.python import array_record_module
+
+  file = folder / shard_name(number, of)
+  partial = file.with_suffix(".partial")
+  with _writing(file):
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = array_record_module.ArrayRecordWriter(str(partial), OPTIONS)
+  count = 0
+  for block in records:
+    with _writing(file):
+      for row in block:
+        writer.write(row.tobytes())
+    count += len(block)
+  with _writing(file):
+    writer.close()
+    note = {"file": file.name, "records": count, "sha256": _sha256(partial)}
+    partial.replace(file)
+    write_json(_note(file), note)
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+  """Names the file in what its writer raises."""
+  try:
+    yield
+  except (OSError, RuntimeError) as error:
+    raise StorageError(f"cannot write {file}: {first_line(error)}") from error
+
+
+def finish(
+  folder: Path, of: int, kind: np.dtype, about: dict[str, Any]
+) -> dict[str, Any] | None:
+  """Writes the manifest once all shards are there.
+
+  Args:
+    folder: of the cache.
+    of: how many shards there must be.
+    kind: what a record holds.
+    about: "teacher", "data", "classes" and "views", see docs/teacher_cache.md.
+
+  Returns:
+    The manifest; None while other hosts are still writing.
+
+  Raises:
+    StorageError: if it cannot be written.
+  """
+  files = [folder / shard_name(number, of) for number in range(of)]
+  if not all(_note(file).exists() for file in files):
+    return None
+  try:
+    shards = [json.loads(_note(file).read_text()) for file in files]
+    manifest = {"format": FORMAT, "version": VERSION, **about}
+    manifest |= {"record": describe(kind), "shards": shards}
+    write_json(folder / MANIFEST, manifest)
+  except (OSError, ValueError) as error:
+    raise StorageError(f"cannot write {folder}: {first_line(error)}") from error
+  return manifest
+
+
+class TeacherCache:
+  """An open cache: every row is there, once, and as it was written.
+
+  A row is view * examples + example.
+
+  Attributes:
+    manifest: what it says of itself.
+    kind: what a record holds.
+    rows: how many there are, views times examples.
+  """
+
+  def __init__(self, folder: Path, shards: Sequence[int] | None = None):
+    """Opens a cache and reads it through once.
+
+    Args:
+      folder: of the cache.
+      shards: the shards that this host needs; all by default, and then every
+        row must be there.
+
+    Raises:
+      UserError: if there is no cache.
+      StorageError: if it is damaged.
+    """
+    self.folder, self.manifest = folder, read_manifest(folder)
+    self.kind = _reading(
+      folder, read_type, self.manifest["record"], self.manifest["classes"]
+    )
+    self._examples = self.manifest["data"]["examples"]
+    self.rows = self._examples * self.manifest["views"]["count"]
+    self._where = np.full(self.rows, -1, np.int64)
+    listed = self.manifest["shards"]
+    lengths = [shard["records"] for shard in listed]
+    self._starts = np.cumsum([0, *lengths])
+    self._readers = {}
+    for number in range(len(listed)) if shards is None else shards:
+      self._readers[number] = self._open(number)
+    missing = np.flatnonzero(self._where < 0)
+    if shards is None and len(missing):
+      raise StorageError(
+        f"{folder} is damaged: {len(missing)} of {self.rows} records are"
+        f" missing, the first is {self._name(missing[0])}"
+      )
+
+  @property
+  def nbytes(self) -> int:
+    """What the answers and features take in memory, as float32."""
+    floats = sum(
+      int(np.prod(self.kind[name].shape))
+      for name in self.kind.names
+      if name.startswith("taps/")
+    )
+    return 4 * self.rows * (floats + self.manifest["classes"])
+
+  def read(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Reads some rows.
+
+    Args:
+      rows: (B,) ints, in any order, view * examples + example.
+
+    Returns:
+      (B, C) float32 logits, and (B, ...) float32 features by tap.
+
+    Raises:
+      StorageError: if a row is in none of the opened shards, or what is read is
+        not what was there when the cache was opened.
+    """
+    rows = np.asarray(rows)
+    where = self._where[rows]
+    if (where < 0).any():
+      raise StorageError(
+        f"{self.folder}: {self._name(rows[where < 0][0])} is in none of the"
+        f" shards that were opened, {sorted(self._readers)}"
+      )
+    records = np.empty(len(rows), self.kind)
+    for number, reader in self._readers.items():
+      start, stop = self._starts[number : number + 2]
+      here = (where >= start) & (where < stop)
+      if here.any():
+        wanted = (where[here] - start).tolist()
+        records[here] = self._decode(number, reader, wanted)
+    if not np.array_equal(self._rows_of(records), rows):
+      raise StorageError(f"{self.folder} changed after it was opened")
+    return from_records(records, self.manifest["classes"])
+
+  def stream(self, rows: np.ndarray, *, buffer: int = 4) -> Iterator[tuple]:
+    """Reads the rows of planned steps ahead of those who need them.
+
+    Args:
+      rows: (S, B) ints.
+      buffer: steps to hold ready, >= 1.
+
+    Returns:
+      An iterator over S results of `read`, in their order.
+    """
+    return read_ahead(lambda step: self.read(rows[step]), len(rows), buffer)
+
+  def _open(self, number: int) -> Any:
+    """Checks a shard's hash, length and keys, and notes where they are."""
+    from array_record.python import array_record_module
+
+    shard = self.manifest["shards"][number]
+    path = self.folder / shard["file"]
+    found = _reading(path, _sha256, path)
+    if found != shard["sha256"]:
+      raise StorageError(
+        f"{path} is damaged or cut short: its sha256 is {found[:12]}..., the"
+        f" manifest says {shard['sha256'][:12]}..."
+      )
+    reader = _reading(path, array_record_module.ArrayRecordReader, str(path))
+    count = reader.num_records()
+    if count != shard["records"]:
+      raise StorageError(
+        f"{path} holds {count} records, the manifest says {shard['records']}"
+      )
+    for start in range(0, count, CHUNK):
+      stop = min(start + CHUNK, count)
+      records = self._decode(number, reader, list(range(start, stop)))
+      self._note_rows(path, records, self._starts[number] + start)
+    return reader
+
+  def _note_rows(self, path: Path, records: np.ndarray, first: int) -> None:
+    rows = self._rows_of(records)
+    views = self.manifest["views"]["count"]
+    wrong = (records["example"] >= self._examples) | (records["view"] >= views)
+    if wrong.any():
+      raise StorageError(
+        f"{path} is damaged: it holds {_key(records[wrong][0])}, but there are"
+        f" {self._examples} examples and {views} views"
+      )
+    once = np.zeros(len(rows), bool)
+    once[np.unique(rows, return_index=True)[1]] = True
+    once &= self._where[rows] < 0
+    if not once.all():
+      key = _key(records[~once][0])
+      raise StorageError(f"{path} is damaged: {key} is there twice")
+    problem = not_finite(records)
+    if problem is not None:
+      raise StorageError(f"{path} is damaged: {problem!r} are not all finite")
+    if "indices" in records.dtype.names:
+      _check_indices(path, records["indices"], self.manifest["classes"])
+    self._where[rows] = first + np.arange(len(rows))
+
+  def _decode(self, number: int, reader: Any, places: list[int]) -> np.ndarray:
+    path = self.folder / self.manifest["shards"][number]["file"]
+    raw = _reading(path, reader.read, places)
+    if any(len(one) != self.kind.itemsize for one in raw):
+      raise StorageError(
+        f"{path} is damaged: a record does not have the"
+        f" {self.kind.itemsize} bytes that the manifest says"
+      )
+    return np.frombuffer(b"".join(raw), self.kind)
+
+  def _rows_of(self, records: np.ndarray) -> np.ndarray:
+    return (
+      records["view"].astype(np.int64) * self._examples + records["example"]
+    )
+
+  def _name(self, row: int) -> str:
+    view, example = divmod(int(row), self._examples)
+    return f"view {view} of example {example}"
+
+
+def _check_indices(path: Path, indices: np.ndarray, classes: int) -> None:
+  ordered = np.sort(indices, axis=-1)
+  twice = (np.diff(ordered, axis=-1) == 0).any()
+  if twice or ordered[:, 0].min() < 0 or ordered[:, -1].max() >= classes:
+    raise StorageError(
+      f"{path} is damaged: the top classes are not different ones of {classes}"
+    )
+
+
+def _reading(path: Path, function, *arguments) -> Any:
+  """Calls a function whose failures mean that a file is damaged."""
+  try:
+    return function(*arguments)
+  except StorageError as error:
+    raise StorageError(f"{path}: {error}") from error
+  except (OSError, RuntimeError, ValueError) as error:
+    raise StorageError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def _sha256(path: Path) -> str:
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _note(file: Path) -> Path:
+  return file.with_suffix(".json")
+
+
+def _key(record: np.void) -> str:
+  return f"view {record['view']} of example {record['example']}"

@@ -1,0 +1,80 @@
+"""Features of several teachers: a method for each of them, and the mean loss."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.method import Inputs, Method
+
+
+def for_each_teacher(method: Method) -> Method:
+  """Applies a method to every network of an ensemble and averages.
+
+  loss = mean over teachers t of method(student, teacher t)
+
+  What the method learns (regressors) and remembers is every teacher's own: the
+  networks' features have neither sizes nor directions in common. What
+  the student takes over before the first step (a classifier) is the first
+  teacher's.
+
+  Args:
+    method: that looks inside the teacher.
+
+  Returns:
+    The method; with a single network it is the one that was given.
+
+  Example:
+    >>> from kdjax.core.method import View, stateless
+    >>> method = for_each_teacher(
+    ...   stateless(lambda inputs: inputs.teacher.logits[:, 0])
+    ... )
+    >>> one, two = View(jnp.ones((2, 3)), {}), View(jnp.zeros((2, 3)), {})
+    >>> both = View(one.logits, {}, (one, two))
+    >>> inputs = Inputs(one, both, jnp.zeros(2, int), 0)
+    >>> params, state = method.init(jax.random.key(0), inputs)
+    >>> print(method.apply(params, state, inputs)[0])
+    0.5
+  """
+
+  def init(rng, inputs):
+    each = _each(inputs)
+    if each is None:
+      return method.init(rng, inputs)
+    keys = jax.random.split(rng, len(each))
+    made = [method.init(key, one) for key, one in zip(keys, each, strict=True)]
+    params, states = zip(*made, strict=True)
+    return params, states
+
+  def apply(params, state, inputs):
+    each = _each(inputs)
+    if each is None:
+      return method.apply(params, state, inputs)
+    found = [
+      method.apply(*one) for one in zip(params, state, each, strict=True)
+    ]
+    losses, states, metrics = zip(*found, strict=True)
+    mean = jax.tree.map(lambda *x: sum(x) / len(x), *metrics)
+    return jnp.mean(jnp.stack(losses)), states, mean
+
+  def adopt(params, inputs):
+    each = _each(inputs)
+    return method.adopt(params, inputs if each is None else each[0])
+
+  # The sum of a sum's parts is its loss: `apply` alone is enough.
+  return method._replace(
+    init=init,
+    apply=apply,
+    adopt=adopt if method.adopt is not None else None,
+    parts=None,
+  )
+
+
+def _each(inputs: Inputs) -> list[Inputs] | None:
+  """The inputs as each network of an ensemble makes them; None without one."""
+  if inputs.teacher is None or not inputs.teacher.members:
+    return None
+  members = inputs.teacher.members
+  heads = inputs.head or (None,) * len(members)
+  return [
+    inputs._replace(teacher=view, head=head)
+    for view, head in zip(members, heads, strict=True)
+  ]

@@ -1,0 +1,355 @@
+"""What methods read off their inputs, checked: features, classifiers.
+
+Features are vectors (B, D), tokens (B, T, D) or maps (B, H, W, C), all with the
+channels last.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import losses, taps
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
+from kdjax.methods._layer_matching import pair_layers
+
+_FORMS = {
+  2: "vectors (B, D)",
+  3: "tokens (B, T, D)",
+  4: "maps (B, H, W, C)",
+}
+
+Pair = tuple[jax.Array, jax.Array]
+
+
+def working(x: jax.Array) -> jax.Array:
+  """Casts to float32, unless an array is wider already.
+
+  Args:
+    x: (...) float.
+
+  Returns:
+    The same shape, float32 (float64 for float64).
+
+  Example:
+    >>> working(jnp.ones(1, jnp.bfloat16)).dtype
+    dtype('float32')
+  """
+  return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def last(view: View, tap: str) -> jax.Array:
+  """Picks the last feature that a tap names, such as the last of the stages.
+
+  Args:
+    view: what a network shows.
+    tap: with or without globs.
+
+  Returns:
+    (B, ...) float32 (float64 for float64).
+
+  Raises:
+    UserError: if the tap names no feature.
+
+  Example:
+    >>> feats = {"stage_0": jnp.zeros((1, 3)), "stage_1": jnp.ones((1, 2))}
+    >>> last(View(None, feats), "stage_*").shape
+    (1, 2)
+  """
+  return working(taps.select(view.feats, tap)[-1])
+
+
+def over_positions(features: jax.Array) -> jax.Array:
+  """Averages over all positions of maps or tokens.
+
+  Args:
+    features: (B, D), (B, T, D) or (B, H, W, D).
+
+  Returns:
+    (B, D), as vectors are already.
+
+  Example:
+    >>> over_positions(jnp.ones((1, 2, 2, 3))).shape
+    (1, 3)
+  """
+  return features.mean(axis=tuple(range(1, features.ndim - 1)))
+
+
+def vectors(method: str, tap: str, view: View) -> jax.Array:
+  """Picks one feature, averaged over the positions of tokens and maps.
+
+  Args:
+    method: its name, for messages.
+    tap: names the feature.
+    view: the network's.
+
+  Returns:
+    (B, D) float32 (float64 for float64).
+
+  Raises:
+    UserError: if the tap names none or several, or one without features.
+
+  Example:
+    >>> view = View(None, {"stage_0": jnp.ones((2, 4, 4, 3))})
+    >>> vectors("vkd", "stage_0", view).shape
+    (2, 3)
+  """
+  array = taps.pick(view.feats, tap)
+  if array.ndim < 2:
+    raise UserError(
+      f"{method} needs features (B, D), but {tap} is {array.shape}"
+    )
+  return over_positions(working(array))
+
+
+def stages(method: str, tap: str, view: View) -> tuple[jax.Array, ...]:
+  """Picks the features that a tap names, and checks that they have a form.
+
+  Args:
+    method: its name, for messages.
+    tap: names the layers.
+    view: the network's.
+
+  Returns:
+    For each layer vectors, tokens or maps, float32 (float64 for float64).
+
+  Raises:
+    UserError: if the tap names nothing, or something of another form.
+
+  Example:
+    >>> view = View(None, {"stage_0": jnp.zeros((2, 4)), "head": jnp.ones(2)})
+    >>> [stage.shape for stage in stages("ofa", "stage_*", view)]
+    [(2, 4)]
+  """
+  found = taps.select(view.feats, tap)
+  for i, stage in enumerate(found):
+    if stage.ndim not in _FORMS:
+      raise UserError(
+        f"{method} needs vectors (B, D), tokens (B, T, D) or maps (B, H, W, C),"
+        f" but feature {i} of {tap!r} is {stage.shape}"
+      )
+  return tuple(map(working, found))
+
+
+def need_maps(method: str, tap: str, features: jax.Array) -> None:
+  """Refuses features that are no maps.
+
+  Args:
+    method: the method's name, for the message.
+    tap: where the features come from.
+    features: what was tapped.
+
+  Raises:
+    UserError: unless they are (B, H, W, C).
+
+  Example:
+    >>> need_maps("nst", "stage_0", jnp.zeros((2, 4, 4, 8)))
+  """
+  if features.ndim != 4:
+    raise UserError(
+      f"{method} needs feature maps (B, H, W, C), but {tap} is"
+      f" {features.shape}; tap a convolutional stage"
+    )
+
+
+def paired(
+  method: str,
+  inputs: Inputs,
+  student_tap: str,
+  teacher_tap: str,
+  *,
+  maps: bool = False,
+) -> tuple[Pair, ...]:
+  """Pairs the tapped layers of both networks, the last with the last.
+
+  Args:
+    method: the method's name, for messages.
+    inputs: what both networks show.
+    student_tap: the student's layers, from shallow to deep.
+    teacher_tap: the teacher's.
+    maps: whether only maps will do.
+
+  Returns:
+    (student, teacher) features, as many pairs as the shallower network has
+    layers, in working precision; the teacher's are constants.
+
+  Raises:
+    UserError: if there is no teacher, a tap names nothing, or a pair's
+      features are of different ranks, or no maps where those are needed.
+
+  Example:
+    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
+    >>> teacher = View(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
+    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
+    >>> [(s.shape, t.shape) for s, t in paired("fitnets", inputs, "a", "b")]
+    [((2, 4), (2, 5))]
+  """
+  if inputs.teacher is None:
+    raise UserError(f"{method} needs a teacher")
+  students = taps.select(inputs.student.feats, student_tap)
+  teachers = taps.select(inputs.teacher.feats, teacher_tap)
+  pairs = []
+  for i, j in pair_layers(len(students), len(teachers)):
+    student, teacher = working(students[i]), working(teachers[j])
+    if maps:
+      need_maps(method, f"the student's {student_tap}", student)
+      need_maps(method, f"the teacher's {teacher_tap}", teacher)
+    if student.ndim != teacher.ndim or student.ndim not in _FORMS:
+      raise UserError(
+        f"{method} matches vectors with vectors, tokens with tokens or maps with"
+        f" maps, but the student's {student_tap} is {_form(student)} and the"
+        f" teacher's {teacher_tap} {_form(teacher)}; name other taps"
+      )
+    pairs.append((student, jax.lax.stop_gradient(teacher)))
+  return tuple(pairs)
+
+
+def same_size(method: str, student: jax.Array, teacher: jax.Array) -> Pair:
+  """Brings two maps to one size: the larger is average-pooled, per axis.
+
+  Args:
+    method: the method's name, for messages.
+    student: (B, H, W, C), (B, T, D) or (B, D) float.
+    teacher: as many dimensions, with any channels.
+
+  Returns:
+    Both, alike but for the channels. Vectors and tokens are left as they are.
+
+  Raises:
+    UserError: if tokens differ in number.
+
+  Example:
+    >>> student, teacher = same_size(
+    ...   "nst", jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 4, 4, 5))
+    ... )
+    >>> student.shape
+    (2, 4, 4, 3)
+  """
+  if student.ndim == 4:
+    height, width = (
+      min(student.shape[axis], teacher.shape[axis]) for axis in (1, 2)
+    )
+    return tuple(
+      losses.adaptive_avg_pool(side, size=(height, width))
+      for side in (student, teacher)
+    )
+  if student.shape[:-1] != teacher.shape[:-1]:
+    raise UserError(
+      f"{method} matches token by token, but the student has"
+      f" {student.shape[1]} tokens and the teacher {teacher.shape[1]}"
+    )
+  return student, teacher
+
+
+def as_maps(features: jax.Array) -> jax.Array:
+  """Sees vectors and tokens as maps of one row.
+
+  Args:
+    features: (B, D), (B, T, D) or (B, H, W, C).
+
+  Returns:
+    (B, 1, 1, D), (B, 1, T, D) or (B, H, W, C).
+
+  Example:
+    >>> as_maps(jnp.zeros((2, 7, 3))).shape
+    (2, 1, 7, 3)
+  """
+  batch, *inner, channels = features.shape
+  return features.reshape(batch, *(1,) * (2 - len(inner)), *inner, channels)
+
+
+def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
+  """Refuses a single pair of layers where a method goes from one to the next.
+
+  Args:
+    method: the method's name, for the message.
+    pairs: those found.
+
+  Raises:
+    UserError: if there are fewer than two.
+
+  Example:
+    >>> need_two("fsp", ((None, None), (None, None)))
+  """
+  if len(pairs) < 2:
+    raise UserError(
+      f"{method} needs two stages of both networks or more; the taps name one"
+      " of the student or of the teacher"
+    )
+
+
+def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:
+  """Says which rows of a memory of all training examples a batch writes.
+
+  Args:
+    method: its name, for the message.
+    examples: number of training examples, N.
+    inputs: whose index and mask say which examples the batch holds.
+
+  Returns:
+    (B,) int rows; N for padding, as writing behind the end is writing nothing.
+
+  Raises:
+    UserError: if the number or the index is not given.
+
+  Example:
+    >>> mask, index = jnp.array([True, False]), jnp.array([3, 1])
+    >>> inputs = Inputs(None, None, jnp.zeros(2, int), 0, mask, index)
+    >>> memory_rows("crd", 5, inputs).tolist()
+    [3, 5]
+  """
+  if examples is None or inputs.index is None:
+    raise UserError(
+      f"{method} remembers every training example: it needs their number,"
+      f" {method}(examples=50000), and batches that say which they hold"
+    )
+  if inputs.mask is None:
+    return inputs.index
+  return jnp.where(inputs.mask, inputs.index, examples)
+
+
+def classifier(
+  name: str,
+  whose: str,
+  head: Mapping[str, jax.Array] | None,
+  width: int,
+  hint: str = "tap 'head:in'",
+) -> tuple[jax.Array, jax.Array]:
+  """Takes a linear classifier apart, and checks that it fits some features.
+
+  Args:
+    name: the method that needs it, for the message.
+    whose: "teacher" or "student", for the message.
+    head: {"kernel": (D, C), "bias": (C,)}, or None.
+    width: D of the features that it is to be applied to.
+    hint: what to do where it takes others.
+
+  Returns:
+    The kernel (D, C) and the bias (C,), float32.
+
+  Raises:
+    UserError: if there is none, or for features of another width.
+
+  Example:
+    >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+    >>> classifier("srrl", "teacher", head, 3)[0].shape
+    (3, 2)
+  """
+  if head is None:
+    raise UserError(
+      f"{name} needs the {whose}'s linear classifier, the dense layer 'head',"
+      f" but this {whose} shows none"
+    )
+  kernel = head["kernel"].astype(jnp.float32)
+  if kernel.shape[0] != width:
+    raise UserError(
+      f"{name}: the {whose}'s classifier takes {kernel.shape[0]} features, and"
+      f" the tapped ones have {width}; {hint}"
+    )
+  return kernel, head["bias"].astype(jnp.float32)
+
+
+def _form(features: jax.Array) -> str:
+  kind = _FORMS.get(features.ndim, "neither")
+  return f"{features.shape}, {kind}"

@@ -1,0 +1,194 @@
+"""What methods for transformers read: hidden states, projections, padding."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import taps
+from kdjax.core.errors import UserError
+from kdjax.core.method import Inputs, View
+from kdjax.methods._features import working
+
+
+def states(
+  method: str, tap: str, view: View, *, layers: slice = slice(None)
+) -> tuple[jax.Array, ...]:
+  """Picks the hidden states that a tap names, and checks that they are tokens.
+
+  Args:
+    method: its name, for messages.
+    tap: names the layers.
+    view: the network's.
+    layers: which of them.
+
+  Returns:
+    For each layer (B, T, D) float32 (float64 for float64).
+
+  Raises:
+    UserError: if the tap names nothing, or something without tokens.
+
+  Example:
+    >>> view = View(None, {"stage_0": jnp.zeros((2, 5, 4), jnp.bfloat16)})
+    >>> states("tinybert", "stage_*", view)[0].dtype
+    dtype('float32')
+  """
+  found = taps.select(view.feats, tap)[layers]
+  for array in found:
+    if array.ndim != 3:
+      raise UserError(
+        f"{method} needs tokens (B, T, D), but {tap} is {array.shape}; tap the"
+        " blocks of a transformer"
+      )
+  return tuple(map(working, found))
+
+
+def projections(
+  method: str, attention: str, view: View, parts: tuple[str, ...]
+) -> tuple[tuple[jax.Array, ...], ...]:
+  """Picks what stock attention layers make of their tokens.
+
+  Args:
+    method: its name, for messages.
+    attention: names the attention layers.
+    view: the network's.
+    parts: of "query", "key" and "value".
+
+  Returns:
+    For each layer, for each part (B, heads, T, d) float32 (float64 for
+    float64).
+
+  Raises:
+    UserError: if there is no such layer or it is no attention over tokens.
+
+  Example:
+    >>> query = jnp.zeros((2, 5, 3, 4))
+    >>> view = View(None, {"stage_0/attention/query": query})
+    >>> projections("minilm", "stage_*/attention", view, ("query",))[0][0].shape
+    (2, 3, 5, 4)
+  """
+  columns = []
+  for part in parts:
+    tap = f"{attention}/{part}"
+    columns.append(taps.select(view.feats, tap))
+    for array in columns[-1]:
+      if array.ndim != 4:
+        raise UserError(
+          f"{method} needs {part} projections (B, T, heads, d), but {tap} is"
+          f" {array.shape}; name the attention layers of a transformer"
+        )
+  return tuple(
+    tuple(jnp.swapaxes(working(array), 1, 2) for array in layer)
+    for layer in zip(*columns, strict=True)
+  )
+
+
+def projection_taps(
+  attention: str, parts: tuple[str, ...] = ("query", "key", "value")
+) -> tuple[str, ...]:
+  """Returns the taps that `projections` reads.
+
+  Args:
+    attention: names the attention layers.
+    parts: of "query", "key" and "value".
+
+  Returns:
+    One tap a part.
+
+  Example:
+    >>> projection_taps("stage_*/attention", ("query", "key"))
+    ('stage_*/attention/query', 'stage_*/attention/key')
+  """
+  return tuple(f"{attention}/{part}" for part in parts)
+
+
+def check_same_tokens(method: str, student: int, teacher: int) -> None:
+  """Checks that both networks have the same number of tokens.
+
+  Args:
+    method: its name, for the message.
+    student: the student's number.
+    teacher: the teacher's.
+
+  Raises:
+    UserError: if they differ.
+
+  Example:
+    >>> check_same_tokens("minilm", 17, 17)
+  """
+  if student != teacher:
+    raise UserError(
+      f"{method} matches token by token, but the student has {student} tokens"
+      f" and the teacher {teacher}; give both the same patches (or words) and"
+      " the same extra tokens"
+    )
+
+
+def check_same_heads(method: str, student: int, teacher: int) -> None:
+  """Checks that both networks have the same number of attention heads.
+
+  Args:
+    method: its name, for the message.
+    student: the student's number.
+    teacher: the teacher's.
+
+  Raises:
+    UserError: if they differ; names the method for networks that do.
+
+  Example:
+    >>> check_same_heads("minilm", 12, 12)
+  """
+  if student != teacher:
+    raise UserError(
+      f"{method} matches head by head, but the student has {student} heads and"
+      f" the teacher {teacher}; 'minilmv2' makes heads of its own"
+    )
+
+
+def token_mask(
+  method: str, tap: str | None, inputs: Inputs, tokens: int
+) -> jax.Array | None:
+  """Picks the mask of a text's padding.
+
+  Args:
+    method: its name, for the message.
+    tap: a feature of the student, (B, T), that is not 0 where a token counts,
+      such as the ids where padding is 0; None where all count.
+    inputs: of the step.
+    tokens: T.
+
+  Returns:
+    (B, T) bool, or None.
+
+  Raises:
+    UserError: if the feature is not (B, T).
+
+  Example:
+    >>> student = View(None, {"stem:in": jnp.array([[7, 4, 0]])})
+    >>> inputs = Inputs(student, None, jnp.array([0]), 0)
+    >>> token_mask("minilm", "stem:in", inputs, 3).tolist()
+    [[True, True, False]]
+  """
+  if tap is None:
+    return None
+  mask = taps.pick(inputs.student.feats, tap)
+  if mask.ndim != 2 or mask.shape[1] != tokens:
+    raise UserError(
+      f"{method}: mask_tap must name a feature (B, {tokens}), not 0 where a"
+      f" token counts; {tap} is {mask.shape}"
+    )
+  return mask != 0
+
+
+def mask_taps(tap: str | None) -> tuple[str, ...]:
+  """Returns the taps that `token_mask` reads.
+
+  Args:
+    tap: as given to it.
+
+  Returns:
+    None or one.
+
+  Example:
+    >>> mask_taps(None), mask_taps("stem:in")
+    ((), ('stem:in',))
+  """
+  return () if tap is None else (tap,)

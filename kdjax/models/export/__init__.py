@@ -1,0 +1,7 @@
+"""A trained network alone, in formats that other programs run.
+
+signature.py   stored pixels -> logits, from a spec and variables
+formats.py     how each format is written, and read by its own runtime
+onnx.py        ONNX: written by jax2onnx, run by onnxruntime
+untrusted.py   files from elsewhere are read as data, never run
+"""

@@ -1,0 +1,218 @@
+"""How each format is written, and read back by its own runtime."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jax import export
+
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError, unknown_name
+from kdjax.models import quantized
+from kdjax.models.export import onnx, untrusted
+from kdjax.models.export.signature import About, compiled, forward
+from kdjax.models.pretrained.files import load_safetensors
+
+# Who can run the StableHLO.
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+class Format(NamedTuple):
+  """A way to write a network.
+
+  Attributes:
+    file: its name.
+    runtime: who reads it.
+    write: (path, about, variables) -> None.
+    load: (path, about) -> a function from stored images to logits.
+    needs: packages that are not installed with the rest.
+    floats_only: whether what learned to compute in few bits cannot be written.
+  """
+
+  file: str
+  runtime: str
+  write: Callable[[Path, About, Mapping[str, Any]], None]
+  load: Callable[[Path, About], Answer]
+  needs: tuple[str, ...] = ()
+  floats_only: bool = False
+
+
+def chosen(text: str) -> dict[str, Format]:
+  """Reads which formats are wanted.
+
+  Args:
+    text: names with commas, or "all".
+
+  Returns:
+    The formats by name.
+
+  Raises:
+    UserError: for an unknown one, or one whose packages are missing.
+
+  Example:
+    >>> list(chosen("safetensors,orbax"))
+    ['safetensors', 'orbax']
+  """
+  names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+  for name in names:
+    if name not in FORMATS and names != ["all"]:
+      raise unknown_name("--format", name, [*FORMATS, "all"])
+  names = list(FORMATS) if names == ["all"] else names
+  for name in names:
+    missing = [x for x in FORMATS[name].needs if not _is_installed(x)]
+    if missing:
+      raise UserError(
+        f"--format={name} needs {' and '.join(missing)}: pip install onnx"
+        " onnx-ir onnxruntime, then pip install --no-deps -r"
+        " requirements-no-deps.txt"
+      )
+  return {name: FORMATS[name] for name in names}
+
+
+def fitting(
+  wanted: Mapping[str, Format], about: About, asked: str
+) -> dict[str, Format]:
+  """Returns the formats that can hold a network.
+
+  Args:
+    wanted: from `chosen`.
+    about: the network.
+    asked: what was given to `chosen`; "all" leaves out what cannot.
+
+  Returns:
+    The formats by name.
+
+  Raises:
+    UserError: if one cannot that was asked for by its name.
+
+  Example:
+    >>> plain = About("mlp(2)", 2, ("a", "b"), (4, 4, 1), "uint8", None)
+    >>> few = plain._replace(quantization="w8a8")
+    >>> list(fitting(FORMATS, few, "all"))
+    ['stablehlo', 'safetensors', 'orbax']
+  """
+  if about.quantization == quantized.NONE:
+    return dict(wanted)
+  fits = {name: one for name, one in wanted.items() if not one.floats_only}
+  for name in wanted.keys() - fits.keys():
+    if asked != "all":
+      raise UserError(
+        f"--format={name}: its converter knows no network that computes in"
+        f" {about.quantization}; possible: {', '.join(sorted(FORMATS.keys() - {name}))}"
+      )
+  return fits
+
+
+def is_ready(name: str) -> bool:
+  """Says whether a format's packages are installed.
+
+  Args:
+    name: of the format.
+
+  Returns:
+    Whether it can be written.
+
+  Example:
+    >>> is_ready("orbax")
+    True
+  """
+  return all(map(_is_installed, FORMATS[name].needs))
+
+
+def _is_installed(package: str) -> bool:
+  return importlib.util.find_spec(package) is not None
+
+
+def _write_stablehlo(path, about, variables) -> None:
+  """The program with its numbers inside, for batches of any size."""
+  (batch,) = export.symbolic_shape("batch")
+  images = jax.ShapeDtypeStruct(
+    (batch, *about.image_shape), np.dtype(about.dtype)
+  )
+  network = jax.jit(forward(about, variables))
+  exported = export.export(network, platforms=PLATFORMS)(images)
+  path.write_bytes(exported.serialize())
+
+
+def _load_stablehlo(path, about) -> Answer:
+  del about  # the program is complete
+  content = _read(path)
+  untrusted.check_file(path, content[:9])
+  try:
+    exported = export.deserialize(bytearray(content))
+    untrusted.check_stablehlo(path, exported.mlir_module())
+  except UserError:
+    raise
+  except Exception as error:  # flatbuffers and MLIR raise anything
+    line = storage.one_line(error)
+    raise StorageError(f"cannot read {path}: {line}") from error
+  return compiled(exported.call)
+
+
+def _write_safetensors(path, about, variables) -> None:
+  from safetensors.numpy import save_file
+
+  flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
+  arrays = {name: np.ascontiguousarray(x) for name, x in flat.items()}
+  save_file(arrays, path, metadata={"model": about.model})
+
+
+def _load_safetensors(path, about) -> Answer:
+  variables = traverse_util.unflatten_dict(load_safetensors(path), sep="/")
+  return compiled(forward(about, variables))
+
+
+def _write_orbax(path, about, variables) -> None:
+  storage.save_network(path, variables, about._asdict())
+
+
+def _load_orbax(path, about) -> Answer:
+  note = storage.read_note(path)
+  return compiled(forward(about, storage.load_variables(path, note)))
+
+
+def _write_onnx(path, about, variables) -> None:
+  network = forward(about, variables)
+  onnx.write(path, network, about.image_shape, about.dtype)
+
+
+def _load_onnx(path, about) -> Answer:
+  del about  # the graph is complete
+  content = _read(path)
+  untrusted.check_file(path, content[:9])
+  return onnx.load(path, content)
+
+
+def _read(path: Path) -> bytes:
+  try:
+    return path.read_bytes()
+  except OSError as error:
+    raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+FORMATS = {
+  "stablehlo": Format(
+    "network.stablehlo", "jax.export", _write_stablehlo, _load_stablehlo
+  ),
+  "onnx": Format(
+    "network.onnx",
+    "onnxruntime",
+    _write_onnx,
+    _load_onnx,
+    needs=("jax2onnx", "onnx", "onnxruntime"),
+    floats_only=True,
+  ),
+  "safetensors": Format(
+    "network.safetensors",
+    "safetensors and flax",
+    _write_safetensors,
+    _load_safetensors,
+  ),
+  "orbax": Format("network.orbax", "orbax and flax", _write_orbax, _load_orbax),
+}

@@ -1,0 +1,121 @@
+"""ONNX: written by jax2onnx, run by onnxruntime."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from kdjax.core.errors import StorageError
+from kdjax.core.storage import one_line
+from kdjax.models.export import untrusted
+
+INPUT, OUTPUT = "images", "logits"
+# Messages below an error are about examples that jax2onnx carries along, and
+# about shapes that are dropped here.
+NOISY = ("jax2onnx", "onnx_ir", "absl")
+
+
+def write(
+  path: Path, function: Callable, image_shape: Sequence[int], dtype: str
+) -> None:
+  """Writes a network as one ONNX file, for batches of any size.
+
+  Args:
+    path: of the file.
+    function: traceable, (B, H, W, D) stored images -> (B, C) logits.
+    image_shape: (H, W, D).
+    dtype: of the images.
+  """
+  images = jax.ShapeDtypeStruct(("batch", *image_shape), np.dtype(dtype))
+  # Its stand-ins for layers broadcast as numpy does.
+  with _quiet(), jax.numpy_rank_promotion("allow"):
+    import jax2onnx
+
+    model = jax2onnx.to_onnx(
+      function,
+      inputs=[images],
+      model_name="network",
+      input_names=[INPUT],
+      output_names=[OUTPUT],
+    )
+  # Shapes in between are optional, and jax2onnx notes some of another layout.
+  del model.graph.value_info[:]
+  path.write_bytes(model.SerializeToString())
+
+
+def load(
+  path: Path, content: bytes, *, threads: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Reads an ONNX file into onnxruntime, for the CPU.
+
+  Args:
+    path: of the file, for messages.
+    content: of the file.
+    threads: to compute with; 0 for as many as there are cores.
+
+  Returns:
+    Stored images -> logits.
+
+  Raises:
+    UserError: for operations that are none of ONNX, or numbers elsewhere.
+    StorageError: if it is damaged.
+  """
+  import onnx
+  import onnxruntime
+
+  options = onnxruntime.SessionOptions()
+  options.intra_op_num_threads = threads
+  # 3: errors only.
+  options.log_severity_level = 3
+  try:
+    model = onnx.ModelProto.FromString(content)
+  except Exception as error:  # protobuf raises whatever its C++ does
+    raise StorageError(f"cannot read {path}: {one_line(error)}") from error
+  untrusted.check_onnx(path, model)
+  try:
+    session = onnxruntime.InferenceSession(
+      content, options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+  except Exception as error:
+    raise StorageError(f"cannot read {path}: {one_line(error)}") from error
+  return lambda images: session.run(None, {name: images})[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  before = {name: logging.getLogger(name).level for name in NOISY}
+  for name in NOISY:
+    logging.getLogger(name).setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    for name, level in before.items():
+      logging.getLogger(name).setLevel(level)
+
+
+def quantize(path: Path, target: Path, images: np.ndarray) -> None:
+  """Rounds an ONNX network to int8, weights and activations.
+
+  Weights have a scale for each output channel; the ranges of activations are
+  those that some images reach.
+
+  Args:
+    path: from `write`.
+    target: the file to write.
+    images: (N, H, W, D) stored images.
+  """
+  from onnxruntime import quantization
+
+  class Reader(quantization.CalibrationDataReader):
+    def __init__(self):
+      self._blocks = iter(np.array_split(images, max(1, len(images) // 32)))
+
+    def get_next(self):
+      block = next(self._blocks, None)
+      return None if block is None else {INPUT: block}
+
+  quantization.quantize_static(path, target, Reader(), per_channel=True)

@@ -1,0 +1,121 @@
+"""One network: stored pixels in, logits out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax import models
+from kdjax.core.preprocessing import plain_view
+from kdjax.models import quantized
+
+
+class About(NamedTuple):
+  """All that is needed to use a network, besides its variables; JSON values.
+
+  Attributes:
+    model: its spec.
+    classes: number of classes.
+    class_names: in the order of the logits.
+    image_shape: (H, W, D) of the images that it takes.
+    dtype: of their pixels: "uint8", 0..255, or "float32".
+    crop_size: side of the middle square that it sees of them; None for all.
+    quantization: the bits that it has learned to compute in, or "none": its
+      variables are float32, and rounded as they are used.
+  """
+
+  model: str
+  classes: int
+  class_names: tuple[str, ...]
+  image_shape: tuple[int, int, int]
+  dtype: str
+  crop_size: int | None
+  quantization: str = "none"
+
+  @property
+  def sees(self) -> tuple[int, int, int]:
+    """The shape of what the module gets of an image."""
+    height, width, channels = self.image_shape
+    size = self.crop_size
+    return (size or height, size or width, channels)
+
+  def module(self) -> Any:
+    """The module that computes in these bits."""
+    plain = models.make_model(self.model, classes=self.classes)
+    return quantized.learns_in(plain, self.quantization)
+
+
+def read_about(values: Mapping[str, Any]) -> About:
+  """Reads what a card says of a network.
+
+  Args:
+    values: by name, as JSON has them; others than those of `About` are allowed.
+
+  Returns:
+    The same, in tuples.
+
+  Raises:
+    KeyError: for one that is missing.
+
+  Example:
+    >>> read_about(
+    ...   {"model": "mlp(2)", "classes": 2, "class_names": ["a", "b"],
+    ...    "image_shape": [4, 4, 1], "dtype": "uint8", "crop_size": 2,
+    ...    "quantization": "none"}
+    ... ).sees
+    (2, 2, 1)
+  """
+  found = [values[name] for name in About._fields]
+  return About(*(tuple(x) if isinstance(x, list) else x for x in found))
+
+
+def forward(
+  about: About, variables: Mapping[str, Any], module: Any = None
+) -> Callable[[jax.Array], jax.Array]:
+  """Returns the function that a network is.
+
+  Args:
+    about: the network.
+    variables: its arrays, as linen keeps them.
+    module: what computes; by default what `about.model` names.
+
+  Returns:
+    A traceable function, (B, H, W, D) stored images -> (B, C) float32 logits:
+    scaling to [0, 1], the middle square and the network.
+
+  Example:
+    >>> about = About("mlp(2)", 3, ("a", "b", "c"), (4, 4, 1), "uint8", None)
+    >>> variables = models.make_model("mlp(2)", classes=3).init(
+    ...   jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32)
+    ... )
+    >>> forward(about, variables)(np.zeros((5, 4, 4, 1), np.uint8)).shape
+    (5, 3)
+  """
+  if module is None:
+    module = about.module()
+  show = plain_view(about.crop_size)
+
+  def network(images):
+    # Other devices would round the numbers that they multiply.
+    with jax.default_matmul_precision("highest"):
+      return module.apply(variables, show(images), train=False)
+
+  return network
+
+
+def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns a network that is ready to answer.
+
+  Args:
+    function: traceable, images -> logits.
+
+  Returns:
+    The same on arrays of the host.
+
+  Example:
+    >>> print(compiled(lambda images: images * 2)(np.ones(2)))
+    [2. 2.]
+  """
+  ready = jax.jit(function)
+  return lambda images: np.asarray(ready(images))

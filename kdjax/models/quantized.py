@@ -1,0 +1,262 @@
+"""Networks in few bits, by qwix: how they learn so, and how they are stored.
+
+Everything is quantised that multiplies a kernel: dense and convolutional layers
+from the first to the classifier, and attention. Weights have a scale for each
+output channel, activations one for each example (each position, in dense
+layers), found as they come: there is nothing to calibrate, and no example
+depends on its neighbours. Biases, norms and what they compute stay float32.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.errors import UserError
+
+NONE = "none"
+# The largest number of an example is 127.005 steps of its scale. Left alone qwix
+# makes it 127.5, and every odd grey value of 255 lies in the middle between two
+# steps, where the last bit of a division decides, which programs do not share.
+CALIBRATION = "absmax,1.0039"
+
+
+class Scheme(NamedTuple):
+  """Attributes:
+  weights: the type of kernels.
+  activations: the type of what meets them; None for float32.
+  """
+
+  weights: str
+  activations: str | None
+
+
+SCHEMES = {
+  "w8": Scheme("int8", None),
+  "w8a8": Scheme("int8", "int8"),
+  "w4": Scheme("int4", None),
+  "w4a8": Scheme("int4", "int8"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Narrow:
+  """Stands in for a network of qwix's, and hands it jax's arrays alone.
+
+  By these it knows its weights: NumPy's it would take for activations.
+
+  Attributes:
+    network: the module.
+  """
+
+  network: nn.Module
+
+  def init(self, *args: Any, **kwargs: Any) -> Any:
+    return self.network.init(*args, **kwargs)
+
+  def init_with_output(self, *args: Any, **kwargs: Any) -> Any:
+    return self.network.init_with_output(*args, **kwargs)
+
+  def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
+    known = jax.tree.map(jnp.asarray, variables)
+    return self.network.apply(known, *args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Widened:
+  """Stands in for a network whose weights alone are stored in few bits.
+
+  Attributes:
+    network: takes float32.
+  """
+
+  network: Any
+
+  def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
+    qwix = _qwix()
+
+    def wide(leaf):
+      return qwix.dequantize(leaf.array) if is_stored(leaf) else leaf
+
+    params = jax.tree.map(wide, variables["params"], is_leaf=is_stored)
+    return self.network.apply({**variables, "params": params}, *args, **kwargs)
+
+
+def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
+  """Makes a network compute as it will when it is stored in few bits.
+
+  Its variables stay float32: they are rounded as they are used, and gradients
+  pass the rounding as if it were not there.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    scheme: "none" or one of SCHEMES.
+
+  Returns:
+    What stands in for the module, with its parameters and taps; the module
+    itself for "none".
+
+  Raises:
+    UserError: if qwix is not installed.
+
+  Example:
+    >>> learns_in(nn.Dense(3), "none")
+    Dense(...
+
+  Source:
+    Jacob et al. 2018, arXiv:1712.05877.
+  """
+  if scheme == NONE:
+    return network
+  qwix = _qwix()
+  return Narrow(qwix.quantize_model(network, qwix.QtProvider([_rule(scheme)])))
+
+
+def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
+  """Refuses a scheme that a network cannot compute in.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    scheme: "none" or one of SCHEMES.
+    sample: (1, H, W, C) an image, for its shape.
+
+  Raises:
+    UserError: for 4-bit weights that meet 8-bit activations in a convolution.
+
+  Example:
+    >>> check(nn.Dense(3), "none", jnp.zeros((1, 4)))
+  """
+  if scheme != NONE and scheme not in possible(network, sample):
+    raise UserError(
+      f"--quantization={scheme}: a convolution needs weights and activations of"
+      " one type; take w8a8, or w4, whose activations are float32"
+    )
+
+
+def possible(network: nn.Module, sample: jax.Array) -> list[str]:
+  """Lists the schemes that a network can compute in.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    sample: (1, H, W, C) an image, for its shape.
+
+  Returns:
+    Names in SCHEMES; those of two types of numbers only without convolutions.
+
+  Example:
+    >>> from kdjax.models import make_model
+    >>> possible(make_model("lenet(2)", classes=2), jnp.zeros((1, 8, 8, 1)))
+    ['w8', 'w8a8', 'w4']
+  """
+  mixed = {
+    name
+    for name, (weights, activations) in SCHEMES.items()
+    if activations not in (None, weights)
+  }
+  refused = mixed if _convolves(network, sample) else set()
+  return [name for name in SCHEMES if name not in refused]
+
+
+def stores_in(network: nn.Module, scheme: str) -> Any:
+  """Makes the network that computes with what `stored` stores.
+
+  Args:
+    network: linen module, not that of `learns_in`.
+    scheme: one of SCHEMES.
+
+  Returns:
+    What has an `apply`: a module that multiplies whole numbers where the
+    activations are some; else one that widens the weights at the door.
+
+  Raises:
+    UserError: if qwix is not installed.
+  """
+  if SCHEMES[scheme].activations is None:
+    return Widened(network)
+  qwix = _qwix()
+  return Narrow(qwix.quantize_model(network, qwix.PtqProvider([_rule(scheme)])))
+
+
+def stored(
+  network: nn.Module, variables: Mapping, scheme: str, sample: jax.Array
+) -> dict[str, Any]:
+  """Rounds a network's weights to few bits.
+
+  Args:
+    network: linen module, not that of `learns_in`.
+    variables: {"params": ..., and other collections}, float32. May be traced:
+      under `vmap`, those of many networks.
+    scheme: one of SCHEMES.
+    sample: (1, H, W, C) an image, for its shape.
+
+  Returns:
+    Variables for the `apply` of `stores_in`: kernels are whole numbers with
+    their scales, all else is as it was.
+
+  Raises:
+    UserError: if qwix is not installed.
+  """
+  qwix = _qwix()
+  # Which weights, and along which axes, qwix finds out as it meets them; it
+  # does not meet convolutions whose activations are of another type.
+  meets = qwix.QuantizationRule(weight_qtype="int8", act_qtype="int8")
+  asked = qwix.quantize_model(network, qwix.PtqProvider([meets]))
+  key = jax.random.key(0)
+  found = jax.eval_shape(lambda: asked.init(key, sample, train=False))
+
+  def into(leaf):
+    if not is_stored(leaf):
+      return leaf
+    kind = jnp.dtype(SCHEMES[scheme].weights)
+    return leaf.replace(how=dataclasses.replace(leaf.how, qtype=kind))
+
+  wanted = jax.tree.map(into, found["params"], is_leaf=is_stored)
+  params = jax.tree.map(jnp.asarray, variables["params"])
+  return {**variables, "params": qwix.quantize_params(params, wanted)}
+
+
+def is_stored(leaf: Any) -> bool:
+  """Says whether a node of a tree is a weight in few bits.
+
+  Args:
+    leaf: any node.
+
+  Returns:
+    Whether its `array` has whole numbers (`qvalue`) and scales (`scale`).
+
+  Example:
+    >>> is_stored(jnp.ones(3))
+    False
+  """
+  return hasattr(getattr(leaf, "array", None), "qvalue")
+
+
+def _rule(scheme: str):
+  qwix = _qwix()
+  chosen = SCHEMES[scheme]
+  return qwix.QuantizationRule(
+    weight_qtype=chosen.weights,
+    act_qtype=chosen.activations,
+    act_calibration_method=CALIBRATION,
+  )
+
+
+def _convolves(network: nn.Module, sample: jax.Array) -> bool:
+  program = jax.make_jaxpr(
+    lambda key: network.init_with_output(key, sample, train=False)[0]
+  )(jax.random.key(0))
+  return "conv_general_dilated" in str(program)
+
+
+def _qwix():
+  """The library, imported where it is used."""
+  try:
+    import qwix
+  except ImportError:
+    raise UserError(
+      "quantisation needs qwix: pip install 'qwix>=0.1.8'"
+    ) from None
+  return qwix

@@ -1,0 +1,1 @@
+"""`launch.py`: commands, settings, stages, reports; imports every other room."""

@@ -1,0 +1,271 @@
+"""What `launch.py` can be asked to do, one function each.
+
+Rooms are imported when their command runs: jax reads its environment only once,
+and bad input should not have to wait for what it does not need.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.runner.config import Cluster, Experiment, heeded
+from kdjax.runner.config.options import as_dict, options
+from kdjax.runner.system import cluster
+from kdjax.runner.system.platform import prepare_environment
+
+# The experiment of commands that are not for the demo's.
+DEFAULT = {
+  "compress": "compression_table",
+  "quantify": "spurious_background",
+  "soft_td": "soft_td",
+  "synthesise": "dataset_distillation",
+}
+# Commands that need the teacher's network.
+LIVE = {"compare", "compress", "quantify", "soft_td", "synthesise"}
+# Commands that open no data set of their own.
+STORED = {"export", "list", "plot", "reproduce"}
+# Which images, and which networks: whoever names them means his own run, and
+# whoever asks for help wants the defaults of one.
+OWN = {one.flag for one in options() if one.group == "data"} | {"help"}
+OWN -= {"resident_megabytes", "data_workers", "validation"}
+OWN |= {
+  "teacher",
+  "teacher_from",
+  "teacher_cache",
+  "student",
+  "chain",
+  "regime",
+}
+
+
+class Call(NamedTuple):
+  """A command with all that it was given.
+
+  Attributes:
+    command: its name.
+    words: what stood behind it, flags aside.
+    given: what was typed, by flag.
+    name: the experiment's name.
+    experiment: its settings, the flags' included.
+    repeat: the command line that repeats it.
+    describe: () -> docstring of every experiment by name.
+  """
+
+  command: str
+  words: list[str]
+  given: Mapping[str, Any]
+  name: str
+  experiment: Experiment
+  repeat: str
+  describe: Callable[[], Mapping[str, str]]
+
+
+def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
+  """Says what a command starts from, before its flags.
+
+  Args:
+    command: its name.
+    given: what was typed, by flag.
+
+  Returns:
+    The run's name, and the experiment's whose settings hold; None for the
+    defaults of `config`. These hold for one's own data or networks.
+
+  Example:
+    >>> beginning("distill", {}), beginning("distill", {"dataset": "./photos"})
+    (('mnist_demo', 'mnist_demo'), ('photos', None))
+  """
+  if given.get("experiment") == "":
+    raise UserError(
+      "--experiment=: it is empty; see launch.py list experiments"
+    )
+  name = given.get("experiment") or DEFAULT.get(command, "mnist_demo")
+  if "experiment" in given or not OWN & set(given):
+    return name, name
+  own = _name_of(given.get("dataset", Experiment().data.dataset))
+  if command in DEFAULT:
+    return own if "dataset" in given else name, name
+  return own, None
+
+
+def _name_of(dataset: str) -> str:
+  """A data set's name, fit for a folder: of a path the last part."""
+  part = dataset.rstrip("/'\") ")
+  if dataset.startswith((".", "~", os.sep)) or os.path.isdir(dataset):
+    part = os.path.abspath(os.path.expanduser(dataset))
+  elif "(" not in dataset:
+    part = part.partition("/")[0]
+  name = re.sub(r"[^\w.-]+", "_", part.rpartition("/")[2]).strip("_")
+  return name[:80] or "run"
+
+
+def run(call: Call) -> None:
+  """Runs a command.
+
+  Args:
+    call: the command.
+
+  Raises:
+    KdjaxError: for whatever ends it early.
+  """
+  cache = call.experiment.teacher.teacher_cache
+  if cache is not None and call.command in LIVE:
+    raise UserError(
+      f"--teacher_cache={cache}: {call.command} asks the teacher itself"
+    )
+  heeded.check(call.command, call.given, call.experiment)
+  if call.command not in STORED:
+    _check_dataset(call.experiment.data.dataset)
+    from kdjax.runner.pipeline import needs
+
+    needs.check(call.command, call.given, call.experiment)
+  COMMANDS[call.command](call)
+
+
+def _check_dataset(name: str) -> None:
+  """Refuses images of no class before anything is trained on their labels."""
+  from kdjax import data
+
+  if data.is_drawn(name):
+    raise UserError(
+      f"--dataset={name}: its images belong to no classes that could be learned;"
+      f" give it as --transfer_dataset={name}, beside a --dataset"
+    )
+
+
+def _distill(call: Call) -> None:
+  _check_no_words(call)
+  cluster.join(call.experiment.cluster, _identity(call.experiment))
+  from kdjax.runner.jobs import distill as run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _identity(experiment: Experiment) -> dict[str, dict[str, Any]]:
+  """What all processes of a run must be asked for alike."""
+  settings = as_dict(experiment)
+  del settings["cluster"], settings["run"]["workdir"]
+  return settings
+
+
+def _cache(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs import cache
+
+  cache.cache(call.experiment, name=call.name, command=call.repeat)
+
+
+def _quantify(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs.knowledge import job as run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _soft_td(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs.soft_td import job as run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _synthesise(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs.synthesis import job as run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _check_no_words(call: Call) -> None:
+  if call.words:
+    raise UserError(
+      f"{call.command} takes no further words, got {' '.join(call.words)!r}"
+    )
+
+
+def _compare(call: Call) -> None:
+  from kdjax.runner.jobs.compare import job as compare
+
+  names = call.words or call.experiment.search.methods.split()
+  compare.compare(call.experiment, names, name=call.name, command=call.repeat)
+
+
+def _reproduce(call: Call) -> None:
+  from kdjax.runner.jobs import reproduce
+
+  stored = reproduce.read(call.words, call.repeat)
+  given, before = call.experiment.run, stored.experiment.run
+  accelerator = given.accelerator
+  if accelerator == "auto":
+    accelerator = before.accelerator
+  prepare_environment(accelerator, before.host_devices)
+  chosen = dataclasses.replace(
+    before, workdir=given.workdir, accelerator=accelerator, resume=True
+  )
+  from kdjax.runner.jobs import distill as run
+
+  workdir = run.run(
+    dataclasses.replace(stored.experiment, run=chosen, cluster=Cluster()),
+    name=stored.results["name"],
+    command=call.repeat,
+  )
+  reproduce.check(stored, workdir)
+
+
+def _compress(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs.compress import job as run
+
+  run.run(call.experiment, name=call.name, command=call.repeat)
+
+
+def _export(call: Call) -> None:
+  _check_no_words(call)
+  from kdjax.runner.jobs.export import job as export
+
+  export.export(
+    call.experiment.export,
+    workdir=call.experiment.run.workdir,
+    data_dir=call.experiment.data.data_dir,
+    command=call.repeat,
+  )
+
+
+def _list(call: Call) -> None:
+  from kdjax.runner.jobs import list
+
+  print(
+    list.listing(
+      call.words, experiments=call.describe(), experiment=call.experiment
+    )
+  )
+
+
+def _plot(call: Call) -> None:
+  from kdjax.runner.report import record
+  from kdjax.runner.system.workdir import claim
+
+  figure = " ".join(call.words)
+  if figure not in record.FIGURES:
+    raise unknown_name("figure", figure, record.FIGURES)
+  workdir = claim(call.experiment.run.workdir, f"plot-{figure}")
+  print(*record.write_figure(workdir, figure), sep="\n")
+
+
+COMMANDS = {
+  "distill": _distill,
+  "sweep": _distill,
+  "compare": _compare,
+  "cache": _cache,
+  "quantify": _quantify,
+  "soft_td": _soft_td,
+  "synthesise": _synthesise,
+  "reproduce": _reproduce,
+  "compress": _compress,
+  "export": _export,
+  "list": _list,
+  "plot": _plot,
+}

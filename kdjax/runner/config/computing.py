@@ -1,0 +1,57 @@
+"""How networks compute, and how closely a run is watched."""
+
+import dataclasses
+
+from kdjax.runner.config.field import COUNT, option
+
+FORMATS = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Computing:
+  """Precision, memory, and what is measured while networks train."""
+
+  compute_dtype: str = option(
+    "float32",
+    "what networks compute in while they train, and when they are measured;"
+    " parameters, statistics, logits, losses and gradients stay float32",
+    choices=FORMATS,
+  )
+  teacher_dtype: str = option(
+    "float32",
+    "what a teacher is kept and computes in while students ask it",
+    choices=FORMATS,
+  )
+  accumulate_steps: int = option(
+    1,
+    "cut every batch into so many pieces, and sum their gradients before the"
+    " step: less memory, the same step; batch normalisation sees a piece",
+    within=COUNT,
+  )
+  remat: bool = option(
+    False,
+    "forget what is inside a stage's blocks, and compute it again for the"
+    " gradient: less memory, a third more work",
+  )
+  members_at_once: int | None = option(
+    None,
+    "networks that train side by side on a device; the others of a sweep, and"
+    " further seeds, wait their turn. As many as memory allows by default",
+    within=COUNT,
+  )
+  shard: str = option(
+    "auto",
+    "what several devices divide among them: batch, or members, so that each"
+    " trains networks of its own; auto: members where the seeds divide evenly",
+    choices=("auto", "batch", "members"),
+  )
+  preflight: bool = option(
+    True,
+    "say before each training what memory a step takes, and refuse what cannot"
+    " fit",
+  )
+  profile_steps: str | None = option(
+    None,
+    "START:STOP, steps of the student's training whose trace goes to"
+    " WORKDIR/profile, rounded out to whole portions (--checkpoint_steps)",
+  )

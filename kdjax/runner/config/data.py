@@ -1,0 +1,80 @@
+"""Which images, and which of them the student may learn from."""
+
+import dataclasses
+
+from kdjax.runner.config.field import COUNT, SHARE, Interval, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """Which images, and which of them the student may learn from."""
+
+  dataset: str = option(
+    "mnist5k",
+    "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a folder",
+  )
+  data_dir: str | None = option(
+    None, "where prepared data sets are kept; TFDS's own folder by default"
+  )
+  train_split: str = option("train", "TFDS split to train on")
+  test_split: str = option("test", "TFDS split to test on")
+  image_size: int | None = option(
+    None, "resize images to this height and width, pixels", within=COUNT
+  )
+  background: str = option(
+    "white",
+    "what transparent images are laid over: white, black, or red,green,blue of 0"
+    " to 255",
+  )
+  crop_size: int | None = option(
+    None,
+    "side of what networks see, pixels: the middle of stored images, or what the"
+    " view random_resized_crop cuts out; all of them by default",
+    within=COUNT,
+  )
+  resident_megabytes: int = option(
+    2048,
+    "sets up to this size live on the device, larger ones are streamed",
+    within=Interval(0),
+  )
+  data_workers: int = option(
+    0,
+    "processes that decode streamed images; 0 for threads, which are enough for"
+    " a few processors",
+    within=Interval(0, 256, "[]"),
+  )
+  validation: float = option(
+    0.0,
+    "share of the training set held out from teacher and student alike, and"
+    " scored instead of the test set: tune on it",
+    within=SHARE,
+  )
+  images: int | None = option(
+    None,
+    "how many training images student and twins see at all, all classes alike;"
+    " the teacher sees every one",
+    within=COUNT,
+  )
+  labels: int | None = option(
+    None,
+    "how many labelled images student and twin have; the student learns from the"
+    " teacher on the others, the twin goes without them",
+    within=COUNT,
+  )
+  transfer_dataset: str | None = option(
+    None,
+    "data set whose images the student learns on instead of the training set's,"
+    " such as photo_patches; twins and reference keep their own",
+  )
+  transfer_split: str = option("train", "TFDS split of the transfer set")
+  transfer_images: int | None = option(
+    None, "how many images of the transfer set to use", within=COUNT
+  )
+  transfer_labels: bool = option(
+    True,
+    "show the student the transfer set's labels, where its classes have the"
+    " names of the data set's",
+  )
+  omit_classes: tuple[int, ...] = option(
+    (), "classes that student and twin never see, such as 3 or 3,5"
+  )

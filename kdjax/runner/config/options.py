@@ -1,0 +1,324 @@
+"""Settings by name: read from flags, checked, written out.
+
+Order of precedence: the defaults of `config`, an experiment's file, the flags.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from kdjax.core import spec
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.runner.config import Experiment
+
+
+class Option(NamedTuple):
+  """One setting: where it stands and what may be given."""
+
+  group: str
+  field: dataclasses.Field
+  type: Any
+
+  @property
+  def flag(self) -> str:
+    return self.field.metadata["flag"] or self.field.name
+
+
+def options() -> Iterator[Option]:
+  """Yields every setting of an Experiment, in order."""
+  for group in dataclasses.fields(Experiment):
+    hints = typing.get_type_hints(group.type)
+    for field in dataclasses.fields(group.type):
+      yield Option(group.name, field, hints[field.name])
+
+
+def value_of(experiment: Experiment, one: Option) -> Any:
+  """Returns what a setting is.
+
+  Args:
+    experiment: the settings.
+    one: which of them.
+
+  Example:
+    >>> value_of(Experiment(), next(options()))
+    'mnist5k'
+  """
+  return getattr(getattr(experiment, one.group), one.field.name)
+
+
+def as_text(value: Any) -> Any:
+  """Writes a value as it is typed; None and truth values stay as they are.
+
+  Args:
+    value: of a setting.
+
+  Example:
+    >>> as_text((0.1, 1.0)), as_text(3), as_text(False)
+    ('0.1,1.0', '3', False)
+  """
+  if isinstance(value, tuple):
+    return ",".join(map(str, value))
+  return value if value is None or isinstance(value, bool) else str(value)
+
+
+def as_flag(one: Option, value: Any) -> str:
+  """Writes a setting as it is typed.
+
+  Args:
+    one: which setting.
+    value: what it is.
+
+  Example:
+    >>> as_flag(next(options()), "digits")
+    '--dataset=digits'
+  """
+  if isinstance(value, bool):
+    return f"--{'' if value else 'no'}{one.flag}"
+  return f"--{one.flag}={as_text(value)}"
+
+
+def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+  """Returns the experiment with the settings that flags give.
+
+  A flag also stands against what an experiment's file has written into its
+  objective: with --temperature=4, "kd(temperature=8)" becomes "kd".
+
+  Args:
+    experiment: what holds without the flags.
+    given: texts (or, for switches, truth values) by flag name.
+
+  Returns:
+    The new experiment.
+
+  Raises:
+    UserError: if a text cannot be read as the setting's type, or its value is
+      not allowed.
+
+  Example:
+    >>> with_flags(Experiment(), {"temperature": "8"}).distillation.temperature
+    8.0
+  """
+  for one in options():
+    if one.flag in given:
+      value = _read(one, given[one.flag])
+      group = getattr(experiment, one.group)
+      group = dataclasses.replace(group, **{one.field.name: value})
+      experiment = dataclasses.replace(experiment, **{one.group: group})
+  if "distillation" not in given:
+    experiment = _yielding(experiment, set(given))
+  return experiment
+
+
+def check(experiment: Experiment, *, sweep: bool = False) -> None:
+  """Checks every number and choice.
+
+  Args:
+    experiment: the settings.
+    sweep: whether several numbers may stand where one is meant.
+
+  Raises:
+    UserError: names the flag, the value and what is allowed.
+
+  Example:
+    >>> check(Experiment())
+  """
+  for one in options():
+    value = value_of(experiment, one)
+    if _is_grid(one, experiment):
+      if not sweep:
+        raise UserError(
+          f"--{one.flag}={_text(value)}: several values are for"
+          " `launch.py sweep`; give one"
+        )
+      if not value:
+        raise UserError(f"--{one.flag}: give at least one value")
+      twice = next((x for i, x in enumerate(value) if x in value[:i]), None)
+      if twice is not None:
+        raise UserError(
+          f"--{one.flag}={_text(value)}: {twice:g} stands there twice; name each"
+          " value once"
+        )
+    for number in value if isinstance(value, tuple) else (value,):
+      _check_number(one, number)
+    choices = one.field.metadata["choices"]
+    if choices and value not in choices:
+      raise unknown_name(f"--{one.flag}", value, choices)
+  if sweep and not has_grid(experiment):
+    flags = [
+      one.flag
+      for one in options()
+      if _takes(one.type, tuple[float, ...]) and _takes(one.type, float)
+    ]
+    raise UserError(
+      f"a sweep needs several values for one of --{', --'.join(flags)}, such as"
+      " --temperature=1,4"
+    )
+
+
+def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
+  """Returns all settings as JSON values, by group and name.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Nested dict; schedules are written as text.
+
+  Example:
+    >>> as_dict(Experiment())["student"]["epochs"]
+    40
+  """
+  return {
+    group.name: {
+      name: str(value) if isinstance(value, spec.Spec) else value
+      for name, value in vars(getattr(experiment, group.name)).items()
+    }
+    for group in dataclasses.fields(experiment)
+  }
+
+
+def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
+  """Returns the experiment whose settings `as_dict` wrote, by way of JSON.
+
+  Args:
+    settings: by group and name. What is missing has its default: older runs do
+      not know it.
+
+  Returns:
+    The experiment, unchecked.
+
+  Raises:
+    UserError: for a setting that there is not, or a value that is none.
+
+  Example:
+    >>> from_dict({"student": {"epochs": 3}}).student.epochs
+    3
+  """
+  known = {(one.group, one.field.name): one for one in options()}
+  experiment = Experiment()
+  for group, values in settings.items():
+    for name, value in values.items():
+      if (group, name) not in known:
+        raise UserError(f"the stored setting {group}.{name} is unknown here")
+      if isinstance(value, list):
+        value = tuple(value)
+      one = known[group, name]
+      if isinstance(value, str) and not _takes(one.type, str):
+        value = _read(one, value)
+      new = dataclasses.replace(getattr(experiment, group), **{name: value})
+      experiment = dataclasses.replace(experiment, **{group: new})
+  return experiment
+
+
+def has_grid(experiment: Experiment) -> bool:
+  """Says whether several values stand for one setting, as for a sweep.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Whether there is a grid.
+
+  Example:
+    >>> has_grid(with_flags(Experiment(), {"temperature": "1,4"}))
+    True
+  """
+  return any(_is_grid(one, experiment) for one in options())
+
+
+def _yielding(experiment: Experiment, given: set[str]) -> Experiment:
+  """Takes out of a file's objective what flags say themselves."""
+  chosen = experiment.distillation
+  own = {one.flag for one in options() if one.group == "distillation"} & given
+  terms = spec.parse_sum(chosen.distillation)
+  left = [
+    term._replace(
+      spec=dataclasses.replace(
+        term.spec,
+        kwargs=tuple(pair for pair in term.spec.kwargs if pair[0] not in own),
+      )
+    )
+    for term in terms
+  ]
+  if left == list(terms):
+    return experiment
+  text = " + ".join(map(str, left))
+  chosen = dataclasses.replace(chosen, distillation=text)
+  return dataclasses.replace(experiment, distillation=chosen)
+
+
+def _read(one: Option, text: Any) -> Any:
+  """Turns a flag's text into the setting's type."""
+  if isinstance(text, str) and not text.strip():
+    # A shell's variable that is not set: it must not stand for the default.
+    raise UserError(
+      f"--{one.flag}={text}: it is empty; give a value, or leave the flag out"
+    )
+  if not isinstance(text, str) or _takes(one.type, str):
+    return text
+  if text.strip().lower() == "none" and _takes(one.type, type(None)):
+    return None
+  try:
+    value = spec.parse_value(text)
+  except UserError:
+    value = text
+  whole = _takes(one.type, int)
+  alone = int if whole else int | float
+  if type(value) is not bool and isinstance(value, alone):
+    kind = tuple[int, ...] if whole else tuple[float, ...]
+    value = (value,) if one.type == kind else value
+  numbers = value if isinstance(value, tuple) else (value,)
+  several = isinstance(value, tuple) and not _takes(one.type, tuple)
+  if isinstance(value, spec.Spec) and _takes(one.type, spec.Spec):
+    # A bare word is nobody's schedule: nan and inf among them.
+    if value.args or value.kwargs:
+      return value
+    numbers = ("",)
+  if several or not all(_is_number(number, whole) for number in numbers):
+    kind = "a whole number" if whole else "a number"
+    kind += " or a schedule" if _takes(one.type, spec.Spec) else ""
+    raise UserError(f"--{one.flag}={text}: expected {kind}{_allowed(one)}")
+  if whole:
+    return value
+  return tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+
+
+def _is_grid(one: Option, experiment: Experiment) -> bool:
+  value = value_of(experiment, one)
+  return isinstance(value, tuple) and _takes(one.type, float)
+
+
+def _check_number(one: Option, value: Any) -> None:
+  within = one.field.metadata["within"]
+  if within is None or value is None or isinstance(value, spec.Spec):
+    return
+  if not (math.isfinite(value) and value in within):
+    raise UserError(f"--{one.flag}={value}: it must be {within}")
+
+
+def _takes(annotation: Any, kind: Any) -> bool:
+  """Whether a type, or one of a union, is of a kind."""
+  union = isinstance(annotation, types.UnionType)
+  union = union or typing.get_origin(annotation) is typing.Union
+  parts = typing.get_args(annotation) if union else (annotation,)
+  plain = {typing.get_origin(part) for part in parts}
+  if kind is int:
+    return int in parts or tuple[int, ...] in parts
+  return kind in parts or kind in plain
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+  kinds = int if whole else int | float
+  return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _allowed(one: Option) -> str:
+  within = one.field.metadata["within"]
+  return f", {within}" if within else ""
+
+
+def _text(value: tuple) -> str:
+  return ",".join(f"{number:g}" for number in value)

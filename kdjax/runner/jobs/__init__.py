@@ -1,0 +1,1 @@
+"""What `launch.py` can be asked to do, a file or a folder each."""

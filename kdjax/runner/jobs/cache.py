@@ -1,0 +1,237 @@
+"""The hallway of `launch.py cache`: data -> teacher -> what it makes of each view.
+
+Read `cache` from top to bottom; every line is a room.
+"""
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.core import storage
+from kdjax.core.errors import UserError, counted
+from kdjax.data.teacher_cache.records import record_type, to_records
+from kdjax.data.teacher_cache.store import finish, write_shard
+from kdjax.runner.config import Experiment, options
+from kdjax.runner.pipeline import fit, predict
+from kdjax.runner.pipeline.build import prepare
+from kdjax.runner.pipeline.cached_teacher import FOLDER, views_of
+from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.report import formats, logs, teachers
+from kdjax.runner.report.progress import progress
+from kdjax.runner.system.workdir import claim
+from kdjax.train.arm import teacher_taps
+from kdjax.train.devices import placement
+from kdjax.train.state import frozen_state
+from kdjax.train.step import unlabelled
+from kdjax.train.teacher import live, observe
+
+# Images at once, over all devices; the last ones are padded.
+BATCH = 1024
+SHARD_BYTES = 256 << 20
+
+
+def cache(experiment: Experiment, *, name: str, command: str) -> Path:
+  """Writes a teacher's outputs for every view of every training image.
+
+  Args:
+    experiment: all settings.
+    name: the experiment's name, for people.
+    command: the command line that repeats it.
+
+  Returns:
+    The folder of the cache, below the run's.
+
+  Raises:
+    UserError: for bad settings or data, before anything is compiled.
+    DivergedError: if the teacher's loss leaves the finite numbers.
+    StorageError: if something cannot be written or read.
+  """
+  views = _limited(experiment)
+  student = dataclasses.replace(experiment.student, views=views["count"])
+  parts = prepare(dataclasses.replace(experiment, student=student))
+  experiment = parts.experiment
+  taps = _taps(parts)
+  kind = _record(parts, taps)
+  workdir = claim(experiment.run.workdir, f"{name}-cache")
+  learner = parts.student.arms["student"]._replace(teacher="teacher")
+  with logs.RunLog(workdir) as log:
+    teacher = fit.obtain_teacher(experiment, parts, workdir, log, [learner])
+  about = {
+    "teacher": _figures(parts, teacher),
+    "data": {
+      "name": parts.dataset.name,
+      "examples": len(parts.dataset.train.labels),
+      "fingerprint": data.fingerprint(parts.dataset.train),
+    },
+    "classes": parts.dataset.classes,
+    "views": views,
+    "command": command,
+  }
+  teachers.warn(about)
+  start = time.perf_counter()
+  rows = _write(
+    parts, workdir / FOLDER, _asker(parts, teacher, taps), kind, about
+  )
+  seconds = time.perf_counter() - start
+  print(_summary(experiment, workdir, kind, rows, seconds))
+  return workdir / FOLDER
+
+
+def _limited(experiment: Experiment) -> dict[str, Any]:
+  if experiment.teacher.teacher_cache is not None:
+    raise UserError(
+      f"cache: --teacher_cache={experiment.teacher.teacher_cache} is one already"
+    )
+  views = views_of(experiment)
+  if views["count"] is None:
+    raise UserError(
+      f"cache: --augment={experiment.student.augment!r} has no end of views; say"
+      " how many of each image there are to be, such as --views=4"
+    )
+  return views
+
+
+def _taps(parts: Prepared) -> tuple[str, ...]:
+  """What is to be kept: what was named, or what the method looks at."""
+  given = parts.experiment.cache.taps
+  if given is not None:
+    return tuple(given.split())
+  return teacher_taps([parts.student.arms["student"]])
+
+
+def _record(parts: Prepared, taps: tuple[str, ...]) -> np.dtype:
+  """Finds the shapes of what the teacher shows, without computing anything."""
+  chosen, network = parts.experiment.cache, parts.teacher.network
+
+  def show(key):
+    variables = network.init(key, parts.sample, train=False)
+    teacher = live(frozen_state(network, variables))
+    return observe(teacher, unlabelled(parts.sample), taps)
+
+  view = jax.eval_shape(show, jax.random.key(0))
+  for tap, value in view.feats.items():
+    if not hasattr(value, "shape"):
+      raise UserError(f"cache: tap {tap!r} is several arrays; keep one of them")
+  return record_type(
+    parts.dataset.classes,
+    top_k=chosen.top_k if chosen.form == "top_k" else None,
+    taps={tap: value.shape[1:] for tap, value in view.feats.items()},
+    dtype=chosen.dtype,
+  )
+
+
+def _asker(
+  parts: Prepared, networks: Any, taps: tuple[str, ...]
+) -> Callable[..., Any]:
+  """Returns (stored images, view numbers, index) -> the teacher's view."""
+  draw = parts.student.feeds["transfer"].view
+  one = predict.first(networks)
+  kept = parts.experiment.computing.teacher_dtype
+  teacher = placement.replicate(
+    live(frozen_state(parts.teacher.network, one, kept)), parts.devices
+  )
+
+  @jax.jit
+  def ask(teacher, stored, numbers, index):
+    return observe(
+      teacher, unlabelled(draw(numbers, stored, index), index), taps
+    )
+
+  def asked(*batch):
+    return ask(teacher, *placement.lay(batch, parts.devices))
+
+  return asked
+
+
+def _write(
+  parts: Prepared,
+  folder: Path,
+  ask: Callable[..., Any],
+  kind: np.dtype,
+  about: dict[str, Any],
+) -> int:
+  """Writes this host's shards; returns the number of its rows."""
+  rows = about["views"]["count"] * about["data"]["examples"]
+  shards = parts.experiment.cache.shards
+  shards = shards or max(1, round(rows * kind.itemsize / SHARD_BYTES))
+  cuts = np.linspace(0, rows, shards + 1).astype(int)
+  mine = range(jax.process_index(), shards, jax.process_count())
+  written = 0
+  with progress(len(mine), "cache", rows // shards, unit="file") as advance:
+    for number in mine:
+      own = np.arange(*cuts[number : number + 2])
+      records = _records(parts, ask, kind, own)
+      write_shard(folder, number, shards, records)
+      written += len(own)
+      advance()
+  finish(folder, shards, kind, about)
+  return written
+
+
+def _records(
+  parts: Prepared, ask: Callable[..., Any], kind: np.dtype, rows: np.ndarray
+) -> Iterator[np.ndarray]:
+  """Yields what the teacher makes of some rows, batch by batch."""
+  train = parts.dataset.train
+  size = -(-BATCH // len(parts.devices)) * len(parts.devices)
+  padded = np.resize(rows, (-(-len(rows) // size), size))
+  views, examples = np.divmod(padded.astype(np.int32), len(train.labels))
+  workers = parts.experiment.data.data_workers
+  with data.open_reader(train, workers=workers) as read:
+    for i, stored in enumerate(read(examples)):
+      view = jax.device_get(ask(stored, views[i], examples[i]))
+      records = to_records(kind, examples[i], views[i], view.logits, view.feats)
+      yield records[: len(rows) - i * size]
+
+
+def _figures(parts: Prepared, networks: Any) -> dict[str, Any]:
+  """What is to be known of the teacher where it is not there."""
+  one = jax.device_get(predict.first(networks))
+  logits = predict.predict(parts.teacher, networks, parts.scored.images)
+  return {
+    "model": parts.teacher.model,
+    "digest": storage.digest(one),
+    "parameters": evaluate.parameters(one["params"]),
+    **evaluate.measure(logits, parts.scored.labels),
+    "validation": parts.experiment.data.validation,
+  }
+
+
+def _summary(
+  experiment: Experiment,
+  workdir: Path,
+  kind: np.dtype,
+  rows: int,
+  seconds: float,
+) -> str:
+  files = (workdir / FOLDER).glob("*.array_record")
+  size = sum(file.stat().st_size for file in files)
+  return (
+    f"\n{counted(rows, 'record')} of {kind.itemsize} bytes, {size / 2**20:.1f} MiB, at"
+    f" {formats.count(rows / seconds)} a second: {workdir / FOLDER}\n"
+    f"{shlex.join(_next(experiment, workdir))}"
+  )
+
+
+def _next(experiment: Experiment, workdir: Path) -> list[str]:
+  """The command that learns from the cache."""
+  words = ["python", "launch.py"]
+  for one in options.options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    shared = one.group == "data" or one.flag in (
+      "augment",
+      "views",
+      "view_seed",
+    )
+    if shared and value != one.field.default:
+      several = isinstance(value, tuple)
+      text = ",".join(map(str, value)) if several else str(value)
+      words.append(f"--{one.flag}={text}")
+  return [*words, f"--teacher_cache={workdir}"]

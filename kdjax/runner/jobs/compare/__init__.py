@@ -1,0 +1,1 @@
+"""`launch.py compare`: many methods beside each other, each searched alike."""

@@ -1,0 +1,196 @@
+"""Who enters a comparison of methods, and what each may try.
+
+Every arm, the controls among them, tries equally many settings: a method the
+factors of its published weight times the learning rates, smoothed labels the
+smoothings times the rates, hard labels as many rates.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax import methods
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline.arms import assemble, objective_text, settings_of
+from kdjax.runner.pipeline.setup import Prepared
+from kdjax.train.arm import Arm
+from kdjax.train.dry_run import try_step
+from kdjax.train.loader import Feed
+
+ALL = "all"
+# What every method is compared with, besides the twin on hard labels.
+REFERENCE = "kd"
+CONTROLS = ("baseline", "label_smoothing")
+
+
+class Entrants(NamedTuple):
+  """Who is compared.
+
+  Attributes:
+    arms: by name, the controls first; their settings are one member a cell.
+    grids: by arm, its cells, as many for each.
+    feeds: what they are shown.
+    texts: the methods' objectives with every weight.
+    left_out: why a method does not fit the networks, by name.
+  """
+
+  arms: dict[str, Arm]
+  grids: dict[str, list[dict[str, float]]]
+  feeds: dict[str, Feed]
+  texts: dict[str, str]
+  left_out: dict[str, str]
+
+
+def check_names(names: Sequence[str]) -> list[str]:
+  """Checks that there are such methods.
+
+  Args:
+    names: methods, as `--distillation` takes them, or "all".
+
+  Returns:
+    The names, each once, the reference first.
+
+  Raises:
+    UserError: for a name that is none.
+
+  Example:
+    >>> check_names(["dkd", "kd", "dkd"])
+    ['kd', 'dkd']
+  """
+  if ALL in names:
+    # The labels alone are the baseline.
+    names = sorted(set(methods.MAKERS) - {"ce"} | set(names) - {ALL})
+  for name in names:
+    methods.terms_of(name)
+  return list(dict.fromkeys([REFERENCE, *names]))
+
+
+def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
+  """Spreads an arm's tries over the learning rate, where it has nothing else.
+
+  Args:
+    rates: what the other arms try.
+    count: how many to try.
+
+  Returns:
+    `count` rates, evenly spaced in their logarithm, from a third of the
+    smallest to three times the largest; `rates` where these are enough.
+
+  Example:
+    >>> [round(rate, 4) for rate in control_rates((0.01, 0.03), 4)]
+    [0.0033, 0.01, 0.03, 0.09]
+  """
+  if count <= len(rates):
+    return tuple(rates)
+  spread = np.geomspace(min(rates) / 3, 3 * max(rates), count)
+  return tuple(map(float, spread))
+
+
+def enter(
+  experiment: Experiment, parts: Prepared, names: Sequence[str]
+) -> Entrants:
+  """Makes every arm with its grid, and finds out whether it fits.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    names: from `check_names`; one that does not fit is left out where all were
+      asked for.
+
+  Returns:
+    The entrants.
+
+  Raises:
+    UserError: if a method does not fit the networks.
+  """
+  gather = partial(
+    assemble,
+    labels=parts.shown.labels,
+    examples=parts.examples,
+    transfer=parts.transfer,
+    classes=parts.dataset.classes,
+    # Methods that relate examples must, and all arms take the same steps.
+    drop_remainder=True,
+  )
+  asked = _with_grids(experiment)
+  cohort = gather(asked)
+  entrants = Entrants(
+    {name: cohort.arms[name] for name in CONTROLS},
+    {name: cohort.grids[name] for name in CONTROLS},
+    {feed: x for feed, x in cohort.feeds.items() if feed != "augmented"},
+    {},
+    {},
+  )
+  everything = set(names) >= set(methods.MAKERS) - {"ce"}
+  for name in names:
+    own = _with(asked, "distillation", distillation=name)
+    try:
+      cohort = gather(own)
+      _try(parts, cohort.arms["student"])
+      _check_room(parts, own, cohort.arms["student"], cohort.grids["student"])
+    except UserError as error:
+      if not everything or name == REFERENCE:
+        raise UserError(f"compare: {name} does not fit: {error}") from error
+      entrants.left_out[name] = str(error)
+      continue
+    entrants.arms[name] = cohort.arms["student"]
+    entrants.grids[name] = cohort.grids["student"]
+    once = _with(own, "distillation", method_weight=1.0)
+    entrants.texts[name] = objective_text(once)
+  return entrants
+
+
+def _try(parts: Prepared, arm: Arm) -> None:
+  method = arm.method({name: x[0] for name, x in arm.settings.items()})
+  networks = (parts.student.network, parts.teacher.network)
+  try_step(*networks, method, parts.sample)
+
+
+def _check_room(parts: Prepared, experiment: Experiment, arm, grid) -> None:
+  """Refuses a method that does not fit with the networks of its search."""
+  if experiment.computing.preflight:
+    arm = arm._replace(
+      settings=settings_of(grid, np.arange(experiment.search.seeds))
+    )
+    capacity.check_networks(
+      "student",
+      parts.student._replace(arms={"student": arm}),
+      None if arm.teacher is None else parts.teacher.network,
+      parts.sample,
+      parts.devices,
+    )
+
+
+def _with_grids(experiment: Experiment) -> Experiment:
+  """Puts what is to be tried into the settings, as many cells for every arm."""
+  search = experiment.search
+  best = experiment.student.learning_rate
+  rates = search.rates or (best / 3, best)
+  if len(search.smoothing) != len(search.weights):
+    raise UserError(
+      f"--search_smoothing has {len(search.smoothing)} values and"
+      f" --search_weights {len(search.weights)}: every arm is to have the same"
+      " number of tries"
+    )
+  experiment = _with(experiment, "student", learning_rate=rates)
+  experiment = _with(experiment, "distillation", method_weight=search.weights)
+  return _with(
+    experiment,
+    "controls",
+    controls=True,
+    label_smoothing=search.smoothing,
+    smoothing_learning_rate=rates,
+    baseline_learning_rate=control_rates(
+      rates, len(rates) * len(search.weights)
+    ),
+  )
+
+
+def _with(experiment: Experiment, group: str, **values: Any) -> Experiment:
+  changed = dataclasses.replace(getattr(experiment, group), **values)
+  return dataclasses.replace(experiment, **{group: changed})

@@ -1,0 +1,270 @@
+"""Trained networks -> the rows of the table."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax import evaluate, models
+from kdjax.core import storage
+from kdjax.data import Split
+from kdjax.models import packed, quantized
+from kdjax.models.export import formats
+from kdjax.models.export.signature import About, compiled, forward
+from kdjax.runner.jobs.compress import perturb, timing
+from kdjax.runner.jobs.compress.training import Trained
+from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.setup import Prepared, Trainee
+
+INT8 = "w8a8"
+# (network, control): what a row is compared with, seed by seed.
+PAIRS = (
+  ("student", "baseline"),
+  ("int8", "student"),
+  ("pruned", "pruned_baseline"),
+  ("pruned", "student"),
+  ("qad", "qad_baseline"),
+  ("qad", "post_training"),
+  ("qad", "student"),
+)
+BATCH = 64
+
+
+class Row(NamedTuple):
+  """Networks of one kind.
+
+  Attributes:
+    trainee: how they see images.
+    network: what has their `apply`.
+    variables: of all seeds, with a leading axis, as they are stored.
+    quantization: their bits.
+    control: whether they stand in comparisons only.
+  """
+
+  trainee: Trainee
+  network: Any
+  variables: Any
+  quantization: str = "none"
+  control: bool = False
+
+
+def gather(parts: Prepared, trained: Trained, scheme: str) -> dict[str, Row]:
+  """Lists all networks, those in few bits as they are stored.
+
+  Args:
+    parts: of the plain students.
+    trained: all networks.
+    scheme: the bits that students have learned to compute in.
+
+  Returns:
+    Rows by name.
+  """
+  of, student = trained.learners, parts.student
+
+  def few(variables, scheme, control=False):
+    return _in_bits(parts, variables, scheme)._replace(control=control)
+
+  rows = {
+    "teacher": Row(parts.teacher, parts.teacher.network, trained.teacher),
+    "baseline": Row(student, student.network, of["plain"]["baseline"]),
+    "student": Row(student, student.network, of["plain"]["student"]),
+    "int8": few(of["plain"]["student"], INT8),
+    "pruned": Row(student, student.network, of["pruned"]["student"]),
+    "pruned_baseline": Row(
+      student, student.network, of["pruned"]["baseline"], control=True
+    ),
+  }
+  if scheme != INT8:
+    rows["post_training"] = few(of["plain"]["student"], scheme)
+  rows["qad"] = few(of["quantized"]["student"], scheme)
+  rows["qad_baseline"] = few(of["quantized"]["baseline"], scheme, True)
+  return rows
+
+
+def _in_bits(parts: Prepared, variables: Any, scheme: str) -> Row:
+  network = models.make_model(
+    parts.student.model, classes=parts.dataset.classes
+  )
+
+  def into(one):
+    return quantized.stored(network, one, scheme, parts.sample)
+
+  return Row(
+    parts.student,
+    quantized.stores_in(network, scheme),
+    jax.jit(jax.vmap(into))(variables),
+    scheme,
+  )
+
+
+def measure(
+  parts: Prepared, rows: Mapping[str, Row], folder: Path
+) -> dict[str, dict[str, Any]]:
+  """Measures all rows.
+
+  Args:
+    parts: of the plain students.
+    rows: from `gather`.
+    folder: gets the ONNX files.
+
+  Returns:
+    JSON values by row.
+  """
+  shown = {
+    "": parts.scored.images,
+    "noise": perturb.noisy(parts.scored.images),
+    "shift": perturb.shifted(parts.scored.images),
+  }
+  lesson = _logits(rows["teacher"], shown[""])[0]
+  found, answers = {}, {}
+  for name, row in rows.items():
+    taught = None if name == "teacher" else lesson
+    logits = _logits(row, shown[""])
+    found[name] = _size(parts, row)
+    found[name] |= evaluate.measure(logits, parts.scored.labels, taught)
+    for kind in ("noise", "shift"):
+      scores = evaluate.accuracy(_logits(row, shown[kind]), parts.scored.labels)
+      found[name][f"{kind}_accuracy"] = scores.tolist()
+    if not row.control:
+      answers[name] = _answers(parts, name, row, folder)
+  accuracy = _rounded(answers, parts.scored)
+  for name, one in accuracy.items():
+    found[name] |= one
+  if parts.experiment.run.latency:
+    for name, times in timing.latencies(answers, parts.scored).items():
+      found[name] |= times
+  return found
+
+
+def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """Compares rows seed by seed.
+
+  Args:
+    found: from `measure`.
+
+  Returns:
+    A comparison of errors each, as in results.json.
+  """
+  return [
+    {"student": one, "control": other}
+    | evaluate.compare(
+      found[one]["test_accuracy"], found[other]["test_accuracy"]
+    )._asdict()
+    for one, other in PAIRS
+    if one in found and other in found
+  ]
+
+
+def front(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+  """Names the rows that none beats in size and in accuracy.
+
+  Args:
+    found: from `measure`; controls do not count.
+
+  Returns:
+    Names, the smallest first.
+
+  Example:
+    >>> def row(size, accuracy):
+    ...   return {"bytes": [size], "test_accuracy": [accuracy], "control": False}
+    >>> front({"a": row(2, 0.9), "b": row(1, 0.8), "c": row(3, 0.9)})
+    ['b', 'a']
+  """
+  points = {
+    name: (np.mean(one["bytes"]), -np.mean(one["test_accuracy"]))
+    for name, one in found.items()
+    if not one["control"]
+  }
+
+  def beaten(name):
+    size, error = points[name]
+    return any(
+      other != name and x <= size and y <= error and (x, y) != (size, error)
+      for other, (x, y) in points.items()
+    )
+
+  return sorted((x for x in points if not beaten(x)), key=points.get)
+
+
+def _logits(row: Row, images) -> np.ndarray:
+  return evaluate.predict(
+    row.network.apply,
+    row.variables,
+    images,
+    row.trainee.show,
+    together=row.trainee.together,
+  )
+
+
+def _size(parts: Prepared, row: Row) -> dict[str, Any]:
+  """Numbers, bytes, operations and memory."""
+  seeds = len(jax.tree.leaves(row.variables)[0])
+  each = [_member(row.variables, i) for i in range(seeds)]
+  sample = np.zeros((BATCH, *parts.sample.shape[1:]), np.float32)
+  apply = _applied(row.network)
+  wide = [_numbers(one["params"]) for one in each]
+  return {
+    "model": row.trainee.model,
+    "quantization": row.quantization,
+    "control": row.control,
+    "parameters": wide[0][1],
+    "nonzero": [count for count, _ in wide],
+    "bytes": [packed.file_bytes(one) for one in each],
+    "flops": evaluate.flops(apply, each[0], sample[:1]),
+    "peak_bytes": evaluate.peak_memory(apply, each[0], sample),
+    "digest": [storage.digest(one["params"]) for one in each],
+  }
+
+
+def _numbers(params: Any) -> tuple[int, int]:
+  """How many weights are not zero, and how many there are, without scales."""
+  kept = [
+    leaf.array.qvalue if quantized.is_stored(leaf) else leaf
+    for leaf in jax.tree.leaves(params, is_leaf=quantized.is_stored)
+  ]
+  nonzero = sum(int(np.count_nonzero(np.asarray(x))) for x in kept)
+  return nonzero, sum(int(np.size(x)) for x in kept)
+
+
+def _applied(network: Any) -> Callable:
+  return lambda variables, images: network.apply(variables, images, train=False)
+
+
+def _answers(parts, name, row, folder) -> dict[str, formats.Answer]:
+  """The first seed, ready to answer in each runtime that can."""
+  about = About(
+    row.trainee.model,
+    parts.dataset.classes,
+    tuple(parts.dataset.class_names),
+    np.shape(parts.scored.images[0]),
+    np.asarray(parts.scored.images[0]).dtype.name,
+    parts.experiment.data.crop_size,
+  )
+  network = forward(about, _member(row.variables, 0), row.network)
+  ready = {"jax": compiled(network)}
+  if row.quantization == quantized.NONE and formats.is_ready("onnx"):
+    images = parts.dataset.train
+    ready |= timing.graphs(name, network, about, images, folder)
+  return ready
+
+
+def _rounded(answers, scored: Split) -> dict[str, dict[str, float]]:
+  """What onnxruntime's int8 leaves of the first seed's accuracy."""
+  found = {}
+  for name, ready in answers.items():
+    if "onnxruntime_int8" in ready:
+      logits = evaluate.in_chunks(
+        lambda _, block, name=name: answers[name]["onnxruntime_int8"](block),
+        None,
+        scored.images,
+        chunk=250,
+      )
+      score = float(evaluate.accuracy(logits, scored.labels))
+      found[name] = {"onnxruntime_int8_accuracy": score}
+  return found
+
+
+def _member(variables: Any, number: int) -> Any:
+  return predict.first(jax.tree.map(lambda x: x[number:], variables))

@@ -1,0 +1,77 @@
+"""What networks take of time, in jax and in onnxruntime, all of them in turn."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdjax.data import Split
+from kdjax.models.export import onnx
+from kdjax.models.export.formats import Answer
+from kdjax.runner.pipeline import measure
+
+BATCHES = (1, 64)
+CALIBRATION = 256
+
+
+def graphs(
+  name: str, network, about, images: Split, folder: Path
+) -> dict[str, Answer]:
+  """Writes a network for onnxruntime, in float32 and in int8, and reads it.
+
+  Args:
+    name: of the files.
+    network: traceable, stored images -> logits.
+    about: the network.
+    images: training images; the first of them calibrate the activations.
+    folder: gets NAME.onnx and NAME.int8.onnx.
+
+  Returns:
+    "onnxruntime" and "onnxruntime_int8": stored images -> logits.
+  """
+  folder.mkdir(exist_ok=True)
+  path, small = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
+  onnx.write(path, network, about.image_shape, about.dtype)
+  few = np.stack(
+    [images.images[i] for i in range(min(CALIBRATION, len(images.labels)))]
+  )
+  logging.disable(logging.WARNING)
+  try:
+    onnx.quantize(path, small, few)
+  finally:
+    logging.disable(logging.NOTSET)
+  return {
+    "onnxruntime": onnx.load(path, path.read_bytes()),
+    "onnxruntime_int8": onnx.load(small, small.read_bytes()),
+  }
+
+
+def latencies(
+  answers: Mapping[str, Mapping[str, Answer]], images: Split
+) -> dict[str, dict[str, Any]]:
+  """Times every network in every runtime, in turn; see `results.clock`.
+
+  Args:
+    answers: by network and runtime, stored images -> logits.
+    images: what is shown.
+
+  Returns:
+    By network "latency_ms", the median of "latency_rounds" rounds; both by
+    runtime and batch size.
+  """
+  calls = {}
+  for batch in BATCHES:
+    block = np.stack([images.images[i % len(images.labels)]
+                      for i in range(batch)])  # fmt: skip
+    calls[batch] = {
+      (name, runtime): lambda answer=answer, x=block: answer(x)
+      for name, runtimes in answers.items()
+      for runtime, answer in runtimes.items()
+    }
+  found = {name: {} for name in answers}
+  for (name, runtime), one in measure.clock(calls).items():
+    for key, values in one.items():
+      found[name].setdefault(key, {})[runtime] = values
+  return found

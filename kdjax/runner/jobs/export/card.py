@@ -1,0 +1,297 @@
+"""What an exported network is: card.json for programs, MODEL_CARD.md for people."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.data.images import pixels
+from kdjax.runner.config import Export
+from kdjax.runner.jobs.export import parity
+from kdjax.runner.jobs.export.read_run import Found
+from kdjax.runner.report import formats, text, verdicts
+from kdjax.runner.system import environment
+
+CARD, PAGE = "card.json", "MODEL_CARD.md"
+UNSTATED = "not stated"
+# What a network's entry in results.json says of every seed.
+SCORES = {
+  "test_accuracy": "accuracy",
+  "negative_log_likelihood": "negative log-likelihood, nats",
+  "calibration_error": "calibration error",
+  "agreement": "agreement with the teacher",
+}
+LIMITS = (
+  "It knows the classes above and no others: whatever it is shown becomes one of"
+  " them.",
+  "Its scores are those on images like the ones that it was trained on. How it"
+  " does under noise, shifts or on other sources was not measured here.",
+  "Its probabilities (softmax of the logits) are as trustworthy as the"
+  " calibration error says, on such images.",
+  "A student takes over what its teacher gets wrong, too.",
+)
+
+
+def describe(
+  found: Found, chosen: Export, checked: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+  """Says all that is known of an exported network.
+
+  Args:
+    found: the network.
+    chosen: what was asked for.
+    checked: figures by format, and of the "linen" network.
+    command: the command line that repeats it.
+
+  Returns:
+    JSON values: as they stand in card.json.
+  """
+  results, figures = found.run.results, found.figures
+  checked = dict(checked)
+  linen = checked.pop("linen")
+  teacher = results["teacher"] or {}
+  return {
+    "network": {
+      "which": chosen.network,
+      **found.about._asdict(),
+      "parameters": evaluate.parameters(found.variables["params"]),
+      "seed": figures.get("seeds", [*range(chosen.member + 1)])[chosen.member],
+      "digest": figures["digest"][chosen.member],
+    },
+    "input": _shown(found),
+    "teacher": {
+      name: teacher[name]
+      for name in ("model", "parameters", "test_accuracy")
+      if name in teacher
+    },
+    "objective": results["objective"],
+    "regime": found.run.experiment.distillation.regime,
+    "run": {"name": results["name"], "command": results["command"]},
+    "export": command,
+    "data": _data(found),
+    "scores": {
+      name: {"this": figures[name][chosen.member], "seeds": figures[name]}
+      for name in SCORES
+      if name in figures
+    },
+    "accuracy": linen["accuracy"],
+    "reported_accuracy": linen["reported"],
+    "tolerance": parity.TOLERANCE,
+    "formats": checked,
+    "headline": verdicts.headline(results),
+    "versions": {
+      "trained with": _versions(results["environment"]),
+      "exported with": _versions(environment.describe(jax.devices()))
+      | {"jax2onnx": _version("jax2onnx")},
+    },
+    "limits": LIMITS,
+  }
+
+
+def page(card: Mapping[str, Any]) -> str:
+  """Writes a card for people.
+
+  Args:
+    card: from `describe`.
+
+  Returns:
+    Markdown.
+  """
+  network = card["network"]
+  lines = [
+    f"# {network['which'].capitalize()}: {network['model']}\n",
+    f"{card['headline']}\n",
+    "## What goes in, what comes out\n",
+    *_input(network, card["input"]),
+    "## Where it comes from\n",
+    *_origin(card),
+    "## Scores\n",
+    _scores(card),
+    "## Files\n",
+    _files(card),
+    "## Limits\n",
+    *(f"- {line}" for line in card["limits"]),
+    "\n## Versions\n",
+    *(
+      f"- {when}: "
+      + ", ".join(f"{name} {version}" for name, version in versions.items())
+      for when, versions in card["versions"].items()
+    ),
+  ]
+  return "\n".join(lines) + "\n"
+
+
+def _data(found: Found) -> dict[str, Any]:
+  settings = found.run.experiment.data
+  held = "held-out training images" if settings.validation else "test images"
+  return {
+    "name": found.dataset.name,
+    "licence": found.licence or UNSTATED,
+    "fingerprint": found.run.results["fingerprints"]["shown"],
+    "scored": f"{len(found.scored.labels):,} {held}",
+    "scored_fingerprint": data.fingerprint(found.scored),
+    "more": f"{len(found.more.labels):,} training images",
+    "settings": vars(settings),
+  }
+
+
+def _shown(found: Found) -> dict[str, Any]:
+  """How an image file becomes what the network takes, as it did in training."""
+  about, settings = found.about, found.run.experiment.data
+  height, width, channels = about.image_shape
+  statistics = getattr(about.module(), "statistics", None)
+  byte = about.dtype == "uint8"
+  return {
+    "orientation": "upright, as its EXIF says",
+    "background": list(pixels.colour(settings.background)),
+    "mode": {1: "L", 3: "RGB"}.get(channels, f"{channels} channels"),
+    "crop": "middle square" if height == width else "none",
+    "size": [height, width],
+    "filter": "bilinear",
+    "values": [0, 255] if byte else "as stored",
+    "dtype": about.dtype,
+    "inside": {
+      "scale": "to [0, 1]" if byte else "none",
+      "crop_size": about.crop_size,
+      "mean": statistics and list(statistics.mean),
+      "deviation": statistics and list(statistics.deviation),
+    },
+  }
+
+
+def _photo(shown: Mapping[str, Any]) -> str:
+  """The same for people."""
+  height, width = shown["size"]
+  cut = (
+    f"its middle square, scaled to {height} x {width} by Pillow's bilinear"
+    " filter (with antialiasing)"
+    if height == width
+    else f"{height} x {width} pixels, as they are"
+  )
+  inside = shown["inside"]
+  standard = (
+    f"mean {inside['mean']} and deviation {inside['deviation']}, of pixels in"
+    " [0, 1]"
+    if inside["mean"]
+    else "no mean and deviation"
+  )
+  return (
+    f"- From a photo: turned upright as its EXIF says, laid over"
+    f" {tuple(shown['background'])} where it is transparent, made {shown['mode']},"
+    f" then {cut}. JPEGs are decoded with Pillow's `draft` at that size. Nothing"
+    f" else: the network has {standard} inside. `examples/serve_onnx.py` does this."
+  )
+
+
+def _input(network: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
+  height, width, channels = network["image_shape"]
+  byte = network["dtype"] == "uint8"
+  size = network["crop_size"]
+  inside = [
+    "scaling to [0, 1]" if byte else "",
+    f"the middle {size} x {size}" if size else "",
+    "whatever the model's spec normalises",
+  ]
+  return [
+    f"- Input `images`: (batch, {height}, {width}, {channels}) {network['dtype']},"
+    f" {'pixels 0..255' if byte else 'as stored'}; any batch size.",
+    f"- Inside: {', '.join(filter(None, inside))}.",
+    *([_photo(shown)] if byte else []),
+    f"- Output `logits`: (batch, {network['classes']}) float32.",
+    f"- Classes, in this order: {', '.join(network['class_names'])}.",
+    f"- {network['parameters']:,} parameters, no regressors or projectors.\n",
+  ]
+
+
+def _origin(card: Mapping[str, Any]) -> list[str]:
+  teacher, network, images = card["teacher"], card["network"], card["data"]
+  taught = "nobody"
+  if teacher:
+    taught = teacher.get("model", "unknown")
+    # What somebody else's cache does not say is not known.
+    if teacher.get("test_accuracy") is not None:
+      accuracy = 100 * np.asarray(teacher["test_accuracy"])
+      taught += f", accuracy {formats.with_spread(accuracy)} %"
+  return [
+    f"- Teacher: {taught}.",
+    f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
+    f"- Seed {network['seed']} of"
+    f" {len(card['scores']['test_accuracy']['seeds'])}, as the export's command"
+    " asks; the first by default, whatever its score.",
+    f"- Data: {images['name']}, licence: {images['licence']}; sha256 of the"
+    f" training images `{images['fingerprint'][:16]}`, scored on"
+    f" {images['scored']}.",
+    f"- Run: `{card['run']['command']}`",
+    f"- Export: `{card['export']}`",
+    f"- sha256 of the parameters: `{network['digest']}`\n",
+  ]
+
+
+def _scores(card: Mapping[str, Any]) -> str:
+  rows = tuple(
+    (title, f"{score['this']:.4f}", formats.with_spread(score["seeds"], 4))
+    for name, title in SCORES.items()
+    if (score := card["scores"].get(name))
+  )
+  note = (
+    f"The files compute in float32 and get {100 * card['accuracy']:.2f} % of the"
+    f" {card['data']['scored']} right; the run reported"
+    f" {100 * card['reported_accuracy']:.2f} %."
+  )
+  return text.to_markdown(
+    text.Table(
+      "On the images that counted in the run",
+      ("Score", "This seed", "All seeds"),
+      rows,
+      (note,),
+    )
+  )
+
+
+def _files(card: Mapping[str, Any]) -> str:
+  rows = tuple(
+    (
+      name,
+      one["file"],
+      f"{one['bytes']:,}",
+      one["runtime"],
+      f"{one['images']:,} of {one['images']:,}",
+      f"{one['largest_difference']:.1e}",
+      f"{100 * one['accuracy']:.2f} %",
+    )
+    for name, one in card["formats"].items()
+  )
+  note = (
+    "Each file was read back by its own runtime and compared with the linen"
+    f" network on {card['data']['scored']} and {card['data']['more']}: the same"
+    " class for all, or there would be no file. Differences of logits are a share"
+    f" of the largest logit; {card['tolerance']:.0e} is the most that is allowed."
+    " SHA256SUMS holds the digest of every file."
+  )
+  return text.to_markdown(
+    text.Table(
+      "Files",
+      (
+        "Format", "File", "Bytes", "Read by", "Same class", "Difference",
+        "Accuracy",
+      ),
+      rows,
+      (note,),
+    )
+  )  # fmt: skip
+
+
+def _versions(described: Mapping[str, Any]) -> dict[str, str]:
+  wanted = ("jax", "flax", "orbax-checkpoint", "safetensors", "onnx")
+  wanted += ("onnxruntime", "python", "platform", "git")
+  return {name: described[name] for name in wanted if described.get(name)}
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None

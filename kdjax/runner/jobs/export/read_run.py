@@ -1,0 +1,146 @@
+"""The network of a finished run, and the images that it is held to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax import data
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError, counted
+from kdjax.data import Dataset, Split
+from kdjax.models import quantized
+from kdjax.models.export.signature import About
+from kdjax.runner.config import Export
+from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline.stored_run import Stored, stored_run
+from kdjax.train.precision import computed
+
+# As many images decide whether a file is the network, where there are as many.
+LEAST = 1000
+
+
+class Found(NamedTuple):
+  """A network of a run.
+
+  Attributes:
+    run: the run.
+    about: the network.
+    variables: its arrays.
+    figures: its entry in results.json, of all seeds.
+    dataset: what it was trained on, as stored.
+    scored: the images that counted in the run.
+    more: training images besides, where those are few.
+    licence: of the data; None where it is not stated.
+  """
+
+  run: Stored
+  about: About
+  variables: Mapping[str, Any]
+  figures: Mapping[str, Any]
+  dataset: Dataset
+  scored: Split
+  more: Split
+  licence: str | None
+
+  @property
+  def measured(self) -> Any:
+    """What computed the reported figures: the module, in the run's precision."""
+    dtype = self.run.experiment.computing.compute_dtype
+    return computed(self.about.module(), dtype=dtype)
+
+
+def find(chosen: Export, data_dir: str | None) -> Found:
+  """Finds the network that is to be exported.
+
+  Args:
+    chosen: which one, and of which run.
+    data_dir: where its data set is, if not where the run had it.
+
+  Returns:
+    The network.
+
+  Raises:
+    UserError: if there is no such run or network, or its images are not those
+      of the run.
+    StorageError: if it is damaged.
+  """
+  if chosen.source is None:
+    raise UserError("export needs --from=WORKDIR, the folder of a finished run")
+  folder = Path(chosen.source).expanduser()
+  run = stored_run(folder)
+  folder = folder.parent if folder.is_file() else folder
+  note, variables = _network(chosen, folder)
+  figures = run.results[chosen.network]
+  _check_is_the_run_s(chosen, figures, variables)
+  settings = run.experiment.data
+  if data_dir is not None:
+    settings = settings.__class__(**vars(settings) | {"data_dir": data_dir})
+  dataset = sources.open_stored(settings)
+  examples, scored = sources.hold_out(dataset, settings.validation)
+  _check_same_images(run, scored)
+  short = max(0, LEAST - len(scored.labels))
+  about = About(
+    note["model"],
+    note["classes"],
+    tuple(note["class_names"]),
+    dataset.image_shape,
+    np.asarray(scored.images[0]).dtype.name,
+    settings.crop_size,
+    note.get("quantization", quantized.NONE),
+  )
+  return Found(
+    run,
+    about,
+    variables,
+    figures,
+    dataset,
+    scored,
+    data.select(dataset.train, examples[:short]),
+    data.licence(settings.dataset, settings.data_dir),
+  )
+
+
+def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
+  """Reads what the run has saved: students in one folder, a teacher in each."""
+  member, several = chosen.member, chosen.network == "student"
+  name = chosen.network
+  if member and not several:
+    name = f"{name}_{member}"
+  note = storage.read_note(folder / name)
+  missing = {"model", "classes", "class_names"} - set(note)
+  if missing:
+    raise StorageError(
+      f"{folder / name} is damaged: its note lacks {sorted(missing)}"
+    )
+  variables = storage.load_variables(folder / name, note)
+  if not several:
+    return note, variables
+  seeds = len(jax.tree.leaves(variables)[0])
+  if member >= seeds:
+    raise UserError(
+      f"--member={member}: the run has {counted(seeds, 'seed')}, 0 to {seeds - 1}"
+    )
+  return note, jax.tree.map(lambda x: x[member], variables)
+
+
+def _check_is_the_run_s(chosen: Export, figures, variables) -> None:
+  """Refuses a network that is not the one of the results."""
+  noted = (figures or {}).get("digest", [])
+  own = storage.digest(variables["params"])
+  if chosen.member >= len(noted) or noted[chosen.member] != own:
+    raise StorageError(
+      f"--from={chosen.source}: the {chosen.network} there is not the one that"
+      " results.json was measured on"
+    )
+
+
+def _check_same_images(run: Stored, scored: Split) -> None:
+  noted = run.results.get("fingerprints", {}).get("scored")
+  if noted != data.fingerprint(scored):
+    raise UserError(
+      f"the images of {run.experiment.data.dataset} are not those that the run"
+      " was measured on; --data_dir=DIR says where those are"
+    )

@@ -1,0 +1,252 @@
+"""From settings to checked parts: whatever the user got wrong ends here."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, models
+from kdjax.core.errors import UserError, counted
+from kdjax.data import Dataset, Split
+from kdjax.evaluate import knowledge
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline.defaults import AUTO
+from kdjax.taps import parse_tap, tapped
+from kdjax.train.devices import placement as devices
+from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
+
+
+class Parts(NamedTuple):
+  """All that a run is made of.
+
+  Attributes:
+    experiment: the settings.
+    dataset: what student and baseline learn from and all are scored on.
+    lessons: what the teacher learns from.
+    images: (N, H, W, C) float32, the images that are examined.
+    labels: (N,) their classes.
+    masks: (N, H, W) bool, where their objects are.
+    on_object: (N, GH, GW) bool, the grid's foreground.
+    network: the one architecture.
+    model: its spec.
+    feature: (variables, images) -> features at the tap.
+    problem: what is asked of every image.
+    devices: what to run on.
+    together: whether members train side by side.
+  """
+
+  experiment: Experiment
+  dataset: Dataset
+  lessons: Split
+  images: np.ndarray
+  labels: np.ndarray
+  masks: np.ndarray
+  on_object: np.ndarray
+  network: nn.Module
+  model: str
+  feature: Callable[[Any, jax.Array], jax.Array]
+  problem: knowledge.Problem
+  devices: list[jax.Device]
+  together: bool
+
+  @property
+  def sample(self) -> jax.Array:
+    """One empty image, (1, H, W, C) float32, for shapes."""
+    return jnp.zeros((1, *self.dataset.image_shape), jnp.float32)
+
+  @property
+  def threshold(self) -> float:
+    """b, nats."""
+    chosen = self.experiment.quantify
+    if chosen.threshold is not None:
+      return chosen.threshold
+    return 0.2 if chosen.estimator == "published" else 0.75
+
+
+def prepare(experiment: Experiment) -> Parts:
+  """Opens the data and builds every part.
+
+  Args:
+    experiment: all settings.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: for whatever the user got wrong.
+  """
+  chosen = experiment.quantify
+  local = devices.choose(experiment.run.accelerator)
+  for group in (experiment.teacher, experiment.student):
+    devices.check_batch_size(group.batch_size, local)
+  _check(experiment)
+  model = _model(experiment)
+  models.make_model(model, classes=2)
+  dataset, lessons = _data(experiment)
+  network = models.make_model(model, classes=dataset.classes)
+  feature = make_feature(network, chosen.tap)
+  sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
+  _try(network, feature, sample)
+  if chosen.weights is not None:
+    _try(network, make_feature(network, chosen.weights), sample)
+  _check_room(experiment, network, model, sample, local)
+  shown = data.select(dataset.test, _chosen(dataset, chosen.explained_images))
+  images, masks = (
+    np.stack([part[i] for i in range(len(shown.labels))])
+    for part in (shown.images, shown.masks)
+  )
+  grid = (chosen.grid, chosen.grid)
+  if chosen.grid > min(dataset.image_shape[:2]):
+    raise UserError(
+      f"--grid={chosen.grid}: images are only {dataset.image_shape[:2]} pixels"
+    )
+  on_object = knowledge.foreground(
+    jnp.asarray(masks), grid, share=chosen.foreground_share
+  )
+  return Parts(
+    experiment=experiment,
+    dataset=dataset,
+    lessons=lessons,
+    images=np.asarray(data.to_float(jnp.asarray(images))),
+    labels=shown.labels,
+    masks=masks,
+    on_object=np.asarray(on_object),
+    network=network,
+    model=model,
+    feature=feature,
+    problem=knowledge.Problem(grid, chosen.entropy_weight),
+    devices=local,
+    together=side_by_side(network, sample, local[0].platform),
+  )
+
+
+def make_feature(
+  network: nn.Module, tap: str
+) -> Callable[[Any, jax.Array], jax.Array]:
+  """Makes the function whose answer is a layer's feature.
+
+  Args:
+    network: linen module called as `network(images, train=...)`.
+    tap: which feature; one array.
+
+  Returns:
+    (variables, images (B, H, W, C)) -> (B, ...).
+
+  Raises:
+    UserError: for text that is no tap; when called, for one that is not reached
+      or is several.
+
+  Example:
+    >>> from kdjax.models import make_model
+    >>> network = make_model("mlp(4)", classes=2)
+    >>> images = jnp.zeros((3, 2, 2, 1))
+    >>> variables = network.init(jax.random.key(0), images)
+    >>> make_feature(network, "head:in")(variables, images).shape
+    (3, 4)
+  """
+  parse_tap(tap)
+  show = tapped(network.apply, [tap])
+
+  def feature(variables, images):
+    _, feats = show(variables, images, train=False)
+    if len(feats) > 1:
+      raise UserError(f"--tap={tap}: one layer at a time; it is {list(feats)}")
+    (value,) = feats.values()
+    return value
+
+  return feature
+
+
+def _check(experiment: Experiment) -> None:
+  chosen = experiment.quantify
+  parse_tap(chosen.tap)
+  if experiment.teacher.teacher_from is not None:
+    raise UserError(
+      "--teacher_from: quantify follows its teacher from the first epoch on, so"
+      " it trains one itself"
+    )
+  if experiment.data.labels is not None or experiment.data.omit_classes:
+    raise UserError("--labels and --omit_classes are not for quantify")
+  at_once = chosen.probes_at_once
+  if at_once is not None and chosen.probes % at_once:
+    raise UserError(
+      f"--probes_at_once={at_once} does not divide --probes={chosen.probes}"
+    )
+
+
+def _model(experiment: Experiment) -> str:
+  """The one architecture of the three networks."""
+  teacher, student = experiment.teacher.model, experiment.student.model
+  if student == AUTO and teacher == AUTO:
+    raise UserError(
+      "quantify compares networks of one architecture: name it, such as"
+      " --student='lenet'"
+    )
+  if AUTO not in (teacher, student) and teacher != student:
+    raise UserError(
+      f"--teacher={teacher} and --student={student}: quantify compares networks"
+      " of one architecture; leave --teacher out"
+    )
+  return teacher if student == AUTO else student
+
+
+def _data(experiment: Experiment) -> tuple[Dataset, Split]:
+  chosen = experiment.data
+  dataset = sources.open_stored(chosen, masks=True)
+  own = experiment.quantify.teacher_split
+  if own is None or own == chosen.train_split:
+    return dataset, dataset.train
+  other = sources.open_stored(dataclasses.replace(chosen, train_split=own))
+  return dataset, other.train
+
+
+def _check_room(experiment: Experiment, network, model, sample, local) -> None:
+  """Refuses networks and batches that do not fit, before one is made."""
+  if not experiment.computing.preflight:
+    return
+  capacity.check_batch(experiment, sample.shape[1:])
+  # The student and its twin train side by side, with the teacher beside them.
+  for title, members, taught in (
+    ("teacher", 1, None),
+    ("student", 2 * experiment.student.seeds, network),
+  ):
+    chosen = getattr(experiment, title)
+    capacity.check_plain(
+      title,
+      network,
+      model,
+      make_optimizer(chosen.optimizer, chosen.schedule, 1),
+      sample,
+      local,
+      members=members,
+      teacher=taught,
+    )
+
+
+def _chosen(dataset: Dataset, count: int) -> np.ndarray:
+  there = len(dataset.test.labels)
+  if count > there:
+    raise UserError(
+      f"--explained_images={count}: there {'is' if there == 1 else 'are'}"
+      f" {counted(there, 'image')}"
+    )
+  return data.stratified(dataset.test.labels, count, seed=0)
+
+
+def _try(network, feature, sample) -> None:
+  """Finds out by shapes alone whether the tap is there."""
+
+  def show(key):
+    return feature(network.init(key, sample, train=False), sample)
+
+  try:
+    jax.eval_shape(show, jax.random.key(0))
+  except (TypeError, ValueError) as error:
+    raise UserError(f"the network cannot be used: {error}") from error

@@ -1,0 +1,282 @@
+"""Entropies of checkpoints: mapped over devices, and kept on disk.
+
+An entry is named after what decides it: the variables that the feature depends
+on, the images and the settings. So a run that was stopped, or one that differs
+elsewhere, finds what is already there.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError
+from kdjax.evaluate import knowledge
+from kdjax.evaluate.knowledge import Estimate
+from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.train.devices import placement as on_devices
+
+# Changes when the same settings are to give other numbers.
+VERSION = 1
+FOLDER = "entropies"
+DESCENTS = {"optimise": knowledge.Descent(), "published": knowledge.PUBLISHED}
+
+
+class Meter:
+  """Measures the entropies of one network after the other.
+
+  Attributes:
+    computed: how many checkpoints were computed.
+    reused: how many were found on disk.
+  """
+
+  def __init__(self, parts: Parts, mask: Any, folder: Path | None = None):
+    """Compiles nothing yet.
+
+    Args:
+      parts: of the run.
+      mask: by variable, whether the feature depends on it.
+      folder: where entries are written; None keeps none.
+
+    Raises:
+      UserError: if the earlier run's folder is not there.
+    """
+    self.computed = self.reused = 0
+    self._parts, self._mask = parts, jax.tree.leaves(mask)
+    self._programs: dict[str, tuple[Callable, ...]] = {}
+    self._folders = [] if folder is None else [folder / FOLDER]
+    earlier = parts.experiment.quantify.quantify_from
+    if earlier is not None:
+      found = Path(earlier).expanduser() / FOLDER
+      if not found.is_dir():
+        raise UserError(f"--quantify_from={earlier}: there is no {found}")
+      self._folders.append(found)
+    self._images = hashlib.sha256(parts.images.tobytes()).hexdigest()
+
+  def entropies(self, network: Any) -> Estimate:
+    """Measures one network, or reads what was measured before.
+
+    Args:
+      network: its variables.
+
+    Returns:
+      The estimate for all examined images, NumPy arrays.
+
+    Raises:
+      StorageError: if an entry cannot be written or is damaged.
+    """
+    name = self.entry(network)
+    found = self._find(name)
+    if found is None:
+      self.computed += 1
+      found = self.compute(network, self._parts.experiment.quantify.estimator)
+    self._keep(name, found)
+    return found
+
+  def recall(self, name: str) -> Estimate:
+    """Reads what was measured before.
+
+    Args:
+      name: from `entry`.
+
+    Returns:
+      The estimate.
+
+    Raises:
+      StorageError: if it is not there or damaged.
+    """
+    found = self._find(name)
+    if found is None:
+      raise StorageError(f"{self._folders[-1] / name}.npz is missing")
+    self._keep(name, found)
+    return found
+
+  def entry(self, network: Any) -> str:
+    """Names a network's estimate after all that decides it.
+
+    Args:
+      network: its variables.
+
+    Returns:
+      The name.
+    """
+    leaves = jax.tree.leaves(jax.device_get(network))
+    trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
+    chosen, parts = self._parts.experiment.quantify, self._parts
+    settings = (
+      VERSION,
+      parts.model,
+      chosen.tap,
+      chosen.estimator,
+      chosen.probes,
+    )
+    text = f"{settings} {parts.problem} {storage.digest(trunk)} {self._images}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+  def compute(
+    self, network: Any, estimator: str, count: int | None = None
+  ) -> Estimate:
+    """Measures one network.
+
+    Args:
+      network: its variables.
+      estimator: "jacobian", "optimise" or "published".
+      count: only the first so many images.
+
+    Returns:
+      The estimate, NumPy arrays.
+    """
+    devices = self._parts.devices
+    images = self._parts.images[:count]
+    total = len(images)
+    at_once = self._parts.experiment.quantify.images_at_once
+    size = len(devices) * min(at_once, -(-total // len(devices)))
+    network = on_devices.replicate(network, devices)
+    passes = []
+    for first in range(0, total, size):
+      # The last pass is filled up with its own first image.
+      numbers = np.arange(first, first + size)
+      numbers = np.where(numbers < total, numbers, first)
+      inputs = on_devices.shard(
+        (images[numbers], numbers.astype(np.int32)), len(devices), axis=0
+      )
+      passes.append(self._one_pass(network, *inputs, estimator))
+    return jax.tree.map(
+      lambda *x: np.concatenate([np.asarray(one) for one in x])[:total], *passes
+    )
+
+  def _one_pass(self, network, images, numbers, estimator) -> Estimate:
+    if estimator not in self._programs:
+      make = _closed_form if estimator == "jacobian" else _descent
+      self._programs[estimator] = make(self._parts, estimator)
+    programs = self._programs[estimator]
+    if estimator == "jacobian":
+      return programs[0](network, images, numbers)
+    begin, advance = programs
+    problem, descent = self._parts.problem, DESCENTS[estimator]
+    if descent.rule == "published":
+      sigma = np.full((numbers.size, *problem.grid), problem.reference, "f4")
+    else:
+      # Where the closed form is right there is nothing left to do.
+      near = self._one_pass(network, images, numbers, "jacobian")
+      sigma = np.exp(np.asarray(near.entropy) - knowledge.CEILING)
+    return knowledge.minimise(
+      lambda images, keys, sigma: begin(network, images, keys, sigma),
+      lambda *rest: advance(network, *rest),
+      images,
+      numbers,
+      problem,
+      descent,
+      sigma=sigma,
+    )
+
+  def _find(self, name: str) -> Estimate | None:
+    for folder in self._folders:
+      if (folder / f"{name}.npz").is_file():
+        self.reused += 1
+        return _read(folder / f"{name}.npz")
+    return None
+
+  def _keep(self, name: str, found: Estimate) -> None:
+    if not self._folders:
+      return
+    path = self._folders[0] / f"{name}.npz"
+    if not path.is_file():
+      _write(path, found)
+
+
+def _closed_form(parts: Parts, estimator: str) -> tuple[Callable, ...]:
+  chosen = parts.experiment.quantify
+
+  def run(network, images, numbers):
+    found = knowledge.jacobian(
+      lambda x: parts.feature(network, x),
+      images,
+      _keys(numbers),
+      parts.problem,
+      probes=chosen.probes,
+      at_once=chosen.probes_at_once,
+    )
+    return _gathered(found)
+
+  return (on_devices.parallel(run, parts.devices, sharded=(1, 2)),)
+
+
+def _descent(parts: Parts, estimator: str) -> tuple[Callable, ...]:
+  """Compiles the start and a step; states hold all images on every device."""
+  options = {"problem": parts.problem, "descent": DESCENTS[estimator]}
+
+  def begin(network, images, numbers, sigma):
+    made = knowledge.start(
+      lambda x: parts.feature(network, x),
+      images,
+      _keys(numbers),
+      _own(sigma, numbers),
+      **options,
+    )
+    return _gathered(made)
+
+  def advance(network, images, numbers, state, step):
+    made = knowledge.step(
+      lambda x: parts.feature(network, x),
+      images,
+      _keys(numbers),
+      _own(state, numbers),
+      step,
+      **options,
+    )
+    return _gathered(made)
+
+  return tuple(
+    on_devices.parallel(program, parts.devices, sharded=(1, 2))
+    for program in (begin, advance)
+  )
+
+
+def _keys(numbers: jax.Array) -> jax.Array:
+  """A key an image, whatever device it is on."""
+  return jax.vmap(lambda n: jax.random.fold_in(jax.random.key(0), n))(numbers)
+
+
+def _gathered(tree):
+  return jax.tree.map(
+    lambda x: jax.lax.all_gather(x, on_devices.AXIS, axis=0, tiled=True), tree
+  )
+
+
+def _own(tree, numbers):
+  """This device's part of arrays that hold all images."""
+  size = numbers.shape[0]
+  first = jax.lax.axis_index(on_devices.AXIS) * size
+  return jax.tree.map(
+    lambda x: jax.lax.dynamic_slice_in_dim(jnp.asarray(x), first, size), tree
+  )
+
+
+def _write(path: Path, found: Estimate) -> None:
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when it is whole: a killed run leaves no half entry.
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+      np.savez(file, **found._asdict())
+    part.rename(path)
+  except OSError as error:
+    raise StorageError(f"cannot write {path}: {error}") from error
+
+
+def _read(path: Path) -> Estimate:
+  try:
+    # NumPy leaves a damaged file open: it gets the bytes.
+    whole = io.BytesIO(path.read_bytes())
+    with np.load(whole, allow_pickle=False) as found:
+      return Estimate(*(found[name] for name in Estimate._fields))
+  except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    raise StorageError(f"{path} is damaged: {error}; remove it") from error

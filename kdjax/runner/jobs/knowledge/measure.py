@@ -1,0 +1,313 @@
+"""From entropies to the figures of results.json."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.core import storage
+from kdjax.evaluate import knowledge
+from kdjax.evaluate.knowledge import Concepts, Estimate
+from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.taps import parse_tap
+
+# What the paper expects of the student against the baseline. D_std is the
+# variance there; both are tested.
+HYPOTHESES = {
+  "n_fg": "larger",
+  "n_bg": "smaller",
+  "lambda": "larger",
+  "d_mean": "smaller",
+  "d_std": "smaller",
+  "d_var": "smaller",
+  "rho": "larger",
+}
+# Ours, free of a threshold or of the union; expected alike.
+COMPANIONS = {"auc": "larger", "entropy_gap": "larger", "d95": "smaller"}
+THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
+SIGNIFICANT = 0.05
+
+
+class History(NamedTuple):
+  """What is kept of one network's training.
+
+  Attributes:
+    entries: names of the estimates on disk.
+    estimates: of every checkpoint, the initialisation first.
+    trail: of the tapped layer's weights.
+    whole: of all weights.
+  """
+
+  entries: tuple[str, ...] = ()
+  estimates: tuple[Estimate, ...] = ()
+  trail: knowledge.Trail | None = None
+  whole: knowledge.Trail | None = None
+
+
+def extended(
+  history: History,
+  entry: str,
+  estimate: Estimate,
+  network: Any,
+  tap: str,
+  mask: Any,
+) -> History:
+  """Adds a checkpoint.
+
+  Args:
+    history: so far.
+    entry: name of the estimate on disk.
+    estimate: the checkpoint's entropies.
+    network: its variables.
+    tap: which layer is examined.
+    mask: by variable, whether the feature depends on it.
+
+  Returns:
+    The longer history.
+  """
+  layer, whole = weights_of(network, tap, mask)
+  return History(
+    (*history.entries, entry),
+    (*history.estimates, estimate),
+    knowledge.extended(history.trail, layer),
+    knowledge.extended(history.whole, whole),
+  )
+
+
+def weights_of(
+  network: Any, tap: str, mask: Any
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+  """Returns the weights whose way is followed.
+
+  Args:
+    network: its variables.
+    tap: which layer is examined.
+    mask: by variable, whether the feature depends on it.
+
+  Returns:
+    The layer's, see `layer_weights`; and all of them.
+  """
+  params = jax.device_get(network["params"])
+  return layer_weights(params, tap, mask["params"]), jax.tree.leaves(params)
+
+
+def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
+  """Returns the weights that make a tapped layer's feature.
+
+  Args:
+    params: of the network.
+    tap: its path leads to the layer, or to a part of it without parameters.
+    mask: by parameter, whether the feature depends on it.
+
+  Returns:
+    The kernels (arrays of two or more axes) of the nearest module on the path
+    that has any; of all layers below it for an `:in`.
+
+  Example:
+    >>> params = {"a": {"kernel": np.ones((1, 2)), "bias": np.ones(2)}}
+    >>> mask = {"a": {"kernel": True, "bias": True}}
+    >>> [x.shape for x in layer_weights(params, "a/activation", mask)]
+    [(1, 2)]
+  """
+  parsed = parse_tap(tap)
+  nodes = [(params, mask)]
+  if parsed.site != "in":
+    for name in parsed.path:
+      node, kept = nodes[-1]
+      if not isinstance(node, Mapping) or name not in node:
+        break
+      nodes.append((node[name], kept[name]))
+  for node, kept in reversed(nodes):
+    pairs = zip(jax.tree.leaves(node), jax.tree.leaves(kept), strict=True)
+    found = [x for x, keep in pairs if keep and np.ndim(x) > 1]
+    if found:
+      return found
+  return jax.tree.leaves(params)
+
+
+def concepts_of(parts: Parts, history: History, *, whole=False) -> Concepts:
+  """Puts the histories' arrays together.
+
+  Args:
+    parts: of the run.
+    history: of one network.
+    whole: take the path of all weights rather than the layer's.
+
+  Returns:
+    What the metrics are made from.
+  """
+  trail = history.whole if whole else history.trail
+  return Concepts(
+    np.stack([one.entropy for one in history.estimates]),
+    np.stack([one.valid for one in history.estimates]),
+    parts.on_object,
+    np.array(trail.lengths),
+  )
+
+
+def network_figures(
+  parts: Parts, networks: Any, histories: list[History]
+) -> dict[str, Any]:
+  """The figures of networks that differ by their seed.
+
+  Args:
+    parts: of the run.
+    networks: variables with a leading axis of seeds.
+    histories: one a seed.
+
+  Returns:
+    JSON values: accuracy, metrics, curves over b, counts over the training.
+  """
+  logits = evaluate.predict(
+    parts.network.apply,
+    networks,
+    parts.dataset.test.images,
+    data.to_float,
+    together=parts.together,
+  )
+  params = jax.device_get(networks["params"])
+  seeds = range(len(histories))
+  each = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
+  found = [concepts_of(parts, history) for history in histories]
+  whole = [concepts_of(parts, history, whole=True) for history in histories]
+  rows = [knowledge.metrics(one, parts.threshold) for one in found]
+  everything = [knowledge.metrics(one, parts.threshold) for one in whole]
+  return {
+    "model": parts.model,
+    "parameters": evaluate.parameters(each[0]),
+    **evaluate.measure(logits, parts.dataset.test.labels),
+    "digest": [storage.digest(one) for one in each],
+    "metrics": {name: [row[name] for row in rows] for name in rows[0]},
+    "all_weights": {
+      name: [row[name] for row in everything]
+      for name in ("d_mean", "d_std", "d_var", "d95")
+    },
+    "curves": [knowledge.curves(one, THRESHOLDS) for one in found],
+    "training": [knowledge.counts(one, parts.threshold) for one in found],
+    "convergence": _convergence(histories),
+  }
+
+
+def comparisons(
+  student: Mapping[str, Any], baseline: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  """Tests every hypothesis, seed by seed.
+
+  Args:
+    student: metrics by name, one value a seed; None where undefined.
+    baseline: likewise, of the same seeds.
+
+  Returns:
+    By metric: what is expected, who expects it, the mean difference student -
+    baseline, its standard deviation, the p-value of a paired t test, in how many
+    pairs it is as expected, and a verdict: "reproduced" (as expected, p < 0.05),
+    "as expected, not significant", "not reproduced", "opposite" (p < 0.05) or
+    "undefined".
+
+  Example:
+    >>> rows = comparisons({"n_fg": [2.0, 3.1]}, {"n_fg": [1.0, 2.0]})
+    >>> rows[0]["verdict"], rows[0]["wins"]
+    ('reproduced', 2)
+  """
+  rows = []
+  for source, wanted in (("paper", HYPOTHESES), ("ours", COMPANIONS)):
+    for name, expected in wanted.items():
+      if name not in student:
+        continue
+      row = _compared(student[name], baseline[name], expected)
+      rows.append({"metric": name, "expected": expected, "by": source} | row)
+  return rows
+
+
+def over_thresholds(
+  student: list[Mapping[str, Any]], baseline: list[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Tests the paper's hypotheses at every threshold.
+
+  Args:
+    student: curves, one a seed.
+    baseline: likewise.
+
+  Returns:
+    "threshold", and by metric one comparison a threshold.
+  """
+  thresholds = student[0]["threshold"]
+  result = {"threshold": thresholds}
+  for name, expected in HYPOTHESES.items():
+    result[name] = [
+      _compared(
+        [one[name][k] for one in student],
+        [one[name][k] for one in baseline],
+        expected,
+      )
+      for k in range(len(thresholds))
+    ]
+  return result
+
+
+def agreement(closed: Estimate, reference: Estimate) -> dict[str, Any]:
+  """Says how well the closed form agrees with the optimiser.
+
+  Args:
+    closed: by the closed form.
+    reference: by the optimiser, of the same images.
+
+  Returns:
+    Mean over images of the maps' correlation; mean and largest absolute
+    difference, nats; the optimiser's convergence.
+  """
+  kept = np.flatnonzero(closed.valid & reference.valid)
+  correlation = [
+    float(
+      np.corrcoef(closed.entropy[i].ravel(), reference.entropy[i].ravel())[0, 1]
+    )
+    for i in kept
+  ]
+  gap = np.abs(closed.entropy[kept] - reference.entropy[kept])
+  return {
+    "images": len(kept),
+    "correlation": float(np.mean(correlation)) if len(kept) else None,
+    "lowest_correlation": float(np.min(correlation)) if len(kept) else None,
+    "mean_difference": float(gap.mean()) if len(kept) else None,
+    "largest_difference": float(gap.max()) if len(kept) else None,
+    "steps": float(np.mean(reference.steps)),
+    "ratio": float(np.mean(reference.ratio)),
+    "at_bounds": float(np.mean(reference.at_bounds)),
+  }
+
+
+def _compared(student, baseline, expected) -> dict[str, Any]:
+  pairs = [
+    pair for pair in zip(student, baseline, strict=True) if None not in pair
+  ]
+  if not pairs:
+    return {"mean": None, "standard_deviation": None, "p_value": None,
+            "wins": 0, "pairs": 0, "verdict": "undefined"}  # fmt: skip
+  ours, theirs = np.array(pairs).T / 100
+  # `compare` reads accuracies: its errors' difference is 100 (second - first).
+  larger = expected == "larger"
+  found = evaluate.compare(*((ours, theirs) if larger else (theirs, ours)))
+  mean = -found.mean if larger else found.mean
+  return found._asdict() | {"mean": mean, "verdict": _verdict(found)}
+
+
+def _verdict(found: evaluate.Comparison) -> str:
+  clear = found.p_value is not None and found.p_value < SIGNIFICANT
+  if found.mean < 0:
+    return "reproduced" if clear else "as expected, not significant"
+  return "opposite" if clear else "not reproduced"
+
+
+def _convergence(histories: list[History]) -> dict[str, float]:
+  """The estimator's own report on the last checkpoints."""
+  last = [history.estimates[-1] for history in histories]
+  every = [one for history in histories for one in history.estimates]
+  return {
+    "steps": float(np.mean([one.steps for one in last])),
+    "ratio": float(np.mean([one.ratio for one in last])),
+    "at_bounds": float(np.mean([one.at_bounds for one in last])),
+    "mean_entropy": float(np.mean([one.entropy for one in last])),
+    "invalid": int(sum((~one.valid).sum() for one in every)),
+  }

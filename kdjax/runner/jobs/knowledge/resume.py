@@ -1,0 +1,242 @@
+"""Trainings on disk, so that a stopped run goes on where it was.
+
+Of each training ("teacher", "students", "labels") the last epoch's states are
+kept whole, optimiser included; of the epochs before only what the metrics need:
+how far the weights had moved, and the names of the entropies.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError
+from kdjax.evaluate.knowledge import Trail
+from kdjax.runner.config.options import as_dict, options
+from kdjax.runner.jobs.knowledge import measure
+from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.entropies import Meter
+from kdjax.runner.jobs.knowledge.measure import History
+from kdjax.train.state import variables
+
+FOLDER = "training"
+# What may differ: where the run happens, and how its figures are shown.
+FREE = (
+  "data_dir", "resident_megabytes", "threshold", "foreground_share",
+  "compared_images", "images_at_once", "probes_at_once", "quantify_from",
+)  # fmt: skip
+
+
+class Saved(NamedTuple):
+  """A training as it was left.
+
+  Attributes:
+    epoch: the last one that was kept.
+    leaves: arrays of its states, in the order of `jax.tree.leaves`.
+    note: what was written beside them.
+  """
+
+  epoch: int
+  leaves: list[np.ndarray]
+  note: Mapping[str, Any]
+
+
+class Keeper:
+  """Writes trainings, and finds those of an earlier run."""
+
+  def __init__(self, parts: Parts, workdir: Path):
+    """Reads nothing but the settings of the earlier run.
+
+    Args:
+      parts: of the run.
+      workdir: where trainings are written.
+    """
+    self._folder = workdir / FOLDER
+    self._settings = settings(parts)
+    earlier = parts.experiment.quantify.quantify_from
+    self._earlier = None if earlier is None else Path(earlier).expanduser()
+
+  def save(
+    self,
+    training: str,
+    epoch: int,
+    states: Any,
+    histories: Mapping[str, list[History]] | None = None,
+  ) -> None:
+    """Writes an epoch and removes the one before.
+
+    Args:
+      training: its name.
+      epoch: its number.
+      states: TrainStates by arm.
+      histories: by arm, one a seed.
+
+    Raises:
+      StorageError: if it cannot be written.
+    """
+    folder = self._folder / training / f"{epoch:06d}"
+    leaves = jax.tree.leaves(jax.device_get(states))
+    note = {
+      "epoch": epoch,
+      "settings": self._settings,
+      "histories": {
+        arm: [_written(one) for one in found]
+        for arm, found in (histories or {}).items()
+      },
+    }
+    # A run that was killed while it wrote left half an epoch.
+    shutil.rmtree(folder, ignore_errors=True)
+    arrays = {f"{i:06d}": leaf for i, leaf in enumerate(leaves)}
+    storage.save_network(folder, arrays, note)
+    for other in folder.parent.iterdir():
+      if other != folder:
+        shutil.rmtree(other, ignore_errors=True)
+
+  def load(self, training: str) -> Saved | None:
+    """Finds how far the earlier run came.
+
+    Args:
+      training: its name.
+
+    Returns:
+      The last epoch that is whole; None if there is none.
+
+    Raises:
+      UserError: if the earlier run had other settings; names them.
+      StorageError: if what it left is damaged.
+    """
+    if self._earlier is None:
+      return None
+    folder = self._earlier / FOLDER / training
+    # The note is written last: without it an epoch is not whole.
+    whole = sorted(file.parent for file in folder.glob(f"*/{storage.NOTE}"))
+    if not whole:
+      return None
+    note = storage.read_note(whole[-1])
+    self._compare(note)
+    arrays = storage.load_variables(whole[-1], note)
+    leaves = [arrays[name] for name in sorted(arrays)]
+    return Saved(note["epoch"], leaves, note)
+
+  def _compare(self, note) -> None:
+    there, here = note.get("settings", {}), self._settings
+    names = [
+      name
+      for name in dict.fromkeys((*there, *here))
+      if there.get(name) != here.get(name)
+    ]
+    if names:
+      listed = ", ".join(
+        f"{name} ({there.get(name)}, now {here.get(name)})" for name in names
+      )
+      raise UserError(
+        f"--quantify_from={self._earlier}: that run had other settings: {listed};"
+        " give the same ones, or leave --quantify_from out"
+      )
+
+
+def settings(parts: Parts) -> dict[str, Any]:
+  """Lists all that decides a training and its entropies.
+
+  Args:
+    parts: of the run.
+
+  Returns:
+    JSON values by flag; "images" and "labels" stand for the data's contents.
+  """
+  groups = as_dict(parts.experiment)
+  found = {
+    one.flag: groups[one.group][one.field.name]
+    for one in options()
+    if one.group in ("data", "teacher", "student", "quantify")
+    and one.field.name not in FREE
+  }
+  contents = {
+    "images": parts.images,
+    "labels": parts.dataset.train.labels,
+    "lessons": parts.lessons.labels,
+  }
+  found |= {
+    f"these {name}": storage.digest(x)[:12] for name, x in contents.items()
+  }
+  # As JSON gives them back.
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in found.items()
+  }
+
+
+def histories_of(
+  saved: Saved, states: Any, meter: Meter, place: str, mask: Any
+) -> dict[str, list[History]]:
+  """Puts the histories of a training together again.
+
+  Args:
+    saved: from `Keeper.load`.
+    states: its TrainStates by arm.
+    meter: finds the entropies.
+    place: whose weights' way is followed.
+    mask: by variable, whether the feature depends on it.
+
+  Returns:
+    By arm, one a seed.
+
+  Raises:
+    StorageError: if entropies are missing.
+  """
+  found = {}
+  for arm, members in saved.note["histories"].items():
+    networks = jax.device_get(variables(states[arm]))
+    found[arm] = [
+      _read(
+        one, jax.tree.map(lambda x, m=m: x[m], networks), meter, place, mask
+      )
+      for m, one in enumerate(members)
+    ]
+  return found
+
+
+def _written(history: History) -> dict[str, Any]:
+  return {
+    "entries": list(history.entries),
+    "layer": [history.trail.start, history.trail.lengths],
+    "whole": [history.whole.start, history.whole.lengths],
+  }
+
+
+def _read(one, network, meter, place, mask) -> History:
+  estimates = tuple(meter.recall(entry) for entry in one["entries"])
+  layer, whole = measure.weights_of(network, place, mask)
+  (start, lengths), (whole_start, whole_lengths) = one["layer"], one["whole"]
+  return History(
+    tuple(one["entries"]),
+    estimates,
+    Trail(start, layer, tuple(lengths)),
+    Trail(whole_start, whole, tuple(whole_lengths)),
+  )
+
+
+def restored(saved: Saved, template: Any) -> Any:
+  """Gives a saved training's arrays the form of its states.
+
+  Args:
+    saved: from `Keeper.load`.
+    template: TrainStates by arm; only their form counts.
+
+  Returns:
+    TrainStates by arm.
+
+  Raises:
+    StorageError: if the arrays do not fit.
+  """
+  wanted, form = jax.tree.flatten(template)
+  if [x.shape for x in wanted] != [np.shape(x) for x in saved.leaves]:
+    raise StorageError(
+      "what the earlier run left does not fit these networks; leave"
+      " --quantify_from out"
+    )
+  return form.unflatten(saved.leaves)

@@ -1,0 +1,341 @@
+"""Every epoch of teacher, student and baseline, as a stream of checkpoints.
+
+The student matches the teacher's feature at the tap, without labels. Then the
+layers that the feature does not depend on learn from labels, with all others
+frozen: nothing that is measured at the tap changes any more. The baseline has
+the student's initialisation, images and number of epochs, and labels.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data
+from kdjax.core.errors import DivergedError, UserError
+from kdjax.core.method import Method, View, stateless
+from kdjax.data import Split
+from kdjax.methods import make_objective
+from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.resume import Saved, restored
+from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.train import loop
+from kdjax.train.arm import Arm
+from kdjax.train.epoch import Epoch
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import TrainState, frozen_state, variables
+from kdjax.train.teacher import Teacher, live
+
+# The teacher's features of all training images are computed once where they
+# take no more than this, bytes.
+STORED = 64 << 20
+
+
+class Checkpoint(NamedTuple):
+  """All networks after an epoch.
+
+  Attributes:
+    epoch: 0 is the initialisation.
+    states: by arm, with a leading axis of seeds.
+    losses: by arm, one a seed; empty where the training begins.
+  """
+
+  epoch: int
+  states: dict[str, TrainState]
+  losses: dict[str, np.ndarray]
+
+  @property
+  def networks(self) -> dict[str, Any]:
+    """By arm, variables with a leading axis of seeds."""
+    return {arm: variables(state) for arm, state in self.states.items()}
+
+
+def teacher_epochs(
+  parts: Parts, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
+  """Trains the teacher on labels.
+
+  Args:
+    parts: of the run.
+    saved: where to begin; None for the initialisation.
+
+  Yields:
+    A checkpoint an epoch, where the training begins first; arm "teacher".
+  """
+  chosen = parts.experiment.teacher
+  settings = {
+    "seed": np.array([chosen.seed]),
+    "learning_rate": np.array([_rate(chosen.learning_rate)]),
+  }
+  arms = {
+    "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
+  }
+  yield from _epochs(parts, chosen, parts.lessons, arms, saved=saved)
+
+
+def student_epochs(
+  parts: Parts, teacher: Any, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
+  """Trains student and baseline from the same initialisation.
+
+  Args:
+    parts: of the run.
+    teacher: the teacher's variables.
+    saved: where to begin; None for the initialisation.
+
+  Yields:
+    A checkpoint an epoch, where the training begins first; arms "student", which
+    matches the teacher's feature, and "baseline".
+
+  Raises:
+    UserError: if the teacher's feature is the same for all images.
+  """
+  chosen = parts.experiment.student
+  settings = _settings(parts)
+  arms = {
+    "student": Arm(
+      "all", lambda settings: matching, settings, teacher="teacher"
+    ),
+    "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
+  }
+  matching = feature_matching(
+    parts.experiment.quantify.tap, _variance(parts, teacher)
+  )
+  teachers = {
+    "teacher": _stored(parts, teacher)
+    or live(frozen_state(parts.network, teacher))
+  }
+  split = parts.dataset.train
+  yield from _epochs(parts, chosen, split, arms, teachers=teachers, saved=saved)
+
+
+def label_epochs(
+  parts: Parts, students: Any, mask: Any, saved: Saved | None = None
+) -> Iterator[Checkpoint]:
+  """Trains the student's layers above the tap on labels.
+
+  Args:
+    parts: of the run.
+    students: variables with a leading axis of seeds.
+    mask: by variable of one student, whether the feature depends on it.
+    saved: where to begin; None for the students.
+
+  Yields:
+    A checkpoint an epoch, where the training begins first; arm "student".
+  """
+
+  def method(settings) -> Method:
+    def adopt(params, inputs):
+      return jax.tree.map(
+        lambda x: jnp.asarray(x)[settings["seed"]], students["params"]
+      )
+
+    return make_objective("hard")._replace(
+      adopt=adopt, frozen=lambda step: {"network": mask["params"]}
+    )
+
+  arms = {"student": Arm("all", method, _settings(parts))}
+  chosen = parts.experiment.student
+  yield from _epochs(
+    parts,
+    chosen,
+    parts.dataset.train,
+    arms,
+    epochs=parts.experiment.quantify.label_epochs,
+    saved=saved,
+  )
+
+
+def unchanged(mask: Any, students: Any, finished: Any) -> Any:
+  """Keeps what the feature depends on as it was.
+
+  What normalisation layers remember moves on even where weights do not.
+
+  Args:
+    mask: by variable of one student, whether the feature depends on it.
+    students: variables before the layers above the tap learned.
+    finished: variables afterwards.
+
+  Returns:
+    The students' variables.
+
+  Example:
+    >>> unchanged({"a": True, "b": False}, {"a": 1, "b": 2}, {"a": 3, "b": 4})
+    {'a': 1, 'b': 4}
+  """
+  return jax.tree.map(
+    lambda keep, old, new: old if keep else new, mask, students, finished
+  )
+
+
+def feature_matching(tap: str, variance: float) -> Method:
+  """Mean squared difference of features, over the teacher's variance.
+
+  Args:
+    tap: which feature, the student's and the teacher's.
+    variance: of the teacher's feature.
+
+  Returns:
+    The method.
+
+  Example:
+    >>> from kdjax.core.method import Inputs, View
+    >>> views = [View(None, {"a": jnp.full((1, 2), x)}) for x in (1.0, 3.0)]
+    >>> method = feature_matching("a", 2.0)
+    >>> print(method.apply((), (), Inputs(*views, jnp.zeros(1, int), 0))[0])
+    2.0
+  """
+
+  def loss(inputs):
+    (student,) = inputs.student.feats.values()
+    (teacher,) = inputs.teacher.feats.values()
+    square = (student.astype(jnp.float32) - teacher.astype(jnp.float32)) ** 2
+    return square.reshape(len(square), -1).mean(axis=1) / variance
+
+  return stateless(loss, student_taps=(tap,), teacher_taps=(tap,))
+
+
+def depends(parts: Parts, network: Any) -> Any:
+  """Finds the variables that the tapped feature depends on.
+
+  A variable that is replaced by NaN shows in whatever is computed from it.
+
+  Args:
+    parts: of the run.
+    network: variables of one network.
+
+  Returns:
+    The same tree of truth values.
+  """
+  leaves, tree = jax.tree.flatten(network)
+
+  @jax.jit
+  def spoilt(leaves):
+    feature = parts.feature(tree.unflatten(leaves), parts.sample)
+    return jnp.isnan(feature).any()
+
+  found = []
+  for i, leaf in enumerate(leaves):
+    poison = jnp.full_like(leaf, jnp.nan)
+    found.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
+  return tree.unflatten(found)
+
+
+def _epochs(
+  parts: Parts,
+  chosen,
+  split: Split,
+  arms,
+  *,
+  teachers=None,
+  saved: Saved | None = None,
+  epochs=None,
+) -> Iterator[Checkpoint]:
+  """Trains arms on one feed; `chosen` are the settings of teacher or student."""
+  epochs = chosen.epochs if epochs is None else epochs
+  feed = make_feed(
+    np.arange(len(split.labels)),
+    split.labels,
+    chosen.augment,
+    chosen.batch_size,
+  )
+  optimizer = make_optimizer(
+    chosen.optimizer, chosen.schedule, feed.steps * epochs
+  )
+  begin = partial(
+    loop.initial_states,
+    parts.network,
+    optimizer,
+    arms,
+    sample=parts.sample,
+    teachers=teachers,
+  )
+  states = restored(saved, jax.eval_shape(begin)) if saved else begin()
+  first = saved.epoch if saved else 0
+  yield Checkpoint(first, states, {})
+  if first == epochs:
+    return
+  resident = data.resident(split)
+  for epoch in loop.train(
+    parts.network,
+    optimizer,
+    arms,
+    {"all": feed},
+    split.images if resident else None,
+    epochs=epochs,
+    sample=parts.sample,
+    read=None if resident else partial(data.stream, split),
+    teachers=teachers,
+    devices=parts.devices,
+    together=parts.together,
+    start=Epoch(first, first * feed.steps, True, 0, states, {}),
+  ):
+    yield _checked(epoch, arms)
+
+
+def _checked(epoch, arms) -> Checkpoint:
+  losses = {arm: epoch.metrics[arm]["loss"] for arm in arms}
+  for arm, values in losses.items():
+    if not np.isfinite(values).all():
+      raise DivergedError(
+        f"the loss of the {arm} is not finite in epoch {epoch.number}; lower"
+        " the learning rate"
+      )
+  return Checkpoint(epoch.number, epoch.states, losses)
+
+
+def _settings(parts: Parts) -> dict[str, np.ndarray]:
+  chosen = parts.experiment.student
+  rate = _rate(chosen.learning_rate)
+  return {
+    "seed": np.arange(chosen.seeds),
+    "learning_rate": np.full(chosen.seeds, rate),
+  }
+
+
+def _rate(given: float | None) -> float:
+  return 1e-3 if given is None else given
+
+
+def _stored(parts: Parts, teacher: Any) -> Teacher | None:
+  """The teacher as its features of all training images, where that is cheap."""
+  split, tap = parts.dataset.train, parts.experiment.quantify.tap
+  shape = jax.eval_shape(parts.feature, teacher, parts.sample).shape
+  size = 4 * len(split.labels) * int(np.prod(shape[1:]))
+  plain = parts.experiment.student.augment == "none"
+  if not plain or not data.resident(split) or size > STORED:
+    return None
+  feature = jax.jit(
+    lambda images: parts.feature(teacher, data.to_float(images))
+  )
+  batch = parts.experiment.student.batch_size
+  table = np.concatenate(
+    [
+      np.asarray(feature(split.images[i : i + batch]))
+      for i in range(0, len(split.labels), batch)
+    ]
+  )
+
+  def show(table, batch, step, taps):
+    # Nobody asks for its logits.
+    return View(jnp.zeros((len(batch.index), 1)), {tap: table[batch.index]})
+
+  return Teacher(jnp.asarray(table), show, lambda table: None)
+
+
+def _variance(parts: Parts, teacher: Any) -> float:
+  """The teacher's feature's variance on up to 256 training images."""
+  split = parts.dataset.train
+  count = min(256, len(split.labels))
+  images = jnp.asarray(np.stack([split.images[i] for i in range(count)]))
+  feature = jax.jit(parts.feature)(teacher, data.to_float(images))
+  variance = float(jnp.mean(jnp.var(feature.astype(jnp.float32), axis=0)))
+  if not variance > 0:
+    raise UserError(
+      f"--tap={parts.experiment.quantify.tap}: the teacher's feature is the same"
+      " for all images; there is nothing to learn from it"
+    )
+  return variance

@@ -1,0 +1,153 @@
+"""What there is to choose from, for `launch.py list`."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import data, taps
+from kdjax.core import spec
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.core.schedule import SCHEDULES
+from kdjax.methods import FAMILIES, MAKERS, PRESETS
+from kdjax.models import MAKERS as MODELS
+from kdjax.models import make_model
+from kdjax.runner.config import AUTO, Experiment
+from kdjax.train.optimizer import MAKERS as OPTIMIZERS
+from kdjax.train.optimizer import SHAPES
+from kdjax.train.schemes.registry import MAKERS as LEARNERS
+
+# Names longer than this have a line of their own.
+WIDTH = 36
+
+
+def listing(
+  words: Sequence[str],
+  *,
+  experiments: Mapping[str, str],
+  experiment: Experiment | None = None,
+) -> str:
+  """Writes out the names that flags take, each with one line.
+
+  Args:
+    words: what to list; nothing lists whatever flags take.
+    experiments: docstring of every experiment by name.
+    experiment: whose student and data `taps` lists; the defaults otherwise.
+
+  Returns:
+    Text for the terminal.
+
+  Raises:
+    UserError: for something that cannot be listed.
+
+  Example:
+    >>> print(listing(["experiments"], experiments={"a": "Does this.\\n\\nMore."}))
+    experiments (--experiment)
+      a  Does this.
+  """
+  kinds = {
+    "methods": ("--distillation", _methods()),
+    "sources": (
+      "whom to cite",
+      {name: _source(maker) for name, maker in MAKERS.items()},
+    ),
+    "regimes": ("--regime", _first_lines(LEARNERS)),
+    "models": ("--teacher, --student", _first_lines(MODELS)),
+    "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
+    "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),
+    "experiments": (
+      "--experiment",
+      {name: _first_line(text) for name, text in experiments.items()},
+    ),
+    "views": ("--augment, --teacher_view", _first_lines(data.VIEWS)),
+    "optimizers": (
+      "--optimizer, --teacher_optimizer",
+      _first_lines(OPTIMIZERS),
+    ),
+    "schedules": (
+      "rates, --schedule; values, --temperature, --hard_weight, any weight",
+      _first_lines(SHAPES, "rate: ") | _first_lines(SCHEDULES, "value: "),
+    ),
+  }
+  for word in words:
+    if word not in (*kinds, "taps"):
+      raise unknown_name("listing", word, [*kinds, "taps"])
+  if "taps" in words:
+    experiment = experiment or Experiment()
+    kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
+  unasked = [kind for kind in kinds if kind != "sources"]
+  return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or unasked)
+
+
+def _taps(experiment: Experiment) -> dict[str, str]:
+  """Every place of the student that can be tapped, with what is there."""
+  model, chosen = experiment.student.model, experiment.data
+  if model == AUTO:
+    raise UserError(
+      "list taps: name a network, such as --student='lenet(8, 16)'"
+    )
+  make_model(model, classes=2)
+  dataset = data.load(
+    chosen.dataset, data_dir=chosen.data_dir, image_size=chosen.image_size
+  )
+  image_shape = dataset.image_shape
+  network = make_model(model, classes=dataset.classes)
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  try:
+    shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+    rows = taps.describe(network.apply, shapes, images, train=False)
+  except (TypeError, ValueError) as error:
+    reason = str(error).split("\n")[0]
+    raise UserError(
+      f"{model} on images {tuple(image_shape)}: {reason}"
+    ) from error
+  return {
+    row.tap: f"{'x'.join(map(str, row.shape)):>14}  {row.module}"
+    for row in rows
+  }
+
+
+def _methods() -> dict[str, str]:
+  families = {
+    name: f"Family; stands for {default}." for name, default in FAMILIES.items()
+  }
+  presets = {name: f"Preset; {text}." for name, text in PRESETS.items()}
+  return _first_lines(MAKERS) | families | presets
+
+
+def _sets(*, drawn: bool) -> dict[str, str]:
+  """Data sets with classes to be learned, or those that have none."""
+  return {
+    name: text
+    for name, text in data.available().items()
+    if data.is_drawn(name) == drawn
+  }
+
+
+def _first_lines(
+  makers: Mapping[str, Callable], kind: str = ""
+) -> dict[str, str]:
+  """One line of documentation by call, such as "kd(temperature=4.0)"."""
+  return {
+    name + spec.written(maker): kind + _first_line(maker.__doc__)
+    for name, maker in makers.items()
+  }
+
+
+def _source(maker: Callable) -> str:
+  return " ".join((maker.__doc__ or "").partition("Source:")[2].split())
+
+
+def _first_line(text: str | None) -> str:
+  return (text or "").strip().split("\n")[0]
+
+
+def _block(kind: str, flag: str, lines: Mapping[str, str]) -> str:
+  """A heading and one row each; what is long has its text below it."""
+  width = min(max(map(len, lines), default=0), WIDTH)
+  gap = "\n" + " " * (width + 4)
+  rows = [
+    f"  {name:{width}}{'  ' if len(name) <= width else gap}{text}".rstrip()
+    for name, text in lines.items()
+  ]
+  return "\n".join([f"{kind} ({flag})", *rows])

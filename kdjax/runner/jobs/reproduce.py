@@ -1,0 +1,202 @@
+"""A run once more, from its results.json alone, and whether it came out alike."""
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax.core.errors import KdjaxError, UserError
+from kdjax.runner.pipeline.stored_run import Stored, stored_run
+from kdjax.runner.report import logs, text
+
+# Where these are the same, a run is the same, bit for bit.
+VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "python")
+MACHINE = ("platform", "processor", "processors", "devices")
+# What may be given besides the file.
+GIVEN = ("--workdir", "--accelerator")
+
+
+class Row(NamedTuple):
+  """One thing that was compared.
+
+  Attributes:
+    what: its name.
+    before: what the first run had.
+    again: what the second one has.
+    verdict: in words.
+    agrees: None for what explains, and decides nothing.
+  """
+
+  what: str
+  before: str
+  again: str
+  verdict: str
+  agrees: bool | None
+
+
+def read(words: Sequence[str], command: str) -> Stored:
+  """Reads what is to be run again.
+
+  Args:
+    words: a results.json or its folder, nothing else.
+    command: the whole command line, for the settings that it must not hold.
+
+  Returns:
+    The stored run.
+
+  Raises:
+    UserError: for anything but the results of `distill` and `sweep`.
+  """
+  if len(words) != 1:
+    raise UserError("reproduce takes one results.json, or its folder")
+  for word in shlex.split(command):
+    if word.startswith("--") and word.partition("=")[0] not in GIVEN:
+      raise UserError(
+        f"{word}: reproduce takes the stored settings; only"
+        f" {' and '.join(GIVEN)} may be given"
+      )
+  return stored_run(Path(words[0]))
+
+
+def check(stored: Stored, workdir: Path) -> None:
+  """Compares a run with the stored one, and prints and keeps the table.
+
+  Args:
+    stored: the first run.
+    workdir: of the second, which ended; reproduce.json goes there.
+
+  Raises:
+    KdjaxError: if they do not agree.
+    StorageError: if something cannot be read or written.
+  """
+  again = json.loads((workdir / "results.json").read_text())
+  rows = list(compared(stored.results, again))
+  logs.write_json(workdir / "reproduce.json", [row._asdict() for row in rows])
+  exact = same_machine(stored.results, again)
+  table = text.Table(
+    "Run again",
+    ("What", "Before", "Again", "Verdict"),
+    tuple(tuple(row[:4]) for row in rows),
+    (
+      "The same kind of machine and the same packages: equal digests are due."
+      if exact
+      else "Another machine or other packages: figures are due within the spread,"
+      " two standard errors of the difference of the means.",
+    ),
+  )
+  print(f"\n{text.to_text(table)}")
+  differing = [row.what for row in rows if row.agrees is False]
+  if differing:
+    raise KdjaxError(f"not reproduced: {', '.join(differing)}")
+  print("Reproduced.")
+
+
+def same_machine(before: Mapping, again: Mapping) -> bool:
+  """Says whether equal digests are due.
+
+  Args:
+    before: as in results.json.
+    again: likewise.
+
+  Returns:
+    Whether machines are of one kind, and the packages that compute the same.
+
+  Example:
+    >>> one = {"environment": {name: "1" for name in VERSIONS + MACHINE}}
+    >>> same_machine(one, one), same_machine(one, {"environment": {}})
+    (True, False)
+  """
+  one, other = before.get("environment", {}), again.get("environment", {})
+  return all(
+    one.get(name) is not None and one.get(name) == other.get(name)
+    for name in VERSIONS + MACHINE
+  )
+
+
+def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
+  """Compares two runs, thing by thing.
+
+  Args:
+    before: as in results.json.
+    again: likewise.
+
+  Yields:
+    What differs of the machines and packages, the data, every network.
+  """
+  one, other = before.get("environment", {}), again.get("environment", {})
+  for name in sorted(one.keys() | other.keys()):
+    if one.get(name) != other.get(name):
+      found = (_plain(side.get(name)) for side in (one, other))
+      yield Row(name, *found, "differs", None)
+  data, there = before.get("fingerprints", {}), again.get("fingerprints", {})
+  for name in sorted(data.keys() & there.keys()):
+    agrees = data[name] == there[name]
+    verdict = "the same images" if agrees else "other images"
+    shown = (data[name][:12], there[name][:12])
+    yield Row(f"{name} data", *shown, verdict, agrees)
+  exact = same_machine(before, again)
+  first, second = _networks(before), _networks(again)
+  for name in first | second:
+    if name in first and name in second:
+      yield _network(name, first[name], second[name], exact)
+    else:
+      there = ["yes" if name in side else "no" for side in (first, second)]
+      yield Row(name, *there, "only in one", False)
+
+
+def _network(name: str, before: Mapping, again: Mapping, exact: bool) -> Row:
+  shown = (_score(before), _score(again))
+  old, new = before.get("digest"), again.get("digest")
+  if old and new and len(old) == len(new):
+    equal = sum(x == y for x, y in zip(old, new, strict=True))
+    words = f"{equal} of {len(old)} digests equal"
+    if equal == len(old) or exact:
+      return Row(name, *shown, words, equal == len(old))
+  gap, spread = _gap(before, again)
+  if exact and not (old and new):
+    return Row(
+      name, *shown, "figures equal" * (gap == 0) or "differs", gap == 0
+    )
+  near = gap <= spread
+  words = f"{100 * gap:.2f} points apart, spread {100 * spread:.2f}"
+  return Row(name, *shown, words, near)
+
+
+def _gap(before: Mapping, again: Mapping) -> tuple[float, float]:
+  """The distance of two mean accuracies, and what chance makes of it."""
+  one = np.atleast_1d(before["test_accuracy"])
+  other = np.atleast_1d(again["test_accuracy"])
+  mean = float(one.mean())
+  # A single network has no spread over seeds; its test set has one.
+  chance = math.sqrt(mean * (1 - mean) / (before.get("test_examples") or 1))
+  deviation = float(one.std(ddof=1)) if len(one) > 1 else 0.0
+  spread = max(deviation, chance) * math.sqrt(1 / len(one) + 1 / len(other))
+  return abs(mean - float(other.mean())), 2 * spread
+
+
+def _score(entry: Mapping) -> str:
+  mean = float(np.mean(entry["test_accuracy"]))
+  return f"{100 * (1 - mean):.2f} % error"
+
+
+def _networks(results: Mapping) -> dict[str, Mapping]:
+  named = {
+    name: results.get(name) for name in ("teacher", "student", "baseline")
+  }
+  entries = named | results.get("controls", {})
+  return {
+    name: entry
+    for name, entry in entries.items()
+    # Of a teacher that is only known by what it left in a cache it is unknown.
+    if entry is not None and entry.get("test_accuracy") is not None
+  }
+
+
+def _plain(value: Any) -> str:
+  if isinstance(value, list):
+    return ", ".join(map(str, value))
+  return "–" if value is None else str(value)[:40]

@@ -1,0 +1,12 @@
+"""`launch.py soft_td`: soft-target distillation, iterated.
+
+  job.py       the command: sources -> rounds -> controls -> figures
+  build.py     from settings to checked parts
+  targets.py   soft labels: feasible, projected, weighted, mixed
+  outside.py   soft labels from a file
+  objective.py divergence from the soft labels + lambda * regulariser
+  rounds.py    sources -> soft labels -> student -> source, until it stops
+  measure.py   the scores of results.json
+
+The maths, and what of the folklore is unsound, is in docs/soft_td.md.
+"""

@@ -1,0 +1,171 @@
+"""From settings to checked parts: whatever the user got wrong ends here."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax import methods
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.soft_td.outside import read_soft_labels
+from kdjax.runner.pipeline import build, capacity
+from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.train.arm import Arm
+from kdjax.train.loader import Feed
+from kdjax.train.optimizer import make_optimizer
+
+HELD_OUT = 0.2
+
+
+class Parts(NamedTuple):
+  """All that a run is made of.
+
+  Attributes:
+    prepared: data, student and feeds; what is scored there is held out of the
+      training set, and decides about rates and rounds.
+    sources: the networks that are trained on the labels, chain after chain.
+    labelled: name of the feed of the labelled examples.
+    transfer: which examples the students learn from.
+    temperature: T of the objective.
+    hard_weight: the labels' share of the objective.
+    rates: the peak learning rates that every arm tries.
+    outside: (N, C) logarithms of the soft labels from a file, or None.
+  """
+
+  prepared: Prepared
+  sources: Trainee
+  labelled: str
+  transfer: np.ndarray
+  temperature: float
+  hard_weight: float
+  rates: tuple[float, ...]
+  outside: np.ndarray | None
+
+  @property
+  def experiment(self) -> Experiment:
+    """The settings, with the networks that were left open."""
+    return self.prepared.experiment
+
+  @property
+  def chains(self) -> int:
+    """M: one chain of sources and students for each seed."""
+    return self.experiment.student.seeds
+
+
+def make_parts(experiment: Experiment) -> Parts:
+  """Opens the data and builds every part.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: for whatever the user got wrong.
+  """
+  _check(experiment)
+  chosen = dataclasses.replace(
+    experiment.data, validation=experiment.data.validation or HELD_OUT
+  )
+  experiment = dataclasses.replace(experiment, data=chosen)
+  prepared = build.prepare(experiment)
+  feeds = prepared.student.feeds
+  labelled = "labelled" if "labelled" in feeds else "transfer"
+  rate = prepared.experiment.student.learning_rate
+  chosen = experiment.distillation
+  return Parts(
+    prepared=prepared,
+    sources=_sources(prepared, examples_of(feeds[labelled])),
+    labelled=labelled,
+    transfer=examples_of(feeds["transfer"]),
+    temperature=4.0 if chosen.temperature is None else chosen.temperature,
+    hard_weight=(
+      methods.HARD_WEIGHT if chosen.hard_weight is None else chosen.hard_weight
+    ),
+    rates=experiment.search.rates or (rate / 3, rate),
+    outside=_outside(experiment, prepared),
+  )
+
+
+def examples_of(feed: Feed) -> np.ndarray:
+  """Lists the examples that a feed shows in one pass.
+
+  Args:
+    feed: any feed.
+
+  Returns:
+    Their places in the training set, sorted.
+
+  Example:
+    >>> batches = lambda seed, start, stop: (
+    ...   np.array([[3, 1], [2, 2]]), np.array([[1.0, 1.0], [1.0, 0.0]])
+    ... )
+    >>> examples_of(Feed(batches, 2, None, None)).tolist()
+    [1, 2, 3]
+  """
+  indices, weights = feed.batches(0, 0, feed.steps)
+  return np.unique(np.asarray(indices)[np.asarray(weights) > 0])
+
+
+def _check(experiment: Experiment) -> None:
+  chosen = experiment.distillation
+  if experiment.teacher.teacher_from is not None:
+    raise UserError(
+      "--teacher_from: soft_td trains its sources itself; what a teacher from"
+      " outside says can be given as --soft_labels_from"
+    )
+  if chosen.distillation != "response":
+    raise UserError(
+      f"--distillation={chosen.distillation}: soft_td has an objective of its"
+      " own; --temperature, --hard_weight and --regulariser change it"
+    )
+  for name in ("temperature", "hard_weight"):
+    value = getattr(chosen, name)
+    if not isinstance(value, int | float | None):
+      raise UserError(f"--{name}={value}: soft_td takes a number")
+
+
+def _sources(prepared: Prepared, labelled: np.ndarray) -> Trainee:
+  experiment = prepared.experiment
+  chosen = experiment.teacher
+  count = experiment.soft_td.sources * experiment.student.seeds
+  feed = make_feed(
+    labelled,
+    prepared.dataset.train.labels,
+    chosen.augment,
+    chosen.batch_size,
+    size=experiment.data.crop_size,
+  )
+  settings = {
+    "seed": chosen.seed + np.arange(count),
+    "learning_rate": np.full(count, chosen.learning_rate),
+  }
+  arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
+  trainee = prepared.teacher._replace(
+    optimizer=make_optimizer(
+      chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
+    ),
+    arms={"teacher": arm},
+    feeds={"labels": feed},
+    images=feed.steps * chosen.batch_size * count,
+  )
+  if experiment.computing.preflight:
+    capacity.check_networks(
+      "source", trainee, None, prepared.sample, prepared.devices
+    )
+  return trainee
+
+
+def _outside(experiment: Experiment, prepared: Prepared) -> np.ndarray | None:
+  given = experiment.soft_td.soft_labels_from
+  if given is None:
+    return None
+  return read_soft_labels(
+    given,
+    examples=len(prepared.dataset.train.labels),
+    classes=prepared.dataset.classes,
+    project=experiment.soft_td.project_simplex,
+  )

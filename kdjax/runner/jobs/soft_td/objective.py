@@ -1,0 +1,151 @@
+"""The student's objective: divergence from soft labels + lambda * regulariser."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax import losses
+from kdjax.core.method import Inputs, Method, stateless, weighted_sum
+from kdjax.methods.ce import ce
+
+_ZERO = -1e30  # the logarithm of a soft label of 0
+REGULARISERS = ("none", "label_smoothing", "kd", "l2")
+
+
+def soft_target_loss(
+  student_logits: jax.Array,
+  log_targets: jax.Array,
+  *,
+  temperature: float = 1.0,
+) -> jax.Array:
+  """Divergence of the student from soft labels; 0 where it says the same.
+
+  loss_b = T^2 * KL(p_T || q_T),  p_T = softmax(log p / T),
+  q_T = softmax(student / T)
+
+  Not the cross-entropy: that of a student who agrees with the label (0.7, 0.3)
+  is the label's entropy, 0.61 nats, and not 0. The gradients are the same.
+
+  Args:
+    student_logits: (B, C) float.
+    log_targets: (B, C) log of the soft labels, -inf for 0; a constant.
+    temperature: T > 0, no unit.
+
+  Returns:
+    (B,) float32, nats, >= 0.
+
+  Example:
+    >>> target = jnp.array([[0.7, 0.3]])
+    >>> print(soft_target_loss(jnp.log(target), jnp.log(target)))
+    [0.]
+  """
+  # A soft label of 0 is a probability: what is -inf would be a masked class, as if
+  # removed from the student's answer too.
+  log_targets = jnp.maximum(log_targets.astype(jnp.float32), _ZERO)
+  return losses.kd(student_logits, log_targets, temperature=temperature)
+
+
+def soft_td(
+  *,
+  classes: int,
+  place: int | jax.Array = 0,
+  anchor: int | jax.Array = 0,
+  temperature: float = 1.0,
+  hard_weight: float = 0.0,
+  regulariser: str = "none",
+  regulariser_weight: float = 0.0,
+) -> Method:
+  """The method that trains a student on its soft labels.
+
+  loss = h ce(label) + (1 - h) T^2 KL(p_T || q_T) + lambda R,  where R is 0,
+  KL(uniform || q) for `label_smoothing`, or T^2 KL(p'_T || q_T) with the soft
+  labels p' of the pre-trained sources for `kd`. `l2` is `with_l2`'s.
+
+  The teacher's "logits" are several tables side by side, (B, K * C), so that
+  networks that train side by side each have their own.
+
+  Args:
+    classes: C.
+    place: which of the K tables holds the log soft labels.
+    anchor: which holds the ones of the pre-trained sources, for `kd`.
+    temperature: T > 0, no unit.
+    hard_weight: h in [0, 1], the labels' share; examples without one add 0.
+    regulariser: one of `REGULARISERS`.
+    regulariser_weight: lambda >= 0.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: for an unknown regulariser.
+
+  Example:
+    >>> from kdjax.core.method import View
+    >>> log_target = jnp.log(jnp.array([[0.7, 0.3]]))
+    >>> inputs = Inputs(
+    ...   View(log_target, {}), View(log_target, {}), jnp.array([-1]), 0
+    ... )
+    >>> print(soft_td(classes=2).apply({"soft": (), "ce": ()},
+    ...   {"soft": (), "ce": ()}, inputs)[0])
+    0.0
+  """
+  if regulariser not in REGULARISERS:
+    raise ValueError(
+      f"regulariser must be one of {', '.join(REGULARISERS)}, got"
+      f" {regulariser!r}"
+    )
+
+  def towards(table):
+    return stateless(
+      lambda inputs: soft_target_loss(
+        inputs.student.logits,
+        _table(inputs, table, classes),
+        temperature=temperature,
+      )
+    )
+
+  terms = {"soft": (towards(place), 1 - hard_weight), "ce": (ce(), hard_weight)}
+  if regulariser == "label_smoothing":
+    terms[regulariser] = (stateless(_from_uniform), regulariser_weight)
+  elif regulariser == "kd":
+    terms[regulariser] = (towards(anchor), regulariser_weight)
+  return weighted_sum(terms)
+
+
+def with_l2(
+  optimizer: optax.GradientTransformation, weight: float
+) -> optax.GradientTransformation:
+  """Adds the gradient of lambda / 2 ||w||^2 to what an optimiser is given.
+
+  That is the regulariser as a term of the loss: what adaptive optimisers make
+  of it is not weight decay.
+
+  Args:
+    optimizer: any.
+    weight: lambda >= 0.
+
+  Returns:
+    The optimiser, with the same state.
+
+  Example:
+    >>> sgd = with_l2(optax.sgd(1.0), 0.1)
+    >>> print(sgd.update(jnp.zeros(1), sgd.init(jnp.ones(1)), jnp.ones(1))[0])
+    [-0.1]
+  """
+
+  def update(gradients, state, params):
+    penalised = jax.tree.map(lambda g, w: g + weight * w, gradients, params)
+    return optimizer.update(penalised, state, params)
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
+def _table(inputs: Inputs, place, classes: int) -> jax.Array:
+  logits = inputs.teacher.logits
+  tables = logits.reshape(logits.shape[0], -1, classes)
+  return jnp.take(tables, jnp.asarray(place, jnp.int32), axis=1)
+
+
+def _from_uniform(inputs: Inputs) -> jax.Array:
+  logits = inputs.student.logits
+  return losses.forward_kl(logits, jnp.zeros_like(logits))

@@ -1,0 +1,72 @@
+"""Soft labels from outside: of people, of another framework, of another run."""
+
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.runner.jobs.soft_td.targets import (
+  check_feasible,
+  project_onto_simplex,
+  to_log,
+)
+
+ARRAY = "soft_labels"
+
+
+def read_soft_labels(
+  given: str, *, examples: int, classes: int, project: bool
+) -> np.ndarray:
+  """Reads and checks a table of soft labels.
+
+  Args:
+    given: an .npy file, or an .npz file with the array `soft_labels` (or only
+      one): (N, C) numbers, a row for every example of the training set in the
+      order in which it is stored. Nothing in it is executed.
+    examples: N.
+    classes: C.
+    project: whether infeasible rows become the nearest feasible ones.
+
+  Returns:
+    (N, C) float64, logarithms of probabilities that sum to one.
+
+  Raises:
+    UserError: if there is no such table, or it does not fit, or it is
+      infeasible and not to be projected.
+  """
+  flag = f"--soft_labels_from={given}"
+  table = _load(flag, Path(given).expanduser())
+  if table.dtype.kind not in "fiu":
+    raise UserError(f"{flag}: soft labels are numbers, got {table.dtype}")
+  if table.shape != (examples, classes):
+    raise UserError(
+      f"{flag}: expected {(examples, classes)}, a row for every training"
+      f" example and a column for every class, got {table.shape}"
+    )
+  try:
+    if project:
+      table = project_onto_simplex(table)
+    check_feasible(table)
+  except ValueError as error:
+    hint = "" if project else "; --project_simplex takes the nearest that does"
+    raise UserError(f"{flag}: {error}{hint}") from None
+  table = np.asarray(table, np.float64)
+  return to_log(table / table.sum(axis=-1, keepdims=True))
+
+
+def _load(flag: str, path: Path) -> np.ndarray:
+  try:
+    found = np.load(path, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(f"{flag}: cannot be read: {error}") from None
+  if isinstance(found, np.ndarray):
+    return found
+  with found:
+    names = found.files
+    name = names[0] if len(names) == 1 else ARRAY
+    if name not in names:
+      raise UserError(f"{flag}: it holds {names}, and no {ARRAY!r}")
+    try:
+      return found[name]
+    except ValueError as error:
+      raise UserError(f"{flag}: cannot be read: {error}") from None

@@ -1,0 +1,261 @@
+"""Training sources, students and controls, each at the best of equally many rates."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import evaluate, methods
+from kdjax.core.errors import DivergedError
+from kdjax.evaluate.scores import log_softmax
+from kdjax.runner.jobs.soft_td.build import Parts
+from kdjax.runner.jobs.soft_td.objective import soft_td, with_l2
+from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.arms import settings_of
+from kdjax.runner.pipeline.epochs import epochs
+from kdjax.runner.pipeline.setup import Trainee
+from kdjax.runner.report.progress import compiling, progress
+from kdjax.train.arm import Arm
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import variables
+from kdjax.train.teacher import Teacher, stored
+
+Cells = dict[str, list[dict[str, Any]]]
+
+
+def make_arms(parts: Parts) -> dict[str, Arm]:
+  """Makes who learns from what; settings are filled in by `with_members`.
+
+  Args:
+    parts: of the run.
+
+  Returns:
+    By name: the student, the same objective in one go, plain distillation from
+    one source, smoothed labels, hard labels.
+  """
+  chosen, chains = parts.experiment.soft_td, parts.chains
+  objective = partial(
+    soft_td,
+    classes=parts.prepared.dataset.classes,
+    temperature=parts.temperature,
+    hard_weight=parts.hard_weight,
+  )
+
+  def regularised(settings):
+    return objective(
+      place=settings["chain"],
+      anchor=settings["chain"] + chains,
+      regulariser=chosen.regulariser,
+      regulariser_weight=chosen.regulariser_weight,
+    )
+
+  def plain(settings):
+    return objective(place=settings["chain"])
+
+  def smoothed(_):
+    smoothing = parts.experiment.controls.label_smoothing
+    return methods.make_objective("ce:1", label_smoothing=smoothing)
+
+  return {
+    "student": Arm("transfer", regularised, {}, "soft_labels"),
+    "one_round": Arm("transfer", regularised, {}, "soft_labels"),
+    "reference": Arm("transfer", plain, {}, "source"),
+    "label_smoothing": Arm(parts.labelled, smoothed, {}),
+    "baseline": Arm(
+      parts.labelled, lambda _: methods.make_objective("hard"), {}
+    ),
+  }
+
+
+def student_trainee(
+  parts: Parts, names: Sequence[str], *, rounds: int = 1
+) -> Trainee:
+  """Readies some arms for a training as long as some rounds.
+
+  Args:
+    parts: of the run.
+    names: of `make_arms`.
+    rounds: how many rounds' epochs.
+
+  Returns:
+    What is to be trained, without members.
+  """
+  prepared, chosen = parts.prepared, parts.experiment.student
+  feeds = prepared.student.feeds
+  feeds = {name: feeds[name] for name in {"transfer", parts.labelled}}
+  epochs = chosen.epochs * rounds
+  steps = epochs * max(feed.steps for feed in feeds.values())
+  optimizer = make_optimizer(chosen.optimizer, chosen.schedule, steps)
+  regulariser = parts.experiment.soft_td
+  if regulariser.regulariser == "l2" and {"student", "one_round"} & set(names):
+    optimizer = with_l2(optimizer, regulariser.regulariser_weight)
+  arms = make_arms(parts)
+  return prepared.student._replace(
+    optimizer=optimizer,
+    arms={name: arms[name] for name in names},
+    feeds=feeds,
+    epochs=epochs,
+  )
+
+
+def with_members(
+  trainee: Trainee,
+  grids: Mapping[str, Sequence[Mapping[str, float]]],
+  chains: int,
+) -> Trainee:
+  """Fills in the settings of every arm's members.
+
+  Args:
+    trainee: arms without members.
+    grids: by arm, the cells to train.
+    chains: M; every cell has a member for each, whose seed is its number.
+
+  Returns:
+    The trainee.
+  """
+  arms = {}
+  for name, arm in trainee.arms.items():
+    settings = settings_of(grids[name], np.arange(chains))
+    arms[name] = arm._replace(settings=settings | {"chain": settings["seed"]})
+  return trainee._replace(arms=arms)
+
+
+def side_by_side(tables: np.ndarray) -> Teacher:
+  """Lays tables side by side, so that each chain finds its own in one teacher.
+
+  Args:
+    tables: (K, N, C) logarithms, nats.
+
+  Returns:
+    A teacher whose answers are (N, K * C).
+
+  Example:
+    >>> side_by_side(np.zeros((2, 5, 3))).arrays.logits.shape
+    (5, 6)
+  """
+  beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)
+  return stored(beside.astype(np.float32))
+
+
+def train(
+  parts: Parts,
+  trainee: Trainee,
+  teachers: Mapping[str, Teacher],
+  *,
+  title: str,
+  programs: dict | None = None,
+) -> dict[str, Any]:
+  """Trains all members of all arms.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    teachers: who teaches, by the names that the arms give them.
+    title: for the progress bar.
+    programs: as in `loop.train`.
+
+  Returns:
+    Variables by arm, with a leading axis of members.
+
+  Raises:
+    DivergedError: if a loss leaves the finite numbers.
+  """
+  following = epochs(parts.prepared, trainee, teachers, programs=programs)
+  if not programs:
+    compiling(title)
+  with progress(trainee.epochs, title) as advance:
+    for epoch in following:
+      losses = {arm: one["loss"] for arm, one in epoch.metrics.items()}
+      for arm, values in losses.items():
+        if not np.isfinite(values).all():
+          raise DivergedError(
+            f"the loss of the {arm} is not finite in epoch {epoch.number}; lower"
+            " the learning rates, or the regulariser's weight"
+          )
+      advance(loss=float(np.mean([one.mean() for one in losses.values()])))
+  return {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+
+
+def train_tuned(
+  parts: Parts, trainee: Trainee, teachers: Mapping[str, Teacher], *, title: str
+) -> tuple[dict[str, Any], Cells]:
+  """Trains every arm at the same rates, and keeps each at its best one.
+
+  Best on the held-out images, on average over the chains: the test images,
+  which measure, choose nothing.
+
+  Args:
+    parts: of the run.
+    trainee: arms without members.
+    teachers: as in `train`.
+    title: for the progress bar.
+
+  Returns:
+    Variables by arm, with a leading axis (M,); by arm, the cells with their
+    validation losses, the best one first.
+  """
+  grid = [{"learning_rate": rate} for rate in parts.rates]
+  ready = with_members(trainee, dict.fromkeys(trainee.arms, grid), parts.chains)
+  kept, cells = {}, {}
+  for arm, members in train(parts, ready, teachers, title=title).items():
+    losses = validate(parts, members)[0].reshape(len(grid), -1)
+    order = np.argsort(losses.mean(axis=1), kind="stable")
+    cells[arm] = [
+      grid[i] | {"validation_loss": losses[i].tolist()} for i in order
+    ]
+    start = order[0] * parts.chains
+    kept[arm] = jax.tree.map(
+      lambda x, start=start: x[start : start + parts.chains], members
+    )
+  return kept, cells
+
+
+def best_settings(cells: Cells) -> dict[str, list[dict[str, float]]]:
+  """Returns the grid of the best cell alone, by arm.
+
+  Args:
+    cells: from `search`.
+
+  Example:
+    >>> best_settings({"kd": [{"learning_rate": 0.1, "validation_loss": [1.0]}]})
+    {'kd': [{'learning_rate': 0.1}]}
+  """
+  return {
+    arm: [{"learning_rate": rows[0]["learning_rate"]}]
+    for arm, rows in cells.items()
+  }
+
+
+def validate(parts: Parts, networks: Any) -> tuple[np.ndarray, np.ndarray]:
+  """Scores networks on the held-out images.
+
+  Args:
+    parts: of the run.
+    networks: variables of the student's kind, with a leading axis (M,).
+
+  Returns:
+    (M,) negative log-likelihoods, nats, and (M,) accuracies.
+  """
+  held = parts.prepared.scored
+  logits = predict.predict(parts.prepared.student, networks, held.images)
+  return (
+    evaluate.negative_log_likelihood(logits, held.labels),
+    evaluate.accuracy(logits, held.labels),
+  )
+
+
+def answers(parts: Parts, trainee: Trainee, networks: Any) -> np.ndarray:
+  """Asks networks about every image of the training set.
+
+  Args:
+    parts: of the run.
+    trainee: what the networks are.
+    networks: variables with a leading axis (M,).
+
+  Returns:
+    (M, N, C) float64 log-probabilities, nats.
+  """
+  images = parts.prepared.dataset.train.images
+  return log_softmax(predict.predict(trainee, networks, images))

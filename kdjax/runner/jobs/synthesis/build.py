@@ -1,0 +1,199 @@
+"""From settings to checked parts: whatever the user got wrong ends here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, models
+from kdjax.core.errors import UserError, counted
+from kdjax.data import Dataset, Split
+from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline import dataset as sources
+from kdjax.train.devices import placement as devices
+from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
+
+MODEL = "mlp(64)"
+# The share of the real images on which rates for real images are searched.
+HELD_OUT = 0.2
+
+
+class Parts(NamedTuple):
+  """All that a run is made of.
+
+  Attributes:
+    experiment: the settings.
+    dataset: the data set as stored.
+    images: (N, H, W, C) float32, the real images that may be learned from.
+    labels: (N,) int32, their classes.
+    known: int64 positions of those that learn in the search for rates.
+    held: int64 positions of those that score it.
+    scored: the images that count: the test set, or held-out training images.
+    network: the linen module.
+    model: its spec.
+    apply: (params, images) -> logits.
+    init: key -> params.
+    devices: the one that the run runs on.
+    together: whether networks train side by side.
+  """
+
+  experiment: Experiment
+  dataset: Dataset
+  images: np.ndarray
+  labels: np.ndarray
+  known: np.ndarray
+  held: np.ndarray
+  scored: Split
+  network: nn.Module
+  model: str
+  apply: Callable[[Any, jax.Array], jax.Array]
+  init: Callable[[jax.Array], Any]
+  devices: list[jax.Device]
+  together: bool
+
+
+def prepare(experiment: Experiment) -> Parts:
+  """Opens the data and builds every part.
+
+  Args:
+    experiment: all settings.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: for whatever the user got wrong.
+  """
+  local = devices.choose(experiment.run.accelerator)[:1]
+  _check_settings(experiment)
+  model = experiment.student.model
+  model = MODEL if model == AUTO else model
+  models.make_model(model, classes=2)
+  dataset = _load(experiment)
+  train, scored = _hold_out(dataset, experiment.data.validation)
+  known, held = data.split_validation(train.labels, HELD_OUT, seed=1)
+  _check_images(experiment, train.labels[known], dataset.classes)
+  network = models.make_model(model, classes=dataset.classes)
+  sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
+  _check_network(network, sample, model)
+  _check_room(experiment, network, model, sample, local)
+
+  def apply(params, images):
+    return network.apply({"params": params}, images, train=False)
+
+  def init(key):
+    return network.init(key, sample, train=False)["params"]
+
+  return Parts(
+    experiment=experiment,
+    dataset=dataset,
+    images=np.asarray(data.to_float(jnp.asarray(train.images))),
+    labels=train.labels,
+    known=known,
+    held=held,
+    scored=scored,
+    network=network,
+    model=model,
+    apply=apply,
+    init=init,
+    devices=local,
+    together=side_by_side(network, sample, local[0].platform),
+  )
+
+
+def _check_settings(experiment: Experiment) -> None:
+  chosen = experiment.synthesis
+  if chosen.images_per_class % chosen.inner_steps:
+    raise UserError(
+      f"--inner_steps={chosen.inner_steps} does not divide"
+      f" --images_per_class={chosen.images_per_class}: every step is to have as"
+      " many images of each class"
+    )
+  own = experiment.data
+  unused = {
+    "teacher": experiment.teacher.model != AUTO,
+    "teacher_from": experiment.teacher.teacher_from is not None,
+    "labels": own.labels is not None,
+    "images": own.images is not None,
+    "omit_classes": bool(own.omit_classes),
+    "crop_size": own.crop_size is not None,
+  }
+  given = [f"--{name}" for name, is_given in unused.items() if is_given]
+  if given:
+    raise UserError(
+      f"{' and '.join(given)}: not for synthesise, which learns images from all"
+      " labelled ones; --student names the network, --images_per_class the number"
+    )
+
+
+def _load(experiment: Experiment) -> Dataset:
+  chosen = experiment.data
+  dataset = sources.open_stored(chosen)
+  if not data.resident(dataset.train):
+    raise UserError(
+      f"synthesise keeps the training images of {dataset.name} in memory: raise"
+      f" --resident_megabytes={chosen.resident_megabytes}, or lower --image_size"
+    )
+  return dataset
+
+
+def _hold_out(dataset: Dataset, validation: float) -> tuple[Split, Split]:
+  if not validation:
+    return dataset.train, dataset.test
+  rest, held = data.split_validation(dataset.train.labels, validation, seed=0)
+  return data.select(dataset.train, rest), data.select(dataset.train, held)
+
+
+def _check_images(experiment: Experiment, labels, classes: int) -> None:
+  count = experiment.synthesis.images_per_class
+  fewest = int(np.bincount(labels, minlength=classes).min())
+  if count > fewest:
+    raise UserError(
+      f"--images_per_class={count}: a class has only {counted(fewest, 'image')}, besides"
+      f" those held out for the search of rates"
+    )
+  for flag, size in (
+    ("outer_batch_size", experiment.synthesis.outer_batch_size),
+    ("batch_size", experiment.student.batch_size),
+  ):
+    if size > len(labels):
+      raise UserError(
+        f"--{flag}={size}: there are {counted(len(labels), 'image')}"
+      )
+
+
+def _check_room(experiment: Experiment, network, model, sample, local) -> None:
+  """Refuses networks that do not fit, before one is made."""
+  if experiment.computing.preflight:
+    # The gradient goes back through every step that one of them takes.
+    chosen = experiment.synthesis
+    capacity.check_plain(
+      "student",
+      network,
+      model,
+      make_optimizer("sgd", "constant", 1),
+      sample,
+      local,
+      members=max(chosen.network_inits, chosen.fresh_networks),
+    )
+
+
+def _check_network(network: nn.Module, sample: jax.Array, model: str) -> None:
+  """Finds out by shapes alone whether a network can be differentiated through."""
+  try:
+    made = jax.eval_shape(
+      lambda key: network.init(key, sample, train=False), jax.random.key(0)
+    )
+  except (TypeError, ValueError) as error:
+    raise UserError(f"--student={model} cannot be used: {error}") from error
+  if set(made) != {"params"}:
+    others = ", ".join(sorted(set(made) - {"params"}))
+    raise UserError(
+      f"--student={model}: synthesise needs a network with nothing but"
+      f" parameters; this one also keeps {others}. mlp and lenet will do"
+    )

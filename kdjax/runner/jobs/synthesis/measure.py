@@ -1,0 +1,266 @@
+"""Learned and real images side by side: networks trained on each, and scored.
+
+Every network starts from a seed that no synthesis has seen; networks of one seed
+start alike whatever they learn from, so that arms are compared pair by pair.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.core import storage
+from kdjax.runner.jobs.synthesis import training
+from kdjax.runner.jobs.synthesis.build import Parts
+from kdjax.runner.jobs.synthesis.evaluate import (
+  Choice,
+  Course,
+  follow,
+  learned_course,
+  search,
+  shuffled_course,
+  whole_course,
+)
+from kdjax.runner.jobs.synthesis.unroll import Synthetic
+
+# Few real images may take more steps than learned ones, if that helps them.
+LENGTHENED = (1, 3, 10)
+# Shares of the epochs that all real images may take.
+SHORTENED = (0.25, 0.5, 1.0)
+# The search's own draws and networks, which no figure uses.
+SEARCH_SEEDS = (10_001, 10_002, 10_003)
+# Keeps these networks apart from those that images are learned with.
+UNSEEN = 2**31 - 2
+
+
+class Taught(NamedTuple):
+  """Networks that learned from one kind of images.
+
+  Attributes:
+    networks: parameters by seed, each with a leading axis (M,).
+    choice: what the search found; None for learned rates.
+    images: images a class; None for all.
+    steps: that each network took.
+  """
+
+  networks: list[Any]
+  choice: Choice | None
+  images: int | None
+  steps: int
+
+
+def from_learned(parts: Parts, learned: Sequence[Synthetic]) -> Taught:
+  """Trains unseen networks on learned images, with the learned rates.
+
+  Args:
+    parts: of the run.
+    learned: one a synthesis.
+
+  Returns:
+    The networks.
+  """
+  networks = []
+  for seed, synthetic in enumerate(learned):
+    course, rates = learned_course(synthetic)
+    networks.append(_follow(parts, _starts(parts, seed), course, rates))
+  each = parts.experiment.synthesis.images_per_class
+  return Taught(networks, None, each, len(rates))
+
+
+def from_few(parts: Parts, kind: str) -> Taught:
+  """Trains unseen networks on a few real images at their own best rate.
+
+  Args:
+    parts: of the run.
+    kind: "random" images or "centroids" of the classes.
+
+  Returns:
+    The networks.
+  """
+  chosen = parts.experiment.synthesis
+  own = chosen.inner_steps * chosen.inner_epochs
+  lengths = [factor * own for factor in LENGTHENED]
+  shown = [_few(parts, kind, parts.known, seed) for seed in SEARCH_SEEDS]
+  courses = [_whole(parts, *one, lengths[-1]) for one in shown]
+  choice = _search(parts, courses, lengths)
+  networks = []
+  for seed in range(parts.experiment.student.seeds):
+    some = _few(parts, kind, np.arange(len(parts.labels)), seed)
+    course = _whole(parts, *some, choice.steps)
+    rates = np.full(choice.steps, choice.rate)
+    networks.append(_follow(parts, _starts(parts, seed), course, rates))
+  return Taught(networks, choice, chosen.images_per_class, choice.steps)
+
+
+def from_all(parts: Parts) -> Taught:
+  """Trains one unseen network a seed on all real images.
+
+  Args:
+    parts: of the run.
+
+  Returns:
+    The networks: what no few images are likely to surpass.
+  """
+  epochs = parts.experiment.student.epochs
+  lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
+  course, steps = _passes(parts, parts.known, lengths[-1], SEARCH_SEEDS[0])
+  choice = _search(parts, [course], [steps * length for length in lengths])
+  # As many passes, over more images.
+  passes = choice.steps // steps
+  networks = []
+  for seed in range(parts.experiment.student.seeds):
+    everything = np.arange(len(parts.labels))
+    course, _ = _passes(parts, everything, passes, seed)
+    rates = np.full(len(course.plan), choice.rate)
+    starts = jax.tree.map(lambda x: x[:1], _starts(parts, seed))
+    networks.append(_follow(parts, starts, course, rates))
+  return Taught(networks, choice, None, len(rates))
+
+
+def centroids(
+  images: np.ndarray, labels: np.ndarray, each: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Finds the centres of k-means in every class.
+
+  Args:
+    images: (N, H, W, C) float.
+    labels: (N,) int.
+    each: centres a class.
+    seed: of k-means.
+
+  Returns:
+    (classes * each, H, W, C) float32 and their labels.
+
+  Example:
+    >>> images = np.array([0.0, 1.0, 4.0, 6.0]).reshape(4, 1, 1, 1)
+    >>> made, labels = centroids(images, np.array([0, 0, 1, 1]), 1, seed=0)
+    >>> made.ravel().tolist(), labels.tolist()
+    ([0.5, 5.0], [0, 1])
+  """
+  # Slow to import, and only needed here.
+  from sklearn.cluster import KMeans
+
+  classes = np.unique(labels)
+  found = [
+    KMeans(each, n_init=1, random_state=seed)
+    .fit(images[labels == one].reshape(np.sum(labels == one), -1))
+    .cluster_centers_
+    for one in classes
+  ]
+  made = np.concatenate(found).astype(np.float32)
+  return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
+
+
+def entry(parts: Parts, taught: Taught) -> dict[str, Any]:
+  """The figures of one kind of images.
+
+  Args:
+    parts: of the run.
+    taught: its networks.
+
+  Returns:
+    JSON values; one float a seed is the mean over the seed's networks, which
+    stand in "each".
+  """
+  found = [
+    evaluate.measure(
+      _logits(parts, params, parts.scored.images), _labels(parts)
+    )
+    for params in taught.networks
+  ]
+  lists = [name for name, value in found[0].items() if isinstance(value, list)]
+  one = jax.tree.map(lambda x: x[0], taught.networks[0])
+  return {
+    "model": parts.model,
+    "parameters": evaluate.parameters(one),
+    **{name: [float(np.mean(x[name])) for x in found] for name in lists},
+    "test_examples": len(_labels(parts)),
+    "each": [one["test_accuracy"] for one in found],
+    "digest": [
+      storage.digest(jax.device_get(params)) for params in taught.networks
+    ],
+    "seeds": list(range(len(found))),
+    "images_per_class": taught.images,
+    "steps": taught.steps,
+    "rate": taught.choice and taught.choice.rate,
+    "tried": taught.choice and taught.choice.tried,
+  }
+
+
+def _search(parts: Parts, courses: list[Course], lengths) -> Choice:
+  starts = [
+    _starts(parts, seed) for seed, _ in zip(SEARCH_SEEDS, courses, strict=False)
+  ]
+
+  def train(rate, states, first, last):
+    return [
+      _follow(
+        parts,
+        state,
+        course._replace(plan=course.plan[first:last]),
+        np.full(last - first, rate),
+      )
+      for state, course in zip(states or starts, courses, strict=True)
+    ]
+
+  def score(states):
+    images, labels = parts.images[parts.held], parts.labels[parts.held]
+    found = [
+      evaluate.measure(_logits(parts, state, images), labels)["test_accuracy"]
+      for state in states
+    ]
+    return float(np.mean(found))
+
+  return search(train, score, parts.experiment.synthesis.real_rates, lengths)
+
+
+def _few(parts: Parts, kind: str, places: np.ndarray, seed: int):
+  images, labels = parts.images[places], parts.labels[places]
+  each = parts.experiment.synthesis.images_per_class
+  if kind == "centroids":
+    return centroids(images, labels, each, seed)
+  drawn = training.draw(labels, each, seed)
+  return images[drawn], labels[drawn]
+
+
+def _whole(parts: Parts, images, labels, steps: int) -> Course:
+  return whole_course(images, labels, parts.dataset.classes, steps)
+
+
+def _passes(parts: Parts, places, epochs: int, seed: int) -> tuple[Course, int]:
+  """A course over many images, and the steps of one pass."""
+  course = shuffled_course(
+    parts.images[places],
+    parts.labels[places],
+    parts.dataset.classes,
+    epochs=epochs,
+    batch_size=parts.experiment.student.batch_size,
+    seed=seed,
+  )
+  return course, len(course.plan) // epochs
+
+
+def _starts(parts: Parts, seed: int) -> Any:
+  key = jax.random.fold_in(jax.random.key(UNSEEN), seed)
+  count = parts.experiment.synthesis.fresh_networks
+  return training.make_starts(parts, key, count)
+
+
+def _follow(parts: Parts, starts, course: Course, rates) -> Any:
+  return follow(parts.apply, starts, course, rates, together=parts.together)
+
+
+def _logits(parts: Parts, params, images) -> np.ndarray:
+  return evaluate.predict(
+    parts.network.apply,
+    {"params": params},
+    images,
+    data.to_float,
+    together=parts.together,
+  )
+
+
+def _labels(parts: Parts) -> np.ndarray:
+  return parts.scored.labels

@@ -1,0 +1,233 @@
+"""Images, learning rates and labels, learned step by step."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import data
+from kdjax.core.errors import DivergedError
+from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.synthesis.build import Parts
+from kdjax.runner.jobs.synthesis.unroll import Synthetic, begin, outer_loss
+
+# A network on the brink of divergence has gradients of any size; longer ones
+# than this would stay in Adam's averages for a hundred steps.
+LONGEST_GRADIENT = 0.1
+# What a fixed start is drawn from, in learning and afterwards.
+FIXED = 2**31 - 1
+
+
+class Progress(NamedTuple):
+  """How far a synthesis has come.
+
+  Attributes:
+    step: outer steps taken.
+    loss: outer loss before the last of them, nats.
+    synthetic: what has been learned.
+  """
+
+  step: int
+  loss: jax.Array
+  synthetic: Synthetic
+
+
+def first_images(parts: Parts, seed: int) -> Synthetic:
+  """Returns what a synthesis starts from.
+
+  Args:
+    parts: of the run.
+    seed: of the synthesis; the real images are those that `draw` gives for it.
+
+  Returns:
+    Real images, or noise, with one-hot labels and one rate.
+  """
+  chosen = parts.experiment.synthesis
+  if chosen.first_images == "noise":
+    labels = np.repeat(
+      np.arange(parts.dataset.classes), chosen.images_per_class
+    )
+    images = np.random.default_rng(seed).normal(
+      size=(len(labels), *parts.dataset.image_shape)
+    )
+  else:
+    places = draw(parts.labels, chosen.images_per_class, seed)
+    images, labels = parts.images[places], parts.labels[places]
+  return begin(
+    jnp.asarray(images, jnp.float32),
+    labels,
+    classes=parts.dataset.classes,
+    steps=chosen.inner_steps,
+    epochs=chosen.inner_epochs,
+    rate=chosen.first_rate,
+  )
+
+
+def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
+  """Draws as many examples of every class.
+
+  Args:
+    labels: (N,) int.
+    each: how many of a class, which has as many.
+    seed: >= 0.
+
+  Returns:
+    Int64 positions, sorted.
+
+  Example:
+    >>> labels = np.array([0, 1, 1, 0, 1])
+    >>> sorted(labels[draw(labels, 2, seed=0)].tolist())
+    [0, 0, 1, 1]
+  """
+  count = each * len(np.unique(labels))
+  return data.stratified(labels, count, seed=seed)
+
+
+def make_optimizer(experiment: Experiment) -> optax.GradientTransformation:
+  """Makes the optimiser of images, labels and rates.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Adam with a cosine's fall for each; labels that are not learned stay.
+  """
+  chosen = experiment.synthesis
+
+  def adam(rate):
+    return optax.adam(optax.cosine_decay_schedule(rate, chosen.outer_steps))
+
+  parts = {
+    "images": adam(chosen.image_rate),
+    "labels": adam(chosen.image_rate)
+    if chosen.learn_labels
+    else optax.set_to_zero(),
+    "log_rates": adam(chosen.rate_rate),
+  }
+  return optax.chain(
+    optax.clip_by_global_norm(LONGEST_GRADIENT),
+    optax.multi_transform(parts, Synthetic(*Synthetic._fields)),
+  )
+
+
+def make_starts(
+  parts: Parts, key: jax.Array, count: int, fixed: bool | None = None
+) -> Any:
+  """Initialises networks.
+
+  Args:
+    parts: of the run.
+    key: PRNG key.
+    count: how many, M.
+    fixed: whether all are the one fixed start; by default as the settings say.
+
+  Returns:
+    Parameters with a leading axis (M,); (1,) for a fixed start.
+  """
+  if fixed is None:
+    fixed = parts.experiment.synthesis.initialisation == "fixed"
+  if fixed:
+    return jax.vmap(parts.init)(jax.random.key(FIXED)[None])
+  return jax.vmap(parts.init)(jax.random.split(key, count))
+
+
+def learn_images(
+  parts: Parts, seed: int, step: Callable | None = None
+) -> Iterator[Progress]:
+  """Learns one set of images.
+
+  Args:
+    parts: of the run.
+    seed: of the synthesis: its first images, batches and networks.
+    step: from `make_outer_step`; syntheses that share it compile it once.
+
+  Yields:
+    The state after every tenth step and after the last.
+
+  Raises:
+    DivergedError: if the loss leaves the finite numbers.
+  """
+  step = step or make_outer_step(parts)
+  synthetic = first_images(parts, seed)
+  state = make_optimizer(parts.experiment).init(synthetic)
+  real = jax.device_put((parts.images, parts.labels), parts.devices[0])
+  total = parts.experiment.synthesis.outer_steps
+  for number in range(1, total + 1):
+    key = jax.random.fold_in(jax.random.key(seed), number)
+    synthetic, state, loss = step(synthetic, state, key, *real)
+    if number % 10 == 0 or number == total:
+      # Waiting here keeps the queue of steps short.
+      if not np.isfinite(loss):
+        raise DivergedError(
+          f"the outer loss of synthesis {seed} is not finite at step {number};"
+          " lower --image_rate, --rate_rate or --first_rate"
+        )
+      yield Progress(number, loss, synthetic)
+
+
+def make_outer_step(parts: Parts) -> Callable:
+  """Makes the step that images and rates take.
+
+  Args:
+    parts: of the run.
+
+  Returns:
+    (synthetic, optimiser state, key, real images, labels) -> (synthetic, state,
+    loss).
+  """
+  chosen = parts.experiment.synthesis
+  optimizer = make_optimizer(parts.experiment)
+
+  def measure(synthetic, starts, images, labels):
+    def loss(synthetic):
+      return outer_loss(
+        parts.apply, starts, synthetic, images, labels, rolled=parts.together
+      )
+
+    return jax.value_and_grad(loss)(synthetic)
+
+  def prepare(key, images, labels):
+    picks, inits = jax.random.split(key)
+    places = jax.random.permutation(picks, len(labels))
+    places = places[: chosen.outer_batch_size]
+    starts = make_starts(parts, inits, chosen.network_inits)
+    return starts, images[places], labels[places]
+
+  def finish(synthetic, state, gradient):
+    updates, state = optimizer.update(gradient, state, synthetic)
+    return optax.apply_updates(synthetic, updates), state
+
+  if parts.together:
+
+    @jax.jit
+    def step(synthetic, state, key, images, labels):
+      shown = prepare(key, images, labels)
+      loss, gradient = measure(synthetic, *shown)
+      return *finish(synthetic, state, gradient), loss
+
+    return step
+  return _one_by_one(jax.jit(prepare), jax.jit(measure), jax.jit(finish))
+
+
+def _one_by_one(prepare, measure, finish) -> Callable:
+  """The step with one network's program at a time: many would compile long."""
+
+  def step(synthetic, state, key, images, labels):
+    starts, images, labels = prepare(key, images, labels)
+    count = len(jax.tree.leaves(starts)[0])
+    each = [
+      measure(
+        synthetic,
+        jax.tree.map(lambda x, m=m: x[m : m + 1], starts),
+        images,
+        labels,
+      )
+      for m in range(count)
+    ]
+    loss, gradient = jax.tree.map(lambda *x: sum(x) / count, *each)
+    return *finish(synthetic, state, gradient), loss
+
+  return step

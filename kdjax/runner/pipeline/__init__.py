@@ -1,0 +1,1 @@
+"""What the jobs share: settings -> parts -> trained networks -> scores."""

@@ -1,0 +1,398 @@
+"""Who learns from what in an experiment: the student, its twin, the controls.
+
+All arms have the student's architecture, seeds and number of steps. An arm's
+members are the cells of its grid (one cell, but in a sweep) times the seeds.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax import data, methods
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method
+from kdjax.runner.config import Distillation, Experiment
+from kdjax.runner.pipeline.loaders import SAME, make_feeds
+from kdjax.runner.pipeline.validate_teachers import is_plain
+from kdjax.train.arm import Arm
+from kdjax.train.loader import Feed
+from kdjax.train.schemes.registry import TEMPERATURE, make_learner, objective_of
+from kdjax.train.schemes.scheme import ALONE, Learner
+
+# What an arm's settings are called among the experiment's. A control without a
+# rate of its own takes the student's.
+SETTINGS = {
+  "student": {
+    "learning_rate": ("student", "learning_rate"),
+    "temperature": ("distillation", "temperature"),
+    "hard_weight": ("distillation", "hard_weight"),
+    "method_weight": ("distillation", "method_weight"),
+  },
+  "baseline": {"learning_rate": ("controls", "baseline_learning_rate")},
+  "label_smoothing": {
+    "learning_rate": ("controls", "smoothing_learning_rate"),
+    "label_smoothing": ("controls", "label_smoothing"),
+  },
+  "augmented": {"learning_rate": ("controls", "augmented_learning_rate")},
+  "reference": {"learning_rate": ("controls", "reference_learning_rate")},
+}
+# Who learns from a teacher that is one.
+TAUGHT = ("student", "reference")
+# Teachers that know less; who learns from one has the student's objective.
+STAND_INS = (
+  "shuffled_teacher",
+  "uniform_teacher",
+  "noise_teacher",
+  "matched_smoothing",
+)
+
+
+class Cohort(NamedTuple):
+  """All that trains side by side.
+
+  Attributes:
+    arms: by name; "student" and "baseline" always.
+    feeds: what the arms are shown, by name.
+    grids: by arm, the cells of its grid; members are cell-major, then seeds.
+  """
+
+  arms: dict[str, Arm]
+  feeds: dict[str, Feed]
+  grids: dict[str, list[dict[str, float]]]
+
+
+def assemble(
+  experiment: Experiment,
+  labels: np.ndarray,
+  examples: np.ndarray,
+  *,
+  classes: int,
+  transfer: np.ndarray | None = None,
+  drop_remainder: bool | None = None,
+) -> Cohort:
+  """Makes the arms and feeds that an experiment asks for.
+
+  Args:
+    experiment: the settings.
+    labels: (N,) int32 over all stored images.
+    examples: which of them are training images that the run may train on.
+    classes: number of classes.
+    transfer: which of them are a transfer set; None for none.
+    drop_remainder: whether to leave out ragged batches; by default where the
+      student's method relates the examples of a batch.
+
+  Returns:
+    The cohort.
+
+  Raises:
+    UserError: for unknown methods or views, impossible weights or subsets.
+  """
+  if drop_remainder is None:
+    drop_remainder = _relates_examples(experiment)
+  feeds = make_feeds(
+    experiment,
+    labels,
+    examples,
+    drop_remainder=drop_remainder,
+    transfer=transfer,
+  )
+  if transfer is not None and (labels[transfer] < 0).all():
+    _check_unlabelled(experiment)
+  kinds = _kinds(experiment, feeds)
+  grids = {kind: _grid(experiment, kind) for kind in kinds}
+  seeds = np.arange(experiment.student.seeds)
+  length = max(feeds[_feed_of(kind, feeds)].steps for kind in kinds)
+  known = {
+    "steps": experiment.student.epochs * length,
+    "examples": len(labels),
+    "classes": classes,
+  }
+  arms = {
+    kind: _learning(
+      Arm(
+        feed=_feed_of(kind, feeds),
+        method=_method_of(experiment, kind, known),
+        settings=settings_of(grids[kind], seeds),
+        teacher=_teacher_of(kind, feeds, experiment),
+      )
+    )
+    for kind in kinds
+  }
+  _check_stand_ins(experiment, arms)
+  learner = make_learner(experiment.distillation.regime)
+  if learner is not ALONE:
+    arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
+    _check_views(experiment, feeds["transfer"], learner)
+  if learner.shown is not None:
+    feeds["together"] = learner.shown(feeds["transfer"])
+    arms["student"] = arms["student"]._replace(feed="together")
+  used = {arm.feed for arm in arms.values()}
+  return Cohort(
+    arms, {name: feed for name, feed in feeds.items() if name in used}, grids
+  )
+
+
+def settings_of(
+  grid: Sequence[Mapping[str, float]], seeds: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Writes out the settings of an arm's members, cell by cell.
+
+  Args:
+    grid: the cells, all with the same names.
+    seeds: (S,) int, of the members of each cell.
+
+  Returns:
+    By name, (cells * S,): the cells' settings and "seed".
+
+  Example:
+    >>> members = settings_of([{"learning_rate": 0.1}], np.arange(2))
+    >>> members["learning_rate"].tolist(), members["seed"].tolist()
+    ([0.1, 0.1], [0, 1])
+  """
+  settings = {
+    name: np.repeat([cell[name] for cell in grid], len(seeds))
+    for name in grid[0]
+  }
+  return settings | {"seed": np.tile(seeds, len(grid))}
+
+
+def with_regime(experiment: Experiment) -> Experiment:
+  """Fills in what networks learn by that learn together.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The settings; with the published objective, the labels and `kd` at T = 1,
+    where they name neither a method nor a weight, and with its stages where
+    they name the labels' share.
+
+  Example:
+    >>> from kdjax.runner.config import Distillation
+    >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
+    >>> objective_text(with_regime(chosen))
+    'ce:1.0 + kd:1.0'
+  """
+  chosen = experiment.distillation
+  unnamed = chosen.distillation == Distillation().distillation
+  shared = chosen.hard_weight is not None
+  objective = objective_of(chosen.regime, shared=shared)
+  if not objective or not unnamed:
+    return experiment
+  warmth = chosen.temperature
+  if warmth is None and not shared:
+    warmth = TEMPERATURE
+  chosen = dataclasses.replace(
+    chosen, distillation=objective, temperature=warmth
+  )
+  return dataclasses.replace(experiment, distillation=chosen)
+
+
+def looks_inside(arm: Arm) -> bool:
+  """Says whether an arm's method needs more of the teacher than its answers.
+
+  Args:
+    arm: who learns from what.
+
+  Returns:
+    True where it taps the teacher's features.
+  """
+  return bool(_method_of_first(arm).teacher_taps)
+
+
+def objective_text(experiment: Experiment) -> str:
+  """Writes out the student's objective with every weight.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Text in the grammar of `--distillation`.
+  """
+  chosen = experiment.distillation
+  terms = methods.terms_of(
+    chosen.distillation,
+    hard_weight=_unless_swept(chosen.hard_weight, None),
+    method_weight=_unless_swept(chosen.method_weight, 1.0),
+  )
+  return " + ".join(map(str, terms))
+
+
+def objective_temperature(experiment: Experiment) -> float:
+  """Returns the temperature of the student's objective.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    The one that is written or chosen; 4 where there is none, or it changes.
+  """
+  chosen = experiment.distillation
+  values = [
+    dict(term.spec.kwargs).get("temperature")
+    for term in methods.terms_of(chosen.distillation)
+  ]
+  for value in (*values, chosen.temperature):
+    if isinstance(value, int | float):
+      return float(value)
+  return 4.0
+
+
+def views_of(experiment: Experiment) -> dict[str, str]:
+  """Says which views the teachers of the arms are asked about.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    By teacher, the view that it sees.
+
+  Example:
+    >>> views_of(Experiment())["teacher"]
+    'none'
+  """
+  shared, asked = experiment.student.augment, experiment.distillation
+  return {
+    "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
+    "plain_teacher": experiment.controls.reference_augment or shared,
+  }
+
+
+def _check_stand_ins(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
+  """Raises a UserError where a stand-in would have to show features."""
+  for name in STAND_INS:
+    if name in arms and looks_inside(arms[name]):
+      raise UserError(
+        f"--{name}: it has answers and no features, and"
+        f" --distillation={experiment.distillation.distillation} looks inside its"
+        " teacher"
+      )
+
+
+def _check_unlabelled(experiment: Experiment) -> None:
+  """Raises a UserError where nothing would be learned without labels."""
+  text = experiment.distillation.distillation
+  if all(term.spec.name == "ce" for term in methods.terms_of(text)):
+    raise UserError(
+      f"--transfer_dataset={experiment.data.transfer_dataset}: the student sees no"
+      f" label of it, and --distillation={text} learns from labels alone"
+    )
+
+
+def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:
+  """Raises a UserError for views that a regime without a teacher cannot have."""
+  chosen = experiment.distillation
+  if feed.teacher_view is not None:
+    raise UserError(
+      f"--teacher_view={chosen.teacher_view}: with --regime={chosen.regime}"
+      " the student has no teacher to be shown anything"
+    )
+  if feed.mixing is not None and learner.shown is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment}: --regime={chosen.regime} makes"
+      " batches of its own, whose examples are not mixed"
+    )
+
+
+def _learning(arm: Arm) -> Arm:
+  """Drops the teacher of an arm whose method needs none."""
+  needed = _method_of_first(arm).needs_teacher
+  return arm if needed else arm._replace(teacher=None)
+
+
+def _method_of_first(arm: Arm) -> Method:
+  return arm.method({name: x[0] for name, x in arm.settings.items()})
+
+
+def _unless_swept(value, otherwise):
+  return otherwise if isinstance(value, tuple) else value
+
+
+def _relates_examples(experiment: Experiment) -> bool:
+  # Whether a method couples the batch does not depend on these.
+  unknown = {"steps": 1, "examples": 2, "classes": 2}
+  first = _grid(experiment, "student")[0]
+  return _method_of(experiment, "student", unknown)(first).couples_batch
+
+
+def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
+  """Lists the arms that an experiment asks for, the student first."""
+  chosen = experiment.controls
+  kinds = ["student", "baseline"]
+  if chosen.controls:
+    kinds.append("label_smoothing")
+    if "augmented" in feeds:
+      kinds.append("augmented")
+  if chosen.reference is not None:
+    kinds.append("reference")
+  stand_ins = [name for name in STAND_INS if getattr(chosen, name)]
+  view = views_of(experiment)["teacher"]
+  if stand_ins and data.split_mixing(view)[1] is not None:
+    raise UserError(
+      f"--{stand_ins[0]}: it answers for single images, and {view!r} mixes them;"
+      " give the teacher a view of its own, such as --teacher_view=none"
+    )
+  return kinds + stand_ins
+
+
+def _teacher_of(
+  kind: str, feeds: Mapping[str, Feed], experiment: Experiment
+) -> str | None:
+  if kind in STAND_INS:
+    return kind
+  if kind == "reference" and (kind in feeds or not is_plain(experiment)):
+    return "plain_teacher"
+  return "teacher" if kind in TAUGHT else None
+
+
+def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
+  if kind in ("augmented", "reference") and kind in feeds:
+    return kind
+  taught = kind in (*TAUGHT, *STAND_INS)
+  return "labelled" if not taught and "labelled" in feeds else "transfer"
+
+
+def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
+  """Returns settings of a member -> its method; swept settings are traced."""
+  chosen = experiment.distillation
+  if kind == "label_smoothing":
+    return lambda settings: methods.make_objective(
+      "ce:1", label_smoothing=settings["label_smoothing"]
+    )
+  if kind == "reference":
+    text = experiment.controls.reference
+    return lambda settings: methods.make_objective(text, **known)
+  if kind not in ("student", *STAND_INS):
+    return lambda settings: methods.make_objective("hard")
+
+  def student(settings) -> Method:
+    return methods.make_objective(
+      chosen.distillation,
+      hard_weight=settings.get("hard_weight", chosen.hard_weight),
+      method_weight=settings.get("method_weight", chosen.method_weight),
+      temperature=settings.get("temperature", chosen.temperature),
+      **known,
+    )
+
+  return student
+
+
+def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
+  """Lists the cells: every combination of the numbers given."""
+  values = {}
+  own = SETTINGS["student" if kind in STAND_INS else kind]
+  for name, (group, field) in own.items():
+    value = getattr(getattr(experiment, group), field)
+    if value is None and name == "learning_rate":
+      value = experiment.student.learning_rate
+    if isinstance(value, int | float):
+      values[name] = (float(value),)
+    elif isinstance(value, tuple):
+      values[name] = value
+  return [
+    dict(zip(values, cell, strict=True))
+    for cell in itertools.product(*values.values())
+  ]

@@ -1,0 +1,160 @@
+"""The best epochs of a student: its networks on disk, besides the last one's.
+
+An epoch that is chosen by an accuracy is not measured by it any more. So the
+test set never chooses: what is held out from training by `--validation` does,
+or what the training itself says.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError
+from kdjax.runner.config import Experiment
+
+FOLDER = "best"
+HELD_OUT = "validation_accuracy"
+# How a log calls the accuracy on the images that count, held out or not.
+SCORED = "test_accuracy"
+
+
+class Best(NamedTuple):
+  """Which epochs are kept, and where.
+
+  Attributes:
+    folder: has one folder an epoch, and in it one a seed.
+    count: how many.
+    metric: a number of the log.
+    note: what a saved network needs to be used again.
+  """
+
+  folder: Path
+  count: int
+  metric: str
+  note: Mapping[str, Any]
+
+
+def check(experiment: Experiment, cells: int = 1) -> None:
+  """Refuses to choose epochs by the test set, or among cells of a grid.
+
+  Args:
+    experiment: the settings.
+    cells: of the student's grid.
+
+  Raises:
+    UserError: says what to choose by.
+
+  Example:
+    >>> check(Experiment())
+  """
+  chosen = experiment.run
+  if not chosen.keep_best:
+    return
+  if cells > 1:
+    raise UserError(
+      f"--keep_best={chosen.keep_best}: epochs are kept of one setting, and this"
+      f" is a sweep over {cells}"
+    )
+  held = experiment.data.validation > 0
+  if chosen.best_metric == SCORED or (
+    chosen.best_metric == HELD_OUT and not held
+  ):
+    raise UserError(
+      f"--keep_best={chosen.keep_best} --best_metric={chosen.best_metric}: the"
+      " test images must not choose the epoch; hold training images out, such as"
+      f" --validation=0.1 with --best_metric={HELD_OUT}, or choose by"
+      " train_accuracy or loss"
+    )
+
+
+def wanted(
+  experiment: Experiment, workdir: Path, note: Mapping[str, Any]
+) -> Best | None:
+  """Returns which epochs a run keeps, None for no other than the last.
+
+  Args:
+    experiment: the settings.
+    workdir: of the run.
+    note: what a saved network needs to be used again.
+
+  Returns:
+    What `keep` takes.
+
+  Example:
+    >>> wanted(Experiment(), Path("runs"), {}) is None
+    True
+  """
+  chosen = experiment.run
+  if not chosen.keep_best:
+    return None
+  note = {**note, "validation": experiment.data.validation}
+  return Best(workdir / FOLDER, chosen.keep_best, chosen.best_metric, note)
+
+
+def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
+  """Keeps an epoch's networks if it is among the best so far.
+
+  An epoch counts by the mean of the metric over its members; of two that are
+  alike the earlier one is the better.
+
+  Args:
+    best: which are kept.
+    epoch: its number.
+    networks: variables, with a leading axis of members.
+    row: of the log; an epoch in which nothing was measured does not count.
+
+  Raises:
+    UserError: if the log has no such metric; lists those that it has.
+    StorageError: if the networks cannot be written.
+  """
+  name = SCORED if best.metric == HELD_OUT else best.metric
+  if name not in row:
+    if name == SCORED:
+      return
+    raise UserError(
+      f"--best_metric={best.metric}: the log has no such number, but"
+      f" {', '.join(_names(row))}"
+    )
+  value = float(np.mean(row[name]))
+  if not math.isfinite(value):
+    return
+  ranked = _ranked(best, {epoch: value})
+  for number in ranked[best.count :]:
+    shutil.rmtree(_folder(best, number), ignore_errors=True)
+  if epoch not in ranked[: best.count]:
+    return
+  note = {**best.note, "epoch": epoch, best.metric: value}
+  for member in range(len(row[name])):
+    one = jax.tree.map(lambda x, m=member: x[m], networks)
+    storage.save_network(_folder(best, epoch) / f"seed_{member}", one, note)
+
+
+def _folder(best: Best, epoch: int) -> Path:
+  return best.folder / f"epoch_{epoch:04d}"
+
+
+def _names(row: Mapping[str, Any]) -> list[str]:
+  """The metrics among the values of a row."""
+  numbers = (name for name, value in row.items() if isinstance(value, list))
+  return [name for name in numbers if name != SCORED]
+
+
+def _ranked(best: Best, new: Mapping[int, float]) -> list[int]:
+  """The epochs that are there, and a new one, the best first."""
+  found = {}
+  for note in best.folder.glob(f"epoch_*/seed_0/{storage.NOTE}"):
+    try:
+      kept = json.loads(note.read_text())
+      found[int(kept["epoch"])] = float(kept[best.metric])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise StorageError(f"{note} is damaged: {error}") from error
+  sign = -1 if best.metric.endswith("accuracy") else 1
+  found |= new
+  return sorted(found, key=lambda epoch: (sign * found[epoch], epoch))

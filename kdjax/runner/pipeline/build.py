@@ -1,0 +1,325 @@
+"""From settings to checked parts: whatever the user got wrong ends here.
+
+Nothing is compiled and nothing is written before this is through.
+"""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from kdjax import data, models
+from kdjax.core.errors import UserError
+from kdjax.data import Dataset, Split
+from kdjax.methods import make_objective
+from kdjax.models import quantized
+from kdjax.runner.config import Compression, Data, Experiment
+from kdjax.runner.pipeline import (
+  cached_teacher,
+  capacity,
+  defaults,
+  headless,
+  pretrained,
+  validate_teachers,
+)
+from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline.arms import (
+  Cohort,
+  assemble,
+  looks_inside,
+  with_regime,
+)
+from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.setup import Prepared, Trainee, empty_image
+from kdjax.runner.pipeline.validate import (
+  check_names,
+  check_pieces,
+  check_schedules,
+  check_swept,
+  check_view,
+  check_weights,
+  members_apart,
+)
+from kdjax.train import pruning
+from kdjax.train.arm import Arm
+from kdjax.train.devices import placement as devices
+from kdjax.train.dry_run import try_step
+from kdjax.train.loop import side_by_side
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.precision import computed, like
+from kdjax.train.schemes.scheme import ALONE, in_pieces
+
+
+def prepare(experiment: Experiment) -> Prepared:
+  """Opens the data and builds every part.
+
+  Args:
+    experiment: all settings.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: for whatever the user got wrong.
+    StorageError: for a damaged teacher.
+  """
+  local = devices.choose(experiment.run.accelerator)
+  experiment = with_regime(experiment)
+  check_swept(experiment)
+  check_names(experiment, local)
+  dataset = sources.open_stored(experiment.data)
+  shown, transfer = _with_transfer(dataset, experiment.data)
+  dataset = sources.cropped(dataset, experiment.data.crop_size)
+  capacity.check_batch(experiment, dataset.image_shape)
+  examples, scored = sources.hold_out(dataset, experiment.data.validation)
+  experiment, found, others, cached = _find_teachers(experiment, dataset)
+  gather = partial(
+    assemble,
+    labels=shown.labels,
+    examples=examples,
+    classes=dataset.classes,
+    transfer=transfer,
+  )
+  experiment = defaults.choose(
+    experiment,
+    gather(experiment),
+    empty_image(dataset),
+    dataset.classes,
+    cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
+  )
+  cohort = gather(experiment)
+  check_pieces(experiment, cohort.arms)
+  student = _student(experiment, dataset, cohort, local)
+  validate_teachers.check_specialists(
+    experiment,
+    classes=dataset.classes,
+    inside=looks_inside(cohort.arms["student"]),
+    resident=data.resident(dataset.train),
+  )
+  teacher, colleagues = None, ()
+  if cached is None:
+    teacher = _teacher(experiment, dataset, examples, local)
+    colleagues = tuple(
+      (_as_trained(teacher, one.model, dataset, local), one) for one in others
+    )
+    _check_stages(experiment, cohort, teacher, colleagues, dataset)
+    headless.check(
+      experiment,
+      cohort.arms,
+      student.network,
+      teacher.network,
+      empty_image(dataset),
+    )
+  parts = Prepared(
+    experiment=experiment,
+    dataset=dataset,
+    examples=examples,
+    shown=shown,
+    transfer=transfer,
+    scored=scored,
+    teacher=teacher,
+    found=found,
+    cached=cached,
+    colleagues=colleagues,
+    student=student,
+    grids=cohort.grids,
+    devices=local,
+  )
+  capacity.check_run(parts)
+  return parts
+
+
+def _with_transfer(
+  dataset: Dataset, chosen: Data
+) -> tuple[Split, np.ndarray | None]:
+  """Returns all stored images, and which of them are the transfer set."""
+  if chosen.transfer_dataset is None:
+    if chosen.transfer_images is not None:
+      raise UserError(
+        f"--transfer_images={chosen.transfer_images}: there is no"
+        " --transfer_dataset; --images takes a part of the training images"
+      )
+    return dataset.train, None
+  shown = data.open_transfer(
+    chosen.transfer_dataset,
+    dataset,
+    split=chosen.transfer_split,
+    labelled=chosen.transfer_labels,
+    data_dir=chosen.data_dir,
+    resident_bytes=chosen.resident_megabytes << 20,
+    background=chosen.background,
+    opened=sources.announce,
+  )
+  return shown, np.arange(len(dataset.train.labels), len(shown.labels))
+
+
+def _find_teachers(experiment: Experiment, dataset: Dataset):
+  """Returns the settings with the teacher's model, the teachers and the cache."""
+  chosen = experiment.teacher
+  found, *others = [
+    pretrained.find(
+      given,
+      chosen.model,
+      dataset,
+      experiment.data.validation,
+      chosen.teacher_classes,
+      chosen.teacher_head,
+    )
+    for given in validate_teachers.teacher_folders(experiment) or [None]
+  ]
+  if found is not None:
+    chosen = dataclasses.replace(chosen, model=found.model)
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  cached = cached_teacher.find(experiment, dataset, found)
+  if cached is not None:
+    chosen = dataclasses.replace(
+      chosen, model=cached.manifest["teacher"]["model"]
+    )
+    experiment = dataclasses.replace(experiment, teacher=chosen)
+  return experiment, found, others, cached
+
+
+def _teacher(experiment, dataset, examples, local) -> Trainee:
+  chosen = experiment.teacher
+  feed = make_feed(
+    examples,
+    dataset.train.labels,
+    chosen.augment,
+    chosen.batch_size,
+    size=experiment.data.crop_size,
+  )
+  check_view(chosen.augment, feed.view, dataset)
+  count = experiment.teaching.teachers
+  settings = {
+    "seed": chosen.seed + np.arange(count),
+    "learning_rate": np.full(count, chosen.learning_rate),
+  }
+  arm = Arm(
+    "labels",
+    lambda settings: make_objective("hard"),
+    settings,
+    learner=in_pieces(ALONE, experiment.computing.accumulate_steps),
+  )
+  network = _network(experiment, chosen.model, dataset)
+  return Trainee(
+    network,
+    chosen.model,
+    make_optimizer(
+      chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
+    ),
+    {"teacher": arm},
+    {"labels": feed},
+    chosen.epochs,
+    feed.steps * chosen.batch_size * count,
+    data.plain_view(experiment.data.crop_size),
+    side_by_side(network, empty_image(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
+  )
+
+
+def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
+  chosen = experiment.student
+  length = max(feed.steps for feed in cohort.feeds.values())
+  members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
+  check_schedules(experiment, chosen.epochs * length)
+  check_weights(experiment, chosen.epochs * length)
+  shown = (
+    (chosen.augment, cohort.arms["student"].feed),
+    (experiment.controls.reference_augment, "reference"),
+  )
+  for view, feed in shown:
+    if feed in cohort.feeds:
+      one = cohort.feeds[feed]
+      numbered = one.turns is not None
+      check_view(view, one.view, dataset, numbered=numbered)
+  asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
+  if asked is not None:
+    check_view(experiment.distillation.teacher_view, asked, dataset)
+  small = experiment.compression
+  quantized.check(
+    models.make_model(chosen.model, classes=dataset.classes),
+    small.quantization,
+    empty_image(dataset),
+  )
+  network = _network(experiment, chosen.model, dataset, small.quantization)
+  return Trainee(
+    network,
+    chosen.model,
+    make_optimizer(
+      chosen.optimizer,
+      chosen.schedule,
+      chosen.epochs * length,
+      _pruning(small, chosen.epochs * length),
+    ),
+    {
+      name: arm._replace(
+        learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
+      )
+      for name, arm in cohort.arms.items()
+    },
+    cohort.feeds,
+    chosen.epochs,
+    length * members * chosen.batch_size,
+    data.plain_view(experiment.data.crop_size),
+    side_by_side(network, empty_image(dataset), local[0].platform),
+    most=experiment.computing.members_at_once,
+    apart=members_apart(experiment, cohort.arms, local),
+  )
+
+
+def _pruning(chosen: Compression, steps: int):
+  """The last link of the optimiser; None where nothing is pruned."""
+  if not chosen.sparsity:
+    return None
+  # The last step's masks are in what is measured; there is none behind it.
+  end = min(round(chosen.pruning_end * steps), steps - 1)
+  return pruning.magnitude_pruning(
+    pruning.Pruning(
+      sparsity=chosen.sparsity,
+      scope=chosen.pruning_scope,
+      structure=chosen.pruning_structure,
+      begin=min(round(chosen.pruning_begin * steps), end),
+      end=end,
+      every=chosen.pruning_every,
+    )
+  )
+
+
+def _network(experiment, model: str, dataset, quantization=quantized.NONE):
+  chosen = experiment.computing
+  network = models.make_model(model, classes=dataset.classes)
+  return computed(
+    quantized.learns_in(network, quantization),
+    dtype=chosen.compute_dtype,
+    remat=chosen.remat,
+  )
+
+
+def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
+  """Another network that was trained before, measured as the teacher is."""
+  network = like(
+    teacher.network, models.make_model(model, classes=dataset.classes)
+  )
+  return teacher._replace(
+    network=network,
+    model=model,
+    together=side_by_side(network, empty_image(dataset), local[0].platform),
+  )
+
+
+def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
+  """Checks that everybody can learn from whoever comes before."""
+  arm = cohort.arms["student"]
+  method = arm.method({key: value[0] for key, value in arm.settings.items()})
+  sample = empty_image(dataset)
+  stages = [*validate_teachers.stage_models(experiment).values()]
+  learners = [
+    models.make_model(model, classes=dataset.classes)
+    for model in (*stages, experiment.student.model)
+  ]
+  for colleague, _ in colleagues:
+    try_step(learners[0], colleague.network, method, sample)
+  if stages:
+    before = [teacher.network, *learners[:-1]]
+    for lecturer, learner in zip(before, learners, strict=True):
+      try_step(learner, lecturer, method, sample)

@@ -1,0 +1,135 @@
+"""A teacher that is not there: what it made of every view, read from a cache."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data
+from kdjax.core import spec, storage
+from kdjax.core.errors import UserError
+from kdjax.core.method import View
+from kdjax.data import Dataset
+from kdjax.data.teacher_cache.manifest import refuse_other
+from kdjax.data.teacher_cache.store import TeacherCache
+from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.pipeline.pretrained import Found
+from kdjax.train.teacher import Teacher, stored
+
+FOLDER = "teacher_cache"
+
+
+def views_of(experiment: Experiment) -> dict[str, Any]:
+  """Says which views of each image the student is shown.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    As a cache's manifest has it: "view", "crop_size", "count" (None where they
+    are unlimited) and "seed".
+
+  Example:
+    >>> views_of(Experiment())
+    {'view': 'none', 'crop_size': None, 'count': 1, 'seed': 0}
+  """
+  student = experiment.student
+  text = " + ".join(map(str, spec.parse_sum(student.augment)))
+  plain = text == "none"
+  return {
+    "view": text,
+    "crop_size": experiment.data.crop_size,
+    "count": 1 if plain else student.views,
+    "seed": 0 if plain else student.view_seed,
+  }
+
+
+def find(
+  experiment: Experiment, dataset: Dataset, found: Found | None
+) -> TeacherCache | None:
+  """Opens the teacher's cache and checks that it is what the run needs.
+
+  Args:
+    experiment: the settings.
+    dataset: what the student is to learn.
+    found: the teacher that the cache must be of; None for any.
+
+  Returns:
+    The cache; None for a teacher that is there itself.
+
+  Raises:
+    UserError: if there is none, or one of something else.
+    StorageError: if it is damaged.
+
+  Example:
+    >>> find(Experiment(), None, None) is None
+    True
+  """
+  given = experiment.teacher.teacher_cache
+  if given is None:
+    return None
+  folder = Path(given).expanduser()
+  if (folder / FOLDER).is_dir():
+    folder = folder / FOLDER
+  cache = TeacherCache(folder)
+  named, model = experiment.teacher.model, cache.manifest["teacher"]["model"]
+  if named not in (AUTO, model):
+    raise UserError(
+      f"--teacher_cache={given}: it is of the teacher {model!r}, not of"
+      f" {named!r}; --teacher=auto takes any"
+    )
+  refuse_other(
+    cache.manifest,
+    fingerprint=data.fingerprint(dataset.train),
+    classes=dataset.classes,
+    views=views_of(experiment),
+    digest=found and storage.digest(found.load()),
+    validation=experiment.data.validation,
+  )
+  return cache
+
+
+def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
+  """Reads answers and features into tables.
+
+  Args:
+    cache: the teacher's.
+    rows: (R,) which of its rows; all by default.
+
+  Returns:
+    A teacher without a network.
+  """
+  rows = np.arange(cache.rows) if rows is None else rows
+  logits, feats = cache.read(rows)
+  return stored(
+    jnp.asarray(logits),
+    {tap: jnp.asarray(values) for tap, values in feats.items()},
+  )
+
+
+def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[View]:
+  """Reads what a step needs, ahead of the steps.
+
+  Args:
+    cache: the teacher's.
+    rows: (S, B) the views that are shown in S steps.
+
+  Returns:
+    An iterator over S views of B images.
+  """
+  return (View(*found) for found in cache.stream(rows))
+
+
+def figures(cache: TeacherCache) -> dict[str, Any]:
+  """Returns what stands of a cached teacher in results.json.
+
+  Args:
+    cache: the teacher's.
+
+  Returns:
+    What the manifest says of it; None for what it does not say.
+  """
+  unknown = dict.fromkeys(("parameters", "test_accuracy", "test_examples"))
+  return unknown | cache.manifest["teacher"]

@@ -1,0 +1,246 @@
+"""Whether networks fit into memory with all that trains them, before one is made.
+
+What a step takes is known when it is compiled; networks, their optimisers and
+what a method keeps beside them are there before, and known from their shapes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax.core.method import stateless
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import cached_teacher
+from kdjax.train.arm import Arm
+from kdjax.train.devices import memory
+from kdjax.train.state import frozen_state
+from kdjax.train.step import unlabelled
+from kdjax.train.teacher import Teacher, live, observe, teacher_head
+
+TRY = " (--nopreflight tries nevertheless)"
+PARTS = ("network", "method", "optimiser")
+
+
+def check_image(size: int | None) -> None:
+  """Refuses images of which not a single one fits, before one is read.
+
+  Args:
+    size: `--image_size`.
+
+  Raises:
+    UserError: says what an image takes, and what there is.
+
+  Example:
+    >>> check_image(32)
+  """
+  if size is not None:
+    # In colour, as bytes and as what the network is shown.
+    memory.check_room(
+      f"--image_size={size}: an image", 15 * size**2, "smaller images"
+    )
+
+
+def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
+  """Refuses batches that do not fit.
+
+  Args:
+    experiment: the settings.
+    shape: (H, W, C) of an image.
+
+  Raises:
+    UserError: says what a batch takes, and what there is.
+  """
+  if not experiment.computing.preflight:
+    return
+  for prefix, group in (
+    ("", experiment.student),
+    ("teacher_", experiment.teacher),
+  ):
+    count = max(group.batch_size // experiment.computing.accumulate_steps, 1)
+    memory.check_room(
+      f"a batch of {count} images of {' x '.join(map(str, shape))}",
+      4 * count * int(np.prod(shape, dtype=object)),
+      f"smaller images, or a lower --{prefix}batch_size{TRY}",
+    )
+
+
+class Plain(NamedTuple):
+  """Networks that keep nothing but themselves and their optimiser.
+
+  Attributes:
+    network: the linen module.
+    model: its spec.
+    optimizer: theirs.
+    arms: who learns.
+  """
+
+  network: nn.Module
+  model: str
+  optimizer: optax.GradientTransformation
+  arms: dict[str, Arm]
+
+
+def check_plain(
+  title: str,
+  network: nn.Module,
+  model: str,
+  optimizer: optax.GradientTransformation,
+  sample: jax.Array,
+  devices: Sequence[jax.Device],
+  *,
+  members: int,
+  teacher: nn.Module | None = None,
+) -> None:
+  """Refuses networks that learn by nothing that keeps something of its own.
+
+  Args:
+    title: what is trained.
+    network: linen module called as `network(images, train=...)`.
+    model: its spec.
+    optimizer: theirs.
+    sample: (1, H, W, C) an empty image.
+    devices: what to train on.
+    members: how many there are at a time.
+    teacher: who is in memory beside them.
+
+  Raises:
+    UserError: says what takes how much, and what there is.
+  """
+  method = stateless(lambda inputs: jnp.zeros(()), needs_teacher=False)
+  arm = Arm(
+    "all",
+    lambda settings: method,
+    {"seed": np.arange(members)},
+    None if teacher is None else "teacher",
+  )
+  trainee = Plain(network, model, optimizer, {title: arm})
+  check_networks(title, trainee, teacher, sample, devices)
+
+
+def check_run(parts: Any) -> None:
+  """Refuses runs whose networks do not fit.
+
+  Args:
+    parts: a `prepare.Prepared`.
+
+  Raises:
+    UserError: says what takes how much, and what there is.
+  """
+  if not parts.experiment.computing.preflight:
+    return
+  sample, devices = parts.sample, parts.devices
+  asked = any(arm.teacher for arm in parts.student.arms.values())
+  shows = None
+  if asked and parts.cached is not None:
+    shows = cached_teacher.as_teacher(parts.cached, np.zeros(1, int))
+  elif asked:
+    shows = parts.teacher.network
+    if parts.found is None:
+      check_networks("teacher", parts.teacher, None, sample, devices)
+  check_networks("student", parts.student, shows, sample, devices)
+
+
+def check_networks(
+  title: str,
+  trainee: Any,
+  teacher: nn.Module | Teacher | None,
+  sample: jax.Array,
+  devices: Sequence[jax.Device],
+) -> None:
+  """Refuses networks that do not fit with all that trains them.
+
+  On a device at least one of them has to fit, with its gradient and the
+  teacher; those that wait their turn are in the machine's memory.
+
+  Args:
+    title: what is trained.
+    trainee: a `prepare.Trainee`.
+    teacher: whom its arms learn from, or what is left of one.
+    sample: (1, H, W, C) an empty image.
+    devices: what to train on.
+
+  Raises:
+    UserError: says what takes how much, and what there is.
+  """
+  taught = 0 if teacher is None else _bytes(_variables(teacher, sample))
+  known: dict[bool, dict[str, int]] = {}
+  total = count = 0
+  for arm in trainee.arms.values():
+    learns = arm.teacher is not None
+    if learns not in known:
+      known[learns] = _kept(trainee, arm, teacher if learns else None, sample)
+    members = len(arm.settings["seed"])
+    count += members
+    total += members * sum(known[learns].values())
+  one = max(known.values(), key=lambda parts: sum(parts.values()))
+  beside = one["network"] + one["method"] + taught
+  sizes = ", ".join(f"{part} {memory.sized(one[part])}" for part in PARTS)
+  large = max(("network", "method"), key=one.get)
+  smaller = f"a smaller {large}{TRY}"
+  host = memory.host_memory()
+  free = memory.free_memory(devices)
+  if devices[0].platform != "cpu" and None not in (host, free):
+    host += free * len(devices)
+  alone = f"a {title} {trainee.model} ({sizes}) with its gradient"
+  memory.check_room(alone, sum(one.values()) + beside, smaller, free)
+  memory.check_room(
+    f"the {title} {trainee.model}, {count} networks ({sizes} each),",
+    total + beside,
+    f"fewer --seeds, or {smaller}",
+    host,
+  )
+
+
+def _variables(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
+  if isinstance(teacher, Teacher):
+    return teacher
+  return jax.eval_shape(
+    lambda key: teacher.init(key, sample, train=False), jax.random.key(0)
+  )
+
+
+def _kept(
+  trainee: Any,
+  arm: Arm,
+  teacher: nn.Module | Teacher | None,
+  sample: jax.Array,
+) -> dict[str, int]:
+  """Bytes of one member's state, by what they are for."""
+  method = arm.method({name: x[0] for name, x in arm.settings.items()})
+
+  def create(key):
+    taught = teacher
+    if taught is not None and not isinstance(taught, Teacher):
+      variables = teacher.init(key, sample, train=False)
+      taught = live(frozen_state(teacher, variables))
+    return arm.learner.create(
+      trainee.network,
+      method,
+      trainee.optimizer,
+      rng=key,
+      images=sample,
+      teacher=observe(taught, unlabelled(sample), method.teacher_taps),
+      learning_rate=0.0,
+      head=teacher_head(taught),
+    )
+
+  found = dict.fromkeys(PARTS, 0)
+  state = jax.eval_shape(create, jax.random.key(0))
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    name = jax.tree_util.keystr(path)
+    own = "method" if "method" in name else "network"
+    found["optimiser" if "opt_state" in name else own] += _bytes(leaf)
+  return found
+
+
+def _bytes(tree: Any) -> int:
+  # In Python's integers: the sizes that are refused overflow others.
+  return sum(
+    int(np.prod(leaf.shape, dtype=object)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )

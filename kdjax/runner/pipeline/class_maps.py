@@ -1,0 +1,239 @@
+"""Which of a teacher's classes is which of the data set's."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax.core.errors import UserError, counted, unknown_name
+
+BY_NAME, IN_ORDER = "name", "order"
+# The parameters with a column for each class.
+HEADS = {"head", "head_dist"}
+
+
+def check_same(
+  given: str, theirs: Sequence[str] | None, ours: Sequence[str]
+) -> None:
+  """Refuses a teacher whose classes are others, or in another order.
+
+  Args:
+    given: `--teacher_from`.
+    theirs: the teacher's names of the classes; None where they are unknown.
+    ours: the data set's.
+
+  Raises:
+    UserError: names the first difference.
+
+  Example:
+    >>> check_same("runs/a", ["cat", "dog"], ["dog", "cat"])
+    Traceback (most recent call last):
+      ...
+    kdjax.core.errors.UserError: --teacher_from=runs/a: class 0 is 'cat' for the
+    teacher and 'dog' in the data: the same classes in another order;
+    --teacher_classes=name puts them in order
+  """
+  if theirs is None or tuple(theirs) == tuple(ours):
+    return
+  pairs = zip(theirs, ours, strict=False)
+  number = next(
+    (i for i, (one, other) in enumerate(pairs) if one != other),
+    min(len(theirs), len(ours)),
+  )
+  names = [
+    repr(side[number]) if number < len(side) else "none"
+    for side in (theirs, ours)
+  ]
+  if set(ours) <= set(theirs):
+    same = len(ours) == len(theirs)
+    what = "the same classes in another order" if same else "a part of them"
+    way = "--teacher_classes=name puts them in order"
+  else:
+    what = "other names"
+    way = (
+      "--teacher_classes=FILE says which is which,"
+      " --teacher_classes=order that they are the same in this order"
+    )
+  raise UserError(
+    f"--teacher_from={given}: class {number} is {names[0]} for the teacher and"
+    f" {names[1]} in the data: {what}; {way}"
+  )
+
+
+def read_map(
+  chosen: str,
+  ours: Sequence[str],
+  theirs: Sequence[str] | None,
+  classes: int,
+) -> np.ndarray:
+  """Finds the teacher's class for each of the data set's.
+
+  Args:
+    chosen: `--teacher_classes`: "name", for equal names; "order", for equal
+      places; or a file of a line a class: the data set's name, a comma, the
+      teacher's name or number.
+    ours: the data set's names.
+    theirs: the teacher's; None where they are unknown.
+    classes: how many the teacher knows.
+
+  Returns:
+    (C,) int: for each class of the data set, the teacher's.
+
+  Raises:
+    UserError: for a class that is not there, that stands twice or not at all.
+
+  Example:
+    >>> print(read_map("name", ["dog", "cat"], ["cat", "cow", "dog"], 3))
+    [2 0]
+  """
+  if chosen == IN_ORDER:
+    if classes != len(ours):
+      raise UserError(
+        f"--teacher_classes=order: the teacher knows {classes} classes, the data"
+        f" set has {len(ours)}; a file says which is which"
+      )
+    return np.arange(classes)
+  if chosen == BY_NAME:
+    if theirs is None:
+      raise UserError(
+        "--teacher_classes=name: the teacher does not say what its classes are"
+        " called; a file may give their numbers"
+      )
+    # A class that is called "1" is not the teacher's second one.
+    for name in ours:
+      if name not in theirs:
+        raise unknown_name("class of the teacher's", name, theirs)
+    wanted = {name: name for name in ours}
+  else:
+    wanted = _read_file(Path(chosen).expanduser(), ours)
+  found = [_number(wanted[name], theirs, classes) for name in ours]
+  for number in found:
+    if found.count(number) > 1:
+      twice = [ours[i] for i, one in enumerate(found) if one == number]
+      raise UserError(
+        f"--teacher_classes={chosen}: {' and '.join(map(repr, twice[:2]))} are"
+        f" both the teacher's class {number}"
+      )
+  return np.array(found)
+
+
+def in_order(variables: Any, order: np.ndarray) -> Any:
+  """Puts a network's outputs in another order, or takes a part of them.
+
+  Args:
+    variables: of a network whose classifiers are called `head` and `head_dist`.
+    order: (C,) the output that becomes the first, the second, ...
+
+  Returns:
+    The variables; others than the classifiers' stay.
+
+  Raises:
+    UserError: for a network without such a classifier.
+
+  Example:
+    >>> head = {"params": {"head": {"bias": np.array([1.0, 2.0, 3.0])}}}
+    >>> print(in_order(head, np.array([2, 0]))["params"]["head"]["bias"])
+    [3. 1.]
+  """
+  return _with_heads(variables, lambda x: x[..., order], "--teacher_classes")
+
+
+def without_head(variables: Any, classes: int, kind: str) -> Any:
+  """Puts an untrained classifier in a trained one's place.
+
+  Args:
+    variables: of a network whose classifiers are called `head` and `head_dist`.
+    classes: how many the new one has.
+    kind: "drop" for one of zeros, whose answers say nothing; "new" for one that
+      is drawn afresh, of deviation 0.01 and always the same.
+
+  Returns:
+    The variables; others than the classifiers' stay.
+
+  Raises:
+    UserError: for a network without such a classifier.
+
+  Example:
+    >>> head = {"params": {"head": {"bias": np.ones(3)}}}
+    >>> print(without_head(head, 2, "drop")["params"]["head"]["bias"])
+    [0. 0.]
+  """
+  rng = np.random.default_rng(0)
+
+  def fresh(x):
+    shape = (*np.shape(x)[:-1], classes)
+    # Biases begin at 0, as everywhere.
+    drawn = kind == "new" and len(shape) > 1
+    values = rng.normal(0, 0.01, shape) if drawn else np.zeros(shape)
+    return values.astype(np.float32)
+
+  return _with_heads(variables, fresh, "--teacher_head")
+
+
+def _with_heads(variables: Any, change: Callable, flag: str) -> Any:
+  params = variables["params"]
+  heads = {name: params[name] for name in sorted(HEADS & params.keys())}
+  if not heads:
+    raise UserError(f"{flag}: the teacher has no classifier called 'head'")
+  return {**variables, "params": {**params, **jax.tree.map(change, heads)}}
+
+
+def _number(name: str, theirs: Sequence[str] | None, classes: int) -> int:
+  """The teacher's class of this name, or else of this number."""
+  named = [i for i, other in enumerate(theirs or ()) if other == name]
+  if len(named) > 1:
+    raise UserError(
+      f"--teacher_classes: {name!r} is what the teacher calls its classes"
+      f" {named[0]} and {named[1]}; a file may give the number"
+    )
+  if named:
+    return named[0]
+  # No number of classes has more digits; Python reads no more than 4300.
+  if name.isdecimal() and len(name) < 10 and int(name) < classes:
+    return int(name)
+  if name.isdecimal() or theirs is None:
+    raise UserError(
+      f"--teacher_classes: {name!r} is no class of the teacher's; possible: 0 to"
+      f" {classes - 1}"
+    )
+  raise unknown_name("class of the teacher's", name, theirs)
+
+
+def _read_file(path: Path, ours: Sequence[str]) -> dict[str, str]:
+  """The teacher's name, or number, by the data set's name."""
+  try:
+    # Spreadsheets begin a file with a mark of its encoding.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+      rows = [
+        row
+        for row in csv.reader(file, skipinitialspace=True)
+        if any(part.strip() for part in row)
+      ]
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise UserError(
+      f"--teacher_classes={path} is neither name, order nor a file that can be"
+      f" read: {getattr(error, 'strerror', None) or error}"
+    ) from None
+  found = {}
+  for row in rows:
+    if len(row) != 2:
+      raise UserError(
+        f"{path}: a line is the data set's class, a comma and the teacher's;"
+        f" found {','.join(row)!r}"
+      )
+    name, other = (part.strip() for part in row)
+    if name not in ours:
+      raise unknown_name(f"class in {path}:", name, ours)
+    if name in found:
+      raise UserError(f"{path}: {name!r} stands there twice")
+    found[name] = other
+  missing = [name for name in ours if name not in found]
+  if missing:
+    raise UserError(
+      f"{path} lacks {counted(len(missing), 'class', 'classes')} of the data"
+      f" set, such as {missing[0]!r}"
+    )
+  return found

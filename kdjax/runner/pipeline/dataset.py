@@ -1,0 +1,118 @@
+"""The images of a run: opened, cropped, and those of them that count."""
+
+import numpy as np
+
+from kdjax import data
+from kdjax.core.errors import UserError
+from kdjax.data import Dataset, Split
+from kdjax.runner.config import Data
+from kdjax.runner.pipeline import capacity
+from kdjax.train.devices import processes
+
+
+def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
+  """Opens the data set as it is stored.
+
+  Args:
+    chosen: the settings.
+    masks: as in `data.load`.
+
+  Returns:
+    The data set, checked; images are not cropped yet.
+
+  Raises:
+    UserError: for whatever is wrong with it.
+    StorageError: if it cannot be prepared.
+  """
+  capacity.check_image(chosen.image_size)
+  dataset = data.load(
+    chosen.dataset,
+    data_dir=chosen.data_dir,
+    train_split=chosen.train_split,
+    test_split=chosen.test_split,
+    image_size=chosen.image_size,
+    resident_bytes=chosen.resident_megabytes << 20,
+    background=chosen.background,
+    masks=masks,
+  )
+  _check_classes(dataset)
+  announce(dataset)
+  return dataset
+
+
+def announce(dataset: Dataset) -> None:
+  """Says what was opened, in the process that says things.
+
+  Args:
+    dataset: as it is stored.
+  """
+  if processes.is_first():
+    print(data.summary(dataset), flush=True)
+
+
+def _check_classes(dataset: Dataset) -> None:
+  """Refuses images of one class: every network would be right about them."""
+  there = np.unique(dataset.train.labels)
+  if len(there) > 1:
+    return
+  where = "" if dataset.classes == 1 else "the training images of "
+  raise UserError(
+    f"--dataset: {where}{dataset.name} are all of one class,"
+    f" {dataset.class_names[there[0]]!r}: there is nothing to tell apart. It takes"
+    " two classes or more; images without classes can be --transfer_dataset"
+  )
+
+
+def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
+  """Tells the images to train on from those that count.
+
+  Args:
+    dataset: the data set.
+    validation: share of the training images that are held out, and count in
+      place of the test images; 0 for none.
+
+  Returns:
+    Which training images may be trained on, and the images that count.
+
+  Example:
+    >>> labels = np.zeros(4, np.int32)
+    >>> split = Split(np.zeros((4, 2, 2, 1), np.uint8), labels)
+    >>> toy = Dataset("toy", 1, ("a",), (2, 2, 1), split, split)
+    >>> hold_out(toy, 0.0)[0]
+    array([0, 1, 2, 3])
+  """
+  if not validation:
+    return np.arange(len(dataset.train.labels)), dataset.test
+  examples, held = data.split_validation(
+    dataset.train.labels, validation, seed=0
+  )
+  return examples, data.select(dataset.train, held)
+
+
+def cropped(dataset: Dataset, size: int | None) -> Dataset:
+  """Notes what networks see of the images.
+
+  Args:
+    dataset: the data set as stored.
+    size: side of the square that they see; None for all.
+
+  Returns:
+    The data set with the image shape that networks see.
+
+  Raises:
+    UserError: if the images are smaller.
+
+  Example:
+    >>> toy = Dataset("toy", 1, ("a",), (4, 4, 1), None, None)
+    >>> cropped(toy, 2).image_shape
+    (2, 2, 1)
+  """
+  if size is None:
+    return dataset
+  height, width, channels = dataset.image_shape
+  if size > min(height, width):
+    raise UserError(
+      f"--crop_size={size}: the images of {dataset.name} are {height} x {width};"
+      " --image_size makes them larger"
+    )
+  return dataset._replace(image_shape=(size, size, channels))

@@ -1,0 +1,161 @@
+"""Which networks and rates a run uses where the user leaves them open."""
+
+import dataclasses
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from kdjax import methods, models, taps
+from kdjax.core.errors import UserError
+from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.pipeline.arms import Cohort
+from kdjax.taps import TapError
+from kdjax.train.dry_run import try_step
+from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.teacher import Teacher
+
+# Teacher and student, small enough for a laptop; a method gets the first pair
+# that has what it looks at: vectors, maps, tokens, a second head, the teacher's
+# classifier on pooled maps, a student that ends in it.
+PAIRS = (
+  ("mlp(1200, 1200, dropout=0.5)", "mlp(100)"),
+  ("lenet(16, 32, hidden=128, dropout=0.3)", "lenet(8, 16, hidden=32)"),
+  (
+    "vit(patch=4, width=64, depth=4, heads=4)",
+    "vit(patch=4, width=32, depth=2, heads=4)",
+  ),
+  (
+    "vit(patch=4, width=64, depth=4, heads=4)",
+    "vit(patch=4, width=32, depth=2, heads=4, distilled=True)",
+  ),
+  (
+    "cifar_resnet(14, (16, 16, 32, 64))",
+    "cifar_resnet(8, (8, 8, 16, 32))",
+  ),
+  (
+    "cifar_resnet(14, (16, 16, 32, 64))",
+    "projected(cifar_resnet(8, (8, 8, 16, 32)), width=64)",
+  ),
+)
+
+# Peak rates of Adam by kind of network. The dense ones are the best of each arm
+# in experiments/mnist_tuning.py; the students' others come from the searches of
+# experiments/method_table.py (every arm's best was 0.01, hard labels' 0.008 to
+# 0.015) and vit_table.py (0.003 to 0.005), trainings of a few hundred steps.
+RATES = {
+  "dense": {
+    "teacher": 1e-3,
+    "student": 3e-2,
+    "baseline": 3e-2,
+    "smoothing": 3e-3,
+    "augmented": 1e-2,
+  },
+  "convolution": {"teacher": 3e-3}
+  | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 1e-2),
+  "attention": {"teacher": 2e-3}
+  | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 3e-3),
+}
+
+
+def choose(
+  experiment: Experiment,
+  cohort: Cohort,
+  sample: jax.Array,
+  classes: int,
+  taught: Teacher | None = None,
+) -> Experiment:
+  """Fills in the networks and rates that are left to the program.
+
+  Args:
+    experiment: the settings.
+    cohort: who learns from what.
+    sample: (1, H, W, C) an image, for its shape.
+    classes: number of classes.
+    taught: what is left of the teacher where its network is not there.
+
+  Returns:
+    The settings with a teacher and a student that every arm's method fits, and
+    a learning rate for each.
+
+  Raises:
+    UserError: if the method fits neither the networks that were named nor, of
+      those left open, any.
+  """
+  given = (experiment.teacher.model, experiment.student.model)
+  lessons = [
+    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.learner)
+    for arm in cohort.arms.values()
+  ]
+  first = None
+  for pair in dict.fromkeys(
+    tuple(
+      choice if name == AUTO else name
+      for name, choice in zip(given, pair, strict=True)
+    )
+    for pair in PAIRS
+  ):
+    try:
+      student = models.make_model(pair[1], classes=classes)
+      teacher = taught or models.make_model(pair[0], classes=classes)
+      for method, learner in lessons:
+        asked = teacher if learner is ALONE else None
+        try_step(student, asked, method, sample, learner)
+    except UserError as error:
+      first = first or error
+    else:
+      kind = _kind(student, sample)
+      other = kind if taught else _kind(teacher, sample)
+      return _filled(experiment, pair, other, kind)
+  chosen = experiment.distillation.distillation
+  raise UserError(f"--distillation={chosen}: {first}{_way_out(chosen, first)}")
+
+
+def _way_out(distillation: str, error: UserError) -> str:
+  """Names the argument that says where a tap stands."""
+  if not isinstance(error, TapError) or error.whose is None:
+    return ""
+  names = methods.tap_arguments(distillation, str(error.tap), error.whose)
+  if not names:
+    return ""
+  return f". Another one is written as {' or '.join(names)}"
+
+
+def _kind(network: nn.Module, sample: jax.Array) -> str:
+  key = jax.random.key(0)
+  init = partial(network.init, train=False)
+  shapes = jax.eval_shape(init, key, sample)
+  rows = taps.describe(network.apply, shapes, sample, train=False)
+  modules = {row.module for row in rows}
+  if any("Attention" in name for name in modules):
+    return "attention"
+  return "convolution" if "Conv" in modules else "dense"
+
+
+def _filled(experiment, pair, teacher_kind, student_kind) -> Experiment:
+  """Puts networks, and rates where there are none, into the settings."""
+  teacher, student = experiment.teacher, experiment.student
+  controls, rates = experiment.controls, RATES[student_kind]
+  if student.learning_rate is None:
+    names = ("baseline", "smoothing", "augmented")
+    fields = {name: f"{name}_learning_rate" for name in names}
+    left = {
+      field: rates[name]
+      for name, field in fields.items()
+      if getattr(controls, field) is None
+    }
+    controls = dataclasses.replace(controls, **left)
+  return dataclasses.replace(
+    experiment,
+    teacher=dataclasses.replace(
+      teacher,
+      model=pair[0],
+      learning_rate=teacher.learning_rate or RATES[teacher_kind]["teacher"],
+    ),
+    student=dataclasses.replace(
+      student,
+      model=pair[1],
+      learning_rate=student.learning_rate or rates["student"],
+    ),
+    controls=controls,
+  )

@@ -1,0 +1,218 @@
+"""The epochs of a training: plain, or guarded, observed and profiled."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kdjax import data
+from kdjax.runner.pipeline.cached_teacher import answers_of
+from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.report.logs import RunLog
+from kdjax.runner.report.progress import compiling
+from kdjax.train import loop, profiling
+from kdjax.train.devices import memory
+from kdjax.train.devices.placement import local
+from kdjax.train.epoch import Epoch, portions
+from kdjax.train.fault_tolerance import nan_guard, resume
+from kdjax.train.observer import Observer
+from kdjax.train.teacher import Teacher
+
+
+def epochs(
+  parts: Prepared,
+  trainee: Trainee,
+  teachers: Mapping[str, Teacher] | None = None,
+  **options: Any,
+) -> Iterator[Epoch]:
+  """Trains every arm on the training images, epoch by epoch.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    teachers: who teaches, by the names that the arms give them.
+    **options: of `loop.train`, further ones.
+
+  Yields:
+    The epochs, as they come.
+  """
+  chosen, resident = parts.experiment.computing, data.resident(parts.shown)
+  if resident and chosen.preflight:
+    size = parts.shown.images.nbytes
+    memory.check_data(size, memory.free_memory(local(parts.devices)))
+  workers = parts.experiment.data.data_workers
+  with data.open_reader(parts.shown, workers=workers) as read:
+    yield from loop.train(
+      trainee.network,
+      trainee.optimizer,
+      trainee.arms,
+      trainee.feeds,
+      parts.shown.images if resident else None,
+      epochs=trainee.epochs,
+      sample=parts.sample,
+      read=None if resident else read,
+      teachers=teachers,
+      devices=parts.devices,
+      together=trainee.together,
+      most=trainee.most,
+      apart=trainee.apart,
+      **options,
+    )
+
+
+def guarded(parts: Prepared, trainee: Trainee) -> Trainee:
+  """Gives a training learners that a bad step does not take by surprise.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+
+  Returns:
+    The same with such learners; see `--nan`.
+  """
+  chosen = parts.experiment.run
+  arms = {
+    name: arm._replace(
+      learner=nan_guard.guard(arm.learner, chosen.nan, chosen.nan_patience)
+    )
+    for name, arm in trainee.arms.items()
+  }
+  return trainee._replace(arms=arms)
+
+
+def initial_states(
+  parts: Prepared,
+  trainee: Trainee,
+  teachers: Mapping[str, Teacher] | None = None,
+) -> dict[str, Any]:
+  """Returns what a training starts from.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained.
+    teachers: as in `epochs`.
+
+  Returns:
+    As `loop.initial_states`.
+  """
+  return loop.initial_states(
+    trainee.network,
+    trainee.optimizer,
+    trainee.arms,
+    sample=parts.sample,
+    teachers=teachers,
+  )
+
+
+def observed_epochs(
+  parts: Prepared,
+  trainee: Trainee,
+  log: RunLog,
+  meter: profiling.Meter,
+  teachers: Mapping[str, Teacher] | None = None,
+  start: Epoch | None = None,
+) -> Iterator[Epoch]:
+  """Trains as `epochs` does, with all that a run wants to know of it.
+
+  Args:
+    parts: of the run.
+    trainee: what is trained, with learners of `guarded`.
+    log: of the run.
+    meter: measures the time that it takes.
+    teachers: as in `epochs`.
+    start: as it was yielded, to go on from there; None for the beginning.
+
+  Yields:
+    The epochs and their portions, all of them finite; a line is printed for
+    each that lost steps.
+
+  Raises:
+    DivergedError: if one is not finite, and --nan=stop or its patience is used
+      up.
+    UserError: before the first step, if it does not fit into memory.
+  """
+  follow = partial(_observed, parts, trainee, log, meter, teachers)
+  initial = partial(initial_states, parts, trainee, teachers)
+  following = _watched(parts, log, follow, start, initial)
+  yield from meter.watch(following, first=start.step if start else 0)
+
+
+def _watched(parts, log, follow, start, initial) -> Iterator[Epoch]:
+  """The epochs, all of them finite, with a line for each bad portion."""
+  chosen = parts.experiment.run
+  advice = "lower the learning rate, or the method's weight"
+  if log.recoverable and chosen.nan == "stop":
+    advice += (
+      "; or pass over such steps: the same command with --nan=skip"
+      f" --workdir={log.workdir} goes on from the last good state kept"
+    )
+  following = nan_guard.watched(
+    follow,
+    start,
+    policy=chosen.nan,
+    patience=chosen.nan_patience,
+    initial=initial,
+    advice=advice,
+  )
+  lost = None if start is None else nan_guard.lost_steps(start)
+  for epoch in following:
+    before, lost = lost, nan_guard.lost_steps(epoch)
+    for name, steps in lost.items():
+      new = sum(steps) - sum(before[name] if before else ())
+      if new:
+        resume.warn(
+          f"epoch {epoch.number}: {new} steps of the {name}, over all its"
+          f" members, were not finite and do not count (--nan={chosen.nan})"
+        )
+    yield epoch
+
+
+def _observed(parts, trainee, log, meter, teachers, start) -> Iterator[Epoch]:
+  """The epochs, their programs measured, the students' profiled if asked for."""
+  students = trainee.arms.keys() == parts.student.arms.keys()
+  chosen = parts.experiment.computing
+  most = parts.experiment.run.checkpoint_steps
+  answers = {"teacher": partial(answers_of, parts.cached)}
+  following = epochs(
+    parts,
+    trainee,
+    teachers,
+    answers=answers if students and parts.streams_answers else None,
+    gradient_metrics=parts.experiment.distillation.gradient_metrics,
+    portion=most,
+    start=start,
+    observer=_observer(parts, meter, quiet=log.quiet),
+  )
+  if chosen.profile_steps is None or not students or log.quiet:
+    return following
+  length = max(feed.steps for feed in trainee.feeds.values())
+  first = start.step if start else 0
+  return profiling.traced(
+    following,
+    portions(first, trainee.epochs * length, length, most),
+    profiling.read_window(chosen.profile_steps),
+    log.workdir / "profile",
+  )
+
+
+def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
+  """Says what every program takes before its first step, and counts its work."""
+  seen = {}
+
+  def step(run, arguments):
+    if run not in seen:
+      title = " + ".join(arguments[0])
+      if not quiet:
+        compiling(title)
+      seen[run] = found = memory.needs(run, arguments)
+      meter.needs.append(found)
+      if parts.experiment.computing.preflight:
+        free = memory.free_memory(local(parts.devices))
+        line = memory.check(found, title, parts.devices, free)
+        if not quiet:
+          print(line, flush=True)
+    taken = np.sum(arguments[2] >= 0) * len(parts.devices)
+    meter.count(seen[run].operations * taken)
+
+  return Observer(step, meter.input, resume.cut)

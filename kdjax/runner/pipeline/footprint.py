@@ -1,0 +1,143 @@
+"""What a run's small students come to: read back from what was saved."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import evaluate, models
+from kdjax.core import storage
+from kdjax.models import packed, quantized
+from kdjax.runner.config import Compression, Experiment
+from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.setup import Prepared
+from kdjax.train import pruning
+
+
+def note(experiment: Experiment) -> dict[str, Any]:
+  """Says of a saved network what its weights do not: how it computes.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    JSON values; nothing for a plain network.
+
+  Example:
+    >>> note(Experiment(compression=Compression(quantization="w8")))
+    {'quantization': 'w8'}
+  """
+  chosen = experiment.compression
+  found = {"quantization": chosen.quantization, "sparsity": chosen.sparsity}
+  return {
+    name: value for name, value in found.items() if value not in ("none", 0.0)
+  }
+
+
+def figures(
+  experiment: Experiment, parts: Prepared, folder: Path
+) -> dict[str, Any]:
+  """Measures the saved students: zeros, bytes, and accuracy as they are stored.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    folder: of the students, saved side by side.
+
+  Returns:
+    {"compression": JSON values}; nothing where the students are plain.
+
+  Raises:
+    StorageError: if they cannot be read.
+  """
+  chosen = experiment.compression
+  if not note(experiment):
+    return {}
+  students = storage.load_variables(folder, storage.read_note(folder))
+  full = packed.file_bytes(jax.tree.map(np.ones_like, predict.first(students)))
+  found = {"bytes_float32": full}
+  if chosen.quantization == quantized.NONE:
+    found["bytes"] = [packed.file_bytes(one) for one in _each(students)]
+  else:
+    found |= stored(parts, students, chosen.quantization)
+  if chosen.sparsity:
+    found["sparsity"] = sparsity(students, chosen)
+  return {"compression": note(experiment) | found}
+
+
+def stored(parts: Prepared, students: Any, scheme: str) -> dict[str, Any]:
+  """Stores students in few bits, and measures what they are then.
+
+  Args:
+    parts: of the run.
+    students: variables with a leading axis (seeds,), float32.
+    scheme: one of `quantize.SCHEMES`.
+
+  Returns:
+    "bytes" of each, and its "stored_accuracy" on the scored images.
+  """
+  network = models.make_model(
+    parts.student.model, classes=parts.dataset.classes
+  )
+  into = partial(quantized.stored, network, scheme=scheme, sample=parts.sample)
+  few = jax.jit(jax.vmap(lambda one: into(one)))(students)
+  logits = evaluate.predict(
+    quantized.stores_in(network, scheme).apply,
+    few,
+    parts.scored.images,
+    parts.student.show,
+    together=parts.student.together,
+  )
+  return {
+    "bytes": [packed.file_bytes(one) for one in _each(few)],
+    "stored_accuracy": evaluate.accuracy(logits, parts.scored.labels).tolist(),
+  }
+
+
+def sparsity(students: Any, chosen: Compression) -> dict[str, Any]:
+  """Counts the zeros of students.
+
+  Args:
+    students: variables with a leading axis (seeds,).
+    chosen: what was asked for.
+
+  Returns:
+    "asked" and "reached", the least of all seeds, of what is prunable; the mean
+    shares of zeros "overall" and of the weights of "layers"; and whether the
+    least is "verified" to be what was asked for, to one weight (channel) a
+    layer.
+  """
+  several = list(_each(students))
+  counts = [
+    pruning.zeros({"network": one["params"]}, chosen.pruning_structure)
+    for one in several
+  ]
+  weights = [pruning.zeros({"network": one["params"]}) for one in several]
+  sums = [np.sum(list(count.values()), axis=0) for count in counts]
+  gone, total = min(sums, key=lambda sum: sum[0])
+  parameters = evaluate.parameters(several[0]["params"])
+  zeros = np.mean(
+    [
+      sum(np.sum(x == 0) for x in jax.tree.leaves(one["params"]))
+      for one in several
+    ]
+  )
+  return {
+    "asked": chosen.sparsity,
+    "of": chosen.pruning_structure,
+    "reached": float(gone / total),
+    "verified": bool(gone >= chosen.sparsity * total - len(counts[0])),
+    "overall": float(zeros / parameters),
+    "layers": {
+      path: float(np.mean([one[path][0] / one[path][1] for one in weights]))
+      for path in weights[0]
+    },
+  }
+
+
+def _each(students: Any):
+  """The networks of a tree with a leading axis, one by one."""
+  for member in range(len(jax.tree.leaves(students)[0])):
+    yield jax.tree.map(lambda x, m=member: x[m], students)

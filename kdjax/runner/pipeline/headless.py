@@ -1,0 +1,55 @@
+"""A teacher whose classifier was left out: who may learn from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline.arms import STAND_INS
+from kdjax.runner.pipeline.pretrained import KEEP
+from kdjax.train.dry_run import reads_answers
+
+
+def check(
+  experiment: Experiment,
+  arms: Mapping[str, Any],
+  student: nn.Module,
+  teacher: nn.Module,
+  sample: jax.Array,
+) -> None:
+  """Refuses to learn from the answers of a classifier that was never trained.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what, by name.
+    student: the network that learns.
+    teacher: the one that teaches.
+    sample: (1, H, W, C) an image, for its shape.
+
+  Raises:
+    UserError: names who would.
+  """
+  chosen = experiment.teacher.teacher_head
+  if chosen == KEEP:
+    return
+  if experiment.teaching.specialists:
+    raise UserError(
+      f"--teacher_head={chosen}: --specialists begin with the teacher's answers,"
+      " which mean nothing without its classifier"
+    )
+  for name, arm in arms.items():
+    if arm.teacher is None:
+      continue
+    method = arm.method({key: value[0] for key, value in arm.settings.items()})
+    if arm.teacher in STAND_INS or reads_answers(
+      student, teacher, method, sample, arm.learner
+    ):
+      raise UserError(
+        f"--teacher_head={chosen}: {name.replace('_', ' ')} would learn from the"
+        " teacher's answers, which mean nothing without its classifier; methods"
+        " that look at features alone are such as attention_transfer, rkd, crd,"
+        " review_kd and 'fitnets:1 + ce'"
+      )

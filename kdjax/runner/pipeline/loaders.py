@@ -1,0 +1,184 @@
+"""Who is shown what: which examples, in which views, in which batches."""
+
+from functools import partial
+
+import numpy as np
+
+from kdjax import data
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment
+from kdjax.train.loader import Feed
+
+# The teacher sees what the student sees.
+SAME = "same"
+
+
+def make_feed(
+  examples: np.ndarray,
+  labels: np.ndarray,
+  view: str,
+  batch_size: int,
+  drop_remainder: bool = False,
+  size: int | None = None,
+  teacher_view: str = SAME,
+  views: int | None = None,
+  view_seed: int = 0,
+) -> Feed:
+  """Makes a feed of some examples.
+
+  Args:
+    examples: which examples of the training set.
+    labels: (N,) int32 over all stored images, -1 where hidden.
+    view: spec of the augmentation, `mixup` and `cutmix` included.
+    batch_size: examples a step, over all devices.
+    drop_remainder: leave out ragged batches.
+    size: side of what networks see, the middle of what the view shows; None is
+      all of it.
+    teacher_view: spec of what the teacher sees instead; "same" for the same.
+    views: how many different views of each example there are; None for a new
+      one in every step.
+    view_seed: of these views.
+
+  Returns:
+    The feed.
+
+  Raises:
+    UserError: for an unknown view, a teacher's view that mixes, or an
+      impossible batch size.
+  """
+  view, mixing = data.split_mixing(view)
+  shown = _shown(view, size, None if views is None else view_seed)
+  other = None
+  if teacher_view != SAME:
+    other, mixes = data.split_mixing(teacher_view)
+    if mixes:
+      raise UserError(
+        f"--teacher_view={teacher_view}: what it mixes would be nothing that the"
+        " student sees; mixing is for --augment"
+      )
+    other = _shown(other, size)
+
+  def cut(seed: int, start: int, stop: int):
+    return data.batches(
+      examples,
+      batch_size,
+      seed=seed,
+      start=start,
+      stop=stop,
+      drop_remainder=drop_remainder,
+    )
+
+  steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
+
+  def turns(seed: int, indices: np.ndarray, start: int):
+    return data.turns(
+      indices,
+      views=views,
+      examples=len(labels),
+      steps=steps,
+      seed=seed,
+      start=start,
+    )
+
+  return Feed(
+    cut,
+    steps,
+    labels.astype(np.int32),
+    shown,
+    mixing=mixing,
+    teacher_view=other,
+    turns=None if views is None else turns,
+  )
+
+
+def _shown(
+  view: str, size: int | None, view_seed: int | None = None
+) -> data.ViewFunction:
+  """Makes a view of stored images, of what networks see of them."""
+  augment = data.make_view(view, size=size)
+  if view_seed is not None:
+    augment = data.numbered(augment, view_seed)
+
+  def seen(key, stored, positions):
+    images = augment(key, data.to_float(stored), positions)
+    return images if size is None else data.middle(images, size)
+
+  return seen
+
+
+def make_feeds(
+  experiment: Experiment,
+  labels: np.ndarray,
+  examples: np.ndarray,
+  *,
+  drop_remainder: bool,
+  transfer: np.ndarray | None = None,
+) -> dict[str, Feed]:
+  """Makes what an experiment's students and twins are shown.
+
+  Args:
+    experiment: the settings.
+    labels: (N,) int32 over all stored images, -1 where hidden from everyone.
+    examples: which of them are training images that the run may train on.
+    drop_remainder: leave out the student's ragged batches.
+    transfer: which of them are a transfer set of the student's own; None where
+      it learns on the training images.
+
+  Returns:
+    "transfer", what the student sees; "labelled", the training images whose
+    labels are known, where that is something else; "augmented", these in the
+    teacher's views, where the student sees others; "reference", the training
+    images that plain distillation sees, where these differ from the student's.
+
+  Raises:
+    UserError: for unknown views or impossible subsets.
+  """
+  chosen, student = experiment.data, experiment.student
+  own, labelled = _training_images(chosen, labels, examples)
+  seen = own if transfer is None else _transfer_images(chosen, labels, transfer)
+  hidden = labels.copy()
+  known = labelled if transfer is None else np.union1d(labelled, transfer)
+  hidden[np.setdiff1d(np.arange(len(labels)), known)] = -1
+  make = partial(
+    make_feed,
+    labels=hidden,
+    batch_size=student.batch_size,
+    size=chosen.crop_size,
+  )
+  numbered = {"views": student.views, "view_seed": student.view_seed}
+  feeds = {
+    "transfer": make(
+      seen,
+      view=student.augment,
+      drop_remainder=drop_remainder,
+      teacher_view=experiment.distillation.teacher_view,
+      **numbered,
+    )
+  }
+  if chosen.labels is not None or transfer is not None:
+    feeds["labelled"] = make(labelled, view=student.augment, **numbered)
+  if experiment.teacher.augment != student.augment:
+    feeds["augmented"] = make(labelled, view=experiment.teacher.augment)
+  view = experiment.controls.reference_augment or student.augment
+  apart = view != student.augment or transfer is not None
+  if apart or experiment.distillation.teacher_view != SAME:
+    feeds["reference"] = make(own, view=view, drop_remainder=drop_remainder)
+  return feeds
+
+
+def _training_images(chosen, labels, examples) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the training images that an arm may see, and the labelled ones."""
+  own = examples[data.without_classes(labels[examples], chosen.omit_classes)]
+  if chosen.images is not None:
+    own = own[data.stratified(labels[own], chosen.images, seed=0)]
+  if chosen.labels is None:
+    return own, own
+  return own, own[data.stratified(labels[own], chosen.labels, seed=0)]
+
+
+def _transfer_images(chosen, labels, transfer) -> np.ndarray:
+  """Returns the images of the transfer set that the student sees."""
+  seen = transfer[~np.isin(labels[transfer], chosen.omit_classes)]
+  if chosen.transfer_images is None:
+    return seen
+  return seen[data.stratified(labels[seen], chosen.transfer_images, seed=0)]

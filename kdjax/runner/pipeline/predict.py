@@ -1,0 +1,45 @@
+"""Answers of trained networks, of all members at once."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import data, evaluate
+from kdjax.runner.pipeline.setup import Trainee
+
+
+def first(networks: Any) -> Any:
+  """Returns the variables of the first of several networks.
+
+  Args:
+    networks: variables with a leading axis (M,).
+
+  Returns:
+    The variables without it.
+  """
+  return jax.tree.map(lambda x: x[0], networks)
+
+
+def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
+  """Computes the logits of some networks.
+
+  Args:
+    trainee: what the networks are.
+    networks: variables with a leading axis (M,).
+    images: stored images.
+
+  Returns:
+    (M, N, C) float32.
+  """
+  unread = data.Split(images, np.zeros(len(images), np.int32))
+  with data.open_reader(unread, buffer=1) as read:
+    return evaluate.predict(
+      trainee.network.apply,
+      networks,
+      images,
+      trainee.show,
+      together=trainee.together,
+      most=trainee.most,
+      read=read,
+    )

@@ -1,0 +1,141 @@
+"""Teachers that were trained before: by an earlier run, or by somebody else."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdjax.core import storage
+from kdjax.core.errors import StorageError, UserError
+from kdjax.data import Dataset
+from kdjax.models.pretrained.read import read_outside_teacher
+from kdjax.runner.config import AUTO
+from kdjax.runner.pipeline import class_maps
+from kdjax.train.devices import processes
+
+KEEP = "keep"
+
+
+class Found(NamedTuple):
+  """A trained teacher that fits the data.
+
+  Attributes:
+    model: its spec.
+    load: () -> its variables; raises StorageError if they are damaged.
+  """
+
+  model: str
+  load: Callable[[], Any]
+
+
+def find(
+  given: str | None,
+  model: str,
+  dataset: Dataset,
+  validation: float,
+  classes: str | None = None,
+  head: str = KEEP,
+) -> Found | None:
+  """Finds a teacher and checks that it fits the data.
+
+  Args:
+    given: the folder of an earlier run, or a safetensors file with the names
+      of torchvision, timm or Hugging Face, or the folder of such files; None
+      for a teacher to be trained.
+    model: the model's spec, for a file: an earlier run knows its own.
+    dataset: what the student is to learn.
+    validation: share of the training images that are held out.
+    classes: which of the teacher's classes is which, as `class_maps.read_map`
+      takes it; None where they must be the same in the same order.
+    head: "keep" for the teacher's classifier; "drop" or "new" for an untrained
+      one in its place, as `class_maps.without_head` takes it.
+
+  Returns:
+    The teacher, or None.
+
+  Raises:
+    UserError: if there is none, or one that does not fit.
+    StorageError: if it is damaged.
+
+  Example:
+    >>> find(None, "auto", None, 0.0) is None
+    True
+  """
+  if given is None:
+    return None
+  path = Path(given).expanduser()
+  if path.is_file() or any(path.glob("*.safetensors*")):
+    found, names = _from_file(given, path, model, dataset, classes, head)
+  else:
+    found, names = _from_run(given, path, dataset, validation, classes, head)
+  if head != KEEP:
+    return found._replace(
+      load=lambda: class_maps.without_head(found.load(), dataset.classes, head)
+    )
+  if classes is None:
+    return found
+  known = found.load()["params"]["head"]["bias"].shape[-1]
+  order = class_maps.read_map(classes, dataset.class_names, names, known)
+  return found._replace(load=lambda: class_maps.in_order(found.load(), order))
+
+
+def _from_file(given, path: Path, model: str, dataset, classes, head):
+  """The teacher as it is, and what it calls its classes."""
+  if model == AUTO:
+    raise UserError(
+      f"--teacher_from={given}: a file does not say which network it is; name"
+      " it, such as --teacher=resnet50"
+    )
+  any_classes = classes is not None or head != KEEP
+  teacher = read_outside_teacher(
+    path,
+    model,
+    classes=None if any_classes else dataset.classes,
+    image_shape=dataset.image_shape,
+    headless=head != KEEP,
+  )
+  if teacher.prefix and processes.is_first():
+    print(f"{path}: names are read without {teacher.prefix!r}", flush=True)
+  names, ours = teacher.class_names, dataset.class_names
+  # Published names are seldom a folder's; another order of the same ones is
+  # certain.
+  if not any_classes and names is not None and set(names) == set(ours):
+    class_maps.check_same(given, names, ours)
+  return Found(teacher.model, lambda: teacher.variables), names
+
+
+def _from_run(
+  given, folder: Path, dataset: Dataset, validation: float, classes, head
+):
+  """The teacher as it is, and what it calls its classes."""
+  if (folder / "teacher").is_dir():
+    folder = folder / "teacher"
+  note = storage.read_note(folder)
+  missing = {"model", "classes", "image_shape", "digest"} - set(note)
+  if missing:
+    raise StorageError(f"{folder} is damaged: its note lacks {sorted(missing)}")
+  if validation and note.get("validation") != validation:
+    raise UserError(
+      f"--teacher_from={given}: the teacher was trained with"
+      f" --validation={note.get('validation')}, so it may have seen the images"
+      f" that --validation={validation} holds out"
+    )
+  same = classes is None and head == KEEP
+  if same and note["classes"] != dataset.classes:
+    raise UserError(
+      f"--teacher_from={given}: the teacher knows {note['classes']} classes,"
+      f" but the student is to learn the {dataset.classes} of {dataset.name};"
+      " --teacher_classes says which is which, --teacher_head=drop teaches by"
+      " features alone"
+    )
+  if tuple(note["image_shape"]) != tuple(dataset.image_shape):
+    raise UserError(
+      f"--teacher_from={given}: the teacher takes images of shape"
+      f" {tuple(note['image_shape'])}, but {dataset.name} has"
+      f" {tuple(dataset.image_shape)}"
+    )
+  names = note.get("class_names")
+  if same:
+    class_maps.check_same(given, names, dataset.class_names)
+  load = partial(storage.load_variables, folder, note)
+  return Found(note["model"], load), names

@@ -1,0 +1,124 @@
+"""What a run has once its settings are parts: data, networks, teachers, students."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax.data import Dataset, Split
+from kdjax.data.teacher_cache.store import TeacherCache
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import (
+  pretrained,
+)
+from kdjax.train.arm import Arm
+from kdjax.train.loader import Feed
+
+
+class Trainee(NamedTuple):
+  """A network to be trained, and how.
+
+  Attributes:
+    network: the linen module.
+    model: its spec.
+    optimizer: made for the whole length of the training.
+    arms: who learns from what.
+    feeds: what is shown.
+    epochs: passes over the largest feed.
+    images: how many an epoch shows to all members together, padding included.
+    show: stored images -> what the network sees of them when it is measured.
+    together: whether members train side by side or one after the other.
+    most: members that a device trains, or asks, side by side; None for all.
+    apart: whether each device has members of its own.
+  """
+
+  network: nn.Module
+  model: str
+  optimizer: optax.GradientTransformation
+  arms: dict[str, Arm]
+  feeds: dict[str, Feed]
+  epochs: int
+  images: int
+  show: Callable[[jax.Array], jax.Array]
+  together: bool
+  most: int | None = None
+  apart: bool = False
+
+  @property
+  def members(self) -> int:
+    """Networks to be trained, those of all arms."""
+    return sum(len(arm.settings["seed"]) for arm in self.arms.values())
+
+
+class Prepared(NamedTuple):
+  """All that a run is made of.
+
+  Attributes:
+    experiment: the settings, with the networks that were left open.
+    dataset: the data set as stored; its image shape is what networks see.
+    examples: which examples of its training set the run may train on.
+    shown: all that networks may be trained on: the training set, and behind it
+      the transfer set.
+    transfer: which of these are the transfer set; None where there is none.
+    scored: the images that count: the test set, or held-out training images.
+    teacher: the teacher, to be trained or already; None where it is cached.
+    found: the teacher that was trained before; None if it is to be trained.
+    cached: what a teacher made of the training images, in its place; or None.
+    colleagues: other teachers that were trained before.
+    student: the student with its twin and controls.
+    grids: by arm, the cells of its grid.
+    devices: what to run on.
+  """
+
+  experiment: Experiment
+  dataset: Dataset
+  examples: np.ndarray
+  shown: Split
+  transfer: np.ndarray | None
+  scored: Split
+  teacher: Trainee | None
+  found: pretrained.Found | None
+  cached: TeacherCache | None
+  colleagues: tuple[tuple[Trainee, pretrained.Found], ...]
+  student: Trainee
+  grids: dict[str, list[dict[str, float]]]
+  devices: list[jax.Device]
+
+  @property
+  def streams_answers(self) -> bool:
+    """Whether a cached teacher is read batch by batch, not kept on devices."""
+    most = self.experiment.data.resident_megabytes << 20
+    return self.cached is not None and self.cached.nbytes > most
+
+  @property
+  def sample(self) -> jax.Array:
+    """One empty image, (1, H, W, C) float32, for shapes."""
+    return empty_image(self.dataset)
+
+
+def empty_image(dataset: Dataset) -> jax.Array:
+  """One empty image, (1, H, W, C) float32, for shapes."""
+  return jnp.zeros((1, *dataset.image_shape), jnp.float32)
+
+
+def note(parts: Prepared, trainee: Trainee) -> dict[str, Any]:
+  """Says what a saved network needs to be used again.
+
+  Args:
+    parts: of the run.
+    trainee: what the network is.
+
+  Returns:
+    JSON values.
+  """
+  return {
+    "model": trainee.model,
+    "classes": parts.dataset.classes,
+    "class_names": list(parts.dataset.class_names),
+    "image_shape": list(parts.dataset.image_shape),
+    "dataset": parts.dataset.name,
+  }

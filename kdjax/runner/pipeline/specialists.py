@@ -1,0 +1,190 @@
+"""Training a teacher's specialists, and asking all of them together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import models
+from kdjax.core import storage
+from kdjax.core.errors import UserError
+from kdjax.methods import make_objective
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import fit, predict, setup
+from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.report.logs import RunLog
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.precision import like
+from kdjax.train.specialists import (
+  confusable_subsets,
+  merged,
+  specialist_examples,
+  specialist_head,
+  specialist_labels,
+)
+
+
+class Specialist(NamedTuple):
+  """A network that tells some classes apart, and all others from these.
+
+  Attributes:
+    subset: (S,) its classes.
+    oversampled: how many times too often it saw them.
+    trainee: what the network is.
+    networks: its variables, with a leading axis (1,).
+  """
+
+  subset: np.ndarray
+  oversampled: float
+  trainee: Trainee
+  networks: Any
+
+
+def train_specialists(
+  experiment: Experiment,
+  parts: Prepared,
+  generalist: Any,
+  workdir: Path,
+  log: RunLog,
+) -> tuple[Specialist, ...]:
+  """Trains a specialist for each subset of classes that the teacher confuses.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    generalist: the teacher's variables, with a leading axis (1,).
+    workdir: gets the networks.
+    log: of the run.
+
+  Returns:
+    The specialists.
+
+  Raises:
+    UserError: for a teacher that does not end in a linear layer.
+    DivergedError: if a loss leaves the finite numbers.
+    StorageError: if a network cannot be saved.
+  """
+  if "kernel" not in predict.first(generalist)["params"].get("head", {}):
+    raise UserError(
+      f"--specialists: {parts.teacher.model} has no linear layer 'head' to begin"
+      " with"
+    )
+  train = parts.dataset.train
+  logits = predict.predict(parts.teacher, generalist, train.images)[0]
+  subsets = confusable_subsets(
+    np.asarray(jax.nn.softmax(logits[parts.examples])),
+    experiment.teaching.specialists,
+  )
+  return tuple(
+    _train(experiment, parts, generalist, number, subset, workdir, log)
+    for number, subset in enumerate(subsets)
+  )
+
+
+def _train(experiment, parts, generalist, number, subset, workdir, log):
+  name = f"specialist_{number}"
+  places, oversampled = specialist_examples(
+    parts.dataset.train.labels[parts.examples], subset, seed=number
+  )
+  trainee = _trainee(experiment, parts, generalist, name, subset, places)
+  # What it is measured on has its labels, the dustbin's among them.
+  scored = parts.scored._replace(
+    labels=specialist_labels(parts.scored.labels, subset)
+  )
+  fitted = fit.fit(parts._replace(scored=scored), trainee, log)
+  networks = fitted.networks[name]
+  note = setup.note(parts, trainee) | {
+    "classes": len(subset) + 1,
+    "subset": subset.tolist(),
+    "oversampled": oversampled,
+  }
+  storage.save_network(workdir / name, predict.first(networks), note)
+  return Specialist(subset, oversampled, trainee, networks)
+
+
+def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
+  """The teacher once more, with a new classifier, for some of its images."""
+  chosen, taught = experiment.teaching, experiment.teacher
+  labels = parts.dataset.train.labels
+  feed = make_feed(
+    parts.examples[places],
+    np.where(labels < 0, -1, specialist_labels(labels, subset)),
+    taught.augment,
+    taught.batch_size,
+    size=experiment.data.crop_size,
+  )
+  params = dict(predict.first(generalist)["params"])
+  params["head"] = specialist_head(
+    params["head"], subset, parts.dataset.classes
+  )
+  method = make_objective("hard")._replace(
+    adopt=lambda fresh, inputs: jax.tree.map(
+      lambda new, old: jnp.asarray(old, new.dtype), fresh, params
+    )
+  )
+  rate = chosen.specialist_learning_rate or taught.learning_rate / 3
+  settings = {
+    "seed": np.array([taught.seed]),
+    "learning_rate": np.array([rate]),
+  }
+  steps = feed.steps * chosen.specialist_epochs
+  return parts.teacher._replace(
+    network=like(
+      parts.teacher.network,
+      models.make_model(taught.model, classes=len(subset) + 1),
+    ),
+    optimizer=make_optimizer(taught.optimizer, taught.schedule, steps),
+    arms={
+      name: parts.teacher.arms["teacher"]._replace(
+        method=lambda settings: method, settings=settings
+      )
+    },
+    feeds={"labels": feed},
+    epochs=chosen.specialist_epochs,
+    images=feed.steps * taught.batch_size,
+  )
+
+
+def merge(
+  generalist: np.ndarray, specialists: Sequence[Specialist], images
+) -> np.ndarray:
+  """Makes one answer of the generalist's and the specialists'.
+
+  A specialist is asked where the generalist's first choice is one of its own
+  classes.
+
+  Args:
+    generalist: (N, C) logits.
+    specialists: perhaps none.
+    images: stored images.
+
+  Returns:
+    (N, C) float32 logits.
+  """
+  if not specialists:
+    return generalist
+  classes = generalist.shape[1]
+  subsets = np.stack(
+    [np.isin(np.arange(classes), one.subset) for one in specialists]
+  )
+  known, dustbins = [], []
+  for one in specialists:
+    logits = predict.predict(one.trainee, one.networks, images)[0]
+    logits[:, -1] += np.log(one.oversampled)
+    p = np.asarray(jax.nn.softmax(logits))
+    known.append(np.zeros_like(generalist))
+    known[-1][:, one.subset] = p[:, :-1]
+    dustbins.append(p[:, -1])
+  active = subsets[:, generalist.argmax(axis=-1)].T
+  answer = jax.jit(jax.vmap(merged, in_axes=(0, 0, 0, None, 0)))(
+    jax.nn.softmax(generalist),
+    np.stack(known, axis=1),
+    np.stack(dustbins, axis=1),
+    subsets,
+    active,
+  )
+  return np.asarray(answer)

@@ -1,0 +1,164 @@
+"""Who teaches the arms of a run: the teacher, and stand-ins that know less.
+
+What a student still learns from a stand-in was never the teacher's knowledge.
+All of them answer in the teacher's place, under the student's own objective.
+"""
+
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+from kdjax import data
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import cached_teacher, teachers
+from kdjax.runner.pipeline.arms import (
+  STAND_INS,
+  looks_inside,
+  objective_temperature,
+  views_of,
+)
+from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.teachers import Faculty
+from kdjax.train.arm import Arm
+from kdjax.train.teacher import Teacher, stored
+
+SEED = 0
+
+
+def teachers_of(
+  experiment: Experiment,
+  parts: Prepared,
+  taught: Faculty | None,
+  arms: Iterable[Arm],
+  plain: Faculty | None = None,
+) -> dict[str, Teacher]:
+  """Readies everyone whom the arms learn from.
+
+  Args:
+    experiment: the settings.
+    parts: of the run.
+    taught: whom the student learns from, or None.
+    arms: who is to learn.
+    plain: whose first teacher the reference learns from; `taught` by default.
+
+  Returns:
+    The teachers by the names that the arms give them.
+  """
+  arms = list(arms)
+  if parts.cached is not None:
+    return _cached(experiment, parts, arms)
+  asked = {arm.teacher for arm in arms} - {None}
+  shown, views = parts.shown, views_of(experiment)
+  found = {}
+  for name, whom in (("teacher", taught), ("plain_teacher", plain or taught)):
+    if name not in asked:
+      continue
+    inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
+    # Where it is asked about the stored images themselves, answers never change.
+    fixed = views[name] == "none" and data.resident(shown) and not inside
+    whom = teachers.alone(whom) if name == "plain_teacher" else whom
+    ready = teachers.remembered if fixed else teachers.alive
+    found[name] = ready(experiment, parts, whom)
+  stand_ins = asked & set(STAND_INS)
+  answers = None
+  if stand_ins:
+    answers = teachers.pooled(experiment, taught, shown.images)
+  for name in sorted(stand_ins):
+    logits = stand_in(
+      name,
+      answers,
+      shown.labels,
+      temperature=objective_temperature(experiment),
+    )
+    found[name] = stored(jnp.asarray(logits))
+  return found
+
+
+def _cached(experiment, parts, arms) -> dict[str, Teacher]:
+  """Everyone whom the arms learn from, from what a cache has of the teacher."""
+  asked = {arm.teacher for arm in arms} - {None}
+  first = np.arange(len(parts.dataset.train.labels))
+  found = {}
+  if "teacher" in asked:
+    # One row stands for the shapes where the others are read as needed.
+    rows = first[:1] if parts.streams_answers else None
+    found["teacher"] = cached_teacher.as_teacher(parts.cached, rows)
+  for name in sorted(asked & set(STAND_INS)):
+    logits = stand_in(
+      name,
+      parts.cached.read(first)[0],
+      parts.dataset.train.labels,
+      temperature=objective_temperature(experiment),
+    )
+    found[name] = stored(jnp.asarray(logits))
+  return found
+
+
+def stand_in(
+  name: str, answers: np.ndarray, labels: np.ndarray, *, temperature: float
+) -> np.ndarray:
+  """Replaces a teacher's answers by those of one that knows less.
+
+  "shuffled_teacher" gives every example the answer to another one of its class:
+  the classes' likeness stays, what is special to an example goes.
+  "uniform_teacher" finds all classes equally likely. "noise_teacher" draws
+  logits, once for each example, as spread out as the teacher's.
+  "matched_smoothing" knows the labels alone, softened so that at the
+  temperature its answers have the teacher's mean entropy.
+
+  Args:
+    name: one of these.
+    answers: (N, C) the teacher's logits.
+    labels: (N,) int; where one is unknown (-1), the teacher's own class counts.
+    temperature: of the objective.
+
+  Returns:
+    (N, C) float32 logits.
+
+  Example:
+    >>> answers = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    >>> labels = np.array([0, 1, 0])
+    >>> stand_in("shuffled_teacher", answers, labels, temperature=1.0)[0]
+    array([3., 0.], dtype=float32)
+  """
+  labels = np.where(labels < 0, answers.argmax(axis=-1), labels)
+  rng = np.random.default_rng(SEED)
+  if name == "shuffled_teacher":
+    return answers[_others_of_class(labels, rng)].astype(np.float32)
+  if name == "noise_teacher":
+    spread = np.std(answers - answers.mean(axis=-1, keepdims=True))
+    return rng.normal(0, spread, answers.shape).astype(np.float32)
+  if name == "matched_smoothing":
+    return _smoothed(answers, labels, temperature)
+  return np.zeros(answers.shape, np.float32)
+
+
+def _others_of_class(labels: np.ndarray, rng) -> np.ndarray:
+  """A permutation that keeps classes and, where it can, moves every example."""
+  order = np.arange(len(labels))
+  for label in np.unique(labels):
+    (members,) = np.nonzero(labels == label)
+    shuffled = rng.permutation(members)
+    order[shuffled] = np.roll(shuffled, 1)
+  return order
+
+
+def _smoothed(answers, labels, temperature) -> np.ndarray:
+  """Labels smoothed to the teacher's mean entropy, as logits."""
+  classes = answers.shape[-1]
+  softened = scipy.special.softmax(answers / temperature, axis=-1)
+  wanted = scipy.special.entr(softened).sum(axis=-1).mean()
+
+  def targets(share):
+    return (1 - share) * np.eye(classes) + share / classes
+
+  def excess(share):
+    return scipy.special.entr(targets(share)[0]).sum() - wanted
+
+  # A logit of a class without any probability would not be finite.
+  share = scipy.optimize.brentq(excess, 0.0, 1.0) if wanted > 1e-6 else 1e-6
+  table = temperature * np.log(targets(max(share, 1e-6)))
+  return table[labels].astype(np.float32)

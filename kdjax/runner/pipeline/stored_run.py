@@ -1,0 +1,62 @@
+"""The results of a finished run, read back."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment, options
+
+
+class Stored(NamedTuple):
+  """A finished run, as it noted itself.
+
+  Attributes:
+    results: all of results.json.
+    experiment: its settings.
+  """
+
+  results: dict[str, Any]
+  experiment: Experiment
+
+
+def stored_run(path: Path) -> Stored:
+  """Reads a finished run.
+
+  Args:
+    path: its results.json or its folder.
+
+  Returns:
+    The run.
+
+  Raises:
+    UserError: for anything but the results of `distill` and `sweep`.
+  """
+  path = path / "results.json" if path.is_dir() else path
+  try:
+    results = json.loads(path.read_text())
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}") from None
+  except (ValueError, RecursionError) as error:
+    raise UserError(f"{path} is no JSON: {error}") from None
+  if not _is_run(results):
+    raise UserError(
+      f"{path} holds no results of distill or sweep; its own command is"
+      f" {_command(results)}"
+    )
+  experiment = options.from_dict(results["experiment"])
+  options.check(experiment, sweep=options.has_grid(experiment))
+  return Stored(results, experiment)
+
+
+def _is_run(results: Any) -> bool:
+  return (
+    isinstance(results, dict)
+    and {"experiment", "objective", "student", "baseline"} <= results.keys()
+    and not {"methods", "rounds"} & results.keys()
+  )
+
+
+def _command(results: Any) -> str:
+  known = isinstance(results, dict) and "command" in results
+  return repr(results["command"]) if known else "unknown"

@@ -1,0 +1,315 @@
+"""What the user can get wrong in settings that are right one by one."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, methods, models
+from kdjax.core import spec
+from kdjax.core.errors import UserError, counted
+from kdjax.core.schedule import make_schedule
+from kdjax.data import Dataset
+from kdjax.runner.config import AUTO, Experiment, options
+from kdjax.runner.pipeline import validate_teachers
+from kdjax.runner.pipeline.loaders import SAME
+from kdjax.train import profiling
+from kdjax.train.arm import Arm
+from kdjax.train.devices import placement
+from kdjax.train.schemes.registry import check_devices, make_learner
+from kdjax.train.schemes.scheme import ALONE
+
+
+def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
+  """Checks what can be checked before the data are opened: that may take minutes.
+
+  Args:
+    experiment: the settings.
+    local: the devices.
+
+  Raises:
+    UserError: for unknown models, and for settings that do not go together.
+  """
+  for group in (experiment.teacher, experiment.student):
+    placement.check_batch_size(group.batch_size, local)
+  validate_teachers.check(experiment)
+  _check_computing(experiment, local)
+  _check_compression(experiment)
+  regime = experiment.distillation.regime
+  learner = make_learner(regime)
+  check_devices(regime, learner, len(local))
+  numbered = experiment.student.views or experiment.teacher.teacher_cache
+  if learner is not ALONE and numbered:
+    raise UserError(
+      f"--regime={regime} draws views of its own, and learns from no stored"
+      " teacher: leave out --views and --teacher_cache"
+    )
+  if numbered:
+    _check_numbered(experiment)
+  named = [experiment.student.model]
+  if experiment.teacher.teacher_cache is None:
+    named.append(experiment.teacher.model)
+  for model in named:
+    if model != AUTO:
+      models.make_model(model, classes=2)
+
+
+def _check_computing(
+  experiment: Experiment, local: Sequence[jax.Device]
+) -> None:
+  """Refuses pieces of batches where there are none, and unreadable steps."""
+  chosen = experiment.computing
+  if chosen.profile_steps is not None:
+    profiling.read_window(chosen.profile_steps)
+  pieces = chosen.accumulate_steps
+  if pieces == 1:
+    return
+  for group in (experiment.teacher, experiment.student):
+    if group.batch_size % (pieces * len(local)):
+      raise UserError(
+        f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
+        f" be a multiple of {pieces} pieces on {counted(len(local), 'device')}"
+      )
+  if experiment.distillation.gradient_metrics:
+    raise UserError(
+      f"--accumulate_steps={pieces}: --gradient_metrics need the whole batch"
+    )
+  regime = experiment.distillation.regime
+  if make_learner(regime) is not ALONE:
+    raise UserError(
+      f"--accumulate_steps={pieces}: --regime={regime} shows whole batches"
+    )
+
+
+def _check_compression(experiment: Experiment) -> None:
+  """Refuses pruning that ends before it begins, or is averaged away."""
+  chosen = experiment.compression
+  if not chosen.sparsity:
+    return
+  if chosen.pruning_begin >= chosen.pruning_end:
+    raise UserError(
+      f"--pruning_begin={chosen.pruning_begin:g}: it must be less than"
+      f" --pruning_end={chosen.pruning_end:g}"
+    )
+  regime = spec.parse(experiment.distillation.regime)
+  measured = str(dict(regime.kwargs).get("measured", "twin"))
+  if regime.name == "mean_teacher" and measured == "twin":
+    raise UserError(
+      f"--sparsity={chosen.sparsity:g}: an average of weights over time is not"
+      " sparse; measure the other one, --regime='mean_teacher(measured=student)'"
+    )
+
+
+def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
+  """Refuses pieces of batches to methods that relate a batch's examples.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what.
+
+  Raises:
+    UserError: names the objective.
+  """
+  pieces = experiment.computing.accumulate_steps
+  for name, arm in arms.items() if pieces > 1 else ():
+    first = {key: value[0] for key, value in arm.settings.items()}
+    if arm.method(first).couples_batch:
+      raise UserError(
+        f"--accumulate_steps={pieces}: the loss of the {name} relates the"
+        " examples of a batch to each other, and needs them all at once; lower"
+        " --batch_size, or save memory by --remat or --compute_dtype=bfloat16"
+      )
+
+
+def check_swept(experiment: Experiment) -> None:
+  """Refuses a sweep over what changes nothing.
+
+  Args:
+    experiment: the settings.
+
+  Raises:
+    UserError: names the setting and the objective.
+  """
+  chosen = experiment.distillation
+  terms = [
+    term.spec
+    for term in methods.terms_of(chosen.distillation)
+    if term.spec.name != "ce"
+  ]
+  heeds = {
+    "method_weight": bool(terms),
+    "temperature": methods.takes(chosen.distillation, "temperature"),
+  }
+  for name, heeded in heeds.items():
+    if isinstance(getattr(chosen, name), tuple) and not heeded:
+      raise UserError(
+        f"--{name}: sweeping it changes nothing in"
+        f" --distillation={chosen.distillation!r}, which does not take one or"
+        " has its own"
+      )
+
+
+def members_apart(
+  experiment: Experiment, arms: Mapping[str, Arm], local: Sequence[jax.Device]
+) -> bool:
+  """Says whether each device trains members of its own, see `--shard`.
+
+  Args:
+    experiment: the settings.
+    arms: who learns from what.
+    local: the devices.
+
+  Returns:
+    True where it was asked for, or costs nothing: where every device has whole
+    seeds, no teacher answers twice.
+
+  Raises:
+    UserError: where it was asked for, and cannot be.
+  """
+  chosen = experiment.computing.shard
+  if chosen == "batch" or len(local) == 1:
+    return False
+  members = len(arms["student"].settings["seed"])
+  hindrances = {
+    "several processes share every batch": jax.process_count() > 1,
+    f"--regime={experiment.distillation.regime} lays its networks over the"
+    " devices itself": arms["student"].learner.layout is not None,
+    f"{len(local)} devices have {counted(members, 'student')} to train; raise"
+    " --seeds or take --shard=batch": members < len(local),
+  }
+  found = [reason for reason, holds in hindrances.items() if holds]
+  if chosen == "auto":
+    return not found and experiment.student.seeds % len(local) == 0
+  if found:
+    raise UserError(f"--shard=members: {found[0]}")
+  return True
+
+
+def _check_numbered(experiment: Experiment) -> None:
+  """Refuses views that have no number, and so no stored answer either."""
+  if data.split_mixing(experiment.student.augment)[1] is not None:
+    raise UserError(
+      f"--augment={experiment.student.augment!r}: mixed images are new in every"
+      " step; leave out --views and --teacher_cache"
+    )
+  others = {
+    "transfer_dataset": experiment.data.transfer_dataset is not None,
+    "teacher_view": experiment.distillation.teacher_view != SAME,
+    "reference_augment": experiment.controls.reference_augment is not None,
+    "teachers, --specialists, --route and --chain": not validate_teachers.is_plain(
+      experiment
+    ),
+  }
+  given = [f"--{name}" for name, is_given in others.items() if is_given]
+  if given and experiment.teacher.teacher_cache is not None:
+    raise UserError(
+      f"{' and '.join(given)}: a cache has the teacher's answers to the student's"
+      " views of the training images alone; leave out --teacher_cache"
+    )
+
+
+def check_view(
+  view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
+) -> None:
+  """Checks that networks learn on images of the size that they are measured on.
+
+  Args:
+    view: its spec.
+    shown: the view of a feed.
+    dataset: whose images it shows.
+    numbered: whether it takes numbers, not a key.
+
+  Raises:
+    UserError: if it shows images of another size, or none.
+  """
+  stored = jnp.asarray(dataset.train.images[0])[None]
+  place = jnp.zeros(1, jnp.int32)
+  turn = place if numbered else jax.random.key(0)
+  try:
+    shape = jax.eval_shape(shown, turn, stored, place).shape[1:]
+  except ValueError as error:
+    raise UserError(f"view {view!r}: {error}") from error
+  if shape != tuple(dataset.image_shape):
+    raise UserError(
+      f"view {view!r}: it shows images of {shape[0]} x {shape[1]}, but what is"
+      f" measured is {dataset.image_shape[0]} x {dataset.image_shape[1]};"
+      " --crop_size=SIZE makes them alike"
+    )
+
+
+def check_schedules(experiment: Experiment, steps: int) -> None:
+  """Checks what scheduled settings come to during the training.
+
+  Args:
+    experiment: the settings.
+    steps: of the training.
+
+  Raises:
+    UserError: names the first step at which one is not allowed.
+  """
+  for one in options.options():
+    value = getattr(getattr(experiment, one.group), one.field.name)
+    if not isinstance(value, spec.Spec):
+      continue
+    within = one.field.metadata["within"]
+    for step, number in enumerate(
+      np.asarray(jax.vmap(make_schedule(value, steps=steps))(jnp.arange(steps)))
+    ):
+      if not (np.isfinite(number) and number in within):
+        raise UserError(
+          f"--{one.flag}={value}: it must be {within}, but is {number:g} at step"
+          f" {step}"
+        )
+
+
+def check_weights(experiment: Experiment, steps: int) -> None:
+  """Refuses objectives that train nothing, and weights that stop being ones.
+
+  Args:
+    experiment: the settings.
+    steps: of the training.
+
+  Raises:
+    UserError: names the objective, or the weight and its first bad step.
+
+  Example:
+    >>> check_weights(Experiment(), 10)
+  """
+  chosen = experiment.distillation
+  factors = [
+    value if isinstance(value, tuple) else (value,)
+    for value in (chosen.hard_weight, chosen.method_weight)
+  ]
+  for hard, factor in itertools.product(*factors):
+    _check_sum(chosen.distillation, steps, hard, factor)
+  if experiment.controls.reference is not None:
+    _check_sum(experiment.controls.reference, steps, None, 1.0)
+
+
+def _check_sum(text: str, steps: int, hard_weight, method_weight) -> None:
+  """Refuses one sum of methods, see `check_weights`."""
+  total = np.zeros(steps, np.float32)
+  for term in methods.terms_of(
+    text, hard_weight=hard_weight, method_weight=method_weight
+  ):
+    weight = make_schedule(term.weight, steps=steps)
+    if callable(weight):
+      weight = jax.vmap(weight)(jnp.arange(steps))
+    values = np.broadcast_to(np.asarray(weight, np.float32), steps)
+    good = np.isfinite(values) & (values >= 0)
+    if not good.all():
+      step = int(np.argmin(good))
+      raise UserError(
+        f"the weight in '{term}' must be finite and not negative, but is"
+        f" {values[step]:g} at step {step}"
+      )
+    total = total + values
+  if not total.any():
+    given = "" if hard_weight is None else f", --hard_weight={hard_weight}"
+    given += "" if method_weight == 1 else f", --method_weight={method_weight}"
+    raise UserError(
+      f"{text!r}{given}: every weight is 0 at every step, so that nothing would"
+      " be learned"
+    )

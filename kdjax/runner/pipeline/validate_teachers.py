@@ -1,0 +1,158 @@
+"""What of the settings in `Teaching` goes together, found out before anything runs."""
+
+from kdjax import models
+from kdjax.core import spec
+from kdjax.core.errors import UserError, counted
+from kdjax.runner.config import Experiment, Teaching
+from kdjax.train.ensemble import check_weights
+
+
+def teacher_folders(experiment: Experiment) -> list[str]:
+  """Lists the teachers that were trained before.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Folders and files, as they were given.
+  """
+  given = experiment.teacher.teacher_from or ""
+  return [part.strip() for part in given.split(",") if part.strip()]
+
+
+def is_plain(experiment: Experiment) -> bool:
+  """Says whether the student learns from one teacher, and from it alone.
+
+  Args:
+    experiment: the settings.
+
+  Example:
+    >>> is_plain(Experiment())
+    True
+  """
+  chosen = experiment.teaching
+  several = max(chosen.teachers, len(teacher_folders(experiment))) > 1
+  return not (several or chosen.specialists or chosen.route or staged(chosen))
+
+
+def staged(teaching: Teaching) -> bool:
+  """Says whether others stand between the teacher and the student.
+
+  Args:
+    teaching: the settings.
+
+  Example:
+    >>> staged(Teaching(generations=2))
+    True
+  """
+  return bool(teaching.chain) or teaching.generations > 1
+
+
+def stage_models(experiment: Experiment) -> dict[str, str]:
+  """Lists the networks between teacher and student, in their order.
+
+  Args:
+    experiment: the settings.
+
+  Returns:
+    Model specs by name: assistants, then generations of the student's own.
+
+  Raises:
+    UserError: if the chain is no list of models.
+
+  Example:
+    >>> from kdjax.runner.config import Student
+    >>> teaching = Teaching(chain="mlp(9), mlp(8, 7)", generations=2)
+    >>> stage_models(Experiment(teaching=teaching, student=Student(model="mlp(4)")))
+    {'assistant_0': 'mlp(9)', 'assistant_1': 'mlp(8, 7)', 'generation_1': 'mlp(4)'}
+  """
+  chosen = experiment.teaching
+  chain = spec.parse_list(chosen.chain) if chosen.chain else ()
+  found = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
+  for i in range(1, chosen.generations):
+    found[f"generation_{i}"] = experiment.student.model
+  return found
+
+
+def check(experiment: Experiment) -> None:
+  """Checks what needs neither data nor networks.
+
+  Args:
+    experiment: the settings.
+
+  Raises:
+    UserError: for settings that do not go together.
+  """
+  chosen, folders = experiment.teaching, teacher_folders(experiment)
+  if folders and chosen.teachers > 1:
+    raise UserError(
+      f"--teachers={chosen.teachers} trains teachers, but --teacher_from names"
+      " trained ones; leave one of them out"
+    )
+  teachers = max(chosen.teachers, len(folders))
+  if chosen.teacher_weights:
+    try:
+      check_weights(chosen.teacher_weights, teachers)
+    except ValueError as error:
+      raise UserError(f"--teacher_weights: {error}") from error
+  asked = {
+    "--teachers": teachers > 1,
+    "--specialists": bool(chosen.specialists),
+    "--route": bool(chosen.route),
+    "--chain": staged(chosen),
+  }
+  both = [flag for flag, there in asked.items() if there]
+  if len(both) > 1 and both != ["--teachers", "--chain"]:
+    raise UserError(f"{' and '.join(both)} do not go together")
+  if both and experiment.distillation.regime != "alone":
+    raise UserError(
+      f"{' and '.join(both)} and --regime={experiment.distillation.regime} do not"
+      " go together"
+    )
+  if chosen.route and folders:
+    raise UserError(
+      "--route needs the moments of a teacher's training, which a trained one"
+      " does not keep: leave --teacher_from out"
+    )
+  if chosen.route > experiment.teacher.epochs:
+    raise UserError(
+      f"--route={chosen.route}: the teacher is trained for"
+      f" {counted(experiment.teacher.epochs, 'epoch')} only (--teacher_epochs)"
+    )
+  for model in stage_models(experiment).values():
+    if model != "auto":
+      models.make_model(model, classes=2)
+
+
+def check_specialists(
+  experiment: Experiment, *, classes: int, inside: bool, resident: bool
+) -> None:
+  """Checks that specialists can be asked for this student.
+
+  Args:
+    experiment: the settings.
+    classes: of the data.
+    inside: whether the student looks inside its teacher.
+    resident: whether the images are in memory.
+
+  Raises:
+    UserError: if they cannot.
+  """
+  count = experiment.teaching.specialists
+  if not count:
+    return
+  if not 2 <= count <= classes:
+    raise UserError(
+      f"--specialists={count}: {counted(classes, 'class', 'classes')} can be shared"
+      f" out among 2 to {classes} specialists"
+    )
+  if inside:
+    raise UserError(
+      f"--specialists={count}: specialists give answers, and"
+      f" --distillation={experiment.distillation.distillation} looks inside"
+    )
+  if experiment.student.augment != "none" or not resident:
+    raise UserError(
+      f"--specialists={count}: their answers are for the stored images in"
+      " memory; leave --augment out"
+    )

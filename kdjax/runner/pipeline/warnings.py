@@ -1,0 +1,111 @@
+"""What a run may be asked for, and will say little: warnings, one line each."""
+
+import numpy as np
+
+from kdjax.core.errors import counted, warn
+from kdjax.runner.config import Experiment
+from kdjax.runner.config.options import as_flag, options, value_of
+from kdjax.runner.pipeline.setup import Prepared
+
+# Fewer images than these are a handful: of all, and of a class.
+HANDFUL, OF_A_CLASS = 10, 2
+# Fewer scored images than these cannot tell errors a few points apart.
+SCORED = 30
+# What of a teacher's settings its twin with the same views heeds.
+_HEEDED = {"teacher_augment", "teacher_from", "teacher_cache"}
+
+
+def doubts(
+  experiment: Experiment, *, examples: int, scored: np.ndarray, classes: int
+) -> list[str]:
+  """Lists what makes a run's figures worth little.
+
+  Args:
+    experiment: the settings.
+    examples: training images that the run may train on.
+    scored: (N,) labels of the images that count.
+    classes: number of classes.
+
+  Returns:
+    Sentences.
+
+  Example:
+    >>> labels = np.arange(100) % 4
+    >>> doubts(Experiment(), examples=400, scored=labels, classes=4)
+    []
+  """
+  chosen, found = experiment.data, []
+  for count, noun in (
+    (chosen.images or examples, "training image"),
+    (chosen.labels, "labelled training image"),
+  ):
+    if count is not None and count < max(HANDFUL, OF_A_CLASS * classes):
+      found.append(
+        f"{counted(count, noun)} of {counted(classes, 'class', 'classes')}: what"
+        " is learned from so few says little"
+      )
+  without = classes - len(np.unique(scored))
+  if len(scored) < SCORED or without:
+    share = chosen.validation
+    why = f" (--validation={share:g})" if share else ""
+    why += f", none of {counted(without, 'class', 'classes')}" * (without > 0)
+    found.append(
+      f"{counted(len(scored), 'image')} to be scored on{why}: each is"
+      f" {100 / max(len(scored), 1):.3g} points of error"
+    )
+  if experiment.student.seeds == 1:
+    found.append(
+      "1 seed: there is no spread and no test of significance; --seeds=5 gives"
+      " both"
+    )
+  return found
+
+
+def idle_teacher(experiment: Experiment) -> str:
+  """Says which settings are about a teacher that nobody asks.
+
+  Args:
+    experiment: the settings as they were given.
+
+  Returns:
+    A sentence; "" where there is none.
+
+  Example:
+    >>> from kdjax.runner.config import Teacher
+    >>> print(idle_teacher(Experiment(teacher=Teacher(epochs=9))))
+    nobody learns from a teacher, so that none is trained: --teacher_epochs=9 does
+    nothing
+  """
+  given = [
+    as_flag(one, value_of(experiment, one))
+    for one in options()
+    if one.group == "teacher"
+    and one.flag not in _HEEDED
+    and value_of(experiment, one) != one.field.default
+  ]
+  if not given:
+    return ""
+  return (
+    f"nobody learns from a teacher, so that none is trained: {', '.join(given)}"
+    f" {'does' if len(given) == 1 else 'do'} nothing"
+  )
+
+
+def say(experiment: Experiment, parts: Prepared) -> None:
+  """Says on stderr what there is to be said of a run before it begins.
+
+  Args:
+    experiment: the settings as they were given.
+    parts: of the run.
+  """
+  arms = parts.student.arms.values()
+  asked = parts.found or parts.cached or any(arm.teacher for arm in arms)
+  found = doubts(
+    experiment,
+    examples=len(parts.examples),
+    scored=parts.scored.labels,
+    classes=parts.dataset.classes,
+  )
+  for said in (*found, "" if asked else idle_teacher(experiment)):
+    if said:
+      warn(said)

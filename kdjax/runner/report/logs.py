@@ -1,0 +1,285 @@
+"""The record of a run on disk: metrics.jsonl, TensorBoard scalars, JSON files.
+
+JSON here is strict: nan and infinity, which it cannot write, become null.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from kdjax.core.errors import StorageError
+from kdjax.core.spec import Spec, Term
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+  """Appends rows of metrics to a work directory, each safe once it is written.
+
+  A row goes to `metrics.jsonl` as it is, and its numbers, averaged over seeds,
+  to TensorBoard scalars `<network>/<metric>` in `tensorboard/`. What trainings
+  took is gathered in `performance`, by their titles.
+
+  Example:
+    >>> import tempfile
+    >>> workdir = tempfile.mkdtemp()
+    >>> with RunLog(workdir) as log:
+    ...   log.write({"network": "student", "step": 32, "loss": [0.5, 0.7]})
+    >>> read_history(workdir)
+    [{'network': 'student', 'step': 32, 'loss': [0.5, 0.7]}]
+  """
+
+  def __init__(
+    self, workdir: str | Path, *, recoverable: bool = False, quiet: bool = False
+  ):
+    """Opens the record of a run, new or resumed.
+
+    Args:
+      workdir: made if it is not there. A row that a killed run left half
+        written is removed.
+      recoverable: whether the run can go on after it was killed, so that its
+        trainings are worth checkpoints.
+      quiet: whether another process keeps the record: nothing is written.
+
+    Raises:
+      StorageError: if the directory or a file in it cannot be written.
+    """
+    # tensorboardX takes its time to be imported.
+    from kdjax.runner.report.events import Scalars
+
+    self.workdir, self.recoverable = Path(workdir), recoverable
+    self.performance: dict[str, dict[str, Any]] = {}
+    self._path, self.quiet = self.workdir / METRICS, quiet
+    if quiet:
+      return
+    try:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      _drop_torn_row(self._path)
+      self._file = self._path.open("a", encoding="utf-8")
+      self._scalars = Scalars(self.workdir / "tensorboard")
+    except OSError as error:
+      raise StorageError(f"cannot log to {workdir}: {error}") from error
+
+  def write(self, row: Mapping[str, Any]) -> None:
+    """Appends one row and hands it to the operating system at once.
+
+    Args:
+      row: "network" and "step", and numbers or lists of one number a seed.
+
+    Raises:
+      StorageError: if it cannot be written, for example on a full disk.
+      TypeError: if a value has no form in JSON.
+    """
+    plain = to_plain(row)
+    if self.quiet:
+      return
+    try:
+      self._file.write(json.dumps(plain, allow_nan=False) + "\n")
+      self._file.flush()
+    except OSError as error:
+      raise StorageError(f"cannot write {self._path}: {error}") from error
+    network, step = plain.get("network", "run"), plain.get("step")
+    for name, value in plain.items():
+      mean = None if name in ("epoch", "step") else _mean(value)
+      if mean is not None:
+        self._scalars.add_scalar(f"{network}/{name}", mean, step)
+
+  def rewind(self, networks: Collection[str], step: int) -> None:
+    """Removes what networks have logged after a step.
+
+    A run that goes on from a checkpoint will log it again.
+
+    Args:
+      networks: whose rows.
+      step: the last one that stays.
+
+    Raises:
+      StorageError: if the rows cannot be read or written.
+    """
+    if self.quiet:
+      return
+    kept = [
+      row
+      for row in read_history(self._path.parent)
+      if row.get("network") not in networks or row.get("step", 0) <= step
+    ]
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in kept)
+    try:
+      self._file.truncate(0)
+      self._file.write("".join(lines))
+      self._file.flush()
+    except OSError as error:
+      raise StorageError(f"cannot write {self._path}: {error}") from error
+
+  def close(self) -> None:
+    """Writes what is left and closes the files; more than once does no harm.
+
+    Raises:
+      StorageError: if what is left cannot be written.
+    """
+    if self.quiet:
+      return
+    try:
+      self._scalars.close()
+    finally:
+      try:
+        self._file.close()
+      except OSError as error:
+        raise StorageError(f"cannot write {self._path}: {error}") from error
+
+  def __enter__(self) -> "RunLog":
+    return self
+
+  def __exit__(self, kind: type | None, *_: object) -> None:
+    # What ended the run is what is to be said, not what came of it.
+    after = () if kind is None else (StorageError,)
+    with contextlib.suppress(*after):
+      self.close()
+
+
+def read_history(workdir: str | Path) -> list[dict[str, Any]]:
+  """Reads the rows that a run has logged.
+
+  Args:
+    workdir: of the run.
+
+  Returns:
+    The rows in order; [] where nothing was logged. Where a resumed run has
+    logged an epoch of a network again, the later row stands for it.
+
+  Raises:
+    StorageError: if the file cannot be read, or a row other than a half written
+      last one is damaged; names the line.
+  """
+  path = Path(workdir) / METRICS
+  if not path.exists():
+    return []
+  try:
+    lines = path.read_bytes().split(b"\n")
+  except OSError as error:
+    raise StorageError(f"cannot read {path}: {error}") from error
+  rows = {}
+  # What follows the last line feed is a row that was cut off.
+  for number, line in enumerate(lines[:-1], start=1):
+    try:
+      row = json.loads(line)
+    except ValueError as error:
+      raise StorageError(f"{path}, line {number}: {error}") from error
+    key = number if "epoch" not in row else (row.get("network"), row["epoch"])
+    rows.pop(key, None)
+    rows[key] = row
+  return list(rows.values())
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+  """Writes a value as JSON, all of it or nothing.
+
+  The file is written beside its place and then moved there, so that a reader,
+  or a run killed meanwhile, finds the old file or the new one.
+
+  Args:
+    path: of the file; its folder is made if it is not there.
+    value: anything that `to_plain` takes.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+    TypeError: if a part of the value has no form in JSON.
+  """
+  text = json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
+  return write_text(path, text)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+  """Writes text, all of it or nothing; see `write_json`.
+
+  Args:
+    path: of the file; its folder is made if it is not there.
+    text: what has no form in UTF-8, as names of files may not have, becomes ?.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  path = Path(path)
+  beside = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside.open("w", encoding="utf-8", errors="replace") as file:
+      file.write(text)
+      file.flush()
+      # Without it a power cut can leave the new name with no content.
+      os.fsync(file.fileno())
+    os.replace(beside, path)
+  except OSError as error:
+    # Where the folder is none, there is nothing to remove either.
+    with contextlib.suppress(OSError):
+      beside.unlink()
+    raise StorageError(f"cannot write {path}: {error}") from error
+  return path
+
+
+def to_plain(value: Any) -> Any:
+  """Returns a value in JSON's own types.
+
+  Args:
+    value: numbers, text, mappings, sequences, sets, paths, specs, dataclasses,
+      and arrays of any library that has `tolist`.
+
+  Returns:
+    dicts with text keys, lists, text, numbers, booleans, and None also in
+    place of nan and infinity.
+
+  Raises:
+    TypeError: if a part is none of these; names its type.
+
+  Example:
+    >>> to_plain({1: (2.0, float("nan")), "path": Path("runs")})
+    {'1': [2.0, None], 'path': 'runs'}
+  """
+  if value is None or isinstance(value, str | bool | int):
+    return value
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  if isinstance(value, Spec | Term | os.PathLike):
+    return str(value)
+  if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    fields = dataclasses.fields(value)
+    value = {field.name: getattr(value, field.name) for field in fields}
+  if isinstance(value, Mapping):
+    return {str(key): to_plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [to_plain(item) for item in value]
+  if isinstance(value, set | frozenset):
+    return sorted(to_plain(item) for item in value)
+  if hasattr(value, "tolist"):
+    return to_plain(value.tolist())
+  raise TypeError(f"{type(value).__name__} has no form in JSON: {value!r}")
+
+
+def _mean(value: Any) -> float | None:
+  values = value if isinstance(value, list) else [value]
+  values = [
+    item
+    for item in values
+    if isinstance(item, int | float) and not isinstance(item, bool)
+  ]
+  return sum(values) / len(values) if values else None
+
+
+def _drop_torn_row(path: Path) -> None:
+  if not path.exists():
+    return
+  content = path.read_bytes()
+  whole = content.rfind(b"\n") + 1
+  if whole < len(content):
+    os.truncate(path, whole)

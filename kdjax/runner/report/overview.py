@@ -1,0 +1,150 @@
+"""What the experiments gave: one Markdown page from their results.json."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdjax.core.errors import StorageError
+from kdjax.runner.report import (
+  compression_page,
+  formats,
+  knowledge_tables,
+  page,
+  reading,
+  synthesis_page,
+  text,
+  verdicts,
+)
+
+_HEAD = """# Experiments
+
+Each file here is one claim and opens with its command. This page is written by
+`make experiments` from `results/`, where every seed, version and setting
+stands. Test errors in %, mean ± standard deviation over seeds; differences in
+points over paired seeds, p of the two-sided t-test. Baseline: the student's twin
+(same network, seeds and steps), trained on hard labels alone; augmented: the
+baseline with the teacher's views.
+"""
+
+
+def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
+  """Writes the page.
+
+  Args:
+    found: results, as in results.json, by experiment.
+
+  Returns:
+    Markdown: a table of all, then a section each.
+  """
+  headers = (
+    "Experiment",
+    "Teacher",
+    "Student",
+    "Baseline",
+    "Label smoothing",
+    "Augmented",
+    "Plain distillation",
+    "Student − baseline",
+    "Student − label smoothing",
+    "Student − plain distillation",
+  )
+  rows = tuple(_row(name, results) for name, results in found.items())
+  table = text.to_markdown(text.Table("Test error, %", headers, rows))
+  sections = [_section(name, results) for name, results in found.items()]
+  return "\n".join([_HEAD, table, *sections]).strip() + "\n"
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+  """Reads the results of experiments.
+
+  Args:
+    folder: holds NAME.json of each.
+
+  Returns:
+    Results by name, in order of the names.
+
+  Raises:
+    StorageError: if a file is damaged.
+  """
+  found = {}
+  for file in sorted(folder.glob("*.json")):
+    try:
+      found[file.stem] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+      raise StorageError(f"cannot read {file}: {error}") from error
+  return found
+
+
+def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
+  entries = reading.networks(results)
+  if "table" in results:
+    entries = results["table"]["rows"]
+  errors = [
+    formats.with_spread(reading.errors_in_percent(entries[network]))
+    if network in entries
+    else "–"
+    for network in (
+      "teacher", "student", "baseline", "label_smoothing", "augmented",
+      "reference",
+    )
+  ]  # fmt: skip
+  return (f"[{name}](#{name})", *errors, *_differences(results))
+
+
+def _differences(results: Mapping[str, Any]) -> list[str]:
+  cells = []
+  for control in ("baseline", "label_smoothing", "reference"):
+    comparison = verdicts.find_comparison(results, control)
+    if comparison is None:
+      cells.append("–")
+      continue
+    difference = formats.signed(comparison["mean"])
+    p_value = formats.p_value(comparison["p_value"])
+    equals = "" if p_value.startswith("<") else "= "
+    cells.append(f"{difference} (p {equals}{p_value})")
+  return cells
+
+
+def _section(name: str, results: Mapping[str, Any]) -> str:
+  if "quantify" in results:
+    sentences = [knowledge_tables.headline(results)]
+    makers = knowledge_tables.table_makers(results)
+    return _page(name, results, sentences, makers)
+  if "synthesis" in results:
+    sentences = [
+      synthesis_page.headline(results),
+      *synthesis_page.notes(results),
+    ]
+    return _page(name, results, sentences, synthesis_page.table_makers(results))
+  if "table" in results:
+    sentences = [
+      compression_page.headline(results),
+      *compression_page.notes(results),
+    ]
+    return _page(
+      name, results, sentences, compression_page.table_makers(results)
+    )
+  sentences = [verdicts.headline(results), *verdicts.notes(results)]
+  makers = page.table_makers(results, costs=False)
+  return _page(name, results, sentences, makers)
+
+
+def _page(name, results, sentences, makers) -> str:
+  environment = results["environment"]
+  lines = [
+    f"## {name}\n",
+    f"    {results['command']}\n",
+    f"{' '.join(sentences)}\n",
+    *map(text.to_markdown, text.tables(makers)),
+    f"{formats.duration(results['seconds']['total'])} on"
+    f" {', '.join(environment['devices'])} with {environment['processors']}"
+    f" processors, jax {environment['jax']}; commit `{environment['git']}`.\n",
+  ]
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  home = Path(sys.argv[1])
+  (home / "README.md").write_text(overview(read_results(home / "results")))

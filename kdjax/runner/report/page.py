@@ -1,0 +1,299 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+import base64
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from kdjax.runner.report import (
+  compression_table,
+  formats,
+  logs,
+  methods,
+  parts,
+  reading,
+  rounds,
+  style,
+  sweep_tables,
+  tables,
+  text,
+  verdicts,
+)
+from kdjax.runner.report.pictures import Picture, is_png
+from kdjax.runner.report.text import Table, right_aligned
+
+# Settings that only runs with one of these results heed.
+_HEEDED = {
+  "search": ("methods",),
+  "soft_td": ("soft_td", "rounds"),
+  "synthesis": ("synthesis",),
+  "quantify": ("quantify",),
+  "compression": ("compression", "table"),
+  "cache": (),
+  "export": (),
+}
+# Settings that runs with one of these results do not heed.
+_UNHEEDED = {
+  "synthesis": ("teacher", "distillation", "teaching", "controls", "computing"),
+  "quantify": ("teaching", "controls", "computing"),
+  "table": ("teaching", "computing"),
+  "rounds": ("teaching",),
+}
+
+
+class _Tile(NamedTuple):
+  label: str
+  value: str
+  unit: str
+  colour: str
+
+
+def write_page(
+  path: str | Path,
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None = None,
+) -> Path:
+  """Writes a run's report as one self-contained HTML file.
+
+  Args:
+    path: of the file; its folder is made if it is not there.
+    results: as in results.json.
+    history: the rows of metrics.jsonl; may be empty.
+    figures: by name, as `pictures.drawn` returns them. A plain Figure, or the
+      bytes of an SVG or PNG file, stands under its name as title.
+    left_out: a sentence for each part that could not be made.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  html = render_page(results, history, figures, left_out)
+  return logs.write_text(path, html)
+
+
+def write_html(path: str | Path, content: Mapping[str, Any]) -> Path:
+  """Writes a page of the house's form that is no distillation run's.
+
+  Args:
+    path: of the file, in a folder that is there.
+    content: "name", "sentences" () -> the headline and further ones, "accuracies"
+      () -> pairs of network and accuracies, "titles" of networks that are not
+      called as elsewhere (may be missing), "tables" how each is made, "figures"
+      by name, "left_out" a sentence for each part that could not be made, and
+      "results", for its settings, environment, times and command.
+
+  Returns:
+    The path.
+
+  Raises:
+    StorageError: if the file cannot be written.
+  """
+  titles = content.get("titles", {})
+
+  def tiles():
+    return [
+      _Tile(
+        titles.get(name) or reading.title_of(name),
+        formats.with_spread([100 * x for x in values], 1),
+        "% test accuracy",
+        style.colour_of(name),
+      )
+      for name, values in content["accuracies"]()
+    ]
+
+  makers = {name: content[name] for name in ("sentences", "tables")}
+  makers |= {"tiles": tiles, "training": list}
+  html = _template().render(
+    name=content["name"],
+    **_made(makers, content["figures"], content["left_out"]),
+    **_surroundings(content["results"]),
+  )
+  return logs.write_text(path, html)
+
+
+def render_page(
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None = None,
+) -> str:
+  """Returns the HTML that `write_page` writes; all text is escaped.
+
+  Args:
+    results: as in results.json.
+    history: the rows of metrics.jsonl; may be empty.
+    figures: as for `write_page`.
+    left_out: as for `write_page`.
+  """
+  makers = {
+    "sentences": lambda: [verdicts.headline(results), *verdicts.notes(results)],
+    "tiles": lambda: _tiles(results),
+    "tables": table_makers(results),
+    "training": lambda: [tables.training_table(history)] if history else [],
+  }
+  return _template().render(
+    name=results.get("name") or "Distillation report",
+    **_made(makers, figures, left_out),
+    **_surroundings(results),
+  )
+
+
+def _made(
+  makers: Mapping[str, Any],
+  figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None,
+) -> dict[str, Any]:
+  """What the page shows, a part that fails left out, with a note."""
+  left_out = [] if left_out is None else left_out
+  shown = {name: partial(_shown, name, one) for name, one in figures.items()}
+  whole = {"sentences", "tiles", "training"}
+  found = dict.fromkeys(whole, ()) | parts.made(
+    "the part", {name: makers[name] for name in sorted(whole)}, left_out
+  )
+  headline, *notes = found.pop("sentences") or [""]
+  return found | {
+    "headline": headline,
+    "tables": text.made(makers["tables"], left_out),
+    "figures": list(parts.made("the picture", shown, left_out).values()),
+    "notes": [*notes, *left_out],
+  }
+
+
+def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings, environment, times and command."""
+  return {
+    "settings": _settings(results),
+    "environment": _flat(results.get("environment") or {}),
+    "seconds": [
+      (_label(name), formats.duration(seconds))
+      for name, seconds in (results.get("seconds") or {}).items()
+    ],
+    "command": results.get("command"),
+  }
+
+
+def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
+  """The numbers at the top: the test error of each network."""
+  return [
+    _Tile(
+      reading.title_of(name),
+      formats.with_spread(reading.errors_in_percent(entry)),
+      "% test error",
+      style.colour_of(name),
+    )
+    for name, entry in reading.networks(results).items()
+  ]
+
+
+def table_makers(
+  results: Mapping[str, Any], *, costs: bool = True
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables of what a run has are made, in the page's order.
+
+  Args:
+    results: as in results.json.
+    costs: whether to say what the networks take, in bytes and time.
+  """
+  omitted, sweep = results.get("omitted_class"), results.get("sweep")
+  catalogue = {
+    "methods": (
+      results.get("methods"),
+      lambda: [methods.methods_table(results)],
+    ),
+    "networks": (True, lambda: [tables.networks_table(results)]),
+    "comparisons": (
+      results.get("comparisons"),
+      lambda: [tables.comparisons_table(results)],
+    ),
+    "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
+    "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),
+    "sweep": (sweep, lambda: sweep_tables.tables_of(sweep)),
+    "compression": (
+      results.get("compression") and costs,
+      lambda: [compression_table.compression_table(results)],
+    ),
+    "costs": (costs, lambda: [tables.cost_table(results)]),
+  }
+  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
+
+
+def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
+  if not isinstance(picture, Picture):
+    picture = Picture(picture, name)
+  data = picture.figure
+  if not isinstance(data, bytes):
+    data = style.to_png(data) if picture.raster else style.to_svg(data)
+  # An image apart, not markup in the page: the ids of two SVGs would clash.
+  kind = "image/png" if is_png(data) else "image/svg+xml"
+  encoded = base64.b64encode(data).decode("ascii")
+  return {
+    "source": f"data:{kind};base64,{encoded}",
+    "title": picture.title,
+    "caption": picture.caption,
+  }
+
+
+def _settings(
+  results: Mapping[str, Any],
+) -> list[tuple[str, list[tuple[str, str]]]]:
+  """The settings by part; those that stand in no part come first.
+
+  Parts of other commands, which this run did not heed, are left out.
+  """
+  experiment = dict(results.get("experiment") or {})
+  for part, needed in _HEEDED.items():
+    if not any(results.get(one) for one in needed):
+      experiment.pop(part, None)
+  for result, unheeded in _UNHEEDED.items():
+    for part in unheeded if results.get(result) else ():
+      experiment.pop(part, None)
+  if not (experiment.get("cluster") or {}).get("multihost"):
+    experiment.pop("cluster", None)
+  alone = {
+    key: value
+    for key, value in experiment.items()
+    if not isinstance(value, Mapping)
+  }
+  parts = [("Experiment", _flat(alone))] if alone else []
+  parts += [
+    (_label(key), _flat(value))
+    for key, value in experiment.items()
+    if isinstance(value, Mapping)
+  ]
+  return parts
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+  rows = []
+  for key, value in values.items():
+    if isinstance(value, Mapping) and value:
+      rows += _flat(value, f"{prefix}{key}.")
+    else:
+      rows.append((f"{prefix}{key}", formats.setting(value)))
+  return rows
+
+
+def _label(name: str) -> str:
+  return name.replace("_", " ").capitalize()
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("kdjax.runner.report", "."),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.globals["right_aligned"] = right_aligned
+  return environment.get_template("page.html.jinja")

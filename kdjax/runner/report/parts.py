@@ -1,0 +1,62 @@
+"""Parts of a report that fail are left out, and the rest of it is shown.
+
+A training can take days, and a picture fail at a name that no font knows: what
+is drawn of the results must not cost them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+from kdjax.core import errors
+
+Part = TypeVar("Part")
+
+
+@contextmanager
+def part(title: str, left_out: list[str] | None) -> Iterator[None]:
+  """Leaves out what fails inside, and says so on stderr.
+
+  Args:
+    title: what it is.
+    left_out: gets a sentence; None where it is said elsewhere.
+
+  Example:
+    >>> with part("the picture of all", None):
+    ...   raise ValueError("no such glyph")
+  """
+  try:
+    yield
+  # Whatever it is, the results are worth more than this part of the page.
+  except Exception as error:
+    said = " ".join(str(error).split())[:200]
+    reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if left_out is not None:
+      left_out.append(f"Left out: {title} ({reason}).")
+      errors.warn(f"{title} is left out: {reason}")
+
+
+def made(
+  kind: str,
+  makers: Mapping[str, Callable[[], Part]],
+  left_out: list[str] | None,
+) -> dict[str, Part]:
+  """Makes all parts that can be made.
+
+  Args:
+    kind: what they are, such as "the picture".
+    makers: how each is made, by name.
+    left_out: see `part`.
+
+  Returns:
+    The parts, by name.
+
+  Example:
+    >>> made("the table", {"a": lambda: 1, "b": lambda: 1 / 0}, None)
+    {'a': 1}
+  """
+  found = {}
+  for name, make in makers.items():
+    with part(f"{kind} {name}", left_out):
+      found[name] = make()
+  return found

@@ -1,0 +1,234 @@
+"""All pictures that some results allow, each with a title and how to read it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from kdjax.core.errors import StorageError
+from kdjax.runner.report import (
+  examples,
+  methods,
+  parts,
+  plots,
+  reading,
+  style,
+  sweeps,
+)
+
+
+class Picture(NamedTuple):
+  """A figure with what belongs around it on the page.
+
+  `figure` is a matplotlib Figure, or the bytes of an SVG or PNG file. `raster`
+  asks for PNG on the page, which is smaller where the figure holds photographs.
+  `file` is the content of the file beside the page, where it is drawn already.
+  """
+
+  figure: Figure | bytes
+  title: str
+  caption: str = ""
+  raster: bool = False
+  file: bytes | None = None
+
+
+def makers(
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]] = (),
+  samples: Mapping[str, Any] | None = None,
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture is drawn that the given values suffice for.
+
+  Args:
+    results: as in results.json.
+    history: the rows of metrics.jsonl.
+    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
+
+  Returns:
+    By name, in the order in which they are shown; the names make file names.
+  """
+  catalogue = _catalogue(results, history, samples)
+  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
+
+
+def drawn(
+  found: Mapping[str, Callable[[], Picture]], left_out: list[str]
+) -> dict[str, Picture]:
+  """Draws all pictures that can be drawn, as the bytes of files.
+
+  Args:
+    found: how each is drawn, as from `makers`.
+    left_out: gets a sentence for each that cannot.
+
+  Returns:
+    Pictures by name.
+  """
+  ready = {
+    name: lambda make=make: _rendered(make()) for name, make in found.items()
+  }
+  return parts.made("the picture", ready, left_out)
+
+
+def save_figures(
+  folder: str | Path, figures: Mapping[str, Picture | Figure | bytes]
+) -> list[Path]:
+  """Writes figures as files, `<name>.png` each (`.svg` for the bytes of one).
+
+  Args:
+    folder: made if it is not there.
+    figures: by name, as `drawn` returns them.
+
+  Returns:
+    The paths, in order.
+
+  Raises:
+    StorageError: if a file cannot be written.
+  """
+  folder, paths = Path(folder), []
+  for name, picture in figures.items():
+    drawing = picture
+    if isinstance(picture, Picture):
+      drawing = picture.file or picture.figure
+    data = drawing if isinstance(drawing, bytes) else style.to_png(drawing)
+    path = folder / f"{name}.{'png' if is_png(data) else 'svg'}"
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(data)
+    except OSError as error:
+      raise StorageError(f"cannot write {path}: {error}") from error
+    paths.append(path)
+  return paths
+
+
+def _rendered(picture: Picture) -> Picture:
+  """A picture as bytes: many fail where they are laid out, not before."""
+  if isinstance(picture.figure, bytes):
+    return picture
+  file = style.to_png(picture.figure)
+  shown = file if picture.raster else style.to_svg(picture.figure)
+  return picture._replace(figure=shown, file=file)
+
+
+def is_png(data: bytes) -> bool:
+  """Returns whether bytes are those of a PNG file.
+
+  Args:
+    data: the content of a file.
+  """
+  return data.startswith(b"\x89PNG")
+
+
+def _catalogue(
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  samples: Mapping[str, Any] | None,
+) -> dict[str, tuple[bool, Callable[[], Picture]]]:
+  networks = reading.networks(results)
+  sweep, omitted = results.get("sweep"), results.get("omitted_class")
+  return {
+    "methods": (bool(results.get("methods")), lambda: _methods(results)),
+    "accuracy": (
+      any(name != "teacher" for name in networks),
+      lambda: _accuracy(results),
+    ),
+    "curves": (
+      bool(reading.rows_by_network(history)),
+      lambda: _curves(history),
+    ),
+    "soft_targets": (bool(samples), lambda: _soft_targets(samples)),
+    "agreement": (
+      any(
+        reading.numbers(entry.get("agreement")).size
+        for name, entry in networks.items()
+        if name != "teacher"
+      ),
+      lambda: _agreement(results),
+    ),
+    "sweep": (bool(sweep), lambda: _sweep(sweep)),
+    "omitted_class": (bool(omitted), lambda: _omitted_class(omitted)),
+  }
+
+
+def _methods(results: Mapping[str, Any]) -> Picture:
+  return Picture(
+    methods.methods_figure(results),
+    "Test error of every method",
+    "A dot is one seed, the tick their mean. Each arm has had the same number of"
+    " tries on held-out images; dashed: baseline, dotted: kd.",
+  )
+
+
+def _accuracy(results: Mapping[str, Any]) -> Picture:
+  paired = {"student", "baseline"} <= set(reading.networks(results))
+  student = results.get("student") or {}
+  seeds = reading.numbers(student.get("test_accuracy")).size
+  return Picture(
+    plots.accuracy_figure(results),
+    "Test error of every seed",
+    (
+      "A dot is one seed, a bar the mean of a network; lower is better."
+      if seeds > 1
+      else "A bar is a network of one seed; lower is better."
+    )
+    + (paired and seeds > 1)
+    * " Grey lines join baseline and student of the same seed: where nearly all"
+    " of them fall, the gain is not luck.",
+  )
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> Picture:
+  seeds = max(reading.numbers(row.get("loss")).size for row in history)
+  return Picture(
+    plots.curves_figure(history),
+    "Training, epoch by epoch",
+    (
+      "Lines are means over seeds, bands one standard deviation to both sides. "
+      if seeds > 1
+      else ""
+    )
+    + "Each network's loss is its own, so only test errors compare.",
+  )
+
+
+def _agreement(results: Mapping[str, Any]) -> Picture:
+  return Picture(
+    plots.agreement_figure(results),
+    "Agreement with the teacher",
+    "How often a network puts a test image into its teacher's class, right or"
+    " wrong. A student that learned from its teacher, and not merely to be"
+    " right, stands higher than a control of the same test error.",
+  )
+
+
+def _soft_targets(samples: Mapping[str, Any]) -> Picture:
+  return Picture(
+    examples.soft_targets_figure(**samples),
+    "What the teacher says about single images",
+    "Bars are the teacher's probabilities, dots the student's. At T = 1 the"
+    " teacher names one class; the softened column shows which others it finds"
+    " similar, and that is what the student is taught beyond the label.",
+    raster=True,
+  )
+
+
+def _sweep(sweep: Mapping[str, Any]) -> Picture:
+  text = reading.last_axes(sweep, 3).get("text") or ""
+  return Picture(
+    sweeps.sweep_figure(sweep),
+    "Settings tried",
+    "Test error of the student at each setting, mean and standard deviation over"
+    " seeds; lower is better. Marked = are those that a paired test over the"
+    " seeds cannot tell from the best." + (f" {text}" if text else ""),
+  )
+
+
+def _omitted_class(omitted: Mapping[str, Any]) -> Picture:
+  return Picture(
+    plots.omitted_class_figure(omitted),
+    "A class that the student has never seen",
+    "Share of that class's test images that are recognised, and accuracy over"
+    " all classes. What the student knows of it, it learned from how alike the"
+    " teacher finds it to other classes; the bias shift makes up for its never"
+    " having been the answer.",
+  )

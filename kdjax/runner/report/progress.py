@@ -1,0 +1,199 @@
+"""Loss, score, speed and time left: a bar on a terminal, elsewhere lines."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol, TextIO
+
+from kdjax.runner.report import formats, reading
+
+# Seconds from a line to the next: the longer a phase takes, the more.
+LEAST, MOST, SHARE = 5.0, 60.0, 1 / 12
+
+
+class Advance(Protocol):
+  """Called when epochs are done, with their loss (a number, or one a seed).
+
+  `accuracy`, in [0, 1], is the latest measured, and likewise a number or one a
+  seed. With `epochs` 0 it is a sign of life within an epoch.
+  """
+
+  def __call__(
+    self, loss: Any = None, *, epochs: int = 1, accuracy: Any = None
+  ) -> None: ...
+
+
+def compiling(description: str) -> None:
+  """Says that a phase begins with compiling, which shows nothing itself.
+
+  Args:
+    description: of the phase, such as "student".
+  """
+  say(f"{description}: compiling")
+
+
+def say(text: str) -> None:
+  """Says what takes a while now, on stderr.
+
+  Args:
+    text: one line.
+  """
+  print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(
+  total_epochs: int,
+  description: str,
+  images_per_epoch: int = 0,
+  *,
+  done: int = 0,
+  unit: str = "epoch",
+  stream: TextIO | None = None,
+) -> Iterator[Advance]:
+  """Shows how far a phase has come: a bar on a terminal, elsewhere lines.
+
+  A line comes after 5 seconds, and then ever more rarely, at least each minute
+  in which an epoch ends; another when all is over.
+
+  Args:
+    total_epochs: how many are to come.
+    description: of the phase, such as "student".
+    images_per_epoch: of all seeds together; 0 leaves the speed out.
+    done: how many a run that goes on has behind it.
+    unit: what is counted, in the singular, where it is no epoch.
+    stream: where to write, by default stderr.
+
+  Yields:
+    The function to call after each epoch. The line at the end is written
+    unless an exception ends the phase.
+
+  Example:
+    >>> with progress(2, "student", stream=sys.stdout) as advance:
+    ...   advance(loss=0.5)
+    ...   advance(loss=[0.2, 0.3])  # doctest: +ELLIPSIS
+    student: 2 epochs in ..., loss 0.2500
+  """
+  stream = sys.stderr if stream is None else stream
+  phase = _Phase(description, images_per_epoch, total_epochs, done, unit)
+  shown = _bar(phase, stream) if stream.isatty() else _lines(stream)
+  with shown as update:
+
+    def advance(loss=None, *, epochs=1, accuracy=None) -> None:
+      phase.advance(loss, epochs, accuracy)
+      update(epochs, phase)
+
+    yield advance
+  print(phase.summary(), file=stream, flush=True)
+
+
+class _Phase:
+  """Counts epochs and time."""
+
+  def __init__(
+    self, description: str, images: int, total: int, done: int, unit: str
+  ):
+    self.description, self.total, self.done = description, total, done
+    self._images, self._unit = images, unit
+    self._epochs = done
+    self._loss = self._error = None
+    self._start = self._last = time.perf_counter()
+    self._seconds = None
+    self._compiled = False
+
+  def advance(self, loss: Any, epochs: int, accuracy: Any) -> None:
+    self._epochs += epochs
+    if epochs:
+      now = time.perf_counter()
+      # Of the latest epochs alone: the first one holds the compilation.
+      self._compiled = self._seconds is not None
+      self._seconds = max(now - self._last, 1e-9) / epochs
+      self._last = now
+    values = reading.numbers(loss)
+    self._loss = float(values.mean()) if values.size else None
+    measured = reading.numbers(accuracy)
+    if measured.size:
+      self._error = 100 * (1 - float(measured.mean()))
+
+  def scores(self) -> list[str]:
+    parts = []
+    if self._loss is not None:
+      parts.append(f"loss {self._loss:.4f}")
+    if self._error is not None:
+      parts.append(f"error {self._error:.2f} %")
+    return parts
+
+  def status(self) -> str:
+    parts = self.scores()
+    if self._images and self._seconds:
+      parts.append(f"{formats.count(self._images / self._seconds)} images/s")
+    return ", ".join(parts)
+
+  def line(self, ended: bool) -> str:
+    place = self._unit if ended else f"in {self._unit}"
+    number = self._epochs + (not ended)
+    text = f"{self.description}: {place} {number} of {self.total}"
+    left = self.total - self._epochs
+    parts = [text, self.status()]
+    if self._seconds and left > 0:
+      most = "" if self._compiled else "at most "
+      parts.append(f"{most}{formats.duration(left * self._seconds)} left")
+    return ", ".join(filter(None, parts))
+
+  def summary(self) -> str:
+    seconds = time.perf_counter() - self._start
+    epochs = self._epochs - self.done
+    line = (
+      f"{self.description}: {epochs} {self._unit}{'s' * (epochs != 1)}"
+      f" in {formats.duration(seconds)}"
+    )
+    if self._images and epochs:
+      speed = self._images * epochs / max(seconds, 1e-9)
+      line += f", {formats.count(speed)} images/s"
+    return ", ".join([line, *self.scores()])
+
+
+@contextlib.contextmanager
+def _lines(stream: TextIO) -> Iterator[Any]:
+  start = last = time.perf_counter()
+
+  def update(epochs: int, phase: _Phase) -> None:
+    nonlocal last
+    now = time.perf_counter()
+    if now - last >= min(MOST, max(LEAST, SHARE * (now - start))):
+      last = now
+      print(phase.line(ended=epochs > 0), file=stream, flush=True)
+
+  yield update
+
+
+@contextlib.contextmanager
+def _bar(phase: _Phase, stream: TextIO) -> Iterator[Any]:
+  import rich.console
+  from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+  )
+
+  bar = Progress(
+    TextColumn("{task.description}", markup=False),
+    BarColumn(bar_width=None),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[status]}", markup=False),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+    console=rich.console.Console(file=stream),
+    transient=True,
+    expand=True,
+  )
+  with bar:
+    task = bar.add_task(
+      phase.description, total=phase.total, completed=phase.done, status=""
+    )
+    yield lambda epochs, phase: bar.update(
+      task, advance=epochs, status=phase.status()
+    )

@@ -1,0 +1,87 @@
+"""Everything that a finished run leaves in its folder, and on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdjax.runner.report import (
+  logs,
+  page,
+  parts,
+  pictures,
+  teachers,
+  text,
+  theory,
+  verdicts,
+)
+
+FIGURES = {
+  "temperature": (theory.temperature_figure, theory.temperature_data),
+  "norms": (theory.norms_figure, theory.norms_data),
+}
+
+
+def write_run(
+  workdir: Path,
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+  samples: Mapping[str, Any] | None = None,
+) -> Path:
+  """Writes results.json, then the figures and, last, the page.
+
+  Nothing that is drawn can cost the results: a part that fails is left out.
+
+  Args:
+    workdir: of the run.
+    results: as they are to stand in results.json.
+    history: rows as in metrics.jsonl.
+    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
+
+  Returns:
+    The page.
+
+  Raises:
+    StorageError: if something cannot be written.
+  """
+  logs.write_json(workdir / "results.json", results)
+  left_out: list[str] = []
+  with parts.part("the remark on the teacher", left_out):
+    teachers.warn(results)
+  makers = pictures.makers(results, history, samples)
+  drawn = pictures.drawn(makers, left_out)
+  pictures.save_figures(workdir / "figures", drawn)
+  path = workdir / "report.html"
+  return page.write_page(path, results, history, drawn, left_out)
+
+
+def summary(results: Mapping[str, Any]) -> str:
+  """Returns what a run found, for the terminal.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    Tables and sentences.
+  """
+  return text.summary(
+    page.table_makers(results),
+    lambda: [verdicts.headline(results), *verdicts.notes(results)],
+  )
+
+
+def write_figure(workdir: Path, name: str) -> list[Path]:
+  """Writes one of the theory's teaching figures and its numbers.
+
+  Args:
+    workdir: folder to write to.
+    name: a key of `FIGURES`.
+
+  Returns:
+    The picture and the JSON file.
+
+  Raises:
+    StorageError: if they cannot be written.
+  """
+  figure, numbers = FIGURES[name]
+  saved = pictures.save_figures(workdir, {name: figure()})
+  return [*saved, logs.write_json(workdir / f"{name}.json", numbers())]

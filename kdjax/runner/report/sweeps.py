@@ -1,0 +1,212 @@
+"""The picture of a sweep: heat maps over two settings, a line over one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kdjax.runner.report import choices, formats, reading, style
+
+
+@style.styled
+def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
+  """Draws the test error of a sweep.
+
+  Args:
+    sweep: as `tables.sweep_table` takes it.
+
+  Returns:
+    A line over the one axis that has more than one value, a heat map over two,
+    a heat map for each value of the first of three. Of more, those before the
+    last three are at their recommended values. The recommended setting is
+    marked, and so are those that a paired test cannot tell from it.
+  """
+  like = choices.like_best(sweep)
+  sweep = reading.last_axes(
+    sweep | {"like_best": None if like is None else like.tolist()}, 3
+  )
+  sweep = _without_single_values(sweep)
+  if len(sweep["axes"]) > 1:
+    return _sweep_maps(sweep)
+  (axis,) = sweep["axes"].items()
+  return _sweep_line(sweep, axis)
+
+
+def _without_single_values(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Drops axes that have one value alone, but for the last."""
+  axes = dict(sweep["axes"])
+  long = {name: values for name, values in axes.items() if len(values) > 1}
+  long = long or dict(list(axes.items())[:1])
+  shape = [len(values) for values in long.values()]
+  accuracy = np.asarray(sweep["accuracy"], dtype=float)
+  recommended = sweep.get("recommendation") or {}
+  return {
+    **sweep,
+    "axes": long,
+    "accuracy": accuracy.reshape(*shape, -1),
+    "recommendation": {
+      name: recommended[name] for name in long if name in recommended
+    },
+  }
+
+
+def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
+  name, values = axis
+  errors = 100 * (1 - sweep["accuracy"])
+  drawing = style.figure(3.4)
+  axes = drawing.subplots()
+  numeric = all(
+    isinstance(value, int | float) and not isinstance(value, bool)
+    for value in values
+  )
+  across = values if numeric else range(len(values))
+  style.draw_band(axes, across, list(errors), "student")
+  axes.plot(
+    across,
+    reading.finite_mean(errors, axis=1),
+    "o",
+    color=style.colour_of("student"),
+  )
+  if sweep.get("baseline_accuracy"):
+    baseline = reading.finite_mean(
+      100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
+    )
+    colour = style.colour_of("baseline")
+    axes.axhline(
+      baseline, color=colour, ls="--", label=f"Baseline {baseline:.2f}"
+    )
+  cell = reading.recommended_cell(sweep)
+  if cell:
+    _star(axes, across[cell[0]], reading.finite_mean(errors[cell[0]]))
+  drawing.legend(loc="outside upper center", ncols=3)
+  axes.margins(y=0.12)
+  axes.grid(axis="y")
+  axes.set_ylabel("Test error, %")
+  axes.set_xlabel(reading.axis_title(name))
+  if numeric and min(values) > 0 and max(values) / min(values) >= 8:
+    axes.set_xscale("log")
+    axes.minorticks_off()
+  axes.set_xticks(list(across), list(map(_value, values)))
+  return drawing
+
+
+def _star(axes: Axes, x: float, y: float) -> None:
+  axes.plot(
+    [x],
+    [y],
+    "*",
+    markersize=15,
+    color="#e69f00",
+    markeredgecolor=style.INK,
+    label="Recommended",
+    zorder=5,
+  )
+
+
+def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
+  """A heat map, or one for each value of the first of three axes."""
+  names, values = zip(*sweep["axes"].items(), strict=True)
+  errors = 100 * (1 - sweep["accuracy"])
+  rows, columns = values[-2:]
+  errors = errors.reshape(-1, len(rows), len(columns), errors.shape[-1])
+  like = sweep.get("like_best")
+  like = np.zeros(errors.shape[:-1], bool) if like is None else np.array(like)
+  like = like.reshape(errors.shape[:-1])
+  means = np.ma.masked_invalid(reading.finite_mean(errors, axis=-1))
+  cell = reading.recommended_cell(sweep)
+  equal = like.copy()
+  if cell:
+    # The best is framed already.
+    equal[(0, *cell) if len(names) < 3 else cell] = False
+  drawing = style.figure(0.9 + len(errors) * (0.5 + 0.5 * len(rows)))
+  panels = drawing.subplots(len(errors), sharex=True, squeeze=False)[:, 0]
+  for place, panel in enumerate(panels):
+    image = panel.imshow(
+      means[place],
+      cmap="cividis_r",
+      aspect="auto",
+      vmin=means.min(),
+      vmax=means.max(),
+    )
+    panel.set_facecolor("#e5e7eb")
+    panel.set_xticks(range(len(columns)), map(_value, columns))
+    panel.set_yticks(range(len(rows)), map(_value, rows))
+    panel.set_ylabel(reading.axis_title(names[-2]))
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    if len(names) > 2:
+      panel.set_title(
+        f"{reading.axis_title(names[0])} {_value(values[0][place])}"
+      )
+    if len(columns) <= 8:
+      _write_cells(panel, image, errors[place], equal[place])
+    if cell and (len(names) < 3 or cell[0] == place):
+      _frame(panel, cell[-2:])
+  panels[-1].set_xlabel(reading.axis_title(names[-1]))
+  bar = drawing.colorbar(image, ax=list(panels), pad=0.02, aspect=30)
+  bar.set_label("Test error, %")
+  bar.outline.set_visible(False)
+  drawing.suptitle(_remarks(sweep, cell, equal, len(columns)), size=10)
+  return drawing
+
+
+def _remarks(sweep, cell, equal, columns: int) -> str:
+  remarks = []
+  if sweep.get("baseline_accuracy"):
+    baseline = reading.finite_mean(
+      100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
+    )
+    remarks.append(f"baseline: {baseline:.2f} %")
+  if cell:
+    remarks.append("framed: recommended")
+  if equal.any() and columns <= 8:
+    remarks.append("=: not told from it")
+  return "; ".join(remarks).capitalize()
+
+
+def _write_cells(
+  panel: Axes, image: Any, errors: np.ndarray, equal: np.ndarray
+) -> None:
+  """Writes mean and spread of each cell (R, C, seeds) into it."""
+  narrow = errors.shape[1] > 5
+  for place in np.ndindex(errors.shape[:2]):
+    mean, known = formats.with_spread(errors[place]), errors[place]
+    missing = mean == formats.MISSING
+    text = mean.split(" ")[0] if narrow else mean.replace(" ", "\n", 1)
+    red, green, blue, _ = image.cmap(image.norm(reading.finite_mean(known)))
+    dark = not missing and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+    panel.text(
+      place[1],
+      place[0],
+      f"= {text}" if equal[place] and not missing else text,
+      ha="center",
+      va="center",
+      size=8,
+      linespacing=1.1,
+      color="white" if dark else style.INK,
+    )
+
+
+def _frame(panel: Axes, cell: Sequence[int]) -> None:
+  """Frames a cell twice, dark and light, to be seen on any colour."""
+  from matplotlib.patches import Rectangle
+
+  for colour, width in ((style.INK, 4.5), ("#e69f00", 2.5)):
+    panel.add_patch(
+      Rectangle(
+        (cell[1] - 0.5, cell[0] - 0.5),
+        1,
+        1,
+        fill=False,
+        ec=colour,
+        lw=width,
+        zorder=4,
+        clip_on=False,
+      )
+    )
+
+
+def _value(value: Any) -> str:
+  return style.legible(formats.setting(value), 40)

@@ -1,0 +1,389 @@
+"""The tables of a run, made from its results."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdjax.runner.report import formats, reading, verdicts
+from kdjax.runner.report.text import Table
+
+_COLUMNS = (
+  (
+    "Agreement, %",
+    "Agreement: share of test images that a network puts into its teacher's"
+    " class.",
+  ),
+  ("NLL, nats", "NLL: negative log-likelihood of the true class."),
+)
+_PAIRED = (
+  ("95 % interval", "±: standard deviation of the differences."),
+  ("95 % interval", "Interval: of the mean difference, by Student's t."),
+  (
+    "p",
+    "p: paired t-test over the {of}, two-sided; with p ≥ 0.05 neither better nor"
+    " worse is shown.",
+  ),
+)
+
+
+def networks_table(results: Mapping[str, Any]) -> Table:
+  """Returns what each network achieves on the test set.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A row a network: test error, agreement with the teacher, calibration error
+    and negative log-likelihood, each the mean and standard deviation over
+    seeds. Columns that no network fills are left out.
+  """
+  entries = reading.networks(results)
+  headers = (
+    "Network",
+    "Test error, %",
+    "Agreement, %",
+    "Calibration error, %",
+    "NLL, nats",
+  )
+  rows = tuple(
+    (
+      reading.title_of(name),
+      formats.with_spread(reading.errors_in_percent(entry)),
+      formats.with_spread(100 * reading.numbers(entry.get("agreement"))),
+      formats.with_spread(
+        100 * reading.numbers(entry.get("calibration_error"))
+      ),
+      formats.with_spread(entry.get("negative_log_likelihood"), 3),
+    )
+    for name, entry in entries.items()
+  )
+  described = [
+    f"{reading.title_of(name)}: {text}."
+    for name, entry in entries.items()
+    if (text := _description(name, entry))
+  ]
+  table = without_empty_columns(
+    Table(_networks_caption(results), headers, rows)
+  )
+  explained = [text for column, text in _COLUMNS if column in table.headers]
+  return table._replace(notes=(" ".join(explained), " ".join(described)))
+
+
+def cost_table(results: Mapping[str, Any]) -> Table:
+  """Returns what each distinct network costs, and the student's savings.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A row for the teacher, the student and every control of another model, and
+    last the ratio of student and teacher.
+  """
+  entries = reading.networks(results)
+  names = ["teacher", "student"]
+  seen = {entries[name].get("model") for name in names if name in entries}
+  names += [
+    name
+    for name in entries
+    if name not in names and entries[name].get("model") not in seen
+  ]
+  entries = {name: entries[name] for name in names if name in entries}
+  batches = _batch_sizes(entries.values())
+  rows = [_cost_row(name, entry, batches) for name, entry in entries.items()]
+  if {"teacher", "student"} <= set(entries):
+    rows.append(_savings(entries["student"], entries["teacher"], batches))
+  headers = ("Network", "Parameters", "FLOPs")
+  headers += (*(f"Batch of {batch}" for batch in batches), "Model")
+  return without_empty_columns(
+    Table(
+      "Cost",
+      headers,
+      tuple(rows),
+      ("FLOPs: forward pass of one example." + _timing([*entries.values()]),),
+    )
+  )
+
+
+def comparisons_table(results: Mapping[str, Any]) -> Table:
+  """Returns the paired comparisons and what they allow to say.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A row a comparison, with the verdict of `verdicts.verdict`.
+  """
+  return paired_table(results.get("comparisons") or [], reading.title_of)
+
+
+def paired_table(
+  comparisons: Sequence[Mapping[str, Any]],
+  title_of: Callable[[str], str],
+  *,
+  turned: bool = False,
+  of: str = "seeds",
+  first: str = "student",
+  note: str = "Negative: the student errs less.",
+) -> Table:
+  """Makes the table of paired comparisons.
+
+  Args:
+    comparisons: as in results.json.
+    title_of: name of a network -> its title.
+    turned: whether accuracies are shown, where the comparisons are of errors.
+    of: what the pairs are.
+    first: who is compared, in a verdict.
+    note: what the sign says.
+
+  Returns:
+    A row a comparison.
+  """
+  rows = []
+  for one in comparisons:
+    control, mean = title_of(one["control"]), one.get("mean")
+    spread = one.get("standard_deviation")
+    turns = turned and reading.finite(mean)
+    difference = formats.signed(-mean if turns else mean)
+    if reading.finite(spread) and one.get("pairs", 2) > 1:
+      difference += f" ± {spread:.2f}"
+    rows.append(
+      (
+        f"{title_of(one['student'])} − {control[0].lower()}{control[1:]}",
+        difference,
+        verdicts.written_interval(one, turned=turned),
+        formats.p_value(one.get("p_value")),
+        f"{one.get('wins', 0)} of {one.get('pairs', 0)}",
+        verdicts.verdict(one, first),
+      )
+    )
+  headers = (
+    "Comparison",
+    f"Test {'accuracy' if turned else 'error'}, points",
+    "95 % interval",
+    "p",
+    f"{of.split()[0].capitalize()} better",
+    "Verdict",
+  )
+  table = without_empty_columns(
+    Table(f"Differences over paired {of}", headers, tuple(rows))
+  )
+  explained = [text for column, text in _PAIRED if column in table.headers]
+  return table._replace(notes=(" ".join([note, *explained]).format(of=of),))
+
+
+def sweep_table(sweep: Mapping[str, Any]) -> Table:
+  """Returns the test errors of a sweep.
+
+  Of more than two settings the last two are shown, the others at their
+  recommended values.
+
+  Args:
+    sweep: {"axes": {name: values}, "accuracy": grid with the seeds last,
+      "baseline_accuracy": [a seed], "recommendation": {name: value},
+      "text": str}; all but the first two may be missing.
+
+  Returns:
+    The first axis down, the second across; the recommended cell is starred.
+  """
+  sweep = reading.last_axes(sweep, 2)
+  axes = list(sweep["axes"].items())
+  errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
+  first, down = axes[0]
+  second, across = axes[1] if len(axes) > 1 else ("", [None])
+  errors = errors.reshape(len(down), len(across), -1)
+  star = reading.recommended_cell(sweep)
+  rows = tuple(
+    (
+      formats.setting(value),
+      *(
+        ("* " if (i, j) == star else "") + formats.with_spread(cell)
+        for j, cell in enumerate(errors[i])
+      ),
+    )
+    for i, value in enumerate(down)
+  )
+  name = reading.axis_title(second)
+  columns = [f"{name} {formats.setting(value)}" for value in across]
+  headers = (
+    reading.axis_title(first),
+    *(columns if second else ["Test error, %"]),
+  )
+  remarks = [sweep.get("text") or ""]
+  if sweep.get("baseline_accuracy"):
+    baseline = 100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
+    remarks.append(f"Baseline: {formats.with_spread(baseline)} %.")
+  if star:
+    remarks.append("* recommended.")
+  return Table(
+    "Sweep: test error, %", headers, rows, tuple(filter(None, remarks))
+  )
+
+
+def omitted_class_table(omitted: Mapping[str, Any]) -> Table:
+  """Returns what a student knows of a class that it has never seen.
+
+  Args:
+    omitted: the results' "omitted_class".
+
+  Returns:
+    A row for the baseline, the student, and the student with its bias shifted.
+  """
+  name = formats.setting(omitted["class"])
+  sources = (
+    ("Baseline", "baseline_recall", "baseline_accuracy"),
+    ("Student", "recall", "accuracy"),
+    ("Student, bias shifted", "recall_corrected", "accuracy_corrected"),
+  )
+  rows = tuple(
+    (
+      title,
+      formats.with_spread(100 * reading.numbers(omitted.get(recall)), 1),
+      formats.with_spread(100 * reading.numbers(omitted.get(accuracy)), 1),
+    )
+    for title, recall, accuracy in sources
+    if omitted.get(recall) is not None
+  )
+  return Table(
+    f"Class {name}, never shown to the student",
+    ("Network", f"Recall of class {name}, %", "Test accuracy, %"),
+    rows,
+  )
+
+
+def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
+  """Returns how long and how fast each network was trained.
+
+  Args:
+    history: the rows of metrics.jsonl.
+
+  Returns:
+    A row a network, from its last epoch; the speed is the median of epochs.
+  """
+  rows = []
+  for name, epochs in reading.rows_by_network(history).items():
+    last = epochs[-1]
+    speeds = reading.numbers([row.get("images_per_second") for row in epochs])
+    speeds = speeds[np.isfinite(speeds)]
+    rows.append(
+      (
+        reading.title_of(name),
+        formats.count(last.get("epoch")),
+        formats.count(last.get("step")),
+        formats.with_spread(last.get("loss"), 4),
+        formats.with_spread(_train_error(last)),
+        formats.count(np.median(speeds)) if speeds.size else formats.MISSING,
+      )
+    )
+  headers = (
+    "Network",
+    "Epochs",
+    "Steps",
+    "Last loss",
+    "Training error, %",
+    "Images a second",
+  )
+  table = Table("Training", headers, tuple(rows))
+  return without_empty_columns(table)
+
+
+def _description(name: str, entry: Mapping[str, Any]) -> str:
+  method = entry.get("method")
+  if name == "student" and method:
+    return f"trained by {method}, the method that was chosen"
+  return reading.description_of(name)
+
+
+def _networks_caption(results: Mapping[str, Any]) -> str:
+  student = results.get("student") or {}
+  seeds = len(reading.numbers(student.get("test_accuracy")))
+  examples = student.get("test_examples")
+  caption = "Results"
+  if examples:
+    kind = "held-out training" if reading.on_held_out(results) else "test"
+    noun = "example" if examples == 1 else "examples"
+    caption += f" on {formats.count(examples)} {kind} {noun}"
+  if seeds > 1:
+    caption += f", mean ± standard deviation over {seeds} seeds"
+  return caption
+
+
+def _batch_sizes(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+  sizes = {size for entry in entries for size in entry.get("latency_ms") or {}}
+  return sorted(sizes, key=lambda size: float(size))
+
+
+def _timing(entries: Iterable[Mapping[str, Any]]) -> str:
+  """How latencies were taken, where they were."""
+  if not _batch_sizes(entries):
+    return ""
+  rounds = [
+    n for one in entries for n in one.get("latency_rounds", {}).values()
+  ]
+  text = " Batch of N: latency of N examples at once"
+  if rounds:
+    least, most = min(rounds), max(rounds)
+    between = f"{least}" if least == most else f"{least} to {most}"
+    text += f", the median of {between} round{'s' * (most > 1)}"
+  return f"{text}."
+
+
+def _cost_row(name: str, entry: Mapping[str, Any], batches: list[str]) -> tuple:
+  latency = entry.get("latency_ms") or {}
+  return (
+    reading.title_of(name),
+    formats.count(entry.get("parameters")),
+    formats.scaled(entry.get("flops")),
+    *(_milliseconds(latency.get(batch)) for batch in batches),
+    str(entry.get("model") or formats.MISSING),
+  )
+
+
+def _savings(
+  student: Mapping[str, Any], teacher: Mapping[str, Any], batches: list[str]
+) -> tuple:
+  quick, slow = student.get("latency_ms") or {}, teacher.get("latency_ms") or {}
+  return (
+    "Saving",
+    formats.ratio(
+      student.get("parameters"), teacher.get("parameters"), "fewer"
+    ),
+    formats.ratio(student.get("flops"), teacher.get("flops"), "fewer"),
+    *(
+      formats.ratio(quick.get(batch), slow.get(batch), "faster")
+      for batch in batches
+    ),
+    "",
+  )
+
+
+def _milliseconds(value: float | None) -> str:
+  if not reading.finite(value):
+    return formats.MISSING
+  return f"{value:.2g} ms" if value < 9.95 else f"{value:,.0f} ms"
+
+
+def _train_error(row: Mapping[str, Any]) -> np.ndarray:
+  return 100 * (1 - reading.numbers(row.get("train_accuracy")))
+
+
+def without_empty_columns(table: Table) -> Table:
+  """Leaves out columns that no row fills.
+
+  Args:
+    table: whose cells are looked at; the first column stays.
+
+  Example:
+    >>> without_empty_columns(Table("", ("A", "B"), (("x", "–"),))).headers
+    ('A',)
+  """
+  kept = [
+    column
+    for column in range(len(table.headers))
+    if column == 0
+    or any(row[column] not in ("", formats.MISSING) for row in table.rows)
+  ]
+  return table._replace(
+    headers=tuple(table.headers[column] for column in kept),
+    rows=tuple(tuple(row[column] for column in kept) for row in table.rows),
+  )

@@ -1,0 +1,379 @@
+"""The sentences of a report, made from its numbers and not from hopes.
+
+A gain is claimed only where the student's test error is lower on average and a
+paired t-test over the seeds gives p < 0.05; "no gain" only where it is higher
+and p < 0.05, and then a control that does better than the student is named. All
+else is "not shown", with the interval that the difference may lie in: few seeds
+are no proof that there is nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scipy import stats
+
+from kdjax.runner.report import choices, formats, reading, teachers
+
+NOT_SHOWN = "not shown"
+
+_PHRASES = {
+  "baseline": "the same network trained on hard labels alone",
+  "label_smoothing": "the same network trained on smoothed labels",
+  "augmented": "the same network trained on hard labels of augmented images",
+  "reference": "the same network trained by plain distillation",
+  "one_round": "the same student in a single round of as many steps",
+  "shuffled_teacher": "the same student of a teacher whose answers are shuffled"
+  " within classes",
+  "uniform_teacher": "the same student of a teacher that finds all classes alike",
+  "noise_teacher": "the same student of a teacher that answers at random",
+  "matched_smoothing": "the same student of labels smoothed to the teacher's"
+  " entropy",
+}
+# What follows for the reader, by control and verdict.
+_ADVICE = {
+  ("augmented", "no gain: student worse"): " Where the student's own data can"
+  " be augmented, do that first.",
+  ("label_smoothing", NOT_SHOWN): " Smoothed labels, which need no teacher, may"
+  " do as well.",
+}
+
+
+def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
+  """Returns what one comparison allows to say.
+
+  Args:
+    comparison: with "mean" (difference of test error in points, negative where
+      the student is better) and "p_value".
+    first: who is compared with the control.
+
+  Returns:
+    "gain" only where the mean is negative and p < 0.05, "no gain" only where it
+    is positive and p < 0.05; else "not shown", with the reason if it is not p.
+
+  Example:
+    >>> verdict({"mean": -0.97, "p_value": 7e-4, "pairs": 10})
+    'gain'
+    >>> verdict({"mean": -0.28, "p_value": 0.2, "pairs": 10})
+    'not shown'
+    >>> verdict({"mean": 0.5, "p_value": 1e-3, "pairs": 10})
+    'no gain: student worse'
+  """
+  mean, p = comparison.get("mean"), comparison.get("p_value")
+  if not reading.finite(mean):
+    return f"{NOT_SHOWN}: nothing measured"
+  if comparison.get("pairs", 2) < 2:
+    return f"{NOT_SHOWN}: one seed"
+  if not reading.finite(p):
+    return f"{NOT_SHOWN}: no p-value"
+  if p >= reading.SIGNIFICANT:
+    return NOT_SHOWN
+  return "gain" if mean < 0 else f"no gain: {first} worse"
+
+
+def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
+  """Returns where the mean difference may lie, by Student's t over the pairs.
+
+  Args:
+    comparison: with "mean", "standard_deviation" of the differences, "pairs".
+
+  Returns:
+    The ends of the 95 % interval, in the mean's unit; None for a single pair,
+    or where nothing varies.
+
+  Example:
+    >>> low, high = interval({"mean": -1, "standard_deviation": 2, "pairs": 4})
+    >>> round(low, 2), round(high, 2)
+    (-4.18, 2.18)
+  """
+  mean, pairs = comparison.get("mean"), comparison.get("pairs", 0)
+  spread = comparison.get("standard_deviation")
+  if pairs < 2 or not (reading.finite(mean) and spread):
+    return None
+  quantile = float(stats.t.ppf(1 - reading.SIGNIFICANT / 2, pairs - 1))
+  half = quantile * spread / pairs**0.5
+  return mean - half, mean + half
+
+
+def written_interval(
+  comparison: Mapping[str, Any], *, turned: bool = False
+) -> str:
+  """Writes `interval`, a dash where there is none.
+
+  Args:
+    comparison: as in `interval`.
+    turned: whether accuracies are shown, where the comparison is of errors.
+
+  Example:
+    >>> written_interval({"mean": -1, "standard_deviation": 2, "pairs": 4})
+    '−4.18 to +2.18'
+  """
+  ends = interval(comparison)
+  if ends is None:
+    return formats.MISSING
+  low, high = (-ends[1], -ends[0]) if turned else ends
+  return f"{formats.signed(low)} to {formats.signed(high)}"
+
+
+def helps(entry: Mapping[str, Any]) -> str:
+  """Says what a method's comparison with the baseline allows to say.
+
+  Args:
+    entry: one of the results' "methods", with "versus_baseline".
+
+  Returns:
+    As `verdict`, of the p-value after Holm's correction.
+  """
+  comparison = entry["versus_baseline"]
+  return verdict({**comparison, "p_value": comparison["holm_p_value"]})
+
+
+def find_comparison(
+  results: Mapping[str, Any], control: str
+) -> Mapping[str, Any] | None:
+  """Returns the student's comparison with a control, None if there is none.
+
+  Args:
+    results: as in results.json.
+    control: its name in the results.
+  """
+  for comparison in results.get("comparisons") or []:
+    if (comparison["student"], comparison["control"]) == ("student", control):
+      return comparison
+  return None
+
+
+def headline(results: Mapping[str, Any]) -> str:
+  """Returns the sentence that says what distillation gained.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    A sentence with both test errors, the difference, seeds and p-value. Before
+    it: that the teacher is useless, and of many methods which one was chosen
+    and how many help.
+
+  Example:
+    >>> print(headline({"student": {"test_accuracy": [0.95]}}))
+    The student's test error is 5.00 %. No baseline was trained, so no gain can
+    be claimed.
+  """
+  return teachers.before(results, _chosen(results) + _claim(results))
+
+
+def _chosen(results: Mapping[str, Any]) -> str:
+  """Of many methods, which one the student is of, and how many help."""
+  methods = results.get("methods")
+  if not methods:
+    return ""
+  count = sum(helps(entry) == "gain" for entry in methods.values())
+  chosen = (results.get("student") or {}).get("method", "not named")
+  helped = "is" if count == 1 else "are"
+  return (
+    f"{count} of {len(methods)} methods {helped} shown to help against the"
+    f" baseline (p < {reading.SIGNIFICANT:g} after Holm's correction); the one chosen, on"
+    f" held-out images, is {chosen}. "
+  )
+
+
+def _claim(results: Mapping[str, Any]) -> str:
+  student = _mean_error(results.get("student"))
+  baseline = _mean_error(results.get("baseline"))
+  if baseline is None or student is None:
+    return (
+      f"The student's test error is {_percent(student)}. No baseline was"
+      " trained, so no gain can be claimed."
+    )
+  errors = (
+    f"{_percent(student)} for the student, {_percent(baseline)} for the"
+    f" baseline, {_PHRASES['baseline']}"
+  )
+  comparison = find_comparison(results, "baseline")
+  if comparison is None:
+    return (
+      f"A gain is not shown, for lack of a paired test: test error {errors}."
+    )
+  claim = verdict(comparison)
+  if claim == "gain":
+    return (
+      f"Distillation takes {-comparison['mean']:.2f} points off the test error:"
+      f" {errors} ({_support(comparison)})."
+    )
+  if claim.startswith(NOT_SHOWN):
+    claim, _, why = claim.partition(": ")
+    claim = f"a gain is {claim}" + (f" ({why})" if why else "")
+  return f"{_capital(claim)}: test error {errors} ({evidence(comparison)})."
+
+
+def evidence(
+  comparison: Mapping[str, Any], *, turned: bool = False, of: str = "seed"
+) -> str:
+  """Returns what a comparison rests on, to be put in brackets.
+
+  Args:
+    comparison: with "mean", "p_value", "wins" and "pairs".
+    turned: whether accuracies are shown, where the comparison is of errors.
+    of: what the pairs are, in the singular.
+
+  Example:
+    >>> evidence({"mean": -1, "p_value": 7e-6, "wins": 10, "pairs": 10})
+    'difference −1.00 points, better in 10 of 10 paired seeds, p = 7e-6'
+  """
+  mean = comparison.get("mean")
+  turns = turned and reading.finite(mean)
+  text = f"difference {formats.signed(-mean if turns else mean)} points"
+  if verdict(comparison) == NOT_SHOWN and interval(comparison):
+    between = written_interval(comparison, turned=turned)
+    text += f", 95 % interval {between}"
+  return f"{text}, {_support(comparison, of)}"
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+  """Returns the sentences that belong beside the headline.
+
+  Args:
+    results: as in results.json.
+
+  Returns:
+    First what the student costs, how far it comes towards its teacher and who
+    learnt with it, then one sentence a control, then warnings about few seeds
+    and about choosing and measuring on the same images.
+  """
+  sentences = [_cost(results), _distance(results), _peers(results)]
+  if reading.on_held_out(results):
+    sentences.insert(
+      0,
+      "All scores are on training images held out from teacher and students,"
+      ' not on the test set; "test" stands for them here.',
+    )
+  for control in results.get("controls") or {}:
+    sentences.append(_control(results, control))
+  comparison = find_comparison(results, "baseline")
+  if comparison and comparison.get("pairs", 0) < 5:
+    sentences.append(
+      f"Only {_seeds(comparison)}: a difference can hardly be told from chance;"
+      " use at least five."
+    )
+  cells = (results.get("sweep") or {}).get("cells")
+  if cells:
+    tries = ", ".join(
+      f"{name.replace('_', ' ')} {len(tried)}" for name, tried in cells.items()
+    )
+    sentences.append(
+      "Each network is shown at its own best setting on these very images"
+      f" (settings tried: {tries}): a sweep chooses, it does not measure."
+    )
+  sentences += choices.sentences(results)
+  for network, steps in (results.get("lost_steps") or {}).items():
+    sentences.append(
+      f"{sum(steps)} training steps of the {network.replace('_', ' ')}, over"
+      " all its members, were not finite and do not count."
+    )
+  return [sentence for sentence in sentences if sentence]
+
+
+def _control(results: Mapping[str, Any], control: str) -> str:
+  title = reading.title_of(control).lower()
+  name = f"the control {title!r}"
+  if control in _PHRASES:
+    name += f" ({_PHRASES[control]})"
+  comparison = find_comparison(results, control)
+  if comparison is None:
+    student = _mean_error(results.get("student"))
+    error = _mean_error(results["controls"][control])
+    return _untested(name, student, error)
+  claim, shown = verdict(comparison), evidence(comparison)
+  advice = _ADVICE.get((control, claim), "")
+  if claim == "gain":
+    return f"The student beats {name}: {shown}."
+  if claim == "no gain: student worse":
+    return f"{_capital(name)} beats the student: {shown}.{advice}"
+  return f"A gain over {name} is not shown: {shown}.{advice}"
+
+
+def _untested(name: str, student: float | None, error: float | None) -> str:
+  if student is None or error is None:
+    return ""
+  order = "lower" if error < student else "no lower"
+  return (
+    f"{_capital(name)} has {order} test error than the student"
+    f" ({_percent(error)} against {_percent(student)}), without a paired test."
+  )
+
+
+def _cost(results: Mapping[str, Any]) -> str:
+  student, teacher = results.get("student"), results.get("teacher")
+  if not student or not teacher:
+    return ""
+  written = formats.ratio(
+    student.get("parameters"), teacher.get("parameters"), "fewer"
+  )
+  if written == formats.MISSING:
+    return ""
+  if written == "the same":
+    return "The student has as many parameters as its teacher."
+  return f"The student has {written} parameters than its teacher."
+
+
+def _distance(results: Mapping[str, Any]) -> str:
+  """How much of the way from the baseline to the teacher the student goes."""
+  student = _mean_error(results.get("student"))
+  baseline = _mean_error(results.get("baseline"))
+  teacher = _mean_error(results.get("teacher"))
+  comparison = find_comparison(results, "baseline")
+  if None in (student, baseline, teacher) or comparison is None:
+    return ""
+  if verdict(comparison) != "gain" or teacher >= baseline:
+    return ""
+  if student <= teacher:
+    return f"The student does no worse than its teacher ({_percent(teacher)})."
+  share = (baseline - student) / (baseline - teacher)
+  return (
+    f"The student goes {100 * share:.0f} % of the way from its baseline to its teacher"
+    f" ({_percent(teacher)} test error)."
+  )
+
+
+def _peers(results: Mapping[str, Any]) -> str:
+  """What became of networks that learnt together, and of their mean answer."""
+  peers = (results.get("student") or {}).get("peers")
+  if not peers:
+    return ""
+  errors = ", ".join(
+    f"{role.replace('_', ' ')} {_percent(_mean_error({'test_accuracy': one}))}"
+    for role, one in peers["test_accuracy"].items()
+  )
+  pooled = _mean_error({"test_accuracy": peers["ensemble_accuracy"]})
+  return (
+    f"Networks that learnt together, by test error: {errors}; the mean of their"
+    f" answers {_percent(pooled)}."
+  )
+
+
+def _mean_error(entry: Mapping[str, Any] | None) -> float | None:
+  mean = float(reading.finite_mean(reading.errors_in_percent(entry or {})))
+  return mean if reading.finite(mean) else None
+
+
+def _percent(value: float | None) -> str:
+  return formats.MISSING if value is None else f"{value:.2f} %"
+
+
+def _support(comparison: Mapping[str, Any], of: str = "seed") -> str:
+  text = f"better in {comparison.get('wins', 0)} of {_seeds(comparison, of)}"
+  p = comparison.get("p_value")
+  return f"{text}, p {_equals(p)}" if reading.finite(p) else text
+
+
+def _seeds(comparison: Mapping[str, Any], of: str = "seed") -> str:
+  pairs = comparison.get("pairs", 0)
+  return f"{pairs} paired {of}{'s' * (pairs != 1)}"
+
+
+def _capital(text: str) -> str:
+  return text[:1].upper() + text[1:]
+
+
+def _equals(p: float) -> str:
+  written = formats.p_value(p)
+  return written if written.startswith("<") else f"= {written}"

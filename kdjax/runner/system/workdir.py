@@ -1,0 +1,184 @@
+"""The folder that holds all that one run writes; a killed run goes on in it."""
+
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdjax.core.errors import StorageError, UserError
+from kdjax.runner.config import Cluster
+from kdjax.train.devices import processes
+from kdjax.train.fault_tolerance import preemption
+
+LOCK = "run.lock"
+SETTINGS = "run.json"
+RESULTS = "results.json"
+# What is drawn of the results comes after them; then checkpoints are removed.
+PAGE, CHECKPOINTS = "report.html", "checkpoints"
+UNWRITTEN = "run.json.new"
+MOST = 4  # things that changed, in one line
+# Where a run happens does not change what it is; and a run that a bad step
+# ended may go on by passing over it.
+FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
+FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
+FREE |= {("run", "compilation_cache")}
+FREE |= {("data", "data_workers")}
+FREE |= {("run", name) for name in ("nan", "nan_patience", "latency")}
+FREE |= {("cluster", field.name) for field in dataclasses.fields(Cluster)}
+FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
+
+
+def claim(
+  given: str | None,
+  name: str,
+  settings: Mapping[str, Mapping[str, Any]] | None = None,
+  *,
+  resume: bool = False,
+  seen: Mapping[str, Any] | None = None,
+) -> Path:
+  """Makes the folder of a run, and makes sure that no other run has it.
+
+  Args:
+    given: `--workdir`; None for a new folder below runs/.
+    name: the experiment's name.
+    settings: JSON values by group and name; what was killed before it ended can
+      go on with the same ones. None for a run that cannot.
+    resume: whether to go on where there is such a run.
+    seen: what it must find again besides, such as the images' sha256; JSON
+      values by what they are.
+
+  Returns:
+    The folder: new, empty before, or that of the unfinished run. Of several
+    processes the first alone looks at it.
+
+  Raises:
+    UserError: if it holds anything else, is in use, or cannot be written; names
+      the settings, or what was seen, that differ from the unfinished run's.
+    StorageError: if the unfinished run's settings are damaged.
+  """
+  stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+  folder = (
+    Path(given).expanduser() if given else Path("runs") / f"{name}-{stamp}"
+  )
+  if not processes.is_first():
+    return folder
+  # As JSON has it, so that a tuple equals the list that was written.
+  settings = None if settings is None else json.loads(json.dumps(settings))
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    # A run that was killed at once leaves no more than its lock.
+    here = {file.name for file in folder.iterdir()} - {LOCK, UNWRITTEN}
+    undrawn = PAGE not in here and CHECKPOINTS in here
+    unfinished = SETTINGS in here and (RESULTS not in here or undrawn)
+    takes_up = settings is not None and resume and unfinished
+    if here and not takes_up:
+      raise UserError(_occupied(folder, unfinished, settings, resume))
+    _lock(folder)
+    if takes_up:
+      _check_same(folder, settings, seen or {})
+    elif settings is not None:
+      note = {"name": name, "experiment": settings, "seen": seen or {}}
+      _write(folder / SETTINGS, note)
+  except FileExistsError:
+    raise UserError(f"--workdir={folder} is in use or no folder") from None
+  except OSError as error:
+    raise UserError(
+      f"--workdir={folder} cannot be written: {error.strerror or error}"
+    ) from None
+  preemption.leaves(
+    f"stopped; {folder} is left as it is, start again with a new --workdir"
+    if settings is None
+    else f"stopped; the same command with --workdir={folder} goes on"
+  )
+  return folder
+
+
+def _lock(folder: Path) -> None:
+  """Takes the folder; of two runs that try at once, one fails.
+
+  The system frees the locks of the dead, so that nothing is left to clear away.
+  """
+  # Never closed: the lock would be gone.
+  file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+  try:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError:
+    os.close(file)
+    raise FileExistsError from None
+  os.truncate(file, 0)
+  os.write(file, f"{os.getpid()}\n".encode())
+
+
+def _write(path: Path, value: Any) -> None:
+  beside = path.with_name(UNWRITTEN)
+  beside.write_text(json.dumps(value, indent=2) + "\n")
+  beside.replace(path)
+
+
+def _occupied(folder, unfinished, settings, resume) -> str:
+  if unfinished and settings is not None and not resume:
+    return (
+      f"--workdir={folder} holds an unfinished run; --resume goes on with it, or"
+      " give a new folder"
+    )
+  over = " of a run that is over" if (folder / RESULTS).is_file() else ""
+  return (
+    f"--workdir={folder} holds files already{over}; nothing was overwritten. Give"
+    " a new folder, or remove this one"
+  )
+
+
+def _check_same(
+  folder: Path,
+  settings: Mapping[str, Mapping[str, Any]],
+  seen: Mapping[str, Any],
+) -> None:
+  """Refuses to go on with a run of other settings, or over other data."""
+  try:
+    note = json.loads((folder / SETTINGS).read_text())
+    values, wanted = _flat(note["experiment"]), _flat(settings)
+    # Runs from before this was noted have none.
+    before = dict(note.get("seen", {}))
+  # Whatever else may stand there raises anything.
+  except Exception as error:
+    raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
+  differing = [
+    f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"
+    for key in sorted(values.keys() | wanted.keys())
+    if key not in FREE and values.get(key) != wanted.get(key)
+  ]
+  if differing:
+    raise UserError(
+      f"--workdir={folder} holds an unfinished run of other settings:"
+      f" {'; '.join(differing)}"
+    )
+  changed = [
+    f"{what} was {_short(before.get(what))} and is {_short(seen.get(what))}"
+    for what in before | dict(seen)
+    if before and before.get(what) != seen.get(what)
+  ]
+  if changed:
+    more = f"; and {len(changed) - MOST} more" if len(changed) > MOST else ""
+    raise UserError(
+      f"--workdir={folder} holds an unfinished run over other data:"
+      f" {'; '.join(changed[:MOST])}{more}. Nothing was changed: bring back what"
+      " it saw, or give a new folder"
+    )
+
+
+def _short(value: Any) -> str:
+  """Of a sha256 no more than tells it from another."""
+  text = repr(value)
+  return f"{text[1:13]}..." if len(text) == 66 else text
+
+
+def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict:
+  return {
+    (group, name): value
+    for group, values in settings.items()
+    for name, value in values.items()
+  }

@@ -1,0 +1,1 @@
+"""Where arrays live, and what devices and processes tell each other."""

@@ -1,0 +1,163 @@
+"""Whether a method can train one network on another, found out by shapes alone."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.interpreters import partial_eval
+
+from kdjax.core.errors import UserError
+from kdjax.core.method import Method, View
+from kdjax.taps import TapError, select
+from kdjax.train.loader import Feed
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.schemes.scheme import ALONE, Learner
+from kdjax.train.state import frozen_state
+from kdjax.train.step import Batch, unlabelled
+from kdjax.train.teacher import Teacher, live, observe, teacher_head
+
+# Enough for methods that relate examples.
+EXAMPLES = 4
+
+
+def try_step(
+  student: nn.Module,
+  teacher: nn.Module | Teacher | None,
+  method: Method,
+  sample: jax.Array,
+  learner: Learner = ALONE,
+) -> None:
+  """Traces a whole step without computing anything.
+
+  Args:
+    student: linen module called as `student(images, train=...)`.
+    teacher: likewise, or what is left of one; None where nobody teaches but the
+      learner itself.
+    method: what is to train the student.
+    sample: (1, H, W, C) an image, for its shape and type.
+    learner: who learns from whom.
+
+  Raises:
+    UserError: if a tap is not there, or the method cannot use what it gets.
+
+  Example:
+    >>> from kdjax.methods import make_objective
+    >>> from kdjax.models import make_model
+    >>> mlp, kd = make_model("mlp(4)", classes=3), make_objective("kd")
+    >>> try_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)))
+  """
+
+  step = _step_of(student, teacher, method, sample, learner)
+  try:
+    with _taps_of("student"):
+      jax.eval_shape(step, jax.random.key(0), 0.0)
+  except (TypeError, ValueError) as error:
+    raise UserError(str(error).split("\n")[0]) from error
+
+
+def reads_answers(
+  student: nn.Module,
+  teacher: nn.Module,
+  method: Method,
+  sample: jax.Array,
+  learner: Learner = ALONE,
+) -> bool:
+  """Says whether a step depends on what the teacher's classifier makes of it.
+
+  Args:
+    student: as for `try_step`, which has found nothing wrong.
+    teacher: likewise.
+    method: likewise.
+    sample: likewise.
+    learner: likewise.
+
+  Returns:
+    Whether the student's next state or the loss changes with the teacher's
+    logits or with its classifier's parameters; found without computing any.
+
+  Example:
+    >>> from kdjax.methods import make_objective
+    >>> from kdjax.models import make_model
+    >>> mlp, sample = make_model("mlp(4)", classes=3), jnp.zeros((1, 2, 2, 1))
+    >>> for name in ("kd", "fitnets:1 + ce"):
+    ...   print(reads_answers(mlp, mlp, make_objective(name), sample))
+    True
+    False
+  """
+  step = _step_of(student, teacher, method, sample, learner)
+  traced = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
+  outputs = [True] * len(traced.jaxpr.outvars)
+  _, used = partial_eval.dce_jaxpr(traced.jaxpr, outputs)
+  return used[-1]
+
+
+def _step_of(student, teacher, method, sample, learner):
+  """A step as a function of randomness and of what is added to all answers."""
+
+  def step(rng, added):
+    index = _shown(learner)
+    images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
+    taught = teacher
+    if not isinstance(teacher, Teacher | None):
+      variables = teacher.init(rng, images, train=False)
+      taught = live(frozen_state(teacher, variables))
+    with _taps_of("teacher"):
+      view = observe(taught, unlabelled(images), method.teacher_taps)
+    if taught is teacher and view is not None:
+      _check_stored(view, method.teacher_taps)
+    head = jax.tree.map(lambda x: x + added, teacher_head(taught))
+    if view is not None:
+      view = view._replace(logits=view.logits + added)
+    state = learner.create(
+      student,
+      method,
+      make_optimizer("sgd", "constant", 1),
+      rng=rng,
+      images=images,
+      teacher=view,
+      learning_rate=0.0,
+      head=head,
+    )
+    labels, counts = jnp.zeros_like(index), jnp.ones(len(index), bool)
+    batch = Batch(images, labels, counts, index, index)
+    state, metrics = learner.step(
+      state, method, batch, view, rng=rng, head=head
+    )
+    return jax.tree.leaves(state), metrics["loss"]
+
+  return step
+
+
+@contextlib.contextmanager
+def _taps_of(whose: str) -> Iterator[None]:
+  """Says in whose network a tap finds nothing."""
+  try:
+    yield
+  except TapError as error:
+    raise TapError(error.tap, error.reason, error.whose or whose) from None
+
+
+def _check_stored(view: View, taps: Sequence[str]) -> None:
+  """Refuses a cache that does not have the features that are looked at."""
+  for tap in taps:
+    try:
+      select(view.feats, tap)
+    except UserError:
+      there = ", ".join(sorted(view.feats))
+      has = f"only the features {there}" if there else "no features"
+      raise UserError(
+        f"the teacher's tap {tap!r}: the cache has {has}; `launch.py cache` with"
+        f" the same --distillation, or with --cache_taps={' '.join(taps)!r},"
+        " writes what is looked at"
+      ) from None
+
+
+def _shown(learner: Learner) -> jax.Array:
+  """The examples of a batch, as the learner is shown them."""
+  index = np.arange(EXAMPLES, dtype=np.int32)
+  feed = Feed(lambda *_: (index[None], np.ones((1, EXAMPLES))), 1, None, None)
+  feed = learner.shown(feed) if learner.shown else feed
+  return jnp.asarray(feed.batches(0, 0, 1)[0][0])

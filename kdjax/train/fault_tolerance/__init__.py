@@ -1,0 +1,1 @@
+"""Checkpoints, resuming, preemption, and steps that are not finite."""

@@ -1,0 +1,313 @@
+"""Checkpoints of one training, in a row: written in the background, verified.
+
+Orbax writes each as a whole or not at all, but does not notice a flipped bit:
+every checkpoint carries a digest of its content, and a damaged one is put aside
+for the one before it.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from kdjax.core.errors import StorageError, UserError
+from kdjax.core.storage import alone, digest, one_line
+
+DAMAGED = "damaged"
+
+
+class Series(NamedTuple):
+  """An open series.
+
+  Attributes:
+    folder: where it is.
+    manager: orbax's.
+  """
+
+  folder: Path
+  manager: ocp.CheckpointManager
+
+
+class Restored(NamedTuple):
+  """What a checkpoint held.
+
+  Attributes:
+    step: of the training.
+    tree: the arrays, as NumPy arrays in the form that was asked for.
+    note: JSON values.
+    damaged: one line for each later checkpoint that could not be used.
+  """
+
+  step: int
+  tree: Any
+  note: dict[str, Any]
+  damaged: tuple[str, ...]
+
+
+def open_series(folder: Path, *, latest: int = 2) -> Series:
+  """Opens a folder of checkpoints, new or old.
+
+  Args:
+    folder: made if it is not there; what killed runs left half written in it is
+      removed.
+    latest: how many of the last checkpoints stay.
+
+  Returns:
+    The series.
+
+  Raises:
+    StorageError: if the folder cannot be made or read.
+  """
+  # Orbax tells forty lines about every checkpoint, and more about a bad one;
+  # what matters of them is raised.
+  for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+  options = ocp.CheckpointManagerOptions(
+    preservation_policy=policies.LatestN(latest),
+    step_format_fixed_length=9,
+    cleanup_tmp_directories=True,
+    create=False,
+    multiprocessing_options=alone(),
+  )
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    manager = ocp.CheckpointManager(folder.absolute(), options=options)
+  except (OSError, ValueError) as error:
+    raise StorageError(f"cannot open {folder}: {one_line(error)}") from error
+  return Series(folder, manager)
+
+
+def save(series: Series, step: int, tree: Any, note: Mapping[str, Any]) -> None:
+  """Begins to write a checkpoint; returns once the arrays may change again.
+
+  Args:
+    series: the series.
+    step: of the training; later than all others.
+    tree: arrays and PRNG keys.
+    note: JSON values.
+
+  Raises:
+    StorageError: if this one, or the one before, could not be written. What was
+      written earlier is there still.
+  """
+  arrays = _arrays(tree)
+  note = dict(note) | {"digest": digest(arrays), "paths": _paths(tree)}
+  note["seal"] = _seal(note)
+  args = ocp.args.Composite(
+    arrays=ocp.args.StandardSave(arrays), note=ocp.args.JsonSave(note)
+  )
+  # A full disk comes as half a dozen unrelated exceptions.
+  try:
+    series.manager.save(step, args=args)
+  except Exception as error:
+    raise _failed("write", series, error) from error
+
+
+def wait(series: Series) -> None:
+  """Waits until the last checkpoint is written.
+
+  Args:
+    series: the series.
+
+  Raises:
+    StorageError: if it could not be.
+  """
+  try:
+    series.manager.wait_until_finished()
+  except Exception as error:
+    raise _failed("write", series, error) from error
+
+
+def restore(series: Series, like: Any) -> Restored | None:
+  """Reads the newest checkpoint that is whole.
+
+  Args:
+    series: the series. Damaged checkpoints are put aside into its folder
+      "damaged", so that their steps can be written again.
+    like: arrays, PRNG keys or shapes in the form of what was saved.
+
+  Returns:
+    What it held; None where there is no checkpoint at all.
+
+  Raises:
+    StorageError: if there are checkpoints, but all of them are damaged.
+    UserError: if the newest whole one has another form.
+  """
+  damaged = []
+  for step in sorted(series.manager.all_steps(), reverse=True):
+    try:
+      with _quiet():
+        arrays, note = _read(series, step)
+    # Damage surfaces as unrelated exceptions, bare ones among them.
+    except Exception as error:
+      damaged.append(
+        f"checkpoint {step} in {series.folder} is damaged: {one_line(error)}"
+      )
+      _put_aside(series, step)
+      continue
+    return Restored(step, _tree(arrays, note, like), note, tuple(damaged))
+  if damaged:
+    raise StorageError("; ".join(damaged))
+  return None
+
+
+def plain(tree: Any) -> list[np.ndarray]:
+  """Returns a tree's leaves as NumPy arrays, PRNG keys as their numbers.
+
+  Args:
+    tree: arrays and PRNG keys.
+
+  Returns:
+    The leaves.
+
+  Example:
+    >>> [x.dtype.name for x in plain([jax.random.key(0), np.ones(1)])]
+    ['uint32', 'float64']
+  """
+  leaves = jax.device_get([_plain(leaf) for leaf in jax.tree.leaves(tree)])
+  return [np.asarray(leaf) for leaf in leaves]
+
+
+def formed(leaves: Sequence[np.ndarray], like: Any) -> Any:
+  """Undoes `plain`.
+
+  Args:
+    leaves: as it returns them.
+    like: arrays, PRNG keys or shapes in the form of the tree.
+
+  Returns:
+    The tree.
+
+  Example:
+    >>> formed(plain(jax.random.key(3)), jax.random.key(0)) == jax.random.key(3)
+    Array(True, dtype=bool)
+  """
+  known = [
+    jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+    if _is_key(leaf)
+    else value
+    for value, leaf in zip(leaves, jax.tree.leaves(like), strict=True)
+  ]
+  return jax.tree.unflatten(jax.tree.structure(like), known)
+
+
+def close(series: Series) -> None:
+  """Waits for what is being written and lets go of the folder.
+
+  Args:
+    series: the series.
+
+  Raises:
+    StorageError: if the last checkpoint could not be written.
+  """
+  try:
+    wait(series)
+  finally:
+    # What it raises is what it was waited for.
+    with contextlib.suppress(Exception):
+      series.manager.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps one error one line: reads that a failed one left behind end badly."""
+  before = sys.unraisablehook
+  sys.unraisablehook = lambda unraisable: None
+  try:
+    yield
+  except Exception:
+    time.sleep(0.1)
+    raise
+  finally:
+    sys.unraisablehook = before
+
+
+def _read(series: Series, step: int) -> tuple[dict, dict]:
+  note = series.manager.restore(
+    step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
+  )["note"]
+  if _seal(note) != note.get("seal"):
+    raise ValueError("its note is not the one written")
+  targets = {
+    f"{i:06d}": np.zeros(shape, dtype)
+    for i, (_, dtype, shape) in enumerate(note["paths"])
+  }
+  arrays = series.manager.restore(
+    step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))
+  )["arrays"]
+  if digest(arrays) != note["digest"]:
+    raise ValueError("its digest is not the one noted")
+  return arrays, note
+
+
+def _seal(note: Mapping[str, Any]) -> str:
+  """The sha256 over a note, the seal itself left out."""
+  said = {name: value for name, value in note.items() if name != "seal"}
+  text = json.dumps(said, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _put_aside(series: Series, step: int) -> None:
+  aside = series.folder / DAMAGED
+  aside.mkdir(exist_ok=True)
+  for path in series.folder.glob(f"*{step:09d}"):
+    target = aside / path.name
+    shutil.rmtree(target, ignore_errors=True)
+    path.rename(target)
+  series.manager.reload()
+
+
+def _arrays(tree: Any) -> dict[str, np.ndarray]:
+  """The leaves by number: their paths need not be names that a store allows."""
+  return {f"{i:06d}": leaf for i, leaf in enumerate(plain(tree))}
+
+
+def _plain(leaf: Any) -> Any:
+  return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _is_key(leaf: Any) -> bool:
+  return jax.dtypes.issubdtype(
+    getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key
+  )
+
+
+def _paths(tree: Any) -> list[list[Any]]:
+  """Path, type and shape of every leaf."""
+  found = []
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    shape = jax.eval_shape(_plain, leaf)
+    name = jax.tree_util.keystr(path)
+    found.append([name, str(np.dtype(shape.dtype)), list(shape.shape)])
+  return found
+
+
+def _tree(arrays: dict, note: Mapping[str, Any], like: Any) -> Any:
+  """Puts the arrays into the form that is asked for."""
+  saved, wanted = note["paths"], _paths(like)
+  if saved != wanted:
+    odd = sorted({path for path, *_ in _differences(saved, wanted)})
+    raise UserError(
+      f"the checkpoint is of another training: {', '.join(odd[:3])} differ"
+    )
+  return formed(list(arrays.values()), like)
+
+
+def _differences(one: list, other: list) -> list:
+  return [x for x in one + other if (x in one) != (x in other)]
+
+
+def _failed(what: str, series: Series, error: Exception) -> StorageError:
+  return StorageError(f"cannot {what} {series.folder}: {one_line(error)}")

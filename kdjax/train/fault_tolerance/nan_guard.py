@@ -1,0 +1,311 @@
+"""Steps whose loss or gradient is not finite: they stop a run, or do not count.
+
+A step is bad if its loss, or a number of the state that it leaves behind, is
+not finite: a gradient that is not finite leaves traces there. Every learner is
+guarded in the same way, member by member.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax.core.errors import DivergedError
+from kdjax.core.method import Method
+from kdjax.train.devices.collectives import largest
+from kdjax.train.epoch import Epoch
+from kdjax.train.gradients import parts_of
+from kdjax.train.schemes.scheme import Layout, Learner
+from kdjax.train.state import TrainState
+
+POLICIES = ("stop", "skip", "rewind")
+
+
+class Guarded(NamedTuple):
+  """A learner's state, and what bad steps it met.
+
+  Attributes:
+    own: the state.
+    lost: steps that did not count, int32.
+    strikes: int32, of "skip" the bad steps in a row until now, of "rewind" how
+      often the learner went back.
+  """
+
+  own: Any
+  lost: jax.Array
+  strikes: jax.Array
+
+
+def guard(learner: Learner, policy: str, patience: int) -> Learner:
+  """Lets a learner outlive bad steps.
+
+  With "skip" a bad step changes nothing at all: parameters, optimiser,
+  statistics and the step that schedules read stay, and its metrics do not
+  count. The states have the same form under all policies, so that a stopped
+  training can go on under another one.
+
+  Args:
+    learner: who learns from whom.
+    policy: one of POLICIES.
+    patience: bad steps in a row after which strikes are not forgiven any more.
+
+  Returns:
+    The learner; its state is `Guarded`.
+
+  Example:
+    >>> from kdjax.train.schemes.scheme import ALONE
+    >>> guard(ALONE, "skip", 10).roles
+    ()
+  """
+  step = partial(_on_own, learner.step)
+  if policy == "skip":
+    apart = learner.layout is not None
+    step = partial(_skipping, learner.step, apart, patience)
+  return learner._replace(
+    create=lambda *known, **options: Guarded(
+      learner.create(*known, **options), jnp.int32(0), jnp.int32(0)
+    ),
+    step=step,
+    network=lambda state: learner.network(state.own),
+    everyone=learner.everyone and (lambda state: learner.everyone(state.own)),
+    layout=learner.layout and _guarded_layout(learner.layout),
+  )
+
+
+def watched(
+  follow: Callable[[Epoch | None], Iterator[Epoch]],
+  start: Epoch | None,
+  *,
+  policy: str,
+  patience: int,
+  initial: Callable[[], Mapping[str, Any]],
+  advice: str,
+) -> Iterator[Epoch]:
+  """Follows a training of guarded learners; all that it yields is finite.
+
+  With "rewind" a member that left the finite numbers takes up the state of the
+  portion before, and goes on behind the steps of the bad one; the others keep
+  what they learnt. This costs a second copy of the states.
+
+  Args:
+    follow: where to go on, or None -> what `loop.train` yields from there.
+    start: where to go on; None for the beginning.
+    policy: one of POLICIES.
+    patience: of "skip", how many bad steps in a row end the training; of
+      "rewind", how many bad portions of a member.
+    initial: () -> the states that the training starts from.
+    advice: what to do, for the error.
+
+  Yields:
+    The epochs and portions, one by one.
+
+  Raises:
+    DivergedError: names the network, the epoch and the steps.
+  """
+  last, again = start, True
+  while again:
+    again = False
+    for epoch in follow(last):
+      bad = _bad_members(epoch)
+      if any(one.any() for one in bad.values()) and policy == "rewind":
+        epoch, again = _gone_back(epoch, last, bad, initial), True
+        bad = {}
+      _check(epoch, last, bad, patience, advice)
+      if policy == "rewind":
+        last = epoch._replace(states=jax.tree.map(jnp.copy, epoch.states))
+      else:
+        # Its memory is not ours: only where the training stands is read.
+        last = epoch
+      yield epoch
+      if again:
+        break
+
+
+def lost_steps(epoch: Epoch) -> dict[str, list[int]]:
+  """Says how many steps of each member did not count so far.
+
+  Args:
+    epoch: of guarded learners.
+
+  Returns:
+    One number a member, by arm.
+  """
+  return {
+    name: np.asarray(state.lost).tolist()
+    for name, state in epoch.states.items()
+  }
+
+
+def _skipping(step, apart, patience, state: Guarded, method, *known, **options):
+  """Takes a step, and takes it back if it was bad."""
+  if isinstance(state.own, TrainState) and state.own.step.ndim == 0:
+    own, metrics, fine = _held_back(step, state.own, method, *known, **options)
+  else:
+    own, metrics = step(state.own, method, *known, **options)
+    fine = jnp.isfinite(metrics["loss"][0]) & _finite(own)
+    axis_name = options.get("axis_name")
+    if apart and axis_name is not None:
+      # Devices that hold different networks would not agree otherwise.
+      fine = ~largest(~fine, axis_name)
+    own = jax.tree.map(partial(jnp.where, fine), own, state.own)
+  metrics = jax.tree.map(lambda x: jnp.where(fine, x, 0), metrics)
+  forgiven = fine & (state.strikes < patience)
+  strikes = jnp.where(forgiven, 0, state.strikes + ~fine)
+  return Guarded(own, state.lost + ~fine, strikes), metrics
+
+
+def _held_back(step, state: TrainState, method, *known, **options):
+  """A step of a single network, whose optimiser sees a bad gradient first.
+
+  To choose between old and new parameters where these are computed costs next
+  to nothing; afterwards, another pass over all that the optimiser keeps.
+  """
+  armed = state.replace(
+    tx=_careful(state.tx), opt_state=(state.opt_state, jnp.array(True))
+  )
+  new, metrics = step(armed, _telling(method), *known, **options)
+  opt_state, fine = new.opt_state
+  kept = {
+    name: (getattr(new, name), getattr(state, name))
+    for name in ("step", "collections", "method_state")
+  }
+  rest = {
+    name: jax.tree.map(partial(jnp.where, fine), *pair)
+    for name, pair in kept.items()
+  }
+  return (
+    new.replace(tx=state.tx, opt_state=opt_state, **rest),
+    metrics,
+    fine,
+  )
+
+
+def _careful(optimizer: optax.GradientTransformation):
+  """Notes in its state whether a gradient is finite; else it does not move."""
+
+  def update(gradient, state, params=None):
+    fine = _finite(gradient)
+    updates, new = optimizer.update(gradient, state[0], params)
+    updates = jax.tree.map(lambda x: jnp.where(fine, x, 0), updates)
+    new = jax.tree.map(partial(jnp.where, fine), new, state[0])
+    return updates, (new, fine)
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
+def _telling(method: Method) -> Method:
+  """A loss that is not finite has a gradient that is not, on all devices."""
+
+  def parts(params, state, inputs):
+    losses, state, metrics = parts_of(method)(params, state, inputs)
+    return (
+      {
+        name: loss * jnp.where(jnp.isfinite(loss), 1.0, jnp.nan)
+        for name, loss in losses.items()
+      },
+      state,
+      metrics,
+    )
+
+  return method._replace(parts=parts)
+
+
+def _on_own(step, state: Guarded, *known, **options):
+  own, metrics = step(state.own, *known, **options)
+  return state._replace(own=own), metrics
+
+
+def _guarded_layout(layout: Layout) -> Layout:
+  """Lays the state as its learner does, and the counts on every device."""
+
+  def spread(state, devices):
+    counts = jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (devices, *x.shape)), state[1:]
+    )
+    return Guarded(layout.spread(state.own, devices), *counts)
+
+  def collect(state):
+    counts = jax.tree.map(lambda x: x[0], state[1:])
+    return Guarded(layout.collect(state.own), *counts)
+
+  def exchange(state, step, axis_name):
+    return state._replace(own=layout.exchange(state.own, step, axis_name))
+
+  return layout._replace(spread=spread, collect=collect, exchange=exchange)
+
+
+def _floats(tree) -> tuple:
+  return tuple(
+    leaf
+    for leaf in jax.tree.leaves(tree)
+    if leaf.size and jnp.issubdtype(leaf.dtype, jnp.floating)
+  )
+
+
+def _finite(tree) -> jax.Array:
+  """Whether all sums of columns are finite: a product is the fastest pass."""
+  total = jnp.float32(0.0)
+  for x in _floats(tree):
+    rows = x.reshape(x.shape[0] if x.ndim else 1, -1).astype(jnp.float32)
+    total += jnp.sum(jnp.ones(len(rows)) @ rows)
+  return jnp.isfinite(total)
+
+
+@jax.jit
+def _finite_members(leaves: tuple) -> jax.Array:
+  return jax.vmap(_finite)(leaves)
+
+
+def _bad_members(epoch: Epoch) -> dict[str, np.ndarray]:
+  """By arm, which members (M,) left the finite numbers."""
+  return {
+    name: ~np.asarray(_finite_members(_floats(state)))
+    | ~np.isfinite(epoch.sums[name]["loss"][0])
+    for name, state in epoch.states.items()
+  }
+
+
+def _gone_back(epoch, last, bad, initial) -> Epoch:
+  """The end of a portion as if its bad members had not taken part in it."""
+  before = initial() if last is None else last.states
+  steps = epoch.step - (0 if last is None else last.step)
+  states, sums = dict(epoch.states), dict(epoch.sums)
+  for name, members in bad.items():
+    old = before[name]
+    old = old._replace(lost=old.lost + steps, strikes=old.strikes + 1)
+    states[name] = _mixed(members, old, states[name])
+    within = last is not None and not last.ended
+    known = last.sums[name] if within else None
+    known = known or jax.tree.map(np.zeros_like, sums[name])
+    sums[name] = jax.tree.map(np.asarray, _mixed(members, known, sums[name]))
+  return epoch._replace(states=states, sums=sums)
+
+
+def _mixed(members: np.ndarray, old, new):
+  """Takes what is old for some members (M,), and what is new for the others."""
+
+  def one(old, new):
+    chosen = members.reshape(-1, *[1] * (np.ndim(new) - 1))
+    return jnp.where(chosen, old, new)
+
+  return jax.tree.map(one, old, new)
+
+
+def _check(epoch, last, bad, patience, advice) -> None:
+  first = 0 if last is None else last.step
+  where = f"in epoch {epoch.number}, steps {first} to {epoch.step - 1}"
+  for name, state in epoch.states.items():
+    if name in bad and bad[name].any():
+      raise DivergedError(
+        f"the loss or the weights of the {name} are not finite {where}; {advice}"
+      )
+    strikes = int(np.max(np.asarray(state.strikes)))
+    if strikes >= patience:
+      raise DivergedError(
+        f"the loss of the {name} is not finite, again, {where}: --nan_patience"
+        f"={patience} is used up; {advice}"
+      )

@@ -1,0 +1,171 @@
+"""Who is trained on what: arms of networks, feeds of batches, step by step."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core.method import View
+
+
+class Feed(NamedTuple):
+  """What a group of networks is shown.
+
+  Attributes:
+    batches: (seed, start, stop) -> indices (S, B) and weights (S, B) of the
+      steps start..stop-1; weight 0 marks the padding of a ragged batch.
+    steps: steps in one pass over the feed's examples.
+    labels: (N,) int32 over the whole training set, -1 where hidden.
+    view: (key, stored images, positions) -> float32 images, augmented.
+    mixing: what then mixes the images of a batch, as `data.split_mixing` makes
+      it, padding at the batch's end left out; None for nothing.
+    teacher_view: as `view`, what the teacher sees instead of all that; None
+      where it sees what the student sees.
+    turns: (seed, indices (S, B), first step) -> (S, B) the number of the view
+      that each example shows. `view` then takes (numbers, stored images,
+      index). None where every step draws new views.
+  """
+
+  batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+  steps: int
+  labels: np.ndarray
+  view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+  mixing: Callable | None = None
+  teacher_view: Callable | None = None
+  turns: Callable[[int, np.ndarray, int], np.ndarray] | None = None
+
+  def rows(self, cut: "Cut") -> np.ndarray | jax.Array:
+    """Places of a cut's views among all views: number * N + index."""
+    if cut.numbers is None:
+      return cut.indices
+    return cut.numbers * len(self.labels) + cut.indices
+
+
+class Cut(NamedTuple):
+  """What a feed shows in some steps; axes (steps, seeds, batch).
+
+  Attributes:
+    indices: which examples.
+    weights: 0 marks the padding of a ragged batch.
+    numbers: which view of each; None where every step draws new ones.
+    images: as stored; None where they are on the device.
+    answers: by teacher, its view of them; without those on the device.
+  """
+
+  indices: np.ndarray
+  weights: np.ndarray
+  numbers: np.ndarray | None = None
+  images: np.ndarray | None = None
+  answers: Mapping[str, View] = {}
+
+
+# Between the orders of two peers: no two seeds of a run come that far apart.
+STRIDE = 1_000_003
+
+
+def repeated(feed: Feed, *, times: int) -> Feed:
+  """Shows every example several times in a row, in views of its own.
+
+  Args:
+    feed: what is shown.
+    times: how often; places i * times, i * times + 1, ... of a batch hold
+      example i, so that they lie on one device.
+
+  Returns:
+    The feed.
+
+  Example:
+    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated(feed, times=2).batches(0, 0, 1)[0].tolist()
+    [[3, 3, 5, 5]]
+  """
+
+  def batches(seed, start, stop):
+    cut = feed.batches(seed, start, stop)
+    return tuple(np.repeat(x, times, axis=1) for x in cut)
+
+  return feed._replace(batches=batches)
+
+
+def repeated_whole(feed: Feed, *, times: int) -> Feed:
+  """Shows every batch several times side by side.
+
+  Args:
+    feed: what is shown.
+    times: how often.
+
+  Returns:
+    The feed; its batches are `times` as long.
+
+  Example:
+    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated_whole(feed, times=2).batches(0, 0, 1)[0].tolist()
+    [[3, 5, 3, 5]]
+  """
+
+  def batches(seed, start, stop):
+    cut = feed.batches(seed, start, stop)
+    return tuple(np.tile(x, (1, times)) for x in cut)
+
+  return feed._replace(batches=batches)
+
+
+def one_each(feed: Feed, *, times: int) -> Feed:
+  """Shows several batches side by side, each from an order of its own.
+
+  Args:
+    feed: what is shown.
+    times: how many; the first is in the feed's own order.
+
+  Returns:
+    The feed; its batches are `times` as long.
+
+  Example:
+    >>> feed = Feed(lambda seed, *_: (np.array([[seed]]), np.ones((1, 1))), 1, None, None)
+    >>> one_each(feed, times=2).batches(7, 0, 1)[0].tolist()
+    [[7, 1000010]]
+  """
+
+  def batches(seed, start, stop):
+    cuts = [
+      feed.batches(seed + STRIDE * place, start, stop) for place in range(times)
+    ]
+    return tuple(np.concatenate(x, axis=1) for x in zip(*cuts, strict=True))
+
+  return feed._replace(batches=batches)
+
+
+def plan_batches(feed: Feed, seeds: np.ndarray, start: int, stop: int) -> Cut:
+  """Plans what a feed shows each of some seeds in the steps start..stop-1.
+
+  Args:
+    feed: what is shown.
+    seeds: (S,) int.
+    start: first step.
+    stop: one past the last.
+
+  Returns:
+    Indices and weights, (steps, S, B) each.
+  """
+  planned = [feed.batches(int(seed), start, stop) for seed in seeds]
+  indices, weights = (np.stack(x, axis=1) for x in zip(*planned, strict=True))
+  if feed.turns is None:
+    return Cut(indices, weights)
+  numbers = [
+    feed.turns(int(seed), indices[:, i], start) for i, seed in enumerate(seeds)
+  ]
+  return Cut(indices, weights, np.stack(numbers, axis=1))
+
+
+def lengthened(x: np.ndarray, missing: int) -> np.ndarray:
+  """Repeats the last step of a portion as often as steps are missing.
+
+  Args:
+    x: (steps, ...).
+    missing: how many.
+
+  Returns:
+    (steps + missing, ...).
+  """
+  return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), mode="edge")

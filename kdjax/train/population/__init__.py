@@ -1,0 +1,1 @@
+"""Many small trainings in one program."""

@@ -1,0 +1,234 @@
+"""Who trains at the same time: members cut into groups, and put together again.
+
+Groups take turns. Within a group, members train side by side on every device,
+or each device has a part of them for itself. All groups of the same arms, and
+all parts, are alike in form, so that one compiled program does for all of them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.train.arm import Arm
+from kdjax.train.epoch import Sums
+from kdjax.train.state import TrainState
+
+
+class Group(NamedTuple):
+  """Members that train at the same time.
+
+  Parts have equally many members of every arm, and equally many seeds: what a
+  part lacks are copies of its last ones, at which nobody looks.
+
+  Attributes:
+    arms: by name, with the settings of these members, part by part.
+    places: by arm, (parts * members,) int, which of all members they are.
+    seeds: (parts, seeds) int, those of each part's members, in order.
+    apart: whether each device has a part for itself.
+  """
+
+  arms: dict[str, Arm]
+  places: dict[str, np.ndarray]
+  seeds: np.ndarray
+  apart: bool = False
+
+
+def groups_of(
+  arms: Mapping[str, Arm], *, most: int | None = None, parts: int = 1
+) -> list[Group]:
+  """Cuts arms into groups.
+
+  Members with one seed stay together as far as they can, for they share their
+  batches and the teacher's answers. Where there are more groups than seeds,
+  each arm is cut by itself.
+
+  Args:
+    arms: who learns from what, by name.
+    most: members of a part; None for all.
+    parts: of a group; one a device where devices own members.
+
+  Returns:
+    The groups.
+
+  Example:
+    >>> arm = Arm("all", None, {"seed": np.array([0, 1, 0, 1])})
+    >>> [group.places["a"].tolist() for group in groups_of({"a": arm}, most=2)]
+    [[0, 2], [1, 3]]
+  """
+  sizes = [len(arm.settings["seed"]) for arm in arms.values()]
+  for turns in range(1, max(1, min(sizes) // parts) + 1):
+    members = sum(-(-size // (turns * parts)) for size in sizes)
+    if most is None or members <= most:
+      return _cut(arms, turns, parts)
+  return [
+    group
+    for (name, arm), size in zip(arms.items(), sizes, strict=True)
+    for group in _cut({name: arm}, -(-size // (most * parts)), parts)
+  ]
+
+
+def is_grid(group: Group) -> bool:
+  """Says whether every arm of a group has its cells with all seeds, in order.
+
+  Members of one seed then see their batch without a copy of it, and the layers
+  that look at it multiply it once with the weights of all cells.
+
+  Args:
+    group: who trains at the same time.
+
+  Returns:
+    Whether members are cell-major, then seeds, in each part.
+
+  Example:
+    >>> arm = Arm("all", None, {"seed": np.array([0, 1, 0, 1])})
+    >>> [is_grid(one) for one in groups_of({"a": arm}, most=3)]
+    [True, True]
+    >>> arm = Arm("all", None, {"seed": np.array([0, 0, 1, 1])})
+    >>> [is_grid(one) for one in groups_of({"a": arm})]
+    [False]
+  """
+  width = group.seeds.shape[1]
+  return all(
+    np.array_equal(
+      own.reshape(-1, width) if own.size % width == 0 else own,
+      np.tile(seeds, (own.size // width, 1)),
+    )
+    for arm in group.arms.values()
+    for own, seeds in zip(
+      np.asarray(arm.settings["seed"]).reshape(len(group.seeds), -1),
+      group.seeds,
+      strict=True,
+    )
+  )
+
+
+def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
+  """Lists the settings of a group's members.
+
+  Args:
+    group: who trains at the same time.
+
+  Returns:
+    By arm, (parts * members,) each member's settings and its "place" among the
+    seeds of its part; the seeds, (parts * seeds,).
+  """
+  found = {}
+  for arm_name, arm in group.arms.items():
+    settings = {
+      name: np.asarray(values, np.int32 if name == "seed" else np.float32)
+      for name, values in arm.settings.items()
+    }
+    own = settings["seed"].reshape(len(group.seeds), -1)
+    place = np.concatenate(
+      [np.searchsorted(*pair) for pair in zip(group.seeds, own, strict=True)]
+    )
+    found[arm_name] = settings | {"place": place}
+  return found, group.seeds.ravel()
+
+
+def gathered(
+  done: Sequence[tuple[dict, dict]],
+  groups: Sequence[Group],
+  names: Iterable[str],
+) -> tuple[dict[str, TrainState], Sums]:
+  """Puts the members of all groups together again, without the copies.
+
+  Args:
+    done: states and sums of each group, by arm.
+    groups: the groups.
+    names: of all arms.
+
+  Returns:
+    States and sums of all members, by arm.
+  """
+  states, added = {}, {}
+  for name in names:
+    own = [i for i, group in enumerate(groups) if name in group.arms]
+    places = np.concatenate([groups[i].places[name] for i in own])
+    _, first = np.unique(places, return_index=True)
+
+    def joined(*x, first=first):
+      whole = x[0]
+      if len(x) > 1:
+        host = isinstance(whole, np.ndarray)
+        whole = (np if host else jnp).concatenate(x)
+      same = np.array_equal(first, np.arange(len(whole)))
+      return whole if same else whole[first]
+
+    states[name] = jax.tree.map(joined, *(done[i][0][name] for i in own))
+    added[name] = jax.tree.map(joined, *(done[i][1][name] for i in own))
+  return states, jax.tree.map(np.asarray, added)
+
+
+def split(
+  states: Mapping[str, TrainState], groups: Sequence[Group]
+) -> list[dict[str, TrainState]]:
+  """Gives each group its members' states, the other way round.
+
+  Args:
+    states: of all members, by arm.
+    groups: the groups.
+
+  Returns:
+    States by arm, for each group.
+  """
+
+  def taken(tree, places):
+    members = len(jax.tree.leaves(tree)[0])
+    if np.array_equal(places, np.arange(members)):
+      return tree
+    return jax.tree.map(lambda x: x[places], tree)
+
+  return [
+    {name: taken(states[name], group.places[name]) for name in group.arms}
+    for group in groups
+  ]
+
+
+def _cut(arms: Mapping[str, Arm], turns: int, parts: int) -> list[Group]:
+  """Cuts all arms into equally many groups of equally many parts."""
+  places = {name: _places(arm, turns * parts) for name, arm in arms.items()}
+  seeds = [
+    np.unique(
+      np.concatenate(
+        [arm.settings["seed"][places[name][i]] for name, arm in arms.items()]
+      )
+    )
+    for i in range(turns * parts)
+  ]
+  width = max(map(len, seeds))
+  seeds = np.stack(
+    [np.pad(one, (0, width - len(one)), mode="edge") for one in seeds]
+  )
+  return [
+    _group(arms, places, seeds, slice(i * parts, (i + 1) * parts))
+    for i in range(turns)
+  ]
+
+
+def _group(arms, places, seeds, those: slice) -> Group:
+  own = {name: places[name][those].ravel() for name in arms}
+  return Group(
+    {
+      name: arm._replace(
+        settings={
+          key: np.asarray(value)[own[name]]
+          for key, value in arm.settings.items()
+        }
+      )
+      for name, arm in arms.items()
+    },
+    own,
+    seeds[those],
+  )
+
+
+def _places(arm: Arm, parts: int) -> np.ndarray:
+  """Which members (parts, members) each part has, whole seeds where it can."""
+  order = np.argsort(arm.settings["seed"], kind="stable")
+  size = -(-len(order) // parts)
+  order = np.pad(order, (0, size * parts - len(order)), mode="edge")
+  return np.sort(order.reshape(parts, size), axis=1)

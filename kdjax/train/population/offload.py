@@ -1,0 +1,160 @@
+"""Groups of members take turns on the devices, a portion of steps each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.train.devices import placement as on_devices
+from kdjax.train.devices import watchdog
+from kdjax.train.epoch import Epoch
+from kdjax.train.observer import Observer
+from kdjax.train.population.groups import Group, member_settings, split
+from kdjax.train.schemes.scheme import bring_back, by_members, lay_out
+from kdjax.train.teacher import Teacher
+
+
+class Crew(NamedTuple):
+  """A group with its program.
+
+  Attributes:
+    group: who trains.
+    run: the program.
+    fixed: what stays on the devices: images, labels, teachers, settings, seeds.
+    states: laid over the devices or, where it waits for its turn, on the host.
+    waits: whether its states are on the host between portions: groups take
+      turns, or a portion is many calls.
+  """
+
+  group: Group
+  run: Callable
+  fixed: tuple
+  states: dict[str, Any]
+  waits: bool
+
+
+def owned(group: Group) -> Group:
+  """Lays every arm's members over the devices.
+
+  Args:
+    group: with as many parts as there are devices.
+
+  Returns:
+    The group, its parts apart.
+  """
+  arms = {
+    name: arm._replace(learner=by_members(arm.learner))
+    for name, arm in group.arms.items()
+  }
+  return group._replace(arms=arms, apart=True)
+
+
+def initial(
+  group: Group, begin: Callable, teachers: Mapping[str, Teacher]
+) -> dict[str, Any]:
+  """Makes the states that a group begins with.
+
+  Args:
+    group: who is to train.
+    begin: (settings of its members by arm, teachers) -> their states.
+    teachers: by name.
+
+  Returns:
+    By arm, with a leading axis of members.
+  """
+  members, _ = member_settings(group)
+  asked = {arm.teacher for arm in group.arms.values()}
+  begun = begin(
+    members, {name: one for name, one in teachers.items() if name in asked}
+  )
+  return {name: begun[name] for name in group.arms}
+
+
+def make_crews(
+  groups: Sequence[Group],
+  programs: Sequence[tuple[Callable, Callable]],
+  shared: tuple,
+  start: Epoch | None,
+  devices: Sequence[jax.Device],
+  *,
+  waits: bool,
+) -> list[Crew]:
+  """Gets every group ready, from the beginning or from where it had come to.
+
+  Args:
+    groups: all of them.
+    programs: of each, (what makes its first states, program).
+    shared: images, labels and teachers, on the devices.
+    start: as it was yielded; None for the beginning.
+    devices: what to train on.
+    waits: whether states are on the host between portions.
+
+  Returns:
+    A crew a group.
+  """
+  begun = [None] * len(groups)
+  if start is not None:
+    begun = split(start.states, groups)
+  crews = []
+  for group, (begin, run), states in zip(groups, programs, begun, strict=True):
+    if states is None:
+      states = initial(group, begin, shared[2])
+    fixed = member_settings(group)
+    if group.apart:
+      each = jax.tree.map(lambda x: x.reshape(len(devices), -1), fixed)
+      fixed = on_devices.lay(each, devices)
+    else:
+      fixed = on_devices.replicate(fixed, devices)
+    if waits:
+      states = jax.device_get(states)
+    else:
+      states = lay_out(group.arms, states, devices)
+    crews.append(Crew(group, run, (*shared, *fixed), states, waits))
+  return crews
+
+
+def take_turn(
+  crew: Crew,
+  portions: Iterator[tuple[np.ndarray, Any]],
+  devices: Sequence[jax.Device],
+  observer: Observer,
+) -> tuple[Crew, tuple[dict, dict]]:
+  """Takes a portion of a group's steps.
+
+  Args:
+    crew: the group.
+    portions: of `plan_steps`.
+    devices: what to train on.
+    observer: who watches.
+
+  Returns:
+    The group as it is now; the states and sums of its members.
+  """
+  states, arms = crew.states, crew.group.arms
+  if crew.waits:
+    states = lay_out(arms, states, devices)
+  # Devices that own members have all of the batches of their seeds.
+  axis, parts = 1 if crew.group.apart else 2, len(on_devices.local(devices))
+  totals = []
+  fed = (
+    (on_devices.shard(plan, parts, axis=axis), steps)
+    for steps, plan in watchdog.watched(portions)
+  )
+  for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
+    arguments = (states, plan, steps, *crew.fixed)
+    if crew.waits:
+      observer.cut()
+    observer.step(crew.run, arguments)
+    states, sums = crew.run(*arguments)
+    totals.append(sums)
+    # At most two steps ahead of the devices: the queue must not grow.
+    jax.block_until_ready(totals[-3:][0])
+  with watchdog.timed():
+    sums = jax.tree.map(
+      lambda *x: sum(np.asarray(one).ravel() for one in x), *totals
+    )
+  whole = bring_back(arms, states, devices)
+  if crew.waits:
+    whole = states = jax.device_get(whole)
+  return crew._replace(states=states), (whole, sums)

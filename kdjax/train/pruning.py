@@ -1,0 +1,259 @@
+"""Pruning by magnitude while a network learns.
+
+The masks are the last link of the optimiser: whatever a method, a learner or an
+optimiser does, what is masked is zero after the step.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+SCOPES = ("global", "layer")
+STRUCTURES = ("weights", "channels")
+
+
+class Pruning(NamedTuple):
+  """What is to become zero, and when.
+
+  Attributes:
+    sparsity: share of what is prunable, in [0, 1).
+    scope: "global", the smallest of the whole network, or "layer", the same
+      share of every layer.
+    structure: "weights" one by one, or whole output "channels".
+    begin: step of the first masks.
+    end: step at which the share is reached; masks stay as they are from there.
+    every: steps from masks to masks.
+  """
+
+  sparsity: float
+  scope: str = "global"
+  structure: str = "weights"
+  begin: int = 0
+  end: int = 1
+  every: int = 1
+
+
+class PruneState(NamedTuple):
+  """Attributes:
+  count: steps taken.
+  masks: by path of the layer, True for what stays: of the kernel's shape, or
+    (channels,).
+  """
+
+  count: jax.Array
+  masks: dict[str, jax.Array]
+
+
+def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
+  """Makes the link that lets the smallest weights become zero, and stay so.
+
+  share_t = sparsity * (1 - (1 - (t - begin) / (end - begin))^3)
+
+  A weight's score is its magnitude, a channel's the root of the mean of its
+  squares, so that layers of different widths compare; its bias goes with it. A
+  layer keeps its largest whatever happens. What was pruned stays pruned.
+
+  Args:
+    pruning: what, and when.
+
+  Returns:
+    The transformation: params + updates are zero where a mask is False.
+
+  Example:
+    >>> pruning = Pruning(0.5, end=1)
+    >>> params = {"network": {"layer": {"kernel": jnp.array([[1.0, -2.0]])}}}
+    >>> optimizer = magnitude_pruning(pruning)
+    >>> state, still = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
+    >>> for _ in range(2):
+    ...   updates, state = optimizer.update(still, state, params)
+    >>> after = optax.apply_updates(params, updates)
+    >>> print(after["network"]["layer"]["kernel"])
+    [[ 0. -2.]]
+
+  Source:
+    Zhu, Gupta 2017, arXiv:1710.01878, for the schedule.
+  """
+
+  def init(params):
+    whole = _columns if pruning.structure == "channels" else jnp.shape
+    masks = {
+      path: jnp.ones(whole(kernel), bool)
+      for path, kernel in prunable(params, pruning.structure).items()
+    }
+    return PruneState(jnp.zeros((), jnp.int32), masks)
+
+  def update(updates, state, params):
+    moved = prunable(optax.apply_updates(params, updates), pruning.structure)
+    scores = {
+      path: _scores(jnp.where(mask, moved[path], 0), pruning.structure)
+      for path, mask in state.masks.items()
+    }
+    t = state.count
+    due = (t - pruning.begin) % pruning.every == 0
+    due = (due & (t >= pruning.begin) & (t <= pruning.end)) | (t == pruning.end)
+    fresh = _fresh_layers if pruning.scope == "layer" else _fresh_network
+    masks = _remade(fresh)(due, share_at(pruning, t), scores, state.masks)
+    return _held(updates, params, masks, pruning.structure), PruneState(
+      t + 1, masks
+    )
+
+  return optax.GradientTransformation(init, update)
+
+
+def share_at(pruning: Pruning, step: Any) -> jax.Array:
+  """Returns the share that is to be zero after a step.
+
+  Args:
+    pruning: what, and when.
+    step: its number.
+
+  Returns:
+    A share in [0, sparsity].
+
+  Example:
+    >>> print(share_at(Pruning(0.5, begin=0, end=10), 10))
+    0.5
+  """
+  length = max(pruning.end - pruning.begin, 1)
+  passed = jnp.clip((step - pruning.begin) / length, 0.0, 1.0)
+  return pruning.sparsity * (1.0 - (1.0 - passed) ** 3)
+
+
+def prunable(params: Mapping, structure: str = "weights") -> dict[str, Any]:
+  """Lists what of a network can be pruned.
+
+  Args:
+    params: {"network": the network's, ...}; what else there is, such as a
+      method's regressors, is not the network's.
+    structure: one of STRUCTURES.
+
+  Returns:
+    By path of the layer, the kernels of dense and convolutional layers, but for
+    the classifier's (`head...`); attention's, whose heads share axes, only
+    weight by weight. Biases, norms and embeddings are not among them.
+
+  Example:
+    >>> layer = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+    >>> list(prunable({"network": {"stage_0": layer, "head": layer}}))
+    ['stage_0']
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(params["network"])
+  found = {}
+  for path, leaf in leaves:
+    *layer, name = (str(getattr(key, "key", key)) for key in path)
+    classifies = any(part.startswith("head") for part in layer)
+    several = structure == "channels" and jnp.ndim(leaf) == 3
+    if name == "kernel" and not classifies and not several:
+      found["/".join(layer)] = leaf
+  return found
+
+
+def zeros(params: Mapping, structure: str = "weights") -> dict[str, Any]:
+  """Counts what is zero in a network.
+
+  Args:
+    params: as for `prunable`.
+    structure: what to count: weights, or output channels all of whose weights
+      are zero.
+
+  Returns:
+    By path of the layer, (how many are zero, of how many).
+
+  Example:
+    >>> layer = {"kernel": jnp.array([[0.0, 1.0], [0.0, 0.0]])}
+    >>> zeros({"network": {"stage_0": layer}})
+    {'stage_0': (3, 4)}
+    >>> zeros({"network": {"stage_0": layer}}, "channels")
+    {'stage_0': (1, 2)}
+  """
+  scores = {
+    path: _scores(kernel, structure)
+    for path, kernel in prunable(params, structure).items()
+  }
+  return {path: (int((x == 0).sum()), x.size) for path, x in scores.items()}
+
+
+def _columns(kernel) -> tuple[int]:
+  return jnp.shape(kernel)[-1:]
+
+
+def _scores(kernel: jax.Array, structure: str) -> jax.Array:
+  if structure == "weights":
+    return jnp.abs(kernel)
+  return jnp.sqrt(
+    jnp.mean(jnp.square(kernel), axis=tuple(range(kernel.ndim - 1)))
+  )
+
+
+def _held(updates, params, masks, structure):
+  """The updates; where a mask is False, those that lead to zero."""
+  pruned = {"kernel", "bias"} if structure == "channels" else {"kernel"}
+
+  def one(path, update, value):
+    group, *layer, name = (str(getattr(key, "key", key)) for key in path)
+    mask = masks.get("/".join(layer)) if group == "network" else None
+    if mask is None or name not in pruned:
+      return update
+    return jnp.where(mask, update, -value)
+
+  return jax.tree_util.tree_map_with_path(one, updates, params)
+
+
+def _fresh_layers(share, scores):
+  return {path: _largest(share, {path: x})[path] for path, x in scores.items()}
+
+
+def _fresh_network(share, scores):
+  return _largest(share, scores)
+
+
+def _largest(share, scores):
+  """Masks of the largest, (1 - share) of all; ties are cut, not kept."""
+  sure = [
+    jnp.where(jnp.arange(x.size) == jnp.argmax(x), jnp.inf, x.reshape(-1))
+    for x in scores.values()
+  ]
+  flat = jnp.concatenate(sure)
+  gone = jnp.round(share * flat.size).astype(jnp.int32)
+  ranks = jnp.arange(flat.size)
+  kept = jnp.ones(flat.shape, bool).at[jnp.argsort(flat)].set(ranks >= gone)
+  kept |= jnp.isinf(flat)
+  ends = [sum(x.size for x in sure[: i + 1]) for i in range(len(sure))]
+  parts = jnp.split(kept, ends[:-1])
+  return {
+    path: part.reshape(x.shape)
+    for (path, x), part in zip(scores.items(), parts, strict=True)
+  }
+
+
+def _remade(fresh):
+  """(due, share, scores, masks) -> masks, sorted only where they are due.
+
+  Under vmap an ordinary condition computes both sides in every step.
+  """
+
+  @jax.custom_batching.custom_vmap
+  def remade(due, share, scores, masks):
+    return jax.lax.cond(due, lambda: fresh(share, scores), lambda: masks)
+
+  @remade.def_vmap
+  def _(size, batched, *known):
+    def spread(is_batched, x):
+      return x if is_batched else jnp.broadcast_to(x, (size, *jnp.shape(x)))
+
+    known = jax.tree.map(spread, tuple(batched), known)
+    due, *_, masks = known
+
+    def one(due, share, scores, masks):
+      new = fresh(share, scores)
+      return jax.tree.map(lambda x, y: jnp.where(due, x, y), new, masks)
+
+    found = jax.lax.cond(
+      jnp.any(due), lambda: jax.vmap(one)(*known), lambda: masks
+    )
+    return found, jax.tree.map(lambda x: True, masks)
+
+  return remade

@@ -1,0 +1,1 @@
+"""Who learns from whom: offline, mutual, mean teacher, codistillation."""

@@ -1,0 +1,168 @@
+"""Mean teacher: the student's twin, an average of its weights, teaches it."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.core.method import Method, Metrics, View
+from kdjax.taps import tapped
+from kdjax.train.loader import repeated
+from kdjax.train.schemes.peers import check_method
+from kdjax.train.schemes.scheme import Learner
+from kdjax.train.state import TrainState, classifier, create_state, variables
+from kdjax.train.step import take_step
+
+ROLES = ("student", "twin")
+
+
+class Twins(NamedTuple):
+  """A student and what became of its weights on average.
+
+  Attributes:
+    student: its state.
+    twin: variables of the network that teaches.
+  """
+
+  student: TrainState
+  twin: dict[str, Any]
+
+
+def mean_teacher(
+  *, decay: float = 0.999, views: int = 1, measured: str = "twin"
+) -> Learner:
+  """Makes a learner that is taught by the average of its own past.
+
+  twin_t = a_t twin_(t-1) + (1 - a_t) student_t,  a_t = min(1 - 1/(t+1), decay)
+
+  with steps t from 0. Batch statistics follow too. The twin answers without
+  dropout, by its running statistics. Cost: one more forward pass a step.
+
+  Args:
+    decay: of the average, in [0, 1); the ramp-up forgets the first weights.
+    views: 1 where both see the same images, 2 where the twin sees another
+      random view of the batch than the student.
+    measured: "twin", as published, or "student".
+
+  Returns:
+    The learner; its state is `Twins`.
+
+  Raises:
+    ValueError: for a decay outside [0, 1), or another number of views or name.
+
+  Example:
+    >>> mean_teacher(decay=0.99).roles
+    ('student', 'twin')
+
+  Source:
+    Tarvainen, Valpola 2017, arXiv:1703.01780.
+  """
+  if not isinstance(decay, int | float) or not 0 <= decay < 1:
+    raise ValueError(f"decay must be in [0, 1), got {decay}")
+  if views not in (1, 2):
+    raise ValueError(f"views must be 1 or 2, got {views}")
+  if str(measured) not in ROLES:
+    raise ValueError(f"measured must be twin or student, got {measured}")
+  place = ROLES.index(str(measured))
+  return Learner(
+    create=_create,
+    step=partial(_step, decay, views),
+    network=lambda state: (variables(state.student), state.twin)[place],
+    roles=ROLES,
+    everyone=_both,
+    shown=partial(repeated, times=views) if views > 1 else None,
+  )
+
+
+def follow(average: Any, value: Any, rate: jax.Array) -> Any:
+  """Moves an average towards a value; whole numbers are taken over.
+
+  Args:
+    average: tree of arrays.
+    value: tree of the same form.
+    rate: 1 - decay, scalar.
+
+  Returns:
+    (1 - rate) average + rate value.
+
+  Example:
+    >>> print(follow(jnp.array(1.0), jnp.array(3.0), 0.25))
+    1.5
+  """
+
+  def one(value, average):
+    if jnp.issubdtype(value.dtype, jnp.floating):
+      return optax.incremental_update(value, average, rate)
+    return value
+
+  return jax.tree.map(one, value, average)
+
+
+def _both(state: Twins) -> dict[str, Any]:
+  own = variables(state.student)
+  return jax.tree.map(lambda *x: jnp.stack(x), own, state.twin)
+
+
+def _create(
+  network: nn.Module,
+  method: Method,
+  optimizer: optax.GradientTransformation,
+  *,
+  rng,
+  images,
+  teacher=None,
+  learning_rate,
+  head=None,
+) -> Twins:
+  del teacher, head
+  check_method(method)
+  # As `create_state` splits it: the twin's first answers are the student's.
+  known = network.init(jax.random.split(rng)[0], images, train=False)
+  shown = tapped(network.apply, method.teacher_taps)
+  state = create_state(
+    network,
+    method,
+    optimizer,
+    rng=rng,
+    images=images,
+    teacher=View(*shown(known, images, train=False)),
+    learning_rate=learning_rate,
+    head=classifier(known["params"]),
+  )
+  return Twins(state, variables(state))
+
+
+def _step(
+  decay,
+  views,
+  state,
+  method,
+  batch,
+  teacher=None,
+  *,
+  rng,
+  axis_name=None,
+  head=None,
+  gradient_metrics=False,
+) -> tuple[Twins, Metrics]:
+  del teacher, head
+  seen = jax.tree.map(lambda x: x[views - 1 :: views], batch).images
+  shown = tapped(state.student.apply_fn, method.teacher_taps)
+  view = View(*shown(state.twin, seen, train=False))
+  student, metrics = take_step(
+    state.student,
+    method,
+    jax.tree.map(lambda x: x[::views], batch),
+    jax.lax.stop_gradient(view),
+    rng=rng,
+    axis_name=axis_name,
+    head=classifier(state.twin["params"]),
+    gradient_metrics=gradient_metrics,
+  )
+  kept = jnp.minimum(1 - 1 / (state.student.step + 1), decay)
+  return Twins(
+    student, follow(state.twin, variables(student), 1 - kept)
+  ), metrics

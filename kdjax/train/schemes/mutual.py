@@ -1,0 +1,136 @@
+"""Deep mutual learning: peers teach each other on the same batches.
+
+All peers answer, each learns from the labels and from what the others answered,
+and all take their step at once. Nobody is trained before.
+"""
+
+from functools import partial
+
+import jax
+
+from kdjax.core.method import Metrics
+from kdjax.train.schemes.peers import (
+  create_peers,
+  from_several,
+  of_others,
+  peer_keys,
+)
+from kdjax.train.schemes.scheme import Learner
+from kdjax.train.state import TrainState, classifier, variables
+from kdjax.train.step import take_step, train_forward
+
+
+def mutual(*, peers: int = 2) -> Learner:
+  """Makes learners that teach each other on the same batches.
+
+  loss_p = method averaged over all others q,  teacher q, student p
+
+  which with "ce:1 + kd(temperature=1):1" is the published
+  CE_p + mean_q KL(p_q || p_p). The others' answers are those of the training
+  (dropout, batch statistics) and constants.
+
+  The first peer starts as a student alone with that seed does, and is the one
+  that is measured. Cost: `peers` trainings.
+
+  Args:
+    peers: how many networks, >= 2.
+
+  Returns:
+    The learner; its state is a TrainState with a leading axis (peers,).
+
+  Raises:
+    ValueError: for fewer than two.
+
+  Example:
+    >>> mutual(peers=3).roles
+    ('peer_0', 'peer_1', 'peer_2')
+
+  Source:
+    Zhang, Xiang, Hospedales, Lu 2018, arXiv:1706.00384.
+  """
+  check_peers(peers)
+  return Learner(
+    create=partial(_create, peers),
+    step=partial(_step, peers),
+    network=lambda state: first_peer(variables(state)),
+    roles=tuple(f"peer_{p}" for p in range(peers)),
+    everyone=variables,
+  )
+
+
+def check_peers(peers: int) -> None:
+  """Raises a ValueError unless there is somebody to learn from.
+
+  Args:
+    peers: how many networks.
+
+  Raises:
+    ValueError: if that is no whole number >= 2.
+
+  Example:
+    >>> check_peers(2)
+  """
+  if type(peers) is not int or peers < 2:
+    raise ValueError(f"peers must be a whole number >= 2, got {peers}")
+
+
+def first_peer(tree):
+  """Returns what belongs to the first of several peers.
+
+  Args:
+    tree: arrays with a leading axis (peers,).
+
+  Returns:
+    The arrays without it.
+
+  Example:
+    >>> print(first_peer(jnp.arange(3)))
+    0
+  """
+  return jax.tree.map(lambda x: x[0], tree)
+
+
+def _create(
+  peers, network, method, optimizer, *, teacher=None, head=None, **known
+) -> TrainState:
+  del teacher, head
+  return create_peers(network, method, optimizer, peers=peers, **known)
+
+
+def _step(
+  peers,
+  state,
+  method,
+  batch,
+  teacher=None,
+  *,
+  rng,
+  axis_name=None,
+  head=None,
+  gradient_metrics=False,
+) -> tuple[TrainState, Metrics]:
+  """One step of all peers; the metrics are the first one's."""
+  del teacher, head
+  keys = peer_keys(rng, peers)
+
+  def show(state, key):
+    taps = method.teacher_taps
+    view, _ = train_forward(state, state.params, taps, batch, key, axis_name)
+    return view, classifier(state.params["network"])
+
+  def one(state, key, view, head):
+    return take_step(
+      state,
+      from_several(method),
+      batch,
+      view,
+      rng=key,
+      axis_name=axis_name,
+      head=head,
+      gradient_metrics=gradient_metrics,
+    )
+
+  # Everyone answers before anyone moves.
+  shown = of_others(*jax.vmap(show)(state, keys))
+  state, metrics = jax.vmap(one)(state, keys, *shown)
+  return state, first_peer(metrics)

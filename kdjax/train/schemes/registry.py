@@ -1,0 +1,105 @@
+"""Who learns from whom, by name: what `--regime` takes."""
+
+from collections.abc import Callable
+
+from kdjax.core import spec
+from kdjax.core.errors import UserError
+from kdjax.train.schemes.codistillation import codistillation
+from kdjax.train.schemes.mean_teacher import mean_teacher
+from kdjax.train.schemes.mutual import mutual
+from kdjax.train.schemes.scheme import ALONE, Learner
+
+# What networks that learn together learn by where the user names no method: as
+# published, but for mean_teacher's squared error. Before their first exchange
+# peers of a co-distillation have nothing to say.
+OBJECTIVES = {
+  "mutual": "ce:1 + kd:1",
+  "mean_teacher": "ce:1 + kd:1",
+  "codistillation": "ce:1 + kd:after(0.1)",
+}
+# The same where the labels' share is given: it changes no stage.
+SHARED = {"codistillation": "ce + kd:after(0.1)"}
+TEMPERATURE = 1.0
+
+
+def alone() -> Learner:
+  """Makes the plain learner: a student of the teacher of its arm.
+
+  Returns:
+    The learner.
+
+  Example:
+    >>> alone() is ALONE
+    True
+  """
+  return ALONE
+
+
+MAKERS: dict[str, Callable[..., Learner]] = {
+  "alone": alone,
+  "mutual": mutual,
+  "mean_teacher": mean_teacher,
+  "codistillation": codistillation,
+}
+
+
+def make_learner(text: str) -> Learner:
+  """Builds the learner that the user wrote.
+
+  Args:
+    text: a spec, such as "mutual(peers=3)".
+
+  Returns:
+    The learner.
+
+  Raises:
+    UserError: for an unknown name or argument, or a value out of range.
+
+  Example:
+    >>> make_learner("mutual(peers=3)").roles[-1]
+    'peer_2'
+  """
+  return spec.build("regime", spec.parse(text), MAKERS)
+
+
+def objective_of(text: str, *, shared: bool = False) -> str | None:
+  """Returns what networks learn by that learn together.
+
+  Args:
+    text: a spec, as for `make_learner`.
+    shared: whether the labels' share is given.
+
+  Returns:
+    Text in the grammar of `--distillation`; None for networks alone, and where
+    a share of one's own leaves nothing of what is published.
+
+  Example:
+    >>> objective_of("mutual(peers=3)")
+    'ce:1 + kd:1'
+  """
+  return (SHARED if shared else OBJECTIVES).get(spec.parse(text).name)
+
+
+def check_devices(text: str, learner: Learner, devices: int) -> None:
+  """Raises a UserError unless a learner's peers can be laid over the devices.
+
+  Args:
+    text: the regime as written.
+    learner: the learner.
+    devices: how many there are.
+
+  Raises:
+    UserError: if neither the peers nor the devices are a multiple of the
+      others.
+
+  Example:
+    >>> check_devices("alone", ALONE, 3)
+  """
+  if learner.layout is None:
+    return
+  parts = learner.layout.parts
+  if parts % devices and devices % parts:
+    raise UserError(
+      f"--regime={text}: {parts} peers cannot be laid evenly over {devices}"
+      f" devices; make one a multiple of the other, such as peers={devices}"
+    )

@@ -1,0 +1,164 @@
+"""What a step is: who learns from whom.
+
+A method says *what* is matched; a learner says who shows it. The plain one is a
+student that learns from the teacher of its arm, if there is one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.train.devices import placement as on_devices
+from kdjax.train.state import create_state, variables
+from kdjax.train.step import take_step
+
+
+class Layout(NamedTuple):
+  """How a state that the devices do not share is laid over them.
+
+  Attributes:
+    parts: how many parts it has; devices own equal shares of them, or equal
+      groups of devices one part each.
+    spread: (state of all members (M, ...), number of devices) -> the same with
+      a leading axis of devices.
+    collect: its inverse.
+    exchange: (one device's state of all members, step, name of the axis of
+      devices) -> state: what devices tell each other before a step.
+  """
+
+  parts: int
+  spread: Callable[[Any, int], Any]
+  collect: Callable[[Any], Any]
+  exchange: Callable[[Any, Any, str | None], Any]
+
+
+class Learner(NamedTuple):
+  """Who learns from whom: pure functions of a state.
+
+  Attributes:
+    create: the arguments of `create_state` -> the state at step 0.
+    step: the arguments of `take_step` -> (state, metrics).
+    network: state -> variables of the network that is measured.
+    roles: what all networks are called that learn together; () for one alone.
+    everyone: state -> variables of these, with a leading axis (roles,).
+    shown: the arm's feed -> what the learner is shown of it; None for the feed
+      itself.
+    layout: how the state lies over devices; None where all hold the same.
+  """
+
+  create: Callable[..., Any]
+  step: Callable[..., tuple[Any, Any]]
+  network: Callable[[Any], dict]
+  roles: tuple[str, ...] = ()
+  everyone: Callable[[Any], dict] | None = None
+  shown: Callable[[Any], Any] | None = None
+  layout: Layout | None = None
+
+
+ALONE = Learner(create_state, take_step, variables)
+
+
+_BY_MEMBERS = Layout(
+  parts=1,
+  spread=lambda state, devices: jax.tree.map(
+    lambda x: np.asarray(x).reshape(devices, -1, *x.shape[1:]), state
+  ),
+  collect=lambda state: jax.tree.map(
+    lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), state
+  ),
+  exchange=lambda state, step, axis_name: state,
+)
+
+
+def in_pieces(learner: Learner, pieces: int) -> Learner:
+  """Lets a learner look at its batches piece by piece, see `take_step`.
+
+  Args:
+    learner: who learns; `ALONE`, if there is more than one piece.
+    pieces: how many.
+
+  Returns:
+    The learner.
+
+  Raises:
+    ValueError: for networks that learn together: they see whole batches.
+
+  Example:
+    >>> in_pieces(ALONE, 1) is ALONE
+    True
+  """
+  if pieces == 1:
+    return learner
+  if learner is not ALONE:
+    raise ValueError("networks that learn together see whole batches")
+  return learner._replace(step=partial(take_step, pieces=pieces))
+
+
+def by_members(learner: Learner) -> Learner:
+  """Gives each device members of its own, and the others nothing to tell it.
+
+  Args:
+    learner: who learns; the devices do not share its state already.
+
+  Returns:
+    The learner; the members are a multiple of the devices.
+
+  Example:
+    >>> layout = by_members(ALONE).layout
+    >>> layout.spread(np.arange(6), 2).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+  """
+  return learner._replace(layout=_BY_MEMBERS)
+
+
+def lay_out(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Puts states on devices: a copy on each, or as their learners lay them.
+
+  Args:
+    arms: with a `learner`, by name.
+    states: of all members, by arm.
+    devices: the devices that steps run on.
+
+  Returns:
+    The states, those with a layout with a leading axis of devices.
+  """
+  found = {}
+  for name, state in states.items():
+    layout = arms[name].learner.layout
+    if layout is None:
+      found[name] = on_devices.replicate(state, devices)
+    else:
+      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
+  return found
+
+
+def bring_back(
+  arms: Mapping[str, Any],
+  states: Mapping[str, Any],
+  devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+  """Undoes `lay_out`.
+
+  Args:
+    arms: as there.
+    states: as it returns them.
+    devices: as there.
+
+  Returns:
+    The states of all members, by arm, a copy on each device.
+  """
+  found = dict(states)
+  for name, arm in arms.items():
+    if arm.learner.layout is not None:
+      parts = on_devices.whole(states[name], devices)
+      found[name] = on_devices.replicate(
+        arm.learner.layout.collect(parts), devices
+      )
+  return found

@@ -1,0 +1,139 @@
+"""Few bits: what a network learns to compute is what is stored."""
+
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.core.errors import UserError
+from kdjax.models import make_model, packed
+from kdjax.models import quantized as quantize
+from kdjax.models.quantized import (
+  SCHEMES,
+  is_stored,
+  learns_in,
+  stored,
+  stores_in,
+)
+
+IMAGES = np.float32(np.random.default_rng(1).random((4, 8, 8, 1)))
+NETWORKS = {
+  "dense": make_model("mlp(16)", classes=3),
+  "convolution": make_model("lenet(2, 4, hidden=8)", classes=3),
+}
+CASES = [
+  *(("dense", scheme) for scheme in SCHEMES),
+  ("convolution", "w8a8"),
+  ("convolution", "w4"),
+]
+
+
+def variables_of(network, images=IMAGES):
+  """Random ones; to initialise takes longer."""
+  shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: np.float32(rng.normal(size=x.shape) / 4), shapes
+  )
+
+
+@pytest.mark.parametrize(("kind", "scheme"), CASES)
+def test_what_is_stored_is_what_was_learnt(kind, scheme):
+  """Logits, of two networks side by side; and the file gives them back."""
+  network = NETWORKS[kind]
+  both = jax.tree.map(lambda x: np.stack([x, 2 * x]), variables_of(network))
+  learnt = jax.jit(
+    jax.vmap(lambda one: learns_in(network, scheme).apply(one, IMAGES))
+  )(both)
+  few = jax.jit(jax.vmap(lambda one: stored(network, one, scheme, IMAGES[:1])))(
+    both
+  )
+  again = packed.unpacked(packed.packed(few), few)
+  apply = stores_in(network, scheme).apply
+  answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(again)
+  np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
+  kernels = [
+    leaf
+    for leaf in jax.tree.leaves(few["params"], is_leaf=is_stored)
+    if is_stored(leaf)
+  ]
+  assert len(kernels) == (2 if kind == "dense" else 4)
+  assert {str(leaf.array.qvalue.dtype) for leaf in kernels} == {
+    SCHEMES[scheme].weights
+  }
+
+
+def test_weights_are_rounded_by_column_and_gradients_are_not():
+  """127.5 steps from zero to the largest of a column, 127 are kept; straight
+  through."""
+  layer, image = nn.Dense(2, use_bias=False), jnp.array([[1.0, 1.0]])
+  kernel = jnp.array([[1.275, 25.5], [0.123, 0.19]])
+  quantized = learns_in(layer, "w8")
+
+  def answer(kernel):
+    return quantized.apply({"params": {"kernel": kernel}}, image)
+
+  rounded = np.array([[1.27 + 0.12, 25.4 + 0.2]])
+  np.testing.assert_allclose(answer(kernel), rounded, rtol=1e-5)
+  slope = jax.grad(lambda kernel: answer(kernel).sum())(kernel)
+  np.testing.assert_array_equal(slope, np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(("scheme", "share"), [("w8a8", 0.27), ("w4", 0.15)])
+def test_a_file_is_as_small_as_its_bits(scheme, share):
+  network, sample = (
+    make_model("mlp(100)", classes=10),
+    np.ones((1, 20, 20, 1), np.float32),
+  )
+  variables = variables_of(network, sample)
+  few = jax.jit(lambda one: stored(network, one, scheme, sample))(variables)
+  assert packed.file_bytes(few) < share * packed.file_bytes(variables)
+
+
+def test_no_example_depends_on_its_neighbours():
+  network = NETWORKS["convolution"]
+  variables = variables_of(network)
+  apply = jax.jit(learns_in(network, "w8a8").apply)
+  loud = IMAGES * np.float32([1, 100, 1, 1]).reshape(4, 1, 1, 1)
+  quiet, beside = (apply(variables, x)[0] for x in (IMAGES, loud))
+  np.testing.assert_allclose(quiet, beside, rtol=1e-6)
+
+
+@pytest.mark.parametrize("makes", [learns_in, stores_in])
+def test_arrays_of_numpy_are_weights_too(makes):
+  network = NETWORKS["dense"]
+  variables = variables_of(network)
+  if makes is stores_in:
+    variables = stored(network, variables, "w4a8", IMAGES[:1])
+  apply = makes(network, "w4a8").apply
+  given = jax.jit(apply)(variables, IMAGES)
+  known = jax.device_get(variables)
+  np.testing.assert_allclose(
+    jax.jit(lambda images: apply(known, images))(IMAGES), given, rtol=1e-5
+  )
+
+
+def test_no_grey_value_is_in_the_middle_between_two_steps():
+  """Where programs differ in the last bit, of about 127 * 1e-7."""
+  factor = float(quantize.CALIBRATION.split(",")[1])
+  steps = np.arange(256) * 127.5 / (255 * factor)
+  assert np.abs(steps % 1 - 0.5).min() > 4e-5
+  assert 127 <= steps.max() < 127.5
+
+
+def test_four_bits_do_not_meet_eight_in_a_convolution():
+  sample = IMAGES[:1]
+  with pytest.raises(UserError, match="quantization=w4a8.*w8a8, or w4"):
+    quantize.check(NETWORKS["convolution"], "w4a8", sample)
+  for kind, scheme in [*CASES, ("convolution", "none")]:
+    quantize.check(NETWORKS[kind], scheme, sample)
+
+
+def test_without_the_library_one_line_says_how_to_get_it(monkeypatch):
+  monkeypatch.setitem(sys.modules, "qwix", None)
+  assert learns_in(NETWORKS["dense"], "none") is NETWORKS["dense"]
+  with pytest.raises(UserError, match="pip install 'qwix"):
+    learns_in(NETWORKS["dense"], "w8")

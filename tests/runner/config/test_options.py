@@ -1,0 +1,97 @@
+"""Settings: read from text, checked, written out."""
+
+import dataclasses
+import json
+
+import pytest
+
+from kdjax.core.errors import UserError
+from kdjax.core.spec import Spec
+from kdjax.runner.config import Experiment, Interval, options
+
+
+def setting(experiment, flag):
+  one = next(one for one in options.options() if one.flag == flag)
+  return getattr(getattr(experiment, one.group), one.field.name)
+
+
+@pytest.mark.parametrize(
+  ("flag", "text", "expected"),
+  [
+    ("temperature", "8", 8.0),
+    ("temperature", "1,2,4", (1.0, 2.0, 4.0)),
+    ("temperature", "linear(8, 1, 9)", Spec("linear", (8, 1, 9))),
+    ("hard_weight", "none", None),
+    ("epochs", "3", 3),
+    ("omit_classes", "3", (3,)),
+    ("omit_classes", "3,5", (3, 5)),
+    ("labels", "100", 100),
+    ("dataset", "3", "3"),
+    ("controls", False, False),
+    ("learning_rate", "1e-3,1e-2", (1e-3, 1e-2)),
+    ("learning_rate", "1", 1.0),
+    ("search_rates", "1", (1.0,)),
+    ("search_rates", "1e-3,1e-2", (1e-3, 1e-2)),
+  ],
+)
+def test_with_flags(flag, text, expected):
+  assert (
+    setting(options.with_flags(Experiment(), {flag: text}), flag) == expected
+  )
+
+
+@pytest.mark.parametrize(
+  ("interval", "inside", "outside", "text"),
+  [
+    (Interval(0, ends="()"), [1e-9, 1e9], [0, -1], "> 0"),
+    (Interval(1), [1, 2], [0.5], ">= 1"),
+    (Interval(0, 1), [0, 0.5], [1, -0.1], "in [0, 1)"),
+    (Interval(0, 1, "[]"), [0, 1], [1.1], "in [0, 1]"),
+  ],
+)
+def test_interval(interval, inside, outside, text):
+  assert all(value in interval for value in inside)
+  assert not any(value in interval for value in outside)
+  assert float("nan") not in interval
+  assert str(interval) == text
+
+
+def test_settings_are_frozen_and_json():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    Experiment().student.epochs = 3
+  settings = options.as_dict(
+    options.with_flags(Experiment(), {"temperature": "linear(8, 1, 9)"})
+  )
+  assert json.loads(json.dumps(settings))["distillation"]["temperature"] == (
+    "linear(8, 1, 9)"
+  )
+  assert sum(map(len, settings.values())) == len(list(options.options()))
+
+
+def test_every_option_has_help_and_a_flag_of_its_own():
+  every = list(options.options())
+  assert all(one.field.metadata["help"] for one in every)
+  assert len({one.flag for one in every}) == len(every)
+
+
+def test_sweep_needs_a_grid():
+  options.check(
+    options.with_flags(Experiment(), {"temperature": "1,4"}), sweep=True
+  )
+  with pytest.raises(UserError, match="several values"):
+    options.check(Experiment(), sweep=True)
+
+
+@pytest.mark.parametrize(
+  ("flag", "text", "twice"),
+  [
+    ("temperature", "1,1", "1"),
+    ("temperature", "1,4,1.0", "1"),
+    ("learning_rate", "0.1,1e-1", "0.1"),
+    ("label_smoothing", "0,0.1,0", "0"),
+  ],
+)
+def test_a_value_of_a_sweep_stands_once(flag, text, twice):
+  swept = options.with_flags(Experiment(), {flag: text})
+  with pytest.raises(UserError, match=f"{flag}=.*: {twice} stands there twice"):
+    options.check(swept, sweep=True)

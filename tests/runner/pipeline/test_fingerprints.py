@@ -1,0 +1,53 @@
+"""What a stopped run must find again: each thing that may change is noted."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kdjax.data import Dataset, Split
+from kdjax.runner.pipeline.fingerprints import seen
+from kdjax.runner.pipeline.pretrained import Found
+
+
+def parts(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
+  splits = []
+  for name, count in (("shown", 3), ("scored", 2)):
+    images = np.zeros((count, 4, 4, 1), np.uint8)
+    images[0, 0, 0, 0] = name == changed
+    labels = np.arange(count, dtype=np.int32) % 2
+    splits.append(Split(images, labels))
+  return SimpleNamespace(
+    dataset=Dataset("photos", len(names), names, (4, 4, 1), *splits),
+    shown=splits[0],
+    scored=splits[1],
+    found=teacher,
+    colleagues=((None, teacher),) if teacher else (),
+    cached=cached and SimpleNamespace(manifest=cached),
+  )
+
+
+def teacher(value):
+  return Found("mlp(2)", lambda: {"params": {"bias": np.float32([value])}})
+
+
+@pytest.mark.parametrize(
+  ("before", "now", "differing"),
+  [
+    (parts(), parts(), set()),
+    (parts(), parts("shown"), {"sha256 of the training images"}),
+    (parts(), parts("scored"), {"sha256 of the scored images"}),
+    (parts(), parts(names=("cat", "cow")), {"class 1"}),
+    (parts(teacher=teacher(0)), parts(teacher=teacher(1)),
+     {"sha256 of teacher 0", "sha256 of teacher 1"}),
+    (parts(cached={"shards": []}), parts(cached={"shards": [1]}),
+     {"sha256 of the teacher cache"}),
+  ],
+)  # fmt: skip
+def test_what_changed_is_told_apart(before, now, differing):
+  one, other = seen(before), seen(now)
+  assert {key for key in one | other if one.get(key) != other.get(key)} == (
+    differing
+  )
+  assert one["number of training images"] == 3
+  assert one["class 0"] == "cat" and one["shape of an image"] == "4x4x1"

@@ -1,0 +1,121 @@
+"""What a sweep refuses, where its members go, and how many fit."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from kdjax.core.errors import UserError
+from kdjax.runner.config import (
+  Computing,
+  Distillation,
+  Experiment,
+  Student,
+  options,
+)
+from kdjax.runner.pipeline import fit
+from kdjax.runner.pipeline.validate import check_swept, members_apart
+from kdjax.train.arm import Arm
+from kdjax.train.devices import memory
+from kdjax.train.schemes.scheme import ALONE, by_members
+
+KD8 = Experiment(distillation=Distillation(distillation="kd(temperature=8)"))
+
+
+@pytest.mark.parametrize(
+  ("given", "distillation"),
+  [
+    ({"temperature": "1,4"}, "kd"),
+    ({"hard_weight": "0,0.5"}, "kd(temperature=8)"),
+    (
+      {"temperature": "1,4", "distillation": "dkd(temperature=2)"},
+      "dkd(temperature=2)",
+    ),
+  ],
+)
+def test_flags_stand_against_the_objective_of_a_file(given, distillation):
+  chosen = options.with_flags(KD8, given).distillation
+  assert chosen.distillation == distillation
+
+
+@pytest.mark.parametrize(
+  ("chosen", "refused"),
+  [
+    (Distillation("kd", temperature=(1.0, 2.0)), None),
+    (Distillation("kd(temperature=8)", temperature=(1.0, 2.0)), "temperature"),
+    (
+      Distillation("kd(temperature=8) + dkd", temperature=(1.0, 2.0)),
+      None,
+    ),
+    (Distillation("attention_transfer", temperature=(1.0, 2.0)), "temperature"),
+    (Distillation("attention_transfer", method_weight=(1.0, 2.0)), None),
+    (Distillation("hard", method_weight=(1.0, 2.0)), "method_weight"),
+  ],
+)
+def test_a_sweep_must_change_something(chosen, refused):
+  experiment = Experiment(distillation=chosen)
+  if refused is None:
+    check_swept(experiment)
+    return
+  with pytest.raises(UserError, match=f"--{refused}: sweeping it changes"):
+    check_swept(experiment)
+
+
+@pytest.mark.parametrize(
+  ("shard", "seeds", "devices", "learner", "expected"),
+  [
+    ("auto", 4, 1, ALONE, False),
+    ("auto", 4, 2, ALONE, True),
+    ("auto", 4, 3, ALONE, False),
+    ("members", 4, 3, ALONE, True),
+    ("members", 1, 3, ALONE, "3 devices have 2 students"),
+    ("batch", 4, 2, ALONE, False),
+    ("auto", 4, 2, by_members(ALONE), False),
+    ("members", 4, 2, by_members(ALONE), "lays its networks"),
+  ],
+)
+def test_who_owns_members(shard, seeds, devices, learner, expected):
+  experiment = Experiment(
+    student=Student(seeds=seeds), computing=Computing(shard=shard)
+  )
+  settings = {"seed": np.tile(np.arange(seeds), 2)}
+  arms = {"student": Arm("all", None, settings, learner=learner)}
+  local = jax.local_devices()[:devices]
+  if isinstance(expected, bool):
+    assert members_apart(experiment, arms, local) == expected
+    return
+  with pytest.raises(UserError, match=expected):
+    members_apart(experiment, arms, local)
+
+
+@pytest.mark.parametrize(
+  ("share", "given", "expected"),
+  [
+    (0.5, {}, 9),
+    (0.99, {}, 17),
+    (0.01, {}, 1),
+    (0.5, {"most": 8}, 3),
+    (0.99, {"most": 2}, 1),
+    (0.5, {"apart": True}, 4),
+    (0.5, {"most": 1}, None),
+    (0.5, {"together": False}, None),
+    (0.5, {"members_at_once": 20}, None),
+  ],
+)
+def test_fewer_members_where_memory_is_short(share, given, expected):
+  given = dict(given)
+  chosen = Computing(members_at_once=given.pop("members_at_once", None))
+  parts = SimpleNamespace(
+    experiment=dataclasses.replace(Experiment(), computing=chosen),
+    devices=jax.local_devices()[:2],
+  )
+  known = {"members": 20, "most": None, "apart": False, "together": True}
+  trainee = SimpleNamespace(**known | given)
+  error = memory.DoesNotFit("too much", share)
+  if expected is None:
+    with pytest.raises(memory.DoesNotFit):
+      fit.fewer(parts, trainee, error)
+    return
+  assert fit.fewer(parts, trainee, error) == expected

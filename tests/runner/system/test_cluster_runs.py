@@ -1,0 +1,227 @@
+"""Runs of several processes: the same bits, one end for all, and a new start."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+TINY = (
+  "--accelerator=cpu", "--distillation=hard", "--student=mlp(8, dropout=0.2)",
+  "--seeds=1", "--nocontrols", "--augment=shift(1)", "--batch_size=256",
+  "--checkpoint_minutes=0",
+)  # fmt: skip
+LONG = (*TINY, "--dataset=digits", "--epochs=60", "--evaluate_every=60")
+
+
+def by_flags(index, count, port):
+  return (
+    "--multihost", f"--coordinator_address=127.0.0.1:{port}",
+    f"--process_count={count}", f"--process_index={index}",
+  ), {}  # fmt: skip
+
+
+def by_slurm(index, count, port):
+  return ("--multihost",), {
+    "SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_NTASKS": str(count), "SLURM_PROCID": str(index),
+    "SLURM_LOCALID": str(index), "SLURM_STEP_NUM_NODES": "1",
+  }  # fmt: skip
+
+
+def by_open_mpi(index, count, port):
+  return ("--multihost",), {
+    "OMPI_MCA_orte_hnp_uri": f"{port}.0;tcp://127.0.0.1:1",
+    "OMPI_COMM_WORLD_SIZE": str(count), "OMPI_COMM_WORLD_RANK": str(index),
+    "OMPI_COMM_WORLD_LOCAL_RANK": str(index),
+  }  # fmt: skip
+
+
+class Job:
+  """Processes of one run."""
+
+  def __init__(self, flags, count=2, told=by_flags, devices=1, more=None):
+    port = random.SystemRandom().randrange(20000, 32000)
+    self.processes = []
+    for index in range(count):
+      own, environment = ((), {}) if told is None else told(index, count, port)
+      extra = (more or {}).get(index, ())
+      self.processes.append(
+        subprocess.Popen(
+          [sys.executable, "launch.py", *flags, *own, *extra]
+          + [f"--host_devices={devices}"] * (devices > 1),
+          cwd=ROOT,
+          env={
+            **os.environ,
+            **environment,
+            "XLA_FLAGS": "--xla_backend_optimization_level=0"
+            " --xla_cpu_use_fusion_emitters=false",
+          },
+          stdout=subprocess.DEVNULL,
+          stderr=subprocess.PIPE,
+          text=True,
+          start_new_session=True,
+        )
+      )
+
+  def ends(self, *among):
+    """Waits; returns (status, what was said) of all, or of some."""
+    chosen = [self.processes[i] for i in among] or self.processes
+    try:
+      said = [one.communicate(timeout=300)[1] for one in chosen]
+    finally:
+      self.kill()
+    return [
+      (one.returncode, text) for one, text in zip(chosen, said, strict=True)
+    ]
+
+  def kill(self):
+    for one in self.processes:
+      one.kill()
+      one.wait()
+      one.stderr.close()
+
+
+def kept(workdir):
+  """The steps of the checkpoints."""
+  folder = workdir / "checkpoints"
+  return [int(one.name) for one in folder.glob("*/" + "[0-9]" * 9)]
+
+
+def wait_for_checkpoint(job, workdir):
+  """Waits until all processes train, and one checkpoint more is there."""
+  after = max(kept(workdir), default=0)
+  until = time.monotonic() + 240
+  while max(kept(workdir), default=0) <= after:
+    if any(one.poll() is not None for one in job.processes):
+      pytest.fail(f"ended early: {job.ends()}")
+    assert time.monotonic() < until
+    time.sleep(0.05)
+
+
+def digests(workdir):
+  return json.loads((workdir / "results.json").read_text())["student"]["digest"]
+
+
+def lines(said):
+  """What was said of an end; that one seed shows no spread is none."""
+  found = [x for x in said.splitlines() if x.startswith("launch.py: ")]
+  return [line for line in found if "launch.py: warning: " not in line]
+
+
+@pytest.mark.slow
+def test_whatever_happens_two_processes_end_as_one(tmp_path):
+  """Asked to stop, killed, stalled, begun anew each time: the same bits."""
+  one, two = tmp_path / "one", tmp_path / "two"
+  ((status, said),) = Job(
+    (*LONG, f"--workdir={one}"), 1, told=None, devices=2
+  ).ends()
+  assert status == 0, said
+  flags = (*LONG, f"--workdir={two}", "--heartbeat_timeout=20")
+
+  job = Job(flags)
+  wait_for_checkpoint(job, two)
+  job.processes[1].send_signal(signal.SIGTERM)
+  (status, said), (other, silence) = job.ends()
+  assert (status, other) == (75, 75), said + silence
+  assert ["SIGTERM: stopped after step" in x for x in lines(said)] == [True]
+  assert ["SIGTERM: stopping after" in x for x in lines(silence)] == [True]
+  assert f"step {max(kept(two))}," in said
+
+  job = Job(flags, told=by_open_mpi)
+  wait_for_checkpoint(job, two)
+  job.processes[1].kill()
+  ((status, said),) = job.ends(0)
+  check_lost(status, said, "process 1 of 2 gives no sign of life")
+
+  # Long enough for compiling, which counts as a step.
+  slow = ("--step_timeout=40", "--heartbeat_timeout=200")
+  job = Job((*LONG, f"--workdir={two}", *slow), told=by_slurm)
+  wait_for_checkpoint(job, two)
+  job.processes[1].send_signal(signal.SIGSTOP)
+  ((status, said),) = job.ends(0)
+  # Sockets that were just connecting give up before the step does.
+  check_lost(status, said, "process 1 of 2", "goes on from its last checkpoint")
+
+  job = Job(flags)
+  wait_for_checkpoint(job, two)
+  job.processes[0].kill()
+  ((status, said),) = job.ends(1)
+  assert status == 70, said
+  assert ["process 0 of 2 " in x for x in lines(said)] == [True]
+
+  (status, said), (other, silence) = Job(flags).ends()
+  assert (status, other) == (0, 0), said + silence
+  assert lines(silence) == []
+  assert digests(two) == digests(one)
+  assert {file.name for file in two.iterdir()} == {
+    file.name for file in one.iterdir()
+  }
+
+
+def check_lost(status, said, *parts):
+  assert status == 70, said
+  assert len(lines(said)) == 1, said
+  assert all(part in lines(said)[0] for part in parts), said
+  assert "stack trace" not in said
+
+
+@pytest.mark.slow
+def test_four_processes_end_as_one_on_images_that_are_read(tmp_path):
+  """As one with four devices that adds them up as several processes do."""
+  from PIL import Image
+
+  generator = np.random.default_rng(0)
+  for split, count in (("train", 50), ("test", 4)):
+    for number in range(count):
+      file = tmp_path / "set" / split / str(number % 2) / f"{number}.png"
+      file.parent.mkdir(parents=True, exist_ok=True)
+      image = generator.integers(0, 256, (8, 8), np.uint8)
+      Image.fromarray(image).save(file)
+  flags = (
+    *TINY, f"--dataset={tmp_path / 'set'}", "--resident_megabytes=0",
+    "--epochs=2", "--batch_size=12",
+  )  # fmt: skip
+  one, four = tmp_path / "one", tmp_path / "four"
+  for status, said in (
+    Job((*flags, f"--workdir={one}"), 1, devices=4).ends()
+    + Job((*flags, f"--workdir={four}"), 4, told=by_slurm).ends()
+  ):
+    assert status == 0, said
+  assert digests(four) == digests(one)
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_whom_never_comes(tmp_path):
+  flags = (*LONG, f"--workdir={tmp_path / 'run'}", "--init_timeout=5")
+  for index in (0, 1):
+    told = lambda _, count, port, index=index: by_flags(index, 2, port)  # noqa: E731
+    ((status, said),) = Job(flags, 1, told=told).ends()
+    assert status == 70, said
+    assert ["--init_timeout=5" in line for line in lines(said)] == [True], said
+    assert "stack trace" not in said
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("folder", "more", "said"),
+  [
+    (".", {}, "holds files"),
+    ("new", {1: ["--epochs=7"]}, "different settings"),
+  ],
+)
+def test_a_refusal_of_one_ends_all(tmp_path, folder, more, said):
+  (tmp_path / "mine").write_text("")
+  flags = (*LONG, f"--workdir={tmp_path / folder}")
+  ends = Job(flags, more=more).ends()
+  assert [status for status, _ in ends] == [2, 2], ends
+  assert any(said in line for line in lines(ends[0][1])), ends
+  assert [file.name for file in tmp_path.iterdir()] == ["mine"]

@@ -1,0 +1,131 @@
+"""What commands start from, and that every documented command line is taken."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+import launch
+from kdjax.runner import cli
+from kdjax.runner.config import Experiment
+
+ROOT = pathlib.Path(launch.__file__).parent
+PAGES = [
+  *sorted(ROOT.glob("*.md")),
+  *sorted((ROOT / "docs").glob("*.md")),
+  *sorted((ROOT / "experiments").glob("*.py")),
+  ROOT / "experiments" / "README.md",
+]
+
+
+@pytest.fixture
+def called(monkeypatch):
+  """Runs the launcher up to where the command itself would begin."""
+  calls = []
+  for name in cli.COMMANDS:
+    monkeypatch.setitem(cli.COMMANDS, name, calls.append)
+  monkeypatch.setattr(launch, "prepare_environment", lambda *_: None)
+  monkeypatch.setattr(launch, "keep_programs", lambda *_: None)
+
+  def call(*arguments):
+    assert launch.main(["launch.py", *arguments]) == 0, arguments
+    return calls[-1]
+
+  return call
+
+
+DEMO = launch._load_experiment("mnist_demo")
+
+
+@pytest.mark.parametrize(
+  "arguments",
+  [
+    [],
+    ["distill"],
+    ["--seeds=2", "--epochs=3", "--workdir=x", "--accelerator=cpu"],
+    ["--learning_rate=0.1", "--validation=0.1", "--temperature=4"],
+    ["--teachers=2"],
+    ["--experiment=mnist_demo", "--dataset=./photos", "--student=mlp(4)"],
+    ["sweep", "--temperature=1,4"],
+    ["compare", "kd"],
+    ["cache"],
+  ],
+)
+def test_flags_that_name_neither_data_nor_networks_keep_the_demo(
+  arguments, called
+):
+  found = called(*arguments)
+  assert found.name == "mnist_demo"
+  assert found.experiment.teacher.augment == "shift(2)"
+  assert found.experiment.controls.label_smoothing == 0.2
+
+
+@pytest.mark.parametrize(
+  ("arguments", "name"),
+  [
+    (["--dataset=./photos"], "photos"),
+    (["--dataset=./a/photos (1)/"], "photos_1"),
+    (["--dataset=image_folder(path='a/b')"], "b"),
+    (["--dataset=/data/my-set"], "my-set"),
+    (["--dataset=cifar10/small:3.0.2"], "cifar10"),
+    (["--dataset=digits", "--epochs=3"], "digits"),
+    (["--teacher=mlp(800, 800, dropout=0.5)", "--student=mlp(50)"], "mnist5k"),
+    (["--teacher=mlp(4)"], "mnist5k"),
+    (["--teacher_from=runs/a"], "mnist5k"),
+    (["--teacher_cache=runs/a"], "mnist5k"),
+    (["--chain=mlp(4)"], "mnist5k"),
+    (["--regime=mutual"], "mnist5k"),
+    (["--image_size=14"], "mnist5k"),
+    (["--crop_size=14"], "mnist5k"),
+    (["--train_split=train[:50%]"], "mnist5k"),
+    (["--labels=100"], "mnist5k"),
+    (["--transfer_dataset=photo_patches"], "mnist5k"),
+    (["sweep", "--dataset=digits", "--temperature=1,4"], "digits"),
+    (["compare", "kd", "--dataset=digits"], "digits"),
+    (["cache", "--dataset=digits"], "digits"),
+  ],
+)
+def test_ones_own_data_or_networks_start_from_the_plain_defaults(
+  arguments, name, called
+):
+  found = called(*arguments)
+  assert found.name == name
+  plain = Experiment()
+  assert found.experiment.controls == plain.controls
+  assert found.experiment.distillation.distillation == "response"
+  assert found.experiment.teacher.augment == plain.teacher.augment == "none"
+
+
+def test_a_command_with_an_experiment_of_its_own_keeps_it(called):
+  found = called("compress", "--dataset=digits")
+  assert found.name == "digits"
+  assert found.experiment.compression.sparsity == 0.8
+  found = called("quantify", "--train_split=train")
+  assert found.name == "spurious_background"
+
+
+def documented():
+  """Every command line of the pages, without what stands for something else."""
+  for page in PAGES:
+    text = page.read_text().replace("\\\\\n", " ").replace("\\\n", " ")
+    for line in text.splitlines():
+      found = re.match(r"\s+python launch\.py(.*)", line)
+      if not found:
+        continue
+      words = re.split(r"\s{2,}|\s[#(]", found.group(1))[0].strip()
+      if "..." not in words and "RESULTS" not in words:
+        yield page.name, words
+
+
+def test_every_documented_command_line_is_taken(called):
+  lines = list(documented())
+  assert len(lines) > 90
+  for page, line in lines:
+    words = shlex.split(line)
+    if "--help" in words or "--version" in words:
+      continue
+    if words[:1] == ["sweep"] and page.endswith(".py") and "," not in line:
+      # What it tries stands in the docstring's next line, in words.
+      words.append("--learning_rate=0.003,0.01")
+    assert called(*words), (page, line)
