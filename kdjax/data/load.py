@@ -223,5 +223,5 @@ def _is_path(name: str) -> bool:
 
 def _embedded(name: str) -> type:
   # Imported here: defining the builders needs TFDS.
-  module = importlib.import_module(f"kdjax.data.{name}")
+  module = importlib.import_module(f"kdjax.data.images.{name}")
   return getattr(module, EMBEDDED[name])
