@@ -61,13 +61,22 @@ class Learner(NamedTuple):
 ALONE = Learner(create_state, take_step, variables)
 
 
+def _by_host(x: Any, shape: Callable[[tuple], tuple]) -> Any:
+  """Reshapes on the host, of PRNG keys the numbers that they are."""
+  if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    numbers = np.asarray(jax.random.key_data(x))
+    numbers = numbers.reshape(*shape(x.shape), numbers.shape[-1])
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(x))
+  return np.asarray(x).reshape(shape(x.shape))
+
+
 _BY_MEMBERS = Layout(
   parts=1,
   spread=lambda state, devices: jax.tree.map(
-    lambda x: np.asarray(x).reshape(devices, -1, *x.shape[1:]), state
+    lambda x: _by_host(x, lambda shape: (devices, -1, *shape[1:])), state
   ),
   collect=lambda state: jax.tree.map(
-    lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), state
+    lambda x: _by_host(x, lambda shape: (-1, *shape[2:])), state
   ),
   exchange=lambda state, step, axis_name: state,
 )
