@@ -57,14 +57,16 @@ def compare(folder: str, count: int) -> dict:
       times[name].append([b - a for a, b in zip(start, stop, strict=True)])
   found = {}
   for name, one in parts.items():
-    logits = predict.predict(one.student, last[name], one.scored.images)
+    logits = predict.predict(one.student, last[name], one.score_split.images)
     wall, cpu = (
       statistics.median(column) for column in zip(*times[name][1:], strict=True)
     )
     found[name] = {
       "seconds_an_epoch": wall,
       "cpu_seconds_an_epoch": cpu,
-      "test_accuracy": evaluate.accuracy(logits, one.scored.labels).tolist(),
+      "test_accuracy": evaluate.accuracy(
+        logits, one.score_split.labels
+      ).tolist(),
     }
   for kind in ("seconds_an_epoch", "cpu_seconds_an_epoch"):
     found[f"ratio_of_{kind}"] = found["live"][kind] / found["cached"][kind]
@@ -85,12 +87,12 @@ def epochs(parts, count: int):
   else:
     network = parts.teacher.network
     teacher = live(frozen_state(network, parts.found.load()))
-  trainee = parts.student
+  train_spec = parts.student
   return loop.train(
-    trainee.network,
-    trainee.optimizer,
-    {"student": trainee.arms["student"]},
-    {"transfer": trainee.feeds["transfer"]},
+    train_spec.network,
+    train_spec.optimizer,
+    {"student": train_spec.arms["student"]},
+    {"transfer": train_spec.loaders["transfer"]},
     parts.dataset.train.images,
     epochs=count,
     sample=parts.sample,

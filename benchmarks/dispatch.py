@@ -30,7 +30,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train import loop
 from kdjax.train.arm import Arm
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
@@ -112,7 +112,7 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
     order = order[np.arange(start, stop) % case.steps]
     return order, np.ones(order.shape, np.float32)
 
-  feed = Feed(
+  loader = Loader(
     batches, case.steps, known.labels, lambda key, x, positions: to_float(x)
   )
   text = "hard" if case.teacher is None else f"kd:{1 - HARD} + ce:{HARD}"
@@ -135,7 +135,7 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
     network,
     make_optimizer("sgd", "constant", 10**6),
     {"student": arm},
-    {"all": feed},
+    {"all": loader},
     known.images,
     epochs=10**6,
     sample=sample,

@@ -31,7 +31,7 @@ from kdjax import data
 from kdjax.data.images import pixels
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
@@ -251,7 +251,7 @@ def training(
 def following(split: data.Split, model: str, epochs: int):
   """Trains a network on a split, a step at a time, and yields its epochs."""
   steps = min(4, len(split.labels) // BATCH)
-  feed = make_feed(np.arange(steps * BATCH), split.labels, "flip", BATCH)
+  loader = make_loader(np.arange(steps * BATCH), split.labels, "flip", BATCH)
   objective = make_objective("hard", steps=epochs * steps)
   settings = {"seed": np.arange(1), "learning_rate": np.array([1e-3])}
   resident = data.resident(split)
@@ -260,7 +260,7 @@ def following(split: data.Split, model: str, epochs: int):
       make_model(model, classes=4),
       make_optimizer("adam", "constant", epochs * steps),
       {"student": Arm("all", lambda _: objective, settings)},
-      {"all": feed},
+      {"all": loader},
       split.images if resident else None,
       epochs=epochs,
       sample=jnp.zeros((1, SIZE, SIZE, 3)),

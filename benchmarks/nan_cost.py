@@ -25,7 +25,7 @@ from kdjax.models import make_model
 from kdjax.train.devices import placement
 from kdjax.train.fault_tolerance import nan_guard
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.step import unlabelled
 
 STEPS = 20
@@ -37,9 +37,9 @@ def program(policy: str, optimizer: str, batch_size: int):
   batch = unlabelled(jnp.asarray(images))._replace(
     labels=jnp.zeros(batch_size, jnp.int32)
   )
-  learner = nan_guard.guard(ALONE, policy, 10)
+  scheme = nan_guard.guard(OFFLINE, policy, 10)
   method = make_objective("hard")
-  state = learner.create(
+  state = scheme.create(
     make_model("mlp(1000, 400)", classes=10),
     method,
     make_optimizer(optimizer, "cosine", 10_000),
@@ -50,7 +50,7 @@ def program(policy: str, optimizer: str, batch_size: int):
   )
 
   def one(state, _):
-    step = partial(learner.step, rng=jax.random.key(1))
+    step = partial(scheme.step, rng=jax.random.key(1))
     return placement.over_members(
       lambda state: step(state, method, batch, None), state
     )

@@ -29,7 +29,7 @@ import optax
 from benchmarks import timing
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
@@ -55,12 +55,14 @@ class Bench:
     rng = np.random.default_rng(0)
     self.images = rng.integers(0, 256, (EXAMPLES, 28, 28, 1), np.uint8)
     labels = rng.integers(0, CLASSES, EXAMPLES).astype(np.int32)
-    self.feed = make_feed(np.arange(EXAMPLES), labels, "none", BATCH)
+    self.loader = make_loader(np.arange(EXAMPLES), labels, "none", BATCH)
     answers = rng.normal(size=(EXAMPLES, CLASSES)).astype(np.float32)
     self.teachers = {"teacher": stored(answers)}
     self.network = make_model(model, classes=CLASSES)
     self.epochs = epochs
-    self.optimizer = make_optimizer("adam", "cosine", epochs * self.feed.steps)
+    self.optimizer = make_optimizer(
+      "adam", "cosine", epochs * self.loader.steps
+    )
     cells = np.repeat(CELLS, seeds, axis=0)
     self.settings = {
       "seed": np.tile(np.arange(seeds), len(CELLS)),
@@ -80,7 +82,7 @@ class Bench:
       self.network,
       self.optimizer,
       {"student": arm},
-      {"all": self.feed},
+      {"all": self.loader},
       self.images,
       epochs=self.epochs,
       sample=jnp.zeros((1, 28, 28, 1)),
@@ -150,7 +152,7 @@ def measure(model: str, *, seeds: int, epochs: int, own: int, rounds: int):
     "model": model,
     "members": bench.members,
     "epochs": epochs,
-    "steps": epochs * bench.feed.steps,
+    "steps": epochs * bench.loader.steps,
     "timed_own": own,
     "largest_difference": difference,
     "seconds": {name: timing.spread(values) for name, values in times.items()},

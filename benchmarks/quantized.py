@@ -54,17 +54,17 @@ def main() -> None:
       "bytes": sizes,
     }
 
-  wide, figures = measured(network.apply, students)
-  assert figures["accuracy"] == results["student"]["test_accuracy"]
-  found = {"float32": figures}
+  wide, scores = measured(network.apply, students)
+  assert scores["accuracy"] == results["student"]["test_accuracy"]
+  found = {"float32": scores}
   for scheme in quantized.possible(network, sample):
     into = jax.vmap(
       lambda one, s=scheme: quantized.stored(network, one, s, sample)
     )
     few = jax.jit(into)(students)
-    logits, figures = measured(quantized.stores_in(network, scheme).apply, few)
+    logits, scores = measured(quantized.stores_in(network, scheme).apply, few)
     same = logits.argmax(axis=-1) == wide.argmax(axis=-1)
-    found[scheme] = figures | {"agreement": same.mean(axis=-1).tolist()}
+    found[scheme] = scores | {"agreement": same.mean(axis=-1).tolist()}
   about = {
     "model": note["model"],
     "schemes": found,

@@ -160,7 +160,7 @@ def measured(
   from kdjax.train.arm import Arm
   from kdjax.train.devices import memory
   from kdjax.train.devices import placement as on_devices
-  from kdjax.train.loader import Feed
+  from kdjax.train.loader import Loader
   from kdjax.train.observer import Observer
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import frozen_state
@@ -177,7 +177,7 @@ def measured(
     order = order[np.arange(start, stop) % STEPS]
     return order, np.ones(order.shape, np.float32)
 
-  feed = Feed(batches, STEPS, labels, lambda key, x, places: to_float(x))
+  loader = Loader(batches, STEPS, labels, lambda key, x, places: to_float(x))
   method = make_objective("kd:0.9 + ce:0.1")
   settings = {"seed": np.array([0]), "learning_rate": np.array([1e-3])}
   arm = Arm("all", lambda _: method, settings, teacher="teacher")
@@ -194,7 +194,7 @@ def measured(
     make_model("mlp(100)", classes=classes),
     make_optimizer("sgd(momentum=0.9)", "constant", 10**6),
     {"student": arm},
-    {"all": feed},
+    {"all": loader},
     images,
     epochs=epochs + 1,
     sample=sample,

@@ -36,16 +36,16 @@ import optax
 
 from benchmarks import timing
 from kdjax import losses
-from kdjax.core.method import Inputs, View, stateless, weighted_sum
+from kdjax.core.method import Inputs, Outputs, stateless, weighted_sum
 from kdjax.data import to_float
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
 from kdjax.train import loop
 from kdjax.train.arm import Arm
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live, stored
 
@@ -205,7 +205,7 @@ def alone(
   """
   count = len(images)
   views = [
-    View(*tapped(network.apply, taps)(known, images, train=False))
+    Outputs(*tapped(network.apply, taps)(known, images, train=False))
     for (network, known), taps in (
       (student, method.student_taps),
       (teacher, method.teacher_taps),
@@ -214,23 +214,23 @@ def alone(
   labels = jnp.zeros(count, jnp.int32)
   inputs = Inputs(*views, labels, labels[0], jnp.ones(count, bool))
   params, state = method.init(jax.random.key(0), inputs)
-  student_view, teacher_view = views
+  student_outputs, teacher_outputs = views
 
   def lower(moved, _):
-    teacher_view, *trained = moved
+    teacher_outputs, *trained = moved
 
-    def loss(view, params):
-      seen = inputs._replace(student=view, teacher=teacher_view)
+    def loss(outputs, params):
+      seen = inputs._replace(student=outputs, teacher=teacher_outputs)
       return method.apply(params, state, seen)[0]
 
     grads = jax.grad(loss, (0, 1))(*trained)
     trained = jax.tree.map(lambda x, grad: x - 1e-6 * grad, trained, [*grads])
     return [
-      jax.tree.map(lambda x: (1 - 1e-6) * x, teacher_view),
+      jax.tree.map(lambda x: (1 - 1e-6) * x, teacher_outputs),
       *trained,
     ], None
 
-  first = [teacher_view, student_view, params]
+  first = [teacher_outputs, student_outputs, params]
   if together:
     many = jax.jit(lambda moved: jax.lax.scan(lower, moved, length=steps)[0])
     return lambda: many(first)
@@ -249,7 +249,7 @@ def looks(state, method, batch, teacher, **known):
   """A step in which the student does nothing: the inputs are used, no more."""
   seen = jnp.sum(batch.images, dtype=jnp.float32)
   if teacher is not None:
-    seen += sum(map(jnp.sum, (teacher.logits, *teacher.feats.values())))
+    seen += sum(map(jnp.sum, (teacher.answers, *teacher.feats.values())))
   return state, {"loss": (seen, jnp.sum(batch.mask))}
 
 
@@ -274,7 +274,7 @@ def trainings(
     order = order[np.arange(start, stop) % len(order)]
     return order, np.ones(order.shape, np.float32)
 
-  feed = Feed(batches, pair.steps[batch_size], labels, view)
+  loader = Loader(batches, pair.steps[batch_size], labels, view)
   networks = [
     make_model(model, classes=pair.classes)
     for model in (pair.teacher, pair.student)
@@ -290,19 +290,19 @@ def trainings(
 
   together = loop.side_by_side(networks[1], sample, jax.default_backend())
 
-  def training(method, *, of=None, learner=ALONE) -> Iterator:
+  def training(method, *, of=None, scheme=OFFLINE) -> Iterator:
     arm = Arm(
       "all",
       lambda settings: method,
       {"seed": np.array([0]), "learning_rate": np.array([1e-3])},
       teacher=None if of is None else "teacher",
-      learner=learner,
+      scheme=scheme,
     )
     return loop.train(
       network,
       make_optimizer("sgd(momentum=0.9)", "constant", 10**6),
       {"student": arm},
-      {"all": feed},
+      {"all": loader},
       images,
       epochs=10**6,
       sample=sample,
@@ -312,12 +312,12 @@ def trainings(
     )
 
   labelled = objective(pair, None)
-  looking = ALONE._replace(step=looks)
+  looking = OFFLINE._replace(step=looks)
   streams = {
-    "shown": training(labelled, learner=looking),
+    "shown": training(labelled, scheme=looking),
     # Language models answer for all tokens, at a tap.
     "teacher": training(
-      objective(pair, "kd") if words else labelled, of=teacher, learner=looking
+      objective(pair, "kd") if words else labelled, of=teacher, scheme=looking
     ),
     "labels": training(labelled),
   }

@@ -4,7 +4,7 @@
 
 The demo's teacher and student; the student once more in int8 after training, in
 4-bit weights and 8-bit activations after training and while it learns, and with
-80 % of its weights pruned while it learns; each with a twin that learns from the
+80 % of its weights pruned while it learns; each with a baseline that learns from the
 labels alone. Figures: experiments/README.md.
 """
 

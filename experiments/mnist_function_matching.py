@@ -2,7 +2,7 @@
 
   python launch.py --experiment=mnist_function_matching     (3 minutes on two CPU cores)
 
-Test error over 5 seeds: student 2.86 ± 0.11 %, the twin on the same mixed digits 3.84
+Test error over 5 seeds: student 2.86 ± 0.11 %, the baseline on the same mixed digits 3.84
 ± 0.64 (-0.98 points, p = 0.03), smoothed labels on these 3.88 ± 0.28 (-1.02, p =
 8e-4), plain distillation on plain digits 3.66 ± 0.21 (-0.80, p = 7e-4). The twin that
 sees shifted digits without mixing gets 2.64 ± 0.27 and needs no teacher (+0.22, p =

@@ -2,8 +2,8 @@
 
   python launch.py --experiment=mnist_seed_pair          (a minute on two CPU cores)
 
-Test error over 10 seeds: student 6.48 ± 0.74 %, its twin 7.25 ± 0.51 (-0.77
-points, p = 0.02), the twin with smoothed labels 7.30 ± 0.76 (-0.82, p = 0.02).
+Test error over 10 seeds: student 6.48 ± 0.74 %, its baseline 7.25 ± 0.51 (-0.77
+points, p = 0.02), the baseline with smoothed labels 7.30 ± 0.76 (-0.82, p = 0.02).
 Nothing is tuned for this size, and twenty hidden units are what limits all of
 them: read the gain as small and uncertain.
 """

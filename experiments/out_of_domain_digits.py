@@ -3,7 +3,7 @@
   python launch.py --experiment=out_of_domain_digits     (20 minutes on two CPU cores shared by a dozen jobs)
 
 They fill the frame, and the student, which learns to answer as the teacher does,
-names 37 % of them right. Test error over 5 seeds: student 68.4 ± 3.0 %, its twin
+names 37 % of them right. Test error over 5 seeds: student 68.4 ± 3.0 %, its baseline
 on the training images 4.66 ± 0.42, plain distillation on them 3.90 ± 0.42.
 """
 

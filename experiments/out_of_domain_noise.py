@@ -2,7 +2,7 @@
 
   python launch.py --experiment=out_of_domain_noise     (20 minutes on two CPU cores shared by a dozen jobs)
 
-Test error over 5 seeds: student 83.9 ± 4.1 %, its twin on the training images
+Test error over 5 seeds: student 83.9 ± 4.1 %, its baseline on the training images
 4.66 ± 0.42, plain distillation on them 3.90 ± 0.42.
 """
 

@@ -1,4 +1,4 @@
-"""A student that loses four fifths of its weights while it learns, and its twin.
+"""A student that loses four fifths of its weights while it learns, and its baseline.
 
   python launch.py --experiment=pruned          (some minutes on two busy CPU cores)
 

@@ -1,4 +1,4 @@
-"""A student that learns with 4-bit weights and 8-bit activations, and its twin.
+"""A student that learns with 4-bit weights and 8-bit activations, and its baseline.
 
   python launch.py --experiment=quantized       (some minutes on two busy CPU cores)
 

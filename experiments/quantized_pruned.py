@@ -1,4 +1,4 @@
-"""A student with 4-bit weights, four fifths of them zero, and its twin.
+"""A student with 4-bit weights, four fifths of them zero, and its baseline.
 
   python launch.py --experiment=quantized_pruned (some minutes on two busy CPU cores)
 

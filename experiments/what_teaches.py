@@ -3,7 +3,7 @@
   python launch.py --experiment=what_teaches     (20 minutes on two CPU cores shared by a dozen jobs)
 
 Test error over 5 seeds: student 3.38 ± 0.13 %, plain distillation at T = 4 3.66 ±
-0.36, its twin 4.66 ± 0.42 (-1.28 points, p = 0.004), smoothed labels 4.60 ± 0.31.
+0.36, its baseline 4.66 ± 0.42 (-1.28 points, p = 0.004), smoothed labels 4.60 ± 0.31.
 With the same objective, rate and steps, but answers shuffled within classes 5.74 ±
 0.44 (-2.36, p = 7e-4), labels smoothed to the teacher's entropy 5.02 ± 0.59 (-1.64,
 p = 0.004), all classes alike 80.5 ± 9.7 and noise 87.1 ± 1.4: a tenth of the

@@ -279,7 +279,7 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   for name in ("student", "baseline"):
     assert first[name]["digest"] == again[name]["digest"]
   assert first["teacher"]["test_accuracy"] == again["teacher"]["test_accuracy"]
-  # One epoch is too few for this teacher: its twins on labels do better.
+  # One epoch is too few for this teacher: its baselines on labels do better.
   useless = "The teacher errs more than the baseline"
   said = capsys.readouterr().err
   assert f"warning: {useless}" in said

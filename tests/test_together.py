@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import launch
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective
 from kdjax.runner.config import Distillation, Experiment
-from kdjax.runner.pipeline.arms import objective_text, with_regime
+from kdjax.runner.pipeline.arms import objective_text, with_scheme
 
 TINY = (
   "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",
@@ -76,7 +76,7 @@ def test_bad_input(arguments, said, capsys, tmp_path):
   ],
 )
 def test_published_objectives_stand_where_none_is_named(given, objective):
-  filled = with_regime(Experiment(distillation=Distillation(**given)))
+  filled = with_scheme(Experiment(distillation=Distillation(**given)))
   assert objective_text(filled) == objective
   together = given["regime"] != "alone" and len(given) == 1
   assert filled.distillation.temperature == (1.0 if together else None)
@@ -138,11 +138,11 @@ def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path):
 
 def test_the_labels_share_of_members_of_a_sweep_keeps_the_burn_in():
   given = {"regime": "codistillation", "hard_weight": (0.0, 0.5)}
-  filled = with_regime(Experiment(distillation=Distillation(**given)))
+  filled = with_scheme(Experiment(distillation=Distillation(**given)))
   assert filled.distillation.hard_weight == (0.0, 0.5)
   inputs = Inputs(
-    View(jnp.array([[2.0, 0.0]]), {}),
-    View(jnp.array([[0.0, 1.0]]), {}),
+    Outputs(jnp.array([[2.0, 0.0]]), {}),
+    Outputs(jnp.array([[0.0, 1.0]]), {}),
     jnp.array([0]),
     0,
   )

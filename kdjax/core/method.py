@@ -22,26 +22,26 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Frozen = Mapping[str, Any] | bool | jax.Array
 
 
-class View(NamedTuple):
+class Outputs(NamedTuple):
   """What one network shows for one batch.
 
   Attributes:
-    logits: (B, C) float.
+    answers: (B, C) float.
     feats: tapped features by tap.
     members: of an ensemble, what each of its networks shows.
   """
 
-  logits: jax.Array
+  answers: jax.Array
   feats: Mapping[str, jax.Array]
-  members: tuple["View", ...] = ()
+  members: tuple["Outputs", ...] = ()
 
 
 class Inputs(NamedTuple):
   """What a method sees of one step.
 
   Attributes:
-    student: the student's view; the gradient flows into it.
-    teacher: the teacher's view, a constant; None where nobody teaches.
+    student: the student's outputs; the gradient flows into it.
+    teacher: the teacher's outputs, a constant; None where nobody teaches.
     labels: (B,) int32; -1, or whatever is no class, where an example has none.
     step: () int32, the training step from 0.
     mask: (B,) bool, False for the padding of a ragged batch; None = all count.
@@ -56,8 +56,8 @@ class Inputs(NamedTuple):
     partner_labels: (B,) int32, the partners' labels, which count the rest.
   """
 
-  student: View
-  teacher: View | None
+  student: Outputs
+  teacher: Outputs | None
   labels: jax.Array
   step: jax.Array
   mask: jax.Array | None = None
@@ -122,9 +122,9 @@ def stateless(
     The method; per-example values are averaged over the examples that count.
 
   Example:
-    >>> method = stateless(lambda inputs: inputs.student.logits[:, 0])
-    >>> view = View(jnp.array([[1.0], [3.0]]), {})
-    >>> inputs = Inputs(view, None, jnp.array([0, 0]), jnp.array(0))
+    >>> method = stateless(lambda inputs: inputs.student.answers[:, 0])
+    >>> outputs = Outputs(jnp.array([[1.0], [3.0]]), {})
+    >>> inputs = Inputs(outputs, None, jnp.array([0, 0]), jnp.array(0))
     >>> print(method.apply((), (), inputs)[0])
     2.0
   """
@@ -176,10 +176,10 @@ def learned(
   Example:
     >>> import flax.linen as nn
     >>> method = learned(
-    ...   lambda inputs: {"to_one": (nn.Dense(1), inputs.student.logits)},
-    ...   lambda call, inputs: call("to_one", inputs.student.logits)[:, 0] ** 2,
+    ...   lambda inputs: {"to_one": (nn.Dense(1), inputs.student.answers)},
+    ...   lambda call, inputs: call("to_one", inputs.student.answers)[:, 0] ** 2,
     ... )
-    >>> inputs = Inputs(View(jnp.zeros((2, 3)), {}), None, jnp.zeros(2, int), 0)
+    >>> inputs = Inputs(Outputs(jnp.zeros((2, 3)), {}), None, jnp.zeros(2, int), 0)
     >>> params, state = method.init(jax.random.key(0), inputs)
     >>> params["to_one"]["kernel"].shape
     (3, 1)
@@ -284,8 +284,8 @@ def weighted_sum(
   Example:
     >>> one = stateless(lambda inputs: jnp.float32(1.0))
     >>> both = weighted_sum({"a": (one, 0.25), "b": (one, lambda step: step)})
-    >>> view = View(jnp.zeros((2, 3)), {})
-    >>> inputs = Inputs(view, None, jnp.zeros(2, int), jnp.array(2))
+    >>> outputs = Outputs(jnp.zeros((2, 3)), {})
+    >>> inputs = Inputs(outputs, None, jnp.zeros(2, int), jnp.array(2))
     >>> params, state = both.init(jax.random.key(0), inputs)
     >>> print(both.apply(params, state, inputs)[0])
     2.25

@@ -34,7 +34,7 @@ from kdjax.data.images.augment import ViewFunction, make_view
 from kdjax.data.images.mixing import BLENDS, split_mixing
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
-from kdjax.data.numbered import numbered, turns
+from kdjax.data.numbered import numbered, view_numbers
 from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import Reader, open_reader, stream
@@ -75,6 +75,6 @@ __all__ = [
   "stream",
   "summary",
   "to_float",
-  "turns",
+  "view_numbers",
   "without_classes",
 ]

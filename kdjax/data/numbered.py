@@ -42,7 +42,7 @@ def numbered(
   return seen
 
 
-def turns(
+def view_numbers(
   indices: np.ndarray,
   *,
   views: int,
@@ -62,7 +62,7 @@ def turns(
     indices: (S, B) example ids, as `batches` plans them.
     views: how many there are of each image, >= 1.
     examples: N, in the whole training set.
-    steps: in one pass over the feed's examples.
+    steps: in one pass over the loader's examples.
     seed: of the order, >= 0; another seed, other first views.
     start: the first of the S steps.
 
@@ -71,7 +71,7 @@ def turns(
 
   Example:
     >>> plan = np.array([[0, 1], [0, 1]])
-    >>> turns(plan, views=2, examples=2, steps=1, seed=0, start=0).sum(axis=0).tolist()
+    >>> view_numbers(plan, views=2, examples=2, steps=1, seed=0, start=0).sum(axis=0).tolist()
     [1, 1]
   """
   # Not one of the sequences that `batches` shuffles with, (seed, pass).

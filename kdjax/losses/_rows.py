@@ -30,7 +30,7 @@ LARGE = 1 << 17
 # Their temporaries stay below 32 MB, which glibc keeps, and does not ask for anew.
 WHOLE = 1 << 20
 # Logits of one side in a block: about what the second-level caches hold, and
-# enough that one block feeds several cores.
+# enough that one block loaders several cores.
 BLOCK = 1 << 18
 # Rows of fewer classes than a vector register holds gain nothing.
 _CLASSES = 32

@@ -214,8 +214,10 @@ def _right_vectors_jvp(k, primals, tangents):
   left, values, right = _svd(x)
   kept = min(k, values.shape[-1])
   tolerance = _tolerance(x, values)
-  across = jnp.einsum("bmc,bmi->bci", dx, left, precision=_math.HIGHEST)
-  inside = jnp.einsum("bci,bcj->bij", across, right, precision=_math.HIGHEST)
+  collectives = jnp.einsum("bmc,bmi->bci", dx, left, precision=_math.HIGHEST)
+  inside = jnp.einsum(
+    "bci,bcj->bij", collectives, right, precision=_math.HIGHEST
+  )
   low, high = values[:, :, None], values[:, None, :]
   gap = high - low
   distinct = jnp.abs(gap) > tolerance[:, :, None]
@@ -225,7 +227,7 @@ def _right_vectors_jvp(k, primals, tangents):
   turn = inverse * (low * inside + high * jnp.swapaxes(inside, 1, 2))
   result = jnp.matmul(right, turn[:, :, :kept], precision=_math.HIGHEST)
   # Without this part a channel that is dead so far would get no gradient.
-  rest = across - jnp.matmul(
+  rest = collectives - jnp.matmul(
     right, jnp.swapaxes(inside, 1, 2), precision=_math.HIGHEST
   )
   rest = jnp.where(high > 0, rest / jnp.where(high > 0, high, 1.0), 0.0)

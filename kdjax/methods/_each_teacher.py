@@ -23,12 +23,12 @@ def for_each_teacher(method: Method) -> Method:
     The method; with a single network it is the one that was given.
 
   Example:
-    >>> from kdjax.core.method import View, stateless
+    >>> from kdjax.core.method import Outputs, stateless
     >>> method = for_each_teacher(
-    ...   stateless(lambda inputs: inputs.teacher.logits[:, 0])
+    ...   stateless(lambda inputs: inputs.teacher.answers[:, 0])
     ... )
-    >>> one, two = View(jnp.ones((2, 3)), {}), View(jnp.zeros((2, 3)), {})
-    >>> both = View(one.logits, {}, (one, two))
+    >>> one, two = Outputs(jnp.ones((2, 3)), {}), Outputs(jnp.zeros((2, 3)), {})
+    >>> both = Outputs(one.answers, {}, (one, two))
     >>> inputs = Inputs(one, both, jnp.zeros(2, int), 0)
     >>> params, state = method.init(jax.random.key(0), inputs)
     >>> print(method.apply(params, state, inputs)[0])
@@ -75,6 +75,6 @@ def _each(inputs: Inputs) -> list[Inputs] | None:
   members = inputs.teacher.members
   heads = inputs.head or (None,) * len(members)
   return [
-    inputs._replace(teacher=view, head=head)
-    for view, head in zip(members, heads, strict=True)
+    inputs._replace(teacher=outputs, head=head)
+    for outputs, head in zip(members, heads, strict=True)
   ]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from kdjax import losses, taps
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods._layer_matching import pair_layers
 
 _FORMS = {
@@ -39,11 +39,11 @@ def working(x: jax.Array) -> jax.Array:
   return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
 
 
-def last(view: View, tap: str) -> jax.Array:
+def last(outputs: Outputs, tap: str) -> jax.Array:
   """Picks the last feature that a tap names, such as the last of the stages.
 
   Args:
-    view: what a network shows.
+    outputs: what a network shows.
     tap: with or without globs.
 
   Returns:
@@ -54,10 +54,10 @@ def last(view: View, tap: str) -> jax.Array:
 
   Example:
     >>> feats = {"stage_0": jnp.zeros((1, 3)), "stage_1": jnp.ones((1, 2))}
-    >>> last(View(None, feats), "stage_*").shape
+    >>> last(Outputs(None, feats), "stage_*").shape
     (1, 2)
   """
-  return working(taps.select(view.feats, tap)[-1])
+  return working(taps.select(outputs.feats, tap)[-1])
 
 
 def over_positions(features: jax.Array) -> jax.Array:
@@ -76,13 +76,13 @@ def over_positions(features: jax.Array) -> jax.Array:
   return features.mean(axis=tuple(range(1, features.ndim - 1)))
 
 
-def vectors(method: str, tap: str, view: View) -> jax.Array:
+def vectors(method: str, tap: str, outputs: Outputs) -> jax.Array:
   """Picks one feature, averaged over the positions of tokens and maps.
 
   Args:
     method: its name, for messages.
     tap: names the feature.
-    view: the network's.
+    outputs: the network's.
 
   Returns:
     (B, D) float32 (float64 for float64).
@@ -91,11 +91,11 @@ def vectors(method: str, tap: str, view: View) -> jax.Array:
     UserError: if the tap names none or several, or one without features.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.ones((2, 4, 4, 3))})
-    >>> vectors("vkd", "stage_0", view).shape
+    >>> outputs = Outputs(None, {"stage_0": jnp.ones((2, 4, 4, 3))})
+    >>> vectors("vkd", "stage_0", outputs).shape
     (2, 3)
   """
-  array = taps.pick(view.feats, tap)
+  array = taps.pick(outputs.feats, tap)
   if array.ndim < 2:
     raise UserError(
       f"{method} needs features (B, D), but {tap} is {array.shape}"
@@ -103,13 +103,13 @@ def vectors(method: str, tap: str, view: View) -> jax.Array:
   return over_positions(working(array))
 
 
-def stages(method: str, tap: str, view: View) -> tuple[jax.Array, ...]:
+def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:
   """Picks the features that a tap names, and checks that they have a form.
 
   Args:
     method: its name, for messages.
     tap: names the layers.
-    view: the network's.
+    outputs: the network's.
 
   Returns:
     For each layer vectors, tokens or maps, float32 (float64 for float64).
@@ -118,11 +118,11 @@ def stages(method: str, tap: str, view: View) -> tuple[jax.Array, ...]:
     UserError: if the tap names nothing, or something of another form.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.zeros((2, 4)), "head": jnp.ones(2)})
-    >>> [stage.shape for stage in stages("ofa", "stage_*", view)]
+    >>> outputs = Outputs(None, {"stage_0": jnp.zeros((2, 4)), "head": jnp.ones(2)})
+    >>> [stage.shape for stage in stages("ofa", "stage_*", outputs)]
     [(2, 4)]
   """
-  found = taps.select(view.feats, tap)
+  found = taps.select(outputs.feats, tap)
   for i, stage in enumerate(found):
     if stage.ndim not in _FORMS:
       raise UserError(
@@ -179,8 +179,8 @@ def paired(
       features are of different ranks, or no maps where those are needed.
 
   Example:
-    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
-    >>> teacher = View(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
+    >>> student = Outputs(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
+    >>> teacher = Outputs(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
     >>> [(s.shape, t.shape) for s, t in paired("fitnets", inputs, "a", "b")]
     [((2, 4), (2, 5))]

@@ -276,7 +276,7 @@ def remembering(
     ...   lambda rng, inputs: jnp.float32(0.0),
     ...   lambda call, inputs, seen: (seen * 2.0, seen + 1.0),
     ... )
-    >>> inputs = Inputs(View(jnp.zeros((2, 3)), {}), None, jnp.zeros(2, int), 0)
+    >>> inputs = Inputs(Outputs(jnp.zeros((2, 3)), {}), None, jnp.zeros(2, int), 0)
     >>> params, state = method.init(jax.random.key(0), inputs)
     >>> loss, state, _ = method.apply(params, state, inputs)
     >>> print(loss, state)

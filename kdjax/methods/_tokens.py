@@ -5,19 +5,19 @@ import jax.numpy as jnp
 
 from kdjax import taps
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods._features import working
 
 
 def states(
-  method: str, tap: str, view: View, *, layers: slice = slice(None)
+  method: str, tap: str, outputs: Outputs, *, layers: slice = slice(None)
 ) -> tuple[jax.Array, ...]:
   """Picks the hidden states that a tap names, and checks that they are tokens.
 
   Args:
     method: its name, for messages.
     tap: names the layers.
-    view: the network's.
+    outputs: the network's.
     layers: which of them.
 
   Returns:
@@ -27,11 +27,11 @@ def states(
     UserError: if the tap names nothing, or something without tokens.
 
   Example:
-    >>> view = View(None, {"stage_0": jnp.zeros((2, 5, 4), jnp.bfloat16)})
-    >>> states("tinybert", "stage_*", view)[0].dtype
+    >>> outputs = Outputs(None, {"stage_0": jnp.zeros((2, 5, 4), jnp.bfloat16)})
+    >>> states("tinybert", "stage_*", outputs)[0].dtype
     dtype('float32')
   """
-  found = taps.select(view.feats, tap)[layers]
+  found = taps.select(outputs.feats, tap)[layers]
   for array in found:
     if array.ndim != 3:
       raise UserError(
@@ -42,14 +42,14 @@ def states(
 
 
 def projections(
-  method: str, attention: str, view: View, parts: tuple[str, ...]
+  method: str, attention: str, outputs: Outputs, parts: tuple[str, ...]
 ) -> tuple[tuple[jax.Array, ...], ...]:
   """Picks what stock attention layers make of their tokens.
 
   Args:
     method: its name, for messages.
     attention: names the attention layers.
-    view: the network's.
+    outputs: the network's.
     parts: of "query", "key" and "value".
 
   Returns:
@@ -61,14 +61,14 @@ def projections(
 
   Example:
     >>> query = jnp.zeros((2, 5, 3, 4))
-    >>> view = View(None, {"stage_0/attention/query": query})
-    >>> projections("minilm", "stage_*/attention", view, ("query",))[0][0].shape
+    >>> outputs = Outputs(None, {"stage_0/attention/query": query})
+    >>> projections("minilm", "stage_*/attention", outputs, ("query",))[0][0].shape
     (2, 3, 5, 4)
   """
   columns = []
   for part in parts:
     tap = f"{attention}/{part}"
-    columns.append(taps.select(view.feats, tap))
+    columns.append(taps.select(outputs.feats, tap))
     for array in columns[-1]:
       if array.ndim != 4:
         raise UserError(
@@ -162,7 +162,7 @@ def token_mask(
     UserError: if the feature is not (B, T).
 
   Example:
-    >>> student = View(None, {"stem:in": jnp.array([[7, 4, 0]])})
+    >>> student = Outputs(None, {"stem:in": jnp.array([[7, 4, 0]])})
     >>> inputs = Inputs(student, None, jnp.array([0]), 0)
     >>> token_mask("minilm", "stem:in", inputs, 3).tolist()
     [[True, True, False]]

@@ -49,8 +49,8 @@ def ab(
 
   Example:
     >>> method = ab(student_tap="a", teacher_tap="a")
-    >>> student = View(jnp.zeros((2, 3)), {"a": jnp.eye(2)})
-    >>> teacher = View(jnp.zeros((2, 3)), {"a": jnp.ones((2, 5))})
+    >>> student = Outputs(jnp.zeros((2, 3)), {"a": jnp.eye(2)})
+    >>> teacher = Outputs(jnp.zeros((2, 3)), {"a": jnp.ones((2, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
     >>> params, _ = method.init(jax.random.key(0), inputs)
     >>> list(params["regressor_0"])

@@ -63,8 +63,8 @@ def adaptive_features(
     UserError: when traced, for features that do not match in kind.
 
   Example:
-    >>> view = View(jnp.zeros((1, 2)), {"stage_0": jnp.array([[1.0, 2.0]])})
-    >>> inputs = Inputs(view, view, jnp.array([0]), 0)
+    >>> outputs = Outputs(jnp.zeros((1, 2)), {"stage_0": jnp.array([[1.0, 2.0]])})
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), 0)
     >>> params, state = adaptive_features().init(jax.random.key(0), inputs)
     >>> dense = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
     >>> params = {"regressor_0": {"dense": dense}}

@@ -56,8 +56,8 @@ def attention_maps(
 
   Example:
     >>> maps = jnp.array([[[[0.5, 0.5], [1.0, 0.0]]]])
-    >>> view = View(None, {"stage_0/attention:weights": maps})
-    >>> inputs = Inputs(view, view, jnp.array([0]), jnp.array(0))
+    >>> outputs = Outputs(None, {"stage_0/attention:weights": maps})
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), jnp.array(0))
     >>> print(attention_maps(distance="inner").apply((), (), inputs)[0])
     -1.5
 
@@ -86,8 +86,8 @@ def attention_maps(
   )
 
 
-def _maps(tap, view):
-  found = taps.select(view.feats, tap)
+def _maps(tap, outputs):
+  found = taps.select(outputs.feats, tap)
   for array in found:
     if array.ndim != 4 or array.shape[2] != array.shape[3]:
       raise UserError(

@@ -41,7 +41,7 @@ def attention_transfer(
   Example:
     >>> maps = {"stage_0": jnp.array([1.0, 0.0]).reshape(1, 2, 1, 1)}
     >>> turned = {"stage_0": maps["stage_0"][:, ::-1]}
-    >>> student, teacher = View(jnp.zeros((1, 2)), maps), View(None, turned)
+    >>> student, teacher = Outputs(jnp.zeros((1, 2)), maps), Outputs(None, turned)
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
     >>> print(attention_transfer().apply((), (), inputs)[0])
     1.0

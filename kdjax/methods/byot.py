@@ -60,7 +60,7 @@ def byot(
 
   Example:
     >>> feats = {"stage_0": jnp.ones((2, 3)), "stage_1": jnp.ones((2, 5))}
-    >>> student = View(jnp.eye(2), feats | {"head:in": jnp.ones((2, 5))})
+    >>> student = Outputs(jnp.eye(2), feats | {"head:in": jnp.ones((2, 5))})
     >>> inputs = Inputs(student, None, jnp.array([0, 1]), jnp.array(0))
     >>> params, state = byot().init(jax.random.key(0), inputs)
     >>> sorted(params), sorted(byot().apply(params, state, inputs)[2])
@@ -75,7 +75,7 @@ def byot(
 
   def modules(inputs):
     stages, last = _shown(inputs, student_tap, feature_tap)
-    classes = inputs.student.logits.shape[-1]
+    classes = inputs.student.answers.shape[-1]
     return {
       f"head_{i}": (HEADS[x.ndim](last.shape[-1], len(stages) - i, classes), x)
       for i, x in enumerate(stages)
@@ -89,7 +89,7 @@ def byot(
       found, logits = call(f"head_{i}", stage)
       soft = losses.kd(
         logits,
-        inputs.student.logits,
+        inputs.student.answers,
         temperature=at(temperature, inputs.step),
       )
       distance = jnp.sum(jnp.square(found - last), axis=-1)

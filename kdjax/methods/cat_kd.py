@@ -52,10 +52,10 @@ def cat_kd(
       classifier does not take their mean.
 
   Example:
-    >>> view = View(None, {"pool:in": jnp.ones((1, 4, 4, 3))})
+    >>> outputs = Outputs(None, {"pool:in": jnp.ones((1, 4, 4, 3))})
     >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
     >>> inputs = Inputs(
-    ...   view, view, jnp.array([0]), 0, head=head, student_head=head
+    ...   outputs, outputs, jnp.array([0]), 0, head=head, student_head=head
     ... )
     >>> print(cat_kd().apply((), (), inputs)[0])
     0.0
@@ -77,8 +77,8 @@ def cat_kd(
   )
 
 
-def _class_maps(whose, view, tap, head) -> jax.Array:
-  maps = last(view, tap)
+def _class_maps(whose, outputs, tap, head) -> jax.Array:
+  maps = last(outputs, tap)
   if maps.ndim != 4:
     raise UserError(
       f"cat_kd needs feature maps (B, H, W, C), but the {whose}'s {tap!r} is"

@@ -55,8 +55,8 @@ def cc(
     ValueError: for a width below 1, a gamma that is not > 0 or an order < 0.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.ones((2, 3))})
-    >>> teacher = View(None, {"head:in": jnp.ones((2, 5))})
+    >>> student = Outputs(None, {"head:in": jnp.ones((2, 3))})
+    >>> teacher = Outputs(None, {"head:in": jnp.ones((2, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> params, _ = cc(width=4).init(jax.random.key(0), inputs)
     >>> params["student"]["kernel"].shape, params["teacher"]["kernel"].shape

@@ -37,7 +37,7 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
     ValueError: for a smoothing outside [0, 1).
 
   Example:
-    >>> inputs = Inputs(View(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
+    >>> inputs = Inputs(Outputs(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
     >>> print(ce().apply((), (), inputs)[0].round(4))
     0.6931
 
@@ -48,7 +48,7 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
   check_value("label_smoothing", label_smoothing, lambda value: 0 <= value < 1)
 
   def loss(inputs):
-    logits = inputs.student.logits.astype(jnp.float32)
+    logits = inputs.student.answers.astype(jnp.float32)
     checks.classes("ce", logits)
     alive = logits != -jnp.inf
     whole = jnp.all(alive, axis=-1, keepdims=True)

@@ -24,7 +24,7 @@ def confidence_penalty() -> Method:
     The method.
 
   Example:
-    >>> inputs = Inputs(View(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
+    >>> inputs = Inputs(Outputs(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
     >>> print(confidence_penalty().apply((), (), inputs)[0])
     0.0
 
@@ -33,7 +33,7 @@ def confidence_penalty() -> Method:
   """
 
   def loss(inputs):
-    student = inputs.student.logits
+    student = inputs.student.answers
     return losses.reverse_kl(student, jnp.zeros_like(student), temperature=1.0)
 
   return stateless(loss, needs_teacher=False)

@@ -61,9 +61,9 @@ def crd(
       batch does not say which examples it holds.
 
   Example:
-    >>> view = View(None, {"head:in": jnp.ones((2, 3))})
+    >>> outputs = Outputs(None, {"head:in": jnp.ones((2, 3))})
     >>> inputs = Inputs(
-    ...   view, view, jnp.array([0, 1]), jnp.array(0), index=jnp.array([4, 2])
+    ...   outputs, outputs, jnp.array([0, 1]), jnp.array(0), index=jnp.array([4, 2])
     ... )
     >>> params, state = crd(examples=6).init(jax.random.key(0), inputs)
     >>> state["student"].shape, float(state["z_student"])

@@ -39,7 +39,7 @@ def cs_kd(*, temperature: float | jax.Array | Schedule = 4.0) -> Method:
 
   Example:
     >>> logits = jnp.array([[1.0, 0.0], [0.0, 0.0], [5.0, 5.0]])
-    >>> inputs = Inputs(View(logits, {}), None, jnp.array([0, 0, 1]), 0)
+    >>> inputs = Inputs(Outputs(logits, {}), None, jnp.array([0, 0, 1]), 0)
     >>> print(f"{cs_kd(temperature=1.0).apply((), (), inputs)[0]:.4f}")
     0.1155
 
@@ -49,7 +49,7 @@ def cs_kd(*, temperature: float | jax.Array | Schedule = 4.0) -> Method:
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    student = inputs.student.logits
+    student = inputs.student.answers
     partner, paired = partners(inputs)
     values = losses.kd(
       student, student[partner], temperature=at(temperature, inputs.step)
@@ -70,8 +70,8 @@ def partners(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
     example has none: it is its own.
 
   Example:
-    >>> view, labels = View(jnp.zeros((5, 3)), {}), jnp.array([2, 0, 2, -1, 2])
-    >>> partner, paired = partners(Inputs(view, None, labels, 0))
+    >>> outputs, labels = Outputs(jnp.zeros((5, 3)), {}), jnp.array([2, 0, 2, -1, 2])
+    >>> partner, paired = partners(Inputs(outputs, None, labels, 0))
     >>> partner.tolist(), paired.tolist()
     ([2, 1, 4, 3, 0], [True, False, True, False, True])
   """

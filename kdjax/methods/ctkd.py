@@ -80,7 +80,7 @@ def ctkd(
     ValueError: for a bound, span or ramp that is not possible.
 
   Example:
-    >>> student, teacher = View(jnp.zeros((1, 2)), {}), View(jnp.eye(2)[:1], {})
+    >>> student, teacher = Outputs(jnp.zeros((1, 2)), {}), Outputs(jnp.eye(2)[:1], {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> method = ctkd()
     >>> params, state = method.init(jax.random.key(0), inputs)
@@ -148,9 +148,9 @@ def reverse(x: jax.Array, strength: jax.Array | float) -> jax.Array:
 
 def _logits(inputs):
   """Both networks' logits in float32, the teacher's as a constant."""
-  teacher = jax.lax.stop_gradient(inputs.teacher.logits)
+  teacher = jax.lax.stop_gradient(inputs.teacher.answers)
   return (
-    inputs.student.logits.astype(jnp.float32),
+    inputs.student.answers.astype(jnp.float32),
     teacher.astype(jnp.float32),
   )
 

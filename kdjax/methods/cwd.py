@@ -40,9 +40,9 @@ def cwd(
     UserError: when traced, for features that are no maps.
 
   Example:
-    >>> student = View(jnp.zeros((1, 2)), {"stage_0": jnp.zeros((1, 2, 1, 1))})
+    >>> student = Outputs(jnp.zeros((1, 2)), {"stage_0": jnp.zeros((1, 2, 1, 1))})
     >>> maps = jnp.array([1.0, 0.0]).reshape(1, 2, 1, 1)
-    >>> teacher = View(None, {"stage_0": maps})
+    >>> teacher = Outputs(None, {"stage_0": maps})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
     >>> print(cwd(channel_temperature=1.0).apply({}, (), inputs)[0].round(4))
     0.1109

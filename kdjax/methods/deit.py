@@ -53,8 +53,8 @@ def deit(
 
   Example:
     >>> heads = {"head": jnp.zeros((1, 2)), "head_dist": jnp.zeros((1, 2))}
-    >>> student = View(jnp.zeros((1, 2)), heads)
-    >>> teacher = View(jnp.array([[1.0, 0.0]]), {})
+    >>> student = Outputs(jnp.zeros((1, 2)), heads)
+    >>> teacher = Outputs(jnp.array([[1.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([1]), jnp.array(0))
     >>> print(f"{deit().apply((), (), inputs)[0]:.4f}")
     0.6931
@@ -73,11 +73,11 @@ def deit(
     distilled = taps.pick(inputs.student.feats, distilled_tap)
     hard = label_loss(own, inputs)
     if kind == "hard":
-      taught = losses.hard_distillation(distilled, inputs.teacher.logits)
+      taught = losses.hard_distillation(distilled, inputs.teacher.answers)
     else:
       taught = losses.kd(
         distilled,
-        inputs.teacher.logits,
+        inputs.teacher.answers,
         temperature=at(temperature, inputs.step),
       )
     share = at(alpha, inputs.step)

@@ -40,8 +40,8 @@ def dist(
     ValueError: for a weight below 0 or a temperature that is not > 0.
 
   Example:
-    >>> student = View(jnp.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]]), {})
-    >>> teacher = View(jnp.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0]]), {})
+    >>> student = Outputs(jnp.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]]), {})
+    >>> teacher = Outputs(jnp.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> print(dist().apply((), (), inputs)[0].round(3))
     0.163
@@ -56,8 +56,8 @@ def dist(
   check_value("temperature", temperature, lambda value: value > 0)
   return stateless(
     lambda inputs: losses.dist(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       beta=at(beta, inputs.step),
       gamma=at(gamma, inputs.step),
       temperature=at(temperature, inputs.step),

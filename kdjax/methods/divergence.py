@@ -66,8 +66,8 @@ def divergence(
       one for a kind that has none.
 
   Example:
-    >>> student = View(jnp.array([[0.0, 0.0]]), {})
-    >>> teacher = View(jnp.array([[1.0, 0.0]]), {})
+    >>> student = Outputs(jnp.array([[0.0, 0.0]]), {})
+    >>> teacher = Outputs(jnp.array([[1.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> loss, _, _ = divergence(kind="tvd").apply((), (), inputs)
     >>> print(f"{loss:.4f}")
@@ -90,8 +90,8 @@ def divergence(
     check_static("share", value, lambda value: 0 < value < 1)
   return stateless(
     lambda inputs: function(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       temperature=at(temperature, inputs.step),
       t_squared=t_squared,
       **shares,

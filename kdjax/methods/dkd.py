@@ -44,8 +44,8 @@ def dkd(
     ValueError: for a weight below 0 or a temperature that is not > 0.
 
   Example:
-    >>> student = View(jnp.zeros((1, 3)), {})
-    >>> teacher = View(jnp.array([[2.0, 1.0, 0.0]]), {})
+    >>> student = Outputs(jnp.zeros((1, 3)), {})
+    >>> teacher = Outputs(jnp.array([[2.0, 1.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(dkd(temperature=1.0).apply((), (), inputs)[0].round(2))
     1.12
@@ -60,8 +60,8 @@ def dkd(
 
   def loss(inputs):
     return losses.dkd(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       inputs.labels,
       alpha=at(alpha, inputs.step),
       beta=at(beta, inputs.step),

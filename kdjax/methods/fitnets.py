@@ -36,8 +36,8 @@ def fitnets(
     UserError: when traced, for features that do not match in kind.
 
   Example:
-    >>> student = View(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4))})
-    >>> teacher = View(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 6))})
+    >>> student = Outputs(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4))})
+    >>> teacher = Outputs(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 6))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
     >>> params, _ = fitnets().init(jax.random.key(0), inputs)
     >>> params["regressor_0"]["dense"]["kernel"].shape

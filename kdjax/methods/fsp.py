@@ -45,8 +45,8 @@ def fsp(
 
   Example:
     >>> maps = {"stage_0": jnp.ones((1, 4, 4, 2)), "stage_1": jnp.ones((1, 2, 2, 1))}
-    >>> student = View(jnp.zeros((1, 3)), maps)
-    >>> teacher = View(None, maps | {"stage_1": jnp.full((1, 2, 2, 1), 3.0)})
+    >>> student = Outputs(jnp.zeros((1, 3)), maps)
+    >>> teacher = Outputs(None, maps | {"stage_1": jnp.full((1, 2, 2, 1), 3.0)})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
     >>> print(fsp().apply({}, (), inputs)[0])
     4.0

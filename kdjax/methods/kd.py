@@ -33,7 +33,7 @@ def kd(
 
   Example:
     >>> method = kd(temperature=1.0)
-    >>> student, teacher = View(jnp.zeros((1, 2)), {}), View(jnp.eye(2)[:1], {})
+    >>> student, teacher = Outputs(jnp.zeros((1, 2)), {}), Outputs(jnp.eye(2)[:1], {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(method.apply((), (), inputs)[0].round(4))
     0.1109
@@ -44,8 +44,8 @@ def kd(
   check_value("temperature", temperature, lambda value: value > 0)
   return stateless(
     lambda inputs: losses.kd(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       temperature=at(temperature, inputs.step),
       standardize=standardize,
     )

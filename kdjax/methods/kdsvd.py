@@ -36,8 +36,8 @@ def kdsvd(
 
   Example:
     >>> maps = {"stage_0": jnp.ones((1, 4, 4, 2)), "stage_1": jnp.ones((1, 2, 2, 3))}
-    >>> view = View(jnp.zeros((1, 3)), maps)
-    >>> inputs = Inputs(view, view, jnp.array([0]), 0)
+    >>> outputs = Outputs(jnp.zeros((1, 3)), maps)
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), 0)
     >>> print(kdsvd().apply({}, (), inputs)[0].round(4))
     0.0
 

@@ -24,11 +24,11 @@ def read_labels(inputs: Inputs) -> jax.Array:
     (B,) int32, -1 where an example has no label.
 
   Example:
-    >>> view, labels = View(jnp.zeros((4, 3)), {}), jnp.array([2, 3, -1, -100])
-    >>> print(read_labels(Inputs(view, None, labels, 0)))
+    >>> outputs, labels = Outputs(jnp.zeros((4, 3)), {}), jnp.array([2, 3, -1, -100])
+    >>> print(read_labels(Inputs(outputs, None, labels, 0)))
     [ 2 -1 -1 -1]
   """
-  return class_ids(inputs.labels, inputs.student.logits.shape[-1])
+  return class_ids(inputs.labels, inputs.student.answers.shape[-1])
 
 
 def labelled(
@@ -46,8 +46,8 @@ def labelled(
     (B,) the values, 0 for an example without a label.
 
   Example:
-    >>> view = View(jnp.zeros((2, 5)), {})
-    >>> inputs = Inputs(view, None, jnp.array([3, -1]), 0)
+    >>> outputs = Outputs(jnp.zeros((2, 5)), {})
+    >>> inputs = Inputs(outputs, None, jnp.array([3, -1]), 0)
     >>> print(labelled(lambda labels: 1.0 * labels, inputs))
     [3. 0.]
   """
@@ -67,8 +67,8 @@ def label_loss(logits: jax.Array, inputs: Inputs) -> jax.Array:
     one whose label is masked.
 
   Example:
-    >>> view = View(jnp.zeros((2, 2)), {})
-    >>> inputs = Inputs(view, None, jnp.array([1, 9]), 0)
+    >>> outputs = Outputs(jnp.zeros((2, 2)), {})
+    >>> inputs = Inputs(outputs, None, jnp.array([1, 9]), 0)
     >>> print(label_loss(jnp.zeros((2, 2)), inputs).round(4))
     [0.6931 0.    ]
   """

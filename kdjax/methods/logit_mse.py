@@ -18,7 +18,7 @@ def logit_mse() -> Method:
     The method.
 
   Example:
-    >>> student, teacher = View(jnp.zeros((1, 2)), {}), View(jnp.ones((1, 2)), {})
+    >>> student, teacher = Outputs(jnp.zeros((1, 2)), {}), Outputs(jnp.ones((1, 2)), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(logit_mse().apply((), (), inputs)[0])
     1.0
@@ -28,6 +28,6 @@ def logit_mse() -> Method:
   """
   return stateless(
     lambda inputs: losses.logit_mse(
-      inputs.student.logits, inputs.teacher.logits
+      inputs.student.answers, inputs.teacher.answers
     )
   )

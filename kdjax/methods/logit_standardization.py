@@ -34,7 +34,7 @@ def logit_standardization(
 
   Example:
     >>> logits = jnp.array([[1.0, 2.0, 3.0]])
-    >>> student, teacher = View(logits, {}), View(10 * logits + 1, {})
+    >>> student, teacher = Outputs(logits, {}), Outputs(10 * logits + 1, {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(f"{logit_standardization().apply((), (), inputs)[0]:.4f}")
     0.0000
@@ -45,8 +45,8 @@ def logit_standardization(
   check_value("temperature", temperature, lambda value: value > 0)
   return stateless(
     lambda inputs: losses.kd(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       temperature=at(temperature, inputs.step),
       standardize=True,
     )

@@ -59,8 +59,8 @@ def mgd(
     UserError: when traced, for features that are no maps.
 
   Example:
-    >>> student = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 2))})
-    >>> teacher = View(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 6))})
+    >>> student = Outputs(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 2))})
+    >>> teacher = Outputs(jnp.zeros((1, 3)), {"stage_0": jnp.ones((1, 4, 4, 6))})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0)
     >>> params, _ = mgd().init(jax.random.key(0), inputs)
     >>> params["generate"]["conv_0"]["kernel"].shape

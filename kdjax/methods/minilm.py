@@ -47,8 +47,8 @@ def minilm(
     ...   f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
     ...   for part in ("query", "key", "value")
     ... }
-    >>> view = View(None, feats)
-    >>> inputs = Inputs(view, view, jnp.array([0]), jnp.array(0))
+    >>> outputs = Outputs(None, feats)
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), jnp.array(0))
     >>> print(minilm().apply((), (), inputs)[0])
     0.0
 
@@ -59,8 +59,8 @@ def minilm(
 
   def loss(inputs):
     student, teacher = (
-      _tokens.projections("minilm", attention, view, parts)[-1]
-      for attention, view in (
+      _tokens.projections("minilm", attention, outputs, parts)[-1]
+      for attention, outputs in (
         (student_attention, inputs.student),
         (teacher_attention, inputs.teacher),
       )

@@ -64,8 +64,8 @@ def minilmv2(
     ...   f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
     ...   for part in ("query", "key", "value")
     ... }
-    >>> view = View(None, feats)
-    >>> inputs = Inputs(view, view, jnp.array([0]), jnp.array(0))
+    >>> outputs = Outputs(None, feats)
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), jnp.array(0))
     >>> print(minilmv2(relation_heads=2).apply((), (), inputs)[0])
     0.0
 

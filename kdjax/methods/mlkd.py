@@ -34,8 +34,8 @@ def mlkd(
     ValueError: for no temperature, or one that is not a number > 0.
 
   Example:
-    >>> student = View(jnp.zeros((2, 2)), {})
-    >>> teacher = View(jnp.array([[1.0, 0.0], [0.0, 1.0]]), {})
+    >>> student = Outputs(jnp.zeros((2, 2)), {})
+    >>> teacher = Outputs(jnp.array([[1.0, 0.0], [0.0, 1.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> print(mlkd(temperatures=(1.0, 2.0)).apply((), (), inputs)[0].round(2))
     0.28
@@ -53,7 +53,7 @@ def mlkd(
     check_value("temperature", temperature, lambda value: value > 0)
   return stateless(
     lambda inputs: losses.mlkd(
-      inputs.student.logits, inputs.teacher.logits, temperatures=temperatures
+      inputs.student.answers, inputs.teacher.answers, temperatures=temperatures
     ),
     couples_batch=True,
   )

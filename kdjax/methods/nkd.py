@@ -36,8 +36,8 @@ def nkd(
     ValueError: for a weight below 0 or a temperature that is not > 0.
 
   Example:
-    >>> student = View(jnp.zeros((1, 3)), {})
-    >>> teacher = View(jnp.array([[2.0, 1.0, 0.0]]), {})
+    >>> student = Outputs(jnp.zeros((1, 3)), {})
+    >>> teacher = Outputs(jnp.array([[2.0, 1.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(f"{nkd().apply((), (), inputs)[0]:.4f}")
     1.7706
@@ -50,8 +50,8 @@ def nkd(
 
   def loss(inputs):
     return losses.nkd(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       inputs.labels,
       gamma=at(gamma, inputs.step),
       temperature=at(temperature, inputs.step),

@@ -46,7 +46,7 @@ def noisy_teacher(
     ValueError: for a value that is not possible.
 
   Example:
-    >>> student, teacher = View(jnp.zeros((1, 2)), {}), View(jnp.ones((1, 2)), {})
+    >>> student, teacher = Outputs(jnp.zeros((1, 2)), {}), Outputs(jnp.ones((1, 2)), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> method = noisy_teacher(share=0.0)
     >>> params, state = method.init(jax.random.key(0), inputs)
@@ -63,7 +63,7 @@ def noisy_teacher(
 
   def apply(params, key, inputs):
     del params
-    teacher = inputs.teacher.logits
+    teacher = inputs.teacher.answers
     chance = at(share, inputs.step)
 
     def noise(key):
@@ -77,11 +77,11 @@ def noisy_teacher(
     disturbed = jnp.where(teacher == -jnp.inf, teacher, disturbed)
     if kind == "regression":
       values = (
-        losses.logit_mse(inputs.student.logits, disturbed, reduce="sum") / 2
+        losses.logit_mse(inputs.student.answers, disturbed, reduce="sum") / 2
       )
     else:
       values = losses.kd(
-        inputs.student.logits,
+        inputs.student.answers,
         disturbed,
         temperature=at(temperature, inputs.step),
       )

@@ -57,7 +57,7 @@ def ofa(
 
   Example:
     >>> feats = {"stage_0": jnp.ones((2, 3)), "stage_1": jnp.ones((2, 5))}
-    >>> student, teacher = View(jnp.eye(2), feats), View(jnp.eye(2), {})
+    >>> student, teacher = Outputs(jnp.eye(2), feats), Outputs(jnp.eye(2), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0, 1]), jnp.array(0))
     >>> params, _ = ofa().init(jax.random.key(0), inputs)
     >>> [params[name]["classify"]["kernel"].shape for name in sorted(params)]
@@ -74,7 +74,7 @@ def ofa(
 
   def modules(inputs):
     stages = _features.stages("ofa", student_tap, inputs.student)
-    classes = inputs.student.logits.shape[-1]
+    classes = inputs.student.answers.shape[-1]
     size = width or stages[-1].shape[-1]
     return {
       f"head_{i}": (HEADS[x.ndim](size, len(stages) - 1 - i, classes), x)
@@ -89,13 +89,13 @@ def ofa(
       # Without a label there is no class to favour: -1 is no class.
       return losses.ofa(
         logits,
-        inputs.teacher.logits,
+        inputs.teacher.answers,
         inputs.labels,
         eps=at(eps, inputs.step),
         temperature=at(temperature, inputs.step),
       )
 
     weight = at(stage_weight, inputs.step)
-    return match(inputs.student.logits) + weight * sum(map(match, made))
+    return match(inputs.student.answers) + weight * sum(map(match, made))
 
   return learned(modules, loss, student_taps=(student_tap,), couples_batch=True)

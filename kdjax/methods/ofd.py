@@ -40,8 +40,8 @@ def ofd(
 
   Example:
     >>> method = ofd(student_tap="a", teacher_tap="a")
-    >>> view = View(jnp.zeros((2, 3)), {"a": jnp.array([[-1.0], [-3.0]])})
-    >>> inputs = Inputs(view, view, jnp.zeros(2, int), 0)
+    >>> outputs = Outputs(jnp.zeros((2, 3)), {"a": jnp.array([[-1.0], [-3.0]])})
+    >>> inputs = Inputs(outputs, outputs, jnp.zeros(2, int), 0)
     >>> params, state = method.init(jax.random.key(0), inputs)
     >>> _, state, _ = method.apply(params, state, inputs)
     >>> print(margin(state["responses"][0]))

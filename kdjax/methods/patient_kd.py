@@ -55,7 +55,7 @@ def patient_kd(
     >>> student = {f"stage_{i}": jnp.eye(2)[:1][None] for i in range(2)}
     >>> teacher = {f"stage_{i}": jnp.eye(2)[1:][None] for i in range(4)}
     >>> inputs = Inputs(
-    ...   View(None, student), View(None, teacher), jnp.array([0]), jnp.array(0)
+    ...   Outputs(None, student), Outputs(None, teacher), jnp.array([0]), jnp.array(0)
     ... )
     >>> print(patient_kd().apply({}, (), inputs)[0])
     2.0

@@ -29,8 +29,8 @@ def pkt(
     The method; it couples the batch.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.eye(2)})
-    >>> teacher = View(None, {"head:in": jnp.ones((2, 2))})
+    >>> student = Outputs(None, {"head:in": jnp.eye(2)})
+    >>> teacher = Outputs(None, {"head:in": jnp.ones((2, 2))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> print(f"{pkt().apply((), (), inputs)[0]:.4f}")
     0.0294

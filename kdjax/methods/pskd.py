@@ -47,8 +47,8 @@ def pskd(
       or the batch does not say which examples it holds.
 
   Example:
-    >>> view = View(jnp.zeros((1, 2)), {})
-    >>> inputs = Inputs(view, None, jnp.array([1]), 0, index=jnp.array([2]))
+    >>> outputs = Outputs(jnp.zeros((1, 2)), {})
+    >>> inputs = Inputs(outputs, None, jnp.array([1]), 0, index=jnp.array([2]))
     >>> method = pskd(examples=3, steps=10)
     >>> params, answers = method.init(jax.random.key(0), inputs)
     >>> loss, answers, _ = method.apply(params, answers, inputs)
@@ -65,12 +65,12 @@ def pskd(
     memory_rows("pskd", examples, inputs)
     if steps is None:
       raise UserError("pskd needs the length of the training, pskd(steps=1000)")
-    classes = inputs.student.logits.shape[-1]
+    classes = inputs.student.answers.shape[-1]
     return (), jnp.zeros((examples, classes), jnp.float32)
 
   def apply(params, answers, inputs):
     del params
-    logits = inputs.student.logits.astype(jnp.float32)
+    logits = inputs.student.answers.astype(jnp.float32)
     rows = memory_rows("pskd", examples, inputs)
     checks.classes("pskd", logits)
     label = jax.nn.one_hot(read_labels(inputs), logits.shape[-1])

@@ -49,8 +49,8 @@ def relation_matrix(
     UserError: for an unknown phi.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.array([[1.0], [2.0]])})
-    >>> teacher = View(None, {"head:in": jnp.array([[1.0], [4.0]])})
+    >>> student = Outputs(None, {"head:in": jnp.array([[1.0], [2.0]])})
+    >>> teacher = Outputs(None, {"head:in": jnp.array([[1.0], [4.0]])})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> method = relation_matrix(phi="euclidean", normalize=False)
     >>> print(method.apply((), (), inputs)[0])
@@ -63,8 +63,8 @@ def relation_matrix(
   if phi not in KINDS:
     raise unknown_name("phi", phi, KINDS)
 
-  def features(view, tap):
-    rows = last(view, tap)
+  def features(outputs, tap):
+    rows = last(outputs, tap)
     return _over_mean_length(rows) if normalize else rows
 
   return stateless(

@@ -108,8 +108,8 @@ def review_kd(
 
   Example:
     >>> maps = {"stage_0": jnp.ones((1, 4, 4, 2)), "head:in": jnp.ones((1, 2))}
-    >>> view = View(jnp.zeros((1, 3)), maps)
-    >>> inputs = Inputs(view, view, jnp.array([0]), 0)
+    >>> outputs = Outputs(jnp.zeros((1, 3)), maps)
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), 0)
     >>> method = review_kd(teacher_tap="stage_*")
     >>> params, _ = method.init(jax.random.key(0), inputs)
     >>> sorted(params["review"])

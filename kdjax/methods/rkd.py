@@ -42,8 +42,8 @@ def rkd(
     ValueError: for a weight below 0.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.array([[0.0], [1.0], [2.0]])})
-    >>> teacher = View(None, {"head:in": jnp.eye(3)})
+    >>> student = Outputs(None, {"head:in": jnp.array([[0.0], [1.0], [2.0]])})
+    >>> teacher = Outputs(None, {"head:in": jnp.eye(3)})
     >>> inputs = Inputs(student, teacher, jnp.zeros(3, int), jnp.array(0))
     >>> method = rkd(distance_weight=1.0, angle_weight=0.0)
     >>> print(f"{method.apply((), (), inputs)[0]:.4f}")

@@ -42,8 +42,8 @@ def simkd(
       teacher without a linear classifier, or widths that do not fit.
 
   Example:
-    >>> student = View(None, {"projector": jnp.zeros((1, 3))})
-    >>> teacher = View(None, {"stage_0/activation": jnp.ones((1, 3))})
+    >>> student = Outputs(None, {"projector": jnp.zeros((1, 3))})
+    >>> teacher = Outputs(None, {"stage_0/activation": jnp.ones((1, 3))})
     >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
     >>> inputs = Inputs(student, teacher, jnp.array([0]), 0, head=head)
     >>> print(simkd().apply((), (), inputs)[0])

@@ -26,8 +26,8 @@ def sp(*, student_tap: str = "stage_*", teacher_tap: str = "stage_*") -> Method:
     The method; it couples the batch.
 
   Example:
-    >>> student = View(None, {"stage_0": jnp.eye(2)})
-    >>> teacher = View(None, {"stage_0": jnp.ones((2, 2))})
+    >>> student = Outputs(None, {"stage_0": jnp.eye(2)})
+    >>> teacher = Outputs(None, {"stage_0": jnp.ones((2, 2))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> print(f"{sp().apply((), (), inputs)[0]:.4f}")
     0.2929

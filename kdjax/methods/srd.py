@@ -47,8 +47,8 @@ def srd(
       dimensions.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.eye(3)})
-    >>> teacher = View(None, {"head:in": jnp.ones((3, 5))})
+    >>> student = Outputs(None, {"head:in": jnp.eye(3)})
+    >>> teacher = Outputs(None, {"head:in": jnp.ones((3, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(3, int), jnp.array(0))
     >>> params, state = srd().init(jax.random.key(0), inputs)
     >>> params["project"]["kernel"].shape

@@ -72,8 +72,8 @@ def srrl(
       whose classifier takes other features.
 
   Example:
-    >>> student = View(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4, 4, 5))})
-    >>> teacher = View(jnp.zeros((2, 3)), {"head:in": jnp.ones((2, 7))})
+    >>> student = Outputs(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4, 4, 5))})
+    >>> teacher = Outputs(jnp.zeros((2, 3)), {"head:in": jnp.ones((2, 7))})
     >>> head = {"kernel": jnp.ones((7, 3)), "bias": jnp.zeros(3)}
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0, head=head)
     >>> params, _ = srrl().init(jax.random.key(0), inputs)
@@ -102,7 +102,7 @@ def srrl(
       student[:, None, None],
       teacher[:, None, None],
       jnp.matmul(student, kernel) + bias[None],
-      inputs.teacher.logits,
+      inputs.teacher.answers,
       feature_weight=at(feature_weight, inputs.step),
       logit_weight=at(logit_weight, inputs.step),
     )

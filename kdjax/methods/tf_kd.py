@@ -47,7 +47,7 @@ def tf_kd(
     ValueError: for a value outside its range.
 
   Example:
-    >>> inputs = Inputs(View(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
+    >>> inputs = Inputs(Outputs(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
     >>> print(f"{tf_kd(temperature=1.0).apply((), (), inputs)[0]:.4f}")
     0.1070
 
@@ -58,7 +58,7 @@ def tf_kd(
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    student = inputs.student.logits
+    student = inputs.student.answers
     checks.classes("tf_kd", student)
     classes = student.shape[-1]
     alive = student != -jnp.inf

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.core.method import Inputs, Method, View, learned
+from kdjax.core.method import Inputs, Method, Outputs, learned
 from kdjax.methods import _tokens
 from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
@@ -68,8 +68,8 @@ def tinybert(
     ...   f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
     ...   for part in ("query", "key")
     ... }
-    >>> view, method = View(None, feats), tinybert(embedding=None)
-    >>> inputs = Inputs(view, view, jnp.array([0]), jnp.array(0))
+    >>> outputs, method = Outputs(None, feats), tinybert(embedding=None)
+    >>> inputs = Inputs(outputs, outputs, jnp.array([0]), jnp.array(0))
     >>> params, state = method.init(jax.random.key(0), inputs)
     >>> params["from_4_to_4"]["kernel"].shape
     (4, 4)
@@ -128,11 +128,11 @@ def _map(student: jax.Array, teacher: jax.Array) -> str:
 
 
 def _scores(
-  attention: str, view: View, inputs: Inputs, mask_tap: str | None
+  attention: str, outputs: Outputs, inputs: Inputs, mask_tap: str | None
 ) -> list[jax.Array]:
   """Returns each layer's (B, heads, T, T) scores, with padded keys at -1e4."""
   layers = []
-  for query, key in _tokens.projections("tinybert", attention, view, _PARTS):
+  for query, key in _tokens.projections("tinybert", attention, outputs, _PARTS):
     scores = jnp.einsum(
       "bhqd,bhkd->bhqk", query, key, precision=jax.lax.Precision.HIGHEST
     )

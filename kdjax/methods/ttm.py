@@ -36,8 +36,8 @@ def ttm(
     ValueError: for an exponent that is not a number > 0.
 
   Example:
-    >>> student = View(jnp.array([[0.0, 0.0]]), {})
-    >>> teacher = View(jnp.array([[4.0, 0.0]]), {})
+    >>> student = Outputs(jnp.array([[0.0, 0.0]]), {})
+    >>> teacher = Outputs(jnp.array([[4.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(f"{ttm(gamma=0.25).apply((), (), inputs)[0]:.4f}")
     0.1109
@@ -48,8 +48,8 @@ def ttm(
   check_value("gamma", gamma, lambda value: value > 0)
   return stateless(
     lambda inputs: losses.ttm(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       gamma=at(gamma, inputs.step),
       weighted=weighted,
     )

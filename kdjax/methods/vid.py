@@ -46,8 +46,8 @@ def vid(
     UserError: when traced, for features that do not match in kind.
 
   Example:
-    >>> student = View(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4))})
-    >>> teacher = View(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 6))})
+    >>> student = Outputs(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 4))})
+    >>> teacher = Outputs(jnp.zeros((2, 3)), {"stage_0": jnp.ones((2, 6))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
     >>> params, _ = vid().init(jax.random.key(0), inputs)
     >>> print(jax.nn.softplus(params["log_scale_0"]["scale"][0]))

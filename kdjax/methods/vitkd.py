@@ -87,8 +87,8 @@ def vitkd(
 
   Example:
     >>> states = jnp.ones((2, 5, 4))
-    >>> view = View(None, {"stage_0": states, "norm": states})
-    >>> inputs = Inputs(view, view, jnp.zeros(2, int), jnp.array(0))
+    >>> outputs = Outputs(None, {"stage_0": states, "norm": states})
+    >>> inputs = Inputs(outputs, outputs, jnp.zeros(2, int), jnp.array(0))
     >>> params, key = vitkd().init(jax.random.key(0), inputs)
     >>> sorted(params)
     ['conv_0', 'conv_1', 'mask_token']

@@ -73,8 +73,8 @@ def vkd(
       dimensions.
 
   Example:
-    >>> student = View(None, {"head:in": jnp.ones((2, 3))})
-    >>> teacher = View(None, {"head:in": jnp.ones((2, 5))})
+    >>> student = Outputs(None, {"head:in": jnp.ones((2, 3))})
+    >>> teacher = Outputs(None, {"head:in": jnp.ones((2, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), jnp.array(0))
     >>> params, state = vkd().init(jax.random.key(0), inputs)
     >>> params["project"]["square"].shape, params["project"]["rest"].shape

@@ -32,8 +32,8 @@ def wsld(*, temperature: float | jax.Array | Schedule = 2.0) -> Method:
     ValueError: for a temperature that is not a number > 0.
 
   Example:
-    >>> student = View(jnp.array([[0.0, 0.0]]), {})
-    >>> teacher = View(jnp.array([[2.0, 0.0]]), {})
+    >>> student = Outputs(jnp.array([[0.0, 0.0]]), {})
+    >>> teacher = Outputs(jnp.array([[2.0, 0.0]]), {})
     >>> inputs = Inputs(student, teacher, jnp.array([0]), jnp.array(0))
     >>> print(f"{wsld().apply((), (), inputs)[0]:.4f}")
     2.7608
@@ -45,8 +45,8 @@ def wsld(*, temperature: float | jax.Array | Schedule = 2.0) -> Method:
 
   def loss(inputs):
     return losses.wsld(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       inputs.labels,
       temperature=at(temperature, inputs.step),
     )

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax.core.method import Method, View
+from kdjax.core.method import Method, Outputs
 from kdjax.train.devices import placement as on_devices
-from kdjax.train.loader import Cut, Feed, lengthened, plan_batches
-from kdjax.train.schemes.scheme import ALONE, Learner
+from kdjax.train.loader import BatchPlan, Loader, lengthened, plan_batches
+from kdjax.train.schemes.scheme import OFFLINE, Scheme
 
 # One value a member: "seed", "learning_rate" and what the arm's method reads.
 Settings = Mapping[str, Any]
@@ -19,18 +19,18 @@ class Arm(NamedTuple):
   """Networks trained alike, but for the settings of each.
 
   Attributes:
-    feed: name of the feed that they are shown.
+    loader: name of the loader that they are shown.
     method: settings of one member -> the method that trains it.
     settings: by name, an array (M,), one value a member.
     teacher: name of the teacher that they learn from; None for nobody.
-    learner: who learns from whom in a step.
+    scheme: who learns from whom in a step.
   """
 
-  feed: str
+  loader: str
   method: Callable[[Settings], Method]
   settings: Settings
   teacher: str | None = None
-  learner: Learner = ALONE
+  scheme: Scheme = OFFLINE
 
 
 def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
 
 def plan_steps(
   arms: Mapping[str, Arm],
-  feeds: Mapping[str, Feed],
+  loaders: Mapping[str, Loader],
   seeds: np.ndarray,
   start: int,
   stop: int,
@@ -68,14 +68,15 @@ def plan_steps(
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None,
   at_once: bool,
   length: int | None = None,
-  answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
+  answers: Mapping[str, Callable[[np.ndarray], Iterator[Outputs]]]
+  | None = None,
   part: tuple[int, int, int] = (0, 1, 1),
-) -> Iterator[tuple[np.ndarray, dict[str, Cut]]]:
+) -> Iterator[tuple[np.ndarray, dict[str, BatchPlan]]]:
   """Plans the steps start..stop-1 of some arms.
 
   Args:
     arms: who trains together.
-    feeds: what is shown, by name.
+    loaders: what is shown, by name.
     seeds: (S,) int, theirs.
     start: first step.
     stop: one past the last.
@@ -88,56 +89,56 @@ def plan_steps(
     part: of every batch that is shown here, and read; see `devices.portion`.
 
   Yields:
-    (step numbers, what every feed shows in these steps).
+    (step numbers, what every loader shows in these steps).
   """
-  plan = {
-    name: _part_of(plan_batches(feeds[name], seeds, start, stop), part)
-    for name in {arm.feed for arm in arms.values()}
+  plans = {
+    name: _part_of(plan_batches(loaders[name], seeds, start, stop), part)
+    for name in {arm.loader for arm in arms.values()}
   }
   steps = np.arange(start, stop)
   if at_once:
     missing = 0 if length is None else length - len(steps)
     yield (
       np.pad(steps, (0, missing), constant_values=-1),
-      jax.tree.map(lambda x: lengthened(x, missing), plan),
+      jax.tree.map(lambda x: lengthened(x, missing), plans),
     )
     return
   streams = {
     name: _streams(
-      arms, name, feeds[name].rows(cut), cut.indices, read, answers
+      arms, name, loaders[name].rows(plan), plan.indices, read, answers
     )
-    for name, cut in plan.items()
+    for name, plan in plans.items()
   }
   for i in range(len(steps)):
     portion = {}
-    for name, cut in plan.items():
-      one = jax.tree.map(lambda x, i=i: x[i : i + 1], cut)
+    for name, plan in plans.items():
+      one = jax.tree.map(lambda x, i=i: x[i : i + 1], plan)
       portion[name] = _with_read(one, *streams[name])
     yield steps[i : i + 1], portion
 
 
-def _with_read(cut: Cut, images, answers) -> Cut:
+def _with_read(plan: BatchPlan, images, answers) -> BatchPlan:
   """Puts what the next step's streams give into its cut."""
 
   def shaped(x):
-    return x.reshape(*cut.indices.shape, *x.shape[1:])
+    return x.reshape(*plan.indices.shape, *x.shape[1:])
 
   found = {name: next(stream) for name, stream in answers.items()}
-  return cut._replace(
+  return plan._replace(
     images=None if images is None else shaped(next(images)),
     answers=jax.tree.map(shaped, found),
   )
 
 
-def _part_of(whole: Cut, part: tuple[int, int, int]) -> Cut:
+def _part_of(whole: BatchPlan, part: tuple[int, int, int]) -> BatchPlan:
   """The examples that this process's devices see."""
   return jax.tree.map(lambda x: on_devices.cut(x, part, axis=2), whole)
 
 
 def _streams(arms, name, rows, indices, read, answers):
-  """What is read for a feed, step by step: images, and teachers' answers."""
+  """What is read for a loader, step by step: images, and teachers' answers."""
   steps = len(indices)
-  teachers = {arm.teacher for arm in arms.values() if arm.feed == name}
+  teachers = {arm.teacher for arm in arms.values() if arm.loader == name}
   images = None if read is None else read(indices.reshape(steps, -1))
   return images, {
     teacher: function(rows.reshape(steps, -1))

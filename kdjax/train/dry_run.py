@@ -10,11 +10,11 @@ import numpy as np
 from jax.interpreters import partial_eval
 
 from kdjax.core.errors import UserError
-from kdjax.core.method import Method, View
+from kdjax.core.method import Method, Outputs
 from kdjax.taps import TapError, select
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.schemes.scheme import ALONE, Learner
+from kdjax.train.schemes.scheme import OFFLINE, Scheme
 from kdjax.train.state import frozen_state
 from kdjax.train.step import Batch, unlabelled
 from kdjax.train.teacher import Teacher, live, observe, teacher_head
@@ -23,22 +23,22 @@ from kdjax.train.teacher import Teacher, live, observe, teacher_head
 EXAMPLES = 4
 
 
-def try_step(
+def check_step(
   student: nn.Module,
   teacher: nn.Module | Teacher | None,
   method: Method,
   sample: jax.Array,
-  learner: Learner = ALONE,
+  scheme: Scheme = OFFLINE,
 ) -> None:
   """Traces a whole step without computing anything.
 
   Args:
     student: linen module called as `student(images, train=...)`.
     teacher: likewise, or what is left of one; None where nobody teaches but the
-      learner itself.
+      scheme itself.
     method: what is to train the student.
     sample: (1, H, W, C) an image, for its shape and type.
-    learner: who learns from whom.
+    scheme: who learns from whom.
 
   Raises:
     UserError: if a tap is not there, or the method cannot use what it gets.
@@ -47,10 +47,10 @@ def try_step(
     >>> from kdjax.methods import make_objective
     >>> from kdjax.models import make_model
     >>> mlp, kd = make_model("mlp(4)", classes=3), make_objective("kd")
-    >>> try_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)))
+    >>> check_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)))
   """
 
-  step = _step_of(student, teacher, method, sample, learner)
+  step = _step_of(student, teacher, method, sample, scheme)
   try:
     with _taps_of("student"):
       jax.eval_shape(step, jax.random.key(0), 0.0)
@@ -63,16 +63,16 @@ def reads_answers(
   teacher: nn.Module,
   method: Method,
   sample: jax.Array,
-  learner: Learner = ALONE,
+  scheme: Scheme = OFFLINE,
 ) -> bool:
   """Says whether a step depends on what the teacher's classifier makes of it.
 
   Args:
-    student: as for `try_step`, which has found nothing wrong.
+    student: as for `check_step`, which has found nothing wrong.
     teacher: likewise.
     method: likewise.
     sample: likewise.
-    learner: likewise.
+    scheme: likewise.
 
   Returns:
     Whether the student's next state or the loss changes with the teacher's
@@ -87,44 +87,44 @@ def reads_answers(
     True
     False
   """
-  step = _step_of(student, teacher, method, sample, learner)
+  step = _step_of(student, teacher, method, sample, scheme)
   traced = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
   outputs = [True] * len(traced.jaxpr.outvars)
   _, used = partial_eval.dce_jaxpr(traced.jaxpr, outputs)
   return used[-1]
 
 
-def _step_of(student, teacher, method, sample, learner):
+def _step_of(student, teacher, method, sample, scheme):
   """A step as a function of randomness and of what is added to all answers."""
 
   def step(rng, added):
-    index = _shown(learner)
+    index = _shown(scheme)
     images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
     taught = teacher
     if not isinstance(teacher, Teacher | None):
       variables = teacher.init(rng, images, train=False)
       taught = live(frozen_state(teacher, variables))
     with _taps_of("teacher"):
-      view = observe(taught, unlabelled(images), method.teacher_taps)
-    if taught is teacher and view is not None:
-      _check_stored(view, method.teacher_taps)
+      outputs = observe(taught, unlabelled(images), method.teacher_taps)
+    if taught is teacher and outputs is not None:
+      _check_stored(outputs, method.teacher_taps)
     head = jax.tree.map(lambda x: x + added, teacher_head(taught))
-    if view is not None:
-      view = view._replace(logits=view.logits + added)
-    state = learner.create(
+    if outputs is not None:
+      outputs = outputs._replace(answers=outputs.answers + added)
+    state = scheme.create(
       student,
       method,
       make_optimizer("sgd", "constant", 1),
       rng=rng,
       images=images,
-      teacher=view,
+      teacher=outputs,
       learning_rate=0.0,
       head=head,
     )
     labels, counts = jnp.zeros_like(index), jnp.ones(len(index), bool)
     batch = Batch(images, labels, counts, index, index)
-    state, metrics = learner.step(
-      state, method, batch, view, rng=rng, head=head
+    state, metrics = scheme.step(
+      state, method, batch, outputs, rng=rng, head=head
     )
     return jax.tree.leaves(state), metrics["loss"]
 
@@ -140,13 +140,13 @@ def _taps_of(whose: str) -> Iterator[None]:
     raise TapError(error.tap, error.reason, error.whose or whose) from None
 
 
-def _check_stored(view: View, taps: Sequence[str]) -> None:
+def _check_stored(outputs: Outputs, taps: Sequence[str]) -> None:
   """Refuses a cache that does not have the features that are looked at."""
   for tap in taps:
     try:
-      select(view.feats, tap)
+      select(outputs.feats, tap)
     except UserError:
-      there = ", ".join(sorted(view.feats))
+      there = ", ".join(sorted(outputs.feats))
       has = f"only the features {there}" if there else "no features"
       raise UserError(
         f"the teacher's tap {tap!r}: the cache has {has}; `launch.py cache` with"
@@ -155,9 +155,11 @@ def _check_stored(view: View, taps: Sequence[str]) -> None:
       ) from None
 
 
-def _shown(learner: Learner) -> jax.Array:
-  """The examples of a batch, as the learner is shown them."""
+def _shown(scheme: Scheme) -> jax.Array:
+  """The examples of a batch, as the scheme is shown them."""
   index = np.arange(EXAMPLES, dtype=np.int32)
-  feed = Feed(lambda *_: (index[None], np.ones((1, EXAMPLES))), 1, None, None)
-  feed = learner.shown(feed) if learner.shown else feed
-  return jnp.asarray(feed.batches(0, 0, 1)[0][0])
+  loader = Loader(
+    lambda *_: (index[None], np.ones((1, EXAMPLES))), 1, None, None
+  )
+  loader = scheme.adapt_loader(loader) if scheme.adapt_loader else loader
+  return jnp.asarray(loader.batches(0, 0, 1)[0][0])

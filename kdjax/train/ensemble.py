@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.errors import counted
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 from kdjax.train.teacher import Teacher
 
 POOLS = ("probabilities", "logits", "confidence")
@@ -125,7 +125,7 @@ def ensemble(
     >>> from kdjax.train.step import unlabelled
     >>> from kdjax.train.teacher import observe, stored
     >>> both = ensemble([stored(jnp.eye(2)), stored(-jnp.eye(2))], pool="logits")
-    >>> print(observe(both, unlabelled(jnp.zeros((2, 1, 1, 1)))).logits)
+    >>> print(observe(both, unlabelled(jnp.zeros((2, 1, 1, 1)))).answers)
     [[0. 0.]
      [0. 0.]]
   """
@@ -160,9 +160,9 @@ def routed(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
     >>> from kdjax.train.teacher import observe, stored
     >>> route = routed([stored(jnp.eye(2)), stored(-jnp.eye(2))], steps=10)
     >>> batch = unlabelled(jnp.zeros((1, 1, 1, 1)))
-    >>> print(observe(route, batch, step=4).logits)
+    >>> print(observe(route, batch, step=4).answers)
     [[1. 0.]]
-    >>> print(observe(route, batch, step=5).logits)
+    >>> print(observe(route, batch, step=5).answers)
     [[-1. -0.]]
 
   Source:
@@ -185,17 +185,17 @@ def routed(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
   return Teacher(_stack(teachers), show, head)
 
 
-def _show(settings, pool, weights, arrays, batch, step, taps) -> View:
+def _show(settings, pool, weights, arrays, batch, step, taps) -> Outputs:
   groups, first = settings
   members = [None] * sum(map(len, groups))
   for places, one, stacked in zip(groups, first, arrays, strict=True):
-    views = _of_each(
+    group_outputs = _of_each(
       lambda mine, one=one: one.show(mine, batch, step, taps), stacked
     )
-    for place, view in zip(places, views, strict=True):
-      members[place] = view
-  logits = jnp.stack([view.logits for view in members])
-  return View(
+    for place, outputs in zip(places, group_outputs, strict=True):
+      members[place] = outputs
+  logits = jnp.stack([outputs.answers for outputs in members])
+  return Outputs(
     pool_logits(logits, pool=pool, weights=weights), {}, tuple(members)
   )
 

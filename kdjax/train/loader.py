@@ -1,4 +1,4 @@
-"""Who is trained on what: arms of networks, feeds of batches, step by step."""
+"""Who is trained on what: arms of networks, loaders of batches, step by step."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -6,23 +6,23 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 
 
-class Feed(NamedTuple):
+class Loader(NamedTuple):
   """What a group of networks is shown.
 
   Attributes:
     batches: (seed, start, stop) -> indices (S, B) and weights (S, B) of the
       steps start..stop-1; weight 0 marks the padding of a ragged batch.
-    steps: steps in one pass over the feed's examples.
+    steps: steps in one pass over the loader's examples.
     labels: (N,) int32 over the whole training set, -1 where hidden.
     view: (key, stored images, positions) -> float32 images, augmented.
     mixing: what then mixes the images of a batch, as `data.split_mixing` makes
       it, padding at the batch's end left out; None for nothing.
     teacher_view: as `view`, what the teacher sees instead of all that; None
       where it sees what the student sees.
-    turns: (seed, indices (S, B), first step) -> (S, B) the number of the view
+    view_numbers: (seed, indices (S, B), first step) -> (S, B) the number of the view
       that each example shows. `view` then takes (numbers, stored images,
       index). None where every step draws new views.
   """
@@ -33,17 +33,17 @@ class Feed(NamedTuple):
   view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
   mixing: Callable | None = None
   teacher_view: Callable | None = None
-  turns: Callable[[int, np.ndarray, int], np.ndarray] | None = None
+  view_numbers: Callable[[int, np.ndarray, int], np.ndarray] | None = None
 
-  def rows(self, cut: "Cut") -> np.ndarray | jax.Array:
+  def rows(self, plan: "BatchPlan") -> np.ndarray | jax.Array:
     """Places of a cut's views among all views: number * N + index."""
-    if cut.numbers is None:
-      return cut.indices
-    return cut.numbers * len(self.labels) + cut.indices
+    if plan.numbers is None:
+      return plan.indices
+    return plan.numbers * len(self.labels) + plan.indices
 
 
-class Cut(NamedTuple):
-  """What a feed shows in some steps; axes (steps, seeds, batch).
+class BatchPlan(NamedTuple):
+  """What a loader shows in some steps; axes (steps, seeds, batch).
 
   Attributes:
     indices: which examples.
@@ -57,90 +57,93 @@ class Cut(NamedTuple):
   weights: np.ndarray
   numbers: np.ndarray | None = None
   images: np.ndarray | None = None
-  answers: Mapping[str, View] = {}
+  answers: Mapping[str, Outputs] = {}
 
 
 # Between the orders of two peers: no two seeds of a run come that far apart.
 STRIDE = 1_000_003
 
 
-def repeated(feed: Feed, *, times: int) -> Feed:
+def repeated(loader: Loader, *, times: int) -> Loader:
   """Shows every example several times in a row, in views of its own.
 
   Args:
-    feed: what is shown.
+    loader: what is shown.
     times: how often; places i * times, i * times + 1, ... of a batch hold
       example i, so that they lie on one device.
 
   Returns:
-    The feed.
+    The loader.
 
   Example:
-    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
-    >>> repeated(feed, times=2).batches(0, 0, 1)[0].tolist()
+    >>> loader = Loader(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated(loader, times=2).batches(0, 0, 1)[0].tolist()
     [[3, 3, 5, 5]]
   """
 
   def batches(seed, start, stop):
-    cut = feed.batches(seed, start, stop)
-    return tuple(np.repeat(x, times, axis=1) for x in cut)
+    arrays = loader.batches(seed, start, stop)
+    return tuple(np.repeat(x, times, axis=1) for x in arrays)
 
-  return feed._replace(batches=batches)
+  return loader._replace(batches=batches)
 
 
-def repeated_whole(feed: Feed, *, times: int) -> Feed:
+def repeated_whole(loader: Loader, *, times: int) -> Loader:
   """Shows every batch several times side by side.
 
   Args:
-    feed: what is shown.
+    loader: what is shown.
     times: how often.
 
   Returns:
-    The feed; its batches are `times` as long.
+    The loader; its batches are `times` as long.
 
   Example:
-    >>> feed = Feed(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
-    >>> repeated_whole(feed, times=2).batches(0, 0, 1)[0].tolist()
+    >>> loader = Loader(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
+    >>> repeated_whole(loader, times=2).batches(0, 0, 1)[0].tolist()
     [[3, 5, 3, 5]]
   """
 
   def batches(seed, start, stop):
-    cut = feed.batches(seed, start, stop)
-    return tuple(np.tile(x, (1, times)) for x in cut)
+    arrays = loader.batches(seed, start, stop)
+    return tuple(np.tile(x, (1, times)) for x in arrays)
 
-  return feed._replace(batches=batches)
+  return loader._replace(batches=batches)
 
 
-def one_each(feed: Feed, *, times: int) -> Feed:
+def one_each(loader: Loader, *, times: int) -> Loader:
   """Shows several batches side by side, each from an order of its own.
 
   Args:
-    feed: what is shown.
-    times: how many; the first is in the feed's own order.
+    loader: what is shown.
+    times: how many; the first is in the loader's own order.
 
   Returns:
-    The feed; its batches are `times` as long.
+    The loader; its batches are `times` as long.
 
   Example:
-    >>> feed = Feed(lambda seed, *_: (np.array([[seed]]), np.ones((1, 1))), 1, None, None)
-    >>> one_each(feed, times=2).batches(7, 0, 1)[0].tolist()
+    >>> loader = Loader(lambda seed, *_: (np.array([[seed]]), np.ones((1, 1))), 1, None, None)
+    >>> one_each(loader, times=2).batches(7, 0, 1)[0].tolist()
     [[7, 1000010]]
   """
 
   def batches(seed, start, stop):
-    cuts = [
-      feed.batches(seed + STRIDE * place, start, stop) for place in range(times)
+    plans = [
+      loader.batches(seed + STRIDE * place, start, stop)
+      for place in range(times)
     ]
-    return tuple(np.concatenate(x, axis=1) for x in zip(*cuts, strict=True))
+    return tuple(np.concatenate(x, axis=1) for x in zip(*plans, strict=True))
 
-  return feed._replace(batches=batches)
+  return loader._replace(batches=batches)
 
 
-def plan_batches(feed: Feed, seeds: np.ndarray, start: int, stop: int) -> Cut:
-  """Plans what a feed shows each of some seeds in the steps start..stop-1.
+def plan_batches(
+  loader: Loader, seeds: np.ndarray, start: int, stop: int
+) -> BatchPlan:
+  """Plans what a loader shows each of some seeds in the steps start..stop-1.
 
   Args:
-    feed: what is shown.
+    loader: what is shown.
     seeds: (S,) int.
     start: first step.
     stop: one past the last.
@@ -148,14 +151,15 @@ def plan_batches(feed: Feed, seeds: np.ndarray, start: int, stop: int) -> Cut:
   Returns:
     Indices and weights, (steps, S, B) each.
   """
-  planned = [feed.batches(int(seed), start, stop) for seed in seeds]
+  planned = [loader.batches(int(seed), start, stop) for seed in seeds]
   indices, weights = (np.stack(x, axis=1) for x in zip(*planned, strict=True))
-  if feed.turns is None:
-    return Cut(indices, weights)
+  if loader.view_numbers is None:
+    return BatchPlan(indices, weights)
   numbers = [
-    feed.turns(int(seed), indices[:, i], start) for i, seed in enumerate(seeds)
+    loader.view_numbers(int(seed), indices[:, i], start)
+    for i, seed in enumerate(seeds)
   ]
-  return Cut(indices, weights, np.stack(numbers, axis=1))
+  return BatchPlan(indices, weights, np.stack(numbers, axis=1))
 
 
 def lengthened(x: np.ndarray, missing: int) -> np.ndarray:

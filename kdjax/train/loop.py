@@ -1,7 +1,7 @@
 """Training as a stream of epochs: many networks in one compiled program.
 
 Networks that differ only in seed, rate, weights or temperature are members of
-an arm and train side by side under `vmap`; arms (student, twin, controls) run
+an arm and train side by side under `vmap`; arms (student, baseline, controls) run
 in the same program, an epoch in one `scan`. Each device sees its share of every
 batch, or has members of its own that see whole ones. Where memory is short
 groups of members take turns. Where all that does not pay (`side_by_side`)
@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 from kdjax.train.arm import Arm, plan_steps, teacher_taps
-from kdjax.train.batch import show, step_key
+from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
 from kdjax.train.epoch import Epoch, plus, portions
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 from kdjax.train.observer import UNWATCHED, Observer
-from kdjax.train.population.groups import gathered, groups_of, is_grid
-from kdjax.train.population.offload import initial, make_crews, owned, take_turn
+from kdjax.train.population.groups import groups_of, is_grid, join_groups
+from kdjax.train.population.offload import initial, make_waves, owned, take_turn
 from kdjax.train.step import unlabelled
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
@@ -34,7 +34,7 @@ def train(
   network: nn.Module,
   optimizer: optax.GradientTransformation,
   arms: Mapping[str, Arm],
-  feeds: Mapping[str, Feed],
+  loaders: Mapping[str, Loader],
   images: np.ndarray | None,
   *,
   epochs: int,
@@ -46,7 +46,8 @@ def train(
   most: int | None = None,
   apart: bool = False,
   gradient_metrics: bool = False,
-  answers: Mapping[str, Callable[[np.ndarray], Iterator[View]]] | None = None,
+  answers: Mapping[str, Callable[[np.ndarray], Iterator[Outputs]]]
+  | None = None,
   programs: dict[tuple, tuple] | None = None,
   portion: int | None = None,
   start: Epoch | None = None,
@@ -54,7 +55,7 @@ def train(
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
-  An epoch is a pass over the largest feed; smaller feeds are repeated, so that
+  An epoch is a pass over the largest loader; smaller loaders are repeated, so that
   every arm takes the same number of steps. What happens in a step depends on
   its number alone: a training that starts from a yielded epoch goes on as if it
   had never stopped, bit for bit.
@@ -63,7 +64,7 @@ def train(
     network: linen module called as `network(images, train=...)`.
     optimizer: from `make_optimizer`, made for all steps of the training.
     arms: who learns from what, by name.
-    feeds: what is shown, by name.
+    loaders: what is shown, by name.
     images: (N, H, W, C) stored images of the whole training set, kept on every
       device; None for a set that is read as it is needed.
     epochs: how many.
@@ -80,7 +81,7 @@ def train(
       everybody's batches; of a single process.
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
-      images, where it is read as it is needed; see `Feed.rows`.
+      images, where it is read as it is needed; see `Loader.rows`.
     programs: compiled programs, used where they are there and added where not:
       trainings of the same arms that differ in nothing but
       settings share them.
@@ -95,11 +96,11 @@ def train(
   owners = len(devices) if apart else 1
   groups = groups_of(arms, most=most if together else 1, parts=owners)
   groups = list(map(owned, groups)) if apart else groups
-  labels = {name: feed.labels for name, feed in feeds.items()}
+  labels = {name: loader.labels for name, loader in loaders.items()}
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
-  length = max(feed.steps for feed in feeds.values())
+  length = max(loader.steps for loader in loaders.values())
   size = min(portion or length, length)
   at_once = together and read is None and not answers
   # Portions of two lengths would be two programs.
@@ -111,20 +112,20 @@ def train(
     if key not in programs:
       programs[key] = (
         _initializer(network, optimizer, group.arms, sample),
-        _compile(group.arms, feeds, devices, *options),
+        _compile(group.arms, loaders, devices, *options),
       )
   own = [programs[*group.arms, grid] for group in groups]
   # One call a step is a long portion: its beginning outlives it.
   waits = len(groups) > 1 or not together
-  crews = make_crews(groups, own, shared, start, devices, waits=waits)
+  waves = make_waves(groups, own, shared, start, devices, waits=waits)
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, size):
     done = []
-    for i, crew in enumerate(crews):
+    for i, wave in enumerate(waves):
       plan = plan_steps(
-        crew.group.arms,
-        feeds,
-        crew.group.seeds.ravel(),
+        wave.group.arms,
+        loaders,
+        wave.group.seeds.ravel(),
         *steps,
         read=read,
         at_once=at_once,
@@ -132,9 +133,9 @@ def train(
         answers=answers,
         part=on_devices.portion(devices),
       )
-      crews[i], found = take_turn(crew, plan, devices, observer)
+      waves[i], found = take_turn(wave, plan, devices, observer)
       done.append(found)
-    states, added = gathered(done, groups, arms)
+    states, added = join_groups(done, groups, arms)
     sums = added if steps[0] % length == 0 else plus(sums, added)
     yield Epoch(
       number=steps[0] // length + 1,
@@ -200,14 +201,16 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
 
 
 def _compile(
-  arms, feeds, devices, together, gradient_metrics, apart, grid, padded
+  arms, loaders, devices, together, gradient_metrics, apart, grid, padded
 ):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
-    (feed, teacher): teacher_taps(
-      arm for arm in arms.values() if (arm.feed, arm.teacher) == (feed, teacher)
+    (loader, teacher): teacher_taps(
+      arm
+      for arm in arms.values()
+      if (arm.loader, arm.teacher) == (loader, teacher)
     )
-    for feed, teacher in {(arm.feed, arm.teacher) for arm in arms.values()}
+    for loader, teacher in {(arm.loader, arm.teacher) for arm in arms.values()}
   }
 
   axis_name = None if apart else on_devices.AXIS
@@ -217,15 +220,21 @@ def _compile(
       step, plan = portion
       batches = {
         name: on_devices.over_members(
-          lambda seed, cut, name=name: show(
-            feeds[name], labels[name], images, step, seed, cut, axis_name
+          lambda seed, batch_plan, name=name: make_batch(
+            loaders[name],
+            labels[name],
+            images,
+            step,
+            seed,
+            batch_plan,
+            axis_name,
           ),
           seeds,
           plan[name],
         )
         for name in plan
       }
-      views = {
+      outputs = {
         key: _ask(key, teachers, taps, plan, batches, step) for key in taps
       }
       results = {
@@ -233,7 +242,7 @@ def _compile(
           arm,
           states[name],
           members[name],
-          (batches[arm.feed], views[arm.feed, arm.teacher]),
+          (batches[arm.loader], outputs[arm.loader, arm.teacher]),
           step,
           teachers.get(arm.teacher),
           gradient_metrics,
@@ -256,8 +265,7 @@ def _compile(
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
   laid = {
-    name: None if arm.learner.layout is None else 0
-    for name, arm in arms.items()
+    name: None if arm.scheme.layout is None else 0 for name, arm in arms.items()
   }
   return on_devices.parallel(
     run,
@@ -289,14 +297,14 @@ def _scan_begun(body, states, portion):
   return jax.lax.fori_loop(0, jnp.sum(steps >= 0), one, (states, rows))
 
 
-def _ask(key, teachers, taps, plan, batches, step) -> View | None:
-  """Shows what a teacher makes of a feed's batches, or what was read of it."""
-  feed, name = key
-  if name in plan[feed].answers:
-    return plan[feed].answers[name]
+def _ask(key, teachers, taps, plan, batches, step) -> Outputs | None:
+  """Shows what a teacher makes of a loader's batches, or what was read of it."""
+  loader, name = key
+  if name in plan[loader].answers:
+    return plan[loader].answers[name]
   return on_devices.over_members(
     lambda batch: observe(teachers.get(name), batch, taps[key], step=step),
-    batches[feed],
+    batches[loader],
   )
 
 
@@ -305,12 +313,12 @@ def _step_members(
 ):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
-  if arm.learner.layout is not None:
-    states = arm.learner.layout.exchange(states, step, axis_name)
+  if arm.scheme.layout is not None:
+    states = arm.scheme.layout.exchange(states, step, axis_name)
 
   def one(state, settings, shown):
     batch, seen = shown
-    return arm.learner.step(
+    return arm.scheme.step(
       state,
       arm.method(settings),
       batch,
@@ -341,7 +349,7 @@ def _initializer(network, optimizer, arms, sample):
     seen = observe(teacher, unlabelled(sample), teacher_taps([arm]))
 
     def one(settings):
-      return arm.learner.create(
+      return arm.scheme.create(
         network,
         arm.method(settings),
         optimizer,

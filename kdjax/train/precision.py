@@ -17,7 +17,7 @@ NARROW = "bfloat16"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Computed:
+class PrecisionWrapper:
   """Stands in for a linen module: takes and returns what that does.
 
   Inside, parameters and images are `dtype`, so layers are; batch statistics
@@ -45,19 +45,19 @@ class Computed:
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
     paths = blocks(variables["params"]) if self.remat else set()
     if self.dtype == NARROW:
-      params = narrowed(variables["params"])
+      params = cast_params(variables["params"])
       variables, args = {**variables, "params": params}, _narrow(args)
     with nn.intercept_methods(_again(paths)):
       found = self.network.apply(variables, *args, **kwargs)
-    return _widened(found) if self.dtype == NARROW else found
+    return _widen(found) if self.dtype == NARROW else found
 
 
-def computed(
-  network: nn.Module | Computed,
+def with_precision(
+  network: nn.Module | PrecisionWrapper,
   *,
   dtype: str = "float32",
   remat: bool = False,
-) -> nn.Module | Computed:
+) -> nn.Module | PrecisionWrapper:
   """Makes a network compute in a type, and forget what it can compute again.
 
   Args:
@@ -70,20 +70,20 @@ def computed(
 
   Example:
     >>> from kdjax.models import make_model
-    >>> mlp = computed(make_model("mlp(4)", classes=3), dtype="bfloat16")
+    >>> mlp = with_precision(make_model("mlp(4)", classes=3), dtype="bfloat16")
     >>> images = jnp.ones((2, 2, 2, 1))
     >>> logits = mlp.apply(mlp.init(jax.random.key(0), images), images)
     >>> logits.dtype, logits.shape
     (dtype('float32'), (2, 3))
   """
-  if isinstance(network, Computed):
+  if isinstance(network, PrecisionWrapper):
     network = network.network
   if dtype == "float32" and not remat:
     return network
-  return Computed(network, dtype, remat)
+  return PrecisionWrapper(network, dtype, remat)
 
 
-def like(network: nn.Module | Computed, other: nn.Module) -> Any:
+def like(network: nn.Module | PrecisionWrapper, other: nn.Module) -> Any:
   """Makes a network compute as another one does.
 
   Args:
@@ -91,18 +91,18 @@ def like(network: nn.Module | Computed, other: nn.Module) -> Any:
     other: the module.
 
   Returns:
-    As `computed`.
+    As `with_precision`.
 
   Example:
-    >>> like(Computed(None, "bfloat16"), nn.Dense(3)).dtype
+    >>> like(PrecisionWrapper(None, "bfloat16"), nn.Dense(3)).dtype
     'bfloat16'
   """
-  if not isinstance(network, Computed):
+  if not isinstance(network, PrecisionWrapper):
     return other
-  return computed(other, dtype=network.dtype, remat=network.remat)
+  return with_precision(other, dtype=network.dtype, remat=network.remat)
 
 
-def narrowed(params: Mapping) -> dict:
+def cast_params(params: Mapping) -> dict:
   """Returns a network's parameters in bfloat16, those of classifiers aside.
 
   Args:
@@ -113,7 +113,7 @@ def narrowed(params: Mapping) -> dict:
 
   Example:
     >>> params = {"stage_0": jnp.ones(2), "head": jnp.ones(2)}
-    >>> {name: str(x.dtype) for name, x in narrowed(params).items()}
+    >>> {name: str(x.dtype) for name, x in cast_params(params).items()}
     {'stage_0': 'bfloat16', 'head': 'float32'}
   """
   return {
@@ -169,14 +169,14 @@ def _again(paths: set[tuple[str, ...]]) -> Callable:
 
 
 def _narrow(tree: Any) -> Any:
-  return _cast(tree, jnp.float32, jnp.bfloat16)
+  return _convert(tree, jnp.float32, jnp.bfloat16)
 
 
-def _widened(tree: Any) -> Any:
-  return _cast(tree, jnp.bfloat16, jnp.float32)
+def _widen(tree: Any) -> Any:
+  return _convert(tree, jnp.bfloat16, jnp.float32)
 
 
-def _cast(tree: Any, old: Any, new: Any) -> Any:
+def _convert(tree: Any, old: Any, new: Any) -> Any:
   def one(x):
     return x.astype(new) if getattr(x, "dtype", None) == old else x
 

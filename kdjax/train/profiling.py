@@ -224,7 +224,7 @@ class Meter:
     self._begin()
     return found
 
-  def figures(self) -> dict[str, Any]:
+  def summary(self) -> dict[str, Any]:
     """Returns what a training took.
 
     Returns:

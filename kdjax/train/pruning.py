@@ -1,6 +1,6 @@
 """Pruning by magnitude while a network learns.
 
-The masks are the last link of the optimiser: whatever a method, a learner or an
+The masks are the last link of the optimiser: whatever a method, a scheme or an
 optimiser does, what is masked is zero after the step.
 """
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from flax.training import train_state
 
-from kdjax.core.method import Frozen, Inputs, Method, View
+from kdjax.core.method import Frozen, Inputs, Method, Outputs
 from kdjax.taps import tapped
 from kdjax.train.optimizer import with_learning_rate
-from kdjax.train.precision import computed, narrowed
+from kdjax.train.precision import cast_params, with_precision
 
 
 class TrainState(train_state.TrainState):
@@ -70,7 +70,7 @@ def create_state(
   *,
   rng: jax.Array,
   images: jax.Array,
-  teacher: View | None,
+  teacher: Outputs | None,
   learning_rate: jax.Array,
   head: dict | None = None,
 ) -> TrainState:
@@ -82,7 +82,7 @@ def create_state(
     optimizer: from `make_optimizer`.
     rng: PRNG key.
     images: (B, H, W, C) float32, for their shape.
-    teacher: the teacher's view of these images, or None.
+    teacher: the teacher's outputs of these images, or None.
     learning_rate: the peak rate, scalar.
     head: the teacher's classifier, or None.
 
@@ -97,7 +97,7 @@ def create_state(
   labels = jnp.zeros(images.shape[0], jnp.int32)
   step = jnp.zeros((), jnp.int32)
   inputs = Inputs(
-    View(logits, feats),
+    Outputs(logits, feats),
     teacher,
     labels,
     step,
@@ -178,7 +178,7 @@ def frozen_state(
   Args:
     network: linen module, whatever it was computed in while it learned.
     variables: {"params": ..., and other collections}.
-    dtype: what its parameters are kept in, and it computes in, see `computed`.
+    dtype: what its parameters are kept in, and it computes in, see `with_precision`.
 
   Returns:
     A state without an optimiser.
@@ -187,10 +187,10 @@ def frozen_state(
     key: value for key, value in variables.items() if key != "params"
   }
   params = variables["params"]
-  params = params if dtype == "float32" else narrowed(params)
+  params = params if dtype == "float32" else cast_params(params)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
-    apply_fn=computed(network, dtype=dtype).apply,
+    apply_fn=with_precision(network, dtype=dtype).apply,
     params={"network": params, "method": ()},
     tx=optax.identity(),
     opt_state=(),

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.method import Inputs, Method, Metrics, View
+from kdjax.core.method import Inputs, Method, Metrics, Outputs
 from kdjax.taps import tapped
 from kdjax.train import gradients
 from kdjax.train.accumulate import over_pieces
@@ -97,7 +97,7 @@ def take_step(
   state: TrainState,
   method: Method,
   batch: Batch,
-  teacher: View | None,
+  teacher: Outputs | None,
   *,
   rng: jax.Array,
   axis_name: Axis = None,
@@ -113,7 +113,7 @@ def take_step(
     state: the student's state.
     method: the loss.
     batch: this device's share of the batch.
-    teacher: the teacher's view of it, or None.
+    teacher: the teacher's outputs of it, or None.
     rng: PRNG key of this step, the same on all devices.
     axis_name: the mapped axis of devices, or a group of them; None outside of
       one.
@@ -132,7 +132,7 @@ def take_step(
     ValueError: at trace time, for pieces of what cannot be cut.
   """
   count = jnp.sum(batch.mask, dtype=jnp.float32)
-  total = jnp.maximum(collectives.total(count, axis_name), 1.0)
+  total = jnp.maximum(collectives.psum(count, axis_name), 1.0)
   if pieces > 1 and (method.couples_batch or gradient_metrics):
     raise ValueError(
       "losses that relate the examples of a batch, and the gradients of single"
@@ -156,7 +156,7 @@ def take_step(
     look, pieces, batch, teacher
   )
   if not gradient_metrics:
-    grads = collectives.total(grads, axis_name)
+    grads = collectives.psum(grads, axis_name)
   if method.frozen is None:
     state = state.apply_gradients(grads=grads)
   else:
@@ -164,7 +164,7 @@ def take_step(
   state = state.replace(
     collections=_whole(collections, axis_name), method_state=method_state
   )
-  return state, collectives.total(metrics, axis_name)
+  return state, collectives.psum(metrics, axis_name)
 
 
 def _look(
@@ -188,11 +188,11 @@ def _look(
   share = count / total
 
   def objective(params):
-    view, collections = train_forward(
+    outputs, collections = train_forward(
       state, params, method.student_taps, batch, rng, axis_name
     )
     inputs = Inputs(
-      view,
+      outputs,
       teacher,
       batch.labels,
       state.step,
@@ -207,17 +207,17 @@ def _look(
     if method.couples_batch and axis_name is not None:
       inputs = gather(inputs, axis_name)
       # Every device holds the whole batch's loss; together they hold it once.
-      weight = 1.0 / collectives.total(1.0, axis_name)
+      weight = 1.0 / collectives.psum(1.0, axis_name)
     losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
     metrics = metrics | {"loss": (sum(losses.values()) * count, count)}
     losses = {name: weight * value for name, value in losses.items()}
-    return losses, (view.logits, collections, method_state, metrics)
+    return losses, (outputs.answers, collections, method_state, metrics)
 
   if gradient_metrics:
     grads, aux, measured = gradients.by_term(
-      objective, state.params, lambda tree: collectives.total(tree, axis_name)
+      objective, state.params, lambda tree: collectives.psum(tree, axis_name)
     )
   else:
     (grads, aux), measured = gradients.of_sum(objective, state.params), {}
@@ -239,7 +239,7 @@ def train_forward(
   batch: Batch,
   rng: jax.Array,
   axis_name: Axis,
-) -> tuple[View, dict]:
+) -> tuple[Outputs, dict]:
   """Shows a network a batch as it sees it while it learns.
 
   Args:
@@ -264,7 +264,7 @@ def train_forward(
       rngs={"dropout": rng},
       mutable=list(state.collections),
     )
-  return View(logits, feats), collections
+  return Outputs(logits, feats), collections
 
 
 def _weighted(collections, share):
@@ -279,8 +279,8 @@ def _whole(collections, axis_name):
 
   def one(x):
     if _is_float(x):
-      return collectives.total(x, axis_name)
-    return collectives.largest(x, axis_name)
+      return collectives.psum(x, axis_name)
+    return collectives.pmax(x, axis_name)
 
   return jax.tree.map(one, collections)
 
@@ -301,7 +301,7 @@ def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
   """
 
   def collect(x):
-    return collectives.gathered(x, axis_name)
+    return collectives.all_gather(x, axis_name)
 
   alone = dict.fromkeys(("step", "head", "student_head"))
   shared = {name: getattr(inputs, name) for name in alone}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 from kdjax.taps import tapped
 from kdjax.train.state import TrainState, classifier, variables
 from kdjax.train.step import Batch
@@ -19,14 +19,14 @@ class Teacher:
 
   Attributes:
     arrays: what it knows: weights, or answers by example.
-    show: (arrays, batch, step, taps) -> View, what it makes of a batch at a
+    show: (arrays, batch, step, taps) -> Outputs, what it makes of a batch at a
       step of the student's training, () int32.
     head: arrays -> its linear classifier as `classifier` returns it, or None.
   """
 
   arrays: Any
-  show: Callable[[Any, Batch, jax.Array, Sequence[str]], View] = struct.field(
-    pytree_node=False
+  show: Callable[[Any, Batch, jax.Array, Sequence[str]], Outputs] = (
+    struct.field(pytree_node=False)
   )
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
 
@@ -47,7 +47,7 @@ def live(state: TrainState) -> Teacher:
     >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
     >>> known = mlp.init(jax.random.key(0), images)
     >>> teacher = live(frozen_state(mlp, known))
-    >>> observe(teacher, unlabelled(images)).logits.shape
+    >>> observe(teacher, unlabelled(images)).answers.shape
     (2, 3)
   """
   return Teacher(state, _show_live, _head_of_live)
@@ -70,10 +70,10 @@ def stored(
     >>> from kdjax.train.step import unlabelled
     >>> teacher = stored(jnp.eye(3))
     >>> batch = unlabelled(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
-    >>> print(observe(teacher, batch).logits)
+    >>> print(observe(teacher, batch).answers)
     [[0. 0. 1.]]
   """
-  return Teacher(View(logits, dict(feats or {})), _show_stored, _no_head)
+  return Teacher(Outputs(logits, dict(feats or {})), _show_stored, _no_head)
 
 
 def observe(
@@ -82,7 +82,7 @@ def observe(
   taps: Sequence[str] = (),
   *,
   step: jax.Array | int = 0,
-) -> View | None:
+) -> Outputs | None:
   """Shows what a teacher makes of a batch.
 
   Args:
@@ -92,12 +92,12 @@ def observe(
     step: the training step from 0, () int32.
 
   Returns:
-    The teacher's view, a constant; None without a teacher.
+    The teacher's outputs, a constant; None without a teacher.
   """
   if teacher is None:
     return None
-  view = teacher.show(teacher.arrays, batch, step, tuple(taps))
-  return jax.lax.stop_gradient(view)
+  outputs = teacher.show(teacher.arrays, batch, step, tuple(taps))
+  return jax.lax.stop_gradient(outputs)
 
 
 def teacher_head(teacher: Teacher | None) -> dict | None:
@@ -114,16 +114,16 @@ def teacher_head(teacher: Teacher | None) -> dict | None:
   return jax.lax.stop_gradient(teacher.head(teacher.arrays))
 
 
-def _show_live(state, batch, step, taps) -> View:
+def _show_live(state, batch, step, taps) -> Outputs:
   shown = tapped(state.apply_fn, taps)
-  return View(*shown(variables(state), batch.taught, train=False))
+  return Outputs(*shown(variables(state), batch.taught, train=False))
 
 
 def _head_of_live(state):
   return classifier(state.params["network"])
 
 
-def _show_stored(table, batch, step, taps) -> View:
+def _show_stored(table, batch, step, taps) -> Outputs:
   return jax.tree.map(lambda x: jnp.asarray(x)[batch.rows % len(x)], table)
 
 

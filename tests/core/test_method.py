@@ -5,21 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.method import Inputs, Method, View, stateless, weighted_sum
+from kdjax.core.method import Inputs, Method, Outputs, stateless, weighted_sum
 from kdjax.core.schedule import at, make_schedule
 from kdjax.core.spec import parse
 
 
 def inputs(mask=None, step=3):
   logits = jnp.array([[1.0, 0.0], [5.0, 0.0], [9.0, 0.0]])
-  view = View(logits, {})
+  outputs = Outputs(logits, {})
   labels = jnp.zeros(3, jnp.int32)
   mask = None if mask is None else jnp.array(mask)
-  return Inputs(view, view, labels, jnp.int32(step), mask)
+  return Inputs(outputs, outputs, labels, jnp.int32(step), mask)
 
 
-first = stateless(lambda x: x.student.logits[:, 0])
-scalar = stateless(lambda x: x.student.logits.sum())
+first = stateless(lambda x: x.student.answers[:, 0])
+scalar = stateless(lambda x: x.student.answers.sum())
 
 
 @pytest.mark.parametrize(

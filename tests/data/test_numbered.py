@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.data import batches, make_view, steps_per_pass
-from kdjax.data.numbered import numbered, turns
+from kdjax.data.numbered import numbered, view_numbers
 
 IMAGES = jax.random.uniform(jax.random.key(0), (12, 6, 6, 1)) + 1.0
 VIEWS = ["shift(2)", "flip", "noise(0.1)", "random_resized_crop + flip"]
@@ -55,14 +55,14 @@ def test_every_view_has_its_turn(views):
   count = views * steps
   plan = batches(examples, 3, seed=4, start=0, stop=count)
   made = {"views": views, "examples": 10, "steps": steps, "seed": 4}
-  numbers = turns(plan.indices, start=0, **made)
+  numbers = view_numbers(plan.indices, start=0, **made)
   seen = sorted(
     zip(plan.indices[plan.weights > 0], numbers[plan.weights > 0], strict=True)
   )
   assert seen == [(i, v) for i in examples for v in range(views)]
   # In portions, as a streamed run asks for them.
   parts = [
-    turns(plan.indices[i : i + 1], start=i, **made) for i in range(count)
+    view_numbers(plan.indices[i : i + 1], start=i, **made) for i in range(count)
   ]
   np.testing.assert_array_equal(np.concatenate(parts), numbers)
 
@@ -70,5 +70,5 @@ def test_every_view_has_its_turn(views):
 def test_seeds_begin_with_other_views():
   indices = np.arange(100)[None]
   made = {"views": 4, "examples": 100, "steps": 1, "start": 0}
-  first, other = (turns(indices, seed=seed, **made) for seed in (0, 1))
+  first, other = (view_numbers(indices, seed=seed, **made) for seed in (0, 1))
   assert (first != other).any() and set(first.ravel()) == set(range(4))

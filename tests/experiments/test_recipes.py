@@ -21,7 +21,7 @@ from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
 from kdjax.runner.config import options  # noqa: E402
 from kdjax.runner.pipeline.arms import objective_text  # noqa: E402
-from kdjax.train.dry_run import try_step  # noqa: E402
+from kdjax.train.dry_run import check_step  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text()
@@ -66,7 +66,7 @@ QUICK = (
 )
 
 
-def check_step(recipe, distillation):
+def check_recipe(recipe, distillation):
   """Traces a step of the full networks at the full resolution."""
   classes, side = (100, 32) if recipe in SMALL.values() else (1000, 224)
   teacher, student = (
@@ -74,7 +74,7 @@ def check_step(recipe, distillation):
     for group in (recipe.teacher, recipe.student)
   )
   method = make_objective(distillation, steps=100, examples=50, classes=classes)
-  try_step(student, teacher, method, jnp.zeros((1, side, side, 3)))
+  check_step(student, teacher, method, jnp.zeros((1, side, side, 3)))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -96,7 +96,7 @@ def test_settings_can_be_read(name):
 )
 def test_networks_fit(name):
   recipe = RECIPES[name]
-  check_step(recipe, recipe.distillation.distillation)
+  check_recipe(recipe, recipe.distillation.distillation)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_networks_fit(name):
   sorted({"".join(found) for found in METHODS}),
 )
 def test_methods_of_the_page_fit(distillation):
-  check_step(SMALL["cifar100/resnet32x4_resnet8x4"], distillation)
+  check_recipe(SMALL["cifar100/resnet32x4_resnet8x4"], distillation)
 
 
 def test_the_page_names_every_recipe_and_no_other():

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdjax import taps
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
 from kdjax.taps.grammar import covers_path, parse_tap
@@ -79,7 +79,7 @@ def _run(model, seed):
   rows = taps.describe(network.apply, shapes, images)
   wanted = tuple(tap for tap in _asked() if _reached(rows, tap))
   shown = jax.jit(taps.tapped(network.apply, wanted))
-  return View(*shown(variables, images)), variables["params"]
+  return Outputs(*shown(variables, images)), variables["params"]
 
 
 @functools.cache

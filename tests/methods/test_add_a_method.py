@@ -10,7 +10,7 @@ from documented_code import code_of, loaded, page, results_with
 
 from kdjax import taps
 from kdjax.core import method as method_module
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective, terms_of
 from kdjax.methods.registry import MAKERS, OBJECTIVES
 from kdjax.models import make_model
@@ -54,14 +54,14 @@ def test_one_gradient_step_lowers_the_loss(module):
     for i, (side, network) in enumerate(networks.items())
   }
 
-  def view(side, parameters, names):
+  def outputs(side, parameters, names):
     apply = taps.tapped(networks[side].apply, names)
-    return View(*apply(parameters, images))
+    return Outputs(*apply(parameters, images))
 
-  teacher = view("teacher", variables["teacher"], method.teacher_taps)
+  teacher = outputs("teacher", variables["teacher"], method.teacher_taps)
 
   def inputs_of(parameters):
-    student = view("student", parameters, method.student_taps)
+    student = outputs("student", parameters, method.student_taps)
     return Inputs(student, teacher, jnp.arange(6) % 3, jnp.int32(0))
 
   params, state = method.init(

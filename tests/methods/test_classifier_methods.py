@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, make_objective, terms_of
 
 
@@ -27,11 +27,11 @@ HEAD, OWN = head(2, 6), head(3, 5)
 
 def make_inputs(student=None, teacher=None, **changes):
   inputs = Inputs(
-    View(
+    Outputs(
       random(4, 2, 3),
       {"stage_0": random(6, 2, 4), "stage_1": STUDENT, "pool:in": STUDENT},
     ),
-    View(
+    Outputs(
       TEACHER.mean((1, 2)) @ HEAD["kernel"] + HEAD["bias"][None],
       {
         "stage_1/activation": TEACHER,
@@ -45,9 +45,9 @@ def make_inputs(student=None, teacher=None, **changes):
     student_head=OWN,
   )
   if student is not None:
-    inputs = inputs._replace(student=View(random(4, 2, 3), student))
+    inputs = inputs._replace(student=Outputs(random(4, 2, 3), student))
   if teacher is not None:
-    inputs = inputs._replace(teacher=View(random(5, 2, 3), teacher))
+    inputs = inputs._replace(teacher=Outputs(random(5, 2, 3), teacher))
   return inputs._replace(**changes)
 
 
@@ -126,7 +126,7 @@ class TestSoftmaxRegression:
     x = jnp.maximum(x, 0.0).mean(tuple(range(1, rank - 1)))
     logits = x @ HEAD["kernel"] + HEAD["bias"][None]
     want = 2.0 * jnp.mean((x - inputs.teacher.feats["head:in"]) ** 2)
-    want += 3.0 * jnp.mean((logits - inputs.teacher.logits) ** 2)
+    want += 3.0 * jnp.mean((logits - inputs.teacher.answers) ** 2)
     loss, _, _ = method.apply(params, (), inputs)
     assert float(loss) == pytest.approx(float(want), rel=1e-4)
 

@@ -54,7 +54,7 @@ def started(name, inputs):
 def of_student(inputs):
   """What a gradient can flow into."""
   return (
-    inputs.student.logits,
+    inputs.student.answers,
     dict(inputs.student.feats),
     inputs.student_head,
   )
@@ -62,13 +62,13 @@ def of_student(inputs):
 
 def with_student(inputs: Inputs, values):
   logits, feats, head = values
-  student = inputs.student._replace(logits=logits, feats=feats)
+  student = inputs.student._replace(answers=logits, feats=feats)
   return inputs._replace(student=student, student_head=head)
 
 
 def with_teacher(inputs: Inputs, values):
   logits, feats, head = values
-  teacher = inputs.teacher._replace(logits=logits, feats=feats)
+  teacher = inputs.teacher._replace(answers=logits, feats=feats)
   return inputs._replace(teacher=teacher, head=head)
 
 
@@ -76,14 +76,14 @@ def relevant(method, inputs):
   """The inputs with no other features than those that the method asks for."""
   from kdjax.taps.grammar import covers, parse_tap
 
-  def kept(view, patterns):
+  def kept(outputs, patterns):
     patterns = [parse_tap(pattern) for pattern in patterns]
     feats = {
       tap: value
-      for tap, value in view.feats.items()
+      for tap, value in outputs.feats.items()
       if any(covers(pattern, parse_tap(tap)) for pattern in patterns)
     }
-    return view._replace(feats=feats)
+    return outputs._replace(feats=feats)
 
   return inputs._replace(
     student=kept(inputs.student, method.student_taps),
@@ -125,7 +125,7 @@ def check_everything(name, pair):
     )
 
   student = of_student(inputs)
-  teacher = (inputs.teacher.logits, dict(inputs.teacher.feats), inputs.head)
+  teacher = (inputs.teacher.answers, dict(inputs.teacher.feats), inputs.head)
   (loss, (new, metrics)), grads = step(params, state, student, teacher, inputs)
 
   # a finite float32 scalar, and metrics as (sum, count)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective
 from kdjax.methods._each_teacher import for_each_teacher
 
@@ -13,14 +13,14 @@ RNG = np.random.default_rng(2)
 CLASSES, EXAMPLES = 3, 4
 
 
-def view(width, members=()):
+def outputs(width, members=()):
   logits = jnp.asarray(RNG.normal(size=(EXAMPLES, CLASSES)), jnp.float32)
   hidden = jnp.asarray(RNG.normal(size=(EXAMPLES, width)), jnp.float32)
-  return View(logits, {"stage_0": hidden}, members)
+  return Outputs(logits, {"stage_0": hidden}, members)
 
 
-STUDENT, FIRST, SECOND = view(5), view(6), view(7)
-BOTH = View(FIRST.logits, {}, (FIRST, SECOND))
+STUDENT, FIRST, SECOND = outputs(5), outputs(6), outputs(7)
+BOTH = Outputs(FIRST.answers, {}, (FIRST, SECOND))
 
 
 def shown(teacher):
@@ -82,7 +82,7 @@ def test_one_teacher_changes_nothing():
 def test_the_first_teachers_classifier_is_taken_over():
   from kdjax.core.method import stateless
 
-  taking = stateless(lambda inputs: inputs.student.logits[:, 0])._replace(
+  taking = stateless(lambda inputs: inputs.student.answers[:, 0])._replace(
     adopt=lambda params, inputs: inputs.head
   )
   heads = ({"kernel": 1}, {"kernel": 2})

@@ -9,7 +9,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, OBJECTIVES, make_objective
 from kdjax.methods._modules import Embed
 from kdjax.methods.adaptive_features import simplex_weights
@@ -37,8 +37,8 @@ def make_inputs(
   rng = np.random.default_rng(seed + 7)
   logits = jnp.asarray(rng.normal(size=(2, batch, 3)), jnp.float32)
   return Inputs(
-    View(logits[0], features(student, seed, batch, tap)),
-    View(logits[1], features(teacher, seed + 1, batch, teacher_tap or tap)),
+    Outputs(logits[0], features(student, seed, batch, tap)),
+    Outputs(logits[1], features(teacher, seed + 1, batch, teacher_tap or tap)),
     jnp.zeros(batch, jnp.int32),
     jnp.int32(step),
     index=jnp.arange(batch),
@@ -53,7 +53,7 @@ def student_slopes(method, params, state, inputs):
   """Returns the gradient to the parameters and to the student's features."""
 
   def loss(params, feats):
-    now = inputs._replace(student=View(None, feats))
+    now = inputs._replace(student=Outputs(None, feats))
     return method.apply(params, state, now)[0]
 
   return jax.jit(jax.grad(loss, argnums=(0, 1)))(params, inputs.student.feats)
@@ -430,7 +430,7 @@ class TestReviewKd:
     params, state = started(method, inputs)
     first = "stage_0/activation:in"
     changed = {first: -inputs.teacher.feats[first]}
-    other = View(None, dict(inputs.teacher.feats) | changed)
+    other = Outputs(None, dict(inputs.teacher.feats) | changed)
     _, before = student_slopes(method, params, state, inputs)
     _, after = student_slopes(
       method, params, state, inputs._replace(teacher=other)
@@ -500,8 +500,8 @@ class TestAdaptiveFeatures:
     teacher = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
     student = teacher * jnp.array([[1.0, second]])
     inputs = Inputs(
-      View(None, {"stage_0": student}),
-      View(None, {"stage_0": teacher}),
+      Outputs(None, {"stage_0": student}),
+      Outputs(None, {"stage_0": teacher}),
       jnp.zeros(2, jnp.int32),
       jnp.int32(0),
     )
@@ -520,7 +520,7 @@ class TestAdaptiveFeatures:
     method = MAKERS["adaptive_features"]()
     inputs = make_inputs(((3,),), ((5,),))
     for feats in (jnp.zeros((4, 5)), jnp.ones((4, 5)).at[:, 0].set(0)):
-      now = inputs._replace(teacher=View(None, {"stage_0": feats}))
+      now = inputs._replace(teacher=Outputs(None, {"stage_0": feats}))
       params, state = started(method, now)
       for _ in range(2):
         loss, state, _ = jax.jit(method.apply)(params, state, now)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective
 from kdjax.methods.ce import ce
 from kdjax.methods.labels import label_loss, soft_loss
@@ -16,7 +16,7 @@ LN2 = np.log(2)
 
 
 def inputs_of(logits, labels, **more):
-  student = View(jnp.asarray(logits, jnp.float32), {})
+  student = Outputs(jnp.asarray(logits, jnp.float32), {})
   return Inputs(student, None, jnp.asarray(labels), jnp.array(0), **more)
 
 
@@ -25,10 +25,10 @@ def run(method, inputs):
   params, state = method.init(jax.random.key(0), inputs)
 
   def loss(logits):
-    student = inputs.student._replace(logits=logits)
+    student = inputs.student._replace(answers=logits)
     return method.apply(params, state, inputs._replace(student=student))[0]
 
-  return jax.value_and_grad(loss)(inputs.student.logits)
+  return jax.value_and_grad(loss)(inputs.student.answers)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective
 
 METHODS = [
@@ -32,7 +32,7 @@ METHODS = [
   "deit(alpha=1.0, kind='soft')",
 ]
 # The second softmax is of another example, of an earlier step, of a head.
-ALONE = ["cs_kd", "pskd"]
+OFFLINE = ["cs_kd", "pskd"]
 DEAD = 1  # the class, and the example, that are masked
 LABELS = jnp.array([0, 2, 3, 2])
 PAIRED = jnp.array([2, 2, 0, 0])
@@ -53,12 +53,12 @@ def run(name, student, teacher, labels=LABELS):
   method = make_objective(
     f"{name}:1", steps=9, examples=4, classes=student.shape[-1]
   )
-  teacher = View(teacher, {})
+  teacher = Outputs(teacher, {})
   index = jnp.arange(4)
 
   def inputs(logits):
-    view = View(logits, STAGES | {"head": logits, "head_dist": logits})
-    return Inputs(view, teacher, labels, jnp.array(3), index=index)
+    outputs = Outputs(logits, STAGES | {"head": logits, "head_dist": logits})
+    return Inputs(outputs, teacher, labels, jnp.array(3), index=index)
 
   params, state = method.init(jax.random.key(0), inputs(student))
   return jax.value_and_grad(
@@ -89,7 +89,7 @@ def test_example_that_one_side_masks_gives_no_gradient(name, side):
   assert gradient.any() and not gradient[DEAD].any()
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", OFFLINE)
 def test_class_that_the_student_masks_is_as_if_removed(name):
   student, teacher = problem()
   want, slopes = run(
@@ -105,7 +105,7 @@ def test_class_that_the_student_masks_is_as_if_removed(name):
   assert value > 0 and not gradient[:, DEAD].any()
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", OFFLINE)
 def test_example_that_the_student_masks_gives_no_gradient(name):
   student, teacher = problem()
   value, gradient = run(name, student.at[DEAD].set(-jnp.inf), teacher, PAIRED)

@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS
 from kdjax.methods.crd import _samples
 from kdjax.methods.vkd import Orthogonal
@@ -20,7 +20,7 @@ def inputs_of(
 ):
   rng = np.random.default_rng(0)
   student, teacher = (
-    View(
+    Outputs(
       jnp.zeros((4, 2)),
       {"head:in": jnp.asarray(rng.normal(size=(4, width)), jnp.float32)},
     )
@@ -55,9 +55,9 @@ class TestCrd:
     method, params, state = begun("crd", inputs, examples=2, width=4)
     loss, after, _ = jax.jit(method.apply)(params, state, inputs)
 
-    def embedded(side, view):
+    def embedded(side, outputs):
       dense = params[side]["dense"]
-      x = jnp.matmul(view.feats["head:in"], dense["kernel"])
+      x = jnp.matmul(outputs.feats["head:in"], dense["kernel"])
       x += dense["bias"][None]
       return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
@@ -177,11 +177,11 @@ class TestVkd:
 
   def test_maps_and_tokens_are_averaged(self):
     maps = jnp.arange(24.0).reshape(2, 2, 2, 3)
-    teacher = View(None, {"head:in": jnp.ones((2, 4))})
+    teacher = Outputs(None, {"head:in": jnp.ones((2, 4))})
     values = []
     for feature in (maps, maps.reshape(2, 4, 3), maps.mean(axis=(1, 2))):
       inputs = Inputs(
-        View(None, {"stage_0": feature}), teacher, jnp.zeros(2, int), 0
+        Outputs(None, {"stage_0": feature}), teacher, jnp.zeros(2, int), 0
       )
       method, params, state = begun("vkd", inputs, student_tap="stage_0")
       values.append(float(method.apply(params, state, inputs)[0]))

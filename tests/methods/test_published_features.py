@@ -14,7 +14,7 @@ import pytest
 
 from experiments.cifar100 import EXPERIMENTS
 from kdjax import taps
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
 from kdjax.train.state import classifier
@@ -69,8 +69,8 @@ def shown(text):
   variables = jax.eval_shape(network.init, jax.random.key(0), images)
   places = (*STAGE_TAPS, "stage_*/activation", "pool:in", "head:in")
   tapped = taps.tapped(network.apply, places)
-  view = View(*jax.eval_shape(tapped, variables, images))
-  return view, classifier(variables["params"])
+  outputs = Outputs(*jax.eval_shape(tapped, variables, images))
+  return outputs, classifier(variables["params"])
 
 
 def inputs_of(pair):
@@ -94,10 +94,10 @@ def test_every_network_of_the_pairs_is_here():
   assert {name for pair in PAIRS.values() for name in pair} == set(PUBLISHED)
 
 
-def sizes(view, tap):
+def sizes(outputs, tap):
   return tuple(
     (x.shape[1], x.shape[-1]) if x.ndim == 4 else x.shape[-1]
-    for x in taps.select(view.feats, tap)
+    for x in taps.select(outputs.feats, tap)
   )
 
 
@@ -111,13 +111,13 @@ def made(name, inputs):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_taps_are_the_published_features(pair, name):
   inputs, method = inputs_of(pair), MAKERS[name]()
-  for view, patterns, network in (
+  for outputs, patterns, network in (
     (inputs.teacher, method.teacher_taps, PAIRS[pair][0]),
     (inputs.student, method.student_taps, PAIRS[pair][1]),
   ):
     maps, width = PUBLISHED[network]
-    assert sizes(view, patterns[0]) == (maps if name in MAPS else (width,))
-    assert len(patterns) == 1 or sizes(view, patterns[1]) == (width,)
+    assert sizes(outputs, patterns[0]) == (maps if name in MAPS else (width,))
+    assert len(patterns) == 1 or sizes(outputs, patterns[1]) == (width,)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -154,9 +154,9 @@ def test_ab_and_ofd_connect_every_pair(pair):
 def test_cat_kd_takes_every_pair(pair):
   """Also the pair of its defaults, whose student ends in a 1 x 1 convolution."""
   inputs, method = inputs_of(pair), MAKERS["cat_kd"]()
-  for view, network in zip(
+  for outputs, network in zip(
     (inputs.teacher, inputs.student), PAIRS[pair], strict=True
   ):
     maps, width = PUBLISHED[network]
-    assert sizes(view, method.student_taps[0]) == ((maps[-1][0], width),)
+    assert sizes(outputs, method.student_taps[0]) == ((maps[-1][0], width),)
   jax.eval_shape(lambda inputs: method.apply((), (), inputs)[0], inputs)

@@ -8,7 +8,7 @@ import pytest
 
 from kdjax.core import spec
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES, register
 
@@ -19,7 +19,7 @@ def make_inputs(dtype=jnp.float32, batch=5, classes=4, mask=None):
   teacher = jnp.asarray(rng.normal(size=(batch, classes)), dtype)
   labels = jnp.asarray(rng.integers(0, classes, batch), jnp.int32)
   return Inputs(
-    View(student, {}), View(teacher, {}), labels, jnp.int32(0), mask
+    Outputs(student, {}), Outputs(teacher, {}), labels, jnp.int32(0), mask
   )
 
 
@@ -98,8 +98,8 @@ def test_members_of_a_sweep_differ_by_the_labels_weight_in_their_stage():
     f"stage_0/attention/{part}": jnp.ones((1, 2, 1, 4))
     for part in ("query", "key", "value")
   }
-  view = View(jnp.zeros((1, 2)), taps)
-  inputs = Inputs(view, view, jnp.array([0]), jnp.int32(0))
+  outputs = Outputs(jnp.zeros((1, 2)), taps)
+  inputs = Inputs(outputs, outputs, jnp.array([0]), jnp.int32(0))
 
   def loss(hard_weight, step):
     method = make_objective("minilmv2", hard_weight=hard_weight, steps=40)
@@ -124,7 +124,7 @@ def test_objective_is_the_weighted_sum():
   method = make_objective("response", hard_weight=0.3, temperature=2.0)
   params, state = method.init(jax.random.key(0), inputs)
   loss, _, _ = method.apply(params, state, inputs)
-  student, teacher = inputs.student.logits, inputs.teacher.logits
+  student, teacher = inputs.student.answers, inputs.teacher.answers
   hard = optax.softmax_cross_entropy_with_integer_labels(
     student, inputs.labels
   ).mean()
@@ -136,7 +136,7 @@ def test_objective_is_the_weighted_sum():
 def test_label_smoothing_by_hand():
   """Two classes, logits (0, 2), label 1, smoothing 0.2: targets (0.1, 0.9)."""
   inputs = Inputs(
-    View(jnp.array([[0.0, 2.0]]), {}), None, jnp.array([1]), jnp.int32(0)
+    Outputs(jnp.array([[0.0, 2.0]]), {}), None, jnp.array([1]), jnp.int32(0)
   )
   loss = MAKERS["ce"](label_smoothing=0.2).apply((), (), inputs)[0]
   log_q = np.log([1 / (1 + np.e**2), np.e**2 / (1 + np.e**2)])

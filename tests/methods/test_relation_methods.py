@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, make_objective, terms_of
 
 
@@ -23,8 +23,8 @@ EARLY = random(2, 4, 7)
 
 def make_inputs(student=S, teacher=T, tap="head:in"):
   return Inputs(
-    View(None, {"stage_0": EARLY, tap: student}),
-    View(None, {"stage_0": EARLY, tap: teacher}),
+    Outputs(None, {"stage_0": EARLY, tap: student}),
+    Outputs(None, {"stage_0": EARLY, tap: teacher}),
     jnp.zeros(4, jnp.int32),
     jnp.int32(0),
   )
@@ -85,8 +85,8 @@ def test_value_is_the_loss_of_the_default_tap(name, arguments, tap, by_hand):
 def test_features_of_any_rank_are_flattened(name):
   method = MAKERS[name](student_tap="mine", teacher_tap="yours")
   whole = Inputs(
-    View(None, {"mine": random(3, 4, 2, 2, 3)}),
-    View(None, {"yours": random(4, 4, 5, 2)}),
+    Outputs(None, {"mine": random(3, 4, 2, 2, 3)}),
+    Outputs(None, {"yours": random(4, 4, 5, 2)}),
     jnp.zeros(4, jnp.int32),
     jnp.int32(0),
   )

@@ -8,7 +8,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, make_objective, terms_of
 from kdjax.methods.ctkd import reverse
 from kdjax.methods.divergence import KINDS
@@ -25,7 +25,7 @@ def random(seed, *shape):
 def make_inputs(step=0, feats=None, labels=LABELS):
   student, teacher = random(0, 4, 5), random(1, 4, 5)
   return Inputs(
-    View(student, feats or {}), View(teacher, {}), labels, jnp.int32(step)
+    Outputs(student, feats or {}), Outputs(teacher, {}), labels, jnp.int32(step)
   )
 
 
@@ -72,7 +72,7 @@ def value(method, inputs):
 )
 def test_value_is_the_mean_of_the_loss(name, arguments, by_hand):
   inputs = make_inputs()
-  want = by_hand(inputs.student.logits, inputs.teacher.logits, inputs.labels)
+  want = by_hand(inputs.student.answers, inputs.teacher.answers, inputs.labels)
   got = value(MAKERS[name](**arguments), inputs)
   assert got == pytest.approx(float(want.mean()), rel=1e-6)
 
@@ -81,7 +81,7 @@ def test_value_is_the_mean_of_the_loss(name, arguments, by_hand):
 def test_every_divergence_is_that_of_its_name(kind):
   inputs = make_inputs()
   loss = getattr(losses, kind)
-  want = loss(inputs.student.logits, inputs.teacher.logits, temperature=3.0)
+  want = loss(inputs.student.answers, inputs.teacher.answers, temperature=3.0)
   method = MAKERS["divergence"](kind=kind, temperature=3.0)
   assert value(method, inputs) == pytest.approx(float(want.mean()), rel=1e-6)
 
@@ -96,9 +96,9 @@ def test_example_without_label_adds_nothing(name):
     value(method, alone) / 4, rel=1e-5
   )
   gradient = jax.grad(
-    lambda s: method.apply((), (), hidden._replace(student=View(s, {})))[0]
+    lambda s: method.apply((), (), hidden._replace(student=Outputs(s, {})))[0]
   )
-  gradient = jax.jit(gradient)(inputs.student.logits)
+  gradient = jax.jit(gradient)(inputs.student.answers)
   assert np.all(np.isfinite(gradient)) and not np.any(gradient[1:])
 
 
@@ -129,7 +129,7 @@ def test_weights_inside_a_method_may_be_schedules():
   inputs = make_inputs(step=10)
   method = make_objective("dkd(beta=linear(1, 3, 10)):1")
   want = losses.dkd(
-    inputs.student.logits, inputs.teacher.logits, LABELS, beta=3.0
+    inputs.student.answers, inputs.teacher.answers, LABELS, beta=3.0
   )
   assert value(method, inputs) == pytest.approx(float(want.mean()), rel=1e-6)
 
@@ -175,7 +175,7 @@ class TestDeit:
     self.check(
       MAKERS["deit"](),
       lambda inputs: optax.softmax_cross_entropy_with_integer_labels(
-        self.heads["head_dist"], inputs.teacher.logits.argmax(-1)
+        self.heads["head_dist"], inputs.teacher.answers.argmax(-1)
       ),
     )
 
@@ -183,7 +183,7 @@ class TestDeit:
     self.check(
       MAKERS["deit"](kind="soft", temperature=2.0),
       lambda inputs: losses.kd(
-        self.heads["head_dist"], inputs.teacher.logits, temperature=2.0
+        self.heads["head_dist"], inputs.teacher.answers, temperature=2.0
       ),
     )
 
@@ -201,8 +201,8 @@ class TestCurriculumTemperature:
   def plain(self, theta):
     inputs = make_inputs()
     return losses.kd(
-      inputs.student.logits,
-      inputs.teacher.logits,
+      inputs.student.answers,
+      inputs.teacher.answers,
       temperature=1.0 + 20.0 * jax.nn.sigmoid(theta),
     ).mean()
 
@@ -284,16 +284,16 @@ class TestOneForAll:
     params = jax.tree.map(jnp.zeros_like, params)
 
     def match(logits):
-      return losses.ofa(logits, inputs.teacher.logits, LABELS, eps=1.5).mean()
+      return losses.ofa(logits, inputs.teacher.answers, LABELS, eps=1.5).mean()
 
-    want = match(inputs.student.logits) + 2 * match(jnp.zeros((4, 5)))
+    want = match(inputs.student.answers) + 2 * match(jnp.zeros((4, 5)))
     loss, _, _ = method.apply(params, (), inputs)
     assert float(loss) == pytest.approx(float(want), rel=1e-6)
 
   def test_without_label_it_is_the_soft_cross_entropy(self):
     inputs = self.make(STAGES["vectors"])._replace(labels=jnp.full(4, -1))
     want = losses.soft_cross_entropy(
-      inputs.student.logits, inputs.teacher.logits
+      inputs.student.answers, inputs.teacher.answers
     )
     method = MAKERS["ofa"](stage_weight=0.0)
     assert value(method, inputs) == pytest.approx(float(want.mean()), rel=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, make_objective, terms_of
 from kdjax.methods.cs_kd import partners
 
@@ -16,8 +16,8 @@ from kdjax.methods.cs_kd import partners
 def make_inputs(labels, classes=3, feats=None, teacher=None, **more):
   rng = np.random.default_rng(0)
   logits = jnp.asarray(rng.normal(size=(len(labels), classes)), jnp.float32)
-  view = View(logits, feats or {})
-  return Inputs(view, teacher, jnp.asarray(labels), jnp.int32(0), **more)
+  outputs = Outputs(logits, feats or {})
+  return Inputs(outputs, teacher, jnp.asarray(labels), jnp.int32(0), **more)
 
 
 def value(method, inputs):
@@ -53,7 +53,7 @@ def test_virtual_teacher_by_hand():
   found = float(value(MAKERS["tf_kd"](correct=0.9, temperature=2.0), inputs)[0])
   p = np.exp(np.array([0.05, 0.9, 0.05]) / 2)
   p /= p.sum()
-  log_q = np.array(jax.nn.log_softmax(inputs.student.logits[0]))
+  log_q = np.array(jax.nn.log_softmax(inputs.student.answers[0]))
   # the example without a label adds 0 to the mean
   assert found == pytest.approx((p * (np.log(p) - log_q)).sum() / 2, rel=1e-5)
 
@@ -66,10 +66,10 @@ def test_virtual_teacher_is_nearly_label_smoothing():
     method = make_objective(objective, **options)
 
     def loss(logits):
-      student = inputs.student._replace(logits=logits)
+      student = inputs.student._replace(answers=logits)
       return value(method, inputs._replace(student=student))[0]
 
-    return jax.grad(loss)(inputs.student.logits)
+    return jax.grad(loss)(inputs.student.answers)
 
   np.testing.assert_allclose(
     gradient("ce:0.9 + tf_kd:0.1"),
@@ -80,7 +80,7 @@ def test_virtual_teacher_is_nearly_label_smoothing():
 
 def test_confidence_penalty_by_hand():
   inputs = make_inputs([0, 1])
-  q = np.array(jax.nn.softmax(inputs.student.logits))
+  q = np.array(jax.nn.softmax(inputs.student.answers))
   want = np.mean(np.log(3) + (q * np.log(q)).sum(-1))
   assert float(value(MAKERS["confidence_penalty"](), inputs)[0]) == (
     pytest.approx(want, rel=1e-5)
@@ -110,10 +110,10 @@ def test_class_wise_loss_and_gradient_by_hand():
   method = MAKERS["cs_kd"](temperature=2.0)
 
   def loss(logits):
-    view = View(logits, {})
-    return value(method, inputs._replace(student=view))[0]
+    outputs = Outputs(logits, {})
+    return value(method, inputs._replace(student=outputs))[0]
 
-  logits = inputs.student.logits
+  logits = inputs.student.answers
   found, grads = jax.value_and_grad(loss)(logits)
   one, other = losses.kd(logits[0], logits[2], temperature=2.0), losses.kd(
     logits[2], logits[0], temperature=2.0
@@ -139,13 +139,13 @@ def test_the_end_teaches_the_stages():
   params, state = method.init(jax.random.key(0), inputs)
 
   def loss(logits, feats):
-    seen = inputs._replace(student=View(logits, feats))
+    seen = inputs._replace(student=Outputs(logits, feats))
     return method.apply(params, state, seen)
 
   (found, _, metrics), gradients = (
-    loss(inputs.student.logits, feats),
+    loss(inputs.student.answers, feats),
     jax.grad(lambda *seen: loss(*seen)[0], (0, 1))(
-      inputs.student.logits, feats
+      inputs.student.answers, feats
     ),
   )
   head = params["head_0"]
@@ -156,7 +156,7 @@ def test_the_end_teaches_the_stages():
   hard = optax.softmax_cross_entropy_with_integer_labels(
     logits[:3], inputs.labels[:3]
   )
-  soft = losses.kd(logits, inputs.student.logits, temperature=2.0)
+  soft = losses.kd(logits, inputs.student.answers, temperature=2.0)
   apart = jnp.square(x - feats["head:in"]).sum(-1)
   want = 0.75 * hard.sum() / 4 + (0.25 * soft + 0.5 * apart).mean()
   assert float(found) == pytest.approx(float(want), rel=1e-4)
@@ -179,7 +179,7 @@ def test_targets_are_its_own_answers_of_an_epoch_ago():
   inputs = make_inputs([0, 2], index=index, mask=jnp.array([True, False]))
   method = MAKERS["pskd"](alpha=0.5, examples=4, steps=10)
   loss, answers, _ = value(method, inputs)
-  log_q = jax.nn.log_softmax(inputs.student.logits[0])
+  log_q = jax.nn.log_softmax(inputs.student.answers[0])
   assert float(loss) == pytest.approx(-float(log_q[0]), rel=1e-5)
   np.testing.assert_allclose(answers[3], jnp.exp(log_q), rtol=1e-5)
   assert not answers[jnp.array([0, 1, 2])].any()
@@ -202,13 +202,13 @@ def test_what_progressive_distillation_must_know(options):
 def test_noise_on_a_share_of_the_examples(kind):
   """Undisturbed it is the plain loss; noise belongs to example and step."""
   size = 200
-  teacher = View(jnp.ones((size, 3)), {})
+  teacher = Outputs(jnp.ones((size, 3)), {})
   inputs = make_inputs([0] * size, teacher=teacher, index=jnp.arange(size))
   plain = value(MAKERS["noisy_teacher"](share=0.0, kind=kind), inputs)[0]
-  student = inputs.student.logits
+  student = inputs.student.answers
   want = {
     "regression": jnp.square(student - 1).sum(-1).mean() / 2,
-    "softened": losses.kd(student, teacher.logits).mean(),
+    "softened": losses.kd(student, teacher.answers).mean(),
   }[kind]
   assert float(plain) == pytest.approx(float(want), rel=1e-5)
 
@@ -220,14 +220,14 @@ def test_noise_on_a_share_of_the_examples(kind):
 
     def alone(logits, index, teacher):
       one = Inputs(
-        View(logits[None], {}), View(teacher[None], {}), jnp.zeros(1, int), step,
+        Outputs(logits[None], {}), Outputs(teacher[None], {}), jnp.zeros(1, int), step,
         index=index[None],
       )  # fmt: skip
       quiet = MAKERS["noisy_teacher"](share=0.0, kind=kind)
       return method.apply((), key, one)[0] - quiet.apply((), key, one)[0]
 
     return np.array(
-      jax.vmap(alone)(student, inputs.index, teacher.logits)
+      jax.vmap(alone)(student, inputs.index, teacher.answers)
     ).round(6)
 
   first, second = each(0), each(1)

@@ -8,13 +8,13 @@ import pytest
 from kdjax import losses
 from kdjax.core import spec
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS, make_objective, terms_of
 
 BATCH = 3
 
 
-def view(seed, *, depth=2, width=8, heads=2, tokens=5):
+def outputs(seed, *, depth=2, width=8, heads=2, tokens=5):
   """What taps show of a transformer with stock attention."""
   rng = np.random.default_rng(seed)
 
@@ -32,13 +32,13 @@ def view(seed, *, depth=2, width=8, heads=2, tokens=5):
       draw(BATCH, heads, tokens, tokens)
     )
   logits = draw(BATCH, 4)
-  return View(logits, feats | {"norm": draw(BATCH, tokens, width)})
+  return Outputs(logits, feats | {"norm": draw(BATCH, tokens, width)})
 
 
 def inputs_of(student=None, teacher=None):
   return Inputs(
-    view(0, **(student or {})),
-    view(1, **({"depth": 4, "width": 16} | (teacher or {}))),
+    outputs(0, **(student or {})),
+    outputs(1, **({"depth": 4, "width": 16} | (teacher or {}))),
     jnp.array([0, 1, 2]),
     jnp.int32(0),
     index=jnp.array([4, 0, 2]),
@@ -53,9 +53,9 @@ def value(text, inputs, params=None):
   return method.apply(params, state, inputs)[0], params
 
 
-def projected(view, layer):
+def projected(outputs, layer):
   return [
-    jnp.swapaxes(view.feats[f"stage_{layer}/attention/{part}"], 1, 2)
+    jnp.swapaxes(outputs.feats[f"stage_{layer}/attention/{part}"], 1, 2)
     for part in ("query", "key", "value")
   ]
 
@@ -66,9 +66,9 @@ def by_hand_minilm(inputs):
   )
 
 
-def joined(view, layer):
+def joined(outputs, layer):
   return tuple(
-    view.feats[f"stage_{layer}/attention/{part}"].reshape(BATCH, 5, -1)
+    outputs.feats[f"stage_{layer}/attention/{part}"].reshape(BATCH, 5, -1)
     for part in ("query", "key", "value")
   )
 
@@ -121,8 +121,8 @@ def test_tinybert_by_hand():
   loss, params = value("tinybert", inputs)
   assert list(params) == ["from_8_to_16"]
 
-  def scores(view, layer):
-    query, key, _ = projected(view, layer)
+  def scores(outputs, layer):
+    query, key, _ = projected(outputs, layer)
     return query @ jnp.swapaxes(key, 2, 3) / query.shape[-1] ** 0.5
 
   def mapped(states):
@@ -199,17 +199,17 @@ def test_padding_of_a_text_is_left_out(text):
   inputs = inputs_of()
   ids = jnp.tile(jnp.array([[7, 5, 3, 2, 0]]), (BATCH, 1))
 
-  def padded(view, fill):
+  def padded(outputs, fill):
     feats = {
       key: x.at[:, -1].set(fill) if x.ndim == 4 else x
-      for key, x in view.feats.items()
+      for key, x in outputs.feats.items()
       if not key.endswith(":weights")
     } | {
       key: x.at[..., -1].set(0).at[:, :, -1].set(fill)
-      for key, x in view.feats.items()
+      for key, x in outputs.feats.items()
       if key.endswith(":weights")
     }
-    return View(view.logits, feats | {"stem:in": ids})
+    return Outputs(outputs.answers, feats | {"stem:in": ids})
 
   text = text.rstrip(")") + (", " if "(" in text else "(")
   one, other = (
@@ -235,7 +235,7 @@ def test_tinybert_leaves_scores_of_padded_keys_out():
       key: x.at[:, -1].set(fill) if key.endswith("key") else x
       for key, x in inputs.student.feats.items()
     } | {"stem:in": ids}
-    return inputs._replace(student=View(inputs.student.logits, feats))
+    return inputs._replace(student=Outputs(inputs.student.answers, feats))
 
   for tap, same in (("mask_tap='stem:in'", True), ("", False)):
     one, other = (
@@ -358,11 +358,11 @@ def test_tinyberts_prediction_stage_is_classes_times_the_authors():
   inputs = inputs_of()
   params, state = method.init(jax.random.key(0), inputs)
   teacher = inputs.teacher._replace(
-    logits=jnp.log(jnp.array([[2.0, 1.0, 1.0, 1.0]]))
+    answers=jnp.log(jnp.array([[2.0, 1.0, 1.0, 1.0]]))
   )
 
   def loss(logits):
-    student = inputs.student._replace(logits=logits)
+    student = inputs.student._replace(answers=logits)
     now = inputs._replace(
       student=student,
       teacher=teacher,

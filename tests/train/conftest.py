@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from kdjax.models import make_model
-from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.train import loop
 from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live
 
@@ -59,7 +59,7 @@ def fit(toy, teacher):
     programs=None,
     portion=None,
     start=None,
-    learner=ALONE,
+    scheme=OFFLINE,
     views=None,
     answers=None,
     observer=UNWATCHED,
@@ -67,7 +67,7 @@ def fit(toy, teacher):
     **settings,
   ):
     examples = np.arange(EXAMPLES)
-    feed = make_feed(
+    loader = make_loader(
       examples,
       labels,
       view,
@@ -76,7 +76,7 @@ def fit(toy, teacher):
       teacher_view=teacher_view,
       views=views,
     )
-    feed = learner.shown(feed) if learner.shown else feed
+    loader = scheme.adapt_loader(loader) if scheme.adapt_loader else loader
     arm = loop.Arm(
       "all",
       method,
@@ -85,16 +85,16 @@ def fit(toy, teacher):
         name: np.broadcast_to(value, len(seeds))
         for name, value in (settings | {"learning_rate": learning_rate}).items()
       },
-      teacher="teacher" if learner is ALONE else None,
-      learner=learner,
+      teacher="teacher" if scheme is OFFLINE else None,
+      scheme=scheme,
     )
     network = network or make_model("mlp(10, dropout=0.3)", classes=CLASSES)
-    steps = epochs * feed.steps
+    steps = epochs * loader.steps
     yielded = loop.train(
       network,
       make_optimizer(optimizer, "cosine", steps, last),
       {"student": arm},
-      {"all": feed},
+      {"all": loader},
       images if read is None else None,
       epochs=epochs,
       sample=jnp.zeros((1, *SHAPE)),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
@@ -34,7 +34,7 @@ BATCH = Batch(
   INDEX,
   INDEX,
 )
-TEACHER = View(jax.random.normal(jax.random.key(2), (6, 3)), {})
+TEACHER = Outputs(jax.random.normal(jax.random.key(2), (6, 3)), {})
 
 
 def steps(model, method, pieces):
@@ -45,7 +45,7 @@ def steps(model, method, pieces):
     make_optimizer("adam", "cosine", 10),
     rng=jax.random.key(0),
     images=IMAGES[:1],
-    teacher=View(TEACHER.logits[:1], {}),
+    teacher=Outputs(TEACHER.answers[:1], {}),
     learning_rate=jnp.float32(0.1),
   )
   step = jax.jit(take_step, static_argnames=("method", "pieces"))
@@ -116,7 +116,7 @@ def test_what_cannot_be_cut_is_refused(method, options, message):
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
     images=IMAGES[:1],
-    teacher=View(TEACHER.logits[:1], {}),
+    teacher=Outputs(TEACHER.answers[:1], {}),
     learning_rate=jnp.float32(0.1),
   )
   with pytest.raises(ValueError, match=message):

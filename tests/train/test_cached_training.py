@@ -48,18 +48,18 @@ def cache(tmp_path, toy, teacher, shown):
   def make(taps=(), **options):
     examples = len(toy[0])
     rows = np.random.default_rng(0).permutation(VIEWS * examples)
-    view = jax.device_get(observe(teacher, unlabelled(shown), taps))
-    shapes = {tap: value.shape[1:] for tap, value in view.feats.items()}
-    kind = record_type(view.logits.shape[1], taps=shapes, **options)
+    outputs = jax.device_get(observe(teacher, unlabelled(shown), taps))
+    shapes = {tap: value.shape[1:] for tap, value in outputs.feats.items()}
+    kind = record_type(outputs.answers.shape[1], taps=shapes, **options)
     for number, part in enumerate(np.array_split(rows, 2)):
       numbers, index = np.divmod(part, examples)
-      feats = {tap: value[part] for tap, value in view.feats.items()}
-      records = to_records(kind, index, numbers, view.logits[part], feats)
+      feats = {tap: value[part] for tap, value in outputs.feats.items()}
+      records = to_records(kind, index, numbers, outputs.answers[part], feats)
       write_shard(tmp_path, number, 2, [records])
     about = {
       "teacher": {"model": "mlp"},
       "data": {"name": "toy", "examples": examples, "fingerprint": ""},
-      "classes": view.logits.shape[1],
+      "classes": outputs.answers.shape[1],
       "views": {"view": VIEW, "crop_size": None, "count": VIEWS, "seed": 0},
     }
     finish(tmp_path, 2, kind, about)
@@ -147,5 +147,5 @@ def test_stored_answers_of_images_hold_for_all_their_views():
   """What a stand-in says of an example does not depend on its view."""
   teacher = stored(jnp.eye(4))
   batch = unlabelled(jnp.zeros((3, 2, 2, 1)), jnp.array([1, 5, 9]))
-  view = observe(teacher, batch)
-  np.testing.assert_array_equal(view.logits, np.eye(4)[[1, 1, 1]])
+  outputs = observe(teacher, batch)
+  np.testing.assert_array_equal(outputs.answers, np.eye(4)[[1, 1, 1]])

@@ -84,10 +84,10 @@ def test_stacked_networks_answer_as_they_do_alone(modules, together):
   assert len(pooled.arrays) == kinds
   alone = [observe(one, BATCH, ("stage_0",)) for one in teachers]
   got = observe(pooled, BATCH, ("stage_0",))
-  want = pool_logits(jnp.stack([v.logits for v in alone]), weights=weights)
-  np.testing.assert_allclose(got.logits, want, rtol=1e-5, atol=1e-6)
+  want = pool_logits(jnp.stack([v.answers for v in alone]), weights=weights)
+  np.testing.assert_allclose(got.answers, want, rtol=1e-5, atol=1e-6)
   for a, b in zip(got.members, alone, strict=True):
-    np.testing.assert_allclose(a.logits, b.logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(a.answers, b.answers, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
       a.feats["stage_0"], b.feats["stage_0"], rtol=1e-5, atol=1e-6
     )
@@ -116,8 +116,8 @@ def test_route_goes_by_step(kind):
   # floor(3 s / 10), and the last one for ever.
   for step, place in [(0, 0), (3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (30, 2)]:
     np.testing.assert_allclose(
-      observe(route, BATCH, step=jnp.int32(step)).logits,
-      observe(teachers[place], BATCH).logits,
+      observe(route, BATCH, step=jnp.int32(step)).answers,
+      observe(teachers[place], BATCH).answers,
       rtol=1e-6,
     )
 

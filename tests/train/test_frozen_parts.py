@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.method import Method, View, stateless, weighted_sum
+from kdjax.core.method import Method, Outputs, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.pruning import Pruning, magnitude_pruning
-from kdjax.train.schemes.registry import make_learner
+from kdjax.train.schemes.registry import make_scheme
 from kdjax.train.state import (
   TrainState,
   classifier,
@@ -49,10 +49,10 @@ class Maps(nn.Module):
 
 def taught_by(network, count=1):
   """A teacher's view of the images and its classifier; of several an ensemble."""
-  views, heads = [], []
+  outputs, heads = [], []
   for seed in range(count):
     made = network.init(jax.random.key(7 + seed), IMAGES)
-    views.append(
+    outputs.append(
       observe(
         live(frozen_state(network, made)),
         unlabelled(IMAGES),
@@ -61,8 +61,8 @@ def taught_by(network, count=1):
     )
     heads.append(classifier(made["params"]))
   if count == 1:
-    return views[0], heads[0]
-  return View(views[0].logits, {}, tuple(views)), tuple(heads)
+    return outputs[0], heads[0]
+  return Outputs(outputs[0].answers, {}, tuple(outputs)), tuple(heads)
 
 
 def whole_batch():
@@ -200,11 +200,11 @@ def test_sums_of_methods_freeze_what_their_parts_freeze():
 )
 def test_what_is_frozen_stays_where_networks_learn_together(regime):
   """Averages of weights, exchanged ones and momentum leave it alone."""
-  learner = make_learner(regime)
+  scheme = make_scheme(regime)
   method = make_objective(
     "ce:1 + factor_transfer(pretraining=0.5):1", steps=STEPS
   )
-  state = learner.create(
+  state = scheme.create(
     Maps(4),
     method,
     make_optimizer(ADAMW, "constant", STEPS),
@@ -218,7 +218,7 @@ def test_what_is_frozen_stays_where_networks_learn_together(regime):
 
   @jax.jit
   def step(state):
-    return learner.step(state, method, batch, None, rng=jax.random.key(2))[0]
+    return scheme.step(state, method, batch, None, rng=jax.random.key(2))[0]
 
   parts = {"paraphraser": [], "translator": []}
   for _ in range(STEPS + 1):

@@ -20,7 +20,7 @@ def relation(settings):
   """Couples the examples: distances between the networks' Gram matrices."""
 
   def loss(inputs):
-    student, teacher = inputs.student.logits, inputs.teacher.logits
+    student, teacher = inputs.student.answers, inputs.teacher.answers
     gap = student @ student.T - teacher @ teacher.T
     return jnp.mean(jnp.square(gap))
 

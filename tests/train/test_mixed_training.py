@@ -52,7 +52,7 @@ def test_reading_from_disk_equals_memory(fit, toy):
 def test_the_teacher_has_a_view_of_its_own(fit, toy, teacher):
   """Asked about plain images it gives the answers of a table of them."""
   images = toy[0].astype(np.float32) / 255
-  answers = observe(teacher, unlabelled(jnp.asarray(images))).logits
+  answers = observe(teacher, unlabelled(jnp.asarray(images))).answers
   options = {"view": "shift(1)", "epochs": 1}
   apart = params(fit(response, teacher_view="none", **options))
   table = params(fit(response, teacher=stored(answers), **options))

@@ -10,7 +10,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
 from kdjax.train.devices.batch_norm import over_the_batch
-from kdjax.train.precision import computed
+from kdjax.train.precision import with_precision
 from kdjax.train.state import frozen_state
 from kdjax.train.step import unlabelled
 from kdjax.train.teacher import live, observe, teacher_head
@@ -63,7 +63,9 @@ def test_bfloat16_and_remat_beside_float32(model, logits_within, cosine):
   variables = network.init(jax.random.key(0), IMAGES)
   tap = "stage_1"
   want, (logits, _, statistics) = gradient(network, variables, tap)
-  narrow, aux = gradient(computed(network, dtype="bfloat16"), variables, tap)
+  narrow, aux = gradient(
+    with_precision(network, dtype="bfloat16"), variables, tap
+  )
   assert {x.dtype for x in jax.tree.leaves((narrow, aux))} == {
     jnp.dtype("float32")
   }
@@ -72,7 +74,7 @@ def test_bfloat16_and_remat_beside_float32(model, logits_within, cosine):
   assert 0 < error < logits_within
   one, other = flat(narrow), flat(want)
   assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > cosine
-  again, aux = gradient(computed(network, remat=True), variables, tap)
+  again, aux = gradient(with_precision(network, remat=True), variables, tap)
   np.testing.assert_allclose(flat(again), other, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(flat(aux[2]), flat(statistics), rtol=1e-4)
 
@@ -90,7 +92,7 @@ def test_every_product_but_the_classifiers_is_narrow(model, size):
   images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
   network = make_model(model, classes=CLASSES)
   variables = jax.eval_shape(network.init, jax.random.key(0), images)
-  program = jax.make_jaxpr(computed(network, dtype="bfloat16").apply)(
+  program = jax.make_jaxpr(with_precision(network, dtype="bfloat16").apply)(
     variables, images
   )
   wide = [
@@ -117,7 +119,7 @@ def test_remat_keeps_less_for_the_gradient():
     tree = jax.eval_shape(pullback, variables["params"])
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
-  assert kept(computed(network, remat=True)) < kept(network) / 2
+  assert kept(with_precision(network, remat=True)) < kept(network) / 2
 
 
 def test_teacher_in_bfloat16_says_the_same_in_float32():
@@ -132,8 +134,8 @@ def test_teacher_in_bfloat16_says_the_same_in_float32():
   assert teacher_head(narrow)["kernel"].dtype == jnp.float32
   batch = unlabelled(IMAGES)
   one, other = (observe(x, batch, ["stage_0"]) for x in (wide, narrow))
-  assert other.logits.dtype == other.feats["stage_0"].dtype == jnp.float32
-  np.testing.assert_allclose(other.logits, one.logits, rtol=0.05, atol=0.02)
+  assert other.answers.dtype == other.feats["stage_0"].dtype == jnp.float32
+  np.testing.assert_allclose(other.answers, one.answers, rtol=0.05, atol=0.02)
 
 
 @pytest.mark.slow
@@ -142,7 +144,7 @@ def test_training_reaches_about_the_same_loss(fit):
   losses = [
     fit(
       lambda settings: make_objective("kd"),
-      network=computed(network, dtype=dtype),
+      network=with_precision(network, dtype=dtype),
       epochs=8,
       seeds=(0,),
     )[-1].metrics["student"]["loss"][0]

@@ -83,4 +83,4 @@ def test_meter(monkeypatch):
     "input_share": 0.5,
     "mfu": 0.5,
   }
-  assert meter.figures() == found | {"train_seconds": 2.0, "programs": []}
+  assert meter.summary() == found | {"train_seconds": 2.0, "programs": []}

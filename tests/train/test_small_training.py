@@ -8,11 +8,11 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.models.quantized import learns_in
 from kdjax.train.fault_tolerance.nan_guard import guard
-from kdjax.train.precision import computed
+from kdjax.train.precision import with_precision
 from kdjax.train.pruning import Pruning, magnitude_pruning, zeros
 from kdjax.train.schemes.codistillation import codistillation
 from kdjax.train.schemes.mutual import mutual
-from kdjax.train.schemes.scheme import ALONE, in_pieces
+from kdjax.train.schemes.scheme import OFFLINE, in_pieces
 
 MLP = make_model("mlp(10, dropout=0.3)", classes=4)
 
@@ -66,24 +66,24 @@ def test_devices_do_not_matter(fit):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ("learner", "network"),
+  ("scheme", "network"),
   [
     (mutual(peers=2), learns_in(MLP, "w8a8")),
     (codistillation(peers=2, every=3), learns_in(MLP, "w4")),
-    (in_pieces(ALONE, 2), learns_in(MLP, "w4a8")),
-    (guard(ALONE, "skip", 3), learns_in(MLP, "w8")),
-    (ALONE, computed(learns_in(MLP, "w4"), dtype="bfloat16")),
-    (ALONE, computed(learns_in(MLP, "w8a8"), remat=True)),
+    (in_pieces(OFFLINE, 2), learns_in(MLP, "w4a8")),
+    (guard(OFFLINE, "skip", 3), learns_in(MLP, "w8")),
+    (OFFLINE, with_precision(learns_in(MLP, "w4"), dtype="bfloat16")),
+    (OFFLINE, with_precision(learns_in(MLP, "w8a8"), remat=True)),
   ],
   ids=["mutual", "codistillation", "pieces", "guarded", "bfloat16", "remat"],
 )
-def test_with_all_else(fit, learner, network):
+def test_with_all_else(fit, scheme, network):
   def method(settings):
-    # The fixture has a teacher for the plain learner alone.
-    taught = learner is ALONE or learner.roles
+    # The fixture has a teacher for the plain scheme alone.
+    taught = scheme is OFFLINE or scheme.roles
     return make_objective("ce:1 + kd:1" if taught else "ce:1")
 
-  options = small(learner=learner, network=network, seeds=(0, 1))
+  options = small(scheme=scheme, network=network, seeds=(0, 1))
   state = fit(method, **options)[-1].states["student"]
   state = getattr(state, "own", state)
   check_sparsity(getattr(state, "peers", state).params)

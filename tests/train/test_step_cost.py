@@ -38,8 +38,8 @@ def operations(tap: str, depth: int) -> float:
 
   def step(state, known):
     teacher = live(frozen_state(network, known))
-    view = observe(teacher, batch, method.teacher_taps)
-    return take_step(state, method, batch, view, rng=jax.random.key(2))
+    outputs = observe(teacher, batch, method.teacher_taps)
+    return take_step(state, method, batch, outputs, rng=jax.random.key(2))
 
   shapes = jax.eval_shape(state, known)
   compiled = jax.jit(step).lower(shapes, known).compile()

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.core.method import View, stateless, weighted_sum
+from kdjax.core.method import Outputs, stateless, weighted_sum
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
@@ -37,7 +37,7 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 def test_teacher_is_asked_without_dropout():
   teacher = live(state(make_objective("hard"), dropout=0.9))
-  shown = observe(teacher, unlabelled(IMAGES)).logits
+  shown = observe(teacher, unlabelled(IMAGES)).answers
   clean = teacher.arrays.apply_fn(
     variables(teacher.arrays), IMAGES, train=False
   )
@@ -49,7 +49,7 @@ def test_teacher_gets_no_gradient():
 
   def total(params):
     asked = live(teacher.arrays.replace(params=params))
-    return observe(asked, unlabelled(IMAGES)).logits.sum()
+    return observe(asked, unlabelled(IMAGES)).answers.sum()
 
   grads = jax.grad(total)(teacher.arrays.params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
@@ -106,12 +106,12 @@ def test_method_parameters_train_with_the_student():
     return {"scale": jnp.ones(())}, {"steps": jnp.zeros((), jnp.int32)}
 
   def apply(params, method_state, inputs):
-    gap = params["scale"] * inputs.student.logits - inputs.teacher.logits
+    gap = params["scale"] * inputs.student.answers - inputs.teacher.answers
     return jnp.mean(gap**2), {"steps": method_state["steps"] + 1}, {}
 
   method = weighted_sum({"regress": (Method(init, apply), 1.0)})
   before = state(method)
-  teacher = View(jnp.ones((6, 3)), {})
+  teacher = Outputs(jnp.ones((6, 3)), {})
   after, _ = take_step(before, method, batch(), teacher, rng=jax.random.key(0))
   assert float(after.params["method"]["regress"]["scale"]) != 1.0
   assert int(after.method_state["regress"]["steps"]) == 1
@@ -119,7 +119,7 @@ def test_method_parameters_train_with_the_student():
 
 
 def test_schedules_see_the_step():
-  one = stateless(lambda inputs: inputs.student.logits.sum() * 0 + 1.0)
+  one = stateless(lambda inputs: inputs.student.answers.sum() * 0 + 1.0)
   method = weighted_sum({"one": (one, lambda step: 1.0 + step)})
   first, metrics = take_step(
     state(method), method, batch(), None, rng=jax.random.key(0)

@@ -11,7 +11,7 @@ import pytest
 
 from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
-from kdjax.train.dry_run import try_step
+from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
 from kdjax.train.step import Batch, take_step, unlabelled
@@ -117,7 +117,7 @@ def small_step(objective, gradient_metrics, observed):
   index = jnp.arange(8)
   labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
   method = make_objective(objective)
-  view = observe(observed, unlabelled(images), method.teacher_taps)
+  outputs = observe(observed, unlabelled(images), method.teacher_taps)
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import create_state
 
@@ -127,7 +127,7 @@ def small_step(objective, gradient_metrics, observed):
     make_optimizer("sgd", "constant", 1),
     rng=jax.random.key(0),
     images=images,
-    teacher=view,
+    teacher=outputs,
     learning_rate=1.0,
   )
   batch = Batch(images, labels, jnp.ones(8, bool), index, index)
@@ -135,7 +135,7 @@ def small_step(objective, gradient_metrics, observed):
     state,
     method,
     batch,
-    view,
+    outputs,
     rng=jax.random.key(1),
     gradient_metrics=gradient_metrics,
   )
@@ -183,7 +183,7 @@ def test_untapped_is_the_same_program(observed):
 
   def answers(taps):
     def run(images):
-      return observe(observed, unlabelled(images), taps).logits
+      return observe(observed, unlabelled(images), taps).answers
 
     return jax.jit(run).lower(images).compile().cost_analysis()["flops"]
 
@@ -202,4 +202,4 @@ def test_untapped_is_the_same_program(observed):
 def test_what_does_not_fit_is_found_by_shapes_alone(objective, expected):
   method = make_objective(objective)
   with pytest.raises(UserError, match=expected):
-    try_step(Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)))
+    check_step(Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)))

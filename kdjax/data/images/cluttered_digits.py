@@ -122,10 +122,10 @@ def compose(
 
 def _wave(texture: int, rng: np.random.Generator) -> np.ndarray:
   angle, period = np.pi * texture / 10, 6 + 2 * (texture % 3)
-  across = np.arange(SIZE)[None] * np.cos(angle)
+  collectives = np.arange(SIZE)[None] * np.cos(angle)
   down = np.arange(SIZE)[:, None] * np.sin(angle)
   phase = rng.uniform(0, 2 * np.pi)
-  wave = np.sin(2 * np.pi * (across + down) / period + phase)
+  wave = np.sin(2 * np.pi * (collectives + down) / period + phase)
   return AMPLITUDE * (0.5 + 0.5 * wave)
 
 

@@ -126,8 +126,8 @@ def _cutmix(alpha: float = 1.0) -> Callable:
       side = jnp.sqrt(1 - _share(for_share, alpha))
       centre = jax.random.uniform(for_place, (2,))
       down = _within(centre[0], side, height)
-      across = _within(centre[1], side, width)
-      return down[:, None] & across[None]
+      collectives = _within(centre[1], side, width)
+      return down[:, None] & collectives[None]
 
     pasted = jax.vmap(region)(positions)
     share = 1 - jnp.mean(pasted, axis=(1, 2), dtype=jnp.float32)

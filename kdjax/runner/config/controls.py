@@ -1,4 +1,4 @@
-"""The twins that distillation has to beat."""
+"""The baselines that distillation has to beat."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from kdjax.runner.config.field import POSITIVE, SHARE, option
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
-  """The twins that tell distillation from what needs no teacher."""
+  """The baselines that tell distillation from what needs no teacher."""
 
   controls: bool = option(
     True,

@@ -73,7 +73,7 @@ class Teacher:
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-  """The network that learns, and its twin that learns from labels alone."""
+  """The network that learns, and its baseline that learns from labels alone."""
 
   model: str = option(
     AUTO,

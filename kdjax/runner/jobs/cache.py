@@ -22,7 +22,7 @@ from kdjax.runner.config import Experiment, options
 from kdjax.runner.pipeline import fit, predict
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.cached_teacher import FOLDER, views_of
-from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.report import formats, logs, teachers
 from kdjax.runner.report.progress import progress
 from kdjax.runner.system.workdir import claim
@@ -55,29 +55,29 @@ def cache(experiment: Experiment, *, name: str, command: str) -> Path:
   """
   views = _limited(experiment)
   student = dataclasses.replace(experiment.student, views=views["count"])
-  parts = prepare(dataclasses.replace(experiment, student=student))
-  experiment = parts.experiment
-  taps = _taps(parts)
-  kind = _record(parts, taps)
+  setup = prepare(dataclasses.replace(experiment, student=student))
+  experiment = setup.experiment
+  taps = _taps(setup)
+  kind = _record(setup, taps)
   workdir = claim(experiment.run.workdir, f"{name}-cache")
-  learner = parts.student.arms["student"]._replace(teacher="teacher")
+  arm = setup.student.arms["student"]._replace(teacher="teacher")
   with logs.RunLog(workdir) as log:
-    teacher = fit.obtain_teacher(experiment, parts, workdir, log, [learner])
+    teacher = fit.obtain_teacher(experiment, setup, workdir, log, [arm])
   about = {
-    "teacher": _figures(parts, teacher),
+    "teacher": _scores(setup, teacher),
     "data": {
-      "name": parts.dataset.name,
-      "examples": len(parts.dataset.train.labels),
-      "fingerprint": data.fingerprint(parts.dataset.train),
+      "name": setup.dataset.name,
+      "examples": len(setup.dataset.train.labels),
+      "fingerprint": data.fingerprint(setup.dataset.train),
     },
-    "classes": parts.dataset.classes,
+    "classes": setup.dataset.classes,
     "views": views,
     "command": command,
   }
   teachers.warn(about)
   start = time.perf_counter()
   rows = _write(
-    parts, workdir / FOLDER, _asker(parts, teacher, taps), kind, about
+    setup, workdir / FOLDER, _asker(setup, teacher, taps), kind, about
   )
   seconds = time.perf_counter() - start
   print(_summary(experiment, workdir, kind, rows, seconds))
@@ -98,44 +98,44 @@ def _limited(experiment: Experiment) -> dict[str, Any]:
   return views
 
 
-def _taps(parts: Prepared) -> tuple[str, ...]:
+def _taps(setup: Setup) -> tuple[str, ...]:
   """What is to be kept: what was named, or what the method looks at."""
-  given = parts.experiment.cache.taps
+  given = setup.experiment.cache.taps
   if given is not None:
     return tuple(given.split())
-  return teacher_taps([parts.student.arms["student"]])
+  return teacher_taps([setup.student.arms["student"]])
 
 
-def _record(parts: Prepared, taps: tuple[str, ...]) -> np.dtype:
+def _record(setup: Setup, taps: tuple[str, ...]) -> np.dtype:
   """Finds the shapes of what the teacher shows, without computing anything."""
-  chosen, network = parts.experiment.cache, parts.teacher.network
+  chosen, network = setup.experiment.cache, setup.teacher.network
 
   def show(key):
-    variables = network.init(key, parts.sample, train=False)
+    variables = network.init(key, setup.sample, train=False)
     teacher = live(frozen_state(network, variables))
-    return observe(teacher, unlabelled(parts.sample), taps)
+    return observe(teacher, unlabelled(setup.sample), taps)
 
-  view = jax.eval_shape(show, jax.random.key(0))
-  for tap, value in view.feats.items():
+  outputs = jax.eval_shape(show, jax.random.key(0))
+  for tap, value in outputs.feats.items():
     if not hasattr(value, "shape"):
       raise UserError(f"cache: tap {tap!r} is several arrays; keep one of them")
   return record_type(
-    parts.dataset.classes,
+    setup.dataset.classes,
     top_k=chosen.top_k if chosen.form == "top_k" else None,
-    taps={tap: value.shape[1:] for tap, value in view.feats.items()},
+    taps={tap: value.shape[1:] for tap, value in outputs.feats.items()},
     dtype=chosen.dtype,
   )
 
 
 def _asker(
-  parts: Prepared, networks: Any, taps: tuple[str, ...]
+  setup: Setup, networks: Any, taps: tuple[str, ...]
 ) -> Callable[..., Any]:
-  """Returns (stored images, view numbers, index) -> the teacher's view."""
-  draw = parts.student.feeds["transfer"].view
+  """Returns (stored images, view numbers, index) -> the teacher's outputs."""
+  draw = setup.student.loaders["transfer"].view
   one = predict.first(networks)
-  kept = parts.experiment.computing.teacher_dtype
+  kept = setup.experiment.computing.teacher_dtype
   teacher = placement.replicate(
-    live(frozen_state(parts.teacher.network, one, kept)), parts.devices
+    live(frozen_state(setup.teacher.network, one, kept)), setup.devices
   )
 
   @jax.jit
@@ -145,13 +145,13 @@ def _asker(
     )
 
   def asked(*batch):
-    return ask(teacher, *placement.lay(batch, parts.devices))
+    return ask(teacher, *placement.lay(batch, setup.devices))
 
   return asked
 
 
 def _write(
-  parts: Prepared,
+  setup: Setup,
   folder: Path,
   ask: Callable[..., Any],
   kind: np.dtype,
@@ -159,7 +159,7 @@ def _write(
 ) -> int:
   """Writes this host's shards; returns the number of its rows."""
   rows = about["views"]["count"] * about["data"]["examples"]
-  shards = parts.experiment.cache.shards
+  shards = setup.experiment.cache.shards
   shards = shards or max(1, round(rows * kind.itemsize / SHARD_BYTES))
   cuts = np.linspace(0, rows, shards + 1).astype(int)
   mine = range(jax.process_index(), shards, jax.process_count())
@@ -167,7 +167,7 @@ def _write(
   with progress(len(mine), "cache", rows // shards, unit="file") as advance:
     for number in mine:
       own = np.arange(*cuts[number : number + 2])
-      records = _records(parts, ask, kind, own)
+      records = _records(setup, ask, kind, own)
       write_shard(folder, number, shards, records)
       written += len(own)
       advance()
@@ -176,31 +176,33 @@ def _write(
 
 
 def _records(
-  parts: Prepared, ask: Callable[..., Any], kind: np.dtype, rows: np.ndarray
+  setup: Setup, ask: Callable[..., Any], kind: np.dtype, rows: np.ndarray
 ) -> Iterator[np.ndarray]:
   """Yields what the teacher makes of some rows, batch by batch."""
-  train = parts.dataset.train
-  size = -(-BATCH // len(parts.devices)) * len(parts.devices)
+  train = setup.dataset.train
+  size = -(-BATCH // len(setup.devices)) * len(setup.devices)
   padded = np.resize(rows, (-(-len(rows) // size), size))
   views, examples = np.divmod(padded.astype(np.int32), len(train.labels))
-  workers = parts.experiment.data.data_workers
+  workers = setup.experiment.data.data_workers
   with data.open_reader(train, workers=workers) as read:
     for i, stored in enumerate(read(examples)):
-      view = jax.device_get(ask(stored, views[i], examples[i]))
-      records = to_records(kind, examples[i], views[i], view.logits, view.feats)
+      outputs = jax.device_get(ask(stored, views[i], examples[i]))
+      records = to_records(
+        kind, examples[i], views[i], outputs.answers, outputs.feats
+      )
       yield records[: len(rows) - i * size]
 
 
-def _figures(parts: Prepared, networks: Any) -> dict[str, Any]:
+def _scores(setup: Setup, networks: Any) -> dict[str, Any]:
   """What is to be known of the teacher where it is not there."""
   one = jax.device_get(predict.first(networks))
-  logits = predict.predict(parts.teacher, networks, parts.scored.images)
+  logits = predict.predict(setup.teacher, networks, setup.score_split.images)
   return {
-    "model": parts.teacher.model,
+    "model": setup.teacher.model,
     "digest": storage.digest(one),
     "parameters": evaluate.parameters(one["params"]),
-    **evaluate.measure(logits, parts.scored.labels),
-    "validation": parts.experiment.data.validation,
+    **evaluate.measure(logits, setup.score_split.labels),
+    "validation": setup.experiment.data.validation,
   }
 
 

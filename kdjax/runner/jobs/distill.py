@@ -15,14 +15,14 @@ from kdjax.runner.pipeline import (
   fit,
   footprint,
   measure,
-  setup,
   warnings,
 )
-from kdjax.runner.pipeline import teachers as faculty
+from kdjax.runner.pipeline import teachers as teacher_pool
 from kdjax.runner.pipeline.arms import objective_text
 from kdjax.runner.pipeline.build import prepare
-from kdjax.runner.pipeline.stages import climb
-from kdjax.runner.pipeline.stand_ins import teachers_of
+from kdjax.runner.pipeline.setup import network_note
+from kdjax.runner.pipeline.stages import train_stages
+from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.report import logs
 from kdjax.runner.system import environment
 from kdjax.runner.system.workdir import claim
@@ -50,54 +50,57 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   seconds, quiet = {}, not processes.is_first()
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
-      given, parts = experiment, prepare(experiment)
-      there = {} if quiet else fingerprints.seen(parts)
-      experiment = parts.experiment
+      given, setup = experiment, prepare(experiment)
+      there = {} if quiet else fingerprints.seen(setup)
+      experiment = setup.experiment
     chosen, settings = experiment.run, as_dict(experiment)
-    best_epochs.check(experiment, len(parts.grids["student"]))
+    best_epochs.check(experiment, len(setup.grids["student"]))
     workdir = claim(
       chosen.workdir, name, settings, resume=chosen.resume, seen=there
     )
     if not quiet:
-      warnings.say(given, parts)
+      warnings.say(given, setup)
     with logs.RunLog(workdir, recoverable=True, quiet=quiet) as log:
-      arms = parts.student.arms.values()
+      arms = setup.student.arms.values()
       with fit.timed(seconds, "teacher"):
-        first = faculty.gather(experiment, parts, workdir, log)
-        last, chain = climb(experiment, parts, first, workdir, log)
+        first = teacher_pool.gather(experiment, setup, workdir, log)
+        last, chain = train_stages(experiment, setup, first, workdir, log)
       with fit.timed(seconds, "students"):
-        teachers = teachers_of(experiment, parts, last, arms, first)
-        note = setup.note(parts, parts.student) | footprint.note(experiment)
+        teachers = make_teachers(experiment, setup, last, arms, first)
+        note = network_note(setup, setup.student) | footprint.note(experiment)
         kept = best_epochs.wanted(experiment, workdir, note)
-        fitted = fit.fit(parts, parts.student, log, teachers, best=kept)
-        parts = parts._replace(student=fitted.trainee)
+        fitted = fit.fit(setup, setup.student, log, teachers, best=kept)
+        setup = setup._replace(student=fitted.train_spec)
     if quiet:
       return workdir
     with fit.timed(seconds, "evaluation"):
       measured = measure.measure(
         experiment,
-        parts,
+        setup,
         first and first.teacher.networks,
         fitted.networks,
         fitted.together,
-        first and faculty.pooled(experiment, last, parts.scored.images),
+        first
+        and teacher_pool.pooled_answers(
+          experiment, last, setup.score_split.images
+        ),
       )
-    found = measured.figures
+    found = measured.scores
     if first:
-      found["teacher"] |= faculty.figures(experiment, parts, first)
+      found["teacher"] |= teacher_pool.scores(experiment, setup, first)
     if chain:
       found["chain"] = chain
     note |= found["student"]["settings"]
     storage.save_network(
       workdir / "student", measured.networks["student"], note
     )
-    found |= footprint.figures(experiment, parts, workdir / "student")
+    found |= footprint.scores(experiment, setup, workdir / "student")
   found |= {
     "name": name,
     "command": command,
     "experiment": settings,
     "objective": objective_text(experiment),
-    "environment": environment.describe(parts.devices),
+    "environment": environment.describe(setup.devices),
     "fingerprints": {
       "shown": there["sha256 of the training images"],
       "scored": there["sha256 of the scored images"],

@@ -15,7 +15,7 @@ from kdjax.models import make_model
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
 from kdjax.train.optimizer import SHAPES
-from kdjax.train.schemes.registry import MAKERS as LEARNERS
+from kdjax.train.schemes.registry import MAKERS as SCHEMES
 
 # Names longer than this have a line of their own.
 WIDTH = 36
@@ -51,7 +51,7 @@ def listing(
       "whom to cite",
       {name: _source(maker) for name, maker in MAKERS.items()},
     ),
-    "regimes": ("--regime", _first_lines(LEARNERS)),
+    "regimes": ("--regime", _first_lines(SCHEMES)),
     "models": ("--teacher, --student", _first_lines(MODELS)),
     "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
     "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),

@@ -1,4 +1,4 @@
-"""Who learns from what in an experiment: the student, its twin, the controls.
+"""Who learns from what in an experiment: the student, its baseline, the controls.
 
 All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.
@@ -15,12 +15,12 @@ from kdjax import data, methods
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
 from kdjax.runner.config import Distillation, Experiment
-from kdjax.runner.pipeline.loaders import SAME, make_feeds
+from kdjax.runner.pipeline.loaders import SAME, make_loaders
 from kdjax.runner.pipeline.validate_teachers import is_plain
 from kdjax.train.arm import Arm
-from kdjax.train.loader import Feed
-from kdjax.train.schemes.registry import TEMPERATURE, make_learner, objective_of
-from kdjax.train.schemes.scheme import ALONE, Learner
+from kdjax.train.loader import Loader
+from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
+from kdjax.train.schemes.scheme import OFFLINE, Scheme
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -55,12 +55,12 @@ class Cohort(NamedTuple):
 
   Attributes:
     arms: by name; "student" and "baseline" always.
-    feeds: what the arms are shown, by name.
+    loaders: what the arms are shown, by name.
     grids: by arm, the cells of its grid; members are cell-major, then seeds.
   """
 
   arms: dict[str, Arm]
-  feeds: dict[str, Feed]
+  loaders: dict[str, Loader]
   grids: dict[str, list[dict[str, float]]]
 
 
@@ -73,7 +73,7 @@ def assemble(
   transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
 ) -> Cohort:
-  """Makes the arms and feeds that an experiment asks for.
+  """Makes the arms and loaders that an experiment asks for.
 
   Args:
     experiment: the settings.
@@ -92,7 +92,7 @@ def assemble(
   """
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment)
-  feeds = make_feeds(
+  loaders = make_loaders(
     experiment,
     labels,
     examples,
@@ -101,10 +101,10 @@ def assemble(
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment)
-  kinds = _kinds(experiment, feeds)
+  kinds = _kinds(experiment, loaders)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
-  length = max(feeds[_feed_of(kind, feeds)].steps for kind in kinds)
+  length = max(loaders[_loader_of(kind, loaders)].steps for kind in kinds)
   known = {
     "steps": experiment.student.epochs * length,
     "examples": len(labels),
@@ -113,25 +113,25 @@ def assemble(
   arms = {
     kind: _learning(
       Arm(
-        feed=_feed_of(kind, feeds),
+        loader=_loader_of(kind, loaders),
         method=_method_of(experiment, kind, known),
         settings=settings_of(grids[kind], seeds),
-        teacher=_teacher_of(kind, feeds, experiment),
+        teacher=_teacher_of(kind, loaders, experiment),
       )
     )
     for kind in kinds
   }
   _check_stand_ins(experiment, arms)
-  learner = make_learner(experiment.distillation.regime)
-  if learner is not ALONE:
-    arms["student"] = arms["student"]._replace(learner=learner, teacher=None)
-    _check_views(experiment, feeds["transfer"], learner)
-  if learner.shown is not None:
-    feeds["together"] = learner.shown(feeds["transfer"])
-    arms["student"] = arms["student"]._replace(feed="together")
-  used = {arm.feed for arm in arms.values()}
+  scheme = make_scheme(experiment.distillation.regime)
+  if scheme is not OFFLINE:
+    arms["student"] = arms["student"]._replace(scheme=scheme, teacher=None)
+    _check_views(experiment, loaders["transfer"], scheme)
+  if scheme.adapt_loader is not None:
+    loaders["together"] = scheme.adapt_loader(loaders["transfer"])
+    arms["student"] = arms["student"]._replace(loader="together")
+  used = {arm.loader for arm in arms.values()}
   return Cohort(
-    arms, {name: feed for name, feed in feeds.items() if name in used}, grids
+    arms, {name: loaders[name] for name in loaders if name in used}, grids
   )
 
 
@@ -159,7 +159,7 @@ def settings_of(
   return settings | {"seed": np.tile(seeds, len(grid))}
 
 
-def with_regime(experiment: Experiment) -> Experiment:
+def with_scheme(experiment: Experiment) -> Experiment:
   """Fills in what networks learn by that learn together.
 
   Args:
@@ -173,7 +173,7 @@ def with_regime(experiment: Experiment) -> Experiment:
   Example:
     >>> from kdjax.runner.config import Distillation
     >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
-    >>> objective_text(with_regime(chosen))
+    >>> objective_text(with_scheme(chosen))
     'ce:1.0 + kd:1.0'
   """
   chosen = experiment.distillation
@@ -282,15 +282,15 @@ def _check_unlabelled(experiment: Experiment) -> None:
     )
 
 
-def _check_views(experiment: Experiment, feed: Feed, learner: Learner) -> None:
+def _check_views(experiment, loader: Loader, scheme: Scheme) -> None:
   """Raises a UserError for views that a regime without a teacher cannot have."""
   chosen = experiment.distillation
-  if feed.teacher_view is not None:
+  if loader.teacher_view is not None:
     raise UserError(
       f"--teacher_view={chosen.teacher_view}: with --regime={chosen.regime}"
       " the student has no teacher to be shown anything"
     )
-  if feed.mixing is not None and learner.shown is not None:
+  if loader.mixing is not None and scheme.adapt_loader is not None:
     raise UserError(
       f"--augment={experiment.student.augment}: --regime={chosen.regime} makes"
       " batches of its own, whose examples are not mixed"
@@ -318,13 +318,13 @@ def _relates_examples(experiment: Experiment) -> bool:
   return _method_of(experiment, "student", unknown)(first).couples_batch
 
 
-def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
+def _kinds(experiment: Experiment, loaders: Mapping[str, Loader]) -> list[str]:
   """Lists the arms that an experiment asks for, the student first."""
   chosen = experiment.controls
   kinds = ["student", "baseline"]
   if chosen.controls:
     kinds.append("label_smoothing")
-    if "augmented" in feeds:
+    if "augmented" in loaders:
       kinds.append("augmented")
   if chosen.reference is not None:
     kinds.append("reference")
@@ -339,20 +339,20 @@ def _kinds(experiment: Experiment, feeds: Mapping[str, Feed]) -> list[str]:
 
 
 def _teacher_of(
-  kind: str, feeds: Mapping[str, Feed], experiment: Experiment
+  kind: str, loaders: Mapping[str, Loader], experiment: Experiment
 ) -> str | None:
   if kind in STAND_INS:
     return kind
-  if kind == "reference" and (kind in feeds or not is_plain(experiment)):
+  if kind == "reference" and (kind in loaders or not is_plain(experiment)):
     return "plain_teacher"
   return "teacher" if kind in TAUGHT else None
 
 
-def _feed_of(kind: str, feeds: Mapping[str, Feed]) -> str:
-  if kind in ("augmented", "reference") and kind in feeds:
+def _loader_of(kind: str, loaders: Mapping[str, Loader]) -> str:
+  if kind in ("augmented", "reference") and kind in loaders:
     return kind
   taught = kind in (*TAUGHT, *STAND_INS)
-  return "labelled" if not taught and "labelled" in feeds else "transfer"
+  return "labelled" if not taught and "labelled" in loaders else "transfer"
 
 
 def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):

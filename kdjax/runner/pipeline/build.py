@@ -1,4 +1,4 @@
-"""From settings to checked parts: whatever the user got wrong ends here.
+"""From settings to a checked setup: whatever the user got wrong ends here.
 
 Nothing is compiled and nothing is written before this is through.
 """
@@ -27,10 +27,10 @@ from kdjax.runner.pipeline.arms import (
   Cohort,
   assemble,
   looks_inside,
-  with_regime,
+  with_scheme,
 )
-from kdjax.runner.pipeline.loaders import make_feed
-from kdjax.runner.pipeline.setup import Prepared, Trainee, empty_image
+from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, empty_image
 from kdjax.runner.pipeline.validate import (
   check_names,
   check_pieces,
@@ -43,14 +43,14 @@ from kdjax.runner.pipeline.validate import (
 from kdjax.train import pruning
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement as devices
-from kdjax.train.dry_run import try_step
+from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.precision import computed, like
-from kdjax.train.schemes.scheme import ALONE, in_pieces
+from kdjax.train.precision import like, with_precision
+from kdjax.train.schemes.scheme import OFFLINE, in_pieces
 
 
-def prepare(experiment: Experiment) -> Prepared:
+def prepare(experiment: Experiment) -> Setup:
   """Opens the data and builds every part.
 
   Args:
@@ -64,7 +64,7 @@ def prepare(experiment: Experiment) -> Prepared:
     StorageError: for a damaged teacher.
   """
   local = devices.choose(experiment.run.accelerator)
-  experiment = with_regime(experiment)
+  experiment = with_scheme(experiment)
   check_swept(experiment)
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
@@ -96,13 +96,13 @@ def prepare(experiment: Experiment) -> Prepared:
     inside=looks_inside(cohort.arms["student"]),
     resident=data.resident(dataset.train),
   )
-  teacher, colleagues = None, ()
+  teacher, other_teachers = None, ()
   if cached is None:
     teacher = _teacher(experiment, dataset, examples, local)
-    colleagues = tuple(
+    other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
-    _check_stages(experiment, cohort, teacher, colleagues, dataset)
+    _check_stages(experiment, cohort, teacher, other_teachers, dataset)
     headless.check(
       experiment,
       cohort.arms,
@@ -110,23 +110,23 @@ def prepare(experiment: Experiment) -> Prepared:
       teacher.network,
       empty_image(dataset),
     )
-  parts = Prepared(
+  setup = Setup(
     experiment=experiment,
     dataset=dataset,
     examples=examples,
-    shown=shown,
+    train_split=shown,
     transfer=transfer,
-    scored=scored,
+    score_split=scored,
     teacher=teacher,
     found=found,
     cached=cached,
-    colleagues=colleagues,
+    other_teachers=other_teachers,
     student=student,
     grids=cohort.grids,
     devices=local,
   )
-  capacity.check_run(parts)
-  return parts
+  capacity.check_run(setup)
+  return setup
 
 
 def _with_transfer(
@@ -179,16 +179,16 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
   return experiment, found, others, cached
 
 
-def _teacher(experiment, dataset, examples, local) -> Trainee:
+def _teacher(experiment, dataset, examples, local) -> TrainSpec:
   chosen = experiment.teacher
-  feed = make_feed(
+  loader = make_loader(
     examples,
     dataset.train.labels,
     chosen.augment,
     chosen.batch_size,
     size=experiment.data.crop_size,
   )
-  check_view(chosen.augment, feed.view, dataset)
+  check_view(chosen.augment, loader.view, dataset)
   count = experiment.teaching.teachers
   settings = {
     "seed": chosen.seed + np.arange(count),
@@ -198,41 +198,41 @@ def _teacher(experiment, dataset, examples, local) -> Trainee:
     "labels",
     lambda settings: make_objective("hard"),
     settings,
-    learner=in_pieces(ALONE, experiment.computing.accumulate_steps),
+    scheme=in_pieces(OFFLINE, experiment.computing.accumulate_steps),
   )
   network = _network(experiment, chosen.model, dataset)
-  return Trainee(
+  return TrainSpec(
     network,
     chosen.model,
     make_optimizer(
-      chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
+      chosen.optimizer, chosen.schedule, loader.steps * chosen.epochs
     ),
     {"teacher": arm},
-    {"labels": feed},
+    {"labels": loader},
     chosen.epochs,
-    feed.steps * chosen.batch_size * count,
+    loader.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, empty_image(dataset), local[0].platform),
     most=experiment.computing.members_at_once,
   )
 
 
-def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
+def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
   chosen = experiment.student
-  length = max(feed.steps for feed in cohort.feeds.values())
+  length = max(loader.steps for loader in cohort.loaders.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   check_schedules(experiment, chosen.epochs * length)
   check_weights(experiment, chosen.epochs * length)
   shown = (
-    (chosen.augment, cohort.arms["student"].feed),
+    (chosen.augment, cohort.arms["student"].loader),
     (experiment.controls.reference_augment, "reference"),
   )
-  for view, feed in shown:
-    if feed in cohort.feeds:
-      one = cohort.feeds[feed]
-      numbered = one.turns is not None
+  for view, loader in shown:
+    if loader in cohort.loaders:
+      one = cohort.loaders[loader]
+      numbered = one.view_numbers is not None
       check_view(view, one.view, dataset, numbered=numbered)
-  asked = cohort.feeds[cohort.arms["student"].feed].teacher_view
+  asked = cohort.loaders[cohort.arms["student"].loader].teacher_view
   if asked is not None:
     check_view(experiment.distillation.teacher_view, asked, dataset)
   small = experiment.compression
@@ -242,7 +242,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     empty_image(dataset),
   )
   network = _network(experiment, chosen.model, dataset, small.quantization)
-  return Trainee(
+  return TrainSpec(
     network,
     chosen.model,
     make_optimizer(
@@ -253,11 +253,11 @@ def _student(experiment, dataset, cohort: Cohort, local) -> Trainee:
     ),
     {
       name: arm._replace(
-        learner=in_pieces(arm.learner, experiment.computing.accumulate_steps)
+        scheme=in_pieces(arm.scheme, experiment.computing.accumulate_steps)
       )
       for name, arm in cohort.arms.items()
     },
-    cohort.feeds,
+    cohort.loaders,
     chosen.epochs,
     length * members * chosen.batch_size,
     data.plain_view(experiment.data.crop_size),
@@ -288,14 +288,14 @@ def _pruning(chosen: Compression, steps: int):
 def _network(experiment, model: str, dataset, quantization=quantized.NONE):
   chosen = experiment.computing
   network = models.make_model(model, classes=dataset.classes)
-  return computed(
+  return with_precision(
     quantized.learns_in(network, quantization),
     dtype=chosen.compute_dtype,
     remat=chosen.remat,
   )
 
 
-def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
+def _as_trained(teacher: TrainSpec, model: str, dataset, local) -> TrainSpec:
   """Another network that was trained before, measured as the teacher is."""
   network = like(
     teacher.network, models.make_model(model, classes=dataset.classes)
@@ -307,19 +307,19 @@ def _as_trained(teacher: Trainee, model: str, dataset, local) -> Trainee:
   )
 
 
-def _check_stages(experiment, cohort, teacher, colleagues, dataset) -> None:
+def _check_stages(experiment, cohort, teacher, other_teachers, dataset) -> None:
   """Checks that everybody can learn from whoever comes before."""
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
   sample = empty_image(dataset)
   stages = [*validate_teachers.stage_models(experiment).values()]
-  learners = [
+  students = [
     models.make_model(model, classes=dataset.classes)
     for model in (*stages, experiment.student.model)
   ]
-  for colleague, _ in colleagues:
-    try_step(learners[0], colleague.network, method, sample)
+  for other, _ in other_teachers:
+    check_step(students[0], other.network, method, sample)
   if stages:
-    before = [teacher.network, *learners[:-1]]
-    for lecturer, learner in zip(before, learners, strict=True):
-      try_step(learner, lecturer, method, sample)
+    before = [teacher.network, *students[:-1]]
+    for teacher_network, student in zip(before, students, strict=True):
+      check_step(student, teacher_network, method, sample)

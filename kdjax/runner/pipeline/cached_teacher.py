@@ -10,7 +10,7 @@ import numpy as np
 from kdjax import data
 from kdjax.core import spec, storage
 from kdjax.core.errors import UserError
-from kdjax.core.method import View
+from kdjax.core.method import Outputs
 from kdjax.data import Dataset
 from kdjax.data.teacher_cache.manifest import refuse_other
 from kdjax.data.teacher_cache.store import TeacherCache
@@ -109,7 +109,7 @@ def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
   )
 
 
-def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[View]:
+def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:
   """Reads what a step needs, ahead of the steps.
 
   Args:
@@ -119,10 +119,10 @@ def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[View]:
   Returns:
     An iterator over S views of B images.
   """
-  return (View(*found) for found in cache.stream(rows))
+  return (Outputs(*found) for found in cache.stream(rows))
 
 
-def figures(cache: TeacherCache) -> dict[str, Any]:
+def scores(cache: TeacherCache) -> dict[str, Any]:
   """Returns what stands of a cached teacher in results.json.
 
   Args:

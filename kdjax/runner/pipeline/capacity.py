@@ -118,36 +118,36 @@ def check_plain(
     {"seed": np.arange(members)},
     None if teacher is None else "teacher",
   )
-  trainee = Plain(network, model, optimizer, {title: arm})
-  check_networks(title, trainee, teacher, sample, devices)
+  train_spec = Plain(network, model, optimizer, {title: arm})
+  check_networks(title, train_spec, teacher, sample, devices)
 
 
-def check_run(parts: Any) -> None:
+def check_run(setup: Any) -> None:
   """Refuses runs whose networks do not fit.
 
   Args:
-    parts: a `prepare.Prepared`.
+    setup: a `prepare.Setup`.
 
   Raises:
     UserError: says what takes how much, and what there is.
   """
-  if not parts.experiment.computing.preflight:
+  if not setup.experiment.computing.preflight:
     return
-  sample, devices = parts.sample, parts.devices
-  asked = any(arm.teacher for arm in parts.student.arms.values())
+  sample, devices = setup.sample, setup.devices
+  asked = any(arm.teacher for arm in setup.student.arms.values())
   shows = None
-  if asked and parts.cached is not None:
-    shows = cached_teacher.as_teacher(parts.cached, np.zeros(1, int))
+  if asked and setup.cached is not None:
+    shows = cached_teacher.as_teacher(setup.cached, np.zeros(1, int))
   elif asked:
-    shows = parts.teacher.network
-    if parts.found is None:
-      check_networks("teacher", parts.teacher, None, sample, devices)
-  check_networks("student", parts.student, shows, sample, devices)
+    shows = setup.teacher.network
+    if setup.found is None:
+      check_networks("teacher", setup.teacher, None, sample, devices)
+  check_networks("student", setup.student, shows, sample, devices)
 
 
 def check_networks(
   title: str,
-  trainee: Any,
+  train_spec: Any,
   teacher: nn.Module | Teacher | None,
   sample: jax.Array,
   devices: Sequence[jax.Device],
@@ -159,7 +159,7 @@ def check_networks(
 
   Args:
     title: what is trained.
-    trainee: a `prepare.Trainee`.
+    train_spec: a `prepare.TrainSpec`.
     teacher: whom its arms learn from, or what is left of one.
     sample: (1, H, W, C) an empty image.
     devices: what to train on.
@@ -170,10 +170,12 @@ def check_networks(
   taught = 0 if teacher is None else _bytes(_variables(teacher, sample))
   known: dict[bool, dict[str, int]] = {}
   total = count = 0
-  for arm in trainee.arms.values():
+  for arm in train_spec.arms.values():
     learns = arm.teacher is not None
     if learns not in known:
-      known[learns] = _kept(trainee, arm, teacher if learns else None, sample)
+      known[learns] = _kept(
+        train_spec, arm, teacher if learns else None, sample
+      )
     members = len(arm.settings["seed"])
     count += members
     total += members * sum(known[learns].values())
@@ -186,10 +188,10 @@ def check_networks(
   free = memory.free_memory(devices)
   if devices[0].platform != "cpu" and None not in (host, free):
     host += free * len(devices)
-  alone = f"a {title} {trainee.model} ({sizes}) with its gradient"
+  alone = f"a {title} {train_spec.model} ({sizes}) with its gradient"
   memory.check_room(alone, sum(one.values()) + beside, smaller, free)
   memory.check_room(
-    f"the {title} {trainee.model}, {count} networks ({sizes} each),",
+    f"the {title} {train_spec.model}, {count} networks ({sizes} each),",
     total + beside,
     f"fewer --seeds, or {smaller}",
     host,
@@ -205,7 +207,7 @@ def _variables(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
 
 
 def _kept(
-  trainee: Any,
+  train_spec: Any,
   arm: Arm,
   teacher: nn.Module | Teacher | None,
   sample: jax.Array,
@@ -218,10 +220,10 @@ def _kept(
     if taught is not None and not isinstance(taught, Teacher):
       variables = teacher.init(key, sample, train=False)
       taught = live(frozen_state(teacher, variables))
-    return arm.learner.create(
-      trainee.network,
+    return arm.scheme.create(
+      train_spec.network,
       method,
-      trainee.optimizer,
+      train_spec.optimizer,
       rng=key,
       images=sample,
       teacher=observe(taught, unlabelled(sample), method.teacher_taps),

@@ -11,8 +11,8 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.arms import Cohort
 from kdjax.taps import TapError
-from kdjax.train.dry_run import try_step
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.dry_run import check_step
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.teacher import Teacher
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
@@ -84,7 +84,7 @@ def choose(
   """
   given = (experiment.teacher.model, experiment.student.model)
   lessons = [
-    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.learner)
+    (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.scheme)
     for arm in cohort.arms.values()
   ]
   first = None
@@ -98,9 +98,9 @@ def choose(
     try:
       student = models.make_model(pair[1], classes=classes)
       teacher = taught or models.make_model(pair[0], classes=classes)
-      for method, learner in lessons:
-        asked = teacher if learner is ALONE else None
-        try_step(student, asked, method, sample, learner)
+      for method, scheme in lessons:
+        asked = teacher if scheme is OFFLINE else None
+        check_step(student, asked, method, sample, scheme)
     except UserError as error:
       first = first or error
     else:

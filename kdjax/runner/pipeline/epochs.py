@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax import data
 from kdjax.runner.pipeline.cached_teacher import answers_of
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import compiling
 from kdjax.train import loop, profiling
@@ -21,93 +21,96 @@ from kdjax.train.teacher import Teacher
 
 
 def epochs(
-  parts: Prepared,
-  trainee: Trainee,
+  setup: Setup,
+  train_spec: TrainSpec,
   teachers: Mapping[str, Teacher] | None = None,
   **options: Any,
 ) -> Iterator[Epoch]:
   """Trains every arm on the training images, epoch by epoch.
 
   Args:
-    parts: of the run.
-    trainee: what is trained.
+    setup: of the run.
+    train_spec: what is trained.
     teachers: who teaches, by the names that the arms give them.
     **options: of `loop.train`, further ones.
 
   Yields:
     The epochs, as they come.
   """
-  chosen, resident = parts.experiment.computing, data.resident(parts.shown)
+  chosen, resident = (
+    setup.experiment.computing,
+    data.resident(setup.train_split),
+  )
   if resident and chosen.preflight:
-    size = parts.shown.images.nbytes
-    memory.check_data(size, memory.free_memory(local(parts.devices)))
-  workers = parts.experiment.data.data_workers
-  with data.open_reader(parts.shown, workers=workers) as read:
+    size = setup.train_split.images.nbytes
+    memory.check_data(size, memory.free_memory(local(setup.devices)))
+  workers = setup.experiment.data.data_workers
+  with data.open_reader(setup.train_split, workers=workers) as read:
     yield from loop.train(
-      trainee.network,
-      trainee.optimizer,
-      trainee.arms,
-      trainee.feeds,
-      parts.shown.images if resident else None,
-      epochs=trainee.epochs,
-      sample=parts.sample,
+      train_spec.network,
+      train_spec.optimizer,
+      train_spec.arms,
+      train_spec.loaders,
+      setup.train_split.images if resident else None,
+      epochs=train_spec.epochs,
+      sample=setup.sample,
       read=None if resident else read,
       teachers=teachers,
-      devices=parts.devices,
-      together=trainee.together,
-      most=trainee.most,
-      apart=trainee.apart,
+      devices=setup.devices,
+      together=train_spec.together,
+      most=train_spec.most,
+      apart=train_spec.apart,
       **options,
     )
 
 
-def guarded(parts: Prepared, trainee: Trainee) -> Trainee:
-  """Gives a training learners that a bad step does not take by surprise.
+def guarded(setup: Setup, train_spec: TrainSpec) -> TrainSpec:
+  """Gives a training schemes that a bad step does not take by surprise.
 
   Args:
-    parts: of the run.
-    trainee: what is trained.
+    setup: of the run.
+    train_spec: what is trained.
 
   Returns:
-    The same with such learners; see `--nan`.
+    The same with such schemes; see `--nan`.
   """
-  chosen = parts.experiment.run
+  chosen = setup.experiment.run
   arms = {
     name: arm._replace(
-      learner=nan_guard.guard(arm.learner, chosen.nan, chosen.nan_patience)
+      scheme=nan_guard.guard(arm.scheme, chosen.nan, chosen.nan_patience)
     )
-    for name, arm in trainee.arms.items()
+    for name, arm in train_spec.arms.items()
   }
-  return trainee._replace(arms=arms)
+  return train_spec._replace(arms=arms)
 
 
 def initial_states(
-  parts: Prepared,
-  trainee: Trainee,
+  setup: Setup,
+  train_spec: TrainSpec,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
   """Returns what a training starts from.
 
   Args:
-    parts: of the run.
-    trainee: what is trained.
+    setup: of the run.
+    train_spec: what is trained.
     teachers: as in `epochs`.
 
   Returns:
     As `loop.initial_states`.
   """
   return loop.initial_states(
-    trainee.network,
-    trainee.optimizer,
-    trainee.arms,
-    sample=parts.sample,
+    train_spec.network,
+    train_spec.optimizer,
+    train_spec.arms,
+    sample=setup.sample,
     teachers=teachers,
   )
 
 
 def observed_epochs(
-  parts: Prepared,
-  trainee: Trainee,
+  setup: Setup,
+  train_spec: TrainSpec,
   log: RunLog,
   meter: profiling.Meter,
   teachers: Mapping[str, Teacher] | None = None,
@@ -116,8 +119,8 @@ def observed_epochs(
   """Trains as `epochs` does, with all that a run wants to know of it.
 
   Args:
-    parts: of the run.
-    trainee: what is trained, with learners of `guarded`.
+    setup: of the run.
+    train_spec: what is trained, with schemes of `guarded`.
     log: of the run.
     meter: measures the time that it takes.
     teachers: as in `epochs`.
@@ -132,15 +135,15 @@ def observed_epochs(
       up.
     UserError: before the first step, if it does not fit into memory.
   """
-  follow = partial(_observed, parts, trainee, log, meter, teachers)
-  initial = partial(initial_states, parts, trainee, teachers)
-  following = _watched(parts, log, follow, start, initial)
+  follow = partial(_observed, setup, train_spec, log, meter, teachers)
+  initial = partial(initial_states, setup, train_spec, teachers)
+  following = _watched(setup, log, follow, start, initial)
   yield from meter.watch(following, first=start.step if start else 0)
 
 
-def _watched(parts, log, follow, start, initial) -> Iterator[Epoch]:
+def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
   """The epochs, all of them finite, with a line for each bad portion."""
-  chosen = parts.experiment.run
+  chosen = setup.experiment.run
   advice = "lower the learning rate, or the method's weight"
   if log.recoverable and chosen.nan == "stop":
     advice += (
@@ -168,35 +171,37 @@ def _watched(parts, log, follow, start, initial) -> Iterator[Epoch]:
     yield epoch
 
 
-def _observed(parts, trainee, log, meter, teachers, start) -> Iterator[Epoch]:
+def _observed(
+  setup, train_spec, log, meter, teachers, start
+) -> Iterator[Epoch]:
   """The epochs, their programs measured, the students' profiled if asked for."""
-  students = trainee.arms.keys() == parts.student.arms.keys()
-  chosen = parts.experiment.computing
-  most = parts.experiment.run.checkpoint_steps
-  answers = {"teacher": partial(answers_of, parts.cached)}
+  students = train_spec.arms.keys() == setup.student.arms.keys()
+  chosen = setup.experiment.computing
+  most = setup.experiment.run.checkpoint_steps
+  answers = {"teacher": partial(answers_of, setup.cached)}
   following = epochs(
-    parts,
-    trainee,
+    setup,
+    train_spec,
     teachers,
-    answers=answers if students and parts.streams_answers else None,
-    gradient_metrics=parts.experiment.distillation.gradient_metrics,
+    answers=answers if students and setup.streams_answers else None,
+    gradient_metrics=setup.experiment.distillation.gradient_metrics,
     portion=most,
     start=start,
-    observer=_observer(parts, meter, quiet=log.quiet),
+    observer=_observer(setup, meter, quiet=log.quiet),
   )
   if chosen.profile_steps is None or not students or log.quiet:
     return following
-  length = max(feed.steps for feed in trainee.feeds.values())
+  length = max(loader.steps for loader in train_spec.loaders.values())
   first = start.step if start else 0
   return profiling.traced(
     following,
-    portions(first, trainee.epochs * length, length, most),
+    portions(first, train_spec.epochs * length, length, most),
     profiling.read_window(chosen.profile_steps),
     log.workdir / "profile",
   )
 
 
-def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
+def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
   """Says what every program takes before its first step, and counts its work."""
   seen = {}
 
@@ -207,12 +212,12 @@ def _observer(parts, meter: profiling.Meter, *, quiet: bool) -> Observer:
         compiling(title)
       seen[run] = found = memory.needs(run, arguments)
       meter.needs.append(found)
-      if parts.experiment.computing.preflight:
-        free = memory.free_memory(local(parts.devices))
-        line = memory.check(found, title, parts.devices, free)
+      if setup.experiment.computing.preflight:
+        free = memory.free_memory(local(setup.devices))
+        line = memory.check(found, title, setup.devices, free)
         if not quiet:
           print(line, flush=True)
-    taken = np.sum(arguments[2] >= 0) * len(parts.devices)
+    taken = np.sum(arguments[2] >= 0) * len(setup.devices)
     meter.count(seen[run].operations * taken)
 
   return Observer(step, meter.input, resume.cut)

@@ -6,34 +6,34 @@ from typing import Any
 
 from kdjax import data
 from kdjax.core import storage
-from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.setup import Setup
 
 
-def seen(parts: Prepared) -> dict[str, Any]:
+def seen(setup: Setup) -> dict[str, Any]:
   """Describes what a run that stopped must find again to go on.
 
   Args:
-    parts: of the run.
+    setup: of the run.
 
   Returns:
     JSON values by what they are, the easily understood ones first.
   """
   found = {
-    "number of training images": len(parts.shown.labels),
-    "number of scored images": len(parts.scored.labels),
-    "shape of an image": "x".join(map(str, parts.dataset.image_shape)),
+    "number of training images": len(setup.train_split.labels),
+    "number of scored images": len(setup.score_split.labels),
+    "shape of an image": "x".join(map(str, setup.dataset.image_shape)),
   }
-  for number, name in enumerate(parts.dataset.class_names):
+  for number, name in enumerate(setup.dataset.class_names):
     found[f"class {number}"] = name
-  found["sha256 of the training images"] = data.fingerprint(parts.shown)
-  found["sha256 of the scored images"] = data.fingerprint(parts.scored)
-  teachers = [parts.found, *(one for _, one in parts.colleagues)]
+  found["sha256 of the training images"] = data.fingerprint(setup.train_split)
+  found["sha256 of the scored images"] = data.fingerprint(setup.score_split)
+  teachers = [setup.found, *(one for _, one in setup.other_teachers)]
   for teacher in filter(None, teachers):
     number = sum(key.startswith("sha256 of teacher") for key in found)
     digest = storage.digest(teacher.load())
     found[f"sha256 of teacher {number}"] = digest
-  if parts.cached is not None:
-    text = json.dumps(parts.cached.manifest, sort_keys=True)
+  if setup.cached is not None:
+    text = json.dumps(setup.cached.manifest, sort_keys=True)
     found["sha256 of the teacher cache"] = hashlib.sha256(
       text.encode()
     ).hexdigest()

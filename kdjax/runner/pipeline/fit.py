@@ -23,7 +23,7 @@ from kdjax.runner.pipeline.epochs import (
   initial_states,
   observed_epochs,
 )
-from kdjax.runner.pipeline.setup import Prepared, Trainee, note
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import Advance, progress
 from kdjax.train import profiling
@@ -42,17 +42,17 @@ class Fitted(NamedTuple):
     networks: variables by arm, with a leading axis of members.
     together: by arm of networks that learn together, the variables of all of
       them, with leading axes (members, roles).
-    trainee: what was trained, with as many members side by side as fit.
+    train_spec: what was trained, with as many members side by side as fit.
   """
 
   networks: dict[str, Any]
   together: dict[str, Any]
-  trainee: Trainee
+  train_spec: TrainSpec
 
 
 def obtain_teacher(
   experiment: Experiment,
-  parts: Prepared,
+  setup: Setup,
   workdir: Path,
   log: RunLog,
   arms: Iterable[Arm],
@@ -62,7 +62,7 @@ def obtain_teacher(
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     workdir: its folder.
     log: its log.
     arms: who is to learn.
@@ -77,15 +77,15 @@ def obtain_teacher(
     DivergedError: if its loss leaves the finite numbers.
     StorageError: if it cannot be saved.
   """
-  if parts.cached is not None:
+  if setup.cached is not None:
     return None
-  if parts.found is not None:
-    return jax.tree.map(lambda x: jnp.asarray(x)[None], parts.found.load())
+  if setup.found is not None:
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], setup.found.load())
   if not any(arm.teacher for arm in arms):
     return None
-  fitted = fit(parts, parts.teacher, log, watch=watch)
+  fitted = fit(setup, setup.teacher, log, watch=watch)
   networks = fitted.networks["teacher"]
-  taught = note(parts, parts.teacher)
+  taught = network_note(setup, setup.teacher)
   taught["validation"] = experiment.data.validation
   for number in range(len(jax.tree.leaves(networks)[0])):
     one = jax.tree.map(lambda x, i=number: x[i], networks)
@@ -95,8 +95,8 @@ def obtain_teacher(
 
 
 def fit(
-  parts: Prepared,
-  trainee: Trainee,
+  setup: Setup,
+  train_spec: TrainSpec,
   log: RunLog,
   teachers: Mapping[str, Teacher] | None = None,
   watch: Callable[[int, dict[str, Any]], None] | None = None,
@@ -105,8 +105,8 @@ def fit(
   """Trains every arm, logging each epoch, from where a killed run has come to.
 
   Args:
-    parts: of the run.
-    trainee: what is trained.
+    setup: of the run.
+    train_spec: what is trained.
     log: of the run.
     teachers: who teaches, by the names that the arms give them.
     watch: is shown every epoch's number and variables by arm. The next epoch
@@ -125,24 +125,24 @@ def fit(
   """
   while True:
     try:
-      fitted = _fit(parts, trainee, log, teachers, watch, best)
-      return fitted._replace(trainee=trainee)
+      fitted = _fit(setup, train_spec, log, teachers, watch, best)
+      return fitted._replace(train_spec=train_spec)
     except memory.DoesNotFit as error:
-      trainee = trainee._replace(most=fewer(parts, trainee, error))
+      train_spec = train_spec._replace(most=fewer(setup, train_spec, error))
     if not log.quiet:
       print(
-        f"memory is short: {counted(trainee.most, 'network')} at a time, the"
+        f"memory is short: {counted(train_spec.most, 'network')} at a time, the"
         " others wait their turn (--members_at_once)",
         flush=True,
       )
 
 
-def fewer(parts: Prepared, trainee: Trainee, error: memory.DoesNotFit) -> int:
+def fewer(setup: Setup, train_spec: TrainSpec, error: memory.DoesNotFit) -> int:
   """Says how many members may fit where those that were tried do not.
 
   Args:
-    parts: of the run.
-    trainee: what was to be trained.
+    setup: of the run.
+    train_spec: what was to be trained.
     error: what became of it.
 
   Returns:
@@ -151,41 +151,45 @@ def fewer(parts: Prepared, trainee: Trainee, error: memory.DoesNotFit) -> int:
   Raises:
     DoesNotFit: the error, where it may not be fewer.
   """
-  chosen = parts.experiment.computing.members_at_once
-  owners = len(parts.devices) if trainee.apart else 1
-  now = trainee.most or -(-trainee.members // owners)
+  chosen = setup.experiment.computing.members_at_once
+  owners = len(setup.devices) if train_spec.apart else 1
+  now = train_spec.most or -(-train_spec.members // owners)
   # Processes would have to agree on it.
-  alone = len(parts.devices) == len(local(parts.devices))
-  if chosen is not None or now == 1 or not (trainee.together and alone):
+  alone = len(setup.devices) == len(local(setup.devices))
+  if chosen is not None or now == 1 or not (train_spec.together and alone):
     raise error
   # Not all of it grows with the members.
   return max(1, min(now - 1, int(0.9 * error.share * now)))
 
 
-def _fit(parts, trainee, log, teachers, watch, best) -> Fitted:
+def _fit(setup, train_spec, log, teachers, watch, best) -> Fitted:
   """As `fit`, if it fits into memory."""
-  title = " + ".join(trainee.arms)
-  trainee = guarded(parts, trainee)
-  initial = partial(initial_states, parts, trainee, teachers)
-  with _kept(parts, trainee, log, initial, watch) as (epoch, keep):
+  title = " + ".join(train_spec.arms)
+  train_spec = guarded(setup, train_spec)
+  initial = partial(initial_states, setup, train_spec, teachers)
+  with _kept(setup, train_spec, log, initial, watch) as (epoch, keep):
     networks, done = None, 0
     if epoch is not None:
-      log.rewind(trainee.arms, epoch.step)
-      networks = _networks(trainee, epoch)
+      log.rewind(train_spec.arms, epoch.step)
+      networks = _networks(train_spec, epoch)
       done = epoch.number - (not epoch.ended)
     unseen = io.StringIO() if log.quiet else None
     shown = progress(
-      trainee.epochs, title, trainee.images, done=done, stream=unseen
+      train_spec.epochs, title, train_spec.images, done=done, stream=unseen
     )
     with shown as advance:
-      meter = profiling.Meter(parts.devices)
-      following = observed_epochs(parts, trainee, log, meter, teachers, epoch)
+      meter = profiling.Meter(setup.devices)
+      following = observed_epochs(
+        setup, train_spec, log, meter, teachers, epoch
+      )
       for epoch in following:
         if epoch.ended:
-          networks = _networks(trainee, epoch)
+          networks = _networks(train_spec, epoch)
           if watch is not None:
             watch(epoch.number, networks)
-          rows = _log_epoch(parts, trainee, log, epoch, networks, meter.lap())
+          rows = _log_epoch(
+            setup, train_spec, log, epoch, networks, meter.lap()
+          )
           if best is not None and not log.quiet:
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
@@ -193,20 +197,20 @@ def _fit(parts, trainee, log, teachers, watch, best) -> Fitted:
           _advance(advance, epoch, rows)
         else:
           _advance(advance, epoch)
-        keep(epoch, last=epoch.ended and epoch.number == trainee.epochs)
-      log.performance[title] = meter.figures() | {
-        "members": trainee.members,
-        "members_at_once": trainee.most,
+        keep(epoch, last=epoch.ended and epoch.number == train_spec.epochs)
+      log.performance[title] = meter.summary() | {
+        "members": train_spec.members,
+        "members_at_once": train_spec.most,
       }
   together = {
-    name: jax.vmap(arm.learner.everyone)(epoch.states[name])
-    for name, arm in trainee.arms.items()
-    if arm.learner.everyone is not None
+    name: jax.vmap(arm.scheme.all_networks)(epoch.states[name])
+    for name, arm in train_spec.arms.items()
+    if arm.scheme.all_networks is not None
   }
-  return Fitted(networks, together, trainee)
+  return Fitted(networks, together, train_spec)
 
 
-def _kept(parts, trainee, log, initial, watch):
+def _kept(setup, train_spec, log, initial, watch):
   """Where the training goes on, and how it is kept; see `recoverable`.
 
   Who watches wants to see every epoch: such a training begins anew.
@@ -214,9 +218,9 @@ def _kept(parts, trainee, log, initial, watch):
   if not log.recoverable or watch is not None:
     return resume.forgetful()
   return resume.recoverable(
-    log.workdir / resume.FOLDER / "-".join(trainee.arms),
+    log.workdir / resume.FOLDER / "-".join(train_spec.arms),
     initial,
-    minutes=parts.experiment.run.checkpoint_minutes,
+    minutes=setup.experiment.run.checkpoint_minutes,
   )
 
 
@@ -235,26 +239,30 @@ def _loss(epoch: Epoch, arm: str) -> np.ndarray:
   return np.where(counted, epoch.metrics[arm]["loss"], np.nan)
 
 
-def _networks(trainee: Trainee, epoch: Epoch) -> dict[str, Any]:
+def _networks(train_spec: TrainSpec, epoch: Epoch) -> dict[str, Any]:
   return {
-    name: jax.vmap(arm.learner.network)(epoch.states[name])
-    for name, arm in trainee.arms.items()
+    name: jax.vmap(arm.scheme.network)(epoch.states[name])
+    for name, arm in train_spec.arms.items()
   }
 
 
-def _log_epoch(parts, trainee, log, epoch, networks, speed) -> dict[str, dict]:
+def _log_epoch(
+  setup, train_spec, log, epoch, networks, speed
+) -> dict[str, dict]:
   """Writes one row an arm, and returns them."""
-  every = parts.experiment.run.evaluate_every
+  every = setup.experiment.run.evaluate_every
   rows = {}
-  for arm in trainee.arms:
+  for arm in train_spec.arms:
     metrics = epoch.metrics[arm]
     measured = {}
-    if parts.experiment.run.nan != "stop":
+    if setup.experiment.run.nan != "stop":
       measured["lost_steps"] = nan_guard.lost_steps(epoch)[arm]
-    due = epoch.number % every == 0 or epoch.number == trainee.epochs
+    due = epoch.number % every == 0 or epoch.number == train_spec.epochs
     if due and not log.quiet:
-      logits = predict.predict(trainee, networks[arm], parts.scored.images)
-      accuracy = evaluate.accuracy(logits, parts.scored.labels)
+      logits = predict.predict(
+        train_spec, networks[arm], setup.score_split.images
+      )
+      accuracy = evaluate.accuracy(logits, setup.score_split.labels)
       measured["test_accuracy"] = accuracy.tolist()
     own = {
       name: values.tolist()

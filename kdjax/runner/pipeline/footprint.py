@@ -12,7 +12,7 @@ from kdjax.core import storage
 from kdjax.models import packed, quantized
 from kdjax.runner.config import Compression, Experiment
 from kdjax.runner.pipeline import predict
-from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.setup import Setup
 from kdjax.train import pruning
 
 
@@ -36,14 +36,14 @@ def note(experiment: Experiment) -> dict[str, Any]:
   }
 
 
-def figures(
-  experiment: Experiment, parts: Prepared, folder: Path
+def scores(
+  experiment: Experiment, setup: Setup, folder: Path
 ) -> dict[str, Any]:
   """Measures the saved students: zeros, bytes, and accuracy as they are stored.
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     folder: of the students, saved side by side.
 
   Returns:
@@ -61,17 +61,17 @@ def figures(
   if chosen.quantization == quantized.NONE:
     found["bytes"] = [packed.file_bytes(one) for one in _each(students)]
   else:
-    found |= stored(parts, students, chosen.quantization)
+    found |= stored(setup, students, chosen.quantization)
   if chosen.sparsity:
     found["sparsity"] = sparsity(students, chosen)
   return {"compression": note(experiment) | found}
 
 
-def stored(parts: Prepared, students: Any, scheme: str) -> dict[str, Any]:
+def stored(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   """Stores students in few bits, and measures what they are then.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     students: variables with a leading axis (seeds,), float32.
     scheme: one of `quantize.SCHEMES`.
 
@@ -79,20 +79,22 @@ def stored(parts: Prepared, students: Any, scheme: str) -> dict[str, Any]:
     "bytes" of each, and its "stored_accuracy" on the scored images.
   """
   network = models.make_model(
-    parts.student.model, classes=parts.dataset.classes
+    setup.student.model, classes=setup.dataset.classes
   )
-  into = partial(quantized.stored, network, scheme=scheme, sample=parts.sample)
+  into = partial(quantized.stored, network, scheme=scheme, sample=setup.sample)
   few = jax.jit(jax.vmap(lambda one: into(one)))(students)
   logits = evaluate.predict(
     quantized.stores_in(network, scheme).apply,
     few,
-    parts.scored.images,
-    parts.student.show,
-    together=parts.student.together,
+    setup.score_split.images,
+    setup.student.show,
+    together=setup.student.together,
   )
   return {
     "bytes": [packed.file_bytes(one) for one in _each(few)],
-    "stored_accuracy": evaluate.accuracy(logits, parts.scored.labels).tolist(),
+    "stored_accuracy": evaluate.accuracy(
+      logits, setup.score_split.labels
+    ).tolist(),
   }
 
 

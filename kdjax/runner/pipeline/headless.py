@@ -45,7 +45,7 @@ def check(
       continue
     method = arm.method({key: value[0] for key, value in arm.settings.items()})
     if arm.teacher in STAND_INS or reads_answers(
-      student, teacher, method, sample, arm.learner
+      student, teacher, method, sample, arm.scheme
     ):
       raise UserError(
         f"--teacher_head={chosen}: {name.replace('_', ' ')} would learn from the"

@@ -7,13 +7,13 @@ import numpy as np
 from kdjax import data
 from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 
 # The teacher sees what the student sees.
 SAME = "same"
 
 
-def make_feed(
+def make_loader(
   examples: np.ndarray,
   labels: np.ndarray,
   view: str,
@@ -23,8 +23,8 @@ def make_feed(
   teacher_view: str = SAME,
   views: int | None = None,
   view_seed: int = 0,
-) -> Feed:
-  """Makes a feed of some examples.
+) -> Loader:
+  """Makes a loader of some examples.
 
   Args:
     examples: which examples of the training set.
@@ -40,7 +40,7 @@ def make_feed(
     view_seed: of these views.
 
   Returns:
-    The feed.
+    The loader.
 
   Raises:
     UserError: for an unknown view, a teacher's view that mixes, or an
@@ -58,7 +58,7 @@ def make_feed(
       )
     other = _shown(other, size)
 
-  def cut(seed: int, start: int, stop: int):
+  def batches(seed: int, start: int, stop: int):
     return data.batches(
       examples,
       batch_size,
@@ -70,8 +70,8 @@ def make_feed(
 
   steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
 
-  def turns(seed: int, indices: np.ndarray, start: int):
-    return data.turns(
+  def view_numbers(seed: int, indices: np.ndarray, start: int):
+    return data.view_numbers(
       indices,
       views=views,
       examples=len(labels),
@@ -80,14 +80,14 @@ def make_feed(
       start=start,
     )
 
-  return Feed(
-    cut,
+  return Loader(
+    batches,
     steps,
     labels.astype(np.int32),
     shown,
     mixing=mixing,
     teacher_view=other,
-    turns=None if views is None else turns,
+    view_numbers=None if views is None else view_numbers,
   )
 
 
@@ -106,15 +106,15 @@ def _shown(
   return seen
 
 
-def make_feeds(
+def make_loaders(
   experiment: Experiment,
   labels: np.ndarray,
   examples: np.ndarray,
   *,
   drop_remainder: bool,
   transfer: np.ndarray | None = None,
-) -> dict[str, Feed]:
-  """Makes what an experiment's students and twins are shown.
+) -> dict[str, Loader]:
+  """Makes what an experiment's students and baselines are shown.
 
   Args:
     experiment: the settings.
@@ -140,13 +140,13 @@ def make_feeds(
   known = labelled if transfer is None else np.union1d(labelled, transfer)
   hidden[np.setdiff1d(np.arange(len(labels)), known)] = -1
   make = partial(
-    make_feed,
+    make_loader,
     labels=hidden,
     batch_size=student.batch_size,
     size=chosen.crop_size,
   )
   numbered = {"views": student.views, "view_seed": student.view_seed}
-  feeds = {
+  loaders = {
     "transfer": make(
       seen,
       view=student.augment,
@@ -156,14 +156,14 @@ def make_feeds(
     )
   }
   if chosen.labels is not None or transfer is not None:
-    feeds["labelled"] = make(labelled, view=student.augment, **numbered)
+    loaders["labelled"] = make(labelled, view=student.augment, **numbered)
   if experiment.teacher.augment != student.augment:
-    feeds["augmented"] = make(labelled, view=experiment.teacher.augment)
+    loaders["augmented"] = make(labelled, view=experiment.teacher.augment)
   view = experiment.controls.reference_augment or student.augment
   apart = view != student.augment or transfer is not None
   if apart or experiment.distillation.teacher_view != SAME:
-    feeds["reference"] = make(own, view=view, drop_remainder=drop_remainder)
-  return feeds
+    loaders["reference"] = make(own, view=view, drop_remainder=drop_remainder)
+  return loaders
 
 
 def _training_images(chosen, labels, examples) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From trained networks to the figures of results.json."""
+"""From trained networks to the scores of results.json."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
 from kdjax.runner.pipeline.arms import objective_temperature
 from kdjax.runner.pipeline.predict import first, predict
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.report.progress import say
 
 # A network's rounds of one batch size; compiling comes on top.
@@ -23,14 +23,14 @@ class Measured(NamedTuple):
   """What measuring a run gives.
 
   Attributes:
-    figures: JSON values, as they stand in results.json.
+    scores: JSON values, as they stand in results.json.
     networks: by arm, variables of the best cell, with a leading axis (seeds,).
     best: by arm, the number of the best cell.
     samples: some scored images with what teacher and student say of them;
       None without a teacher.
   """
 
-  figures: dict[str, Any]
+  scores: dict[str, Any]
   networks: dict[str, Any]
   best: dict[str, int]
   samples: dict[str, Any] | None
@@ -38,7 +38,7 @@ class Measured(NamedTuple):
 
 def measure(
   experiment: Experiment,
-  parts: Prepared,
+  setup: Setup,
   teacher: Any,
   students: dict[str, Any],
   together: Mapping[str, Any] | None = None,
@@ -48,7 +48,7 @@ def measure(
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     teacher: the teachers' variables, with a leading axis (T,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
     together: by arm of networks that learnt together, the variables of all of
@@ -60,19 +60,19 @@ def measure(
     Figures, networks and samples.
   """
   seeds = experiment.student.seeds
-  say(f"measuring the networks on {len(parts.scored.labels):,} images")
-  taught = None
+  say(f"measuring the networks on {len(setup.score_split.labels):,} images")
+  teacher_logits = None
   if teacher is not None:
-    taught = predict(parts.teacher, teacher, parts.scored.images)
-    lesson = taught[0] if lesson is None else lesson
+    teacher_logits = predict(setup.teacher, teacher, setup.score_split.images)
+    lesson = teacher_logits[0] if lesson is None else lesson
   logits = {
-    arm: predict(parts.student, networks, parts.scored.images).reshape(
-      -1, seeds, *parts.scored.labels.shape, parts.dataset.classes
+    arm: predict(setup.student, networks, setup.score_split.images).reshape(
+      -1, seeds, *setup.score_split.labels.shape, setup.dataset.classes
     )
     for arm, networks in students.items()
   }
   accuracy = {
-    arm: evaluate.accuracy(values, parts.scored.labels)
+    arm: evaluate.accuracy(values, setup.score_split.labels)
     for arm, values in logits.items()
   }
   best = {
@@ -82,25 +82,25 @@ def measure(
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: values[best[arm]] for arm, values in logits.items()}
-  found = figures(parts, teacher, chosen, taught, logits, lesson)
+  found = scores(setup, teacher, chosen, teacher_logits, logits, lesson)
   for arm in chosen:
-    found[arm]["settings"] = parts.grids[arm][best[arm]]
+    found[arm]["settings"] = setup.grids[arm][best[arm]]
   for arm, networks in (together or {}).items():
     found[arm]["peers"] = _together(
-      parts, arm, _cell(networks, best[arm], seeds)
+      setup, arm, _cell(networks, best[arm], seeds)
     )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
   found["comparisons"] = comparisons(found)
-  if len(parts.grids["student"]) > 1:
-    found["sweep"] = sweep.sweep_figures(parts.grids, accuracy, best)
+  if len(setup.grids["student"]) > 1:
+    found["sweep"] = sweep.sweep_scores(setup.grids, accuracy, best)
   if experiment.data.omit_classes:
     found["omitted_class"] = _omitted(
-      experiment, parts, logits, chosen["student"]
+      experiment, setup, logits, chosen["student"]
     )
   samples = None
-  if taught is not None:
-    samples = _samples(experiment, parts, lesson, logits["student"][0])
+  if teacher_logits is not None:
+    samples = _samples(experiment, setup, lesson, logits["student"][0])
   return Measured(found, chosen, best, samples)
 
 
@@ -111,13 +111,13 @@ def _cell(networks: Any, number: int, seeds: int) -> Any:
   )
 
 
-def _together(parts: Prepared, arm: str, networks: Any) -> dict[str, Any]:
+def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
   """Scores all networks that learnt together, and the mean of their answers."""
-  roles = parts.student.arms[arm].learner.roles
+  roles = setup.student.arms[arm].scheme.roles
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
-  logits = predict(parts.student, flat, parts.scored.images)
+  logits = predict(setup.student, flat, setup.score_split.images)
   logits = logits.reshape(-1, len(roles), *logits.shape[1:])
-  return evaluate.measure_together(logits, parts.scored.labels, roles)
+  return evaluate.measure_together(logits, setup.score_split.labels, roles)
 
 
 def history_at_best(
@@ -147,22 +147,22 @@ def history_at_best(
   return [kept(row) for row in history]
 
 
-def figures(
-  parts: Prepared,
+def scores(
+  setup: Setup,
   teacher: Any,
   chosen: Mapping[str, Any],
-  taught: np.ndarray | None,
+  teacher_logits: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
   lesson: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     teacher: the teachers' variables, with a leading axis (T,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    taught: (T, N, C) the teachers' logits on the scored images, or None.
+    teacher_logits: (T, N, C) the teachers' logits on the scored images, or None.
     logits: by name, (seeds, N, C).
     lesson: as in `measure`.
 
@@ -170,45 +170,45 @@ def figures(
     JSON values by name; "teacher" is None where nobody taught.
   """
   found, timed, answers = {"teacher": None}, {}, None
-  if parts.cached is not None:
-    found["teacher"] = cached_teacher.figures(parts.cached)
+  if setup.cached is not None:
+    found["teacher"] = cached_teacher.scores(setup.cached)
   if teacher is not None:
-    found["teacher"] = _network(parts, parts.teacher, teacher, taught) | {
-      "digest": _digests(teacher["params"])
-    }
-    timed["teacher"] = (parts.teacher, first(teacher))
-    answers = taught[0] if lesson is None else lesson
+    found["teacher"] = _network(
+      setup, setup.teacher, teacher, teacher_logits
+    ) | {"digest": _digests(teacher["params"])}
+    timed["teacher"] = (setup.teacher, first(teacher))
+    answers = teacher_logits[0] if lesson is None else lesson
   # Compiled once, and not once an arm.
-  flops = _flops(parts, parts.student, chosen["student"])
+  flops = _flops(setup, setup.student, chosen["student"])
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
     found[arm] = _network(
-      parts, parts.student, networks, logits[arm], answers, flops
+      setup, setup.student, networks, logits[arm], answers, flops
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
-  timed["student"] = (parts.student, first(chosen["student"]))
-  if parts.experiment.run.latency:
-    for name, value in latencies(parts, timed).items():
+  timed["student"] = (setup.student, first(chosen["student"]))
+  if setup.experiment.run.latency:
+    for name, value in latencies(setup, timed).items():
       found[name] |= value
   return found
 
 
-def _flops(parts: Prepared, trainee: Trainee, networks: Any) -> int | None:
+def _flops(setup: Setup, train_spec: TrainSpec, networks: Any) -> int | None:
   def forward(variables, images):
-    return trainee.network.apply(variables, images, train=False)
+    return train_spec.network.apply(variables, images, train=False)
 
-  return evaluate.flops(forward, first(networks), parts.sample)
+  return evaluate.flops(forward, first(networks), setup.sample)
 
 
 def _network(
-  parts, trainee, networks, logits, teacher_logits=None, flops=None
+  setup, train_spec, networks, logits, teacher_logits=None, flops=None
 ) -> dict[str, Any]:
   """The figures of networks of one architecture."""
   one = first(networks)
   return {
-    "model": trainee.model,
+    "model": train_spec.model,
     "parameters": evaluate.parameters(one["params"]),
-    "flops": flops or _flops(parts, trainee, networks),
-    **evaluate.measure(logits, parts.scored.labels, teacher_logits),
+    "flops": flops or _flops(setup, train_spec, networks),
+    **evaluate.measure(logits, setup.score_split.labels, teacher_logits),
   }
 
 
@@ -222,12 +222,12 @@ def _digests(params: Any) -> list[str]:
 
 
 def latencies(
-  parts: Prepared, networks: Mapping[str, tuple[Trainee, Any]]
+  setup: Setup, networks: Mapping[str, tuple[TrainSpec, Any]]
 ) -> dict[str, dict[str, Any]]:
   """Times the forward passes of networks in turn, for one image and for 64.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     networks: by name, what a network is and its variables.
 
   Returns:
@@ -235,10 +235,10 @@ def latencies(
   """
   calls = {1: {}, 64: {}}
   for batch in calls:
-    images = np.zeros((batch, *parts.dataset.image_shape), np.float32)
-    for name, (trainee, variables) in networks.items():
+    images = np.zeros((batch, *setup.dataset.image_shape), np.float32)
+    for name, (train_spec, variables) in networks.items():
       forward = jax.jit(
-        lambda variables, x, network=trainee.network: network.apply(
+        lambda variables, x, network=train_spec.network: network.apply(
           variables, x, train=False
         )
       )
@@ -273,7 +273,7 @@ def clock(
 
 
 def comparisons(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Compares the student with its twin and every control, seed by seed.
+  """Compares the student with its baseline and every control, seed by seed.
 
   Args:
     results: with "student", "baseline" and "controls".
@@ -291,13 +291,13 @@ def comparisons(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _samples(
-  experiment, parts, teacher_logits, student_logits
+  experiment, setup, teacher_logits, student_logits
 ) -> dict[str, Any]:
   """Picks images that the teacher gets right and finds most ambiguous.
 
   One of a class, the eight most ambiguous of these.
   """
-  labels = parts.scored.labels
+  labels = setup.score_split.labels
   margin = np.diff(np.sort(teacher_logits, axis=-1)[:, -2:], axis=-1)[:, 0]
   margin = np.where(
     np.argmax(teacher_logits, axis=-1) == labels, margin, np.inf
@@ -308,25 +308,25 @@ def _samples(
   ]
   picked = sorted(of_class, key=lambda i: margin[i])[:8]
   return {
-    "images": np.stack([parts.scored.images[int(i)] for i in picked]),
+    "images": np.stack([setup.score_split.images[int(i)] for i in picked]),
     "labels": labels[picked],
     "teacher_logits": teacher_logits[picked],
     "student_logits": student_logits[picked],
     "temperature": objective_temperature(experiment),
-    "class_names": parts.dataset.class_names,
+    "class_names": setup.dataset.class_names,
   }
 
 
-def _omitted(experiment, parts, logits, students) -> dict[str, Any]:
+def _omitted(experiment, setup, logits, students) -> dict[str, Any]:
   """Measures classes that the student never saw, with and without their bias.
 
   The bias is chosen on training images without their labels, such that the
   classes come out as often as they are common.
   """
-  omitted, labels = experiment.data.omit_classes, parts.scored.labels
-  train = data.select(parts.dataset.train, parts.examples)
+  omitted, labels = experiment.data.omit_classes, setup.score_split.labels
+  train = data.select(setup.dataset.train, setup.examples)
   prior = float(np.mean(np.isin(train.labels, omitted)))
-  unlabelled = predict(parts.student, students, train.images)
+  unlabelled = predict(setup.student, students, train.images)
   bias = evaluate.match_prior(unlabelled, omitted, prior)
   corrected = logits["student"] + bias[:, None, :]
   accuracy = {

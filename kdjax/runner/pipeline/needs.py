@@ -9,7 +9,7 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment, heeded
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline import validate_teachers
-from kdjax.runner.pipeline.arms import with_regime
+from kdjax.runner.pipeline.arms import with_scheme
 
 
 class Need(NamedTuple):
@@ -47,14 +47,14 @@ def _augmented(experiment: Experiment) -> bool:
 
 def _objective_takes(name: str) -> Callable[[Experiment], bool]:
   def takes(experiment: Experiment) -> bool:
-    chosen = with_regime(experiment).distillation
+    chosen = with_scheme(experiment).distillation
     return methods.takes(chosen.distillation, name)
 
   return takes
 
 
 def _asked(experiment: Experiment) -> bool:
-  chosen = with_regime(experiment).distillation.distillation
+  chosen = with_scheme(experiment).distillation.distillation
   objectives = filter(None, (chosen, experiment.controls.reference))
   return any(map(methods.asks_a_teacher, objectives))
 
@@ -125,7 +125,7 @@ NEEDS = (
     "with this --distillation, which has no term but the labels'",
     lambda one: any(
       term.spec.name != "ce"
-      for term in methods.terms_of(with_regime(one).distillation.distillation)
+      for term in methods.terms_of(with_scheme(one).distillation.distillation)
     ),
   ),
   Need(
@@ -138,7 +138,7 @@ NEEDS = (
     " teacher_view",
     "with this --distillation, which asks no teacher",
     lambda one: methods.asks_a_teacher(
-      with_regime(one).distillation.distillation
+      with_scheme(one).distillation.distillation
     ),
   ),
   Need(

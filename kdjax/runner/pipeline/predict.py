@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from kdjax import data, evaluate
-from kdjax.runner.pipeline.setup import Trainee
+from kdjax.runner.pipeline.setup import TrainSpec
 
 
 def first(networks: Any) -> Any:
@@ -21,11 +21,11 @@ def first(networks: Any) -> Any:
   return jax.tree.map(lambda x: x[0], networks)
 
 
-def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
+def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
   """Computes the logits of some networks.
 
   Args:
-    trainee: what the networks are.
+    train_spec: what the networks are.
     networks: variables with a leading axis (M,).
     images: stored images.
 
@@ -35,11 +35,11 @@ def predict(trainee: Trainee, networks: Any, images) -> np.ndarray:
   unread = data.Split(images, np.zeros(len(images), np.int32))
   with data.open_reader(unread, buffer=1) as read:
     return evaluate.predict(
-      trainee.network.apply,
+      train_spec.network.apply,
       networks,
       images,
-      trainee.show,
-      together=trainee.together,
-      most=trainee.most,
+      train_spec.show,
+      together=train_spec.together,
+      most=train_spec.most,
       read=read,
     )

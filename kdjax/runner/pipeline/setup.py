@@ -16,10 +16,10 @@ from kdjax.runner.pipeline import (
   pretrained,
 )
 from kdjax.train.arm import Arm
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 
 
-class Trainee(NamedTuple):
+class TrainSpec(NamedTuple):
   """A network to be trained, and how.
 
   Attributes:
@@ -27,8 +27,8 @@ class Trainee(NamedTuple):
     model: its spec.
     optimizer: made for the whole length of the training.
     arms: who learns from what.
-    feeds: what is shown.
-    epochs: passes over the largest feed.
+    loaders: what is shown.
+    epochs: passes over the largest loader.
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
@@ -40,7 +40,7 @@ class Trainee(NamedTuple):
   model: str
   optimizer: optax.GradientTransformation
   arms: dict[str, Arm]
-  feeds: dict[str, Feed]
+  loaders: dict[str, Loader]
   epochs: int
   images: int
   show: Callable[[jax.Array], jax.Array]
@@ -54,22 +54,22 @@ class Trainee(NamedTuple):
     return sum(len(arm.settings["seed"]) for arm in self.arms.values())
 
 
-class Prepared(NamedTuple):
+class Setup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
     experiment: the settings, with the networks that were left open.
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
-    shown: all that networks may be trained on: the training set, and behind it
+    train_split: all that networks may be trained on: the training set, and behind it
       the transfer set.
     transfer: which of these are the transfer set; None where there is none.
-    scored: the images that count: the test set, or held-out training images.
+    score_split: the images that count: the test set, or held-out training images.
     teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
     cached: what a teacher made of the training images, in its place; or None.
-    colleagues: other teachers that were trained before.
-    student: the student with its twin and controls.
+    other_teachers: other teachers that were trained before.
+    student: the student with its baseline and controls.
     grids: by arm, the cells of its grid.
     devices: what to run on.
   """
@@ -77,14 +77,14 @@ class Prepared(NamedTuple):
   experiment: Experiment
   dataset: Dataset
   examples: np.ndarray
-  shown: Split
+  train_split: Split
   transfer: np.ndarray | None
-  scored: Split
-  teacher: Trainee | None
+  score_split: Split
+  teacher: TrainSpec | None
   found: pretrained.Found | None
   cached: TeacherCache | None
-  colleagues: tuple[tuple[Trainee, pretrained.Found], ...]
-  student: Trainee
+  other_teachers: tuple[tuple[TrainSpec, pretrained.Found], ...]
+  student: TrainSpec
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
 
@@ -105,20 +105,20 @@ def empty_image(dataset: Dataset) -> jax.Array:
   return jnp.zeros((1, *dataset.image_shape), jnp.float32)
 
 
-def note(parts: Prepared, trainee: Trainee) -> dict[str, Any]:
+def network_note(setup: Setup, train_spec: TrainSpec) -> dict[str, Any]:
   """Says what a saved network needs to be used again.
 
   Args:
-    parts: of the run.
-    trainee: what the network is.
+    setup: of the run.
+    train_spec: what the network is.
 
   Returns:
     JSON values.
   """
   return {
-    "model": trainee.model,
-    "classes": parts.dataset.classes,
-    "class_names": list(parts.dataset.class_names),
-    "image_shape": list(parts.dataset.image_shape),
-    "dataset": parts.dataset.name,
+    "model": train_spec.model,
+    "classes": setup.dataset.classes,
+    "class_names": list(setup.dataset.class_names),
+    "image_shape": list(setup.dataset.image_shape),
+    "dataset": setup.dataset.name,
   }

@@ -13,9 +13,9 @@ from kdjax.core import storage
 from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import fit, predict, setup
-from kdjax.runner.pipeline.loaders import make_feed
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline import fit, predict
+from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import like
@@ -34,19 +34,19 @@ class Specialist(NamedTuple):
   Attributes:
     subset: (S,) its classes.
     oversampled: how many times too often it saw them.
-    trainee: what the network is.
+    train_spec: what the network is.
     networks: its variables, with a leading axis (1,).
   """
 
   subset: np.ndarray
   oversampled: float
-  trainee: Trainee
+  train_spec: TrainSpec
   networks: Any
 
 
 def train_specialists(
   experiment: Experiment,
-  parts: Prepared,
+  setup: Setup,
   generalist: Any,
   workdir: Path,
   log: RunLog,
@@ -55,7 +55,7 @@ def train_specialists(
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     generalist: the teacher's variables, with a leading axis (1,).
     workdir: gets the networks.
     log: of the run.
@@ -70,48 +70,50 @@ def train_specialists(
   """
   if "kernel" not in predict.first(generalist)["params"].get("head", {}):
     raise UserError(
-      f"--specialists: {parts.teacher.model} has no linear layer 'head' to begin"
+      f"--specialists: {setup.teacher.model} has no linear layer 'head' to begin"
       " with"
     )
-  train = parts.dataset.train
-  logits = predict.predict(parts.teacher, generalist, train.images)[0]
+  train = setup.dataset.train
+  logits = predict.predict(setup.teacher, generalist, train.images)[0]
   subsets = confusable_subsets(
-    np.asarray(jax.nn.softmax(logits[parts.examples])),
+    np.asarray(jax.nn.softmax(logits[setup.examples])),
     experiment.teaching.specialists,
   )
   return tuple(
-    _train(experiment, parts, generalist, number, subset, workdir, log)
+    _train(experiment, setup, generalist, number, subset, workdir, log)
     for number, subset in enumerate(subsets)
   )
 
 
-def _train(experiment, parts, generalist, number, subset, workdir, log):
+def _train(experiment, setup, generalist, number, subset, workdir, log):
   name = f"specialist_{number}"
   places, oversampled = specialist_examples(
-    parts.dataset.train.labels[parts.examples], subset, seed=number
+    setup.dataset.train.labels[setup.examples], subset, seed=number
   )
-  trainee = _trainee(experiment, parts, generalist, name, subset, places)
+  train_spec = _train_spec(experiment, setup, generalist, name, subset, places)
   # What it is measured on has its labels, the dustbin's among them.
-  scored = parts.scored._replace(
-    labels=specialist_labels(parts.scored.labels, subset)
+  scored = setup.score_split._replace(
+    labels=specialist_labels(setup.score_split.labels, subset)
   )
-  fitted = fit.fit(parts._replace(scored=scored), trainee, log)
+  fitted = fit.fit(setup._replace(score_split=scored), train_spec, log)
   networks = fitted.networks[name]
-  note = setup.note(parts, trainee) | {
+  note = network_note(setup, train_spec) | {
     "classes": len(subset) + 1,
     "subset": subset.tolist(),
     "oversampled": oversampled,
   }
   storage.save_network(workdir / name, predict.first(networks), note)
-  return Specialist(subset, oversampled, trainee, networks)
+  return Specialist(subset, oversampled, train_spec, networks)
 
 
-def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
+def _train_spec(
+  experiment, setup, generalist, name, subset, places
+) -> TrainSpec:
   """The teacher once more, with a new classifier, for some of its images."""
   chosen, taught = experiment.teaching, experiment.teacher
-  labels = parts.dataset.train.labels
-  feed = make_feed(
-    parts.examples[places],
+  labels = setup.dataset.train.labels
+  loader = make_loader(
+    setup.examples[places],
     np.where(labels < 0, -1, specialist_labels(labels, subset)),
     taught.augment,
     taught.batch_size,
@@ -119,7 +121,7 @@ def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
   )
   params = dict(predict.first(generalist)["params"])
   params["head"] = specialist_head(
-    params["head"], subset, parts.dataset.classes
+    params["head"], subset, setup.dataset.classes
   )
   method = make_objective("hard")._replace(
     adopt=lambda fresh, inputs: jax.tree.map(
@@ -131,21 +133,21 @@ def _trainee(experiment, parts, generalist, name, subset, places) -> Trainee:
     "seed": np.array([taught.seed]),
     "learning_rate": np.array([rate]),
   }
-  steps = feed.steps * chosen.specialist_epochs
-  return parts.teacher._replace(
+  steps = loader.steps * chosen.specialist_epochs
+  return setup.teacher._replace(
     network=like(
-      parts.teacher.network,
+      setup.teacher.network,
       models.make_model(taught.model, classes=len(subset) + 1),
     ),
     optimizer=make_optimizer(taught.optimizer, taught.schedule, steps),
     arms={
-      name: parts.teacher.arms["teacher"]._replace(
+      name: setup.teacher.arms["teacher"]._replace(
         method=lambda settings: method, settings=settings
       )
     },
-    feeds={"labels": feed},
+    loaders={"labels": loader},
     epochs=chosen.specialist_epochs,
-    images=feed.steps * taught.batch_size,
+    images=loader.steps * taught.batch_size,
   )
 
 
@@ -173,7 +175,7 @@ def merge(
   )
   known, dustbins = [], []
   for one in specialists:
-    logits = predict.predict(one.trainee, one.networks, images)[0]
+    logits = predict.predict(one.train_spec, one.networks, images)[0]
     logits[:, -1] += np.log(one.oversampled)
     p = np.asarray(jax.nn.softmax(logits))
     known.append(np.zeros_like(generalist))

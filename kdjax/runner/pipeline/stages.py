@@ -8,10 +8,10 @@ import numpy as np
 from kdjax import evaluate, models
 from kdjax.core import storage
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import fit, predict, setup
-from kdjax.runner.pipeline.setup import Prepared, Trainee
-from kdjax.runner.pipeline.stand_ins import teachers_of
-from kdjax.runner.pipeline.teachers import Faculty, Taught
+from kdjax.runner.pipeline import fit, predict
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
+from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.pipeline.validate_teachers import stage_models
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.loop import side_by_side
@@ -43,19 +43,19 @@ def stages(experiment: Experiment) -> tuple[Stage, ...]:
   return tuple(Stage(*one) for one in stage_models(experiment).items())
 
 
-def climb(
+def train_stages(
   experiment: Experiment,
-  parts: Prepared,
-  faculty: Faculty | None,
+  setup: Setup,
+  pool: TeacherPool | None,
   workdir: Path,
   log: RunLog,
-) -> tuple[Faculty | None, list[dict[str, Any]]]:
+) -> tuple[TeacherPool | None, list[dict[str, Any]]]:
   """Trains stage after stage, each on the student's objective and images.
 
   Args:
     experiment: the settings.
-    parts: of the run.
-    faculty: the first teachers.
+    setup: of the run.
+    pool: the first teachers.
     workdir: gets the networks.
     log: of the run.
 
@@ -69,43 +69,43 @@ def climb(
   """
   entries = []
   for place, stage in enumerate(stages(experiment)):
-    trainee = _trainee(experiment, parts, stage, place)
-    teachers = teachers_of(experiment, parts, faculty, trainee.arms.values())
-    networks = fit.fit(parts, trainee, log, teachers).networks[stage.name]
-    note = setup.note(parts, trainee)
+    train_spec = _train_spec(experiment, setup, stage, place)
+    teachers = make_teachers(experiment, setup, pool, train_spec.arms.values())
+    networks = fit.fit(setup, train_spec, log, teachers).networks[stage.name]
+    note = network_note(setup, train_spec)
     note["validation"] = experiment.data.validation
     storage.save_network(workdir / stage.name, predict.first(networks), note)
-    faculty = Faculty((Taught(trainee, networks),))
-    entries.append(_figures(parts, stage, trainee, networks))
-  return faculty, entries
+    pool = TeacherPool((TrainedNetworks(train_spec, networks),))
+    entries.append(_scores(setup, stage, train_spec, networks))
+  return pool, entries
 
 
-def _figures(parts, stage: Stage, trainee: Trainee, networks) -> dict:
-  logits = predict.predict(trainee, networks, parts.scored.images)
+def _scores(setup, stage: Stage, train_spec: TrainSpec, networks) -> dict:
+  logits = predict.predict(train_spec, networks, setup.score_split.images)
   return {
     "name": stage.name,
     "model": stage.model,
     "parameters": evaluate.parameters(predict.first(networks)["params"]),
-    **evaluate.measure(logits, parts.scored.labels),
+    **evaluate.measure(logits, setup.score_split.labels),
   }
 
 
-def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
+def _train_spec(experiment, setup, stage: Stage, place: int) -> TrainSpec:
   """The student's training, of one network of a stage's architecture."""
-  student = parts.student.arms["student"]
+  student = setup.student.arms["student"]
   settings = {name: value[:1] for name, value in student.settings.items()}
   settings["seed"] = np.array([experiment.teacher.seed + 1 + place])
   rate = experiment.teaching.chain_learning_rate
   if rate is not None:
     settings["learning_rate"] = np.array([rate])
-  feed = parts.student.feeds[student.feed]
-  length = max(one.steps for one in parts.student.feeds.values())
+  loader = setup.student.loaders[student.loader]
+  length = max(one.steps for one in setup.student.loaders.values())
   network = like(
-    parts.student.network,
-    models.make_model(stage.model, classes=parts.dataset.classes),
+    setup.student.network,
+    models.make_model(stage.model, classes=setup.dataset.classes),
   )
   chosen = experiment.student
-  return parts.student._replace(
+  return setup.student._replace(
     network=network,
     model=stage.model,
     # Whoever teaches keeps its weights, also where the students lose some.
@@ -113,8 +113,8 @@ def _trainee(experiment, parts, stage: Stage, place: int) -> Trainee:
       chosen.optimizer, chosen.schedule, chosen.epochs * length
     ),
     arms={stage.name: student._replace(settings=settings)},
-    feeds={student.feed: feed._replace(steps=length)},
+    loaders={student.loader: loader._replace(steps=length)},
     images=length * experiment.student.batch_size,
-    together=side_by_side(network, parts.sample, parts.devices[0].platform),
+    together=side_by_side(network, setup.sample, setup.devices[0].platform),
     apart=False,
   )

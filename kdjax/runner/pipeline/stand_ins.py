@@ -20,52 +20,54 @@ from kdjax.runner.pipeline.arms import (
   objective_temperature,
   views_of,
 )
-from kdjax.runner.pipeline.setup import Prepared
-from kdjax.runner.pipeline.teachers import Faculty
+from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.train.arm import Arm
 from kdjax.train.teacher import Teacher, stored
 
 SEED = 0
 
 
-def teachers_of(
+def make_teachers(
   experiment: Experiment,
-  parts: Prepared,
-  taught: Faculty | None,
+  setup: Setup,
+  pool: TeacherPool | None,
   arms: Iterable[Arm],
-  plain: Faculty | None = None,
+  plain: TeacherPool | None = None,
 ) -> dict[str, Teacher]:
   """Readies everyone whom the arms learn from.
 
   Args:
     experiment: the settings.
-    parts: of the run.
-    taught: whom the student learns from, or None.
+    setup: of the run.
+    pool: whom the student learns from, or None.
     arms: who is to learn.
-    plain: whose first teacher the reference learns from; `taught` by default.
+    plain: whose first teacher the reference learns from; `pool` by default.
 
   Returns:
     The teachers by the names that the arms give them.
   """
   arms = list(arms)
-  if parts.cached is not None:
-    return _cached(experiment, parts, arms)
+  if setup.cached is not None:
+    return _cached(experiment, setup, arms)
   asked = {arm.teacher for arm in arms} - {None}
-  shown, views = parts.shown, views_of(experiment)
+  shown, views = setup.train_split, views_of(experiment)
   found = {}
-  for name, whom in (("teacher", taught), ("plain_teacher", plain or taught)):
+  for name, whom in (("teacher", pool), ("plain_teacher", plain or pool)):
     if name not in asked:
       continue
     inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
     # Where it is asked about the stored images themselves, answers never change.
     fixed = views[name] == "none" and data.resident(shown) and not inside
-    whom = teachers.alone(whom) if name == "plain_teacher" else whom
-    ready = teachers.remembered if fixed else teachers.alive
-    found[name] = ready(experiment, parts, whom)
+    whom = teachers.first_teacher(whom) if name == "plain_teacher" else whom
+    ready = (
+      teachers.make_stored_teacher if fixed else teachers.make_live_teacher
+    )
+    found[name] = ready(experiment, setup, whom)
   stand_ins = asked & set(STAND_INS)
   answers = None
   if stand_ins:
-    answers = teachers.pooled(experiment, taught, shown.images)
+    answers = teachers.pooled_answers(experiment, pool, shown.images)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
@@ -77,20 +79,20 @@ def teachers_of(
   return found
 
 
-def _cached(experiment, parts, arms) -> dict[str, Teacher]:
+def _cached(experiment, setup, arms) -> dict[str, Teacher]:
   """Everyone whom the arms learn from, from what a cache has of the teacher."""
   asked = {arm.teacher for arm in arms} - {None}
-  first = np.arange(len(parts.dataset.train.labels))
+  first = np.arange(len(setup.dataset.train.labels))
   found = {}
   if "teacher" in asked:
     # One row stands for the shapes where the others are read as needed.
-    rows = first[:1] if parts.streams_answers else None
-    found["teacher"] = cached_teacher.as_teacher(parts.cached, rows)
+    rows = first[:1] if setup.streams_answers else None
+    found["teacher"] = cached_teacher.as_teacher(setup.cached, rows)
   for name in sorted(asked & set(STAND_INS)):
     logits = stand_in(
       name,
-      parts.cached.read(first)[0],
-      parts.dataset.train.labels,
+      setup.cached.read(first)[0],
+      setup.dataset.train.labels,
       temperature=objective_temperature(experiment),
     )
     found[name] = stored(jnp.asarray(logits))

@@ -10,7 +10,7 @@ from kdjax import evaluate
 Grid = Sequence[Mapping[str, float]]
 
 
-def sweep_figures(
+def sweep_scores(
   grids: Mapping[str, Grid],
   accuracy: Mapping[str, np.ndarray],
   best: Mapping[str, int],
@@ -24,14 +24,14 @@ def sweep_figures(
 
   Returns:
     JSON values. Each of the student's cells is compared, seed by seed, with the
-    best one and with the twin at its best; p-values are corrected for as many
+    best one and with the baseline at its best; p-values are corrected for as many
     comparisons.
 
   Example:
     >>> grids = {"student": [{"t": 1.0}, {"t": 2.0}], "baseline": [{}]}
     >>> accuracy = {"student": np.array([[0.5, 0.6], [0.7, 0.9]]),
     ...             "baseline": np.array([[0.5, 0.5]])}
-    >>> found = sweep_figures(grids, accuracy, {"student": 1, "baseline": 0})
+    >>> found = sweep_scores(grids, accuracy, {"student": 1, "baseline": 0})
     >>> found["axes"], found["recommendation"]
     ({'t': [1.0, 2.0]}, {'t': 2.0})
   """
@@ -40,7 +40,7 @@ def sweep_figures(
     name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
   }
   axes = {name: values for name, values in axes.items() if len(values) > 1}
-  twin = accuracy["baseline"][best["baseline"]]
+  baseline = accuracy["baseline"][best["baseline"]]
   cells = {
     arm: [
       cell | {"accuracy": values.tolist()}
@@ -50,7 +50,7 @@ def sweep_figures(
   }
   for name, control in (
     ("versus_best", own[best["student"]]),
-    ("versus_baseline", twin),
+    ("versus_baseline", baseline),
   ):
     for cell, one in zip(cells["student"], _versus(own, control), strict=True):
       cell[name] = one
@@ -59,7 +59,7 @@ def sweep_figures(
   return {
     "axes": axes,
     "accuracy": own.reshape(*map(len, axes.values()), -1).tolist(),
-    "baseline_accuracy": twin.tolist(),
+    "baseline_accuracy": baseline.tolist(),
     "recommendation": {name: grid[best["student"]][name] for name in axes},
     "cells": cells,
   }

@@ -10,8 +10,8 @@ import numpy as np
 from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import fit, predict, setup
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline import fit, predict
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.pipeline.specialists import (
   Specialist,
   merge,
@@ -23,19 +23,19 @@ from kdjax.train.state import frozen_state
 from kdjax.train.teacher import Teacher, live, stored
 
 
-class Taught(NamedTuple):
+class TrainedNetworks(NamedTuple):
   """Trained networks of one architecture.
 
   Attributes:
-    trainee: what they are.
+    train_spec: what they are.
     networks: their variables, with a leading axis (T,).
   """
 
-  trainee: Trainee
+  train_spec: TrainSpec
   networks: Any
 
 
-class Faculty(NamedTuple):
+class TeacherPool(NamedTuple):
   """Whom the students learn from.
 
   Attributes:
@@ -44,24 +44,24 @@ class Faculty(NamedTuple):
     specialists: of the only member.
   """
 
-  members: tuple[Taught, ...]
+  members: tuple[TrainedNetworks, ...]
   route: bool = False
   specialists: tuple[Specialist, ...] = ()
 
   @property
-  def teacher(self) -> Taught:
+  def teacher(self) -> TrainedNetworks:
     """The teachers of the first architecture; of a route, its end."""
     return self.members[-1 if self.route else 0]
 
 
 def gather(
-  experiment: Experiment, parts: Prepared, workdir: Path, log: RunLog
-) -> Faculty | None:
+  experiment: Experiment, setup: Setup, workdir: Path, log: RunLog
+) -> TeacherPool | None:
   """Loads or trains all teachers.
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     workdir: its folder; gets what is trained.
     log: its log.
 
@@ -79,31 +79,35 @@ def gather(
     if epoch in kept[:-1]:
       anchors[epoch] = jax.device_get(networks["teacher"])
 
-  arms = parts.student.arms.values()
+  arms = setup.student.arms.values()
   networks = fit.obtain_teacher(
-    experiment, parts, workdir, log, arms, watch if chosen.route else None
+    experiment, setup, workdir, log, arms, watch if chosen.route else None
   )
   if networks is None:
     return None
-  first = Taught(parts.teacher, networks)
+  first = TrainedNetworks(setup.teacher, networks)
   if chosen.route:
-    early = [Taught(parts.teacher, anchors[epoch]) for epoch in kept[:-1]]
+    early = [
+      TrainedNetworks(setup.teacher, anchors[epoch]) for epoch in kept[:-1]
+    ]
     for epoch, one in zip(kept, early, strict=False):
       storage.save_network(
         workdir / f"teacher_epoch_{epoch}",
         predict.first(one.networks),
-        setup.note(parts, one.trainee)
+        network_note(setup, one.train_spec)
         | {"validation": experiment.data.validation},
       )
-    return Faculty((*early, first), route=True)
+    return TeacherPool((*early, first), route=True)
   specialists = ()
   if chosen.specialists:
-    specialists = train_specialists(experiment, parts, networks, workdir, log)
+    specialists = train_specialists(experiment, setup, networks, workdir, log)
   others = tuple(
-    Taught(trainee, jax.tree.map(lambda x: jnp.asarray(x)[None], found.load()))
-    for trainee, found in parts.colleagues
+    TrainedNetworks(
+      train_spec, jax.tree.map(lambda x: jnp.asarray(x)[None], found.load())
+    )
+    for train_spec, found in setup.other_teachers
   )
-  return Faculty((first, *others), specialists=specialists)
+  return TeacherPool((first, *others), specialists=specialists)
 
 
 def _anchors(route: int, epochs: int) -> list[int]:
@@ -111,25 +115,25 @@ def _anchors(route: int, epochs: int) -> list[int]:
   return [round((k + 1) * epochs / route) for k in range(route)]
 
 
-def alone(faculty: Faculty) -> Faculty:
+def first_teacher(pool: TeacherPool) -> TeacherPool:
   """Leaves everybody out but the first teacher; of a route, all but its end.
 
   Args:
-    faculty: the teachers.
+    pool: the teachers.
 
   Returns:
     One teacher.
   """
-  first = faculty.teacher
+  first = pool.teacher
   one = jax.tree.map(lambda x: x[:1], first.networks)
-  return Faculty((first._replace(networks=one),))
+  return TeacherPool((first._replace(networks=one),))
 
 
-def answers(faculty: Faculty, images) -> np.ndarray:
+def answers(pool: TeacherPool, images) -> np.ndarray:
   """Asks every member.
 
   Args:
-    faculty: the teachers.
+    pool: the teachers.
     images: stored images.
 
   Returns:
@@ -137,59 +141,63 @@ def answers(faculty: Faculty, images) -> np.ndarray:
   """
   return np.concatenate(
     [
-      predict.predict(one.trainee, one.networks, images)
-      for one in faculty.members
+      predict.predict(one.train_spec, one.networks, images)
+      for one in pool.members
     ]
   )
 
 
-def pooled(experiment: Experiment, faculty: Faculty, images) -> np.ndarray:
+def pooled_answers(
+  experiment: Experiment, pool: TeacherPool, images
+) -> np.ndarray:
   """Asks all of them for one answer; of a route it is the end's.
 
   Args:
     experiment: the settings.
-    faculty: the teachers.
+    pool: the teachers.
     images: stored images.
 
   Returns:
     (N, C) float32 logits.
   """
-  found = answers(faculty, images)
-  if faculty.route or len(found) == 1:
+  found = answers(pool, images)
+  if pool.route or len(found) == 1:
     found = found[-1]
-    return merge(found, faculty.specialists, images)
+    return merge(found, pool.specialists, images)
   return np.asarray(pool_logits(found, **_pooling(experiment)))
 
 
-def remembered(
-  experiment: Experiment, parts: Prepared, faculty: Faculty
+def make_stored_teacher(
+  experiment: Experiment, setup: Setup, pool: TeacherPool
 ) -> Teacher:
   """Makes a teacher of the answers to the stored training images.
 
   Args:
     experiment: the settings.
-    parts: of the run.
-    faculty: the teachers.
+    setup: of the run.
+    pool: the teachers.
 
   Returns:
     The teacher.
   """
-  images = parts.shown.images
-  if not faculty.route:
-    return stored(jnp.asarray(pooled(experiment, faculty, images)))
-  found = answers(faculty, images)
+  images = setup.train_split.images
+  if not pool.route:
+    return stored(jnp.asarray(pooled_answers(experiment, pool, images)))
+  found = answers(pool, images)
   return routed(
-    [stored(jnp.asarray(one)) for one in found], steps=_steps(parts)
+    [stored(jnp.asarray(one)) for one in found], steps=_steps(setup)
   )
 
 
-def alive(experiment: Experiment, parts: Prepared, faculty: Faculty) -> Teacher:
+def make_live_teacher(
+  experiment: Experiment, setup: Setup, pool: TeacherPool
+) -> Teacher:
   """Makes a teacher that looks at whatever the student sees.
 
   Args:
     experiment: the settings.
-    parts: of the run.
-    faculty: the teachers, without specialists.
+    setup: of the run.
+    pool: the teachers, without specialists.
 
   Returns:
     The teacher.
@@ -197,44 +205,44 @@ def alive(experiment: Experiment, parts: Prepared, faculty: Faculty) -> Teacher:
   each = [
     live(
       frozen_state(
-        one.trainee.network,
+        one.train_spec.network,
         jax.tree.map(_nth(i), one.networks),
         experiment.computing.teacher_dtype,
       )
     )
-    for one in faculty.members
+    for one in pool.members
     for i in range(len(jax.tree.leaves(one.networks)[0]))
   ]
-  if faculty.route:
-    return routed(each, steps=_steps(parts))
-  together = all(one.trainee.together for one in faculty.members)
+  if pool.route:
+    return routed(each, steps=_steps(setup))
+  together = all(one.train_spec.together for one in pool.members)
   return ensemble(each, together=together, **_pooling(experiment, len(each)))
 
 
-def figures(
-  experiment: Experiment, parts: Prepared, faculty: Faculty
+def scores(
+  experiment: Experiment, setup: Setup, pool: TeacherPool
 ) -> dict[str, Any]:
   """Scores the teachers, alone and all together.
 
   Args:
     experiment: the settings.
-    parts: of the run.
-    faculty: the teachers.
+    setup: of the run.
+    pool: the teachers.
 
   Returns:
     What results.json says of the teacher besides; nothing of a single one.
   """
-  images, labels = parts.scored.images, parts.scored.labels
-  each = evaluate.accuracy(answers(faculty, images), labels).tolist()
-  if faculty.route:
+  images, labels = setup.score_split.images, setup.score_split.labels
+  each = evaluate.accuracy(answers(pool, images), labels).tolist()
+  if pool.route:
     return {"route": [{"test_accuracy": [value]} for value in each]}
-  if len(each) == 1 and not faculty.specialists:
+  if len(each) == 1 and not pool.specialists:
     return {}
-  one = pooled(experiment, faculty, images)
+  one = pooled_answers(experiment, pool, images)
   score = float(evaluate.accuracy(one[None], labels)[0])
   together = {"test_accuracy": [score]}
-  if faculty.specialists:
-    together["subsets"] = [one.subset.tolist() for one in faculty.specialists]
+  if pool.specialists:
+    together["subsets"] = [one.subset.tolist() for one in pool.specialists]
   else:
     together |= _pooling(experiment, len(each))
   return {"test_accuracy": each, "ensemble": together}
@@ -251,6 +259,6 @@ def _nth(i: int):
   return lambda x: jnp.asarray(x)[i]
 
 
-def _steps(parts: Prepared) -> int:
-  length = max(feed.steps for feed in parts.student.feeds.values())
-  return parts.student.epochs * length
+def _steps(setup: Setup) -> int:
+  length = max(loader.steps for loader in setup.student.loaders.values())
+  return setup.student.epochs * length

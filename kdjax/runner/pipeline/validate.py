@@ -18,8 +18,8 @@ from kdjax.runner.pipeline.loaders import SAME
 from kdjax.train import profiling
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
-from kdjax.train.schemes.registry import check_devices, make_learner
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.registry import check_devices, make_scheme
+from kdjax.train.schemes.scheme import OFFLINE
 
 
 def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
@@ -37,13 +37,13 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   validate_teachers.check(experiment)
   _check_computing(experiment, local)
   _check_compression(experiment)
-  regime = experiment.distillation.regime
-  learner = make_learner(regime)
-  check_devices(regime, learner, len(local))
+  text = experiment.distillation.regime
+  scheme = make_scheme(text)
+  check_devices(text, scheme, len(local))
   numbered = experiment.student.views or experiment.teacher.teacher_cache
-  if learner is not ALONE and numbered:
+  if scheme is not OFFLINE and numbered:
     raise UserError(
-      f"--regime={regime} draws views of its own, and learns from no stored"
+      f"--regime={text} draws views of its own, and learns from no stored"
       " teacher: leave out --views and --teacher_cache"
     )
   if numbered:
@@ -76,10 +76,10 @@ def _check_computing(
     raise UserError(
       f"--accumulate_steps={pieces}: --gradient_metrics need the whole batch"
     )
-  regime = experiment.distillation.regime
-  if make_learner(regime) is not ALONE:
+  text = experiment.distillation.regime
+  if make_scheme(text) is not OFFLINE:
     raise UserError(
-      f"--accumulate_steps={pieces}: --regime={regime} shows whole batches"
+      f"--accumulate_steps={pieces}: --regime={text} shows whole batches"
     )
 
 
@@ -93,9 +93,9 @@ def _check_compression(experiment: Experiment) -> None:
       f"--pruning_begin={chosen.pruning_begin:g}: it must be less than"
       f" --pruning_end={chosen.pruning_end:g}"
     )
-  regime = spec.parse(experiment.distillation.regime)
-  measured = str(dict(regime.kwargs).get("measured", "twin"))
-  if regime.name == "mean_teacher" and measured == "twin":
+  scheme = spec.parse(experiment.distillation.regime)
+  measured = str(dict(scheme.kwargs).get("measured", "twin"))
+  if scheme.name == "mean_teacher" and measured == "twin":
     raise UserError(
       f"--sparsity={chosen.sparsity:g}: an average of weights over time is not"
       " sparse; measure the other one, --regime='mean_teacher(measured=student)'"
@@ -175,7 +175,7 @@ def members_apart(
   hindrances = {
     "several processes share every batch": jax.process_count() > 1,
     f"--regime={experiment.distillation.regime} lays its networks over the"
-    " devices itself": arms["student"].learner.layout is not None,
+    " devices itself": arms["student"].scheme.layout is not None,
     f"{len(local)} devices have {counted(members, 'student')} to train; raise"
     " --seeds or take --shard=batch": members < len(local),
   }
@@ -217,7 +217,7 @@ def check_view(
 
   Args:
     view: its spec.
-    shown: the view of a feed.
+    shown: the view of a loader.
     dataset: whose images it shows.
     numbered: whether it takes numbers, not a key.
 

@@ -5,13 +5,13 @@ import numpy as np
 from kdjax.core.errors import counted, warn
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
-from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.setup import Setup
 
 # Fewer images than these are a handful: of all, and of a class.
 HANDFUL, OF_A_CLASS = 10, 2
 # Fewer scored images than these cannot tell errors a few points apart.
 SCORED = 30
-# What of a teacher's settings its twin with the same views heeds.
+# What of a teacher's settings its baseline with the same views heeds.
 _HEEDED = {"teacher_augment", "teacher_from", "teacher_cache"}
 
 
@@ -91,20 +91,20 @@ def idle_teacher(experiment: Experiment) -> str:
   )
 
 
-def say(experiment: Experiment, parts: Prepared) -> None:
+def say(experiment: Experiment, setup: Setup) -> None:
   """Says on stderr what there is to be said of a run before it begins.
 
   Args:
     experiment: the settings as they were given.
-    parts: of the run.
+    setup: of the run.
   """
-  arms = parts.student.arms.values()
-  asked = parts.found or parts.cached or any(arm.teacher for arm in arms)
+  arms = setup.student.arms.values()
+  asked = setup.found or setup.cached or any(arm.teacher for arm in arms)
   found = doubts(
     experiment,
-    examples=len(parts.examples),
-    scored=parts.scored.labels,
-    classes=parts.dataset.classes,
+    examples=len(setup.examples),
+    scored=setup.score_split.labels,
+    classes=setup.dataset.classes,
   )
   for said in (*found, "" if asked else idle_teacher(experiment)):
     if said:

@@ -164,7 +164,7 @@ def read_history(workdir: str | Path) -> list[dict[str, Any]]:
   except OSError as error:
     raise StorageError(f"cannot read {path}: {error}") from error
   rows = {}
-  # What follows the last line feed is a row that was cut off.
+  # What follows the last line loader is a row that was cut off.
   for number, line in enumerate(lines[:-1], start=1):
     try:
       row = json.loads(line)

@@ -153,13 +153,16 @@ def marker_of(network: str) -> str:
 
 
 def draw_band(
-  axes: Axes, across: Sequence[float], values: Sequence[np.ndarray], name: str
+  axes: Axes,
+  collectives: Sequence[float],
+  values: Sequence[np.ndarray],
+  name: str,
 ) -> None:
   """Draws a network's mean as a line, one standard deviation as a band.
 
   Args:
     axes: where to draw.
-    across: N places.
+    collectives: N places.
     values: N arrays of one number a seed.
     name: of the network.
   """
@@ -170,17 +173,19 @@ def draw_band(
   spread = np.array([v.std(ddof=1) if v.size > 1 else 0.0 for v in kept])
   colour = colour_of(name)
   axes.plot(
-    across,
+    collectives,
     mean,
     color=colour,
     label=reading.title_of(name),
     ls="--" if name == "teacher" else "-",
     # A line of one or two points would hardly be seen.
-    marker=marker_of(name) if len(across) < 3 else None,
+    marker=marker_of(name) if len(collectives) < 3 else None,
   )
   # A band that reaches 0 would have no lower end on a logarithmic axis.
   low = np.maximum(mean - spread, 0.5 * mean)
-  axes.fill_between(across, low, mean + spread, color=colour, alpha=0.18, lw=0)
+  axes.fill_between(
+    collectives, low, mean + spread, color=colour, alpha=0.18, lw=0
+  )
 
 
 def plain_log_scale(axes: Axes, axis: str) -> None:

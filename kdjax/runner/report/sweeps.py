@@ -61,10 +61,10 @@ def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
     isinstance(value, int | float) and not isinstance(value, bool)
     for value in values
   )
-  across = values if numeric else range(len(values))
-  style.draw_band(axes, across, list(errors), "student")
+  collectives = values if numeric else range(len(values))
+  style.draw_band(axes, collectives, list(errors), "student")
   axes.plot(
-    across,
+    collectives,
     reading.finite_mean(errors, axis=1),
     "o",
     color=style.colour_of("student"),
@@ -79,7 +79,7 @@ def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
     )
   cell = reading.recommended_cell(sweep)
   if cell:
-    _star(axes, across[cell[0]], reading.finite_mean(errors[cell[0]]))
+    _star(axes, collectives[cell[0]], reading.finite_mean(errors[cell[0]]))
   drawing.legend(loc="outside upper center", ncols=3)
   axes.margins(y=0.12)
   axes.grid(axis="y")
@@ -88,7 +88,7 @@ def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
   if numeric and min(values) > 0 and max(values) / min(values) >= 8:
     axes.set_xscale("log")
     axes.minorticks_off()
-  axes.set_xticks(list(across), list(map(_value, values)))
+  axes.set_xticks(list(collectives), list(map(_value, values)))
   return drawing
 
 

@@ -190,8 +190,8 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
   axes = list(sweep["axes"].items())
   errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
   first, down = axes[0]
-  second, across = axes[1] if len(axes) > 1 else ("", [None])
-  errors = errors.reshape(len(down), len(across), -1)
+  second, collectives = axes[1] if len(axes) > 1 else ("", [None])
+  errors = errors.reshape(len(down), len(collectives), -1)
   star = reading.recommended_cell(sweep)
   rows = tuple(
     (
@@ -204,7 +204,7 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
     for i, value in enumerate(down)
   )
   name = reading.axis_title(second)
-  columns = [f"{name} {formats.setting(value)}" for value in across]
+  columns = [f"{name} {formats.setting(value)}" for value in collectives]
   headers = (
     reading.axis_title(first),
     *(columns if second else ["Test error, %"]),

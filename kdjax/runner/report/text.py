@@ -75,7 +75,7 @@ def to_text(table: Table, stream: TextIO | None = None) -> str:
       encoding has no "±", ASCII stands in.
 
   Returns:
-    The text, with a line feed at its end.
+    The text, with a line loader at its end.
 
   Example:
     >>> print(to_text(Table("Errors", ("A", "B"), (("x", "1"),))))
@@ -103,7 +103,7 @@ def to_markdown(table: Table) -> str:
     table: what to write.
 
   Returns:
-    The caption in bold, the table, the notes; a line feed at the end.
+    The caption in bold, the table, the notes; a line loader at the end.
 
   Example:
     >>> print(to_markdown(Table("Errors", ("A", "B"), (("x", "1"),))))

@@ -135,9 +135,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def _entries(
   axes: Axes, places: np.ndarray, rows: np.ndarray, means: list[float]
 ) -> None:
-  across = np.repeat(places, rows.shape[1])
+  collectives = np.repeat(places, rows.shape[1])
   axes.plot(
-    across,
+    collectives,
     rows.ravel(),
     "o",
     markersize=4,

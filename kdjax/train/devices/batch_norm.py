@@ -67,7 +67,7 @@ def _normalise(layer: nn.BatchNorm, x, mask, axis_name) -> jax.Array:
     total = jnp.sum(jnp.where(counts, values, 0.0), axis=over, keepdims=True)
     each = x.size // x.shape[0] // (total.size or 1)
     count = jnp.sum(mask, dtype=wide.dtype) * each
-    total, count = collectives.total((total, count), axis_name)
+    total, count = collectives.psum((total, count), axis_name)
     return total / jnp.maximum(count, 1)
 
   center = mean(wide)

@@ -21,7 +21,7 @@ class Group(NamedTuple):
 Axis = str | Group | None
 
 
-def total(tree: Any, axis: Axis) -> Any:
+def psum(tree: Any, axis: Axis) -> Any:
   """Sums over the devices.
 
   Args:
@@ -32,13 +32,13 @@ def total(tree: Any, axis: Axis) -> Any:
     The sums, on every device.
 
   Example:
-    >>> total(3.0, None)
+    >>> psum(3.0, None)
     3.0
   """
   return tree if _alone(axis) else jax.lax.psum(tree, **_devices(axis))
 
 
-def largest(x: jax.Array, axis: Axis) -> jax.Array:
+def pmax(x: jax.Array, axis: Axis) -> jax.Array:
   """Takes the maximum over the devices.
 
   Args:
@@ -49,13 +49,13 @@ def largest(x: jax.Array, axis: Axis) -> jax.Array:
     The maximum, on every device.
 
   Example:
-    >>> print(largest(jnp.ones(2), None))
+    >>> print(pmax(jnp.ones(2), None))
     [1. 1.]
   """
   return x if _alone(axis) else jax.lax.pmax(x, **_devices(axis))
 
 
-def gathered(x: jax.Array, axis: Axis) -> jax.Array:
+def all_gather(x: jax.Array, axis: Axis) -> jax.Array:
   """Joins the devices' arrays along the first axis, in the devices' order.
 
   Args:
@@ -66,7 +66,7 @@ def gathered(x: jax.Array, axis: Axis) -> jax.Array:
     The whole, on every device.
 
   Example:
-    >>> print(gathered(jnp.ones(2), None))
+    >>> print(all_gather(jnp.ones(2), None))
     [1. 1.]
   """
   if _alone(axis):

@@ -1,7 +1,7 @@
 """Steps whose loss or gradient is not finite: they stop a run, or do not count.
 
 A step is bad if its loss, or a number of the state that it leaves behind, is
-not finite: a gradient that is not finite leaves traces there. Every learner is
+not finite: a gradient that is not finite leaves traces there. Every scheme is
 guarded in the same way, member by member.
 """
 
@@ -16,23 +16,23 @@ import optax
 
 from kdjax.core.errors import DivergedError
 from kdjax.core.method import Method
-from kdjax.train.devices.collectives import largest
+from kdjax.train.devices.collectives import pmax
 from kdjax.train.epoch import Epoch
 from kdjax.train.gradients import parts_of
-from kdjax.train.schemes.scheme import Layout, Learner
+from kdjax.train.schemes.scheme import Layout, Scheme
 from kdjax.train.state import TrainState
 
 POLICIES = ("stop", "skip", "rewind")
 
 
 class Guarded(NamedTuple):
-  """A learner's state, and what bad steps it met.
+  """A scheme's state, and what bad steps it met.
 
   Attributes:
     own: the state.
     lost: steps that did not count, int32.
     strikes: int32, of "skip" the bad steps in a row until now, of "rewind" how
-      often the learner went back.
+      often the scheme went back.
   """
 
   own: Any
@@ -40,8 +40,8 @@ class Guarded(NamedTuple):
   strikes: jax.Array
 
 
-def guard(learner: Learner, policy: str, patience: int) -> Learner:
-  """Lets a learner outlive bad steps.
+def guard(scheme: Scheme, policy: str, patience: int) -> Scheme:
+  """Lets a scheme outlive bad steps.
 
   With "skip" a bad step changes nothing at all: parameters, optimiser,
   statistics and the step that schedules read stay, and its metrics do not
@@ -49,30 +49,31 @@ def guard(learner: Learner, policy: str, patience: int) -> Learner:
   training can go on under another one.
 
   Args:
-    learner: who learns from whom.
+    scheme: who learns from whom.
     policy: one of POLICIES.
     patience: bad steps in a row after which strikes are not forgiven any more.
 
   Returns:
-    The learner; its state is `Guarded`.
+    The scheme; its state is `Guarded`.
 
   Example:
-    >>> from kdjax.train.schemes.scheme import ALONE
-    >>> guard(ALONE, "skip", 10).roles
+    >>> from kdjax.train.schemes.scheme import OFFLINE
+    >>> guard(OFFLINE, "skip", 10).roles
     ()
   """
-  step = partial(_on_own, learner.step)
+  step = partial(_on_own, scheme.step)
   if policy == "skip":
-    apart = learner.layout is not None
-    step = partial(_skipping, learner.step, apart, patience)
-  return learner._replace(
+    apart = scheme.layout is not None
+    step = partial(_skipping, scheme.step, apart, patience)
+  return scheme._replace(
     create=lambda *known, **options: Guarded(
-      learner.create(*known, **options), jnp.int32(0), jnp.int32(0)
+      scheme.create(*known, **options), jnp.int32(0), jnp.int32(0)
     ),
     step=step,
-    network=lambda state: learner.network(state.own),
-    everyone=learner.everyone and (lambda state: learner.everyone(state.own)),
-    layout=learner.layout and _guarded_layout(learner.layout),
+    network=lambda state: scheme.network(state.own),
+    all_networks=scheme.all_networks
+    and (lambda state: scheme.all_networks(state.own)),
+    layout=scheme.layout and _guarded_layout(scheme.layout),
   )
 
 
@@ -85,7 +86,7 @@ def watched(
   initial: Callable[[], Mapping[str, Any]],
   advice: str,
 ) -> Iterator[Epoch]:
-  """Follows a training of guarded learners; all that it yields is finite.
+  """Follows a training of guarded schemes; all that it yields is finite.
 
   With "rewind" a member that left the finite numbers takes up the state of the
   portion before, and goes on behind the steps of the bad one; the others keep
@@ -129,7 +130,7 @@ def lost_steps(epoch: Epoch) -> dict[str, list[int]]:
   """Says how many steps of each member did not count so far.
 
   Args:
-    epoch: of guarded learners.
+    epoch: of guarded schemes.
 
   Returns:
     One number a member, by arm.
@@ -150,7 +151,7 @@ def _skipping(step, apart, patience, state: Guarded, method, *known, **options):
     axis_name = options.get("axis_name")
     if apart and axis_name is not None:
       # Devices that hold different networks would not agree otherwise.
-      fine = ~largest(~fine, axis_name)
+      fine = ~pmax(~fine, axis_name)
     own = jax.tree.map(partial(jnp.where, fine), own, state.own)
   metrics = jax.tree.map(lambda x: jnp.where(fine, x, 0), metrics)
   forgiven = fine & (state.strikes < patience)
@@ -220,7 +221,7 @@ def _on_own(step, state: Guarded, *known, **options):
 
 
 def _guarded_layout(layout: Layout) -> Layout:
-  """Lays the state as its learner does, and the counts on every device."""
+  """Lays the state as its scheme does, and the counts on every device."""
 
   def spread(state, devices):
     counts = jax.tree.map(

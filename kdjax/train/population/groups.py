@@ -59,10 +59,10 @@ def groups_of(
     [[0, 2], [1, 3]]
   """
   sizes = [len(arm.settings["seed"]) for arm in arms.values()]
-  for turns in range(1, max(1, min(sizes) // parts) + 1):
-    members = sum(-(-size // (turns * parts)) for size in sizes)
+  for rounds in range(1, max(1, min(sizes) // parts) + 1):
+    members = sum(-(-size // (rounds * parts)) for size in sizes)
     if most is None or members <= most:
-      return _cut(arms, turns, parts)
+      return _cut(arms, rounds, parts)
   return [
     group
     for (name, arm), size in zip(arms.items(), sizes, strict=True)
@@ -129,7 +129,7 @@ def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
   return found, group.seeds.ravel()
 
 
-def gathered(
+def join_groups(
   done: Sequence[tuple[dict, dict]],
   groups: Sequence[Group],
   names: Iterable[str],
@@ -188,16 +188,16 @@ def split(
   ]
 
 
-def _cut(arms: Mapping[str, Arm], turns: int, parts: int) -> list[Group]:
+def _cut(arms: Mapping[str, Arm], rounds: int, parts: int) -> list[Group]:
   """Cuts all arms into equally many groups of equally many parts."""
-  places = {name: _places(arm, turns * parts) for name, arm in arms.items()}
+  places = {name: _places(arm, rounds * parts) for name, arm in arms.items()}
   seeds = [
     np.unique(
       np.concatenate(
         [arm.settings["seed"][places[name][i]] for name, arm in arms.items()]
       )
     )
-    for i in range(turns * parts)
+    for i in range(rounds * parts)
   ]
   width = max(map(len, seeds))
   seeds = np.stack(
@@ -205,7 +205,7 @@ def _cut(arms: Mapping[str, Arm], turns: int, parts: int) -> list[Group]:
   )
   return [
     _group(arms, places, seeds, slice(i * parts, (i + 1) * parts))
-    for i in range(turns)
+    for i in range(rounds)
   ]
 
 

@@ -15,7 +15,7 @@ from kdjax.train.schemes.scheme import bring_back, by_members, lay_out
 from kdjax.train.teacher import Teacher
 
 
-class Crew(NamedTuple):
+class Wave(NamedTuple):
   """A group with its program.
 
   Attributes:
@@ -44,7 +44,7 @@ def owned(group: Group) -> Group:
     The group, its parts apart.
   """
   arms = {
-    name: arm._replace(learner=by_members(arm.learner))
+    name: arm._replace(scheme=by_members(arm.scheme))
     for name, arm in group.arms.items()
   }
   return group._replace(arms=arms, apart=True)
@@ -71,7 +71,7 @@ def initial(
   return {name: begun[name] for name in group.arms}
 
 
-def make_crews(
+def make_waves(
   groups: Sequence[Group],
   programs: Sequence[tuple[Callable, Callable]],
   shared: tuple,
@@ -79,7 +79,7 @@ def make_crews(
   devices: Sequence[jax.Device],
   *,
   waits: bool,
-) -> list[Crew]:
+) -> list[Wave]:
   """Gets every group ready, from the beginning or from where it had come to.
 
   Args:
@@ -91,12 +91,12 @@ def make_crews(
     waits: whether states are on the host between portions.
 
   Returns:
-    A crew a group.
+    A wave a group.
   """
   begun = [None] * len(groups)
   if start is not None:
     begun = split(start.states, groups)
-  crews = []
+  waves = []
   for group, (begin, run), states in zip(groups, programs, begun, strict=True):
     if states is None:
       states = initial(group, begin, shared[2])
@@ -110,20 +110,20 @@ def make_crews(
       states = jax.device_get(states)
     else:
       states = lay_out(group.arms, states, devices)
-    crews.append(Crew(group, run, (*shared, *fixed), states, waits))
-  return crews
+    waves.append(Wave(group, run, (*shared, *fixed), states, waits))
+  return waves
 
 
 def take_turn(
-  crew: Crew,
+  wave: Wave,
   portions: Iterator[tuple[np.ndarray, Any]],
   devices: Sequence[jax.Device],
   observer: Observer,
-) -> tuple[Crew, tuple[dict, dict]]:
+) -> tuple[Wave, tuple[dict, dict]]:
   """Takes a portion of a group's steps.
 
   Args:
-    crew: the group.
+    wave: the group.
     portions: of `plan_steps`.
     devices: what to train on.
     observer: who watches.
@@ -131,22 +131,22 @@ def take_turn(
   Returns:
     The group as it is now; the states and sums of its members.
   """
-  states, arms = crew.states, crew.group.arms
-  if crew.waits:
+  states, arms = wave.states, wave.group.arms
+  if wave.waits:
     states = lay_out(arms, states, devices)
   # Devices that own members have all of the batches of their seeds.
-  axis, parts = 1 if crew.group.apart else 2, len(on_devices.local(devices))
+  axis, parts = 1 if wave.group.apart else 2, len(on_devices.local(devices))
   totals = []
   fed = (
     (on_devices.shard(plan, parts, axis=axis), steps)
     for steps, plan in watchdog.watched(portions)
   )
   for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
-    arguments = (states, plan, steps, *crew.fixed)
-    if crew.waits:
+    arguments = (states, plan, steps, *wave.fixed)
+    if wave.waits:
       observer.cut()
-    observer.step(crew.run, arguments)
-    states, sums = crew.run(*arguments)
+    observer.step(wave.run, arguments)
+    states, sums = wave.run(*arguments)
     totals.append(sums)
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
@@ -155,6 +155,6 @@ def take_turn(
       lambda *x: sum(np.asarray(one).ravel() for one in x), *totals
     )
   whole = bring_back(arms, states, devices)
-  if crew.waits:
+  if wave.waits:
     whole = states = jax.device_get(whole)
-  return crew._replace(states=states), (whole, sums)
+  return wave._replace(states=states), (whole, sums)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.method import Metrics, View
+from kdjax.core.method import Metrics, Outputs
 from kdjax.taps import tapped
 from kdjax.train.devices.collectives import Axis, Group
 from kdjax.train.loader import one_each, repeated_whole
@@ -24,7 +24,7 @@ from kdjax.train.schemes.peers import (
   others,
   peer_keys,
 )
-from kdjax.train.schemes.scheme import Layout, Learner
+from kdjax.train.schemes.scheme import Layout, Scheme
 from kdjax.train.state import TrainState, classifier, variables
 from kdjax.train.step import take_step
 
@@ -43,8 +43,8 @@ class Correspondents(NamedTuple):
 
 def codistillation(
   *, peers: int = 2, every: int = 50, same_batches: bool = False
-) -> Learner:
-  """Makes learners that teach each other by weights of some steps ago.
+) -> Scheme:
+  """Makes a scheme: networks that teach each other by weights of some steps ago.
 
   loss_p = method averaged over all others q,  teacher: q as it was at the last
   exchange, answering on p's batch as a trained network does (no dropout,
@@ -64,7 +64,7 @@ def codistillation(
     same_batches: whether all peers see the batches of the first.
 
   Returns:
-    The learner; its state is `Correspondents`, laid over the devices.
+    The scheme; its state is `Correspondents`, laid over the devices.
 
   Raises:
     ValueError: for numbers that are too small.
@@ -82,13 +82,13 @@ def codistillation(
   if not isinstance(same_batches, bool):
     raise ValueError(f"same_batches must be True or False, got {same_batches}")
   show = repeated_whole if same_batches else one_each
-  return Learner(
+  return Scheme(
     create=partial(_create, peers),
     step=partial(_step, peers),
     network=lambda state: first_peer(variables(state.own)),
     roles=tuple(f"peer_{p}" for p in range(peers)),
-    everyone=lambda state: variables(state.own),
-    shown=partial(show, times=peers),
+    all_networks=lambda state: variables(state.own),
+    adapt_loader=partial(show, times=peers),
     layout=Layout(
       parts=peers,
       spread=partial(_spread, peers),
@@ -146,14 +146,14 @@ def _step(
   def one(student, number, key, batch):
     those = jnp.asarray(others(peers))[number]
     stale = jax.tree.map(lambda x: x[those], state.stale)
-    view = jax.vmap(
-      lambda known: View(*shown(known, batch.images, train=False))
+    outputs = jax.vmap(
+      lambda known: Outputs(*shown(known, batch.images, train=False))
     )(stale)
     return take_step(
       student,
       from_several(method),
       batch,
-      jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), view),
+      jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), outputs),
       rng=key,
       axis_name=within,
       head=jax.vmap(classifier)(stale["params"]),

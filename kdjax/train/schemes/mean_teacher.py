@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core.method import Method, Metrics, View
+from kdjax.core.method import Method, Metrics, Outputs
 from kdjax.taps import tapped
 from kdjax.train.loader import repeated
 from kdjax.train.schemes.peers import check_method
-from kdjax.train.schemes.scheme import Learner
+from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, classifier, create_state, variables
 from kdjax.train.step import take_step
 
@@ -33,8 +33,8 @@ class Twins(NamedTuple):
 
 def mean_teacher(
   *, decay: float = 0.999, views: int = 1, measured: str = "twin"
-) -> Learner:
-  """Makes a learner that is taught by the average of its own past.
+) -> Scheme:
+  """Makes a scheme that is taught by the average of its own past.
 
   twin_t = a_t twin_(t-1) + (1 - a_t) student_t,  a_t = min(1 - 1/(t+1), decay)
 
@@ -48,7 +48,7 @@ def mean_teacher(
     measured: "twin", as published, or "student".
 
   Returns:
-    The learner; its state is `Twins`.
+    The scheme; its state is `Twins`.
 
   Raises:
     ValueError: for a decay outside [0, 1), or another number of views or name.
@@ -67,13 +67,13 @@ def mean_teacher(
   if str(measured) not in ROLES:
     raise ValueError(f"measured must be twin or student, got {measured}")
   place = ROLES.index(str(measured))
-  return Learner(
+  return Scheme(
     create=_create,
     step=partial(_step, decay, views),
     network=lambda state: (variables(state.student), state.twin)[place],
     roles=ROLES,
-    everyone=_both,
-    shown=partial(repeated, times=views) if views > 1 else None,
+    all_networks=_both,
+    adapt_loader=partial(repeated, times=views) if views > 1 else None,
   )
 
 
@@ -128,7 +128,7 @@ def _create(
     optimizer,
     rng=rng,
     images=images,
-    teacher=View(*shown(known, images, train=False)),
+    teacher=Outputs(*shown(known, images, train=False)),
     learning_rate=learning_rate,
     head=classifier(known["params"]),
   )
@@ -151,12 +151,12 @@ def _step(
   del teacher, head
   seen = jax.tree.map(lambda x: x[views - 1 :: views], batch).images
   shown = tapped(state.student.apply_fn, method.teacher_taps)
-  view = View(*shown(state.twin, seen, train=False))
+  outputs = Outputs(*shown(state.twin, seen, train=False))
   student, metrics = take_step(
     state.student,
     method,
     jax.tree.map(lambda x: x[::views], batch),
-    jax.lax.stop_gradient(view),
+    jax.lax.stop_gradient(outputs),
     rng=rng,
     axis_name=axis_name,
     head=classifier(state.twin["params"]),

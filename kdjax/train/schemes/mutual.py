@@ -15,13 +15,13 @@ from kdjax.train.schemes.peers import (
   of_others,
   peer_keys,
 )
-from kdjax.train.schemes.scheme import Learner
+from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, classifier, variables
 from kdjax.train.step import take_step, train_forward
 
 
-def mutual(*, peers: int = 2) -> Learner:
-  """Makes learners that teach each other on the same batches.
+def mutual(*, peers: int = 2) -> Scheme:
+  """Makes a scheme: networks that teach each other on the same batches.
 
   loss_p = method averaged over all others q,  teacher q, student p
 
@@ -36,7 +36,7 @@ def mutual(*, peers: int = 2) -> Learner:
     peers: how many networks, >= 2.
 
   Returns:
-    The learner; its state is a TrainState with a leading axis (peers,).
+    The scheme; its state is a TrainState with a leading axis (peers,).
 
   Raises:
     ValueError: for fewer than two.
@@ -49,12 +49,12 @@ def mutual(*, peers: int = 2) -> Learner:
     Zhang, Xiang, Hospedales, Lu 2018, arXiv:1706.00384.
   """
   check_peers(peers)
-  return Learner(
+  return Scheme(
     create=partial(_create, peers),
     step=partial(_step, peers),
     network=lambda state: first_peer(variables(state)),
     roles=tuple(f"peer_{p}" for p in range(peers)),
-    everyone=variables,
+    all_networks=variables,
   )
 
 
@@ -115,15 +115,15 @@ def _step(
 
   def show(state, key):
     taps = method.teacher_taps
-    view, _ = train_forward(state, state.params, taps, batch, key, axis_name)
-    return view, classifier(state.params["network"])
+    outputs, _ = train_forward(state, state.params, taps, batch, key, axis_name)
+    return outputs, classifier(state.params["network"])
 
-  def one(state, key, view, head):
+  def one(state, key, outputs, head):
     return take_step(
       state,
       from_several(method),
       batch,
-      view,
+      outputs,
       rng=key,
       axis_name=axis_name,
       head=head,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core.method import Inputs, Method, View
+from kdjax.core.method import Inputs, Method, Outputs
 from kdjax.taps import tapped
 from kdjax.train.gradients import parts_of
 from kdjax.train.state import TrainState, classifier, create_state
@@ -87,7 +87,7 @@ def from_several(method: Method) -> Method:
     >>> from kdjax.methods import make_objective
     >>> logits = jnp.array([[[1.0, 0.0], [0.0, 1.0]]])  # (1, 2 teachers, 2)
     >>> inputs = Inputs(
-    ...   View(jnp.zeros((1, 2)), {}), View(logits, {}), jnp.array([0]), 0
+    ...   Outputs(jnp.zeros((1, 2)), {}), Outputs(logits, {}), jnp.array([0]), 0
     ... )
     >>> method = from_several(make_objective("kd(temperature=1):1"))
     >>> params, state = method.init(jax.random.key(0), inputs)
@@ -100,7 +100,7 @@ def from_several(method: Method) -> Method:
       teacher=jax.tree.map(lambda x: x[:, 0], inputs.teacher),
       head=jax.tree.map(lambda x: x[0], inputs.head),
     )
-    count = inputs.teacher.logits.shape[1]
+    count = inputs.teacher.answers.shape[1]
     params, state = method.init(rng, first)
     return params, jax.tree.map(
       lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x))), state
@@ -155,12 +155,12 @@ def create_peers(
   check_method(method)
   keys = peer_keys(rng, peers)
 
-  def first_view(key):
+  def first_outputs(key):
     # As `create_state` splits it: these are the peers' own first answers.
     known = network.init(jax.random.split(key)[0], images, train=False)
     shown = tapped(network.apply, method.teacher_taps)
-    view = View(*shown(known, images, train=False))
-    return view, classifier(known["params"])
+    outputs = Outputs(*shown(known, images, train=False))
+    return outputs, classifier(known["params"])
 
   def one(key, teacher, head):
     return create_state(
@@ -174,26 +174,28 @@ def create_peers(
       head=head,
     )
 
-  return jax.vmap(one)(keys, *of_others(*jax.vmap(first_view)(keys)))
+  return jax.vmap(one)(keys, *of_others(*jax.vmap(first_outputs)(keys)))
 
 
-def of_others(views: View, heads: dict | None) -> tuple[View, dict | None]:
+def of_others(
+  outputs: Outputs, heads: dict | None
+) -> tuple[Outputs, dict | None]:
   """Hands each peer what the others show.
 
   Args:
-    views: of all peers, (peers, B, ...).
+    outputs: of all peers, (peers, B, ...).
     heads: their classifiers, (peers, ...), or None.
 
   Returns:
     Views (peers, B, peers - 1, ...) and heads (peers, peers - 1, ...).
 
   Example:
-    >>> views, _ = of_others(View(jnp.zeros((3, 4, 10)), {}), None)
-    >>> views.logits.shape
+    >>> outputs, _ = of_others(Outputs(jnp.zeros((3, 4, 10)), {}), None)
+    >>> outputs.answers.shape
     (3, 4, 2, 10)
   """
-  those = others(len(views.logits))
+  those = others(len(outputs.answers))
   return (
-    jax.tree.map(lambda x: jnp.moveaxis(x[those], 1, 2), views),
+    jax.tree.map(lambda x: jnp.moveaxis(x[those], 1, 2), outputs),
     jax.tree.map(lambda x: x[those], heads),
   )

@@ -7,7 +7,7 @@ from kdjax.core.errors import UserError
 from kdjax.train.schemes.codistillation import codistillation
 from kdjax.train.schemes.mean_teacher import mean_teacher
 from kdjax.train.schemes.mutual import mutual
-from kdjax.train.schemes.scheme import ALONE, Learner
+from kdjax.train.schemes.scheme import OFFLINE, Scheme
 
 # What networks that learn together learn by where the user names no method: as
 # published, but for mean_teacher's squared error. Before their first exchange
@@ -22,41 +22,41 @@ SHARED = {"codistillation": "ce + kd:after(0.1)"}
 TEMPERATURE = 1.0
 
 
-def alone() -> Learner:
-  """Makes the plain learner: a student of the teacher of its arm.
+def offline() -> Scheme:
+  """Makes the plain scheme: a student of the teacher of its arm.
 
   Returns:
-    The learner.
+    The scheme.
 
   Example:
-    >>> alone() is ALONE
+    >>> offline() is OFFLINE
     True
   """
-  return ALONE
+  return OFFLINE
 
 
-MAKERS: dict[str, Callable[..., Learner]] = {
-  "alone": alone,
+MAKERS: dict[str, Callable[..., Scheme]] = {
+  "alone": offline,
   "mutual": mutual,
   "mean_teacher": mean_teacher,
   "codistillation": codistillation,
 }
 
 
-def make_learner(text: str) -> Learner:
-  """Builds the learner that the user wrote.
+def make_scheme(text: str) -> Scheme:
+  """Builds the scheme that the user wrote.
 
   Args:
     text: a spec, such as "mutual(peers=3)".
 
   Returns:
-    The learner.
+    The scheme.
 
   Raises:
     UserError: for an unknown name or argument, or a value out of range.
 
   Example:
-    >>> make_learner("mutual(peers=3)").roles[-1]
+    >>> make_scheme("mutual(peers=3)").roles[-1]
     'peer_2'
   """
   return spec.build("regime", spec.parse(text), MAKERS)
@@ -66,7 +66,7 @@ def objective_of(text: str, *, shared: bool = False) -> str | None:
   """Returns what networks learn by that learn together.
 
   Args:
-    text: a spec, as for `make_learner`.
+    text: a spec, as for `make_scheme`.
     shared: whether the labels' share is given.
 
   Returns:
@@ -80,12 +80,12 @@ def objective_of(text: str, *, shared: bool = False) -> str | None:
   return (SHARED if shared else OBJECTIVES).get(spec.parse(text).name)
 
 
-def check_devices(text: str, learner: Learner, devices: int) -> None:
-  """Raises a UserError unless a learner's peers can be laid over the devices.
+def check_devices(text: str, scheme: Scheme, devices: int) -> None:
+  """Raises a UserError unless a scheme's peers can be laid over the devices.
 
   Args:
     text: the regime as written.
-    learner: the learner.
+    scheme: the scheme.
     devices: how many there are.
 
   Raises:
@@ -93,11 +93,11 @@ def check_devices(text: str, learner: Learner, devices: int) -> None:
       others.
 
   Example:
-    >>> check_devices("alone", ALONE, 3)
+    >>> check_devices("alone", OFFLINE, 3)
   """
-  if learner.layout is None:
+  if scheme.layout is None:
     return
-  parts = learner.layout.parts
+  parts = scheme.layout.parts
   if parts % devices and devices % parts:
     raise UserError(
       f"--regime={text}: {parts} peers cannot be laid evenly over {devices}"

@@ -1,6 +1,6 @@
 """What a step is: who learns from whom.
 
-A method says *what* is matched; a learner says who shows it. The plain one is a
+A method says *what* is matched; a scheme says who shows it. The plain one is a
 student that learns from the teacher of its arm, if there is one.
 """
 
@@ -35,7 +35,7 @@ class Layout(NamedTuple):
   exchange: Callable[[Any, Any, str | None], Any]
 
 
-class Learner(NamedTuple):
+class Scheme(NamedTuple):
   """Who learns from whom: pure functions of a state.
 
   Attributes:
@@ -43,8 +43,8 @@ class Learner(NamedTuple):
     step: the arguments of `take_step` -> (state, metrics).
     network: state -> variables of the network that is measured.
     roles: what all networks are called that learn together; () for one alone.
-    everyone: state -> variables of these, with a leading axis (roles,).
-    shown: the arm's feed -> what the learner is shown of it; None for the feed
+    all_networks: state -> variables of these, with a leading axis (roles,).
+    adapt_loader: the arm's loader -> what the scheme is shown of it; None for the loader
       itself.
     layout: how the state lies over devices; None where all hold the same.
   """
@@ -53,12 +53,12 @@ class Learner(NamedTuple):
   step: Callable[..., tuple[Any, Any]]
   network: Callable[[Any], dict]
   roles: tuple[str, ...] = ()
-  everyone: Callable[[Any], dict] | None = None
-  shown: Callable[[Any], Any] | None = None
+  all_networks: Callable[[Any], dict] | None = None
+  adapt_loader: Callable[[Any], Any] | None = None
   layout: Layout | None = None
 
 
-ALONE = Learner(create_state, take_step, variables)
+OFFLINE = Scheme(create_state, take_step, variables)
 
 
 def _by_host(x: Any, shape: Callable[[tuple], tuple]) -> Any:
@@ -82,45 +82,45 @@ _BY_MEMBERS = Layout(
 )
 
 
-def in_pieces(learner: Learner, pieces: int) -> Learner:
-  """Lets a learner look at its batches piece by piece, see `take_step`.
+def in_pieces(scheme: Scheme, pieces: int) -> Scheme:
+  """Lets a scheme look at its batches piece by piece, see `take_step`.
 
   Args:
-    learner: who learns; `ALONE`, if there is more than one piece.
+    scheme: who learns; `OFFLINE`, if there is more than one piece.
     pieces: how many.
 
   Returns:
-    The learner.
+    The scheme.
 
   Raises:
     ValueError: for networks that learn together: they see whole batches.
 
   Example:
-    >>> in_pieces(ALONE, 1) is ALONE
+    >>> in_pieces(OFFLINE, 1) is OFFLINE
     True
   """
   if pieces == 1:
-    return learner
-  if learner is not ALONE:
+    return scheme
+  if scheme is not OFFLINE:
     raise ValueError("networks that learn together see whole batches")
-  return learner._replace(step=partial(take_step, pieces=pieces))
+  return scheme._replace(step=partial(take_step, pieces=pieces))
 
 
-def by_members(learner: Learner) -> Learner:
+def by_members(scheme: Scheme) -> Scheme:
   """Gives each device members of its own, and the others nothing to tell it.
 
   Args:
-    learner: who learns; the devices do not share its state already.
+    scheme: who learns; the devices do not share its state already.
 
   Returns:
-    The learner; the members are a multiple of the devices.
+    The scheme; the members are a multiple of the devices.
 
   Example:
-    >>> layout = by_members(ALONE).layout
+    >>> layout = by_members(OFFLINE).layout
     >>> layout.spread(np.arange(6), 2).tolist()
     [[0, 1, 2], [3, 4, 5]]
   """
-  return learner._replace(layout=_BY_MEMBERS)
+  return scheme._replace(layout=_BY_MEMBERS)
 
 
 def lay_out(
@@ -128,10 +128,10 @@ def lay_out(
   states: Mapping[str, Any],
   devices: Sequence[jax.Device],
 ) -> dict[str, Any]:
-  """Puts states on devices: a copy on each, or as their learners lay them.
+  """Puts states on devices: a copy on each, or as their schemes lay them.
 
   Args:
-    arms: with a `learner`, by name.
+    arms: with a `scheme`, by name.
     states: of all members, by arm.
     devices: the devices that steps run on.
 
@@ -140,7 +140,7 @@ def lay_out(
   """
   found = {}
   for name, state in states.items():
-    layout = arms[name].learner.layout
+    layout = arms[name].scheme.layout
     if layout is None:
       found[name] = on_devices.replicate(state, devices)
     else:
@@ -165,9 +165,9 @@ def bring_back(
   """
   found = dict(states)
   for name, arm in arms.items():
-    if arm.learner.layout is not None:
+    if arm.scheme.layout is not None:
       parts = on_devices.whole(states[name], devices)
       found[name] = on_devices.replicate(
-        arm.learner.layout.collect(parts), devices
+        arm.scheme.layout.collect(parts), devices
       )
   return found

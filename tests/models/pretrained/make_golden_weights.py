@@ -119,7 +119,7 @@ def fill_and_run(network, images):
   assert all(name.endswith("num_batches_tracked") for name in missing)
   with torch.no_grad():
     logits = network(torch.tensor(images.transpose(0, 3, 1, 2)))
-  return shapes, getattr(logits, "logits", logits).numpy()
+  return shapes, getattr(logits, "answers", logits).numpy()
 
 
 def run_ours(text, shapes, images, classes):

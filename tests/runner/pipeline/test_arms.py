@@ -18,8 +18,8 @@ from kdjax.runner.pipeline.arms import STAND_INS, assemble
 LABELS = np.repeat(np.arange(4), 25)
 
 
-def shown(feed):
-  indices, weights = feed.batches(0, 0, feed.steps)
+def shown(loader):
+  indices, weights = loader.batches(0, 0, loader.steps)
   return np.unique(indices[weights > 0])
 
 
@@ -37,12 +37,12 @@ def test_images_are_a_stratified_subset(chosen, seen, labelled):
     Experiment(), data=chosen, student=Student(batch_size=8, learning_rate=0.1)
   )
   cohort = assemble(experiment, LABELS, np.arange(100), classes=4)
-  examples = shown(cohort.feeds["transfer"])
+  examples = shown(cohort.loaders["transfer"])
   assert len(examples) == seen
   counts = np.bincount(LABELS[examples], minlength=4)
   assert np.ptp(counts[counts > 0]) <= 1
-  twin = shown(cohort.feeds[cohort.arms["baseline"].feed])
-  assert len(twin) == labelled and set(twin) <= set(examples)
+  baseline = shown(cohort.loaders[cohort.arms["baseline"].loader])
+  assert len(baseline) == labelled and set(baseline) <= set(examples)
 
 
 CONTROLS = Controls(

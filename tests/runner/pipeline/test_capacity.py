@@ -10,7 +10,7 @@ from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline import capacity
-from kdjax.runner.pipeline.setup import Trainee
+from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
 from kdjax.train.optimizer import make_optimizer
@@ -20,10 +20,10 @@ SAMPLE = jnp.zeros((1, 2, 2, 1))
 NETWORK = 4 * (4 * 4 + 4 + 4 * 3 + 3)
 
 
-def trainee(optimizer, members=2, objective="hard", teacher=None):
+def train_spec(optimizer, members=2, objective="hard", teacher=None):
   settings = {"seed": np.arange(members)}
   arm = Arm("labels", lambda _: make_objective(objective), settings)
-  return Trainee(
+  return TrainSpec(
     make_model("mlp(4)", classes=3),
     "mlp(4)",
     make_optimizer(optimizer, "constant", 1),
@@ -40,7 +40,7 @@ def trainee(optimizer, members=2, objective="hard", teacher=None):
   ("optimizer", "moments"), [("sgd", 0), ("sgd(momentum=0.9)", 1), ("adam", 2)]
 )
 def test_what_a_network_keeps_is_counted(optimizer, moments):
-  one = trainee(optimizer)
+  one = train_spec(optimizer)
   found = capacity._kept(one, one.arms["student"], None, SAMPLE)
   # Beside arrays there are a few counters.
   assert found["network"] == pytest.approx(NETWORK, abs=16)
@@ -50,7 +50,7 @@ def test_what_a_network_keeps_is_counted(optimizer, moments):
 
 def test_what_a_method_keeps_is_counted():
   objective = "crd(width=5, examples=50)"
-  one = trainee("sgd", objective=objective, teacher="teacher")
+  one = train_spec("sgd", objective=objective, teacher="teacher")
   teacher = make_model("mlp(7)", classes=3)
   arm = one.arms["student"]
   found = capacity._kept(one, arm, teacher, SAMPLE)
@@ -71,7 +71,7 @@ def test_what_a_method_keeps_is_counted():
 )
 def test_networks_that_wait_count_too(monkeypatch, free, said):
   monkeypatch.setattr(memory, "host_memory", lambda: free)
-  arguments = ("student", trainee("sgd"), None, SAMPLE, jax.devices()[:1])
+  arguments = ("student", train_spec("sgd"), None, SAMPLE, jax.devices()[:1])
   if said is None:
     capacity.check_networks(*arguments)
     return

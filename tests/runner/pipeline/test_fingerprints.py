@@ -10,7 +10,7 @@ from kdjax.runner.pipeline.fingerprints import seen
 from kdjax.runner.pipeline.pretrained import Found
 
 
-def parts(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
+def setup(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
   splits = []
   for name, count in (("shown", 3), ("scored", 2)):
     images = np.zeros((count, 4, 4, 1), np.uint8)
@@ -19,10 +19,10 @@ def parts(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
     splits.append(Split(images, labels))
   return SimpleNamespace(
     dataset=Dataset("photos", len(names), names, (4, 4, 1), *splits),
-    shown=splits[0],
-    scored=splits[1],
+    train_split=splits[0],
+    score_split=splits[1],
     found=teacher,
-    colleagues=((None, teacher),) if teacher else (),
+    other_teachers=((None, teacher),) if teacher else (),
     cached=cached and SimpleNamespace(manifest=cached),
   )
 
@@ -34,13 +34,13 @@ def teacher(value):
 @pytest.mark.parametrize(
   ("before", "now", "differing"),
   [
-    (parts(), parts(), set()),
-    (parts(), parts("shown"), {"sha256 of the training images"}),
-    (parts(), parts("scored"), {"sha256 of the scored images"}),
-    (parts(), parts(names=("cat", "cow")), {"class 1"}),
-    (parts(teacher=teacher(0)), parts(teacher=teacher(1)),
+    (setup(), setup(), set()),
+    (setup(), setup("shown"), {"sha256 of the training images"}),
+    (setup(), setup("scored"), {"sha256 of the scored images"}),
+    (setup(), setup(names=("cat", "cow")), {"class 1"}),
+    (setup(teacher=teacher(0)), setup(teacher=teacher(1)),
      {"sha256 of teacher 0", "sha256 of teacher 1"}),
-    (parts(cached={"shards": []}), parts(cached={"shards": [1]}),
+    (setup(cached={"shards": []}), setup(cached={"shards": [1]}),
      {"sha256 of the teacher cache"}),
   ],
 )  # fmt: skip

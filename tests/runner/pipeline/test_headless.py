@@ -11,7 +11,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.config import Experiment, Teacher, Teaching
 from kdjax.runner.pipeline import headless
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 
 NETWORK = "cifar_resnet(8, (4, 4, 8, 8))"
 
@@ -22,7 +22,7 @@ def check(distillation, teacher="teacher", head="drop", **teaching):
     method=lambda settings: method,
     settings={"seed": [0]},
     teacher=teacher,
-    learner=ALONE,
+    scheme=OFFLINE,
   )
   experiment = dataclasses.replace(
     Experiment(),

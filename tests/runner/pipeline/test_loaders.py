@@ -35,16 +35,16 @@ def cohort(transfer=TRANSFER, controls=None, student=None, **given):
 
 
 def shown(found, arm):
-  feed = found.feeds[found.arms[arm].feed]
-  indices, weights = feed.batches(0, 0, feed.steps)
-  return np.unique(indices[weights > 0]), feed
+  loader = found.loaders[found.arms[arm].loader]
+  indices, weights = loader.batches(0, 0, loader.steps)
+  return np.unique(indices[weights > 0]), loader
 
 
 @pytest.mark.parametrize("arm", ["baseline", "label_smoothing", "reference"])
 def test_twins_and_reference_keep_the_training_images(arm):
-  seen, feed = shown(cohort(), arm)
+  seen, loader = shown(cohort(), arm)
   np.testing.assert_array_equal(seen, EXAMPLES)
-  np.testing.assert_array_equal(feed.labels[seen], LABELS[:40])
+  np.testing.assert_array_equal(loader.labels[seen], LABELS[:40])
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_twins_and_reference_keep_the_training_images(arm):
   ],
 )
 def test_the_student_sees_the_transfer_set_alone(given, count):
-  seen, feed = shown(cohort(**given), "student")
+  seen, loader = shown(cohort(**given), "student")
   assert len(seen) == count and set(seen) <= set(TRANSFER)
-  np.testing.assert_array_equal(feed.labels[seen], LABELS[seen])
+  np.testing.assert_array_equal(loader.labels[seen], LABELS[seen])
 
 
 def test_few_labels_are_the_twins():
   found = cohort(labels=4)
   assert len(shown(found, "baseline")[0]) == 4
-  seen, feed = shown(found, "reference")
-  assert len(seen) == 40 and (feed.labels[seen] >= 0).sum() == 4
+  seen, loader = shown(found, "reference")
+  assert len(seen) == 40 and (loader.labels[seen] >= 0).sum() == 4
 
 
 @pytest.mark.parametrize("objective", ["ce", "hard", "ce:2"])
@@ -86,7 +86,7 @@ def test_labels_alone_are_not_learned_from_images_without_labels(objective):
 
 def test_without_a_transfer_set_all_share_one_feed():
   found = cohort(transfer=None)
-  assert list(found.feeds) == ["transfer"]
+  assert list(found.loaders) == ["transfer"]
   assert found.arms["reference"].teacher == "teacher"
 
 
@@ -107,10 +107,10 @@ def test_the_reference_has_consistent_views_of_its_own(
     controls=Controls(reference="kd:1", reference_augment=reference_augment),
   )
   found = assemble(experiment, LABELS, EXAMPLES, classes=4)
-  _, feed = shown(found, "reference")
+  _, loader = shown(found, "reference")
   assert found.arms["reference"].teacher == teacher
-  assert feed.teacher_view is None and (feed.mixing is not None) == mixes
-  student = found.feeds["transfer"]
+  assert loader.teacher_view is None and (loader.mixing is not None) == mixes
+  student = found.loaders["transfer"]
   assert (student.teacher_view is not None) == (teacher_view == "none")
   assert student.mixing is not None
 
@@ -140,11 +140,11 @@ def test_the_teachers_view_is_of_the_stored_image():
     student=Student(batch_size=8, learning_rate=0.1, augment="shift(2)"),
     distillation=Distillation(teacher_view="none"),
   )
-  feed = assemble(experiment, LABELS, EXAMPLES, classes=4).feeds["transfer"]
+  loader = assemble(experiment, LABELS, EXAMPLES, classes=4).loaders["transfer"]
   stored = jax.random.uniform(jax.random.key(0), (8, 5, 5, 1))
   seen = [
     np.asarray(view(jax.random.key(1), stored, jnp.arange(8)))
-    for view in (feed.view, feed.teacher_view)
+    for view in (loader.view, loader.teacher_view)
   ]
   np.testing.assert_array_equal(seen[1], stored)
   assert (seen[0] != seen[1]).any()

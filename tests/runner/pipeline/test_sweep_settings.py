@@ -19,7 +19,7 @@ from kdjax.runner.pipeline import fit
 from kdjax.runner.pipeline.validate import check_swept, members_apart
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
-from kdjax.train.schemes.scheme import ALONE, by_members
+from kdjax.train.schemes.scheme import OFFLINE, by_members
 
 KD8 = Experiment(distillation=Distillation(distillation="kd(temperature=8)"))
 
@@ -64,24 +64,24 @@ def test_a_sweep_must_change_something(chosen, refused):
 
 
 @pytest.mark.parametrize(
-  ("shard", "seeds", "devices", "learner", "expected"),
+  ("shard", "seeds", "devices", "scheme", "expected"),
   [
-    ("auto", 4, 1, ALONE, False),
-    ("auto", 4, 2, ALONE, True),
-    ("auto", 4, 3, ALONE, False),
-    ("members", 4, 3, ALONE, True),
-    ("members", 1, 3, ALONE, "3 devices have 2 students"),
-    ("batch", 4, 2, ALONE, False),
-    ("auto", 4, 2, by_members(ALONE), False),
-    ("members", 4, 2, by_members(ALONE), "lays its networks"),
+    ("auto", 4, 1, OFFLINE, False),
+    ("auto", 4, 2, OFFLINE, True),
+    ("auto", 4, 3, OFFLINE, False),
+    ("members", 4, 3, OFFLINE, True),
+    ("members", 1, 3, OFFLINE, "3 devices have 2 students"),
+    ("batch", 4, 2, OFFLINE, False),
+    ("auto", 4, 2, by_members(OFFLINE), False),
+    ("members", 4, 2, by_members(OFFLINE), "lays its networks"),
   ],
 )
-def test_who_owns_members(shard, seeds, devices, learner, expected):
+def test_who_owns_members(shard, seeds, devices, scheme, expected):
   experiment = Experiment(
     student=Student(seeds=seeds), computing=Computing(shard=shard)
   )
   settings = {"seed": np.tile(np.arange(seeds), 2)}
-  arms = {"student": Arm("all", None, settings, learner=learner)}
+  arms = {"student": Arm("all", None, settings, scheme=scheme)}
   local = jax.local_devices()[:devices]
   if isinstance(expected, bool):
     assert members_apart(experiment, arms, local) == expected
@@ -107,15 +107,15 @@ def test_who_owns_members(shard, seeds, devices, learner, expected):
 def test_fewer_members_where_memory_is_short(share, given, expected):
   given = dict(given)
   chosen = Computing(members_at_once=given.pop("members_at_once", None))
-  parts = SimpleNamespace(
+  setup = SimpleNamespace(
     experiment=dataclasses.replace(Experiment(), computing=chosen),
     devices=jax.local_devices()[:2],
   )
   known = {"members": 20, "most": None, "apart": False, "together": True}
-  trainee = SimpleNamespace(**known | given)
+  train_spec = SimpleNamespace(**known | given)
   error = memory.DoesNotFit("too much", share)
   if expected is None:
     with pytest.raises(memory.DoesNotFit):
-      fit.fewer(parts, trainee, error)
+      fit.fewer(setup, train_spec, error)
     return
-  assert fit.fewer(parts, trainee, error) == expected
+  assert fit.fewer(setup, train_spec, error) == expected

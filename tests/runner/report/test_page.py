@@ -19,7 +19,7 @@ class Page(html.parser.HTMLParser):
   def __init__(self, text):
     super().__init__()
     self.open, self.addresses, self.tags, self.texts = [], [], [], []
-    self.feed(text)
+    self.loader(text)
     self.close()
     assert not self.open
 

@@ -14,7 +14,7 @@ from kdjax.core.method import stateless
 from kdjax.train.epoch import Epoch, portions
 from kdjax.train.fault_tolerance import nan_guard
 from kdjax.train.schemes.codistillation import codistillation
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 
 # The example that harms the members whose "harm" is 1, 2 or 3.
 BAD = 7
@@ -26,7 +26,7 @@ def harmful(settings):
   def loss(inputs):
     there = jnp.any((inputs.index == BAD) & inputs.mask)
     harm = jnp.where(there, settings["harm"], 0)
-    logits = inputs.student.logits
+    logits = inputs.student.answers
     value = optax.softmax_cross_entropy_with_integer_labels(
       logits, inputs.labels
     )
@@ -46,7 +46,7 @@ def test_a_bad_step_is_skipped_for_its_member_alone(fit):
     epochs=3,
     view="none",
     optimizer="adam",
-    learner=nan_guard.guard(ALONE, "skip", 3),
+    scheme=nan_guard.guard(OFFLINE, "skip", 3),
     programs={},
   )
   found, plain = run(harm=[0.0, 1.0, 2.0, 3.0]), run(harm=[0.0] * 4)
@@ -76,10 +76,10 @@ def check_finite(tree):
 @pytest.mark.slow
 def test_networks_apart_skip_together(fit):
   """Peers on devices of their own; a guard without faults changes nothing."""
-  learner = codistillation(peers=2, every=2)
+  scheme = codistillation(peers=2, every=2)
   run = partial(fit, harmful, devices=2, seeds=(0, 0), view="none")
-  plain = run(harm=[0.0, 0.0], learner=learner)[-1].states["student"]
-  found = run(harm=[0.0, 1.0], learner=nan_guard.guard(learner, "skip", 9))[-1]
+  plain = run(harm=[0.0, 0.0], scheme=scheme)[-1].states["student"]
+  found = run(harm=[0.0, 1.0], scheme=nan_guard.guard(scheme, "skip", 9))[-1]
   state = found.states["student"]
   check_finite(state)
   assert state.lost[0] == 0 and 2 <= state.lost[1] <= 4

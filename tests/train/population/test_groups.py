@@ -7,7 +7,7 @@ import pytest
 
 from kdjax.methods import make_objective
 from kdjax.train.arm import Arm
-from kdjax.train.population.groups import gathered, groups_of, is_grid, split
+from kdjax.train.population.groups import groups_of, is_grid, join_groups, split
 
 SEEDS, CELLS = 3, 2
 
@@ -50,7 +50,7 @@ def test_what_is_split_comes_together_again(options):
   states = {"student": np.arange(6), "twin": np.arange(3)}
   groups = groups_of(given, **options)
   done = [(part, part) for part in split(states, groups)]
-  for found in gathered(done, groups, given):
+  for found in join_groups(done, groups, given):
     chex.assert_trees_all_equal(found, states)
 
 

@@ -53,7 +53,7 @@ def test_owners(peers, devices, want):
 def test_devices_do_not_matter(fit, peers, devices):
   """One device owns all peers, each owns some, or groups own one each."""
   options = {
-    "learner": codistillation(peers=peers, every=2),
+    "scheme": codistillation(peers=peers, every=2),
     "epochs": 1,
     "optimizer": "adam",
     "learning_rate": 1e-3,
@@ -72,7 +72,7 @@ def test_devices_do_not_matter_to_losses_that_relate_examples(fit, devices):
   one, many = (
     fit(
       lambda settings: make_objective("ce:1 + sp:1 + fitnets:0.1"),
-      learner=codistillation(peers=2, every=2),
+      scheme=codistillation(peers=2, every=2),
       epochs=1,
       drop_remainder=True,
       devices=d,
@@ -93,20 +93,20 @@ def test_every_step_on_the_same_batches_is_mutual_learning(fit, devices):
   }
   apart = fit(
     together,
-    learner=codistillation(peers=2, every=1, same_batches=True),
+    scheme=codistillation(peers=2, every=1, same_batches=True),
     devices=devices,
     **options,
   )
-  want = fit(together, learner=mutual(peers=2), **options)
+  want = fit(together, scheme=mutual(peers=2), **options)
   chex.assert_trees_all_close(final(apart), final(want), rtol=1e-4, atol=1e-6)
 
 
 def test_between_exchanges_nobody_is_heard():
   """The copies change at steps 0, 3, 6 and are then everyone's own weights."""
-  learner = codistillation(peers=2, every=3)
-  exchange = learner.layout.exchange
+  scheme = codistillation(peers=2, every=3)
+  exchange = scheme.layout.exchange
   method, images = together({}), jnp.ones((2, 2, 2, 1))
-  state = learner.create(
+  state = scheme.create(
     make_model("mlp(3)", classes=2),
     method,
     make_optimizer("sgd", "constant", 9),
@@ -119,7 +119,7 @@ def test_between_exchanges_nobody_is_heard():
   images = jax.random.uniform(jax.random.key(1), (4, 2, 2, 1))
   batch = Batch(images, index % 2, jnp.ones(4, bool), index, index)
   move = jax.jit(
-    lambda *given: learner.step(
+    lambda *given: scheme.step(
       given[0], method, given[1], None, rng=jax.random.key(2)
     )[0]
   )
@@ -144,9 +144,9 @@ def test_each_peer_has_its_own_order_and_the_first_the_students(fit):
   options = {
     "epochs": 1, "view": "none", "network": make_model("mlp(6)", classes=4)
   }  # fmt: skip
-  apart = final(fit(labels, learner=codistillation(peers=2), **options))
+  apart = final(fit(labels, scheme=codistillation(peers=2), **options))
   same = final(
-    fit(labels, learner=codistillation(peers=2, same_batches=True), **options)
+    fit(labels, scheme=codistillation(peers=2, same_batches=True), **options)
   )
   alone = final(fit(labels, **options))
   first, second = (
@@ -181,9 +181,9 @@ def test_refuses(options, said):
   [(2, 1, True), (2, 8, True), (4, 2, True), (3, 2, False), (2, 3, False)],
 )
 def test_peers_and_devices_must_divide(peers, devices, fits):
-  learner = codistillation(peers=peers)
+  scheme = codistillation(peers=peers)
   if fits:
-    check_devices("codistillation", learner, devices)
+    check_devices("codistillation", scheme, devices)
     return
   with pytest.raises(UserError, match=f"{peers} peers .* {devices} devices"):
-    check_devices("codistillation", learner, devices)
+    check_devices("codistillation", scheme, devices)

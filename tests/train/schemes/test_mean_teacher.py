@@ -8,10 +8,10 @@ import pytest
 
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.loader import Feed, repeated
+from kdjax.train.loader import Loader, repeated
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mean_teacher import follow, mean_teacher
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import variables
 from kdjax.train.step import Batch
 
@@ -20,9 +20,9 @@ def together(settings):
   return make_objective("ce:1 + kd(temperature=1):1")
 
 
-def setup(learner, network="mlp(5)", count=4):
+def setup(scheme, network="mlp(5)", count=4):
   images = jax.random.uniform(jax.random.key(1), (count, 4, 4, 3))
-  state = learner.create(
+  state = scheme.create(
     make_model(network, classes=3),
     together({}),
     make_optimizer("sgd", "constant", 10),
@@ -36,11 +36,11 @@ def setup(learner, network="mlp(5)", count=4):
   return state, Batch(images, labels, jnp.ones(count, bool), index, index)
 
 
-def walk(learner, state, batch, steps):
+def walk(scheme, state, batch, steps):
   """The student's variables after each step, and the last state."""
   seen = []
   move = jax.jit(
-    lambda *given: learner.step(
+    lambda *given: scheme.step(
       given[0], together({}), given[1], None, rng=jax.random.key(2)
     )
   )
@@ -54,8 +54,8 @@ def walk(learner, state, batch, steps):
 def test_the_twin_is_the_average_in_closed_form(decay):
   """While a_t = 1 - 1/(t+1) the twin is the plain mean of the students; after
   that it is a geometric average."""
-  learner = mean_teacher(decay=decay)
-  students, state = walk(learner, *setup(learner), 4)
+  scheme = mean_teacher(decay=decay)
+  students, state = walk(scheme, *setup(scheme), 4)
   weights = np.zeros(4)
   for t in range(4):
     kept = min(1 - 1 / (t + 1), decay)
@@ -83,11 +83,11 @@ def test_whole_numbers_are_taken_over():
 
 @pytest.mark.parametrize(("measured", "twin"), [("twin", 1), ("student", 0)])
 def test_what_is_measured_can_be_chosen(measured, twin):
-  learner = mean_teacher(decay=0.9, measured=measured)
-  _, state = walk(learner, *setup(learner), 3)
-  both = learner.everyone(state)
+  scheme = mean_teacher(decay=0.9, measured=measured)
+  _, state = walk(scheme, *setup(scheme), 3)
+  both = scheme.all_networks(state)
   chex.assert_trees_all_equal(
-    learner.network(state), jax.tree.map(lambda x: x[twin], both)
+    scheme.network(state), jax.tree.map(lambda x: x[twin], both)
   )
   kernels = both["params"]["head"]["kernel"]
   assert not np.allclose(kernels[0], kernels[1])
@@ -110,10 +110,10 @@ def test_the_twin_sees_the_other_view():
 
 
 def test_both_views_of_an_example_lie_side_by_side():
-  feed = Feed(
+  loader = Loader(
     lambda *_: (np.array([[4, 7]]), np.array([[1, 0]])), 1, None, None
   )
-  indices, weights = repeated(feed, times=2).batches(0, 0, 1)
+  indices, weights = repeated(loader, times=2).batches(0, 0, 1)
   assert indices.tolist() == [[4, 4, 7, 7]]
   assert weights.tolist() == [[1, 1, 0, 0]]
 
@@ -121,8 +121,8 @@ def test_both_views_of_an_example_lie_side_by_side():
 @pytest.mark.slow
 def test_without_a_mutual_term_the_student_is_alone(fit):
   labels = lambda settings: make_objective("ce:1")  # noqa: E731
-  twins = fit(labels, learner=mean_teacher(), epochs=1)[-1].states["student"]
-  alone = fit(labels, learner=ALONE, epochs=1)[-1].states["student"]
+  twins = fit(labels, scheme=mean_teacher(), epochs=1)[-1].states["student"]
+  alone = fit(labels, scheme=OFFLINE, epochs=1)[-1].states["student"]
   chex.assert_trees_all_close(
     twins.student.params, alone.params, rtol=1e-5, atol=1e-7
   )
@@ -131,7 +131,7 @@ def test_without_a_mutual_term_the_student_is_alone(fit):
 @pytest.mark.slow
 def test_devices_do_not_matter(fit):
   runs = [
-    fit(together, learner=mean_teacher(views=2), epochs=1, devices=devices)[-1]
+    fit(together, scheme=mean_teacher(views=2), epochs=1, devices=devices)[-1]
     for devices in (1, 2)
   ]
   states = [run.states["student"] for run in runs]

@@ -10,7 +10,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mutual import mutual
-from kdjax.train.schemes.scheme import ALONE
+from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import create_state
 from kdjax.train.step import Batch
 
@@ -35,10 +35,10 @@ def peer(tree, place):
   return jax.tree.map(lambda x: x[:, place], tree)
 
 
-def linear(learner, method, rate=0.5):
-  """The learner's state on two linear softmax nets, and a batch for them."""
+def linear(scheme, method, rate=0.5):
+  """The scheme's state on two linear softmax nets, and a batch for them."""
   images = jax.random.normal(jax.random.key(1), (4, 1, 3, 1))
-  state = learner.create(
+  state = scheme.create(
     make_model("mlp", classes=2),
     method,
     make_optimizer("sgd", "constant", 1),
@@ -52,10 +52,10 @@ def linear(learner, method, rate=0.5):
   return state, Batch(images, labels, jnp.ones(4, bool), index, index)
 
 
-def move(learner, method, state, batch):
+def move(scheme, method, state, batch):
   """The state after one step."""
   step = jax.jit(
-    lambda *given: learner.step(
+    lambda *given: scheme.step(
       given[0], method, given[1], None, rng=jax.random.key(2)
     )
   )
@@ -70,9 +70,9 @@ def softmax(logits):
 def test_two_peers_by_hand():
   """The gradient of CE + KL(p_other || p_own) in the logits is
   (p_own - y) + (p_own - p_other), each over the batch; both move at once."""
-  method, learner = make_objective(OBJECTIVES["answers"]), mutual(peers=2)
-  before, batch = linear(learner, method)
-  after = move(learner, method, before, batch)
+  method, scheme = make_objective(OBJECTIVES["answers"]), mutual(peers=2)
+  before, batch = linear(scheme, method)
+  after = move(scheme, method, before, batch)
   x = np.asarray(batch.images).reshape(4, -1)
   y = np.eye(2)[np.asarray(batch.labels)]
   layers = before.params["network"]["head"]
@@ -90,23 +90,23 @@ def test_two_peers_by_hand():
 
 
 def test_permuted_peers_give_permuted_results():
-  method, learner = make_objective(OBJECTIVES["answers"]), mutual(peers=3)
-  before, batch = linear(learner, method)
+  method, scheme = make_objective(OBJECTIVES["answers"]), mutual(peers=3)
+  before, batch = linear(scheme, method)
   order = np.array([2, 0, 1])
 
   permuted = jax.tree.map(lambda x: x[order], before)
   chex.assert_trees_all_close(
-    move(learner, method, permuted, batch).params,
+    move(scheme, method, permuted, batch).params,
     jax.tree.map(
-      lambda x: x[order], move(learner, method, before, batch).params
+      lambda x: x[order], move(scheme, method, before, batch).params
     ),
     rtol=1e-6,
   )
 
 
 def test_peers_start_apart_and_the_first_as_one_alone():
-  method, learner = make_objective("ce:1"), mutual(peers=3)
-  (state, _), (alone, _) = linear(learner, method), linear(ALONE, method)
+  method, scheme = make_objective("ce:1"), mutual(peers=3)
+  (state, _), (alone, _) = linear(scheme, method), linear(OFFLINE, method)
   kernels = state.params["network"]["head"]["kernel"]
   np.testing.assert_array_equal(
     kernels[0], alone.params["network"]["head"]["kernel"]
@@ -118,7 +118,7 @@ def test_peers_start_apart_and_the_first_as_one_alone():
 
 @pytest.mark.slow
 def test_without_mutual_terms_the_first_peer_is_alone(fit):
-  together = fit(learns("labels"), learner=mutual(peers=2), epochs=1)
+  together = fit(learns("labels"), scheme=mutual(peers=2), epochs=1)
   alone = fit(learns("labels"), epochs=1)
   chex.assert_trees_all_close(
     peer(final(together)["network"], 0), final(alone)["network"], rtol=1e-5
@@ -135,7 +135,7 @@ def test_without_mutual_terms_the_first_peer_is_alone(fit):
 )
 def test_devices_do_not_matter(fit, kind, peers):
   options = {
-    "learner": mutual(peers=peers),
+    "scheme": mutual(peers=peers),
     "epochs": 1,
     "drop_remainder": kind == "coupled",
   }
@@ -147,7 +147,7 @@ def test_devices_do_not_matter(fit, kind, peers):
 @pytest.mark.slow
 def test_the_same_twice_is_the_same_bit_by_bit(fit):
   runs = [
-    final(fit(learns("answers"), learner=mutual(peers=2), epochs=1))
+    final(fit(learns("answers"), scheme=mutual(peers=2), epochs=1))
     for _ in range(2)
   ]
   chex.assert_trees_all_equal(*runs)
@@ -165,4 +165,4 @@ def test_refuses_methods_that_need_a_trained_teacher():
 
 
 def test_create_state_is_what_alone_means():
-  assert ALONE.create is create_state
+  assert OFFLINE.create is create_state

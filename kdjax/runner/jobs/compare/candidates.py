@@ -17,31 +17,31 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.arms import assemble, objective_text, settings_of
-from kdjax.runner.pipeline.setup import Prepared
+from kdjax.runner.pipeline.setup import Setup
 from kdjax.train.arm import Arm
-from kdjax.train.dry_run import try_step
-from kdjax.train.loader import Feed
+from kdjax.train.dry_run import check_step
+from kdjax.train.loader import Loader
 
 ALL = "all"
-# What every method is compared with, besides the twin on hard labels.
+# What every method is compared with, besides the baseline on hard labels.
 REFERENCE = "kd"
 CONTROLS = ("baseline", "label_smoothing")
 
 
-class Entrants(NamedTuple):
+class Candidates(NamedTuple):
   """Who is compared.
 
   Attributes:
     arms: by name, the controls first; their settings are one member a cell.
     grids: by arm, its cells, as many for each.
-    feeds: what they are shown.
+    loaders: what they are shown.
     texts: the methods' objectives with every weight.
     left_out: why a method does not fit the networks, by name.
   """
 
   arms: dict[str, Arm]
   grids: dict[str, list[dict[str, float]]]
-  feeds: dict[str, Feed]
+  loaders: dict[str, Loader]
   texts: dict[str, str]
   left_out: dict[str, str]
 
@@ -91,38 +91,40 @@ def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
   return tuple(map(float, spread))
 
 
-def enter(
-  experiment: Experiment, parts: Prepared, names: Sequence[str]
-) -> Entrants:
+def make_candidates(
+  experiment: Experiment, setup: Setup, names: Sequence[str]
+) -> Candidates:
   """Makes every arm with its grid, and finds out whether it fits.
 
   Args:
     experiment: the settings.
-    parts: of the run.
+    setup: of the run.
     names: from `check_names`; one that does not fit is left out where all were
       asked for.
 
   Returns:
-    The entrants.
+    The candidates.
 
   Raises:
     UserError: if a method does not fit the networks.
   """
   gather = partial(
     assemble,
-    labels=parts.shown.labels,
-    examples=parts.examples,
-    transfer=parts.transfer,
-    classes=parts.dataset.classes,
+    labels=setup.train_split.labels,
+    examples=setup.examples,
+    transfer=setup.transfer,
+    classes=setup.dataset.classes,
     # Methods that relate examples must, and all arms take the same steps.
     drop_remainder=True,
   )
   asked = _with_grids(experiment)
   cohort = gather(asked)
-  entrants = Entrants(
+  candidates = Candidates(
     {name: cohort.arms[name] for name in CONTROLS},
     {name: cohort.grids[name] for name in CONTROLS},
-    {feed: x for feed, x in cohort.feeds.items() if feed != "augmented"},
+    {
+      loader: x for loader, x in cohort.loaders.items() if loader != "augmented"
+    },
     {},
     {},
   )
@@ -131,27 +133,27 @@ def enter(
     own = _with(asked, "distillation", distillation=name)
     try:
       cohort = gather(own)
-      _try(parts, cohort.arms["student"])
-      _check_room(parts, own, cohort.arms["student"], cohort.grids["student"])
+      _try(setup, cohort.arms["student"])
+      _check_room(setup, own, cohort.arms["student"], cohort.grids["student"])
     except UserError as error:
       if not everything or name == REFERENCE:
         raise UserError(f"compare: {name} does not fit: {error}") from error
-      entrants.left_out[name] = str(error)
+      candidates.left_out[name] = str(error)
       continue
-    entrants.arms[name] = cohort.arms["student"]
-    entrants.grids[name] = cohort.grids["student"]
+    candidates.arms[name] = cohort.arms["student"]
+    candidates.grids[name] = cohort.grids["student"]
     once = _with(own, "distillation", method_weight=1.0)
-    entrants.texts[name] = objective_text(once)
-  return entrants
+    candidates.texts[name] = objective_text(once)
+  return candidates
 
 
-def _try(parts: Prepared, arm: Arm) -> None:
+def _try(setup: Setup, arm: Arm) -> None:
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
-  networks = (parts.student.network, parts.teacher.network)
-  try_step(*networks, method, parts.sample)
+  networks = (setup.student.network, setup.teacher.network)
+  check_step(*networks, method, setup.sample)
 
 
-def _check_room(parts: Prepared, experiment: Experiment, arm, grid) -> None:
+def _check_room(setup: Setup, experiment: Experiment, arm, grid) -> None:
   """Refuses a method that does not fit with the networks of its search."""
   if experiment.computing.preflight:
     arm = arm._replace(
@@ -159,10 +161,10 @@ def _check_room(parts: Prepared, experiment: Experiment, arm, grid) -> None:
     )
     capacity.check_networks(
       "student",
-      parts.student._replace(arms={"student": arm}),
-      None if arm.teacher is None else parts.teacher.network,
-      parts.sample,
-      parts.devices,
+      setup.student._replace(arms={"student": arm}),
+      None if arm.teacher is None else setup.teacher.network,
+      setup.sample,
+      setup.devices,
     )
 
 

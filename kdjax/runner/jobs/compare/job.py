@@ -24,17 +24,17 @@ from kdjax.runner.config.options import as_dict
 from kdjax.runner.jobs.compare.candidates import (
   CONTROLS,
   REFERENCE,
-  Entrants,
+  Candidates,
   check_names,
-  enter,
+  make_candidates,
 )
-from kdjax.runner.pipeline import fit, measure, predict, setup, warnings
+from kdjax.runner.pipeline import fit, measure, predict, warnings
 from kdjax.runner.pipeline.arms import looks_inside, settings_of
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.epochs import epochs
-from kdjax.runner.pipeline.setup import Prepared
-from kdjax.runner.pipeline.stand_ins import teachers_of
-from kdjax.runner.pipeline.teachers import Faculty, Taught
+from kdjax.runner.pipeline.setup import Setup, network_note
+from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import estimates, logs
 from kdjax.runner.report.progress import compiling, progress, say
 from kdjax.runner.system import environment
@@ -90,29 +90,29 @@ def compare(
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       names = check_names(names)
-      parts = prepare(_with_held_out(experiment))
-      experiment = parts.experiment
-      entrants = enter(experiment, parts, names)
+      setup = prepare(_with_held_out(experiment))
+      experiment = setup.experiment
+      candidates = make_candidates(experiment, setup, names)
     workdir = claim(experiment.run.workdir, name)
-    warnings.say(experiment, parts)
+    warnings.say(experiment, setup)
     with logs.RunLog(workdir) as log:
       with fit.timed(seconds, "teacher"):
-        arms = entrants.arms.values()
-        say(_ahead(experiment, entrants))
-        teacher = fit.obtain_teacher(experiment, parts, workdir, log, arms)
+        arms = candidates.arms.values()
+        say(_ahead(experiment, candidates))
+        teacher = fit.obtain_teacher(experiment, setup, workdir, log, arms)
       with fit.timed(seconds, "students"):
-        outcomes = _train_all(experiment, parts, entrants, teacher, log)
+        outcomes = _train_all(experiment, setup, candidates, teacher, log)
     with fit.timed(seconds, "evaluation"):
-      found, student = _measure(parts, entrants, outcomes, teacher)
-    note = setup.note(parts, parts.student) | found["student"]["settings"]
+      found, student = _measure(setup, candidates, outcomes, teacher)
+    note = network_note(setup, setup.student) | found["student"]["settings"]
     storage.save_network(workdir / "student", student, note)
   found |= {
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "objective": entrants.texts[found["student"]["method"]],
-    "left_out": entrants.left_out,
-    "environment": environment.describe(parts.devices),
+    "objective": candidates.texts[found["student"]["method"]],
+    "left_out": candidates.left_out,
+    "environment": environment.describe(setup.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
@@ -123,12 +123,12 @@ def compare(
   return workdir
 
 
-def _ahead(experiment: Experiment, entrants: Entrants) -> str:
-  tried = sum(map(len, entrants.grids.values())) * experiment.search.seeds
-  kept = len(entrants.arms) * experiment.student.seeds
+def _ahead(experiment: Experiment, candidates: Candidates) -> str:
+  tried = sum(map(len, candidates.grids.values())) * experiment.search.seeds
+  kept = len(candidates.arms) * experiment.student.seeds
   return estimates.beforehand(
     "compare",
-    trainings=2 * len(entrants.arms),
+    trainings=2 * len(candidates.arms),
     networks=tried + kept,
     epochs=experiment.student.epochs,
   )
@@ -141,13 +141,16 @@ def _with_held_out(experiment: Experiment) -> Experiment:
 
 
 def _train_all(
-  experiment: Experiment, parts: Prepared, entrants: Entrants, teacher, log
+  experiment: Experiment, setup: Setup, candidates: Candidates, teacher, log
 ) -> dict[str, Outcome]:
   """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
   ready = partial(
-    teachers_of, experiment, parts, Faculty((Taught(parts.teacher, teacher),))
+    make_teachers,
+    experiment,
+    setup,
+    TeacherPool((TrainedNetworks(setup.teacher, teacher),)),
   )
-  students = [arm for arm in entrants.arms.values() if arm.teacher]
+  students = [arm for arm in candidates.arms.values() if arm.teacher]
   # Answers that never change are computed once, for those that need no more.
   inside, outside = (
     [arm for arm in students if looks_inside(arm) == looks]
@@ -156,15 +159,15 @@ def _train_all(
   teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
   start = time.perf_counter()
-  for done, (name, arm) in enumerate(entrants.arms.items()):
+  for done, (name, arm) in enumerate(candidates.arms.items()):
     # The first needs no teacher; the controls are behind with the third.
     if done in (1, 3):
       spent = time.perf_counter() - start
-      say(estimates.underway("arm", done, len(entrants.arms), spent))
-    taught = teachers[looks_inside(arm)]
-    outcome = _try_arm(experiment, parts, entrants, name, taught, log)
+      say(estimates.underway("arm", done, len(candidates.arms), spent))
+    its_teachers = teachers[looks_inside(arm)]
+    outcome = _try_arm(experiment, setup, candidates, name, its_teachers, log)
     if outcome is None:
-      entrants.left_out[name] = "its loss did not stay finite at any setting"
+      candidates.left_out[name] = "its loss did not stay finite at any setting"
     else:
       outcomes[name] = outcome
   return outcomes
@@ -172,33 +175,33 @@ def _train_all(
 
 def _try_arm(
   experiment: Experiment,
-  parts: Prepared,
-  entrants: Entrants,
+  setup: Setup,
+  candidates: Candidates,
   name: str,
   teachers: Mapping[str, Teacher],
   log,
 ) -> Outcome | None:
   """Searches one arm's grid, then trains it at its best cell."""
   start = time.perf_counter()
-  grid = entrants.grids[name]
+  grid = candidates.grids[name]
   train = partial(
-    _train, experiment, parts, entrants, name, teachers=teachers, programs={}
+    _train, experiment, setup, candidates, name, teachers=teachers, programs={}
   )
   seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
   networks, losses = train(settings_of(grid, seeds))
-  best, cells = _choose(parts, grid, networks, losses)
+  best, cells = _choose(setup, grid, networks, losses)
   if not np.isfinite(losses[best * len(seeds) : (best + 1) * len(seeds)]).all():
     return None
   seeds = np.arange(experiment.student.seeds)
   networks, losses = train(settings_of([grid[best]], seeds))
-  test = parts.dataset.test
-  logits = _predict(parts, networks, test)
+  test = setup.dataset.test
+  logits = _predict(setup, networks, test)
   seconds = time.perf_counter() - start
   log.write(
     {
       "network": name,
       "epoch": experiment.student.epochs,
-      "step": _steps(experiment, entrants),
+      "step": _steps(experiment, candidates),
       "loss": [x if np.isfinite(x) else None for x in losses.tolist()],
       "test_accuracy": evaluate.accuracy(logits, test.labels).tolist(),
       "seconds": seconds,
@@ -208,10 +211,10 @@ def _try_arm(
   return Outcome(cells, best, networks, logits, seconds)
 
 
-def _choose(parts, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
+def _choose(setup, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
   """Scores the cells on the held-out images; where the loss is lost, with 0."""
-  labels = parts.scored.labels
-  logits = _predict(parts, networks, parts.scored)
+  labels = setup.score_split.labels
+  logits = _predict(setup, networks, setup.score_split)
   accuracy = np.where(
     np.isfinite(losses), evaluate.accuracy(logits, labels), 0.0
   ).reshape(len(grid), -1)
@@ -226,63 +229,67 @@ def _choose(parts, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _train(
-  experiment, parts, entrants, name, settings, *, teachers, programs
+  experiment, setup, candidates, name, settings, *, teachers, programs
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
   chosen = experiment.student
-  trainee = parts.student._replace(
+  train_spec = setup.student._replace(
     optimizer=make_optimizer(
-      chosen.optimizer, chosen.schedule, _steps(experiment, entrants)
+      chosen.optimizer, chosen.schedule, _steps(experiment, candidates)
     ),
-    arms={name: entrants.arms[name]._replace(settings=settings)},
-    feeds=entrants.feeds,
+    arms={name: candidates.arms[name]._replace(settings=settings)},
+    loaders=candidates.loaders,
     apart=False,
   )
   title = f"{name}, {counted(len(settings['seed']), 'student')}"
   if not programs:
     compiling(title)
   with progress(chosen.epochs, title) as advance:
-    for epoch in epochs(parts, trainee, teachers, programs=programs):
+    for epoch in epochs(setup, train_spec, teachers, programs=programs):
       advance(loss=float(epoch.metrics[name]["loss"].mean()))
   return variables(epoch.states[name]), epoch.metrics[name]["loss"]
 
 
-def _steps(experiment: Experiment, entrants: Entrants) -> int:
-  length = max(feed.steps for feed in entrants.feeds.values())
+def _steps(experiment: Experiment, candidates: Candidates) -> int:
+  length = max(loader.steps for loader in candidates.loaders.values())
   return experiment.student.epochs * length
 
 
-def _predict(parts: Prepared, networks: Any, images: Split) -> np.ndarray:
-  return predict.predict(parts.student, networks, images.images)
+def _predict(setup: Setup, networks: Any, images: Split) -> np.ndarray:
+  return predict.predict(setup.student, networks, images.images)
 
 
 def _measure(
-  parts: Prepared,
-  entrants: Entrants,
+  setup: Setup,
+  candidates: Candidates,
   outcomes: Mapping[str, Outcome],
   teacher: Any,
 ) -> tuple[dict[str, Any], Any]:
-  """Returns the figures of results.json and the best student's variables."""
-  parts = parts._replace(scored=parts.dataset.test)
-  taught = predict.predict(parts.teacher, teacher, parts.scored.images)
+  """Returns the scores of results.json and the best student's variables."""
+  setup = setup._replace(score_split=setup.dataset.test)
+  teacher_logits = predict.predict(
+    setup.teacher, teacher, setup.score_split.images
+  )
   tried = {
     name: np.mean(one.cells[one.best]["accuracy"])
     for name, one in outcomes.items()
   }
   best = max((name for name in outcomes if name not in CONTROLS), key=tried.get)
   shown = {"student": best} | {name: name for name in CONTROLS}
-  found = measure.figures(
-    parts,
+  found = measure.scores(
+    setup,
     teacher,
     {name: outcomes[arm].networks for name, arm in shown.items()},
-    taught,
+    teacher_logits,
     {name: outcomes[arm].logits for name, arm in shown.items()},
   )
   table = {
-    name: evaluate.measure(one.logits, parts.scored.labels, taught[0])
+    name: evaluate.measure(
+      one.logits, setup.score_split.labels, teacher_logits[0]
+    )
     | {
-      "objective": entrants.texts.get(name, "hard labels"),
-      "settings": entrants.grids[name][one.best],
+      "objective": candidates.texts.get(name, "hard labels"),
+      "settings": candidates.grids[name][one.best],
       "cells": one.cells,
       "seconds": one.seconds,
     }
@@ -299,7 +306,7 @@ def _measure(
 
 
 def _add_comparisons(table: dict[str, dict[str, Any]]) -> None:
-  """Compares every arm with the twin and with the reference, seed by seed."""
+  """Compares every arm with the baseline and with the reference, seed by seed."""
   for key, control in (
     ("versus_baseline", "baseline"),
     ("versus_kd", REFERENCE),

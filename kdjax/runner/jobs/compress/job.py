@@ -33,17 +33,17 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       variants = training.variants(experiment)
-      experiment, parts = variants["plain"]
+      experiment, setup = variants["plain"]
       small = variants["quantized"].experiment.compression
       sparsity = variants["pruned"].experiment.compression.sparsity
     workdir = claim(experiment.run.workdir, name)
-    warnings.say(experiment, parts)
+    warnings.say(experiment, setup)
     with fit.timed(seconds, "training"), logs.RunLog(workdir) as log:
       trained = training.train(variants, workdir, log)
     with fit.timed(seconds, "evaluation"):
       scheme = small.quantization
-      gathered = measure.gather(parts, trained, scheme)
-      measured = measure.measure(parts, gathered, workdir / "onnx")
+      gathered = measure.gather(setup, trained, scheme)
+      measured = measure.measure(setup, gathered, workdir / "onnx")
   found = {
     "table": {
       "rows": measured,
@@ -59,10 +59,10 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
     "experiment": as_dict(experiment)
     | {"compression": vars(small) | {"sparsity": sparsity}},
     "objective": objective_text(experiment),
-    "environment": environment.describe(parts.devices),
+    "environment": environment.describe(setup.devices),
     "fingerprints": {
-      "shown": data.fingerprint(parts.shown),
-      "scored": data.fingerprint(parts.scored),
+      "shown": data.fingerprint(setup.train_split),
+      "scored": data.fingerprint(setup.score_split),
     },
     "performance": log.performance,
     "seconds": seconds,

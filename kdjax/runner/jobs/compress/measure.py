@@ -16,7 +16,7 @@ from kdjax.models.export.signature import About, compiled, forward
 from kdjax.runner.jobs.compress import perturb, timing
 from kdjax.runner.jobs.compress.training import Trained
 from kdjax.runner.pipeline import predict
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline.setup import Setup, TrainSpec
 
 INT8 = "w8a8"
 # (network, control): what a row is compared with, seed by seed.
@@ -36,38 +36,38 @@ class Row(NamedTuple):
   """Networks of one kind.
 
   Attributes:
-    trainee: how they see images.
+    train_spec: how they see images.
     network: what has their `apply`.
     variables: of all seeds, with a leading axis, as they are stored.
     quantization: their bits.
     control: whether they stand in comparisons only.
   """
 
-  trainee: Trainee
+  train_spec: TrainSpec
   network: Any
   variables: Any
   quantization: str = "none"
   control: bool = False
 
 
-def gather(parts: Prepared, trained: Trained, scheme: str) -> dict[str, Row]:
+def gather(setup: Setup, trained: Trained, scheme: str) -> dict[str, Row]:
   """Lists all networks, those in few bits as they are stored.
 
   Args:
-    parts: of the plain students.
+    setup: of the plain students.
     trained: all networks.
     scheme: the bits that students have learned to compute in.
 
   Returns:
     Rows by name.
   """
-  of, student = trained.learners, parts.student
+  of, student = trained.students, setup.student
 
   def few(variables, scheme, control=False):
-    return _in_bits(parts, variables, scheme)._replace(control=control)
+    return _in_bits(setup, variables, scheme)._replace(control=control)
 
   rows = {
-    "teacher": Row(parts.teacher, parts.teacher.network, trained.teacher),
+    "teacher": Row(setup.teacher, setup.teacher.network, trained.teacher),
     "baseline": Row(student, student.network, of["plain"]["baseline"]),
     "student": Row(student, student.network, of["plain"]["student"]),
     "int8": few(of["plain"]["student"], INT8),
@@ -83,16 +83,16 @@ def gather(parts: Prepared, trained: Trained, scheme: str) -> dict[str, Row]:
   return rows
 
 
-def _in_bits(parts: Prepared, variables: Any, scheme: str) -> Row:
+def _in_bits(setup: Setup, variables: Any, scheme: str) -> Row:
   network = models.make_model(
-    parts.student.model, classes=parts.dataset.classes
+    setup.student.model, classes=setup.dataset.classes
   )
 
   def into(one):
-    return quantized.stored(network, one, scheme, parts.sample)
+    return quantized.stored(network, one, scheme, setup.sample)
 
   return Row(
-    parts.student,
+    setup.student,
     quantized.stores_in(network, scheme),
     jax.jit(jax.vmap(into))(variables),
     scheme,
@@ -100,12 +100,12 @@ def _in_bits(parts: Prepared, variables: Any, scheme: str) -> Row:
 
 
 def measure(
-  parts: Prepared, rows: Mapping[str, Row], folder: Path
+  setup: Setup, rows: Mapping[str, Row], folder: Path
 ) -> dict[str, dict[str, Any]]:
   """Measures all rows.
 
   Args:
-    parts: of the plain students.
+    setup: of the plain students.
     rows: from `gather`.
     folder: gets the ONNX files.
 
@@ -113,27 +113,29 @@ def measure(
     JSON values by row.
   """
   shown = {
-    "": parts.scored.images,
-    "noise": perturb.noisy(parts.scored.images),
-    "shift": perturb.shifted(parts.scored.images),
+    "": setup.score_split.images,
+    "noise": perturb.noisy(setup.score_split.images),
+    "shift": perturb.shifted(setup.score_split.images),
   }
   lesson = _logits(rows["teacher"], shown[""])[0]
   found, answers = {}, {}
   for name, row in rows.items():
     taught = None if name == "teacher" else lesson
     logits = _logits(row, shown[""])
-    found[name] = _size(parts, row)
-    found[name] |= evaluate.measure(logits, parts.scored.labels, taught)
+    found[name] = _size(setup, row)
+    found[name] |= evaluate.measure(logits, setup.score_split.labels, taught)
     for kind in ("noise", "shift"):
-      scores = evaluate.accuracy(_logits(row, shown[kind]), parts.scored.labels)
+      scores = evaluate.accuracy(
+        _logits(row, shown[kind]), setup.score_split.labels
+      )
       found[name][f"{kind}_accuracy"] = scores.tolist()
     if not row.control:
-      answers[name] = _answers(parts, name, row, folder)
-  accuracy = _rounded(answers, parts.scored)
+      answers[name] = _answers(setup, name, row, folder)
+  accuracy = _rounded(answers, setup.score_split)
   for name, one in accuracy.items():
     found[name] |= one
-  if parts.experiment.run.latency:
-    for name, times in timing.latencies(answers, parts.scored).items():
+  if setup.experiment.run.latency:
+    for name, times in timing.latencies(answers, setup.score_split).items():
       found[name] |= times
   return found
 
@@ -193,20 +195,20 @@ def _logits(row: Row, images) -> np.ndarray:
     row.network.apply,
     row.variables,
     images,
-    row.trainee.show,
-    together=row.trainee.together,
+    row.train_spec.show,
+    together=row.train_spec.together,
   )
 
 
-def _size(parts: Prepared, row: Row) -> dict[str, Any]:
+def _size(setup: Setup, row: Row) -> dict[str, Any]:
   """Numbers, bytes, operations and memory."""
   seeds = len(jax.tree.leaves(row.variables)[0])
   each = [_member(row.variables, i) for i in range(seeds)]
-  sample = np.zeros((BATCH, *parts.sample.shape[1:]), np.float32)
+  sample = np.zeros((BATCH, *setup.sample.shape[1:]), np.float32)
   apply = _applied(row.network)
   wide = [_numbers(one["params"]) for one in each]
   return {
-    "model": row.trainee.model,
+    "model": row.train_spec.model,
     "quantization": row.quantization,
     "control": row.control,
     "parameters": wide[0][1],
@@ -232,20 +234,20 @@ def _applied(network: Any) -> Callable:
   return lambda variables, images: network.apply(variables, images, train=False)
 
 
-def _answers(parts, name, row, folder) -> dict[str, formats.Answer]:
+def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
   """The first seed, ready to answer in each runtime that can."""
   about = About(
-    row.trainee.model,
-    parts.dataset.classes,
-    tuple(parts.dataset.class_names),
-    np.shape(parts.scored.images[0]),
-    np.asarray(parts.scored.images[0]).dtype.name,
-    parts.experiment.data.crop_size,
+    row.train_spec.model,
+    setup.dataset.classes,
+    tuple(setup.dataset.class_names),
+    np.shape(setup.score_split.images[0]),
+    np.asarray(setup.score_split.images[0]).dtype.name,
+    setup.experiment.data.crop_size,
   )
   network = forward(about, _member(row.variables, 0), row.network)
   ready = {"jax": compiled(network)}
   if row.quantization == quantized.NONE and formats.is_ready("onnx"):
-    images = parts.dataset.train
+    images = setup.dataset.train
     ready |= timing.graphs(name, network, about, images, folder)
   return ready
 

@@ -1,4 +1,4 @@
-"""A teacher once, then students and twins: plain, pruned, in few bits."""
+"""A teacher once, then students and baselines: plain, pruned, in few bits."""
 
 import dataclasses
 import time
@@ -9,27 +9,27 @@ from kdjax.core.errors import UserError
 from kdjax.models import quantized
 from kdjax.runner.config import Compression, Experiment
 from kdjax.runner.pipeline import fit
-from kdjax.runner.pipeline import teachers as faculty
+from kdjax.runner.pipeline import teachers as teacher_pool
 from kdjax.runner.pipeline.build import prepare
-from kdjax.runner.pipeline.setup import Prepared
-from kdjax.runner.pipeline.stand_ins import teachers_of
+from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.report import estimates
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import say
 
-LEARNERS = ("student", "baseline")
+NETWORKS = ("student", "baseline")
 
 
 class Variant(NamedTuple):
-  """One way to train a student and its twin.
+  """One way to train a student and its baseline.
 
   Attributes:
     experiment: its settings.
-    parts: of its run.
+    setup: of its run.
   """
 
   experiment: Experiment
-  parts: Prepared
+  setup: Setup
 
 
 def variants(experiment: Experiment) -> dict[str, Variant]:
@@ -64,8 +64,8 @@ def variants(experiment: Experiment) -> dict[str, Variant]:
   }
   found = {}
   for name, compression in chosen.items():
-    parts = prepare(dataclasses.replace(experiment, compression=compression))
-    found[name] = Variant(parts.experiment, parts)
+    setup = prepare(dataclasses.replace(experiment, compression=compression))
+    found[name] = Variant(setup.experiment, setup)
   return found
 
 
@@ -74,12 +74,12 @@ class Trained(NamedTuple):
 
   Attributes:
     teacher: variables with a leading axis (1,).
-    learners: by variant, by "student" and "baseline", variables with a leading
+    students: by variant, by "student" and "baseline", variables with a leading
       axis (seeds,).
   """
 
   teacher: Any
-  learners: dict[str, dict[str, Any]]
+  students: dict[str, dict[str, Any]]
 
 
 def train(found: dict[str, Variant], workdir: Path, log: RunLog) -> Trained:
@@ -97,8 +97,8 @@ def train(found: dict[str, Variant], workdir: Path, log: RunLog) -> Trained:
     DivergedError: if a loss leaves the finite numbers.
     StorageError: if something cannot be written.
   """
-  experiment, parts = found["plain"]
-  networks = len(found) * len(LEARNERS) * experiment.student.seeds
+  experiment, setup = found["plain"]
+  networks = len(found) * len(NETWORKS) * experiment.student.seeds
   say(
     estimates.beforehand(
       "compress",
@@ -107,27 +107,27 @@ def train(found: dict[str, Variant], workdir: Path, log: RunLog) -> Trained:
       epochs=experiment.student.epochs,
     )
   )
-  taught = faculty.gather(experiment, parts, workdir, log)
-  if taught is None:
+  pool = teacher_pool.gather(experiment, setup, workdir, log)
+  if pool is None:
     raise UserError("compress: nobody learns from a teacher")
-  arms = _arms(parts, "plain").values()
-  teachers = teachers_of(experiment, parts, taught, arms)
-  learners, start = {}, time.perf_counter()
+  arms = _arms(setup, "plain").values()
+  teachers = make_teachers(experiment, setup, pool, arms)
+  students, start = {}, time.perf_counter()
   for name, variant in found.items():
-    if len(learners) == 1:
+    if len(students) == 1:
       spent = time.perf_counter() - start
       say(estimates.underway("training", 1, len(found), spent))
-    trainee = variant.parts.student
-    trainee = trainee._replace(arms=_arms(variant.parts, name))
-    networks = fit.fit(variant.parts, trainee, log, teachers).networks
-    learners[name] = {
+    train_spec = variant.setup.student
+    train_spec = train_spec._replace(arms=_arms(variant.setup, name))
+    networks = fit.fit(variant.setup, train_spec, log, teachers).networks
+    students[name] = {
       kind: networks[title]
-      for kind, title in zip(LEARNERS, trainee.arms, strict=True)
+      for kind, title in zip(NETWORKS, train_spec.arms, strict=True)
     }
-  return Trained(taught.teacher.networks, learners)
+  return Trained(pool.teacher.networks, students)
 
 
-def _arms(parts: Prepared, name: str) -> dict[str, Any]:
+def _arms(setup: Setup, name: str) -> dict[str, Any]:
   titles = {kind: kind if name == "plain" else f"{kind}_{name}"
-            for kind in LEARNERS}  # fmt: skip
-  return {titles[kind]: parts.student.arms[kind] for kind in LEARNERS}
+            for kind in NETWORKS}  # fmt: skip
+  return {titles[kind]: setup.student.arms[kind] for kind in NETWORKS}

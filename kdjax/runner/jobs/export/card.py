@@ -49,7 +49,7 @@ def describe(
   Returns:
     JSON values: as they stand in card.json.
   """
-  results, figures = found.run.results, found.figures
+  results, scores = found.run.results, found.scores
   checked = dict(checked)
   linen = checked.pop("linen")
   teacher = results["teacher"] or {}
@@ -58,8 +58,8 @@ def describe(
       "which": chosen.network,
       **found.about._asdict(),
       "parameters": evaluate.parameters(found.variables["params"]),
-      "seed": figures.get("seeds", [*range(chosen.member + 1)])[chosen.member],
-      "digest": figures["digest"][chosen.member],
+      "seed": scores.get("seeds", [*range(chosen.member + 1)])[chosen.member],
+      "digest": scores["digest"][chosen.member],
     },
     "input": _shown(found),
     "teacher": {
@@ -73,9 +73,9 @@ def describe(
     "export": command,
     "data": _data(found),
     "scores": {
-      name: {"this": figures[name][chosen.member], "seeds": figures[name]}
+      name: {"this": scores[name][chosen.member], "seeds": scores[name]}
       for name in SCORES
-      if name in figures
+      if name in scores
     },
     "accuracy": linen["accuracy"],
     "reported_accuracy": linen["reported"],

@@ -79,7 +79,7 @@ def _reference(
   found: read_run.Found, chosen: Export
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns the linen network's logits, once its run's accuracy is confirmed."""
-  reported = found.figures["test_accuracy"][chosen.member]
+  reported = found.scores["test_accuracy"][chosen.member]
   devices = found.run.results["environment"]["devices"]
   alike = devices[0].startswith(jax.default_backend())
   alike = alike and found.run.experiment.computing.compute_dtype == "float32"
@@ -153,10 +153,10 @@ def _sums(folder: Path) -> str:
   return "".join(lines)
 
 
-def _line(name: str, figures: Mapping[str, Any]) -> str:
+def _line(name: str, scores: Mapping[str, Any]) -> str:
   return (
-    f"{name}: {figures['file']}, {figures['bytes']:,} bytes; same class on all"
-    f" {figures['images']:,} images, logits within"
-    f" {figures['largest_difference']:.1e}, accuracy"
-    f" {100 * figures['accuracy']:.2f} %"
+    f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same class on all"
+    f" {scores['images']:,} images, logits within"
+    f" {scores['largest_difference']:.1e}, accuracy"
+    f" {100 * scores['accuracy']:.2f} %"
   )

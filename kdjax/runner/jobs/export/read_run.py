@@ -16,7 +16,7 @@ from kdjax.models.export.signature import About
 from kdjax.runner.config import Export
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
-from kdjax.train.precision import computed
+from kdjax.train.precision import with_precision
 
 # As many images decide whether a file is the network, where there are as many.
 LEAST = 1000
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     run: the run.
     about: the network.
     variables: its arrays.
-    figures: its entry in results.json, of all seeds.
+    scores: its entry in results.json, of all seeds.
     dataset: what it was trained on, as stored.
     scored: the images that counted in the run.
     more: training images besides, where those are few.
@@ -39,7 +39,7 @@ class Found(NamedTuple):
   run: Stored
   about: About
   variables: Mapping[str, Any]
-  figures: Mapping[str, Any]
+  scores: Mapping[str, Any]
   dataset: Dataset
   scored: Split
   more: Split
@@ -49,7 +49,7 @@ class Found(NamedTuple):
   def measured(self) -> Any:
     """What computed the reported figures: the module, in the run's precision."""
     dtype = self.run.experiment.computing.compute_dtype
-    return computed(self.about.module(), dtype=dtype)
+    return with_precision(self.about.module(), dtype=dtype)
 
 
 def find(chosen: Export, data_dir: str | None) -> Found:
@@ -73,8 +73,8 @@ def find(chosen: Export, data_dir: str | None) -> Found:
   run = stored_run(folder)
   folder = folder.parent if folder.is_file() else folder
   note, variables = _network(chosen, folder)
-  figures = run.results[chosen.network]
-  _check_is_the_run_s(chosen, figures, variables)
+  scores = run.results[chosen.network]
+  _check_is_the_run_s(chosen, scores, variables)
   settings = run.experiment.data
   if data_dir is not None:
     settings = settings.__class__(**vars(settings) | {"data_dir": data_dir})
@@ -95,7 +95,7 @@ def find(chosen: Export, data_dir: str | None) -> Found:
     run,
     about,
     variables,
-    figures,
+    scores,
     dataset,
     scored,
     data.select(dataset.train, examples[:short]),
@@ -126,9 +126,9 @@ def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
   return note, jax.tree.map(lambda x: x[member], variables)
 
 
-def _check_is_the_run_s(chosen: Export, figures, variables) -> None:
+def _check_is_the_run_s(chosen: Export, scores, variables) -> None:
   """Refuses a network that is not the one of the results."""
-  noted = (figures or {}).get("digest", [])
+  noted = (scores or {}).get("digest", [])
   own = storage.digest(variables["params"])
   if chosen.member >= len(noted) or noted[chosen.member] != own:
     raise StorageError(

@@ -1,7 +1,7 @@
 """`launch.py quantify`: what did the distilled student learn to look at?
 
   job.py       the command: data -> teacher -> student and baseline -> figures
-  build.py     from settings to checked parts
+  build.py     from settings to a checked setup
   training.py  every epoch of teacher, student and baseline, as a stream
   resume.py    trainings on disk, so that a stopped run goes on where it was
   entropies.py entropies of a checkpoint, over devices, kept on disk

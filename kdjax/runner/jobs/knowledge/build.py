@@ -1,4 +1,4 @@
-"""From settings to checked parts: whatever the user got wrong ends here."""
+"""From settings to a checked setup: whatever the user got wrong ends here."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 
 
-class Parts(NamedTuple):
+class KnowledgeSetup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
@@ -70,7 +70,7 @@ class Parts(NamedTuple):
     return 0.2 if chosen.estimator == "published" else 0.75
 
 
-def prepare(experiment: Experiment) -> Parts:
+def prepare(experiment: Experiment) -> KnowledgeSetup:
   """Opens the data and builds every part.
 
   Args:
@@ -110,7 +110,7 @@ def prepare(experiment: Experiment) -> Parts:
   on_object = knowledge.foreground(
     jnp.asarray(masks), grid, share=chosen.foreground_share
   )
-  return Parts(
+  return KnowledgeSetup(
     experiment=experiment,
     dataset=dataset,
     lessons=lessons,
@@ -212,7 +212,7 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
   if not experiment.computing.preflight:
     return
   capacity.check_batch(experiment, sample.shape[1:])
-  # The student and its twin train side by side, with the teacher beside them.
+  # The student and its baseline train side by side, with the teacher beside them.
   for title, members, taught in (
     ("teacher", 1, None),
     ("student", 2 * experiment.student.seeds, network),

@@ -20,7 +20,7 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
 from kdjax.evaluate import knowledge
 from kdjax.evaluate.knowledge import Estimate
-from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.train.devices import placement as on_devices
 
 # Changes when the same settings are to give other numbers.
@@ -37,11 +37,13 @@ class Meter:
     reused: how many were found on disk.
   """
 
-  def __init__(self, parts: Parts, mask: Any, folder: Path | None = None):
+  def __init__(
+    self, setup: KnowledgeSetup, mask: Any, folder: Path | None = None
+  ):
     """Compiles nothing yet.
 
     Args:
-      parts: of the run.
+      setup: of the run.
       mask: by variable, whether the feature depends on it.
       folder: where entries are written; None keeps none.
 
@@ -49,16 +51,16 @@ class Meter:
       UserError: if the earlier run's folder is not there.
     """
     self.computed = self.reused = 0
-    self._parts, self._mask = parts, jax.tree.leaves(mask)
+    self._setup, self._mask = setup, jax.tree.leaves(mask)
     self._programs: dict[str, tuple[Callable, ...]] = {}
     self._folders = [] if folder is None else [folder / FOLDER]
-    earlier = parts.experiment.quantify.quantify_from
+    earlier = setup.experiment.quantify.quantify_from
     if earlier is not None:
       found = Path(earlier).expanduser() / FOLDER
       if not found.is_dir():
         raise UserError(f"--quantify_from={earlier}: there is no {found}")
       self._folders.append(found)
-    self._images = hashlib.sha256(parts.images.tobytes()).hexdigest()
+    self._images = hashlib.sha256(setup.images.tobytes()).hexdigest()
 
   def entropies(self, network: Any) -> Estimate:
     """Measures one network, or reads what was measured before.
@@ -76,7 +78,7 @@ class Meter:
     found = self._find(name)
     if found is None:
       self.computed += 1
-      found = self.compute(network, self._parts.experiment.quantify.estimator)
+      found = self.compute(network, self._setup.experiment.quantify.estimator)
     self._keep(name, found)
     return found
 
@@ -109,15 +111,15 @@ class Meter:
     """
     leaves = jax.tree.leaves(jax.device_get(network))
     trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
-    chosen, parts = self._parts.experiment.quantify, self._parts
+    chosen, setup = self._setup.experiment.quantify, self._setup
     settings = (
       VERSION,
-      parts.model,
+      setup.model,
       chosen.tap,
       chosen.estimator,
       chosen.probes,
     )
-    text = f"{settings} {parts.problem} {storage.digest(trunk)} {self._images}"
+    text = f"{settings} {setup.problem} {storage.digest(trunk)} {self._images}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
   def compute(
@@ -133,10 +135,10 @@ class Meter:
     Returns:
       The estimate, NumPy arrays.
     """
-    devices = self._parts.devices
-    images = self._parts.images[:count]
+    devices = self._setup.devices
+    images = self._setup.images[:count]
     total = len(images)
-    at_once = self._parts.experiment.quantify.images_at_once
+    at_once = self._setup.experiment.quantify.images_at_once
     size = len(devices) * min(at_once, -(-total // len(devices)))
     network = on_devices.replicate(network, devices)
     passes = []
@@ -155,12 +157,12 @@ class Meter:
   def _one_pass(self, network, images, numbers, estimator) -> Estimate:
     if estimator not in self._programs:
       make = _closed_form if estimator == "jacobian" else _descent
-      self._programs[estimator] = make(self._parts, estimator)
+      self._programs[estimator] = make(self._setup, estimator)
     programs = self._programs[estimator]
     if estimator == "jacobian":
       return programs[0](network, images, numbers)
     begin, advance = programs
-    problem, descent = self._parts.problem, DESCENTS[estimator]
+    problem, descent = self._setup.problem, DESCENTS[estimator]
     if descent.rule == "published":
       sigma = np.full((numbers.size, *problem.grid), problem.reference, "f4")
     else:
@@ -192,30 +194,30 @@ class Meter:
       _write(path, found)
 
 
-def _closed_form(parts: Parts, estimator: str) -> tuple[Callable, ...]:
-  chosen = parts.experiment.quantify
+def _closed_form(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
+  chosen = setup.experiment.quantify
 
   def run(network, images, numbers):
     found = knowledge.jacobian(
-      lambda x: parts.feature(network, x),
+      lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
-      parts.problem,
+      setup.problem,
       probes=chosen.probes,
       at_once=chosen.probes_at_once,
     )
     return _gathered(found)
 
-  return (on_devices.parallel(run, parts.devices, sharded=(1, 2)),)
+  return (on_devices.parallel(run, setup.devices, sharded=(1, 2)),)
 
 
-def _descent(parts: Parts, estimator: str) -> tuple[Callable, ...]:
+def _descent(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
   """Compiles the start and a step; states hold all images on every device."""
-  options = {"problem": parts.problem, "descent": DESCENTS[estimator]}
+  options = {"problem": setup.problem, "descent": DESCENTS[estimator]}
 
   def begin(network, images, numbers, sigma):
     made = knowledge.start(
-      lambda x: parts.feature(network, x),
+      lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
       _own(sigma, numbers),
@@ -225,7 +227,7 @@ def _descent(parts: Parts, estimator: str) -> tuple[Callable, ...]:
 
   def advance(network, images, numbers, state, step):
     made = knowledge.step(
-      lambda x: parts.feature(network, x),
+      lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
       _own(state, numbers),
@@ -235,7 +237,7 @@ def _descent(parts: Parts, estimator: str) -> tuple[Callable, ...]:
     return _gathered(made)
 
   return tuple(
-    on_devices.parallel(program, parts.devices, sharded=(1, 2))
+    on_devices.parallel(program, setup.devices, sharded=(1, 2))
     for program in (begin, advance)
   )
 

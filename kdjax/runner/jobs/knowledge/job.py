@@ -11,9 +11,9 @@ from kdjax.core import storage
 from kdjax.evaluate import knowledge as quantify
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_dict
-from kdjax.runner.jobs.knowledge import measure as figures
+from kdjax.runner.jobs.knowledge import measure as scores
 from kdjax.runner.jobs.knowledge import training
-from kdjax.runner.jobs.knowledge.build import Parts, prepare
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup, prepare
 from kdjax.runner.jobs.knowledge.entropies import Meter
 from kdjax.runner.jobs.knowledge.measure import History
 from kdjax.runner.jobs.knowledge.resume import Keeper, histories_of
@@ -32,14 +32,14 @@ class Bench(NamedTuple):
   """What every checkpoint is examined with.
 
   Attributes:
-    parts: of the run.
+    setup: of the run.
     meter: measures entropies.
     mask: by variable, whether the feature depends on it.
     keeper: writes trainings.
     log: writes a line an epoch.
   """
 
-  parts: Parts
+  setup: KnowledgeSetup
   meter: Meter
   mask: Any
   keeper: Keeper
@@ -48,7 +48,7 @@ class Bench(NamedTuple):
   @property
   def place(self) -> str:
     """Whose weights' way is followed."""
-    chosen = self.parts.experiment.quantify
+    chosen = self.setup.experiment.quantify
     return chosen.weights or chosen.tap
 
 
@@ -71,28 +71,28 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   seconds = {}
   with timed(seconds, "total"):
     with timed(seconds, "data"):
-      parts = prepare(experiment)
+      setup = prepare(experiment)
     workdir = claim(experiment.run.workdir, name)
-    mask = training.depends(parts, _any_network(parts))
-    meter = Meter(parts, mask, workdir)
+    mask = training.depends(setup, _any_network(setup))
+    meter = Meter(setup, mask, workdir)
     with logs.RunLog(workdir) as log:
-      bench = Bench(parts, meter, mask, Keeper(parts, workdir), log)
+      bench = Bench(setup, meter, mask, Keeper(setup, workdir), log)
       networks, histories = _train(bench, seconds)
     say("measuring concepts, and the estimator on a few images")
     with timed(seconds, "evaluation"):
-      found = _measure(parts, meter, networks, histories)
-    _save(parts, workdir, networks)
+      found = _measure(setup, meter, networks, histories)
+    _save(setup, workdir, networks)
   found |= {
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "environment": environment.describe(parts.devices),
+    "environment": environment.describe(setup.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
   from kdjax.runner.report import knowledge_page
 
-  samples = _samples(parts, histories)
+  samples = _samples(setup, histories)
   page = knowledge_page.write(workdir, found, samples)
   print(f"\n{knowledge_page.summary(found)}\n\n{page}")
   return workdir
@@ -100,20 +100,20 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
 
 def _train(bench: Bench, seconds) -> tuple[dict[str, Any], dict[str, Any]]:
   """Trains all; returns the last networks and the histories, by arm."""
-  parts, mask = bench.parts, bench.mask
+  setup, mask = bench.setup, bench.mask
   with timed(seconds, "teacher"):
     saved = bench.keeper.load("teacher")
-    epochs = training.teacher_epochs(parts, saved)
+    epochs = training.teacher_epochs(setup, saved)
     networks, histories = _follow(bench, "teacher", epochs, saved, seconds)
   teacher = predict.first(networks["teacher"])
   with timed(seconds, "students"):
     saved = bench.keeper.load("students")
-    epochs = training.student_epochs(parts, teacher, saved)
+    epochs = training.student_epochs(setup, teacher, saved)
     grown, followed = _follow(bench, "students", epochs, saved, seconds)
   with timed(seconds, "labels"):
     student = grown["student"]
     saved = bench.keeper.load("labels")
-    for found in training.label_epochs(parts, student, mask, saved):
+    for found in training.label_epochs(setup, student, mask, saved):
       if found.epoch:
         bench.keeper.save("labels", found.epoch, found.states)
       last = jax.device_get(found.networks["student"])
@@ -123,7 +123,7 @@ def _train(bench: Bench, seconds) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _follow(bench: Bench, name, epochs, saved, seconds):
   """Examines every checkpoint as it comes; returns the last, and histories."""
-  chosen = bench.parts.experiment
+  chosen = bench.setup.experiment
   total = (chosen.teacher if name == "teacher" else chosen.student).epochs
   spent, histories = {}, {}
   first = saved.epoch if saved else 0
@@ -159,7 +159,7 @@ def _examined(bench: Bench, found, histories) -> dict[str, list[History]]:
       one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), members)
       before = histories[arm][m] if histories else History()
       longer[arm].append(
-        figures.extended(
+        scores.extended(
           before,
           bench.meter.entry(one),
           bench.meter.entropies(one),
@@ -184,35 +184,39 @@ def _row(arm, found, histories) -> dict[str, Any]:
   }
 
 
-def _measure(parts: Parts, meter: Meter, networks, histories) -> dict[str, Any]:
+def _measure(
+  setup: KnowledgeSetup, meter: Meter, networks, histories
+) -> dict[str, Any]:
   found = {
-    arm: figures.network_figures(parts, networks[arm], histories[arm])
+    arm: scores.network_scores(setup, networks[arm], histories[arm])
     for arm in ("teacher", "student", "baseline")
   }
-  chosen = parts.experiment.quantify
+  chosen = setup.experiment.quantify
   pair = found["student"], found["baseline"]
   found["quantify"] = {
     "tap": chosen.tap,
     "estimator": chosen.estimator,
     "grid": chosen.grid,
-    "threshold": parts.threshold,
-    "images": len(parts.images),
-    "foreground_cells": float(parts.on_object.sum((1, 2)).mean()),
-    "comparisons": figures.comparisons(*(one["metrics"] for one in pair)),
-    "thresholds": figures.over_thresholds(*(one["curves"] for one in pair)),
-    "estimators": _estimators(parts, meter, networks),
+    "threshold": setup.threshold,
+    "images": len(setup.images),
+    "foreground_cells": float(setup.on_object.sum((1, 2)).mean()),
+    "comparisons": scores.comparisons(*(one["metrics"] for one in pair)),
+    "thresholds": scores.over_thresholds(*(one["curves"] for one in pair)),
+    "estimators": _estimators(setup, meter, networks),
     "checkpoints": {"computed": meter.computed, "reused": meter.reused},
   }
   return found
 
 
-def _estimators(parts: Parts, meter: Meter, networks) -> dict[str, Any]:
+def _estimators(
+  setup: KnowledgeSetup, meter: Meter, networks
+) -> dict[str, Any]:
   """Compares the closed form with the optimiser, on some images of each net."""
-  count = min(parts.experiment.quantify.compared_images, len(parts.images))
+  count = min(setup.experiment.quantify.compared_images, len(setup.images))
   if not count:
     return {}
   return {
-    arm: figures.agreement(
+    arm: scores.agreement(
       meter.compute(predict.first(members), "jacobian", count),
       meter.compute(predict.first(members), "optimise", count),
     )
@@ -220,24 +224,24 @@ def _estimators(parts: Parts, meter: Meter, networks) -> dict[str, Any]:
   }
 
 
-def _samples(parts: Parts, histories) -> dict[str, Any]:
+def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
   """What the pictures show: a few images, all networks, a few moments."""
-  count = min(EXAMPLES, len(parts.images))
+  count = min(EXAMPLES, len(setup.images))
   # One of a class: the images are sorted by nothing, the labels differ.
-  picked = np.unique(parts.labels, return_index=True)[1][:count]
+  picked = np.unique(setup.labels, return_index=True)[1][:count]
   firsts = {
-    arm: figures.concepts_of(parts, members[0])
+    arm: scores.concepts_of(setup, members[0])
     for arm, members in histories.items()
   }
   moments = np.unique(
     np.linspace(0, len(firsts["student"].entropy) - 1, MOMENTS).astype(int)
   )
   return {
-    "images": parts.images[picked],
-    "masks": parts.masks[picked],
+    "images": setup.images[picked],
+    "masks": setup.masks[picked],
     "entropy": {arm: one.entropy[-1][picked] for arm, one in firsts.items()},
     "concepts": {
-      arm: _marked(one, parts.threshold)[picked] for arm, one in firsts.items()
+      arm: _marked(one, setup.threshold)[picked] for arm, one in firsts.items()
     },
     "moments": moments,
     "over_time": {
@@ -248,25 +252,25 @@ def _samples(parts: Parts, histories) -> dict[str, Any]:
 
 
 def _marked(found, threshold) -> np.ndarray:
-  parts = (found.entropy[-1], found.on_object, found.valid[-1])
-  return np.asarray(quantify.concepts(*map(jnp.asarray, parts), threshold))
+  arrays = (found.entropy[-1], found.on_object, found.valid[-1])
+  return np.asarray(quantify.concepts(*map(jnp.asarray, arrays), threshold))
 
 
-def _any_network(parts: Parts):
+def _any_network(setup: KnowledgeSetup):
   shapes = jax.eval_shape(
-    lambda key: parts.network.init(key, parts.sample, train=False),
+    lambda key: setup.network.init(key, setup.sample, train=False),
     jax.random.key(0),
   )
   return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
 
 
-def _save(parts: Parts, workdir: Path, networks) -> None:
+def _save(setup: KnowledgeSetup, workdir: Path, networks) -> None:
   note = {
-    "model": parts.model,
-    "classes": parts.dataset.classes,
-    "class_names": list(parts.dataset.class_names),
-    "image_shape": list(parts.dataset.image_shape),
-    "dataset": parts.dataset.name,
+    "model": setup.model,
+    "classes": setup.dataset.classes,
+    "class_names": list(setup.dataset.class_names),
+    "image_shape": list(setup.dataset.image_shape),
+    "dataset": setup.dataset.name,
   }
   storage.save_network(
     workdir / "teacher", predict.first(networks["teacher"]), note

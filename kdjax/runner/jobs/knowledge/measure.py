@@ -1,4 +1,4 @@
-"""From entropies to the figures of results.json."""
+"""From entropies to the scores of results.json."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from kdjax import data, evaluate
 from kdjax.core import storage
 from kdjax.evaluate import knowledge
 from kdjax.evaluate.knowledge import Concepts, Estimate
-from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.taps import parse_tap
 
 # What the paper expects of the student against the baseline. D_std is the
@@ -127,11 +127,13 @@ def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
   return jax.tree.leaves(params)
 
 
-def concepts_of(parts: Parts, history: History, *, whole=False) -> Concepts:
+def concepts_of(
+  setup: KnowledgeSetup, history: History, *, whole=False
+) -> Concepts:
   """Puts the histories' arrays together.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     history: of one network.
     whole: take the path of all weights rather than the layer's.
 
@@ -142,18 +144,18 @@ def concepts_of(parts: Parts, history: History, *, whole=False) -> Concepts:
   return Concepts(
     np.stack([one.entropy for one in history.estimates]),
     np.stack([one.valid for one in history.estimates]),
-    parts.on_object,
+    setup.on_object,
     np.array(trail.lengths),
   )
 
 
-def network_figures(
-  parts: Parts, networks: Any, histories: list[History]
+def network_scores(
+  setup: KnowledgeSetup, networks: Any, histories: list[History]
 ) -> dict[str, Any]:
   """The figures of networks that differ by their seed.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     networks: variables with a leading axis of seeds.
     histories: one a seed.
 
@@ -161,23 +163,23 @@ def network_figures(
     JSON values: accuracy, metrics, curves over b, counts over the training.
   """
   logits = evaluate.predict(
-    parts.network.apply,
+    setup.network.apply,
     networks,
-    parts.dataset.test.images,
+    setup.dataset.test.images,
     data.to_float,
-    together=parts.together,
+    together=setup.together,
   )
   params = jax.device_get(networks["params"])
   seeds = range(len(histories))
   each = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
-  found = [concepts_of(parts, history) for history in histories]
-  whole = [concepts_of(parts, history, whole=True) for history in histories]
-  rows = [knowledge.metrics(one, parts.threshold) for one in found]
-  everything = [knowledge.metrics(one, parts.threshold) for one in whole]
+  found = [concepts_of(setup, history) for history in histories]
+  whole = [concepts_of(setup, history, whole=True) for history in histories]
+  rows = [knowledge.metrics(one, setup.threshold) for one in found]
+  everything = [knowledge.metrics(one, setup.threshold) for one in whole]
   return {
-    "model": parts.model,
+    "model": setup.model,
     "parameters": evaluate.parameters(each[0]),
-    **evaluate.measure(logits, parts.dataset.test.labels),
+    **evaluate.measure(logits, setup.dataset.test.labels),
     "digest": [storage.digest(one) for one in each],
     "metrics": {name: [row[name] for row in rows] for name in rows[0]},
     "all_weights": {
@@ -185,7 +187,7 @@ def network_figures(
       for name in ("d_mean", "d_std", "d_var", "d95")
     },
     "curves": [knowledge.curves(one, THRESHOLDS) for one in found],
-    "training": [knowledge.counts(one, parts.threshold) for one in found],
+    "training": [knowledge.counts(one, setup.threshold) for one in found],
     "convergence": _convergence(histories),
   }
 

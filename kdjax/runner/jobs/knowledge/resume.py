@@ -18,7 +18,7 @@ from kdjax.core.errors import StorageError, UserError
 from kdjax.evaluate.knowledge import Trail
 from kdjax.runner.config.options import as_dict, options
 from kdjax.runner.jobs.knowledge import measure
-from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.entropies import Meter
 from kdjax.runner.jobs.knowledge.measure import History
 from kdjax.train.state import variables
@@ -48,16 +48,16 @@ class Saved(NamedTuple):
 class Keeper:
   """Writes trainings, and finds those of an earlier run."""
 
-  def __init__(self, parts: Parts, workdir: Path):
+  def __init__(self, setup: KnowledgeSetup, workdir: Path):
     """Reads nothing but the settings of the earlier run.
 
     Args:
-      parts: of the run.
+      setup: of the run.
       workdir: where trainings are written.
     """
     self._folder = workdir / FOLDER
-    self._settings = settings(parts)
-    earlier = parts.experiment.quantify.quantify_from
+    self._settings = settings(setup)
+    earlier = setup.experiment.quantify.quantify_from
     self._earlier = None if earlier is None else Path(earlier).expanduser()
 
   def save(
@@ -139,16 +139,16 @@ class Keeper:
       )
 
 
-def settings(parts: Parts) -> dict[str, Any]:
+def settings(setup: KnowledgeSetup) -> dict[str, Any]:
   """Lists all that decides a training and its entropies.
 
   Args:
-    parts: of the run.
+    setup: of the run.
 
   Returns:
     JSON values by flag; "images" and "labels" stand for the data's contents.
   """
-  groups = as_dict(parts.experiment)
+  groups = as_dict(setup.experiment)
   found = {
     one.flag: groups[one.group][one.field.name]
     for one in options()
@@ -156,9 +156,9 @@ def settings(parts: Parts) -> dict[str, Any]:
     and one.field.name not in FREE
   }
   contents = {
-    "images": parts.images,
-    "labels": parts.dataset.train.labels,
-    "lessons": parts.lessons.labels,
+    "images": setup.images,
+    "labels": setup.dataset.train.labels,
+    "lessons": setup.lessons.labels,
   }
   found |= {
     f"these {name}": storage.digest(x)[:12] for name, x in contents.items()

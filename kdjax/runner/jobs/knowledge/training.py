@@ -16,12 +16,12 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core.errors import DivergedError, UserError
-from kdjax.core.method import Method, View, stateless
+from kdjax.core.method import Method, Outputs, stateless
 from kdjax.data import Split
 from kdjax.methods import make_objective
-from kdjax.runner.jobs.knowledge.build import Parts
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.resume import Saved, restored
-from kdjax.runner.pipeline.loaders import make_feed
+from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.epoch import Epoch
@@ -54,18 +54,18 @@ class Checkpoint(NamedTuple):
 
 
 def teacher_epochs(
-  parts: Parts, saved: Saved | None = None
+  setup: KnowledgeSetup, saved: Saved | None = None
 ) -> Iterator[Checkpoint]:
   """Trains the teacher on labels.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     saved: where to begin; None for the initialisation.
 
   Yields:
     A checkpoint an epoch, where the training begins first; arm "teacher".
   """
-  chosen = parts.experiment.teacher
+  chosen = setup.experiment.teacher
   settings = {
     "seed": np.array([chosen.seed]),
     "learning_rate": np.array([_rate(chosen.learning_rate)]),
@@ -73,16 +73,16 @@ def teacher_epochs(
   arms = {
     "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
   }
-  yield from _epochs(parts, chosen, parts.lessons, arms, saved=saved)
+  yield from _epochs(setup, chosen, setup.lessons, arms, saved=saved)
 
 
 def student_epochs(
-  parts: Parts, teacher: Any, saved: Saved | None = None
+  setup: KnowledgeSetup, teacher: Any, saved: Saved | None = None
 ) -> Iterator[Checkpoint]:
   """Trains student and baseline from the same initialisation.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     teacher: the teacher's variables.
     saved: where to begin; None for the initialisation.
 
@@ -93,8 +93,8 @@ def student_epochs(
   Raises:
     UserError: if the teacher's feature is the same for all images.
   """
-  chosen = parts.experiment.student
-  settings = _settings(parts)
+  chosen = setup.experiment.student
+  settings = _settings(setup)
   arms = {
     "student": Arm(
       "all", lambda settings: matching, settings, teacher="teacher"
@@ -102,23 +102,23 @@ def student_epochs(
     "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
   }
   matching = feature_matching(
-    parts.experiment.quantify.tap, _variance(parts, teacher)
+    setup.experiment.quantify.tap, _variance(setup, teacher)
   )
   teachers = {
-    "teacher": _stored(parts, teacher)
-    or live(frozen_state(parts.network, teacher))
+    "teacher": _stored(setup, teacher)
+    or live(frozen_state(setup.network, teacher))
   }
-  split = parts.dataset.train
-  yield from _epochs(parts, chosen, split, arms, teachers=teachers, saved=saved)
+  split = setup.dataset.train
+  yield from _epochs(setup, chosen, split, arms, teachers=teachers, saved=saved)
 
 
 def label_epochs(
-  parts: Parts, students: Any, mask: Any, saved: Saved | None = None
+  setup: KnowledgeSetup, students: Any, mask: Any, saved: Saved | None = None
 ) -> Iterator[Checkpoint]:
   """Trains the student's layers above the tap on labels.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     students: variables with a leading axis of seeds.
     mask: by variable of one student, whether the feature depends on it.
     saved: where to begin; None for the students.
@@ -137,14 +137,14 @@ def label_epochs(
       adopt=adopt, frozen=lambda step: {"network": mask["params"]}
     )
 
-  arms = {"student": Arm("all", method, _settings(parts))}
-  chosen = parts.experiment.student
+  arms = {"student": Arm("all", method, _settings(setup))}
+  chosen = setup.experiment.student
   yield from _epochs(
-    parts,
+    setup,
     chosen,
-    parts.dataset.train,
+    setup.dataset.train,
     arms,
-    epochs=parts.experiment.quantify.label_epochs,
+    epochs=setup.experiment.quantify.label_epochs,
     saved=saved,
   )
 
@@ -182,10 +182,10 @@ def feature_matching(tap: str, variance: float) -> Method:
     The method.
 
   Example:
-    >>> from kdjax.core.method import Inputs, View
-    >>> views = [View(None, {"a": jnp.full((1, 2), x)}) for x in (1.0, 3.0)]
+    >>> from kdjax.core.method import Inputs, Outputs
+    >>> outputs = [Outputs(None, {"a": jnp.full((1, 2), x)}) for x in (1.0, 3.0)]
     >>> method = feature_matching("a", 2.0)
-    >>> print(method.apply((), (), Inputs(*views, jnp.zeros(1, int), 0))[0])
+    >>> print(method.apply((), (), Inputs(*outputs, jnp.zeros(1, int), 0))[0])
     2.0
   """
 
@@ -198,13 +198,13 @@ def feature_matching(tap: str, variance: float) -> Method:
   return stateless(loss, student_taps=(tap,), teacher_taps=(tap,))
 
 
-def depends(parts: Parts, network: Any) -> Any:
+def depends(setup: KnowledgeSetup, network: Any) -> Any:
   """Finds the variables that the tapped feature depends on.
 
   A variable that is replaced by NaN shows in whatever is computed from it.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     network: variables of one network.
 
   Returns:
@@ -214,7 +214,7 @@ def depends(parts: Parts, network: Any) -> Any:
 
   @jax.jit
   def spoilt(leaves):
-    feature = parts.feature(tree.unflatten(leaves), parts.sample)
+    feature = setup.feature(tree.unflatten(leaves), setup.sample)
     return jnp.isnan(feature).any()
 
   found = []
@@ -225,7 +225,7 @@ def depends(parts: Parts, network: Any) -> Any:
 
 
 def _epochs(
-  parts: Parts,
+  setup: KnowledgeSetup,
   chosen,
   split: Split,
   arms,
@@ -234,23 +234,23 @@ def _epochs(
   saved: Saved | None = None,
   epochs=None,
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one feed; `chosen` are the settings of teacher or student."""
+  """Trains arms on one loader; `chosen` are the settings of teacher or student."""
   epochs = chosen.epochs if epochs is None else epochs
-  feed = make_feed(
+  loader = make_loader(
     np.arange(len(split.labels)),
     split.labels,
     chosen.augment,
     chosen.batch_size,
   )
   optimizer = make_optimizer(
-    chosen.optimizer, chosen.schedule, feed.steps * epochs
+    chosen.optimizer, chosen.schedule, loader.steps * epochs
   )
   begin = partial(
     loop.initial_states,
-    parts.network,
+    setup.network,
     optimizer,
     arms,
-    sample=parts.sample,
+    sample=setup.sample,
     teachers=teachers,
   )
   states = restored(saved, jax.eval_shape(begin)) if saved else begin()
@@ -260,18 +260,18 @@ def _epochs(
     return
   resident = data.resident(split)
   for epoch in loop.train(
-    parts.network,
+    setup.network,
     optimizer,
     arms,
-    {"all": feed},
+    {"all": loader},
     split.images if resident else None,
     epochs=epochs,
-    sample=parts.sample,
+    sample=setup.sample,
     read=None if resident else partial(data.stream, split),
     teachers=teachers,
-    devices=parts.devices,
-    together=parts.together,
-    start=Epoch(first, first * feed.steps, True, 0, states, {}),
+    devices=setup.devices,
+    together=setup.together,
+    start=Epoch(first, first * loader.steps, True, 0, states, {}),
   ):
     yield _checked(epoch, arms)
 
@@ -287,8 +287,8 @@ def _checked(epoch, arms) -> Checkpoint:
   return Checkpoint(epoch.number, epoch.states, losses)
 
 
-def _settings(parts: Parts) -> dict[str, np.ndarray]:
-  chosen = parts.experiment.student
+def _settings(setup: KnowledgeSetup) -> dict[str, np.ndarray]:
+  chosen = setup.experiment.student
   rate = _rate(chosen.learning_rate)
   return {
     "seed": np.arange(chosen.seeds),
@@ -300,18 +300,18 @@ def _rate(given: float | None) -> float:
   return 1e-3 if given is None else given
 
 
-def _stored(parts: Parts, teacher: Any) -> Teacher | None:
+def _stored(setup: KnowledgeSetup, teacher: Any) -> Teacher | None:
   """The teacher as its features of all training images, where that is cheap."""
-  split, tap = parts.dataset.train, parts.experiment.quantify.tap
-  shape = jax.eval_shape(parts.feature, teacher, parts.sample).shape
+  split, tap = setup.dataset.train, setup.experiment.quantify.tap
+  shape = jax.eval_shape(setup.feature, teacher, setup.sample).shape
   size = 4 * len(split.labels) * int(np.prod(shape[1:]))
-  plain = parts.experiment.student.augment == "none"
+  plain = setup.experiment.student.augment == "none"
   if not plain or not data.resident(split) or size > STORED:
     return None
   feature = jax.jit(
-    lambda images: parts.feature(teacher, data.to_float(images))
+    lambda images: setup.feature(teacher, data.to_float(images))
   )
-  batch = parts.experiment.student.batch_size
+  batch = setup.experiment.student.batch_size
   table = np.concatenate(
     [
       np.asarray(feature(split.images[i : i + batch]))
@@ -321,21 +321,21 @@ def _stored(parts: Parts, teacher: Any) -> Teacher | None:
 
   def show(table, batch, step, taps):
     # Nobody asks for its logits.
-    return View(jnp.zeros((len(batch.index), 1)), {tap: table[batch.index]})
+    return Outputs(jnp.zeros((len(batch.index), 1)), {tap: table[batch.index]})
 
   return Teacher(jnp.asarray(table), show, lambda table: None)
 
 
-def _variance(parts: Parts, teacher: Any) -> float:
+def _variance(setup: KnowledgeSetup, teacher: Any) -> float:
   """The teacher's feature's variance on up to 256 training images."""
-  split = parts.dataset.train
+  split = setup.dataset.train
   count = min(256, len(split.labels))
   images = jnp.asarray(np.stack([split.images[i] for i in range(count)]))
-  feature = jax.jit(parts.feature)(teacher, data.to_float(images))
+  feature = jax.jit(setup.feature)(teacher, data.to_float(images))
   variance = float(jnp.mean(jnp.var(feature.astype(jnp.float32), axis=0)))
   if not variance > 0:
     raise UserError(
-      f"--tap={parts.experiment.quantify.tap}: the teacher's feature is the same"
+      f"--tap={setup.experiment.quantify.tap}: the teacher's feature is the same"
       " for all images; there is nothing to learn from it"
     )
   return variance

@@ -1,7 +1,7 @@
 """`launch.py soft_td`: soft-target distillation, iterated.
 
   job.py       the command: sources -> rounds -> controls -> figures
-  build.py     from settings to checked parts
+  build.py     from settings to a checked setup
   targets.py   soft labels: feasible, projected, weighted, mixed
   outside.py   soft labels from a file
   objective.py divergence from the soft labels + lambda * regulariser

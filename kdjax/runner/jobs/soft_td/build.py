@@ -1,4 +1,4 @@
-"""From settings to checked parts: whatever the user got wrong ends here."""
+"""From settings to a checked setup: whatever the user got wrong ends here."""
 
 import dataclasses
 from typing import NamedTuple
@@ -10,23 +10,23 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.soft_td.outside import read_soft_labels
 from kdjax.runner.pipeline import build, capacity
-from kdjax.runner.pipeline.loaders import make_feed
-from kdjax.runner.pipeline.setup import Prepared, Trainee
+from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.train.arm import Arm
-from kdjax.train.loader import Feed
+from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
 
 HELD_OUT = 0.2
 
 
-class Parts(NamedTuple):
+class SoftTdSetup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
-    prepared: data, student and feeds; what is scored there is held out of the
+    base: data, student and loaders; what is scored there is held out of the
       training set, and decides about rates and rounds.
     sources: the networks that are trained on the labels, chain after chain.
-    labelled: name of the feed of the labelled examples.
+    labelled: name of the loader of the labelled examples.
     transfer: which examples the students learn from.
     temperature: T of the objective.
     hard_weight: the labels' share of the objective.
@@ -34,8 +34,8 @@ class Parts(NamedTuple):
     outside: (N, C) logarithms of the soft labels from a file, or None.
   """
 
-  prepared: Prepared
-  sources: Trainee
+  base: Setup
+  sources: TrainSpec
   labelled: str
   transfer: np.ndarray
   temperature: float
@@ -46,7 +46,7 @@ class Parts(NamedTuple):
   @property
   def experiment(self) -> Experiment:
     """The settings, with the networks that were left open."""
-    return self.prepared.experiment
+    return self.base.experiment
 
   @property
   def chains(self) -> int:
@@ -54,7 +54,7 @@ class Parts(NamedTuple):
     return self.experiment.student.seeds
 
 
-def make_parts(experiment: Experiment) -> Parts:
+def make_setup(experiment: Experiment) -> SoftTdSetup:
   """Opens the data and builds every part.
 
   Args:
@@ -71,30 +71,30 @@ def make_parts(experiment: Experiment) -> Parts:
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
   experiment = dataclasses.replace(experiment, data=chosen)
-  prepared = build.prepare(experiment)
-  feeds = prepared.student.feeds
-  labelled = "labelled" if "labelled" in feeds else "transfer"
-  rate = prepared.experiment.student.learning_rate
+  base = build.prepare(experiment)
+  loaders = base.student.loaders
+  labelled = "labelled" if "labelled" in loaders else "transfer"
+  rate = base.experiment.student.learning_rate
   chosen = experiment.distillation
-  return Parts(
-    prepared=prepared,
-    sources=_sources(prepared, examples_of(feeds[labelled])),
+  return SoftTdSetup(
+    base=base,
+    sources=_sources(base, examples_of(loaders[labelled])),
     labelled=labelled,
-    transfer=examples_of(feeds["transfer"]),
+    transfer=examples_of(loaders["transfer"]),
     temperature=4.0 if chosen.temperature is None else chosen.temperature,
     hard_weight=(
       methods.HARD_WEIGHT if chosen.hard_weight is None else chosen.hard_weight
     ),
     rates=experiment.search.rates or (rate / 3, rate),
-    outside=_outside(experiment, prepared),
+    outside=_outside(experiment, base),
   )
 
 
-def examples_of(feed: Feed) -> np.ndarray:
-  """Lists the examples that a feed shows in one pass.
+def examples_of(loader: Loader) -> np.ndarray:
+  """Lists the examples that a loader shows in one pass.
 
   Args:
-    feed: any feed.
+    loader: any loader.
 
   Returns:
     Their places in the training set, sorted.
@@ -103,10 +103,10 @@ def examples_of(feed: Feed) -> np.ndarray:
     >>> batches = lambda seed, start, stop: (
     ...   np.array([[3, 1], [2, 2]]), np.array([[1.0, 1.0], [1.0, 0.0]])
     ... )
-    >>> examples_of(Feed(batches, 2, None, None)).tolist()
+    >>> examples_of(Loader(batches, 2, None, None)).tolist()
     [1, 2, 3]
   """
-  indices, weights = feed.batches(0, 0, feed.steps)
+  indices, weights = loader.batches(0, 0, loader.steps)
   return np.unique(np.asarray(indices)[np.asarray(weights) > 0])
 
 
@@ -128,13 +128,13 @@ def _check(experiment: Experiment) -> None:
       raise UserError(f"--{name}={value}: soft_td takes a number")
 
 
-def _sources(prepared: Prepared, labelled: np.ndarray) -> Trainee:
-  experiment = prepared.experiment
+def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
+  experiment = base.experiment
   chosen = experiment.teacher
   count = experiment.soft_td.sources * experiment.student.seeds
-  feed = make_feed(
+  loader = make_loader(
     labelled,
-    prepared.dataset.train.labels,
+    base.dataset.train.labels,
     chosen.augment,
     chosen.batch_size,
     size=experiment.data.crop_size,
@@ -144,28 +144,28 @@ def _sources(prepared: Prepared, labelled: np.ndarray) -> Trainee:
     "learning_rate": np.full(count, chosen.learning_rate),
   }
   arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
-  trainee = prepared.teacher._replace(
+  train_spec = base.teacher._replace(
     optimizer=make_optimizer(
-      chosen.optimizer, chosen.schedule, feed.steps * chosen.epochs
+      chosen.optimizer, chosen.schedule, loader.steps * chosen.epochs
     ),
     arms={"teacher": arm},
-    feeds={"labels": feed},
-    images=feed.steps * chosen.batch_size * count,
+    loaders={"labels": loader},
+    images=loader.steps * chosen.batch_size * count,
   )
   if experiment.computing.preflight:
     capacity.check_networks(
-      "source", trainee, None, prepared.sample, prepared.devices
+      "source", train_spec, None, base.sample, base.devices
     )
-  return trainee
+  return train_spec
 
 
-def _outside(experiment: Experiment, prepared: Prepared) -> np.ndarray | None:
+def _outside(experiment: Experiment, base: Setup) -> np.ndarray | None:
   given = experiment.soft_td.soft_labels_from
   if given is None:
     return None
   return read_soft_labels(
     given,
-    examples=len(prepared.dataset.train.labels),
-    classes=prepared.dataset.classes,
+    examples=len(base.dataset.train.labels),
+    classes=base.dataset.classes,
     project=experiment.soft_td.project_simplex,
   )

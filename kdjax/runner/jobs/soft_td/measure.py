@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.evaluate.scores import log_softmax
-from kdjax.runner.jobs.soft_td.build import Parts, examples_of
+from kdjax.runner.jobs.soft_td.build import SoftTdSetup, examples_of
 from kdjax.runner.jobs.soft_td.rounds import Round, make_soft_labels, stopping
 from kdjax.runner.pipeline import measure as results
 from kdjax.runner.pipeline import predict
@@ -35,7 +35,7 @@ def best_students(rounds: Sequence[Round], patience: int) -> Any:
 
 
 def measure(
-  parts: Parts,
+  setup: SoftTdSetup,
   sources: Any,
   networks: Mapping[str, Any],
   rounds: Sequence[Round],
@@ -43,7 +43,7 @@ def measure(
   """Scores sources, students and controls on the test images.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     sources: variables with a leading axis (M * S,), chain after chain.
     networks: variables by arm, with a leading axis (M,).
     rounds: that were done.
@@ -51,15 +51,15 @@ def measure(
   Returns:
     JSON values.
   """
-  test = parts.prepared.dataset.test
-  prepared = parts.prepared._replace(scored=test)
-  taught = predict.predict(prepared.teacher, sources, test.images)
+  test = setup.base.dataset.test
+  base = setup.base._replace(score_split=test)
+  taught = predict.predict(base.teacher, sources, test.images)
   logits = {
-    arm: predict.predict(prepared.student, members, test.images)
+    arm: predict.predict(base.student, members, test.images)
     for arm, members in networks.items()
   }
-  found = results.figures(prepared, sources, networks, taught, logits)
-  mixed = _mixed(parts, taught)
+  found = results.scores(base, sources, networks, taught, logits)
+  mixed = _mixed(setup, taught)
   for arm, values in logits.items():
     # Every chain has sources of its own to agree with.
     found[arm]["agreement"] = [
@@ -68,18 +68,20 @@ def measure(
     ]
   found["controls"] = {arm: found.pop(arm) for arm in CONTROLS}
   found["comparisons"] = results.comparisons(found)
-  found["rounds"] = round_rows(parts, rounds)
-  found["soft_td"] = _summary(parts, rounds) | {
+  found["rounds"] = round_rows(setup, rounds)
+  found["soft_td"] = _summary(setup, rounds) | {
     "mixture_accuracy": evaluate.accuracy(mixed, test.labels).tolist()
   }
   return found
 
 
-def round_rows(parts: Parts, rounds: Sequence[Round]) -> list[dict[str, Any]]:
+def round_rows(
+  setup: SoftTdSetup, rounds: Sequence[Round]
+) -> list[dict[str, Any]]:
   """Lists what every round gave, one number a chain.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     rounds: that were done.
 
   Returns:
@@ -87,10 +89,10 @@ def round_rows(parts: Parts, rounds: Sequence[Round]) -> list[dict[str, Any]]:
     "target_accuracy" is over all examples of the transfer set, the labels of
     which the run itself does not look at.
   """
-  patience = parts.experiment.soft_td.patience
+  patience = setup.experiment.soft_td.patience
   _, last = stopping([one.taught.validation_loss for one in rounds], patience)
-  shown = parts.transfer
-  labels = parts.prepared.dataset.train.labels[shown]
+  shown = setup.transfer
+  labels = setup.base.dataset.train.labels[shown]
   rows = []
   for place, (soft_labels, taught) in enumerate(rounds):
     effective = soft_labels.effective[:, shown]
@@ -110,26 +112,26 @@ def round_rows(parts: Parts, rounds: Sequence[Round]) -> list[dict[str, Any]]:
   return rows
 
 
-def _summary(parts: Parts, rounds: Sequence[Round]) -> dict[str, Any]:
-  chosen = parts.experiment
+def _summary(setup: SoftTdSetup, rounds: Sequence[Round]) -> dict[str, Any]:
+  chosen = setup.experiment
   losses = [one.taught.validation_loss for one in rounds]
   best, last = stopping(losses, chosen.soft_td.patience)
-  feeds = parts.prepared.student.feeds
+  loaders = setup.base.student.loaders
   return {
     "best_round": (best + 1).tolist(),
     "last_round": np.where(last < 0, len(rounds), last + 1).tolist(),
     "epochs_of_controls": len(rounds) * chosen.student.epochs,
-    "labelled": len(examples_of(feeds[parts.labelled])),
-    "transfer": len(parts.transfer),
-    "validation": len(parts.prepared.scored.labels),
+    "labelled": len(examples_of(loaders[setup.labelled])),
+    "transfer": len(setup.transfer),
+    "validation": len(setup.base.score_split.labels),
   }
 
 
-def _mixed(parts: Parts, taught: np.ndarray) -> np.ndarray:
+def _mixed(setup: SoftTdSetup, taught: np.ndarray) -> np.ndarray:
   """What the pre-trained sources of each chain say together of the test images."""
-  chosen = parts.experiment.soft_td
+  chosen = setup.experiment.soft_td
   by_chain = log_softmax(taught).reshape(
-    parts.chains, chosen.sources, *taught.shape[1:]
+    setup.chains, chosen.sources, *taught.shape[1:]
   )
   mixed = make_soft_labels(
     np.moveaxis(by_chain, 1, 0), beta=chosen.beta, kind="soft"

@@ -80,10 +80,10 @@ def soft_td(
     ValueError: for an unknown regulariser.
 
   Example:
-    >>> from kdjax.core.method import View
+    >>> from kdjax.core.method import Outputs
     >>> log_target = jnp.log(jnp.array([[0.7, 0.3]]))
     >>> inputs = Inputs(
-    ...   View(log_target, {}), View(log_target, {}), jnp.array([-1]), 0
+    ...   Outputs(log_target, {}), Outputs(log_target, {}), jnp.array([-1]), 0
     ... )
     >>> print(soft_td(classes=2).apply({"soft": (), "ce": ()},
     ...   {"soft": (), "ce": ()}, inputs)[0])
@@ -98,7 +98,7 @@ def soft_td(
   def towards(table):
     return stateless(
       lambda inputs: soft_target_loss(
-        inputs.student.logits,
+        inputs.student.answers,
         _table(inputs, table, classes),
         temperature=temperature,
       )
@@ -141,11 +141,11 @@ def with_l2(
 
 
 def _table(inputs: Inputs, place, classes: int) -> jax.Array:
-  logits = inputs.teacher.logits
+  logits = inputs.teacher.answers
   tables = logits.reshape(logits.shape[0], -1, classes)
   return jnp.take(tables, jnp.asarray(place, jnp.int32), axis=1)
 
 
 def _from_uniform(inputs: Inputs) -> jax.Array:
-  logits = inputs.student.logits
+  logits = inputs.student.answers
   return losses.forward_kl(logits, jnp.zeros_like(logits))

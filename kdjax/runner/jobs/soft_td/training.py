@@ -10,12 +10,12 @@ import numpy as np
 from kdjax import evaluate, methods
 from kdjax.core.errors import DivergedError
 from kdjax.evaluate.scores import log_softmax
-from kdjax.runner.jobs.soft_td.build import Parts
+from kdjax.runner.jobs.soft_td.build import SoftTdSetup
 from kdjax.runner.jobs.soft_td.objective import soft_td, with_l2
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.epochs import epochs
-from kdjax.runner.pipeline.setup import Trainee
+from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
@@ -25,22 +25,22 @@ from kdjax.train.teacher import Teacher, stored
 Cells = dict[str, list[dict[str, Any]]]
 
 
-def make_arms(parts: Parts) -> dict[str, Arm]:
+def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
   """Makes who learns from what; settings are filled in by `with_members`.
 
   Args:
-    parts: of the run.
+    setup: of the run.
 
   Returns:
     By name: the student, the same objective in one go, plain distillation from
     one source, smoothed labels, hard labels.
   """
-  chosen, chains = parts.experiment.soft_td, parts.chains
+  chosen, chains = setup.experiment.soft_td, setup.chains
   objective = partial(
     soft_td,
-    classes=parts.prepared.dataset.classes,
-    temperature=parts.temperature,
-    hard_weight=parts.hard_weight,
+    classes=setup.base.dataset.classes,
+    temperature=setup.temperature,
+    hard_weight=setup.hard_weight,
   )
 
   def regularised(settings):
@@ -55,60 +55,60 @@ def make_arms(parts: Parts) -> dict[str, Arm]:
     return objective(place=settings["chain"])
 
   def smoothed(_):
-    smoothing = parts.experiment.controls.label_smoothing
+    smoothing = setup.experiment.controls.label_smoothing
     return methods.make_objective("ce:1", label_smoothing=smoothing)
 
   return {
     "student": Arm("transfer", regularised, {}, "soft_labels"),
     "one_round": Arm("transfer", regularised, {}, "soft_labels"),
     "reference": Arm("transfer", plain, {}, "source"),
-    "label_smoothing": Arm(parts.labelled, smoothed, {}),
+    "label_smoothing": Arm(setup.labelled, smoothed, {}),
     "baseline": Arm(
-      parts.labelled, lambda _: methods.make_objective("hard"), {}
+      setup.labelled, lambda _: methods.make_objective("hard"), {}
     ),
   }
 
 
 def student_trainee(
-  parts: Parts, names: Sequence[str], *, rounds: int = 1
-) -> Trainee:
+  setup: SoftTdSetup, names: Sequence[str], *, rounds: int = 1
+) -> TrainSpec:
   """Readies some arms for a training as long as some rounds.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     names: of `make_arms`.
     rounds: how many rounds' epochs.
 
   Returns:
     What is to be trained, without members.
   """
-  prepared, chosen = parts.prepared, parts.experiment.student
-  feeds = prepared.student.feeds
-  feeds = {name: feeds[name] for name in {"transfer", parts.labelled}}
+  base, chosen = setup.base, setup.experiment.student
+  loaders = base.student.loaders
+  loaders = {name: loaders[name] for name in {"transfer", setup.labelled}}
   epochs = chosen.epochs * rounds
-  steps = epochs * max(feed.steps for feed in feeds.values())
+  steps = epochs * max(loader.steps for loader in loaders.values())
   optimizer = make_optimizer(chosen.optimizer, chosen.schedule, steps)
-  regulariser = parts.experiment.soft_td
+  regulariser = setup.experiment.soft_td
   if regulariser.regulariser == "l2" and {"student", "one_round"} & set(names):
     optimizer = with_l2(optimizer, regulariser.regulariser_weight)
-  arms = make_arms(parts)
-  return prepared.student._replace(
+  arms = make_arms(setup)
+  return base.student._replace(
     optimizer=optimizer,
     arms={name: arms[name] for name in names},
-    feeds=feeds,
+    loaders=loaders,
     epochs=epochs,
   )
 
 
 def with_members(
-  trainee: Trainee,
+  train_spec: TrainSpec,
   grids: Mapping[str, Sequence[Mapping[str, float]]],
   chains: int,
-) -> Trainee:
+) -> TrainSpec:
   """Fills in the settings of every arm's members.
 
   Args:
-    trainee: arms without members.
+    train_spec: arms without members.
     grids: by arm, the cells to train.
     chains: M; every cell has a member for each, whose seed is its number.
 
@@ -116,10 +116,10 @@ def with_members(
     The trainee.
   """
   arms = {}
-  for name, arm in trainee.arms.items():
+  for name, arm in train_spec.arms.items():
     settings = settings_of(grids[name], np.arange(chains))
     arms[name] = arm._replace(settings=settings | {"chain": settings["seed"]})
-  return trainee._replace(arms=arms)
+  return train_spec._replace(arms=arms)
 
 
 def side_by_side(tables: np.ndarray) -> Teacher:
@@ -132,7 +132,7 @@ def side_by_side(tables: np.ndarray) -> Teacher:
     A teacher whose answers are (N, K * C).
 
   Example:
-    >>> side_by_side(np.zeros((2, 5, 3))).arrays.logits.shape
+    >>> side_by_side(np.zeros((2, 5, 3))).arrays.answers.shape
     (5, 6)
   """
   beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)
@@ -140,8 +140,8 @@ def side_by_side(tables: np.ndarray) -> Teacher:
 
 
 def train(
-  parts: Parts,
-  trainee: Trainee,
+  setup: SoftTdSetup,
+  train_spec: TrainSpec,
   teachers: Mapping[str, Teacher],
   *,
   title: str,
@@ -150,8 +150,8 @@ def train(
   """Trains all members of all arms.
 
   Args:
-    parts: of the run.
-    trainee: what is trained.
+    setup: of the run.
+    train_spec: what is trained.
     teachers: who teaches, by the names that the arms give them.
     title: for the progress bar.
     programs: as in `loop.train`.
@@ -162,10 +162,10 @@ def train(
   Raises:
     DivergedError: if a loss leaves the finite numbers.
   """
-  following = epochs(parts.prepared, trainee, teachers, programs=programs)
+  following = epochs(setup.base, train_spec, teachers, programs=programs)
   if not programs:
     compiling(title)
-  with progress(trainee.epochs, title) as advance:
+  with progress(train_spec.epochs, title) as advance:
     for epoch in following:
       losses = {arm: one["loss"] for arm, one in epoch.metrics.items()}
       for arm, values in losses.items():
@@ -175,11 +175,15 @@ def train(
             " the learning rates, or the regulariser's weight"
           )
       advance(loss=float(np.mean([one.mean() for one in losses.values()])))
-  return {arm: variables(epoch.states[arm]) for arm in trainee.arms}
+  return {arm: variables(epoch.states[arm]) for arm in train_spec.arms}
 
 
 def train_tuned(
-  parts: Parts, trainee: Trainee, teachers: Mapping[str, Teacher], *, title: str
+  setup: SoftTdSetup,
+  train_spec: TrainSpec,
+  teachers: Mapping[str, Teacher],
+  *,
+  title: str,
 ) -> tuple[dict[str, Any], Cells]:
   """Trains every arm at the same rates, and keeps each at its best one.
 
@@ -187,8 +191,8 @@ def train_tuned(
   which measure, choose nothing.
 
   Args:
-    parts: of the run.
-    trainee: arms without members.
+    setup: of the run.
+    train_spec: arms without members.
     teachers: as in `train`.
     title: for the progress bar.
 
@@ -196,18 +200,20 @@ def train_tuned(
     Variables by arm, with a leading axis (M,); by arm, the cells with their
     validation losses, the best one first.
   """
-  grid = [{"learning_rate": rate} for rate in parts.rates]
-  ready = with_members(trainee, dict.fromkeys(trainee.arms, grid), parts.chains)
+  grid = [{"learning_rate": rate} for rate in setup.rates]
+  ready = with_members(
+    train_spec, dict.fromkeys(train_spec.arms, grid), setup.chains
+  )
   kept, cells = {}, {}
-  for arm, members in train(parts, ready, teachers, title=title).items():
-    losses = validate(parts, members)[0].reshape(len(grid), -1)
+  for arm, members in train(setup, ready, teachers, title=title).items():
+    losses = validate(setup, members)[0].reshape(len(grid), -1)
     order = np.argsort(losses.mean(axis=1), kind="stable")
     cells[arm] = [
       grid[i] | {"validation_loss": losses[i].tolist()} for i in order
     ]
-    start = order[0] * parts.chains
+    start = order[0] * setup.chains
     kept[arm] = jax.tree.map(
-      lambda x, start=start: x[start : start + parts.chains], members
+      lambda x, start=start: x[start : start + setup.chains], members
     )
   return kept, cells
 
@@ -228,34 +234,38 @@ def best_settings(cells: Cells) -> dict[str, list[dict[str, float]]]:
   }
 
 
-def validate(parts: Parts, networks: Any) -> tuple[np.ndarray, np.ndarray]:
+def validate(
+  setup: SoftTdSetup, networks: Any
+) -> tuple[np.ndarray, np.ndarray]:
   """Scores networks on the held-out images.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     networks: variables of the student's kind, with a leading axis (M,).
 
   Returns:
     (M,) negative log-likelihoods, nats, and (M,) accuracies.
   """
-  held = parts.prepared.scored
-  logits = predict.predict(parts.prepared.student, networks, held.images)
+  held = setup.base.score_split
+  logits = predict.predict(setup.base.student, networks, held.images)
   return (
     evaluate.negative_log_likelihood(logits, held.labels),
     evaluate.accuracy(logits, held.labels),
   )
 
 
-def answers(parts: Parts, trainee: Trainee, networks: Any) -> np.ndarray:
+def answers(
+  setup: SoftTdSetup, train_spec: TrainSpec, networks: Any
+) -> np.ndarray:
   """Asks networks about every image of the training set.
 
   Args:
-    parts: of the run.
-    trainee: what the networks are.
+    setup: of the run.
+    train_spec: what the networks are.
     networks: variables with a leading axis (M,).
 
   Returns:
     (M, N, C) float64 log-probabilities, nats.
   """
-  images = parts.prepared.dataset.train.images
-  return log_softmax(predict.predict(trainee, networks, images))
+  images = setup.base.dataset.train.images
+  return log_softmax(predict.predict(train_spec, networks, images))

@@ -1,7 +1,7 @@
 """`launch.py synthesise`: a few learned images that stand for a data set.
 
   job.py       the command: data -> learned images -> fresh networks -> report
-  build.py     from settings to checked parts
+  build.py     from settings to a checked setup
   unroll.py    learning from synthetic images, differentiably
   training.py  images, learning rates and labels, step by step
   evaluate.py  networks that learn from a course of images; the search for rates

@@ -1,4 +1,4 @@
-"""From settings to checked parts: whatever the user got wrong ends here."""
+"""From settings to a checked setup: whatever the user got wrong ends here."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ MODEL = "mlp(64)"
 HELD_OUT = 0.2
 
 
-class Parts(NamedTuple):
+class SynthesisSetup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
@@ -57,7 +57,7 @@ class Parts(NamedTuple):
   together: bool
 
 
-def prepare(experiment: Experiment) -> Parts:
+def prepare(experiment: Experiment) -> SynthesisSetup:
   """Opens the data and builds every part.
 
   Args:
@@ -89,7 +89,7 @@ def prepare(experiment: Experiment) -> Parts:
   def init(key):
     return network.init(key, sample, train=False)["params"]
 
-  return Parts(
+  return SynthesisSetup(
     experiment=experiment,
     dataset=dataset,
     images=np.asarray(data.to_float(jnp.asarray(train.images))),

@@ -10,9 +10,9 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_dict
-from kdjax.runner.jobs.synthesis import measure as figures
+from kdjax.runner.jobs.synthesis import measure as scores
 from kdjax.runner.jobs.synthesis import training
-from kdjax.runner.jobs.synthesis.build import Parts, prepare
+from kdjax.runner.jobs.synthesis.build import SynthesisSetup, prepare
 from kdjax.runner.jobs.synthesis.measure import Taught
 from kdjax.runner.jobs.synthesis.unroll import Synthetic
 from kdjax.runner.pipeline import measure as results
@@ -45,47 +45,47 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   seconds = {}
   with timed(seconds, "total"):
     with timed(seconds, "data"):
-      parts = prepare(experiment)
+      setup = prepare(experiment)
     workdir = claim(experiment.run.workdir, name)
     with timed(seconds, "synthesis"), logs.RunLog(workdir) as log:
-      learned, losses = _learn(parts, log)
+      learned, losses = _learn(setup, log)
     _save_images(workdir / IMAGES, learned)
     say("measuring what fresh networks learn from each kind of images")
     with timed(seconds, "evaluation"):
       taught = {
-        "teacher": figures.from_all(parts),
-        "student": figures.from_learned(parts, learned),
-        "baseline": figures.from_few(parts, "random"),
-        "centroids": figures.from_few(parts, "centroids"),
+        "teacher": scores.from_all(setup),
+        "student": scores.from_learned(setup, learned),
+        "baseline": scores.from_few(setup, "random"),
+        "centroids": scores.from_few(setup, "centroids"),
       }
-      found = _figures(parts, taught)
-    _save_networks(parts, workdir, taught)
+      found = _scores(setup, taught)
+    _save_networks(setup, workdir, taught)
   networks = len(found["student"]["each"][0])
-  found["synthesis"] = _synthesis(parts, learned, losses, networks)
+  found["synthesis"] = _synthesis(setup, learned, losses, networks)
   found |= {
     "name": name,
     "command": command,
     "experiment": as_dict(experiment),
-    "environment": environment.describe(parts.devices),
+    "environment": environment.describe(setup.devices),
     "seconds": seconds,
   }
   # Drawing needs matplotlib, which bad input should not have to wait for.
   from kdjax.runner.report import synthesis_page
 
-  page = synthesis_page.write(workdir, found, _samples(parts, learned))
+  page = synthesis_page.write(workdir, found, _samples(setup, learned))
   print(f"\n{synthesis_page.summary(found)}\n\n{page}")
   return workdir
 
 
-def _learn(parts: Parts, log) -> tuple[list[Synthetic], list[float]]:
+def _learn(setup: SynthesisSetup, log) -> tuple[list[Synthetic], list[float]]:
   """Learns a set of images a seed, each by itself."""
-  seeds = parts.experiment.student.seeds
-  step = training.make_outer_step(parts)
+  seeds = setup.experiment.student.seeds
+  step = training.make_outer_step(setup)
   learned, losses = [], []
   compiling("learned images")
   with progress(seeds, "learned images", unit="set") as advance:
     for seed in range(seeds):
-      for now in training.learn_images(parts, seed, step):
+      for now in training.learn_images(setup, seed, step):
         log.write(
           {
             "network": f"images_{seed}",
@@ -100,19 +100,21 @@ def _learn(parts: Parts, log) -> tuple[list[Synthetic], list[float]]:
   return learned, losses
 
 
-def _figures(parts: Parts, taught: dict[str, Taught]) -> dict[str, Any]:
-  found = {arm: figures.entry(parts, one) for arm, one in taught.items()}
+def _scores(setup: SynthesisSetup, taught: dict[str, Taught]) -> dict[str, Any]:
+  found = {arm: scores.entry(setup, one) for arm, one in taught.items()}
   found["controls"] = {"centroids": found.pop("centroids")}
   found["comparisons"] = results.comparisons(found)
   return found
 
 
-def _synthesis(parts: Parts, learned, losses, networks) -> dict[str, Any]:
-  chosen = parts.experiment.synthesis
+def _synthesis(
+  setup: SynthesisSetup, learned, losses, networks
+) -> dict[str, Any]:
+  chosen = setup.experiment.synthesis
   return {
     "images_per_class": chosen.images_per_class,
-    "classes": parts.dataset.classes,
-    "real_images": len(parts.labels),
+    "classes": setup.dataset.classes,
+    "real_images": len(setup.labels),
     "networks": networks,
     "loss": losses,
     "rates": [np.exp(one.log_rates).ravel().tolist() for one in learned],
@@ -120,13 +122,13 @@ def _synthesis(parts: Parts, learned, losses, networks) -> dict[str, Any]:
   }
 
 
-def _samples(parts: Parts, learned: list[Synthetic]) -> dict[str, Any]:
+def _samples(setup: SynthesisSetup, learned: list[Synthetic]) -> dict[str, Any]:
   """What the picture shows: the first set before and after, a row a class."""
-  first = jax.device_get(training.first_images(parts, 0))
+  first = jax.device_get(training.first_images(setup, 0))
   return {
     "before": _by_class(first),
     "after": _by_class(learned[0]),
-    "class_names": list(parts.dataset.class_names),
+    "class_names": list(setup.dataset.class_names),
   }
 
 
@@ -150,13 +152,13 @@ def _save_images(path: Path, learned: list[Synthetic]) -> None:
     raise StorageError(f"cannot write {path}: {error}") from error
 
 
-def _save_networks(parts: Parts, workdir: Path, taught) -> None:
+def _save_networks(setup: SynthesisSetup, workdir: Path, taught) -> None:
   note = {
-    "model": parts.model,
-    "classes": parts.dataset.classes,
-    "class_names": list(parts.dataset.class_names),
-    "image_shape": list(parts.dataset.image_shape),
-    "dataset": parts.dataset.name,
+    "model": setup.model,
+    "classes": setup.dataset.classes,
+    "class_names": list(setup.dataset.class_names),
+    "image_shape": list(setup.dataset.image_shape),
+    "dataset": setup.dataset.name,
   }
 
   def firsts(arm):

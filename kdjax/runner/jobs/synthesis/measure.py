@@ -13,7 +13,7 @@ import numpy as np
 from kdjax import data, evaluate
 from kdjax.core import storage
 from kdjax.runner.jobs.synthesis import training
-from kdjax.runner.jobs.synthesis.build import Parts
+from kdjax.runner.jobs.synthesis.build import SynthesisSetup
 from kdjax.runner.jobs.synthesis.evaluate import (
   Choice,
   Course,
@@ -51,11 +51,11 @@ class Taught(NamedTuple):
   steps: int
 
 
-def from_learned(parts: Parts, learned: Sequence[Synthetic]) -> Taught:
+def from_learned(setup: SynthesisSetup, learned: Sequence[Synthetic]) -> Taught:
   """Trains unseen networks on learned images, with the learned rates.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     learned: one a synthesis.
 
   Returns:
@@ -64,58 +64,58 @@ def from_learned(parts: Parts, learned: Sequence[Synthetic]) -> Taught:
   networks = []
   for seed, synthetic in enumerate(learned):
     course, rates = learned_course(synthetic)
-    networks.append(_follow(parts, _starts(parts, seed), course, rates))
-  each = parts.experiment.synthesis.images_per_class
+    networks.append(_follow(setup, _starts(setup, seed), course, rates))
+  each = setup.experiment.synthesis.images_per_class
   return Taught(networks, None, each, len(rates))
 
 
-def from_few(parts: Parts, kind: str) -> Taught:
+def from_few(setup: SynthesisSetup, kind: str) -> Taught:
   """Trains unseen networks on a few real images at their own best rate.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     kind: "random" images or "centroids" of the classes.
 
   Returns:
     The networks.
   """
-  chosen = parts.experiment.synthesis
+  chosen = setup.experiment.synthesis
   own = chosen.inner_steps * chosen.inner_epochs
   lengths = [factor * own for factor in LENGTHENED]
-  shown = [_few(parts, kind, parts.known, seed) for seed in SEARCH_SEEDS]
-  courses = [_whole(parts, *one, lengths[-1]) for one in shown]
-  choice = _search(parts, courses, lengths)
+  shown = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
+  courses = [_whole(setup, *one, lengths[-1]) for one in shown]
+  choice = _search(setup, courses, lengths)
   networks = []
-  for seed in range(parts.experiment.student.seeds):
-    some = _few(parts, kind, np.arange(len(parts.labels)), seed)
-    course = _whole(parts, *some, choice.steps)
+  for seed in range(setup.experiment.student.seeds):
+    some = _few(setup, kind, np.arange(len(setup.labels)), seed)
+    course = _whole(setup, *some, choice.steps)
     rates = np.full(choice.steps, choice.rate)
-    networks.append(_follow(parts, _starts(parts, seed), course, rates))
+    networks.append(_follow(setup, _starts(setup, seed), course, rates))
   return Taught(networks, choice, chosen.images_per_class, choice.steps)
 
 
-def from_all(parts: Parts) -> Taught:
+def from_all(setup: SynthesisSetup) -> Taught:
   """Trains one unseen network a seed on all real images.
 
   Args:
-    parts: of the run.
+    setup: of the run.
 
   Returns:
     The networks: what no few images are likely to surpass.
   """
-  epochs = parts.experiment.student.epochs
+  epochs = setup.experiment.student.epochs
   lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
-  course, steps = _passes(parts, parts.known, lengths[-1], SEARCH_SEEDS[0])
-  choice = _search(parts, [course], [steps * length for length in lengths])
+  course, steps = _passes(setup, setup.known, lengths[-1], SEARCH_SEEDS[0])
+  choice = _search(setup, [course], [steps * length for length in lengths])
   # As many passes, over more images.
   passes = choice.steps // steps
   networks = []
-  for seed in range(parts.experiment.student.seeds):
-    everything = np.arange(len(parts.labels))
-    course, _ = _passes(parts, everything, passes, seed)
+  for seed in range(setup.experiment.student.seeds):
+    everything = np.arange(len(setup.labels))
+    course, _ = _passes(setup, everything, passes, seed)
     rates = np.full(len(course.plan), choice.rate)
-    starts = jax.tree.map(lambda x: x[:1], _starts(parts, seed))
-    networks.append(_follow(parts, starts, course, rates))
+    starts = jax.tree.map(lambda x: x[:1], _starts(setup, seed))
+    networks.append(_follow(setup, starts, course, rates))
   return Taught(networks, choice, None, len(rates))
 
 
@@ -153,11 +153,11 @@ def centroids(
   return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
 
 
-def entry(parts: Parts, taught: Taught) -> dict[str, Any]:
+def entry(setup: SynthesisSetup, taught: Taught) -> dict[str, Any]:
   """The figures of one kind of images.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     taught: its networks.
 
   Returns:
@@ -166,17 +166,17 @@ def entry(parts: Parts, taught: Taught) -> dict[str, Any]:
   """
   found = [
     evaluate.measure(
-      _logits(parts, params, parts.scored.images), _labels(parts)
+      _logits(setup, params, setup.scored.images), _labels(setup)
     )
     for params in taught.networks
   ]
   lists = [name for name, value in found[0].items() if isinstance(value, list)]
   one = jax.tree.map(lambda x: x[0], taught.networks[0])
   return {
-    "model": parts.model,
+    "model": setup.model,
     "parameters": evaluate.parameters(one),
     **{name: [float(np.mean(x[name])) for x in found] for name in lists},
-    "test_examples": len(_labels(parts)),
+    "test_examples": len(_labels(setup)),
     "each": [one["test_accuracy"] for one in found],
     "digest": [
       storage.digest(jax.device_get(params)) for params in taught.networks
@@ -189,15 +189,15 @@ def entry(parts: Parts, taught: Taught) -> dict[str, Any]:
   }
 
 
-def _search(parts: Parts, courses: list[Course], lengths) -> Choice:
+def _search(setup: SynthesisSetup, courses: list[Course], lengths) -> Choice:
   starts = [
-    _starts(parts, seed) for seed, _ in zip(SEARCH_SEEDS, courses, strict=False)
+    _starts(setup, seed) for seed, _ in zip(SEARCH_SEEDS, courses, strict=False)
   ]
 
   def train(rate, states, first, last):
     return [
       _follow(
-        parts,
+        setup,
         state,
         course._replace(plan=course.plan[first:last]),
         np.full(last - first, rate),
@@ -206,61 +206,63 @@ def _search(parts: Parts, courses: list[Course], lengths) -> Choice:
     ]
 
   def score(states):
-    images, labels = parts.images[parts.held], parts.labels[parts.held]
+    images, labels = setup.images[setup.held], setup.labels[setup.held]
     found = [
-      evaluate.measure(_logits(parts, state, images), labels)["test_accuracy"]
+      evaluate.measure(_logits(setup, state, images), labels)["test_accuracy"]
       for state in states
     ]
     return float(np.mean(found))
 
-  return search(train, score, parts.experiment.synthesis.real_rates, lengths)
+  return search(train, score, setup.experiment.synthesis.real_rates, lengths)
 
 
-def _few(parts: Parts, kind: str, places: np.ndarray, seed: int):
-  images, labels = parts.images[places], parts.labels[places]
-  each = parts.experiment.synthesis.images_per_class
+def _few(setup: SynthesisSetup, kind: str, places: np.ndarray, seed: int):
+  images, labels = setup.images[places], setup.labels[places]
+  each = setup.experiment.synthesis.images_per_class
   if kind == "centroids":
     return centroids(images, labels, each, seed)
   drawn = training.draw(labels, each, seed)
   return images[drawn], labels[drawn]
 
 
-def _whole(parts: Parts, images, labels, steps: int) -> Course:
-  return whole_course(images, labels, parts.dataset.classes, steps)
+def _whole(setup: SynthesisSetup, images, labels, steps: int) -> Course:
+  return whole_course(images, labels, setup.dataset.classes, steps)
 
 
-def _passes(parts: Parts, places, epochs: int, seed: int) -> tuple[Course, int]:
+def _passes(
+  setup: SynthesisSetup, places, epochs: int, seed: int
+) -> tuple[Course, int]:
   """A course over many images, and the steps of one pass."""
   course = shuffled_course(
-    parts.images[places],
-    parts.labels[places],
-    parts.dataset.classes,
+    setup.images[places],
+    setup.labels[places],
+    setup.dataset.classes,
     epochs=epochs,
-    batch_size=parts.experiment.student.batch_size,
+    batch_size=setup.experiment.student.batch_size,
     seed=seed,
   )
   return course, len(course.plan) // epochs
 
 
-def _starts(parts: Parts, seed: int) -> Any:
+def _starts(setup: SynthesisSetup, seed: int) -> Any:
   key = jax.random.fold_in(jax.random.key(UNSEEN), seed)
-  count = parts.experiment.synthesis.fresh_networks
-  return training.make_starts(parts, key, count)
+  count = setup.experiment.synthesis.fresh_networks
+  return training.make_starts(setup, key, count)
 
 
-def _follow(parts: Parts, starts, course: Course, rates) -> Any:
-  return follow(parts.apply, starts, course, rates, together=parts.together)
+def _follow(setup: SynthesisSetup, starts, course: Course, rates) -> Any:
+  return follow(setup.apply, starts, course, rates, together=setup.together)
 
 
-def _logits(parts: Parts, params, images) -> np.ndarray:
+def _logits(setup: SynthesisSetup, params, images) -> np.ndarray:
   return evaluate.predict(
-    parts.network.apply,
+    setup.network.apply,
     {"params": params},
     images,
     data.to_float,
-    together=parts.together,
+    together=setup.together,
   )
 
 
-def _labels(parts: Parts) -> np.ndarray:
-  return parts.scored.labels
+def _labels(setup: SynthesisSetup) -> np.ndarray:
+  return setup.scored.labels

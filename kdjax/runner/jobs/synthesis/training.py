@@ -11,7 +11,7 @@ import optax
 from kdjax import data
 from kdjax.core.errors import DivergedError
 from kdjax.runner.config import Experiment
-from kdjax.runner.jobs.synthesis.build import Parts
+from kdjax.runner.jobs.synthesis.build import SynthesisSetup
 from kdjax.runner.jobs.synthesis.unroll import Synthetic, begin, outer_loss
 
 # A network on the brink of divergence has gradients of any size; longer ones
@@ -35,11 +35,11 @@ class Progress(NamedTuple):
   synthetic: Synthetic
 
 
-def first_images(parts: Parts, seed: int) -> Synthetic:
+def first_images(parts: SynthesisSetup, seed: int) -> Synthetic:
   """Returns what a synthesis starts from.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     seed: of the synthesis; the real images are those that `draw` gives for it.
 
   Returns:
@@ -114,12 +114,12 @@ def make_optimizer(experiment: Experiment) -> optax.GradientTransformation:
 
 
 def make_starts(
-  parts: Parts, key: jax.Array, count: int, fixed: bool | None = None
+  parts: SynthesisSetup, key: jax.Array, count: int, fixed: bool | None = None
 ) -> Any:
   """Initialises networks.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     key: PRNG key.
     count: how many, M.
     fixed: whether all are the one fixed start; by default as the settings say.
@@ -135,12 +135,12 @@ def make_starts(
 
 
 def learn_images(
-  parts: Parts, seed: int, step: Callable | None = None
+  parts: SynthesisSetup, seed: int, step: Callable | None = None
 ) -> Iterator[Progress]:
   """Learns one set of images.
 
   Args:
-    parts: of the run.
+    setup: of the run.
     seed: of the synthesis: its first images, batches and networks.
     step: from `make_outer_step`; syntheses that share it compile it once.
 
@@ -168,11 +168,11 @@ def learn_images(
       yield Progress(number, loss, synthetic)
 
 
-def make_outer_step(parts: Parts) -> Callable:
+def make_outer_step(parts: SynthesisSetup) -> Callable:
   """Makes the step that images and rates take.
 
   Args:
-    parts: of the run.
+    setup: of the run.
 
   Returns:
     (synthetic, optimiser state, key, real images, labels) -> (synthetic, state,

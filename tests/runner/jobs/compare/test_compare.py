@@ -39,9 +39,9 @@ def test_every_arm_has_as_many_tries():
     for name, value in (flag.split("=") for flag in TINY[:9])
   }
   experiment = options.with_flags(Experiment(), flags | {"validation": "0.2"})
-  parts = build.prepare(experiment)
-  found = candidates.enter(
-    parts.experiment, parts, candidates.check_names(["rkd"])
+  setup = build.prepare(experiment)
+  found = candidates.make_candidates(
+    setup.experiment, setup, candidates.check_names(["rkd"])
   )
   assert list(found.arms) == ["baseline", "label_smoothing", "kd", "rkd"]
   assert {len(grid) for grid in found.grids.values()} == {6}
@@ -49,8 +49,8 @@ def test_every_arm_has_as_many_tries():
     # Each setting is a cell once, in the seed's own place.
     cells = {tuple(cell.items()) for cell in found.grids[name]}
     assert len(cells) == 6
-    assert arm.feed == "transfer"
-  assert found.feeds["transfer"].steps == 200 // 64
+    assert arm.loader == "transfer"
+  assert found.loaders["transfer"].steps == 200 // 64
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,9 @@ def test_all_formats_are_the_student(run, tmp_path):
   assert set(card["formats"]) == set(formats.FORMATS)
   images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
   answers = [load(folder, name)(images) for name in formats.FORMATS]
-  for one, figures in zip(answers, card["formats"].values(), strict=True):
+  for one, scores in zip(answers, card["formats"].values(), strict=True):
     np.testing.assert_allclose(one, answers[0], rtol=0, atol=1e-4)
-    assert figures["accuracy"] == reported and figures["images"] == 1000
+    assert scores["accuracy"] == reported and scores["images"] == 1000
   assert card["input"] == {
     "orientation": "upright, as its EXIF says",
     "background": [255, 255, 255],

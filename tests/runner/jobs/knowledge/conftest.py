@@ -12,10 +12,10 @@ from kdjax.runner.config import Data, Experiment, Quantify, Student, Teacher
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
   """Eight devices on two cores mostly wait; two are tested where it counts."""
-  from kdjax.runner.jobs.knowledge import build as parts
+  from kdjax.runner.jobs.knowledge import build as build
 
   monkeypatch.setattr(
-    parts.devices, "choose", lambda accelerator: jax.local_devices()[:1]
+    build.devices, "choose", lambda accelerator: jax.local_devices()[:1]
   )
 
 
@@ -55,7 +55,7 @@ def experiment(toy):
 
 
 @pytest.fixture
-def parts(experiment):
+def build(experiment):
   from kdjax.runner.jobs.knowledge.build import prepare
 
   return prepare(experiment)

@@ -10,20 +10,20 @@ from kdjax.runner.jobs.knowledge.build import prepare
 from kdjax.runner.jobs.knowledge.entropies import FOLDER, Meter
 
 
-def network(parts, seed=0):
-  return parts.network.init(jax.random.key(seed), parts.sample, train=False)
+def network(setup, seed=0):
+  return setup.network.init(jax.random.key(seed), setup.sample, train=False)
 
 
-def meter(parts, folder=None):
-  return Meter(parts, training.depends(parts, network(parts)), folder)
+def meter(setup, folder=None):
+  return Meter(setup, training.depends(setup, network(setup)), folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["jacobian", "optimise", "published"])
-def test_one_device_is_two_devices(parts, estimator):
+def test_one_device_is_two_devices(setup, estimator):
   one, two = (
-    meter(parts._replace(devices=jax.local_devices()[:count])).compute(
-      network(parts), estimator
+    meter(setup._replace(devices=jax.local_devices()[:count])).compute(
+      network(setup), estimator
     )
     for count in (1, 2)
   )
@@ -33,16 +33,16 @@ def test_one_device_is_two_devices(parts, estimator):
 
 
 @pytest.mark.slow
-def test_filling_up_a_pass_changes_nothing(parts):
-  net = network(parts)
-  all_of_them = meter(parts).compute(net, "jacobian")
-  some = meter(parts).compute(net, "jacobian", 5)
+def test_filling_up_a_pass_changes_nothing(setup):
+  net = network(setup)
+  all_of_them = meter(setup).compute(net, "jacobian")
+  some = meter(setup).compute(net, "jacobian", 5)
   np.testing.assert_allclose(some.entropy, all_of_them.entropy[:5], atol=1e-5)
 
 
-def test_entries_are_found_again(parts, changed, tmp_path):
-  net = network(parts)
-  first = meter(parts, tmp_path / "one")
+def test_entries_are_found_again(setup, changed, tmp_path):
+  net = network(setup)
+  first = meter(setup, tmp_path / "one")
   found = first.entropies(net)
   again = first.entropies(net)
   assert (first.computed, first.reused) == (1, 1)
@@ -57,27 +57,27 @@ def test_entries_are_found_again(parts, changed, tmp_path):
   assert (first.computed, first.reused) == (2, 2)
   # Another run uses what this one left, and keeps a copy.
   later = changed(quantify_from=str(tmp_path / "one"))
-  second = meter(parts._replace(experiment=later), tmp_path / "two")
+  second = meter(setup._replace(experiment=later), tmp_path / "two")
   np.testing.assert_array_equal(second.entropies(net).entropy, found.entropy)
   assert (second.computed, second.reused) == (0, 1)
   assert len(list((tmp_path / "two" / FOLDER).iterdir())) == 1
   # Other settings are other entries.
   coarse = changed(quantify_from=str(tmp_path / "one"), probes=4)
-  third = meter(parts._replace(experiment=coarse), tmp_path / "three")
+  third = meter(setup._replace(experiment=coarse), tmp_path / "three")
   third.entropies(net)
   assert (third.computed, third.reused) == (1, 0)
 
 
-def test_damaged_entries_and_missing_folders(parts, changed, tmp_path):
-  one = meter(parts, tmp_path)
-  one.entropies(network(parts))
+def test_damaged_entries_and_missing_folders(setup, changed, tmp_path):
+  one = meter(setup, tmp_path)
+  one.entropies(network(setup))
   (entry,) = (tmp_path / FOLDER).iterdir()
   entry.write_bytes(entry.read_bytes()[:100])
   with pytest.raises(StorageError, match="damaged"):
-    one.entropies(network(parts))
+    one.entropies(network(setup))
   lost = changed(quantify_from=str(tmp_path / "nowhere"))
   with pytest.raises(UserError, match="--quantify_from=.*nowhere"):
-    meter(parts._replace(experiment=lost))
+    meter(setup._replace(experiment=lost))
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ def first(tree):
 
 
 @pytest.mark.slow
-def test_student_and_baseline_start_alike_and_stay_apart(parts):
-  teacher = first(list(training.teacher_epochs(parts))[-1].networks["teacher"])
+def test_student_and_baseline_start_alike_and_stay_apart(setup):
+  teacher = first(list(training.teacher_epochs(setup))[-1].networks["teacher"])
   epochs = [
-    jax.device_get(one) for one in training.student_epochs(parts, teacher)
+    jax.device_get(one) for one in training.student_epochs(setup, teacher)
   ]
   assert [one.epoch for one in epochs] == [0, 1, 2, 3]
   student, baseline = (
@@ -42,10 +42,10 @@ def test_student_and_baseline_start_alike_and_stay_apart(parts):
   )
   assert np.abs(last["stage_0"]["dense"]["kernel"] - kernel).max() > 1e-4
 
-  mask = training.depends(parts, first(epochs[-1].networks["student"]))
+  mask = training.depends(setup, first(epochs[-1].networks["student"]))
   students = epochs[-1].networks["student"]
   finished = [
-    one.networks for one in training.label_epochs(parts, students, mask)
+    one.networks for one in training.label_epochs(setup, students, mask)
   ]
   finished = training.unchanged(mask, students, finished[-1]["student"])[
     "params"
@@ -99,14 +99,14 @@ def test_convolutional_training_is_continued(experiment):
     ("resnet8", "stage_0", {"stem", "stage_0"}),
   ],
 )
-def test_depends(parts, model, tap, needed):
+def test_depends(setup, model, tap, needed):
   network = make_model(model, classes=2)
-  parts = parts._replace(network=network, feature=make_feature(network, tap))
+  setup = setup._replace(network=network, feature=make_feature(network, tap))
   shapes = jax.eval_shape(
     lambda key: network.init(key, IMAGES, train=False), jax.random.key(0)
   )
   ones = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
-  mask = training.depends(parts, ones)
+  mask = training.depends(setup, ones)
   for name, layer in mask["params"].items():
     assert set(jax.tree.leaves(layer)) == {name in needed}, name
   # What batch normalisation remembers belongs to the feature as well.

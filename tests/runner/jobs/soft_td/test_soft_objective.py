@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.core.method import Inputs, View
+from kdjax.core.method import Inputs, Outputs
 from kdjax.losses import kd
 from kdjax.runner.jobs.soft_td.objective import (
   soft_target_loss,
@@ -61,7 +61,7 @@ def test_value_and_gradient_by_hand(target, logits, expected):
 
 
 def inputs(logits, tables, labels):
-  return Inputs(View(logits, {}), View(tables, {}), labels, jnp.array(0))
+  return Inputs(Outputs(logits, {}), Outputs(tables, {}), labels, jnp.array(0))
 
 
 def value_of(method, given):

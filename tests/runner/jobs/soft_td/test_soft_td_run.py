@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import launch
-from kdjax.runner.jobs.soft_td import build as soft_parts
+from kdjax.runner.jobs.soft_td import build as soft_build
 from kdjax.runner.jobs.soft_td import training
 from kdjax.runner.report import overview
 
@@ -75,7 +75,7 @@ def test_infeasible_soft_labels_name_the_example(capsys, tmp_path):
 
 def test_stored_tables_are_found_by_place():
   tables = np.arange(24.0).reshape(2, 4, 3)
-  logits = training.side_by_side(tables).arrays.logits
+  logits = training.side_by_side(tables).arrays.answers
   assert logits.shape == (4, 6)
   np.testing.assert_array_equal(logits.reshape(4, 2, 3)[:, 1], tables[1])
 
@@ -153,12 +153,12 @@ def test_sources_see_labelled_examples_only():
   flags = [flag.removeprefix("--").split("=", 1) for flag in TINY]
   from kdjax.runner.config import Experiment, options
 
-  parts = soft_parts.make_parts(options.with_flags(Experiment(), dict(flags)))
-  shown = soft_parts.examples_of(parts.sources.feeds["labels"])
-  feeds = parts.prepared.student.feeds
-  labelled = soft_parts.examples_of(feeds[parts.labelled])
+  setup = soft_build.make_setup(options.with_flags(Experiment(), dict(flags)))
+  shown = soft_build.examples_of(setup.sources.loaders["labels"])
+  loaders = setup.base.student.loaders
+  labelled = soft_build.examples_of(loaders[setup.labelled])
   np.testing.assert_array_equal(shown, labelled)
-  assert len(shown) == 200 and set(shown) < set(parts.transfer)
-  hidden = feeds["transfer"].labels
+  assert len(shown) == 200 and set(shown) < set(setup.transfer)
+  hidden = loaders["transfer"].labels
   assert (hidden[labelled] >= 0).all() and (hidden >= 0).sum() == 200
-  assert len(parts.sources.arms["teacher"].settings["seed"]) == 4
+  assert len(setup.sources.arms["teacher"].settings["seed"]) == 4

@@ -20,7 +20,7 @@ def experiment():
 
 
 @pytest.fixture(scope="session")
-def make_parts(experiment):
+def make_setup(experiment):
   """make_parts(seeds=3, model=..., learn_labels=True) -> the parts."""
   from kdjax.runner.jobs.synthesis.build import prepare
 

@@ -74,13 +74,13 @@ def test_bad_input(flags, words, capsys, tmp_path):
   assert len(text.splitlines()) <= 3 and not folder.exists()
 
 
-def test_figures_do_not_depend_on_who_else_is_measured(make_parts):
-  parts = make_parts(fresh_networks=1)
-  first, again = (measure.from_few(parts, "random") for _ in range(2))
+def test_figures_do_not_depend_on_who_else_is_measured(make_setup):
+  setup = make_setup(fresh_networks=1)
+  first, again = (measure.from_few(setup, "random") for _ in range(2))
   assert first.choice == again.choice
   assert (
-    measure.entry(parts, first)["digest"]
-    == (measure.entry(parts, again)["digest"])
+    measure.entry(setup, first)["digest"]
+    == (measure.entry(setup, again)["digest"])
   )
   # What is searched for scores images that nobody has learned from.
-  assert not set(parts.known) & set(parts.held)
+  assert not set(setup.known) & set(setup.held)
