@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax.train.schemes.scheme import ALONE, bring_back, by_members, lay_out
+from kdjax.train.schemes.scheme import OFFLINE, bring_back, by_members, lay_out
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 
@@ -16,7 +16,7 @@ KEYS = jax.random.split(jax.random.key(0), 4)
 )
 def test_members_on_devices_of_their_own_come_back_as_they_were(state):
   class Arm:
-    learner = by_members(ALONE)
+    scheme = by_members(OFFLINE)
 
   devices = jax.local_devices()[:2]
   there = lay_out({"arm": Arm}, {"arm": state}, devices)["arm"]
