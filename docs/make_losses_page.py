@@ -16,9 +16,12 @@ PAGE = HERE / "losses.md"
 SECTIONS = ("Args", "Returns", "Raises", "Example", "Source")
 
 INTRODUCTION = """\
-# Losses
+# Losses: every function with its formula, shapes, paper and an example
 
-*Written by `python docs/make_losses_page.py` from the docstrings; edit those.*
+    python -m examples.use_losses_anywhere
+
+trains with some of them in a loop of its own. *Written by
+`python docs/make_losses_page.py` from the docstrings; edit those.*
 
 `kdjax.losses` holds pure functions of arrays and needs jax alone. All are called
 `f(student, teacher, [labels, ...], *, hyper-parameters)` and return one array: one

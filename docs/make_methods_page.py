@@ -18,13 +18,18 @@ from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of  # noqa: E402
 PAGE = HERE / "methods.md"
 
 INTRODUCTION = """\
-# Methods
+# Methods: what `--distillation` can train on, paper by paper
+
+Response, feature, relational, contrastive and attention distillation, and
+self-distillation; each with its formula, weights, taps and paper.
+
+    python launch.py --distillation=crd
 
 *Written by `python docs/make_methods_page.py` from the docstrings; edit those.*
 
-What stands behind `--distillation`. A name alone, `--distillation=crd`, trains on
-the method's published objective, the second column; `--method_weight=3` scales
-all of it but the labels, `--hard_weight=0.5` sets the labels' share. With weights,
+A name alone trains on the method's published objective, the second column of the
+overview; `--method_weight=3` scales all of it but the labels, `--hard_weight=0.5`
+sets the labels' share. With weights,
 `--distillation='crd:0.8 + kd(temperature=8):1 + ce:1'`, it is exactly what you
 write. A weight is a number or a schedule: `warmup(0.1)`, `before(0.2, 100)`,
 `after(0.2)`, `linear(1, 0)` are shares of the training.

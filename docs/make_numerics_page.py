@@ -76,10 +76,12 @@ The same for plain losses, those of large inputs and `losses.chunked`, at every 
 DEVICES, LOCAL, FEATURES, CLASSES = 8, 8, 64, 10
 
 HEAD = """\
-# Numbers
+# Numerics: what each loss gives for extreme inputs, masks and replicas
 
-*Written by `python docs/make_numerics_page.py`, which measures what it says. The
-tests hold every entry to being finite.*
+    python docs/make_numerics_page.py
+
+measures and writes this page. The tests hold every entry of the first table to being
+finite.
 
 ## What extremes give
 

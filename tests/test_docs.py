@@ -1,10 +1,12 @@
 """The pages: all of them found from the index, no link to nowhere."""
 
 import pathlib
+import pkgutil
 import re
 import shlex
 
 import pytest
+from test_architecture import FLOORS, ROOMS
 
 import launch
 from kdjax.runner.cli import COMMANDS
@@ -81,3 +83,111 @@ def test_the_index_begins_with_what_people_have():
     "a cluster", "few labels", "What is not supported", "Windows",
   ):  # fmt: skip
     assert row in text
+
+
+# What people search for, and the page that is about it.
+TERMS = {
+  "mutual learning": "regimes.md",
+  "born-again networks": "regimes.md",
+  "teacher assistant": "regimes.md",
+  "online distillation": "regimes.md",
+  "label smoothing": "regimes.md",
+  "FitNets": "methods.md",
+  "feature distillation": "methods.md",
+  "self-distillation": "methods.md",
+  "dataset distillation": "dataset_distillation.md",
+  "quantization-aware": "compression.md",
+}
+
+
+def words_of(page):
+  return " ".join(page.read_text().casefold().split())
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_of_the_field_is_found(term):
+  for page in (ROOT / "README.md", INDEX, ROOT / "docs" / TERMS[term]):
+    assert term.casefold() in words_of(page), page.name
+
+
+# The page of faults opens with its exit statuses.
+OPENED = [page for page in PAGES if page.name != "reliability.md"]
+
+
+@pytest.mark.parametrize("page", OPENED, ids=lambda page: page.name)
+def test_a_page_opens_with_what_it_is_for_and_a_command(page):
+  opening = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[0]
+  title, _, rest = opening.partition("\n")
+  assert title.startswith("# ") and title == title.rstrip(".")
+  command = re.search(r"^ {4}(python|make|srun|pip|kdjax) ", rest, re.MULTILINE)
+  assert command, f"no command within the opening of {page.name}"
+  assert command.start() < 1500
+
+
+# Words of a private language: say what it is, in the field's terms.
+METAPHORS = r"\b(house|hallway|faculty|lessons?|folklore|crew)\b"
+
+
+@pytest.mark.parametrize(
+  "page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name
+)
+def test_plain_words(page):
+  assert not re.findall(METAPHORS, text_of(page), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+  "page", LINKED, ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_files_named_in_a_page_exist(page):
+  """The two pages that show how to add a file name the new one in a line."""
+  text = re.sub(r"(?m)^`[^`\n]+`:$", "", page.read_text())
+  folders = "kdjax|tests|experiments|benchmarks|examples"
+  for path in re.findall(
+    rf"(?<![\w/])(?:{folders})/[\w/]*\w\b(?:\.\w+)?", text
+  ):
+    assert (ROOT / path).exists(), path
+
+
+def names_of(page):
+  """All dotted names of kdjax in a page, in its code and its text."""
+  text = page.read_text()
+  yield from re.findall(r"(?<![\w/.])kdjax(?:\.[a-z_]\w*)+\b(?!\.)", text)
+  lines = re.findall(
+    r"^ *from (kdjax[\w.]*) import (\w.*)$", text, re.MULTILINE
+  )
+  for module, names in lines:
+    yield from (f"{module}.{name.split()[0]}" for name in names.split(","))
+
+
+@pytest.mark.parametrize(
+  "page", LINKED, ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_what_a_page_names_of_the_package_exists(page):
+  for name in set(names_of(page)):
+    pkgutil.resolve_name(name)
+
+
+def test_the_table_of_packages_is_the_tested_one():
+  text = (ROOT / "docs" / "architecture.md").read_text()
+  table = text.partition("| package |")[2].partition("\n\n")[0]
+  rows = [line.strip("| ").split("|") for line in table.splitlines()[2:]]
+  imported = {
+    row[0].strip(" `"): set(re.findall(r"\w+", row[-1])) & set(ROOMS)
+    for row in rows
+  }
+  assert imported == ROOMS
+  assert ", ".join(f"`{name}`" for name in FLOORS) in " ".join(text.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("page", "numbers"), [("large_vocabularies.md", [1]), ("soft_td.md", [0, 1])]
+)
+def test_code_that_needs_nothing_else_runs(
+  page, numbers, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  text = (ROOT / "docs" / page).read_text()
+  blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  for number in numbers:
+    exec(compile(blocks[number], page, "exec"), {})

@@ -1,55 +1,130 @@
-"""What the README claims is what the results in the repository say."""
+"""What the README claims is what the results and the code in the repository say."""
 
 import json
 import pathlib
 import re
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_architecture import ROOMS
+
 import launch
 from kdjax.core import spec
-from kdjax.runner.report import verdicts
+from kdjax.runner.report import reading, verdicts
 
 ROOT = pathlib.Path(launch.__file__).parent
 README = (ROOT / "README.md").read_text()
+RUNNING = (ROOT / "docs" / "running.md").read_text()
+RESULTS = json.loads((ROOT / "experiments/results/mnist_demo.json").read_text())
+
+
+def flat(text):
+  return " ".join(text.split())
+
+
+def blocks():
+  """The Python code of the README by the heading that it stands under."""
+  sections = re.split(r"^## (.+)$", README, flags=re.MULTILINE)[1:]
+  pairs = zip(sections[::2], sections[1::2], strict=True)
+  code = {
+    title: re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for title, text in pairs
+  }
+  return {title: found[0] for title, found in code.items() if found}
+
+
+def test_it_is_read_in_one_go():
+  assert len(README.splitlines()) <= 120
 
 
 def test_headline_is_the_measured_one():
-  results = json.loads(
-    (ROOT / "experiments/results/mnist_demo.json").read_text()
-  )
-  flat = " ".join(README.split())
-  assert " ".join(verdicts.headline(results).split()) in flat
+  assert flat(verdicts.headline(RESULTS)) in flat(README)
 
 
-def test_links_and_pictures_exist():
-  for target in re.findall(r"\]\(([^)#]+)\)", README):
-    assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("control", ["label_smoothing", "augmented"])
+def test_the_controls_are_the_measured_ones(control):
+  errors = reading.errors_in_percent(reading.networks(RESULTS)[control])
+  assert f"{np.mean(errors):.2f} %" in flat(README)
 
 
-def test_every_flag_in_the_readme_exists():
+def test_pictures_exist():
+  pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+  assert len(pictures) == 1 and (ROOT / pictures[0]).exists()
+
+
+class Network(nn.Module):
+  width: int
+
+  @nn.compact
+  def __call__(self, images):
+    x = images.reshape(len(images), -1)
+    return nn.Dense(3)(nn.relu(nn.Dense(self.width)(x)))
+
+
+def test_a_network_of_ones_own_is_distilled():
+  student, teacher = Network(8), Network(32)
+  names = {"student": student, "teacher": teacher}
+  exec(blocks()["Distil your own network"], names)
+  images = jax.random.normal(jax.random.key(0), (64, 4, 4, 1))
+  taught = teacher.init(jax.random.key(1), images)
+  answers = jax.nn.log_softmax(teacher.apply(taught, images))
+  params = student.init(jax.random.key(2), images)
+  labels = jnp.argmax(answers, axis=-1)
+
+  def divergence(params):
+    log_q = jax.nn.log_softmax(student.apply(params, images))
+    return float(jnp.sum(jnp.exp(answers) * (answers - log_q), -1).mean())
+
+  first, state = divergence(params), names["optimizer"].init(params)
+  for _ in range(100):
+    params, state = names["step"](params, state, taught, images, labels)
+  assert divergence(params) < first / 2
+
+
+def test_the_losses_alone_run():
+  names = {}
+  exec(blocks()["The losses alone"], names)
+  assert names["loss"].shape == () and np.isfinite(names["loss"])
+
+
+@pytest.mark.parametrize("text", [README, RUNNING], ids=["README", "running"])
+def test_every_flag_exists(text):
   from kdjax.runner.config import options
 
   known = {one.flag for one in options.options()} | {"experiment", "help"}
-  used = set(re.findall(r"--([a-z_]+)", README))
+  used = set(re.findall(r"--([a-z_]+)", text))
   assert used <= known, used - known
 
 
-def test_every_distillation_in_the_readme_can_be_built():
+def test_every_distillation_can_be_built():
   from kdjax.methods import make_objective
 
-  texts = re.findall(r"--distillation='([^']+)'", README)
+  texts = re.findall(r"--distillation='([^']+)'", RUNNING)
   assert texts
   for text in texts:
     assert spec.parse_sum(text)
     make_objective(text, steps=100)
 
 
-def test_map_names_every_module():
-  modules = {
-    file.name for file in (ROOT / "kdjax").iterdir()
-    if file.suffix == ".py" and file.stem != "__init__"
-  }  # fmt: skip
-  rooms = {
-    f"{path.parent.name}/" for path in (ROOT / "kdjax").glob("*/__init__.py")
-  }
-  assert modules <= set(re.findall(r"[a-z_]+\.py", README))
-  assert rooms <= set(re.findall(r"[a-z_]+/", README))
+def test_the_map_names_every_package():
+  text = README[README.index("## The map") :]
+  assert set(ROOMS) == set(re.findall(r"(?<=\s)([a-z]+)/ ", text))
+
+
+def test_from_here_to_the_line_that_computes_kd_in_four_hops():
+  page = ROOT / "docs" / "architecture.md"
+  table = page.read_text().partition("| hop |")[2].partition("\n\n")[0]
+  files = [
+    (page.parent / link).resolve() for link in re.findall(r"\]\((.+?)\)", table)
+  ]
+  assert files[0] == ROOT / "README.md" and len(files) <= 4
+  assert str(files[1].relative_to(ROOT)) in README
+  for file, after in zip(files[1:], files[2:], strict=False):
+    names = {after.stem, after.parent.name}
+    assert any(
+      re.search(rf"import .*\b{name}\b", file.read_text()) for name in names
+    ), after
+  assert "def kl_of_softmaxes" in files[-1].read_text()
