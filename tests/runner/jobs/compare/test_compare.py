@@ -110,7 +110,7 @@ def test_the_best_cell_is_the_most_accurate_with_a_finite_loss(monkeypatch):
   monkeypatch.setattr(job, "_predict", lambda *_: logits)
 
   class Parts:
-    class scored:
+    class score_split:
       labels = np.array([0, 0])
 
   grid = [{"learning_rate": x} for x in (1.0, 2.0, 3.0, 4.0)]

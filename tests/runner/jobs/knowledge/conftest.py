@@ -12,7 +12,7 @@ from kdjax.runner.config import Data, Experiment, Quantify, Student, Teacher
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
   """Eight devices on two cores mostly wait; two are tested where it counts."""
-  from kdjax.runner.jobs.knowledge import build as build
+  from kdjax.runner.jobs.knowledge import build
 
   monkeypatch.setattr(
     build.devices, "choose", lambda accelerator: jax.local_devices()[:1]
@@ -55,7 +55,7 @@ def experiment(toy):
 
 
 @pytest.fixture
-def build(experiment):
+def setup(experiment):
   from kdjax.runner.jobs.knowledge.build import prepare
 
   return prepare(experiment)
