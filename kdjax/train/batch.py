@@ -28,7 +28,8 @@ def make_batch(
     images: (N, H, W, C) these images; None where they are read.
     step: () int32, number of the step.
     seed: () int32, of the members.
-    batch_plan: of this step, this device and this seed, so that its axes are (B,).
+    batch_plan: of this step, this device and this seed, so that its axes are
+      (B,).
     axis_name: the mapped axis of devices that share the batch; None where one
       has all of it.
 

@@ -1,4 +1,4 @@
-"""Who is trained on what: arms of networks, loaders of batches, step by step."""
+"""What is shown to networks: loaders of batches, and the plan of some steps."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -22,8 +22,8 @@ class Loader(NamedTuple):
       it, padding at the batch's end left out; None for nothing.
     teacher_view: as `view`, what the teacher sees instead of all that; None
       where it sees what the student sees.
-    view_numbers: (seed, indices (S, B), first step) -> (S, B) the number of the view
-      that each example shows. `view` then takes (numbers, stored images,
+    view_numbers: (seed, indices (S, B), first step) -> (S, B) the number of the
+      view that each example shows. `view` then takes (numbers, stored images,
       index). None where every step draws new views.
   """
 

@@ -1,10 +1,10 @@
 """Training as a stream of epochs: many networks in one compiled program.
 
 Networks that differ only in seed, rate, weights or temperature are members of
-an arm and train side by side under `vmap`; arms (student, baseline, controls) run
-in the same program, an epoch in one `scan`. Each device sees its share of every
-batch, or has members of its own that see whole ones. Where memory is short
-groups of members take turns. Where all that does not pay (`side_by_side`)
+an arm and train side by side under `vmap`; arms (student, baseline, controls)
+run in the same program, an epoch in one `scan`. Each device sees its share of
+every batch, or has members of its own that see whole ones. Where memory is
+short groups of members take turns. Where all that does not pay (`side_by_side`)
 members train one after the other, a step at a time. The result is the same.
 """
 
@@ -55,10 +55,10 @@ def train(
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
-  An epoch is a pass over the largest loader; smaller loaders are repeated, so that
-  every arm takes the same number of steps. What happens in a step depends on
-  its number alone: a training that starts from a yielded epoch goes on as if it
-  had never stopped, bit for bit.
+  An epoch is a pass over the largest loader; smaller loaders are repeated, so
+  that every arm takes the same number of steps. What happens in a step depends
+  on its number alone: a training that starts from a yielded epoch goes on as if
+  it had never stopped, bit for bit.
 
   Args:
     network: linen module called as `network(images, train=...)`.
@@ -298,7 +298,7 @@ def _scan_begun(body, states, portion):
 
 
 def _ask(key, teachers, taps, plan, batches, step) -> Outputs | None:
-  """Shows what a teacher makes of a loader's batches, or what was read of it."""
+  """What a teacher makes of a loader's batches, or what was read of it."""
   loader, name = key
   if name in plan[loader].answers:
     return plan[loader].answers[name]

@@ -178,7 +178,8 @@ def frozen_state(
   Args:
     network: linen module, whatever it was computed in while it learned.
     variables: {"params": ..., and other collections}.
-    dtype: what its parameters are kept in, and it computes in, see `with_precision`.
+    dtype: what its parameters are kept in, and it computes in, see
+      `with_precision`.
 
   Returns:
     A state without an optimiser.

@@ -1,4 +1,4 @@
-"""Who learns from what in an experiment: the student, its baseline, the controls.
+"""Who learns from what: the student, its baseline, the controls.
 
 All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.

@@ -162,7 +162,8 @@ def scores(
     teacher: the teachers' variables, with a leading axis (T,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
-    teacher_logits: (T, N, C) the teachers' logits on the scored images, or None.
+    teacher_logits: (T, N, C) the teachers' logits on the scored images, or
+      None.
     logits: by name, (seeds, N, C).
     lesson: as in `measure`.
 

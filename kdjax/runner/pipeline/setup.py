@@ -61,10 +61,11 @@ class Setup(NamedTuple):
     experiment: the settings, with the networks that were left open.
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
-    train_split: all that networks may be trained on: the training set, and behind it
-      the transfer set.
+    train_split: all that networks may be trained on: the training set, and
+      behind it the transfer set.
     transfer: which of these are the transfer set; None where there is none.
-    score_split: the images that count: the test set, or held-out training images.
+    score_split: the images that count: the test set, or held-out training
+      images.
     teacher: the teacher, to be trained or already; None where it is cached.
     found: the teacher that was trained before; None if it is to be trained.
     cached: what a teacher made of the training images, in its place; or None.

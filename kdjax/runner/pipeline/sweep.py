@@ -24,8 +24,8 @@ def sweep_scores(
 
   Returns:
     JSON values. Each of the student's cells is compared, seed by seed, with the
-    best one and with the baseline at its best; p-values are corrected for as many
-    comparisons.
+    best one and with the baseline at its best; p-values are corrected for as
+    many comparisons.
 
   Example:
     >>> grids = {"student": [{"t": 1.0}, {"t": 2.0}], "baseline": [{}]}

@@ -11,7 +11,7 @@ from kdjax.runner.pipeline.setup import Setup
 HANDFUL, OF_A_CLASS = 10, 2
 # Fewer scored images than these cannot tell errors a few points apart.
 SCORED = 30
-# What of a teacher's settings its baseline with the same views heeds.
+# What of a teacher's settings the baseline with the teacher's views heeds.
 _HEEDED = {"teacher_augment", "teacher_from", "teacher_cache"}
 
 

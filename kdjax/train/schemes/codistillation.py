@@ -44,7 +44,7 @@ class Correspondents(NamedTuple):
 def codistillation(
   *, peers: int = 2, every: int = 50, same_batches: bool = False
 ) -> Scheme:
-  """Makes a scheme: networks that teach each other by weights of some steps ago.
+  """Makes a scheme: networks teach each other by weights of some steps ago.
 
   loss_p = method averaged over all others q,  teacher: q as it was at the last
   exchange, answering on p's batch as a trained network does (no dropout,

@@ -21,7 +21,7 @@ from kdjax.train.step import take_step, train_forward
 
 
 def mutual(*, peers: int = 2) -> Scheme:
-  """Makes a scheme: networks that teach each other on the same batches.
+  """Makes a scheme: networks teach each other on the same batches.
 
   loss_p = method averaged over all others q,  teacher q, student p
 

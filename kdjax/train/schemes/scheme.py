@@ -44,8 +44,8 @@ class Scheme(NamedTuple):
     network: state -> variables of the network that is measured.
     roles: what all networks are called that learn together; () for one alone.
     all_networks: state -> variables of these, with a leading axis (roles,).
-    adapt_loader: the arm's loader -> what the scheme is shown of it; None for the loader
-      itself.
+    adapt_loader: the arm's loader -> what the scheme is shown of it; None for
+      the loader itself.
     layout: how the state lies over devices; None where all hold the same.
   """
 

@@ -306,7 +306,7 @@ def _measure(
 
 
 def _add_comparisons(table: dict[str, dict[str, Any]]) -> None:
-  """Compares every arm with the baseline and with the reference, seed by seed."""
+  """Compares every arm with the baseline and the reference, seed by seed."""
   for key, control in (
     ("versus_baseline", "baseline"),
     ("versus_kd", REFERENCE),

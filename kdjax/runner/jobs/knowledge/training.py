@@ -234,7 +234,7 @@ def _epochs(
   saved: Saved | None = None,
   epochs=None,
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one loader; `chosen` are the settings of teacher or student."""
+  """Trains arms on one loader; `chosen`: settings of teacher or student."""
   epochs = chosen.epochs if epochs is None else epochs
   loader = make_loader(
     np.arange(len(split.labels)),
