@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -49,46 +50,78 @@ class Totals(NamedTuple):
     return self.loss / jnp.where(tokens > 0, tokens, 1.0)
 
 
+class Form(NamedTuple):
+  """What distinguishes one loss from another.
+
+  Attributes:
+    name: of the loss, for messages.
+    rows: its arithmetic, from `_rows` or `_top`.
+    keywords: its own ones that are compiled in.
+    numbers: its own ones that may be traced.
+  """
+
+  name: str
+  rows: Callable
+  keywords: Mapping[str, Any]
+  numbers: Mapping[str, Any]
+
+
 def call(
-  name: str,
-  rows,
-  arrays: tuple[jax.Array, ...],
+  form: Form,
+  student_hidden: jax.Array,
+  student_head: jax.Array,
+  teacher_hidden: jax.Array,
+  teacher_head: jax.Array,
   *,
-  temperature: float | jax.Array,
-  t_squared: bool,
-  student_bias: jax.Array | None,
-  teacher_bias: jax.Array | None,
-  mask: jax.Array | None,
-  labels: jax.Array | None,
-  label_weight: float | jax.Array,
-  chunk_size: int | None,
-  axis_name: str | None,
-  numbers: dict[str, Any] | None = None,
-  **keywords,
+  temperature: float | jax.Array = 1.0,
+  t_squared: bool = False,
+  student_bias: jax.Array | None = None,
+  teacher_bias: jax.Array | None = None,
+  mask: jax.Array | None = None,
+  labels: jax.Array | None = None,
+  label_weight: float | jax.Array = 1.0,
+  chunk_size: int | None = None,
+  axis_name: str | None = None,
 ) -> Totals:
   """Checks, flattens and pads the inputs, and runs the pass.
 
+  Every loss takes these arguments and has these words about them.
+
   Args:
-    name: of the loss, for messages.
-    rows: its arithmetic, from `_rows` or `_top`.
-    arrays: the four that every loss takes.
-    temperature: T, as the loss has it.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) or None.
-    teacher_bias: (V) or None.
-    mask: (...) bool, or weights >= 0, or None.
-    labels: (...) int or None.
-    label_weight: of the cross-entropy.
-    chunk_size: tokens a chunk, or None.
-    axis_name: of the vocabulary's shards, or None.
-    numbers: the loss's own keywords that may be traced.
-    **keywords: those that are static.
+    form: which loss.
+    student_hidden: (..., d) float, the states that the head reads.
+    student_head: (d, V) float: logits are hidden @ head (+ bias).
+    teacher_hidden: (..., d_t) float; a constant, as are the teacher's others.
+    teacher_head: (d_t, V) float.
+    temperature: T > 0; a scalar, or an array that broadcasts to the leading
+      dimensions. A constant here: no gradient flows into it.
+    t_squared: whether to multiply by T^2 (for each token its own T).
+    student_bias: (V) float; -inf masks a class out, for the divergence on both
+      sides.
+    teacher_bias: (V) float.
+    mask: (...) bool, True = counts, or weights >= 0, constants. Tokens that do
+      not count give neither value nor gradient, whatever their hidden states
+      hold.
+    labels: (...) integer class ids; outside 0 to the whole V - 1 = no
+      label.
+    label_weight: of the labels' cross-entropy (at T = 1), beside the divergence.
+    chunk_size: tokens whose logits are held at a time, static; None for as many
+      as keep three (tokens, V) arrays within 256 MiB.
+    axis_name: the mapped axis over which the vocabulary is spread: heads and
+      biases are then this device's columns, hidden states and labels the same on
+      all its devices.
 
   Returns:
-    The totals.
+    The `Totals`: sums over the tokens that count.
+
+  Raises:
+    ValueError: at trace time, if shapes do not fit, or T is not positive.
   """
-  hidden, head, *of_teacher = map(jnp.asarray, arrays)
-  sides = Side(hidden, head, student_bias), Side(*of_teacher, teacher_bias)
+  name = form.name
+  sides = (
+    Side(jnp.asarray(student_hidden), jnp.asarray(student_head), student_bias),
+    Side(jnp.asarray(teacher_hidden), jnp.asarray(teacher_head), teacher_bias),
+  )
   _check(name, sides, mask, labels)
   checks.positive(f"chunked.{name}", temperature=temperature)
   checks.weights(f"chunked.{name}", label_weight=label_weight)
@@ -98,7 +131,7 @@ def call(
   dtype = functools.reduce(
     jnp.promote_types, [x.dtype for x in jax.tree.leaves(sides)], jnp.float32
   )
-  numbers = {"label_weight": label_weight} | (numbers or {})
+  numbers = {"label_weight": label_weight} | form.numbers
   per_token = _math.per_row(temperature, shape, dtype, name)
   per_token, numbers = _constants(name, (per_token, numbers), dtype)
   vocabulary = Vocabulary(sides[0].head.shape[1], axis_name)
@@ -111,8 +144,8 @@ def call(
   per_token = jnp.broadcast_to(per_token, shape)
   tokens = Tokens(per_token, mask, labels, weights)
   plan = Plan(
-    rows=rows,
-    keywords=tuple(keywords.items()),
+    rows=form.rows,
+    keywords=tuple(form.keywords.items()),
     t_squared=t_squared,
     # Without a bias there is no -inf.
     same=teacher_bias is None

@@ -4,49 +4,14 @@ import jax
 
 from kdjax.losses import checks
 from kdjax.losses.chunked import _rows
-from kdjax.losses.chunked._call import Totals, call
+from kdjax.losses.chunked._define import from_heads
 
 
-def forward_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.forward_kl)
+def forward_kl():
   """`kdjax.losses.forward_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of KL(p || q), and the labels' part
-
-  Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
-
-  Raises:
-    ValueError: at trace time, if shapes do not fit, or T is not positive.
 
   Example:
     >>> states, head = jnp.array([[1.0], [2.0]]), jnp.array([[0.0, 0.0]])
@@ -58,62 +23,14 @@ def forward_kl(
   Source:
     Kim, Rush 2016, arXiv:1606.07947 (word-level distillation).
   """
-  return call(
-    "forward_kl",
-    _rows.forward_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-  )
+  return {}
 
 
-def reverse_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.reverse_kl)
+def reverse_kl():
   """`kdjax.losses.reverse_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of KL(q || p), and the labels' part
-
-  Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
-
-  Raises:
-    ValueError: at trace time, if shapes do not fit, or T is not positive.
 
   Example:
     >>> states, head = jnp.array([[1.0], [2.0]]), jnp.array([[0.0, 0.0]])
@@ -125,62 +42,18 @@ def reverse_kl(
   Source:
     Gu et al. 2024 (MiniLLM), arXiv:2306.08543, per position.
   """
-  return call(
-    "reverse_kl",
-    _rows.reverse_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-  )
+  return {}
 
 
-def symmetric_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  lam: float | jax.Array = 0.5,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.symmetric_kl, traced=("lam",))
+def symmetric_kl(*, lam: float | jax.Array = 0.5):
   """`kdjax.losses.symmetric_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of (1 - lam) KL(p || q) + lam KL(q || p), and the
   labels' part
 
   Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
     lam: the reverse direction's share, in [0, 1].
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
 
   Raises:
     ValueError: at trace time, if shapes do not fit, or T is not positive or `lam` outside [0, 1].
@@ -196,63 +69,14 @@ def symmetric_kl(
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
   checks.between("chunked.symmetric_kl", 0, 1, lam=lam)
-  return call(
-    "symmetric_kl",
-    _rows.symmetric_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    numbers={"lam": lam},
-  )
+  return {"lam": lam}
 
 
-def tvd(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.tvd)
+def tvd():
   """`kdjax.losses.tvd` of tokens of a large vocabulary.
 
   loss = sum over tokens of 1/2 sum_c |p_c - q_c|, and the labels' part
-
-  Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
-
-  Raises:
-    ValueError: at trace time, if shapes do not fit, or T is not positive.
 
   Example:
     >>> states, head = jnp.array([[1.0], [2.0]]), jnp.array([[0.0, 0.0]])
@@ -264,39 +88,11 @@ def tvd(
   Source:
     Wen et al. 2023 (f-distill), arXiv:2307.15190 (TVD), per position.
   """
-  return call(
-    "tvd",
-    _rows.tvd,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-  )
+  return {}
 
 
-def adaptive_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  mu: float = 0.5,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.adaptive_kl)
+def adaptive_kl(*, mu: float = 0.5):
   """`kdjax.losses.adaptive_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of r KL(p || q) + (1 - r) KL(q || p), and the labels'
@@ -305,23 +101,7 @@ def adaptive_kl(
   It sorts: with `axis_name`, the rows of a chunk are gathered on every device.
 
   Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
     mu: the teacher's mass that the head may hold, in [0, 1]; static.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
 
   Raises:
     ValueError: at trace time, if shapes do not fit, or T is not positive or `mu` outside [0, 1].
@@ -337,18 +117,4 @@ def adaptive_kl(
     Wu et al. 2024 (AKL), arXiv:2404.02657.
   """
   checks.between("chunked.adaptive_kl", 0, 1, mu=mu)
-  return call(
-    "adaptive_kl",
-    _rows.adaptive_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    mu=mu,
-  )
+  return {"mu": mu}

@@ -2,52 +2,19 @@
 
 import numbers
 
-import jax
-
 from kdjax.losses.chunked import _rows
-from kdjax.losses.chunked._call import Totals, call
+from kdjax.losses.chunked._define import from_heads
 
 
-def generalized_jsd(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  beta: float = 0.5,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.generalized_jsd)
+def generalized_jsd(*, beta: float = 0.5):
   """`kdjax.losses.generalized_jsd` of tokens of a large vocabulary (also `gkd`).
 
   loss = sum over tokens of beta KL(p || m) + (1 - beta) KL(q || m), and the
   labels' part; m = beta p + (1 - beta) q
 
   Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
     beta: the teacher's share of the mixture, a Python number in [0, 1].
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
 
   Raises:
     ValueError: at trace time, if shapes do not fit, or T is not positive or `beta` no number in
@@ -68,67 +35,18 @@ def generalized_jsd(
       "chunked.generalized_jsd: beta must be a Python number in [0, 1], got"
       f" {beta!r}"
     )
-  return call(
-    "generalized_jsd",
-    _rows.generalized_jsd,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    beta=float(beta),
-  )
+  return {"beta": float(beta)}
 
 
 gkd = generalized_jsd
 
 
-def jensen_shannon(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.generalized_jsd)
+def jensen_shannon():
   """`kdjax.losses.jensen_shannon` of tokens of a large vocabulary (also `jsd`).
 
   loss = sum over tokens of 1/2 KL(p || m) + 1/2 KL(q || m), and the labels'
   part; m = (p + q) / 2
-
-  Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
-
-  Raises:
-    ValueError: at trace time, if shapes do not fit, or T is not positive.
 
   Example:
     >>> states, head = jnp.array([[1.0], [2.0]]), jnp.array([[0.0, 0.0]])
@@ -140,65 +58,20 @@ def jensen_shannon(
   Source:
     Lin 1991, Divergence measures based on the Shannon entropy.
   """
-  return call(
-    "jensen_shannon",
-    _rows.generalized_jsd,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    beta=0.5,
-  )
+  return {"beta": 0.5}
 
 
 jsd = jensen_shannon
 
 
-def skew_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  lam: float = 0.1,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.skew_kl)
+def skew_kl(*, lam: float = 0.1):
   """`kdjax.losses.skew_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of KL(p || lam p + (1 - lam) q), and the labels' part
 
   Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
     lam: the teacher's share of the mixture, 0 < lam < 1; static.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
 
   Raises:
     ValueError: at trace time, if shapes do not fit, or T is not positive or `lam` no number
@@ -215,62 +88,17 @@ def skew_kl(
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
   _check_share("skew_kl", lam)
-  return call(
-    "skew_kl",
-    _rows.skew_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    lam=float(lam),
-  )
+  return {"lam": float(lam)}
 
 
-def skew_reverse_kl(
-  student_hidden: jax.Array,
-  student_head: jax.Array,
-  teacher_hidden: jax.Array,
-  teacher_head: jax.Array,
-  *,
-  lam: float = 0.1,
-  temperature: float | jax.Array = 1.0,
-  t_squared: bool = False,
-  student_bias: jax.Array | None = None,
-  teacher_bias: jax.Array | None = None,
-  mask: jax.Array | None = None,
-  labels: jax.Array | None = None,
-  label_weight: float | jax.Array = 1.0,
-  chunk_size: int | None = None,
-  axis_name: str | None = None,
-) -> Totals:
+@from_heads(_rows.skew_reverse_kl)
+def skew_reverse_kl(*, lam: float = 0.1):
   """`kdjax.losses.skew_reverse_kl` of tokens of a large vocabulary.
 
   loss = sum over tokens of KL(q || (1 - lam) p + lam q), and the labels' part
 
   Args:
-    student_hidden: (..., d) float; this and all not named here as in `kd`.
-    student_head: (d, V) float.
-    teacher_hidden: (..., d_t) float.
-    teacher_head: (d_t, V) float.
     lam: the student's share of the mixture, 0 < lam < 1; static.
-    temperature: T > 0.
-    t_squared: whether to multiply by T^2.
-    student_bias: (V) float.
-    teacher_bias: (V) float.
-    mask: (...) bool, True = counts, or weights >= 0.
-    labels: (...) integer class ids; outside 0 to V - 1 = no label.
-    label_weight: of the labels' cross-entropy.
-    chunk_size: tokens at a time.
-    axis_name: of the vocabulary's shards.
-
-  Returns:
-    The `Totals`: sums over the tokens that count.
 
   Raises:
     ValueError: at trace time, if shapes do not fit, or T is not positive or `lam` no number
@@ -287,21 +115,7 @@ def skew_reverse_kl(
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
   _check_share("skew_reverse_kl", lam)
-  return call(
-    "skew_reverse_kl",
-    _rows.skew_reverse_kl,
-    (student_hidden, student_head, teacher_hidden, teacher_head),
-    temperature=temperature,
-    t_squared=t_squared,
-    student_bias=student_bias,
-    teacher_bias=teacher_bias,
-    mask=mask,
-    labels=labels,
-    label_weight=label_weight,
-    chunk_size=chunk_size,
-    axis_name=axis_name,
-    lam=float(lam),
-  )
+  return {"lam": float(lam)}
 
 
 def _check_share(name, lam):

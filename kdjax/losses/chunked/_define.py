@@ -1,0 +1,83 @@
+"""From a loss's own keywords to the whole function: what all share is written once."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+
+from kdjax.losses.chunked._call import Form, Totals, call
+
+_SHARED = list(inspect.signature(call).parameters.values())[1:]
+
+
+def from_heads(
+  rows: Callable,
+  *,
+  traced: tuple[str, ...] = (),
+  **defaults: float | bool,
+) -> Callable[[Callable], Callable[..., Totals]]:
+  """Makes a loss of hidden states and heads, from a function of its own keywords.
+
+  That function checks them, and returns those that its rows take. Signature and
+  docstring of the loss are `call`'s and its own.
+
+  Args:
+    rows: the arithmetic, from `_rows` or `_top`.
+    traced: its own keywords that may be traced; others are compiled in.
+    **defaults: of shared arguments, where the loss has others.
+
+  Returns:
+    A decorator.
+  """
+
+  def decorate(own: Callable) -> Callable[..., Totals]:
+    name = own.__name__
+    signature, its_own = _signature(own, defaults)
+
+    @functools.wraps(own)
+    def loss(*arrays, **keywords):
+      try:
+        bound = signature.bind(*arrays, **keywords)
+      except TypeError as error:
+        raise TypeError(f"chunked.{name}: {error}") from None
+      bound.apply_defaults()
+      given = bound.arguments
+      taken = own(**{key: given.pop(key) for key in its_own})
+      numbers = {key: taken.pop(key) for key in traced}
+      return call(Form(name, rows, taken, numbers), **given)
+
+    loss.__signature__ = signature
+    # There is none under `python -OO`.
+    loss.__doc__ = own.__doc__ and _docstring(own)
+    return loss
+
+  return decorate
+
+
+def _signature(own, defaults):
+  """Returns the whole signature, and the names of the loss's own keywords."""
+  its_own = inspect.signature(own).parameters
+  shared = [x.replace(default=defaults.get(x.name, x.default)) for x in _SHARED]
+  arrays = [x for x in shared if x.kind is not x.KEYWORD_ONLY]
+  parameters = [*arrays, *its_own.values(), *shared[len(arrays) :]]
+  return inspect.Signature(parameters, return_annotation=Totals), list(its_own)
+
+
+def _docstring(own):
+  """Returns the loss's own sections, filled up with what is shared."""
+  summary, sections = _sections(own)
+  _, shared = _sections(call)
+  _, arrays, others = re.split(
+    r"^(?=  student_hidden:|  temperature:)", shared["Args"], flags=re.MULTILINE
+  )
+  shared["Args"] = arrays + sections.pop("Args", "") + others
+  texts = [f"{name}:\n{text}" for name, text in (shared | sections).items()]
+  return "\n".join([summary, *texts]).rstrip()
+
+
+def _sections(function):
+  """Returns what precedes the sections, and their texts by name."""
+  text = inspect.getdoc(function) + "\n"
+  first, *found = re.split(r"^(\w+):\n", text, flags=re.MULTILINE)
+  texts = [section.rstrip("\n") + "\n" for section in found[1::2]]
+  return first.rstrip("\n") + "\n", dict(zip(found[::2], texts, strict=True))
