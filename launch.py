@@ -113,15 +113,15 @@ def _define_flags(
 
 
 def _experiments() -> dict[str, tuple[config.Experiment, str]]:
-  """All experiments with what they say of themselves; a file has one, or several."""
+  """All experiments by name, each with what its file says behind its name."""
   found = {}
   for file in sorted((ROOT / "experiments").glob("[!_]*.py")):
     module = importlib.import_module(f"experiments.{file.stem}")
-    several = getattr(module, "EXPERIMENTS", {})
-    members = {f"{file.stem}/{name}": one for name, one in several.items()}
-    members = members or {file.stem: module.EXPERIMENT}
-    found |= {name: (one, module.__doc__) for name, one in members.items()}
-  return found
+    several = getattr(module, "EXPERIMENTS", None)
+    text = module.__doc__
+    for name, one in (several or {file.stem: module.EXPERIMENT}).items():
+      found[name] = one, text.partition(f"\n{name}: ")[2] or text
+  return dict(sorted(found.items()))
 
 
 def _load_experiment(name: str) -> config.Experiment:

@@ -18,7 +18,7 @@ import time
 
 import jax
 
-from experiments.cached_teacher import EXPERIMENT
+from experiments.views import EXPERIMENTS
 from kdjax import evaluate
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.build import prepare
@@ -26,6 +26,8 @@ from kdjax.runner.pipeline.cached_teacher import as_teacher
 from kdjax.train import loop
 from kdjax.train.state import frozen_state, variables
 from kdjax.train.teacher import live
+
+EXPERIMENT = EXPERIMENTS["cached_teacher"]
 
 
 def main() -> None:

@@ -129,8 +129,10 @@ def _by_method() -> dict[str, dict[tuple[str, str], str]]:
   }
 
 
-EXPERIMENTS = {"_".join(pair): _pair(*pair) for pair in _PAIRS} | {
-  f"{'_'.join(pair)}_{method}": _pair(*pair, text)
+EXPERIMENTS = {
+  f"cifar100/{'_'.join(pair)}": _pair(*pair) for pair in _PAIRS
+} | {
+  f"cifar100/{'_'.join(pair)}_{method}": _pair(*pair, text)
   for method, texts in _by_method().items()
   for pair, text in texts.items()
 }

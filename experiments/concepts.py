@@ -57,7 +57,7 @@ def _experiment(data: Data, network: tuple[str, str, str, float]) -> Experiment:
 
 
 EXPERIMENTS = {
-  f"{name}{suffix}": _experiment(data, network)
+  f"concepts/{name}{suffix}": _experiment(data, network)
   for name, data in _SETS.items()
   for suffix, network in _NETWORKS.items()
 }

@@ -53,12 +53,12 @@ def _recipe(teacher: str, student: Student, distillation: str) -> Experiment:
 
 
 EXPERIMENTS = {
-  "resnet34_resnet18": _recipe(
+  "imagenet/resnet34_resnet18": _recipe(
     "resnet34(normalise='imagenet')",
     Student(model="resnet18(normalise='imagenet')", seeds=1, **_RESIDUAL),
     "kd(temperature=1):0.5 + ce:0.5",
   ),
-  "resnet50_deit_tiny": _recipe(
+  "imagenet/resnet50_deit_tiny": _recipe(
     "resnet50(normalise='imagenet')",
     Student(
       model="deit_tiny(normalise='imagenet')",

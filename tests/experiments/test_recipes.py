@@ -25,9 +25,8 @@ from kdjax.train.dry_run import check_step  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
 
 PAGE = (ROOT / "docs" / "recipes.md").read_text()
-SMALL = {f"cifar100/{name}": one for name, one in cifar100.EXPERIMENTS.items()}
-LARGE = {f"imagenet/{name}": one for name, one in imagenet.EXPERIMENTS.items()}
-RECIPES = SMALL | LARGE
+SMALL = cifar100.EXPERIMENTS
+RECIPES = SMALL | imagenet.EXPERIMENTS
 METHODS = re.findall(
   r"""--distillation=(?:"([^"]+)"|'([^']+)'|([a-z_]+))""", PAGE
 )

@@ -49,9 +49,9 @@ STAGE_TAPS = ("stage_*", "stage_*/activation:in")
 
 
 def names_of(pair):
-  """The published names of teacher and student: `resnet32x4_resnet8x4`."""
+  """The published names of teacher and student: `cifar100/vgg13_vgg8`."""
   for teacher in PUBLISHED:
-    student = pair.removeprefix(f"{teacher}_")
+    student = pair.removeprefix(f"cifar100/{teacher}_")
     if student in PUBLISHED:
       return teacher, student
   return None

@@ -40,8 +40,8 @@ PAIRS = (
 )
 
 # Peak rates of Adam by kind of network. The dense ones are the best of each arm
-# in experiments/mnist_tuning.py; the students' others come from the searches of
-# experiments/method_table.py (every arm's best was 0.01, hard labels' 0.008 to
+# in experiments/mnist.py; the students' others come from the searches of
+# experiments/method_tables.py (every arm's best was 0.01, hard labels' 0.008 to
 # 0.015) and vit_table.py (0.003 to 0.005), trainings of a few hundred steps.
 RATES = {
   "dense": {

@@ -20,7 +20,7 @@ from kdjax.runner.report import (
 
 _HEAD = """# Experiments
 
-Each file here is one claim and opens with its command. This page is written by
+Each experiment is one claim; its command stands below. This page is written by
 `make experiments` from `results/`, where every seed, version and setting
 stands. Test errors in %, mean ± standard deviation over seeds; differences in
 points over paired seeds, p of the two-sided t-test. Baseline: the student's twin

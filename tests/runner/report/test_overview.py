@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import launch
 from kdjax.core.errors import StorageError
 from kdjax.runner.report import overview
 
@@ -18,7 +19,7 @@ def test_page_is_what_the_results_say():
   runs = re.search(r"^RUNS := \\\n((?:  .*\n)+)", makefile, re.MULTILINE)
   names = re.findall(r"\w+:(\w+)", runs[1])
   assert set(names) == set(found)
-  assert set(names) <= {file.stem for file in HOME.glob("*.py")}
+  assert set(names) <= set(launch._experiments())
   assert (HOME / "README.md").read_text() == overview.overview(found)
 
 
