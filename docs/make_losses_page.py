@@ -36,6 +36,9 @@ Shapes: `n` examples, `C` classes or channels, `D` features, `NHWC` maps, `V` vi
 `G` global views, `K` teachers, `H` heads, `Q` queries, `K` keys. "Held to" names the
 published code whose values and gradients the loss is tested against, over golden
 cases in float32 and float64; "formula" means that no published code could be run.
+
+Shapes that do not fit, temperatures and weights out of range and unknown words raise
+a `ValueError` at trace time, which names the function, the argument and what it got.
 """
 
 LARGE = """\
@@ -156,9 +159,7 @@ def section(name: str, function, aliases: list[str]) -> list[str]:
   for paragraph in more:
     lines += [" ".join(paragraph.split()), ""]
   lines += [*arguments(doc["Args"]), ""]
-  for key in ("Returns", "Raises"):
-    if key in doc:
-      lines += [f"*{key}:* {' '.join(doc[key].split())}", ""]
+  lines += [f"*Returns:* {' '.join(doc['Returns'].split())}", ""]
   lines += ["```pycon", doc["Example"], "```", ""]
   return [*lines, f"*Source:* {' '.join(doc['Source'].split())}", ""]
 

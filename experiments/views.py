@@ -36,7 +36,13 @@ of the five takes 1.12 s of CPU time with the teacher live and 0.14 s with it
 cached, 7.9 times less (19.5 times less by the clock, on two busy cores).
 """
 
-from kdjax.runner.config import Controls, Distillation, Experiment, Student, Teacher
+from kdjax.runner.config import (
+  Controls,
+  Distillation,
+  Experiment,
+  Student,
+  Teacher,
+)
 
 _TEACHER = Teacher(
   model="mlp(500, 500, dropout=0.5)", epochs=40, augment="shift(2)"
