@@ -77,22 +77,6 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
     raise StorageError(f"cannot write {folder}: {one_line(error)}") from error
 
 
-def is_saved(folder: Path) -> bool:
-  """Says whether a folder holds a saved network.
-
-  Args:
-    folder: as given to `save_network`.
-
-  Returns:
-    False also where there is no such folder.
-
-  Example:
-    >>> is_saved(Path("nowhere"))
-    False
-  """
-  return (folder / NOTE).is_file()
-
-
 def read_note(folder: Path) -> dict[str, Any]:
   """Reads what was noted beside a saved network.
 

@@ -1,6 +1,5 @@
 """What a small network takes on disk: whole numbers as they are, no zeros."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -39,38 +38,6 @@ def packed(variables: Any) -> dict[str, np.ndarray]:
       array = array[kept]
     found[name] = _nibbles(array) if bits == 4 else np.ascontiguousarray(array)
   return found
-
-
-def unpacked(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
-  """Undoes `packed`.
-
-  Args:
-    arrays: as it returns them.
-    like: variables or shapes of the form of those that were packed.
-
-  Returns:
-    The variables.
-
-  Example:
-    >>> variables = {"kernel": np.array([0.0, 0.0, 0.0, 2.0], np.float32)}
-    >>> unpacked(packed(variables), variables)["kernel"].tolist()
-    [0.0, 0.0, 0.0, 2.0]
-  """
-
-  def one(path, leaf):
-    name, size = _name(path), int(np.prod(leaf.shape))
-    kept = np.ones(size, bool)
-    if name + MASK in arrays:
-      kept = np.unpackbits(arrays[name + MASK])[:size].astype(bool)
-    values = arrays[name].reshape(-1)
-    if leaf.dtype == jnp.int4:
-      halves = np.stack([values & 15, values >> 4], axis=-1).reshape(-1)
-      values = (halves[: kept.sum()].astype(np.int8) ^ 8) - 8
-    whole = np.zeros(size, values.dtype)
-    whole[kept] = values
-    return jnp.asarray(whole.reshape(leaf.shape)).astype(leaf.dtype)
-
-  return jax.tree_util.tree_map_with_path(one, like)
 
 
 def file_bytes(variables: Any) -> int:

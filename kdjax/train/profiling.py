@@ -12,9 +12,6 @@ from kdjax.core.errors import UserError
 
 Item = TypeVar("Item")
 
-# What of a row of the log is not the same when a run is run again.
-SPEEDS = ("step_seconds", "images_per_second", "input_share", "mfu")
-
 # Dense bfloat16 operations a second of one device, from the makers' data sheets
 # (NVIDIA's without sparsity; Google Cloud's TPU pages, v4 to v6e), by how the
 # kind of device begins. The longest name that fits counts.

@@ -11,9 +11,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-SCOPES = ("global", "layer")
-STRUCTURES = ("weights", "channels")
-
 
 class Pruning(NamedTuple):
   """What is to become zero, and when.
@@ -128,7 +125,7 @@ def prunable(params: Mapping, structure: str = "weights") -> dict[str, Any]:
   Args:
     params: {"network": the network's, ...}; what else there is, such as a
       method's regressors, is not the network's.
-    structure: one of STRUCTURES.
+    structure: "weights" or "channels".
 
   Returns:
     By path of the layer, the kernels of dense and convolutional layers, but for

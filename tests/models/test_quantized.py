@@ -42,7 +42,7 @@ def variables_of(network, images=IMAGES):
 
 @pytest.mark.parametrize(("kind", "scheme"), CASES)
 def test_what_is_stored_is_what_was_learnt(kind, scheme):
-  """Logits, of two networks side by side; and the file gives them back."""
+  """Logits, of two networks side by side."""
   network = NETWORKS[kind]
   both = jax.tree.map(lambda x: np.stack([x, 2 * x]), variables_of(network))
   learnt = jax.jit(
@@ -51,9 +51,8 @@ def test_what_is_stored_is_what_was_learnt(kind, scheme):
   few = jax.jit(jax.vmap(lambda one: stored(network, one, scheme, IMAGES[:1])))(
     both
   )
-  again = packed.unpacked(packed.packed(few), few)
   apply = stores_in(network, scheme).apply
-  answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(again)
+  answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(few)
   np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
   kernels = [
     leaf

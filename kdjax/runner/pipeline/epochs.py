@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from kdjax import data
+from kdjax.core.errors import warn
 from kdjax.runner.pipeline.cached_teacher import answers_of
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import compiling
 from kdjax.train import loop, profiling
-from kdjax.train.devices import memory
+from kdjax.train.devices import memory, processes
 from kdjax.train.devices.placement import local
 from kdjax.train.epoch import Epoch, portions
 from kdjax.train.fault_tolerance import nan_guard, resume
@@ -163,8 +164,8 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
     before, lost = lost, nan_guard.lost_steps(epoch)
     for name, steps in lost.items():
       new = sum(steps) - sum(before[name] if before else ())
-      if new:
-        resume.warn(
+      if new and processes.is_first():
+        warn(
           f"epoch {epoch.number}: {new} steps of the {name}, over all its"
           f" members, were not finite and do not count (--nan={chosen.nan})"
         )

@@ -22,8 +22,6 @@ from kdjax.train.gradients import parts_of
 from kdjax.train.schemes.scheme import Layout, Scheme
 from kdjax.train.state import TrainState
 
-POLICIES = ("stop", "skip", "rewind")
-
 
 class Guarded(NamedTuple):
   """A scheme's state, and what bad steps it met.
@@ -50,7 +48,7 @@ def guard(scheme: Scheme, policy: str, patience: int) -> Scheme:
 
   Args:
     scheme: who learns from whom.
-    policy: one of POLICIES.
+    policy: "stop", "skip" or "rewind".
     patience: bad steps in a row after which strikes are not forgiven any more.
 
   Returns:
@@ -95,7 +93,7 @@ def watched(
   Args:
     follow: where to go on, or None -> what `loop.train` yields from there.
     start: where to go on; None for the beginning.
-    policy: one of POLICIES.
+    policy: "stop", "skip" or "rewind".
     patience: of "skip", how many bad steps in a row end the training; of
       "rewind", how many bad portions of a member.
     initial: () -> the states that the training starts from.

@@ -1,7 +1,6 @@
 """A training that may be killed: what is kept of it, and how it goes on."""
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from kdjax.core.errors import PreemptedError, StorageError
+from kdjax.core.errors import PreemptedError, StorageError, warn
 from kdjax.train.devices import processes, watchdog
 from kdjax.train.epoch import Epoch, Sums
 from kdjax.train.fault_tolerance import checkpoints, preemption
@@ -200,13 +199,3 @@ def lost_steps(history: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
     row["network"]: row["lost_steps"] for row in history if "lost_steps" in row
   }
   return {name: steps for name, steps in last.items() if any(steps)}
-
-
-def warn(text: str) -> None:
-  """Says what the run outlived, on stderr; of several processes the first does.
-
-  Args:
-    text: one line.
-  """
-  if processes.is_first():
-    print(f"launch.py: {text}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from kdjax.core import storage
 from kdjax.evaluate import knowledge
 from kdjax.evaluate.knowledge import Concepts, Estimate
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
+from kdjax.runner.report import reading
 from kdjax.taps import parse_tap
 
 # What the paper expects of the student against the baseline. D_std is the
@@ -27,7 +28,6 @@ HYPOTHESES = {
 # Ours, free of a threshold or of the union; expected alike.
 COMPANIONS = {"auc": "larger", "entropy_gap": "larger", "d95": "smaller"}
 THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
-SIGNIFICANT = 0.05
 
 
 class History(NamedTuple):
@@ -296,7 +296,7 @@ def _compared(student, baseline, expected) -> dict[str, Any]:
 
 
 def _verdict(found: evaluate.Comparison) -> str:
-  clear = found.p_value is not None and found.p_value < SIGNIFICANT
+  clear = found.p_value is not None and found.p_value < reading.SIGNIFICANT
   if found.mean < 0:
     return "reproduced" if clear else "as expected, not significant"
   return "opposite" if clear else "not reproduced"
