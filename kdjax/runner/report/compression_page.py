@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 
 from kdjax.runner.report import (
   formats,
-  logs,
   page,
-  parts,
-  pictures,
+  record,
   style,
   teachers,
   text,
@@ -65,25 +63,16 @@ def write(workdir: Path, results: Mapping[str, Any]) -> Path:
   Raises:
     StorageError: if something cannot be written.
   """
-  logs.write_json(workdir / "results.json", results)
-  left_out: list[str] = []
-  with parts.part("the remark on the teacher", left_out):
-    teachers.warn(results)
-  drawn = pictures.drawn(makers(results), left_out)
-  pictures.save_figures(workdir / "figures", drawn)
   content = {
     "name": results["name"],
     "sentences": lambda: [headline(results), *notes(results)],
-    "accuracies": lambda: [
+    "tiles": lambda: page.accuracy_tiles(
       (name, shown(results)[name]["test_accuracy"])
       for name in ("teacher", "student", "baseline")
-    ],
+    ),
     "tables": table_makers(results),
-    "figures": drawn,
-    "left_out": left_out,
-    "results": results,
   }
-  return page.write_html(workdir / "report.html", content)
+  return record.write(workdir, results, makers(results), content)
 
 
 def summary(results: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.runner.report import knowledge_plots as plots
-from kdjax.runner.report import logs, page, parts, pictures, teachers
+from kdjax.runner.report import page, record
 from kdjax.runner.report.knowledge_tables import (
   NETWORKS,
   headline,
@@ -33,14 +33,15 @@ def write(
   Raises:
     StorageError: if something cannot be written.
   """
-  logs.write_json(workdir / "results.json", results)
-  left_out: list[str] = []
-  with parts.part("the remark on the teacher", left_out):
-    teachers.warn(results)
-  drawn = pictures.drawn(makers(results, samples), left_out)
-  pictures.save_figures(workdir / "figures", drawn)
-  content = _content(results, drawn, left_out)
-  return page.write_html(workdir / "report.html", content)
+  content = {
+    "name": results.get("name") or "Knowledge report",
+    "sentences": lambda: [headline(results)],
+    "tiles": lambda: page.accuracy_tiles(
+      (name, results[name]["test_accuracy"]) for name in NETWORKS
+    ),
+    "tables": table_makers(results),
+  }
+  return record.write(workdir, results, makers(results, samples), content)
 
 
 def makers(
@@ -88,18 +89,4 @@ def makers(
       "Means over seeds, bands one standard deviation. The dotted line is the"
       " threshold of the first table; the notes under it say what is what.",
     ),
-  }
-
-
-def _content(results, drawn, left_out) -> dict[str, Any]:
-  return {
-    "name": results.get("name") or "Knowledge report",
-    "sentences": lambda: [headline(results)],
-    "accuracies": lambda: [
-      (name, results[name]["test_accuracy"]) for name in NETWORKS
-    ],
-    "tables": table_makers(results),
-    "figures": drawn,
-    "left_out": left_out,
-    "results": results,
   }

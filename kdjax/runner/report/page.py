@@ -2,9 +2,8 @@
 
 import base64
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
@@ -13,7 +12,6 @@ from matplotlib.figure import Figure
 from kdjax.runner.report import (
   compression_table,
   formats,
-  logs,
   methods,
   parts,
   reading,
@@ -53,98 +51,66 @@ class _Tile(NamedTuple):
   colour: str
 
 
-def write_page(
-  path: str | Path,
-  results: Mapping[str, Any],
-  history: Sequence[Mapping[str, Any]],
-  figures: Mapping[str, Picture | Figure | bytes],
-  left_out: list[str] | None = None,
-) -> Path:
-  """Writes a run's report as one self-contained HTML file.
+def content(
+  results: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Returns what the page of a distillation run shows, see `render`.
 
   Args:
-    path: of the file; its folder is made if it is not there.
-    results: as in results.json.
     history: the rows of metrics.jsonl; may be empty.
-    figures: by name, as `pictures.drawn` returns them. A plain Figure, or the
-      bytes of an SVG or PNG file, stands under its name as title.
-    left_out: a sentence for each part that could not be made.
-
-  Returns:
-    The path.
-
-  Raises:
-    StorageError: if the file cannot be written.
   """
-  html = render_page(results, history, figures, left_out)
-  return logs.write_text(path, html)
-
-
-def write_html(path: str | Path, content: Mapping[str, Any]) -> Path:
-  """Writes a page of the house's form that is no distillation run's.
-
-  Args:
-    path: of the file, in a folder that is there.
-    content: "name", "sentences" () -> the headline and further ones, "accuracies"
-      () -> pairs of network and accuracies, "titles" of networks that are not
-      called as elsewhere (may be missing), "tables" how each is made, "figures"
-      by name, "left_out" a sentence for each part that could not be made, and
-      "results", for its settings, environment, times and command.
-
-  Returns:
-    The path.
-
-  Raises:
-    StorageError: if the file cannot be written.
-  """
-  titles = content.get("titles", {})
-
-  def tiles():
-    return [
-      _Tile(
-        titles.get(name) or reading.title_of(name),
-        formats.with_spread([100 * x for x in values], 1),
-        "% test accuracy",
-        style.colour_of(name),
-      )
-      for name, values in content["accuracies"]()
-    ]
-
-  makers = {name: content[name] for name in ("sentences", "tables")}
-  makers |= {"tiles": tiles, "training": list}
-  html = _template().render(
-    name=content["name"],
-    **_made(makers, content["figures"], content["left_out"]),
-    **_surroundings(content["results"]),
-  )
-  return logs.write_text(path, html)
-
-
-def render_page(
-  results: Mapping[str, Any],
-  history: Sequence[Mapping[str, Any]],
-  figures: Mapping[str, Picture | Figure | bytes],
-  left_out: list[str] | None = None,
-) -> str:
-  """Returns the HTML that `write_page` writes; all text is escaped.
-
-  Args:
-    results: as in results.json.
-    history: the rows of metrics.jsonl; may be empty.
-    figures: as for `write_page`.
-    left_out: as for `write_page`.
-  """
-  makers = {
+  return {
+    "name": results.get("name") or "Distillation report",
     "sentences": lambda: [verdicts.headline(results), *verdicts.notes(results)],
     "tiles": lambda: _tiles(results),
     "tables": table_makers(results),
     "training": lambda: [tables.training_table(history)] if history else [],
   }
+
+
+def render(
+  results: Mapping[str, Any],
+  content: Mapping[str, Any],
+  figures: Mapping[str, Picture | Figure | bytes],
+  left_out: list[str] | None = None,
+) -> str:
+  """Returns a run's report as one self-contained HTML file; all text is escaped.
+
+  Args:
+    results: as in results.json; settings, environment, times and command are shown.
+    content: "name", "sentences" () -> the headline and further ones, "tiles" ()
+      -> the numbers at the top, "tables" how each is made, "training" () -> the
+      tables of what was logged (may be missing).
+    figures: by name, as `pictures.drawn` returns them. A plain Figure, or the
+      bytes of an SVG or PNG file, stands under its name as title.
+    left_out: a sentence for each part that could not be made.
+  """
   return _template().render(
-    name=results.get("name") or "Distillation report",
-    **_made(makers, figures, left_out),
+    name=content["name"],
+    **_made({"training": list} | content, figures, left_out),
     **_surroundings(results),
   )
+
+
+def accuracy_tiles(
+  accuracies: Iterable[tuple[str, Sequence[float]]],
+  titles: Mapping[str, str] | None = None,
+) -> list[_Tile]:
+  """Returns the test accuracy of each network, for the top of a page.
+
+  Args:
+    accuracies: by network, a number a seed.
+    titles: of networks that are not called as elsewhere, or None.
+  """
+  return [
+    _Tile(
+      (titles or {}).get(name) or reading.title_of(name),
+      formats.with_spread([100 * x for x in values], 1),
+      "% test accuracy",
+      style.colour_of(name),
+    )
+    for name, values in accuracies
+  ]
 
 
 def _made(

@@ -1,6 +1,6 @@
 """Everything that a finished run leaves in its folder, and on the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,30 @@ def write_run(
   Raises:
     StorageError: if something cannot be written.
   """
+  makers = pictures.makers(results, history, samples)
+  return write(workdir, results, makers, page.content(results, history))
+
+
+def write(
+  workdir: Path,
+  results: Mapping[str, Any],
+  makers: Mapping[str, Callable[[], pictures.Picture]],
+  content: Mapping[str, Any],
+) -> Path:
+  """Writes results.json, then the figures and, last, the page, as `write_run`.
+
+  Args:
+    makers: how each picture is drawn, by name.
+    content: what else stands on the page, see `page.render`.
+  """
   logs.write_json(workdir / "results.json", results)
   left_out: list[str] = []
   with parts.part("the remark on the teacher", left_out):
     teachers.warn(results)
-  makers = pictures.makers(results, history, samples)
   drawn = pictures.drawn(makers, left_out)
   pictures.save_figures(workdir / "figures", drawn)
-  path = workdir / "report.html"
-  return page.write_page(path, results, history, drawn, left_out)
+  html = page.render(results, content, drawn, left_out)
+  return logs.write_text(workdir / "report.html", html)
 
 
 def summary(results: Mapping[str, Any]) -> str:

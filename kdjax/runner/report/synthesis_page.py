@@ -10,9 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from kdjax.runner.report import (
   formats,
-  logs,
   page,
-  pictures,
+  record,
   style,
   text,
   verdicts,
@@ -48,24 +47,19 @@ def write(
   Raises:
     StorageError: if something cannot be written.
   """
-  logs.write_json(workdir / "results.json", results)
-  left_out: list[str] = []
-  drawn = pictures.drawn(makers(results, samples), left_out)
-  pictures.save_figures(workdir / "figures", drawn)
   content = {
     "name": results.get("name") or "Learned images",
     "sentences": lambda: [headline(results), *notes(results)],
-    "accuracies": lambda: [
-      (name, entry["test_accuracy"])
-      for name, entry in networks(results).items()
-    ],
-    "titles": TITLES,
+    "tiles": lambda: page.accuracy_tiles(
+      (
+        (name, entry["test_accuracy"])
+        for name, entry in networks(results).items()
+      ),
+      TITLES,
+    ),
     "tables": table_makers(results),
-    "figures": drawn,
-    "left_out": left_out,
-    "results": results,
   }
-  return page.write_html(workdir / "report.html", content)
+  return record.write(workdir, results, makers(results, samples), content)
 
 
 def summary(results: Mapping[str, Any]) -> str:

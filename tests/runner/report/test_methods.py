@@ -71,7 +71,7 @@ def test_notes_name_what_does_not_help(table):
 
 
 def test_page_shows_the_table(table, results):
-  found = page.render_page(results, [], {})
+  found = page.render(results, page.content(results, []), {})
   assert "Against baseline" in found and "ard labels:" not in found
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from kdjax.core.errors import StorageError
-from kdjax.runner.report import pictures, record
-from kdjax.runner.report.page import render_page, write_page
+from kdjax.runner.report import logs, pictures, record
+from kdjax.runner.report.page import content, render
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -41,6 +41,10 @@ class Page(html.parser.HTMLParser):
 def draw(*arguments):
   makers = pictures.makers(*arguments)
   return {name: make() for name, make in makers.items()}
+
+
+def render_page(results, history, figures):
+  return render(results, content(results, history), figures)
 
 
 @pytest.fixture
@@ -165,11 +169,11 @@ def test_page_bears_results_with_little_in_them(results):
   assert html.startswith("<!DOCTYPE html>") and Page(html).addresses == []
 
 
-def test_write_page(tmp_path, results):
-  path = write_page(tmp_path / "new" / "report.html", results, [], {})
-  assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+def test_text_that_cannot_be_written_is_named(tmp_path):
+  path = logs.write_text(tmp_path / "new" / "report.html", "é")
+  assert path.read_text(encoding="utf-8") == "é"
   with pytest.raises(StorageError, match="report.html"):
-    write_page(path / "report.html", results, [], {})
+    logs.write_text(path / "report.html", "")
 
 
 def test_pictures_are_those_that_the_values_allow(results, history, sweep):
