@@ -19,7 +19,7 @@ class Page(html.parser.HTMLParser):
   def __init__(self, text):
     super().__init__()
     self.open, self.addresses, self.tags, self.texts = [], [], [], []
-    self.loader(text)
+    self.feed(text)
     self.close()
     assert not self.open
 
