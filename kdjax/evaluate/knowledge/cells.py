@@ -15,13 +15,6 @@ def cell_sums(pixels: jax.Array, grid: tuple[int, int]) -> jax.Array:
 
   Returns:
     (B, GH, GW).
-
-  Raises:
-    ValueError: at trace time, for more cells than pixels.
-
-  Example:
-    >>> print(cell_sums(jnp.arange(4.0).reshape(1, 2, 2), (1, 2)))
-    [[[2. 4.]]]
   """
   rows, columns = _members(pixels.shape[1:], grid)
   return jnp.einsum("gh,bhw,kw->bgk", rows, pixels, columns)
@@ -36,10 +29,6 @@ def cell_means(pixels: jax.Array, grid: tuple[int, int]) -> jax.Array:
 
   Returns:
     (B, GH, GW).
-
-  Example:
-    >>> print(cell_means(jnp.arange(4.0).reshape(1, 2, 2), (1, 2)))
-    [[[1. 2.]]]
   """
   rows, columns = (
     part / part.sum(axis=1, keepdims=True)
@@ -57,10 +46,6 @@ def spread(cells: jax.Array, size: tuple[int, int]) -> jax.Array:
 
   Returns:
     (B, H, W).
-
-  Example:
-    >>> print(spread(jnp.array([[[1.0, 2.0]]]), (1, 4)))
-    [[[1. 1. 2. 2.]]]
   """
   rows, columns = _members(size, cells.shape[1:])
   return jnp.einsum("gh,bgk,kw->bhw", rows, cells, columns)

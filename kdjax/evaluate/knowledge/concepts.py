@@ -18,11 +18,6 @@ def foreground(
 
   Returns:
     (B, GH, GW) bool.
-
-  Example:
-    >>> print(foreground(jnp.eye(4)[None] > 0, (2, 2)))
-    [[[ True False]
-      [False  True]]]
   """
   return cell_means(masks.astype(jnp.float32), grid) > share
 
@@ -68,11 +63,6 @@ def concepts(
 
   Returns:
     (N, GH, GW) bool.
-
-  Example:
-    >>> H, on = jnp.array([[[0.0, -1.0]]]), jnp.array([[[False, True]]])
-    >>> print(concepts(H, on, jnp.array([True]), 0.2))
-    [[[False  True]]]
 
   Source:
     Cheng et al. 2020, arXiv:2003.03622; b = 0.2 in its code.

@@ -89,22 +89,9 @@ def optimise(
     feature: images -> (B, ...), each example on its own.
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys, one an image.
-    problem: what is asked.
     descent: how; 200 steps of 16 draws by default.
     sigma: (B, GH, GW) to start from, such as the closed form's; by default the
       reference noise everywhere.
-
-  Returns:
-    The estimate.
-
-  Example:
-    >>> problem = Problem(grid=(1, 2))
-    >>> keys = jax.random.split(jax.random.key(0), 1)
-    >>> weighted = lambda images: images * jnp.array([1.0, 3.0])[None, None, :, None]
-    >>> found = optimise(weighted, jnp.ones((1, 1, 2, 1)), keys, problem)
-    >>> gap = found.entropy[0, 0, 0] - found.entropy[0, 0, 1]
-    >>> bool(abs(gap - np.log(3)) < 0.1)
-    True
 
   Source:
     Objective: Cheng et al. 2020, arXiv:2003.03622. Optimiser: ours.
@@ -131,20 +118,9 @@ def published(
   entropy is nearest -2.8.
 
   Args:
-    feature: as in `optimise`.
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys.
     problem: what is asked; the authors' weight is 7, for ResNets 6.
-
-  Returns:
-    The estimate.
-
-  Example:
-    >>> problem = Problem(grid=(4, 4))
-    >>> keys = jax.random.split(jax.random.key(0), 1)
-    >>> found = published(lambda x: x, jnp.ones((1, 4, 4, 1)), keys, problem)
-    >>> print(found.entropy.mean().round(1))
-    -2.8
 
   Source:
     Cheng et al. 2020, arXiv:2003.03622, and its code's defaults.
@@ -169,12 +145,7 @@ def minimise(
     advance: (images, keys, state, number) -> State, `step` compiled.
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys.
-    problem: what is asked.
-    descent: how.
     sigma: (B, GH, GW) to start from.
-
-  Returns:
-    The estimate.
   """
   if sigma is None:
     shape = (len(images), *problem.grid)
@@ -208,11 +179,6 @@ def start(
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys.
     sigma: (B, GH, GW) to start from.
-    problem: what is asked.
-    descent: how.
-
-  Returns:
-    The state.
   """
   known = jnp.full(sigma.shape, problem.reference, jnp.float32)
   keys = jax.vmap(lambda key: jax.random.fold_in(key, 2**31 - 1))(keys)
@@ -241,13 +207,7 @@ def step(
     feature: images -> (B, ...).
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys.
-    state: from `start` or the step before.
     number: () int32, of this step, from 0.
-    problem: what is asked.
-    descent: how.
-
-  Returns:
-    The state.
   """
   keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
   free = descent.rule == "published"

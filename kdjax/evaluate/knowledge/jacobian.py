@@ -39,7 +39,6 @@ def jacobian(
     feature: images -> (B, ...), each example on its own.
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys, one an image; None computes the whole Jacobian.
-    problem: what is asked.
     probes: random vectors per image; not used without keys.
     at_once: probes in one pass, a divisor of probes; all by default, fewer take
       less memory. More than 8 passes run in a scan, slow for convolutions on the
@@ -47,13 +46,6 @@ def jacobian(
 
   Returns:
     The estimate; steps are 0.
-
-  Example:
-    >>> first = lambda images: images[:, :, :1]
-    >>> problem = Problem(grid=(1, 2))
-    >>> found = jacobian(first, jnp.ones((1, 2, 2, 1)), None, problem)
-    >>> print(found.entropy.round(4))
-    [[[-2.9064  1.4189]]]
 
   Source:
     Objective: Cheng et al. 2020, arXiv:2003.03622. Closed form: ours.
@@ -88,11 +80,8 @@ def squared_jacobian(
   sum_d J_dp^2 = E_v (J^T v)_p^2 for v of independent signs (Rademacher probes).
 
   Args:
-    feature: as in `jacobian`.
     images: (B, H, W, C) float32.
     keys: (B,) PRNG keys; None computes the whole Jacobian, D products.
-    probes: as in `jacobian`.
-    at_once: as in `jacobian`.
 
   Returns:
     (B, H, W) float32, >= 0.

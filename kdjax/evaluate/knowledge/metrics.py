@@ -50,18 +50,6 @@ def metrics(found: Concepts, threshold: float) -> dict[str, float | int | None]:
     (images that no epoch finds a concept on: m_hat, D and rho leave them out),
     "invalid" (image-checkpoint pairs). None where no image counts.
 
-  Raises:
-    ValueError: for entropies of no epoch.
-
-  Example:
-    >>> H = np.zeros((2, 1, 1, 2))
-    >>> H[1, 0, 0, 0] = -1
-    >>> on = np.array([[[True, False]]])
-    >>> found = Concepts(H, np.ones((2, 1), bool), on, np.array([0.0, 0.5]))
-    >>> one = metrics(found, 0.2)
-    >>> one["n_fg"], one["n_bg"], one["lambda"], one["d_mean"], one["rho"]
-    (1.0, 0.0, 1.0, 0.5, 1.0)
-
   Source:
     Cheng et al. 2020, arXiv:2003.03622. auc, entropy_gap, d95: ours.
   """
@@ -106,19 +94,10 @@ def curves(
   """Computes every metric for several thresholds.
 
   Args:
-    found: as in `metrics`.
     thresholds: values of b, nats.
 
   Returns:
     By name, one value a threshold; "threshold" are the thresholds.
-
-  Example:
-    >>> H = np.zeros((2, 1, 1, 2))
-    >>> H[1, 0, 0, 0] = -1
-    >>> on = np.array([[[True, False]]])
-    >>> found = Concepts(H, np.ones((2, 1), bool), on, np.array([0.0, 0.5]))
-    >>> curves(found, (0.2, 2.0))["n_fg"]
-    [1.0, 0.0]
   """
   rows = [metrics(found, float(threshold)) for threshold in thresholds]
   result = {"threshold": [float(threshold) for threshold in thresholds]}
@@ -131,19 +110,10 @@ def counts(
   """Follows the concepts over the training.
 
   Args:
-    found: as in `metrics`.
     threshold: b, nats.
 
   Returns:
     One value a checkpoint: "distance", "n_fg", "n_bg", means over images.
-
-  Example:
-    >>> H = np.zeros((2, 1, 1, 2))
-    >>> H[1, 0, 0, 0] = -1
-    >>> on = np.array([[[True, False]]])
-    >>> found = Concepts(H, np.ones((2, 1), bool), on, np.array([0.0, 0.5]))
-    >>> counts(found, 0.2)["n_fg"]
-    [0.0, 1.0]
   """
   marked = _concepts(found, threshold)
   on = (marked & found.on_object).sum((2, 3))
@@ -161,18 +131,8 @@ def path_lengths(weights: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
 
   d_k = sum_{j<=k} ||w_j - w_{j-1}|| / ||w_0||, norms over all arrays together
 
-  Args:
-    weights: of every checkpoint, the same arrays.
-
   Returns:
     (checkpoints,) float64, d_0 = 0.
-
-  Raises:
-    ValueError: if the first weights are all zero.
-
-  Example:
-    >>> path_lengths([[np.ones(4)], [np.zeros(4)], [np.ones(4)]]).tolist()
-    [0.0, 1.0, 2.0]
 
   Source:
     Cheng et al. 2020, arXiv:2003.03622; the path per epoch.
@@ -203,12 +163,6 @@ def extended(trail: Trail | None, weights: Sequence[np.ndarray]) -> Trail:
   Args:
     trail: so far; None at the first checkpoint.
     weights: of the next checkpoint, the same arrays each time.
-
-  Returns:
-    The longer trail.
-
-  Raises:
-    ValueError: if the first weights are all zero.
 
   Example:
     >>> trail = extended(None, [np.ones(4)])

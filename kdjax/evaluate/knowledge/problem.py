@@ -75,10 +75,6 @@ def entropy(sigma: jax.Array) -> jax.Array:
 
   Returns:
     float32, nats, same shape.
-
-  Example:
-    >>> print(entropy(jnp.array([0.01, 1.0])).round(4))
-    [-3.1862  1.4189]
   """
   return jnp.log(sigma.astype(jnp.float32)) + CEILING
 
@@ -97,10 +93,6 @@ def make_estimate(
     valid: (B,) bool.
     ratio: (B,) float.
     steps: (B,) int32.
-    problem: with the bounds.
-
-  Returns:
-    The estimate.
   """
   low, high = problem.lowest, problem.highest
   bound = (sigma <= low * 1.0001) | (sigma >= high * 0.9999)

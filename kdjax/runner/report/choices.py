@@ -14,9 +14,6 @@ NAMED = 3
 def like_best(sweep: Mapping[str, Any]) -> np.ndarray | None:
   """Says which cells a paired test cannot tell from the best one.
 
-  Args:
-    sweep: the results' "sweep".
-
   Returns:
     Bool, of the form of the sweep's axes, True for the best itself; None where
     nothing was tested.
@@ -34,15 +31,7 @@ def like_best(sweep: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
-  """Returns what to choose after a sweep, and how sure that is.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    The recommendation, which cells do as well, what chose, and what it took;
-    nothing where there was no sweep.
-  """
+  """Returns what to choose after a sweep, and how sure that is."""
   sweep = results.get("sweep") or {}
   like = like_best(sweep) if sweep.get("recommendation") else None
   if like is None:
@@ -69,12 +58,6 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
 
 def effort(results: Mapping[str, Any]) -> list[str]:
   """Returns how long the networks took, in one sentence.
-
-  Args:
-    results: as in results.json, with "performance".
-
-  Returns:
-    The sentence; nothing where it was not measured.
 
   Example:
     >>> taken = {"train_seconds": 9.0, "compile_seconds": 3.0, "members": 90}

@@ -51,18 +51,7 @@ MARKS = {
 
 
 def write(workdir: Path, results: Mapping[str, Any]) -> Path:
-  """Writes results.json, then the figure and, last, the page.
-
-  Args:
-    workdir: of the run.
-    results: as they are to stand in results.json.
-
-  Returns:
-    The page.
-
-  Raises:
-    StorageError: if something cannot be written.
-  """
+  """Writes results.json, then the figure and, last, the page."""
   content = {
     "name": results["name"],
     "sentences": lambda: [headline(results), *notes(results)],
@@ -76,28 +65,14 @@ def write(workdir: Path, results: Mapping[str, Any]) -> Path:
 
 
 def summary(results: Mapping[str, Any]) -> str:
-  """Returns what a run found, for the terminal.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Tables and sentences.
-  """
+  """Returns what a run found, for the terminal."""
   return text.summary(
     table_makers(results), lambda: [headline(results), *notes(results)]
   )
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Says what int8 and pruning leave of the student.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A sentence; where the teacher is useless, that comes first.
-  """
+  """Says what int8 and pruning leave of the student."""
   rows = shown(results)
   student, int8, pruned = rows["student"], rows["int8"], rows["pruned"]
   return teachers.before(
@@ -112,15 +87,7 @@ def headline(results: Mapping[str, Any]) -> str:
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-  """Returns the sentences that belong beside the headline.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Whether int8 keeps what it should, whether the teacher helps pruned and
-    quantised students, and few seeds.
-  """
+  """Returns the sentences that belong beside the headline."""
   rows = shown(results)
   gap = 100 * float(
     np.mean(rows["student"]["test_accuracy"])
@@ -145,11 +112,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 
 
 def makers(results: Mapping[str, Any]) -> dict[str, Callable[[], Picture]]:
-  """Returns how the picture is drawn, by its name.
-
-  Args:
-    results: as in results.json.
-  """
+  """Returns how the picture is drawn, by its name."""
   return {
     "accuracy_size": lambda: Picture(
       size_figure(results),
@@ -162,14 +125,7 @@ def makers(results: Mapping[str, Any]) -> dict[str, Callable[[], Picture]]:
 
 @style.styled
 def size_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws accuracy against the bytes of the file.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure: a mark a network, a line through the Pareto front.
-  """
+  """Draws accuracy against the bytes of the file."""
   rows, front = shown(results), results["table"]["front"]
   drawing = style.figure(3.6)
   axes = drawing.subplots()

@@ -13,14 +13,7 @@ _NOTES = (
 
 
 def compression_table(results: Mapping[str, Any]) -> Table:
-  """Returns what the saved students take on disk, and their zeros.
-
-  Args:
-    results: as in results.json, with "compression".
-
-  Returns:
-    A row a fact; where weights are pruned, a row a layer.
-  """
+  """Returns what the saved students take on disk, and their zeros."""
   found = results["compression"]
   sizes, full = reading.numbers(found["bytes"]), found["bytes_float32"]
   rows = [

@@ -32,14 +32,7 @@ class Scalars(SummaryWriter):
   """
 
   def __init__(self, folder: Path):
-    """Makes the file.
-
-    Args:
-      folder: made if it is not there.
-
-    Raises:
-      StorageError: names the file that cannot be written, as all of it does.
-    """
+    """Makes the file."""
     self._folder = folder
     super().__init__(str(folder))
 

@@ -30,16 +30,8 @@ def soft_targets_figure(
     labels: (K,) int, the true classes.
     teacher_logits: (K, C).
     student_logits: (K, C), drawn as dots over the bars; may be None.
-    temperature: T of the right column, beside T = 1.
     class_names: C names for the axis; by default the numbers. Of more than 50
       classes the axis shows the numbers.
-
-  Returns:
-    A figure with a row an image; the true class has the dark bar.
-
-  Raises:
-    ValueError: if the arrays do not hold the same number of images, or
-      class_names not one name a class.
   """
   images, teacher = np.asarray(images), np.asarray(teacher_logits, dtype=float)
   student = (

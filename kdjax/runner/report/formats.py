@@ -14,14 +14,6 @@ def with_spread(values: Any, digits: int = 2) -> str:
 
   Args:
     values: numbers; those that are missing or not finite are left out.
-    digits: behind the decimal point.
-
-  Returns:
-    For example "4.60 ± 0.30"; a dash where there is no value.
-
-  Example:
-    >>> with_spread([1, 2, 3]), with_spread([1], digits=0), with_spread([])
-    ('2.00 ± 1.00', '1', '–')
   """
   values = numbers(values)
   values = values[np.isfinite(values)]
@@ -38,11 +30,6 @@ def signed(value: float | None, digits: int = 2) -> str:
 
   Args:
     value: in the unit that is shown; None or nan give a dash.
-    digits: behind the decimal point.
-
-  Example:
-    >>> signed(-0.974), signed(0.5), signed(-0.001), signed(None)
-    ('−0.97', '+0.50', '0.00', '–')
   """
   if not finite(value):
     return MISSING
@@ -57,10 +44,6 @@ def p_value(value: float | None) -> str:
 
   Args:
     value: in [0, 1]; None or nan give a dash.
-
-  Example:
-    >>> p_value(0.6213), p_value(0.0123), p_value(0.00068), p_value(0.0)
-    ('0.62', '0.012', '7e-4', '< 1e-12')
   """
   if not finite(value):
     return MISSING
@@ -91,10 +74,6 @@ def scaled(value: float | None) -> str:
 
   Args:
     value: any number; None or nan give a dash.
-
-  Example:
-    >>> scaled(4_790_000), scaled(158_800), scaled(12), scaled(999_999)
-    ('4.79 M', '159 k', '12', '1.00 M')
   """
   if not finite(value):
     return MISSING
@@ -115,13 +94,6 @@ def ratio(smaller: float | None, larger: float | None, word: str) -> str:
     larger: the teacher's, > 0.
     word: the comparative where the student's is less; where it is more, the
       sentence turns to "more" ("slower" for "faster").
-
-  Returns:
-    For example "30× fewer"; a dash if either is missing or zero.
-
-  Example:
-    >>> ratio(10, 300, "fewer"), ratio(300, 100, "faster"), ratio(1, 1, "fewer")
-    ('30.0× fewer', '3.00× slower', 'the same')
   """
   if not (finite(smaller) and finite(larger) and smaller > 0 and larger > 0):
     return MISSING
@@ -138,10 +110,6 @@ def duration(seconds: float | None) -> str:
 
   Args:
     seconds: >= 0; None or nan give a dash.
-
-  Example:
-    >>> duration(4.24), duration(83), duration(7384), duration(0.0312)
-    ('4.2 s', '1 min 23 s', '2 h 3 min', '31 ms')
   """
   if not finite(seconds):
     return MISSING
@@ -156,15 +124,7 @@ def duration(seconds: float | None) -> str:
 
 
 def setting(value: Any) -> str:
-  """Writes a setting as the user would: text bare, lists with commas.
-
-  Args:
-    value: a number, text, or a list of them.
-
-  Example:
-    >>> setting("kd"), setting([4, 8.0]), setting(None), setting(True)
-    ('kd', '4, 8', 'none', 'yes')
-  """
+  """Writes a setting as the user would: text bare, lists with commas."""
   if value is None or value == "" or value == []:
     return "none"
   if isinstance(value, bool):

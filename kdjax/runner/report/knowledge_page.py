@@ -20,19 +20,7 @@ __all__ = ["headline", "makers", "summary", "write"]
 def write(
   workdir: Path, results: Mapping[str, Any], samples: Mapping[str, Any]
 ) -> Path:
-  """Writes results.json, the figures and the page.
-
-  Args:
-    workdir: of the run.
-    results: as they are to stand in results.json.
-    samples: what the pictures show, see `makers`.
-
-  Returns:
-    The page.
-
-  Raises:
-    StorageError: if something cannot be written.
-  """
+  """Writes results.json, the figures and the page."""
   content = {
     "name": results.get("name") or "Knowledge report",
     "sentences": lambda: [headline(results)],
@@ -50,7 +38,6 @@ def makers(
   """Returns how each picture is drawn, by name.
 
   Args:
-    results: as in results.json.
     samples: "images" (K, H, W, C), "masks" (K, H, W), by network "entropy" and
       "concepts" (K, GH, GW), "moments" (T,) epochs, and by network "over_time"
       (T, GH, GW) of the first image.

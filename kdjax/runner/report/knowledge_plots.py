@@ -24,14 +24,7 @@ _CONCEPTS = ListedColormap(["#00000000", "#0072b2", "#d55e00"])
 
 @style.styled
 def maps_figure(samples: Mapping[str, Any]) -> Figure:
-  """Draws entropy maps of all networks beside the images.
-
-  Args:
-    samples: as for `knowledge.makers`.
-
-  Returns:
-    A figure: a row an image, a column a network, one colour scale.
-  """
+  """Draws entropy maps of all networks beside the images."""
   maps = {name: samples["entropy"][name] for name in ORDER}
   drawing, panels = _panels(samples)
   low = min(x.min() for x in maps.values())
@@ -51,14 +44,7 @@ def maps_figure(samples: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def concepts_figure(samples: Mapping[str, Any]) -> Figure:
-  """Draws the concepts of all networks on the images.
-
-  Args:
-    samples: as for `knowledge.makers`.
-
-  Returns:
-    A figure: a row an image, a column a network.
-  """
+  """Draws the concepts of all networks on the images."""
   drawing, panels = _panels(samples)
   grid = samples["concepts"][ORDER[0]].shape[1:]
   for row, axes in enumerate(panels):
@@ -75,14 +61,7 @@ def concepts_figure(samples: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def over_time_figure(samples: Mapping[str, Any]) -> Figure:
-  """Draws how the entropies of one image change over the training.
-
-  Args:
-    samples: as for `knowledge.makers`.
-
-  Returns:
-    A figure: a row a network, a column an epoch.
-  """
+  """Draws how the entropies of one image change over the training."""
   maps = samples["over_time"]
   low = min(x.min() for x in maps.values())
   high = max(x.max() for x in maps.values())
@@ -101,14 +80,7 @@ def over_time_figure(samples: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def counts_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws N_fg and N_bg over weight distance, student against baseline.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure: foreground above, background below, a line a seed.
-  """
+  """Draws N_fg and N_bg over weight distance, student against baseline."""
   drawing = style.figure(5.0)
   panels = drawing.subplots(2, 1, sharex=True)
   for name in ("student", "baseline"):
@@ -136,14 +108,7 @@ def counts_figure(results: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def thresholds_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the six metrics over the threshold b.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure of six panels: means over seeds, one standard deviation as a band.
-  """
+  """Draws the six metrics over the threshold b."""
   drawing = style.figure(6.0)
   panels = drawing.subplots(3, 2, sharex=True)
   for axis, (key, title) in zip(panels.flat, CURVES, strict=True):

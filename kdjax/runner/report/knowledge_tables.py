@@ -46,26 +46,12 @@ FEW = 0.5
 
 
 def summary(results: Mapping[str, Any]) -> str:
-  """Returns what a run found, for the terminal.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Tables and sentences.
-  """
+  """Returns what a run found, for the terminal."""
   return text.summary(table_makers(results), lambda: [headline(results)])
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Says which of the paper's hypotheses hold here, and which do not.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    One or two sentences; where the teacher is useless, that comes first.
-  """
+  """Says which of the paper's hypotheses hold here, and which do not."""
   rows = [r for r in results["quantify"]["comparisons"] if r["by"] == "paper"]
   groups: dict[str, list[str]] = {}
   for row in rows:
@@ -87,11 +73,7 @@ def headline(results: Mapping[str, Any]) -> str:
 def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables are made, in order, by what they tell.
-
-  Args:
-    results: as in results.json.
-  """
+  """Returns how the tables are made, in order, by what they tell."""
   return {
     "metrics": lambda: [metrics_table(results)],
     "thresholds": lambda: [thresholds_table(results)],
@@ -101,11 +83,7 @@ def table_makers(
 
 
 def metrics_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of all metrics, with the direction that is expected.
-
-  Args:
-    results: as in results.json.
-  """
+  """Makes the table of all metrics, with the direction that is expected."""
   found = results["quantify"]
   rows = []
   for row in found["comparisons"]:
@@ -149,11 +127,7 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
 
 
 def thresholds_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of verdicts over the threshold b.
-
-  Args:
-    results: as in results.json.
-  """
+  """Makes the table of verdicts over the threshold b."""
   found = results["quantify"]["thresholds"]
   names = [name for name in found if name != "threshold"]
   rows = tuple(
@@ -181,9 +155,6 @@ def thresholds_table(results: Mapping[str, Any]) -> Table:
 def title_of(metric: str) -> str:
   """Returns a metric's sign, where it has one, and what it is in words.
 
-  Args:
-    metric: its name in the results.
-
   Example:
     >>> title_of("n_fg"), title_of("auc")
     ('N_fg, foreground concepts', 'Foreground AUC')
@@ -196,9 +167,6 @@ def title_of(metric: str) -> str:
 
 def verdict_of(row: Mapping[str, Any]) -> str:
   """Returns what a comparison allows to say.
-
-  Args:
-    row: one of the results' comparisons, with "verdict" and "pairs".
 
   Example:
     >>> verdict_of({"verdict": "not reproduced", "pairs": 1})

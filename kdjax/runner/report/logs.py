@@ -24,14 +24,6 @@ class RunLog:
   A row goes to `metrics.jsonl` as it is, and its numbers, averaged over seeds,
   to TensorBoard scalars `<network>/<metric>` in `tensorboard/`. What trainings
   took is gathered in `performance`, by their titles.
-
-  Example:
-    >>> import tempfile
-    >>> workdir = tempfile.mkdtemp()
-    >>> with RunLog(workdir) as log:
-    ...   log.write({"network": "student", "step": 32, "loss": [0.5, 0.7]})
-    >>> read_history(workdir)
-    [{'network': 'student', 'step': 32, 'loss': [0.5, 0.7]}]
   """
 
   def __init__(
@@ -44,10 +36,6 @@ class RunLog:
         written is removed.
       recoverable: whether the run can go on after it was killed, so that its
         trainings are worth checkpoints.
-      quiet: whether another process keeps the record: nothing is written.
-
-    Raises:
-      StorageError: if the directory or a file in it cannot be written.
     """
     # tensorboardX takes its time to be imported.
     from kdjax.runner.report.events import Scalars
@@ -66,15 +54,7 @@ class RunLog:
       raise StorageError(f"cannot log to {workdir}: {error}") from error
 
   def write(self, row: Mapping[str, Any]) -> None:
-    """Appends one row and hands it to the operating system at once.
-
-    Args:
-      row: "network" and "step", and numbers or lists of one number a seed.
-
-    Raises:
-      StorageError: if it cannot be written, for example on a full disk.
-      TypeError: if a value has no form in JSON.
-    """
+    """Appends one row and hands it to the operating system at once."""
     plain = to_plain(row)
     if self.quiet:
       return
@@ -93,13 +73,6 @@ class RunLog:
     """Removes what networks have logged after a step.
 
     A run that goes on from a checkpoint will log it again.
-
-    Args:
-      networks: whose rows.
-      step: the last one that stays.
-
-    Raises:
-      StorageError: if the rows cannot be read or written.
     """
     if self.quiet:
       return
@@ -117,11 +90,7 @@ class RunLog:
       raise StorageError(f"cannot write {self._path}: {error}") from error
 
   def close(self) -> None:
-    """Writes what is left and closes the files; more than once does no harm.
-
-    Raises:
-      StorageError: if what is left cannot be written.
-    """
+    """Writes what is left and closes the files; more than once does no harm."""
     if self.quiet:
       return
     try:
@@ -143,19 +112,7 @@ class RunLog:
 
 
 def read_history(workdir: str | Path) -> list[dict[str, Any]]:
-  """Reads the rows that a run has logged.
-
-  Args:
-    workdir: of the run.
-
-  Returns:
-    The rows in order; [] where nothing was logged. Where a resumed run has
-    logged an epoch of a network again, the later row stands for it.
-
-  Raises:
-    StorageError: if the file cannot be read, or a row other than a half written
-      last one is damaged; names the line.
-  """
+  """Reads the rows that a run has logged."""
   path = Path(workdir) / METRICS
   if not path.exists():
     return []
@@ -184,14 +141,6 @@ def write_json(path: str | Path, value: Any) -> Path:
 
   Args:
     path: of the file; its folder is made if it is not there.
-    value: anything that `to_plain` takes.
-
-  Returns:
-    The path.
-
-  Raises:
-    StorageError: if the file cannot be written.
-    TypeError: if a part of the value has no form in JSON.
   """
   text = json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
   return write_text(path, text)
@@ -203,12 +152,6 @@ def write_text(path: str | Path, text: str) -> Path:
   Args:
     path: of the file; its folder is made if it is not there.
     text: what has no form in UTF-8, as names of files may not have, becomes ?.
-
-  Returns:
-    The path.
-
-  Raises:
-    StorageError: if the file cannot be written.
   """
   path = Path(path)
   beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -238,13 +181,6 @@ def to_plain(value: Any) -> Any:
   Returns:
     dicts with text keys, lists, text, numbers, booleans, and None also in
     place of nan and infinity.
-
-  Raises:
-    TypeError: if a part is none of these; names its type.
-
-  Example:
-    >>> to_plain({1: (2.0, float("nan")), "path": Path("runs")})
-    {'1': [2.0, None], 'path': 'runs'}
   """
   if value is None or isinstance(value, str | bool | int):
     return value

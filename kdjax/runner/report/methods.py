@@ -21,14 +21,7 @@ FEW = 5
 
 
 def entries(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-  """Returns all arms of a comparison, the lowest test error first.
-
-  Args:
-    results: as in results.json, with "methods".
-
-  Returns:
-    By name: the methods, "baseline" and the controls.
-  """
+  """Returns all arms of a comparison, the lowest test error first."""
   found = {"baseline": results["baseline"]}
   found |= results.get("controls") or {}
   found |= results["methods"]
@@ -40,15 +33,7 @@ def entries(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def methods_table(results: Mapping[str, Any]) -> Table:
-  """Returns what every method achieves, against the baseline and against kd.
-
-  Args:
-    results: as in results.json, with "methods".
-
-  Returns:
-    A row an arm: test error, difference to baseline and to kd with the p-value
-    alone and corrected, the verdict, what the search chose, and what it cost.
-  """
+  """Returns what every method achieves, against the baseline and against kd."""
   rows = tuple(
     (
       title(name),
@@ -73,15 +58,7 @@ def methods_table(results: Mapping[str, Any]) -> Table:
 
 @style.styled
 def methods_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the test errors of all arms, the best one on top.
-
-  Args:
-    results: as in results.json, with "methods".
-
-  Returns:
-    A figure: a row an arm, a dot a seed, a tick at the mean; baseline and kd are
-    lines across.
-  """
+  """Draws the test errors of all arms, the best one on top."""
   found = list(entries(results).items())[::-1]
   drawing = style.figure(0.9 + 0.19 * len(found))
   axes = drawing.subplots()
@@ -107,9 +84,6 @@ def methods_figure(results: Mapping[str, Any]) -> Figure:
 
 def title(name: str) -> str:
   """Returns an arm's name for people; methods keep the name that flags take.
-
-  Args:
-    name: its name in the results.
 
   Example:
     >>> title("baseline"), title("label_smoothing"), title("dkd")

@@ -30,14 +30,7 @@ baseline with the teacher's views.
 
 
 def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
-  """Writes the page.
-
-  Args:
-    found: results, as in results.json, by experiment.
-
-  Returns:
-    Markdown: a table of all, then a section each.
-  """
+  """Writes the page."""
   headers = (
     "Experiment",
     "Teacher",
@@ -57,17 +50,7 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
-  """Reads the results of experiments.
-
-  Args:
-    folder: holds NAME.json of each.
-
-  Returns:
-    Results by name, in order of the names.
-
-  Raises:
-    StorageError: if a file is damaged.
-  """
+  """Reads the results of experiments."""
   found = {}
   for file in sorted(folder.glob("*.json")):
     try:

@@ -83,7 +83,6 @@ def render(
       tables of what was logged (may be missing).
     figures: by name, as `pictures.drawn` returns them. A plain Figure, or the
       bytes of an SVG or PNG file, stands under its name as title.
-    left_out: a sentence for each part that could not be made.
   """
   return _template().render(
     name=content["name"],
@@ -99,7 +98,6 @@ def accuracy_tiles(
   """Returns the test accuracy of each network, for the top of a page.
 
   Args:
-    accuracies: by network, a number a seed.
     titles: of networks that are not called as elsewhere, or None.
   """
   return [
@@ -166,7 +164,6 @@ def table_makers(
   """Returns how the tables of what a run has are made, in the page's order.
 
   Args:
-    results: as in results.json.
     costs: whether to say what the networks take, in bytes and time.
   """
   omitted, sweep = results.get("omitted_class"), results.get("sweep")

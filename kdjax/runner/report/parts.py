@@ -18,7 +18,6 @@ def part(title: str, left_out: list[str] | None) -> Iterator[None]:
   """Leaves out what fails inside, and says so on stderr.
 
   Args:
-    title: what it is.
     left_out: gets a sentence; None where it is said elsewhere.
 
   Example:
@@ -42,14 +41,6 @@ def made(
   left_out: list[str] | None,
 ) -> dict[str, Part]:
   """Makes all parts that can be made.
-
-  Args:
-    kind: what they are, such as "the picture".
-    makers: how each is made, by name.
-    left_out: see `part`.
-
-  Returns:
-    The parts, by name.
 
   Example:
     >>> made("the table", {"a": lambda: 1, "b": lambda: 1 / 0}, None)

@@ -41,12 +41,7 @@ def makers(
   """Returns how each picture is drawn that the given values suffice for.
 
   Args:
-    results: as in results.json.
-    history: the rows of metrics.jsonl.
     samples: the keyword arguments of `examples.soft_targets_figure`, or None.
-
-  Returns:
-    By name, in the order in which they are shown; the names make file names.
   """
   catalogue = _catalogue(results, history, samples)
   return {name: make for name, (wanted, make) in catalogue.items() if wanted}
@@ -55,15 +50,7 @@ def makers(
 def drawn(
   found: Mapping[str, Callable[[], Picture]], left_out: list[str]
 ) -> dict[str, Picture]:
-  """Draws all pictures that can be drawn, as the bytes of files.
-
-  Args:
-    found: how each is drawn, as from `makers`.
-    left_out: gets a sentence for each that cannot.
-
-  Returns:
-    Pictures by name.
-  """
+  """Draws all pictures that can be drawn, as the bytes of files."""
   ready = {
     name: lambda make=make: _rendered(make()) for name, make in found.items()
   }
@@ -73,18 +60,7 @@ def drawn(
 def save_figures(
   folder: str | Path, figures: Mapping[str, Picture | Figure | bytes]
 ) -> list[Path]:
-  """Writes figures as files, `<name>.png` each (`.svg` for the bytes of one).
-
-  Args:
-    folder: made if it is not there.
-    figures: by name, as `drawn` returns them.
-
-  Returns:
-    The paths, in order.
-
-  Raises:
-    StorageError: if a file cannot be written.
-  """
+  """Writes figures as files, `<name>.png` each (`.svg` for the bytes of one)."""
   folder, paths = Path(folder), []
   for name, picture in figures.items():
     drawing = picture
@@ -111,11 +87,7 @@ def _rendered(picture: Picture) -> Picture:
 
 
 def is_png(data: bytes) -> bool:
-  """Returns whether bytes are those of a PNG file.
-
-  Args:
-    data: the content of a file.
-  """
+  """Returns whether bytes are those of a PNG file."""
   return data.startswith(b"\x89PNG")
 
 

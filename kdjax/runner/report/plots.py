@@ -13,15 +13,7 @@ from kdjax.runner.report import formats, reading, style
 
 @style.styled
 def accuracy_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the test error of every seed, baseline and student joined in pairs.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure: a column a network, a dot a seed, a bar at the mean; the teacher
-    is a dashed line across.
-  """
+  """Draws the test error of every seed, baseline and student joined in pairs."""
   entries = reading.networks(results)
   teacher = entries.pop("teacher", None)
   drawing = style.figure(3.6)
@@ -42,9 +34,6 @@ def agreement_figure(results: Mapping[str, Any]) -> Figure:
 
   Args:
     results: as in results.json; networks without "agreement" are left out.
-
-  Returns:
-    A figure like `accuracy_figure`'s, of agreement in percent.
   """
   columns = {
     name: 100 * reading.numbers(entry.get("agreement"))
@@ -60,15 +49,7 @@ def agreement_figure(results: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-  """Draws test error and training loss over the epochs.
-
-  Args:
-    history: the rows of metrics.jsonl.
-
-  Returns:
-    A figure with one panel above the other: the mean over seeds as a line, one
-    standard deviation to both sides as a band, a colour a network.
-  """
+  """Draws test error and training loss over the epochs."""
   drawing = style.figure(5.2)
   above, below = drawing.subplots(2, 1, sharex=True)
   for name, rows in reading.rows_by_network(history).items():
@@ -95,14 +76,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @style.styled
 def omitted_class_figure(omitted: Mapping[str, Any]) -> Figure:
-  """Draws what a student knows of a class that it has never seen.
-
-  Args:
-    omitted: the results' "omitted_class".
-
-  Returns:
-    A figure: recall of that class on the left, accuracy over all on the right.
-  """
+  """Draws what a student knows of a class that it has never seen."""
   groups = (
     (
       "Recall of class {}, %",

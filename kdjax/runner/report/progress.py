@@ -25,20 +25,12 @@ class Advance(Protocol):
 
 
 def compiling(description: str) -> None:
-  """Says that a phase begins with compiling, which shows nothing itself.
-
-  Args:
-    description: of the phase, such as "student".
-  """
+  """Says that a phase begins with compiling, which shows nothing itself."""
   say(f"{description}: compiling")
 
 
 def say(text: str) -> None:
-  """Says what takes a while now, on stderr.
-
-  Args:
-    text: one line.
-  """
+  """Says what takes a while now, on stderr."""
   print(text, file=sys.stderr, flush=True)
 
 
@@ -58,22 +50,7 @@ def progress(
   in which an epoch ends; another when all is over.
 
   Args:
-    total_epochs: how many are to come.
-    description: of the phase, such as "student".
     images_per_epoch: of all seeds together; 0 leaves the speed out.
-    done: how many a run that goes on has behind it.
-    unit: what is counted, in the singular, where it is no epoch.
-    stream: where to write, by default stderr.
-
-  Yields:
-    The function to call after each epoch. The line at the end is written
-    unless an exception ends the phase.
-
-  Example:
-    >>> with progress(2, "student", stream=sys.stdout) as advance:
-    ...   advance(loss=0.5)
-    ...   advance(loss=[0.2, 0.3])  # doctest: +ELLIPSIS
-    student: 2 epochs in ..., loss 0.2500
   """
   stream = sys.stderr if stream is None else stream
   phase = _Phase(description, images_per_epoch, total_epochs, done, unit)

@@ -40,18 +40,7 @@ _DESCRIPTIONS = {
 
 
 def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-  """Returns the networks of some results in the order in which they are shown.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    The entries by name: baseline, student, controls, and the teacher last.
-
-  Example:
-    >>> list(networks({"student": {}, "teacher": {}, "controls": {"ema": {}}}))
-    ['student', 'ema', 'teacher']
-  """
+  """Returns the networks of some results in the order in which they are shown."""
   entries = {name: results.get(name) for name in ("baseline", "student")}
   entries |= results.get("controls") or {}
   entries["teacher"] = results.get("teacher")
@@ -61,9 +50,6 @@ def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def title_of(network: str) -> str:
   """Returns a network's name for people.
 
-  Args:
-    network: its name in the results.
-
   Example:
     >>> title_of("label_smoothing"), title_of("early_stopped")
     ('Label smoothing', 'Early stopped')
@@ -72,24 +58,12 @@ def title_of(network: str) -> str:
 
 
 def description_of(network: str) -> str:
-  """Returns what a network is, in half a sentence; "" for an unknown one.
-
-  Args:
-    network: its name in the results.
-  """
+  """Returns what a network is, in half a sentence; "" for an unknown one."""
   return _DESCRIPTIONS.get(network, "")
 
 
 def on_held_out(results: Mapping[str, Any]) -> bool:
-  """Says whether the scores are on held-out images, not on the test set.
-
-  Args:
-    results: as in results.json.
-
-  Example:
-    >>> on_held_out({"experiment": {"data": {"validation": 0.2}}})
-    True
-  """
+  """Says whether the scores are on held-out images, not on the test set."""
   data = (results.get("experiment") or {}).get("data") or {}
   # These choose on held-out images and score on the others.
   chooses = results.get("methods") or results.get("rounds")
@@ -115,27 +89,12 @@ def numbers(values: Any) -> np.ndarray:
 
 
 def errors_in_percent(entry: Mapping[str, Any]) -> np.ndarray:
-  """Returns a network's test error a seed, in percent.
-
-  Args:
-    entry: of a network, with "test_accuracy" in [0, 1].
-
-  Example:
-    >>> errors_in_percent({"test_accuracy": [0.96, 0.94]}).round(6)
-    array([4., 6.])
-  """
+  """Returns a network's test error a seed, in percent."""
   return 100 * (1 - numbers(entry.get("test_accuracy")))
 
 
 def finite_mean(values: Any, axis: int | None = None) -> Any:
   """Returns the mean of the finite values.
-
-  Args:
-    values: an array, or what `numbers` takes.
-    axis: to average over, by default all.
-
-  Returns:
-    float64, nan (without a warning) where no value is finite.
 
   Example:
     >>> float(finite_mean([1.0, None, 3.0]))
@@ -160,11 +119,7 @@ def finite(value: Any) -> bool:
 def rows_by_network(
   history: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Returns the history's rows of each network, in the order of appearance.
-
-  Args:
-    history: the rows of metrics.jsonl.
-  """
+  """Returns the history's rows of each network, in the order of appearance."""
   groups: dict[str, list[Mapping[str, Any]]] = {}
   for row in history:
     if row.get("network"):
@@ -187,11 +142,6 @@ def last_axes(sweep: Mapping[str, Any], count: int) -> Mapping[str, Any]:
   Args:
     sweep: with "axes", "accuracy" and, where there are more axes,
       "recommendation"; "like_best", of the axes' form, may be there.
-    count: how many axes to keep.
-
-  Returns:
-    The sweep with the other settings at their recommended values, which its
-    "text" names.
   """
   names = list(sweep["axes"])
   grids = {key: sweep.get(key) for key in ("accuracy", "like_best")}
@@ -217,9 +167,6 @@ def last_axes(sweep: Mapping[str, Any], count: int) -> Mapping[str, Any]:
 
 def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, ...] | None:
   """Returns the place of a sweep's recommendation in its grid.
-
-  Args:
-    sweep: as `sweep_table` takes it.
 
   Returns:
     One number an axis, and a 0 where there is one axis only; None where

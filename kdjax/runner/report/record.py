@@ -32,16 +32,7 @@ def write_run(
   Nothing that is drawn can cost the results: a part that fails is left out.
 
   Args:
-    workdir: of the run.
-    results: as they are to stand in results.json.
-    history: rows as in metrics.jsonl.
     samples: the keyword arguments of `examples.soft_targets_figure`, or None.
-
-  Returns:
-    The page.
-
-  Raises:
-    StorageError: if something cannot be written.
   """
   makers = pictures.makers(results, history, samples)
   return write(workdir, results, makers, page.content(results, history))
@@ -53,12 +44,7 @@ def write(
   makers: Mapping[str, Callable[[], pictures.Picture]],
   content: Mapping[str, Any],
 ) -> Path:
-  """Writes results.json, then the figures and, last, the page, as `write_run`.
-
-  Args:
-    makers: how each picture is drawn, by name.
-    content: what else stands on the page, see `page.render`.
-  """
+  """Writes results.json, then the figures and, last, the page, as `write_run`."""
   logs.write_json(workdir / "results.json", results)
   left_out: list[str] = []
   with parts.part("the remark on the teacher", left_out):
@@ -70,14 +56,7 @@ def write(
 
 
 def summary(results: Mapping[str, Any]) -> str:
-  """Returns what a run found, for the terminal.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Tables and sentences.
-  """
+  """Returns what a run found, for the terminal."""
   return text.summary(
     page.table_makers(results),
     lambda: [verdicts.headline(results), *verdicts.notes(results)],
@@ -85,18 +64,7 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def write_figure(workdir: Path, name: str) -> list[Path]:
-  """Writes one of the theory's teaching figures and its numbers.
-
-  Args:
-    workdir: folder to write to.
-    name: a key of `FIGURES`.
-
-  Returns:
-    The picture and the JSON file.
-
-  Raises:
-    StorageError: if they cannot be written.
-  """
+  """Writes one of the theory's teaching figures and its numbers."""
   figure, numbers = FIGURES[name]
   saved = pictures.save_figures(workdir, {name: figure()})
   return [*saved, logs.write_json(workdir / f"{name}.json", numbers())]

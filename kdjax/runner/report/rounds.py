@@ -18,14 +18,7 @@ _NOTES = (
 
 
 def rounds_table(results: Mapping[str, Any]) -> Table:
-  """Returns what each round gave.
-
-  Args:
-    results: as in results.json, with "rounds".
-
-  Returns:
-    A row a round.
-  """
+  """Returns what each round gave."""
   rows = []
   for one in results["rounds"]:
     mean = formats.with_spread(one["effective_sample_size"])

@@ -26,28 +26,13 @@ RUNTIMES = {
 
 
 def shown(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-  """Returns the rows that stand in the table, controls aside.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Figures by name.
-  """
+  """Returns the rows that stand in the table, controls aside."""
   rows = results["table"]["rows"]
   return {name: one for name, one in rows.items() if not one["control"]}
 
 
 def title_of(results: Mapping[str, Any], name: str) -> str:
-  """Says what a row is.
-
-  Args:
-    results: as in results.json.
-    name: of the row.
-
-  Returns:
-    A few words.
-  """
+  """Says what a row is."""
   found = results["table"]
   bits, share = found["quantization"], f"{100 * found['sparsity']:.0f} %"
   return {
@@ -66,11 +51,7 @@ def title_of(results: Mapping[str, Any], name: str) -> str:
 def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables are made, in order, by what they tell.
-
-  Args:
-    results: as in results.json.
-  """
+  """Returns how the tables are made, in order, by what they tell."""
   return {
     "networks": lambda: [networks_table(results)],
     "differences": lambda: [differences_table(results)],
@@ -78,14 +59,7 @@ def table_makers(
 
 
 def networks_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of what each network gives and takes.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a network; a dot marks those that none beats in bytes and accuracy.
-  """
+  """Makes the table of what each network gives and takes."""
   found = results["table"]
   rows = tuple(
     (
@@ -117,14 +91,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
 
 
 def differences_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of paired differences.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a comparison.
-  """
+  """Makes the table of paired differences."""
   return paired_table(
     results["table"]["comparisons"],
     partial(title_of, results),
@@ -167,19 +134,10 @@ def _percent(one: Mapping[str, Any], key: str) -> str:
 
 
 def accuracy(one: Mapping[str, Any]) -> str:
-  """Writes a row's test accuracy, in percent.
-
-  Args:
-    one: the row.
-  """
+  """Writes a row's test accuracy, in percent."""
   return _percent(one, "test_accuracy")
 
 
 def mean_of(one: Mapping[str, Any], key: str) -> float:
-  """Returns the mean over seeds of what a row has one of a seed.
-
-  Args:
-    one: the row.
-    key: what to take.
-  """
+  """Returns the mean over seeds of what a row has one of a seed."""
   return float(np.mean(one[key]))

@@ -105,14 +105,7 @@ Result = TypeVar("Result")
 def styled(
   draw: Callable[Parameters, Result],
 ) -> Callable[Parameters, Result]:
-  """Wraps a function so that it draws in the house's style.
-
-  Args:
-    draw: a function that makes or writes a figure.
-
-  Returns:
-    The same function; matplotlib's settings are put back when it returns.
-  """
+  """Wraps a function so that it draws in the house's style."""
 
   @functools.wraps(draw)
   def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -126,29 +119,17 @@ def styled(
 
 
 def figure(height: float) -> Figure:
-  """Returns an empty figure, as wide as all others, that lays itself out.
-
-  Args:
-    height: in inches.
-  """
+  """Returns an empty figure, as wide as all others, that lays itself out."""
   return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def colour_of(network: str) -> str:
-  """Returns a network's colour: "student" -> "#0072b2".
-
-  Args:
-    network: its name in the results.
-  """
+  """Returns a network's colour: "student" -> "#0072b2"."""
   return _COLOURS.get(network) or _spare(network)[0]
 
 
 def marker_of(network: str) -> str:
-  """Returns a network's mark, which tells it apart without colour.
-
-  Args:
-    network: its name in the results.
-  """
+  """Returns a network's mark, which tells it apart without colour."""
   return _MARKERS.get(network) or _spare(network)[1]
 
 
@@ -158,14 +139,7 @@ def draw_band(
   values: Sequence[np.ndarray],
   name: str,
 ) -> None:
-  """Draws a network's mean as a line, one standard deviation as a band.
-
-  Args:
-    axes: where to draw.
-    collectives: N places.
-    values: N arrays of one number a seed.
-    name: of the network.
-  """
+  """Draws a network's mean as a line, one standard deviation as a band."""
   if not len(values):
     return
   mean = np.array([float(reading.finite_mean(value)) for value in values])
@@ -193,7 +167,6 @@ def plain_log_scale(axes: Axes, axis: str) -> None:
 
   Args:
     axes: where to draw; its data must be positive.
-    axis: "x" or "y".
   """
   from matplotlib.ticker import (
     FuncFormatter,
@@ -218,15 +191,7 @@ def legible(name: str, longest: int = 16) -> str:
   """Returns a name of the user's as a picture can show it.
 
   Args:
-    name: any text.
     longest: how many characters are shown; of a longer name the beginning.
-
-  Returns:
-    One line; what no font here has as its code, \\u4e2d.
-
-  Example:
-    >>> print(legible("cat\\ndog"), legible("a" * 90, 4))
-    cat\\x0adog aaa…
   """
   known = set().union(*map(_characters, _families()))
   shown = "".join(
@@ -238,11 +203,7 @@ def legible(name: str, longest: int = 16) -> str:
 
 @styled
 def to_svg(drawing: Figure) -> bytes:
-  """Returns a figure as SVG; the same figure gives the same bytes.
-
-  Args:
-    drawing: what to write.
-  """
+  """Returns a figure as SVG; the same figure gives the same bytes."""
   buffer = io.BytesIO()
   drawing.savefig(buffer, format="svg", metadata={"Date": None})
   return buffer.getvalue()
@@ -253,7 +214,6 @@ def to_png(drawing: Figure, dots_per_inch: int = 200) -> bytes:
   """Returns a figure as PNG.
 
   Args:
-    drawing: what to write.
     dots_per_inch: 200 is sharp on a phone; 4.8 inches become 960 pixels.
   """
   buffer = io.BytesIO()

@@ -14,28 +14,14 @@ ROWS = 30
 
 
 def tables_of(sweep: Mapping[str, Any]) -> list[Table]:
-  """Returns the tables of a sweep: its grid and, where they were tested, its cells.
-
-  Args:
-    sweep: the results' "sweep".
-
-  Returns:
-    One table or two.
-  """
+  """Returns the tables of a sweep: its grid and, where they were tested, its cells."""
   if like_best(sweep) is None:
     return [sweep_table(sweep)]
   return [sweep_table(sweep), cells_table(sweep)]
 
 
 def cells_table(sweep: Mapping[str, Any]) -> Table:
-  """Returns every cell beside the best one and beside the baseline.
-
-  Args:
-    sweep: the results' "sweep", of cells that were tested.
-
-  Returns:
-    A row a cell, the best first.
-  """
+  """Returns every cell beside the best one and beside the baseline."""
   cells = sorted(
     sweep["cells"]["student"], key=lambda cell: -np.mean(cell["accuracy"])
   )

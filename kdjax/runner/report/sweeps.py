@@ -12,17 +12,7 @@ from kdjax.runner.report import choices, formats, reading, style
 
 @style.styled
 def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
-  """Draws the test error of a sweep.
-
-  Args:
-    sweep: as `tables.sweep_table` takes it.
-
-  Returns:
-    A line over the one axis that has more than one value, a heat map over two,
-    a heat map for each value of the first of three. Of more, those before the
-    last three are at their recommended values. The recommended setting is
-    marked, and so are those that a paired test cannot tell from it.
-  """
+  """Draws the test error of a sweep."""
   like = choices.like_best(sweep)
   sweep = reading.last_axes(
     sweep | {"like_best": None if like is None else like.tolist()}, 3

@@ -34,19 +34,7 @@ SHOWN = 5
 def write(
   workdir: Path, results: Mapping[str, Any], samples: Mapping[str, Any]
 ) -> Path:
-  """Writes results.json, the figures and the page.
-
-  Args:
-    workdir: of the run.
-    results: as they are to stand in results.json.
-    samples: what the pictures show, see `images_figure`.
-
-  Returns:
-    The page.
-
-  Raises:
-    StorageError: if something cannot be written.
-  """
+  """Writes results.json, the figures and the page."""
   content = {
     "name": results.get("name") or "Learned images",
     "sentences": lambda: [headline(results), *notes(results)],
@@ -63,28 +51,14 @@ def write(
 
 
 def summary(results: Mapping[str, Any]) -> str:
-  """Returns what a run found, for the terminal.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    Tables and sentences.
-  """
+  """Returns what a run found, for the terminal."""
   return text.summary(
     table_makers(results), lambda: [headline(results), *notes(results)]
   )
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Says what learned images teach, against as many real ones.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A sentence with both accuracies, the difference, seeds and p-value.
-  """
+  """Says what learned images teach, against as many real ones."""
   found = results["synthesis"]
   count = found["images_per_class"] * found["classes"]
   return (
@@ -97,14 +71,7 @@ def headline(results: Mapping[str, Any]) -> str:
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-  """Returns the sentences that belong beside the headline.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    One on centroids, one on all images, one on few seeds.
-  """
+  """Returns the sentences that belong beside the headline."""
   found, pairs = results["synthesis"], len(results["student"]["test_accuracy"])
   centroids = results["controls"]["centroids"]
   sentences = [
@@ -128,11 +95,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
-  """Returns how the tables are made, in order, by what they tell.
-
-  Args:
-    results: as in results.json.
-  """
+  """Returns how the tables are made, in order, by what they tell."""
   return {
     "accuracies": lambda: [accuracies_table(results)],
     "differences": lambda: [differences_table(results)],
@@ -140,14 +103,7 @@ def table_makers(
 
 
 def accuracies_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of what networks learn from, and how well.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a kind of images.
-  """
+  """Makes the table of what networks learn from, and how well."""
   found = results["synthesis"]
   rows = []
   for name, entry in networks(results).items():
@@ -196,14 +152,7 @@ def _explained(networks: int, seeds: int) -> str:
 
 
 def differences_table(results: Mapping[str, Any]) -> Table:
-  """Makes the table of paired differences.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a comparison.
-  """
+  """Makes the table of paired differences."""
   return paired_table(
     results["comparisons"],
     TITLES.get,
@@ -218,12 +167,7 @@ def differences_table(results: Mapping[str, Any]) -> Table:
 def makers(
   results: Mapping[str, Any], samples: Mapping[str, Any]
 ) -> dict[str, Callable[[], Picture]]:
-  """Returns how each picture is drawn, by name.
-
-  Args:
-    results: as in results.json.
-    samples: the keyword arguments of `images_figure`.
-  """
+  """Returns how each picture is drawn, by name."""
   return {
     "images": lambda: Picture(
       images_figure(**samples),
@@ -254,11 +198,6 @@ def images_figure(
 
   Args:
     before: (K, M, H, W, C), a row a class.
-    after: likewise.
-    class_names: K names.
-
-  Returns:
-    A figure: a row a class, at most five images of each kind.
   """
   shown = min(SHOWN, before.shape[1])
   drawing = style.figure(0.5 + len(before) * min(0.62, 4.0 / (2 * shown)))
@@ -291,14 +230,7 @@ def images_figure(
 
 @style.styled
 def accuracy_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the accuracy of every kind of images.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure: a bar a kind, a dot a set.
-  """
+  """Draws the accuracy of every kind of images."""
   entries = networks(results)
   order = [name for name in TITLES if name in entries]
   drawing = style.figure(2.6)
@@ -320,14 +252,7 @@ def accuracy_figure(results: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def rates_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the learned rates.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A figure: rate over step, a line a set.
-  """
+  """Draws the learned rates."""
   drawing = style.figure(2.4)
   axes = drawing.subplots()
   for rates in results["synthesis"]["rates"]:

@@ -28,16 +28,7 @@ _PAIRED = (
 
 
 def networks_table(results: Mapping[str, Any]) -> Table:
-  """Returns what each network achieves on the test set.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a network: test error, agreement with the teacher, calibration error
-    and negative log-likelihood, each the mean and standard deviation over
-    seeds. Columns that no network fills are left out.
-  """
+  """Returns what each network achieves on the test set."""
   entries = reading.networks(results)
   headers = (
     "Network",
@@ -71,15 +62,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
-  """Returns what each distinct network costs, and the student's savings.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row for the teacher, the student and every control of another model, and
-    last the ratio of student and teacher.
-  """
+  """Returns what each distinct network costs, and the student's savings."""
   entries = reading.networks(results)
   names = ["teacher", "student"]
   seen = {entries[name].get("model") for name in names if name in entries}
@@ -106,14 +89,7 @@ def cost_table(results: Mapping[str, Any]) -> Table:
 
 
 def comparisons_table(results: Mapping[str, Any]) -> Table:
-  """Returns the paired comparisons and what they allow to say.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A row a comparison, with the verdict of `verdicts.verdict`.
-  """
+  """Returns the paired comparisons and what they allow to say."""
   return paired_table(results.get("comparisons") or [], reading.title_of)
 
 
@@ -129,15 +105,7 @@ def paired_table(
   """Makes the table of paired comparisons.
 
   Args:
-    comparisons: as in results.json.
     title_of: name of a network -> its title.
-    turned: whether accuracies are shown, where the comparisons are of errors.
-    of: what the pairs are.
-    first: who is compared, in a verdict.
-    note: what the sign says.
-
-  Returns:
-    A row a comparison.
   """
   rows = []
   for one in comparisons:
@@ -182,9 +150,6 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
     sweep: {"axes": {name: values}, "accuracy": grid with the seeds last,
       "baseline_accuracy": [a seed], "recommendation": {name: value},
       "text": str}; all but the first two may be missing.
-
-  Returns:
-    The first axis down, the second across; the recommended cell is starred.
   """
   sweep = reading.last_axes(sweep, 2)
   axes = list(sweep["axes"].items())
@@ -221,14 +186,7 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
 
 
 def omitted_class_table(omitted: Mapping[str, Any]) -> Table:
-  """Returns what a student knows of a class that it has never seen.
-
-  Args:
-    omitted: the results' "omitted_class".
-
-  Returns:
-    A row for the baseline, the student, and the student with its bias shifted.
-  """
+  """Returns what a student knows of a class that it has never seen."""
   name = formats.setting(omitted["class"])
   sources = (
     ("Baseline", "baseline_recall", "baseline_accuracy"),
@@ -252,14 +210,7 @@ def omitted_class_table(omitted: Mapping[str, Any]) -> Table:
 
 
 def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
-  """Returns how long and how fast each network was trained.
-
-  Args:
-    history: the rows of metrics.jsonl.
-
-  Returns:
-    A row a network, from its last epoch; the speed is the median of epochs.
-  """
+  """Returns how long and how fast each network was trained."""
   rows = []
   for name, epochs in reading.rows_by_network(history).items():
     last = epochs[-1]

@@ -14,25 +14,7 @@ from kdjax.runner.report import formats, reading
 
 
 def remark(results: Mapping[str, Any]) -> str:
-  """Returns the sentence that a report on a useless teacher begins with.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    The sentence where the teacher cannot be told from chance (one-sided
-    binomial test against the share of the commonest class, which is never
-    below 1/C), or errs more than the baseline; else "". Of several teachers it
-    is about their pooled answers where these were measured, else their mean.
-
-  Example:
-    >>> bad, good = {"test_accuracy": [0.7]}, {"test_accuracy": [0.9]}
-    >>> print(remark({"teacher": bad, "baseline": good}))
-    The teacher errs more than the baseline (30.00 % against 10.00 % test
-    error), so that what it adds to the labels is doubtful.
-    >>> remark({"teacher": good, "baseline": bad})
-    ''
-  """
+  """Returns the sentence that a report on a useless teacher begins with."""
   rows = (results.get("table") or {}).get("rows") or results
   teacher, baseline = rows.get("teacher") or {}, rows.get("baseline") or {}
   counted = teacher.get("ensemble") or teacher
@@ -48,10 +30,6 @@ def remark(results: Mapping[str, Any]) -> str:
 def before(results: Mapping[str, Any], sentence: str) -> str:
   """Puts what `remark` says, if anything, before a report's first sentence.
 
-  Args:
-    results: as in results.json.
-    sentence: what stands first otherwise.
-
   Example:
     >>> before({"teacher": None}, "It helps.")
     'It helps.'
@@ -60,11 +38,7 @@ def before(results: Mapping[str, Any], sentence: str) -> str:
 
 
 def warn(results: Mapping[str, Any]) -> None:
-  """Says on stderr what `remark` says, if anything.
-
-  Args:
-    results: as in results.json.
-  """
+  """Says on stderr what `remark` says, if anything."""
   said = remark(results)
   if said:
     errors.warn(said)

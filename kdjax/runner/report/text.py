@@ -24,14 +24,7 @@ Makers = Mapping[str, Callable[[], list[Table]]]
 
 
 def tables(makers: Makers) -> list[Table]:
-  """Makes all tables.
-
-  Args:
-    makers: how they are made, by what they tell.
-
-  Returns:
-    The tables, in order.
-  """
+  """Makes all tables."""
   return [table for make in makers.values() for table in make()]
 
 
@@ -39,26 +32,14 @@ def made(makers: Makers, left_out: list[str] | None) -> list[Table]:
   """Makes all tables that can be made.
 
   Args:
-    makers: how they are made, by what they tell.
     left_out: gets a sentence for what cannot; None where it is said elsewhere.
-
-  Returns:
-    The tables, in order.
   """
   found = parts.made("the table of", makers, left_out)
   return list(itertools.chain.from_iterable(found.values()))
 
 
 def summary(makers: Makers, sentences: Callable[[], list[str]]) -> str:
-  """Returns what a run found, for the terminal.
-
-  Args:
-    makers: how its tables are made, by what they tell.
-    sentences: how what is said of it is found.
-
-  Returns:
-    Tables and sentences; the page tells of those that cannot be made.
-  """
+  """Returns what a run found, for the terminal."""
   shown = [to_text(table) for table in made(makers, None)]
   with parts.part("the sentences", None):
     shown += sentences()
@@ -69,19 +50,9 @@ def to_text(table: Table, stream: TextIO | None = None) -> str:
   """Returns a table for the terminal, or plain text for a file or pipe.
 
   Args:
-    table: what to write.
     stream: where the text will go, by default stdout. A terminal gets colours
       and its own width; anything else plain text, however wide. Where the
       encoding has no "±", ASCII stands in.
-
-  Returns:
-    The text, with a line loader at its end.
-
-  Example:
-    >>> print(to_text(Table("Errors", ("A", "B"), (("x", "1"),))))
-    Errors
-    A  B
-    x  1
   """
   stream = sys.stdout if stream is None else stream
   encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -97,23 +68,7 @@ def to_text(table: Table, stream: TextIO | None = None) -> str:
 
 
 def to_markdown(table: Table) -> str:
-  """Returns a table in GitHub's Markdown.
-
-  Args:
-    table: what to write.
-
-  Returns:
-    The caption in bold, the table, the notes; a line loader at the end.
-
-  Example:
-    >>> print(to_markdown(Table("Errors", ("A", "B"), (("x", "1"),))))
-    **Errors**
-    <BLANKLINE>
-    | A | B |
-    | :-- | --: |
-    | x | 1 |
-    <BLANKLINE>
-  """
+  """Returns a table in GitHub's Markdown."""
   rule = ["--:" if right else ":--" for right in right_aligned(table)]
   lines = [table.headers, rule, *table.rows]
   body = "\n".join(
@@ -126,9 +81,6 @@ def to_markdown(table: Table) -> str:
 
 def right_aligned(table: Table) -> tuple[bool, ...]:
   """Returns, for each column, whether it holds numbers.
-
-  Args:
-    table: whose cells are looked at.
 
   Example:
     >>> right_aligned(Table("", ("A", "B"), (("x", "1.0"), ("y", "–"))))

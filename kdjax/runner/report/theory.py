@@ -12,16 +12,7 @@ _ORDERS = {"1": 1, "2": 2, "3": 3, "inf": np.inf}
 
 
 def temperature_data() -> dict[str, Any]:
-  """Returns arange(10), softened at the temperatures 1 to 4, as plain lists.
-
-  Returns:
-    {"logits": [10], "temperatures": [4], "probabilities": [4][10],
-    "entropies": [4] in nats, "largest_entropy": log 10}.
-
-  Example:
-    >>> [round(entropy, 3) for entropy in temperature_data()["entropies"]]
-    [1.04, 1.663, 1.944, 2.08]
-  """
+  """Returns arange(10), softened at the temperatures 1 to 4, as plain lists."""
   logits = np.arange(10.0)
   temperatures = [1.0, 2.0, 3.0, 4.0]
   softened = [softmax(logits / temperature) for temperature in temperatures]
@@ -59,18 +50,7 @@ def temperature_figure() -> Figure:
 def norms_data(
   seed: int = 0, *, rows: int = 8, columns: int = 10
 ) -> dict[str, Any]:
-  """Returns random normal rows with their means and norms, as plain lists.
-
-  Args:
-    seed: of numpy's default generator.
-    rows: how many vectors.
-    columns: how many entries each has.
-
-  Returns:
-    {"seed", "rows": [rows][columns], "mean": [rows], "norms": {"1", "2", "3",
-    "inf": [rows] each}}; the norm of order p is (sum |x|^p)^(1/p), that of
-    order inf the largest |x|.
-  """
+  """Returns random normal rows with their means and norms, as plain lists."""
   values = np.random.default_rng(seed).normal(size=(rows, columns))
   return {
     "seed": seed,
@@ -85,11 +65,7 @@ def norms_data(
 
 @style.styled
 def norms_figure(seed: int = 0) -> Figure:
-  """Draws `norms_data`: the entries and their mean above, the norms below.
-
-  Args:
-    seed: of the rows.
-  """
+  """Draws `norms_data`: the entries and their mean above, the norms below."""
   data = norms_data(seed)
   places = np.arange(len(data["mean"]))
   drawing = style.figure(5.2)

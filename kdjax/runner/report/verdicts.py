@@ -44,19 +44,6 @@ def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
   Args:
     comparison: with "mean" (difference of test error in points, negative where
       the student is better) and "p_value".
-    first: who is compared with the control.
-
-  Returns:
-    "gain" only where the mean is negative and p < 0.05, "no gain" only where it
-    is positive and p < 0.05; else "not shown", with the reason if it is not p.
-
-  Example:
-    >>> verdict({"mean": -0.97, "p_value": 7e-4, "pairs": 10})
-    'gain'
-    >>> verdict({"mean": -0.28, "p_value": 0.2, "pairs": 10})
-    'not shown'
-    >>> verdict({"mean": 0.5, "p_value": 1e-3, "pairs": 10})
-    'no gain: student worse'
   """
   mean, p = comparison.get("mean"), comparison.get("p_value")
   if not reading.finite(mean):
@@ -72,9 +59,6 @@ def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
 
 def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
   """Returns where the mean difference may lie, by Student's t over the pairs.
-
-  Args:
-    comparison: with "mean", "standard_deviation" of the differences, "pairs".
 
   Returns:
     The ends of the 95 % interval, in the mean's unit; None for a single pair,
@@ -97,16 +81,7 @@ def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
 def written_interval(
   comparison: Mapping[str, Any], *, turned: bool = False
 ) -> str:
-  """Writes `interval`, a dash where there is none.
-
-  Args:
-    comparison: as in `interval`.
-    turned: whether accuracies are shown, where the comparison is of errors.
-
-  Example:
-    >>> written_interval({"mean": -1, "standard_deviation": 2, "pairs": 4})
-    '−4.18 to +2.18'
-  """
+  """Writes `interval`, a dash where there is none."""
   ends = interval(comparison)
   if ends is None:
     return formats.MISSING
@@ -115,14 +90,7 @@ def written_interval(
 
 
 def helps(entry: Mapping[str, Any]) -> str:
-  """Says what a method's comparison with the baseline allows to say.
-
-  Args:
-    entry: one of the results' "methods", with "versus_baseline".
-
-  Returns:
-    As `verdict`, of the p-value after Holm's correction.
-  """
+  """Says what a method's comparison with the baseline allows to say."""
   comparison = entry["versus_baseline"]
   return verdict({**comparison, "p_value": comparison["holm_p_value"]})
 
@@ -130,12 +98,7 @@ def helps(entry: Mapping[str, Any]) -> str:
 def find_comparison(
   results: Mapping[str, Any], control: str
 ) -> Mapping[str, Any] | None:
-  """Returns the student's comparison with a control, None if there is none.
-
-  Args:
-    results: as in results.json.
-    control: its name in the results.
-  """
+  """Returns the student's comparison with a control, None if there is none."""
   for comparison in results.get("comparisons") or []:
     if (comparison["student"], comparison["control"]) == ("student", control):
       return comparison
@@ -143,21 +106,7 @@ def find_comparison(
 
 
 def headline(results: Mapping[str, Any]) -> str:
-  """Returns the sentence that says what distillation gained.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    A sentence with both test errors, the difference, seeds and p-value. Before
-    it: that the teacher is useless, and of many methods which one was chosen
-    and how many help.
-
-  Example:
-    >>> print(headline({"student": {"test_accuracy": [0.95]}}))
-    The student's test error is 5.00 %. No baseline was trained, so no gain can
-    be claimed.
-  """
+  """Returns the sentence that says what distillation gained."""
   return teachers.before(results, _chosen(results) + _claim(results))
 
 
@@ -210,11 +159,6 @@ def evidence(
 ) -> str:
   """Returns what a comparison rests on, to be put in brackets.
 
-  Args:
-    comparison: with "mean", "p_value", "wins" and "pairs".
-    turned: whether accuracies are shown, where the comparison is of errors.
-    of: what the pairs are, in the singular.
-
   Example:
     >>> evidence({"mean": -1, "p_value": 7e-6, "wins": 10, "pairs": 10})
     'difference −1.00 points, better in 10 of 10 paired seeds, p = 7e-6'
@@ -229,16 +173,7 @@ def evidence(
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-  """Returns the sentences that belong beside the headline.
-
-  Args:
-    results: as in results.json.
-
-  Returns:
-    First what the student costs, how far it comes towards its teacher and who
-    learnt with it, then one sentence a control, then warnings about few seeds
-    and about choosing and measuring on the same images.
-  """
+  """Returns the sentences that belong beside the headline."""
   sentences = [_cost(results), _distance(results), _peers(results)]
   if reading.on_held_out(results):
     sentences.insert(

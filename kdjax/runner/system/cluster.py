@@ -30,17 +30,7 @@ _ending = threading.Lock()
 
 
 def check(asked: Cluster) -> None:
-  """Checks the settings.
-
-  Args:
-    asked: the settings.
-
-  Raises:
-    UserError: if they do not fit together.
-
-  Example:
-    >>> check(Cluster(multihost=True, process_count=2, process_index=1))
-  """
+  """Checks the settings."""
   given = {name: getattr(asked, name) for name in GIVEN}
   for name, value in given.items():
     if value is not None and not asked.multihost:
@@ -65,15 +55,6 @@ def join(asked: Cluster, identity: Any) -> None:
   """Meets the other processes of the run; without --multihost, does nothing.
 
   From then on whatever ends one of them ends all; see `leave`.
-
-  Args:
-    asked: the settings.
-    identity: JSON values that all processes must have alike.
-
-  Raises:
-    UserError: if nothing says who the others are, or one was asked for
-      something else.
-    InfrastructureError: if they do not come together.
   """
   check(asked)
   if not asked.multihost:
@@ -121,17 +102,7 @@ def join(asked: Cluster, identity: Any) -> None:
 
 
 def failed(error: Exception) -> Verdict:
-  """Judges an exception that nobody expected.
-
-  Args:
-    error: what was raised.
-
-  Returns:
-    What the run ends with where this process is to blame, not another's end.
-
-  Raises:
-    Exception: the same, where a run has one process only.
-  """
+  """Judges an exception that nobody expected."""
   if full := of_storage(error):
     return Verdict(full.exit_status, str(full))
   if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
@@ -145,14 +116,7 @@ def failed(error: Exception) -> Verdict:
 
 
 def leave(verdict: Verdict) -> int:
-  """Says what there is to say and, of several processes, ends this one.
-
-  Args:
-    verdict: how the run ended here.
-
-  Returns:
-    Its status, where a run has one process only.
-  """
+  """Says what there is to say and, of several processes, ends this one."""
   guard = watchdog.active()
   if guard is not None:
     _end(verdict._replace(process=guard.process))

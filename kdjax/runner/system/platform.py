@@ -17,13 +17,6 @@ def prepare_environment(accelerator: str, host_devices: int) -> None:
   """Sets the environment that jax reads when it is first used.
 
   Whether a GPU or TPU is there, jax alone knows: `devices.choose` checks it.
-
-  Args:
-    accelerator: "auto", "cpu", "gpu" or "tpu".
-    host_devices: how many devices the CPU is to be split into.
-
-  Raises:
-    UserError: if the CPU is to be split for another accelerator.
   """
   if host_devices > 1 and accelerator not in ("auto", "cpu"):
     raise UserError(
@@ -50,12 +43,6 @@ def keep_programs(given: str | None) -> None:
   Args:
     given: a folder; "none" for none; None for what the environment says, and
       else kdjax's folder below the user's cache.
-
-  Example:
-    >>> before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    >>> keep_programs(None)
-    >>> before is None or os.environ["JAX_COMPILATION_CACHE_DIR"] == before
-    True
   """
   if given == "none":
     os.environ.pop(CACHE, None)

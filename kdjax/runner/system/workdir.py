@@ -44,21 +44,10 @@ def claim(
 
   Args:
     given: `--workdir`; None for a new folder below runs/.
-    name: the experiment's name.
     settings: JSON values by group and name; what was killed before it ended can
       go on with the same ones. None for a run that cannot.
-    resume: whether to go on where there is such a run.
     seen: what it must find again besides, such as the images' sha256; JSON
       values by what they are.
-
-  Returns:
-    The folder: new, empty before, or that of the unfinished run. Of several
-    processes the first alone looks at it.
-
-  Raises:
-    UserError: if it holds anything else, is in use, or cannot be written; names
-      the settings, or what was seen, that differ from the unfinished run's.
-    StorageError: if the unfinished run's settings are damaged.
   """
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
   folder = (
