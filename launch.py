@@ -23,19 +23,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from absl import flags
-
 from kdjax import __version__
-from kdjax.core.errors import (
-  KdjaxError,
-  UserError,
-  print_any_name,
-  unknown_name,
-)
-from kdjax.runner import config
+from kdjax.core.errors import KdjaxError, print_any_name, unknown_name
+from kdjax.runner import cli, config
 from kdjax.runner.cli import COMMANDS, Call, beginning, run
-from kdjax.runner.config import options
-from kdjax.runner.config.heeded import rows
+from kdjax.runner.config import flags, options
+from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.system import cluster
 from kdjax.runner.system.platform import keep_programs, prepare_environment
 from kdjax.train.devices.watchdog import Verdict
@@ -63,28 +56,26 @@ def _outcome(argv: list[str]) -> Verdict:
 
 
 def _main(argv: list[str]) -> int:
-  values = _define_flags([], config.Experiment())
-  try:
-    command, *words = values(argv)[1:] or ["distill"]
-  except (flags.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
-    raise UserError(f"{error} (see --help)") from None
-  if values.version:
+  words, typed = cli.read(argv)
+  if typed.pop("version", False):
     print(f"kdjax {__version__}")
     return 0
+  command, *others = words or ["distill"]
   if command not in COMMANDS:
     raise unknown_name("command", command, COMMANDS)
-  given = {name: values[name].value for name in values if values[name].present}
-  name, started = beginning(command, given)
+  if not typed.get("help"):
+    flags.check_typed(command, typed, CONFIGS)
+  name, started = beginning(command, typed)
   chosen = _load_experiment(started) if started else config.Experiment()
-  if values.help:
-    print(_help(values(argv)[1:], chosen))
+  if typed.pop("help", False):
+    print(_help(words, chosen))
     return 0
-  experiment = options.with_flags(chosen, given)
+  experiment = options.with_flags(chosen, typed)
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   keep_programs(experiment.run.compilation_cache)
   repeat = shlex.join(["python", "launch.py", *argv[1:]])
-  run(Call(command, words, given, name, experiment, repeat, _describe))
+  run(Call(command, others, typed, name, experiment, repeat, _describe))
   return 0
 
 
@@ -93,23 +84,8 @@ def _help(words: list[str], chosen: config.Experiment) -> str:
   called = f"launch.py {words[0]} " if words else ""
   said = __doc__.replace("[distill]", "distill") if words else __doc__
   lines = [line for line in said.splitlines() if called in line]
-  text = _define_flags(words, chosen).get_help()
+  text = cli.flags_of(words[0] if words else None, chosen).get_help()
   return "\n".join([*lines, text.partition("\nabsl.flags:")[0]])
-
-
-def _define_flags(
-  words: list[str], chosen: config.Experiment
-) -> flags.FlagValues:
-  """Makes a flag of every setting, in groups, with its help and default."""
-  values = flags.FlagValues()
-  values.set_gnu_getopt(True)
-  for group, name, default, said in rows(words, chosen):
-    switch = isinstance(default, bool)
-    define = flags.DEFINE_boolean if switch else flags.DEFINE_string
-    given = {"flag_values": values, "module_name": group}
-    given |= {"short_name": "h"} if name == "help" else {}
-    define(name, default, said, **given)
-  return values
 
 
 def _experiments() -> dict[str, tuple[config.Experiment, str]]:

@@ -99,7 +99,7 @@ def test_only_what_starts_a_run_imports_the_runner():
   ("pattern", "home"),
   [
     ("jax.pmap", "kdjax/train/devices/placement.py"),
-    ("absl.flags", "launch.py"),
+    ("absl.flags", "kdjax/runner/cli.py"),
   ],
 )
 def test_has_one_home(pattern, home):

@@ -28,10 +28,10 @@ TINY = (
 
 BAD = [
   # flags and commands
-  (["--temperatur=4"], ["temperatur", "Did you mean: temperature"]),
+  (["--temperatur=4"], ["temperatur=4", "did you mean --temperature?"]),
   (["distil"], ["command 'distil'", "'distill'"]),
   (["distill", "twice"], ["twice"]),
-  (["quantify", "--nolatency"], ["latency", "quantify does not take it"]),
+  (["quantify", "--nolatency"], ["latency", "quantify has no such flag"]),
   (["--experiment=mnist_dem"], ["'mnist_dem'", "'mnist_demo'"]),
   (["list", "metods"], ["'metods'", "'methods'"]),
   (["plot", "norm"], ["'norm'", "'norms'"]),

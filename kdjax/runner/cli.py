@@ -7,15 +7,21 @@ and bad input should not have to wait for what it does not need.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from absl import flags as absl
+
 from kdjax.core.errors import UserError, unknown_name
-from kdjax.runner.config import Cluster, Experiment, heeded
-from kdjax.runner.config.options import as_dict, options
+from kdjax.runner.config import Cluster, Experiment, flags
+from kdjax.runner.config.commands import CONFIGS
+from kdjax.runner.config.data import Source, StoredData
+from kdjax.runner.config.options import as_dict, as_text, options, value_of
 from kdjax.runner.system import cluster
 from kdjax.runner.system.platform import prepare_environment
 
+# What stands beside the settings, in any command.
+_LAUNCH = {"help": "this help", "version": "the version of kdjax"}
 # The experiment of commands that are not for the demo's.
 DEFAULT = {
   "compress": "compression_table",
@@ -23,10 +29,6 @@ DEFAULT = {
   "soft_td": "soft_td",
   "synthesise": "dataset_distillation",
 }
-# Commands that need the teacher's network.
-LIVE = {"compare", "compress", "quantify", "soft_td", "synthesise"}
-# Commands that open no data set of their own.
-STORED = {"export", "list", "plot", "reproduce"}
 # Which images, and which networks: whoever names them means his own run, and
 # whoever asks for help wants the defaults of one.
 OWN = {one.flag for one in options() if one.group == "data"} | {"help"}
@@ -61,6 +63,68 @@ class Call(NamedTuple):
   experiment: Experiment
   repeat: str
   describe: Callable[[], Mapping[str, str]]
+
+
+def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
+  """Makes the flags of a command.
+
+  Args:
+    command: its name; None for the flags of all.
+    settings: what holds without flags.
+
+  Example:
+    >>> sorted(flags_of("reproduce", Experiment()))
+    ['accelerator', 'h', 'help', 'version', 'workdir']
+  """
+  values = absl.FlagValues()
+  values.set_gnu_getopt(True)
+  launch = {"flag_values": values, "module_name": "launch"}
+  for name, text in _LAUNCH.items():
+    short = {"short_name": "h"} if name == "help" else {}
+    absl.DEFINE_boolean(name, False, text, **launch, **short)
+  if command is None or flags.contains(CONFIGS[command], Source):
+    text = "one of `list experiments`; flags override it"
+    absl.DEFINE_string("experiment", None, text, **launch)
+  for one in options(CONFIGS[command] if command else Experiment):
+    default = as_text(value_of(settings, one))
+    switch = isinstance(default, bool)
+    define = absl.DEFINE_boolean if switch else absl.DEFINE_string
+    text = one.field.metadata["help"]
+    define(one.flag, default, text, flag_values=values, module_name=one.group)
+  return values
+
+
+def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+  """Tells the words of a command line from its flags, whichever command's.
+
+  Args:
+    argv: the program's name, then what was typed.
+
+  Returns:
+    The words, the command first; what was typed by flag, as text, or as a truth
+    value for a switch.
+
+  Raises:
+    UserError: for a flag that no command has, or one without its value.
+
+  Example:
+    >>> read(["launch.py", "cache", "--views=4", "--noremat"])
+    (['cache'], {'views': '4', 'remat': False})
+  """
+  values = flags_of(None, Experiment())
+  try:
+    words = values(argv)[1:]
+  except absl.UnrecognizedFlagError as error:
+    left = flags_of(None, Experiment())(argv, known_only=True)[1:]
+    command = next((word for word in left if word in COMMANDS), "distill")
+    typed = (x for x in left if x.lstrip("-").split("=")[0] == error.flagname)
+    raise flags.no_such_flag(
+      command, error.flagname, next(typed), CONFIGS
+    ) from None
+  except (absl.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
+    raise UserError(f"{error} (see --help)") from None
+  typed = {one: values[one].value for one in values if values[one].present}
+  return words, typed
 
 
 def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -111,17 +175,12 @@ def run(call: Call) -> None:
   Raises:
     KdjaxError: for whatever ends it early.
   """
-  cache = call.experiment.teacher.teacher_cache
-  if cache is not None and call.command in LIVE:
-    raise UserError(
-      f"--teacher_cache={cache}: {call.command} asks the teacher itself"
-    )
-  heeded.check(call.command, call.given, call.experiment)
-  if call.command not in STORED:
+  flags.check_experiment(call.command, call.name, call.experiment, CONFIGS)
+  if flags.contains(CONFIGS[call.command], StoredData):
     _check_dataset(call.experiment.data.dataset)
     from kdjax.runner.pipeline import needs
 
-    needs.check(call.command, call.given, call.experiment)
+    needs.check(CONFIGS[call.command], call.given, call.experiment)
   COMMANDS[call.command](call)
 
 
@@ -196,7 +255,7 @@ def _compare(call: Call) -> None:
 def _reproduce(call: Call) -> None:
   from kdjax.runner.jobs import reproduce
 
-  stored = reproduce.read(call.words, call.repeat)
+  stored = reproduce.read(call.words)
   given, before = call.experiment.run, stored.experiment.run
   accelerator = given.accelerator
   if accelerator == "auto":

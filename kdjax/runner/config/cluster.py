@@ -9,6 +9,8 @@ from kdjax.runner.config.field import COUNT, Interval, option
 class Cluster:
   """One run in several processes; see docs/clusters.md."""
 
+  decisive = True
+
   multihost: bool = option(
     False,
     "this process is one of several that train together; under SLURM, Open MPI,"

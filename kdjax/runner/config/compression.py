@@ -9,6 +9,8 @@ from kdjax.runner.config.field import COUNT, SHARE, Interval, option
 class Compression:
   """Few bits and few weights, for the student and every arm beside it."""
 
+  decisive = True
+
   quantization: str = option(
     "none",
     "the bits that the student and its twins learn to compute in: w8 and w4,"

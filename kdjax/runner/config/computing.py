@@ -8,8 +8,10 @@ FORMATS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class Computing:
-  """Precision, memory, and what is measured while networks train."""
+class Precision:
+  """What networks compute in, and whether they fit."""
+
+  decisive = True
 
   compute_dtype: str = option(
     "float32",
@@ -22,16 +24,29 @@ class Computing:
     "what a teacher is kept and computes in while students ask it",
     choices=FORMATS,
   )
+  remat: bool = option(
+    False,
+    "forget what is inside a stage's blocks, and compute it again for the"
+    " gradient: less memory, a third more work",
+  )
+  preflight: bool = option(
+    True,
+    "say before each training what memory a step takes, and refuse what cannot"
+    " fit",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Portions:
+  """How much is computed at once."""
+
+  decisive = True
+
   accumulate_steps: int = option(
     1,
     "cut every batch into so many pieces, and sum their gradients before the"
     " step: less memory, the same step; batch normalisation sees a piece",
     within=COUNT,
-  )
-  remat: bool = option(
-    False,
-    "forget what is inside a stage's blocks, and compute it again for the"
-    " gradient: less memory, a third more work",
   )
   members_at_once: int | None = option(
     None,
@@ -39,16 +54,19 @@ class Computing:
     " further seeds, wait their turn. As many as memory allows by default",
     within=COUNT,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Computing(Precision, Portions):
+  """Precision, memory, and what is measured while networks train."""
+
+  decisive = True
+
   shard: str = option(
     "auto",
     "what several devices divide among them: batch, or members, so that each"
     " trains networks of its own; auto: members where the seeds divide evenly",
     choices=("auto", "batch", "members"),
-  )
-  preflight: bool = option(
-    True,
-    "say before each training what memory a step takes, and refuse what cannot"
-    " fit",
   )
   profile_steps: str | None = option(
     None,

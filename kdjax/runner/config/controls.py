@@ -6,26 +6,31 @@ from kdjax.runner.config.field import POSITIVE, SHARE, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Controls:
-  """The baselines that tell distillation from what needs no teacher."""
+class Smoothing:
+  """How smooth the labels of a baseline are."""
 
-  controls: bool = option(
-    True,
-    "also train the twins with smoothed labels and with the teacher's views",
-  )
   label_smoothing: float | tuple[float, ...] = option(
     0.1, "smoothing of the twin with smoothed labels", within=SHARE
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineRate:
+  """The learning rate of the plain baseline."""
+
   baseline_learning_rate: float | tuple[float, ...] | None = option(
     None,
     "the plain twin's peak rate; the student's by default",
     within=POSITIVE,
   )
-  smoothing_learning_rate: float | tuple[float, ...] | None = option(
-    None,
-    "peak rate of the twin with smoothed labels; the student's by default",
-    within=POSITIVE,
-  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """A student that learns by another objective."""
+
+  decisive = True
+
   reference: str | None = option(
     None,
     "also train a student on this objective, such as 'kd(temperature=4)', with"
@@ -39,6 +44,21 @@ class Controls:
   reference_augment: str | None = option(
     None,
     "views of the reference and its teacher; the student's by default",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Controls(Smoothing, BaselineRate, Reference):
+  """The baselines that tell distillation from what needs no teacher."""
+
+  controls: bool = option(
+    True,
+    "also train the twins with smoothed labels and with the teacher's views",
+  )
+  smoothing_learning_rate: float | tuple[float, ...] | None = option(
+    None,
+    "peak rate of the twin with smoothed labels; the student's by default",
+    within=POSITIVE,
   )
   shuffled_teacher: bool = option(
     False,

@@ -6,21 +6,58 @@ from kdjax.runner.config.field import COUNT, SHARE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
-  """Which images, and which of them the student may learn from."""
+class DataDir:
+  """Where prepared data sets are."""
+
+  data_dir: str | None = option(
+    None, "where prepared data sets are kept; TFDS's own folder by default"
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(DataDir):
+  """Which images, and how large they are."""
 
   dataset: str = option(
     "mnist5k",
     "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a folder",
   )
-  data_dir: str | None = option(
-    None, "where prepared data sets are kept; TFDS's own folder by default"
-  )
-  train_split: str = option("train", "TFDS split to train on")
-  test_split: str = option("test", "TFDS split to test on")
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredData(Source):
+  """Which images train and test, and what stays in memory."""
+
+  train_split: str = option("train", "TFDS split to train on")
+  test_split: str = option("test", "TFDS split to test on")
+  resident_megabytes: int = option(
+    2048,
+    "sets up to this size live on the device, larger ones are streamed",
+    within=Interval(0),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredData(StoredData):
+  """Which images are scored."""
+
+  validation: float = option(
+    0.0,
+    "share of the training set held out from teacher and student alike, and"
+    " scored instead of the test set: tune on it",
+    within=SHARE,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSubset(ScoredData):
+  """Which images, labels and classes students may learn from."""
+
+  decisive = True
+
   background: str = option(
     "white",
     "what transparent images are laid over: white, black, or red,green,blue of 0"
@@ -31,23 +68,6 @@ class Data:
     "side of what networks see, pixels: the middle of stored images, or what the"
     " view random_resized_crop cuts out; all of them by default",
     within=COUNT,
-  )
-  resident_megabytes: int = option(
-    2048,
-    "sets up to this size live on the device, larger ones are streamed",
-    within=Interval(0),
-  )
-  data_workers: int = option(
-    0,
-    "processes that decode streamed images; 0 for threads, which are enough for"
-    " a few processors",
-    within=Interval(0, 256, "[]"),
-  )
-  validation: float = option(
-    0.0,
-    "share of the training set held out from teacher and student alike, and"
-    " scored instead of the test set: tune on it",
-    within=SHARE,
   )
   images: int | None = option(
     None,
@@ -61,6 +81,31 @@ class Data:
     " teacher on the others, the twin goes without them",
     within=COUNT,
   )
+  omit_classes: tuple[int, ...] = option(
+    (), "classes that student and twin never see, such as 3 or 3,5"
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedData(DataSubset):
+  """How streamed images are decoded."""
+
+  decisive = True
+
+  data_workers: int = option(
+    0,
+    "processes that decode streamed images; 0 for threads, which are enough for"
+    " a few processors",
+    within=Interval(0, 256, "[]"),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(StreamedData):
+  """Which images, and which of them the student may learn from."""
+
+  decisive = True
+
   transfer_dataset: str | None = option(
     None,
     "data set whose images the student learns on instead of the training set's,"
@@ -74,7 +119,4 @@ class Data:
     True,
     "show the student the transfer set's labels, where its classes have the"
     " names of the data set's",
-  )
-  omit_classes: tuple[int, ...] = option(
-    (), "classes that student and twin never see, such as 3 or 3,5"
   )

@@ -6,8 +6,8 @@ from kdjax.runner.config.field import POSITIVE, Interval, Scalar, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
-  """What of the teacher the student is to match."""
+class Objective:
+  """What the student minimises."""
 
   distillation: str = option(
     "response",
@@ -15,12 +15,12 @@ class Distillation:
     " (hard, soft, soft_and_hard) or a weighted sum such as"
     " 'kd(temperature=8):0.9 + ce:0.1'",
   )
-  regime: str = option(
-    "alone",
-    "who learns from whom: alone, from the teacher; or together, without one:"
-    " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
-    " every=50)",
-  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Softening:
+  """How soft answers are, and what share the labels have."""
+
   temperature: Scalar | None = option(
     None,
     "temperature of methods that do not set their own; each method's published"
@@ -33,15 +33,43 @@ class Distillation:
     " 0.1 by default, or what the method's paper says",
     within=Interval(0, 1, "[]"),
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedObjective(Objective, Softening):
+  """The objective with its weights."""
+
   method_weight: Scalar = option(
     1.0, "factor of every weight but the labels'", within=Interval(0)
   )
+  gradient_metrics: bool = option(
+    False,
+    "log the gradient norm of every term, and its cosine with the labels'",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherView:
+  """What the asking teacher sees."""
+
+  decisive = True
+
   teacher_view: str = option(
     "same",
     "what the asking teacher sees: same, the student's own view, or another one"
     " of the stored image, such as none",
   )
-  gradient_metrics: bool = option(
-    False,
-    "log the gradient norm of every term, and its cosine with the labels'",
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation(WeightedObjective, TeacherView):
+  """What of the teacher the student is to match."""
+
+  decisive = True
+
+  regime: str = option(
+    "alone",
+    "who learns from whom: alone, from the teacher; or together, without one:"
+    " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
+    " every=50)",
   )

@@ -9,6 +9,8 @@ from kdjax.runner.config.field import Interval, option
 class Export:
   """What `export` takes from a run, and what it writes."""
 
+  decisive = True
+
   source: str | None = option(
     None, "export: the folder of a finished run", flag="from"
   )

@@ -6,36 +6,22 @@ from kdjax.runner.config.field import AUTO, COUNT, POSITIVE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Teacher:
-  """The network that teaches."""
+class TeacherModel:
+  """Which network teaches."""
+
+  decisive = True
 
   model: str = option(
     AUTO,
     "the teacher's model; auto: what the method can be used with",
     flag="teacher",
   )
-  teacher_from: str | None = option(
-    None,
-    "a trained teacher: the folder of an earlier run, or a .safetensors file with"
-    " the names of torchvision, timm or Hugging Face",
-  )
-  teacher_classes: str | None = option(
-    None,
-    "which class of --teacher_from's is which: name (equal names), order (equal"
-    " places), or a file of lines 'CLASS,TEACHER_CLASS' with its name or number",
-  )
-  teacher_head: str = option(
-    "keep",
-    "the classifier of --teacher_from's; of other classes, leave it out (drop: its"
-    " answers are all 0; new: drawn afresh, untrained) for methods that look at"
-    " features alone",
-    choices=("keep", "drop", "new"),
-  )
-  teacher_cache: str | None = option(
-    None,
-    "what a teacher made of the training images, in the teacher's place: the"
-    " folder that `cache` wrote, or its run's",
-  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedTeacher(TeacherModel):
+  """How a teacher is trained."""
+
   epochs: int = option(
     60,
     "passes over the training set for the teacher",
@@ -72,20 +58,85 @@ class Teacher:
 
 
 @dataclasses.dataclass(frozen=True)
-class Student:
-  """The network that learns, and its baseline that learns from labels alone."""
+class PretrainedTeacher(TrainedTeacher):
+  """A teacher that is trained, or was before."""
+
+  decisive = True
+
+  teacher_from: str | None = option(
+    None,
+    "a trained teacher: the folder of an earlier run, or a .safetensors file with"
+    " the names of torchvision, timm or Hugging Face",
+  )
+  teacher_classes: str | None = option(
+    None,
+    "which class of --teacher_from's is which: name (equal names), order (equal"
+    " places), or a file of lines 'CLASS,TEACHER_CLASS' with its name or number",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher(PretrainedTeacher):
+  """The network that teaches."""
+
+  decisive = True
+
+  teacher_head: str = option(
+    "keep",
+    "the classifier of --teacher_from's; of other classes, leave it out (drop: its"
+    " answers are all 0; new: drawn afresh, untrained) for methods that look at"
+    " features alone",
+    choices=("keep", "drop", "new"),
+  )
+  teacher_cache: str | None = option(
+    None,
+    "what a teacher made of the training images, in the teacher's place: the"
+    " folder that `cache` wrote, or its run's",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentModel:
+  """Which network learns."""
 
   model: str = option(
     AUTO,
     "the student's model; auto: what the method can be used with",
     flag="student",
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedStudent(StudentModel):
+  """How many students are trained, and how long."""
+
   epochs: int = option(
     40, "passes over the student's training set", within=COUNT
   )
   batch_size: int = option(
     128, "examples a step, over all devices", within=COUNT
   )
+  seeds: int = option(
+    10, "how many students (and twins), trained side by side", within=COUNT
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+  """Views that the student and the asking teacher share."""
+
+  augment: str = option(
+    "none",
+    "views that student, twin and asking teacher share: none, shift(2), crop(4),"
+    " flip, noise(0.1), random_resized_crop, color_jitter, randaugment or a sum of"
+    " them; mixup or cutmix last",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizedStudent(TrainedStudent, Augmentation):
+  """How students are trained."""
+
   learning_rate: float | tuple[float, ...] | None = option(
     None,
     "peak learning rate; what suits the kind of network, and each control, by"
@@ -101,12 +152,14 @@ class Student:
     " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with an"
     " optional warm-up share, 'cosine(warmup=0.1)'",
   )
-  augment: str = option(
-    "none",
-    "views that student, twin and asking teacher share: none, shift(2), crop(4),"
-    " flip, noise(0.1), random_resized_crop, color_jitter, randaugment or a sum of"
-    " them; mixup or cutmix last",
-  )
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberedViews(Augmentation):
+  """Views that come again: answers to them can be stored."""
+
+  decisive = True
+
   views: int | None = option(
     None,
     "how many different views of each image there are; unlimited by default",
@@ -115,6 +168,8 @@ class Student:
   view_seed: int = option(
     0, "the seed of these views", within=Interval(0, 2**31)
   )
-  seeds: int = option(
-    10, "how many students (and twins), trained side by side", within=COUNT
-  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Student(OptimizedStudent, NumberedViews):
+  """The network that learns, and its baseline that learns from labels alone."""

@@ -4,10 +4,11 @@ Order of precedence: the defaults of `config`, an experiment's file, the flags.
 """
 
 import dataclasses
+import functools
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kdjax.core import spec
@@ -16,23 +17,52 @@ from kdjax.runner.config import Experiment
 
 
 class Option(NamedTuple):
-  """One setting: where it stands and what may be given."""
+  """One setting: where it stands and what may be given.
+
+  Attributes:
+    group: of an Experiment.
+    field: of the group.
+    type: of its value.
+    decisive: whether no command passes it over where a file sets it.
+  """
 
   group: str
   field: dataclasses.Field
   type: Any
+  decisive: bool
 
   @property
   def flag(self) -> str:
     return self.field.metadata["flag"] or self.field.name
 
 
-def options() -> Iterator[Option]:
-  """Yields every setting of an Experiment, in order."""
-  for group in dataclasses.fields(Experiment):
-    hints = typing.get_type_hints(group.type)
-    for field in dataclasses.fields(group.type):
-      yield Option(group.name, field, hints[field.name])
+@functools.cache
+def options(config: type = Experiment) -> tuple[Option, ...]:
+  """Lists every setting of a command's class, in order; of all by default.
+
+  Args:
+    config: a dataclass of groups, or of parts of groups.
+
+  Example:
+    >>> from kdjax.runner.config.commands import ReproduceConfig
+    >>> [one.flag for one in options(ReproduceConfig)]
+    ['workdir', 'accelerator']
+  """
+  groups = {one.type: one.name for one in dataclasses.fields(Experiment)}
+  found = []
+  for part in dataclasses.fields(config):
+    group = next(groups[one] for one in groups if issubclass(one, part.type))
+    hints = typing.get_type_hints(part.type)
+    # Which class a field is written in says whether it is decisive.
+    home = {
+      name: vars(base)
+      for base in reversed(part.type.__mro__)
+      for name in vars(base).get("__annotations__", ())
+    }
+    for field in dataclasses.fields(part.type):
+      decisive = home[field.name].get("decisive", False)
+      found.append(Option(group, field, hints[field.name], decisive))
+  return tuple(found)
 
 
 def value_of(experiment: Experiment, one: Option) -> Any:
@@ -43,7 +73,7 @@ def value_of(experiment: Experiment, one: Option) -> Any:
     one: which of them.
 
   Example:
-    >>> value_of(Experiment(), next(options()))
+    >>> value_of(Experiment(), options()[0])
     'mnist5k'
   """
   return getattr(getattr(experiment, one.group), one.field.name)
@@ -72,7 +102,7 @@ def as_flag(one: Option, value: Any) -> str:
     value: what it is.
 
   Example:
-    >>> as_flag(next(options()), "digits")
+    >>> as_flag(options()[0], "digits")
     '--dataset=digits'
   """
   if isinstance(value, bool):

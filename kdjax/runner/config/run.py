@@ -6,12 +6,76 @@ from kdjax.runner.config.field import COUNT, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-  """Where and how the run happens."""
+class Accelerator:
+  """On which kind of device."""
+
+  accelerator: str = option(
+    "auto", "device to run on", choices=("auto", "cpu", "gpu", "tpu")
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine(Accelerator):
+  """How the machine is used."""
+
+  host_devices: int = option(
+    1, "split the CPU into this many devices", within=Interval(1, 256, "[]")
+  )
+  compilation_cache: str | None = option(
+    None,
+    "folder that keeps compiled programs from one start to the next, or none;"
+    " JAX_COMPILATION_CACHE_DIR or ~/.cache/kdjax by default",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+  """Where a run writes."""
 
   workdir: str | None = option(
     None, "folder for all that the run writes; runs/NAME-DATE-TIME by default"
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Place(Workdir, Machine):
+  """Where a run happens."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+  """How often a training is looked at."""
+
+  checkpoint_steps: int = option(
+    256,
+    "the most steps from one look at the clock, and at signals, to the next",
+    within=COUNT,
+  )
+  evaluate_every: int = option(
+    1,
+    "epochs from one measurement of the test accuracy to the next; the last"
+    " epoch is always measured",
+    within=COUNT,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+  """Whether trained networks are timed."""
+
+  latency: bool = option(
+    True,
+    "time a forward pass of the trained networks, for at most some seconds"
+    " each; --nolatency leaves it out of the results",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Place, Intervals, Latency):
+  """Where and how the run happens."""
+
+  decisive = True
+
   resume: bool = option(
     True, "go on with the unfinished run of the same settings in --workdir"
   )
@@ -19,11 +83,6 @@ class Run:
     5.0,
     "minutes from one checkpoint to the next; SIGTERM and Ctrl-C always save",
     within=Interval(0),
-  )
-  checkpoint_steps: int = option(
-    256,
-    "the most steps from one look at the clock, and at signals, to the next",
-    within=COUNT,
   )
   keep_best: int = option(
     0,
@@ -46,26 +105,4 @@ class Run:
     10,
     "stop after so many bad steps in a row (skip), or bad portions (rewind)",
     within=COUNT,
-  )
-  evaluate_every: int = option(
-    1,
-    "epochs from one measurement of the test accuracy to the next; the last"
-    " epoch is always measured",
-    within=COUNT,
-  )
-  latency: bool = option(
-    True,
-    "time a forward pass of the trained networks, for at most some seconds"
-    " each; --nolatency leaves it out of the results",
-  )
-  accelerator: str = option(
-    "auto", "device to run on", choices=("auto", "cpu", "gpu", "tpu")
-  )
-  host_devices: int = option(
-    1, "split the CPU into this many devices", within=Interval(1, 256, "[]")
-  )
-  compilation_cache: str | None = option(
-    None,
-    "folder that keeps compiled programs from one start to the next, or none;"
-    " JAX_COMPILATION_CACHE_DIR or ~/.cache/kdjax by default",
   )

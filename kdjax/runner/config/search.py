@@ -6,7 +6,20 @@ from kdjax.runner.config.field import COUNT, POSITIVE, SHARE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Search:
+class Rates:
+  """Which learning rates are tried."""
+
+  rates: tuple[float, ...] = option(
+    (),
+    "compare: peak learning rates to try with each; a third of the student's"
+    " and the student's by default",
+    flag="search_rates",
+    within=POSITIVE,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Search(Rates):
   """What `compare` tries for every arm, on held-out images, before it measures."""
 
   methods: str = option(
@@ -19,13 +32,6 @@ class Search:
     "compare: factors of a method's published weight to try",
     flag="search_weights",
     within=Interval(0),
-  )
-  rates: tuple[float, ...] = option(
-    (),
-    "compare: peak learning rates to try with each; a third of the student's"
-    " and the student's by default",
-    flag="search_rates",
-    within=POSITIVE,
   )
   smoothing: tuple[float, ...] = option(
     (0.05, 0.1, 0.2),

@@ -6,8 +6,10 @@ from kdjax.runner.config.field import COUNT, POSITIVE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Teaching:
-  """Who teaches whom, where it is more than one teacher and its student."""
+class Ensemble:
+  """Several teachers, and one answer of theirs."""
+
+  decisive = True
 
   teachers: int = option(
     1,
@@ -26,6 +28,14 @@ class Teaching:
     "each teacher's weight, such as 0.5,0.3,0.2; all alike by default",
     within=Interval(0),
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching(Ensemble):
+  """Who teaches whom, where it is more than one teacher and its student."""
+
+  decisive = True
+
   specialists: int = option(
     0,
     "also train so many specialists of the teacher, each for classes that it"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,6 @@ from kdjax.runner.report import logs, text
 # Where these are the same, a run is the same, bit for bit.
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "python")
 MACHINE = ("platform", "processor", "processors", "devices")
-# What may be given besides the file.
-GIVEN = ("--workdir", "--accelerator")
 
 
 class Row(NamedTuple):
@@ -38,12 +35,11 @@ class Row(NamedTuple):
   agrees: bool | None
 
 
-def read(words: Sequence[str], command: str) -> Stored:
+def read(words: Sequence[str]) -> Stored:
   """Reads what is to be run again.
 
   Args:
     words: a results.json or its folder, nothing else.
-    command: the whole command line, for the settings that it must not hold.
 
   Returns:
     The stored run.
@@ -53,12 +49,6 @@ def read(words: Sequence[str], command: str) -> Stored:
   """
   if len(words) != 1:
     raise UserError("reproduce takes one results.json, or its folder")
-  for word in shlex.split(command):
-    if word.startswith("--") and word.partition("=")[0] not in GIVEN:
-      raise UserError(
-        f"{word}: reproduce takes the stored settings; only"
-        f" {' and '.join(GIVEN)} may be given"
-      )
   return stored_run(Path(words[0]))
 
 

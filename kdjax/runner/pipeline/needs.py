@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from kdjax import methods
 from kdjax.core.errors import UserError
-from kdjax.runner.config import Experiment, heeded
-from kdjax.runner.config.options import as_flag, options, value_of
+from kdjax.runner.config import Experiment, flags
+from kdjax.runner.config.options import as_flag, value_of
 from kdjax.runner.pipeline import validate_teachers
 from kdjax.runner.pipeline.arms import with_scheme
 
@@ -19,11 +19,13 @@ class Need(NamedTuple):
     flags: their names, with blanks between them.
     without: what is missing, behind the words "it does nothing".
     met: settings -> whether it is there.
+    beside: a flag without which a command is not concerned.
   """
 
   flags: str
   without: str
   met: Callable[[Experiment], bool]
+  beside: str | None = None
 
 
 def _trained(experiment: Experiment) -> bool:
@@ -119,6 +121,7 @@ NEEDS = (
     "temperature",
     "with this --distillation, which has one of its own or takes none",
     _objective_takes("temperature"),
+    beside="distillation",
   ),
   Need(
     "method_weight",
@@ -127,11 +130,13 @@ NEEDS = (
       term.spec.name != "ce"
       for term in methods.terms_of(with_scheme(one).distillation.distillation)
     ),
+    beside="distillation",
   ),
   Need(
     "teachers specialists route chain generations",
     "with this --distillation, which asks no teacher, nor does a --reference",
     _asked,
+    beside="distillation",
   ),
   Need(
     "shuffled_teacher uniform_teacher noise_teacher matched_smoothing"
@@ -140,6 +145,7 @@ NEEDS = (
     lambda one: methods.asks_a_teacher(
       with_scheme(one).distillation.distillation
     ),
+    beside="distillation",
   ),
   Need(
     "pool teacher_weights",
@@ -160,6 +166,7 @@ NEEDS = (
     "label_smoothing smoothing_learning_rate",
     "with --nocontrols: there is no twin with smoothed labels",
     lambda one: one.controls.controls,
+    beside="controls",
   ),
   Need(
     "augmented_learning_rate",
@@ -214,18 +221,13 @@ NEEDS = (
     lambda one: one.soft_td.soft_labels_from is not None,
   ),
 )
-# Commands whose students learn by --distillation.
-_BY_OBJECTIVE = {"distill", "sweep", "compress"}
-_OF_OBJECTIVE = {"temperature", "method_weight", "teacher_view", "teachers"}
-# Commands that train no twin with the teacher's views.
-_PLAIN = {"cache", "compare", "compress"}
 
 
-def check(command: str, given: Collection[str], experiment: Experiment) -> None:
+def check(config: type, given: Collection[str], experiment: Experiment) -> None:
   """Refuses flags that a run would not heed.
 
   Args:
-    command: its name.
+    config: the command's class.
     given: the flags that were typed.
     experiment: all settings.
 
@@ -233,27 +235,23 @@ def check(command: str, given: Collection[str], experiment: Experiment) -> None:
     UserError: names the flag and what it needs.
 
   Example:
-    >>> check("distill", ["pruning_end"], Experiment())
+    >>> from kdjax.runner.config.commands import DistillConfig
+    >>> check(DistillConfig, ["pruning_end"], Experiment())
     Traceback (most recent call last):
       ...
     kdjax.core.errors.UserError: --pruning_end=0.5: it does nothing without --sparsity
   """
-  heeds = heeded.HEEDED[command] & set(given)
-  if command not in _BY_OBJECTIVE:
-    heeds -= _OF_OBJECTIVE
-  if command in _PLAIN:
+  own = flags.by_flag(config)
+  if "controls" not in own:
+    # It trains no twin with the teacher's views.
     controls = dataclasses.replace(experiment.controls, controls=False)
     experiment = dataclasses.replace(experiment, controls=controls)
-  if "teacher_from" not in heeded.HEEDED[command]:
-    # The command itself refuses it, and says what to do.
-    teacher = dataclasses.replace(experiment.teacher, teacher_from=None)
-    experiment = dataclasses.replace(experiment, teacher=teacher)
-  settings = {one.flag: one for one in options()}
   for need in NEEDS:
+    if need.beside not in (None, *own):
+      continue
     for flag in need.flags.split():
-      value = value_of(experiment, settings[flag])
       # None takes back what a file says.
-      if flag not in heeds or value is None or need.met(experiment):
-        continue
-      said = as_flag(settings[flag], value)
-      raise UserError(f"{said}: it does nothing {need.without}")
+      value = value_of(experiment, own[flag]) if flag in given else None
+      if value is not None and not need.met(experiment):
+        said = as_flag(own[flag], value)
+        raise UserError(f"{said}: it does nothing {need.without}")

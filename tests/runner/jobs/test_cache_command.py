@@ -83,8 +83,8 @@ REFUSED = {
   ),
   "no classifier": (["--distillation=srrl"], ["srrl", "classifier"]),
   "a regime": (["--regime=mutual"], ["--regime=mutual", "--views"]),
-  "compare": (["compare", "kd"], ["compare asks the teacher itself"]),
-  "quantify": (["quantify"], ["quantify asks the teacher itself"]),
+  "compare": (["compare", "kd"], ["compare has no such flag"]),
+  "quantify": (["quantify"], ["quantify has no such flag"]),
 }
 
 

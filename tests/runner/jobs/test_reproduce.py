@@ -78,22 +78,21 @@ def test_other_data_or_networks_do_not_agree():
 
 
 @pytest.mark.parametrize(
-  ("content", "command", "message"),
+  ("content", "message"),
   [
-    (None, "reproduce x", "cannot read"),
-    ("{", "reproduce x", "is no JSON"),
-    ('{"methods": {}, "command": "compare all"}', "reproduce x", "compare all"),
-    ("{}", "reproduce x --epochs=3", "--epochs=3"),
+    (None, "cannot read"),
+    ("{", "is no JSON"),
+    ('{"methods": {}, "command": "compare all"}', "compare all"),
   ],
 )
-def test_what_cannot_be_run_again(content, command, message, tmp_path):
+def test_what_cannot_be_run_again(content, message, tmp_path):
   path = tmp_path / "results.json"
   if content is not None:
     path.write_text(content)
   with pytest.raises(UserError, match=re.escape(message)):
-    reproduce.read([str(path)], command)
+    reproduce.read([str(path)])
   with pytest.raises(UserError, match="one results.json"):
-    reproduce.read([], "reproduce")
+    reproduce.read([])
 
 
 def test_settings_survive_json():
@@ -163,4 +162,4 @@ def test_a_run_again(tmp_path, capsys, quick_runs):
   other = tmp_path / "results.json"
   other.write_text(json.dumps(results))
   with pytest.raises(Exception, match="not reproduced: student"):
-    reproduce.check(reproduce.read([str(other)], "reproduce x"), again)
+    reproduce.check(reproduce.read([str(other)]), again)

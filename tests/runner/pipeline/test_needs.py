@@ -3,7 +3,8 @@
 import pytest
 
 from kdjax.core.errors import UserError
-from kdjax.runner.config import Experiment, heeded, options
+from kdjax.runner.config import Experiment, flags, options
+from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.pipeline import needs
 
 # By hand, from what each setting's help says: what is typed, the flag that does
@@ -102,13 +103,13 @@ def test_flags_that_do_nothing_say_what_they_need(typed, beside, mended, said):
   refused = settings(typed, beside)
   experiment = options.with_flags(Experiment(), refused)
   with pytest.raises(UserError) as error:
-    needs.check("distill", refused, experiment)
+    needs.check(CONFIGS["distill"], refused, experiment)
   message = str(error.value)
   first = f"--no{name}" if refused[name] is False else f"--{name}"
   assert message.startswith(first) and said in message and "\n" not in message
   taken = settings(typed, mended)
   experiment = options.with_flags(Experiment(), taken)
-  needs.check("distill", taken, experiment)
+  needs.check(CONFIGS["distill"], taken, experiment)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +131,17 @@ def test_flags_of_other_commands_say_what_they_need(
 ):
   refused = settings(typed, beside)
   with pytest.raises(UserError, match="it does nothing with"):
-    needs.check(command, refused, options.with_flags(Experiment(), refused))
+    needs.check(
+      CONFIGS[command], refused, options.with_flags(Experiment(), refused)
+    )
   taken = settings(typed, mended)
-  needs.check(command, taken, options.with_flags(Experiment(), taken))
+  needs.check(CONFIGS[command], taken, options.with_flags(Experiment(), taken))
 
 
-def test_every_flag_of_the_table_exists_and_is_heeded_by_a_command():
+def test_every_flag_of_the_table_exists_and_is_a_commands():
   for need in needs.NEEDS:
     for flag in need.flags.split():
-      assert any(flag in flags for flags in heeded.HEEDED.values()), flag
+      assert any(flag in flags.by_flag(CONFIGS[name]) for name in CONFIGS), flag
 
 
 @pytest.mark.parametrize(
@@ -155,11 +158,11 @@ def test_every_flag_of_the_table_exists_and_is_heeded_by_a_command():
 )
 def test_what_a_file_says_is_not_refused(given, beside):
   experiment = options.with_flags(Experiment(), given | beside)
-  needs.check("distill", given, experiment)
+  needs.check(CONFIGS["distill"], given, experiment)
 
 
 def test_compare_gives_the_temperature_to_its_methods():
   experiment = options.with_flags(
     Experiment(), {"distillation": "sp", "temperature": "2"}
   )
-  needs.check("compare", {"temperature": "2"}, experiment)
+  needs.check(CONFIGS["compare"], {"temperature": "2"}, experiment)

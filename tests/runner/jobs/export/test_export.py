@@ -184,7 +184,7 @@ def test_needs_a_run_and_its_packages(monkeypatch, capsys):
   assert launch.main(["launch.py", "export"]) == 2
   assert "--from=WORKDIR" in capsys.readouterr().err
   assert launch.main(["launch.py", "--from=x"]) == 2
-  assert "distill does not take it" in capsys.readouterr().err
+  assert "distill has no such flag" in capsys.readouterr().err
   monkeypatch.setattr(formats, "_is_installed", lambda _: False)
   with pytest.raises(UserError, match="needs jax2onnx(.|\n)*--no-deps"):
     formats.chosen("onnx")

@@ -1,0 +1,205 @@
+"""What each command heeds: its flags are made from its class, and from it alone.
+
+A command contains whole groups of settings, or that part of a group which it
+heeds. A new setting is one field: every command with that part has its flag.
+"""
+
+import dataclasses
+
+from kdjax.runner.config.cache import Cache
+from kdjax.runner.config.cluster import Cluster
+from kdjax.runner.config.compression import Compression
+from kdjax.runner.config.computing import Computing, Portions, Precision
+from kdjax.runner.config.controls import BaselineRate, Controls, Smoothing
+from kdjax.runner.config.data import (
+  Data,
+  DataDir,
+  DataSubset,
+  ScoredData,
+  Source,
+  StoredData,
+  StreamedData,
+)
+from kdjax.runner.config.distillation import (
+  Distillation,
+  Objective,
+  Softening,
+  TeacherView,
+  WeightedObjective,
+)
+from kdjax.runner.config.export import Export
+from kdjax.runner.config.networks import (
+  NumberedViews,
+  OptimizedStudent,
+  PretrainedTeacher,
+  Student,
+  StudentModel,
+  Teacher,
+  TrainedStudent,
+  TrainedTeacher,
+)
+from kdjax.runner.config.quantify import Quantify
+from kdjax.runner.config.run import (
+  Accelerator,
+  Intervals,
+  Latency,
+  Machine,
+  Place,
+  Run,
+  Workdir,
+)
+from kdjax.runner.config.search import Rates, Search
+from kdjax.runner.config.soft_td import SoftTD
+from kdjax.runner.config.synthesis import Synthesis
+from kdjax.runner.config.teaching import Ensemble, Teaching
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+  """`distill` and `sweep`: a teacher, students and their controls."""
+
+  data: Data = Data()
+  teacher: Teacher = Teacher()
+  student: Student = Student()
+  distillation: Distillation = Distillation()
+  teaching: Teaching = Teaching()
+  controls: Controls = Controls()
+  compression: Compression = Compression()
+  computing: Computing = Computing()
+  run: Run = Run()
+  cluster: Cluster = Cluster()
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+  """`compare`: many methods, searched alike."""
+
+  data: Data = Data()
+  teacher: PretrainedTeacher = PretrainedTeacher()
+  student: Student = Student()
+  softening: Softening = Softening()
+  teacher_view: TeacherView = TeacherView()
+  ensemble: Ensemble = Ensemble()
+  search: Search = Search()
+  precision: Precision = Precision()
+  place: Place = Place()
+  intervals: Intervals = Intervals()
+  latency: Latency = Latency()
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheConfig:
+  """`cache`: a teacher's answers to numbered views."""
+
+  data: StreamedData = StreamedData()
+  teacher: PretrainedTeacher = PretrainedTeacher()
+  student: StudentModel = StudentModel()
+  views: NumberedViews = NumberedViews()
+  objective: Objective = Objective()
+  cache: Cache = Cache()
+  precision: Precision = Precision()
+  portions: Portions = Portions()
+  place: Place = Place()
+  intervals: Intervals = Intervals()
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantifyConfig:
+  """`quantify`: how much knowledge a student takes over."""
+
+  data: StoredData = StoredData()
+  teacher: TrainedTeacher = TrainedTeacher()
+  student: OptimizedStudent = OptimizedStudent()
+  quantify: Quantify = Quantify()
+  place: Place = Place()
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftTDConfig:
+  """`soft_td`: soft labels of several sources, round after round."""
+
+  data: StreamedData = StreamedData()
+  teacher: TrainedTeacher = TrainedTeacher()
+  student: Student = Student()
+  softening: Softening = Softening()
+  smoothing: Smoothing = Smoothing()
+  rates: Rates = Rates()
+  soft_td: SoftTD = SoftTD()
+  precision: Precision = Precision()
+  place: Place = Place()
+  latency: Latency = Latency()
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesiseConfig:
+  """`synthesise`: a few learned images in a data set's place."""
+
+  data: ScoredData = ScoredData()
+  student: TrainedStudent = TrainedStudent()
+  synthesis: Synthesis = Synthesis()
+  place: Place = Place()
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressConfig:
+  """`compress`: students in few bits, pruned, and both."""
+
+  data: DataSubset = DataSubset()
+  teacher: PretrainedTeacher = PretrainedTeacher()
+  student: OptimizedStudent = OptimizedStudent()
+  distillation: WeightedObjective = WeightedObjective()
+  baseline_rate: BaselineRate = BaselineRate()
+  compression: Compression = Compression()
+  place: Place = Place()
+  intervals: Intervals = Intervals()
+  latency: Latency = Latency()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+  """`export`: one trained network, for other programs."""
+
+  export: Export = Export()
+  data: DataDir = DataDir()
+  workdir: Workdir = Workdir()
+  accelerator: Accelerator = Accelerator()
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproduceConfig:
+  """`reproduce`: a finished run's own settings once more."""
+
+  workdir: Workdir = Workdir()
+  accelerator: Accelerator = Accelerator()
+
+
+@dataclasses.dataclass(frozen=True)
+class ListConfig:
+  """`list`: names, and the taps of a network on images."""
+
+  data: Source = Source()
+  student: StudentModel = StudentModel()
+  machine: Machine = Machine()
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotConfig:
+  """`plot`: the theory's figures."""
+
+  place: Place = Place()
+
+
+CONFIGS = {
+  "distill": DistillConfig,
+  "sweep": DistillConfig,
+  "compare": CompareConfig,
+  "cache": CacheConfig,
+  "quantify": QuantifyConfig,
+  "soft_td": SoftTDConfig,
+  "synthesise": SynthesiseConfig,
+  "reproduce": ReproduceConfig,
+  "compress": CompressConfig,
+  "export": ExportConfig,
+  "list": ListConfig,
+  "plot": PlotConfig,
+}

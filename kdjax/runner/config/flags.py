@@ -1,0 +1,151 @@
+"""Which flags each command has, and what is said of those that it does not have.
+
+A command's flags are the settings of its class, see `commands`; configs below are
+these classes by command.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment
+from kdjax.runner.config.data import Source, StoredData
+from kdjax.runner.config.options import Option, as_flag, options, value_of
+
+Configs = Mapping[str, type]
+
+
+def contains(config: type, part: type) -> bool:
+  """Says whether a command's class has a part of the settings, or more of it.
+
+  Args:
+    config: the class.
+    part: such as `data.Source`.
+
+  Example:
+    >>> from kdjax.runner.config.commands import ExportConfig, ListConfig
+    >>> contains(ListConfig, Source), contains(ExportConfig, Source)
+    (True, False)
+  """
+  return any(issubclass(one.type, part) for one in dataclasses.fields(config))
+
+
+def by_flag(config: type) -> dict[str, Option]:
+  """Returns a command's settings by flag.
+
+  Args:
+    config: its class.
+
+  Example:
+    >>> from kdjax.runner.config.commands import ReproduceConfig
+    >>> [*by_flag(ReproduceConfig)]
+    ['workdir', 'accelerator']
+  """
+  return {one.flag: one for one in options(config)}
+
+
+def check_typed(
+  command: str, typed: Mapping[str, Any], configs: Configs
+) -> None:
+  """Refuses the flags of other commands.
+
+  Args:
+    command: its name.
+    typed: values by flag.
+    configs: the classes of all commands.
+
+  Raises:
+    UserError: names the flag, the nearest one, and who has it.
+
+  Example:
+    >>> from kdjax.runner.config.commands import CONFIGS
+    >>> check_typed("distill", {"rounds": "9"}, CONFIGS)
+    Traceback (most recent call last):
+      ...
+    kdjax.core.errors.UserError: --rounds=9: distill has no such flag; soft_td has it
+    (launch.py soft_td --help)
+  """
+  config = configs[command]
+  own = {"experiment"} if contains(config, Source) else set()
+  own |= by_flag(config).keys()
+  for name in ("experiment", *(one.flag for one in options())):
+    if name in typed and name not in own:
+      value = typed[name]
+      text = f"--{name}={value}"
+      if isinstance(value, bool):
+        text = f"--{'' if value else 'no'}{name}"
+      raise no_such_flag(command, name, text, configs)
+
+
+def no_such_flag(
+  command: str, name: str, typed: str, configs: Configs
+) -> UserError:
+  """Returns the error for a flag that a command does not have.
+
+  Args:
+    command: its name.
+    name: of the flag.
+    typed: as it was typed.
+    configs: the classes of all commands.
+
+  Example:
+    >>> from kdjax.runner.config.commands import CONFIGS
+    >>> print(no_such_flag("cache", "vews", "--vews=4", CONFIGS))
+    --vews=4: cache has no such flag; did you mean --views? (launch.py cache --help)
+  """
+  having = _having(name, configs)
+  # Another command's flag is seldom a slip of the pen.
+  near = difflib.get_close_matches(
+    name, by_flag(configs[command]), n=1, cutoff=0.8 if having else 0.6
+  )
+  hint = f"; did you mean --{near[0]}?" if near else ""
+  if having:
+    hint += f"; {_listed(having)} {'has' if len(having) == 1 else 'have'} it"
+  page = (having or [command])[0]
+  return UserError(
+    f"{typed}: {command} has no such flag{hint} (launch.py {page} --help)"
+  )
+
+
+def check_experiment(
+  command: str, name: str, settings: Experiment, configs: Configs
+) -> None:
+  """Refuses an experiment that sets what a command would have to pass over.
+
+  Args:
+    command: its name.
+    name: the experiment's.
+    settings: all of them.
+    configs: the classes of all commands.
+
+  Raises:
+    UserError: names the setting, and which commands heed it.
+
+  Example:
+    >>> from kdjax.runner.config.commands import CONFIGS
+    >>> check_experiment("compare", "mnist_demo", Experiment(), CONFIGS)
+  """
+  own = by_flag(configs[command])
+  # Who trains nothing looks at single settings.
+  trains = contains(configs[command], StoredData)
+  for one in options() if trains else ():
+    value = value_of(settings, one)
+    if one.decisive and one.flag not in own and value != one.field.default:
+      having = _having(one.flag, configs)
+      raise UserError(
+        f"{as_flag(one, value)}: the experiment {name} sets it, and {command}"
+        f" does not heed it; {_listed(having)}"
+        f" {'does' if len(having) == 1 else 'do'}"
+      )
+
+
+def _having(flag: str, configs: Configs) -> list[str]:
+  """The commands that have a flag."""
+  return [command for command in configs if flag in by_flag(configs[command])]
+
+
+def _listed(names: Sequence[str]) -> str:
+  """Names with commas, the last with "and"."""
+  return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
