@@ -15,12 +15,6 @@ def check(dataset: Dataset) -> None:
 
   Resident images are all looked at. Of others the first of each split is, and
   the rest as they are read (`check_image`).
-
-  Args:
-    dataset: any data set.
-
-  Raises:
-    UserError: names the split, the example and what was expected.
   """
   if len(dataset.class_names) != dataset.classes:
     raise UserError(
@@ -39,13 +33,8 @@ def check_image(
   """Checks one image.
 
   Args:
-    image: what was read.
     shape: (H, W, C) that it should have.
     where: data set and split, for the message.
-    example: its index in the split.
-
-  Raises:
-    UserError: if shape or dtype is wrong, or a value is NaN or infinite.
   """
   if image.shape != tuple(shape):
     raise UserError(

@@ -60,17 +60,8 @@ class Dataset(NamedTuple):
 def summary(dataset: Dataset) -> str:
   """Says in one line what was opened.
 
-  Args:
-    dataset: any data set.
-
   Returns:
     Its name, how many images and classes there are, and what is not used.
-
-  Example:
-    >>> split = Split(np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1]))
-    >>> toy = Dataset("toy", 2, ("a", "b"), (4, 4, 1), split, split)
-    >>> summary(toy._replace(notes=("1 file skipped (.txt)",)))
-    'toy: 2 train, 2 test images, 2 classes; 1 file skipped (.txt)'
   """
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
@@ -83,15 +74,8 @@ def summary(dataset: Dataset) -> str:
 def resident(split: Split) -> bool:
   """Says whether a split's images are one array in memory.
 
-  Args:
-    split: any split.
-
   Returns:
     True for an array, False for images that are read when asked for.
-
-  Example:
-    >>> resident(Split(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int32)))
-    True
   """
   return isinstance(split.images, np.ndarray)
 
@@ -104,9 +88,6 @@ def materialise(images: Images) -> np.ndarray:
 
   Returns:
     (N, H, W, C) array of the images' dtype.
-
-  Raises:
-    UserError: if one cannot be read.
   """
   with opening():
     first = images[0]
@@ -120,9 +101,6 @@ def materialise(images: Images) -> np.ndarray:
 @contextlib.contextmanager
 def opening() -> Iterator[None]:
   """Makes storage that fails the user's mistake: nothing was begun yet.
-
-  Raises:
-    UserError: in place of a StorageError.
 
   Example:
     >>> with opening():
@@ -153,16 +131,10 @@ def select(split: Split, indices: np.ndarray) -> Split:
   """Takes some examples of a split.
 
   Args:
-    split: any split.
     indices: (M,) integers, which examples, in the order wanted.
 
   Returns:
     A split of M examples, resident if the given one is.
-
-  Example:
-    >>> split = Split(np.zeros((3, 4, 4, 1), np.uint8), np.arange(3))
-    >>> select(split, np.array([2, 0])).labels.tolist()
-    [2, 0]
   """
   labels = split.labels[indices]
   images, masks = (_some(part, indices) for part in (split.images, split.masks))

@@ -21,10 +21,6 @@ KNOWN = {
 def licence(name: str, data_dir: str | None = None) -> str | None:
   """Returns the licence of a data set that `load` has opened.
 
-  Args:
-    name: as given to `load`.
-    data_dir: likewise.
-
   Returns:
     In words, as whoever prepared the set has noted them; None where nobody did.
 

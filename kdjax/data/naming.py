@@ -14,10 +14,6 @@ def printable(name: str) -> str:
 
   Returns:
     The name with such bytes, and control characters, as \xNN.
-
-  Example:
-    >>> print(printable("caf\udce9"), printable("a\nb"))
-    caf\xe9 a\x0ab
   """
   text = os.fsencode(name).decode("utf-8", "backslashreplace")
   return re.sub(
@@ -28,15 +24,8 @@ def printable(name: str) -> str:
 def distinct(names: Iterable[str]) -> tuple[str, ...]:
   r"""Makes names printable without making two of them one.
 
-  Args:
-    names: all different.
-
   Returns:
     As many names, all different, in their order.
-
-  Example:
-    >>> print(*distinct(["a\udce9", "a\\xe9"]), sep=", ")
-    a\xe9 (2), a\xe9
   """
   names = tuple(names)
   taken = {name for name in names if printable(name) == name}

@@ -18,7 +18,6 @@ def numbered(
   """Makes views that depend on a number instead of a key.
 
   Args:
-    view: from `make_view`.
     seed: of the views; another seed, other views.
 
   Returns:
@@ -26,13 +25,6 @@ def numbered(
     what `view` shows: of each example the view of its number, whatever stands
     beside it in the batch. `index` are the examples' places in the training
     set.
-
-  Example:
-    >>> from kdjax.data import make_view
-    >>> view = numbered(make_view("shift(1)"), seed=0)
-    >>> images = jnp.ones((2, 4, 4, 1))
-    >>> view(jnp.array([0, 3]), images, jnp.array([7, 7])).shape
-    (2, 4, 4, 1)
   """
 
   def seen(numbers, images, index):
@@ -61,18 +53,11 @@ def view_numbers(
   Args:
     indices: (S, B) example ids, as `batches` plans them.
     views: how many there are of each image, >= 1.
-    examples: N, in the whole training set.
     steps: in one pass over the loader's examples.
     seed: of the order, >= 0; another seed, other first views.
-    start: the first of the S steps.
 
   Returns:
     (S, B) int32 in [0, views).
-
-  Example:
-    >>> plan = np.array([[0, 1], [0, 1]])
-    >>> view_numbers(plan, views=2, examples=2, steps=1, seed=0, start=0).sum(axis=0).tolist()
-    [1, 1]
   """
   # Not one of the sequences that `batches` shuffles with, (seed, pass).
   first = np.random.default_rng((seed, 0, 1)).integers(views, size=examples)

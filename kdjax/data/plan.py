@@ -37,14 +37,6 @@ def steps_per_pass(
 
   Returns:
     The number of batches, >= 1.
-
-  Raises:
-    UserError: if there are no examples, the batch size is not positive, or
-      dropping the remainder leaves nothing.
-
-  Example:
-    >>> steps_per_pass(4000, 128), steps_per_pass(4000, 128, drop_remainder=True)
-    (32, 31)
   """
   if examples < 1:
     raise UserError("cannot make batches of 0 examples")
@@ -86,14 +78,6 @@ def batches(
   Returns:
     A Plan of stop - start steps; the same steps whatever the chunks in which
     they are asked for.
-
-  Raises:
-    UserError: for impossible numbers; see also `steps_per_pass`.
-
-  Example:
-    >>> plan = batches(np.arange(5), 2, seed=0, start=0, stop=3)
-    >>> print(np.sort(plan.indices[plan.weights == 1]), plan.weights[-1])
-    [0 1 2 3 4] [1. 0.]
   """
   examples = np.asarray(examples)
   if examples.ndim != 1 or not np.issubdtype(examples.dtype, np.integer):

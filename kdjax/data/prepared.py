@@ -22,9 +22,6 @@ def default_data_dir() -> str:
 def prepared(data_dir: str | None = None) -> tuple[str, ...]:
   """Lists the data sets that are prepared in a directory.
 
-  Args:
-    data_dir: default `default_data_dir()`.
-
   Returns:
     Names as `load` takes them, `name:version` or `name/config:version`, sorted.
   """
@@ -46,16 +43,8 @@ def prepare_embedded(builder_class: Any, data_dir: str) -> Path:
   same files. So each call prepares in a directory of its own, and the first to
   finish wins.
 
-  Args:
-    builder_class: a TFDS builder class without configurations.
-    data_dir: as in `load`.
-
   Returns:
     The directory that holds the prepared data.
-
-  Raises:
-    UserError: if a half prepared directory is in the way.
-    StorageError: if the directory cannot be written.
   """
   root = Path(data_dir).expanduser()
   name, version = builder_class.name, str(builder_class.VERSION)

@@ -27,21 +27,11 @@ def stream(
   depends on the plan alone.
 
   Args:
-    split: images, resident or not.
     indices: (steps, B) example ids, as `batches` plans them.
     buffer: batches to hold ready, >= 1.
 
   Returns:
     An iterator over `steps` arrays (B, H, W, C) in the stored dtype.
-
-  Raises:
-    KdjaxError: while iterating, if an example cannot be read; names it.
-
-  Example:
-    >>> images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-    >>> split = Split(images, np.zeros(3, np.int32))
-    >>> [batch.ravel().tolist() for batch in stream(split, np.array([[2, 0]]))]
-    [[2, 0]]
   """
   with open_reader(split, buffer=buffer) as read:
     yield from read(indices)
@@ -54,7 +44,6 @@ def open_reader(
   """Opens what reads planned batches of a split, again and again.
 
   Args:
-    split: images, resident or not.
     workers: processes that read; 0 for threads of this one. Resident images
       need neither.
     threads: how many, without workers; as many as there are processors by
@@ -63,13 +52,6 @@ def open_reader(
 
   Yields:
     A function: indices (steps, B) -> what `stream` returns.
-
-  Example:
-    >>> images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-    >>> split = Split(images, np.zeros(3, np.int32))
-    >>> with open_reader(split) as read:
-    ...   [batch.ravel().tolist() for batch in read(np.array([[2, 0]]))]
-    [[2, 0]]
   """
   if resident(split):
     yield lambda indices: (split.images[row] for row in indices)
@@ -92,7 +74,6 @@ def read_ahead(
 
   Args:
     fetch: step -> arrays.
-    steps: how many there are.
     buffer: results to hold ready, >= 1.
     threads: how many; at most as many as results, and 16 by default.
 

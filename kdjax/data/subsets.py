@@ -21,10 +21,6 @@ def every_fifth(labels: np.ndarray) -> np.ndarray:
 
   Returns:
     (N,) bool; True for the 5th, 10th, ... example of each class.
-
-  Example:
-    >>> every_fifth(np.array([0, 0, 0, 0, 0, 1])).nonzero()[0].tolist()
-    [4]
   """
   return _rank_in_class(labels) % 5 == 4
 
@@ -42,10 +38,6 @@ def by_name(names: Iterable[str], labels: np.ndarray) -> np.ndarray:
 
   Returns:
     (N,) bool; none of a class with less than 5 examples.
-
-  Example:
-    >>> by_name(["a", "b", "c", "d", "e", "f"], np.array([0, 0, 0, 0, 0, 1]))
-    array([False, False,  True,  True, False, False])
   """
   labels = np.asarray(labels)
   places = np.array([_place(name) for name in names])
@@ -83,14 +75,6 @@ def stratified(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
 
   Returns:
     (count,) int64 positions in `labels`, sorted.
-
-  Raises:
-    UserError: if count is not in 1..N, or the seed is negative.
-
-  Example:
-    >>> labels = np.array([0, 0, 0, 1, 1, 1])
-    >>> labels[stratified(labels, 4, seed=0)].tolist()
-    [0, 0, 1, 1]
   """
   labels = np.asarray(labels)
   if not 1 <= count <= len(labels):
@@ -115,17 +99,9 @@ def without_classes(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
 
   Args:
     labels: (N,) integers.
-    classes: the labels to leave out.
 
   Returns:
     Int64 positions of the examples of all other classes, sorted.
-
-  Raises:
-    UserError: if a class does not occur, or none is left.
-
-  Example:
-    >>> without_classes(np.array([0, 1, 3, 1]), [1]).tolist()
-    [0, 2]
   """
   classes = list(classes)
   present = np.unique(labels).tolist()
@@ -153,14 +129,6 @@ def split_validation(
 
   Returns:
     (train, validation): int64 positions, sorted, disjoint, together all N.
-
-  Raises:
-    UserError: if either part would be empty, or the seed is negative.
-
-  Example:
-    >>> train, held = split_validation(np.arange(10) % 2, 0.2, seed=0)
-    >>> len(train), len(held)
-    (8, 2)
   """
   if not 0 < fraction < 1:
     raise UserError(

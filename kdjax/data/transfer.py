@@ -26,22 +26,14 @@ def open_transfer(
   """Opens a transfer set and puts it behind a training set.
 
   Args:
-    name: as `load` takes it.
-    dataset: whose stored images set the shape.
-    split: of the transfer set.
     labelled: keep its labels, where its classes have the names of the data
       set's; else they are hidden.
-    data_dir: as in `load`.
     resident_bytes: keep the pixels of both in memory if they take no more.
-    background: as in `load`.
     opened: is told the transfer set as it is stored.
 
   Returns:
     N training examples and M of the transfer set, with labels -1 where hidden;
     resident if both parts are and fit.
-
-  Raises:
-    UserError: as `load`, or if its images cannot get the training set's shape.
   """
   first = dataset.train.images[0]
   height, width, channels = first.shape
@@ -81,17 +73,6 @@ def stack(train: Split, other: Split, *, resident_bytes: int) -> Split:
   Args:
     train: N examples, which set channels and dtype.
     other: M examples of the same height and width.
-    resident_bytes: as in `open_transfer`.
-
-  Returns:
-    N + M examples, without masks.
-
-  Example:
-    >>> grey = Split(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int32))
-    >>> colour = Split(np.ones((1, 4, 4, 3), np.uint8), -np.ones(1, np.int32))
-    >>> both = stack(grey, colour, resident_bytes=1000)
-    >>> both.images.shape, both.labels.tolist()
-    ((3, 4, 4, 1), [0, 0, -1])
   """
   labels = np.concatenate([train.labels, other.labels])
   first = train.images[0]
@@ -111,11 +92,6 @@ def alike(images: np.ndarray, first: np.ndarray) -> np.ndarray:
 
   Returns:
     (..., channels of first) in the dtype of first.
-
-  Example:
-    >>> white = np.full((1, 1, 3), 255, np.uint8)
-    >>> alike(white, np.zeros((1, 1, 1), np.float32)).tolist()
-    [[[1.0]]]
   """
   channels = first.shape[-1]
   if images.shape[-1] == channels and images.dtype == first.dtype:

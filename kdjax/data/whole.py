@@ -10,14 +10,7 @@ INFO_FILE = "dataset_info.json"
 
 
 def refuse_half_prepared(directory: Path) -> None:
-  """Checks that a data set's directory was finished.
-
-  Args:
-    directory: the version directory, `.../name/version`.
-
-  Raises:
-    UserError: if its description is missing; says what to remove.
-  """
+  """Checks that a data set's directory was finished."""
   if not (directory / INFO_FILE).is_file():
     raise UserError(
       f"{directory} is half prepared: it has no {INFO_FILE}; remove it"
@@ -34,10 +27,6 @@ def verify_rows(builder: Any, split: str, where: str) -> None:
   Args:
     builder: a TFDS builder whose data is prepared as array_record.
     split: a split or a slice of one.
-    where: name for messages.
-
-  Raises:
-    UserError: with the promised and the found number of rows.
   """
   from array_record.python import array_record_module
 
@@ -60,14 +49,7 @@ def verify_rows(builder: Any, split: str, where: str) -> None:
 
 
 def how_to_prepare(builder: Any) -> str:
-  """Says how to prepare a damaged data set anew.
-
-  Args:
-    builder: a TFDS builder.
-
-  Returns:
-    A clause with the command.
-  """
+  """Says how to prepare a damaged data set anew."""
   remove = f"prepare it anew: rm -r {builder.data_path}"
   if not builder.name or builder.name in ("mnist5k", "digits"):
     return f"{remove} and run again"
@@ -80,9 +62,6 @@ def how_to_prepare(builder: Any) -> str:
 
 def first_line(error: BaseException) -> str:
   """Puts an error into one short line.
-
-  Args:
-    error: any exception.
 
   Returns:
     Its type and the first line of its message, cut at 200 characters.

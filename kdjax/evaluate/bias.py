@@ -21,14 +21,6 @@ def match_prior(
   Returns:
     (..., C), to be added to the logits; 0 for other classes.
 
-  Raises:
-    ValueError: if the prior is not in (0, 1), or no other class is left.
-
-  Example:
-    >>> logits = np.array([[0.0, 1.0], [0.0, 3.0], [0.0, 5.0], [0.0, 7.0]])
-    >>> print(match_prior(logits, (0,), 0.5))
-    [4. 0.]
-
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 3, where the bias of
     the omitted class is chosen on the test set; here it needs no label.

@@ -32,17 +32,6 @@ def compare(student_accuracy, control_accuracy) -> Comparison:
   Args:
     student_accuracy: (S,) in [0, 1], one a seed.
     control_accuracy: (S,) in [0, 1], of the same seeds.
-
-  Returns:
-    The comparison.
-
-  Raises:
-    ValueError: if the lengths differ.
-
-  Example:
-    >>> result = compare([0.95, 0.96, 0.97], [0.94, 0.94, 0.94])
-    >>> round(result.mean, 6), round(result.p_value, 4), result.wins
-    (-2.0, 0.0742, 3)
   """
   student, control = np.asarray(student_accuracy), np.asarray(control_accuracy)
   if student.shape != control.shape:
@@ -77,10 +66,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
   Returns:
     The corrected ones, in the order given.
-
-  Example:
-    >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
 
   Source:
     Holm 1979, A simple sequentially rejective multiple test procedure.

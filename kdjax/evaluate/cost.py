@@ -10,34 +10,15 @@ import numpy as np
 
 
 def parameters(params) -> int:
-  """Counts the numbers in a tree of parameters.
-
-  Args:
-    params: tree of arrays.
-
-  Returns:
-    How many.
-
-  Example:
-    >>> parameters({"kernel": np.zeros((784, 100)), "bias": np.zeros(100)})
-    78500
-  """
+  """Counts the numbers in a tree of parameters."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
 def flops(function: Callable, *arguments) -> int | None:
   """Returns the floating-point operations of one call, as the compiler counts.
 
-  Args:
-    function: traceable by jax.
-    *arguments: arrays, or their shapes.
-
   Returns:
     Operations (a multiply-add is two); None where the backend does not tell.
-
-  Example:
-    >>> flops(lambda x, y: x @ y, np.ones((1, 4)), np.ones((4, 3)))
-    24
   """
   analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
   return int(analysis["flops"]) if analysis and "flops" in analysis else None
@@ -45,10 +26,6 @@ def flops(function: Callable, *arguments) -> int | None:
 
 def peak_memory(function: Callable, *arguments) -> int | None:
   """Returns the bytes that one call takes, as the compiler plans them.
-
-  Args:
-    function: traceable by jax.
-    *arguments: arrays, or their shapes.
 
   Returns:
     Arguments, results and what is between them; None where the backend does not
@@ -73,14 +50,6 @@ def latency(
 
   Args:
     calls: by name, a call that starts the work and returns its arrays.
-    repeats: rounds, after two to warm up.
-
-  Returns:
-    The median of each, milliseconds.
-
-  Example:
-    >>> latency({"nothing": lambda: np.zeros(1)}, repeats=3)["nothing"] >= 0
-    True
   """
   rounds = time_rounds(calls, repeats=repeats)
   return {name: float(np.median(values)) for name, values in rounds.items()}
@@ -95,19 +64,12 @@ def time_rounds(
   """Times calls in turn until there are enough rounds, or time is up.
 
   Args:
-    calls: as in `latency`.
-    repeats: the most rounds that count.
     seconds: what the rounds may take for each call, but for the first, which
       compiles and never counts, and the one after it.
 
   Returns:
     Milliseconds of each, one a round; at least one. Unless it is the only one,
     the round after the first is to warm up and does not count either.
-
-  Example:
-    >>> found = time_rounds({"slow": lambda: time.sleep(0.01)}, seconds=1e-3)
-    >>> len(found["slow"])
-    1
   """
   times = {name: [] for name in calls}
   allowed = seconds * len(calls)

@@ -73,14 +73,8 @@ def in_chunks(
 
   Args:
     forward: (variables, images) -> logits.
-    variables: handed on.
     images: (N, H, W, C) stored images, an array or a lazy sequence.
     chunk: images at once; the last ones are filled up.
-    axis: of the images in the logits.
-    read: as in `predict`.
-
-  Returns:
-    The logits of all.
 
   Example:
     >>> in_chunks(lambda _, x: x[:, 0], None, np.ones((3, 1)), chunk=2).shape

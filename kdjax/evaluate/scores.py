@@ -12,10 +12,6 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
   Returns:
     (...) in [0, 1].
-
-  Example:
-    >>> print(accuracy(np.array([[0.0, 1.0], [0.0, 1.0]]), np.array([1, 0])))
-    0.5
   """
   return np.mean(np.argmax(logits, axis=-1) == labels, axis=-1)
 
@@ -31,10 +27,6 @@ def agreement(
 
   Returns:
     (...) in [0, 1].
-
-  Example:
-    >>> print(agreement(np.eye(2), np.eye(2)[::-1]))
-    0.0
   """
   return accuracy(student_logits, np.argmax(teacher_logits, axis=-1))
 
@@ -50,10 +42,6 @@ def negative_log_likelihood(
 
   Returns:
     (...) nats.
-
-  Example:
-    >>> print(negative_log_likelihood(np.zeros((1, 2)), np.array([0])).round(4))
-    0.6931
   """
   picked = np.take_along_axis(
     log_softmax(logits), _column(logits, labels), axis=-1
@@ -71,14 +59,9 @@ def calibration_error(
   Args:
     logits: (..., N, C).
     labels: (N,) int.
-    bins: how many bins.
 
   Returns:
     (...) in [0, 1].
-
-  Example:
-    >>> print(calibration_error(np.zeros((1, 4, 2)), np.array([0, 0, 0, 1])))
-    [0.25]
 
   Source:
     Guo et al. 2017, arXiv:1706.04599, expected calibration error.
@@ -102,10 +85,6 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
   Returns:
     (..., C) nats.
-
-  Example:
-    >>> print(log_softmax(np.zeros(2)).round(4))
-    [-0.6931 -0.6931]
   """
   logits = np.asarray(logits, np.float64)
   shifted = logits - np.max(logits, axis=-1, keepdims=True)

@@ -25,15 +25,6 @@ def alike(student: np.ndarray, teacher: np.ndarray, pairs: np.ndarray) -> Alike:
     student: (N, D) embeddings, of any length.
     teacher: (N, D') embeddings of the same N inputs.
     pairs: (P, 2) int, which two inputs each pair is of.
-
-  Returns:
-    The correlations over the P pairs.
-
-  Example:
-    >>> rows = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 3.0]])
-    >>> pairs = np.array([[0, 1], [0, 2], [0, 3]])
-    >>> round(alike(2 * rows, rows, pairs).spearman, 6)
-    1.0
   """
   cosines = [pair_cosines(rows, pairs) for rows in (student, teacher)]
   return Alike(
@@ -51,10 +42,6 @@ def pair_cosines(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
   Returns:
     (P,) in [-1, 1].
-
-  Example:
-    >>> print(pair_cosines(np.array([[2.0, 0.0], [3.0, 3.0]]), np.array([[0, 1]])).round(4))
-    [0.7071]
   """
   rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
   return np.sum(rows[pairs[:, 0]] * rows[pairs[:, 1]], axis=1)
@@ -72,16 +59,10 @@ def draw_pairs(
     rows: (N, D) the teacher's embeddings, which say who is near.
     count: pairs of each kind; at most N.
     nearest: a neighbour is drawn among so many nearest ones.
-    seed: of the draws.
 
   Returns:
     {"random": (count, 2), "near": (count, 2)} int; no pair of an input with
     itself.
-
-  Example:
-    >>> rows = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
-    >>> draw_pairs(rows, count=3, nearest=1, seed=0)["near"].sum()
-    np.int64(5)
   """
   rng = np.random.default_rng(seed)
   size = len(rows)

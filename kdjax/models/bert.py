@@ -143,11 +143,6 @@ def mean_of_real(states: jax.Array, real: jax.Array) -> jax.Array:
 
   Returns:
     (B, D), zero where no token is real.
-
-  Example:
-    >>> states = jnp.array([[[1.0], [3.0], [9.0]]])
-    >>> print(mean_of_real(states, jnp.array([[True, True, False]])))
-    [[2.]]
   """
   weight = real[..., None].astype(states.dtype)
   count = jnp.maximum(jnp.sum(weight, axis=1), 1)
@@ -162,11 +157,6 @@ def unit(x: jax.Array) -> jax.Array:
 
   Returns:
     (..., D), x / max(||x||, 1e-12).
-
-  Example:
-    >>> print(unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
-    [[0.6 0.8]
-     [0.  0. ]]
   """
   # The maximum is taken of the square: a root of 0 has no gradient.
   square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
@@ -175,14 +165,6 @@ def unit(x: jax.Array) -> jax.Array:
 
 def check_tokens(model: str, tokens: jax.Array, positions: int) -> None:
   """Refuses input that is no batch of token ids of a length that fits.
-
-  Args:
-    model: the model's name, for the message.
-    tokens: the model's input.
-    positions: greatest number of tokens.
-
-  Raises:
-    ValueError: at trace time; says what was given and what is taken.
 
   Example:
     >>> check_tokens("bert", jnp.zeros((2, 3)), 512)
@@ -204,14 +186,8 @@ def check_sizes(
   """Refuses sizes that make no transformer.
 
   Args:
-    width: size of a hidden state.
     heads: attention heads, which share the width equally.
-    dropout: share dropped in training.
     **sizes: further whole numbers >= 1, by name.
-
-  Raises:
-    ValueError: for a size below 1, a width that the heads do not divide, or a
-      share outside [0, 1).
 
   Example:
     >>> check_sizes(width=10, heads=4, dropout=0.1, depth=2)

@@ -81,10 +81,6 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
 
   Returns:
     (B, H // 2, W // 2, C).
-
-  Example:
-    >>> max_pool_2x2(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
-    [[5.0, 7.0], [13.0, 15.0]]
   """
   batch, height, width, channels = x.shape
   height, width = height // 2, width // 2
@@ -107,21 +103,11 @@ def convolution(
   starts He normal by its fan-out.
 
   Args:
-    width: output channels.
     size: height and width of the kernel, odd.
-    stride: step of the kernel.
     groups: groups of channels that do not see each other.
-    bias: whether a bias is added.
-    name: the layer's name.
 
   Returns:
     The layer: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), width).
-
-  Example:
-    >>> layer = convolution(4, 3, stride=2, name="conv")
-    >>> images = jnp.zeros((1, 7, 8, 3))
-    >>> layer.init_with_output(jax.random.key(0), images)[0].shape
-    (1, 4, 4, 4)
   """
   padding = (size // 2, size // 2)
   return nn.Conv(
@@ -148,10 +134,6 @@ def batch_norm(
 
   Returns:
     The layer; its running averages keep 0.9 of themselves a step.
-
-  Example:
-    >>> batch_norm(train=True, name="norm").momentum
-    0.9
   """
   return nn.BatchNorm(
     use_running_average=None if train is None else not train,
@@ -168,7 +150,6 @@ def with_border(x: jax.Array, width: int) -> jax.Array:
 
   Args:
     x: (B, H, W, D).
-    width: of the border.
 
   Returns:
     (B, H + 2 width, W + 2 width, D).

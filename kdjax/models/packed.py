@@ -16,17 +16,6 @@ def packed(variables: Any) -> dict[str, np.ndarray]:
   An array that is smaller so is kept as its non-zero values and one bit for
   each place, under its name and its name with ":mask"; two 4-bit numbers share
   a byte.
-
-  Args:
-    variables: float32, or of `quantize.stored`.
-
-  Returns:
-    Arrays by path, for safetensors.
-
-  Example:
-    >>> arrays = packed({"kernel": np.array([0.0, 0.0, 0.0, 2.0])})
-    >>> {name: array.tolist() for name, array in arrays.items()}
-    {'kernel:mask': [16], 'kernel': [2.0]}
   """
   found = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
@@ -43,15 +32,8 @@ def packed(variables: Any) -> dict[str, np.ndarray]:
 def file_bytes(variables: Any) -> int:
   """Returns the size of the safetensors file that holds a network.
 
-  Args:
-    variables: as for `packed`.
-
   Returns:
     Bytes, those of the file's table of names included.
-
-  Example:
-    >>> file_bytes({"kernel": np.ones(1000, np.float32)}) > 4000
-    True
   """
   return len(safetensors.save(packed(variables)))
 

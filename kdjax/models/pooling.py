@@ -15,16 +15,9 @@ def adaptive_average_pool(
 
   Args:
     images: (B, H, W, D) float.
-    height: rows of the result.
-    width: columns of the result.
 
   Returns:
     (B, height, width, D) float.
-
-  Example:
-    >>> images = jnp.arange(3.0).reshape(1, 1, 3, 1)
-    >>> print(adaptive_average_pool(images, 1, 2).ravel())
-    [0.5 1.5]
   """
   if images.shape[1:3] == (height, width):
     return images

@@ -91,20 +91,9 @@ def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
   Its variables stay float32: they are rounded as they are used, and gradients
   pass the rounding as if it were not there.
 
-  Args:
-    network: linen module called as `network(images, train=...)`.
-    scheme: "none" or one of SCHEMES.
-
   Returns:
     What stands in for the module, with its parameters and taps; the module
     itself for "none".
-
-  Raises:
-    UserError: if qwix is not installed.
-
-  Example:
-    >>> learns_in(nn.Dense(3), "none")
-    Dense(...
 
   Source:
     Jacob et al. 2018, arXiv:1712.05877.
@@ -119,15 +108,7 @@ def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
   """Refuses a scheme that a network cannot compute in.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
-    scheme: "none" or one of SCHEMES.
     sample: (1, H, W, C) an image, for its shape.
-
-  Raises:
-    UserError: for 4-bit weights that meet 8-bit activations in a convolution.
-
-  Example:
-    >>> check(nn.Dense(3), "none", jnp.zeros((1, 4)))
   """
   if scheme != NONE and scheme not in possible(network, sample):
     raise UserError(
@@ -140,7 +121,6 @@ def possible(network: nn.Module, sample: jax.Array) -> list[str]:
   """Lists the schemes that a network can compute in.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
     sample: (1, H, W, C) an image, for its shape.
 
   Returns:
@@ -163,16 +143,9 @@ def possible(network: nn.Module, sample: jax.Array) -> list[str]:
 def stores_in(network: nn.Module, scheme: str) -> Any:
   """Makes the network that computes with what `stored` stores.
 
-  Args:
-    network: linen module, not that of `learns_in`.
-    scheme: one of SCHEMES.
-
   Returns:
     What has an `apply`: a module that multiplies whole numbers where the
     activations are some; else one that widens the weights at the door.
-
-  Raises:
-    UserError: if qwix is not installed.
   """
   if SCHEMES[scheme].activations is None:
     return Widened(network)
@@ -221,15 +194,8 @@ def stored(
 def is_stored(leaf: Any) -> bool:
   """Says whether a node of a tree is a weight in few bits.
 
-  Args:
-    leaf: any node.
-
   Returns:
     Whether its `array` has whole numbers (`qvalue`) and scales (`scale`).
-
-  Example:
-    >>> is_stored(jnp.ones(3))
-    False
   """
   return hasattr(getattr(leaf, "array", None), "qvalue")
 

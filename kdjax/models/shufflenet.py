@@ -51,10 +51,6 @@ def channel_shuffle(x: jax.Array, *, groups: int) -> jax.Array:
 
   Returns:
     (..., C): first every group's first channel, then every second, ...
-
-  Example:
-    >>> print(channel_shuffle(jnp.array([1, 2, 3, 10, 20, 30]), groups=2))
-    [ 1 10  2 20  3 30]
   """
   split = x.reshape(*x.shape[:-1], groups, -1)
   return jnp.swapaxes(split, -1, -2).reshape(x.shape)

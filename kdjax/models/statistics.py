@@ -36,10 +36,6 @@ def read_statistics(
   Returns:
     The statistics; None where images stay as they are.
 
-  Raises:
-    ValueError: for another name, unequal lengths or a deviation that is not
-      positive.
-
   Example:
     >>> read_statistics("half")
     Statistics(mean=(0.5,), deviation=(0.5,))
@@ -81,9 +77,6 @@ def standardise(images: jax.Array, statistics: Statistics | None) -> jax.Array:
 
   Returns:
     (B, H, W, D) float.
-
-  Raises:
-    ValueError: at trace time, if the numbers of channels differ.
 
   Example:
     >>> print(standardise(jnp.ones((1, 1, 1, 1)), read_statistics("half")).ravel())

@@ -19,14 +19,7 @@ def over_pieces(
   Args:
     function: of the trees -> three trees: what is summed over the pieces; what
       is summed where it is floating, and else the largest; what any piece gives.
-    pieces: how many, in a scan.
     *trees: arrays with a leading axis of examples, a multiple of `pieces`.
-
-  Returns:
-    The three trees.
-
-  Raises:
-    ValueError: at trace time, where the examples cannot be cut evenly.
 
   Example:
     >>> count = lambda x: (x.sum(), (), ())

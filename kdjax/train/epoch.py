@@ -50,20 +50,11 @@ def portions(
   """Cuts the steps of a training into portions that end where epochs do.
 
   Args:
-    first: step to begin with.
-    last: one past the last.
-    length: steps of an epoch.
     most: steps of a portion; the last of an epoch may be shorter.
 
   Yields:
     (first step, one past the last) of each. Wherever one begins, the ends are
     the same.
-
-  Example:
-    >>> list(portions(0, 10, 5, 3))
-    [(0, 3), (3, 5), (5, 8), (8, 10)]
-    >>> list(portions(3, 10, 5, 3))
-    [(3, 5), (5, 8), (8, 10)]
   """
   while first < last:
     place = first % length
@@ -73,13 +64,5 @@ def portions(
 
 
 def plus(one: Sums, other: Sums) -> Sums:
-  """Adds sums up.
-
-  Args:
-    one: sums.
-    other: of the same metrics.
-
-  Returns:
-    Their sum.
-  """
+  """Adds sums up."""
   return jax.tree.map(lambda x, y: x + y, one, other)

@@ -94,10 +94,6 @@ def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:
 
   Args:
     optimizer_state: as `make_optimizer(...).init` returns it.
-    learning_rate: scalar, traced or not.
-
-  Returns:
-    The state with that rate.
   """
   rule = optimizer_state["rule"]
   rates = {"learning_rate": jnp.asarray(learning_rate, jnp.float32)}

@@ -61,20 +61,10 @@ def with_precision(
   """Makes a network compute in a type, and forget what it can compute again.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
-    dtype: "float32" or "bfloat16".
     remat: whether the blocks of stages are computed again for the gradient.
 
   Returns:
     What stands in for the module; the module itself where nothing changes.
-
-  Example:
-    >>> from kdjax.models import make_model
-    >>> mlp = with_precision(make_model("mlp(4)", classes=3), dtype="bfloat16")
-    >>> images = jnp.ones((2, 2, 2, 1))
-    >>> logits = mlp.apply(mlp.init(jax.random.key(0), images), images)
-    >>> logits.dtype, logits.shape
-    (dtype('float32'), (2, 3))
   """
   if isinstance(network, PrecisionWrapper):
     network = network.network
@@ -85,13 +75,6 @@ def with_precision(
 
 def like(network: nn.Module | PrecisionWrapper, other: nn.Module) -> Any:
   """Makes a network compute as another one does.
-
-  Args:
-    network: the one to follow.
-    other: the module.
-
-  Returns:
-    As `with_precision`.
 
   Example:
     >>> like(PrecisionWrapper(None, "bfloat16"), nn.Dense(3)).dtype
@@ -104,12 +87,6 @@ def like(network: nn.Module | PrecisionWrapper, other: nn.Module) -> Any:
 
 def cast_params(params: Mapping) -> dict:
   """Returns a network's parameters in bfloat16, those of classifiers aside.
-
-  Args:
-    params: the network's, float32.
-
-  Returns:
-    The same tree.
 
   Example:
     >>> params = {"stage_0": jnp.ones(2), "head": jnp.ones(2)}
@@ -124,9 +101,6 @@ def cast_params(params: Mapping) -> dict:
 
 def blocks(params: Mapping) -> set[tuple[str, ...]]:
   """Lists the parts of a network between which values are worth keeping.
-
-  Args:
-    params: the network's parameters.
 
   Returns:
     Paths of the blocks of each stage; of the stage itself where it has none.

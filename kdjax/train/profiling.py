@@ -39,16 +39,9 @@ PEAKS = {
 def peak(kind: str) -> float | None:
   """Returns how many operations a second a device can do at most.
 
-  Args:
-    kind: as `jax.Device.device_kind` has it.
-
   Returns:
     Dense bfloat16 operations a second; None where they are not known, as of
     every CPU.
-
-  Example:
-    >>> peak("NVIDIA H100 80GB HBM3"), peak("cpu")
-    (989000000000000.0, None)
   """
   names = [name for name in PEAKS if re.match(rf"{name}\b", kind)]
   return PEAKS[max(names, key=len)] if names else None
@@ -57,18 +50,8 @@ def peak(kind: str) -> float | None:
 def read_window(text: str) -> tuple[int, int]:
   """Reads which steps are to be traced.
 
-  Args:
-    text: "START:STOP".
-
   Returns:
     The first step, and one past the last.
-
-  Raises:
-    UserError: if the text is something else.
-
-  Example:
-    >>> read_window("10:20")
-    (10, 20)
   """
   start, colon, stop = text.partition(":")
   if not (colon and start.isdecimal() and stop.isdecimal()) or (
@@ -93,10 +76,6 @@ def traced(
     portions: (first step, one past the last) of each. Whole portions are
       traced, with the compilation where one is the first.
     window: first step and one past the last.
-    folder: where the trace goes.
-
-  Yields:
-    What follows.
   """
   tracing = False
   try:
@@ -119,22 +98,10 @@ class Meter:
 
   Attributes:
     needs: of every program that was compiled, see `preflight.needs`.
-
-  Example:
-    >>> from types import SimpleNamespace
-    >>> meter = Meter(jax.local_devices()[:1])
-    >>> epochs = iter([SimpleNamespace(step=4, examples=64)])
-    >>> for epoch in meter.watch(epochs, first=0):
-    ...   print(sorted(meter.lap()))
-    ['images_per_second', 'input_share', 'step_seconds']
   """
 
   def __init__(self, devices: list[jax.Device]):
-    """Sets all counts to 0.
-
-    Args:
-      devices: that the training runs on.
-    """
+    """Sets all counts to 0."""
     known = peak(devices[0].device_kind)
     self._peak = None if known is None else known * len(devices)
     self._laps: list[dict[str, float]] = []
@@ -151,10 +118,6 @@ class Meter:
 
     Args:
       following: epochs, or parts of them, as `loop.train` yields them.
-      first: the first step.
-
-    Yields:
-      The same.
     """
     while True:
       start = time.perf_counter()
@@ -174,12 +137,8 @@ class Meter:
     """Counts the time that devices lose by waiting for their input.
 
     Args:
-      fed: what is read.
       idle: () -> whether the devices have nothing left to do. Where they have,
         reading costs no time.
-
-    Yields:
-      The same.
     """
     while True:
       start = time.perf_counter()
@@ -192,11 +151,7 @@ class Meter:
       yield item
 
   def count(self, operations: float) -> None:
-    """Adds to the operations that all devices together have done.
-
-    Args:
-      operations: floating-point operations.
-    """
+    """Adds to the operations that all devices together have done."""
     self._done += operations
 
   def lap(self) -> dict[str, float]:

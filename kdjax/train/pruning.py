@@ -53,22 +53,8 @@ def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
   squares, so that layers of different widths compare; its bias goes with it. A
   layer keeps its largest whatever happens. What was pruned stays pruned.
 
-  Args:
-    pruning: what, and when.
-
   Returns:
     The transformation: params + updates are zero where a mask is False.
-
-  Example:
-    >>> pruning = Pruning(0.5, end=1)
-    >>> params = {"network": {"layer": {"kernel": jnp.array([[1.0, -2.0]])}}}
-    >>> optimizer = magnitude_pruning(pruning)
-    >>> state, still = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
-    >>> for _ in range(2):
-    ...   updates, state = optimizer.update(still, state, params)
-    >>> after = optax.apply_updates(params, updates)
-    >>> print(after["network"]["layer"]["kernel"])
-    [[ 0. -2.]]
 
   Source:
     Zhu, Gupta 2017, arXiv:1710.01878, for the schedule.
@@ -101,19 +87,7 @@ def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
 
 
 def share_at(pruning: Pruning, step: Any) -> jax.Array:
-  """Returns the share that is to be zero after a step.
-
-  Args:
-    pruning: what, and when.
-    step: its number.
-
-  Returns:
-    A share in [0, sparsity].
-
-  Example:
-    >>> print(share_at(Pruning(0.5, begin=0, end=10), 10))
-    0.5
-  """
+  """Returns the share that is to be zero after a step."""
   length = max(pruning.end - pruning.begin, 1)
   passed = jnp.clip((step - pruning.begin) / length, 0.0, 1.0)
   return pruning.sparsity * (1.0 - (1.0 - passed) ** 3)
@@ -125,17 +99,11 @@ def prunable(params: Mapping, structure: str = "weights") -> dict[str, Any]:
   Args:
     params: {"network": the network's, ...}; what else there is, such as a
       method's regressors, is not the network's.
-    structure: "weights" or "channels".
 
   Returns:
     By path of the layer, the kernels of dense and convolutional layers, but for
     the classifier's (`head...`); attention's, whose heads share axes, only
     weight by weight. Biases, norms and embeddings are not among them.
-
-  Example:
-    >>> layer = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
-    >>> list(prunable({"network": {"stage_0": layer, "head": layer}}))
-    ['stage_0']
   """
   leaves = jax.tree_util.tree_leaves_with_path(params["network"])
   found = {}
@@ -152,19 +120,11 @@ def zeros(params: Mapping, structure: str = "weights") -> dict[str, Any]:
   """Counts what is zero in a network.
 
   Args:
-    params: as for `prunable`.
     structure: what to count: weights, or output channels all of whose weights
       are zero.
 
   Returns:
     By path of the layer, (how many are zero, of how many).
-
-  Example:
-    >>> layer = {"kernel": jnp.array([[0.0, 1.0], [0.0, 0.0]])}
-    >>> zeros({"network": {"stage_0": layer}})
-    {'stage_0': (3, 4)}
-    >>> zeros({"network": {"stage_0": layer}}, "channels")
-    {'stage_0': (1, 2)}
   """
   scores = {
     path: _scores(kernel, structure)

@@ -18,19 +18,9 @@ def confusable_subsets(
 
   Args:
     probabilities: (N, C) float, of the generalist.
-    subsets: how many, at most C.
-    seed: of the clustering.
 
   Returns:
     Classes of each subset, in order; every class is in one of them.
-
-  Raises:
-    ValueError: for more subsets than classes.
-
-  Example:
-    >>> p = np.array([[0.6, 0.4, 0, 0], [0.4, 0.6, 0, 0], [0, 0, 0.6, 0.4]])
-    >>> [subset.tolist() for subset in confusable_subsets(p, 2)]
-    [[0, 1], [2, 3]]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5.
@@ -53,10 +43,6 @@ def specialist_labels(labels: np.ndarray, subset: np.ndarray) -> np.ndarray:
 
   Returns:
     (N,) int32 in 0..S; S is the dustbin.
-
-  Example:
-    >>> specialist_labels(np.array([3, 0, 1]), np.array([1, 3])).tolist()
-    [1, 2, 0]
   """
   places = np.full(max(labels.max(), subset.max()) + 1, len(subset), np.int32)
   places[subset] = np.arange(len(subset))
@@ -71,20 +57,10 @@ def specialist_examples(
   Args:
     labels: (N,) int, of the images that may be used.
     subset: (S,) classes.
-    seed: of the draw.
 
   Returns:
     Places of the images, and how many times too often the subset's stand
     among them: the dustbin's logit is too low by the logarithm of that.
-
-  Raises:
-    ValueError: if there are no images of the subset, or only such.
-
-  Example:
-    >>> labels = np.array([0, 1, 1, 1, 1])
-    >>> places, oversampled = specialist_examples(labels, np.array([0]), seed=0)
-    >>> len(places), oversampled
-    (2, 4.0)
   """
   inside = np.isin(labels, subset)
   own, rest = np.flatnonzero(inside), np.flatnonzero(~inside)
@@ -102,17 +78,10 @@ def specialist_head(head: dict, subset: np.ndarray, classes: int) -> dict:
   Args:
     head: {"kernel": (D, C), "bias": (C,)}.
     subset: (S,) classes, whose columns stay.
-    classes: C.
 
   Returns:
     {"kernel": (D, S + 1), "bias": (S + 1,)}: the dustbin begins as the mean of
     the classes in it, as likely as all of them.
-
-  Example:
-    >>> head = {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}
-    >>> made = specialist_head(head, np.array([0]), 3)
-    >>> print(made["kernel"][:, 1], made["bias"].round(2))
-    [0.  0.5 0.5] [0.   0.69]
   """
   rest = np.setdiff1d(np.arange(classes), subset)
   kernel, bias = head["kernel"], head["bias"]
@@ -147,18 +116,9 @@ def merged(
     dustbins: (M,) float, what is left of each; rows and dustbins add up to 1.
     subsets: (M, C) bool, each one's own classes.
     active: (M,) bool, who is asked.
-    steps: turns.
 
   Returns:
     (C,) float32 logits, log q.
-
-  Example:
-    >>> p = jnp.array([0.5, 0.3, 0.2])
-    >>> knows = jnp.array([[0.8, 0.0, 0.0]])
-    >>> mine = jnp.array([[True, False, False]])
-    >>> q = merged(p, knows, jnp.array([0.2]), mine, jnp.array([True]))
-    >>> [round(float(p), 3) for p in jnp.exp(q)]
-    [0.65, 0.21, 0.14]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5, which descends the

@@ -23,18 +23,10 @@ def draw_box(
   the image's middle whose shape is allowed.
 
   Args:
-    key: PRNG key.
-    height: of the image, pixels.
-    width: of the image, pixels.
     scale: least and greatest share of the area.
-    ratio: least and greatest width / height.
 
   Returns:
     (4,) int32: top, left, height and width.
-
-  Example:
-    >>> print(draw_box(jax.random.key(0), 8, 8, (1.0, 1.0), (1.0, 1.0)))
-    [0 0 8 8]
   """
   for_size, for_place = jax.random.split(key)
   area, shape = jax.random.uniform(for_size, (2, TRIES))
@@ -67,11 +59,6 @@ def scale_box(image: jax.Array, box: jax.Array, size: int) -> jax.Array:
 
   Returns:
     (size, size, C) float.
-
-  Example:
-    >>> image = jnp.arange(16.0).reshape(4, 4, 1)
-    >>> print(scale_box(image, jnp.array([0, 0, 2, 2]), 1).ravel())
-    [2.5]
   """
   height, width, _ = image.shape
   rows = _weights(box[0], box[2], height, size, image.dtype)

@@ -94,17 +94,9 @@ def compose(
     digit: (28, 28, 1) uint8.
     others: (28, 28, 1) uint8 each, digits to take pieces from.
     texture: which of the ten; None for black.
-    rng: draws phase and places.
 
   Returns:
     (48, 48, 1) uint8 image and (48, 48) uint8 mask, 1 where the digit has ink.
-
-  Example:
-    >>> rng = np.random.default_rng(0)
-    >>> digit = np.full((28, 28, 1), 255, np.uint8)
-    >>> image, mask = compose(digit, np.zeros((3, 28, 28, 1)), 0, rng)
-    >>> image.shape, int(mask.sum()) == 28 * 28
-    ((48, 48, 1), True)
   """
   canvas = np.zeros((SIZE, SIZE)) if texture is None else _wave(texture, rng)
   for other in others:

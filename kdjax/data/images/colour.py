@@ -14,16 +14,11 @@ def jitter(key: jax.Array, image: jax.Array, spans: jax.Array) -> jax.Array:
   is a turn of the colour circle, uniform in [-span, span] of it.
 
   Args:
-    key: PRNG key.
     image: (H, W, 1 or 3) float.
     spans: (4,) float, >= 0; 0 changes nothing.
 
   Returns:
     (H, W, 1 or 3) float in 0..1.
-
-  Example:
-    >>> print(jitter(jax.random.key(0), jnp.full((1, 1, 1), 0.5), jnp.zeros(4)))
-    [[[0.5]]]
   """
   check_channels(image)
   spans = jnp.asarray(spans)
@@ -48,10 +43,6 @@ def blend(other: jax.Array, image: jax.Array, factor: jax.Array) -> jax.Array:
 
   Returns:
     (H, W, C).
-
-  Example:
-    >>> print(blend(jnp.zeros((1, 1, 1)), jnp.full((1, 1, 1), 0.25), 2.0))
-    [[[0.5]]]
   """
   other = jnp.broadcast_to(other, image.shape)
   # Written so that factor 1 gives the image to the last bit.
@@ -66,10 +57,6 @@ def grey(image: jax.Array) -> jax.Array:
 
   Returns:
     (H, W, 1).
-
-  Example:
-    >>> print(grey(jnp.array([[[1.0, 0.0, 0.0]]])))
-    [[[0.299]]]
   """
   if image.shape[-1] == 1:
     return image
@@ -83,13 +70,6 @@ def turn_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
   Args:
     image: (H, W, 1 or 3) float in 0..1; grey has no hue and stays.
     turn: () float, of the whole circle.
-
-  Returns:
-    Likewise.
-
-  Example:
-    >>> print(turn_hue(jnp.array([[[1.0, 0.0, 0.0]]]), 1 / 3).round(5))
-    [[[0. 1. 0.]]]
   """
   if image.shape[-1] == 1:
     return image
@@ -116,9 +96,6 @@ def check_channels(image: jax.Array) -> None:
 
   Args:
     image: (H, W, C).
-
-  Raises:
-    ValueError: at trace time, for other channels.
 
   Example:
     >>> check_channels(jnp.zeros((2, 2, 3)))

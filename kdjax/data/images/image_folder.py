@@ -15,11 +15,7 @@ class FolderImages:
   """Images that are decoded when asked for; picklable.
 
   Args:
-    files: paths.
-    channels: 1 or 3.
-    size: as `image_size` in `load`.
     shape: (H, W, C) that every image must have.
-    background: as in `decode`.
   """
 
   def __init__(
@@ -62,13 +58,6 @@ def open_folder(
   `path/CLASS/*.png` (about a fifth of each class is test, by a hash of the
   files' names), or `path/train/CLASS/*.png` and `path/test/CLASS/*.png` (or
   val). All images are grey if all are stored so, else RGB.
-
-  Args:
-    path: the folder.
-    name: what to call the data set.
-    image_size: as in `load`.
-    resident_bytes: as in `load`.
-    background: as in `decode`.
 
   Returns:
     The data set; classes in the order of their names.

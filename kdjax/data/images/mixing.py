@@ -31,18 +31,6 @@ def split_mixing(text: str) -> tuple[str, Mixing | None]:
     partner among `everyone` (B,) int32, and the share (B,) of an image that is
     its own. `everyone` is the global batch in its order and `count` how many of
     it are no padding, which stands at the end; None where nothing is mixed.
-
-  Raises:
-    UserError: if something follows the mixing, or for impossible arguments.
-
-  Example:
-    >>> view, mixing = split_mixing("shift(2) + mixup")
-    >>> images = jnp.arange(2.0).reshape(2, 1, 1, 1)
-    >>> _, partners, _ = mixing(
-    ...   jax.random.key(0), images, jnp.arange(2), images, 2
-    ... )
-    >>> print(view, partners)
-    shift(2) [1 0]
   """
   terms = spec.parse_sum(text)
   *before, last = terms

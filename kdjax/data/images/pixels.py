@@ -77,18 +77,7 @@ def decode(
 
 
 def opened(file: str | os.PathLike | BinaryIO) -> Any:
-  """Opens an image file without decoding it.
-
-  Args:
-    file: path or open file.
-
-  Returns:
-    A Pillow image.
-
-  Raises:
-    OSError: if it is no image.
-    ValueError: if it has more pixels than Pillow decodes.
-  """
+  """Opens an image file without decoding it."""
   from PIL import Image
 
   _silence()
@@ -115,9 +104,6 @@ def _silence() -> None:
 def orientation(image: Any) -> int:
   """Says how an image is to be turned.
 
-  Args:
-    image: a Pillow image.
-
   Returns:
     Its EXIF orientation, 1 to 8; 1 is upright, and stands for damaged ones.
   """
@@ -131,7 +117,6 @@ def turned(image: Any, orientation: int) -> Any:
   """Turns a Pillow image upright.
 
   Args:
-    image: as it is stored.
     orientation: EXIF's, 1 to 8; others mean nothing.
 
   Returns:
@@ -161,16 +146,6 @@ def colour(text: str) -> tuple[int, int, int]:
 
   Args:
     text: `white`, `black`, or red, green and blue of 0 to 255.
-
-  Returns:
-    Red, green and blue.
-
-  Raises:
-    UserError: if it is none of these.
-
-  Example:
-    >>> colour("white"), colour("0,128,255")
-    ((255, 255, 255), (0, 128, 255))
   """
   if text in _COLOURS:
     return _COLOURS[text]

@@ -42,21 +42,12 @@ def draw_operations(
   """Applies operations that are drawn uniformly, one after the other.
 
   Args:
-    key: PRNG key.
     image: (H, W, 1 or 3) float in 0..1.
     layers: how many, >= 0.
     strength: of each, in [0, 1]; its sign is drawn where it has one.
 
   Returns:
     (H, W, 1 or 3) float in 0..1.
-
-  Raises:
-    ValueError: at trace time, for images of other channels.
-
-  Example:
-    >>> image = jnp.ones((4, 4, 3))
-    >>> draw_operations(jax.random.key(0), image, 2, 0.3).shape
-    (4, 4, 3)
   """
   check_channels(image)
 
@@ -86,12 +77,6 @@ def operate(image: jax.Array, kind: jax.Array, amount: jax.Array) -> jax.Array:
 
   Returns:
     (H, W, 1 or 3) float in 0..1.
-
-  Example:
-    >>> image = jnp.array([[[0.0], [1.0]]])
-    >>> solarise = OPERATIONS.index("solarize")
-    >>> print(operate(image, solarise, 0.5).ravel())
-    [0. 0.]
   """
   image = _with_levels(image, kind, jnp.abs(amount))
   image = _blended(image, kind, amount)

@@ -17,16 +17,9 @@ BOXES = ("bbox", OBJECTS)
 def find_region(info: Any, name: str) -> str:
   """Finds the feature that says where the object is.
 
-  Args:
-    info: a TFDS DatasetInfo.
-    name: of the data set, for messages.
-
   Returns:
     Its key: a mask ("mask", "segmentation_mask"), a box ("bbox") or a sequence
     of boxes ("objects"); masks before boxes.
-
-  Raises:
-    UserError: if there is none; lists the features.
   """
   for key in (*MASKS, *BOXES):
     if key in info.features:
@@ -44,11 +37,6 @@ class TfdsMasks:
 
   Args:
     source: TFDS data source that returns serialised examples.
-    features: of the data set, by key.
-    image_key: the image's name among the features.
-    region: from `find_region`.
-    size: as `image_size` in `load`.
-    where: data set and split, for messages.
   """
 
   def __init__(
@@ -138,10 +126,6 @@ def largest(boxes: np.ndarray) -> int:
 
   Args:
     boxes: (K, 4) float in [0, 1]: top, left, bottom, right; K >= 1.
-
-  Example:
-    >>> largest(np.array([[0, 0, 0.5, 0.5], [0, 0, 1, 0.6]]))
-    1
   """
   boxes = np.asarray(boxes)
   sides = boxes[:, 2:] - boxes[:, :2]

@@ -21,13 +21,9 @@ def photo_patches(
   Args:
     count: patches in the training split, >= 1.
     seed: >= 0.
-    image_size: side of the images, pixels.
 
   Returns:
     The data set, of the single class "patch".
-
-  Raises:
-    ValueError: for impossible numbers.
 
   Source:
     Distillation on patches of a single photograph: Asano and Saeed 2021,
@@ -64,9 +60,6 @@ def noise_images(
 
   Returns:
     The data set, of the single class "noise".
-
-  Raises:
-    ValueError: for impossible numbers.
   """
   _check(count, seed)
   size = image_size or SIZE

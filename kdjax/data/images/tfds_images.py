@@ -24,17 +24,10 @@ class Keys(NamedTuple):
 def find_keys(info: Any, name: str) -> Keys:
   """Finds the image and the label among a data set's features.
 
-  Args:
-    info: a TFDS DatasetInfo.
-    name: for messages.
-
   Returns:
     The supervised keys if they are an image and a class, else the only image
     and the only class there are; without any class, "objects" for the class of
     an image's largest object.
-
-  Raises:
-    UserError: if there is no such pair, or several; lists the features.
   """
   from tensorflow_datasets import features as kinds
 
@@ -58,15 +51,7 @@ def find_keys(info: Any, name: str) -> Keys:
 
 
 def class_label(features: Any, key: str) -> Any:
-  """Returns the feature that names the classes.
-
-  Args:
-    features: of a data set, by key.
-    key: the label's, from `find_keys`.
-
-  Returns:
-    A TFDS ClassLabel.
-  """
+  """Returns the feature that names the classes."""
   feature = features[key]
   return feature.feature["label"] if key == OBJECTS else feature
 
@@ -76,12 +61,7 @@ class TfdsImages:
 
   Args:
     source: TFDS data source that returns serialised examples.
-    feature: the image's feature connector.
-    key: the image's name among the features.
-    size: as `image_size` in `load`.
-    where: data set and split, for messages.
     shards: the files that hold the rows, in order, with the number of each.
-    background: as in `decode`.
   """
 
   def __init__(
@@ -153,15 +133,9 @@ def read_labels(source: Any, feature: Any, key: str, where: str) -> np.ndarray:
 
   Args:
     source: TFDS data source of N serialised examples.
-    feature: the label's feature connector.
-    key: the label's name among the features.
-    where: data set and split, for messages.
 
   Returns:
     (N,) int32.
-
-  Raises:
-    UserError: if an example cannot be read; names it.
   """
   from tensorflow_datasets import features
 

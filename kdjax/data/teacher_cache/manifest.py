@@ -12,18 +12,7 @@ MANIFEST = "manifest.json"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-  """Reads what a cache says of itself.
-
-  Args:
-    folder: of the cache.
-
-  Returns:
-    The manifest.
-
-  Raises:
-    UserError: if there is no cache, or one of another version.
-    StorageError: if the manifest is damaged.
-  """
+  """Reads what a cache says of itself."""
   path = folder / MANIFEST
   if not path.is_file():
     shards = any(folder.glob("shard-*")) if folder.is_dir() else False
@@ -54,15 +43,9 @@ def refuse_other(
   """Refuses a cache that was made for something else.
 
   Args:
-    manifest: of the cache.
-    fingerprint: of the training images.
-    classes: number of classes.
     views: what the student is shown, as in the manifest.
     digest: of the teacher that the answers should come from; None for any.
     validation: share of the training images that are held out.
-
-  Raises:
-    UserError: names what was found and what was expected.
   """
   of = manifest["teacher"]
   pairs = [
@@ -96,12 +79,7 @@ def refuse_other(
 
 
 def write_json(path: Path, value: Any) -> None:
-  """Writes a file that is there whole or not at all.
-
-  Args:
-    path: of the file.
-    value: JSON values.
-  """
+  """Writes a file that is there whole or not at all."""
   partial = path.with_suffix(".partial_json")
   partial.write_text(json.dumps(value, indent=2) + "\n")
   partial.replace(path)

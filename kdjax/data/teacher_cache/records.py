@@ -27,7 +27,6 @@ def record_type(
   """Says what a record holds.
 
   Args:
-    classes: C, number of classes.
     top_k: how many answers are kept, 1..C-1, the rest as one number; None
       keeps all.
     taps: shape of each kept feature of one image, by tap.
@@ -36,13 +35,6 @@ def record_type(
   Returns:
     The structure: `example`, `view`, then `logits` (C,), or `indices` (k,),
     `log_probabilities` (k,) and `tail` (); then `taps/TAP` for every tap.
-
-  Raises:
-    UserError: for an impossible k or dtype.
-
-  Example:
-    >>> record_type(10, taps={"head:in": (4,)}).itemsize
-    36
   """
   if dtype not in DTYPES:
     raise UserError(f"a cache holds {' or '.join(DTYPES)}, got {dtype!r}")
@@ -75,7 +67,6 @@ def to_records(
   """Packs what a teacher makes of some images.
 
   Args:
-    kind: from `record_type`.
     examples: (B,) ints, places in the training set.
     views: (B,) ints, which view of each.
     logits: (B, C) float.
@@ -83,15 +74,6 @@ def to_records(
 
   Returns:
     (B,) records.
-
-  Raises:
-    UserError: if the teacher's outputs are not finite in the stored type.
-
-  Example:
-    >>> kind = record_type(3, top_k=1)
-    >>> row = to_records(kind, [7], [0], np.log([[0.5, 0.25, 0.25]]))[0]
-    >>> row["indices"], row["log_probabilities"].round(2), row["tail"].round(2)
-    (array([0], dtype=int32), array([-0.69], dtype=float16), np.float32(-0.69))
   """
   records = np.zeros(len(logits), kind)
   records["example"], records["view"] = examples, views
@@ -123,16 +105,9 @@ def from_records(
 
   Args:
     records: (B,) from `to_records`.
-    classes: C.
 
   Returns:
     (B, C) float32 logits, and (B, ...) float32 features by tap.
-
-  Example:
-    >>> records = np.zeros(1, record_type(3, top_k=1))
-    >>> records["log_probabilities"], records["tail"] = np.log(0.5), np.log(0.5)
-    >>> print(np.exp(from_records(records, 3)[0]).round(2))
-    [[0.5  0.25 0.25]]
   """
   if "logits" in records.dtype.names:
     logits = records["logits"].astype(np.float32)
@@ -151,9 +126,6 @@ def from_records(
 
 def tap_shapes(kind: np.dtype) -> dict[str, tuple[int, ...]]:
   """Lists the features that records hold.
-
-  Args:
-    kind: what a record holds.
 
   Returns:
     The shape of one image's feature by tap.
@@ -185,16 +157,6 @@ def describe(kind: np.dtype) -> list[list[Any]]:
 
 def read_type(fields: Iterable[Any], classes: int) -> np.dtype:
   """Reads a manifest's fields.
-
-  Args:
-    fields: as `describe` writes them.
-    classes: C.
-
-  Returns:
-    What a record holds.
-
-  Raises:
-    StorageError: for fields that no cache has.
 
   Example:
     >>> kind = record_type(5, top_k=2, taps={"head:in": (3,)})

@@ -44,21 +44,7 @@ class Format(NamedTuple):
 
 
 def chosen(text: str) -> dict[str, Format]:
-  """Reads which formats are wanted.
-
-  Args:
-    text: names with commas, or "all".
-
-  Returns:
-    The formats by name.
-
-  Raises:
-    UserError: for an unknown one, or one whose packages are missing.
-
-  Example:
-    >>> list(chosen("safetensors,orbax"))
-    ['safetensors', 'orbax']
-  """
+  """Reads which formats are wanted."""
   names = list(dict.fromkeys(name.strip() for name in text.split(",")))
   for name in names:
     if name not in FORMATS and names != ["all"]:
@@ -81,21 +67,7 @@ def fitting(
   """Returns the formats that can hold a network.
 
   Args:
-    wanted: from `chosen`.
-    about: the network.
     asked: what was given to `chosen`; "all" leaves out what cannot.
-
-  Returns:
-    The formats by name.
-
-  Raises:
-    UserError: if one cannot that was asked for by its name.
-
-  Example:
-    >>> plain = About("mlp(2)", 2, ("a", "b"), (4, 4, 1), "uint8", None)
-    >>> few = plain._replace(quantization="w8a8")
-    >>> list(fitting(FORMATS, few, "all"))
-    ['stablehlo', 'safetensors', 'orbax']
   """
   if about.quantization == quantized.NONE:
     return dict(wanted)
@@ -111,12 +83,6 @@ def fitting(
 
 def is_ready(name: str) -> bool:
   """Says whether a format's packages are installed.
-
-  Args:
-    name: of the format.
-
-  Returns:
-    Whether it can be written.
 
   Example:
     >>> is_ready("orbax")

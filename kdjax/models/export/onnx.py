@@ -24,10 +24,8 @@ def write(
   """Writes a network as one ONNX file, for batches of any size.
 
   Args:
-    path: of the file.
     function: traceable, (B, H, W, D) stored images -> (B, C) logits.
     image_shape: (H, W, D).
-    dtype: of the images.
   """
   images = jax.ShapeDtypeStruct(("batch", *image_shape), np.dtype(dtype))
   # Its stand-ins for layers broadcast as numpy does.
@@ -104,8 +102,6 @@ def quantize(path: Path, target: Path, images: np.ndarray) -> None:
   those that some images reach.
 
   Args:
-    path: from `write`.
-    target: the file to write.
     images: (N, H, W, D) stored images.
   """
   from onnxruntime import quantization

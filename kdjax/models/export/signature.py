@@ -52,12 +52,6 @@ def read_about(values: Mapping[str, Any]) -> About:
   Args:
     values: by name, as JSON has them; others than those of `About` are allowed.
 
-  Returns:
-    The same, in tuples.
-
-  Raises:
-    KeyError: for one that is missing.
-
   Example:
     >>> read_about(
     ...   {"model": "mlp(2)", "classes": 2, "class_names": ["a", "b"],
@@ -76,21 +70,11 @@ def forward(
   """Returns the function that a network is.
 
   Args:
-    about: the network.
-    variables: its arrays, as linen keeps them.
     module: what computes; by default what `about.model` names.
 
   Returns:
     A traceable function, (B, H, W, D) stored images -> (B, C) float32 logits:
     scaling to [0, 1], the middle square and the network.
-
-  Example:
-    >>> about = About("mlp(2)", 3, ("a", "b", "c"), (4, 4, 1), "uint8", None)
-    >>> variables = models.make_model("mlp(2)", classes=3).init(
-    ...   jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32)
-    ... )
-    >>> forward(about, variables)(np.zeros((5, 4, 4, 1), np.uint8)).shape
-    (5, 3)
   """
   if module is None:
     module = about.module()
@@ -112,10 +96,6 @@ def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
 
   Returns:
     The same on arrays of the host.
-
-  Example:
-    >>> print(compiled(lambda images: images * 2)(np.ones(2)))
-    [2. 2.]
   """
   ready = jax.jit(function)
   return lambda images: np.asarray(ready(images))

@@ -40,18 +40,7 @@ def check_file(path: Path, head: bytes) -> None:
   """Refuses files that could run code when they are read.
 
   Args:
-    path: the file.
     head: its first 9 bytes, or more.
-
-  Raises:
-    UserError: says what it is, and how to convert it.
-
-  Example:
-    >>> check_file(Path("network.safetensors"), bytes(9))
-    >>> check_file(Path("network.keras"), bytes(9))
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: network.keras is a module of another framework: ...
   """
   ending = path.suffix.lower()
   if ending in MODULES or head[:4] == HDF5:
@@ -74,15 +63,7 @@ def check_file(path: Path, head: bytes) -> None:
 
 
 def check_onnx(path: Path, model: Any) -> None:
-  """Refuses ONNX graphs of operations of their own, or that open other files.
-
-  Args:
-    path: where the graph is from.
-    model: onnx.ModelProto, read without its external data.
-
-  Raises:
-    UserError: names the operation or the tensor.
-  """
+  """Refuses ONNX graphs of operations of their own, or that open other files."""
   for graph in (model.graph, *model.functions):
     for node in _nodes(graph):
       if node.domain not in DOMAINS and not _is_local(node, model.functions):
@@ -99,21 +80,7 @@ def check_onnx(path: Path, model: Any) -> None:
 
 
 def check_stablehlo(path: Path, text: str) -> None:
-  """Refuses StableHLO that calls anything beside it, such as Python.
-
-  Args:
-    path: where the program is from.
-    text: the program.
-
-  Raises:
-    UserError: names the call.
-
-  Example:
-    >>> check_stablehlo(Path("a.stablehlo"), "stablehlo.custom_call @evil(%0)")
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: a.stablehlo calls evil; code of its own would run
-  """
+  """Refuses StableHLO that calls anything beside it, such as Python."""
   called = set(re.findall(r'custom_call\s+@"?([\w.$-]+)', text))
   called |= set(re.findall(r'call_target_name\s*=\s*"([^"]+)"', text))
   for name in sorted(called - CUSTOM_CALLS):

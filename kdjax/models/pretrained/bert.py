@@ -43,22 +43,6 @@ def from_hugging_face(
   Returns:
     Nested dict, float32, for `model.apply({"params": ...}, tokens)`. Without
     "head" if the tensors have none: that is to be trained.
-
-  Raises:
-    UserError: names the first missing and superfluous tensors, or the one
-      whose shape does not fit.
-
-  Example:
-    >>> model = Bert(5, 4, 0, 2, 8, positions=3, classes=0)
-    >>> tensors = {
-    ...   "bert.embeddings.word_embeddings.weight": np.ones((5, 4)),
-    ...   "bert.embeddings.position_embeddings.weight": np.ones((3, 4)),
-    ...   "bert.embeddings.token_type_embeddings.weight": np.ones((2, 4)),
-    ...   "bert.embeddings.LayerNorm.weight": np.ones(4),
-    ...   "bert.embeddings.LayerNorm.bias": np.zeros(4),
-    ... }
-    >>> sorted(from_hugging_face(tensors, model)["stem"])
-    ['norm_0', 'positions', 'segments', 'tokens']
   """
   prefix = common_prefix(tensors)
   given = {
@@ -82,12 +66,6 @@ def from_hugging_face(
 
 def entries(model: Bert) -> list[Entry]:
   """Returns which published tensor fills which parameter.
-
-  Args:
-    model: the module.
-
-  Returns:
-    One entry for every parameter.
 
   Example:
     >>> entries(Bert(5, 4, 0, 2, 8, positions=3, classes=0))[0].source

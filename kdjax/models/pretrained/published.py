@@ -67,19 +67,7 @@ class Facts(NamedTuple):
 
 
 def read(config: Mapping[str, Any]) -> Facts:
-  """Reads a config of timm or Hugging Face.
-
-  Args:
-    config: its values, as JSON has them.
-
-  Returns:
-    What it says.
-
-  Example:
-    >>> facts = read({"hidden_act": "gelu", "image_size": 224})
-    >>> facts.activation, facts.image_size
-    ('gelu', (224, 224))
-  """
+  """Reads a config of timm or Hugging Face."""
   arguments = _mapping(config.get("model_args"))
   shown = _mapping(config.get("pretrained_cfg"))
   every = {**shown, **config, **arguments}
@@ -113,22 +101,8 @@ def check(
   """Refuses weights whose config is of another network.
 
   Args:
-    facts: what the config says.
     name: of the model that they shall fill, such as "resnet18".
-    module: that model.
     image_shape: (H, W, D) of its images.
-
-  Raises:
-    UserError: names every difference.
-
-  Example:
-    >>> from kdjax.models.resnet import resnet18
-    >>> facts = Facts(activation="gelu")
-    >>> check(facts, "resnet18", resnet18(classes=2), (8, 8, 3))
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: its config says activation gelu, the model has relu;
-    a config of another file is to be moved away
   """
   pairs = [
     ("classes", facts.classes, module.classes),
@@ -150,16 +124,8 @@ def check(
 def options(facts: Facts, module: nn.Module) -> dict[str, Any]:
   """Returns what a config says of a network, as options of our maker.
 
-  Args:
-    facts: what the config says.
-    module: the model.
-
   Returns:
     Options by name; none for what it does not say.
-
-  Example:
-    >>> options(Facts(normalise="half"), None)
-    {'normalise': 'half'}
   """
   found = {}
   if facts.normalise is not None:

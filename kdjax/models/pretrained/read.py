@@ -76,30 +76,16 @@ def read_outside_teacher(
     path: a safetensors file with the names of torchvision, timm or Hugging
       Face transformers; the index of its shards, or the folder of either. What
       config.json beside it says is held to the model.
-    model: the model's spec, such as "resnet50".
     classes: number of classes of the data set; None for as many as the file's
       classifier knows.
     image_shape: (H, W, D) of the data set's images.
     headless: whether the file may lack a classifier; it gets one of zeros, of
       two classes where `classes` is None.
 
-  Returns:
-    The completed spec and the variables.
-
   Raises:
     UserError: if the file is of another kind, or does not fit the model, the
       classes or the images.
     StorageError: if the file is damaged.
-
-  Example:
-    >>> path = Path("resnet18.safetensors")
-    >>> read_outside_teacher(
-    ...   path, "mlp(20)", classes=10, image_shape=(32, 32, 3)
-    ... )
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: resnet18.safetensors: outside names are not known
-    for mlp(20); possible: alexnet, ...
   """
   path = Path(path)
   module = _build(model, classes or 2)
@@ -146,7 +132,6 @@ def convert(
   names in `IGNORED` may be left over.
 
   Args:
-    tensors: arrays by published name.
     module: one of our models that has published names.
     image_shape: (H, W, D) of the images that it will see.
 
@@ -157,14 +142,6 @@ def convert(
   Raises:
     UserError: names the first five missing and the first five superfluous
       tensors, or the tensor whose shape, type or values do not fit.
-
-  Example:
-    >>> module = MAKERS["resnet18"](classes=10)
-    >>> convert({"fc.bias": np.zeros(10, np.float32)}, module, (32, 32, 3))
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: 101 tensors are missing: bn1.bias, bn1.running_mean,
-    bn1.running_var, bn1.weight, conv1.weight, ...
   """
   wanted = traverse_util.flatten_dict(_shapes(module, image_shape), sep="/")
   entries = _entries(module, tensors)

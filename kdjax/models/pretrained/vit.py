@@ -126,14 +126,7 @@ def entries(module: ViT, names: Collection[str]) -> list[Entry]:
   """Returns the table of a vision transformer.
 
   Args:
-    module: the model.
     names: the tensors in the file, from which the library is recognised.
-
-  Returns:
-    One entry for every parameter.
-
-  Raises:
-    ValueError: if no library is recognised, or a file has no classifier.
 
   Example:
     >>> from kdjax.models.vit import vit
@@ -223,18 +216,6 @@ def options(module: ViT, names: Collection[str]) -> dict[str, Any]:
 
   Some of timm's and Hugging Face's were trained with "imagenet", others with
   "half", and the file does not say; DeiT's and torchvision's are certain.
-
-  Args:
-    module: the model.
-    names: the tensors in the file.
-
-  Returns:
-    Options of `vit`.
-
-  Example:
-    >>> from kdjax.models.vit import vit
-    >>> options(vit(classes=2), {"conv_proj.weight"})
-    {'normalise': 'imagenet'}
   """
   found = {}
   if any("embeddings.patch_embeddings." in name for name in names):

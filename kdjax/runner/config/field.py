@@ -45,17 +45,6 @@ def option(
   within: Interval | None = None,
   choices: tuple[str, ...] | None = None,
 ) -> Any:
-  """Declares one setting.
-
-  Args:
-    default: its default.
-    help: one line for `--help`.
-    flag: the flag's name, where it is not the field's.
-    within: the numbers that it may take.
-    choices: the texts that it may take.
-
-  Returns:
-    A dataclass field.
-  """
+  """Declares one setting."""
   metadata = {"help": help, "flag": flag, "within": within, "choices": choices}
   return dataclasses.field(default=default, metadata=metadata)

@@ -31,14 +31,7 @@ def listing(
 
   Args:
     words: what to list; nothing lists whatever flags take.
-    experiments: docstring of every experiment by name.
     experiment: whose student and data `taps` lists; the defaults otherwise.
-
-  Returns:
-    Text for the terminal.
-
-  Raises:
-    UserError: for something that cannot be listed.
 
   Example:
     >>> print(listing(["experiments"], experiments={"a": "Does this.\\n\\nMore."}))

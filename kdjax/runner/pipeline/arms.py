@@ -76,19 +76,10 @@ def assemble(
   """Makes the arms and loaders that an experiment asks for.
 
   Args:
-    experiment: the settings.
     labels: (N,) int32 over all stored images.
-    examples: which of them are training images that the run may train on.
-    classes: number of classes.
     transfer: which of them are a transfer set; None for none.
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
-
-  Returns:
-    The cohort.
-
-  Raises:
-    UserError: for unknown methods or views, impossible weights or subsets.
   """
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment)
@@ -141,11 +132,7 @@ def settings_of(
   """Writes out the settings of an arm's members, cell by cell.
 
   Args:
-    grid: the cells, all with the same names.
     seeds: (S,) int, of the members of each cell.
-
-  Returns:
-    By name, (cells * S,): the cells' settings and "seed".
 
   Example:
     >>> members = settings_of([{"learning_rate": 0.1}], np.arange(2))
@@ -160,22 +147,7 @@ def settings_of(
 
 
 def with_scheme(experiment: Experiment) -> Experiment:
-  """Fills in what networks learn by that learn together.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    The settings; with the published objective, the labels and `kd` at T = 1,
-    where they name neither a method nor a weight, and with its stages where
-    they name the labels' share.
-
-  Example:
-    >>> from kdjax.runner.config import Distillation
-    >>> chosen = Experiment(distillation=Distillation(regime="mutual"))
-    >>> objective_text(with_scheme(chosen))
-    'ce:1.0 + kd:1.0'
-  """
+  """Fills in what networks learn by that learn together."""
   chosen = experiment.distillation
   unnamed = chosen.distillation == Distillation().distillation
   shared = chosen.hard_weight is not None
@@ -192,26 +164,12 @@ def with_scheme(experiment: Experiment) -> Experiment:
 
 
 def looks_inside(arm: Arm) -> bool:
-  """Says whether an arm's method needs more of the teacher than its answers.
-
-  Args:
-    arm: who learns from what.
-
-  Returns:
-    True where it taps the teacher's features.
-  """
+  """Says whether an arm's method needs more of the teacher than its answers."""
   return bool(_method_of_first(arm).teacher_taps)
 
 
 def objective_text(experiment: Experiment) -> str:
-  """Writes out the student's objective with every weight.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Text in the grammar of `--distillation`.
-  """
+  """Writes out the student's objective with every weight."""
   chosen = experiment.distillation
   terms = methods.terms_of(
     chosen.distillation,
@@ -222,14 +180,7 @@ def objective_text(experiment: Experiment) -> str:
 
 
 def objective_temperature(experiment: Experiment) -> float:
-  """Returns the temperature of the student's objective.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    The one that is written or chosen; 4 where there is none, or it changes.
-  """
+  """Returns the temperature of the student's objective."""
   chosen = experiment.distillation
   values = [
     dict(term.spec.kwargs).get("temperature")
@@ -243,12 +194,6 @@ def objective_temperature(experiment: Experiment) -> float:
 
 def views_of(experiment: Experiment) -> dict[str, str]:
   """Says which views the teachers of the arms are asked about.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    By teacher, the view that it sees.
 
   Example:
     >>> views_of(Experiment())["teacher"]

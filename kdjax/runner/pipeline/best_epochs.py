@@ -30,7 +30,6 @@ class Best(NamedTuple):
 
   Attributes:
     folder: has one folder an epoch, and in it one a seed.
-    count: how many.
     metric: a number of the log.
     note: what a saved network needs to be used again.
   """
@@ -42,18 +41,7 @@ class Best(NamedTuple):
 
 
 def check(experiment: Experiment, cells: int = 1) -> None:
-  """Refuses to choose epochs by the test set, or among cells of a grid.
-
-  Args:
-    experiment: the settings.
-    cells: of the student's grid.
-
-  Raises:
-    UserError: says what to choose by.
-
-  Example:
-    >>> check(Experiment())
-  """
+  """Refuses to choose epochs by the test set, or among cells of a grid."""
   chosen = experiment.run
   if not chosen.keep_best:
     return
@@ -79,14 +67,6 @@ def wanted(
 ) -> Best | None:
   """Returns which epochs a run keeps, None for no other than the last.
 
-  Args:
-    experiment: the settings.
-    workdir: of the run.
-    note: what a saved network needs to be used again.
-
-  Returns:
-    What `keep` takes.
-
   Example:
     >>> wanted(Experiment(), Path("runs"), {}) is None
     True
@@ -105,14 +85,7 @@ def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
   alike the earlier one is the better.
 
   Args:
-    best: which are kept.
-    epoch: its number.
-    networks: variables, with a leading axis of members.
     row: of the log; an epoch in which nothing was measured does not count.
-
-  Raises:
-    UserError: if the log has no such metric; lists those that it has.
-    StorageError: if the networks cannot be written.
   """
   name = SCORED if best.metric == HELD_OUT else best.metric
   if name not in row:

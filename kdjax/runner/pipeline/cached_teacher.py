@@ -24,9 +24,6 @@ FOLDER = "teacher_cache"
 def views_of(experiment: Experiment) -> dict[str, Any]:
   """Says which views of each image the student is shown.
 
-  Args:
-    experiment: the settings.
-
   Returns:
     As a cache's manifest has it: "view", "crop_size", "count" (None where they
     are unlimited) and "seed".
@@ -52,20 +49,10 @@ def find(
   """Opens the teacher's cache and checks that it is what the run needs.
 
   Args:
-    experiment: the settings.
-    dataset: what the student is to learn.
     found: the teacher that the cache must be of; None for any.
 
   Returns:
     The cache; None for a teacher that is there itself.
-
-  Raises:
-    UserError: if there is none, or one of something else.
-    StorageError: if it is damaged.
-
-  Example:
-    >>> find(Experiment(), None, None) is None
-    True
   """
   given = experiment.teacher.teacher_cache
   if given is None:
@@ -95,11 +82,7 @@ def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
   """Reads answers and features into tables.
 
   Args:
-    cache: the teacher's.
     rows: (R,) which of its rows; all by default.
-
-  Returns:
-    A teacher without a network.
   """
   rows = np.arange(cache.rows) if rows is None else rows
   logits, feats = cache.read(rows)
@@ -113,20 +96,13 @@ def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:
   """Reads what a step needs, ahead of the steps.
 
   Args:
-    cache: the teacher's.
     rows: (S, B) the views that are shown in S steps.
-
-  Returns:
-    An iterator over S views of B images.
   """
   return (Outputs(*found) for found in cache.stream(rows))
 
 
 def scores(cache: TeacherCache) -> dict[str, Any]:
   """Returns what stands of a cached teacher in results.json.
-
-  Args:
-    cache: the teacher's.
 
   Returns:
     What the manifest says of it; None for what it does not say.

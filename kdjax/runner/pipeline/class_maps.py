@@ -21,20 +21,7 @@ def check_same(
   """Refuses a teacher whose classes are others, or in another order.
 
   Args:
-    given: `--teacher_from`.
     theirs: the teacher's names of the classes; None where they are unknown.
-    ours: the data set's.
-
-  Raises:
-    UserError: names the first difference.
-
-  Example:
-    >>> check_same("runs/a", ["cat", "dog"], ["dog", "cat"])
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: --teacher_from=runs/a: class 0 is 'cat' for the
-    teacher and 'dog' in the data: the same classes in another order;
-    --teacher_classes=name puts them in order
   """
   if theirs is None or tuple(theirs) == tuple(ours):
     return
@@ -75,19 +62,10 @@ def read_map(
     chosen: `--teacher_classes`: "name", for equal names; "order", for equal
       places; or a file of a line a class: the data set's name, a comma, the
       teacher's name or number.
-    ours: the data set's names.
     theirs: the teacher's; None where they are unknown.
-    classes: how many the teacher knows.
 
   Returns:
     (C,) int: for each class of the data set, the teacher's.
-
-  Raises:
-    UserError: for a class that is not there, that stands twice or not at all.
-
-  Example:
-    >>> print(read_map("name", ["dog", "cat"], ["cat", "cow", "dog"], 3))
-    [2 0]
   """
   if chosen == IN_ORDER:
     if classes != len(ours):
@@ -124,19 +102,7 @@ def in_order(variables: Any, order: np.ndarray) -> Any:
   """Puts a network's outputs in another order, or takes a part of them.
 
   Args:
-    variables: of a network whose classifiers are called `head` and `head_dist`.
     order: (C,) the output that becomes the first, the second, ...
-
-  Returns:
-    The variables; others than the classifiers' stay.
-
-  Raises:
-    UserError: for a network without such a classifier.
-
-  Example:
-    >>> head = {"params": {"head": {"bias": np.array([1.0, 2.0, 3.0])}}}
-    >>> print(in_order(head, np.array([2, 0]))["params"]["head"]["bias"])
-    [3. 1.]
   """
   return _with_heads(variables, lambda x: x[..., order], "--teacher_classes")
 
@@ -145,21 +111,8 @@ def without_head(variables: Any, classes: int, kind: str) -> Any:
   """Puts an untrained classifier in a trained one's place.
 
   Args:
-    variables: of a network whose classifiers are called `head` and `head_dist`.
-    classes: how many the new one has.
     kind: "drop" for one of zeros, whose answers say nothing; "new" for one that
       is drawn afresh, of deviation 0.01 and always the same.
-
-  Returns:
-    The variables; others than the classifiers' stay.
-
-  Raises:
-    UserError: for a network without such a classifier.
-
-  Example:
-    >>> head = {"params": {"head": {"bias": np.ones(3)}}}
-    >>> print(without_head(head, 2, "drop")["params"]["head"]["bias"])
-    [0. 0.]
   """
   rng = np.random.default_rng(0)
 

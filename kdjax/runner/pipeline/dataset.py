@@ -11,19 +11,7 @@ from kdjax.train.devices import processes
 
 
 def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
-  """Opens the data set as it is stored.
-
-  Args:
-    chosen: the settings.
-    masks: as in `data.load`.
-
-  Returns:
-    The data set, checked; images are not cropped yet.
-
-  Raises:
-    UserError: for whatever is wrong with it.
-    StorageError: if it cannot be prepared.
-  """
+  """Opens the data set as it is stored."""
   capacity.check_image(chosen.image_size)
   dataset = data.load(
     chosen.dataset,
@@ -41,11 +29,7 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
 
 
 def announce(dataset: Dataset) -> None:
-  """Says what was opened, in the process that says things.
-
-  Args:
-    dataset: as it is stored.
-  """
+  """Says what was opened, in the process that says things."""
   if processes.is_first():
     print(data.summary(dataset), flush=True)
 
@@ -67,12 +51,8 @@ def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   """Tells the images to train on from those that count.
 
   Args:
-    dataset: the data set.
     validation: share of the training images that are held out, and count in
       place of the test images; 0 for none.
-
-  Returns:
-    Which training images may be trained on, and the images that count.
 
   Example:
     >>> labels = np.zeros(4, np.int32)
@@ -93,14 +73,7 @@ def cropped(dataset: Dataset, size: int | None) -> Dataset:
   """Notes what networks see of the images.
 
   Args:
-    dataset: the data set as stored.
     size: side of the square that they see; None for all.
-
-  Returns:
-    The data set with the image shape that networks see.
-
-  Raises:
-    UserError: if the images are smaller.
 
   Example:
     >>> toy = Dataset("toy", 1, ("a",), (4, 4, 1), None, None)

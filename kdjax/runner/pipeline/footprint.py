@@ -19,12 +19,6 @@ from kdjax.train import pruning
 def note(experiment: Experiment) -> dict[str, Any]:
   """Says of a saved network what its weights do not: how it computes.
 
-  Args:
-    experiment: the settings.
-
-  Returns:
-    JSON values; nothing for a plain network.
-
   Example:
     >>> note(Experiment(compression=Compression(quantization="w8")))
     {'quantization': 'w8'}
@@ -39,19 +33,7 @@ def note(experiment: Experiment) -> dict[str, Any]:
 def scores(
   experiment: Experiment, setup: Setup, folder: Path
 ) -> dict[str, Any]:
-  """Measures the saved students: zeros, bytes, and accuracy as they are stored.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    folder: of the students, saved side by side.
-
-  Returns:
-    {"compression": JSON values}; nothing where the students are plain.
-
-  Raises:
-    StorageError: if they cannot be read.
-  """
+  """Measures the saved students: zeros, bytes, and accuracy as they are stored."""
   chosen = experiment.compression
   if not note(experiment):
     return {}
@@ -99,18 +81,7 @@ def stored(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
 
 
 def sparsity(students: Any, chosen: Compression) -> dict[str, Any]:
-  """Counts the zeros of students.
-
-  Args:
-    students: variables with a leading axis (seeds,).
-    chosen: what was asked for.
-
-  Returns:
-    "asked" and "reached", the least of all seeds, of what is prunable; the mean
-    shares of zeros "overall" and of the weights of "layers"; and whether the
-    least is "verified" to be what was asked for, to one weight (channel) a
-    layer.
-  """
+  """Counts the zeros of students."""
   several = list(_each(students))
   counts = [
     pruning.zeros({"network": one["params"]}, chosen.pruning_structure)

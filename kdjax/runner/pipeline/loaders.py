@@ -27,24 +27,12 @@ def make_loader(
   """Makes a loader of some examples.
 
   Args:
-    examples: which examples of the training set.
     labels: (N,) int32 over all stored images, -1 where hidden.
-    view: spec of the augmentation, `mixup` and `cutmix` included.
-    batch_size: examples a step, over all devices.
-    drop_remainder: leave out ragged batches.
     size: side of what networks see, the middle of what the view shows; None is
       all of it.
     teacher_view: spec of what the teacher sees instead; "same" for the same.
     views: how many different views of each example there are; None for a new
       one in every step.
-    view_seed: of these views.
-
-  Returns:
-    The loader.
-
-  Raises:
-    UserError: for an unknown view, a teacher's view that mixes, or an
-      impossible batch size.
   """
   view, mixing = data.split_mixing(view)
   shown = _shown(view, size, None if views is None else view_seed)
@@ -117,21 +105,9 @@ def make_loaders(
   """Makes what an experiment's students and baselines are shown.
 
   Args:
-    experiment: the settings.
     labels: (N,) int32 over all stored images, -1 where hidden from everyone.
-    examples: which of them are training images that the run may train on.
-    drop_remainder: leave out the student's ragged batches.
     transfer: which of them are a transfer set of the student's own; None where
       it learns on the training images.
-
-  Returns:
-    "transfer", what the student sees; "labelled", the training images whose
-    labels are known, where that is something else; "augmented", these in the
-    teacher's views, where the student sees others; "reference", the training
-    images that plain distillation sees, where these differ from the student's.
-
-  Raises:
-    UserError: for unknown views or impossible subsets.
   """
   chosen, student = experiment.data, experiment.student
   own, labelled = _training_images(chosen, labels, examples)

@@ -123,16 +123,7 @@ def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
 def history_at_best(
   experiment: Experiment, measured: Measured, history: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-  """Keeps the members of each arm's best cell in the rows of a run's log.
-
-  Args:
-    experiment: the settings.
-    measured: of the run.
-    history: rows of metrics.jsonl.
-
-  Returns:
-    The rows, with lists of one number a seed.
-  """
+  """Keeps the members of each arm's best cell in the rows of a run's log."""
   seeds = experiment.student.seeds
 
   def kept(row):
@@ -158,14 +149,12 @@ def scores(
   """Scores the teacher and networks of the student's architecture.
 
   Args:
-    setup: of the run.
     teacher: the teachers' variables, with a leading axis (T,), or None.
     chosen: variables by name, with a leading axis (seeds,); "student" among
       them.
     teacher_logits: (T, N, C) the teachers' logits on the scored images, or
       None.
     logits: by name, (seeds, N, C).
-    lesson: as in `measure`.
 
   Returns:
     JSON values by name; "teacher" is None where nobody taught.
@@ -225,15 +214,7 @@ def _digests(params: Any) -> list[str]:
 def latencies(
   setup: Setup, networks: Mapping[str, tuple[TrainSpec, Any]]
 ) -> dict[str, dict[str, Any]]:
-  """Times the forward passes of networks in turn, for one image and for 64.
-
-  Args:
-    setup: of the run.
-    networks: by name, what a network is and its variables.
-
-  Returns:
-    As `clock`.
-  """
+  """Times the forward passes of networks in turn, for one image and for 64."""
   calls = {1: {}, 64: {}}
   for batch in calls:
     images = np.zeros((batch, *setup.dataset.image_shape), np.float32)
@@ -250,14 +231,7 @@ def latencies(
 def clock(
   calls: Mapping[int, Mapping[Any, Callable[[], Any]]],
 ) -> dict[Any, dict[str, Any]]:
-  """Times networks in turn, no longer than their seconds allow, and says so.
-
-  Args:
-    calls: by batch size and name, as in `evaluate.latency`.
-
-  Returns:
-    By name and batch size "latency_ms", the median of "latency_rounds" rounds.
-  """
+  """Times networks in turn, no longer than their seconds allow, and says so."""
   seconds = len(calls) * LATENCY_SECONDS
   say(
     f"measuring latency, some {seconds:.0f} s a network besides compiling"
@@ -274,14 +248,7 @@ def clock(
 
 
 def comparisons(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Compares the student with its baseline and every control, seed by seed.
-
-  Args:
-    results: with "student", "baseline" and "controls".
-
-  Returns:
-    A comparison each, in the order of the networks.
-  """
+  """Compares the student with its baseline and every control, seed by seed."""
   others = {"baseline": results["baseline"], **results["controls"]}
   student = results["student"]["test_accuracy"]
   return [

@@ -14,9 +14,6 @@ def first(networks: Any) -> Any:
 
   Args:
     networks: variables with a leading axis (M,).
-
-  Returns:
-    The variables without it.
   """
   return jax.tree.map(lambda x: x[0], networks)
 

@@ -20,7 +20,6 @@ class Found(NamedTuple):
   """A trained teacher that fits the data.
 
   Attributes:
-    model: its spec.
     load: () -> its variables; raises StorageError if they are damaged.
   """
 
@@ -42,9 +41,6 @@ def find(
     given: the folder of an earlier run, or a safetensors file with the names
       of torchvision, timm or Hugging Face, or the folder of such files; None
       for a teacher to be trained.
-    model: the model's spec, for a file: an earlier run knows its own.
-    dataset: what the student is to learn.
-    validation: share of the training images that are held out.
     classes: which of the teacher's classes is which, as `class_maps.read_map`
       takes it; None where they must be the same in the same order.
     head: "keep" for the teacher's classifier; "drop" or "new" for an untrained
@@ -52,14 +48,6 @@ def find(
 
   Returns:
     The teacher, or None.
-
-  Raises:
-    UserError: if there is none, or one that does not fit.
-    StorageError: if it is damaged.
-
-  Example:
-    >>> find(None, "auto", None, 0.0) is None
-    True
   """
   if given is None:
     return None

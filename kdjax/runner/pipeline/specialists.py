@@ -34,7 +34,6 @@ class Specialist(NamedTuple):
   Attributes:
     subset: (S,) its classes.
     oversampled: how many times too often it saw them.
-    train_spec: what the network is.
     networks: its variables, with a leading axis (1,).
   """
 
@@ -51,23 +50,7 @@ def train_specialists(
   workdir: Path,
   log: RunLog,
 ) -> tuple[Specialist, ...]:
-  """Trains a specialist for each subset of classes that the teacher confuses.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    generalist: the teacher's variables, with a leading axis (1,).
-    workdir: gets the networks.
-    log: of the run.
-
-  Returns:
-    The specialists.
-
-  Raises:
-    UserError: for a teacher that does not end in a linear layer.
-    DivergedError: if a loss leaves the finite numbers.
-    StorageError: if a network cannot be saved.
-  """
+  """Trains a specialist for each subset of classes that the teacher confuses."""
   if "kernel" not in predict.first(generalist)["params"].get("head", {}):
     raise UserError(
       f"--specialists: {setup.teacher.model} has no linear layer 'head' to begin"
@@ -161,8 +144,6 @@ def merge(
 
   Args:
     generalist: (N, C) logits.
-    specialists: perhaps none.
-    images: stored images.
 
   Returns:
     (N, C) float32 logits.

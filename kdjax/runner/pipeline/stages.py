@@ -20,26 +20,14 @@ from kdjax.train.precision import like
 
 
 class Stage(NamedTuple):
-  """A network that learns from the one before, and teaches the next.
-
-  Attributes:
-    name: of its folder.
-    model: its spec.
-  """
+  """A network that learns from the one before, and teaches the next."""
 
   name: str
   model: str
 
 
 def stages(experiment: Experiment) -> tuple[Stage, ...]:
-  """Lists who stands between the teacher and the students, in their order.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Assistants, then generations of the student's own network.
-  """
+  """Lists who stands between the teacher and the students, in their order."""
   return tuple(Stage(*one) for one in stage_models(experiment).items())
 
 
@@ -50,23 +38,7 @@ def train_stages(
   workdir: Path,
   log: RunLog,
 ) -> tuple[TeacherPool | None, list[dict[str, Any]]]:
-  """Trains stage after stage, each on the student's objective and images.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    pool: the first teachers.
-    workdir: gets the networks.
-    log: of the run.
-
-  Returns:
-    Whom the students learn from: the last stage, or the first teachers where
-    there is no stage; and what results.json says of each.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers.
-    StorageError: if a network cannot be saved.
-  """
+  """Trains stage after stage, each on the student's objective and images."""
   entries = []
   for place, stage in enumerate(stages(experiment)):
     train_spec = _train_spec(experiment, setup, stage, place)

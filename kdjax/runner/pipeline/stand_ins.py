@@ -38,14 +38,8 @@ def make_teachers(
   """Readies everyone whom the arms learn from.
 
   Args:
-    experiment: the settings.
-    setup: of the run.
     pool: whom the student learns from, or None.
-    arms: who is to learn.
     plain: whose first teacher the reference learns from; `pool` by default.
-
-  Returns:
-    The teachers by the names that the arms give them.
   """
   arms = list(arms)
   if setup.cached is not None:
@@ -112,19 +106,11 @@ def stand_in(
   temperature its answers have the teacher's mean entropy.
 
   Args:
-    name: one of these.
     answers: (N, C) the teacher's logits.
     labels: (N,) int; where one is unknown (-1), the teacher's own class counts.
-    temperature: of the objective.
 
   Returns:
     (N, C) float32 logits.
-
-  Example:
-    >>> answers = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
-    >>> labels = np.array([0, 1, 0])
-    >>> stand_in("shuffled_teacher", answers, labels, temperature=1.0)[0]
-    array([3., 0.], dtype=float32)
   """
   labels = np.where(labels < 0, answers.argmax(axis=-1), labels)
   rng = np.random.default_rng(SEED)

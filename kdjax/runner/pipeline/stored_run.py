@@ -9,29 +9,14 @@ from kdjax.runner.config import Experiment, options
 
 
 class Stored(NamedTuple):
-  """A finished run, as it noted itself.
-
-  Attributes:
-    results: all of results.json.
-    experiment: its settings.
-  """
+  """A finished run, as it noted itself."""
 
   results: dict[str, Any]
   experiment: Experiment
 
 
 def stored_run(path: Path) -> Stored:
-  """Reads a finished run.
-
-  Args:
-    path: its results.json or its folder.
-
-  Returns:
-    The run.
-
-  Raises:
-    UserError: for anything but the results of `distill` and `sweep`.
-  """
+  """Reads a finished run."""
   path = path / "results.json" if path.is_dir() else path
   try:
     results = json.loads(path.read_text())

@@ -18,22 +18,7 @@ def sweep_scores(
   """Lays the student's cells out along the axes; lists every arm's cells.
 
   Args:
-    grids: by arm, its cells.
     accuracy: by arm, (cells, seeds).
-    best: by arm, the number of its best cell.
-
-  Returns:
-    JSON values. Each of the student's cells is compared, seed by seed, with the
-    best one and with the baseline at its best; p-values are corrected for as
-    many comparisons.
-
-  Example:
-    >>> grids = {"student": [{"t": 1.0}, {"t": 2.0}], "baseline": [{}]}
-    >>> accuracy = {"student": np.array([[0.5, 0.6], [0.7, 0.9]]),
-    ...             "baseline": np.array([[0.5, 0.5]])}
-    >>> found = sweep_scores(grids, accuracy, {"student": 1, "baseline": 0})
-    >>> found["axes"], found["recommendation"]
-    ({'t': [1.0, 2.0]}, {'t': 2.0})
   """
   grid, own = grids["student"], accuracy["student"]
   axes = {

@@ -27,7 +27,6 @@ class TrainedNetworks(NamedTuple):
   """Trained networks of one architecture.
 
   Attributes:
-    train_spec: what they are.
     networks: their variables, with a leading axis (T,).
   """
 
@@ -41,7 +40,6 @@ class TeacherPool(NamedTuple):
   Attributes:
     members: the teachers, or the moments of one teacher's training.
     route: whether the members teach in turn, not together.
-    specialists: of the only member.
   """
 
   members: tuple[TrainedNetworks, ...]
@@ -60,17 +58,10 @@ def gather(
   """Loads or trains all teachers.
 
   Args:
-    experiment: the settings.
-    setup: of the run.
     workdir: its folder; gets what is trained.
-    log: its log.
 
   Returns:
     The teachers; None where nobody learns from one and none was given.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers.
-    StorageError: if a network cannot be saved or read.
   """
   chosen, anchors = experiment.teaching, {}
   kept = _anchors(chosen.route, experiment.teacher.epochs)
@@ -116,14 +107,7 @@ def _anchors(route: int, epochs: int) -> list[int]:
 
 
 def first_teacher(pool: TeacherPool) -> TeacherPool:
-  """Leaves everybody out but the first teacher; of a route, all but its end.
-
-  Args:
-    pool: the teachers.
-
-  Returns:
-    One teacher.
-  """
+  """Leaves everybody out but the first teacher; of a route, all but its end."""
   first = pool.teacher
   one = jax.tree.map(lambda x: x[:1], first.networks)
   return TeacherPool((first._replace(networks=one),))
@@ -131,10 +115,6 @@ def first_teacher(pool: TeacherPool) -> TeacherPool:
 
 def answers(pool: TeacherPool, images) -> np.ndarray:
   """Asks every member.
-
-  Args:
-    pool: the teachers.
-    images: stored images.
 
   Returns:
     (T, N, C) float32 logits.
@@ -152,11 +132,6 @@ def pooled_answers(
 ) -> np.ndarray:
   """Asks all of them for one answer; of a route it is the end's.
 
-  Args:
-    experiment: the settings.
-    pool: the teachers.
-    images: stored images.
-
   Returns:
     (N, C) float32 logits.
   """
@@ -170,16 +145,7 @@ def pooled_answers(
 def make_stored_teacher(
   experiment: Experiment, setup: Setup, pool: TeacherPool
 ) -> Teacher:
-  """Makes a teacher of the answers to the stored training images.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    pool: the teachers.
-
-  Returns:
-    The teacher.
-  """
+  """Makes a teacher of the answers to the stored training images."""
   images = setup.train_split.images
   if not pool.route:
     return stored(jnp.asarray(pooled_answers(experiment, pool, images)))
@@ -192,16 +158,7 @@ def make_stored_teacher(
 def make_live_teacher(
   experiment: Experiment, setup: Setup, pool: TeacherPool
 ) -> Teacher:
-  """Makes a teacher that looks at whatever the student sees.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    pool: the teachers, without specialists.
-
-  Returns:
-    The teacher.
-  """
+  """Makes a teacher that looks at whatever the student sees."""
   each = [
     live(
       frozen_state(
@@ -222,16 +179,7 @@ def make_live_teacher(
 def scores(
   experiment: Experiment, setup: Setup, pool: TeacherPool
 ) -> dict[str, Any]:
-  """Scores the teachers, alone and all together.
-
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    pool: the teachers.
-
-  Returns:
-    What results.json says of the teacher besides; nothing of a single one.
-  """
+  """Scores the teachers, alone and all together."""
   images, labels = setup.score_split.images, setup.score_split.labels
   each = evaluate.accuracy(answers(pool, images), labels).tolist()
   if pool.route:

@@ -23,15 +23,7 @@ from kdjax.train.schemes.scheme import OFFLINE
 
 
 def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
-  """Checks what can be checked before the data are opened: that may take minutes.
-
-  Args:
-    experiment: the settings.
-    local: the devices.
-
-  Raises:
-    UserError: for unknown models, and for settings that do not go together.
-  """
+  """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
     placement.check_batch_size(group.batch_size, local)
   validate_teachers.check(experiment)
@@ -103,15 +95,7 @@ def _check_compression(experiment: Experiment) -> None:
 
 
 def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
-  """Refuses pieces of batches to methods that relate a batch's examples.
-
-  Args:
-    experiment: the settings.
-    arms: who learns from what.
-
-  Raises:
-    UserError: names the objective.
-  """
+  """Refuses pieces of batches to methods that relate a batch's examples."""
   pieces = experiment.computing.accumulate_steps
   for name, arm in arms.items() if pieces > 1 else ():
     first = {key: value[0] for key, value in arm.settings.items()}
@@ -124,14 +108,7 @@ def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
 
 
 def check_swept(experiment: Experiment) -> None:
-  """Refuses a sweep over what changes nothing.
-
-  Args:
-    experiment: the settings.
-
-  Raises:
-    UserError: names the setting and the objective.
-  """
+  """Refuses a sweep over what changes nothing."""
   chosen = experiment.distillation
   terms = [
     term.spec
@@ -154,20 +131,7 @@ def check_swept(experiment: Experiment) -> None:
 def members_apart(
   experiment: Experiment, arms: Mapping[str, Arm], local: Sequence[jax.Device]
 ) -> bool:
-  """Says whether each device trains members of its own, see `--shard`.
-
-  Args:
-    experiment: the settings.
-    arms: who learns from what.
-    local: the devices.
-
-  Returns:
-    True where it was asked for, or costs nothing: where every device has whole
-    seeds, no teacher answers twice.
-
-  Raises:
-    UserError: where it was asked for, and cannot be.
-  """
+  """Says whether each device trains members of its own, see `--shard`."""
   chosen = experiment.computing.shard
   if chosen == "batch" or len(local) == 1:
     return False
@@ -213,17 +177,7 @@ def _check_numbered(experiment: Experiment) -> None:
 def check_view(
   view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
 ) -> None:
-  """Checks that networks learn on images of the size that they are measured on.
-
-  Args:
-    view: its spec.
-    shown: the view of a loader.
-    dataset: whose images it shows.
-    numbered: whether it takes numbers, not a key.
-
-  Raises:
-    UserError: if it shows images of another size, or none.
-  """
+  """Checks that networks learn on images of the size that they are measured on."""
   stored = jnp.asarray(dataset.train.images[0])[None]
   place = jnp.zeros(1, jnp.int32)
   turn = place if numbered else jax.random.key(0)
@@ -240,15 +194,7 @@ def check_view(
 
 
 def check_schedules(experiment: Experiment, steps: int) -> None:
-  """Checks what scheduled settings come to during the training.
-
-  Args:
-    experiment: the settings.
-    steps: of the training.
-
-  Raises:
-    UserError: names the first step at which one is not allowed.
-  """
+  """Checks what scheduled settings come to during the training."""
   for one in options.options():
     value = getattr(getattr(experiment, one.group), one.field.name)
     if not isinstance(value, spec.Spec):
@@ -265,18 +211,7 @@ def check_schedules(experiment: Experiment, steps: int) -> None:
 
 
 def check_weights(experiment: Experiment, steps: int) -> None:
-  """Refuses objectives that train nothing, and weights that stop being ones.
-
-  Args:
-    experiment: the settings.
-    steps: of the training.
-
-  Raises:
-    UserError: names the objective, or the weight and its first bad step.
-
-  Example:
-    >>> check_weights(Experiment(), 10)
-  """
+  """Refuses objectives that train nothing, and weights that stop being ones."""
   chosen = experiment.distillation
   factors = [
     value if isinstance(value, tuple) else (value,)

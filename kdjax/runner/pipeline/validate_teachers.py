@@ -8,57 +8,25 @@ from kdjax.train.ensemble import check_weights
 
 
 def teacher_folders(experiment: Experiment) -> list[str]:
-  """Lists the teachers that were trained before.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Folders and files, as they were given.
-  """
+  """Lists the teachers that were trained before."""
   given = experiment.teacher.teacher_from or ""
   return [part.strip() for part in given.split(",") if part.strip()]
 
 
 def is_plain(experiment: Experiment) -> bool:
-  """Says whether the student learns from one teacher, and from it alone.
-
-  Args:
-    experiment: the settings.
-
-  Example:
-    >>> is_plain(Experiment())
-    True
-  """
+  """Says whether the student learns from one teacher, and from it alone."""
   chosen = experiment.teaching
   several = max(chosen.teachers, len(teacher_folders(experiment))) > 1
   return not (several or chosen.specialists or chosen.route or staged(chosen))
 
 
 def staged(teaching: Teaching) -> bool:
-  """Says whether others stand between the teacher and the student.
-
-  Args:
-    teaching: the settings.
-
-  Example:
-    >>> staged(Teaching(generations=2))
-    True
-  """
+  """Says whether others stand between the teacher and the student."""
   return bool(teaching.chain) or teaching.generations > 1
 
 
 def stage_models(experiment: Experiment) -> dict[str, str]:
   """Lists the networks between teacher and student, in their order.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Model specs by name: assistants, then generations of the student's own.
-
-  Raises:
-    UserError: if the chain is no list of models.
 
   Example:
     >>> from kdjax.runner.config import Student
@@ -75,14 +43,7 @@ def stage_models(experiment: Experiment) -> dict[str, str]:
 
 
 def check(experiment: Experiment) -> None:
-  """Checks what needs neither data nor networks.
-
-  Args:
-    experiment: the settings.
-
-  Raises:
-    UserError: for settings that do not go together.
-  """
+  """Checks what needs neither data nor networks."""
   chosen, folders = experiment.teaching, teacher_folders(experiment)
   if folders and chosen.teachers > 1:
     raise UserError(
@@ -127,17 +88,7 @@ def check(experiment: Experiment) -> None:
 def check_specialists(
   experiment: Experiment, *, classes: int, inside: bool, resident: bool
 ) -> None:
-  """Checks that specialists can be asked for this student.
-
-  Args:
-    experiment: the settings.
-    classes: of the data.
-    inside: whether the student looks inside its teacher.
-    resident: whether the images are in memory.
-
-  Raises:
-    UserError: if they cannot.
-  """
+  """Checks that specialists can be asked for this student."""
   count = experiment.teaching.specialists
   if not count:
     return

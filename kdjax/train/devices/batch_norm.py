@@ -26,16 +26,6 @@ def over_the_batch(mask: jax.Array, axis_name: Axis = None) -> Callable:
   Returns:
     An interceptor for `nn.intercept_methods`. Layers that use their running
     averages, or see another leading axis than the batch, are left alone.
-
-  Example:
-    >>> layer = nn.BatchNorm(use_running_average=False)
-    >>> x = jnp.array([[1.0], [3.0], [100.0]])
-    >>> variables = layer.init(jax.random.key(0), x)
-    >>> mask = jnp.array([True, True, False])
-    >>> with nn.intercept_methods(over_the_batch(mask)):
-    ...   y, _ = layer.apply(variables, x, mutable=["batch_stats"])
-    >>> print(y[:2, 0].round(3))
-    [-1.  1.]
   """
 
   def intercept(next_function, args, kwargs, context):

@@ -24,13 +24,6 @@ Axis = str | Group | None
 def psum(tree: Any, axis: Axis) -> Any:
   """Sums over the devices.
 
-  Args:
-    tree: arrays.
-    axis: which devices.
-
-  Returns:
-    The sums, on every device.
-
   Example:
     >>> psum(3.0, None)
     3.0
@@ -41,13 +34,6 @@ def psum(tree: Any, axis: Axis) -> Any:
 def pmax(x: jax.Array, axis: Axis) -> jax.Array:
   """Takes the maximum over the devices.
 
-  Args:
-    x: an array.
-    axis: which devices.
-
-  Returns:
-    The maximum, on every device.
-
   Example:
     >>> print(pmax(jnp.ones(2), None))
     [1. 1.]
@@ -57,13 +43,6 @@ def pmax(x: jax.Array, axis: Axis) -> jax.Array:
 
 def all_gather(x: jax.Array, axis: Axis) -> jax.Array:
   """Joins the devices' arrays along the first axis, in the devices' order.
-
-  Args:
-    x: an array.
-    axis: which devices.
-
-  Returns:
-    The whole, on every device.
 
   Example:
     >>> print(all_gather(jnp.ones(2), None))

@@ -21,16 +21,6 @@ def by_example(positions: jax.Array) -> Callable:
     An interceptor for `nn.intercept_methods`. Layers that are deterministic, share
     one mask among examples (0 in `broadcast_dims`) or see another leading axis
     than the batch are left alone.
-
-  Example:
-    >>> layer = nn.Dropout(0.5, deterministic=False)
-    >>> rngs = {"dropout": jax.random.key(0)}
-    >>> with nn.intercept_methods(by_example(jnp.arange(4))):
-    ...   whole = layer.apply({}, jnp.ones((4, 3)), rngs=rngs)
-    >>> with nn.intercept_methods(by_example(jnp.arange(2, 4))):
-    ...   half = layer.apply({}, jnp.ones((2, 3)), rngs=rngs)
-    >>> bool((whole[2:] == half).all())
-    True
   """
 
   def intercept(next_function, args, kwargs, context):

@@ -90,12 +90,6 @@ def check_data(size: int, free: int | None) -> None:
   Args:
     size: bytes of all stored images.
     free: bytes that are free on each device, see `free_memory`.
-
-  Raises:
-    UserError: says what to do about it.
-
-  Example:
-    >>> check_data(4_000_000, 1 << 30)
   """
   if free is not None and size > free:
     raise UserError(
@@ -110,13 +104,8 @@ def check_room(
   """Raises a UserError for what cannot be in memory, before it is made.
 
   Args:
-    what: names it.
     size: bytes that it takes.
-    remedy: what to give instead.
     free: bytes that there are; by default those of the machine.
-
-  Raises:
-    UserError: says how much it takes, and how much there is.
 
   Example:
     >>> check_room("a", 2_000_000_000, "less", free=1_000_000_000)
@@ -153,20 +142,7 @@ def check(
 
   Args:
     found: its needs, whose arguments are on the devices already.
-    title: what is trained.
-    devices: that it runs on.
     free: bytes that are free on each, see `free_memory`.
-
-  Returns:
-    The line.
-
-  Raises:
-    DoesNotFit: names what takes most, and what to do about it.
-
-  Example:
-    >>> small = Needs({"parameters": 4000, "temporary": 9 << 20}, 0, 2e6)
-    >>> check(small, "student", [None], 1 << 30)
-    'student: parameters 4 kB, temporary 9.4 MB; 0.002 GFLOP a step'
   """
   parts = ", ".join(
     f"{name} {sized(size)}" for name, size in found.memory.items() if size
@@ -193,10 +169,6 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   Returns:
     Of the fullest; of a CPU an equal share of what the machine, or its
     container, has left. None where nobody tells.
-
-  Example:
-    >>> free_memory(jax.local_devices()) > 0
-    True
   """
   here = jax.process_index()
   devices = [device for device in devices if device.process_index == here]
@@ -226,12 +198,6 @@ def operations(jaxpr: Any, *, rounds: int = 1) -> float:
 
   Returns:
     Operations; a multiply-add is two, of branches the longest counts.
-
-  Example:
-    >>> left, right = jax.numpy.ones((1, 4)), jax.numpy.ones((4, 3))
-    >>> closed = jax.make_jaxpr(lambda x, y: x @ y)(left, right)
-    >>> operations(closed.jaxpr)
-    24.0
   """
   total = 0.0
   for equation in jaxpr.eqns:

@@ -36,14 +36,12 @@ def parallel(
   device axis.
 
   Args:
-    step: function of positional arguments.
     devices: the devices to run on, the same in every process.
     sharded: positions of the arguments that carry a leading axis of this
       process's devices, see `shard`; all others are the same on every device.
     donated: positions of the arguments whose memory may be reused.
     partly: by position, which parts of an argument carry a leading device axis:
       a prefix of its tree with 0 for those that do and None for the others.
-    returned: likewise, of what the step returns.
 
   Returns:
     The compiled, mapped step; as a jitted function it has `lower`.
@@ -109,8 +107,6 @@ def over_grid(function: Callable, states, settings, shown):
   Args:
     function: (state, settings, shown) of one member.
     states: with a leading axis of members, cells * seeds, the seeds inside.
-    settings: likewise.
-    shown: with a leading axis of seeds.
 
   Returns:
     What the function returns, with the leading axis of members.
@@ -138,8 +134,6 @@ def shard(tree, devices: int, *, axis: int):
 
   Args:
     tree: arrays whose `axis` is a multiple of `devices` long.
-    devices: how many parts.
-    axis: which axis to cut.
 
   Returns:
     Arrays with a new leading axis of length `devices`.
@@ -161,9 +155,6 @@ def shard(tree, devices: int, *, axis: int):
 def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
   """Picks the devices of this process.
 
-  Args:
-    devices: of all processes.
-
   Returns:
     Those that this process can reach, in their order.
 
@@ -183,10 +174,6 @@ def portion(devices: Sequence[jax.Device]) -> tuple[int, int, int]:
 
   Returns:
     (first, one past the last, all): its devices' places, and how many there are.
-
-  Example:
-    >>> portion(jax.devices()[:2])
-    (0, 2, 2)
   """
   own = local(devices)
   first = list(devices).index(own[0])
@@ -197,16 +184,7 @@ def cut(x: np.ndarray, part: tuple[int, int, int], *, axis: int) -> np.ndarray:
   """Takes a process's part of an axis.
 
   Args:
-    x: an array.
-    part: from `portion`.
     axis: whose length is a multiple of the number of devices.
-
-  Returns:
-    What lies on the process's devices.
-
-  Example:
-    >>> cut(np.arange(6), (1, 2, 3), axis=0).tolist()
-    [2, 3]
   """
   first, last, every = part
   if (first, last) == (0, every):
@@ -219,7 +197,6 @@ def replicate(tree, devices: Sequence[jax.Device]):
   """Puts a copy of every array on every device of this process.
 
   Args:
-    tree: arrays, the same in every process.
     devices: the devices that a mapped step runs on.
 
   Returns:
@@ -274,7 +251,6 @@ def whole(tree, devices: Sequence[jax.Device]):
 
   Args:
     tree: arrays with a leading axis of this process's devices.
-    devices: the devices of all processes.
 
   Returns:
     Arrays with a leading axis of all devices, on every device.
@@ -301,19 +277,8 @@ def _over(devices, spec) -> jax.sharding.NamedSharding:
 def choose(accelerator: str) -> list[jax.Device]:
   """Returns the devices of the accelerator that was asked for.
 
-  Args:
-    accelerator: "auto", "cpu", "gpu" or "tpu".
-
   Returns:
     All devices of that kind, of every process, those of a process side by side.
-
-  Raises:
-    UserError: if there is none; names what there is. If the processes do not
-      have equally many.
-
-  Example:
-    >>> choose("cpu")[0].platform
-    'cpu'
   """
   # Numbers alone need not keep the devices of a process together.
   devices = sorted(jax.devices(), key=lambda x: (x.process_index, x.id))
@@ -337,13 +302,6 @@ def choose(accelerator: str) -> list[jax.Device]:
 
 def check_batch_size(batch_size: int, devices: Sequence[jax.Device]) -> None:
   """Raises a UserError unless a batch can be cut into equal parts.
-
-  Args:
-    batch_size: examples a step, over all devices.
-    devices: the devices.
-
-  Raises:
-    UserError: if the devices do not divide the batch size.
 
   Example:
     >>> check_batch_size(128, jax.local_devices()[:2])

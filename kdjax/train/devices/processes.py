@@ -16,10 +16,6 @@ def is_first() -> bool:
 
   Returns:
     True also where a run has one process only.
-
-  Example:
-    >>> is_first()
-    True
   """
   guard = watchdog.active()
   return guard is None or guard.process == 0
@@ -30,13 +26,6 @@ def largest(number: int) -> int:
 
   Args:
     number: this process's, 0 <= number < 2**31.
-
-  Returns:
-    The same in all processes.
-
-  Example:
-    >>> largest(15)
-    15
   """
   if watchdog.active() is None:
     return number
@@ -54,13 +43,6 @@ def told(value: Any) -> Any:
   Args:
     value: a pair of JSON values and of a list of NumPy arrays, or None; what
       other processes give is not looked at.
-
-  Returns:
-    The same in all processes.
-
-  Example:
-    >>> told(({"step": 3}, [np.ones(2)]))[0]["step"]
-    3
   """
   if watchdog.active() is None:
     return value

@@ -60,9 +60,6 @@ class Watchdog:
     """Begins to watch.
 
     Args:
-      board: what all can read.
-      process: which one this is.
-      count: how many there are.
       heartbeat_timeout: seconds after which a silent process is lost.
       step_timeout: seconds after which steps that do not end are stuck.
       clock: () -> seconds.
@@ -113,11 +110,7 @@ class Watchdog:
     self._refused = 0 if self._board.answers() else self._refused + 1
 
   def end(self, verdict: Verdict) -> None:
-    """Says on the board that this process ends.
-
-    Args:
-      verdict: why.
-    """
+    """Says on the board that this process ends."""
     self.ends[self.process] = verdict
     try:
       self._board.write(f"{ENDS}{self.process}", json.dumps(verdict))
@@ -125,14 +118,7 @@ class Watchdog:
       self._failures += 1
 
   def silent(self, seconds: float) -> list[int]:
-    """Lists the processes that have neither ended nor been heard of.
-
-    Args:
-      seconds: for how long.
-
-    Returns:
-      Their numbers.
-    """
+    """Lists the processes that have neither ended nor been heard of."""
     now = self._clock()
     if now - self._last > seconds or self._broken():
       # Without the board nothing can be said of anybody but its owner.
@@ -233,32 +219,14 @@ def active() -> Watchdog | None:
 
 
 def install(watchdog: Watchdog) -> None:
-  """Makes a watchdog that of this process, for as long as it lives.
-
-  Args:
-    watchdog: which one.
-
-  Raises:
-    RuntimeError: if there is one.
-  """
+  """Makes a watchdog that of this process, for as long as it lives."""
   if _watching:
     raise RuntimeError("this process is watched already")
   _watching.append(watchdog)
 
 
 def watched(steps: Iterable[Any]) -> Iterator[Any]:
-  """Has the watchdog, if there is one, time what a loop does.
-
-  Args:
-    steps: what the loop goes over.
-
-  Yields:
-    The same.
-
-  Example:
-    >>> list(watched(range(3)))
-    [0, 1, 2]
-  """
+  """Has the watchdog, if there is one, time what a loop does."""
   with timed() as tick:
     for one in steps:
       yield one

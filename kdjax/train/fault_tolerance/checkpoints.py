@@ -63,12 +63,6 @@ def open_series(folder: Path, *, latest: int = 2) -> Series:
     folder: made if it is not there; what killed runs left half written in it is
       removed.
     latest: how many of the last checkpoints stay.
-
-  Returns:
-    The series.
-
-  Raises:
-    StorageError: if the folder cannot be made or read.
   """
   # Orbax tells forty lines about every checkpoint, and more about a bad one;
   # what matters of them is raised.
@@ -93,14 +87,7 @@ def save(series: Series, step: int, tree: Any, note: Mapping[str, Any]) -> None:
   """Begins to write a checkpoint; returns once the arrays may change again.
 
   Args:
-    series: the series.
     step: of the training; later than all others.
-    tree: arrays and PRNG keys.
-    note: JSON values.
-
-  Raises:
-    StorageError: if this one, or the one before, could not be written. What was
-      written earlier is there still.
   """
   arrays = _arrays(tree)
   note = dict(note) | {"digest": digest(arrays), "paths": _paths(tree)}
@@ -116,14 +103,7 @@ def save(series: Series, step: int, tree: Any, note: Mapping[str, Any]) -> None:
 
 
 def wait(series: Series) -> None:
-  """Waits until the last checkpoint is written.
-
-  Args:
-    series: the series.
-
-  Raises:
-    StorageError: if it could not be.
-  """
+  """Waits until the last checkpoint is written."""
   try:
     series.manager.wait_until_finished()
   except Exception as error:
@@ -140,10 +120,6 @@ def restore(series: Series, like: Any) -> Restored | None:
 
   Returns:
     What it held; None where there is no checkpoint at all.
-
-  Raises:
-    StorageError: if there are checkpoints, but all of them are damaged.
-    UserError: if the newest whole one has another form.
   """
   damaged = []
   for step in sorted(series.manager.all_steps(), reverse=True):
@@ -164,18 +140,7 @@ def restore(series: Series, like: Any) -> Restored | None:
 
 
 def plain(tree: Any) -> list[np.ndarray]:
-  """Returns a tree's leaves as NumPy arrays, PRNG keys as their numbers.
-
-  Args:
-    tree: arrays and PRNG keys.
-
-  Returns:
-    The leaves.
-
-  Example:
-    >>> [x.dtype.name for x in plain([jax.random.key(0), np.ones(1)])]
-    ['uint32', 'float64']
-  """
+  """Returns a tree's leaves as NumPy arrays, PRNG keys as their numbers."""
   leaves = jax.device_get([_plain(leaf) for leaf in jax.tree.leaves(tree)])
   return [np.asarray(leaf) for leaf in leaves]
 
@@ -184,15 +149,7 @@ def formed(leaves: Sequence[np.ndarray], like: Any) -> Any:
   """Undoes `plain`.
 
   Args:
-    leaves: as it returns them.
     like: arrays, PRNG keys or shapes in the form of the tree.
-
-  Returns:
-    The tree.
-
-  Example:
-    >>> formed(plain(jax.random.key(3)), jax.random.key(0)) == jax.random.key(3)
-    Array(True, dtype=bool)
   """
   known = [
     jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
@@ -204,14 +161,7 @@ def formed(leaves: Sequence[np.ndarray], like: Any) -> Any:
 
 
 def close(series: Series) -> None:
-  """Waits for what is being written and lets go of the folder.
-
-  Args:
-    series: the series.
-
-  Raises:
-    StorageError: if the last checkpoint could not be written.
-  """
+  """Waits for what is being written and lets go of the folder."""
   try:
     wait(series)
   finally:

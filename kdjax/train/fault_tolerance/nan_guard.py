@@ -47,17 +47,10 @@ def guard(scheme: Scheme, policy: str, patience: int) -> Scheme:
   training can go on under another one.
 
   Args:
-    scheme: who learns from whom.
-    policy: "stop", "skip" or "rewind".
     patience: bad steps in a row after which strikes are not forgiven any more.
 
   Returns:
     The scheme; its state is `Guarded`.
-
-  Example:
-    >>> from kdjax.train.schemes.scheme import OFFLINE
-    >>> guard(OFFLINE, "skip", 10).roles
-    ()
   """
   step = partial(_on_own, scheme.step)
   if policy == "skip":
@@ -93,17 +86,12 @@ def watched(
   Args:
     follow: where to go on, or None -> what `loop.train` yields from there.
     start: where to go on; None for the beginning.
-    policy: "stop", "skip" or "rewind".
     patience: of "skip", how many bad steps in a row end the training; of
       "rewind", how many bad portions of a member.
     initial: () -> the states that the training starts from.
-    advice: what to do, for the error.
 
   Yields:
     The epochs and portions, one by one.
-
-  Raises:
-    DivergedError: names the network, the epoch and the steps.
   """
   last, again = start, True
   while again:
@@ -125,14 +113,7 @@ def watched(
 
 
 def lost_steps(epoch: Epoch) -> dict[str, list[int]]:
-  """Says how many steps of each member did not count so far.
-
-  Args:
-    epoch: of guarded schemes.
-
-  Returns:
-    One number a member, by arm.
-  """
+  """Says how many steps of each member did not count so far."""
   return {
     name: np.asarray(state.lost).tolist()
     for name, state in epoch.states.items()

@@ -46,17 +46,8 @@ def groups_of(
   each arm is cut by itself.
 
   Args:
-    arms: who learns from what, by name.
     most: members of a part; None for all.
     parts: of a group; one a device where devices own members.
-
-  Returns:
-    The groups.
-
-  Example:
-    >>> arm = Arm("all", None, {"seed": np.array([0, 1, 0, 1])})
-    >>> [group.places["a"].tolist() for group in groups_of({"a": arm}, most=2)]
-    [[0, 2], [1, 3]]
   """
   sizes = [len(arm.settings["seed"]) for arm in arms.values()]
   for rounds in range(1, max(1, min(sizes) // parts) + 1):
@@ -76,19 +67,8 @@ def is_grid(group: Group) -> bool:
   Members of one seed then see their batch without a copy of it, and the layers
   that look at it multiply it once with the weights of all cells.
 
-  Args:
-    group: who trains at the same time.
-
   Returns:
     Whether members are cell-major, then seeds, in each part.
-
-  Example:
-    >>> arm = Arm("all", None, {"seed": np.array([0, 1, 0, 1])})
-    >>> [is_grid(one) for one in groups_of({"a": arm}, most=3)]
-    [True, True]
-    >>> arm = Arm("all", None, {"seed": np.array([0, 0, 1, 1])})
-    >>> [is_grid(one) for one in groups_of({"a": arm})]
-    [False]
   """
   width = group.seeds.shape[1]
   return all(
@@ -107,9 +87,6 @@ def is_grid(group: Group) -> bool:
 
 def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
   """Lists the settings of a group's members.
-
-  Args:
-    group: who trains at the same time.
 
   Returns:
     By arm, (parts * members,) each member's settings and its "place" among the
@@ -138,8 +115,6 @@ def join_groups(
 
   Args:
     done: states and sums of each group, by arm.
-    groups: the groups.
-    names: of all arms.
 
   Returns:
     States and sums of all members, by arm.
@@ -166,15 +141,7 @@ def join_groups(
 def split(
   states: Mapping[str, TrainState], groups: Sequence[Group]
 ) -> list[dict[str, TrainState]]:
-  """Gives each group its members' states, the other way round.
-
-  Args:
-    states: of all members, by arm.
-    groups: the groups.
-
-  Returns:
-    States by arm, for each group.
-  """
+  """Gives each group its members' states, the other way round."""
 
   def taken(tree, places):
     members = len(jax.tree.leaves(tree)[0])

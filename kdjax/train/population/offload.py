@@ -39,9 +39,6 @@ def owned(group: Group) -> Group:
 
   Args:
     group: with as many parts as there are devices.
-
-  Returns:
-    The group, its parts apart.
   """
   arms = {
     name: arm._replace(scheme=by_members(arm.scheme))
@@ -56,9 +53,7 @@ def initial(
   """Makes the states that a group begins with.
 
   Args:
-    group: who is to train.
     begin: (settings of its members by arm, teachers) -> their states.
-    teachers: by name.
 
   Returns:
     By arm, with a leading axis of members.
@@ -83,15 +78,10 @@ def make_waves(
   """Gets every group ready, from the beginning or from where it had come to.
 
   Args:
-    groups: all of them.
     programs: of each, (what makes its first states, program).
     shared: images, labels and teachers, on the devices.
     start: as it was yielded; None for the beginning.
-    devices: what to train on.
     waits: whether states are on the host between portions.
-
-  Returns:
-    A wave a group.
   """
   begun = [None] * len(groups)
   if start is not None:
@@ -121,12 +111,6 @@ def take_turn(
   observer: Observer,
 ) -> tuple[Wave, tuple[dict, dict]]:
   """Takes a portion of a group's steps.
-
-  Args:
-    wave: the group.
-    portions: of `plan_steps`.
-    devices: what to train on.
-    observer: who watches.
 
   Returns:
     The group as it is now; the states and sums of its members.

@@ -25,9 +25,6 @@ TEMPERATURE = 1.0
 def offline() -> Scheme:
   """Makes the plain scheme: a student of the teacher of its arm.
 
-  Returns:
-    The scheme.
-
   Example:
     >>> offline() is OFFLINE
     True
@@ -44,30 +41,12 @@ MAKERS: dict[str, Callable[..., Scheme]] = {
 
 
 def make_scheme(text: str) -> Scheme:
-  """Builds the scheme that the user wrote.
-
-  Args:
-    text: a spec, such as "mutual(peers=3)".
-
-  Returns:
-    The scheme.
-
-  Raises:
-    UserError: for an unknown name or argument, or a value out of range.
-
-  Example:
-    >>> make_scheme("mutual(peers=3)").roles[-1]
-    'peer_2'
-  """
+  """Builds the scheme that the user wrote."""
   return spec.build("regime", spec.parse(text), MAKERS)
 
 
 def objective_of(text: str, *, shared: bool = False) -> str | None:
   """Returns what networks learn by that learn together.
-
-  Args:
-    text: a spec, as for `make_scheme`.
-    shared: whether the labels' share is given.
 
   Returns:
     Text in the grammar of `--distillation`; None for networks alone, and where
@@ -81,20 +60,7 @@ def objective_of(text: str, *, shared: bool = False) -> str | None:
 
 
 def check_devices(text: str, scheme: Scheme, devices: int) -> None:
-  """Raises a UserError unless a scheme's peers can be laid over the devices.
-
-  Args:
-    text: the regime as written.
-    scheme: the scheme.
-    devices: how many there are.
-
-  Raises:
-    UserError: if neither the peers nor the devices are a multiple of the
-      others.
-
-  Example:
-    >>> check_devices("alone", OFFLINE, 3)
-  """
+  """Raises a UserError unless a scheme's peers can be laid over the devices."""
   if scheme.layout is None:
     return
   parts = scheme.layout.parts

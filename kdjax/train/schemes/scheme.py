@@ -87,17 +87,6 @@ def in_pieces(scheme: Scheme, pieces: int) -> Scheme:
 
   Args:
     scheme: who learns; `OFFLINE`, if there is more than one piece.
-    pieces: how many.
-
-  Returns:
-    The scheme.
-
-  Raises:
-    ValueError: for networks that learn together: they see whole batches.
-
-  Example:
-    >>> in_pieces(OFFLINE, 1) is OFFLINE
-    True
   """
   if pieces == 1:
     return scheme
@@ -114,11 +103,6 @@ def by_members(scheme: Scheme) -> Scheme:
 
   Returns:
     The scheme; the members are a multiple of the devices.
-
-  Example:
-    >>> layout = by_members(OFFLINE).layout
-    >>> layout.spread(np.arange(6), 2).tolist()
-    [[0, 1, 2], [3, 4, 5]]
   """
   return scheme._replace(layout=_BY_MEMBERS)
 
@@ -129,11 +113,6 @@ def lay_out(
   devices: Sequence[jax.Device],
 ) -> dict[str, Any]:
   """Puts states on devices: a copy on each, or as their schemes lay them.
-
-  Args:
-    arms: with a `scheme`, by name.
-    states: of all members, by arm.
-    devices: the devices that steps run on.
 
   Returns:
     The states, those with a layout with a leading axis of devices.
@@ -154,11 +133,6 @@ def bring_back(
   devices: Sequence[jax.Device],
 ) -> dict[str, Any]:
   """Undoes `lay_out`.
-
-  Args:
-    arms: as there.
-    states: as it returns them.
-    devices: as there.
 
   Returns:
     The states of all members, by arm, a copy on each device.

@@ -13,15 +13,9 @@ def noisy(images, *, seed: int = 0) -> np.ndarray:
 
   Args:
     images: (N, H, W, C) stored images, an array or a lazy sequence.
-    seed: of the noise.
 
   Returns:
     (N, H, W, C) of the same type: uint8 clipped to 0..255, floats to [0, 1].
-
-  Example:
-    >>> images = noisy(np.full((1, 2, 2, 1), 128, np.uint8))
-    >>> images.dtype, bool((images != 128).any())
-    (dtype('uint8'), True)
   """
   whole = _whole(images)
   most = 255 if whole.dtype == np.uint8 else 1
@@ -36,15 +30,9 @@ def shifted(images, *, seed: int = 0) -> np.ndarray:
 
   Args:
     images: (N, H, W, C) stored images, an array or a lazy sequence.
-    seed: of the directions.
 
   Returns:
     (N, H, W, C) of the same type; 0 where nothing moved to.
-
-  Example:
-    >>> images = np.ones((1, 10, 10, 1), np.uint8)
-    >>> bool(shifted(images).sum() < 100)
-    True
   """
   whole = _whole(images)
   height, width = whole.shape[1:3]

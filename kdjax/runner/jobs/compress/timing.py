@@ -22,11 +22,8 @@ def graphs(
   """Writes a network for onnxruntime, in float32 and in int8, and reads it.
 
   Args:
-    name: of the files.
     network: traceable, stored images -> logits.
-    about: the network.
     images: training images; the first of them calibrate the activations.
-    folder: gets NAME.onnx and NAME.int8.onnx.
 
   Returns:
     "onnxruntime" and "onnxruntime_int8": stored images -> logits.
@@ -55,11 +52,6 @@ def latencies(
 
   Args:
     answers: by network and runtime, stored images -> logits.
-    images: what is shown.
-
-  Returns:
-    By network "latency_ms", the median of "latency_rounds" rounds; both by
-    runtime and batch size.
   """
   calls = {}
   for batch in BATCHES:

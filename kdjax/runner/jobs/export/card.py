@@ -92,14 +92,7 @@ def describe(
 
 
 def page(card: Mapping[str, Any]) -> str:
-  """Writes a card for people.
-
-  Args:
-    card: from `describe`.
-
-  Returns:
-    Markdown.
-  """
+  """Writes a card for people."""
   network = card["network"]
   lines = [
     f"# {network['which'].capitalize()}: {network['model']}\n",

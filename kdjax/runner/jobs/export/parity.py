@@ -25,10 +25,6 @@ def answers(answer: Callable, images) -> np.ndarray:
 
   Returns:
     (N, C) float32.
-
-  Example:
-    >>> answers(lambda images: images[:, 0, 0], np.zeros((3, 1, 1, 2))).shape
-    (3, 2)
   """
   return evaluate.in_chunks(
     lambda _, block: answer(block), None, images, chunk=CHUNK
@@ -39,19 +35,8 @@ def check(name: str, found: np.ndarray, expected: np.ndarray) -> dict:
   """Checks that what was written answers as the network does.
 
   Args:
-    name: of the format, for the message.
     found: (N, C) logits of the file's own runtime.
     expected: (N, C) logits of the linen network.
-
-  Returns:
-    "images" N, "largest_difference" of logits as a share of the largest.
-
-  Raises:
-    StorageError: if classes differ, or logits by more than `TOLERANCE`.
-
-  Example:
-    >>> check("onnx", np.eye(2), np.eye(2))
-    {'images': 2, 'largest_difference': 0.0}
   """
   if found.shape != expected.shape or not np.isfinite(found).all():
     raise StorageError(
@@ -75,14 +60,6 @@ def accuracy(logits: np.ndarray, scored: Split) -> float:
 
   Args:
     logits: (N, C).
-    scored: N images.
-
-  Returns:
-    In [0, 1].
-
-  Example:
-    >>> accuracy(np.eye(2), Split(None, np.array([0, 0])))
-    0.5
   """
   return float(evaluate.accuracy(logits, scored.labels))
 
@@ -94,12 +71,7 @@ def check_reported(
 
   Args:
     logits: (N, C) on the images that counted.
-    scored: these images.
-    reported: the accuracy in results.json.
     tie: how close two logits are to be equal, as a share of the largest.
-
-  Raises:
-    StorageError: if it differs by more images than are ties.
 
   Example:
     >>> split = Split(None, np.array([0, 1]))

@@ -43,12 +43,7 @@ class Meter:
     """Compiles nothing yet.
 
     Args:
-      setup: of the run.
-      mask: by variable, whether the feature depends on it.
       folder: where entries are written; None keeps none.
-
-    Raises:
-      UserError: if the earlier run's folder is not there.
     """
     self.computed = self.reused = 0
     self._setup, self._mask = setup, jax.tree.leaves(mask)
@@ -63,17 +58,7 @@ class Meter:
     self._images = hashlib.sha256(setup.images.tobytes()).hexdigest()
 
   def entropies(self, network: Any) -> Estimate:
-    """Measures one network, or reads what was measured before.
-
-    Args:
-      network: its variables.
-
-    Returns:
-      The estimate for all examined images, NumPy arrays.
-
-    Raises:
-      StorageError: if an entry cannot be written or is damaged.
-    """
+    """Measures one network, or reads what was measured before."""
     name = self.entry(network)
     found = self._find(name)
     if found is None:
@@ -83,17 +68,7 @@ class Meter:
     return found
 
   def recall(self, name: str) -> Estimate:
-    """Reads what was measured before.
-
-    Args:
-      name: from `entry`.
-
-    Returns:
-      The estimate.
-
-    Raises:
-      StorageError: if it is not there or damaged.
-    """
+    """Reads what was measured before."""
     found = self._find(name)
     if found is None:
       raise StorageError(f"{self._folders[-1] / name}.npz is missing")
@@ -101,14 +76,7 @@ class Meter:
     return found
 
   def entry(self, network: Any) -> str:
-    """Names a network's estimate after all that decides it.
-
-    Args:
-      network: its variables.
-
-    Returns:
-      The name.
-    """
+    """Names a network's estimate after all that decides it."""
     leaves = jax.tree.leaves(jax.device_get(network))
     trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
     chosen, setup = self._setup.experiment.quantify, self._setup
@@ -125,16 +93,7 @@ class Meter:
   def compute(
     self, network: Any, estimator: str, count: int | None = None
   ) -> Estimate:
-    """Measures one network.
-
-    Args:
-      network: its variables.
-      estimator: "jacobian", "optimise" or "published".
-      count: only the first so many images.
-
-    Returns:
-      The estimate, NumPy arrays.
-    """
+    """Measures one network."""
     devices = self._setup.devices
     images = self._setup.images[:count]
     total = len(images)

@@ -37,7 +37,6 @@ class History(NamedTuple):
     entries: names of the estimates on disk.
     estimates: of every checkpoint, the initialisation first.
     trail: of the tapped layer's weights.
-    whole: of all weights.
   """
 
   entries: tuple[str, ...] = ()
@@ -54,19 +53,7 @@ def extended(
   tap: str,
   mask: Any,
 ) -> History:
-  """Adds a checkpoint.
-
-  Args:
-    history: so far.
-    entry: name of the estimate on disk.
-    estimate: the checkpoint's entropies.
-    network: its variables.
-    tap: which layer is examined.
-    mask: by variable, whether the feature depends on it.
-
-  Returns:
-    The longer history.
-  """
+  """Adds a checkpoint."""
   layer, whole = weights_of(network, tap, mask)
   return History(
     (*history.entries, entry),
@@ -79,16 +66,7 @@ def extended(
 def weights_of(
   network: Any, tap: str, mask: Any
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-  """Returns the weights whose way is followed.
-
-  Args:
-    network: its variables.
-    tap: which layer is examined.
-    mask: by variable, whether the feature depends on it.
-
-  Returns:
-    The layer's, see `layer_weights`; and all of them.
-  """
+  """Returns the weights whose way is followed."""
   params = jax.device_get(network["params"])
   return layer_weights(params, tap, mask["params"]), jax.tree.leaves(params)
 
@@ -97,19 +75,7 @@ def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
   """Returns the weights that make a tapped layer's feature.
 
   Args:
-    params: of the network.
     tap: its path leads to the layer, or to a part of it without parameters.
-    mask: by parameter, whether the feature depends on it.
-
-  Returns:
-    The kernels (arrays of two or more axes) of the nearest module on the path
-    that has any; of all layers below it for an `:in`.
-
-  Example:
-    >>> params = {"a": {"kernel": np.ones((1, 2)), "bias": np.ones(2)}}
-    >>> mask = {"a": {"kernel": True, "bias": True}}
-    >>> [x.shape for x in layer_weights(params, "a/activation", mask)]
-    [(1, 2)]
   """
   parsed = parse_tap(tap)
   nodes = [(params, mask)]
@@ -130,16 +96,7 @@ def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
 def concepts_of(
   setup: KnowledgeSetup, history: History, *, whole=False
 ) -> Concepts:
-  """Puts the histories' arrays together.
-
-  Args:
-    setup: of the run.
-    history: of one network.
-    whole: take the path of all weights rather than the layer's.
-
-  Returns:
-    What the metrics are made from.
-  """
+  """Puts the histories' arrays together."""
   trail = history.whole if whole else history.trail
   return Concepts(
     np.stack([one.entropy for one in history.estimates]),
@@ -152,16 +109,7 @@ def concepts_of(
 def network_scores(
   setup: KnowledgeSetup, networks: Any, histories: list[History]
 ) -> dict[str, Any]:
-  """The figures of networks that differ by their seed.
-
-  Args:
-    setup: of the run.
-    networks: variables with a leading axis of seeds.
-    histories: one a seed.
-
-  Returns:
-    JSON values: accuracy, metrics, curves over b, counts over the training.
-  """
+  """The figures of networks that differ by their seed."""
   logits = evaluate.predict(
     setup.network.apply,
     networks,
@@ -199,19 +147,6 @@ def comparisons(
 
   Args:
     student: metrics by name, one value a seed; None where undefined.
-    baseline: likewise, of the same seeds.
-
-  Returns:
-    By metric: what is expected, who expects it, the mean difference student -
-    baseline, its standard deviation, the p-value of a paired t test, in how many
-    pairs it is as expected, and a verdict: "reproduced" (as expected, p < 0.05),
-    "as expected, not significant", "not reproduced", "opposite" (p < 0.05) or
-    "undefined".
-
-  Example:
-    >>> rows = comparisons({"n_fg": [2.0, 3.1]}, {"n_fg": [1.0, 2.0]})
-    >>> rows[0]["verdict"], rows[0]["wins"]
-    ('reproduced', 2)
   """
   rows = []
   for source, wanted in (("paper", HYPOTHESES), ("ours", COMPANIONS)):
@@ -226,15 +161,7 @@ def comparisons(
 def over_thresholds(
   student: list[Mapping[str, Any]], baseline: list[Mapping[str, Any]]
 ) -> dict[str, Any]:
-  """Tests the paper's hypotheses at every threshold.
-
-  Args:
-    student: curves, one a seed.
-    baseline: likewise.
-
-  Returns:
-    "threshold", and by metric one comparison a threshold.
-  """
+  """Tests the paper's hypotheses at every threshold."""
   thresholds = student[0]["threshold"]
   result = {"threshold": thresholds}
   for name, expected in HYPOTHESES.items():
@@ -250,16 +177,7 @@ def over_thresholds(
 
 
 def agreement(closed: Estimate, reference: Estimate) -> dict[str, Any]:
-  """Says how well the closed form agrees with the optimiser.
-
-  Args:
-    closed: by the closed form.
-    reference: by the optimiser, of the same images.
-
-  Returns:
-    Mean over images of the maps' correlation; mean and largest absolute
-    difference, nats; the optimiser's convergence.
-  """
+  """Says how well the closed form agrees with the optimiser."""
   kept = np.flatnonzero(closed.valid & reference.valid)
   correlation = [
     float(

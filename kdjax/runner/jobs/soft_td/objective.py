@@ -33,11 +33,6 @@ def soft_target_loss(
 
   Returns:
     (B,) float32, nats, >= 0.
-
-  Example:
-    >>> target = jnp.array([[0.7, 0.3]])
-    >>> print(soft_target_loss(jnp.log(target), jnp.log(target)))
-    [0.]
   """
   # A soft label of 0 is a probability: what is -inf would be a masked class, as if
   # removed from the student's answer too.
@@ -65,29 +60,9 @@ def soft_td(
   networks that train side by side each have their own.
 
   Args:
-    classes: C.
-    place: which of the K tables holds the log soft labels.
-    anchor: which holds the ones of the pre-trained sources, for `kd`.
     temperature: T > 0, no unit.
     hard_weight: h in [0, 1], the labels' share; examples without one add 0.
-    regulariser: one of `REGULARISERS`.
     regulariser_weight: lambda >= 0.
-
-  Returns:
-    The method.
-
-  Raises:
-    ValueError: for an unknown regulariser.
-
-  Example:
-    >>> from kdjax.core.method import Outputs
-    >>> log_target = jnp.log(jnp.array([[0.7, 0.3]]))
-    >>> inputs = Inputs(
-    ...   Outputs(log_target, {}), Outputs(log_target, {}), jnp.array([-1]), 0
-    ... )
-    >>> print(soft_td(classes=2).apply({"soft": (), "ce": ()},
-    ...   {"soft": (), "ce": ()}, inputs)[0])
-    0.0
   """
   if regulariser not in REGULARISERS:
     raise ValueError(
@@ -121,16 +96,7 @@ def with_l2(
   of it is not weight decay.
 
   Args:
-    optimizer: any.
     weight: lambda >= 0.
-
-  Returns:
-    The optimiser, with the same state.
-
-  Example:
-    >>> sgd = with_l2(optax.sgd(1.0), 0.1)
-    >>> print(sgd.update(jnp.zeros(1), sgd.init(jnp.ones(1)), jnp.ones(1))[0])
-    [-0.1]
   """
 
   def update(gradients, state, params):

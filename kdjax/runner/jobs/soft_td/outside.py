@@ -23,16 +23,9 @@ def read_soft_labels(
     given: an .npy file, or an .npz file with the array `soft_labels` (or only
       one): (N, C) numbers, a row for every example of the training set in the
       order in which it is stored. Nothing in it is executed.
-    examples: N.
-    classes: C.
-    project: whether infeasible rows become the nearest feasible ones.
 
   Returns:
     (N, C) float64, logarithms of probabilities that sum to one.
-
-  Raises:
-    UserError: if there is no such table, or it does not fit, or it is
-      infeasible and not to be projected.
   """
   flag = f"--soft_labels_from={given}"
   table = _load(flag, Path(given).expanduser())

@@ -54,21 +54,6 @@ def make_soft_labels(
 
   Args:
     sources: (S, M, N, C) logarithms of what S sources say, nats.
-    beta: in [0, 1], of their weights.
-    kind: "soft" or "hard" pseudo-labels.
-
-  Returns:
-    The soft labels.
-
-  Raises:
-    ValueError: for an impossible beta or kind, or if the mixture were not
-      feasible.
-
-  Example:
-    >>> sources = np.log(np.full((2, 1, 3, 4), 0.25))
-    >>> made = make_soft_labels(sources, beta=0.5, kind="soft")
-    >>> made.log_targets.shape, made.effective.round(6).tolist()
-    ((1, 3, 4), [[2.0, 2.0, 2.0]])
   """
   weights = targets.source_weights(sources, beta=beta)
   mixed = targets.pseudo_labels(targets.mixture(sources, weights), kind)
@@ -89,13 +74,6 @@ def successors(
 
   Returns:
     (S + 1, M, N, C) or (1, M, N, C).
-
-  Raises:
-    ValueError: for anything else.
-
-  Example:
-    >>> successors(np.zeros((3, 1, 2, 2)), np.zeros((1, 2, 2)), "all").shape
-    (4, 1, 2, 2)
   """
   if who not in NEXT_SOURCES:
     raise ValueError(
@@ -121,11 +99,6 @@ def stopping(
     best: (M,) int, place of the first round with the lowest loss that counts.
     last: (M,) int, place of the round after which it stops; -1 while it goes
       on.
-
-  Example:
-    >>> best, last = stopping([np.array([1.0]), np.array([1.5]), np.array([0.5])])
-    >>> best.tolist(), last.tolist()
-    ([0], [1])
   """
   losses = np.stack(losses)
   best = np.zeros(losses.shape[1], int)
@@ -156,14 +129,6 @@ def iterate(
   Args:
     sources: (S, M, N, C) logarithms of what the pre-trained sources say, nats.
     teach: (round from 1, soft labels) -> its students.
-    rounds: at most so many.
-    patience: as in `stopping`.
-    beta: as in `make_soft_labels`.
-    kind: as in `make_soft_labels`.
-    next_sources: as in `successors`.
-
-  Returns:
-    The rounds that were done.
   """
   done: list[Round] = []
   for number in range(1, rounds + 1):

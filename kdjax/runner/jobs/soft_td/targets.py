@@ -20,15 +20,6 @@ def check_feasible(
   Args:
     soft_labels: (N, C) float.
     tolerance: how far a sum may be from 1; nothing may be below 0.
-
-  Raises:
-    ValueError: names the first infeasible example, and how it is.
-
-  Example:
-    >>> check_feasible(np.array([[0.7, 0.3], [0.0, 1.0]]))
-    >>> check_feasible(np.array([[0.7, 0.3], [0.7, 0.7]]))
-    Traceback (most recent call last):
-    ValueError: the soft label of example 1 sums to 1.4, not to 1
   """
   rows = np.asarray(soft_labels, np.float64)
   finite = np.isfinite(rows).all(axis=-1)
@@ -57,16 +48,6 @@ def project_onto_simplex(rows: np.ndarray) -> np.ndarray:
   Args:
     rows: (..., C) finite float.
 
-  Returns:
-    (..., C) float64, in [0, 1], each row with the sum 1.
-
-  Raises:
-    ValueError: for rows with nan or infinity, which are near to nothing.
-
-  Example:
-    >>> print(project_onto_simplex(np.array([0.8, 0.6, -0.5])).round(4))
-    [0.6 0.4 0. ]
-
   Source:
     Duchi et al. 2008, Efficient projections onto the l1-ball for learning in
     high dimensions, figure 1.
@@ -90,13 +71,6 @@ def to_log(probabilities: np.ndarray) -> np.ndarray:
 
   Args:
     probabilities: any shape, >= 0.
-
-  Returns:
-    float64 of that shape, nats.
-
-  Example:
-    >>> print(to_log(np.array([1.0, 0.0])))
-    [  0. -inf]
   """
   probabilities = np.asarray(probabilities, np.float64)
   there = probabilities > 0
@@ -109,16 +83,6 @@ def pseudo_labels(log_probabilities: np.ndarray, kind: str) -> np.ndarray:
   Args:
     log_probabilities: (..., C), nats.
     kind: "soft", as they are; "hard", all on the most likely class.
-
-  Returns:
-    (..., C) logarithms of the labels, nats.
-
-  Raises:
-    ValueError: for another kind.
-
-  Example:
-    >>> print(np.exp(pseudo_labels(np.log([0.7, 0.3]), "hard")))
-    [1. 0.]
   """
   if kind not in PSEUDO_LABELS:
     raise ValueError(
@@ -144,19 +108,6 @@ def source_weights(log_probabilities: np.ndarray, *, beta: float) -> np.ndarray:
   Args:
     log_probabilities: (S, ..., C) of S sources, nats.
     beta: in [0, 1]; 0 is the plain mean.
-
-  Returns:
-    (S, ...) float64, > 0, with the sum 1 over the sources.
-
-  Raises:
-    ValueError: for a beta outside [0, 1].
-
-  Example:
-    >>> sources = to_log(np.array([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]]))
-    >>> print(source_weights(sources, beta=0.0).round(4))
-    [0.3333 0.3333 0.3333]
-    >>> print(source_weights(sources, beta=1.0).round(4))
-    [0.3694 0.3694 0.2612]
   """
   if not 0 <= beta <= 1:
     raise ValueError(f"beta must be in [0, 1], got {beta}")
@@ -180,13 +131,6 @@ def effective_sample_size(weights: np.ndarray) -> np.ndarray:
   Args:
     weights: (S, ...) >= 0, not all 0.
 
-  Returns:
-    (...) from 1 to S.
-
-  Example:
-    >>> print(effective_sample_size(np.array([0.5, 0.25, 0.25])).round(4))
-    2.6667
-
   Source:
     Kong 1992, A note on importance sampling using standardized weights.
   """
@@ -201,14 +145,6 @@ def mixture(log_probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
   Args:
     log_probabilities: (S, ..., C), nats.
     weights: (S, ...), with the sum 1 over the sources.
-
-  Returns:
-    (..., C) logarithms of the mixture, nats.
-
-  Example:
-    >>> sources = to_log(np.array([[1.0, 0.0], [0.0, 1.0]]))
-    >>> print(np.exp(mixture(sources, np.array([0.7, 0.3]))).round(4))
-    [0.7 0.3]
   """
   return log_sum(log_probabilities + to_log(weights)[..., None])
 
@@ -218,13 +154,6 @@ def log_sum(logs: np.ndarray) -> np.ndarray:
 
   Args:
     logs: (S, ...), nats or -inf.
-
-  Returns:
-    (...), nats.
-
-  Example:
-    >>> print(log_sum(np.log([[0.25, 1.0], [0.25, 1.0]])).round(4))
-    [-0.6931  0.6931]
   """
   top = logs.max(axis=0)
   shift = np.where(np.isfinite(top), top, 0.0)

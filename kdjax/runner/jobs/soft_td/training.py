@@ -26,15 +26,7 @@ Cells = dict[str, list[dict[str, Any]]]
 
 
 def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
-  """Makes who learns from what; settings are filled in by `with_members`.
-
-  Args:
-    setup: of the run.
-
-  Returns:
-    By name: the student, the same objective in one go, plain distillation from
-    one source, smoothed labels, hard labels.
-  """
+  """Makes who learns from what; settings are filled in by `with_members`."""
   chosen, chains = setup.experiment.soft_td, setup.chains
   objective = partial(
     soft_td,
@@ -72,16 +64,7 @@ def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
 def student_trainee(
   setup: SoftTdSetup, names: Sequence[str], *, rounds: int = 1
 ) -> TrainSpec:
-  """Readies some arms for a training as long as some rounds.
-
-  Args:
-    setup: of the run.
-    names: of `make_arms`.
-    rounds: how many rounds' epochs.
-
-  Returns:
-    What is to be trained, without members.
-  """
+  """Readies some arms for a training as long as some rounds."""
   base, chosen = setup.base, setup.experiment.student
   loaders = base.student.loaders
   loaders = {name: loaders[name] for name in {"transfer", setup.labelled}}
@@ -108,12 +91,7 @@ def with_members(
   """Fills in the settings of every arm's members.
 
   Args:
-    train_spec: arms without members.
-    grids: by arm, the cells to train.
     chains: M; every cell has a member for each, whose seed is its number.
-
-  Returns:
-    The trainee.
   """
   arms = {}
   for name, arm in train_spec.arms.items():
@@ -127,13 +105,6 @@ def side_by_side(tables: np.ndarray) -> Teacher:
 
   Args:
     tables: (K, N, C) logarithms, nats.
-
-  Returns:
-    A teacher whose answers are (N, K * C).
-
-  Example:
-    >>> side_by_side(np.zeros((2, 5, 3))).arrays.answers.shape
-    (5, 6)
   """
   beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)
   return stored(beside.astype(np.float32))
@@ -190,12 +161,6 @@ def train_tuned(
   Best on the held-out images, on average over the chains: the test images,
   which measure, choose nothing.
 
-  Args:
-    setup: of the run.
-    train_spec: arms without members.
-    teachers: as in `train`.
-    title: for the progress bar.
-
   Returns:
     Variables by arm, with a leading axis (M,); by arm, the cells with their
     validation losses, the best one first.
@@ -221,9 +186,6 @@ def train_tuned(
 def best_settings(cells: Cells) -> dict[str, list[dict[str, float]]]:
   """Returns the grid of the best cell alone, by arm.
 
-  Args:
-    cells: from `search`.
-
   Example:
     >>> best_settings({"kd": [{"learning_rate": 0.1, "validation_loss": [1.0]}]})
     {'kd': [{'learning_rate': 0.1}]}
@@ -240,7 +202,6 @@ def validate(
   """Scores networks on the held-out images.
 
   Args:
-    setup: of the run.
     networks: variables of the student's kind, with a leading axis (M,).
 
   Returns:
@@ -260,8 +221,6 @@ def answers(
   """Asks networks about every image of the training set.
 
   Args:
-    setup: of the run.
-    train_spec: what the networks are.
     networks: variables with a leading axis (M,).
 
   Returns:

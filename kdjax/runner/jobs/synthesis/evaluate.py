@@ -29,8 +29,6 @@ class Choice(NamedTuple):
   """What a search found best.
 
   Attributes:
-    rate: the learning rate.
-    steps: how many to take.
     tried: every rate and number of steps with its accuracy, JSON values.
   """
 
@@ -42,19 +40,8 @@ class Choice(NamedTuple):
 def learned_course(synthetic: Synthetic) -> tuple[Course, np.ndarray]:
   """Returns learned images as a course, with its learned rates.
 
-  Args:
-    synthetic: what was learned.
-
   Returns:
     The course, and (T,) rates.
-
-  Example:
-    >>> made = Synthetic(
-    ...   jnp.zeros((2, 3, 4, 4, 1)), jnp.zeros((2, 3, 2)), jnp.zeros((5, 2))
-    ... )
-    >>> course, rates = learned_course(made)
-    >>> course.plan.shape, rates.shape, course.plan[2].tolist()
-    ((10, 3), (10,), [0, 1, 2])
   """
   images, labels, log_rates = synthetic
   steps, batch = images.shape[:2]
@@ -75,11 +62,6 @@ def whole_course(
   Args:
     images: (N, H, W, C) float.
     labels: (N,) int.
-    classes: K.
-    steps: T.
-
-  Returns:
-    The course.
 
   Example:
     >>> whole_course(np.ones((2, 1, 1, 1)), np.arange(2), 2, 3).plan.shape
@@ -103,13 +85,6 @@ def shuffled_course(
   Args:
     images: (N, H, W, C) float.
     labels: (N,) int.
-    classes: K.
-    epochs: passes.
-    batch_size: B <= N.
-    seed: of the order.
-
-  Returns:
-    The course.
 
   Example:
     >>> images, labels = np.ones((5, 1, 1, 1)), np.zeros(5, int)
@@ -137,19 +112,12 @@ def follow(
   Args:
     apply: (params, images (B, H, W, C)) -> logits (B, K).
     starts: parameters with a leading axis (M,).
-    course: what they learn from.
     rates: (T,), one a step.
     together: whether they train side by side, or one after the other: faster
       for convolutions on the CPU.
 
   Returns:
     Their parameters, with a leading axis (M,).
-
-  Example:
-    >>> apply = lambda w, x: x.reshape(len(x), -1) @ w
-    >>> course = whole_course(np.ones((1, 1, 1, 1)), np.zeros(1, int), 2, 1)
-    >>> follow(apply, jnp.zeros((3, 1, 2)), course, np.ones(1))[0].tolist()
-    [[0.5, -0.5]]
   """
   rates = np.asarray(rates, np.float32)
   if together:
@@ -176,11 +144,6 @@ def search(
     train: (rate, state, first step, last step) -> state after them; the state is
       None before the first.
     score: state -> accuracy on held-out images.
-    rates: to be tried.
-    lengths: numbers of steps, rising.
-
-  Returns:
-    The best; the first of equals.
 
   Example:
     >>> train = lambda rate, state, start, stop: rate * stop

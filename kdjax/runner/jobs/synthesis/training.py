@@ -25,9 +25,7 @@ class Progress(NamedTuple):
   """How far a synthesis has come.
 
   Attributes:
-    step: outer steps taken.
     loss: outer loss before the last of them, nats.
-    synthetic: what has been learned.
   """
 
   step: int
@@ -39,11 +37,7 @@ def first_images(parts: SynthesisSetup, seed: int) -> Synthetic:
   """Returns what a synthesis starts from.
 
   Args:
-    setup: of the run.
     seed: of the synthesis; the real images are those that `draw` gives for it.
-
-  Returns:
-    Real images, or noise, with one-hot labels and one rate.
   """
   chosen = parts.experiment.synthesis
   if chosen.first_images == "noise":
@@ -71,16 +65,7 @@ def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
 
   Args:
     labels: (N,) int.
-    each: how many of a class, which has as many.
     seed: >= 0.
-
-  Returns:
-    Int64 positions, sorted.
-
-  Example:
-    >>> labels = np.array([0, 1, 1, 0, 1])
-    >>> sorted(labels[draw(labels, 2, seed=0)].tolist())
-    [0, 0, 1, 1]
   """
   count = each * len(np.unique(labels))
   return data.stratified(labels, count, seed=seed)
@@ -119,9 +104,6 @@ def make_starts(
   """Initialises networks.
 
   Args:
-    setup: of the run.
-    key: PRNG key.
-    count: how many, M.
     fixed: whether all are the one fixed start; by default as the settings say.
 
   Returns:
@@ -140,15 +122,7 @@ def learn_images(
   """Learns one set of images.
 
   Args:
-    setup: of the run.
-    seed: of the synthesis: its first images, batches and networks.
     step: from `make_outer_step`; syntheses that share it compile it once.
-
-  Yields:
-    The state after every tenth step and after the last.
-
-  Raises:
-    DivergedError: if the loss leaves the finite numbers.
   """
   step = step or make_outer_step(parts)
   synthetic = first_images(parts, seed)
@@ -170,9 +144,6 @@ def learn_images(
 
 def make_outer_step(parts: SynthesisSetup) -> Callable:
   """Makes the step that images and rates take.
-
-  Args:
-    setup: of the run.
 
   Returns:
     (synthetic, optimiser state, key, real images, labels) -> (synthetic, state,

@@ -46,24 +46,7 @@ def begin(
   Args:
     images: (N, H, W, C) float; of each class a multiple of `steps`.
     labels: (N,) int, their classes.
-    classes: number of classes K.
-    steps: S, batches in a pass.
-    epochs: E, passes.
     rate: where all learning rates start, > 0.
-
-  Returns:
-    What a synthesis starts from.
-
-  Raises:
-    ValueError: if the steps cannot have as many of each class.
-
-  Example:
-    >>> labels = np.array([0, 0, 1, 1])
-    >>> found = begin(
-    ...   jnp.zeros((4, 2, 2, 1)), labels, classes=2, steps=2, epochs=3, rate=0.1
-    ... )
-    >>> found.labels.argmax(-1).tolist(), found.log_rates.shape
-    ([[0, 1], [0, 1]], (3, 2))
   """
   order = np.argsort(labels, kind="stable")
   counts = np.bincount(labels, minlength=classes)
@@ -92,9 +75,6 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   Args:
     logits: (B, K).
     labels: (B, K).
-
-  Returns:
-    Scalar, nats.
 
   Example:
     >>> print(cross_entropy(jnp.zeros((1, 2)), jnp.array([[0., 1.]])).round(4))
@@ -151,22 +131,8 @@ def learn(
 
   Args:
     apply: (params, images (B, H, W, C)) -> logits (B, K).
-    params: theta_0.
-    synthetic: images, labels, rates.
     rolled: a loop in the program; False writes all steps out, which XLA's
       convolutions on the CPU need to be fast.
-
-  Returns:
-    theta_T.
-
-  Example:
-    >>> images = jnp.ones((2, 1, 1, 1))
-    >>> made = begin(
-    ...   images, np.arange(2), classes=2, steps=1, epochs=1, rate=1.0
-    ... )
-    >>> apply = lambda w, x: x.reshape(len(x), -1) @ w
-    >>> learn(apply, jnp.zeros((1, 2)), made).tolist()
-    [[0.0, 0.0]]
 
   Source:
     Wang, Zhu, Torralba, Efros 2018, arXiv:1811.10959. Learned labels:
@@ -209,23 +175,9 @@ def outer_loss(
   Args:
     apply: (params, images (B, H, W, C)) -> logits (B, K).
     starts: several theta_0, with a leading axis (M,).
-    synthetic: images, labels, rates.
     images: (N, H, W, C) float, real.
     labels: (N,) int.
     rolled: as in `learn`; False also trains networks one after the other.
-
-  Returns:
-    Scalar, nats.
-
-  Example:
-    >>> apply = lambda w, x: x.reshape(len(x), -1) @ w
-    >>> images = jnp.ones((2, 1, 1, 1))
-    >>> made = begin(
-    ...   images, np.arange(2), classes=2, steps=1, epochs=1, rate=1.0
-    ... )
-    >>> starts = jnp.zeros((3, 1, 2))
-    >>> print(outer_loss(apply, starts, made, images, np.arange(2)).round(4))
-    0.6931
   """
 
   def one(params):
