@@ -60,8 +60,6 @@ def run(name: str, file: Path, limit: float) -> str | None:
   """Runs one benchmark.
 
   Args:
-    name: the module's.
-    file: for what it finds.
     limit: seconds.
 
   Returns:
@@ -81,14 +79,7 @@ def run(name: str, file: Path, limit: float) -> str | None:
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
-  """Lays rows out.
-
-  Args:
-    rows: with "benchmark", "what", "target", "measured" and "met".
-
-  Yields:
-    Lines of equal columns.
-  """
+  """Lays rows out."""
   lines = [("benchmark", "what", "target", "measured", "")]
   lines += [
     (

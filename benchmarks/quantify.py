@@ -63,7 +63,6 @@ class Time(NamedTuple):
   """Seconds of one run.
 
   Attributes:
-    wall: as clocks go.
     processor: of all threads of this process.
   """
 
@@ -105,18 +104,7 @@ def main() -> None:
 def measured(
   estimator: str, name: str, values: tuple[int, ...], options
 ) -> list[dict[str, Any]]:
-  """Times the cases of one group in turn.
-
-  Args:
-    estimator: "jacobian" or "optimise".
-    name: what is varied.
-    values: to what.
-    options: rounds, model and tap.
-
-  Returns:
-    A row a value: its settings, images a second, processor seconds an image, and
-    the ratio of the latter to the standard's.
-  """
+  """Times the cases of one group in turn."""
   settings = [STANDARD[estimator] | {name: value} for value in values]
   runs = [program(estimator, one, options) for one in settings]
   answers = [run() for run in runs]  # compiles
@@ -140,14 +128,7 @@ def measured(
 
 
 def spread(values: list[float]) -> dict[str, float]:
-  """Sums up rounds.
-
-  Args:
-    values: one a round.
-
-  Returns:
-    "median", "low" and "high".
-  """
+  """Sums up rounds."""
   return {
     "median": statistics.median(values),
     "low": min(values),
@@ -160,9 +141,6 @@ def timed(run: Callable[[], Any]) -> Time:
 
   Args:
     run: what is timed; it waits for its result.
-
-  Returns:
-    What it took.
   """
   wall, processor = time.perf_counter(), time.process_time()
   run()
@@ -173,11 +151,6 @@ def program(
   estimator: str, settings: Mapping[str, int], options
 ) -> Callable[[], np.ndarray]:
   """Makes what is timed.
-
-  Args:
-    estimator: "jacobian" or "optimise".
-    settings: as STANDARD.
-    options: model and tap.
 
   Returns:
     () -> entropies (B, GH, GW).
@@ -261,9 +234,6 @@ def gathered(tree: Any) -> Any:
 
   Args:
     tree: arrays (B, ...), a device's part.
-
-  Returns:
-    Arrays of all images.
   """
   return jax.tree.map(
     lambda x: jax.lax.all_gather(x, on_devices.AXIS, axis=0, tiled=True), tree
@@ -275,9 +245,6 @@ def own(tree: Any) -> Any:
 
   Args:
     tree: arrays (B, ...) of all images.
-
-  Returns:
-    The part.
   """
   count = jax.lax.psum(1, on_devices.AXIS)
   place = jax.lax.axis_index(on_devices.AXIS)

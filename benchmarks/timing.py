@@ -36,14 +36,9 @@ def interleaved(
 
   Args:
     runs: what to run, by name; what they return is waited for.
-    rounds: how often each is timed.
-    warmup: rounds before those, which compile and do not count.
     clock: seconds; `time.process_time` for those that the processors worked.
     settle: whether every turn begins with a pause and a run that does not count,
       as it must where libraries with threads of their own take turns.
-
-  Returns:
-    By name, the seconds of each round.
   """
   times = {name: [] for name in runs}
   for number in range(-warmup, rounds):
@@ -61,28 +56,12 @@ def interleaved(
 def ratio(
   times: Mapping[str, Sequence[float]], of: str, over: str
 ) -> dict[str, float]:
-  """Compares two things round by round.
-
-  Args:
-    times: from `interleaved`.
-    of: whose time is divided.
-    over: by whose.
-
-  Returns:
-    The ratios' "median", and their quartiles "low" and "high".
-  """
+  """Compares two things round by round."""
   return spread([a / b for a, b in zip(times[of], times[over], strict=True)])
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-  """Sums up rounds.
-
-  Args:
-    values: one a round.
-
-  Returns:
-    "median", and the quartiles "low" and "high".
-  """
+  """Sums up rounds."""
   low, median, high = (
     statistics.quantiles(values, n=4, method="inclusive")
     if len(values) > 1
@@ -92,11 +71,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-  """Says where and how figures were made.
-
-  Returns:
-    Date, versions, processors, device kind and command; no names of hosts.
-  """
+  """Says where and how figures were made."""
   device = jax.local_devices()[0]
   given = [x for x in sys.argv[1:] if not x.startswith("--output")]
   return {
@@ -117,13 +92,8 @@ def line(what: str, target: str, measured: Any, met: bool | None) -> dict:
   """Makes a line of a benchmark's summary.
 
   Args:
-    what: was measured.
-    target: what was wanted, in words.
     measured: what was found; numbers are kept to three digits.
     met: whether that is what was wanted; None where nothing was.
-
-  Returns:
-    An entry of the list under "summary" in a benchmark's JSON.
   """
   if isinstance(measured, float):
     measured = float(f"{measured:.3g}")
@@ -135,10 +105,6 @@ def written(path: Path | None, key: str) -> list[dict[str, Any]]:
 
   Args:
     path: the file; None, or one that does not exist, has none.
-    key: under which it keeps them.
-
-  Returns:
-    The rows.
   """
   if path is None or not path.exists():
     return []

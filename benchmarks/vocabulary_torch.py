@@ -17,9 +17,6 @@ def forward_kl(student, teacher):
   Args:
     student: (N, V).
     teacher: (N, V).
-
-  Returns:
-    ().
   """
   log_q, log_p = (x.log_softmax(-1) for x in (student, teacher))
   return (log_p.exp() * (log_p - log_q)).sum()
@@ -31,9 +28,6 @@ def jensen_shannon(student, teacher):
   Args:
     student: (N, V).
     teacher: (N, V).
-
-  Returns:
-    ().
   """
   log_q, log_p = (x.log_softmax(-1) for x in (student, teacher))
   log_m = torch.logaddexp(log_p, log_q) - math.log(2)
@@ -45,7 +39,6 @@ def whole(divergence, hidden, head, teacher_hidden, teacher_head):
   """Returns the mean over tokens and its gradients, from all the logits.
 
   Args:
-    divergence: one of the two above.
     hidden: (N, d).
     head: (d, V).
     teacher_hidden: (N, d).
@@ -65,7 +58,6 @@ def in_chunks(divergence, hidden, head, teacher_hidden, teacher_head):
   """Returns what `whole` does, a chunk of tokens at a time.
 
   Args:
-    divergence: one of the two above.
     hidden: (N, d).
     head: (d, V).
     teacher_hidden: (N, d).
@@ -91,15 +83,7 @@ def in_chunks(divergence, hidden, head, teacher_hidden, teacher_head):
 
 
 def arms(name, arrays):
-  """Makes what is timed.
-
-  Args:
-    name: "forward_kl" or "jensen_shannon".
-    arrays: four NumPy arrays: student's and teacher's hidden states and heads.
-
-  Returns:
-    Functions of nothing, by name.
-  """
+  """Makes what is timed."""
   tensors = [torch.from_numpy(x) for x in arrays]
   divergence = globals()[name]
   compiled = torch.compile(functools.partial(whole, divergence))

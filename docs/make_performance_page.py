@@ -18,14 +18,7 @@ VERDICTS = {True: "met", False: "missed", None: ""}
 
 
 def page(text: str) -> str:
-  """Renews the tables.
-
-  Args:
-    text: the page.
-
-  Returns:
-    The page with what the results say now.
-  """
+  """Renews the tables."""
   return re.sub(
     r"<!-- (\w+) -->\n.*?<!-- end -->",
     lambda found: f"<!-- {found[1]} -->\n{part(found[1])}<!-- end -->",
@@ -41,11 +34,7 @@ def part(name: str) -> str:
 
 
 def losses_rows() -> str:
-  """Lays out each loss's time, by the clock.
-
-  Returns:
-    A Markdown table.
-  """
+  """Lays out each loss's time, by the clock."""
   found = json.loads((RESULTS / "losses.json").read_text())
   others = ("formula", "torch", "compile")
   lines = [
@@ -65,11 +54,7 @@ def losses_rows() -> str:
 
 
 def scale_rows() -> str:
-  """Lays out what a step took, for all that was varied.
-
-  Returns:
-    A Markdown table.
-  """
+  """Lays out what a step took, for all that was varied."""
   found = json.loads((RESULTS / "scale.json").read_text())
   lines = [
     "| varied | batch | classes | devices | processes | ms a step | MB a device |",
@@ -86,14 +71,7 @@ def scale_rows() -> str:
 
 
 def table(name: str) -> str:
-  """Lays a benchmark's summary out.
-
-  Args:
-    name: the benchmark's.
-
-  Returns:
-    A Markdown table, or how to measure what is not there.
-  """
+  """Lays a benchmark's summary out."""
   file = RESULTS / f"{name}.json"
   if not file.exists():
     return f"Not measured yet: `python -m benchmarks.{name}`.\n"

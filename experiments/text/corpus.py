@@ -18,10 +18,6 @@ def sentences(packages: Iterable[str]) -> list[str]:
 
   Args:
     packages: names to import them by; they are read, not imported.
-
-  Returns:
-    Sentences of 5 to 16 words in the order of packages, files and lines. Those
-    that differ in case and punctuation only count as one.
   """
   found = {}
   for package in packages:
@@ -34,19 +30,7 @@ def sentences(packages: Iterable[str]) -> list[str]:
 def split(
   train: Iterable[str], held_out: Iterable[str], *sizes: int
 ) -> tuple[list[str], list[str]]:
-  """Draws training and held-out sentences of different packages.
-
-  Args:
-    train: packages to learn from.
-    held_out: packages to measure on.
-    *sizes: how many sentences to draw of each, without replacement.
-
-  Returns:
-    (training, held-out) sentences; none is in both.
-
-  Raises:
-    ValueError: if the packages have fewer.
-  """
+  """Draws training and held-out sentences of different packages."""
   measured = sentences(held_out)
   taken = set(map(letters, measured))
   learned = [x for x in sentences(train) if letters(x) not in taken]
@@ -76,11 +60,7 @@ def in_source(source: str) -> Iterator[str]:
 
 
 def letters(sentence: str) -> str:
-  """Returns a sentence's letters, by which two count as the same.
-
-  Args:
-    sentence: any text.
-  """
+  """Returns a sentence's letters, by which two count as the same."""
   return re.sub("[^a-z]", "", sentence.lower())
 
 

@@ -21,12 +21,8 @@ class Settings(NamedTuple):
   """Sizes of the student and its training.
 
   Attributes:
-    width: of the student.
     heads: of the student and of the relations.
-    tokens: of a sentence.
     layers: the teacher's blocks that the student's two are matched with.
-    steps: of training.
-    batch: sentences of a step.
     rate: peak learning rate of AdamW.
   """
 
@@ -55,10 +51,6 @@ class Said(NamedTuple):
 def observed(apply_fn: Callable, layers: tuple[str, str]) -> Callable:
   """Makes `apply` also return what is matched inside the network.
 
-  Args:
-    apply_fn: of the student or of the teacher.
-    layers: its two blocks.
-
   Returns:
     A function (variables, tokens) -> (output, as `Said.matched`).
   """
@@ -78,13 +70,7 @@ def teach(teacher: Bert, variables: Any, tokens: np.ndarray, layers) -> Said:
   """Asks the frozen teacher about every sentence, once.
 
   Args:
-    teacher: the sentence embedder.
-    variables: its parameters.
     tokens: (N, T) int32.
-    layers: its two blocks that are matched.
-
-  Returns:
-    All it says, in memory; the states in half precision.
   """
   watch = observed(teacher.apply, layers)
 
@@ -108,11 +94,6 @@ def make_student(
 
   Args:
     words: (vocabulary, D) the teacher's word vectors.
-    seed: of all other weights.
-    settings: its sizes.
-
-  Returns:
-    The state before training.
   """
   vocabulary, size = words.shape
   student = bert(
@@ -148,15 +129,8 @@ def loss_of(params, apply_fn, tokens, said, weights, heads) -> jax.Array:
   """Returns the loss of a batch: the embedding's, and what the arm adds.
 
   Args:
-    params: of the student and of its projections to the teacher's width.
-    apply_fn: the student's.
     tokens: (B, T) int32.
-    said: what the teacher says of them.
     weights: by what is matched, "hidden" or "relations"; others are not.
-    heads: relation heads.
-
-  Returns:
-    A scalar, the mean over sentences.
   """
   watch = observed(apply_fn, ("stage_0", "stage_1"))
   output, ours = watch({"params": params["student"]}, tokens)
@@ -213,15 +187,7 @@ def distil(
   """Trains a student; equal seeds see equal batches, whatever the arm.
 
   Args:
-    step: of the arm.
-    state: the student before training.
     tokens: (N, T) int32.
-    said: what the teacher says of them.
-    seed: of the order of sentences.
-    settings: steps and batch.
-
-  Returns:
-    The state after training.
   """
   rng = np.random.default_rng(seed)
   passes = -(-settings.steps * settings.batch // len(tokens))
