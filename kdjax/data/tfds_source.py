@@ -30,33 +30,11 @@ from kdjax.data.whole import (
 )
 
 
-def open_directory(
-  directory: Path,
-  name: str,
-  *,
-  splits: tuple[str, str],
-  image_size: int | None,
-  resident_bytes: int,
-  background: tuple[int, int, int] = WHITE,
-  masks: bool = False,
-) -> Dataset:
-  """Opens a directory that TFDS has prepared.
+def open_directory(directory: Path, name: str, **options: Any) -> Dataset:
+  """Opens a directory that TFDS has prepared, with the options of `open_builder`.
 
   Args:
     directory: the one that holds dataset_info.json.
-    name: what to call the data set.
-    splits: train and test split, each a split of the data set or a slice.
-    image_size: as in `load`.
-    resident_bytes: as in `load`.
-    background: as in `decode`.
-    masks: as in `load`.
-
-  Returns:
-    The data set.
-
-  Raises:
-    UserError: if the data is damaged, in another format, or no image
-      classification.
   """
   import tensorflow_datasets as tfds
 
@@ -67,15 +45,7 @@ def open_directory(
     raise UserError(
       f"cannot open {directory} as a TFDS data set: {first_line(error)}"
     ) from error
-  return open_builder(
-    builder,
-    name,
-    splits=splits,
-    image_size=image_size,
-    resident_bytes=resident_bytes,
-    background=background,
-    masks=masks,
-  )
+  return open_builder(builder, name, **options)
 
 
 def open_builder(

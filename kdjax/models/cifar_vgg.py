@@ -9,13 +9,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import (
-  Activation,
-  MeanPool,
-  batch_norm,
-  convolution,
-  max_pool_2x2,
-)
+from kdjax.models.layers import MeanPool, PlainStage, max_pool_2x2
 from kdjax.models.registry import register
 from kdjax.models.statistics import (
   Statistics,
@@ -32,26 +26,6 @@ STAGES = {
   16: (2, 2, 3, 3, 3),
   19: (2, 2, 4, 4, 4),
 }
-
-
-class Stage(nn.Module):
-  """3 x 3 convolutions of one width, normalised; the last ReLU is `activation`.
-
-  Attributes:
-    width: output channels.
-    convolutions: how many.
-  """
-
-  width: int
-  convolutions: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    for i in range(self.convolutions):
-      x = nn.relu(x) if i else x
-      x = convolution(self.width, 3, bias=True, name=f"conv_{i}")(x)
-      x = batch_norm(train=train, name=f"norm_{i}")(x)
-    return Activation(name="activation")(x)
 
 
 class CifarVGG(nn.Module):
@@ -76,13 +50,15 @@ class CifarVGG(nn.Module):
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("cifar_vgg", images, 8)
     x = standardise(images, self.statistics)
-    stem, *stages = zip(WIDTHS, self.stages, strict=True)
-    x = Stage(*stem, name="stem")(x, train=train)
-    for i, (width, count) in enumerate(stages):
+    stem, *stages = zip(self.stages, WIDTHS, strict=True)
+    x = PlainStage(*stem, batch_norm=True, name="stem")(x, train=train)
+    for i, (count, width) in enumerate(stages):
       # The fourth pooling is for images of 64 pixels; 32 keep 4 x 4 at the end.
       if i < 3 or min(images.shape[1:3]) >= 64:
         x = max_pool_2x2(x)
-      x = Stage(width, count, name=f"stage_{i}")(x, train=train)
+      x = PlainStage(count, width, batch_norm=True, name=f"stage_{i}")(
+        x, train=train
+      )
     if not self.classify:
       return x
     return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))

@@ -159,3 +159,26 @@ def with_border(x: jax.Array, width: int) -> jax.Array:
     (1, 4, 4, 1)
   """
   return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)))
+
+
+class PlainStage(nn.Module):
+  """3 x 3 convolutions of one width, each with a ReLU; the last is a tap.
+
+  Attributes:
+    convolutions: how many.
+    width: channels.
+    batch_norm: whether each convolution is followed by one.
+  """
+
+  convolutions: int
+  width: int
+  batch_norm: bool
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for i in range(self.convolutions):
+      x = nn.relu(x) if i else x
+      x = convolution(self.width, 3, bias=True, name=f"conv_{i}")(x)
+      if self.batch_norm:
+        x = batch_norm(train=train, name=f"norm_{i}")(x)
+    return Activation(name="activation")(x)

@@ -6,12 +6,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.models import checks
-from kdjax.models.layers import (
-  Activation,
-  batch_norm,
-  convolution,
-  max_pool_2x2,
-)
+from kdjax.models.layers import PlainStage, max_pool_2x2
 from kdjax.models.pooling import adaptive_average_pool
 from kdjax.models.pretrained.layouts import (
   TABLES,
@@ -32,29 +27,6 @@ CONVOLUTIONS = {
   16: (2, 2, 3, 3, 3),
   19: (2, 2, 4, 4, 4),
 }
-
-
-class Stage(nn.Module):
-  """3 x 3 convolutions of one width, each with a ReLU; the last is a tap.
-
-  Attributes:
-    convolutions: how many.
-    width: channels.
-    batch_norm: whether each convolution is followed by one.
-  """
-
-  convolutions: int
-  width: int
-  batch_norm: bool
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    for i in range(self.convolutions):
-      x = nn.relu(x) if i else x
-      x = convolution(self.width, 3, bias=True, name=f"conv_{i}")(x)
-      if self.batch_norm:
-        x = batch_norm(train=train, name=f"norm_{i}")(x)
-    return Activation(name="activation")(x)
 
 
 class VGG(nn.Module):
@@ -82,7 +54,7 @@ class VGG(nn.Module):
     x = standardise(images, self.statistics)
     for i, convolutions in enumerate(self.convolutions):
       width = min(64 << i, 512)
-      x = Stage(convolutions, width, self.batch_norm, name=f"stage_{i}")(
+      x = PlainStage(convolutions, width, self.batch_norm, name=f"stage_{i}")(
         x, train=train
       )
       x = max_pool_2x2(x)
