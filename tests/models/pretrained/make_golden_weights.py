@@ -2,8 +2,8 @@
 
 Needs torch, torchvision, timm and transformers, which kdjax does not:
 
-  PYTHONPATH=. python tests/models/pretrained/make_golden_weights.py           # stores
-  PYTHONPATH=. python tests/models/pretrained/make_golden_weights.py parity    # compares
+  PYTHONPATH=.:tests python tests/models/pretrained/make_golden_weights.py           # stores
+  PYTHONPATH=.:tests python tests/models/pretrained/make_golden_weights.py parity    # compares
 
 Weights come from their names (outside_cases.py): what is stored is the names
 and shapes that those libraries use, and the logits that they give. `parity`
