@@ -15,9 +15,6 @@ def entering(kind: str, makers: MutableMapping[str, Callable]) -> Callable:
   Returns:
     name -> decorator; the decorator returns the maker unchanged.
 
-  Raises:
-    ValueError: from the decorator, if the name is taken.
-
   Example:
     >>> table = {}
     >>> register = entering("shape", table)
@@ -41,10 +38,6 @@ def entering(kind: str, makers: MutableMapping[str, Callable]) -> Callable:
 
 
 def import_modules(package: str) -> None:
-  """Imports every module of a package, so that each can register itself.
-
-  Args:
-    package: its dotted name.
-  """
+  """Imports every module of a package, so that each can register itself."""
   for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
     importlib.import_module(f"{package}.{module.name}")

@@ -20,15 +20,8 @@ def digest(tree: Any) -> str:
 
   Two runs are the same run when the digests of their parameters are.
 
-  Args:
-    tree: nested dict of arrays.
-
   Returns:
     64 hexadecimal digits, over paths, types, shapes and bytes.
-
-  Example:
-    >>> digest({"a": np.zeros(2)}) == digest({"a": np.zeros(2)})
-    True
   """
   leaves = {
     jax.tree_util.keystr(path): np.asarray(leaf)
@@ -49,11 +42,7 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
 
   Args:
     folder: appears as a whole, or not at all; one that is there is replaced.
-    variables: nested dict of arrays.
     note: JSON values: model spec, classes, image shape, ...
-
-  Raises:
-    StorageError: if the folder cannot be written.
   """
   if jax.process_index():
     return
@@ -78,18 +67,7 @@ def save_network(folder: Path, variables: Any, note: dict[str, Any]) -> None:
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-  """Reads what was noted beside a saved network.
-
-  Args:
-    folder: as given to `save_network`.
-
-  Returns:
-    The note.
-
-  Raises:
-    UserError: if there is no saved network.
-    StorageError: if the note is damaged.
-  """
+  """Reads what was noted beside a saved network."""
   try:
     note = json.loads((folder / NOTE).read_text())
     if not isinstance(note, dict):
@@ -104,18 +82,7 @@ def read_note(folder: Path) -> dict[str, Any]:
 
 
 def load_variables(folder: Path, note: dict[str, Any]) -> Any:
-  """Reads a network's variables and checks them against their digest.
-
-  Args:
-    folder: as given to `save_network`.
-    note: from `read_note`.
-
-  Returns:
-    Nested dict of NumPy arrays.
-
-  Raises:
-    StorageError: if the files are damaged, even by a single bit.
-  """
+  """Reads a network's variables and checks them against their digest."""
   path = folder.absolute() / "variables"
   # Damage surfaces as half a dozen unrelated exceptions, bare ones among them.
   try:
@@ -152,9 +119,6 @@ def alone() -> ocp.options.MultiprocessingOptions:
 
 def one_line(error: Exception) -> str:
   """Returns the first line of what an error says.
-
-  Args:
-    error: whatever was raised.
 
   Returns:
     The line; the error's type where it says nothing.

@@ -16,23 +16,8 @@ def for_each_teacher(method: Method) -> Method:
   the student takes over before the first step (a classifier) is the first
   teacher's.
 
-  Args:
-    method: that looks inside the teacher.
-
   Returns:
     The method; with a single network it is the one that was given.
-
-  Example:
-    >>> from kdjax.core.method import Outputs, stateless
-    >>> method = for_each_teacher(
-    ...   stateless(lambda inputs: inputs.teacher.answers[:, 0])
-    ... )
-    >>> one, two = Outputs(jnp.ones((2, 3)), {}), Outputs(jnp.zeros((2, 3)), {})
-    >>> both = Outputs(one.answers, {}, (one, two))
-    >>> inputs = Inputs(one, both, jnp.zeros(2, int), 0)
-    >>> params, state = method.init(jax.random.key(0), inputs)
-    >>> print(method.apply(params, state, inputs)[0])
-    0.5
   """
 
   def init(rng, inputs):

@@ -42,15 +42,8 @@ def working(x: jax.Array) -> jax.Array:
 def last(outputs: Outputs, tap: str) -> jax.Array:
   """Picks the last feature that a tap names, such as the last of the stages.
 
-  Args:
-    outputs: what a network shows.
-    tap: with or without globs.
-
   Returns:
     (B, ...) float32 (float64 for float64).
-
-  Raises:
-    UserError: if the tap names no feature.
 
   Example:
     >>> feats = {"stage_0": jnp.zeros((1, 3)), "stage_1": jnp.ones((1, 2))}
@@ -79,16 +72,8 @@ def over_positions(features: jax.Array) -> jax.Array:
 def vectors(method: str, tap: str, outputs: Outputs) -> jax.Array:
   """Picks one feature, averaged over the positions of tokens and maps.
 
-  Args:
-    method: its name, for messages.
-    tap: names the feature.
-    outputs: the network's.
-
   Returns:
     (B, D) float32 (float64 for float64).
-
-  Raises:
-    UserError: if the tap names none or several, or one without features.
 
   Example:
     >>> outputs = Outputs(None, {"stage_0": jnp.ones((2, 4, 4, 3))})
@@ -106,21 +91,8 @@ def vectors(method: str, tap: str, outputs: Outputs) -> jax.Array:
 def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:
   """Picks the features that a tap names, and checks that they have a form.
 
-  Args:
-    method: its name, for messages.
-    tap: names the layers.
-    outputs: the network's.
-
   Returns:
     For each layer vectors, tokens or maps, float32 (float64 for float64).
-
-  Raises:
-    UserError: if the tap names nothing, or something of another form.
-
-  Example:
-    >>> outputs = Outputs(None, {"stage_0": jnp.zeros((2, 4)), "head": jnp.ones(2)})
-    >>> [stage.shape for stage in stages("ofa", "stage_*", outputs)]
-    [(2, 4)]
   """
   found = taps.select(outputs.feats, tap)
   for i, stage in enumerate(found):
@@ -134,14 +106,6 @@ def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:
 
 def need_maps(method: str, tap: str, features: jax.Array) -> None:
   """Refuses features that are no maps.
-
-  Args:
-    method: the method's name, for the message.
-    tap: where the features come from.
-    features: what was tapped.
-
-  Raises:
-    UserError: unless they are (B, H, W, C).
 
   Example:
     >>> need_maps("nst", "stage_0", jnp.zeros((2, 4, 4, 8)))
@@ -164,11 +128,7 @@ def paired(
   """Pairs the tapped layers of both networks, the last with the last.
 
   Args:
-    method: the method's name, for messages.
-    inputs: what both networks show.
     student_tap: the student's layers, from shallow to deep.
-    teacher_tap: the teacher's.
-    maps: whether only maps will do.
 
   Returns:
     (student, teacher) features, as many pairs as the shallower network has
@@ -209,15 +169,10 @@ def same_size(method: str, student: jax.Array, teacher: jax.Array) -> Pair:
   """Brings two maps to one size: the larger is average-pooled, per axis.
 
   Args:
-    method: the method's name, for messages.
     student: (B, H, W, C), (B, T, D) or (B, D) float.
-    teacher: as many dimensions, with any channels.
 
   Returns:
     Both, alike but for the channels. Vectors and tokens are left as they are.
-
-  Raises:
-    UserError: if tokens differ in number.
 
   Example:
     >>> student, teacher = same_size(
@@ -262,13 +217,6 @@ def as_maps(features: jax.Array) -> jax.Array:
 def need_two(method: str, pairs: tuple[Pair, ...]) -> None:
   """Refuses a single pair of layers where a method goes from one to the next.
 
-  Args:
-    method: the method's name, for the message.
-    pairs: those found.
-
-  Raises:
-    UserError: if there are fewer than two.
-
   Example:
     >>> need_two("fsp", ((None, None), (None, None)))
   """
@@ -283,15 +231,10 @@ def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:
   """Says which rows of a memory of all training examples a batch writes.
 
   Args:
-    method: its name, for the message.
-    examples: number of training examples, N.
     inputs: whose index and mask say which examples the batch holds.
 
   Returns:
     (B,) int rows; N for padding, as writing behind the end is writing nothing.
-
-  Raises:
-    UserError: if the number or the index is not given.
 
   Example:
     >>> mask, index = jnp.array([True, False]), jnp.array([3, 1])
@@ -320,21 +263,12 @@ def classifier(
 
   Args:
     name: the method that needs it, for the message.
-    whose: "teacher" or "student", for the message.
     head: {"kernel": (D, C), "bias": (C,)}, or None.
     width: D of the features that it is to be applied to.
     hint: what to do where it takes others.
 
   Returns:
     The kernel (D, C) and the bias (C,), float32.
-
-  Raises:
-    UserError: if there is none, or for features of another width.
-
-  Example:
-    >>> head = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
-    >>> classifier("srrl", "teacher", head, 3)[0].shape
-    (3, 2)
   """
   if head is None:
     raise UserError(

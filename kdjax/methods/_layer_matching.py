@@ -13,15 +13,6 @@ def pair_layers(students: int, teachers: int) -> tuple[tuple[int, int], ...]:
   Returns:
     (student, teacher) layer numbers, as many pairs as the shallower one has
     layers.
-
-  Raises:
-    ValueError: if either has none.
-
-  Example:
-    >>> pair_layers(2, 6)
-    ((0, 2), (1, 5))
-    >>> pair_layers(3, 2)
-    ((1, 0), (2, 1))
   """
   if min(students, teachers) < 1:
     raise ValueError(

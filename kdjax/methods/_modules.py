@@ -211,7 +211,6 @@ def regressors(
   Args:
     pairs: (student, teacher) features.
     always: False to leave out those whose channels agree already.
-    **options: further attributes of `Regressor`.
 
   Returns:
     By name, `regressor_0`, `regressor_1`, ..., a module and what it is
@@ -233,12 +232,8 @@ def regressed(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
   """Brings the student's features to the teacher's channels where they differ.
 
   Args:
-    call: applies a module by name.
     pairs: (student, teacher) features, for which `regressors(always=False)`
       made the modules.
-
-  Returns:
-    The pairs, with equal channels.
 
   Example:
     >>> pair = (jnp.ones((2, 3)), jnp.ones((2, 3)))
@@ -262,10 +257,8 @@ def remembering(
   """Makes a method that has modules of its own and remembers something.
 
   Args:
-    modules: as in `kdjax.core.method.learned`.
     start: (rng, inputs) -> the state before the first step; an array or a tree.
     loss: (call, inputs, state) -> (loss, new state); otherwise as in `learned`.
-    **options: taps and `couples_batch`, as in `learned`.
 
   Returns:
     The method. Nothing flows back through the state.

@@ -14,17 +14,8 @@ def states(
 ) -> tuple[jax.Array, ...]:
   """Picks the hidden states that a tap names, and checks that they are tokens.
 
-  Args:
-    method: its name, for messages.
-    tap: names the layers.
-    outputs: the network's.
-    layers: which of them.
-
   Returns:
     For each layer (B, T, D) float32 (float64 for float64).
-
-  Raises:
-    UserError: if the tap names nothing, or something without tokens.
 
   Example:
     >>> outputs = Outputs(None, {"stage_0": jnp.zeros((2, 5, 4), jnp.bfloat16)})
@@ -46,18 +37,9 @@ def projections(
 ) -> tuple[tuple[jax.Array, ...], ...]:
   """Picks what stock attention layers make of their tokens.
 
-  Args:
-    method: its name, for messages.
-    attention: names the attention layers.
-    outputs: the network's.
-    parts: of "query", "key" and "value".
-
   Returns:
     For each layer, for each part (B, heads, T, d) float32 (float64 for
     float64).
-
-  Raises:
-    UserError: if there is no such layer or it is no attention over tokens.
 
   Example:
     >>> query = jnp.zeros((2, 5, 3, 4))
@@ -86,13 +68,6 @@ def projection_taps(
 ) -> tuple[str, ...]:
   """Returns the taps that `projections` reads.
 
-  Args:
-    attention: names the attention layers.
-    parts: of "query", "key" and "value".
-
-  Returns:
-    One tap a part.
-
   Example:
     >>> projection_taps("stage_*/attention", ("query", "key"))
     ('stage_*/attention/query', 'stage_*/attention/key')
@@ -102,14 +77,6 @@ def projection_taps(
 
 def check_same_tokens(method: str, student: int, teacher: int) -> None:
   """Checks that both networks have the same number of tokens.
-
-  Args:
-    method: its name, for the message.
-    student: the student's number.
-    teacher: the teacher's.
-
-  Raises:
-    UserError: if they differ.
 
   Example:
     >>> check_same_tokens("minilm", 17, 17)
@@ -124,14 +91,6 @@ def check_same_tokens(method: str, student: int, teacher: int) -> None:
 
 def check_same_heads(method: str, student: int, teacher: int) -> None:
   """Checks that both networks have the same number of attention heads.
-
-  Args:
-    method: its name, for the message.
-    student: the student's number.
-    teacher: the teacher's.
-
-  Raises:
-    UserError: if they differ; names the method for networks that do.
 
   Example:
     >>> check_same_heads("minilm", 12, 12)
@@ -149,17 +108,11 @@ def token_mask(
   """Picks the mask of a text's padding.
 
   Args:
-    method: its name, for the message.
     tap: a feature of the student, (B, T), that is not 0 where a token counts,
       such as the ids where padding is 0; None where all count.
-    inputs: of the step.
-    tokens: T.
 
   Returns:
     (B, T) bool, or None.
-
-  Raises:
-    UserError: if the feature is not (B, T).
 
   Example:
     >>> student = Outputs(None, {"stem:in": jnp.array([[7, 4, 0]])})
@@ -180,9 +133,6 @@ def token_mask(
 
 def mask_taps(tap: str | None) -> tuple[str, ...]:
   """Returns the taps that `token_mask` reads.
-
-  Args:
-    tap: as given to it.
 
   Returns:
     None or one.

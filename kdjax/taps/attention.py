@@ -39,16 +39,12 @@ def caught_weights(
   intermediates, where callers would see them; a stand-in keeps them instead.
 
   Args:
-    module: the layer, bound.
     tap: what was asked for, for the error message.
     lenient: whether to give nothing where the error would be raised.
 
   Returns:
     A context; within it the list to which (..., heads, Q, K) float is added,
     after the softmax and before dropout.
-
-  Raises:
-    UserError: if the layer's attention function does not show its weights.
   """
   function, caught = module.attention_fn, []
   parameters = inspect.signature(function).parameters.values()

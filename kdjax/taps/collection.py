@@ -24,9 +24,6 @@ def widened(mutable: scope.CollectionFilter, token: str) -> Any:
     mutable: what the caller of `apply` lets out.
     token: one for each set of taps or edits.
 
-  Returns:
-    The wider filter.
-
   Example:
     >>> widened("batch_stats", "taps a")
     ['batch_stats', 'taps', 'taps a']
@@ -46,11 +43,7 @@ def marked(variables: Any, paths: Iterable[Path]) -> Any:
   are about paths, so that structure has to tell them apart.
 
   Args:
-    variables: as `apply` takes them.
     paths: of modules that may have no variables; globs do no harm.
-
-  Returns:
-    The variables with the private collection.
 
   Example:
     >>> marked({"params": {"head": {"bias": 0}}}, [])["taps"]
@@ -72,7 +65,6 @@ def taken(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
   """Takes what one reader or editor has sown out of the collections.
 
   Args:
-    collections: what `apply` let out.
     owner: who sowed; a name is "method:owner:site".
 
   Returns:

@@ -107,15 +107,6 @@ def parse_tap(text: str) -> Tap:
 def parse_taps(taps: str | Iterable[str]) -> tuple[Tap, ...]:
   """Reads several taps.
 
-  Args:
-    taps: texts, or one text.
-
-  Returns:
-    One Tap a text.
-
-  Raises:
-    UserError: as parse_tap does.
-
   Example:
     >>> [str(tap) for tap in parse_taps(["stage_0:out", "head:in"])]
     ['stage_0', 'head:in']
@@ -126,18 +117,8 @@ def parse_taps(taps: str | Iterable[str]) -> tuple[Tap, ...]:
 def covers(pattern: Tap, tap: Tap) -> bool:
   """Says whether a pattern names a place.
 
-  Args:
-    pattern: its path may hold globs.
-    tap: a concrete place.
-
   Returns:
     True where every segment, the method, the site and the call agree.
-
-  Example:
-    >>> covers(parse_tap("stage_*"), parse_tap("stage_0"))
-    True
-    >>> covers(parse_tap("stage_*"), parse_tap("stage_0/dense"))
-    False
   """
   return pattern[1:] == tap[1:] and covers_path(pattern.path, tap.path)
 
@@ -145,16 +126,8 @@ def covers(pattern: Tap, tap: Tap) -> bool:
 def covers_path(pattern: Path, path: Path) -> bool:
   """Says whether a path with globs names a path.
 
-  Args:
-    pattern: its segments may hold globs.
-    path: a concrete path.
-
   Returns:
     True where both have as many segments and every one agrees.
-
-  Example:
-    >>> covers_path(("stage_*", "dense"), ("stage_0", "dense"))
-    True
   """
   return len(pattern) == len(path) and all(
     fnmatch.fnmatchcase(name, glob)
@@ -164,12 +137,6 @@ def covers_path(pattern: Path, path: Path) -> bool:
 
 def natural(text: str) -> list:
   """Returns the sort key that puts stage_2 before stage_10.
-
-  Args:
-    text: for example "stage_10".
-
-  Returns:
-    Words and numbers, alternating.
 
   Example:
     >>> sorted(["stage_10", "stage_2"], key=natural)
@@ -230,13 +197,6 @@ def pick(feats: Mapping[str, Any], tap: str) -> jax.Array:
 
 def shortened(names: Iterable[str], most: int = 12) -> str:
   """Writes names in a row, and only says how many the rest are.
-
-  Args:
-    names: what to write.
-    most: how many to write out.
-
-  Returns:
-    One line.
 
   Example:
     >>> shortened(["a", "b", "c"], most=2)

@@ -42,13 +42,9 @@ def gathered(
   Args:
     patterns: what was asked for, perhaps with globs.
     found: values by place, more than were asked for perhaps.
-    seen: what ran.
 
   Returns:
     Features by the text of their taps.
-
-  Raises:
-    UserError: for a pattern without any value.
 
   Example:
     >>> found = {Tap(("a",)): 1, Tap(("a",), call=1): 2}
@@ -69,7 +65,6 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
 
   Args:
     tap: what was asked for, perhaps with globs.
-    seen: what ran.
 
   Returns:
     A UserError that says how far the tap led and what there is instead.
@@ -118,7 +113,6 @@ def hidden(tap: Tap, collection: str) -> UserError:
   """Makes the error for a module whose values cannot leave a lifted transform.
 
   Args:
-    tap: what was asked for.
     collection: the variable collection that would let them out.
 
   Returns:

@@ -44,10 +44,8 @@ def recoverable(
   tried again when the next one is due.
 
   Args:
-    folder: of the training's checkpoints.
     initial: () -> the states that the training would start from, for their
       form; called only if there is a checkpoint.
-    minutes: from one checkpoint to the next.
 
   Yields:
     Where to go on, or None; and what to call with all that the training yields,
@@ -185,15 +183,8 @@ def _from_json(sums: dict[str, Any]) -> Sums:
 def lost_steps(history: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
   """Reads from a log how many steps did not count, since they were not finite.
 
-  Args:
-    history: rows of metrics.jsonl, in their order.
-
   Returns:
     By network, the steps of each member; none where no bad step was met.
-
-  Example:
-    >>> lost_steps([{"network": "student", "lost_steps": [0, 2]}, {"epoch": 1}])
-    {'student': [0, 2]}
   """
   last = {
     row["network"]: row["lost_steps"] for row in history if "lost_steps" in row
