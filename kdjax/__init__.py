@@ -1,6 +1,6 @@
 """Knowledge distillation for JAX and Flax.
 
-`kdjax.losses` holds the loss functions and needs jax alone. The runner's rooms
+`kdjax.losses` holds the loss functions and needs jax alone. The other packages
 (`kdjax.models`, `kdjax.data`, `kdjax.train`, ...) are imported by name, so that
 importing the package costs nothing.
 """

@@ -1,1 +1,1 @@
-"""Names, values and errors that every room knows."""
+"""Names, values and errors that every package knows."""

@@ -1,1 +1,1 @@
-"""`launch.py`: commands, settings, stages, reports; imports every other room."""
+"""`launch.py`: commands, settings, stages, reports; imports every other package."""

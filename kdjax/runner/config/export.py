@@ -1,4 +1,4 @@
-"""Which network leaves the house, and how it is written."""
+"""Which network is exported, and in which formats."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
 """What a run shows: tables, pictures, the page, and the record on disk.
 
-The room receives plain values, as they stand in results.json, and computes no
+The package receives plain values, as they stand in results.json, and computes no
 statistics. Its modules are imported by name, so that a progress bar does not
 wait for matplotlib:
 

@@ -105,7 +105,7 @@ Result = TypeVar("Result")
 def styled(
   draw: Callable[Parameters, Result],
 ) -> Callable[Parameters, Result]:
-  """Wraps a function so that it draws in the house's style."""
+  """Wraps a function so that it draws in the style of all figures."""
 
   @functools.wraps(draw)
   def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
