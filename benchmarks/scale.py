@@ -63,7 +63,6 @@ ESTIMATED = (
   ("vit_tiny16", "vit_base16", (224, 224, 3), 64, 192),
 )
 FILE = Path(__file__).parent / "results" / "scale.json"
-PLOT = Path(__file__).parents[1] / "docs" / "scale.png"
 
 
 def main() -> int:
