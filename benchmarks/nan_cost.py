@@ -26,7 +26,7 @@ from kdjax.train.devices import placement
 from kdjax.train.fault_tolerance import nan_guard
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE
-from kdjax.train.step import unlabelled
+from kdjax.train.step import unlabelled_batch
 
 STEPS = 20
 
@@ -34,7 +34,7 @@ STEPS = 20
 def program(policy: str, optimizer: str, batch_size: int):
   """A compiled row of steps, and the state that it starts from."""
   images = np.random.default_rng(0).random((batch_size, 28, 28, 1), np.float32)
-  batch = unlabelled(jnp.asarray(images))._replace(
+  batch = unlabelled_batch(jnp.asarray(images))._replace(
     labels=jnp.zeros(batch_size, jnp.int32)
   )
   scheme = nan_guard.guard(OFFLINE, policy, 10)

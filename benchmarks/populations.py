@@ -33,7 +33,7 @@ from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.teacher import stored
+from kdjax.train.teacher import stored_teacher
 
 EXAMPLES, CLASSES, BATCH = 4000, 10, 128
 CELLS = list(itertools.product((1.0, 2.0, 4.0, 8.0, 20.0), (0.0, 0.1, 0.5)))
@@ -57,7 +57,7 @@ class Bench:
     labels = rng.integers(0, CLASSES, EXAMPLES).astype(np.int32)
     self.loader = make_loader(np.arange(EXAMPLES), labels, "none", BATCH)
     answers = rng.normal(size=(EXAMPLES, CLASSES)).astype(np.float32)
-    self.teachers = {"teacher": stored(answers)}
+    self.teachers = {"teacher": stored_teacher(answers)}
     self.network = make_model(model, classes=CLASSES)
     self.epochs = epochs
     self.optimizer = make_optimizer(

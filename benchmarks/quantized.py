@@ -59,7 +59,9 @@ def main() -> None:
   found = {"float32": scores}
   for scheme in quantized.possible(network, sample):
     into = jax.vmap(
-      lambda one, s=scheme: quantized.stored(network, one, s, sample)
+      lambda one, s=scheme: quantized.quantize_variables(
+        network, one, s, sample
+      )
     )
     few = jax.jit(into)(students)
     logits, scores = measured(quantized.stores_in(network, scheme).apply, few)

@@ -163,7 +163,7 @@ def measured(
   from kdjax.train.observer import Observer
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import frozen_state
-  from kdjax.train.teacher import live
+  from kdjax.train.teacher import live_teacher
 
   random = np.random.default_rng(0)
   count = batch_size * STEPS
@@ -197,7 +197,7 @@ def measured(
     images,
     epochs=epochs + 1,
     sample=sample,
-    teachers={"teacher": live(frozen_state(network, known))},
+    teachers={"teacher": live_teacher(frozen_state(network, known))},
     devices=devices,
     observer=Observer(step, lambda fed, idle: fed),
   )

@@ -47,7 +47,7 @@ from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live, stored
+from kdjax.train.teacher import live_teacher, stored_teacher
 
 LIMITS = {"response": 1.03, "cached": 1.03}
 OTHERS = 1.10
@@ -284,9 +284,9 @@ def trainings(
     jax.jit(partial(one.init, train=False))(jax.random.key(1), sample)
     for one in (network, teacher_network)
   )
-  teacher = live(frozen_state(teacher_network, known))
+  teacher = live_teacher(frozen_state(teacher_network, known))
   random_answers = random.normal(size=(count, pair.classes))
-  table = stored(jnp.asarray(random_answers, jnp.float32))
+  table = stored_teacher(jnp.asarray(random_answers, jnp.float32))
 
   together = loop.side_by_side(networks[1], sample, jax.default_backend())
 

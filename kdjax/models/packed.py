@@ -10,7 +10,7 @@ from safetensors import numpy as safetensors
 MASK = ":mask"
 
 
-def packed(variables: Any) -> dict[str, np.ndarray]:
+def pack(variables: Any) -> dict[str, np.ndarray]:
   """Lays a network's variables out as a file holds them.
 
   An array that is smaller so is kept as its non-zero values and one bit for
@@ -35,7 +35,7 @@ def file_bytes(variables: Any) -> int:
   Returns:
     Bytes, those of the file's table of names included.
   """
-  return len(safetensors.save(packed(variables)))
+  return len(safetensors.save(pack(variables)))
 
 
 def _name(path) -> str:

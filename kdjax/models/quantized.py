@@ -141,7 +141,7 @@ def possible(network: nn.Module, sample: jax.Array) -> list[str]:
 
 
 def stores_in(network: nn.Module, scheme: str) -> Any:
-  """Makes the network that computes with what `stored` stores.
+  """Makes the network that computes with what `quantize_variables` stores.
 
   Returns:
     What has an `apply`: a module that multiplies whole numbers where the
@@ -153,7 +153,7 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
   return Narrow(qwix.quantize_model(network, qwix.PtqProvider([_rule(scheme)])))
 
 
-def stored(
+def quantize_variables(
   network: nn.Module, variables: Mapping, scheme: str, sample: jax.Array
 ) -> dict[str, Any]:
   """Rounds a network's weights to few bits.

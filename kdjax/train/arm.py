@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.core.method import Method, Outputs
 from kdjax.train.devices import placement as on_devices
-from kdjax.train.loader import BatchPlan, Loader, lengthened, plan_batches
+from kdjax.train.loader import BatchPlan, Loader, plan_batches, repeat_last_step
 from kdjax.train.schemes.scheme import OFFLINE, Scheme
 
 # One value a member: "seed", "learning_rate" and what the arm's method reads.
@@ -100,7 +100,7 @@ def plan_steps(
     missing = 0 if length is None else length - len(steps)
     yield (
       np.pad(steps, (0, missing), constant_values=-1),
-      jax.tree.map(lambda x: lengthened(x, missing), plans),
+      jax.tree.map(lambda x: repeat_last_step(x, missing), plans),
     )
     return
   streams = {

@@ -16,8 +16,8 @@ from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE, Scheme
 from kdjax.train.state import frozen_state
-from kdjax.train.step import Batch, unlabelled
-from kdjax.train.teacher import Teacher, live, observe, teacher_head
+from kdjax.train.step import Batch, unlabelled_batch
+from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
 
 # Enough for methods that relate examples.
 EXAMPLES = 4
@@ -103,9 +103,9 @@ def _step_of(student, teacher, method, sample, scheme):
     taught = teacher
     if not isinstance(teacher, Teacher | None):
       variables = teacher.init(rng, images, train=False)
-      taught = live(frozen_state(teacher, variables))
+      taught = live_teacher(frozen_state(teacher, variables))
     with _taps_of("teacher"):
-      outputs = observe(taught, unlabelled(images), method.teacher_taps)
+      outputs = observe(taught, unlabelled_batch(images), method.teacher_taps)
     if taught is teacher and outputs is not None:
       _check_stored(outputs, method.teacher_taps)
     head = jax.tree.map(lambda x: x + added, teacher_head(taught))

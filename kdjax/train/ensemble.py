@@ -122,10 +122,11 @@ def ensemble(
     ValueError: as `pool_logits`.
 
   Example:
-    >>> from kdjax.train.step import unlabelled
-    >>> from kdjax.train.teacher import observe, stored
-    >>> both = ensemble([stored(jnp.eye(2)), stored(-jnp.eye(2))], pool="logits")
-    >>> print(observe(both, unlabelled(jnp.zeros((2, 1, 1, 1)))).answers)
+    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.train.teacher import observe, stored_teacher
+    >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
+    >>> both = ensemble(pair, pool="logits")
+    >>> print(observe(both, unlabelled_batch(jnp.zeros((2, 1, 1, 1)))).answers)
     [[0. 0.]
      [0. 0.]]
   """
@@ -140,7 +141,7 @@ def ensemble(
   return Teacher(arrays, show, partial(_heads, settings))
 
 
-def routed(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
+def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
   """Makes a teacher that changes on the way: each has its share of the steps.
 
   At step s the student learns from teacher floor(s T / steps).
@@ -156,10 +157,11 @@ def routed(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
     ValueError: if the teachers are not alike.
 
   Example:
-    >>> from kdjax.train.step import unlabelled
-    >>> from kdjax.train.teacher import observe, stored
-    >>> route = routed([stored(jnp.eye(2)), stored(-jnp.eye(2))], steps=10)
-    >>> batch = unlabelled(jnp.zeros((1, 1, 1, 1)))
+    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.train.teacher import observe, stored_teacher
+    >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
+    >>> route = teacher_route(pair, steps=10)
+    >>> batch = unlabelled_batch(jnp.zeros((1, 1, 1, 1)))
     >>> print(observe(route, batch, step=4).answers)
     [[1. 0.]]
     >>> print(observe(route, batch, step=5).answers)

@@ -64,7 +64,7 @@ class BatchPlan(NamedTuple):
 STRIDE = 1_000_003
 
 
-def repeated(loader: Loader, *, times: int) -> Loader:
+def repeat_examples(loader: Loader, *, times: int) -> Loader:
   """Shows every example several times in a row, in views of its own.
 
   Args:
@@ -77,7 +77,7 @@ def repeated(loader: Loader, *, times: int) -> Loader:
 
   Example:
     >>> loader = Loader(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
-    >>> repeated(loader, times=2).batches(0, 0, 1)[0].tolist()
+    >>> repeat_examples(loader, times=2).batches(0, 0, 1)[0].tolist()
     [[3, 3, 5, 5]]
   """
 
@@ -88,7 +88,7 @@ def repeated(loader: Loader, *, times: int) -> Loader:
   return loader._replace(batches=batches)
 
 
-def repeated_whole(loader: Loader, *, times: int) -> Loader:
+def repeat_batches(loader: Loader, *, times: int) -> Loader:
   """Shows every batch several times side by side.
 
   Args:
@@ -100,7 +100,7 @@ def repeated_whole(loader: Loader, *, times: int) -> Loader:
 
   Example:
     >>> loader = Loader(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
-    >>> repeated_whole(loader, times=2).batches(0, 0, 1)[0].tolist()
+    >>> repeat_batches(loader, times=2).batches(0, 0, 1)[0].tolist()
     [[3, 5, 3, 5]]
   """
 
@@ -111,7 +111,7 @@ def repeated_whole(loader: Loader, *, times: int) -> Loader:
   return loader._replace(batches=batches)
 
 
-def one_each(loader: Loader, *, times: int) -> Loader:
+def join_orders(loader: Loader, *, times: int) -> Loader:
   """Shows several batches side by side, each from an order of its own.
 
   Args:
@@ -123,7 +123,7 @@ def one_each(loader: Loader, *, times: int) -> Loader:
 
   Example:
     >>> loader = Loader(lambda seed, *_: (np.array([[seed]]), np.ones((1, 1))), 1, None, None)
-    >>> one_each(loader, times=2).batches(7, 0, 1)[0].tolist()
+    >>> join_orders(loader, times=2).batches(7, 0, 1)[0].tolist()
     [[7, 1000010]]
   """
 
@@ -162,7 +162,7 @@ def plan_batches(
   return BatchPlan(indices, weights, np.stack(numbers, axis=1))
 
 
-def lengthened(x: np.ndarray, missing: int) -> np.ndarray:
+def repeat_last_step(x: np.ndarray, missing: int) -> np.ndarray:
   """Repeats the last step of a portion as often as steps are missing.
 
   Args:

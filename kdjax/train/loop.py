@@ -25,8 +25,13 @@ from kdjax.train.epoch import Epoch, plus, portions
 from kdjax.train.loader import Loader
 from kdjax.train.observer import UNWATCHED, Observer
 from kdjax.train.population.groups import groups_of, is_grid, join_groups
-from kdjax.train.population.offload import initial, make_waves, owned, take_turn
-from kdjax.train.step import unlabelled
+from kdjax.train.population.offload import (
+  by_device,
+  first_states,
+  make_waves,
+  take_turn,
+)
+from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import Teacher, observe, teacher_head
 
 
@@ -95,7 +100,7 @@ def train(
   devices = list(devices or jax.local_devices())
   owners = len(devices) if apart else 1
   groups = groups_of(arms, most=most if together else 1, parts=owners)
-  groups = list(map(owned, groups)) if apart else groups
+  groups = list(map(by_device, groups)) if apart else groups
   labels = {name: loader.labels for name, loader in loaders.items()}
   shared = on_devices.replicate((images, labels, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
@@ -169,7 +174,7 @@ def initial_states(
   """
   (group,) = groups_of(arms)
   begin = _initializer(network, optimizer, arms, sample)
-  return initial(group, begin, teachers or {})
+  return first_states(group, begin, teachers or {})
 
 
 def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
@@ -346,7 +351,7 @@ def _initializer(network, optimizer, arms, sample):
   """
 
   def start(arm, members, teacher):
-    seen = observe(teacher, unlabelled(sample), teacher_taps([arm]))
+    seen = observe(teacher, unlabelled_batch(sample), teacher_taps([arm]))
 
     def one(settings):
       return arm.scheme.create(

@@ -63,7 +63,7 @@ def read_window(text: str) -> tuple[int, int]:
   return int(start), int(stop)
 
 
-def traced(
+def trace_epochs(
   following: Iterator[Item],
   portions: Iterable[tuple[int, int]],
   window: tuple[int, int],

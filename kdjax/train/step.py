@@ -69,7 +69,9 @@ class Batch(NamedTuple):
     return jnp.where(self.share >= 0.5, self.labels, self.partner_labels)
 
 
-def unlabelled(images: jax.Array, index: jax.Array | None = None) -> Batch:
+def unlabelled_batch(
+  images: jax.Array, index: jax.Array | None = None
+) -> Batch:
   """Makes a batch of images of which nothing else is known.
 
   Args:
@@ -80,7 +82,7 @@ def unlabelled(images: jax.Array, index: jax.Array | None = None) -> Batch:
     The batch; all of it counts.
 
   Example:
-    >>> unlabelled(jnp.zeros((2, 4, 4, 1))).labels
+    >>> unlabelled_batch(jnp.zeros((2, 4, 4, 1))).labels
     Array([-1, -1], dtype=int32)
   """
   places = jnp.arange(images.shape[0], dtype=jnp.int32)

@@ -31,7 +31,7 @@ class Teacher:
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
 
 
-def live(state: TrainState) -> Teacher:
+def live_teacher(state: TrainState) -> Teacher:
   """Makes a teacher of a trained network, without dropout or updates.
 
   Args:
@@ -43,17 +43,17 @@ def live(state: TrainState) -> Teacher:
   Example:
     >>> from kdjax.models import make_model
     >>> from kdjax.train.state import frozen_state
-    >>> from kdjax.train.step import unlabelled
+    >>> from kdjax.train.step import unlabelled_batch
     >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
     >>> known = mlp.init(jax.random.key(0), images)
-    >>> teacher = live(frozen_state(mlp, known))
-    >>> observe(teacher, unlabelled(images)).answers.shape
+    >>> teacher = live_teacher(frozen_state(mlp, known))
+    >>> observe(teacher, unlabelled_batch(images)).answers.shape
     (2, 3)
   """
   return Teacher(state, _show_live, _head_of_live)
 
 
-def stored(
+def stored_teacher(
   logits: jax.Array, feats: Mapping[str, jax.Array] | None = None
 ) -> Teacher:
   """Makes a teacher of its answers, for images that are always seen alike.
@@ -67,9 +67,9 @@ def stored(
     The teacher; it has no classifier to show.
 
   Example:
-    >>> from kdjax.train.step import unlabelled
-    >>> teacher = stored(jnp.eye(3))
-    >>> batch = unlabelled(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
+    >>> from kdjax.train.step import unlabelled_batch
+    >>> teacher = stored_teacher(jnp.eye(3))
+    >>> batch = unlabelled_batch(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
     >>> print(observe(teacher, batch).answers)
     [[0. 0. 1.]]
   """

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.models.packed import file_bytes, packed
+from kdjax.models.packed import file_bytes, pack
 
 RNG = np.random.default_rng(0)
 SPARSE = np.where(RNG.random((9, 7)) < 0.8, 0, RNG.normal(size=(9, 7)))
@@ -29,6 +29,6 @@ ARRAYS = {
 def test_size(name):
   array, size = ARRAYS[name]
   tree = {"stage_0": {"kernel": array}}
-  arrays = packed(tree)
+  arrays = pack(tree)
   assert sum(one.nbytes for one in arrays.values()) == size
   assert size < file_bytes(tree) < size + 300

@@ -15,7 +15,7 @@ from kdjax.models.quantized import (
   SCHEMES,
   is_stored,
   learns_in,
-  stored,
+  quantize_variables,
   stores_in,
 )
 
@@ -48,9 +48,9 @@ def test_what_is_stored_is_what_was_learnt(kind, scheme):
   learnt = jax.jit(
     jax.vmap(lambda one: learns_in(network, scheme).apply(one, IMAGES))
   )(both)
-  few = jax.jit(jax.vmap(lambda one: stored(network, one, scheme, IMAGES[:1])))(
-    both
-  )
+  few = jax.jit(
+    jax.vmap(lambda one: quantize_variables(network, one, scheme, IMAGES[:1]))
+  )(both)
   apply = stores_in(network, scheme).apply
   answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(few)
   np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
@@ -88,7 +88,9 @@ def test_a_file_is_as_small_as_its_bits(scheme, share):
     np.ones((1, 20, 20, 1), np.float32),
   )
   variables = variables_of(network, sample)
-  few = jax.jit(lambda one: stored(network, one, scheme, sample))(variables)
+  few = jax.jit(lambda one: quantize_variables(network, one, scheme, sample))(
+    variables
+  )
   assert packed.file_bytes(few) < share * packed.file_bytes(variables)
 
 
@@ -106,7 +108,7 @@ def test_arrays_of_numpy_are_weights_too(makes):
   network = NETWORKS["dense"]
   variables = variables_of(network)
   if makes is stores_in:
-    variables = stored(network, variables, "w4a8", IMAGES[:1])
+    variables = quantize_variables(network, variables, "w4a8", IMAGES[:1])
   apply = makes(network, "w4a8").apply
   given = jax.jit(apply)(variables, IMAGES)
   known = jax.device_get(variables)

@@ -12,7 +12,7 @@ from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live
+from kdjax.train.teacher import live_teacher
 
 EXAMPLES, CLASSES, SHAPE = 50, 4, (6, 6, 1)
 BATCH = 16  # 50 = 3 * 16 + 2: the last batch leaves most devices without work
@@ -30,7 +30,7 @@ def toy():
 def teacher():
   network = make_model("mlp(12, dropout=0.5)", classes=CLASSES)
   variables = network.init(jax.random.key(7), jnp.zeros((1, *SHAPE)))
-  return live(frozen_state(network, variables))
+  return live_teacher(frozen_state(network, variables))
 
 
 @pytest.fixture

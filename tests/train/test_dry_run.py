@@ -8,7 +8,7 @@ from kdjax.methods import make_objective, tap_arguments
 from kdjax.models import make_model
 from kdjax.taps import TapError
 from kdjax.train.dry_run import check_step
-from kdjax.train.teacher import stored
+from kdjax.train.teacher import stored_teacher
 
 SAMPLE = jnp.zeros((1, 2, 2, 1))
 
@@ -73,7 +73,7 @@ def test_tap_errors_say_which_argument_to_write(
 def test_cache_errors_say_that_it_has_no_features_and_how_to_write_them(
   feats, said
 ):
-  cache = stored(jnp.eye(3), feats)
+  cache = stored_teacher(jnp.eye(3), feats)
   with pytest.raises(UserError) as error:
     mlp = make_model("mlp(4)", classes=3)
     check_step(mlp, cache, make_objective("fitnets", steps=100), SAMPLE)

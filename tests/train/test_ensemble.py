@@ -8,22 +8,27 @@ import scipy.special
 
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.ensemble import ensemble, pool_logits, routed
+from kdjax.train.ensemble import ensemble, pool_logits, teacher_route
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled
-from kdjax.train.teacher import live, observe, stored, teacher_head
+from kdjax.train.step import unlabelled_batch
+from kdjax.train.teacher import (
+  live_teacher,
+  observe,
+  stored_teacher,
+  teacher_head,
+)
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(0, 3, (3, 5, 4)).astype(np.float32)
 IMAGES = jnp.asarray(RNG.uniform(size=(5, 6, 6, 1)), jnp.float32)
-BATCH = unlabelled(IMAGES)
+BATCH = unlabelled_batch(IMAGES)
 NETWORK = make_model("mlp(6)", classes=4)
 OTHER = make_model("mlp(7, 3)", classes=4)
 
 
 def network(seed, module=NETWORK):
   variables = module.init(jax.random.key(seed), IMAGES[:1])
-  return live(frozen_state(module, variables))
+  return live_teacher(frozen_state(module, variables))
 
 
 def by_hand(pool, weights):
@@ -111,8 +116,8 @@ def test_route_goes_by_step(kind):
   if kind == "live":
     teachers = [network(i) for i in range(3)]
   else:
-    teachers = [stored(jnp.asarray(answers)) for answers in LOGITS]
-  route = routed(teachers, steps=10)
+    teachers = [stored_teacher(jnp.asarray(answers)) for answers in LOGITS]
+  route = teacher_route(teachers, steps=10)
   # floor(3 s / 10), and the last one for ever.
   for step, place in [(0, 0), (3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (30, 2)]:
     np.testing.assert_allclose(
@@ -124,7 +129,7 @@ def test_route_goes_by_step(kind):
 
 def test_route_of_different_networks_is_refused():
   with pytest.raises(ValueError, match="one architecture"):
-    routed([network(0), network(1, OTHER)], steps=4)
+    teacher_route([network(0), network(1, OTHER)], steps=4)
 
 
 def tapping(settings):

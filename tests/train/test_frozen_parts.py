@@ -19,8 +19,8 @@ from kdjax.train.state import (
   descend,
   frozen_state,
 )
-from kdjax.train.step import Batch, take_step, unlabelled
-from kdjax.train.teacher import live, observe
+from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0])
@@ -54,8 +54,8 @@ def taught_by(network, count=1):
     made = network.init(jax.random.key(7 + seed), IMAGES)
     outputs.append(
       observe(
-        live(frozen_state(network, made)),
-        unlabelled(IMAGES),
+        live_teacher(frozen_state(network, made)),
+        unlabelled_batch(IMAGES),
         ("stage_*", "head:in"),
       )
     )

@@ -9,7 +9,7 @@ import pytest
 from kdjax.core.method import stateless, weighted_sum
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
-from kdjax.train.teacher import stored
+from kdjax.train.teacher import stored_teacher
 
 
 def response(settings):
@@ -127,7 +127,7 @@ def test_stored_answers_equal_the_live_teacher(fit, toy, teacher):
     images.astype(np.float32) / 255,
   )
   live = fit(response, view="none")[-1].states["student"].params
-  table = fit(response, view="none", teacher=stored(answers))[-1]
+  table = fit(response, view="none", teacher=stored_teacher(answers))[-1]
   assert_close(table.states["student"].params, live)
 
 

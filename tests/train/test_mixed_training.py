@@ -11,8 +11,8 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state
-from kdjax.train.step import Batch, take_step, unlabelled
-from kdjax.train.teacher import observe, stored
+from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.teacher import observe, stored_teacher
 
 
 def response(settings):
@@ -52,10 +52,10 @@ def test_reading_from_disk_equals_memory(fit, toy):
 def test_the_teacher_has_a_view_of_its_own(fit, toy, teacher):
   """Asked about plain images it gives the answers of a table of them."""
   images = toy[0].astype(np.float32) / 255
-  answers = observe(teacher, unlabelled(jnp.asarray(images))).answers
+  answers = observe(teacher, unlabelled_batch(jnp.asarray(images))).answers
   options = {"view": "shift(1)", "epochs": 1}
   apart = params(fit(response, teacher_view="none", **options))
-  table = params(fit(response, teacher=stored(answers), **options))
+  table = params(fit(response, teacher=stored_teacher(answers), **options))
   chex.assert_trees_all_close(apart, table, atol=2e-6)
   same = params(fit(response, **options))
   kernels = (x["network"]["head"]["kernel"] for x in (apart, same))

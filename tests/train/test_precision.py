@@ -12,8 +12,8 @@ from kdjax.taps import tapped
 from kdjax.train.devices.batch_norm import over_the_batch
 from kdjax.train.precision import with_precision
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled
-from kdjax.train.teacher import live, observe, teacher_head
+from kdjax.train.step import unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe, teacher_head
 
 CLASSES, IMAGES = 4, jax.random.uniform(jax.random.key(1), (6, 8, 8, 3))
 VIT = "vit(patch=4, width=16, depth=2, heads=2)"
@@ -126,13 +126,13 @@ def test_teacher_in_bfloat16_says_the_same_in_float32():
   network = make_model("mlp(16)", classes=CLASSES)
   variables = network.init(jax.random.key(0), IMAGES)
   wide, narrow = (
-    live(frozen_state(network, variables, dtype))
+    live_teacher(frozen_state(network, variables, dtype))
     for dtype in ("float32", "bfloat16")
   )
   params = narrow.arrays.params["network"]
   assert params["stage_0"]["dense"]["kernel"].dtype == jnp.bfloat16
   assert teacher_head(narrow)["kernel"].dtype == jnp.float32
-  batch = unlabelled(IMAGES)
+  batch = unlabelled_batch(IMAGES)
   one, other = (observe(x, batch, ["stage_0"]) for x in (wide, narrow))
   assert other.answers.dtype == other.feats["stage_0"].dtype == jnp.float32
   np.testing.assert_allclose(other.answers, one.answers, rtol=0.05, atol=0.02)

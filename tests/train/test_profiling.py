@@ -57,7 +57,7 @@ def test_whole_portions_are_traced(window, expected, monkeypatch, tmp_path):
       yield number
 
   portions = [(0, 4), (4, 8), (8, 12), (12, 16)]
-  followed = profiling.traced(training(), portions, window, tmp_path)
+  followed = profiling.trace_epochs(training(), portions, window, tmp_path)
   assert list(followed) == list("1234") and events == expected
 
 

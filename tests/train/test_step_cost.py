@@ -7,8 +7,8 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
-from kdjax.train.step import take_step, unlabelled
-from kdjax.train.teacher import live, observe
+from kdjax.train.step import take_step, unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe
 
 BATCH, WIDTH = 8, 32
 
@@ -16,7 +16,7 @@ BATCH, WIDTH = 8, 32
 def operations(tap: str, depth: int) -> float:
   """What a compiled step computes, that looks at one tap of a deep teacher."""
   images = jnp.ones((BATCH, 4, 4, 1))
-  batch = unlabelled(images)._replace(labels=jnp.zeros(BATCH, jnp.int32))
+  batch = unlabelled_batch(images)._replace(labels=jnp.zeros(BATCH, jnp.int32))
   method = make_objective(
     f"ce:1 + sp(student_tap='stage_0', teacher_tap='{tap}'):1"
   )
@@ -25,7 +25,7 @@ def operations(tap: str, depth: int) -> float:
   student = make_model("mlp(4)", classes=2)
 
   def state(known):
-    teacher = live(frozen_state(network, known))
+    teacher = live_teacher(frozen_state(network, known))
     return create_state(
       student,
       method,
@@ -37,7 +37,7 @@ def operations(tap: str, depth: int) -> float:
     )
 
   def step(state, known):
-    teacher = live(frozen_state(network, known))
+    teacher = live_teacher(frozen_state(network, known))
     outputs = observe(teacher, batch, method.teacher_taps)
     return take_step(state, method, batch, outputs, rng=jax.random.key(2))
 

@@ -11,8 +11,8 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
-from kdjax.train.step import Batch, take_step, unlabelled
-from kdjax.train.teacher import live, observe
+from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0, 1, -1])
@@ -36,8 +36,8 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 
 def test_teacher_is_asked_without_dropout():
-  teacher = live(state(make_objective("hard"), dropout=0.9))
-  shown = observe(teacher, unlabelled(IMAGES)).answers
+  teacher = live_teacher(state(make_objective("hard"), dropout=0.9))
+  shown = observe(teacher, unlabelled_batch(IMAGES)).answers
   clean = teacher.arrays.apply_fn(
     variables(teacher.arrays), IMAGES, train=False
   )
@@ -45,11 +45,11 @@ def test_teacher_is_asked_without_dropout():
 
 
 def test_teacher_gets_no_gradient():
-  teacher = live(state(make_objective("hard")))
+  teacher = live_teacher(state(make_objective("hard")))
 
   def total(params):
-    asked = live(teacher.arrays.replace(params=params))
-    return observe(asked, unlabelled(IMAGES)).answers.sum()
+    asked = live_teacher(teacher.arrays.replace(params=params))
+    return observe(asked, unlabelled_batch(IMAGES)).answers.sum()
 
   grads = jax.grad(total)(teacher.arrays.params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))

@@ -14,8 +14,8 @@ from kdjax.methods import make_objective
 from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.step import Batch, take_step, unlabelled
-from kdjax.train.teacher import live, observe
+from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe
 
 
 class Small(nn.Module):
@@ -42,7 +42,7 @@ def observed():
   """A teacher with other widths than the student."""
   network = Small(6)
   values = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
-  return live(frozen_state(network, values))
+  return live_teacher(frozen_state(network, values))
 
 
 def final(epochs):
@@ -117,7 +117,7 @@ def small_step(objective, gradient_metrics, observed):
   index = jnp.arange(8)
   labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
   method = make_objective(objective)
-  outputs = observe(observed, unlabelled(images), method.teacher_taps)
+  outputs = observe(observed, unlabelled_batch(images), method.teacher_taps)
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import create_state
 
@@ -183,7 +183,7 @@ def test_untapped_is_the_same_program(observed):
 
   def answers(taps):
     def run(images):
-      return observe(observed, unlabelled(images), taps).answers
+      return observe(observed, unlabelled_batch(images), taps).answers
 
     return jax.jit(run).lower(images).compile().cost_analysis()["flops"]
 

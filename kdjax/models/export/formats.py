@@ -14,7 +14,7 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError, unknown_name
 from kdjax.models import quantized
 from kdjax.models.export import onnx, untrusted
-from kdjax.models.export.signature import About, compiled, forward
+from kdjax.models.export.signature import About, compile_network, forward
 from kdjax.models.pretrained.files import load_safetensors
 
 # Who can run the StableHLO.
@@ -118,7 +118,7 @@ def _load_stablehlo(path, about) -> Answer:
   except Exception as error:  # flatbuffers and MLIR raise anything
     line = storage.one_line(error)
     raise StorageError(f"cannot read {path}: {line}") from error
-  return compiled(exported.call)
+  return compile_network(exported.call)
 
 
 def _write_safetensors(path, about, variables) -> None:
@@ -131,7 +131,7 @@ def _write_safetensors(path, about, variables) -> None:
 
 def _load_safetensors(path, about) -> Answer:
   variables = traverse_util.unflatten_dict(load_safetensors(path), sep="/")
-  return compiled(forward(about, variables))
+  return compile_network(forward(about, variables))
 
 
 def _write_orbax(path, about, variables) -> None:
@@ -140,7 +140,7 @@ def _write_orbax(path, about, variables) -> None:
 
 def _load_orbax(path, about) -> Answer:
   note = storage.read_note(path)
-  return compiled(forward(about, storage.load_variables(path, note)))
+  return compile_network(forward(about, storage.load_variables(path, note)))
 
 
 def _write_onnx(path, about, variables) -> None:

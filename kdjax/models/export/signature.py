@@ -88,7 +88,7 @@ def forward(
   return network
 
 
-def compiled(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
+def compile_network(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
   """Returns a network that is ready to answer.
 
   Args:

@@ -29,8 +29,8 @@ from kdjax.runner.system.workdir import claim
 from kdjax.train.arm import teacher_taps
 from kdjax.train.devices import placement
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled
-from kdjax.train.teacher import live, observe
+from kdjax.train.step import unlabelled_batch
+from kdjax.train.teacher import live_teacher, observe
 
 # Images at once, over all devices; the last ones are padded.
 BATCH = 1024
@@ -112,8 +112,8 @@ def _record(setup: Setup, taps: tuple[str, ...]) -> np.dtype:
 
   def show(key):
     variables = network.init(key, setup.sample, train=False)
-    teacher = live(frozen_state(network, variables))
-    return observe(teacher, unlabelled(setup.sample), taps)
+    teacher = live_teacher(frozen_state(network, variables))
+    return observe(teacher, unlabelled_batch(setup.sample), taps)
 
   outputs = jax.eval_shape(show, jax.random.key(0))
   for tap, value in outputs.feats.items():
@@ -135,13 +135,13 @@ def _asker(
   one = predict.first(networks)
   kept = setup.experiment.computing.teacher_dtype
   teacher = placement.replicate(
-    live(frozen_state(setup.teacher.network, one, kept)), setup.devices
+    live_teacher(frozen_state(setup.teacher.network, one, kept)), setup.devices
   )
 
   @jax.jit
   def ask(teacher, stored, numbers, index):
     return observe(
-      teacher, unlabelled(draw(numbers, stored, index), index), taps
+      teacher, unlabelled_batch(draw(numbers, stored, index), index), taps
     )
 
   def asked(*batch):

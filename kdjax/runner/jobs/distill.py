@@ -51,7 +51,7 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
   with fit.timed(seconds, "total"):
     with fit.timed(seconds, "data"):
       given, setup = experiment, prepare(experiment)
-      there = {} if quiet else fingerprints.seen(setup)
+      there = {} if quiet else fingerprints.of_setup(setup)
       experiment = setup.experiment
     chosen, settings = experiment.run, as_dict(experiment)
     best_epochs.check(experiment, len(setup.grids["student"]))

@@ -16,7 +16,7 @@ from kdjax.data.teacher_cache.manifest import refuse_other
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.pretrained import Found
-from kdjax.train.teacher import Teacher, stored
+from kdjax.train.teacher import Teacher, stored_teacher
 
 FOLDER = "teacher_cache"
 
@@ -86,7 +86,7 @@ def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
   """
   rows = np.arange(cache.rows) if rows is None else rows
   logits, feats = cache.read(rows)
-  return stored(
+  return stored_teacher(
     jnp.asarray(logits),
     {tap: jnp.asarray(values) for tap, values in feats.items()},
   )

@@ -19,8 +19,8 @@ from kdjax.runner.pipeline import cached_teacher
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled
-from kdjax.train.teacher import Teacher, live, observe, teacher_head
+from kdjax.train.step import unlabelled_batch
+from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
 
 TRY = " (--nopreflight tries nevertheless)"
 PARTS = ("network", "method", "optimiser")
@@ -219,14 +219,14 @@ def _kept(
     taught = teacher
     if taught is not None and not isinstance(taught, Teacher):
       variables = teacher.init(key, sample, train=False)
-      taught = live(frozen_state(teacher, variables))
+      taught = live_teacher(frozen_state(teacher, variables))
     return arm.scheme.create(
       train_spec.network,
       method,
       train_spec.optimizer,
       rng=key,
       images=sample,
-      teacher=observe(taught, unlabelled(sample), method.teacher_taps),
+      teacher=observe(taught, unlabelled_batch(sample), method.teacher_taps),
       learning_rate=0.0,
       head=teacher_head(taught),
     )

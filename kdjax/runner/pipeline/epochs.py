@@ -151,7 +151,7 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
       "; or pass over such steps: the same command with --nan=skip"
       f" --workdir={log.workdir} goes on from the last good state kept"
     )
-  following = nan_guard.watched(
+  following = nan_guard.finite_epochs(
     follow,
     start,
     policy=chosen.nan,
@@ -194,7 +194,7 @@ def _observed(
     return following
   length = max(loader.steps for loader in train_spec.loaders.values())
   first = start.step if start else 0
-  return profiling.traced(
+  return profiling.trace_epochs(
     following,
     portions(first, train_spec.epochs * length, length, most),
     profiling.read_window(chosen.profile_steps),

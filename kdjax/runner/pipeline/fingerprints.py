@@ -9,7 +9,7 @@ from kdjax.core import storage
 from kdjax.runner.pipeline.setup import Setup
 
 
-def seen(setup: Setup) -> dict[str, Any]:
+def of_setup(setup: Setup) -> dict[str, Any]:
   """Describes what a run that stopped must find again to go on.
 
   Args:

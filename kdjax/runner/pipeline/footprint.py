@@ -43,13 +43,13 @@ def scores(
   if chosen.quantization == quantized.NONE:
     found["bytes"] = [packed.file_bytes(one) for one in _each(students)]
   else:
-    found |= stored(setup, students, chosen.quantization)
+    found |= stored_sizes(setup, students, chosen.quantization)
   if chosen.sparsity:
     found["sparsity"] = sparsity(students, chosen)
   return {"compression": note(experiment) | found}
 
 
-def stored(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
+def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   """Stores students in few bits, and measures what they are then.
 
   Args:
@@ -63,7 +63,9 @@ def stored(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   network = models.make_model(
     setup.student.model, classes=setup.dataset.classes
   )
-  into = partial(quantized.stored, network, scheme=scheme, sample=setup.sample)
+  into = partial(
+    quantized.quantize_variables, network, scheme=scheme, sample=setup.sample
+  )
   few = jax.jit(jax.vmap(lambda one: into(one)))(students)
   logits = evaluate.predict(
     quantized.stores_in(network, scheme).apply,

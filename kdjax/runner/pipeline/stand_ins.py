@@ -23,7 +23,7 @@ from kdjax.runner.pipeline.arms import (
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.train.arm import Arm
-from kdjax.train.teacher import Teacher, stored
+from kdjax.train.teacher import Teacher, stored_teacher
 
 SEED = 0
 
@@ -69,7 +69,7 @@ def make_teachers(
       shown.labels,
       temperature=objective_temperature(experiment),
     )
-    found[name] = stored(jnp.asarray(logits))
+    found[name] = stored_teacher(jnp.asarray(logits))
   return found
 
 
@@ -89,7 +89,7 @@ def _cached(experiment, setup, arms) -> dict[str, Teacher]:
       setup.dataset.train.labels,
       temperature=objective_temperature(experiment),
     )
-    found[name] = stored(jnp.asarray(logits))
+    found[name] = stored_teacher(jnp.asarray(logits))
   return found
 
 

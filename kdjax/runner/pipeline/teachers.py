@@ -18,9 +18,9 @@ from kdjax.runner.pipeline.specialists import (
   train_specialists,
 )
 from kdjax.runner.report.logs import RunLog
-from kdjax.train.ensemble import ensemble, pool_logits, routed
+from kdjax.train.ensemble import ensemble, pool_logits, teacher_route
 from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live, stored
+from kdjax.train.teacher import Teacher, live_teacher, stored_teacher
 
 
 class TrainedNetworks(NamedTuple):
@@ -148,10 +148,10 @@ def make_stored_teacher(
   """Makes a teacher of the answers to the stored training images."""
   images = setup.train_split.images
   if not pool.route:
-    return stored(jnp.asarray(pooled_answers(experiment, pool, images)))
+    return stored_teacher(jnp.asarray(pooled_answers(experiment, pool, images)))
   found = answers(pool, images)
-  return routed(
-    [stored(jnp.asarray(one)) for one in found], steps=_steps(setup)
+  return teacher_route(
+    [stored_teacher(jnp.asarray(one)) for one in found], steps=_steps(setup)
   )
 
 
@@ -160,7 +160,7 @@ def make_live_teacher(
 ) -> Teacher:
   """Makes a teacher that looks at whatever the student sees."""
   each = [
-    live(
+    live_teacher(
       frozen_state(
         one.train_spec.network,
         jax.tree.map(_nth(i), one.networks),
@@ -171,7 +171,7 @@ def make_live_teacher(
     for i in range(len(jax.tree.leaves(one.networks)[0]))
   ]
   if pool.route:
-    return routed(each, steps=_steps(setup))
+    return teacher_route(each, steps=_steps(setup))
   together = all(one.train_spec.together for one in pool.members)
   return ensemble(each, together=together, **_pooling(experiment, len(each)))
 

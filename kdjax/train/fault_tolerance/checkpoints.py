@@ -145,7 +145,7 @@ def plain(tree: Any) -> list[np.ndarray]:
   return [np.asarray(leaf) for leaf in leaves]
 
 
-def formed(leaves: Sequence[np.ndarray], like: Any) -> Any:
+def in_form_of(leaves: Sequence[np.ndarray], like: Any) -> Any:
   """Undoes `plain`.
 
   Args:
@@ -252,7 +252,7 @@ def _tree(arrays: dict, note: Mapping[str, Any], like: Any) -> Any:
     raise UserError(
       f"the checkpoint is of another training: {', '.join(odd[:3])} differ"
     )
-  return formed(list(arrays.values()), like)
+  return in_form_of(list(arrays.values()), like)
 
 
 def _differences(one: list, other: list) -> list:

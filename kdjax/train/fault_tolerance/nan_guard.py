@@ -68,7 +68,7 @@ def guard(scheme: Scheme, policy: str, patience: int) -> Scheme:
   )
 
 
-def watched(
+def finite_epochs(
   follow: Callable[[Epoch | None], Iterator[Epoch]],
   start: Epoch | None,
   *,

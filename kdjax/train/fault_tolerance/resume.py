@@ -154,7 +154,9 @@ def _found(opened: checkpoints.Series | None, initial) -> Epoch | None:
     step=note["step"],
     ended=note["ended"],
     examples=0,
-    states=checkpoints.formed(arrays, initial() if states is None else states),
+    states=checkpoints.in_form_of(
+      arrays, initial() if states is None else states
+    ),
     sums=_from_json(note["sums"]),
   )
 

@@ -34,7 +34,7 @@ class Wave(NamedTuple):
   waits: bool
 
 
-def owned(group: Group) -> Group:
+def by_device(group: Group) -> Group:
   """Lays every arm's members over the devices.
 
   Args:
@@ -47,7 +47,7 @@ def owned(group: Group) -> Group:
   return group._replace(arms=arms, apart=True)
 
 
-def initial(
+def first_states(
   group: Group, begin: Callable, teachers: Mapping[str, Teacher]
 ) -> dict[str, Any]:
   """Makes the states that a group begins with.
@@ -89,7 +89,7 @@ def make_waves(
   waves = []
   for group, (begin, run), states in zip(groups, programs, begun, strict=True):
     if states is None:
-      states = initial(group, begin, shared[2])
+      states = first_states(group, begin, shared[2])
     fixed = member_settings(group)
     if group.apart:
       each = jax.tree.map(lambda x: x.reshape(len(devices), -1), fixed)

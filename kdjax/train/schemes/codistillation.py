@@ -16,7 +16,7 @@ import numpy as np
 from kdjax.core.method import Metrics, Outputs
 from kdjax.taps import tapped
 from kdjax.train.devices.collectives import Axis, Group
-from kdjax.train.loader import one_each, repeated_whole
+from kdjax.train.loader import join_orders, repeat_batches
 from kdjax.train.schemes.mutual import check_peers, first_peer
 from kdjax.train.schemes.peers import (
   create_peers,
@@ -81,7 +81,7 @@ def codistillation(
     raise ValueError(f"every must be a whole number >= 1, got {every}")
   if not isinstance(same_batches, bool):
     raise ValueError(f"same_batches must be True or False, got {same_batches}")
-  show = repeated_whole if same_batches else one_each
+  show = repeat_batches if same_batches else join_orders
   return Scheme(
     create=partial(_create, peers),
     step=partial(_step, peers),

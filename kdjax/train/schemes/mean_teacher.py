@@ -10,7 +10,7 @@ import optax
 
 from kdjax.core.method import Method, Metrics, Outputs
 from kdjax.taps import tapped
-from kdjax.train.loader import repeated
+from kdjax.train.loader import repeat_examples
 from kdjax.train.schemes.peers import check_method
 from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, classifier, create_state, variables
@@ -73,7 +73,7 @@ def mean_teacher(
     network=lambda state: (variables(state.student), state.twin)[place],
     roles=ROLES,
     all_networks=_both,
-    adapt_loader=partial(repeated, times=views) if views > 1 else None,
+    adapt_loader=partial(repeat_examples, times=views) if views > 1 else None,
   )
 
 

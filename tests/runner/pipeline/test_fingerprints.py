@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.data import Dataset, Split
-from kdjax.runner.pipeline.fingerprints import seen
+from kdjax.runner.pipeline.fingerprints import of_setup
 from kdjax.runner.pipeline.pretrained import Found
 
 
@@ -45,7 +45,7 @@ def teacher(value):
   ],
 )  # fmt: skip
 def test_what_changed_is_told_apart(before, now, differing):
-  one, other = seen(before), seen(now)
+  one, other = of_setup(before), of_setup(now)
   assert {key for key in one | other if one.get(key) != other.get(key)} == (
     differing
   )

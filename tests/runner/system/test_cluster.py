@@ -52,7 +52,7 @@ def test_one_process_agrees_with_itself():
 
 def test_leaves_are_formed_again():
   tree = {"key": jax.random.key(3), "x": np.arange(3, dtype=np.int8)}
-  found = checkpoints.formed(checkpoints.plain(tree), tree)
+  found = checkpoints.in_form_of(checkpoints.plain(tree), tree)
   assert found["key"] == tree["key"]
   assert found["x"].tolist() == [0, 1, 2]
 

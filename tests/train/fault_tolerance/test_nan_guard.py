@@ -118,7 +118,7 @@ def follow(bad, start):
 
 
 def followed(bad, start, policy="rewind", patience=3):
-  return nan_guard.watched(
+  return nan_guard.finite_epochs(
     partial(follow, bad), start, policy=policy, patience=patience,
     initial=initial, advice="try less",
   )  # fmt: skip
@@ -174,7 +174,7 @@ def test_skipping_ends_after_as_many_in_a_row():
       sums = {"student": {"loss": (np.ones(2), np.ones(2))}}
       yield Epoch(1, 2, False, 0, {"student": state}, sums)
 
-  seen = nan_guard.watched(
+  seen = nan_guard.finite_epochs(
     epochs, None, policy="skip", patience=3, initial=initial, advice="try less"
   )
   assert next(seen) and next(seen)

@@ -99,8 +99,8 @@ def test_a_signal_that_a_training_did_not_see_ends_what_comes_next():
 def test_a_call_that_does_not_come_back_is_not_waited_for():
   program = (
     "import hashlib\n"
-    "from kdjax import stopping\n"
-    "with stopping.at_once():\n"
+    "from kdjax.train.fault_tolerance import preemption\n"
+    "with preemption.at_once():\n"
     "  print('ready', flush=True)\n"
     "  hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)\n"
   )

@@ -8,7 +8,7 @@ import pytest
 
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.loader import Loader, repeated
+from kdjax.train.loader import Loader, repeat_examples
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mean_teacher import follow, mean_teacher
 from kdjax.train.schemes.scheme import OFFLINE
@@ -113,7 +113,7 @@ def test_both_views_of_an_example_lie_side_by_side():
   loader = Loader(
     lambda *_: (np.array([[4, 7]]), np.array([[1, 0]])), 1, None, None
   )
-  indices, weights = repeated(loader, times=2).batches(0, 0, 1)
+  indices, weights = repeat_examples(loader, times=2).batches(0, 0, 1)
   assert indices.tolist() == [[4, 4, 7, 7]]
   assert weights.tolist() == [[1, 1, 0, 0]]
 

@@ -12,7 +12,7 @@ from kdjax.core import storage
 from kdjax.data import Split
 from kdjax.models import packed, quantized
 from kdjax.models.export import formats
-from kdjax.models.export.signature import About, compiled, forward
+from kdjax.models.export.signature import About, compile_network, forward
 from kdjax.runner.jobs.compress import perturb, timing
 from kdjax.runner.jobs.compress.training import Trained
 from kdjax.runner.pipeline import predict
@@ -89,7 +89,7 @@ def _in_bits(setup: Setup, variables: Any, scheme: str) -> Row:
   )
 
   def into(one):
-    return quantized.stored(network, one, scheme, setup.sample)
+    return quantized.quantize_variables(network, one, scheme, setup.sample)
 
   return Row(
     setup.student,
@@ -245,7 +245,7 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
     setup.experiment.data.crop_size,
   )
   network = forward(about, _member(row.variables, 0), row.network)
-  ready = {"jax": compiled(network)}
+  ready = {"jax": compile_network(network)}
   if row.quantization == quantized.NONE and formats.is_ready("onnx"):
     images = setup.dataset.train
     ready |= timing.graphs(name, network, about, images, folder)

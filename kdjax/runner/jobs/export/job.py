@@ -15,7 +15,7 @@ import numpy as np
 from kdjax.core.errors import KdjaxError, StorageError, UserError
 from kdjax.core.storage import one_line
 from kdjax.models.export import formats
-from kdjax.models.export.signature import compiled, forward
+from kdjax.models.export.signature import compile_network, forward
 from kdjax.runner.config import Export
 from kdjax.runner.jobs.export import card, parity, read_run
 from kdjax.runner.report import logs
@@ -84,11 +84,11 @@ def _reference(
   alike = devices[0].startswith(jax.default_backend())
   alike = alike and found.run.experiment.computing.compute_dtype == "float32"
   network = forward(found.about, found.variables, found.measured)
-  own = parity.answers(compiled(network), found.scored.images)
+  own = parity.answers(compile_network(network), found.scored.images)
   tie = parity.TOLERANCE if alike else parity.COARSE
   parity.check_reported(own, found.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
-  answer = compiled(forward(found.about, found.variables))
+  answer = compile_network(forward(found.about, found.variables))
   logits = {"scored": parity.answers(answer, found.scored.images)}
   if len(found.more.labels):
     logits["more"] = parity.answers(answer, found.more.images)

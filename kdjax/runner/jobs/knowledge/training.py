@@ -27,7 +27,7 @@ from kdjax.train.arm import Arm
 from kdjax.train.epoch import Epoch
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import TrainState, frozen_state, variables
-from kdjax.train.teacher import Teacher, live
+from kdjax.train.teacher import Teacher, live_teacher
 
 # The teacher's features of all training images are computed once where they
 # take no more than this, bytes.
@@ -106,7 +106,7 @@ def student_epochs(
   )
   teachers = {
     "teacher": _stored(setup, teacher)
-    or live(frozen_state(setup.network, teacher))
+    or live_teacher(frozen_state(setup.network, teacher))
   }
   split = setup.dataset.train
   yield from _epochs(setup, chosen, split, arms, teachers=teachers, saved=saved)

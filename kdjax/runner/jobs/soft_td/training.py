@@ -20,7 +20,7 @@ from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
-from kdjax.train.teacher import Teacher, stored
+from kdjax.train.teacher import Teacher, stored_teacher
 
 Cells = dict[str, list[dict[str, Any]]]
 
@@ -107,7 +107,7 @@ def side_by_side(tables: np.ndarray) -> Teacher:
     tables: (K, N, C) logarithms, nats.
   """
   beside = np.moveaxis(tables, 0, 1).reshape(tables.shape[1], -1)
-  return stored(beside.astype(np.float32))
+  return stored_teacher(beside.astype(np.float32))
 
 
 def train(

@@ -6,7 +6,7 @@ import pytest
 
 from kdjax.models import make_model
 from kdjax.models.export import formats
-from kdjax.models.export.signature import About, compiled, forward
+from kdjax.models.export.signature import About, compile_network, forward
 from kdjax.runner.jobs.export import parity
 
 # The smallest of each family, and images that are large enough for it.
@@ -48,7 +48,7 @@ def test_answers_alike(model, shape, tmp_path):
     lambda path, x: _drawn(random, jax.tree_util.keystr(path), x.shape), shapes
   )
   images = random.integers(0, 256, (7, *shape), np.uint8)
-  expected = compiled(forward(about, variables))(images)
+  expected = compile_network(forward(about, variables))(images)
   for name in ("stablehlo", "onnx"):
     one = formats.FORMATS[name]
     one.write(tmp_path / one.file, about, variables)
