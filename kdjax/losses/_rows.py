@@ -126,8 +126,6 @@ def add_up(
   """Returns the sums of each row over its classes, without the label's if given.
 
   Args:
-    function: who asks, for messages.
-    term: elementwise.
     student: (..., C) float, logits; gradient flows into it.
     teacher: (..., C) float, logits; a constant.
     temperature: T > 0, for all or one a row; gradient flows into it.

@@ -22,9 +22,6 @@ def read_numbers(value: Any) -> np.ndarray | None:
     0 and 1e60 inf, as in the losses; None for what is traced, or lies on other
     machines.
 
-  Raises:
-    TypeError: if it is no number.
-
   Example:
     >>> print(read_numbers(np.float16(2)), read_numbers(jnp.array([1, 3])))
     2.0 [1. 3.]
@@ -48,14 +45,6 @@ def read_numbers(value: Any) -> np.ndarray | None:
 def same_shape(function: str, student: jax.Array, teacher: jax.Array) -> None:
   """Refuses sides of two shapes.
 
-  Args:
-    function: who asks, for the message.
-    student: an array.
-    teacher: an array.
-
-  Raises:
-    ValueError: with both shapes, unless they are equal.
-
   Example:
     >>> same_shape("kd", jnp.zeros((2, 3)), jnp.ones((2, 3)))
   """
@@ -72,17 +61,10 @@ def classes(
   """Refuses a softmax over one class, which is 1 whatever the logit.
 
   Args:
-    function: who asks, for the message.
     logits: (..., C) float.
     parts: in how many arrays of so many classes the whole lies.
     least: the least number of classes; 1 where they are no classes, but places
       or keys, which may be one.
-
-  Raises:
-    ValueError: if there are fewer classes.
-
-  Example:
-    >>> classes("kd", jnp.zeros((2, 3)))
   """
   if parts * logits.shape[-1] < least:
     raise ValueError(
@@ -96,14 +78,7 @@ def positive(function: str, **values: Any) -> None:
   """Refuses what is not > 0 and finite.
 
   Args:
-    function: who asks, for the message.
     **values: by name, numbers or arrays of them.
-
-  Raises:
-    ValueError: with the name and the value.
-
-  Example:
-    >>> positive("kd", temperature=np.float32(4))
   """
   for name, value in values.items():
     _check(function, name, value, "> 0", lambda x: (x > 0) & np.isfinite(x))
@@ -113,14 +88,7 @@ def weights(function: str, **values: Any) -> None:
   """Refuses a weight that is not >= 0 and finite.
 
   Args:
-    function: who asks, for the message.
     **values: by name, numbers or arrays of them.
-
-  Raises:
-    ValueError: with the name and the value.
-
-  Example:
-    >>> weights("dkd", alpha=0.0, beta=jnp.ones(2))
   """
   for name, value in values.items():
     _check(function, name, value, ">= 0", lambda x: (x >= 0) & np.isfinite(x))
@@ -130,13 +98,7 @@ def between(function: str, low: float, high: float, **values: Any) -> None:
   """Refuses what is not in [low, high].
 
   Args:
-    function: who asks, for the message.
-    low: the least that is possible.
-    high: the most.
     **values: by name, numbers or arrays of them.
-
-  Raises:
-    ValueError: with the name and the value.
 
   Example:
     >>> between("symmetric_kl", 0, 1, lam=0.5)
@@ -150,19 +112,6 @@ def whole(
   function: str, name: str, value: Any, least: int = 1, most: int | None = None
 ) -> int:
   """Reads a whole number that is compiled in.
-
-  Args:
-    function: who asks, for the message.
-    name: the number's name.
-    value: the number.
-    least: the least that is possible.
-    most: the most, if there is one.
-
-  Returns:
-    The Python number.
-
-  Raises:
-    ValueError: if it is traced, not whole, or not in that range.
 
   Example:
     >>> whole("topk_kd", "k", np.int64(3), most=10)
@@ -183,14 +132,6 @@ def whole(
 def choice(function: str, choices: tuple[str, ...], **values: Any) -> None:
   """Refuses a word that is not among the choices.
 
-  Args:
-    function: who asks, for the message.
-    choices: what is possible.
-    **values: words by name.
-
-  Raises:
-    ValueError: with the name and the word.
-
   Example:
     >>> choice("topk_kd", ("renormalize", "bucket"), tail="bucket")
   """
@@ -205,15 +146,8 @@ def labels(function: str, student: jax.Array, ids: jax.Array) -> None:
   """Refuses labels that are not integers, one for each row.
 
   Args:
-    function: who asks, for the message.
     student: (..., C) logits.
     ids: (...) labels.
-
-  Raises:
-    ValueError: with the shapes or the dtype.
-
-  Example:
-    >>> labels("dkd", jnp.zeros((2, 3)), jnp.array([0, 2]))
   """
   if ids.shape != student.shape[:-1]:
     raise ValueError(
@@ -230,15 +164,11 @@ def mask(function: str, values: jax.Array) -> jax.Array:
   """Reads a mask that says yes or no, and no weight between.
 
   Args:
-    function: who asks, for the message.
     values: (...) bool, or 0 and 1 of any type. Traced whole numbers count where
       they are not 0; traced floats, which may be weights, are refused.
 
   Returns:
     (...) bool.
-
-  Raises:
-    ValueError: for anything but 0 and 1, and for traced floats.
 
   Example:
     >>> print(mask("attention_kl", jnp.array([1, 0])))

@@ -25,7 +25,7 @@ CALIBRATION = "absmax,1.0039"
 
 
 class Scheme(NamedTuple):
-  """Attributes:
+  """  Attributes:
   weights: the type of kernels.
   activations: the type of what meets them; None for float32.
   """

@@ -34,7 +34,7 @@ class Pruning(NamedTuple):
 
 
 class PruneState(NamedTuple):
-  """Attributes:
+  """  Attributes:
   count: steps taken.
   masks: by path of the layer, True for what stays: of the kernel's shape, or
     (channels,).
