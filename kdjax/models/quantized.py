@@ -25,9 +25,11 @@ CALIBRATION = "absmax,1.0039"
 
 
 class Scheme(NamedTuple):
-  """  Attributes:
-  weights: the type of kernels.
-  activations: the type of what meets them; None for float32.
+  """The types of a quantised network.
+
+  Attributes:
+    weights: the type of kernels.
+    activations: the type of what meets them; None for float32.
   """
 
   weights: str

@@ -34,10 +34,12 @@ class Pruning(NamedTuple):
 
 
 class PruneState(NamedTuple):
-  """  Attributes:
-  count: steps taken.
-  masks: by path of the layer, True for what stays: of the kernel's shape, or
-    (channels,).
+  """The state of pruning.
+
+  Attributes:
+    count: steps taken.
+    masks: by path of the layer, True for what stays: of the kernel's shape, or
+      (channels,).
   """
 
   count: jax.Array
