@@ -191,3 +191,9 @@ def test_code_that_needs_nothing_else_runs(
   blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   for number in numbers:
     exec(compile(blocks[number], page, "exec"), {})
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"distill"}))
+def test_every_command_is_explained(command):
+  page = (ROOT / "docs" / "running.md").read_text()
+  assert f"| `python launch.py {command}" in page
