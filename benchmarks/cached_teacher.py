@@ -97,6 +97,7 @@ def epochs(parts, count: int):
     {"transfer": train_spec.loaders["transfer"]},
     parts.dataset.train.images,
     epochs=count,
+    task=train_spec.task,
     sample=parts.sample,
     teachers={"teacher": teacher},
     devices=parts.devices,

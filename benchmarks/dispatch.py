@@ -28,6 +28,7 @@ from benchmarks import timing
 from kdjax.data import to_float
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
@@ -138,6 +139,7 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
     {"all": loader},
     known.images,
     epochs=10**6,
+    task=classification(10),
     sample=sample,
     teachers=teachers,
     devices=jax.local_devices()[:1],

@@ -32,6 +32,7 @@ from kdjax.data.images import pixels
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
@@ -263,6 +264,7 @@ def following(split: data.Split, model: str, epochs: int):
       {"all": loader},
       split.images if resident else None,
       epochs=epochs,
+      task=classification(4),
       sample=jnp.zeros((1, SIZE, SIZE, 3)),
       read=None if resident else read,
     )

@@ -20,13 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.task import batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.devices import placement
 from kdjax.train.fault_tolerance import nan_guard
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE
-from kdjax.train.step import unlabelled_batch
 
 STEPS = 20
 
@@ -34,7 +35,7 @@ STEPS = 20
 def program(policy: str, optimizer: str, batch_size: int):
   """A compiled row of steps, and the state that it starts from."""
   images = np.random.default_rng(0).random((batch_size, 28, 28, 1), np.float32)
-  batch = unlabelled_batch(jnp.asarray(images))._replace(
+  batch = batch_of(jnp.asarray(images))._replace(
     labels=jnp.zeros(batch_size, jnp.int32)
   )
   scheme = nan_guard.guard(OFFLINE, policy, 10)
@@ -44,7 +45,8 @@ def program(policy: str, optimizer: str, batch_size: int):
     method,
     make_optimizer(optimizer, "cosine", 10_000),
     rng=jax.random.key(0),
-    images=batch.images[:1],
+    task=classification(10),
+    inputs=batch.inputs[:1],
     teacher=None,
     learning_rate=jnp.float32(1e-3),
   )

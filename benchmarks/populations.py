@@ -30,6 +30,7 @@ from benchmarks import timing
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
@@ -85,6 +86,7 @@ class Bench:
       {"all": self.loader},
       self.images,
       epochs=self.epochs,
+      task=classification(CLASSES),
       sample=jnp.zeros((1, 28, 28, 1)),
       teachers=self.teachers,
       devices=jax.local_devices()[:1],

@@ -155,6 +155,7 @@ def measured(
   from kdjax.data import to_float
   from kdjax.methods import make_objective
   from kdjax.models import make_model
+  from kdjax.tasks import classification
   from kdjax.train import loop
   from kdjax.train.arm import Arm
   from kdjax.train.devices import memory
@@ -196,6 +197,7 @@ def measured(
     {"all": loader},
     images,
     epochs=epochs + 1,
+    task=classification(classes),
     sample=sample,
     teachers={"teacher": live_teacher(frozen_state(network, known))},
     devices=devices,

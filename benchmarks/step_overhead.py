@@ -41,6 +41,7 @@ from kdjax.data import to_float
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
+from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
@@ -247,10 +248,10 @@ def alone(
 
 def looks(state, method, batch, teacher, **known):
   """A step in which the student does nothing: the inputs are used, no more."""
-  seen = jnp.sum(batch.images, dtype=jnp.float32)
+  seen = jnp.sum(batch.inputs, dtype=jnp.float32)
   if teacher is not None:
     seen += sum(map(jnp.sum, (teacher.answers, *teacher.feats.values())))
-  return state, {"loss": (seen, jnp.sum(batch.mask))}
+  return state, {"loss": (seen, jnp.sum(batch.weight))}
 
 
 def trainings(
@@ -305,6 +306,7 @@ def trainings(
       {"all": loader},
       images,
       epochs=10**6,
+      task=classification(pair.classes),
       sample=sample,
       teachers={} if of is None else {"teacher": of},
       devices=jax.local_devices()[:1],

@@ -54,6 +54,8 @@ class Inputs(NamedTuple):
     share: (B,) float32, of each image that is its own, where images are mixed
       with partners; the label counts as much. None where they are not.
     partner_labels: (B,) int32, the partners' labels, which count the rest.
+    examples: (B,) bool, `mask` of the examples, where the rows of the answers
+      are something else; None where a row is an example.
   """
 
   student: Outputs
@@ -66,6 +68,7 @@ class Inputs(NamedTuple):
   student_head: Mapping[str, jax.Array] | None = None
   share: jax.Array | None = None
   partner_labels: jax.Array | None = None
+  examples: jax.Array | None = None
 
 
 class Method(NamedTuple):
@@ -88,6 +91,9 @@ class Method(NamedTuple):
     frozen: step -> Frozen of {"network": the student's parameters, "method":
       the method's}: what is a constant at this step. No optimiser sees it, so
       that neither momentum nor decay moves it; None where all is trained.
+    over_examples: whether the loss is a mean over the examples of the batch,
+      and not over the rows of the answers; of a sum, the names of the terms that
+      are. By default a method that reads features is one over examples.
   """
 
   init: Callable[[jax.Array, Inputs], tuple[Any, Any]]
@@ -99,6 +105,7 @@ class Method(NamedTuple):
   needs_teacher: bool = True
   parts: Callable[[Any, Any, Inputs], tuple[dict, Any, Metrics]] | None = None
   frozen: Callable[[jax.Array], Frozen] | None = None
+  over_examples: bool | tuple[str, ...] | None = None
 
 
 def stateless(
@@ -244,6 +251,24 @@ def batch_mean(values: jax.Array, inputs: Inputs) -> jax.Array:
   return masked_mean(values, mask)
 
 
+def is_over_examples(method: Method) -> bool:
+  """Says whether a single loss is a mean over examples, and not over rows.
+
+  Args:
+    method: no sum.
+  """
+  if method.over_examples is None:
+    return bool(method.student_taps or method.teacher_taps)
+  return method.over_examples is True
+
+
+def _counted(method: Method, inputs: Inputs) -> Inputs:
+  """The inputs of a term, with the mask of what it is a mean over."""
+  if inputs.examples is None or not is_over_examples(method):
+    return inputs
+  return inputs._replace(mask=inputs.examples)
+
+
 def example_keys(key: jax.Array, inputs: Inputs) -> jax.Array:
   """Makes a PRNG key for every example of a step.
 
@@ -304,11 +329,11 @@ def weighted_sum(
 
   def parts(params, state, inputs):
     losses, states, metrics = {}, {}, {}
-    count = _count(inputs)
+    whole = _count(inputs)
     for name, (method, weight) in terms.items():
-      loss, states[name], inner = method.apply(
-        params[name], state[name], inputs
-      )
+      seen = _counted(method, inputs)
+      count = whole if seen is inputs else _count(seen)
+      loss, states[name], inner = method.apply(params[name], state[name], seen)
       losses[name] = jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
       metrics[name] = (loss * count, count)
       metrics |= {f"{name}/{key}": value for key, value in inner.items()}
@@ -342,6 +367,9 @@ def weighted_sum(
     any(method.needs_teacher for method in methods),
     parts,
     frozen if any(method.frozen for method in methods) else None,
+    tuple(
+      name for name, (method, _) in terms.items() if is_over_examples(method)
+    ),
   )
 
 

@@ -9,7 +9,7 @@ from kdjax.evaluate.cost import (
   peak_memory,
   time_rounds,
 )
-from kdjax.evaluate.measure import measure, measure_together, recall
+from kdjax.evaluate.measure import measure, measure_together, recall, score
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
   accuracy,
@@ -36,5 +36,6 @@ __all__ = [
   "peak_memory",
   "predict",
   "recall",
+  "score",
   "time_rounds",
 ]

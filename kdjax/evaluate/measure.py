@@ -1,10 +1,38 @@
 """One network's figures, as they stand in results.json."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from kdjax.core.task import Batch, Task, finished
 from kdjax.evaluate import scores
+
+
+def score(task: Task, outputs: np.ndarray, targets: Any) -> list[float]:
+  """Scores several networks of one architecture by what their task counts.
+
+  Args:
+    task: what the outputs mean.
+    outputs: (M, N, ...) of the networks.
+    targets: (N, ...) arrays.
+
+  Returns:
+    The task's score, one float a network; nan where nothing counts.
+
+  Example:
+    >>> from kdjax.tasks import classification
+    >>> score(classification(2), np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
+    [0.75]
+  """
+  size = outputs.shape[1]
+  order = np.arange(size, dtype=np.int32)
+  batch = Batch(None, targets, np.ones(size, bool), order, order)
+  means = []
+  for one in outputs:
+    total, count = task.metrics[task.score](task.rows(one, batch))
+    means.append(float(total) / float(count) if count else float("nan"))
+  return [float(finished(task, task.score, mean)) for mean in means]
 
 
 def measure(

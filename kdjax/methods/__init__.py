@@ -19,6 +19,7 @@ from kdjax.core.errors import UserError, unknown_name
 from kdjax.core.method import Method, weighted_sum
 from kdjax.core.registry import import_modules
 from kdjax.core.schedule import SCHEDULES, make_schedule
+from kdjax.core.task import Task, hard_label_method
 from kdjax.losses.checks import read_numbers
 from kdjax.methods._each_teacher import for_each_teacher
 from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
@@ -96,6 +97,7 @@ def make_objective(
   hard_weight=None,
   method_weight=1.0,
   steps: int | None = None,
+  task: Task | None = None,
   **defaults,
 ) -> Method:
   """Builds the method that the user wrote.
@@ -106,6 +108,8 @@ def make_objective(
       traced or not, or a Spec of a schedule.
     method_weight: factor of every weight but the labels'; likewise.
     steps: length of the training, for schedules that are shares of it.
+    task: what the labels are; classes by default. Of another task `ce` is the
+      hard loss.
     **defaults: hyper-parameters for the methods that take them and do not set
       them in the text, such as `temperature`; numbers, traced or not, or Specs;
       None leaves the method's own.
@@ -120,7 +124,10 @@ def make_objective(
     >>> make_objective("kd(temperature=8):0.9 + ce:0.1").couples_batch
     False
   """
-  made = {}
+  made, makers = {}, MAKERS
+  if task is not None and task.kind != "categories":
+    # Of classes `ce` itself also knows smoothing and masked classes.
+    makers = MAKERS | {"ce": lambda: hard_label_method(task)}
   defaults = defaults if steps is None else defaults | {"steps": steps}
   given = {
     key: make_schedule(value, steps=steps)
@@ -135,7 +142,7 @@ def make_objective(
       for key, value in term.spec.kwargs
     )
     method = spec.build(
-      "method", dataclasses.replace(term.spec, kwargs=kwargs), MAKERS, **given
+      "method", dataclasses.replace(term.spec, kwargs=kwargs), makers, **given
     )
     # Answers are pooled; of what lies inside, every teacher has its own.
     if method.teacher_taps:

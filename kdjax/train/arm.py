@@ -125,7 +125,7 @@ def _with_read(plan: BatchPlan, images, answers) -> BatchPlan:
 
   found = {name: next(stream) for name, stream in answers.items()}
   return plan._replace(
-    images=None if images is None else shaped(next(images)),
+    images=None if images is None else jax.tree.map(shaped, next(images)),
     answers=jax.tree.map(shaped, found),
   )
 

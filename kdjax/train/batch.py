@@ -1,20 +1,21 @@
 """What a device shows its networks in one step: views, mixed images, labels."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.task import Batch
 from kdjax.train.devices import collectives
 from kdjax.train.devices.collectives import Axis
 from kdjax.train.loader import BatchPlan, Loader
-from kdjax.train.step import Batch
 
 
 def make_batch(
   loader: Loader,
-  labels: jax.Array,
-  images: jax.Array | None,
+  targets: Any,
+  stored: Any,
   step: jax.Array,
   seed: jax.Array,
   batch_plan: BatchPlan,
@@ -24,8 +25,8 @@ def make_batch(
 
   Args:
     loader: what is shown.
-    labels: (N,) int32 of all stored images.
-    images: (N, H, W, C) these images; None where they are read.
+    targets: (N, ...) of all stored inputs.
+    stored: (N, ...) these inputs; None where they are read.
     step: () int32, number of the step.
     seed: () int32, of the members.
     batch_plan: of this step, this device and this seed, so that its axes are
@@ -39,20 +40,26 @@ def make_batch(
   local, index = len(batch_plan.indices), batch_plan.indices
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * local
   positions = first + jnp.arange(local)
-  stored = images[index] if batch_plan.images is None else batch_plan.images
+  own = batch_plan.images
+  if own is None:
+    own = jax.tree.map(lambda x: x[index], stored)
+  extra = {}
   if batch_plan.numbers is None:
-    seen = loader.view(step_key(seed, step, 0), stored, positions)
+    inputs = loader.view(step_key(seed, step, 0), own, positions)
   else:
-    seen = loader.view(batch_plan.numbers, stored, index)
-  batch = Batch(seen, labels[index], batch_plan.weights > 0, index, positions)
-  if batch_plan.numbers is not None:
-    batch = batch._replace(numbered=loader.rows(batch_plan))
+    inputs = loader.view(batch_plan.numbers, own, index)
+    extra["place"] = loader.rows(batch_plan)
+  known = jax.tree.map(lambda x: x[index], targets)
+  batch = Batch(inputs, known, batch_plan.weights > 0, index, positions)
   if loader.mixing is not None:
-    batch = _mix(loader.mixing, step_key(seed, step, 2), batch, axis_name)
-  if loader.teacher_view is None:
-    return batch
-  other = loader.teacher_view(step_key(seed, step, 3), stored, positions)
-  return batch._replace(teacher_images=other)
+    inputs, mixed = _mix(
+      loader.mixing, step_key(seed, step, 2), batch, axis_name
+    )
+    batch, extra = batch._replace(inputs=inputs), extra | mixed
+  if loader.teacher_view is not None:
+    key = step_key(seed, step, 3)
+    extra["teacher_inputs"] = loader.teacher_view(key, own, positions)
+  return batch._replace(extra=extra)
 
 
 def step_key(seed: jax.Array, step: jax.Array, purpose: int) -> jax.Array:
@@ -72,14 +79,15 @@ def step_key(seed: jax.Array, step: jax.Array, purpose: int) -> jax.Array:
 
 def _mix(
   mixing: Callable, key: jax.Array, batch: Batch, axis_name: Axis
-) -> Batch:
+) -> tuple[Any, dict[str, Any]]:
   """Mixes every example with another one of the global batch."""
-  everyone = collectives.all_gather(batch.images, axis_name)
-  labels = collectives.all_gather(batch.labels, axis_name)
-  count = collectives.psum(jnp.sum(batch.mask), axis_name)
-  images, partners, share = mixing(
-    key, batch.images, batch.positions, everyone, count
+  everyone = collectives.all_gather(batch.inputs, axis_name)
+  targets = collectives.all_gather(batch.targets, axis_name)
+  count = collectives.psum(jnp.sum(batch.weight), axis_name)
+  inputs, partners, share = mixing(
+    key, batch.inputs, batch.position, everyone, count
   )
-  return batch._replace(
-    images=images, share=share, partner_labels=labels[partners]
-  )
+  return inputs, {
+    "share": share,
+    "partner_targets": jax.tree.map(lambda x: x[partners], targets),
+  }

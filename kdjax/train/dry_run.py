@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,12 +12,12 @@ from jax.interpreters import partial_eval
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, Outputs
+from kdjax.core.task import Task, arguments
 from kdjax.taps import TapError, select
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.scheme import OFFLINE, Scheme
 from kdjax.train.state import frozen_state
-from kdjax.train.step import Batch, unlabelled_batch
 from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
 
 # Enough for methods that relate examples.
@@ -27,7 +28,8 @@ def check_step(
   student: nn.Module,
   teacher: nn.Module | Teacher | None,
   method: Method,
-  sample: jax.Array,
+  sample: Any,
+  task: Task,
   scheme: Scheme = OFFLINE,
 ) -> None:
   """Traces a whole step without computing anything.
@@ -37,7 +39,8 @@ def check_step(
     teacher: likewise, or what is left of one; None where nobody teaches but the
       scheme itself.
     method: what is to train the student.
-    sample: (1, H, W, C) an image, for its shape and type.
+    sample: inputs (1, ...), for their shape and type.
+    task: what the answers mean.
     scheme: who learns from whom.
 
   Raises:
@@ -46,11 +49,12 @@ def check_step(
   Example:
     >>> from kdjax.methods import make_objective
     >>> from kdjax.models import make_model
+    >>> from kdjax.tasks import classification
     >>> mlp, kd = make_model("mlp(4)", classes=3), make_objective("kd")
-    >>> check_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)))
+    >>> check_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)), classification(3))
   """
 
-  step = _step_of(student, teacher, method, sample, scheme)
+  step = _step_of(student, teacher, method, sample, task, scheme)
   try:
     with _taps_of("student"):
       jax.eval_shape(step, jax.random.key(0), 0.0)
@@ -62,7 +66,8 @@ def reads_answers(
   student: nn.Module,
   teacher: nn.Module,
   method: Method,
-  sample: jax.Array,
+  sample: Any,
+  task: Task,
   scheme: Scheme = OFFLINE,
 ) -> bool:
   """Says whether a step depends on what the teacher's classifier makes of it.
@@ -72,6 +77,7 @@ def reads_answers(
     teacher: likewise.
     method: likewise.
     sample: likewise.
+    task: likewise.
     scheme: likewise.
 
   Returns:
@@ -81,31 +87,37 @@ def reads_answers(
   Example:
     >>> from kdjax.methods import make_objective
     >>> from kdjax.models import make_model
+    >>> from kdjax.tasks import classification
     >>> mlp, sample = make_model("mlp(4)", classes=3), jnp.zeros((1, 2, 2, 1))
     >>> for name in ("kd", "fitnets:1 + ce"):
-    ...   print(reads_answers(mlp, mlp, make_objective(name), sample))
+    ...   objective = make_objective(name)
+    ...   print(reads_answers(mlp, mlp, objective, sample, classification(3)))
     True
     False
   """
-  step = _step_of(student, teacher, method, sample, scheme)
+  step = _step_of(student, teacher, method, sample, task, scheme)
   traced = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
   outputs = [True] * len(traced.jaxpr.outvars)
   _, used = partial_eval.dce_jaxpr(traced.jaxpr, outputs)
   return used[-1]
 
 
-def _step_of(student, teacher, method, sample, scheme):
+def _step_of(student, teacher, method, sample, task, scheme):
   """A step as a function of randomness and of what is added to all answers."""
 
   def step(rng, added):
     index = _shown(scheme)
-    images = jnp.zeros((len(index), *sample.shape[1:]), sample.dtype)
+    inputs = jax.tree.map(
+      lambda x: jnp.zeros((len(index), *x.shape[1:]), x.dtype), sample
+    )
+    batch = task.sample(inputs)._replace(index=index, position=index)
     taught = teacher
     if not isinstance(teacher, Teacher | None):
-      variables = teacher.init(rng, images, train=False)
+      args, named = arguments(inputs)
+      variables = teacher.init(rng, *args, **named, train=False)
       taught = live_teacher(frozen_state(teacher, variables))
     with _taps_of("teacher"):
-      outputs = observe(taught, unlabelled_batch(images), method.teacher_taps)
+      outputs = observe(taught, batch, method.teacher_taps, task=task)
     if taught is teacher and outputs is not None:
       _check_stored(outputs, method.teacher_taps)
     head = jax.tree.map(lambda x: x + added, teacher_head(taught))
@@ -116,13 +128,12 @@ def _step_of(student, teacher, method, sample, scheme):
       method,
       make_optimizer("sgd", "constant", 1),
       rng=rng,
-      images=images,
+      task=task,
+      inputs=inputs,
       teacher=outputs,
       learning_rate=0.0,
       head=head,
     )
-    labels, counts = jnp.zeros_like(index), jnp.ones(len(index), bool)
-    batch = Batch(images, labels, counts, index, index)
     state, metrics = scheme.step(
       state, method, batch, outputs, rng=rng, head=head
     )

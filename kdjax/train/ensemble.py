@@ -122,11 +122,11 @@ def ensemble(
     ValueError: as `pool_logits`.
 
   Example:
-    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.core.task import batch_of
     >>> from kdjax.train.teacher import observe, stored_teacher
     >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
     >>> both = ensemble(pair, pool="logits")
-    >>> print(observe(both, unlabelled_batch(jnp.zeros((2, 1, 1, 1)))).answers)
+    >>> print(observe(both, batch_of(jnp.zeros((2, 1, 1, 1)))).answers)
     [[0. 0.]
      [0. 0.]]
   """
@@ -157,11 +157,11 @@ def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
     ValueError: if the teachers are not alike.
 
   Example:
-    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.core.task import batch_of
     >>> from kdjax.train.teacher import observe, stored_teacher
     >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
     >>> route = teacher_route(pair, steps=10)
-    >>> batch = unlabelled_batch(jnp.zeros((1, 1, 1, 1)))
+    >>> batch = batch_of(jnp.zeros((1, 1, 1, 1)))
     >>> print(observe(route, batch, step=4).answers)
     [[1. 0.]]
     >>> print(observe(route, batch, step=5).answers)

@@ -1,13 +1,13 @@
 """The gradient of a sum of losses: all at once, or term by term to measure it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core.method import Method, Metrics
+from kdjax.core.method import Method, Metrics, is_over_examples
 
 # Whose gradient the others are compared with.
 LABELS = "ce"
@@ -37,6 +37,34 @@ def parts_of(method: Method) -> Callable:
     return {"loss": loss}, state, metrics
 
   return parts
+
+
+def kinds_of(
+  method: Method, losses: Iterable[str], kinds: Container[str]
+) -> dict[str, str]:
+  """Says what each term of a loss is a mean over.
+
+  Args:
+    method: the loss.
+    losses: names of its terms, as `parts_of` gives them.
+    kinds: what there are counts of: "rows" and, where a row is not an example,
+      "examples".
+
+  Returns:
+    By term, one of these.
+
+  Example:
+    >>> from kdjax.core.method import stateless
+    >>> method = stateless(None, student_taps=("head:in",))
+    >>> kinds_of(method, ["loss"], ["rows", "examples"])
+    {'loss': 'examples'}
+  """
+  own = method.over_examples
+  if not isinstance(own, tuple):
+    own = tuple(losses) if is_over_examples(method) else ()
+  if "examples" not in kinds:
+    own = ()
+  return {name: "examples" if name in own else "rows" for name in losses}
 
 
 def of_sum(objective: Callable, params: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """What is shown to networks: loaders of batches, and the plan of some steps."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,8 +16,9 @@ class Loader(NamedTuple):
     batches: (seed, start, stop) -> indices (S, B) and weights (S, B) of the
       steps start..stop-1; weight 0 marks the padding of a ragged batch.
     steps: steps in one pass over the loader's examples.
-    labels: (N,) int32 over the whole training set, -1 where hidden.
-    view: (key, stored images, positions) -> float32 images, augmented.
+    targets: (N, ...) arrays over the whole training set; of a class, -1 where
+      it is hidden.
+    view: (key, stored inputs, positions) -> what the network sees, augmented.
     mixing: what then mixes the images of a batch, as `data.split_mixing` makes
       it, padding at the batch's end left out; None for nothing.
     teacher_view: as `view`, what the teacher sees instead of all that; None
@@ -29,7 +30,7 @@ class Loader(NamedTuple):
 
   batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
   steps: int
-  labels: np.ndarray
+  targets: Any
   view: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
   mixing: Callable | None = None
   teacher_view: Callable | None = None
@@ -39,7 +40,7 @@ class Loader(NamedTuple):
     """Places of a cut's views among all views: number * N + index."""
     if plan.numbers is None:
       return plan.indices
-    return plan.numbers * len(self.labels) + plan.indices
+    return plan.numbers * len(jax.tree.leaves(self.targets)[0]) + plan.indices
 
 
 class BatchPlan(NamedTuple):

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from kdjax.core.method import Outputs
+from kdjax.core.task import Task
 from kdjax.train.arm import Arm, plan_steps, teacher_taps
 from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
@@ -31,8 +32,7 @@ from kdjax.train.population.offload import (
   make_waves,
   take_turn,
 )
-from kdjax.train.step import unlabelled_batch
-from kdjax.train.teacher import Teacher, observe, teacher_head
+from kdjax.train.teacher import Teacher, in_rows, observe, teacher_head
 
 
 def train(
@@ -43,7 +43,8 @@ def train(
   images: np.ndarray | None,
   *,
   epochs: int,
-  sample: jax.Array,
+  task: Task,
+  sample: Any,
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
   teachers: Mapping[str, Teacher] | None = None,
   devices: Sequence[jax.Device] | None = None,
@@ -73,7 +74,8 @@ def train(
     images: (N, H, W, C) stored images of the whole training set, kept on every
       device; None for a set that is read as it is needed.
     epochs: how many.
-    sample: (1, H, W, C) float32, for the shape of what networks see.
+    task: what the answers mean.
+    sample: inputs (1, ...), for the shape of what networks see.
     read: indices (S, B) -> iterator of the S steps' stored images, where
       `images` is None.
     teachers: who teaches, by name; the arms say who learns from whom.
@@ -101,8 +103,8 @@ def train(
   owners = len(devices) if apart else 1
   groups = groups_of(arms, most=most if together else 1, parts=owners)
   groups = list(map(by_device, groups)) if apart else groups
-  labels = {name: loader.labels for name, loader in loaders.items()}
-  shared = on_devices.replicate((images, labels, teachers or {}), devices)
+  targets = {name: loader.targets for name, loader in loaders.items()}
+  shared = on_devices.replicate((images, targets, teachers or {}), devices)
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
   length = max(loader.steps for loader in loaders.values())
@@ -116,8 +118,8 @@ def train(
     key = (*group.arms, grid)
     if key not in programs:
       programs[key] = (
-        _initializer(network, optimizer, group.arms, sample),
-        _compile(group.arms, loaders, devices, *options),
+        _initializer(network, optimizer, group.arms, task, sample),
+        _compile(group.arms, loaders, task, devices, *options),
       )
   own = [programs[*group.arms, grid] for group in groups]
   # One call a step is a long portion: its beginning outlives it.
@@ -157,7 +159,8 @@ def initial_states(
   optimizer: optax.GradientTransformation,
   arms: Mapping[str, Arm],
   *,
-  sample: jax.Array,
+  task: Task,
+  sample: Any,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
@@ -166,6 +169,7 @@ def initial_states(
     network: as in `train`.
     optimizer: as in `train`.
     arms: as in `train`.
+    task: as in `train`.
     sample: as in `train`.
     teachers: as in `train`.
 
@@ -173,7 +177,7 @@ def initial_states(
     Each arm's state with a leading axis of members.
   """
   (group,) = groups_of(arms)
-  begin = _initializer(network, optimizer, arms, sample)
+  begin = _initializer(network, optimizer, arms, task, sample)
   return first_states(group, begin, teachers or {})
 
 
@@ -206,7 +210,7 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
 
 
 def _compile(
-  arms, loaders, devices, together, gradient_metrics, apart, grid, padded
+  arms, loaders, task, devices, together, gradient_metrics, apart, grid, padded
 ):
   """Maps the scan over a portion of steps over the devices."""
   taps = {
@@ -220,15 +224,15 @@ def _compile(
 
   axis_name = None if apart else on_devices.AXIS
 
-  def run(states, plan, steps, images, labels, teachers, members, seeds):
+  def run(states, plan, steps, stored, targets, teachers, members, seeds):
     def body(states, portion):
       step, plan = portion
       batches = {
         name: on_devices.over_members(
           lambda seed, batch_plan, name=name: make_batch(
             loaders[name],
-            labels[name],
-            images,
+            targets[name],
+            stored,
             step,
             seed,
             batch_plan,
@@ -240,7 +244,8 @@ def _compile(
         for name in plan
       }
       outputs = {
-        key: _ask(key, teachers, taps, plan, batches, step) for key in taps
+        key: _ask(key, teachers, taps, plan, batches, step, task)
+        for key in taps
       }
       results = {
         name: _step_members(
@@ -302,13 +307,19 @@ def _scan_begun(body, states, portion):
   return jax.lax.fori_loop(0, jnp.sum(steps >= 0), one, (states, rows))
 
 
-def _ask(key, teachers, taps, plan, batches, step) -> Outputs | None:
+def _ask(key, teachers, taps, plan, batches, step, task) -> Outputs | None:
   """What a teacher makes of a loader's batches, or what was read of it."""
   loader, name = key
   if name in plan[loader].answers:
-    return plan[loader].answers[name]
+    return on_devices.over_members(
+      lambda outputs, batch: in_rows(outputs, batch, task),
+      plan[loader].answers[name],
+      batches[loader],
+    )
   return on_devices.over_members(
-    lambda batch: observe(teachers.get(name), batch, taps[key], step=step),
+    lambda batch: observe(
+      teachers.get(name), batch, taps[key], step=step, task=task
+    ),
     batches[loader],
   )
 
@@ -344,14 +355,15 @@ def _step_members(
   return on_devices.over_members(looked_up, states, members)
 
 
-def _initializer(network, optimizer, arms, sample):
+def _initializer(network, optimizer, arms, task, sample):
   """(settings of the members by arm, teachers) -> their states by arm.
 
   One program: arms that start alike are compiled once.
   """
 
   def start(arm, members, teacher):
-    seen = observe(teacher, unlabelled_batch(sample), teacher_taps([arm]))
+    batch = task.sample(sample)
+    seen = observe(teacher, batch, teacher_taps([arm]), task=task)
 
     def one(settings):
       return arm.scheme.create(
@@ -360,7 +372,8 @@ def _initializer(network, optimizer, arms, sample):
         optimizer,
         # Steps count from 0: the initialisation has a step of its own.
         rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
-        images=sample,
+        task=task,
+        inputs=sample,
         teacher=seen,
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),

@@ -1,15 +1,17 @@
 """The state of a network in training, and of the method that trains it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from flax.training import train_state
 
 from kdjax.core.method import Frozen, Inputs, Method, Outputs
+from kdjax.core.task import Batch, Rows, Task, arguments
 from kdjax.taps import tapped
 from kdjax.train.optimizer import with_learning_rate
 from kdjax.train.precision import cast_params, with_precision
@@ -22,10 +24,12 @@ class TrainState(train_state.TrainState):
     params: {"network": the network's, "method": the method's (regressors)}.
     collections: the network's other collections, such as batch statistics.
     method_state: what the method remembers (memories, running averages).
+    task: what its answers mean; None for a network that does not learn.
   """
 
   collections: Any = None
   method_state: Any = None
+  task: Task | None = struct.field(pytree_node=False, default=None)
 
 
 def variables(state: TrainState, params: Any = None) -> dict:
@@ -69,7 +73,8 @@ def create_state(
   optimizer: optax.GradientTransformation,
   *,
   rng: jax.Array,
-  images: jax.Array,
+  task: Task,
+  inputs: Any,
   teacher: Outputs | None,
   learning_rate: jax.Array,
   head: dict | None = None,
@@ -77,12 +82,13 @@ def create_state(
   """Initialises a network, its method and its optimiser.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
+    network: linen module called as `network(inputs, train=...)`.
     method: what will train it.
     optimizer: from `make_optimizer`.
     rng: PRNG key.
-    images: (B, H, W, C) float32, for their shape.
-    teacher: the teacher's outputs of these images, or None.
+    task: what its answers mean.
+    inputs: arrays (B, ...) that it takes, for their shape.
+    teacher: the teacher's outputs of them, or None.
     learning_rate: the peak rate, scalar.
     head: the teacher's classifier, or None.
 
@@ -90,24 +96,26 @@ def create_state(
     The state at step 0.
   """
   network_rng, method_rng = jax.random.split(rng)
-  made = network.init(network_rng, images, train=False)
+  args, named = arguments(inputs)
+  made = network.init(network_rng, *args, **named, train=False)
   params, collections = made.pop("params"), made
-  shown = tapped(network.apply, method.student_taps)
-  logits, feats = shown({"params": params, **collections}, images, train=False)
-  labels = jnp.zeros(images.shape[0], jnp.int32)
+  batch = task.sample(inputs)
+  outputs, rows = forward(
+    network.apply, made | {"params": params}, batch, method.student_taps, task
+  )
   step = jnp.zeros((), jnp.int32)
-  inputs = Inputs(
-    Outputs(logits, feats),
+  first = Inputs(
+    outputs,
     teacher,
-    labels,
+    rows.targets,
     step,
-    index=labels,
+    index=jnp.zeros_like(batch.index),
     head=head,
     student_head=classifier(params),
   )
-  method_params, method_state = method.init(method_rng, inputs)
+  method_params, method_state = method.init(method_rng, first)
   if method.adopt is not None:
-    params = method.adopt(params, inputs)
+    params = method.adopt(params, first)
   params = {"network": params, "method": method_params}
   return TrainState(
     step=step,
@@ -117,7 +125,35 @@ def create_state(
     opt_state=with_learning_rate(optimizer.init(params), learning_rate),
     collections=collections,
     method_state=method_state,
+    task=task,
   )
+
+
+def forward(
+  apply_fn: Callable,
+  variables: Mapping[str, Any],
+  batch: Batch,
+  taps: Sequence[str],
+  task: Task,
+) -> tuple[Outputs, Rows]:
+  """Shows a network a batch, without dropout or updates.
+
+  Args:
+    apply_fn: linen's `apply` of the network.
+    variables: the network's.
+    batch: the inputs.
+    taps: which features to show.
+    task: what the answers mean.
+
+  Returns:
+    Its outputs, with one answer a row, and the rows.
+  """
+  args, named = arguments(batch.inputs)
+  outputs, feats = tapped(apply_fn, taps)(
+    variables, *args, **named, train=False
+  )
+  rows = task.rows(outputs, batch)
+  return Outputs(rows.answers, feats), rows
 
 
 def descend(state: TrainState, gradient: Any, frozen: Frozen) -> TrainState:

@@ -5,13 +5,14 @@ Steps are written per device. They reduce over the devices themselves, as
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.method import Inputs, Method, Metrics, Outputs
+from kdjax.core.task import Batch, Rows, Task, arguments, counted
 from kdjax.taps import tapped
 from kdjax.train import gradients
 from kdjax.train.accumulate import over_pieces
@@ -20,79 +21,6 @@ from kdjax.train.devices.batch_norm import over_the_batch
 from kdjax.train.devices.collectives import Axis
 from kdjax.train.devices.dropout import by_example
 from kdjax.train.state import TrainState, classifier, descend, variables
-
-
-class Batch(NamedTuple):
-  """One device's share of a batch.
-
-  Attributes:
-    images: (B, H, W, C) float32, as the networks see them.
-    labels: (B,) int32, -1 where an example has no label.
-    mask: (B,) bool, False for the padding of a ragged batch.
-    index: (B,) int32, place in the training set.
-    positions: (B,) int32, place in the global batch.
-    share: (B,) float32, of each image that is its own, where it is mixed with
-      a partner; else None.
-    partner_labels: (B,) int32, the partners' labels; None likewise.
-    teacher_images: what the teacher sees, where it sees something else.
-    numbered: (B,) int32, place of each view among all views of all images,
-      view * N + index; None where views have no number.
-  """
-
-  images: jax.Array
-  labels: jax.Array
-  mask: jax.Array
-  index: jax.Array
-  positions: jax.Array
-  share: jax.Array | None = None
-  partner_labels: jax.Array | None = None
-  teacher_images: jax.Array | None = None
-  numbered: jax.Array | None = None
-
-  @property
-  def rows(self) -> jax.Array:
-    """Where a table of stored answers has these images, modulo its length."""
-    return self.index if self.numbered is None else self.numbered
-
-  @property
-  def taught(self) -> jax.Array:
-    """The images that the teacher sees."""
-    if self.teacher_images is None:
-      return self.images
-    return self.teacher_images
-
-  @property
-  def majority(self) -> jax.Array:
-    """The label (B,) of what most of an image shows."""
-    if self.share is None:
-      return self.labels
-    return jnp.where(self.share >= 0.5, self.labels, self.partner_labels)
-
-
-def unlabelled_batch(
-  images: jax.Array, index: jax.Array | None = None
-) -> Batch:
-  """Makes a batch of images of which nothing else is known.
-
-  Args:
-    images: (B, H, W, C) float32.
-    index: (B,) int32, place in the training set; in order by default.
-
-  Returns:
-    The batch; all of it counts.
-
-  Example:
-    >>> unlabelled_batch(jnp.zeros((2, 4, 4, 1))).labels
-    Array([-1, -1], dtype=int32)
-  """
-  places = jnp.arange(images.shape[0], dtype=jnp.int32)
-  return Batch(
-    images,
-    jnp.full_like(places, -1),
-    jnp.ones(places.shape, bool),
-    places if index is None else index,
-    places,
-  )
 
 
 def take_step(
@@ -128,13 +56,15 @@ def take_step(
 
   Returns:
     The new state, and metrics over the global batch as (sum, count): "loss",
-    "accuracy" and the method's own.
+    the task's score, and the method's own.
 
   Raises:
     ValueError: at trace time, for pieces of what cannot be cut.
   """
-  count = jnp.sum(batch.mask, dtype=jnp.float32)
-  total = jnp.maximum(collectives.psum(count, axis_name), 1.0)
+  totals = {
+    kind: jnp.maximum(collectives.psum(count, axis_name), 1.0)
+    for kind, count in counts_of(state.task, batch).items()
+  }
   if pieces > 1 and (method.couples_batch or gradient_metrics):
     raise ValueError(
       "losses that relate the examples of a batch, and the gradients of single"
@@ -147,7 +77,7 @@ def take_step(
       method,
       batch,
       teacher,
-      total,
+      totals,
       rng=rng,
       axis_name=axis_name,
       head=head,
@@ -174,7 +104,7 @@ def _look(
   method,
   batch,
   teacher,
-  total,
+  totals,
   *,
   rng,
   axis_name,
@@ -186,36 +116,40 @@ def _look(
   Returns ((gradient, metrics), collections times its share, method's state); the
   gradient is over all devices only where it was measured.
   """
-  count = jnp.sum(batch.mask, dtype=jnp.float32)
-  share = count / total
+  counts = counts_of(state.task, batch)
+  shares = {kind: count / totals[kind] for kind, count in counts.items()}
 
   def objective(params):
-    outputs, collections = train_forward(
+    outputs, rows, collections = train_forward(
       state, params, method.student_taps, batch, rng, axis_name
     )
     inputs = Inputs(
       outputs,
       teacher,
-      batch.labels,
+      rows.targets,
       state.step,
-      batch.mask,
+      counted(rows.weight),
       batch.index,
       head,
       classifier(params["network"]),
-      batch.share,
-      batch.partner_labels,
+      batch.extra.get("share"),
+      batch.extra.get("partner_targets"),
+      counted(batch.weight) if "examples" in counts else None,
     )
-    weight = share
+    weights = shares
     if method.couples_batch and axis_name is not None:
       inputs = gather(inputs, axis_name)
       # Every device holds the whole batch's loss; together they hold it once.
-      weight = 1.0 / collectives.psum(1.0, axis_name)
+      weights = dict.fromkeys(counts, 1.0 / collectives.psum(1.0, axis_name))
     losses, method_state, metrics = gradients.parts_of(method)(
       params["method"], state.method_state, inputs
     )
-    metrics = metrics | {"loss": (sum(losses.values()) * count, count)}
-    losses = {name: weight * value for name, value in losses.items()}
-    return losses, (outputs.answers, collections, method_state, metrics)
+    over = gradients.kinds_of(method, losses, counts)
+    metrics = metrics | {"loss": _metric(losses, over, counts, totals)}
+    losses = {
+      name: weights[over[name]] * value for name, value in losses.items()
+    }
+    return losses, (rows, collections, method_state, metrics)
 
   if gradient_metrics:
     grads, aux, measured = gradients.by_term(
@@ -223,15 +157,54 @@ def _look(
     )
   else:
     (grads, aux), measured = gradients.of_sum(objective, state.params), {}
-  logits, collections, method_state, metrics = aux
-  metrics |= measured | {"accuracy": _correct(logits, batch)}
+  rows, collections, method_state, metrics = aux
+  metrics |= measured | {state.task.score: _score(state.task, rows, batch)}
+  share = shares.get("examples", shares["rows"])
   return (grads, metrics), _weighted(collections, share), method_state
 
 
-def _correct(logits, batch) -> tuple[jax.Array, jax.Array]:
-  correct = jnp.argmax(logits, axis=-1) == batch.majority
-  known = batch.mask & (batch.majority >= 0)
-  return jnp.sum(correct & known), jnp.sum(known)
+def counts_of(task: Task, batch: Batch) -> dict[str, jax.Array]:
+  """Counts what losses are means over, before the network runs.
+
+  Args:
+    task: what a row is.
+    batch: this device's share of the batch.
+
+  Returns:
+    The sums of the weights of "rows" and, where they are something else, of
+    "examples"; () float32 each.
+  """
+  weights = task.weights(batch)
+  counts = {"rows": jnp.sum(weights.rows, dtype=jnp.float32)}
+  if weights.examples is not weights.rows:
+    counts["examples"] = jnp.sum(weights.examples, dtype=jnp.float32)
+  return counts
+
+
+def _metric(losses, over, counts, totals) -> tuple[jax.Array, jax.Array]:
+  """The whole loss as (sum, count): every term's mean, as if over the rows."""
+  sums = []
+  for kind in dict.fromkeys(over.values()):
+    count = counts[kind]
+    if kind != "rows":
+      count = count / totals[kind] * totals["rows"]
+    sums.append(
+      sum(loss for name, loss in losses.items() if over[name] == kind) * count
+    )
+  first, *rest = sums
+  return sum(rest, first), counts["rows"]
+
+
+def _score(task: Task, rows: Rows, batch: Batch) -> tuple:
+  """The score against the targets of what most of an input shows."""
+  share = batch.extra.get("share")
+  if share is not None:
+    rows = rows._replace(
+      targets=jnp.where(
+        share >= 0.5, batch.targets, batch.extra["partner_targets"]
+      )
+    )
+  return task.metrics[task.score](rows)
 
 
 def train_forward(
@@ -241,7 +214,7 @@ def train_forward(
   batch: Batch,
   rng: jax.Array,
   axis_name: Axis,
-) -> tuple[Outputs, dict]:
+) -> tuple[Outputs, Rows, dict]:
   """Shows a network a batch as it sees it while it learns.
 
   Args:
@@ -253,20 +226,24 @@ def train_forward(
     axis_name: as in `take_step`.
 
   Returns:
-    Its view, and its collections (batch statistics) after that.
+    Its outputs, the task's rows of them, and its collections (batch statistics)
+    after that.
   """
   with (
-    nn.intercept_methods(by_example(batch.positions)),
-    nn.intercept_methods(over_the_batch(batch.mask, axis_name)),
+    nn.intercept_methods(by_example(batch.position)),
+    nn.intercept_methods(over_the_batch(batch.weight, axis_name)),
   ):
-    (logits, collections), feats = tapped(state.apply_fn, taps)(
+    args, named = arguments(batch.inputs)
+    (outputs, collections), feats = tapped(state.apply_fn, taps)(
       variables(state, params),
-      batch.images,
+      *args,
+      **named,
       train=True,
       rngs={"dropout": rng},
       mutable=list(state.collections),
     )
-  return Outputs(logits, feats), collections
+  rows = state.task.rows(outputs, batch)
+  return Outputs(rows.answers, feats), rows, collections
 
 
 def _weighted(collections, share):

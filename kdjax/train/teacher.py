@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from kdjax.core.method import Outputs
+from kdjax.core.task import Batch, Task, arguments
 from kdjax.taps import tapped
 from kdjax.train.state import TrainState, classifier, variables
-from kdjax.train.step import Batch
 
 
 @struct.dataclass
@@ -43,11 +43,11 @@ def live_teacher(state: TrainState) -> Teacher:
   Example:
     >>> from kdjax.models import make_model
     >>> from kdjax.train.state import frozen_state
-    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.core.task import batch_of
     >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
     >>> known = mlp.init(jax.random.key(0), images)
     >>> teacher = live_teacher(frozen_state(mlp, known))
-    >>> observe(teacher, unlabelled_batch(images)).answers.shape
+    >>> observe(teacher, batch_of(images)).answers.shape
     (2, 3)
   """
   return Teacher(state, _show_live, _head_of_live)
@@ -67,9 +67,9 @@ def stored_teacher(
     The teacher; it has no classifier to show.
 
   Example:
-    >>> from kdjax.train.step import unlabelled_batch
+    >>> from kdjax.core.task import batch_of
     >>> teacher = stored_teacher(jnp.eye(3))
-    >>> batch = unlabelled_batch(jnp.zeros((1, 2, 2, 1)), jnp.array([2]))
+    >>> batch = batch_of(jnp.zeros((1, 2, 2, 1)), index=jnp.array([2]))
     >>> print(observe(teacher, batch).answers)
     [[0. 0. 1.]]
   """
@@ -82,6 +82,7 @@ def observe(
   taps: Sequence[str] = (),
   *,
   step: jax.Array | int = 0,
+  task: Task | None = None,
 ) -> Outputs | None:
   """Shows what a teacher makes of a batch.
 
@@ -90,6 +91,7 @@ def observe(
     batch: the images, and which they are.
     taps: which features to show.
     step: the training step from 0, () int32.
+    task: what the answers mean; None for what networks put out.
 
   Returns:
     The teacher's outputs, a constant; None without a teacher.
@@ -97,7 +99,26 @@ def observe(
   if teacher is None:
     return None
   outputs = teacher.show(teacher.arrays, batch, step, tuple(taps))
+  if task is not None:
+    outputs = in_rows(outputs, batch, task)
   return jax.lax.stop_gradient(outputs)
+
+
+def in_rows(outputs: Outputs, batch: Batch, task: Task) -> Outputs:
+  """Turns what networks put out into one answer a row.
+
+  Args:
+    outputs: what a network makes of a batch, or several do.
+    batch: the batch.
+    task: what the answers mean.
+
+  Returns:
+    The same, the members' answers likewise.
+  """
+  return outputs._replace(
+    answers=task.rows(outputs.answers, batch).answers,
+    members=tuple(in_rows(one, batch, task) for one in outputs.members),
+  )
 
 
 def teacher_head(teacher: Teacher | None) -> dict | None:
@@ -115,8 +136,9 @@ def teacher_head(teacher: Teacher | None) -> dict | None:
 
 
 def _show_live(state, batch, step, taps) -> Outputs:
+  args, named = arguments(batch.teacher_inputs)
   shown = tapped(state.apply_fn, taps)
-  return Outputs(*shown(variables(state), batch.taught, train=False))
+  return Outputs(*shown(variables(state), *args, **named, train=False))
 
 
 def _head_of_live(state):
@@ -124,7 +146,7 @@ def _head_of_live(state):
 
 
 def _show_stored(table, batch, step, taps) -> Outputs:
-  return jax.tree.map(lambda x: jnp.asarray(x)[batch.rows % len(x)], table)
+  return jax.tree.map(lambda x: jnp.asarray(x)[batch.place % len(x)], table)
 
 
 def _no_head(arrays) -> None:

@@ -21,6 +21,7 @@ from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
 from kdjax.runner.config import options  # noqa: E402
 from kdjax.runner.pipeline.arms import objective_text  # noqa: E402
+from kdjax.tasks import classification  # noqa: E402
 from kdjax.train.dry_run import check_step  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
 
@@ -73,7 +74,8 @@ def check_recipe(recipe, distillation):
     for group in (recipe.teacher, recipe.student)
   )
   method = make_objective(distillation, steps=100, examples=50, classes=classes)
-  check_step(student, teacher, method, jnp.zeros((1, side, side, 3)))
+  sample, task = jnp.zeros((1, side, side, 3)), classification(classes)
+  check_step(student, teacher, method, sample, task)
 
 
 @pytest.mark.parametrize("name", RECIPES)

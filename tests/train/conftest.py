@@ -7,6 +7,7 @@ import pytest
 
 from kdjax.models import make_model
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
@@ -97,6 +98,7 @@ def fit(toy, teacher):
       {"all": loader},
       images if read is None else None,
       epochs=epochs,
+      task=classification(CLASSES),
       sample=jnp.zeros((1, *SHAPE)),
       read=read,
       teachers={"teacher": teacher},

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from kdjax.core.method import Outputs
+from kdjax.core.task import Batch
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mutual import mutual
 from kdjax.train.schemes.scheme import in_pieces
 from kdjax.train.state import create_state
-from kdjax.train.step import Batch, take_step
+from kdjax.train.step import take_step
 
 
 class Normed(nn.Module):
@@ -44,7 +46,8 @@ def steps(model, method, pieces):
     method,
     make_optimizer("adam", "cosine", 10),
     rng=jax.random.key(0),
-    images=IMAGES[:1],
+    task=classification(3),
+    inputs=IMAGES[:1],
     teacher=Outputs(TEACHER.answers[:1], {}),
     learning_rate=jnp.float32(0.1),
   )
@@ -73,11 +76,12 @@ def test_batch_norm_remembers_the_average_of_the_pieces():
     method,
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
-    images=IMAGES[:1],
+    task=classification(3),
+    inputs=IMAGES[:1],
     teacher=None,
     learning_rate=jnp.float32(0.1),
   )
-  whole = BATCH._replace(mask=jnp.ones(6, bool))
+  whole = BATCH._replace(weight=jnp.ones(6, bool))
   step = jax.jit(take_step, static_argnames=("method", "pieces"))
   got, _ = step(state, method, whole, None, rng=jax.random.key(0), pieces=2)
   halves = [
@@ -115,7 +119,8 @@ def test_what_cannot_be_cut_is_refused(method, options, message):
     kd,
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
-    images=IMAGES[:1],
+    task=classification(3),
+    inputs=IMAGES[:1],
     teacher=Outputs(TEACHER.answers[:1], {}),
     learning_rate=jnp.float32(0.1),
   )

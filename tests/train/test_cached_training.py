@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from kdjax import data
+from kdjax.core.task import batch_of
 from kdjax.data.teacher_cache.records import record_type, to_records
 from kdjax.data.teacher_cache.store import TeacherCache, finish, write_shard
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline import cached_teacher
-from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import observe, stored_teacher
 
 VIEWS, VIEW = 3, "shift(1)"
@@ -48,7 +48,7 @@ def cache(tmp_path, toy, teacher, shown):
   def make(taps=(), **options):
     examples = len(toy[0])
     rows = np.random.default_rng(0).permutation(VIEWS * examples)
-    outputs = jax.device_get(observe(teacher, unlabelled_batch(shown), taps))
+    outputs = jax.device_get(observe(teacher, batch_of(shown), taps))
     shapes = {tap: value.shape[1:] for tap, value in outputs.feats.items()}
     kind = record_type(outputs.answers.shape[1], taps=shapes, **options)
     for number, part in enumerate(np.array_split(rows, 2)):
@@ -146,6 +146,6 @@ def test_half_precision_stays_within_the_bound(fit, cache, shown):
 def test_stored_answers_of_images_hold_for_all_their_views():
   """What a stand-in says of an example does not depend on its view."""
   teacher = stored_teacher(jnp.eye(4))
-  batch = unlabelled_batch(jnp.zeros((3, 2, 2, 1)), jnp.array([1, 5, 9]))
+  batch = batch_of(jnp.zeros((3, 2, 2, 1)), index=jnp.array([1, 5, 9]))
   outputs = observe(teacher, batch)
   np.testing.assert_array_equal(outputs.answers, np.eye(4)[[1, 1, 1]])

@@ -7,6 +7,7 @@ from kdjax.core.errors import UserError
 from kdjax.methods import make_objective, tap_arguments
 from kdjax.models import make_model
 from kdjax.taps import TapError
+from kdjax.tasks import classification
 from kdjax.train.dry_run import check_step
 from kdjax.train.teacher import stored_teacher
 
@@ -26,7 +27,9 @@ SAMPLE = jnp.zeros((1, 2, 2, 1))
 def test_tap_errors_say_whose_tap(objective, whose, tap):
   mlp = make_model("mlp(4, 4)", classes=3)
   with pytest.raises(TapError, match=f"^the {whose}'s tap") as error:
-    check_step(mlp, mlp, make_objective(objective, steps=100), SAMPLE)
+    check_step(
+      mlp, mlp, make_objective(objective, steps=100), SAMPLE, classification(3)
+    )
   assert error.value.whose == whose and str(error.value.tap) == tap
 
 
@@ -76,7 +79,13 @@ def test_cache_errors_say_that_it_has_no_features_and_how_to_write_them(
   cache = stored_teacher(jnp.eye(3), feats)
   with pytest.raises(UserError) as error:
     mlp = make_model("mlp(4)", classes=3)
-    check_step(mlp, cache, make_objective("fitnets", steps=100), SAMPLE)
+    check_step(
+      mlp,
+      cache,
+      make_objective("fitnets", steps=100),
+      SAMPLE,
+      classification(3),
+    )
   message = str(error.value)
   assert message.startswith("the teacher's tap 'stage_*': ") and said in message
   assert "`launch.py cache`" in message and "--cache_taps='stage_*'" in message
@@ -94,5 +103,7 @@ def test_cache_errors_say_that_it_has_no_features_and_how_to_write_them(
 def test_a_text_stands_in_quotes(objective, said):
   mlp = make_model("mlp(4)", classes=3)
   with pytest.raises(UserError) as error:
-    check_step(mlp, mlp, make_objective(objective, steps=100), SAMPLE)
+    check_step(
+      mlp, mlp, make_objective(objective, steps=100), SAMPLE, classification(3)
+    )
   assert said in str(error.value)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.special
 
+from kdjax.core.task import batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.train.ensemble import ensemble, pool_logits, teacher_route
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import (
   live_teacher,
   observe,
@@ -21,7 +21,7 @@ from kdjax.train.teacher import (
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(0, 3, (3, 5, 4)).astype(np.float32)
 IMAGES = jnp.asarray(RNG.uniform(size=(5, 6, 6, 1)), jnp.float32)
-BATCH = unlabelled_batch(IMAGES)
+BATCH = batch_of(IMAGES)
 NETWORK = make_model("mlp(6)", classes=4)
 OTHER = make_model("mlp(7, 3)", classes=4)
 

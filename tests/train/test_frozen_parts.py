@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from kdjax.core.method import Method, Outputs, stateless, weighted_sum
+from kdjax.core.task import Batch, batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.pruning import Pruning, magnitude_pruning
 from kdjax.train.schemes.registry import make_scheme
@@ -19,7 +21,7 @@ from kdjax.train.state import (
   descend,
   frozen_state,
 )
-from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.step import take_step
 from kdjax.train.teacher import live_teacher, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
@@ -55,7 +57,7 @@ def taught_by(network, count=1):
     outputs.append(
       observe(
         live_teacher(frozen_state(network, made)),
-        unlabelled_batch(IMAGES),
+        batch_of(IMAGES),
         ("stage_*", "head:in"),
       )
     )
@@ -78,7 +80,8 @@ def course(student, objective, optimizer, teacher, head, last=None):
     method,
     make_optimizer(optimizer, "constant", STEPS, last),
     rng=jax.random.key(0),
-    images=IMAGES,
+    task=classification(3),
+    inputs=IMAGES,
     teacher=teacher,
     learning_rate=jnp.float32(0.05),
     head=head,
@@ -209,7 +212,8 @@ def test_what_is_frozen_stays_where_networks_learn_together(regime):
     method,
     make_optimizer(ADAMW, "constant", STEPS),
     rng=jax.random.key(0),
-    images=IMAGES,
+    task=classification(3),
+    inputs=IMAGES,
     teacher=None,
     learning_rate=jnp.float32(0.05),
     head=None,

@@ -6,12 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.task import Batch, batch_of
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state
-from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.step import take_step
 from kdjax.train.teacher import observe, stored_teacher
 
 
@@ -52,7 +54,7 @@ def test_reading_from_disk_equals_memory(fit, toy):
 def test_the_teacher_has_a_view_of_its_own(fit, toy, teacher):
   """Asked about plain images it gives the answers of a table of them."""
   images = toy[0].astype(np.float32) / 255
-  answers = observe(teacher, unlabelled_batch(jnp.asarray(images))).answers
+  answers = observe(teacher, batch_of(jnp.asarray(images))).answers
   options = {"view": "shift(1)", "epochs": 1}
   apart = params(fit(response, teacher_view="none", **options))
   table = params(fit(response, teacher=stored_teacher(answers), **options))
@@ -75,13 +77,19 @@ def step(smoothing=0.0):
     method,
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
-    images=IMAGES[:1],
+    task=classification(3),
+    inputs=IMAGES[:1],
     teacher=None,
     learning_rate=jnp.float32(0.1),
   )
   index = jnp.arange(4)
   batch = Batch(
-    IMAGES, LABELS, jnp.ones(4, bool), index, index, SHARE, PARTNERS
+    IMAGES,
+    LABELS,
+    jnp.ones(4, bool),
+    index,
+    index,
+    {"share": SHARE, "partner_targets": PARTNERS},
   )
   logits = state.apply_fn({"params": state.params["network"]}, IMAGES)
   _, metrics = take_step(state, method, batch, None, rng=jax.random.key(0))

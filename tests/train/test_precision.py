@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.task import batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
 from kdjax.train.devices.batch_norm import over_the_batch
 from kdjax.train.precision import with_precision
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import live_teacher, observe, teacher_head
 
 CLASSES, IMAGES = 4, jax.random.uniform(jax.random.key(1), (6, 8, 8, 3))
@@ -132,7 +132,7 @@ def test_teacher_in_bfloat16_says_the_same_in_float32():
   params = narrow.arrays.params["network"]
   assert params["stage_0"]["dense"]["kernel"].dtype == jnp.bfloat16
   assert teacher_head(narrow)["kernel"].dtype == jnp.float32
-  batch = unlabelled_batch(IMAGES)
+  batch = batch_of(IMAGES)
   one, other = (observe(x, batch, ["stage_0"]) for x in (wide, narrow))
   assert other.answers.dtype == other.feats["stage_0"].dtype == jnp.float32
   np.testing.assert_allclose(other.answers, one.answers, rtol=0.05, atol=0.02)

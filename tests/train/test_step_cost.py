@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.task import batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, frozen_state
-from kdjax.train.step import take_step, unlabelled_batch
+from kdjax.train.step import take_step
 from kdjax.train.teacher import live_teacher, observe
 
 BATCH, WIDTH = 8, 32
@@ -16,7 +18,7 @@ BATCH, WIDTH = 8, 32
 def operations(tap: str, depth: int) -> float:
   """What a compiled step computes, that looks at one tap of a deep teacher."""
   images = jnp.ones((BATCH, 4, 4, 1))
-  batch = unlabelled_batch(images)._replace(labels=jnp.zeros(BATCH, jnp.int32))
+  batch = batch_of(images)._replace(targets=jnp.zeros(BATCH, jnp.int32))
   method = make_objective(
     f"ce:1 + sp(student_tap='stage_0', teacher_tap='{tap}'):1"
   )
@@ -31,7 +33,8 @@ def operations(tap: str, depth: int) -> float:
       method,
       make_optimizer("sgd", "constant", 1),
       rng=jax.random.key(1),
-      images=images,
+      task=classification(2),
+      inputs=images,
       teacher=observe(teacher, batch, method.teacher_taps),
       learning_rate=jnp.float32(0.1),
     )

@@ -7,11 +7,13 @@ import optax
 import pytest
 
 from kdjax.core.method import Outputs, stateless, weighted_sum
+from kdjax.core.task import Batch, batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
-from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.step import take_step
 from kdjax.train.teacher import live_teacher, observe
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
@@ -29,7 +31,8 @@ def state(method, dropout=0.0, learning_rate=0.1):
     method,
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
-    images=IMAGES[:1],
+    task=classification(3),
+    inputs=IMAGES[:1],
     teacher=None,
     learning_rate=jnp.float32(learning_rate),
   )
@@ -37,7 +40,7 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 def test_teacher_is_asked_without_dropout():
   teacher = live_teacher(state(make_objective("hard"), dropout=0.9))
-  shown = observe(teacher, unlabelled_batch(IMAGES)).answers
+  shown = observe(teacher, batch_of(IMAGES)).answers
   clean = teacher.arrays.apply_fn(
     variables(teacher.arrays), IMAGES, train=False
   )
@@ -49,7 +52,7 @@ def test_teacher_gets_no_gradient():
 
   def total(params):
     asked = live_teacher(teacher.arrays.replace(params=params))
-    return observe(asked, unlabelled_batch(IMAGES)).answers.sum()
+    return observe(asked, batch_of(IMAGES)).answers.sum()
 
   grads = jax.grad(total)(teacher.arrays.params)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))

@@ -10,11 +10,13 @@ import optax
 import pytest
 
 from kdjax.core.errors import UserError
+from kdjax.core.task import Batch, batch_of
 from kdjax.methods import make_objective
+from kdjax.tasks import classification
 from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
 from kdjax.train.state import frozen_state, variables
-from kdjax.train.step import Batch, take_step, unlabelled_batch
+from kdjax.train.step import take_step
 from kdjax.train.teacher import live_teacher, observe
 
 
@@ -117,7 +119,7 @@ def small_step(objective, gradient_metrics, observed):
   index = jnp.arange(8)
   labels = jnp.asarray(rng.integers(0, 4, 8), jnp.int32)
   method = make_objective(objective)
-  outputs = observe(observed, unlabelled_batch(images), method.teacher_taps)
+  outputs = observe(observed, batch_of(images), method.teacher_taps)
   from kdjax.train.optimizer import make_optimizer
   from kdjax.train.state import create_state
 
@@ -126,7 +128,8 @@ def small_step(objective, gradient_metrics, observed):
     method,
     make_optimizer("sgd", "constant", 1),
     rng=jax.random.key(0),
-    images=images,
+    task=classification(2),
+    inputs=images,
     teacher=outputs,
     learning_rate=1.0,
   )
@@ -183,7 +186,7 @@ def test_untapped_is_the_same_program(observed):
 
   def answers(taps):
     def run(images):
-      return observe(observed, unlabelled_batch(images), taps).answers
+      return observe(observed, batch_of(images), taps).answers
 
     return jax.jit(run).lower(images).compile().cost_analysis()["flops"]
 
@@ -202,4 +205,6 @@ def test_untapped_is_the_same_program(observed):
 def test_what_does_not_fit_is_found_by_shapes_alone(objective, expected):
   method = make_objective(objective)
   with pytest.raises(UserError, match=expected):
-    check_step(Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)))
+    check_step(
+      Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)), classification(2)
+    )

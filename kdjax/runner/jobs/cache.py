@@ -16,6 +16,7 @@ import numpy as np
 from kdjax import data, evaluate
 from kdjax.core import storage
 from kdjax.core.errors import UserError, counted
+from kdjax.core.task import batch_of
 from kdjax.data.teacher_cache.records import record_type, to_records
 from kdjax.data.teacher_cache.store import finish, write_shard
 from kdjax.runner.config import Experiment, options
@@ -29,7 +30,6 @@ from kdjax.runner.system.workdir import claim
 from kdjax.train.arm import teacher_taps
 from kdjax.train.devices import placement
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import live_teacher, observe
 
 # Images at once, over all devices; the last ones are padded.
@@ -113,7 +113,7 @@ def _record(setup: Setup, taps: tuple[str, ...]) -> np.dtype:
   def show(key):
     variables = network.init(key, setup.sample, train=False)
     teacher = live_teacher(frozen_state(network, variables))
-    return observe(teacher, unlabelled_batch(setup.sample), taps)
+    return observe(teacher, batch_of(setup.sample), taps)
 
   outputs = jax.eval_shape(show, jax.random.key(0))
   for tap, value in outputs.feats.items():
@@ -141,7 +141,7 @@ def _asker(
   @jax.jit
   def ask(teacher, stored, numbers, index):
     return observe(
-      teacher, unlabelled_batch(draw(numbers, stored, index), index), taps
+      teacher, batch_of(draw(numbers, stored, index), index=index), taps
     )
 
   def asked(*batch):

@@ -10,6 +10,7 @@ import numpy as np
 
 from kdjax import data, models
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
 from kdjax.models import quantized
@@ -40,6 +41,7 @@ from kdjax.runner.pipeline.validate import (
   check_weights,
   members_apart,
 )
+from kdjax.tasks.classification import classification
 from kdjax.train import pruning
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement as devices
@@ -84,6 +86,7 @@ def prepare(experiment: Experiment) -> Setup:
     experiment,
     gather(experiment),
     empty_image(dataset),
+    task_of(dataset),
     dataset.classes,
     cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
@@ -109,6 +112,7 @@ def prepare(experiment: Experiment) -> Setup:
       student.network,
       teacher.network,
       empty_image(dataset),
+      task_of(dataset),
     )
   setup = Setup(
     experiment=experiment,
@@ -179,6 +183,11 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
   return experiment, found, others, cached
 
 
+def task_of(dataset: Dataset) -> Task:
+  """Says what the networks of a data set are for."""
+  return classification(dataset.classes)
+
+
 def _teacher(experiment, dataset, examples, local) -> TrainSpec:
   chosen = experiment.teacher
   loader = make_loader(
@@ -213,6 +222,7 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
     loader.steps * chosen.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, empty_image(dataset), local[0].platform),
+    task_of(dataset),
     most=experiment.computing.members_at_once,
   )
 
@@ -262,6 +272,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
     length * members * chosen.batch_size,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, empty_image(dataset), local[0].platform),
+    task_of(dataset),
     most=experiment.computing.members_at_once,
     apart=members_apart(experiment, cohort.arms, local),
   )
@@ -318,8 +329,8 @@ def _check_stages(experiment, cohort, teacher, other_teachers, dataset) -> None:
     for model in (*stages, experiment.student.model)
   ]
   for other, _ in other_teachers:
-    check_step(students[0], other.network, method, sample)
+    check_step(students[0], other.network, method, sample, task_of(dataset))
   if stages:
     before = [teacher.network, *students[:-1]]
     for teacher_network, student in zip(before, students, strict=True):
-      check_step(student, teacher_network, method, sample)
+      check_step(student, teacher_network, method, sample, task_of(dataset))

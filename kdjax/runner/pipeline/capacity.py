@@ -14,12 +14,13 @@ import numpy as np
 import optax
 
 from kdjax.core.method import stateless
+from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher
+from kdjax.tasks.classification import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
 from kdjax.train.state import frozen_state
-from kdjax.train.step import unlabelled_batch
 from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
 
 TRY = " (--nopreflight tries nevertheless)"
@@ -77,12 +78,14 @@ class Plain(NamedTuple):
     model: its spec.
     optimizer: theirs.
     arms: who learns.
+    task: what its answers mean.
   """
 
   network: nn.Module
   model: str
   optimizer: optax.GradientTransformation
   arms: dict[str, Arm]
+  task: Task
 
 
 def check_plain(
@@ -118,7 +121,8 @@ def check_plain(
     {"seed": np.arange(members)},
     None if teacher is None else "teacher",
   )
-  train_spec = Plain(network, model, optimizer, {title: arm})
+  # Nobody reads the answers: any task does.
+  train_spec = Plain(network, model, optimizer, {title: arm}, classification(2))
   check_networks(title, train_spec, teacher, sample, devices)
 
 
@@ -225,8 +229,14 @@ def _kept(
       method,
       train_spec.optimizer,
       rng=key,
-      images=sample,
-      teacher=observe(taught, unlabelled_batch(sample), method.teacher_taps),
+      task=train_spec.task,
+      inputs=sample,
+      teacher=observe(
+        taught,
+        train_spec.task.sample(sample),
+        method.teacher_taps,
+        task=train_spec.task,
+      ),
       learning_rate=0.0,
       head=teacher_head(taught),
     )

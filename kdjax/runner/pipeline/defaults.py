@@ -8,6 +8,7 @@ import jax
 
 from kdjax import methods, models, taps
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.arms import Cohort
 from kdjax.taps import TapError
@@ -62,6 +63,7 @@ def choose(
   experiment: Experiment,
   cohort: Cohort,
   sample: jax.Array,
+  task: Task,
   classes: int,
   taught: Teacher | None = None,
 ) -> Experiment:
@@ -71,6 +73,7 @@ def choose(
     experiment: the settings.
     cohort: who learns from what.
     sample: (1, H, W, C) an image, for its shape.
+    task: what the answers mean.
     classes: number of classes.
     taught: what is left of the teacher where its network is not there.
 
@@ -100,7 +103,7 @@ def choose(
       teacher = taught or models.make_model(pair[0], classes=classes)
       for method, scheme in lessons:
         asked = teacher if scheme is OFFLINE else None
-        check_step(student, asked, method, sample, scheme)
+        check_step(student, asked, method, sample, task, scheme)
     except UserError as error:
       first = first or error
     else:

@@ -54,6 +54,7 @@ def epochs(
       train_spec.loaders,
       setup.train_split.images if resident else None,
       epochs=train_spec.epochs,
+      task=train_spec.task,
       sample=setup.sample,
       read=None if resident else read,
       teachers=teachers,
@@ -104,6 +105,7 @@ def initial_states(
     train_spec.network,
     train_spec.optimizer,
     train_spec.arms,
+    task=train_spec.task,
     sample=setup.sample,
     teachers=teachers,
   )

@@ -15,6 +15,7 @@ import numpy as np
 from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.errors import counted
+from kdjax.core.task import finished
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import best_epochs as best_of
 from kdjax.runner.pipeline import predict
@@ -251,7 +252,8 @@ def _log_epoch(
 ) -> dict[str, dict]:
   """Writes one row an arm, and returns them."""
   every = setup.experiment.run.evaluate_every
-  rows = {}
+  task, rows = train_spec.task, {}
+  score = task.score
   for arm in train_spec.arms:
     metrics = epoch.metrics[arm]
     measured = {}
@@ -262,19 +264,20 @@ def _log_epoch(
       logits = predict.predict(
         train_spec, networks[arm], setup.score_split.images
       )
-      accuracy = evaluate.accuracy(logits, setup.score_split.labels)
-      measured["test_accuracy"] = accuracy.tolist()
+      measured[f"test_{score}"] = evaluate.score(
+        task, logits, setup.score_split.labels
+      )
     own = {
       name: values.tolist()
       for name, values in metrics.items()
-      if name not in ("loss", "accuracy")
+      if name not in ("loss", score)
     }
     rows[arm] = {
       "network": arm,
       "epoch": epoch.number,
       "step": epoch.step,
       "loss": _loss(epoch, arm).tolist(),
-      "train_accuracy": metrics["accuracy"].tolist(),
+      f"train_{score}": finished(task, score, metrics[score]).tolist(),
       **measured,
       **own,
       **speed,

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.arms import STAND_INS
 from kdjax.runner.pipeline.pretrained import KEEP
@@ -19,6 +20,7 @@ def check(
   student: nn.Module,
   teacher: nn.Module,
   sample: jax.Array,
+  task: Task,
 ) -> None:
   """Refuses to learn from the answers of a classifier that was never trained.
 
@@ -28,6 +30,7 @@ def check(
     student: the network that learns.
     teacher: the one that teaches.
     sample: (1, H, W, C) an image, for its shape.
+    task: what the answers mean.
 
   Raises:
     UserError: names who would.
@@ -45,7 +48,7 @@ def check(
       continue
     method = arm.method({key: value[0] for key, value in arm.settings.items()})
     if arm.teacher in STAND_INS or reads_answers(
-      student, teacher, method, sample, arm.scheme
+      student, teacher, method, sample, task, arm.scheme
     ):
       raise UserError(
         f"--teacher_head={chosen}: {name.replace('_', ' ')} would learn from the"

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.runner.config import Experiment
@@ -32,6 +33,7 @@ class TrainSpec(NamedTuple):
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
+    task: what the network's answers mean.
     most: members that a device trains, or asks, side by side; None for all.
     apart: whether each device has members of its own.
   """
@@ -45,6 +47,7 @@ class TrainSpec(NamedTuple):
   images: int
   show: Callable[[jax.Array], jax.Array]
   together: bool
+  task: Task
   most: int | None = None
   apart: bool = False
 

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.method import Metrics, Outputs
-from kdjax.taps import tapped
+from kdjax.core.method import Metrics
 from kdjax.train.devices.collectives import Axis, Group
 from kdjax.train.loader import join_orders, repeat_batches
 from kdjax.train.schemes.mutual import check_peers, first_peer
@@ -25,7 +24,7 @@ from kdjax.train.schemes.peers import (
   peer_keys,
 )
 from kdjax.train.schemes.scheme import Layout, Scheme
-from kdjax.train.state import TrainState, classifier, variables
+from kdjax.train.state import TrainState, classifier, forward, variables
 from kdjax.train.step import take_step
 
 
@@ -141,14 +140,16 @@ def _step(
   del teacher, head
   own, within = _here(peers, axis_name)
   cut = jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch)
-  shown = tapped(state.own.apply_fn, method.teacher_taps)
 
   def one(student, number, key, batch):
     those = jnp.asarray(others(peers))[number]
     stale = jax.tree.map(lambda x: x[those], state.stale)
-    outputs = jax.vmap(
-      lambda known: Outputs(*shown(known, batch.images, train=False))
-    )(stale)
+
+    def show(known):
+      apply_fn, task = student.apply_fn, student.task
+      return forward(apply_fn, known, batch, method.teacher_taps, task)[0]
+
+    outputs = jax.vmap(show)(stale)
     return take_step(
       student,
       from_several(method),

@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core.method import Method, Metrics, Outputs
-from kdjax.taps import tapped
+from kdjax.core.method import Method, Metrics
+from kdjax.core.task import arguments
 from kdjax.train.loader import repeat_examples
 from kdjax.train.schemes.peers import check_method
 from kdjax.train.schemes.scheme import Scheme
-from kdjax.train.state import TrainState, classifier, create_state, variables
+from kdjax.train.state import (
+  TrainState,
+  classifier,
+  create_state,
+  forward,
+  variables,
+)
 from kdjax.train.step import take_step
 
 ROLES = ("student", "twin")
@@ -112,7 +118,8 @@ def _create(
   optimizer: optax.GradientTransformation,
   *,
   rng,
-  images,
+  task,
+  inputs,
   teacher=None,
   learning_rate,
   head=None,
@@ -120,15 +127,19 @@ def _create(
   del teacher, head
   check_method(method)
   # As `create_state` splits it: the twin's first answers are the student's.
-  known = network.init(jax.random.split(rng)[0], images, train=False)
-  shown = tapped(network.apply, method.teacher_taps)
+  args, named = arguments(inputs)
+  known = network.init(jax.random.split(rng)[0], *args, **named, train=False)
+  outputs, _ = forward(
+    network.apply, known, task.sample(inputs), method.teacher_taps, task
+  )
   state = create_state(
     network,
     method,
     optimizer,
     rng=rng,
-    images=images,
-    teacher=Outputs(*shown(known, images, train=False)),
+    task=task,
+    inputs=inputs,
+    teacher=outputs,
     learning_rate=learning_rate,
     head=classifier(known["params"]),
   )
@@ -149,9 +160,13 @@ def _step(
   gradient_metrics=False,
 ) -> tuple[Twins, Metrics]:
   del teacher, head
-  seen = jax.tree.map(lambda x: x[views - 1 :: views], batch).images
-  shown = tapped(state.student.apply_fn, method.teacher_taps)
-  outputs = Outputs(*shown(state.twin, seen, train=False))
+  outputs, _ = forward(
+    state.student.apply_fn,
+    state.twin,
+    jax.tree.map(lambda x: x[views - 1 :: views], batch),
+    method.teacher_taps,
+    state.student.task,
+  )
   student, metrics = take_step(
     state.student,
     method,

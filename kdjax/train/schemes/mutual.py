@@ -115,7 +115,9 @@ def _step(
 
   def show(state, key):
     taps = method.teacher_taps
-    outputs, _ = train_forward(state, state.params, taps, batch, key, axis_name)
+    outputs, *_ = train_forward(
+      state, state.params, taps, batch, key, axis_name
+    )
     return outputs, classifier(state.params["network"])
 
   def one(state, key, outputs, head):

@@ -1,6 +1,7 @@
 """Networks of one architecture that learn from each other, on one device."""
 
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,9 +10,9 @@ import numpy as np
 import optax
 
 from kdjax.core.method import Inputs, Method, Outputs
-from kdjax.taps import tapped
+from kdjax.core.task import Task, arguments
 from kdjax.train.gradients import parts_of
-from kdjax.train.state import TrainState, classifier, create_state
+from kdjax.train.state import TrainState, classifier, create_state, forward
 
 
 def others(peers: int) -> np.ndarray:
@@ -131,18 +132,20 @@ def create_peers(
   optimizer: optax.GradientTransformation,
   *,
   rng: jax.Array,
-  images: jax.Array,
+  task: Task,
+  inputs: Any,
   learning_rate: jax.Array,
   peers: int,
 ) -> TrainState:
   """Initialises peers, each from its own key.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
+    network: linen module called as `network(inputs, train=...)`.
     method: what will train them, of one teacher.
     optimizer: from `make_optimizer`.
     rng: PRNG key; the first peer starts as a student alone with that key does.
-    images: (B, H, W, C) float32, for their shape.
+    task: what the answers mean.
+    inputs: arrays (B, ...) that it takes, for their shape.
     learning_rate: the peak rate, scalar.
     peers: how many.
 
@@ -154,12 +157,14 @@ def create_peers(
   """
   check_method(method)
   keys = peer_keys(rng, peers)
+  args, named = arguments(inputs)
 
   def first_outputs(key):
     # As `create_state` splits it: these are the peers' own first answers.
-    known = network.init(jax.random.split(key)[0], images, train=False)
-    shown = tapped(network.apply, method.teacher_taps)
-    outputs = Outputs(*shown(known, images, train=False))
+    known = network.init(jax.random.split(key)[0], *args, **named, train=False)
+    outputs, _ = forward(
+      network.apply, known, task.sample(inputs), method.teacher_taps, task
+    )
     return outputs, classifier(known["params"])
 
   def one(key, teacher, head):
@@ -168,7 +173,8 @@ def create_peers(
       from_several(method),
       optimizer,
       rng=key,
-      images=images,
+      task=task,
+      inputs=inputs,
       teacher=teacher,
       learning_rate=learning_rate,
       head=head,

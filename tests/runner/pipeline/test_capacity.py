@@ -11,6 +11,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.setup import TrainSpec
+from kdjax.tasks import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
 from kdjax.train.optimizer import make_optimizer
@@ -33,6 +34,7 @@ def train_spec(optimizer, members=2, objective="hard", teacher=None):
     1,
     lambda x: x,
     True,
+    classification(3),
   )
 
 

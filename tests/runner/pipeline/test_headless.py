@@ -11,6 +11,7 @@ from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.config import Experiment, Teacher, Teaching
 from kdjax.runner.pipeline import headless
+from kdjax.tasks import classification
 from kdjax.train.schemes.scheme import OFFLINE
 
 NETWORK = "cifar_resnet(8, (4, 4, 8, 8))"
@@ -31,7 +32,14 @@ def check(distillation, teacher="teacher", head="drop", **teaching):
   )
   network = make_model(NETWORK, classes=3)
   sample = jnp.zeros((1, 16, 16, 3))
-  headless.check(experiment, {"student": arm}, network, network, sample)
+  headless.check(
+    experiment,
+    {"student": arm},
+    network,
+    network,
+    sample,
+    classification(3),
+  )
 
 
 @pytest.mark.parametrize(

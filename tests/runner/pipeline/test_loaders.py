@@ -44,7 +44,7 @@ def shown(found, arm):
 def test_twins_and_reference_keep_the_training_images(arm):
   seen, loader = shown(cohort(), arm)
   np.testing.assert_array_equal(seen, EXAMPLES)
-  np.testing.assert_array_equal(loader.labels[seen], LABELS[:40])
+  np.testing.assert_array_equal(loader.targets[seen], LABELS[:40])
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_twins_and_reference_keep_the_training_images(arm):
 def test_the_student_sees_the_transfer_set_alone(given, count):
   seen, loader = shown(cohort(**given), "student")
   assert len(seen) == count and set(seen) <= set(TRANSFER)
-  np.testing.assert_array_equal(loader.labels[seen], LABELS[seen])
+  np.testing.assert_array_equal(loader.targets[seen], LABELS[seen])
 
 
 def test_few_labels_are_the_twins():
   found = cohort(labels=4)
   assert len(shown(found, "baseline")[0]) == 4
   seen, loader = shown(found, "reference")
-  assert len(seen) == 40 and (loader.labels[seen] >= 0).sum() == 4
+  assert len(seen) == 40 and (loader.targets[seen] >= 0).sum() == 4
 
 
 @pytest.mark.parametrize("objective", ["ce", "hard", "ce:2"])

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
+from kdjax.core.task import Batch
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.codistillation import codistillation, owners
 from kdjax.train.schemes.mutual import mutual
 from kdjax.train.schemes.registry import check_devices
-from kdjax.train.step import Batch
 
 TOGETHER = "ce:1 + kd(temperature=1):1"
 
@@ -111,7 +112,8 @@ def test_between_exchanges_nobody_is_heard():
     method,
     make_optimizer("sgd", "constant", 9),
     rng=jax.random.key(0),
-    images=images,
+    task=classification(4),
+    inputs=images,
     teacher=None,
     learning_rate=jnp.float32(0.3),
   )

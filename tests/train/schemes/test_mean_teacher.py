@@ -6,14 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.task import Batch
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.loader import Loader, repeat_examples
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mean_teacher import follow, mean_teacher
 from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import variables
-from kdjax.train.step import Batch
 
 
 def together(settings):
@@ -27,7 +28,8 @@ def setup(scheme, network="mlp(5)", count=4):
     together({}),
     make_optimizer("sgd", "constant", 10),
     rng=jax.random.key(0),
-    images=images,
+    task=classification(3),
+    inputs=images,
     teacher=None,
     learning_rate=jnp.float32(0.5),
   )
@@ -97,9 +99,9 @@ def test_the_twin_sees_the_other_view():
   """Of each pair of views the student gets the first, the twin the second."""
   one, two = mean_teacher(views=1), mean_teacher(views=2)
   state, batch = setup(one)
-  images = jnp.stack([batch.images, 1 - batch.images], axis=1)
+  images = jnp.stack([batch.inputs, 1 - batch.inputs], axis=1)
   doubled = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), batch)
-  doubled = doubled._replace(images=images.reshape(8, 4, 4, 3))
+  doubled = doubled._replace(inputs=images.reshape(8, 4, 4, 3))
   rng = jax.random.key(0)
   _, plain = one.step(state, together({}), batch, None, rng=rng)
   _, other = two.step(state, together({}), doubled, None, rng=rng)

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.task import Batch
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.schemes.mutual import mutual
 from kdjax.train.schemes.scheme import OFFLINE
 from kdjax.train.state import create_state
-from kdjax.train.step import Batch
 
 OBJECTIVES = {
   "answers": "ce:1 + kd(temperature=1):1",
@@ -43,7 +44,8 @@ def linear(scheme, method, rate=0.5):
     method,
     make_optimizer("sgd", "constant", 1),
     rng=jax.random.key(0),
-    images=images,
+    task=classification(2),
+    inputs=images,
     teacher=None,
     learning_rate=jnp.float32(rate),
   )
@@ -73,8 +75,8 @@ def test_two_peers_by_hand():
   method, scheme = make_objective(OBJECTIVES["answers"]), mutual(peers=2)
   before, batch = linear(scheme, method)
   after = move(scheme, method, before, batch)
-  x = np.asarray(batch.images).reshape(4, -1)
-  y = np.eye(2)[np.asarray(batch.labels)]
+  x = np.asarray(batch.inputs).reshape(4, -1)
+  y = np.eye(2)[np.asarray(batch.targets)]
   layers = before.params["network"]["head"]
   weights, biases = np.asarray(layers["kernel"]), np.asarray(layers["bias"])
   answers = [softmax(x @ weights[p] + biases[p]) for p in range(2)]

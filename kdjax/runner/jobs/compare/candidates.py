@@ -150,7 +150,7 @@ def make_candidates(
 def _try(setup: Setup, arm: Arm) -> None:
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
   networks = (setup.student.network, setup.teacher.network)
-  check_step(*networks, method, setup.sample)
+  check_step(*networks, method, setup.sample, setup.student.task)
 
 
 def _check_room(setup: Setup, experiment: Experiment, arm, grid) -> None:

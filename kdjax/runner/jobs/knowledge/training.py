@@ -22,6 +22,7 @@ from kdjax.methods import make_objective
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.resume import Saved, restored
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.tasks.classification import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.epoch import Epoch
@@ -250,6 +251,7 @@ def _epochs(
     setup.network,
     optimizer,
     arms,
+    task=classification(setup.dataset.classes),
     sample=setup.sample,
     teachers=teachers,
   )
@@ -266,6 +268,7 @@ def _epochs(
     {"all": loader},
     split.images if resident else None,
     epochs=epochs,
+    task=classification(setup.dataset.classes),
     sample=setup.sample,
     read=None if resident else partial(data.stream, split),
     teachers=teachers,

@@ -1,0 +1,237 @@
+"""What a task is: what a batch holds, what an answer means, what is scored.
+
+A task turns what a network puts out into rows. A row is an example, a token, a
+pixel, or one yes/no question; losses and methods see rows alone, so that none of
+them knows of tasks. A task is a value made of pure functions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.method import Method, stateless
+
+# What a row's answer is: scores of classes of which one is right, the two scores
+# of a yes/no question, numbers, or a vector whose direction counts.
+KINDS = ("categories", "binary", "values", "embedding")
+
+
+class Batch(NamedTuple):
+  """One device's share of a batch; all arrays have a leading axis B.
+
+  Attributes:
+    inputs: what the network takes: an array, or arrays by name.
+    targets: what is known of the examples, an array or a tree of them.
+    weight: (B,) 0 for the padding of a ragged batch.
+    index: (B,) int32, place in the training set.
+    position: (B,) int32, place in the global batch.
+    extra: what some trainings need besides, by name:
+      "share": (B,) float32, of each input that is its own, where inputs are
+        mixed with a partner's; "partner_targets": the partners' targets.
+      "teacher_inputs": what the teacher sees, where it sees something else.
+      "place": (B,) int32, place of each view among all views of all examples,
+        view * N + index, where views have numbers.
+  """
+
+  inputs: Any
+  targets: Any
+  weight: jax.Array
+  index: jax.Array
+  position: jax.Array
+  extra: Mapping[str, Any] = {}
+
+  @property
+  def place(self) -> jax.Array:
+    """Where a table of stored answers has these inputs, modulo its length."""
+    return self.extra.get("place", self.index)
+
+  @property
+  def teacher_inputs(self) -> Any:
+    """The inputs that the teacher sees."""
+    return self.extra.get("teacher_inputs", self.inputs)
+
+
+class Rows(NamedTuple):
+  """What a network answers, row by row, and what would have been right.
+
+  Attributes:
+    answers: (R, C) float, logits or numbers.
+    targets: (R,) or (R, C), one a row.
+    weight: (R,) 0 for a row that does not count.
+  """
+
+  answers: jax.Array
+  targets: Any
+  weight: jax.Array
+
+
+class Weights(NamedTuple):
+  """What of a batch counts, as known before the network runs.
+
+  Attributes:
+    rows: (R,) the weight of each row.
+    examples: (B,) the weight of each example; the same array where the rows are
+      the examples.
+  """
+
+  rows: jax.Array
+  examples: jax.Array
+
+
+# A metric is summed over batches and devices and divided once, at the end.
+Metric = Callable[[Rows], tuple[jax.Array, jax.Array]]
+
+
+class Task(NamedTuple):
+  """What a network is for. Two tasks are the same only if they are one object.
+
+  Attributes:
+    name: what it is called.
+    kind: of its answers, one of KINDS.
+    batch: one item of an iterator, arrays by name -> Batch, see `batch_of`.
+    sample: inputs (B, ...) -> a batch of which nothing else is known: shapes
+      and types are right, targets are empty.
+    weights: Batch -> Weights. They say what every loss is divided by.
+    rows: (outputs of a network, Batch) -> Rows, as many as `weights` says.
+    hard_loss: Rows -> (R,) the loss against the targets alone, the `ce` of every
+      objective; 0 for a row without a target.
+    metrics: by name, Rows -> (sum, count).
+    score: name of the metric that chooses among networks.
+    better: +1 where a higher score is better, -1 where a lower one is.
+    finish: by name, what a metric's mean becomes in the end, such as a root;
+      it stays the mean where there is nothing.
+  """
+
+  name: str
+  kind: str
+  batch: Callable[[Mapping[str, Any]], Batch]
+  sample: Callable[[Any], Batch]
+  weights: Callable[[Batch], Weights]
+  rows: Callable[[Any, Batch], Rows]
+  hard_loss: Callable[[Rows], jax.Array]
+  metrics: Mapping[str, Metric]
+  score: str
+  better: int = 1
+  finish: Mapping[str, Callable[[Any], Any]] = {}
+
+  # Programs are compiled for a task, and functions are no more than themselves.
+  def __hash__(self) -> int:
+    return id(self)
+
+  def __eq__(self, other: object) -> bool:
+    return self is other
+
+  def __ne__(self, other: object) -> bool:
+    return self is not other
+
+
+def batch_of(
+  inputs: Any,
+  targets: Any = None,
+  *,
+  weight: jax.Array | None = None,
+  index: jax.Array | None = None,
+  position: jax.Array | None = None,
+  **extra: Any,
+) -> Batch:
+  """Makes a batch of what is known of it.
+
+  Args:
+    inputs: what the network takes, arrays with a leading axis B.
+    targets: what is known of the examples; None for nothing.
+    weight: (B,) 0 for padding; all count by default.
+    index: (B,) int, place in the training set; in order by default.
+    position: (B,) int, place in the global batch; in order by default.
+    **extra: see `Batch`.
+
+  Returns:
+    The batch.
+
+  Example:
+    >>> print(batch_of(jnp.zeros((2, 4))).index)
+    [0 1]
+  """
+  size = jax.tree.leaves(inputs)[0].shape[0]
+  order = jnp.arange(size, dtype=jnp.int32)
+  return Batch(
+    inputs,
+    targets,
+    jnp.ones(size, bool) if weight is None else weight,
+    order if index is None else index,
+    order if position is None else position,
+    extra,
+  )
+
+
+def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:
+  """Says how a network is called with its inputs.
+
+  Args:
+    inputs: an array, or arrays by name.
+
+  Returns:
+    Positional and keyword arguments: a single input stands first, whatever its
+    name is; several go by their names.
+
+  Example:
+    >>> arguments({"image": 1}), arguments({"tokens": 1, "mask": 2})
+    (((1,), {}), ((), {'tokens': 1, 'mask': 2}))
+  """
+  if not isinstance(inputs, Mapping):
+    return (inputs,), {}
+  if len(inputs) == 1:
+    return tuple(inputs.values()), {}
+  return (), dict(inputs)
+
+
+def counted(weight: jax.Array) -> jax.Array:
+  """Says what counts.
+
+  Args:
+    weight: (R,) 0 where a row, or an example, does not count.
+
+  Returns:
+    (R,) bool.
+  """
+  return weight if weight.dtype == bool else weight > 0
+
+
+def finished(task: Task, name: str, mean: Any) -> Any:
+  """Makes of a metric's mean what is reported.
+
+  Args:
+    task: whose metric it is.
+    name: of the metric.
+    mean: sum / count over all batches.
+
+  Returns:
+    The mean, or what the task makes of it.
+  """
+  return task.finish.get(name, lambda value: value)(mean)
+
+
+def hard_label_method(task: Task) -> Method:
+  """Makes the method that learns from the targets alone, the `ce` of a task.
+
+  Where inputs are mixed, loss_r = share * loss(target) + (1 - share) *
+  loss(partner's target).
+
+  Args:
+    task: whose `hard_loss` it is.
+
+  Returns:
+    The method.
+  """
+
+  def loss(inputs):
+    def against(targets):
+      return task.hard_loss(Rows(inputs.student.answers, targets, inputs.mask))
+
+    if inputs.share is None:
+      return against(inputs.labels)
+    own, partner = against(inputs.labels), against(inputs.partner_labels)
+    return inputs.share * own + (1 - inputs.share) * partner
+
+  return stateless(loss, needs_teacher=False)

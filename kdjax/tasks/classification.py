@@ -1,0 +1,117 @@
+"""One of several classes for each example."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, counted
+from kdjax.losses.helpers import class_ids
+from kdjax.tasks.registry import register
+
+
+@register("classification")
+def classification(
+  classes: int, *, inputs: str = "image", label: str = "label"
+) -> Task:
+  """One of several classes for each example.
+
+  A row is an example, and its answer one logit a class. A label of -1, or any
+  that is no class, is an example without one: it adds nothing to the hard loss
+  and is not scored, but counts in the mean, so that a loss stays a plain sum over
+  examples.
+
+  Args:
+    classes: how many there are.
+    inputs: the entry of an item that the network takes.
+    label: the entry that holds the class, (B,) int; it may be missing.
+
+  Returns:
+    The task, scored by accuracy.
+
+  Raises:
+    ValueError: for fewer than two classes.
+
+  Example:
+    >>> task = classification(3)
+    >>> batch = task.batch({"image": jnp.zeros((2, 4)), "label": jnp.array([1, 0])})
+    >>> rows = task.rows(jnp.eye(3)[:2], batch)
+    >>> [int(number) for number in task.metrics["accuracy"](rows)]
+    [0, 2]
+  """
+  if not isinstance(classes, int) or classes < 2:
+    raise ValueError(f"classes must be a whole number >= 2, got {classes}")
+  return _task(inputs, label)
+
+
+# The same settings give the same task: programs are compiled once for it.
+@functools.cache
+def _task(inputs: str, label: str) -> Task:
+  def batch(item):
+    others = {
+      name: item[name]
+      for name in ("weight", "index", "position")
+      if name in item
+    }
+    shown = {inputs: item[inputs]}
+    if label not in item:
+      return sample(shown)._replace(**others)
+    return batch_of(shown, item[label], **others)
+
+  return Task(
+    name="classification",
+    kind="categories",
+    batch=batch,
+    sample=sample,
+    weights=weights,
+    rows=rows,
+    hard_loss=cross_entropy,
+    metrics={
+      "accuracy": correct,
+      "negative_log_likelihood": negative_log_likelihood,
+    },
+    score="accuracy",
+  )
+
+
+def sample(inputs) -> Batch:
+  """Inputs without labels."""
+  batch = batch_of(inputs)
+  return batch._replace(targets=jnp.full_like(batch.index, -1))
+
+
+def weights(batch: Batch) -> Weights:
+  """A row is an example."""
+  return Weights(batch.weight, batch.weight)
+
+
+def rows(outputs: jax.Array, batch: Batch) -> Rows:
+  """A row is an example, and its logits are its answer."""
+  return Rows(outputs, batch.targets, batch.weight)
+
+
+def cross_entropy(rows: Rows) -> jax.Array:
+  """Cross-entropy with the label, nats; 0 for a row without one, or masked."""
+  logits = rows.answers.astype(jnp.float32)
+  labels = class_ids(rows.targets, logits.shape[-1])
+  own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
+  known = (labels >= 0) & (own[:, 0] > -jnp.inf)
+  # Rows that do not count stay finite, so that their gradient is 0.
+  values = optax.losses.softmax_cross_entropy_with_integer_labels(
+    jnp.where(known[:, None], logits, 0.0), jnp.maximum(labels, 0)
+  )
+  return jnp.where(known, values, 0.0)
+
+
+def correct(rows: Rows) -> tuple[jax.Array, jax.Array]:
+  """How many of the labelled rows name their class, and how many there are."""
+  right = rows.answers.argmax(-1) == rows.targets
+  known = counted(rows.weight) & (rows.targets >= 0)
+  return (right & known).sum(), known.sum()
+
+
+def negative_log_likelihood(rows: Rows) -> tuple[jax.Array, jax.Array]:
+  """The labelled rows' cross-entropy, and how many there are."""
+  known = counted(rows.weight) & (rows.targets >= 0)
+  return (cross_entropy(rows) * known).sum(), known.sum()
