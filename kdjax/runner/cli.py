@@ -90,7 +90,11 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
     switch = isinstance(default, bool)
     define = absl.DEFINE_boolean if switch else absl.DEFINE_string
     text = one.field.metadata["help"]
-    define(one.flag, default, text, flag_values=values, module_name=one.group)
+    group = {"flag_values": values, "module_name": one.group}
+    define(one.flag, default, text, **group)
+    if other := one.field.metadata["other_flag"]:
+      text = f"another name of --{one.flag}"
+      absl.DEFINE_string(other, None, text, **group)
   return values
 
 
@@ -105,7 +109,8 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     value for a switch.
 
   Raises:
-    UserError: for a flag that no command has, or one without its value.
+    UserError: for a flag that no command has, or one without its value, or both
+      names of one.
 
   Example:
     >>> read(["launch.py", "cache", "--views=4", "--noremat"])
@@ -124,6 +129,15 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
   except (absl.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
     raise UserError(f"{error} (see --help)") from None
   typed = {one: values[one].value for one in values if values[one].present}
+  for one in options():
+    other = one.field.metadata["other_flag"]
+    if other in typed and one.flag in typed:
+      raise UserError(
+        f"--{other}={typed[other]} --{one.flag}={typed[one.flag]}: two names of"
+        " one flag; give one of them"
+      )
+    if other in typed:
+      typed[one.flag] = typed.pop(other)
   return words, typed
 
 

@@ -72,4 +72,5 @@ class Distillation(WeightedObjective, TeacherView):
     "who learns from whom: alone, from the teacher; or together, without one:"
     " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
     " every=50)",
+    other_flag="scheme",
   )

@@ -42,9 +42,11 @@ def option(
   help: str,
   *,
   flag: str | None = None,
+  other_flag: str | None = None,
   within: Interval | None = None,
   choices: tuple[str, ...] | None = None,
 ) -> Any:
   """Declares one setting."""
   metadata = {"help": help, "flag": flag, "within": within, "choices": choices}
+  metadata["other_flag"] = other_flag
   return dataclasses.field(default=default, metadata=metadata)

@@ -143,7 +143,8 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   text = capsys.readouterr().out
   shown = set(re.findall(r"--(?:\[no\])?([a-z_]+):", text))
   shown -= {"help", "version", "experiment"}
-  assert shown == FLAGS[command]
+  others = {"scheme"} if "regime" in FLAGS[command] else set()
+  assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
     command not in ("export", "reproduce", "plot")
@@ -236,3 +237,21 @@ def test_what_a_file_sets_is_not_passed_over(command, given, said):
 def test_what_a_command_makes_itself_is_passed_over(command, given):
   settings = options.with_flags(Experiment(), given)
   flags.check_experiment(command, "mine", settings, CONFIGS)
+
+
+def test_a_flag_answers_to_its_other_name_too():
+  words, typed = read(["launch.py", "--scheme=mutual(peers=3)"])
+  assert (words, typed) == ([], {"regime": "mutual(peers=3)"})
+
+
+def test_both_names_of_a_flag_are_one_too_many(capsys):
+  given = ["launch.py", "--scheme=mutual", "--regime=alone"]
+  assert launch.main(given) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "--scheme=mutual --regime=alone: two names of one flag" in error
+
+
+def test_another_command_refuses_the_other_name(capsys):
+  assert launch.main(["launch.py", "compare", "kd", "--scheme=mutual"]) == 2
+  assert "--regime=mutual: compare has no such flag" in capsys.readouterr().err
