@@ -9,7 +9,8 @@ import pytest
 from test_architecture import FLOORS, ROOMS
 
 import launch
-from kdjax.runner.cli import COMMANDS
+from kdjax.runner.cli import COMMANDS, flags_of
+from kdjax.runner.config import Experiment
 
 ROOT = pathlib.Path(launch.__file__).parent
 INDEX = ROOT / "docs" / "README.md"
@@ -146,6 +147,24 @@ def test_files_named_in_a_page_exist(page):
     rf"(?<![\w/])(?:{folders})/[\w/]*\w\b(?:\.\w+)?", text
   ):
     assert (ROOT / path).exists(), path
+
+
+# Flags of other programs, and of the benchmarks.
+FOREIGN = {
+  "clusters.md": {"wait"},
+  "compress.md": {"pruning_"},  # a family of ours
+  "data.md": {"show"},
+  "export.md": {"no-deps", "check"},
+  "performance.md": {"clock", "only", "pairs", "plot", "sizes"},
+}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_every_flag_of_a_page_exists(page):
+  known = set(flags_of(None, Experiment())) | FOREIGN.get(page.name, set())
+  known |= {f"no{flag}" for flag in known}
+  used = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", page.read_text()))
+  assert used <= known, used - known
 
 
 def names_of(page):

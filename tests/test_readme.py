@@ -90,15 +90,6 @@ def test_the_losses_alone_run():
   assert names["loss"].shape == () and np.isfinite(names["loss"])
 
 
-@pytest.mark.parametrize("text", [README, RUNNING], ids=["README", "running"])
-def test_every_flag_exists(text):
-  from kdjax.runner.config import options
-
-  known = {one.flag for one in options.options()} | {"experiment", "help"}
-  used = set(re.findall(r"--([a-z_]+)", text))
-  assert used <= known, used - known
-
-
 def test_every_distillation_can_be_built():
   from kdjax.methods import make_objective
 

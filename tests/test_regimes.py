@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax.runner.config import options  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -70,10 +68,3 @@ def test_streamed_transfer_sets_teach_the_same(distil):
       other[arm]["negative_log_likelihood"],
       rtol=1e-4,
     )
-
-
-def test_every_flag_of_the_page_exists():
-  page = (ROOT / "docs" / "regimes.md").read_text()
-  used = set(re.findall(r"--([a-z_]+)", page))
-  known = {one.flag for one in options.options()} | {"experiment"}
-  assert used and used <= known, used - known
