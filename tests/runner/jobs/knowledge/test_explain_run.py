@@ -5,6 +5,7 @@ import json
 import pytest
 
 import launch
+from kdjax.core.errors import UserError
 from kdjax.runner.config import (
   Experiment,
   options,
@@ -122,7 +123,7 @@ def test_bad_input(flags, words, capsys):
 
 def test_needs_a_model(toy):
   experiment = options.with_flags(Experiment(), {"dataset": toy})
-  with pytest.raises(launch.UserError, match="--student='lenet'"):
+  with pytest.raises(UserError, match="--student='lenet'"):
     prepare(experiment)
 
 
