@@ -198,6 +198,14 @@ def test_the_table_of_packages_is_the_tested_one():
   assert ", ".join(f"`{name}`" for name in FLOORS) in " ".join(text.split())
 
 
+def test_the_values_are_where_the_page_says():
+  text = (ROOT / "docs" / "architecture.md").read_text()
+  rows = re.findall(r"^\| `([A-Z]\w+)` \| `([\w/.]+)`", text, re.MULTILINE)
+  assert len(rows) > 5
+  for name, file in rows:
+    assert re.search(rf"^class {name}\b", (ROOT / file).read_text(), re.M), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("page", "numbers"), [("large_vocabularies.md", [1]), ("soft_td.md", [0, 1])]

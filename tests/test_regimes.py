@@ -1,14 +1,11 @@
 """Transfer sets, mixing and views of one's own, from the launcher to results."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
-
-import launch  # noqa: E402  (the launcher stands beside the package)
+import launch
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
