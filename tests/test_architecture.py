@@ -31,7 +31,7 @@ ROOMS = {
 }  # fmt: skip
 # The runner's own folders, each of which imports those before it; a job none
 # of the other jobs.
-FLOORS = ["config", "system", "report", "pipeline", "jobs", "cli"]
+FLOORS = ["config", "system", "report", "pipeline", "jobs", "cli", "main"]
 
 
 def imports(file: pathlib.Path) -> set[str]:
@@ -139,4 +139,4 @@ def test_nothing_evaluates_or_unpickles():
 
 
 def test_launcher_is_short():
-  assert len((ROOT / "launch.py").read_text().splitlines()) <= 140
+  assert len((ROOT / "launch.py").read_text().splitlines()) <= 10

@@ -9,6 +9,7 @@ import pytest
 from test_architecture import FLOORS, ROOMS
 
 import launch
+from kdjax.runner import main
 from kdjax.runner.cli import COMMANDS, flags_of
 from kdjax.runner.config import Experiment
 
@@ -72,7 +73,7 @@ def test_the_index_names_commands_that_are_taken(command, monkeypatch):
   for name in COMMANDS:
     monkeypatch.setitem(COMMANDS, name, calls.append)
   for name in ("prepare_environment", "keep_programs"):
-    monkeypatch.setattr(launch, name, lambda *_: None)
+    monkeypatch.setattr(main, name, lambda *_: None)
   assert launch.main(["launch.py", *shlex.split(command)]) == 0
   assert len(calls) == 1
 

@@ -19,6 +19,7 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError
 from kdjax.data.teacher_cache import store
 from kdjax.data.teacher_cache.records import record_type
+from kdjax.runner import cli
 from kdjax.runner.report import logs, pictures
 from kdjax.train.epoch import Epoch
 from kdjax.train.fault_tolerance import checkpoints, preemption, resume
@@ -143,7 +144,7 @@ def out_of_memory(*_):
   ],
 )
 def test_what_ends_a_run_is_one_line(monkeypatch, capsys, fault, status, said):
-  monkeypatch.setattr(launch, "run", fault)
+  monkeypatch.setattr(cli, "run", fault)
   assert launch.main(["launch.py", "list"]) == status
   assert capsys.readouterr().err == f"launch.py: {said}\n"
 
@@ -190,7 +191,7 @@ def chained(*_):
 def test_a_disk_that_is_full_is_never_called_memory(
   monkeypatch, capsys, fault, said
 ):
-  monkeypatch.setattr(launch, "run", fault)
+  monkeypatch.setattr(cli, "run", fault)
   assert launch.main(["launch.py", "list"]) == 4
   error = capsys.readouterr().err
   assert said in error and "memory" not in error

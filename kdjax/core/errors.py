@@ -4,6 +4,7 @@ import difflib
 import errno
 import io
 import os
+import pathlib
 import sys
 from collections.abc import Iterable
 
@@ -124,13 +125,25 @@ def print_any_name() -> None:
       stream.reconfigure(errors="backslashreplace")
 
 
+def program() -> str:
+  """Returns how messages call the runner: as it was started.
+
+  Example:
+    >>> program()
+    'launch.py'
+  """
+  path = pathlib.PurePath(sys.argv[0])
+  module = path.parts[-2:] == ("kdjax", "__main__.py")
+  return "kdjax" if module or path.stem == "kdjax" else "launch.py"
+
+
 def warn(text: str) -> None:
   """Says on stderr what does not end a run.
 
   Args:
     text: one line.
   """
-  print(f"launch.py: warning: {text}", file=sys.stderr, flush=True)
+  print(f"{program()}: warning: {text}", file=sys.stderr, flush=True)
 
 
 def counted(count: int, noun: str, several: str | None = None) -> str:

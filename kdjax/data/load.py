@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kdjax.core import spec
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, program
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
@@ -155,8 +155,9 @@ def _unreadable(name: str) -> UserError:
   kind = Path(name).suffix or "such a file"
   return UserError(
     f"data set {name!r}: a file ({kind}) is not read; what can be read is a folder"
-    " of images, DIR/CLASS/*.png, or a set that TFDS has prepared (launch.py list"
-    " datasets): write arrays or tables out as images, one folder a class"
+    " of images, DIR/CLASS/*.png, or a set that TFDS has prepared"
+    f" ({program()} list datasets): write arrays or tables out as images, one"
+    " folder a class"
   )
 
 

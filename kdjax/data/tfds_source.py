@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, program
 from kdjax.data.dataset import Dataset, Images, Split, materialise
 from kdjax.data.images.pixels import WHITE
 from kdjax.data.images.regions import TfdsMasks, find_region
@@ -207,7 +207,7 @@ def _unknown(name: str, root: str) -> UserError:
     hint = f"; did you mean --dataset=./{name}, the folder?"
   return UserError(
     f"unknown data set {name!r}{hint} It is not among TFDS's names, nor prepared"
-    f" in {root} (launch.py list datasets)"
+    f" in {root} ({program()} list datasets)"
   )
 
 

@@ -7,13 +7,13 @@ and bad input should not have to wait for what it does not need.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags as absl
 
-from kdjax.core.errors import UserError, unknown_name
-from kdjax.runner.config import Cluster, Experiment, flags
+from kdjax.core.errors import UserError, program, unknown_name
+from kdjax.runner.config import Cluster, Experiment, experiments, flags
 from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.config.data import Source, StoredData
 from kdjax.runner.config.options import as_dict, as_text, options, value_of
@@ -53,7 +53,6 @@ class Call(NamedTuple):
     name: the experiment's name.
     experiment: its settings, the flags' included.
     repeat: the command line that repeats it.
-    describe: () -> docstring of every experiment by name.
   """
 
   command: str
@@ -62,7 +61,6 @@ class Call(NamedTuple):
   name: str
   experiment: Experiment
   repeat: str
-  describe: Callable[[], Mapping[str, str]]
 
 
 def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
@@ -158,7 +156,7 @@ def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
   """
   if given.get("experiment") == "":
     raise UserError(
-      "--experiment=: it is empty; see launch.py list experiments"
+      f"--experiment=: it is empty; see {program()} list experiments"
     )
   name = given.get("experiment") or DEFAULT.get(command, "mnist_demo")
   if "experiment" in given or not OWN & set(given):
@@ -312,7 +310,9 @@ def _list(call: Call) -> None:
 
   print(
     list.listing(
-      call.words, experiments=call.describe(), experiment=call.experiment
+      call.words,
+      experiments=experiments.described(),
+      experiment=call.experiment,
     )
   )
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import partial_eval
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, program
 from kdjax.core.method import Method, Outputs
 from kdjax.core.task import Task, arguments
 from kdjax.taps import TapError, select
@@ -160,8 +160,8 @@ def _check_stored(outputs: Outputs, taps: Sequence[str]) -> None:
       there = ", ".join(sorted(outputs.feats))
       has = f"only the features {there}" if there else "no features"
       raise UserError(
-        f"the teacher's tap {tap!r}: the cache has {has}; `launch.py cache` with"
-        f" the same --distillation, or with --cache_taps={' '.join(taps)!r},"
+        f"the teacher's tap {tap!r}: the cache has {has}; `{program()} cache`"
+        f" with the same --distillation, or with --cache_taps={' '.join(taps)!r},"
         " writes what is looked at"
       ) from None
 

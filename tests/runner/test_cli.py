@@ -7,8 +7,9 @@ import shlex
 import pytest
 
 import launch
-from kdjax.runner import cli
+from kdjax.runner import cli, main
 from kdjax.runner.config import Experiment
+from kdjax.runner.config.experiments import load_experiment
 
 ROOT = pathlib.Path(launch.__file__).parent
 PAGES = [
@@ -25,8 +26,8 @@ def called(monkeypatch):
   calls = []
   for name in cli.COMMANDS:
     monkeypatch.setitem(cli.COMMANDS, name, calls.append)
-  monkeypatch.setattr(launch, "prepare_environment", lambda *_: None)
-  monkeypatch.setattr(launch, "keep_programs", lambda *_: None)
+  monkeypatch.setattr(main, "prepare_environment", lambda *_: None)
+  monkeypatch.setattr(main, "keep_programs", lambda *_: None)
 
   def call(*arguments):
     assert launch.main(["launch.py", *arguments]) == 0, arguments
@@ -35,7 +36,7 @@ def called(monkeypatch):
   return call
 
 
-DEMO = launch._load_experiment("mnist_demo")
+DEMO = load_experiment("mnist_demo")
 
 
 @pytest.mark.parametrize(

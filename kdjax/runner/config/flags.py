@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.data import Source, StoredData
 from kdjax.runner.config.options import Option, as_flag, options, value_of
@@ -105,7 +105,7 @@ def no_such_flag(
     hint += f"; {_listed(having)} {'has' if len(having) == 1 else 'have'} it"
   page = (having or [command])[0]
   return UserError(
-    f"{typed}: {command} has no such flag{hint} (launch.py {page} --help)"
+    f"{typed}: {command} has no such flag{hint} ({program()} {page} --help)"
   )
 
 

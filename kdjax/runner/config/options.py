@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kdjax.core import spec
-from kdjax.core.errors import UserError, unknown_name
+from kdjax.core.errors import UserError, program, unknown_name
 from kdjax.runner.config import Experiment
 
 
@@ -161,7 +161,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
       if not sweep:
         raise UserError(
           f"--{one.flag}={_text(value)}: several values are for"
-          " `launch.py sweep`; give one"
+          f" `{program()} sweep`; give one"
         )
       if not value:
         raise UserError(f"--{one.flag}: give at least one value")

@@ -15,7 +15,7 @@ import numpy as np
 
 from kdjax import data, evaluate
 from kdjax.core import storage
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, counted, program
 from kdjax.core.task import batch_of
 from kdjax.data.teacher_cache.records import record_type, to_records
 from kdjax.data.teacher_cache.store import finish, write_shard
@@ -224,7 +224,7 @@ def _summary(
 
 def _next(experiment: Experiment, workdir: Path) -> list[str]:
   """The command that learns from the cache."""
-  words = ["python", "launch.py"]
+  words = ["kdjax"] if program() == "kdjax" else ["python", "launch.py"]
   for one in options.options():
     value = getattr(getattr(experiment, one.group), one.field.name)
     shared = one.group == "data" or one.flag in (

@@ -16,7 +16,12 @@ import time
 import traceback
 from typing import Any
 
-from kdjax.core.errors import InfrastructureError, UserError, of_storage
+from kdjax.core.errors import (
+  InfrastructureError,
+  UserError,
+  of_storage,
+  program,
+)
 from kdjax.runner.config import Cluster
 from kdjax.train.devices import watchdog
 from kdjax.train.devices.watchdog import TOGETHER, Verdict, Watchdog
@@ -121,7 +126,7 @@ def leave(verdict: Verdict) -> int:
   if guard is not None:
     _end(verdict._replace(process=guard.process))
   if verdict.line:
-    print(f"launch.py: {verdict.line}", file=sys.stderr)
+    print(f"{program()}: {verdict.line}", file=sys.stderr)
   return verdict.status
 
 
@@ -184,7 +189,7 @@ def _end(verdict: Verdict) -> None:
   saying.join(2)
   if verdict.line and (own or verdict.process is None or not guard.process):
     by = f"process {verdict.process}: " if verdict.process else ""
-    print(f"launch.py: {by}{verdict.line}", file=sys.stderr)
+    print(f"{program()}: {by}{verdict.line}", file=sys.stderr)
   if guard.process == 0:
     # The board goes with process 0: all must have read it.
     waited = time.monotonic() + 10
@@ -230,7 +235,7 @@ def _explain(error: BaseException) -> Verdict | None:
 def _give_up(asked: Cluster) -> None:
   where = asked.coordinator_address or "the address that was found"
   print(
-    f"launch.py: not all processes came to {where} within"
+    f"{program()}: not all processes came to {where} within"
     f" --init_timeout={asked.init_timeout:g} seconds",
     file=sys.stderr,
     flush=True,

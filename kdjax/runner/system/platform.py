@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, program
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -60,7 +60,7 @@ def keep_programs(given: str | None) -> None:
   except OSError as error:
     os.environ.pop(CACHE, None)
     print(
-      f"launch.py: {folder} cannot be written ({error.strerror or error}):"
+      f"{program()}: {folder} cannot be written ({error.strerror or error}):"
       " programs are compiled anew at every start; --compilation_cache=DIR keeps"
       " them elsewhere, --compilation_cache=none does without",
       file=sys.stderr,

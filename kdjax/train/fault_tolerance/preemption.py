@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from kdjax.core.errors import program
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAID = "stopping after this portion, to save it; once more ends at once"
 # A call that does not come back is not waited for any longer.
@@ -102,7 +104,7 @@ def _wait(heard: int) -> None:
       # It is over sooner where the command has ended, and closed the pipe.
       ready, _, _ = select.select([pipe], [], [], PATIENCE_SECONDS)
       if not ready:
-        os.write(2, f"launch.py: {_line()}\n".encode())
+        os.write(2, f"{program()}: {_line()}\n".encode())
         os._exit(Stopped.exit_status)
 
 
@@ -128,7 +130,7 @@ def on_request() -> Iterator[Callable[[], str | None]]:
     came.append(signal.Signals(number).name)
     # Not by print: the signal may come in the middle of one.
     with contextlib.suppress(OSError):
-      os.write(2, f"launch.py: {came[-1]}: {SAID}\n".encode())
+      os.write(2, f"{program()}: {came[-1]}: {SAID}\n".encode())
     for one, handler in before.items():
       # That of `at_once` would wait for what is computed.
       ends = one == signal.SIGINT or not callable(handler)

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-import launch
 from kdjax.core.errors import StorageError
+from kdjax.runner.config.experiments import all_experiments
 from kdjax.runner.report import overview
 
 HOME = pathlib.Path(__file__).parents[3] / "experiments"
@@ -19,7 +19,7 @@ def test_page_is_what_the_results_say():
   runs = re.search(r"^RUNS := \\\n((?:  .*\n)+)", makefile, re.MULTILINE)
   names = re.findall(r"\w+:(\w+)", runs[1])
   assert set(names) == set(found)
-  assert set(names) <= set(launch._experiments())
+  assert set(names) <= set(all_experiments())
   assert (HOME / "README.md").read_text() == overview.overview(found)
 
 

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 import launch
+from kdjax.core.errors import UserError
 from kdjax.runner.config import options
+from kdjax.runner.config.experiments import all_experiments
 from kdjax.train.devices import placement, processes
 from kdjax.train.fault_tolerance import checkpoints
 
@@ -83,7 +85,7 @@ def test_choose_puts_the_devices_of_a_process_side_by_side(monkeypatch):
   monkeypatch.setattr(jax, "process_index", lambda: 1)
   assert placement.portion(found) == (2, 4, 4)
   del scattered[3]
-  with pytest.raises(launch.UserError, match="they have 2, 1"):
+  with pytest.raises(UserError, match="they have 2, 1"):
     placement.choose("auto")
 
 
@@ -110,7 +112,7 @@ def test_flags_of_the_job_files_exist():
     used = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", text))
     assert used <= known | foreign, (name, used - known - foreign)
     experiments = re.findall(r"--experiment=([\w/]+)", text)
-    assert set(experiments) <= set(launch._experiments()), name
+    assert set(experiments) <= set(all_experiments()), name
 
 
 def test_the_job_set_is_one_run():

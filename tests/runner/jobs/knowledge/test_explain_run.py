@@ -10,6 +10,7 @@ from kdjax.runner.config import (
   Experiment,
   options,
 )
+from kdjax.runner.config.experiments import load_experiment
 from kdjax.runner.jobs.knowledge.build import prepare
 from kdjax.runner.jobs.knowledge.resume import Keeper
 
@@ -138,7 +139,7 @@ FULL_SCALE = [
 def test_full_scale_settings_fit_together(toy, name):
   """Networks, taps and data by their shapes; nothing is computed."""
   experiment = options.with_flags(
-    launch._load_experiment(name),
+    load_experiment(name),
     {"dataset": toy, "test_split": "test", "explained_images": "2",
      "image_size": "64", "batch_size": "16", "teacher_batch_size": "16"},
   )  # fmt: skip

@@ -1,0 +1,105 @@
+"""From a command line to a command's run and its exit status."""
+
+import shlex
+from pathlib import PurePath
+
+from kdjax import __version__
+from kdjax.core.errors import KdjaxError, print_any_name, unknown_name
+from kdjax.runner import cli
+from kdjax.runner.config import Experiment, experiments, flags, options
+from kdjax.runner.config.commands import CONFIGS
+from kdjax.runner.system import cluster
+from kdjax.runner.system.platform import keep_programs, prepare_environment
+from kdjax.train.devices.watchdog import Verdict
+from kdjax.train.fault_tolerance import preemption
+
+USAGE = """\
+kdjax: knowledge distillation for JAX and Flax.
+
+kdjax [distill] [--flags]             teach, distil, measure, report
+kdjax sweep --temperature=1,4         the same over a grid, in one program
+kdjax compare METHOD ...|all          one table of methods, searched alike
+kdjax cache --views=4                 what a teacher makes of each view
+kdjax quantify                        what the student looks at, and why
+kdjax soft_td                         several sources, soft labels, in rounds
+kdjax synthesise                      a few learned images stand for all
+kdjax reproduce RESULTS.json          run it again, and compare
+kdjax compress                        one table: in few bits, pruned, timed
+kdjax export --from=WORKDIR           the student alone, for other programs
+kdjax list [WHAT]                     methods, models, taps --student=M, ...
+kdjax plot temperature|norms          the theory's two teaching figures
+kdjax COMMAND --help                  the flags of one command; --version
+
+Without flags, or with those that name neither data nor networks, distill, sweep,
+compare and cache are those of --experiment=mnist_demo; else of what stands below.
+"""
+
+
+def main(argv: list[str]) -> int:
+  """Runs one command; returns the exit status."""
+  print_any_name()
+  return cluster.leave(_outcome(argv))
+
+
+def _outcome(argv: list[str]) -> Verdict:
+  try:
+    with preemption.at_once():
+      return Verdict(_main(argv), "")
+  except (KdjaxError, preemption.Stopped) as error:
+    return Verdict(error.exit_status, str(error))
+  except KeyboardInterrupt:
+    return Verdict(130, "interrupted")
+  except Exception as error:
+    return cluster.failed(error)
+
+
+def _main(argv: list[str]) -> int:
+  words, typed = cli.read(argv)
+  if typed.pop("version", False):
+    print(f"kdjax {__version__}")
+    return 0
+  command, *others = words or ["distill"]
+  if command not in cli.COMMANDS:
+    raise unknown_name("command", command, cli.COMMANDS)
+  if not typed.get("help"):
+    flags.check_typed(command, typed, CONFIGS)
+  name, started = cli.beginning(command, typed)
+  chosen = experiments.load_experiment(started) if started else Experiment()
+  if typed.pop("help", False):
+    print(_help(as_typed(argv[:1]), words, chosen))
+    return 0
+  experiment = options.with_flags(chosen, typed)
+  options.check(experiment, sweep=command == "sweep")
+  prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
+  keep_programs(experiment.run.compilation_cache)
+  repeat = shlex.join(as_typed(argv))
+  cli.run(cli.Call(command, others, typed, name, experiment, repeat))
+  return 0
+
+
+def as_typed(argv: list[str]) -> list[str]:
+  """Returns a command line's words as the shell was given them.
+
+  Args:
+    argv: the program's path, and what follows it.
+
+  Example:
+    >>> as_typed(["/usr/bin/kdjax", "list"]), as_typed(["launch.py", "list"])
+    (['kdjax', 'list'], ['python', 'launch.py', 'list'])
+  """
+  path = PurePath(argv[0])
+  if path.suffix != ".py":
+    return [path.name, *argv[1:]]
+  module = path.name == "__main__.py"
+  return ["python", *(["-m", "kdjax"] if module else [argv[0]]), *argv[1:]]
+
+
+def _help(program: list[str], words: list[str], chosen: Experiment) -> str:
+  """The flags of a command, or of all, with the defaults that hold."""
+  usage = USAGE.replace("\nkdjax ", f"\n{shlex.join(program)} ")
+  if words:
+    called = f"{program[-1]} {words[0]} "
+    lines = usage.replace("[distill]", "distill").splitlines()
+    usage = "\n".join(line for line in lines if called in line)
+  text = cli.flags_of(words[0] if words else None, chosen).get_help()
+  return f"{usage}\n{text.partition(chr(10) + 'absl.flags:')[0]}"
