@@ -189,22 +189,10 @@ def run(call: Call) -> None:
   """
   flags.check_experiment(call.command, call.name, call.experiment, CONFIGS)
   if flags.contains(CONFIGS[call.command], StoredData):
-    _check_dataset(call.experiment.data.dataset)
-    from kdjax.runner.pipeline import needs
+    from kdjax.runner.pipeline import rules
 
-    needs.check(CONFIGS[call.command], call.given, call.experiment)
+    rules.check(CONFIGS[call.command], call.experiment, call.given)
   COMMANDS[call.command](call)
-
-
-def _check_dataset(name: str) -> None:
-  """Refuses images of no class before anything is trained on their labels."""
-  from kdjax import data
-
-  if data.is_drawn(name):
-    raise UserError(
-      f"--dataset={name}: its images belong to no classes that could be learned;"
-      f" give it as --transfer_dataset={name}, beside a --dataset"
-    )
 
 
 def _distill(call: Call) -> None:

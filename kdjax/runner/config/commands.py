@@ -178,6 +178,7 @@ class ListConfig:
   """`list`: names, and the taps of a network on images."""
 
   data: Source = Source()
+  data_dir: DataDir = DataDir()
   student: StudentModel = StudentModel()
   machine: Machine = Machine()
 

@@ -57,7 +57,7 @@ class Portions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Computing(Precision, Portions):
+class Computing(Portions, Precision):
   """Precision, memory, and what is measured while networks train."""
 
   decisive = True

@@ -15,7 +15,7 @@ class DataDir:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source(DataDir):
+class Source:
   """Which images, and how large they are."""
 
   dataset: str = option(
@@ -28,7 +28,7 @@ class Source(DataDir):
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredData(Source):
+class StoredData(DataDir, Source):
   """Which images train and test, and what stays in memory."""
 
   train_split: str = option("train", "TFDS split to train on")

@@ -36,7 +36,7 @@ class Softening:
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightedObjective(Objective, Softening):
+class WeightedObjective(Softening, Objective):
   """The objective with its weights."""
 
   method_weight: Scalar = option(
@@ -62,7 +62,7 @@ class TeacherView:
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation(WeightedObjective, TeacherView):
+class Distillation(TeacherView, WeightedObjective):
   """What of the teacher the student is to match."""
 
   decisive = True

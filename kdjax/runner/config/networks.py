@@ -134,7 +134,7 @@ class Augmentation:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizedStudent(TrainedStudent, Augmentation):
+class OptimizedStudent(Augmentation, TrainedStudent):
   """How students are trained."""
 
   learning_rate: float | tuple[float, ...] | None = option(
@@ -171,5 +171,5 @@ class NumberedViews(Augmentation):
 
 
 @dataclasses.dataclass(frozen=True)
-class Student(OptimizedStudent, NumberedViews):
+class Student(NumberedViews, OptimizedStudent):
   """The network that learns, and its baseline that learns from labels alone."""

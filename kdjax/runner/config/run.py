@@ -38,7 +38,7 @@ class Workdir:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place(Workdir, Machine):
+class Place(Machine, Workdir):
   """Where a run happens."""
 
 
@@ -71,7 +71,7 @@ class Latency:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Place, Intervals, Latency):
+class Run(Latency, Intervals, Place):
   """Where and how the run happens."""
 
   decisive = True

@@ -54,7 +54,6 @@ def run(experiment: Experiment, *, name: str, command: str) -> Path:
       there = {} if quiet else fingerprints.of_setup(setup)
       experiment = setup.experiment
     chosen, settings = experiment.run, as_dict(experiment)
-    best_epochs.check(experiment, len(setup.grids["student"]))
     workdir = claim(
       chosen.workdir, name, settings, resume=chosen.resume, seen=there
     )

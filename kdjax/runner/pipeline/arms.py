@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax import data, methods
+from kdjax import methods
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
 from kdjax.runner.config import Distillation, Experiment
@@ -20,7 +20,7 @@ from kdjax.runner.pipeline.validate_teachers import is_plain
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
-from kdjax.train.schemes.scheme import OFFLINE, Scheme
+from kdjax.train.schemes.scheme import OFFLINE
 
 # What an arm's settings are called among the experiment's. A control without a
 # rate of its own takes the student's.
@@ -116,7 +116,6 @@ def assemble(
   scheme = make_scheme(experiment.distillation.regime)
   if scheme is not OFFLINE:
     arms["student"] = arms["student"]._replace(scheme=scheme, teacher=None)
-    _check_views(experiment, loaders["transfer"], scheme)
   if scheme.adapt_loader is not None:
     loaders["together"] = scheme.adapt_loader(loaders["transfer"])
     arms["student"] = arms["student"]._replace(loader="together")
@@ -227,21 +226,6 @@ def _check_unlabelled(experiment: Experiment) -> None:
     )
 
 
-def _check_views(experiment, loader: Loader, scheme: Scheme) -> None:
-  """Raises a UserError for views that a regime without a teacher cannot have."""
-  chosen = experiment.distillation
-  if loader.teacher_view is not None:
-    raise UserError(
-      f"--teacher_view={chosen.teacher_view}: with --regime={chosen.regime}"
-      " the student has no teacher to be shown anything"
-    )
-  if loader.mixing is not None and scheme.adapt_loader is not None:
-    raise UserError(
-      f"--augment={experiment.student.augment}: --regime={chosen.regime} makes"
-      " batches of its own, whose examples are not mixed"
-    )
-
-
 def _learning(arm: Arm) -> Arm:
   """Drops the teacher of an arm whose method needs none."""
   needed = _method_of_first(arm).needs_teacher
@@ -273,14 +257,7 @@ def _kinds(experiment: Experiment, loaders: Mapping[str, Loader]) -> list[str]:
       kinds.append("augmented")
   if chosen.reference is not None:
     kinds.append("reference")
-  stand_ins = [name for name in STAND_INS if getattr(chosen, name)]
-  view = views_of(experiment)["teacher"]
-  if stand_ins and data.split_mixing(view)[1] is not None:
-    raise UserError(
-      f"--{stand_ins[0]}: it answers for single images, and {view!r} mixes them;"
-      " give the teacher a view of its own, such as --teacher_view=none"
-    )
-  return kinds + stand_ins
+  return kinds + [name for name in STAND_INS if getattr(chosen, name)]
 
 
 def _teacher_of(

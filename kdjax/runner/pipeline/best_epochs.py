@@ -40,28 +40,6 @@ class Best(NamedTuple):
   note: Mapping[str, Any]
 
 
-def check(experiment: Experiment, cells: int = 1) -> None:
-  """Refuses to choose epochs by the test set, or among cells of a grid."""
-  chosen = experiment.run
-  if not chosen.keep_best:
-    return
-  if cells > 1:
-    raise UserError(
-      f"--keep_best={chosen.keep_best}: epochs are kept of one setting, and this"
-      f" is a sweep over {cells}"
-    )
-  held = experiment.data.validation > 0
-  if chosen.best_metric == SCORED or (
-    chosen.best_metric == HELD_OUT and not held
-  ):
-    raise UserError(
-      f"--keep_best={chosen.keep_best} --best_metric={chosen.best_metric}: the"
-      " test images must not choose the epoch; hold training images out, such as"
-      f" --validation=0.1 with --best_metric={HELD_OUT}, or choose by"
-      " train_accuracy or loss"
-    )
-
-
 def wanted(
   experiment: Experiment, workdir: Path, note: Mapping[str, Any]
 ) -> Best | None:

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from kdjax import data, models
-from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
@@ -36,7 +35,6 @@ from kdjax.runner.pipeline.validate import (
   check_names,
   check_pieces,
   check_schedules,
-  check_swept,
   check_view,
   check_weights,
   members_apart,
@@ -67,7 +65,6 @@ def prepare(experiment: Experiment) -> Setup:
   """
   local = devices.choose(experiment.run.accelerator)
   experiment = with_scheme(experiment)
-  check_swept(experiment)
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
@@ -138,11 +135,6 @@ def _with_transfer(
 ) -> tuple[Split, np.ndarray | None]:
   """Returns all stored images, and which of them are the transfer set."""
   if chosen.transfer_dataset is None:
-    if chosen.transfer_images is not None:
-      raise UserError(
-        f"--transfer_images={chosen.transfer_images}: there is no"
-        " --transfer_dataset; --images takes a part of the training images"
-      )
     return dataset.train, None
   shown = data.open_transfer(
     chosen.transfer_dataset,

@@ -38,11 +38,6 @@ def check(
   chosen = experiment.teacher.teacher_head
   if chosen == KEEP:
     return
-  if experiment.teaching.specialists:
-    raise UserError(
-      f"--teacher_head={chosen}: --specialists begin with the teacher's answers,"
-      " which mean nothing without its classifier"
-    )
   for name, arm in arms.items():
     if arm.teacher is None:
       continue

@@ -7,39 +7,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, methods, models
+from kdjax import methods, models
 from kdjax.core import spec
 from kdjax.core.errors import UserError, counted
 from kdjax.core.schedule import make_schedule
 from kdjax.data import Dataset
 from kdjax.runner.config import AUTO, Experiment, options
-from kdjax.runner.pipeline import validate_teachers
-from kdjax.runner.pipeline.loaders import SAME
+from kdjax.runner.config.commands import DistillConfig
+from kdjax.runner.pipeline import rules, validate_teachers
 from kdjax.train import profiling
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
 from kdjax.train.schemes.registry import check_devices, make_scheme
-from kdjax.train.schemes.scheme import OFFLINE
 
 
 def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
     placement.check_batch_size(group.batch_size, local)
+  rules.check(DistillConfig, experiment)
   validate_teachers.check(experiment)
   _check_computing(experiment, local)
-  _check_compression(experiment)
   text = experiment.distillation.regime
-  scheme = make_scheme(text)
-  check_devices(text, scheme, len(local))
-  numbered = experiment.student.views or experiment.teacher.teacher_cache
-  if scheme is not OFFLINE and numbered:
-    raise UserError(
-      f"--regime={text} draws views of its own, and learns from no stored"
-      " teacher: leave out --views and --teacher_cache"
-    )
-  if numbered:
-    _check_numbered(experiment)
+  check_devices(text, make_scheme(text), len(local))
   named = [experiment.student.model]
   if experiment.teacher.teacher_cache is None:
     named.append(experiment.teacher.model)
@@ -64,34 +54,6 @@ def _check_computing(
         f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
         f" be a multiple of {pieces} pieces on {counted(len(local), 'device')}"
       )
-  if experiment.distillation.gradient_metrics:
-    raise UserError(
-      f"--accumulate_steps={pieces}: --gradient_metrics need the whole batch"
-    )
-  text = experiment.distillation.regime
-  if make_scheme(text) is not OFFLINE:
-    raise UserError(
-      f"--accumulate_steps={pieces}: --regime={text} shows whole batches"
-    )
-
-
-def _check_compression(experiment: Experiment) -> None:
-  """Refuses pruning that ends before it begins, or is averaged away."""
-  chosen = experiment.compression
-  if not chosen.sparsity:
-    return
-  if chosen.pruning_begin >= chosen.pruning_end:
-    raise UserError(
-      f"--pruning_begin={chosen.pruning_begin:g}: it must be less than"
-      f" --pruning_end={chosen.pruning_end:g}"
-    )
-  scheme = spec.parse(experiment.distillation.regime)
-  measured = str(dict(scheme.kwargs).get("measured", "twin"))
-  if scheme.name == "mean_teacher" and measured == "twin":
-    raise UserError(
-      f"--sparsity={chosen.sparsity:g}: an average of weights over time is not"
-      " sparse; measure the other one, --regime='mean_teacher(measured=student)'"
-    )
 
 
 def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
@@ -104,27 +66,6 @@ def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
         f"--accumulate_steps={pieces}: the loss of the {name} relates the"
         " examples of a batch to each other, and needs them all at once; lower"
         " --batch_size, or save memory by --remat or --compute_dtype=bfloat16"
-      )
-
-
-def check_swept(experiment: Experiment) -> None:
-  """Refuses a sweep over what changes nothing."""
-  chosen = experiment.distillation
-  terms = [
-    term.spec
-    for term in methods.terms_of(chosen.distillation)
-    if term.spec.name != "ce"
-  ]
-  heeds = {
-    "method_weight": bool(terms),
-    "temperature": methods.takes(chosen.distillation, "temperature"),
-  }
-  for name, heeded in heeds.items():
-    if isinstance(getattr(chosen, name), tuple) and not heeded:
-      raise UserError(
-        f"--{name}: sweeping it changes nothing in"
-        f" --distillation={chosen.distillation!r}, which does not take one or"
-        " has its own"
       )
 
 
@@ -149,29 +90,6 @@ def members_apart(
   if found:
     raise UserError(f"--shard=members: {found[0]}")
   return True
-
-
-def _check_numbered(experiment: Experiment) -> None:
-  """Refuses views that have no number, and so no stored answer either."""
-  if data.split_mixing(experiment.student.augment)[1] is not None:
-    raise UserError(
-      f"--augment={experiment.student.augment!r}: mixed images are new in every"
-      " step; leave out --views and --teacher_cache"
-    )
-  others = {
-    "transfer_dataset": experiment.data.transfer_dataset is not None,
-    "teacher_view": experiment.distillation.teacher_view != SAME,
-    "reference_augment": experiment.controls.reference_augment is not None,
-    "teachers, --specialists, --route and --chain": not validate_teachers.is_plain(
-      experiment
-    ),
-  }
-  given = [f"--{name}" for name, is_given in others.items() if is_given]
-  if given and experiment.teacher.teacher_cache is not None:
-    raise UserError(
-      f"{' and '.join(given)}: a cache has the teacher's answers to the student's"
-      " views of the training images alone; leave out --teacher_cache"
-    )
 
 
 def check_view(

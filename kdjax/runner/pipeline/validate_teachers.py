@@ -43,43 +43,14 @@ def stage_models(experiment: Experiment) -> dict[str, str]:
 
 
 def check(experiment: Experiment) -> None:
-  """Checks what needs neither data nor networks."""
-  chosen, folders = experiment.teaching, teacher_folders(experiment)
-  if folders and chosen.teachers > 1:
-    raise UserError(
-      f"--teachers={chosen.teachers} trains teachers, but --teacher_from names"
-      " trained ones; leave one of them out"
-    )
-  teachers = max(chosen.teachers, len(folders))
+  """Checks the teachers' weights and the networks between."""
+  chosen = experiment.teaching
+  teachers = max(chosen.teachers, len(teacher_folders(experiment)))
   if chosen.teacher_weights:
     try:
       check_weights(chosen.teacher_weights, teachers)
     except ValueError as error:
       raise UserError(f"--teacher_weights: {error}") from error
-  asked = {
-    "--teachers": teachers > 1,
-    "--specialists": bool(chosen.specialists),
-    "--route": bool(chosen.route),
-    "--chain": staged(chosen),
-  }
-  both = [flag for flag, there in asked.items() if there]
-  if len(both) > 1 and both != ["--teachers", "--chain"]:
-    raise UserError(f"{' and '.join(both)} do not go together")
-  if both and experiment.distillation.regime != "alone":
-    raise UserError(
-      f"{' and '.join(both)} and --regime={experiment.distillation.regime} do not"
-      " go together"
-    )
-  if chosen.route and folders:
-    raise UserError(
-      "--route needs the moments of a teacher's training, which a trained one"
-      " does not keep: leave --teacher_from out"
-    )
-  if chosen.route > experiment.teacher.epochs:
-    raise UserError(
-      f"--route={chosen.route}: the teacher is trained for"
-      f" {counted(experiment.teacher.epochs, 'epoch')} only (--teacher_epochs)"
-    )
   for model in stage_models(experiment).values():
     if model != "auto":
       models.make_model(model, classes=2)

@@ -26,7 +26,6 @@ from kdjax.runner.config import Cluster
 from kdjax.train.devices import watchdog
 from kdjax.train.devices.watchdog import TOGETHER, Verdict, Watchdog
 
-GIVEN = ("coordinator_address", "process_count", "process_index")
 NOBODY = (
   "--multihost: no job of SLURM, Open MPI, Kubernetes or Cloud TPU was found; give"
   " --coordinator_address, --process_count and --process_index"
@@ -34,34 +33,11 @@ NOBODY = (
 _ending = threading.Lock()
 
 
-def check(asked: Cluster) -> None:
-  """Checks the settings."""
-  given = {name: getattr(asked, name) for name in GIVEN}
-  for name, value in given.items():
-    if value is not None and not asked.multihost:
-      raise UserError(f"--{name}={value}: it goes with --multihost")
-  count, index, address = asked.process_count, asked.process_index, None
-  if None not in (count, index) and index >= count:
-    raise UserError(
-      f"--process_index={index}: of --process_count={count} the last is"
-      f" {count - 1}"
-    )
-  address = asked.coordinator_address
-  if address is not None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-      raise UserError(
-        f"--coordinator_address={address}: it must be HOST:PORT, such as"
-        " 10.0.0.1:1234"
-      )
-
-
 def join(asked: Cluster, identity: Any) -> None:
   """Meets the other processes of the run; without --multihost, does nothing.
 
   From then on whatever ends one of them ends all; see `leave`.
   """
-  check(asked)
   if not asked.multihost:
     return
   # What jax says of every process that comes and goes, but for errors.

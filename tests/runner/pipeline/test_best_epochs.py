@@ -1,6 +1,5 @@
 """The best epochs: chosen by what may choose, kept as networks one can use."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -10,7 +9,6 @@ import launch
 from kdjax import data
 from kdjax.core import storage
 from kdjax.core.errors import UserError
-from kdjax.runner.config import Experiment, options
 from kdjax.runner.pipeline import best_epochs, pretrained
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -63,42 +61,6 @@ def test_a_metric_that_is_not_logged_is_named(tmp_path):
   row = {"epoch": 1, "loss": [1.0], "test_accuracy": [0.5], "kd": [0.1]}
   with pytest.raises(UserError, match="f1: .* but loss, kd"):
     best_epochs.keep(kept, 1, {}, row)
-
-
-@pytest.mark.parametrize(
-  ("flags", "refused"),
-  [
-    ({"keep_best": "1"}, True),
-    ({"keep_best": "1", "validation": "0.1"}, False),
-    ({"keep_best": "1", "best_metric": "test_accuracy"}, True),
-    (
-      {
-        "keep_best": "1",
-        "best_metric": "test_accuracy",
-        "validation": "0.1",
-      },
-      True,
-    ),
-    ({"keep_best": "1", "best_metric": "loss"}, False),
-    ({"best_metric": "test_accuracy"}, False),
-  ],
-)
-def test_the_test_set_never_chooses(flags, refused):
-  experiment = options.with_flags(Experiment(), flags)
-  if refused:
-    with pytest.raises(UserError, match="test images must not choose"):
-      best_epochs.check(experiment)
-  else:
-    best_epochs.check(experiment)
-
-
-def test_a_sweep_keeps_none():
-  chosen = dataclasses.replace(
-    Experiment().run, keep_best=1, best_metric="loss"
-  )
-  experiment = dataclasses.replace(Experiment(), run=chosen)
-  with pytest.raises(UserError, match="sweep over 3"):
-    best_epochs.check(experiment, cells=3)
 
 
 @pytest.mark.slow

@@ -61,8 +61,6 @@ def test_methods_that_read_its_answers_are_refused(distillation):
   check(distillation, teacher=None)
 
 
-def test_stand_ins_and_specialists_need_answers_too():
+def test_stand_ins_need_answers_too():
   with pytest.raises(UserError, match="learn from the teacher's answers"):
     check("fitnets:1 + ce", teacher="shuffled_teacher")
-  with pytest.raises(UserError, match="--specialists"):
-    check("fitnets:1 + ce", specialists=2)

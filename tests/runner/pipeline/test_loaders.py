@@ -115,25 +115,6 @@ def test_the_reference_has_consistent_views_of_its_own(
   assert student.mixing is not None
 
 
-@pytest.mark.parametrize(
-  ("regime", "augment", "teacher_view", "said"),
-  [
-    ("mutual", "none", "none", "no teacher"),
-    ("mean_teacher(views=2)", "mixup", "same", "not mixed"),
-    ("codistillation", "cutmix", "same", "not mixed"),
-  ],
-)
-def test_regimes_without_a_teacher_refuse(regime, augment, teacher_view, said):
-  experiment = Experiment(
-    student=Student(batch_size=8, learning_rate=0.1, augment=augment),
-    distillation=Distillation(
-      distillation="ce:1 + kd:1", regime=regime, teacher_view=teacher_view
-    ),
-  )
-  with pytest.raises(UserError, match=said):
-    assemble(experiment, LABELS, EXAMPLES, classes=4)
-
-
 def test_the_teachers_view_is_of_the_stored_image():
   experiment = dataclasses.replace(
     Experiment(),

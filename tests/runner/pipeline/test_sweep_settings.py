@@ -15,8 +15,9 @@ from kdjax.runner.config import (
   Student,
   options,
 )
-from kdjax.runner.pipeline import fit
-from kdjax.runner.pipeline.validate import check_swept, members_apart
+from kdjax.runner.config.commands import DistillConfig
+from kdjax.runner.pipeline import fit, rules
+from kdjax.runner.pipeline.validate import members_apart
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
 from kdjax.train.schemes.scheme import OFFLINE, by_members
@@ -57,10 +58,10 @@ def test_flags_stand_against_the_objective_of_a_file(given, distillation):
 def test_a_sweep_must_change_something(chosen, refused):
   experiment = Experiment(distillation=chosen)
   if refused is None:
-    check_swept(experiment)
+    rules.check(DistillConfig, experiment)
     return
   with pytest.raises(UserError, match=f"--{refused}: sweeping it changes"):
-    check_swept(experiment)
+    rules.check(DistillConfig, experiment)
 
 
 @pytest.mark.parametrize(

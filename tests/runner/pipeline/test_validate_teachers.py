@@ -39,7 +39,7 @@ BAD = [
   (["--chain=mlp(0)"], ["mlp(0)"]),
   (["--chain=mlp(8)", "--route=2"], ["do not go together"]),
   (["--generations=0"], ["--generations=0", ">= 1"]),
-  (["--route=4"], ["--route=4", "3 epochs"]),
+  (["--route=4"], ["--route=4", "--teacher_epochs=3"]),
   (["--route=2", "--teacher_from=x"], ["--teacher_from"]),
   (["--regime=mutual", "--teachers=2"], ["--teachers", "--regime=mutual"]),
   (["quantify", "--teachers=2"], ["--teachers=2"]),

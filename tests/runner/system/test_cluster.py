@@ -27,7 +27,7 @@ JOBS = ROOT / "experiments" / "cluster"
     (["--process_count=2"], ["--process_count=2", "--multihost"]),
     (
       ["--multihost", "--process_count=2", "--process_index=2"],
-      ["--process_index=2", "--process_count=2", "is 1"],
+      ["--process_index=2", "less than --process_count=2"],
     ),
     (["--multihost", "--process_count=0"], ["--process_count=0", ">= 1"]),
     (["--multihost", "--coordinator_address=box"], ["HOST:PORT"]),

@@ -173,12 +173,6 @@ def _with_grids(experiment: Experiment) -> Experiment:
   search = experiment.search
   best = experiment.student.learning_rate
   rates = search.rates or (best / 3, best)
-  if len(search.smoothing) != len(search.weights):
-    raise UserError(
-      f"--search_smoothing has {len(search.smoothing)} values and"
-      f" --search_weights {len(search.weights)}: every arm is to have the same"
-      " number of tries"
-    )
   experiment = _with(experiment, "student", learning_rate=rates)
   experiment = _with(experiment, "distillation", method_weight=search.weights)
   return _with(

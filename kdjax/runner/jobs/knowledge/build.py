@@ -14,7 +14,8 @@ from kdjax.core.errors import UserError, counted
 from kdjax.data import Dataset, Split
 from kdjax.evaluate import knowledge
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import capacity
+from kdjax.runner.config.commands import QuantifyConfig
+from kdjax.runner.pipeline import capacity, rules
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.defaults import AUTO
 from kdjax.taps import parse_tap, tapped
@@ -86,7 +87,8 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
-  _check(experiment)
+  rules.check(QuantifyConfig, experiment)
+  parse_tap(experiment.quantify.tap)
   model = _model(experiment)
   models.make_model(model, classes=2)
   dataset, lessons = _data(experiment)
@@ -164,36 +166,9 @@ def make_feature(
   return feature
 
 
-def _check(experiment: Experiment) -> None:
-  chosen = experiment.quantify
-  parse_tap(chosen.tap)
-  if experiment.teacher.teacher_from is not None:
-    raise UserError(
-      "--teacher_from: quantify follows its teacher from the first epoch on, so"
-      " it trains one itself"
-    )
-  if experiment.data.labels is not None or experiment.data.omit_classes:
-    raise UserError("--labels and --omit_classes are not for quantify")
-  at_once = chosen.probes_at_once
-  if at_once is not None and chosen.probes % at_once:
-    raise UserError(
-      f"--probes_at_once={at_once} does not divide --probes={chosen.probes}"
-    )
-
-
 def _model(experiment: Experiment) -> str:
   """The one architecture of the three networks."""
   teacher, student = experiment.teacher.model, experiment.student.model
-  if student == AUTO and teacher == AUTO:
-    raise UserError(
-      "quantify compares networks of one architecture: name it, such as"
-      " --student='lenet'"
-    )
-  if AUTO not in (teacher, student) and teacher != student:
-    raise UserError(
-      f"--teacher={teacher} and --student={student}: quantify compares networks"
-      " of one architecture; leave --teacher out"
-    )
   return teacher if student == AUTO else student
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax import methods
-from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.soft_td.outside import read_soft_labels
 from kdjax.runner.pipeline import build, capacity
@@ -66,7 +65,6 @@ def make_setup(experiment: Experiment) -> SoftTdSetup:
   Raises:
     UserError: for whatever the user got wrong.
   """
-  _check(experiment)
   chosen = dataclasses.replace(
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
@@ -108,24 +106,6 @@ def examples_of(loader: Loader) -> np.ndarray:
   """
   indices, weights = loader.batches(0, 0, loader.steps)
   return np.unique(np.asarray(indices)[np.asarray(weights) > 0])
-
-
-def _check(experiment: Experiment) -> None:
-  chosen = experiment.distillation
-  if experiment.teacher.teacher_from is not None:
-    raise UserError(
-      "--teacher_from: soft_td trains its sources itself; what a teacher from"
-      " outside says can be given as --soft_labels_from"
-    )
-  if chosen.distillation != "response":
-    raise UserError(
-      f"--distillation={chosen.distillation}: soft_td has an objective of its"
-      " own; --temperature, --hard_weight and --regulariser change it"
-    )
-  for name in ("temperature", "hard_weight"):
-    value = getattr(chosen, name)
-    if not isinstance(value, int | float | None):
-      raise UserError(f"--{name}={value}: soft_td takes a number")
 
 
 def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:

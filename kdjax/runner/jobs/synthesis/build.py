@@ -70,7 +70,6 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
     UserError: for whatever the user got wrong.
   """
   local = devices.choose(experiment.run.accelerator)[:1]
-  _check_settings(experiment)
   model = experiment.student.model
   model = MODEL if model == AUTO else model
   models.make_model(model, classes=2)
@@ -104,31 +103,6 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
     devices=local,
     together=side_by_side(network, sample, local[0].platform),
   )
-
-
-def _check_settings(experiment: Experiment) -> None:
-  chosen = experiment.synthesis
-  if chosen.images_per_class % chosen.inner_steps:
-    raise UserError(
-      f"--inner_steps={chosen.inner_steps} does not divide"
-      f" --images_per_class={chosen.images_per_class}: every step is to have as"
-      " many images of each class"
-    )
-  own = experiment.data
-  unused = {
-    "teacher": experiment.teacher.model != AUTO,
-    "teacher_from": experiment.teacher.teacher_from is not None,
-    "labels": own.labels is not None,
-    "images": own.images is not None,
-    "omit_classes": bool(own.omit_classes),
-    "crop_size": own.crop_size is not None,
-  }
-  given = [f"--{name}" for name, is_given in unused.items() if is_given]
-  if given:
-    raise UserError(
-      f"{' and '.join(given)}: not for synthesise, which learns images from all"
-      " labelled ones; --student names the network, --images_per_class the number"
-    )
 
 
 def _load(experiment: Experiment) -> Dataset:

@@ -30,8 +30,11 @@ BAD = [
   (["--pseudo_labels=firm"], ["'firm'", "hard, soft"]),
   (["--next_sources=last"], ["'last'", "all, latest"]),
   (["--soft_labels_from=nowhere.npy"], ["nowhere.npy", "cannot be read"]),
-  (["--teacher_from=nowhere"], ["--teacher_from", "--soft_labels_from"]),
-  (["--distillation=fitnets"], ["--distillation=fitnets", "--regulariser"]),
+  (
+    ["--teacher_from=nowhere"],
+    ["--teacher_from=nowhere: soft_td has no such flag"],
+  ),
+  (["--distillation=fitnets"], ["--distillation=fitnets", "has no such flag"]),
   (["--temperature=linear(4, 1, 9)"], ["--temperature=linear", "number"]),
   (["--labels=5000"], ["5000"]),
   (["twice"], ["twice"]),

@@ -59,7 +59,7 @@ def test_run_keeps_the_contract(tmp_path, capsys):
     (["--real_rates=0.1,0"], ["--real_rates=0", "> 0"]),
     (["--first_rate=nan"], ["--first_rate"]),
     (["--labels=100"], ["--labels", "synthesise"]),
-    (["--teacher=mlp(3)"], ["--teacher", "--student"]),
+    (["--teacher=mlp(3)"], ["--teacher=mlp(3): synthesise has no such flag"]),
     (["--student=resnet8"], ["batch_stats", "resnet8"]),
     (["--student=lenett"], ["lenett", "lenet"]),
     (["--resident_megabytes=0"], ["--resident_megabytes=0"]),

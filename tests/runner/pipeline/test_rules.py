@@ -1,11 +1,11 @@
-"""Flags that do nothing beside other settings: what each of them needs."""
+"""What settings must not be beside each other."""
 
 import pytest
 
 from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment, flags, options
 from kdjax.runner.config.commands import CONFIGS
-from kdjax.runner.pipeline import needs
+from kdjax.runner.pipeline import rules
 
 # By hand, from what each setting's help says: what is typed, the flag that does
 # nothing, what would make it do something, and what the line names.
@@ -83,7 +83,7 @@ TABLE = [
 ]  # fmt: skip
 SWITCHES = {"transfer_labels", "controls", "resume", "multihost"}
 SWITCHES |= {"shuffled_teacher", "uniform_teacher", "noise_teacher"}
-SWITCHES |= {"matched_smoothing"}
+SWITCHES |= {"matched_smoothing", "gradient_metrics"}
 
 
 def settings(*texts):
@@ -103,13 +103,13 @@ def test_flags_that_do_nothing_say_what_they_need(typed, beside, mended, said):
   refused = settings(typed, beside)
   experiment = options.with_flags(Experiment(), refused)
   with pytest.raises(UserError) as error:
-    needs.check(CONFIGS["distill"], refused, experiment)
+    rules.check(CONFIGS["distill"], experiment, refused)
   message = str(error.value)
   first = f"--no{name}" if refused[name] is False else f"--{name}"
   assert message.startswith(first) and said in message and "\n" not in message
   taken = settings(typed, mended)
   experiment = options.with_flags(Experiment(), taken)
-  needs.check(CONFIGS["distill"], taken, experiment)
+  rules.check(CONFIGS["distill"], experiment, taken)
 
 
 @pytest.mark.parametrize(
@@ -131,17 +131,25 @@ def test_flags_of_other_commands_say_what_they_need(
 ):
   refused = settings(typed, beside)
   with pytest.raises(UserError, match="it does nothing with"):
-    needs.check(
-      CONFIGS[command], refused, options.with_flags(Experiment(), refused)
+    rules.check(
+      CONFIGS[command], options.with_flags(Experiment(), refused), refused
     )
   taken = settings(typed, mended)
-  needs.check(CONFIGS[command], taken, options.with_flags(Experiment(), taken))
+  rules.check(CONFIGS[command], options.with_flags(Experiment(), taken), taken)
 
 
-def test_every_flag_of_the_table_exists_and_is_a_commands():
-  for need in needs.NEEDS:
-    for flag in need.flags.split():
-      assert any(flag in flags.by_flag(CONFIGS[name]) for name in CONFIGS), flag
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.flags)
+def test_every_rule_is_about_flags_of_a_command(rule):
+  about = set(rule.flags.split())
+  assert any(about <= flags.by_flag(CONFIGS[name]).keys() for name in CONFIGS)
+  assert rule.message.format(typed="", **vars(Experiment()))
+
+
+def test_no_rule_is_broken_by_the_defaults():
+  """But that `quantify` has to be told a network."""
+  for name, config in CONFIGS.items():
+    if name != "quantify":
+      rules.check(config, Experiment())
 
 
 @pytest.mark.parametrize(
@@ -158,11 +166,85 @@ def test_every_flag_of_the_table_exists_and_is_a_commands():
 )
 def test_what_a_file_says_is_not_refused(given, beside):
   experiment = options.with_flags(Experiment(), given | beside)
-  needs.check(CONFIGS["distill"], given, experiment)
+  rules.check(CONFIGS["distill"], experiment, given)
 
 
 def test_compare_gives_the_temperature_to_its_methods():
   experiment = options.with_flags(
     Experiment(), {"distillation": "sp", "temperature": "2"}
   )
-  needs.check(CONFIGS["compare"], {"temperature": "2"}, experiment)
+  rules.check(CONFIGS["compare"], experiment, {"temperature": "2"})
+
+
+# By hand: a command, its flags, and what the line says.
+CLASHES = [
+  ("distill", "teachers=2 teacher_from=a,b", "leave one of them out"),
+  ("distill", "teachers=2 route=2", "--teachers and --route do not go"),
+  ("distill", "specialists=2 chain=mlp(4)", "--specialists and --chain do not"),
+  ("distill", "chain=mlp(8) route=2", "--route and --chain do not go together"),
+  ("distill", "route=2 regime=mutual", "--route and --regime=mutual do not"),
+  ("distill", "teachers=2 regime=mutual", "--teachers and --regime=mutual do"),
+  ("distill", "route=2 teacher_from=x", "leave --teacher_from out"),
+  ("distill", "route=4 teacher_epochs=3", "--route=4: .* --teacher_epochs=3"),
+  ("distill", "teacher_from=x teacher_head=drop specialists=2",
+   "--teacher_head=drop: --specialists begin"),
+  ("compare", "dataset=noise_images(9)", "belong to no classes"),
+  ("distill", "transfer_images=9", "there is no --transfer_dataset"),
+  ("distill", "regime=mutual views=2 augment=flip", "draws views of its own"),
+  ("distill", "regime=mutual teacher_cache=x", "learns from no stored teacher"),
+  ("compare", "views=2 augment=mixup", "'mixup': mixed images are new"),
+  ("distill", "teacher_cache=x transfer_dataset=digits",
+   "--transfer_dataset: a cache has"),
+  ("distill", "teacher_cache=x teacher_view=none", "--teacher_view: a cache"),
+  ("distill", "teacher_cache=x chain=mlp(4)", "and --chain: a cache has"),
+  ("distill", "regime=mutual teacher_view=none", "no teacher to be shown"),
+  ("distill", "regime=mean_teacher(views=2) augment=mixup", "not mixed"),
+  ("distill", "regime=codistillation augment=cutmix", "not mixed"),
+  ("distill", "noise_teacher=1 augment=mixup", "'mixup' mixes them"),
+  ("distill", "accumulate_steps=2 gradient_metrics=1", "need the whole batch"),
+  ("distill", "accumulate_steps=2 regime=mutual", "shows whole batches"),
+  ("compress", "sparsity=0.5 pruning_begin=0.5", "--pruning_begin=0.5: it must"),
+  ("distill", "sparsity=0.5 regime=mean_teacher", "--sparsity=0.5: an average"),
+  ("sweep", "method_weight=1,2 distillation=hard", "--method_weight: sweeping"),
+  ("sweep", "keep_best=1 best_metric=loss temperature=1,4", "is a sweep"),
+  ("distill", "keep_best=1", "test images must not choose"),
+  ("distill", "keep_best=1 best_metric=test_accuracy validation=0.1",
+   "test images must not choose"),
+  ("compare", "search_smoothing=0.1", "the same number of tries"),
+  ("distill", "multihost=1 process_count=2 process_index=2",
+   "--process_index=2: it counts from 0"),
+  ("distill", "multihost=1 coordinator_address=here", "HOST:PORT"),
+  ("quantify", "student=lenet probes_at_once=5", "does not divide --probes=32"),
+  ("quantify", "", "name it, such as"),
+  ("quantify", "student=lenet teacher=mlp", "leave --teacher out"),
+  ("soft_td", "temperature=linear(8,1,9)", "soft_td takes a number"),
+  ("synthesise", "inner_steps=2", "does not divide --images_per_class=3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "typed", "said"), CLASHES)
+def test_settings_that_do_not_go_together(command, typed, said):
+  experiment = options.with_flags(Experiment(), settings(typed))
+  with pytest.raises(UserError, match=said) as error:
+    rules.check(CONFIGS[command], experiment)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("command", "typed"),
+  [
+    ("distill", "teachers=2 chain=mlp(4)"),
+    ("distill", "keep_best=1 best_metric=loss"),
+    ("distill", "keep_best=1 validation=0.1"),
+    ("distill", "best_metric=test_accuracy"),
+    ("distill", "accumulate_steps=2"),
+    ("distill", "noise_teacher=1 augment=mixup teacher_view=none"),
+    # Another command's settings, of an experiment's file.
+    ("distill", "search_smoothing=0.1 inner_steps=2"),
+    ("soft_td", "temperature=2"),
+    ("quantify", "student=lenet teacher=lenet probes_at_once=8"),
+  ],
+)
+def test_settings_that_go_together(command, typed):
+  experiment = options.with_flags(Experiment(), settings(typed))
+  rules.check(CONFIGS[command], experiment)

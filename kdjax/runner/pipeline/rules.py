@@ -1,0 +1,329 @@
+"""What settings must not be beside each other: one table, one line an error.
+
+The type and the bounds of a setting stand where it is declared. Here stand the
+rules about two or more; no data are opened for them, and no network is made.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Collection
+
+from kdjax import data
+from kdjax.core import spec
+from kdjax.core.errors import UserError
+from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.config.flags import by_flag
+from kdjax.runner.config.options import as_flag, value_of
+from kdjax.runner.pipeline import conditions
+from kdjax.runner.pipeline.arms import STAND_INS
+from kdjax.runner.pipeline.best_epochs import HELD_OUT, SCORED
+from kdjax.runner.pipeline.idle_flags import IDLE, Rule
+from kdjax.runner.pipeline.loaders import SAME
+from kdjax.runner.pipeline.validate_teachers import (
+  is_plain,
+  staged,
+  teacher_folders,
+)
+from kdjax.train.schemes.registry import make_scheme
+
+# Who teaches, where it is not one teacher: two of these are one too many.
+_TEACHERS = {
+  "teachers": conditions.several,
+  "specialists": lambda one: bool(one.teaching.specialists),
+  "route": lambda one: bool(one.teaching.route),
+  "chain": lambda one: staged(one.teaching),
+}
+_CLASHES = (
+  *(
+    Rule(
+      f"{one} {other}",
+      lambda x, one=one, other=other: _TEACHERS[one](x) and _TEACHERS[other](x),
+      f"--{one} and --{other} do not go together",
+    )
+    for one, other in itertools.combinations(_TEACHERS, 2)
+    if (one, other) != ("teachers", "chain")
+  ),
+  *(
+    Rule(
+      f"{one} regime",
+      lambda x, one=one: _TEACHERS[one](x) and conditions.online(x),
+      f"--{one} and --regime={{distillation.regime}} do not go together",
+    )
+    for one in _TEACHERS
+  ),
+  Rule(
+    "teachers teacher_from",
+    lambda one: one.teaching.teachers > 1 and teacher_folders(one),
+    "--teachers={teaching.teachers} trains teachers, but --teacher_from names"
+    " trained ones; leave one of them out",
+  ),
+  Rule(
+    "route teacher_from",
+    lambda one: one.teaching.route and teacher_folders(one),
+    "--route needs the moments of a teacher's training, which a trained one does"
+    " not keep: leave --teacher_from out",
+  ),
+  Rule(
+    "route teacher_epochs",
+    lambda one: one.teaching.route > one.teacher.epochs,
+    "--route={teaching.route}: the teacher is trained for"
+    " --teacher_epochs={teacher.epochs} only",
+  ),
+  Rule(
+    "teacher_head specialists",
+    lambda one: one.teacher.teacher_head != "keep" and one.teaching.specialists,
+    "--teacher_head={teacher.teacher_head}: --specialists begin with the"
+    " teacher's answers, which mean nothing without its classifier",
+  ),
+  # What is shown.
+  Rule(
+    "dataset train_split",
+    lambda one: data.is_drawn(one.data.dataset),
+    "--dataset={data.dataset}: its images belong to no classes that could be"
+    " learned; give it as --transfer_dataset={data.dataset}, beside a --dataset",
+  ),
+  Rule(
+    "transfer_images",
+    lambda one: one.data.transfer_images and one.data.transfer_dataset is None,
+    "--transfer_images={data.transfer_images}: there is no --transfer_dataset;"
+    " --images takes a part of the training images",
+  ),
+  Rule(
+    "views regime",
+    lambda one: conditions.numbered(one) and conditions.online(one),
+    "--regime={distillation.regime} draws views of its own, and learns from no"
+    " stored teacher: leave out --views and --teacher_cache",
+  ),
+  Rule(
+    "views augment",
+    lambda one: conditions.numbered(one) and conditions.mixes(one),
+    "--augment={student.augment!r}: mixed images are new in every step; leave"
+    " out --views and --teacher_cache",
+  ),
+  *(
+    Rule(
+      "teacher_cache",
+      lambda one, there=there: one.teacher.teacher_cache and there(one),
+      f"{name}: a cache has the teacher's answers to the student's views of the"
+      " training images alone; leave out --teacher_cache",
+    )
+    for name, there in (
+      ("--transfer_dataset", lambda one: one.data.transfer_dataset),
+      ("--teacher_view", lambda one: one.distillation.teacher_view != SAME),
+      ("--reference_augment", lambda one: one.controls.reference_augment),
+      (
+        "--teachers, --specialists, --route and --chain",
+        lambda one: not is_plain(one),
+      ),
+    )
+  ),
+  Rule(
+    "teacher_view regime",
+    lambda one: (
+      one.distillation.teacher_view != SAME and conditions.online(one)
+    ),
+    "--teacher_view={distillation.teacher_view}: with"
+    " --regime={distillation.regime} the student has no teacher to be shown"
+    " anything",
+  ),
+  Rule(
+    "augment regime",
+    lambda one: (
+      make_scheme(one.distillation.regime).adapt_loader
+      and conditions.mixes(one)
+    ),
+    "--augment={student.augment}: --regime={distillation.regime} makes batches"
+    " of its own, whose examples are not mixed",
+  ),
+  *(
+    Rule(
+      name,
+      lambda one, name=name: (
+        getattr(one.controls, name)
+        and one.distillation.teacher_view == SAME
+        and conditions.mixes(one)
+      ),
+      f"--{name}: it answers for single images, and {{student.augment!r}} mixes"
+      " them; give the teacher a view of its own, such as --teacher_view=none",
+    )
+    for name in STAND_INS
+  ),
+  # How it is computed.
+  Rule(
+    "accumulate_steps gradient_metrics",
+    lambda one: (
+      one.computing.accumulate_steps > 1 and one.distillation.gradient_metrics
+    ),
+    "--accumulate_steps={computing.accumulate_steps}: --gradient_metrics need the"
+    " whole batch",
+  ),
+  Rule(
+    "accumulate_steps regime",
+    lambda one: one.computing.accumulate_steps > 1 and conditions.online(one),
+    "--accumulate_steps={computing.accumulate_steps}:"
+    " --regime={distillation.regime} shows whole batches",
+  ),
+  Rule(
+    "pruning_begin pruning_end",
+    lambda one: (
+      one.compression.sparsity
+      and one.compression.pruning_begin >= one.compression.pruning_end
+    ),
+    "--pruning_begin={compression.pruning_begin:g}: it must be less than"
+    " --pruning_end={compression.pruning_end:g}",
+  ),
+  Rule(
+    "sparsity regime",
+    lambda one: one.compression.sparsity and conditions.averaged(one),
+    "--sparsity={compression.sparsity:g}: an average of weights over time is not"
+    " sparse; measure the other one, --regime='mean_teacher(measured=student)'",
+  ),
+  # What is swept, searched and kept.
+  Rule(
+    "temperature distillation",
+    lambda one: (
+      isinstance(one.distillation.temperature, tuple)
+      and not conditions.takes_temperature(one)
+    ),
+    "--temperature: sweeping it changes nothing in"
+    " --distillation={distillation.distillation!r}, which does not take one or"
+    " has its own",
+  ),
+  Rule(
+    "method_weight distillation",
+    lambda one: (
+      isinstance(one.distillation.method_weight, tuple)
+      and not conditions.has_terms(one)
+    ),
+    "--method_weight: sweeping it changes nothing in"
+    " --distillation={distillation.distillation!r}, which has no term but the"
+    " labels'",
+  ),
+  Rule(
+    "keep_best",
+    lambda one: one.run.keep_best and conditions.swept(one),
+    "--keep_best={run.keep_best}: epochs are kept of one setting, and this is a"
+    " sweep over several",
+  ),
+  Rule(
+    "keep_best best_metric",
+    lambda one: (
+      one.run.keep_best
+      and (
+        one.run.best_metric == SCORED
+        or (one.run.best_metric == HELD_OUT and not one.data.validation)
+      )
+    ),
+    "--keep_best={run.keep_best} --best_metric={run.best_metric}: the test images"
+    " must not choose the epoch; hold training images out, such as"
+    f" --validation=0.1 with --best_metric={HELD_OUT}, or choose by"
+    " train_accuracy or loss",
+  ),
+  Rule(
+    "search_smoothing search_weights",
+    lambda one: len(one.search.smoothing) != len(one.search.weights),
+    "--search_smoothing and --search_weights: give as many of one as of the"
+    " other; every arm is to have the same number of tries",
+  ),
+  # Several processes.
+  Rule(
+    "process_index process_count",
+    lambda one: (
+      None not in (one.cluster.process_index, one.cluster.process_count)
+      and one.cluster.process_index >= one.cluster.process_count
+    ),
+    "--process_index={cluster.process_index}: it counts from 0, and must be less"
+    " than --process_count={cluster.process_count}",
+  ),
+  Rule(
+    "coordinator_address",
+    lambda one: conditions.no_address(one.cluster.coordinator_address),
+    "--coordinator_address={cluster.coordinator_address}: it must be HOST:PORT,"
+    " such as 10.0.0.1:1234",
+  ),
+  # Other commands.
+  Rule(
+    "probes probes_at_once",
+    lambda one: one.quantify.probes % (one.quantify.probes_at_once or 1),
+    "--probes_at_once={quantify.probes_at_once} does not divide"
+    " --probes={quantify.probes}",
+  ),
+  Rule(
+    "tap student teacher",
+    lambda one: one.student.model == one.teacher.model == AUTO,
+    "quantify compares networks of one architecture: name it, such as"
+    " --student='lenet'",
+  ),
+  Rule(
+    "tap student teacher",
+    lambda one: (
+      AUTO not in (one.student.model, one.teacher.model)
+      and one.student.model != one.teacher.model
+    ),
+    "--teacher={teacher.model} and --student={student.model}: quantify compares"
+    " networks of one architecture; leave --teacher out",
+  ),
+  Rule(
+    "rounds",
+    lambda one: one.distillation.distillation != "response",
+    "--distillation={distillation.distillation}: soft_td has an objective of its"
+    " own; --temperature, --hard_weight and --regulariser change it",
+  ),
+  *(
+    Rule(
+      f"rounds {name}",
+      lambda one, name=name: isinstance(
+        getattr(one.distillation, name), spec.Spec
+      ),
+      f"--{name}={{distillation.{name}}}: soft_td takes a number",
+    )
+    for name in ("temperature", "hard_weight")
+  ),
+  Rule(
+    "images_per_class inner_steps",
+    lambda one: one.synthesis.images_per_class % one.synthesis.inner_steps,
+    "--inner_steps={synthesis.inner_steps} does not divide"
+    " --images_per_class={synthesis.images_per_class}: every step is to have as"
+    " many images of each class",
+  ),
+)
+RULES = (*itertools.chain(*IDLE), *_CLASHES)
+
+
+def check(
+  config: type, experiment: Experiment, typed: Collection[str] = ()
+) -> None:
+  """Refuses settings that break a rule.
+
+  Args:
+    config: the command's class.
+    experiment: all settings.
+    typed: the flags that were typed.
+
+  Raises:
+    UserError: names the setting and what it clashes with.
+
+  Example:
+    >>> from kdjax.runner.config.commands import DistillConfig
+    >>> check(DistillConfig, Experiment(), ["pruning_end"])
+    Traceback (most recent call last):
+      ...
+    kdjax.core.errors.UserError: --pruning_end=0.5: it does nothing without --sparsity
+  """
+  own = by_flag(config)
+  if "controls" not in own:
+    # It trains no twin with the teacher's views.
+    controls = dataclasses.replace(experiment.controls, controls=False)
+    experiment = dataclasses.replace(experiment, controls=controls)
+  for rule in RULES:
+    if not own.keys() >= set(rule.flags.split()):
+      continue
+    said = ""
+    if rule.typed:
+      value = value_of(experiment, own[rule.typed])
+      # None takes back what a file says.
+      if rule.typed not in typed or value is None:
+        continue
+      said = as_flag(own[rule.typed], value)
+    if rule.broken(experiment):
+      raise UserError(rule.message.format(typed=said, **vars(experiment)))
