@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core import spec
+from kdjax.core import checks, spec
 from kdjax.losses.checks import read_numbers
 
 Schedule = Callable[[jax.Array], jax.Array]
@@ -67,14 +67,14 @@ def at(value, step: jax.Array | int):
 def _linear(start, stop, steps):
   """From start to stop in so many steps, and stop from then on."""
   _check_numbers(start=start, stop=stop)
-  _check_steps("steps", steps)
+  checks.whole_number("steps", steps)
   return optax.linear_schedule(start, stop, steps)
 
 
 def _cosine(start, stop, steps):
   """From start to stop along half a cosine, and stop from then on."""
   _check_numbers(start=start, stop=stop)
-  _check_steps("steps", steps)
+  checks.whole_number("steps", steps)
   decay = optax.cosine_decay_schedule(1.0, steps)
   return lambda step: stop + (start - stop) * decay(step)
 
@@ -82,7 +82,7 @@ def _cosine(start, stop, steps):
 def _exponential(start, rate, steps):
   """From start, times the rate in every so many steps."""
   _check_numbers(start=start)
-  _check_steps("steps", steps)
+  checks.whole_number("steps", steps)
   check_value("rate", rate, lambda value: value > 0)
   return optax.exponential_decay(start, steps, rate)
 
@@ -92,7 +92,7 @@ def _step(start, boundaries, factor):
   _check_numbers(start=start, factor=factor)
   boundaries = boundaries if isinstance(boundaries, tuple) else (boundaries,)
   for step in boundaries:
-    _check_steps("a boundary", step)
+    checks.whole_number("a boundary", step)
   if list(boundaries) != sorted(set(boundaries)):
     raise ValueError(f"boundaries must rise, got {boundaries}")
   return optax.piecewise_constant_schedule(
@@ -155,16 +155,11 @@ def _check_numbers(**numbers) -> None:
     check_value(name, value, lambda number: True)
 
 
-def _check_steps(name: str, steps) -> None:
-  if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-    raise ValueError(f"{name} must be a whole number >= 1, got {steps!r}")
-
-
 def _part(share, steps):
   """The number of steps that a share of the training is, >= 1."""
-  number = isinstance(share, int | float) and not isinstance(share, bool)
-  if not number or not 0 < share <= 1:
-    raise ValueError(f"a share of the training is in (0, 1], got {share!r}")
+  checks.number(
+    "a share of the training", share, "in (0, 1]", lambda x: 0 < x <= 1
+  )
   return max(1, round(share * steps))
 
 

@@ -4,6 +4,8 @@ Numbers may be Python's, NumPy's or JAX's, alone or in arrays. Those that are
 traced have no value yet and are let through.
 """
 
+from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import jax
@@ -106,6 +108,22 @@ def between(function: str, low: float, high: float, **values: Any) -> None:
   for name, value in values.items():
     wanted = f"between {low} and {high}"
     _check(function, name, value, wanted, lambda x: (low <= x) & (x <= high))
+
+
+def python_number(
+  function: str, wanted: str, allowed: Callable[[float], bool], **values: Any
+) -> None:
+  """Refuses what is no number of Python, which is compiled in, or not allowed.
+
+  Args:
+    wanted: what is allowed, in words.
+    allowed: number -> bool.
+  """
+  for name, value in values.items():
+    if not isinstance(value, Real) or not allowed(value):
+      raise ValueError(
+        f"{function}: {name} must be a Python number {wanted}, got {value!r}"
+      )
 
 
 def whole(

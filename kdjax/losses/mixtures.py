@@ -5,12 +5,11 @@ when student and teacher have little in common.
 """
 
 import math
-import numbers
 
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _math, _rows, _terms
+from kdjax.losses import _math, _rows, _terms, checks
 
 
 def generalized_jsd(
@@ -52,10 +51,9 @@ def generalized_jsd(
     Agarwal et al. 2024 (GKD), arXiv:2306.13649, equation 1. DistiLLM's
     `js_distance(lam)` is `beta=1 - lam`.
   """
-  if not isinstance(beta, numbers.Real) or not 0 <= beta <= 1:
-    raise ValueError(
-      f"generalized_jsd: beta must be a Python number in [0, 1], got {beta!r}"
-    )
+  checks.python_number(
+    "generalized_jsd", "in [0, 1]", lambda x: 0 <= x <= 1, beta=beta
+  )
   loss = _jsd("generalized_jsd", student, teacher, temperature, float(beta))
   return _math.times_t_squared(loss, temperature, t_squared)
 
@@ -142,7 +140,9 @@ def skew_kl(
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898. The authors' code leaves out
     the teacher's entropy, a constant.
   """
-  _check_share("skew_kl", lam)
+  checks.python_number(
+    "skew_kl", "with 0 < lam < 1", lambda x: 0 < x < 1, lam=lam
+  )
   loss = _rows.divergence(
     "skew_kl",
     _terms.SkewKL(float(lam)),
@@ -193,7 +193,9 @@ def skew_reverse_kl(
   Source:
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
-  _check_share("skew_reverse_kl", lam)
+  checks.python_number(
+    "skew_reverse_kl", "with 0 < lam < 1", lambda x: 0 < x < 1, lam=lam
+  )
   loss = _rows.divergence(
     "skew_reverse_kl",
     _terms.SkewReverseKL(float(lam)),
@@ -237,10 +239,3 @@ def _log_mixture(log_a, log_b, share):
   log_a = _math.masked(log_a, keep) + math.log(share)
   log_b = _math.masked(log_b, keep) + math.log1p(-share)
   return jnp.where(keep, jnp.logaddexp(log_a, log_b), -jnp.inf)
-
-
-def _check_share(function, lam):
-  if not isinstance(lam, numbers.Real) or not 0 < lam < 1:
-    raise ValueError(
-      f"{function}: lam must be a Python number with 0 < lam < 1, got {lam!r}"
-    )

@@ -1,6 +1,7 @@
 """KD-SVD: how stages' main directions relate to each other."""
 
 from kdjax import losses
+from kdjax.core import checks
 from kdjax.core.method import Method, learned
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
@@ -46,8 +47,7 @@ def kdsvd(
     value decomposition, ECCV; `kdjax.losses.kdsvd`. k and the weight 1 are
     mdistiller's, which takes equal widths for granted.
   """
-  if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-    raise ValueError(f"k={k!r} must be a whole number >= 1")
+  checks.whole_number("k", k)
 
   def pairs(inputs):
     found = _features.paired(

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
+from kdjax.core import checks
 from kdjax.core.method import Method, learned
 from kdjax.methods import _features as features
 from kdjax.methods import _modules
@@ -122,11 +123,8 @@ def review_kd(
     students and ResNet32x4 -> ResNet8x4 and ShuffleNetV1, 8 for ResNet32x4 ->
     ShuffleNetV2, 0.6 for ResNet-56 -> 20, 1 for ResNet-110 -> 32; here it is 1.
   """
-  if any(
-    not isinstance(level, int) or isinstance(level, bool) or level < 1
-    for level in levels
-  ):
-    raise ValueError(f"levels={levels!r} must be whole numbers >= 1")
+  for level in levels:
+    checks.whole_number("each of levels", level)
 
   def pairs(inputs):
     found = features.paired(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
+from kdjax.core import checks
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, batch_mean, example_keys
 from kdjax.core.schedule import Schedule, at, check_value
@@ -138,10 +139,8 @@ def vitkd(
 def _check(alpha, beta, lam, shallow):
   check_value("alpha", alpha, lambda value: value >= 0)
   check_value("beta", beta, lambda value: value >= 0)
-  if not isinstance(lam, int | float) or not 0 < lam <= 1:
-    raise ValueError(f"lam is a share in (0, 1], got {lam!r}")
-  if not isinstance(shallow, int) or shallow < 1:
-    raise ValueError(f"shallow must be a whole number >= 1, got {shallow!r}")
+  checks.number("lam", lam, "a share in (0, 1]", lambda value: 0 < value <= 1)
+  checks.whole_number("shallow", shallow)
 
 
 def _draw(keys: jax.Array, count: int, share: float) -> jax.Array:

@@ -1,25 +1,10 @@
 """What makers and models refuse, with one wording for all families."""
 
-from typing import Any
-
 import jax
 
+from kdjax.core.checks import number, share, whole_number
 
-def whole_number(name: str, value: Any, *, least: int = 1) -> None:
-  """Refuses what is no whole number of at least some size.
-
-  Args:
-    name: what the number is, with its article.
-  """
-  if not isinstance(value, int) or isinstance(value, bool) or value < least:
-    raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-
-
-def share(name: str, value: Any) -> None:
-  """Refuses what is no number in [0, 1)."""
-  number = isinstance(value, int | float) and not isinstance(value, bool)
-  if not number or not 0 <= value < 1:
-    raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+__all__ = ["image_side", "number", "share", "whole_number"]
 
 
 def image_side(model: str, images: jax.Array, least: int) -> None:

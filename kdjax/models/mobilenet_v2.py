@@ -154,9 +154,8 @@ def mobilenet_v2(
   Source:
     Sandler, Howard, Zhu, Zhmoginov, Chen 2018, arXiv:1801.04381.
   """
-  number = isinstance(width, int | float) and not isinstance(width, bool)
-  if not number or not 1 / 16 <= width < float("inf"):
-    raise ValueError(f"width must be a number >= 1/16, got {width!r}")
+  wanted = "a number >= 1/16"
+  checks.number("width", width, wanted, lambda x: 1 / 16 <= x < float("inf"))
   checks.whole_number("expansion", expansion)
   statistics = read_statistics(normalise)
   return MobileNetV2(width, expansion, classes, statistics=statistics)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core import spec
+from kdjax.core import checks, spec
 from kdjax.core.errors import UserError
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -233,11 +233,13 @@ def _check_argument(name: str, value: Any) -> None:
       raise ValueError(f"{name} is True or False, got {value!r}")
   elif value is not None or name not in ("clip", "momentum"):
     words, allowed = RANGES[name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     # Optimisers compute in float32, where 1e-40 is 0 and 0.999999999 is 1.
-    finite = number and abs(value) <= LARGEST
-    if not finite or not allowed(np.float32(value)):
-      raise ValueError(f"{name} must be {words}, got {value!r}")
+    checks.number(
+      name,
+      value,
+      words,
+      lambda value: abs(value) <= LARGEST and allowed(np.float32(value)),
+    )
 
 
 MAKERS = {name: _with_rate(maker) for name, maker in OPTIMIZERS.items()}

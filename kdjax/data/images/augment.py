@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdjax.core import spec
+from kdjax.core import checks, spec
 from kdjax.core.errors import UserError
 from kdjax.data.images.boxes import draw_box, scale_box
 from kdjax.data.images.colour import jitter
@@ -79,7 +79,7 @@ def _shift(pixels: int) -> ViewFunction:
   Raises:
     ValueError: if pixels is not an integer >= 0.
   """
-  _check_whole("pixels", pixels, least=0)
+  checks.whole_number("pixels", pixels, least=0)
 
   def view(key, images, positions):
     height, width = images.shape[1:3]
@@ -109,7 +109,7 @@ def _crop(padding: int) -> ViewFunction:
   Raises:
     ValueError: if padding is not an integer >= 0.
   """
-  _check_whole("padding", padding, least=0)
+  checks.whole_number("padding", padding, least=0)
   return _shift(padding)
 
 
@@ -142,7 +142,7 @@ def _random_resized_crop(
         f"{name} must be two rising numbers {within}, got {pair!r}"
       )
   if size is not None:
-    _check_whole("size", size, least=1)
+    checks.whole_number("size", size)
 
   def view(key, images, positions):
     height, width = images.shape[1:3]
@@ -180,7 +180,7 @@ def _noise(scale: float) -> ViewFunction:
   Raises:
     ValueError: if scale is not a finite number >= 0.
   """
-  _check_number("scale", scale)
+  checks.number("scale", scale)
 
   def view(key, images, positions):
     drawn = _draw(jax.random.normal, key, positions, images.shape[1:])
@@ -215,7 +215,7 @@ def _color_jitter(
   """
   spans = (brightness, contrast, saturation, hue)
   for span in spans:
-    _check_number("each strength", span)
+    checks.number("each strength", span)
   if hue > 0.5:
     raise ValueError(f"hue must be at most 0.5, half the circle, got {hue!r}")
 
@@ -246,8 +246,8 @@ def _randaugment(layers: int = 2, magnitude: int = 9) -> ViewFunction:
   Source:
     Cubuk et al. 2019, arXiv:1909.13719; the amounts are torchvision's.
   """
-  _check_whole("layers", layers, least=1)
-  _check_whole("magnitude", magnitude, least=0)
+  checks.whole_number("layers", layers)
+  checks.whole_number("magnitude", magnitude, least=0)
   if magnitude > 30:
     raise ValueError(f"magnitude must be at most 30, got {magnitude!r}")
 
@@ -269,17 +269,6 @@ VIEWS = {
   "color_jitter": _color_jitter,
   "randaugment": _randaugment,
 }
-
-
-def _check_whole(name: str, value: object, *, least: int) -> None:
-  if not isinstance(value, int) or isinstance(value, bool) or value < least:
-    raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-
-
-def _check_number(name: str, value: object) -> None:
-  number = isinstance(value, int | float) and not isinstance(value, bool)
-  if not number or not math.isfinite(value) or value < 0:
-    raise ValueError(f"{name} must be a number >= 0, got {value!r}")
 
 
 def _draw(

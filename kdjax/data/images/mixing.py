@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdjax.core import spec
+from kdjax.core import checks, spec
 from kdjax.core.errors import UserError
 
 # (key, images (B, H, W, C), positions (B,), everyone (N, H, W, C), count) ->
@@ -75,7 +75,7 @@ def _mixup(alpha: float = 1.0) -> Callable:
     Zhang et al. 2018, arXiv:1710.09412. The authors' code draws one share a
     batch; here each example has its own.
   """
-  _check_alpha(alpha)
+  checks.number("alpha", alpha, "a number > 0", lambda x: 0 < x < math.inf)
 
   def blend(key, images, partners, positions):
     share = jax.vmap(lambda at: _share(jax.random.fold_in(key, at), alpha))(
@@ -104,7 +104,7 @@ def _cutmix(alpha: float = 1.0) -> Callable:
   Source:
     Yun et al. 2019, arXiv:1905.04899; the authors draw one rectangle a batch.
   """
-  _check_alpha(alpha)
+  checks.number("alpha", alpha, "a number > 0", lambda x: 0 < x < math.inf)
 
   def blend(key, images, partners, positions):
     height, width = images.shape[1:3]
@@ -135,12 +135,6 @@ def _share(key, alpha) -> jax.Array:
   if alpha == 1:
     return jax.random.uniform(key)
   return jax.random.beta(key, alpha, alpha)
-
-
-def _check_alpha(alpha: object) -> None:
-  number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-  if not number or not math.isfinite(alpha) or alpha <= 0:
-    raise ValueError(f"alpha must be a number > 0, got {alpha!r}")
 
 
 BLENDS = {"mixup": _mixup, "cutmix": _cutmix}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kdjax.core import checks
 from kdjax.data.dataset import Dataset, Split
 from kdjax.data.images import pixels
 
@@ -29,7 +30,8 @@ def photo_patches(
     Distillation on patches of a single photograph: Asano and Saeed 2021,
     arXiv:2112.00725.
   """
-  _check(count, seed)
+  checks.whole_number("count", count)
+  checks.whole_number("seed", seed, least=0)
   from sklearn.datasets import load_sample_images
 
   photos = load_sample_images().images
@@ -61,7 +63,8 @@ def noise_images(
   Returns:
     The data set, of the single class "noise".
   """
-  _check(count, seed)
+  checks.whole_number("count", count)
+  checks.whole_number("seed", seed, least=0)
   size = image_size or SIZE
   rng = np.random.default_rng(seed)
   images = rng.integers(0, 256, (count + TEST, size, size, 1), np.uint8)
@@ -75,9 +78,3 @@ def _dataset(name: str, label: str, images: np.ndarray) -> Dataset:
     for part in (slice(-TEST), slice(-TEST, None))
   )
   return Dataset(name, 1, (label,), images.shape[1:], train, test)
-
-
-def _check(count: object, seed: object) -> None:
-  for name, value, least in (("count", count, 1), ("seed", seed, 0)):
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-      raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

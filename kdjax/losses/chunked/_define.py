@@ -5,6 +5,8 @@ import inspect
 import re
 from collections.abc import Callable
 
+import jax
+
 from kdjax.losses.chunked._call import Form, Totals, call
 
 _SHARED = list(inspect.signature(call).parameters.values())[1:]
@@ -18,8 +20,9 @@ def from_heads(
 ) -> Callable[[Callable], Callable[..., Totals]]:
   """Makes a loss of hidden states and heads, from a function of its own keywords.
 
-  That function checks them, and returns those that its rows take. Signature and
-  docstring of the loss are `call`'s and its own.
+  That function checks them, and returns those that its rows take; it may take the
+  number of classes as well. Signature and docstring of the loss are `call`'s and
+  its own.
 
   Args:
     rows: the arithmetic, from `_rows` or `_top`.
@@ -32,7 +35,7 @@ def from_heads(
 
   def decorate(own: Callable) -> Callable[..., Totals]:
     name = own.__name__
-    signature, its_own = _signature(own, defaults)
+    signature, its_own, counts = _signature(own, defaults)
 
     @functools.wraps(own)
     def loss(*arrays, **keywords):
@@ -42,7 +45,8 @@ def from_heads(
         raise TypeError(f"chunked.{name}: {error}") from None
       bound.apply_defaults()
       given = bound.arguments
-      taken = own(**{key: given.pop(key) for key in its_own})
+      sizes = [_classes(**given)] if counts else []
+      taken = own(*sizes, **{key: given.pop(key) for key in its_own})
       numbers = {key: taken.pop(key) for key in traced}
       return call(Form(name, rows, taken, numbers), **given)
 
@@ -55,12 +59,21 @@ def from_heads(
 
 
 def _signature(own, defaults):
-  """Returns the whole signature, and the names of the loss's own keywords."""
-  its_own = inspect.signature(own).parameters
+  """Returns the whole signature, the loss's own keywords, and if it counts classes."""
+  parameters = inspect.signature(own).parameters
+  its_own = {k: x for k, x in parameters.items() if x.kind is x.KEYWORD_ONLY}
+  counts = len(its_own) < len(parameters)
   shared = [x.replace(default=defaults.get(x.name, x.default)) for x in _SHARED]
   arrays = [x for x in shared if x.kind is not x.KEYWORD_ONLY]
   parameters = [*arrays, *its_own.values(), *shared[len(arrays) :]]
-  return inspect.Signature(parameters, return_annotation=Totals), list(its_own)
+  signature = inspect.Signature(parameters, return_annotation=Totals)
+  return signature, list(its_own), counts
+
+
+def _classes(student_head, axis_name, **others):
+  """Returns the size of the whole vocabulary, of which a device has its columns."""
+  shards = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+  return shards * student_head.shape[-1]
 
 
 def _docstring(own):

@@ -1,7 +1,6 @@
 """Divergences from a mixture, from hidden states and heads."""
 
-import numbers
-
+from kdjax.losses import checks
 from kdjax.losses.chunked import _rows
 from kdjax.losses.chunked._define import from_heads
 
@@ -30,11 +29,9 @@ def generalized_jsd(*, beta: float = 0.5):
   Source:
     Agarwal et al. 2024 (GKD), arXiv:2306.13649, equation 1.
   """
-  if not isinstance(beta, numbers.Real) or not 0 <= beta <= 1:
-    raise ValueError(
-      "chunked.generalized_jsd: beta must be a Python number in [0, 1], got"
-      f" {beta!r}"
-    )
+  checks.python_number(
+    "chunked.generalized_jsd", "in [0, 1]", lambda x: 0 <= x <= 1, beta=beta
+  )
   return {"beta": float(beta)}
 
 
@@ -87,7 +84,9 @@ def skew_kl(*, lam: float = 0.1):
   Source:
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
-  _check_share("skew_kl", lam)
+  checks.python_number(
+    "chunked.skew_kl", "with 0 < lam < 1", lambda x: 0 < x < 1, lam=lam
+  )
   return {"lam": float(lam)}
 
 
@@ -114,13 +113,7 @@ def skew_reverse_kl(*, lam: float = 0.1):
   Source:
     Ko et al. 2024 (DistiLLM), arXiv:2402.03898.
   """
-  _check_share("skew_reverse_kl", lam)
+  checks.python_number(
+    "chunked.skew_reverse_kl", "with 0 < lam < 1", lambda x: 0 < x < 1, lam=lam
+  )
   return {"lam": float(lam)}
-
-
-def _check_share(name, lam):
-  if not isinstance(lam, numbers.Real) or not 0 < lam < 1:
-    raise ValueError(
-      f"chunked.{name}: lam must be a Python number with 0 < lam < 1, got"
-      f" {lam!r}"
-    )

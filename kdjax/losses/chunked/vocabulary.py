@@ -6,7 +6,7 @@ from kdjax.losses.chunked._define import from_heads
 
 
 @from_heads(_top.topk_kd, t_squared=True)
-def topk_kd(*, k: int, tail: str = "renormalize"):
+def topk_kd(classes, *, k: int, tail: str = "renormalize"):
   """`kdjax.losses.topk_kd` of tokens of a large vocabulary.
 
   loss = sum over tokens of T^2 KL(p || q) over the k classes of the largest
@@ -33,5 +33,5 @@ def topk_kd(*, k: int, tail: str = "renormalize"):
     Common practice; the renormalised form is tunix's, the bucket TRL's.
   """
   checks.choice("chunked.topk_kd", ("renormalize", "bucket"), tail=tail)
-  k = checks.whole("chunked.topk_kd", "k", k)
+  k = checks.whole("chunked.topk_kd", "k", k, most=classes)
   return {"k": k, "tail": tail}
