@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from kdjax.data.load import DRAWN
 from kdjax.data.prepared import default_data_dir
+from kdjax.data.registry import MAKERS
 from kdjax.data.whole import INFO_FILE
 
 _MNIST = (
@@ -30,7 +30,7 @@ def licence(name: str, data_dir: str | None = None) -> str | None:
   """
   if name in KNOWN:
     return KNOWN[name]
-  if name in DRAWN:
+  if name in MAKERS:
     return None
   import tensorflow_datasets as tfds
 

@@ -1,17 +1,22 @@
 """From a name to a checked data set."""
 
+import functools
 import importlib
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kdjax.core import spec
-from kdjax.core.errors import UserError, program
+from kdjax.core.errors import UserError, program, unknown_name
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
+from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.prepared import default_data_dir, prepare_embedded
+from kdjax.data.registry import MAKERS, register
 from kdjax.data.whole import INFO_FILE
 
 # Builders that need no download, by name, each in a module of that name.
@@ -26,8 +31,17 @@ FILES = {".npz", ".npy", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".h5"}
 FILES |= {".hdf5", ".mat", ".pkl", ".pt", ".pth", ".arrow", ".txt", ".zip"}
 FILES |= {".tar", ".gz", ".tgz", ".tfrecord", ".array_record", ".png", ".jpg"}
 
-# Sets that are drawn anew each time, by name.
-DRAWN = {"photo_patches": photo_patches, "noise_images": noise_images}
+# Sets that are drawn anew each time, and have no classes to be learned.
+DRAWN = {photo_patches.__name__, noise_images.__name__}
+
+# What is said of a set whose maker does not take what was asked for.
+_UNHEEDED = {
+  "masks": "{name} says of no object where it is; it cannot be used here, a TFDS"
+  " set with masks or boxes can",
+  "splits": "--train_split and --test_split are for TFDS data sets; {name} has"
+  " no splits besides train and test",
+  "image_size": "--image_size: the images of {name} have the size that they have",
+}
 
 _DESCRIPTIONS = {
   "mnist5k": "5,000 real MNIST digits, 28x28x1: 4,000 train, 1,000 test;"
@@ -57,7 +71,13 @@ def available() -> Mapping[str, str]:
     >>> list(available())[:2]
     ['mnist5k', 'digits']
   """
-  return dict(_DESCRIPTIONS)
+  built_in = {name.partition("(")[0] for name in _DESCRIPTIONS}
+  others = {
+    name + spec.written(maker): (maker.__doc__ or "").strip().split("\n")[0]
+    for name, maker in MAKERS.items()
+    if name not in built_in
+  }
+  return others | _DESCRIPTIONS
 
 
 def is_drawn(name: str) -> bool:
@@ -87,9 +107,9 @@ def load(
   """Opens a data set, prepares it if need be, and checks it.
 
   Args:
-    name: `mnist5k`, `digits`, any name that TFDS knows or has prepared,
-      `image_folder(path="DIR")`, `photo_patches`, `noise_images`, or the path
-      of a directory: one that TFDS prepared, or one of images. A path needs a
+    name: one that is registered, such as `mnist5k`, `image_folder(path="DIR")`
+      or `photo_patches`; any that TFDS knows or has prepared; or the path of a
+      directory: one that TFDS prepared, or one of images. A path needs a
       separator ("./mine").
     data_dir: where prepared data sets are; default $TFDS_DATA_DIR, else
       ~/tensorflow_datasets.
@@ -118,36 +138,46 @@ def load(
   """
   if image_size is not None and image_size < 1:
     raise UserError(f"--image_size must be at least 1, got {image_size}")
-  options = {"image_size": image_size, "resident_bytes": resident_bytes}
-  options |= {"background": pixels.colour(background)}
-  options |= {"masks": True} if masks else {}
-  splits = (train_split, test_split)
-  dataset = _open(name, data_dir or default_data_dir(), splits, options)
+  options = {
+    "splits": (train_split, test_split),
+    "image_size": image_size,
+    "resident_bytes": resident_bytes,
+    "background": pixels.colour(background),
+    "masks": masks,
+  }
+  dataset = _open(name, data_dir or default_data_dir(), options)
   check(dataset)
   return dataset
 
 
-def _open(
-  name: str, data_dir: str, splits: tuple[str, str], options: dict
-) -> Dataset:
+def _open(name: str, data_dir: str, options: dict[str, Any]) -> Dataset:
   if _is_path(name):
-    return _open_path(name, splits, options)
-  if "(" in name or name in {"image_folder", *DRAWN}:
-    makers = {"image_folder": _make_folder_opener(name, splits, options)}
-    makers |= {
-      drawn: _make_drawer(name, maker, splits, options)
-      for drawn, maker in DRAWN.items()
-    }
-    return spec.build("data set", spec.parse(name), makers)
+    return _open_path(name, options)
+  if "(" in name or name in MAKERS:
+    return _make(name, spec.parse(name), options | {"data_dir": data_dir})
   if Path(name).suffix.lower() in FILES or Path(name).is_file():
     raise _unreadable(name)
   from kdjax.data import tfds_source
 
-  if name in EMBEDDED:
-    directory = prepare_embedded(_embedded(name), data_dir)
-    return tfds_source.open_directory(directory, name, splits=splits, **options)
   builder = tfds_source.obtain_builder(name, data_dir)
-  return tfds_source.open_builder(builder, name, splits=splits, **options)
+  return tfds_source.open_builder(builder, name, **options)
+
+
+def _make(name: str, made: spec.Spec, options: dict[str, Any]) -> Dataset:
+  """Calls a registered maker; it must heed what was asked for."""
+  if made.name not in MAKERS:
+    raise unknown_name("data set", made.name, MAKERS)
+  takes = inspect.signature(MAKERS[made.name]).parameters
+  asked = {
+    "masks": options["masks"],
+    "splits": options["splits"] != ("train", "test"),
+    "image_size": options["image_size"] is not None,
+  }
+  for option, message in _UNHEEDED.items():
+    if asked[option] and option not in takes:
+      raise UserError(message.format(name=name))
+  dataset = spec.build("data set", made, MAKERS, **options)
+  return dataset._replace(name=name)
 
 
 def _unreadable(name: str) -> UserError:
@@ -161,7 +191,7 @@ def _unreadable(name: str) -> UserError:
   )
 
 
-def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
+def _open_path(path: str, options: dict[str, Any]) -> Dataset:
   directory = Path(path).expanduser()
   if directory.is_file():
     raise _unreadable(path)
@@ -170,48 +200,24 @@ def _open_path(path: str, splits: tuple[str, str], options: dict) -> Dataset:
   if (directory / INFO_FILE).is_file():
     from kdjax.data.tfds_source import open_directory
 
-    return open_directory(directory, path, splits=splits, **options)
+    return open_directory(directory, path, **options)
   if versions := sorted(directory.glob(f"*/{INFO_FILE}")):
     raise UserError(
       f"data set {path!r} holds versions that TFDS has prepared; give one, such"
       f" as --dataset={versions[-1].parent}"
     )
-  return _make_folder_opener(path, splits, options)(path)
+  return _make(path, spec.Spec("image_folder", (path,)), options)
 
 
-def _make_folder_opener(
-  name: str, splits: tuple[str, str], options: dict
-) -> Callable[[str], Dataset]:
-  from kdjax.data.images.image_folder import open_folder
-
-  def image_folder(path):
-    if options.get("masks"):
-      raise UserError(
-        f"an image folder says of no object where it is; {name} cannot be used"
-        " here, a TFDS set with masks or boxes can"
-      )
-    if splits != ("train", "test"):
-      raise UserError(
-        "--train_split and --test_split are for TFDS data sets; an image folder"
-        f" has train and test only: {name}"
-      )
-    return open_folder(Path(path).expanduser(), name, **options)
-
-  return image_folder
-
-
-def _make_drawer(
-  name: str, maker: Callable, splits: tuple[str, str], options: dict
-) -> Callable[..., Dataset]:
-  def draw(count=4000, seed=0):
-    if options.get("masks") or splits != ("train", "test"):
-      raise UserError(
-        f"{name} has neither masks nor splits besides train and test"
-      )
-    made = maker(count, seed, image_size=options["image_size"])
-    return made._replace(name=name)
-
-  return draw
+@register("image_folder")
+def _image_folder(path, *, image_size, resident_bytes, background) -> Dataset:
+  return open_folder(
+    Path(path).expanduser(),
+    path,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+  )
 
 
 def _is_path(name: str) -> bool:
@@ -222,7 +228,24 @@ def _is_path(name: str) -> bool:
   return (os.sep in name or "(" in name) and Path(name).is_dir()
 
 
-def _embedded(name: str) -> type:
+def _open_embedded(
+  name, *, data_dir, splits, image_size, resident_bytes, background, masks
+) -> Dataset:
+  from kdjax.data import tfds_source
+
   # Imported here: defining the builders needs TFDS.
   module = importlib.import_module(f"kdjax.data.images.{name}")
-  return getattr(module, EMBEDDED[name])
+  builder = getattr(module, EMBEDDED[name])
+  return tfds_source.open_directory(
+    prepare_embedded(builder, data_dir),
+    name,
+    splits=splits,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+    masks=masks,
+  )
+
+
+for _name in EMBEDDED:
+  register(_name)(functools.partial(_open_embedded, _name))

@@ -22,6 +22,7 @@ from kdjax.data.images.tfds_images import (
   read_labels,
 )
 from kdjax.data.prepared import prepared
+from kdjax.data.registry import MAKERS
 from kdjax.data.whole import (
   first_line,
   how_to_prepare,
@@ -199,7 +200,7 @@ def _unknown(name: str, root: str) -> UserError:
 
   # The community list would ask Google's storage, and fail without TensorFlow.
   known = {*tfds.list_builders(with_community_datasets=False)}
-  known |= {"mnist5k", "digits", "cluttered_digits", "image_folder"}
+  known |= set(MAKERS)
   known |= {found.split(":")[0] for found in prepared(root)}
   near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -5,11 +5,13 @@ import numpy as np
 from kdjax.core import checks
 from kdjax.data.dataset import Dataset, Split
 from kdjax.data.images import pixels
+from kdjax.data.registry import register
 
 SIZE = 28
 TEST = 100
 
 
+@register("photo_patches")
 def photo_patches(
   count: int = 4000, seed: int = 0, *, image_size: int | None = None
 ) -> Dataset:
@@ -50,6 +52,7 @@ def photo_patches(
   return _dataset("photo_patches", "patch", images)
 
 
+@register("noise_images")
 def noise_images(
   count: int = 4000, seed: int = 0, *, image_size: int | None = None
 ) -> Dataset:
