@@ -16,7 +16,13 @@ from kdjax.core.errors import UserError, program, unknown_name
 from kdjax.runner.config import Cluster, Experiment, experiments, flags
 from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.config.data import Source, StoredData
-from kdjax.runner.config.options import as_dict, as_text, options, value_of
+from kdjax.runner.config.options import (
+  as_dict,
+  as_text,
+  options,
+  value_of,
+  with_own_groups,
+)
 from kdjax.runner.system import cluster
 from kdjax.runner.system.platform import prepare_environment
 
@@ -83,7 +89,17 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
   if command is None or flags.contains(CONFIGS[command], Source):
     text = "one of `list experiments`; flags override it"
     absl.DEFINE_string("experiment", None, text, **launch)
-  for one in options(CONFIGS[command] if command else Experiment):
+  configs = [CONFIGS[command]] if command else [Experiment, *CONFIGS.values()]
+  for config in configs:
+    _define(values, config, with_own_groups(settings, config))
+  return values
+
+
+def _define(values: absl.FlagValues, config: type, settings: Experiment):
+  """Makes the flags of a class, but for those that are there."""
+  for one in options(config):
+    if one.flag in values:
+      continue
     default = as_text(value_of(settings, one))
     switch = isinstance(default, bool)
     define = absl.DEFINE_boolean if switch else absl.DEFINE_string
@@ -93,7 +109,6 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
     if other := one.field.metadata["other_flag"]:
       text = f"another name of --{one.flag}"
       absl.DEFINE_string(other, None, text, **group)
-  return values
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

@@ -65,6 +65,7 @@ def _main(argv: list[str]) -> int:
     flags.check_typed(command, typed, CONFIGS)
   name, started = cli.beginning(command, typed)
   chosen = experiments.load_experiment(started) if started else Experiment()
+  chosen = options.with_own_groups(chosen, CONFIGS[command])
   if typed.pop("help", False):
     print(_help(as_typed(argv[:1]), words, chosen))
     return 0

@@ -70,13 +70,14 @@ def check_typed(
   config = configs[command]
   own = {"experiment"} if contains(config, Source) else set()
   own |= by_flag(config).keys()
-  for name in ("experiment", *(one.flag for one in options())):
-    if name in typed and name not in own:
-      value = typed[name]
-      text = f"--{name}={value}"
-      if isinstance(value, bool):
-        text = f"--{'' if value else 'no'}{name}"
-      raise no_such_flag(command, name, text, configs)
+  order = ["experiment", *by_flag(Experiment)]
+  foreign = sorted(typed.keys() - own, key=[*order, *typed].index)
+  for name in foreign[:1]:
+    value = typed[name]
+    text = f"--{name}={value}"
+    if isinstance(value, bool):
+      text = f"--{'' if value else 'no'}{name}"
+    raise no_such_flag(command, name, text, configs)
 
 
 def no_such_flag(

@@ -51,7 +51,8 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
   groups = {one.type: one.name for one in dataclasses.fields(Experiment)}
   found = []
   for part in dataclasses.fields(config):
-    group = next(groups[one] for one in groups if issubclass(one, part.type))
+    names = (groups[one] for one in groups if issubclass(one, part.type))
+    group = next(names, part.name)
     hints = typing.get_type_hints(part.type)
     # Which class a field is written in says whether it is decisive.
     home = {
@@ -63,6 +64,33 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
       decisive = home[field.name].get("decisive", False)
       found.append(Option(group, field, hints[field.name], decisive))
   return tuple(found)
+
+
+def with_own_groups(experiment: Experiment, config: type) -> Experiment:
+  """Adds the groups of a command's class that no other command has.
+
+  Args:
+    experiment: the settings.
+    config: the class.
+
+  Example:
+    >>> from kdjax.runner.config.commands import PlotConfig
+    >>> with_own_groups(Experiment(), PlotConfig) == Experiment()
+    True
+  """
+  there = {one.group for one in options()}
+  own = {one.group for one in options(config)} - there
+  groups = [
+    (one.name, one.type, dataclasses.field(default=one.type()))
+    for one in dataclasses.fields(config)
+    if one.name in own
+  ]
+  if not groups:
+    return experiment
+  kind = dataclasses.make_dataclass(
+    "Experiment", groups, bases=(Experiment,), frozen=True
+  )
+  return kind(**vars(experiment))
 
 
 def value_of(experiment: Experiment, one: Option) -> Any:
@@ -131,7 +159,7 @@ def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
     >>> with_flags(Experiment(), {"temperature": "8"}).distillation.temperature
     8.0
   """
-  for one in options():
+  for one in options(type(experiment)):
     if one.flag in given:
       value = _read(one, given[one.flag])
       group = getattr(experiment, one.group)
@@ -155,7 +183,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
   Example:
     >>> check(Experiment())
   """
-  for one in options():
+  for one in options(type(experiment)):
     value = value_of(experiment, one)
     if _is_grid(one, experiment):
       if not sweep:

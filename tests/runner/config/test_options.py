@@ -5,9 +5,13 @@ import json
 
 import pytest
 
+import launch
 from kdjax.core.errors import UserError
 from kdjax.core.spec import Spec
 from kdjax.runner.config import Experiment, Interval, options
+from kdjax.runner.config.commands import CONFIGS
+from kdjax.runner.config.field import COUNT, option
+from kdjax.runner.config.run import Workdir
 
 
 def setting(experiment, flag):
@@ -95,3 +99,42 @@ def test_a_value_of_a_sweep_stands_once(flag, text, twice):
   swept = options.with_flags(Experiment(), {flag: text})
   with pytest.raises(UserError, match=f"{flag}=.*: {twice} stands there twice"):
     options.check(swept, sweep=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+  """Settings of one command alone."""
+
+  most: int = option(3, "how many", within=COUNT)
+
+
+@dataclasses.dataclass(frozen=True)
+class CountConfig:
+  """A command with a group of its own."""
+
+  counting: Counting = Counting()
+  workdir: Workdir = Workdir()
+
+
+def test_a_command_may_have_settings_of_its_own():
+  found = [(one.group, one.flag) for one in options.options(CountConfig)]
+  assert found == [("counting", "most"), ("run", "workdir")]
+  settings = options.with_own_groups(Experiment(), CountConfig)
+  assert settings.counting == Counting()
+  settings = options.with_flags(settings, {"most": "4", "workdir": "x"})
+  assert (settings.counting.most, settings.run.workdir) == (4, "x")
+  assert options.as_dict(settings)["counting"] == {"most": 4}
+  bad = options.with_flags(settings, {"most": "0"})
+  with pytest.raises(UserError, match="--most=0: it must be >= 1"):
+    options.check(bad)
+
+
+def test_the_flags_of_such_a_command_are_its_own(monkeypatch, capsys):
+  monkeypatch.setitem(CONFIGS, "plot", CountConfig)
+  assert launch.main(["launch.py", "plot", "--help"]) == 0
+  assert "--most: how many" in capsys.readouterr().out
+  for words in (["plot", "--most=0"], ["distill", "--most=4"]):
+    assert launch.main(["launch.py", *words]) == 2
+  said = capsys.readouterr().err.splitlines()
+  assert said[0].startswith("launch.py: --most=0: it must be >= 1")
+  assert "distill has no such flag; plot has it" in said[1]
