@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
+from documented_code import code_of, loaded, page
 
 import launch
 from kdjax.core.errors import UserError
@@ -138,3 +140,11 @@ def test_the_flags_of_such_a_command_are_its_own(monkeypatch, capsys):
   said = capsys.readouterr().err.splitlines()
   assert said[0].startswith("launch.py: --most=0: it must be >= 1")
   assert "distill has no such flag; plot has it" in said[1]
+
+
+def test_the_page_says_which_flags_its_command_has(tmp_path):
+  text = page("settings.md")
+  said = re.search(r"Its flags are ((?:`\w+`\s*)+)", text)[1]
+  with loaded(code_of(text), tmp_path / "histogram.py") as module:
+    every = options.options(module.HistogramConfig)
+    assert {one.flag for one in every} == set(re.findall(r"\w+", said))
