@@ -19,9 +19,18 @@ NAMES = [
   for module in pkgutil.walk_packages(kdjax.__path__, "kdjax.")
   if not ("losses" in module.name and "._" in module.name)
 ]
+# Their examples compile thousands of small programs.
+SLOW = ("losses", "methods", "models", "data", "train", "evaluate.knowledge")
+SLOW = tuple(f"kdjax.{room}" for room in (*SLOW, "core.method"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * name.startswith(SLOW))
+    for name in NAMES
+  ],
+)
 def test_examples_run(name):
   module = importlib.import_module(name)
   shared = {"jax": jax, "jnp": jnp, "np": np}

@@ -2,9 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 # |p|^2 = |q|^2 = 3/8 and <p, q> = 5/16; centred, <p, q> / (|p| |q|) = -1/2.
 SQUARE, PRODUCT = 3 / 8, 5 / 16

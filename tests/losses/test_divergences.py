@@ -1,9 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 # Three classes of the teacher, and a student that agrees on the first alone.
 HEAD, TAIL = [[0.5, 0.25, 0.25]], [[0.5, 0.125, 0.375]]

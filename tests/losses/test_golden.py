@@ -10,8 +10,7 @@ import pathlib
 
 import jax
 import pytest
-
-from kdjax import losses
+from compiled import losses
 
 GOLDEN = pathlib.Path(__file__).parents[3] / "shared" / "golden"
 # Other folders beside it hold networks, not losses.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import check_value
 
-from kdjax import losses
 from kdjax.losses import _rows, chunked
 
 GONE = -np.inf
@@ -32,15 +32,15 @@ VALUES = [
 ]
 
 
-@pytest.fixture(params=["plain", "large"])
-def size(request, monkeypatch):
+@pytest.fixture(params=["plain", "large"], scope="module")
+def size(request):
   """The ways that small and large inputs take."""
+  # Or a function that was traced before would be used as it was.
   jax.clear_caches()
-  monkeypatch.setattr(
-    _rows, "LARGE", 1 << 40 if request.param == "plain" else 1
-  )
-  monkeypatch.setattr(_rows, "_CLASSES", 1)
-  yield
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(_rows, "LARGE", 1 << 40 if request.param == "plain" else 1)
+    patch.setattr(_rows, "_CLASSES", 1)
+    yield
   jax.clear_caches()
 
 

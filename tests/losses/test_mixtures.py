@@ -1,9 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 # Against the mean of P and Q, (3/8, 3/8, 1/4), either side has this divergence.
 TO_MEAN = 0.25 * np.log(2 / 3) + 0.5 * np.log(4 / 3)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 
-from kdjax import losses
 from kdjax.losses import pooling
 
 SIZES = {

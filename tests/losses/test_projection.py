@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from kdjax import losses
+from compiled import losses
 
 # name: (function, arguments, keywords, expected)
 BY_HAND = {

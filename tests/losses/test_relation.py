@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from kdjax import losses
+from compiled import losses
 
 ORTHOGONAL = ((1.0, 0.0), (0.0, 2.0))
 PARALLEL = ((1.0, 1.0), (3.0, 3.0))

@@ -2,9 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 ROOT = np.sqrt(2.0)
 # softmax(log(P) / 2) = (1, sqrt 2, 1) / (2 + sqrt 2)

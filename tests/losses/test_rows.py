@@ -1,5 +1,6 @@
 """Large logits in blocks of rows give what the plain expressions give."""
 
+import contextlib
 import functools
 
 import jax
@@ -37,18 +38,16 @@ def inputs(dtype=np.float32, alone=True):
   return *(jnp.asarray(x, dtype) for x in (student, teacher)), labels
 
 
-@pytest.fixture
-def blocks(monkeypatch):
-  """blocks(True): all inputs are large, three blocks and a row over."""
-
-  def switch(on, whole=False):
-    # Or a function that was traced before would be found as it was.
-    jax.clear_caches()
-    monkeypatch.setattr(_rows, "LARGE", 1 if on else 1 << 40)
-    monkeypatch.setattr(_rows, "WHOLE", 1 << 40 if whole else 1)
-    monkeypatch.setattr(_rows, "BLOCK", 2 * CLASSES)
-
-  yield switch
+@contextlib.contextmanager
+def going(how):
+  """Inputs go in "blocks" (three, and a row over), as a "whole", or "plain"."""
+  # Or a function that was traced before would be used as it was.
+  jax.clear_caches()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(_rows, "LARGE", 1 << 40 if how == "plain" else 1)
+    patch.setattr(_rows, "WHOLE", 1 if how == "blocks" else 1 << 40)
+    patch.setattr(_rows, "BLOCK", 2 * CLASSES)
+    yield
   jax.clear_caches()
 
 
@@ -67,23 +66,38 @@ def every_loss(student, teacher, labels, temperatures):
   }
 
 
-def values_and_gradients(student, teacher, labels, temperatures):
-  """By name: the rows' values, and the gradients of a weighed sum of them."""
+def values_and_gradients(each, student, teacher, labels, temperatures):
+  """The rows' values by name, and the gradients of weighed sums of them.
+
+  The gradients are stacked: of each loss, or of one sum of all of them.
+  """
 
   def totals(student, teacher, temperatures):
     values, sums = every_loss(student, teacher, labels, temperatures)
-    return sums, values
+    return jnp.stack(list(sums.values())), values
 
-  _, pull, values = jax.vjp(
+  sums, pull, values = jax.vjp(
     totals, student, teacher, temperatures, has_aux=True
   )
-  names = list(values)
-  ones = jnp.eye(len(names), dtype=temperatures.dtype)
-  seeds = dict(zip(names, ones, strict=True))
-  gradients = jax.vmap(pull)(seeds)
-  return values, {
-    name: [x[i] for x in gradients] for i, name in enumerate(names)
-  }
+  kind = sums.dtype
+  seeds = jnp.eye(len(sums), dtype=kind)
+  if not each:
+    seeds = jnp.linspace(1.0, 2.0, len(sums), dtype=kind)[None]
+  return values, jax.vmap(pull)(seeds)
+
+
+@functools.cache
+def outcomes(how, each):
+  """What one program gives where classes are masked alike, and by one side."""
+  with going(how), jax.enable_x64(True):
+    run = jax.jit(functools.partial(values_and_gradients, each))
+    temperatures = jnp.linspace(1.0, 5.0, ROWS)
+    return {
+      alone: jax.tree.map(
+        np.asarray, run(*inputs(np.float64, alone), temperatures)
+      )
+      for alone in (False, True)
+    }
 
 
 def check_close(name, got, want, share):
@@ -93,44 +107,47 @@ def check_close(name, got, want, share):
   )
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
+@pytest.mark.parametrize(
+  "each",
+  [False, pytest.param(True, marks=pytest.mark.slow)],
+  ids=["sum", "each"],
+)
+@pytest.mark.parametrize("how", ["blocks", "whole"])
 @pytest.mark.parametrize("alone", [False, True], ids=["alike", "one_masks"])
-def test_large_logits_give_what_plain_expressions_give(blocks, alone, whole):
-  with jax.enable_x64(True):
-    given = (*inputs(np.float64, alone), jnp.linspace(1.0, 5.0, ROWS))
-    found = []
-    for on in (False, True):
-      blocks(on, whole)
-      found.append(jax.jit(values_and_gradients)(*given))
-  (plain, slopes), (values, gradients) = jax.tree.map(np.asarray, found)
+def test_large_logits_give_what_plain_expressions_give(alone, how, each):
+  plain, slopes = outcomes("plain", each)[alone]
+  values, gradients = outcomes(how, each)[alone]
   for name in plain:
     check_close(name, values[name], plain[name], 1e-12)
-    student, teacher, temperature = gradients[name]
-    check_close(name, student, slopes[name][0], 1e-11)
-    check_close(name, temperature, slopes[name][2], 1e-11)
-    assert not teacher.any(), name
+  for got, want in zip(
+    zip(*gradients, strict=True), zip(*slopes, strict=True), strict=True
+  ):
+    student, teacher, temperature = got
+    check_close("student", student, want[0], 1e-11)
+    check_close("temperature", temperature, want[2], 1e-11)
+    assert not teacher.any()
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
-def test_half_precision_is_computed_in_float32(blocks, whole):
-  blocks(True, whole)
+@pytest.mark.parametrize("how", ["blocks", "whole"])
+def test_half_precision_is_computed_in_float32(how):
   student, teacher, labels = inputs(jnp.bfloat16)
 
   def total(student):
     loss = losses.dkd(student, teacher, labels)
     return loss.sum(), loss
 
-  found = jax.jit(jax.value_and_grad(total, has_aux=True))(student)
+  with going(how):
+    found = jax.jit(jax.value_and_grad(total, has_aux=True))(student)
   (_, loss), gradient = found
   assert loss.dtype == jnp.float32
   assert gradient.dtype == jnp.bfloat16
   wide = [x.astype(jnp.float32) for x in (student, teacher)]
-  blocks(False)
-  np.testing.assert_allclose(loss, losses.dkd(*wide, labels), rtol=1e-5)
+  want = jax.jit(losses.dkd)(*wide, labels)  # as small as it is: plain
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "whole"])
-def test_channels_of_large_maps_stay_where_they_are(blocks, whole):
+@functools.cache
+def of_maps(how):
   random = np.random.default_rng(0)
   student, teacher = random.normal(size=(2, 3, 6, 8, 5)).astype(np.float32)
 
@@ -138,16 +155,18 @@ def test_channels_of_large_maps_stay_where_they_are(blocks, whole):
     loss = losses.cwd(student, teacher)
     return jnp.sum(loss * jnp.arange(1.0, 4.0)), loss
 
-  found = []
-  for on in (False, True):
-    blocks(on, whole)
-    found.append(jax.jit(jax.value_and_grad(total, has_aux=True))(student))
-  (((_, plain), slopes), ((_, got), gradient)) = found
+  with going(how):
+    return jax.jit(jax.value_and_grad(total, has_aux=True))(student)
+
+
+@pytest.mark.parametrize("how", ["blocks", "whole"])
+def test_channels_of_large_maps_stay_where_they_are(how):
+  ((_, plain), slopes), ((_, got), gradient) = of_maps("plain"), of_maps(how)
   check_close("value", got, plain, 1e-6)
   check_close("gradient", gradient, slopes, 1e-5)
 
 
-def test_members_second_derivatives_and_leading_dimensions(blocks):
+def test_members_second_derivatives_and_leading_dimensions():
   student, teacher, _ = inputs()
   student, teacher = student[:6, 4:], teacher[:6, 4:]
 
@@ -164,18 +183,18 @@ def test_members_second_derivatives_and_leading_dimensions(blocks):
     return along(0.1), slope(0.1), jax.jacrev(slope)(0.1)
 
   found = []
-  for on in (False, True):
-    blocks(on)
+  for how in ("plain", "blocks"):
     members = jax.vmap(lambda x: curved(x * student, teacher))
-    found.append(jax.jit(members)(jnp.array([0.5, 1.0])))
+    with going(how):
+      found.append(jax.jit(members)(jnp.array([0.5, 1.0])))
   for name, plain, got in zip(("value", "slope", "curve"), *found, strict=True):
     assert got.shape == (2, 2, 3)
     check_close(name, got, plain, 1e-5)
 
 
-def test_extremes_stay_finite(blocks):
-  blocks(True)
-  signs = jnp.sign(jax.random.normal(jax.random.key(0), (2, ROWS, CLASSES)))
+def test_extremes_stay_finite():
+  random = np.random.default_rng(0)
+  signs = np.sign(random.normal(size=(2, ROWS, CLASSES))).astype(np.float32)
   labels = jnp.arange(ROWS)
 
   def total(student):
@@ -189,7 +208,8 @@ def test_extremes_stay_finite(blocks):
       )
     )
 
-  value, gradient = jax.jit(jax.value_and_grad(total))(1e4 * signs[0])
+  with going("blocks"):
+    value, gradient = jax.jit(jax.value_and_grad(total))(1e4 * signs[0])
   assert np.isfinite(value)
   assert np.isfinite(gradient).all()
 

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from kdjax import losses
+from compiled import losses
 
 ZERO = jnp.zeros((1, 1, 2, 1))
 ONE_ZERO = jnp.array([1.0, 0.0]).reshape(1, 1, 2, 1)

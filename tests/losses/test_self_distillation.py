@@ -1,9 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 COLD = {"student_temperature": 1.0, "teacher_temperature": 1.0}
 CROSS = 1.75 * LN2  # - sum P log Q

@@ -2,9 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 from hand import LN2, P, Q, check_value, logits
-
-from kdjax import losses
 
 TOP_1 = 0.5 * LN2 + 0.5 * np.log(2 / 3)  # (1/2, rest) against (1/4, rest)
 TOPS = [

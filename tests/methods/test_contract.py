@@ -60,6 +60,10 @@ def of_student(inputs):
   )
 
 
+def of_teacher(inputs):
+  return inputs.teacher.answers, dict(inputs.teacher.feats), inputs.head
+
+
 def with_student(inputs: Inputs, values):
   logits, feats, head = values
   student = inputs.student._replace(answers=logits, feats=feats)
@@ -124,8 +128,7 @@ def check_everything(name, pair):
       params, student, teacher
     )
 
-  student = of_student(inputs)
-  teacher = (inputs.teacher.answers, dict(inputs.teacher.feats), inputs.head)
+  student, teacher = of_student(inputs), of_teacher(inputs)
   (loss, (new, metrics)), grads = step(params, state, student, teacher, inputs)
 
   # a finite float32 scalar, and metrics as (sum, count)
@@ -157,6 +160,15 @@ def check_everything(name, pair):
   ]
   chex.assert_trees_all_equal(*map(numbers, found))
   chex.assert_tree_all_finite(found[0][1])
+
+  # what 2 devices see is what 1 device sees; padding does not count
+  if not method.couples_batch:  # or the step gathers the batch: test_steps.py
+    check_shards(
+      lambda inputs: step(
+        params, state, of_student(inputs), of_teacher(inputs), inputs
+      )[0],
+      inputs,
+    )
 
   # a second step compiles nothing
   assert len(traces) == 1
@@ -191,6 +203,32 @@ def check_everything(name, pair):
     assert off < SLOPE, f"slope {slope}, off by {off}"
 
 
+def check_shards(apply, inputs):
+  """As padded batches, which a device's share is one of: a single program."""
+
+  def of_rows(rows):
+    """The inputs of these rows; nothing but arrays that have rows changes."""
+    alone = jax.tree.map(
+      lambda x: np.asarray(x)[rows] if x.ndim else x,
+      inputs._replace(head=None, student_head=None),
+    )
+    return alone._replace(head=inputs.head, student_head=inputs.student_head)
+
+  first = jnp.arange(BATCH) < BATCH // 2
+  whole, (kept, _) = apply(inputs)
+  (one, (new, _)), (two, _) = (
+    apply(inputs._replace(mask=mask)) for mask in (first, ~first)
+  )
+  assert float(one + two) / 2 == pytest.approx(float(whole), rel=1e-4, abs=1e-6)
+  # What is remembered may not depend on a device's share of the batch.
+  chex.assert_trees_all_close(numbers(kept), numbers(new))
+  # Whatever is in the padding, it counts for nothing.
+  rows = np.where(first, np.arange(BATCH), 0)
+  other, (new, _) = apply(of_rows(rows)._replace(mask=first))
+  assert float(other) == pytest.approx(float(one), rel=1e-4, abs=1e-6)
+  chex.assert_trees_all_close(numbers(kept), numbers(new))
+
+
 def check_frozen(method, params, slopes):
   """What has no gradient by design stays, bit for bit, whatever the optimiser."""
   silent = {
@@ -202,6 +240,11 @@ def check_frozen(method, params, slopes):
       jax.tree.leaves([found["method"] for found in silent.values()])
     )
     return
+
+  @jax.jit
+  def move(state, slopes, now):
+    return descend(state, slopes, method.frozen(now))
+
   for optimizer in OPTIMIZERS:
     state = TrainState.create(
       apply_fn=None, params=params, tx=make_optimizer(optimizer, "constant", 9)
@@ -210,7 +253,7 @@ def check_frozen(method, params, slopes):
       opt_state=with_learning_rate(state.opt_state, jnp.float32(0.1))
     )
     for now, found in slopes.items():
-      moved = descend(state, found, method.frozen(now))
+      moved = move(state, found, now)
       stays = jax.tree.map(np.array_equal, state.params, moved.params)
       assert stays["method"] == silent[now]["method"]
       if "head" in method.frozen(now).get("network", {}):
@@ -247,37 +290,6 @@ def test_low_precision_inputs(name):
   assert apply(low).dtype == jnp.float32
   assert float(apply(low)) == pytest.approx(
     float(apply(inputs)), rel=0.1, abs=1e-3
-  )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_shards_add_up_or_are_gathered(name):
-  """What 2 devices see is what 1 device sees; padding does not count."""
-  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
-  method, params, state = started(name, inputs)
-  if method.couples_batch:
-    return  # the step gathers the batch: see tests/train/test_steps.py
-  apply = jax.jit(lambda inputs: method.apply(params, state, inputs)[:2])
-
-  def part(rows):
-    def cut(tree):
-      return jax.tree.map(lambda x: x[rows] if x.ndim else x, tree)
-
-    alone = cut(inputs._replace(head=None, student_head=None))
-    return alone._replace(head=inputs.head, student_head=inputs.student_head)
-
-  half = BATCH // 2
-  whole, kept = apply(inputs)
-  (one, new), (two, _) = (
-    apply(part(slice(half))),
-    apply(part(slice(half, None))),
-  )
-  assert float(one + two) / 2 == pytest.approx(float(whole), rel=1e-4, abs=1e-6)
-  # what is remembered may not depend on a device's share of the batch
-  chex.assert_trees_all_close(numbers(kept), numbers(new))
-  padded = inputs._replace(mask=jnp.arange(BATCH) < half)
-  assert float(apply(padded)[0]) == pytest.approx(
-    float(one), rel=1e-4, abs=1e-6
   )
 
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import MAKERS, losses, make_objective
 
-from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import MAKERS, OBJECTIVES, make_objective
+from kdjax.methods import OBJECTIVES
 from kdjax.methods._modules import Embed
 from kdjax.methods.adaptive_features import simplex_weights
 from kdjax.methods.ofd import margin
