@@ -12,7 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from make_losses_page import arguments, paper_of, parse, row, table  # noqa: E402
 
-from kdjax.core.spec import written  # noqa: E402
+from kdjax.core.spec import signature_text  # noqa: E402
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of  # noqa: E402
 
 PAGE = HERE / "methods.md"
@@ -98,7 +98,7 @@ def overview(kinds) -> list[str]:
 def section(name: str) -> list[str]:
   doc = parse(MAKERS[name])
   summary, formula, *more = doc[""].split("\n\n")
-  lines = [f"### {name}", "", f"`{name}{written(MAKERS[name])}`", ""]
+  lines = [f"### {name}", "", f"`{name}{signature_text(MAKERS[name])}`", ""]
   lines += [" ".join(summary.split()), "", "```text", formula, "```", ""]
   for paragraph in more:
     lines += [" ".join(paragraph.split()), ""]

@@ -212,7 +212,7 @@ def build(
     raise UserError(f"{kind} {spec}: {error}") from error
 
 
-def written(maker: Callable) -> str:
+def signature_text(maker: Callable) -> str:
   """Writes out the arguments of a maker that a user may set.
 
   Args:
@@ -223,7 +223,7 @@ def written(maker: Callable) -> str:
     knows (classes, examples, steps where no place is kept for them) is left out.
 
   Example:
-    >>> written(lambda width, *, classes, dropout=0.5: None)
+    >>> signature_text(lambda width, *, classes, dropout=0.5: None)
     '(width, dropout=0.5)'
   """
   shown = [
@@ -278,7 +278,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 def _refused(kind: str, spec: Spec, maker: Callable) -> UserError:
   """The error for arguments of which there are too many, or of another name."""
-  takes = f"{spec.name} takes {written(maker) or 'no arguments'}"
+  takes = f"{spec.name} takes {signature_text(maker) or 'no arguments'}"
   known = [
     name
     for name, parameter in inspect.signature(maker).parameters.items()

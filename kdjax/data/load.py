@@ -73,7 +73,9 @@ def available() -> Mapping[str, str]:
   """
   built_in = {name.partition("(")[0] for name in _DESCRIPTIONS}
   others = {
-    name + spec.written(maker): (maker.__doc__ or "").strip().split("\n")[0]
+    name + spec.signature_text(maker): (maker.__doc__ or "")
+    .strip()
+    .split("\n")[0]
     for name, maker in MAKERS.items()
     if name not in built_in
   }

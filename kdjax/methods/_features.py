@@ -117,7 +117,7 @@ def need_maps(method: str, tap: str, features: jax.Array) -> None:
     )
 
 
-def paired(
+def pair_features(
   method: str,
   inputs: Inputs,
   student_tap: str,
@@ -142,7 +142,7 @@ def paired(
     >>> student = Outputs(jnp.zeros((2, 3)), {"a": jnp.zeros((2, 4))})
     >>> teacher = Outputs(jnp.zeros((2, 3)), {"b": jnp.zeros((2, 5))})
     >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
-    >>> [(s.shape, t.shape) for s, t in paired("fitnets", inputs, "a", "b")]
+    >>> [(s.shape, t.shape) for s, t in pair_features("fitnets", inputs, "a", "b")]
     [((2, 4), (2, 5))]
   """
   if inputs.teacher is None:

@@ -228,7 +228,7 @@ def regressors(
   }
 
 
-def regressed(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+def regress_pairs(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
   """Brings the student's features to the teacher's channels where they differ.
 
   Args:
@@ -237,7 +237,7 @@ def regressed(call: Callable, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
 
   Example:
     >>> pair = (jnp.ones((2, 3)), jnp.ones((2, 3)))
-    >>> regressed(None, (pair,)) == (pair,)
+    >>> regress_pairs(None, (pair,)) == (pair,)
     True
   """
   return tuple(

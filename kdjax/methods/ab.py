@@ -68,12 +68,12 @@ def ab(
   check_value("margin", margin, lambda value: value >= 0)
 
   def pairs(inputs):
-    found = _features.paired("ab", inputs, student_tap, teacher_tap)
+    found = _features.pair_features("ab", inputs, student_tap, teacher_tap)
     return tuple(_features.same_size("ab", *pair) for pair in found)
 
   def connectors(inputs):
     made = _modules.regressors(pairs(inputs), norm=True)
-    found = _features.paired("ab", inputs, student_tap, teacher_tap)
+    found = _features.pair_features("ab", inputs, student_tap, teacher_tap)
     return {
       name: one
       for (name, one), (student, teacher) in zip(

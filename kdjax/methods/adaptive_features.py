@@ -82,7 +82,7 @@ def adaptive_features(
   check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = _features.paired(
+    found = _features.pair_features(
       "adaptive_features", inputs, student_tap, teacher_tap
     )
     return tuple(

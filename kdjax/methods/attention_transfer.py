@@ -57,7 +57,7 @@ def attention_transfer(
   def loss(inputs):
     return sum(
       losses.attention_transfer(student, teacher, p=p, distance=distance)
-      for student, teacher in _features.paired(
+      for student, teacher in _features.pair_features(
         "attention_transfer", inputs, student_tap, teacher_tap, maps=True
       )
     )

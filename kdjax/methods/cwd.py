@@ -56,11 +56,13 @@ def cwd(
   )
 
   def pairs(inputs):
-    found = _features.paired("cwd", inputs, student_tap, teacher_tap, maps=True)
+    found = _features.pair_features(
+      "cwd", inputs, student_tap, teacher_tap, maps=True
+    )
     return (_features.same_size("cwd", *found[-1]),)
 
   def loss(call, inputs):
-    ((student, teacher),) = _modules.regressed(call, pairs(inputs))
+    ((student, teacher),) = _modules.regress_pairs(call, pairs(inputs))
     return losses.cwd(
       student, teacher, temperature=at(channel_temperature, inputs.step)
     )

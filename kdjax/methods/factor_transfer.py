@@ -91,7 +91,7 @@ def factor_transfer(
   check_static("pretraining", pretraining, lambda value: 0 <= value < 1)
 
   def last(inputs):
-    return _features.paired(
+    return _features.pair_features(
       "factor_transfer", inputs, student_tap, teacher_tap, maps=True
     )[-1]
 

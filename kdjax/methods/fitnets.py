@@ -51,7 +51,7 @@ def fitnets(
   """
 
   def pairs(inputs):
-    found = _features.paired("fitnets", inputs, student_tap, teacher_tap)
+    found = _features.pair_features("fitnets", inputs, student_tap, teacher_tap)
     student, teacher = found[(len(found) - 1) // 2]
     return (_features.same_size("fitnets", student, teacher),)
 

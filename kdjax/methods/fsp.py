@@ -61,12 +61,14 @@ def fsp(
   check_choice("pool", pool, ("max", "avg"))
 
   def pairs(inputs):
-    found = _features.paired("fsp", inputs, student_tap, teacher_tap, maps=True)
+    found = _features.pair_features(
+      "fsp", inputs, student_tap, teacher_tap, maps=True
+    )
     _features.need_two("fsp", found)
     return found
 
   def loss(call, inputs):
-    found = _modules.regressed(call, pairs(inputs))
+    found = _modules.regress_pairs(call, pairs(inputs))
     return sum(
       losses.fsp((s, s_next), (t, t_next), pool=pool)
       for (s, t), (s_next, t_next) in itertools.pairwise(found)

@@ -50,7 +50,7 @@ def kdsvd(
   checks.whole_number("k", k)
 
   def pairs(inputs):
-    found = _features.paired(
+    found = _features.pair_features(
       "kdsvd", inputs, student_tap, teacher_tap, maps=True
     )
     _features.need_two("kdsvd", found)
@@ -58,7 +58,7 @@ def kdsvd(
 
   def loss(call, inputs):
     students, teachers = zip(
-      *_modules.regressed(call, pairs(inputs)), strict=True
+      *_modules.regress_pairs(call, pairs(inputs)), strict=True
     )
     return losses.kdsvd(students, teachers, k=k)
 

@@ -31,7 +31,7 @@ def read_labels(inputs: Inputs) -> jax.Array:
   return class_ids(inputs.labels, inputs.student.answers.shape[-1])
 
 
-def labelled(
+def where_labelled(
   loss: Callable[[jax.Array], jax.Array], inputs: Inputs
 ) -> jax.Array:
   """Takes a loss that needs labels where there are labels.
@@ -48,7 +48,7 @@ def labelled(
   Example:
     >>> outputs = Outputs(jnp.zeros((2, 5)), {})
     >>> inputs = Inputs(outputs, None, jnp.array([3, -1]), 0)
-    >>> print(labelled(lambda labels: 1.0 * labels, inputs))
+    >>> print(where_labelled(lambda labels: 1.0 * labels, inputs))
     [3. 0.]
   """
   labels = read_labels(inputs)
@@ -81,7 +81,7 @@ def label_loss(logits: jax.Array, inputs: Inputs) -> jax.Array:
     )
     return jnp.where(own[:, 0] == -jnp.inf, 0.0, values)
 
-  return labelled(against, inputs)
+  return where_labelled(against, inputs)
 
 
 def soft_loss(logits: jax.Array, targets: jax.Array) -> jax.Array:

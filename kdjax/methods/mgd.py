@@ -75,7 +75,9 @@ def mgd(
   check_value("erased", erased, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = features.paired("mgd", inputs, student_tap, teacher_tap, maps=True)
+    found = features.pair_features(
+      "mgd", inputs, student_tap, teacher_tap, maps=True
+    )
     return (features.same_size("mgd", *found[-1]),)
 
   def made(inputs):
@@ -85,7 +87,7 @@ def mgd(
     }
 
   def loss(call, inputs, key):
-    ((student, teacher),) = _modules.regressed(call, pairs(inputs))
+    ((student, teacher),) = _modules.regress_pairs(call, pairs(inputs))
     kept_share = 1 - at(erased, inputs.step)
     kept = jax.vmap(
       lambda key: jax.random.bernoulli(key, kept_share, student.shape[-1:])

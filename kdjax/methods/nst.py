@@ -56,7 +56,7 @@ def nst(
   def loss(inputs):
     return sum(
       losses.nst(student, teacher, kernel=kernel)
-      for student, teacher in _features.paired(
+      for student, teacher in _features.pair_features(
         "nst", inputs, student_tap, teacher_tap, maps=True
       )
     )

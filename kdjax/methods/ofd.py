@@ -56,7 +56,7 @@ def ofd(
   """
 
   def pairs(inputs):
-    found = _features.paired("ofd", inputs, student_tap, teacher_tap)
+    found = _features.pair_features("ofd", inputs, student_tap, teacher_tap)
     return tuple(_features.same_size("ofd", *pair) for pair in found)
 
   def start(rng, inputs):

@@ -127,7 +127,7 @@ def review_kd(
     checks.whole_number("each of levels", level)
 
   def pairs(inputs):
-    found = features.paired(
+    found = features.pair_features(
       "review_kd", inputs, student_tap, teacher_tap, maps=True
     )
     student = features.vectors("review_kd", student_pooled_tap, inputs.student)

@@ -7,7 +7,7 @@ from kdjax import losses
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import Schedule, at, check_value
 from kdjax.losses import checks
-from kdjax.methods.labels import labelled
+from kdjax.methods.labels import where_labelled
 from kdjax.methods.registry import register
 
 
@@ -74,6 +74,6 @@ def tf_kd(
       values = losses.kd(student, virtual, temperature=1.0)
       return jnp.where(jnp.any((hit > 0) & alive, axis=-1), values, 0.0)
 
-    return labelled(match, inputs)
+    return where_labelled(match, inputs)
 
   return stateless(loss, needs_teacher=False)

@@ -62,7 +62,7 @@ def vid(
   start = math.log(math.expm1(variance - eps))
 
   def pairs(inputs):
-    found = _features.paired("vid", inputs, student_tap, teacher_tap)
+    found = _features.pair_features("vid", inputs, student_tap, teacher_tap)
     return tuple(_features.same_size("vid", *pair) for pair in found)
 
   def made(inputs):

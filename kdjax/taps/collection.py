@@ -14,7 +14,7 @@ COLLECTION = "taps"
 Sown = dict[Tap, Any]
 
 
-def widened(mutable: scope.CollectionFilter, token: str) -> Any:
+def with_collection(mutable: scope.CollectionFilter, token: str) -> Any:
   """Lets the private collection out too.
 
   nn.jit keeps its traces by what is mutable and does not ask which interceptors
@@ -25,7 +25,7 @@ def widened(mutable: scope.CollectionFilter, token: str) -> Any:
     token: one for each set of taps or edits.
 
   Example:
-    >>> widened("batch_stats", "taps a")
+    >>> with_collection("batch_stats", "taps a")
     ['batch_stats', 'taps', 'taps a']
   """
   mutable = scope.union_filters(mutable, [COLLECTION, token])
@@ -36,7 +36,7 @@ def widened(mutable: scope.CollectionFilter, token: str) -> Any:
   return sorted(mutable)
 
 
-def marked(variables: Any, paths: Iterable[Path]) -> Any:
+def mark_modules(variables: Any, paths: Iterable[Path]) -> Any:
   """Gives every module an empty variable of its own.
 
   nn.jit lends the trace of one module to another of the same structure; taps
@@ -46,7 +46,7 @@ def marked(variables: Any, paths: Iterable[Path]) -> Any:
     paths: of modules that may have no variables; globs do no harm.
 
   Example:
-    >>> marked({"params": {"head": {"bias": 0}}}, [])["taps"]
+    >>> mark_modules({"params": {"head": {"bias": 0}}}, [])["taps"]
     {':at:': (), 'head': {':at:head': ()}}
   """
   if not isinstance(variables, Mapping):
@@ -61,7 +61,7 @@ def marked(variables: Any, paths: Iterable[Path]) -> Any:
   return {**variables, COLLECTION: marks}
 
 
-def taken(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
+def take_sown(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
   """Takes what one reader or editor has sown out of the collections.
 
   Args:
@@ -72,7 +72,7 @@ def taken(collections: Mapping, owner: str) -> tuple[Sown, Mapping]:
 
   Example:
     >>> sown = {"taps": {"head": {"__call__:read:in": ("first", "second")}}}
-    >>> sown, rest = taken(sown, "read")
+    >>> sown, rest = take_sown(sown, "read")
     >>> {str(tap): value for tap, value in sown.items()}, rest
     ({'head:in': 'first', 'head:in#1': 'second'}, {})
   """

@@ -190,16 +190,16 @@ def pick(feats: Mapping[str, Any], tap: str) -> jax.Array:
   if len(keys) > 1:
     raise UserError(
       f"tap {tap!r} names {len(keys)} features where one is needed:"
-      f" {shortened(keys)}"
+      f" {shorten_names(keys)}"
     )
   return feats[keys[0]]
 
 
-def shortened(names: Iterable[str], most: int = 12) -> str:
+def shorten_names(names: Iterable[str], most: int = 12) -> str:
   """Writes names in a row, and only says how many the rest are.
 
   Example:
-    >>> shortened(["a", "b", "c"], most=2)
+    >>> shorten_names(["a", "b", "c"], most=2)
     'a, b ... and 1 more'
   """
   names = list(names)
@@ -211,7 +211,7 @@ def _keys(feats: Mapping[str, Any], pattern: str) -> list[str]:
   wanted = parse_tap(pattern)
   keys = [key for key in feats if covers(wanted, parse_tap(key))]
   if not keys:
-    there = shortened(sorted(feats, key=natural)) or "none"
+    there = shorten_names(sorted(feats, key=natural)) or "none"
     raise UserError(f"tap {pattern!r} names no feature. There is: {there}")
   return sorted(keys, key=natural)
 

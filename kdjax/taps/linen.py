@@ -15,7 +15,12 @@ import jax
 
 from kdjax.core.errors import UserError
 from kdjax.taps.attention import caught_weights, is_stock
-from kdjax.taps.collection import COLLECTION, marked, taken, widened
+from kdjax.taps.collection import (
+  COLLECTION,
+  mark_modules,
+  take_sown,
+  with_collection,
+)
 from kdjax.taps.grammar import (
   Tap,
   covers,
@@ -23,7 +28,7 @@ from kdjax.taps.grammar import (
   parse_tap,
   parse_taps,
 )
-from kdjax.taps.missing import Seen, gathered, hidden, not_reached
+from kdjax.taps.missing import Seen, gather_taps, hidden, not_reached
 
 _numbers = itertools.count()
 
@@ -81,14 +86,14 @@ def tapped(apply_fn: Callable, taps: str | Iterable[str]) -> Callable:
 
     with nn.intercept_methods(_reader(wanted, seen)):
       result, collections = apply_fn(
-        marked(variables, paths),
+        mark_modules(variables, paths),
         *args,
-        mutable=widened(mutable, token),
+        mutable=with_collection(mutable, token),
         **kwargs,
       )
-    sown, collections = taken(collections, "read")
+    sown, collections = take_sown(collections, "read")
     result = result if mutable is False else (result, collections)
-    return result, gathered(patterns, sown, seen)
+    return result, gather_taps(patterns, sown, seen)
 
   return apply
 
@@ -133,12 +138,12 @@ def edited(
     seen = Seen()
     with nn.intercept_methods(_editor(functions, name, seen)):
       result, collections = apply_fn(
-        marked(variables, paths),
+        mark_modules(variables, paths),
         *args,
-        mutable=widened(mutable, token),
+        mutable=with_collection(mutable, token),
         **kwargs,
       )
-    counted, collections = taken(collections, name)
+    counted, collections = take_sown(collections, name)
     for pattern in functions:
       made = pattern._replace(site="count")
       if not any(covers(made, tap) for tap in counted):
@@ -187,12 +192,12 @@ def describe(
     token = f"{COLLECTION} listing {next(_numbers)}"
     with nn.intercept_methods(_reader(public, seen, everything=True)):
       _, collections = apply_fn(
-        marked(variables, ()),
+        mark_modules(variables, ()),
         *args,
-        mutable=widened(mutable, token),
+        mutable=with_collection(mutable, token),
         **kwargs,
       )
-    sown, _ = taken(collections, "read")
+    sown, _ = take_sown(collections, "read")
     return {str(tap): value for tap, value in sown.items()}
 
   found = jax.eval_shape(run, arrays)

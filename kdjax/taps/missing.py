@@ -13,7 +13,7 @@ from kdjax.taps.grammar import (
   covers,
   covers_path,
   natural,
-  shortened,
+  shorten_names,
 )
 
 
@@ -34,7 +34,7 @@ class Seen:
     self.calls[path, method] = self.calls.get((path, method), 0) + 1
 
 
-def gathered(
+def gather_taps(
   patterns: Iterable[Tap], found: Mapping[Tap, Any], seen: Seen
 ) -> dict[str, Any]:
   """Keeps what was asked for, under its text.
@@ -48,7 +48,7 @@ def gathered(
 
   Example:
     >>> found = {Tap(("a",)): 1, Tap(("a",), call=1): 2}
-    >>> gathered([Tap(("?",))], found, Seen())
+    >>> gather_taps([Tap(("?",))], found, Seen())
     {'a': 1}
   """
   feats = {}
@@ -85,7 +85,9 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
   }
   where = "/".join(same[0]) or "the network"
   if tap.method not in called:
-    ran = f"ran {shortened(sorted(called))}, not" if called else "does not run"
+    ran = (
+      f"ran {shorten_names(sorted(called))}, not" if called else "does not run"
+    )
     return TapError(tap, f"is not reached: {where} {ran} {tap.method}")
   if tap.site == "weights" and not tap.call:
     return TapError(
@@ -137,7 +139,7 @@ def _no_module(tap: Tap, seen: Seen) -> UserError:
   paths = ["/".join(path) for path in seen.kinds if path]
   near = difflib.get_close_matches("/".join(tap.path), paths, n=1, cutoff=0.5)
   hint = f"; did you mean {near[0]!r}?" if near else "."
-  there = shortened(paths) or "no module but the network itself"
+  there = shorten_names(paths) or "no module but the network itself"
   return TapError(tap, f"is not reached{hint} There is: {there}")
 
 

@@ -15,7 +15,7 @@ from flax import errors, nnx
 from kdjax.core.errors import UserError
 from kdjax.taps.attention import caught_weights
 from kdjax.taps.grammar import Tap, covers, covers_path, parse_taps
-from kdjax.taps.missing import Seen, gathered, not_reached
+from kdjax.taps.missing import Seen, gather_taps, not_reached
 
 _RECORD = "kdjax_taps_record"
 _PLAN = "kdjax_taps_plan"
@@ -66,7 +66,7 @@ def tapped(
 
   def run(*args, **kwargs):
     result, found, seen = changed.run(map(Order, patterns), args, kwargs)
-    return result, gathered(patterns, found, seen)
+    return result, gather_taps(patterns, found, seen)
 
   return run
 

@@ -93,7 +93,7 @@ def specialist_head(head: dict, subset: np.ndarray, classes: int) -> dict:
   }
 
 
-def merged(
+def merge_logits(
   generalist: jax.Array,
   specialists: jax.Array,
   dustbins: jax.Array,

@@ -9,7 +9,7 @@ import scipy.special
 
 from kdjax.train.specialists import (
   confusable_subsets,
-  merged,
+  merge_logits,
   specialist_examples,
   specialist_head,
   specialist_labels,
@@ -39,7 +39,7 @@ def excess(logits, active):
 def found(active, **settings):
   given = (GENERALIST, SPECIALISTS, DUSTBINS)
   return np.asarray(
-    merged(
+    merge_logits(
       *(jnp.asarray(x, jnp.float32) for x in given),
       jnp.asarray(SUBSETS),
       jnp.asarray(active),
@@ -69,7 +69,7 @@ def test_without_specialists_the_generalist_answers():
 
 def test_impossible_classes_stay_finite():
   certain = jnp.array([1.0, 0.0, 0.0])
-  got = merged(
+  got = merge_logits(
     certain,
     certain[None],
     jnp.zeros(1),

@@ -89,7 +89,7 @@ def _channels(files: tuple[str, ...]) -> int:
   # to grey without a word.
   for file in files:
     try:
-      with pixels.opened(file) as image:
+      with pixels.open_image(file) as image:
         if image.mode not in ("1", "L"):
           return 3
     except Exception as error:  # damaged files raise anything

@@ -53,7 +53,7 @@ def decode(
     ValueError: if it has more than 8 bits a channel, or more pixels than
       Pillow decodes.
   """
-  with opened(file) as image:
+  with open_image(file) as image:
     if image.mode.startswith(("I", "F")):
       # Pillow would clip 0..65535 to 0..255: nearly all white, and no error.
       raise ValueError(
@@ -64,7 +64,7 @@ def decode(
       # JPEGs decode at 1/2, 1/4 or 1/8 of their size for a fraction of the cost.
       image.draft(None, (size, size))
     image.load()  # before the question: it turns TIFFs, and says so
-    image = turned(image, orientation(image))
+    image = turn_upright(image, orientation(image))
     if channels != 4 and image.has_transparency_data:
       image = _laid_over(image, background)
     image = image.convert(_MODES[channels])
@@ -76,7 +76,7 @@ def decode(
   return array if size is None else resize(array, size)
 
 
-def opened(file: str | os.PathLike | BinaryIO) -> Any:
+def open_image(file: str | os.PathLike | BinaryIO) -> Any:
   """Opens an image file without decoding it."""
   from PIL import Image
 
@@ -113,7 +113,7 @@ def orientation(image: Any) -> int:
     return 1
 
 
-def turned(image: Any, orientation: int) -> Any:
+def turn_upright(image: Any, orientation: int) -> Any:
   """Turns a Pillow image upright.
 
   Args:
@@ -124,7 +124,7 @@ def turned(image: Any, orientation: int) -> Any:
 
   Example:
     >>> from PIL import Image
-    >>> turned(Image.new("L", (6, 4)), 8).size
+    >>> turn_upright(Image.new("L", (6, 4)), 8).size
     (4, 6)
   """
   from PIL import Image

@@ -107,7 +107,7 @@ class TfdsMasks:
   def _image_size(self, image) -> tuple[int, int]:
     if self._image not in self._decoders:
       return np.shape(image)[:2]
-    with pixels.opened(io.BytesIO(image)) as opened:
+    with pixels.open_image(io.BytesIO(image)) as opened:
       return opened.size[::-1]
 
   def _upright(self, mask: np.ndarray, image) -> np.ndarray:
@@ -116,9 +116,9 @@ class TfdsMasks:
 
     if self._image not in self._decoders:
       return mask
-    with pixels.opened(io.BytesIO(image)) as opened:
+    with pixels.open_image(io.BytesIO(image)) as opened:
       orientation = pixels.orientation(opened)
-    return np.asarray(pixels.turned(Image.fromarray(mask), orientation))
+    return np.asarray(pixels.turn_upright(Image.fromarray(mask), orientation))
 
 
 def largest(boxes: np.ndarray) -> int:

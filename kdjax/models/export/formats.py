@@ -43,7 +43,7 @@ class Format(NamedTuple):
   floats_only: bool = False
 
 
-def chosen(text: str) -> dict[str, Format]:
+def parse_formats(text: str) -> dict[str, Format]:
   """Reads which formats are wanted."""
   names = list(dict.fromkeys(name.strip() for name in text.split(",")))
   for name in names:
@@ -67,7 +67,7 @@ def fitting(
   """Returns the formats that can hold a network.
 
   Args:
-    asked: what was given to `chosen`; "all" leaves out what cannot.
+    asked: what was given to `parse_formats`; "all" leaves out what cannot.
   """
   if about.quantization == quantized.NONE:
     return dict(wanted)

@@ -122,7 +122,7 @@ def _first_lines(
 ) -> dict[str, str]:
   """One line of documentation by call, such as "kd(temperature=4.0)"."""
   return {
-    name + spec.written(maker): kind + _first_line(maker.__doc__)
+    name + spec.signature_text(maker): kind + _first_line(maker.__doc__)
     for name, maker in makers.items()
   }
 

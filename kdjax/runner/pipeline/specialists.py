@@ -21,7 +21,7 @@ from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import like
 from kdjax.train.specialists import (
   confusable_subsets,
-  merged,
+  merge_logits,
   specialist_examples,
   specialist_head,
   specialist_labels,
@@ -163,7 +163,7 @@ def merge(
     known[-1][:, one.subset] = p[:, :-1]
     dustbins.append(p[:, -1])
   active = subsets[:, generalist.argmax(axis=-1)].T
-  answer = jax.jit(jax.vmap(merged, in_axes=(0, 0, 0, None, 0)))(
+  answer = jax.jit(jax.vmap(merge_logits, in_axes=(0, 0, 0, None, 0)))(
     jax.nn.softmax(generalist),
     np.stack(known, axis=1),
     np.stack(dustbins, axis=1),

@@ -225,23 +225,23 @@ def install(watchdog: Watchdog) -> None:
   _watching.append(watchdog)
 
 
-def watched(steps: Iterable[Any]) -> Iterator[Any]:
+def watch_loop(steps: Iterable[Any]) -> Iterator[Any]:
   """Has the watchdog, if there is one, time what a loop does."""
-  with timed() as tick:
+  with watch_block() as tick:
     for one in steps:
       yield one
       tick()
 
 
 @contextmanager
-def timed() -> Iterator[Callable[[], None]]:
+def watch_block() -> Iterator[Callable[[], None]]:
   """Has the watchdog, if there is one, time what is done inside.
 
   Yields:
     What to call when a part of it is over, and the next one begins.
 
   Example:
-    >>> with timed() as tick:
+    >>> with watch_block() as tick:
     ...   tick()
   """
   watchdog = active()

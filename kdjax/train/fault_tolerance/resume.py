@@ -145,7 +145,7 @@ def _found(opened: checkpoints.Series | None, initial) -> Epoch | None:
     for line in found.damaged:
       warn(f"{line}; the one before, of step {found.step}, is used")
     kept = found.note | {"step": found.step}, checkpoints.plain(found.tree)
-  kept = processes.told(kept)
+  kept = processes.broadcast(kept)
   if kept is None:
     return None
   note, arrays = kept

@@ -123,7 +123,7 @@ def take_turn(
   totals = []
   fed = (
     (on_devices.shard(plan, parts, axis=axis), steps)
-    for steps, plan in watchdog.watched(portions)
+    for steps, plan in watchdog.watch_loop(portions)
   )
   for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
     arguments = (states, plan, steps, *wave.fixed)
@@ -134,7 +134,7 @@ def take_turn(
     totals.append(sums)
     # At most two steps ahead of the devices: the queue must not grow.
     jax.block_until_ready(totals[-3:][0])
-  with watchdog.timed():
+  with watchdog.watch_block():
     sums = jax.tree.map(
       lambda *x: sum(np.asarray(one).ravel() for one in x), *totals
     )

@@ -47,9 +47,9 @@ def test_bad_settings(arguments, said, capsys):
 def test_one_process_agrees_with_itself():
   assert processes.is_first()
   assert processes.largest(15) == 15
-  assert processes.told(None) is None
+  assert processes.broadcast(None) is None
   value = ({"step": 3}, [np.array([-0.0])])
-  assert processes.told(value) is value
+  assert processes.broadcast(value) is value
 
 
 def test_leaves_are_formed_again():

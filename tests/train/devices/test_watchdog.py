@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdjax.train.devices.watchdog import Verdict, Watchdog, watched
+from kdjax.train.devices.watchdog import Verdict, Watchdog, watch_loop
 
 
 class Board:
@@ -137,7 +137,7 @@ def test_a_step_that_does_not_end(busy, stopped, said):
 def test_steps_are_timed_only_while_they_run(monkeypatch):
   clock, (dog, *_) = three()
   monkeypatch.setattr("kdjax.train.devices.watchdog._watching", [dog])
-  for number in watched(range(3)):
+  for number in watch_loop(range(3)):
     assert dog.judge() is None
     clock.now += 20
     dog._last = clock.now

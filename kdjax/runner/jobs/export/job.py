@@ -50,7 +50,7 @@ def export(
     StorageError: if something is damaged or cannot be written, or a file is not
       the network.
   """
-  wanted = formats.chosen(chosen.formats)
+  wanted = formats.parse_formats(chosen.formats)
   found = read_run.find(chosen, data_dir)
   wanted = formats.fitting(wanted, found.about, chosen.formats)
   folder = claim(workdir, "export") / chosen.network

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.errors import StorageError, UserError
-from kdjax.models.export.formats import FORMATS, chosen
+from kdjax.models.export.formats import FORMATS, parse_formats
 from kdjax.models.export.signature import read_about
 from kdjax.runner.jobs.export.card import CARD
 from kdjax.runner.jobs.export.job import SUMS
@@ -36,7 +36,7 @@ def load(folder: str | Path, format: str) -> Callable[[np.ndarray], np.ndarray]:
   """
   folder = Path(folder)
   if format not in FORMATS:
-    chosen(format)
+    parse_formats(format)
   path = folder / FORMATS[format].file
   if not (folder / CARD).is_file():
     raise UserError(f"there is no exported network in {folder}")

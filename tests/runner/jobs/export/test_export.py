@@ -187,13 +187,13 @@ def test_needs_a_run_and_its_packages(monkeypatch, capsys):
   assert "distill has no such flag" in capsys.readouterr().err
   monkeypatch.setattr(formats, "_is_installed", lambda _: False)
   with pytest.raises(UserError, match="needs jax2onnx(.|\n)*--no-deps"):
-    formats.chosen("onnx")
+    formats.parse_formats("onnx")
 
 
 def test_few_bits_are_not_for_every_format():
   about = About("mlp(2)", 2, ("a", "b"), (4, 4, 1), "uint8", None, "w8")
   with pytest.raises(UserError, match="computes in w8"):
-    formats.fitting(formats.chosen("onnx"), about, "onnx")
+    formats.fitting(formats.parse_formats("onnx"), about, "onnx")
 
 
 def test_sums_are_of_all_files(tmp_path):
