@@ -27,7 +27,9 @@ from pathlib import Path
 # training, not the imports.
 PRELOAD = [
   "launch",
-  "kdjax.runner.jobs.distill",
+  "kdjax.runner.pipeline.fit",
+  "kdjax.runner.pipeline.plan",
+  "kdjax.runner.pipeline.stages",
   "kdjax.runner.report.record",
   "tensorboardX",
 ]

@@ -31,7 +31,16 @@ ROOMS = {
 }  # fmt: skip
 # The runner's own folders, each of which imports those before it; a job none
 # of the other jobs.
-FLOORS = ["config", "system", "report", "pipeline", "jobs", "cli", "main"]
+FLOORS = [
+  "config",
+  "system",
+  "report",
+  "job",
+  "pipeline",
+  "jobs",
+  "cli",
+  "main",
+]
 
 
 def imports(file: pathlib.Path) -> set[str]:

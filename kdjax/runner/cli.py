@@ -1,10 +1,9 @@
-"""What `launch.py` can be asked to do, one function each.
+"""What `launch.py` is asked to do: a command, checked, is the start of its job.
 
-Rooms are imported when their command runs: jax reads its environment only once,
-and bad input should not have to wait for what it does not need.
+What computes is imported when it runs: jax reads its environment only once, and
+bad input should not have to wait for what it does not need.
 """
 
-import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,8 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl
 
-from kdjax.core.errors import UserError, program, unknown_name
-from kdjax.runner.config import Cluster, Experiment, experiments, flags
-from kdjax.runner.config.commands import CONFIGS
+from kdjax.core.errors import UserError, program
+from kdjax.runner.config import Experiment, flags
 from kdjax.runner.config.data import Source, StoredData
 from kdjax.runner.config.options import (
   as_dict,
@@ -23,18 +21,15 @@ from kdjax.runner.config.options import (
   value_of,
   with_own_groups,
 )
+from kdjax.runner.job import Command, Job, find_jobs, run_job
 from kdjax.runner.system import cluster
-from kdjax.runner.system.platform import prepare_environment
 
 # What stands beside the settings, in any command.
 _LAUNCH = {"help": "this help", "version": "the version of kdjax"}
-# The experiment of commands that are not for the demo's.
-DEFAULT = {
-  "compress": "compression_table",
-  "quantify": "spurious_background",
-  "soft_td": "soft_td",
-  "synthesise": "dataset_distillation",
-}
+COMMANDS = find_jobs()
+CONFIGS = {name: one.config for name, one in COMMANDS.items()}
+# Its settings are not for one's own data or networks.
+DEMO = "mnist_demo"
 # Which images, and which networks: whoever names them means his own run, and
 # whoever asks for help wants the defaults of one.
 OWN = {one.flag for one in options() if one.group == "data"} | {"help"}
@@ -173,11 +168,11 @@ def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
     raise UserError(
       f"--experiment=: it is empty; see {program()} list experiments"
     )
-  name = given.get("experiment") or DEFAULT.get(command, "mnist_demo")
+  name = given.get("experiment") or COMMANDS[command].example
   if "experiment" in given or not OWN & set(given):
     return name, name
   own = _name_of(given.get("dataset", Experiment().data.dataset))
-  if command in DEFAULT:
+  if COMMANDS[command].example != DEMO:
     return own if "dataset" in given else name, name
   return own, None
 
@@ -207,141 +202,24 @@ def run(call: Call) -> None:
     from kdjax.runner.pipeline import rules
 
     rules.check(CONFIGS[call.command], call.experiment, call.given)
-  COMMANDS[call.command](call)
+  start(COMMANDS[call.command], call)
 
 
-def _distill(call: Call) -> None:
-  _check_no_words(call)
-  cluster.join(call.experiment.cluster, _identity(call.experiment))
-  from kdjax.runner.jobs import distill as run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
-
-
-def _identity(experiment: Experiment) -> dict[str, dict[str, Any]]:
-  """What all processes of a run must be asked for alike."""
-  settings = as_dict(experiment)
-  del settings["cluster"], settings["run"]["workdir"]
-  return settings
-
-
-def _cache(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs import cache
-
-  cache.cache(call.experiment, name=call.name, command=call.repeat)
-
-
-def _quantify(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs.knowledge import job as run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
-
-
-def _soft_td(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs.soft_td import job as run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
-
-
-def _synthesise(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs.synthesis import job as run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
-
-
-def _check_no_words(call: Call) -> None:
-  if call.words:
+def start(job: Job | Command, call: Call) -> None:
+  """Starts a job, once all processes that it is to run in have met."""
+  if isinstance(job, Command):
+    job.run(call)
+    return
+  if call.words and not job.words:
     raise UserError(
       f"{call.command} takes no further words, got {' '.join(call.words)!r}"
     )
+  cluster.join(call.experiment.cluster, _identity(call))
+  run_job(job, call.experiment, call.words, name=call.name, command=call.repeat)
 
 
-def _compare(call: Call) -> None:
-  from kdjax.runner.jobs.compare import job as compare
-
-  names = call.words or call.experiment.search.methods.split()
-  compare.compare(call.experiment, names, name=call.name, command=call.repeat)
-
-
-def _reproduce(call: Call) -> None:
-  from kdjax.runner.jobs import reproduce
-
-  stored = reproduce.read(call.words)
-  given, before = call.experiment.run, stored.experiment.run
-  accelerator = given.accelerator
-  if accelerator == "auto":
-    accelerator = before.accelerator
-  prepare_environment(accelerator, before.host_devices)
-  chosen = dataclasses.replace(
-    before, workdir=given.workdir, accelerator=accelerator, resume=True
-  )
-  from kdjax.runner.jobs import distill as run
-
-  workdir = run.run(
-    dataclasses.replace(stored.experiment, run=chosen, cluster=Cluster()),
-    name=stored.results["name"],
-    command=call.repeat,
-  )
-  reproduce.check(stored, workdir)
-
-
-def _compress(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs.compress import job as run
-
-  run.run(call.experiment, name=call.name, command=call.repeat)
-
-
-def _export(call: Call) -> None:
-  _check_no_words(call)
-  from kdjax.runner.jobs.export import job as export
-
-  export.export(
-    call.experiment.export,
-    workdir=call.experiment.run.workdir,
-    data_dir=call.experiment.data.data_dir,
-    command=call.repeat,
-  )
-
-
-def _list(call: Call) -> None:
-  from kdjax.runner.jobs import list
-
-  print(
-    list.listing(
-      call.words,
-      experiments=experiments.described(),
-      experiment=call.experiment,
-    )
-  )
-
-
-def _plot(call: Call) -> None:
-  from kdjax.runner.report import record
-  from kdjax.runner.system.workdir import claim
-
-  figure = " ".join(call.words)
-  if figure not in record.FIGURES:
-    raise unknown_name("figure", figure, record.FIGURES)
-  workdir = claim(call.experiment.run.workdir, f"plot-{figure}")
-  print(*record.write_figure(workdir, figure), sep="\n")
-
-
-COMMANDS = {
-  "distill": _distill,
-  "sweep": _distill,
-  "compare": _compare,
-  "cache": _cache,
-  "quantify": _quantify,
-  "soft_td": _soft_td,
-  "synthesise": _synthesise,
-  "reproduce": _reproduce,
-  "compress": _compress,
-  "export": _export,
-  "list": _list,
-  "plot": _plot,
-}
+def _identity(call: Call) -> list[Any]:
+  """What all processes of a run must be asked for alike."""
+  settings = as_dict(call.experiment)
+  del settings["cluster"], settings["run"]["workdir"]
+  return [call.command, call.words, settings]

@@ -7,7 +7,6 @@ from kdjax import __version__
 from kdjax.core.errors import KdjaxError, print_any_name, unknown_name
 from kdjax.runner import cli
 from kdjax.runner.config import Experiment, experiments, flags, options
-from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.system import cluster
 from kdjax.runner.system.platform import keep_programs, prepare_environment
 from kdjax.train.devices.watchdog import Verdict
@@ -62,10 +61,10 @@ def _main(argv: list[str]) -> int:
   if command not in cli.COMMANDS:
     raise unknown_name("command", command, cli.COMMANDS)
   if not typed.get("help"):
-    flags.check_typed(command, typed, CONFIGS)
+    flags.check_typed(command, typed, cli.CONFIGS)
   name, started = cli.beginning(command, typed)
   chosen = experiments.load_experiment(started) if started else Experiment()
-  chosen = options.with_own_groups(chosen, CONFIGS[command])
+  chosen = options.with_own_groups(chosen, cli.CONFIGS[command])
   if typed.pop("help", False):
     print(_help(as_typed(argv[:1]), words, chosen))
     return 0

@@ -24,8 +24,7 @@ PAGES = [
 def called(monkeypatch):
   """Runs the launcher up to where the command itself would begin."""
   calls = []
-  for name in cli.COMMANDS:
-    monkeypatch.setitem(cli.COMMANDS, name, calls.append)
+  monkeypatch.setattr(cli, "start", lambda job, call: calls.append(call))
   monkeypatch.setattr(main, "prepare_environment", lambda *_: None)
   monkeypatch.setattr(main, "keep_programs", lambda *_: None)
 

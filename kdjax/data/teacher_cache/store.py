@@ -92,6 +92,21 @@ def write_shard(
     write_json(_note(file), note)
 
 
+def is_written(folder: Path, number: int, of: int) -> bool:
+  """Says whether a shard is there as a whole.
+
+  Args:
+    folder: as given to `write_shard`.
+    number: likewise.
+    of: likewise.
+
+  Example:
+    >>> is_written(Path("nowhere"), 0, 1)
+    False
+  """
+  return _note(folder / shard_name(number, of)).exists()
+
+
 @contextmanager
 def _writing(file: Path) -> Iterator[None]:
   """Names the file in what its writer raises."""

@@ -45,6 +45,7 @@ from kdjax.runner.config.run import (
   Latency,
   Machine,
   Place,
+  ResumablePlace,
   Run,
   Workdir,
 )
@@ -82,9 +83,10 @@ class CompareConfig:
   ensemble: Ensemble = Ensemble()
   search: Search = Search()
   precision: Precision = Precision()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
   intervals: Intervals = Intervals()
   latency: Latency = Latency()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +101,9 @@ class CacheConfig:
   cache: Cache = Cache()
   precision: Precision = Precision()
   portions: Portions = Portions()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
   intervals: Intervals = Intervals()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,7 @@ class QuantifyConfig:
   teacher: TrainedTeacher = TrainedTeacher()
   student: OptimizedStudent = OptimizedStudent()
   quantify: Quantify = Quantify()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +129,9 @@ class SoftTDConfig:
   rates: Rates = Rates()
   soft_td: SoftTD = SoftTD()
   precision: Precision = Precision()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
   latency: Latency = Latency()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +141,7 @@ class SynthesiseConfig:
   data: ScoredData = ScoredData()
   student: TrainedStudent = TrainedStudent()
   synthesis: Synthesis = Synthesis()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +154,10 @@ class CompressConfig:
   distillation: WeightedObjective = WeightedObjective()
   baseline_rate: BaselineRate = BaselineRate()
   compression: Compression = Compression()
-  place: Place = Place()
+  place: ResumablePlace = ResumablePlace()
   intervals: Intervals = Intervals()
   latency: Latency = Latency()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,19 +193,3 @@ class PlotConfig:
   """`plot`: the theory's figures."""
 
   place: Place = Place()
-
-
-CONFIGS = {
-  "distill": DistillConfig,
-  "sweep": DistillConfig,
-  "compare": CompareConfig,
-  "cache": CacheConfig,
-  "quantify": QuantifyConfig,
-  "soft_td": SoftTDConfig,
-  "synthesise": SynthesiseConfig,
-  "reproduce": ReproduceConfig,
-  "compress": CompressConfig,
-  "export": ExportConfig,
-  "list": ListConfig,
-  "plot": PlotConfig,
-}

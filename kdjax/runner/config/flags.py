@@ -60,8 +60,9 @@ def check_typed(
     UserError: names the flag, the nearest one, and who has it.
 
   Example:
-    >>> from kdjax.runner.config.commands import CONFIGS
-    >>> check_typed("distill", {"rounds": "9"}, CONFIGS)
+    >>> from kdjax.runner.config.commands import DistillConfig, SoftTDConfig
+    >>> configs = {"distill": DistillConfig, "soft_td": SoftTDConfig}
+    >>> check_typed("distill", {"rounds": "9"}, configs)
     Traceback (most recent call last):
       ...
     kdjax.core.errors.UserError: --rounds=9: distill has no such flag; soft_td has it
@@ -92,8 +93,8 @@ def no_such_flag(
     configs: the classes of all commands.
 
   Example:
-    >>> from kdjax.runner.config.commands import CONFIGS
-    >>> print(no_such_flag("cache", "vews", "--vews=4", CONFIGS))
+    >>> from kdjax.runner.config.commands import CacheConfig
+    >>> print(no_such_flag("cache", "vews", "--vews=4", {"cache": CacheConfig}))
     --vews=4: cache has no such flag; did you mean --views? (launch.py cache --help)
   """
   having = _having(name, configs)
@@ -125,8 +126,8 @@ def check_experiment(
     UserError: names the setting, and which commands heed it.
 
   Example:
-    >>> from kdjax.runner.config.commands import CONFIGS
-    >>> check_experiment("compare", "mnist_demo", Experiment(), CONFIGS)
+    >>> from kdjax.runner.config.commands import CompareConfig
+    >>> check_experiment("compare", "x", Experiment(), {"compare": CompareConfig})
   """
   own = by_flag(configs[command])
   # Who trains nothing looks at single settings.

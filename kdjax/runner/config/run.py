@@ -43,9 +43,23 @@ class Place(Machine, Workdir):
 
 
 @dataclasses.dataclass(frozen=True)
+class ResumablePlace(Place):
+  """Where a run happens that goes on after it was stopped."""
+
+  resume: bool = option(
+    True, "go on with the unfinished run of the same settings in --workdir"
+  )
+
+
+@dataclasses.dataclass(frozen=True)
 class Intervals:
   """How often a training is looked at."""
 
+  checkpoint_minutes: float = option(
+    5.0,
+    "minutes from one checkpoint to the next; SIGTERM and Ctrl-C always save",
+    within=Interval(0),
+  )
   checkpoint_steps: int = option(
     256,
     "the most steps from one look at the clock, and at signals, to the next",
@@ -71,19 +85,11 @@ class Latency:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(Latency, Intervals, Place):
+class Run(Latency, Intervals, ResumablePlace):
   """Where and how the run happens."""
 
   decisive = True
 
-  resume: bool = option(
-    True, "go on with the unfinished run of the same settings in --workdir"
-  )
-  checkpoint_minutes: float = option(
-    5.0,
-    "minutes from one checkpoint to the next; SIGTERM and Ctrl-C always save",
-    within=Interval(0),
-  )
   keep_best: int = option(
     0,
     "keep the student of so many epochs, the best by --best_metric, in best/",

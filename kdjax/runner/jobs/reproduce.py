@@ -1,5 +1,6 @@
 """A run once more, from its results.json alone, and whether it came out alike."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.errors import KdjaxError, UserError
+from kdjax.runner.config import Cluster
+from kdjax.runner.config.commands import ReproduceConfig
+from kdjax.runner.job import Command, find_jobs, run_job
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
-from kdjax.runner.report import logs, text
+from kdjax.runner.report import logs
+from kdjax.runner.system.platform import prepare_environment
 
 # Where these are the same, a run is the same, bit for bit.
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "python")
@@ -33,6 +38,26 @@ class Row(NamedTuple):
   again: str
   verdict: str
   agrees: bool | None
+
+
+def run(call: Any) -> None:
+  """Runs `distill` with the stored settings, and compares."""
+  stored = read(call.words)
+  chosen, before = call.experiment.run, stored.experiment.run
+  accelerator = chosen.accelerator
+  if accelerator == "auto":
+    accelerator = before.accelerator
+  prepare_environment(accelerator, before.host_devices)
+  settings = dataclasses.replace(
+    before, workdir=chosen.workdir, accelerator=accelerator, resume=True
+  )
+  workdir = run_job(
+    find_jobs()["distill"],
+    dataclasses.replace(stored.experiment, run=settings, cluster=Cluster()),
+    name=stored.results["name"],
+    command=call.repeat,
+  )
+  check(stored, workdir)
 
 
 def read(words: Sequence[str]) -> Stored:
@@ -63,6 +88,8 @@ def check(stored: Stored, workdir: Path) -> None:
     KdjaxError: if they do not agree.
     StorageError: if something cannot be read or written.
   """
+  from kdjax.runner.report import text
+
   again = json.loads((workdir / "results.json").read_text())
   rows = list(compared(stored.results, again))
   logs.write_json(workdir / "reproduce.json", [row._asdict() for row in rows])
@@ -190,3 +217,6 @@ def _plain(value: Any) -> str:
   if isinstance(value, list):
     return ", ".join(map(str, value))
   return "–" if value is None else str(value)[:40]
+
+
+COMMAND = Command("reproduce", ReproduceConfig, run)

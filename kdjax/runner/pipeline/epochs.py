@@ -211,8 +211,7 @@ def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
   def step(run, arguments):
     if run not in seen:
       title = " + ".join(arguments[0])
-      if not quiet:
-        compiling(title)
+      compiling(title)
       seen[run] = found = memory.needs(run, arguments)
       meter.needs.append(found)
       if setup.experiment.computing.preflight:

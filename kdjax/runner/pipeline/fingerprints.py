@@ -6,7 +6,16 @@ from typing import Any
 
 from kdjax import data
 from kdjax.core import storage
+from kdjax.data import Split
 from kdjax.runner.pipeline.setup import Setup
+
+
+def fingerprints(shown: Split, scored: Split) -> dict[str, str]:
+  """Names the images of a run by their bytes."""
+  return {
+    "sha256 of the training images": data.fingerprint(shown),
+    "sha256 of the scored images": data.fingerprint(scored),
+  }
 
 
 def of_setup(setup: Setup) -> dict[str, Any]:
@@ -25,8 +34,7 @@ def of_setup(setup: Setup) -> dict[str, Any]:
   }
   for number, name in enumerate(setup.dataset.class_names):
     found[f"class {number}"] = name
-  found["sha256 of the training images"] = data.fingerprint(setup.train_split)
-  found["sha256 of the scored images"] = data.fingerprint(setup.score_split)
+  found |= fingerprints(setup.train_split, setup.score_split)
   teachers = [setup.found, *(one for _, one in setup.other_teachers)]
   for teacher in filter(None, teachers):
     number = sum(key.startswith("sha256 of teacher") for key in found)

@@ -1,9 +1,6 @@
 """Training as a run does it: the log, the progress bar, the saved teacher."""
 
-import io
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,10 +171,7 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> Fitted:
       log.rewind(train_spec.arms, epoch.step)
       networks = _networks(train_spec, epoch)
       done = epoch.number - (not epoch.ended)
-    unseen = io.StringIO() if log.quiet else None
-    shown = progress(
-      train_spec.epochs, title, train_spec.images, done=done, stream=unseen
-    )
+    shown = progress(train_spec.epochs, title, train_spec.images, done=done)
     with shown as advance:
       meter = profiling.Meter(setup.devices)
       following = observed_epochs(
@@ -284,16 +278,3 @@ def _log_epoch(
     }
     log.write(rows[arm])
   return rows
-
-
-@contextmanager
-def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-  """Measures how long a phase takes.
-
-  Args:
-    seconds: gets the time.
-    phase: its name there.
-  """
-  start = time.perf_counter()
-  yield
-  seconds[phase] = time.perf_counter() - start

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdjax.core.errors import counted, warn
+from kdjax.core.errors import counted
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline.setup import Setup
@@ -91,8 +91,8 @@ def idle_teacher(experiment: Experiment) -> str:
   )
 
 
-def say(experiment: Experiment, setup: Setup) -> None:
-  """Says on stderr what there is to be said of a run before it begins.
+def warnings_of(experiment: Experiment, setup: Setup) -> list[str]:
+  """Lists what there is to be said of a run before it begins.
 
   Args:
     experiment: the settings as they were given.
@@ -106,6 +106,5 @@ def say(experiment: Experiment, setup: Setup) -> None:
     scored=setup.score_split.labels,
     classes=setup.dataset.classes,
   )
-  for said in (*found, "" if asked else idle_teacher(experiment)):
-    if said:
-      warn(said)
+  idle = "" if asked else idle_teacher(experiment)
+  return [*found, idle] if idle else found

@@ -51,7 +51,7 @@ MARKS = {
 
 
 def write(workdir: Path, results: Mapping[str, Any]) -> Path:
-  """Writes results.json, then the figure and, last, the page."""
+  """Writes the figures and, last, the page."""
   content = {
     "name": results["name"],
     "sentences": lambda: [headline(results), *notes(results)],

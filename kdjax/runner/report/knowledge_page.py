@@ -20,7 +20,7 @@ __all__ = ["headline", "makers", "summary", "write"]
 def write(
   workdir: Path, results: Mapping[str, Any], samples: Mapping[str, Any]
 ) -> Path:
-  """Writes results.json, the figures and the page."""
+  """Writes the figures and, last, the page."""
   content = {
     "name": results.get("name") or "Knowledge report",
     "sentences": lambda: [headline(results)],

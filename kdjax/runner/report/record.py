@@ -27,9 +27,7 @@ def write_run(
   history: Sequence[Mapping[str, Any]],
   samples: Mapping[str, Any] | None = None,
 ) -> Path:
-  """Writes results.json, then the figures and, last, the page.
-
-  Nothing that is drawn can cost the results: a part that fails is left out.
+  """Writes the figures and, last, the page; a part that fails is left out.
 
   Args:
     samples: the keyword arguments of `examples.soft_targets_figure`, or None.
@@ -44,8 +42,7 @@ def write(
   makers: Mapping[str, Callable[[], pictures.Picture]],
   content: Mapping[str, Any],
 ) -> Path:
-  """Writes results.json, then the figures and, last, the page, as `write_run`."""
-  logs.write_json(workdir / "results.json", results)
+  """Writes the figures and, last, the page, as `write_run`."""
   left_out: list[str] = []
   with parts.part("the remark on the teacher", left_out):
     teachers.warn(results)

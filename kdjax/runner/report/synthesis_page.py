@@ -34,7 +34,7 @@ SHOWN = 5
 def write(
   workdir: Path, results: Mapping[str, Any], samples: Mapping[str, Any]
 ) -> Path:
-  """Writes results.json, the figures and the page."""
+  """Writes the figures and, last, the page."""
   content = {
     "name": results.get("name") or "Learned images",
     "sentences": lambda: [headline(results), *notes(results)],

@@ -6,9 +6,8 @@ import pytest
 
 import launch
 from kdjax.core.errors import UserError
-from kdjax.runner.cli import COMMANDS, read
+from kdjax.runner.cli import COMMANDS, CONFIGS, read
 from kdjax.runner.config import Experiment, flags, options
-from kdjax.runner.config.commands import CONFIGS
 
 ALL = {one.flag: one for one in options.options()}
 # By hand: which commands have which flags.
@@ -34,15 +33,19 @@ HAVE = [
    "teacher_optimizer teacher_schedule teacher_augment teacher_seed "
    "augment"),
   ("distill sweep compare cache compress",
-   "teacher_from teacher_classes checkpoint_steps evaluate_every"),
+   "teacher_from teacher_classes checkpoint_minutes checkpoint_steps "
+   "evaluate_every"),
   ("distill sweep",
    "teacher_head teacher_cache regime specialists specialist_epochs "
    "specialist_learning_rate chain chain_learning_rate generations route "
    "controls smoothing_learning_rate reference reference_learning_rate "
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
-   "matched_smoothing augmented_learning_rate shard profile_steps resume "
-   "checkpoint_minutes keep_best best_metric nan nan_patience multihost "
-   "coordinator_address process_count process_index init_timeout "
+   "matched_smoothing augmented_learning_rate shard profile_steps "
+   "keep_best best_metric nan nan_patience"),
+  ("distill sweep compare cache quantify soft_td synthesise compress",
+   "resume"),
+  ("distill sweep compare cache soft_td compress",
+   "multihost coordinator_address process_count process_index init_timeout "
    "heartbeat_timeout step_timeout"),
   ("distill sweep compare quantify soft_td synthesise compress",
    "epochs batch_size seeds"),
@@ -197,7 +200,7 @@ def test_version(capsys):
     ("cache --vews=4", "--vews=4: cache has no such flag; did you mean --views?"
      " (launch.py cache --help)"),
     ("quantify --nolatency", "--nolatency: quantify has no such flag; distill,"
-     " sweep, compare, soft_td and compress have it (launch.py distill --help)"),
+     " sweep, compare, compress and soft_td have it (launch.py distill --help)"),
     ("plot norms --experiment=mutual", "--experiment=mutual: plot has no such flag"
      " (launch.py plot --help)"),
   ],

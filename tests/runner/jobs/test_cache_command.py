@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+from job_contract import check_results
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -41,6 +42,7 @@ def cached(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_student_learns_from_a_cache(cached, tmp_path):
+  assert check_results(cached, "cache")["cache"]["records"] == 3 * 1442
   cache = TeacherCache(cached / "teacher_cache")
   assert cache.rows == 3 * 1442 and len(cache.manifest["shards"]) == 2
   assert cache.read([0])[1]["stage_0"].shape == (1, 16)

@@ -3,8 +3,8 @@
 import pytest
 
 from kdjax.core.errors import UserError
+from kdjax.runner.cli import CONFIGS
 from kdjax.runner.config import Experiment, flags, options
-from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.pipeline import rules
 
 # By hand, from what each setting's help says: what is typed, the flag that does

@@ -1,15 +1,11 @@
 """The end of a run: nothing that is drawn costs its results."""
 
-import json
-
 import numpy as np
 import pytest
 
-from kdjax.core.errors import StorageError
 from kdjax.runner.report import (
   compression_page,
   knowledge_page,
-  logs,
   page,
   pictures,
   plots,
@@ -109,22 +105,7 @@ def test_what_fails_is_left_out_with_a_line(
   assert error.count(f"{said} is left out: ValueError: no glyph\n") == 1
   assert error.count("\n") == 1
   assert "Test error of every seed" in shown
-  assert json.loads((tmp_path / "results.json").read_text())
   assert isinstance(record.summary(results), str)
-
-
-def test_results_are_written_before_anything_is_drawn(
-  monkeypatch, tmp_path, results, history
-):
-  def full(*_):
-    raise StorageError("no room")
-
-  monkeypatch.setattr(pictures, "save_figures", full)
-  with pytest.raises(StorageError, match="no room"):
-    record.write_run(tmp_path, results, history)
-  found = json.loads((tmp_path / "results.json").read_text())
-  assert found == json.loads(json.dumps(logs.to_plain(results)))
-  assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -136,8 +117,5 @@ def test_results_are_written_before_anything_is_drawn(
     lambda folder: compression_page.write(folder, {"name": "x", "table": {}}),
   ],
 )
-def test_every_command_keeps_its_results_where_nothing_can_be_drawn(
-  write, tmp_path
-):
+def test_every_command_has_a_page_where_nothing_can_be_drawn(write, tmp_path):
   assert write(tmp_path).read_text(encoding="utf-8").startswith("<!DOCTYPE")
-  assert (tmp_path / "results.json").exists()

@@ -13,10 +13,13 @@ from kdjax.data import Split
 from kdjax.models import packed, quantized
 from kdjax.models.export import formats
 from kdjax.models.export.signature import About, compile_network, forward
+from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.compress import perturb, timing
-from kdjax.runner.jobs.compress.training import Trained
+from kdjax.runner.jobs.compress.training import Variant
 from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.arms import objective_text
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
+from kdjax.runner.pipeline.teachers import TeacherPool
 
 INT8 = "w8a8"
 # (network, control): what a row is compared with, seed by seed.
@@ -50,24 +53,48 @@ class Row(NamedTuple):
   control: bool = False
 
 
-def gather(setup: Setup, trained: Trained, scheme: str) -> dict[str, Row]:
+def measure(ways: dict[str, Variant], context: Context) -> Measured:
+  """Measures all networks, and compares them."""
+  setup = ways["plain"].setup
+  scheme = ways["quantized"].experiment.compression.quantization
+  rows = gather(
+    setup, context.values["teacher"], context.values["training"], scheme
+  )
+  measured = measure_rows(setup, rows, context.workdir / "onnx")
+  table = {
+    "rows": measured,
+    "comparisons": compare(measured),
+    "front": front(measured),
+    "quantization": scheme,
+    "sparsity": ways["pruned"].experiment.compression.sparsity,
+    "noise": perturb.NOISE,
+    "shift": perturb.SHIFT,
+  }
+  objective = objective_text(ways["plain"].experiment)
+  return Measured({"table": table, "objective": objective})
+
+
+def gather(
+  setup: Setup, pool: TeacherPool, of: Mapping[str, Any], scheme: str
+) -> dict[str, Row]:
   """Lists all networks, those in few bits as they are stored.
 
   Args:
     setup: of the plain students.
-    trained: all networks.
+    pool: the teacher.
+    of: by variant, by "student" and "baseline", variables of all seeds.
     scheme: the bits that students have learned to compute in.
 
   Returns:
     Rows by name.
   """
-  of, student = trained.students, setup.student
+  student, teacher = setup.student, pool.teacher.networks
 
   def few(variables, scheme, control=False):
     return _in_bits(setup, variables, scheme)._replace(control=control)
 
   rows = {
-    "teacher": Row(setup.teacher, setup.teacher.network, trained.teacher),
+    "teacher": Row(setup.teacher, setup.teacher.network, teacher),
     "baseline": Row(student, student.network, of["plain"]["baseline"]),
     "student": Row(student, student.network, of["plain"]["student"]),
     "int8": few(of["plain"]["student"], INT8),
@@ -99,7 +126,7 @@ def _in_bits(setup: Setup, variables: Any, scheme: str) -> Row:
   )
 
 
-def measure(
+def measure_rows(
   setup: Setup, rows: Mapping[str, Row], folder: Path
 ) -> dict[str, dict[str, Any]]:
   """Measures all rows.
@@ -144,7 +171,7 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Compares rows seed by seed.
 
   Args:
-    found: from `measure`.
+    found: from `measure_rows`.
 
   Returns:
     A comparison of errors each, as in results.json.
@@ -163,7 +190,7 @@ def front(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
   """Names the rows that none beats in size and in accuracy.
 
   Args:
-    found: from `measure`; controls do not count.
+    found: from `measure_rows`; controls do not count.
 
   Returns:
     Names, the smallest first.

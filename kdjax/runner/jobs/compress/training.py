@@ -2,19 +2,19 @@
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdjax.core.errors import UserError
 from kdjax.models import quantized
 from kdjax.runner.config import Compression, Experiment
-from kdjax.runner.pipeline import fit
-from kdjax.runner.pipeline import teachers as teacher_pool
+from kdjax.runner.job import Context, Plan
+from kdjax.runner.pipeline import fit, teachers
 from kdjax.runner.pipeline.build import prepare
+from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.runner.report import estimates
-from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import say
 
 NETWORKS = ("student", "baseline")
@@ -69,62 +69,63 @@ def variants(experiment: Experiment) -> dict[str, Variant]:
   return found
 
 
-class Trained(NamedTuple):
-  """All networks.
-
-  Attributes:
-    teacher: variables with a leading axis (1,).
-    students: by variant, by "student" and "baseline", variables with a leading
-      axis (seeds,).
-  """
-
-  teacher: Any
-  students: dict[str, dict[str, Any]]
+def build(experiment: Experiment) -> Plan:
+  ways = variants(experiment)
+  setup = ways["plain"].setup
+  few = ways["quantized"].experiment.compression
+  pruned = ways["pruned"].experiment.compression
+  made = plan(experiment, setup, ways)
+  both = dataclasses.replace(few, sparsity=pruned.sparsity)
+  settings = dataclasses.replace(setup.experiment, compression=both)
+  return made._replace(experiment=settings)
 
 
-def train(found: dict[str, Variant], workdir: Path, log: RunLog) -> Trained:
-  """Trains all, the students of every variant from the one teacher.
-
-  Args:
-    found: the ways.
-    workdir: gets the teacher.
-    log: gets a row an epoch; arms are called "student_pruned" and so on.
-
-  Returns:
-    The networks.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers.
-    StorageError: if something cannot be written.
-  """
-  experiment, setup = found["plain"]
-  networks = len(found) * len(NETWORKS) * experiment.student.seeds
+def train_teachers(ways: dict[str, Variant], context: Context) -> TeacherPool:
+  experiment, setup = ways["plain"]
+  networks = len(ways) * len(NETWORKS) * experiment.student.seeds
   say(
     estimates.beforehand(
       "compress",
-      trainings=len(found),
+      trainings=len(ways),
       networks=networks,
       epochs=experiment.student.epochs,
     )
   )
-  pool = teacher_pool.gather(experiment, setup, workdir, log)
-  if pool is None:
+  first = teachers.gather(experiment, setup, context.workdir, context.log)
+  if first is None:
     raise UserError("compress: nobody learns from a teacher")
+  return first
+
+
+def train_students(
+  ways: dict[str, Variant], context: Context
+) -> dict[str, dict[str, Any]]:
+  """Trains the students of every variant from the one teacher.
+
+  Args:
+    ways: by name, plain, pruned and quantized.
+    context: its log gets rows of arms called "student_pruned" and so on.
+
+  Returns:
+    By variant, by "student" and "baseline", variables with a leading axis
+    (seeds,).
+  """
+  experiment, setup = ways["plain"]
   arms = _arms(setup, "plain").values()
-  teachers = make_teachers(experiment, setup, pool, arms)
+  pool = make_teachers(experiment, setup, context.values["teacher"], arms)
   students, start = {}, time.perf_counter()
-  for name, variant in found.items():
+  for name, variant in ways.items():
     if len(students) == 1:
       spent = time.perf_counter() - start
-      say(estimates.underway("training", 1, len(found), spent))
+      say(estimates.underway("training", 1, len(ways), spent))
     train_spec = variant.setup.student
     train_spec = train_spec._replace(arms=_arms(variant.setup, name))
-    networks = fit.fit(variant.setup, train_spec, log, teachers).networks
+    networks = fit.fit(variant.setup, train_spec, context.log, pool).networks
     students[name] = {
       kind: networks[title]
       for kind, title in zip(NETWORKS, train_spec.arms, strict=True)
     }
-  return Trained(pool.teacher.networks, students)
+  return students
 
 
 def _arms(setup: Setup, name: str) -> dict[str, Any]:

@@ -1,162 +1,18 @@
-"""The hallway of `launch.py export`: run -> network -> files -> read back -> card.
+"""`launch.py export`: a run's network in formats that other programs run."""
 
-Read `export` from top to bottom; every line is a room.
-"""
+from kdjax.runner.config.commands import ExportConfig
+from kdjax.runner.job import Job, Room, Stage
 
-import hashlib
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+build, write = (Room(f"{__package__}.{name}") for name in ("read_run", "write"))
 
-import jax
-import numpy as np
-
-from kdjax.core.errors import KdjaxError, StorageError, UserError
-from kdjax.core.storage import one_line
-from kdjax.models.export import formats
-from kdjax.models.export.signature import compile_network, forward
-from kdjax.runner.config import Export
-from kdjax.runner.jobs.export import card, parity, read_run
-from kdjax.runner.report import logs
-from kdjax.runner.system.workdir import claim
-
-SUMS = "SHA256SUMS"
-
-
-def export(
-  chosen: Export,
-  *,
-  workdir: str | None,
-  data_dir: str | None,
-  command: str,
-) -> Path:
-  """Writes a run's network in formats that other programs run, with its card.
-
-  Every file is read back by its own runtime and held to the linen network on at
-  least 1,000 real images. The folder appears when all is well, or not at all.
-
-  Args:
-    chosen: which network of which run, and the formats.
-    workdir: `--workdir`; None for a new folder below runs/.
-    data_dir: where the data are, if not where the run had them.
-    command: the command line that repeats it.
-
-  Returns:
-    The folder: `student` or `teacher` below the workdir.
-
-  Raises:
-    UserError: for a run, network, format or images that are not there.
-    StorageError: if something is damaged or cannot be written, or a file is not
-      the network.
-  """
-  wanted = formats.parse_formats(chosen.formats)
-  found = read_run.find(chosen, data_dir)
-  wanted = formats.fitting(wanted, found.about, chosen.formats)
-  folder = claim(workdir, "export") / chosen.network
-  beside = folder.with_name(f".{folder.name}.new")
-  try:
-    beside.mkdir()
-    logits, checked = _reference(found, chosen)
-    for name, one in wanted.items():
-      checked[name] = _written(name, one, beside, found, logits)
-      print(_line(name, checked[name]), flush=True)
-    described = card.describe(found, chosen, checked, command)
-    logs.write_json(beside / card.CARD, described)
-    (beside / card.PAGE).write_text(card.page(described), encoding="utf-8")
-    (beside / SUMS).write_text(_sums(beside))
-    _make_readable(beside)
-    beside.rename(folder)
-  except OSError as error:
-    raise StorageError(f"cannot write {folder}: {error.strerror}") from error
-  finally:
-    shutil.rmtree(beside, ignore_errors=True)
-  print(f"\n{folder / card.PAGE}")
-  return folder
-
-
-def _reference(
-  found: read_run.Found, chosen: Export
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the linen network's logits, once its run's accuracy is confirmed."""
-  reported = found.scores["test_accuracy"][chosen.member]
-  devices = found.run.results["environment"]["devices"]
-  alike = devices[0].startswith(jax.default_backend())
-  alike = alike and found.run.experiment.computing.compute_dtype == "float32"
-  network = forward(found.about, found.variables, found.measured)
-  own = parity.answers(compile_network(network), found.scored.images)
-  tie = parity.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(own, found.scored, reported, tie)
-  # What is exported computes in float32, whatever the run did.
-  answer = compile_network(forward(found.about, found.variables))
-  logits = {"scored": parity.answers(answer, found.scored.images)}
-  if len(found.more.labels):
-    logits["more"] = parity.answers(answer, found.more.images)
-  exported = parity.accuracy(logits["scored"], found.scored)
-  return logits, {"linen": {"accuracy": exported, "reported": reported}}
-
-
-def _written(name, one, folder, found, logits) -> dict[str, Any]:
-  """Writes one format, reads it back, and returns its figures."""
-  path = folder / one.file
-  try:
-    one.write(path, found.about, found.variables)
-  except (KdjaxError, OSError):
-    raise
-  except Exception as error:  # converters raise whatever they meet
-    raise UserError(
-      f"--format={name} cannot hold {found.about.model}: {one_line(error)};"
-      " nothing was exported"
-    ) from error
-  answer = one.load(path, found.about)
-  first = np.asarray(found.scored.images[0])[None]
-  parity.check(f"{name}, one image", answer(first), logits["scored"][:1])
-  given = {
-    part: parity.answers(answer, getattr(found, part).images) for part in logits
-  }
-  agreed = parity.check(
-    name,
-    np.concatenate([*given.values()]),
-    np.concatenate([*logits.values()]),
-  )
-  return {
-    "file": one.file,
-    "bytes": sum(file.stat().st_size for file in _files(path)),
-    "runtime": one.runtime,
-    **agreed,
-    "accuracy": parity.accuracy(given["scored"], found.scored),
-  }
-
-
-def _files(path: Path) -> list[Path]:
-  if path.is_file():
-    return [path]
-  return sorted(file for file in path.rglob("*") if file.is_file())
-
-
-def _make_readable(folder: Path) -> None:
-  """Gives all files the rights of new ones: some writers make theirs private."""
-  plain = (folder / SUMS).stat().st_mode
-  for file in _files(folder):
-    file.chmod(plain)
-  for inner in folder.rglob("*"):
-    if inner.is_dir():
-      inner.chmod(folder.stat().st_mode)
-
-
-def _sums(folder: Path) -> str:
-  """The digests of all files, as `sha256sum --check` reads them."""
-  lines = []
-  for file in _files(folder):
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    lines.append(f"{digest}  {file.relative_to(folder)}\n")
-  return "".join(lines)
-
-
-def _line(name: str, scores: Mapping[str, Any]) -> str:
-  return (
-    f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same class on all"
-    f" {scores['images']:,} images, logits within"
-    f" {scores['largest_difference']:.1e}, accuracy"
-    f" {100 * scores['accuracy']:.2f} %"
-  )
+JOB = Job(
+  name="export",
+  config=ExportConfig,
+  example="mnist_demo",
+  build=build.build,
+  stages=(Stage("formats", write.write_formats),),
+  measure=write.measure,
+  page=None,
+  summary=write.summary,
+  folder="export",
+)

@@ -11,7 +11,7 @@ from kdjax.core.errors import StorageError, UserError
 from kdjax.models.export.formats import FORMATS, parse_formats
 from kdjax.models.export.signature import read_about
 from kdjax.runner.jobs.export.card import CARD
-from kdjax.runner.jobs.export.job import SUMS
+from kdjax.runner.jobs.export.write import SUMS
 
 
 def load(folder: str | Path, format: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -12,8 +12,10 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError, counted
 from kdjax.data import Dataset, Split
 from kdjax.models import quantized
+from kdjax.models.export import formats
 from kdjax.models.export.signature import About
-from kdjax.runner.config import Export
+from kdjax.runner.config import Experiment, Export
+from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
 from kdjax.train.precision import with_precision
@@ -50,6 +52,29 @@ class Found(NamedTuple):
     """What computed the reported figures: the module, in the run's precision."""
     dtype = self.run.experiment.computing.compute_dtype
     return with_precision(self.about.module(), dtype=dtype)
+
+
+class Exported(NamedTuple):
+  """What is to be exported.
+
+  Attributes:
+    found: the network.
+    chosen: what was asked for.
+    formats: those that can hold it, by name.
+  """
+
+  found: Found
+  chosen: Export
+  formats: dict[str, formats.Format]
+
+
+def build(experiment: Experiment) -> Plan:
+  chosen = experiment.export
+  wanted = formats.parse_formats(chosen.formats)
+  found = find(chosen, experiment.data.data_dir)
+  wanted = formats.fitting(wanted, found.about, chosen.formats)
+  setup = Exported(found, chosen, wanted)
+  return Plan(setup, experiment, jax.devices()[:1], resumable=False)
 
 
 def find(chosen: Export, data_dir: str | None) -> Found:

@@ -15,9 +15,11 @@ from kdjax.data import Dataset, Split
 from kdjax.evaluate import knowledge
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.commands import QuantifyConfig
+from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import capacity, rules
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.defaults import AUTO
+from kdjax.runner.pipeline.plan import plan_of
 from kdjax.taps import parse_tap, tapped
 from kdjax.train.devices import placement as devices
 from kdjax.train.loop import side_by_side
@@ -69,6 +71,11 @@ class KnowledgeSetup(NamedTuple):
     if chosen.threshold is not None:
       return chosen.threshold
     return 0.2 if chosen.estimator == "published" else 0.75
+
+
+def build(experiment: Experiment) -> Plan:
+  setup = prepare(experiment)
+  return plan_of(setup, setup.dataset.train, setup.dataset.test)
 
 
 def prepare(experiment: Experiment) -> KnowledgeSetup:

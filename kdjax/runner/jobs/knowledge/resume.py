@@ -57,8 +57,11 @@ class Keeper:
     """
     self._folder = workdir / FOLDER
     self._settings = settings(setup)
-    earlier = setup.experiment.quantify.quantify_from
-    self._earlier = None if earlier is None else Path(earlier).expanduser()
+    self._given = setup.experiment.quantify.quantify_from
+    # First this run's own, which may have been stopped as well.
+    self._places = [self._folder]
+    if self._given is not None:
+      self._places.append(Path(self._given).expanduser() / FOLDER)
 
   def save(
     self,
@@ -97,7 +100,7 @@ class Keeper:
         shutil.rmtree(other, ignore_errors=True)
 
   def load(self, training: str) -> Saved | None:
-    """Finds how far the earlier run came.
+    """Finds how far this run came before it was stopped, or the earlier one.
 
     Args:
       training: its name.
@@ -109,11 +112,12 @@ class Keeper:
       UserError: if the earlier run had other settings; names them.
       StorageError: if what it left is damaged.
     """
-    if self._earlier is None:
-      return None
-    folder = self._earlier / FOLDER / training
     # The note is written last: without it an epoch is not whole.
-    whole = sorted(file.parent for file in folder.glob(f"*/{storage.NOTE}"))
+    whole = [
+      file.parent
+      for place in reversed(self._places)
+      for file in sorted((place / training).glob(f"*/{storage.NOTE}"))
+    ]
     if not whole:
       return None
     note = storage.read_note(whole[-1])
@@ -134,7 +138,7 @@ class Keeper:
         f"{name} ({there.get(name)}, now {here.get(name)})" for name in names
       )
       raise UserError(
-        f"--quantify_from={self._earlier}: that run had other settings: {listed};"
+        f"--quantify_from={self._given}: that run had other settings: {listed};"
         " give the same ones, or leave --quantify_from out"
       )
 

@@ -7,9 +7,12 @@ import numpy as np
 
 from kdjax import methods
 from kdjax.runner.config import Experiment
+from kdjax.runner.job import Plan
 from kdjax.runner.jobs.soft_td.outside import read_soft_labels
-from kdjax.runner.pipeline import build, capacity
+from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
@@ -53,6 +56,11 @@ class SoftTdSetup(NamedTuple):
     return self.experiment.student.seeds
 
 
+def build(experiment: Experiment) -> Plan:
+  setup = make_setup(experiment)
+  return plan(experiment, setup.base, setup)
+
+
 def make_setup(experiment: Experiment) -> SoftTdSetup:
   """Opens the data and builds every part.
 
@@ -69,7 +77,7 @@ def make_setup(experiment: Experiment) -> SoftTdSetup:
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
   experiment = dataclasses.replace(experiment, data=chosen)
-  base = build.prepare(experiment)
+  base = prepare(experiment)
   loaders = base.student.loaders
   labelled = "labelled" if "labelled" in loaders else "transfer"
   rate = base.experiment.student.learning_rate

@@ -7,11 +7,15 @@ import jax
 import numpy as np
 
 from kdjax import evaluate
+from kdjax.core import storage
 from kdjax.evaluate.scores import log_softmax
+from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.soft_td import training
 from kdjax.runner.jobs.soft_td.build import SoftTdSetup, examples_of
 from kdjax.runner.jobs.soft_td.rounds import Round, make_soft_labels, stopping
 from kdjax.runner.pipeline import measure as results
 from kdjax.runner.pipeline import predict
+from kdjax.runner.pipeline.setup import network_note
 
 CONTROLS = ("reference", "one_round", "label_smoothing")
 
@@ -34,7 +38,27 @@ def best_students(rounds: Sequence[Round], patience: int) -> Any:
   )
 
 
-def measure(
+def measure(setup: SoftTdSetup, context: Context) -> Measured:
+  """Scores all networks, and saves sources and students."""
+  sources, rounds, controls = (
+    context.values[name] for name in ("sources", "rounds", "controls")
+  )
+  patience = setup.experiment.soft_td.patience
+  students = best_students(rounds.trained, patience)
+  networks = controls.trained | {"student": students}
+  found = scores(setup, sources.networks, networks, rounds.trained)
+  _add_cells(found, rounds.cells | controls.cells)
+  found["objective"] = _objective_text(setup)
+  note = network_note(setup.base, setup.sources)
+  note["validation"] = setup.experiment.data.validation
+  first = predict.first(sources.networks)
+  storage.save_network(context.workdir / "teacher", first, note)
+  note = network_note(setup.base, setup.base.student)
+  storage.save_network(context.workdir / "student", students, note)
+  return Measured(found, {"history": []})
+
+
+def scores(
   setup: SoftTdSetup,
   sources: Any,
   networks: Mapping[str, Any],
@@ -137,3 +161,21 @@ def _mixed(setup: SoftTdSetup, taught: np.ndarray) -> np.ndarray:
     np.moveaxis(by_chain, 1, 0), beta=chosen.beta, kind="soft"
   )
   return mixed.log_targets
+
+
+def _add_cells(found: dict[str, Any], cells: dict) -> None:
+  entries = {"student": found["student"], "baseline": found["baseline"]}
+  for arm, entry in (entries | found["controls"]).items():
+    best = training.best_settings(cells)[arm][0]
+    entry |= {"settings": best, "cells": cells[arm]}
+
+
+def _objective_text(setup: SoftTdSetup) -> str:
+  chosen = setup.experiment.soft_td
+  share = setup.hard_weight
+  text = (
+    f"ce:{share:g} + soft_td(temperature={setup.temperature:g}):{1 - share:g}"
+  )
+  if chosen.regulariser == "none":
+    return text
+  return f"{text} + {chosen.regulariser}:{chosen.regulariser_weight:g}"

@@ -12,8 +12,10 @@ from kdjax import data, models
 from kdjax.core.errors import UserError, counted
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline.plan import plan_of
 from kdjax.train.devices import placement as devices
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
@@ -55,6 +57,11 @@ class SynthesisSetup(NamedTuple):
   init: Callable[[jax.Array], Any]
   devices: list[jax.Device]
   together: bool
+
+
+def build(experiment: Experiment) -> Plan:
+  setup = prepare(experiment)
+  return plan_of(setup, setup.dataset.train, setup.scored)
 
 
 def prepare(experiment: Experiment) -> SynthesisSetup:

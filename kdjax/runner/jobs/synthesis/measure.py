@@ -1,268 +1,79 @@
-"""Learned and real images side by side: networks trained on each, and scored.
+"""The scores of results.json, and what the page shows."""
 
-Every network starts from a seed that no synthesis has seen; networks of one seed
-start alike whatever they learn from, so that arms are compared pair by pair.
-"""
-
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from kdjax import data, evaluate
 from kdjax.core import storage
-from kdjax.runner.jobs.synthesis import training
+from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.synthesis import networks, training
 from kdjax.runner.jobs.synthesis.build import SynthesisSetup
-from kdjax.runner.jobs.synthesis.evaluate import (
-  Choice,
-  Course,
-  follow,
-  learned_course,
-  search,
-  shuffled_course,
-  whole_course,
-)
+from kdjax.runner.jobs.synthesis.networks import Taught
 from kdjax.runner.jobs.synthesis.unroll import Synthetic
-
-# Few real images may take more steps than learned ones, if that helps them.
-LENGTHENED = (1, 3, 10)
-# Shares of the epochs that all real images may take.
-SHORTENED = (0.25, 0.5, 1.0)
-# The search's own draws and networks, which no figure uses.
-SEARCH_SEEDS = (10_001, 10_002, 10_003)
-# Keeps these networks apart from those that images are learned with.
-UNSEEN = 2**31 - 2
+from kdjax.runner.pipeline import measure as results
+from kdjax.runner.pipeline.predict import first
+from kdjax.runner.pipeline.setup import network_note
 
 
-class Taught(NamedTuple):
-  """Networks that learned from one kind of images.
-
-  Attributes:
-    networks: parameters by seed, each with a leading axis (M,).
-    choice: what the search found; None for learned rates.
-    images: images a class; None for all.
-    steps: that each network took.
-  """
-
-  networks: list[Any]
-  choice: Choice | None
-  images: int | None
-  steps: int
+def measure(setup: SynthesisSetup, context: Context) -> Measured:
+  """Scores the networks of every kind of images, and saves two kinds."""
+  (learned, losses), taught = (
+    context.values["synthesis"],
+    context.values["networks"],
+  )
+  found = _scores(setup, taught)
+  _save_networks(setup, context.workdir, taught)
+  found["synthesis"] = _synthesis(setup, learned, losses) | {
+    "networks": len(found["student"]["each"][0])
+  }
+  return Measured(found, {"samples": _samples(setup, learned)})
 
 
-def from_learned(setup: SynthesisSetup, learned: Sequence[Synthetic]) -> Taught:
-  """Trains unseen networks on learned images, with the learned rates.
-
-  Args:
-    setup: of the run.
-    learned: one a synthesis.
-
-  Returns:
-    The networks.
-  """
-  networks = []
-  for seed, synthetic in enumerate(learned):
-    course, rates = learned_course(synthetic)
-    networks.append(_follow(setup, _starts(setup, seed), course, rates))
-  each = setup.experiment.synthesis.images_per_class
-  return Taught(networks, None, each, len(rates))
+def _scores(setup: SynthesisSetup, taught: dict[str, Taught]) -> dict[str, Any]:
+  found = {arm: networks.entry(setup, one) for arm, one in taught.items()}
+  found["controls"] = {"centroids": found.pop("centroids")}
+  found["comparisons"] = results.comparisons(found)
+  return found
 
 
-def from_few(setup: SynthesisSetup, kind: str) -> Taught:
-  """Trains unseen networks on a few real images at their own best rate.
-
-  Args:
-    setup: of the run.
-    kind: "random" images or "centroids" of the classes.
-
-  Returns:
-    The networks.
-  """
+def _synthesis(setup: SynthesisSetup, learned, losses) -> dict[str, Any]:
   chosen = setup.experiment.synthesis
-  own = chosen.inner_steps * chosen.inner_epochs
-  lengths = [factor * own for factor in LENGTHENED]
-  shown = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
-  courses = [_whole(setup, *one, lengths[-1]) for one in shown]
-  choice = _search(setup, courses, lengths)
-  networks = []
-  for seed in range(setup.experiment.student.seeds):
-    some = _few(setup, kind, np.arange(len(setup.labels)), seed)
-    course = _whole(setup, *some, choice.steps)
-    rates = np.full(choice.steps, choice.rate)
-    networks.append(_follow(setup, _starts(setup, seed), course, rates))
-  return Taught(networks, choice, chosen.images_per_class, choice.steps)
-
-
-def from_all(setup: SynthesisSetup) -> Taught:
-  """Trains one unseen network a seed on all real images.
-
-  Args:
-    setup: of the run.
-
-  Returns:
-    The networks: what no few images are likely to surpass.
-  """
-  epochs = setup.experiment.student.epochs
-  lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
-  course, steps = _passes(setup, setup.known, lengths[-1], SEARCH_SEEDS[0])
-  choice = _search(setup, [course], [steps * length for length in lengths])
-  # As many passes, over more images.
-  passes = choice.steps // steps
-  networks = []
-  for seed in range(setup.experiment.student.seeds):
-    everything = np.arange(len(setup.labels))
-    course, _ = _passes(setup, everything, passes, seed)
-    rates = np.full(len(course.plan), choice.rate)
-    starts = jax.tree.map(lambda x: x[:1], _starts(setup, seed))
-    networks.append(_follow(setup, starts, course, rates))
-  return Taught(networks, choice, None, len(rates))
-
-
-def centroids(
-  images: np.ndarray, labels: np.ndarray, each: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Finds the centres of k-means in every class.
-
-  Args:
-    images: (N, H, W, C) float.
-    labels: (N,) int.
-    each: centres a class.
-    seed: of k-means.
-
-  Returns:
-    (classes * each, H, W, C) float32 and their labels.
-
-  Example:
-    >>> images = np.array([0.0, 1.0, 4.0, 6.0]).reshape(4, 1, 1, 1)
-    >>> made, labels = centroids(images, np.array([0, 0, 1, 1]), 1, seed=0)
-    >>> made.ravel().tolist(), labels.tolist()
-    ([0.5, 5.0], [0, 1])
-  """
-  # Slow to import, and only needed here.
-  from sklearn.cluster import KMeans
-
-  classes = np.unique(labels)
-  found = [
-    KMeans(each, n_init=1, random_state=seed)
-    .fit(images[labels == one].reshape(np.sum(labels == one), -1))
-    .cluster_centers_
-    for one in classes
-  ]
-  made = np.concatenate(found).astype(np.float32)
-  return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
-
-
-def entry(setup: SynthesisSetup, taught: Taught) -> dict[str, Any]:
-  """The figures of one kind of images.
-
-  Args:
-    setup: of the run.
-    taught: its networks.
-
-  Returns:
-    JSON values; one float a seed is the mean over the seed's networks, which
-    stand in "each".
-  """
-  found = [
-    evaluate.measure(
-      _logits(setup, params, setup.scored.images), _labels(setup)
-    )
-    for params in taught.networks
-  ]
-  lists = [name for name, value in found[0].items() if isinstance(value, list)]
-  one = jax.tree.map(lambda x: x[0], taught.networks[0])
   return {
-    "model": setup.model,
-    "parameters": evaluate.parameters(one),
-    **{name: [float(np.mean(x[name])) for x in found] for name in lists},
-    "test_examples": len(_labels(setup)),
-    "each": [one["test_accuracy"] for one in found],
-    "digest": [
-      storage.digest(jax.device_get(params)) for params in taught.networks
-    ],
-    "seeds": list(range(len(found))),
-    "images_per_class": taught.images,
-    "steps": taught.steps,
-    "rate": taught.choice and taught.choice.rate,
-    "tried": taught.choice and taught.choice.tried,
+    "images_per_class": chosen.images_per_class,
+    "classes": setup.dataset.classes,
+    "real_images": len(setup.labels),
+    "loss": losses,
+    "rates": [np.exp(one.log_rates).ravel().tolist() for one in learned],
+    "digest": [storage.digest(one._asdict()) for one in learned],
   }
 
 
-def _search(setup: SynthesisSetup, courses: list[Course], lengths) -> Choice:
-  starts = [
-    _starts(setup, seed) for seed, _ in zip(SEARCH_SEEDS, courses, strict=False)
-  ]
-
-  def train(rate, states, first, last):
-    return [
-      _follow(
-        setup,
-        state,
-        course._replace(plan=course.plan[first:last]),
-        np.full(last - first, rate),
-      )
-      for state, course in zip(states or starts, courses, strict=True)
-    ]
-
-  def score(states):
-    images, labels = setup.images[setup.held], setup.labels[setup.held]
-    found = [
-      evaluate.measure(_logits(setup, state, images), labels)["test_accuracy"]
-      for state in states
-    ]
-    return float(np.mean(found))
-
-  return search(train, score, setup.experiment.synthesis.real_rates, lengths)
+def _samples(setup: SynthesisSetup, learned: list[Synthetic]) -> dict[str, Any]:
+  """What the picture shows: the first set before and after, a row a class."""
+  first = jax.device_get(training.first_images(setup, 0))
+  return {
+    "before": _by_class(first),
+    "after": _by_class(learned[0]),
+    "class_names": list(setup.dataset.class_names),
+  }
 
 
-def _few(setup: SynthesisSetup, kind: str, places: np.ndarray, seed: int):
-  images, labels = setup.images[places], setup.labels[places]
-  each = setup.experiment.synthesis.images_per_class
-  if kind == "centroids":
-    return centroids(images, labels, each, seed)
-  drawn = training.draw(labels, each, seed)
-  return images[drawn], labels[drawn]
+def _by_class(synthetic: Synthetic) -> np.ndarray:
+  """(S, B, H, W, C) -> (K, images of the class, H, W, C), as they were dealt."""
+  steps, _, *shape = synthetic.images.shape
+  classes = synthetic.labels.shape[-1]
+  images = np.asarray(synthetic.images).reshape(steps, classes, -1, *shape)
+  return images.swapaxes(0, 1).reshape(classes, -1, *shape)
 
 
-def _whole(setup: SynthesisSetup, images, labels, steps: int) -> Course:
-  return whole_course(images, labels, setup.dataset.classes, steps)
+def _save_networks(setup: SynthesisSetup, workdir: Path, taught) -> None:
+  note = network_note(setup, setup)
 
+  def firsts(arm):
+    each = [jax.tree.map(lambda x: x[0], one) for one in taught[arm].networks]
+    return {"params": jax.tree.map(lambda *x: np.stack(x), *each)}
 
-def _passes(
-  setup: SynthesisSetup, places, epochs: int, seed: int
-) -> tuple[Course, int]:
-  """A course over many images, and the steps of one pass."""
-  course = shuffled_course(
-    setup.images[places],
-    setup.labels[places],
-    setup.dataset.classes,
-    epochs=epochs,
-    batch_size=setup.experiment.student.batch_size,
-    seed=seed,
-  )
-  return course, len(course.plan) // epochs
-
-
-def _starts(setup: SynthesisSetup, seed: int) -> Any:
-  key = jax.random.fold_in(jax.random.key(UNSEEN), seed)
-  count = setup.experiment.synthesis.fresh_networks
-  return training.make_starts(setup, key, count)
-
-
-def _follow(setup: SynthesisSetup, starts, course: Course, rates) -> Any:
-  return follow(setup.apply, starts, course, rates, together=setup.together)
-
-
-def _logits(setup: SynthesisSetup, params, images) -> np.ndarray:
-  return evaluate.predict(
-    setup.network.apply,
-    {"params": params},
-    images,
-    data.to_float,
-    together=setup.together,
-  )
-
-
-def _labels(setup: SynthesisSetup) -> np.ndarray:
-  return setup.scored.labels
+  storage.save_network(workdir / "teacher", first(firsts("teacher")), note)
+  storage.save_network(workdir / "student", firsts("student"), note)

@@ -1,13 +1,12 @@
 """The comparison of methods: equal tries, fresh seeds, and what it leaves."""
 
-import json
-
 import numpy as np
 import pytest
+from job_contract import check_results, run_killed_at_the_end
 
 import launch
 from kdjax.runner.config import Experiment, options
-from kdjax.runner.jobs.compare import candidates, job
+from kdjax.runner.jobs.compare import candidates, training
 from kdjax.runner.pipeline import build
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -79,15 +78,12 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 
 def test_a_comparison_leaves_its_table(capsys, tmp_path):
   workdir = tmp_path / "run"
-  call = ["launch.py", "compare", "rkd", *TINY, f"--workdir={workdir}"]
-  assert launch.main(call) == 0
-  captured = capsys.readouterr()
-  assert "Shown to help" in captured.out
+  text = run_killed_at_the_end(capsys, "compare", "rkd", *TINY, workdir=workdir)
+  assert "Shown to help" in text
   # By hand: 4 arms, of each 1 cell of 2 seeds, then 2 seeds more.
-  assert "compare: a teacher, then 8 trainings of 16 networks" in captured.err
-  assert "1 of 4 arms in " in captured.err and "3 of 4 arms" in captured.err
-  results = json.loads((workdir / "results.json").read_text())
-  assert {"teacher", "student", "baseline", "environment"} <= set(results)
+  assert "compare: a teacher, then 8 trainings of 16 networks" in text
+  assert "1 of 4 arms in " in text and "3 of 4 arms" in text
+  results = check_results(workdir, "compare")
   assert set(results["methods"]) == {"kd", "rkd"}
   assert results["student"]["method"] in results["methods"]
   assert len(results["student"]["digest"]) == 2
@@ -110,7 +106,7 @@ def test_the_best_cell_is_the_most_accurate_with_a_finite_loss(monkeypatch):
   logits = np.array(
     [[right, right], [right, wrong], [unsure, unsure], [right, right]]
   )
-  monkeypatch.setattr(job, "_predict", lambda *_: logits)
+  monkeypatch.setattr(training, "_predict", lambda *_: logits)
 
   class Parts:
     class score_split:
@@ -118,6 +114,6 @@ def test_the_best_cell_is_the_most_accurate_with_a_finite_loss(monkeypatch):
 
   grid = [{"learning_rate": x} for x in (1.0, 2.0, 3.0, 4.0)]
   losses = np.array([np.nan, 0.1, 0.1, 0.1])
-  best, cells = job._choose(Parts, grid, None, losses)
+  best, cells = training._choose(Parts, grid, None, losses)
   assert best == 3
   assert [cell["accuracy"] for cell in cells] == [[0.0], [0.5], [1.0], [1.0]]

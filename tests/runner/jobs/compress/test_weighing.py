@@ -1,11 +1,9 @@
 """Small networks in one table: what is compared, measured, and said of it."""
 
-import json
-
 import numpy as np
 import pytest
+from job_contract import check_results, run_killed_at_the_end
 
-import launch
 from kdjax.core.errors import UserError
 from kdjax.runner.config import Compression, Experiment
 from kdjax.runner.jobs.compress import measure, perturb, training
@@ -97,7 +95,7 @@ def test_what_the_report_says():
 
 
 @pytest.mark.slow
-def test_a_whole_run(tmp_path, monkeypatch):
+def test_a_whole_run(tmp_path, monkeypatch, capsys):
   import jax
 
   from kdjax import evaluate
@@ -110,10 +108,9 @@ def test_a_whole_run(tmp_path, monkeypatch):
   tiny = (
     "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(16)", "--seeds=2",
     "--teacher_epochs=2", "--epochs=2", "--batch_size=64",
-    f"--workdir={tmp_path / 'run'}",
   )  # fmt: skip
-  assert launch.main(["launch.py", "compress", *tiny]) == 0
-  found = json.loads((tmp_path / "run" / "results.json").read_text())
+  run_killed_at_the_end(capsys, "compress", *tiny, workdir=tmp_path / "run")
+  found = check_results(tmp_path / "run", "compress")
   table = found["table"]["rows"]
   assert len(table) == 9 and found["table"]["front"]
   assert table["int8"]["bytes"][0] < 0.5 * table["student"]["bytes"][0]

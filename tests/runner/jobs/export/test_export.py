@@ -11,7 +11,7 @@ import launch
 from kdjax.core.errors import StorageError, UserError
 from kdjax.models.export import formats
 from kdjax.models.export.signature import About
-from kdjax.runner.jobs.export import job as hallway
+from kdjax.runner.jobs.export import write
 from kdjax.runner.jobs.export.load import load
 
 
@@ -75,7 +75,7 @@ def test_all_formats_are_the_student(run, tmp_path):
   # Readable by others, as far as the umask lets any new file be.
   (tmp_path / "new").write_text("")
   plain = (tmp_path / "new").stat().st_mode
-  assert {x.stat().st_mode for x in hallway._files(folder)} == {plain}
+  assert {x.stat().st_mode for x in write._files(folder)} == {plain}
   assert "CC BY 4.0" in page and "the middle 6 x 6" in page
   # One bit of any file, and nothing is loaded.
   (folder / "network.onnx").write_bytes(b"x")
@@ -200,7 +200,7 @@ def test_sums_are_of_all_files(tmp_path):
   (tmp_path / "a").write_bytes(b"")
   (tmp_path / "b").mkdir()
   (tmp_path / "b" / "c").write_bytes(b"c")
-  sums = hallway._sums(tmp_path)
+  sums = write._sums(tmp_path)
   assert [line.split()[1] for line in sums.splitlines()] == ["a", "b/c"]
 
 

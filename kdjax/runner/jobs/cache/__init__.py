@@ -1,0 +1,1 @@
+"""`launch.py cache`: what a teacher makes of every view of every image."""

@@ -1,0 +1,88 @@
+"""From settings to what is to be kept of the teacher: what is wrong ends here."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import batch_of
+from kdjax.data.teacher_cache.records import record_type
+from kdjax.runner.config import Experiment
+from kdjax.runner.job import Plan
+from kdjax.runner.pipeline.build import prepare
+from kdjax.runner.pipeline.cached_teacher import views_of
+from kdjax.runner.pipeline.fingerprints import of_setup
+from kdjax.runner.pipeline.setup import Setup
+from kdjax.train.arm import teacher_taps
+from kdjax.train.state import frozen_state
+from kdjax.train.teacher import live_teacher, observe
+
+
+class Caching(NamedTuple):
+  """What is to be kept.
+
+  Attributes:
+    base: of the run.
+    views: how many of an image, and how they are drawn, as in the manifest.
+    taps: the features to keep.
+    kind: of a record.
+  """
+
+  base: Setup
+  views: dict[str, Any]
+  taps: tuple[str, ...]
+  kind: np.dtype
+
+
+def build(experiment: Experiment) -> Plan:
+  views = _limited(experiment)
+  student = dataclasses.replace(experiment.student, views=views["count"])
+  base = prepare(dataclasses.replace(experiment, student=student))
+  taps = _taps(base)
+  setup = Caching(base, views, taps, _record(base, taps))
+  return Plan(setup, base.experiment, base.devices, lambda: of_setup(base))
+
+
+def _limited(experiment: Experiment) -> dict[str, Any]:
+  if experiment.teacher.teacher_cache is not None:
+    raise UserError(
+      f"cache: --teacher_cache={experiment.teacher.teacher_cache} is one already"
+    )
+  views = views_of(experiment)
+  if views["count"] is None:
+    raise UserError(
+      f"cache: --augment={experiment.student.augment!r} has no end of views; say"
+      " how many of each image there are to be, such as --views=4"
+    )
+  return views
+
+
+def _taps(base: Setup) -> tuple[str, ...]:
+  """What is to be kept: what was named, or what the method looks at."""
+  given = base.experiment.cache.taps
+  if given is not None:
+    return tuple(given.split())
+  return teacher_taps([base.student.arms["student"]])
+
+
+def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
+  """Finds the shapes of what the teacher shows, without computing anything."""
+  chosen, network = base.experiment.cache, base.teacher.network
+
+  def show(key):
+    variables = network.init(key, base.sample, train=False)
+    teacher = live_teacher(frozen_state(network, variables))
+    return observe(teacher, batch_of(base.sample), taps)
+
+  outputs = jax.eval_shape(show, jax.random.key(0))
+  for tap, value in outputs.feats.items():
+    if not hasattr(value, "shape"):
+      raise UserError(f"cache: tap {tap!r} is several arrays; keep one of them")
+  return record_type(
+    base.dataset.classes,
+    top_k=chosen.top_k if chosen.form == "top_k" else None,
+    taps={tap: value.shape[1:] for tap, value in outputs.feats.items()},
+    dtype=chosen.dtype,
+  )

@@ -1,0 +1,177 @@
+"""The teacher, and every candidate at the best of its settings."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax import evaluate
+from kdjax.core.errors import counted
+from kdjax.data import Split
+from kdjax.runner.config import Experiment
+from kdjax.runner.job import Context
+from kdjax.runner.jobs.compare.build import Comparison
+from kdjax.runner.jobs.compare.candidates import Candidates
+from kdjax.runner.pipeline import fit
+from kdjax.runner.pipeline.arms import looks_inside, settings_of
+from kdjax.runner.pipeline.epochs import epochs
+from kdjax.runner.pipeline.predict import predict
+from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
+from kdjax.runner.report import estimates
+from kdjax.runner.report.progress import compiling, progress, say
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.state import variables
+from kdjax.train.teacher import Teacher
+
+# Seeds of the search: none of them is measured.
+SEARCH_SEED = 10_000
+
+
+class Outcome(NamedTuple):
+  """What became of one arm.
+
+  Attributes:
+    cells: each tried setting with its accuracies on the held-out images.
+    best: the place of the best one.
+    networks: variables at the best setting, with a leading axis (seeds,).
+    logits: (seeds, N, C) on the test images.
+    seconds: that the arm took, compilation included.
+  """
+
+  cells: list[dict[str, Any]]
+  best: int
+  networks: Any
+  logits: np.ndarray
+  seconds: float
+
+
+def train_teacher(setup: Comparison, context: Context) -> Any:
+  base, candidates = setup
+  say(_ahead(base.experiment, candidates))
+  arms = candidates.arms.values()
+  return fit.obtain_teacher(
+    base.experiment, base, context.workdir, context.log, arms
+  )
+
+
+def _ahead(experiment: Experiment, candidates: Candidates) -> str:
+  tried = sum(map(len, candidates.grids.values())) * experiment.search.seeds
+  kept = len(candidates.arms) * experiment.student.seeds
+  return estimates.beforehand(
+    "compare",
+    trainings=2 * len(candidates.arms),
+    networks=tried + kept,
+    epochs=experiment.student.epochs,
+  )
+
+
+def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
+  """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
+  base, candidates = setup
+  first = TrainedNetworks(base.teacher, context.values["teacher"])
+  ready = partial(make_teachers, base.experiment, base, TeacherPool((first,)))
+  students = [arm for arm in candidates.arms.values() if arm.teacher]
+  # Answers that never change are computed once, for those that need no more.
+  inside, outside = (
+    [arm for arm in students if looks_inside(arm) == looks]
+    for looks in (True, False)
+  )
+  teachers = {True: ready(inside), False: ready(outside)}
+  outcomes = {}
+  start = time.perf_counter()
+  for done, (name, arm) in enumerate(candidates.arms.items()):
+    # The first needs no teacher; the controls are behind with the third.
+    if done in (1, 3):
+      spent = time.perf_counter() - start
+      say(estimates.underway("arm", done, len(candidates.arms), spent))
+    own = teachers[looks_inside(arm)]
+    tried = partial(_try_arm, setup, name, own, context.log)
+    outcome = context.stored(f"arm_{done}", tried)
+    if "networks" in outcome:
+      outcomes[name] = Outcome(**outcome)
+    else:
+      candidates.left_out[name] = "its loss did not stay finite at any setting"
+  return outcomes
+
+
+def _try_arm(
+  setup: Comparison, name: str, teachers: Mapping[str, Teacher], log
+) -> dict[str, Any]:
+  """Searches one arm's grid, then trains it at its best cell: an Outcome."""
+  start = time.perf_counter()
+  base, candidates = setup
+  experiment, grid = base.experiment, candidates.grids[name]
+  train = partial(_train, setup, name, teachers=teachers, programs={})
+  seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
+  networks, losses = train(settings_of(grid, seeds))
+  best, cells = _choose(base, grid, networks, losses)
+  if not np.isfinite(losses[best * len(seeds) : (best + 1) * len(seeds)]).all():
+    return {"losses": losses}
+  seeds = np.arange(experiment.student.seeds)
+  networks, losses = train(settings_of([grid[best]], seeds))
+  test = base.dataset.test
+  logits = _predict(base, networks, test)
+  seconds = time.perf_counter() - start
+  log.write(
+    {
+      "network": name,
+      "epoch": experiment.student.epochs,
+      "step": _steps(setup),
+      "loss": [x if np.isfinite(x) else None for x in losses.tolist()],
+      "test_accuracy": evaluate.accuracy(logits, test.labels).tolist(),
+      "seconds": seconds,
+    }
+    | grid[best]
+  )
+  return Outcome(cells, best, networks, logits, seconds)._asdict()
+
+
+def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
+  """Scores the cells on the held-out images; where the loss is lost, with 0."""
+  labels = base.score_split.labels
+  logits = _predict(base, networks, base.score_split)
+  accuracy = np.where(
+    np.isfinite(losses), evaluate.accuracy(logits, labels), 0.0
+  ).reshape(len(grid), -1)
+  nll = evaluate.negative_log_likelihood(logits, labels).reshape(len(grid), -1)
+  # Accuracies are coarse: the likelihood decides where they are the same.
+  order = np.lexsort((np.nan_to_num(nll.mean(1), nan=1e9), -accuracy.mean(1)))
+  cells = [
+    cell | {"accuracy": values.tolist()}
+    for cell, values in zip(grid, accuracy, strict=True)
+  ]
+  return int(order[0]), cells
+
+
+def _train(
+  setup: Comparison, name, settings, *, teachers, programs
+) -> tuple[Any, np.ndarray]:
+  """Trains one arm's members; returns their variables and last losses."""
+  base, candidates = setup
+  chosen = base.experiment.student
+  train_spec = base.student._replace(
+    optimizer=make_optimizer(chosen.optimizer, chosen.schedule, _steps(setup)),
+    arms={name: candidates.arms[name]._replace(settings=settings)},
+    loaders=candidates.loaders,
+    apart=False,
+  )
+  title = f"{name}, {counted(len(settings['seed']), 'student')}"
+  if not programs:
+    compiling(title)
+  with progress(chosen.epochs, title) as advance:
+    for epoch in epochs(base, train_spec, teachers, programs=programs):
+      advance(loss=float(epoch.metrics[name]["loss"].mean()))
+  return variables(epoch.states[name]), epoch.metrics[name]["loss"]
+
+
+def _steps(setup: Comparison) -> int:
+  length = max(loader.steps for loader in setup.candidates.loaders.values())
+  return setup.base.experiment.student.epochs * length
+
+
+def _predict(base: Setup, networks: Any, images: Split) -> np.ndarray:
+  return predict(base.student, networks, images.images)

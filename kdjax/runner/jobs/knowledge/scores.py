@@ -1,0 +1,111 @@
+"""The scores of results.json, and what the pictures show."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.evaluate import knowledge as quantify
+from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.knowledge import measure as scores
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
+from kdjax.runner.jobs.knowledge.entropies import Meter
+from kdjax.runner.pipeline.predict import first
+from kdjax.runner.pipeline.setup import network_note
+from kdjax.runner.report.progress import say
+
+EXAMPLES = 5
+MOMENTS = 5
+
+
+def measure(setup: KnowledgeSetup, context: Context) -> Measured:
+  """Scores and saves the three networks."""
+  teacher, students = context.values["teacher"], context.values["students"]
+  networks = teacher.networks | students.networks
+  networks["student"] = context.values["labels"]
+  histories = teacher.histories | students.histories
+  say("measuring concepts, and the estimator on a few images")
+  found = _measure(setup, teacher.bench.meter, networks, histories)
+  _save(setup, context.workdir, networks)
+  return Measured(found, {"samples": _samples(setup, histories)})
+
+
+def _measure(
+  setup: KnowledgeSetup, meter: Meter, networks, histories
+) -> dict[str, Any]:
+  found = {
+    arm: scores.network_scores(setup, networks[arm], histories[arm])
+    for arm in ("teacher", "student", "baseline")
+  }
+  chosen = setup.experiment.quantify
+  pair = found["student"], found["baseline"]
+  found["quantify"] = {
+    "tap": chosen.tap,
+    "estimator": chosen.estimator,
+    "grid": chosen.grid,
+    "threshold": setup.threshold,
+    "images": len(setup.images),
+    "foreground_cells": float(setup.on_object.sum((1, 2)).mean()),
+    "comparisons": scores.comparisons(*(one["metrics"] for one in pair)),
+    "thresholds": scores.over_thresholds(*(one["curves"] for one in pair)),
+    "estimators": _estimators(setup, meter, networks),
+    "checkpoints": {"computed": meter.computed, "reused": meter.reused},
+  }
+  return found
+
+
+def _estimators(
+  setup: KnowledgeSetup, meter: Meter, networks
+) -> dict[str, Any]:
+  """Compares the closed form with the optimiser, on some images of each net."""
+  count = min(setup.experiment.quantify.compared_images, len(setup.images))
+  if not count:
+    return {}
+  return {
+    arm: scores.agreement(
+      meter.compute(first(members), "jacobian", count),
+      meter.compute(first(members), "optimise", count),
+    )
+    for arm, members in networks.items()
+  }
+
+
+def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
+  """What the pictures show: a few images, all networks, a few moments."""
+  count = min(EXAMPLES, len(setup.images))
+  # One of a class: the images are sorted by nothing, the labels differ.
+  picked = np.unique(setup.labels, return_index=True)[1][:count]
+  firsts = {
+    arm: scores.concepts_of(setup, members[0])
+    for arm, members in histories.items()
+  }
+  moments = np.unique(
+    np.linspace(0, len(firsts["student"].entropy) - 1, MOMENTS).astype(int)
+  )
+  return {
+    "images": setup.images[picked],
+    "masks": setup.masks[picked],
+    "entropy": {arm: one.entropy[-1][picked] for arm, one in firsts.items()},
+    "concepts": {
+      arm: _marked(one, setup.threshold)[picked] for arm, one in firsts.items()
+    },
+    "moments": moments,
+    "over_time": {
+      arm: firsts[arm].entropy[moments, picked[0]]
+      for arm in ("student", "baseline")
+    },
+  }
+
+
+def _marked(found, threshold) -> np.ndarray:
+  setup = (found.entropy[-1], found.on_object, found.valid[-1])
+  return np.asarray(quantify.concepts(*map(jnp.asarray, setup), threshold))
+
+
+def _save(setup: KnowledgeSetup, workdir: Path, networks) -> None:
+  note = network_note(setup, setup)
+  storage.save_network(workdir / "teacher", first(networks["teacher"]), note)
+  for arm in ("student", "baseline"):
+    storage.save_network(workdir / arm, networks[arm], note)

@@ -1,0 +1,156 @@
+"""The trainings, with every checkpoint examined as it comes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.runner.job import Context, timed
+from kdjax.runner.jobs.knowledge import measure as scores
+from kdjax.runner.jobs.knowledge import training
+from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
+from kdjax.runner.jobs.knowledge.entropies import Meter
+from kdjax.runner.jobs.knowledge.measure import History
+from kdjax.runner.jobs.knowledge.resume import Keeper, histories_of
+from kdjax.runner.pipeline.predict import first
+from kdjax.runner.report.progress import compiling, progress
+
+
+class Bench(NamedTuple):
+  """What every checkpoint is examined with.
+
+  Attributes:
+    setup: of the run.
+    meter: measures entropies.
+    mask: by variable, whether the feature depends on it.
+    keeper: writes trainings.
+    context: its log gets a line an epoch, its seconds those of the entropies.
+  """
+
+  setup: KnowledgeSetup
+  meter: Meter
+  mask: Any
+  keeper: Keeper
+  context: Context
+
+  @property
+  def place(self) -> str:
+    """Whose weights' way is followed."""
+    chosen = self.setup.experiment.quantify
+    return chosen.weights or chosen.tap
+
+
+class Followed(NamedTuple):
+  """Trained networks, and how they came to be.
+
+  Attributes:
+    networks: the last variables by arm, with a leading axis of seeds.
+    histories: by arm, one a seed.
+    bench: what they were examined with.
+  """
+
+  networks: dict[str, Any]
+  histories: dict[str, list[History]]
+  bench: Bench
+
+
+def train_teacher(setup: KnowledgeSetup, context: Context) -> Followed:
+  mask = training.depends(setup, _any_network(setup))
+  meter = Meter(setup, mask, context.workdir)
+  bench = Bench(setup, meter, mask, Keeper(setup, context.workdir), context)
+  saved = bench.keeper.load("teacher")
+  epochs = training.teacher_epochs(setup, saved)
+  return _follow(bench, "teacher", epochs, saved)
+
+
+def train_students(setup: KnowledgeSetup, context: Context) -> Followed:
+  networks, _, bench = context.values["teacher"]
+  saved = bench.keeper.load("students")
+  teacher = first(networks["teacher"])
+  epochs = training.student_epochs(setup, teacher, saved)
+  return _follow(bench, "students", epochs, saved)
+
+
+def train_on_labels(setup: KnowledgeSetup, context: Context) -> Any:
+  """Returns the students, their layers above the tap trained on labels."""
+  networks, _, bench = context.values["students"]
+  student, mask = networks["student"], bench.mask
+  saved = bench.keeper.load("labels")
+  for found in training.label_epochs(setup, student, mask, saved):
+    if found.epoch:
+      bench.keeper.save("labels", found.epoch, found.states)
+    last = jax.device_get(found.networks["student"])
+  return training.unchanged(mask, student, last)
+
+
+def _follow(bench: Bench, name, epochs, saved) -> Followed:
+  """Examines every checkpoint as it comes."""
+  chosen = bench.setup.experiment
+  total = (chosen.teacher if name == "teacher" else chosen.student).epochs
+  spent, histories, seconds = {}, {}, bench.context.seconds
+  first = saved.epoch if saved else 0
+  if first < total:
+    compiling(name)
+  with progress(total - first, "epochs and their entropies") as advance:
+    for found in epochs:
+      if saved and found.epoch == first:
+        histories = histories_of(
+          saved, found.states, bench.meter, bench.place, bench.mask
+        )
+      else:
+        with timed(spent, "now"):
+          histories = _examined(bench, found, histories)
+        seconds["entropies"] = seconds.get("entropies", 0.0) + spent["now"]
+      if found.epoch:
+        bench.keeper.save(name, found.epoch, found.states, histories)
+      # The next epoch reuses the memory of this one's states.
+      last = jax.device_get(found.networks)
+      if found.losses:
+        for arm in found.losses:
+          bench.context.log.write(_row(arm, found, histories[arm]))
+        advance(float(np.mean([x.mean() for x in found.losses.values()])))
+  return Followed(last, histories, bench)
+
+
+def _examined(bench: Bench, found, histories) -> dict[str, list[History]]:
+  """Adds a checkpoint to the histories."""
+  longer = {}
+  for arm, members in found.networks.items():
+    count = len(jax.tree.leaves(members)[0])
+    longer[arm] = []
+    for m in range(count):
+      one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), members)
+      before = histories[arm][m] if histories else History()
+      longer[arm].append(
+        scores.extended(
+          before,
+          bench.meter.entry(one),
+          bench.meter.entropies(one),
+          one,
+          bench.place,
+          bench.mask,
+        )
+      )
+  return longer
+
+
+def _row(arm, found, histories) -> dict[str, Any]:
+  return {
+    "network": arm,
+    "epoch": found.epoch,
+    "step": found.epoch,
+    "loss": found.losses[arm].tolist(),
+    "mean_entropy": [
+      float(one.estimates[-1].entropy.mean()) for one in histories
+    ],
+    "distance": [one.trail.lengths[-1] for one in histories],
+  }
+
+
+def _any_network(setup: KnowledgeSetup):
+  shapes = jax.eval_shape(
+    lambda key: setup.network.init(key, setup.sample, train=False),
+    jax.random.key(0),
+  )
+  return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)

@@ -1,0 +1,1 @@
+"""`launch.py list`: what there is to choose from."""

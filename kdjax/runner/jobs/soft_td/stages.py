@@ -1,0 +1,166 @@
+"""Sources, then students round after round, then controls that have one go."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax import evaluate
+from kdjax.core.errors import counted
+from kdjax.runner.job import Context
+from kdjax.runner.jobs.soft_td import training
+from kdjax.runner.jobs.soft_td.build import SoftTdSetup
+from kdjax.runner.jobs.soft_td.rounds import (
+  Taught,
+  iterate,
+  make_soft_labels,
+)
+from kdjax.runner.pipeline import predict
+
+
+class Sources(NamedTuple):
+  """The networks that are trained on the labels.
+
+  Attributes:
+    networks: their variables, with a leading axis (M * S,), chain after chain.
+    said: (S, M, N, C) what they say of the training set, nats.
+  """
+
+  networks: Any
+  said: np.ndarray
+
+
+class Tried(NamedTuple):
+  """What was trained in a stage after them.
+
+  Attributes:
+    trained: the rounds; of the controls, variables by arm.
+    cells: by arm, each rate with its validation losses.
+  """
+
+  trained: Any
+  cells: training.Cells
+
+
+def train_sources(setup: SoftTdSetup, context: Context) -> Sources:
+  seeds = setup.sources.arms["teacher"].settings["seed"]
+  title = counted(len(seeds), "source")
+
+  def train():
+    return training.train(setup, setup.sources, {}, title=title)["teacher"]
+
+  networks = context.stored("sources", train)
+  return Sources(networks, _pretrained(setup, networks))
+
+
+def _pretrained(setup: SoftTdSetup, sources: Any) -> np.ndarray:
+  """What the sources say of the training set, (S, M, N, C) nats."""
+  said = training.answers(setup, setup.sources, sources)
+  said = said.reshape(setup.chains, -1, *said.shape[1:]).swapaxes(0, 1)
+  if setup.outside is None:
+    return said
+  outside = np.broadcast_to(setup.outside, said.shape[1:])
+  return np.concatenate([said, outside[None]])
+
+
+def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
+  """Tries the student's rates in the first round, then goes on with the best."""
+  said, log = context.values["sources"].said, context.log
+  train_spec = training.student_trainee(setup, ["student"])
+  programs, cells = {}, {}
+  # A stopped run goes through its rounds again, and logs them again.
+  log.rewind(["student"], 0)
+
+  def train(lessons, title):
+    if not cells:
+      networks, tried = training.train_tuned(
+        setup, train_spec, lessons, title=title
+      )
+      return {"networks": networks["student"], "cells": tried}
+    best = training.best_settings(cells)
+    ready = training.with_members(train_spec, best, setup.chains)
+    networks = training.train(
+      setup, ready, lessons, title=title, programs=programs
+    )
+    return {"networks": networks["student"], "cells": cells}
+
+  def teach(number, soft_labels):
+    lessons = _with_anchor(setup, soft_labels.log_targets, said)
+    title = f"round {number}, {counted(soft_labels.sources, 'source')}"
+    made = context.stored(f"round_{number}", lambda: train(lessons, title))
+    cells.update(made["cells"])
+    taught = _taught(setup, made["networks"])
+    _log_round(setup, log, number, soft_labels, taught)
+    return taught
+
+  chosen = setup.experiment.soft_td
+  rounds = iterate(
+    said,
+    teach,
+    rounds=chosen.rounds,
+    patience=chosen.patience,
+    beta=chosen.beta,
+    kind=chosen.pseudo_labels,
+    next_sources=chosen.next_sources,
+  )
+  return Tried(rounds, cells)
+
+
+def _taught(setup: SoftTdSetup, networks: Any) -> Taught:
+  losses, accuracy = training.validate(setup, networks)
+  student, test = setup.base.student, setup.base.dataset.test
+  tested = predict.predict(student, networks, test.images)
+  scores = {
+    "validation_accuracy": accuracy,
+    "test_accuracy": evaluate.accuracy(tested, test.labels),
+  }
+  said = training.answers(setup, student, networks)
+  return Taught(networks, losses, said, scores)
+
+
+def train_controls(setup: SoftTdSetup, context: Context) -> Tried:
+  """Trains those that have one go, each for as long as all rounds together."""
+  said, rounds = (
+    context.values["sources"].said,
+    context.values["rounds"].trained,
+  )
+  # Plain distillation has a single teacher: the chain's first source.
+  lessons = _with_anchor(setup, rounds[0].soft_labels.log_targets, said)
+  lessons["source"] = training.side_by_side(said[0])
+
+  def train(names):
+    train_spec = training.student_trainee(setup, names, rounds=len(rounds))
+    networks, cells = training.train_tuned(
+      setup, train_spec, lessons, title=" + ".join(names)
+    )
+    return {"networks": networks, "cells": cells}
+
+  networks, cells = {}, {}
+  for names in (("one_round",), ("baseline", "label_smoothing", "reference")):
+    made = context.stored(names[0], lambda names=names: train(names))
+    networks |= made["networks"]
+    cells |= made["cells"]
+  return Tried(networks, cells)
+
+
+def _with_anchor(setup: SoftTdSetup, log_targets: np.ndarray, said: np.ndarray):
+  """Lays the pre-trained sources' soft labels beside the round's."""
+  beta = setup.experiment.soft_td.beta
+  anchor = make_soft_labels(said, beta=beta, kind="soft").log_targets
+  return {
+    "soft_labels": training.side_by_side(np.concatenate([log_targets, anchor]))
+  }
+
+
+def _log_round(setup: SoftTdSetup, log, number, soft_labels, taught) -> None:
+  effective = soft_labels.effective[:, setup.transfer].mean(axis=1)
+  log.write(
+    {
+      "network": "student",
+      "round": number,
+      "step": number,
+      "sources": soft_labels.sources,
+      "effective_sample_size": effective.tolist(),
+      "validation_loss": taught.validation_loss.tolist(),
+    }
+    | {name: values.tolist() for name, values in taught.scores.items()}
+  )

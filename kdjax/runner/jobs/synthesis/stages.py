@@ -1,0 +1,92 @@
+"""Images are learned, then fresh networks trained on them and on real ones."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core.errors import StorageError
+from kdjax.runner.job import Context
+from kdjax.runner.jobs.synthesis import networks, training
+from kdjax.runner.jobs.synthesis.build import SynthesisSetup
+from kdjax.runner.jobs.synthesis.evaluate import Choice
+from kdjax.runner.jobs.synthesis.networks import Taught
+from kdjax.runner.jobs.synthesis.unroll import Synthetic
+from kdjax.runner.report.progress import compiling, progress, say
+
+IMAGES = "images.npz"
+
+
+class Learned(NamedTuple):
+  """What was learned.
+
+  Attributes:
+    images: a set a seed, with its rates and labels.
+    losses: the last outer loss of each, nats.
+  """
+
+  images: list[Synthetic]
+  losses: list[float]
+
+
+def learn_images(setup: SynthesisSetup, context: Context) -> Learned:
+  """Learns a set of images a seed, each by itself."""
+  seeds = setup.experiment.student.seeds
+  step = training.make_outer_step(setup)
+
+  def learn(seed):
+    if seed == 0:
+      compiling("learned images")
+    for now in training.learn_images(setup, seed, step):
+      loss = float(now.loss)
+      row = {"network": f"images_{seed}", "epoch": now.step, "step": now.step}
+      context.log.write(row | {"loss": loss})
+    return jax.device_get(now.synthetic)._asdict() | {"loss": loss}
+
+  learned = Learned([], [])
+  with progress(seeds, "learned images", unit="set") as advance:
+    for seed in range(seeds):
+      found = context.stored(f"images_{seed}", lambda seed=seed: learn(seed))
+      learned.losses.append(found.pop("loss"))
+      learned.images.append(Synthetic(**found))
+      advance(learned.losses[-1])
+  _save_images(context.workdir / IMAGES, learned.images)
+  return learned
+
+
+def train_networks(
+  setup: SynthesisSetup, context: Context
+) -> dict[str, Taught]:
+  """Trains fresh networks on each kind of images."""
+  say("measuring what fresh networks learn from each kind of images")
+  learned = context.values["synthesis"].images
+  makers = {
+    "teacher": lambda: networks.from_all(setup),
+    "student": lambda: networks.from_learned(setup, learned),
+    "baseline": lambda: networks.from_few(setup, "random"),
+    "centroids": lambda: networks.from_few(setup, "centroids"),
+  }
+
+  def train(make) -> dict[str, Any]:
+    taught = make()
+    choice = taught.choice and taught.choice._asdict()
+    return taught._replace(choice=choice)._asdict()
+
+  found = {}
+  for name, make in makers.items():
+    one = Taught(**context.stored(name, lambda make=make: train(make)))
+    found[name] = one._replace(choice=one.choice and Choice(**one.choice))
+  return found
+
+
+def _save_images(path: Path, learned: list[Synthetic]) -> None:
+  arrays = {
+    "images": np.stack([one.images for one in learned]),
+    "labels": np.stack([one.labels for one in learned]),
+    "rates": np.stack([np.exp(one.log_rates) for one in learned]),
+  }
+  try:
+    np.savez(path, **arrays)
+  except OSError as error:
+    raise StorageError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,56 @@
+"""What jobs over the pipeline's setup are made of."""
+
+from typing import Any
+
+from kdjax.data import Split
+from kdjax.runner.config import Experiment
+from kdjax.runner.job import Plan
+from kdjax.runner.pipeline.fingerprints import fingerprints, of_setup
+from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.warnings import doubts, warnings_of
+
+
+def plan(
+  experiment: Experiment,
+  base: Setup,
+  setup: Any = None,
+  **inputs: Any,
+) -> Plan:
+  """Makes the plan of a job.
+
+  Args:
+    experiment: the settings as they were given.
+    base: the setup of its data and networks.
+    setup: what the job's stages take; `base` by default.
+    **inputs: what a stopped run must find again besides its data; JSON values.
+  """
+  return Plan(
+    base if setup is None else setup,
+    base.experiment,
+    base.devices,
+    lambda: of_setup(base) | inputs,
+    warnings_of(experiment, base),
+  )
+
+
+def plan_of(setup: Any, shown: Split, scored: Split) -> Plan:
+  """Makes the plan of a job with a setup of its own.
+
+  Args:
+    setup: what its stages take: "experiment", "dataset", "devices" and more.
+    shown: the images that may be learned from.
+    scored: the images that count.
+  """
+  found = doubts(
+    setup.experiment,
+    examples=len(shown.labels),
+    scored=scored.labels,
+    classes=setup.dataset.classes,
+  )
+  return Plan(
+    setup,
+    setup.experiment,
+    setup.devices,
+    lambda: fingerprints(shown, scored),
+    found,
+  )
