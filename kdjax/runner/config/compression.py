@@ -13,14 +13,15 @@ class Compression:
 
   quantization: str = option(
     "none",
-    "the bits that the student and its twins learn to compute in: w8 and w4,"
-    " weights alone; w8a8 and w4a8, activations too. The teacher stays float32",
+    "the bits that the student and its baselines learn to compute in: w8 and"
+    " w4, weights alone; w8a8 and w4a8, activations too. The teacher stays"
+    " float32",
     choices=("none", "w8", "w8a8", "w4", "w4a8"),
   )
   sparsity: float = option(
     0.0,
-    "share of the student's and its twins' weights that become zero while they"
-    " learn: the smallest, classifier, biases and norms aside",
+    "share of the student's and its baselines' weights that become zero while"
+    " they learn: the smallest, classifier, biases and norms aside",
     within=SHARE,
   )
   pruning_scope: str = option(

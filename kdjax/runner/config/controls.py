@@ -10,7 +10,7 @@ class Smoothing:
   """How smooth the labels of a baseline are."""
 
   label_smoothing: float | tuple[float, ...] = option(
-    0.1, "smoothing of the twin with smoothed labels", within=SHARE
+    0.1, "smoothing of the baseline with smoothed labels", within=SHARE
   )
 
 
@@ -20,7 +20,7 @@ class BaselineRate:
 
   baseline_learning_rate: float | tuple[float, ...] | None = option(
     None,
-    "the plain twin's peak rate; the student's by default",
+    "the baseline's peak rate; the student's by default",
     within=POSITIVE,
   )
 
@@ -53,11 +53,11 @@ class Controls(Smoothing, BaselineRate, Reference):
 
   controls: bool = option(
     True,
-    "also train the twins with smoothed labels and with the teacher's views",
+    "also train baselines with smoothed labels and with the teacher's views",
   )
   smoothing_learning_rate: float | tuple[float, ...] | None = option(
     None,
-    "peak rate of the twin with smoothed labels; the student's by default",
+    "peak rate of the baseline with smoothed labels; the student's by default",
     within=POSITIVE,
   )
   shuffled_teacher: bool = option(
@@ -77,6 +77,7 @@ class Controls(Smoothing, BaselineRate, Reference):
   )
   augmented_learning_rate: float | tuple[float, ...] | None = option(
     None,
-    "peak rate of the twin with the teacher's views; the student's by default",
+    "peak rate of the baseline with the teacher's views; the student's by"
+    " default",
     within=POSITIVE,
   )

@@ -20,7 +20,8 @@ class Source:
 
   dataset: str = option(
     "mnist5k",
-    "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a folder",
+    "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a"
+    " folder",
   )
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
@@ -60,29 +61,29 @@ class DataSubset(ScoredData):
 
   background: str = option(
     "white",
-    "what transparent images are laid over: white, black, or red,green,blue of 0"
-    " to 255",
+    "what transparent images are laid over: white, black, or red,green,blue"
+    " of 0 to 255",
   )
   crop_size: int | None = option(
     None,
-    "side of what networks see, pixels: the middle of stored images, or what the"
-    " view random_resized_crop cuts out; all of them by default",
+    "side of what networks see, pixels: the middle of stored images, or what"
+    " the view random_resized_crop cuts out; all of them by default",
     within=COUNT,
   )
   images: int | None = option(
     None,
-    "how many training images student and twins see at all, all classes alike;"
-    " the teacher sees every one",
+    "how many training images student and baselines see at all, all classes"
+    " alike; the teacher sees every one",
     within=COUNT,
   )
   labels: int | None = option(
     None,
-    "how many labelled images student and twin have; the student learns from the"
-    " teacher on the others, the twin goes without them",
+    "how many labelled images student and baseline have; the student learns"
+    " from the teacher on the others, the baseline goes without them",
     within=COUNT,
   )
   omit_classes: tuple[int, ...] = option(
-    (), "classes that student and twin never see, such as 3 or 3,5"
+    (), "classes that student and baseline never see, such as 3 or 3,5"
   )
 
 
@@ -109,7 +110,7 @@ class Data(StreamedData):
   transfer_dataset: str | None = option(
     None,
     "data set whose images the student learns on instead of the training set's,"
-    " such as photo_patches; twins and reference keep their own",
+    " such as photo_patches; baselines and reference keep their own",
   )
   transfer_split: str = option("train", "TFDS split of the transfer set")
   transfer_images: int | None = option(

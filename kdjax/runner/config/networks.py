@@ -36,7 +36,8 @@ class TrainedTeacher(TeacherModel):
   )
   learning_rate: float | None = option(
     None,
-    "the teacher's peak learning rate; what suits its kind of network by default",
+    "the teacher's peak learning rate; what suits its kind of network by"
+    " default",
     flag="teacher_learning_rate",
     within=POSITIVE,
   )
@@ -48,8 +49,8 @@ class TrainedTeacher(TeacherModel):
   )
   augment: str = option(
     "none",
-    "views that the teacher is trained on; what they teach beyond --augment is a"
-    " twin's too",
+    "views that the teacher is trained on; what they teach beyond --augment"
+    " is a baseline's too",
     flag="teacher_augment",
   )
   seed: int = option(
@@ -65,13 +66,14 @@ class PretrainedTeacher(TrainedTeacher):
 
   teacher_from: str | None = option(
     None,
-    "a trained teacher: the folder of an earlier run, or a .safetensors file with"
-    " the names of torchvision, timm or Hugging Face",
+    "a trained teacher: the folder of an earlier run, or a .safetensors file"
+    " with the names of torchvision, timm or Hugging Face",
   )
   teacher_classes: str | None = option(
     None,
-    "which class of --teacher_from's is which: name (equal names), order (equal"
-    " places), or a file of lines 'CLASS,TEACHER_CLASS' with its name or number",
+    "which class of --teacher_from's is which: name (equal names), order"
+    " (equal places), or a file of lines 'CLASS,TEACHER_CLASS' with its name"
+    " or number",
   )
 
 
@@ -83,9 +85,9 @@ class Teacher(PretrainedTeacher):
 
   teacher_head: str = option(
     "keep",
-    "the classifier of --teacher_from's; of other classes, leave it out (drop: its"
-    " answers are all 0; new: drawn afresh, untrained) for methods that look at"
-    " features alone",
+    "the classifier of --teacher_from's; of other classes, leave it out"
+    " (drop: its answers are all 0; new: drawn afresh, untrained) for methods"
+    " that look at features alone",
     choices=("keep", "drop", "new"),
   )
   teacher_cache: str | None = option(
@@ -117,7 +119,7 @@ class TrainedStudent(StudentModel):
     128, "examples a step, over all devices", within=COUNT
   )
   seeds: int = option(
-    10, "how many students (and twins), trained side by side", within=COUNT
+    10, "how many students (and baselines), trained side by side", within=COUNT
   )
 
 
@@ -127,9 +129,9 @@ class Augmentation:
 
   augment: str = option(
     "none",
-    "views that student, twin and asking teacher share: none, shift(2), crop(4),"
-    " flip, noise(0.1), random_resized_crop, color_jitter, randaugment or a sum of"
-    " them; mixup or cutmix last",
+    "views that student, baseline and asking teacher share: none, shift(2),"
+    " crop(4), flip, noise(0.1), random_resized_crop, color_jitter,"
+    " randaugment or a sum of them; mixup or cutmix last",
   )
 
 
@@ -149,8 +151,8 @@ class OptimizedStudent(Augmentation, TrainedStudent):
   schedule: str = option(
     "cosine",
     "the fall of the learning rate: constant, cosine, linear or"
-    " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with an"
-    " optional warm-up share, 'cosine(warmup=0.1)'",
+    " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with"
+    " an optional warm-up share, 'cosine(warmup=0.1)'",
   )
 
 

@@ -312,7 +312,7 @@ def check(
   """
   own = by_flag(config)
   if "controls" not in own:
-    # It trains no twin with the teacher's views.
+    # It trains no baseline with the teacher's views.
     controls = dataclasses.replace(experiment.controls, controls=False)
     experiment = dataclasses.replace(experiment, controls=controls)
   for rule in RULES:

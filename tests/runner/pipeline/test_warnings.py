@@ -58,7 +58,7 @@ def test_what_says_little_is_said_beforehand(
       {"teacher_epochs": "3", "teacher_seed": "7"},
       "--teacher_epochs=3, --teacher_seed=7 do nothing",
     ),
-    # The twin with the teacher's views has these.
+    # The baseline with the teacher's views has these.
     ({"teacher_augment": "flip"}, ""),
   ],
 )

@@ -71,7 +71,7 @@ def test_the_cells_stand_beside_the_best_and_the_twin():
   assert [cell["versus_best"] is None for cell in cells] == [False, True, False]
   assert cells[0]["versus_best"]["mean"] == pytest.approx(3.0)
   assert cells[1]["versus_baseline"]["mean"] == pytest.approx(-5.0)
-  # Three comparisons with the twin: the smallest p-value counts three times.
+  # Three comparisons with the baseline: the smallest p-value counts three times.
   ratios = [
     cell["versus_baseline"]["holm_p_value"] / cell["versus_baseline"]["p_value"]
     for cell in cells
