@@ -16,7 +16,9 @@ def example():
   return module
 
 
-@pytest.mark.parametrize("name", ["plain", "with_nnx"])
+@pytest.mark.parametrize(
+  "name", ["plain", pytest.param("with_nnx", marks=pytest.mark.slow)]
+)
 def test_a_few_steps_learn(example, name):
   run = getattr(example, name)
   (_, first), (accuracy, later) = run(1), run(50)

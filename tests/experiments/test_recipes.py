@@ -61,7 +61,6 @@ PUBLISHED = {
 QUICK = (
   "cifar100/vgg13_vgg8",
   "cifar100/wrn40_2_wrn16_2",
-  "cifar100/resnet32x4_shufflenet_v1",
   "imagenet/resnet34_resnet18",
 )
 

@@ -45,6 +45,7 @@ PUBLISHED = [
   ("shufflenet_v2", 1_355_528, 3, (4, 4, 464)),
   ("shufflenet_v2(1.5)", 2_580_548, 3, (4, 4, 704)),
 ]
+SLOW = ("resnet110", "mobilenet_v2(1.0)", "shufflenet_v2(1.5)")
 # Nets small enough to be run, with the side of images that they are run on.
 SMALL = [
   ("lenet(4, 6, hidden=8)", 8),
@@ -75,7 +76,11 @@ def outline(text, images, classes=100):
 
 @pytest.mark.parametrize(
   ("text", "parameters", "stages", "last"),
-  PUBLISHED,
+  # Slow to trace.
+  [
+    pytest.param(*row, marks=[pytest.mark.slow] * (row[0] in SLOW))
+    for row in PUBLISHED
+  ],
   ids=[row[0] for row in PUBLISHED],
 )
 def test_published_nets(text, parameters, stages, last):

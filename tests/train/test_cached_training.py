@@ -93,6 +93,7 @@ def test_single_precision_trains_as_the_live_teacher(fit, cache, method, taps):
   )
 
 
+@pytest.mark.slow
 def test_a_stream_on_two_devices_is_a_table_on_one(fit, cache):
   options = {"view": VIEW, "views": VIEWS, "epochs": 2}
   opened = cache(dtype="float32")
@@ -112,6 +113,7 @@ def test_a_stream_on_two_devices_is_a_table_on_one(fit, cache):
   )
 
 
+@pytest.mark.slow
 def test_half_precision_stays_within_the_bound(fit, cache, shown):
   """Step by step on one student, and close to it where the student moves."""
   network = make_model("mlp(10)", classes=4)

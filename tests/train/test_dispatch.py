@@ -16,7 +16,7 @@ def response(settings):
 @pytest.mark.parametrize(
   ("together", "portion", "dispatches"),
   [
-    (True, None, [4, 4, 4]),
+    pytest.param(True, None, [4, 4, 4], marks=pytest.mark.slow),
     # The last portion of an epoch is shorter: the same program takes it.
     (True, 3, [3, 1, 3, 1, 3, 1]),
     (False, 3, [1] * 12),
@@ -46,7 +46,9 @@ def test_a_training_is_one_program(fit, caplog, together, portion, dispatches):
   assert compiled[0] < compiled[1] == after
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+  "together", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_the_memory_of_states_is_used_again(fit, together):
   given = []
 

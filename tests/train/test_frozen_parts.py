@@ -142,7 +142,10 @@ def test_first_teachers_classifier_stays_where_there_are_several():
 
 @pytest.mark.parametrize(
   ("optimizer", "teachers"),
-  [*((name, 1) for name in QUICK), (ADAMW, 2)]
+  [
+    *((name, 1) for name in QUICK),
+    pytest.param(ADAMW, 2, marks=pytest.mark.slow),
+  ]
   + [pytest.param(name, 1, marks=pytest.mark.slow) for name in MORE],
 )
 def test_paraphraser_stays_after_its_stage_and_translator_before(
@@ -199,7 +202,12 @@ def test_sums_of_methods_freeze_what_their_parts_freeze():
 
 
 @pytest.mark.parametrize(
-  "regime", ["mutual(peers=2)", "codistillation(peers=2)", "mean_teacher"]
+  "regime",
+  [
+    "mutual(peers=2)",
+    pytest.param("codistillation(peers=2)", marks=pytest.mark.slow),
+    pytest.param("mean_teacher", marks=pytest.mark.slow),
+  ],
 )
 def test_what_is_frozen_stays_where_networks_learn_together(regime):
   """Averages of weights, exchanged ones and momentum leave it alone."""

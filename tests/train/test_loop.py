@@ -40,7 +40,7 @@ def assert_close(got, want, tolerance=2e-6):
 @pytest.mark.parametrize(
   ("method", "options"),
   [
-    (response, {}),
+    pytest.param(response, {}, marks=pytest.mark.slow),
     (response, {"optimizer": "adam", "learning_rate": 1e-3}),
     (relation, {"drop_remainder": True}),
     pytest.param(
@@ -161,8 +161,17 @@ def test_programs_are_shared_by_trainings(fit):
   )
 
 
-@pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize(("portion", "stop"), [(None, 0), (3, 0), (3, 2)])
+@pytest.mark.parametrize(
+  ("portion", "stop", "together"),
+  [
+    (None, 0, True),
+    (3, 2, True),
+    (3, 2, False),
+    pytest.param(None, 0, False, marks=pytest.mark.slow),
+    pytest.param(3, 0, True, marks=pytest.mark.slow),
+    pytest.param(3, 0, False, marks=pytest.mark.slow),
+  ],
+)
 def test_training_goes_on_bit_for_bit(fit, together, portion, stop):
   whole = fit(response, together=together, portion=portion)
   halted = fit(response, together=together, portion=portion)[stop]

@@ -28,6 +28,8 @@ HALF = MODEL[:-1] + ", normalise='half')"
 DISTILLED = MODEL[:-1] + ", distilled=True)"
 EPSILON = ", epsilon=1e-12"
 LARGE = {"torchvision_vit_b_16", "torchvision_resnet50"}
+# As another file of its kind, but for the names.
+LARGE |= {"timm_deit_tiny_distilled_patch16_224", "timm_resnet18"}
 CASES = [
   pytest.param(
     file,

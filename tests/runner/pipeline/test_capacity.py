@@ -108,11 +108,16 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
   ("words", "said"),
   [
     ("synthesise --student=mlp(10000000)", "a student mlp(10000000)"),
-    ("compress --student=mlp(10000000)", "a student mlp(10000000)"),
+    pytest.param(
+      "compress --student=mlp(10000000)",
+      "a student mlp(10000000)",
+      marks=pytest.mark.slow,
+    ),
     ("compare crd(width=100000000)", "crd(width=100000000) does not fit: a"),
-    (
+    pytest.param(
       "soft_td --sources=10000000",
       "the source mlp(200, 200, dropout=0.3), 50000000",
+      marks=pytest.mark.slow,
     ),
     pytest.param(
       "soft_td --teacher=mlp(10000000)",

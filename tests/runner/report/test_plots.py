@@ -158,7 +158,9 @@ def test_titles_of_examples_are_not_cut_off(name):
   assert title.x0 >= 0 and title.x1 <= figure.axes[1].get_tightbbox().x1
 
 
-@pytest.mark.parametrize("classes", [51, 1000, 20_000])
+@pytest.mark.parametrize(
+  "classes", [51, 1000, pytest.param(20_000, marks=pytest.mark.slow)]
+)
 def test_soft_targets_of_many_classes_stay_small(classes):
   logits = np.zeros((2, classes))
   logits[:, 3] = np.log(classes - 1)  # its share is 1/2

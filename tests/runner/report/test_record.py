@@ -43,7 +43,16 @@ def fails(*_, **__):
   raise ValueError("no\nglyph")
 
 
-@pytest.mark.parametrize("kind", NAMES)
+QUICK = ("broken formula", "no UTF-8", "beyond the plane", "ninety")
+
+
+@pytest.mark.parametrize(
+  "kind",
+  [
+    kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in NAMES
+  ],
+)
 def test_class_names_are_text(kind, tmp_path, results, history, capsys):
   results["command"] = f"python launch.py --dataset={NAMES[kind][0]}"
   written = record.write_run(tmp_path, results, history, samples(NAMES[kind]))

@@ -102,8 +102,8 @@ def programs():
   "options",
   [
     {"most": 2},
-    {"most": 4},
-    {"apart": True, "devices": 3},
+    pytest.param({"most": 4}, marks=pytest.mark.slow),
+    pytest.param({"apart": True, "devices": 3}, marks=pytest.mark.slow),
     {"apart": True, "devices": 2, "most": 2},
     pytest.param(
       {"apart": True, "devices": 2, "view": "shift(1) + mixup"},

@@ -91,6 +91,7 @@ def test_two_peers_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_permuted_peers_give_permuted_results():
   method, scheme = make_objective(OBJECTIVES["answers"]), mutual(peers=3)
   before, batch = linear(scheme, method)
