@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl
 
+from kdjax.core import plugins
 from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment, flags
 from kdjax.runner.config.data import Source, StoredData
@@ -73,7 +74,7 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
 
   Example:
     >>> sorted(flags_of("reproduce", Experiment()))
-    ['accelerator', 'h', 'help', 'version', 'workdir']
+    ['accelerator', 'h', 'help', 'plugins', 'version', 'workdir']
   """
   values = absl.FlagValues()
   values.set_gnu_getopt(True)
@@ -81,6 +82,11 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
   for name, text in _LAUNCH.items():
     short = {"short_name": "h"} if name == "help" else {}
     absl.DEFINE_boolean(name, False, text, **launch, **short)
+  text = (
+    "FILE.py or a module, several with commas: imported before all else, to"
+  )
+  text += " add your own networks, data sets and methods"
+  absl.DEFINE_string("plugins", None, text, **launch)
   if command is None or flags.contains(CONFIGS[command], Source):
     text = "one of `list experiments`; flags override it"
     absl.DEFINE_string("experiment", None, text, **launch)
@@ -147,6 +153,19 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     if other in typed:
       typed[one.flag] = typed.pop(other)
   return words, typed
+
+
+def read_some(argv: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+  """Returns what was typed for some flags, without a look at the others."""
+  values = absl.FlagValues()
+  values.set_gnu_getopt(True)
+  for name in names:
+    absl.DEFINE_string(name, None, "", flag_values=values)
+  try:
+    values(argv, known_only=True)
+  except absl.Error:  # is said where all flags are read
+    return {}
+  return {one: values[one].value for one in values if values[one].present}
 
 
 def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -222,4 +241,4 @@ def _identity(call: Call) -> list[Any]:
   """What all processes of a run must be asked for alike."""
   settings = as_dict(call.experiment)
   del settings["cluster"], settings["run"]["workdir"]
-  return [call.command, call.words, settings]
+  return [call.command, call.words, settings, plugins.digests()]

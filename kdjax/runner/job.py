@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from kdjax.core import plugins
 from kdjax.core.errors import warn
 from kdjax.runner.config.options import as_dict
 from kdjax.runner.report import logs
@@ -259,6 +260,8 @@ def _about(plan: Plan, context: Context, inputs) -> dict[str, Any]:
   if plan.experiment.run.nan != "stop":
     logged = logs.read_history(context.workdir)
     about["lost_steps"] = resume.lost_steps(logged)
+  if digests := plugins.digests():
+    about["plugins"] = digests
   return about
 
 

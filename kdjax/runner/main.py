@@ -4,6 +4,7 @@ import shlex
 from pathlib import PurePath
 
 from kdjax import __version__
+from kdjax.core import plugins
 from kdjax.core.errors import KdjaxError, print_any_name, unknown_name
 from kdjax.runner import cli
 from kdjax.runner.config import Experiment, experiments, flags, options
@@ -52,8 +53,27 @@ def _outcome(argv: list[str]) -> Verdict:
     return cluster.failed(error)
 
 
+# What jax must be told before a plugin wakes it.
+_MACHINE = ("accelerator", "host_devices", "compilation_cache")
+
+
+def _import_plugins(argv: list[str]) -> None:
+  """Imports what --plugins names: it may add to whatever flags and words name."""
+  typed = cli.read_some(argv, ("plugins", *_MACHINE))
+  if "plugins" not in typed:
+    return
+  names = typed.pop("plugins")
+  machine = options.with_flags(Experiment(), typed)
+  options.check(machine)
+  prepare_environment(machine.run.accelerator, machine.run.host_devices)
+  keep_programs(machine.run.compilation_cache)
+  plugins.load(names)
+
+
 def _main(argv: list[str]) -> int:
+  _import_plugins(argv)
   words, typed = cli.read(argv)
+  typed.pop("plugins", None)
   if typed.pop("version", False):
     print(f"kdjax {__version__}")
     return 0

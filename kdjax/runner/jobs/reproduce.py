@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax.core.errors import KdjaxError, UserError
+from kdjax.core import plugins
+from kdjax.core.errors import KdjaxError, UserError, warn
 from kdjax.runner.config import Cluster
 from kdjax.runner.config.commands import ReproduceConfig
 from kdjax.runner.job import Command, find_jobs, run_job
@@ -74,7 +75,21 @@ def read(words: Sequence[str]) -> Stored:
   """
   if len(words) != 1:
     raise UserError("reproduce takes one results.json, or its folder")
-  return stored_run(Path(words[0]))
+  stored = stored_run(Path(words[0]))
+  _check_plugins(stored.results.get("plugins", {}))
+  return stored
+
+
+def _check_plugins(needed: Mapping[str, str]) -> None:
+  """Wants what the run was given; of a file that has changed it warns."""
+  here = plugins.digests()
+  if missing := sorted(needed.keys() - here.keys()):
+    raise UserError(
+      f"the run had --plugins with {', '.join(missing)}: give them again"
+    )
+  for name, digest in needed.items():
+    if here[name] != digest:
+      warn(f"--plugins: {name} is not the file that the run had")
 
 
 def check(stored: Stored, workdir: Path) -> None:
@@ -149,6 +164,11 @@ def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
     if one.get(name) != other.get(name):
       found = (_plain(side.get(name)) for side in (one, other))
       yield Row(name, *found, "differs", None)
+  old, new = before.get("plugins", {}), again.get("plugins", {})
+  for name in sorted(old.keys() | new.keys()):
+    if old.get(name) != new.get(name):
+      shown = ((side.get(name) or "–")[:12] for side in (old, new))
+      yield Row(name, *shown, "another plugin", None)
   data, there = before.get("fingerprints", {}), again.get("fingerprints", {})
   for name in sorted(data.keys() & there.keys()):
     agrees = data[name] == there[name]

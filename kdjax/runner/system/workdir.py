@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kdjax.core import plugins
 from kdjax.core.errors import StorageError, UserError
 from kdjax.runner.config import Cluster
 from kdjax.train.devices import processes
@@ -71,6 +72,7 @@ def claim(
       _check_same(folder, settings, seen or {})
     elif settings is not None:
       note = {"name": name, "experiment": settings, "seen": seen or {}}
+      note |= {"plugins": plugins.digests()}
       _write(folder / SETTINGS, note)
   except FileExistsError:
     raise UserError(f"--workdir={folder} is in use or no folder") from None
@@ -132,6 +134,7 @@ def _check_same(
     values, wanted = _flat(note["experiment"]), _flat(settings)
     # Runs from before this was noted have none.
     before = dict(note.get("seen", {}))
+    old, new = dict(note.get("plugins", {})), plugins.digests()
   # Whatever else may stand there raises anything.
   except Exception as error:
     raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
@@ -144,6 +147,17 @@ def _check_same(
     raise UserError(
       f"--workdir={folder} holds an unfinished run of other settings:"
       f" {'; '.join(differing)}"
+    )
+  others = [
+    f"{file} was {_short(old.get(file))} and is {_short(new.get(file))}"
+    for file in sorted(old | new)
+    if old.get(file) != new.get(file)
+  ]
+  if others:
+    raise UserError(
+      f"--workdir={folder} holds an unfinished run with other --plugins:"
+      f" {'; '.join(others)}. Nothing was changed: bring back what it had, or give"
+      " a new folder"
     )
   changed = [
     f"{what} was {_short(before.get(what))} and is {_short(seen.get(what))}"

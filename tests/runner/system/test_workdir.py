@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from kdjax.core import plugins
 from kdjax.core.errors import StorageError, UserError
 from kdjax.runner.system.workdir import LOCK, SETTINGS, claim
 
@@ -142,3 +143,27 @@ def test_another_process_has_it(tmp_path):
     [sys.executable, "-c", code], capture_output=True, text=True, check=False
   )
   assert "is in use" in other.stderr
+
+
+@pytest.mark.parametrize(
+  ("before", "now", "said"),
+  [
+    ({}, {}, None),
+    ({"own.py": "a" * 64}, {"own.py": "a" * 64}, None),
+    ({"own.py": "a" * 64}, {"own.py": "b" * 64}, "own.py was aaaaaaaaaaaa..."),
+    ({"own.py": "a" * 64}, {}, "and is None"),
+    ({}, {"own.py": "a" * 64}, "own.py was None"),
+  ],
+)
+def test_goes_on_with_the_same_plugins_only(
+  tmp_path, monkeypatch, before, now, said
+):
+  monkeypatch.setattr(plugins, "_DIGESTS", before)
+  take(tmp_path / "run")
+  monkeypatch.setattr(plugins, "_DIGESTS", now)
+  if said is None:
+    assert take(tmp_path / "run") == tmp_path / "run"
+    return
+  with pytest.raises(UserError, match="with other --plugins") as error:
+    take(tmp_path / "run")
+  assert said in str(error.value) and "\n" not in str(error.value)
