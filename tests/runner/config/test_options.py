@@ -10,8 +10,8 @@ from documented_code import code_of, loaded, page
 import launch
 from kdjax.core.errors import UserError
 from kdjax.core.spec import Spec
+from kdjax.runner.cli import CONFIGS
 from kdjax.runner.config import Experiment, Interval, options
-from kdjax.runner.config.commands import CONFIGS
 from kdjax.runner.config.field import COUNT, option
 from kdjax.runner.config.run import Workdir
 
