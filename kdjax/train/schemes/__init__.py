@@ -1,1 +1,5 @@
-"""Who learns from whom: offline, mutual, mean teacher, codistillation."""
+"""Who learns from whom: one scheme, one file, found automatically."""
+
+from kdjax.core.registry import import_modules
+
+import_modules("kdjax.train.schemes")

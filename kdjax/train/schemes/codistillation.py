@@ -23,6 +23,7 @@ from kdjax.train.schemes.peers import (
   others,
   peer_keys,
 )
+from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Layout, Scheme
 from kdjax.train.state import TrainState, classifier, forward, variables
 from kdjax.train.step import take_step
@@ -40,6 +41,12 @@ class Correspondents(NamedTuple):
   stale: dict[str, Any]
 
 
+# Before their first exchange peers have nothing to say.
+@register(
+  "codistillation",
+  objective="ce:1 + kd:after(0.1)",
+  shared="ce + kd:after(0.1)",
+)
 def codistillation(
   *, peers: int = 2, every: int = 50, same_batches: bool = False
 ) -> Scheme:

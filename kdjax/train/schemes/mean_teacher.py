@@ -12,6 +12,7 @@ from kdjax.core.method import Method, Metrics
 from kdjax.core.task import arguments
 from kdjax.train.loader import repeat_examples
 from kdjax.train.schemes.peers import check_method
+from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import (
   TrainState,
@@ -37,6 +38,8 @@ class Twins(NamedTuple):
   twin: dict[str, Any]
 
 
+# The objective is the published one, but for its squared error.
+@register("mean_teacher", objective="ce:1 + kd:1")
 def mean_teacher(
   *, decay: float = 0.999, views: int = 1, measured: str = "twin"
 ) -> Scheme:

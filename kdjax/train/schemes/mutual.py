@@ -15,11 +15,13 @@ from kdjax.train.schemes.peers import (
   of_others,
   peer_keys,
 )
+from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, classifier, variables
 from kdjax.train.step import take_step, train_forward
 
 
+@register("mutual", objective="ce:1 + kd:1")
 def mutual(*, peers: int = 2) -> Scheme:
   """Makes a scheme: networks teach each other on the same batches.
 

@@ -1,43 +1,57 @@
-"""Who learns from whom, by name: what `--regime` takes."""
+"""The names of schemes, `--scheme`; every file of this folder joins by being there.
+
+A scheme's file decorates a maker, a function of options that returns a Scheme,
+with `@register("its_name", objective="ce:1 + kd:1")`.
+"""
 
 from collections.abc import Callable
 
 from kdjax.core import spec
 from kdjax.core.errors import UserError
-from kdjax.train.schemes.codistillation import codistillation
-from kdjax.train.schemes.mean_teacher import mean_teacher
-from kdjax.train.schemes.mutual import mutual
-from kdjax.train.schemes.scheme import OFFLINE, Scheme
+from kdjax.core.registry import entering
+from kdjax.train.schemes.scheme import Scheme
 
-# What networks that learn together learn by where the user names no method: as
-# published, but for mean_teacher's squared error. Before their first exchange
-# peers of a co-distillation have nothing to say.
-OBJECTIVES = {
-  "mutual": "ce:1 + kd:1",
-  "mean_teacher": "ce:1 + kd:1",
-  "codistillation": "ce:1 + kd:after(0.1)",
-}
-# The same where the labels' share is given: it changes no stage.
-SHARED = {"codistillation": "ce + kd:after(0.1)"}
+MAKERS: dict[str, Callable[..., Scheme]] = {}
+
+# What networks of a scheme learn by where the user names no method.
+OBJECTIVES: dict[str, str] = {}
+# The same where the labels' share is set: it changes no stage.
+SHARED: dict[str, str] = {}
 TEMPERATURE = 1.0
 
+_enter = entering("scheme", MAKERS)
 
-def offline() -> Scheme:
-  """Makes the plain scheme: a student of the teacher of its arm.
+
+def register(
+  name: str, *, objective: str | None = None, shared: str | None = None
+) -> Callable:
+  """Makes the decorator with which a scheme's maker enters.
+
+  Args:
+    name: the scheme's name; one that is there already is taken.
+    objective: what its networks learn by where the user names no method; None
+      where they have a teacher, and so the defaults of every student.
+    shared: the same where the user has set the labels' share; None where that
+      leaves nothing of what is published.
+
+  Returns:
+    The decorator; it returns the maker unchanged.
 
   Example:
-    >>> offline() is OFFLINE
-    True
+    >>> register("mutual")(lambda: None)
+    Traceback (most recent call last):
+    ValueError: scheme 'mutual' is registered already
   """
-  return OFFLINE
 
+  def enter(maker: Callable[..., Scheme]) -> Callable[..., Scheme]:
+    maker = _enter(name)(maker)
+    if objective is not None:
+      OBJECTIVES[name] = objective
+    if shared is not None:
+      SHARED[name] = shared
+    return maker
 
-MAKERS: dict[str, Callable[..., Scheme]] = {
-  "alone": offline,
-  "mutual": mutual,
-  "mean_teacher": mean_teacher,
-  "codistillation": codistillation,
-}
+  return enter
 
 
 def make_scheme(text: str) -> Scheme:
