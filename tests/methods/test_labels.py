@@ -22,13 +22,13 @@ def inputs_of(logits, labels, **more):
 
 def run(method, inputs):
   """Returns the loss and its gradient in the student's logits."""
-  params, state = method.init(jax.random.key(0), inputs)
 
-  def loss(logits):
+  def loss(logits, inputs):
+    params, state = method.init(jax.random.key(0), inputs)
     student = inputs.student._replace(answers=logits)
     return method.apply(params, state, inputs._replace(student=student))[0]
 
-  return jax.value_and_grad(loss)(inputs.student.answers)
+  return jax.jit(jax.value_and_grad(loss))(inputs.student.answers, inputs)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])

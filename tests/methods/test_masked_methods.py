@@ -50,9 +50,16 @@ def problem():
 
 
 def run(name, student, teacher, labels=LABELS):
-  method = make_objective(
-    f"{name}:1", steps=9, examples=4, classes=student.shape[-1]
-  )
+  return compiled(name, student.shape[-1])(student, teacher, labels)
+
+
+@functools.cache
+def compiled(name, classes):
+  method = make_objective(f"{name}:1", steps=9, examples=4, classes=classes)
+  return jax.jit(functools.partial(slope, method))
+
+
+def slope(method, student, teacher, labels):
   teacher = Outputs(teacher, {})
   index = jnp.arange(4)
 

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import MAKERS, losses
 
-from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import MAKERS
 from kdjax.methods.crd import _samples
 from kdjax.methods.vkd import Orthogonal
 

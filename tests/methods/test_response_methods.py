@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import MAKERS, losses, make_objective
 
-from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import MAKERS, make_objective, terms_of
+from kdjax.methods import terms_of
 from kdjax.methods.ctkd import reverse
 from kdjax.methods.divergence import KINDS
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import MAKERS, losses, make_objective
 
-from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import MAKERS, make_objective, terms_of
+from kdjax.methods import terms_of
 from kdjax.methods.cs_kd import partners
 
 
@@ -21,8 +21,12 @@ def make_inputs(labels, classes=3, feats=None, teacher=None, **more):
 
 
 def value(method, inputs):
-  params, state = method.init(jax.random.key(0), inputs)
-  return method.apply(params, state, inputs)
+  @jax.jit
+  def run(inputs):
+    params, state = method.init(jax.random.key(0), inputs)
+    return method.apply(params, state, inputs)
+
+  return run(inputs)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_virtual_teacher_is_nearly_label_smoothing():
       student = inputs.student._replace(answers=logits)
       return value(method, inputs._replace(student=student))[0]
 
-    return jax.grad(loss)(inputs.student.answers)
+    return jax.jit(jax.grad(loss))(inputs.student.answers)
 
   np.testing.assert_allclose(
     gradient("ce:0.9 + tf_kd:0.1"),
@@ -114,7 +118,7 @@ def test_class_wise_loss_and_gradient_by_hand():
     return value(method, inputs._replace(student=outputs))[0]
 
   logits = inputs.student.answers
-  found, grads = jax.value_and_grad(loss)(logits)
+  found, grads = jax.jit(jax.value_and_grad(loss))(logits)
   one, other = losses.kd(logits[0], logits[2], temperature=2.0), losses.kd(
     logits[2], logits[0], temperature=2.0
   )  # fmt: skip
@@ -136,8 +140,9 @@ def test_the_end_teaches_the_stages():
   inputs = make_inputs([0, 1, 2, -1], feats=feats)
   settings = {"alpha": 0.25, "feature_weight": 0.5, "temperature": 2.0}
   method = MAKERS["byot"](**settings)
-  params, state = method.init(jax.random.key(0), inputs)
+  params, state = jax.jit(method.init)(jax.random.key(0), inputs)
 
+  @jax.jit
   def loss(logits, feats):
     seen = inputs._replace(student=Outputs(logits, feats))
     return method.apply(params, state, seen)
@@ -227,7 +232,7 @@ def test_noise_on_a_share_of_the_examples(kind):
       return method.apply((), key, one)[0] - quiet.apply((), key, one)[0]
 
     return np.array(
-      jax.vmap(alone)(student, inputs.index, teacher.answers)
+      jax.jit(jax.vmap(alone))(student, inputs.index, teacher.answers)
     ).round(6)
 
   first, second = each(0), each(1)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import MAKERS, losses, make_objective
 
-from kdjax import losses
 from kdjax.core import spec
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import MAKERS, make_objective, terms_of
+from kdjax.methods import terms_of
 
 BATCH = 3
 
