@@ -29,11 +29,10 @@ def blocks():
   """The Python code of the README by the heading that it stands under."""
   sections = re.split(r"^## (.+)$", README, flags=re.MULTILINE)[1:]
   pairs = zip(sections[::2], sections[1::2], strict=True)
-  code = {
+  return {
     title: re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     for title, text in pairs
   }
-  return {title: found[0] for title, found in code.items() if found}
 
 
 def test_it_is_read_in_one_go():
@@ -67,7 +66,7 @@ class Network(nn.Module):
 def test_a_network_of_ones_own_is_distilled():
   student, teacher = Network(8), Network(32)
   names = {"student": student, "teacher": teacher}
-  exec(blocks()["Distil your own network"], names)
+  exec(blocks()["Distil your own network"][0], names)
   images = jax.random.normal(jax.random.key(0), (64, 4, 4, 1))
   taught = teacher.init(jax.random.key(1), images)
   answers = jax.nn.log_softmax(teacher.apply(taught, images))
@@ -84,9 +83,17 @@ def test_a_network_of_ones_own_is_distilled():
   assert divergence(params) < first / 2
 
 
+def test_a_network_of_ones_own_is_registered():
+  from kdjax.models.registry import MAKERS
+
+  exec(blocks()["Distil your own network"][1], {"MyNetwork": lambda *x: x})
+  maker = MAKERS.pop("mine")
+  assert maker(16, classes=3) == (16, 3)
+
+
 def test_the_losses_alone_run():
   names = {}
-  exec(blocks()["The losses alone"], names)
+  exec(blocks()["The losses alone"][0], names)
   assert names["loss"].shape == () and np.isfinite(names["loss"])
 
 
