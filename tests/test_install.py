@@ -39,7 +39,10 @@ sys.addaudithook(refuse)
 TINY = ["--epochs=2", "--teacher_epochs=2", "--seeds=1", "--nocontrols"]
 TINY += ["--accelerator=cpu", "--nolatency"]
 FILES = ["runner/report/page.html.jinja", "runner/report/page.css"]
-FILES += ["runner/experiments/mnist_demo.py"]
+FILES += [
+  f"runner/experiments/{file.name}"
+  for file in (ROOT / "experiments").glob("*.py")
+]
 
 
 def requirements(*extras):
@@ -52,6 +55,9 @@ def test_requirements_txt_has_what_the_extras_name():
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   named = {line for line in lines if line and not line.startswith("#")}
   assert requirements("run", "deploy", "onnx", "test") <= named
+  apart = (ROOT / "requirements-no-deps.txt").read_text().splitlines()
+  said = (ROOT / "kdjax/models/export/formats.py").read_text()
+  assert f"pip install --no-deps {apart[-1]}" in said
 
 
 def test_the_command_is_the_launchers_function():

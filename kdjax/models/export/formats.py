@@ -55,8 +55,7 @@ def parse_formats(text: str) -> dict[str, Format]:
     if missing:
       raise UserError(
         f"--format={name} needs {' and '.join(missing)}: pip install onnx"
-        " onnx-ir onnxruntime, then pip install --no-deps -r"
-        " requirements-no-deps.txt"
+        " onnx-ir onnxruntime, then pip install --no-deps jax2onnx==0.17.1"
       )
   return {name: FORMATS[name] for name in names}
 
