@@ -32,11 +32,7 @@ from kdjax.data.whole import (
 
 
 def open_directory(directory: Path, name: str, **options: Any) -> Dataset:
-  """Opens a directory that TFDS has prepared, with the options of `open_builder`.
-
-  Args:
-    directory: the one that holds dataset_info.json.
-  """
+  """Opens a directory that TFDS has prepared, with the options of `open_builder`."""
   import tensorflow_datasets as tfds
 
   refuse_half_prepared(directory)
@@ -63,18 +59,7 @@ def open_builder(
 
   Args:
     builder: a TFDS builder with its data on disk.
-    name: what to call the data set.
     splits: train and test split, each a split of the data set or a slice.
-    image_size: as in `load`.
-    resident_bytes: as in `load`.
-    background: as in `decode`.
-    masks: as in `load`.
-
-  Returns:
-    The data set.
-
-  Raises:
-    UserError: as in `open_directory`.
   """
   keys = find_keys(builder.info, name)
   label = class_label(builder.info.features, keys.label)
@@ -106,13 +91,9 @@ def obtain_builder(name: str, data_dir: str) -> Any:
 
   Args:
     name: as TFDS writes names: `name`, `name/config`, `name/config:version`.
-    data_dir: where prepared data sets are.
 
   Returns:
     A TFDS builder with its data on disk.
-
-  Raises:
-    UserError: if the name is unknown or the data cannot be prepared here.
   """
   import tensorflow_datasets as tfds
 

@@ -35,24 +35,12 @@ def terms_of(
   """Resolves presets, families, published objectives and missing weights.
 
   Args:
-    distillation: what the user wrote.
     hard_weight: the labels' share where no weights are written: a number,
       traced or not, or a Spec of a schedule; 0.1 by default, or what the
       method's published objective says. Where that has a stage without labels,
       the share is that of the stages with them. A stage that is written, as in
       'ce + kd:after(0.1)', is none of these weights.
     method_weight: factor of every weight but the labels'; likewise.
-
-  Returns:
-    The terms, each with its weight.
-
-  Raises:
-    UserError: for an unknown name, a negative weight, a name that stands
-      twice, or a hard weight beside written weights.
-
-  Example:
-    >>> [str(term) for term in terms_of("response", hard_weight=0.5)]
-    ['ce:0.5', 'kd:0.5']
   """
   terms = _named(
     spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
@@ -155,10 +143,6 @@ def make_objective(
 def takes(distillation: str, name: str) -> bool:
   """Says whether a setting reaches a method of an objective.
 
-  Args:
-    distillation: as for `make_objective`.
-    name: of the setting, such as "temperature".
-
   Returns:
     Whether a method takes one and has not been given its own.
 
@@ -177,17 +161,7 @@ def takes(distillation: str, name: str) -> bool:
 
 
 def tap_arguments(distillation: str, tap: str, whose: str) -> list[str]:
-  """Lists the arguments of an objective's methods that name a tap.
-
-  Args:
-    distillation: as for `make_objective`.
-    tap: the tap, as `str` writes it.
-    whose: in whose network, "student" or "teacher".
-
-  Example:
-    >>> tap_arguments("fitnets", "stage_*", "teacher")
-    ["fitnets(teacher_tap='...')"]
-  """
+  """Lists the arguments of an objective's methods that name a tap."""
   other = {"student": "teacher_", "teacher": "student_"}[whose]
   found = []
   for term in terms_of(distillation):
@@ -203,9 +177,6 @@ def tap_arguments(distillation: str, tap: str, whose: str) -> list[str]:
 
 def asks_a_teacher(distillation: str) -> bool:
   """Says whether a method of an objective learns from a teacher.
-
-  Args:
-    distillation: as for `make_objective`.
 
   Example:
     >>> asks_a_teacher("kd"), asks_a_teacher("hard")

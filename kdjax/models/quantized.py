@@ -161,18 +161,13 @@ def quantize_variables(
   """Rounds a network's weights to few bits.
 
   Args:
-    network: linen module, not that of `learns_in`.
     variables: {"params": ..., and other collections}, float32. May be traced:
       under `vmap`, those of many networks.
-    scheme: one of SCHEMES.
     sample: (1, H, W, C) an image, for its shape.
 
   Returns:
     Variables for the `apply` of `stores_in`: kernels are whole numbers with
     their scales, all else is as it was.
-
-  Raises:
-    UserError: if qwix is not installed.
   """
   qwix = _qwix()
   # Which weights, and along which axes, qwix finds out as it meets them; it

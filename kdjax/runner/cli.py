@@ -49,10 +49,8 @@ class Call(NamedTuple):
   """A command with all that it was given.
 
   Attributes:
-    command: its name.
     words: what stood behind it, flags aside.
     given: what was typed, by flag.
-    name: the experiment's name.
     experiment: its settings, the flags' included.
     repeat: the command line that repeats it.
   """
@@ -70,11 +68,6 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
 
   Args:
     command: its name; None for the flags of all.
-    settings: what holds without flags.
-
-  Example:
-    >>> sorted(flags_of("reproduce", Experiment()))
-    ['accelerator', 'h', 'help', 'plugins', 'version', 'workdir']
   """
   values = absl.FlagValues()
   values.set_gnu_getopt(True)
@@ -113,23 +106,7 @@ def _define(values: absl.FlagValues, config: type, settings: Experiment):
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-  """Tells the words of a command line from its flags, whichever command's.
-
-  Args:
-    argv: the program's name, then what was typed.
-
-  Returns:
-    The words, the command first; what was typed by flag, as text, or as a truth
-    value for a switch.
-
-  Raises:
-    UserError: for a flag that no command has, or one without its value, or both
-      names of one.
-
-  Example:
-    >>> read(["launch.py", "cache", "--views=4", "--noremat"])
-    (['cache'], {'views': '4', 'remat': False})
-  """
+  """Tells the words of a command line from its flags, whichever command's."""
   values = flags_of(None, Experiment())
   try:
     words = values(argv)[1:]
@@ -171,10 +148,6 @@ def read_some(argv: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
   """Says what a command starts from, before its flags.
 
-  Args:
-    command: its name.
-    given: what was typed, by flag.
-
   Returns:
     The run's name, and the experiment's whose settings hold; None for the
     defaults of `config`. These hold for one's own data or networks.
@@ -208,14 +181,7 @@ def _name_of(dataset: str) -> str:
 
 
 def run(call: Call) -> None:
-  """Runs a command.
-
-  Args:
-    call: the command.
-
-  Raises:
-    KdjaxError: for whatever ends it early.
-  """
+  """Runs a command."""
   flags.check_experiment(call.command, call.name, call.experiment, CONFIGS)
   if flags.contains(CONFIGS[call.command], StoredData):
     from kdjax.runner.pipeline import rules

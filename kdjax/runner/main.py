@@ -98,15 +98,7 @@ def _main(argv: list[str]) -> int:
 
 
 def as_typed(argv: list[str]) -> list[str]:
-  """Returns a command line's words as the shell was given them.
-
-  Args:
-    argv: the program's path, and what follows it.
-
-  Example:
-    >>> as_typed(["/usr/bin/kdjax", "list"]), as_typed(["launch.py", "list"])
-    (['kdjax', 'list'], ['python', 'launch.py', 'list'])
-  """
+  """Returns a command line's words as the shell was given them."""
   path = PurePath(argv[0])
   if path.suffix != ".py":
     return [path.name, *argv[1:]]

@@ -36,12 +36,6 @@ class Arm(NamedTuple):
 def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
   """Lists all that the methods of some arms want to see of the teacher.
 
-  Args:
-    arms: who learns from what.
-
-  Returns:
-    Taps, each once.
-
   Example:
     >>> from kdjax.core.method import stateless
     >>> method = stateless(None, teacher_taps=("head:in",))
@@ -75,17 +69,12 @@ def plan_steps(
   """Plans the steps start..stop-1 of some arms.
 
   Args:
-    arms: who trains together.
-    loaders: what is shown, by name.
     seeds: (S,) int, theirs.
-    start: first step.
-    stop: one past the last.
     read: as in `train`; None where the images are on the device.
     at_once: all steps in one portion, not one by one; only where nothing is
       read.
     length: how long such a portion must be: behind its end steps are -1, and
       show what the last one does; None for as long as it is.
-    answers: as in `train`.
     part: of every batch that is shown here, and read; see `devices.portion`.
 
   Yields:

@@ -24,7 +24,6 @@ def make_batch(
   """Makes the batch that all members with one seed see.
 
   Args:
-    loader: what is shown.
     targets: (N, ...) of all stored inputs.
     stored: (N, ...) these inputs; None where they are read.
     step: () int32, number of the step.
@@ -33,9 +32,6 @@ def make_batch(
       (B,).
     axis_name: the mapped axis of devices that share the batch; None where one
       has all of it.
-
-  Returns:
-    The device's share of the batch.
   """
   local, index = len(batch_plan.indices), batch_plan.indices
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * local
@@ -69,9 +65,6 @@ def step_key(seed: jax.Array, step: jax.Array, purpose: int) -> jax.Array:
     seed: () int32, of the members.
     step: () int, number of the step.
     purpose: what for: 0 views, 1 dropout, 2 mixing, 3 the teacher's own view.
-
-  Returns:
-    The key.
   """
   key = jax.random.fold_in(jax.random.key(seed), step)
   return jax.random.fold_in(key, purpose)

@@ -35,23 +35,9 @@ def check_step(
   """Traces a whole step without computing anything.
 
   Args:
-    student: linen module called as `student(images, train=...)`.
     teacher: likewise, or what is left of one; None where nobody teaches but the
       scheme itself.
-    method: what is to train the student.
     sample: inputs (1, ...), for their shape and type.
-    task: what the answers mean.
-    scheme: who learns from whom.
-
-  Raises:
-    UserError: if a tap is not there, or the method cannot use what it gets.
-
-  Example:
-    >>> from kdjax.methods import make_objective
-    >>> from kdjax.models import make_model
-    >>> from kdjax.tasks import classification
-    >>> mlp, kd = make_model("mlp(4)", classes=3), make_objective("kd")
-    >>> check_step(mlp, mlp, kd, jnp.zeros((1, 2, 2, 1)), classification(3))
   """
 
   step = _step_of(student, teacher, method, sample, task, scheme)
@@ -74,11 +60,6 @@ def reads_answers(
 
   Args:
     student: as for `check_step`, which has found nothing wrong.
-    teacher: likewise.
-    method: likewise.
-    sample: likewise.
-    task: likewise.
-    scheme: likewise.
 
   Returns:
     Whether the student's next state or the loss changes with the teacher's

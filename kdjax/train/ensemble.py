@@ -30,19 +30,10 @@ def pool_logits(
 
   Args:
     logits: (T, ..., C) float.
-    pool: one of these.
     weights: (T,) w >= 0, normalised here; all alike by default.
 
   Returns:
     (..., C) float32.
-
-  Raises:
-    ValueError: for an unknown pool, or weights that do not fit.
-
-  Example:
-    >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.5, 0.5]]))
-    >>> [round(float(p), 4) for p in jnp.exp(pool_logits(logits))]
-    [0.7, 0.3]
 
   Source:
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531 (arithmetic or geometric mean).
@@ -69,18 +60,6 @@ def check_weights(weights: Any, teachers: int) -> list[float]:
 
   Args:
     weights: one number a teacher; None or empty for all alike.
-    teachers: how many there are.
-
-  Returns:
-    Shares that add up to 1.
-
-  Raises:
-    ValueError: for another number of weights than of teachers, for negative
-      weights or none above 0.
-
-  Example:
-    >>> check_weights((3.0, 1.0), 2)
-    [0.75, 0.25]
   """
   if weights is None or len(weights) == 0:
     return [1 / teachers] * teachers
@@ -109,26 +88,12 @@ def ensemble(
   features and logits stand in the view's `members`, in the teachers' order.
 
   Args:
-    teachers: at least one.
-    pool: see `pool_logits`.
     weights: (T,); all alike by default.
     together: False keeps networks apart that could be stacked: faster for
       convolutions on the CPU.
 
   Returns:
     The teacher; a single one comes back as it is.
-
-  Raises:
-    ValueError: as `pool_logits`.
-
-  Example:
-    >>> from kdjax.core.task import batch_of
-    >>> from kdjax.train.teacher import observe, stored_teacher
-    >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
-    >>> both = ensemble(pair, pool="logits")
-    >>> print(observe(both, batch_of(jnp.zeros((2, 1, 1, 1)))).answers)
-    [[0. 0.]
-     [0. 0.]]
   """
   check_weights(weights, len(teachers))
   if len(teachers) == 1:
@@ -148,24 +113,6 @@ def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
 
   Args:
     teachers: of one kind, such as one network's checkpoints, in their order.
-    steps: length of the student's training.
-
-  Returns:
-    The teacher.
-
-  Raises:
-    ValueError: if the teachers are not alike.
-
-  Example:
-    >>> from kdjax.core.task import batch_of
-    >>> from kdjax.train.teacher import observe, stored_teacher
-    >>> pair = [stored_teacher(jnp.eye(2)), stored_teacher(-jnp.eye(2))]
-    >>> route = teacher_route(pair, steps=10)
-    >>> batch = batch_of(jnp.zeros((1, 1, 1, 1)))
-    >>> print(observe(route, batch, step=4).answers)
-    [[1. 0.]]
-    >>> print(observe(route, batch, step=5).answers)
-    [[-1. -0.]]
 
   Source:
     Jin et al. 2019, arXiv:1904.09149: anchor points of the teacher's training

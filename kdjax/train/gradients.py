@@ -16,12 +16,6 @@ LABELS = "ce"
 def parts_of(method: Method) -> Callable:
   """Returns a method's weighted terms by name; one of its own if it is no sum.
 
-  Args:
-    method: the loss.
-
-  Returns:
-    As `Method.parts`.
-
   Example:
     >>> from kdjax.core.method import stateless
     >>> method = stateless(lambda inputs: jnp.float32(2.0))
@@ -45,13 +39,9 @@ def kinds_of(
   """Says what each term of a loss is a mean over.
 
   Args:
-    method: the loss.
     losses: names of its terms, as `parts_of` gives them.
     kinds: what there are counts of: "rows" and, where a row is not an example,
       "examples".
-
-  Returns:
-    By term, one of these.
 
   Example:
     >>> from kdjax.core.method import stateless
@@ -72,10 +62,6 @@ def of_sum(objective: Callable, params: Any) -> tuple[Any, Any]:
 
   Args:
     objective: params -> (losses by name, what else comes of it).
-    params: tree of arrays.
-
-  Returns:
-    The gradient, and what else came.
 
   Example:
     >>> print(of_sum(lambda x: ({"a": x**2, "b": 3 * x}, None), 2.0)[0])
@@ -96,8 +82,6 @@ def by_term(
 
   Args:
     objective: as in `of_sum`; the params have the network's at "network".
-    params: tree of arrays.
-    over_devices: sums a tree over the devices.
 
   Returns:
     The gradient of the sum, over all devices; what else came; and of each term

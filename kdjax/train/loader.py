@@ -69,17 +69,8 @@ def repeat_examples(loader: Loader, *, times: int) -> Loader:
   """Shows every example several times in a row, in views of its own.
 
   Args:
-    loader: what is shown.
     times: how often; places i * times, i * times + 1, ... of a batch hold
       example i, so that they lie on one device.
-
-  Returns:
-    The loader.
-
-  Example:
-    >>> loader = Loader(lambda *_: (np.array([[3, 5]]), np.ones((1, 2))), 1, None, None)
-    >>> repeat_examples(loader, times=2).batches(0, 0, 1)[0].tolist()
-    [[3, 3, 5, 5]]
   """
 
   def batches(seed, start, stop):
@@ -91,10 +82,6 @@ def repeat_examples(loader: Loader, *, times: int) -> Loader:
 
 def repeat_batches(loader: Loader, *, times: int) -> Loader:
   """Shows every batch several times side by side.
-
-  Args:
-    loader: what is shown.
-    times: how often.
 
   Returns:
     The loader; its batches are `times` as long.
@@ -116,7 +103,6 @@ def join_orders(loader: Loader, *, times: int) -> Loader:
   """Shows several batches side by side, each from an order of its own.
 
   Args:
-    loader: what is shown.
     times: how many; the first is in the loader's own order.
 
   Returns:
@@ -144,10 +130,7 @@ def plan_batches(
   """Plans what a loader shows each of some seeds in the steps start..stop-1.
 
   Args:
-    loader: what is shown.
     seeds: (S,) int.
-    start: first step.
-    stop: one past the last.
 
   Returns:
     Indices and weights, (steps, S, B) each.
@@ -164,13 +147,5 @@ def plan_batches(
 
 
 def repeat_last_step(x: np.ndarray, missing: int) -> np.ndarray:
-  """Repeats the last step of a portion as often as steps are missing.
-
-  Args:
-    x: (steps, ...).
-    missing: how many.
-
-  Returns:
-    (steps + missing, ...).
-  """
+  """Repeats the last step of a portion as often as steps are missing."""
   return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), mode="edge")

@@ -165,14 +165,6 @@ def initial_states(
 ) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
 
-  Args:
-    network: as in `train`.
-    optimizer: as in `train`.
-    arms: as in `train`.
-    task: as in `train`.
-    sample: as in `train`.
-    teachers: as in `train`.
-
   Returns:
     Each arm's state with a leading axis of members.
   """
@@ -188,18 +180,10 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
   weights, and ten times inside `scan`.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
     sample: (1, H, W, C) float32, for the shape of what it sees.
-    platform: "cpu", "gpu" or "tpu".
 
   Returns:
     False for a network with convolutions on the CPU.
-
-  Example:
-    >>> from kdjax.models import make_model
-    >>> mlp = make_model("mlp(4)", classes=2)
-    >>> side_by_side(mlp, jnp.zeros((1, 2, 2, 1)), "cpu")
-    True
   """
   if platform != "cpu":
     return True

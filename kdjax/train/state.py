@@ -36,11 +36,7 @@ def variables(state: TrainState, params: Any = None) -> dict:
   """Returns the network's variables, as linen's `apply` takes them.
 
   Args:
-    state: the network's state.
     params: other parameters of the same form than the state's own.
-
-  Returns:
-    {"params": ..., and the other collections}.
   """
   params = state.params if params is None else params
   return {"params": params["network"], **state.collections}
@@ -49,16 +45,9 @@ def variables(state: TrainState, params: Any = None) -> dict:
 def classifier(params: Any) -> dict | None:
   """Returns the linear layer that ends a network.
 
-  Args:
-    params: the network's parameters.
-
   Returns:
     {"kernel": (D, C), "bias": (C,)} of the layer named `head`; None where there
     is no such layer.
-
-  Example:
-    >>> classifier({"head": {"kernel": jnp.ones((3, 2))}})["bias"].shape
-    (2,)
   """
   head = params.get("head", {})
   if "kernel" not in head or head["kernel"].ndim != 2:
@@ -82,18 +71,9 @@ def create_state(
   """Initialises a network, its method and its optimiser.
 
   Args:
-    network: linen module called as `network(inputs, train=...)`.
-    method: what will train it.
-    optimizer: from `make_optimizer`.
-    rng: PRNG key.
-    task: what its answers mean.
     inputs: arrays (B, ...) that it takes, for their shape.
     teacher: the teacher's outputs of them, or None.
-    learning_rate: the peak rate, scalar.
     head: the teacher's classifier, or None.
-
-  Returns:
-    The state at step 0.
   """
   network_rng, method_rng = jax.random.split(rng)
   args, named = arguments(inputs)
@@ -138,13 +118,6 @@ def forward(
 ) -> tuple[Outputs, Rows]:
   """Shows a network a batch, without dropout or updates.
 
-  Args:
-    apply_fn: linen's `apply` of the network.
-    variables: the network's.
-    batch: the inputs.
-    taps: which features to show.
-    task: what the answers mean.
-
   Returns:
     Its outputs, with one answer a row, and the rows.
   """
@@ -162,24 +135,8 @@ def descend(state: TrainState, gradient: Any, frozen: Frozen) -> TrainState:
   Of what is frozen it sees zeros, values and gradients: there is nothing that
   decay could shrink, and no momentum for the day on which it may move.
 
-  Args:
-    state: the network's state.
-    gradient: of the form of its parameters.
-    frozen: what stays, as `Method.frozen` says.
-
   Returns:
     The state after the step; what is frozen is the same, bit for bit.
-
-  Example:
-    >>> state = TrainState.create(
-    ...   apply_fn=None,
-    ...   params={"network": {"head": 1.0}, "method": (2.0, 3.0)},
-    ...   tx=optax.chain(optax.add_decayed_weights(0.5), optax.sgd(1.0)),
-    ... )
-    >>> gradient = jax.tree.map(jnp.zeros_like, state.params)
-    >>> after = descend(state, gradient, {"network": {"head": True}}).params
-    >>> print(after["network"]["head"], *after["method"])
-    1.0 1.0 1.5
   """
   still = _spread(frozen, state.params)
 
@@ -213,12 +170,8 @@ def frozen_state(
 
   Args:
     network: linen module, whatever it was computed in while it learned.
-    variables: {"params": ..., and other collections}.
     dtype: what its parameters are kept in, and it computes in, see
       `with_precision`.
-
-  Returns:
-    A state without an optimiser.
   """
   collections = {
     key: value for key, value in variables.items() if key != "params"

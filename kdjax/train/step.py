@@ -166,10 +166,6 @@ def _look(
 def counts_of(task: Task, batch: Batch) -> dict[str, jax.Array]:
   """Counts what losses are means over, before the network runs.
 
-  Args:
-    task: what a row is.
-    batch: this device's share of the batch.
-
   Returns:
     The sums of the weights of "rows" and, where they are something else, of
     "examples"; () float32 each.
@@ -218,12 +214,8 @@ def train_forward(
   """Shows a network a batch as it sees it while it learns.
 
   Args:
-    state: the network's.
     params: the parameters to use, of the form of the state's.
-    taps: which features to show.
-    batch: this device's share of the batch.
     rng: PRNG key of this step, the same on all devices.
-    axis_name: as in `take_step`.
 
   Returns:
     Its outputs, the task's rows of them, and its collections (batch statistics)
@@ -272,7 +264,6 @@ def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
   """Collects the global batch; steps and classifiers are everyone's already.
 
   Args:
-    inputs: of one device.
     axis_name: the mapped axis of devices, or a group of them.
 
   Returns:

@@ -32,24 +32,7 @@ class Teacher:
 
 
 def live_teacher(state: TrainState) -> Teacher:
-  """Makes a teacher of a trained network, without dropout or updates.
-
-  Args:
-    state: from `frozen_state`.
-
-  Returns:
-    The teacher.
-
-  Example:
-    >>> from kdjax.models import make_model
-    >>> from kdjax.train.state import frozen_state
-    >>> from kdjax.core.task import batch_of
-    >>> mlp, images = make_model("mlp(4)", classes=3), jnp.ones((2, 2, 2, 1))
-    >>> known = mlp.init(jax.random.key(0), images)
-    >>> teacher = live_teacher(frozen_state(mlp, known))
-    >>> observe(teacher, batch_of(images)).answers.shape
-    (2, 3)
-  """
+  """Makes a teacher of a trained network, without dropout or updates."""
   return Teacher(state, _show_live, _head_of_live)
 
 
@@ -61,17 +44,9 @@ def stored_teacher(
   Args:
     logits: (N, C) float, of the whole training set in its order; the same for
       all views of an image. Or (V * N, C), of all its views 0, then 1, ...
-    feats: its features likewise, by tap.
 
   Returns:
     The teacher; it has no classifier to show.
-
-  Example:
-    >>> from kdjax.core.task import batch_of
-    >>> teacher = stored_teacher(jnp.eye(3))
-    >>> batch = batch_of(jnp.zeros((1, 2, 2, 1)), index=jnp.array([2]))
-    >>> print(observe(teacher, batch).answers)
-    [[0. 0. 1.]]
   """
   return Teacher(Outputs(logits, dict(feats or {})), _show_stored, _no_head)
 
@@ -88,8 +63,6 @@ def observe(
 
   Args:
     teacher: the teacher, or None.
-    batch: the images, and which they are.
-    taps: which features to show.
     step: the training step from 0, () int32.
     task: what the answers mean; None for what networks put out.
 
@@ -109,11 +82,6 @@ def in_rows(outputs: Outputs, batch: Batch, task: Task) -> Outputs:
 
   Args:
     outputs: what a network makes of a batch, or several do.
-    batch: the batch.
-    task: what the answers mean.
-
-  Returns:
-    The same, the members' answers likewise.
   """
   return outputs._replace(
     answers=task.rows(outputs.answers, batch).answers,

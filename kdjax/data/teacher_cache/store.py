@@ -38,19 +38,7 @@ CHUNK = 8192
 
 
 def shard_name(number: int, of: int) -> str:
-  """Names a shard's file.
-
-  Args:
-    number: from 0.
-    of: how many shards there are.
-
-  Returns:
-    The file's name.
-
-  Example:
-    >>> shard_name(0, 2)
-    'shard-00000-of-00002.array_record'
-  """
+  """Names a shard's file."""
   return f"shard-{number:05d}-of-{of:05d}.array_record"
 
 
@@ -64,13 +52,7 @@ def write_shard(
 
   Args:
     folder: of the cache; made if it is not there.
-    number: of the shard, from 0.
-    of: how many shards there will be.
     records: (B,) structures from `to_records`, any B, keys in any order.
-
-  Raises:
-    StorageError: if the file cannot be written.
-    Exception: whatever the records raise, as it is.
   """
   from array_record.python import array_record_module
 
@@ -95,11 +77,6 @@ def write_shard(
 def is_written(folder: Path, number: int, of: int) -> bool:
   """Says whether a shard is there as a whole.
 
-  Args:
-    folder: as given to `write_shard`.
-    number: likewise.
-    of: likewise.
-
   Example:
     >>> is_written(Path("nowhere"), 0, 1)
     False
@@ -122,16 +99,10 @@ def finish(
   """Writes the manifest once all shards are there.
 
   Args:
-    folder: of the cache.
-    of: how many shards there must be.
-    kind: what a record holds.
     about: "teacher", "data", "classes" and "views", see docs/teacher_cache.md.
 
   Returns:
     The manifest; None while other hosts are still writing.
-
-  Raises:
-    StorageError: if it cannot be written.
   """
   files = [folder / shard_name(number, of) for number in range(of)]
   if not all(_note(file).exists() for file in files):

@@ -20,10 +20,6 @@ Configs = Mapping[str, type]
 def contains(config: type, part: type) -> bool:
   """Says whether a command's class has a part of the settings, or more of it.
 
-  Args:
-    config: the class.
-    part: such as `data.Source`.
-
   Example:
     >>> from kdjax.runner.config.commands import ExportConfig, ListConfig
     >>> contains(ListConfig, Source), contains(ExportConfig, Source)
@@ -33,41 +29,14 @@ def contains(config: type, part: type) -> bool:
 
 
 def by_flag(config: type) -> dict[str, Option]:
-  """Returns a command's settings by flag.
-
-  Args:
-    config: its class.
-
-  Example:
-    >>> from kdjax.runner.config.commands import ReproduceConfig
-    >>> [*by_flag(ReproduceConfig)]
-    ['workdir', 'accelerator']
-  """
+  """Returns a command's settings by flag."""
   return {one.flag: one for one in options(config)}
 
 
 def check_typed(
   command: str, typed: Mapping[str, Any], configs: Configs
 ) -> None:
-  """Refuses the flags of other commands.
-
-  Args:
-    command: its name.
-    typed: values by flag.
-    configs: the classes of all commands.
-
-  Raises:
-    UserError: names the flag, the nearest one, and who has it.
-
-  Example:
-    >>> from kdjax.runner.config.commands import DistillConfig, SoftTDConfig
-    >>> configs = {"distill": DistillConfig, "soft_td": SoftTDConfig}
-    >>> check_typed("distill", {"rounds": "9"}, configs)
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: --rounds=9: distill has no such flag; soft_td has it
-    (launch.py soft_td --help)
-  """
+  """Refuses the flags of other commands."""
   config = configs[command]
   own = {"experiment"} if contains(config, Source) else set()
   own |= by_flag(config).keys()
@@ -85,12 +54,6 @@ def no_such_flag(
   command: str, name: str, typed: str, configs: Configs
 ) -> UserError:
   """Returns the error for a flag that a command does not have.
-
-  Args:
-    command: its name.
-    name: of the flag.
-    typed: as it was typed.
-    configs: the classes of all commands.
 
   Example:
     >>> from kdjax.runner.config.commands import CacheConfig
@@ -114,21 +77,7 @@ def no_such_flag(
 def check_experiment(
   command: str, name: str, settings: Experiment, configs: Configs
 ) -> None:
-  """Refuses an experiment that sets what a command would have to pass over.
-
-  Args:
-    command: its name.
-    name: the experiment's.
-    settings: all of them.
-    configs: the classes of all commands.
-
-  Raises:
-    UserError: names the setting, and which commands heed it.
-
-  Example:
-    >>> from kdjax.runner.config.commands import CompareConfig
-    >>> check_experiment("compare", "x", Experiment(), {"compare": CompareConfig})
-  """
+  """Refuses an experiment that sets what a command would have to pass over."""
   own = by_flag(configs[command])
   # Who trains nothing looks at single settings.
   trains = contains(configs[command], StoredData)

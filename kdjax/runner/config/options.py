@@ -20,9 +20,6 @@ class Option(NamedTuple):
   """One setting: where it stands and what may be given.
 
   Attributes:
-    group: of an Experiment.
-    field: of the group.
-    type: of its value.
     decisive: whether no command passes it over where a file sets it.
   """
 
@@ -38,16 +35,7 @@ class Option(NamedTuple):
 
 @functools.cache
 def options(config: type = Experiment) -> tuple[Option, ...]:
-  """Lists every setting of a command's class, in order; of all by default.
-
-  Args:
-    config: a dataclass of groups, or of parts of groups.
-
-  Example:
-    >>> from kdjax.runner.config.commands import ReproduceConfig
-    >>> [one.flag for one in options(ReproduceConfig)]
-    ['workdir', 'accelerator']
-  """
+  """Lists every setting of a command's class, in order; of all by default."""
   groups = {one.type: one.name for one in dataclasses.fields(Experiment)}
   found = []
   for part in dataclasses.fields(config):
@@ -67,17 +55,7 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
 
 
 def with_own_groups(experiment: Experiment, config: type) -> Experiment:
-  """Adds the groups of a command's class that no other command has.
-
-  Args:
-    experiment: the settings.
-    config: the class.
-
-  Example:
-    >>> from kdjax.runner.config.commands import PlotConfig
-    >>> with_own_groups(Experiment(), PlotConfig) == Experiment()
-    True
-  """
+  """Adds the groups of a command's class that no other command has."""
   there = {one.group for one in options()}
   own = {one.group for one in options(config)} - there
   groups = [
@@ -96,10 +74,6 @@ def with_own_groups(experiment: Experiment, config: type) -> Experiment:
 def value_of(experiment: Experiment, one: Option) -> Any:
   """Returns what a setting is.
 
-  Args:
-    experiment: the settings.
-    one: which of them.
-
   Example:
     >>> value_of(Experiment(), options()[0])
     'mnist5k'
@@ -109,9 +83,6 @@ def value_of(experiment: Experiment, one: Option) -> Any:
 
 def as_text(value: Any) -> Any:
   """Writes a value as it is typed; None and truth values stay as they are.
-
-  Args:
-    value: of a setting.
 
   Example:
     >>> as_text((0.1, 1.0)), as_text(3), as_text(False)
@@ -123,16 +94,7 @@ def as_text(value: Any) -> Any:
 
 
 def as_flag(one: Option, value: Any) -> str:
-  """Writes a setting as it is typed.
-
-  Args:
-    one: which setting.
-    value: what it is.
-
-  Example:
-    >>> as_flag(options()[0], "digits")
-    '--dataset=digits'
-  """
+  """Writes a setting as it is typed."""
   if isinstance(value, bool):
     return f"--{'' if value else 'no'}{one.flag}"
   return f"--{one.flag}={as_text(value)}"
@@ -145,19 +107,7 @@ def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
   objective: with --temperature=4, "kd(temperature=8)" becomes "kd".
 
   Args:
-    experiment: what holds without the flags.
     given: texts (or, for switches, truth values) by flag name.
-
-  Returns:
-    The new experiment.
-
-  Raises:
-    UserError: if a text cannot be read as the setting's type, or its value is
-      not allowed.
-
-  Example:
-    >>> with_flags(Experiment(), {"temperature": "8"}).distillation.temperature
-    8.0
   """
   for one in options(type(experiment)):
     if one.flag in given:
@@ -217,18 +167,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
 
 
 def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
-  """Returns all settings as JSON values, by group and name.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Nested dict; schedules are written as text.
-
-  Example:
-    >>> as_dict(Experiment())["student"]["epochs"]
-    40
-  """
+  """Returns all settings as JSON values, by group and name."""
   return {
     group.name: {
       name: str(value) if isinstance(value, spec.Spec) else value
@@ -244,16 +183,6 @@ def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
   Args:
     settings: by group and name. What is missing has its default: older runs do
       not know it.
-
-  Returns:
-    The experiment, unchecked.
-
-  Raises:
-    UserError: for a setting that there is not, or a value that is none.
-
-  Example:
-    >>> from_dict({"student": {"epochs": 3}}).student.epochs
-    3
   """
   known = {(one.group, one.field.name): one for one in options()}
   experiment = Experiment()
@@ -272,18 +201,7 @@ def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
 
 
 def has_grid(experiment: Experiment) -> bool:
-  """Says whether several values stand for one setting, as for a sweep.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Whether there is a grid.
-
-  Example:
-    >>> has_grid(with_flags(Experiment(), {"temperature": "1,4"}))
-    True
-  """
+  """Says whether several values stand for one setting, as for a sweep."""
   return any(_is_grid(one, experiment) for one in options())
 
 

@@ -62,17 +62,7 @@ def run(call: Any) -> None:
 
 
 def read(words: Sequence[str]) -> Stored:
-  """Reads what is to be run again.
-
-  Args:
-    words: a results.json or its folder, nothing else.
-
-  Returns:
-    The stored run.
-
-  Raises:
-    UserError: for anything but the results of `distill` and `sweep`.
-  """
+  """Reads what is to be run again."""
   if len(words) != 1:
     raise UserError("reproduce takes one results.json, or its folder")
   stored = stored_run(Path(words[0]))
@@ -130,13 +120,6 @@ def check(stored: Stored, workdir: Path) -> None:
 def same_machine(before: Mapping, again: Mapping) -> bool:
   """Says whether equal digests are due.
 
-  Args:
-    before: as in results.json.
-    again: likewise.
-
-  Returns:
-    Whether machines are of one kind, and the packages that compute the same.
-
   Example:
     >>> one = {"environment": {name: "1" for name in VERSIONS + MACHINE}}
     >>> same_machine(one, one), same_machine(one, {"environment": {}})
@@ -150,15 +133,7 @@ def same_machine(before: Mapping, again: Mapping) -> bool:
 
 
 def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
-  """Compares two runs, thing by thing.
-
-  Args:
-    before: as in results.json.
-    again: likewise.
-
-  Yields:
-    What differs of the machines and packages, the data, every network.
-  """
+  """Compares two runs, thing by thing."""
   one, other = before.get("environment", {}), again.get("environment", {})
   for name in sorted(one.keys() | other.keys()):
     if one.get(name) != other.get(name):

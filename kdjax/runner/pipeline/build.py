@@ -51,18 +51,7 @@ from kdjax.train.schemes.scheme import OFFLINE, in_pieces
 
 
 def prepare(experiment: Experiment) -> Setup:
-  """Opens the data and builds every part.
-
-  Args:
-    experiment: all settings.
-
-  Returns:
-    The parts.
-
-  Raises:
-    UserError: for whatever the user got wrong.
-    StorageError: for a damaged teacher.
-  """
+  """Opens the data and builds every part."""
   local = devices.choose(experiment.run.accelerator)
   experiment = with_scheme(experiment)
   check_names(experiment, local)

@@ -28,17 +28,7 @@ PARTS = ("network", "method", "optimiser")
 
 
 def check_image(size: int | None) -> None:
-  """Refuses images of which not a single one fits, before one is read.
-
-  Args:
-    size: `--image_size`.
-
-  Raises:
-    UserError: says what an image takes, and what there is.
-
-  Example:
-    >>> check_image(32)
-  """
+  """Refuses images of which not a single one fits, before one is read."""
   if size is not None:
     # In colour, as bytes and as what the network is shown.
     memory.check_room(
@@ -50,11 +40,7 @@ def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
   """Refuses batches that do not fit.
 
   Args:
-    experiment: the settings.
     shape: (H, W, C) of an image.
-
-  Raises:
-    UserError: says what a batch takes, and what there is.
   """
   if not experiment.computing.preflight:
     return
@@ -71,15 +57,7 @@ def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
 
 
 class Plain(NamedTuple):
-  """Networks that keep nothing but themselves and their optimiser.
-
-  Attributes:
-    network: the linen module.
-    model: its spec.
-    optimizer: theirs.
-    arms: who learns.
-    task: what its answers mean.
-  """
+  """Networks that keep nothing but themselves and their optimiser."""
 
   network: nn.Module
   model: str
@@ -102,17 +80,7 @@ def check_plain(
   """Refuses networks that learn by nothing that keeps something of its own.
 
   Args:
-    title: what is trained.
-    network: linen module called as `network(images, train=...)`.
-    model: its spec.
-    optimizer: theirs.
     sample: (1, H, W, C) an empty image.
-    devices: what to train on.
-    members: how many there are at a time.
-    teacher: who is in memory beside them.
-
-  Raises:
-    UserError: says what takes how much, and what there is.
   """
   method = stateless(lambda inputs: jnp.zeros(()), needs_teacher=False)
   arm = Arm(
@@ -127,14 +95,7 @@ def check_plain(
 
 
 def check_run(setup: Any) -> None:
-  """Refuses runs whose networks do not fit.
-
-  Args:
-    setup: a `prepare.Setup`.
-
-  Raises:
-    UserError: says what takes how much, and what there is.
-  """
+  """Refuses runs whose networks do not fit."""
   if not setup.experiment.computing.preflight:
     return
   sample, devices = setup.sample, setup.devices
@@ -162,14 +123,7 @@ def check_networks(
   teacher; those that wait their turn are in the machine's memory.
 
   Args:
-    title: what is trained.
-    train_spec: a `prepare.TrainSpec`.
-    teacher: whom its arms learn from, or what is left of one.
     sample: (1, H, W, C) an empty image.
-    devices: what to train on.
-
-  Raises:
-    UserError: says what takes how much, and what there is.
   """
   taught = 0 if teacher is None else _bytes(_variables(teacher, sample))
   known: dict[bool, dict[str, int]] = {}

@@ -70,20 +70,7 @@ def choose(
   """Fills in the networks and rates that are left to the program.
 
   Args:
-    experiment: the settings.
-    cohort: who learns from what.
     sample: (1, H, W, C) an image, for its shape.
-    task: what the answers mean.
-    classes: number of classes.
-    taught: what is left of the teacher where its network is not there.
-
-  Returns:
-    The settings with a teacher and a student that every arm's method fits, and
-    a learning rate for each.
-
-  Raises:
-    UserError: if the method fits neither the networks that were named nor, of
-      those left open, any.
   """
   given = (experiment.teacher.model, experiment.student.model)
   lessons = [

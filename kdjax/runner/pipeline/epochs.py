@@ -27,17 +27,7 @@ def epochs(
   teachers: Mapping[str, Teacher] | None = None,
   **options: Any,
 ) -> Iterator[Epoch]:
-  """Trains every arm on the training images, epoch by epoch.
-
-  Args:
-    setup: of the run.
-    train_spec: what is trained.
-    teachers: who teaches, by the names that the arms give them.
-    **options: of `loop.train`, further ones.
-
-  Yields:
-    The epochs, as they come.
-  """
+  """Trains every arm on the training images, epoch by epoch."""
   chosen, resident = (
     setup.experiment.computing,
     data.resident(setup.train_split),
@@ -67,15 +57,7 @@ def epochs(
 
 
 def guarded(setup: Setup, train_spec: TrainSpec) -> TrainSpec:
-  """Gives a training schemes that a bad step does not take by surprise.
-
-  Args:
-    setup: of the run.
-    train_spec: what is trained.
-
-  Returns:
-    The same with such schemes; see `--nan`.
-  """
+  """Gives a training schemes that a bad step does not take by surprise."""
   chosen = setup.experiment.run
   arms = {
     name: arm._replace(
@@ -91,16 +73,7 @@ def initial_states(
   train_spec: TrainSpec,
   teachers: Mapping[str, Teacher] | None = None,
 ) -> dict[str, Any]:
-  """Returns what a training starts from.
-
-  Args:
-    setup: of the run.
-    train_spec: what is trained.
-    teachers: as in `epochs`.
-
-  Returns:
-    As `loop.initial_states`.
-  """
+  """Returns what a training starts from."""
   return loop.initial_states(
     train_spec.network,
     train_spec.optimizer,
@@ -122,21 +95,7 @@ def observed_epochs(
   """Trains as `epochs` does, with all that a run wants to know of it.
 
   Args:
-    setup: of the run.
-    train_spec: what is trained, with schemes of `guarded`.
-    log: of the run.
-    meter: measures the time that it takes.
-    teachers: as in `epochs`.
     start: as it was yielded, to go on from there; None for the beginning.
-
-  Yields:
-    The epochs and their portions, all of them finite; a line is printed for
-    each that lost steps.
-
-  Raises:
-    DivergedError: if one is not finite, and --nan=stop or its patience is used
-      up.
-    UserError: before the first step, if it does not fit into memory.
   """
   follow = partial(_observed, setup, train_spec, log, meter, teachers)
   initial = partial(initial_states, setup, train_spec, teachers)

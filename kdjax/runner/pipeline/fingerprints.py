@@ -19,14 +19,7 @@ def fingerprints(shown: Split, scored: Split) -> dict[str, str]:
 
 
 def of_setup(setup: Setup) -> dict[str, Any]:
-  """Describes what a run that stopped must find again to go on.
-
-  Args:
-    setup: of the run.
-
-  Returns:
-    JSON values by what they are, the easily understood ones first.
-  """
+  """Describes what a run that stopped must find again to go on."""
   found = {
     "number of training images": len(setup.train_split.labels),
     "number of scored images": len(setup.score_split.labels),

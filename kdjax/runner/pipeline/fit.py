@@ -58,22 +58,10 @@ def obtain_teacher(
 ) -> Any:
   """Loads the teacher, or trains and saves it, and those trained beside it.
 
-  Args:
-    experiment: the settings.
-    setup: of the run.
-    workdir: its folder.
-    log: its log.
-    arms: who is to learn.
-    watch: see `fit`.
-
   Returns:
     The teacher's variables, with a leading axis (1,), or of all teachers that
     are trained side by side; None where it is cached, or nobody learns from one
     and none was given.
-
-  Raises:
-    DivergedError: if its loss leaves the finite numbers.
-    StorageError: if it cannot be saved.
   """
   if setup.cached is not None:
     return None
@@ -103,23 +91,8 @@ def fit(
   """Trains every arm, logging each epoch, from where a killed run has come to.
 
   Args:
-    setup: of the run.
-    train_spec: what is trained.
-    log: of the run.
-    teachers: who teaches, by the names that the arms give them.
     watch: is shown every epoch's number and variables by arm. The next epoch
       reuses their memory: it must copy what it keeps.
-    best: which epochs of the student to keep.
-
-  Returns:
-    The networks, with those that learnt together with them.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers, and --nan=stop or its
-      patience is used up.
-    PreemptedError: if the run was asked to stop; all is saved.
-    StorageError: if what a killed run has kept cannot be used.
-    UserError: if it does not fit into memory, one member after the other.
   """
   while True:
     try:
@@ -136,19 +109,7 @@ def fit(
 
 
 def fewer(setup: Setup, train_spec: TrainSpec, error: memory.DoesNotFit) -> int:
-  """Says how many members may fit where those that were tried do not.
-
-  Args:
-    setup: of the run.
-    train_spec: what was to be trained.
-    error: what became of it.
-
-  Returns:
-    Members at a time on a device, fewer than before.
-
-  Raises:
-    DoesNotFit: the error, where it may not be fewer.
-  """
+  """Says how many members may fit where those that were tried do not."""
   chosen = setup.experiment.computing.members_at_once
   owners = len(setup.devices) if train_spec.apart else 1
   now = train_spec.most or -(-train_spec.members // owners)

@@ -50,16 +50,7 @@ def scores(
 
 
 def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
-  """Stores students in few bits, and measures what they are then.
-
-  Args:
-    setup: of the run.
-    students: variables with a leading axis (seeds,), float32.
-    scheme: one of `quantize.SCHEMES`.
-
-  Returns:
-    "bytes" of each, and its "stored_accuracy" on the scored images.
-  """
+  """Stores students in few bits, and measures what they are then."""
   network = models.make_model(
     setup.student.model, classes=setup.dataset.classes
   )

@@ -19,8 +19,6 @@ def plan(
   """Makes the plan of a job.
 
   Args:
-    experiment: the settings as they were given.
-    base: the setup of its data and networks.
     setup: what the job's stages take; `base` by default.
     **inputs: what a stopped run must find again besides its data; JSON values.
   """
@@ -34,13 +32,7 @@ def plan(
 
 
 def plan_of(setup: Any, shown: Split, scored: Split) -> Plan:
-  """Makes the plan of a job with a setup of its own.
-
-  Args:
-    setup: what its stages take: "experiment", "dataset", "devices" and more.
-    shown: the images that may be learned from.
-    scored: the images that count.
-  """
+  """Makes the plan of a job with a setup of its own."""
   found = doubts(
     setup.experiment,
     examples=len(shown.labels),

@@ -24,11 +24,7 @@ class TrainSpec(NamedTuple):
   """A network to be trained, and how.
 
   Attributes:
-    network: the linen module.
-    model: its spec.
     optimizer: made for the whole length of the training.
-    arms: who learns from what.
-    loaders: what is shown.
     epochs: passes over the largest loader.
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
@@ -75,7 +71,6 @@ class Setup(NamedTuple):
     other_teachers: other teachers that were trained before.
     student: the student with its baseline and controls.
     grids: by arm, the cells of its grid.
-    devices: what to run on.
   """
 
   experiment: Experiment
@@ -110,15 +105,7 @@ def empty_image(dataset: Dataset) -> jax.Array:
 
 
 def network_note(setup: Setup, train_spec: TrainSpec) -> dict[str, Any]:
-  """Says what a saved network needs to be used again.
-
-  Args:
-    setup: of the run.
-    train_spec: what the network is.
-
-  Returns:
-    JSON values.
-  """
+  """Says what a saved network needs to be used again."""
   return {
     "model": train_spec.model,
     "classes": setup.dataset.classes,

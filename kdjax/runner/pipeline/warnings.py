@@ -21,18 +21,7 @@ def doubts(
   """Lists what makes a run's figures worth little.
 
   Args:
-    experiment: the settings.
-    examples: training images that the run may train on.
     scored: (N,) labels of the images that count.
-    classes: number of classes.
-
-  Returns:
-    Sentences.
-
-  Example:
-    >>> labels = np.arange(100) % 4
-    >>> doubts(Experiment(), examples=400, scored=labels, classes=4)
-    []
   """
   chosen, found = experiment.data, []
   for count, noun in (
@@ -62,20 +51,7 @@ def doubts(
 
 
 def idle_teacher(experiment: Experiment) -> str:
-  """Says which settings are about a teacher that nobody asks.
-
-  Args:
-    experiment: the settings as they were given.
-
-  Returns:
-    A sentence; "" where there is none.
-
-  Example:
-    >>> from kdjax.runner.config import Teacher
-    >>> print(idle_teacher(Experiment(teacher=Teacher(epochs=9))))
-    nobody learns from a teacher, so that none is trained: --teacher_epochs=9 does
-    nothing
-  """
+  """Says which settings are about a teacher that nobody asks."""
   given = [
     as_flag(one, value_of(experiment, one))
     for one in options()
@@ -92,12 +68,7 @@ def idle_teacher(experiment: Experiment) -> str:
 
 
 def warnings_of(experiment: Experiment, setup: Setup) -> list[str]:
-  """Lists what there is to be said of a run before it begins.
-
-  Args:
-    experiment: the settings as they were given.
-    setup: of the run.
-  """
+  """Lists what there is to be said of a run before it begins."""
   arms = setup.student.arms.values()
   asked = setup.found or setup.cached or any(arm.teacher for arm in arms)
   found = doubts(

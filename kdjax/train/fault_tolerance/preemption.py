@@ -27,11 +27,7 @@ class Stopped(BaseException):
 
 
 def leaves(text: str) -> None:
-  """Notes what a command leaves from now on if it is stopped.
-
-  Args:
-    text: what is said of it.
-  """
+  """Notes what a command leaves from now on if it is stopped."""
   _left[1:] = [text]
 
 
@@ -40,10 +36,6 @@ def came() -> str | None:
 
   Returns:
     None where none came, or nothing is training.
-
-  Example:
-    >>> came() is None
-    True
   """
   return next((found[0] for found in _trainings if found), None)
 
@@ -55,18 +47,6 @@ def at_once() -> Iterator[None]:
   It is raised in the main thread; where that is inside a call which does not
   come back within seconds, such as a compilation, the process ends from
   outside. Outside of the main thread nothing is changed.
-
-  Raises:
-    Stopped: with the line.
-
-  Example:
-    >>> import os
-    >>> try:
-    ...   with at_once():
-    ...     os.kill(os.getpid(), signal.SIGTERM)
-    ... except Stopped as stopped:
-    ...   print(stopped)
-    SIGTERM: stopped before anything was written; the same command starts again
   """
   if threading.current_thread() is not threading.main_thread():
     yield
@@ -116,13 +96,6 @@ def on_request() -> Iterator[Callable[[], str | None]]:
 
   Yields:
     () -> name of the signal that came; None as long as none did.
-
-  Example:
-    >>> import os
-    >>> with on_request() as asked:
-    ...   os.kill(os.getpid(), signal.SIGTERM)
-    ...   print(asked())
-    SIGTERM
   """
   came = []
 

@@ -18,12 +18,6 @@ from kdjax.train.state import TrainState, classifier, create_state, forward
 def others(peers: int) -> np.ndarray:
   """Lists for each peer all the others.
 
-  Args:
-    peers: how many there are.
-
-  Returns:
-    (peers, peers - 1) int32.
-
   Example:
     >>> others(3).tolist()
     [[1, 2], [0, 2], [0, 1]]
@@ -35,10 +29,6 @@ def others(peers: int) -> np.ndarray:
 
 def peer_keys(rng: jax.Array, peers: int) -> jax.Array:
   """Gives each peer a key; the first has the one that a student alone has.
-
-  Args:
-    rng: PRNG key.
-    peers: how many.
 
   Returns:
     (peers,) keys.
@@ -57,9 +47,6 @@ def check_method(method: Method) -> None:
   Args:
     method: what networks are to learn from each other by.
 
-  Raises:
-    ValueError: if the method takes over the teacher's layers.
-
   Example:
     >>> from kdjax.methods import make_objective
     >>> check_method(make_objective("kd"))
@@ -76,9 +63,6 @@ def from_several(method: Method) -> Method:
 
   The method's own parameters are shared; what it remembers it remembers of each
   teacher.
-
-  Args:
-    method: of one teacher.
 
   Returns:
     The method; its inputs' teacher has an axis of teachers behind the batch,
@@ -140,20 +124,12 @@ def create_peers(
   """Initialises peers, each from its own key.
 
   Args:
-    network: linen module called as `network(inputs, train=...)`.
     method: what will train them, of one teacher.
-    optimizer: from `make_optimizer`.
     rng: PRNG key; the first peer starts as a student alone with that key does.
-    task: what the answers mean.
     inputs: arrays (B, ...) that it takes, for their shape.
-    learning_rate: the peak rate, scalar.
-    peers: how many.
 
   Returns:
     The states at step 0, with a leading axis (peers,).
-
-  Raises:
-    ValueError: for a method that takes over a teacher's layers.
   """
   check_method(method)
   keys = peer_keys(rng, peers)
@@ -189,7 +165,6 @@ def of_others(
   """Hands each peer what the others show.
 
   Args:
-    outputs: of all peers, (peers, B, ...).
     heads: their classifiers, (peers, ...), or None.
 
   Returns:

@@ -24,10 +24,7 @@ class Caching(NamedTuple):
   """What is to be kept.
 
   Attributes:
-    base: of the run.
     views: how many of an image, and how they are drawn, as in the manifest.
-    taps: the features to keep.
-    kind: of a record.
   """
 
   base: Setup

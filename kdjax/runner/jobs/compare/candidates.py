@@ -34,7 +34,6 @@ class Candidates(NamedTuple):
   Attributes:
     arms: by name, the controls first; their settings are one member a cell.
     grids: by arm, its cells, as many for each.
-    loaders: what they are shown.
     texts: the methods' objectives with every weight.
     left_out: why a method does not fit the networks, by name.
   """
@@ -47,21 +46,7 @@ class Candidates(NamedTuple):
 
 
 def check_names(names: Sequence[str]) -> list[str]:
-  """Checks that there are such methods.
-
-  Args:
-    names: methods, as `--distillation` takes them, or "all".
-
-  Returns:
-    The names, each once, the reference first.
-
-  Raises:
-    UserError: for a name that is none.
-
-  Example:
-    >>> check_names(["dkd", "kd", "dkd"])
-    ['kd', 'dkd']
-  """
+  """Checks that there are such methods."""
   if ALL in names:
     # The labels alone are the baseline.
     names = sorted(set(methods.MAKERS) - {"ce"} | set(names) - {ALL})
@@ -71,20 +56,7 @@ def check_names(names: Sequence[str]) -> list[str]:
 
 
 def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
-  """Spreads an arm's tries over the learning rate, where it has nothing else.
-
-  Args:
-    rates: what the other arms try.
-    count: how many to try.
-
-  Returns:
-    `count` rates, evenly spaced in their logarithm, from a third of the
-    smallest to three times the largest; `rates` where these are enough.
-
-  Example:
-    >>> [round(rate, 4) for rate in control_rates((0.01, 0.03), 4)]
-    [0.0033, 0.01, 0.03, 0.09]
-  """
+  """Spreads an arm's tries over the learning rate, where it has nothing else."""
   if count <= len(rates):
     return tuple(rates)
   spread = np.geomspace(min(rates) / 3, 3 * max(rates), count)
@@ -97,16 +69,8 @@ def make_candidates(
   """Makes every arm with its grid, and finds out whether it fits.
 
   Args:
-    experiment: the settings.
-    setup: of the run.
     names: from `check_names`; one that does not fit is left out where all were
       asked for.
-
-  Returns:
-    The candidates.
-
-  Raises:
-    UserError: if a method does not fit the networks.
   """
   gather = partial(
     assemble,

@@ -77,17 +77,7 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
 def gather(
   setup: Setup, pool: TeacherPool, of: Mapping[str, Any], scheme: str
 ) -> dict[str, Row]:
-  """Lists all networks, those in few bits as they are stored.
-
-  Args:
-    setup: of the plain students.
-    pool: the teacher.
-    of: by variant, by "student" and "baseline", variables of all seeds.
-    scheme: the bits that students have learned to compute in.
-
-  Returns:
-    Rows by name.
-  """
+  """Lists all networks, those in few bits as they are stored."""
   student, teacher = setup.student, pool.teacher.networks
 
   def few(variables, scheme, control=False):
@@ -129,16 +119,7 @@ def _in_bits(setup: Setup, variables: Any, scheme: str) -> Row:
 def measure_rows(
   setup: Setup, rows: Mapping[str, Row], folder: Path
 ) -> dict[str, dict[str, Any]]:
-  """Measures all rows.
-
-  Args:
-    setup: of the plain students.
-    rows: from `gather`.
-    folder: gets the ONNX files.
-
-  Returns:
-    JSON values by row.
-  """
+  """Measures all rows."""
   shown = {
     "": setup.score_split.images,
     "noise": perturb.noisy(setup.score_split.images),
@@ -191,15 +172,6 @@ def front(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
   Args:
     found: from `measure_rows`; controls do not count.
-
-  Returns:
-    Names, the smallest first.
-
-  Example:
-    >>> def row(size, accuracy):
-    ...   return {"bytes": [size], "test_accuracy": [accuracy], "control": False}
-    >>> front({"a": row(2, 0.9), "b": row(1, 0.8), "c": row(3, 0.9)})
-    ['b', 'a']
   """
   points = {
     name: (np.mean(one["bytes"]), -np.mean(one["test_accuracy"]))

@@ -21,12 +21,7 @@ NETWORKS = ("student", "baseline")
 
 
 class Variant(NamedTuple):
-  """One way to train a student and its baseline.
-
-  Attributes:
-    experiment: its settings.
-    setup: of its run.
-  """
+  """One way to train a student and its baseline."""
 
   experiment: Experiment
   setup: Setup
@@ -38,19 +33,6 @@ def variants(experiment: Experiment) -> dict[str, Variant]:
   Args:
     experiment: the settings; of its `compression`, the sparsity is that of the
       pruned students, and the bits those of the quantised ones.
-
-  Returns:
-    By name: "plain", "pruned" and "quantized".
-
-  Raises:
-    UserError: for whatever the user got wrong.
-
-  Example:
-    >>> variants(Experiment())
-    Traceback (most recent call last):
-      ...
-    kdjax.core.errors.UserError: compress compares: give --sparsity and
-    --quantization
   """
   small = experiment.compression
   if not small.sparsity or small.quantization == quantized.NONE:
@@ -101,10 +83,6 @@ def train_students(
   ways: dict[str, Variant], context: Context
 ) -> dict[str, dict[str, Any]]:
   """Trains the students of every variant from the one teacher.
-
-  Args:
-    ways: by name, plain, pruned and quantized.
-    context: its log gets rows of arms called "student_pruned" and so on.
 
   Returns:
     By variant, by "student" and "baseline", variables with a leading axis

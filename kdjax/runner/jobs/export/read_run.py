@@ -28,9 +28,6 @@ class Found(NamedTuple):
   """A network of a run.
 
   Attributes:
-    run: the run.
-    about: the network.
-    variables: its arrays.
     scores: its entry in results.json, of all seeds.
     dataset: what it was trained on, as stored.
     scored: the images that counted in the run.
@@ -58,8 +55,6 @@ class Exported(NamedTuple):
   """What is to be exported.
 
   Attributes:
-    found: the network.
-    chosen: what was asked for.
     formats: those that can hold it, by name.
   """
 
@@ -78,20 +73,7 @@ def build(experiment: Experiment) -> Plan:
 
 
 def find(chosen: Export, data_dir: str | None) -> Found:
-  """Finds the network that is to be exported.
-
-  Args:
-    chosen: which one, and of which run.
-    data_dir: where its data set is, if not where the run had it.
-
-  Returns:
-    The network.
-
-  Raises:
-    UserError: if there is no such run or network, or its images are not those
-      of the run.
-    StorageError: if it is damaged.
-  """
+  """Finds the network that is to be exported."""
   if chosen.source is None:
     raise UserError("export needs --from=WORKDIR, the folder of a finished run")
   folder = Path(chosen.source).expanduser()

@@ -30,18 +30,14 @@ class KnowledgeSetup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
-    experiment: the settings.
     dataset: what student and baseline learn from and all are scored on.
     lessons: what the teacher learns from.
     images: (N, H, W, C) float32, the images that are examined.
     labels: (N,) their classes.
     masks: (N, H, W) bool, where their objects are.
     on_object: (N, GH, GW) bool, the grid's foreground.
-    network: the one architecture.
-    model: its spec.
     feature: (variables, images) -> features at the tap.
     problem: what is asked of every image.
-    devices: what to run on.
     together: whether members train side by side.
   """
 
@@ -79,17 +75,7 @@ def build(experiment: Experiment) -> Plan:
 
 
 def prepare(experiment: Experiment) -> KnowledgeSetup:
-  """Opens the data and builds every part.
-
-  Args:
-    experiment: all settings.
-
-  Returns:
-    The parts.
-
-  Raises:
-    UserError: for whatever the user got wrong.
-  """
+  """Opens the data and builds every part."""
   chosen = experiment.quantify
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
@@ -142,23 +128,10 @@ def make_feature(
   """Makes the function whose answer is a layer's feature.
 
   Args:
-    network: linen module called as `network(images, train=...)`.
     tap: which feature; one array.
 
   Returns:
     (variables, images (B, H, W, C)) -> (B, ...).
-
-  Raises:
-    UserError: for text that is no tap; when called, for one that is not reached
-      or is several.
-
-  Example:
-    >>> from kdjax.models import make_model
-    >>> network = make_model("mlp(4)", classes=2)
-    >>> images = jnp.zeros((3, 2, 2, 1))
-    >>> variables = network.init(jax.random.key(0), images)
-    >>> make_feature(network, "head:in")(variables, images).shape
-    (3, 4)
   """
   parse_tap(tap)
   show = tapped(network.apply, [tap])

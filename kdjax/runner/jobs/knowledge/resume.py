@@ -49,12 +49,7 @@ class Keeper:
   """Writes trainings, and finds those of an earlier run."""
 
   def __init__(self, setup: KnowledgeSetup, workdir: Path):
-    """Reads nothing but the settings of the earlier run.
-
-    Args:
-      setup: of the run.
-      workdir: where trainings are written.
-    """
+    """Reads nothing but the settings of the earlier run."""
     self._folder = workdir / FOLDER
     self._settings = settings(setup)
     self._given = setup.experiment.quantify.quantify_from
@@ -70,17 +65,7 @@ class Keeper:
     states: Any,
     histories: Mapping[str, list[History]] | None = None,
   ) -> None:
-    """Writes an epoch and removes the one before.
-
-    Args:
-      training: its name.
-      epoch: its number.
-      states: TrainStates by arm.
-      histories: by arm, one a seed.
-
-    Raises:
-      StorageError: if it cannot be written.
-    """
+    """Writes an epoch and removes the one before."""
     folder = self._folder / training / f"{epoch:06d}"
     leaves = jax.tree.leaves(jax.device_get(states))
     note = {
@@ -144,14 +129,7 @@ class Keeper:
 
 
 def settings(setup: KnowledgeSetup) -> dict[str, Any]:
-  """Lists all that decides a training and its entropies.
-
-  Args:
-    setup: of the run.
-
-  Returns:
-    JSON values by flag; "images" and "labels" stand for the data's contents.
-  """
+  """Lists all that decides a training and its entropies."""
   groups = as_dict(setup.experiment)
   found = {
     one.flag: groups[one.group][one.field.name]
@@ -177,21 +155,7 @@ def settings(setup: KnowledgeSetup) -> dict[str, Any]:
 def histories_of(
   saved: Saved, states: Any, meter: Meter, place: str, mask: Any
 ) -> dict[str, list[History]]:
-  """Puts the histories of a training together again.
-
-  Args:
-    saved: from `Keeper.load`.
-    states: its TrainStates by arm.
-    meter: finds the entropies.
-    place: whose weights' way is followed.
-    mask: by variable, whether the feature depends on it.
-
-  Returns:
-    By arm, one a seed.
-
-  Raises:
-    StorageError: if entropies are missing.
-  """
+  """Puts the histories of a training together again."""
   found = {}
   for arm, members in saved.note["histories"].items():
     networks = jax.device_get(variables(states[arm]))
@@ -228,14 +192,7 @@ def restored(saved: Saved, template: Any) -> Any:
   """Gives a saved training's arrays the form of its states.
 
   Args:
-    saved: from `Keeper.load`.
     template: TrainStates by arm; only their form counts.
-
-  Returns:
-    TrainStates by arm.
-
-  Raises:
-    StorageError: if the arrays do not fit.
   """
   wanted, form = jax.tree.flatten(template)
   if [x.shape for x in wanted] != [np.shape(x) for x in saved.leaves]:

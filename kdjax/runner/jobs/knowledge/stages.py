@@ -21,10 +21,7 @@ class Bench(NamedTuple):
   """What every checkpoint is examined with.
 
   Attributes:
-    setup: of the run.
-    meter: measures entropies.
     mask: by variable, whether the feature depends on it.
-    keeper: writes trainings.
     context: its log gets a line an epoch, its seconds those of the entropies.
   """
 

@@ -60,11 +60,7 @@ def teacher_epochs(
   """Trains the teacher on labels.
 
   Args:
-    setup: of the run.
     saved: where to begin; None for the initialisation.
-
-  Yields:
-    A checkpoint an epoch, where the training begins first; arm "teacher".
   """
   chosen = setup.experiment.teacher
   settings = {
@@ -83,16 +79,7 @@ def student_epochs(
   """Trains student and baseline from the same initialisation.
 
   Args:
-    setup: of the run.
-    teacher: the teacher's variables.
     saved: where to begin; None for the initialisation.
-
-  Yields:
-    A checkpoint an epoch, where the training begins first; arms "student", which
-    matches the teacher's feature, and "baseline".
-
-  Raises:
-    UserError: if the teacher's feature is the same for all images.
   """
   chosen = setup.experiment.student
   settings = _settings(setup)
@@ -119,13 +106,7 @@ def label_epochs(
   """Trains the student's layers above the tap on labels.
 
   Args:
-    setup: of the run.
-    students: variables with a leading axis of seeds.
-    mask: by variable of one student, whether the feature depends on it.
     saved: where to begin; None for the students.
-
-  Yields:
-    A checkpoint an epoch, where the training begins first; arm "student".
   """
 
   def method(settings) -> Method:
@@ -154,18 +135,6 @@ def unchanged(mask: Any, students: Any, finished: Any) -> Any:
   """Keeps what the feature depends on as it was.
 
   What normalisation layers remember moves on even where weights do not.
-
-  Args:
-    mask: by variable of one student, whether the feature depends on it.
-    students: variables before the layers above the tap learned.
-    finished: variables afterwards.
-
-  Returns:
-    The students' variables.
-
-  Example:
-    >>> unchanged({"a": True, "b": False}, {"a": 1, "b": 2}, {"a": 3, "b": 4})
-    {'a': 1, 'b': 4}
   """
   return jax.tree.map(
     lambda keep, old, new: old if keep else new, mask, students, finished
@@ -174,13 +143,6 @@ def unchanged(mask: Any, students: Any, finished: Any) -> Any:
 
 def feature_matching(tap: str, variance: float) -> Method:
   """Mean squared difference of features, over the teacher's variance.
-
-  Args:
-    tap: which feature, the student's and the teacher's.
-    variance: of the teacher's feature.
-
-  Returns:
-    The method.
 
   Example:
     >>> from kdjax.core.method import Inputs, Outputs
@@ -203,13 +165,6 @@ def depends(setup: KnowledgeSetup, network: Any) -> Any:
   """Finds the variables that the tapped feature depends on.
 
   A variable that is replaced by NaN shows in whatever is computed from it.
-
-  Args:
-    setup: of the run.
-    network: variables of one network.
-
-  Returns:
-    The same tree of truth values.
   """
   leaves, tree = jax.tree.flatten(network)
 

@@ -30,7 +30,6 @@ class SoftTdSetup(NamedTuple):
     sources: the networks that are trained on the labels, chain after chain.
     labelled: name of the loader of the labelled examples.
     transfer: which examples the students learn from.
-    temperature: T of the objective.
     hard_weight: the labels' share of the objective.
     rates: the peak learning rates that every arm tries.
     outside: (N, C) logarithms of the soft labels from a file, or None.
@@ -62,17 +61,7 @@ def build(experiment: Experiment) -> Plan:
 
 
 def make_setup(experiment: Experiment) -> SoftTdSetup:
-  """Opens the data and builds every part.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    The parts.
-
-  Raises:
-    UserError: for whatever the user got wrong.
-  """
+  """Opens the data and builds every part."""
   chosen = dataclasses.replace(
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
@@ -97,21 +86,7 @@ def make_setup(experiment: Experiment) -> SoftTdSetup:
 
 
 def examples_of(loader: Loader) -> np.ndarray:
-  """Lists the examples that a loader shows in one pass.
-
-  Args:
-    loader: any loader.
-
-  Returns:
-    Their places in the training set, sorted.
-
-  Example:
-    >>> batches = lambda seed, start, stop: (
-    ...   np.array([[3, 1], [2, 2]]), np.array([[1.0, 1.0], [1.0, 0.0]])
-    ... )
-    >>> examples_of(Loader(batches, 2, None, None)).tolist()
-    [1, 2, 3]
-  """
+  """Lists the examples that a loader shows in one pass."""
   indices, weights = loader.batches(0, 0, loader.steps)
   return np.unique(np.asarray(indices)[np.asarray(weights) > 0])
 

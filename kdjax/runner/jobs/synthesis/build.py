@@ -29,15 +29,12 @@ class SynthesisSetup(NamedTuple):
   """All that a run is made of.
 
   Attributes:
-    experiment: the settings.
     dataset: the data set as stored.
     images: (N, H, W, C) float32, the real images that may be learned from.
     labels: (N,) int32, their classes.
     known: int64 positions of those that learn in the search for rates.
     held: int64 positions of those that score it.
     scored: the images that count: the test set, or held-out training images.
-    network: the linen module.
-    model: its spec.
     apply: (params, images) -> logits.
     init: key -> params.
     devices: the one that the run runs on.
@@ -65,17 +62,7 @@ def build(experiment: Experiment) -> Plan:
 
 
 def prepare(experiment: Experiment) -> SynthesisSetup:
-  """Opens the data and builds every part.
-
-  Args:
-    experiment: all settings.
-
-  Returns:
-    The parts.
-
-  Raises:
-    UserError: for whatever the user got wrong.
-  """
+  """Opens the data and builds every part."""
   local = devices.choose(experiment.run.accelerator)[:1]
   model = experiment.student.model
   model = MODEL if model == AUTO else model

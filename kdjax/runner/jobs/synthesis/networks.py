@@ -42,7 +42,6 @@ class Taught(NamedTuple):
     networks: parameters by seed, each with a leading axis (M,).
     choice: what the search found; None for learned rates.
     images: images a class; None for all.
-    steps: that each network took.
   """
 
   networks: list[Any]
@@ -52,15 +51,7 @@ class Taught(NamedTuple):
 
 
 def from_learned(setup: SynthesisSetup, learned: Sequence[Synthetic]) -> Taught:
-  """Trains unseen networks on learned images, with the learned rates.
-
-  Args:
-    setup: of the run.
-    learned: one a synthesis.
-
-  Returns:
-    The networks.
-  """
+  """Trains unseen networks on learned images, with the learned rates."""
   networks = []
   for seed, synthetic in enumerate(learned):
     course, rates = learned_course(synthetic)
@@ -70,15 +61,7 @@ def from_learned(setup: SynthesisSetup, learned: Sequence[Synthetic]) -> Taught:
 
 
 def from_few(setup: SynthesisSetup, kind: str) -> Taught:
-  """Trains unseen networks on a few real images at their own best rate.
-
-  Args:
-    setup: of the run.
-    kind: "random" images or "centroids" of the classes.
-
-  Returns:
-    The networks.
-  """
+  """Trains unseen networks on a few real images at their own best rate."""
   chosen = setup.experiment.synthesis
   own = chosen.inner_steps * chosen.inner_epochs
   lengths = [factor * own for factor in LENGTHENED]
@@ -95,14 +78,7 @@ def from_few(setup: SynthesisSetup, kind: str) -> Taught:
 
 
 def from_all(setup: SynthesisSetup) -> Taught:
-  """Trains one unseen network a seed on all real images.
-
-  Args:
-    setup: of the run.
-
-  Returns:
-    The networks: what no few images are likely to surpass.
-  """
+  """Trains one unseen network a seed on all real images."""
   epochs = setup.experiment.student.epochs
   lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
   course, steps = _passes(setup, setup.known, lengths[-1], SEARCH_SEEDS[0])
@@ -127,11 +103,6 @@ def centroids(
   Args:
     images: (N, H, W, C) float.
     labels: (N,) int.
-    each: centres a class.
-    seed: of k-means.
-
-  Returns:
-    (classes * each, H, W, C) float32 and their labels.
 
   Example:
     >>> images = np.array([0.0, 1.0, 4.0, 6.0]).reshape(4, 1, 1, 1)
@@ -154,16 +125,7 @@ def centroids(
 
 
 def entry(setup: SynthesisSetup, taught: Taught) -> dict[str, Any]:
-  """The figures of one kind of images.
-
-  Args:
-    setup: of the run.
-    taught: its networks.
-
-  Returns:
-    JSON values; one float a seed is the mean over the seed's networks, which
-    stand in "each".
-  """
+  """The figures of one kind of images."""
   found = [
     evaluate.measure(
       _logits(setup, params, setup.scored.images), _labels(setup)
