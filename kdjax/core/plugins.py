@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 from kdjax.core.errors import KdjaxError, UserError
 
@@ -13,7 +14,7 @@ from kdjax.core.errors import KdjaxError, UserError
 _DIGESTS: dict[str, str] = {}
 
 
-def load(text: str) -> dict[str, str]:
+def load(text: str) -> list[ModuleType]:
   """Imports Python files and modules, so that they can register themselves.
 
   Args:
@@ -21,7 +22,7 @@ def load(text: str) -> dict[str, str]:
       beside it, where no installed module has their names.
 
   Returns:
-    As `digests`.
+    The modules that are named; `digests` has their files.
 
   Raises:
     UserError: for a file or module that is not there or cannot be imported;
@@ -32,6 +33,7 @@ def load(text: str) -> dict[str, str]:
     raise UserError(
       f"--plugins={text}: give FILE.py or a module, several with commas"
     )
+  modules = []
   for name in names:
     folder = _prepare_file(name) if name.endswith(".py") else None
     module = Path(name).stem if folder else name
@@ -45,7 +47,8 @@ def load(text: str) -> dict[str, str]:
       raise UserError(f"--plugins={name}: no Python file has this name")
     for one in {module, *(sys.modules.keys() - before)}:
       _keep_digest(one, module, folder)
-  return digests()
+    modules.append(sys.modules[module])
+  return modules
 
 
 def digests() -> dict[str, str]:

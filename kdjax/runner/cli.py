@@ -6,7 +6,8 @@ bad input should not have to wait for what it does not need.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from absl import flags as absl
@@ -22,7 +23,7 @@ from kdjax.runner.config.options import (
   value_of,
   with_own_groups,
 )
-from kdjax.runner.job import Command, Job, find_jobs, run_job
+from kdjax.runner.job import Command, Job, find_jobs, jobs_in, run_job
 from kdjax.runner.system import cluster
 
 # What stands beside the settings, in any command.
@@ -130,6 +131,21 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     if other in typed:
       typed[one.flag] = typed.pop(other)
   return words, typed
+
+
+def add_jobs(modules: Iterable[ModuleType]) -> None:
+  """Adds the jobs of plugins to the commands; they are found as the others are.
+
+  Raises:
+    UserError: if a command has such a name.
+  """
+  for module in modules:
+    for name, one in jobs_in(module).items():
+      if COMMANDS.setdefault(name, one) is not one:
+        raise UserError(
+          f"--plugins: job {name!r} of {module.__name__} is there already"
+        )
+      CONFIGS[name] = one.config
 
 
 def read_some(argv: Sequence[str], names: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from kdjax.core import plugins
@@ -171,9 +171,14 @@ def find_jobs() -> dict[str, Job | Command]:
   files = pkgutil.iter_modules(package.__path__)
   for file in sorted(files, key=lambda one: one.name != DEFAULT):
     name = f"{package.__name__}.{file.name}" + ".job" * file.ispkg
-    values = vars(importlib.import_module(name)).values()
-    jobs |= {one.name: one for one in values if isinstance(one, Job | Command)}
+    jobs |= jobs_in(importlib.import_module(name))
   return jobs
+
+
+def jobs_in(module: ModuleType) -> dict[str, Job | Command]:
+  """The jobs that a module defines, by name."""
+  values = vars(module).values()
+  return {one.name: one for one in values if isinstance(one, Job | Command)}
 
 
 def run_job(

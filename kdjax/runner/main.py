@@ -67,7 +67,7 @@ def _import_plugins(argv: list[str]) -> None:
   options.check(machine)
   prepare_environment(machine.run.accelerator, machine.run.host_devices)
   keep_programs(machine.run.compilation_cache)
-  plugins.load(names)
+  cli.add_jobs(plugins.load(names))
 
 
 def _main(argv: list[str]) -> int:

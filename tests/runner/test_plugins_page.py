@@ -12,6 +12,7 @@ from kdjax.core import plugins
 from kdjax.data.registry import MAKERS as DATA_SETS
 from kdjax.methods.registry import MAKERS, OBJECTIVES
 from kdjax.models.registry import MAKERS as MODELS
+from kdjax.runner import cli
 
 RUN = [
   "--dataset=stripes(64)", "--teacher=two_layers(8)", "--student=two_layers(4)",
@@ -30,7 +31,8 @@ def file(tmp_path, monkeypatch):
   path = tmp_path / "own_page.py"
   path.write_text(code_of(page("plugins.md")))
   yield path
-  sys.modules.pop("own_page", None)
+  for name in ("own_page", "own_cache"):
+    sys.modules.pop(name, None)
   for table, before in tables:
     table.clear()
     table.update(before)
@@ -47,6 +49,22 @@ def test_what_a_plugin_registers_is_listed_and_taken(file, capsys):
     assert row in shown
   # A second time it is there already, with the same digest.
   assert launch.main(["launch.py", *words]) == 0
+
+
+def test_a_plugin_can_have_commands(file, capsys, monkeypatch):
+  for table in ("COMMANDS", "CONFIGS"):
+    monkeypatch.setattr(cli, table, dict(getattr(cli, table)))
+  job = page("add_a_job.md")
+  file.write_text(code_of(job))
+  flag = f"--plugins={file}"
+  assert launch.main(["launch.py", "calibrate", "--help", flag]) == 0
+  assert "--teacher_epochs" in capsys.readouterr().out
+  assert launch.main(["launch.py", "calibrate", "--rounds=3", flag]) == 2
+  assert "calibrate has no such flag" in capsys.readouterr().err
+  other = file.with_name("own_cache.py")
+  other.write_text(code_of(job).replace('"calibrate"', '"cache"'))
+  assert launch.main(["launch.py", "list", f"--plugins={other}"]) == 2
+  assert "job 'cache' of own_cache is there already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
