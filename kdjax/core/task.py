@@ -84,6 +84,24 @@ class Weights(NamedTuple):
 Metric = Callable[[Rows], tuple[jax.Array, jax.Array]]
 
 
+class Words(NamedTuple):
+  """How people are told of a score: factor * score + offset, with its unit.
+
+  An accuracy of 0.97 is an error of 3 %.
+
+  Attributes:
+    title: what the number is called.
+    unit: its unit; "" for none.
+    factor: of the score; differences of scores are multiplied with it too.
+    offset: added to that.
+  """
+
+  title: str = "error"
+  unit: str = "%"
+  factor: float = -100.0
+  offset: float = 100.0
+
+
 class Task(NamedTuple):
   """What a network is for. Two tasks are the same only if they are one object.
 
@@ -102,6 +120,10 @@ class Task(NamedTuple):
     better: +1 where a higher score is better, -1 where a lower one is.
     finish: by name, what a metric's mean becomes in the end, such as a root;
       it stays the mean where there is nothing.
+    measure: (outputs of M networks (M, N, ...), targets (N, ...), the teacher's
+      outputs (N, ...) or None) -> what results.json says of the networks; all
+      metrics where there is none.
+    words: how a report tells of the score.
   """
 
   name: str
@@ -115,6 +137,8 @@ class Task(NamedTuple):
   score: str
   better: int = 1
   finish: Mapping[str, Callable[[Any], Any]] = {}
+  measure: Callable[[Any, Any, Any], dict[str, Any]] | None = None
+  words: Words = Words()
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

@@ -9,7 +9,13 @@ from kdjax.evaluate.cost import (
   peak_memory,
   time_rounds,
 )
-from kdjax.evaluate.measure import measure, measure_together, recall, score
+from kdjax.evaluate.measure import (
+  measure,
+  measure_task,
+  measure_together,
+  recall,
+  score,
+)
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
   accuracy,
@@ -30,6 +36,7 @@ __all__ = [
   "latency",
   "match_prior",
   "measure",
+  "measure_task",
   "measure_together",
   "negative_log_likelihood",
   "parameters",

@@ -8,14 +8,16 @@ from scipy import stats
 
 
 class Comparison(NamedTuple):
-  """A paired comparison of test errors, in percentage points.
+  """A paired comparison of scores, as people are told of them.
+
+  By default of test errors, in percentage points.
 
   Attributes:
-    mean: mean difference of errors; negative = the student errs less.
+    mean: mean difference; of errors, negative = the student errs less.
     standard_deviation: of the differences; None for a single pair.
     p_value: two-sided paired t test; None where it is not defined (a single
       pair, or differences that are all the same).
-    wins: pairs in which the student errs less.
+    wins: pairs in which the student is better.
     pairs: how many pairs.
   """
 
@@ -26,20 +28,25 @@ class Comparison(NamedTuple):
   pairs: int
 
 
-def compare(student_accuracy, control_accuracy) -> Comparison:
-  """Compares accuracies of runs that share seed, data and steps pair by pair.
+def compare(
+  student_scores, control_scores, *, better: int = 1, factor: float = -100.0
+) -> Comparison:
+  """Compares scores of runs that share seed, data and steps pair by pair.
 
   Args:
-    student_accuracy: (S,) in [0, 1], one a seed.
-    control_accuracy: (S,) in [0, 1], of the same seeds.
+    student_scores: (S,) one a seed; by default accuracies in [0, 1].
+    control_scores: (S,) of the same seeds.
+    better: +1 where a higher score is better, -1 where a lower one is.
+    factor: what a difference of scores is multiplied with; -100 makes
+      accuracies errors in percentage points.
   """
-  student, control = np.asarray(student_accuracy), np.asarray(control_accuracy)
+  student, control = np.asarray(student_scores), np.asarray(control_scores)
   if student.shape != control.shape:
     raise ValueError(
       f"compare: pairs need equal lengths, got {student.shape} and {control.shape}"
     )
   # Accuracies are shares of whole examples: rounding takes off float noise.
-  difference = np.round(100.0 * (control - student), 9)
+  difference = np.round(factor * (student - control), 9)
   spread = float(np.std(difference, ddof=1)) if len(difference) > 1 else None
   p_value = None
   if spread:
@@ -48,7 +55,7 @@ def compare(student_accuracy, control_accuracy) -> Comparison:
     float(np.mean(difference)),
     spread,
     p_value,
-    int(np.sum(difference < 0)),
+    int(np.sum(better * factor * difference > 0)),
     len(difference),
   )
 

@@ -25,14 +25,51 @@ def score(task: Task, outputs: np.ndarray, targets: Any) -> list[float]:
     >>> score(classification(2), np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
     [0.75]
   """
-  size = outputs.shape[1]
-  order = np.arange(size, dtype=np.int32)
-  batch = Batch(None, targets, np.ones(size, bool), order, order)
-  means = []
-  for one in outputs:
-    total, count = task.metrics[task.score](task.rows(one, batch))
-    means.append(float(total) / float(count) if count else float("nan"))
-  return [float(finished(task, task.score, mean)) for mean in means]
+  return [_metric(task, task.score, one, targets) for one in outputs]
+
+
+def measure_task(
+  task: Task, outputs: np.ndarray, targets: Any, teacher_outputs: Any = None
+) -> dict[str, Any]:
+  """Says of several networks of one architecture what results.json says.
+
+  Args:
+    task: what the outputs mean.
+    outputs: (M, N, ...) of the networks.
+    targets: (N, ...) arrays.
+    teacher_outputs: (N, ...), to compare with; or None.
+
+  Returns:
+    "test_<score>" and all other metrics, lists of one float a network, and
+    "test_examples"; or what the task itself makes of it.
+
+  Example:
+    >>> from kdjax.tasks import classification
+    >>> task = classification(2)._replace(measure=None)
+    >>> found = measure_task(task, np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
+    >>> found["test_accuracy"], found["test_examples"]
+    ([0.75], 4)
+  """
+  if task.measure is not None:
+    return task.measure(outputs, targets, teacher_outputs)
+  others = [name for name in task.metrics if name != task.score]
+  return {
+    f"test_{task.score}": score(task, outputs, targets),
+    **{
+      name: [_metric(task, name, one, targets) for one in outputs]
+      for name in others
+    },
+    "test_examples": outputs.shape[1],
+  }
+
+
+def _metric(task: Task, name: str, outputs: np.ndarray, targets: Any) -> float:
+  """A metric of one network on a whole set."""
+  order = np.arange(len(outputs), dtype=np.int32)
+  batch = Batch(None, targets, np.ones(len(outputs), bool), order, order)
+  total, count = task.metrics[name](task.rows(outputs, batch))
+  mean = float(total) / float(count) if count else float("nan")
+  return float(finished(task, name, mean))
 
 
 def measure(

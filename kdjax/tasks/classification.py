@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, counted
+from kdjax.evaluate import measure
 from kdjax.losses.helpers import class_ids
 from kdjax.tasks.registry import register
 
@@ -72,6 +73,7 @@ def _task(inputs: str, label: str) -> Task:
       "negative_log_likelihood": negative_log_likelihood,
     },
     score="accuracy",
+    measure=measure,
   )
 
 

@@ -13,7 +13,7 @@ from kdjax import tasks
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task, finished
 from kdjax.data import batches, steps_per_pass
-from kdjax.evaluate import score
+from kdjax.evaluate import compare, measure_task, score
 from kdjax.methods import make_objective
 from kdjax.train import loop
 from kdjax.train.arm import Arm
@@ -124,3 +124,13 @@ def test_a_number_is_distilled_on_one_device_as_on_two(number):
   np.testing.assert_allclose(outputs(one), outputs(two), rtol=1e-4, atol=1e-5)
   want = numbers()[0] @ np.array([[2.0], [0.0], [1.0]])
   np.testing.assert_allclose(outputs(one)[0], want, atol=0.05)
+
+
+def test_a_run_says_every_metric_of_it_and_compares_it(number):
+  x, y = numbers()
+  outputs = np.stack([y[:, None] + 1, y[:, None] - 2])
+  found = measure_task(number, outputs, y)
+  assert found.keys() == {"test_rmse", "test_examples"}
+  np.testing.assert_allclose(found["test_rmse"], [1, 2], rtol=1e-5)
+  result = compare([1.0, 2.0], [2.0, 2.5], better=number.better, factor=1.0)
+  assert (result.mean, result.wins) == (-0.75, 2)

@@ -17,12 +17,10 @@ import numpy as np
 
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
+from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 
 FOLDER = "best"
-HELD_OUT = "validation_accuracy"
-# How a log calls the accuracy on the images that count, held out or not.
-SCORED = "test_accuracy"
 
 
 class Best(NamedTuple):
@@ -32,28 +30,44 @@ class Best(NamedTuple):
     folder: has one folder an epoch, and in it one a seed.
     metric: a number of the log.
     note: what a saved network needs to be used again.
+    score: of the task.
+    better: +1 where a higher score is better, -1 where a lower one is.
   """
 
   folder: Path
   count: int
   metric: str
   note: Mapping[str, Any]
+  score: str = "accuracy"
+  better: int = 1
+
+  @property
+  def scored(self) -> str:
+    """How a log calls the score on what counts, held out or not."""
+    return f"test_{self.score}"
 
 
 def wanted(
-  experiment: Experiment, workdir: Path, note: Mapping[str, Any]
+  experiment: Experiment, workdir: Path, note: Mapping[str, Any], task: Task
 ) -> Best | None:
   """Returns which epochs a run keeps, None for no other than the last.
 
   Example:
-    >>> wanted(Experiment(), Path("runs"), {}) is None
+    >>> wanted(Experiment(), Path("runs"), {}, None) is None
     True
   """
   chosen = experiment.run
   if not chosen.keep_best:
     return None
   note = {**note, "validation": experiment.data.validation}
-  return Best(workdir / FOLDER, chosen.keep_best, chosen.best_metric, note)
+  return Best(
+    workdir / FOLDER,
+    chosen.keep_best,
+    chosen.best_metric,
+    note,
+    task.score,
+    task.better,
+  )
 
 
 def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
@@ -65,13 +79,14 @@ def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
   Args:
     row: of the log; an epoch in which nothing was measured does not count.
   """
-  name = SCORED if best.metric == HELD_OUT else best.metric
+  held_out = f"validation_{best.score}"
+  name = best.scored if best.metric == held_out else best.metric
   if name not in row:
-    if name == SCORED:
+    if name == best.scored:
       return
     raise UserError(
       f"--best_metric={best.metric}: the log has no such number, but"
-      f" {', '.join(_names(row))}"
+      f" {', '.join(_names(row, best.scored))}"
     )
   value = float(np.mean(row[name]))
   if not math.isfinite(value):
@@ -91,10 +106,10 @@ def _folder(best: Best, epoch: int) -> Path:
   return best.folder / f"epoch_{epoch:04d}"
 
 
-def _names(row: Mapping[str, Any]) -> list[str]:
+def _names(row: Mapping[str, Any], scored: str) -> list[str]:
   """The metrics among the values of a row."""
   numbers = (name for name, value in row.items() if isinstance(value, list))
-  return [name for name in numbers if name != SCORED]
+  return [name for name in numbers if name != scored]
 
 
 def _ranked(best: Best, new: Mapping[int, float]) -> list[int]:
@@ -106,6 +121,6 @@ def _ranked(best: Best, new: Mapping[int, float]) -> list[int]:
       found[int(kept["epoch"])] = float(kept[best.metric])
     except (OSError, ValueError, KeyError, TypeError) as error:
       raise StorageError(f"{note} is damaged: {error}") from error
-  sign = -1 if best.metric.endswith("accuracy") else 1
+  sign = -best.better if best.metric.endswith(best.score) else 1
   found |= new
   return sorted(found, key=lambda epoch: (sign * found[epoch], epoch))

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdjax import data, evaluate
 from kdjax.core import storage
+from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
 from kdjax.runner.pipeline.arms import objective_temperature
@@ -66,22 +67,24 @@ def measure(
     teacher_logits = predict(setup.teacher, teacher, setup.score_split.images)
     lesson = teacher_logits[0] if lesson is None else lesson
   logits = {
-    arm: predict(setup.student, networks, setup.score_split.images).reshape(
-      -1, seeds, *setup.score_split.labels.shape, setup.dataset.classes
-    )
+    arm: predict(setup.student, networks, setup.score_split.images)
     for arm, networks in students.items()
   }
-  accuracy = {
-    arm: evaluate.accuracy(values, setup.score_split.labels)
-    for arm, values in logits.items()
+  task = setup.student.task
+  values = {
+    arm: np.reshape(
+      evaluate.score(task, own, setup.score_split.labels), (-1, seeds)
+    )
+    for arm, own in logits.items()
   }
   best = {
-    arm: int(np.argmax(values.mean(axis=1))) for arm, values in accuracy.items()
+    arm: int(np.argmax(task.better * own.mean(axis=1)))
+    for arm, own in values.items()
   }
   chosen = {
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
-  logits = {arm: values[best[arm]] for arm, values in logits.items()}
+  logits = {arm: _cell(own, best[arm], seeds) for arm, own in logits.items()}
   found = scores(setup, teacher, chosen, teacher_logits, logits, lesson)
   for arm in chosen:
     found[arm]["settings"] = setup.grids[arm][best[arm]]
@@ -91,9 +94,9 @@ def measure(
     )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
   found["controls"] = {arm: found.pop(arm) for arm in controls}
-  found["comparisons"] = comparisons(found)
+  found["comparisons"] = comparisons(found, task)
   if len(setup.grids["student"]) > 1:
-    found["sweep"] = sweep.sweep_scores(setup.grids, accuracy, best)
+    found["sweep"] = sweep.sweep_scores(setup.grids, values, best, task=task)
   if experiment.data.omit_classes:
     found["omitted_class"] = _omitted(
       experiment, setup, logits, chosen["student"]
@@ -159,7 +162,8 @@ def scores(
   Returns:
     JSON values by name; "teacher" is None where nobody taught.
   """
-  found, timed, answers = {"teacher": None}, {}, None
+  found = {"task": setup.student.task.name, "teacher": None}
+  timed, answers = {}, None
   if setup.cached is not None:
     found["teacher"] = cached_teacher.scores(setup.cached)
   if teacher is not None:
@@ -198,7 +202,9 @@ def _network(
     "model": train_spec.model,
     "parameters": evaluate.parameters(one["params"]),
     "flops": flops or _flops(setup, train_spec, networks),
-    **evaluate.measure(logits, setup.score_split.labels, teacher_logits),
+    **evaluate.measure_task(
+      train_spec.task, logits, setup.score_split.labels, teacher_logits
+    ),
   }
 
 
@@ -247,13 +253,18 @@ def clock(
   return result
 
 
-def comparisons(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def comparisons(results: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
   """Compares the student with its baseline and every control, seed by seed."""
   others = {"baseline": results["baseline"], **results["controls"]}
-  student = results["student"]["test_accuracy"]
+  key = f"test_{task.score}"
   return [
     {"student": "student", "control": name}
-    | evaluate.compare(student, other["test_accuracy"])._asdict()
+    | evaluate.compare(
+      results["student"][key],
+      other[key],
+      better=task.better,
+      factor=task.words.factor,
+    )._asdict()
     for name, other in others.items()
   ]
 

@@ -16,7 +16,6 @@ from kdjax.runner.config.flags import by_flag
 from kdjax.runner.config.options import as_flag, value_of
 from kdjax.runner.pipeline import conditions
 from kdjax.runner.pipeline.arms import STAND_INS
-from kdjax.runner.pipeline.best_epochs import HELD_OUT, SCORED
 from kdjax.runner.pipeline.idle_flags import IDLE, Rule
 from kdjax.runner.pipeline.loaders import SAME
 from kdjax.runner.pipeline.validate_teachers import (
@@ -210,13 +209,16 @@ _CLASHES = (
     lambda one: (
       one.run.keep_best
       and (
-        one.run.best_metric == SCORED
-        or (one.run.best_metric == HELD_OUT and not one.data.validation)
+        one.run.best_metric.startswith("test_")
+        or (
+          one.run.best_metric.startswith("validation_")
+          and not one.data.validation
+        )
       )
     ),
     "--keep_best={run.keep_best} --best_metric={run.best_metric}: the test images"
     " must not choose the epoch; hold training images out, such as"
-    f" --validation=0.1 with --best_metric={HELD_OUT}, or choose by"
+    " --validation=0.1 with --best_metric=validation_accuracy, or choose by"
     " train_accuracy or loss",
   ),
   Rule(

@@ -58,7 +58,7 @@ def _scores(setup, stage: Stage, train_spec: TrainSpec, networks) -> dict:
     "name": stage.name,
     "model": stage.model,
     "parameters": evaluate.parameters(predict.first(networks)["params"]),
-    **evaluate.measure(logits, setup.score_split.labels),
+    **evaluate.measure_task(train_spec.task, logits, setup.score_split.labels),
   }
 
 

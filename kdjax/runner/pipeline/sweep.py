@@ -6,30 +6,33 @@ from typing import Any
 import numpy as np
 
 from kdjax import evaluate
+from kdjax.core.task import Task
 
 Grid = Sequence[Mapping[str, float]]
 
 
 def sweep_scores(
   grids: Mapping[str, Grid],
-  accuracy: Mapping[str, np.ndarray],
+  values: Mapping[str, np.ndarray],
   best: Mapping[str, int],
+  *,
+  task: Task,
 ) -> dict[str, Any]:
   """Lays the student's cells out along the axes; lists every arm's cells.
 
   Args:
-    accuracy: by arm, (cells, seeds).
+    values: by arm, the score of each member, (cells, seeds).
   """
-  grid, own = grids["student"], accuracy["student"]
+  grid, own, score = grids["student"], values["student"], task.score
   axes = {
     name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
   }
-  axes = {name: values for name, values in axes.items() if len(values) > 1}
-  baseline = accuracy["baseline"][best["baseline"]]
+  axes = {name: places for name, places in axes.items() if len(places) > 1}
+  baseline = values["baseline"][best["baseline"]]
   cells = {
     arm: [
-      cell | {"accuracy": values.tolist()}
-      for cell, values in zip(cells, accuracy[arm], strict=True)
+      cell | {score: one.tolist()}
+      for cell, one in zip(cells, values[arm], strict=True)
     ]
     for arm, cells in grids.items()
   }
@@ -37,21 +40,25 @@ def sweep_scores(
     ("versus_best", own[best["student"]]),
     ("versus_baseline", baseline),
   ):
-    for cell, one in zip(cells["student"], _versus(own, control), strict=True):
+    found = _versus(own, control, task)
+    for cell, one in zip(cells["student"], found, strict=True):
       cell[name] = one
   # Nothing is to be said of the best beside itself.
   cells["student"][best["student"]]["versus_best"] = None
   return {
     "axes": axes,
-    "accuracy": own.reshape(*map(len, axes.values()), -1).tolist(),
-    "baseline_accuracy": baseline.tolist(),
+    score: own.reshape(*map(len, axes.values()), -1).tolist(),
+    f"baseline_{score}": baseline.tolist(),
     "recommendation": {name: grid[best["student"]][name] for name in axes},
     "cells": cells,
   }
 
 
-def _versus(accuracy: np.ndarray, control: np.ndarray) -> list[dict[str, Any]]:
-  found = [evaluate.compare(one, control)._asdict() for one in accuracy]
+def _versus(
+  values: np.ndarray, control: np.ndarray, task: Task
+) -> list[dict[str, Any]]:
+  how = {"better": task.better, "factor": task.words.factor}
+  found = [evaluate.compare(one, control, **how)._asdict() for one in values]
   corrected = evaluate.holm([one["p_value"] for one in found])
   return [
     one | {"holm_p_value": p_value}

@@ -181,19 +181,22 @@ def scores(
 ) -> dict[str, Any]:
   """Scores the teachers, alone and all together."""
   images, labels = setup.score_split.images, setup.score_split.labels
-  each = evaluate.accuracy(answers(pool, images), labels).tolist()
+  task = setup.teacher.task
+  key, each = (
+    f"test_{task.score}",
+    evaluate.score(task, answers(pool, images), labels),
+  )
   if pool.route:
-    return {"route": [{"test_accuracy": [value]} for value in each]}
+    return {"route": [{key: [value]} for value in each]}
   if len(each) == 1 and not pool.specialists:
     return {}
   one = pooled_answers(experiment, pool, images)
-  score = float(evaluate.accuracy(one[None], labels)[0])
-  together = {"test_accuracy": [score]}
+  together = {key: evaluate.score(task, one[None], labels)}
   if pool.specialists:
     together["subsets"] = [one.subset.tolist() for one in pool.specialists]
   else:
     together |= _pooling(experiment, len(each))
-  return {"test_accuracy": each, "ensemble": together}
+  return {key: each, "ensemble": together}
 
 
 def _pooling(experiment: Experiment, teachers: int = 2) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def keep(folder, metric, values, count=2):
   for epoch, value in enumerate(values, start=1):
     row = {"network": "student", "epoch": epoch, "loss": [1.0]} | (
       {"test_accuracy": [value, value]}
-      if metric == best_epochs.HELD_OUT
+      if metric == "validation_accuracy"
       else {metric: [value, value]}
     )
     networks = {"params": {"kernel": np.full((2, 3), epoch, np.float32)}}
@@ -33,10 +33,10 @@ def keep(folder, metric, values, count=2):
 @pytest.mark.parametrize(
   ("metric", "values", "kept"),
   [
-    (best_epochs.HELD_OUT, [0.1, 0.5, 0.3, 0.4], [2, 4]),
-    (best_epochs.HELD_OUT, [0.9, 0.5, 0.3, 0.9], [1, 4]),
-    (best_epochs.HELD_OUT, [0.5, 0.5, 0.5], [1, 2]),
-    (best_epochs.HELD_OUT, [0.5, None, 0.4, None], [1, 3]),
+    ("validation_accuracy", [0.1, 0.5, 0.3, 0.4], [2, 4]),
+    ("validation_accuracy", [0.9, 0.5, 0.3, 0.9], [1, 4]),
+    ("validation_accuracy", [0.5, 0.5, 0.5], [1, 2]),
+    ("validation_accuracy", [0.5, None, 0.4, None], [1, 3]),
     ("train_accuracy", [0.1, 0.2, 0.3], [2, 3]),
     ("loss", [3.0, 1.0, 2.0, float("nan")], [2, 3]),
   ],
@@ -45,6 +45,20 @@ def test_the_best_stay(tmp_path, metric, values, kept):
   assert keep(tmp_path, metric, values) == kept
   # A run that goes on from the beginning comes to the same.
   assert keep(tmp_path, metric, values) == kept
+
+
+@pytest.mark.parametrize(
+  ("better", "kept"), [(1, "epoch_0002"), (-1, "epoch_0003")]
+)
+def test_the_best_of_another_score(tmp_path, better, kept):
+  best = best_epochs.Best(
+    tmp_path, 1, "validation_rmse", {}, score="rmse", better=better
+  )
+  for epoch, value in enumerate([2.0, 3.0, 1.0], start=1):
+    networks = {"params": {"kernel": np.zeros((1, 2), np.float32)}}
+    row = {"epoch": epoch, "test_rmse": [value]}
+    best_epochs.keep(best, epoch, networks, row)
+  assert [file.name for file in tmp_path.iterdir()] == [kept]
 
 
 def test_kept_networks_can_be_used(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from kdjax.runner.pipeline.sweep import sweep_scores
 from kdjax.runner.report import choices, sweep_tables, text
+from kdjax.tasks import classification
 
 TIGHT = np.array([0.001, -0.001, 0.002, -0.002, 0.0])
 
@@ -18,7 +19,7 @@ def results(means, *, seeds=5, validation=0.0, values=(1.0, 4.0, 8.0)):
   grids = {"student": [{"temperature": x} for x in values], "baseline": [{}]}
   best = {"student": int(np.argmax(means)), "baseline": 0}
   return {
-    "sweep": sweep_scores(grids, accuracy, best),
+    "sweep": sweep_scores(grids, accuracy, best, task=classification(10)),
     "experiment": {"data": {"validation": validation}},
     "performance": {
       "student + baseline": {"train_seconds": 20.0, "members": 20}

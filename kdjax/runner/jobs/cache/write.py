@@ -151,6 +151,6 @@ def _scores(base: Setup, networks: Any) -> dict[str, Any]:
     "model": base.teacher.model,
     "digest": storage.digest(one),
     "parameters": evaluate.parameters(one["params"]),
-    **evaluate.measure(logits, base.score_split.labels),
+    **evaluate.measure_task(base.teacher.task, logits, base.score_split.labels),
     "validation": base.experiment.data.validation,
   }

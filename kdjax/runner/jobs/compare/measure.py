@@ -53,7 +53,9 @@ def _scores(
     {name: outcomes[arm].logits for name, arm in shown.items()},
   )
   table = {
-    name: evaluate.measure(one.logits, base.score_split.labels, taught[0])
+    name: evaluate.measure_task(
+      base.student.task, one.logits, base.score_split.labels, taught[0]
+    )
     | {
       "objective": candidates.texts.get(name, "hard labels"),
       "settings": candidates.grids[name][one.best],
@@ -68,7 +70,7 @@ def _scores(
     found[name] |= table.pop(name)
   found["controls"] = {"label_smoothing": found.pop("label_smoothing")}
   found["controls"]["label_smoothing"]["objective"] = "smoothed labels"
-  found["comparisons"] = scores.comparisons(found)
+  found["comparisons"] = scores.comparisons(found, base.student.task)
   return best, found | {"methods": table}
 
 

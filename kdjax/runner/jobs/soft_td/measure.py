@@ -91,7 +91,7 @@ def scores(
       for one, own in zip(values, mixed, strict=True)
     ]
   found["controls"] = {arm: found.pop(arm) for arm in CONTROLS}
-  found["comparisons"] = results.comparisons(found)
+  found["comparisons"] = results.comparisons(found, base.student.task)
   found["rounds"] = round_rows(setup, rounds)
   found["soft_td"] = _summary(setup, rounds) | {
     "mixture_accuracy": evaluate.accuracy(mixed, test.labels).tolist()

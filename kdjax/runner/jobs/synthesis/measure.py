@@ -15,6 +15,7 @@ from kdjax.runner.jobs.synthesis.unroll import Synthetic
 from kdjax.runner.pipeline import measure as results
 from kdjax.runner.pipeline.predict import first
 from kdjax.runner.pipeline.setup import network_note
+from kdjax.tasks.classification import classification
 
 
 def measure(setup: SynthesisSetup, context: Context) -> Measured:
@@ -34,7 +35,9 @@ def measure(setup: SynthesisSetup, context: Context) -> Measured:
 def _scores(setup: SynthesisSetup, taught: dict[str, Taught]) -> dict[str, Any]:
   found = {arm: networks.entry(setup, one) for arm, one in taught.items()}
   found["controls"] = {"centroids": found.pop("centroids")}
-  found["comparisons"] = results.comparisons(found)
+  found["comparisons"] = results.comparisons(
+    found, classification(setup.dataset.classes)
+  )
   return found
 
 

@@ -164,6 +164,6 @@ def test_sources_see_labelled_examples_only():
   labelled = soft_build.examples_of(loaders[setup.labelled])
   np.testing.assert_array_equal(shown, labelled)
   assert len(shown) == 200 and set(shown) < set(setup.transfer)
-  hidden = loaders["transfer"].labels
+  hidden = loaders["transfer"].targets
   assert (hidden[labelled] >= 0).all() and (hidden >= 0).sum() == 200
   assert len(setup.sources.arms["teacher"].settings["seed"]) == 4
