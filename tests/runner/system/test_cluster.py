@@ -33,7 +33,7 @@ JOBS = ROOT / "experiments" / "cluster"
     (["--multihost", "--coordinator_address=box"], ["HOST:PORT"]),
     (["--multihost", "--coordinator_address=box:99999"], ["HOST:PORT"]),
     (["--multihost", "--heartbeat_timeout=1"], [">= 5"]),
-    (["compare", "kd", "--multihost"], ["--multihost", "compare"]),
+    (["quantify", "--multihost"], ["--multihost", "quantify"]),
     (["list", "--multihost"], ["--multihost", "list"]),
   ],
 )
