@@ -48,7 +48,7 @@ def test_stateless(method, mask, expected):
 )
 def test_weighted_sum(weights, expected):
   both = weighted_sum({"a": (first, weights[0]), "b": (scalar, weights[1])})
-  params, state = both.init(jax.random.key(0), inputs())
+  params, state = jax.jit(both.init)(jax.random.key(0), inputs())
   loss, _, metrics = both.apply(params, state, inputs())
   assert float(loss) == pytest.approx(expected)
   assert {name: float(x / n) for name, (x, n) in metrics.items()} == {
@@ -75,7 +75,7 @@ def test_sums_of_sums_keep_parameters_and_state_apart():
   )
   inner = weighted_sum({"x": (learned, 1.0), "y": (learned, 1.0)})
   outer = weighted_sum({"in": (inner, 2.0), "z": (learned, 1.0)})
-  params, state = outer.init(jax.random.key(0), inputs())
+  params, state = jax.jit(outer.init)(jax.random.key(0), inputs())
   assert not np.array_equal(params["in"]["x"]["w"], params["in"]["y"]["w"])
   loss, state, metrics = outer.apply(params, state, inputs())
   total = (

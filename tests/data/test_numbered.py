@@ -41,7 +41,7 @@ def test_another_seed_shows_others():
 @pytest.mark.parametrize("text", [*VIEWS, "none"])
 def test_one_key_for_each_is_as_one_for_all(text):
   """A batch in which every key is the same is a batch with that key."""
-  view, key = make_view(text), jax.random.key(5)
+  view, key = jax.jit(make_view(text)), jax.random.key(5)
   whole = view(key, IMAGES, jnp.arange(12))
   keys = jnp.broadcast_to(key, (12,))
   np.testing.assert_array_equal(view(keys, IMAGES, jnp.arange(12)), whole)

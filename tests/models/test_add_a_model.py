@@ -1,6 +1,7 @@
 """The model of docs/add_a_model.md works as the page says."""
 
 import doctest
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +39,10 @@ def test_registered_and_documented(module):
 def test_logits_of_every_class_and_the_named_places(module):
   network = make_model("mixer(2, 16, patch=3)", classes=5)
   images = jax.random.uniform(jax.random.key(0), (4, 9, 7, 3))
-  variables = network.init(jax.random.key(1), images)
-  assert network.apply(variables, images, train=True).shape == (4, 5)
-  read = taps.tapped(network.apply, ["stage_*", "head:in"])
+  variables = jax.jit(network.init)(jax.random.key(1), images)
+  trained = functools.partial(network.apply, train=True)
+  assert jax.eval_shape(trained, variables, images).shape == (4, 5)
+  read = jax.jit(taps.tapped(network.apply, ["stage_*", "head:in"]))
   logits, features = read(variables, images)
   assert logits.dtype == jnp.float32
   # 3 x 2 patches fit into 9 x 7 pixels.
@@ -52,12 +54,12 @@ def test_logits_of_every_class_and_the_named_places(module):
 def test_every_parameter_learns(module):
   network = make_model("mixer(1, 8, patch=4)", classes=3)
   images = jax.random.uniform(jax.random.key(0), (6, 8, 8, 1))
-  variables = network.init(jax.random.key(1), images)
+  variables = jax.jit(network.init)(jax.random.key(1), images)
 
   def loss(variables):
     return jnp.sum(network.apply(variables, images) ** 2)
 
-  slopes = jax.grad(loss)(variables)
+  slopes = jax.jit(jax.grad(loss))(variables)
   assert all(np.any(slope != 0) for slope in jax.tree.leaves(slopes))
 
 

@@ -139,7 +139,7 @@ def test_same_as_hugging_face():
 def test_padding_changes_nothing(pool):
   model = bert(classes=3, pool=pool, **TINY)
   tokens = TOKENS[1:, :3]
-  params = model.init(jax.random.key(0), tokens)
+  params = jax.jit(model.init)(jax.random.key(0), tokens)
   padded = jnp.pad(tokens, ((0, 0), (0, 6)))
   np.testing.assert_allclose(
     model.apply(params, tokens), model.apply(params, padded), atol=1e-6
@@ -148,9 +148,9 @@ def test_padding_changes_nothing(pool):
 
 def test_padding_gets_no_attention():
   model = bert(classes=3, **TINY)
-  params = model.init(jax.random.key(0), TOKENS)
+  params = jax.jit(model.init)(jax.random.key(0), TOKENS)
   taps = ["stage_0/attention:weights", "stage_1", "head:in"]
-  _, found = tapped(model.apply, taps)(params, TOKENS)
+  _, found = jax.jit(tapped(model.apply, taps))(params, TOKENS)
   weights = found["stage_0/attention:weights"]
   assert weights.shape == (2, 4, 5, 5)
   np.testing.assert_array_equal(weights[1, ..., 3:], 0)
@@ -163,7 +163,7 @@ def test_padding_gets_no_attention():
 def test_only_padding_is_finite_with_finite_gradients():
   model = bert(classes=0, pool="mean", normalise=True, **TINY)
   tokens = jnp.zeros((1, 4), jnp.int32)
-  params = model.init(jax.random.key(0), tokens)
+  params = jax.jit(model.init)(jax.random.key(0), tokens)
   value, slopes = jax.value_and_grad(lambda p: model.apply(p, tokens).sum())(
     params
   )
@@ -174,7 +174,7 @@ def test_only_padding_is_finite_with_finite_gradients():
 @pytest.mark.slow
 def test_dropout_in_training_only():
   model = bert(classes=3, **TINY)
-  params = model.init(jax.random.key(0), TOKENS)
+  params = jax.jit(model.init)(jax.random.key(0), TOKENS)
   first, second = (
     model.apply(params, TOKENS, train=True, rngs={"dropout": jax.random.key(i)})
     for i in (1, 2)
@@ -224,7 +224,7 @@ def test_refused(options):
 )
 def test_input_refused(tokens, says):
   with pytest.raises(ValueError, match="token ids") as error:
-    bert(classes=3, **TINY).init(jax.random.key(0), tokens)
+    jax.jit(bert(classes=3, **TINY).init)(jax.random.key(0), tokens)
   assert says in str(error.value)
 
 

@@ -69,7 +69,7 @@ def test_parts_are_named_for_taps(tied, parts):
 def test_stored_golden_case():
   model = gpt(classes=40, **TINY)
   with jax.default_matmul_precision("highest"):
-    logits = model.apply(seeded(model), TOKENS)
+    logits = jax.jit(model.apply)(seeded(model), TOKENS)
   np.testing.assert_allclose(logits[0, :, :5], LOGITS, atol=1e-5)
 
 
@@ -124,5 +124,5 @@ def test_refused(options):
 )
 def test_input_refused(tokens, says):
   with pytest.raises(ValueError, match="token ids") as error:
-    gpt(classes=40, **TINY).init(jax.random.key(0), tokens)
+    jax.jit(gpt(classes=40, **TINY).init)(jax.random.key(0), tokens)
   assert says in str(error.value)

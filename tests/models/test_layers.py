@@ -54,7 +54,7 @@ def test_convolution_pads_alike_on_all_sides(size, stride, side):
 
 def test_convolution_starts_he_normal_by_fan_out():
   layer = convolution(512, 3, name="conv")
-  made = layer.init(jax.random.key(0), jnp.zeros((1, 3, 3, 8)))
+  made = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 3, 3, 8)))
   assert set(made["params"]) == {"kernel"}
   kernel = np.asarray(made["params"]["kernel"])
   assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 512)), rel=0.02)
@@ -65,7 +65,7 @@ def test_convolution_starts_he_normal_by_fan_out():
 def test_batch_norm_remembers_a_tenth():
   layer = batch_norm(train=True, name="norm")
   x = jnp.array([[1.0], [3.0]])
-  variables = layer.init(jax.random.key(0), x)
+  variables = jax.jit(layer.init)(jax.random.key(0), x)
   y, state = layer.apply(variables, x, mutable=["batch_stats"])
   np.testing.assert_allclose(y, [[-1.0], [1.0]], rtol=1e-4)
   np.testing.assert_allclose(state["batch_stats"]["mean"], [0.2], rtol=1e-6)

@@ -54,7 +54,7 @@ def test_stage_is_convolution_relu_max():
 def test_dropout_in_training_only():
   model = make_model("lenet(4, hidden=32, dropout=0.5)", classes=3)
   images = jnp.ones((2, 8, 8, 1))
-  params = model.init(jax.random.key(0), images)
+  params = jax.jit(model.init)(jax.random.key(0), images)
   first, second = (
     model.apply(params, images, train=True, rngs={"dropout": jax.random.key(i)})
     for i in (1, 2)

@@ -37,7 +37,7 @@ def test_parts_are_named_for_taps():
 def test_pre_activations_are_seen():
   model = make_model("mlp(6)", classes=3)
   images = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
-  variables = model.init(jax.random.key(0), images)
+  variables = jax.jit(model.init)(jax.random.key(0), images)
   _, seen = model.apply(
     variables, images, capture_intermediates=True, mutable=["intermediates"]
   )
@@ -51,7 +51,7 @@ def test_pre_activations_are_seen():
 
 def test_dropout_in_training_only():
   model = make_model("mlp(64, dropout=0.5)", classes=3)
-  params = model.init(jax.random.key(0), IMAGES)
+  params = jax.jit(model.init)(jax.random.key(0), IMAGES)
   first, second = (
     model.apply(params, IMAGES, train=True, rngs={"dropout": jax.random.key(i)})
     for i in (1, 2)

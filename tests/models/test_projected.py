@@ -67,7 +67,7 @@ def test_projector(backbone, kernels):
 def test_head_reads_the_mean_of_the_projector():
   model = make_model("projected(lenet(4), width=6)", classes=3)
   images = jax.random.normal(jax.random.key(1), (2, 8, 8, 1))
-  variables = model.init(jax.random.key(0), images)
+  variables = jax.jit(model.init)(jax.random.key(0), images)
   logits, seen = model.apply(
     variables, images, capture_intermediates=True, mutable=["intermediates"]
   )

@@ -39,14 +39,18 @@ def test_v2_activates_one_half_as_the_paper_does():
   """relu(shuffle(kept, new)) is shuffle(kept, relu(new))."""
   x = jnp.maximum(jax.random.normal(jax.random.key(1), (2, 4, 4, 8)), 0)
   stage = Stage(BlockV2, 8, 2)
-  variables = stage.init(jax.random.key(0), x, train=False)
-  made, seen = stage.apply(
-    variables,
-    x,
-    train=False,
-    capture_intermediates=True,
-    mutable=["intermediates"],
-  )
+
+  @jax.jit
+  def run(key, x):
+    return stage.apply(
+      stage.init(key, x, train=False),
+      x,
+      train=False,
+      capture_intermediates=True,
+      mutable=["intermediates"],
+    )
+
+  made, seen = run(jax.random.key(0), x)
   seen = seen["intermediates"]
   kept, _ = jnp.split(nn.relu(seen["block_0"]["__call__"][0]), 2, axis=-1)
   new = nn.relu(seen["block_1"]["norm_2"]["__call__"][0])

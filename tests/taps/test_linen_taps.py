@@ -114,7 +114,7 @@ CASES["branch"] = (Branch(), ROWS, ("layer",), {"layer": (2, 4)})
 @functools.cache
 def made(name):
   network, x, *_ = CASES[name]
-  return network, network.init(jax.random.key(0), x), x
+  return network, jax.jit(network.init)(jax.random.key(0), x), x
 
 
 def check_close(a, b):
@@ -325,7 +325,7 @@ def test_the_callers_intermediates_are_his(sow_weights):
   assert feats["attention:weights"].shape == (2, 2, 3, 3)
   sower = Sower()
   apply = tapped(sower.apply, "head:in")
-  variables = sower.init(jax.random.key(0), ROWS)
+  variables = jax.jit(sower.init)(jax.random.key(0), ROWS)
   variables = {"params": variables["params"]}
   (_, collections), _ = apply(variables, ROWS, mutable=["intermediates"])
   check_close(collections, {"intermediates": {"own": (ROWS,)}})
@@ -376,7 +376,7 @@ def test_a_miss_says_what_there_is(name, tap, says):
 
 def test_a_hidden_layer_says_how_to_show_it():
   network = Stack()
-  variables = network.init(jax.random.key(0), ROWS)
+  variables = jax.jit(network.init)(jax.random.key(0), ROWS)
   for use in (
     tapped(network.apply, "layers/*"),
     edited(network.apply, {"layers/dense": jnp.sin}),
@@ -391,7 +391,7 @@ def test_a_hidden_layer_says_how_to_show_it():
 
 def test_long_lists_are_cut():
   network = make_model(f"mlp({', '.join('2' * 9)})", classes=2)
-  variables = network.init(jax.random.key(0), IMAGES)
+  variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
   with pytest.raises(UserError, match="stage_2/Dropout_0 ... and 25 more"):
     tapped(network.apply, "nowhere")(variables, IMAGES)
 
@@ -414,7 +414,7 @@ def test_other_attention_functions_are_refused():
 
 def test_trees_are_tapped_as_they_are():
   network = Pair()
-  variables = network.init(jax.random.key(0), ROWS)
+  variables = jax.jit(network.init)(jax.random.key(0), ROWS)
   feats = tapped(network.apply, "both")(variables, ROWS)[1]
   check_close(feats["both"][1], {"more": jnp.ones((2, 4))})
   with pytest.raises(UserError, match="'both:in'.* without positional input"):

@@ -60,7 +60,7 @@ def flat(tree):
 @pytest.mark.parametrize(("model", "logits_within", "cosine"), PARITY)
 def test_bfloat16_and_remat_beside_float32(model, logits_within, cosine):
   network = make_model(model, classes=CLASSES)
-  variables = network.init(jax.random.key(0), IMAGES)
+  variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
   tap = "stage_1"
   want, (logits, _, statistics) = gradient(network, variables, tap)
   narrow, aux = gradient(
@@ -124,7 +124,7 @@ def test_remat_keeps_less_for_the_gradient():
 
 def test_teacher_in_bfloat16_says_the_same_in_float32():
   network = make_model("mlp(16)", classes=CLASSES)
-  variables = network.init(jax.random.key(0), IMAGES)
+  variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
   wide, narrow = (
     live_teacher(frozen_state(network, variables, dtype))
     for dtype in ("float32", "bfloat16")

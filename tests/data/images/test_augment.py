@@ -147,7 +147,8 @@ def test_the_whole_image_is_a_resized_crop_of_its_own_size():
 )
 def test_size_is_of_resized_crops(text, size, shape):
   view = make_view(text, size=size)
-  assert view(KEY, IMAGES, POSITIONS).shape == (64, *shape, 2)
+  seen = jax.eval_shape(view, KEY, IMAGES, POSITIONS)
+  assert seen.shape == (64, *shape, 2)
 
 
 @pytest.mark.parametrize("text", VIEWS)

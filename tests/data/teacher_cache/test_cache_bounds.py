@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import losses
 
-from kdjax import losses
 from kdjax.data.teacher_cache.records import (
   from_records,
   record_type,

@@ -60,13 +60,14 @@ def linear_optimum(matrix, problem=PROBLEM):
       lambda f, x: knowledge.optimise(f, x, KEYS, PROBLEM, Descent(tolerance=0.0)),
       0.15,
     ),
-    (
+    pytest.param(
       "600 steps of 64 draws",
       lambda f, x: knowledge.optimise(
         f, x, KEYS, PROBLEM,
         Descent(steps=600, draws=64, scale_draws=2048, tolerance=0.0),
       ),
       0.04,
+      marks=pytest.mark.slow,
     ),
   ],
 )  # fmt: skip
@@ -81,6 +82,7 @@ def test_linear_layer(name, estimate, tolerance):
   assert not found.at_bounds.any()
 
 
+@pytest.mark.slow
 def test_quadratic_layer():
   x = images()
   draws = Descent(steps=600, draws=64, scale_draws=2048, tolerance=0.0)
@@ -187,8 +189,12 @@ def test_published_rule_stops_early():
 def test_images_do_not_see_each_other():
   x, matrix = images(), weights()
   net = lambda images: jnp.tanh(linear(matrix)(images))  # noqa: E731
-  both = knowledge.jacobian(net, x, KEYS, PROBLEM).entropy
-  alone = knowledge.jacobian(net, x[1:], KEYS[1:], PROBLEM).entropy
+
+  @jax.jit
+  def entropy(x, keys):
+    return knowledge.jacobian(net, x, keys, PROBLEM).entropy
+
+  both, alone = entropy(x, KEYS), entropy(x[1:], KEYS[1:])
   np.testing.assert_allclose(both[1:], alone, rtol=1e-5)
 
 

@@ -27,7 +27,7 @@ def run(layer, variables, x, mask, axis_name=None):
 )
 def test_is_the_stock_layer(values, options):
   layer = nn.BatchNorm(use_running_average=False, **options)
-  variables = layer.init(jax.random.key(0), values)
+  variables = jax.jit(layer.init)(jax.random.key(0), values)
   ours = run(layer, variables, values, jnp.ones(8, bool))
   stock = layer.apply(variables, values, mutable=["batch_stats"])
   jax.tree.map(
@@ -39,7 +39,7 @@ def test_is_the_stock_layer(values, options):
 
 def test_padding_does_not_count(values):
   layer = nn.BatchNorm(use_running_average=False)
-  variables = layer.init(jax.random.key(0), values)
+  variables = jax.jit(layer.init)(jax.random.key(0), values)
   padded = values.at[6:].set(jnp.inf)
   y, stats = run(layer, variables, padded, jnp.arange(8) < 6)
   want, kept = layer.apply(variables, values[:6], mutable=["batch_stats"])
@@ -51,7 +51,7 @@ def test_padding_does_not_count(values):
 def test_devices_agree_in_value_statistics_and_gradient(values, devices):
   """One device is left with padding alone."""
   layer = nn.BatchNorm(use_running_average=False)
-  variables = layer.init(jax.random.key(0), values)
+  variables = jax.jit(layer.init)(jax.random.key(0), values)
   mask = jnp.arange(8) < 7
 
   def loss(params, x, mask, axis_name):
@@ -88,6 +88,6 @@ def test_devices_agree_in_value_statistics_and_gradient(values, devices):
 
 def test_running_averages_are_left_alone(values):
   layer = nn.BatchNorm(use_running_average=True)
-  variables = layer.init(jax.random.key(0), values)
+  variables = jax.jit(layer.init)(jax.random.key(0), values)
   y, _ = run(layer, variables, values, jnp.ones(8, bool))
   np.testing.assert_allclose(y, layer.apply(variables, values))

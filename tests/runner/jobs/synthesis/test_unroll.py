@@ -1,5 +1,7 @@
 """Learning from synthetic images: by hand, by finite differences, in two forms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +43,9 @@ def make_starts(count=2, dtype=np.float64):
   }
 
 
-@pytest.mark.parametrize("rolled", [True, False])
+@pytest.mark.parametrize(
+  "rolled", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_gradient_is_that_of_finite_differences(rolled):
   with jax.enable_x64(True):
     synthetic, starts = make_synthetic(), make_starts()
@@ -83,15 +87,19 @@ def test_one_step_of_a_linear_model_by_hand():
     def apply(params, images):
       return images.reshape(len(images), -1) @ params
 
-    learned = unroll.learn(apply, jnp.asarray(theta), synthetic)
+    learned = jax.jit(functools.partial(unroll.learn, apply))(
+      jnp.asarray(theta), synthetic
+    )
     np.testing.assert_allclose(learned, after, rtol=1e-12)
-    found = jax.grad(
-      lambda one: unroll.outer_loss(
-        apply,
-        jnp.asarray(theta)[None],
-        one,
-        jnp.asarray(real).reshape(1, 2, 2, 1),
-        jnp.array([1]),
+    found = jax.jit(
+      jax.grad(
+        lambda one: unroll.outer_loss(
+          apply,
+          jnp.asarray(theta)[None],
+          one,
+          jnp.asarray(real).reshape(1, 2, 2, 1),
+          jnp.array([1]),
+        )
       )
     )(synthetic)
     np.testing.assert_allclose(found.log_rates, [[by_rate]], rtol=1e-10)
@@ -110,8 +118,8 @@ def test_one_step_of_a_linear_model_by_hand():
 def test_all_forms_learn_the_same(model):
   network = make_model(model, classes=3)
   synthetic = make_synthetic(dtype=np.float32)
-  starts = jax.vmap(
-    lambda key: network.init(key, synthetic.images[0])["params"]
+  starts = jax.jit(
+    jax.vmap(lambda key: network.init(key, synthetic.images[0])["params"])
   )(jax.random.split(jax.random.key(0), 2))
 
   def apply(params, images):
@@ -119,11 +127,8 @@ def test_all_forms_learn_the_same(model):
 
   each = {
     rolled: [
-      unroll.learn(
-        apply,
-        jax.tree.map(lambda x, m=m: x[m], starts),
-        synthetic,
-        rolled=rolled,
+      jax.jit(functools.partial(unroll.learn, apply, rolled=rolled))(
+        jax.tree.map(lambda x, m=m: x[m], starts), synthetic
       )
       for m in range(2)
     ]
