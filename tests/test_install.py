@@ -163,3 +163,14 @@ def test_the_losses_need_no_more_than_jax(installed):
   assert done.stdout.startswith(str(installed.site))
   assert all((installed.site / "kdjax" / name).is_file() for name in FILES)
   assert not (installed.site / "tests").exists()
+
+
+def test_without_the_runners_packages_it_says_what_to_install(
+  monkeypatch, capsys
+):
+  # As where a package that it imports is not there.
+  monkeypatch.setitem(sys.modules, "kdjax.runner.main", None)
+  assert importlib.import_module("kdjax.__main__").main() == 2
+  error = capsys.readouterr().err
+  assert error.startswith("kdjax: ") and error.count("\n") == 1
+  assert "pip install 'kdjax[run]'" in error
