@@ -13,17 +13,11 @@ def score(task: Task, outputs: np.ndarray, targets: Any) -> list[float]:
   """Scores several networks of one architecture by what their task counts.
 
   Args:
-    task: what the outputs mean.
     outputs: (M, N, ...) of the networks.
     targets: (N, ...) arrays.
 
   Returns:
     The task's score, one float a network; nan where nothing counts.
-
-  Example:
-    >>> from kdjax.tasks import classification
-    >>> score(classification(2), np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
-    [0.75]
   """
   return [_metric(task, task.score, one, targets) for one in outputs]
 

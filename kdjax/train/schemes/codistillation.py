@@ -108,15 +108,10 @@ def owners(peers: int, devices: int) -> np.ndarray:
   """Lays peers over devices, in order.
 
   Args:
-    peers: how many.
     devices: how many; one divides the other.
 
   Returns:
     (devices, local peers) which peers each device owns.
-
-  Example:
-    >>> owners(4, 2).tolist(), owners(2, 4).tolist()
-    ([[0, 1], [2, 3]], [[0], [0], [1], [1]])
   """
   if devices <= peers:
     return np.arange(peers).reshape(devices, -1)

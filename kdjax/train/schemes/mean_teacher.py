@@ -89,17 +89,8 @@ def mean_teacher(
 def follow(average: Any, value: Any, rate: jax.Array) -> Any:
   """Moves an average towards a value; whole numbers are taken over.
 
-  Args:
-    average: tree of arrays.
-    value: tree of the same form.
-    rate: 1 - decay, scalar.
-
   Returns:
     (1 - rate) average + rate value.
-
-  Example:
-    >>> print(follow(jnp.array(1.0), jnp.array(3.0), 0.25))
-    1.5
   """
 
   def one(value, average):

@@ -63,12 +63,6 @@ def mutual(*, peers: int = 2) -> Scheme:
 def check_peers(peers: int) -> None:
   """Raises a ValueError unless there is somebody to learn from.
 
-  Args:
-    peers: how many networks.
-
-  Raises:
-    ValueError: if that is no whole number >= 2.
-
   Example:
     >>> check_peers(2)
   """
@@ -78,12 +72,6 @@ def check_peers(peers: int) -> None:
 
 def first_peer(tree):
   """Returns what belongs to the first of several peers.
-
-  Args:
-    tree: arrays with a leading axis (peers,).
-
-  Returns:
-    The arrays without it.
 
   Example:
     >>> print(first_peer(jnp.arange(3)))

@@ -65,10 +65,6 @@ def objective_of(text: str, *, shared: bool = False) -> str | None:
   Returns:
     Text in the grammar of `--distillation`; None for networks alone, and where
     a share of one's own leaves nothing of what is published.
-
-  Example:
-    >>> objective_of("mutual(peers=3)")
-    'ce:1 + kd:1'
   """
   return (SHARED if shared else OBJECTIVES).get(spec.parse(text).name)
 

@@ -34,8 +34,6 @@ class Written(NamedTuple):
 
   Attributes:
     teacher: JSON values of whoever answered.
-    rows: how many records.
-    seconds: that they took.
   """
 
   teacher: dict[str, Any]

@@ -23,10 +23,6 @@ CONTROLS = ("reference", "one_round", "label_smoothing")
 def best_students(rounds: Sequence[Round], patience: int) -> Any:
   """Takes every chain's student of its best round.
 
-  Args:
-    rounds: that were done.
-    patience: as in `stopping`.
-
   Returns:
     Variables with a leading axis (M,).
   """
@@ -67,13 +63,8 @@ def scores(
   """Scores sources, students and controls on the test images.
 
   Args:
-    setup: of the run.
     sources: variables with a leading axis (M * S,), chain after chain.
     networks: variables by arm, with a leading axis (M,).
-    rounds: that were done.
-
-  Returns:
-    JSON values.
   """
   test = setup.base.dataset.test
   base = setup.base._replace(score_split=test)
@@ -102,17 +93,7 @@ def scores(
 def round_rows(
   setup: SoftTdSetup, rounds: Sequence[Round]
 ) -> list[dict[str, Any]]:
-  """Lists what every round gave, one number a chain.
-
-  Args:
-    setup: of the run.
-    rounds: that were done.
-
-  Returns:
-    JSON values. "counts" says which chains had not stopped before;
-    "target_accuracy" is over all examples of the transfer set, the labels of
-    which the run itself does not look at.
-  """
+  """Lists what every round gave, one number a chain."""
   patience = setup.experiment.soft_td.patience
   _, last = stopping([one.taught.validation_loss for one in rounds], patience)
   shown = setup.transfer
