@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from kdjax import __version__
+
 # All that requirements.txt asks for, but for the tests' own.
 PACKAGES = (
   "jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint", "chex",
@@ -36,7 +38,8 @@ def describe(devices: list[jax.Device]) -> dict[str, Any]:
     "devices": [
       f"{device.platform}:{device.device_kind}" for device in devices
     ],
-    "git": _git_state(),
+    "kdjax": __version__,
+    "git": git_state(Path(__file__)),
   }
 
 
@@ -57,20 +60,23 @@ def _processor() -> str | None:
   return names[0].strip() if names else platform.processor() or None
 
 
-def _git_state() -> str | None:
-  """Returns the commit, with "+" if files differ from it; None outside of git."""
-  folder = Path(__file__).parent
+def git_state(file: Path) -> str | None:
+  """Returns a file's commit, with "+" if files differ; None outside of git.
+
+  An installation may lie in the folder of a repository that is not ours.
+  """
 
   def git(*arguments):
     return subprocess.run(
       ["git", *arguments],
-      cwd=folder,
+      cwd=file.parent,
       capture_output=True,
       text=True,
       check=True,
     ).stdout.strip()
 
   try:
+    git("ls-files", "--error-unmatch", file.name)
     return git("rev-parse", "HEAD") + (
       "+" if git("status", "--porcelain") else ""
     )
