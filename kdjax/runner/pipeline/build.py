@@ -30,7 +30,7 @@ from kdjax.runner.pipeline.arms import (
   with_scheme,
 )
 from kdjax.runner.pipeline.loaders import make_loader
-from kdjax.runner.pipeline.setup import Setup, TrainSpec, empty_image
+from kdjax.runner.pipeline.setup import Setup, Stage, TrainSpec, empty_image
 from kdjax.runner.pipeline.validate import (
   check_names,
   check_pieces,
@@ -85,13 +85,13 @@ def prepare(experiment: Experiment) -> Setup:
     inside=looks_inside(cohort.arms["student"]),
     resident=data.resident(dataset.train),
   )
-  teacher, other_teachers = None, ()
+  teacher, other_teachers, stages = None, (), ()
   if cached is None:
     teacher = _teacher(experiment, dataset, examples, local)
     other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
-    _check_stages(experiment, cohort, teacher, other_teachers, dataset)
+    stages = _stages(experiment, cohort, teacher, other_teachers, dataset)
     headless.check(
       experiment,
       cohort.arms,
@@ -114,6 +114,7 @@ def prepare(experiment: Experiment) -> Setup:
     student=student,
     grids=cohort.grids,
     devices=local,
+    stages=stages,
   )
   capacity.check_run(setup)
   return setup
@@ -299,19 +300,23 @@ def _as_trained(teacher: TrainSpec, model: str, dataset, local) -> TrainSpec:
   )
 
 
-def _check_stages(experiment, cohort, teacher, other_teachers, dataset) -> None:
-  """Checks that everybody can learn from whoever comes before."""
+def _stages(
+  experiment, cohort, teacher, other_teachers, dataset
+) -> tuple[Stage, ...]:
+  """Makes the stages; everybody can learn from whoever comes before."""
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
-  sample = empty_image(dataset)
-  stages = [*validate_teachers.stage_models(experiment).values()]
-  students = [
-    models.make_model(model, classes=dataset.classes)
-    for model in (*stages, experiment.student.model)
-  ]
+  sample, task = empty_image(dataset), task_of(dataset)
+  make = partial(models.make_model, classes=dataset.classes)
+  found = tuple(
+    Stage(name, model, make(model))
+    for name, model in validate_teachers.stage_models(experiment).items()
+  )
+  students = [*(one.network for one in found), make(experiment.student.model)]
   for other, _ in other_teachers:
-    check_step(students[0], other.network, method, sample, task_of(dataset))
-  if stages:
+    check_step(students[0], other.network, method, sample, task)
+  if found:
     before = [teacher.network, *students[:-1]]
     for teacher_network, student in zip(before, students, strict=True):
-      check_step(student, teacher_network, method, sample, task_of(dataset))
+      check_step(student, teacher_network, method, sample, task)
+  return found

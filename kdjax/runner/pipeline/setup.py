@@ -53,6 +53,14 @@ class TrainSpec(NamedTuple):
     return sum(len(arm.settings["seed"]) for arm in self.arms.values())
 
 
+class Stage(NamedTuple):
+  """A network that learns from the one before, and teaches the next."""
+
+  name: str
+  model: str
+  network: nn.Module
+
+
 class Setup(NamedTuple):
   """All that a run is made of.
 
@@ -71,6 +79,7 @@ class Setup(NamedTuple):
     other_teachers: other teachers that were trained before.
     student: the student with its baseline and controls.
     grids: by arm, the cells of its grid.
+    stages: who stands between the teacher and the students, in their order.
   """
 
   experiment: Experiment
@@ -86,6 +95,7 @@ class Setup(NamedTuple):
   student: TrainSpec
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
+  stages: tuple[Stage, ...] = ()
 
   @property
   def streams_answers(self) -> bool:

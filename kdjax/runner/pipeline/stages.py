@@ -1,34 +1,21 @@
 """Stages between teacher and student: assistants, and generations of its own."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from kdjax import evaluate, models
+from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import fit, predict
-from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
+from kdjax.runner.pipeline.setup import Setup, Stage, TrainSpec, network_note
 from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
-from kdjax.runner.pipeline.validate_teachers import stage_models
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import like
-
-
-class Stage(NamedTuple):
-  """A network that learns from the one before, and teaches the next."""
-
-  name: str
-  model: str
-
-
-def stages(experiment: Experiment) -> tuple[Stage, ...]:
-  """Lists who stands between the teacher and the students, in their order."""
-  return tuple(Stage(*one) for one in stage_models(experiment).items())
 
 
 def train_stages(
@@ -40,7 +27,7 @@ def train_stages(
 ) -> tuple[TeacherPool | None, list[dict[str, Any]]]:
   """Trains stage after stage, each on the student's objective and images."""
   entries = []
-  for place, stage in enumerate(stages(experiment)):
+  for place, stage in enumerate(setup.stages):
     train_spec = _train_spec(experiment, setup, stage, place)
     teachers = make_teachers(experiment, setup, pool, train_spec.arms.values())
     networks = fit.fit(setup, train_spec, log, teachers).networks[stage.name]
@@ -72,10 +59,7 @@ def _train_spec(experiment, setup, stage: Stage, place: int) -> TrainSpec:
     settings["learning_rate"] = np.array([rate])
   loader = setup.student.loaders[student.loader]
   length = max(one.steps for one in setup.student.loaders.values())
-  network = like(
-    setup.student.network,
-    models.make_model(stage.model, classes=setup.dataset.classes),
-  )
+  network = like(setup.student.network, stage.network)
   chosen = experiment.student
   return setup.student._replace(
     network=network,

@@ -10,8 +10,11 @@ import launch
 from kdjax.core import storage
 from kdjax.runner.config import Experiment, Student, Teacher, Teaching
 from kdjax.runner.pipeline import teachers
-from kdjax.runner.pipeline.stages import stages
-from kdjax.runner.pipeline.validate_teachers import is_plain, staged
+from kdjax.runner.pipeline.validate_teachers import (
+  is_plain,
+  stage_models,
+  staged,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -78,7 +81,7 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 )
 def test_stages_stand_in_their_order(teaching, expected):
   experiment = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
-  assert [stage.model for stage in stages(experiment)] == expected
+  assert [*stage_models(experiment).values()] == expected
   assert staged(teaching) == bool(expected)
 
 
