@@ -134,11 +134,7 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def add_jobs(modules: Iterable[ModuleType]) -> None:
-  """Adds the jobs of plugins to the commands; they are found as the others are.
-
-  Raises:
-    UserError: if a command has such a name.
-  """
+  """Adds the jobs of plugins to the commands; they are found as the others are."""
   for module in modules:
     for name, one in jobs_in(module).items():
       if COMMANDS.setdefault(name, one) is not one:

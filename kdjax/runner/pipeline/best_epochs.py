@@ -30,7 +30,6 @@ class Best(NamedTuple):
     folder: has one folder an epoch, and in it one a seed.
     metric: a number of the log.
     note: what a saved network needs to be used again.
-    score: of the task.
     better: +1 where a higher score is better, -1 where a lower one is.
   """
 
