@@ -15,6 +15,7 @@ FLAGS = (
   "--student=mlp(6)", "--teacher_epochs=2", "--epochs=2", "--seeds=2",
   "--augment=shift(1)", "--batch_size=256", "--teacher_batch_size=256",
   "--checkpoint_steps=2", "--checkpoint_minutes=0", "--evaluate_every=2",
+  "--nolatency",
 )  # fmt: skip
 # Portions of the two trainings: 2 epochs of 6 steps, two steps each.
 PORTIONS = 6
