@@ -124,6 +124,8 @@ class Task(NamedTuple):
       outputs (N, ...) or None) -> what results.json says of the networks; all
       metrics where there is none.
     words: how a report tells of the score.
+    samples: (the teacher's outputs (N, ...), targets (N, ...)) -> places of some
+      examples worth showing; None where there is no picture of them.
   """
 
   name: str
@@ -139,6 +141,7 @@ class Task(NamedTuple):
   finish: Mapping[str, Callable[[Any], Any]] = {}
   measure: Callable[[Any, Any, Any], dict[str, Any]] | None = None
   words: Words = Words()
+  samples: Callable[[Any, Any], list[int]] | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

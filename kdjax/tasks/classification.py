@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, counted
@@ -74,6 +75,7 @@ def _task(inputs: str, label: str) -> Task:
     },
     score="accuracy",
     measure=measure,
+    samples=ambiguous,
   )
 
 
@@ -117,3 +119,17 @@ def negative_log_likelihood(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """The labelled rows' cross-entropy, and how many there are."""
   known = counted(rows.weight) & (rows.targets >= 0)
   return (cross_entropy(rows) * known).sum(), known.sum()
+
+
+def ambiguous(logits: np.ndarray, labels: np.ndarray) -> list[int]:
+  """Examples that a network gets right and finds most ambiguous.
+
+  One of a class, the eight most ambiguous of these.
+  """
+  margin = np.diff(np.sort(logits, axis=-1)[:, -2:], axis=-1)[:, 0]
+  margin = np.where(np.argmax(logits, axis=-1) == labels, margin, np.inf)
+  of_class = [
+    np.flatnonzero(labels == label)[np.argmin(margin[labels == label])]
+    for label in np.unique(labels)
+  ]
+  return sorted(of_class, key=lambda i: margin[i])[:8]

@@ -135,3 +135,11 @@ def test_the_same_settings_are_the_same_task():
 def test_what_is_wrong_is_named(text, says):
   with pytest.raises(UserError, match=says.replace("?", r"\?")):
     tasks.make_task(text)
+
+
+def test_samples_are_right_and_ambiguous_one_of_a_class():
+  logits = np.array(
+    [[3.0, 0, 0], [2, 1.5, 0], [0, 1, 0], [9, 0, 0.0], [0, 0, 1.0]]
+  )
+  labels = np.array([0, 0, 1, 2, 2])
+  assert TASK.samples(logits, labels) == [1, 2, 4]

@@ -7,13 +7,14 @@ members are the cells of its grid (one cell, but in a sweep) times the seeds.
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdjax import methods
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
+from kdjax.core.task import Task
 from kdjax.runner.config import Distillation, Experiment
 from kdjax.runner.pipeline.loaders import SAME, make_loaders
 from kdjax.runner.pipeline.validate_teachers import is_plain
@@ -70,6 +71,7 @@ def assemble(
   examples: np.ndarray,
   *,
   classes: int,
+  task: Task | None = None,
   transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
 ) -> Cohort:
@@ -77,6 +79,7 @@ def assemble(
 
   Args:
     labels: (N,) int32 over all stored images.
+    task: what the labels mean; one of the classes by default.
     transfer: which of them are a transfer set; None for none.
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
@@ -100,6 +103,7 @@ def assemble(
     "steps": experiment.student.epochs * length,
     "examples": len(labels),
     "classes": classes,
+    "task": task,
   }
   arms = {
     kind: _learning(
@@ -277,7 +281,7 @@ def _loader_of(kind: str, loaders: Mapping[str, Loader]) -> str:
   return "labelled" if not taught and "labelled" in loaders else "transfer"
 
 
-def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
+def _method_of(experiment: Experiment, kind: str, known: Mapping[str, Any]):
   """Returns settings of a member -> its method; swept settings are traced."""
   chosen = experiment.distillation
   if kind == "label_smoothing":
@@ -288,7 +292,8 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, int]):
     text = experiment.controls.reference
     return lambda settings: methods.make_objective(text, **known)
   if kind not in ("student", *STAND_INS):
-    return lambda settings: methods.make_objective("hard")
+    task = known["task"]
+    return lambda settings: methods.make_objective("hard", task=task)
 
   def student(settings) -> Method:
     return methods.make_objective(

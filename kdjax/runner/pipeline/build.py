@@ -66,6 +66,7 @@ def prepare(experiment: Experiment) -> Setup:
     labels=shown.labels,
     examples=examples,
     classes=dataset.classes,
+    task=task_of(dataset),
     transfer=transfer,
   )
   experiment = defaults.choose(
@@ -187,7 +188,7 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
   }
   arm = Arm(
     "labels",
-    lambda settings: make_objective("hard"),
+    lambda settings: make_objective("hard", task=task_of(dataset)),
     settings,
     scheme=in_pieces(OFFLINE, experiment.computing.accumulate_steps),
   )

@@ -102,7 +102,7 @@ def measure(
       experiment, setup, logits, chosen["student"]
     )
   samples = None
-  if teacher_logits is not None:
+  if teacher_logits is not None and task.samples is not None:
     samples = _samples(experiment, setup, lesson, logits["student"][0])
   return Measured(found, chosen, best, samples)
 
@@ -272,20 +272,9 @@ def comparisons(results: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
 def _samples(
   experiment, setup, teacher_logits, student_logits
 ) -> dict[str, Any]:
-  """Picks images that the teacher gets right and finds most ambiguous.
-
-  One of a class, the eight most ambiguous of these.
-  """
+  """Some examples that the report shows, and what is said of them."""
   labels = setup.score_split.labels
-  margin = np.diff(np.sort(teacher_logits, axis=-1)[:, -2:], axis=-1)[:, 0]
-  margin = np.where(
-    np.argmax(teacher_logits, axis=-1) == labels, margin, np.inf
-  )
-  of_class = [
-    np.flatnonzero(labels == label)[np.argmin(margin[labels == label])]
-    for label in np.unique(labels)
-  ]
-  picked = sorted(of_class, key=lambda i: margin[i])[:8]
+  picked = setup.student.task.samples(teacher_logits, labels)
   return {
     "images": np.stack([setup.score_split.images[int(i)] for i in picked]),
     "labels": labels[picked],

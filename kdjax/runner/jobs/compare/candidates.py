@@ -78,6 +78,7 @@ def make_candidates(
     examples=setup.examples,
     transfer=setup.transfer,
     classes=setup.dataset.classes,
+    task=setup.student.task,
     # Methods that relate examples must, and all arms take the same steps.
     drop_remainder=True,
   )
