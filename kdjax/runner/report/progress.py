@@ -1,12 +1,14 @@
 """Loss, score, speed and time left: a bar on a terminal, elsewhere lines."""
 
 import contextlib
+import io
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 from kdjax.runner.report import formats, reading
+from kdjax.train.devices import processes
 
 # Seconds from a line to the next: the longer a phase takes, the more.
 LEAST, MOST, SHARE = 5.0, 60.0, 1 / 12
@@ -30,8 +32,8 @@ def compiling(description: str) -> None:
 
 
 def say(text: str) -> None:
-  """Says what takes a while now, on stderr."""
-  print(text, file=sys.stderr, flush=True)
+  """Says what takes a while now, on stderr; of several processes the first."""
+  print(text, file=_stream(), flush=True)
 
 
 @contextlib.contextmanager
@@ -52,7 +54,7 @@ def progress(
   Args:
     images_per_epoch: of all seeds together; 0 leaves the speed out.
   """
-  stream = sys.stderr if stream is None else stream
+  stream = _stream() if stream is None else stream
   phase = _Phase(description, images_per_epoch, total_epochs, done, unit)
   shown = _bar(phase, stream) if stream.isatty() else _lines(stream)
   with shown as update:
@@ -63,6 +65,10 @@ def progress(
 
     yield advance
   print(phase.summary(), file=stream, flush=True)
+
+
+def _stream() -> TextIO:
+  return sys.stderr if processes.is_first() else io.StringIO()
 
 
 class _Phase:

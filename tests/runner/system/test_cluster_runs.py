@@ -173,6 +173,45 @@ def check_lost(status, said, *parts):
   assert "stack trace" not in said
 
 
+SMALL = (
+  "--accelerator=cpu", "--dataset=digits", "--teacher=mlp(8)",
+  "--teacher_epochs=1", "--teacher_batch_size=256",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("command", "who", "flags"),
+  [
+    (
+      "compare", "student",
+      ("--methods=kd", "--student=mlp(4)", "--epochs=1", "--seeds=2",
+       "--batch_size=256", "--search_rates=0.01", "--search_weights=1",
+       "--search_smoothing=0.1", "--search_seeds=1", "--nolatency"),
+    ),
+    ("cache", "teacher", ("--augment=shift(1)", "--views=2",
+                          "--cache_shards=2")),
+  ],
+)  # fmt: skip
+def test_other_commands_end_as_one(command, who, flags, tmp_path):
+  found = []
+  for name, how in (("one", (1, None, 2)), ("two", (2, by_flags, 1))):
+    folder = tmp_path / name
+    job = Job((command, *SMALL, *flags, f"--workdir={folder}"), *how)
+    (status, said), *others = job.ends()
+    assert status == 0, said
+    # The first process alone says what is done.
+    assert "teacher: compiling" in said
+    assert all(not status and "compiling" not in x for status, x in others)
+    found.append(json.loads((folder / "results.json").read_text()))
+  one, two = found
+  assert one[who]["digest"] == two[who]["digest"]
+  assert one[who]["test_accuracy"] == two[who]["test_accuracy"]
+  if command == "cache":
+    assert one["cache"]["bytes"] == two["cache"]["bytes"]
+    assert two["cache"]["records"] == 2 * 1442
+
+
 @pytest.mark.slow
 def test_four_processes_end_as_one_on_images_that_are_read(tmp_path):
   """As one with four devices that adds them up as several processes do."""
