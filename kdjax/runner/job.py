@@ -232,12 +232,12 @@ def run_job(
 
 
 def _claim(job: Job, plan: Plan, name: str, inputs) -> Path:
-  chosen = plan.experiment.run
+  settings = plan.experiment.run
   workdir = claim(
-    chosen.workdir,
+    settings.workdir,
     job.folder.format(name=name),
     as_dict(plan.experiment) if plan.resumable else None,
-    resume=chosen.resume,
+    resume=settings.resume,
     seen=inputs,
   )
   if processes.is_first():

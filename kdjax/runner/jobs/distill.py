@@ -46,7 +46,7 @@ def train_students(setup: Any, context: Context) -> Any:
   first, last, _ = context.values["teacher"]
   experiment, arms = setup.experiment, setup.student.arms.values()
   teachers = stand_ins.make_teachers(experiment, setup, last, arms, first)
-  kept = best_epochs.wanted(
+  kept = best_epochs.best_to_keep(
     experiment, context.workdir, _note(setup), setup.student.task
   )
   return fit.fit(setup, setup.student, context.log, teachers, best=kept)

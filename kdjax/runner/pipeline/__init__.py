@@ -1,1 +1,1 @@
-"""What the jobs share: settings -> parts -> trained networks -> scores."""
+"""What the jobs share: settings -> setup -> trained networks -> scores."""

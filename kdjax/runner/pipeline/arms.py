@@ -173,23 +173,23 @@ def looks_inside(arm: Arm) -> bool:
 
 def objective_text(experiment: Experiment) -> str:
   """Writes out the student's objective with every weight."""
-  chosen = experiment.distillation
+  settings = experiment.distillation
   terms = methods.terms_of(
-    chosen.distillation,
-    hard_weight=_unless_swept(chosen.hard_weight, None),
-    method_weight=_unless_swept(chosen.method_weight, 1.0),
+    settings.distillation,
+    hard_weight=_unless_swept(settings.hard_weight, None),
+    method_weight=_unless_swept(settings.method_weight, 1.0),
   )
   return " + ".join(map(str, terms))
 
 
 def objective_temperature(experiment: Experiment) -> float:
   """Returns the temperature of the student's objective."""
-  chosen = experiment.distillation
+  settings = experiment.distillation
   values = [
     dict(term.spec.kwargs).get("temperature")
-    for term in methods.terms_of(chosen.distillation)
+    for term in methods.terms_of(settings.distillation)
   ]
-  for value in (*values, chosen.temperature):
+  for value in (*values, settings.temperature):
     if isinstance(value, int | float):
       return float(value)
   return 4.0
@@ -253,15 +253,15 @@ def _relates_examples(experiment: Experiment) -> bool:
 
 def _kinds(experiment: Experiment, loaders: Mapping[str, Loader]) -> list[str]:
   """Lists the arms that an experiment asks for, the student first."""
-  chosen = experiment.controls
+  settings = experiment.controls
   kinds = ["student", "baseline"]
-  if chosen.controls:
+  if settings.controls:
     kinds.append("label_smoothing")
     if "augmented" in loaders:
       kinds.append("augmented")
-  if chosen.reference is not None:
+  if settings.reference is not None:
     kinds.append("reference")
-  return kinds + [name for name in STAND_INS if getattr(chosen, name)]
+  return kinds + [name for name in STAND_INS if getattr(settings, name)]
 
 
 def _teacher_of(

@@ -46,23 +46,23 @@ class Best(NamedTuple):
     return f"test_{self.score}"
 
 
-def wanted(
+def best_to_keep(
   experiment: Experiment, workdir: Path, note: Mapping[str, Any], task: Task
 ) -> Best | None:
   """Returns which epochs a run keeps, None for no other than the last.
 
   Example:
-    >>> wanted(Experiment(), Path("runs"), {}, None) is None
+    >>> best_to_keep(Experiment(), Path("runs"), {}, None) is None
     True
   """
-  chosen = experiment.run
-  if not chosen.keep_best:
+  settings = experiment.run
+  if not settings.keep_best:
     return None
   note = {**note, "validation": experiment.data.validation}
   return Best(
     workdir / FOLDER,
-    chosen.keep_best,
-    chosen.best_metric,
+    settings.keep_best,
+    settings.best_metric,
     note,
     task.score,
     task.better,

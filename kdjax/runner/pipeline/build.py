@@ -57,7 +57,7 @@ def prepare(experiment: Experiment) -> Setup:
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
   shown, transfer = _with_transfer(dataset, experiment.data)
-  dataset = sources.cropped(dataset, experiment.data.crop_size)
+  dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
   examples, scored = sources.hold_out(dataset, experiment.data.validation)
   experiment, found, others, cached = _find_teachers(experiment, dataset)
@@ -109,7 +109,7 @@ def prepare(experiment: Experiment) -> Setup:
     transfer=transfer,
     score_split=scored,
     teacher=teacher,
-    found=found,
+    saved_teacher=found,
     cached=cached,
     other_teachers=other_teachers,
     student=student,
@@ -211,13 +211,13 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
 
 
 def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
-  chosen = experiment.student
+  settings = experiment.student
   length = max(loader.steps for loader in cohort.loaders.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
-  check_schedules(experiment, chosen.epochs * length)
-  check_weights(experiment, chosen.epochs * length)
+  check_schedules(experiment, settings.epochs * length)
+  check_weights(experiment, settings.epochs * length)
   shown = (
-    (chosen.augment, cohort.arms["student"].loader),
+    (settings.augment, cohort.arms["student"].loader),
     (experiment.controls.reference_augment, "reference"),
   )
   for view, loader in shown:
@@ -230,19 +230,19 @@ def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
     check_view(experiment.distillation.teacher_view, asked, dataset)
   small = experiment.compression
   quantized.check(
-    models.make_model(chosen.model, classes=dataset.classes),
+    models.make_model(settings.model, classes=dataset.classes),
     small.quantization,
     empty_image(dataset),
   )
-  network = _network(experiment, chosen.model, dataset, small.quantization)
+  network = _network(experiment, settings.model, dataset, small.quantization)
   return TrainSpec(
     network,
-    chosen.model,
+    settings.model,
     make_optimizer(
-      chosen.optimizer,
-      chosen.schedule,
-      chosen.epochs * length,
-      _pruning(small, chosen.epochs * length),
+      settings.optimizer,
+      settings.schedule,
+      settings.epochs * length,
+      _pruning(small, settings.epochs * length),
     ),
     {
       name: arm._replace(
@@ -251,8 +251,8 @@ def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
       for name, arm in cohort.arms.items()
     },
     cohort.loaders,
-    chosen.epochs,
-    length * members * chosen.batch_size,
+    settings.epochs,
+    length * members * settings.batch_size,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, empty_image(dataset), local[0].platform),
     task_of(dataset),
@@ -280,12 +280,12 @@ def _pruning(chosen: Compression, steps: int):
 
 
 def _network(experiment, model: str, dataset, quantization=quantized.NONE):
-  chosen = experiment.computing
+  settings = experiment.computing
   network = models.make_model(model, classes=dataset.classes)
   return with_precision(
     quantized.learns_in(network, quantization),
-    dtype=chosen.compute_dtype,
-    remat=chosen.remat,
+    dtype=settings.compute_dtype,
+    remat=settings.remat,
   )
 
 

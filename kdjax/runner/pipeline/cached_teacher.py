@@ -15,7 +15,7 @@ from kdjax.data import Dataset
 from kdjax.data.teacher_cache.manifest import refuse_other
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.runner.config import AUTO, Experiment
-from kdjax.runner.pipeline.pretrained import Found
+from kdjax.runner.pipeline.pretrained import SavedTeacher
 from kdjax.train.teacher import Teacher, stored_teacher
 
 FOLDER = "teacher_cache"
@@ -44,7 +44,7 @@ def views_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def find(
-  experiment: Experiment, dataset: Dataset, found: Found | None
+  experiment: Experiment, dataset: Dataset, found: SavedTeacher | None
 ) -> TeacherCache | None:
   """Opens the teacher's cache and checks that it is what the run needs.
 

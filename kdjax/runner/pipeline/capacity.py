@@ -105,7 +105,7 @@ def check_run(setup: Any) -> None:
     shows = cached_teacher.as_teacher(setup.cached, np.zeros(1, int))
   elif asked:
     shows = setup.teacher.network
-    if setup.found is None:
+    if setup.saved_teacher is None:
       check_networks("teacher", setup.teacher, None, sample, devices)
   check_networks("student", setup.student, shows, sample, devices)
 

@@ -69,7 +69,7 @@ def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   return examples, data.select(dataset.train, held)
 
 
-def cropped(dataset: Dataset, size: int | None) -> Dataset:
+def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:
   """Notes what networks see of the images.
 
   Args:
@@ -77,7 +77,7 @@ def cropped(dataset: Dataset, size: int | None) -> Dataset:
 
   Example:
     >>> toy = Dataset("toy", 1, ("a",), (4, 4, 1), None, None)
-    >>> cropped(toy, 2).image_shape
+    >>> crop_dataset(toy, 2).image_shape
     (2, 2, 1)
   """
   if size is None:

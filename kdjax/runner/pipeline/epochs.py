@@ -28,11 +28,11 @@ def epochs(
   **options: Any,
 ) -> Iterator[Epoch]:
   """Trains every arm on the training images, epoch by epoch."""
-  chosen, resident = (
+  settings, resident = (
     setup.experiment.computing,
     data.resident(setup.train_split),
   )
-  if resident and chosen.preflight:
+  if resident and settings.preflight:
     size = setup.train_split.images.nbytes
     memory.check_data(size, memory.free_memory(local(setup.devices)))
   workers = setup.experiment.data.data_workers
@@ -56,12 +56,12 @@ def epochs(
     )
 
 
-def guarded(setup: Setup, train_spec: TrainSpec) -> TrainSpec:
+def with_nan_guard(setup: Setup, train_spec: TrainSpec) -> TrainSpec:
   """Gives a training schemes that a bad step does not take by surprise."""
-  chosen = setup.experiment.run
+  settings = setup.experiment.run
   arms = {
     name: arm._replace(
-      scheme=nan_guard.guard(arm.scheme, chosen.nan, chosen.nan_patience)
+      scheme=nan_guard.guard(arm.scheme, settings.nan, settings.nan_patience)
     )
     for name, arm in train_spec.arms.items()
   }
@@ -105,9 +105,9 @@ def observed_epochs(
 
 def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
   """The epochs, all of them finite, with a line for each bad portion."""
-  chosen = setup.experiment.run
+  settings = setup.experiment.run
   advice = "lower the learning rate, or the method's weight"
-  if log.recoverable and chosen.nan == "stop":
+  if log.recoverable and settings.nan == "stop":
     advice += (
       "; or pass over such steps: the same command with --nan=skip"
       f" --workdir={log.workdir} goes on from the last good state kept"
@@ -115,8 +115,8 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
   following = nan_guard.finite_epochs(
     follow,
     start,
-    policy=chosen.nan,
-    patience=chosen.nan_patience,
+    policy=settings.nan,
+    patience=settings.nan_patience,
     initial=initial,
     advice=advice,
   )
@@ -128,7 +128,7 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
       if new and processes.is_first():
         warn(
           f"epoch {epoch.number}: {new} steps of the {name}, over all its"
-          f" members, were not finite and do not count (--nan={chosen.nan})"
+          f" members, were not finite and do not count (--nan={settings.nan})"
         )
     yield epoch
 
@@ -138,7 +138,7 @@ def _observed(
 ) -> Iterator[Epoch]:
   """The epochs, their programs measured, the students' profiled if asked for."""
   students = train_spec.arms.keys() == setup.student.arms.keys()
-  chosen = setup.experiment.computing
+  settings = setup.experiment.computing
   most = setup.experiment.run.checkpoint_steps
   answers = {"teacher": partial(answers_of, setup.cached)}
   following = epochs(
@@ -151,14 +151,14 @@ def _observed(
     start=start,
     observer=_observer(setup, meter, quiet=log.quiet),
   )
-  if chosen.profile_steps is None or not students or log.quiet:
+  if settings.profile_steps is None or not students or log.quiet:
     return following
   length = max(loader.steps for loader in train_spec.loaders.values())
   first = start.step if start else 0
   return profiling.trace_epochs(
     following,
     portions(first, train_spec.epochs * length, length, most),
-    profiling.read_window(chosen.profile_steps),
+    profiling.read_window(settings.profile_steps),
     log.workdir / "profile",
   )
 

@@ -28,7 +28,7 @@ def of_setup(setup: Setup) -> dict[str, Any]:
   for number, name in enumerate(setup.dataset.class_names):
     found[f"class {number}"] = name
   found |= fingerprints(setup.train_split, setup.score_split)
-  teachers = [setup.found, *(one for _, one in setup.other_teachers)]
+  teachers = [setup.saved_teacher, *(one for _, one in setup.other_teachers)]
   for teacher in filter(None, teachers):
     number = sum(key.startswith("sha256 of teacher") for key in found)
     digest = storage.digest(teacher.load())

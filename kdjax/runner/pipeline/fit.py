@@ -17,9 +17,9 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import best_epochs as best_of
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.epochs import (
-  guarded,
   initial_states,
   observed_epochs,
+  with_nan_guard,
 )
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
@@ -33,7 +33,7 @@ from kdjax.train.fault_tolerance import nan_guard, resume
 from kdjax.train.teacher import Teacher
 
 
-class Fitted(NamedTuple):
+class FitResult(NamedTuple):
   """What training arms gives.
 
   Attributes:
@@ -65,8 +65,10 @@ def obtain_teacher(
   """
   if setup.cached is not None:
     return None
-  if setup.found is not None:
-    return jax.tree.map(lambda x: jnp.asarray(x)[None], setup.found.load())
+  if setup.saved_teacher is not None:
+    return jax.tree.map(
+      lambda x: jnp.asarray(x)[None], setup.saved_teacher.load()
+    )
   if not any(arm.teacher for arm in arms):
     return None
   fitted = fit(setup, setup.teacher, log, watch=watch)
@@ -87,7 +89,7 @@ def fit(
   teachers: Mapping[str, Teacher] | None = None,
   watch: Callable[[int, dict[str, Any]], None] | None = None,
   best: best_of.Best | None = None,
-) -> Fitted:
+) -> FitResult:
   """Trains every arm, logging each epoch, from where a killed run has come to.
 
   Args:
@@ -121,10 +123,10 @@ def fewer(setup: Setup, train_spec: TrainSpec, error: memory.DoesNotFit) -> int:
   return max(1, min(now - 1, int(0.9 * error.share * now)))
 
 
-def _fit(setup, train_spec, log, teachers, watch, best) -> Fitted:
+def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
   """As `fit`, if it fits into memory."""
   title = " + ".join(train_spec.arms)
-  train_spec = guarded(setup, train_spec)
+  train_spec = with_nan_guard(setup, train_spec)
   initial = partial(initial_states, setup, train_spec, teachers)
   with _kept(setup, train_spec, log, initial, watch) as (epoch, keep):
     networks, done = None, 0
@@ -163,7 +165,7 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> Fitted:
     for name, arm in train_spec.arms.items()
     if arm.scheme.all_networks is not None
   }
-  return Fitted(networks, together, train_spec)
+  return FitResult(networks, together, train_spec)
 
 
 def _kept(setup, train_spec, log, initial, watch):

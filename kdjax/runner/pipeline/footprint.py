@@ -23,8 +23,8 @@ def note(experiment: Experiment) -> dict[str, Any]:
     >>> note(Experiment(compression=Compression(quantization="w8")))
     {'quantization': 'w8'}
   """
-  chosen = experiment.compression
-  found = {"quantization": chosen.quantization, "sparsity": chosen.sparsity}
+  settings = experiment.compression
+  found = {"quantization": settings.quantization, "sparsity": settings.sparsity}
   return {
     name: value for name, value in found.items() if value not in ("none", 0.0)
   }
@@ -34,18 +34,18 @@ def scores(
   experiment: Experiment, setup: Setup, folder: Path
 ) -> dict[str, Any]:
   """Measures the saved students: zeros, bytes, and accuracy as they are stored."""
-  chosen = experiment.compression
+  settings = experiment.compression
   if not note(experiment):
     return {}
   students = storage.load_variables(folder, storage.read_note(folder))
   full = packed.file_bytes(jax.tree.map(np.ones_like, predict.first(students)))
   found = {"bytes_float32": full}
-  if chosen.quantization == quantized.NONE:
+  if settings.quantization == quantized.NONE:
     found["bytes"] = [packed.file_bytes(one) for one in _each(students)]
   else:
-    found |= stored_sizes(setup, students, chosen.quantization)
-  if chosen.sparsity:
-    found["sparsity"] = sparsity(students, chosen)
+    found |= stored_sizes(setup, students, settings.quantization)
+  if settings.sparsity:
+    found["sparsity"] = sparsity(students, settings)
   return {"compression": note(experiment) | found}
 
 

@@ -8,7 +8,7 @@ from kdjax import methods
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import options, value_of
 from kdjax.runner.pipeline import conditions
-from kdjax.runner.pipeline.validate_teachers import staged
+from kdjax.runner.pipeline.validate_teachers import has_stages
 
 Test = Callable[[Experiment], Any]
 
@@ -88,7 +88,7 @@ IDLE = (
   _idle(
     "teacher_seed",
     _THERE,
-    lambda one: conditions.trained_or_followed(one) or staged(one.teaching),
+    lambda one: conditions.trained_or_followed(one) or has_stages(one.teaching),
   ),
   _idle(
     "teacher_augment",
@@ -135,7 +135,7 @@ IDLE = (
   _idle(
     "chain_learning_rate",
     "without --chain or --generations",
-    lambda one: staged(one.teaching),
+    lambda one: has_stages(one.teaching),
   ),
   _idle(
     "label_smoothing smoothing_learning_rate",

@@ -109,9 +109,11 @@ def make_loaders(
     transfer: which of them are a transfer set of the student's own; None where
       it learns on the training images.
   """
-  chosen, student = experiment.data, experiment.student
-  own, labelled = _training_images(chosen, labels, examples)
-  seen = own if transfer is None else _transfer_images(chosen, labels, transfer)
+  settings, student = experiment.data, experiment.student
+  own, labelled = _training_images(settings, labels, examples)
+  seen = (
+    own if transfer is None else _transfer_images(settings, labels, transfer)
+  )
   hidden = labels.copy()
   known = labelled if transfer is None else np.union1d(labelled, transfer)
   hidden[np.setdiff1d(np.arange(len(labels)), known)] = -1
@@ -119,7 +121,7 @@ def make_loaders(
     make_loader,
     labels=hidden,
     batch_size=student.batch_size,
-    size=chosen.crop_size,
+    size=settings.crop_size,
   )
   numbered = {"views": student.views, "view_seed": student.view_seed}
   loaders = {
@@ -131,7 +133,7 @@ def make_loaders(
       **numbered,
     )
   }
-  if chosen.labels is not None or transfer is not None:
+  if settings.labels is not None or transfer is not None:
     loaders["labelled"] = make(labelled, view=student.augment, **numbered)
   if experiment.teacher.augment != student.augment:
     loaders["augmented"] = make(labelled, view=experiment.teacher.augment)

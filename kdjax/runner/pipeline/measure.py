@@ -20,7 +20,7 @@ from kdjax.runner.report.progress import say
 LATENCY_SECONDS = 2.0
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
   """What measuring a run gives.
 
   Attributes:
@@ -44,7 +44,7 @@ def measure(
   students: dict[str, Any],
   together: Mapping[str, Any] | None = None,
   lesson: np.ndarray | None = None,
-) -> Measured:
+) -> Measurement:
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
@@ -104,7 +104,7 @@ def measure(
   samples = None
   if teacher_logits is not None and task.samples is not None:
     samples = _samples(experiment, setup, lesson, logits["student"][0])
-  return Measured(found, chosen, best, samples)
+  return Measurement(found, chosen, best, samples)
 
 
 def _cell(networks: Any, number: int, seeds: int) -> Any:
@@ -124,7 +124,7 @@ def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
 
 
 def history_at_best(
-  experiment: Experiment, measured: Measured, history: list[dict[str, Any]]
+  experiment: Experiment, measured: Measurement, history: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
   """Keeps the members of each arm's best cell in the rows of a run's log."""
   seeds = experiment.student.seeds

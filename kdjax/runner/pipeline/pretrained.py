@@ -16,7 +16,7 @@ from kdjax.train.devices import processes
 KEEP = "keep"
 
 
-class Found(NamedTuple):
+class SavedTeacher(NamedTuple):
   """A trained teacher that fits the data.
 
   Attributes:
@@ -34,7 +34,7 @@ def find(
   validation: float,
   classes: str | None = None,
   head: str = KEEP,
-) -> Found | None:
+) -> SavedTeacher | None:
   """Finds a teacher and checks that it fits the data.
 
   Args:
@@ -89,7 +89,7 @@ def _from_file(given, path: Path, model: str, dataset, classes, head):
   # certain.
   if not any_classes and names is not None and set(names) == set(ours):
     class_maps.check_same(given, names, ours)
-  return Found(teacher.model, lambda: teacher.variables), names
+  return SavedTeacher(teacher.model, lambda: teacher.variables), names
 
 
 def _from_run(
@@ -126,4 +126,4 @@ def _from_run(
   if same:
     class_maps.check_same(given, names, dataset.class_names)
   load = partial(storage.load_variables, folder, note)
-  return Found(note["model"], load), names
+  return SavedTeacher(note["model"], load), names

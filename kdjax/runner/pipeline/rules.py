@@ -19,8 +19,8 @@ from kdjax.runner.pipeline.arms import STAND_INS
 from kdjax.runner.pipeline.idle_flags import IDLE, Rule
 from kdjax.runner.pipeline.loaders import SAME
 from kdjax.runner.pipeline.validate_teachers import (
+  has_stages,
   is_plain,
-  staged,
   teacher_folders,
 )
 from kdjax.train.schemes.registry import make_scheme
@@ -30,7 +30,7 @@ _TEACHERS = {
   "teachers": conditions.several,
   "specialists": lambda one: bool(one.teaching.specialists),
   "route": lambda one: bool(one.teaching.route),
-  "chain": lambda one: staged(one.teaching),
+  "chain": lambda one: has_stages(one.teaching),
 }
 _CLASHES = (
   *(

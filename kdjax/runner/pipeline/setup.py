@@ -1,4 +1,4 @@
-"""What a run has once its settings are parts: data, networks, teachers, students."""
+"""What a run has once its settings are values: data, networks, teachers, students."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -74,7 +74,7 @@ class Setup(NamedTuple):
     score_split: the images that count: the test set, or held-out training
       images.
     teacher: the teacher, to be trained or already; None where it is cached.
-    found: the teacher that was trained before; None if it is to be trained.
+    saved_teacher: the teacher that was trained before; None if it is to be trained.
     cached: what a teacher made of the training images, in its place; or None.
     other_teachers: other teachers that were trained before.
     student: the student with its baseline and controls.
@@ -89,9 +89,9 @@ class Setup(NamedTuple):
   transfer: np.ndarray | None
   score_split: Split
   teacher: TrainSpec | None
-  found: pretrained.Found | None
+  saved_teacher: pretrained.SavedTeacher | None
   cached: TeacherCache | None
-  other_teachers: tuple[tuple[TrainSpec, pretrained.Found], ...]
+  other_teachers: tuple[tuple[TrainSpec, pretrained.SavedTeacher], ...]
   student: TrainSpec
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]

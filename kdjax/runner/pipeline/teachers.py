@@ -63,8 +63,8 @@ def gather(
   Returns:
     The teachers; None where nobody learns from one and none was given.
   """
-  chosen, anchors = experiment.teaching, {}
-  kept = _anchors(chosen.route, experiment.teacher.epochs)
+  settings, anchors = experiment.teaching, {}
+  kept = _anchors(settings.route, experiment.teacher.epochs)
 
   def watch(epoch, networks):
     if epoch in kept[:-1]:
@@ -72,12 +72,12 @@ def gather(
 
   arms = setup.student.arms.values()
   networks = fit.obtain_teacher(
-    experiment, setup, workdir, log, arms, watch if chosen.route else None
+    experiment, setup, workdir, log, arms, watch if settings.route else None
   )
   if networks is None:
     return None
   first = TrainedNetworks(setup.teacher, networks)
-  if chosen.route:
+  if settings.route:
     early = [
       TrainedNetworks(setup.teacher, anchors[epoch]) for epoch in kept[:-1]
     ]
@@ -90,7 +90,7 @@ def gather(
       )
     return TeacherPool((*early, first), route=True)
   specialists = ()
-  if chosen.specialists:
+  if settings.specialists:
     specialists = train_specialists(experiment, setup, networks, workdir, log)
   others = tuple(
     TrainedNetworks(
@@ -200,10 +200,10 @@ def scores(
 
 
 def _pooling(experiment: Experiment, teachers: int = 2) -> dict[str, Any]:
-  chosen = experiment.teaching
+  settings = experiment.teaching
   # The networks of a chain stand alone whatever weights their teachers had.
-  weights = chosen.teacher_weights if teachers > 1 else ()
-  return {"pool": chosen.pool, "weights": weights or None}
+  weights = settings.teacher_weights if teachers > 1 else ()
+  return {"pool": settings.pool, "weights": weights or None}
 
 
 def _nth(i: int):

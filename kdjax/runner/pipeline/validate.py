@@ -42,10 +42,10 @@ def _check_computing(
   experiment: Experiment, local: Sequence[jax.Device]
 ) -> None:
   """Refuses pieces of batches where there are none, and unreadable steps."""
-  chosen = experiment.computing
-  if chosen.profile_steps is not None:
-    profiling.read_window(chosen.profile_steps)
-  pieces = chosen.accumulate_steps
+  settings = experiment.computing
+  if settings.profile_steps is not None:
+    profiling.read_window(settings.profile_steps)
+  pieces = settings.accumulate_steps
   if pieces == 1:
     return
   for group in (experiment.teacher, experiment.student):
@@ -130,13 +130,13 @@ def check_schedules(experiment: Experiment, steps: int) -> None:
 
 def check_weights(experiment: Experiment, steps: int) -> None:
   """Refuses objectives that train nothing, and weights that stop being ones."""
-  chosen = experiment.distillation
+  settings = experiment.distillation
   factors = [
     value if isinstance(value, tuple) else (value,)
-    for value in (chosen.hard_weight, chosen.method_weight)
+    for value in (settings.hard_weight, settings.method_weight)
   ]
   for hard, factor in itertools.product(*factors):
-    _check_sum(chosen.distillation, steps, hard, factor)
+    _check_sum(settings.distillation, steps, hard, factor)
   if experiment.controls.reference is not None:
     _check_sum(experiment.controls.reference, steps, None, 1.0)
 

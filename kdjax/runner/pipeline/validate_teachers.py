@@ -15,12 +15,14 @@ def teacher_folders(experiment: Experiment) -> list[str]:
 
 def is_plain(experiment: Experiment) -> bool:
   """Says whether the student learns from one teacher, and from it alone."""
-  chosen = experiment.teaching
-  several = max(chosen.teachers, len(teacher_folders(experiment))) > 1
-  return not (several or chosen.specialists or chosen.route or staged(chosen))
+  settings = experiment.teaching
+  several = max(settings.teachers, len(teacher_folders(experiment))) > 1
+  return not (
+    several or settings.specialists or settings.route or has_stages(settings)
+  )
 
 
-def staged(teaching: Teaching) -> bool:
+def has_stages(teaching: Teaching) -> bool:
   """Says whether others stand between the teacher and the student."""
   return bool(teaching.chain) or teaching.generations > 1
 
@@ -34,21 +36,21 @@ def stage_models(experiment: Experiment) -> dict[str, str]:
     >>> stage_models(Experiment(teaching=teaching, student=Student(model="mlp(4)")))
     {'assistant_0': 'mlp(9)', 'assistant_1': 'mlp(8, 7)', 'generation_1': 'mlp(4)'}
   """
-  chosen = experiment.teaching
-  chain = spec.parse_list(chosen.chain) if chosen.chain else ()
+  settings = experiment.teaching
+  chain = spec.parse_list(settings.chain) if settings.chain else ()
   found = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
-  for i in range(1, chosen.generations):
+  for i in range(1, settings.generations):
     found[f"generation_{i}"] = experiment.student.model
   return found
 
 
 def check(experiment: Experiment) -> None:
   """Checks the teachers' weights and the networks between."""
-  chosen = experiment.teaching
-  teachers = max(chosen.teachers, len(teacher_folders(experiment)))
-  if chosen.teacher_weights:
+  settings = experiment.teaching
+  teachers = max(settings.teachers, len(teacher_folders(experiment)))
+  if settings.teacher_weights:
     try:
-      check_weights(chosen.teacher_weights, teachers)
+      check_weights(settings.teacher_weights, teachers)
     except ValueError as error:
       raise UserError(f"--teacher_weights: {error}") from error
   for model in stage_models(experiment).values():

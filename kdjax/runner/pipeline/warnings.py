@@ -23,10 +23,10 @@ def doubts(
   Args:
     scored: (N,) labels of the images that count.
   """
-  chosen, found = experiment.data, []
+  settings, found = experiment.data, []
   for count, noun in (
-    (chosen.images or examples, "training image"),
-    (chosen.labels, "labelled training image"),
+    (settings.images or examples, "training image"),
+    (settings.labels, "labelled training image"),
   ):
     if count is not None and count < max(HANDFUL, OF_A_CLASS * classes):
       found.append(
@@ -35,7 +35,7 @@ def doubts(
       )
   without = classes - len(np.unique(scored))
   if len(scored) < SCORED or without:
-    share = chosen.validation
+    share = settings.validation
     why = f" (--validation={share:g})" if share else ""
     why += f", none of {counted(without, 'class', 'classes')}" * (without > 0)
     found.append(
@@ -70,7 +70,9 @@ def idle_teacher(experiment: Experiment) -> str:
 def warnings_of(experiment: Experiment, setup: Setup) -> list[str]:
   """Lists what there is to be said of a run before it begins."""
   arms = setup.student.arms.values()
-  asked = setup.found or setup.cached or any(arm.teacher for arm in arms)
+  asked = (
+    setup.saved_teacher or setup.cached or any(arm.teacher for arm in arms)
+  )
   found = doubts(
     experiment,
     examples=len(setup.examples),

@@ -7,7 +7,7 @@ import pytest
 
 from kdjax.data import Dataset, Split
 from kdjax.runner.pipeline.fingerprints import of_setup
-from kdjax.runner.pipeline.pretrained import Found
+from kdjax.runner.pipeline.pretrained import SavedTeacher
 
 
 def setup(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
@@ -21,14 +21,16 @@ def setup(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
     dataset=Dataset("photos", len(names), names, (4, 4, 1), *splits),
     train_split=splits[0],
     score_split=splits[1],
-    found=teacher,
+    saved_teacher=teacher,
     other_teachers=((None, teacher),) if teacher else (),
     cached=cached and SimpleNamespace(manifest=cached),
   )
 
 
 def teacher(value):
-  return Found("mlp(2)", lambda: {"params": {"bias": np.float32([value])}})
+  return SavedTeacher(
+    "mlp(2)", lambda: {"params": {"bias": np.float32([value])}}
+  )
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from kdjax.core import storage
 from kdjax.runner.config import Experiment, Student, Teacher, Teaching
 from kdjax.runner.pipeline import teachers
 from kdjax.runner.pipeline.validate_teachers import (
+  has_stages,
   is_plain,
   stage_models,
-  staged,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -82,7 +82,7 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 def test_stages_stand_in_their_order(teaching, expected):
   experiment = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
   assert [*stage_models(experiment).values()] == expected
-  assert staged(teaching) == bool(expected)
+  assert has_stages(teaching) == bool(expected)
 
 
 @pytest.mark.parametrize(

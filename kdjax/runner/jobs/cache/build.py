@@ -66,7 +66,7 @@ def _taps(base: Setup) -> tuple[str, ...]:
 
 def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
   """Finds the shapes of what the teacher shows, without computing anything."""
-  chosen, network = base.experiment.cache, base.teacher.network
+  settings, network = base.experiment.cache, base.teacher.network
 
   def show(key):
     variables = network.init(key, base.sample, train=False)
@@ -79,7 +79,7 @@ def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
       raise UserError(f"cache: tap {tap!r} is several arrays; keep one of them")
   return record_type(
     base.dataset.classes,
-    top_k=chosen.top_k if chosen.form == "top_k" else None,
+    top_k=settings.top_k if settings.form == "top_k" else None,
     taps={tap: value.shape[1:] for tap, value in outputs.feats.items()},
-    dtype=chosen.dtype,
+    dtype=settings.dtype,
   )

@@ -11,7 +11,7 @@ from kdjax import data, evaluate
 from kdjax.data.images import pixels
 from kdjax.runner.config import Export
 from kdjax.runner.jobs.export import parity
-from kdjax.runner.jobs.export.read_run import Found
+from kdjax.runner.jobs.export.read_run import StoredNetwork
 from kdjax.runner.report import formats, text, verdicts
 from kdjax.runner.system import environment
 
@@ -36,7 +36,7 @@ LIMITS = (
 
 
 def describe(
-  found: Found, chosen: Export, checked: Mapping[str, Any], command: str
+  found: StoredNetwork, chosen: Export, checked: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
   """Says all that is known of an exported network.
 
@@ -117,7 +117,7 @@ def page(card: Mapping[str, Any]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def _data(found: Found) -> dict[str, Any]:
+def _data(found: StoredNetwork) -> dict[str, Any]:
   settings = found.run.experiment.data
   held = "held-out training images" if settings.validation else "test images"
   return {
@@ -131,7 +131,7 @@ def _data(found: Found) -> dict[str, Any]:
   }
 
 
-def _shown(found: Found) -> dict[str, Any]:
+def _shown(found: StoredNetwork) -> dict[str, Any]:
   """How an image file becomes what the network takes, as it did in training."""
   about, settings = found.about, found.run.experiment.data
   height, width, channels = about.image_shape

@@ -24,7 +24,7 @@ from kdjax.train.precision import with_precision
 LEAST = 1000
 
 
-class Found(NamedTuple):
+class StoredNetwork(NamedTuple):
   """A network of a run.
 
   Attributes:
@@ -58,21 +58,21 @@ class Exported(NamedTuple):
     formats: those that can hold it, by name.
   """
 
-  found: Found
+  found: StoredNetwork
   chosen: Export
   formats: dict[str, formats.Format]
 
 
 def build(experiment: Experiment) -> Plan:
-  chosen = experiment.export
-  wanted = formats.parse_formats(chosen.formats)
-  found = find(chosen, experiment.data.data_dir)
-  wanted = formats.fitting(wanted, found.about, chosen.formats)
-  setup = Exported(found, chosen, wanted)
+  settings = experiment.export
+  wanted = formats.parse_formats(settings.formats)
+  found = find(settings, experiment.data.data_dir)
+  wanted = formats.fitting(wanted, found.about, settings.formats)
+  setup = Exported(found, settings, wanted)
   return Plan(setup, experiment, jax.devices()[:1], resumable=False)
 
 
-def find(chosen: Export, data_dir: str | None) -> Found:
+def find(chosen: Export, data_dir: str | None) -> StoredNetwork:
   """Finds the network that is to be exported."""
   if chosen.source is None:
     raise UserError("export needs --from=WORKDIR, the folder of a finished run")
@@ -98,7 +98,7 @@ def find(chosen: Export, data_dir: str | None) -> Found:
     settings.crop_size,
     note.get("quantization", quantized.NONE),
   )
-  return Found(
+  return StoredNetwork(
     run,
     about,
     variables,

@@ -58,7 +58,7 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def _reference(
-  found: read_run.Found, chosen: Export
+  found: read_run.StoredNetwork, chosen: Export
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns the linen network's logits, once its run's accuracy is confirmed."""
   reported = found.scores["test_accuracy"][chosen.member]

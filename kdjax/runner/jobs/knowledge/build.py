@@ -63,10 +63,10 @@ class KnowledgeSetup(NamedTuple):
   @property
   def threshold(self) -> float:
     """b, nats."""
-    chosen = self.experiment.quantify
-    if chosen.threshold is not None:
-      return chosen.threshold
-    return 0.2 if chosen.estimator == "published" else 0.75
+    settings = self.experiment.quantify
+    if settings.threshold is not None:
+      return settings.threshold
+    return 0.2 if settings.estimator == "published" else 0.75
 
 
 def build(experiment: Experiment) -> Plan:
@@ -76,7 +76,7 @@ def build(experiment: Experiment) -> Plan:
 
 def prepare(experiment: Experiment) -> KnowledgeSetup:
   """Opens the data and builds every part."""
-  chosen = experiment.quantify
+  settings = experiment.quantify
   local = devices.choose(experiment.run.accelerator)
   for group in (experiment.teacher, experiment.student):
     devices.check_batch_size(group.batch_size, local)
@@ -86,24 +86,24 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   models.make_model(model, classes=2)
   dataset, lessons = _data(experiment)
   network = models.make_model(model, classes=dataset.classes)
-  feature = make_feature(network, chosen.tap)
+  feature = make_feature(network, settings.tap)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
   _try(network, feature, sample)
-  if chosen.weights is not None:
-    _try(network, make_feature(network, chosen.weights), sample)
+  if settings.weights is not None:
+    _try(network, make_feature(network, settings.weights), sample)
   _check_room(experiment, network, model, sample, local)
-  shown = data.select(dataset.test, _chosen(dataset, chosen.explained_images))
+  shown = data.select(dataset.test, _chosen(dataset, settings.explained_images))
   images, masks = (
     np.stack([part[i] for i in range(len(shown.labels))])
     for part in (shown.images, shown.masks)
   )
-  grid = (chosen.grid, chosen.grid)
-  if chosen.grid > min(dataset.image_shape[:2]):
+  grid = (settings.grid, settings.grid)
+  if settings.grid > min(dataset.image_shape[:2]):
     raise UserError(
-      f"--grid={chosen.grid}: images are only {dataset.image_shape[:2]} pixels"
+      f"--grid={settings.grid}: images are only {dataset.image_shape[:2]} pixels"
     )
   on_object = knowledge.foreground(
-    jnp.asarray(masks), grid, share=chosen.foreground_share
+    jnp.asarray(masks), grid, share=settings.foreground_share
   )
   return KnowledgeSetup(
     experiment=experiment,
@@ -116,7 +116,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     network=network,
     model=model,
     feature=feature,
-    problem=knowledge.Problem(grid, chosen.entropy_weight),
+    problem=knowledge.Problem(grid, settings.entropy_weight),
     devices=local,
     together=side_by_side(network, sample, local[0].platform),
   )
@@ -153,12 +153,12 @@ def _model(experiment: Experiment) -> str:
 
 
 def _data(experiment: Experiment) -> tuple[Dataset, Split]:
-  chosen = experiment.data
-  dataset = sources.open_stored(chosen, masks=True)
+  settings = experiment.data
+  dataset = sources.open_stored(settings, masks=True)
   own = experiment.quantify.teacher_split
-  if own is None or own == chosen.train_split:
+  if own is None or own == settings.train_split:
     return dataset, dataset.train
-  other = sources.open_stored(dataclasses.replace(chosen, train_split=own))
+  other = sources.open_stored(dataclasses.replace(settings, train_split=own))
   return dataset, other.train
 
 

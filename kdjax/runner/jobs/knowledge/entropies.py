@@ -154,7 +154,7 @@ class Meter:
 
 
 def _closed_form(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
-  chosen = setup.experiment.quantify
+  settings = setup.experiment.quantify
 
   def run(network, images, numbers):
     found = knowledge.jacobian(
@@ -162,8 +162,8 @@ def _closed_form(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
       images,
       _keys(numbers),
       setup.problem,
-      probes=chosen.probes,
-      at_once=chosen.probes_at_once,
+      probes=settings.probes,
+      at_once=settings.probes_at_once,
     )
     return _gathered(found)
 

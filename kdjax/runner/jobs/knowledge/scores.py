@@ -39,12 +39,12 @@ def _measure(
     arm: scores.network_scores(setup, networks[arm], histories[arm])
     for arm in ("teacher", "student", "baseline")
   }
-  chosen = setup.experiment.quantify
+  settings = setup.experiment.quantify
   pair = found["student"], found["baseline"]
   found["quantify"] = {
-    "tap": chosen.tap,
-    "estimator": chosen.estimator,
-    "grid": chosen.grid,
+    "tap": settings.tap,
+    "estimator": settings.estimator,
+    "grid": settings.grid,
     "threshold": setup.threshold,
     "images": len(setup.images),
     "foreground_cells": float(setup.on_object.sum((1, 2)).mean()),

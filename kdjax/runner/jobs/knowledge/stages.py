@@ -34,8 +34,8 @@ class Bench(NamedTuple):
   @property
   def place(self) -> str:
     """Whose weights' way is followed."""
-    chosen = self.setup.experiment.quantify
-    return chosen.weights or chosen.tap
+    settings = self.setup.experiment.quantify
+    return settings.weights or settings.tap
 
 
 class Followed(NamedTuple):

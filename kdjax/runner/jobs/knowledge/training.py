@@ -246,11 +246,11 @@ def _checked(epoch, arms) -> Checkpoint:
 
 
 def _settings(setup: KnowledgeSetup) -> dict[str, np.ndarray]:
-  chosen = setup.experiment.student
-  rate = _rate(chosen.learning_rate)
+  settings = setup.experiment.student
+  rate = _rate(settings.learning_rate)
   return {
-    "seed": np.arange(chosen.seeds),
-    "learning_rate": np.full(chosen.seeds, rate),
+    "seed": np.arange(settings.seeds),
+    "learning_rate": np.full(settings.seeds, rate),
   }
 
 

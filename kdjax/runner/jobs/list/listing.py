@@ -74,14 +74,14 @@ def listing(
 
 def _taps(experiment: Experiment) -> dict[str, str]:
   """Every place of the student that can be tapped, with what is there."""
-  model, chosen = experiment.student.model, experiment.data
+  model, settings = experiment.student.model, experiment.data
   if model == AUTO:
     raise UserError(
       "list taps: name a network, such as --student='lenet(8, 16)'"
     )
   make_model(model, classes=2)
   dataset = data.load(
-    chosen.dataset, data_dir=chosen.data_dir, image_size=chosen.image_size
+    settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size
   )
   image_shape = dataset.image_shape
   network = make_model(model, classes=dataset.classes)

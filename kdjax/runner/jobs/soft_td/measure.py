@@ -134,12 +134,12 @@ def _summary(setup: SoftTdSetup, rounds: Sequence[Round]) -> dict[str, Any]:
 
 def _mixed(setup: SoftTdSetup, taught: np.ndarray) -> np.ndarray:
   """What the pre-trained sources of each chain say together of the test images."""
-  chosen = setup.experiment.soft_td
+  settings = setup.experiment.soft_td
   by_chain = log_softmax(taught).reshape(
-    setup.chains, chosen.sources, *taught.shape[1:]
+    setup.chains, settings.sources, *taught.shape[1:]
   )
   mixed = make_soft_labels(
-    np.moveaxis(by_chain, 1, 0), beta=chosen.beta, kind="soft"
+    np.moveaxis(by_chain, 1, 0), beta=settings.beta, kind="soft"
   )
   return mixed.log_targets
 
@@ -152,11 +152,11 @@ def _add_cells(found: dict[str, Any], cells: dict) -> None:
 
 
 def _objective_text(setup: SoftTdSetup) -> str:
-  chosen = setup.experiment.soft_td
+  settings = setup.experiment.soft_td
   share = setup.hard_weight
   text = (
     f"ce:{share:g} + soft_td(temperature={setup.temperature:g}):{1 - share:g}"
   )
-  if chosen.regulariser == "none":
+  if settings.regulariser == "none":
     return text
-  return f"{text} + {chosen.regulariser}:{chosen.regulariser_weight:g}"
+  return f"{text} + {settings.regulariser}:{settings.regulariser_weight:g}"

@@ -24,7 +24,7 @@ class SoftLabels(NamedTuple):
   sources: int
 
 
-class Taught(NamedTuple):
+class RoundResult(NamedTuple):
   """The students of one round.
 
   Attributes:
@@ -44,7 +44,7 @@ class Round(NamedTuple):
   """A round that is done."""
 
   soft_labels: SoftLabels
-  taught: Taught
+  taught: RoundResult
 
 
 def make_soft_labels(
@@ -113,7 +113,7 @@ def stopping(
 
 def iterate(
   sources: np.ndarray,
-  teach: Callable[[int, SoftLabels], Taught],
+  teach: Callable[[int, SoftLabels], RoundResult],
   *,
   rounds: int,
   patience: int = 1,

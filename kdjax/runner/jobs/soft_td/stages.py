@@ -10,7 +10,7 @@ from kdjax.runner.job import Context
 from kdjax.runner.jobs.soft_td import training
 from kdjax.runner.jobs.soft_td.build import SoftTdSetup
 from kdjax.runner.jobs.soft_td.rounds import (
-  Taught,
+  RoundResult,
   iterate,
   make_soft_labels,
 )
@@ -92,20 +92,20 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
     _log_round(setup, log, number, soft_labels, taught)
     return taught
 
-  chosen = setup.experiment.soft_td
+  settings = setup.experiment.soft_td
   rounds = iterate(
     said,
     teach,
-    rounds=chosen.rounds,
-    patience=chosen.patience,
-    beta=chosen.beta,
-    kind=chosen.pseudo_labels,
-    next_sources=chosen.next_sources,
+    rounds=settings.rounds,
+    patience=settings.patience,
+    beta=settings.beta,
+    kind=settings.pseudo_labels,
+    next_sources=settings.next_sources,
   )
   return Tried(rounds, cells)
 
 
-def _taught(setup: SoftTdSetup, networks: Any) -> Taught:
+def _taught(setup: SoftTdSetup, networks: Any) -> RoundResult:
   losses, accuracy = training.validate(setup, networks)
   student, test = setup.base.student, setup.base.dataset.test
   tested = predict.predict(student, networks, test.images)
@@ -114,7 +114,7 @@ def _taught(setup: SoftTdSetup, networks: Any) -> Taught:
     "test_accuracy": evaluate.accuracy(tested, test.labels),
   }
   said = training.answers(setup, student, networks)
-  return Taught(networks, losses, said, scores)
+  return RoundResult(networks, losses, said, scores)
 
 
 def train_controls(setup: SoftTdSetup, context: Context) -> Tried:

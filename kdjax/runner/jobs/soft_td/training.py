@@ -65,12 +65,12 @@ def student_trainee(
   setup: SoftTdSetup, names: Sequence[str], *, rounds: int = 1
 ) -> TrainSpec:
   """Readies some arms for a training as long as some rounds."""
-  base, chosen = setup.base, setup.experiment.student
+  base, settings = setup.base, setup.experiment.student
   loaders = base.student.loaders
   loaders = {name: loaders[name] for name in {"transfer", setup.labelled}}
-  epochs = chosen.epochs * rounds
+  epochs = settings.epochs * rounds
   steps = epochs * max(loader.steps for loader in loaders.values())
-  optimizer = make_optimizer(chosen.optimizer, chosen.schedule, steps)
+  optimizer = make_optimizer(settings.optimizer, settings.schedule, steps)
   regulariser = setup.experiment.soft_td
   if regulariser.regulariser == "l2" and {"student", "one_round"} & set(names):
     optimizer = with_l2(optimizer, regulariser.regulariser_weight)

@@ -100,12 +100,12 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
 
 
 def _load(experiment: Experiment) -> Dataset:
-  chosen = experiment.data
-  dataset = sources.open_stored(chosen)
+  settings = experiment.data
+  dataset = sources.open_stored(settings)
   if not data.resident(dataset.train):
     raise UserError(
       f"synthesise keeps the training images of {dataset.name} in memory: raise"
-      f" --resident_megabytes={chosen.resident_megabytes}, or lower --image_size"
+      f" --resident_megabytes={settings.resident_megabytes}, or lower --image_size"
     )
   return dataset
 
@@ -139,7 +139,7 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
   """Refuses networks that do not fit, before one is made."""
   if experiment.computing.preflight:
     # The gradient goes back through every step that one of them takes.
-    chosen = experiment.synthesis
+    settings = experiment.synthesis
     capacity.check_plain(
       "student",
       network,
@@ -147,7 +147,7 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
       make_optimizer("sgd", "constant", 1),
       sample,
       local,
-      members=max(chosen.network_inits, chosen.fresh_networks),
+      members=max(settings.network_inits, settings.fresh_networks),
     )
 
 

@@ -10,7 +10,7 @@ from kdjax.core import storage
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.synthesis import networks, training
 from kdjax.runner.jobs.synthesis.build import SynthesisSetup
-from kdjax.runner.jobs.synthesis.networks import Taught
+from kdjax.runner.jobs.synthesis.networks import TrainedStudents
 from kdjax.runner.jobs.synthesis.unroll import Synthetic
 from kdjax.runner.pipeline import measure as results
 from kdjax.runner.pipeline.predict import first
@@ -32,7 +32,9 @@ def measure(setup: SynthesisSetup, context: Context) -> Measured:
   return Measured(found, {"samples": _samples(setup, learned)})
 
 
-def _scores(setup: SynthesisSetup, taught: dict[str, Taught]) -> dict[str, Any]:
+def _scores(
+  setup: SynthesisSetup, taught: dict[str, TrainedStudents]
+) -> dict[str, Any]:
   found = {arm: networks.entry(setup, one) for arm, one in taught.items()}
   found["controls"] = {"centroids": found.pop("centroids")}
   found["comparisons"] = results.comparisons(
@@ -42,9 +44,9 @@ def _scores(setup: SynthesisSetup, taught: dict[str, Taught]) -> dict[str, Any]:
 
 
 def _synthesis(setup: SynthesisSetup, learned, losses) -> dict[str, Any]:
-  chosen = setup.experiment.synthesis
+  settings = setup.experiment.synthesis
   return {
-    "images_per_class": chosen.images_per_class,
+    "images_per_class": settings.images_per_class,
     "classes": setup.dataset.classes,
     "real_images": len(setup.labels),
     "loss": losses,

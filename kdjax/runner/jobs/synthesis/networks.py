@@ -35,7 +35,7 @@ SEARCH_SEEDS = (10_001, 10_002, 10_003)
 UNSEEN = 2**31 - 2
 
 
-class Taught(NamedTuple):
+class TrainedStudents(NamedTuple):
   """Networks that learned from one kind of images.
 
   Attributes:
@@ -50,20 +50,22 @@ class Taught(NamedTuple):
   steps: int
 
 
-def from_learned(setup: SynthesisSetup, learned: Sequence[Synthetic]) -> Taught:
+def from_learned(
+  setup: SynthesisSetup, learned: Sequence[Synthetic]
+) -> TrainedStudents:
   """Trains unseen networks on learned images, with the learned rates."""
   networks = []
   for seed, synthetic in enumerate(learned):
     course, rates = learned_course(synthetic)
     networks.append(_follow(setup, _starts(setup, seed), course, rates))
   each = setup.experiment.synthesis.images_per_class
-  return Taught(networks, None, each, len(rates))
+  return TrainedStudents(networks, None, each, len(rates))
 
 
-def from_few(setup: SynthesisSetup, kind: str) -> Taught:
+def from_few(setup: SynthesisSetup, kind: str) -> TrainedStudents:
   """Trains unseen networks on a few real images at their own best rate."""
-  chosen = setup.experiment.synthesis
-  own = chosen.inner_steps * chosen.inner_epochs
+  settings = setup.experiment.synthesis
+  own = settings.inner_steps * settings.inner_epochs
   lengths = [factor * own for factor in LENGTHENED]
   shown = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
   courses = [_whole(setup, *one, lengths[-1]) for one in shown]
@@ -74,10 +76,12 @@ def from_few(setup: SynthesisSetup, kind: str) -> Taught:
     course = _whole(setup, *some, choice.steps)
     rates = np.full(choice.steps, choice.rate)
     networks.append(_follow(setup, _starts(setup, seed), course, rates))
-  return Taught(networks, choice, chosen.images_per_class, choice.steps)
+  return TrainedStudents(
+    networks, choice, settings.images_per_class, choice.steps
+  )
 
 
-def from_all(setup: SynthesisSetup) -> Taught:
+def from_all(setup: SynthesisSetup) -> TrainedStudents:
   """Trains one unseen network a seed on all real images."""
   epochs = setup.experiment.student.epochs
   lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
@@ -92,7 +96,7 @@ def from_all(setup: SynthesisSetup) -> Taught:
     rates = np.full(len(course.plan), choice.rate)
     starts = jax.tree.map(lambda x: x[:1], _starts(setup, seed))
     networks.append(_follow(setup, starts, course, rates))
-  return Taught(networks, choice, None, len(rates))
+  return TrainedStudents(networks, choice, None, len(rates))
 
 
 def centroids(
@@ -124,7 +128,7 @@ def centroids(
   return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
 
 
-def entry(setup: SynthesisSetup, taught: Taught) -> dict[str, Any]:
+def entry(setup: SynthesisSetup, taught: TrainedStudents) -> dict[str, Any]:
   """The figures of one kind of images."""
   found = [
     evaluate.measure(

@@ -11,7 +11,7 @@ from kdjax.runner.job import Context
 from kdjax.runner.jobs.synthesis import networks, training
 from kdjax.runner.jobs.synthesis.build import SynthesisSetup
 from kdjax.runner.jobs.synthesis.evaluate import Choice
-from kdjax.runner.jobs.synthesis.networks import Taught
+from kdjax.runner.jobs.synthesis.networks import TrainedStudents
 from kdjax.runner.jobs.synthesis.unroll import Synthetic
 from kdjax.runner.report.progress import compiling, progress, say
 
@@ -57,7 +57,7 @@ def learn_images(setup: SynthesisSetup, context: Context) -> Learned:
 
 def train_networks(
   setup: SynthesisSetup, context: Context
-) -> dict[str, Taught]:
+) -> dict[str, TrainedStudents]:
   """Trains fresh networks on each kind of images."""
   say("measuring what fresh networks learn from each kind of images")
   learned = context.values["synthesis"].images
@@ -75,7 +75,7 @@ def train_networks(
 
   found = {}
   for name, make in makers.items():
-    one = Taught(**context.stored(name, lambda make=make: train(make)))
+    one = TrainedStudents(**context.stored(name, lambda make=make: train(make)))
     found[name] = one._replace(choice=one.choice and Choice(**one.choice))
   return found
 

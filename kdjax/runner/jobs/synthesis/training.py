@@ -33,30 +33,30 @@ class Progress(NamedTuple):
   synthetic: Synthetic
 
 
-def first_images(parts: SynthesisSetup, seed: int) -> Synthetic:
+def first_images(setup: SynthesisSetup, seed: int) -> Synthetic:
   """Returns what a synthesis starts from.
 
   Args:
     seed: of the synthesis; the real images are those that `draw` gives for it.
   """
-  chosen = parts.experiment.synthesis
-  if chosen.first_images == "noise":
+  settings = setup.experiment.synthesis
+  if settings.first_images == "noise":
     labels = np.repeat(
-      np.arange(parts.dataset.classes), chosen.images_per_class
+      np.arange(setup.dataset.classes), settings.images_per_class
     )
     images = np.random.default_rng(seed).normal(
-      size=(len(labels), *parts.dataset.image_shape)
+      size=(len(labels), *setup.dataset.image_shape)
     )
   else:
-    places = draw(parts.labels, chosen.images_per_class, seed)
-    images, labels = parts.images[places], parts.labels[places]
+    places = draw(setup.labels, settings.images_per_class, seed)
+    images, labels = setup.images[places], setup.labels[places]
   return begin(
     jnp.asarray(images, jnp.float32),
     labels,
-    classes=parts.dataset.classes,
-    steps=chosen.inner_steps,
-    epochs=chosen.inner_epochs,
-    rate=chosen.first_rate,
+    classes=setup.dataset.classes,
+    steps=settings.inner_steps,
+    epochs=settings.inner_epochs,
+    rate=settings.first_rate,
   )
 
 
@@ -80,26 +80,26 @@ def make_optimizer(experiment: Experiment) -> optax.GradientTransformation:
   Returns:
     Adam with a cosine's fall for each; labels that are not learned stay.
   """
-  chosen = experiment.synthesis
+  settings = experiment.synthesis
 
   def adam(rate):
-    return optax.adam(optax.cosine_decay_schedule(rate, chosen.outer_steps))
+    return optax.adam(optax.cosine_decay_schedule(rate, settings.outer_steps))
 
-  parts = {
-    "images": adam(chosen.image_rate),
-    "labels": adam(chosen.image_rate)
-    if chosen.learn_labels
+  by_field = {
+    "images": adam(settings.image_rate),
+    "labels": adam(settings.image_rate)
+    if settings.learn_labels
     else optax.set_to_zero(),
-    "log_rates": adam(chosen.rate_rate),
+    "log_rates": adam(settings.rate_rate),
   }
   return optax.chain(
     optax.clip_by_global_norm(LONGEST_GRADIENT),
-    optax.multi_transform(parts, Synthetic(*Synthetic._fields)),
+    optax.multi_transform(by_field, Synthetic(*Synthetic._fields)),
   )
 
 
 def make_starts(
-  parts: SynthesisSetup, key: jax.Array, count: int, fixed: bool | None = None
+  setup: SynthesisSetup, key: jax.Array, count: int, fixed: bool | None = None
 ) -> Any:
   """Initialises networks.
 
@@ -110,25 +110,25 @@ def make_starts(
     Parameters with a leading axis (M,); (1,) for a fixed start.
   """
   if fixed is None:
-    fixed = parts.experiment.synthesis.initialisation == "fixed"
+    fixed = setup.experiment.synthesis.initialisation == "fixed"
   if fixed:
-    return jax.vmap(parts.init)(jax.random.key(FIXED)[None])
-  return jax.vmap(parts.init)(jax.random.split(key, count))
+    return jax.vmap(setup.init)(jax.random.key(FIXED)[None])
+  return jax.vmap(setup.init)(jax.random.split(key, count))
 
 
 def learn_images(
-  parts: SynthesisSetup, seed: int, step: Callable | None = None
+  setup: SynthesisSetup, seed: int, step: Callable | None = None
 ) -> Iterator[Progress]:
   """Learns one set of images.
 
   Args:
     step: from `make_outer_step`; syntheses that share it compile it once.
   """
-  step = step or make_outer_step(parts)
-  synthetic = first_images(parts, seed)
-  state = make_optimizer(parts.experiment).init(synthetic)
-  real = jax.device_put((parts.images, parts.labels), parts.devices[0])
-  total = parts.experiment.synthesis.outer_steps
+  step = step or make_outer_step(setup)
+  synthetic = first_images(setup, seed)
+  state = make_optimizer(setup.experiment).init(synthetic)
+  real = jax.device_put((setup.images, setup.labels), setup.devices[0])
+  total = setup.experiment.synthesis.outer_steps
   for number in range(1, total + 1):
     key = jax.random.fold_in(jax.random.key(seed), number)
     synthetic, state, loss = step(synthetic, state, key, *real)
@@ -142,20 +142,20 @@ def learn_images(
       yield Progress(number, loss, synthetic)
 
 
-def make_outer_step(parts: SynthesisSetup) -> Callable:
+def make_outer_step(setup: SynthesisSetup) -> Callable:
   """Makes the step that images and rates take.
 
   Returns:
     (synthetic, optimiser state, key, real images, labels) -> (synthetic, state,
     loss).
   """
-  chosen = parts.experiment.synthesis
-  optimizer = make_optimizer(parts.experiment)
+  settings = setup.experiment.synthesis
+  optimizer = make_optimizer(setup.experiment)
 
   def measure(synthetic, starts, images, labels):
     def loss(synthetic):
       return outer_loss(
-        parts.apply, starts, synthetic, images, labels, rolled=parts.together
+        setup.apply, starts, synthetic, images, labels, rolled=setup.together
       )
 
     return jax.value_and_grad(loss)(synthetic)
@@ -163,15 +163,15 @@ def make_outer_step(parts: SynthesisSetup) -> Callable:
   def prepare(key, images, labels):
     picks, inits = jax.random.split(key)
     places = jax.random.permutation(picks, len(labels))
-    places = places[: chosen.outer_batch_size]
-    starts = make_starts(parts, inits, chosen.network_inits)
+    places = places[: settings.outer_batch_size]
+    starts = make_starts(setup, inits, settings.network_inits)
     return starts, images[places], labels[places]
 
   def finish(synthetic, state, gradient):
     updates, state = optimizer.update(gradient, state, synthetic)
     return optax.apply_updates(synthetic, updates), state
 
-  if parts.together:
+  if setup.together:
 
     @jax.jit
     def step(synthetic, state, key, images, labels):

@@ -47,7 +47,7 @@ class Recorder:
   def __call__(self, number, soft_labels):
     self.seen.append((number, soft_labels.sources, soft_labels.log_targets))
     answers = np.log((np.exp(soft_labels.log_targets) + 0.5) / 2)
-    return rounds.Taught(
+    return rounds.RoundResult(
       number, np.array([self.losses[number - 1]]), answers, {}
     )
 
