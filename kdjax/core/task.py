@@ -101,6 +101,11 @@ class Words(NamedTuple):
   factor: float = -100.0
   offset: float = 100.0
 
+  def told(self, score: float) -> str:
+    """Writes a score as people are told of it: 0.97 -> "error 3.00 %"."""
+    value = self.offset + self.factor * score
+    return f"{self.title} {value:.2f} {self.unit}".rstrip()
+
 
 class Task(NamedTuple):
   """What a network is for. Two tasks are the same only if they are one object.

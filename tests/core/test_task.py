@@ -9,6 +9,7 @@ from kdjax.core.method import Inputs, Outputs
 from kdjax.core.task import (
   Batch,
   Task,
+  Words,
   arguments,
   batch_of,
   counted,
@@ -82,3 +83,8 @@ def test_the_hard_loss_of_mixed_inputs_is_shared():
   for seen, want in ((inputs, 2.0), (mixed, (0.25 + 0.75 * 5 + 3) / 2)):
     loss, _, _ = hard_label_method(task).apply((), (), seen)
     assert float(loss) == pytest.approx(want)
+
+
+def test_scores_are_told_in_words():
+  assert Words().told(0.97) == "error 3.00 %"
+  assert Words("RMSE", "", 1.0, 0.0).told(0.125) == "RMSE 0.12"

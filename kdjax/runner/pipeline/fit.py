@@ -12,7 +12,7 @@ import numpy as np
 from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.errors import counted
-from kdjax.core.task import finished
+from kdjax.core.task import Task, finished
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import best_epochs as best_of
 from kdjax.runner.pipeline import predict
@@ -152,9 +152,9 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
             best_of.keep(
               best, epoch.number, networks["student"], rows["student"]
             )
-          _advance(advance, epoch, rows)
+          _advance(advance, epoch, train_spec.task, rows)
         else:
-          _advance(advance, epoch)
+          _advance(advance, epoch, train_spec.task)
         keep(epoch, last=epoch.ended and epoch.number == train_spec.epochs)
       log.performance[title] = meter.summary() | {
         "members": train_spec.members,
@@ -182,13 +182,17 @@ def _kept(setup, train_spec, log, initial, watch):
   )
 
 
-def _advance(advance: Advance, epoch: Epoch, rows: Mapping | None = None):
+def _advance(
+  advance: Advance, epoch: Epoch, task: Task, rows: Mapping | None = None
+):
   """Shows an epoch, or the part of one, by the rows that were logged of it."""
   loss = float(np.mean([np.mean(_loss(epoch, arm)) for arm in epoch.sums]))
   if rows is None:
     return advance(loss, epochs=0)
   shown = rows.get("student") or next(iter(rows.values()))
-  return advance(loss, accuracy=shown.get("test_accuracy"))
+  scores = shown.get(f"test_{task.score}")
+  told = None if scores is None else task.words.told(float(np.mean(scores)))
+  return advance(loss, score=told)
 
 
 def _loss(epoch: Epoch, arm: str) -> np.ndarray:

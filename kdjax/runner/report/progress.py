@@ -17,12 +17,12 @@ LEAST, MOST, SHARE = 5.0, 60.0, 1 / 12
 class Advance(Protocol):
   """Called when epochs are done, with their loss (a number, or one a seed).
 
-  `accuracy`, in [0, 1], is the latest measured, and likewise a number or one a
-  seed. With `epochs` 0 it is a sign of life within an epoch.
+  `score` is the latest measured, in words. With `epochs` 0 it is a sign of life
+  within an epoch.
   """
 
   def __call__(
-    self, loss: Any = None, *, epochs: int = 1, accuracy: Any = None
+    self, loss: Any = None, *, epochs: int = 1, score: str | None = None
   ) -> None: ...
 
 
@@ -59,8 +59,8 @@ def progress(
   shown = _bar(phase, stream) if stream.isatty() else _lines(stream)
   with shown as update:
 
-    def advance(loss=None, *, epochs=1, accuracy=None) -> None:
-      phase.advance(loss, epochs, accuracy)
+    def advance(loss=None, *, epochs=1, score=None) -> None:
+      phase.advance(loss, epochs, score)
       update(epochs, phase)
 
     yield advance
@@ -80,12 +80,12 @@ class _Phase:
     self.description, self.total, self.done = description, total, done
     self._images, self._unit = images, unit
     self._epochs = done
-    self._loss = self._error = None
+    self._loss = self._score = None
     self._start = self._last = time.perf_counter()
     self._seconds = None
     self._compiled = False
 
-  def advance(self, loss: Any, epochs: int, accuracy: Any) -> None:
+  def advance(self, loss: Any, epochs: int, score: str | None) -> None:
     self._epochs += epochs
     if epochs:
       now = time.perf_counter()
@@ -95,16 +95,14 @@ class _Phase:
       self._last = now
     values = reading.numbers(loss)
     self._loss = float(values.mean()) if values.size else None
-    measured = reading.numbers(accuracy)
-    if measured.size:
-      self._error = 100 * (1 - float(measured.mean()))
+    self._score = score or self._score
 
   def scores(self) -> list[str]:
     parts = []
     if self._loss is not None:
       parts.append(f"loss {self._loss:.4f}")
-    if self._error is not None:
-      parts.append(f"error {self._error:.2f} %")
+    if self._score is not None:
+      parts.append(self._score)
     return parts
 
   def status(self) -> str:

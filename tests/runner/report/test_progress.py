@@ -73,7 +73,7 @@ def test_a_line_every_so_many_seconds_where_the_output_is_no_terminal(clock):
   with progress(4, "student", 100, stream=stream) as advance:
     for seconds in (20.0, 1.0, 4.0):
       clock[0] += seconds
-      advance([0.4, 0.6], accuracy=[0.95, 0.96])
+      advance([0.4, 0.6], score="error 4.50 %")
     clock[0] += 5.0
     advance(0.25)
   assert stream.getvalue().splitlines() == [
