@@ -13,6 +13,7 @@ from kdjax.data.registry import MAKERS as DATA_SETS
 from kdjax.methods.registry import MAKERS, OBJECTIVES
 from kdjax.models.registry import MAKERS as MODELS
 from kdjax.runner import cli
+from kdjax.runner.config import Experiment
 
 RUN = [
   "--dataset=stripes(64)", "--teacher=two_layers(8)", "--student=two_layers(4)",
@@ -65,6 +66,13 @@ def test_a_plugin_can_have_commands(file, capsys, monkeypatch):
   other.write_text(code_of(job).replace('"calibrate"', '"cache"'))
   assert launch.main(["launch.py", "list", f"--plugins={other}"]) == 2
   assert "job 'cache' of own_cache is there already" in capsys.readouterr().err
+
+
+def test_processes_must_have_the_same_plugins(monkeypatch):
+  call = cli.Call("list", [], {}, "list", Experiment(), "launch.py list")
+  before = cli._identity(call)
+  monkeypatch.setattr(plugins, "_DIGESTS", {"own.py": "a" * 64})
+  assert cli._identity(call) != before
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def _compare(guard: Watchdog, identity: Any, seconds: float) -> None:
     if board.wait_for(f"kdjax/identity/{other}", seconds) != own:
       pair = max(guard.process, other)
       raise UserError(
-        f"--multihost: processes 0 and {pair} were given different settings"
+        f"--multihost: processes 0 and {pair} were given different settings or"
+        " other --plugins"
       )
 
 
