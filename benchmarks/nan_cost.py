@@ -36,7 +36,7 @@ def program(policy: str, optimizer: str, batch_size: int):
   """A compiled row of steps, and the state that it starts from."""
   images = np.random.default_rng(0).random((batch_size, 28, 28, 1), np.float32)
   batch = batch_of(jnp.asarray(images))._replace(
-    labels=jnp.zeros(batch_size, jnp.int32)
+    targets=jnp.zeros(batch_size, jnp.int32)
   )
   scheme = nan_guard.guard(OFFLINE, policy, 10)
   method = make_objective("hard")
