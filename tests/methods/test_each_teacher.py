@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import make_objective
 
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import make_objective
 from kdjax.methods._each_teacher import for_each_teacher
 
 RNG = np.random.default_rng(2)
