@@ -1,5 +1,7 @@
 """What a method freezes no optimiser moves; what waits for its turn waits."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -215,16 +217,17 @@ def test_what_is_frozen_stays_where_networks_learn_together(regime):
   method = make_objective(
     "ce:1 + factor_transfer(pretraining=0.5):1", steps=STEPS
   )
-  state = scheme.create(
+  create = partial(
+    scheme.create,
     Maps(4),
     method,
     make_optimizer(ADAMW, "constant", STEPS),
-    rng=jax.random.key(0),
     task=classification(3),
-    inputs=IMAGES,
     teacher=None,
-    learning_rate=jnp.float32(0.05),
     head=None,
+  )
+  state = jax.jit(create)(
+    rng=jax.random.key(0), inputs=IMAGES, learning_rate=jnp.float32(0.05)
   )
   batch = whole_batch()
 

@@ -1,5 +1,7 @@
 """Mean teacher: the average in closed form, views, what is measured."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -23,15 +25,16 @@ def together(settings):
 
 def setup(scheme, network="mlp(5)", count=4):
   images = jax.random.uniform(jax.random.key(1), (count, 4, 4, 3))
-  state = scheme.create(
+  create = partial(
+    scheme.create,
     make_model(network, classes=3),
     together({}),
     make_optimizer("sgd", "constant", 10),
-    rng=jax.random.key(0),
     task=classification(3),
-    inputs=images,
     teacher=None,
-    learning_rate=jnp.float32(0.5),
+  )
+  state = jax.jit(create)(
+    rng=jax.random.key(0), inputs=images, learning_rate=jnp.float32(0.5)
   )
   index = jnp.arange(count)
   labels = jnp.arange(count) % 3

@@ -1,5 +1,7 @@
 """Deep mutual learning: two peers by hand, and what must not matter."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -39,15 +41,16 @@ def peer(tree, place):
 def linear(scheme, method, rate=0.5):
   """The scheme's state on two linear softmax nets, and a batch for them."""
   images = jax.random.normal(jax.random.key(1), (4, 1, 3, 1))
-  state = scheme.create(
+  create = partial(
+    scheme.create,
     make_model("mlp", classes=2),
     method,
     make_optimizer("sgd", "constant", 1),
-    rng=jax.random.key(0),
     task=classification(2),
-    inputs=images,
     teacher=None,
-    learning_rate=jnp.float32(rate),
+  )
+  state = jax.jit(create)(
+    rng=jax.random.key(0), inputs=images, learning_rate=jnp.float32(rate)
   )
   index = jnp.arange(4)
   labels = jnp.array([0, 1, 1, 0])
