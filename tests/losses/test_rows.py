@@ -112,7 +112,11 @@ def check_close(name, got, want, share):
   [False, pytest.param(True, marks=pytest.mark.slow)],
   ids=["sum", "each"],
 )
-@pytest.mark.parametrize("how", ["blocks", "whole"])
+@pytest.mark.parametrize(
+  # One block is what a loop over blocks calls.
+  "how",
+  ["blocks", pytest.param("whole", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("alone", [False, True], ids=["alike", "one_masks"])
 def test_large_logits_give_what_plain_expressions_give(alone, how, each):
   plain, slopes = outcomes("plain", each)[alone]
