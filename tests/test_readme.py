@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from test_architecture import ROOMS
 
@@ -65,7 +66,8 @@ class Network(nn.Module):
 
 def test_a_network_of_ones_own_is_distilled():
   student, teacher = Network(8), Network(32)
-  names = {"student": student, "teacher": teacher}
+  optimizer = optax.adamw(1e-3)
+  names = {"student": student, "teacher": teacher, "optimizer": optimizer}
   exec(blocks()["Distil your own network"][0], names)
   images = jax.random.normal(jax.random.key(0), (64, 4, 4, 1))
   taught = teacher.init(jax.random.key(1), images)
@@ -77,7 +79,7 @@ def test_a_network_of_ones_own_is_distilled():
     log_q = jax.nn.log_softmax(student.apply(params, images))
     return float(jnp.sum(jnp.exp(answers) * (answers - log_q), -1).mean())
 
-  first, state = divergence(params), names["optimizer"].init(params)
+  first, state = divergence(params), optimizer.init(params)
   for _ in range(100):
     params, state = names["step"](params, state, taught, images, labels)
   assert divergence(params) < first / 2
