@@ -82,11 +82,10 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
   )
   teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
-  start = time.perf_counter()
   for done, (name, arm) in enumerate(candidates.arms.items()):
     # The first needs no teacher; the controls are behind with the third.
     if done in (1, 3):
-      spent = time.perf_counter() - start
+      spent = sum(one.seconds for one in outcomes.values())
       say(estimates.underway("arm", done, len(candidates.arms), spent))
     own = teachers[looks_inside(arm)]
     tried = partial(_try_arm, setup, name, own, context.log)
