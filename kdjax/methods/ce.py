@@ -53,9 +53,7 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
     alive = logits != -jnp.inf
     whole = jnp.all(alive, axis=-1, keepdims=True)
 
-    def against(labels):
-      labels = class_ids(labels, logits.shape[-1])
-      one_hot = jax.nn.one_hot(labels, logits.shape[-1])
+    def smoothed(one_hot):
       # Apart, so that rows without masks keep every bit of the plain formula.
       values = optax.losses.softmax_cross_entropy(
         jnp.where(whole, logits, 0.0),
@@ -65,9 +63,18 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
         jnp.where(whole, 0.0, logits),
         optax.losses.smooth_labels(one_hot, label_smoothing, where=alive),
       )
-      values = jnp.where(whole[:, 0], values, fewer)
-      has_label = jnp.any((one_hot > 0) & alive, axis=-1)
-      return jnp.where(has_label, values, 0.0)
+      return jnp.where(whole[:, 0], values, fewer)
+
+    def against(labels):
+      labels = class_ids(labels, logits.shape[-1])
+      place = jnp.maximum(labels, 0)
+      one_hot = jax.nn.one_hot(place, logits.shape[-1])
+      if isinstance(label_smoothing, float) and not label_smoothing:
+        values = soft_loss(logits, one_hot)
+      else:
+        values = smoothed(one_hot)
+      has_label = jnp.take_along_axis(alive, place[:, None], axis=-1)[:, 0]
+      return jnp.where((labels >= 0) & has_label, values, 0.0)
 
     if inputs.share is None:
       return against(inputs.labels)
