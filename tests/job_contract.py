@@ -13,7 +13,9 @@ def check_results(workdir, name):
   results = json.loads((workdir / "results.json").read_text())
   stages = [stage.name for stage in cli.COMMANDS[name].stages]
   assert {"data", *stages, "evaluation", "total"} <= set(results["seconds"])
-  assert {"name", "command", "experiment", "performance"} <= set(results)
+  assert {"name", "command", "task", "experiment", "performance"} <= set(
+    results
+  )
   assert {"jax", "devices", "git"} <= set(results["environment"])
   assert set(results["fingerprints"]) == {"shown", "scored"}
   assert not (workdir / "checkpoints").exists()

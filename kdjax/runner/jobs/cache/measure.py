@@ -25,7 +25,8 @@ def measure(setup: Caching, context: Context) -> Measured:
     "views": setup.views,
     "next": shlex.join(_next(setup.base.experiment, context.workdir)),
   }
-  return Measured({"teacher": written.teacher, "cache": cache})
+  task = setup.base.student.task.name
+  return Measured({"task": task, "teacher": written.teacher, "cache": cache})
 
 
 def summary(results: Mapping[str, Any]) -> str:

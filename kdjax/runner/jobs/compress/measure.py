@@ -71,7 +71,8 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
     "shift": perturb.SHIFT,
   }
   objective = objective_text(ways["plain"].experiment)
-  return Measured({"table": table, "objective": objective})
+  task = setup.student.task.name
+  return Measured({"task": task, "table": table, "objective": objective})
 
 
 def gather(

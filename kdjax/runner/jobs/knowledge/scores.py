@@ -15,6 +15,7 @@ from kdjax.runner.jobs.knowledge.entropies import Meter
 from kdjax.runner.pipeline.predict import first
 from kdjax.runner.pipeline.setup import network_note
 from kdjax.runner.report.progress import say
+from kdjax.tasks.classification import classification
 
 EXAMPLES = 5
 MOMENTS = 5
@@ -29,6 +30,7 @@ def measure(setup: KnowledgeSetup, context: Context) -> Measured:
   say("measuring concepts, and the estimator on a few images")
   found = _measure(setup, teacher.bench.meter, networks, histories)
   _save(setup, context.workdir, networks)
+  found["task"] = classification(setup.dataset.classes).name
   return Measured(found, {"samples": _samples(setup, histories)})
 
 

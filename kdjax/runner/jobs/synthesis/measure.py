@@ -29,6 +29,7 @@ def measure(setup: SynthesisSetup, context: Context) -> Measured:
   found["synthesis"] = _synthesis(setup, learned, losses) | {
     "networks": len(found["student"]["each"][0])
   }
+  found["task"] = classification(setup.dataset.classes).name
   return Measured(found, {"samples": _samples(setup, learned)})
 
 
