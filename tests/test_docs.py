@@ -111,11 +111,7 @@ def test_a_term_of_the_field_is_found(term):
     assert term.casefold() in words_of(page), page.name
 
 
-# The page of faults opens with its exit statuses.
-OPENED = [page for page in PAGES if page.name != "reliability.md"]
-
-
-@pytest.mark.parametrize("page", OPENED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_opens_with_what_it_is_for_and_a_command(page):
   opening = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[0]
   title, _, rest = opening.partition("\n")

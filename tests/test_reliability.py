@@ -30,17 +30,6 @@ def test_every_line_has_a_test():
   assert SHOWN and not missing
 
 
-def test_flags_and_files_exist():
-  from kdjax.runner.config import options
-
-  known = {one.flag for one in options.options()}
-  known |= {f"no{flag}" for flag in known}
-  used = set(re.findall(r"--([a-z_]+)", PAGE))
-  assert used <= known, used - known
-  for target in re.findall(r"\]\(([^)#]+)\)", PAGE):
-    assert (ROOT / "docs" / target).exists(), target
-
-
 @pytest.mark.parametrize(
   ("file", "count", "number"),
   [("kill_test", "kills", 100), ("damage_test", "damages", 200)],

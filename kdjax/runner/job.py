@@ -150,7 +150,7 @@ class Command(NamedTuple):
   example: str = "mnist_demo"
 
 
-class Room:
+class LazyModule:
   """A module that is imported when one of its functions is called."""
 
   def __init__(self, name: str):

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.commands import DistillConfig
-from kdjax.runner.job import Context, Job, Measured, Plan, Room, Stage
+from kdjax.runner.job import Context, Job, LazyModule, Measured, Plan, Stage
 
-record = Room("kdjax.runner.report.record")
+record = LazyModule("kdjax.runner.report.record")
 
 
 class Teachers(NamedTuple):

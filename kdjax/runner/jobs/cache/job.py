@@ -1,10 +1,10 @@
 """`launch.py cache`: a teacher's outputs for every view of every training image."""
 
 from kdjax.runner.config.commands import CacheConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 build, write, measure = (
-  Room(f"{__package__}.{name}") for name in ("build", "write", "measure")
+  LazyModule(f"{__package__}.{name}") for name in ("build", "write", "measure")
 )
 
 JOB = Job(

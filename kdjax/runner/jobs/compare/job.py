@@ -7,12 +7,13 @@ images. Whatever the table says, nothing was chosen on what it shows.
 """
 
 from kdjax.runner.config.commands import CompareConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 build, training, measure = (
-  Room(f"{__package__}.{name}") for name in ("build", "training", "measure")
+  LazyModule(f"{__package__}.{name}")
+  for name in ("build", "training", "measure")
 )
-record = Room("kdjax.runner.report.record")
+record = LazyModule("kdjax.runner.report.record")
 
 JOB = Job(
   name="compare",

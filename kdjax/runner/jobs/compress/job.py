@@ -1,12 +1,12 @@
 """`launch.py compress`: students plain, pruned and in few bits, in one table."""
 
 from kdjax.runner.config.commands import CompressConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 training, measure = (
-  Room(f"{__package__}.{name}") for name in ("training", "measure")
+  LazyModule(f"{__package__}.{name}") for name in ("training", "measure")
 )
-page = Room("kdjax.runner.report.compression_page")
+page = LazyModule("kdjax.runner.report.compression_page")
 
 JOB = Job(
   name="compress",

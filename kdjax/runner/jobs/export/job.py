@@ -1,9 +1,11 @@
 """`launch.py export`: a run's network in formats that other programs run."""
 
 from kdjax.runner.config.commands import ExportConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
-build, write = (Room(f"{__package__}.{name}") for name in ("read_run", "write"))
+build, write = (
+  LazyModule(f"{__package__}.{name}") for name in ("read_run", "write")
+)
 
 JOB = Job(
   name="export",

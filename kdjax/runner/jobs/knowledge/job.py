@@ -1,12 +1,12 @@
 """`launch.py quantify`: three networks, every checkpoint of which is examined."""
 
 from kdjax.runner.config.commands import QuantifyConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 build, stages, scores = (
-  Room(f"{__package__}.{name}") for name in ("build", "stages", "scores")
+  LazyModule(f"{__package__}.{name}") for name in ("build", "stages", "scores")
 )
-page = Room("kdjax.runner.report.knowledge_page")
+page = LazyModule("kdjax.runner.report.knowledge_page")
 
 JOB = Job(
   name="quantify",

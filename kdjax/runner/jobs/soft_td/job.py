@@ -1,12 +1,12 @@
 """`launch.py soft_td`: several sources, soft labels, students in rounds, controls."""
 
 from kdjax.runner.config.commands import SoftTDConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 build, stages, measure = (
-  Room(f"{__package__}.{name}") for name in ("build", "stages", "measure")
+  LazyModule(f"{__package__}.{name}") for name in ("build", "stages", "measure")
 )
-record = Room("kdjax.runner.report.record")
+record = LazyModule("kdjax.runner.report.record")
 
 JOB = Job(
   name="soft_td",

@@ -1,12 +1,12 @@
 """`launch.py synthesise`: learned images, then fresh networks on each kind of images."""
 
 from kdjax.runner.config.commands import SynthesiseConfig
-from kdjax.runner.job import Job, Room, Stage
+from kdjax.runner.job import Job, LazyModule, Stage
 
 build, stages, measure = (
-  Room(f"{__package__}.{name}") for name in ("build", "stages", "measure")
+  LazyModule(f"{__package__}.{name}") for name in ("build", "stages", "measure")
 )
-page = Room("kdjax.runner.report.synthesis_page")
+page = LazyModule("kdjax.runner.report.synthesis_page")
 
 JOB = Job(
   name="synthesise",
