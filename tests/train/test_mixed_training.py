@@ -28,7 +28,7 @@ def params(epochs):
 @pytest.mark.parametrize(
   ("view", "devices"),
   [
-    pytest.param("shift(1) + mixup", 8, marks=pytest.mark.slow),
+    ("shift(1) + mixup", 8),
     pytest.param("shift(1) + mixup", 2, marks=pytest.mark.slow),
     pytest.param("cutmix(0.5)", 8, marks=pytest.mark.slow),
   ],
