@@ -101,10 +101,14 @@ class Words(NamedTuple):
   factor: float = -100.0
   offset: float = 100.0
 
+  def shown(self, score: Any) -> Any:
+    """Makes of scores the numbers that people see: 0.97 -> 3."""
+    # Not offset + factor * score: 1 - accuracy is exact.
+    return -self.factor * (-self.offset / self.factor - score)
+
   def told(self, score: float) -> str:
     """Writes a score as people are told of it: 0.97 -> "error 3.00 %"."""
-    value = self.offset + self.factor * score
-    return f"{self.title} {value:.2f} {self.unit}".rstrip()
+    return f"{self.title} {self.shown(score):.2f} {self.unit}".rstrip()
 
 
 class Task(NamedTuple):

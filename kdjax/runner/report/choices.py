@@ -40,8 +40,8 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
   best = next(cell for cell in cells if cell["versus_best"] is None)
   held_out = reading.on_held_out(results)
   return [
-    _recommended(sweep, best),
-    *_others(sweep, cells, like),
+    _recommended(sweep, best, reading.score_of(results)),
+    *_others(sweep, cells, like, reading.score_of(results)),
     *_at_an_end(sweep),
     f"The best of {len(cells)} looks better than it is on the images that chose"
     " it. "
@@ -86,27 +86,31 @@ def _differs(comparison: Mapping[str, Any] | None) -> bool:
   return reading.finite(p_value) and p_value < reading.SIGNIFICANT
 
 
-def _recommended(sweep: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-  errors = 100 * (1 - reading.numbers(best["accuracy"]))
+def _recommended(
+  sweep: Mapping[str, Any], best: Mapping[str, Any], score: reading.Score
+) -> str:
+  values = score.shown(best[score.name])
+  written = f"{formats.with_spread(values)} {score.words.unit}".rstrip()
   beside = best["versus_baseline"]
   text = (
-    f"Recommended: {_cell(sweep['recommendation'])}, with a test error of"
-    f" {formats.with_spread(errors)} %"
+    f"Recommended: {_cell(sweep['recommendation'])}, with a {score.title} of"
+    f" {written}"
   )
-  if len(errors) == 1:
+  if len(values) == 1:
     return f"{text} of a single seed."
   better = "lower" if beside["mean"] < 0 else "higher"
   sure = "" if _differs(beside) else ", which may be chance"
   p_value = formats.p_value(beside["holm_p_value"])
+  by = f"{abs(beside['mean']):.2f} {score.points}".rstrip()
   return (
-    f"{text} over {len(errors)} seeds, {abs(beside['mean']):.2f} points"
+    f"{text} over {len(values)} seeds, {by}"
     f" {better} than the baseline's{sure} (p {_equals(p_value)})."
   )
 
 
-def _others(sweep, cells, like) -> list[str]:
+def _others(sweep, cells, like, score) -> list[str]:
   """Which cells may be as good as the best."""
-  if len(cells[0]["accuracy"]) < 2:
+  if len(cells[0][score.name]) < 2:
     return ["With one seed no cell can be told from another; try --seeds=5."]
   others = [
     {name: cell[name] for name in sweep["axes"]}

@@ -1,6 +1,6 @@
 """The table of many methods: what each gains, and which do not help.
 
-A method helps only where its test error is below the baseline's on average and
+A method helps only where its score is better than the baseline's on average and
 the p-value is below 0.05 after Holm's correction for having tried so many.
 """
 
@@ -21,26 +21,28 @@ FEW = 5
 
 
 def entries(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-  """Returns all arms of a comparison, the lowest test error first."""
+  """Returns all arms of a comparison, the best score first."""
   found = {"baseline": results["baseline"]}
   found |= results.get("controls") or {}
   found |= results["methods"]
-  error = {
-    name: float(reading.finite_mean(reading.errors_in_percent(entry)))
+  score = reading.score_of(results)
+  value = {
+    name: -score.sign * float(reading.finite_mean(score.of(entry)))
     for name, entry in found.items()
   }
-  return dict(sorted(found.items(), key=lambda item: error[item[0]]))
+  return dict(sorted(found.items(), key=lambda item: value[item[0]]))
 
 
 def methods_table(results: Mapping[str, Any]) -> Table:
   """Returns what every method achieves, against the baseline and against kd."""
+  score = reading.score_of(results)
   rows = tuple(
     (
       title(name),
-      formats.with_spread(reading.errors_in_percent(entry)),
+      formats.with_spread(score.of(entry)),
       *_difference(entry.get("versus_baseline")),
       *_difference(entry.get("versus_kd")),
-      _helps(entry),
+      _helps(entry, score),
       _settings(entry),
       formats.count(len(entry.get("cells") or [])),
       formats.count(entry.get("seconds")),
@@ -48,7 +50,7 @@ def methods_table(results: Mapping[str, Any]) -> Table:
     for name, entry in entries(results).items()
   )
   headers = (
-    "Arm", "Test error, %", "− baseline", "p", "p, Holm", "− kd", "p", "p, Holm",
+    "Arm", score.header, "− baseline", "p", "p, Holm", "− kd", "p", "p, Holm",
     "Against baseline", "Chosen", "Tried", "Seconds",
   )  # fmt: skip
   return without_empty_columns(
@@ -58,26 +60,27 @@ def methods_table(results: Mapping[str, Any]) -> Table:
 
 @style.styled
 def methods_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the test errors of all arms, the best one on top."""
+  """Draws the scores of all arms, the best one on top."""
+  score = reading.score_of(results)
   found = list(entries(results).items())[::-1]
   drawing = style.figure(0.9 + 0.19 * len(found))
   axes = drawing.subplots()
   for row, (name, entry) in enumerate(found):
-    errors = reading.errors_in_percent(entry)
+    values = score.of(entry)
     colour = style.colour_of("student" if name in results["methods"] else name)
-    axes.plot(errors, [row] * len(errors), ".", color=colour, alpha=0.5)
-    mean = reading.finite_mean(errors)
+    axes.plot(values, [row] * len(values), ".", color=colour, alpha=0.5)
+    mean = reading.finite_mean(values)
     axes.plot([mean], [row], "|", color=style.INK, markersize=9)
   lines = (("baseline", results["baseline"], "--"),)
   if "kd" in results["methods"]:
     lines += (("kd", results["methods"]["kd"], ":"),)
   for name, entry, line in lines:
-    mean = reading.finite_mean(reading.errors_in_percent(entry))
+    mean = reading.finite_mean(score.of(entry))
     axes.axvline(mean, color=style.INK, ls=line, lw=0.9, label=title(name))
   axes.set_yticks(range(len(found)), [title(name) for name, _ in found])
   axes.tick_params(axis="y", labelsize=8)
   axes.set_ylim(-0.7, len(found) - 0.3)
-  axes.set_xlabel("Test error, %")
+  axes.set_xlabel(score.header)
   drawing.legend(loc="outside upper center", ncols=2)
   return drawing
 
@@ -103,17 +106,18 @@ def _difference(comparison: Mapping[str, Any] | None) -> tuple[str, str, str]:
   )
 
 
-def _helps(entry: Mapping[str, Any]) -> str:
+def _helps(entry: Mapping[str, Any], score: reading.Score) -> str:
   """Says what the comparison with the baseline allows to say."""
   comparison = entry.get("versus_baseline")
   if comparison is None:
     return formats.MISSING
-  said = verdicts.helps(entry)
+  said = verdicts.helps(entry, score)
   if said == "gain":
     return HELPS
   if not said.startswith(verdicts.NOT_SHOWN):
     return HARMS
-  return UNSURE if verdicts.verdict(comparison) == "gain" else NO_HELP
+  unsure = verdicts.verdict(comparison, score=score) == "gain"
+  return UNSURE if unsure else NO_HELP
 
 
 def _settings(entry: Mapping[str, Any]) -> str:
@@ -127,7 +131,7 @@ def _settings(entry: Mapping[str, Any]) -> str:
 
 def _caption(results: Mapping[str, Any]) -> str:
   baseline = results["baseline"]
-  seeds = len(reading.numbers(baseline["test_accuracy"]))
+  seeds = len(reading.score_of(results).of(baseline))
   examples = baseline.get("test_examples")
   noun = "example" if examples == 1 else "examples"
   return (
@@ -138,12 +142,12 @@ def _caption(results: Mapping[str, Any]) -> str:
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
   """What was tried, which methods help, and which do not."""
-  found = results["methods"]
+  found, score = results["methods"], reading.score_of(results)
   said = {
     verdict: ", ".join(
       name
       for name, entry in entries(results).items()
-      if name in found and _helps(entry) == verdict
+      if name in found and _helps(entry, score) == verdict
     )
     for verdict in (HELPS, UNSURE, NO_HELP, HARMS)
   }
@@ -164,7 +168,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
   ):
     if said[verdict]:
       notes.append(f"{text}: {said[verdict]}.")
-  notes.append(_against_kd(found))
+  notes.append(_against_kd(found, score))
   pairs = found["kd"]["versus_baseline"]["pairs"] if "kd" in found else FEW
   if pairs < FEW:
     notes.append(
@@ -178,38 +182,42 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 
 def _search(results: Mapping[str, Any]) -> str:
   """How the settings were chosen."""
+  score = reading.score_of(results)
+  sign = "positive" if score.sign > 0 else "negative"
   counts = {
     len(entry.get("cells") or []) for entry in entries(results).values()
   }
   baseline = results["baseline"].get("cells") or [{}]
-  seeds = len(baseline[0].get("accuracy") or [])
+  seeds = len(baseline[0].get(score.name) or [])
   tried = " or ".join(map(str, sorted(counts)))
   return (
     f"Every arm tried {tried} setting{'s' * (counts != {1})} with {seeds}"
     f" seed{'s' * (seeds != 1)} on training images held out from teacher and"
     " student; the best one was trained again with fresh seeds and scored on the"
-    " test images. Differences in points, negative where the method errs less;"
+    f" test images. Differences{f' in {score.points}' if score.points else ''},"
+    f" {sign} where the method {score.improved};"
     " p: paired t-test over the seeds, two-sided, alone and after Holm's"
     " correction for all arms of the column."
   )
 
 
-def _against_kd(found: Mapping[str, Any]) -> str:
+def _against_kd(found: Mapping[str, Any], score: reading.Score) -> str:
   better, below = [], []
   for name, entry in found.items():
     comparison = entry.get("versus_kd")
     if comparison is None:
       continue
-    if reading.finite(comparison["mean"]) and comparison["mean"] < 0:
+    mean = comparison["mean"]
+    if reading.finite(mean) and score.sign * mean > 0:
       below.append(name)
       corrected = {**comparison, "p_value": comparison["holm_p_value"]}
-      if verdicts.verdict(corrected) == "gain":
+      if verdicts.verdict(corrected, score=score) == "gain":
         better.append(name)
   if not any(entry.get("versus_kd") for entry in found.values()):
     return ""
   if better:
     return f"Better than kd: {', '.join(better)}."
   return (
-    f"None is shown to be better than kd ({len(below)} have a lower error on"
-    " average)."
+    f"None is shown to be better than kd ({len(below)} have a {score.best}"
+    f" {score.words.title} on average)."
   )

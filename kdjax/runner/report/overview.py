@@ -65,7 +65,7 @@ def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
   if "table" in results:
     entries = results["table"]["rows"]
   errors = [
-    formats.with_spread(reading.errors_in_percent(entries[network]))
+    formats.with_spread(reading.score_of(results).of(entries[network]))
     if network in entries
     else "–"
     for network in (

@@ -64,7 +64,11 @@ def content(
     "sentences": lambda: [verdicts.headline(results), *verdicts.notes(results)],
     "tiles": lambda: _tiles(results),
     "tables": table_makers(results),
-    "training": lambda: [tables.training_table(history)] if history else [],
+    "training": lambda: (
+      [tables.training_table(history, reading.score_of(results))]
+      if history
+      else []
+    ),
   }
 
 
@@ -146,12 +150,13 @@ def _surroundings(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
-  """The numbers at the top: the test error of each network."""
+  """The numbers at the top: the score of each network."""
+  score = reading.score_of(results)
   return [
     _Tile(
       reading.title_of(name),
-      formats.with_spread(reading.errors_in_percent(entry)),
-      "% test error",
+      formats.with_spread(score.of(entry)),
+      f"{score.words.unit} {score.title}".lstrip(),
       style.colour_of(name),
     )
     for name, entry in reading.networks(results).items()
@@ -179,7 +184,10 @@ def table_makers(
     ),
     "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
     "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),
-    "sweep": (sweep, lambda: sweep_tables.tables_of(sweep)),
+    "sweep": (
+      sweep,
+      lambda: sweep_tables.tables_of(sweep, reading.score_of(results)),
+    ),
     "compression": (
       results.get("compression") and costs,
       lambda: [compression_table.compression_table(results)],

@@ -96,7 +96,7 @@ def _catalogue(
   history: Sequence[Mapping[str, Any]],
   samples: Mapping[str, Any] | None,
 ) -> dict[str, tuple[bool, Callable[[], Picture]]]:
-  networks = reading.networks(results)
+  networks, score = reading.networks(results), reading.score_of(results)
   sweep, omitted = results.get("sweep"), results.get("omitted_class")
   return {
     "methods": (bool(results.get("methods")), lambda: _methods(results)),
@@ -106,7 +106,7 @@ def _catalogue(
     ),
     "curves": (
       bool(reading.rows_by_network(history)),
-      lambda: _curves(history),
+      lambda: _curves(history, score),
     ),
     "soft_targets": (bool(samples), lambda: _soft_targets(samples)),
     "agreement": (
@@ -117,15 +117,16 @@ def _catalogue(
       ),
       lambda: _agreement(results),
     ),
-    "sweep": (bool(sweep), lambda: _sweep(sweep)),
+    "sweep": (bool(sweep), lambda: _sweep(sweep, score)),
     "omitted_class": (bool(omitted), lambda: _omitted_class(omitted)),
   }
 
 
 def _methods(results: Mapping[str, Any]) -> Picture:
+  title = reading.score_of(results).title
   return Picture(
     methods.methods_figure(results),
-    "Test error of every method",
+    f"T{title[1:]} of every method",
     "A dot is one seed, the tick their mean. Each arm has had the same number of"
     " tries on held-out images; dashed: baseline, dotted: kd.",
   )
@@ -133,33 +134,36 @@ def _methods(results: Mapping[str, Any]) -> Picture:
 
 def _accuracy(results: Mapping[str, Any]) -> Picture:
   paired = {"student", "baseline"} <= set(reading.networks(results))
-  student = results.get("student") or {}
-  seeds = reading.numbers(student.get("test_accuracy")).size
+  score = reading.score_of(results)
+  seeds = score.of(results.get("student") or {}).size
   return Picture(
     plots.accuracy_figure(results),
-    "Test error of every seed",
+    f"T{score.title[1:]} of every seed",
     (
-      "A dot is one seed, a bar the mean of a network; lower is better."
+      "A dot is one seed, a bar the mean of a network"
       if seeds > 1
-      else "A bar is a network of one seed; lower is better."
+      else "A bar is a network of one seed"
     )
+    + f"; {score.best} is better."
     + (paired and seeds > 1)
     * " Grey lines join baseline and student of the same seed: where nearly all"
-    " of them fall, the gain is not luck.",
+    f" of them {'rise' if score.sign > 0 else 'fall'}, the gain is not luck.",
   )
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> Picture:
+def _curves(
+  history: Sequence[Mapping[str, Any]], score: reading.Score
+) -> Picture:
   seeds = max(reading.numbers(row.get("loss")).size for row in history)
   return Picture(
-    plots.curves_figure(history),
+    plots.curves_figure(history, score),
     "Training, epoch by epoch",
     (
       "Lines are means over seeds, bands one standard deviation to both sides. "
       if seeds > 1
       else ""
     )
-    + "Each network's loss is its own, so only test errors compare.",
+    + f"Each network's loss is its own, so only {score.title}s compare.",
   )
 
 
@@ -184,14 +188,15 @@ def _soft_targets(samples: Mapping[str, Any]) -> Picture:
   )
 
 
-def _sweep(sweep: Mapping[str, Any]) -> Picture:
-  text = reading.last_axes(sweep, 3).get("text") or ""
+def _sweep(sweep: Mapping[str, Any], score: reading.Score) -> Picture:
+  text = reading.last_axes(sweep, 3, score.name).get("text") or ""
   return Picture(
-    sweeps.sweep_figure(sweep),
+    sweeps.sweep_figure(sweep, score),
     "Settings tried",
-    "Test error of the student at each setting, mean and standard deviation over"
-    " seeds; lower is better. Marked = are those that a paired test over the"
-    " seeds cannot tell from the best." + (f" {text}" if text else ""),
+    f"T{score.title[1:]} of the student at each setting, mean and standard"
+    f" deviation over seeds; {score.best} is better. Marked = are those that a"
+    " paired test over the seeds cannot tell from the best."
+    + (f" {text}" if text else ""),
   )
 
 

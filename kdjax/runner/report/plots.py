@@ -13,18 +13,16 @@ from kdjax.runner.report import formats, reading, style
 
 @style.styled
 def accuracy_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws the test error of every seed, baseline and student joined in pairs."""
-  entries = reading.networks(results)
+  """Draws the score of every seed, baseline and student joined in pairs."""
+  entries, score = reading.networks(results), reading.score_of(results)
   teacher = entries.pop("teacher", None)
   drawing = style.figure(3.6)
   axes = drawing.subplots()
-  columns = {
-    name: reading.errors_in_percent(entry) for name, entry in entries.items()
-  }
+  columns = {name: score.of(entry) for name, entry in entries.items()}
   _strips(axes, columns)
   if teacher is not None:
-    _level(axes, reading.errors_in_percent(teacher), "teacher")
-  axes.set_ylabel("Test error, %")
+    _level(axes, score.of(teacher), "teacher")
+  axes.set_ylabel(score.header)
   return drawing
 
 
@@ -48,18 +46,20 @@ def agreement_figure(results: Mapping[str, Any]) -> Figure:
 
 
 @style.styled
-def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-  """Draws test error and training loss over the epochs."""
+def curves_figure(
+  history: Sequence[Mapping[str, Any]], score: reading.Score = reading.ACCURACY
+) -> Figure:
+  """Draws the score and the training loss over the epochs."""
   drawing = style.figure(5.2)
   above, below = drawing.subplots(2, 1, sharex=True)
   for name, rows in reading.rows_by_network(history).items():
-    for axes, key in ((above, "test_accuracy"), (below, "loss")):
+    for axes, key in ((above, score.key), (below, "loss")):
       kept = [row for row in rows if reading.numbers(row.get(key)).size]
       values = [reading.numbers(row[key]) for row in kept]
-      if key == "test_accuracy":
-        values = [100 * (1 - value) for value in values]
+      if key == score.key:
+        values = [score.shown(value) for value in values]
       style.draw_band(axes, [row["epoch"] for row in kept], values, name)
-  above.set_ylabel("Test error, %")
+  above.set_ylabel(score.header)
   below.set_ylabel("Training loss")
   below.set_xlabel("Epoch")
   for axes in (above, below):

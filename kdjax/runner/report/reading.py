@@ -1,9 +1,12 @@
 """How results and history are read: networks in order, numbers as arrays."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from kdjax.core.task import Words
+from kdjax.tasks import make_task
 
 # What a p-value must be below for a difference to be shown.
 SIGNIFICANT = 0.05
@@ -88,9 +91,82 @@ def numbers(values: Any) -> np.ndarray:
   return np.atleast_1d(np.asarray(values, dtype=float)).ravel()
 
 
-def errors_in_percent(entry: Mapping[str, Any]) -> np.ndarray:
-  """Returns a network's test error a seed, in percent."""
-  return 100 * (1 - numbers(entry.get("test_accuracy")))
+class Score(NamedTuple):
+  """What networks are compared by; by default the accuracy of classes.
+
+  `better` is +1 where a higher score is better, -1 where a lower one is.
+  """
+
+  name: str = "accuracy"
+  better: int = 1
+  words: Words = Words()
+
+  @property
+  def key(self) -> str:
+    """Where a network's scores stand, one a seed."""
+    return f"test_{self.name}"
+
+  @property
+  def title(self) -> str:
+    """What a page calls it: "test error"."""
+    return f"test {self.words.title}"
+
+  @property
+  def header(self) -> str:
+    """The title of a column or an axis: "Test error, %"."""
+    return self.with_unit("Test")
+
+  @property
+  def points(self) -> str:
+    """The unit of differences."""
+    return "points" if self.words.unit == "%" else self.words.unit
+
+  @property
+  def sign(self) -> int:
+    """+1 where more of what is shown is better, -1 where less is."""
+    return 1 if self.better * self.words.factor > 0 else -1
+
+  @property
+  def improved(self) -> str:
+    """What a better network does."""
+    return "scores higher" if self.sign > 0 else "errs less"
+
+  @property
+  def best(self) -> str:
+    """How a better network's number is, beside another's."""
+    return "higher" if self.sign > 0 else "lower"
+
+  def with_unit(self, where: str) -> str:
+    """Titles numbers with their unit, if any: "Training error, %"."""
+    return f"{where} {self.words.title}, {self.words.unit}".removesuffix(", ")
+
+  def written(self, value: float | None) -> str:
+    """Writes a number that is shown: "3.00 %"; a dash where there is none."""
+    return "–" if value is None else f"{value:.2f} {self.words.unit}".rstrip()
+
+  def shown(self, scores: Any) -> np.ndarray:
+    """Returns scores as people see them, as a flat array."""
+    return self.words.shown(numbers(scores))
+
+  def of(self, entry: Mapping[str, Any]) -> np.ndarray:
+    """Returns a network's scores as people see them, one a seed."""
+    return self.shown(entry.get(self.key))
+
+  def mean(self, entry: Mapping[str, Any] | None) -> float | None:
+    """Returns the mean of a network's scores as people see them."""
+    mean = float(finite_mean(self.of(entry or {})))
+    return mean if finite(mean) else None
+
+
+ACCURACY = Score()
+
+
+def score_of(results: Mapping[str, Any]) -> Score:
+  """Returns what the networks of some results are compared by."""
+  if "task" not in results:
+    return ACCURACY
+  task = make_task(results["task"], classes=2)
+  return Score(task.score, task.better, task.words)
 
 
 def finite_mean(values: Any, axis: int | None = None) -> Any:
@@ -136,15 +212,17 @@ def axis_title(name: str) -> str:
   return name.rsplit(".", 1)[-1].replace("_", " ").capitalize()
 
 
-def last_axes(sweep: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+def last_axes(
+  sweep: Mapping[str, Any], count: int, score: str = "accuracy"
+) -> Mapping[str, Any]:
   """Cuts a sweep over many settings down to its last ones.
 
   Args:
-    sweep: with "axes", "accuracy" and, where there are more axes,
+    sweep: with "axes", the score and, where there are more axes,
       "recommendation"; "like_best", of the axes' form, may be there.
   """
   names = list(sweep["axes"])
-  grids = {key: sweep.get(key) for key in ("accuracy", "like_best")}
+  grids = {key: sweep.get(key) for key in (score, "like_best")}
   fixed = []
   for name in names[:-count]:
     value = sweep["recommendation"][name]

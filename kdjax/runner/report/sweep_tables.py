@@ -13,38 +13,45 @@ from kdjax.runner.report.text import Table
 ROWS = 30
 
 
-def tables_of(sweep: Mapping[str, Any]) -> list[Table]:
+def tables_of(
+  sweep: Mapping[str, Any], score: reading.Score = reading.ACCURACY
+) -> list[Table]:
   """Returns the tables of a sweep: its grid and, where they were tested, its cells."""
   if like_best(sweep) is None:
-    return [sweep_table(sweep)]
-  return [sweep_table(sweep), cells_table(sweep)]
+    return [sweep_table(sweep, score)]
+  return [sweep_table(sweep, score), cells_table(sweep, score)]
 
 
-def cells_table(sweep: Mapping[str, Any]) -> Table:
+def cells_table(
+  sweep: Mapping[str, Any], score: reading.Score = reading.ACCURACY
+) -> Table:
   """Returns every cell beside the best one and beside the baseline."""
   cells = sorted(
-    sweep["cells"]["student"], key=lambda cell: -np.mean(cell["accuracy"])
+    sweep["cells"]["student"],
+    key=lambda cell: -score.better * np.mean(cell[score.name]),
   )
   names = list(sweep["axes"])
   rows = tuple(
     (
       ", ".join(formats.setting(cell[name]) for name in names),
-      formats.with_spread(100 * (1 - reading.numbers(cell["accuracy"]))),
+      formats.with_spread(score.shown(cell[score.name])),
       *_versus(cell["versus_best"]),
       *_versus(cell["versus_baseline"]),
     )
     for cell in cells[:ROWS]
   )
+  of = f" in {score.points}" if score.points else ""
+  sign = "positive" if score.sign > 0 else "negative"
   left = len(cells) - len(rows)
   table = Table(
     "Cells of the sweep, the best first",
     (
       ", ".join(map(reading.axis_title, names)),
-      "Test error, %", "− best", "p, Holm", "− baseline", "p, Holm",
+      score.header, "− best", "p, Holm", "− baseline", "p, Holm",
     ),
     rows,
     (
-      "Differences of test error in points; negative: the cell errs less. p:"
+      f"Differences of {score.title}{of}; {sign}: the cell {score.improved}. p:"
       " paired t-test over the seeds, two-sided, after Holm's correction for"
       " all cells." + (f" {left} cells more are in results.json." if left else ""),
     ),

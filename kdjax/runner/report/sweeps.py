@@ -11,40 +11,47 @@ from kdjax.runner.report import choices, formats, reading, style
 
 
 @style.styled
-def sweep_figure(sweep: Mapping[str, Any]) -> Figure:
-  """Draws the test error of a sweep."""
+def sweep_figure(
+  sweep: Mapping[str, Any], score: reading.Score = reading.ACCURACY
+) -> Figure:
+  """Draws the scores of a sweep."""
   like = choices.like_best(sweep)
   sweep = reading.last_axes(
-    sweep | {"like_best": None if like is None else like.tolist()}, 3
+    sweep | {"like_best": None if like is None else like.tolist()},
+    3,
+    score.name,
   )
-  sweep = _without_single_values(sweep)
+  sweep = _without_single_values(sweep, score)
   if len(sweep["axes"]) > 1:
-    return _sweep_maps(sweep)
+    return _sweep_maps(sweep, score)
   (axis,) = sweep["axes"].items()
-  return _sweep_line(sweep, axis)
+  return _sweep_line(sweep, axis, score)
 
 
-def _without_single_values(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Drops axes that have one value alone, but for the last."""
+def _without_single_values(
+  sweep: Mapping[str, Any], score: reading.Score
+) -> Mapping[str, Any]:
+  """Drops axes that have one value alone, but for the last; scores as shown."""
   axes = dict(sweep["axes"])
   long = {name: values for name, values in axes.items() if len(values) > 1}
   long = long or dict(list(axes.items())[:1])
   shape = [len(values) for values in long.values()]
-  accuracy = np.asarray(sweep["accuracy"], dtype=float)
   recommended = sweep.get("recommendation") or {}
   return {
     **sweep,
     "axes": long,
-    "accuracy": accuracy.reshape(*shape, -1),
+    "values": score.shown(sweep[score.name]).reshape(*shape, -1),
+    "baseline": score.mean({score.key: sweep.get(f"baseline_{score.name}")}),
     "recommendation": {
       name: recommended[name] for name in long if name in recommended
     },
   }
 
 
-def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
-  name, values = axis
-  errors = 100 * (1 - sweep["accuracy"])
+def _sweep_line(
+  sweep: Mapping[str, Any], axis: tuple[str, list], score: reading.Score
+) -> Figure:
+  (name, values), scores = axis, sweep["values"]
   drawing = style.figure(3.4)
   axes = drawing.subplots()
   numeric = all(
@@ -52,28 +59,26 @@ def _sweep_line(sweep: Mapping[str, Any], axis: tuple[str, list]) -> Figure:
     for value in values
   )
   collectives = values if numeric else range(len(values))
-  style.draw_band(axes, collectives, list(errors), "student")
+  style.draw_band(axes, collectives, list(scores), "student")
   axes.plot(
     collectives,
-    reading.finite_mean(errors, axis=1),
+    reading.finite_mean(scores, axis=1),
     "o",
     color=style.colour_of("student"),
   )
-  if sweep.get("baseline_accuracy"):
-    baseline = reading.finite_mean(
-      100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
-    )
+  baseline = sweep["baseline"]
+  if baseline is not None:
     colour = style.colour_of("baseline")
     axes.axhline(
       baseline, color=colour, ls="--", label=f"Baseline {baseline:.2f}"
     )
   cell = reading.recommended_cell(sweep)
   if cell:
-    _star(axes, collectives[cell[0]], reading.finite_mean(errors[cell[0]]))
+    _star(axes, collectives[cell[0]], reading.finite_mean(scores[cell[0]]))
   drawing.legend(loc="outside upper center", ncols=3)
   axes.margins(y=0.12)
   axes.grid(axis="y")
-  axes.set_ylabel("Test error, %")
+  axes.set_ylabel(score.header)
   axes.set_xlabel(reading.axis_title(name))
   if numeric and min(values) > 0 and max(values) / min(values) >= 8:
     axes.set_xscale("log")
@@ -95,27 +100,27 @@ def _star(axes: Axes, x: float, y: float) -> None:
   )
 
 
-def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
+def _sweep_maps(sweep: Mapping[str, Any], score: reading.Score) -> Figure:
   """A heat map, or one for each value of the first of three axes."""
   names, values = zip(*sweep["axes"].items(), strict=True)
-  errors = 100 * (1 - sweep["accuracy"])
+  scores = sweep["values"]
   rows, columns = values[-2:]
-  errors = errors.reshape(-1, len(rows), len(columns), errors.shape[-1])
+  scores = scores.reshape(-1, len(rows), len(columns), scores.shape[-1])
   like = sweep.get("like_best")
-  like = np.zeros(errors.shape[:-1], bool) if like is None else np.array(like)
-  like = like.reshape(errors.shape[:-1])
-  means = np.ma.masked_invalid(reading.finite_mean(errors, axis=-1))
+  like = np.zeros(scores.shape[:-1], bool) if like is None else np.array(like)
+  like = like.reshape(scores.shape[:-1])
+  means = np.ma.masked_invalid(reading.finite_mean(scores, axis=-1))
   cell = reading.recommended_cell(sweep)
   equal = like.copy()
   if cell:
     # The best is framed already.
     equal[(0, *cell) if len(names) < 3 else cell] = False
-  drawing = style.figure(0.9 + len(errors) * (0.5 + 0.5 * len(rows)))
-  panels = drawing.subplots(len(errors), sharex=True, squeeze=False)[:, 0]
+  drawing = style.figure(0.9 + len(scores) * (0.5 + 0.5 * len(rows)))
+  panels = drawing.subplots(len(scores), sharex=True, squeeze=False)[:, 0]
   for place, panel in enumerate(panels):
     image = panel.imshow(
       means[place],
-      cmap="cividis_r",
+      cmap="cividis" if score.sign > 0 else "cividis_r",
       aspect="auto",
       vmin=means.min(),
       vmax=means.max(),
@@ -131,24 +136,21 @@ def _sweep_maps(sweep: Mapping[str, Any]) -> Figure:
         f"{reading.axis_title(names[0])} {_value(values[0][place])}"
       )
     if len(columns) <= 8:
-      _write_cells(panel, image, errors[place], equal[place])
+      _write_cells(panel, image, scores[place], equal[place])
     if cell and (len(names) < 3 or cell[0] == place):
       _frame(panel, cell[-2:])
   panels[-1].set_xlabel(reading.axis_title(names[-1]))
   bar = drawing.colorbar(image, ax=list(panels), pad=0.02, aspect=30)
-  bar.set_label("Test error, %")
+  bar.set_label(score.header)
   bar.outline.set_visible(False)
-  drawing.suptitle(_remarks(sweep, cell, equal, len(columns)), size=10)
+  drawing.suptitle(_remarks(sweep, cell, equal, len(columns), score), size=10)
   return drawing
 
 
-def _remarks(sweep, cell, equal, columns: int) -> str:
+def _remarks(sweep, cell, equal, columns: int, score) -> str:
   remarks = []
-  if sweep.get("baseline_accuracy"):
-    baseline = reading.finite_mean(
-      100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
-    )
-    remarks.append(f"baseline: {baseline:.2f} %")
+  if sweep["baseline"] is not None:
+    remarks.append(f"baseline: {score.written(sweep['baseline'])}")
   if cell:
     remarks.append("framed: recommended")
   if equal.any() and columns <= 8:
@@ -157,12 +159,12 @@ def _remarks(sweep, cell, equal, columns: int) -> str:
 
 
 def _write_cells(
-  panel: Axes, image: Any, errors: np.ndarray, equal: np.ndarray
+  panel: Axes, image: Any, scores: np.ndarray, equal: np.ndarray
 ) -> None:
   """Writes mean and spread of each cell (R, C, seeds) into it."""
-  narrow = errors.shape[1] > 5
-  for place in np.ndindex(errors.shape[:2]):
-    mean, known = formats.with_spread(errors[place]), errors[place]
+  narrow = scores.shape[1] > 5
+  for place in np.ndindex(scores.shape[:2]):
+    mean, known = formats.with_spread(scores[place]), scores[place]
     missing = mean == formats.MISSING
     text = mean.split(" ")[0] if narrow else mean.replace(" ", "\n", 1)
     red, green, blue, _ = image.cmap(image.norm(reading.finite_mean(known)))

@@ -29,10 +29,10 @@ _PAIRED = (
 
 def networks_table(results: Mapping[str, Any]) -> Table:
   """Returns what each network achieves on the test set."""
-  entries = reading.networks(results)
+  entries, score = reading.networks(results), reading.score_of(results)
   headers = (
     "Network",
-    "Test error, %",
+    score.header,
     "Agreement, %",
     "Calibration error, %",
     "NLL, nats",
@@ -40,7 +40,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
   rows = tuple(
     (
       reading.title_of(name),
-      formats.with_spread(reading.errors_in_percent(entry)),
+      formats.with_spread(score.of(entry)),
       formats.with_spread(100 * reading.numbers(entry.get("agreement"))),
       formats.with_spread(
         100 * reading.numbers(entry.get("calibration_error"))
@@ -90,7 +90,14 @@ def cost_table(results: Mapping[str, Any]) -> Table:
 
 def comparisons_table(results: Mapping[str, Any]) -> Table:
   """Returns the paired comparisons and what they allow to say."""
-  return paired_table(results.get("comparisons") or [], reading.title_of)
+  score = reading.score_of(results)
+  sign = "Positive" if score.sign > 0 else "Negative"
+  return paired_table(
+    results.get("comparisons") or [],
+    reading.title_of,
+    note=f"{sign}: the student {score.improved}.",
+    score=score,
+  )
 
 
 def paired_table(
@@ -101,6 +108,7 @@ def paired_table(
   of: str = "seeds",
   first: str = "student",
   note: str = "Negative: the student errs less.",
+  score: reading.Score = reading.ACCURACY,
 ) -> Table:
   """Makes the table of paired comparisons.
 
@@ -122,12 +130,13 @@ def paired_table(
         verdicts.written_interval(one, turned=turned),
         formats.p_value(one.get("p_value")),
         f"{one.get('wins', 0)} of {one.get('pairs', 0)}",
-        verdicts.verdict(one, first),
+        verdicts.verdict(one, first, score),
       )
     )
+  title = "accuracy" if turned else score.words.title
   headers = (
     "Comparison",
-    f"Test {'accuracy' if turned else 'error'}, points",
+    f"Test {title}, {score.points}".removesuffix(", "),
     "95 % interval",
     "p",
     f"{of.split()[0].capitalize()} better",
@@ -140,30 +149,33 @@ def paired_table(
   return table._replace(notes=(" ".join([note, *explained]).format(of=of),))
 
 
-def sweep_table(sweep: Mapping[str, Any]) -> Table:
-  """Returns the test errors of a sweep.
+def sweep_table(
+  sweep: Mapping[str, Any], score: reading.Score = reading.ACCURACY
+) -> Table:
+  """Returns the scores of a sweep.
 
   Of more than two settings the last two are shown, the others at their
   recommended values.
 
   Args:
-    sweep: {"axes": {name: values}, "accuracy": grid with the seeds last,
-      "baseline_accuracy": [a seed], "recommendation": {name: value},
+    sweep: {"axes": {name: values}, score: grid with the seeds last,
+      f"baseline_{score}": [a seed], "recommendation": {name: value},
       "text": str}; all but the first two may be missing.
   """
-  sweep = reading.last_axes(sweep, 2)
+  sweep = reading.last_axes(sweep, 2, score.name)
   axes = list(sweep["axes"].items())
-  errors = 100 * (1 - np.asarray(sweep["accuracy"], dtype=float))
   first, down = axes[0]
   second, collectives = axes[1] if len(axes) > 1 else ("", [None])
-  errors = errors.reshape(len(down), len(collectives), -1)
+  values = score.shown(sweep[score.name]).reshape(
+    len(down), len(collectives), -1
+  )
   star = reading.recommended_cell(sweep)
   rows = tuple(
     (
       formats.setting(value),
       *(
         ("* " if (i, j) == star else "") + formats.with_spread(cell)
-        for j, cell in enumerate(errors[i])
+        for j, cell in enumerate(values[i])
       ),
     )
     for i, value in enumerate(down)
@@ -172,16 +184,17 @@ def sweep_table(sweep: Mapping[str, Any]) -> Table:
   columns = [f"{name} {formats.setting(value)}" for value in collectives]
   headers = (
     reading.axis_title(first),
-    *(columns if second else ["Test error, %"]),
+    *(columns if second else [score.header]),
   )
   remarks = [sweep.get("text") or ""]
-  if sweep.get("baseline_accuracy"):
-    baseline = 100 * (1 - reading.numbers(sweep["baseline_accuracy"]))
-    remarks.append(f"Baseline: {formats.with_spread(baseline)} %.")
+  if sweep.get(f"baseline_{score.name}"):
+    baseline = score.shown(sweep[f"baseline_{score.name}"])
+    written = f"{formats.with_spread(baseline)} {score.words.unit}".rstrip()
+    remarks.append(f"Baseline: {written}.")
   if star:
     remarks.append("* recommended.")
   return Table(
-    "Sweep: test error, %", headers, rows, tuple(filter(None, remarks))
+    score.with_unit("Sweep: test"), headers, rows, tuple(filter(None, remarks))
   )
 
 
@@ -209,7 +222,9 @@ def omitted_class_table(omitted: Mapping[str, Any]) -> Table:
   )
 
 
-def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
+def training_table(
+  history: Sequence[Mapping[str, Any]], score: reading.Score = reading.ACCURACY
+) -> Table:
   """Returns how long and how fast each network was trained."""
   rows = []
   for name, epochs in reading.rows_by_network(history).items():
@@ -222,7 +237,7 @@ def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
         formats.count(last.get("epoch")),
         formats.count(last.get("step")),
         formats.with_spread(last.get("loss"), 4),
-        formats.with_spread(_train_error(last)),
+        formats.with_spread(score.shown(last.get(f"train_{score.name}"))),
         formats.count(np.median(speeds)) if speeds.size else formats.MISSING,
       )
     )
@@ -231,7 +246,7 @@ def training_table(history: Sequence[Mapping[str, Any]]) -> Table:
     "Epochs",
     "Steps",
     "Last loss",
-    "Training error, %",
+    score.with_unit("Training"),
     "Images a second",
   )
   table = Table("Training", headers, tuple(rows))
@@ -247,7 +262,7 @@ def _description(name: str, entry: Mapping[str, Any]) -> str:
 
 def _networks_caption(results: Mapping[str, Any]) -> str:
   student = results.get("student") or {}
-  seeds = len(reading.numbers(student.get("test_accuracy")))
+  seeds = len(reading.score_of(results).of(student))
   examples = student.get("test_examples")
   caption = "Results"
   if examples:
@@ -312,10 +327,6 @@ def _milliseconds(value: float | None) -> str:
   if not reading.finite(value):
     return formats.MISSING
   return f"{value:.2g} ms" if value < 9.95 else f"{value:,.0f} ms"
-
-
-def _train_error(row: Mapping[str, Any]) -> np.ndarray:
-  return 100 * (1 - reading.numbers(row.get("train_accuracy")))
 
 
 def without_empty_columns(table: Table) -> Table:

@@ -18,12 +18,14 @@ def remark(results: Mapping[str, Any]) -> str:
   rows = (results.get("table") or {}).get("rows") or results
   teacher, baseline = rows.get("teacher") or {}, rows.get("baseline") or {}
   counted = teacher.get("ensemble") or teacher
-  error = _error(counted)
+  score = reading.score_of(results)
+  error = score.mean(counted)
   if error is None:
     return ""
-  several = reading.numbers(counted.get("test_accuracy")).size > 1
+  several = score.of(counted).size > 1
   who = "The average teacher" if several else "The teacher"
-  said = _near_chance(teacher, error) or _worse(error, _error(baseline))
+  said = _near_chance(teacher, error)
+  said = said or _worse(error, score.mean(baseline), score)
   return f"{who} {said}" if said else ""
 
 
@@ -60,17 +62,13 @@ def _near_chance(teacher: Mapping[str, Any], error: float) -> str:
   )
 
 
-def _worse(error: float, baseline: float | None) -> str:
+def _worse(value: float, baseline: float | None, score: reading.Score) -> str:
   # Accuracies are shares of whole images: what is less is float noise.
-  if baseline is None or error <= baseline + 1e-6:
+  if baseline is None or score.sign * (value - baseline) >= -1e-6:
     return ""
+  worse = "scores lower" if score.sign > 0 else "errs more"
   return (
-    f"errs more than the baseline ({error:.2f} % against"
-    f" {baseline:.2f} % test error), so that what it adds to the labels is"
+    f"{worse} than the baseline ({score.written(value)} against"
+    f" {score.written(baseline)} {score.title}), so that what it adds to the labels is"
     " doubtful."
   )
-
-
-def _error(entry: Mapping[str, Any]) -> float | None:
-  mean = float(reading.finite_mean(reading.errors_in_percent(entry)))
-  return mean if reading.finite(mean) else None

@@ -1,7 +1,7 @@
 """The sentences of a report, made from its numbers and not from hopes.
 
-A gain is claimed only where the student's test error is lower on average and a
-paired t-test over the seeds gives p < 0.05; "no gain" only where it is higher
+A gain is claimed only where the student's score is better on average and a
+paired t-test over the seeds gives p < 0.05; "no gain" only where it is worse
 and p < 0.05, and then a control that does better than the student is named. All
 else is "not shown", with the interval that the difference may lie in: few seeds
 are no proof that there is nothing.
@@ -13,6 +13,7 @@ from typing import Any
 from scipy import stats
 
 from kdjax.runner.report import choices, formats, reading, teachers
+from kdjax.runner.report.reading import ACCURACY, Score, score_of
 
 NOT_SHOWN = "not shown"
 
@@ -38,12 +39,16 @@ _ADVICE = {
 }
 
 
-def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
+def verdict(
+  comparison: Mapping[str, Any],
+  first: str = "student",
+  score: Score = ACCURACY,
+) -> str:
   """Returns what one comparison allows to say.
 
   Args:
-    comparison: with "mean" (difference of test error in points, negative where
-      the student is better) and "p_value".
+    comparison: with "mean" (difference of the numbers that are shown; of errors,
+      negative where the student is better) and "p_value".
   """
   mean, p = comparison.get("mean"), comparison.get("p_value")
   if not reading.finite(mean):
@@ -54,7 +59,7 @@ def verdict(comparison: Mapping[str, Any], first: str = "student") -> str:
     return f"{NOT_SHOWN}: no p-value"
   if p >= reading.SIGNIFICANT:
     return NOT_SHOWN
-  return "gain" if mean < 0 else f"no gain: {first} worse"
+  return "gain" if score.sign * mean > 0 else f"no gain: {first} worse"
 
 
 def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -89,10 +94,11 @@ def written_interval(
   return f"{formats.signed(low)} to {formats.signed(high)}"
 
 
-def helps(entry: Mapping[str, Any]) -> str:
+def helps(entry: Mapping[str, Any], score: Score) -> str:
   """Says what a method's comparison with the baseline allows to say."""
   comparison = entry["versus_baseline"]
-  return verdict({**comparison, "p_value": comparison["holm_p_value"]})
+  corrected = {**comparison, "p_value": comparison["holm_p_value"]}
+  return verdict(corrected, score=score)
 
 
 def find_comparison(
@@ -115,7 +121,9 @@ def _chosen(results: Mapping[str, Any]) -> str:
   methods = results.get("methods")
   if not methods:
     return ""
-  count = sum(helps(entry) == "gain" for entry in methods.values())
+  count = sum(
+    helps(entry, score_of(results)) == "gain" for entry in methods.values()
+  )
   chosen = (results.get("student") or {}).get("method", "not named")
   helped = "is" if count == 1 else "are"
   return (
@@ -126,36 +134,44 @@ def _chosen(results: Mapping[str, Any]) -> str:
 
 
 def _claim(results: Mapping[str, Any]) -> str:
-  student = _mean_error(results.get("student"))
-  baseline = _mean_error(results.get("baseline"))
+  score = score_of(results)
+  student = score.mean(results.get("student"))
+  baseline = score.mean(results.get("baseline"))
   if baseline is None or student is None:
     return (
-      f"The student's test error is {_percent(student)}. No baseline was"
+      f"The student's {score.title} is {score.written(student)}. No baseline was"
       " trained, so no gain can be claimed."
     )
-  errors = (
-    f"{_percent(student)} for the student, {_percent(baseline)} for the"
-    f" baseline, {_PHRASES['baseline']}"
+  values = (
+    f"{score.written(student)} for the student, {score.written(baseline)} for"
+    f" the baseline, {_PHRASES['baseline']}"
   )
   comparison = find_comparison(results, "baseline")
   if comparison is None:
     return (
-      f"A gain is not shown, for lack of a paired test: test error {errors}."
+      f"A gain is not shown, for lack of a paired test: {score.title} {values}."
     )
-  claim = verdict(comparison)
+  claim = verdict(comparison, score=score)
   if claim == "gain":
+    by = f"{abs(comparison['mean']):.2f} {score.points}".rstrip()
+    change = f"adds {by} to" if score.sign > 0 else f"takes {by} off"
     return (
-      f"Distillation takes {-comparison['mean']:.2f} points off the test error:"
-      f" {errors} ({_support(comparison)})."
+      f"Distillation {change} the {score.title}:"
+      f" {values} ({_support(comparison)})."
     )
   if claim.startswith(NOT_SHOWN):
     claim, _, why = claim.partition(": ")
     claim = f"a gain is {claim}" + (f" ({why})" if why else "")
-  return f"{_capital(claim)}: test error {errors} ({evidence(comparison)})."
+  shown = evidence(comparison, score=score)
+  return f"{_capital(claim)}: {score.title} {values} ({shown})."
 
 
 def evidence(
-  comparison: Mapping[str, Any], *, turned: bool = False, of: str = "seed"
+  comparison: Mapping[str, Any],
+  *,
+  turned: bool = False,
+  of: str = "seed",
+  score: Score = ACCURACY,
 ) -> str:
   """Returns what a comparison rests on, to be put in brackets.
 
@@ -165,7 +181,8 @@ def evidence(
   """
   mean = comparison.get("mean")
   turns = turned and reading.finite(mean)
-  text = f"difference {formats.signed(-mean if turns else mean)} points"
+  difference = formats.signed(-mean if turns else mean)
+  text = f"difference {difference} {score.points}".rstrip()
   if verdict(comparison) == NOT_SHOWN and interval(comparison):
     between = written_interval(comparison, turned=turned)
     text += f", 95 % interval {between}"
@@ -212,12 +229,13 @@ def _control(results: Mapping[str, Any], control: str) -> str:
   name = f"the control {title!r}"
   if control in _PHRASES:
     name += f" ({_PHRASES[control]})"
-  comparison = find_comparison(results, control)
+  comparison, score = find_comparison(results, control), score_of(results)
   if comparison is None:
-    student = _mean_error(results.get("student"))
-    error = _mean_error(results["controls"][control])
-    return _untested(name, student, error)
-  claim, shown = verdict(comparison), evidence(comparison)
+    student = score.mean(results.get("student"))
+    value = score.mean(results["controls"][control])
+    return _untested(name, student, value, score)
+  claim = verdict(comparison, score=score)
+  shown = evidence(comparison, score=score)
   advice = _ADVICE.get((control, claim), "")
   if claim == "gain":
     return f"The student beats {name}: {shown}."
@@ -226,13 +244,16 @@ def _control(results: Mapping[str, Any], control: str) -> str:
   return f"A gain over {name} is not shown: {shown}.{advice}"
 
 
-def _untested(name: str, student: float | None, error: float | None) -> str:
-  if student is None or error is None:
+def _untested(
+  name: str, student: float | None, value: float | None, score: Score
+) -> str:
+  if student is None or value is None:
     return ""
-  order = "lower" if error < student else "no lower"
+  no = "" if score.sign * (value - student) > 0 else "no "
   return (
-    f"{_capital(name)} has {order} test error than the student"
-    f" ({_percent(error)} against {_percent(student)}), without a paired test."
+    f"{_capital(name)} has {no}{score.best} {score.title} than the student"
+    f" ({score.written(value)} against {score.written(student)}), without a"
+    " paired test."
   )
 
 
@@ -252,20 +273,23 @@ def _cost(results: Mapping[str, Any]) -> str:
 
 def _distance(results: Mapping[str, Any]) -> str:
   """How much of the way from the baseline to the teacher the student goes."""
-  student = _mean_error(results.get("student"))
-  baseline = _mean_error(results.get("baseline"))
-  teacher = _mean_error(results.get("teacher"))
+  score = score_of(results)
+  student = score.mean(results.get("student"))
+  baseline = score.mean(results.get("baseline"))
+  teacher = score.mean(results.get("teacher"))
   comparison = find_comparison(results, "baseline")
   if None in (student, baseline, teacher) or comparison is None:
     return ""
-  if verdict(comparison) != "gain" or teacher >= baseline:
+  gain = verdict(comparison, score=score) == "gain"
+  if not gain or score.sign * (teacher - baseline) <= 0:
     return ""
-  if student <= teacher:
-    return f"The student does no worse than its teacher ({_percent(teacher)})."
+  shown = score.written(teacher)
+  if score.sign * (student - teacher) >= 0:
+    return f"The student does no worse than its teacher ({shown})."
   share = (baseline - student) / (baseline - teacher)
   return (
     f"The student goes {100 * share:.0f} % of the way from its baseline to its teacher"
-    f" ({_percent(teacher)} test error)."
+    f" ({shown} {score.title})."
   )
 
 
@@ -274,24 +298,16 @@ def _peers(results: Mapping[str, Any]) -> str:
   peers = (results.get("student") or {}).get("peers")
   if not peers:
     return ""
-  errors = ", ".join(
-    f"{role.replace('_', ' ')} {_percent(_mean_error({'test_accuracy': one}))}"
-    for role, one in peers["test_accuracy"].items()
+  score = score_of(results)
+  values = ", ".join(
+    f"{role.replace('_', ' ')} {score.written(score.mean({score.key: one}))}"
+    for role, one in peers[score.key].items()
   )
-  pooled = _mean_error({"test_accuracy": peers["ensemble_accuracy"]})
+  pooled = score.mean({score.key: peers[f"ensemble_{score.name}"]})
   return (
-    f"Networks that learnt together, by test error: {errors}; the mean of their"
-    f" answers {_percent(pooled)}."
+    f"Networks that learnt together, by {score.title}: {values}; the mean of"
+    f" their answers {score.written(pooled)}."
   )
-
-
-def _mean_error(entry: Mapping[str, Any] | None) -> float | None:
-  mean = float(reading.finite_mean(reading.errors_in_percent(entry or {})))
-  return mean if reading.finite(mean) else None
-
-
-def _percent(value: float | None) -> str:
-  return formats.MISSING if value is None else f"{value:.2f} %"
 
 
 def _support(comparison: Mapping[str, Any], of: str = "seed") -> str:
