@@ -30,7 +30,12 @@ from kdjax.runner.pipeline.arms import (
   with_scheme,
 )
 from kdjax.runner.pipeline.loaders import make_loader
-from kdjax.runner.pipeline.setup import Setup, Stage, TrainSpec, empty_image
+from kdjax.runner.pipeline.setup import (
+  IntermediateTeacher,
+  Setup,
+  TrainSpec,
+  empty_image,
+)
 from kdjax.runner.pipeline.validate import (
   check_names,
   check_pieces,
@@ -303,14 +308,14 @@ def _as_trained(teacher: TrainSpec, model: str, dataset, local) -> TrainSpec:
 
 def _stages(
   experiment, cohort, teacher, other_teachers, dataset
-) -> tuple[Stage, ...]:
+) -> tuple[IntermediateTeacher, ...]:
   """Makes the stages; everybody can learn from whoever comes before."""
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
   sample, task = empty_image(dataset), task_of(dataset)
   make = partial(models.make_model, classes=dataset.classes)
   found = tuple(
-    Stage(name, model, make(model))
+    IntermediateTeacher(name, model, make(model))
     for name, model in validate_teachers.stage_models(experiment).items()
   )
   students = [*(one.network for one in found), make(experiment.student.model)]

@@ -53,7 +53,7 @@ class TrainSpec(NamedTuple):
     return sum(len(arm.settings["seed"]) for arm in self.arms.values())
 
 
-class Stage(NamedTuple):
+class IntermediateTeacher(NamedTuple):
   """A network that learns from the one before, and teaches the next."""
 
   name: str
@@ -95,7 +95,7 @@ class Setup(NamedTuple):
   student: TrainSpec
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
-  stages: tuple[Stage, ...] = ()
+  stages: tuple[IntermediateTeacher, ...] = ()
 
   @property
   def streams_answers(self) -> bool:

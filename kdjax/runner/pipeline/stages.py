@@ -9,7 +9,12 @@ from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import fit, predict
-from kdjax.runner.pipeline.setup import Setup, Stage, TrainSpec, network_note
+from kdjax.runner.pipeline.setup import (
+  IntermediateTeacher,
+  Setup,
+  TrainSpec,
+  network_note,
+)
 from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report.logs import RunLog
@@ -39,7 +44,9 @@ def train_stages(
   return pool, entries
 
 
-def _scores(setup, stage: Stage, train_spec: TrainSpec, networks) -> dict:
+def _scores(
+  setup, stage: IntermediateTeacher, train_spec: TrainSpec, networks
+) -> dict:
   logits = predict.predict(train_spec, networks, setup.score_split.images)
   return {
     "name": stage.name,
@@ -49,7 +56,9 @@ def _scores(setup, stage: Stage, train_spec: TrainSpec, networks) -> dict:
   }
 
 
-def _train_spec(experiment, setup, stage: Stage, place: int) -> TrainSpec:
+def _train_spec(
+  experiment, setup, stage: IntermediateTeacher, place: int
+) -> TrainSpec:
   """The student's training, of one network of a stage's architecture."""
   student = setup.student.arms["student"]
   settings = {name: value[:1] for name, value in student.settings.items()}
