@@ -5,4 +5,8 @@
 importing the package costs nothing.
 """
 
+from kdjax.core import moved
+
 __version__ = "0.1.0"
+
+moved.install()
