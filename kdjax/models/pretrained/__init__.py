@@ -1,1 +1,13 @@
-"""Weights of others: read, renamed, checked."""
+"""Weights of others: read, renamed, checked.
+
+read.py      a file or folder -> the variables of one of our networks
+files.py     safetensors: one, a folder, or shards with their index
+published.py what a config beside them says, held to the network
+layouts.py   which of their names are ours; vit.py and bert.py, of transformers
+minilm.py    a pretrained sentence embedder from an installed package
+"""
+
+from kdjax.core.registry import import_modules
+
+# Each enters its names into the tables of `layouts`.
+import_modules(__name__)

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -218,3 +220,13 @@ def test_metadata_that_are_no_texts_are_damage(tmp_path, said):
   file = tmp_path / "a.safetensors"
   file.write_bytes(len(header).to_bytes(8, "little") + header)
   assert read_config(file) == {}
+
+
+def test_the_names_of_every_architecture_are_known_from_the_start():
+  program = (
+    "from kdjax.models.pretrained.layouts import TABLES\n"
+    "from kdjax.models.pretrained import read\n"
+    "names = {one.__name__ for one in TABLES}\n"
+    "assert {'ResNet', 'ViT', 'VGG'} <= names, names\n"
+  )
+  subprocess.run([sys.executable, "-c", program], check=True)
