@@ -11,6 +11,7 @@ from kdjax.core.registry import import_modules
 from kdjax.models.registry import MAKERS
 
 import_modules("kdjax.models")
+import_modules("kdjax.models.pretrained")
 
 
 def make_model(text: str, *, classes: int) -> nn.Module:

@@ -6,8 +6,3 @@ published.py what a config beside them says, held to the network
 layouts.py   which of their names are ours; vit.py and bert.py, of transformers
 minilm.py    a pretrained sentence embedder from an installed package
 """
-
-from kdjax.core.registry import import_modules
-
-# Each enters its names into the tables of `layouts`.
-import_modules(__name__)
