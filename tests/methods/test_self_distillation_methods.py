@@ -241,6 +241,23 @@ def test_noise_on_a_share_of_the_examples(kind):
   np.testing.assert_array_equal(first, each(0))
 
 
+@pytest.mark.parametrize("kind", ["regression", "softened"])
+def test_noise_leaves_a_masked_class_masked(kind):
+  """What the student says of it does not count, whatever sign the noise has."""
+  size = 32
+  teacher = jnp.tile(jnp.array([1.0, 0.0, -jnp.inf]), (size, 1))
+  method = MAKERS["noisy_teacher"](share=1.0, sigma=10.0, kind=kind)
+
+  def loss(logit):
+    student = jnp.ones((size, 3)).at[:, 2].set(logit)
+    labels = jnp.zeros(size, int)
+    inputs = Inputs(Outputs(student, {}), Outputs(teacher, {}), labels, 0)
+    return float(value(method, inputs)[0])
+
+  assert np.isfinite(loss(0.0))
+  assert loss(0.0) == pytest.approx(loss(5.0), rel=1e-6)
+
+
 @pytest.mark.parametrize(
   ("name", "options"),
   [
