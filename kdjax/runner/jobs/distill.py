@@ -24,12 +24,14 @@ class Teachers(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
+  """Opens the data and builds every part."""
   from kdjax.runner.pipeline import build, plan
 
   return plan.plan(experiment, build.prepare(experiment))
 
 
 def train_teachers(setup: Any, context: Context) -> Teachers:
+  """Trains or loads the teachers, then the stages between them and the students."""
   from kdjax.runner.pipeline import stages, teachers
 
   shared = setup.experiment, setup
@@ -41,6 +43,7 @@ def train_teachers(setup: Any, context: Context) -> Teachers:
 
 
 def train_students(setup: Any, context: Context) -> Any:
+  """Trains the students side by side with baseline and controls."""
   from kdjax.runner.pipeline import best_epochs, fit, stand_ins
 
   first, last, _ = context.values["teacher"]
@@ -53,6 +56,7 @@ def train_students(setup: Any, context: Context) -> Any:
 
 
 def measure(setup: Any, context: Context) -> Measured:
+  """Scores all networks, and saves the student."""
   from kdjax.core import storage
   from kdjax.runner.pipeline import arms, footprint, measure, teachers
   from kdjax.runner.report import logs

@@ -9,6 +9,7 @@ from kdjax.runner.system.workdir import claim
 
 
 def run(call: Any) -> None:
+  """Draws one of the figures into a folder of its own."""
   from kdjax.runner.report import record
 
   figure = " ".join(call.words)

@@ -34,7 +34,8 @@ class Caching(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
-  views = _limited(experiment)
+  """Checks what is to be kept of the teacher, and counts the views."""
+  views = _numbered_views(experiment)
   student = dataclasses.replace(experiment.student, views=views["count"])
   base = prepare(dataclasses.replace(experiment, student=student))
   taps = _taps(base)
@@ -42,11 +43,7 @@ def build(experiment: Experiment) -> Plan:
   return Plan(setup, base.experiment, base.devices, lambda: of_setup(base))
 
 
-def _limited(experiment: Experiment) -> dict[str, Any]:
-  if experiment.teacher.teacher_cache is not None:
-    raise UserError(
-      f"cache: --teacher_cache={experiment.teacher.teacher_cache} is one already"
-    )
+def _numbered_views(experiment: Experiment) -> dict[str, Any]:
   views = views_of(experiment)
   if views["count"] is None:
     raise UserError(

@@ -14,6 +14,7 @@ from kdjax.runner.report import formats
 
 
 def measure(setup: Caching, context: Context) -> Measured:
+  """Says how large the cache is, and of which teacher."""
   folder, written = context.workdir / FOLDER, context.values["cache"]
   files = folder.glob("*.array_record")
   cache = {

@@ -42,6 +42,7 @@ class Written(NamedTuple):
 
 
 def train_teacher(setup: Caching, context: Context) -> Any:
+  """Trains the teacher, or loads it."""
   base = setup.base
   arm = base.student.arms["student"]._replace(teacher="teacher")
   return fit.obtain_teacher(

@@ -30,6 +30,7 @@ class Comparison(NamedTuple):
 
 
 def build(experiment: Experiment, *words: str) -> Plan:
+  """Checks the methods; images are held out to choose their settings on."""
   names = check_names(words or experiment.search.methods.split())
   share = experiment.data.validation or HELD_OUT
   chosen = dataclasses.replace(experiment.data, validation=share)

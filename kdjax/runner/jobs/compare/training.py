@@ -50,6 +50,7 @@ class Outcome(NamedTuple):
 
 
 def train_teacher(setup: Comparison, context: Context) -> Any:
+  """Trains the one teacher of all arms, or loads it."""
   base, candidates = setup
   say(_ahead(base.experiment, candidates))
   arms = candidates.arms.values()

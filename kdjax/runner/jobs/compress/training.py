@@ -52,6 +52,7 @@ def variants(experiment: Experiment) -> dict[str, Variant]:
 
 
 def build(experiment: Experiment) -> Plan:
+  """Makes the setup of every variant; the settings tell all of their compression."""
   ways = variants(experiment)
   setup = ways["plain"].setup
   few = ways["quantized"].experiment.compression
@@ -63,6 +64,7 @@ def build(experiment: Experiment) -> Plan:
 
 
 def train_teachers(ways: dict[str, Variant], context: Context) -> TeacherPool:
+  """Trains the teachers of all variants, or loads them."""
   experiment, setup = ways["plain"]
   networks = len(ways) * len(NETWORKS) * experiment.student.seeds
   say(

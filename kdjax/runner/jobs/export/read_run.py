@@ -64,6 +64,7 @@ class Exported(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
+  """Finds the network of the finished run, and the formats that it can have."""
   settings = experiment.export
   wanted = formats.parse_formats(settings.formats)
   found = find(settings, experiment.data.data_dir)

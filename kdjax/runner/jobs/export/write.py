@@ -48,12 +48,14 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
 
 
 def measure(setup: read_run.Exported, context: Context) -> Measured:
+  """Says what was written, and where the model card is."""
   folder = context.workdir / setup.chosen.network
   described = context.values["formats"] | {"card": str(folder / card.PAGE)}
   return Measured({"export": described})
 
 
 def summary(results: Mapping[str, Any]) -> str:
+  """The path of the model card."""
   return results["export"]["card"]
 
 

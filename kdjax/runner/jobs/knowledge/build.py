@@ -70,6 +70,7 @@ class KnowledgeSetup(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
+  """Opens the data and builds every part."""
   setup = prepare(experiment)
   return plan_of(setup, setup.dataset.train, setup.dataset.test)
 

@@ -53,6 +53,7 @@ class Followed(NamedTuple):
 
 
 def train_teacher(setup: KnowledgeSetup, context: Context) -> Followed:
+  """Trains the teacher, and examines its checkpoints."""
   mask = training.depends(setup, _any_network(setup))
   meter = Meter(setup, mask, context.workdir)
   bench = Bench(setup, meter, mask, Keeper(setup, context.workdir), context)
@@ -62,6 +63,7 @@ def train_teacher(setup: KnowledgeSetup, context: Context) -> Followed:
 
 
 def train_students(setup: KnowledgeSetup, context: Context) -> Followed:
+  """Trains students and baselines, and examines their checkpoints."""
   networks, _, bench = context.values["teacher"]
   saved = bench.keeper.load("students")
   teacher = first(networks["teacher"])

@@ -8,6 +8,7 @@ from kdjax.runner.job import Command
 
 
 def run(call: Any) -> None:
+  """Prints what there is."""
   from kdjax.runner.jobs.list.listing import listing
 
   print(

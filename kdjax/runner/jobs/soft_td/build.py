@@ -56,6 +56,7 @@ class SoftTdSetup(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
+  """Opens the data and builds every part."""
   setup = make_setup(experiment)
   return plan(experiment, setup.base, setup)
 

@@ -42,6 +42,7 @@ class Tried(NamedTuple):
 
 
 def train_sources(setup: SoftTdSetup, context: Context) -> Sources:
+  """Trains the sources, and reads what they say of the training set."""
   seeds = setup.sources.arms["teacher"].settings["seed"]
   title = counted(len(seeds), "source")
 

@@ -57,6 +57,7 @@ class SynthesisSetup(NamedTuple):
 
 
 def build(experiment: Experiment) -> Plan:
+  """Opens the data and builds every part."""
   setup = prepare(experiment)
   return plan_of(setup, setup.dataset.train, setup.scored)
 
