@@ -146,7 +146,7 @@ def warn(text: str) -> None:
   print(f"{program()}: warning: {text}", file=sys.stderr, flush=True)
 
 
-def counted(count: int, noun: str, several: str | None = None) -> str:
+def quantity(count: int, noun: str, several: str | None = None) -> str:
   """Writes a number of things.
 
   Args:
@@ -155,7 +155,7 @@ def counted(count: int, noun: str, several: str | None = None) -> str:
     several: what more are; the noun with an s by default.
 
   Example:
-    >>> counted(1, "image"), counted(2, "image"), counted(0, "class", "classes")
+    >>> quantity(1, "image"), quantity(2, "image"), quantity(0, "class", "classes")
     ('1 image', '2 images', '0 classes')
   """
   return f"{count} {noun if count == 1 else several or noun + 's'}"

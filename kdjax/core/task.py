@@ -222,7 +222,7 @@ def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:
   return (), dict(inputs)
 
 
-def counted(weight: jax.Array) -> jax.Array:
+def has_weight(weight: jax.Array) -> jax.Array:
   """Says what counts.
 
   Args:
@@ -234,7 +234,7 @@ def counted(weight: jax.Array) -> jax.Array:
   return weight if weight.dtype == bool else weight > 0
 
 
-def finished(task: Task, name: str, mean: Any) -> Any:
+def final_score(task: Task, name: str, mean: Any) -> Any:
   """Makes of a metric's mean what is reported.
 
   Args:

@@ -6,13 +6,13 @@ check.py       refuses labels out of range, NaN pixels, wrong shapes
 plan.py        step number -> example ids: shuffle, pad, resume, a process's share
 subsets.py     few labels, omitted classes, validation splits
 transfer.py    other images behind the training set's, in its shape
-numbered.py    so many views of each image, the same for everyone
+views_by_number.py  so many views of each image, the same for everyone
 stream.py      planned batches from disk, read ahead by threads
 workers.py     or by processes
 fingerprint.py one number for the training images
 tfds_source.py whatever TFDS has prepared, without TensorFlow
 licences.py    under which licence a set is
-prepared.py    where prepared sets are; prepares the embedded ones
+tfds_folder.py where prepared sets are; prepares the embedded ones
 whole.py       damaged or half prepared sets, and the way out
 listing.py     which files of a folder are which class; naming.py, its name
 images/        sources of images, decoding, views
@@ -34,12 +34,12 @@ from kdjax.data.images.augment import ViewFunction, make_view
 from kdjax.data.images.mixing import BLENDS, split_mixing
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
-from kdjax.data.numbered import numbered, view_numbers
 from kdjax.data.plan import Plan, batches, steps_per_pass
-from kdjax.data.prepared import default_data_dir, prepared
 from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
+from kdjax.data.tfds_folder import default_data_dir, prepared_names
 from kdjax.data.transfer import open_transfer
+from kdjax.data.views_by_number import view_by_number, view_numbers
 
 # What `--augment` takes; those that mix images stand last.
 VIEWS = ALONE | BLENDS
@@ -61,11 +61,11 @@ __all__ = [
   "load",
   "make_view",
   "middle",
-  "numbered",
+  "view_by_number",
   "open_reader",
   "open_transfer",
   "plain_view",
-  "prepared",
+  "prepared_names",
   "resident",
   "select",
   "split_mixing",

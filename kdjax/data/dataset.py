@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from kdjax.core.errors import StorageError, UserError, counted
+from kdjax.core.errors import StorageError, UserError, quantity
 from kdjax.data.naming import printable
 
 
@@ -65,8 +65,8 @@ def summary(dataset: Dataset) -> str:
   """
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
-    f" {counted(len(dataset.test.labels), 'test image')},"
-    f" {counted(dataset.classes, 'class', 'classes')}"
+    f" {quantity(len(dataset.test.labels), 'test image')},"
+    f" {quantity(dataset.classes, 'class', 'classes')}"
   )
   return "; ".join((counts, *dataset.notes))
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from kdjax.data.prepared import default_data_dir
 from kdjax.data.registry import MAKERS
+from kdjax.data.tfds_folder import default_data_dir
 from kdjax.data.whole import INFO_FILE
 
 _MNIST = (

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.data.naming import distinct, printable
 from kdjax.data.subsets import by_name
 
@@ -122,7 +122,7 @@ def _flat(root: _Folder) -> Listed:
     loose = len(root.files)
     raise UserError(
       f"image folder {root.path} has no class directories; wanted CLASS/*.png"
-      + (f"; {counted(loose, 'image')} in no class" if loose else "")
+      + (f"; {quantity(loose, 'image')} in no class" if loose else "")
       + (f"; {_skipped(root.skipped)} cannot be read" if root.skipped else "")
     )
   found = {name: _class(root, name, "train") for name in names}
@@ -135,7 +135,7 @@ def _flat(root: _Folder) -> Listed:
       raise UserError(
         f"image folder {root.path}: there is no test image of class"
         f" {printable(name)!r}, which has"
-        f" {counted(len(found[name].files), 'image')};"
+        f" {quantity(len(found[name].files), 'image')};"
         " a fifth of each class is test: give it at least 5, or give train/ and"
         " test/ folders of classes"
       )
@@ -198,7 +198,7 @@ def _class(parent: _Folder, name: str, split: str) -> _Folder:
     for inner, _, _ in os.walk(found.path / one):
       if images := len(_look(Path(inner)).files):
         raise UserError(
-          f"{where} in {name}/ itself, but {counted(images, 'image')} in"
+          f"{where} in {name}/ itself, but {quantity(images, 'image')} in"
           f" {Path(inner).relative_to(parent.path)}/: move them up into"
           f" {name}/"
           + (f", or give {found.path}" if len(parent.folders) == 1 else "")
@@ -265,13 +265,13 @@ def _notes(
   if +skipped:
     notes += (_skipped(+skipped, "skipped "),)
   if left_out:
-    folders = counted(len(left_out), "folder")
+    folders = quantity(len(left_out), "folder")
     notes += (f"{folders} left out ({_listed(sorted(set(left_out)))})",)
   return notes
 
 
 def _skipped(kinds: Counter, verb: str = "") -> str:
-  return f"{counted(kinds.total(), 'file')} {verb}({_listed(sorted(kinds))})"
+  return f"{quantity(kinds.total(), 'file')} {verb}({_listed(sorted(kinds))})"
 
 
 def _listed(names: Iterable[str]) -> str:

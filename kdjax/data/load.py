@@ -15,8 +15,8 @@ from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
-from kdjax.data.prepared import default_data_dir, prepare_embedded
 from kdjax.data.registry import MAKERS, register
+from kdjax.data.tfds_folder import default_data_dir, prepare_embedded
 from kdjax.data.whole import INFO_FILE
 
 # Builders that need no download, by name, each in a module of that name.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 
 
 class Plan(NamedTuple):
@@ -46,7 +46,7 @@ def steps_per_pass(
     return -(-examples // batch_size)
   if batch_size > examples:
     raise UserError(
-      f"a batch of {batch_size} is larger than the {counted(examples, 'example')}, and"
+      f"a batch of {batch_size} is larger than the {quantity(examples, 'example')}, and"
       " incomplete batches are dropped: nothing is left"
     )
   return examples // batch_size

@@ -21,8 +21,8 @@ from kdjax.data.images.tfds_images import (
   find_keys,
   read_labels,
 )
-from kdjax.data.prepared import prepared
 from kdjax.data.registry import MAKERS
+from kdjax.data.tfds_folder import prepared_names
 from kdjax.data.whole import (
   first_line,
   how_to_prepare,
@@ -182,7 +182,7 @@ def _unknown(name: str, root: str) -> UserError:
   # The community list would ask Google's storage, and fail without TensorFlow.
   known = {*tfds.list_builders(with_community_datasets=False)}
   known |= set(MAKERS)
-  known |= {found.split(":")[0] for found in prepared(root)}
+  known |= {found.split(":")[0] for found in prepared_names(root)}
   near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   if Path(name).is_dir():

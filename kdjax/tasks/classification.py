@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, counted
+from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, has_weight
 from kdjax.evaluate import measure
 from kdjax.losses.helpers import class_ids
 from kdjax.tasks.registry import register
@@ -111,13 +111,13 @@ def cross_entropy(rows: Rows) -> jax.Array:
 def correct(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """How many of the labelled rows name their class, and how many there are."""
   right = rows.answers.argmax(-1) == rows.targets
-  known = counted(rows.weight) & (rows.targets >= 0)
+  known = has_weight(rows.weight) & (rows.targets >= 0)
   return (right & known).sum(), known.sum()
 
 
 def negative_log_likelihood(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """The labelled rows' cross-entropy, and how many there are."""
-  known = counted(rows.weight) & (rows.targets >= 0)
+  known = has_weight(rows.weight) & (rows.targets >= 0)
   return (cross_entropy(rows) * known).sum(), known.sum()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.core.method import Outputs
 from kdjax.train.teacher import Teacher
 
@@ -66,7 +66,7 @@ def check_weights(weights: Any, teachers: int) -> list[float]:
   values = [float(weight) for weight in weights]
   if len(values) != teachers:
     raise ValueError(
-      f"{counted(len(values), 'weight')} for {counted(teachers, 'teacher')}"
+      f"{quantity(len(values), 'weight')} for {quantity(teachers, 'teacher')}"
     )
   # Not "< 0": a weight that is no number is no weight.
   if not all(0 <= value < float("inf") for value in values) or not sum(values):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.method import Inputs, Method, Metrics, Outputs
-from kdjax.core.task import Batch, Rows, Task, arguments, counted
+from kdjax.core.task import Batch, Rows, Task, arguments, has_weight
 from kdjax.taps import tapped
 from kdjax.train import gradients
 from kdjax.train.accumulate import over_pieces
@@ -128,13 +128,13 @@ def _look(
       teacher,
       rows.targets,
       state.step,
-      counted(rows.weight),
+      has_weight(rows.weight),
       batch.index,
       head,
       classifier(params["network"]),
       batch.extra.get("share"),
       batch.extra.get("partner_targets"),
-      counted(batch.weight) if "examples" in counts else None,
+      has_weight(batch.weight) if "examples" in counts else None,
     )
     weights = shares
     if method.couples_batch and axis_name is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.pipeline.validate_teachers import check_specialists
 from kdjax.runner.report.tables import _networks_caption
@@ -20,7 +20,7 @@ from kdjax.train.ensemble import check_weights
   ],
 )
 def test_plurals(count, noun, several, said):
-  assert counted(count, noun, several) == said
+  assert quantity(count, noun, several) == said
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from kdjax.core.task import (
   Words,
   arguments,
   batch_of,
-  counted,
-  finished,
+  final_score,
   hard_label_method,
+  has_weight,
 )
 
 # fields: name, kind, and six functions that nothing calls here
@@ -39,7 +39,7 @@ def test_what_else_is_known_is_kept():
   )
   assert batch.place.tolist() == [107, 3]
   assert batch.teacher_inputs.tolist() == [[1], [1]]
-  assert counted(batch.weight).tolist() == [True, False]
+  assert has_weight(batch.weight).tolist() == [True, False]
 
 
 def test_a_batch_is_cut_as_a_tree():
@@ -68,8 +68,8 @@ def test_tasks_are_the_same_only_if_they_are_one():
 
 def test_a_metric_is_finished_only_where_the_task_says_how():
   rooted = TASK._replace(finish={"rmse": np.sqrt})
-  assert finished(rooted, "rmse", 9.0) == 3.0
-  assert finished(rooted, "mse", 9.0) == 9.0
+  assert final_score(rooted, "rmse", 9.0) == 3.0
+  assert final_score(rooted, "mse", 9.0) == 9.0
 
 
 def test_the_hard_loss_of_mixed_inputs_is_shared():

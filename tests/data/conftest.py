@@ -11,7 +11,7 @@ def data_dir(tmp_path_factory):
   """A directory with mnist5k and digits prepared, for reading only."""
   from kdjax.data.images.digits import Digits
   from kdjax.data.images.mnist5k import Mnist5k
-  from kdjax.data.prepared import prepare_embedded
+  from kdjax.data.tfds_folder import prepare_embedded
 
   directory = str(tmp_path_factory.mktemp("tfds"))
   prepare_embedded(Mnist5k, directory)

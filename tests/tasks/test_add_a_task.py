@@ -11,7 +11,7 @@ from documented_code import code_of, loaded, page
 
 from kdjax import tasks
 from kdjax.core.method import Outputs
-from kdjax.core.task import Task, finished
+from kdjax.core.task import Task, final_score
 from kdjax.data import batches, steps_per_pass
 from kdjax.evaluate import compare, measure_task, score
 from kdjax.methods import make_objective
@@ -103,7 +103,7 @@ def test_a_number_is_learned_and_scored(number):
   first, *_, last = trained(number, make_objective("hard", task=number))
   errors = score(number, outputs(last), numbers()[1])
   assert max(errors) < 0.05
-  shown = finished(number, "rmse", first.metrics["student"]["rmse"])
+  shown = final_score(number, "rmse", first.metrics["student"]["rmse"])
   assert shown.shape == (2,) and shown.min() > 1
   # Of a squared error the loss and the score are sums of the same.
   np.testing.assert_allclose(

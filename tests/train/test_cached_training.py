@@ -32,7 +32,7 @@ def hints(settings):
 def shown(toy):
   """(V * N, H, W, C) float32, every view of every image."""
   images, _ = toy
-  draw = data.numbered(data.make_view(VIEW), seed=0)
+  draw = data.view_by_number(data.make_view(VIEW), seed=0)
   index = jnp.arange(len(images))
   views = [
     draw(jnp.full(len(images), number), data.to_float(images), index)

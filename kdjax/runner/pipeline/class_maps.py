@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.core.errors import UserError, counted, unknown_name
+from kdjax.core.errors import UserError, quantity, unknown_name
 
 BY_NAME, IN_ORDER = "name", "order"
 # The parameters with a column for each class.
@@ -186,7 +186,7 @@ def _read_file(path: Path, ours: Sequence[str]) -> dict[str, str]:
   missing = [name for name in ours if name not in found]
   if missing:
     raise UserError(
-      f"{path} lacks {counted(len(missing), 'class', 'classes')} of the data"
+      f"{path} lacks {quantity(len(missing), 'class', 'classes')} of the data"
       f" set, such as {missing[0]!r}"
     )
   return found

@@ -11,8 +11,8 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core import storage
-from kdjax.core.errors import counted
-from kdjax.core.task import Task, finished
+from kdjax.core.errors import quantity
+from kdjax.core.task import Task, final_score
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import best_epochs as best_of
 from kdjax.runner.pipeline import predict
@@ -104,7 +104,7 @@ def fit(
       train_spec = train_spec._replace(most=fewer(setup, train_spec, error))
     if not log.quiet:
       print(
-        f"memory is short: {counted(train_spec.most, 'network')} at a time, the"
+        f"memory is short: {quantity(train_spec.most, 'network')} at a time, the"
         " others wait their turn (--members_at_once)",
         flush=True,
       )
@@ -197,8 +197,8 @@ def _advance(
 
 def _loss(epoch: Epoch, arm: str) -> np.ndarray:
   # An epoch without a single good step has no loss.
-  counted = epoch.sums[arm]["loss"][1] > 0
-  return np.where(counted, epoch.metrics[arm]["loss"], np.nan)
+  some_steps = epoch.sums[arm]["loss"][1] > 0
+  return np.where(some_steps, epoch.metrics[arm]["loss"], np.nan)
 
 
 def _networks(train_spec: TrainSpec, epoch: Epoch) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _log_epoch(
       "epoch": epoch.number,
       "step": epoch.step,
       "loss": _loss(epoch, arm).tolist(),
-      f"train_{score}": finished(task, score, metrics[score]).tolist(),
+      f"train_{score}": final_score(task, score, metrics[score]).tolist(),
       **measured,
       **own,
       **speed,

@@ -85,7 +85,7 @@ def _shown(
   """Makes a view of stored images, of what networks see of them."""
   augment = data.make_view(view, size=size)
   if view_seed is not None:
-    augment = data.numbered(augment, view_seed)
+    augment = data.view_by_number(augment, view_seed)
 
   def seen(key, stored, positions):
     images = augment(key, data.to_float(stored), positions)

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdjax import methods, models
 from kdjax.core import spec
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.core.schedule import make_schedule
 from kdjax.data import Dataset
 from kdjax.runner.config import AUTO, Experiment, options
@@ -52,7 +52,7 @@ def _check_computing(
     if group.batch_size % (pieces * len(local)):
       raise UserError(
         f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
-        f" be a multiple of {pieces} pieces on {counted(len(local), 'device')}"
+        f" be a multiple of {pieces} pieces on {quantity(len(local), 'device')}"
       )
 
 
@@ -81,7 +81,7 @@ def members_apart(
     "several processes share every batch": jax.process_count() > 1,
     f"--regime={experiment.distillation.regime} lays its networks over the"
     " devices itself": arms["student"].scheme.layout is not None,
-    f"{len(local)} devices have {counted(members, 'student')} to train; raise"
+    f"{len(local)} devices have {quantity(members, 'student')} to train; raise"
     " --seeds or take --shard=batch": members < len(local),
   }
   found = [reason for reason, holds in hindrances.items() if holds]

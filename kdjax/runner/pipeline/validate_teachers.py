@@ -2,7 +2,7 @@
 
 from kdjax import models
 from kdjax.core import spec
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.runner.config import Experiment, Teaching
 from kdjax.train.ensemble import check_weights
 
@@ -67,7 +67,7 @@ def check_specialists(
     return
   if not 2 <= count <= classes:
     raise UserError(
-      f"--specialists={count}: {counted(classes, 'class', 'classes')} can be shared"
+      f"--specialists={count}: {quantity(classes, 'class', 'classes')} can be shared"
       f" out among 2 to {classes} specialists"
     )
   if inside:

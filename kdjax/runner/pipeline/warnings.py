@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline.setup import Setup
@@ -30,16 +30,16 @@ def doubts(
   ):
     if count is not None and count < max(HANDFUL, OF_A_CLASS * classes):
       found.append(
-        f"{counted(count, noun)} of {counted(classes, 'class', 'classes')}: what"
+        f"{quantity(count, noun)} of {quantity(classes, 'class', 'classes')}: what"
         " is learned from so few says little"
       )
   without = classes - len(np.unique(scored))
   if len(scored) < SCORED or without:
     share = settings.validation
     why = f" (--validation={share:g})" if share else ""
-    why += f", none of {counted(without, 'class', 'classes')}" * (without > 0)
+    why += f", none of {quantity(without, 'class', 'classes')}" * (without > 0)
     found.append(
-      f"{counted(len(scored), 'image')} to be scored on{why}: each is"
+      f"{quantity(len(scored), 'image')} to be scored on{why}: each is"
       f" {100 / max(len(scored), 1):.3g} points of error"
     )
   if experiment.student.seeds == 1:

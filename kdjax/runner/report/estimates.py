@@ -1,6 +1,6 @@
 """How long a command of many trainings will take: said before, and underway."""
 
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.runner.report import formats
 
 
@@ -9,8 +9,8 @@ def beforehand(
 ) -> str:
   """Says what is ahead."""
   return (
-    f"{command}: a teacher, then {counted(trainings, 'training')} of"
-    f" {counted(networks, 'network')} in all, {counted(epochs, 'epoch')} each; how"
+    f"{command}: a teacher, then {quantity(trainings, 'training')} of"
+    f" {quantity(networks, 'network')} in all, {quantity(epochs, 'epoch')} each; how"
     " long they take is said after the first"
   )
 
@@ -25,6 +25,6 @@ def underway(what: str, done: int, total: int, seconds: float) -> str:
     return ""
   left = formats.duration(seconds / done * (total - done))
   return (
-    f"{done} of {counted(total, what)} in {formats.duration(seconds)}: some"
+    f"{done} of {quantity(total, what)} in {formats.duration(seconds)}: some"
     f" {left} for the others, compiling included"
   )

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.runner.report import formats, reading, style, verdicts
 from kdjax.runner.report.tables import without_empty_columns
 from kdjax.runner.report.text import Table
@@ -136,7 +136,7 @@ def _caption(results: Mapping[str, Any]) -> str:
   noun = "example" if examples == 1 else "examples"
   return (
     f"Methods on {formats.count(examples)} test {noun}, mean ± standard deviation"
-    f" over {counted(seeds, 'paired seed')}"
+    f" over {quantity(seeds, 'paired seed')}"
   )
 
 

@@ -17,12 +17,12 @@ def remark(results: Mapping[str, Any]) -> str:
   """Returns the sentence that a report on a useless teacher begins with."""
   rows = (results.get("table") or {}).get("rows") or results
   teacher, baseline = rows.get("teacher") or {}, rows.get("baseline") or {}
-  counted = teacher.get("ensemble") or teacher
+  scores = teacher.get("ensemble") or teacher
   score = reading.score_of(results)
-  error = score.mean(counted)
+  error = score.mean(scores)
   if error is None:
     return ""
-  several = score.of(counted).size > 1
+  several = score.of(scores).size > 1
   who = "The average teacher" if several else "The teacher"
   said = _near_chance(teacher, error)
   said = said or _worse(error, score.mean(baseline), score)

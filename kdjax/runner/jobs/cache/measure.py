@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdjax.core.errors import counted, program
+from kdjax.core.errors import program, quantity
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.cache.build import Caching
@@ -33,7 +33,7 @@ def measure(setup: Caching, context: Context) -> Measured:
 def summary(results: Mapping[str, Any]) -> str:
   """Says how large the cache is, and which command learns from it."""
   cache = results["cache"]
-  records = counted(cache["records"], "record")
+  records = quantity(cache["records"], "record")
   return (
     f"{records} of {cache['record_bytes']} bytes,"
     f" {cache['bytes'] / 2**20:.1f} MiB, at"

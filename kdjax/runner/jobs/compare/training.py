@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax import evaluate
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
@@ -159,7 +159,7 @@ def _train(
     loaders=candidates.loaders,
     apart=False,
   )
-  title = f"{name}, {counted(len(settings['seed']), 'student')}"
+  title = f"{name}, {quantity(len(settings['seed']), 'student')}"
   if not programs:
     compiling(title)
   with progress(chosen.epochs, title) as advance:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core import storage
-from kdjax.core.errors import StorageError, UserError, counted
+from kdjax.core.errors import StorageError, UserError, quantity
 from kdjax.data import Dataset, Split
 from kdjax.models import quantized
 from kdjax.models.export import formats
@@ -129,7 +129,7 @@ def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
   seeds = len(jax.tree.leaves(variables)[0])
   if member >= seeds:
     raise UserError(
-      f"--member={member}: the run has {counted(seeds, 'seed')}, 0 to {seeds - 1}"
+      f"--member={member}: the run has {quantity(seeds, 'seed')}, 0 to {seeds - 1}"
     )
   return note, jax.tree.map(lambda x: x[member], variables)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, models
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.data import Dataset, Split
 from kdjax.evaluate import knowledge
 from kdjax.runner.config import Experiment
@@ -191,7 +191,7 @@ def _chosen(dataset: Dataset, count: int) -> np.ndarray:
   if count > there:
     raise UserError(
       f"--explained_images={count}: there {'is' if there == 1 else 'are'}"
-      f" {counted(there, 'image')}"
+      f" {quantity(there, 'image')}"
     )
   return data.stratified(dataset.test.labels, count, seed=0)
 

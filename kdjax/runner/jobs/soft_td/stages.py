@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax import evaluate
-from kdjax.core.errors import counted
+from kdjax.core.errors import quantity
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.soft_td import training
 from kdjax.runner.jobs.soft_td.build import SoftTdSetup
@@ -44,7 +44,7 @@ class Tried(NamedTuple):
 def train_sources(setup: SoftTdSetup, context: Context) -> Sources:
   """Trains the sources, and reads what they say of the training set."""
   seeds = setup.sources.arms["teacher"].settings["seed"]
-  title = counted(len(seeds), "source")
+  title = quantity(len(seeds), "source")
 
   def train():
     return training.train(setup, setup.sources, {}, title=title)["teacher"]
@@ -86,7 +86,7 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
 
   def teach(number, soft_labels):
     lessons = _with_anchor(setup, soft_labels.log_targets, said)
-    title = f"round {number}, {counted(soft_labels.sources, 'source')}"
+    title = f"round {number}, {quantity(soft_labels.sources, 'source')}"
     made = context.stored(f"round_{number}", lambda: train(lessons, title))
     cells.update(made["cells"])
     taught = _taught(setup, made["networks"])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, models
-from kdjax.core.errors import UserError, counted
+from kdjax.core.errors import UserError, quantity
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.job import Plan
@@ -123,7 +123,7 @@ def _check_images(experiment: Experiment, labels, classes: int) -> None:
   fewest = int(np.bincount(labels, minlength=classes).min())
   if count > fewest:
     raise UserError(
-      f"--images_per_class={count}: a class has only {counted(fewest, 'image')}, besides"
+      f"--images_per_class={count}: a class has only {quantity(fewest, 'image')}, besides"
       f" those held out for the search of rates"
     )
   for flag, size in (
@@ -132,7 +132,7 @@ def _check_images(experiment: Experiment, labels, classes: int) -> None:
   ):
     if size > len(labels):
       raise UserError(
-        f"--{flag}={size}: there are {counted(len(labels), 'image')}"
+        f"--{flag}={size}: there are {quantity(len(labels), 'image')}"
       )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.data import batches, make_view, steps_per_pass
-from kdjax.data.numbered import numbered, view_numbers
+from kdjax.data.views_by_number import view_by_number, view_numbers
 
 IMAGES = jax.random.uniform(jax.random.key(0), (12, 6, 6, 1)) + 1.0
 VIEWS = ["shift(2)", "flip", "noise(0.1)", "random_resized_crop + flip"]
@@ -14,7 +14,7 @@ VIEWS = ["shift(2)", "flip", "noise(0.1)", "random_resized_crop + flip"]
 
 @pytest.mark.parametrize("text", VIEWS)
 def test_a_view_belongs_to_example_and_number(text):
-  view = jax.jit(numbered(make_view(text), seed=3))
+  view = jax.jit(view_by_number(make_view(text), seed=3))
   index = jnp.arange(12)
   table = np.stack(
     [view(jnp.full(12, number), IMAGES, index) for number in range(4)]
@@ -29,7 +29,7 @@ def test_a_view_belongs_to_example_and_number(text):
 
 def test_another_seed_shows_others():
   shown = [
-    numbered(make_view("noise(1.0)"), seed)(
+    view_by_number(make_view("noise(1.0)"), seed)(
       jnp.zeros(12, int), IMAGES, jnp.arange(12)
     )
     for seed in (0, 0, 1)

@@ -12,7 +12,7 @@ import numpy as np
 from kdjax.data.images.augment import ViewFunction
 
 
-def numbered(
+def view_by_number(
   view: ViewFunction, seed: int
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
   """Makes views that depend on a number instead of a key.

@@ -19,7 +19,7 @@ def default_data_dir() -> str:
   )
 
 
-def prepared(data_dir: str | None = None) -> tuple[str, ...]:
+def prepared_names(data_dir: str | None = None) -> tuple[str, ...]:
   """Lists the data sets that are prepared in a directory.
 
   Returns:

@@ -1,11 +1,11 @@
 import pytest
 
 from kdjax.core.errors import StorageError, UserError
-from kdjax.data import default_data_dir, load, prepared
+from kdjax.data import default_data_dir, load, prepared_names
 
 
 def test_lists_what_is_there(data_dir):
-  assert prepared(data_dir) == ("digits:1.0.0", "mnist5k:1.0.0")
+  assert prepared_names(data_dir) == ("digits:1.0.0", "mnist5k:1.0.0")
 
 
 def test_listed_names_can_be_opened(data_dir):
@@ -13,7 +13,7 @@ def test_listed_names_can_be_opened(data_dir):
 
 
 def test_nothing_there(tmp_path):
-  assert prepared(str(tmp_path / "missing")) == ()
+  assert prepared_names(str(tmp_path / "missing")) == ()
 
 
 def test_the_environment_names_the_directory(tmp_path, monkeypatch):
