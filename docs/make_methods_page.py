@@ -13,7 +13,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from make_losses_page import arguments, paper_of, parse, row, table  # noqa: E402
 
 from kdjax.core.spec import signature_text  # noqa: E402
+from kdjax.core.task import KINDS  # noqa: E402
 from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of  # noqa: E402
+from kdjax.methods.registry import READS  # noqa: E402
 
 PAGE = HERE / "methods.md"
 
@@ -38,6 +40,11 @@ write. A weight is a number or a schedule: `warmup(0.1)`, `before(0.2, 100)`,
 your networks you like; `python launch.py list taps --student='resnet8'` shows them.
 Networks that you leave open become a pair that has what the method looks at.
 [Adding a method](add_a_method.md) is one file.
+
+A method says which kinds of answers it *reads*: those of a [task](tasks.md) are
+`categories`, `binary`, `values` or `embedding`. One that reads features alone reads
+all of them; a method that cannot read the task's is refused before anything is
+compiled.
 """
 
 
@@ -70,11 +77,17 @@ def objective(name: str) -> str:
   return f"`{' + '.join(map(str, terms_of(name)))}`"
 
 
+def reads(name: str) -> str:
+  """The kinds of answers that a method reads."""
+  kinds = READS[name]
+  return "all" if set(kinds) == set(KINDS) else ", ".join(kinds)
+
+
 def overview(kinds) -> list[str]:
   lines = ["## Overview", ""]
-  lines += table("method", "objective", "what is matched", "paper")
+  lines += table("method", "objective", "what is matched", "reads", "paper")
   for kind, names in kinds.items():
-    lines.append(row(f"**{kind}**", "", "", ""))
+    lines.append(row(f"**{kind}**", "", "", "", ""))
     for name in names:
       doc = parse(MAKERS[name])
       summary = doc[""].split("\n\n")[0]
@@ -83,6 +96,7 @@ def overview(kinds) -> list[str]:
           f"[`{name}`](#{name})",
           objective(name),
           summary.replace("\n", " ").rstrip("."),
+          reads(name),
           paper_of(doc),
         )
       )
@@ -90,8 +104,8 @@ def overview(kinds) -> list[str]:
     f"`{name}`": f"the family; stands for `{default}`"
     for name, default in FAMILIES.items()
   } | {f"`{name}`": f"preset; `{text}`" for name, text in PRESETS.items()}
-  lines.append(row("**Other names**", "", "", ""))
-  lines += [row(name, "", text, "") for name, text in others.items()]
+  lines.append(row("**Other names**", "", "", "", ""))
+  lines += [row(name, "", text, "", "") for name, text in others.items()]
   return [*lines, ""]
 
 

@@ -11,6 +11,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -22,7 +23,13 @@ from kdjax.core.schedule import SCHEDULES, make_schedule
 from kdjax.core.task import Task, hard_label_method
 from kdjax.losses.checks import read_numbers
 from kdjax.methods._each_teacher import for_each_teacher
-from kdjax.methods.registry import FAMILIES, MAKERS, OBJECTIVES, PRESETS
+from kdjax.methods.registry import (
+  FAMILIES,
+  MAKERS,
+  OBJECTIVES,
+  PRESETS,
+  READS,
+)
 
 import_modules("kdjax.methods")
 
@@ -96,8 +103,8 @@ def make_objective(
       traced or not, or a Spec of a schedule.
     method_weight: factor of every weight but the labels'; likewise.
     steps: length of the training, for schedules that are shares of it.
-    task: what the labels are; classes by default. Of another task `ce` is the
-      hard loss.
+    task: what answers and labels are; classes by default. Of another task `ce`
+      is the hard loss.
     **defaults: hyper-parameters for the methods that take them and do not set
       them in the text, such as `temperature`; numbers, traced or not, or Specs;
       None leaves the method's own.
@@ -106,7 +113,8 @@ def make_objective(
     The weighted sum.
 
   Raises:
-    UserError: as `terms_of`, and for arguments that a method does not take.
+    UserError: as `terms_of`, for arguments that a method does not take, and for
+      a method that does not read the task's answers.
 
   Example:
     >>> make_objective("kd(temperature=8):0.9 + ce:0.1").couples_batch
@@ -122,9 +130,12 @@ def make_objective(
     for key, value in defaults.items()
     if value is not None
   }
-  for term in terms_of(
+  terms = terms_of(
     distillation, hard_weight=hard_weight, method_weight=method_weight
-  ):
+  )
+  if task is not None:
+    check_reads(terms, task)
+  for term in terms:
     kwargs = tuple(
       (key, make_schedule(_unquoted(term, key, value), steps=steps))
       for key, value in term.spec.kwargs
@@ -138,6 +149,39 @@ def make_objective(
     weight = make_schedule(term.weight, steps=steps)
     made[term.spec.name] = (method, weight)
   return weighted_sum(made)
+
+
+def reading(kind: str) -> list[str]:
+  """Lists the methods that read a kind of answers.
+
+  Args:
+    kind: one of `kdjax.core.task.KINDS`.
+
+  Example:
+    >>> "kd" in reading("values"), "logit_mse" in reading("values")
+    (False, True)
+  """
+  return sorted(name for name, kinds in READS.items() if kind in kinds)
+
+
+def check_reads(terms: Iterable[spec.Term], task: Task) -> None:
+  """Refuses methods that do not read a task's answers.
+
+  Args:
+    terms: of an objective, from `terms_of`.
+    task: what the answers are.
+
+  Raises:
+    UserError: names the task, the method, and the methods that fit.
+  """
+  for term in terms:
+    name = term.spec.name
+    if task.kind not in READS[name]:
+      raise UserError(
+        f"the task {task.name!r} has answers of the kind {task.kind!r}, and"
+        f" {name} reads {' and '.join(READS[name])}; methods that fit are"
+        f" {', '.join(reading(task.kind))}"
+      )
 
 
 def takes(distillation: str, name: str) -> bool:

@@ -5,6 +5,7 @@ import jax
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
@@ -12,6 +13,7 @@ from kdjax.methods.registry import register
 @register(
   "ab",
   objective="ab:before(0.11, 0.003) + ce:after(0.11, 0.1) + kd:after(0.11, 0.9)",
+  reads=KINDS,
 )
 def ab(
   *,

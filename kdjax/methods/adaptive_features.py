@@ -8,11 +8,14 @@ import jax.numpy as jnp
 
 from kdjax.core.method import Method
 from kdjax.core.schedule import Schedule, at, check_static, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("adaptive_features", objective="ce:1 + adaptive_features:100")
+@register(
+  "adaptive_features", objective="ce:1 + adaptive_features:100", reads=KINDS
+)
 def adaptive_features(
   *,
   tau: float | jax.Array | Schedule = 1.0,

@@ -7,6 +7,7 @@ from kdjax import losses, taps
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import check_choice
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods._features import working
 from kdjax.methods._layer_matching import pair_layers
@@ -15,7 +16,7 @@ from kdjax.methods.registry import register
 DISTANCES = ("kl", "mse", "inner")
 
 
-@register("attention_maps", objective="ce:1 + attention_maps:1")
+@register("attention_maps", objective="ce:1 + attention_maps:1", reads=KINDS)
 def attention_maps(
   *,
   distance: str = "kl",

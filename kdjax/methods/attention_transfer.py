@@ -3,11 +3,14 @@
 from kdjax import losses
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import check_choice, check_static
+from kdjax.core.task import KINDS
 from kdjax.methods import _features
 from kdjax.methods.registry import register
 
 
-@register("attention_transfer", objective="ce:1 + attention_transfer:1000")
+@register(
+  "attention_transfer", objective="ce:1 + attention_transfer:1000", reads=KINDS
+)
 def attention_transfer(
   *,
   p: float = 2.0,

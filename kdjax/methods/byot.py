@@ -13,7 +13,7 @@ from kdjax.methods.labels import label_loss, read_labels
 from kdjax.methods.registry import register
 
 
-@register("byot", objective="ce:0.9 + byot:1")
+@register("byot", objective="ce:0.9 + byot:1", reads=("categories",))
 def byot(
   *,
   alpha: float | jax.Array | Schedule = 0.1,

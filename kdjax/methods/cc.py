@@ -7,13 +7,14 @@ from kdjax import losses
 from kdjax.core.errors import unknown_name
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import check_value
+from kdjax.core.task import KINDS
 from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 KERNELS = ("consecutive", "gaussian", "bilinear")
 
 
-@register("cc", objective="ce:1 + cc:0.02")
+@register("cc", objective="ce:1 + cc:0.02", reads=KINDS)
 def cc(
   *,
   kernel: str = "consecutive",

@@ -6,13 +6,14 @@ import optax
 
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import check_value
+from kdjax.core.task import KINDS
 from kdjax.losses import checks
 from kdjax.losses.helpers import class_ids
 from kdjax.methods.labels import soft_loss
 from kdjax.methods.registry import register
 
 
-@register("ce")
+@register("ce", reads=KINDS)
 def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
   """Cross-entropy with the labels, smoothed or not.
 

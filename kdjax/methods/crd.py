@@ -14,7 +14,7 @@ from kdjax.methods.labels import read_labels
 from kdjax.methods.registry import register
 
 
-@register("crd", objective="ce:1 + crd:0.8")
+@register("crd", objective="ce:1 + crd:0.8", reads=("categories",))
 def crd(
   *,
   examples: int | None = None,

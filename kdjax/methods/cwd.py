@@ -5,11 +5,12 @@ import jax
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("cwd", objective="ce:1 + cwd:50")
+@register("cwd", objective="ce:1 + cwd:50", reads=KINDS)
 def cwd(
   *,
   channel_temperature: float | jax.Array | Schedule = 4.0,

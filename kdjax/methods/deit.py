@@ -12,7 +12,7 @@ from kdjax.methods.registry import register
 KINDS = ("hard", "soft")
 
 
-@register("deit", objective="deit:1")
+@register("deit", objective="deit:1", reads=("categories",))
 def deit(
   *,
   kind: str = "hard",

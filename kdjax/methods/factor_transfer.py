@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import Schedule, at, check_static, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features
 from kdjax.methods.registry import register
 
@@ -28,7 +29,7 @@ class Convolutions(nn.Module):
     return x
 
 
-@register("factor_transfer", objective="ce:1 + factor_transfer:1")
+@register("factor_transfer", objective="ce:1 + factor_transfer:1", reads=KINDS)
 def factor_transfer(
   *,
   rate: float = 0.5,

@@ -2,6 +2,7 @@
 
 from kdjax import losses
 from kdjax.core.method import Method, learned
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
@@ -9,6 +10,7 @@ from kdjax.methods.registry import register
 @register(
   "fitnets",
   objective="fitnets:before(0.2, 100) + ce:after(0.2, 0.1) + kd:after(0.2, 0.9)",
+  reads=KINDS,
 )
 def fitnets(
   *, student_tap: str = "stage_*", teacher_tap: str = "stage_*"

@@ -5,11 +5,14 @@ import itertools
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import check_choice
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("fsp", objective="fsp:before(0.11, 50) + ce:after(0.11, 1)")
+@register(
+  "fsp", objective="fsp:before(0.11, 50) + ce:after(0.11, 1)", reads=KINDS
+)
 def fsp(
   *,
   pool: str = "avg",

@@ -3,11 +3,12 @@
 from kdjax import losses
 from kdjax.core import checks
 from kdjax.core.method import Method, learned
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("kdsvd", objective="ce:1 + kdsvd:1")
+@register("kdsvd", objective="ce:1 + kdsvd:1", reads=KINDS)
 def kdsvd(
   *, k: int = 1, student_tap: str = "stage_*", teacher_tap: str = "stage_*"
 ) -> Method:

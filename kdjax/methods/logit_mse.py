@@ -2,10 +2,11 @@
 
 from kdjax import losses
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods.registry import register
 
 
-@register("logit_mse")
+@register("logit_mse", reads=KINDS)
 def logit_mse() -> Method:
   """Regression of the teacher's logits.
 

@@ -6,6 +6,7 @@ import jax
 from kdjax import losses
 from kdjax.core.method import Method, example_keys
 from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features as features
 from kdjax.methods import _modules
 from kdjax.methods.registry import register
@@ -27,7 +28,7 @@ class Generation(nn.Module):
     return nn.Conv(self.features, (3, 3), padding=pad, name="conv_1")(x)
 
 
-@register("mgd", objective="ce:1 + mgd:7e-5")
+@register("mgd", objective="ce:1 + mgd:7e-5", reads=KINDS)
 def mgd(
   *,
   erased: float | jax.Array | Schedule = 0.15,

@@ -2,11 +2,14 @@
 
 from kdjax import losses
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods.registry import register
 
 
-@register("minilm", objective="minilm:before(0.5, 1) + ce:after(0.5, 1)")
+@register(
+  "minilm", objective="minilm:before(0.5, 1) + ce:after(0.5, 1)", reads=KINDS
+)
 def minilm(
   *,
   student_attention: str = "stage_*/attention",

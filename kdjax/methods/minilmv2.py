@@ -8,11 +8,16 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods.registry import register
 
 
-@register("minilmv2", objective="minilmv2:before(0.5, 1) + ce:after(0.5, 1)")
+@register(
+  "minilmv2",
+  objective="minilmv2:before(0.5, 1) + ce:after(0.5, 1)",
+  reads=KINDS,
+)
 def minilmv2(
   *,
   relation_heads: int | None = None,

@@ -11,7 +11,7 @@ from kdjax.methods.registry import register
 KINDS = ("regression", "softened")
 
 
-@register("noisy_teacher", objective="noisy_teacher:1")
+@register("noisy_teacher", objective="noisy_teacher:1", reads=("categories",))
 def noisy_teacher(
   *,
   share: float | jax.Array | Schedule = 0.5,

@@ -3,11 +3,12 @@
 from kdjax import losses
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import check_choice
+from kdjax.core.task import KINDS
 from kdjax.methods import _features
 from kdjax.methods.registry import register
 
 
-@register("nst", objective="ce:1 + nst:50")
+@register("nst", objective="ce:1 + nst:50", reads=KINDS)
 def nst(
   *,
   kernel: str = "poly",

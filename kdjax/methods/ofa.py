@@ -10,7 +10,7 @@ from kdjax.methods._modules import HEADS
 from kdjax.methods.registry import register
 
 
-@register("ofa", objective="ce:1 + ofa:1")
+@register("ofa", objective="ce:1 + ofa:1", reads=("categories",))
 def ofa(
   *,
   eps: float | jax.Array | Schedule = 1.0,

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core.method import Method
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("ofd", objective="ce:1 + ofd:0.001")
+@register("ofd", objective="ce:1 + ofd:0.001", reads=KINDS)
 def ofd(
   *,
   student_tap: str = "stage_*/activation:in",

@@ -7,6 +7,7 @@ from kdjax import losses
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import check_choice
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
@@ -15,7 +16,9 @@ STRATEGIES = ("skip", "last")
 
 
 @register(
-  "patient_kd", objective="ce:0.3 + kd(temperature=10):0.7 + patient_kd:0.65"
+  "patient_kd",
+  objective="ce:0.3 + kd(temperature=10):0.7 + patient_kd:0.65",
+  reads=KINDS,
 )
 def patient_kd(
   *,

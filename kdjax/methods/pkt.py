@@ -2,11 +2,12 @@
 
 from kdjax import losses
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 
-@register("pkt", objective="ce:1 + pkt:30000")
+@register("pkt", objective="ce:1 + pkt:30000", reads=KINDS)
 def pkt(
   *, student_tap: str = "head:in", teacher_tap: str = "head:in"
 ) -> Method:

@@ -3,17 +3,24 @@
 A method's file decorates a maker, a function of hyper-parameters that returns a
 Method, with `@register("its_name", objective="ce:1 + its_name:100")`; the
 objective is the published weighted sum, used where the user writes no weights.
+`reads` says which kinds of answers the method can read.
 """
 
 from collections.abc import Callable
 
 from kdjax.core.method import Method
 from kdjax.core.registry import entering
+from kdjax.core.task import KINDS
 
 MAKERS: dict[str, Callable[..., Method]] = {}
 
 # The published objective of a method, where it is no convex mix with the labels.
 OBJECTIVES: dict[str, str] = {}
+
+# Which kinds of answers a method reads, those of `kdjax.core.task.KINDS`.
+READS: dict[str, tuple[str, ...]] = {}
+# Both kinds are one logit a class; the second has two classes a row.
+LOGITS = ("categories", "binary")
 
 # A family's name stands for a good default of the family.
 FAMILIES = {
@@ -33,7 +40,12 @@ PRESETS = {
 _enter = entering("method", MAKERS)
 
 
-def register(name: str, *, objective: str | None = None) -> Callable:
+def register(
+  name: str,
+  *,
+  objective: str | None = None,
+  reads: tuple[str, ...] = LOGITS,
+) -> Callable:
   """Makes the decorator with which a method's maker enters.
 
   Args:
@@ -41,6 +53,8 @@ def register(name: str, *, objective: str | None = None) -> Callable:
     objective: the weighted sum, with the method in it, that its paper or its
       authors' code trains on; by default the labels' share is `hard_weight` and
       the method has the rest.
+    reads: the kinds of answers that it can read: `KINDS` where it reads features
+      alone, logits of classes by default.
 
   Returns:
     The decorator; it returns the maker unchanged.
@@ -50,9 +64,12 @@ def register(name: str, *, objective: str | None = None) -> Callable:
     Traceback (most recent call last):
     ValueError: method 'kd' is registered already
   """
+  if unknown := set(reads) - set(KINDS):
+    raise ValueError(f"method {name!r} reads {unknown}; kinds are {KINDS}")
 
   def enter(maker: Callable[..., Method]) -> Callable[..., Method]:
     maker = _enter(name)(maker)
+    READS[name] = tuple(reads)
     if objective is not None:
       OBJECTIVES[name] = objective
     return maker

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core.errors import unknown_name
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
-KINDS = ("inner", "euclidean", "cosine")
+RELATIONS = ("inner", "euclidean", "cosine")
 
 
-@register("relation_matrix", objective="ce:1 + relation_matrix:25")
+@register("relation_matrix", objective="ce:1 + relation_matrix:25", reads=KINDS)
 def relation_matrix(
   *,
   phi: str = "inner",
@@ -60,8 +61,8 @@ def relation_matrix(
     The general form of relation matching in Park et al. 2019, arXiv:1904.05068;
     `kdjax.losses.relation_mse`.
   """
-  if phi not in KINDS:
-    raise unknown_name("phi", phi, KINDS)
+  if phi not in RELATIONS:
+    raise unknown_name("phi", phi, RELATIONS)
 
   def features(outputs, tap):
     rows = last(outputs, tap)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core import checks
 from kdjax.core.method import Method, learned
+from kdjax.core.task import KINDS
 from kdjax.methods import _features as features
 from kdjax.methods import _modules
 from kdjax.methods.registry import register
@@ -67,7 +68,7 @@ class Review(nn.Module):
     return tuple(results)
 
 
-@register("review_kd", objective="ce:1 + review_kd:warmup(0.083)")
+@register("review_kd", objective="ce:1 + review_kd:warmup(0.083)", reads=KINDS)
 def review_kd(
   *,
   levels: tuple[int, ...] = (4, 2, 1),

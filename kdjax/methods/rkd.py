@@ -5,11 +5,12 @@ import jax
 from kdjax import losses
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 
-@register("rkd", objective="ce:1 + rkd:1")
+@register("rkd", objective="ce:1 + rkd:1", reads=KINDS)
 def rkd(
   *,
   distance_weight: float | jax.Array | Schedule = 25.0,

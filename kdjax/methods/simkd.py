@@ -5,11 +5,12 @@ from typing import Any
 from kdjax import losses, taps
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods._features import classifier, last
 from kdjax.methods.registry import register
 
 
-@register("simkd", objective="simkd:1")
+@register("simkd", objective="simkd:1", reads=KINDS)
 def simkd(
   *, student_tap: str = "projector:out", teacher_tap: str = "stage_*/activation"
 ) -> Method:

@@ -2,11 +2,12 @@
 
 from kdjax import losses
 from kdjax.core.method import Method, stateless
+from kdjax.core.task import KINDS
 from kdjax.methods._features import last
 from kdjax.methods.registry import register
 
 
-@register("sp", objective="ce:1 + sp:3000")
+@register("sp", objective="ce:1 + sp:3000", reads=KINDS)
 def sp(*, student_tap: str = "stage_*", teacher_tap: str = "stage_*") -> Method:
   """Similarity-preserving distillation.
 

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _features
 from kdjax.methods.registry import register
 
 
-@register("srd", objective="ce:1 + srd:2 + kd(temperature=1):1")
+@register("srd", objective="ce:1 + srd:2 + kd(temperature=1):1", reads=KINDS)
 def srd(
   *,
   exponent: float = 4.0,

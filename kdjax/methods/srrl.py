@@ -32,7 +32,9 @@ class Connector(nn.Module):
     return nn.relu(norm(x))
 
 
-@register("srrl", objective="ce:1 + srrl:1")
+@register(
+  "srrl", objective="ce:1 + srrl:1", reads=("categories", "values", "embedding")
+)
 def srrl(
   *,
   feature_weight: float | jax.Array | Schedule = 1.0,

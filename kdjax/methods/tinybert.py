@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core.method import Inputs, Method, Outputs, learned
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods._layer_matching import pair_layers
 from kdjax.methods.registry import register
@@ -16,6 +17,7 @@ _PARTS = ("query", "key")
 @register(
   "tinybert",
   objective="tinybert:before(0.87, 1) + kd(temperature=1):after(0.87, 1)",
+  reads=KINDS,
 )
 def tinybert(
   *,

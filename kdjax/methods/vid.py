@@ -5,11 +5,12 @@ import math
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.schedule import check_static
+from kdjax.core.task import KINDS
 from kdjax.methods import _features, _modules
 from kdjax.methods.registry import register
 
 
-@register("vid", objective="ce:1 + vid:1")
+@register("vid", objective="ce:1 + vid:1", reads=KINDS)
 def vid(
   *,
   variance: float = 5.0,

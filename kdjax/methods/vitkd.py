@@ -11,6 +11,7 @@ from kdjax.core import checks
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, batch_mean, example_keys
 from kdjax.core.schedule import Schedule, at, check_value
+from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
 from kdjax.methods.registry import register
 
@@ -37,7 +38,7 @@ class _Student(nn.Module):
     return jnp.stack(shallow, axis=1), x.reshape(*erased.shape, self.width)
 
 
-@register("vitkd", objective="ce:1 + vitkd:1")
+@register("vitkd", objective="ce:1 + vitkd:1", reads=KINDS)
 def vitkd(
   *,
   alpha: float | jax.Array | Schedule = 3e-5,

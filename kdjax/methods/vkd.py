@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core.method import Method, learned
+from kdjax.core.task import KINDS
 from kdjax.methods import _features as features
 from kdjax.methods.registry import register
 
@@ -39,7 +40,7 @@ class Orthogonal(nn.Module):
     return jnp.matmul(x, kernel, precision=highest)
 
 
-@register("vkd", objective="ce:1 + vkd:1 + kd(temperature=1):1")
+@register("vkd", objective="ce:1 + vkd:1 + kd(temperature=1):1", reads=KINDS)
 def vkd(
   *, student_tap: str = "head:in", teacher_tap: str = "head:in"
 ) -> Method:

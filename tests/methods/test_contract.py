@@ -23,8 +23,9 @@ from networks import (
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs
+from kdjax.core.task import KINDS
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
-from kdjax.methods.registry import OBJECTIVES
+from kdjax.methods.registry import OBJECTIVES, READS
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.state import TrainState, descend
 from kdjax.train.step import gather
@@ -36,6 +37,10 @@ SLOPE = 3e-2
 NO_LABELS = jnp.array([-100, -1, CLASSES, 2**31 - 1])
 # Their losses hold a part of the student constant, by definition.
 HELD_CONSTANT = {"wsld", "cs_kd", "byot"}
+# They read any answers as numbers, or leave them to the task's own loss.
+ANY_ANSWERS = {"ce", "logit_mse"}
+# They read the classes of the classifiers' parameters.
+CLASSIFIERS = {"cat_kd"}
 # All of them move a parameter that has no gradient.
 OPTIMIZERS = ("sgd(momentum=0.9, weight_decay=0.1)", "adamw(weight_decay=0.1)")
 
@@ -309,6 +314,29 @@ def test_says_whether_it_needs_a_teacher(name):
     assert method.needs_teacher
   else:
     assert not method.needs_teacher
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_reads_features_alone_reads_all_kinds_of_answers(name):
+  inputs, _ = inputs_of(pairs_for(name)[0])
+  blind = inputs._replace(
+    student=inputs.student._replace(answers=None),
+    teacher=inputs.teacher._replace(answers=None),
+    labels=None,
+  )
+  method = make_method(name)
+
+  def run(key):
+    params, state = method.init(key, inputs)
+    return method.apply(params, state, blind)
+
+  try:
+    jax.eval_shape(run, jax.random.key(0))
+    alone = name not in CLASSIFIERS
+  except (AttributeError, TypeError, ValueError):
+    alone = False
+  assert alone or name in ANY_ANSWERS or READS[name] != KINDS
+  assert not alone or READS[name] == KINDS
 
 
 @pytest.mark.slow

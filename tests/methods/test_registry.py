@@ -11,8 +11,16 @@ import pytest
 from kdjax.core import spec
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.methods import FAMILIES, MAKERS, PRESETS, make_objective, terms_of
+from kdjax.methods import (
+  FAMILIES,
+  MAKERS,
+  PRESETS,
+  make_objective,
+  reading,
+  terms_of,
+)
 from kdjax.methods.registry import OBJECTIVES, register
+from kdjax.tasks import classification
 
 
 def make_inputs(dtype=jnp.float32, batch=5, classes=4, mask=None):
@@ -181,3 +189,47 @@ def test_names_are_taken_once():
   assert set(FAMILIES.values()) <= set(MAKERS)
   assert not set(MAKERS) & (set(FAMILIES) | set(PRESETS))
   assert not set(FAMILIES) & set(PRESETS)
+
+
+def of_task(kind):
+  return classification(3)._replace(name="mine", kind=kind)
+
+
+@pytest.mark.parametrize(
+  ("text", "kind"),
+  [
+    ("kd", "binary"),
+    ("kd", "categories"),
+    ("logit_mse", "values"),
+    ("rkd", "values"),
+    ("sp:1 + ce:0", "embedding"),
+    ("hard", "values"),
+    ("srrl", "values"),
+  ],
+)
+def test_methods_that_read_a_tasks_answers(text, kind):
+  make_objective(text, task=of_task(kind))
+
+
+@pytest.mark.parametrize(
+  ("text", "kind", "name"),
+  [
+    ("kd", "values", "kd"),
+    ("logit_mse + dist", "embedding", "dist"),
+    # The published objective ends in kd.
+    ("fitnets", "values", "kd"),
+    ("pskd", "binary", "pskd"),
+  ],
+)
+def test_methods_that_do_not(text, kind, name):
+  with pytest.raises(UserError) as error:
+    make_objective(text, task=of_task(kind))
+  says = str(error.value)
+  assert "\n" not in says and "task 'mine'" in says and repr(kind) in says
+  assert f"{name} reads categories" in says
+  assert f"methods that fit are {', '.join(reading(kind))}" in says
+
+
+def test_a_kind_that_is_none_is_refused():
+  with pytest.raises(ValueError, match="kinds are"):
+    register("new_one", reads=("classes",))
