@@ -32,18 +32,6 @@ COMMANDS = find_jobs()
 CONFIGS = {name: one.config for name, one in COMMANDS.items()}
 # Its settings are not for one's own data or networks.
 DEMO = "mnist_demo"
-# Which images, and which networks: whoever names them means his own run, and
-# whoever asks for help wants the defaults of one.
-OWN = {one.flag for one in options() if one.group == "data"} | {"help"}
-OWN -= {"resident_megabytes", "data_workers", "validation"}
-OWN |= {
-  "teacher",
-  "teacher_from",
-  "teacher_cache",
-  "student",
-  "chain",
-  "regime",
-}
 
 
 class Call(NamedTuple):
@@ -101,7 +89,7 @@ def _define(values: absl.FlagValues, config: type, settings: Experiment):
     text = one.field.metadata["help"]
     group = {"flag_values": values, "module_name": one.group}
     define(one.flag, default, text, **group)
-    if other := one.field.metadata["other_flag"]:
+    for other in one.flags[1:]:
       text = f"another name of --{one.flag}"
       absl.DEFINE_string(other, None, text, **group)
 
@@ -120,17 +108,22 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     ) from None
   except (absl.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
     raise UserError(f"{error} (see --help)") from None
-  typed = {one: values[one].value for one in values if values[one].present}
-  for one in options():
-    other = one.field.metadata["other_flag"]
-    if other in typed and one.flag in typed:
-      raise UserError(
-        f"--{other}={typed[other]} --{one.flag}={typed[one.flag]}: two names of"
-        " one flag; give one of them"
-      )
-    if other in typed:
-      typed[one.flag] = typed.pop(other)
-  return words, typed
+  return words, {
+    one: values[one].value for one in values if values[one].present
+  }
+
+
+def by_setting(command: str, typed: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what was typed by each setting's own flag: some have two."""
+  typed = dict(typed)
+  for one in options(CONFIGS[command]):
+    names = [flag for flag in reversed(one.flags) if flag in typed]
+    if len(names) > 1:
+      twice = " ".join(f"--{name}={typed[name]}" for name in names)
+      raise UserError(f"{twice}: two names of one flag; give one of them")
+    for name in names:
+      typed[one.flag] = typed.pop(name)
+  return typed
 
 
 def add_jobs(modules: Iterable[ModuleType]) -> None:
@@ -173,7 +166,10 @@ def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
       f"--experiment=: it is empty; see {program()} list experiments"
     )
   name = given.get("experiment") or COMMANDS[command].example
-  if "experiment" in given or not OWN & set(given):
+  settings = flags.by_flag(CONFIGS[command]).items()
+  names_own = any(one.own_run and flag in given for flag, one in settings)
+  # Who asks for help wants the defaults of a run of his own.
+  if "experiment" in given or not (names_own or "help" in given):
     return name, name
   own = _name_of(given.get("dataset", Experiment().data.dataset))
   if COMMANDS[command].example != DEMO:

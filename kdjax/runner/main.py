@@ -82,6 +82,7 @@ def _main(argv: list[str]) -> int:
     raise unknown_name("command", command, cli.COMMANDS)
   if not typed.get("help"):
     flags.check_typed(command, typed, cli.CONFIGS)
+  typed = cli.by_setting(command, typed)
   name, started = cli.beginning(command, typed)
   chosen = experiments.load_experiment(started) if started else Experiment()
   chosen = options.with_own_groups(chosen, cli.CONFIGS[command])

@@ -9,6 +9,8 @@ from kdjax.runner.config.field import COUNT, SHARE, Interval, option
 class DataDir:
   """Where prepared data sets are."""
 
+  own_run = True
+
   data_dir: str | None = option(
     None, "where prepared data sets are kept; TFDS's own folder by default"
   )
@@ -17,6 +19,8 @@ class DataDir:
 @dataclasses.dataclass(frozen=True)
 class Source:
   """Which images, and how large they are."""
+
+  own_run = True
 
   dataset: str = option(
     "mnist5k",
@@ -29,11 +33,19 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredData(DataDir, Source):
-  """Which images train and test, and what stays in memory."""
+class Splits(DataDir, Source):
+  """Which images train and test."""
+
+  own_run = True
 
   train_split: str = option("train", "TFDS split to train on")
   test_split: str = option("test", "TFDS split to test on")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredData(Splits):
+  """What stays in memory."""
+
   resident_megabytes: int = option(
     2048,
     "sets up to this size live on the device, larger ones are streamed",
@@ -58,6 +70,7 @@ class DataSubset(ScoredData):
   """Which images, labels and classes students may learn from."""
 
   decisive = True
+  own_run = True
 
   background: str = option(
     "white",
@@ -106,6 +119,7 @@ class Data(StreamedData):
   """Which images, and which of them the student may learn from."""
 
   decisive = True
+  own_run = True
 
   transfer_dataset: str | None = option(
     None,

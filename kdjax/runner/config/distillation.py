@@ -66,6 +66,7 @@ class Distillation(TeacherView, WeightedObjective):
   """What of the teacher the student is to match."""
 
   decisive = True
+  own_run = True
 
   regime: str = option(
     "alone",

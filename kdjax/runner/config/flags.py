@@ -39,7 +39,7 @@ def check_typed(
   """Refuses the flags of other commands."""
   config = configs[command]
   own = {"experiment"} if contains(config, Source) else set()
-  own |= by_flag(config).keys()
+  own |= {flag for one in options(config) for flag in one.flags}
   order = ["experiment", *by_flag(Experiment)]
   foreign = sorted(typed.keys() - own, key=[*order, *typed].index)
   for name in foreign[:1]:
@@ -94,7 +94,11 @@ def check_experiment(
 
 def _having(flag: str, configs: Configs) -> list[str]:
   """The commands that have a flag."""
-  return [command for command in configs if flag in by_flag(configs[command])]
+  return [
+    command
+    for command, config in configs.items()
+    if any(flag in one.flags for one in options(config))
+  ]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ class TeacherModel:
   """Which network teaches."""
 
   decisive = True
+  own_run = True
 
   model: str = option(
     AUTO,
@@ -63,6 +64,7 @@ class PretrainedTeacher(TrainedTeacher):
   """A teacher that is trained, or was before."""
 
   decisive = True
+  own_run = True
 
   teacher_from: str | None = option(
     None,
@@ -82,6 +84,7 @@ class Teacher(PretrainedTeacher):
   """The network that teaches."""
 
   decisive = True
+  own_run = True
 
   teacher_head: str = option(
     "keep",
@@ -100,6 +103,8 @@ class Teacher(PretrainedTeacher):
 @dataclasses.dataclass(frozen=True)
 class StudentModel:
   """Which network learns."""
+
+  own_run = True
 
   model: str = option(
     AUTO,

@@ -21,16 +21,24 @@ class Option(NamedTuple):
 
   Attributes:
     decisive: whether no command passes it over where a file sets it.
+    own_run: whether it says which images or networks: who gives it means a run
+      of his own, for which the settings of a demo are not.
   """
 
   group: str
   field: dataclasses.Field
   type: Any
   decisive: bool
+  own_run: bool
 
   @property
   def flag(self) -> str:
     return self.field.metadata["flag"] or self.field.name
+
+  @property
+  def flags(self) -> tuple[str, ...]:
+    other = self.field.metadata["other_flag"]
+    return (self.flag, other) if other else (self.flag,)
 
 
 @functools.cache
@@ -42,15 +50,15 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
     names = (groups[one] for one in groups if issubclass(one, part.type))
     group = next(names, part.name)
     hints = typing.get_type_hints(part.type)
-    # Which class a field is written in says whether it is decisive.
+    # Which class a field is written in says what kind of setting it is.
     home = {
       name: vars(base)
       for base in reversed(part.type.__mro__)
       for name in vars(base).get("__annotations__", ())
     }
     for field in dataclasses.fields(part.type):
-      decisive = home[field.name].get("decisive", False)
-      found.append(Option(group, field, hints[field.name], decisive))
+      kind = (home[field.name].get(x, False) for x in ("decisive", "own_run"))
+      found.append(Option(group, field, hints[field.name], *kind))
   return tuple(found)
 
 

@@ -31,8 +31,8 @@ class Ensemble:
 
 
 @dataclasses.dataclass(frozen=True)
-class Teaching(Ensemble):
-  """Who teaches whom, where it is more than one teacher and its student."""
+class Specialists(Ensemble):
+  """Teachers of some classes, beside the teacher of all."""
 
   decisive = True
 
@@ -50,11 +50,28 @@ class Teaching(Ensemble):
     "the specialists' peak rate; a third of the teacher's by default",
     within=POSITIVE,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain(Specialists):
+  """Networks between teacher and student."""
+
+  decisive = True
+  own_run = True
+
   chain: str | None = option(
     None,
     "networks between teacher and student, each the next one's teacher, such as"
     " 'mlp(400), mlp(200)'",
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching(Chain):
+  """Who teaches whom, where it is more than one teacher and its student."""
+
+  decisive = True
+
   chain_learning_rate: float | None = option(
     None,
     "peak rate of the networks between teacher and student; the student's by"
