@@ -1,0 +1,101 @@
+"""How a network is called: what its `__call__` wants, and what it may answer."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import arguments
+
+# The names that a train flag goes by, and whether they say its opposite.
+FLAGS = {
+  "train": False,
+  "training": False,
+  "deterministic": True,
+  "use_running_average": True,
+}
+
+
+def default_call(kind: type) -> Callable:
+  """Makes the `call` of a module that is called as its `__call__` says.
+
+  Args:
+    kind: the module's class.
+
+  Returns:
+    call(apply, variables, inputs, *, train, **kw): a single input positionally,
+    several by name; the train flag under the name that it has, if any.
+  """
+  takes = inspect.signature(kind.__call__)
+  names = [name for name in takes.parameters if name != "self"]
+  flags = {name: turned for name, turned in FLAGS.items() if name in names}
+
+  def call(apply, variables, inputs, *, train, **kw):
+    args, named = arguments(inputs)
+    told = {name: train != turned for name, turned in flags.items()}
+    try:
+      takes.bind(None, *args, **{**told, **named})
+    except TypeError as error:
+      raise _misfit(kind, names, inputs, error) from None
+    return _one_array(kind, apply(variables, *args, **named, **told, **kw))
+
+  return call
+
+
+def linear_layer(params: Any, path: str | None) -> dict | None:
+  """Finds the linear layer that ends a network.
+
+  Args:
+    params: the network's parameters, nested by name.
+    path: the layer's, such as "encoder/out"; None for none.
+
+  Returns:
+    {"kernel": (D, C), "bias": (C,)}; None where there is no such layer.
+
+  Example:
+    >>> layer = linear_layer({"out": {"kernel": jnp.ones((4, 3))}}, "out")
+    >>> {name: value.shape for name, value in layer.items()}
+    {'kernel': (4, 3), 'bias': (3,)}
+  """
+  layer = params
+  for name in path.split("/") if path else ():
+    layer = layer.get(name) if isinstance(layer, Mapping) else None
+  if path is None or not isinstance(layer, Mapping):
+    return None
+  kernel, bias = layer.get("kernel"), layer.get("bias")
+  if getattr(kernel, "ndim", None) != 2:
+    return None
+  return {
+    "kernel": kernel,
+    "bias": jax.numpy.zeros(kernel.shape[1]) if bias is None else bias,
+  }
+
+
+def _one_array(kind: type, outputs: Any) -> Any:
+  if hasattr(outputs, "shape"):
+    return outputs
+  shapes = jax.tree.map(lambda x: getattr(x, "shape", x), outputs)
+  pick = f"[{next(iter(outputs))!r}]" if isinstance(outputs, Mapping) else "[0]"
+  raise UserError(
+    f"{kind.__name__} gives a {type(outputs).__name__}, {shapes}, where one array"
+    " is needed; pick it with call=lambda apply, variables, inputs, *, train,"
+    f" **kw: apply(variables, inputs, **kw){pick}, or return all of it there for"
+    " a task with several heads"
+  )
+
+
+def _misfit(
+  kind: type, names: list[str], inputs: Any, error: TypeError
+) -> UserError:
+  several = isinstance(inputs, Mapping) and len(inputs) > 1
+  given = f"the inputs {', '.join(inputs)}" if several else "one input"
+  unknown = [name for name in inputs if name not in names] if several else ()
+  near = difflib.get_close_matches("".join(unknown[:1]), names, n=1)
+  hint = f"; did you mean {near[0]!r}?" if near else "."
+  return UserError(
+    f"{kind.__name__} cannot be called with {given}: {error}{hint} It takes:"
+    f" {', '.join(names)}. Where it is to be called otherwise, say so with call="
+  )
