@@ -1,12 +1,28 @@
 """Knowledge distillation for JAX and Flax.
 
-`kdjax.losses` holds the loss functions and needs jax alone. The other packages
-(`kdjax.models`, `kdjax.data`, `kdjax.train`, ...) are imported by name, so that
-importing the package costs nothing.
+`kdjax.losses` holds the loss functions and needs jax alone. The names below are
+loaded when they are used; the other packages (`kdjax.models`, `kdjax.data`,
+`kdjax.train`, ...) are imported by name. So importing the package costs nothing.
 """
+
+import importlib
 
 from kdjax.core import moved
 
 __version__ = "0.1.0"
 
+# The public names, and where they are defined.
+_HOMES = {
+  "describe": "kdjax.taps.network",
+  "from_linen": "kdjax.taps.network",
+}
+
+__all__ = [*_HOMES]
+
 moved.install()
+
+
+def __getattr__(name: str) -> object:
+  if name not in _HOMES:
+    raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
+  return getattr(importlib.import_module(_HOMES[name]), name)

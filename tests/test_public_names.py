@@ -1,0 +1,27 @@
+"""What `import kdjax` offers, and what it does not load."""
+
+import subprocess
+import sys
+
+import pytest
+
+import kdjax
+
+
+@pytest.mark.parametrize("name", kdjax.__all__)
+def test_public_name_is_there_and_documented(name):
+  text = getattr(kdjax, name).__doc__
+  for part in ("Args:", "Returns:", "Example:"):
+    assert part in text, f"kdjax.{name} has no {part}"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+  assert not hasattr(kdjax, "from_linear")
+
+
+def test_importing_loads_nothing_heavy():
+  code = "import sys, kdjax; print({'jax', 'flax', 'optax'} & {*sys.modules})"
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert done.stdout.strip() == "set()"
