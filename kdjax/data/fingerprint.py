@@ -34,10 +34,10 @@ def fingerprint(split: Split) -> str:
   if count * first.nbytes <= WHOLE and resident(split):
     whole.update(_plain(split.images))
   else:
-    chosen = range(count)
+    places = range(count)
     if count * first.nbytes > WHOLE:
-      chosen = np.linspace(0, count - 1, min(count, SAMPLED)).astype(int)
-    for index in chosen:
+      places = np.linspace(0, count - 1, min(count, SAMPLED)).astype(int)
+    for index in places:
       whole.update(_plain(split.images[int(index)]))
   whole.update(_plain(split.labels.astype(np.int32)))
   return whole.hexdigest()

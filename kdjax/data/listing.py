@@ -125,8 +125,8 @@ def _flat(root: _Folder) -> Listed:
       + (f"; {quantity(loose, 'image')} in no class" if loose else "")
       + (f"; {_skipped(root.skipped)} cannot be read" if root.skipped else "")
     )
-  found = {name: _class(root, name, "train") for name in names}
-  everything = _listing(names, found)
+  folders = {name: _class(root, name, "train") for name in names}
+  everything = _listing(names, folders)
   stems = [Path(file).stem for file in everything.files]
   held = by_name(stems, everything.labels)
   tested = np.bincount(everything.labels[held], minlength=len(names))
@@ -135,11 +135,11 @@ def _flat(root: _Folder) -> Listed:
       raise UserError(
         f"image folder {root.path}: there is no test image of class"
         f" {printable(name)!r}, which has"
-        f" {quantity(len(found[name].files), 'image')};"
+        f" {quantity(len(folders[name].files), 'image')};"
         " a fifth of each class is test: give it at least 5, or give train/ and"
         " test/ folders of classes"
       )
-  notes = _notes((root, *found.values()), loose=(root,))
+  notes = _notes((root, *folders.values()), loose=(root,))
   train, test = (
     Listing(
       tuple(everything.files[index] for index in np.flatnonzero(mask)),
@@ -154,14 +154,14 @@ def _roles(root: _Folder) -> dict[str, str]:
   """The folders that are splits, by role; none where all are classes."""
   roles = {}
   for role, spellings in _ROLES.items():
-    found = [name for name in root.folders if name.lower() in spellings]
-    if len(found) > 1:
+    same_role = [name for name in root.folders if name.lower() in spellings]
+    if len(same_role) > 1:
       raise UserError(
-        f"image folder {root.path} has {' and '.join(f'{n}/' for n in found)}:"
+        f"image folder {root.path} has {' and '.join(f'{n}/' for n in same_role)}:"
         f" which of them is {role}? Rename the other one"
       )
-    if found:
-      roles[role] = found[0]
+    if same_role:
+      roles[role] = same_role[0]
   if "train" in roles and len(roles) > 1:
     return roles
   for role, other in (("train", "test"), ("test", "train")):
@@ -179,9 +179,9 @@ def _split_folder(root: _Folder, names: list[str]) -> _Folder:
   """The first of these folders that holds classes."""
   for name in names:
     # ImageNet's own test/ has no labels: its images lie in no class.
-    found = _look(root.path / name)
-    if found.folders:
-      return found
+    folder = _look(root.path / name)
+    if folder.folders:
+      return folder
   raise UserError(
     f"image folder {root.path}: {names[0]}/ has no class directories; wanted"
     f" {names[0]}/CLASS/*.png"
@@ -189,34 +189,34 @@ def _split_folder(root: _Folder, names: list[str]) -> _Folder:
 
 
 def _class(parent: _Folder, name: str, split: str) -> _Folder:
-  found = _look(parent.path / name)
-  if found.files:
-    return found
+  folder = _look(parent.path / name)
+  if folder.files:
+    return folder
   where = f"image folder {parent.path}: there is no {split} image of class"
   where += f" {printable(name)!r}"
-  for one in found.folders:
-    for inner, _, _ in os.walk(found.path / one):
+  for one in folder.folders:
+    for inner, _, _ in os.walk(folder.path / one):
       if images := len(_look(Path(inner)).files):
         raise UserError(
           f"{where} in {name}/ itself, but {quantity(images, 'image')} in"
           f" {Path(inner).relative_to(parent.path)}/: move them up into"
           f" {name}/"
-          + (f", or give {found.path}" if len(parent.folders) == 1 else "")
+          + (f", or give {folder.path}" if len(parent.folders) == 1 else "")
         )
-  if found.skipped:
+  if folder.skipped:
     raise UserError(
-      f"{where}: its {_skipped(found.skipped)} cannot be read, but"
+      f"{where}: its {_skipped(folder.skipped)} cannot be read, but"
       f" {' '.join(_readable())} can; convert them, or remove the folder"
     )
   raise UserError(f"{where}: its folder is empty; fill it or remove it")
 
 
-def _listing(names: Iterable[str], found: dict[str, _Folder]) -> Listing:
+def _listing(names: Iterable[str], folders: dict[str, _Folder]) -> Listing:
   files, labels = [], []
   for label, name in enumerate(names):
-    if name in found:
-      files += [str(found[name].path / file) for file in found[name].files]
-      labels += [label] * len(found[name].files)
+    if name in folders:
+      files += [str(folders[name].path / file) for file in folders[name].files]
+      labels += [label] * len(folders[name].files)
   return Listing(tuple(files), np.array(labels, np.int32))
 
 

@@ -170,13 +170,13 @@ def _make(name: str, made: spec.Spec, options: dict[str, Any]) -> Dataset:
   if made.name not in MAKERS:
     raise unknown_name("data set", made.name, MAKERS)
   takes = inspect.signature(MAKERS[made.name]).parameters
-  asked = {
+  needs = {
     "masks": options["masks"],
     "splits": options["splits"] != ("train", "test"),
     "image_size": options["image_size"] is not None,
   }
   for option, message in _UNHEEDED.items():
-    if asked[option] and option not in takes:
+    if needs[option] and option not in takes:
       raise UserError(message.format(name=name))
   dataset = spec.build("data set", made, MAKERS, **options)
   return dataset._replace(name=name)

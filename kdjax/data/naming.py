@@ -17,7 +17,7 @@ def printable(name: str) -> str:
   """
   text = os.fsencode(name).decode("utf-8", "backslashreplace")
   return re.sub(
-    r"[\x00-\x1f\x7f]", lambda found: rf"\x{ord(found[0]):02x}", text
+    r"[\x00-\x1f\x7f]", lambda match: rf"\x{ord(match[0]):02x}", text
   )
 
 
@@ -29,12 +29,12 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
   """
   names = tuple(names)
   taken = {name for name in names if printable(name) == name}
-  found = []
+  texts = []
   for name in names:
     text, number = printable(name), 1
     while text != name and text in taken:
       number += 1
       text = f"{printable(name)} ({number})"
     taken.add(text)
-    found.append(text)
-  return tuple(found)
+    texts.append(text)
+  return tuple(texts)

@@ -26,13 +26,13 @@ def prepared_names(data_dir: str | None = None) -> tuple[str, ...]:
     Names as `load` takes them, `name:version` or `name/config:version`, sorted.
   """
   root = Path(data_dir or default_data_dir()).expanduser()
-  found = []
+  datasets = []
   for depth in ("*/*", "*/*/*"):
     for info in root.glob(f"{depth}/{INFO_FILE}"):
       *names, version = info.parent.relative_to(root).parts
       if version[:1].isdigit():
-        found.append(f"{'/'.join(names)}:{version}")
-  return tuple(sorted(found))
+        datasets.append(f"{'/'.join(names)}:{version}")
+  return tuple(sorted(datasets))
 
 
 def prepare_embedded(builder_class: Any, data_dir: str) -> Path:

@@ -182,7 +182,7 @@ def _unknown(name: str, root: str) -> UserError:
   # The community list would ask Google's storage, and fail without TensorFlow.
   known = {*tfds.list_builders(with_community_datasets=False)}
   known |= set(MAKERS)
-  known |= {found.split(":")[0] for found in prepared_names(root)}
+  known |= {dataset.split(":")[0] for dataset in prepared_names(root)}
   near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   if Path(name).is_dir():

@@ -34,16 +34,16 @@ def verify_rows(builder: Any, split: str, where: str) -> None:
     path, promised = instruction.filename, instruction.examples_in_shard
     try:
       reader = array_record_module.ArrayRecordReader(os.fspath(path))
-      found = reader.num_records()
+      rows = reader.num_records()
       reader.close()
     except (OSError, RuntimeError, ValueError) as error:
       raise UserError(
         f"{where}: cannot read {path} ({first_line(error)});"
         f" {how_to_prepare(builder)}"
       ) from error
-    if found != promised:
+    if rows != promised:
       raise UserError(
-        f"{where}: {path} holds {found} rows, but {INFO_FILE} promises"
+        f"{where}: {path} holds {rows} rows, but {INFO_FILE} promises"
         f" {promised}; {how_to_prepare(builder)}"
       )
 

@@ -71,14 +71,14 @@ class ClutteredDigits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     rng = np.random.default_rng(seed)
     # Every digit of the pool in turn: the test set shows each test digit once.
     order = np.resize(rng.permutation(pool), count)
-    for number, chosen in enumerate(order.tolist()):
-      label = int(labels[chosen])
+    for number, place in enumerate(order.tolist()):
+      label = int(labels[place])
       texture, others = None, ()
       if background != "nothing":
         told = background == "the digit's texture"
         texture = label if told else int(rng.integers(10))
         others = images[rng.choice(pool[labels[pool] != label], PATCHES)]
-      image, mask = compose(images[chosen], others, texture, rng)
+      image, mask = compose(images[place], others, texture, rng)
       yield number, {"image": image, "label": label, "mask": mask}
 
 

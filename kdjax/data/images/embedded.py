@@ -48,6 +48,6 @@ class Embedded(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       "test": self._generate_examples(images, labels, np.flatnonzero(held)),
     }
 
-  def _generate_examples(self, images, labels, chosen):
-    for index in chosen.tolist():
+  def _generate_examples(self, images, labels, places):
+    for index in places.tolist():
       yield index, {"image": images[index], "label": int(labels[index])}

@@ -93,9 +93,9 @@ def _with_levels(image, kind, strength) -> jax.Array:
   tables = jax.vmap(lambda one: _table(one, kind, strength))(
     jnp.moveaxis(levels, -1, 0)
   )
-  found = tables[jnp.arange(image.shape[-1]), levels] / 255
-  chosen = _is(kind, "autocontrast", "equalize", "posterize", "solarize")
-  return jnp.where(chosen, found, image)
+  levelled = tables[jnp.arange(image.shape[-1]), levels] / 255
+  by_level = _is(kind, "autocontrast", "equalize", "posterize", "solarize")
+  return jnp.where(by_level, levelled, image)
 
 
 def _table(levels, kind, strength) -> jax.Array:
@@ -131,8 +131,8 @@ def _blended(image, kind, amount) -> jax.Array:
     ],
     _smooth(image),
   )
-  chosen = _is(kind, "brightness", "contrast", "color", "sharpness")
-  return jnp.where(chosen, blend(other, image, 1 + _FACTOR * amount), image)
+  blends = _is(kind, "brightness", "contrast", "color", "sharpness")
+  return jnp.where(blends, blend(other, image, 1 + _FACTOR * amount), image)
 
 
 def _smooth(image: jax.Array) -> jax.Array:
@@ -171,8 +171,8 @@ def _mapped(image, kind, amount) -> jax.Array:
   column = jnp.floor(from_x).astype(jnp.int32)
   row = jnp.floor(from_y).astype(jnp.int32)
   inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-  found = image[row.clip(0, height - 1), column.clip(0, width - 1)]
+  pixels = image[row.clip(0, height - 1), column.clip(0, width - 1)]
   names = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
   return jnp.where(
-    _is(kind, *names), jnp.where(inside[..., None], found, 0.0), image
+    _is(kind, *names), jnp.where(inside[..., None], pixels, 0.0), image
   )

@@ -219,10 +219,10 @@ class TeacherCache:
 
     shard = self.manifest["shards"][number]
     path = self.folder / shard["file"]
-    found = _reading(path, _sha256, path)
-    if found != shard["sha256"]:
+    digest = _reading(path, _sha256, path)
+    if digest != shard["sha256"]:
       raise StorageError(
-        f"{path} is damaged or cut short: its sha256 is {found[:12]}..., the"
+        f"{path} is damaged or cut short: its sha256 is {digest[:12]}..., the"
         f" manifest says {shard['sha256'][:12]}..."
       )
     reader = _reading(path, array_record_module.ArrayRecordReader, str(path))

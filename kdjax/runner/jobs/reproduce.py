@@ -44,13 +44,13 @@ class Row(NamedTuple):
 def run(call: Any) -> None:
   """Runs `distill` with the stored settings, and compares."""
   stored = read(call.words)
-  chosen, before = call.experiment.run, stored.experiment.run
-  accelerator = chosen.accelerator
+  now, before = call.experiment.run, stored.experiment.run
+  accelerator = now.accelerator
   if accelerator == "auto":
     accelerator = before.accelerator
   prepare_environment(accelerator, before.host_devices)
   settings = dataclasses.replace(
-    before, workdir=chosen.workdir, accelerator=accelerator, resume=True
+    before, workdir=now.workdir, accelerator=accelerator, resume=True
   )
   workdir = run_job(
     find_jobs()["distill"],
@@ -137,19 +137,19 @@ def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
   one, other = before.get("environment", {}), again.get("environment", {})
   for name in sorted(one.keys() | other.keys()):
     if one.get(name) != other.get(name):
-      found = (_plain(side.get(name)) for side in (one, other))
-      yield Row(name, *found, "differs", None)
+      values = (_plain(side.get(name)) for side in (one, other))
+      yield Row(name, *values, "differs", None)
   old, new = before.get("plugins", {}), again.get("plugins", {})
   for name in sorted(old.keys() | new.keys()):
     if old.get(name) != new.get(name):
-      shown = ((side.get(name) or "–")[:12] for side in (old, new))
-      yield Row(name, *shown, "another plugin", None)
+      digests = ((side.get(name) or "–")[:12] for side in (old, new))
+      yield Row(name, *digests, "another plugin", None)
   data, there = before.get("fingerprints", {}), again.get("fingerprints", {})
   for name in sorted(data.keys() & there.keys()):
     agrees = data[name] == there[name]
     verdict = "the same images" if agrees else "other images"
-    shown = (data[name][:12], there[name][:12])
-    yield Row(f"{name} data", *shown, verdict, agrees)
+    digests = (data[name][:12], there[name][:12])
+    yield Row(f"{name} data", *digests, verdict, agrees)
   exact = same_machine(before, again)
   first, second = _networks(before), _networks(again)
   for name in first | second:
@@ -161,21 +161,21 @@ def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
 
 
 def _network(name: str, before: Mapping, again: Mapping, exact: bool) -> Row:
-  shown = (_score(before), _score(again))
+  scores = (_score(before), _score(again))
   old, new = before.get("digest"), again.get("digest")
   if old and new and len(old) == len(new):
     equal = sum(x == y for x, y in zip(old, new, strict=True))
     words = f"{equal} of {len(old)} digests equal"
     if equal == len(old) or exact:
-      return Row(name, *shown, words, equal == len(old))
+      return Row(name, *scores, words, equal == len(old))
   gap, spread = _gap(before, again)
   if exact and not (old and new):
     return Row(
-      name, *shown, "figures equal" * (gap == 0) or "differs", gap == 0
+      name, *scores, "figures equal" * (gap == 0) or "differs", gap == 0
     )
   near = gap <= spread
   words = f"{100 * gap:.2f} points apart, spread {100 * spread:.2f}"
-  return Row(name, *shown, words, near)
+  return Row(name, *scores, words, near)
 
 
 def _gap(before: Mapping, again: Mapping) -> tuple[float, float]:

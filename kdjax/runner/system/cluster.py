@@ -33,12 +33,12 @@ NOBODY = (
 _ending = threading.Lock()
 
 
-def join(asked: Cluster, identity: Any) -> None:
+def join(settings: Cluster, identity: Any) -> None:
   """Meets the other processes of the run; without --multihost, does nothing.
 
   From then on whatever ends one of them ends all; see `leave`.
   """
-  if not asked.multihost:
+  if not settings.multihost:
     return
   # What jax says of every process that comes and goes, but for errors.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -51,23 +51,23 @@ def join(asked: Cluster, identity: Any) -> None:
   _linger_when_aborted()
   # Outside of a training the others find one gone that is stopped.
   signal.signal(signal.SIGTERM, signal.SIG_DFL)
-  waiting = threading.Timer(asked.init_timeout, _give_up, [asked])
+  waiting = threading.Timer(settings.init_timeout, _give_up, [settings])
   waiting.daemon = True
   waiting.start()
   try:
     jax.distributed.initialize(
-      asked.coordinator_address,
-      asked.process_count,
-      asked.process_index,
-      initialization_timeout=int(asked.init_timeout) + 60,
-      heartbeat_timeout_seconds=int(2 * asked.heartbeat_timeout) + 30,
+      settings.coordinator_address,
+      settings.process_count,
+      settings.process_index,
+      initialization_timeout=int(settings.init_timeout) + 60,
+      heartbeat_timeout_seconds=int(2 * settings.heartbeat_timeout) + 30,
     )
     guard = Watchdog(
       _Board(),
       jax.process_index(),
       jax.process_count(),
-      heartbeat_timeout=asked.heartbeat_timeout,
-      step_timeout=asked.step_timeout,
+      heartbeat_timeout=settings.heartbeat_timeout,
+      step_timeout=settings.step_timeout,
     )
   except ValueError as error:
     raise UserError(f"{NOBODY} ({_first_line(error)})") from error
@@ -79,7 +79,7 @@ def join(asked: Cluster, identity: Any) -> None:
     waiting.cancel()
   watchdog.install(guard)
   guard.watch(_end)
-  _compare(guard, identity, asked.init_timeout)
+  _compare(guard, identity, settings.init_timeout)
 
 
 def failed(error: Exception) -> Verdict:
@@ -121,8 +121,8 @@ class _Board:
     self._client.key_value_set(key, value, allow_overwrite=True)
 
   def read(self, folder: str) -> dict[str, str]:
-    found = self._client.key_value_dir_get(folder)
-    return {key.rpartition("/")[2]: value for key, value in found}
+    pairs = self._client.key_value_dir_get(folder)
+    return {key.rpartition("/")[2]: value for key, value in pairs}
 
   def answers(self) -> bool:
     try:
@@ -209,11 +209,11 @@ def _explain(error: BaseException) -> Verdict | None:
   return None
 
 
-def _give_up(asked: Cluster) -> None:
-  where = asked.coordinator_address or "the address that was found"
+def _give_up(settings: Cluster) -> None:
+  where = settings.coordinator_address or "the address that was found"
   print(
     f"{program()}: not all processes came to {where} within"
-    f" --init_timeout={asked.init_timeout:g} seconds",
+    f" --init_timeout={settings.init_timeout:g} seconds",
     file=sys.stderr,
     flush=True,
   )

@@ -34,21 +34,21 @@ def prepare_environment(accelerator: str, host_devices: int) -> None:
     os.environ.setdefault("NPROC", str(max(32, 4 * host_devices)))
 
 
-def keep_programs(given: str | None) -> None:
+def keep_programs(cache: str | None) -> None:
   """Lets jax keep compiled programs from one start to the next.
 
   What it keeps is the machine's code: the default folder has a part for every
   kind of processor, for homes that several machines share.
 
   Args:
-    given: a folder; "none" for none; None for what the environment says, and
+    cache: a folder; "none" for none; None for what the environment says, and
       else kdjax's folder below the user's cache.
   """
-  if given == "none":
+  if cache == "none":
     os.environ.pop(CACHE, None)
     return
-  if given is not None:
-    folder = Path(given).expanduser()
+  if cache is not None:
+    folder = Path(cache).expanduser()
   elif os.environ.get(CACHE):
     return
   else:
@@ -77,8 +77,8 @@ def keep_programs(given: str | None) -> None:
 
 def _user_cache() -> Path:
   # What is not absolute does not count, says the XDG specification.
-  given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-  return given if given.is_absolute() else Path("~").expanduser() / ".cache"
+  folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+  return folder if folder.is_absolute() else Path("~").expanduser() / ".cache"
 
 
 def _processor() -> str:

@@ -34,7 +34,7 @@ FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
 
 
 def claim(
-  given: str | None,
+  workdir: str | None,
   name: str,
   settings: Mapping[str, Mapping[str, Any]] | None = None,
   *,
@@ -44,7 +44,7 @@ def claim(
   """Makes the folder of a run, and makes sure that no other run has it.
 
   Args:
-    given: `--workdir`; None for a new folder below runs/.
+    workdir: `--workdir`; None for a new folder below runs/.
     settings: JSON values by group and name; what was killed before it ended can
       go on with the same ones. None for a run that cannot.
     seen: what it must find again besides, such as the images' sha256; JSON
@@ -52,7 +52,7 @@ def claim(
   """
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
   folder = (
-    Path(given).expanduser() if given else Path("runs") / f"{name}-{stamp}"
+    Path(workdir).expanduser() if workdir else Path("runs") / f"{name}-{stamp}"
   )
   if not processes.is_first():
     return folder

@@ -91,10 +91,10 @@ def _asker(
       teacher, batch_of(draw(numbers, stored, index), index=index), taps
     )
 
-  def asked(*batch):
+  def answer(*batch):
     return ask(teacher, *placement.lay(batch, devices))
 
-  return asked
+  return answer
 
 
 def _write(

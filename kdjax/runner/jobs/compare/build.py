@@ -33,8 +33,8 @@ def build(experiment: Experiment, *words: str) -> Plan:
   """Checks the methods; images are held out to choose their settings on."""
   names = check_names(words or experiment.search.methods.split())
   share = experiment.data.validation or HELD_OUT
-  chosen = dataclasses.replace(experiment.data, validation=share)
-  base = prepare(dataclasses.replace(experiment, data=chosen))
+  held_out = dataclasses.replace(experiment.data, validation=share)
+  base = prepare(dataclasses.replace(experiment, data=held_out))
   candidates = make_candidates(base.experiment, base, names)
   setup = Comparison(base, candidates)
   return plan(base.experiment, base, setup, methods=names)

@@ -82,8 +82,8 @@ def make_candidates(
     # Methods that relate examples must, and all arms take the same steps.
     drop_remainder=True,
   )
-  asked = _with_grids(experiment)
-  cohort = gather(asked)
+  with_grids = _with_grids(experiment)
+  cohort = gather(with_grids)
   candidates = Candidates(
     {name: cohort.arms[name] for name in CONTROLS},
     {name: cohort.grids[name] for name in CONTROLS},
@@ -95,7 +95,7 @@ def make_candidates(
   )
   everything = set(names) >= set(methods.MAKERS) - {"ce"}
   for name in names:
-    own = _with(asked, "distillation", distillation=name)
+    own = _with(with_grids, "distillation", distillation=name)
     try:
       cohort = gather(own)
       _try(setup, cohort.arms["student"])

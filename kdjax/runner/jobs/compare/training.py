@@ -152,9 +152,11 @@ def _train(
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
   base, candidates = setup
-  chosen = base.experiment.student
+  student = base.experiment.student
   train_spec = base.student._replace(
-    optimizer=make_optimizer(chosen.optimizer, chosen.schedule, _steps(setup)),
+    optimizer=make_optimizer(
+      student.optimizer, student.schedule, _steps(setup)
+    ),
     arms={name: candidates.arms[name]._replace(settings=settings)},
     loaders=candidates.loaders,
     apart=False,
@@ -162,7 +164,7 @@ def _train(
   title = f"{name}, {quantity(len(settings['seed']), 'student')}"
   if not programs:
     compiling(title)
-  with progress(chosen.epochs, title) as advance:
+  with progress(student.epochs, title) as advance:
     for epoch in epochs(base, train_spec, teachers, programs=programs):
       advance(loss=float(epoch.metrics[name]["loss"].mean()))
   return variables(epoch.states[name]), epoch.metrics[name]["loss"]

@@ -121,39 +121,41 @@ def measure_rows(
   setup: Setup, rows: Mapping[str, Row], folder: Path
 ) -> dict[str, dict[str, Any]]:
   """Measures all rows."""
-  shown = {
+  views = {
     "": setup.score_split.images,
     "noise": perturb.noisy(setup.score_split.images),
     "shift": perturb.shifted(setup.score_split.images),
   }
-  lesson = _logits(rows["teacher"], shown[""])[0]
-  found, answers = {}, {}
+  lesson = _logits(rows["teacher"], views[""])[0]
+  measured, answers = {}, {}
   for name, row in rows.items():
-    taught = None if name == "teacher" else lesson
-    logits = _logits(row, shown[""])
-    found[name] = _size(setup, row)
-    found[name] |= evaluate.measure(logits, setup.score_split.labels, taught)
+    compared_with = None if name == "teacher" else lesson
+    logits = _logits(row, views[""])
+    measured[name] = _size(setup, row)
+    measured[name] |= evaluate.measure(
+      logits, setup.score_split.labels, compared_with
+    )
     for kind in ("noise", "shift"):
       scores = evaluate.accuracy(
-        _logits(row, shown[kind]), setup.score_split.labels
+        _logits(row, views[kind]), setup.score_split.labels
       )
-      found[name][f"{kind}_accuracy"] = scores.tolist()
+      measured[name][f"{kind}_accuracy"] = scores.tolist()
     if not row.control:
       answers[name] = _answers(setup, name, row, folder)
   accuracy = _rounded(answers, setup.score_split)
   for name, one in accuracy.items():
-    found[name] |= one
+    measured[name] |= one
   if setup.experiment.run.latency:
     for name, times in timing.latencies(answers, setup.score_split).items():
-      found[name] |= times
-  return found
+      measured[name] |= times
+  return measured
 
 
-def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def compare(measured: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
   """Compares rows seed by seed.
 
   Args:
-    found: from `measure_rows`.
+    measured: from `measure_rows`.
 
   Returns:
     A comparison of errors each, as in results.json.
@@ -161,22 +163,22 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
   return [
     {"student": one, "control": other}
     | evaluate.compare(
-      found[one]["test_accuracy"], found[other]["test_accuracy"]
+      measured[one]["test_accuracy"], measured[other]["test_accuracy"]
     )._asdict()
     for one, other in PAIRS
-    if one in found and other in found
+    if one in measured and other in measured
   ]
 
 
-def front(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def front(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
   """Names the rows that none beats in size and in accuracy.
 
   Args:
-    found: from `measure_rows`; controls do not count.
+    measured: from `measure_rows`; controls do not count.
   """
   points = {
     name: (np.mean(one["bytes"]), -np.mean(one["test_accuracy"]))
-    for name, one in found.items()
+    for name, one in measured.items()
     if not one["control"]
   }
 
@@ -254,7 +256,7 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
 
 def _rounded(answers, scored: Split) -> dict[str, dict[str, float]]:
   """What onnxruntime's int8 leaves of the first seed's accuracy."""
-  found = {}
+  accuracy = {}
   for name, ready in answers.items():
     if "onnxruntime_int8" in ready:
       logits = evaluate.in_chunks(
@@ -264,8 +266,8 @@ def _rounded(answers, scored: Split) -> dict[str, dict[str, float]]:
         chunk=250,
       )
       score = float(evaluate.accuracy(logits, scored.labels))
-      found[name] = {"onnxruntime_int8_accuracy": score}
-  return found
+      accuracy[name] = {"onnxruntime_int8_accuracy": score}
+  return accuracy
 
 
 def _member(variables: Any, number: int) -> Any:

@@ -62,8 +62,8 @@ def latencies(
       for name, runtimes in answers.items()
       for runtime, answer in runtimes.items()
     }
-  found = {name: {} for name in answers}
+  times = {name: {} for name in answers}
   for (name, runtime), one in measure.clock(calls).items():
     for key, values in one.items():
-      found[name].setdefault(key, {})[runtime] = values
-  return found
+      times[name].setdefault(key, {})[runtime] = values
+  return times

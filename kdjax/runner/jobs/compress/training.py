@@ -39,16 +39,16 @@ def variants(experiment: Experiment) -> dict[str, Variant]:
     raise UserError("compress compares: give --sparsity and --quantization")
   controls = dataclasses.replace(experiment.controls, controls=False)
   experiment = dataclasses.replace(experiment, controls=controls)
-  chosen = {
+  compressions = {
     "plain": Compression(),
     "pruned": dataclasses.replace(small, quantization=quantized.NONE),
     "quantized": dataclasses.replace(small, sparsity=0.0),
   }
-  found = {}
-  for name, compression in chosen.items():
+  ways = {}
+  for name, compression in compressions.items():
     setup = prepare(dataclasses.replace(experiment, compression=compression))
-    found[name] = Variant(setup.experiment, setup)
-  return found
+    ways[name] = Variant(setup.experiment, setup)
+  return ways
 
 
 def build(experiment: Experiment) -> Plan:

@@ -36,44 +36,49 @@ LIMITS = (
 
 
 def describe(
-  found: StoredNetwork, chosen: Export, checked: Mapping[str, Any], command: str
+  network: StoredNetwork,
+  settings: Export,
+  checked: Mapping[str, Any],
+  command: str,
 ) -> dict[str, Any]:
   """Says all that is known of an exported network.
 
   Args:
-    found: the network.
-    chosen: what was asked for.
+    network: the network.
+    settings: what was asked for.
     checked: figures by format, and of the "linen" network.
     command: the command line that repeats it.
 
   Returns:
     JSON values: as they stand in card.json.
   """
-  results, scores = found.run.results, found.scores
+  results, scores = network.run.results, network.scores
   checked = dict(checked)
   linen = checked.pop("linen")
   teacher = results["teacher"] or {}
   return {
     "network": {
-      "which": chosen.network,
-      **found.about._asdict(),
-      "parameters": evaluate.parameters(found.variables["params"]),
-      "seed": scores.get("seeds", [*range(chosen.member + 1)])[chosen.member],
-      "digest": scores["digest"][chosen.member],
+      "which": settings.network,
+      **network.about._asdict(),
+      "parameters": evaluate.parameters(network.variables["params"]),
+      "seed": scores.get("seeds", [*range(settings.member + 1)])[
+        settings.member
+      ],
+      "digest": scores["digest"][settings.member],
     },
-    "input": _shown(found),
+    "input": _shown(network),
     "teacher": {
       name: teacher[name]
       for name in ("model", "parameters", "test_accuracy")
       if name in teacher
     },
     "objective": results["objective"],
-    "regime": found.run.experiment.distillation.regime,
+    "regime": network.run.experiment.distillation.regime,
     "run": {"name": results["name"], "command": results["command"]},
     "export": command,
-    "data": _data(found),
+    "data": _data(network),
     "scores": {
-      name: {"this": scores[name][chosen.member], "seeds": scores[name]}
+      name: {"this": scores[name][settings.member], "seeds": scores[name]}
       for name in SCORES
       if name in scores
     },
@@ -117,23 +122,23 @@ def page(card: Mapping[str, Any]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def _data(found: StoredNetwork) -> dict[str, Any]:
-  settings = found.run.experiment.data
+def _data(network: StoredNetwork) -> dict[str, Any]:
+  settings = network.run.experiment.data
   held = "held-out training images" if settings.validation else "test images"
   return {
-    "name": found.dataset.name,
-    "licence": found.licence or UNSTATED,
-    "fingerprint": found.run.results["fingerprints"]["shown"],
-    "scored": f"{len(found.scored.labels):,} {held}",
-    "scored_fingerprint": data.fingerprint(found.scored),
-    "more": f"{len(found.more.labels):,} training images",
+    "name": network.dataset.name,
+    "licence": network.licence or UNSTATED,
+    "fingerprint": network.run.results["fingerprints"]["shown"],
+    "scored": f"{len(network.scored.labels):,} {held}",
+    "scored_fingerprint": data.fingerprint(network.scored),
+    "more": f"{len(network.more.labels):,} training images",
     "settings": vars(settings),
   }
 
 
-def _shown(found: StoredNetwork) -> dict[str, Any]:
+def _shown(network: StoredNetwork) -> dict[str, Any]:
   """How an image file becomes what the network takes, as it did in training."""
-  about, settings = found.about, found.run.experiment.data
+  about, settings = network.about, network.run.experiment.data
   height, width, channels = about.image_shape
   statistics = getattr(about.module(), "statistics", None)
   byte = about.dtype == "uint8"
@@ -155,16 +160,16 @@ def _shown(found: StoredNetwork) -> dict[str, Any]:
   }
 
 
-def _photo(shown: Mapping[str, Any]) -> str:
+def _photo(image: Mapping[str, Any]) -> str:
   """The same for people."""
-  height, width = shown["size"]
+  height, width = image["size"]
   cut = (
     f"its middle square, scaled to {height} x {width} by Pillow's bilinear"
     " filter (with antialiasing)"
     if height == width
     else f"{height} x {width} pixels, as they are"
   )
-  inside = shown["inside"]
+  inside = image["inside"]
   standard = (
     f"mean {inside['mean']} and deviation {inside['deviation']}, of pixels in"
     " [0, 1]"
@@ -173,13 +178,13 @@ def _photo(shown: Mapping[str, Any]) -> str:
   )
   return (
     f"- From a photo: turned upright as its EXIF says, laid over"
-    f" {tuple(shown['background'])} where it is transparent, made {shown['mode']},"
+    f" {tuple(image['background'])} where it is transparent, made {image['mode']},"
     f" then {cut}. JPEGs are decoded with Pillow's `draft` at that size. Nothing"
     f" else: the network has {standard} inside. `examples/serve_onnx.py` does this."
   )
 
 
-def _input(network: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
+def _input(network: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
   height, width, channels = network["image_shape"]
   byte = network["dtype"] == "uint8"
   size = network["crop_size"]
@@ -192,7 +197,7 @@ def _input(network: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
     f"- Input `images`: (batch, {height}, {width}, {channels}) {network['dtype']},"
     f" {'pixels 0..255' if byte else 'as stored'}; any batch size.",
     f"- Inside: {', '.join(filter(None, inside))}.",
-    *([_photo(shown)] if byte else []),
+    *([_photo(image)] if byte else []),
     f"- Output `logits`: (batch, {network['classes']}) float32.",
     f"- Classes, in this order: {', '.join(network['class_names'])}.",
     f"- {network['parameters']:,} parameters, no regressors or projectors.\n",
@@ -201,15 +206,15 @@ def _input(network: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
 
 def _origin(card: Mapping[str, Any]) -> list[str]:
   teacher, network, images = card["teacher"], card["network"], card["data"]
-  taught = "nobody"
+  teacher_line = "nobody"
   if teacher:
-    taught = teacher.get("model", "unknown")
+    teacher_line = teacher.get("model", "unknown")
     # What somebody else's cache does not say is not known.
     if teacher.get("test_accuracy") is not None:
       accuracy = 100 * np.asarray(teacher["test_accuracy"])
-      taught += f", accuracy {formats.with_spread(accuracy)} %"
+      teacher_line += f", accuracy {formats.with_spread(accuracy)} %"
   return [
-    f"- Teacher: {taught}.",
+    f"- Teacher: {teacher_line}.",
     f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
     f"- Seed {network['seed']} of"
     f" {len(card['scores']['test_accuracy']['seeds'])}, as the export's command"

@@ -31,21 +31,21 @@ def answers(answer: Callable, images) -> np.ndarray:
   )
 
 
-def check(name: str, found: np.ndarray, expected: np.ndarray) -> dict:
+def check(name: str, logits: np.ndarray, expected: np.ndarray) -> dict:
   """Checks that what was written answers as the network does.
 
   Args:
-    found: (N, C) logits of the file's own runtime.
+    logits: (N, C) logits of the file's own runtime.
     expected: (N, C) logits of the linen network.
   """
-  if found.shape != expected.shape or not np.isfinite(found).all():
+  if logits.shape != expected.shape or not np.isfinite(logits).all():
     raise StorageError(
-      f"{name}: gave answers of shape {found.shape}, not {expected.shape}, or"
+      f"{name}: gave answers of shape {logits.shape}, not {expected.shape}, or"
       " such as are not finite; nothing was exported"
     )
   scale = np.abs(expected).max() or 1.0
-  difference = float(np.abs(found - expected).max() / scale)
-  other = int(np.sum(found.argmax(-1) != expected.argmax(-1)))
+  difference = float(np.abs(logits - expected).max() / scale)
+  other = int(np.sum(logits.argmax(-1) != expected.argmax(-1)))
   if other or not difference <= TOLERANCE:
     raise StorageError(
       f"{name}: is not the network: {other} of {len(expected)} images get"

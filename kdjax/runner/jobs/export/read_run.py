@@ -58,8 +58,8 @@ class Exported(NamedTuple):
     formats: those that can hold it, by name.
   """
 
-  found: StoredNetwork
-  chosen: Export
+  network: StoredNetwork
+  settings: Export
   formats: dict[str, formats.Format]
 
 
@@ -67,27 +67,27 @@ def build(experiment: Experiment) -> Plan:
   """Finds the network of the finished run, and the formats that it can have."""
   settings = experiment.export
   wanted = formats.parse_formats(settings.formats)
-  found = find(settings, experiment.data.data_dir)
-  wanted = formats.fitting(wanted, found.about, settings.formats)
-  setup = Exported(found, settings, wanted)
+  network = find(settings, experiment.data.data_dir)
+  wanted = formats.fitting(wanted, network.about, settings.formats)
+  setup = Exported(network, settings, wanted)
   return Plan(setup, experiment, jax.devices()[:1], resumable=False)
 
 
-def find(chosen: Export, data_dir: str | None) -> StoredNetwork:
+def find(settings: Export, data_dir: str | None) -> StoredNetwork:
   """Finds the network that is to be exported."""
-  if chosen.source is None:
+  if settings.source is None:
     raise UserError("export needs --from=WORKDIR, the folder of a finished run")
-  folder = Path(chosen.source).expanduser()
+  folder = Path(settings.source).expanduser()
   run = stored_run(folder)
   folder = folder.parent if folder.is_file() else folder
-  note, variables = _network(chosen, folder)
-  scores = run.results[chosen.network]
-  _check_is_the_run_s(chosen, scores, variables)
-  settings = run.experiment.data
+  note, variables = _network(settings, folder)
+  scores = run.results[settings.network]
+  _check_is_the_run_s(settings, scores, variables)
+  images = run.experiment.data
   if data_dir is not None:
-    settings = settings.__class__(**vars(settings) | {"data_dir": data_dir})
-  dataset = sources.open_stored(settings)
-  examples, scored = sources.hold_out(dataset, settings.validation)
+    images = images.__class__(**vars(images) | {"data_dir": data_dir})
+  dataset = sources.open_stored(images)
+  examples, scored = sources.hold_out(dataset, images.validation)
   _check_same_images(run, scored)
   short = max(0, LEAST - len(scored.labels))
   about = About(
@@ -96,7 +96,7 @@ def find(chosen: Export, data_dir: str | None) -> StoredNetwork:
     tuple(note["class_names"]),
     dataset.image_shape,
     np.asarray(scored.images[0]).dtype.name,
-    settings.crop_size,
+    images.crop_size,
     note.get("quantization", quantized.NONE),
   )
   return StoredNetwork(
@@ -107,14 +107,14 @@ def find(chosen: Export, data_dir: str | None) -> StoredNetwork:
     dataset,
     scored,
     data.select(dataset.train, examples[:short]),
-    data.licence(settings.dataset, settings.data_dir),
+    data.licence(images.dataset, images.data_dir),
   )
 
 
-def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
+def _network(settings: Export, folder: Path) -> tuple[dict, Any]:
   """Reads what the run has saved: students in one folder, a teacher in each."""
-  member, several = chosen.member, chosen.network == "student"
-  name = chosen.network
+  member, several = settings.member, settings.network == "student"
+  name = settings.network
   if member and not several:
     name = f"{name}_{member}"
   note = storage.read_note(folder / name)
@@ -134,13 +134,13 @@ def _network(chosen: Export, folder: Path) -> tuple[dict, Any]:
   return note, jax.tree.map(lambda x: x[member], variables)
 
 
-def _check_is_the_run_s(chosen: Export, scores, variables) -> None:
+def _check_is_the_run_s(settings: Export, scores, variables) -> None:
   """Refuses a network that is not the one of the results."""
   noted = (scores or {}).get("digest", [])
   own = storage.digest(variables["params"])
-  if chosen.member >= len(noted) or noted[chosen.member] != own:
+  if settings.member >= len(noted) or noted[settings.member] != own:
     raise StorageError(
-      f"--from={chosen.source}: the {chosen.network} there is not the one that"
+      f"--from={settings.source}: the {settings.network} there is not the one that"
       " results.json was measured on"
     )
 

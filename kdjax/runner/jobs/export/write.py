@@ -25,16 +25,16 @@ SUMS = "SHA256SUMS"
 
 def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
   """Writes all formats and the card; returns what the card says."""
-  found, chosen, wanted = setup.found, setup.chosen, setup.formats
-  folder = context.workdir / chosen.network
+  network, settings, wanted = setup.network, setup.settings, setup.formats
+  folder = context.workdir / settings.network
   beside = folder.with_name(f".{folder.name}.new")
   try:
     beside.mkdir()
-    logits, checked = _reference(found, chosen)
+    logits, checked = _reference(network, settings)
     for name, one in wanted.items():
-      checked[name] = _written(name, one, beside, found, logits)
+      checked[name] = _written(name, one, beside, network, logits)
       print(_line(name, checked[name]), flush=True)
-    described = card.describe(found, chosen, checked, context.command)
+    described = card.describe(network, settings, checked, context.command)
     logs.write_json(beside / card.CARD, described)
     (beside / card.PAGE).write_text(card.page(described), encoding="utf-8")
     (beside / SUMS).write_text(_sums(beside))
@@ -49,7 +49,7 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
 
 def measure(setup: read_run.Exported, context: Context) -> Measured:
   """Says what was written, and where the model card is."""
-  folder = context.workdir / setup.chosen.network
+  folder = context.workdir / setup.settings.network
   described = context.values["formats"] | {"card": str(folder / card.PAGE)}
   return Measured({"export": described})
 
@@ -60,47 +60,48 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def _reference(
-  found: read_run.StoredNetwork, chosen: Export
+  stored: read_run.StoredNetwork, settings: Export
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns the linen network's logits, once its run's accuracy is confirmed."""
-  reported = found.scores["test_accuracy"][chosen.member]
-  devices = found.run.results["environment"]["devices"]
+  reported = stored.scores["test_accuracy"][settings.member]
+  devices = stored.run.results["environment"]["devices"]
   alike = devices[0].startswith(jax.default_backend())
-  alike = alike and found.run.experiment.computing.compute_dtype == "float32"
-  network = forward(found.about, found.variables, found.measured)
-  own = parity.answers(compile_network(network), found.scored.images)
+  alike = alike and stored.run.experiment.computing.compute_dtype == "float32"
+  network = forward(stored.about, stored.variables, stored.measured)
+  own = parity.answers(compile_network(network), stored.scored.images)
   tie = parity.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(own, found.scored, reported, tie)
+  parity.check_reported(own, stored.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
-  answer = compile_network(forward(found.about, found.variables))
-  logits = {"scored": parity.answers(answer, found.scored.images)}
-  if len(found.more.labels):
-    logits["more"] = parity.answers(answer, found.more.images)
-  exported = parity.accuracy(logits["scored"], found.scored)
+  answer = compile_network(forward(stored.about, stored.variables))
+  logits = {"scored": parity.answers(answer, stored.scored.images)}
+  if len(stored.more.labels):
+    logits["more"] = parity.answers(answer, stored.more.images)
+  exported = parity.accuracy(logits["scored"], stored.scored)
   return logits, {"linen": {"accuracy": exported, "reported": reported}}
 
 
-def _written(name, one, folder, found, logits) -> dict[str, Any]:
+def _written(name, one, folder, stored, logits) -> dict[str, Any]:
   """Writes one format, reads it back, and returns its figures."""
   path = folder / one.file
   try:
-    one.write(path, found.about, found.variables)
+    one.write(path, stored.about, stored.variables)
   except (KdjaxError, OSError):
     raise
   except Exception as error:  # converters raise whatever they meet
     raise UserError(
-      f"--format={name} cannot hold {found.about.model}: {one_line(error)};"
+      f"--format={name} cannot hold {stored.about.model}: {one_line(error)};"
       " nothing was exported"
     ) from error
-  answer = one.load(path, found.about)
-  first = np.asarray(found.scored.images[0])[None]
+  answer = one.load(path, stored.about)
+  first = np.asarray(stored.scored.images[0])[None]
   parity.check(f"{name}, one image", answer(first), logits["scored"][:1])
-  given = {
-    part: parity.answers(answer, getattr(found, part).images) for part in logits
+  answers = {
+    part: parity.answers(answer, getattr(stored, part).images)
+    for part in logits
   }
   agreed = parity.check(
     name,
-    np.concatenate([*given.values()]),
+    np.concatenate([*answers.values()]),
     np.concatenate([*logits.values()]),
   )
   return {
@@ -108,7 +109,7 @@ def _written(name, one, folder, found, logits) -> dict[str, Any]:
     "bytes": sum(file.stat().st_size for file in _files(path)),
     "runtime": one.runtime,
     **agreed,
-    "accuracy": parity.accuracy(given["scored"], found.scored),
+    "accuracy": parity.accuracy(answers["scored"], stored.scored),
   }
 
 

@@ -93,10 +93,12 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   if settings.weights is not None:
     _try(network, make_feature(network, settings.weights), sample)
   _check_room(experiment, network, model, sample, local)
-  shown = data.select(dataset.test, _chosen(dataset, settings.explained_images))
+  examined = data.select(
+    dataset.test, _chosen(dataset, settings.explained_images)
+  )
   images, masks = (
-    np.stack([part[i] for i in range(len(shown.labels))])
-    for part in (shown.images, shown.masks)
+    np.stack([part[i] for i in range(len(examined.labels))])
+    for part in (examined.images, examined.masks)
   )
   grid = (settings.grid, settings.grid)
   if settings.grid > min(dataset.image_shape[:2]):
@@ -111,7 +113,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     dataset=dataset,
     lessons=lessons,
     images=np.asarray(data.to_float(jnp.asarray(images))),
-    labels=shown.labels,
+    labels=examined.labels,
     masks=masks,
     on_object=np.asarray(on_object),
     network=network,
@@ -169,20 +171,20 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
     return
   capacity.check_batch(experiment, sample.shape[1:])
   # The student and its baseline train side by side, with the teacher beside them.
-  for title, members, taught in (
+  for title, members, teacher in (
     ("teacher", 1, None),
     ("student", 2 * experiment.student.seeds, network),
   ):
-    chosen = getattr(experiment, title)
+    settings = getattr(experiment, title)
     capacity.check_plain(
       title,
       network,
       model,
-      make_optimizer(chosen.optimizer, chosen.schedule, 1),
+      make_optimizer(settings.optimizer, settings.schedule, 1),
       sample,
       local,
       members=members,
-      teacher=taught,
+      teacher=teacher,
     )
 
 

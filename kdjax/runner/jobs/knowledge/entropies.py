@@ -51,41 +51,43 @@ class Meter:
     self._folders = [] if folder is None else [folder / FOLDER]
     earlier = setup.experiment.quantify.quantify_from
     if earlier is not None:
-      found = Path(earlier).expanduser() / FOLDER
-      if not found.is_dir():
-        raise UserError(f"--quantify_from={earlier}: there is no {found}")
-      self._folders.append(found)
+      source = Path(earlier).expanduser() / FOLDER
+      if not source.is_dir():
+        raise UserError(f"--quantify_from={earlier}: there is no {source}")
+      self._folders.append(source)
     self._images = hashlib.sha256(setup.images.tobytes()).hexdigest()
 
   def entropies(self, network: Any) -> Estimate:
     """Measures one network, or reads what was measured before."""
     name = self.entry(network)
-    found = self._find(name)
-    if found is None:
+    estimate = self._find(name)
+    if estimate is None:
       self.computed += 1
-      found = self.compute(network, self._setup.experiment.quantify.estimator)
-    self._keep(name, found)
-    return found
+      estimate = self.compute(
+        network, self._setup.experiment.quantify.estimator
+      )
+    self._keep(name, estimate)
+    return estimate
 
   def recall(self, name: str) -> Estimate:
     """Reads what was measured before."""
-    found = self._find(name)
-    if found is None:
+    estimate = self._find(name)
+    if estimate is None:
       raise StorageError(f"{self._folders[-1] / name}.npz is missing")
-    self._keep(name, found)
-    return found
+    self._keep(name, estimate)
+    return estimate
 
   def entry(self, network: Any) -> str:
     """Names a network's estimate after all that decides it."""
     leaves = jax.tree.leaves(jax.device_get(network))
     trunk = [x for x, keep in zip(leaves, self._mask, strict=True) if keep]
-    chosen, setup = self._setup.experiment.quantify, self._setup
+    quantify, setup = self._setup.experiment.quantify, self._setup
     settings = (
       VERSION,
       setup.model,
-      chosen.tap,
-      chosen.estimator,
-      chosen.probes,
+      quantify.tap,
+      quantify.estimator,
+      quantify.probes,
     )
     text = f"{settings} {setup.problem} {storage.digest(trunk)} {self._images}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -145,19 +147,19 @@ class Meter:
         return _read(folder / f"{name}.npz")
     return None
 
-  def _keep(self, name: str, found: Estimate) -> None:
+  def _keep(self, name: str, estimate: Estimate) -> None:
     if not self._folders:
       return
     path = self._folders[0] / f"{name}.npz"
     if not path.is_file():
-      _write(path, found)
+      _write(path, estimate)
 
 
 def _closed_form(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
   settings = setup.experiment.quantify
 
   def run(network, images, numbers):
-    found = knowledge.jacobian(
+    estimate = knowledge.jacobian(
       lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
@@ -165,7 +167,7 @@ def _closed_form(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
       probes=settings.probes,
       at_once=settings.probes_at_once,
     )
-    return _gathered(found)
+    return _gathered(estimate)
 
   return (on_devices.parallel(run, setup.devices, sharded=(1, 2)),)
 
@@ -221,13 +223,13 @@ def _own(tree, numbers):
   )
 
 
-def _write(path: Path, found: Estimate) -> None:
+def _write(path: Path, estimate: Estimate) -> None:
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Renamed when it is whole: a killed run leaves no half entry.
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-      np.savez(file, **found._asdict())
+      np.savez(file, **estimate._asdict())
     part.rename(path)
   except OSError as error:
     raise StorageError(f"cannot write {path}: {error}") from error
@@ -237,7 +239,7 @@ def _read(path: Path) -> Estimate:
   try:
     # NumPy leaves a damaged file open: it gets the bytes.
     whole = io.BytesIO(path.read_bytes())
-    with np.load(whole, allow_pickle=False) as found:
-      return Estimate(*(found[name] for name in Estimate._fields))
+    with np.load(whole, allow_pickle=False) as arrays:
+      return Estimate(*(arrays[name] for name in Estimate._fields))
   except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
     raise StorageError(f"{path} is damaged: {error}; remove it") from error

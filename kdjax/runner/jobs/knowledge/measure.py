@@ -87,9 +87,9 @@ def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
       nodes.append((node[name], kept[name]))
   for node, kept in reversed(nodes):
     pairs = zip(jax.tree.leaves(node), jax.tree.leaves(kept), strict=True)
-    found = [x for x, keep in pairs if keep and np.ndim(x) > 1]
-    if found:
-      return found
+    weights = [x for x, keep in pairs if keep and np.ndim(x) > 1]
+    if weights:
+      return weights
   return jax.tree.leaves(params)
 
 
@@ -120,9 +120,9 @@ def network_scores(
   params = jax.device_get(networks["params"])
   seeds = range(len(histories))
   each = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
-  found = [concepts_of(setup, history) for history in histories]
+  concepts = [concepts_of(setup, history) for history in histories]
   whole = [concepts_of(setup, history, whole=True) for history in histories]
-  rows = [knowledge.metrics(one, setup.threshold) for one in found]
+  rows = [knowledge.metrics(one, setup.threshold) for one in concepts]
   everything = [knowledge.metrics(one, setup.threshold) for one in whole]
   return {
     "model": setup.model,
@@ -134,8 +134,8 @@ def network_scores(
       name: [row[name] for row in everything]
       for name in ("d_mean", "d_std", "d_var", "d95")
     },
-    "curves": [knowledge.curves(one, THRESHOLDS) for one in found],
-    "training": [knowledge.counts(one, setup.threshold) for one in found],
+    "curves": [knowledge.curves(one, THRESHOLDS) for one in concepts],
+    "training": [knowledge.counts(one, setup.threshold) for one in concepts],
     "convergence": _convergence(histories),
   }
 
@@ -208,14 +208,16 @@ def _compared(student, baseline, expected) -> dict[str, Any]:
   ours, theirs = np.array(pairs).T / 100
   # `compare` reads accuracies: its errors' difference is 100 (second - first).
   larger = expected == "larger"
-  found = evaluate.compare(*((ours, theirs) if larger else (theirs, ours)))
-  mean = -found.mean if larger else found.mean
-  return found._asdict() | {"mean": mean, "verdict": _verdict(found)}
+  comparison = evaluate.compare(*((ours, theirs) if larger else (theirs, ours)))
+  mean = -comparison.mean if larger else comparison.mean
+  return comparison._asdict() | {"mean": mean, "verdict": _verdict(comparison)}
 
 
-def _verdict(found: evaluate.Comparison) -> str:
-  clear = found.p_value is not None and found.p_value < reading.SIGNIFICANT
-  if found.mean < 0:
+def _verdict(comparison: evaluate.Comparison) -> str:
+  clear = (
+    comparison.p_value is not None and comparison.p_value < reading.SIGNIFICANT
+  )
+  if comparison.mean < 0:
     return "reproduced" if clear else "as expected, not significant"
   return "opposite" if clear else "not reproduced"
 

@@ -72,8 +72,8 @@ class Keeper:
       "epoch": epoch,
       "settings": self._settings,
       "histories": {
-        arm: [_written(one) for one in found]
-        for arm, found in (histories or {}).items()
+        arm: [_written(one) for one in members]
+        for arm, members in (histories or {}).items()
       },
     }
     # A run that was killed while it wrote left half an epoch.
@@ -131,7 +131,7 @@ class Keeper:
 def settings(setup: KnowledgeSetup) -> dict[str, Any]:
   """Lists all that decides a training and its entropies."""
   groups = as_dict(setup.experiment)
-  found = {
+  values = {
     one.flag: groups[one.group][one.field.name]
     for one in options()
     if one.group in ("data", "teacher", "student", "quantify")
@@ -142,13 +142,13 @@ def settings(setup: KnowledgeSetup) -> dict[str, Any]:
     "labels": setup.dataset.train.labels,
     "lessons": setup.lessons.labels,
   }
-  found |= {
+  values |= {
     f"these {name}": storage.digest(x)[:12] for name, x in contents.items()
   }
   # As JSON gives them back.
   return {
     name: list(value) if isinstance(value, tuple) else value
-    for name, value in found.items()
+    for name, value in values.items()
   }
 
 
@@ -156,16 +156,16 @@ def histories_of(
   saved: Saved, states: Any, meter: Meter, place: str, mask: Any
 ) -> dict[str, list[History]]:
   """Puts the histories of a training together again."""
-  found = {}
+  histories = {}
   for arm, members in saved.note["histories"].items():
     networks = jax.device_get(variables(states[arm]))
-    found[arm] = [
+    histories[arm] = [
       _read(
         one, jax.tree.map(lambda x, m=m: x[m], networks), meter, place, mask
       )
       for m, one in enumerate(members)
     ]
-  return found
+  return histories
 
 
 def _written(history: History) -> dict[str, Any]:

@@ -28,22 +28,22 @@ def measure(setup: KnowledgeSetup, context: Context) -> Measured:
   networks["student"] = context.values["labels"]
   histories = teacher.histories | students.histories
   say("measuring concepts, and the estimator on a few images")
-  found = _measure(setup, teacher.bench.meter, networks, histories)
+  results = _measure(setup, teacher.bench.meter, networks, histories)
   _save(setup, context.workdir, networks)
-  found["task"] = classification(setup.dataset.classes).name
-  return Measured(found, {"samples": _samples(setup, histories)})
+  results["task"] = classification(setup.dataset.classes).name
+  return Measured(results, {"samples": _samples(setup, histories)})
 
 
 def _measure(
   setup: KnowledgeSetup, meter: Meter, networks, histories
 ) -> dict[str, Any]:
-  found = {
+  results = {
     arm: scores.network_scores(setup, networks[arm], histories[arm])
     for arm in ("teacher", "student", "baseline")
   }
   settings = setup.experiment.quantify
-  pair = found["student"], found["baseline"]
-  found["quantify"] = {
+  pair = results["student"], results["baseline"]
+  results["quantify"] = {
     "tap": settings.tap,
     "estimator": settings.estimator,
     "grid": settings.grid,
@@ -55,7 +55,7 @@ def _measure(
     "estimators": _estimators(setup, meter, networks),
     "checkpoints": {"computed": meter.computed, "reused": meter.reused},
   }
-  return found
+  return results
 
 
 def _estimators(
@@ -101,8 +101,8 @@ def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
   }
 
 
-def _marked(found, threshold) -> np.ndarray:
-  setup = (found.entropy[-1], found.on_object, found.valid[-1])
+def _marked(concepts, threshold) -> np.ndarray:
+  setup = (concepts.entropy[-1], concepts.on_object, concepts.valid[-1])
   return np.asarray(quantify.concepts(*map(jnp.asarray, setup), threshold))
 
 

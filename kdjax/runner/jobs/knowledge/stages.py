@@ -76,46 +76,48 @@ def train_on_labels(setup: KnowledgeSetup, context: Context) -> Any:
   networks, _, bench = context.values["students"]
   student, mask = networks["student"], bench.mask
   saved = bench.keeper.load("labels")
-  for found in training.label_epochs(setup, student, mask, saved):
-    if found.epoch:
-      bench.keeper.save("labels", found.epoch, found.states)
-    last = jax.device_get(found.networks["student"])
+  for checkpoint in training.label_epochs(setup, student, mask, saved):
+    if checkpoint.epoch:
+      bench.keeper.save("labels", checkpoint.epoch, checkpoint.states)
+    last = jax.device_get(checkpoint.networks["student"])
   return training.unchanged(mask, student, last)
 
 
 def _follow(bench: Bench, name, epochs, saved) -> Followed:
   """Examines every checkpoint as it comes."""
-  chosen = bench.setup.experiment
-  total = (chosen.teacher if name == "teacher" else chosen.student).epochs
+  experiment = bench.setup.experiment
+  total = (
+    experiment.teacher if name == "teacher" else experiment.student
+  ).epochs
   spent, histories, seconds = {}, {}, bench.context.seconds
   first = saved.epoch if saved else 0
   if first < total:
     compiling(name)
   with progress(total - first, "epochs and their entropies") as advance:
-    for found in epochs:
-      if saved and found.epoch == first:
+    for checkpoint in epochs:
+      if saved and checkpoint.epoch == first:
         histories = histories_of(
-          saved, found.states, bench.meter, bench.place, bench.mask
+          saved, checkpoint.states, bench.meter, bench.place, bench.mask
         )
       else:
         with timed(spent, "now"):
-          histories = _examined(bench, found, histories)
+          histories = _examined(bench, checkpoint, histories)
         seconds["entropies"] = seconds.get("entropies", 0.0) + spent["now"]
-      if found.epoch:
-        bench.keeper.save(name, found.epoch, found.states, histories)
+      if checkpoint.epoch:
+        bench.keeper.save(name, checkpoint.epoch, checkpoint.states, histories)
       # The next epoch reuses the memory of this one's states.
-      last = jax.device_get(found.networks)
-      if found.losses:
-        for arm in found.losses:
-          bench.context.log.write(_row(arm, found, histories[arm]))
-        advance(float(np.mean([x.mean() for x in found.losses.values()])))
+      last = jax.device_get(checkpoint.networks)
+      if checkpoint.losses:
+        for arm in checkpoint.losses:
+          bench.context.log.write(_row(arm, checkpoint, histories[arm]))
+        advance(float(np.mean([x.mean() for x in checkpoint.losses.values()])))
   return Followed(last, histories, bench)
 
 
-def _examined(bench: Bench, found, histories) -> dict[str, list[History]]:
+def _examined(bench: Bench, checkpoint, histories) -> dict[str, list[History]]:
   """Adds a checkpoint to the histories."""
   longer = {}
-  for arm, members in found.networks.items():
+  for arm, members in checkpoint.networks.items():
     count = len(jax.tree.leaves(members)[0])
     longer[arm] = []
     for m in range(count):
@@ -134,12 +136,12 @@ def _examined(bench: Bench, found, histories) -> dict[str, list[History]]:
   return longer
 
 
-def _row(arm, found, histories) -> dict[str, Any]:
+def _row(arm, checkpoint, histories) -> dict[str, Any]:
   return {
     "network": arm,
-    "epoch": found.epoch,
-    "step": found.epoch,
-    "loss": found.losses[arm].tolist(),
+    "epoch": checkpoint.epoch,
+    "step": checkpoint.epoch,
+    "loss": checkpoint.losses[arm].tolist(),
     "mean_entropy": [
       float(one.estimates[-1].entropy.mean()) for one in histories
     ],

@@ -62,15 +62,15 @@ def teacher_epochs(
   Args:
     saved: where to begin; None for the initialisation.
   """
-  chosen = setup.experiment.teacher
+  teacher = setup.experiment.teacher
   settings = {
-    "seed": np.array([chosen.seed]),
-    "learning_rate": np.array([_rate(chosen.learning_rate)]),
+    "seed": np.array([teacher.seed]),
+    "learning_rate": np.array([_rate(teacher.learning_rate)]),
   }
   arms = {
     "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
   }
-  yield from _epochs(setup, chosen, setup.lessons, arms, saved=saved)
+  yield from _epochs(setup, teacher, setup.lessons, arms, saved=saved)
 
 
 def student_epochs(
@@ -81,7 +81,7 @@ def student_epochs(
   Args:
     saved: where to begin; None for the initialisation.
   """
-  chosen = setup.experiment.student
+  student = setup.experiment.student
   settings = _settings(setup)
   arms = {
     "student": Arm(
@@ -97,7 +97,9 @@ def student_epochs(
     or live_teacher(frozen_state(setup.network, teacher))
   }
   split = setup.dataset.train
-  yield from _epochs(setup, chosen, split, arms, teachers=teachers, saved=saved)
+  yield from _epochs(
+    setup, student, split, arms, teachers=teachers, saved=saved
+  )
 
 
 def label_epochs(
@@ -120,10 +122,10 @@ def label_epochs(
     )
 
   arms = {"student": Arm("all", method, _settings(setup))}
-  chosen = setup.experiment.student
+  student = setup.experiment.student
   yield from _epochs(
     setup,
-    chosen,
+    student,
     setup.dataset.train,
     arms,
     epochs=setup.experiment.quantify.label_epochs,
@@ -173,16 +175,16 @@ def depends(setup: KnowledgeSetup, network: Any) -> Any:
     feature = setup.feature(tree.unflatten(leaves), setup.sample)
     return jnp.isnan(feature).any()
 
-  found = []
+  affected = []
   for i, leaf in enumerate(leaves):
     poison = jnp.full_like(leaf, jnp.nan)
-    found.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
-  return tree.unflatten(found)
+    affected.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
+  return tree.unflatten(affected)
 
 
 def _epochs(
   setup: KnowledgeSetup,
-  chosen,
+  settings,
   split: Split,
   arms,
   *,
@@ -190,16 +192,16 @@ def _epochs(
   saved: Saved | None = None,
   epochs=None,
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one loader; `chosen`: settings of teacher or student."""
-  epochs = chosen.epochs if epochs is None else epochs
+  """Trains arms on one loader; `settings`: of teacher or student."""
+  epochs = settings.epochs if epochs is None else epochs
   loader = make_loader(
     np.arange(len(split.labels)),
     split.labels,
-    chosen.augment,
-    chosen.batch_size,
+    settings.augment,
+    settings.batch_size,
   )
   optimizer = make_optimizer(
-    chosen.optimizer, chosen.schedule, loader.steps * epochs
+    settings.optimizer, settings.schedule, loader.steps * epochs
   )
   begin = partial(
     loop.initial_states,
@@ -254,8 +256,8 @@ def _settings(setup: KnowledgeSetup) -> dict[str, np.ndarray]:
   }
 
 
-def _rate(given: float | None) -> float:
-  return 1e-3 if given is None else given
+def _rate(rate: float | None) -> float:
+  return 1e-3 if rate is None else rate
 
 
 def _stored(setup: KnowledgeSetup, teacher: Any) -> Teacher | None:

@@ -94,27 +94,27 @@ def examples_of(loader: Loader) -> np.ndarray:
 
 def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
   experiment = base.experiment
-  chosen = experiment.teacher
+  teacher = experiment.teacher
   count = experiment.soft_td.sources * experiment.student.seeds
   loader = make_loader(
     labelled,
     base.dataset.train.labels,
-    chosen.augment,
-    chosen.batch_size,
+    teacher.augment,
+    teacher.batch_size,
     size=experiment.data.crop_size,
   )
   settings = {
-    "seed": chosen.seed + np.arange(count),
-    "learning_rate": np.full(count, chosen.learning_rate),
+    "seed": teacher.seed + np.arange(count),
+    "learning_rate": np.full(count, teacher.learning_rate),
   }
   arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
   train_spec = base.teacher._replace(
     optimizer=make_optimizer(
-      chosen.optimizer, chosen.schedule, loader.steps * chosen.epochs
+      teacher.optimizer, teacher.schedule, loader.steps * teacher.epochs
     ),
     arms={"teacher": arm},
     loaders={"labels": loader},
-    images=loader.steps * chosen.batch_size * count,
+    images=loader.steps * teacher.batch_size * count,
   )
   if experiment.computing.preflight:
     capacity.check_networks(
@@ -124,11 +124,11 @@ def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
 
 
 def _outside(experiment: Experiment, base: Setup) -> np.ndarray | None:
-  given = experiment.soft_td.soft_labels_from
-  if given is None:
+  source = experiment.soft_td.soft_labels_from
+  if source is None:
     return None
   return read_soft_labels(
-    given,
+    source,
     examples=len(base.dataset.train.labels),
     classes=base.dataset.classes,
     project=experiment.soft_td.project_simplex,

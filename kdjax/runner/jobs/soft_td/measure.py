@@ -26,11 +26,11 @@ def best_students(rounds: Sequence[Round], patience: int) -> Any:
   Returns:
     Variables with a leading axis (M,).
   """
-  best, _ = stopping([one.taught.validation_loss for one in rounds], patience)
+  best, _ = stopping([one.students.validation_loss for one in rounds], patience)
   chain = np.arange(len(best))
   return jax.tree.map(
     lambda *leaves: np.stack([np.asarray(x) for x in leaves])[best, chain],
-    *(one.taught.networks for one in rounds),
+    *(one.students.networks for one in rounds),
   )
 
 
@@ -95,7 +95,7 @@ def round_rows(
 ) -> list[dict[str, Any]]:
   """Lists what every round gave, one number a chain."""
   patience = setup.experiment.soft_td.patience
-  _, last = stopping([one.taught.validation_loss for one in rounds], patience)
+  _, last = stopping([one.students.validation_loss for one in rounds], patience)
   shown = setup.transfer
   labels = setup.base.dataset.train.labels[shown]
   rows = []
@@ -119,7 +119,7 @@ def round_rows(
 
 def _summary(setup: SoftTdSetup, rounds: Sequence[Round]) -> dict[str, Any]:
   chosen = setup.experiment
-  losses = [one.taught.validation_loss for one in rounds]
+  losses = [one.students.validation_loss for one in rounds]
   best, last = stopping(losses, chosen.soft_td.patience)
   loaders = setup.base.student.loaders
   return {

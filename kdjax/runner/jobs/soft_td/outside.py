@@ -15,20 +15,20 @@ ARRAY = "soft_labels"
 
 
 def read_soft_labels(
-  given: str, *, examples: int, classes: int, project: bool
+  source: str, *, examples: int, classes: int, project: bool
 ) -> np.ndarray:
   """Reads and checks a table of soft labels.
 
   Args:
-    given: an .npy file, or an .npz file with the array `soft_labels` (or only
+    source: an .npy file, or an .npz file with the array `soft_labels` (or only
       one): (N, C) numbers, a row for every example of the training set in the
       order in which it is stored. Nothing in it is executed.
 
   Returns:
     (N, C) float64, logarithms of probabilities that sum to one.
   """
-  flag = f"--soft_labels_from={given}"
-  table = _load(flag, Path(given).expanduser())
+  flag = f"--soft_labels_from={source}"
+  table = _load(flag, Path(source).expanduser())
   if table.dtype.kind not in "fiu":
     raise UserError(f"{flag}: soft labels are numbers, got {table.dtype}")
   if table.shape != (examples, classes):
@@ -49,17 +49,17 @@ def read_soft_labels(
 
 def _load(flag: str, path: Path) -> np.ndarray:
   try:
-    found = np.load(path, allow_pickle=False)
+    table = np.load(path, allow_pickle=False)
   except (OSError, ValueError, EOFError) as error:
     raise UserError(f"{flag}: cannot be read: {error}") from None
-  if isinstance(found, np.ndarray):
-    return found
-  with found:
-    names = found.files
+  if isinstance(table, np.ndarray):
+    return table
+  with table:
+    names = table.files
     name = names[0] if len(names) == 1 else ARRAY
     if name not in names:
       raise UserError(f"{flag}: it holds {names}, and no {ARRAY!r}")
     try:
-      return found[name]
+      return table[name]
     except ValueError as error:
       raise UserError(f"{flag}: cannot be read: {error}") from None

@@ -44,7 +44,7 @@ class Round(NamedTuple):
   """A round that is done."""
 
   soft_labels: SoftLabels
-  taught: RoundResult
+  students: RoundResult
 
 
 def make_soft_labels(
@@ -133,10 +133,10 @@ def iterate(
   done: list[Round] = []
   for number in range(1, rounds + 1):
     soft_labels = make_soft_labels(sources, beta=beta, kind=kind)
-    taught = teach(number, soft_labels)
-    done.append(Round(soft_labels, taught))
-    _, last = stopping([one.taught.validation_loss for one in done], patience)
+    students = teach(number, soft_labels)
+    done.append(Round(soft_labels, students))
+    _, last = stopping([one.students.validation_loss for one in done], patience)
     if (last >= 0).all():
       break
-    sources = successors(sources, taught.answers, next_sources)
+    sources = successors(sources, students.answers, next_sources)
   return done

@@ -89,9 +89,9 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
     title = f"round {number}, {quantity(soft_labels.sources, 'source')}"
     made = context.stored(f"round_{number}", lambda: train(lessons, title))
     cells.update(made["cells"])
-    taught = _taught(setup, made["networks"])
-    _log_round(setup, log, number, soft_labels, taught)
-    return taught
+    students = _round_result(setup, made["networks"])
+    _log_round(setup, log, number, soft_labels, students)
+    return students
 
   settings = setup.experiment.soft_td
   rounds = iterate(
@@ -106,7 +106,7 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
   return Tried(rounds, cells)
 
 
-def _taught(setup: SoftTdSetup, networks: Any) -> RoundResult:
+def _round_result(setup: SoftTdSetup, networks: Any) -> RoundResult:
   losses, accuracy = training.validate(setup, networks)
   student, test = setup.base.student, setup.base.dataset.test
   tested = predict.predict(student, networks, test.images)
@@ -152,7 +152,7 @@ def _with_anchor(setup: SoftTdSetup, log_targets: np.ndarray, said: np.ndarray):
   }
 
 
-def _log_round(setup: SoftTdSetup, log, number, soft_labels, taught) -> None:
+def _log_round(setup: SoftTdSetup, log, number, soft_labels, students) -> None:
   effective = soft_labels.effective[:, setup.transfer].mean(axis=1)
   log.write(
     {
@@ -161,7 +161,7 @@ def _log_round(setup: SoftTdSetup, log, number, soft_labels, taught) -> None:
       "step": number,
       "sources": soft_labels.sources,
       "effective_sample_size": effective.tolist(),
-      "validation_loss": taught.validation_loss.tolist(),
+      "validation_loss": students.validation_loss.tolist(),
     }
-    | {name: values.tolist() for name, values in taught.scores.items()}
+    | {name: values.tolist() for name, values in students.scores.items()}
   )

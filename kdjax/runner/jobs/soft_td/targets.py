@@ -91,8 +91,8 @@ def pseudo_labels(log_probabilities: np.ndarray, kind: str) -> np.ndarray:
   if kind == "soft":
     return log_probabilities
   classes = np.arange(log_probabilities.shape[-1])
-  chosen = np.argmax(log_probabilities, axis=-1)[..., None] == classes
-  return np.where(chosen, 0.0, -np.inf)
+  likeliest = np.argmax(log_probabilities, axis=-1)[..., None] == classes
+  return np.where(likeliest, 0.0, -np.inf)
 
 
 def source_weights(log_probabilities: np.ndarray, *, beta: float) -> np.ndarray:

@@ -27,7 +27,7 @@ Cells = dict[str, list[dict[str, Any]]]
 
 def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
   """Makes who learns from what; settings are filled in by `with_members`."""
-  chosen, chains = setup.experiment.soft_td, setup.chains
+  options, chains = setup.experiment.soft_td, setup.chains
   objective = partial(
     soft_td,
     classes=setup.base.dataset.classes,
@@ -39,8 +39,8 @@ def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
     return objective(
       place=settings["chain"],
       anchor=settings["chain"] + chains,
-      regulariser=chosen.regulariser,
-      regulariser_weight=chosen.regulariser_weight,
+      regulariser=options.regulariser,
+      regulariser_weight=options.regulariser_weight,
     )
 
   def plain(settings):

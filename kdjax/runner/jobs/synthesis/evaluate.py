@@ -164,8 +164,8 @@ def search(
 @partial(jax.jit, static_argnums=0)
 def _side_by_side(apply, starts, images, labels, plan, rates):
   def one(params):
-    def step(params, shown):
-      places, rate = shown
+    def step(params, turn):
+      places, rate = turn
       seen = images[places], labels[places]
       return take_step(apply, params, *seen, rate), None
 

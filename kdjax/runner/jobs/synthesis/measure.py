@@ -20,28 +20,28 @@ from kdjax.tasks.classification import classification
 
 def measure(setup: SynthesisSetup, context: Context) -> Measured:
   """Scores the networks of every kind of images, and saves two kinds."""
-  (learned, losses), taught = (
+  (learned, losses), students = (
     context.values["synthesis"],
     context.values["networks"],
   )
-  found = _scores(setup, taught)
-  _save_networks(setup, context.workdir, taught)
-  found["synthesis"] = _synthesis(setup, learned, losses) | {
-    "networks": len(found["student"]["each"][0])
+  results = _scores(setup, students)
+  _save_networks(setup, context.workdir, students)
+  results["synthesis"] = _synthesis(setup, learned, losses) | {
+    "networks": len(results["student"]["each"][0])
   }
-  found["task"] = classification(setup.dataset.classes).name
-  return Measured(found, {"samples": _samples(setup, learned)})
+  results["task"] = classification(setup.dataset.classes).name
+  return Measured(results, {"samples": _samples(setup, learned)})
 
 
 def _scores(
-  setup: SynthesisSetup, taught: dict[str, TrainedStudents]
+  setup: SynthesisSetup, students: dict[str, TrainedStudents]
 ) -> dict[str, Any]:
-  found = {arm: networks.entry(setup, one) for arm, one in taught.items()}
-  found["controls"] = {"centroids": found.pop("centroids")}
-  found["comparisons"] = results.comparisons(
-    found, classification(setup.dataset.classes)
+  scores = {arm: networks.entry(setup, one) for arm, one in students.items()}
+  scores["controls"] = {"centroids": scores.pop("centroids")}
+  scores["comparisons"] = results.comparisons(
+    scores, classification(setup.dataset.classes)
   )
-  return found
+  return scores
 
 
 def _synthesis(setup: SynthesisSetup, learned, losses) -> dict[str, Any]:
@@ -74,11 +74,11 @@ def _by_class(synthetic: Synthetic) -> np.ndarray:
   return images.swapaxes(0, 1).reshape(classes, -1, *shape)
 
 
-def _save_networks(setup: SynthesisSetup, workdir: Path, taught) -> None:
+def _save_networks(setup: SynthesisSetup, workdir: Path, students) -> None:
   note = network_note(setup, setup)
 
   def firsts(arm):
-    each = [jax.tree.map(lambda x: x[0], one) for one in taught[arm].networks]
+    each = [jax.tree.map(lambda x: x[0], one) for one in students[arm].networks]
     return {"params": jax.tree.map(lambda *x: np.stack(x), *each)}
 
   storage.save_network(workdir / "teacher", first(firsts("teacher")), note)

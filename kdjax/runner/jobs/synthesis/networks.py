@@ -67,8 +67,8 @@ def from_few(setup: SynthesisSetup, kind: str) -> TrainedStudents:
   settings = setup.experiment.synthesis
   own = settings.inner_steps * settings.inner_epochs
   lengths = [factor * own for factor in LENGTHENED]
-  shown = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
-  courses = [_whole(setup, *one, lengths[-1]) for one in shown]
+  sets = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
+  courses = [_whole(setup, *one, lengths[-1]) for one in sets]
   choice = _search(setup, courses, lengths)
   networks = []
   for seed in range(setup.experiment.student.seeds):
@@ -118,40 +118,40 @@ def centroids(
   from sklearn.cluster import KMeans
 
   classes = np.unique(labels)
-  found = [
+  centres = [
     KMeans(each, n_init=1, random_state=seed)
     .fit(images[labels == one].reshape(np.sum(labels == one), -1))
     .cluster_centers_
     for one in classes
   ]
-  made = np.concatenate(found).astype(np.float32)
+  made = np.concatenate(centres).astype(np.float32)
   return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
 
 
-def entry(setup: SynthesisSetup, taught: TrainedStudents) -> dict[str, Any]:
+def entry(setup: SynthesisSetup, students: TrainedStudents) -> dict[str, Any]:
   """The figures of one kind of images."""
-  found = [
+  each = [
     evaluate.measure(
       _logits(setup, params, setup.scored.images), _labels(setup)
     )
-    for params in taught.networks
+    for params in students.networks
   ]
-  lists = [name for name, value in found[0].items() if isinstance(value, list)]
-  one = jax.tree.map(lambda x: x[0], taught.networks[0])
+  lists = [name for name, value in each[0].items() if isinstance(value, list)]
+  one = jax.tree.map(lambda x: x[0], students.networks[0])
   return {
     "model": setup.model,
     "parameters": evaluate.parameters(one),
-    **{name: [float(np.mean(x[name])) for x in found] for name in lists},
+    **{name: [float(np.mean(x[name])) for x in each] for name in lists},
     "test_examples": len(_labels(setup)),
-    "each": [one["test_accuracy"] for one in found],
+    "each": [one["test_accuracy"] for one in each],
     "digest": [
-      storage.digest(jax.device_get(params)) for params in taught.networks
+      storage.digest(jax.device_get(params)) for params in students.networks
     ],
-    "seeds": list(range(len(found))),
-    "images_per_class": taught.images,
-    "steps": taught.steps,
-    "rate": taught.choice and taught.choice.rate,
-    "tried": taught.choice and taught.choice.tried,
+    "seeds": list(range(len(each))),
+    "images_per_class": students.images,
+    "steps": students.steps,
+    "rate": students.choice and students.choice.rate,
+    "tried": students.choice and students.choice.tried,
   }
 
 
@@ -173,11 +173,11 @@ def _search(setup: SynthesisSetup, courses: list[Course], lengths) -> Choice:
 
   def score(states):
     images, labels = setup.images[setup.held], setup.labels[setup.held]
-    found = [
+    accuracies = [
       evaluate.measure(_logits(setup, state, images), labels)["test_accuracy"]
       for state in states
     ]
-    return float(np.mean(found))
+    return float(np.mean(accuracies))
 
   return search(train, score, setup.experiment.synthesis.real_rates, lengths)
 

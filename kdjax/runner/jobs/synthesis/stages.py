@@ -47,9 +47,11 @@ def learn_images(setup: SynthesisSetup, context: Context) -> Learned:
   learned = Learned([], [])
   with progress(seeds, "learned images", unit="set") as advance:
     for seed in range(seeds):
-      found = context.stored(f"images_{seed}", lambda seed=seed: learn(seed))
-      learned.losses.append(found.pop("loss"))
-      learned.images.append(Synthetic(**found))
+      learned_set = context.stored(
+        f"images_{seed}", lambda seed=seed: learn(seed)
+      )
+      learned.losses.append(learned_set.pop("loss"))
+      learned.images.append(Synthetic(**learned_set))
       advance(learned.losses[-1])
   _save_images(context.workdir / IMAGES, learned.images)
   return learned
@@ -69,15 +71,15 @@ def train_networks(
   }
 
   def train(make) -> dict[str, Any]:
-    taught = make()
-    choice = taught.choice and taught.choice._asdict()
-    return taught._replace(choice=choice)._asdict()
+    students = make()
+    choice = students.choice and students.choice._asdict()
+    return students._replace(choice=choice)._asdict()
 
-  found = {}
+  by_kind = {}
   for name, make in makers.items():
     one = TrainedStudents(**context.stored(name, lambda make=make: train(make)))
-    found[name] = one._replace(choice=one.choice and Choice(**one.choice))
-  return found
+    by_kind[name] = one._replace(choice=one.choice and Choice(**one.choice))
+  return by_kind
 
 
 def _save_images(path: Path, learned: list[Synthetic]) -> None:

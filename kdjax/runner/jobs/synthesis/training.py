@@ -175,8 +175,8 @@ def make_outer_step(setup: SynthesisSetup) -> Callable:
 
     @jax.jit
     def step(synthetic, state, key, images, labels):
-      shown = prepare(key, images, labels)
-      loss, gradient = measure(synthetic, *shown)
+      drawn = prepare(key, images, labels)
+      loss, gradient = measure(synthetic, *drawn)
       return *finish(synthetic, state, gradient), loss
 
     return step

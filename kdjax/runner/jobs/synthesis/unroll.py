@@ -146,12 +146,12 @@ def learn(
   images, labels, log_rates = synthetic
   if not rolled:
     for rates in log_rates:
-      for shown in zip(images, labels, rates, strict=True):
-        params = step(params, *shown)
+      for batch in zip(images, labels, rates, strict=True):
+        params = step(params, *batch)
     return params
 
-  def one_step(params, shown):
-    return step(params, *shown), None
+  def one_step(params, batch):
+    return step(params, *batch), None
 
   def one_pass(params, rates):
     return jax.lax.scan(one_step, params, (images, labels, rates))[0], None

@@ -64,7 +64,7 @@ class Recorder:
 def test_iterate_stops(losses, most, done):
   teach = Recorder(losses)
   found = rounds.iterate(one_source(0.9), teach, rounds=most)
-  assert [one.taught.networks for one in found] == list(range(1, done + 1))
+  assert [one.students.networks for one in found] == list(range(1, done + 1))
   assert len(teach.seen) == done
 
 
