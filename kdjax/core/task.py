@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kdjax.core.method import Method, stateless
+from kdjax.core.pooling import pool_values
 
 # What a row's answer is: scores of classes of which one is right, the two scores
 # of a yes/no question, numbers, or a vector whose direction counts.
@@ -111,6 +113,18 @@ class Words(NamedTuple):
     return f"{self.title} {self.shown(score):.2f} {self.unit}".rstrip()
 
 
+def all_alike(targets: Any) -> np.ndarray:
+  """Puts all examples into one stratum.
+
+  Args:
+    targets: (N, ...) an array, or a tree of them.
+
+  Returns:
+    (N,) zeros.
+  """
+  return np.zeros(len(jax.tree.leaves(targets)[0]), np.int32)
+
+
 class Task(NamedTuple):
   """What a network is for. Two tasks are the same only if they are one object.
 
@@ -132,6 +146,10 @@ class Task(NamedTuple):
     measure: (outputs of M networks (M, N, ...), targets (N, ...), the teacher's
       outputs (N, ...) or None) -> what results.json says of the networks; all
       metrics where there is none.
+    pool: (outputs of T teachers (T, ...), pool=, weights=) -> one answer, see
+      `kdjax.core.pooling`.
+    split: targets (N, ...) -> (N,) int, strata: what is held out, and subsets,
+      have as many examples of each as can be.
     words: how a report tells of the score.
     samples: (the teacher's outputs (N, ...), targets (N, ...)) -> places of some
       examples worth showing; None where there is no picture of them.
@@ -149,6 +167,8 @@ class Task(NamedTuple):
   better: int = 1
   finish: Mapping[str, Callable[[Any], Any]] = {}
   measure: Callable[[Any, Any, Any], dict[str, Any]] | None = None
+  pool: Callable[..., Any] = pool_values
+  split: Callable[[Any], np.ndarray] = all_alike
   words: Words = Words()
   samples: Callable[[Any, Any], list[int]] | None = None
 

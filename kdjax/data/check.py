@@ -23,7 +23,10 @@ def check(dataset: Dataset) -> None:
     )
   for name, split in (("train", dataset.train), ("test", dataset.test)):
     where = f"{dataset.name}, {name} split"
-    _check_labels(split, dataset.classes, where)
+    if dataset.task is None or dataset.task.kind == "categories":
+      _check_labels(split, dataset.classes, where)
+    else:
+      _check_targets(split, where)
     _check_images(split, dataset.image_shape, where)
 
 
@@ -47,6 +50,32 @@ def check_image(
     raise UserError(f"{where}: example {example} holds NaN or infinite pixels")
 
 
+def _check_targets(split: Split, where: str) -> None:
+  """Checks the targets of a task that is no classification."""
+  targets = split.labels
+  if targets.dtype not in (np.int32, np.float32) or not targets.ndim:
+    raise UserError(
+      f"{where}: targets must be an array of float32 or int32, got"
+      f" {targets.dtype} of shape {_written(targets.shape)}"
+    )
+  _check_count(split, where)
+  if not np.isfinite(targets).all():
+    example = int(np.argwhere(~np.isfinite(targets))[0, 0])
+    raise UserError(
+      f"{where}: example {example} has a target that is no number"
+    )
+
+
+def _check_count(split: Split, where: str) -> None:
+  labels = split.labels
+  if not len(labels):
+    raise UserError(f"{where}: there is no example")
+  if len(split.images) != len(labels):
+    raise UserError(
+      f"{where}: {len(split.images)} images but {len(labels)} labels"
+    )
+
+
 def _check_labels(split: Split, classes: int, where: str) -> None:
   labels = split.labels
   if labels.ndim != 1 or labels.dtype != np.int32:
@@ -54,12 +83,7 @@ def _check_labels(split: Split, classes: int, where: str) -> None:
       f"{where}: labels must be a vector of int32, got {labels.dtype} of shape"
       f" {_written(labels.shape)}"
     )
-  if not len(labels):
-    raise UserError(f"{where}: there is no example")
-  if len(split.images) != len(labels):
-    raise UserError(
-      f"{where}: {len(split.images)} images but {len(labels)} labels"
-    )
+  _check_count(split, where)
   wrong = (labels < 0) | (labels >= classes)
   if wrong.any():
     example = int(wrong.argmax())

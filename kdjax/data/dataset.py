@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from kdjax.core.errors import StorageError, UserError, quantity
+from kdjax.core.task import Task
 from kdjax.data.naming import printable
 
 
@@ -25,7 +26,8 @@ class Split(NamedTuple):
 
   Attributes:
     images: (N, H, W, C) uint8 or float32 if resident, else Images of length N.
-    labels: (N,) int32, each in [0, classes).
+    labels: (N,) int32, each in [0, classes); or whatever the data set's task has
+      for targets, (N, ...) float32.
     masks: (N, H, W) bool, or read one by one, where the object is; None where
       nobody asked for them.
   """
@@ -36,16 +38,18 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-  """A classification data set.
+  """A data set, one for classification where it names no other task.
 
   Attributes:
     name: as the user wrote it.
-    classes: number of classes C.
-    class_names: C names, in the order of the labels.
+    classes: number of classes C; of another task, of the numbers that a network
+      answers with.
+    class_names: C names, in the order of the labels, or of those numbers.
     image_shape: (height, width, channels).
     train: what students and teachers may learn from.
     test: what they are measured on, and nothing else.
     notes: what of the stored data is not used, for people.
+    task: what its networks are for; None for classification.
   """
 
   name: str
@@ -55,6 +59,7 @@ class Dataset(NamedTuple):
   train: Split
   test: Split
   notes: tuple[str, ...] = ()
+  task: Task | None = None
 
 
 def summary(dataset: Dataset) -> str:
@@ -63,10 +68,11 @@ def summary(dataset: Dataset) -> str:
   Returns:
     Its name, how many images and classes there are, and what is not used.
   """
+  task = dataset.task
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
     f" {quantity(len(dataset.test.labels), 'test image')},"
-    f" {quantity(dataset.classes, 'class', 'classes')}"
+    f" {f'task {task.name}' if task else quantity(dataset.classes, 'class', 'classes')}"
   )
   return "; ".join((counts, *dataset.notes))
 

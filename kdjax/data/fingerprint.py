@@ -22,7 +22,7 @@ def fingerprint(split: Split) -> str:
 
   Returns:
     64 hexadecimal digits over "(N, H, W, C) dtype", the images' bytes and the
-    labels' as little-endian int32.
+    labels' as little-endian int32, or as what they are if they are no integers.
 
   Example:
     >>> images = np.zeros((2, 4, 4, 1), np.uint8)
@@ -39,7 +39,10 @@ def fingerprint(split: Split) -> str:
       places = np.linspace(0, count - 1, min(count, SAMPLED)).astype(int)
     for index in places:
       whole.update(_plain(split.images[int(index)]))
-  whole.update(_plain(split.labels.astype(np.int32)))
+  labels = split.labels
+  if labels.dtype.kind in "iub":
+    labels = labels.astype(np.int32)
+  whole.update(_plain(labels))
   return whole.hexdigest()
 
 

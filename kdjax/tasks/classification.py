@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.pooling import pool_logits
 from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, has_weight
 from kdjax.evaluate import measure
 from kdjax.losses.helpers import class_ids
@@ -75,6 +76,8 @@ def _task(inputs: str, label: str) -> Task:
     },
     score="accuracy",
     measure=measure,
+    pool=pool_logits,
+    split=np.asarray,
     samples=ambiguous,
   )
 

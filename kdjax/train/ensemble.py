@@ -7,71 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.errors import quantity
 from kdjax.core.method import Outputs
+from kdjax.core.pooling import check_weights, pool_logits
+from kdjax.core.task import Task
 from kdjax.train.teacher import Teacher
-
-POOLS = ("probabilities", "logits", "confidence")
-
-
-def pool_logits(
-  logits: jax.Array, *, pool: str = "probabilities", weights: Any = None
-) -> jax.Array:
-  """Makes one answer of several teachers'.
-
-  probabilities: log sum_t w_t softmax(z_t), the arithmetic mean
-  logits:        sum_t w_t z_t, the geometric mean of the softmaxes
-  confidence:    log sum_t v_t softmax(z_t), v_t = w_t exp(-H_t) / sum of these,
-                 H_t the entropy of softmax(z_t): who is sure counts more
-
-  All at temperature 1: the method softens what comes out, as it softens one
-  network's logits, so that the pooled answer is the same for every method, may
-  be computed once, and its accuracy is the ensemble's own.
-
-  Args:
-    logits: (T, ..., C) float.
-    weights: (T,) w >= 0, normalised here; all alike by default.
-
-  Returns:
-    (..., C) float32.
-
-  Source:
-    Hinton, Vinyals, Dean 2015, arXiv:1503.02531 (arithmetic or geometric mean).
-    The gate by confidence is ours.
-  """
-  if pool not in POOLS:
-    raise ValueError(f"pool {pool!r}: choose {', '.join(POOLS)}")
-  logits = jnp.asarray(logits, jnp.float32)
-  shares = jnp.asarray(check_weights(weights, len(logits)), jnp.float32)
-  shares = shares.reshape(-1, *[1] * (logits.ndim - 1))
-  if pool == "logits":
-    return jnp.sum(shares * logits, axis=0)
-  log_p = jax.nn.log_softmax(logits, axis=-1)
-  if pool == "confidence":
-    entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1, keepdims=True)
-    shares = shares * jnp.exp(jnp.min(entropy, axis=0, keepdims=True) - entropy)
-    shares = shares / jnp.sum(shares, axis=0, keepdims=True)
-  shares = jnp.broadcast_to(shares, log_p.shape)
-  return jax.nn.logsumexp(log_p, axis=0, b=shares)
-
-
-def check_weights(weights: Any, teachers: int) -> list[float]:
-  """Normalises the teachers' weights.
-
-  Args:
-    weights: one number a teacher; None or empty for all alike.
-  """
-  if weights is None or len(weights) == 0:
-    return [1 / teachers] * teachers
-  values = [float(weight) for weight in weights]
-  if len(values) != teachers:
-    raise ValueError(
-      f"{quantity(len(values), 'weight')} for {quantity(teachers, 'teacher')}"
-    )
-  # Not "< 0": a weight that is no number is no weight.
-  if not all(0 <= value < float("inf") for value in values) or not sum(values):
-    raise ValueError(f"weights {values} must be >= 0, and not all 0")
-  return [value / sum(values) for value in values]
 
 
 def ensemble(
@@ -80,17 +19,20 @@ def ensemble(
   pool: str = "probabilities",
   weights: Sequence[float] | None = None,
   together: bool = True,
+  task: Task | None = None,
 ) -> Teacher:
   """Makes one teacher of several.
 
   Networks of one architecture are stacked and answer in one vmapped forward
-  pass; the others one after the other. Logits are pooled; every network's
-  features and logits stand in the view's `members`, in the teachers' order.
+  pass; the others one after the other. Answers are pooled as the task does it;
+  every network's features and answers stand in the view's `members`, in the
+  teachers' order.
 
   Args:
     weights: (T,); all alike by default.
     together: False keeps networks apart that could be stacked: faster for
       convolutions on the CPU.
+    task: what the answers are; logits of classes by default.
 
   Returns:
     The teacher; a single one comes back as it is.
@@ -102,7 +44,12 @@ def ensemble(
   arrays = tuple(_stack([teachers[i] for i in group]) for group in groups)
   first = tuple(teachers[group[0]].replace(arrays=None) for group in groups)
   settings = (tuple(map(tuple, groups)), first)
-  show = partial(_show, settings, pool, tuple(weights or ()))
+  pooled = partial(
+    pool_logits if task is None else task.pool,
+    pool=pool,
+    weights=tuple(weights or ()),
+  )
+  show = partial(_show, settings, pooled)
   return Teacher(arrays, show, partial(_heads, settings))
 
 
@@ -134,7 +81,7 @@ def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
   return Teacher(_stack(teachers), show, head)
 
 
-def _show(settings, pool, weights, arrays, batch, step, taps) -> Outputs:
+def _show(settings, pooled, arrays, batch, step, taps) -> Outputs:
   groups, first = settings
   members = [None] * sum(map(len, groups))
   for places, one, stacked in zip(groups, first, arrays, strict=True):
@@ -143,10 +90,8 @@ def _show(settings, pool, weights, arrays, batch, step, taps) -> Outputs:
     )
     for place, outputs in zip(places, group_outputs, strict=True):
       members[place] = outputs
-  logits = jnp.stack([outputs.answers for outputs in members])
-  return Outputs(
-    pool_logits(logits, pool=pool, weights=weights), {}, tuple(members)
-  )
+  answers = jnp.stack([outputs.answers for outputs in members])
+  return Outputs(pooled(answers), {}, tuple(members))
 
 
 def _heads(settings, arrays) -> tuple | None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
-from kdjax.data import Dataset, Split, check
+from kdjax.core.task import Task
+from kdjax.data import Dataset, Split, check, summary
 from kdjax.data.check import check_image
 
 
@@ -64,6 +65,32 @@ def test_good_data_passes():
 def test_refuses(changes, message):
   with pytest.raises(UserError, match=message):
     check(make(**changes))
+
+
+NUMBER = Task(
+  "number", "values", None, None, None, None, None, metrics={}, score="rmse"
+)
+
+
+@pytest.mark.parametrize(
+  ("labels", "dtype", "message"),
+  [
+    ([0.5, -7, 1e6, 0, 0], np.float32, None),
+    (np.zeros((5, 2)), np.float32, None),
+    ([0, 900, -3, 0, 0], np.int32, None),
+    ([0, 0, np.nan, 0, 0], np.float32, "example 2 has a target that is no nu"),
+    ([0.5] * 5, np.float64, "float32 or int32, got float64"),
+    ([0.5, 1.5], np.float32, "5 images but 2 labels"),
+  ],
+)
+def test_targets_of_another_task(labels, dtype, message):
+  found = make(train={"labels": labels}, dtype=dtype, task=NUMBER)
+  if message is None:
+    assert check(found) is None
+    assert "task number" in summary(found)
+  else:
+    with pytest.raises(UserError, match=message):
+      check(found)
 
 
 def test_finds_the_example_beyond_the_first_chunk():

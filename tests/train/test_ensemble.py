@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import scipy.special
 
+from kdjax.core.pooling import pool_logits, pool_values
 from kdjax.core.task import batch_of
 from kdjax.methods import make_objective
 from kdjax.models import make_model
-from kdjax.train.ensemble import ensemble, pool_logits, teacher_route
+from kdjax.tasks import classification
+from kdjax.train.ensemble import ensemble, teacher_route
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import (
   live_teacher,
@@ -125,6 +127,22 @@ def test_route_goes_by_step(kind):
       observe(teachers[place], BATCH).answers,
       rtol=1e-6,
     )
+
+
+def test_answers_are_pooled_as_the_task_does_it():
+  task = classification(4)._replace(pool=pool_values)
+  teachers = [network(0), network(1)]
+  of_task = ensemble(teachers, weights=(3, 1), task=task)
+  alone = [observe(one, BATCH, ()).answers for one in teachers]
+  np.testing.assert_allclose(
+    observe(of_task, BATCH, ()).answers,
+    0.75 * alone[0] + 0.25 * alone[1],
+    rtol=1e-5,
+    atol=1e-6,
+  )
+  assert classification(4).pool is pool_logits
+  with pytest.raises(ValueError, match="probabilities of classes"):
+    pool_values(LOGITS, pool="confidence")
 
 
 def test_route_of_different_networks_is_refused():

@@ -92,6 +92,7 @@ def assemble(
     examples,
     drop_remainder=drop_remainder,
     transfer=transfer,
+    strata=task and task.split(labels),
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment)

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from kdjax import data, models
-from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
 from kdjax.models import quantized
@@ -29,6 +28,7 @@ from kdjax.runner.pipeline.arms import (
   looks_inside,
   with_scheme,
 )
+from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.setup import (
   IntermediateTeacher,
@@ -44,7 +44,6 @@ from kdjax.runner.pipeline.validate import (
   check_weights,
   members_apart,
 )
-from kdjax.tasks.classification import classification
 from kdjax.train import pruning
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement as devices
@@ -169,11 +168,6 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
     )
     experiment = dataclasses.replace(experiment, teacher=chosen)
   return experiment, found, others, cached
-
-
-def task_of(dataset: Dataset) -> Task:
-  """Says what the networks of a data set are for."""
-  return classification(dataset.classes)
 
 
 def _teacher(experiment, dataset, examples, local) -> TrainSpec:

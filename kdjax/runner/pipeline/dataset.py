@@ -4,9 +4,11 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
+from kdjax.tasks import classification
 from kdjax.train.devices import processes
 
 
@@ -28,6 +30,11 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
   return dataset
 
 
+def task_of(dataset: Dataset) -> Task:
+  """Says what the networks of a data set are for."""
+  return dataset.task or classification(dataset.classes)
+
+
 def announce(dataset: Dataset) -> None:
   """Says what was opened, in the process that says things."""
   if processes.is_first():
@@ -36,6 +43,8 @@ def announce(dataset: Dataset) -> None:
 
 def _check_classes(dataset: Dataset) -> None:
   """Refuses images of one class: every network would be right about them."""
+  if dataset.task is not None and dataset.task.kind != "categories":
+    return
   there = np.unique(dataset.train.labels)
   if len(there) > 1:
     return
@@ -57,14 +66,14 @@ def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   Example:
     >>> labels = np.zeros(4, np.int32)
     >>> split = Split(np.zeros((4, 2, 2, 1), np.uint8), labels)
-    >>> toy = Dataset("toy", 1, ("a",), (2, 2, 1), split, split)
+    >>> toy = Dataset("toy", 2, ("a", "b"), (2, 2, 1), split, split)
     >>> hold_out(toy, 0.0)[0]
     array([0, 1, 2, 3])
   """
   if not validation:
     return np.arange(len(dataset.train.labels)), dataset.test
   examples, held = data.split_validation(
-    dataset.train.labels, validation, seed=0
+    task_of(dataset).split(dataset.train.labels), validation, seed=0
   )
   return examples, data.select(dataset.train, held)
 

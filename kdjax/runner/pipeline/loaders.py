@@ -71,7 +71,7 @@ def make_loader(
   return Loader(
     batches,
     steps,
-    labels.astype(np.int32),
+    labels if labels.dtype.kind == "f" else labels.astype(np.int32),
     shown,
     mixing=mixing,
     teacher_view=other,
@@ -101,6 +101,7 @@ def make_loaders(
   *,
   drop_remainder: bool,
   transfer: np.ndarray | None = None,
+  strata: np.ndarray | None = None,
 ) -> dict[str, Loader]:
   """Makes what an experiment's students and baselines are shown.
 
@@ -108,11 +109,14 @@ def make_loaders(
     labels: (N,) int32 over all stored images, -1 where hidden from everyone.
     transfer: which of them are a transfer set of the student's own; None where
       it learns on the training images.
+    strata: (N,) int, of which subsets have as many of each as can be; the labels
+      by default.
   """
   settings, student = experiment.data, experiment.student
-  own, labelled = _training_images(settings, labels, examples)
+  strata = labels if strata is None else strata
+  own, labelled = _training_images(settings, strata, examples)
   seen = (
-    own if transfer is None else _transfer_images(settings, labels, transfer)
+    own if transfer is None else _transfer_images(settings, strata, transfer)
   )
   hidden = labels.copy()
   known = labelled if transfer is None else np.union1d(labelled, transfer)
@@ -144,19 +148,19 @@ def make_loaders(
   return loaders
 
 
-def _training_images(chosen, labels, examples) -> tuple[np.ndarray, np.ndarray]:
+def _training_images(chosen, strata, examples) -> tuple[np.ndarray, np.ndarray]:
   """Returns the training images that an arm may see, and the labelled ones."""
-  own = examples[data.without_classes(labels[examples], chosen.omit_classes)]
+  own = examples[data.without_classes(strata[examples], chosen.omit_classes)]
   if chosen.images is not None:
-    own = own[data.stratified(labels[own], chosen.images, seed=0)]
+    own = own[data.stratified(strata[own], chosen.images, seed=0)]
   if chosen.labels is None:
     return own, own
-  return own, own[data.stratified(labels[own], chosen.labels, seed=0)]
+  return own, own[data.stratified(strata[own], chosen.labels, seed=0)]
 
 
-def _transfer_images(chosen, labels, transfer) -> np.ndarray:
+def _transfer_images(chosen, strata, transfer) -> np.ndarray:
   """Returns the images of the transfer set that the student sees."""
-  seen = transfer[~np.isin(labels[transfer], chosen.omit_classes)]
+  seen = transfer[~np.isin(strata[transfer], chosen.omit_classes)]
   if chosen.transfer_images is None:
     return seen
-  return seen[data.stratified(labels[seen], chosen.transfer_images, seed=0)]
+  return seen[data.stratified(strata[seen], chosen.transfer_images, seed=0)]

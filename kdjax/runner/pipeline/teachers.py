@@ -18,7 +18,7 @@ from kdjax.runner.pipeline.specialists import (
   train_specialists,
 )
 from kdjax.runner.report.logs import RunLog
-from kdjax.train.ensemble import ensemble, pool_logits, teacher_route
+from kdjax.train.ensemble import ensemble, teacher_route
 from kdjax.train.state import frozen_state
 from kdjax.train.teacher import Teacher, live_teacher, stored_teacher
 
@@ -139,7 +139,8 @@ def pooled_answers(
   if pool.route or len(found) == 1:
     found = found[-1]
     return merge(found, pool.specialists, images)
-  return np.asarray(pool_logits(found, **_pooling(experiment)))
+  task = pool.teacher.train_spec.task
+  return np.asarray(task.pool(found, **_pooling(experiment)))
 
 
 def make_stored_teacher(
@@ -173,7 +174,12 @@ def make_live_teacher(
   if pool.route:
     return teacher_route(each, steps=_steps(setup))
   together = all(one.train_spec.together for one in pool.members)
-  return ensemble(each, together=together, **_pooling(experiment, len(each)))
+  return ensemble(
+    each,
+    together=together,
+    task=pool.teacher.train_spec.task,
+    **_pooling(experiment, len(each)),
+  )
 
 
 def scores(

@@ -14,6 +14,7 @@ from kdjax.runner.config import (
   Student,
 )
 from kdjax.runner.pipeline.arms import STAND_INS, assemble
+from kdjax.tasks import classification
 
 LABELS = np.repeat(np.arange(4), 25)
 
@@ -43,6 +44,28 @@ def test_images_are_a_stratified_subset(chosen, seen, labelled):
   assert np.ptp(counts[counts > 0]) <= 1
   baseline = shown(cohort.loaders[cohort.arms["baseline"].loader])
   assert len(baseline) == labelled and set(baseline) <= set(examples)
+
+
+def test_a_task_says_of_what_subsets_have_as_many():
+  """Of numbers that are all different, a half of each sign."""
+  numbers = np.r_[np.linspace(1, 2, 80), np.linspace(-2, -1, 20)]
+  task = classification(4)._replace(split=lambda targets: targets > 0)
+  experiment = dataclasses.replace(
+    Experiment(),
+    data=Data(images=30),
+    student=Student(batch_size=8, learning_rate=0.1),
+  )
+  cohort = assemble(
+    experiment,
+    numbers.astype(np.float32),
+    np.arange(100),
+    classes=4,
+    task=task,
+  )
+  examples = shown(cohort.loaders["transfer"])
+  assert (examples < 80).sum() == 15
+  targets = cohort.loaders["transfer"].targets[examples]
+  np.testing.assert_allclose(targets, numbers[examples], rtol=1e-6)
 
 
 CONTROLS = Controls(
