@@ -13,6 +13,8 @@ fingerprint.py one number for the training images
 tfds_source.py whatever TFDS has prepared, without TensorFlow
 licences.py    under which licence a set is
 tfds_folder.py where prepared sets are; prepares the embedded ones
+batch_iterator.py  batches of what a user has: arrays, iterables, loaders of grain,
+               torch, tf.data, Hugging Face; batch_sources.py, batch_entries.py
 whole.py       damaged or half prepared sets, and the way out
 listing.py     which files of a folder are which class; naming.py, its name
 images/        sources of images, decoding, views
@@ -26,6 +28,7 @@ teacher_cache/ a teacher's outputs on disk
 """
 
 from kdjax.core.preprocessing import middle, plain_view, to_float
+from kdjax.data.batch_iterator import BatchIterator, open_batches, task_batch
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select, summary
 from kdjax.data.fingerprint import fingerprint
@@ -46,6 +49,7 @@ VIEWS = ALONE | BLENDS
 
 __all__ = [
   "VIEWS",
+  "BatchIterator",
   "Dataset",
   "Plan",
   "Reader",
@@ -62,6 +66,7 @@ __all__ = [
   "make_view",
   "middle",
   "view_by_number",
+  "open_batches",
   "open_reader",
   "open_transfer",
   "plain_view",
@@ -74,6 +79,7 @@ __all__ = [
   "stratified",
   "stream",
   "summary",
+  "task_batch",
   "to_float",
   "view_numbers",
   "without_classes",

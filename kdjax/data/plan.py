@@ -56,7 +56,7 @@ def batches(
   examples: np.ndarray,
   batch_size: int,
   *,
-  seed: int,
+  seed: int | None,
   start: int,
   stop: int,
   drop_remainder: bool = False,
@@ -70,7 +70,7 @@ def batches(
   Args:
     examples: (N,) integer example ids, N >= 1.
     batch_size: examples a batch, >= 1.
-    seed: >= 0; another seed, another order.
+    seed: >= 0; another seed, another order. None keeps the order.
     start: first global step, >= 0.
     stop: one past the last global step, >= start.
     drop_remainder: leave out the last batch of a pass where it is not full.
@@ -85,7 +85,7 @@ def batches(
       "batches takes a vector of integer example ids, got"
       f" {examples.dtype} of shape {examples.shape}"
     )
-  if seed < 0:
+  if seed is not None and seed < 0:
     raise UserError(f"the seed must not be negative, got {seed}")
   if not 0 <= start <= stop:
     raise UserError(f"steps must be 0 <= start <= stop, got {start}, {stop}")
@@ -97,7 +97,9 @@ def batches(
     number, first = divmod(step, size)
     last = min(size, first + stop - step)
     rows = slice(step - start, step - start + last - first)
-    order = np.random.default_rng((seed, number)).permutation(examples)
+    order = examples
+    if seed is not None:
+      order = np.random.default_rng((seed, number)).permutation(examples)
     at = np.arange(first * batch_size, last * batch_size)
     shape = (last - first, batch_size)
     indices[rows] = order[at % len(order)].reshape(shape)

@@ -84,6 +84,11 @@ def test_seed_and_pass_change_the_order():
   assert (plan.indices[0] != other.indices[0]).any()
 
 
+def test_without_a_seed_the_order_stays():
+  plan = batches(np.arange(3, 8), 4, seed=None, start=1, stop=4)
+  assert plan.indices.tolist() == [[7, 3, 4, 5], [3, 4, 5, 6], [7, 3, 4, 5]]
+
+
 def test_no_steps():
   assert batches(np.arange(5), 2, seed=0, start=4, stop=4).indices.shape == (
     0,
