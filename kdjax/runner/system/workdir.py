@@ -11,7 +11,8 @@ from typing import Any
 
 from kdjax.core import plugins
 from kdjax.core.errors import StorageError, UserError
-from kdjax.runner.config import Cluster
+from kdjax.runner.config import Cluster, Experiment
+from kdjax.runner.config.options import as_dict
 from kdjax.train.devices import processes
 from kdjax.train.fault_tolerance import preemption
 
@@ -56,8 +57,7 @@ def claim(
   )
   if not processes.is_first():
     return folder
-  # As JSON has it, so that a tuple equals the list that was written.
-  settings = None if settings is None else json.loads(json.dumps(settings))
+  settings = None if settings is None else _as_json(settings)
   try:
     folder.mkdir(parents=True, exist_ok=True)
     # A run that was killed at once leaves no more than its lock.
@@ -131,7 +131,10 @@ def _check_same(
   """Refuses to go on with a run of other settings, or over other data."""
   try:
     note = json.loads((folder / SETTINGS).read_text())
-    values, wanted = _flat(note["experiment"]), _flat(settings)
+    wanted, defaults = _flat(settings), _flat(_as_json(as_dict(Experiment())))
+    # Code from before a setting did what the setting's default does.
+    values = {key: defaults.get(key) for key in wanted}
+    values |= _flat(note["experiment"])
     # Runs from before this was noted have none.
     before = dict(note.get("seen", {}))
     old, new = dict(note.get("plugins", {})), plugins.digests()
@@ -177,6 +180,11 @@ def _short(value: Any) -> str:
   """Of a sha256 no more than tells it from another."""
   text = repr(value)
   return f"{text[1:13]}..." if len(text) == 66 else text
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Settings as JSON has them, so that a tuple equals the list that was written."""
+  return json.loads(json.dumps(settings))
 
 
 def _flat(settings: Mapping[str, Mapping[str, Any]]) -> dict:

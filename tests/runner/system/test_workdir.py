@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -21,6 +22,23 @@ def test_unfinished_run_goes_on_with_the_same_settings(tmp_path):
   folder = take(tmp_path / "run")
   (folder / "metrics.jsonl").write_text("")
   assert take(tmp_path / "run") == folder
+
+
+@pytest.mark.parametrize(
+  ("now", "said"),
+  [
+    ({"background": "white", "omit_classes": ()}, None),
+    ({"background": "black"}, "background was 'white' and is 'black'"),
+    ({"omit_classes": (3,)}, r"omit_classes was \[\] and is \[3\]"),
+  ],
+)
+def test_settings_that_older_code_did_not_have_were_at_their_defaults(
+  tmp_path, now, said
+):
+  take(tmp_path / "run")
+  refused = pytest.raises(UserError, match=said) if said else nullcontext()
+  with refused:
+    take(tmp_path / "run", SETTINGS_OF | {"data": now})
 
 
 @pytest.mark.parametrize("left", [(), (LOCK,), (LOCK, "run.json.new")])
