@@ -59,11 +59,12 @@ _MACHINE = ("accelerator", "host_devices", "compilation_cache")
 
 def _import_plugins(argv: list[str]) -> None:
   """Imports what --plugins names: it may add to whatever flags and words name."""
-  typed = cli.read_some(argv, ("plugins", *_MACHINE))
+  typed = cli.read_some(argv, ("plugins", "experiment", *_MACHINE))
   if "plugins" not in typed:
     return
-  names = typed.pop("plugins")
-  machine = options.with_flags(Experiment(), typed)
+  names, started = typed.pop("plugins"), typed.pop("experiment", None)
+  of = experiments.load_experiment(started) if started else Experiment()
+  machine = options.with_flags(Experiment(run=of.run), typed)
   options.check(machine)
   prepare_environment(machine.run.accelerator, machine.run.host_devices)
   keep_programs(machine.run.compilation_cache)

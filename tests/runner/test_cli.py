@@ -1,5 +1,6 @@
 """What commands start from, and that every documented command line is taken."""
 
+import dataclasses
 import pathlib
 import re
 import shlex
@@ -8,7 +9,7 @@ import pytest
 
 import launch
 from kdjax.runner import cli, main
-from kdjax.runner.config import Experiment
+from kdjax.runner.config import Experiment, Run
 from kdjax.runner.config.experiments import load_experiment
 
 ROOT = pathlib.Path(launch.__file__).parent
@@ -103,6 +104,18 @@ def test_a_command_with_an_experiment_of_its_own_keeps_it(called):
   assert found.experiment.compression.sparsity == 0.8
   found = called("quantify", "--train_split=train")
   assert found.name == "spurious_background"
+
+
+def test_plugins_load_on_the_machine_of_the_experiment(called, monkeypatch):
+  machines = []
+  monkeypatch.setattr(
+    main, "prepare_environment", lambda *x: machines.append(x)
+  )
+  own = dataclasses.replace(DEMO, run=Run(accelerator="cpu", host_devices=2))
+  monkeypatch.setattr(main.experiments, "load_experiment", lambda name: own)
+  called("--plugins=json", "--experiment=own")
+  called("--plugins=json", "--experiment=own", "--host_devices=3")
+  assert machines == 2 * [("cpu", 2)] + 2 * [("cpu", 3)]
 
 
 def documented():
