@@ -152,8 +152,8 @@ def in_form_of(leaves: Sequence[np.ndarray], like: Any) -> Any:
     like: arrays, PRNG keys or shapes in the form of the tree.
   """
   known = [
-    jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-    if _is_key(leaf)
+    jax.random.wrap_key_data(value, impl=_key_impl(leaf))
+    if is_key(leaf)
     else value
     for value, leaf in zip(leaves, jax.tree.leaves(like), strict=True)
   ]
@@ -225,10 +225,18 @@ def _arrays(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _plain(leaf: Any) -> Any:
-  return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+  return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
-def _is_key(leaf: Any) -> bool:
+def _key_impl(key: Any) -> Any:
+  """The implementation of PRNG keys, or of the shape of some."""
+  found = []
+  jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
+  return found[0]
+
+
+def is_key(leaf: Any) -> bool:
+  """Says whether a leaf is a typed PRNG key, or the shape of one."""
   return jax.dtypes.issubdtype(
     getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key
   )
@@ -238,9 +246,18 @@ def _paths(tree: Any) -> list[list[Any]]:
   """Path, type and shape of every leaf."""
   found = []
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    shape = jax.eval_shape(_plain, leaf)
     name = jax.tree_util.keystr(path)
-    found.append([name, str(np.dtype(shape.dtype)), list(shape.shape)])
+    if is_key(leaf):
+      leaf = jax.eval_shape(_plain, leaf)
+    elif not hasattr(leaf, "dtype"):
+      leaf = np.asarray(leaf)
+    if leaf.dtype.kind in "OSU":
+      raise UserError(
+        "a checkpoint's tree has arrays, PRNG keys and numbers as leaves; what"
+        f" stands at {name or 'its root'} is none of them; JSON values go into"
+        " the note"
+      )
+    found.append([name, str(np.dtype(leaf.dtype)), list(leaf.shape)])
   return found
 
 
@@ -248,15 +265,19 @@ def _tree(arrays: dict, note: Mapping[str, Any], like: Any) -> Any:
   """Puts the arrays into the form that is asked for."""
   saved, wanted = note["paths"], _paths(like)
   if saved != wanted:
-    odd = sorted({path for path, *_ in _differences(saved, wanted)})
-    raise UserError(
-      f"the checkpoint is of another training: {', '.join(odd[:3])} differ"
-    )
+    one, other = _by_path(saved), _by_path(wanted)
+    odd = [x for x in one | other if one.get(x) != other.get(x)]
+    told = [
+      f"{path or 'the array'} is {one.get(path, 'nothing')} there and"
+      f" {other.get(path, 'nothing')} here"
+      for path in odd[:3]
+    ] or ["the order of its arrays differs"]
+    raise UserError(f"the checkpoint is of another training: {'; '.join(told)}")
   return in_form_of(list(arrays.values()), like)
 
 
-def _differences(one: list, other: list) -> list:
-  return [x for x in one + other if (x in one) != (x in other)]
+def _by_path(paths: Sequence[Sequence[Any]]) -> dict[str, str]:
+  return {path: f"{dtype}{shape}" for path, dtype, shape in paths}
 
 
 def _failed(what: str, series: Series, error: Exception) -> StorageError:

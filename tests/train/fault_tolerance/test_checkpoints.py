@@ -25,7 +25,7 @@ def tree(step):
 def plain(found):
   return [
     np.asarray(
-      jax.random.key_data(x) if checkpoints._is_key(x) else x, np.float32
+      jax.random.key_data(x) if checkpoints.is_key(x) else x, np.float32
     )
     for x in jax.tree.leaves(found)
   ]
