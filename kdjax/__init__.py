@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 # The public names, and where they are defined.
 _HOMES = {
+  "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "describe": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
 }

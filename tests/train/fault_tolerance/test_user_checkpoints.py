@@ -15,8 +15,8 @@ import pytest
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
+from kdjax import Checkpoints
 from kdjax.core.errors import StorageError, UserError
-from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
 
 
 class Twice(nnx.Module):
@@ -192,7 +192,7 @@ def test_damaged_newest_is_named_and_the_one_before_is_used(tmp_path, capsys):
 LOOP = """
 import sys
 import grain, jax, jax.numpy as jnp, optax
-from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
+from kdjax import Checkpoints
 
 def train(folder, steps=40):
   data = grain.MapDataset.range(64).shuffle(seed=3).repeat().batch(4)
