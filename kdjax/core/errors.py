@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import pathlib
+import select
 import sys
 from collections.abc import Iterable
 
@@ -123,6 +124,34 @@ def print_any_name() -> None:
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
       stream.reconfigure(errors="backslashreplace")
+
+
+def close_unread() -> bool:
+  """Finds out whether nobody reads stdout or stderr any more, as after `| head`.
+
+  What is still to be printed there is lost without a word.
+
+  Example:
+    >>> close_unread()
+    False
+  """
+  unread = []
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+      # What is empty tells of the end as well.
+      poll = select.poll()
+      poll.register(stream.fileno(), 0)
+      if any(event & select.POLLERR for _, event in poll.poll(0)):
+        unread.append(stream)
+    except BrokenPipeError:
+      unread.append(stream)
+    except (OSError, ValueError):  # no file of the system, or closed
+      continue
+  for stream in unread:
+    with open(os.devnull, "wb") as nowhere:
+      os.dup2(nowhere.fileno(), stream.fileno())
+  return bool(unread)
 
 
 def program() -> str:

@@ -1,11 +1,18 @@
 """From a command line to a command's run and its exit status."""
 
 import shlex
+import signal
+import sys
 from pathlib import PurePath
 
 from kdjax import __version__
 from kdjax.core import plugins
-from kdjax.core.errors import KdjaxError, print_any_name, unknown_name
+from kdjax.core.errors import (
+  KdjaxError,
+  close_unread,
+  print_any_name,
+  unknown_name,
+)
 from kdjax.runner import cli
 from kdjax.runner.config import Experiment, experiments, flags, options
 from kdjax.runner.system import cluster
@@ -35,6 +42,10 @@ compare and cache are those of --experiment=mnist_demo; else of what stands belo
 """
 
 
+# As a shell says of a program that SIGPIPE has ended.
+UNREAD = 128 + signal.SIGPIPE
+
+
 def main(argv: list[str]) -> int:
   """Runs one command; returns the exit status."""
   print_any_name()
@@ -44,12 +55,16 @@ def main(argv: list[str]) -> int:
 def _outcome(argv: list[str]) -> Verdict:
   try:
     with preemption.at_once():
-      return Verdict(_main(argv), "")
+      status = _main(argv)
+      sys.stdout.flush()
+      return Verdict(status, "")
   except (KdjaxError, preemption.Stopped) as error:
     return Verdict(error.exit_status, str(error))
   except KeyboardInterrupt:
     return Verdict(130, "interrupted")
   except Exception as error:
+    if isinstance(error, BrokenPipeError) and close_unread():
+      return Verdict(UNREAD, "")
     return cluster.failed(error)
 
 
