@@ -88,11 +88,11 @@ def test_the_index_begins_with_what_people_have():
 
 # What people search for, and the page that is about it.
 TERMS = {
-  "mutual learning": "regimes.md",
-  "born-again networks": "regimes.md",
-  "teacher assistant": "regimes.md",
-  "online distillation": "regimes.md",
-  "label smoothing": "regimes.md",
+  "mutual learning": "schemes.md",
+  "born-again networks": "schemes.md",
+  "teacher assistant": "schemes.md",
+  "online distillation": "schemes.md",
+  "label smoothing": "schemes.md",
   "FitNets": "methods.md",
   "feature distillation": "methods.md",
   "self-distillation": "methods.md",

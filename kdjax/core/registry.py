@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 
 def entering(kind: str, makers: MutableMapping[str, Callable]) -> Callable:
@@ -35,6 +35,20 @@ def entering(kind: str, makers: MutableMapping[str, Callable]) -> Callable:
     return enter
 
   return register
+
+
+def by_file(makers: Mapping[str, Callable]) -> dict[str, Callable]:
+  """Orders a table by the makers' files, and within a file as they stand there.
+
+  The table itself is in the order of imports.
+
+  Example:
+    >>> import math
+    >>> list(by_file({"sqrt": math.sqrt, "len": len, "exp": math.exp}))
+    ['len', 'sqrt', 'exp']
+  """
+  # Those of a file entered one after the other, and sorting is stable.
+  return dict(sorted(makers.items(), key=lambda entry: entry[1].__module__))
 
 
 def import_modules(package: str) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from kdjax import data, taps
 from kdjax.core import spec
 from kdjax.core.errors import UserError, unknown_name
+from kdjax.core.registry import by_file
 from kdjax.core.schedule import SCHEDULES
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
@@ -19,6 +20,7 @@ from kdjax.train.schemes.registry import MAKERS as SCHEMES
 
 # Names longer than this have a line of their own.
 WIDTH = 36
+OLD_NAMES = {"regimes": "schemes"}
 
 
 def listing(
@@ -42,9 +44,9 @@ def listing(
     "methods": ("--distillation", _methods()),
     "sources": (
       "whom to cite",
-      {name: _source(maker) for name, maker in MAKERS.items()},
+      {name: _source(maker) for name, maker in by_file(MAKERS).items()},
     ),
-    "regimes": ("--regime", _first_lines(SCHEMES)),
+    "schemes": ("--scheme", _first_lines(SCHEMES)),
     "models": ("--teacher, --student", _first_lines(MODELS)),
     "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
     "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),
@@ -62,6 +64,7 @@ def listing(
       _first_lines(SHAPES, "rate: ") | _first_lines(SCHEDULES, "value: "),
     ),
   }
+  words = [OLD_NAMES.get(word, word) for word in words]
   for word in words:
     if word not in (*kinds, "taps"):
       raise unknown_name("listing", word, [*kinds, "taps"])
@@ -123,7 +126,7 @@ def _first_lines(
   """One line of documentation by call, such as "kd(temperature=4.0)"."""
   return {
     name + spec.signature_text(maker): kind + _first_line(maker.__doc__)
-    for name, maker in makers.items()
+    for name, maker in by_file(makers).items()
   }
 
 
