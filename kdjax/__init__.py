@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "describe": "kdjax.taps.network",
+  "evaluate": "kdjax.evaluate",
   "from_linen": "kdjax.taps.network",
 }
 

@@ -17,7 +17,7 @@ SOURCES = [
 ROOMS = {
   "losses": set(),
   "core": {"losses"},
-  "evaluate": {"core"},
+  "evaluate": {"core", "data"},
   "taps": {"core"},
   "models": {"core", "taps"},
   "data": {"core"},

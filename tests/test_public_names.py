@@ -10,8 +10,11 @@ import kdjax
 
 @pytest.mark.parametrize("name", kdjax.__all__)
 def test_public_name_is_there_and_documented(name):
-  text = getattr(kdjax, name).__doc__
+  value = getattr(kdjax, name)
+  text = value.__doc__
   for part in ("Args:", "Returns:", "Example:"):
+    if part == "Returns:" and isinstance(value, type):
+      continue
     assert part in text, f"kdjax.{name} has no {part}"
 
 

@@ -1,4 +1,10 @@
-"""Measuring trained networks: what they get right, how alike they are, what they cost."""
+"""Measuring trained networks: what they get right, how alike they are, what they cost.
+
+The package is also called: `kdjax.evaluate(network, variables, batches, task=task)`.
+"""
+
+import sys
+import types
 
 from kdjax.evaluate.bias import match_prior
 from kdjax.evaluate.compare import Comparison, compare, holm
@@ -16,6 +22,7 @@ from kdjax.evaluate.measure import (
   recall,
   score,
 )
+from kdjax.evaluate.over_batches import evaluate as _evaluate
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
   accuracy,
@@ -46,3 +53,16 @@ __all__ = [
   "score",
   "time_rounds",
 ]
+
+
+class _Package(types.ModuleType):
+  """A package that is a function: it has the name of what it is there for."""
+
+  __call__ = staticmethod(_evaluate)
+
+
+# An import sets the package's own name in `kdjax`, so that no function could
+# stand there; as for any other public name, the package says what it offers.
+sys.modules[__name__].__class__ = _Package
+__doc__ = f"{__doc__}\n{_evaluate.__doc__}"
+evaluate = sys.modules[__name__]

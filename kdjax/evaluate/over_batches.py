@@ -1,0 +1,127 @@
+"""A network's metrics over batches of any kind, as sums and counts."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import Batch, Rows, Task, final_score, has_weight
+from kdjax.data import open_batches, task_batch
+
+# Of a mapping of whole arrays; metrics do not depend on it.
+BATCH_SIZE = 256
+
+
+def evaluate(
+  network: Any,
+  variables: Any,
+  batches: Any,
+  *,
+  task: Task,
+  teacher: Any = None,
+  batch_size: int | None = None,
+) -> dict[str, float]:
+  """Measures a network by all metrics of its task.
+
+  Every metric is a sum over one count, over all batches: how examples are cut
+  into batches makes no difference. The last batch is filled up with rows that do
+  not count, so that there is one compiled program.
+
+  Args:
+    network: from `from_linen`, `from_nnx` or `from_apply`.
+    variables: its variables, on any devices.
+    batches: a mapping of whole arrays, an iterable of mappings, a function that
+      returns one, or a data set of grain, torch, tf.data or Hugging Face.
+    task: what the batches hold and what the answers mean.
+    teacher: from `live_teacher` and the like, to compare with; or None.
+    batch_size: examples a batch, of a mapping of whole arrays or a data set of
+      single examples; 256 by default.
+
+  Returns:
+    By name, the task's metrics. With a teacher also "agreement", the share of
+    rows on which both give the same class the highest score, and
+    "kl_from_teacher", the mean of KL(teacher || student) in nats; of answers that
+    are no scores of classes "squared_difference", the mean of (student -
+    teacher)^2. nan where nothing counts.
+
+  Raises:
+    UserError: for batches that cannot be read, or without an entry that the task
+      reads, and for answers of student and teacher that differ in shape.
+
+  Example:
+    >>> import flax.linen as nn
+    >>> from kdjax.taps.network import from_linen
+    >>> from kdjax.tasks import classification
+    >>> network = from_linen(nn.Dense(2), classifier=None)
+    >>> variables = {"params": {"kernel": np.eye(2), "bias": np.zeros(2)}}
+    >>> held_out = {"image": np.eye(2), "label": np.array([0, 0])}
+    >>> task = classification(2)
+    >>> evaluate(network, variables, held_out, task=task)["accuracy"]
+    0.5
+  """
+  if batch_size is None and hasattr(batches, "with_format"):
+    batch_size = BATCH_SIZE
+  elif batch_size is None and isinstance(batches, Mapping):
+    rows = [len(x) for x in jax.tree.leaves(batches)[:1]]
+    batch_size = min(rows + [BATCH_SIZE])
+  program = _program(network, task)
+  totals: dict[str, list[Any]] = {}
+  for item in open_batches(batches, batch_size=batch_size):
+    sums = program(variables, teacher, task_batch(task, item))
+    for name, (total, count) in jax.device_get(sums).items():
+      totals.setdefault(name, []).append((float(total), float(count)))
+  means = {name: _mean(pairs) for name, pairs in totals.items()}
+  return {
+    name: float(final_score(task, name, mean)) for name, mean in means.items()
+  }
+
+
+# A program is compiled once for the network and its task.
+@functools.lru_cache(maxsize=64)
+def _program(network: Any, task: Task):
+  @jax.jit
+  def measured(variables, teacher, batch: Batch):
+    outputs, _, _ = network.apply(variables, batch.inputs)
+    rows = task.rows(outputs, batch)
+    sums = {name: metric(rows) for name, metric in task.metrics.items()}
+    if teacher is None:
+      return sums
+    outputs = teacher.show(teacher.arrays, batch, jnp.int32(0), ())
+    answers = task.rows(outputs.answers, batch).answers
+    return sums | _compared(task, rows, answers)
+
+  return measured
+
+
+def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
+  """How far a network's rows are those of its teacher."""
+  if rows.answers.shape != teacher.shape:
+    raise UserError(
+      f"teacher: its answers are {list(teacher.shape)}, the network's"
+      f" {list(rows.answers.shape)}: they cannot be compared row by row"
+    )
+  weight = has_weight(rows.weight)
+  student = rows.answers.astype(jnp.float32)
+  teacher = teacher.astype(jnp.float32)
+
+  def mean(values):
+    return jnp.sum(jnp.where(weight, values, 0)), weight.sum()
+
+  if task.kind not in ("categories", "binary"):
+    return {"squared_difference": mean(jnp.mean((student - teacher) ** 2, -1))}
+  log_p, log_q = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
+  # A class that the teacher has masked adds nothing.
+  terms = jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * (log_p - log_q), 0.0)
+  return {
+    "agreement": mean(student.argmax(-1) == teacher.argmax(-1)),
+    "kl_from_teacher": mean(terms.sum(-1)),
+  }
+
+
+def _mean(pairs: list[tuple[float, float]]) -> float:
+  total, count = np.sum(pairs, axis=0)
+  return float(total / count) if count else float("nan")

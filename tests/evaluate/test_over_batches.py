@@ -1,0 +1,129 @@
+"""Metrics over batches: as on the whole set, however it is cut."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import evaluate
+from kdjax.core.errors import UserError
+from kdjax.evaluate import over_batches, scores
+from kdjax.taps.network import from_linen
+from kdjax.tasks import classification
+from kdjax.train.state import frozen_state
+from kdjax.train.teacher import live_teacher
+
+CLASSES = 3
+TASK = classification(CLASSES)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(23, 5)).astype(np.float32)
+# One example has no label.
+LABELS = np.r_[RNG.integers(0, CLASSES, 22), -1].astype(np.int32)
+WHOLE = {"image": IMAGES, "label": LABELS}
+
+
+class Net(nn.Module):
+  width: int = 4
+  classes: int = CLASSES
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = nn.Dropout(0.5, deterministic=not train)(
+      nn.tanh(nn.Dense(self.width)(x))
+    )
+    return nn.Dense(self.classes, name="head")(x)
+
+
+NETWORK = from_linen(Net())
+VARIABLES = NETWORK.init(jax.random.key(0), jnp.asarray(IMAGES[:1]))
+BIG = Net(9)
+BIG_VARIABLES = BIG.init(jax.random.key(1), IMAGES[:1])
+
+
+def teacher(network=BIG):
+  variables = network.init(jax.random.key(1), IMAGES[:1])
+  return live_teacher(frozen_state(network, variables))
+
+
+def in_batches(*sizes):
+  places = np.split(np.arange(len(IMAGES)), np.cumsum(sizes))
+  return [
+    {name: x[rows] for name, x in WHOLE.items()} for rows in places if len(rows)
+  ]
+
+
+@pytest.mark.parametrize(
+  ("batches", "options"),
+  [
+    (WHOLE, {}),
+    (WHOLE, {"batch_size": 8}),
+    (in_batches(8, 8), {}),
+    (lambda: iter(in_batches(23)), {}),
+    (iter(in_batches(10, 10)), {}),
+  ],
+  ids=["arrays", "eights", "ragged", "function", "iterator"],
+)
+def test_metrics_are_those_of_the_whole_set(batches, options):
+  logits = np.asarray(NETWORK.apply(VARIABLES, IMAGES)[0])
+  answers = np.asarray(BIG.apply(BIG_VARIABLES, IMAGES))
+  known = LABELS >= 0
+  log_p, log_q = scores.log_softmax(answers), scores.log_softmax(logits)
+  wanted = {
+    "accuracy": scores.accuracy(logits[known], LABELS[known]),
+    "negative_log_likelihood": scores.negative_log_likelihood(
+      logits[known], LABELS[known]
+    ),
+    "agreement": scores.agreement(logits, answers),
+    "kl_from_teacher": np.mean(np.sum(np.exp(log_p) * (log_p - log_q), -1)),
+  }
+  measured = kdjax.evaluate(
+    NETWORK, VARIABLES, batches, task=TASK, teacher=teacher(), **options
+  )
+  assert measured == pytest.approx(wanted, rel=1e-5)
+  assert all(type(value) is float for value in measured.values())
+
+
+def test_ragged_batches_are_one_program():
+  network = from_linen(Net(6))
+  variables = network.init(jax.random.key(0), IMAGES[:1])
+  kdjax.evaluate(network, variables, in_batches(8, 8), task=TASK)
+  assert over_batches._program(network, TASK)._cache_size() == 1
+
+
+def test_a_task_finishes_its_metrics():
+  task = TASK._replace(
+    kind="values",
+    metrics={
+      "error": lambda rows: (4.0 * rows.weight.sum(), rows.weight.sum())
+    },
+    finish={"error": np.sqrt},
+  )
+  measured = kdjax.evaluate(
+    NETWORK, VARIABLES, WHOLE, task=task, teacher=teacher()
+  )
+  assert measured.pop("error") == 2.0
+  logits = NETWORK.apply(VARIABLES, IMAGES)[0]
+  error = float(np.mean((logits - BIG.apply(BIG_VARIABLES, IMAGES)) ** 2))
+  assert measured == pytest.approx({"squared_difference": error}, rel=1e-5)
+
+
+def test_nothing_that_counts_is_nan():
+  unlabelled = WHOLE | {"label": np.full(23, -1)}
+  measured = kdjax.evaluate(NETWORK, VARIABLES, unlabelled, task=TASK)
+  assert np.isnan(measured["accuracy"])
+
+
+def test_misfits_are_one_line():
+  with pytest.raises(UserError, match="'image'"):
+    kdjax.evaluate(NETWORK, VARIABLES, {"label": LABELS}, task=TASK)
+  with pytest.raises(UserError, match=r"\[23, 7\].*\[23, 3\]"):
+    kdjax.evaluate(
+      NETWORK, VARIABLES, WHOLE, task=TASK, teacher=teacher(Net(9, 7))
+    )
+
+
+def test_the_package_stays_a_package():
+  assert evaluate is kdjax.evaluate
+  assert kdjax.evaluate.score.__name__ == "score"
