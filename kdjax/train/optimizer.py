@@ -72,21 +72,39 @@ def make_optimizer(
     >>> optimizer = make_optimizer("adam", "cosine", 100)
     >>> state = with_learning_rate(optimizer.init(jnp.zeros(3)), 0.01)
   """
-  written = spec.parse(optimizer)
+  return read_optimizer(optimizer, schedule)(steps, last)
+
+
+def read_optimizer(
+  optimizer: str, schedule: str
+) -> Callable[..., optax.GradientTransformation]:
+  """Reads an optimiser that trainings of several lengths take.
+
+  Args:
+    optimizer: as `make_optimizer` takes it; so is the schedule.
+
+  Returns:
+    (steps, last=None) -> what `make_optimizer` builds.
+  """
+  written, fall = spec.parse(optimizer), spec.parse(schedule)
   if written.args:
     raise UserError(
       f"optimizer {written}: name the arguments, such as momentum=0.9"
     )
   clip, rule = spec.build("optimizer", written, MAKERS)
-  shape = spec.build("schedule", spec.parse(schedule), SHAPES, steps=steps)
-  links = {
-    "clip": clip,
-    "rule": rule,
-    "schedule": optax.scale_by_schedule(shape),
-  }
-  if last is not None:
-    links["last"] = last
-  return optax.named_chain(*links.items())
+
+  def build(steps, last=None):
+    shape = spec.build("schedule", fall, SHAPES, steps=steps)
+    links = {
+      "clip": clip,
+      "rule": rule,
+      "schedule": optax.scale_by_schedule(shape),
+    }
+    if last is not None:
+      links["last"] = last
+    return optax.named_chain(*links.items())
+
+  return build
 
 
 def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:

@@ -49,7 +49,7 @@ from kdjax.train.arm import Arm
 from kdjax.train.devices import placement as devices
 from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
-from kdjax.train.optimizer import make_optimizer
+from kdjax.train.optimizer import read_optimizer
 from kdjax.train.precision import like, with_precision
 from kdjax.train.schemes.scheme import OFFLINE, in_pieces
 
@@ -192,12 +192,11 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
     scheme=in_pieces(OFFLINE, experiment.computing.accumulate_steps),
   )
   network = _network(experiment, chosen.model, dataset)
+  optimizer_for = read_optimizer(chosen.optimizer, chosen.schedule)
   return TrainSpec(
     network,
     chosen.model,
-    make_optimizer(
-      chosen.optimizer, chosen.schedule, loader.steps * chosen.epochs
-    ),
+    optimizer_for(loader.steps * chosen.epochs),
     {"teacher": arm},
     {"labels": loader},
     chosen.epochs,
@@ -206,6 +205,7 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
     side_by_side(network, empty_image(dataset), local[0].platform),
     task_of(dataset),
     most=experiment.computing.members_at_once,
+    optimizer_for=optimizer_for,
   )
 
 
@@ -234,15 +234,12 @@ def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
     empty_image(dataset),
   )
   network = _network(experiment, settings.model, dataset, small.quantization)
+  optimizer_for = read_optimizer(settings.optimizer, settings.schedule)
+  steps = settings.epochs * length
   return TrainSpec(
     network,
     settings.model,
-    make_optimizer(
-      settings.optimizer,
-      settings.schedule,
-      settings.epochs * length,
-      _pruning(small, settings.epochs * length),
-    ),
+    optimizer_for(steps, _pruning(small, steps)),
     {
       name: arm._replace(
         scheme=in_pieces(arm.scheme, experiment.computing.accumulate_steps)
@@ -257,6 +254,7 @@ def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
     task_of(dataset),
     most=experiment.computing.members_at_once,
     apart=members_apart(experiment, cohort.arms, local),
+    optimizer_for=optimizer_for,
   )
 
 

@@ -25,6 +25,8 @@ class TrainSpec(NamedTuple):
 
   Attributes:
     optimizer: made for the whole length of the training.
+    optimizer_for: steps -> the same for a training of another length; without
+      pruning, so that networks which teach keep their weights.
     epochs: passes over the largest loader.
     images: how many an epoch shows to all members together, padding included.
     show: stored images -> what the network sees of them when it is measured.
@@ -46,6 +48,7 @@ class TrainSpec(NamedTuple):
   task: Task
   most: int | None = None
   apart: bool = False
+  optimizer_for: Callable[[int], optax.GradientTransformation] | None = None
 
   @property
   def members(self) -> int:

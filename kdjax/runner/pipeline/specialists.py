@@ -17,7 +17,6 @@ from kdjax.runner.pipeline import fit, predict
 from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
-from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import like
 from kdjax.train.specialists import (
   confusable_subsets,
@@ -122,7 +121,7 @@ def _train_spec(
       setup.teacher.network,
       models.make_model(taught.model, classes=len(subset) + 1),
     ),
-    optimizer=make_optimizer(taught.optimizer, taught.schedule, steps),
+    optimizer=setup.teacher.optimizer_for(steps),
     arms={
       name: setup.teacher.arms["teacher"]._replace(
         method=lambda settings: method, settings=settings

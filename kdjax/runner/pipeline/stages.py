@@ -19,7 +19,6 @@ from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.loop import side_by_side
-from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import like
 
 
@@ -69,14 +68,10 @@ def _train_spec(
   loader = setup.student.loaders[student.loader]
   length = max(one.steps for one in setup.student.loaders.values())
   network = like(setup.student.network, stage.network)
-  chosen = experiment.student
   return setup.student._replace(
     network=network,
     model=stage.model,
-    # Whoever teaches keeps its weights, also where the students lose some.
-    optimizer=make_optimizer(
-      chosen.optimizer, chosen.schedule, chosen.epochs * length
-    ),
+    optimizer=setup.student.optimizer_for(setup.student.epochs * length),
     arms={stage.name: student._replace(settings=settings)},
     loaders={student.loader: loader._replace(steps=length)},
     images=length * experiment.student.batch_size,

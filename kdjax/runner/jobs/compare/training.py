@@ -23,7 +23,6 @@ from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import estimates
 from kdjax.runner.report.progress import compiling, progress, say
-from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher
 
@@ -154,9 +153,7 @@ def _train(
   base, candidates = setup
   student = base.experiment.student
   train_spec = base.student._replace(
-    optimizer=make_optimizer(
-      student.optimizer, student.schedule, _steps(setup)
-    ),
+    optimizer=base.student.optimizer_for(_steps(setup)),
     arms={name: candidates.arms[name]._replace(settings=settings)},
     loaders=candidates.loaders,
     apart=False,

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from kdjax import data, models
 from kdjax.core.errors import UserError, quantity
@@ -23,7 +24,7 @@ from kdjax.runner.pipeline.plan import plan_of
 from kdjax.taps import parse_tap, tapped
 from kdjax.train.devices import placement as devices
 from kdjax.train.loop import side_by_side
-from kdjax.train.optimizer import make_optimizer
+from kdjax.train.optimizer import read_optimizer
 
 
 class KnowledgeSetup(NamedTuple):
@@ -39,6 +40,7 @@ class KnowledgeSetup(NamedTuple):
     feature: (variables, images) -> features at the tap.
     problem: what is asked of every image.
     together: whether members train side by side.
+    optimizers: of teacher and student, steps -> optimiser.
   """
 
   experiment: Experiment
@@ -54,6 +56,7 @@ class KnowledgeSetup(NamedTuple):
   problem: knowledge.Problem
   devices: list[jax.Device]
   together: bool
+  optimizers: dict[str, Callable[..., optax.GradientTransformation]]
 
   @property
   def sample(self) -> jax.Array:
@@ -79,7 +82,8 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   """Opens the data and builds every part."""
   settings = experiment.quantify
   local = devices.choose(experiment.run.accelerator)
-  for group in (experiment.teacher, experiment.student):
+  groups = {"teacher": experiment.teacher, "student": experiment.student}
+  for group in groups.values():
     devices.check_batch_size(group.batch_size, local)
   rules.check(QuantifyConfig, experiment)
   parse_tap(experiment.quantify.tap)
@@ -92,7 +96,11 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   _try(network, feature, sample)
   if settings.weights is not None:
     _try(network, make_feature(network, settings.weights), sample)
-  _check_room(experiment, network, model, sample, local)
+  optimizers = {
+    name: read_optimizer(one.optimizer, one.schedule)
+    for name, one in groups.items()
+  }
+  _check_room(experiment, network, model, optimizers, sample, local)
   examined = data.select(
     dataset.test, _chosen(dataset, settings.explained_images)
   )
@@ -122,6 +130,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     problem=knowledge.Problem(grid, settings.entropy_weight),
     devices=local,
     together=side_by_side(network, sample, local[0].platform),
+    optimizers=optimizers,
   )
 
 
@@ -165,7 +174,9 @@ def _data(experiment: Experiment) -> tuple[Dataset, Split]:
   return dataset, other.train
 
 
-def _check_room(experiment: Experiment, network, model, sample, local) -> None:
+def _check_room(
+  experiment: Experiment, network, model, optimizers, sample, local
+) -> None:
   """Refuses networks and batches that do not fit, before one is made."""
   if not experiment.computing.preflight:
     return
@@ -175,12 +186,11 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
     ("teacher", 1, None),
     ("student", 2 * experiment.student.seeds, network),
   ):
-    settings = getattr(experiment, title)
     capacity.check_plain(
       title,
       network,
       model,
-      make_optimizer(settings.optimizer, settings.schedule, 1),
+      optimizers[title](1),
       sample,
       local,
       members=members,

@@ -26,7 +26,6 @@ from kdjax.tasks.classification import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.epoch import Epoch
-from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import TrainState, frozen_state, variables
 from kdjax.train.teacher import Teacher, live_teacher
 
@@ -70,7 +69,7 @@ def teacher_epochs(
   arms = {
     "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
   }
-  yield from _epochs(setup, teacher, setup.lessons, arms, saved=saved)
+  yield from _epochs(setup, "teacher", setup.lessons, arms, saved=saved)
 
 
 def student_epochs(
@@ -81,7 +80,6 @@ def student_epochs(
   Args:
     saved: where to begin; None for the initialisation.
   """
-  student = setup.experiment.student
   settings = _settings(setup)
   arms = {
     "student": Arm(
@@ -98,7 +96,7 @@ def student_epochs(
   }
   split = setup.dataset.train
   yield from _epochs(
-    setup, student, split, arms, teachers=teachers, saved=saved
+    setup, "student", split, arms, teachers=teachers, saved=saved
   )
 
 
@@ -122,10 +120,9 @@ def label_epochs(
     )
 
   arms = {"student": Arm("all", method, _settings(setup))}
-  student = setup.experiment.student
   yield from _epochs(
     setup,
-    student,
+    "student",
     setup.dataset.train,
     arms,
     epochs=setup.experiment.quantify.label_epochs,
@@ -184,7 +181,7 @@ def depends(setup: KnowledgeSetup, network: Any) -> Any:
 
 def _epochs(
   setup: KnowledgeSetup,
-  settings,
+  name: str,
   split: Split,
   arms,
   *,
@@ -192,7 +189,8 @@ def _epochs(
   saved: Saved | None = None,
   epochs=None,
 ) -> Iterator[Checkpoint]:
-  """Trains arms on one loader; `settings`: of teacher or student."""
+  """Trains arms on one loader; `name`: whose settings, teacher or student."""
+  settings = getattr(setup.experiment, name)
   epochs = settings.epochs if epochs is None else epochs
   loader = make_loader(
     np.arange(len(split.labels)),
@@ -200,9 +198,7 @@ def _epochs(
     settings.augment,
     settings.batch_size,
   )
-  optimizer = make_optimizer(
-    settings.optimizer, settings.schedule, loader.steps * epochs
-  )
+  optimizer = setup.optimizers[name](loader.steps * epochs)
   begin = partial(
     loop.initial_states,
     setup.network,

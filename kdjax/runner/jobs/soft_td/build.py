@@ -16,7 +16,6 @@ from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
-from kdjax.train.optimizer import make_optimizer
 
 HELD_OUT = 0.2
 
@@ -109,9 +108,7 @@ def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
   }
   arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
   train_spec = base.teacher._replace(
-    optimizer=make_optimizer(
-      teacher.optimizer, teacher.schedule, loader.steps * teacher.epochs
-    ),
+    optimizer=base.teacher.optimizer_for(loader.steps * teacher.epochs),
     arms={"teacher": arm},
     loaders={"labels": loader},
     images=loader.steps * teacher.batch_size * count,

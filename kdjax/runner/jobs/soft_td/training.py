@@ -18,7 +18,6 @@ from kdjax.runner.pipeline.epochs import epochs
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
-from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import variables
 from kdjax.train.teacher import Teacher, stored_teacher
 
@@ -70,7 +69,7 @@ def student_trainee(
   loaders = {name: loaders[name] for name in {"transfer", setup.labelled}}
   epochs = settings.epochs * rounds
   steps = epochs * max(loader.steps for loader in loaders.values())
-  optimizer = make_optimizer(settings.optimizer, settings.schedule, steps)
+  optimizer = base.student.optimizer_for(steps)
   regulariser = setup.experiment.soft_td
   if regulariser.regulariser == "l2" and {"student", "one_round"} & set(names):
     optimizer = with_l2(optimizer, regulariser.regulariser_weight)
