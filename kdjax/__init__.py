@@ -16,7 +16,9 @@ _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "describe": "kdjax.taps.network",
   "evaluate": "kdjax.evaluate",
+  "from_apply": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
+  "from_nnx": "kdjax.taps.network",
 }
 
 __all__ = [*_HOMES]

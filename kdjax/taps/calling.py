@@ -40,7 +40,8 @@ def default_call(kind: type) -> Callable:
       takes.bind(None, *args, **{**told, **named})
     except TypeError as error:
       raise _misfit(kind, names, inputs, error) from None
-    return _one_array(kind, apply(variables, *args, **named, **told, **kw))
+    outputs = apply(variables, *args, **named, **told, **kw)
+    return one_array(kind.__name__, outputs, inputs)
 
   return call
 
@@ -74,15 +75,28 @@ def linear_layer(params: Any, path: str | None) -> dict | None:
   }
 
 
-def _one_array(kind: type, outputs: Any) -> Any:
+def nameless(inputs: Any) -> Any:
+  """Returns a single input without its name, and several as they are."""
+  args, named = arguments(inputs)
+  return args[0] if args else named
+
+
+def one_array(owner: str, outputs: Any, inputs: Any = None) -> Any:
+  """Returns outputs that are one array, and says how to pick one of several.
+
+  Args:
+    owner: whose outputs they are.
+    inputs: what it was called with.
+  """
   if hasattr(outputs, "shape"):
     return outputs
   shapes = jax.tree.map(lambda x: getattr(x, "shape", x), outputs)
   pick = f"[{next(iter(outputs))!r}]" if isinstance(outputs, Mapping) else "[0]"
+  stars = "**" * isinstance(inputs, Mapping)
   raise UserError(
-    f"{kind.__name__} gives a {type(outputs).__name__}, {shapes}, where one array"
-    " is needed; pick it with call=lambda apply, variables, inputs, *, train,"
-    f" **kw: apply(variables, inputs, **kw){pick}, or return all of it there for"
+    f"{owner} gives a {type(outputs).__name__}, {shapes}, where one array is"
+    " needed; pick it with call=lambda apply, variables, inputs, *, train, **kw:"
+    f" apply(variables, {stars}inputs, **kw){pick}, or return all of it there for"
     " a task with several heads"
   )
 

@@ -5,9 +5,10 @@ pmap, nn.remat and nn.jit treat them as any other output. Whatever of this a
 network shows beside its output is read off by `tapped` and never seen by others.
 """
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -84,7 +85,7 @@ def tapped(apply_fn: Callable, taps: str | Iterable[str]) -> Callable:
     def wanted(tap):
       return any(covers(pattern._replace(call=0), tap) for pattern in patterns)
 
-    with nn.intercept_methods(_reader(wanted, seen)):
+    with _around_others(_reader(wanted, seen)):
       result, collections = apply_fn(
         mark_modules(variables, paths),
         *args,
@@ -136,7 +137,7 @@ def edited(
 
   def apply(variables, *args, mutable=False, **kwargs):
     seen = Seen()
-    with nn.intercept_methods(_editor(functions, name, seen)):
+    with _around_others(_editor(functions, name, seen)):
       result, collections = apply_fn(
         mark_modules(variables, paths),
         *args,
@@ -190,7 +191,7 @@ def describe(
     variables, args, kwargs = jax.tree.unflatten(tree, filled)
     mutable = kwargs.pop("mutable", False)
     token = f"{COLLECTION} listing {next(_numbers)}"
-    with nn.intercept_methods(_reader(public, seen, everything=True)):
+    with _around_others(_reader(public, seen, everything=True)):
       _, collections = apply_fn(
         mark_modules(variables, ()),
         *args,
@@ -200,7 +201,11 @@ def describe(
     sown, _ = take_sown(collections, "read")
     return {str(tap): value for tap, value in sown.items()}
 
-  found = jax.eval_shape(run, arrays)
+  return rows_of(jax.eval_shape(run, arrays), seen)
+
+
+def rows_of(found: Mapping[str, Any], seen: Seen) -> list[Row]:
+  """Makes rows of shapes by tap, in the order of execution."""
   order = {path: i for i, path in enumerate(seen.kinds)}
   places = [
     (order.get(parse_tap(text).path, len(order)), text) for text in found
@@ -299,6 +304,23 @@ def _editor(
     return result
 
   return _interceptor(intercept)
+
+
+@contextlib.contextmanager
+def _around_others(interceptor: Callable) -> Iterator[None]:
+  """Registers an interceptor around those that are no taps.
+
+  What replaces a layer's computation never calls the interceptors inside it, and
+  those that came first are outside.
+  """
+  stack = nn.module._global_interceptor_stack._storage
+  ours = [i for i, one in enumerate(stack) if hasattr(one, "is_tap")]
+  interceptor.is_tap = True
+  stack.insert(max(ours, default=-1) + 1, interceptor)
+  try:
+    yield
+  finally:
+    stack.remove(interceptor)
 
 
 def _interceptor(intercept: Callable) -> Callable:

@@ -1,7 +1,7 @@
 """Networks as kdjax calls them, whatever they are written in."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,7 +9,12 @@ from flax import errors
 
 from kdjax.core.errors import UserError
 from kdjax.taps import linen
-from kdjax.taps.calling import default_call, linear_layer
+from kdjax.taps.calling import (
+  default_call,
+  linear_layer,
+  nameless,
+)
+from kdjax.taps.grammar import parse_taps
 
 
 class Network(NamedTuple):
@@ -26,12 +31,17 @@ class Network(NamedTuple):
     classifier: variables -> the linear layer that ends it, {"kernel": (D, C),
       "bias": (C,)}, or None.
     rows: (variables, inputs) -> what can be tapped, see `describe`.
+    collections: variables as their owner has them -> by collection.
+    native: variables by collection -> as their owner has them; for nnx what
+      `nnx.update(module, ...)` takes.
   """
 
   init: Callable[[Any, Any], Any]
   apply: Callable[..., tuple[Any, dict[str, Any], Any]]
   classifier: Callable[[Any], dict | None]
   rows: Callable[[Any, Any], list[linen.Row]]
+  collections: Callable[[Any], dict[str, Any]] = dict
+  native: Callable[[Any], Any] = dict
 
 
 def from_linen(
@@ -50,7 +60,8 @@ def from_linen(
     module: any linen module; nothing of kdjax needs to be in it.
     call: call(apply, variables, inputs, *, train, **kw) -> outputs, for a module
       that is called otherwise or gives more than its logits. `apply` is the
-      module's own, of which only the outputs come back; **kw goes on to it.
+      module's own, of which only the outputs come back; **kw goes on to it. A
+      single input comes without its name, several are a mapping.
     classifier: path of the linear layer that ends the network, "encoder/out".
 
   Returns:
@@ -76,6 +87,100 @@ def from_linen(
   except TypeError:
     return _from_linen.__wrapped__(module, call, classifier)
   return _from_linen(module, call, classifier)
+
+
+def from_nnx(
+  module: Any,
+  *,
+  call: Callable | None = None,
+  classifier: str | None = None,
+) -> tuple[Network, Any]:
+  """Makes a network of an nnx module, and takes its arrays out of it.
+
+  The module is called as `from_linen` calls one, in the mode of its `train()` or
+  `eval()`. It is never touched: `nnx.update(module, variables)` brings it what
+  was learned.
+
+  Args:
+    module: any nnx module.
+    call: call(apply, variables, inputs, *, train, **kw) -> outputs, for a module
+      that is called otherwise or gives more than its logits.
+    classifier: path of the linear layer that ends the network, "layers/2".
+
+  Returns:
+    The network and its variables by collection: "params" (nnx.Param),
+    "batch_stats" (nnx.BatchStat), and others by the type of nnx variable. The
+    state of random streams is none of them: while it trains, a network draws
+    from the `rngs` that `apply` gets; the same network in linen draws the same.
+    `init` gives the module's own arrays, whatever the key.
+
+  Raises:
+    UserError: for what is no nnx module; when called, for inputs that
+      `__call__` does not take, for outputs that are not one array, and for
+      variables of another module, with names and shapes.
+
+  Example:
+    >>> from flax import nnx
+    >>> module = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    >>> network, variables = from_nnx(module)
+    >>> logits, features, _ = network.apply(variables, jnp.ones((2, 4)))
+    >>> logits.shape, variables["params"]["kernel"].shape
+    ((2, 3), (4, 3))
+    >>> nnx.update(module, jax.tree.map(jnp.zeros_like, variables))
+    >>> print(module.kernel.sum())
+    0.0
+  """
+  # Linen alone does without it.
+  from flax import nnx
+
+  from kdjax.taps import nnx_network
+  from kdjax.taps.nnx_variables import Variables, by_collection
+
+  if not isinstance(module, nnx.Module):
+    raise UserError(f"from_nnx takes an nnx module, got {_words(module)}")
+  structure, variables = nnx_network.take_apart(module)
+  init, apply, rows = nnx_network.functions_of(module, structure, call)
+  return (
+    Network(
+      init,
+      apply,
+      lambda variables: linear_layer(variables["params"], classifier),
+      rows,
+      by_collection,
+      lambda collections: Variables(collections, variables.lists),
+    ),
+    variables,
+  )
+
+
+def from_apply(apply: Callable, *, init: Callable | None = None) -> Network:
+  """Makes a network of a pure function, whatever it was written in.
+
+  Args:
+    apply: apply(variables, inputs, *, train, rngs) -> outputs, or (outputs,
+      variables) where something moves on in training. `variables` are arrays by
+      collection, {"params": what is trained, ...: what moves on}; or any other
+      tree of arrays, all of which is trained. `inputs` are an array, or arrays
+      by name; a single one comes without its name.
+    init: (key, inputs) -> variables; None where they are always given.
+
+  Returns:
+    The network. It has no taps and no classifier: methods that need features say
+    so.
+
+  Raises:
+    UserError: when called, for taps; for a tuple that is not (outputs,
+      variables); for variables to be drawn where there is no `init`.
+
+  Example:
+    >>> def logits(variables, inputs, *, train, rngs):
+    ...   return inputs @ variables["params"]["kernel"]
+    >>> network = from_apply(logits)
+    >>> variables = {"params": {"kernel": jnp.ones((4, 3))}}
+    >>> network.apply(variables, jnp.ones((2, 4)))[0].shape
+    (2, 3)
+  """
+  return _from_apply(apply, init)
 
 
 def describe(network: Network, variables: Any, inputs: Any) -> list[linen.Row]:
@@ -112,6 +217,7 @@ def _from_linen(module, call, classifier) -> Network:
 
   def init(key, inputs):
     made = []
+    inputs = nameless(inputs)
 
     def outputs_alone(_, *args, **kwargs):
       outputs, variables = module.init_with_output(key, *args, **kwargs)
@@ -123,6 +229,7 @@ def _from_linen(module, call, classifier) -> Network:
 
   def run(variables, inputs, *, train=False, mutable=False, **rngs):
     collections = {}
+    inputs = nameless(inputs)
 
     def outputs_alone(variables, *args, **kwargs):
       result = module.apply(variables, *args, mutable=mutable, **kwargs)
@@ -167,12 +274,72 @@ def _from_linen(module, call, classifier) -> Network:
   )
 
 
+@functools.cache
+def _from_apply(function, init) -> Network:
+  def start(key, inputs):
+    if init is None:
+      raise UserError(
+        "from_apply(..., init=None) draws no variables: give some"
+      )
+    return init(key, nameless(inputs))
+
+  def apply(variables, inputs, *, taps=(), train=False, rngs=None):
+    if parse_taps(taps):
+      raise _no_taps(f" ({taps!r})")
+    own = _native(variables)
+    result = function(own, nameless(inputs), train=train, rngs=rngs)
+    if not isinstance(result, tuple):
+      return result, {}, variables
+    outputs, moved = result if len(result) == 2 else (None, None)
+    if moved is own or (not train and isinstance(moved, Mapping)):
+      return outputs, {}, variables
+    if not isinstance(moved, Mapping) or "params" not in moved:
+      raise UserError(
+        f"the function of from_apply gives a tuple of {len(result)}; it may give"
+        " outputs, or (outputs, variables), the variables being by collection,"
+        ' {"params": ..., "batch_stats": ...}'
+      )
+    return outputs, {}, {**moved, "params": variables["params"]}
+
+  def rows(variables, inputs):
+    raise _no_taps("")
+
+  return Network(
+    start, apply, lambda variables: None, rows, _collections, _native
+  )
+
+
+# Marks variables that were a tree of parameters and nothing else.
+_BARE = "bare"
+
+
+def _collections(variables: Any) -> dict[str, Any]:
+  if isinstance(variables, Mapping) and "params" in variables:
+    return dict(variables)
+  return {"params": variables, _BARE: {}}
+
+
+def _native(variables: Any) -> Any:
+  bare = isinstance(variables, Mapping) and _BARE in variables
+  return variables["params"] if bare else variables
+
+
+def _no_taps(what: str) -> UserError:
+  return UserError(
+    f"nothing can be tapped{what} in a network from from_apply, which is a"
+    " function; from_linen and from_nnx make networks that can be"
+  )
+
+
 def _words(module: Any) -> str:
   if isinstance(module, type):
     return f"a class; give what it makes: {module.__name__}(...)"
   kind = type(module)
-  nnx = any(base.__module__.startswith("flax.nnx") for base in kind.__mro__)
-  return f"{kind.__name__}, which from_nnx takes" if nnx else kind.__name__
+  bases = {base.__module__ for base in kind.__mro__}
+  for name, maker in (("nnx", "from_nnx"), ("linen", "from_linen")):
+    if f"flax.{name}.module" in bases:
+      return f"{kind.__name__}, which {maker} takes"
+  return kind.__name__
 
 
 def _without_link(error: errors.FlaxError) -> str:

@@ -6,6 +6,7 @@ subclasses that record. The module itself is never touched.
 """
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +15,13 @@ from flax import errors, nnx
 
 from kdjax.core.errors import UserError
 from kdjax.taps.attention import caught_weights
-from kdjax.taps.grammar import Tap, covers, covers_path, parse_taps
+from kdjax.taps.grammar import (
+  Tap,
+  covers,
+  covers_path,
+  parse_taps,
+  shorten_names,
+)
 from kdjax.taps.missing import Seen, gather_taps, not_reached
 
 _RECORD = "kdjax_taps_record"
@@ -107,6 +114,76 @@ def edited(
   )
 
 
+class Listing:
+  """What runs in a module. No dataclass: modules that carry it compare it.
+
+  Attributes:
+    taps: all outputs and attention weights, of transforms that keep their values
+      inside as well.
+    seen: the modules and their calls.
+  """
+
+  def __init__(self):
+    self.taps: list[Tap] = []
+    self.seen = Seen()
+
+
+def listed(module: nnx.Module | Callable, listing: Listing) -> Callable:
+  """Makes a module, or one of its bound methods, list what runs in it.
+
+  Args:
+    listing: what is added to when the function returned is called.
+
+  Returns:
+    A function that takes what the module does and returns (its output, {}).
+  """
+  network, name, _ = _bound(module)
+
+  def run(*args, **kwargs):
+    copy = nnx.clone(network, variables=False)
+    for path, part in list(nnx.iter_modules(copy)):
+      part.kdjax_listing, part.kdjax_path = listing, tuple(map(str, path))
+      object.__setattr__(part, "__class__", _listed(type(part)))
+    return getattr(copy, name)(*args, **kwargs), {}
+
+  return run
+
+
+@functools.cache
+def _listed(kind: type) -> type:
+  """Makes the subclass whose `__call__` and public methods list themselves."""
+
+  def listing(name):
+    original = getattr(kind, name)
+
+    @functools.wraps(original)
+    def method(self, *args, **kwargs):
+      path, taps, seen = (
+        self.kdjax_path,
+        self.kdjax_listing.taps,
+        self.kdjax_listing.seen,
+      )
+      tap = Tap(path, name, call=seen.calls.get((path, name), 0))
+      seen.add(self, path, name)
+      taps.append(tap)
+      if name == "__call__" and isinstance(self, nnx.MultiHeadAttention):
+        taps.append(tap._replace(site="weights"))
+      return original(self, *args, **kwargs)
+
+    return method
+
+  def public(name):
+    static = inspect.getattr_static(kind, name)
+    return callable(getattr(kind, name)) and not isinstance(
+      static, staticmethod | classmethod | type
+    )
+
+  names = {name for name in dir(kind) if not name.startswith("_")}
+  names -= {*dir(nnx.Module)}
+  names |= {"__call__"} & {*dir(kind)}
+  return subclass(kind, {name: listing(name) for name in filter(public, names)})
+
+
 class Changed(NamedTuple):
   """A module's method with edits; called as the method is.
 
@@ -126,8 +203,19 @@ class Changed(NamedTuple):
   def run(
     self, reads: Iterable[Order], args: tuple, kwargs: dict
   ) -> tuple[Any, dict[Tap, Any], Seen]:
-    copy = _watching(self.network, (*self.orders, *reads))
-    result = getattr(copy, self.method)(*args, **kwargs)
+    orders = (*self.orders, *reads)
+    copy = _watching(self.network, orders)
+    try:
+      result = getattr(copy, self.method)(*args, **kwargs)
+    except TypeError as error:
+      # A scan whose carry grows by what is recorded.
+      if _RECORD not in str(error):
+        raise
+      taps = shorten_names(str(order.tap) for order in orders)
+      raise UserError(
+        f"of the taps {taps} one runs under nnx.scan or another transform that"
+        " keeps its values inside"
+      ) from None
     found, seen = _recorded(copy)
     for tap, _ in self.orders:
       if not any(covers(tap._replace(site="calls"), call) for call in found):
@@ -182,11 +270,16 @@ def _watched(kind: type, methods: frozenset[str]) -> type:
 
     return method
 
+  return subclass(kind, {name: watched(name) for name in methods})
+
+
+def subclass(kind: type, methods: Mapping[str, Callable]) -> type:
+  """Makes a class of the same name with some methods of its own."""
   return types.new_class(
     kind.__name__,
     (kind,),
     {"pytree": getattr(kind, "_pytree__is_pytree", True)},
-    lambda body: body.update({name: watched(name) for name in methods}),
+    lambda body: body.update(methods),
   )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
-from kdjax.taps.network import describe, from_linen
+from kdjax.taps.network import describe, from_apply, from_linen
 
 ROWS = jax.random.normal(jax.random.key(1), (6, 4))
 
@@ -142,6 +142,38 @@ def test_equal_modules_make_equal_networks():
   assert from_linen(Encoder(4)) != from_linen(Encoder(4), classifier="out")
 
 
+def scaled(variables, inputs, *, train, rngs):
+  """Counts its calls in training."""
+  outputs = inputs * variables["params"]["scale"]
+  count = variables["state"]["count"] + train
+  return outputs, {**variables, "state": {"count": count}}
+
+
+def test_a_function_is_a_network():
+  start = {"params": {"scale": jnp.ones((1, 4))}, "state": {"count": jnp.int32(0)}}
+  network = from_apply(scaled, init=lambda key, inputs: start)
+  variables = network.init(jax.random.key(0), ROWS)
+  outputs, features, same = network.apply(variables, {"image": ROWS})
+  assert (outputs == ROWS).all()
+  assert (features, same) == ({}, variables)
+  _, _, moved = network.apply(variables, ROWS, train=True, rngs={})
+  assert moved["state"]["count"] == 1
+  assert network.classifier(variables) is None
+  assert from_apply(scaled) == from_apply(scaled)
+
+
+def test_any_tree_of_arrays_is_parameters():
+  tree = [jnp.ones((4, 2)), jnp.ones(2)]
+  network = from_apply(
+    lambda variables, x, *, train, rngs: x @ variables[0] + variables[1][None]
+  )
+  by_name = network.collections(tree)
+  assert by_name["params"] is tree
+  assert network.native(by_name) is tree
+  for variables in (tree, by_name):
+    assert network.apply(variables, ROWS)[0].shape == (6, 2)
+
+
 def both(x):
   return {"logits": x, "hidden": x}
 
@@ -166,6 +198,16 @@ def both(x):
     (
       lambda: from_linen(Train()).apply(start(Train())[1], ROWS, taps="heat"),
       "did you mean 'head'?",
+    ),
+    (
+      lambda: from_apply(scaled).apply({"params": {}}, ROWS, taps="head"),
+      "nothing can be tapped ('head')",
+    ),
+    (lambda: describe(from_apply(scaled), {}, ROWS), "nothing can be tapped"),
+    (lambda: from_apply(scaled).init(None, ROWS), "init=None"),
+    (
+      lambda: from_apply(lambda *_, **__: (1, 2, 3)).apply({}, ROWS),
+      "gives a tuple of 3",
     ),
   ],
 )  # fmt: skip

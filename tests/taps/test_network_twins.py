@@ -1,0 +1,162 @@
+"""Networks in nnx do what the same networks do in linen."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import nnx_twins
+import numpy as np
+import pytest
+from flax import nnx
+
+from kdjax.core.errors import UserError
+from kdjax.taps.network import describe, from_nnx
+from kdjax.train.devices.batch_norm import over_the_batch
+from kdjax.train.devices.dropout import by_example
+
+TWINS = nnx_twins.TWINS
+KEY = {"dropout": jax.random.key(7)}
+WEIGHT = jnp.array([1, 1, 1, 1, 0, 1], bool)
+
+
+def check_close(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), a, b
+  )
+
+
+def train(network, variables, inputs, taps, position):
+  """The loss and gradient, and what else a forward pass in training gives."""
+
+  def loss(params):
+    given = {**variables, "params": params}
+    with (
+      nn.intercept_methods(by_example(position)),
+      nn.intercept_methods(over_the_batch(WEIGHT)),
+    ):
+      outputs, features, moved = network.apply(
+        given, inputs, taps=taps, train=True, rngs=KEY
+      )
+    return jnp.sum(outputs**2 * WEIGHT[:, None]), (outputs, features, moved)
+
+  return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+
+@pytest.fixture(params=TWINS)
+def twins(request):
+  return TWINS[request.param]
+
+
+def test_the_same_loss_gradient_features_and_statistics(twins):
+  network, other, variables = twins.start()
+  inputs, position = twins.inputs(), jnp.arange(6)
+  step = jax.jit(train, static_argnums=(0, 3))
+  (loss, (outputs, features, moved)), grads = step(
+    network, dict(variables), inputs, twins.taps, position
+  )
+  taps = tuple(map(twins.renamed, twins.taps))
+  (loss_, (outputs_, features_, moved_)), grads_ = step(
+    other, twins.linen_tree(variables), inputs, taps, position
+  )
+  check_close((loss, outputs), (loss_, outputs_))
+  check_close([*map(features.get, twins.taps)], [*map(features_.get, taps)])
+  check_close(twins.linen_tree(moved), moved_)
+  check_close(twins.linen_tree(grads), grads_)
+
+
+def test_evaluation_and_what_is_listed(twins):
+  network, other, variables = twins.start()
+  inputs = twins.inputs()
+  outputs, _, same = network.apply(variables, inputs)
+  assert same is variables
+  check_close(outputs, other.apply(twins.linen_tree(variables), inputs)[0])
+  head = network.classifier(variables)
+  assert head["kernel"] is variables["params"]["head"]["kernel"]
+  rows = {row.tap: row.shape for row in describe(network, variables, inputs)}
+  made = network.apply(variables, inputs, taps=[*rows])[1]
+  assert {tap: value.shape for tap, value in made.items()} == rows
+  theirs = describe(other, twins.linen_tree(variables), inputs)
+  theirs = {row.tap: row.shape for row in theirs}
+  mine = {twins.renamed(tap): rows[tap] for tap in rows}
+  assert theirs.items() <= mine.items() | {("rnn/cell", ())}
+
+
+def test_a_mask_belongs_to_an_example():
+  network, _, variables = TWINS["mlp"].start()
+  inputs = TWINS["mlp"].inputs()
+  order = jnp.array([2, 0, 1, 5, 4, 3])
+  whole = train(network, variables, inputs, (), jnp.arange(6))
+  moved = train(
+    network, variables, {"image": inputs["image"][order]}, (), order
+  )
+  check_close(whole[0][1][0][order], moved[0][1][0])
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_variables_are_mapped_over(name):
+  network, _, variables = TWINS[name].start()
+  inputs = TWINS[name].inputs()
+  two = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), variables)
+  outputs, _, moved = jax.vmap(
+    lambda one: network.apply(one, inputs, train=True, rngs=KEY)
+  )(two)
+  single, _, one = network.apply(variables, inputs, train=True, rngs=KEY)
+  check_close(outputs[0], single)
+  check_close(jax.tree.map(lambda x: x[0], moved), one)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_module_takes_back_what_was_learned(native):
+  module = nnx_twins.NnxMLP(nnx.Rngs(0))
+  network, variables = from_nnx(module)
+  before = nnx.clone(module)
+  _, _, moved = network.apply(
+    jax.tree.map(lambda x: x + 1, variables), jnp.ones((2, 4)), train=True,
+    rngs=KEY,
+  )  # fmt: skip
+  check_close(nnx.state(module, nnx.Param), nnx.state(before, nnx.Param))
+  assert nnx.graphdef(module) == nnx.graphdef(before)
+  nnx.update(module, network.native(dict(moved)) if native else moved)
+  assert type(module.layers[1].kernel) is nnx.Param
+  check_close(module.layers[1].kernel[...], before.layers[1].kernel[...] + 1)
+  check_close(
+    network.apply(nnx.state(module), jnp.ones((2, 4)))[0],
+    network.apply(moved, jnp.ones((2, 4)))[0],
+  )
+  check_close(dict(network.init(None, None)), dict(moved))
+
+
+def misfit(**changes):
+  network, variables = from_nnx(nnx_twins.NnxRNN(nnx.Rngs(0)))
+  head = {**variables["params"]["head"], **changes}
+  head = {name: x for name, x in head.items() if x is not None}
+  params = {**variables["params"], "head": head}
+  network.apply({"params": params}, jnp.ones((1, 2, 4)))
+
+
+def rnn(**how):
+  network, variables = from_nnx(nnx_twins.NnxRNN(nnx.Rngs(0)))
+  network.apply(variables, jnp.ones((1, 2, 4)), **how)
+
+
+@pytest.mark.parametrize(
+  ("run", "words"),
+  [
+    (lambda: from_nnx(nnx_twins.NnxRNN), "NnxRNN(...)"),
+    (lambda: from_nnx(nn.Dense(3)), "Dense, which from_linen takes"),
+    (
+      lambda: misfit(kernel=jnp.ones((5, 4))),
+      "not those of NnxRNN: params/head/kernel has shape (5, 4), not (5, 3)",
+    ),
+    (lambda: misfit(bias=None), "params/head/bias is missing"),
+    (lambda: misfit(scale=jnp.ones(3)), "params/head/scale is none of it"),
+    (lambda: rnn(train=True), 'rngs={"dropout": key}'),
+    (lambda: rnn(taps="rnn/cell"), "rnn/cell one runs under nnx.scan"),
+    (lambda: rnn(taps="rnnn"), "did you mean 'rnn'?"),
+  ],
+)
+def test_misfits_end_in_one_line(run, words):
+  with pytest.raises(UserError) as caught:
+    run()
+  assert words in str(caught.value)
+  assert "\n" not in str(caught.value)
