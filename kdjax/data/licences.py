@@ -39,7 +39,7 @@ def licence(name: str, data_dir: str | None = None) -> str | None:
   directory = Path(name).expanduser()
   if (directory / INFO_FILE).is_file():
     builder = tfds.builder_from_directory(str(directory))
-  elif directory.is_dir() or "(" in name:
+  elif directory.exists() or "(" in name:
     return None
   else:
     builder = obtain_builder(name, data_dir or default_data_dir())

@@ -16,6 +16,7 @@ from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.registry import MAKERS, register
+from kdjax.data.table_set import is_table, open_table
 from kdjax.data.tfds_folder import default_data_dir, prepare_embedded
 from kdjax.data.whole import INFO_FILE
 
@@ -27,9 +28,9 @@ EMBEDDED = {
 }
 
 # What data often come in, and no name of a data set ends in.
-FILES = {".npz", ".npy", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".h5"}
-FILES |= {".hdf5", ".mat", ".pkl", ".pt", ".pth", ".arrow", ".txt", ".zip"}
-FILES |= {".tar", ".gz", ".tgz", ".tfrecord", ".array_record", ".png", ".jpg"}
+FILES = {".npy", ".json", ".jsonl", ".h5", ".hdf5", ".mat", ".pkl", ".pt"}
+FILES |= {".pth", ".arrow", ".txt", ".zip", ".tar", ".gz", ".tgz"}
+FILES |= {".tfrecord", ".array_record", ".png", ".jpg"}
 
 # Sets that are drawn anew each time, and have no classes to be learned.
 DRAWN = {photo_patches.__name__, noise_images.__name__}
@@ -56,6 +57,9 @@ _DESCRIPTIONS = {
   "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/ (or val); the path alone works too",
+  'table(path="FILE", label="label", leave_out=(), standardise=True)': "numbers"
+  " and a label a row, in .csv, .tsv, .parquet or .npz, or a list of images' paths;"
+  " the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
   " or cifar10, prepared as array_record in --data_dir",
 }
@@ -110,9 +114,9 @@ def load(
 
   Args:
     name: one that is registered, such as `mnist5k`, `image_folder(path="DIR")`
-      or `photo_patches`; any that TFDS knows or has prepared; or the path of a
-      directory: one that TFDS prepared, or one of images. A path needs a
-      separator ("./mine").
+      or `photo_patches`; any that TFDS knows or has prepared; the path of a
+      directory: one that TFDS prepared, or one of images; or that of a table or
+      arrays. A directory's path needs a separator ("./mine").
     data_dir: where prepared data sets are; default $TFDS_DATA_DIR, else
       ~/tensorflow_datasets.
     train_split: of a TFDS set; slices such as "train[:90%]" work.
@@ -153,6 +157,8 @@ def load(
 
 
 def _open(name: str, data_dir: str, options: dict[str, Any]) -> Dataset:
+  if is_table(Path(name)) and not Path(name).is_dir():
+    return _make(name, spec.Spec("table", (name,)), options)
   if _is_path(name):
     return _open_path(name, options)
   if "(" in name or name in MAKERS:
@@ -187,9 +193,8 @@ def _unreadable(name: str) -> UserError:
   kind = Path(name).suffix or "such a file"
   return UserError(
     f"data set {name!r}: a file ({kind}) is not read; what can be read is a folder"
-    " of images, DIR/CLASS/*.png, or a set that TFDS has prepared"
-    f" ({program()} list datasets): write arrays or tables out as images, one"
-    " folder a class"
+    " of images, DIR/CLASS/*.png, a table or arrays (.csv, .tsv, .parquet, .npz),"
+    f" or a set that TFDS has prepared ({program()} list datasets)"
   )
 
 
@@ -216,6 +221,29 @@ def _image_folder(path, *, image_size, resident_bytes, background) -> Dataset:
   return open_folder(
     Path(path).expanduser(),
     path,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+  )
+
+
+@register("table")
+def _table(
+  path,
+  *,
+  label="label",
+  leave_out=(),
+  standardise=True,
+  image_size,
+  resident_bytes,
+  background,
+) -> Dataset:
+  return open_table(
+    Path(path).expanduser(),
+    path,
+    label=label,
+    leave_out=leave_out,
+    standardise=standardise,
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,

@@ -69,12 +69,12 @@ def test_importing_the_room_is_light():
 @pytest.mark.parametrize(
   ("name", "there"),
   [
-    ("{}/data.npz", True),
-    ("{}/data.csv", True),
+    ("{}/data.npy", True),
+    ("{}/data.json", True),
     ("{}/notes", True),
     # Not there either, but no name of a set: a file was meant.
-    ("train.csv", False),
-    ("digits.parquet", False),
+    ("train.json", False),
+    ("digits.arrow", False),
   ],
 )
 def test_data_that_are_there_but_not_readable_say_what_can_be_read(
@@ -87,6 +87,7 @@ def test_data_that_are_there_but_not_readable_say_what_can_be_read(
     load(name)
   message = str(error.value)
   assert repr(name) in message and "DIR/CLASS/*.png" in message
+  assert ".csv, .tsv, .parquet, .npz" in message
   assert "\n" not in message
 
 

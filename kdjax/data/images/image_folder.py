@@ -7,7 +7,7 @@ import numpy as np
 from kdjax.core.errors import StorageError, UserError
 from kdjax.data.dataset import Dataset, Split, materialise, opening
 from kdjax.data.images import pixels
-from kdjax.data.listing import list_images
+from kdjax.data.listing import Listed, list_images
 from kdjax.data.whole import first_line
 
 
@@ -68,7 +68,32 @@ def open_folder(
   """
   if not path.is_dir():
     raise UserError(f"image folder {str(path)!r}: there is no such directory")
-  class_names, train, test, notes = list_images(path)
+  return open_files(
+    list_images(path),
+    name,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+  )
+
+
+def open_files(
+  listed: Listed,
+  name: str,
+  *,
+  image_size: int | None,
+  resident_bytes: int,
+  background: tuple[int, int, int] = pixels.WHITE,
+) -> Dataset:
+  """Opens images whose files, classes and splits are known.
+
+  Returns:
+    The data set, with the arguments of `open_folder`.
+
+  Raises:
+    UserError: if one cannot be read, or sizes differ and `image_size` is None.
+  """
+  class_names, train, test, notes = listed
   with opening():
     channels = _channels((*train.files, *test.files))
     shape = _decode(train.files[0], channels, image_size, background).shape

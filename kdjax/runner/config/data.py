@@ -25,7 +25,7 @@ class Source:
   dataset: str = option(
     "mnist5k",
     "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a"
-    " folder",
+    " folder, a table (.csv, .tsv, .parquet) or arrays (.npz)",
   )
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT

@@ -127,6 +127,7 @@ def _data(network: StoredNetwork) -> dict[str, Any]:
   held = "held-out training images" if settings.validation else "test images"
   return {
     "name": network.dataset.name,
+    "notes": list(network.dataset.notes),
     "licence": network.licence or UNSTATED,
     "fingerprint": network.run.results["fingerprints"]["shown"],
     "scored": f"{len(network.scored.labels):,} {held}",
@@ -219,7 +220,8 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
     f"- Seed {network['seed']} of"
     f" {len(card['scores']['test_accuracy']['seeds'])}, as the export's command"
     " asks; the first by default, whatever its score.",
-    f"- Data: {images['name']}, licence: {images['licence']}; sha256 of the"
+    f"- Data: {'; '.join((images['name'], *images['notes']))}; licence:"
+    f" {images['licence']}; sha256 of the"
     f" training images `{images['fingerprint'][:16]}`, scored on"
     f" {images['scored']}.",
     f"- Run: `{card['run']['command']}`",

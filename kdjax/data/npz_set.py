@@ -1,0 +1,135 @@
+"""Data sets out of .npz files: arrays of inputs and labels, nothing pickled."""
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.data.dataset import Dataset
+from kdjax.data.labelled import (
+  check_split,
+  hold_out,
+  make_dataset,
+  number_classes,
+)
+from kdjax.data.naming import printable
+from kdjax.data.whole import first_line
+
+# What arrays are called, with _train or _test behind or train_, test_ before.
+_INPUTS, _LABELS = ("x", "image", "images"), ("y", "label", "labels")
+
+
+def open_npz(
+  path: Path, name: str, *, label: str = "label", standardise: bool = True
+) -> Dataset:
+  """Opens an .npz file.
+
+  Args:
+    path: holds `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`; see
+      docs/data.md for other names. x is (N, D), (N, H, W) or (N, H, W, C).
+    name: as the user wrote it.
+    label: what labels are called, besides `y`, `label` and `labels`.
+    standardise: as `make_dataset`.
+
+  Raises:
+    UserError: if it cannot be read, or makes no data set.
+  """
+  where = f"arrays {path}"
+  arrays = _read(path, where)
+  parts = _parts(arrays, (label, *_LABELS), where)
+  inputs = [_inputs(arrays[x], f"{where}: {x!r}") for x, _ in parts]
+  answers = [_labels(arrays[y], f"{where}: {y!r}") for _, y in parts]
+  for x, y in zip(inputs, answers, strict=True):
+    if len(x) != len(y):
+      raise UserError(f"{where}: {len(x)} inputs, but {len(y)} labels")
+  shapes = sorted({x.shape[1:] for x in inputs})
+  if len(shapes) > 1:
+    raise UserError(f"{where}: the inputs have the shapes {shapes}")
+  values = np.concatenate(inputs)
+  classes = number_classes(np.concatenate(answers), where)
+  if len(parts) == 2:
+    held = np.arange(len(values)) >= len(inputs[0])
+    check_split(classes, held, where)
+  else:
+    rows = [row.tobytes().hex() for row in values]
+    held = hold_out(rows, classes, where, "x_train, y_train, x_test and y_test")
+  return make_dataset(name, classes, values, held, standardise=standardise)
+
+
+def _read(path: Path, where: str) -> dict[str, np.ndarray]:
+  try:
+    with np.load(path, allow_pickle=False) as stored:
+      return {name: stored[name] for name in stored.files}
+  except (
+    OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error
+  ) as error:  # fmt: skip
+    raise UserError(f"{where} cannot be read: {first_line(error)}") from error
+
+
+def _parts(
+  arrays: Mapping[str, np.ndarray], labels: Iterable[str], where: str
+) -> list[tuple[str, str]]:
+  """The names of inputs and labels, of one split or of train and test."""
+  pairs = [
+    [
+      next((x for x in _spelled(names, part) if x in arrays), None)
+      for names in (_INPUTS, labels)
+    ]
+    for part in ("", "train", "test")
+  ]
+  whole, *divided = ([tuple(pair)] if all(pair) else [] for pair in pairs)
+  parts = whole or sum(divided, [])
+  if len(parts) == (1 if whole else 2):
+    return parts
+  raise UserError(
+    f"{where}: it has {', '.join(map(printable, arrays)) or 'nothing'}; give x"
+    " and y, or x_train, y_train, x_test and y_test (x may be image or images, y"
+    " label or labels)"
+  )
+
+
+def _spelled(names: Iterable[str], part: str) -> list[str]:
+  if not part:
+    return [*names]
+  return [text for x in names for text in (f"{x}_{part}", f"{part}_{x}")]
+
+
+def _inputs(array: np.ndarray, where: str) -> np.ndarray:
+  if array.ndim not in (2, 3, 4) or not array.size:
+    raise UserError(
+      f"{where} has the shape {array.shape}; inputs are (N, D), (N, H, W) or"
+      " (N, H, W, C)"
+    )
+  if array.dtype.kind not in "iufb":
+    raise UserError(f"{where} has the type {array.dtype}; inputs are numbers")
+  if array.ndim == 3:
+    array = array[..., None]
+  if array.ndim == 4 and array.dtype.kind in "iub" and array.dtype != np.uint8:
+    raise UserError(
+      f"{where} has the type {array.dtype}; pixels are uint8, 0 to 255, or floats"
+    )
+  if array.dtype == np.uint8 and array.ndim == 4:
+    return array
+  # What float32 cannot hold becomes infinite, and is refused as such.
+  with np.errstate(over="ignore"):
+    array = array.astype(np.float32)
+  finite = np.isfinite(array).reshape(len(array), -1).all(1)
+  if not finite.all():
+    raise UserError(
+      f"{where}: example {int(finite.argmin())} is not finite in float32"
+    )
+  return array
+
+
+def _labels(array: np.ndarray, where: str) -> np.ndarray:
+  if array.ndim == 2 and array.shape[1] == 1:
+    array = array[:, 0]
+  if array.ndim != 1 or array.dtype.kind not in "iufbU":
+    raise UserError(
+      f"{where} has the type {array.dtype} and the shape {array.shape}; labels"
+      " are (N,) whole numbers or texts"
+    )
+  return array.astype(str)

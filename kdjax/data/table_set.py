@@ -1,0 +1,160 @@
+"""Data sets out of single tables: of numbers, or of images' paths and labels."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.data.dataset import Dataset
+from kdjax.data.images import pixels
+from kdjax.data.images.image_folder import open_files
+from kdjax.data.labelled import (
+  Classes,
+  check_split,
+  hold_out,
+  make_dataset,
+  number_classes,
+)
+from kdjax.data.listing import Listed, Listing
+from kdjax.data.naming import printable
+from kdjax.data.npz_set import open_npz
+from kdjax.data.tables import SUFFIXES, Table, numbers, read_table, texts
+
+SPLIT = "split"
+# The column of a list of images that says where each one is.
+_FILES = ("image", "path")
+
+
+def is_table(path: Path) -> bool:
+  """Says whether a file's name is that of a table or of arrays.
+
+  Example:
+    >>> is_table(Path("iris.csv")), is_table(Path("iris.json"))
+    (True, False)
+  """
+  return path.suffix.lower() in (*SUFFIXES, ".npz")
+
+
+def open_table(
+  path: Path,
+  name: str,
+  *,
+  label: str = "label",
+  leave_out: Sequence[str] = (),
+  standardise: bool = True,
+  image_size: int | None = None,
+  resident_bytes: int = 2 << 30,
+  background: tuple[int, int, int] = pixels.WHITE,
+) -> Dataset:
+  """Opens a table of numbers or of images, or arrays.
+
+  A table's other columns are numbers, D of them each row's input, an image of
+  (1, D, 1). A list of images has a column `image` or `path`, relative to the
+  file. Either may have a column `split` of train and test; without, a fifth of
+  each class is test, by a hash of the row's numbers or of the image's name.
+
+  Args:
+    path: a .csv, .tsv, .parquet or .npz file.
+    name: as the user wrote it.
+    label: the column of the classes.
+    leave_out: columns that are no inputs, such as an id.
+    standardise: bring the columns to mean 0 and deviation 1, over the training
+      rows.
+    image_size: of a list of images, as `load` takes it; so are the others.
+
+  Raises:
+    UserError: for whatever makes no data set of it; names column and line.
+  """
+  if not path.is_file():
+    raise UserError(f"data set {name!r}: there is no such file")
+  arrays = path.suffix.lower() == ".npz"
+  if arrays and leave_out:
+    raise UserError(f"{name}: leave_out is for tables")
+  table = None if arrays else read_table(path)
+  inputs = [] if arrays else _inputs(table, label, leave_out)
+  if len(inputs) == 1 and inputs[0] in _FILES:
+    listed = _list_images(path.parent, table, inputs[0], label)
+    return open_files(
+      listed,
+      name,
+      image_size=image_size,
+      resident_bytes=resident_bytes,
+      background=background,
+    )
+  if image_size is not None:
+    raise UserError(
+      f"--image_size: the inputs of {name} have the size that they have"
+    )
+  if arrays:
+    return open_npz(path, name, label=label, standardise=standardise)
+  values = numbers(table, inputs)
+  classes = number_classes(texts(table, label), table.where)
+  held = _held(table, classes, [row.tobytes().hex() for row in values])
+  return make_dataset(name, classes, values, held, standardise=standardise)
+
+
+def _inputs(table: Table, label: str, leave_out: Sequence[str]) -> list[str]:
+  """The columns that a network sees."""
+  if isinstance(leave_out, str):
+    leave_out = (leave_out,)
+  for column, argument in (
+    (label, "label='NAME'"),
+    *((one, "leave_out=('NAME',)") for one in leave_out),
+  ):
+    if column not in table.columns:
+      raise UserError(
+        f"{table.where} has no column {printable(column)!r}, but"
+        f" {_listed(table.columns)}: table(path='FILE', {argument}) names another"
+      )
+  others = {label, SPLIT, *leave_out}
+  inputs = [column for column in table.columns if column not in others]
+  if not inputs:
+    raise UserError(f"{table.where} has no column besides {_listed(others)}")
+  files = [column for column in inputs if column in _FILES]
+  if files and len(inputs) > 1:
+    raise UserError(
+      f"{table.where}: a list of images has the columns {files[0]}, {label} and"
+      f" perhaps {SPLIT}, this one also"
+      f" {_listed(column for column in inputs if column != files[0])}"
+    )
+  return inputs
+
+
+def _list_images(folder: Path, table: Table, column: str, label: str) -> Listed:
+  """Tells the images of a list apart as those of a folder."""
+  files = [str(folder / file) for file in texts(table, column)]
+  for file, place in zip(files, table.places, strict=True):
+    if not Path(file).is_file():
+      raise UserError(
+        f"{table.where}: column {column!r}, {place}: there is no file"
+        f" {printable(file)}"
+      )
+  classes = number_classes(texts(table, label), table.where)
+  held = _held(table, classes, [Path(file).stem for file in files])
+  parts = [
+    Listing(tuple(files[i] for i in np.flatnonzero(mask)), classes.labels[mask])
+    for mask in (~held, held)
+  ]
+  return Listed(classes.names, *parts, ())
+
+
+def _held(table: Table, classes: Classes, names: list[str]) -> np.ndarray:
+  """Marks what is test: as the table says, or a fifth of each class."""
+  if SPLIT not in table.columns:
+    instead = f"give a column {SPLIT} of train and test"
+    return hold_out(names, classes, table.where, instead)
+  splits = texts(table, SPLIT)
+  for split, place in zip(splits, table.places, strict=True):
+    if split not in ("train", "test"):
+      raise UserError(
+        f"{table.where}: column {SPLIT!r}, {place}, has {printable(split)!r}; it"
+        " must be train or test"
+      )
+  held = splits == "test"
+  check_split(classes, held, table.where)
+  return held
+
+
+def _listed(names: Iterable[str]) -> str:
+  return ", ".join(sorted(map(printable, names)))

@@ -1,0 +1,180 @@
+"""Reading tables: columns by name, out of CSV, TSV and parquet files."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kdjax.core.errors import UserError, quantity
+from kdjax.data.naming import printable
+from kdjax.data.whole import first_line
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*_SEPARATORS, ".parquet")
+
+
+class Table(NamedTuple):
+  """Columns of one length.
+
+  Attributes:
+    columns: (N,) by name, numbers where the file says so, else texts; an empty
+      cell is "" among texts and nan among numbers.
+    places: where each row stands in the file, for people: "line 2".
+    where: how messages begin.
+  """
+
+  columns: dict[str, np.ndarray]
+  places: tuple[str, ...]
+  where: str
+
+
+def read_table(path: Path) -> Table:
+  """Reads a table with a line of names.
+
+  Args:
+    path: a file that ends in .csv, .tsv or .parquet.
+
+  Returns:
+    Its columns, N >= 1 rows.
+
+  Raises:
+    UserError: if it cannot be read, two columns have one name, one has none, or
+      a row has another number of cells; in one line.
+  """
+  where = f"table {path}"
+  suffix = path.suffix.lower()
+  try:
+    names, columns, places = (
+      _parquet(path) if suffix == ".parquet" else _text(path, suffix, where)
+    )
+  except (OSError, ValueError, csv.Error) as error:
+    raise UserError(f"{where} cannot be read: {first_line(error)}") from error
+  for number, name in enumerate(names):
+    if not name:
+      raise UserError(f"{where}: column {number + 1} has no name")
+  twice = [name for name, count in Counter(names).items() if count > 1]
+  if twice:
+    raise UserError(f"{where}: two columns are called {printable(twice[0])!r}")
+  if not places:
+    raise UserError(f"{where} has no row below its line of names")
+  return Table(dict(zip(names, columns, strict=True)), places, where)
+
+
+def numbers(table: Table, names: Iterable[str]) -> np.ndarray:
+  """Reads columns of numbers.
+
+  Args:
+    names: D columns.
+
+  Returns:
+    (N, D) float32, finite.
+
+  Raises:
+    UserError: for a cell that is empty, nan, infinite or no number; names the
+      column and where it stands.
+  """
+  columns = [_numbers(table, name) for name in names]
+  return np.stack(columns, axis=1)
+
+
+def texts(table: Table, name: str) -> np.ndarray:
+  """Reads a column of texts.
+
+  Returns:
+    (N,) str, none of them empty.
+
+  Raises:
+    UserError: for an empty cell; says where it stands.
+  """
+  column = table.columns[name]
+  if column.dtype.kind == "f" and not (whole := column % 1 == 0).all():
+    row = int((~whole).argmax())
+    what = "is empty" if np.isnan(column[row]) else f"has {column[row]}"
+    raise UserError(_cell(table, name, row, f"{what}; it must be whole"))
+  if column.dtype.kind == "f":
+    column = column.astype(np.int64)
+  column = column.astype(str)
+  if (column == "").any():
+    raise UserError(
+      _cell(table, name, int((column == "").argmax()), "is empty")
+    )
+  return column
+
+
+def _numbers(table: Table, name: str) -> np.ndarray:
+  column = table.columns[name]
+  # What float32 cannot hold becomes infinite, and is refused as such.
+  with np.errstate(over="ignore"):
+    try:
+      values = column.astype(np.float64).astype(np.float32)
+    except ValueError:
+      values = np.array([*map(_number, column)], np.float32)
+  if np.isfinite(values).all():
+    return values
+  row = int((~np.isfinite(values)).argmax())
+  text = str(column[row])
+  if not text or column.dtype.kind in "fO" and text == "nan":
+    what = "is empty"
+  elif np.isnan(_number(text)) and text.lower().strip("+-") != "nan":
+    what = f"has {printable(text[:40])!r}, which is no number"
+  else:
+    what = f"has {text}, which is no finite number of float32"
+  raise UserError(
+    _cell(table, name, row, f"{what}; leave the row or the column out")
+  )
+
+
+def _number(text: str) -> float:
+  try:
+    return float(text)
+  except ValueError:
+    return np.nan
+
+
+def _cell(table: Table, name: str, row: int, what: str) -> str:
+  return (
+    f"{table.where}: column {printable(name)!r}, {table.places[row]}, {what}"
+  )
+
+
+def _text(path: Path, suffix: str, where: str):
+  with open(path, newline="", encoding="utf-8-sig") as file:
+    lines = csv.reader(file, delimiter=_SEPARATORS[suffix], strict=True)
+    names = [name.strip() for name in next(lines, [])]
+    rows, places = [], []
+    for row in lines:
+      if not row:
+        continue
+      if len(row) != len(names):
+        raise UserError(
+          f"{where}: line {lines.line_num} has {quantity(len(row), 'cell')}, the"
+          f" line of names {len(names)}"
+        )
+      rows.append([cell.strip() for cell in row])
+      places.append(f"line {lines.line_num}")
+  columns = [np.array(column, str) for column in zip(*rows, strict=True)]
+  return names, columns, tuple(places)
+
+
+def _parquet(path: Path):
+  try:
+    import pyarrow.parquet as parquet
+  except ImportError as error:
+    raise UserError(
+      f"table {path}: reading parquet needs pyarrow: pip install pyarrow"
+    ) from error
+  table = parquet.read_table(path)
+  columns = [_of_arrow(table.column(i)) for i in range(table.num_columns)]
+  places = tuple(f"row {number + 1}" for number in range(table.num_rows))
+  return table.column_names, columns, places
+
+
+def _of_arrow(column) -> np.ndarray:
+  values = column.to_numpy()
+  if values.dtype.kind in "iufb":
+    return values
+  # Texts, and whatever else is refused as no number later.
+  return np.array(["" if x is None else str(x) for x in values], str)
