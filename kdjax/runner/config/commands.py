@@ -115,6 +115,7 @@ class QuantifyConfig:
   student: OptimizedStudent = OptimizedStudent()
   quantify: Quantify = Quantify()
   place: ResumablePlace = ResumablePlace()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +143,7 @@ class SynthesiseConfig:
   student: TrainedStudent = TrainedStudent()
   synthesis: Synthesis = Synthesis()
   place: ResumablePlace = ResumablePlace()
+  cluster: Cluster = Cluster()
 
 
 @dataclasses.dataclass(frozen=True)

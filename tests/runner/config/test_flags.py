@@ -43,10 +43,8 @@ HAVE = [
    "matched_smoothing augmented_learning_rate shard profile_steps "
    "keep_best best_metric nan nan_patience"),
   ("distill sweep compare cache quantify soft_td synthesise compress",
-   "resume"),
-  ("distill sweep compare cache soft_td compress",
-   "multihost coordinator_address process_count process_index init_timeout "
-   "heartbeat_timeout step_timeout"),
+   "resume multihost coordinator_address process_count process_index "
+   "init_timeout heartbeat_timeout step_timeout"),
   ("distill sweep compare quantify soft_td synthesise compress",
    "epochs batch_size seeds"),
   ("distill sweep compare quantify soft_td compress",

@@ -6,8 +6,8 @@
   resume.py    trainings on disk, so that a stopped run goes on where it was
   entropies.py entropies of a checkpoint, over devices, kept on disk
   stages.py    the trainings, every checkpoint examined as it comes
-  measure.py   from entropies to metrics
-  scores.py    the scores of results.json
+  metrics.py   from entropies to metrics
+  measure.py   the scores of results.json
 
 The maths is in kdjax.evaluate.knowledge.
 """

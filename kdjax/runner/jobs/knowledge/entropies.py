@@ -22,6 +22,7 @@ from kdjax.evaluate import knowledge
 from kdjax.evaluate.knowledge import Estimate
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.train.devices import placement as on_devices
+from kdjax.train.devices import processes
 
 # Changes when the same settings are to give other numbers.
 VERSION = 1
@@ -52,7 +53,7 @@ class Meter:
     earlier = setup.experiment.quantify.quantify_from
     if earlier is not None:
       source = Path(earlier).expanduser() / FOLDER
-      if not source.is_dir():
+      if processes.is_first() and not source.is_dir():
         raise UserError(f"--quantify_from={earlier}: there is no {source}")
       self._folders.append(source)
     self._images = hashlib.sha256(setup.images.tobytes()).hexdigest()
@@ -97,6 +98,7 @@ class Meter:
   ) -> Estimate:
     """Measures one network."""
     devices = self._setup.devices
+    here, part = len(on_devices.local(devices)), on_devices.portion(devices)
     images = self._setup.images[:count]
     total = len(images)
     at_once = self._setup.experiment.quantify.images_at_once
@@ -107,9 +109,8 @@ class Meter:
       # The last pass is filled up with its own first image.
       numbers = np.arange(first, first + size)
       numbers = np.where(numbers < total, numbers, first)
-      inputs = on_devices.shard(
-        (images[numbers], numbers.astype(np.int32)), len(devices), axis=0
-      )
+      numbers = on_devices.cut(numbers.astype(np.int32), part, axis=0)
+      inputs = on_devices.shard((images[numbers], numbers), here, axis=0)
       passes.append(self._one_pass(network, *inputs, estimator))
     return jax.tree.map(
       lambda *x: np.concatenate([np.asarray(one) for one in x])[:total], *passes
@@ -125,7 +126,8 @@ class Meter:
     begin, advance = programs
     problem, descent = self._setup.problem, DESCENTS[estimator]
     if descent.rule == "published":
-      sigma = np.full((numbers.size, *problem.grid), problem.reference, "f4")
+      total = numbers.shape[-1] * len(self._setup.devices)
+      sigma = np.full((total, *problem.grid), problem.reference, "f4")
     else:
       # Where the closed form is right there is nothing left to do.
       near = self._one_pass(network, images, numbers, "jacobian")
@@ -141,14 +143,16 @@ class Meter:
     )
 
   def _find(self, name: str) -> Estimate | None:
-    for folder in self._folders:
-      if (folder / f"{name}.npz").is_file():
-        self.reused += 1
-        return _read(folder / f"{name}.npz")
-    return None
+    paths = [folder / f"{name}.npz" for folder in self._folders]
+    there = [path for path in paths if processes.is_first() and path.is_file()]
+    kept = processes.broadcast((None, list(_read(there[0]))) if there else None)
+    if kept is None:
+      return None
+    self.reused += 1
+    return Estimate(*kept[1])
 
   def _keep(self, name: str, estimate: Estimate) -> None:
-    if not self._folders:
+    if not (self._folders and processes.is_first()):
       return
     path = self._folders[0] / f"{name}.npz"
     if not path.is_file():

@@ -3,8 +3,8 @@
 from kdjax.runner.config.commands import QuantifyConfig
 from kdjax.runner.job import Job, LazyModule, Stage
 
-build, stages, scores = (
-  LazyModule(f"{__package__}.{name}") for name in ("build", "stages", "scores")
+build, stages, measure = (
+  LazyModule(f"{__package__}.{name}") for name in ("build", "stages", "measure")
 )
 page = LazyModule("kdjax.runner.report.knowledge_page")
 
@@ -17,8 +17,9 @@ JOB = Job(
     Stage("teacher", stages.train_teacher),
     Stage("students", stages.train_students),
     Stage("labels", stages.train_on_labels),
+    Stage("estimators", stages.compare_estimators),
   ),
-  measure=scores.measure,
+  measure=measure.measure,
   page=page.write,
   summary=page.summary,
 )

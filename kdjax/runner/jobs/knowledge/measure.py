@@ -1,235 +1,96 @@
-"""From entropies to the scores of results.json."""
+"""The scores of results.json, and what the pictures show."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, evaluate
 from kdjax.core import storage
-from kdjax.evaluate import knowledge
-from kdjax.evaluate.knowledge import Concepts, Estimate
+from kdjax.evaluate import knowledge as quantify
+from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.knowledge import metrics, stages
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
-from kdjax.runner.report import reading
-from kdjax.taps import parse_tap
+from kdjax.runner.jobs.knowledge.entropies import Meter
+from kdjax.runner.pipeline.predict import first
+from kdjax.runner.pipeline.setup import network_note
+from kdjax.runner.report.progress import say
+from kdjax.tasks.classification import classification
 
-# What the paper expects of the student against the baseline. D_std is the
-# variance there; both are tested.
-HYPOTHESES = {
-  "n_fg": "larger",
-  "n_bg": "smaller",
-  "lambda": "larger",
-  "d_mean": "smaller",
-  "d_std": "smaller",
-  "d_var": "smaller",
-  "rho": "larger",
-}
-# Ours, free of a threshold or of the union; expected alike.
-COMPANIONS = {"auc": "larger", "entropy_gap": "larger", "d95": "smaller"}
-THRESHOLDS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
+EXAMPLES = 5
+MOMENTS = 5
 
 
-class History(NamedTuple):
-  """What is kept of one network's training.
-
-  Attributes:
-    entries: names of the estimates on disk.
-    estimates: of every checkpoint, the initialisation first.
-    trail: of the tapped layer's weights.
-  """
-
-  entries: tuple[str, ...] = ()
-  estimates: tuple[Estimate, ...] = ()
-  trail: knowledge.Trail | None = None
-  whole: knowledge.Trail | None = None
+def measure(setup: KnowledgeSetup, context: Context) -> Measured:
+  """Scores and saves the three networks."""
+  say("measuring concepts")
+  teacher, students = context.values["teacher"], context.values["students"]
+  networks = stages.trained_networks(context)
+  histories = teacher.histories | students.histories
+  results = _measure(setup, teacher.bench.meter, networks, histories)
+  results["quantify"]["estimators"] = context.values["estimators"]
+  _save(setup, context.workdir, networks)
+  results["task"] = classification(setup.dataset.classes).name
+  return Measured(results, {"samples": _samples(setup, histories)})
 
 
-def extended(
-  history: History,
-  entry: str,
-  estimate: Estimate,
-  network: Any,
-  tap: str,
-  mask: Any,
-) -> History:
-  """Adds a checkpoint."""
-  layer, whole = weights_of(network, tap, mask)
-  return History(
-    (*history.entries, entry),
-    (*history.estimates, estimate),
-    knowledge.extended(history.trail, layer),
-    knowledge.extended(history.whole, whole),
-  )
-
-
-def weights_of(
-  network: Any, tap: str, mask: Any
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-  """Returns the weights whose way is followed."""
-  params = jax.device_get(network["params"])
-  return layer_weights(params, tap, mask["params"]), jax.tree.leaves(params)
-
-
-def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
-  """Returns the weights that make a tapped layer's feature.
-
-  Args:
-    tap: its path leads to the layer, or to a part of it without parameters.
-  """
-  parsed = parse_tap(tap)
-  nodes = [(params, mask)]
-  if parsed.site != "in":
-    for name in parsed.path:
-      node, kept = nodes[-1]
-      if not isinstance(node, Mapping) or name not in node:
-        break
-      nodes.append((node[name], kept[name]))
-  for node, kept in reversed(nodes):
-    pairs = zip(jax.tree.leaves(node), jax.tree.leaves(kept), strict=True)
-    weights = [x for x, keep in pairs if keep and np.ndim(x) > 1]
-    if weights:
-      return weights
-  return jax.tree.leaves(params)
-
-
-def concepts_of(
-  setup: KnowledgeSetup, history: History, *, whole=False
-) -> Concepts:
-  """Puts the histories' arrays together."""
-  trail = history.whole if whole else history.trail
-  return Concepts(
-    np.stack([one.entropy for one in history.estimates]),
-    np.stack([one.valid for one in history.estimates]),
-    setup.on_object,
-    np.array(trail.lengths),
-  )
-
-
-def network_scores(
-  setup: KnowledgeSetup, networks: Any, histories: list[History]
+def _measure(
+  setup: KnowledgeSetup, meter: Meter, networks, histories
 ) -> dict[str, Any]:
-  """The figures of networks that differ by their seed."""
-  logits = evaluate.predict(
-    setup.network.apply,
-    networks,
-    setup.dataset.test.images,
-    data.to_float,
-    together=setup.together,
+  results = {
+    arm: metrics.network_scores(setup, networks[arm], histories[arm])
+    for arm in ("teacher", "student", "baseline")
+  }
+  settings = setup.experiment.quantify
+  pair = results["student"], results["baseline"]
+  results["quantify"] = {
+    "tap": settings.tap,
+    "estimator": settings.estimator,
+    "grid": settings.grid,
+    "threshold": setup.threshold,
+    "images": len(setup.images),
+    "foreground_cells": float(setup.on_object.sum((1, 2)).mean()),
+    "comparisons": metrics.comparisons(*(one["metrics"] for one in pair)),
+    "thresholds": metrics.over_thresholds(*(one["curves"] for one in pair)),
+    "checkpoints": {"computed": meter.computed, "reused": meter.reused},
+  }
+  return results
+
+
+def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
+  """What the pictures show: a few images, all networks, a few moments."""
+  count = min(EXAMPLES, len(setup.images))
+  # One of a class: the images are sorted by nothing, the labels differ.
+  picked = np.unique(setup.labels, return_index=True)[1][:count]
+  firsts = {
+    arm: metrics.concepts_of(setup, members[0])
+    for arm, members in histories.items()
+  }
+  moments = np.unique(
+    np.linspace(0, len(firsts["student"].entropy) - 1, MOMENTS).astype(int)
   )
-  params = jax.device_get(networks["params"])
-  seeds = range(len(histories))
-  each = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
-  concepts = [concepts_of(setup, history) for history in histories]
-  whole = [concepts_of(setup, history, whole=True) for history in histories]
-  rows = [knowledge.metrics(one, setup.threshold) for one in concepts]
-  everything = [knowledge.metrics(one, setup.threshold) for one in whole]
   return {
-    "model": setup.model,
-    "parameters": evaluate.parameters(each[0]),
-    **evaluate.measure(logits, setup.dataset.test.labels),
-    "digest": [storage.digest(one) for one in each],
-    "metrics": {name: [row[name] for row in rows] for name in rows[0]},
-    "all_weights": {
-      name: [row[name] for row in everything]
-      for name in ("d_mean", "d_std", "d_var", "d95")
+    "images": setup.images[picked],
+    "masks": setup.masks[picked],
+    "entropy": {arm: one.entropy[-1][picked] for arm, one in firsts.items()},
+    "concepts": {
+      arm: _marked(one, setup.threshold)[picked] for arm, one in firsts.items()
     },
-    "curves": [knowledge.curves(one, THRESHOLDS) for one in concepts],
-    "training": [knowledge.counts(one, setup.threshold) for one in concepts],
-    "convergence": _convergence(histories),
+    "moments": moments,
+    "over_time": {
+      arm: firsts[arm].entropy[moments, picked[0]]
+      for arm in ("student", "baseline")
+    },
   }
 
 
-def comparisons(
-  student: Mapping[str, Any], baseline: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-  """Tests every hypothesis, seed by seed.
-
-  Args:
-    student: metrics by name, one value a seed; None where undefined.
-  """
-  rows = []
-  for source, wanted in (("paper", HYPOTHESES), ("ours", COMPANIONS)):
-    for name, expected in wanted.items():
-      if name not in student:
-        continue
-      row = _compared(student[name], baseline[name], expected)
-      rows.append({"metric": name, "expected": expected, "by": source} | row)
-  return rows
+def _marked(concepts, threshold) -> np.ndarray:
+  setup = (concepts.entropy[-1], concepts.on_object, concepts.valid[-1])
+  return np.asarray(quantify.concepts(*map(jnp.asarray, setup), threshold))
 
 
-def over_thresholds(
-  student: list[Mapping[str, Any]], baseline: list[Mapping[str, Any]]
-) -> dict[str, Any]:
-  """Tests the paper's hypotheses at every threshold."""
-  thresholds = student[0]["threshold"]
-  result = {"threshold": thresholds}
-  for name, expected in HYPOTHESES.items():
-    result[name] = [
-      _compared(
-        [one[name][k] for one in student],
-        [one[name][k] for one in baseline],
-        expected,
-      )
-      for k in range(len(thresholds))
-    ]
-  return result
-
-
-def agreement(closed: Estimate, reference: Estimate) -> dict[str, Any]:
-  """Says how well the closed form agrees with the optimiser."""
-  kept = np.flatnonzero(closed.valid & reference.valid)
-  correlation = [
-    float(
-      np.corrcoef(closed.entropy[i].ravel(), reference.entropy[i].ravel())[0, 1]
-    )
-    for i in kept
-  ]
-  gap = np.abs(closed.entropy[kept] - reference.entropy[kept])
-  return {
-    "images": len(kept),
-    "correlation": float(np.mean(correlation)) if len(kept) else None,
-    "lowest_correlation": float(np.min(correlation)) if len(kept) else None,
-    "mean_difference": float(gap.mean()) if len(kept) else None,
-    "largest_difference": float(gap.max()) if len(kept) else None,
-    "steps": float(np.mean(reference.steps)),
-    "ratio": float(np.mean(reference.ratio)),
-    "at_bounds": float(np.mean(reference.at_bounds)),
-  }
-
-
-def _compared(student, baseline, expected) -> dict[str, Any]:
-  pairs = [
-    pair for pair in zip(student, baseline, strict=True) if None not in pair
-  ]
-  if not pairs:
-    return {"mean": None, "standard_deviation": None, "p_value": None,
-            "wins": 0, "pairs": 0, "verdict": "undefined"}  # fmt: skip
-  ours, theirs = np.array(pairs).T / 100
-  # `compare` reads accuracies: its errors' difference is 100 (second - first).
-  larger = expected == "larger"
-  comparison = evaluate.compare(*((ours, theirs) if larger else (theirs, ours)))
-  mean = -comparison.mean if larger else comparison.mean
-  return comparison._asdict() | {"mean": mean, "verdict": _verdict(comparison)}
-
-
-def _verdict(comparison: evaluate.Comparison) -> str:
-  clear = (
-    comparison.p_value is not None and comparison.p_value < reading.SIGNIFICANT
-  )
-  if comparison.mean < 0:
-    return "reproduced" if clear else "as expected, not significant"
-  return "opposite" if clear else "not reproduced"
-
-
-def _convergence(histories: list[History]) -> dict[str, float]:
-  """The estimator's own report on the last checkpoints."""
-  last = [history.estimates[-1] for history in histories]
-  every = [one for history in histories for one in history.estimates]
-  return {
-    "steps": float(np.mean([one.steps for one in last])),
-    "ratio": float(np.mean([one.ratio for one in last])),
-    "at_bounds": float(np.mean([one.at_bounds for one in last])),
-    "mean_entropy": float(np.mean([one.entropy for one in last])),
-    "invalid": int(sum((~one.valid).sum() for one in every)),
-  }
+def _save(setup: KnowledgeSetup, workdir: Path, networks) -> None:
+  note = network_note(setup, setup)
+  storage.save_network(workdir / "teacher", first(networks["teacher"]), note)
+  for arm in ("student", "baseline"):
+    storage.save_network(workdir / arm, networks[arm], note)

@@ -17,10 +17,11 @@ from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
 from kdjax.evaluate.knowledge import Trail
 from kdjax.runner.config.options import as_dict, options
-from kdjax.runner.jobs.knowledge import measure
+from kdjax.runner.jobs.knowledge import metrics
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.entropies import Meter
-from kdjax.runner.jobs.knowledge.measure import History
+from kdjax.runner.jobs.knowledge.metrics import History
+from kdjax.train.devices import processes
 from kdjax.train.state import variables
 
 FOLDER = "training"
@@ -65,7 +66,9 @@ class Keeper:
     states: Any,
     histories: Mapping[str, list[History]] | None = None,
   ) -> None:
-    """Writes an epoch and removes the one before."""
+    """Writes an epoch and removes the one before; of several processes the first."""
+    if not processes.is_first():
+      return
     folder = self._folder / training / f"{epoch:06d}"
     leaves = jax.tree.leaves(jax.device_get(states))
     note = {
@@ -87,6 +90,8 @@ class Keeper:
   def load(self, training: str) -> Saved | None:
     """Finds how far this run came before it was stopped, or the earlier one.
 
+    Of several processes the first reads, for all.
+
     Args:
       training: its name.
 
@@ -97,6 +102,14 @@ class Keeper:
       UserError: if the earlier run had other settings; names them.
       StorageError: if what it left is damaged.
     """
+    kept = self._read(training) if processes.is_first() else None
+    kept = processes.broadcast(kept)
+    if kept is None:
+      return None
+    note, leaves = kept
+    return Saved(note["epoch"], leaves, note)
+
+  def _read(self, training: str) -> tuple[Any, list[np.ndarray]] | None:
     # The note is written last: without it an epoch is not whole.
     whole = [
       file.parent
@@ -108,8 +121,7 @@ class Keeper:
     note = storage.read_note(whole[-1])
     self._compare(note)
     arrays = storage.load_variables(whole[-1], note)
-    leaves = [arrays[name] for name in sorted(arrays)]
-    return Saved(note["epoch"], leaves, note)
+    return note, [arrays[name] for name in sorted(arrays)]
 
   def _compare(self, note) -> None:
     there, here = note.get("settings", {}), self._settings
@@ -178,7 +190,7 @@ def _written(history: History) -> dict[str, Any]:
 
 def _read(one, network, meter, place, mask) -> History:
   estimates = tuple(meter.recall(entry) for entry in one["entries"])
-  layer, whole = measure.weights_of(network, place, mask)
+  layer, whole = metrics.weights_of(network, place, mask)
   (start, lengths), (whole_start, whole_lengths) = one["layer"], one["whole"]
   return History(
     tuple(one["entries"]),

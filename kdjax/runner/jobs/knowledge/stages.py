@@ -7,14 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.runner.job import Context, timed
-from kdjax.runner.jobs.knowledge import measure as scores
-from kdjax.runner.jobs.knowledge import training
+from kdjax.runner.jobs.knowledge import metrics, training
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.entropies import Meter
-from kdjax.runner.jobs.knowledge.measure import History
+from kdjax.runner.jobs.knowledge.metrics import History
 from kdjax.runner.jobs.knowledge.resume import Keeper, histories_of
 from kdjax.runner.pipeline.predict import first
-from kdjax.runner.report.progress import compiling, progress
+from kdjax.runner.report.progress import compiling, progress, say
 
 
 class Bench(NamedTuple):
@@ -83,6 +82,31 @@ def train_on_labels(setup: KnowledgeSetup, context: Context) -> Any:
   return training.unchanged(mask, student, last)
 
 
+def trained_networks(context: Context) -> dict[str, Any]:
+  """Returns by arm the variables at the end, with a leading axis of seeds."""
+  teacher, students = context.values["teacher"], context.values["students"]
+  labels = {"student": context.values["labels"]}
+  return teacher.networks | students.networks | labels
+
+
+def compare_estimators(
+  setup: KnowledgeSetup, context: Context
+) -> dict[str, Any]:
+  """Compares the closed form with the optimiser, on some images of each net."""
+  count = min(setup.experiment.quantify.compared_images, len(setup.images))
+  if not count:
+    return {}
+  say("comparing the closed form with the optimiser on a few images")
+  meter = context.values["teacher"].bench.meter
+  return {
+    arm: metrics.agreement(
+      meter.compute(first(members), "jacobian", count),
+      meter.compute(first(members), "optimise", count),
+    )
+    for arm, members in trained_networks(context).items()
+  }
+
+
 def _follow(bench: Bench, name, epochs, saved) -> Followed:
   """Examines every checkpoint as it comes."""
   experiment = bench.setup.experiment
@@ -124,7 +148,7 @@ def _examined(bench: Bench, checkpoint, histories) -> dict[str, list[History]]:
       one = jax.tree.map(lambda x, m=m: np.asarray(x[m]), members)
       before = histories[arm][m] if histories else History()
       longer[arm].append(
-        scores.extended(
+        metrics.extended(
           before,
           bench.meter.entry(one),
           bench.meter.entropies(one),

@@ -37,7 +37,7 @@ class SynthesisSetup(NamedTuple):
     scored: the images that count: the test set, or held-out training images.
     apply: (params, images) -> logits.
     init: key -> params.
-    devices: the one that the run runs on.
+    devices: the one of this process that it computes on.
     together: whether networks train side by side.
   """
 
@@ -64,7 +64,8 @@ def build(experiment: Experiment) -> Plan:
 
 def prepare(experiment: Experiment) -> SynthesisSetup:
   """Opens the data and builds every part."""
-  local = devices.choose(experiment.run.accelerator)[:1]
+  # Of several processes each does the same on a device of its own.
+  local = devices.local(devices.choose(experiment.run.accelerator))[:1]
   model = experiment.student.model
   model = MODEL if model == AUTO else model
   models.make_model(model, classes=2)

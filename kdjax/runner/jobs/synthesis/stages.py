@@ -14,6 +14,7 @@ from kdjax.runner.jobs.synthesis.evaluate import Choice
 from kdjax.runner.jobs.synthesis.networks import TrainedStudents
 from kdjax.runner.jobs.synthesis.unroll import Synthetic
 from kdjax.runner.report.progress import compiling, progress, say
+from kdjax.train.devices import processes
 
 IMAGES = "images.npz"
 
@@ -53,7 +54,8 @@ def learn_images(setup: SynthesisSetup, context: Context) -> Learned:
       learned.losses.append(learned_set.pop("loss"))
       learned.images.append(Synthetic(**learned_set))
       advance(learned.losses[-1])
-  _save_images(context.workdir / IMAGES, learned.images)
+  if processes.is_first():
+    _save_images(context.workdir / IMAGES, learned.images)
   return learned
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdjax.runner.jobs.knowledge import measure
+from kdjax.runner.jobs.knowledge import metrics
 
 PARAMS = {
   "stage_0": {"dense": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}},
@@ -33,7 +33,7 @@ def _filled(part, value):
   ],
 )
 def test_layer_weights(tap, needed, shapes):
-  found = measure.layer_weights(PARAMS, tap, below(*needed))
+  found = metrics.layer_weights(PARAMS, tap, below(*needed))
   assert [x.shape for x in found] == shapes
 
 
@@ -53,7 +53,7 @@ def test_layer_weights(tap, needed, shapes):
   ],
 )  # fmt: skip
 def test_comparisons(name, metric, student, baseline, mean, wins, verdict):
-  (row,) = measure.comparisons({metric: student}, {metric: baseline})
+  (row,) = metrics.comparisons({metric: student}, {metric: baseline})
   assert row["verdict"] == verdict
   assert row["wins"] == wins
   assert row["mean"] == (None if mean is None else pytest.approx(mean))
@@ -61,9 +61,9 @@ def test_comparisons(name, metric, student, baseline, mean, wins, verdict):
 
 def test_over_thresholds_compares_each():
   def curve(values):
-    return {"threshold": [0.2, 0.5]} | dict.fromkeys(measure.HYPOTHESES, values)
+    return {"threshold": [0.2, 0.5]} | dict.fromkeys(metrics.HYPOTHESES, values)
 
-  found = measure.over_thresholds(
+  found = metrics.over_thresholds(
     [curve([2.0, 1.0]), curve([3.0, 1.0])], [curve([1.0, 2.0])] * 2
   )
   assert found["threshold"] == [0.2, 0.5]
