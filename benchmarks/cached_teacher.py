@@ -24,7 +24,8 @@ from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.cached_teacher import as_teacher
 from kdjax.train import loop
-from kdjax.train.state import frozen_state, variables
+from kdjax.train.precision import full_precision
+from kdjax.train.state import variables
 from kdjax.train.teacher import live_teacher
 
 EXPERIMENT = EXPERIMENTS["cached_teacher"]
@@ -88,7 +89,7 @@ def epochs(parts, count: int):
     teacher = as_teacher(parts.cached)
   else:
     network = parts.teacher.network
-    teacher = live_teacher(frozen_state(network, parts.found.load()))
+    teacher = live_teacher(full_precision(network), parts.found.load())
   train_spec = parts.student
   return loop.train(
     train_spec.network,

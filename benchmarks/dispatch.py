@@ -33,7 +33,7 @@ from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.state import frozen_state
+from kdjax.train.precision import full_precision
 from kdjax.train.teacher import live_teacher
 
 RATE, TEMPERATURE, HARD = 0.05, 4.0, 0.1
@@ -130,7 +130,7 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
   sample = jnp.asarray(to_float(known.images[:1]))
   teachers = {}
   if case.teacher:
-    frozen = frozen_state(model(case, case.teacher), known.teacher)
+    frozen = full_precision(model(case, case.teacher)), known.teacher
     teachers = {"teacher": live_teacher(frozen)}
   epochs = loop.train(
     network,

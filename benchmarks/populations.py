@@ -27,6 +27,7 @@ import numpy as np
 import optax
 
 from benchmarks import timing
+from kdjax.core.teacher import stored_teacher
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline.loaders import make_loader
@@ -34,7 +35,6 @@ from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.teacher import stored_teacher
 
 EXAMPLES, CLASSES, BATCH = 4000, 10, 128
 CELLS = list(itertools.product((1.0, 2.0, 4.0, 8.0, 20.0), (0.0, 0.1, 0.5)))

@@ -163,7 +163,7 @@ def measured(
   from kdjax.train.loader import Loader
   from kdjax.train.observer import Observer
   from kdjax.train.optimizer import make_optimizer
-  from kdjax.train.state import frozen_state
+  from kdjax.train.precision import full_precision
   from kdjax.train.teacher import live_teacher
 
   random = np.random.default_rng(0)
@@ -199,7 +199,7 @@ def measured(
     epochs=epochs + 1,
     task=classification(classes),
     sample=sample,
-    teachers={"teacher": live_teacher(frozen_state(network, known))},
+    teachers={"teacher": live_teacher(full_precision(network), known)},
     devices=devices,
     observer=Observer(step, lambda fed, idle: fed),
   )

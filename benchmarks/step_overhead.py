@@ -37,6 +37,7 @@ import optax
 from benchmarks import timing
 from kdjax import losses
 from kdjax.core.method import Inputs, Outputs, stateless, weighted_sum
+from kdjax.core.teacher import stored_teacher
 from kdjax.data import to_float
 from kdjax.methods import make_objective
 from kdjax.models import make_model
@@ -46,9 +47,9 @@ from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.precision import full_precision
 from kdjax.train.schemes.scheme import OFFLINE
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live_teacher, stored_teacher
+from kdjax.train.teacher import live_teacher
 
 LIMITS = {"response": 1.03, "cached": 1.03}
 OTHERS = 1.10
@@ -285,7 +286,7 @@ def trainings(
     jax.jit(partial(one.init, train=False))(jax.random.key(1), sample)
     for one in (network, teacher_network)
   )
-  teacher = live_teacher(frozen_state(teacher_network, known))
+  teacher = live_teacher(full_precision(teacher_network), known)
   random_answers = random.normal(size=(count, pair.classes))
   table = stored_teacher(jnp.asarray(random_answers, jnp.float32))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
 from kdjax.core.pooling import pool_values
 
@@ -81,6 +82,9 @@ class Weights(NamedTuple):
   rows: jax.Array
   examples: jax.Array
 
+
+# What an item of an iterator may hold of `Batch.extra`.
+EXTRA = ("share", "partner_targets", "teacher_inputs", "place")
 
 # A metric is summed over batches and devices and divided once, at the end.
 Metric = Callable[[Rows], tuple[jax.Array, jax.Array]]
@@ -219,6 +223,43 @@ def batch_of(
     order if position is None else position,
     extra,
   )
+
+
+def as_batch(task: Task, item: Any) -> Batch:
+  """Makes a batch of one item of a user's iterator.
+
+  Args:
+    task: which says what of it is what.
+    item: arrays by name: those that the task reads, and "weight", "index" and
+      "position" and what stands in `Batch.extra`, such as "teacher_inputs",
+      where they are there. A Batch is returned as it is.
+
+  Raises:
+    UserError: for an item without an entry that the task reads.
+
+  Example:
+    >>> from kdjax.tasks import classification
+    >>> batch = as_batch(classification(3), {"image": jnp.zeros((2, 4))})
+    >>> print(batch.targets)
+    [-1 -1]
+  """
+  if isinstance(item, Batch):
+    return item
+  if not isinstance(item, Mapping):
+    raise UserError(
+      f"a batch is a mapping of arrays by name, got {type(item).__name__}"
+    )
+  try:
+    batch = task.batch(item)
+  except KeyError as error:
+    (name, *_) = error.args
+    raise UserError(
+      f"the batch has no entry {name!r}, which the task {task.name} reads; it"
+      f" has: {', '.join(map(str, item))}. The task's settings say what its"
+      " entries are called"
+    ) from None
+  extra = {name: item[name] for name in EXTRA if name in item}
+  return batch._replace(extra=batch.extra | extra)
 
 
 def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:

@@ -13,12 +13,13 @@ from jax.interpreters import partial_eval
 from kdjax.core.errors import UserError, program
 from kdjax.core.method import Method, Outputs
 from kdjax.core.task import Task, arguments
+from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.taps import TapError, select
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.precision import full_precision
 from kdjax.train.schemes.scheme import OFFLINE, Scheme
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
+from kdjax.train.teacher import live_teacher
 
 # Enough for methods that relate examples.
 EXAMPLES = 4
@@ -96,7 +97,7 @@ def _step_of(student, teacher, method, sample, task, scheme):
     if not isinstance(teacher, Teacher | None):
       args, named = arguments(inputs)
       variables = teacher.init(rng, *args, **named, train=False)
-      taught = live_teacher(frozen_state(teacher, variables))
+      taught = live_teacher(full_precision(teacher), variables)
     with _taps_of("teacher"):
       outputs = observe(taught, batch, method.teacher_taps, task=task)
     if taught is teacher and outputs is not None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from kdjax.core.method import Outputs
 from kdjax.core.pooling import check_weights, pool_logits
 from kdjax.core.task import Task
-from kdjax.train.teacher import Teacher
+from kdjax.core.teacher import Teacher
 
 
 def ensemble(
@@ -132,9 +132,7 @@ def _kind(teacher: Teacher) -> tuple:
     (jax.tree_util.keystr(path), jnp.shape(leaf), jnp.result_type(leaf))
     for path, leaf in jax.tree_util.tree_leaves_with_path(teacher.arrays)
   ]
-  apply = getattr(teacher.arrays, "apply_fn", None)
-  network = getattr(apply, "__self__", apply)
-  return teacher.show, teacher.head, network, leaves
+  return teacher.show, teacher.head, leaves
 
 
 def _stack(teachers) -> Any:

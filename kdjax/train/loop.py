@@ -19,6 +19,7 @@ import optax
 
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher, in_rows, observe, teacher_head
 from kdjax.train.arm import Arm, plan_steps, teacher_taps
 from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
@@ -32,7 +33,6 @@ from kdjax.train.population.offload import (
   make_waves,
   take_turn,
 )
-from kdjax.train.teacher import Teacher, in_rows, observe, teacher_head
 
 
 def train(

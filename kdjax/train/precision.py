@@ -6,6 +6,7 @@ images at the door, and to widen what comes out; networks need no `dtype`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-NARROW = "bfloat16"
+from kdjax.taps.calling import default_call
+from kdjax.taps.network import Network, from_linen
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,12 +46,14 @@ class PrecisionWrapper:
 
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
     paths = blocks(variables["params"]) if self.remat else set()
-    if self.dtype == NARROW:
-      params = cast_params(variables["params"])
-      variables, args = {**variables, "params": params}, _narrow(args)
+    narrow = self.dtype != "float32"
+    if narrow:
+      params = cast_params(variables["params"], self.dtype)
+      variables = {**variables, "params": params}
+      args = _convert(args, jnp.float32, self.dtype)
     with nn.intercept_methods(_again(paths)):
       found = self.network.apply(variables, *args, **kwargs)
-    return _widen(found) if self.dtype == NARROW else found
+    return _convert(found, self.dtype, jnp.float32) if narrow else found
 
 
 def with_precision(
@@ -85,18 +89,84 @@ def like(network: nn.Module | PrecisionWrapper, other: nn.Module) -> Any:
   return with_precision(other, dtype=network.dtype, remat=network.remat)
 
 
-def cast_params(params: Mapping) -> dict:
-  """Returns a network's parameters in bfloat16, those of classifiers aside.
+def as_network(module: nn.Module | PrecisionWrapper | Network) -> Network:
+  """Makes a network of what the runner trains.
+
+  Args:
+    module: a linen module, or what stands in for one; a network is returned as
+      it is.
+  """
+  if isinstance(module, Network):
+    return module
+  if isinstance(module, PrecisionWrapper):
+    return from_linen(module, call=_call_of(type(module.network)))
+  return from_linen(module)
+
+
+_call_of = functools.cache(default_call)
+
+
+def full_precision(module: nn.Module | PrecisionWrapper) -> Network:
+  """Makes a network that computes in float32, whatever it learned in."""
+  return as_network(with_precision(module))
+
+
+@functools.cache  # equal networks are one in compiled programs
+def in_precision(network: Network, dtype: Any) -> Network:
+  """Makes a network compute in a type, as `PrecisionWrapper` does.
+
+  Args:
+    dtype: of parameters and inputs inside, such as "bfloat16"; float32 changes
+      nothing.
+  """
+  dtype = jnp.dtype(dtype)
+  if dtype == jnp.float32:
+    return network
+
+  def apply(variables, inputs, **options):
+    kept = kept_layers(network, variables)
+    params = cast_params(variables["params"], dtype, kept=kept)
+    outputs, features, moved = network.apply(
+      {**variables, "params": params},
+      _convert(inputs, jnp.float32, dtype),
+      **options,
+    )
+    found = _convert(
+      (outputs, features, {**moved, "params": ()}), dtype, jnp.float32
+    )
+    return *found[:2], {**found[2], "params": variables["params"]}
+
+  return network._replace(apply=apply)
+
+
+def kept_layers(network: Network, variables: Mapping) -> tuple:
+  """Returns the arrays of the layer that ends a network."""
+  layer = network.classifier(variables)
+  return tuple((layer or {}).values())
+
+
+def cast_params(
+  params: Mapping, dtype: Any = jnp.bfloat16, *, kept: tuple = ()
+) -> dict:
+  """Returns a network's parameters in a type, those of classifiers aside.
+
+  Args:
+    kept: arrays that stay as they are, beside the layers `head...`.
 
   Example:
     >>> params = {"stage_0": jnp.ones(2), "head": jnp.ones(2)}
     >>> {name: str(x.dtype) for name, x in cast_params(params).items()}
     {'stage_0': 'bfloat16', 'head': 'float32'}
   """
-  return {
-    name: tree if name.startswith("head") else _narrow(tree)
-    for name, tree in params.items()
-  }
+  stays = {id(x) for x in kept}
+
+  def one(path, x):
+    head = (
+      str(getattr(path[0], "key", "")).startswith("head") if path else False
+    )
+    return x if head or id(x) in stays else _convert(x, jnp.float32, dtype)
+
+  return jax.tree_util.tree_map_with_path(one, params)
 
 
 def blocks(params: Mapping) -> set[tuple[str, ...]]:
@@ -140,14 +210,6 @@ def _again(paths: set[tuple[str, ...]]) -> Callable:
       active.remove(module.path)
 
   return intercept
-
-
-def _narrow(tree: Any) -> Any:
-  return _convert(tree, jnp.float32, jnp.bfloat16)
-
-
-def _widen(tree: Any) -> Any:
-  return _convert(tree, jnp.bfloat16, jnp.float32)
 
 
 def _convert(tree: Any, old: Any, new: Any) -> Any:

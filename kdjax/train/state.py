@@ -1,6 +1,5 @@
 """The state of a network in training, and of the method that trains it."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -8,52 +7,50 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from flax.training import train_state
 
-from kdjax.core.method import Frozen, Inputs, Method, Outputs
-from kdjax.core.task import Batch, Rows, Task, arguments
-from kdjax.taps import tapped
+from kdjax.core.method import Frozen, Method, Outputs
+from kdjax.core.task import Task
+from kdjax.taps.network import Network
+from kdjax.train.objective import first_params, spread_frozen
 from kdjax.train.optimizer import with_learning_rate
-from kdjax.train.precision import cast_params, with_precision
+from kdjax.train.precision import as_network
 
 
-class TrainState(train_state.TrainState):
-  """Flax's TrainState with what a distilled network needs besides.
+@struct.dataclass
+class TrainState:
+  """A network in training, the method that trains it, and the optimiser.
 
   Attributes:
+    step: () int32, steps taken so far.
     params: {"network": the network's, "method": the method's (regressors)}.
+    opt_state: the optimiser's.
     collections: the network's other collections, such as batch statistics.
     method_state: what the method remembers (memories, running averages).
-    task: what its answers mean; None for a network that does not learn.
+    network: how it is called.
+    tx: the optimiser.
+    task: what its answers mean.
   """
 
+  step: jax.Array
+  params: Any
+  opt_state: Any
   collections: Any = None
   method_state: Any = None
+  network: Network = struct.field(pytree_node=False, default=None)
+  tx: optax.GradientTransformation = struct.field(
+    pytree_node=False, default=None
+  )
   task: Task | None = struct.field(pytree_node=False, default=None)
 
 
 def variables(state: TrainState, params: Any = None) -> dict:
-  """Returns the network's variables, as linen's `apply` takes them.
+  """Returns the network's variables, as its `apply` takes them.
 
   Args:
     params: other parameters of the same form than the state's own.
   """
   params = state.params if params is None else params
   return {"params": params["network"], **state.collections}
-
-
-def classifier(params: Any) -> dict | None:
-  """Returns the linear layer that ends a network.
-
-  Returns:
-    {"kernel": (D, C), "bias": (C,)} of the layer named `head`; None where there
-    is no such layer.
-  """
-  head = params.get("head", {})
-  if "kernel" not in head or head["kernel"].ndim != 2:
-    return None
-  bias = head.get("bias", jnp.zeros(head["kernel"].shape[1]))
-  return {"kernel": head["kernel"], "bias": bias}
 
 
 def create_state(
@@ -75,115 +72,52 @@ def create_state(
     teacher: the teacher's outputs of them, or None.
     head: the teacher's classifier, or None.
   """
-  network_rng, method_rng = jax.random.split(rng)
-  args, named = arguments(inputs)
-  made = network.init(network_rng, *args, **named, train=False)
-  params, collections = made.pop("params"), made
-  batch = task.sample(inputs)
-  outputs, rows = forward(
-    network.apply, made | {"params": params}, batch, method.student_taps, task
+  network = as_network(network)
+  params, (collections, method_state) = first_params(
+    method, network, task, rng, None, task.sample(inputs), teacher, head
   )
-  step = jnp.zeros((), jnp.int32)
-  first = Inputs(
-    outputs,
-    teacher,
-    rows.targets,
-    step,
-    index=jnp.zeros_like(batch.index),
-    head=head,
-    student_head=classifier(params),
-  )
-  method_params, method_state = method.init(method_rng, first)
-  if method.adopt is not None:
-    params = method.adopt(params, first)
-  params = {"network": params, "method": method_params}
+  opt_state = with_learning_rate(optimizer.init(params), learning_rate)
   return TrainState(
-    step=step,
-    apply_fn=network.apply,
+    # Steps count in what the program counts in.
+    step=jnp.zeros((), jnp.int32),
     params=params,
-    tx=optimizer,
-    opt_state=with_learning_rate(optimizer.init(params), learning_rate),
+    opt_state=opt_state,
     collections=collections,
     method_state=method_state,
+    network=network,
+    tx=optimizer,
     task=task,
   )
 
 
-def forward(
-  apply_fn: Callable,
-  variables: Mapping[str, Any],
-  batch: Batch,
-  taps: Sequence[str],
-  task: Task,
-) -> tuple[Outputs, Rows]:
-  """Shows a network a batch, without dropout or updates.
-
-  Returns:
-    Its outputs, with one answer a row, and the rows.
-  """
-  args, named = arguments(batch.inputs)
-  outputs, feats = tapped(apply_fn, taps)(
-    variables, *args, **named, train=False
-  )
-  rows = task.rows(outputs, batch)
-  return Outputs(rows.answers, feats), rows
-
-
-def descend(state: TrainState, gradient: Any, frozen: Frozen) -> TrainState:
+def descend(
+  state: TrainState, gradient: Any, frozen: Frozen | None = None
+) -> TrainState:
   """Lets the optimiser move what is not frozen.
 
   Of what is frozen it sees zeros, values and gradients: there is nothing that
   decay could shrink, and no momentum for the day on which it may move.
 
+  Args:
+    frozen: what a method says is; None for nothing.
+
   Returns:
     The state after the step; what is frozen is the same, bit for bit.
   """
-  still = _spread(frozen, state.params)
+  if frozen is None:
+    updates, opt_state = state.tx.update(
+      gradient, state.opt_state, state.params
+    )
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(
+      step=state.step + 1, params=params, opt_state=opt_state
+    )
+  still = spread_frozen(frozen, state.params)
 
   def shown(tree):
     return jax.tree.map(lambda stop, x: jnp.where(stop, 0, x), still, tree)
 
-  moved = state.replace(params=shown(state.params)).apply_gradients(
-    grads=shown(gradient)
-  )
+  moved = descend(state.replace(params=shown(state.params)), shown(gradient))
   return moved.replace(
     params=jax.tree.map(jnp.where, still, state.params, moved.params)
-  )
-
-
-def _spread(frozen: Frozen, params: Any) -> Any:
-  """What is frozen as a tree like the parameters."""
-  if not isinstance(frozen, Mapping):
-    return jax.tree.map(lambda _: frozen, params)
-  # A method of each teacher: the same of all of them.
-  if isinstance(params, tuple):
-    return tuple(_spread(frozen, one) for one in params)
-  return {
-    key: _spread(frozen.get(key, False), value) for key, value in params.items()
-  }
-
-
-def frozen_state(
-  network: nn.Module, variables: dict, dtype: str = "float32"
-) -> TrainState:
-  """Wraps a trained network that is not to learn any more.
-
-  Args:
-    network: linen module, whatever it was computed in while it learned.
-    dtype: what its parameters are kept in, and it computes in, see
-      `with_precision`.
-  """
-  collections = {
-    key: value for key, value in variables.items() if key != "params"
-  }
-  params = variables["params"]
-  params = params if dtype == "float32" else cast_params(params)
-  return TrainState(
-    step=jnp.zeros((), jnp.int32),
-    apply_fn=with_precision(network, dtype=dtype).apply,
-    params={"network": params, "method": ()},
-    tx=optax.identity(),
-    opt_state=(),
-    collections=collections,
-    method_state=(),
   )

@@ -12,7 +12,6 @@ from kdjax.core.errors import UserError
 from kdjax.evaluate import over_batches, scores
 from kdjax.taps.network import from_linen
 from kdjax.tasks import classification
-from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live_teacher
 
 CLASSES = 3
@@ -44,7 +43,7 @@ BIG_VARIABLES = BIG.init(jax.random.key(1), IMAGES[:1])
 
 def teacher(network=BIG):
   variables = network.init(jax.random.key(1), IMAGES[:1])
-  return live_teacher(frozen_state(network, variables))
+  return live_teacher(from_linen(network), variables)
 
 
 def in_batches(*sizes):

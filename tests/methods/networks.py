@@ -12,8 +12,8 @@ from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
+from kdjax.taps.calling import linear_layer
 from kdjax.taps.grammar import covers_path, parse_tap
-from kdjax.train.state import classifier
 
 EXAMPLES, CLASSES, BATCH, STEPS = 40, 4, 6, 100
 SHAPE = (8, 8, 1)
@@ -60,8 +60,8 @@ def inputs_of(pair):
     step=jnp.int32(STEPS // 2),
     mask=jnp.ones(BATCH, bool),
     index=jnp.asarray(rng.permutation(EXAMPLES)[:BATCH], jnp.int32),
-    head=classifier(teacher[1]),
-    student_head=classifier(student[1]),
+    head=linear_layer(teacher[1], "head"),
+    student_head=linear_layer(student[1], "head"),
   )
   return inputs, student[1]
 

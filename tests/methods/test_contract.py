@@ -26,9 +26,9 @@ from kdjax.core.method import Inputs
 from kdjax.core.task import KINDS
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES, READS
+from kdjax.train.forward import gather
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.state import TrainState, descend
-from kdjax.train.step import gather
 
 NAMES = sorted(MAKERS)
 
@@ -251,12 +251,9 @@ def check_frozen(method, params, slopes):
     return descend(state, slopes, method.frozen(now))
 
   for optimizer in OPTIMIZERS:
-    state = TrainState.create(
-      apply_fn=None, params=params, tx=make_optimizer(optimizer, "constant", 9)
-    )
-    state = state.replace(
-      opt_state=with_learning_rate(state.opt_state, jnp.float32(0.1))
-    )
+    rule = make_optimizer(optimizer, "constant", 9)
+    rates = with_learning_rate(rule.init(params), jnp.float32(0.1))
+    state = TrainState(jnp.int32(0), params, rates, tx=rule)
     for now, found in slopes.items():
       moved = move(state, found, now)
       stays = jax.tree.map(np.array_equal, state.params, moved.params)

@@ -17,7 +17,7 @@ from kdjax import taps
 from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import MAKERS
 from kdjax.models import make_model
-from kdjax.train.state import classifier
+from kdjax.taps.calling import linear_layer
 
 SMALL = ((32, 16), (16, 32), (8, 64))
 WIDE = ((32, 64), (16, 128), (8, 256))
@@ -70,7 +70,7 @@ def shown(text):
   places = (*STAGE_TAPS, "stage_*/activation", "pool:in", "head:in")
   tapped = taps.tapped(network.apply, places)
   outputs = Outputs(*jax.eval_shape(tapped, variables, images))
-  return outputs, classifier(variables["params"])
+  return outputs, linear_layer(variables["params"], "head")
 
 
 def inputs_of(pair):

@@ -12,6 +12,7 @@ from documented_code import code_of, loaded, page
 from kdjax import tasks
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task, final_score
+from kdjax.core.teacher import Teacher
 from kdjax.data import batches, steps_per_pass
 from kdjax.evaluate import compare, measure_task, score
 from kdjax.methods import make_objective
@@ -19,7 +20,6 @@ from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.teacher import Teacher
 
 PAGE = page("tasks.md")
 

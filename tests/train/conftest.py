@@ -11,8 +11,8 @@ from kdjax.tasks import classification
 from kdjax.train import loop
 from kdjax.train.observer import UNWATCHED
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.precision import full_precision
 from kdjax.train.schemes.scheme import OFFLINE
-from kdjax.train.state import frozen_state
 from kdjax.train.teacher import live_teacher
 
 EXAMPLES, CLASSES, SHAPE = 50, 4, (6, 6, 1)
@@ -31,7 +31,7 @@ def toy():
 def teacher():
   network = make_model("mlp(12, dropout=0.5)", classes=CLASSES)
   variables = network.init(jax.random.key(7), jnp.zeros((1, *SHAPE)))
-  return live_teacher(frozen_state(network, variables))
+  return live_teacher(full_precision(network), variables)
 
 
 @pytest.fixture

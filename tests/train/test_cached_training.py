@@ -8,12 +8,12 @@ import pytest
 
 from kdjax import data
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe, stored_teacher
 from kdjax.data.teacher_cache.records import record_type, to_records
 from kdjax.data.teacher_cache.store import TeacherCache, finish, write_shard
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.runner.pipeline import cached_teacher
-from kdjax.train.teacher import observe, stored_teacher
 
 VIEWS, VIEW = 3, "shift(1)"
 WEIGHT = 0.7

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import pytest
 
 from kdjax.core.errors import UserError
+from kdjax.core.teacher import stored_teacher
 from kdjax.methods import make_objective, tap_arguments
 from kdjax.models import make_model
 from kdjax.taps import TapError
 from kdjax.tasks import classification
 from kdjax.train.dry_run import check_step
-from kdjax.train.teacher import stored_teacher
 
 SAMPLE = jnp.zeros((1, 2, 2, 1))
 

@@ -8,17 +8,13 @@ import scipy.special
 
 from kdjax.core.pooling import pool_logits, pool_values
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe, stored_teacher, teacher_head
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.tasks import classification
 from kdjax.train.ensemble import ensemble, teacher_route
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import (
-  live_teacher,
-  observe,
-  stored_teacher,
-  teacher_head,
-)
+from kdjax.train.precision import full_precision
+from kdjax.train.teacher import live_teacher
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(0, 3, (3, 5, 4)).astype(np.float32)
@@ -30,7 +26,7 @@ OTHER = make_model("mlp(7, 3)", classes=4)
 
 def network(seed, module=NETWORK):
   variables = module.init(jax.random.key(seed), IMAGES[:1])
-  return live_teacher(frozen_state(module, variables))
+  return live_teacher(full_precision(module), variables)
 
 
 def by_hand(pool, weights):

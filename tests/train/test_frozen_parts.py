@@ -10,21 +10,21 @@ import pytest
 
 from kdjax.core.method import Method, Outputs, stateless, weighted_sum
 from kdjax.core.task import Batch, batch_of
+from kdjax.core.teacher import observe
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
+from kdjax.train.precision import full_precision
 from kdjax.train.pruning import Pruning, magnitude_pruning
 from kdjax.train.schemes.registry import make_scheme
 from kdjax.train.state import (
   TrainState,
-  classifier,
   create_state,
   descend,
-  frozen_state,
 )
 from kdjax.train.step import take_step
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.teacher import live_teacher
 
 IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0])
@@ -58,12 +58,12 @@ def taught_by(network, count=1):
     made = network.init(jax.random.key(7 + seed), IMAGES)
     outputs.append(
       observe(
-        live_teacher(frozen_state(network, made)),
+        live_teacher(full_precision(network), made),
         batch_of(IMAGES),
         ("stage_*", "head:in"),
       )
     )
-    heads.append(classifier(made["params"]))
+    heads.append(full_precision(network).classifier(made))
   if count == 1:
     return outputs[0], heads[0]
   return Outputs(outputs[0].answers, {}, tuple(outputs)), tuple(heads)
@@ -181,12 +181,9 @@ def test_frozen_parts_leave_no_momentum_behind():
 
 
 def state_of(params, optimizer):
-  state = TrainState.create(
-    apply_fn=None, params=params, tx=make_optimizer(optimizer, "constant", 9)
-  )
-  return state.replace(
-    opt_state=with_learning_rate(state.opt_state, jnp.float32(1.0))
-  )
+  rule = make_optimizer(optimizer, "constant", 9)
+  rates = with_learning_rate(rule.init(params), jnp.float32(1.0))
+  return TrainState(jnp.int32(0), params, rates, tx=rule)
 
 
 def test_sums_of_methods_freeze_what_their_parts_freeze():

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from kdjax.core.method import stateless, weighted_sum
+from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe, stored_teacher
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
-from kdjax.train.teacher import stored_teacher
 
 
 def response(settings):
@@ -122,12 +123,9 @@ def test_reading_from_disk_equals_memory(fit, toy):
 
 def test_stored_answers_equal_the_live_teacher(fit, toy, teacher):
   images, _ = toy
-  answers = teacher.arrays.apply_fn(
-    {"params": teacher.arrays.params["network"]},
-    images.astype(np.float32) / 255,
-  )
+  shown = observe(teacher, batch_of(images.astype(np.float32) / 255))
   live = fit(response, view="none")[-1].states["student"].params
-  table = fit(response, view="none", teacher=stored_teacher(answers))[-1]
+  table = fit(response, view="none", teacher=stored_teacher(shown.answers))[-1]
   assert_close(table.states["student"].params, live)
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from kdjax.core.task import Batch, batch_of
+from kdjax.core.teacher import observe, stored_teacher
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.state import create_state
+from kdjax.train.state import create_state, variables
 from kdjax.train.step import take_step
-from kdjax.train.teacher import observe, stored_teacher
 
 
 def response(settings):
@@ -91,7 +91,7 @@ def step(smoothing=0.0):
     index,
     {"share": SHARE, "partner_targets": PARTNERS},
   )
-  logits = state.apply_fn({"params": state.params["network"]}, IMAGES)
+  logits, _, _ = state.network.apply(variables(state), IMAGES)
   _, metrics = take_step(state, method, batch, None, rng=jax.random.key(0))
   return np.asarray(logits), metrics
 

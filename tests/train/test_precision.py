@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe, teacher_head
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.taps import tapped
 from kdjax.train.devices.batch_norm import over_the_batch
-from kdjax.train.precision import with_precision
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live_teacher, observe, teacher_head
+from kdjax.train.precision import full_precision, with_precision
+from kdjax.train.teacher import live_teacher
 
 CLASSES, IMAGES = 4, jax.random.uniform(jax.random.key(1), (6, 8, 8, 3))
 VIT = "vit(patch=4, width=16, depth=2, heads=2)"
@@ -126,10 +126,10 @@ def test_teacher_in_bfloat16_says_the_same_in_float32():
   network = make_model("mlp(16)", classes=CLASSES)
   variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
   wide, narrow = (
-    live_teacher(frozen_state(network, variables, dtype))
+    live_teacher(full_precision(network), variables, dtype=dtype)
     for dtype in ("float32", "bfloat16")
   )
-  params = narrow.arrays.params["network"]
+  params = narrow.arrays["params"]
   assert params["stage_0"]["dense"]["kernel"].dtype == jnp.bfloat16
   assert teacher_head(narrow)["kernel"].dtype == jnp.float32
   batch = batch_of(IMAGES)

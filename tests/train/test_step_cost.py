@@ -4,13 +4,15 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe
 from kdjax.methods import make_objective
 from kdjax.models import make_model
 from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
-from kdjax.train.state import create_state, frozen_state
+from kdjax.train.precision import full_precision
+from kdjax.train.state import create_state
 from kdjax.train.step import take_step
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.teacher import live_teacher
 
 BATCH, WIDTH = 8, 32
 
@@ -27,7 +29,7 @@ def operations(tap: str, depth: int) -> float:
   student = make_model("mlp(4)", classes=2)
 
   def state(known):
-    teacher = live_teacher(frozen_state(network, known))
+    teacher = live_teacher(full_precision(network), known)
     return create_state(
       student,
       method,
@@ -40,7 +42,7 @@ def operations(tap: str, depth: int) -> float:
     )
 
   def step(state, known):
-    teacher = live_teacher(frozen_state(network, known))
+    teacher = live_teacher(full_precision(network), known)
     outputs = observe(teacher, batch, method.teacher_taps)
     return take_step(state, method, batch, outputs, rng=jax.random.key(2))
 

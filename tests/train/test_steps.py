@@ -8,16 +8,19 @@ import pytest
 
 from kdjax.core.method import Outputs, stateless, weighted_sum
 from kdjax.core.task import Batch, batch_of
+from kdjax.core.teacher import observe
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.taps.network import from_linen
 from kdjax.tasks import classification
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.state import create_state, variables
 from kdjax.train.step import take_step
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.teacher import live_teacher
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0, 1, -1])
+NETWORK = from_linen(make_model("mlp(5, dropout=0.9)", classes=3))
 
 
 def batch(mask=(1, 1, 1, 1, 1, 1)):
@@ -39,22 +42,21 @@ def state(method, dropout=0.0, learning_rate=0.1):
 
 
 def test_teacher_is_asked_without_dropout():
-  teacher = live_teacher(state(make_objective("hard"), dropout=0.9))
+  method = make_objective("hard")
+  teacher = live_teacher(NETWORK, variables(state(method, dropout=0.9)))
   shown = observe(teacher, batch_of(IMAGES)).answers
-  clean = teacher.arrays.apply_fn(
-    variables(teacher.arrays), IMAGES, train=False
-  )
+  clean, _, _ = NETWORK.apply(teacher.arrays, IMAGES)
   np.testing.assert_array_equal(shown, clean)
 
 
 def test_teacher_gets_no_gradient():
-  teacher = live_teacher(state(make_objective("hard")))
+  known = variables(state(make_objective("hard")))
 
-  def total(params):
-    asked = live_teacher(teacher.arrays.replace(params=params))
-    return observe(asked, batch_of(IMAGES)).answers.sum()
+  def total(known):
+    teacher = live_teacher(NETWORK, known)
+    return observe(teacher, batch_of(IMAGES)).answers.sum()
 
-  grads = jax.grad(total)(teacher.arrays.params)
+  grads = jax.grad(total)(known)
   assert all(not np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 
@@ -66,7 +68,7 @@ def test_step_is_gradient_descent_on_the_mean():
   )
 
   def mean_loss(network):
-    logits = before.apply_fn({"params": network}, IMAGES[:5])
+    logits, _, _ = before.network.apply({"params": network}, IMAGES[:5])
     return (
       optax.softmax_cross_entropy_with_integer_labels(logits, LABELS[:5]).sum()
       / 6

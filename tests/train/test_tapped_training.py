@@ -11,13 +11,15 @@ import pytest
 
 from kdjax.core.errors import UserError
 from kdjax.core.task import Batch, batch_of
+from kdjax.core.teacher import observe
 from kdjax.methods import make_objective
 from kdjax.tasks import classification
 from kdjax.train.dry_run import check_step
 from kdjax.train.loop import side_by_side
-from kdjax.train.state import frozen_state, variables
+from kdjax.train.precision import full_precision
+from kdjax.train.state import variables
 from kdjax.train.step import take_step
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.teacher import live_teacher
 
 
 class Small(nn.Module):
@@ -44,7 +46,7 @@ def observed():
   """A teacher with other widths than the student."""
   network = Small(6)
   values = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
-  return live_teacher(frozen_state(network, values))
+  return live_teacher(full_precision(network), values)
 
 
 def final(epochs):

@@ -11,12 +11,12 @@ from kdjax import data
 from kdjax.core import spec, storage
 from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
+from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.data import Dataset
 from kdjax.data.teacher_cache.manifest import refuse_other
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.pretrained import SavedTeacher
-from kdjax.train.teacher import Teacher, stored_teacher
 
 FOLDER = "teacher_cache"
 

@@ -15,13 +15,14 @@ import optax
 
 from kdjax.core.method import stateless
 from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher
 from kdjax.tasks.classification import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live_teacher, observe, teacher_head
+from kdjax.train.precision import full_precision
+from kdjax.train.teacher import live_teacher
 
 TRY = " (--nopreflight tries nevertheless)"
 PARTS = ("network", "method", "optimiser")
@@ -177,7 +178,7 @@ def _kept(
     taught = teacher
     if taught is not None and not isinstance(taught, Teacher):
       variables = teacher.init(key, sample, train=False)
-      taught = live_teacher(frozen_state(teacher, variables))
+      taught = live_teacher(full_precision(teacher), variables)
     return arm.scheme.create(
       train_spec.network,
       method,

@@ -9,12 +9,12 @@ import jax
 from kdjax import methods, models, taps
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.arms import Cohort
 from kdjax.taps import TapError
 from kdjax.train.dry_run import check_step
 from kdjax.train.schemes.scheme import OFFLINE
-from kdjax.train.teacher import Teacher
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
 # that has what it looks at: vectors, maps, tokens, a second head, the teacher's

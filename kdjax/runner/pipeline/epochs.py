@@ -8,6 +8,7 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core.errors import warn
+from kdjax.core.teacher import Teacher
 from kdjax.runner.pipeline.cached_teacher import answers_of
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.report.logs import RunLog
@@ -18,7 +19,6 @@ from kdjax.train.devices.placement import local
 from kdjax.train.epoch import Epoch, portions
 from kdjax.train.fault_tolerance import nan_guard, resume
 from kdjax.train.observer import Observer
-from kdjax.train.teacher import Teacher
 
 
 def epochs(

@@ -13,6 +13,7 @@ from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.errors import quantity
 from kdjax.core.task import Task, final_score
+from kdjax.core.teacher import Teacher
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import best_epochs as best_of
 from kdjax.runner.pipeline import predict
@@ -30,7 +31,6 @@ from kdjax.train.devices import memory
 from kdjax.train.devices.placement import local
 from kdjax.train.epoch import Epoch
 from kdjax.train.fault_tolerance import nan_guard, resume
-from kdjax.train.teacher import Teacher
 
 
 class FitResult(NamedTuple):

@@ -12,6 +12,7 @@ import scipy.optimize
 import scipy.special
 
 from kdjax import data
+from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, teachers
 from kdjax.runner.pipeline.arms import (
@@ -23,7 +24,6 @@ from kdjax.runner.pipeline.arms import (
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.train.arm import Arm
-from kdjax.train.teacher import Teacher, stored_teacher
 
 SEED = 0
 

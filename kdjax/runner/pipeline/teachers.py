@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core import storage
+from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import fit, predict
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
@@ -19,8 +20,8 @@ from kdjax.runner.pipeline.specialists import (
 )
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.ensemble import ensemble, teacher_route
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import Teacher, live_teacher, stored_teacher
+from kdjax.train.precision import full_precision
+from kdjax.train.teacher import live_teacher
 
 
 class TrainedNetworks(NamedTuple):
@@ -162,11 +163,9 @@ def make_live_teacher(
   """Makes a teacher that looks at whatever the student sees."""
   each = [
     live_teacher(
-      frozen_state(
-        one.train_spec.network,
-        jax.tree.map(_nth(i), one.networks),
-        experiment.computing.teacher_dtype,
-      )
+      full_precision(one.train_spec.network),
+      jax.tree.map(_nth(i), one.networks),
+      dtype=experiment.computing.teacher_dtype,
     )
     for one in pool.members
     for i in range(len(jax.tree.leaves(one.networks)[0]))

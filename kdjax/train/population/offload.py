@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kdjax.core.teacher import Teacher
 from kdjax.train.devices import placement as on_devices
 from kdjax.train.devices import watchdog
 from kdjax.train.epoch import Epoch
 from kdjax.train.observer import Observer
 from kdjax.train.population.groups import Group, member_settings, split
 from kdjax.train.schemes.scheme import bring_back, by_members, lay_out
-from kdjax.train.teacher import Teacher
 
 
 class Wave(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 
 from kdjax.core.method import Metrics
 from kdjax.train.devices.collectives import Axis, Group
+from kdjax.train.forward import forward
 from kdjax.train.loader import join_orders, repeat_batches
 from kdjax.train.schemes.mutual import check_peers, first_peer
 from kdjax.train.schemes.peers import (
@@ -25,7 +26,7 @@ from kdjax.train.schemes.peers import (
 )
 from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Layout, Scheme
-from kdjax.train.state import TrainState, classifier, forward, variables
+from kdjax.train.state import TrainState, variables
 from kdjax.train.step import take_step
 
 
@@ -148,8 +149,8 @@ def _step(
     stale = jax.tree.map(lambda x: x[those], state.stale)
 
     def show(known):
-      apply_fn, task = student.apply_fn, student.task
-      return forward(apply_fn, known, batch, method.teacher_taps, task)[0]
+      network, task = student.network, student.task
+      return forward(network, known, batch, method.teacher_taps, task)[0]
 
     outputs = jax.vmap(show)(stale)
     return take_step(
@@ -159,7 +160,7 @@ def _step(
       jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), outputs),
       rng=key,
       axis_name=within,
-      head=jax.vmap(classifier)(stale["params"]),
+      head=jax.vmap(student.network.classifier)(stale),
       gradient_metrics=gradient_metrics,
     )
 

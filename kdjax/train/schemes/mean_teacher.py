@@ -9,18 +9,13 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core.method import Method, Metrics
-from kdjax.core.task import arguments
+from kdjax.train.forward import forward
 from kdjax.train.loader import repeat_examples
+from kdjax.train.precision import as_network
 from kdjax.train.schemes.peers import check_method
 from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Scheme
-from kdjax.train.state import (
-  TrainState,
-  classifier,
-  create_state,
-  forward,
-  variables,
-)
+from kdjax.train.state import TrainState, create_state, variables
 from kdjax.train.step import take_step
 
 ROLES = ("student", "twin")
@@ -121,10 +116,10 @@ def _create(
   del teacher, head
   check_method(method)
   # As `create_state` splits it: the twin's first answers are the student's.
-  args, named = arguments(inputs)
-  known = network.init(jax.random.split(rng)[0], *args, **named, train=False)
+  network = as_network(network)
+  known = network.init(jax.random.split(rng)[0], inputs)
   outputs, _ = forward(
-    network.apply, known, task.sample(inputs), method.teacher_taps, task
+    network, known, task.sample(inputs), method.teacher_taps, task
   )
   state = create_state(
     network,
@@ -135,7 +130,7 @@ def _create(
     inputs=inputs,
     teacher=outputs,
     learning_rate=learning_rate,
-    head=classifier(known["params"]),
+    head=network.classifier(known),
   )
   return Twins(state, variables(state))
 
@@ -155,7 +150,7 @@ def _step(
 ) -> tuple[Twins, Metrics]:
   del teacher, head
   outputs, _ = forward(
-    state.student.apply_fn,
+    state.student.network,
     state.twin,
     jax.tree.map(lambda x: x[views - 1 :: views], batch),
     method.teacher_taps,
@@ -168,7 +163,7 @@ def _step(
     jax.lax.stop_gradient(outputs),
     rng=rng,
     axis_name=axis_name,
-    head=classifier(state.twin["params"]),
+    head=state.student.network.classifier(state.twin),
     gradient_metrics=gradient_metrics,
   )
   kept = jnp.minimum(1 - 1 / (state.student.step + 1), decay)

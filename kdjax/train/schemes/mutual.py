@@ -9,6 +9,7 @@ from functools import partial
 import jax
 
 from kdjax.core.method import Metrics
+from kdjax.train.forward import train_forward
 from kdjax.train.schemes.peers import (
   create_peers,
   from_several,
@@ -17,8 +18,8 @@ from kdjax.train.schemes.peers import (
 )
 from kdjax.train.schemes.registry import register
 from kdjax.train.schemes.scheme import Scheme
-from kdjax.train.state import TrainState, classifier, variables
-from kdjax.train.step import take_step, train_forward
+from kdjax.train.state import TrainState, variables
+from kdjax.train.step import take_step
 
 
 @register("mutual", objective="ce:1 + kd:1")
@@ -104,11 +105,17 @@ def _step(
   keys = peer_keys(rng, peers)
 
   def show(state, key):
-    taps = method.teacher_taps
+    known = variables(state)
     outputs, *_ = train_forward(
-      state, state.params, taps, batch, key, axis_name
+      state.network,
+      known,
+      batch,
+      method.teacher_taps,
+      state.task,
+      key=key,
+      axis_name=axis_name,
     )
-    return outputs, classifier(state.params["network"])
+    return outputs, state.network.classifier(known)
 
   def one(state, key, outputs, head):
     return take_step(

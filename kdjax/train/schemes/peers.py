@@ -10,9 +10,11 @@ import numpy as np
 import optax
 
 from kdjax.core.method import Inputs, Method, Outputs
-from kdjax.core.task import Task, arguments
+from kdjax.core.task import Task
+from kdjax.train.forward import forward
 from kdjax.train.gradients import parts_of
-from kdjax.train.state import TrainState, classifier, create_state, forward
+from kdjax.train.precision import as_network
+from kdjax.train.state import TrainState, create_state
 
 
 def others(peers: int) -> np.ndarray:
@@ -133,15 +135,15 @@ def create_peers(
   """
   check_method(method)
   keys = peer_keys(rng, peers)
-  args, named = arguments(inputs)
+  network = as_network(network)
 
   def first_outputs(key):
     # As `create_state` splits it: these are the peers' own first answers.
-    known = network.init(jax.random.split(key)[0], *args, **named, train=False)
+    known = network.init(jax.random.split(key)[0], inputs)
     outputs, _ = forward(
-      network.apply, known, task.sample(inputs), method.teacher_taps, task
+      network, known, task.sample(inputs), method.teacher_taps, task
     )
-    return outputs, classifier(known["params"])
+    return outputs, network.classifier(known)
 
   def one(key, teacher, head):
     return create_state(

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdjax.core.errors import UserError
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe
 from kdjax.data.teacher_cache.records import record_type
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
@@ -16,8 +17,8 @@ from kdjax.runner.pipeline.cached_teacher import views_of
 from kdjax.runner.pipeline.fingerprints import of_setup
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.train.arm import teacher_taps
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.precision import full_precision
+from kdjax.train.teacher import live_teacher
 
 
 class Caching(NamedTuple):
@@ -67,7 +68,7 @@ def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
 
   def show(key):
     variables = network.init(key, base.sample, train=False)
-    teacher = live_teacher(frozen_state(network, variables))
+    teacher = live_teacher(full_precision(network), variables)
     return observe(teacher, batch_of(base.sample), taps)
 
   outputs = jax.eval_shape(show, jax.random.key(0))

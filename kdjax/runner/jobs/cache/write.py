@@ -11,6 +11,7 @@ import numpy as np
 from kdjax import data, evaluate
 from kdjax.core import storage
 from kdjax.core.task import batch_of
+from kdjax.core.teacher import observe
 from kdjax.data.teacher_cache.records import to_records
 from kdjax.data.teacher_cache.store import finish, is_written, write_shard
 from kdjax.runner.job import Context
@@ -21,8 +22,8 @@ from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.report import teachers
 from kdjax.runner.report.progress import progress
 from kdjax.train.devices import placement, processes
-from kdjax.train.state import frozen_state
-from kdjax.train.teacher import live_teacher, observe
+from kdjax.train.precision import full_precision
+from kdjax.train.teacher import live_teacher
 
 # Images at once, over all devices; the last ones are padded.
 BATCH = 1024
@@ -82,7 +83,8 @@ def _asker(
   # Each process asks about the views of its own files.
   devices = placement.local(base.devices)
   teacher = placement.replicate(
-    live_teacher(frozen_state(base.teacher.network, one, kept)), devices
+    live_teacher(full_precision(base.teacher.network), one, dtype=kept),
+    devices,
   )
 
   @jax.jit

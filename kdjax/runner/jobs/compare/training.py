@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core.errors import quantity
+from kdjax.core.teacher import Teacher
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
@@ -24,7 +25,6 @@ from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import estimates
 from kdjax.runner.report.progress import compiling, progress, say
 from kdjax.train.state import variables
-from kdjax.train.teacher import Teacher
 
 # Seeds of the search: none of them is measured.
 SEARCH_SEED = 10_000

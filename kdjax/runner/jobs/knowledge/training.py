@@ -17,6 +17,7 @@ import numpy as np
 from kdjax import data
 from kdjax.core.errors import DivergedError, UserError
 from kdjax.core.method import Method, Outputs, stateless
+from kdjax.core.teacher import Teacher
 from kdjax.data import Split
 from kdjax.methods import make_objective
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
@@ -26,8 +27,9 @@ from kdjax.tasks.classification import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
 from kdjax.train.epoch import Epoch
-from kdjax.train.state import TrainState, frozen_state, variables
-from kdjax.train.teacher import Teacher, live_teacher
+from kdjax.train.precision import full_precision
+from kdjax.train.state import TrainState, variables
+from kdjax.train.teacher import live_teacher
 
 # The teacher's features of all training images are computed once where they
 # take no more than this, bytes.
@@ -92,7 +94,7 @@ def student_epochs(
   )
   teachers = {
     "teacher": _stored(setup, teacher)
-    or live_teacher(frozen_state(setup.network, teacher))
+    or live_teacher(full_precision(setup.network), teacher)
   }
   split = setup.dataset.train
   yield from _epochs(

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax import evaluate, methods
 from kdjax.core.errors import DivergedError
+from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.evaluate.scores import log_softmax
 from kdjax.runner.jobs.soft_td.build import SoftTdSetup
 from kdjax.runner.jobs.soft_td.objective import soft_td, with_l2
@@ -19,7 +20,6 @@ from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
 from kdjax.train.state import variables
-from kdjax.train.teacher import Teacher, stored_teacher
 
 Cells = dict[str, list[dict[str, Any]]]
 

@@ -1,0 +1,82 @@
+"""What a network makes of a batch: as it is measured, and as it learns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from kdjax.core.method import Inputs, Outputs
+from kdjax.core.task import Batch, Rows, Task
+from kdjax.taps.network import Network
+from kdjax.train.devices import collectives
+from kdjax.train.devices.batch_norm import over_the_batch
+from kdjax.train.devices.collectives import Axis
+from kdjax.train.devices.dropout import by_example
+
+
+def forward(
+  network: Network,
+  variables: Mapping[str, Any],
+  batch: Batch,
+  taps: Sequence[str],
+  task: Task,
+) -> tuple[Outputs, Rows]:
+  """Shows a network a batch, without dropout or updates.
+
+  Returns:
+    Its outputs, with one answer a row, and the rows.
+  """
+  outputs, features, _ = network.apply(variables, batch.inputs, taps=taps)
+  rows = task.rows(outputs, batch)
+  return Outputs(rows.answers, features), rows
+
+
+def train_forward(
+  network: Network,
+  variables: Mapping[str, Any],
+  batch: Batch,
+  taps: Sequence[str],
+  task: Task,
+  *,
+  key: jax.Array,
+  axis_name: Axis,
+) -> tuple[Outputs, Rows, dict]:
+  """Shows a network a batch as it sees it while it learns.
+
+  Args:
+    key: PRNG key of this step, the same on all devices.
+
+  Returns:
+    Its outputs, the task's rows of them, and its collections (batch statistics)
+    after that.
+  """
+  with (
+    nn.intercept_methods(by_example(batch.position)),
+    nn.intercept_methods(over_the_batch(batch.weight, axis_name)),
+  ):
+    outputs, features, moved = network.apply(
+      variables, batch.inputs, taps=taps, train=True, rngs={"dropout": key}
+    )
+  rows = task.rows(outputs, batch)
+  collections = {name: moved[name] for name in moved if name != "params"}
+  return Outputs(rows.answers, features), rows, collections
+
+
+def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
+  """Collects the global batch; steps and classifiers are everyone's already.
+
+  Args:
+    axis_name: the mapped axis of devices, or a group of them.
+
+  Returns:
+    The inputs of all devices, in their order.
+  """
+
+  def collect(x):
+    return collectives.all_gather(x, axis_name)
+
+  alone = dict.fromkeys(("step", "head", "student_head"))
+  shared = {name: getattr(inputs, name) for name in alone}
+  gathered = jax.tree.map(collect, inputs._replace(**alone))
+  return gathered._replace(**shared)
