@@ -36,8 +36,9 @@ def default_call(kind: type) -> Callable:
   def call(apply, variables, inputs, *, train, **kw):
     args, named = arguments(inputs)
     told = {name: train != turned for name, turned in flags.items()}
+    keys = dict.fromkeys({"rngs"} & takes.parameters.keys())
     try:
-      takes.bind(None, *args, **{**told, **named})
+      takes.bind(None, *args, **{**keys, **told, **named})
     except TypeError as error:
       raise _misfit(kind, names, inputs, error) from None
     outputs = apply(variables, *args, **named, **told, **kw)

@@ -198,6 +198,8 @@ class Changed(NamedTuple):
   orders: tuple[Order, ...] = ()
 
   def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    if not self.orders:
+      return getattr(self.network, self.method)(*args, **kwargs)
     return self.run((), args, kwargs)[0]
 
   def run(

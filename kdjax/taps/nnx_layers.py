@@ -30,6 +30,9 @@ def key_streams(module: nnx.Module, rngs: Mapping[str, jax.Array]) -> None:
     rngs: keys by name; a stream of another name draws from the first of them.
   """
   modules = dict(nnx.iter_modules(module))
+  for layer in modules.values():
+    if isinstance(layer, nnx.Dropout) and layer.rngs is None:
+      layer.rngs = nnx.RngStream(0, tag=layer.rng_collection)
   streams = [
     (path, node)
     for path, node in nnx.iter_graph(module)

@@ -1,5 +1,6 @@
 """Networks of nnx modules: the module's structure, and its arrays apart."""
 
+import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from flax import nnx
 from kdjax.core.errors import UserError
 from kdjax.taps.calling import default_call, nameless
 from kdjax.taps.linen import Row, rows_of
-from kdjax.taps.nnx import Listing, listed, tapped
+from kdjax.taps.nnx import Changed, Listing, listed, tapped
 from kdjax.taps.nnx_layers import forbid_streams, key_streams, show_layers
 from kdjax.taps.nnx_variables import (
   Place,
@@ -89,7 +90,10 @@ def functions_of(
 
     def outputs_alone(variables, *args, rngs=None, method="__call__", **kwargs):
       copy = structure.module(variables, train, rngs)
-      outputs, features = read(getattr(copy, method))(*args, **kwargs)
+      takes = inspect.signature(getattr(copy, method)).parameters
+      if "rngs" in takes:
+        kwargs["rngs"] = rngs and nnx.Rngs(rngs)
+      outputs, features = read(Changed(copy, method))(*args, **kwargs)
       kept.append((copy, features))
       return outputs
 

@@ -150,7 +150,10 @@ def scaled(variables, inputs, *, train, rngs):
 
 
 def test_a_function_is_a_network():
-  start = {"params": {"scale": jnp.ones((1, 4))}, "state": {"count": jnp.int32(0)}}
+  start = {
+    "params": {"scale": jnp.ones((1, 4))},
+    "state": {"count": jnp.int32(0)},
+  }
   network = from_apply(scaled, init=lambda key, inputs: start)
   variables = network.init(jax.random.key(0), ROWS)
   outputs, features, same = network.apply(variables, {"image": ROWS})

@@ -126,6 +126,68 @@ def test_a_module_takes_back_what_was_learned(native):
   check_close(dict(network.init(None, None)), dict(moved))
 
 
+class Odd(nnx.Module):
+  """Jitted, with tied weights, layers without streams of their own, and keys."""
+
+  def __init__(self, rngs):
+    self.embed = nnx.Embed(7, 4, rngs=rngs)
+    self.tied = self.embed
+    self.drop = nnx.Dropout(0.5)
+    self.constant = jnp.ones(4)
+    self.count = nnx.Variable(jnp.zeros((), jnp.int32))
+
+  @nnx.jit
+  def __call__(self, tokens, rngs):
+    self.count[...] += 1
+    x = self.drop(self.embed(tokens)) * self.constant[None, None]
+    noise = 0.0 if rngs is None else jax.random.normal(rngs.noise(), (7,))
+    return self.tied.attend(x)[:, 0] + jnp.reshape(noise, (1, -1)), x
+
+
+def test_other_modules_of_nnx():
+  network, variables = from_nnx(
+    Odd(nnx.Rngs(0)), call=lambda apply, variables, tokens, *, train, **kw: (
+      apply(variables, tokens, **{"rngs": None, **kw})[0]
+    )
+  )  # fmt: skip
+  assert jax.tree.map(jnp.shape, dict(variables)) == {
+    "params": {"embed": {"embedding": (7, 4)}},
+    "arrays": {"constant": (4,)},
+    "Variable": {"count": ()},
+  }
+  tokens = jnp.array([[1, 2]])
+  plain, _, same = network.apply(variables, tokens)
+  for _ in range(2):
+    keys = {"dropout": jax.random.key(0), "noise": jax.random.key(1)}
+    noisy, features, moved = network.apply(
+      variables, tokens, train=True, rngs=keys, taps=["embed", "drop"]
+    )
+    dropped = features["drop"] == 0
+    assert dropped.any() and not dropped.all()
+    assert moved["Variable"]["count"] == 1
+  assert same["Variable"]["count"] == 0
+  assert (plain != noisy).all()
+
+
+def test_devices_share_a_batch_of_nnx():
+  network, _, variables = TWINS["conv"].start()
+  inputs = TWINS["conv"].inputs()["image"]
+
+  def step(weight, inputs, axis_name=None):
+    with nn.intercept_methods(over_the_batch(weight, axis_name)):
+      return network.apply(variables, inputs, train=True, rngs=KEY)[::2]
+
+  def split(x):
+    return x.reshape(2, 3, *x.shape[1:])
+
+  outputs, moved = jax.pmap(
+    lambda *args: step(*args, axis_name="devices"), axis_name="devices"
+  )(split(WEIGHT), split(inputs))
+  whole, once = step(WEIGHT, inputs)
+  check_close(outputs.reshape(whole.shape), whole)
+  check_close(jax.tree.map(lambda x: x[1], moved), once)
+
+
 def misfit(**changes):
   network, variables = from_nnx(nnx_twins.NnxRNN(nnx.Rngs(0)))
   head = {**variables["params"]["head"], **changes}
