@@ -65,7 +65,7 @@ def verdict(folder: Path) -> str:
   """Reads the series: "named", "harmless" or, what must not be, "silent"."""
   opened = checkpoints.open_series(folder)
   try:
-    found = checkpoints.restore(opened, state(0))
+    found = checkpoints.restore(opened, lambda note: state(0))
   except KdjaxError:
     return "named, but the one before is lost"
   finally:

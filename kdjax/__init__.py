@@ -19,6 +19,8 @@ _HOMES = {
   "from_apply": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
   "from_nnx": "kdjax.taps.network",
+  "jsonl": "kdjax.train.callbacks",
+  "tensorboard": "kdjax.train.callbacks",
 }
 
 __all__ = [*_HOMES]

@@ -166,13 +166,15 @@ def program() -> str:
   return "kdjax" if module or path.stem == "kdjax" else "launch.py"
 
 
-def warn(text: str) -> None:
+def warn(text: str, speaker: str | None = None) -> None:
   """Says on stderr what does not end a run.
 
   Args:
     text: one line.
+    speaker: who says so; by default the runner, as it was started.
   """
-  print(f"{program()}: warning: {text}", file=sys.stderr, flush=True)
+  who = speaker or program()
+  print(f"{who}: warning: {text}", file=sys.stderr, flush=True)
 
 
 def quantity(count: int, noun: str, several: str | None = None) -> str:

@@ -38,7 +38,7 @@ class RunLog:
         trainings are worth checkpoints.
     """
     # tensorboardX takes its time to be imported.
-    from kdjax.runner.report.events import Scalars
+    from kdjax.train.tensorboard import Scalars
 
     self.workdir, self.recoverable = Path(workdir), recoverable
     self.performance: dict[str, dict[str, Any]] = {}

@@ -12,7 +12,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,13 +110,15 @@ def wait(series: Series) -> None:
     raise _failed("write", series, error) from error
 
 
-def restore(series: Series, like: Any) -> Restored | None:
+def restore(
+  series: Series, make_like: Callable[[Mapping[str, Any]], Any]
+) -> Restored | None:
   """Reads the newest checkpoint that is whole.
 
   Args:
     series: the series. Damaged checkpoints are put aside into its folder
       "damaged", so that their steps can be written again.
-    like: arrays, PRNG keys or shapes in the form of what was saved.
+    make_like: note -> arrays, PRNG keys or shapes in the form of what was saved.
 
   Returns:
     What it held; None where there is no checkpoint at all.
@@ -133,7 +135,9 @@ def restore(series: Series, like: Any) -> Restored | None:
       )
       _put_aside(series, step)
       continue
-    return Restored(step, _tree(arrays, note, like), note, tuple(damaged))
+    return Restored(
+      step, _tree(arrays, note, make_like(note)), note, tuple(damaged)
+    )
   if damaged:
     raise StorageError("; ".join(damaged))
   return None

@@ -89,21 +89,26 @@ def _wait(heard: int) -> None:
 
 
 @contextmanager
-def on_request() -> Iterator[Callable[[], str | None]]:
+def on_request(
+  speaker: str | None = None,
+) -> Iterator[Callable[[], str | None]]:
   """Notes the first signal instead of dying of it; the second one ends at once.
 
   Outside of the main thread, which alone gets signals, nothing is changed.
 
+  Args:
+    speaker: who says so; by default the runner, as it was started.
+
   Yields:
     () -> name of the signal that came; None as long as none did.
   """
-  came = []
+  came, who = [], speaker or program()
 
   def note(number, frame):
     came.append(signal.Signals(number).name)
     # Not by print: the signal may come in the middle of one.
     with contextlib.suppress(OSError):
-      os.write(2, f"{program()}: {came[-1]}: {SAID}\n".encode())
+      os.write(2, f"{who}: {came[-1]}: {SAID}\n".encode())
     for one, handler in before.items():
       # That of `at_once` would wait for what is computed.
       ends = one == signal.SIGINT or not callable(handler)

@@ -141,7 +141,7 @@ def _found(opened: checkpoints.Series | None, initial) -> Epoch | None:
   kept = states = None
   if opened is not None and opened.manager.all_steps():
     states = initial()
-    found = checkpoints.restore(opened, states)
+    found = checkpoints.restore(opened, lambda note: states)
     for line in found.damaged:
       warn(f"{line}; the one before, of step {found.step}, is used")
     kept = found.note | {"step": found.step}, checkpoints.plain(found.tree)

@@ -1,8 +1,8 @@
 """Checkpoints of a loop of one's own: parameters, optimiser, iterator's place."""
 
 import json
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, warn
 from kdjax.train.fault_tolerance import checkpoints
 
 
@@ -68,6 +68,16 @@ class Checkpoints:
     """The step of the last checkpoint; None where there is none."""
     return self._series.manager.latest_step()
 
+  def is_due(self, step: int) -> bool:
+    """Says whether `save` would write at a step."""
+    if self.every_steps is None and self.every_minutes is None:
+      return True
+    steps, minutes = self.every_steps, self.every_minutes
+    since = time.monotonic() - self._written
+    return (steps is not None and step - (self.latest or 0) >= steps) or (
+      minutes is not None and since >= 60 * minutes
+    )
+
   def save(
     self, step: int, tree: Any, note: Any = None, *, always: bool = False
   ) -> bool:
@@ -97,7 +107,7 @@ class Checkpoints:
         f"save(step={step}): {self.folder} has a checkpoint of step {latest}"
         " already; restore() goes on from it, another folder begins anew"
       )
-    if step == latest or not (always or self._due(step, latest)):
+    if step == latest or not (always or self.is_due(step)):
       return False
     _check_json(note)
     tree = jax.tree.map(_on_host, tree)
@@ -124,15 +134,28 @@ class Checkpoints:
       UserError: for a checkpoint of another form; both forms are named.
       StorageError: if there are checkpoints, and all are damaged.
     """
-    restored = checkpoints.restore(self._series, like)
+    return self.restore_by_note(lambda note: like)
+
+  def restore_by_note(
+    self, make_like: Callable[[Any], Any]
+  ) -> tuple[int, Any, Any] | None:
+    """As `restore`, where the form of what was saved is known from its note.
+
+    Args:
+      make_like: note -> like.
+    """
+    made = []
+
+    def of_note(note):
+      made.append(make_like(note["note"]))
+      return made[-1]
+
+    restored = checkpoints.restore(self._series, of_note)
     if restored is None:
       return None
     for line in restored.damaged:
-      print(
-        f"kdjax: {line}; the one before, of step {restored.step}, is used",
-        file=sys.stderr,
-      )
-    tree = jax.tree.map(_placed, like, restored.tree)
+      warn(f"{line}; the one before, of step {restored.step}, is used", "kdjax")
+    tree = jax.tree.map(_placed, made[-1], restored.tree)
     return restored.step, tree, restored.note["note"]
 
   def close(self) -> None:
@@ -144,15 +167,6 @@ class Checkpoints:
 
   def __exit__(self, *_) -> None:
     self.close()
-
-  def _due(self, step: int, latest: int | None) -> bool:
-    if self.every_steps is None and self.every_minutes is None:
-      return True
-    steps, minutes = self.every_steps, self.every_minutes
-    since = time.monotonic() - self._written
-    return (steps is not None and step - (latest or 0) >= steps) or (
-      minutes is not None and since >= 60 * minutes
-    )
 
 
 def _check_positive(name: str, value: Any, least: int) -> None:

@@ -46,7 +46,7 @@ def write(folder, steps, **options):
 
 def read(folder):
   opened = checkpoints.open_series(folder)
-  found = checkpoints.restore(opened, tree(0))
+  found = checkpoints.restore(opened, lambda note: tree(0))
   opened.manager.close()
   return found
 
@@ -116,7 +116,7 @@ def test_another_form_is_refused(tmp_path):
   opened = checkpoints.open_series(tmp_path / "run")
   other = tree(0) | {"params": {"kernel": jnp.zeros((3, 3))}}
   with pytest.raises(UserError, match="kernel"):
-    checkpoints.restore(opened, other)
+    checkpoints.restore(opened, lambda note: other)
   opened.manager.close()
 
 

@@ -31,14 +31,18 @@ class Scalars(SummaryWriter):
     True
   """
 
-  def __init__(self, folder: Path):
-    """Makes the file."""
-    self._folder = folder
+  def __init__(self, folder: Path, *, seconds: float = SECONDS):
+    """Makes the file.
+
+    Args:
+      seconds: after how many what was written is handed to the system.
+    """
+    self._folder, self._seconds = folder, seconds
     super().__init__(str(folder))
 
   def _get_file_writer(self):
     if self.file_writer is None:
-      self.file_writer = _File(self._folder)
+      self.file_writer = _File(self._folder, self._seconds)
       self.all_writers = {str(self._folder): self.file_writer}
     return self.file_writer
 
@@ -46,11 +50,11 @@ class Scalars(SummaryWriter):
 class _File:
   """One file of events."""
 
-  def __init__(self, folder: Path):
+  def __init__(self, folder: Path, seconds: float):
     name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
     # A run that goes on within the second does not overwrite what was there.
     self._path = folder / f"{name}.{os.getpid()}"
-    self._flushed = time.monotonic()
+    self._flushed, self._seconds = time.monotonic(), seconds
     self._file = None
     self._guarded(self._open)
 
@@ -75,7 +79,7 @@ class _File:
 
   def _write(self, event: Event) -> None:
     self._file.write(event.SerializeToString())
-    if time.monotonic() - self._flushed > SECONDS:
+    if time.monotonic() - self._flushed > self._seconds:
       self._file.flush()
       self._flushed = time.monotonic()
 
