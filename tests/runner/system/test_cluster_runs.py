@@ -179,6 +179,13 @@ SMALL = (
   "--teacher_batch_size=256",
 )  # fmt: skip
 
+QUANTIFY = (
+  "--student=mlp(16)", "--tap=stage_0", "--teacher_epochs=2", "--epochs=1",
+  "--label_epochs=1", "--seeds=1", "--batch_size=256",
+  "--teacher_batch_size=256", "--explained_images=5", "--grid=4",
+  "--probes=8", "--images_at_once=2", "--compared_images=2",
+)  # fmt: skip
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -194,10 +201,7 @@ SMALL = (
      (*SMALL, "--augment=shift(1)", "--views=2", "--cache_shards=2")),
     (
       "quantify", ("teacher", "student", "baseline", "quantify"),
-      ("--student=mlp(16)", "--tap=stage_0", "--teacher_epochs=1", "--epochs=1",
-       "--label_epochs=1", "--seeds=1", "--batch_size=256",
-       "--teacher_batch_size=256", "--explained_images=5", "--grid=4",
-       "--probes=8", "--images_at_once=2", "--compared_images=2"),
+      QUANTIFY,
     ),
     (
       "synthesise", ("teacher", "student", "baseline", "synthesis"),
@@ -247,6 +251,29 @@ def check_close(one, other):
   assert one[1] == other[1]
   for x, y in zip(one[0], other[0], strict=True):
     assert x == y or abs(x - y) <= 1e-5 * max(abs(x), abs(y), 1e-3), (x, y)
+
+
+@pytest.mark.slow
+def test_quantify_goes_on_where_two_processes_were_killed(tmp_path):
+  flags = ("quantify", *QUANTIFY, "--accelerator=cpu")
+  one, two = tmp_path / "one", tmp_path / "two"
+  ((status, said),) = Job(
+    (*flags, f"--workdir={one}"), 1, told=None, devices=2
+  ).ends()
+  assert status == 0, said
+  job = Job((*flags, f"--workdir={two}"))
+  until = time.monotonic() + 240
+  while not [*(two / "training" / "teacher").glob("*/network.json")]:
+    assert time.monotonic() < until
+    time.sleep(0.05)
+  job.processes[1].kill()
+  ((status, said),) = job.ends(0)
+  check_lost(status, said, "process 1 of 2 gives no sign of life")
+  (status, said), (other, silence) = Job((*flags, f"--workdir={two}")).ends()
+  assert (status, other) == (0, 0), said + silence
+  assert digests(two) == digests(one)
+  results = json.loads((two / "results.json").read_text())
+  assert results["quantify"]["checkpoints"]["reused"] > 0
 
 
 @pytest.mark.slow
