@@ -145,6 +145,7 @@ def first_params(
   network_key, method_key = jax.random.split(key)
   if variables is None:
     variables = network.init(network_key, batch.inputs)
+  variables = network.collections(variables)
   outputs, rows = forward(network, variables, batch, method.student_taps, task)
   collections = dict(variables)
   params = collections.pop("params")

@@ -16,7 +16,7 @@ def live_teacher(
 
   Args:
     network: from `from_linen`, `from_nnx` or `from_apply`.
-    variables: what it has learned, {"params": ..., other collections}.
+    variables: what it has learned, as the network's framework has them.
     dtype: what its parameters are kept in and what it computes in, such as
       "bfloat16"; its classifier, normalisation statistics and answers stay as
       they are. None leaves everything as it is.
@@ -34,6 +34,7 @@ def live_teacher(
     >>> observe(teacher, batch_of(jnp.ones((2, 4)))).answers.shape
     (2, 3)
   """
+  variables = network.collections(variables)
   if dtype is not None:
     kept = kept_layers(network, variables)
     params = cast_params(variables["params"], dtype, kept=kept)
