@@ -100,12 +100,14 @@ class Words(NamedTuple):
     unit: its unit; "" for none.
     factor: of the score; differences of scores are multiplied with it too.
     offset: added to that.
+    digits: behind the point.
   """
 
   title: str = "error"
   unit: str = "%"
   factor: float = -100.0
   offset: float = 100.0
+  digits: int = 2
 
   def shown(self, score: Any) -> Any:
     """Makes of scores the numbers that people see: 0.97 -> 3."""
@@ -114,7 +116,8 @@ class Words(NamedTuple):
 
   def told(self, score: float) -> str:
     """Writes a score as people are told of it: 0.97 -> "error 3.00 %"."""
-    return f"{self.title} {self.shown(score):.2f} {self.unit}".rstrip()
+    value = f"{self.shown(score):.{self.digits}f}"
+    return f"{self.title} {value} {self.unit}".rstrip()
 
 
 def all_alike(targets: Any) -> np.ndarray:

@@ -102,32 +102,35 @@ def measure(
 
 
 def measure_together(
-  logits: np.ndarray, labels: np.ndarray, roles: Sequence[str]
+  task: Task, outputs: np.ndarray, targets: Any, roles: Sequence[str]
 ) -> dict:
-  """Scores networks that learnt together, and the mean of their answers.
+  """Scores networks that learnt together, and what they answer together.
 
   Args:
-    logits: (M, R, N, C), a row of R networks for each seed.
-    labels: (N,) int.
+    task: what the outputs mean.
+    outputs: (M, R, N, ...), a row of R networks for each seed.
+    targets: (N, ...) arrays.
     roles: what the R networks are called.
 
   Returns:
-    "test_accuracy" by role and "ensemble_accuracy", of the mean of their
-    probabilities: lists of one float a seed.
+    "test_<score>" by role and "ensemble_<score>", of their pooled answers: lists
+    of one float a seed.
 
   Example:
+    >>> from kdjax.tasks import classification
     >>> logits = np.log([[[[0.6, 0.4]], [[0.1, 0.9]]]])
-    >>> found = measure_together(logits, np.array([1]), ("a", "b"))
+    >>> roles = ("a", "b")
+    >>> found = measure_together(classification(2), logits, np.array([1]), roles)
     >>> found["test_accuracy"], found["ensemble_accuracy"]
     ({'a': [0.0], 'b': [1.0]}, [1.0])
   """
-  pooled = np.exp(scores.log_softmax(logits)).mean(axis=1)
+  pooled = np.stack([np.asarray(task.pool(one)) for one in outputs])
   return {
-    "test_accuracy": {
-      role: scores.accuracy(logits[:, place], labels).tolist()
+    f"test_{task.score}": {
+      role: score(task, outputs[:, place], targets)
       for place, role in enumerate(roles)
     },
-    "ensemble_accuracy": scores.accuracy(pooled, labels).tolist(),
+    f"ensemble_{task.score}": score(task, pooled, targets),
   }
 
 

@@ -7,6 +7,7 @@ from scipy import stats
 
 from kdjax import evaluate
 from kdjax.evaluate.scores import log_softmax
+from kdjax.tasks import classification
 
 # Two networks, four images, two classes.
 LOGITS = np.log(
@@ -204,7 +205,10 @@ def test_networks_that_learnt_together_and_their_mean_answer():
     [[[[0.9, 0.1], [0.6, 0.4]], [[0.4, 0.6], [0.2, 0.8]]]]
   )
   found = evaluate.measure_together(
-    np.log(probabilities), np.array([0, 1]), ("peer_0", "peer_1")
+    classification(2),
+    np.log(probabilities),
+    np.array([0, 1]),
+    ("peer_0", "peer_1"),
   )
   assert found == {
     "test_accuracy": {"peer_0": [0.5], "peer_1": [0.5]},

@@ -150,52 +150,58 @@ def compared(before: Mapping, again: Mapping) -> Iterator[Row]:
     verdict = "the same images" if agrees else "other images"
     digests = (data[name][:12], there[name][:12])
     yield Row(f"{name} data", *digests, verdict, agrees)
-  exact = same_machine(before, again)
-  first, second = _networks(before), _networks(again)
+  from kdjax.runner.report import reading
+
+  exact, score = same_machine(before, again), reading.score_of(before)
+  first, second = (_networks(side, score.key) for side in (before, again))
   for name in first | second:
     if name in first and name in second:
-      yield _network(name, first[name], second[name], exact)
+      yield _network(name, first[name], second[name], exact, score)
     else:
       there = ["yes" if name in side else "no" for side in (first, second)]
       yield Row(name, *there, "only in one", False)
 
 
-def _network(name: str, before: Mapping, again: Mapping, exact: bool) -> Row:
-  scores = (_score(before), _score(again))
+def _network(
+  name: str, before: Mapping, again: Mapping, exact: bool, score: Any
+) -> Row:
+  scores = tuple(
+    f"{score.written(score.mean(side))} {score.words.title}"
+    for side in (before, again)
+  )
   old, new = before.get("digest"), again.get("digest")
   if old and new and len(old) == len(new):
     equal = sum(x == y for x, y in zip(old, new, strict=True))
     words = f"{equal} of {len(old)} digests equal"
     if equal == len(old) or exact:
       return Row(name, *scores, words, equal == len(old))
-  gap, spread = _gap(before, again)
+  gap, spread = _gap(before, again, score)
   if exact and not (old and new):
     return Row(
       name, *scores, "figures equal" * (gap == 0) or "differs", gap == 0
     )
   near = gap <= spread
-  words = f"{100 * gap:.2f} points apart, spread {100 * spread:.2f}"
+  points, spread = score.difference(gap), score.difference(spread)
+  words = " ".join(f"{points} {score.points}".split())
+  words = f"{words} apart, spread {spread}"
   return Row(name, *scores, words, near)
 
 
-def _gap(before: Mapping, again: Mapping) -> tuple[float, float]:
-  """The distance of two mean accuracies, and what chance makes of it."""
-  one = np.atleast_1d(before["test_accuracy"])
-  other = np.atleast_1d(again["test_accuracy"])
+def _gap(before: Mapping, again: Mapping, score: Any) -> tuple[float, float]:
+  """The distance of two mean scores, and what chance makes of it."""
+  one = np.atleast_1d(before[score.key])
+  other = np.atleast_1d(again[score.key])
   mean = float(one.mean())
-  # A single network has no spread over seeds; its test set has one.
-  chance = math.sqrt(mean * (1 - mean) / (before.get("test_examples") or 1))
+  # A single network has no spread over seeds; its test set has one: of a share
+  # of its examples, or of a mean of numbers that vary as much as they are large.
+  variance = mean * (1 - mean) if score.words.unit == "%" else mean**2
+  chance = math.sqrt(variance / (before.get("test_examples") or 1))
   deviation = float(one.std(ddof=1)) if len(one) > 1 else 0.0
   spread = max(deviation, chance) * math.sqrt(1 / len(one) + 1 / len(other))
   return abs(mean - float(other.mean())), 2 * spread
 
 
-def _score(entry: Mapping) -> str:
-  mean = float(np.mean(entry["test_accuracy"]))
-  return f"{100 * (1 - mean):.2f} % error"
-
-
-def _networks(results: Mapping) -> dict[str, Mapping]:
+def _networks(results: Mapping, score: str) -> dict[str, Mapping]:
   named = {
     name: results.get(name) for name in ("teacher", "student", "baseline")
   }
@@ -204,7 +210,7 @@ def _networks(results: Mapping) -> dict[str, Mapping]:
     name: entry
     for name, entry in entries.items()
     # Of a teacher that is only known by what it left in a cache it is unknown.
-    if entry is not None and entry.get("test_accuracy") is not None
+    if entry is not None and entry.get(score) is not None
   }
 
 

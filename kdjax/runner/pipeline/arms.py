@@ -96,7 +96,7 @@ def assemble(
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment)
-  kinds = _kinds(experiment, loaders)
+  kinds = _kinds(experiment, loaders, task)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
   length = max(loaders[_loader_of(kind, loaders)].steps for kind in kinds)
@@ -164,6 +164,16 @@ def with_scheme(experiment: Experiment) -> Experiment:
   chosen = dataclasses.replace(
     chosen, distillation=objective, temperature=warmth
   )
+  return dataclasses.replace(experiment, distillation=chosen)
+
+
+def with_task(experiment: Experiment, task: Task) -> Experiment:
+  """Fills in what a student learns by whose task's answers are no logits."""
+  chosen = experiment.distillation
+  unnamed = chosen.distillation == Distillation().distillation
+  if not unnamed or task.kind in methods.READS["kd"]:
+    return experiment
+  chosen = dataclasses.replace(chosen, distillation="logit_mse")
   return dataclasses.replace(experiment, distillation=chosen)
 
 
@@ -252,12 +262,16 @@ def _relates_examples(experiment: Experiment) -> bool:
   return _method_of(experiment, "student", unknown)(first).couples_batch
 
 
-def _kinds(experiment: Experiment, loaders: Mapping[str, Loader]) -> list[str]:
+def _kinds(
+  experiment: Experiment, loaders: Mapping[str, Loader], task: Task | None
+) -> list[str]:
   """Lists the arms that an experiment asks for, the student first."""
   settings = experiment.controls
   kinds = ["student", "baseline"]
   if settings.controls:
-    kinds.append("label_smoothing")
+    # There is nothing to smooth but the labels of classes.
+    if task is None or task.kind == "categories":
+      kinds.append("label_smoothing")
     if "augmented" in loaders:
       kinds.append("augmented")
   if settings.reference is not None:

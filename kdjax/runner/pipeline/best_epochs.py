@@ -18,7 +18,7 @@ import numpy as np
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
 from kdjax.core.task import Task
-from kdjax.runner.config import Experiment
+from kdjax.runner.config import Experiment, Run
 
 FOLDER = "best"
 
@@ -62,11 +62,17 @@ def best_to_keep(
   return Best(
     workdir / FOLDER,
     settings.keep_best,
-    settings.best_metric,
+    _metric(settings.best_metric, task),
     note,
     task.score,
     task.better,
   )
+
+
+def _metric(name: str, task: Task) -> str:
+  """The number that chooses; where none is named, the score on what is held out."""
+  unnamed = name == Run().best_metric
+  return f"validation_{task.score}" if unnamed else name
 
 
 def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from kdjax.runner.pipeline import (
   capacity,
   defaults,
   headless,
+  kinds,
   pretrained,
   validate_teachers,
 )
@@ -27,6 +28,7 @@ from kdjax.runner.pipeline.arms import (
   assemble,
   looks_inside,
   with_scheme,
+  with_task,
 )
 from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.loaders import make_loader
@@ -60,6 +62,9 @@ def prepare(experiment: Experiment) -> Setup:
   experiment = with_scheme(experiment)
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
+  task = task_of(dataset)
+  kinds.check_settings(experiment, task)
+  experiment = with_task(experiment, task)
   shown, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
@@ -70,14 +75,14 @@ def prepare(experiment: Experiment) -> Setup:
     labels=shown.labels,
     examples=examples,
     classes=dataset.classes,
-    task=task_of(dataset),
+    task=task,
     transfer=transfer,
   )
   experiment = defaults.choose(
     experiment,
     gather(experiment),
     empty_image(dataset),
-    task_of(dataset),
+    task,
     dataset.classes,
     cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
@@ -103,7 +108,7 @@ def prepare(experiment: Experiment) -> Setup:
       student.network,
       teacher.network,
       empty_image(dataset),
-      task_of(dataset),
+      task,
     )
   setup = Setup(
     experiment=experiment,

@@ -101,11 +101,14 @@ def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:
   return (Outputs(*found) for found in cache.stream(rows))
 
 
-def scores(cache: TeacherCache) -> dict[str, Any]:
+def scores(cache: TeacherCache, score: str) -> dict[str, Any]:
   """Returns what stands of a cached teacher in results.json.
+
+  Args:
+    score: the task's.
 
   Returns:
     What the manifest says of it; None for what it does not say.
   """
-  unknown = dict.fromkeys(("parameters", "test_accuracy", "test_examples"))
+  unknown = dict.fromkeys(("parameters", f"test_{score}", "test_examples"))
   return unknown | cache.manifest["teacher"]

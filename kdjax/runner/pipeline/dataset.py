@@ -35,6 +35,12 @@ def task_of(dataset: Dataset) -> Task:
   return dataset.task or classification(dataset.classes)
 
 
+def classes_of(dataset: Dataset) -> int | None:
+  """Says how many classes there are; None where targets are no classes."""
+  there_are = task_of(dataset).kind == "categories"
+  return dataset.classes if there_are else None
+
+
 def announce(dataset: Dataset) -> None:
   """Says what was opened, in the process that says things."""
   if processes.is_first():

@@ -33,7 +33,7 @@ def note(experiment: Experiment) -> dict[str, Any]:
 def scores(
   experiment: Experiment, setup: Setup, folder: Path
 ) -> dict[str, Any]:
-  """Measures the saved students: zeros, bytes, and accuracy as they are stored."""
+  """Measures the saved students: zeros, bytes, and their score as they are stored."""
   settings = experiment.compression
   if not note(experiment):
     return {}
@@ -51,6 +51,7 @@ def scores(
 
 def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   """Stores students in few bits, and measures what they are then."""
+  task = setup.student.task
   network = models.make_model(
     setup.student.model, classes=setup.dataset.classes
   )
@@ -67,9 +68,9 @@ def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   )
   return {
     "bytes": [packed.file_bytes(one) for one in _each(few)],
-    "stored_accuracy": evaluate.accuracy(
-      logits, setup.score_split.labels
-    ).tolist(),
+    f"stored_{task.score}": evaluate.score(
+      task, logits, setup.score_split.labels
+    ),
   }
 
 

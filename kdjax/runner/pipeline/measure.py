@@ -120,7 +120,9 @@ def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
   logits = predict(setup.student, flat, setup.score_split.images)
   logits = logits.reshape(-1, len(roles), *logits.shape[1:])
-  return evaluate.measure_together(logits, setup.score_split.labels, roles)
+  return evaluate.measure_together(
+    setup.student.task, logits, setup.score_split.labels, roles
+  )
 
 
 def history_at_best(
@@ -165,7 +167,9 @@ def scores(
   found = {"task": setup.student.task.name, "teacher": None}
   timed, answers = {}, None
   if setup.cached is not None:
-    found["teacher"] = cached_teacher.scores(setup.cached)
+    found["teacher"] = cached_teacher.scores(
+      setup.cached, setup.student.task.score
+    )
   if teacher is not None:
     found["teacher"] = _network(
       setup, setup.teacher, teacher, teacher_logits

@@ -5,6 +5,7 @@ from typing import Any
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
+from kdjax.runner.pipeline.dataset import classes_of
 from kdjax.runner.pipeline.fingerprints import fingerprints, of_setup
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.warnings import doubts, warnings_of
@@ -37,7 +38,7 @@ def plan_of(setup: Any, shown: Split, scored: Split) -> Plan:
     setup.experiment,
     examples=len(shown.labels),
     scored=scored.labels,
-    classes=setup.dataset.classes,
+    classes=classes_of(setup.dataset),
   )
   return Plan(
     setup,

@@ -5,6 +5,7 @@ import numpy as np
 from kdjax.core.errors import quantity
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
+from kdjax.runner.pipeline.dataset import classes_of
 from kdjax.runner.pipeline.setup import Setup
 
 # Fewer images than these are a handful: of all, and of a class.
@@ -16,31 +17,37 @@ _HEEDED = {"teacher_augment", "teacher_from", "teacher_cache"}
 
 
 def doubts(
-  experiment: Experiment, *, examples: int, scored: np.ndarray, classes: int
+  experiment: Experiment,
+  *,
+  examples: int,
+  scored: np.ndarray,
+  classes: int | None,
 ) -> list[str]:
   """Lists what makes a run's figures worth little.
 
   Args:
-    scored: (N,) labels of the images that count.
+    scored: (N, ...) labels of the images that count.
+    classes: how many there are; None for a task without.
   """
   settings, found = experiment.data, []
+  of = "" if classes is None else f" of {quantity(classes, 'class', 'classes')}"
   for count, noun in (
     (settings.images or examples, "training image"),
     (settings.labels, "labelled training image"),
   ):
-    if count is not None and count < max(HANDFUL, OF_A_CLASS * classes):
+    if count is not None and count < max(HANDFUL, OF_A_CLASS * (classes or 0)):
       found.append(
-        f"{quantity(count, noun)} of {quantity(classes, 'class', 'classes')}: what"
-        " is learned from so few says little"
+        f"{quantity(count, noun)}{of}: what is learned from so few says little"
       )
-  without = classes - len(np.unique(scored))
+  without = 0 if classes is None else classes - len(np.unique(scored))
   if len(scored) < SCORED or without:
     share = settings.validation
     why = f" (--validation={share:g})" if share else ""
     why += f", none of {quantity(without, 'class', 'classes')}" * (without > 0)
+    each = f"each is {100 / max(len(scored), 1):.3g} points of error"
+    each = "chance decides" if classes is None else each
     found.append(
-      f"{quantity(len(scored), 'image')} to be scored on{why}: each is"
-      f" {100 / max(len(scored), 1):.3g} points of error"
+      f"{quantity(len(scored), 'image')} to be scored on{why}: {each}"
     )
   if experiment.student.seeds == 1:
     found.append(
@@ -77,7 +84,7 @@ def warnings_of(experiment: Experiment, setup: Setup) -> list[str]:
     experiment,
     examples=len(setup.examples),
     scored=setup.score_split.labels,
-    classes=setup.dataset.classes,
+    classes=classes_of(setup.dataset),
   )
   idle = "" if asked else idle_teacher(experiment)
   return [*found, idle] if idle else found

@@ -90,7 +90,9 @@ def _recommended(
   sweep: Mapping[str, Any], best: Mapping[str, Any], score: reading.Score
 ) -> str:
   values = score.shown(best[score.name])
-  written = f"{formats.with_spread(values)} {score.words.unit}".rstrip()
+  written = (
+    f"{formats.with_spread(values, score.digits)} {score.words.unit}".rstrip()
+  )
   beside = best["versus_baseline"]
   text = (
     f"Recommended: {_cell(sweep['recommendation'])}, with a {score.title} of"
@@ -101,7 +103,7 @@ def _recommended(
   better = "lower" if beside["mean"] < 0 else "higher"
   sure = "" if _differs(beside) else ", which may be chance"
   p_value = formats.p_value(beside["holm_p_value"])
-  by = f"{abs(beside['mean']):.2f} {score.points}".rstrip()
+  by = f"{abs(beside['mean']):.{score.digits}f} {score.points}".rstrip()
   return (
     f"{text} over {len(values)} seeds, {by}"
     f" {better} than the baseline's{sure} (p {_equals(p_value)})."

@@ -24,10 +24,14 @@ def compression_table(results: Mapping[str, Any]) -> Table:
     ),
   ]
   if "quantization" in found:
-    errors = 100 * (1 - reading.numbers(found["stored_accuracy"]))
+    score = reading.score_of(results)
+    stored = score.shown(found[f"stored_{score.name}"])
     rows += [
       ("Bits", found["quantization"]),
-      ("Test error as stored, %", formats.with_spread(errors)),
+      (
+        score.with_unit("Test", " as stored"),
+        formats.with_spread(stored, score.digits),
+      ),
     ]
   if "sparsity" in found:
     rows += _zeros(found["sparsity"])

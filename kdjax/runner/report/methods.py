@@ -39,9 +39,9 @@ def methods_table(results: Mapping[str, Any]) -> Table:
   rows = tuple(
     (
       title(name),
-      formats.with_spread(score.of(entry)),
-      *_difference(entry.get("versus_baseline")),
-      *_difference(entry.get("versus_kd")),
+      formats.with_spread(score.of(entry), score.digits),
+      *_difference(entry.get("versus_baseline"), score.digits),
+      *_difference(entry.get("versus_kd"), score.digits),
       _helps(entry, score),
       _settings(entry),
       formats.count(len(entry.get("cells") or [])),
@@ -96,11 +96,13 @@ def title(name: str) -> str:
   return reading.title_of(name) if name in controls else name
 
 
-def _difference(comparison: Mapping[str, Any] | None) -> tuple[str, str, str]:
+def _difference(
+  comparison: Mapping[str, Any] | None, digits: int
+) -> tuple[str, str, str]:
   if comparison is None:
     return (formats.MISSING,) * 3
   return (
-    formats.signed(comparison["mean"]),
+    formats.signed(comparison["mean"], digits),
     formats.p_value(comparison["p_value"]),
     formats.p_value(comparison["holm_p_value"]),
   )

@@ -22,8 +22,8 @@ _HEAD = """# Experiments
 
 Each experiment is one claim; its command stands below. This page is written by
 `make experiments` from `results/`, where every seed, version and setting
-stands. Test errors in %, mean ± standard deviation over seeds; differences in
-points over paired seeds, p of the two-sided t-test. Baseline: the student's twin
+stands. Scores are means ± standard deviations over seeds; differences are over
+paired seeds, of errors in points, p of the two-sided t-test. Baseline: the student's twin
 (same network, seeds and steps), trained on hard labels alone; augmented: the
 baseline with the teacher's views.
 """
@@ -43,10 +43,16 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     "Student − label smoothing",
     "Student − plain distillation",
   )
-  rows = tuple(_row(name, results) for name, results in found.items())
-  table = text.to_markdown(text.Table("Test error, %", headers, rows))
+  rows: dict[str, list[tuple[str, ...]]] = {}
+  for name, results in found.items():
+    score = reading.score_of(results).header
+    rows.setdefault(score, []).append(_row(name, results))
+  tables = [
+    text.to_markdown(text.Table(score, headers, tuple(own)))
+    for score, own in rows.items()
+  ]
   sections = [_section(name, results) for name, results in found.items()]
-  return "\n".join([_HEAD, table, *sections]).strip() + "\n"
+  return "\n".join([_HEAD, *tables, *sections]).strip() + "\n"
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -61,11 +67,11 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
-  entries = reading.networks(results)
+  entries, score = reading.networks(results), reading.score_of(results)
   if "table" in results:
     entries = results["table"]["rows"]
   errors = [
-    formats.with_spread(reading.score_of(results).of(entries[network]))
+    formats.with_spread(score.of(entries[network]), score.digits)
     if network in entries
     else "–"
     for network in (
@@ -73,17 +79,17 @@ def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:
       "reference",
     )
   ]  # fmt: skip
-  return (f"[{name}](#{name})", *errors, *_differences(results))
+  return (f"[{name}](#{name})", *errors, *_differences(results, score.digits))
 
 
-def _differences(results: Mapping[str, Any]) -> list[str]:
+def _differences(results: Mapping[str, Any], digits: int) -> list[str]:
   cells = []
   for control in ("baseline", "label_smoothing", "reference"):
     comparison = verdicts.find_comparison(results, control)
     if comparison is None:
       cells.append("–")
       continue
-    difference = formats.signed(comparison["mean"])
+    difference = formats.signed(comparison["mean"], digits)
     p_value = formats.p_value(comparison["p_value"])
     equals = "" if p_value.startswith("<") else "= "
     cells.append(f"{difference} (p {equals}{p_value})")

@@ -155,7 +155,7 @@ def _tiles(results: Mapping[str, Any]) -> list[_Tile]:
   return [
     _Tile(
       reading.title_of(name),
-      formats.with_spread(score.of(entry)),
+      formats.with_spread(score.of(entry), score.digits),
       f"{score.words.unit} {score.title}".lstrip(),
       style.colour_of(name),
     )

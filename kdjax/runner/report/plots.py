@@ -19,9 +19,9 @@ def accuracy_figure(results: Mapping[str, Any]) -> Figure:
   drawing = style.figure(3.6)
   axes = drawing.subplots()
   columns = {name: score.of(entry) for name, entry in entries.items()}
-  _strips(axes, columns)
+  _strips(axes, columns, digits=score.digits)
   if teacher is not None:
-    _level(axes, score.of(teacher), "teacher")
+    _level(axes, score.of(teacher), "teacher", score.digits)
   axes.set_ylabel(score.header)
   return drawing
 
@@ -198,7 +198,7 @@ def _join(
     axes.plot([left, right], [start, end], color="#9ca3af", lw=0.9, zorder=1)
 
 
-def _level(axes: Axes, values: np.ndarray, name: str) -> None:
+def _level(axes: Axes, values: np.ndarray, name: str, digits: int) -> None:
   """Draws a dashed line across at the mean, named above its left end."""
   values = values[np.isfinite(values)]
   if not values.size:
@@ -206,7 +206,7 @@ def _level(axes: Axes, values: np.ndarray, name: str) -> None:
   mean = values.mean()
   axes.axhline(mean, color=style.colour_of(name), ls="--", lw=1.4)
   axes.annotate(
-    f"{reading.title_of(name)} {mean:.2f}",
+    f"{reading.title_of(name)} {mean:.{digits}f}",
     (0, mean),
     xycoords=("axes fraction", "data"),
     xytext=(4, 3),

@@ -122,6 +122,11 @@ class Score(NamedTuple):
     return "points" if self.words.unit == "%" else self.words.unit
 
   @property
+  def digits(self) -> int:
+    """How many stand behind the point."""
+    return self.words.digits
+
+  @property
   def sign(self) -> int:
     """+1 where more of what is shown is better, -1 where less is."""
     return 1 if self.better * self.words.factor > 0 else -1
@@ -136,13 +141,20 @@ class Score(NamedTuple):
     """How a better network's number is, beside another's."""
     return "higher" if self.sign > 0 else "lower"
 
-  def with_unit(self, where: str) -> str:
+  def with_unit(self, where: str, how: str = "") -> str:
     """Titles numbers with their unit, if any: "Training error, %"."""
-    return f"{where} {self.words.title}, {self.words.unit}".removesuffix(", ")
+    title = f"{where} {self.words.title}{how}"
+    return f"{title}, {self.words.unit}".removesuffix(", ")
 
   def written(self, value: float | None) -> str:
     """Writes a number that is shown: "3.00 %"; a dash where there is none."""
-    return "–" if value is None else f"{value:.2f} {self.words.unit}".rstrip()
+    if value is None:
+      return "–"
+    return f"{value:.{self.digits}f} {self.words.unit}".rstrip()
+
+  def difference(self, scores: float) -> str:
+    """Writes how far two scores are apart, as people see it: 0.03 -> "3.00"."""
+    return f"{abs(self.words.factor * scores):.{self.digits}f}"
 
   def shown(self, scores: Any) -> np.ndarray:
     """Returns scores as people see them, as a flat array."""

@@ -34,9 +34,9 @@ def cells_table(
   rows = tuple(
     (
       ", ".join(formats.setting(cell[name]) for name in names),
-      formats.with_spread(score.shown(cell[score.name])),
-      *_versus(cell["versus_best"]),
-      *_versus(cell["versus_baseline"]),
+      formats.with_spread(score.shown(cell[score.name]), score.digits),
+      *_versus(cell["versus_best"], score.digits),
+      *_versus(cell["versus_baseline"], score.digits),
     )
     for cell in cells[:ROWS]
   )
@@ -59,10 +59,12 @@ def cells_table(
   return without_empty_columns(table)
 
 
-def _versus(comparison: Mapping[str, Any] | None) -> tuple[str, str]:
+def _versus(
+  comparison: Mapping[str, Any] | None, digits: int
+) -> tuple[str, str]:
   if comparison is None:
     return formats.MISSING, formats.MISSING
   return (
-    formats.signed(comparison["mean"]),
+    formats.signed(comparison["mean"], digits),
     formats.p_value(comparison["holm_p_value"]),
   )

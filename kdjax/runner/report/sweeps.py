@@ -69,9 +69,8 @@ def _sweep_line(
   baseline = sweep["baseline"]
   if baseline is not None:
     colour = style.colour_of("baseline")
-    axes.axhline(
-      baseline, color=colour, ls="--", label=f"Baseline {baseline:.2f}"
-    )
+    label = f"Baseline {baseline:.{score.digits}f}"
+    axes.axhline(baseline, color=colour, ls="--", label=label)
   cell = reading.recommended_cell(sweep)
   if cell:
     _star(axes, collectives[cell[0]], reading.finite_mean(scores[cell[0]]))
@@ -136,7 +135,7 @@ def _sweep_maps(sweep: Mapping[str, Any], score: reading.Score) -> Figure:
         f"{reading.axis_title(names[0])} {_value(values[0][place])}"
       )
     if len(columns) <= 8:
-      _write_cells(panel, image, scores[place], equal[place])
+      _write_cells(panel, image, scores[place], equal[place], score.digits)
     if cell and (len(names) < 3 or cell[0] == place):
       _frame(panel, cell[-2:])
   panels[-1].set_xlabel(reading.axis_title(names[-1]))
@@ -159,12 +158,17 @@ def _remarks(sweep, cell, equal, columns: int, score) -> str:
 
 
 def _write_cells(
-  panel: Axes, image: Any, scores: np.ndarray, equal: np.ndarray
+  panel: Axes,
+  image: Any,
+  scores: np.ndarray,
+  equal: np.ndarray,
+  digits: int,
 ) -> None:
   """Writes mean and spread of each cell (R, C, seeds) into it."""
   narrow = scores.shape[1] > 5
   for place in np.ndindex(scores.shape[:2]):
-    mean, known = formats.with_spread(scores[place]), scores[place]
+    known = scores[place]
+    mean = formats.with_spread(known, digits)
     missing = mean == formats.MISSING
     text = mean.split(" ")[0] if narrow else mean.replace(" ", "\n", 1)
     red, green, blue, _ = image.cmap(image.norm(reading.finite_mean(known)))

@@ -40,7 +40,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
   rows = tuple(
     (
       reading.title_of(name),
-      formats.with_spread(score.of(entry)),
+      formats.with_spread(score.of(entry), score.digits),
       formats.with_spread(100 * reading.numbers(entry.get("agreement"))),
       formats.with_spread(
         100 * reading.numbers(entry.get("calibration_error"))
@@ -120,14 +120,14 @@ def paired_table(
     control, mean = title_of(one["control"]), one.get("mean")
     spread = one.get("standard_deviation")
     turns = turned and reading.finite(mean)
-    difference = formats.signed(-mean if turns else mean)
+    difference = formats.signed(-mean if turns else mean, score.digits)
     if reading.finite(spread) and one.get("pairs", 2) > 1:
-      difference += f" ± {spread:.2f}"
+      difference += f" ± {spread:.{score.digits}f}"
     rows.append(
       (
         f"{title_of(one['student'])} − {control[0].lower()}{control[1:]}",
         difference,
-        verdicts.written_interval(one, turned=turned),
+        verdicts.written_interval(one, turned=turned, digits=score.digits),
         formats.p_value(one.get("p_value")),
         f"{one.get('wins', 0)} of {one.get('pairs', 0)}",
         verdicts.verdict(one, first, score),
@@ -174,7 +174,8 @@ def sweep_table(
     (
       formats.setting(value),
       *(
-        ("* " if (i, j) == star else "") + formats.with_spread(cell)
+        ("* " if (i, j) == star else "")
+        + formats.with_spread(cell, score.digits)
         for j, cell in enumerate(values[i])
       ),
     )
@@ -189,7 +190,7 @@ def sweep_table(
   remarks = [sweep.get("text") or ""]
   if sweep.get(f"baseline_{score.name}"):
     baseline = score.shown(sweep[f"baseline_{score.name}"])
-    written = f"{formats.with_spread(baseline)} {score.words.unit}".rstrip()
+    written = f"{formats.with_spread(baseline, score.digits)} {score.words.unit}".rstrip()
     remarks.append(f"Baseline: {written}.")
   if star:
     remarks.append("* recommended.")
@@ -237,7 +238,9 @@ def training_table(
         formats.count(last.get("epoch")),
         formats.count(last.get("step")),
         formats.with_spread(last.get("loss"), 4),
-        formats.with_spread(score.shown(last.get(f"train_{score.name}"))),
+        formats.with_spread(
+          score.shown(last.get(f"train_{score.name}")), score.digits
+        ),
         formats.count(np.median(speeds)) if speeds.size else formats.MISSING,
       )
     )

@@ -84,14 +84,14 @@ def interval(comparison: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def written_interval(
-  comparison: Mapping[str, Any], *, turned: bool = False
+  comparison: Mapping[str, Any], *, turned: bool = False, digits: int = 2
 ) -> str:
   """Writes `interval`, a dash where there is none."""
   ends = interval(comparison)
   if ends is None:
     return formats.MISSING
   low, high = (-ends[1], -ends[0]) if turned else ends
-  return f"{formats.signed(low)} to {formats.signed(high)}"
+  return f"{formats.signed(low, digits)} to {formats.signed(high, digits)}"
 
 
 def helps(entry: Mapping[str, Any], score: Score) -> str:
@@ -153,7 +153,7 @@ def _claim(results: Mapping[str, Any]) -> str:
     )
   claim = verdict(comparison, score=score)
   if claim == "gain":
-    by = f"{abs(comparison['mean']):.2f} {score.points}".rstrip()
+    by = f"{abs(comparison['mean']):.{score.digits}f} {score.points}".rstrip()
     change = f"adds {by} to" if score.sign > 0 else f"takes {by} off"
     return (
       f"Distillation {change} the {score.title}:"
@@ -181,10 +181,10 @@ def evidence(
   """
   mean = comparison.get("mean")
   turns = turned and reading.finite(mean)
-  difference = formats.signed(-mean if turns else mean)
+  difference = formats.signed(-mean if turns else mean, score.digits)
   text = f"difference {difference} {score.points}".rstrip()
   if verdict(comparison) == NOT_SHOWN and interval(comparison):
-    between = written_interval(comparison, turned=turned)
+    between = written_interval(comparison, turned=turned, digits=score.digits)
     text += f", 95 % interval {between}"
   return f"{text}, {_support(comparison, of)}"
 

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.compare.candidates import (
+  REFERENCE,
   Candidates,
+  can_refer,
   check_names,
   make_candidates,
 )
@@ -31,10 +33,13 @@ class Comparison(NamedTuple):
 
 def build(experiment: Experiment, *words: str) -> Plan:
   """Checks the methods; images are held out to choose their settings on."""
-  names = check_names(words or experiment.search.methods.split())
+  named = words or experiment.search.methods.split()
+  names = check_names(named)
   share = experiment.data.validation or HELD_OUT
   held_out = dataclasses.replace(experiment.data, validation=share)
   base = prepare(dataclasses.replace(experiment, data=held_out))
+  if REFERENCE not in named and not can_refer(base.student.task):
+    names.remove(REFERENCE)
   candidates = make_candidates(base.experiment, base, names)
   setup = Comparison(base, candidates)
   return plan(base.experiment, base, setup, methods=names)

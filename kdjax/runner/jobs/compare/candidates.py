@@ -14,6 +14,7 @@ import numpy as np
 
 from kdjax import methods
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.arms import assemble, objective_text, settings_of
@@ -55,6 +56,11 @@ def check_names(names: Sequence[str]) -> list[str]:
   return list(dict.fromkeys([REFERENCE, *names]))
 
 
+def can_refer(task: Task) -> bool:
+  """Says whether methods can be compared with the reference on a task."""
+  return task.kind in methods.READS[REFERENCE]
+
+
 def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
   """Spreads an arm's tries over the learning rate, where it has nothing else."""
   if count <= len(rates):
@@ -85,15 +91,15 @@ def make_candidates(
   with_grids = _with_grids(experiment)
   cohort = gather(with_grids)
   candidates = Candidates(
-    {name: cohort.arms[name] for name in CONTROLS},
-    {name: cohort.grids[name] for name in CONTROLS},
+    {name: cohort.arms[name] for name in CONTROLS if name in cohort.arms},
+    {name: cohort.grids[name] for name in CONTROLS if name in cohort.arms},
     {
       loader: x for loader, x in cohort.loaders.items() if loader != "augmented"
     },
     {},
     {},
   )
-  everything = set(names) >= set(methods.MAKERS) - {"ce"}
+  everything = set(names) >= set(methods.MAKERS) - {"ce", REFERENCE}
   for name in names:
     own = _with(with_grids, "distillation", distillation=name)
     try:

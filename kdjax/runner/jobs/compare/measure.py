@@ -7,6 +7,7 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core import storage
+from kdjax.core.task import Task
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.compare.build import Comparison
 from kdjax.runner.jobs.compare.candidates import (
@@ -37,14 +38,16 @@ def _scores(
 ) -> tuple[str, dict[str, Any]]:
   """Returns the best candidate's name, and the scores of results.json."""
   base, candidates = setup
+  task = base.student.task
   base = base._replace(score_split=base.dataset.test)
   taught = predict(base.teacher, teacher, base.score_split.images)
   tried = {
-    name: np.mean(one.cells[one.best]["accuracy"])
+    name: task.better * np.mean(one.cells[one.best][task.score])
     for name, one in outcomes.items()
   }
   best = max((name for name in outcomes if name not in CONTROLS), key=tried.get)
-  shown = {"student": best} | {name: name for name in CONTROLS}
+  controls = [name for name in CONTROLS if name in outcomes]
+  shown = {"student": best} | {name: name for name in controls}
   found = scores.scores(
     base,
     teacher,
@@ -54,7 +57,7 @@ def _scores(
   )
   table = {
     name: evaluate.measure_task(
-      base.student.task, one.logits, base.score_split.labels, taught[0]
+      task, one.logits, base.score_split.labels, taught[0]
     )
     | {
       "objective": candidates.texts.get(name, "hard labels"),
@@ -64,18 +67,22 @@ def _scores(
     }
     for name, one in outcomes.items()
   }
-  _add_comparisons(table)
+  _add_comparisons(table, task)
   found["student"] |= {"method": best, "settings": table[best]["settings"]}
-  for name in CONTROLS:
+  for name in controls:
     found[name] |= table.pop(name)
-  found["controls"] = {"label_smoothing": found.pop("label_smoothing")}
-  found["controls"]["label_smoothing"]["objective"] = "smoothed labels"
-  found["comparisons"] = scores.comparisons(found, base.student.task)
+  found["controls"] = {
+    name: found.pop(name) | {"objective": "smoothed labels"}
+    for name in controls
+    if name != "baseline"
+  }
+  found["comparisons"] = scores.comparisons(found, task)
   return best, found | {"methods": table}
 
 
-def _add_comparisons(table: dict[str, dict[str, Any]]) -> None:
+def _add_comparisons(table: dict[str, dict[str, Any]], task: Task) -> None:
   """Compares every arm with the baseline and with the reference, seed by seed."""
+  score = f"test_{task.score}"
   for key, control in (
     ("versus_baseline", "baseline"),
     ("versus_kd", REFERENCE),
@@ -85,7 +92,10 @@ def _add_comparisons(table: dict[str, dict[str, Any]]) -> None:
       continue
     found = [
       evaluate.compare(
-        table[name]["test_accuracy"], table[control]["test_accuracy"]
+        table[name][score],
+        table[control][score],
+        better=task.better,
+        factor=task.words.factor,
       )._asdict()
       for name in others
     ]

@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
   """What became of one arm.
 
   Attributes:
-    cells: each tried setting with its accuracies on the held-out images.
+    cells: each tried setting with its scores on the held-out images.
     best: the place of the best one.
     networks: variables at the best setting, with a leading axis (seeds,).
     logits: (seeds, N, C) on the test images.
@@ -83,8 +83,8 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
   teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
   for done, (name, arm) in enumerate(candidates.arms.items()):
-    # The first needs no teacher; the controls are behind with the third.
-    if done in (1, 3):
+    # The first needs no teacher; behind the controls a method is done.
+    if done in (1, len(candidates.arms) - len(candidates.texts) + 1):
       spent = sum(one.seconds for one in outcomes.values())
       say(estimates.underway("arm", done, len(candidates.arms), spent))
     own = teachers[looks_inside(arm)]
@@ -103,6 +103,7 @@ def _try_arm(
   """Searches one arm's grid, then trains it at its best cell: an Outcome."""
   start = time.perf_counter()
   base, candidates = setup
+  task = base.student.task
   experiment, grid = base.experiment, candidates.grids[name]
   train = partial(_train, setup, name, teachers=teachers, programs={})
   seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
@@ -121,7 +122,7 @@ def _try_arm(
       "epoch": experiment.student.epochs,
       "step": _steps(setup),
       "loss": [x if np.isfinite(x) else None for x in losses.tolist()],
-      "test_accuracy": evaluate.accuracy(logits, test.labels).tolist(),
+      f"test_{task.score}": evaluate.score(task, logits, test.labels),
       "seconds": seconds,
     }
     | grid[best]
@@ -130,18 +131,22 @@ def _try_arm(
 
 
 def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
-  """Scores the cells on the held-out images; where the loss is lost, with 0."""
-  labels = base.score_split.labels
+  """Scores the cells on the held-out images; one whose loss is lost is the last."""
+  task, shape = base.student.task, (len(grid), -1)
   logits = _predict(base, networks, base.score_split)
-  accuracy = np.where(
-    np.isfinite(losses), evaluate.accuracy(logits, labels), 0.0
-  ).reshape(len(grid), -1)
-  nll = evaluate.negative_log_likelihood(logits, labels).reshape(len(grid), -1)
+  measured = evaluate.measure_task(task, logits, base.score_split.labels)
+  lost = 0.0 if task.better > 0 else np.nan
+  scores = np.where(
+    np.isfinite(losses), measured[f"test_{task.score}"], lost
+  ).reshape(shape)
+  nll = measured.get("negative_log_likelihood", np.zeros(len(losses)))
+  nll = np.nan_to_num(np.reshape(nll, shape).mean(1), nan=1e9)
   # Accuracies are coarse: the likelihood decides where they are the same.
-  order = np.lexsort((np.nan_to_num(nll.mean(1), nan=1e9), -accuracy.mean(1)))
+  worst_last = np.nan_to_num(-task.better * scores.mean(1), nan=np.inf)
+  order = np.lexsort((nll, worst_last))
   cells = [
-    cell | {"accuracy": values.tolist()}
-    for cell, values in zip(grid, accuracy, strict=True)
+    cell | {task.score: [x if np.isfinite(x) else None for x in values]}
+    for cell, values in zip(grid, scores.tolist(), strict=True)
   ]
   return int(order[0]), cells
 

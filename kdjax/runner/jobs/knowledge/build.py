@@ -17,7 +17,7 @@ from kdjax.evaluate import knowledge
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.commands import QuantifyConfig
 from kdjax.runner.job import Plan
-from kdjax.runner.pipeline import capacity, rules
+from kdjax.runner.pipeline import capacity, kinds, rules
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.defaults import AUTO
 from kdjax.runner.pipeline.plan import plan_of
@@ -167,6 +167,7 @@ def _model(experiment: Experiment) -> str:
 def _data(experiment: Experiment) -> tuple[Dataset, Split]:
   settings = experiment.data
   dataset = sources.open_stored(settings, masks=True)
+  kinds.check_command("quantify", sources.task_of(dataset))
   own = experiment.quantify.teacher_split
   if own is None or own == settings.train_split:
     return dataset, dataset.train

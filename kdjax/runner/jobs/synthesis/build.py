@@ -13,7 +13,7 @@ from kdjax.core.errors import UserError, quantity
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.job import Plan
-from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline import capacity, kinds
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.plan import plan_of
 from kdjax.train.devices import placement as devices
@@ -104,6 +104,7 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
 def _load(experiment: Experiment) -> Dataset:
   settings = experiment.data
   dataset = sources.open_stored(settings)
+  kinds.check_command("synthesise", sources.task_of(dataset))
   if not data.resident(dataset.train):
     raise UserError(
       f"synthesise keeps the training images of {dataset.name} in memory: raise"

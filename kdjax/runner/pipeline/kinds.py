@@ -1,0 +1,51 @@
+"""Which tasks settings and commands are for: one table, one line for a misfit.
+
+What stands here speaks of classes by its nature. All else works for any task.
+"""
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import Task
+from kdjax.runner.config import Experiment
+from kdjax.runner.config.options import as_flag, options, value_of
+from kdjax.runner.pipeline.arms import STAND_INS
+
+CLASSES = ("categories",)
+# By flag, for what kinds of answers it is where it is not at its default.
+SETTINGS = dict.fromkeys(
+  (
+    "labels",
+    "omit_classes",
+    "pool",
+    "specialists",
+    "teacher_classes",
+    "transfer_dataset",
+    *STAND_INS,
+  ),
+  CLASSES,
+)
+COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
+
+
+def check_settings(experiment: Experiment, task: Task) -> None:
+  """Refuses settings that mean nothing to a task.
+
+  Raises:
+    UserError: names the setting, the task, and what it would have to be.
+  """
+  for one in options():
+    value = value_of(experiment, one)
+    if one.flag in SETTINGS and value != one.field.default:
+      _check(as_flag(one, value), SETTINGS[one.flag], task)
+
+
+def check_command(command: str, task: Task) -> None:
+  """Refuses a command that means nothing to a task; likewise."""
+  _check(command, COMMANDS[command], task)
+
+
+def _check(what: str, kinds: tuple[str, ...], task: Task) -> None:
+  if task.kind not in kinds:
+    raise UserError(
+      f"{what}: it is for tasks whose answers are {' or '.join(kinds)}, and those"
+      f" of the data set's task {task.name!r} are {task.kind}"
+    )
