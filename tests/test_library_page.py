@@ -1,0 +1,15 @@
+"""The programs of the page about the library run, top to bottom."""
+
+import pathlib
+import re
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "library.md"
+
+
+def test_programs_run(capsys):
+  blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+  assert len(blocks) >= 5
+  names = {"__name__": "library_page"}
+  for block in blocks:
+    exec(compile(block, str(PAGE), "exec"), names)
+  assert "block_1 (8, 16, 64) float32 Dense" in capsys.readouterr().out
