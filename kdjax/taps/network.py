@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 from flax import errors
 
 from kdjax.core.errors import UserError
@@ -112,7 +113,7 @@ def from_nnx(
     "batch_stats" (nnx.BatchStat), and others by the type of nnx variable. The
     state of random streams is none of them: while it trains, a network draws
     from the `rngs` that `apply` gets; the same network in linen draws the same.
-    `init` gives the module's own arrays, whatever the key.
+    `init` gives the same variables, whatever the key.
 
   Raises:
     UserError: for what is no nnx module; when called, for inputs that
@@ -139,7 +140,10 @@ def from_nnx(
   if not isinstance(module, nnx.Module):
     raise UserError(f"from_nnx takes an nnx module, got {_words(module)}")
   structure, variables = nnx_network.take_apart(module)
-  init, apply, rows = nnx_network.functions_of(module, structure, call)
+  lists = variables.lists
+  init, apply, rows = nnx_network.functions_of(
+    module, structure, variables, call
+  )
   return (
     Network(
       init,
@@ -147,7 +151,7 @@ def from_nnx(
       lambda variables: linear_layer(variables["params"], classifier),
       rows,
       by_collection,
-      lambda collections: Variables(collections, variables.lists),
+      lambda collections: Variables(collections, lists),
     ),
     variables,
   )
@@ -239,8 +243,16 @@ def _from_linen(module, call, classifier) -> Network:
       collections.update(moved)
       return outputs
 
+    def outputs_of(rngs):
+      return call(outputs_alone, variables, inputs, train=train, **rngs)
+
     try:
-      outputs = call(outputs_alone, variables, inputs, train=train, **rngs)
+      try:
+        outputs = outputs_of(rngs)
+      except errors.InvalidRngError:
+        if not rngs:
+          raise
+        outputs = outputs_of({"rngs": _with_fallback(**rngs)})
     except errors.FlaxError as error:
       raise UserError(
         f"{type(module).__name__}: {_without_link(error)}"
@@ -293,13 +305,13 @@ def _from_apply(function, init) -> Network:
     outputs, moved = result if len(result) == 2 else (None, None)
     if moved is own or (not train and isinstance(moved, Mapping)):
       return outputs, {}, variables
-    if not isinstance(moved, Mapping) or "params" not in moved:
+    if not isinstance(moved, Mapping) or not moved.keys() <= {*variables}:
       raise UserError(
         f"the function of from_apply gives a tuple of {len(result)}; it may give"
-        " outputs, or (outputs, variables), the variables being by collection,"
-        ' {"params": ..., "batch_stats": ...}'
+        " outputs, or (outputs, variables), the variables by collection as it got"
+        ' them, {"params": ..., "batch_stats": ...}'
       )
-    return outputs, {}, {**moved, "params": variables["params"]}
+    return outputs, {}, {**variables, **moved, "params": variables["params"]}
 
   def rows(variables, inputs):
     raise _no_taps("")
@@ -340,6 +352,11 @@ def _words(module: Any) -> str:
     if f"flax.{name}.module" in bases:
       return f"{kind.__name__}, which {maker} takes"
   return kind.__name__
+
+
+def _with_fallback(rngs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+  """Adds the key from which linen draws for streams of any other name."""
+  return {"params": jax.random.fold_in(next(iter(rngs.values())), 1), **rngs}
 
 
 def _without_link(error: errors.FlaxError) -> str:

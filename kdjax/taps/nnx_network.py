@@ -65,25 +65,31 @@ def take_apart(module: nnx.Module) -> tuple[Structure, Variables]:
 
 
 def functions_of(
-  module: nnx.Module, structure: Structure, call: Callable | None
+  module: nnx.Module,
+  structure: Structure,
+  variables: Variables,
+  call: Callable | None,
 ) -> tuple[Callable, Callable, Callable]:
   """Makes the functions of a network: init, apply and rows.
 
   Args:
     structure: the module's.
+    variables: its arrays, for `init` while somebody else has them.
     call: as `from_nnx` takes it.
   """
   call = call or default_call(type(module))
-  alive = weakref.ref(module)
+  # References would keep the arrays of a large teacher twice.
+  module, start = weakref.ref(module), weakref.ref(variables)
 
   def init(key, inputs):
-    # A reference would keep the arrays of a large teacher twice.
-    if alive() is None:
-      raise UserError(
-        f"the {structure.name} that from_nnx took is gone, and its arrays with"
-        " it: say which variables"
-      )
-    return take_apart(alive())[1]
+    if start() is not None:
+      return start()
+    if module() is not None:
+      return take_apart(module())[1]
+    raise UserError(
+      f"the {structure.name} that from_nnx took is gone, and its arrays with it:"
+      " say which variables"
+    )
 
   def run(read, variables, inputs, train, rngs):
     kept = []

@@ -102,6 +102,25 @@ def test_classifier_is_the_layer_at_a_path(path, shape):
   assert layer["kernel"].shape == shape if shape else layer is None
 
 
+class Noisy(nn.Module):
+  @nn.compact
+  def __call__(self, x, train=False):
+    noise = jax.random.normal(self.make_rng("noise"), x.shape) if train else 0
+    return nn.Dropout(0.5)(nn.Dense(2, name="head")(x + noise), not train)
+
+
+def test_streams_of_other_names_have_keys_too():
+  network, variables = start(Noisy())
+  rngs = {"dropout": jax.random.key(0)}
+  first, features, _ = network.apply(
+    variables, ROWS, taps="head", train=True, rngs=rngs
+  )
+  noise = {"noise": jax.random.key(2), "dropout": rngs["dropout"]}
+  second, _, _ = network.apply(variables, ROWS, train=True, rngs=noise)
+  assert ((first == 0) == (second == 0)).all()
+  assert (features["head"] != network.apply(variables, ROWS)[0]).all()
+
+
 def test_collections_move_on_only_where_it_trains():
   network, variables = start(Normalised())
   assert network.apply(variables, ROWS)[2] is variables
@@ -198,6 +217,10 @@ def both(x):
       "has shape (4, 2)",
     ),
     (lambda: from_linen(Train()).apply({}, ROWS), "Train: "),
+    (
+      lambda: from_linen(Noisy()).apply(start(Noisy())[1], ROWS, train=True),
+      'needs PRNG for "noise"',
+    ),
     (
       lambda: from_linen(Train()).apply(start(Train())[1], ROWS, taps="heat"),
       "did you mean 'head'?",

@@ -123,7 +123,12 @@ def test_a_module_takes_back_what_was_learned(native):
     network.apply(nnx.state(module), jnp.ones((2, 4)))[0],
     network.apply(moved, jnp.ones((2, 4)))[0],
   )
+  assert network.init(None, None) is variables
+  del variables
   check_close(dict(network.init(None, None)), dict(moved))
+  del module
+  with pytest.raises(UserError, match="NnxMLP that from_nnx took is gone"):
+    network.init(None, None)
 
 
 class Odd(nnx.Module):
