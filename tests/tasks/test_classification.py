@@ -143,3 +143,16 @@ def test_samples_are_right_and_ambiguous_one_of_a_class():
   )
   labels = np.array([0, 0, 1, 2, 2])
   assert TASK.samples(logits, labels) == [1, 2, 4]
+
+
+def test_texts_are_handed_over_with_their_mask():
+  task = tasks.text_classification(3, mask="there")
+  assert task is tasks.text_classification(3, mask="there")
+  tokens = jnp.array([[4, 5], [6, 0]])
+  item = {"tokens": tokens, "label": jnp.array([0, 2]), "there": tokens > 0}
+  batch = task.batch(item)
+  assert batch.inputs.keys() == {"tokens", "there"}
+  assert batch.targets.tolist() == [0, 2]
+  del item["there"]
+  assert task.batch(item).inputs.keys() == {"tokens"}
+  assert (task.name, task.score) == ("text_classification", "accuracy")

@@ -1,0 +1,56 @@
+"""One of several classes for each text."""
+
+import functools
+
+from kdjax.core.task import Task
+from kdjax.tasks.classification import classification
+from kdjax.tasks.registry import register
+
+
+@register("text_classification")
+def text_classification(
+  classes: int,
+  *,
+  inputs: str = "tokens",
+  mask: str = "mask",
+  label: str = "label",
+) -> Task:
+  """One of several classes for each text.
+
+  As `classification`; the network is also handed the mask of the tokens that
+  count, where the batch has one.
+
+  Args:
+    classes: how many there are.
+    inputs: the entry of an item that holds the tokens, (B, T) int.
+    mask: the entry that says which of them count, (B, T); it may be missing.
+    label: the entry that holds the class, (B,) int; it may be missing.
+
+  Returns:
+    The task, scored by accuracy.
+
+  Raises:
+    ValueError: for fewer than two classes.
+
+  Example:
+    >>> task = text_classification(3)
+    >>> tokens = jnp.zeros((2, 5), int)
+    >>> batch = task.batch({"tokens": tokens, "mask": tokens == 0})
+    >>> sorted(batch.inputs), batch.targets.tolist()
+    (['mask', 'tokens'], [-1, -1])
+  """
+  return _task(classes, inputs, mask, label)
+
+
+# The same settings give the same task: programs are compiled once for it.
+@functools.cache
+def _task(classes: int, inputs: str, mask: str, label: str) -> Task:
+  plain = classification(classes, inputs=inputs, label=label)
+
+  def batch(item):
+    made = plain.batch(item)
+    if mask not in item:
+      return made
+    return made._replace(inputs={**made.inputs, mask: item[mask]})
+
+  return plain._replace(name="text_classification", batch=batch, samples=None)
