@@ -161,7 +161,7 @@ def reading(kind: str) -> list[str]:
     >>> "kd" in reading("values"), "logit_mse" in reading("values")
     (False, True)
   """
-  return sorted(name for name, kinds in READS.items() if kind in kinds)
+  return sorted(name for name in MAKERS if kind in READS[name])
 
 
 def check_reads(terms: Iterable[spec.Term], task: Task) -> None:

@@ -56,13 +56,14 @@ from kdjax.train.precision import like, with_precision
 from kdjax.train.schemes.scheme import OFFLINE, in_pieces
 
 
-def prepare(experiment: Experiment) -> Setup:
-  """Opens the data and builds every part."""
+def prepare(experiment: Experiment, command: str = "distill") -> Setup:
+  """Opens the data and builds every part of a command."""
   local = devices.choose(experiment.run.accelerator)
   experiment = with_scheme(experiment)
   check_names(experiment, local)
   dataset = sources.open_stored(experiment.data)
   task = task_of(dataset)
+  kinds.check_command(command, task)
   kinds.check_settings(experiment, task)
   experiment = with_task(experiment, task)
   shown, transfer = _with_transfer(dataset, experiment.data)

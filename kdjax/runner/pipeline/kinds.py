@@ -4,7 +4,7 @@ What stands here speaks of classes by its nature. All else works for any task.
 """
 
 from kdjax.core.errors import UserError
-from kdjax.core.task import Task
+from kdjax.core.task import KINDS, Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline.arms import STAND_INS
@@ -40,7 +40,7 @@ def check_settings(experiment: Experiment, task: Task) -> None:
 
 def check_command(command: str, task: Task) -> None:
   """Refuses a command that means nothing to a task; likewise."""
-  _check(command, COMMANDS[command], task)
+  _check(command, COMMANDS.get(command, KINDS), task)
 
 
 def _check(what: str, kinds: tuple[str, ...], task: Task) -> None:

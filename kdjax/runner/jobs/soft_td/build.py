@@ -9,7 +9,7 @@ from kdjax import methods
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.soft_td.outside import read_soft_labels
-from kdjax.runner.pipeline import capacity, kinds
+from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.plan import plan
@@ -66,8 +66,7 @@ def make_setup(experiment: Experiment) -> SoftTdSetup:
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
   experiment = dataclasses.replace(experiment, data=chosen)
-  base = prepare(experiment)
-  kinds.check_command("soft_td", base.student.task)
+  base = prepare(experiment, "soft_td")
   loaders = base.student.loaders
   labelled = "labelled" if "labelled" in loaders else "transfer"
   rate = base.experiment.student.learning_rate

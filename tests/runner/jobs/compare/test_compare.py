@@ -8,6 +8,7 @@ import launch
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.jobs.compare import candidates, training
 from kdjax.runner.pipeline import build
+from kdjax.tasks import classification
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -109,6 +110,9 @@ def test_the_best_cell_is_the_most_accurate_with_a_finite_loss(monkeypatch):
   monkeypatch.setattr(training, "_predict", lambda *_: logits)
 
   class Parts:
+    class student:
+      task = classification(2)
+
     class score_split:
       labels = np.array([0, 0])
 
