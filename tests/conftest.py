@@ -14,6 +14,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
   "--xla_force_host_platform_device_count=8"
   " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+  " --xla_cpu_parallel_codegen_split_count=1"
 )
 # Fewer threads than devices dead-lock in the collectives' rendezvous.
 os.environ["NPROC"] = "32"
