@@ -100,11 +100,11 @@ def check_run(setup: Any) -> None:
   if not setup.experiment.computing.preflight:
     return
   sample, devices = setup.sample, setup.devices
-  asked = any(arm.teacher for arm in setup.student.arms.values())
+  has_teacher = any(arm.teacher for arm in setup.student.arms.values())
   shows = None
-  if asked and setup.cached is not None:
+  if has_teacher and setup.cached is not None:
     shows = cached_teacher.as_teacher(setup.cached, np.zeros(1, int))
-  elif asked:
+  elif has_teacher:
     shows = setup.teacher.network
     if setup.saved_teacher is None:
       check_networks("teacher", setup.teacher, None, sample, devices)
@@ -126,7 +126,7 @@ def check_networks(
   Args:
     sample: (1, H, W, C) an empty image.
   """
-  taught = 0 if teacher is None else _bytes(_variables(teacher, sample))
+  teacher_bytes = 0 if teacher is None else _bytes(_variables(teacher, sample))
   known: dict[bool, dict[str, int]] = {}
   total = count = 0
   for arm in train_spec.arms.values():
@@ -139,7 +139,7 @@ def check_networks(
     count += members
     total += members * sum(known[learns].values())
   one = max(known.values(), key=lambda parts: sum(parts.values()))
-  beside = one["network"] + one["method"] + taught
+  beside = one["network"] + one["method"] + teacher_bytes
   sizes = ", ".join(f"{part} {memory.sized(one[part])}" for part in PARTS)
   large = max(("network", "method"), key=one.get)
   smaller = f"a smaller {large}{TRY}"
@@ -175,10 +175,10 @@ def _kept(
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
 
   def create(key):
-    taught = teacher
-    if taught is not None and not isinstance(taught, Teacher):
+    shows = teacher
+    if shows is not None and not isinstance(shows, Teacher):
       variables = teacher.init(key, sample, train=False)
-      taught = live_teacher(full_precision(teacher), variables)
+      shows = live_teacher(full_precision(teacher), variables)
     return arm.scheme.create(
       train_spec.network,
       method,
@@ -187,22 +187,22 @@ def _kept(
       task=train_spec.task,
       inputs=sample,
       teacher=observe(
-        taught,
+        shows,
         train_spec.task.sample(sample),
         method.teacher_taps,
         task=train_spec.task,
       ),
       learning_rate=0.0,
-      head=teacher_head(taught),
+      head=teacher_head(shows),
     )
 
-  found = dict.fromkeys(PARTS, 0)
+  sizes = dict.fromkeys(PARTS, 0)
   state = jax.eval_shape(create, jax.random.key(0))
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     name = jax.tree_util.keystr(path)
     own = "method" if "method" in name else "network"
-    found["optimiser" if "opt_state" in name else own] += _bytes(leaf)
-  return found
+    sizes["optimiser" if "opt_state" in name else own] += _bytes(leaf)
+  return sizes
 
 
 def _bytes(tree: Any) -> int:

@@ -16,7 +16,7 @@ HEADS = {"head", "head_dist"}
 
 
 def check_same(
-  given: str, theirs: Sequence[str] | None, ours: Sequence[str]
+  source: str, theirs: Sequence[str] | None, ours: Sequence[str]
 ) -> None:
   """Refuses a teacher whose classes are others, or in another order.
 
@@ -45,13 +45,13 @@ def check_same(
       " --teacher_classes=order that they are the same in this order"
     )
   raise UserError(
-    f"--teacher_from={given}: class {number} is {names[0]} for the teacher and"
+    f"--teacher_from={source}: class {number} is {names[0]} for the teacher and"
     f" {names[1]} in the data: {what}; {way}"
   )
 
 
 def read_map(
-  chosen: str,
+  rule: str,
   ours: Sequence[str],
   theirs: Sequence[str] | None,
   classes: int,
@@ -59,7 +59,7 @@ def read_map(
   """Finds the teacher's class for each of the data set's.
 
   Args:
-    chosen: `--teacher_classes`: "name", for equal names; "order", for equal
+    rule: `--teacher_classes`: "name", for equal names; "order", for equal
       places; or a file of a line a class: the data set's name, a comma, the
       teacher's name or number.
     theirs: the teacher's; None where they are unknown.
@@ -67,14 +67,14 @@ def read_map(
   Returns:
     (C,) int: for each class of the data set, the teacher's.
   """
-  if chosen == IN_ORDER:
+  if rule == IN_ORDER:
     if classes != len(ours):
       raise UserError(
         f"--teacher_classes=order: the teacher knows {classes} classes, the data"
         f" set has {len(ours)}; a file says which is which"
       )
     return np.arange(classes)
-  if chosen == BY_NAME:
+  if rule == BY_NAME:
     if theirs is None:
       raise UserError(
         "--teacher_classes=name: the teacher does not say what its classes are"
@@ -86,16 +86,16 @@ def read_map(
         raise unknown_name("class of the teacher's", name, theirs)
     wanted = {name: name for name in ours}
   else:
-    wanted = _read_file(Path(chosen).expanduser(), ours)
-  found = [_number(wanted[name], theirs, classes) for name in ours]
-  for number in found:
-    if found.count(number) > 1:
-      twice = [ours[i] for i, one in enumerate(found) if one == number]
+    wanted = _read_file(Path(rule).expanduser(), ours)
+  numbers = [_number(wanted[name], theirs, classes) for name in ours]
+  for number in numbers:
+    if numbers.count(number) > 1:
+      twice = [ours[i] for i, one in enumerate(numbers) if one == number]
       raise UserError(
-        f"--teacher_classes={chosen}: {' and '.join(map(repr, twice[:2]))} are"
+        f"--teacher_classes={rule}: {' and '.join(map(repr, twice[:2]))} are"
         f" both the teacher's class {number}"
       )
-  return np.array(found)
+  return np.array(numbers)
 
 
 def in_order(variables: Any, order: np.ndarray) -> Any:
@@ -170,7 +170,7 @@ def _read_file(path: Path, ours: Sequence[str]) -> dict[str, str]:
       f"--teacher_classes={path} is neither name, order nor a file that can be"
       f" read: {getattr(error, 'strerror', None) or error}"
     ) from None
-  found = {}
+  theirs = {}
   for row in rows:
     if len(row) != 2:
       raise UserError(
@@ -180,13 +180,13 @@ def _read_file(path: Path, ours: Sequence[str]) -> dict[str, str]:
     name, other = (part.strip() for part in row)
     if name not in ours:
       raise unknown_name(f"class in {path}:", name, ours)
-    if name in found:
+    if name in theirs:
       raise UserError(f"{path}: {name!r} stands there twice")
-    found[name] = other
-  missing = [name for name in ours if name not in found]
+    theirs[name] = other
+  missing = [name for name in ours if name not in theirs]
   if missing:
     raise UserError(
       f"{path} lacks {quantity(len(missing), 'class', 'classes')} of the data"
       f" set, such as {missing[0]!r}"
     )
-  return found
+  return theirs

@@ -10,32 +10,32 @@ from kdjax.data import Split
 from kdjax.runner.pipeline.setup import Setup
 
 
-def fingerprints(shown: Split, scored: Split) -> dict[str, str]:
+def fingerprints(trained_on: Split, scored: Split) -> dict[str, str]:
   """Names the images of a run by their bytes."""
   return {
-    "sha256 of the training images": data.fingerprint(shown),
+    "sha256 of the training images": data.fingerprint(trained_on),
     "sha256 of the scored images": data.fingerprint(scored),
   }
 
 
 def of_setup(setup: Setup) -> dict[str, Any]:
   """Describes what a run that stopped must find again to go on."""
-  found = {
+  values = {
     "number of training images": len(setup.train_split.labels),
     "number of scored images": len(setup.score_split.labels),
     "shape of an image": "x".join(map(str, setup.dataset.image_shape)),
   }
   for number, name in enumerate(setup.dataset.class_names):
-    found[f"class {number}"] = name
-  found |= fingerprints(setup.train_split, setup.score_split)
+    values[f"class {number}"] = name
+  values |= fingerprints(setup.train_split, setup.score_split)
   teachers = [setup.saved_teacher, *(one for _, one in setup.other_teachers)]
   for teacher in filter(None, teachers):
-    number = sum(key.startswith("sha256 of teacher") for key in found)
+    number = sum(key.startswith("sha256 of teacher") for key in values)
     digest = storage.digest(teacher.load())
-    found[f"sha256 of teacher {number}"] = digest
+    values[f"sha256 of teacher {number}"] = digest
   if setup.cached is not None:
     text = json.dumps(setup.cached.manifest, sort_keys=True)
-    found["sha256 of the teacher cache"] = hashlib.sha256(
+    values["sha256 of the teacher cache"] = hashlib.sha256(
       text.encode()
     ).hexdigest()
-  return found
+  return values

@@ -73,12 +73,12 @@ def obtain_teacher(
     return None
   fitted = fit(setup, setup.teacher, log, watch=watch)
   networks = fitted.networks["teacher"]
-  taught = network_note(setup, setup.teacher)
-  taught["validation"] = experiment.data.validation
+  note = network_note(setup, setup.teacher)
+  note["validation"] = experiment.data.validation
   for number in range(len(jax.tree.leaves(networks)[0])):
     one = jax.tree.map(lambda x, i=number: x[i], networks)
     folder = f"teacher_{number}" if number else "teacher"
-    storage.save_network(workdir / folder, one, taught)
+    storage.save_network(workdir / folder, one, note)
   return networks
 
 
@@ -112,12 +112,12 @@ def fit(
 
 def fewer(setup: Setup, train_spec: TrainSpec, error: memory.DoesNotFit) -> int:
   """Says how many members may fit where those that were tried do not."""
-  chosen = setup.experiment.computing.members_at_once
+  wanted = setup.experiment.computing.members_at_once
   owners = len(setup.devices) if train_spec.apart else 1
   now = train_spec.most or -(-train_spec.members // owners)
   # Processes would have to agree on it.
   alone = len(setup.devices) == len(local(setup.devices))
-  if chosen is not None or now == 1 or not (train_spec.together and alone):
+  if wanted is not None or now == 1 or not (train_spec.together and alone):
     raise error
   # Not all of it grows with the members.
   return max(1, min(now - 1, int(0.9 * error.share * now)))
@@ -134,8 +134,8 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
       log.rewind(train_spec.arms, epoch.step)
       networks = _networks(train_spec, epoch)
       done = epoch.number - (not epoch.ended)
-    shown = progress(train_spec.epochs, title, train_spec.images, done=done)
-    with shown as advance:
+    bar = progress(train_spec.epochs, title, train_spec.images, done=done)
+    with bar as advance:
       meter = profiling.Meter(setup.devices)
       following = observed_epochs(
         setup, train_spec, log, meter, teachers, epoch
@@ -189,8 +189,8 @@ def _advance(
   loss = float(np.mean([np.mean(_loss(epoch, arm)) for arm in epoch.sums]))
   if rows is None:
     return advance(loss, epochs=0)
-  shown = rows.get("student") or next(iter(rows.values()))
-  scores = shown.get(f"test_{task.score}")
+  row = rows.get("student") or next(iter(rows.values()))
+  scores = row.get(f"test_{task.score}")
   told = None if scores is None else task.words.told(float(np.mean(scores)))
   return advance(loss, score=told)
 

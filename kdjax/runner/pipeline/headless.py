@@ -35,8 +35,8 @@ def check(
   Raises:
     UserError: names who would.
   """
-  chosen = experiment.teacher.teacher_head
-  if chosen == KEEP:
+  head = experiment.teacher.teacher_head
+  if head == KEEP:
     return
   for name, arm in arms.items():
     if arm.teacher is None:
@@ -46,7 +46,7 @@ def check(
       student, teacher, method, sample, task, arm.scheme
     ):
       raise UserError(
-        f"--teacher_head={chosen}: {name.replace('_', ' ')} would learn from the"
+        f"--teacher_head={head}: {name.replace('_', ' ')} would learn from the"
         " teacher's answers, which mean nothing without its classifier; methods"
         " that look at features alone are such as attention_transfer, rkd, crd,"
         " review_kd and 'fitnets:1 + ce'"

@@ -35,7 +35,9 @@ def make_loader(
       one in every step.
   """
   view, mixing = data.split_mixing(view)
-  shown = _shown(view, size, None if views is None else view_seed)
+  view_function = _view_function(
+    view, size, None if views is None else view_seed
+  )
   other = None
   if teacher_view != SAME:
     other, mixes = data.split_mixing(teacher_view)
@@ -44,7 +46,7 @@ def make_loader(
         f"--teacher_view={teacher_view}: what it mixes would be nothing that the"
         " student sees; mixing is for --augment"
       )
-    other = _shown(other, size)
+    other = _view_function(other, size)
 
   def batches(seed: int, start: int, stop: int):
     return data.batches(
@@ -72,14 +74,14 @@ def make_loader(
     batches,
     steps,
     labels if labels.dtype.kind == "f" else labels.astype(np.int32),
-    shown,
+    view_function,
     mixing=mixing,
     teacher_view=other,
     view_numbers=None if views is None else view_numbers,
   )
 
 
-def _shown(
+def _view_function(
   view: str, size: int | None, view_seed: int | None = None
 ) -> data.ViewFunction:
   """Makes a view of stored images, of what networks see of them."""
@@ -148,19 +150,21 @@ def make_loaders(
   return loaders
 
 
-def _training_images(chosen, strata, examples) -> tuple[np.ndarray, np.ndarray]:
+def _training_images(
+  settings, strata, examples
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns the training images that an arm may see, and the labelled ones."""
-  own = examples[data.without_classes(strata[examples], chosen.omit_classes)]
-  if chosen.images is not None:
-    own = own[data.stratified(strata[own], chosen.images, seed=0)]
-  if chosen.labels is None:
+  own = examples[data.without_classes(strata[examples], settings.omit_classes)]
+  if settings.images is not None:
+    own = own[data.stratified(strata[own], settings.images, seed=0)]
+  if settings.labels is None:
     return own, own
-  return own, own[data.stratified(strata[own], chosen.labels, seed=0)]
+  return own, own[data.stratified(strata[own], settings.labels, seed=0)]
 
 
-def _transfer_images(chosen, strata, transfer) -> np.ndarray:
+def _transfer_images(settings, strata, transfer) -> np.ndarray:
   """Returns the images of the transfer set that the student sees."""
-  seen = transfer[~np.isin(strata[transfer], chosen.omit_classes)]
-  if chosen.transfer_images is None:
+  seen = transfer[~np.isin(strata[transfer], settings.omit_classes)]
+  if settings.transfer_images is None:
     return seen
-  return seen[data.stratified(strata[seen], chosen.transfer_images, seed=0)]
+  return seen[data.stratified(strata[seen], settings.transfer_images, seed=0)]

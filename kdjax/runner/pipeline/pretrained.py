@@ -28,7 +28,7 @@ class SavedTeacher(NamedTuple):
 
 
 def find(
-  given: str | None,
+  source: str | None,
   model: str,
   dataset: Dataset,
   validation: float,
@@ -38,7 +38,7 @@ def find(
   """Finds a teacher and checks that it fits the data.
 
   Args:
-    given: the folder of an earlier run, or a safetensors file with the names
+    source: the folder of an earlier run, or a safetensors file with the names
       of torchvision, timm or Hugging Face, or the folder of such files; None
       for a teacher to be trained.
     classes: which of the teacher's classes is which, as `class_maps.read_map`
@@ -49,29 +49,33 @@ def find(
   Returns:
     The teacher, or None.
   """
-  if given is None:
+  if source is None:
     return None
-  path = Path(given).expanduser()
+  path = Path(source).expanduser()
   if path.is_file() or any(path.glob("*.safetensors*")):
-    found, names = _from_file(given, path, model, dataset, classes, head)
+    teacher, names = _from_file(source, path, model, dataset, classes, head)
   else:
-    found, names = _from_run(given, path, dataset, validation, classes, head)
+    teacher, names = _from_run(source, path, dataset, validation, classes, head)
   if head != KEEP:
-    return found._replace(
-      load=lambda: class_maps.without_head(found.load(), dataset.classes, head)
+    return teacher._replace(
+      load=lambda: class_maps.without_head(
+        teacher.load(), dataset.classes, head
+      )
     )
   if classes is None:
-    return found
-  known = found.load()["params"]["head"]["bias"].shape[-1]
+    return teacher
+  known = teacher.load()["params"]["head"]["bias"].shape[-1]
   order = class_maps.read_map(classes, dataset.class_names, names, known)
-  return found._replace(load=lambda: class_maps.in_order(found.load(), order))
+  return teacher._replace(
+    load=lambda: class_maps.in_order(teacher.load(), order)
+  )
 
 
-def _from_file(given, path: Path, model: str, dataset, classes, head):
+def _from_file(source, path: Path, model: str, dataset, classes, head):
   """The teacher as it is, and what it calls its classes."""
   if model == AUTO:
     raise UserError(
-      f"--teacher_from={given}: a file does not say which network it is; name"
+      f"--teacher_from={source}: a file does not say which network it is; name"
       " it, such as --teacher=resnet50"
     )
   any_classes = classes is not None or head != KEEP
@@ -88,12 +92,12 @@ def _from_file(given, path: Path, model: str, dataset, classes, head):
   # Published names are seldom a folder's; another order of the same ones is
   # certain.
   if not any_classes and names is not None and set(names) == set(ours):
-    class_maps.check_same(given, names, ours)
+    class_maps.check_same(source, names, ours)
   return SavedTeacher(teacher.model, lambda: teacher.variables), names
 
 
 def _from_run(
-  given, folder: Path, dataset: Dataset, validation: float, classes, head
+  source, folder: Path, dataset: Dataset, validation: float, classes, head
 ):
   """The teacher as it is, and what it calls its classes."""
   if (folder / "teacher").is_dir():
@@ -104,26 +108,26 @@ def _from_run(
     raise StorageError(f"{folder} is damaged: its note lacks {sorted(missing)}")
   if validation and note.get("validation") != validation:
     raise UserError(
-      f"--teacher_from={given}: the teacher was trained with"
+      f"--teacher_from={source}: the teacher was trained with"
       f" --validation={note.get('validation')}, so it may have seen the images"
       f" that --validation={validation} holds out"
     )
   same = classes is None and head == KEEP
   if same and note["classes"] != dataset.classes:
     raise UserError(
-      f"--teacher_from={given}: the teacher knows {note['classes']} classes,"
+      f"--teacher_from={source}: the teacher knows {note['classes']} classes,"
       f" but the student is to learn the {dataset.classes} of {dataset.name};"
       " --teacher_classes says which is which, --teacher_head=drop teaches by"
       " features alone"
     )
   if tuple(note["image_shape"]) != tuple(dataset.image_shape):
     raise UserError(
-      f"--teacher_from={given}: the teacher takes images of shape"
+      f"--teacher_from={source}: the teacher takes images of shape"
       f" {tuple(note['image_shape'])}, but {dataset.name} has"
       f" {tuple(dataset.image_shape)}"
     )
   names = note.get("class_names")
   if same:
-    class_maps.check_same(given, names, dataset.class_names)
+    class_maps.check_same(source, names, dataset.class_names)
   load = partial(storage.load_variables, folder, note)
   return SavedTeacher(note["model"], load), names

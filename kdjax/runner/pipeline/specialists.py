@@ -92,13 +92,13 @@ def _train_spec(
   experiment, setup, generalist, name, subset, places
 ) -> TrainSpec:
   """The teacher once more, with a new classifier, for some of its images."""
-  chosen, taught = experiment.teaching, experiment.teacher
+  teaching, teacher = experiment.teaching, experiment.teacher
   labels = setup.dataset.train.labels
   loader = make_loader(
     setup.examples[places],
     np.where(labels < 0, -1, specialist_labels(labels, subset)),
-    taught.augment,
-    taught.batch_size,
+    teacher.augment,
+    teacher.batch_size,
     size=experiment.data.crop_size,
   )
   params = dict(predict.first(generalist)["params"])
@@ -110,16 +110,16 @@ def _train_spec(
       lambda new, old: jnp.asarray(old, new.dtype), fresh, params
     )
   )
-  rate = chosen.specialist_learning_rate or taught.learning_rate / 3
+  rate = teaching.specialist_learning_rate or teacher.learning_rate / 3
   settings = {
-    "seed": np.array([taught.seed]),
+    "seed": np.array([teacher.seed]),
     "learning_rate": np.array([rate]),
   }
-  steps = loader.steps * chosen.specialist_epochs
+  steps = loader.steps * teaching.specialist_epochs
   return setup.teacher._replace(
     network=like(
       setup.teacher.network,
-      models.make_model(taught.model, classes=len(subset) + 1),
+      models.make_model(teacher.model, classes=len(subset) + 1),
     ),
     optimizer=setup.teacher.optimizer_for(steps),
     arms={
@@ -128,8 +128,8 @@ def _train_spec(
       )
     },
     loaders={"labels": loader},
-    epochs=chosen.specialist_epochs,
-    images=loader.steps * taught.batch_size,
+    epochs=teaching.specialist_epochs,
+    images=loader.steps * teacher.batch_size,
   )
 
 

@@ -40,8 +40,8 @@ def sweep_scores(
     ("versus_best", own[best["student"]]),
     ("versus_baseline", baseline),
   ):
-    found = _versus(own, control, task)
-    for cell, one in zip(cells["student"], found, strict=True):
+    comparisons = _versus(own, control, task)
+    for cell, one in zip(cells["student"], comparisons, strict=True):
       cell[name] = one
   # Nothing is to be said of the best beside itself.
   cells["student"][best["student"]]["versus_best"] = None
@@ -58,9 +58,11 @@ def _versus(
   values: np.ndarray, control: np.ndarray, task: Task
 ) -> list[dict[str, Any]]:
   how = {"better": task.better, "factor": task.words.factor}
-  found = [evaluate.compare(one, control, **how)._asdict() for one in values]
-  corrected = evaluate.holm([one["p_value"] for one in found])
+  comparisons = [
+    evaluate.compare(one, control, **how)._asdict() for one in values
+  ]
+  corrected = evaluate.holm([one["p_value"] for one in comparisons])
   return [
     one | {"holm_p_value": p_value}
-    for one, p_value in zip(found, corrected, strict=True)
+    for one, p_value in zip(comparisons, corrected, strict=True)
   ]

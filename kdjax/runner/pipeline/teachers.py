@@ -95,9 +95,9 @@ def gather(
     specialists = train_specialists(experiment, setup, networks, workdir, log)
   others = tuple(
     TrainedNetworks(
-      train_spec, jax.tree.map(lambda x: jnp.asarray(x)[None], found.load())
+      train_spec, jax.tree.map(lambda x: jnp.asarray(x)[None], saved.load())
     )
-    for train_spec, found in setup.other_teachers
+    for train_spec, saved in setup.other_teachers
   )
   return TeacherPool((first, *others), specialists=specialists)
 
@@ -136,12 +136,12 @@ def pooled_answers(
   Returns:
     (N, C) float32 logits.
   """
-  found = answers(pool, images)
-  if pool.route or len(found) == 1:
-    found = found[-1]
-    return merge(found, pool.specialists, images)
+  logits = answers(pool, images)
+  if pool.route or len(logits) == 1:
+    logits = logits[-1]
+    return merge(logits, pool.specialists, images)
   task = pool.teacher.train_spec.task
-  return np.asarray(task.pool(found, **_pooling(experiment)))
+  return np.asarray(task.pool(logits, **_pooling(experiment)))
 
 
 def make_stored_teacher(
@@ -151,9 +151,9 @@ def make_stored_teacher(
   images = setup.train_split.images
   if not pool.route:
     return stored_teacher(jnp.asarray(pooled_answers(experiment, pool, images)))
-  found = answers(pool, images)
+  logits = answers(pool, images)
   return teacher_route(
-    [stored_teacher(jnp.asarray(one)) for one in found], steps=_steps(setup)
+    [stored_teacher(jnp.asarray(one)) for one in logits], steps=_steps(setup)
   )
 
 

@@ -9,8 +9,8 @@ from kdjax.train.ensemble import check_weights
 
 def teacher_folders(experiment: Experiment) -> list[str]:
   """Lists the teachers that were trained before."""
-  given = experiment.teacher.teacher_from or ""
-  return [part.strip() for part in given.split(",") if part.strip()]
+  text = experiment.teacher.teacher_from or ""
+  return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def is_plain(experiment: Experiment) -> bool:
@@ -38,10 +38,10 @@ def stage_models(experiment: Experiment) -> dict[str, str]:
   """
   settings = experiment.teaching
   chain = spec.parse_list(settings.chain) if settings.chain else ()
-  found = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
+  by_stage = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
   for i in range(1, settings.generations):
-    found[f"generation_{i}"] = experiment.student.model
-  return found
+    by_stage[f"generation_{i}"] = experiment.student.model
+  return by_stage
 
 
 def check(experiment: Experiment) -> None:

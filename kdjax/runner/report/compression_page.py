@@ -163,8 +163,10 @@ def _taught(results, name: str, control: str, what: str) -> str:
   word = "helps" if said == "gain" else "does harm"
   if said.startswith(verdicts.NOT_SHOWN):
     word = "is not shown to help"
-  shown = verdicts.evidence(one, turned=True).removeprefix("difference ")
-  return f"{what}, the teacher {word}: {shown}, against labels alone."
+  evidence_text = verdicts.evidence(one, turned=True).removeprefix(
+    "difference "
+  )
+  return f"{what}, the teacher {word}: {evidence_text}, against labels alone."
 
 
 def _kilobytes(one: Mapping[str, Any]) -> str:

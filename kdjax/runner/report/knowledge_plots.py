@@ -31,12 +31,12 @@ def maps_figure(samples: Mapping[str, Any]) -> Figure:
   high = max(x.max() for x in maps.values())
   for row, axes in enumerate(panels):
     for axis, name in zip(axes[1:], ORDER, strict=True):
-      shown = axis.imshow(
+      heat = axis.imshow(
         maps[name][row], vmin=low, vmax=high, extent=_extent(samples)
       )
       _outline(axis, samples["masks"][row])
   drawing.colorbar(
-    shown, ax=panels[:, 1:], label="Entropy, nats", location="bottom",
+    heat, ax=panels[:, 1:], label="Entropy, nats", location="bottom",
     shrink=0.8, aspect=40,
   )  # fmt: skip
   return drawing
@@ -84,16 +84,16 @@ def counts_figure(results: Mapping[str, Any]) -> Figure:
   drawing = style.figure(5.0)
   panels = drawing.subplots(2, 1, sharex=True)
   for name in ("student", "baseline"):
-    for seed, found in enumerate(results[name]["training"]):
-      best = int(np.argmax(reading.numbers(found["n_fg"])[1:])) + 1
+    for seed, counts in enumerate(results[name]["training"]):
+      best = int(np.argmax(reading.numbers(counts["n_fg"])[1:])) + 1
       for axis, key in zip(panels, ("n_fg", "n_bg"), strict=True):
-        values = reading.numbers(found[key])
+        values = reading.numbers(counts[key])
         axis.plot(
-          found["distance"], values, color=style.colour_of(name), alpha=0.8,
+          counts["distance"], values, color=style.colour_of(name), alpha=0.8,
           label=reading.title_of(name) if not seed else None,
         )  # fmt: skip
         axis.plot(
-          found["distance"][best], values[best], style.marker_of(name),
+          counts["distance"][best], values[best], style.marker_of(name),
           color=style.colour_of(name), markeredgecolor="white",
         )  # fmt: skip
   for axis, (_, title) in zip(panels, CURVES[:2], strict=True):
@@ -145,10 +145,10 @@ def _panels(samples):
 
 def _show(axis, image) -> None:
   grey = image.shape[-1] != 3
-  shown = image[..., 0] if grey else np.clip(image, 0, 1)
+  pixels = image[..., 0] if grey else np.clip(image, 0, 1)
   height, width = image.shape[:2]
   axis.imshow(
-    shown, cmap="gray" if grey else None, extent=(0, width, height, 0)
+    pixels, cmap="gray" if grey else None, extent=(0, width, height, 0)
   )
 
 

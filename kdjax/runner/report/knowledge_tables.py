@@ -84,9 +84,9 @@ def table_makers(
 
 def metrics_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of all metrics, with the direction that is expected."""
-  found = results["quantify"]
+  quantify = results["quantify"]
   rows = []
-  for row in found["comparisons"]:
+  for row in quantify["comparisons"]:
     name, digits = row["metric"], DIGITS.get(row["metric"], 3)
     title = title_of(name) + ("" if row["by"] == "paper" else " (ours)")
     rows.append(
@@ -102,8 +102,8 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
       )
     )
   table = Table(
-    f"Visual concepts at {found['tap']}, {found['images']} images, threshold b"
-    f" = {found['threshold']:g} nats",
+    f"Visual concepts at {quantify['tap']}, {quantify['images']} images, threshold b"
+    f" = {quantify['threshold']:g} nats",
     ("Metric", "Teacher", "Student", "Baseline", "Student − baseline", "p",
      "Seeds as expected", "Verdict"),
     tuple(rows),
@@ -128,17 +128,17 @@ def metrics_table(results: Mapping[str, Any]) -> Table:
 
 def thresholds_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of verdicts over the threshold b."""
-  found = results["quantify"]["thresholds"]
-  names = [name for name in found if name != "threshold"]
+  tests = results["quantify"]["thresholds"]
+  names = [name for name in tests if name != "threshold"]
   rows = tuple(
     (
       f"{threshold:g}",
       *(
-        f"{found[name][k]['wins']} of {found[name][k]['pairs']}"
+        f"{tests[name][k]['wins']} of {tests[name][k]['pairs']}"
         for name in names
       ),
     )
-    for k, threshold in enumerate(found["threshold"])
+    for k, threshold in enumerate(tests["threshold"])
   )
   return Table(
     "Seeds as expected, for every threshold b",
@@ -184,9 +184,9 @@ def _mark(results, metric: str) -> str:
     return ""
   images = results["quantify"]["images"]
   left_out = [
-    sum(found) / (images * len(found))
+    sum(counts) / (images * len(counts))
     for name in ("student", "baseline")
-    for found in [results[name]["metrics"]["no_foreground_concepts"]]
+    for counts in [results[name]["metrics"]["no_foreground_concepts"]]
   ]
   return " †" if max(left_out) > FEW else ""
 
@@ -194,10 +194,10 @@ def _mark(results, metric: str) -> str:
 def _left_out(results) -> str:
   parts = []
   for name in NETWORKS:
-    found = results[name]["metrics"]
+    metrics = results[name]["metrics"]
     parts.append(
-      f"{name} {sum(found['no_concepts'])} / {sum(found['no_foreground_concepts'])}"
-      f" / {sum(found['invalid'])}"
+      f"{name} {sum(metrics['no_concepts'])} / {sum(metrics['no_foreground_concepts'])}"
+      f" / {sum(metrics['invalid'])}"
     )
   return (
     "Left out, over all seeds (lambda is 0/0 / no foreground concept in any epoch"

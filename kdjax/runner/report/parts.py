@@ -46,8 +46,8 @@ def made(
     >>> made("the table", {"a": lambda: 1, "b": lambda: 1 / 0}, None)
     {'a': 1}
   """
-  found = {}
+  values = {}
   for name, make in makers.items():
     with part(f"{kind} {name}", left_out):
-      found[name] = make()
-  return found
+      values[name] = make()
+  return values

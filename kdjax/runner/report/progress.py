@@ -56,8 +56,8 @@ def progress(
   """
   stream = _stream() if stream is None else stream
   phase = _Phase(description, images_per_epoch, total_epochs, done, unit)
-  shown = _bar(phase, stream) if stream.isatty() else _lines(stream)
-  with shown as update:
+  display = _bar(phase, stream) if stream.isatty() else _lines(stream)
+  with display as update:
 
     def advance(loss=None, *, epochs=1, score=None) -> None:
       phase.advance(loss, epochs, score)

@@ -59,8 +59,8 @@ def summary(results: Mapping[str, Any]) -> str:
 
 def headline(results: Mapping[str, Any]) -> str:
   """Says what learned images teach, against as many real ones."""
-  found = results["synthesis"]
-  count = found["images_per_class"] * found["classes"]
+  synthesis = results["synthesis"]
+  count = synthesis["images_per_class"] * synthesis["classes"]
   return (
     f"Networks that learn from {count} learned images in"
     f" {results['student']['steps']} steps reach {_accuracy(results['student'])} %"
@@ -72,12 +72,15 @@ def headline(results: Mapping[str, Any]) -> str:
 
 def notes(results: Mapping[str, Any]) -> list[str]:
   """Returns the sentences that belong beside the headline."""
-  found, pairs = results["synthesis"], len(results["student"]["test_accuracy"])
+  synthesis, pairs = (
+    results["synthesis"],
+    len(results["student"]["test_accuracy"]),
+  )
   centroids = results["controls"]["centroids"]
   sentences = [
     f"From as many centroids of the classes: {_accuracy(centroids)} %"
     f" ({_evidence(results, 'centroids')}).",
-    f"From all {found['real_images']:,} real images:"
+    f"From all {synthesis['real_images']:,} real images:"
     f" {_accuracy(results['teacher'])} %.",
   ]
   if (results["experiment"].get("data") or {}).get("validation"):
@@ -104,7 +107,7 @@ def table_makers(
 
 def accuracies_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of what networks learn from, and how well."""
-  found = results["synthesis"]
+  synthesis = results["synthesis"]
   rows = []
   for name, entry in networks(results).items():
     each = entry["images_per_class"]
@@ -112,7 +115,7 @@ def accuracies_table(results: Mapping[str, Any]) -> Table:
     rows.append(
       (
         TITLES[name],
-        formats.count(each * found["classes"] if each else found["real_images"]),
+        formats.count(each * synthesis["classes"] if each else synthesis["real_images"]),
         formats.count(entry["steps"]),
         "learned" if entry["rate"] is None else f"{entry['rate']:g}",
         formats.with_spread(100 * numbers(entry["test_accuracy"])),
@@ -127,7 +130,7 @@ def accuracies_table(results: Mapping[str, Any]) -> Table:
     ("Learns from", "Images", "Steps", "Rate", "Test accuracy, %",
      "Between networks", "NLL, nats"),
     tuple(rows),
-    (_explained(found["networks"], seeds),),
+    (_explained(synthesis["networks"], seeds),),
   )  # fmt: skip
   return without_empty_columns(table)
 
@@ -199,15 +202,15 @@ def images_figure(
   Args:
     before: (K, M, H, W, C), a row a class.
   """
-  shown = min(SHOWN, before.shape[1])
-  drawing = style.figure(0.5 + len(before) * min(0.62, 4.0 / (2 * shown)))
+  shown_count = min(SHOWN, before.shape[1])
+  drawing = style.figure(0.5 + len(before) * min(0.62, 4.0 / (2 * shown_count)))
   left, right = drawing.subfigures(1, 2, wspace=0.04)
   for part, images, title in (
     (left, before, "Started from"),
     (right, after, "Learned"),
   ):
     part.suptitle(title, fontsize=10)
-    panels = part.subplots(len(images), shown, squeeze=False)
+    panels = part.subplots(len(images), shown_count, squeeze=False)
     low, high = np.percentile(images, [0.5, 99.5])
     scaled = np.clip((images - low) / max(high - low, 1e-9), 0, 1)
     for row, axes in enumerate(panels):
@@ -272,5 +275,5 @@ def _accuracy(entry: Mapping[str, Any]) -> str:
 
 
 def _evidence(results: Mapping[str, Any], control: str) -> str:
-  found = verdicts.find_comparison(results, control)
-  return verdicts.evidence(found, turned=True, of="set")
+  comparison = verdicts.find_comparison(results, control)
+  return verdicts.evidence(comparison, turned=True, of="set")
