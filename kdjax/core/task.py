@@ -15,6 +15,7 @@ import numpy as np
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
 from kdjax.core.pooling import pool_values
+from kdjax.core.signature import Signature, signature_of
 
 # What a row's answer is: scores of classes of which one is right, the two scores
 # of a yes/no question, numbers, or a vector whose direction counts.
@@ -157,6 +158,8 @@ class Task(NamedTuple):
       `kdjax.core.pooling`.
     split: targets (N, ...) -> (N,) int, strata: what is held out, and subsets,
       have as many examples of each as can be.
+    signature: (one example's inputs, how many numbers a network answers with) ->
+      what goes in and what comes out, for exports, model cards and latency.
     words: how a report tells of the score.
     samples: (the teacher's outputs (N, ...), targets (N, ...)) -> places of some
       examples worth showing; None where there is no picture of them.
@@ -176,6 +179,7 @@ class Task(NamedTuple):
   measure: Callable[[Any, Any, Any], dict[str, Any]] | None = None
   pool: Callable[..., Any] = pool_values
   split: Callable[[Any], np.ndarray] = all_alike
+  signature: Callable[[Any, int], Signature] = signature_of
   words: Words = Words()
   samples: Callable[[Any, Any], list[int]] | None = None
 

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from kdjax.core.pooling import pool_logits
+from kdjax.core.signature import Signature, signature_of
 from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, has_weight
 from kdjax.evaluate import measure
 from kdjax.losses.helpers import class_ids
@@ -78,6 +79,7 @@ def _task(inputs: str, label: str) -> Task:
     measure=measure,
     pool=pool_logits,
     split=np.asarray,
+    signature=signature,
     samples=ambiguous,
   )
 
@@ -91,6 +93,13 @@ def sample(inputs) -> Batch:
 def weights(batch: Batch) -> Weights:
   """A row is an example."""
   return Weights(batch.weight, batch.weight)
+
+
+def signature(inputs, width: int) -> Signature:
+  """One logit a class."""
+  return signature_of(
+    inputs, width, name="images", output="logits", what="Classes"
+  )
 
 
 def rows(outputs: jax.Array, batch: Batch) -> Rows:

@@ -1,5 +1,6 @@
 """The task of docs/tasks.md through the commands, from a plugin to the page."""
 
+import json
 import sys
 
 import pytest
@@ -101,6 +102,37 @@ def test_a_number_is_distilled_and_its_page_says_so(sums, capsys, tmp_path):
   assert f"Test {TITLE}" in shown and "Test error" not in shown
   assert "Negative: the student errs less." in shown
   assert "lower is better" in shown
+
+
+@pytest.mark.slow
+def test_a_network_of_numbers_is_exported_and_reproduced(
+  sums, capsys, tmp_path
+):
+  workdir, exported = tmp_path / "run", tmp_path / "exported"
+  run = [*sums, *TEACHER, *STUDENT, f"--workdir={workdir}"]
+  assert launch.main(["launch.py", *run]) == 0
+  words = ["export", f"--from={workdir}", "--format=stablehlo,safetensors"]
+  call = ["launch.py", *words, sums[0], f"--workdir={exported}"]
+  assert launch.main(call) == 0
+  assert "same answers on all 136 images, outputs within" in (
+    capsys.readouterr().out
+  )
+  results = json.loads((workdir / "results.json").read_text())
+  card = json.loads((exported / "student" / "card.json").read_text())
+  assert card["rmse"] == pytest.approx(card["reported_rmse"], rel=1e-4)
+  assert card["reported_rmse"] == results["student"]["test_rmse"][0]
+  shown = (exported / "student" / "MODEL_CARD.md").read_text()
+  assert "- Output `outputs`: (batch, 1) float32." in shown
+  assert "- Numbers, in this order: sum." in shown
+  assert "classes" not in shown and TITLE.capitalize() in shown
+  again = [
+    "reproduce",
+    str(workdir),
+    sums[0],
+    f"--workdir={tmp_path / 'again'}",
+  ]
+  assert launch.main(["launch.py", *again]) == 0
+  assert f"{TITLE}" in capsys.readouterr().out
 
 
 @pytest.mark.slow

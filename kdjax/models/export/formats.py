@@ -144,7 +144,7 @@ def _load_orbax(path, about) -> Answer:
 
 def _write_onnx(path, about, variables) -> None:
   network = forward(about, variables)
-  onnx.write(path, network, about.image_shape, about.dtype)
+  onnx.write(path, network, about.image_shape, about.dtype, about.output)
 
 
 def _load_onnx(path, about) -> Answer:

@@ -19,13 +19,18 @@ NOISY = ("jax2onnx", "onnx_ir", "absl")
 
 
 def write(
-  path: Path, function: Callable, image_shape: Sequence[int], dtype: str
+  path: Path,
+  function: Callable,
+  image_shape: Sequence[int],
+  dtype: str,
+  output: str = OUTPUT,
 ) -> None:
   """Writes a network as one ONNX file, for batches of any size.
 
   Args:
     function: traceable, (B, H, W, D) stored images -> (B, C) logits.
     image_shape: (H, W, D).
+    output: what the answer is called.
   """
   images = jax.ShapeDtypeStruct(("batch", *image_shape), np.dtype(dtype))
   # Its stand-ins for layers broadcast as numpy does.
@@ -37,7 +42,7 @@ def write(
       inputs=[images],
       model_name="network",
       input_names=[INPUT],
-      output_names=[OUTPUT],
+      output_names=[output],
     )
   # Shapes in between are optional, and jax2onnx notes some of another layout.
   del model.graph.value_info[:]

@@ -16,13 +16,15 @@ class About(NamedTuple):
 
   Attributes:
     model: its spec.
-    classes: number of classes.
-    class_names: in the order of the logits.
+    classes: number of classes, or of the numbers that it answers with.
+    class_names: in the order of the logits, or of those numbers.
     image_shape: (H, W, D) of the images that it takes.
     dtype: of their pixels: "uint8", 0..255, or "float32".
     crop_size: side of the middle square that it sees of them; None for all.
     quantization: the bits that it has learned to compute in, or "none": its
       variables are float32, and rounded as they are used.
+    output: what its answer is called.
+    answers: what the numbers of the answer are, for people.
   """
 
   model: str
@@ -32,6 +34,8 @@ class About(NamedTuple):
   dtype: str
   crop_size: int | None
   quantization: str = "none"
+  output: str = "logits"
+  answers: str = "Classes"
 
   @property
   def sees(self) -> tuple[int, int, int]:
@@ -60,7 +64,8 @@ def read_about(values: Mapping[str, Any]) -> About:
     ... ).sees
     (2, 2, 1)
   """
-  found = [values[name] for name in About._fields]
+  named = About._field_defaults | values
+  found = [named[name] for name in About._fields]
   return About(*(tuple(x) if isinstance(x, list) else x for x in found))
 
 

@@ -227,7 +227,8 @@ def latencies(
   """Times the forward passes of networks in turn, for one image and for 64."""
   calls = {1: {}, 64: {}}
   for batch in calls:
-    images = np.zeros((batch, *setup.dataset.image_shape), np.float32)
+    (image,) = setup.signature.inputs
+    images = np.zeros((batch, *image.shape), image.dtype)
     for name, (train_spec, variables) in networks.items():
       forward = jax.jit(
         lambda variables, x, network=train_spec.network: network.apply(

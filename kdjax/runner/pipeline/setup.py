@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache.store import TeacherCache
+from kdjax.models import quantized
+from kdjax.models.export.signature import About
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import (
   pretrained,
 )
+from kdjax.runner.pipeline.dataset import task_of
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 
@@ -107,14 +111,53 @@ class Setup(NamedTuple):
     return self.cached is not None and self.cached.nbytes > most
 
   @property
+  def signature(self) -> Signature:
+    """What a network of the student's task takes and gives."""
+    return signature(self.dataset)
+
+  @property
   def sample(self) -> jax.Array:
     """One empty image, (1, H, W, C) float32, for shapes."""
     return empty_image(self.dataset)
 
 
+def signature(dataset: Dataset) -> Signature:
+  """What a network of a data set takes and gives."""
+  image = jax.ShapeDtypeStruct(dataset.image_shape, np.float32)
+  return task_of(dataset).signature(image, dataset.classes)
+
+
 def empty_image(dataset: Dataset) -> jax.Array:
   """One empty image, (1, H, W, C) float32, for shapes."""
   return jnp.zeros((1, *dataset.image_shape), jnp.float32)
+
+
+def about_network(
+  dataset: Dataset,
+  images: Any,
+  model: str,
+  *,
+  crop_size: int | None,
+  quantization: str = quantized.NONE,
+) -> About:
+  """All that is needed to use a network of a data set, besides its variables.
+
+  Args:
+    images: stored ones, of which it will be shown others.
+  """
+  (output,) = signature(dataset).outputs
+  first = np.asarray(images[0])
+  return About(
+    model,
+    dataset.classes,
+    tuple(dataset.class_names),
+    first.shape,
+    first.dtype.name,
+    crop_size,
+    quantization,
+    output.name,
+    output.what,
+  )
 
 
 def network_note(setup: Setup, train_spec: TrainSpec) -> dict[str, Any]:

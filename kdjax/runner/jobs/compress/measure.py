@@ -12,13 +12,13 @@ from kdjax.core import storage
 from kdjax.data import Split
 from kdjax.models import packed, quantized
 from kdjax.models.export import formats
-from kdjax.models.export.signature import About, compile_network, forward
+from kdjax.models.export.signature import compile_network, forward
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.compress import perturb, timing
 from kdjax.runner.jobs.compress.training import Variant
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.arms import objective_text
-from kdjax.runner.pipeline.setup import Setup, TrainSpec
+from kdjax.runner.pipeline.setup import Setup, TrainSpec, about_network
 from kdjax.runner.pipeline.teachers import TeacherPool
 
 INT8 = "w8a8"
@@ -238,13 +238,11 @@ def _applied(network: Any) -> Callable:
 
 def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
   """The first seed, ready to answer in each runtime that can."""
-  about = About(
+  about = about_network(
+    setup.dataset,
+    setup.score_split.images,
     row.train_spec.model,
-    setup.dataset.classes,
-    tuple(setup.dataset.class_names),
-    np.shape(setup.score_split.images[0]),
-    np.asarray(setup.score_split.images[0]).dtype.name,
-    setup.experiment.data.crop_size,
+    crop_size=setup.experiment.data.crop_size,
   )
   network = forward(about, _member(row.variables, 0), row.network)
   ready = {"jax": compile_network(network)}

@@ -12,7 +12,7 @@ from kdjax.data.images import pixels
 from kdjax.runner.config import Export
 from kdjax.runner.jobs.export import parity
 from kdjax.runner.jobs.export.read_run import StoredNetwork
-from kdjax.runner.report import formats, text, verdicts
+from kdjax.runner.report import formats, reading, text, verdicts
 from kdjax.runner.system import environment
 
 CARD, PAGE = "card.json", "MODEL_CARD.md"
@@ -25,13 +25,17 @@ SCORES = {
   "agreement": "agreement with the teacher",
 }
 LIMITS = (
-  "It knows the classes above and no others: whatever it is shown becomes one of"
-  " them.",
   "Its scores are those on images like the ones that it was trained on. How it"
   " does under noise, shifts or on other sources was not measured here.",
+  "A student takes over what its teacher gets wrong, too.",
+)
+LIMITS_OF_CLASSES = (
+  "It knows the classes above and no others: whatever it is shown becomes one of"
+  " them.",
+  LIMITS[0],
   "Its probabilities (softmax of the logits) are as trustworthy as the"
   " calibration error says, on such images.",
-  "A student takes over what its teacher gets wrong, too.",
+  LIMITS[1],
 )
 
 
@@ -53,10 +57,12 @@ def describe(
     JSON values: as they stand in card.json.
   """
   results, scores = network.run.results, network.scores
+  score, task = reading.score_of(results), network.task
   checked = dict(checked)
   linen = checked.pop("linen")
   teacher = results["teacher"] or {}
   return {
+    "task": task.name,
     "network": {
       "which": settings.network,
       **network.about._asdict(),
@@ -69,7 +75,7 @@ def describe(
     "input": _shown(network),
     "teacher": {
       name: teacher[name]
-      for name in ("model", "parameters", "test_accuracy")
+      for name in ("model", "parameters", score.key)
       if name in teacher
     },
     "objective": results["objective"],
@@ -79,11 +85,11 @@ def describe(
     "data": _data(network),
     "scores": {
       name: {"this": scores[name][settings.member], "seeds": scores[name]}
-      for name in SCORES
+      for name in dict.fromkeys((score.key, *task.metrics, *SCORES))
       if name in scores
     },
-    "accuracy": linen["accuracy"],
-    "reported_accuracy": linen["reported"],
+    score.name: linen[score.name],
+    f"reported_{score.name}": linen["reported"],
     "tolerance": parity.TOLERANCE,
     "formats": checked,
     "headline": verdicts.headline(results),
@@ -92,7 +98,7 @@ def describe(
       "exported with": _versions(environment.describe(jax.devices()))
       | {"jax2onnx": _version("jax2onnx")},
     },
-    "limits": LIMITS,
+    "limits": LIMITS_OF_CLASSES if task.kind == "categories" else LIMITS,
   }
 
 
@@ -199,26 +205,27 @@ def _input(network: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
     f" {'pixels 0..255' if byte else 'as stored'}; any batch size.",
     f"- Inside: {', '.join(filter(None, inside))}.",
     *([_photo(image)] if byte else []),
-    f"- Output `logits`: (batch, {network['classes']}) float32.",
-    f"- Classes, in this order: {', '.join(network['class_names'])}.",
+    f"- Output `{network['output']}`: (batch, {network['classes']}) float32.",
+    f"- {network['answers']}, in this order: {', '.join(network['class_names'])}.",
     f"- {network['parameters']:,} parameters, no regressors or projectors.\n",
   ]
 
 
 def _origin(card: Mapping[str, Any]) -> list[str]:
   teacher, network, images = card["teacher"], card["network"], card["data"]
+  score = reading.score_of(card)
   teacher_line = "nobody"
   if teacher:
     teacher_line = teacher.get("model", "unknown")
     # What somebody else's cache does not say is not known.
-    if teacher.get("test_accuracy") is not None:
-      accuracy = 100 * np.asarray(teacher["test_accuracy"])
-      teacher_line += f", accuracy {formats.with_spread(accuracy)} %"
+    if teacher.get(score.key) is not None:
+      told = written(score, teacher[score.key])
+      teacher_line += f", {title_of(score)} {told}"
   return [
     f"- Teacher: {teacher_line}.",
     f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
     f"- Seed {network['seed']} of"
-    f" {len(card['scores']['test_accuracy']['seeds'])}, as the export's command"
+    f" {len(card['scores'][score.key]['seeds'])}, as the export's command"
     " asks; the first by default, whatever its score.",
     f"- Data: {'; '.join((images['name'], *images['notes']))}; licence:"
     f" {images['licence']}; sha256 of the"
@@ -231,16 +238,24 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(card: Mapping[str, Any]) -> str:
+  score = reading.score_of(card)
+  titles = SCORES | {score.key: title_of(score)}
   rows = tuple(
-    (title, f"{score['this']:.4f}", formats.with_spread(score["seeds"], 4))
-    for name, title in SCORES.items()
-    if (score := card["scores"].get(name))
+    (
+      titles.get(name, name.replace("_", " ")),
+      f"{one['this']:.4f}",
+      formats.with_spread(one["seeds"], 4),
+    )
+    for name, one in card["scores"].items()
   )
-  note = (
-    f"The files compute in float32 and get {100 * card['accuracy']:.2f} % of the"
-    f" {card['data']['scored']} right; the run reported"
-    f" {100 * card['reported_accuracy']:.2f} %."
+  own, reported = (
+    written(score, card[name])
+    for name in (score.name, f"reported_{score.name}")
   )
+  get = f"get {own} of the {card['data']['scored']} right"
+  if score != reading.ACCURACY:
+    get = f"have a {title_of(score)} of {own} on {card['data']['scored']}"
+  note = f"The files compute in float32 and {get}; the run reported {reported}."
   return text.to_markdown(
     text.Table(
       "On the images that counted in the run",
@@ -251,7 +266,22 @@ def _scores(card: Mapping[str, Any]) -> str:
   )
 
 
+def title_of(score: reading.Score) -> str:
+  """What a card calls a score: of classes it tells what is right, not errors."""
+  return "accuracy" if score == reading.ACCURACY else score.words.title
+
+
+def written(score: reading.Score, values: Any) -> str:
+  """Writes scores as a card tells them, with their unit: "97.00 %"."""
+  if score == reading.ACCURACY:
+    return f"{formats.with_spread(100 * np.asarray(values))} %"
+  told = formats.with_spread(score.shown(values), score.digits)
+  return f"{told} {score.words.unit}".rstrip()
+
+
 def _files(card: Mapping[str, Any]) -> str:
+  score, output = reading.score_of(card), card["network"]["output"]
+  same = "class" if card["network"]["answers"] == "Classes" else "answers"
   rows = tuple(
     (
       name,
@@ -260,23 +290,23 @@ def _files(card: Mapping[str, Any]) -> str:
       one["runtime"],
       f"{one['images']:,} of {one['images']:,}",
       f"{one['largest_difference']:.1e}",
-      f"{100 * one['accuracy']:.2f} %",
+      written(score, one[score.name]),
     )
     for name, one in card["formats"].items()
   )
   note = (
     "Each file was read back by its own runtime and compared with the linen"
     f" network on {card['data']['scored']} and {card['data']['more']}: the same"
-    " class for all, or there would be no file. Differences of logits are a share"
-    f" of the largest logit; {card['tolerance']:.0e} is the most that is allowed."
+    f" {same} for all, or there would be no file. Differences of {output} are a"
+    f" share of the largest {output.removesuffix('s')}; {card['tolerance']:.0e} is the most that is allowed."
     " SHA256SUMS holds the digest of every file."
   )
   return text.to_markdown(
     text.Table(
       "Files",
       (
-        "Format", "File", "Bytes", "Read by", "Same class", "Difference",
-        "Accuracy",
+        "Format", "File", "Bytes", "Read by", f"Same {same}", "Difference",
+        title_of(score).capitalize(),
       ),
       rows,
       (note,),

@@ -6,6 +6,7 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core.errors import StorageError
+from kdjax.core.task import Task
 from kdjax.data import Split
 
 # The largest difference of logits, as a share of the largest logit.
@@ -31,12 +32,15 @@ def answers(answer: Callable, images) -> np.ndarray:
   )
 
 
-def check(name: str, logits: np.ndarray, expected: np.ndarray) -> dict:
+def check(
+  name: str, logits: np.ndarray, expected: np.ndarray, *, classes: bool = True
+) -> dict:
   """Checks that what was written answers as the network does.
 
   Args:
     logits: (N, C) logits of the file's own runtime.
     expected: (N, C) logits of the linen network.
+    classes: whether the largest one decides, and must be the same.
   """
   if logits.shape != expected.shape or not np.isfinite(logits).all():
     raise StorageError(
@@ -45,44 +49,49 @@ def check(name: str, logits: np.ndarray, expected: np.ndarray) -> dict:
     )
   scale = np.abs(expected).max() or 1.0
   difference = float(np.abs(logits - expected).max() / scale)
-  other = int(np.sum(logits.argmax(-1) != expected.argmax(-1)))
+  other = classes * int(np.sum(logits.argmax(-1) != expected.argmax(-1)))
   if other or not difference <= TOLERANCE:
+    of_class = f"{other} of {len(expected)} images get another class, logits"
     raise StorageError(
-      f"{name}: is not the network: {other} of {len(expected)} images get"
-      f" another class, logits differ by {difference:.1e} of the largest (at"
-      f" most {TOLERANCE:.0e} is allowed); nothing was exported"
+      f"{name}: is not the network: {of_class if classes else 'answers'} differ"
+      f" by {difference:.1e} of the largest (at most {TOLERANCE:.0e} is allowed);"
+      " nothing was exported"
     )
   return {"images": len(expected), "largest_difference": difference}
 
 
-def accuracy(logits: np.ndarray, scored: Split) -> float:
-  """Returns the share of images that get their label.
+def score(task: Task, outputs: np.ndarray, scored: Split) -> float:
+  """Returns the task's score: of classes, the share of images that get theirs.
 
   Args:
-    logits: (N, C).
+    outputs: (N, C).
   """
-  return float(evaluate.accuracy(logits, scored.labels))
+  return evaluate.score(task, outputs[None], scored.labels)[0]
 
 
 def check_reported(
-  logits: np.ndarray, scored: Split, reported: float, tie: float
+  task: Task, outputs: np.ndarray, scored: Split, reported: float, tie: float
 ) -> None:
-  """Checks that a network is as accurate as its run has reported.
+  """Checks that a network is as good as its run has reported.
 
   Args:
-    logits: (N, C) on the images that counted.
-    tie: how close two logits are to be equal, as a share of the largest.
+    outputs: (N, C) on the images that counted.
+    tie: how close two numbers are to be equal, as a share of the largest.
 
   Example:
     >>> split = Split(None, np.array([0, 1]))
-    >>> check_reported(np.eye(2), split, 1.0, 1e-4)
+    >>> check_reported(classification(2), np.eye(2), split, 1.0, 1e-4)
   """
-  own = accuracy(logits, scored)
-  best = np.sort(logits, axis=-1)[:, -2:]
-  close = np.diff(best, axis=-1)[:, 0] <= tie * np.abs(logits).max()
-  apart = abs(round((own - reported) * len(scored.labels)))
-  if apart > close.sum():
+  own, largest = score(task, outputs, scored), np.abs(outputs).max()
+  if task.score == "accuracy":
+    # As many images may change sides as have two classes that are a tie.
+    best = np.sort(outputs, axis=-1)[:, -2:]
+    allowed = (np.diff(best, axis=-1)[:, 0] <= tie * largest).sum()
+    apart = abs(round((own - reported) * len(scored.labels)))
+  else:
+    allowed, apart = tie * max(largest, abs(reported)), abs(own - reported)
+  if apart > allowed:
     raise StorageError(
-      f"the network gets {100 * own:.2f} % right, but the run reported"
-      f" {100 * reported:.2f} %; nothing was exported"
+      f"the network's {task.words.told(own)}, but the run reported"
+      f" {task.words.told(reported)}; nothing was exported"
     )

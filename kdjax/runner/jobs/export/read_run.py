@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from kdjax import data
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError, quantity
+from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.models import quantized
 from kdjax.models.export import formats
@@ -17,6 +17,7 @@ from kdjax.models.export.signature import About
 from kdjax.runner.config import Experiment, Export
 from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline.setup import about_network
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
 from kdjax.train.precision import with_precision
 
@@ -43,6 +44,11 @@ class StoredNetwork(NamedTuple):
   scored: Split
   more: Split
   licence: str | None
+
+  @property
+  def task(self) -> Task:
+    """What its answers are."""
+    return sources.task_of(self.dataset)
 
   @property
   def measured(self) -> Any:
@@ -90,14 +96,12 @@ def find(settings: Export, data_dir: str | None) -> StoredNetwork:
   examples, scored = sources.hold_out(dataset, images.validation)
   _check_same_images(run, scored)
   short = max(0, LEAST - len(scored.labels))
-  about = About(
+  about = about_network(
+    dataset,
+    scored.images,
     note["model"],
-    note["classes"],
-    tuple(note["class_names"]),
-    dataset.image_shape,
-    np.asarray(scored.images[0]).dtype.name,
-    images.crop_size,
-    note.get("quantization", quantized.NONE),
+    crop_size=images.crop_size,
+    quantization=note.get("quantization", quantized.NONE),
   )
   return StoredNetwork(
     run,

@@ -6,6 +6,7 @@ The folder appears when all is well, or not at all.
 import hashlib
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kdjax.models.export.signature import compile_network, forward
 from kdjax.runner.config import Export
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.export import card, parity, read_run
-from kdjax.runner.report import logs
+from kdjax.runner.report import logs, reading
 
 SUMS = "SHA256SUMS"
 
@@ -33,7 +34,7 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
     logits, checked = _reference(network, settings)
     for name, one in wanted.items():
       checked[name] = _written(name, one, beside, network, logits)
-      print(_line(name, checked[name]), flush=True)
+      print(_line(name, checked[name], network), flush=True)
     described = card.describe(network, settings, checked, context.command)
     logs.write_json(beside / card.CARD, described)
     (beside / card.PAGE).write_text(card.page(described), encoding="utf-8")
@@ -62,22 +63,23 @@ def summary(results: Mapping[str, Any]) -> str:
 def _reference(
   stored: read_run.StoredNetwork, settings: Export
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the linen network's logits, once its run's accuracy is confirmed."""
-  reported = stored.scores["test_accuracy"][settings.member]
+  """Returns the linen network's logits, once its run's score is confirmed."""
+  task = stored.task
+  reported = stored.scores[f"test_{task.score}"][settings.member]
   devices = stored.run.results["environment"]["devices"]
   alike = devices[0].startswith(jax.default_backend())
   alike = alike and stored.run.experiment.computing.compute_dtype == "float32"
   network = forward(stored.about, stored.variables, stored.measured)
   own = parity.answers(compile_network(network), stored.scored.images)
   tie = parity.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(own, stored.scored, reported, tie)
+  parity.check_reported(task, own, stored.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
   answer = compile_network(forward(stored.about, stored.variables))
   logits = {"scored": parity.answers(answer, stored.scored.images)}
   if len(stored.more.labels):
     logits["more"] = parity.answers(answer, stored.more.images)
-  exported = parity.accuracy(logits["scored"], stored.scored)
-  return logits, {"linen": {"accuracy": exported, "reported": reported}}
+  exported = parity.score(task, logits["scored"], stored.scored)
+  return logits, {"linen": {task.score: exported, "reported": reported}}
 
 
 def _written(name, one, folder, stored, logits) -> dict[str, Any]:
@@ -94,12 +96,14 @@ def _written(name, one, folder, stored, logits) -> dict[str, Any]:
     ) from error
   answer = one.load(path, stored.about)
   first = np.asarray(stored.scored.images[0])[None]
-  parity.check(f"{name}, one image", answer(first), logits["scored"][:1])
+  task = stored.task
+  check = partial(parity.check, classes=task.kind == "categories")
+  check(f"{name}, one image", answer(first), logits["scored"][:1])
   answers = {
     part: parity.answers(answer, getattr(stored, part).images)
     for part in logits
   }
-  agreed = parity.check(
+  agreed = check(
     name,
     np.concatenate([*answers.values()]),
     np.concatenate([*logits.values()]),
@@ -109,7 +113,7 @@ def _written(name, one, folder, stored, logits) -> dict[str, Any]:
     "bytes": sum(file.stat().st_size for file in _files(path)),
     "runtime": one.runtime,
     **agreed,
-    "accuracy": parity.accuracy(answers["scored"], stored.scored),
+    task.score: parity.score(task, answers["scored"], stored.scored),
   }
 
 
@@ -138,10 +142,14 @@ def _sums(folder: Path) -> str:
   return "".join(lines)
 
 
-def _line(name: str, scores: Mapping[str, Any]) -> str:
+def _line(
+  name: str, scores: Mapping[str, Any], stored: read_run.StoredNetwork
+) -> str:
+  score = reading.score_of(stored.run.results)
+  same = "class" if stored.task.kind == "categories" else "answers"
   return (
-    f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same class on all"
-    f" {scores['images']:,} images, logits within"
-    f" {scores['largest_difference']:.1e}, accuracy"
-    f" {100 * scores['accuracy']:.2f} %"
+    f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same {same} on all"
+    f" {scores['images']:,} images, {stored.about.output} within"
+    f" {scores['largest_difference']:.1e}, {card.title_of(score)}"
+    f" {card.written(score, scores[score.name])}"
   )
