@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from documented_code import code_of, page
 from job_contract import check_results, run_killed_at_the_end
@@ -133,6 +134,28 @@ def test_a_network_of_numbers_is_exported_and_reproduced(
   ]
   assert launch.main(["launch.py", *again]) == 0
   assert f"{TITLE}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_networks_of_numbers_are_made_small(sums, tmp_path):
+  workdir = tmp_path / "run"
+  method = ("--distillation=logit_mse", "--nolatency")
+  call = ["compress", *sums, *TEACHER, *STUDENT, *method]
+  assert launch.main(["launch.py", *call, f"--workdir={workdir}"]) == 0
+  table = check_results(workdir, "compress")["table"]
+  for row in table["rows"].values():
+    for key in ("test_rmse", "noise_rmse", "shift_rmse"):
+      assert np.isfinite(row[key]).all()
+  least = min(
+    (one for one in table["rows"] if not table["rows"][one]["control"]),
+    key=lambda one: np.mean(table["rows"][one]["test_rmse"]),
+  )
+  assert least in table["front"]
+  shown = (workdir / "report.html").read_text()
+  assert f"Test {TITLE}" in shown and "accuracy" not in shown.lower().replace(
+    "validation_accuracy", ""
+  )
+  assert "Negative: the first errs less." in shown
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from kdjax.runner.report import (
@@ -17,14 +16,14 @@ from kdjax.runner.report import (
   verdicts,
 )
 from kdjax.runner.report.pictures import Picture
-from kdjax.runner.report.reading import numbers
+from kdjax.runner.report.reading import ACCURACY, RIGHT, right_of, score_of
 from kdjax.runner.report.size_tables import (
   RUNTIMES,
-  accuracy,
   mean_of,
   shown,
   table_makers,
   title_of,
+  written,
 )
 
 __all__ = [
@@ -41,6 +40,8 @@ __all__ = [
 
 # What post-training int8 is allowed to lose, in points, and to keep, of bytes.
 LOSS, SHARE = 0.3, 0.3
+# The same of a score that is no percentage: this part of it.
+PART = 0.01
 # Rows that no other picture has.
 MARKS = {
   "int8": ("#e69f00", "v"),
@@ -52,12 +53,16 @@ MARKS = {
 
 def write(workdir: Path, results: Mapping[str, Any]) -> Path:
   """Writes the figures and, last, the page."""
+  score = right_of(results)
   content = {
     "name": results["name"],
     "sentences": lambda: [headline(results), *notes(results)],
-    "tiles": lambda: page.accuracy_tiles(
-      (name, shown(results)[name]["test_accuracy"])
-      for name in ("teacher", "student", "baseline")
+    "tiles": lambda: page.score_tiles(
+      (
+        (name, shown(results)[name][score.key])
+        for name in ("teacher", "student", "baseline")
+      ),
+      score=score,
     ),
     "tables": table_makers(results),
   }
@@ -73,36 +78,42 @@ def summary(results: Mapping[str, Any]) -> str:
 
 def headline(results: Mapping[str, Any]) -> str:
   """Says what int8 and pruning leave of the student."""
-  rows = shown(results)
+  rows, score = shown(results), right_of(results)
   student, int8, pruned = rows["student"], rows["int8"], rows["pruned"]
+
+  def told(one):
+    return f"{written(score, one[score.key])} {score.words.unit}".rstrip()
+
   return teachers.before(
     results,
     f"The student's {_kilobytes(student)} become {_kilobytes(int8)} in int8"
     f" ({_share(int8, student)}) and {_kilobytes(pruned)} with"
     f" {100 * results['table']['sparsity']:.0f} % of the weights pruned"
-    f" ({_share(pruned, student)}); test accuracy {accuracy(student)} %,"
-    f" {accuracy(int8)} % and {accuracy(pruned)} %; the teacher has"
-    f" {_kilobytes(rows['teacher'])} and {accuracy(rows['teacher'])} %.",
+    f" ({_share(pruned, student)}); {score.title} {told(student)},"
+    f" {told(int8)} and {told(pruned)}; the teacher has"
+    f" {_kilobytes(rows['teacher'])} and {told(rows['teacher'])}.",
   )
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
   """Returns the sentences that belong beside the headline."""
-  rows = shown(results)
-  gap = 100 * float(
-    np.mean(rows["student"]["test_accuracy"])
-    - np.mean(rows["int8"]["test_accuracy"])
-  )
+  rows, score = shown(results), right_of(results)
+  before = mean_of(rows["student"], score.key)
+  change = score.words.factor * (mean_of(rows["int8"], score.key) - before)
+  percent = score.words.unit == "%"
+  most = LOSS if percent else PART * abs(score.words.factor * before)
   part = mean_of(rows["int8"], "bytes") / mean_of(rows["student"], "bytes")
-  kept = gap <= LOSS and part <= SHARE
+  kept = -score.sign * change <= most and part <= SHARE
+  limit = LOSS if percent else f"{most:.{score.digits}f}"
+  signed = formats.signed(change, score.digits)
   sentences = [
-    f"int8 after training {'keeps' if kept else 'DOES NOT keep'} to {LOSS} points"
-    f" and {100 * SHARE:.0f} % of the bytes: {formats.signed(-gap)} points,"
-    f" {100 * part:.1f} %.",
+    f"int8 after training {'keeps' if kept else 'DOES NOT keep'} to"
+    f" {' '.join(f'{limit} {score.points}'.split())} and {100 * SHARE:.0f} % of the"
+    f" bytes: {' '.join(f'{signed} {score.points}'.split())}, {100 * part:.1f} %.",
     _taught(results, "pruned", "pruned_baseline", "Pruned while it learns"),
     _taught(results, "qad", "qad_baseline", "In few bits while it learns"),
   ]
-  seeds = len(rows["student"]["test_accuracy"])
+  seeds = len(rows["student"][score.key])
   if seeds < 5:
     sentences.append(
       f"Only {seeds} seed{'s' * (seeds > 1)}: a difference can hardly be told from chance; use"
@@ -116,29 +127,31 @@ def makers(results: Mapping[str, Any]) -> dict[str, Callable[[], Picture]]:
   return {
     "accuracy_size": lambda: Picture(
       size_figure(results),
-      "Accuracy against size",
+      f"{right_of(results).words.title.capitalize()} against size",
       "Mean over seeds, bars one standard deviation. The line is the Pareto"
-      " front: no other network is smaller and as accurate.",
+      " front: no other network is smaller and as"
+      f" {'accurate' if right_of(results) == RIGHT else 'good'}.",
     )
   }
 
 
 @style.styled
 def size_figure(results: Mapping[str, Any]) -> Figure:
-  """Draws accuracy against the bytes of the file."""
+  """Draws the score against the bytes of the file."""
   rows, front = shown(results), results["table"]["front"]
+  score = right_of(results)
   drawing = style.figure(3.6)
   axes = drawing.subplots()
   ends = [
-    (mean_of(rows[name], "bytes") / 1000, mean_of(rows[name], "test_accuracy"))
+    (mean_of(rows[name], "bytes") / 1000, mean_of(rows[name], score.key))
     for name in front
   ]
   axes.plot(
-    [x for x, _ in ends], [100 * y for _, y in ends],
+    [x for x, _ in ends], [score.words.shown(y) for _, y in ends],
     color=style.GREY, lw=1, ls="--", zorder=1, label="Pareto front",
   )  # fmt: skip
   for name, one in rows.items():
-    values = 100 * numbers(one["test_accuracy"])
+    values = score.of(one)
     known = style.colour_of(name), style.marker_of(name)
     colour, marker = MARKS.get(name, known)
     axes.errorbar(
@@ -148,24 +161,25 @@ def size_figure(results: Mapping[str, Any]) -> Figure:
       label=title_of(results, name),
     )  # fmt: skip
   style.plain_log_scale(axes, "x")
-  axes.set(xlabel="File, kB", ylabel="Test accuracy, %")
+  axes.set(xlabel="File, kB", ylabel=score.header)
   axes.grid(axis="y")
   drawing.legend(loc="outside lower center", ncols=2)
   return drawing
 
 
 def _taught(results, name: str, control: str, what: str) -> str:
+  score = score_of(results)
   (one,) = (
     x for x in results["table"]["comparisons"]
     if (x["student"], x["control"]) == (name, control)
   )  # fmt: skip
-  said = verdicts.verdict(one)
+  said = verdicts.verdict(one, score=score)
   word = "helps" if said == "gain" else "does harm"
   if said.startswith(verdicts.NOT_SHOWN):
     word = "is not shown to help"
-  evidence_text = verdicts.evidence(one, turned=True).removeprefix(
-    "difference "
-  )
+  evidence_text = verdicts.evidence(
+    one, turned=score == ACCURACY, score=score
+  ).removeprefix("difference ")
   return f"{what}, the teacher {word}: {evidence_text}, against labels alone."
 
 

@@ -24,7 +24,7 @@ def write(
   content = {
     "name": results.get("name") or "Knowledge report",
     "sentences": lambda: [headline(results)],
-    "tiles": lambda: page.accuracy_tiles(
+    "tiles": lambda: page.score_tiles(
       (name, results[name]["test_accuracy"]) for name in NETWORKS
     ),
     "tables": table_makers(results),

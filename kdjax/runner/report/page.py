@@ -95,11 +95,12 @@ def render(
   )
 
 
-def accuracy_tiles(
-  accuracies: Iterable[tuple[str, Sequence[float]]],
+def score_tiles(
+  scores: Iterable[tuple[str, Sequence[float]]],
   titles: Mapping[str, str] | None = None,
+  score: reading.Score = reading.RIGHT,
 ) -> list[_Tile]:
-  """Returns the test accuracy of each network, for the top of a page.
+  """Returns the score of each network, for the top of a page.
 
   Args:
     titles: of networks that are not called as elsewhere, or None.
@@ -107,11 +108,13 @@ def accuracy_tiles(
   return [
     _Tile(
       (titles or {}).get(name) or reading.title_of(name),
-      formats.with_spread([100 * x for x in values], 1),
-      "% test accuracy",
+      formats.with_spread(
+        score.shown(values), 1 if score == reading.RIGHT else score.digits
+      ),
+      f"{score.words.unit} {score.title}".lstrip(),
       style.colour_of(name),
     )
-    for name, values in accuracies
+    for name, values in scores
   ]
 
 

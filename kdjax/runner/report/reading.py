@@ -171,6 +171,8 @@ class Score(NamedTuple):
 
 
 ACCURACY = Score()
+# The same where a page tells what is right, not what is wrong.
+RIGHT = Score(words=Words("accuracy", "%", 100.0, 0.0))
 
 
 def score_of(results: Mapping[str, Any]) -> Score:
@@ -179,6 +181,12 @@ def score_of(results: Mapping[str, Any]) -> Score:
     return ACCURACY
   task = make_task(results["task"], classes=2)
   return Score(task.score, task.better, task.words)
+
+
+def right_of(results: Mapping[str, Any]) -> Score:
+  """As `score_of`, for pages that tell an accuracy as one."""
+  score = score_of(results)
+  return RIGHT if score == ACCURACY else score
 
 
 def finite_mean(values: Any, axis: int | None = None) -> Any:

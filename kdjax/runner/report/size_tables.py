@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from kdjax.runner.report import formats
-from kdjax.runner.report.reading import numbers
+from kdjax.runner.report.reading import (
+  ACCURACY,
+  Score,
+  numbers,
+  right_of,
+  score_of,
+)
 from kdjax.runner.report.tables import paired_table, without_empty_columns
 from kdjax.runner.report.text import Table
 
@@ -60,11 +66,11 @@ def table_makers(
 
 def networks_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of what each network gives and takes."""
-  found = results["table"]
+  found, score = results["table"], right_of(results)
   rows = tuple(
     (
       title_of(results, name) + " •" * (name in found["front"]),
-      accuracy(one),
+      written(score, one[score.key]),
       formats.count(mean_of(one, "bytes")),
       formats.count(one["parameters"]),
       formats.count(mean_of(one, "nonzero")),
@@ -73,37 +79,48 @@ def networks_table(results: Mapping[str, Any]) -> Table:
                     else one["peak_bytes"] / 1024),
       *(_latency(one, runtime) for runtime in RUNTIMES),
       _percent(one, "agreement"),
-      _percent(one, "noise_accuracy"),
-      _percent(one, "shift_accuracy"),
-      formats.with_spread(one["calibration_error"], 3),
+      written(score, one[f"noise_{score.name}"]),
+      written(score, one[f"shift_{score.name}"]),
+      formats.with_spread(one.get("calibration_error"), 3),
     )
     for name, one in shown(results).items()
   )  # fmt: skip
   headers = (
-    "Network (• Pareto front)", "Test accuracy, %", "File, bytes", "Parameters",
+    "Network (• Pareto front)", score.header, "File, bytes", "Parameters",
     "Not zero", "FLOPs", "Peak memory, KiB",
     *(f"{title}, ms" for title in RUNTIMES.values()),
-    "Agrees with teacher, %", "With noise, %", "Shifted, %", "ECE",
+    "Agrees with teacher, %",
+    *(f"{how}, {score.words.unit}".removesuffix(", ")
+      for how in ("With noise", "Shifted")),
+    "ECE",
   )  # fmt: skip
   return without_empty_columns(
-    Table("What each network gives and takes", headers, rows, _notes(found))
+    Table("What each network gives and takes", headers, rows, _notes(results))
   )
 
 
 def differences_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of paired differences."""
+  score = score_of(results)
+  better = "Positive: the first is more accurate."
+  if score != ACCURACY:
+    sign = "Positive" if score.sign > 0 else "Negative"
+    better = f"{sign}: the first {score.improved}."
   return paired_table(
     results["table"]["comparisons"],
     partial(title_of, results),
-    turned=True,
+    turned=score == ACCURACY,
     first="the first",
-    note="Positive: the first is more accurate. Baselines learn from the labels"
+    score=score,
+    note=f"{better} Baselines learn from the labels"
     " alone, with the same seeds, steps, masks' schedule and bits.",
   )
 
 
-def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
-  rounded = found["rows"]["student"].get("onnxruntime_int8_accuracy")
+def _notes(results: Mapping[str, Any]) -> tuple[str, ...]:
+  found, score = results["table"], right_of(results)
+  rounded = found["rows"]["student"].get(f"onnxruntime_int8_{score.name}")
+  calibrated = "calibration_error" in found["rows"]["student"]
   notes = (
     "Mean ± standard deviation over seeds. File: safetensors, whole numbers and"
     " their scales as they are, of an array with enough zeros the others and one"
@@ -111,13 +128,14 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
     " arguments, results and what is between, 64 images, as the compiler plans.",
     f"With noise: normal, deviation {found['noise']:g} of the range of pixels."
     f" Shifted: by {100 * found['shift']:g} % of the side, in one of eight"
-    " directions. ECE: expected calibration error, 15 bins.",
+    " directions." + " ECE: expected calibration error, 15 bins." * calibrated,
   )
   if "latency_ms" in found["rows"]["student"]:
     notes = (notes[0], _TIMES, *notes[1:])
   if rounded is not None:
     notes += (
-      f"The student's first seed in onnxruntime's int8: {100 * rounded:.2f} %.",
+      "The student's first seed in onnxruntime's int8:"
+      f" {score.written(float(score.shown(rounded)[0]))}.",
     )
   return notes
 
@@ -133,9 +151,9 @@ def _percent(one: Mapping[str, Any], key: str) -> str:
   return formats.with_spread(100 * numbers(one.get(key, [])))
 
 
-def accuracy(one: Mapping[str, Any]) -> str:
-  """Writes a row's test accuracy, in percent."""
-  return _percent(one, "test_accuracy")
+def written(score: Score, values: Any) -> str:
+  """Writes scores of all seeds as people see them, without their unit."""
+  return formats.with_spread(score.shown(values), score.digits)
 
 
 def mean_of(one: Mapping[str, Any], key: str) -> float:

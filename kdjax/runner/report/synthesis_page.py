@@ -38,7 +38,7 @@ def write(
   content = {
     "name": results.get("name") or "Learned images",
     "sentences": lambda: [headline(results), *notes(results)],
-    "tiles": lambda: page.accuracy_tiles(
+    "tiles": lambda: page.score_tiles(
       (
         (name, entry["test_accuracy"])
         for name, entry in networks(results).items()

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax import evaluate, models
 from kdjax.core import storage
+from kdjax.core.task import Task
 from kdjax.data import Split
 from kdjax.models import packed, quantized
 from kdjax.models.export import formats
@@ -60,19 +61,19 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
   rows = gather(
     setup, context.values["teacher"], context.values["training"], scheme
   )
+  task = setup.student.task
   measured = measure_rows(setup, rows, context.workdir / "onnx")
   table = {
     "rows": measured,
-    "comparisons": compare(measured),
-    "front": front(measured),
+    "comparisons": compare(measured, task),
+    "front": front(measured, task),
     "quantization": scheme,
     "sparsity": ways["pruned"].experiment.compression.sparsity,
     "noise": perturb.NOISE,
     "shift": perturb.SHIFT,
   }
   objective = objective_text(ways["plain"].experiment)
-  task = setup.student.task.name
-  return Measured({"task": task, "table": table, "objective": objective})
+  return Measured({"task": task.name, "table": table, "objective": objective})
 
 
 def gather(
@@ -126,24 +127,22 @@ def measure_rows(
     "noise": perturb.noisy(setup.score_split.images),
     "shift": perturb.shifted(setup.score_split.images),
   }
-  lesson = _logits(rows["teacher"], views[""])[0]
+  task, lesson = setup.student.task, _logits(rows["teacher"], views[""])[0]
   measured, answers = {}, {}
   for name, row in rows.items():
     compared_with = None if name == "teacher" else lesson
     logits = _logits(row, views[""])
     measured[name] = _size(setup, row)
-    measured[name] |= evaluate.measure(
-      logits, setup.score_split.labels, compared_with
+    measured[name] |= evaluate.measure_task(
+      task, logits, setup.score_split.labels, compared_with
     )
     for kind in ("noise", "shift"):
-      scores = evaluate.accuracy(
-        _logits(row, views[kind]), setup.score_split.labels
+      measured[name][f"{kind}_{task.score}"] = evaluate.score(
+        task, _logits(row, views[kind]), setup.score_split.labels
       )
-      measured[name][f"{kind}_accuracy"] = scores.tolist()
     if not row.control:
       answers[name] = _answers(setup, name, row, folder)
-  accuracy = _rounded(answers, setup.score_split)
-  for name, one in accuracy.items():
+  for name, one in _rounded(answers, setup.score_split, task).items():
     measured[name] |= one
   if setup.experiment.run.latency:
     for name, times in timing.latencies(answers, setup.score_split).items():
@@ -151,7 +150,9 @@ def measure_rows(
   return measured
 
 
-def compare(measured: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def compare(
+  measured: Mapping[str, Mapping[str, Any]], task: Task
+) -> list[dict[str, Any]]:
   """Compares rows seed by seed.
 
   Args:
@@ -160,24 +161,31 @@ def compare(measured: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
   Returns:
     A comparison of errors each, as in results.json.
   """
+  score = f"test_{task.score}"
   return [
     {"student": one, "control": other}
     | evaluate.compare(
-      measured[one]["test_accuracy"], measured[other]["test_accuracy"]
+      measured[one][score],
+      measured[other][score],
+      better=task.better,
+      factor=task.words.factor,
     )._asdict()
     for one, other in PAIRS
     if one in measured and other in measured
   ]
 
 
-def front(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-  """Names the rows that none beats in size and in accuracy.
+def front(measured: Mapping[str, Mapping[str, Any]], task: Task) -> list[str]:
+  """Names the rows that none beats in size and in the task's score.
 
   Args:
     measured: from `measure_rows`; controls do not count.
   """
   points = {
-    name: (np.mean(one["bytes"]), -np.mean(one["test_accuracy"]))
+    name: (
+      np.mean(one["bytes"]),
+      -task.better * np.mean(one[f"test_{task.score}"]),
+    )
     for name, one in measured.items()
     if not one["control"]
   }
@@ -252,9 +260,9 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
   return ready
 
 
-def _rounded(answers, scored: Split) -> dict[str, dict[str, float]]:
-  """What onnxruntime's int8 leaves of the first seed's accuracy."""
-  accuracy = {}
+def _rounded(answers, scored: Split, task: Task) -> dict[str, dict[str, float]]:
+  """What onnxruntime's int8 leaves of the first seed's score."""
+  scores = {}
   for name, ready in answers.items():
     if "onnxruntime_int8" in ready:
       logits = evaluate.in_chunks(
@@ -263,9 +271,9 @@ def _rounded(answers, scored: Split) -> dict[str, dict[str, float]]:
         scored.images,
         chunk=250,
       )
-      score = float(evaluate.accuracy(logits, scored.labels))
-      accuracy[name] = {"onnxruntime_int8_accuracy": score}
-  return accuracy
+      (score,) = evaluate.score(task, logits[None], scored.labels)
+      scores[name] = {f"onnxruntime_int8_{task.score}": score}
+  return scores
 
 
 def _member(variables: Any, number: int) -> Any:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from kdjax import data, evaluate
 from kdjax.data.images import pixels
@@ -57,7 +56,7 @@ def describe(
     JSON values: as they stand in card.json.
   """
   results, scores = network.run.results, network.scores
-  score, task = reading.score_of(results), network.task
+  score, task = reading.right_of(results), network.task
   checked = dict(checked)
   linen = checked.pop("linen")
   teacher = results["teacher"] or {}
@@ -213,14 +212,14 @@ def _input(network: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
 
 def _origin(card: Mapping[str, Any]) -> list[str]:
   teacher, network, images = card["teacher"], card["network"], card["data"]
-  score = reading.score_of(card)
+  score = reading.right_of(card)
   teacher_line = "nobody"
   if teacher:
     teacher_line = teacher.get("model", "unknown")
     # What somebody else's cache does not say is not known.
     if teacher.get(score.key) is not None:
       told = written(score, teacher[score.key])
-      teacher_line += f", {title_of(score)} {told}"
+      teacher_line += f", {score.words.title} {told}"
   return [
     f"- Teacher: {teacher_line}.",
     f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
@@ -238,8 +237,8 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(card: Mapping[str, Any]) -> str:
-  score = reading.score_of(card)
-  titles = SCORES | {score.key: title_of(score)}
+  score = reading.right_of(card)
+  titles = SCORES | {score.key: score.words.title}
   rows = tuple(
     (
       titles.get(name, name.replace("_", " ")),
@@ -253,8 +252,8 @@ def _scores(card: Mapping[str, Any]) -> str:
     for name in (score.name, f"reported_{score.name}")
   )
   get = f"get {own} of the {card['data']['scored']} right"
-  if score != reading.ACCURACY:
-    get = f"have a {title_of(score)} of {own} on {card['data']['scored']}"
+  if score != reading.RIGHT:
+    get = f"have a {score.words.title} of {own} on {card['data']['scored']}"
   note = f"The files compute in float32 and {get}; the run reported {reported}."
   return text.to_markdown(
     text.Table(
@@ -266,21 +265,14 @@ def _scores(card: Mapping[str, Any]) -> str:
   )
 
 
-def title_of(score: reading.Score) -> str:
-  """What a card calls a score: of classes it tells what is right, not errors."""
-  return "accuracy" if score == reading.ACCURACY else score.words.title
-
-
 def written(score: reading.Score, values: Any) -> str:
-  """Writes scores as a card tells them, with their unit: "97.00 %"."""
-  if score == reading.ACCURACY:
-    return f"{formats.with_spread(100 * np.asarray(values))} %"
+  """Writes scores with their unit: "97.00 %"."""
   told = formats.with_spread(score.shown(values), score.digits)
   return f"{told} {score.words.unit}".rstrip()
 
 
 def _files(card: Mapping[str, Any]) -> str:
-  score, output = reading.score_of(card), card["network"]["output"]
+  score, output = reading.right_of(card), card["network"]["output"]
   same = "class" if card["network"]["answers"] == "Classes" else "answers"
   rows = tuple(
     (
@@ -306,7 +298,7 @@ def _files(card: Mapping[str, Any]) -> str:
       "Files",
       (
         "Format", "File", "Bytes", "Read by", f"Same {same}", "Difference",
-        title_of(score).capitalize(),
+        score.words.title.capitalize(),
       ),
       rows,
       (note,),

@@ -145,11 +145,11 @@ def _sums(folder: Path) -> str:
 def _line(
   name: str, scores: Mapping[str, Any], stored: read_run.StoredNetwork
 ) -> str:
-  score = reading.score_of(stored.run.results)
+  score = reading.right_of(stored.run.results)
   same = "class" if stored.task.kind == "categories" else "answers"
   return (
     f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same {same} on all"
     f" {scores['images']:,} images, {stored.about.output} within"
-    f" {scores['largest_difference']:.1e}, {card.title_of(score)}"
+    f" {scores['largest_difference']:.1e}, {score.words.title}"
     f" {card.written(score, scores[score.name])}"
   )

@@ -8,6 +8,9 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import Compression, Experiment
 from kdjax.runner.jobs.compress import measure, perturb, training
 from kdjax.runner.report import compression_page, overview, text
+from kdjax.tasks import classification
+
+TASK = classification(2)
 
 
 def test_disturbed_images():
@@ -39,7 +42,7 @@ def test_pareto_front(points, expected):
     for name, (size, accuracy) in points.items()
   }
   found["control"] = {"bytes": [0], "test_accuracy": [1.0], "control": True}
-  assert measure.front(found) == expected
+  assert measure.front(found, TASK) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,8 +76,8 @@ def results(int8=0.9, pruned=(0.8, 0.82, 0.81)):
     "qad_baseline": entry(plain - 0.01, 130, True),
   }
   table = {
-    "rows": found, "comparisons": measure.compare(found),
-    "front": measure.front(found), "quantization": "w4a8", "sparsity": 0.8,
+    "rows": found, "comparisons": measure.compare(found, TASK),
+    "front": measure.front(found, TASK), "quantization": "w4a8", "sparsity": 0.8,
     "noise": 0.2, "shift": 0.1,
   }  # fmt: skip
   return {"name": "x", "table": table}
