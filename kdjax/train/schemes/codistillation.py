@@ -135,9 +135,9 @@ def _step(
   teacher=None,
   *,
   rng,
-  axis_name=None,
   head=None,
-  gradient_metrics=False,
+  axis_name=None,
+  **options,
 ) -> tuple[Correspondents, Metrics]:
   """One step of this device's peers; the metrics are the first peer's."""
   del teacher, head
@@ -161,7 +161,7 @@ def _step(
       rng=key,
       axis_name=within,
       head=jax.vmap(student.network.classifier)(stale),
-      gradient_metrics=gradient_metrics,
+      **options,
     )
 
   keys = peer_keys(rng, peers)[own]

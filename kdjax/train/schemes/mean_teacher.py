@@ -110,8 +110,8 @@ def _create(
   task,
   inputs,
   teacher=None,
-  learning_rate,
   head=None,
+  **options,
 ) -> Twins:
   del teacher, head
   check_method(method)
@@ -129,24 +129,14 @@ def _create(
     task=task,
     inputs=inputs,
     teacher=outputs,
-    learning_rate=learning_rate,
     head=network.classifier(known),
+    **options,
   )
   return Twins(state, variables(state))
 
 
 def _step(
-  decay,
-  views,
-  state,
-  method,
-  batch,
-  teacher=None,
-  *,
-  rng,
-  axis_name=None,
-  head=None,
-  gradient_metrics=False,
+  decay, views, state, method, batch, teacher=None, *, head=None, **options
 ) -> tuple[Twins, Metrics]:
   del teacher, head
   outputs, _ = forward(
@@ -161,10 +151,8 @@ def _step(
     method,
     jax.tree.map(lambda x: x[::views], batch),
     jax.lax.stop_gradient(outputs),
-    rng=rng,
-    axis_name=axis_name,
     head=state.student.network.classifier(state.twin),
-    gradient_metrics=gradient_metrics,
+    **options,
   )
   kept = jnp.minimum(1 - 1 / (state.student.step + 1), decay)
   return Twins(

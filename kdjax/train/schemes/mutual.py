@@ -96,9 +96,9 @@ def _step(
   teacher=None,
   *,
   rng,
-  axis_name=None,
   head=None,
-  gradient_metrics=False,
+  axis_name=None,
+  **options,
 ) -> tuple[TrainState, Metrics]:
   """One step of all peers; the metrics are the first one's."""
   del teacher, head
@@ -124,9 +124,9 @@ def _step(
       batch,
       outputs,
       rng=key,
-      axis_name=axis_name,
       head=head,
-      gradient_metrics=gradient_metrics,
+      axis_name=axis_name,
+      **options,
     )
 
   # Everyone answers before anyone moves.
