@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.method import Inputs, Outputs
+from kdjax.core.signature import Port, signature_of
 from kdjax.core.task import (
   Batch,
   Task,
@@ -16,6 +17,7 @@ from kdjax.core.task import (
   hard_label_method,
   has_weight,
 )
+from kdjax.tasks import classification
 
 # fields: name, kind, and six functions that nothing calls here
 TASK = Task("a", "values", *[None] * 5, metrics={}, score="a")
@@ -88,3 +90,15 @@ def test_the_hard_loss_of_mixed_inputs_is_shared():
 def test_scores_are_told_in_words():
   assert Words().told(0.97) == "error 3.00 %"
   assert Words("RMSE", "", 1.0, 0.0).told(0.125) == "RMSE 0.12"
+  assert Words("RMSE", "m", 1.0, 0.0, 4).told(0.125) == "RMSE 0.1250 m"
+
+
+def test_what_goes_in_and_comes_out_has_names_and_shapes():
+  image = jax.ShapeDtypeStruct((4, 4, 1), "float32")
+  tokens = jax.ShapeDtypeStruct((7,), "int32")
+  plain = signature_of(image, 2)
+  assert plain.inputs == (Port("inputs", (4, 4, 1), "float32", ""),)
+  assert plain.outputs == (Port("outputs", (2,), "float32", "Numbers"),)
+  named = classification(3).signature({"tokens": tokens, "mask": tokens}, 3)
+  assert [one.name for one in named.inputs] == ["tokens", "mask"]
+  assert named.outputs == (Port("logits", (3,), "float32", "Classes"),)

@@ -9,7 +9,9 @@ import launch
 from kdjax import data
 from kdjax.core import storage
 from kdjax.core.errors import UserError
+from kdjax.runner.config import Experiment, Run
 from kdjax.runner.pipeline import best_epochs, pretrained
+from kdjax.tasks import classification
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -45,6 +47,23 @@ def test_the_best_stay(tmp_path, metric, values, kept):
   assert keep(tmp_path, metric, values) == kept
   # A run that goes on from the beginning comes to the same.
   assert keep(tmp_path, metric, values) == kept
+
+
+@pytest.mark.parametrize(
+  ("named", "metric"),
+  [
+    ({}, "validation_rmse"),
+    ({"best_metric": "loss"}, "loss"),
+    ({"best_metric": "train_rmse"}, "train_rmse"),
+  ],
+)
+def test_the_score_of_another_task_chooses_where_none_is_named(
+  tmp_path, named, metric
+):
+  task = classification(2)._replace(score="rmse", better=-1)
+  experiment = Experiment(run=Run(keep_best=1, **named))
+  kept = best_epochs.best_to_keep(experiment, tmp_path, {}, task)
+  assert (kept.metric, kept.better) == (metric, -1)
 
 
 @pytest.mark.parametrize(

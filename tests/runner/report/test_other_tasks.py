@@ -170,6 +170,31 @@ def test_tables(task):
   assert [row[0] for row in cells.rows] == ["4", "1"]
 
 
+def test_numbers_have_the_digits_that_the_task_says(made, monkeypatch):
+  fine = made["number"]._replace(
+    name="fine", words=made["number"].words._replace(digits=4)
+  )
+  monkeypatch.setitem(tasks.MAKERS, "fine", lambda: fine)
+  results = results_of(made["number"]) | {"task": "fine"}
+  assert tables.networks_table(results).rows[2][1] == "1.5000"
+  assert "0.5000 for the student" in verdicts.headline(results)
+  assert tables.comparisons_table(results).rows[0][1].startswith("−0.5333 ±")
+  assert "1.5000" in overview._row("x", results)
+
+
+def test_tables_of_other_scores_stand_apart(made):
+  environment = {"devices": ["cpu"], "processors": 1, "jax": "0", "git": "a"}
+  found = {
+    name: results_of(task)
+    | {"command": "x", "environment": environment, "seconds": {"total": 1.0}}
+    for name, task in made.items()
+  }
+  shown = overview.overview(found)
+  for name in WORDED:
+    assert WORDED[name]["header"] in shown
+  assert "Test error, %" not in shown
+
+
 def test_pictures(task):
   worded, results = WORDED[task.name], results_of(task)
   score = reading.score_of(results)
