@@ -78,8 +78,7 @@ def measure(
     for arm, own in logits.items()
   }
   best = {
-    arm: int(np.argmax(task.better * own.mean(axis=1)))
-    for arm, own in values.items()
+    arm: int(sweep.ranking(own, task.better)[0]) for arm, own in values.items()
   }
   chosen = {
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()

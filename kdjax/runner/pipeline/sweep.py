@@ -11,6 +11,23 @@ from kdjax.core.task import Task
 Grid = Sequence[Mapping[str, float]]
 
 
+def ranking(
+  scores: np.ndarray, better: int, ties: np.ndarray | float = 0.0
+) -> np.ndarray:
+  """Orders cells: the best mean first, of equal ones the first, nan last.
+
+  Args:
+    scores: (cells, members).
+    ties: (cells,) the lower of these is better where means are equal.
+
+  Example:
+    >>> ranking(np.array([[1.0], [np.nan], [3.0], [1.0]]), better=1).tolist()
+    [2, 0, 3, 1]
+  """
+  means = -better * np.mean(scores, axis=1)
+  return np.lexsort((np.broadcast_to(ties, means.shape), means))
+
+
 def sweep_scores(
   grids: Mapping[str, Grid],
   values: Mapping[str, np.ndarray],

@@ -17,6 +17,7 @@ from kdjax.runner.config import (
 )
 from kdjax.runner.config.commands import DistillConfig
 from kdjax.runner.pipeline import fit, rules
+from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.validate import members_apart
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
@@ -120,3 +121,24 @@ def test_fewer_members_where_memory_is_short(share, given, expected):
       fit.fewer(setup, train_spec, error)
     return
   assert fit.fewer(setup, train_spec, error) == expected
+
+
+NAN = np.nan
+
+
+@pytest.mark.parametrize(
+  ("scores", "better", "ties", "expected"),
+  [
+    ([[0.5, 0.7], [0.9, 0.9], [0.6, 0.6]], 1, 0.0, [1, 0, 2]),
+    ([[0.5], [0.9], [0.6]], -1, 0.0, [0, 2, 1]),
+    # Of equal ones the first, unless something else decides.
+    ([[0.5], [0.5], [0.5]], 1, 0.0, [0, 1, 2]),
+    ([[0.5], [0.5], [0.9]], 1, [3.0, 2.0, 9.0], [2, 1, 0]),
+    ([[0.5], [0.5]], 1, [NAN, 2.0], [1, 0]),
+    # What is no number is the best in neither direction.
+    ([[NAN], [0.5], [0.9]], 1, 0.0, [2, 1, 0]),
+    ([[NAN, 0.1], [0.5, 0.5]], -1, 0.0, [1, 0]),
+  ],
+)
+def test_cells_are_ranked(scores, better, ties, expected):
+  assert ranking(np.array(scores), better, ties).tolist() == expected

@@ -21,6 +21,7 @@ from kdjax.runner.pipeline.epochs import epochs
 from kdjax.runner.pipeline.predict import predict
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import estimates
 from kdjax.runner.report.progress import compiling, progress, say
@@ -140,10 +141,8 @@ def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
     np.isfinite(losses), measured[f"test_{task.score}"], lost
   ).reshape(shape)
   nll = measured.get("negative_log_likelihood", np.zeros(len(losses)))
-  nll = np.nan_to_num(np.reshape(nll, shape).mean(1), nan=1e9)
   # Accuracies are coarse: the likelihood decides where they are the same.
-  worst_last = np.nan_to_num(-task.better * scores.mean(1), nan=np.inf)
-  order = np.lexsort((nll, worst_last))
+  order = ranking(scores, task.better, ties=np.reshape(nll, shape).mean(1))
   cells = [
     cell | {task.score: [x if np.isfinite(x) else None for x in values]}
     for cell, values in zip(grid, scores.tolist(), strict=True)

@@ -17,6 +17,7 @@ from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.epochs import epochs
 from kdjax.runner.pipeline.setup import TrainSpec
+from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
 from kdjax.train.state import variables
@@ -171,7 +172,7 @@ def train_tuned(
   kept, cells = {}, {}
   for arm, members in train(setup, ready, teachers, title=title).items():
     losses = validate(setup, members)[0].reshape(len(grid), -1)
-    order = np.argsort(losses.mean(axis=1), kind="stable")
+    order = ranking(losses, better=-1)
     cells[arm] = [
       grid[i] | {"validation_loss": losses[i].tolist()} for i in order
     ]
