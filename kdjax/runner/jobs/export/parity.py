@@ -79,6 +79,7 @@ def check_reported(
     tie: how close two numbers are to be equal, as a share of the largest.
 
   Example:
+    >>> from kdjax.tasks import classification
     >>> split = Split(None, np.array([0, 1]))
     >>> check_reported(classification(2), np.eye(2), split, 1.0, 1e-4)
   """
