@@ -14,7 +14,7 @@ TINY = (
   "--teacher_epochs=1", "--seeds=2", "--batch_size=64",
   "--teacher_batch_size=64", "--distillation=kd:1", "--reference=kd:1",
 )  # fmt: skip
-REGIMES = {
+IMAGES = {
   "other images": ("--transfer_dataset=photo_patches(90)",),
   "streamed": (
     "--transfer_dataset=photo_patches(90)",
@@ -47,9 +47,9 @@ def distil(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [x for x in REGIMES if x != "streamed"])
-def test_regimes_run(distil, name):
-  found = distil("run", *REGIMES[name])
+@pytest.mark.parametrize("name", [x for x in IMAGES if x != "streamed"])
+def test_kinds_of_training_images_run(distil, name):
+  found = distil("run", *IMAGES[name])
   assert {"label_smoothing", "reference"} <= set(found["controls"])
   assert np.isfinite(found["student"]["negative_log_likelihood"]).all()
   assert all(one["pairs"] == 2 for one in found["comparisons"])
@@ -58,7 +58,7 @@ def test_regimes_run(distil, name):
 @pytest.mark.slow
 def test_streamed_transfer_sets_teach_the_same(distil):
   """Stored answers of resident images, live ones of streamed images."""
-  one, other = (distil(name, *REGIMES[name]) for name in list(REGIMES)[:2])
+  one, other = (distil(name, *IMAGES[name]) for name in list(IMAGES)[:2])
   for arm in ("student", "baseline"):
     np.testing.assert_allclose(
       one[arm]["negative_log_likelihood"],
