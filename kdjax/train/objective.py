@@ -253,11 +253,9 @@ def score_of(task: Task, rows: Rows, batch: Batch) -> Metrics:
   """Scores against the targets of what most of an input shows."""
   share = batch.extra.get("share")
   if share is not None:
-    rows = rows._replace(
-      targets=jnp.where(
-        share >= 0.5, batch.targets, batch.extra["partner_targets"]
-      )
-    )
+    own, partners = batch.targets, batch.extra["partner_targets"]
+    most = jnp.reshape(share >= 0.5, (-1, *[1] * (own.ndim - 1)))
+    rows = rows._replace(targets=jnp.where(most, own, partners))
   return {task.score: task.metrics[task.score](rows)}
 
 
