@@ -28,7 +28,7 @@ teacher_cache/ a teacher's outputs on disk
 """
 
 from kdjax.core.preprocessing import middle, plain_view, to_float
-from kdjax.data.batch_iterator import BatchIterator, open_batches, task_batch
+from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select, summary
 from kdjax.data.fingerprint import fingerprint
@@ -79,7 +79,6 @@ __all__ = [
   "stratified",
   "stream",
   "summary",
-  "task_batch",
   "to_float",
   "view_numbers",
   "without_classes",

@@ -72,15 +72,12 @@ def count_rows(item: Mapping[str, Any], where: str = "batches") -> int:
   return lengths[first]
 
 
-def complete(
-  item: Mapping[str, Any], size: int | None = None, where: str = "batches"
-) -> dict[str, Any]:
+def complete(item: Mapping[str, Any], size: int) -> dict[str, Any]:
   """Fills a batch up, and says what of it counts.
 
   Args:
     item: arrays of B rows by name; B may be larger than `size`.
-    size: rows that there should be at least; None for as many as there are.
-    where: how a message begins.
+    size: rows that there should be at least.
 
   Returns:
     The entries with their first rows repeated behind them up to `size`, and
@@ -92,8 +89,8 @@ def complete(
     >>> batch["label"], batch["weight"]
     (array([3, 4, 5, 3]), array([1., 1., 1., 0.], dtype=float32))
   """
-  rows = count_rows(item, where)
-  places = np.arange(max(rows, size or 0), dtype=np.int32)
+  rows = count_rows(item)
+  places = np.arange(max(rows, size), dtype=np.int32)
   item = {"weight": np.ones(rows, np.float32), **item}
   if len(places) > rows:
     item = jax.tree.map(lambda x: x[places % rows], item)

@@ -1,15 +1,14 @@
 """An iterator of batches over what a user has, whose place can be kept."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.core.task import Batch, Task
-from kdjax.data.batch_entries import complete, to_arrays
+from kdjax.data.batch_entries import complete, count_rows, to_arrays
 from kdjax.data.batch_sources import Source, open_source
 
 
@@ -18,6 +17,7 @@ def open_batches(
   *,
   batch_size: int | None = None,
   key: jax.Array | int | None = None,
+  default_size: int | None = None,
 ) -> "BatchIterator":
   """Makes an iterator of batches of what a user has.
 
@@ -29,11 +29,14 @@ def open_batches(
         a list, a torch DataLoader or a tf.data.Dataset; an iterator has one pass;
       a grain data set or DataLoader, whose iterator's place is kept;
       a function that returns one of these, called once a pass; with the number
-        of the pass, from 0, where it takes an argument.
+        of the pass, from 0, where it takes an argument;
+      what this function has returned, as it is.
     batch_size: examples a batch, of what is not in batches yet.
     key: of the order of such examples, anew for every pass; None keeps them in
       theirs. `jax.random.key(seed)` and `seed` give the same order, which is
       that of `kdjax.data.batches`.
+    default_size: the batch size where it is None and needed, or all examples if
+      those are fewer.
 
   Returns:
     The iterator; a loop over it is one pass. See `BatchIterator`.
@@ -48,7 +51,10 @@ def open_batches(
     [0 1 2] [1. 1. 1.]
     [3 4 0] [1. 1. 0.]
   """
-  return BatchIterator(open_source(batches, batch_size, _seed(key)))
+  if isinstance(batches, BatchIterator):
+    return batches
+  source = open_source(batches, batch_size, _seed(key), default_size)
+  return BatchIterator(source)
 
 
 class BatchIterator:
@@ -56,7 +62,8 @@ class BatchIterator:
 
   Every batch has the same entries; `weight` (B,), 0 for rows that fill a ragged
   batch up to the first one's size; `position` (B,) int32, the rows' places; and
-  `index` (B,) int32, their places in the data, where that can be known.
+  `index` (B,) int32, their places in the data: in the arrays, or else in the
+  order in which this pass is read.
 
   A loop over it is one pass, or the rest of one. Its place is exact where batches
   are a function of the pass (arrays, functions, lists) and where they come from
@@ -68,9 +75,16 @@ class BatchIterator:
     steps: batches in a pass; None where nobody can know.
   """
 
-  def __init__(self, source: Source):
-    self._source, self.steps = source, source.steps
-    self.epoch, self._batch, self._size = 0, 0, None
+  def __init__(
+    self, source: Source, change: Callable[[dict], dict] = lambda batch: batch
+  ):
+    """Begins at the first batch.
+
+    Args:
+      change: batch -> what is yielded in its place.
+    """
+    self._source, self.steps, self._change = source, source.steps, change
+    self.epoch, self._batch, self._rows, self._size = 0, 0, 0, None
     self._items, self._names = None, None
 
   def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -78,13 +92,25 @@ class BatchIterator:
     for item in items:
       batch = self._checked(item)
       self._batch += 1
-      yield batch
+      yield self._change(batch)
     if not self._batch:
       raise UserError(
         f"batches: there is no batch in epoch {self.epoch + 1}; a function must"
         " return a new iterable whenever it is called"
       )
-    self.epoch, self._batch, self._items = self.epoch + 1, 0, None
+    self.epoch, self._batch, self._rows = self.epoch + 1, 0, 0
+    self._items = None
+
+  def map(self, change: Callable[[dict], dict]) -> "BatchIterator":
+    """Returns the same batches from their beginning, each of them changed.
+
+    Example:
+      >>> batches = open_batches([{"x": np.ones(2)}])
+      >>> [batch["x"] for batch in batches.map(lambda x: x | {"x": 3 * x["x"]})]
+      [array([3., 3.])]
+    """
+    before = self._change
+    return BatchIterator(self._source, lambda batch: change(before(batch)))
 
   def get_state(self) -> dict[str, Any]:
     """Returns the place behind the last batch, as values of JSON.
@@ -107,6 +133,7 @@ class BatchIterator:
     return {
       "epoch": self.epoch,
       "batch": self._batch,
+      "rows": self._rows,
       "size": self._size,
       "steps": self.steps,
       "iterator": inner,
@@ -127,7 +154,7 @@ class BatchIterator:
         f" these are {self.steps}: continue with the same data and batch_size"
       )
     self.epoch, self._batch = state["epoch"], state["batch"]
-    self._size, self._items = state["size"], None
+    self._rows, self._size, self._items = state["rows"], state["size"], None
     if state["iterator"] is not None:
       self._items = self._source.read(self.epoch, 0)
       if not hasattr(self._items, "set_state"):
@@ -155,25 +182,11 @@ class BatchIterator:
     for name in sorted(names ^ set(item)):
       there = "has no" if name in names else "alone has an"
       raise UserError(f"{where} {there} entry {name!r}; all must have the same")
-    batch = complete(item, self._size, where)
-    self._size = self._size or len(batch["position"])
-    return batch
-
-
-def task_batch(task: Task, item: Mapping[str, Any]) -> Batch:
-  """Makes of an item what a task makes of it.
-
-  Raises:
-    UserError: for an item without an entry that the task reads; names it.
-  """
-  try:
-    return task.batch(item)
-  except KeyError as error:
-    raise UserError(
-      f"batches: the task {task.name!r} reads an entry {error}, there are"
-      f" {', '.join(map(repr, item))}; a task's arguments name its entries, such"
-      " as inputs='image'"
-    ) from error
+    rows = count_rows(item, where)
+    order = np.arange(self._rows, self._rows + rows, dtype=np.int32)
+    self._rows += rows
+    self._size = self._size or rows
+    return complete({"index": order, **item}, self._size)
 
 
 def _seed(key: jax.Array | int | None) -> int | None:

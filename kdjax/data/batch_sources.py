@@ -32,7 +32,10 @@ class Source(NamedTuple):
 
 
 def open_source(
-  batches: Any, batch_size: int | None = None, seed: int | None = None
+  batches: Any,
+  batch_size: int | None = None,
+  seed: int | None = None,
+  default_size: int | None = None,
 ) -> Source:
   """Finds out how batches are read from what a user has.
 
@@ -40,16 +43,18 @@ def open_source(
     batches: see `open_batches`.
     batch_size: of examples that are not in batches yet.
     seed: of their order; None for the order in which they are stored.
+    default_size: the batch size where it is None, or all examples if those are
+      fewer.
 
   Raises:
     UserError: for what no batches can be read from, with what to give.
   """
   if hasattr(batches, "with_format"):
-    return _hugging_face(batches, batch_size, seed)
+    return _hugging_face(batches, batch_size, seed, default_size)
   if isinstance(batches, Mapping):
-    return _whole_arrays(batches, batch_size, seed)
+    return _whole_arrays(batches, batch_size, seed, default_size)
   if callable(batches):
-    return _function(batches, batch_size, seed)
+    return _function(batches, batch_size, seed, default_size)
   if not hasattr(batches, "__iter__"):
     raise UserError(
       f"batches: nothing can be read from a {type(batches).__name__}; give a"
@@ -71,27 +76,26 @@ def open_source(
   )
 
 
-def _whole_arrays(arrays, batch_size, seed) -> Source:
+def _whole_arrays(arrays, batch_size, seed, default_size) -> Source:
   arrays = to_arrays(arrays)
-  return _by_rows(
-    lambda rows: jax.tree.map(lambda x: x[rows], arrays),
-    count_rows(arrays),
-    _wanted(batch_size, "a mapping of whole arrays"),
-    seed,
-  )
+  take = lambda rows: jax.tree.map(lambda x: x[rows], arrays)  # noqa: E731
+  count = count_rows(arrays)
+  size = _size(batch_size, default_size, count, "a mapping of whole arrays")
+  return _by_rows(take, count, size, seed)
 
 
-def _hugging_face(dataset, batch_size, seed) -> Source:
+def _hugging_face(dataset, batch_size, seed, default_size) -> Source:
   if isinstance(dataset, Mapping):
     raise UserError(
       f"batches: a {type(dataset).__name__} holds several data sets; give one of"
       f" them: {', '.join(map(repr, dataset))}"
     )
-  batch_size = _wanted(batch_size, "a data set of single examples")
-  arrays = dataset.with_format("numpy")
-  if hasattr(dataset, "__len__"):
+  arrays, count = dataset.with_format("numpy"), _length(dataset)
+  what = "a data set of single examples"
+  batch_size = _size(batch_size, default_size, count, what)
+  if count is not None:
     take = lambda rows: dict(arrays[rows.tolist()])  # noqa: E731
-    return _by_rows(take, len(dataset), batch_size, seed)
+    return _by_rows(take, count, batch_size, seed)
 
   def read(number, start):
     if hasattr(arrays, "set_epoch"):
@@ -117,7 +121,7 @@ def _by_rows(take, count, batch_size, seed) -> Source:
   return Source(read, steps)
 
 
-def _function(function, batch_size, seed) -> Source:
+def _function(function, batch_size, seed, default_size) -> Source:
   """Calls a function once a pass, with the pass's number where it takes one."""
   parameters = inspect.signature(function).parameters.values()
   takes = [
@@ -139,7 +143,8 @@ def _function(function, batch_size, seed) -> Source:
         f"batches: the function returned a {type(made).__name__}; it must return"
         " an iterable of mappings, or a mapping of arrays"
       )
-    return open_source(made, batch_size, seed).read(number, start)
+    source = open_source(made, batch_size, seed, default_size)
+    return source.read(number, start)
 
   return Source(read)
 
@@ -170,7 +175,11 @@ def _length(batches: Any) -> int | None:
   return length if length < _ENDLESS else None
 
 
-def _wanted(batch_size: int | None, what: str) -> int:
-  if batch_size is None:
+def _size(
+  batch_size: int | None, default: int | None, count: int | None, what: str
+) -> int:
+  if batch_size is not None:
+    return batch_size
+  if default is None:
     raise UserError(f"batches: {what} needs batch_size=")
-  return batch_size
+  return default if count is None else min(default, max(count, 1))

@@ -1,7 +1,6 @@
 """A network's metrics over batches of any kind, as sums and counts."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,8 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.core.task import Batch, Rows, Task, final_score, has_weight
-from kdjax.data import open_batches, task_batch
+from kdjax.core.task import (
+  Batch,
+  Rows,
+  Task,
+  as_batch,
+  final_score,
+  has_weight,
+)
+from kdjax.data import open_batches
 
 # Of a mapping of whole arrays; metrics do not depend on it.
 BATCH_SIZE = 256
@@ -63,15 +69,12 @@ def evaluate(
     >>> evaluate(network, variables, held_out, task=task)["accuracy"]
     0.5
   """
-  if batch_size is None and hasattr(batches, "with_format"):
-    batch_size = BATCH_SIZE
-  elif batch_size is None and isinstance(batches, Mapping):
-    rows = [len(x) for x in jax.tree.leaves(batches)[:1]]
-    batch_size = min(rows + [BATCH_SIZE])
   program = _program(network, task)
   totals: dict[str, list[Any]] = {}
-  for item in open_batches(batches, batch_size=batch_size):
-    sums = program(variables, teacher, task_batch(task, item))
+  for item in open_batches(
+    batches, batch_size=batch_size, default_size=BATCH_SIZE
+  ):
+    sums = program(variables, teacher, as_batch(task, item))
     for name, (total, count) in jax.device_get(sums).items():
       totals.setdefault(name, []).append((float(total), float(count)))
   means = {name: _mean(pairs) for name, pairs in totals.items()}
