@@ -43,6 +43,21 @@ FLOORS = [
 ]
 
 
+# What turns the text of a setting into a value, and where in the runner it is
+# called: in `build`, and in what `build` calls before anything runs.
+READERS = {
+  "make_scheme": {"pipeline/values"},
+  "objective_of": {"pipeline/values"},
+  "read_objective": {"pipeline/values", "jobs/compare/build"},
+  "terms_of": {"pipeline/values", "pipeline/validate", "jobs/compare/build"},
+  "read_window": {"pipeline/values"},
+  "read_optimizer": {
+    "pipeline/build", "jobs/knowledge/build", "jobs/synthesis/build",
+  },
+  "make_optimizer": set(),
+}  # fmt: skip
+
+
 def imports(file: pathlib.Path) -> set[str]:
   """Every module that a file imports, at any depth of its code."""
   found = set()
@@ -128,6 +143,18 @@ def test_has_one_home(pattern, home):
       if attribute or imported:
         users.add(str(file.relative_to(ROOT)))
   assert users == {home}
+
+
+@pytest.mark.parametrize("function", READERS)
+def test_texts_of_settings_become_values_once(function):
+  callers = set()
+  for file in MODULES:
+    room, *path = place(file)
+    for node in ast.walk(ast.parse(file.read_text())):
+      if room == "runner" and isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        callers |= {"/".join(path)} if name == function else set()
+  assert callers == READERS[function]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,11 @@ import launch
 from kdjax.core.method import Inputs, Outputs
 from kdjax.methods import make_objective
 from kdjax.runner.config import Distillation, Experiment
-from kdjax.runner.pipeline.arms import objective_text, with_scheme
+from kdjax.runner.pipeline.values import (
+  objective_text,
+  read_values,
+  with_scheme,
+)
 
 TINY = (
   "--dataset=digits", "--teacher=mlp(8)", "--student=mlp(8)",
@@ -77,7 +81,7 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 )
 def test_published_objectives_stand_where_none_is_named(given, objective):
   filled = with_scheme(Experiment(distillation=Distillation(**given)))
-  assert objective_text(filled) == objective
+  assert objective_text(filled, read_values(filled).objective) == objective
   together = given["regime"] != "alone" and len(given) == 1
   assert filled.distillation.temperature == (1.0 if together else None)
 

@@ -12,6 +12,7 @@
 import dataclasses
 import inspect
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +37,38 @@ import_modules("kdjax.methods")
 HARD_WEIGHT = 0.1
 
 
+class ObjectiveSpec(NamedTuple):
+  """What an objective's text says.
+
+  Attributes:
+    text: the text.
+    terms: presets and families resolved; a weight that is not written is None.
+  """
+
+  text: str
+  terms: tuple[spec.Term, ...]
+
+  @property
+  def labels_alone(self) -> bool:
+    """Whether no method stands beside the labels."""
+    return all(term.spec.name == "ce" for term in self.terms)
+
+
+def read_objective(distillation: str | ObjectiveSpec) -> ObjectiveSpec:
+  """Reads a method, a family, a preset or a sum, unless it is read already.
+
+  Example:
+    >>> [str(term) for term in read_objective("response:0.5 + ce").terms]
+    ['kd:0.5', 'ce']
+  """
+  if isinstance(distillation, ObjectiveSpec):
+    return distillation
+  terms = spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
+  return ObjectiveSpec(distillation, tuple(_named(terms)))
+
+
 def terms_of(
-  distillation: str, *, hard_weight=None, method_weight=1.0
+  distillation: str | ObjectiveSpec, *, hard_weight=None, method_weight=1.0
 ) -> tuple[spec.Term, ...]:
   """Resolves presets, families, published objectives and missing weights.
 
@@ -49,9 +80,7 @@ def terms_of(
       'ce + kd:after(0.1)', is none of these weights.
     method_weight: factor of every weight but the labels'; likewise.
   """
-  terms = _named(
-    spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
-  )
+  text, terms = read_objective(distillation)
   if [(term.spec.name, term.weight) for term in terms] == [("ce", None)]:
     # The labels alone, as in the preset `hard`.
     terms = [terms[0]._replace(weight=1.0)]
@@ -61,7 +90,7 @@ def terms_of(
     if hard_weight is not None:
       raise UserError(
         f"hard_weight={hard_weight} does not go with the weights written in"
-        f" {distillation!r}; leave one of them out"
+        f" {text!r}; leave one of them out"
       )
     terms = [
       _published(term) if term.weight is None else term for term in terms
@@ -74,9 +103,7 @@ def terms_of(
     terms = [spec.Term(spec.Spec("ce"), hard), *soft]
   names = [term.spec.name for term in terms]
   if len(set(names)) < len(names):
-    raise UserError(
-      f"{distillation!r} names a method twice, or 'ce' without a weight"
-    )
+    raise UserError(f"{text!r} names a method twice, or 'ce' without a weight")
   terms = [
     term if term.spec.name == "ce" else _scaled(term, method_weight)
     for term in terms
@@ -87,7 +114,7 @@ def terms_of(
 
 
 def make_objective(
-  distillation: str,
+  distillation: str | ObjectiveSpec,
   *,
   hard_weight=None,
   method_weight=1.0,
@@ -184,7 +211,7 @@ def check_reads(terms: Iterable[spec.Term], task: Task) -> None:
       )
 
 
-def takes(distillation: str, name: str) -> bool:
+def takes(distillation: str | ObjectiveSpec, name: str) -> bool:
   """Says whether a setting reaches a method of an objective.
 
   Returns:
@@ -204,7 +231,9 @@ def takes(distillation: str, name: str) -> bool:
   return False
 
 
-def tap_arguments(distillation: str, tap: str, whose: str) -> list[str]:
+def tap_arguments(
+  distillation: str | ObjectiveSpec, tap: str, whose: str
+) -> list[str]:
   """Lists the arguments of an objective's methods that name a tap."""
   other = {"student": "teacher_", "teacher": "student_"}[whose]
   found = []
@@ -219,7 +248,7 @@ def tap_arguments(distillation: str, tap: str, whose: str) -> list[str]:
   return found
 
 
-def asks_a_teacher(distillation: str) -> bool:
+def asks_a_teacher(distillation: str | ObjectiveSpec) -> bool:
   """Says whether a method of an objective learns from a teacher.
 
   Example:

@@ -20,7 +20,10 @@ from kdjax.data import make_view  # noqa: E402
 from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
 from kdjax.runner.config import options  # noqa: E402
-from kdjax.runner.pipeline.arms import objective_text  # noqa: E402
+from kdjax.runner.pipeline.values import (  # noqa: E402
+  objective_text,
+  read_values,
+)
 from kdjax.tasks import classification  # noqa: E402
 from kdjax.train.dry_run import check_step  # noqa: E402
 from kdjax.train.optimizer import make_optimizer  # noqa: E402
@@ -122,7 +125,7 @@ def test_recipes_carry_each_pairs_own_weight(pair, method):
   figure = PUBLISHED[pair, method]
   chosen = SMALL[f"cifar100/{pair}_{method}"]
   assert (
-    objective_text(chosen)
+    objective_text(chosen, read_values(chosen).objective)
     == {
       "dkd": f"ce:1.0 + dkd(beta={figure}):warmup(0.0833)",
       "review_kd": f"ce:1.0 + review_kd:warmup(0.083, {figure})",

@@ -58,7 +58,7 @@ def train_students(setup: Any, context: Context) -> Any:
 def measure(setup: Any, context: Context) -> Measured:
   """Scores all networks, and saves the student."""
   from kdjax.core import storage
-  from kdjax.runner.pipeline import arms, footprint, measure, teachers
+  from kdjax.runner.pipeline import footprint, measure, teachers, values
   from kdjax.runner.report import logs
 
   first, last, chain = context.values["teacher"]
@@ -83,7 +83,9 @@ def measure(setup: Any, context: Context) -> Measured:
   note = _note(setup) | scores["student"]["settings"]
   storage.save_network(folder, measured.networks["student"], note)
   scores |= footprint.scores(experiment, setup, folder)
-  scores["objective"] = arms.objective_text(experiment)
+  scores["objective"] = values.objective_text(
+    experiment, setup.values.objective
+  )
   logged = logs.read_history(context.workdir)
   history = measure.history_at_best(experiment, measured, logged)
   return Measured(scores, {"history": history, "samples": measured.samples})

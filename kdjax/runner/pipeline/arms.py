@@ -4,7 +4,6 @@ All arms have the student's architecture, seeds and number of steps. An arm's
 members are the cells of its grid (one cell, but in a sweep) times the seeds.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,12 +14,12 @@ from kdjax import methods
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
 from kdjax.core.task import Task
-from kdjax.runner.config import Distillation, Experiment
+from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.loaders import SAME, make_loaders
 from kdjax.runner.pipeline.validate_teachers import is_plain
+from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
-from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
 from kdjax.train.schemes.scheme import OFFLINE
 
 # What an arm's settings are called among the experiment's. A control without a
@@ -67,6 +66,7 @@ class Cohort(NamedTuple):
 
 def assemble(
   experiment: Experiment,
+  values: Values,
   labels: np.ndarray,
   examples: np.ndarray,
   *,
@@ -85,7 +85,7 @@ def assemble(
       student's method relates the examples of a batch.
   """
   if drop_remainder is None:
-    drop_remainder = _relates_examples(experiment)
+    drop_remainder = _relates_examples(experiment, values)
   loaders = make_loaders(
     experiment,
     labels,
@@ -95,7 +95,7 @@ def assemble(
     strata=task and task.split(labels),
   )
   if transfer is not None and (labels[transfer] < 0).all():
-    _check_unlabelled(experiment)
+    _check_unlabelled(experiment, values)
   kinds = _kinds(experiment, loaders, task)
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
@@ -110,15 +110,15 @@ def assemble(
     kind: _learning(
       Arm(
         loader=_loader_of(kind, loaders),
-        method=_method_of(experiment, kind, known),
+        method=_method_of(experiment, values, kind, known),
         settings=settings_of(grids[kind], seeds),
         teacher=_teacher_of(kind, loaders, experiment),
       )
     )
     for kind in kinds
   }
-  _check_stand_ins(experiment, arms)
-  scheme = make_scheme(experiment.distillation.regime)
+  _check_stand_ins(values, arms)
+  scheme = values.scheme
   if scheme is not OFFLINE:
     arms["student"] = arms["student"]._replace(scheme=scheme, teacher=None)
   if scheme.adapt_loader is not None:
@@ -150,60 +150,9 @@ def settings_of(
   return settings | {"seed": np.tile(seeds, len(grid))}
 
 
-def with_scheme(experiment: Experiment) -> Experiment:
-  """Fills in what networks learn by that learn together."""
-  chosen = experiment.distillation
-  unnamed = chosen.distillation == Distillation().distillation
-  shared = chosen.hard_weight is not None
-  objective = objective_of(chosen.regime, shared=shared)
-  if not objective or not unnamed:
-    return experiment
-  warmth = chosen.temperature
-  if warmth is None and not shared:
-    warmth = TEMPERATURE
-  chosen = dataclasses.replace(
-    chosen, distillation=objective, temperature=warmth
-  )
-  return dataclasses.replace(experiment, distillation=chosen)
-
-
-def with_task(experiment: Experiment, task: Task) -> Experiment:
-  """Fills in what a student learns by whose task's answers are no logits."""
-  chosen = experiment.distillation
-  unnamed = chosen.distillation == Distillation().distillation
-  if not unnamed or task.kind in methods.READS["kd"]:
-    return experiment
-  chosen = dataclasses.replace(chosen, distillation="logit_mse")
-  return dataclasses.replace(experiment, distillation=chosen)
-
-
 def looks_inside(arm: Arm) -> bool:
   """Says whether an arm's method needs more of the teacher than its answers."""
   return bool(_method_of_first(arm).teacher_taps)
-
-
-def objective_text(experiment: Experiment) -> str:
-  """Writes out the student's objective with every weight."""
-  settings = experiment.distillation
-  terms = methods.terms_of(
-    settings.distillation,
-    hard_weight=_unless_swept(settings.hard_weight, None),
-    method_weight=_unless_swept(settings.method_weight, 1.0),
-  )
-  return " + ".join(map(str, terms))
-
-
-def objective_temperature(experiment: Experiment) -> float:
-  """Returns the temperature of the student's objective."""
-  settings = experiment.distillation
-  values = [
-    dict(term.spec.kwargs).get("temperature")
-    for term in methods.terms_of(settings.distillation)
-  ]
-  for value in (*values, settings.temperature):
-    if isinstance(value, int | float):
-      return float(value)
-  return 4.0
 
 
 def views_of(experiment: Experiment) -> dict[str, str]:
@@ -220,24 +169,24 @@ def views_of(experiment: Experiment) -> dict[str, str]:
   }
 
 
-def _check_stand_ins(experiment: Experiment, arms: Mapping[str, Arm]) -> None:
+def _check_stand_ins(values: Values, arms: Mapping[str, Arm]) -> None:
   """Raises a UserError where a stand-in would have to show features."""
   for name in STAND_INS:
     if name in arms and looks_inside(arms[name]):
       raise UserError(
         f"--{name}: it has answers and no features, and"
-        f" --distillation={experiment.distillation.distillation} looks inside its"
+        f" --distillation={values.objective.text} looks inside its"
         " teacher"
       )
 
 
-def _check_unlabelled(experiment: Experiment) -> None:
+def _check_unlabelled(experiment: Experiment, values: Values) -> None:
   """Raises a UserError where nothing would be learned without labels."""
-  text = experiment.distillation.distillation
-  if all(term.spec.name == "ce" for term in methods.terms_of(text)):
+  if values.objective.labels_alone:
     raise UserError(
-      f"--transfer_dataset={experiment.data.transfer_dataset}: the student sees no"
-      f" label of it, and --distillation={text} learns from labels alone"
+      f"--transfer_dataset={experiment.data.transfer_dataset}: the student sees"
+      f" no label of it, and --distillation={values.objective.text} learns from"
+      " labels alone"
     )
 
 
@@ -251,15 +200,12 @@ def _method_of_first(arm: Arm) -> Method:
   return arm.method({name: x[0] for name, x in arm.settings.items()})
 
 
-def _unless_swept(value, otherwise):
-  return otherwise if isinstance(value, tuple) else value
-
-
-def _relates_examples(experiment: Experiment) -> bool:
+def _relates_examples(experiment: Experiment, values: Values) -> bool:
   # Whether a method couples the batch does not depend on these.
   unknown = {"steps": 1, "examples": 2, "classes": 2}
   first = _grid(experiment, "student")[0]
-  return _method_of(experiment, "student", unknown)(first).couples_batch
+  method = _method_of(experiment, values, "student", unknown)
+  return method(first).couples_batch
 
 
 def _kinds(
@@ -296,7 +242,9 @@ def _loader_of(kind: str, loaders: Mapping[str, Loader]) -> str:
   return "labelled" if not taught and "labelled" in loaders else "transfer"
 
 
-def _method_of(experiment: Experiment, kind: str, known: Mapping[str, Any]):
+def _method_of(
+  experiment: Experiment, values: Values, kind: str, known: Mapping[str, Any]
+):
   """Returns settings of a member -> its method; swept settings are traced."""
   chosen = experiment.distillation
   if kind == "label_smoothing":
@@ -304,15 +252,15 @@ def _method_of(experiment: Experiment, kind: str, known: Mapping[str, Any]):
       "ce:1", label_smoothing=settings["label_smoothing"]
     )
   if kind == "reference":
-    text = experiment.controls.reference
-    return lambda settings: methods.make_objective(text, **known)
+    reference = values.reference
+    return lambda settings: methods.make_objective(reference, **known)
   if kind not in ("student", *STAND_INS):
     task = known["task"]
     return lambda settings: methods.make_objective("hard", task=task)
 
   def student(settings) -> Method:
     return methods.make_objective(
-      chosen.distillation,
+      values.objective,
       hard_weight=settings.get("hard_weight", chosen.hard_weight),
       method_weight=settings.get("method_weight", chosen.method_weight),
       temperature=settings.get("temperature", chosen.temperature),

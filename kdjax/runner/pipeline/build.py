@@ -27,8 +27,6 @@ from kdjax.runner.pipeline.arms import (
   Cohort,
   assemble,
   looks_inside,
-  with_scheme,
-  with_task,
 )
 from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.loaders import make_loader
@@ -45,6 +43,11 @@ from kdjax.runner.pipeline.validate import (
   check_view,
   check_weights,
   members_apart,
+)
+from kdjax.runner.pipeline.values import (
+  read_values,
+  with_scheme,
+  with_task,
 )
 from kdjax.train import pruning
 from kdjax.train.arm import Arm
@@ -66,6 +69,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   kinds.check_command(command, task)
   kinds.check_settings(experiment, task)
   experiment = with_task(experiment, task)
+  values = read_values(experiment)
   shown, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
@@ -73,6 +77,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   experiment, found, others, cached = _find_teachers(experiment, dataset)
   gather = partial(
     assemble,
+    values=values,
     labels=shown.labels,
     examples=examples,
     classes=dataset.classes,
@@ -85,11 +90,12 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     empty_image(dataset),
     task,
     dataset.classes,
+    values.objective,
     cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
   )
   cohort = gather(experiment)
   check_pieces(experiment, cohort.arms)
-  student = _student(experiment, dataset, cohort, local)
+  student = _student(experiment, values, dataset, cohort, local)
   validate_teachers.check_specialists(
     experiment,
     classes=dataset.classes,
@@ -113,6 +119,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     )
   setup = Setup(
     experiment=experiment,
+    values=values,
     dataset=dataset,
     examples=examples,
     train_split=shown,
@@ -215,12 +222,12 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
   )
 
 
-def _student(experiment, dataset, cohort: Cohort, local) -> TrainSpec:
+def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
   settings = experiment.student
   length = max(loader.steps for loader in cohort.loaders.values())
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   check_schedules(experiment, settings.epochs * length)
-  check_weights(experiment, settings.epochs * length)
+  check_weights(experiment, values, settings.epochs * length)
   shown = (
     (settings.augment, cohort.arms["student"].loader),
     (experiment.controls.reference_augment, "reference"),

@@ -1,12 +1,15 @@
 """What rules ask of settings, where it takes more than one of them to answer."""
 
-from kdjax import data, methods
-from kdjax.core import spec
+from types import SimpleNamespace
+
+from kdjax import methods
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline.arms import SETTINGS, with_scheme
+from kdjax.runner.pipeline.arms import SETTINGS
 from kdjax.runner.pipeline.validate_teachers import teacher_folders
-from kdjax.train.schemes.registry import make_scheme
 from kdjax.train.schemes.scheme import OFFLINE
+
+# The groups of settings by their names, and `values`: what their texts mean.
+Case = SimpleNamespace
 
 
 def trained(one: Experiment) -> bool:
@@ -29,37 +32,20 @@ def augmented(one: Experiment) -> bool:
   return one.controls.controls and one.teacher.augment != one.student.augment
 
 
-def objective(one: Experiment) -> str:
-  """What the student minimises, as text."""
-  return with_scheme(one).distillation.distillation
-
-
-def asked(one: Experiment) -> bool:
+def asked(one: Case) -> bool:
   """Whether anybody learns from a teacher."""
-  objectives = filter(None, (objective(one), one.controls.reference))
+  objectives = filter(None, (one.values.objective, one.values.reference))
   return any(map(methods.asks_a_teacher, objectives))
 
 
-def has_terms(one: Experiment) -> bool:
-  """Whether the objective has a term besides the labels'."""
-  return any(
-    term.spec.name != "ce" for term in methods.terms_of(objective(one))
-  )
-
-
-def takes_temperature(one: Experiment) -> bool:
+def takes_temperature(one: Case) -> bool:
   """Whether the objective takes a temperature from outside."""
-  return methods.takes(objective(one), "temperature")
+  return methods.takes(one.values.objective, "temperature")
 
 
-def online(one: Experiment) -> bool:
+def online(one: Case) -> bool:
   """Whether networks learn from each other, not from a teacher."""
-  return make_scheme(one.distillation.regime) is not OFFLINE
-
-
-def mixes(one: Experiment) -> bool:
-  """Whether the student's views mix images."""
-  return data.split_mixing(one.student.augment)[1] is not None
+  return one.values.scheme is not OFFLINE
 
 
 def numbered(one: Experiment) -> bool:
@@ -72,13 +58,6 @@ def swept(one: Experiment) -> bool:
   places = SETTINGS["student"].values()
   values = (getattr(getattr(one, group), name) for group, name in places)
   return any(isinstance(value, tuple) and len(value) > 1 for value in values)
-
-
-def averaged(one: Experiment) -> bool:
-  """Whether what is measured is an average of weights over time."""
-  scheme = spec.parse(one.distillation.regime)
-  measured = dict(scheme.kwargs).get("measured", "twin")
-  return scheme.name == "mean_teacher" and str(measured) == "twin"
 
 
 def no_address(text: str | None) -> bool:

@@ -65,6 +65,7 @@ def choose(
   sample: jax.Array,
   task: Task,
   classes: int,
+  objective: methods.ObjectiveSpec,
   taught: Teacher | None = None,
 ) -> Experiment:
   """Fills in the networks and rates that are left to the program.
@@ -97,15 +98,15 @@ def choose(
       kind = _kind(student, sample)
       other = kind if taught else _kind(teacher, sample)
       return _filled(experiment, pair, other, kind)
-  chosen = experiment.distillation.distillation
-  raise UserError(f"--distillation={chosen}: {first}{_way_out(chosen, first)}")
+  way_out = _way_out(objective, first)
+  raise UserError(f"--distillation={objective.text}: {first}{way_out}")
 
 
-def _way_out(distillation: str, error: UserError) -> str:
+def _way_out(objective: methods.ObjectiveSpec, error: UserError) -> str:
   """Names the argument that says where a tap stands."""
   if not isinstance(error, TapError) or error.whose is None:
     return ""
-  names = methods.tap_arguments(distillation, str(error.tap), error.whose)
+  names = methods.tap_arguments(objective, str(error.tap), error.whose)
   if not names:
     return ""
   return f". Another one is written as {' or '.join(names)}"

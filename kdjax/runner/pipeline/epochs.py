@@ -138,7 +138,6 @@ def _observed(
 ) -> Iterator[Epoch]:
   """The epochs, their programs measured, the students' profiled if asked for."""
   students = train_spec.arms.keys() == setup.student.arms.keys()
-  settings = setup.experiment.computing
   most = setup.experiment.run.checkpoint_steps
   answers = {"teacher": partial(answers_of, setup.cached)}
   following = epochs(
@@ -151,14 +150,15 @@ def _observed(
     start=start,
     observer=_observer(setup, meter, quiet=log.quiet),
   )
-  if settings.profile_steps is None or not students or log.quiet:
+  window = setup.values.profile_window
+  if window is None or not students or log.quiet:
     return following
   length = max(loader.steps for loader in train_spec.loaders.values())
   first = start.step if start else 0
   return profiling.trace_epochs(
     following,
     portions(first, train_spec.epochs * length, length, most),
-    profiling.read_window(settings.profile_steps),
+    window,
     log.workdir / "profile",
   )
 

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kdjax import methods
-from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import options, value_of
 from kdjax.runner.pipeline import conditions
 from kdjax.runner.pipeline.validate_teachers import has_stages
 
-Test = Callable[[Experiment], Any]
+Test = Callable[[conditions.Case], Any]
 
 
 class Rule(NamedTuple):
@@ -111,7 +110,7 @@ IDLE = (
   _idle(
     "method_weight",
     f"{_THIS} has no term but the labels'",
-    conditions.has_terms,
+    lambda one: not one.values.objective.labels_alone,
     "distillation",
   ),
   _idle(
@@ -124,7 +123,7 @@ IDLE = (
     "shuffled_teacher uniform_teacher noise_teacher matched_smoothing"
     " teacher_view",
     f"{_THIS} asks no teacher",
-    lambda one: methods.asks_a_teacher(conditions.objective(one)),
+    lambda one: methods.asks_a_teacher(one.values.objective),
     "distillation",
   ),
   _idle(

@@ -11,9 +11,9 @@ from kdjax.core import storage
 from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
-from kdjax.runner.pipeline.arms import objective_temperature
 from kdjax.runner.pipeline.predict import first, predict
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
+from kdjax.runner.pipeline.values import objective_temperature
 from kdjax.runner.report.progress import say
 
 # A network's rounds of one batch size; compiling comes on top.
@@ -284,7 +284,7 @@ def _samples(
     "labels": labels[picked],
     "teacher_logits": teacher_logits[picked],
     "student_logits": student_logits[picked],
-    "temperature": objective_temperature(experiment),
+    "temperature": objective_temperature(experiment, setup.values.objective),
     "class_names": setup.dataset.class_names,
   }
 

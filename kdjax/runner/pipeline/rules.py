@@ -23,7 +23,7 @@ from kdjax.runner.pipeline.validate_teachers import (
   is_plain,
   teacher_folders,
 )
-from kdjax.train.schemes.registry import make_scheme
+from kdjax.runner.pipeline.values import Values, read_values
 
 # Who teaches, where it is not one teacher: two of these are one too many.
 _TEACHERS = {
@@ -95,7 +95,7 @@ _CLASHES = (
   ),
   Rule(
     "views augment",
-    lambda one: conditions.numbered(one) and conditions.mixes(one),
+    lambda one: conditions.numbered(one) and one.values.mixes,
     "--augment={student.augment!r}: mixed images are new in every step; leave"
     " out --views and --teacher_cache",
   ),
@@ -127,10 +127,7 @@ _CLASHES = (
   ),
   Rule(
     "augment regime",
-    lambda one: (
-      make_scheme(one.distillation.regime).adapt_loader
-      and conditions.mixes(one)
-    ),
+    lambda one: one.values.scheme.adapt_loader and one.values.mixes,
     "--augment={student.augment}: --regime={distillation.regime} makes batches"
     " of its own, whose examples are not mixed",
   ),
@@ -140,7 +137,7 @@ _CLASHES = (
       lambda one, name=name: (
         getattr(one.controls, name)
         and one.distillation.teacher_view == SAME
-        and conditions.mixes(one)
+        and one.values.mixes
       ),
       f"--{name}: it answers for single images, and {{student.augment!r}} mixes"
       " them; give the teacher a view of its own, such as --teacher_view=none",
@@ -173,7 +170,7 @@ _CLASHES = (
   ),
   Rule(
     "sparsity regime",
-    lambda one: one.compression.sparsity and conditions.averaged(one),
+    lambda one: one.compression.sparsity and one.values.scheme.averages,
     "--sparsity={compression.sparsity:g}: an average of weights over time is not"
     " sparse; measure the other one, --regime='mean_teacher(measured=student)'",
   ),
@@ -192,7 +189,7 @@ _CLASHES = (
     "method_weight distillation",
     lambda one: (
       isinstance(one.distillation.method_weight, tuple)
-      and not conditions.has_terms(one)
+      and one.values.objective.labels_alone
     ),
     "--method_weight: sweeping it changes nothing in"
     " --distillation={distillation.distillation!r}, which has no term but the"
@@ -294,13 +291,16 @@ RULES = (*itertools.chain(*IDLE), *_CLASHES)
 
 def check(
   config: type, experiment: Experiment, typed: Collection[str] = ()
-) -> None:
-  """Refuses settings that break a rule.
+) -> Values:
+  """Refuses settings that break a rule, and texts that cannot be read.
 
   Args:
     config: the command's class.
     experiment: all settings.
     typed: the flags that were typed.
+
+  Returns:
+    What the texts mean.
 
   Raises:
     UserError: names the setting and what it clashes with.
@@ -317,6 +317,8 @@ def check(
     # It trains no baseline with the teacher's views.
     controls = dataclasses.replace(experiment.controls, controls=False)
     experiment = dataclasses.replace(experiment, controls=controls)
+  values = read_values(experiment)
+  case = conditions.Case(**vars(experiment), values=values)
   for rule in RULES:
     if not own.keys() >= set(rule.flags.split()):
       continue
@@ -327,5 +329,6 @@ def check(
       if rule.typed not in typed or value is None:
         continue
       said = as_flag(own[rule.typed], value)
-    if rule.broken(experiment):
+    if rule.broken(case):
       raise UserError(rule.message.format(typed=said, **vars(experiment)))
+  return values

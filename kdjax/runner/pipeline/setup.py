@@ -20,6 +20,7 @@ from kdjax.runner.pipeline import (
   pretrained,
 )
 from kdjax.runner.pipeline.dataset import task_of
+from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
 from kdjax.train.loader import Loader
 
@@ -73,6 +74,7 @@ class Setup(NamedTuple):
 
   Attributes:
     experiment: the settings, with the networks that were left open.
+    values: what the texts among them mean.
     dataset: the data set as stored; its image shape is what networks see.
     examples: which examples of its training set the run may train on.
     train_split: all that networks may be trained on: the training set, and
@@ -90,6 +92,7 @@ class Setup(NamedTuple):
   """
 
   experiment: Experiment
+  values: Values
   dataset: Dataset
   examples: np.ndarray
   train_split: Split

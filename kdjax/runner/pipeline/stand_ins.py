@@ -18,11 +18,11 @@ from kdjax.runner.pipeline import cached_teacher, teachers
 from kdjax.runner.pipeline.arms import (
   STAND_INS,
   looks_inside,
-  objective_temperature,
   views_of,
 )
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.teachers import TeacherPool
+from kdjax.runner.pipeline.values import objective_temperature
 from kdjax.train.arm import Arm
 
 SEED = 0
@@ -67,7 +67,7 @@ def make_teachers(
       name,
       answers,
       shown.labels,
-      temperature=objective_temperature(experiment),
+      temperature=objective_temperature(experiment, setup.values.objective),
     )
     found[name] = stored_teacher(jnp.asarray(logits))
   return found
@@ -87,7 +87,7 @@ def _cached(experiment, setup, arms) -> dict[str, Teacher]:
       name,
       setup.cached.read(first)[0],
       setup.dataset.train.labels,
-      temperature=objective_temperature(experiment),
+      temperature=objective_temperature(experiment, setup.values.objective),
     )
     found[name] = stored_teacher(jnp.asarray(logits))
   return found

@@ -15,21 +15,20 @@ from kdjax.data import Dataset
 from kdjax.runner.config import AUTO, Experiment, options
 from kdjax.runner.config.commands import DistillConfig
 from kdjax.runner.pipeline import rules, validate_teachers
-from kdjax.train import profiling
+from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
-from kdjax.train.schemes.registry import check_devices, make_scheme
+from kdjax.train.schemes.registry import check_devices
 
 
 def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
     placement.check_batch_size(group.batch_size, local)
-  rules.check(DistillConfig, experiment)
+  values = rules.check(DistillConfig, experiment)
   validate_teachers.check(experiment)
   _check_computing(experiment, local)
-  text = experiment.distillation.regime
-  check_devices(text, make_scheme(text), len(local))
+  check_devices(experiment.distillation.regime, values.scheme, len(local))
   named = [experiment.student.model]
   if experiment.teacher.teacher_cache is None:
     named.append(experiment.teacher.model)
@@ -41,11 +40,8 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
 def _check_computing(
   experiment: Experiment, local: Sequence[jax.Device]
 ) -> None:
-  """Refuses pieces of batches where there are none, and unreadable steps."""
-  settings = experiment.computing
-  if settings.profile_steps is not None:
-    profiling.read_window(settings.profile_steps)
-  pieces = settings.accumulate_steps
+  """Refuses pieces of batches where there are none."""
+  pieces = experiment.computing.accumulate_steps
   if pieces == 1:
     return
   for group in (experiment.teacher, experiment.student):
@@ -128,24 +124,26 @@ def check_schedules(experiment: Experiment, steps: int) -> None:
         )
 
 
-def check_weights(experiment: Experiment, steps: int) -> None:
+def check_weights(experiment: Experiment, values: Values, steps: int) -> None:
   """Refuses objectives that train nothing, and weights that stop being ones."""
   settings = experiment.distillation
   factors = [
-    value if isinstance(value, tuple) else (value,)
-    for value in (settings.hard_weight, settings.method_weight)
+    weight if isinstance(weight, tuple) else (weight,)
+    for weight in (settings.hard_weight, settings.method_weight)
   ]
   for hard, factor in itertools.product(*factors):
-    _check_sum(settings.distillation, steps, hard, factor)
-  if experiment.controls.reference is not None:
-    _check_sum(experiment.controls.reference, steps, None, 1.0)
+    _check_sum(values.objective, steps, hard, factor)
+  if values.reference is not None:
+    _check_sum(values.reference, steps, None, 1.0)
 
 
-def _check_sum(text: str, steps: int, hard_weight, method_weight) -> None:
+def _check_sum(
+  objective: methods.ObjectiveSpec, steps: int, hard_weight, method_weight
+) -> None:
   """Refuses one sum of methods, see `check_weights`."""
   total = np.zeros(steps, np.float32)
   for term in methods.terms_of(
-    text, hard_weight=hard_weight, method_weight=method_weight
+    objective, hard_weight=hard_weight, method_weight=method_weight
   ):
     weight = make_schedule(term.weight, steps=steps)
     if callable(weight):
@@ -163,6 +161,6 @@ def _check_sum(text: str, steps: int, hard_weight, method_weight) -> None:
     given = "" if hard_weight is None else f", --hard_weight={hard_weight}"
     given += "" if method_weight == 1 else f", --method_weight={method_weight}"
     raise UserError(
-      f"{text!r}{given}: every weight is 0 at every step, so that nothing would"
-      " be learned"
+      f"{objective.text!r}{given}: every weight is 0 at every step, so that"
+      " nothing would be learned"
     )

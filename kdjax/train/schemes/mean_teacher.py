@@ -78,6 +78,7 @@ def mean_teacher(
     roles=ROLES,
     all_networks=_both,
     adapt_loader=partial(repeat_examples, times=views) if views > 1 else None,
+    averages=ROLES[place] == "twin",
   )
 
 

@@ -47,6 +47,8 @@ class Scheme(NamedTuple):
     adapt_loader: the arm's loader -> what the scheme is shown of it; None for
       the loader itself.
     layout: how the state lies over devices; None where all hold the same.
+    averages: whether the network that is measured is an average of weights
+      over time.
   """
 
   create: Callable[..., Any]
@@ -56,6 +58,7 @@ class Scheme(NamedTuple):
   all_networks: Callable[[Any], dict] | None = None
   adapt_loader: Callable[[Any], Any] | None = None
   layout: Layout | None = None
+  averages: bool = False
 
 
 OFFLINE = Scheme(create_state, take_step, variables)

@@ -5,6 +5,7 @@ import pytest
 from kdjax.core.errors import UserError
 from kdjax.runner.config import Controls, Distillation, Experiment
 from kdjax.runner.pipeline.validate import check_weights
+from kdjax.runner.pipeline.values import read_values
 
 STEPS = 20
 
@@ -41,7 +42,7 @@ STEPS = 20
 def test_an_objective_that_trains_nothing_is_refused(chosen, said):
   experiment = Experiment(distillation=Distillation(**chosen))
   with pytest.raises(UserError) as error:
-    check_weights(experiment, STEPS)
+    check_weights(experiment, read_values(experiment), STEPS)
   assert said in str(error.value)
 
 
@@ -58,10 +59,11 @@ def test_an_objective_that_trains_nothing_is_refused(chosen, said):
   ],
 )
 def test_an_objective_that_trains_at_some_step_is_taken(chosen):
-  check_weights(Experiment(distillation=Distillation(**chosen)), STEPS)
+  experiment = Experiment(distillation=Distillation(**chosen))
+  check_weights(experiment, read_values(experiment), STEPS)
 
 
 def test_a_reference_that_trains_nothing_is_refused():
   experiment = Experiment(controls=Controls(reference="kd:0"))
   with pytest.raises(UserError, match="'kd:0': every weight is 0"):
-    check_weights(experiment, STEPS)
+    check_weights(experiment, read_values(experiment), STEPS)

@@ -14,6 +14,7 @@ from kdjax.runner.config import (
   Student,
 )
 from kdjax.runner.pipeline.arms import STAND_INS, assemble
+from kdjax.runner.pipeline.values import read_values
 from kdjax.tasks import classification
 
 LABELS = np.repeat(np.arange(4), 25)
@@ -37,7 +38,9 @@ def test_images_are_a_stratified_subset(chosen, seen, labelled):
   experiment = dataclasses.replace(
     Experiment(), data=chosen, student=Student(batch_size=8, learning_rate=0.1)
   )
-  cohort = assemble(experiment, LABELS, np.arange(100), classes=4)
+  cohort = assemble(
+    experiment, read_values(experiment), LABELS, np.arange(100), classes=4
+  )
   examples = shown(cohort.loaders["transfer"])
   assert len(examples) == seen
   counts = np.bincount(LABELS[examples], minlength=4)
@@ -57,6 +60,7 @@ def test_a_task_says_of_what_subsets_have_as_many():
   )
   cohort = assemble(
     experiment,
+    read_values(experiment),
     numbers.astype(np.float32),
     np.arange(100),
     classes=4,
@@ -93,7 +97,9 @@ def test_controls_learn_from_whom_they_should(arm, teacher, learning_rate):
     distillation=Distillation(distillation="kd(temperature=2)"),
     controls=CONTROLS,
   )
-  arms = assemble(experiment, LABELS, np.arange(100), classes=4).arms
+  arms = assemble(
+    experiment, read_values(experiment), LABELS, np.arange(100), classes=4
+  ).arms
   assert len(arms) == 5
   assert arms[arm].teacher == teacher
   np.testing.assert_allclose(
@@ -109,4 +115,6 @@ def test_stand_ins_have_no_features(name):
     controls=Controls(**{name: True}),
   )
   with pytest.raises(UserError, match=f"--{name}.*looks inside"):
-    assemble(experiment, LABELS, np.arange(100), classes=4)
+    assemble(
+      experiment, read_values(experiment), LABELS, np.arange(100), classes=4
+    )

@@ -7,7 +7,7 @@ from kdjax.core.task import KINDS
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.job import find_jobs
 from kdjax.runner.pipeline import kinds
-from kdjax.runner.pipeline.arms import with_task
+from kdjax.runner.pipeline.values import with_task
 from kdjax.tasks import classification
 
 

@@ -18,6 +18,7 @@ from kdjax.runner.config import (
   Teacher,
 )
 from kdjax.runner.pipeline.arms import assemble
+from kdjax.runner.pipeline.values import read_values
 
 # 40 training images, and 30 of a transfer set: half of them with labels.
 LABELS = np.r_[np.repeat(np.arange(4), 10), np.repeat([0, 1, -1], 10)]
@@ -31,7 +32,14 @@ def cohort(transfer=TRANSFER, controls=None, student=None, **given):
     student=student or Student(batch_size=8, learning_rate=0.1, seeds=1),
     controls=controls or Controls(reference="kd:1"),
   )
-  return assemble(experiment, LABELS, EXAMPLES, classes=4, transfer=transfer)
+  return assemble(
+    experiment,
+    read_values(experiment),
+    LABELS,
+    EXAMPLES,
+    classes=4,
+    transfer=transfer,
+  )
 
 
 def shown(found, arm):
@@ -80,8 +88,11 @@ def test_labels_alone_are_not_learned_from_images_without_labels(objective):
     assemble, examples=EXAMPLES, classes=4, transfer=TRANSFER
   )
   with pytest.raises(UserError, match=f"noise_images.*{objective} learns from"):
-    gather(experiment, hidden)
-  assert gather(experiment, LABELS).arms["student"].teacher is None
+    gather(experiment, read_values(experiment), hidden)
+  assert (
+    gather(experiment, read_values(experiment), LABELS).arms["student"].teacher
+    is None
+  )
 
 
 def test_without_a_transfer_set_all_share_one_feed():
@@ -106,7 +117,9 @@ def test_the_reference_has_consistent_views_of_its_own(
     distillation=Distillation(teacher_view=teacher_view),
     controls=Controls(reference="kd:1", reference_augment=reference_augment),
   )
-  found = assemble(experiment, LABELS, EXAMPLES, classes=4)
+  found = assemble(
+    experiment, read_values(experiment), LABELS, EXAMPLES, classes=4
+  )
   _, loader = shown(found, "reference")
   assert found.arms["reference"].teacher == teacher
   assert loader.teacher_view is None and (loader.mixing is not None) == mixes
@@ -121,7 +134,9 @@ def test_the_teachers_view_is_of_the_stored_image():
     student=Student(batch_size=8, learning_rate=0.1, augment="shift(2)"),
     distillation=Distillation(teacher_view="none"),
   )
-  loader = assemble(experiment, LABELS, EXAMPLES, classes=4).loaders["transfer"]
+  loader = assemble(
+    experiment, read_values(experiment), LABELS, EXAMPLES, classes=4
+  ).loaders["transfer"]
   stored = jax.random.uniform(jax.random.key(0), (8, 5, 5, 1))
   seen = [
     np.asarray(view(jax.random.key(1), stored, jnp.arange(8)))

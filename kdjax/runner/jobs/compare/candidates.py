@@ -6,7 +6,7 @@ smoothings times the rates, hard labels as many rates.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,15 +15,16 @@ import numpy as np
 from kdjax import methods
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
+from kdjax.methods import ObjectiveSpec
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import capacity
-from kdjax.runner.pipeline.arms import assemble, objective_text, settings_of
+from kdjax.runner.pipeline.arms import assemble, settings_of
 from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.values import objective_text
 from kdjax.train.arm import Arm
 from kdjax.train.dry_run import check_step
 from kdjax.train.loader import Loader
 
-ALL = "all"
 # What every method is compared with, besides the baseline on hard labels.
 REFERENCE = "kd"
 CONTROLS = ("baseline", "label_smoothing")
@@ -46,16 +47,6 @@ class Candidates(NamedTuple):
   left_out: dict[str, str]
 
 
-def check_names(names: Sequence[str]) -> list[str]:
-  """Checks that there are such methods."""
-  if ALL in names:
-    # The labels alone are the baseline.
-    names = sorted(set(methods.MAKERS) - {"ce"} | set(names) - {ALL})
-  for name in names:
-    methods.terms_of(name)
-  return list(dict.fromkeys([REFERENCE, *names]))
-
-
 def can_refer(task: Task) -> bool:
   """Says whether methods can be compared with the reference on a task."""
   return task.kind in methods.READS[REFERENCE]
@@ -70,13 +61,13 @@ def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
 
 
 def make_candidates(
-  experiment: Experiment, setup: Setup, names: Sequence[str]
+  experiment: Experiment, setup: Setup, objectives: Mapping[str, ObjectiveSpec]
 ) -> Candidates:
   """Makes every arm with its grid, and finds out whether it fits.
 
   Args:
-    names: from `check_names`; one that does not fit is left out where all were
-      asked for.
+    objectives: by name; one that does not fit is left out where all were asked
+      for.
   """
   gather = partial(
     assemble,
@@ -89,7 +80,7 @@ def make_candidates(
     drop_remainder=True,
   )
   with_grids = _with_grids(experiment)
-  cohort = gather(with_grids)
+  cohort = gather(with_grids, setup.values)
   candidates = Candidates(
     {name: cohort.arms[name] for name in CONTROLS if name in cohort.arms},
     {name: cohort.grids[name] for name in CONTROLS if name in cohort.arms},
@@ -99,13 +90,15 @@ def make_candidates(
     {},
     {},
   )
-  everything = set(names) >= set(methods.MAKERS) - {"ce", REFERENCE}
-  for name in names:
-    own = _with(with_grids, "distillation", distillation=name)
+  everything = set(objectives) >= set(methods.MAKERS) - {"ce", REFERENCE}
+  once = _with(with_grids, "distillation", method_weight=1.0)
+  for name, objective in objectives.items():
     try:
-      cohort = gather(own)
+      cohort = gather(with_grids, setup.values._replace(objective=objective))
       _try(setup, cohort.arms["student"])
-      _check_room(setup, own, cohort.arms["student"], cohort.grids["student"])
+      _check_room(
+        setup, with_grids, cohort.arms["student"], cohort.grids["student"]
+      )
     except UserError as error:
       if not everything or name == REFERENCE:
         raise UserError(f"compare: {name} does not fit: {error}") from error
@@ -113,8 +106,7 @@ def make_candidates(
       continue
     candidates.arms[name] = cohort.arms["student"]
     candidates.grids[name] = cohort.grids["student"]
-    once = _with(own, "distillation", method_weight=1.0)
-    candidates.texts[name] = objective_text(once)
+    candidates.texts[name] = objective_text(once, objective)
   return candidates
 
 

@@ -18,9 +18,9 @@ from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.compress import perturb, timing
 from kdjax.runner.jobs.compress.training import Variant
 from kdjax.runner.pipeline import predict
-from kdjax.runner.pipeline.arms import objective_text
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, about_network
 from kdjax.runner.pipeline.teachers import TeacherPool
+from kdjax.runner.pipeline.values import objective_text
 
 INT8 = "w8a8"
 # (network, control): what a row is compared with, seed by seed.
@@ -72,7 +72,7 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
     "noise": perturb.NOISE,
     "shift": perturb.SHIFT,
   }
-  objective = objective_text(ways["plain"].experiment)
+  objective = objective_text(ways["plain"].experiment, setup.values.objective)
   return Measured({"task": task.name, "table": table, "objective": objective})
 
 

@@ -18,7 +18,7 @@ from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.plan import plan_of
 from kdjax.train.devices import placement as devices
 from kdjax.train.loop import side_by_side
-from kdjax.train.optimizer import make_optimizer
+from kdjax.train.optimizer import read_optimizer
 
 MODEL = "mlp(64)"
 # The share of the real images on which rates for real images are searched.
@@ -147,7 +147,7 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
       "student",
       network,
       model,
-      make_optimizer("sgd", "constant", 1),
+      read_optimizer("sgd", "constant")(1),
       sample,
       local,
       members=max(settings.network_inits, settings.fresh_networks),

@@ -71,7 +71,7 @@ def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
   return data.stratified(labels, count, seed=seed)
 
 
-def make_optimizer(experiment: Experiment) -> optax.GradientTransformation:
+def outer_optimizer(experiment: Experiment) -> optax.GradientTransformation:
   """Makes the optimiser of images, labels and rates.
 
   Args:
@@ -126,7 +126,7 @@ def learn_images(
   """
   step = step or make_outer_step(setup)
   synthetic = first_images(setup, seed)
-  state = make_optimizer(setup.experiment).init(synthetic)
+  state = outer_optimizer(setup.experiment).init(synthetic)
   real = jax.device_put((setup.images, setup.labels), setup.devices[0])
   total = setup.experiment.synthesis.outer_steps
   for number in range(1, total + 1):
@@ -150,7 +150,7 @@ def make_outer_step(setup: SynthesisSetup) -> Callable:
     loss).
   """
   settings = setup.experiment.synthesis
-  optimizer = make_optimizer(setup.experiment)
+  optimizer = outer_optimizer(setup.experiment)
 
   def measure(synthetic, starts, images, labels):
     def loss(synthetic):

@@ -7,6 +7,7 @@ from job_contract import check_results, run_killed_at_the_end
 import launch
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.jobs.compare import candidates, training
+from kdjax.runner.jobs.compare.build import read_methods
 from kdjax.runner.pipeline import build
 from kdjax.tasks import classification
 
@@ -41,7 +42,7 @@ def test_every_arm_has_as_many_tries():
   experiment = options.with_flags(Experiment(), flags | {"validation": "0.2"})
   setup = build.prepare(experiment)
   found = candidates.make_candidates(
-    setup.experiment, setup, candidates.check_names(["rkd"])
+    setup.experiment, setup, read_methods(["rkd"])
   )
   assert list(found.arms) == ["baseline", "label_smoothing", "kd", "rkd"]
   assert {len(grid) for grid in found.grids.values()} == {6}

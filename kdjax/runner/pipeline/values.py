@@ -1,0 +1,101 @@
+"""What the texts among the settings mean, read once: nothing below reads one."""
+
+import dataclasses
+from typing import NamedTuple
+
+from kdjax import data, methods
+from kdjax.core.task import Task
+from kdjax.methods import ObjectiveSpec
+from kdjax.runner.config import Distillation, Experiment
+from kdjax.train import profiling
+from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
+from kdjax.train.schemes.scheme import Scheme
+
+
+class Values(NamedTuple):
+  """What the texts among a run's settings mean.
+
+  Attributes:
+    scheme: who learns from whom.
+    objective: what the student minimises.
+    reference: what the reference minimises; None for none.
+    mixes: whether the student's views mix images.
+    profile_window: the steps that are traced, (first, end); None for none.
+  """
+
+  scheme: Scheme
+  objective: ObjectiveSpec
+  reference: ObjectiveSpec | None
+  mixes: bool
+  profile_window: tuple[int, int] | None
+
+
+def read_values(experiment: Experiment) -> Values:
+  """Reads the texts; raises a UserError for one that cannot be read."""
+  reference = experiment.controls.reference
+  window = experiment.computing.profile_steps
+  return Values(
+    scheme=make_scheme(experiment.distillation.regime),
+    objective=methods.read_objective(
+      with_scheme(experiment).distillation.distillation
+    ),
+    reference=None if reference is None else methods.read_objective(reference),
+    mixes=data.split_mixing(experiment.student.augment)[1] is not None,
+    profile_window=None if window is None else profiling.read_window(window),
+  )
+
+
+def with_scheme(experiment: Experiment) -> Experiment:
+  """Fills in what networks learn by that learn together."""
+  settings = experiment.distillation
+  unnamed = settings.distillation == Distillation().distillation
+  shared = settings.hard_weight is not None
+  objective = objective_of(settings.regime, shared=shared)
+  if not objective or not unnamed:
+    return experiment
+  warmth = settings.temperature
+  if warmth is None and not shared:
+    warmth = TEMPERATURE
+  settings = dataclasses.replace(
+    settings, distillation=objective, temperature=warmth
+  )
+  return dataclasses.replace(experiment, distillation=settings)
+
+
+def with_task(experiment: Experiment, task: Task) -> Experiment:
+  """Fills in what a student learns by whose task's answers are no logits."""
+  settings = experiment.distillation
+  unnamed = settings.distillation == Distillation().distillation
+  if not unnamed or task.kind in methods.READS["kd"]:
+    return experiment
+  settings = dataclasses.replace(settings, distillation="logit_mse")
+  return dataclasses.replace(experiment, distillation=settings)
+
+
+def objective_text(experiment: Experiment, objective: ObjectiveSpec) -> str:
+  """Writes out the student's objective with every weight."""
+  settings = experiment.distillation
+  terms = methods.terms_of(
+    objective,
+    hard_weight=_unless_swept(settings.hard_weight, None),
+    method_weight=_unless_swept(settings.method_weight, 1.0),
+  )
+  return " + ".join(map(str, terms))
+
+
+def objective_temperature(
+  experiment: Experiment, objective: ObjectiveSpec
+) -> float:
+  """Returns the temperature of the student's objective."""
+  values = [
+    dict(term.spec.kwargs).get("temperature")
+    for term in methods.terms_of(objective)
+  ]
+  for value in (*values, experiment.distillation.temperature):
+    if isinstance(value, int | float):
+      return float(value)
+  return 4.0
+
+
+def _unless_swept(value, otherwise):
+  return otherwise if isinstance(value, tuple) else value
