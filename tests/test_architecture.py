@@ -55,6 +55,11 @@ READERS = {
     "pipeline/build", "jobs/knowledge/build", "jobs/synthesis/build",
   },
   "make_optimizer": set(),
+  "split_mixing": {"pipeline/values", "pipeline/loaders"},
+  "make_view": {"pipeline/loaders"},
+  "make_loader": {"pipeline/build", "jobs/knowledge/build"},
+  "make_loaders": {"pipeline/arms"},
+  "parse_tap": {"jobs/knowledge/build"},
 }  # fmt: skip
 
 

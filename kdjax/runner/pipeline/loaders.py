@@ -48,6 +48,38 @@ def make_loader(
       )
     other = _view_function(other, size)
 
+  loader = with_examples(
+    Loader(None, 0, None, view_function, mixing, other),
+    examples,
+    labels,
+    batch_size,
+    drop_remainder,
+  )
+  if views is None:
+    return loader
+
+  def view_numbers(seed: int, indices: np.ndarray, start: int):
+    return data.view_numbers(
+      indices,
+      views=views,
+      examples=len(labels),
+      steps=loader.steps,
+      seed=seed,
+      start=start,
+    )
+
+  return loader._replace(view_numbers=view_numbers)
+
+
+def with_examples(
+  loader: Loader,
+  examples: np.ndarray,
+  labels: np.ndarray,
+  batch_size: int,
+  drop_remainder: bool = False,
+) -> Loader:
+  """Shows other examples in the views of a loader."""
+
   def batches(seed: int, start: int, stop: int):
     return data.batches(
       examples,
@@ -58,26 +90,10 @@ def make_loader(
       drop_remainder=drop_remainder,
     )
 
-  steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
-
-  def view_numbers(seed: int, indices: np.ndarray, start: int):
-    return data.view_numbers(
-      indices,
-      views=views,
-      examples=len(labels),
-      steps=steps,
-      seed=seed,
-      start=start,
-    )
-
-  return Loader(
-    batches,
-    steps,
-    labels if labels.dtype.kind == "f" else labels.astype(np.int32),
-    view_function,
-    mixing=mixing,
-    teacher_view=other,
-    view_numbers=None if views is None else view_numbers,
+  return loader._replace(
+    batches=batches,
+    steps=data.steps_per_pass(len(examples), batch_size, drop_remainder),
+    targets=labels if labels.dtype.kind == "f" else labels.astype(np.int32),
   )
 
 

@@ -14,7 +14,7 @@ from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import fit, predict
-from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.loaders import with_examples
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
 from kdjax.train.precision import like
@@ -94,12 +94,11 @@ def _train_spec(
   """The teacher once more, with a new classifier, for some of its images."""
   teaching, teacher = experiment.teaching, experiment.teacher
   labels = setup.dataset.train.labels
-  loader = make_loader(
+  loader = with_examples(
+    setup.teacher.loaders["labels"],
     setup.examples[places],
     np.where(labels < 0, -1, specialist_labels(labels, subset)),
-    teacher.augment,
     teacher.batch_size,
-    size=experiment.data.crop_size,
   )
   params = dict(predict.first(generalist)["params"])
   params["head"] = specialist_head(

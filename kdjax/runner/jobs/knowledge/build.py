@@ -20,9 +20,11 @@ from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import capacity, kinds, rules
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.defaults import AUTO
+from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.plan import plan_of
-from kdjax.taps import parse_tap, tapped
+from kdjax.taps import Tap, parse_tap, tapped
 from kdjax.train.devices import placement as devices
+from kdjax.train.loader import Loader
 from kdjax.train.loop import side_by_side
 from kdjax.train.optimizer import read_optimizer
 
@@ -40,7 +42,9 @@ class KnowledgeSetup(NamedTuple):
     feature: (variables, images) -> features at the tap.
     problem: what is asked of every image.
     together: whether members train side by side.
-    optimizers: of teacher and student, steps -> optimiser.
+    weights: the layer whose weights' way is followed.
+    loaders: of teacher and student.
+    optimizers: likewise, steps -> optimiser.
   """
 
   experiment: Experiment
@@ -56,6 +60,8 @@ class KnowledgeSetup(NamedTuple):
   problem: knowledge.Problem
   devices: list[jax.Device]
   together: bool
+  weights: Tap
+  loaders: dict[str, Loader]
   optimizers: dict[str, Callable[..., optax.GradientTransformation]]
 
   @property
@@ -86,7 +92,8 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   for group in groups.values():
     devices.check_batch_size(group.batch_size, local)
   rules.check(QuantifyConfig, experiment)
-  parse_tap(experiment.quantify.tap)
+  parse_tap(settings.tap)
+  weights = parse_tap(settings.weights or settings.tap)
   model = _model(experiment)
   models.make_model(model, classes=2)
   dataset, lessons = _data(experiment)
@@ -130,6 +137,16 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     problem=knowledge.Problem(grid, settings.entropy_weight),
     devices=local,
     together=side_by_side(network, sample, local[0].platform),
+    weights=weights,
+    loaders={
+      name: make_loader(
+        np.arange(len(split.labels)),
+        split.labels,
+        groups[name].augment,
+        groups[name].batch_size,
+      )
+      for name, split in (("teacher", lessons), ("student", dataset.train))
+    },
     optimizers=optimizers,
   )
 

@@ -12,7 +12,7 @@ from kdjax.evaluate import knowledge
 from kdjax.evaluate.knowledge import Concepts, Estimate
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.report import reading
-from kdjax.taps import parse_tap
+from kdjax.taps import Tap
 
 # What the paper expects of the student against the baseline. D_std is the
 # variance there; both are tested.
@@ -50,7 +50,7 @@ def extended(
   entry: str,
   estimate: Estimate,
   network: Any,
-  tap: str,
+  tap: Tap,
   mask: Any,
 ) -> History:
   """Adds a checkpoint."""
@@ -64,23 +64,22 @@ def extended(
 
 
 def weights_of(
-  network: Any, tap: str, mask: Any
+  network: Any, tap: Tap, mask: Any
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
   """Returns the weights whose way is followed."""
   params = jax.device_get(network["params"])
   return layer_weights(params, tap, mask["params"]), jax.tree.leaves(params)
 
 
-def layer_weights(params: Any, tap: str, mask: Any) -> list[np.ndarray]:
+def layer_weights(params: Any, tap: Tap, mask: Any) -> list[np.ndarray]:
   """Returns the weights that make a tapped layer's feature.
 
   Args:
     tap: its path leads to the layer, or to a part of it without parameters.
   """
-  parsed = parse_tap(tap)
   nodes = [(params, mask)]
-  if parsed.site != "in":
-    for name in parsed.path:
+  if tap.site != "in":
+    for name in tap.path:
       node, kept = nodes[-1]
       if not isinstance(node, Mapping) or name not in node:
         break

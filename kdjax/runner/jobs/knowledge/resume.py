@@ -21,6 +21,7 @@ from kdjax.runner.jobs.knowledge import metrics
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.entropies import Meter
 from kdjax.runner.jobs.knowledge.metrics import History
+from kdjax.taps import Tap
 from kdjax.train.devices import processes
 from kdjax.train.state import variables
 
@@ -165,16 +166,14 @@ def settings(setup: KnowledgeSetup) -> dict[str, Any]:
 
 
 def histories_of(
-  saved: Saved, states: Any, meter: Meter, place: str, mask: Any
+  saved: Saved, states: Any, meter: Meter, tap: Tap, mask: Any
 ) -> dict[str, list[History]]:
   """Puts the histories of a training together again."""
   histories = {}
   for arm, members in saved.note["histories"].items():
     networks = jax.device_get(variables(states[arm]))
     histories[arm] = [
-      _read(
-        one, jax.tree.map(lambda x, m=m: x[m], networks), meter, place, mask
-      )
+      _read(one, jax.tree.map(lambda x, m=m: x[m], networks), meter, tap, mask)
       for m, one in enumerate(members)
     ]
   return histories
@@ -188,9 +187,9 @@ def _written(history: History) -> dict[str, Any]:
   }
 
 
-def _read(one, network, meter, place, mask) -> History:
+def _read(one, network, meter, tap, mask) -> History:
   estimates = tuple(meter.recall(entry) for entry in one["entries"])
-  layer, whole = metrics.weights_of(network, place, mask)
+  layer, whole = metrics.weights_of(network, tap, mask)
   (start, lengths), (whole_start, whole_lengths) = one["layer"], one["whole"]
   return History(
     tuple(one["entries"]),

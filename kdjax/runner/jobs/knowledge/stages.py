@@ -30,12 +30,6 @@ class Bench(NamedTuple):
   keeper: Keeper
   context: Context
 
-  @property
-  def place(self) -> str:
-    """Whose weights' way is followed."""
-    settings = self.setup.experiment.quantify
-    return settings.weights or settings.tap
-
 
 class Followed(NamedTuple):
   """Trained networks, and how they came to be.
@@ -121,7 +115,7 @@ def _follow(bench: Bench, name, epochs, saved) -> Followed:
     for checkpoint in epochs:
       if saved and checkpoint.epoch == first:
         histories = histories_of(
-          saved, checkpoint.states, bench.meter, bench.place, bench.mask
+          saved, checkpoint.states, bench.meter, bench.setup.weights, bench.mask
         )
       else:
         with timed(spent, "now"):
@@ -153,7 +147,7 @@ def _examined(bench: Bench, checkpoint, histories) -> dict[str, list[History]]:
           bench.meter.entry(one),
           bench.meter.entropies(one),
           one,
-          bench.place,
+          bench.setup.weights,
           bench.mask,
         )
       )

@@ -22,7 +22,6 @@ from kdjax.data import Split
 from kdjax.methods import make_objective
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.resume import Saved, restored
-from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.tasks.classification import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
@@ -194,12 +193,7 @@ def _epochs(
   """Trains arms on one loader; `name`: whose settings, teacher or student."""
   settings = getattr(setup.experiment, name)
   epochs = settings.epochs if epochs is None else epochs
-  loader = make_loader(
-    np.arange(len(split.labels)),
-    split.labels,
-    settings.augment,
-    settings.batch_size,
-  )
+  loader = setup.loaders[name]
   optimizer = setup.optimizers[name](loader.steps * epochs)
   begin = partial(
     loop.initial_states,

@@ -11,7 +11,7 @@ from kdjax.runner.job import Plan
 from kdjax.runner.jobs.soft_td.outside import read_soft_labels
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.build import prepare
-from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.loaders import with_examples
 from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.train.arm import Arm
@@ -95,12 +95,11 @@ def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
   experiment = base.experiment
   teacher = experiment.teacher
   count = experiment.soft_td.sources * experiment.student.seeds
-  loader = make_loader(
+  loader = with_examples(
+    base.teacher.loaders["labels"],
     labelled,
     base.dataset.train.labels,
-    teacher.augment,
     teacher.batch_size,
-    size=experiment.data.crop_size,
   )
   settings = {
     "seed": teacher.seed + np.arange(count),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax.runner.jobs.knowledge import metrics
+from kdjax.taps import parse_tap
 
 PARAMS = {
   "stage_0": {"dense": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}},
@@ -33,7 +34,7 @@ def _filled(part, value):
   ],
 )
 def test_layer_weights(tap, needed, shapes):
-  found = metrics.layer_weights(PARAMS, tap, below(*needed))
+  found = metrics.layer_weights(PARAMS, parse_tap(tap), below(*needed))
   assert [x.shape for x in found] == shapes
 
 
