@@ -1,5 +1,6 @@
 """The images of a run: opened, cropped, and those of them that count."""
 
+import jax
 import numpy as np
 
 from kdjax import data
@@ -8,7 +9,7 @@ from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
-from kdjax.tasks import classification
+from kdjax.tasks import classification, make_task
 from kdjax.train.devices import processes
 
 
@@ -25,6 +26,7 @@ def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
     background=chosen.background,
     masks=masks,
   )
+  _check_task(dataset)
   _check_classes(dataset)
   announce(dataset)
   return dataset
@@ -45,6 +47,23 @@ def announce(dataset: Dataset) -> None:
   """Says what was opened, in the process that says things."""
   if processes.is_first():
     print(data.summary(dataset), flush=True)
+
+
+def _check_task(dataset: Dataset) -> None:
+  """Refuses a task that reports cannot make anew from its name, or its shapes."""
+  task = dataset.task
+  if task is None:
+    return
+  outputs = jax.ShapeDtypeStruct((1, dataset.classes), np.float32)
+  try:
+    make_task(task.name, classes=2)
+    sample = task.sample(np.zeros((1, *dataset.image_shape), np.float32))
+    batch = sample._replace(targets=dataset.train.labels[:1])
+    jax.eval_shape(lambda outputs: task.rows(outputs, batch), outputs)
+  except (UserError, ValueError, TypeError) as error:
+    raise UserError(
+      f"--dataset={dataset.name}: its task {task.name!r}: {error}"
+    ) from error
 
 
 def _check_classes(dataset: Dataset) -> None:

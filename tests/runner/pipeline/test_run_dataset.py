@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
+from kdjax.data import Dataset, Split
+from kdjax.data.registry import MAKERS
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import dataset
+from kdjax.tasks import regression
 
 
 def classes(names, each=5):
@@ -26,6 +29,40 @@ def test_prepared_sets_are_said_too(capsys):
   dataset.open_stored(Data(dataset="digits"))
   line = "digits: 1442 train, 355 test images, 10 classes\n"
   assert capsys.readouterr().out == line
+
+
+def numbers(task, outputs=2, targets=(2,)):
+  """Makes a data set of two numbers for each image."""
+  split = Split(
+    np.zeros((3, 4, 4, 1), np.float32), np.zeros((3, *targets), np.float32)
+  )
+  names = ("a", "b", "c")[:outputs]
+  return Dataset("own", outputs, names, (4, 4, 1), split, split, task=task)
+
+
+@pytest.mark.parametrize(
+  ("made", "said"),
+  [
+    ({}, None),
+    ({"outputs": 3}, r"answers of the shape \(1, 3\), not \(1, 2\)"),
+    ({"targets": (3,)}, r"targets of the shape \(1, 3\), not \(1, 2\)"),
+    # Reports make it anew by its name.
+    ({"task": regression(2)._replace(name="own")}, "unknown task 'own'"),
+  ],
+)
+def test_a_task_that_does_not_fit_its_data(made, said, monkeypatch, capsys):
+  made = {"task": regression(2)} | made
+  monkeypatch.setitem(MAKERS, "own", lambda: numbers(**made))
+  if said is None:
+    opened = dataset.open_stored(Data(dataset="own"))
+    assert dataset.task_of(opened) is regression(2)
+    assert dataset.classes_of(opened) is None
+    train, held = dataset.hold_out(opened, 0.34)
+    assert len(train) == 2 and len(held.labels) == 1
+    assert "task regression" in capsys.readouterr().out
+    return
+  with pytest.raises(UserError, match=f"^--dataset=own: its task .*{said}"):
+    dataset.open_stored(Data(dataset="own"))
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
