@@ -82,12 +82,12 @@ def _run(model, seed):
   return Outputs(*shown(variables, images)), variables["params"]
 
 
-@functools.cache
 def pairs_for(name):
-  """The pairs that a method can be used with."""
-  return tuple(pair for pair in PAIRS if _fits(name, pair))
+  """The pairs that a method can be used with, looked for as they are taken."""
+  return (pair for pair in PAIRS if _fits(name, pair))
 
 
+@functools.cache
 def _fits(name, pair):
   method = make_method(name)
   inputs, network = inputs_of(pair)

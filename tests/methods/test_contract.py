@@ -8,7 +8,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from networks import (
   BATCH,
@@ -51,7 +50,8 @@ def started(name, inputs):
   params, state = jax.jit(method.init)(jax.random.key(0), inputs)
   rng = np.random.default_rng(0)
   params = jax.tree.map(
-    lambda x: x + jnp.asarray(0.05 * rng.normal(size=x.shape), x.dtype), params
+    lambda x: x + (0.05 * rng.normal(size=x.shape)).astype(x.dtype),
+    jax.device_get(params),
   )
   return method, params, state
 
@@ -135,6 +135,8 @@ def check_everything(name, pair):
 
   student, teacher = of_student(inputs), of_teacher(inputs)
   (loss, (new, metrics)), grads = step(params, state, student, teacher, inputs)
+  # In numpy from here: what is done once would be compiled for each shape.
+  grads = jax.device_get(grads)
 
   # a finite float32 scalar, and metrics as (sum, count)
   assert loss.shape == () and loss.dtype == jnp.float32 and jnp.isfinite(loss)
@@ -144,7 +146,7 @@ def check_everything(name, pair):
 
   # the gradient reaches the student and never the teacher
   chex.assert_tree_all_finite(grads)
-  sizes = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(grads[1])]
+  sizes = [np.abs(leaf).max() for leaf in jax.tree.leaves(grads[1])]
   assert max(sizes) > 0, "no gradient reaches the student"
   assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads[2]))
 
@@ -152,7 +154,8 @@ def check_everything(name, pair):
   slopes = {}
   for now in (1, STEPS // 2, STEPS - 1):
     seen = inputs._replace(step=jnp.int32(now))
-    own, (*_, head), _ = step(params, new, student, teacher, seen)[1]
+    slope = step(params, new, student, teacher, seen)[1]
+    own, (*_, head), _ = jax.device_get(slope)
     slopes[now] = {"method": own, "network": {"head": head}}
   start = {"method": params, "network": {"head": inputs.student_head}}
   check_frozen(method, start, slopes)
@@ -181,20 +184,23 @@ def check_everything(name, pair):
   # The gradient is the slope along a random direction that leans uphill: along
   # one that does not, a kink of the loss outweighs what float32 leaves of it.
   def unit(tree):
-    norm = optax.tree.norm(tree)
+    norm = np.sqrt(sum(np.vdot(x, x) for x in jax.tree.leaves(tree)))
     return jax.tree.map(lambda x: x / norm, tree)
 
+  student = jax.device_get(student)
   noise = jax.tree.map(
-    lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), student
+    lambda x: rng.normal(size=x.shape).astype(x.dtype), student
   )
-  direction = jax.tree.map(jnp.add, unit(grads[1]), unit(noise))
+  direction = jax.tree.map(np.add, unit(grads[1]), unit(noise))
 
   def along(t):
-    moved = jax.tree.map(lambda x, d: x + t * d, student, direction)
+    moved = jax.tree.map(
+      lambda x, d: (x + t * d).astype(x.dtype), student, direction
+    )
     return float(step(params, state, moved, teacher, inputs)[0][0])
 
   slope = sum(
-    float(jnp.vdot(g, d))
+    float(np.vdot(g, d))
     for g, d in zip(
       jax.tree.leaves(grads[1]), jax.tree.leaves(direction), strict=True
     )
@@ -265,22 +271,22 @@ def check_frozen(method, params, slopes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_can_be_used_and_keeps_the_contract(name):
-  pairs = pairs_for(name)
-  assert pairs, f"{name} fits none of {list(PAIRS)}"
-  check_everything(name, pairs[0])
+  pair = next(pairs_for(name), None)
+  assert pair, f"{name} fits none of {list(PAIRS)}"
+  check_everything(name, pair)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_the_contract_on_every_pair(name):
-  for pair in pairs_for(name)[1:]:
+  for pair in [*pairs_for(name)][1:]:
     check_everything(name, pair)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_low_precision_inputs(name):
-  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
+  inputs = relevant(make_method(name), inputs_of(next(pairs_for(name)))[0])
   method, params, state = started(name, inputs)
   low = jax.tree.map(
     lambda x: (
@@ -297,7 +303,7 @@ def test_low_precision_inputs(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_says_whether_it_needs_a_teacher(name):
-  inputs, _ = inputs_of(pairs_for(name)[0])
+  inputs, _ = inputs_of(next(pairs_for(name)))
   alone = inputs._replace(teacher=None, head=None)
   method = make_method(name)
 
@@ -315,7 +321,7 @@ def test_says_whether_it_needs_a_teacher(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_reads_features_alone_reads_all_kinds_of_answers(name):
-  inputs, _ = inputs_of(pairs_for(name)[0])
+  inputs, _ = inputs_of(next(pairs_for(name)))
   blind = inputs._replace(
     student=inputs.student._replace(answers=None),
     teacher=inputs.teacher._replace(answers=None),
@@ -340,7 +346,7 @@ def test_what_reads_features_alone_reads_all_kinds_of_answers(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_is_two(name):
   """Value, gradient and memory of a sharded step, as training takes it."""
-  inputs = relevant(make_method(name), inputs_of(pairs_for(name)[0])[0])
+  inputs = relevant(make_method(name), inputs_of(next(pairs_for(name)))[0])
   method, params, state = started(name, inputs)
   shared = {"step": inputs.step, "head": inputs.head}
   shared["student_head"] = inputs.student_head
