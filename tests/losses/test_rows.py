@@ -25,6 +25,8 @@ HEATED = {
 }
 LABELLED = {"dkd": {}, "nkd": {}, "wsld": {}, "ofa": {"eps": 1.5}}
 OTHERS = {"ttm": {"weighted": True}, "hard_distillation": {}}
+# A row over the blocks is compiled once more: nothing of a loss's own.
+WITH_A_ROW_OVER = ("kd", "dkd")
 
 
 def inputs(dtype=np.float32, alone=True):
@@ -53,16 +55,18 @@ def going(how):
 
 def every_loss(student, teacher, labels, temperatures):
   """Returns all losses, weighed row by row, and their sum."""
-  found = {}
-  for name, options in (HEATED | LABELLED).items():
-    given = (labels,) if name in LABELLED else ()
+  values = {}
+  for name, options in (HEATED | LABELLED | OTHERS).items():
+    rows = ROWS if name in WITH_A_ROW_OVER else ROWS - 1
+    inputs = [student, teacher, *([labels] if name in LABELLED else [])]
+    if name not in OTHERS:
+      options = options | {"temperature": temperatures[:rows]}
     loss = functools.partial(getattr(losses, name), **options)
-    found[name] = loss(student, teacher, *given, temperature=temperatures)
-  for name, options in OTHERS.items():
-    found[name] = getattr(losses, name)(student, teacher, **options)
+    values[name] = loss(*(x[:rows] for x in inputs))
   weights = jnp.linspace(0.5, 2.0, ROWS)
-  return found, {
-    name: jnp.sum(x * weights.astype(x.dtype)) for name, x in found.items()
+  return values, {
+    name: jnp.sum(x * weights[: len(x)].astype(x.dtype))
+    for name, x in values.items()
   }
 
 
