@@ -113,6 +113,22 @@ def _draw(rng, shape):
   return jnp.asarray(scale * rng.normal(size=shape), jnp.float32)
 
 
+def drawn(init, inputs):
+  """What `init` gives, with kernels drawn by numpy: drawing takes compiling."""
+  rng = np.random.default_rng(0)
+  shapes, state = jax.eval_shape(init, jax.random.key(0), inputs)
+  if jax.tree.leaves(state):
+    state = jax.jit(lambda key: init(key, inputs)[1])(jax.random.key(0))
+
+  def draw(path, x):
+    first = {"['bias']": 0, "['scale']": 1}.get(str(path[-1]))
+    if first is None:
+      return _draw(rng, x.shape)
+    return jnp.asarray(np.full(x.shape, first, x.dtype))
+
+  return jax.tree.map_with_path(draw, shapes), state
+
+
 @functools.cache
 def _asked():
   methods = [make_method(name) for name in MAKERS]

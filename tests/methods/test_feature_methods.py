@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import MAKERS, losses, make_objective
+from networks import drawn
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
@@ -43,10 +44,6 @@ def make_inputs(
     jnp.int32(step),
     index=jnp.arange(batch),
   )
-
-
-def started(method, inputs):
-  return jax.jit(method.init)(jax.random.key(0), inputs)
 
 
 def student_slopes(method, params, state, inputs):
@@ -186,7 +183,7 @@ BY_HAND = {
 def test_is_the_loss_of_the_paired_stages(name):
   tap = MAKERS[name]().student_taps[0]
   inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS, tap=tap)
-  params, state = started(MAKERS[name](), inputs)
+  params, state = drawn(MAKERS[name]().init, inputs)
   got = jax.jit(MAKERS[name]().apply)(params, state, inputs)[0]
   want = jax.jit(
     lambda params, inputs: jnp.mean(BY_HAND[name](params, pairs_of(inputs)))
@@ -214,7 +211,7 @@ TOKENS = ((7, 3),), ((7, 5), (7, 6))
 def test_takes_vectors_and_tokens(name, shapes, reached):
   method = MAKERS[name]()
   inputs = make_inputs(*shapes, tap=method.student_taps[0])
-  _, slopes = student_slopes(method, *started(method, inputs), inputs)
+  _, slopes = student_slopes(method, *drawn(method.init, inputs), inputs)
   assert reached == [
     tap.split("/")[0] for tap, slope in slopes.items() if nonzero(slope)
   ]
@@ -232,7 +229,7 @@ def test_published_order(name, stages):
   objective = make_objective(name, steps=100)
   tap = MAKERS[name]().student_taps[0]
   inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS, tap=tap)
-  params, state = started(objective, inputs)
+  params, state = drawn(objective.init, inputs)
 
   parts_of = jax.jit(objective.parts)
 
@@ -335,7 +332,7 @@ def test_ab_has_no_connector_where_shapes_agree():
     ((4, 4, 4), (4, 4, 6), (2, 2, 6)),
     tap=ACTIVATION,
   )
-  params, state = started(MAKERS["ab"](), inputs)
+  params, state = drawn(MAKERS["ab"]().init, inputs)
   assert sorted(params) == ["regressor_0", "regressor_1"]
   got = MAKERS["ab"]().apply(params, state, inputs)[0]
   want = by_hand_ab(params, pairs_in_order(inputs)).mean()
@@ -355,7 +352,7 @@ class TestFactorTransfer:
     method = MAKERS["factor_transfer"](steps=steps)
     inputs = make_inputs(STUDENT_MAPS[1:], TEACHER_MAPS[2:], step=step)
     of_params, of_student = student_slopes(
-      method, *started(method, inputs), inputs
+      method, *drawn(method.init, inputs), inputs
     )
     slopes = of_params | {"student": of_student}
     assert moved == {name for name, slope in slopes.items() if nonzero(slope)}
@@ -368,7 +365,7 @@ class TestOfd:
     for seed in range(3):
       inputs = make_inputs(((4,),), ((5,),), tap=ACTIVATION, seed=seed)
       if state is None:
-        params, state = started(method, inputs)
+        params, state = drawn(method.init, inputs)
       _, state, _ = jax.jit(method.apply)(params, state, inputs)
       seen.append(np.asarray(inputs.teacher.feats["stage_0/activation:in"]))
     seen = np.concatenate(seen)
@@ -380,7 +377,7 @@ class TestMgd:
   def test_masks_belong_to_examples_and_steps(self):
     method = MAKERS["mgd"](erased=0.5)
     inputs = make_inputs(STUDENT_MAPS[2:], TEACHER_MAPS[3:], batch=6)
-    params, state = started(method, inputs)
+    params, state = drawn(method.init, inputs)
     apply = jax.jit(method.apply)
 
     def loss(inputs):
@@ -395,7 +392,7 @@ class TestMgd:
     """An identity block on a positive map leaves the student as it is."""
     inputs = make_inputs(STUDENT_MAPS[2:], STUDENT_MAPS[2:])
     method = MAKERS["mgd"](erased=0.0)
-    params, state = started(method, inputs)
+    params, state = drawn(method.init, inputs)
     kernel = jnp.zeros((3, 3, 5, 5)).at[1, 1].set(jnp.eye(5))
     params = jax.tree.map(
       lambda leaf: kernel if leaf.ndim == 4 else leaf, params
@@ -418,7 +415,7 @@ class TestReviewKd:
 
   def test_deepest_level_is_what_the_classifiers_take(self):
     """It is as wide as they are, and all fusions are as wide as the student's."""
-    params, _ = started(MAKERS["review_kd"](), self.inputs())
+    params, _ = drawn(MAKERS["review_kd"]().init, self.inputs())
     shapes = jax.tree.map(jnp.shape, params["review"])
     assert shapes["fusion_3"]["reduce"]["dense"]["kernel"] == (7, 7)
     assert shapes["fusion_3"]["conv"]["kernel"] == (3, 3, 7, 9)
@@ -427,7 +424,7 @@ class TestReviewKd:
   def test_deep_stages_review_shallow_ones(self):
     """The teacher's first stage alone teaches all stages of the student."""
     method, inputs = MAKERS["review_kd"](), self.inputs()
-    params, state = started(method, inputs)
+    params, state = drawn(method.init, inputs)
     first = "stage_0/activation:in"
     changed = {first: -inputs.teacher.feats[first]}
     other = Outputs(None, dict(inputs.teacher.feats) | changed)
@@ -441,7 +438,7 @@ class TestReviewKd:
   def test_perfect_fusion_costs_nothing(self):
     """With the last normalisation at 0 the student says 0 everywhere."""
     method, inputs = MAKERS["review_kd"](), self.inputs()
-    params, state = started(method, inputs)
+    params, state = drawn(method.init, inputs)
     for fusion in params["review"].values():
       fusion["norm"] = jax.tree.map(jnp.zeros_like, fusion["norm"])
     silent = jax.tree.map(jnp.zeros_like, inputs.teacher)
@@ -483,7 +480,7 @@ class TestAdaptiveFeatures:
     """In the second step too, when the errors of the first are known."""
     method = MAKERS["adaptive_features"](tau=1e6, memory=0.5)
     inputs = make_inputs(STUDENT_MAPS, TEACHER_MAPS)
-    params, state = started(method, inputs)
+    params, state = drawn(method.init, inputs)
     apply = jax.jit(method.apply)
     _, state, _ = apply(params, state, inputs)
     got = apply(params, state, inputs)[0]
@@ -508,7 +505,7 @@ class TestAdaptiveFeatures:
     params = {
       "regressor_0": {"dense": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
     }
-    state = started(method, inputs)[1]
+    state = drawn(method.init, inputs)[1]
     apply, losses_seen = jax.jit(method.apply), []
     for _ in range(3):
       loss, state, _ = apply(params, state, inputs)
@@ -521,7 +518,7 @@ class TestAdaptiveFeatures:
     inputs = make_inputs(((3,),), ((5,),))
     for feats in (jnp.zeros((4, 5)), jnp.ones((4, 5)).at[:, 0].set(0)):
       now = inputs._replace(teacher=Outputs(None, {"stage_0": feats}))
-      params, state = started(method, now)
+      params, state = drawn(method.init, now)
       for _ in range(2):
         loss, state, _ = jax.jit(method.apply)(params, state, now)
         assert np.isfinite(loss)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from compiled import MAKERS, losses, make_objective
+from networks import drawn
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
@@ -258,7 +259,7 @@ class TestOneForAll:
     def loss(params, inputs):
       return method.apply(params, (), inputs)[0]
 
-    params, _ = jax.jit(method.init)(jax.random.key(0), inputs)
+    params, _ = drawn(method.init, inputs)
     assert sorted(params) == ["head_0", "head_1"]
     to_params, to_inputs = jax.jit(
       jax.grad(loss, argnums=(0, 1), allow_int=True)
@@ -269,9 +270,7 @@ class TestOneForAll:
     assert all(np.any(x) for x in to_inputs.student.feats.values())
 
   def test_query_key_and_value_of_token_blocks_have_no_bias(self):
-    params, _ = MAKERS["ofa"]().init(
-      jax.random.key(0), self.make(STAGES["tokens"])
-    )
+    params, _ = drawn(MAKERS["ofa"]().init, self.make(STAGES["tokens"]))
     block = params["head_0"]["block_0"]
     assert {name: list(part) for name, part in block["attention"].items()} == {
       name: ["kernel"] for name in ("query", "key", "value", "out")
@@ -280,7 +279,7 @@ class TestOneForAll:
 
   def test_value_by_hand_where_the_classifier_says_nothing(self):
     inputs, method = self.make(STAGES["vectors"]), MAKERS["ofa"](eps=1.5)
-    params, _ = method.init(jax.random.key(0), inputs)
+    params, _ = drawn(method.init, inputs)
     params = jax.tree.map(jnp.zeros_like, params)
 
     def match(logits):
