@@ -15,20 +15,33 @@ __version__ = "0.1.0"
 _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "describe": "kdjax.taps.network",
+  "ensemble": "kdjax.train.ensemble",
   "evaluate": "kdjax.evaluate",
   "from_apply": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
   "from_nnx": "kdjax.taps.network",
+  "jit": "kdjax.train.devices.mapped",
   "jsonl": "kdjax.train.callbacks",
+  "live_teacher": "kdjax.train.teacher",
+  "make_method": "kdjax.methods._make_method",
+  "make_step": "kdjax.train.make_step",
+  "objective": "kdjax.train.objective",
+  "pmap": "kdjax.train.devices.mapped",
+  "stored_teacher": "kdjax.core.teacher",
   "tensorboard": "kdjax.train.callbacks",
 }
 
 __all__ = [*_HOMES]
 
+# The packages that users name: `kdjax.tasks.classification(10)`.
+_ROOMS = ("data", "losses", "methods", "models", "taps", "tasks")
+
 moved.install()
 
 
 def __getattr__(name: str) -> object:
+  if name in _ROOMS:
+    return importlib.import_module(f"kdjax.{name}")
   if name not in _HOMES:
     raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
   return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,5 +1,6 @@
 """What `import kdjax` offers, and what it does not load."""
 
+import inspect
 import subprocess
 import sys
 
@@ -14,6 +15,8 @@ def test_public_name_is_there_and_documented(name):
   text = value.__doc__
   for part in ("Args:", "Returns:", "Example:"):
     if part == "Returns:" and isinstance(value, type):
+      continue
+    if part == "Args:" and not inspect.signature(value).parameters:
       continue
     assert part in text, f"kdjax.{name} has no {part}"
 

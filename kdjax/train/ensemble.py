@@ -29,6 +29,8 @@ def ensemble(
   teachers' order.
 
   Args:
+    teachers: from `live_teacher` or `stored_teacher`.
+    pool: how answers become one, see `kdjax.core.pooling`.
     weights: (T,); all alike by default.
     together: False keeps networks apart that could be stacked: faster for
       convolutions on the CPU.
@@ -36,6 +38,13 @@ def ensemble(
 
   Returns:
     The teacher; a single one comes back as it is.
+
+  Example:
+    >>> from kdjax.core.task import batch_of
+    >>> from kdjax.core.teacher import observe, stored_teacher
+    >>> both = ensemble([stored_teacher(jnp.eye(2)), stored_teacher(jnp.eye(2))])
+    >>> observe(both, batch_of(jnp.zeros((2, 3)))).answers.shape
+    (2, 2)
   """
   check_weights(weights, len(teachers))
   if len(teachers) == 1:

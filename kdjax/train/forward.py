@@ -1,6 +1,6 @@
 """What a network makes of a batch: as it is measured, and as it learns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -73,10 +73,22 @@ def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
     The inputs of all devices, in their order.
   """
 
-  def collect(x):
-    return collectives.all_gather(x, axis_name)
+  return _over_arrays(lambda x: collectives.all_gather(x, axis_name), inputs)
 
+
+def first_examples(inputs: Inputs, examples: int) -> Inputs:
+  """Leaves out what comes behind the first examples of a batch.
+
+  Args:
+    inputs: whose arrays have a leading axis of examples, or of the rows of all
+      of them in order.
+  """
+  size = len(inputs.index)
+  return _over_arrays(lambda x: x[: len(x) * examples // size], inputs)
+
+
+def _over_arrays(function: Callable, inputs: Inputs) -> Inputs:
   alone = dict.fromkeys(("step", "head", "student_head"))
   shared = {name: getattr(inputs, name) for name in alone}
-  gathered = jax.tree.map(collect, inputs._replace(**alone))
-  return gathered._replace(**shared)
+  changed = jax.tree.map(function, inputs._replace(**alone))
+  return changed._replace(**shared)

@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.errors import UserError
 from kdjax.core.method import Frozen, Inputs, Method, Metrics, Outputs
 from kdjax.core.task import Batch, Rows, Task, as_batch, has_weight
-from kdjax.core.teacher import observe, teacher_head
+from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.taps.network import Network
 from kdjax.train import gradients
 from kdjax.train.devices import collectives
 from kdjax.train.devices.collectives import Axis
-from kdjax.train.forward import forward, gather, train_forward
+from kdjax.train.forward import first_examples, forward, gather, train_forward
 
 
 class Counts(NamedTuple):
@@ -90,7 +91,7 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
 
   def init(key, variables, teacher, batch):
     batch = as_batch(task, batch)
-    outputs = observe(teacher, batch, method.teacher_taps, task=task)
+    outputs = ask(method, teacher, batch, 0, task)
     return first_params(
       method, student, task, key, variables, batch, outputs,
       teacher_head(teacher),
@@ -99,14 +100,15 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
   def loss(params, state, teacher, batch, *, step, key, axis_name=None):
     batch = as_batch(task, batch)
     step = jnp.asarray(step, jnp.int32)
-    outputs = observe(teacher, batch, method.teacher_taps, step=step, task=task)
+    outputs = ask(method, teacher, batch, step, task)
     if method.frozen is not None:
       params = _stopped(params, method.frozen(step))
     counts = counted(task, batch, totals_of(task, batch, axis_name))
-    losses, (_, moved, metrics) = losses_of(
+    losses, (rows, moved, metrics) = losses_of(
       method, student, task, params, state, outputs, batch, counts,
       step=step, key=key, axis_name=axis_name, head=teacher_head(teacher),
     )  # fmt: skip
+    metrics |= score_of(task, rows, batch)
     moved = (share_of(moved[0], counts), moved[1])
     total = sum(losses.values())
     if axis_name is not None:
@@ -119,6 +121,26 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     )
 
   return Objective(init, loss, method, student, task)
+
+
+def ask(
+  method: Method,
+  teacher: Teacher | None,
+  batch: Batch,
+  step: jax.Array | int,
+  task: Task,
+) -> Outputs | None:
+  """Shows what a teacher makes of a batch, as a method wants to see it.
+
+  Raises:
+    UserError: where the method needs a teacher and there is none.
+  """
+  if teacher is None and method.needs_teacher:
+    raise UserError(
+      "teacher: the method learns from a teacher, got None; make one with"
+      " live_teacher, stored_teacher or ensemble"
+    )
+  return observe(teacher, batch, method.teacher_taps, step=step, task=task)
 
 
 def first_params(
@@ -178,6 +200,7 @@ def losses_of(
   key: jax.Array,
   axis_name: Axis,
   head: dict | None,
+  examples: int | None = None,
 ) -> tuple[dict[str, jax.Array], tuple[Rows, Any, Metrics]]:
   """Computes what a batch, or a part of one, adds to each term of the loss.
 
@@ -186,6 +209,9 @@ def losses_of(
     state: see `Objective`.
     teacher: the teacher's outputs of the batch, or None.
     counts: of the batch.
+    examples: how many there are in the global batch, where what comes behind
+      them is padding; None where the program does not know. A method that
+      relates examples sees no others.
 
   Returns:
     The terms' shares by name; and the student's rows, the next state, and the
@@ -219,6 +245,8 @@ def losses_of(
     inputs = gather(inputs, axis_name)
     # Every device holds the whole batch's loss; together they hold it once.
     weights = dict.fromkeys(counts.own, 1.0 / collectives.psum(1.0, axis_name))
+  if method.couples_batch and examples is not None:
+    inputs = first_examples(inputs, examples)
   losses, memory, metrics = gradients.parts_of(method)(
     params["method"], memory, inputs
   )

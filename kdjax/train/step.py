@@ -34,6 +34,7 @@ def take_step(
   head: dict | None = None,
   gradient_metrics: bool = False,
   pieces: int = 1,
+  examples: int | None = None,
 ) -> tuple[TrainState, Metrics]:
   """Takes one step of gradient descent on a method's loss.
 
@@ -53,6 +54,8 @@ def take_step(
     pieces: how many pieces of its batch a device looks at, one after the other.
       Their gradients are summed: the same step in less memory, but that batch
       normalisation sees a piece at a time; it remembers their average.
+    examples: how many there are in the global batch, where what comes behind
+      them is padding; None where the program does not know.
 
   Returns:
     The new state, and metrics over the global batch as (sum, count): "loss",
@@ -79,6 +82,7 @@ def take_step(
       axis_name=axis_name,
       head=head,
       gradient_metrics=gradient_metrics,
+      examples=examples,
     )
 
   (grads, metrics), collections, method_state = over_pieces(
@@ -105,6 +109,7 @@ def _look(
   axis_name,
   head,
   gradient_metrics,
+  examples,
 ):
   """What a batch, or a piece of it, adds to a step.
 
@@ -127,6 +132,7 @@ def _look(
       key=rng,
       axis_name=axis_name,
       head=head,
+      examples=examples,
     )
 
   if gradient_metrics:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core.method import Method, Metrics
+from kdjax.train.average import average_rate, follow
 from kdjax.train.forward import forward
 from kdjax.train.loader import repeat_examples
 from kdjax.train.precision import as_network
@@ -82,21 +83,6 @@ def mean_teacher(
   )
 
 
-def follow(average: Any, value: Any, rate: jax.Array) -> Any:
-  """Moves an average towards a value; whole numbers are taken over.
-
-  Returns:
-    (1 - rate) average + rate value.
-  """
-
-  def one(value, average):
-    if jnp.issubdtype(value.dtype, jnp.floating):
-      return optax.incremental_update(value, average, rate)
-    return value
-
-  return jax.tree.map(one, value, average)
-
-
 def _both(state: Twins) -> dict[str, Any]:
   own = variables(state.student)
   return jax.tree.map(lambda *x: jnp.stack(x), own, state.twin)
@@ -155,7 +141,5 @@ def _step(
     head=state.student.network.classifier(state.twin),
     **options,
   )
-  kept = jnp.minimum(1 - 1 / (state.student.step + 1), decay)
-  return Twins(
-    student, follow(state.twin, variables(student), 1 - kept)
-  ), metrics
+  rate = average_rate(state.student.step, decay)
+  return Twins(student, follow(state.twin, variables(student), rate)), metrics

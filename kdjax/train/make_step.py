@@ -1,0 +1,188 @@
+"""A training step for any network, loop and optimiser."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import as_batch
+from kdjax.core.teacher import teacher_head
+from kdjax.train.average import average_rate, follow
+from kdjax.train.devices.mapped import Placement, Program, jit
+from kdjax.train.objective import Objective, ask
+from kdjax.train.objective import objective as make_objective
+from kdjax.train.precision import in_precision
+from kdjax.train.state import TrainState
+from kdjax.train.step import take_step
+
+
+class State(NamedTuple):
+  """All that a training is at one of its steps; arrays alone.
+
+  Attributes:
+    params: {"network": the student's, "method": what the method learns}.
+    opt_state: the optimiser's.
+    state: (the student's other collections, what the method remembers).
+    step: () int32, steps taken so far.
+    key: PRNG key of the training; a step's is folded out of it.
+    average: the average of the student's variables; None where there is none.
+  """
+
+  params: Any
+  opt_state: Any
+  state: Any
+  step: jax.Array
+  key: jax.Array
+  average: Any = None
+
+
+class Step(NamedTuple):
+  """A training, step by step.
+
+  Attributes:
+    init: (key, variables, teacher, batch) -> State; `variables` are the
+      student's, None for new ones; the teacher is None where nobody teaches.
+    step: (state, teacher, batch) -> (State, metrics as (sum, count)). The memory
+      of the state that goes in is used again: keep what comes out.
+    variables: State -> the student's variables alone, to be used or saved.
+  """
+
+  init: Callable[[jax.Array, Any, Any, Any], State]
+  step: Callable[[State, Any, Any], tuple[State, Any]]
+  variables: Callable[[State], Any]
+
+
+def make_step(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  placement: Placement | None = None,
+  *,
+  pieces: int = 1,
+  dtype: Any = None,
+  average: float | None = None,
+) -> Step:
+  """Makes the step that a loop takes for every batch.
+
+  Args:
+    objective: from `kdjax.objective`.
+    optimizer: any of optax; it moves the student and what the method learns.
+    placement: where it runs, `jit()`, `pmap()` or `sharded(mesh, rules)`; one
+      device by default. The result is the same to rounding.
+    pieces: into how many pieces each device cuts its batch, one after the other:
+      the same step in less memory. A method that relates the examples of a batch
+      needs one.
+    dtype: what the student computes in, such as "bfloat16"; its parameters and
+      their gradients stay float32.
+    average: decay of an average of the student's past, in [0, 1), which is then
+      what `variables` returns; None for none.
+
+  Returns:
+    The step.
+
+  Raises:
+    UserError: for a decay or a number of pieces that is none.
+
+  Example:
+    >>> from kdjax.methods import make_objective
+    >>> from kdjax.taps.network import from_linen
+    >>> from kdjax.tasks import classification
+    >>> from kdjax.train.objective import objective
+    >>> student = from_linen(nn.Dense(3), classifier=None)
+    >>> goal = objective(make_objective("hard"), student, classification(3))
+    >>> step = make_step(goal, optax.sgd(0.1))
+    >>> batch = {"image": jnp.ones((2, 4)), "label": jnp.array([0, 1])}
+    >>> state = step.init(jax.random.key(0), None, None, batch)
+    >>> state, metrics = step.step(state, None, batch)
+    >>> int(state.step), sorted(metrics)
+    (1, ['accuracy', 'ce', 'loss'])
+  """
+  _check(pieces, average)
+  if dtype is not None:
+    network = in_precision(objective.network, dtype)
+    objective = make_objective(objective.method, network, objective.task)
+  method, network, task = objective.method, objective.network, objective.task
+
+  def init(key, variables, teacher, batch):
+    params, state = objective.init(key, variables, teacher, batch)
+    mean = None if average is None else _variables(params, state)
+    opt_state = optimizer.init(params)
+    step = jnp.zeros((), jnp.int32)
+    # Steps use the memory of what they get again: these arrays are the state's.
+    return jax.tree.map(_copy, State(params, opt_state, state, step, key, mean))
+
+  def step(state, teacher, batch, axis_name=None, examples=None):
+    before = TrainState(
+      step=state.step,
+      params=state.params,
+      opt_state=state.opt_state,
+      collections=state.state[0],
+      method_state=state.state[1],
+      network=network,
+      tx=optimizer,
+      task=task,
+    )
+    after, metrics = take_step(
+      before,
+      method,
+      batch,
+      ask(method, teacher, batch, state.step, task),
+      rng=jax.random.fold_in(state.key, state.step),
+      axis_name=axis_name,
+      head=teacher_head(teacher),
+      pieces=pieces,
+      examples=examples,
+    )
+    moved = (after.collections, after.method_state)
+    mean = state.average
+    if average is not None:
+      rate = average_rate(after.step, average)
+      mean = follow(mean, _variables(after.params, moved), rate)
+    return (
+      State(after.params, after.opt_state, moved, after.step, state.key, mean),
+      metrics,
+    )
+
+  def variables(state):
+    if state.average is not None:
+      return network.native(state.average)
+    params = _evaluated(state.opt_state, state.params)
+    return network.native(_variables(params, state.state))
+
+  def read(item):
+    return as_batch(task, item)
+
+  program = Program(init, step, read, pieces, method.couples_batch)
+  init, step = (placement or jit()).compile(program)
+  return Step(init, step, variables)
+
+
+def _check(pieces: int, average: float | None) -> None:
+  if type(pieces) is not int or pieces < 1:
+    raise UserError(f"pieces must be a whole number >= 1, got {pieces}")
+  if average is not None and not 0 <= average < 1:
+    raise UserError(f"average must be a decay in [0, 1), got {average}")
+
+
+def _variables(params: Any, state: Any) -> dict[str, Any]:
+  return {"params": params["network"], **state[0]}
+
+
+def _evaluated(opt_state: Any, params: Any) -> Any:
+  """The parameters that are used: of a schedule-free optimiser its average."""
+  if isinstance(opt_state, optax.contrib.ScheduleFreeState):
+    return optax.contrib.schedule_free_eval_params(opt_state, params)
+  if type(opt_state) is tuple:
+    for part in opt_state:
+      params = _evaluated(part, params)
+  return params
+
+
+def _copy(x: jax.Array) -> jax.Array:
+  if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+    data = jnp.array(jax.random.key_data(x))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+  # A weak type would be another one after the first step, and compile twice.
+  return jnp.array(x, x.dtype)
