@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import nnx_twins
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
+import kdjax
 from kdjax.core.errors import UserError
 from kdjax.taps.network import describe, from_nnx
 from kdjax.train.devices.batch_norm import over_the_batch
@@ -129,6 +131,60 @@ def test_a_module_takes_back_what_was_learned(native):
   del module
   with pytest.raises(UserError, match="NnxMLP that from_nnx took is gone"):
     network.init(None, None)
+
+
+@pytest.mark.parametrize(
+  "place", [kdjax.jit, pytest.param(kdjax.pmap, marks=pytest.mark.slow)]
+)
+def test_a_student_of_nnx_learns_as_in_linen(place):
+  module = nnx_twins.NnxConv(nnx.Rngs(0))
+  student, start = from_nnx(module, classifier="head")
+  teacher, known = from_nnx(nnx_twins.NnxConv(nnx.Rngs(1)))
+  twin = kdjax.from_linen(TWINS["conv"].linen)
+  task = kdjax.tasks.classification(3)
+  batch = TWINS["conv"].inputs() | {"label": jnp.arange(6) % 3}
+  teacher = kdjax.live_teacher(teacher, known)
+  method = kdjax.make_method("kd:0.9 + ce:0.1 + crd:0.5", task=task, examples=6)
+  learned = []
+  for network in (student, twin):
+    placement = (
+      kdjax.jit() if place is kdjax.jit else kdjax.pmap(jax.devices()[:2])
+    )
+    step = kdjax.make_step(
+      kdjax.objective(method, network, task), optax.sgd(0.1), placement
+    )
+    state = step.init(jax.random.key(0), dict(start), teacher, batch)
+    for _ in range(2):
+      state, _ = step.step(state, teacher, batch)
+    learned.append(step.variables(state))
+  ours, theirs = learned
+  check_close(dict(ours), theirs)
+  nnx.update(module, ours)
+  module.eval()
+  check_close(
+    module(batch["image"], training=False),
+    student.apply(ours, batch["image"])[0],
+  )
+  assert not hasattr(module, "params")
+
+
+def test_a_tree_of_arrays_learns():
+  def apply(variables, x, *, train, rngs):
+    return x @ variables[0] + variables[1][None]
+
+  task = kdjax.tasks.classification(3)
+  network = kdjax.from_apply(apply)
+  step = kdjax.make_step(
+    kdjax.objective(kdjax.make_method("ce", task=task), network, task),
+    optax.sgd(0.1),
+  )
+  start = [jnp.zeros((4, 3)), jnp.zeros(3)]
+  batch = {"image": jnp.ones((6, 4)), "label": jnp.arange(6) % 2}
+  state = step.init(jax.random.key(0), start, None, batch)
+  state, _ = step.step(state, None, batch)
+  learned = step.variables(state)
+  assert jax.tree.structure(learned) == jax.tree.structure(start)
+  assert (learned[1][:2] > 0).all() and learned[1][2] < 0
 
 
 class Odd(nnx.Module):
