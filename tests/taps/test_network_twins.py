@@ -44,7 +44,9 @@ def train(network, variables, inputs, taps, position):
   return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
 
-@pytest.fixture(params=TWINS)
+@pytest.fixture(
+  params=["mlp", "conv", "block", pytest.param("rnn", marks=pytest.mark.slow)]
+)
 def twins(request):
   return TWINS[request.param]
 
@@ -94,10 +96,9 @@ def test_a_mask_belongs_to_an_example():
   check_close(whole[0][1][0][order], moved[0][1][0])
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv"])
-def test_variables_are_mapped_over(name):
-  network, _, variables = TWINS[name].start()
-  inputs = TWINS[name].inputs()
+def test_variables_are_mapped_over():
+  network, _, variables = TWINS["conv"].start()
+  inputs = TWINS["conv"].inputs()
   two = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), variables)
   outputs, _, moved = jax.vmap(
     lambda one: network.apply(one, inputs, train=True, rngs=KEY)
