@@ -60,6 +60,7 @@ READERS = {
   "make_loader": {"pipeline/build", "jobs/knowledge/build"},
   "make_loaders": {"pipeline/arms"},
   "parse_tap": {"jobs/knowledge/build"},
+  "parse_list": {"pipeline/values"},
 }  # fmt: skip
 
 

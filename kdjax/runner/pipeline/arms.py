@@ -112,7 +112,7 @@ def assemble(
         loader=_loader_of(kind, loaders),
         method=_method_of(experiment, values, kind, known),
         settings=settings_of(grids[kind], seeds),
-        teacher=_teacher_of(kind, loaders, experiment),
+        teacher=_teacher_of(kind, loaders, experiment, values),
       )
     )
     for kind in kinds
@@ -226,11 +226,15 @@ def _kinds(
 
 
 def _teacher_of(
-  kind: str, loaders: Mapping[str, Loader], experiment: Experiment
+  kind: str,
+  loaders: Mapping[str, Loader],
+  experiment: Experiment,
+  values: Values,
 ) -> str | None:
   if kind in STAND_INS:
     return kind
-  if kind == "reference" and (kind in loaders or not is_plain(experiment)):
+  plain = kind not in loaders and is_plain(experiment, values)
+  if kind == "reference" and not plain:
     return "plain_teacher"
   return "teacher" if kind in TAUGHT else None
 

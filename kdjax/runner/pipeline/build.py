@@ -45,6 +45,7 @@ from kdjax.runner.pipeline.validate import (
   members_apart,
 )
 from kdjax.runner.pipeline.values import (
+  Values,
   read_values,
   with_scheme,
   with_task,
@@ -74,7 +75,9 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
   examples, scored = sources.hold_out(dataset, experiment.data.validation)
-  experiment, found, others, cached = _find_teachers(experiment, dataset)
+  experiment, found, others, cached = _find_teachers(
+    experiment, values, dataset
+  )
   gather = partial(
     assemble,
     values=values,
@@ -108,7 +111,9 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
-    stages = _stages(experiment, cohort, teacher, other_teachers, dataset)
+    stages = _stages(
+      experiment, values, cohort, teacher, other_teachers, dataset
+    )
     headless.check(
       experiment,
       cohort.arms,
@@ -157,7 +162,7 @@ def _with_transfer(
   return shown, np.arange(len(dataset.train.labels), len(shown.labels))
 
 
-def _find_teachers(experiment: Experiment, dataset: Dataset):
+def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
   """Returns the settings with the teacher's model, the teachers and the cache."""
   chosen = experiment.teacher
   found, *others = [
@@ -169,7 +174,7 @@ def _find_teachers(experiment: Experiment, dataset: Dataset):
       chosen.teacher_classes,
       chosen.teacher_head,
     )
-    for given in validate_teachers.teacher_folders(experiment) or [None]
+    for given in values.teacher_folders or [None]
   ]
   if found is not None:
     chosen = dataclasses.replace(chosen, model=found.model)
@@ -312,7 +317,7 @@ def _as_trained(teacher: TrainSpec, model: str, dataset, local) -> TrainSpec:
 
 
 def _stages(
-  experiment, cohort, teacher, other_teachers, dataset
+  experiment, values, cohort, teacher, other_teachers, dataset
 ) -> tuple[IntermediateTeacher, ...]:
   """Makes the stages; everybody can learn from whoever comes before."""
   arm = cohort.arms["student"]
@@ -321,7 +326,9 @@ def _stages(
   make = partial(models.make_model, classes=dataset.classes)
   found = tuple(
     IntermediateTeacher(name, model, make(model))
-    for name, model in validate_teachers.stage_models(experiment).items()
+    for name, model in validate_teachers.stage_models(
+      experiment, values
+    ).items()
   )
   students = [*(one.network for one in found), make(experiment.student.model)]
   for other, _ in other_teachers:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from kdjax import methods
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.arms import SETTINGS
-from kdjax.runner.pipeline.validate_teachers import teacher_folders
+from kdjax.runner.pipeline.validate_teachers import teacher_count
 from kdjax.train.schemes.scheme import OFFLINE
 
 # The groups of settings by their names, and `values`: what their texts mean.
@@ -22,9 +22,9 @@ def trained_or_followed(one: Experiment) -> bool:
   return trained(one) or bool(one.teaching.specialists)
 
 
-def several(one: Experiment) -> bool:
+def several(one: Case) -> bool:
   """Whether there are several teachers."""
-  return max(one.teaching.teachers, len(teacher_folders(one))) > 1
+  return teacher_count(one, one.values) > 1
 
 
 def augmented(one: Experiment) -> bool:
@@ -32,7 +32,7 @@ def augmented(one: Experiment) -> bool:
   return one.controls.controls and one.teacher.augment != one.student.augment
 
 
-def asked(one: Case) -> bool:
+def asks_teachers(one: Case) -> bool:
   """Whether anybody learns from a teacher."""
   objectives = filter(None, (one.values.objective, one.values.reference))
   return any(map(methods.asks_a_teacher, objectives))

@@ -116,7 +116,7 @@ IDLE = (
   _idle(
     "teachers specialists route chain generations",
     f"{_THIS} asks no teacher, nor does a --reference",
-    conditions.asked,
+    conditions.asks_teachers,
     "distillation",
   ),
   _idle(

@@ -21,7 +21,6 @@ from kdjax.runner.pipeline.loaders import SAME
 from kdjax.runner.pipeline.validate_teachers import (
   has_stages,
   is_plain,
-  teacher_folders,
 )
 from kdjax.runner.pipeline.values import Values, read_values
 
@@ -52,13 +51,13 @@ _CLASHES = (
   ),
   Rule(
     "teachers teacher_from",
-    lambda one: one.teaching.teachers > 1 and teacher_folders(one),
+    lambda one: one.teaching.teachers > 1 and one.values.teacher_folders,
     "--teachers={teaching.teachers} trains teachers, but --teacher_from names"
     " trained ones; leave one of them out",
   ),
   Rule(
     "route teacher_from",
-    lambda one: one.teaching.route and teacher_folders(one),
+    lambda one: one.teaching.route and one.values.teacher_folders,
     "--route needs the moments of a teacher's training, which a trained one does"
     " not keep: leave --teacher_from out",
   ),
@@ -112,7 +111,7 @@ _CLASHES = (
       ("--reference_augment", lambda one: one.controls.reference_augment),
       (
         "--teachers, --specialists, --route and --chain",
-        lambda one: not is_plain(one),
+        lambda one: not is_plain(one, one.values),
       ),
     )
   ),

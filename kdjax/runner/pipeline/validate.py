@@ -26,7 +26,7 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   for group in (experiment.teacher, experiment.student):
     placement.check_batch_size(group.batch_size, local)
   values = rules.check(DistillConfig, experiment)
-  validate_teachers.check(experiment)
+  validate_teachers.check(experiment, values)
   _check_computing(experiment, local)
   check_devices(experiment.distillation.regime, values.scheme, len(local))
   named = [experiment.student.model]

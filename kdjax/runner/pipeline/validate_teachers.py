@@ -1,22 +1,21 @@
 """What of the settings in `Teaching` goes together, found out before anything runs."""
 
 from kdjax import models
-from kdjax.core import spec
 from kdjax.core.errors import UserError, quantity
 from kdjax.runner.config import Experiment, Teaching
+from kdjax.runner.pipeline.values import Values
 from kdjax.train.ensemble import check_weights
 
 
-def teacher_folders(experiment: Experiment) -> list[str]:
-  """Lists the teachers that were trained before."""
-  text = experiment.teacher.teacher_from or ""
-  return [part.strip() for part in text.split(",") if part.strip()]
+def teacher_count(experiment: Experiment, values: Values) -> int:
+  """Says how many teachers are trained, or were before."""
+  return max(experiment.teaching.teachers, len(values.teacher_folders))
 
 
-def is_plain(experiment: Experiment) -> bool:
+def is_plain(experiment: Experiment, values: Values) -> bool:
   """Says whether the student learns from one teacher, and from it alone."""
   settings = experiment.teaching
-  several = max(settings.teachers, len(teacher_folders(experiment))) > 1
+  several = teacher_count(experiment, values) > 1
   return not (
     several or settings.specialists or settings.route or has_stages(settings)
   )
@@ -27,33 +26,33 @@ def has_stages(teaching: Teaching) -> bool:
   return bool(teaching.chain) or teaching.generations > 1
 
 
-def stage_models(experiment: Experiment) -> dict[str, str]:
+def stage_models(experiment: Experiment, values: Values) -> dict[str, str]:
   """Lists the networks between teacher and student, in their order.
 
   Example:
     >>> from kdjax.runner.config import Student
+    >>> from kdjax.runner.pipeline.values import read_values
     >>> teaching = Teaching(chain="mlp(9), mlp(8, 7)", generations=2)
-    >>> stage_models(Experiment(teaching=teaching, student=Student(model="mlp(4)")))
+    >>> one = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
+    >>> stage_models(one, read_values(one))
     {'assistant_0': 'mlp(9)', 'assistant_1': 'mlp(8, 7)', 'generation_1': 'mlp(4)'}
   """
-  settings = experiment.teaching
-  chain = spec.parse_list(settings.chain) if settings.chain else ()
-  by_stage = {f"assistant_{i}": str(one) for i, one in enumerate(chain)}
-  for i in range(1, settings.generations):
+  by_stage = {f"assistant_{i}": one for i, one in enumerate(values.chain)}
+  for i in range(1, experiment.teaching.generations):
     by_stage[f"generation_{i}"] = experiment.student.model
   return by_stage
 
 
-def check(experiment: Experiment) -> None:
+def check(experiment: Experiment, values: Values) -> None:
   """Checks the teachers' weights and the networks between."""
   settings = experiment.teaching
-  teachers = max(settings.teachers, len(teacher_folders(experiment)))
+  teachers = teacher_count(experiment, values)
   if settings.teacher_weights:
     try:
       check_weights(settings.teacher_weights, teachers)
     except ValueError as error:
       raise UserError(f"--teacher_weights: {error}") from error
-  for model in stage_models(experiment).values():
+  for model in stage_models(experiment, values).values():
     if model != "auto":
       models.make_model(model, classes=2)
 

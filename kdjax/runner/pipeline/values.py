@@ -4,6 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from kdjax import data, methods
+from kdjax.core import spec
 from kdjax.core.task import Task
 from kdjax.methods import ObjectiveSpec
 from kdjax.runner.config import Distillation, Experiment
@@ -20,6 +21,8 @@ class Values(NamedTuple):
     objective: what the student minimises.
     reference: what the reference minimises; None for none.
     mixes: whether the student's views mix images.
+    teacher_folders: the teachers that were trained before.
+    chain: the models between teacher and student, in their order.
     profile_window: the steps that are traced, (first, end); None for none.
   """
 
@@ -27,6 +30,8 @@ class Values(NamedTuple):
   objective: ObjectiveSpec
   reference: ObjectiveSpec | None
   mixes: bool
+  teacher_folders: tuple[str, ...]
+  chain: tuple[str, ...]
   profile_window: tuple[int, int] | None
 
 
@@ -34,6 +39,8 @@ def read_values(experiment: Experiment) -> Values:
   """Reads the texts; raises a UserError for one that cannot be read."""
   reference = experiment.controls.reference
   window = experiment.computing.profile_steps
+  folders = (experiment.teacher.teacher_from or "").split(",")
+  chain = experiment.teaching.chain
   return Values(
     scheme=make_scheme(experiment.distillation.regime),
     objective=methods.read_objective(
@@ -41,6 +48,8 @@ def read_values(experiment: Experiment) -> Values:
     ),
     reference=None if reference is None else methods.read_objective(reference),
     mixes=data.split_mixing(experiment.student.augment)[1] is not None,
+    teacher_folders=tuple(filter(None, map(str.strip, folders))),
+    chain=tuple(map(str, spec.parse_list(chain))) if chain else (),
     profile_window=None if window is None else profiling.read_window(window),
   )
 

@@ -15,6 +15,7 @@ from kdjax.runner.pipeline.validate_teachers import (
   is_plain,
   stage_models,
 )
+from kdjax.runner.pipeline.values import read_values
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -81,7 +82,8 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 )
 def test_stages_stand_in_their_order(teaching, expected):
   experiment = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
-  assert [*stage_models(experiment).values()] == expected
+  stages = stage_models(experiment, read_values(experiment))
+  assert [*stages.values()] == expected
   assert has_stages(teaching) == bool(expected)
 
 
@@ -99,7 +101,7 @@ def test_stages_stand_in_their_order(teaching, expected):
 )
 def test_what_is_plain(teaching, teacher, plain):
   experiment = Experiment(teaching=teaching, teacher=teacher)
-  assert is_plain(experiment) == plain
+  assert is_plain(experiment, read_values(experiment)) == plain
 
 
 @pytest.mark.parametrize(
