@@ -27,6 +27,7 @@ _HOMES = {
   "make_step": "kdjax.train.make_step",
   "objective": "kdjax.train.objective",
   "pmap": "kdjax.train.devices.mapped",
+  "sharded": "kdjax.train.devices.sharded",
   "stored_teacher": "kdjax.core.teacher",
   "tensorboard": "kdjax.train.callbacks",
 }

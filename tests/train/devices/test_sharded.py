@@ -1,0 +1,130 @@
+"""A step over a mesh: as on one device, and cut as the rules say."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+import kdjax
+from kdjax.core.errors import UserError
+from kdjax.models import make_model
+
+EXAMPLES, CLASSES, STEPS = 24, 4, 20
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(EXAMPLES, 6, 6, 1)).astype(np.float32)
+LABELS = RNG.integers(0, CLASSES, EXAMPLES).astype(np.int32)
+TASK = kdjax.tasks.classification(CLASSES)
+STUDENT, BIG = (
+  kdjax.from_linen(make_model(text, classes=CLASSES))
+  for text in ("mlp(8, dropout=0.2)", "mlp(16, 16)")
+)
+TEACHER = kdjax.live_teacher(BIG, BIG.init(jax.random.key(9), IMAGES[:1]))
+RULES = [("kernel", P(None, "model"))]
+METHODS = ["kd", "fitnets:0.01 + ce", "rkd:0.01 + ce", "crd:0.1 + ce"]
+
+
+def mesh(data, model):
+  devices = jax.devices()[: data * model]
+  return jax.make_mesh((data, model), ("data", "model"), devices=devices)
+
+
+def train(placed, method, steps, student=STUDENT, optimizer=None):
+  made = kdjax.make_method(method, task=TASK, steps=STEPS, examples=EXAMPLES)
+  step = kdjax.make_step(
+    kdjax.objective(made, student, TASK), optimizer or optax.sgd(0.05), placed
+  )
+  teacher = placed.put(TEACHER)
+  for number in range(steps):
+    index = (np.arange(7 if number % 3 else 8) + 5 * number) % EXAMPLES
+    batch = {"image": IMAGES[index], "label": LABELS[index]}
+    batch["index"] = index.astype(np.int32)
+    if not number:
+      state = step.init(jax.random.key(0), None, teacher, batch)
+    state, metrics = step.step(state, teacher, batch)
+  return state, metrics
+
+
+PLACEMENTS = {
+  "pmap(2)": lambda: kdjax.pmap(jax.local_devices()[:2]),
+  "sharded(data=2)": lambda: kdjax.sharded(mesh(2, 1), []),
+  "sharded(data=2, model=2)": lambda: kdjax.sharded(mesh(2, 2), RULES),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PLACEMENTS)
+@pytest.mark.slow
+def test_placements_agree_after_many_steps(name, method):
+  one, want = train(kdjax.jit(), method, STEPS)
+  other, got = train(PLACEMENTS[name](), method, STEPS)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+    one.params,
+    other.params,
+  )
+  for key, (total, count) in want.items():
+    assert float(total / count) == pytest.approx(
+      float(got[key][0] / got[key][1]), rel=1e-4, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("method", ["fitnets:0.01 + ce", "crd:0.1 + ce"])
+def test_a_mesh_takes_the_same_steps(method):
+  one, _ = train(kdjax.jit(), method, 2)
+  other, _ = train(kdjax.sharded(mesh(2, 2), RULES), method, 2)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+    one.params,
+    other.params,
+  )
+
+
+def bytes_on_a_device(tree):
+  return sum(
+    x.addressable_shards[0].data.nbytes
+    for x in jax.tree.leaves(tree)
+    if x.ndim > 1 and not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+  )
+
+
+def test_arrays_lie_as_the_rules_say():
+  placed = kdjax.sharded(mesh(2, 4), RULES)
+  state, _ = train(placed, "fitnets:0.01 + ce", 2, optimizer=optax.adam(1e-3))
+  teacher = placed.put(TEACHER)
+  for tree in (state.params, state.opt_state, teacher.arrays):
+    whole = sum(x.nbytes for x in jax.tree.leaves(tree) if x.ndim > 1)
+    assert bytes_on_a_device(tree) == whole / 4
+  memory, _ = train(placed, "crd:0.1 + ce", 1)
+  assert all(
+    x.sharding.is_fully_replicated for x in jax.tree.leaves(memory.state)
+  )
+
+
+@pytest.mark.parametrize(
+  ("rules", "words"),
+  [
+    ([("stge_0/kernel", P(None, "model"))], "matches no parameter.*stage_0"),
+    ([("kernel", P(None, "modl"))], "no axis 'modl'; it has data, model"),
+    ([("bias", P(None, "model"))], "cuts 2 axes.*bias"),
+    ([("head/kernel", P(None, ("data", "model")))], r"\(16, 4\), into 8"),
+    ([("(", P())], "no regular expression"),
+  ],
+)
+def test_rules_that_do_not_fit_are_refused(rules, words):
+  with pytest.raises(UserError, match=words):
+    train(kdjax.sharded(mesh(2, 4), rules), "kd", 1)
+
+
+def test_an_ensemble_and_bare_parameters_are_cut_alike():
+  placed = kdjax.sharded(mesh(2, 2), RULES)
+  both = kdjax.ensemble(
+    [
+      kdjax.live_teacher(BIG, BIG.init(jax.random.key(n), IMAGES[:1]))
+      for n in range(2)
+    ]
+  )
+  stacked = placed.put(both).arrays[0]["params"]["head"]["kernel"]
+  assert stacked.sharding.spec == P(None, None, "model")
+  bare = placed.put(TEACHER.arrays["params"])["head"]["kernel"]
+  assert bare.sharding.spec == P(None, "model")
