@@ -22,7 +22,6 @@ from experiments.views import EXPERIMENTS
 from kdjax import evaluate
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.build import prepare
-from kdjax.runner.pipeline.cached_teacher import as_teacher
 from kdjax.train import loop
 from kdjax.train.precision import full_precision
 from kdjax.train.state import variables
@@ -86,7 +85,7 @@ def prepared(folder: str, name: str):
 def epochs(parts, count: int):
   """Trains the experiment's students alone."""
   if parts.cached is not None:
-    teacher = as_teacher(parts.cached)
+    teacher = parts.cached.teacher()
   else:
     network = parts.teacher.network
     teacher = live_teacher(full_precision(network), parts.found.load())

@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # The public names, and where they are defined.
 _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
+  "TeacherCache": "kdjax.data.teacher_cache.store",
   "describe": "kdjax.taps.network",
   "ensemble": "kdjax.train.ensemble",
   "evaluate": "kdjax.evaluate",
@@ -30,6 +31,7 @@ _HOMES = {
   "sharded": "kdjax.train.devices.sharded",
   "stored_teacher": "kdjax.core.teacher",
   "tensorboard": "kdjax.train.callbacks",
+  "write_teacher_cache": "kdjax.data.teacher_cache.write",
 }
 
 __all__ = [*_HOMES]

@@ -84,7 +84,7 @@ def trained(epochs):
 def test_single_precision_trains_as_the_live_teacher(fit, cache, method, taps):
   options = {"view": VIEW, "views": VIEWS, "epochs": 4}
   live = fit(method, **options)
-  kept = cached_teacher.as_teacher(cache(taps, dtype="float32"))
+  kept = cache(taps, dtype="float32").teacher()
   chex.assert_trees_all_close(
     trained(fit(method, teacher=kept, **options)),
     trained(live),
@@ -103,10 +103,10 @@ def test_single_precision_trains_as_the_live_teacher(fit, cache, method, taps):
 def test_a_stream_on_two_devices_is_a_table_on_one(fit, cache, options):
   options = options | {"view": VIEW, "views": VIEWS}
   opened = cache(dtype="float32")
-  table = fit(response, teacher=cached_teacher.as_teacher(opened), **options)
+  table = fit(response, teacher=opened.teacher(), **options)
   streamed = fit(
     response,
-    teacher=cached_teacher.as_teacher(opened, np.zeros(1, int)),
+    teacher=opened.teacher(np.zeros(1, int)),
     answers={
       "teacher": lambda rows: cached_teacher.answers_of(opened, rows),
       "nobody": None,
@@ -127,7 +127,7 @@ def test_half_precision_stays_within_the_bound(fit, cache, shown):
   options = {
     "view": VIEW, "views": VIEWS, "epochs": 4, "network": network, "seeds": (0,),
   }  # fmt: skip
-  kept = cached_teacher.as_teacher(opened)
+  kept = opened.teacher()
   start = fit(response, learning_rate=1e-30, **options)
   same = fit(response, learning_rate=1e-30, teacher=kept, **options)
   params = start[-1].states["student"].params["network"]

@@ -90,7 +90,12 @@ def to_records(
   if problem is not None:
     raise UserError(
       f"the teacher's {problem} leave the finite numbers of {kind[problem].base}"
-      f" at example {examples[0]} or soon after; --cache_dtype=float32 holds more"
+      f" at example {examples[0]} or soon after"
+      + (
+        "; float32 (--cache_dtype) holds more"
+        if kind[problem].base.itemsize == 2
+        else ""
+      )
     )
   return records
 

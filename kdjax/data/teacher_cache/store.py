@@ -12,10 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.errors import StorageError
+from kdjax.core.teacher import Teacher, stored_teacher
+from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.stream import read_ahead
+from kdjax.data.teacher_cache.inputs import open_finder
 from kdjax.data.teacher_cache.manifest import (
   FORMAT,
   MANIFEST,
@@ -31,6 +36,8 @@ from kdjax.data.teacher_cache.records import (
 )
 from kdjax.data.whole import first_line
 
+# Where a run keeps its cache.
+FOLDER = "teacher_cache"
 # Small groups: a random read decodes one. Half-precision noise does not compress.
 OPTIONS = "group_size:16,uncompressed"
 # Enough rows a read to keep the reader's threads busy.
@@ -122,17 +129,36 @@ class TeacherCache:
 
   A row is view * examples + example.
 
+  Args:
+    folder: of the cache, or of the run that wrote it.
+
   Attributes:
+    folder: of the cache.
     manifest: what it says of itself.
     kind: what a record holds.
     rows: how many there are, views times examples.
+
+  Example:
+    >>> import tempfile
+    >>> import kdjax
+    >>> from kdjax.tasks import classification
+    >>> arrays, folder = {"image": np.eye(3)}, tempfile.mkdtemp()
+    >>> cache = kdjax.write_teacher_cache(
+    ...   folder, stored_teacher(np.eye(3)), arrays, task=classification(3)
+    ... )
+    >>> TeacherCache(folder).teacher().arrays.answers.shape
+    (3, 3)
+    >>> for batch in TeacherCache(folder).join(arrays, batch_size=2, key=0):
+    ...   print(batch["index"], batch["teacher_answers"].argmax(1))
+    [2 0] [2 0]
+    [1 2] [1 2]
   """
 
-  def __init__(self, folder: Path, shards: Sequence[int] | None = None):
+  def __init__(self, folder: str | Path, shards: Sequence[int] | None = None):
     """Opens a cache and reads it through once.
 
     Args:
-      folder: of the cache.
+      folder: of the cache, or of the run that wrote it.
       shards: the shards that this host needs; all by default, and then every
         row must be there.
 
@@ -140,6 +166,9 @@ class TeacherCache:
       UserError: if there is no cache.
       StorageError: if it is damaged.
     """
+    folder = Path(folder).expanduser()
+    if (folder / FOLDER).is_dir():
+      folder = folder / FOLDER
     self.folder, self.manifest = folder, read_manifest(folder)
     self.kind = _reading(
       folder, read_type, self.manifest["record"], self.manifest["classes"]
@@ -169,6 +198,56 @@ class TeacherCache:
       if name.startswith("taps/")
     )
     return 4 * self.rows * (floats + self.manifest["classes"])
+
+  def teacher(self, rows: np.ndarray | None = None) -> Teacher:
+    """Reads answers and features into memory, as a teacher.
+
+    Args:
+      rows: (R,) which rows; all by default.
+
+    Returns:
+      A stored teacher, which finds a batch's answers by its `index`: what shows
+      the batches must number examples as those that were written did.
+    """
+    rows = np.arange(self.rows) if rows is None else rows
+    return stored_teacher(*jax.tree.map(jnp.asarray, self.read(rows)))
+
+  def join(
+    self,
+    batches: Any,
+    *,
+    batch_size: int | None = None,
+    key: jax.Array | int | None = None,
+  ) -> BatchIterator:
+    """Adds the stored answers to batches, read as they are needed.
+
+    The answers to an example are found by the bytes of its inputs where
+    `write_teacher_cache` wrote the cache, so that batches may come in any order,
+    but show what the teacher was shown; else by `index`, in view 0.
+
+    Args:
+      batches: what `write_teacher_cache` takes.
+      batch_size: of a mapping of whole arrays, or of single examples.
+      key: of the order of those, anew for every pass; None keeps them in theirs.
+
+    Returns:
+      The batches, each with `teacher_answers` (B, C) float32 and, where there
+      are features, `teacher_features`, (B, ...) float32 by tap. A loop over it
+      is one pass, and its place can be kept, by `get_state` and `set_state`.
+
+    Raises:
+      UserError: while it is read, for an example of other data.
+    """
+    find = open_finder(self.folder, self.manifest["data"])
+
+    def joined(item):
+      answers, features = self.read(find(item))
+      stored = {"teacher_answers": answers}
+      if features:
+        stored["teacher_features"] = features
+      return item | stored
+
+    return open_batches(batches, batch_size=batch_size, key=key).map(joined)
 
   def read(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Reads some rows.

@@ -94,7 +94,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     task,
     dataset.classes,
     values.objective,
-    cached and cached_teacher.as_teacher(cached, np.zeros(1, int)),
+    cached and cached.teacher(np.zeros(1, int)),
   )
   cohort = gather(experiment)
   check_pieces(experiment, cohort.arms)

@@ -1,24 +1,19 @@
 """A teacher that is not there: what it made of every view, read from a cache."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data
 from kdjax.core import spec, storage
 from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
-from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.data import Dataset
 from kdjax.data.teacher_cache.manifest import refuse_other
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.pretrained import SavedTeacher
-
-FOLDER = "teacher_cache"
 
 
 def views_of(experiment: Experiment) -> dict[str, Any]:
@@ -57,10 +52,7 @@ def find(
   given = experiment.teacher.teacher_cache
   if given is None:
     return None
-  folder = Path(given).expanduser()
-  if (folder / FOLDER).is_dir():
-    folder = folder / FOLDER
-  cache = TeacherCache(folder)
+  cache = TeacherCache(given)
   named, model = experiment.teacher.model, cache.manifest["teacher"]["model"]
   if named not in (AUTO, model):
     raise UserError(
@@ -76,20 +68,6 @@ def find(
     validation=experiment.data.validation,
   )
   return cache
-
-
-def as_teacher(cache: TeacherCache, rows: np.ndarray | None = None) -> Teacher:
-  """Reads answers and features into tables.
-
-  Args:
-    rows: (R,) which of its rows; all by default.
-  """
-  rows = np.arange(cache.rows) if rows is None else rows
-  logits, feats = cache.read(rows)
-  return stored_teacher(
-    jnp.asarray(logits),
-    {tap: jnp.asarray(values) for tap, values in feats.items()},
-  )
 
 
 def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:

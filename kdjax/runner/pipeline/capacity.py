@@ -17,7 +17,6 @@ from kdjax.core.method import stateless
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import cached_teacher
 from kdjax.tasks.classification import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
@@ -103,7 +102,7 @@ def check_run(setup: Any) -> None:
   has_teacher = any(arm.teacher for arm in setup.student.arms.values())
   shows = None
   if has_teacher and setup.cached is not None:
-    shows = cached_teacher.as_teacher(setup.cached, np.zeros(1, int))
+    shows = setup.cached.teacher(np.zeros(1, int))
   elif has_teacher:
     shows = setup.teacher.network
     if setup.saved_teacher is None:

@@ -14,7 +14,7 @@ import scipy.special
 from kdjax import data
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline import cached_teacher, teachers
+from kdjax.runner.pipeline import teachers
 from kdjax.runner.pipeline.arms import (
   STAND_INS,
   looks_inside,
@@ -81,7 +81,7 @@ def _cached(experiment, setup, arms) -> dict[str, Teacher]:
   if "teacher" in asked:
     # One row stands for the shapes where the others are read as needed.
     rows = first[:1] if setup.streams_answers else None
-    found["teacher"] = cached_teacher.as_teacher(setup.cached, rows)
+    found["teacher"] = setup.cached.teacher(rows)
   for name in sorted(asked & set(STAND_INS)):
     logits = stand_in(
       name,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.core.errors import program, quantity
+from kdjax.data.teacher_cache.store import FOLDER
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.cache.build import Caching
-from kdjax.runner.pipeline.cached_teacher import FOLDER
 from kdjax.runner.report import formats
 
 

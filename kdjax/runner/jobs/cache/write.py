@@ -13,11 +13,15 @@ from kdjax.core import storage
 from kdjax.core.task import batch_of
 from kdjax.core.teacher import observe
 from kdjax.data.teacher_cache.records import to_records
-from kdjax.data.teacher_cache.store import finish, is_written, write_shard
+from kdjax.data.teacher_cache.store import (
+  FOLDER,
+  finish,
+  is_written,
+  write_shard,
+)
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.cache.build import Caching
 from kdjax.runner.pipeline import fit, predict
-from kdjax.runner.pipeline.cached_teacher import FOLDER
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.report import teachers
 from kdjax.runner.report.progress import progress

@@ -1,0 +1,244 @@
+"""Writing a cache of any teacher's answers to a user's own batches."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.core.errors import UserError
+from kdjax.core.method import Outputs
+from kdjax.core.task import Batch, Task, as_batch
+from kdjax.core.teacher import Teacher, observe
+from kdjax.data.batch_entries import to_arrays
+from kdjax.data.batch_iterator import open_batches
+from kdjax.data.dataset import Split
+from kdjax.data.fingerprint import fingerprint
+from kdjax.data.teacher_cache.inputs import row_keys, write_keys
+from kdjax.data.teacher_cache.manifest import MANIFEST
+from kdjax.data.teacher_cache.records import record_type, to_records
+from kdjax.data.teacher_cache.store import TeacherCache, finish, write_shard
+
+# Of a mapping of whole arrays; answers do not depend on it.
+BATCH_SIZE = 256
+# What a run without augmentation is shown.
+_PLAIN = {"view": "none", "crop_size": None, "count": 1, "seed": 0}
+
+
+class Answered(NamedTuple):
+  """New examples of a batch, and what the teacher made of them.
+
+  Attributes:
+    entries: names of the inputs.
+    index: (R,) their places.
+    keys: (R,) of their inputs.
+    outputs: (R, ...) answers and features.
+  """
+
+  entries: tuple[str, ...]
+  index: np.ndarray
+  keys: np.ndarray
+  outputs: Outputs
+
+
+def write_teacher_cache(
+  folder: str | Path,
+  teacher: Teacher,
+  batches: Any,
+  *,
+  task: Task,
+  features: Sequence[str] = (),
+  top_k: int | None = None,
+  dtype: str = "float32",
+  batch_size: int | None = None,
+  name: str = "teacher",
+) -> TeacherCache:
+  """Stores a teacher's answers to every example, to train on without it.
+
+  The folder is what `launch.py cache` writes too, see docs/teacher_cache.md; a
+  run reads it with `--teacher_cache` if its batches were a mapping of the run's
+  images, as they are stored, and labels.
+
+  Args:
+    folder: a new one, or one where a cache was not written to the end.
+    teacher: from `live_teacher` and the like.
+    batches: every example at least once, in one pass, as the teacher is to see
+      it: a mapping of whole arrays, an iterable of mappings, a function that
+      returns one, or a data set of grain, torch, tf.data or Hugging Face. An
+      entry `index` (B,) int numbers the examples 0 to N - 1; without, they are
+      numbered in the order in which they come.
+    task: what a batch holds.
+    features: taps of the teacher to be stored as well, for methods that read
+      features.
+    top_k: store the largest k answers and the sum of the rest's probabilities;
+      None stores all answers.
+    dtype: of what is stored, "float32" or "float16".
+    batch_size: of a mapping of whole arrays, or of single examples; 256 by
+      default.
+    name: what the teacher is called in reports.
+
+  Returns:
+    The cache, opened.
+
+  Raises:
+    UserError: in one line, for a folder that holds a cache, answers that are not
+      (B, C) numbers, a tap that is several arrays, an answer that is not finite,
+      or examples that are missing.
+    StorageError: if it cannot be written.
+
+  Example:
+    >>> import tempfile
+    >>> from kdjax.core.teacher import stored_teacher
+    >>> from kdjax.tasks import classification
+    >>> arrays = {"image": np.eye(3), "label": np.arange(3)}
+    >>> folder = tempfile.mkdtemp()
+    >>> cache = write_teacher_cache(
+    ...   folder, stored_teacher(2 * np.eye(3)), arrays, task=classification(3)
+    ... )
+    >>> next(iter(cache.join(arrays, batch_size=2)))["teacher_answers"]
+    array([[2., 0., 0.],
+           [0., 2., 0.]], dtype=float32)
+  """
+  folder = Path(folder).expanduser()
+  _check(folder, teacher, task, top_k)
+  whole = _fingerprint(batches, task)
+  read = open_batches(batches, batch_size=batch_size, default_size=BATCH_SIZE)
+  parts = _answered(teacher, read, task, tuple(features))
+  first = next(parts)
+  kind = _record(first.outputs, top_k, dtype)
+  places, keys = [], []
+
+  def records():
+    for part in itertools.chain([first], parts):
+      places.append(part.index)
+      keys.append(part.keys)
+      yield to_records(kind, part.index, np.int32(0), *part.outputs[:2])
+
+  write_shard(folder, 0, 1, records())
+  ordered = np.concatenate(keys)[_order(np.concatenate(places))]
+  data = {
+    "name": "batches",
+    "examples": len(ordered),
+    "fingerprint": whole or hashlib.sha256(ordered.tobytes()).hexdigest(),
+    "inputs": write_keys(folder, ordered, first.entries),
+  }
+  about = {
+    "teacher": {"model": name, "digest": _digest(teacher)},
+    "data": data,
+    "classes": first.outputs.answers.shape[-1],
+    "views": _PLAIN,
+  }
+  finish(folder, 1, kind, about)
+  return TeacherCache(folder)
+
+
+def _check(folder: Path, teacher: Any, task: Task, top_k: int | None) -> None:
+  if not isinstance(teacher, Teacher):
+    raise UserError(
+      f"teacher: a {type(teacher).__name__} does not answer; give"
+      " live_teacher(network, variables)"
+    )
+  if (folder / MANIFEST).exists():
+    raise UserError(
+      f"there is a teacher cache in {folder} already; remove it, or write to"
+      " another folder"
+    )
+  if top_k is not None and task.kind != "categories":
+    raise UserError(
+      f"top_k={top_k}: the task {task.name} has no scores of classes; all of its"
+      " answers are stored"
+    )
+
+
+def _answered(
+  teacher: Teacher, batches: Any, task: Task, features: tuple[str, ...]
+) -> Iterator[Answered]:
+  """Asks the teacher about every batch, and leaves out what was there before."""
+  ask = jax.jit(lambda teacher, batch: observe(teacher, batch, features))
+  seen = np.zeros(1, bool)
+  for item in batches:
+    batch = as_batch(task, item)
+    entries = _inputs(batch, item)
+    outputs = jax.device_get(ask(teacher, batch))
+    index = np.asarray(item["index"])
+    if index.min() < 0:
+      raise UserError(
+        f"batches: entry 'index' has {index.min()}; it must be >= 0"
+      )
+    if (most := int(index.max())) >= len(seen):
+      seen = np.pad(seen, (0, 2 * most - len(seen) + 1))
+    rows = np.unique(index, return_index=True)[1]
+    rows = np.sort(rows[~seen[index[rows]]])
+    seen[index[rows]] = True
+    answers = _rows_of(outputs, rows, len(index))
+    yield Answered(entries, index[rows], row_keys(item, entries)[rows], answers)
+
+
+def _inputs(batch: Batch, item: Mapping[str, Any]) -> tuple[str, ...]:
+  """The entries that a network reads; all where they cannot be told."""
+  named = batch.inputs if isinstance(batch.inputs, Mapping) else {}
+  entries = tuple(name for name in item if name in named)
+  others = {"weight", "position", "index"}
+  return entries or tuple(name for name in item if name not in others)
+
+
+def _rows_of(outputs: Outputs, rows: np.ndarray, size: int) -> Outputs:
+  answers = outputs.answers
+  if np.ndim(answers) != 2 or len(answers) != size:
+    shapes = jax.tree.map(np.shape, answers)
+    raise UserError(
+      f"teacher: its answers to {size} examples have the shape {shapes}; a cache"
+      " holds one row of numbers an example, (B, C)"
+    )
+  for tap, value in outputs.feats.items():
+    if not isinstance(value, np.ndarray):
+      raise UserError(
+        f"features: tap {tap!r} is several arrays; name one of them"
+      )
+  return Outputs(
+    answers[rows], {tap: x[rows] for tap, x in outputs.feats.items()}
+  )
+
+
+def _record(outputs: Outputs, top_k: int | None, dtype: str) -> np.dtype:
+  shapes = {tap: x.shape[1:] for tap, x in outputs.feats.items()}
+  classes = outputs.answers.shape[-1]
+  return record_type(classes, top_k=top_k, taps=shapes, dtype=dtype)
+
+
+def _order(places: np.ndarray) -> np.ndarray:
+  """Where each of the examples 0 to N - 1 is."""
+  order = np.argsort(places)
+  missing = np.flatnonzero(places[order] != np.arange(len(places)))
+  if len(missing):
+    raise UserError(
+      f"batches: of examples 0 to {places.max()}, as 'index' numbers them,"
+      f" {missing[0]} is missing"
+    )
+  return order
+
+
+def _fingerprint(batches: Any, task: Task) -> str | None:
+  """That of a run with the same images and labels, where there are such."""
+  if not isinstance(batches, Mapping) or hasattr(batches, "with_format"):
+    return None
+  batch = as_batch(task, to_arrays(batches))
+  inputs = jax.tree.leaves(batch.inputs)
+  labels = batch.targets
+  plain = isinstance(labels, np.ndarray | jax.Array) and labels.ndim == 1
+  if len(inputs) != 1 or not plain or labels.dtype.kind not in "iu":
+    return None
+  return fingerprint(Split(np.asarray(inputs[0]), np.asarray(labels)))
+
+
+def _digest(teacher: Teacher) -> str:
+  def plain(x):
+    if jax.dtypes.issubdtype(getattr(x, "dtype", None), jax.dtypes.prng_key):
+      return jax.random.key_data(x)
+    return x
+
+  return storage.digest(jax.tree.map(plain, teacher.arrays))
