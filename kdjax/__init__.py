@@ -16,6 +16,7 @@ _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "TeacherCache": "kdjax.data.teacher_cache.store",
   "describe": "kdjax.taps.network",
+  "distill": "kdjax.train.distill",
   "ensemble": "kdjax.train.ensemble",
   "evaluate": "kdjax.evaluate",
   "from_apply": "kdjax.taps.network",

@@ -23,7 +23,7 @@ ROOMS = {
   "data": {"core"},
   "tasks": {"core", "losses", "evaluate"},
   "methods": {"core", "losses", "taps"},
-  "train": {"core", "taps"},
+  "train": {"core", "data", "evaluate", "methods", "taps"},
   "runner": {
     "core", "data", "evaluate", "losses", "methods", "models", "taps", "tasks",
     "train",

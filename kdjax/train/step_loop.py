@@ -150,6 +150,21 @@ def run(loop: Loop) -> Place:
     StorageError: if checkpoints cannot be read, or not be written at a stop.
   """
   place = _restored(loop)
+  try:
+    _follow(loop, place)
+  except DivergedError as error:
+    advice = "lower the learning rate, or the weight of the method"
+    if loop.checkpoints is not None and loop.checkpoints.latest is not None:
+      advice += (
+        f"; {loop.checkpoints.folder} has step {loop.checkpoints.latest}"
+      )
+    raise DivergedError(f"{error}; {advice}") from None
+  if place.best is None:
+    place.best = loop.variables(place.state)
+  return place
+
+
+def _follow(loop: Loop, place: Place) -> None:
   with _asked(loop) as asked:
     while not loop.is_over(place):
       for batch in loop.batches:
@@ -169,9 +184,6 @@ def run(loop: Loop) -> Place:
           break
       _end_epoch(loop, place)
       _keep(loop, place, stop=asked(), ended=True)
-  if place.best is None:
-    place.best = loop.variables(place.state)
-  return place
 
 
 def _asked(loop: Loop):

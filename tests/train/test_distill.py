@@ -1,0 +1,260 @@
+"""A student of one's own in one call: it learns, stops, and goes on as it was."""
+
+import flax.linen as nn
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import kdjax
+from kdjax.core.errors import DivergedError, UserError
+from kdjax.core.storage import digest
+
+RNG = np.random.default_rng(0)
+CLASSES, WORDS = 3, 40
+
+
+class Encoder(nn.Module):
+  """Nothing of kdjax in it, called in a way of its own."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, tokens, mask, deterministic=True):
+    x = nn.Embed(WORDS, self.width, name="embed")(tokens)
+    for i in range(2):
+      x = nn.gelu(nn.Dense(self.width, name=f"block_{i}")(x))
+      x = nn.Dropout(0.1, deterministic=deterministic)(x)
+    return nn.Dense(CLASSES, name="out")(x.mean(1, where=mask[..., None]))
+
+
+def texts(count):
+  tokens = RNG.integers(0, WORDS, (count, 6))
+  return {
+    "tokens": tokens,
+    "mask": np.arange(6) < RNG.integers(2, 7, (count, 1)),
+    "label": tokens[:, 0] % CLASSES,
+  }
+
+
+TEXTS, HELD_OUT = texts(20), texts(11)
+TASK = kdjax.tasks.text_classification(CLASSES)
+STUDENT, BIG = (
+  kdjax.from_linen(Encoder(width), classifier="out") for width in (4, 8)
+)
+BIG_VARIABLES = BIG.init(
+  jax.random.key(9), {name: TEXTS[name][:1] for name in ("tokens", "mask")}
+)
+FITNETS = (
+  "kd(temperature=2):0.9 + ce:0.1"
+  " + fitnets(student_tap='block_1', teacher_tap='block_1'):1"
+)
+
+
+def distill(batches=TEXTS, **options):
+  """Two epochs of 20 = 8 + 8 + 4."""
+  if isinstance(batches, dict):
+    options.setdefault("batch_size", 8)
+  if "steps" not in options:
+    options.setdefault("epochs", 2)
+  settings = {
+    "method": FITNETS,
+    "task": TASK,
+    "optimizer": optax.adamw(1e-2),
+    "key": jax.random.key(0),
+    "score_on": HELD_OUT,
+    "progress": False,
+  }
+  teacher = kdjax.live_teacher(BIG, BIG_VARIABLES)
+  return kdjax.distill(STUDENT, teacher, batches, **settings | options)
+
+
+def same(one, other):
+  assert digest(one.variables) == digest(other.variables)
+  assert (one.metrics, one.history) == (other.metrics, other.history)
+
+
+@pytest.fixture(scope="module")
+def whole():
+  return distill()
+
+
+def test_a_module_of_ones_own_is_distilled(tmp_path):
+  student, teacher = STUDENT, BIG
+  batches = [
+    {name: x[rows] for name, x in TEXTS.items()}
+    for rows in np.split(np.arange(20), [8, 16])
+  ]
+  done = kdjax.distill(
+    student, kdjax.live_teacher(teacher, BIG_VARIABLES), batches,
+    method="kd(temperature=2):0.9 + ce:0.1 + fitnets(student_tap='block_1', teacher_tap='block_1'):1",
+    task=kdjax.tasks.text_classification(3), optimizer=optax.adamw(1e-3), epochs=3, key=jax.random.key(0),
+    checkpoints=kdjax.Checkpoints(tmp_path / "mine"), score_on=HELD_OUT)  # fmt: skip
+  # The regressor is not the student's.
+  shapes = jax.tree.map(
+    jnp.shape,
+    student.init(
+      jax.random.key(0), {name: TEXTS[name][:1] for name in ("tokens", "mask")}
+    ),
+  )
+  assert jax.tree.map(jnp.shape, dict(done.variables)) == shapes
+  assert done.metrics == kdjax.evaluate(
+    student, done.variables, HELD_OUT, task=TASK
+  )
+  assert [row["epoch"] for row in done.history] == [1, 2, 3]
+  assert done.history[2]["loss"] < done.history[0]["loss"]
+  assert {"loss", "train_accuracy", "test_accuracy", "kd", "fitnets"} <= (
+    done.history[0].keys()
+  )
+
+
+def test_arrays_are_shuffled_by_the_key_alone(whole):
+  same(distill(), whole)
+  other = distill(key=jax.random.key(1), variables=whole.variables)
+  assert digest(other.variables) != digest(
+    distill(variables=whole.variables).variables
+  )
+
+
+def grains():
+  rows = [{name: x[i] for name, x in TEXTS.items()} for i in range(20)]
+  return grain.MapDataset.source(rows).shuffle(seed=1).batch(8)
+
+
+class Killed(BaseException):
+  pass
+
+
+@pytest.mark.parametrize(
+  ("batches", "often"), [(lambda: TEXTS, {}), (grains, {"every_steps": 2})]
+)
+def test_killed_and_called_again_is_the_same(tmp_path, batches, often):
+  def die(event):
+    if event.step == 5:
+      raise Killed
+
+  def call(folder, **options):
+    with kdjax.Checkpoints(tmp_path / folder, **often) as kept:
+      return distill(batches(), checkpoints=kept, log_every=1, **options)
+
+  whole = call("whole")
+  with pytest.raises(Killed):
+    call("killed", callbacks=[die])
+  same(call("killed"), whole)
+
+
+def test_batches_of_any_kind_are_the_same(whole):
+  order = np.random.default_rng
+  parts = [
+    [order((0, epoch)).permutation(20)[i : i + 8] for i in (0, 8, 16)]
+    for epoch in (0, 1)
+  ]
+
+  def passes(epoch):
+    for rows in parts[epoch]:
+      yield {name: x[rows] for name, x in TEXTS.items()}
+
+  done = distill(passes)
+  for one, other in zip(
+    jax.tree.leaves(done.variables),
+    jax.tree.leaves(whole.variables),
+    strict=True,
+  ):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+  once = distill(passes(0), epochs=1)
+  same(once, distill(passes, epochs=1))
+
+
+def test_patience_returns_the_best():
+  done = distill(optimizer=optax.sgd(0.0), epochs=9, patience=2)
+  assert [row["epoch"] for row in done.history] == [1, 2, 3]
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path):
+  kept = kdjax.Checkpoints(tmp_path)
+  with pytest.raises(DivergedError, match="learning rate.*has step 3") as error:
+    distill(
+      optimizer=optax.sgd(lambda step: jnp.where(step < 4, 0.1, jnp.inf)),
+      checkpoints=kept,
+    )
+  assert "\n" not in str(error.value) and error.value.exit_status == 3
+
+
+class Small(nnx.Module):
+  def __init__(self, rngs):
+    self.hidden = nnx.Linear(5, 4, rngs=rngs)
+    self.norm = nnx.BatchNorm(4, rngs=rngs)
+    self.head = nnx.Linear(4, CLASSES, rngs=rngs)
+
+  def __call__(self, x):
+    return self.head(nnx.relu(self.norm(self.hidden(x))))
+
+
+def test_an_nnx_module_is_distilled_and_goes_on(tmp_path):
+  images = RNG.normal(size=(20, 5)).astype(np.float32)
+  arrays = {"image": images, "label": np.arange(20) % CLASSES}
+  module = Small(nnx.Rngs(0))
+  student, start = kdjax.from_nnx(module)
+  task = kdjax.tasks.classification(CLASSES)
+
+  def call(folder, epochs):
+    return kdjax.distill(
+      student, None, arrays, method="hard", task=task, epochs=epochs,
+      optimizer=optax.adam(1e-2), key=jax.random.key(0), variables=start,
+      batch_size=8, score_on=arrays, progress=False,
+      checkpoints=kdjax.Checkpoints(tmp_path / folder),
+    )  # fmt: skip
+
+  whole = call("whole", 3)
+  call("stopped", 1)
+  same(call("stopped", 3), whole)
+  nnx.update(module, whole.variables)
+  module.eval()
+  accuracy = np.mean(module(images).argmax(-1) == arrays["label"])
+  assert whole.metrics["accuracy"] == pytest.approx(accuracy)
+
+
+def test_two_devices_are_as_one(whole, tmp_path):
+  two = distill(placement=kdjax.pmap(jax.devices()[:2]))
+  assert two.metrics == pytest.approx(whole.metrics, abs=1e-4)
+  for one, other in zip(
+    jax.tree.leaves(two.variables),
+    jax.tree.leaves(whole.variables),
+    strict=True,
+  ):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_one_device_goes_on_where_two_have_stopped(whole, tmp_path):
+  for epochs, placement in (
+    (1, kdjax.pmap(jax.devices()[:2])),
+    (2, kdjax.jit()),
+  ):
+    kept = kdjax.Checkpoints(tmp_path)
+    done = distill(epochs=epochs, placement=placement, checkpoints=kept)
+  assert [row["step"] for row in done.history] == [3, 6]
+  assert done.metrics == pytest.approx(whole.metrics, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("options", "words"),
+  [
+    ({"epochs": None}, "either epochs= or steps=, got neither"),
+    ({"steps": 3, "epochs": 2}, "got epochs=2, steps=3"),
+    ({"epochs": 0}, "epochs=0"),
+    ({"patience": 2, "score_on": None}, "score_on="),
+    ({"score_on": iter([HELD_OUT])}, "score_on is read after every epoch"),
+    ({"batch_size": None}, "needs batch_size="),
+    ({"method": "kdd"}, "did you mean 'kd'"),
+    ({"batches": [{"tokens": np.zeros((2, 6), int)}]}, "mask"),
+    ({"batches": [{"label": np.zeros(2, int)}]}, "'tokens'"),
+    ({"method": "fitnets(student_tap='blok_1')"}, "block_1"),
+  ],
+)
+def test_misfits_end_in_one_line(options, words):
+  with pytest.raises(UserError, match=words) as error:
+    distill(**options)
+  assert str(error.value).count("\n") == 0
