@@ -29,6 +29,7 @@ _HOMES = {
   "make_step": "kdjax.train.make_step",
   "objective": "kdjax.train.objective",
   "pmap": "kdjax.train.devices.mapped",
+  "report": "kdjax.runner.report.user_report",
   "sharded": "kdjax.train.devices.sharded",
   "stored_teacher": "kdjax.core.teacher",
   "tensorboard": "kdjax.train.callbacks",

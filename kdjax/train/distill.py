@@ -11,7 +11,7 @@ from kdjax.core.method import Method
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
 from kdjax.evaluate.over_batches import evaluate
-from kdjax.methods import make_method
+from kdjax.methods._make_method import make_method
 from kdjax.taps.network import Network
 from kdjax.train import step_loop
 from kdjax.train.callbacks import Callback, progress_line
