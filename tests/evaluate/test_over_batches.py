@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,13 +35,13 @@ class Net(nn.Module):
 
 
 NETWORK = from_linen(Net())
-VARIABLES = NETWORK.init(jax.random.key(0), jnp.asarray(IMAGES[:1]))
+VARIABLES = jax.jit(NETWORK.init)(jax.random.key(0), IMAGES[:1])
 BIG = Net(9)
-BIG_VARIABLES = BIG.init(jax.random.key(1), IMAGES[:1])
+BIG_VARIABLES = jax.jit(BIG.init)(jax.random.key(1), IMAGES[:1])
 
 
 def teacher(network=BIG):
-  variables = network.init(jax.random.key(1), IMAGES[:1])
+  variables = jax.jit(network.init)(jax.random.key(1), IMAGES[:1])
   return live_teacher(from_linen(network), variables)
 
 
