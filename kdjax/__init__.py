@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
   "Checkpoints": "kdjax.train.fault_tolerance.user_checkpoints",
   "TeacherCache": "kdjax.data.teacher_cache.store",
+  "check": "kdjax.train.check",
   "describe": "kdjax.taps.network",
   "distill": "kdjax.train.distill",
   "ensemble": "kdjax.train.ensemble",

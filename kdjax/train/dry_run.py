@@ -1,7 +1,6 @@
 """Whether a method can train one network on another, found out by shapes alone."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,8 +13,9 @@ from kdjax.core.errors import UserError, program
 from kdjax.core.method import Method, Outputs
 from kdjax.core.task import Task, arguments
 from kdjax.core.teacher import Teacher, observe, teacher_head
-from kdjax.taps import TapError, select
+from kdjax.taps import select
 from kdjax.train.loader import Loader
+from kdjax.train.misfits import taps_of
 from kdjax.train.optimizer import make_optimizer
 from kdjax.train.precision import full_precision
 from kdjax.train.schemes.scheme import OFFLINE, Scheme
@@ -43,7 +43,7 @@ def check_step(
 
   step = _step_of(student, teacher, method, sample, task, scheme)
   try:
-    with _taps_of("student"):
+    with taps_of("student"):
       jax.eval_shape(step, jax.random.key(0), 0.0)
   except (TypeError, ValueError) as error:
     raise UserError(str(error).split("\n")[0]) from error
@@ -98,7 +98,7 @@ def _step_of(student, teacher, method, sample, task, scheme):
       args, named = arguments(inputs)
       variables = teacher.init(rng, *args, **named, train=False)
       taught = live_teacher(full_precision(teacher), variables)
-    with _taps_of("teacher"):
+    with taps_of("teacher"):
       outputs = observe(taught, batch, method.teacher_taps, task=task)
     if taught is teacher and outputs is not None:
       _check_stored(outputs, method.teacher_taps)
@@ -122,15 +122,6 @@ def _step_of(student, teacher, method, sample, task, scheme):
     return jax.tree.leaves(state), metrics["loss"]
 
   return step
-
-
-@contextlib.contextmanager
-def _taps_of(whose: str) -> Iterator[None]:
-  """Says in whose network a tap finds nothing."""
-  try:
-    yield
-  except TapError as error:
-    raise TapError(error.tap, error.reason, error.whose or whose) from None
 
 
 def _check_stored(outputs: Outputs, taps: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from kdjax.core.task import as_batch
 from kdjax.core.teacher import teacher_head
 from kdjax.train.average import average_rate, follow
 from kdjax.train.devices.mapped import Placement, Program, jit
+from kdjax.train.misfits import check_places, told
 from kdjax.train.objective import Objective, ask
 from kdjax.train.objective import objective as make_objective
 from kdjax.train.precision import in_precision
@@ -103,6 +104,36 @@ def make_step(
   if dtype is not None:
     network = in_precision(objective.network, dtype)
     objective = make_objective(objective.method, network, objective.task)
+  network = objective.network
+  program = program_of(objective, optimizer, pieces=pieces, average=average)
+  begin, advance = (placement or jit()).compile(program)
+
+  def init(key, variables, teacher, batch):
+    check_places(teacher, batch)
+    with told(objective, variables, teacher, batch):
+      return begin(key, variables, teacher, batch)
+
+  def step(state, teacher, batch):
+    with told(objective, None, teacher, batch):
+      return advance(state, teacher, batch)
+
+  def variables(state):
+    if state.average is not None:
+      return network.native(state.average)
+    params = _evaluated(state.opt_state, state.params)
+    return network.native(_variables(params, state.state))
+
+  return Step(init, step, variables)
+
+
+def program_of(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  *,
+  pieces: int = 1,
+  average: float | None = None,
+) -> Program:
+  """Makes a training as it is on one device, see `make_step`."""
   method, network, task = objective.method, objective.network, objective.task
 
   def init(key, variables, teacher, batch):
@@ -145,18 +176,10 @@ def make_step(
       metrics,
     )
 
-  def variables(state):
-    if state.average is not None:
-      return network.native(state.average)
-    params = _evaluated(state.opt_state, state.params)
-    return network.native(_variables(params, state.state))
-
   def read(item):
     return as_batch(task, item)
 
-  program = Program(init, step, read, pieces, method.couples_batch)
-  init, step = (placement or jit()).compile(program)
-  return Step(init, step, variables)
+  return Program(init, step, read, pieces, method.couples_batch)
 
 
 def _check(pieces: int, average: float | None) -> None:

@@ -14,6 +14,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.method import Frozen, Inputs, Method, Metrics, Outputs
 from kdjax.core.task import Batch, Rows, Task, as_batch, has_weight
 from kdjax.core.teacher import Teacher, observe, teacher_head
+from kdjax.taps import TapError
 from kdjax.taps.network import Network
 from kdjax.train import gradients
 from kdjax.train.devices import collectives
@@ -140,7 +141,10 @@ def ask(
       "teacher: the method learns from a teacher, got None; make one with"
       " live_teacher, stored_teacher or ensemble"
     )
-  return observe(teacher, batch, method.teacher_taps, step=step, task=task)
+  try:
+    return observe(teacher, batch, method.teacher_taps, step=step, task=task)
+  except TapError as error:
+    raise TapError(error.tap, error.reason, "teacher") from None
 
 
 def first_params(

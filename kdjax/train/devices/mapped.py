@@ -146,19 +146,29 @@ def fill_up(batch: Batch, multiple: int) -> Batch:
 
 
 def of_arrays(function: Callable, place: int) -> Callable:
-  """Leaves out of a user's batch what is no array of numbers, such as names.
+  """Lets a function see a user's batch as `arrays_of` leaves it.
 
   Args:
     place: of the batch among the function's arguments.
   """
 
   def run(*known):
-    batch = known[place]
-    if isinstance(batch, Mapping) and not all(map(_is_array, batch.values())):
-      batch = {name: x for name, x in batch.items() if _is_array(x)}
-    return function(*known[:place], batch, *known[place + 1 :])
+    rest = known[place + 1 :]
+    return function(*known[:place], arrays_of(known[place]), *rest)
 
   return run
+
+
+def arrays_of(batch: Any) -> Any:
+  """Leaves out of a user's batch what is no array of numbers, such as names.
+
+  Example:
+    >>> list(arrays_of({"image": np.zeros(2), "file": ["a.png", "b.png"]}))
+    ['image']
+  """
+  if not isinstance(batch, Mapping) or all(map(_is_array, batch.values())):
+    return batch
+  return {name: x for name, x in batch.items() if _is_array(x)}
 
 
 def _is_array(x: Any) -> bool:

@@ -1,0 +1,86 @@
+"""A training of a user's own, found out by shapes alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+from jax.interpreters import partial_eval
+
+from kdjax.core.errors import UserError
+from kdjax.core.task import as_batch
+from kdjax.core.teacher import Teacher
+from kdjax.train.devices.mapped import arrays_of
+from kdjax.train.make_step import program_of
+from kdjax.train.misfits import check_answers, check_places, told
+from kdjax.train.objective import Objective
+
+
+def check(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  batch: Any,
+  teacher: Teacher | None,
+  *,
+  variables: Any = None,
+) -> None:
+  """Takes one step by shapes: finds what does not fit, and computes nothing.
+
+  Args:
+    objective: from `kdjax.objective`.
+    optimizer: any of optax.
+    batch: one of the training; shapes (jax.ShapeDtypeStruct) do.
+    teacher: the teacher, or None.
+    variables: the student's; None where it begins with new ones.
+
+  Returns:
+    Nothing, where all fits.
+
+  Raises:
+    UserError: for a batch without an entry that the task, stored answers or a
+      memory read; a tap that is not reached; answers that are not the task's;
+      student and teacher whose answers do not fit; a teacher that is missing.
+
+  Example:
+    >>> from kdjax.methods import make_objective
+    >>> from kdjax.taps.network import from_linen
+    >>> from kdjax.tasks import classification
+    >>> from kdjax.train.objective import objective
+    >>> student = from_linen(nn.Dense(3), classifier=None)
+    >>> goal = objective(make_objective("hard"), student, classification(3))
+    >>> batch = {"image": jnp.ones((2, 4)), "label": jnp.array([0, 1])}
+    >>> check(goal, optax.sgd(0.1), batch, None)
+  """
+
+  batch = arrays_of(batch)
+  program = program_of(objective, optimizer)
+  shapes = (jax.random.key(0), variables, teacher, batch)
+
+  def step(index, key, variables, teacher, batch):
+    shown = as_batch(objective.task, batch)
+    state = program.init(key, variables, teacher, shown)
+    if index is not None:
+      shown = shown._replace(index=index)
+    return program.step(state, teacher, shown)
+
+  check_places(teacher, batch)
+  with told(objective, variables, teacher, batch):
+    jax.eval_shape(step, None, *shapes)
+  check_answers(objective, variables, teacher, batch)
+  if isinstance(batch, Mapping) and "index" not in batch:
+    _check_index(step, shapes, objective.task)
+
+
+def _check_index(step, shapes, task) -> None:
+  """Refuses a step that depends on places that the batch does not hold."""
+  index = jax.eval_shape(lambda b: as_batch(task, b).index, shapes[-1])
+  traced = jax.make_jaxpr(step)(index, *shapes)
+  _, used = partial_eval.dce_jaxpr(
+    traced.jaxpr, [True] * len(traced.jaxpr.outvars)
+  )
+  if used[0]:
+    raise UserError(
+      "batch: the method or the teacher remembers examples by an entry 'index',"
+      f" (B,) int, their places in the training set; there is:"
+      f" {', '.join(shapes[-1])}"
+    )
