@@ -60,18 +60,16 @@ def sharded(
   for spec in [batch, *(spec for _, spec in rules)]:
     _check_axes(spec, mesh)
 
-  def whole():
-    return NamedSharding(mesh, PartitionSpec())
+  whole = NamedSharding(mesh, PartitionSpec())
 
   def put(tree):
     return jax.device_put(tree, _layout(tree, rules, mesh))
 
   def cut(tree):
     def one(x):
-      spec = PartitionSpec(*batch[: jnp.ndim(x)])
-      return jax.device_put(x, NamedSharding(mesh, spec))
+      return NamedSharding(mesh, PartitionSpec(*batch[: jnp.ndim(x)]))
 
-    return jax.tree.map(one, tree)
+    return jax.device_put(tree, jax.tree.map(one, tree))
 
   def compile(program):
     read = jax.jit(program.read)
@@ -80,31 +78,37 @@ def sharded(
     programs = {}
 
     def show(given):
-      given = read(given)
-      return cut(fill_up(given, parts)), len(given.index)
+      size = len(jax.tree.leaves(given)[0])
+      if size % parts:
+        given = fill_up(read(given), parts)
+      return cut(given), size
+
+    def first(key, variables, teacher, shown):
+      return program.init(key, variables, teacher, program.read(shown))
 
     def init(key, variables, teacher, given):
-      shown, _ = show(given)
-      known = (key, put(variables), put(teacher), shown)
-      shapes = jax.eval_shape(program.init, *known)
+      known = (key, put(variables), put(teacher), show(given)[0])
+      shapes = jax.eval_shape(first, *known)
       _check_matches(rules, (shapes.params, teacher))
       layout = _layout(shapes, rules, mesh)
-      return jax.jit(program.init, out_shardings=layout)(*known)
+      return jax.jit(first, out_shardings=layout)(*known)
 
     def step(state, teacher, given):
       shown, size = show(given)
       examples = size if program.couples else None
       if examples not in programs:
-        # A state keeps its layout: what comes out goes in again.
-        layout = jax.tree.map(lambda x: x.sharding, state)
 
         def run(state, teacher, shown):
+          shown = program.read(shown)
           return program.step(state, teacher, shown, None, examples)
 
+        # A state keeps its layout: what comes out goes in again.
+        layout = (_layout(state, rules, mesh), whole)
         programs[examples] = jax.jit(
-          run, donate_argnums=0, out_shardings=(layout, whole())
+          run, donate_argnums=0, out_shardings=layout
         )
-      return programs[examples](state, _placed(teacher, mesh, put), shown)
+      known = (_placed(tree, mesh, put) for tree in (state, teacher))
+      return programs[examples](*known, shown)
 
     return of_arrays(init, 3), of_arrays(step, 2)
 
@@ -232,9 +236,8 @@ def _size(name: Any, mesh: jax.sharding.Mesh) -> int:
 
 
 def _placed(tree: Any, mesh: jax.sharding.Mesh, put) -> Any:
-  """A teacher that nobody has put on the mesh is put there."""
-  leaves = jax.tree.leaves(tree)
-  there = all(
-    getattr(getattr(x, "sharding", None), "mesh", None) == mesh for x in leaves
-  )
-  return tree if there else put(tree)
+  """A teacher or state that nobody has put on the mesh is put there."""
+  for leaf in jax.tree.leaves(tree)[:1]:
+    if getattr(getattr(leaf, "sharding", None), "mesh", None) != mesh:
+      return put(tree)
+  return tree

@@ -128,3 +128,33 @@ def test_an_ensemble_and_bare_parameters_are_cut_alike():
   assert stacked.sharding.spec == P(None, None, "model")
   bare = placed.put(TEACHER.arrays["params"])["head"]["kernel"]
   assert bare.sharding.spec == P(None, "model")
+
+
+def test_a_state_goes_on_on_another_mesh():
+  method = "fitnets:0.01 + ce"
+  made = kdjax.make_method(method, task=TASK, steps=STEPS)
+  goal = kdjax.objective(made, STUDENT, TASK)
+  batch = {"image": IMAGES, "label": LABELS}
+  first, second = (
+    kdjax.sharded(mesh(*shape), RULES) for shape in ((2, 2), (1, 4))
+  )
+  start = kdjax.make_step(goal, optax.adam(0.01), first)
+  state = start.init(jax.random.key(0), None, TEACHER, batch)
+  state, _ = start.step(state, TEACHER, batch)
+
+  def on_the_host(x):
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(np.asarray(jax.random.key_data(x)))
+    return np.asarray(x)
+
+  kept = jax.tree.map(on_the_host, state)
+  want, _ = start.step(state, TEACHER, batch)
+  again = kdjax.make_step(goal, optax.adam(0.01), second)
+  got, _ = again.step(second.put(kept), TEACHER, batch)
+  kernel = got.params["network"]["head"]["kernel"]
+  assert kernel.addressable_shards[0].data.shape == (8, 1)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5),
+    want.params,
+    got.params,
+  )
