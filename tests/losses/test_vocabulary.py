@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,8 +119,16 @@ AS_GOOD_AS = [
 ]
 
 
+@functools.partial(jax.jit, static_argnames="tail")
+def value_and_slope(student, stored, ids, tail):
+  value, pull = jax.vjp(
+    lambda x: losses.sparse_kd(x, stored, ids, tail=tail), student
+  )
+  return value, pull(jnp.ones_like(value))[0]
+
+
 @pytest.mark.parametrize("tail", ["renormalize", "bucket"])
-@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.uint16])
+@pytest.mark.parametrize("dtype", [np.int32, np.int8, np.uint16])
 @pytest.mark.parametrize(
   ("probs", "ids", "less", "fewer"),
   [pytest.param(*row, id=name) for name, *row in AS_GOOD_AS],
@@ -126,20 +136,17 @@ AS_GOOD_AS = [
 def test_an_id_out_of_range_or_repeated_is_a_missing_id(
   probs, ids, less, fewer, dtype, tail
 ):
-  student = jnp.array([[0.0, 0.5, -1.0, 0.0, 2.0]])
-  if min(ids) < 0 and not jnp.issubdtype(dtype, jnp.signedinteger):
+  student = np.float32([[0.0, 0.5, -1.0, 0.0, 2.0]])
+  if min(ids) < 0 and not np.issubdtype(dtype, np.signedinteger):
     ids = [x % 2**16 for x in ids]
 
   def both(probs, ids):
-    stored = jnp.asarray(np.log(np.maximum([probs], 1e-45)), jnp.float32)
-    stored = jnp.where(jnp.array([probs]) > 0, stored, -jnp.inf)
-    value, pull = jax.vjp(
-      lambda x: losses.sparse_kd(x, stored, ids, tail=tail), student
-    )
-    return value, pull(jnp.ones_like(value))[0]
+    with np.errstate(divide="ignore"):
+      stored = np.log([probs]).astype(np.float32)
+    return value_and_slope(student, stored, ids, tail)
 
-  got = both(probs, jnp.array([ids], dtype))
-  want = both(less, jnp.array([fewer], jnp.int32))
+  got = both(probs, np.array([ids], dtype))
+  want = both(less, np.array([fewer], np.int32))
   for a, b in zip(got, want, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
   assert got[0] >= 0

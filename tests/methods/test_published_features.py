@@ -59,6 +59,11 @@ def names_of(pair):
 
 # Other experiments there are these with a method's own weight.
 PAIRS = {pair: names_of(pair) for pair in EXPERIMENTS if names_of(pair)}
+# ResNet-110 has the blocks of ResNet-56.
+TESTED = [
+  pytest.param(pair, marks=[pytest.mark.slow] * ("resnet110" in pair))
+  for pair in PAIRS
+]
 
 
 @functools.cache
@@ -108,7 +113,7 @@ def made(name, inputs):
 
 
 @pytest.mark.parametrize("name", [*MAPS, *VECTORS])
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", TESTED)
 def test_taps_are_the_published_features(pair, name):
   inputs, method = inputs_of(pair), MAKERS[name]()
   for outputs, patterns, network in (
@@ -120,7 +125,7 @@ def test_taps_are_the_published_features(pair, name):
     assert len(patterns) == 1 or sizes(outputs, patterns[1]) == (width,)
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", TESTED)
 def test_review_kd_fuses_the_published_channels(pair):
   (shapes_t, width_t), (shapes_s, width_s) = map(PUBLISHED.get, PAIRS[pair])
   params = made("review_kd", inputs_of(pair))["review"]
@@ -138,7 +143,7 @@ def test_review_kd_fuses_the_published_channels(pair):
   ] == [*(channels for _, channels in shapes_t), width_t]
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", TESTED)
 def test_ab_and_ofd_connect_every_pair(pair):
   stages = [PUBLISHED[name][0] for name in PAIRS[pair]]
   unlike = [
@@ -150,7 +155,7 @@ def test_ab_and_ofd_connect_every_pair(pair):
   assert len(made("ofd", inputs_of(pair))) == len(stages[0])
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", TESTED)
 def test_cat_kd_takes_every_pair(pair):
   """Also the pair of its defaults, whose student ends in a 1 x 1 convolution."""
   inputs, method = inputs_of(pair), MAKERS["cat_kd"]()

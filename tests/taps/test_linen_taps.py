@@ -265,15 +265,18 @@ def softmax_by_hand(params, x, mask=None):
   return jax.nn.softmax(scores)
 
 
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-  "layer",
+  ("layer", "masked", "train"),
   [
-    nn.MultiHeadDotProductAttention,
-    nn.MultiHeadAttention,
-    nn.SelfAttention,
-    Child,
+    (nn.MultiHeadDotProductAttention, False, False),
+    (nn.MultiHeadDotProductAttention, True, False),
+    (nn.MultiHeadDotProductAttention, False, True),
+    (nn.MultiHeadDotProductAttention, True, True),
+    # By other names the same layer.
+    (nn.MultiHeadAttention, True, True),
+    (nn.SelfAttention, True, True),
+    (Child, True, True),
+    (Child, False, False),
   ],
 )
 def test_attention_weights(layer, masked, train):

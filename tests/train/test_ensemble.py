@@ -25,7 +25,7 @@ OTHER = make_model("mlp(7, 3)", classes=4)
 
 
 def network(seed, module=NETWORK):
-  variables = module.init(jax.random.key(seed), IMAGES[:1])
+  variables = jax.jit(module.init)(jax.random.key(seed), IMAGES[:1])
   return live_teacher(full_precision(module), variables)
 
 
