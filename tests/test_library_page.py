@@ -6,7 +6,8 @@ import re
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "library.md"
 
 
-def test_programs_run(capsys):
+def test_programs_run(capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
   blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
   assert len(blocks) >= 5
   names = {"__name__": "library_page"}
