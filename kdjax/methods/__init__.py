@@ -30,6 +30,7 @@ from kdjax.methods.registry import (
   OBJECTIVES,
   PRESETS,
   READS,
+  VARIANTS,
 )
 
 import_modules("kdjax.methods")
@@ -283,13 +284,8 @@ def _check_weight(term: spec.Term) -> None:
 
 
 def _named(terms) -> list[spec.Term]:
-  """Puts methods' names in the place of families'."""
-  return [
-    term._replace(
-      spec=dataclasses.replace(term.spec, name=_resolve(term.spec.name))
-    )
-    for term in terms
-  ]
+  """Puts methods' names in the place of families' and of kinds of divergences."""
+  return [term._replace(spec=_resolve(term.spec)) for term in terms]
 
 
 def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
@@ -364,11 +360,16 @@ def _published(term: spec.Term, otherwise=1.0) -> spec.Term:
   return term._replace(weight=otherwise)
 
 
-def _resolve(name: str) -> str:
-  name = FAMILIES.get(name, name)
+def _resolve(method: spec.Spec) -> spec.Spec:
+  name = FAMILIES.get(method.name, method.name)
+  name, *settings = VARIANTS.get(name, (name,))
   if name not in MAKERS:
-    raise unknown_name("method", name, [*MAKERS, *FAMILIES, *PRESETS])
-  return name
+    choices = [*MAKERS, *FAMILIES, *VARIANTS, *PRESETS]
+    raise unknown_name("method", name, choices)
+  if dict(method.kwargs).keys() & dict(settings).keys():
+    raise UserError(f"{method}: its name says which {name} it is")
+  kwargs = (*method.kwargs, *settings)
+  return dataclasses.replace(method, name=name, kwargs=kwargs)
 
 
 def _product(weight, factor):

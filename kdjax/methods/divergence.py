@@ -6,7 +6,7 @@ from kdjax import losses
 from kdjax.core.errors import unknown_name
 from kdjax.core.method import Method, stateless
 from kdjax.core.schedule import Schedule, at, check_static, check_value
-from kdjax.methods.registry import register
+from kdjax.methods.registry import VARIANTS, register
 
 # The loss, and what it calls the share that it takes, if any.
 KINDS = {
@@ -19,6 +19,7 @@ KINDS = {
   "tvd": (losses.tvd, None),
   "adaptive_kl": (losses.adaptive_kl, "mu"),
 }
+VARIANTS.update({kind: ("divergence", ("kind", kind)) for kind in KINDS})
 
 
 @register("divergence")
@@ -43,6 +44,8 @@ def divergence(
   tvd              half the summed absolute differences
   adaptive_kl      both KLs, weighted by where the two differ; the teacher's
                    largest classes with mass `share` are its head; share 0.5
+
+  A kind is also a name of its own: `tvd(temperature=2)`.
 
   As published T^2 is left out; no weights are published for images, so the
   labels' share is `hard_weight`, as with `kd`.

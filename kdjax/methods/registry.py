@@ -30,6 +30,9 @@ FAMILIES = {
   "attention": "attention_transfer",
 }
 
+# Names of a method with one of its settings: (method, (setting, value)).
+VARIANTS: dict[str, tuple[str, tuple[str, str]]] = {}
+
 # Whole objectives by name.
 PRESETS = {
   "soft": "kd:1",

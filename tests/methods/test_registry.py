@@ -19,7 +19,7 @@ from kdjax.methods import (
   reading,
   terms_of,
 )
-from kdjax.methods.registry import OBJECTIVES, register
+from kdjax.methods.registry import OBJECTIVES, VARIANTS, register
 from kdjax.tasks import classification
 
 
@@ -183,12 +183,31 @@ def test_refused(text):
     make_objective(text)
 
 
+@pytest.mark.parametrize(
+  ("text", "same"),
+  [
+    ("forward_kl", "divergence(kind='forward_kl')"),
+    (
+      "skew_kl(share=0.2):0.5 + ce",
+      "divergence(share=0.2, kind='skew_kl'):0.5 + ce",
+    ),
+  ],
+)
+def test_a_kind_of_divergence_is_a_name(text, same):
+  assert terms_of(text) == terms_of(same)
+
+
+def test_a_kind_of_divergence_is_not_another():
+  with pytest.raises(UserError, match="tvd.*its name says"):
+    terms_of("tvd(kind='forward_kl')")
+
+
 def test_names_are_taken_once():
   with pytest.raises(ValueError, match="registered already"):
     register("kd")(lambda: None)
   assert set(FAMILIES.values()) <= set(MAKERS)
-  assert not set(MAKERS) & (set(FAMILIES) | set(PRESETS))
-  assert not set(FAMILIES) & set(PRESETS)
+  names = [*MAKERS, *FAMILIES, *PRESETS, *VARIANTS]
+  assert len(names) == len(set(names))
 
 
 def of_task(kind):
