@@ -459,6 +459,7 @@ def test_divergence_ends_with_status_3(finished, capsys, tmp_path):
     "models",
     "datasets",
     "transfer_datasets",
+    "tasks",
     "experiments",
     "views",
     "optimizers",

@@ -85,6 +85,17 @@ def test_what_is_for_classes_is_refused(
   assert not workdir.exists()
 
 
+def test_it_is_listed(sums, capsys):
+  assert launch.main(["launch.py", "list", "tasks", sums[0]]) == 0
+  shown = capsys.readouterr().out
+  for row in (
+    "tasks (Dataset(..., task=...))", "classification(classes",
+    "regression(outputs=1", "One number, or several, for each example.",
+    "number(inputs='x', target='y')",
+  ):  # fmt: skip
+    assert row in shown
+
+
 @pytest.mark.slow
 def test_a_number_is_distilled_and_its_page_says_so(sums, capsys, tmp_path):
   workdir = tmp_path / "run"

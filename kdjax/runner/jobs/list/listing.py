@@ -14,6 +14,7 @@ from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import make_model
 from kdjax.runner.config import AUTO, Experiment
+from kdjax.tasks import MAKERS as TASKS
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
 from kdjax.train.optimizer import SHAPES
 from kdjax.train.schemes.registry import MAKERS as SCHEMES
@@ -50,6 +51,7 @@ def listing(
     "models": ("--teacher, --student", _first_lines(MODELS)),
     "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
     "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),
+    "tasks": ("Dataset(..., task=...)", _first_lines(TASKS)),
     "experiments": (
       "--experiment",
       {name: _first_line(text) for name, text in experiments.items()},
