@@ -51,3 +51,7 @@ def __getattr__(name: str) -> object:
   if name not in _HOMES:
     raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
   return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *_HOMES, *_ROOMS})

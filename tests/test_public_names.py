@@ -21,6 +21,10 @@ def test_public_name_is_there_and_documented(name):
     assert part in text, f"kdjax.{name} has no {part}"
 
 
+def test_public_names_are_listed_before_they_are_loaded():
+  assert {*kdjax.__all__, "tasks"} <= {*dir(kdjax)}
+
+
 def test_an_unknown_name_is_an_attribute_error():
   assert not hasattr(kdjax, "from_linear")
 

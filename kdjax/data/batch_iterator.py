@@ -24,7 +24,7 @@ def open_batches(
   Args:
     batches: one of
       a mapping of whole arrays, (N, ...) each: needs `batch_size`;
-      a Hugging Face data set: likewise;
+      a Hugging Face data set, or a table of pandas, polars or pyarrow: likewise;
       an iterable of mappings of arrays, (B, ...) each, read once a pass, such as
         a list, a torch DataLoader or a tf.data.Dataset; an iterator has one pass;
       a grain data set or DataLoader, whose iterator's place is kept;

@@ -53,6 +53,10 @@ def open_source(
     return _hugging_face(batches, batch_size, seed, default_size)
   if isinstance(batches, Mapping):
     return _whole_arrays(batches, batch_size, seed, default_size)
+  names = getattr(batches, "column_names", getattr(batches, "columns", None))
+  if names is not None:  # of pandas, polars, pyarrow
+    columns = {str(name): batches[name] for name in names}
+    return _whole_arrays(columns, batch_size, seed, default_size)
   if callable(batches):
     return _function(batches, batch_size, seed, default_size)
   if not hasattr(batches, "__iter__"):

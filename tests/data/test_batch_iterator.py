@@ -1,5 +1,6 @@
 """Batches of what a user has: every kind, every misfit, every place."""
 
+import importlib.util
 import json
 
 import grain
@@ -159,6 +160,14 @@ SOURCES = {
   "datasets": lambda: open_batches(Rows(ARRAYS), batch_size=4, key=1),
   "streamed datasets": lambda: open_batches(Streamed(ARRAYS), batch_size=4),
 }
+for _library, _make in (
+  ("pandas", lambda pandas: pandas.DataFrame({"label": ARRAYS["label"]})),
+  ("pyarrow", lambda arrow: arrow.table({"label": ARRAYS["label"]})),
+):
+  if importlib.util.find_spec(_library):
+    SOURCES[_library] = lambda name=_library, make=_make: open_batches(
+      make(importlib.import_module(name)), batch_size=4, key=1
+    )
 ONE_PASS = ("iterator", "grain iterator")
 
 

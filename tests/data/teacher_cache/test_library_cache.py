@@ -11,12 +11,10 @@ from kdjax import data
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
 from kdjax.core.task import as_batch
-from kdjax.core.teacher import Teacher, observe, stored_teacher
+from kdjax.core.teacher import Teacher, observe
 from kdjax.data.teacher_cache.manifest import refuse_other
-from kdjax.tasks import classification
-from kdjax.train.teacher import live_teacher
 
-TASK = classification(5)
+TASK = kdjax.tasks.classification(5)
 COUNT = 23
 ARRAYS = {
   "image": np.random.default_rng(0)
@@ -37,7 +35,7 @@ class Net(nn.Module):
 
 NETWORK = kdjax.from_linen(Net())
 VARIABLES = NETWORK.init(jax.random.key(0), {"image": ARRAYS["image"][:1]})
-TEACHER = live_teacher(NETWORK, VARIABLES)
+TEACHER = kdjax.live_teacher(NETWORK, VARIABLES)
 
 
 def answers(images, taps=()):
@@ -173,11 +171,11 @@ def nan(params):
     ({"top_k": 5}, "top-5 of 5 classes: keep 1 to 4"),
     ({"dtype": "int8"}, "a cache holds float16 or float32, got 'int8'"),
     (
-      {"teacher": live_teacher(NETWORK, nan(VARIABLES))},
+      {"teacher": kdjax.live_teacher(NETWORK, nan(VARIABLES))},
       "logits leave the finite numbers of float32",
     ),
     (
-      {"teacher": stored_teacher(np.zeros((COUNT, 2, 3)))},
+      {"teacher": kdjax.stored_teacher(np.zeros((COUNT, 2, 3)))},
       r"have the shape \(23, 2, 3\); a cache holds one row",
     ),
     (
