@@ -42,6 +42,7 @@ def check(
       student and teacher whose answers do not fit; a teacher that is missing.
 
   Example:
+    >>> import flax.linen as nn
     >>> from kdjax.methods import make_objective
     >>> from kdjax.taps.network import from_linen
     >>> from kdjax.tasks import classification

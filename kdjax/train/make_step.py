@@ -87,6 +87,7 @@ def make_step(
     UserError: for a decay or a number of pieces that is none.
 
   Example:
+    >>> import flax.linen as nn
     >>> from kdjax.methods import make_objective
     >>> from kdjax.taps.network import from_linen
     >>> from kdjax.tasks import classification

@@ -76,6 +76,7 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     would compile its weights into the program.
 
   Example:
+    >>> import flax.linen as nn
     >>> from kdjax.methods import make_objective
     >>> from kdjax.taps.network import from_linen
     >>> from kdjax.tasks import classification

@@ -81,6 +81,7 @@ def like(network: nn.Module | PrecisionWrapper, other: nn.Module) -> Any:
   """Makes a network compute as another one does.
 
   Example:
+    >>> import flax.linen as nn
     >>> like(PrecisionWrapper(None, "bfloat16"), nn.Dense(3)).dtype
     'bfloat16'
   """
@@ -154,9 +155,9 @@ def cast_params(
     kept: arrays that stay as they are, beside the layers `head...`.
 
   Example:
-    >>> params = {"stage_0": jnp.ones(2), "head": jnp.ones(2)}
+    >>> params = {"head": jnp.ones(2), "stage_0": jnp.ones(2)}
     >>> {name: str(x.dtype) for name, x in cast_params(params).items()}
-    {'stage_0': 'bfloat16', 'head': 'float32'}
+    {'head': 'float32', 'stage_0': 'bfloat16'}
   """
   stays = {id(x) for x in kept}
 

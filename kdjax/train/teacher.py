@@ -25,6 +25,7 @@ def live_teacher(
     The teacher. It is an argument of every step and is never compiled into one.
 
   Example:
+    >>> import flax.linen as nn
     >>> from kdjax.core.task import batch_of
     >>> from kdjax.core.teacher import observe
     >>> from kdjax.taps.network import from_linen
