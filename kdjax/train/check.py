@@ -12,7 +12,12 @@ from kdjax.core.task import as_batch
 from kdjax.core.teacher import Teacher
 from kdjax.train.devices.mapped import arrays_of
 from kdjax.train.make_step import program_of
-from kdjax.train.misfits import check_answers, check_places, told
+from kdjax.train.misfits import (
+  check_answers,
+  check_places,
+  check_values,
+  told,
+)
 from kdjax.train.objective import Objective
 
 
@@ -39,7 +44,8 @@ def check(
   Raises:
     UserError: for a batch without an entry that the task, stored answers or a
       memory read; a tap that is not reached; answers that are not the task's;
-      student and teacher whose answers do not fit; a teacher that is missing.
+      student and teacher whose answers do not fit; a teacher that is missing or
+      holds nan; what is no teacher or no optimiser.
 
   Example:
     >>> import flax.linen as nn
@@ -53,6 +59,7 @@ def check(
     >>> check(goal, optax.sgd(0.1), batch, None)
   """
 
+  check_values(optimizer, teacher)
   batch = arrays_of(batch)
   program = program_of(objective, optimizer)
   shapes = (jax.random.key(0), variables, teacher, batch)

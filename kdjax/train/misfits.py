@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
@@ -42,6 +43,34 @@ def told(
     line = str(error).split("\n")[0]
     shapes = _misfit(objective, variables, teacher, arrays_of(batch))
     raise UserError(f"{shapes}: {line}" if shapes else line) from error
+
+
+def check_values(optimizer: Any, teacher: Any) -> None:
+  """Refuses what is no optimiser and no teacher, and a teacher that holds nan.
+
+  Args:
+    optimizer: of optax.
+    teacher: a Teacher or None; shapes are not looked into.
+
+  Raises:
+    UserError: names the argument.
+  """
+  # Some of optax, such as MultiSteps, are of another class.
+  if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+    raise UserError(
+      "optimizer: one of optax is meant, such as optax.adam(1e-3), got"
+      f" {type(optimizer).__name__}"
+    )
+  if teacher is not None and not isinstance(teacher, Teacher):
+    raise UserError(
+      "teacher: live_teacher, stored_teacher or ensemble make one, got"
+      f" {type(teacher).__name__}"
+    )
+  for path, x in jax.tree_util.tree_leaves_with_path(teacher):
+    array = isinstance(x, jax.Array | np.ndarray)
+    if array and jnp.issubdtype(x.dtype, jnp.floating) and jnp.isnan(x).any():
+      name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
+      raise UserError(f"teacher: {name}, {x.shape}, has nan in it")
 
 
 def check_answers(

@@ -55,6 +55,9 @@ MISFITS = [
 ]  # fmt: skip
 
 
+NAN = kdjax.stored_teacher(np.full((6, 4), np.nan, np.float32))
+
+
 def goal(method, student):
   made = kdjax.make_method(method, task=TASK, steps=9, examples=6)
   return kdjax.objective(made, student, TASK)
@@ -72,6 +75,19 @@ def test_a_misfit_is_told_in_one_line(method, student, teacher, batch, words):
   with pytest.raises(UserError, match=words) as error:
     kdjax.check(goal(method, student), optax.sgd(0.1), batch, teacher)
   assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("optimizer", "teacher", "words"),
+  [
+    (0.1, None, "optimizer.*float"),
+    (optax.sgd(0.1), TEN, "teacher: .*got Network"),
+    (optax.sgd(0.1), NAN, r"teacher: answers, \(6, 4\), has nan"),
+  ],
+)
+def test_what_is_no_argument_is_told(optimizer, teacher, words):
+  with pytest.raises(UserError, match=words):
+    kdjax.check(goal("kd", STUDENT), optimizer, BATCH, teacher)
 
 
 def test_a_step_tells_it_as_well():

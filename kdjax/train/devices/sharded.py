@@ -56,7 +56,7 @@ def sharded(
   """
   # XLA says how what lies between is cut: `jax.make_mesh` leaves that to types.
   mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
-  rules = [(_pattern(text), spec) for text, spec in rules]
+  rules = [_rule(rule) for rule in rules]
   for spec in [batch, *(spec for _, spec in rules)]:
     _check_axes(spec, mesh)
 
@@ -209,9 +209,16 @@ def _names(path: Iterable[Any]) -> tuple[str, ...]:
   return tuple(names[:-1] if names[-1:] == ["value"] else names)
 
 
-def _pattern(text: str) -> re.Pattern:
+def _rule(rule: Any) -> tuple[re.Pattern, PartitionSpec]:
+  pair = isinstance(rule, tuple | list) and len(rule) == 2
+  if not (pair and isinstance(rule[1], PartitionSpec)):
+    raise UserError(
+      "a rule is a pair, (regular expression, jax.sharding.PartitionSpec(...)),"
+      f" got {rule!r}"
+    )
+  text, spec = rule
   try:
-    return re.compile(text)
+    return re.compile(text), spec
   except re.error as error:
     raise UserError(
       f"the rule {text!r} is no regular expression: {error}"
@@ -219,13 +226,20 @@ def _pattern(text: str) -> re.Pattern:
 
 
 def _check_axes(spec: PartitionSpec, mesh: jax.sharding.Mesh) -> None:
-  for name in spec:
-    for axis in name if isinstance(name, tuple) else (name,):
-      if axis is not None and axis not in mesh.shape:
-        raise UserError(
-          f"{spec}: the mesh has no axis {axis!r}; it has"
-          f" {', '.join(mesh.axis_names)}"
-        )
+  axes = [
+    axis
+    for name in spec
+    for axis in (name if isinstance(name, tuple) else (name,))
+    if axis is not None
+  ]
+  for axis in axes:
+    if axis not in mesh.shape:
+      raise UserError(
+        f"{spec}: the mesh has no axis {axis!r}; it has"
+        f" {', '.join(mesh.axis_names)}"
+      )
+    if axes.count(axis) > 1:
+      raise UserError(f"{spec}: it names the mesh's axis {axis!r} twice")
 
 
 def _size(name: Any, mesh: jax.sharding.Mesh) -> int:

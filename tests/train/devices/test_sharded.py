@@ -109,6 +109,9 @@ def test_arrays_lie_as_the_rules_say():
     ([("bias", P(None, "model"))], "cuts 2 axes.*bias"),
     ([("head/kernel", P(None, ("data", "model")))], r"\(16, 4\), into 8"),
     ([("(", P())], "no regular expression"),
+    ([("kernel", "model")], "a rule is a pair.*'model'"),
+    (["kernel"], "a rule is a pair.*'kernel'"),
+    ([("kernel", P("model", "model"))], "the mesh's axis 'model' twice"),
   ],
 )
 def test_rules_that_do_not_fit_are_refused(rules, words):
