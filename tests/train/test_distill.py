@@ -217,26 +217,31 @@ def test_an_nnx_module_is_distilled_and_goes_on(tmp_path):
   assert whole.metrics["accuracy"] == pytest.approx(accuracy)
 
 
-def test_two_devices_are_as_one(whole, tmp_path):
-  two = distill(placement=kdjax.pmap(jax.devices()[:2]))
-  assert two.metrics == pytest.approx(whole.metrics, abs=1e-4)
+def on_two():
+  return kdjax.pmap(jax.devices()[:2])
+
+
+def on_a_mesh():
+  mesh = jax.make_mesh((2, 2), ("data", "model"), devices=jax.devices()[:4])
+  cut = jax.sharding.PartitionSpec(None, "model")
+  return kdjax.sharded(mesh, [(r"block_\d/kernel", cut)])
+
+
+@pytest.mark.parametrize("placement", [on_two, on_a_mesh])
+def test_one_device_goes_on_where_several_have_stopped(
+  whole, tmp_path, placement
+):
+  for epochs, placed in ((1, placement()), (2, kdjax.jit())):
+    kept = kdjax.Checkpoints(tmp_path)
+    done = distill(epochs=epochs, placement=placed, checkpoints=kept)
+  assert [row["step"] for row in done.history] == [3, 6]
+  assert done.metrics == pytest.approx(whole.metrics, abs=1e-4)
   for one, other in zip(
-    jax.tree.leaves(two.variables),
+    jax.tree.leaves(done.variables),
     jax.tree.leaves(whole.variables),
     strict=True,
   ):
     np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-def test_one_device_goes_on_where_two_have_stopped(whole, tmp_path):
-  for epochs, placement in (
-    (1, kdjax.pmap(jax.devices()[:2])),
-    (2, kdjax.jit()),
-  ):
-    kept = kdjax.Checkpoints(tmp_path)
-    done = distill(epochs=epochs, placement=placement, checkpoints=kept)
-  assert [row["step"] for row in done.history] == [3, 6]
-  assert done.metrics == pytest.approx(whole.metrics, abs=1e-4)
 
 
 @pytest.mark.parametrize(
