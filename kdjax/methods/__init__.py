@@ -43,7 +43,8 @@ class ObjectiveSpec(NamedTuple):
 
   Attributes:
     text: the text.
-    terms: presets and families resolved; a weight that is not written is None.
+    terms: as they are written, a preset's in its place; a weight that is not
+      written is None.
   """
 
   text: str
@@ -60,12 +61,12 @@ def read_objective(distillation: str | ObjectiveSpec) -> ObjectiveSpec:
 
   Example:
     >>> [str(term) for term in read_objective("response:0.5 + ce").terms]
-    ['kd:0.5', 'ce']
+    ['response:0.5', 'ce']
   """
   if isinstance(distillation, ObjectiveSpec):
     return distillation
   terms = spec.parse_sum(PRESETS.get(distillation.strip(), distillation))
-  return ObjectiveSpec(distillation, tuple(_named(terms)))
+  return ObjectiveSpec(distillation, terms)
 
 
 def terms_of(
@@ -82,6 +83,7 @@ def terms_of(
     method_weight: factor of every weight but the labels'; likewise.
   """
   text, terms = read_objective(distillation)
+  terms = _named(terms)
   if [(term.spec.name, term.weight) for term in terms] == [("ce", None)]:
     # The labels alone, as in the preset `hard`.
     terms = [terms[0]._replace(weight=1.0)]
