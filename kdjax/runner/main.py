@@ -78,8 +78,8 @@ def _import_plugins(argv: list[str]) -> None:
   if "plugins" not in typed:
     return
   names, started = typed.pop("plugins"), typed.pop("experiment", None)
-  of = experiments.load_experiment(started) if started else Experiment()
-  machine = options.with_flags(Experiment(run=of.run), typed)
+  settings = experiments.load_experiment(started) if started else Experiment()
+  machine = options.with_flags(Experiment(run=settings.run), typed)
   options.check(machine)
   prepare_environment(machine.run.accelerator, machine.run.host_devices)
   keep_programs(machine.run.compilation_cache)
@@ -100,12 +100,12 @@ def _main(argv: list[str]) -> int:
     flags.check_typed(command, typed, cli.CONFIGS)
   typed = cli.by_setting(command, typed)
   name, started = cli.beginning(command, typed)
-  chosen = experiments.load_experiment(started) if started else Experiment()
-  chosen = options.with_own_groups(chosen, cli.CONFIGS[command])
+  settings = experiments.load_experiment(started) if started else Experiment()
+  settings = options.with_own_groups(settings, cli.CONFIGS[command])
   if typed.pop("help", False):
-    print(_help(as_typed(argv[:1]), words, chosen))
+    print(_help(as_typed(argv[:1]), words, settings))
     return 0
-  experiment = options.with_flags(chosen, typed)
+  experiment = options.with_flags(settings, typed)
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   keep_programs(experiment.run.compilation_cache)
@@ -123,12 +123,12 @@ def as_typed(argv: list[str]) -> list[str]:
   return ["python", *(["-m", "kdjax"] if module else [argv[0]]), *argv[1:]]
 
 
-def _help(program: list[str], words: list[str], chosen: Experiment) -> str:
+def _help(program: list[str], words: list[str], settings: Experiment) -> str:
   """The flags of a command, or of all, with the defaults that hold."""
   usage = USAGE.replace("\nkdjax ", f"\n{shlex.join(program)} ")
   if words:
     called = f"{program[-1]} {words[0]} "
     lines = usage.replace("[distill]", "distill").splitlines()
     usage = "\n".join(line for line in lines if called in line)
-  text = cli.flags_of(words[0] if words else None, chosen).get_help()
+  text = cli.flags_of(words[0] if words else None, settings).get_help()
   return f"{usage}\n{text.partition(chr(10) + 'absl.flags:')[0]}"

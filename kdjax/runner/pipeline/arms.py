@@ -100,7 +100,7 @@ def assemble(
   grids = {kind: _grid(experiment, kind) for kind in kinds}
   seeds = np.arange(experiment.student.seeds)
   length = max(loaders[_loader_of(kind, loaders)].steps for kind in kinds)
-  known = {
+  facts = {
     "steps": experiment.student.epochs * length,
     "examples": len(labels),
     "classes": classes,
@@ -110,7 +110,7 @@ def assemble(
     kind: _learning(
       Arm(
         loader=_loader_of(kind, loaders),
-        method=_method_of(experiment, values, kind, known),
+        method=_method_of(experiment, values, kind, facts),
         settings=settings_of(grids[kind], seeds),
         teacher=_teacher_of(kind, loaders, experiment, values),
       )
@@ -162,9 +162,11 @@ def views_of(experiment: Experiment) -> dict[str, str]:
     >>> views_of(Experiment())["teacher"]
     'none'
   """
-  shared, asked = experiment.student.augment, experiment.distillation
+  shared, distillation = experiment.student.augment, experiment.distillation
   return {
-    "teacher": shared if asked.teacher_view == SAME else asked.teacher_view,
+    "teacher": shared
+    if distillation.teacher_view == SAME
+    else distillation.teacher_view,
     "plain_teacher": experiment.controls.reference_augment or shared,
   }
 
@@ -202,9 +204,9 @@ def _method_of_first(arm: Arm) -> Method:
 
 def _relates_examples(experiment: Experiment, values: Values) -> bool:
   # Whether a method couples the batch does not depend on these.
-  unknown = {"steps": 1, "examples": 2, "classes": 2}
+  facts = {"steps": 1, "examples": 2, "classes": 2}
   first = _grid(experiment, "student")[0]
-  method = _method_of(experiment, values, "student", unknown)
+  method = _method_of(experiment, values, "student", facts)
   return method(first).couples_batch
 
 
@@ -242,33 +244,33 @@ def _teacher_of(
 def _loader_of(kind: str, loaders: Mapping[str, Loader]) -> str:
   if kind in ("augmented", "reference") and kind in loaders:
     return kind
-  taught = kind in (*TAUGHT, *STAND_INS)
-  return "labelled" if not taught and "labelled" in loaders else "transfer"
+  has_teacher = kind in (*TAUGHT, *STAND_INS)
+  return "labelled" if not has_teacher and "labelled" in loaders else "transfer"
 
 
 def _method_of(
-  experiment: Experiment, values: Values, kind: str, known: Mapping[str, Any]
+  experiment: Experiment, values: Values, kind: str, facts: Mapping[str, Any]
 ):
   """Returns settings of a member -> its method; swept settings are traced."""
-  chosen = experiment.distillation
+  distillation = experiment.distillation
   if kind == "label_smoothing":
     return lambda settings: methods.make_objective(
       "ce:1", label_smoothing=settings["label_smoothing"]
     )
   if kind == "reference":
     reference = values.reference
-    return lambda settings: methods.make_objective(reference, **known)
+    return lambda settings: methods.make_objective(reference, **facts)
   if kind not in ("student", *STAND_INS):
-    task = known["task"]
+    task = facts["task"]
     return lambda settings: methods.make_objective("hard", task=task)
 
   def student(settings) -> Method:
     return methods.make_objective(
       values.objective,
-      hard_weight=settings.get("hard_weight", chosen.hard_weight),
-      method_weight=settings.get("method_weight", chosen.method_weight),
-      temperature=settings.get("temperature", chosen.temperature),
-      **known,
+      hard_weight=settings.get("hard_weight", distillation.hard_weight),
+      method_weight=settings.get("method_weight", distillation.method_weight),
+      temperature=settings.get("temperature", distillation.temperature),
+      **facts,
     )
 
   return student
@@ -277,8 +279,8 @@ def _method_of(
 def _grid(experiment: Experiment, kind: str) -> list[dict[str, float]]:
   """Lists the cells: every combination of the numbers given."""
   values = {}
-  own = SETTINGS["student" if kind in STAND_INS else kind]
-  for name, (group, field) in own.items():
+  places = SETTINGS["student" if kind in STAND_INS else kind]
+  for name, (group, field) in places.items():
     value = getattr(getattr(experiment, group), field)
     if value is None and name == "learning_rate":
       value = experiment.student.learning_rate

@@ -71,17 +71,17 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   kinds.check_settings(experiment, task)
   experiment = with_task(experiment, task)
   values = read_values(experiment)
-  shown, transfer = _with_transfer(dataset, experiment.data)
+  train_split, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
-  examples, scored = sources.hold_out(dataset, experiment.data.validation)
-  experiment, found, others, cached = _find_teachers(
+  examples, score_split = sources.hold_out(dataset, experiment.data.validation)
+  experiment, saved, others, cached = _find_teachers(
     experiment, values, dataset
   )
   gather = partial(
     assemble,
     values=values,
-    labels=shown.labels,
+    labels=train_split.labels,
     examples=examples,
     classes=dataset.classes,
     task=task,
@@ -127,11 +127,11 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     values=values,
     dataset=dataset,
     examples=examples,
-    train_split=shown,
+    train_split=train_split,
     transfer=transfer,
-    score_split=scored,
+    score_split=score_split,
     teacher=teacher,
-    saved_teacher=found,
+    saved_teacher=saved,
     cached=cached,
     other_teachers=other_teachers,
     student=student,
@@ -144,64 +144,66 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
 
 
 def _with_transfer(
-  dataset: Dataset, chosen: Data
+  dataset: Dataset, settings: Data
 ) -> tuple[Split, np.ndarray | None]:
   """Returns all stored images, and which of them are the transfer set."""
-  if chosen.transfer_dataset is None:
+  if settings.transfer_dataset is None:
     return dataset.train, None
-  shown = data.open_transfer(
-    chosen.transfer_dataset,
+  train_split = data.open_transfer(
+    settings.transfer_dataset,
     dataset,
-    split=chosen.transfer_split,
-    labelled=chosen.transfer_labels,
-    data_dir=chosen.data_dir,
-    resident_bytes=chosen.resident_megabytes << 20,
-    background=chosen.background,
+    split=settings.transfer_split,
+    labelled=settings.transfer_labels,
+    data_dir=settings.data_dir,
+    resident_bytes=settings.resident_megabytes << 20,
+    background=settings.background,
     opened=sources.announce,
   )
-  return shown, np.arange(len(dataset.train.labels), len(shown.labels))
+  return train_split, np.arange(
+    len(dataset.train.labels), len(train_split.labels)
+  )
 
 
 def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
   """Returns the settings with the teacher's model, the teachers and the cache."""
-  chosen = experiment.teacher
-  found, *others = [
+  settings = experiment.teacher
+  saved, *others = [
     pretrained.find(
-      given,
-      chosen.model,
+      folder,
+      settings.model,
       dataset,
       experiment.data.validation,
-      chosen.teacher_classes,
-      chosen.teacher_head,
+      settings.teacher_classes,
+      settings.teacher_head,
     )
-    for given in values.teacher_folders or [None]
+    for folder in values.teacher_folders or [None]
   ]
-  if found is not None:
-    chosen = dataclasses.replace(chosen, model=found.model)
-    experiment = dataclasses.replace(experiment, teacher=chosen)
-  cached = cached_teacher.find(experiment, dataset, found)
+  if saved is not None:
+    settings = dataclasses.replace(settings, model=saved.model)
+    experiment = dataclasses.replace(experiment, teacher=settings)
+  cached = cached_teacher.find(experiment, dataset, saved)
   if cached is not None:
-    chosen = dataclasses.replace(
-      chosen, model=cached.manifest["teacher"]["model"]
+    settings = dataclasses.replace(
+      settings, model=cached.manifest["teacher"]["model"]
     )
-    experiment = dataclasses.replace(experiment, teacher=chosen)
-  return experiment, found, others, cached
+    experiment = dataclasses.replace(experiment, teacher=settings)
+  return experiment, saved, others, cached
 
 
 def _teacher(experiment, dataset, examples, local) -> TrainSpec:
-  chosen = experiment.teacher
+  teacher = experiment.teacher
   loader = make_loader(
     examples,
     dataset.train.labels,
-    chosen.augment,
-    chosen.batch_size,
+    teacher.augment,
+    teacher.batch_size,
     size=experiment.data.crop_size,
   )
-  check_view(chosen.augment, loader.view, dataset)
+  check_view(teacher.augment, loader.view, dataset)
   count = experiment.teaching.teachers
   settings = {
-    "seed": chosen.seed + np.arange(count),
-    "learning_rate": np.full(count, chosen.learning_rate),
+    "seed": teacher.seed + np.arange(count),
+    "learning_rate": np.full(count, teacher.learning_rate),
   }
   arm = Arm(
     "labels",
@@ -209,16 +211,16 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
     settings,
     scheme=in_pieces(OFFLINE, experiment.computing.accumulate_steps),
   )
-  network = _network(experiment, chosen.model, dataset)
-  optimizer_for = read_optimizer(chosen.optimizer, chosen.schedule)
+  network = _network(experiment, teacher.model, dataset)
+  optimizer_for = read_optimizer(teacher.optimizer, teacher.schedule)
   return TrainSpec(
     network,
-    chosen.model,
-    optimizer_for(loader.steps * chosen.epochs),
+    teacher.model,
+    optimizer_for(loader.steps * teacher.epochs),
     {"teacher": arm},
     {"labels": loader},
-    chosen.epochs,
-    loader.steps * chosen.batch_size * count,
+    teacher.epochs,
+    loader.steps * teacher.batch_size * count,
     data.plain_view(experiment.data.crop_size),
     side_by_side(network, empty_image(dataset), local[0].platform),
     task_of(dataset),
@@ -233,18 +235,18 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
   members = sum(len(arm.settings["seed"]) for arm in cohort.arms.values())
   check_schedules(experiment, settings.epochs * length)
   check_weights(experiment, values, settings.epochs * length)
-  shown = (
+  views = (
     (settings.augment, cohort.arms["student"].loader),
     (experiment.controls.reference_augment, "reference"),
   )
-  for view, loader in shown:
+  for view, loader in views:
     if loader in cohort.loaders:
       one = cohort.loaders[loader]
       numbered = one.view_numbers is not None
       check_view(view, one.view, dataset, numbered=numbered)
-  asked = cohort.loaders[cohort.arms["student"].loader].teacher_view
-  if asked is not None:
-    check_view(experiment.distillation.teacher_view, asked, dataset)
+  teacher_view = cohort.loaders[cohort.arms["student"].loader].teacher_view
+  if teacher_view is not None:
+    check_view(experiment.distillation.teacher_view, teacher_view, dataset)
   small = experiment.compression
   quantized.check(
     models.make_model(settings.model, classes=dataset.classes),
@@ -276,20 +278,20 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
   )
 
 
-def _pruning(chosen: Compression, steps: int):
+def _pruning(settings: Compression, steps: int):
   """The last link of the optimiser; None where nothing is pruned."""
-  if not chosen.sparsity:
+  if not settings.sparsity:
     return None
   # The last step's masks are in what is measured; there is none behind it.
-  end = min(round(chosen.pruning_end * steps), steps - 1)
+  end = min(round(settings.pruning_end * steps), steps - 1)
   return pruning.magnitude_pruning(
     pruning.Pruning(
-      sparsity=chosen.sparsity,
-      scope=chosen.pruning_scope,
-      structure=chosen.pruning_structure,
-      begin=min(round(chosen.pruning_begin * steps), end),
+      sparsity=settings.sparsity,
+      scope=settings.pruning_scope,
+      structure=settings.pruning_structure,
+      begin=min(round(settings.pruning_begin * steps), end),
       end=end,
-      every=chosen.pruning_every,
+      every=settings.pruning_every,
     )
   )
 
@@ -324,17 +326,17 @@ def _stages(
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
   sample, task = empty_image(dataset), task_of(dataset)
   make = partial(models.make_model, classes=dataset.classes)
-  found = tuple(
+  stages = tuple(
     IntermediateTeacher(name, model, make(model))
     for name, model in validate_teachers.stage_models(
       experiment, values
     ).items()
   )
-  students = [*(one.network for one in found), make(experiment.student.model)]
+  students = [*(one.network for one in stages), make(experiment.student.model)]
   for other, _ in other_teachers:
     check_step(students[0], other.network, method, sample, task)
-  if found:
+  if stages:
     before = [teacher.network, *students[:-1]]
     for teacher_network, student in zip(before, students, strict=True):
       check_step(student, teacher_network, method, sample, task)
-  return found
+  return stages

@@ -66,14 +66,14 @@ def choose(
   task: Task,
   classes: int,
   objective: methods.ObjectiveSpec,
-  taught: Teacher | None = None,
+  cached: Teacher | None = None,
 ) -> Experiment:
   """Fills in the networks and rates that are left to the program.
 
   Args:
     sample: (1, H, W, C) an image, for its shape.
   """
-  given = (experiment.teacher.model, experiment.student.model)
+  settings = (experiment.teacher.model, experiment.student.model)
   lessons = [
     (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.scheme)
     for arm in cohort.arms.values()
@@ -82,21 +82,21 @@ def choose(
   for pair in dict.fromkeys(
     tuple(
       choice if name == AUTO else name
-      for name, choice in zip(given, pair, strict=True)
+      for name, choice in zip(settings, pair, strict=True)
     )
     for pair in PAIRS
   ):
     try:
       student = models.make_model(pair[1], classes=classes)
-      teacher = taught or models.make_model(pair[0], classes=classes)
+      teacher = cached or models.make_model(pair[0], classes=classes)
       for method, scheme in lessons:
-        asked = teacher if scheme is OFFLINE else None
-        check_step(student, asked, method, sample, task, scheme)
+        learns_from = teacher if scheme is OFFLINE else None
+        check_step(student, learns_from, method, sample, task, scheme)
     except UserError as error:
       first = first or error
     else:
       kind = _kind(student, sample)
-      other = kind if taught else _kind(teacher, sample)
+      other = kind if cached else _kind(teacher, sample)
       return _filled(experiment, pair, other, kind)
   way_out = _way_out(objective, first)
   raise UserError(f"--distillation={objective.text}: {first}{way_out}")

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
   typed: str = ""
 
 
-def _given(flag: str) -> Test:
+def _is_set(flag: str) -> Test:
   """Makes the test whether a setting is not at its default."""
   option = next(one for one in options() if one.flag == flag)
   return lambda one: value_of(one, option) != option.field.default
@@ -69,7 +69,7 @@ _THERE = (
 _THIS = "with this --distillation, which"
 IDLE = (
   *(
-    _idle(names, f"without --{what}", _given(re.match(r"\w+", what)[0]))
+    _idle(names, f"without --{what}", _is_set(re.match(r"\w+", what)[0]))
     for what, names in _NEEDED.items()
   ),
   _idle(

@@ -44,53 +44,53 @@ def make_teachers(
   arms = list(arms)
   if setup.cached is not None:
     return _cached(experiment, setup, arms)
-  asked = {arm.teacher for arm in arms} - {None}
-  shown, views = setup.train_split, views_of(experiment)
-  found = {}
+  names = {arm.teacher for arm in arms} - {None}
+  train_split, views = setup.train_split, views_of(experiment)
+  by_name = {}
   for name, whom in (("teacher", pool), ("plain_teacher", plain or pool)):
-    if name not in asked:
+    if name not in names:
       continue
     inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
     # Where it is asked about the stored images themselves, answers never change.
-    fixed = views[name] == "none" and data.resident(shown) and not inside
+    fixed = views[name] == "none" and data.resident(train_split) and not inside
     whom = teachers.first_teacher(whom) if name == "plain_teacher" else whom
     ready = (
       teachers.make_stored_teacher if fixed else teachers.make_live_teacher
     )
-    found[name] = ready(experiment, setup, whom)
-  stand_ins = asked & set(STAND_INS)
+    by_name[name] = ready(experiment, setup, whom)
+  stand_ins = names & set(STAND_INS)
   answers = None
   if stand_ins:
-    answers = teachers.pooled_answers(experiment, pool, shown.images)
+    answers = teachers.pooled_answers(experiment, pool, train_split.images)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,
       answers,
-      shown.labels,
+      train_split.labels,
       temperature=objective_temperature(experiment, setup.values.objective),
     )
-    found[name] = stored_teacher(jnp.asarray(logits))
-  return found
+    by_name[name] = stored_teacher(jnp.asarray(logits))
+  return by_name
 
 
 def _cached(experiment, setup, arms) -> dict[str, Teacher]:
   """Everyone whom the arms learn from, from what a cache has of the teacher."""
-  asked = {arm.teacher for arm in arms} - {None}
+  names = {arm.teacher for arm in arms} - {None}
   first = np.arange(len(setup.dataset.train.labels))
-  found = {}
-  if "teacher" in asked:
+  by_name = {}
+  if "teacher" in names:
     # One row stands for the shapes where the others are read as needed.
     rows = first[:1] if setup.streams_answers else None
-    found["teacher"] = setup.cached.teacher(rows)
-  for name in sorted(asked & set(STAND_INS)):
+    by_name["teacher"] = setup.cached.teacher(rows)
+  for name in sorted(names & set(STAND_INS)):
     logits = stand_in(
       name,
       setup.cached.read(first)[0],
       setup.dataset.train.labels,
       temperature=objective_temperature(experiment, setup.values.objective),
     )
-    found[name] = stored_teacher(jnp.asarray(logits))
-  return found
+    by_name[name] = stored_teacher(jnp.asarray(logits))
+  return by_name
 
 
 def stand_in(

@@ -69,8 +69,8 @@ def members_apart(
   experiment: Experiment, arms: Mapping[str, Arm], local: Sequence[jax.Device]
 ) -> bool:
   """Says whether each device trains members of its own, see `--shard`."""
-  chosen = experiment.computing.shard
-  if chosen == "batch" or len(local) == 1:
+  shard = experiment.computing.shard
+  if shard == "batch" or len(local) == 1:
     return False
   members = len(arms["student"].settings["seed"])
   hindrances = {
@@ -80,23 +80,27 @@ def members_apart(
     f"{len(local)} devices have {quantity(members, 'student')} to train; raise"
     " --seeds or take --shard=batch": members < len(local),
   }
-  found = [reason for reason, holds in hindrances.items() if holds]
-  if chosen == "auto":
-    return not found and experiment.student.seeds % len(local) == 0
-  if found:
-    raise UserError(f"--shard=members: {found[0]}")
+  reasons = [reason for reason, holds in hindrances.items() if holds]
+  if shard == "auto":
+    return not reasons and experiment.student.seeds % len(local) == 0
+  if reasons:
+    raise UserError(f"--shard=members: {reasons[0]}")
   return True
 
 
 def check_view(
-  view: str, shown: Callable, dataset: Dataset, *, numbered: bool = False
+  view: str,
+  view_function: Callable,
+  dataset: Dataset,
+  *,
+  numbered: bool = False,
 ) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
   stored = jnp.asarray(dataset.train.images[0])[None]
   place = jnp.zeros(1, jnp.int32)
   turn = place if numbered else jax.random.key(0)
   try:
-    shape = jax.eval_shape(shown, turn, stored, place).shape[1:]
+    shape = jax.eval_shape(view_function, turn, stored, place).shape[1:]
   except ValueError as error:
     raise UserError(f"view {view!r}: {error}") from error
   if shape != tuple(dataset.image_shape):
@@ -158,9 +162,9 @@ def _check_sum(
       )
     total = total + values
   if not total.any():
-    given = "" if hard_weight is None else f", --hard_weight={hard_weight}"
-    given += "" if method_weight == 1 else f", --method_weight={method_weight}"
+    flags = "" if hard_weight is None else f", --hard_weight={hard_weight}"
+    flags += "" if method_weight == 1 else f", --method_weight={method_weight}"
     raise UserError(
-      f"{objective.text!r}{given}: every weight is 0 at every step, so that"
+      f"{objective.text!r}{flags}: every weight is 0 at every step, so that"
       " nothing would be learned"
     )
