@@ -15,6 +15,7 @@ from kdjax.methods._make_method import make_method
 from kdjax.taps.network import Network
 from kdjax.train import step_loop
 from kdjax.train.callbacks import Callback, progress_line
+from kdjax.train.check import check, check_values
 from kdjax.train.devices.mapped import Placement, jit
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
 from kdjax.train.make_step import make_step
@@ -133,12 +134,19 @@ def distill(
   else:
     settings["method"] = None
   placement = jit() if placement is None else placement
-  step = make_step(objective(method, student, task), optimizer, placement)
-  teacher = placement.put(teacher)
+  check_values(optimizer, teacher)
+  goal = objective(method, student, task)
+  step = make_step(goal, optimizer, placement)
+  placed = placement.put(teacher)
+
+  def begin(batch):
+    check(goal, optimizer, batch, teacher, variables=variables)
+    return step.init(key, variables, placed, batch)
+
   place = step_loop.run(
     step_loop.Loop(
-      step=lambda state, batch: step.step(state, teacher, batch),
-      begin=lambda batch: step.init(key, variables, teacher, batch),
+      step=lambda state, batch: step.step(state, placed, batch),
+      begin=begin,
       variables=step.variables,
       batches=iterator,
       task=task,

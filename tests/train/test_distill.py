@@ -254,6 +254,7 @@ def test_one_device_goes_on_where_several_have_stopped(
     ({"score_on": iter([HELD_OUT])}, "score_on is read after every epoch"),
     ({"batch_size": None}, "needs batch_size="),
     ({"method": "kdd"}, "did you mean 'kd'"),
+    ({"optimizer": 0.1}, "optimi"),
     ({"batches": [{"tokens": np.zeros((2, 6), int)}]}, "mask"),
     ({"batches": [{"label": np.zeros(2, int)}]}, "'tokens'"),
     ({"method": "fitnets(student_tap='blok_1')"}, "block_1"),
