@@ -22,9 +22,11 @@ def run(tmp_path_factory):
     import jax
 
     from kdjax.runner.pipeline import measure as results
+    from kdjax.runner.report import pictures
     from kdjax.train.devices import placement
 
     patch.setattr(placement, "choose", lambda _: jax.local_devices()[:1])
+    patch.setattr(pictures, "makers", lambda *of_run: {})
     patch.setattr(
       results, "latencies", lambda parts, them: {x: {} for x in them}
     )
