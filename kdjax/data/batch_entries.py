@@ -38,7 +38,10 @@ def to_arrays(item: Any, where: str = "batches") -> dict[str, Any]:
     )
   if not item:
     raise UserError(f"{where}: an item has no entry")
-  return {name: _entry(x, str(name), where) for name, x in item.items()}
+  for name in item:
+    if not isinstance(name, str):
+      raise UserError(f"{where}: an entry's name is a text, not {name!r}")
+  return {name: _entry(x, name, where) for name, x in item.items()}
 
 
 def count_rows(item: Mapping[str, Any], where: str = "batches") -> int:
@@ -51,6 +54,12 @@ def count_rows(item: Mapping[str, Any], where: str = "batches") -> int:
     >>> count_rows({"x": np.zeros((2, 5)), "label": np.zeros(2)})
     2
   """
+  weight = item.get("weight")
+  if weight is not None and weight.ndim > 1:
+    raise UserError(
+      f"{where}: entry 'weight' has the shape {weight.shape}; it is one number"
+      " an example"
+    )
   lengths = {}
   for path, x in jax.tree_util.tree_leaves_with_path(item):
     name = "/".join(str(key.key) for key in path)
@@ -112,7 +121,9 @@ def _entry(value: Any, name: str, where: str) -> Any:
     if "inhomogeneous" in text:
       text = "its rows have several lengths; pad them to one"
     raise UserError(f"{where}: entry {name!r} is no array: {text}") from error
-  if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number):
+  if array.dtype == bool or (
+    jnp.issubdtype(array.dtype, jnp.number) and array.dtype.kind != "m"
+  ):
     return array
   what = {"O": "Python objects, or rows of several lengths", "U": "text"}
   what = what.get(array.dtype.kind, "no numbers")

@@ -182,8 +182,10 @@ def _length(batches: Any) -> int | None:
 def _size(
   batch_size: int | None, default: int | None, count: int | None, what: str
 ) -> int:
+  if isinstance(batch_size, int | np.integer):
+    return int(batch_size)
   if batch_size is not None:
-    return batch_size
+    raise UserError(f"batch_size={batch_size!r}: not a whole number")
   if default is None:
     raise UserError(f"batches: {what} needs batch_size=")
   return default if count is None else min(default, max(count, 1))

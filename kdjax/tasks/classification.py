@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
 from kdjax.core.task import Batch, Rows, Task, Weights, batch_of, has_weight
@@ -61,6 +62,7 @@ def _task(inputs: str, label: str) -> Task:
     shown = {inputs: item[inputs]}
     if label not in item:
       return sample(shown)._replace(**others)
+    _check_labels(item[label], label)
     return batch_of(shown, item[label], **others)
 
   return Task(
@@ -81,6 +83,16 @@ def _task(inputs: str, label: str) -> Task:
     split=np.asarray,
     signature=signature,
     samples=ambiguous,
+  )
+
+
+def _check_labels(labels, name: str) -> None:
+  if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer):
+    return
+  raise UserError(
+    f"batch: entry {name!r} has the shape {labels.shape} and the type"
+    f" {labels.dtype}; the task classification reads one whole number an"
+    " example, its class"
   )
 
 
@@ -123,14 +135,19 @@ def cross_entropy(rows: Rows) -> jax.Array:
 def correct(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """How many of the labelled rows name their class, and how many there are."""
   right = rows.answers.argmax(-1) == rows.targets
-  known = has_weight(rows.weight) & (rows.targets >= 0)
+  known = _scored(rows)
   return (right & known).sum(), known.sum()
 
 
 def negative_log_likelihood(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """The labelled rows' cross-entropy, and how many there are."""
-  known = has_weight(rows.weight) & (rows.targets >= 0)
+  known = _scored(rows)
   return (cross_entropy(rows) * known).sum(), known.sum()
+
+
+def _scored(rows: Rows) -> jax.Array:
+  labels = class_ids(rows.targets, rows.answers.shape[-1])
+  return has_weight(rows.weight) & (labels >= 0)
 
 
 def ambiguous(logits: np.ndarray, labels: np.ndarray) -> list[int]:

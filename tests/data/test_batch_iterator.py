@@ -316,7 +316,18 @@ def other_place():
     (lambda: open_batches(ARRAYS), "needs batch_size="),
     (lambda: open_batches(Rows(ARRAYS)), "needs batch_size="),
     (lambda: open_batches(ARRAYS, batch_size=0), "at least 1, got 0"),
+    (lambda: open_batches(ARRAYS, batch_size="4"), "'4': not a whole number"),
+    (lambda: open_batches(ARRAYS, batch_size=4.0), "4.0: not a whole number"),
     (lambda: open_batches(cut(), batch_size=4), "of its own size"),
+    (lambda: [*open_batches([{0: np.ones(2)}])], "name is a text, not 0"),
+    (
+      lambda: [*open_batches([{"x": np.ones(2, "timedelta64[D]")}])],
+      "'x' holds no numbers",
+    ),
+    (
+      lambda: [*open_batches([{"weight": np.ones((2, 2))}])],
+      r"'weight' has the shape \(2, 2\)",
+    ),
     (lambda: open_batches({}, batch_size=4), "has no entry"),
     (
       lambda: open_batches({"x": np.ones(3), "y": np.ones(4)}, batch_size=2),

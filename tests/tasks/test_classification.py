@@ -156,3 +156,20 @@ def test_texts_are_handed_over_with_their_mask():
   del item["there"]
   assert task.batch(item).inputs.keys() == {"tokens"}
   assert (task.name, task.score) == ("text_classification", "accuracy")
+
+
+def test_a_label_that_is_no_class_is_not_scored():
+  beyond = rows(label=jnp.array([0, 2, 7, -1]))
+  without = rows(label=jnp.array([0, 2, -1, -1]))
+  for metric in TASK.metrics.values():
+    np.testing.assert_allclose(metric(beyond), metric(without))
+
+
+@pytest.mark.parametrize(
+  "labels",
+  [np.zeros(4), np.full(4, np.nan), np.zeros((4, 1), int), np.eye(4)],
+  ids=["float", "nan", "column", "one-hot"],
+)
+def test_labels_that_are_no_ids_are_refused(labels):
+  with pytest.raises(UserError, match="'label' has the shape .* whole number"):
+    TASK.batch(item(label=labels))
