@@ -42,9 +42,9 @@ def file(tmp_path, monkeypatch):
 def test_what_a_plugin_registers_is_listed_and_taken(file, capsys):
   words = ["list", "datasets", "models", "methods", f"--plugins={file}"]
   assert launch.main(["launch.py", *words]) == 0
-  shown = capsys.readouterr().out
+  shown = " ".join(capsys.readouterr().out.split())
   for row in (
-    "stripes(count=400, noise=1.0)  Noisy stripes", "two_layers(width)",
+    "stripes(count=400, noise=1.0) Noisy stripes", "two_layers(width)",
     "logit_cosine", "Matching of the direction of the logits.",
   ):  # fmt: skip
     assert row in shown

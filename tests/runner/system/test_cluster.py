@@ -33,7 +33,7 @@ JOBS = ROOT / "experiments" / "cluster"
     (["--multihost", "--coordinator_address=box"], ["HOST:PORT"]),
     (["--multihost", "--coordinator_address=box:99999"], ["HOST:PORT"]),
     (["--multihost", "--heartbeat_timeout=1"], [">= 5"]),
-    (["quantify", "--multihost"], ["--multihost", "quantify"]),
+    (["plot", "--multihost"], ["--multihost", "plot"]),
     (["list", "--multihost"], ["--multihost", "list"]),
   ],
 )
