@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 import launch
+from kdjax.core import plugins
 from kdjax.runner import cli, main
 from kdjax.runner.config import Experiment, Run
 from kdjax.runner.config.experiments import load_experiment
@@ -108,6 +109,8 @@ def test_a_command_with_an_experiment_of_its_own_keeps_it(called):
 
 def test_plugins_load_on_the_machine_of_the_experiment(called, monkeypatch):
   machines = []
+  # What is imported here is no other test's plugin.
+  monkeypatch.setattr(plugins, "_DIGESTS", {})
   monkeypatch.setattr(
     main, "prepare_environment", lambda *x: machines.append(x)
   )
