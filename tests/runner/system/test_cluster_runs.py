@@ -233,7 +233,8 @@ def test_other_commands_end_as_one(command, same, flags, tmp_path):
     # The first process alone says what is done.
     assert ": compiling" in said
     assert all(not status and "compiling" not in x for status, x in others)
-    found.append(json.loads((folder / "results.json").read_text()))
+    text = (folder / "results.json").read_text()
+    found.append(json.loads(text.replace(str(folder), "WORKDIR")))
   # soft_td is the same to rounding, the others bit for bit.
   apart = ("seconds", "digest") if command == "soft_td" else ("seconds",)
   for name in same:
