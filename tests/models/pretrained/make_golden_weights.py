@@ -19,7 +19,7 @@ import numpy as np
 from outside_cases import draw_all, draw_images
 
 KEPT = []  # operators last as long as their library
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
 # name, our model, library, its arguments, side of the images
 TINY_VIT = (

@@ -24,7 +24,7 @@ from kdjax.models.pretrained.read import read_outside_teacher
 pytest.importorskip("safetensors")
 from safetensors.numpy import save_file
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 SHAPES = json.loads((GOLDEN / "timm_resnet18.json").read_text())["tensors"]
 
 

@@ -13,7 +13,7 @@ from kdjax.models.pretrained.read import read_outside_teacher
 pytest.importorskip("safetensors")
 from safetensors.numpy import save_file
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 # From timm's model.safetensors beside its config.json on the Hugging Face hub.
 RESNET = {
   "architecture": "resnet18",

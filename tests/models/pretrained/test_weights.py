@@ -21,7 +21,7 @@ from kdjax.models.pretrained.read import (
   read_outside_teacher,
 )
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 TINY = json.loads((GOLDEN / "transformers_vit.json").read_text())
 MODEL = TINY["model"]
 HALF = MODEL[:-1] + ", normalise='half')"
