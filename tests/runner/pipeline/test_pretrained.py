@@ -72,9 +72,7 @@ def test_a_run_s_answers_are_put_in_the_data_s_order(run, tmp_path):
 def test_a_file_whose_config_has_another_order_of_classes_is_refused(tmp_path):
   """Other names are no news of a published network; another order is."""
   save_file = pytest.importorskip("safetensors.numpy").save_file
-  golden = (
-    pathlib.Path(__file__).parents[2] / "models" / "pretrained" / "golden"
-  )
+  golden = pathlib.Path(__file__).parents[2] / "models" / "golden"
   case = json.loads((golden / "timm_resnet18.json").read_text())
   tensors = draw_all(case["tensors"])
   save_file(tensors, tmp_path / "model.safetensors")
