@@ -73,6 +73,7 @@ class BatchIterator:
   Attributes:
     epoch: passes that are done.
     steps: batches in a pass; None where nobody can know.
+    examples: in a pass; likewise.
   """
 
   def __init__(
@@ -83,7 +84,8 @@ class BatchIterator:
     Args:
       change: batch -> what is yielded in its place.
     """
-    self._source, self.steps, self._change = source, source.steps, change
+    self._source, self._change = source, change
+    self.steps, self.examples = source.steps, source.examples
     self.epoch, self._batch, self._rows, self._size = 0, 0, 0, None
     self._items, self._names = None, None
 

@@ -24,11 +24,13 @@ class Source(NamedTuple):
     read: (pass from 0, batches to leave out) -> the other items of this pass.
     steps: batches in a pass; None where they are not known.
     once: whether there is one pass alone.
+    examples: how many there are; None where that is not known.
   """
 
   read: Callable[[int, int], Iterator[Any]]
   steps: int | None = None
   once: bool = False
+  examples: int | None = None
 
 
 def open_source(
@@ -122,7 +124,7 @@ def _by_rows(take, count, batch_size, seed) -> Source:
       item = {"index": rows, **take(rows)}
       yield item | {"weight": item.get("weight", 1) * counts}
 
-  return Source(read, steps)
+  return Source(read, steps, examples=count)
 
 
 def _function(function, batch_size, seed, default_size) -> Source:

@@ -53,13 +53,19 @@ def number_classes(values: np.ndarray, where: str) -> Classes:
 
 
 def hold_out(
-  names: Sequence[str], classes: Classes, where: str, instead: str
+  names: Sequence[str],
+  classes: Classes,
+  where: str,
+  instead: str,
+  *,
+  noun: str = "example",
 ) -> np.ndarray:
   """Marks about a fifth of each class, by a hash of the examples' names.
 
   Args:
     names: N texts; equal ones stay on one side.
     instead: what else would divide the examples, for the message.
+    noun: what an example is.
 
   Returns:
     (N,) bool.
@@ -73,8 +79,8 @@ def hold_out(
   for name, count, test in zip(classes.names, counts, tested, strict=True):
     if not test:
       raise UserError(
-        f"{where}: there is no test example of class {name!r}, which has"
-        f" {quantity(count, 'example')}; a fifth of each class is test: give it"
+        f"{where}: there is no test {noun} of class {name!r}, which has"
+        f" {quantity(count, noun)}; a fifth of each class is test: give it"
         f" at least 5 that differ, or {instead}"
       )
   return held

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax.core.errors import UserError, quantity
+from kdjax.data.labelled import Classes, hold_out
 from kdjax.data.naming import distinct, printable
-from kdjax.data.subsets import by_name
 
 # Formats of photographs and drawings; those that this Pillow reads count.
 _SUFFIXES = (
@@ -127,18 +127,13 @@ def _flat(root: _Folder) -> Listed:
     )
   folders = {name: _class(root, name, "train") for name in names}
   everything = _listing(names, folders)
-  stems = [Path(file).stem for file in everything.files]
-  held = by_name(stems, everything.labels)
-  tested = np.bincount(everything.labels[held], minlength=len(names))
-  for name, count in zip(names, tested, strict=True):
-    if not count:
-      raise UserError(
-        f"image folder {root.path}: there is no test image of class"
-        f" {printable(name)!r}, which has"
-        f" {quantity(len(folders[name].files), 'image')};"
-        " a fifth of each class is test: give it at least 5, or give train/ and"
-        " test/ folders of classes"
-      )
+  held = hold_out(
+    [Path(file).stem for file in everything.files],
+    Classes(tuple(map(printable, names)), everything.labels),
+    f"image folder {root.path}",
+    "give train/ and test/ folders of classes",
+    noun="image",
+  )
   notes = _notes((root, *folders.values()), loose=(root,))
   train, test = (
     Listing(

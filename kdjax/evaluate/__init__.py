@@ -7,7 +7,12 @@ import sys
 import types
 
 from kdjax.evaluate.bias import match_prior
-from kdjax.evaluate.compare import Comparison, compare, holm
+from kdjax.evaluate.compare import (
+  Comparison,
+  compare,
+  compare_networks,
+  holm,
+)
 from kdjax.evaluate.cost import (
   flops,
   latency,
@@ -37,6 +42,7 @@ __all__ = [
   "agreement",
   "calibration_error",
   "compare",
+  "compare_networks",
   "flops",
   "holm",
   "in_chunks",

@@ -1,10 +1,12 @@
 """Whether a difference between paired runs is one."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from kdjax.core.task import Task
 
 
 class Comparison(NamedTuple):
@@ -58,6 +60,33 @@ def compare(
     int(np.sum(better * factor * difference > 0)),
     len(difference),
   )
+
+
+def compare_networks(
+  networks: Mapping[str, Mapping[str, Any]],
+  pairs: Iterable[tuple[str, str]],
+  task: Task,
+) -> list[dict[str, Any]]:
+  """Compares networks by their task's score, seed by seed.
+
+  Args:
+    networks: by name, what results.json says of each, "test_<score>" among it.
+    pairs: names, (student, control).
+
+  Returns:
+    A row each as in results.json: the names, and a `Comparison`.
+  """
+  key, words = f"test_{task.score}", task.words
+  return [
+    {"student": student, "control": control}
+    | compare(
+      networks[student][key],
+      networks[control][key],
+      better=task.better,
+      factor=words.factor,
+    )._asdict()
+    for student, control in pairs
+  ]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -128,9 +128,7 @@ def distill(
   settings = {"method": method, "task": task.name}
   if isinstance(method, str):
     total = steps or (iterator.steps and epochs * iterator.steps)
-    method = make_method(
-      method, task=task, steps=total, examples=_examples(batches)
-    )
+    method = make_method(method, task, total, iterator.examples)
   else:
     settings["method"] = None
   placement = jit() if placement is None else placement
@@ -195,15 +193,6 @@ def _check(epochs, steps, patience, log_every, score_on) -> None:
 def _is_iterator(batches: Any) -> bool:
   """Says whether something is an iterator, which has one pass."""
   return hasattr(batches, "__next__")
-
-
-def _examples(batches: Any) -> int | None:
-  """The number of training examples, where it can be known."""
-  if isinstance(batches, Mapping) and batches:
-    return len(jax.tree.leaves(dict(batches))[0])
-  if hasattr(batches, "with_format") and hasattr(batches, "__len__"):
-    return len(batches)
-  return None
 
 
 def _scorer(student, score_on, task, batch_size):

@@ -259,18 +259,10 @@ def clock(
 
 def comparisons(results: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
   """Compares the student with its baseline and every control, seed by seed."""
-  others = {"baseline": results["baseline"], **results["controls"]}
-  key = f"test_{task.score}"
-  return [
-    {"student": "student", "control": name}
-    | evaluate.compare(
-      results["student"][key],
-      other[key],
-      better=task.better,
-      factor=task.words.factor,
-    )._asdict()
-    for name, other in others.items()
-  ]
+  networks = {**results, **results["controls"]}
+  others = ["baseline", *results["controls"]]
+  pairs = [("student", name) for name in others]
+  return evaluate.compare_networks(networks, pairs, task)
 
 
 def _samples(

@@ -57,7 +57,7 @@ def sweep_scores(
     ("versus_best", own[best["student"]]),
     ("versus_baseline", baseline),
   ):
-    comparisons = _versus(own, control, task)
+    comparisons = versus(own, control, task)
     for cell, one in zip(cells["student"], comparisons, strict=True):
       cell[name] = one
   # Nothing is to be said of the best beside itself.
@@ -71,9 +71,10 @@ def sweep_scores(
   }
 
 
-def _versus(
-  values: np.ndarray, control: np.ndarray, task: Task
+def versus(
+  values: Sequence[Any], control: Any, task: Task
 ) -> list[dict[str, Any]]:
+  """Compares many with one control, seed by seed, by Holm's correction."""
   how = {"better": task.better, "factor": task.words.factor}
   comparisons = [
     evaluate.compare(one, control, **how)._asdict() for one in values

@@ -12,7 +12,7 @@ import jax
 from kdjax.core.errors import UserError, unknown_name
 from kdjax.core.storage import digest
 from kdjax.core.task import Task
-from kdjax.evaluate import compare, parameters
+from kdjax.evaluate import compare_networks, parameters
 from kdjax.runner.report import logs, record
 from kdjax.runner.system import environment
 from kdjax.tasks import MAKERS
@@ -75,6 +75,7 @@ def report(
   _check(trained, task)
   measured = {key: _measured(runs, task) for key, runs in trained.items()}
   others = [key for key in measured if key not in ("student", "baseline")]
+  pairs = [("student", key) for key in measured if key != "student"]
   results = {
     "name": name,
     "command": shlex.join(sys.argv),
@@ -84,7 +85,7 @@ def report(
     "student": measured["student"],
     **({"baseline": measured["baseline"]} if "baseline" in measured else {}),
     "controls": {key: measured[key] for key in others},
-    "comparisons": _comparisons(measured, task),
+    "comparisons": compare_networks(measured, pairs, task),
     "environment": environment.describe(jax.devices()),
   }
   history = [row for key, runs in trained.items() for row in _rows(key, runs)]
@@ -136,24 +137,6 @@ def _measured(runs: Sequence[Any], task: Task) -> dict[str, Any]:
 def _of_teacher(metrics: Mapping[str, float], task: Task) -> dict[str, Any]:
   others = {key: [x] for key, x in metrics.items() if key != task.score}
   return {"model": "own", f"test_{task.score}": [metrics[task.score]], **others}
-
-
-def _comparisons(
-  measured: Mapping[str, Any], task: Task
-) -> list[dict[str, Any]]:
-  """The student against everybody else, seed by seed."""
-  key = f"test_{task.score}"
-  return [
-    {"student": "student", "control": name}
-    | compare(
-      measured["student"][key],
-      other[key],
-      better=task.better,
-      factor=task.words.factor,
-    )._asdict()
-    for name, other in measured.items()
-    if name != "student"
-  ]
 
 
 def _rows(name: str, runs: Sequence[Any]) -> list[dict[str, Any]]:

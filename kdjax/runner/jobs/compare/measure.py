@@ -16,6 +16,7 @@ from kdjax.runner.jobs.compare.candidates import (
 )
 from kdjax.runner.jobs.compare.training import Outcome
 from kdjax.runner.pipeline import measure as scores
+from kdjax.runner.pipeline import sweep
 from kdjax.runner.pipeline.predict import predict
 from kdjax.runner.pipeline.setup import network_note
 
@@ -90,15 +91,7 @@ def _add_comparisons(table: dict[str, dict[str, Any]], task: Task) -> None:
     others = [name for name in table if name not in (control, "baseline")]
     if control not in table:
       continue
-    found = [
-      evaluate.compare(
-        table[name][score],
-        table[control][score],
-        better=task.better,
-        factor=task.words.factor,
-      )._asdict()
-      for name in others
-    ]
-    corrected = evaluate.holm([one["p_value"] for one in found])
-    for name, one, p_value in zip(others, found, corrected, strict=True):
-      table[name][key] = one | {"holm_p_value": p_value}
+    values = [table[name][score] for name in others]
+    rows = sweep.versus(values, table[control][score], task)
+    for name, row in zip(others, rows, strict=True):
+      table[name][key] = row

@@ -161,18 +161,8 @@ def compare(
   Returns:
     A comparison of errors each, as in results.json.
   """
-  score = f"test_{task.score}"
-  return [
-    {"student": one, "control": other}
-    | evaluate.compare(
-      measured[one][score],
-      measured[other][score],
-      better=task.better,
-      factor=task.words.factor,
-    )._asdict()
-    for one, other in PAIRS
-    if one in measured and other in measured
-  ]
+  pairs = [pair for pair in PAIRS if measured.keys() >= {*pair}]
+  return evaluate.compare_networks(measured, pairs, task)
 
 
 def front(measured: Mapping[str, Mapping[str, Any]], task: Task) -> list[str]:
