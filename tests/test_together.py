@@ -1,4 +1,4 @@
-"""`--regime`: what bad input says, and what networks that learn together leave."""
+"""`--scheme`: what bad input says, and what networks that learn together leave."""
 
 import json
 
@@ -25,19 +25,19 @@ TINY = (
 )  # fmt: skip
 
 BAD = [
-  (["--regime=mutal"], ["regime 'mutal'", "'mutual'"]),
-  (["--regime=mutual(peers=1)"], ["mutual(peers=1)", ">= 2"]),
-  (["--regime=mutual(pears=2)"], ["pears", "peers"]),
-  (["--regime=mutual("], ["mutual("]),
-  (["--regime=mean_teacher(decay=1)"], ["decay", "[0, 1)"]),
-  (["--regime=mean_teacher(decay=-0.5)"], ["decay", "[0, 1)"]),
-  (["--regime=codistillation(every=0)"], ["every", ">= 1"]),
+  (["--scheme=mutal"], ["scheme 'mutal'", "'mutual'"]),
+  (["--scheme=mutual(peers=1)"], ["mutual(peers=1)", ">= 2"]),
+  (["--scheme=mutual(pears=2)"], ["pears", "peers"]),
+  (["--scheme=mutual("], ["mutual("]),
+  (["--scheme=mean_teacher(decay=1)"], ["decay", "[0, 1)"]),
+  (["--scheme=mean_teacher(decay=-0.5)"], ["decay", "[0, 1)"]),
+  (["--scheme=codistillation(every=0)"], ["every", ">= 1"]),
   # eight devices, as the tests have them
-  (["--regime=codistillation(peers=3)"], ["3 peers", "8 devices"]),
-  (["--regime=mutual", "--distillation=simkd"], ["trained teacher's layers"]),
-  (["compare", "kd", "--regime=mutual"], ["--regime=mutual", "compare"]),
-  (["quantify", "--regime=mutual"], ["--regime=mutual", "quantify"]),
-  (["cache", "--regime=mutual"], ["--regime=mutual", "cache"]),
+  (["--scheme=codistillation(peers=3)"], ["3 peers", "8 devices"]),
+  (["--scheme=mutual", "--distillation=simkd"], ["trained teacher's layers"]),
+  (["compare", "kd", "--scheme=mutual"], ["--scheme=mutual", "compare"]),
+  (["quantify", "--scheme=mutual"], ["--scheme=mutual", "quantify"]),
+  (["cache", "--scheme=mutual"], ["--scheme=mutual", "cache"]),
   (["cache", "--teachers=2"], ["--teachers=2", "cache"]),
   (["soft_td", "--route=2"], ["--route=2", "soft_td"]),
   (["soft_td", "--transfer_dataset=noise_images"], ["--transfer_dataset"]),
@@ -97,7 +97,7 @@ def test_published_objectives_stand_where_none_is_named(given, objective):
 )
 def test_run_without_a_teacher(regime, roles, tmp_path, capsys):
   workdir = tmp_path / "run"
-  given = [*TINY, f"--regime={regime}", f"--workdir={workdir}"]
+  given = [*TINY, f"--scheme={regime}", f"--workdir={workdir}"]
   assert launch.main(["launch.py", *given]) == 0
   results = json.loads((workdir / "results.json").read_text())
   # Nobody taught, so nobody was trained to.
@@ -117,7 +117,7 @@ def test_run_without_a_teacher(regime, roles, tmp_path, capsys):
 @pytest.mark.slow
 def test_reference_still_has_its_teacher(tmp_path):
   workdir = tmp_path / "run"
-  given = [*TINY, "--regime=mutual", "--reference=kd", f"--workdir={workdir}"]
+  given = [*TINY, "--scheme=mutual", "--reference=kd", f"--workdir={workdir}"]
   assert launch.main(["launch.py", *given]) == 0
   results = json.loads((workdir / "results.json").read_text())
   assert results["teacher"]["model"] == "mlp(8)"
@@ -130,7 +130,7 @@ def test_reference_still_has_its_teacher(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path):
   workdir = tmp_path / "run"
-  given = [*TINY, "--regime=mutual", f"--workdir={workdir}"]
+  given = [*TINY, "--scheme=mutual", f"--workdir={workdir}"]
   given += ["--learning_rate=0.0001,0.03"]
   assert launch.main(["launch.py", "sweep", *given]) == 0
   student = json.loads((workdir / "results.json").read_text())["student"]

@@ -68,9 +68,10 @@ def _prepare_file(name: str) -> Path:
   """Lets a file be imported by its name, also in processes that are spawned."""
   path = Path(name).expanduser().resolve()
   if not path.is_file():
-    files = [file.name for file in path.parent.glob("*.py")]
-    near = difflib.get_close_matches(path.name, files, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    # Without the endings, which all share.
+    files = [file.stem for file in path.parent.glob("*.py")]
+    near = difflib.get_close_matches(path.stem, files, n=1)
+    hint = f"; did you mean {near[0] + '.py'!r}?" if near else ""
     raise UserError(f"--plugins={name}: there is no such file{hint}")
   if str(path.parent) not in sys.path:
     # Last: nothing in the folder can stand for a module that is installed.

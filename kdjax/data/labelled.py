@@ -9,6 +9,7 @@ from kdjax.core.errors import UserError, quantity
 from kdjax.data.dataset import Dataset, Split
 from kdjax.data.naming import distinct
 from kdjax.data.subsets import by_name
+from kdjax.data.tables import read_number
 
 
 class Classes(NamedTuple):
@@ -40,10 +41,10 @@ def number_classes(values: np.ndarray, where: str) -> Classes:
     >>> number_classes(np.array(["10", "9", "10"]), "mine").names
     ('9', '10')
   """
-  numbers = [_number(value) for value in np.unique(values)]
+  numbers = [read_number(value) for value in np.unique(values)]
   if None not in numbers:
     if not np.equal(np.mod(numbers, 1), 0).all():
-      text = next(x for x in np.unique(values) if _number(x) % 1 != 0)
+      text = next(x for x in np.unique(values) if read_number(x) % 1 != 0)
       raise UserError(
         f"{where}: a label is {text}; classes are whole numbers or names"
       )
@@ -135,10 +136,3 @@ def _standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
   # Of a constant column rounding would make noise.
   deviation[train.min(0) == train.max(0)] = 1
   return ((values - mean) / deviation).astype(np.float32)
-
-
-def _number(text: str) -> float | None:
-  try:
-    return float(text)
-  except ValueError:
-    return None

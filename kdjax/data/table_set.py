@@ -58,7 +58,7 @@ def open_table(
     path: a .csv, .tsv, .parquet or .npz file.
     name: as the user wrote it.
     label: the column of the classes.
-    leave_out: columns that are no inputs, such as an id.
+    leave_out: columns that are not looked at, such as an id.
     standardise: bring the columns to mean 0 and deviation 1, over the training
       rows.
     image_size: of a list of images, as `load` takes it; so are the others.
@@ -71,8 +71,8 @@ def open_table(
   arrays = path.suffix.lower() == ".npz"
   if arrays and leave_out:
     raise UserError(f"{name}: leave_out is for tables")
-  table = None if arrays else read_table(path)
-  inputs = [] if arrays else _inputs(table, label, leave_out)
+  table = None if arrays else _columns_of(read_table(path), label, leave_out)
+  inputs = [] if arrays else _inputs(table, label)
   if len(inputs) == 1 and inputs[0] in _FILES:
     listed = _list_images(path.parent, table, inputs[0], label)
     return open_files(
@@ -94,10 +94,9 @@ def open_table(
   return make_dataset(name, classes, values, held, standardise=standardise)
 
 
-def _inputs(table: Table, label: str, leave_out: Sequence[str]) -> list[str]:
-  """The columns that a network sees."""
-  if isinstance(leave_out, str):
-    leave_out = (leave_out,)
+def _columns_of(table: Table, label: str, leave_out: Sequence[str]) -> Table:
+  """The table without the columns that are left out."""
+  leave_out = (leave_out,) if isinstance(leave_out, str) else tuple(leave_out)
   for column, argument in (
     (label, "label='NAME'"),
     *((one, "leave_out=('NAME',)") for one in leave_out),
@@ -107,7 +106,23 @@ def _inputs(table: Table, label: str, leave_out: Sequence[str]) -> list[str]:
         f"{table.where} has no column {printable(column)!r}, but"
         f" {_listed(table.columns)}: table(path='FILE', {argument}) names another"
       )
-  others = {label, SPLIT, *leave_out}
+  if label in leave_out:
+    raise UserError(
+      f"{table.where}: column {printable(label)!r} has the classes, and"
+      " leave_out=... leaves it out; label='NAME' names the one of the classes"
+    )
+  return table._replace(
+    columns={
+      name: column
+      for name, column in table.columns.items()
+      if name not in leave_out
+    }
+  )
+
+
+def _inputs(table: Table, label: str) -> list[str]:
+  """The columns that a network sees."""
+  others = {label, SPLIT}
   inputs = [column for column in table.columns if column not in others]
   if not inputs:
     raise UserError(f"{table.where} has no column besides {_listed(others)}")

@@ -1,6 +1,7 @@
 """Reading tables: columns by name, out of CSV, TSV and parquet files."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,12 @@ from kdjax.data.whole import first_line
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*_SEPARATORS, ".parquet")
+# Python reads more as a number: 1_000, and the digits of other scripts.
+_NUMBER = re.compile(
+  r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)",
+  re.ASCII | re.IGNORECASE,
+)
+_MORE_THAN_DIGITS = re.compile(r"[^0-9.eE+-]")
 
 
 class Table(NamedTuple):
@@ -104,34 +111,39 @@ def texts(table: Table, name: str) -> np.ndarray:
   return column
 
 
+def read_number(text: str) -> float | None:
+  """Reads a decimal number as tables have it; None for any other text.
+
+  Example:
+    >>> read_number("-1.5e3"), read_number("1_000"), read_number("0x10")
+    (-1500.0, None, None)
+  """
+  return float(text) if _NUMBER.fullmatch(text) else None
+
+
 def _numbers(table: Table, name: str) -> np.ndarray:
   column = table.columns[name]
   # What float32 cannot hold becomes infinite, and is refused as such.
   with np.errstate(over="ignore"):
     try:
+      if column.dtype.kind == "U" and _MORE_THAN_DIGITS.search("".join(column)):
+        raise ValueError
       values = column.astype(np.float64).astype(np.float32)
     except ValueError:
-      values = np.array([*map(_number, column)], np.float32)
+      values = np.array([*map(read_number, column)], np.float32)
   if np.isfinite(values).all():
     return values
   row = int((~np.isfinite(values)).argmax())
   text = str(column[row])
   if not text or column.dtype.kind in "fO" and text == "nan":
     what = "is empty"
-  elif np.isnan(_number(text)) and text.lower().strip("+-") != "nan":
+  elif read_number(text) is None:
     what = f"has {printable(text[:40])!r}, which is no number"
   else:
     what = f"has {text}, which is no finite number of float32"
   raise UserError(
     _cell(table, name, row, f"{what}; leave the row or the column out")
   )
-
-
-def _number(text: str) -> float:
-  try:
-    return float(text)
-  except ValueError:
-    return np.nan
 
 
 def _cell(table: Table, name: str, row: int, what: str) -> str:

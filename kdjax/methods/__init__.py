@@ -365,6 +365,12 @@ def _published(term: spec.Term, otherwise=1.0) -> spec.Term:
 def _resolve(method: spec.Spec) -> spec.Spec:
   name = FAMILIES.get(method.name, method.name)
   name, *settings = VARIANTS.get(name, (name,))
+  if name in PRESETS:
+    methods = PRESETS[name].removesuffix(":1")
+    raise UserError(
+      f"{name!r} is a whole objective, without settings or other terms; write"
+      f" {methods!r} in its place"
+    )
   if name not in MAKERS:
     choices = [*MAKERS, *FAMILIES, *VARIANTS, *PRESETS]
     raise unknown_name("method", name, choices)

@@ -117,7 +117,7 @@ def by_setting(command: str, typed: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what was typed by each setting's own flag: some have two."""
   typed = dict(typed)
   for one in options(CONFIGS[command]):
-    names = [flag for flag in reversed(one.flags) if flag in typed]
+    names = [flag for flag in one.flags if flag in typed]
     if len(names) > 1:
       twice = " ".join(f"--{name}={typed[name]}" for name in names)
       raise UserError(f"{twice}: two names of one flag; give one of them")

@@ -82,6 +82,7 @@ def test_digests_are_those_of_the_users_own_files(tmp_path, text, files):
     ("own_a.py,", "", "--plugins=own_a.py,: give FILE.py or a module"),
     ("own_nets.py", None, "there is no such file; did you mean 'own_net.py'?"),
     ("nowhere/own.py", None, "nowhere/own.py: there is no such file"),
+    ("nope.py", None, "--plugins=nope.py: there is no such file."),
     ("own_net", None, "No module named 'own_net'; did you mean --plugins=own_net.py"),
     ("own_a.py", "\ndef f(:\n", "own_a.py: line 2: invalid syntax"),
     ("own_a.py", "import nothing_here\n", "line 1: No module named 'nothing_here'"),
@@ -98,7 +99,7 @@ def test_digests_are_those_of_the_users_own_files(tmp_path, text, files):
   ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path, name, text, said):
-  write(tmp_path, {"own_net.py": "", "own_syntax.py": "1 +\n"})
+  write(tmp_path, {"own_net.py": "", "own_syntax.py": "1 +\n", "e.py": ""})
   (tmp_path / "own_folder").mkdir()
   if text is not None:
     write(tmp_path, {name.strip(","): text})
@@ -106,7 +107,7 @@ def test_a_mistake_is_one_line(tmp_path, name, text, said):
     sys.path.append(str(tmp_path))
   with pytest.raises(UserError) as error:
     plugins.load(name)
-  assert said in str(error.value) and "\n" not in str(error.value)
+  assert said in f"{error.value}." and "\n" not in str(error.value)
   assert str(error.value).startswith(f"--plugins={name}")
 
 

@@ -76,6 +76,8 @@ def test_settings_name_columns(tmp_path):
     (["1.0", "0.0"], ("0", "1")),
     (["yes", "no"], ("no", "yes")),
     (["1", "one"], ("1", "one")),
+    (["1_0", "10"], ("10", "1_0")),
+    (["١", "1"], ("1", "١")),
   ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -91,11 +93,41 @@ def test_names_classes(tmp_path, suffix, labels, names):
   ) == ([0] * 10 + [1] * 10)
 
 
+def test_numbers_are_written_in_digits(tmp_path):
+  texts = ["1", " 2 ", "+3.", ".5", "-1e3", "1E-2"] * 5
+  rows = [[text, "ab"[n % 2]] for n, text in enumerate(texts)]
+  path = write(tmp_path / "t.csv", rows, ["x", "label"])
+  dataset = data.load(f"table({path!r}, standardise=False)")
+  seen = np.concatenate([inputs(dataset.train), inputs(dataset.test)])
+  wanted = np.float32([-1000, 0.01, 0.5, 1, 2, 3])
+  np.testing.assert_array_equal(np.unique(seen), wanted)
+
+
 def test_a_column_divides_the_rows(tmp_path):
   rows = [[*row, "test" if row[0] < 5 else "train"] for row in ROWS]
   path = write(tmp_path / "t.csv", rows, [*HEAD, "split"])
   dataset = data.load(f"table({path!r}, standardise=False)")
   assert inputs(dataset.test)[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_column_that_is_left_out_divides_nothing(tmp_path):
+  rows = [[*row, "left" if row[0] < 5 else "right"] for row in ROWS]
+  path = write(tmp_path / "t.csv", rows, [*HEAD, "split"])
+  dataset = data.load(f"table({path!r}, leave_out='split')")
+  assert len(dataset.test.labels) > 0 and dataset.image_shape == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+  ("leave_out", "message"),
+  [
+    ("('label',)", "column 'label' has the classes, and leave_out="),
+    ("'id'", "no column 'id', but height, label, width"),
+  ],
+)
+def test_what_cannot_be_left_out_is_told(tmp_path, leave_out, message):
+  path = write(tmp_path / "t.csv", ROWS)
+  with pytest.raises(UserError, match=message):
+    data.load(f"table({path!r}, leave_out={leave_out})")
 
 
 def test_rows_stay_on_their_side_and_equal_ones_together(tmp_path):
@@ -219,6 +251,10 @@ LIST = ["image", "label", "size"]
     (csv_of("x,label\nnan,a\n2,b\n"), "line 2, has nan, which is no finite"),
     (csv_of("x,label\n1e99,a\n2,b\n"), "has 1e99, which is no finite number of"),
     (csv_of("x,label\n1,a\nParis,b\n"), "line 3, has 'Paris', which is no num"),
+    *(
+      (csv_of(f"x,label\n1,a\n{text},b\n"), f"'x', line 3, has '{text}', which is")
+      for text in ("1_000", "0x10", "١", "1;5", "1e", "1 0")
+    ),
     (csv_of("x,label\n1,a\n2,\n"), "column 'label', line 3, is empty"),
     (csv_of("x,label\n1,0.5\n2,1\n"), "a label is 0.5; classes are whole"),
     (csv_of("x,label\n1,nan\n2,1\n"), "a label is nan; classes are whole"),

@@ -202,6 +202,20 @@ def test_a_kind_of_divergence_is_not_another():
     terms_of("tvd(kind='forward_kl')")
 
 
+@pytest.mark.parametrize(
+  ("text", "instead"),
+  [
+    ("kd:0.9 + hard:0.1", "'ce' in its place"),
+    ("fitnets + soft", "'kd' in its place"),
+    ("soft_and_hard(8)", "'kd:0.9 + ce:0.1' in its place"),
+  ],
+)
+def test_a_preset_is_no_term(text, instead):
+  with pytest.raises(UserError, match="is a whole objective.*") as error:
+    terms_of(text)
+  assert instead in str(error.value) and "did you" not in str(error.value)
+
+
 def test_names_are_taken_once():
   with pytest.raises(ValueError, match="registered already"):
     register("kd")(lambda: None)

@@ -73,5 +73,6 @@ class Distillation(TeacherView, WeightedObjective):
     "who learns from whom: alone, from the teacher; or together, without one:"
     " mutual(peers=2), mean_teacher(decay=0.999), codistillation(peers=2,"
     " every=50)",
-    other_flag="scheme",
+    flag="scheme",
+    other_flag="regime",
   )

@@ -43,9 +43,9 @@ _CLASHES = (
   ),
   *(
     Rule(
-      f"{one} regime",
+      f"{one} scheme",
       lambda x, one=one: _TEACHERS[one](x) and conditions.online(x),
-      f"--{one} and --regime={{distillation.regime}} do not go together",
+      f"--{one} and --scheme={{distillation.regime}} do not go together",
     )
     for one in _TEACHERS
   ),
@@ -87,9 +87,9 @@ _CLASHES = (
     " --images takes a part of the training images",
   ),
   Rule(
-    "views regime",
+    "views scheme",
     lambda one: conditions.numbered(one) and conditions.online(one),
-    "--regime={distillation.regime} draws views of its own, and learns from no"
+    "--scheme={distillation.regime} draws views of its own, and learns from no"
     " stored teacher: leave out --views and --teacher_cache",
   ),
   Rule(
@@ -116,18 +116,18 @@ _CLASHES = (
     )
   ),
   Rule(
-    "teacher_view regime",
+    "teacher_view scheme",
     lambda one: (
       one.distillation.teacher_view != SAME and conditions.online(one)
     ),
     "--teacher_view={distillation.teacher_view}: with"
-    " --regime={distillation.regime} the student has no teacher to be shown"
+    " --scheme={distillation.regime} the student has no teacher to be shown"
     " anything",
   ),
   Rule(
-    "augment regime",
+    "augment scheme",
     lambda one: one.values.scheme.adapt_loader and one.values.mixes,
-    "--augment={student.augment}: --regime={distillation.regime} makes batches"
+    "--augment={student.augment}: --scheme={distillation.regime} makes batches"
     " of its own, whose examples are not mixed",
   ),
   *(
@@ -153,10 +153,10 @@ _CLASHES = (
     " whole batch",
   ),
   Rule(
-    "accumulate_steps regime",
+    "accumulate_steps scheme",
     lambda one: one.computing.accumulate_steps > 1 and conditions.online(one),
     "--accumulate_steps={computing.accumulate_steps}:"
-    " --regime={distillation.regime} shows whole batches",
+    " --scheme={distillation.regime} shows whole batches",
   ),
   Rule(
     "pruning_begin pruning_end",
@@ -168,10 +168,10 @@ _CLASHES = (
     " --pruning_end={compression.pruning_end:g}",
   ),
   Rule(
-    "sparsity regime",
+    "sparsity scheme",
     lambda one: one.compression.sparsity and one.values.scheme.averages,
     "--sparsity={compression.sparsity:g}: an average of weights over time is not"
-    " sparse; measure the other one, --regime='mean_teacher(measured=student)'",
+    " sparse; measure the other one, --scheme='mean_teacher(measured=student)'",
   ),
   # What is swept, searched and kept.
   Rule(

@@ -75,7 +75,7 @@ def members_apart(
   members = len(arms["student"].settings["seed"])
   hindrances = {
     "several processes share every batch": jax.process_count() > 1,
-    f"--regime={experiment.distillation.regime} lays its networks over the"
+    f"--scheme={experiment.distillation.regime} lays its networks over the"
     " devices itself": arms["student"].scheme.layout is not None,
     f"{len(local)} devices have {quantity(members, 'student')} to train; raise"
     " --seeds or take --shard=batch": members < len(local),

@@ -56,7 +56,7 @@ def check_method(method: Method) -> None:
   if method.adopt is not None:
     raise ValueError(
       "the method takes over a trained teacher's layers, but networks that"
-      " learn together have none to give; use another, or --regime=alone"
+      " learn together have none to give; use another, or --scheme=alone"
     )
 
 

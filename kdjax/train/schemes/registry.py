@@ -56,7 +56,7 @@ def register(
 
 def make_scheme(text: str) -> Scheme:
   """Builds the scheme that the user wrote."""
-  return spec.build("regime", spec.parse(text), MAKERS)
+  return spec.build("scheme", spec.parse(text), MAKERS)
 
 
 def objective_of(text: str, *, shared: bool = False) -> str | None:
@@ -76,6 +76,6 @@ def check_devices(text: str, scheme: Scheme, devices: int) -> None:
   parts = scheme.layout.parts
   if parts % devices and devices % parts:
     raise UserError(
-      f"--regime={text}: {parts} peers cannot be laid evenly over {devices}"
+      f"--scheme={text}: {parts} peers cannot be laid evenly over {devices}"
       f" devices; make one a multiple of the other, such as peers={devices}"
     )

@@ -36,7 +36,7 @@ HAVE = [
    "teacher_from teacher_classes checkpoint_minutes checkpoint_steps "
    "evaluate_every"),
   ("distill sweep",
-   "teacher_head teacher_cache regime specialists specialist_epochs "
+   "teacher_head teacher_cache scheme specialists specialist_epochs "
    "specialist_learning_rate chain chain_learning_rate generations route "
    "controls smoothing_learning_rate reference reference_learning_rate "
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
@@ -144,7 +144,7 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   text = capsys.readouterr().out
   shown = set(re.findall(r"--(?:\[no\])?([a-z_]+):", text))
   shown -= {"help", "version", "experiment", "plugins"}
-  others = {"scheme"} if "regime" in FLAGS[command] else set()
+  others = {"regime"} if "scheme" in FLAGS[command] else set()
   assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
@@ -211,7 +211,7 @@ def test_an_unknown_flag_says_who_has_it(words, said, capsys):
 @pytest.mark.parametrize(
   ("command", "given", "said"),
   [
-    ("compare", {"regime": "mutual"}, "--regime=mutual"),
+    ("compare", {"scheme": "mutual"}, "--scheme=mutual"),
     ("quantify", {"labels": "150"}, "--labels=150"),
     ("synthesise", {"student": "mlp(4)", "teacher": "mlp(9)"}, "--teacher=mlp(9)"),
     ("soft_td", {"teachers": "2"}, "--teachers=2"),
@@ -232,7 +232,7 @@ def test_what_a_file_sets_is_not_passed_over(command, given, said):
     ("compare", {"distillation": "kd(8)", "label_smoothing": "0.2"}),
     ("cache", {"smoothing_learning_rate": "0.1", "views": "4"}),
     ("synthesise", {"teacher_augment": "shift(2)"}),
-    ("list", {"regime": "mutual"}),
+    ("list", {"scheme": "mutual"}),
   ],
 )
 def test_what_a_command_makes_itself_is_passed_over(command, given):
@@ -241,8 +241,8 @@ def test_what_a_command_makes_itself_is_passed_over(command, given):
 
 
 def test_a_flag_answers_to_its_other_name_too():
-  _, typed = read(["launch.py", "--scheme=mutual(peers=3)"])
-  assert by_setting("distill", typed) == {"regime": "mutual(peers=3)"}
+  _, typed = read(["launch.py", "--regime=mutual(peers=3)"])
+  assert by_setting("distill", typed) == {"scheme": "mutual(peers=3)"}
 
 
 def test_both_names_of_a_flag_are_one_too_many(capsys):
@@ -254,6 +254,6 @@ def test_both_names_of_a_flag_are_one_too_many(capsys):
 
 
 def test_another_command_refuses_the_other_name(capsys):
-  assert launch.main(["launch.py", "compare", "kd", "--scheme=mutual"]) == 2
+  assert launch.main(["launch.py", "compare", "kd", "--regime=mutual"]) == 2
   error = capsys.readouterr().err
-  assert "--scheme=mutual: compare has no such flag; distill and sweep" in error
+  assert "--regime=mutual: compare has no such flag; distill and sweep" in error

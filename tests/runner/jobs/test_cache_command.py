@@ -84,7 +84,7 @@ REFUSED = {
     ],
   ),
   "no classifier": (["--distillation=srrl"], ["srrl", "classifier"]),
-  "a regime": (["--regime=mutual"], ["--regime=mutual", "--views"]),
+  "a regime": (["--scheme=mutual"], ["--scheme=mutual", "--views"]),
   "compare": (["compare", "kd"], ["compare has no such flag"]),
   "quantify": (["quantify"], ["quantify has no such flag"]),
 }

@@ -126,7 +126,7 @@ def test_all_required_packages_are_noted():
     ("computing", {"accumulate_steps": 3}, "multiple of 3 pieces"),
     ("computing", {"profile_steps": "9"}, "START:STOP"),
     ("distillation", {"gradient_metrics": True}, "--gradient_metrics"),
-    ("distillation", {"regime": "mutual(peers=2)"}, "--regime=mutual"),
+    ("distillation", {"regime": "mutual(peers=2)"}, "--scheme=mutual"),
   ],
 )
 def test_settings_that_do_not_go_together(group, settings, message):

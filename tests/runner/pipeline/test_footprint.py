@@ -51,7 +51,7 @@ def test_a_run_reads_back_what_it_saved(tmp_path):
   [
     (("--sparsity=1",), "sparsity=1.0: it must be in [0, 1)"),
     (("--sparsity=.5", "--pruning_begin=.5"), "less than --pruning_end=0.5"),
-    (("--sparsity=.5", "--regime=mean_teacher"), "measured=student"),
+    (("--sparsity=.5", "--scheme=mean_teacher"), "measured=student"),
     (("--quantization=w4a8", "--student=lenet(2, 4, hidden=8)"), "take w8a8"),
     (("compare", "kd", "--sparsity=.5"), "compare has no such flag"),
   ],

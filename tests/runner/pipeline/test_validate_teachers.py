@@ -45,7 +45,7 @@ BAD = [
   (["--generations=0"], ["--generations=0", ">= 1"]),
   (["--route=4"], ["--route=4", "--teacher_epochs=3"]),
   (["--route=2", "--teacher_from=x"], ["--teacher_from"]),
-  (["--regime=mutual", "--teachers=2"], ["--teachers", "--regime=mutual"]),
+  (["--scheme=mutual", "--teachers=2"], ["--teachers", "--scheme=mutual"]),
   (["quantify", "--teachers=2"], ["--teachers=2"]),
   (["compare", "kd", "--route=2"], ["--route=2"]),
 ]

@@ -222,7 +222,7 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
       teacher_line += f", {score.words.title} {told}"
   return [
     f"- Teacher: {teacher_line}.",
-    f"- Objective: `{card['objective']}`; regime `{card['regime']}`.",
+    f"- Objective: `{card['objective']}`; scheme `{card['regime']}`.",
     f"- Seed {network['seed']} of"
     f" {len(card['scores'][score.key]['seeds'])}, as the export's command"
     " asks; the first by default, whatever its score.",
