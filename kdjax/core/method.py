@@ -56,6 +56,7 @@ class Inputs(NamedTuple):
     partner_labels: (B,) int32, the partners' labels, which count the rest.
     examples: (B,) bool, `mask` of the examples, where the rows of the answers
       are something else; None where a row is an example.
+    tokens: (B, T) bool, False for the padding of texts; None = all count.
   """
 
   student: Outputs
@@ -69,6 +70,7 @@ class Inputs(NamedTuple):
   share: jax.Array | None = None
   partner_labels: jax.Array | None = None
   examples: jax.Array | None = None
+  tokens: jax.Array | None = None
 
 
 class Method(NamedTuple):

@@ -37,6 +37,7 @@ class Batch(NamedTuple):
       "teacher_inputs": what the teacher sees, where it sees something else.
       "place": (B,) int32, place of each view among all views of all examples,
         view * N + index, where views have numbers.
+      "counts": (B, ...) bool, which rows count, where a task has noted it.
   """
 
   inputs: Any
@@ -163,6 +164,9 @@ class Task(NamedTuple):
     words: how a report tells of the score.
     samples: (the teacher's outputs (N, ...), targets (N, ...)) -> places of some
       examples worth showing; None where there is no picture of them.
+    tokens: Batch -> (B, T) bool, which tokens of a text are no padding, for
+      methods that match features of tokens; None, or one that returns it, where
+      all count.
   """
 
   name: str
@@ -182,6 +186,7 @@ class Task(NamedTuple):
   signature: Callable[[Any, int], Signature] = signature_of
   words: Words = Words()
   samples: Callable[[Any, Any], list[int]] | None = None
+  tokens: Callable[[Batch], jax.Array | None] | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

@@ -53,11 +53,15 @@ def last(outputs: Outputs, tap: str) -> jax.Array:
   return working(taps.select(outputs.feats, tap)[-1])
 
 
-def over_positions(features: jax.Array) -> jax.Array:
+def over_positions(
+  features: jax.Array, tokens: jax.Array | None = None
+) -> jax.Array:
   """Averages over all positions of maps or tokens.
 
   Args:
     features: (B, D), (B, T, D) or (B, H, W, D).
+    tokens: (B, T) bool, which tokens of a text are no padding; None where all
+      count.
 
   Returns:
     (B, D), as vectors are already.
@@ -66,11 +70,20 @@ def over_positions(features: jax.Array) -> jax.Array:
     >>> over_positions(jnp.ones((1, 2, 2, 3))).shape
     (1, 3)
   """
+  if tokens is not None and features.shape[:-1] == tokens.shape:
+    mask = jnp.broadcast_to(tokens[..., None], features.shape)
+    return losses.masked_mean(features, mask, axis=1)
   return features.mean(axis=tuple(range(1, features.ndim - 1)))
 
 
-def vectors(method: str, tap: str, outputs: Outputs) -> jax.Array:
+def vectors(
+  method: str, tap: str, outputs: Outputs, tokens: jax.Array | None = None
+) -> jax.Array:
   """Picks one feature, averaged over the positions of tokens and maps.
+
+  Args:
+    tokens: (B, T) bool, which tokens of a text are no padding; None where all
+      count.
 
   Returns:
     (B, D) float32 (float64 for float64).
@@ -85,7 +98,7 @@ def vectors(method: str, tap: str, outputs: Outputs) -> jax.Array:
     raise UserError(
       f"{method} needs features (B, D), but {tap} is {array.shape}"
     )
-  return over_positions(working(array))
+  return over_positions(working(array), tokens)
 
 
 def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:

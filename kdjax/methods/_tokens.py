@@ -1,9 +1,11 @@
 """What methods for transformers read: hidden states, projections, padding."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from kdjax import taps
+from kdjax import losses, taps
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
 from kdjax.methods._features import working
@@ -109,7 +111,7 @@ def token_mask(
 
   Args:
     tap: a feature of the student, (B, T), that is not 0 where a token counts,
-      such as the ids where padding is 0; None where all count.
+      such as the ids where padding is 0; None for what the task knows of it.
 
   Returns:
     (B, T) bool, or None.
@@ -121,7 +123,8 @@ def token_mask(
     [[True, True, False]]
   """
   if tap is None:
-    return None
+    known = inputs.tokens
+    return None if known is None or known.shape[1] != tokens else known
   mask = taps.pick(inputs.student.feats, tap)
   if mask.ndim != 2 or mask.shape[1] != tokens:
     raise UserError(
@@ -129,6 +132,35 @@ def token_mask(
       f" token counts; {tap} is {mask.shape}"
     )
   return mask != 0
+
+
+def over_tokens(
+  loss: Callable[[jax.Array, jax.Array], jax.Array],
+  student: jax.Array,
+  teacher: jax.Array,
+  tokens: jax.Array | None,
+) -> jax.Array:
+  """Takes a loss of each example, of a text of each of its tokens.
+
+  Args:
+    loss: of two arrays alike, one value for each of the first axis.
+    student: (B, ...) float, tokens (B, T, D) among them.
+    teacher: the same shape.
+    tokens: (B, T) bool, which tokens are no padding; None where all count.
+
+  Returns:
+    (B,) the values; of texts the means over the tokens that are no padding.
+
+  Example:
+    >>> states = jnp.array([[[1.0], [9.0]]])
+    >>> tokens = jnp.array([[True, False]])
+    >>> print(over_tokens(losses.fitnet, states, jnp.zeros_like(states), tokens))
+    [1.]
+  """
+  if tokens is None or student.ndim != 3 or student.shape[:2] != tokens.shape:
+    return loss(student, teacher)
+  values = loss(*(x.reshape(-1, x.shape[-1]) for x in (student, teacher)))
+  return losses.masked_mean(values.reshape(tokens.shape), tokens, axis=1)
 
 
 def mask_taps(tap: str | None) -> tuple[str, ...]:

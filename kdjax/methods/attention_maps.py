@@ -45,7 +45,7 @@ def attention_maps(
     student_tap: names the student's probabilities, each (B, heads, T, T).
     teacher_tap: names the teacher's.
     mask_tap: a feature of the student, (B, T), 0 where a token is padding,
-      such as "stem:in" of a BERT; None where all tokens count.
+      such as "stem:in" of a BERT; None for the padding that the task knows of.
 
   Returns:
     The method.

@@ -3,7 +3,7 @@
 from kdjax import losses
 from kdjax.core.method import Method, learned
 from kdjax.core.task import KINDS
-from kdjax.methods import _features, _modules
+from kdjax.methods import _features, _modules, _tokens
 from kdjax.methods.registry import register
 
 
@@ -23,7 +23,8 @@ def fitnets(
   and softened outputs alone. The share of the first stage, 0.2, is ours.
 
   Matched: the middle pair of stages; with a tap that names one layer, that
-  layer. Vectors, tokens or maps; the larger map is average-pooled.
+  layer. Vectors, tokens or maps; the larger map is average-pooled, and the padding
+  of texts is left out.
   Learned: r, a linear layer over the student's channels. Default taps:
   `stage_*` of both networks. Cost: one matrix product.
 
@@ -59,7 +60,9 @@ def fitnets(
 
   def loss(call, inputs):
     ((student, teacher),) = pairs(inputs)
-    return losses.fitnet(call("regressor_0", student), teacher)
+    return _tokens.over_tokens(
+      losses.fitnet, call("regressor_0", student), teacher, inputs.tokens
+    )
 
   return learned(
     lambda inputs: _modules.regressors(pairs(inputs)),

@@ -54,7 +54,7 @@ def minilmv2(
       submodules `query`, `key` and `value`.
     teacher_attention: names the teacher's.
     mask_tap: a feature of the student, (B, T), 0 where a token is padding,
-      such as "stem:in" of a BERT; None where all tokens count.
+      such as "stem:in" of a BERT; None for the padding that the task knows of.
 
   Returns:
     The method.

@@ -1,11 +1,12 @@
 """Patient knowledge distillation: the states that the classifier grows from."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core.errors import UserError
-from kdjax.core.method import Method, learned
+from kdjax.core.method import Inputs, Method, learned
 from kdjax.core.schedule import check_choice
 from kdjax.core.task import KINDS
 from kdjax.methods import _tokens
@@ -31,7 +32,8 @@ def patient_kd(
   loss = mean over layers of || u(student) - u(teacher) ||^2,  u(x) = x / ||x||
 
   Matched: the states of the class token, the first one, after every layer of
-  the student but the last, whose work the softened classes teach. "skip" takes
+  the student but the last, whose work the softened classes teach; of a language
+  model, which answers at every token, those of all tokens but padding. "skip" takes
   evenly spread layers of the teacher (2, 4, 6, 8, 10 of 12 for a student of 6),
   "last" those right before its last one (7 to 11). Learned: nothing but the
   student, or one linear regressor a layer where widths differ (the paper has
@@ -72,7 +74,10 @@ def patient_kd(
     students = _tokens.states("patient_kd", student_tap, inputs.student)
     teachers = _tokens.states("patient_kd", teacher_tap, inputs.teacher)
     return {
-      f"layer_{s}": (students[s][:, 0], teachers[t][:, 0])
+      f"layer_{s}": (
+        _classified(students[s], inputs),
+        _classified(teachers[t], inputs),
+      )
       for s, t in _pairs(strategy, len(students), len(teachers))
     }
 
@@ -85,7 +90,12 @@ def patient_kd(
 
   def loss(call, inputs):
     values = [
-      losses.patient_kd(s if s.shape == t.shape else call(name, s), t)
+      _tokens.over_tokens(
+        losses.patient_kd,
+        s if s.shape == t.shape else call(name, s),
+        t,
+        inputs.tokens,
+      )
       for name, (s, t) in matched(inputs).items()
     ]
     return jnp.mean(jnp.stack(values), axis=0)
@@ -93,6 +103,13 @@ def patient_kd(
   return learned(
     modules, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )
+
+
+def _classified(states: jax.Array, inputs: Inputs) -> jax.Array:
+  """The states that answers are made of: of the first token, or of every one."""
+  tokens = inputs.tokens
+  every = tokens is not None and tokens.shape == states.shape[:2]
+  return states if every else states[:, 0]
 
 
 def _pairs(strategy: str, students: int, teachers: int):

@@ -61,19 +61,24 @@ def srd(
   check_value("exponent", exponent, lambda value: value > 0)
 
   def modules(inputs):
-    width = _features.vectors("srd", teacher_tap, inputs.teacher).shape[-1]
+    width = _features.vectors(
+      "srd", teacher_tap, inputs.teacher, inputs.tokens
+    ).shape[-1]
     return {
       "project": (
         nn.Dense(width),
-        _features.vectors("srd", student_tap, inputs.student),
+        _features.vectors("srd", student_tap, inputs.student, inputs.tokens),
       )
     }
 
   def loss(call, inputs):
     student = call(
-      "project", _features.vectors("srd", student_tap, inputs.student)
+      "project",
+      _features.vectors("srd", student_tap, inputs.student, inputs.tokens),
     )
-    teacher = _features.vectors("srd", teacher_tap, inputs.teacher)
+    teacher = _features.vectors(
+      "srd", teacher_tap, inputs.teacher, inputs.tokens
+    )
     return losses.srd(
       _normalised(student, inputs.mask),
       _normalised(teacher, inputs.mask),

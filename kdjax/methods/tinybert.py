@@ -56,7 +56,8 @@ def tinybert(
     embedding: names the embeddings (B, T, D) of both; None leaves them out.
     mask_tap: a feature of the student, (B, T), 0 where a token is padding,
       such as "stem:in" of a BERT. As in the authors' code scores of padded keys
-      then count as 0, and padded tokens stay in the means.
+      then count as 0, and padded tokens stay in the means; they are left out of
+      them where the task knows of the padding, and this is None.
 
   Returns:
     The method.
@@ -107,15 +108,25 @@ def tinybert(
     return {_map(s, t): (nn.Dense(t.shape[-1]), s) for s, t in pairs}
 
   def loss(call, inputs):
-    scores = zip(*matched_scores(inputs), strict=True)
-    states = ((call(_map(s, t), s), t) for s, t in matched_states(inputs))
-    return losses.tinybert(*zip(scores, zip(*states, strict=True), strict=True))
+    scores = matched_scores(inputs)
+    states = [(call(_map(s, t), s), t) for s, t in matched_states(inputs)]
+    if mask_tap is None and inputs.tokens is not None:
+      return _without_padding(scores, states, inputs.tokens)
+    sides = (zip(*scores, strict=True), zip(*states, strict=True))
+    return losses.tinybert(*zip(*sides, strict=True))
 
   students, teachers = zip(*state_taps, strict=True)
   students += _tokens.projection_taps(student_attention, _PARTS)
   teachers += _tokens.projection_taps(teacher_attention, _PARTS)
   students += _tokens.mask_taps(mask_tap)
   return learned(modules, loss, student_taps=students, teacher_taps=teachers)
+
+
+def _without_padding(scores, states, tokens: jax.Array) -> jax.Array:
+  """Returns `losses.tinybert`, in the means of which no padding stands."""
+  return sum(
+    losses.attention_mse(s, t, mask=tokens, clip_below=-1e2) for s, t in scores
+  ) + sum(_tokens.over_tokens(losses.fitnet, s, t, tokens) for s, t in states)
 
 
 def _paired(students, teachers) -> list[tuple[jax.Array, jax.Array]]:

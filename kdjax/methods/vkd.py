@@ -86,20 +86,24 @@ def vkd(
   """
 
   def modules(inputs):
-    width = features.vectors("vkd", teacher_tap, inputs.teacher).shape[-1]
+    width = features.vectors(
+      "vkd", teacher_tap, inputs.teacher, inputs.tokens
+    ).shape[-1]
     return {
       "project": (
         Orthogonal(width),
-        features.vectors("vkd", student_tap, inputs.student),
+        features.vectors("vkd", student_tap, inputs.student, inputs.tokens),
       )
     }
 
   def loss(call, inputs):
     student = call(
-      "project", features.vectors("vkd", student_tap, inputs.student)
+      "project",
+      features.vectors("vkd", student_tap, inputs.student, inputs.tokens),
     )
     return losses.vkd(
-      student, features.vectors("vkd", teacher_tap, inputs.teacher)
+      student,
+      features.vectors("vkd", teacher_tap, inputs.teacher, inputs.tokens),
     )
 
   return learned(

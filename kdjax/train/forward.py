@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from kdjax.core.method import Inputs, Outputs
 from kdjax.core.task import Batch, Rows, Task
@@ -61,6 +62,32 @@ def train_forward(
   rows = task.rows(outputs, batch)
   collections = {name: moved[name] for name in moved if name != "params"}
   return Outputs(rows.answers, features), rows, collections
+
+
+def without_padding(
+  outputs: Outputs | None, tokens: jax.Array | None
+) -> Outputs | None:
+  """Puts zeros in the place of features of a text's padding.
+
+  Whatever stands there, nan too, has then no part in a loss or its gradient.
+
+  Args:
+    tokens: (B, T) bool, which tokens are no padding; None where all count.
+  """
+  if outputs is None or tokens is None:
+    return outputs
+
+  def one(tap, x):
+    of_tokens = getattr(x, "ndim", 0) > 2 and x.shape[:2] == tokens.shape
+    if not of_tokens or tap.partition("#")[0].endswith(":weights"):
+      return x
+    shape = (*tokens.shape, *[1] * (x.ndim - 2))
+    return jnp.where(tokens.reshape(shape), x, 0)
+
+  return outputs._replace(
+    feats={tap: one(tap, x) for tap, x in outputs.feats.items()},
+    members=tuple(without_padding(one, tokens) for one in outputs.members),
+  )
 
 
 def gather(inputs: Inputs, axis_name: Axis) -> Inputs:

@@ -19,7 +19,13 @@ from kdjax.taps.network import Network
 from kdjax.train import gradients
 from kdjax.train.devices import collectives
 from kdjax.train.devices.collectives import Axis
-from kdjax.train.forward import first_examples, forward, gather, train_forward
+from kdjax.train.forward import (
+  first_examples,
+  forward,
+  gather,
+  train_forward,
+  without_padding,
+)
 
 
 class Counts(NamedTuple):
@@ -184,6 +190,7 @@ def first_params(
     index=jnp.zeros_like(batch.index),
     head=head,
     student_head=network.classifier(variables),
+    tokens=None if task.tokens is None else task.tokens(batch),
   )
   method_params, memory = method.init(method_key, first)
   if method.adopt is not None:
@@ -232,9 +239,10 @@ def losses_of(
     key=key,
     axis_name=axis_name,
   )
+  tokens = None if task.tokens is None else task.tokens(batch)
   inputs = Inputs(
-    outputs,
-    teacher,
+    without_padding(outputs, tokens),
+    without_padding(teacher, tokens),
     rows.targets,
     step,
     has_weight(rows.weight),
@@ -244,6 +252,7 @@ def losses_of(
     batch.extra.get("share"),
     batch.extra.get("partner_targets"),
     has_weight(batch.weight) if "examples" in counts.own else None,
+    tokens,
   )
   weights = counts.shares
   if method.couples_batch and axis_name is not None:
