@@ -55,6 +55,11 @@ READERS = {
     "pipeline/build", "jobs/knowledge/build", "jobs/synthesis/build",
   },
   "make_optimizer": set(),
+  "make_model": set(),
+  "read_model": {
+    "pipeline/values", "pipeline/build", "pipeline/defaults",
+    "pipeline/pretrained", "jobs/synthesis/build", "jobs/list/listing",
+  },
   "split_mixing": {"pipeline/values", "pipeline/loaders"},
   "make_view": {"pipeline/loaders"},
   "make_loader": {"pipeline/build", "jobs/knowledge/build"},

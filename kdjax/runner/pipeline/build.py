@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from kdjax import data, models
+from kdjax import data
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
-from kdjax.models import quantized
+from kdjax.models import ModelSpec, quantized, read_model
 from kdjax.runner.config import Compression, Data, Experiment
 from kdjax.runner.pipeline import (
   cached_teacher,
@@ -75,7 +75,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
   examples, score_split = sources.hold_out(dataset, experiment.data.validation)
-  experiment, saved, others, cached = _find_teachers(
+  experiment, values, saved, others, cached = _find_teachers(
     experiment, values, dataset
   )
   gather = partial(
@@ -87,13 +87,13 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     task=task,
     transfer=transfer,
   )
-  experiment = defaults.choose(
+  experiment, values = defaults.choose(
     experiment,
     gather(experiment),
     empty_image(dataset),
     task,
     dataset.classes,
-    values.objective,
+    values,
     cached and cached.teacher(np.zeros(1, int)),
   )
   cohort = gather(experiment)
@@ -107,7 +107,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   )
   teacher, other_teachers, stages = None, (), ()
   if cached is None:
-    teacher = _teacher(experiment, dataset, examples, local)
+    teacher = _teacher(experiment, values, dataset, examples, local)
     other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
@@ -165,7 +165,7 @@ def _with_transfer(
 
 
 def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
-  """Returns the settings with the teacher's model, the teachers and the cache."""
+  """Returns the settings and values with the teacher's model, teachers, cache."""
   settings = experiment.teacher
   saved, *others = [
     pretrained.find(
@@ -179,18 +179,18 @@ def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
     for folder in values.teacher_folders or [None]
   ]
   if saved is not None:
-    settings = dataclasses.replace(settings, model=saved.model)
-    experiment = dataclasses.replace(experiment, teacher=settings)
+    values = values._replace(teacher=saved.model)
   cached = cached_teacher.find(experiment, dataset, saved)
   if cached is not None:
-    settings = dataclasses.replace(
-      settings, model=cached.manifest["teacher"]["model"]
-    )
+    model = read_model(cached.manifest["teacher"]["model"])
+    values = values._replace(teacher=model)
+  if values.teacher is not None:
+    settings = dataclasses.replace(settings, model=values.teacher.text)
     experiment = dataclasses.replace(experiment, teacher=settings)
-  return experiment, saved, others, cached
+  return experiment, values, saved, others, cached
 
 
-def _teacher(experiment, dataset, examples, local) -> TrainSpec:
+def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
   teacher = experiment.teacher
   loader = make_loader(
     examples,
@@ -211,11 +211,11 @@ def _teacher(experiment, dataset, examples, local) -> TrainSpec:
     settings,
     scheme=in_pieces(OFFLINE, experiment.computing.accumulate_steps),
   )
-  network = _network(experiment, teacher.model, dataset)
+  network = _network(experiment, values.teacher, dataset)
   optimizer_for = read_optimizer(teacher.optimizer, teacher.schedule)
   return TrainSpec(
     network,
-    teacher.model,
+    values.teacher,
     optimizer_for(loader.steps * teacher.epochs),
     {"teacher": arm},
     {"labels": loader},
@@ -249,16 +249,16 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
     check_view(experiment.distillation.teacher_view, teacher_view, dataset)
   small = experiment.compression
   quantized.check(
-    models.make_model(settings.model, classes=dataset.classes),
+    values.student.make(classes=dataset.classes),
     small.quantization,
     empty_image(dataset),
   )
-  network = _network(experiment, settings.model, dataset, small.quantization)
+  network = _network(experiment, values.student, dataset, small.quantization)
   optimizer_for = read_optimizer(settings.optimizer, settings.schedule)
   steps = settings.epochs * length
   return TrainSpec(
     network,
-    settings.model,
+    values.student,
     optimizer_for(steps, _pruning(small, steps)),
     {
       name: arm._replace(
@@ -296,9 +296,11 @@ def _pruning(settings: Compression, steps: int):
   )
 
 
-def _network(experiment, model: str, dataset, quantization=quantized.NONE):
+def _network(
+  experiment, model: ModelSpec, dataset, quantization=quantized.NONE
+):
   settings = experiment.computing
-  network = models.make_model(model, classes=dataset.classes)
+  network = model.make(classes=dataset.classes)
   return with_precision(
     quantized.learns_in(network, quantization),
     dtype=settings.compute_dtype,
@@ -306,11 +308,11 @@ def _network(experiment, model: str, dataset, quantization=quantized.NONE):
   )
 
 
-def _as_trained(teacher: TrainSpec, model: str, dataset, local) -> TrainSpec:
+def _as_trained(
+  teacher: TrainSpec, model: ModelSpec, dataset, local
+) -> TrainSpec:
   """Another network that was trained before, measured as the teacher is."""
-  network = like(
-    teacher.network, models.make_model(model, classes=dataset.classes)
-  )
+  network = like(teacher.network, model.make(classes=dataset.classes))
   return teacher._replace(
     network=network,
     model=model,
@@ -325,14 +327,14 @@ def _stages(
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
   sample, task = empty_image(dataset), task_of(dataset)
-  make = partial(models.make_model, classes=dataset.classes)
   stages = tuple(
-    IntermediateTeacher(name, model, make(model))
+    IntermediateTeacher(name, model, model.make(classes=dataset.classes))
     for name, model in validate_teachers.stage_models(
       experiment, values
     ).items()
   )
-  students = [*(one.network for one in stages), make(experiment.student.model)]
+  student = values.student.make(classes=dataset.classes)
+  students = [*(one.network for one in stages), student]
   for other, _ in other_teachers:
     check_step(students[0], other.network, method, sample, task)
   if stages:

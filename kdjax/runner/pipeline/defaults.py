@@ -10,8 +10,9 @@ from kdjax import methods, models, taps
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
-from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.arms import Cohort
+from kdjax.runner.pipeline.values import Values
 from kdjax.taps import TapError
 from kdjax.train.dry_run import check_step
 from kdjax.train.schemes.scheme import OFFLINE
@@ -65,30 +66,29 @@ def choose(
   sample: jax.Array,
   task: Task,
   classes: int,
-  objective: methods.ObjectiveSpec,
+  values: Values,
   cached: Teacher | None = None,
-) -> Experiment:
+) -> tuple[Experiment, Values]:
   """Fills in the networks and rates that are left to the program.
 
   Args:
     sample: (1, H, W, C) an image, for its shape.
   """
-  settings = (experiment.teacher.model, experiment.student.model)
   lessons = [
     (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.scheme)
     for arm in cohort.arms.values()
   ]
   first = None
   for pair in dict.fromkeys(
-    tuple(
-      choice if name == AUTO else name
-      for name, choice in zip(settings, pair, strict=True)
+    (
+      values.teacher or models.read_model(teacher),
+      values.student or models.read_model(student),
     )
-    for pair in PAIRS
+    for teacher, student in PAIRS
   ):
     try:
-      student = models.make_model(pair[1], classes=classes)
-      teacher = cached or models.make_model(pair[0], classes=classes)
+      student = pair[1].make(classes=classes)
+      teacher = cached or pair[0].make(classes=classes)
       for method, scheme in lessons:
         learns_from = teacher if scheme is OFFLINE else None
         check_step(student, learns_from, method, sample, task, scheme)
@@ -97,9 +97,10 @@ def choose(
     else:
       kind = _kind(student, sample)
       other = kind if cached else _kind(teacher, sample)
-      return _filled(experiment, pair, other, kind)
-  way_out = _way_out(objective, first)
-  raise UserError(f"--distillation={objective.text}: {first}{way_out}")
+      values = values._replace(teacher=pair[0], student=pair[1])
+      return _fill_in(experiment, values, other, kind), values
+  way_out = _way_out(values.objective, first)
+  raise UserError(f"--distillation={values.objective.text}: {first}{way_out}")
 
 
 def _way_out(objective: methods.ObjectiveSpec, error: UserError) -> str:
@@ -123,7 +124,7 @@ def _kind(network: nn.Module, sample: jax.Array) -> str:
   return "convolution" if "Conv" in modules else "dense"
 
 
-def _filled(experiment, pair, teacher_kind, student_kind) -> Experiment:
+def _fill_in(experiment, values, teacher_kind, student_kind) -> Experiment:
   """Puts networks, and rates where there are none, into the settings."""
   teacher, student = experiment.teacher, experiment.student
   controls, rates = experiment.controls, RATES[student_kind]
@@ -140,12 +141,12 @@ def _filled(experiment, pair, teacher_kind, student_kind) -> Experiment:
     experiment,
     teacher=dataclasses.replace(
       teacher,
-      model=pair[0],
+      model=values.teacher.text,
       learning_rate=teacher.learning_rate or RATES[teacher_kind]["teacher"],
     ),
     student=dataclasses.replace(
       student,
-      model=pair[1],
+      model=values.student.text,
       learning_rate=student.learning_rate or rates["student"],
     ),
     controls=controls,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax import evaluate, models
+from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.models import packed, quantized
 from kdjax.runner.config import Compression, Experiment
@@ -52,9 +52,7 @@ def scores(
 def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   """Stores students in few bits, and measures what they are then."""
   task = setup.student.task
-  network = models.make_model(
-    setup.student.model, classes=setup.dataset.classes
-  )
+  network = setup.student.model.make(classes=setup.dataset.classes)
   into = partial(
     quantized.quantize_variables, network, scheme=scheme, sample=setup.sample
   )

@@ -202,7 +202,7 @@ def _network(
   """The figures of networks of one architecture."""
   one = first(networks)
   return {
-    "model": train_spec.model,
+    "model": train_spec.model.text,
     "parameters": evaluate.parameters(one["params"]),
     "flops": flops or _flops(setup, train_spec, networks),
     **evaluate.measure_task(

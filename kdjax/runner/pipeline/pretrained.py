@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError
 from kdjax.data import Dataset
+from kdjax.models import ModelSpec, read_model
 from kdjax.models.pretrained.read import read_outside_teacher
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline import class_maps
@@ -23,7 +24,7 @@ class SavedTeacher(NamedTuple):
     load: () -> its variables; raises StorageError if they are damaged.
   """
 
-  model: str
+  model: ModelSpec
   load: Callable[[], Any]
 
 
@@ -93,7 +94,8 @@ def _from_file(source, path: Path, model: str, dataset, classes, head):
   # certain.
   if not any_classes and names is not None and set(names) == set(ours):
     class_maps.check_same(source, names, ours)
-  return SavedTeacher(teacher.model, lambda: teacher.variables), names
+  model = read_model(teacher.model)
+  return SavedTeacher(model, lambda: teacher.variables), names
 
 
 def _from_run(
@@ -130,4 +132,4 @@ def _from_run(
   if same:
     class_maps.check_same(source, names, dataset.class_names)
   load = partial(storage.load_variables, folder, note)
-  return SavedTeacher(note["model"], load), names
+  return SavedTeacher(read_model(note["model"]), load), names

@@ -13,7 +13,7 @@ from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.data.teacher_cache.store import TeacherCache
-from kdjax.models import quantized
+from kdjax.models import ModelSpec, quantized
 from kdjax.models.export.signature import About
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import (
@@ -29,6 +29,8 @@ class TrainSpec(NamedTuple):
   """A network to be trained, and how.
 
   Attributes:
+    network: what computes, in the precision and bits of the run.
+    model: what it was made of.
     optimizer: made for the whole length of the training.
     optimizer_for: steps -> the same for a training of another length; without
       pruning, so that networks which teach keep their weights.
@@ -42,7 +44,7 @@ class TrainSpec(NamedTuple):
   """
 
   network: nn.Module
-  model: str
+  model: ModelSpec
   optimizer: optax.GradientTransformation
   arms: dict[str, Arm]
   loaders: dict[str, Loader]
@@ -65,7 +67,7 @@ class IntermediateTeacher(NamedTuple):
   """A network that learns from the one before, and teaches the next."""
 
   name: str
-  model: str
+  model: ModelSpec
   network: nn.Module
 
 
@@ -166,7 +168,7 @@ def about_network(
 def network_note(setup: Setup, train_spec: TrainSpec) -> dict[str, Any]:
   """Says what a saved network needs to be used again."""
   return {
-    "model": train_spec.model,
+    "model": train_spec.model.text,
     "classes": setup.dataset.classes,
     "class_names": list(setup.dataset.class_names),
     "image_shape": list(setup.dataset.image_shape),

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import models
 from kdjax.core import storage
 from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
@@ -118,7 +117,7 @@ def _train_spec(
   return setup.teacher._replace(
     network=like(
       setup.teacher.network,
-      models.make_model(teacher.model, classes=len(subset) + 1),
+      setup.teacher.model.make(classes=len(subset) + 1),
     ),
     optimizer=setup.teacher.optimizer_for(steps),
     arms={

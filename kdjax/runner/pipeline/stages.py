@@ -49,7 +49,7 @@ def _scores(
   logits = predict.predict(train_spec, networks, setup.score_split.images)
   return {
     "name": stage.name,
-    "model": stage.model,
+    "model": stage.model.text,
     "parameters": evaluate.parameters(predict.first(networks)["params"]),
     **evaluate.measure_task(train_spec.task, logits, setup.score_split.labels),
   }

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import methods, models
+from kdjax import methods
 from kdjax.core import spec
 from kdjax.core.errors import UserError, quantity
 from kdjax.core.schedule import make_schedule
 from kdjax.data import Dataset
-from kdjax.runner.config import AUTO, Experiment, options
+from kdjax.runner.config import Experiment, options
 from kdjax.runner.config.commands import DistillConfig
 from kdjax.runner.pipeline import rules, validate_teachers
 from kdjax.runner.pipeline.values import Values
@@ -29,12 +29,9 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   validate_teachers.check(experiment, values)
   _check_computing(experiment, local)
   check_devices(experiment.distillation.regime, values.scheme, len(local))
-  named = [experiment.student.model]
-  if experiment.teacher.teacher_cache is None:
-    named.append(experiment.teacher.model)
-  for model in named:
-    if model != AUTO:
-      models.make_model(model, classes=2)
+  for model in (values.student, values.teacher, *values.chain):
+    if model is not None:
+      model.make(classes=2)
 
 
 def _check_computing(

@@ -1,7 +1,7 @@
 """What of the settings in `Teaching` goes together, found out before anything runs."""
 
-from kdjax import models
 from kdjax.core.errors import UserError, quantity
+from kdjax.models import ModelSpec
 from kdjax.runner.config import Experiment, Teaching
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.ensemble import check_weights
@@ -26,7 +26,9 @@ def has_stages(teaching: Teaching) -> bool:
   return bool(teaching.chain) or teaching.generations > 1
 
 
-def stage_models(experiment: Experiment, values: Values) -> dict[str, str]:
+def stage_models(
+  experiment: Experiment, values: Values
+) -> dict[str, ModelSpec]:
   """Lists the networks between teacher and student, in their order.
 
   Example:
@@ -34,17 +36,20 @@ def stage_models(experiment: Experiment, values: Values) -> dict[str, str]:
     >>> from kdjax.runner.pipeline.values import read_values
     >>> teaching = Teaching(chain="mlp(9), mlp(8, 7)", generations=2)
     >>> one = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
-    >>> stage_models(one, read_values(one))
-    {'assistant_0': 'mlp(9)', 'assistant_1': 'mlp(8, 7)', 'generation_1': 'mlp(4)'}
+    >>> for name, model in stage_models(one, read_values(one)).items():
+    ...   print(name, model)
+    assistant_0 mlp(9)
+    assistant_1 mlp(8, 7)
+    generation_1 mlp(4)
   """
   by_stage = {f"assistant_{i}": one for i, one in enumerate(values.chain)}
   for i in range(1, experiment.teaching.generations):
-    by_stage[f"generation_{i}"] = experiment.student.model
+    by_stage[f"generation_{i}"] = values.student
   return by_stage
 
 
 def check(experiment: Experiment, values: Values) -> None:
-  """Checks the teachers' weights and the networks between."""
+  """Checks the teachers' weights."""
   settings = experiment.teaching
   teachers = teacher_count(experiment, values)
   if settings.teacher_weights:
@@ -52,9 +57,6 @@ def check(experiment: Experiment, values: Values) -> None:
       check_weights(settings.teacher_weights, teachers)
     except ValueError as error:
       raise UserError(f"--teacher_weights: {error}") from error
-  for model in stage_models(experiment, values).values():
-    if model != "auto":
-      models.make_model(model, classes=2)
 
 
 def check_specialists(

@@ -3,11 +3,11 @@
 import dataclasses
 from typing import NamedTuple
 
-from kdjax import data, methods
+from kdjax import data, methods, models
 from kdjax.core import spec
 from kdjax.core.task import Task
 from kdjax.methods import ObjectiveSpec
-from kdjax.runner.config import Distillation, Experiment
+from kdjax.runner.config import AUTO, Distillation, Experiment
 from kdjax.train import profiling
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
 from kdjax.train.schemes.scheme import Scheme
@@ -20,6 +20,8 @@ class Values(NamedTuple):
     scheme: who learns from whom.
     objective: what the student minimises.
     reference: what the reference minimises; None for none.
+    teacher: the network that teaches; None where it is left open, or cached.
+    student: the network that learns; None where it is left open.
     mixes: whether the student's views mix images.
     teacher_folders: the teachers that were trained before.
     chain: the models between teacher and student, in their order.
@@ -29,9 +31,11 @@ class Values(NamedTuple):
   scheme: Scheme
   objective: ObjectiveSpec
   reference: ObjectiveSpec | None
+  teacher: models.ModelSpec | None
+  student: models.ModelSpec | None
   mixes: bool
   teacher_folders: tuple[str, ...]
-  chain: tuple[str, ...]
+  chain: tuple[models.ModelSpec, ...]
   profile_window: tuple[int, int] | None
 
 
@@ -41,17 +45,27 @@ def read_values(experiment: Experiment) -> Values:
   window = experiment.computing.profile_steps
   folders = (experiment.teacher.teacher_from or "").split(",")
   chain = experiment.teaching.chain
+  cached = experiment.teacher.teacher_cache is not None
   return Values(
     scheme=make_scheme(experiment.distillation.regime),
     objective=methods.read_objective(
       with_scheme(experiment).distillation.distillation
     ),
     reference=None if reference is None else methods.read_objective(reference),
+    teacher=None if cached else _read_model(experiment.teacher.model),
+    student=_read_model(experiment.student.model),
     mixes=data.split_mixing(experiment.student.augment)[1] is not None,
     teacher_folders=tuple(filter(None, map(str.strip, folders))),
-    chain=tuple(map(str, spec.parse_list(chain))) if chain else (),
+    chain=tuple(
+      models.read_model(str(one))
+      for one in (spec.parse_list(chain) if chain else ())
+    ),
     profile_window=None if window is None else profiling.read_window(window),
   )
+
+
+def _read_model(text: str) -> models.ModelSpec | None:
+  return None if text == AUTO else models.read_model(text)
 
 
 def with_scheme(experiment: Experiment) -> Experiment:

@@ -8,7 +8,7 @@ import pytest
 import launch
 from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
-from kdjax.models import make_model
+from kdjax.models import make_model, read_model
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.tasks import classification
@@ -26,7 +26,7 @@ def train_spec(optimizer, members=2, objective="hard", teacher=None):
   arm = Arm("labels", lambda _: make_objective(objective), settings)
   return TrainSpec(
     make_model("mlp(4)", classes=3),
-    "mlp(4)",
+    read_model("mlp(4)"),
     make_optimizer(optimizer, "constant", 1),
     {"student": arm._replace(teacher=teacher)},
     {},

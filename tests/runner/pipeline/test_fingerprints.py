@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.data import Dataset, Split
+from kdjax.models import read_model
 from kdjax.runner.pipeline.fingerprints import of_setup
 from kdjax.runner.pipeline.pretrained import SavedTeacher
 
@@ -29,7 +30,7 @@ def setup(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
 
 def teacher(value):
   return SavedTeacher(
-    "mlp(2)", lambda: {"params": {"bias": np.float32([value])}}
+    read_model("mlp(2)"), lambda: {"params": {"bias": np.float32([value])}}
   )
 
 

@@ -40,7 +40,7 @@ def run(tmp_path_factory):
 
 
 def answers(found, names):
-  module = make_model(found.model, classes=len(names))
+  module = found.model.make(classes=len(names))
   images = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
   return np.asarray(module.apply(found.load(), images))
 

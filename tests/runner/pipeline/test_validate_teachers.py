@@ -83,7 +83,7 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 def test_stages_stand_in_their_order(teaching, expected):
   experiment = Experiment(teaching=teaching, student=Student(model="mlp(4)"))
   stages = stage_models(experiment, read_values(experiment))
-  assert [*stages.values()] == expected
+  assert [*map(str, stages.values())] == expected
   assert has_stages(teaching) == bool(expected)
 
 

@@ -153,7 +153,7 @@ def _scores(base: Setup, networks: Any) -> dict[str, Any]:
   one = jax.device_get(predict.first(networks))
   logits = predict.predict(base.teacher, networks, base.score_split.images)
   return {
-    "model": base.teacher.model,
+    "model": base.teacher.model.text,
     "digest": storage.digest(one),
     "parameters": evaluate.parameters(one["params"]),
     **evaluate.measure_task(base.teacher.task, logits, base.score_split.labels),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax import evaluate, models
+from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.task import Task
 from kdjax.data import Split
@@ -103,9 +103,7 @@ def gather(
 
 
 def _in_bits(setup: Setup, variables: Any, scheme: str) -> Row:
-  network = models.make_model(
-    setup.student.model, classes=setup.dataset.classes
-  )
+  network = setup.student.model.make(classes=setup.dataset.classes)
 
   def into(one):
     return quantized.quantize_variables(network, one, scheme, setup.sample)
@@ -208,7 +206,7 @@ def _size(setup: Setup, row: Row) -> dict[str, Any]:
   apply = _applied(row.network)
   wide = [_numbers(one["params"]) for one in each]
   return {
-    "model": row.train_spec.model,
+    "model": row.train_spec.model.text,
     "quantization": row.quantization,
     "control": row.control,
     "parameters": wide[0][1],
@@ -239,7 +237,7 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
   about = about_network(
     setup.dataset,
     setup.score_split.images,
-    row.train_spec.model,
+    row.train_spec.model.text,
     crop_size=setup.experiment.data.crop_size,
   )
   network = forward(about, _member(row.variables, 0), row.network)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax import data, models
+from kdjax import data
 from kdjax.core.errors import UserError, quantity
 from kdjax.data import Dataset, Split
 from kdjax.evaluate import knowledge
@@ -19,7 +19,6 @@ from kdjax.runner.config.commands import QuantifyConfig
 from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import capacity, kinds, rules
 from kdjax.runner.pipeline import dataset as sources
-from kdjax.runner.pipeline.defaults import AUTO
 from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.plan import plan_of
 from kdjax.taps import Tap, parse_tap, tapped
@@ -91,13 +90,14 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   groups = {"teacher": experiment.teacher, "student": experiment.student}
   for group in groups.values():
     devices.check_batch_size(group.batch_size, local)
-  rules.check(QuantifyConfig, experiment)
+  values = rules.check(QuantifyConfig, experiment)
   parse_tap(settings.tap)
   weights = parse_tap(settings.weights or settings.tap)
-  model = _model(experiment)
-  models.make_model(model, classes=2)
+  # One architecture of the three networks; only one of both names it.
+  model = values.student or values.teacher
+  model.make(classes=2)
   dataset, lessons = _data(experiment)
-  network = models.make_model(model, classes=dataset.classes)
+  network = model.make(classes=dataset.classes)
   feature = make_feature(network, settings.tap)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
   _try(network, feature, sample)
@@ -107,7 +107,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     name: read_optimizer(one.optimizer, one.schedule)
     for name, one in groups.items()
   }
-  _check_room(experiment, network, model, optimizers, sample, local)
+  _check_room(experiment, network, model.text, optimizers, sample, local)
   examined = data.select(
     dataset.test, _chosen(dataset, settings.explained_images)
   )
@@ -132,7 +132,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     masks=masks,
     on_object=np.asarray(on_object),
     network=network,
-    model=model,
+    model=model.text,
     feature=feature,
     problem=knowledge.Problem(grid, settings.entropy_weight),
     devices=local,
@@ -173,12 +173,6 @@ def make_feature(
     return value
 
   return feature
-
-
-def _model(experiment: Experiment) -> str:
-  """The one architecture of the three networks."""
-  teacher, student = experiment.teacher.model, experiment.student.model
-  return teacher if student == AUTO else student
 
 
 def _data(experiment: Experiment) -> tuple[Dataset, Split]:

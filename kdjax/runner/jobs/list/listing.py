@@ -12,7 +12,7 @@ from kdjax.core.registry import by_file
 from kdjax.core.schedule import SCHEDULES
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
-from kdjax.models import make_model
+from kdjax.models import read_model
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.tasks import MAKERS as TASKS
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
@@ -84,12 +84,13 @@ def _taps(experiment: Experiment) -> dict[str, str]:
     raise UserError(
       "list taps: name a network, such as --student='lenet(8, 16)'"
     )
-  make_model(model, classes=2)
+  model = read_model(model)
+  model.make(classes=2)
   dataset = data.load(
     settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size
   )
   image_shape = dataset.image_shape
-  network = make_model(model, classes=dataset.classes)
+  network = model.make(classes=dataset.classes)
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   try:
     shapes = jax.eval_shape(network.init, jax.random.key(0), images)

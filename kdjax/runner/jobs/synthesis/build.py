@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, models
+from kdjax import data
 from kdjax.core.errors import UserError, quantity
 from kdjax.data import Dataset, Split
+from kdjax.models import read_model
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import capacity, kinds
@@ -67,16 +68,16 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
   # Of several processes each does the same on a device of its own.
   local = devices.local(devices.choose(experiment.run.accelerator))[:1]
   model = experiment.student.model
-  model = MODEL if model == AUTO else model
-  models.make_model(model, classes=2)
+  model = read_model(MODEL if model == AUTO else model)
+  model.make(classes=2)
   dataset = _load(experiment)
   train, scored = _hold_out(dataset, experiment.data.validation)
   known, held = data.split_validation(train.labels, HELD_OUT, seed=1)
   _check_images(experiment, train.labels[known], dataset.classes)
-  network = models.make_model(model, classes=dataset.classes)
+  network = model.make(classes=dataset.classes)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
-  _check_network(network, sample, model)
-  _check_room(experiment, network, model, sample, local)
+  _check_network(network, sample, model.text)
+  _check_room(experiment, network, model.text, sample, local)
 
   def apply(params, images):
     return network.apply({"params": params}, images, train=False)
@@ -93,7 +94,7 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
     held=held,
     scored=scored,
     network=network,
-    model=model,
+    model=model.text,
     apply=apply,
     init=init,
     devices=local,
