@@ -8,18 +8,18 @@ from typing import Any
 def number(
   name: str,
   value: Any,
-  wanted: str = "a number >= 0",
-  allowed: Callable[[float], bool] = lambda value: 0 <= value < math.inf,
+  condition: str = "a number >= 0",
+  is_allowed: Callable[[float], bool] = lambda value: 0 <= value < math.inf,
 ) -> None:
   """Refuses what is no plain number, or one that is not allowed.
 
   Args:
-    wanted: what is allowed, in words.
-    allowed: number -> bool; nan is given to it as well.
+    condition: what is allowed, in words.
+    is_allowed: number -> bool; nan is given to it as well.
   """
   plain = isinstance(value, int | float) and not isinstance(value, bool)
-  if not plain or not allowed(value):
-    raise ValueError(f"{name} must be {wanted}, got {value!r}")
+  if not plain or not is_allowed(value):
+    raise ValueError(f"{name} must be {condition}, got {value!r}")
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> None:

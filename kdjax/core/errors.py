@@ -76,16 +76,16 @@ def of_storage(error: BaseException) -> StorageError | None:
     >>> of_storage(ValueError("RESOURCE_EXHAUSTED: Out of memory")) is None
     True
   """
-  seen: list[BaseException] = []
-  while error is not None and error not in seen:
-    seen.append(error)
-    said = (str(error).splitlines() or [""])[0]
+  causes: list[BaseException] = []
+  while error is not None and error not in causes:
+    causes.append(error)
+    reason = (str(error).splitlines() or [""])[0]
     if isinstance(error, OSError) and error.errno in _FULL.values():
       file = error.filename or "a file"
       verb = "read or write" if error.errno == errno.EIO else "write"
       return StorageError(f"cannot {verb} {file}: {os.strerror(error.errno)}")
     if any(text in str(error) for text in _FULL):
-      return StorageError(f"cannot write: {said}")
+      return StorageError(f"cannot write: {reason}")
     error = error.__cause__ or error.__context__
   return None
 

@@ -197,27 +197,27 @@ def learned(
   """
 
   def init(rng, inputs):
-    made = modules(inputs)
-    keys = jax.random.split(rng, len(made))
+    by_name = modules(inputs)
+    keys = jax.random.split(rng, len(by_name))
     return {
       name: module.init(key, *arguments).get("params", {})
       for key, (name, (module, *arguments)) in zip(
-        keys, made.items(), strict=True
+        keys, by_name.items(), strict=True
       )
     }, ()
 
   def apply(params, state, inputs):
-    made = modules(inputs)
+    by_name = modules(inputs)
 
     def call(name, *arguments):
       # What normalisation would remember is for networks that are used later.
-      answer, _ = made[name][0].apply(
+      answer, _ = by_name[name][0].apply(
         {"params": params[name]}, *arguments, mutable=["batch_stats"]
       )
       return answer
 
-    found = loss(call, inputs)
-    values, metrics = found if isinstance(found, tuple) else (found, {})
+    result = loss(call, inputs)
+    values, metrics = result if isinstance(result, tuple) else (result, {})
     return batch_mean(values, inputs), state, metrics
 
   return Method(
@@ -320,22 +320,22 @@ def weighted_sum(
 
   def init(rng, inputs):
     rngs = jax.random.split(rng, len(terms))
-    made = {
+    initial = {
       name: method.init(key, inputs)
       for key, (name, (method, _)) in zip(rngs, terms.items(), strict=True)
     }
     return (
-      {name: params for name, (params, _) in made.items()},
-      {name: state for name, (_, state) in made.items()},
+      {name: params for name, (params, _) in initial.items()},
+      {name: state for name, (_, state) in initial.items()},
     )
 
   def parts(params, state, inputs):
     losses, states, metrics = {}, {}, {}
     whole = _count(inputs)
     for name, (method, weight) in terms.items():
-      seen = _counted(method, inputs)
-      count = whole if seen is inputs else _count(seen)
-      loss, states[name], inner = method.apply(params[name], state[name], seen)
+      part = _counted(method, inputs)
+      count = whole if part is inputs else _count(part)
+      loss, states[name], inner = method.apply(params[name], state[name], part)
       losses[name] = jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
       metrics[name] = (loss * count, count)
       metrics |= {f"{name}/{key}": value for key, value in inner.items()}

@@ -42,8 +42,8 @@ def make_schedule(value, *, steps: int | None = None):
     6.0
   """
   if isinstance(value, spec.Spec):
-    known = {} if steps is None else {"steps": steps}
-    return spec.build("schedule", value, SCHEDULES, **known)
+    settings = {} if steps is None else {"steps": steps}
+    return spec.build("schedule", value, SCHEDULES, **settings)
   return value
 
 
@@ -167,14 +167,14 @@ def _switch(first, second, step):
   return lambda now: jnp.where(now < step, at(first, now), at(second, now))
 
 
-def check_value(name: str, value, allowed) -> None:
+def check_value(name: str, value, is_allowed) -> None:
   """Checks a hyper-parameter that is known before tracing.
 
   Args:
     name: its name, for the message.
     value: a number of Python, NumPy or JAX or an array of them, checked; a
       traced number or a schedule, let through.
-    allowed: number -> bool.
+    is_allowed: number -> bool.
 
   Raises:
     ValueError: if it is no number, or one that is not finite or not allowed.
@@ -190,20 +190,22 @@ def check_value(name: str, value, allowed) -> None:
     numbers = np.asarray(np.nan)
   if numbers is None:
     return
-  fits = all(math.isfinite(x) and allowed(x) for x in numbers.ravel().tolist())
+  fits = all(
+    math.isfinite(x) and is_allowed(x) for x in numbers.ravel().tolist()
+  )
   if isinstance(value, bool | tuple | list) or not fits:
     raise ValueError(f"{name}={value!r} is not possible")
 
 
 def check_static(
-  name: str, value: float, allowed: Callable[[float], bool]
+  name: str, value: float, is_allowed: Callable[[float], bool]
 ) -> None:
   """Checks a hyper-parameter that can be neither swept nor scheduled.
 
   Args:
     name: its name, for the message.
     value: what was given.
-    allowed: number -> bool.
+    is_allowed: number -> bool.
 
   Raises:
     ValueError: if it is no plain number, or one that is not allowed.
@@ -213,7 +215,7 @@ def check_static(
   """
   if callable(value) or isinstance(value, jax.Array | np.ndarray):
     raise ValueError(f"{name} must be a plain number, no sweep or schedule")
-  check_value(name, value, allowed)
+  check_value(name, value, is_allowed)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

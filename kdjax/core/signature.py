@@ -54,11 +54,11 @@ def signature_of(
     >>> signature_of(jax.ShapeDtypeStruct((4, 4, 1), "float32"), 2).inputs[0].shape
     (4, 4, 1)
   """
-  named = inputs if isinstance(inputs, Mapping) else {name: inputs}
+  by_name = inputs if isinstance(inputs, Mapping) else {name: inputs}
   return Signature(
     tuple(
       Port(key, tuple(one.shape), np.dtype(one.dtype).name, "")
-      for key, one in named.items()
+      for key, one in by_name.items()
     ),
     (Port(output, (width,), "float32", what),),
   )

@@ -38,9 +38,9 @@ class Spec:
   def __str__(self) -> str:
     if not self.args and not self.kwargs:
       return self.name
-    written = [repr(value) for value in self.args]
-    written += [f"{key}={value!r}" for key, value in self.kwargs]
-    return f"{self.name}({', '.join(written)})"
+    arguments = [repr(value) for value in self.args]
+    arguments += [f"{key}={value!r}" for key, value in self.kwargs]
+    return f"{self.name}({', '.join(arguments)})"
 
   # In an error's text, "got nan" and "got (0.5, inf)".
   __repr__ = __str__
@@ -77,10 +77,10 @@ def parse(text: str) -> Spec:
   try:
     node = ast.parse(text.strip(), mode="eval").body
   except _UNREADABLE as error:
-    said = error.msg if isinstance(error, SyntaxError) else "no plain text"
+    reason = error.msg if isinstance(error, SyntaxError) else "no plain text"
     raise UserError(
       f"cannot read {text!r} as a name with arguments, such as"
-      f" 'mlp(100, dropout=0.5)': {said}"
+      f" 'mlp(100, dropout=0.5)': {reason}"
     ) from None
   value = _value(node, text)
   if not isinstance(value, Spec):
@@ -197,13 +197,15 @@ def build(
   maker = makers[spec.name]
   signature = inspect.signature(maker)
   try:
-    given = signature.bind_partial(*spec.args, **dict(spec.kwargs)).arguments
+    arguments = signature.bind_partial(
+      *spec.args, **dict(spec.kwargs)
+    ).arguments
   except TypeError:
     raise _refused(kind, spec, maker) from None
   missing = {
     name: value
     for name, value in defaults.items()
-    if name in signature.parameters and name not in given
+    if name in signature.parameters and name not in arguments
   }
   try:
     signature.bind(*spec.args, **dict(spec.kwargs), **missing)
@@ -226,12 +228,12 @@ def signature_text(maker: Callable) -> str:
     >>> signature_text(lambda width, *, classes, dropout=0.5: None)
     '(width, dropout=0.5)'
   """
-  shown = [
+  parameters = [
     str(parameter.replace(annotation=parameter.empty))
     for name, parameter in inspect.signature(maker).parameters.items()
     if name not in RUN_KNOWS or parameter.kind != parameter.KEYWORD_ONLY
   ]
-  return f"({', '.join(shown)})" if shown else ""
+  return f"({', '.join(parameters)})" if parameters else ""
 
 
 def _value(node: ast.AST, text: str) -> Any:
@@ -279,15 +281,15 @@ def _split(text: str, separator: str) -> list[str]:
 def _refused(kind: str, spec: Spec, maker: Callable) -> UserError:
   """The error for arguments of which there are too many, or of another name."""
   takes = f"{spec.name} takes {signature_text(maker) or 'no arguments'}"
-  known = [
+  parameters = [
     name
     for name, parameter in inspect.signature(maker).parameters.items()
     if parameter.kind != parameter.VAR_POSITIONAL
   ]
-  unknown = [name for name, _ in spec.kwargs if name not in known]
+  unknown = [name for name, _ in spec.kwargs if name not in parameters]
   if not unknown:
     return UserError(f"{kind} {spec}: {takes}")
-  near = difflib.get_close_matches(unknown[0].lower(), known, n=1)
+  near = difflib.get_close_matches(unknown[0].lower(), parameters, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   return UserError(
     f"{kind} {spec}: there is no argument {unknown[0]!r}{hint} {takes}"

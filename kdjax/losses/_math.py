@@ -69,16 +69,16 @@ def per_row(
   value = jnp.asarray(value, dtype)
   if value.ndim == 0:
     return value
-  padded = (1,) * (len(shape) - value.ndim) + value.shape
-  fits = len(padded) == len(shape) and all(
-    size in (1, rows) for size, rows in zip(padded, shape, strict=True)
+  aligned_shape = (1,) * (len(shape) - value.ndim) + value.shape
+  fits = len(aligned_shape) == len(shape) and all(
+    size in (1, rows) for size, rows in zip(aligned_shape, shape, strict=True)
   )
   if not fits:
     raise ValueError(
       f"{function}: temperature must be a scalar or broadcast to the rows' shape"
       f" {shape}, got {value.shape}"
     )
-  return value.reshape(padded)
+  return value.reshape(aligned_shape)
 
 
 def log_softmax(logits: jax.Array, temperature=1.0) -> jax.Array:

@@ -163,13 +163,13 @@ def _jvp(term, axis, primals, tangents):
   step, _, inverse_step, _ = tangents
   sums, slopes = _sums_and_slopes(term, axis, primals)
   dtype = sums.total.dtype
-  moved = (jnp.zeros_like(sums.total),) * 2
+  changes = (jnp.zeros_like(sums.total),) * 2
   if not isinstance(step, jax.custom_derivatives.SymbolicZero):
     step = step.astype(dtype)
     gradients = _gradients(term, axis, *primals, sums, slopes)
-    moved = tuple(jnp.sum(gradient * step, axis) for gradient in gradients)
-  zero = jnp.zeros_like(moved[0])
-  steps = Sums(moved[0], zero, moved[1], zero, zero)
+    changes = tuple(jnp.sum(gradient * step, axis) for gradient in gradients)
+  zero = jnp.zeros_like(changes[0])
+  steps = Sums(changes[0], zero, changes[1], zero, zero)
   if not isinstance(inverse_step, jax.custom_derivatives.SymbolicZero):
     by_inverse = _in_blocks(_by_inverse, term, axis, _shared(*primals))
     steps = jax.tree.map(lambda x, d: x + d * inverse_step, steps, by_inverse)
@@ -230,10 +230,10 @@ def _in_blocks(function, term, axis, rows):
       tops = tuple(_top(x, axis).astype(dtype) for x in rows[:2])
     one = rows[0][0].size
     size = 1 << max(0, (BLOCK // one).bit_length() - 1)
-    found = jax.lax.map(
+    sums = jax.lax.map(
       lambda row: function(term, axis, *row), (*rows, tops), batch_size=size
     )
-    return jax.tree.map(lambda x: x.reshape(leading), found)
+    return jax.tree.map(lambda x: x.reshape(leading), sums)
 
   return jax.lax.platform_dependent(*rows, cpu=blocked, default=whole)
 

@@ -137,5 +137,5 @@ def ofd_margin(scale: jax.Array, bias: jax.Array) -> jax.Array:
   below = jax.scipy.special.ndtr(-ratio)
   density = jnp.exp(-0.5 * jnp.square(ratio)) / math.sqrt(2 * math.pi)
   often = below > 0.001
-  expected = bias - size * density / jnp.where(often, below, 1.0)
-  return jnp.where(often, expected, -3.0 * size)
+  expectation = bias - size * density / jnp.where(often, below, 1.0)
+  return jnp.where(often, expectation, -3.0 * size)

@@ -106,23 +106,28 @@ def between(function: str, low: float, high: float, **values: Any) -> None:
     >>> between("symmetric_kl", 0, 1, lam=0.5)
   """
   for name, value in values.items():
-    wanted = f"between {low} and {high}"
-    _check(function, name, value, wanted, lambda x: (low <= x) & (x <= high))
+    range_text = f"between {low} and {high}"
+    _check(
+      function, name, value, range_text, lambda x: (low <= x) & (x <= high)
+    )
 
 
 def python_number(
-  function: str, wanted: str, allowed: Callable[[float], bool], **values: Any
+  function: str,
+  condition: str,
+  is_allowed: Callable[[float], bool],
+  **values: Any,
 ) -> None:
   """Refuses what is no number of Python, which is compiled in, or not allowed.
 
   Args:
-    wanted: what is allowed, in words.
-    allowed: number -> bool.
+    condition: what is allowed, in words.
+    is_allowed: number -> bool.
   """
   for name, value in values.items():
-    if not isinstance(value, Real) or not allowed(value):
+    if not isinstance(value, Real) or not is_allowed(value):
       raise ValueError(
-        f"{function}: {name} must be a Python number {wanted}, got {value!r}"
+        f"{function}: {name} must be a Python number {condition}, got {value!r}"
       )
 
 
@@ -142,8 +147,8 @@ def whole(
   single = number is not None and number.ndim == 0
   high = np.inf if most is None else most
   if not single or not least <= number <= high or number != np.floor(number):
-    wanted = f">= {least}" if most is None else f"in {least} to {most}"
-    raise ValueError(f"{function}: {name} must be {wanted}, got {value}")
+    range_text = f">= {least}" if most is None else f"in {least} to {most}"
+    raise ValueError(f"{function}: {name} must be {range_text}, got {value}")
   return int(value)
 
 
@@ -207,17 +212,17 @@ def mask(function: str, values: jax.Array) -> jax.Array:
   return values != 0
 
 
-def _check(function, name, value, wanted, allowed):
+def _check(function, name, value, condition, are_allowed):
   """Raises a ValueError unless all numbers that are known are allowed."""
   try:
     numbers = read_numbers(value)
   except (TypeError, ValueError) as error:
     raise ValueError(
-      f"{function}: {name} must be a number {wanted}, got {value!r}"
+      f"{function}: {name} must be a number {condition}, got {value!r}"
     ) from error
-  if numbers is not None and not np.all(allowed(numbers)):
+  if numbers is not None and not np.all(are_allowed(numbers)):
     # What is infinite is > 0, and refused all the same.
     finite = " and finite" if np.any(np.isinf(numbers)) else ""
     raise ValueError(
-      f"{function}: {name} must be {wanted}{finite}, got {value}"
+      f"{function}: {name} must be {condition}{finite}, got {value}"
     )

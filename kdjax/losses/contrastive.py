@@ -116,8 +116,8 @@ def _scores(embeddings, bank, indices):
     return jnp.take_along_axis(scores, indices, axis=1)
 
   def of_one(embedding, rows):
-    gathered = jnp.take(bank, rows, axis=0)
-    return jnp.matmul(gathered, embedding, precision=_math.HIGHEST)
+    negatives = jnp.take(bank, rows, axis=0)
+    return jnp.matmul(negatives, embedding, precision=_math.HIGHEST)
 
   elements = samples * bank.shape[1]
   return _features.map_rows(of_one, (embeddings, indices), elements)

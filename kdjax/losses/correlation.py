@@ -272,11 +272,11 @@ def _distances(q, p, keep, count, axis, eps):
 def _(axis, eps, primals, tangents):
   # In closed form: differentiated as it stands, it keeps eight such arrays.
   distances, slopes = _distances_and_slopes(*primals, axis, eps)
-  moved = (
+  terms = (
     jnp.sum(slope * step, axis=axis)
     for slope, step in zip(slopes, tangents[:2], strict=True)
   )
-  return distances, sum(moved)
+  return distances, sum(terms)
 
 
 def _distances_and_slopes(q, p, keep, count, axis, eps):

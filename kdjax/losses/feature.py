@@ -192,24 +192,24 @@ def mgd(
   Source:
     Yang et al. 2022 (MGD), arXiv:2205.01529.
   """
-  padded = (1,) * (student.ndim - mask.ndim) + mask.shape
-  fits = len(padded) == student.ndim and all(
+  aligned_shape = (1,) * (student.ndim - mask.ndim) + mask.shape
+  fits = len(aligned_shape) == student.ndim and all(
     size in (1, whole)
-    for size, whole in zip(padded, student.shape, strict=True)
+    for size, whole in zip(aligned_shape, student.shape, strict=True)
   )
   if not fits:
     raise ValueError(
       f"mgd: mask must broadcast to the student's map, got {mask.shape} and"
       f" {student.shape}"
     )
-  keep = mask.astype(student.dtype).reshape(padded)
-  generated = generate(student * keep)
-  if generated.shape != teacher.shape:
+  keep = mask.astype(student.dtype).reshape(aligned_shape)
+  output = generate(student * keep)
+  if output.shape != teacher.shape:
     raise ValueError(
       "mgd: generate must return the teacher's shape, got"
-      f" {generated.shape} and {teacher.shape}"
+      f" {output.shape} and {teacher.shape}"
     )
-  return fitnet(generated, teacher, reduce="sum")
+  return fitnet(output, teacher, reduce="sum")
 
 
 def vitkd(
@@ -267,12 +267,12 @@ def vitkd(
       f" {mask.shape} for tokens {student_deep.shape}"
     )
   checks.same_shape("vitkd", student_shallow, teacher_shallow)
-  erased = checks.mask("vitkd", mask)[..., None]
-  student_deep = jnp.where(erased, student_deep, 0)
-  teacher_deep = jnp.where(erased, teacher_deep, 0)
-  mimicked = fitnet(student_shallow, teacher_shallow, reduce="sum")
-  generated = fitnet(student_deep, teacher_deep, reduce="sum")
-  return alpha * mimicked + beta / lam * generated
+  erasure = checks.mask("vitkd", mask)[..., None]
+  student_deep = jnp.where(erasure, student_deep, 0)
+  teacher_deep = jnp.where(erasure, teacher_deep, 0)
+  shallow = fitnet(student_shallow, teacher_shallow, reduce="sum")
+  deep = fitnet(student_deep, teacher_deep, reduce="sum")
+  return alpha * shallow + beta / lam * deep
 
 
 def patient_kd(student: jax.Array, teacher: jax.Array) -> jax.Array:

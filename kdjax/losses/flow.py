@@ -123,12 +123,12 @@ def kdsvd(
       f" {len(student)} and {len(teacher)}"
     )
   k = checks.whole("kdsvd", "k", k)
-  aligned = []
+  pairs = []
   for s, t in zip(student, teacher, strict=True):
     _features.check_maps("kdsvd", s, t)
-    aligned.append(_aligned(*_features.working_pair(s, t), k))
+    pairs.append(_aligned(*_features.working_pair(s, t), k))
   loss = 0.0
-  for before, after in zip(aligned[:-1], aligned[1:], strict=True):
+  for before, after in zip(pairs[:-1], pairs[1:], strict=True):
     elements = 8 * after[0].shape[1] * before[0].shape[1] * k
     loss += _features.map_rows(_transition, (*after, *before), elements)
   return loss
@@ -212,7 +212,7 @@ def _right_vectors_jvp(k, primals, tangents):
   """
   (x,), (dx,) = primals, tangents
   left, values, right = _svd(x)
-  kept = min(k, values.shape[-1])
+  count = min(k, values.shape[-1])
   tolerance = _tolerance(x, values)
   collectives = jnp.einsum("bmc,bmi->bci", dx, left, precision=_math.HIGHEST)
   inside = jnp.einsum(
@@ -225,12 +225,12 @@ def _right_vectors_jvp(k, primals, tangents):
     distinct, 1.0 / jnp.where(distinct, gap * (high + low), 1.0), 0.0
   )
   turn = inverse * (low * inside + high * jnp.swapaxes(inside, 1, 2))
-  result = jnp.matmul(right, turn[:, :, :kept], precision=_math.HIGHEST)
+  result = jnp.matmul(right, turn[:, :, :count], precision=_math.HIGHEST)
   # Without this part a channel that is dead so far would get no gradient.
   rest = collectives - jnp.matmul(
     right, jnp.swapaxes(inside, 1, 2), precision=_math.HIGHEST
   )
   rest = jnp.where(high > 0, rest / jnp.where(high > 0, high, 1.0), 0.0)
-  result += rest[:, :, :kept]
-  pad = ((0, 0), (0, 0), (0, k - kept))
+  result += rest[:, :, :count]
+  pad = ((0, 0), (0, 0), (0, k - count))
   return _main_directions(x, k)[0], jnp.pad(result, pad)

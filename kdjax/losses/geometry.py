@@ -196,11 +196,11 @@ def _angles_and_slope(gram_s, gram_t):
     angles = cosines(gram_s, norms_s, inverse_s, *of_student)
     difference = angles - cosines(gram_t, norms_t, inverse_t, *of_teacher)
     pull = jnp.clip(difference, -1.0, 1.0)
-    loss, pulled, turned = totals
+    loss, pulls, turns = totals
     return (
       loss + pull * (difference - 0.5 * pull),
-      pulled + pull * of_student[1][:, None],
-      turned + pull * angles,
+      pulls + pull * of_student[1][:, None],
+      turns + pull * angles,
     )
 
   zero = jnp.zeros_like(gram_s)
@@ -212,8 +212,8 @@ def _angles_and_slope(gram_s, gram_t):
       (*x, norms) for x, norms in zip(sides, (norms_s, norms_t), strict=True)
     ),
   )
-  loss, pulled, turned = _add_up(to_end, (zero, zero, zero), sides)
-  slope = _slope(total, pulled * inverse_s, turned, inverse_s)
+  loss, pulls, turns = _add_up(to_end, (zero, zero, zero), sides)
+  slope = _slope(total, pulls * inverse_s, turns, inverse_s)
   return jnp.sum(loss) / count**3, slope / count**3
 
 
@@ -222,8 +222,8 @@ def _add_up(add, totals, rows):
 
   def in_blocks(x):
     # A row of zeros has no distances, and adds nothing.
-    filled = jnp.pad(x, [(0, -len(x) % _ROWS)] + [(0, 0)] * (x.ndim - 1))
-    return filled.reshape(-1, _ROWS, *x.shape[1:])
+    blocks = jnp.pad(x, [(0, -len(x) % _ROWS)] + [(0, 0)] * (x.ndim - 1))
+    return blocks.reshape(-1, _ROWS, *x.shape[1:])
 
   def step(carry, coming):
     totals, now = carry
@@ -239,11 +239,11 @@ def _add_up(add, totals, rows):
   return jax.lax.scan(step, (totals, first), coming)[0][0]
 
 
-def _slope(total, pulled, turned, inverse):
+def _slope(total, pulls, turns, inverse):
   """Returns the derivative by the Gram matrix, from the sums over anchors."""
-  slope = total - 2 * pulled + jnp.diag(jnp.sum(pulled, axis=1))
+  slope = total - 2 * pulls + jnp.diag(jnp.sum(pulls, axis=1))
   # Through the lengths: the derivative by the squared distances.
-  lengths = -jnp.square(inverse) * turned
+  lengths = -jnp.square(inverse) * turns
   ends = jnp.diag(jnp.sum(lengths, axis=1) + jnp.sum(lengths, axis=0))
   return slope + ends - 2 * lengths
 

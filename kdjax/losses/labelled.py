@@ -245,8 +245,8 @@ def ofa(
   log_p = _math.masked(log_p, keep)
   powers = jnp.where(keep, jnp.exp(eps * log_p), 0.0)
   # (1 + p)^eps - 1 without cancellation for a small p.
-  raised = jnp.expm1(eps * jnp.log1p(jnp.where(keep, jnp.exp(log_p), 0.0)))
-  return _math.cross_entropy(jnp.where(label, raised, powers), log_q)
+  label_power = jnp.expm1(eps * jnp.log1p(jnp.where(keep, jnp.exp(log_p), 0.0)))
+  return _math.cross_entropy(jnp.where(label, label_power, powers), log_q)
 
 
 def _read_labels(function, student, teacher, labels):
@@ -326,9 +326,9 @@ def _modulated(student, teacher, labels, eps, temperature):
   places = jnp.maximum(labels, 0)
   log_q, log_p = _shares(sums, student, teacher, places, temperature)
   # The label's own term, in place of the power that the sum has taken.
-  raised = jnp.expm1(eps * jnp.log1p(jnp.exp(log_p)))
+  power = jnp.expm1(eps * jnp.log1p(jnp.exp(log_p)))
   of_label = _math.cross_entropy(
-    (raised - jnp.exp(eps * log_p))[..., None], log_q[..., None]
+    (power - jnp.exp(eps * log_p))[..., None], log_q[..., None]
   )
   return sums.total + jnp.where(labels >= 0, of_label, 0.0)
 

@@ -143,8 +143,8 @@ def _polynomial(x, y):
     return jnp.sum(jnp.square(0.5 * (d + d.T)))
   gram = jnp.matmul(minus.T, minus, precision=_math.HIGHEST)
   other = jnp.matmul(plus.T, plus, precision=_math.HIGHEST)
-  mixed = jnp.matmul(plus.T, minus, precision=_math.HIGHEST)
-  return 0.5 * (jnp.sum(gram * other) + jnp.sum(mixed * mixed.T))
+  cross = jnp.matmul(plus.T, minus, precision=_math.HIGHEST)
+  return 0.5 * (jnp.sum(gram * other) + jnp.sum(cross * cross.T))
 
 
 def _weighted_units(maps, width):

@@ -169,10 +169,10 @@ def _maximum(x, axis, bins):
   widest = max(end - start for start, end in zip(starts, ends, strict=True))
   index = jnp.array(starts)[:, None] + jnp.arange(widest)[None, :]
   inside = index < jnp.array(ends)[:, None]
-  taken = jnp.take(x, jnp.minimum(index, length - 1), axis=axis)
+  windows = jnp.take(x, jnp.minimum(index, length - 1), axis=axis)
   inside = inside.reshape(
     (1,) * axis + inside.shape + (1,) * (x.ndim - axis - 1)
   )
   # A bin narrower than the widest is filled up with -inf, not with a repeated
   # cell, which would tie with itself.
-  return jnp.max(jnp.where(inside, taken, -jnp.inf), axis=axis + 1)
+  return jnp.max(jnp.where(inside, windows, -jnp.inf), axis=axis + 1)

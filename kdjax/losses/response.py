@@ -226,8 +226,8 @@ def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     share = _label.log_share(student, labels, sums.top_q, sums.log_z_q, 1.0)
     return -_math.masked(share, _math.alive(share))
   log_q, log_p = _math.softened("hard_distillation", student, teacher, 1.0)
-  chosen = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
-  return _math.cross_entropy(chosen.astype(log_q.dtype), log_q)
+  top_class = _math.is_label(jnp.argmax(log_p, axis=-1), log_p.shape[-1])
+  return _math.cross_entropy(top_class.astype(log_q.dtype), log_q)
 
 
 def ttm(
@@ -270,8 +270,8 @@ def ttm(
   if _rows.is_large(student) and isinstance(gamma, int | float):
     # The powers are a softmax of their own: that of the logits times gamma.
     dead = ~_math.alive(teacher)
-    raised = _math.without(gamma * _math.off_the_top(teacher), dead)
-    loss = _rows.add_up("ttm", _terms.kl, student, raised, 1.0).total
+    power_logits = _math.without(gamma * _math.off_the_top(teacher), dead)
+    loss = _rows.add_up("ttm", _terms.kl, student, power_logits, 1.0).total
   else:
     log_p = _math.log_softmax(teacher, temperature)
     loss = _math.kl_of_softmaxes(log_p, _math.log_softmax(student))

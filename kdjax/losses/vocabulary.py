@@ -219,8 +219,8 @@ def _stored_ids(log_p, indices, classes):
   k = ids.shape[-1]
   before = jnp.tril(jnp.ones((k, k), bool), -1)
   before = before.reshape((1,) * (ids.ndim - 1) + (k, k))
-  repeated = before & (ids[..., :, None] == ids[..., None, :])
-  return jnp.where(jnp.any(repeated, axis=-1), -1, ids)
+  repeats = before & (ids[..., :, None] == ids[..., None, :])
+  return jnp.where(jnp.any(repeats, axis=-1), -1, ids)
 
 
 def _safe(log_total):
@@ -230,8 +230,8 @@ def _safe(log_total):
 def _taken(x, ids):
   """Returns x at the ids; -inf for an id past the end."""
   inside = ids < x.shape[-1]
-  taken = jnp.take_along_axis(x, jnp.where(inside, ids, 0), axis=-1)
-  return jnp.where(inside, taken, -jnp.inf)
+  values = jnp.take_along_axis(x, jnp.where(inside, ids, 0), axis=-1)
+  return jnp.where(inside, values, -jnp.inf)
 
 
 def _with_bucket(log_probs, ids):
@@ -247,9 +247,9 @@ def _is_taken(ids, classes):
   """Returns a bool (..., classes): True at each row's ids."""
   flat = ids.reshape(-1, ids.shape[-1])
   rows = jnp.arange(flat.shape[0], dtype=ids.dtype)[:, None]
-  taken = jnp.zeros((flat.shape[0], classes), bool)
-  taken = taken.at[rows, flat].set(True, mode="drop")
-  return taken.reshape(ids.shape[:-1] + (classes,))
+  is_chosen = jnp.zeros((flat.shape[0], classes), bool)
+  is_chosen = is_chosen.at[rows, flat].set(True, mode="drop")
+  return is_chosen.reshape(ids.shape[:-1] + (classes,))
 
 
 def _falling(logits, temperature, size):

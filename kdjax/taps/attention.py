@@ -46,26 +46,26 @@ def caught_weights(
     A context; within it the list to which (..., heads, Q, K) float is added,
     after the softmax and before dropout.
   """
-  function, caught = module.attention_fn, []
+  function, weights = module.attention_fn, []
   parameters = inspect.signature(function).parameters.values()
   if not any(p.name == "module" or p.kind == p.VAR_KEYWORD for p in parameters):
     if not lenient:
       raise TapError(
         tap, f"shows no weights: {_name(function)} keeps its weights inside"
       )
-    yield caught
+    yield weights
     return
 
   @functools.wraps(function)
   def attend(*args, module=None, **kwargs):
-    return function(*args, module=_Catcher(module, caught), **kwargs)
+    return function(*args, module=_Catcher(module, weights), **kwargs)
 
   object.__setattr__(module, "attention_fn", attend)
   try:
-    yield caught
+    yield weights
   finally:
     object.__setattr__(module, "attention_fn", function)
-  if not caught and not lenient:
+  if not weights and not lenient:
     raise TapError(
       tap, f"shows no weights: {_name(function)} keeps its weights inside"
     )
@@ -74,13 +74,13 @@ def caught_weights(
 class _Catcher:
   """Stands in for the layer where the attention function sows."""
 
-  def __init__(self, module: nn.Module | None, caught: list):
+  def __init__(self, module: nn.Module | None, weights: list):
     self.module = module
-    self.caught = caught
+    self.weights = weights
 
   def sow(self, collection, name, value, **kwargs):
     if name == "attention_weights":
-      self.caught.append(value)
+      self.weights.append(value)
     return self.module is not None and self.module.sow(
       collection, name, value, **kwargs
     )

@@ -31,17 +31,17 @@ def default_call(kind: type) -> Callable:
   """
   takes = inspect.signature(kind.__call__)
   names = [name for name in takes.parameters if name != "self"]
-  flags = {name: turned for name, turned in FLAGS.items() if name in names}
+  flags = {name: inverse for name, inverse in FLAGS.items() if name in names}
 
   def call(apply, variables, inputs, *, train, **kw):
-    args, named = arguments(inputs)
-    told = {name: train != turned for name, turned in flags.items()}
+    args, by_name = arguments(inputs)
+    modes = {name: train != inverse for name, inverse in flags.items()}
     keys = dict.fromkeys({"rngs"} & takes.parameters.keys())
     try:
-      takes.bind(None, *args, **{**keys, **told, **named})
+      takes.bind(None, *args, **{**keys, **modes, **by_name})
     except TypeError as error:
       raise _misfit(kind, names, inputs, error) from None
-    outputs = apply(variables, *args, **named, **told, **kw)
+    outputs = apply(variables, *args, **by_name, **modes, **kw)
     return one_array(kind.__name__, outputs, inputs)
 
   return call
@@ -78,8 +78,8 @@ def linear_layer(params: Any, path: str | None) -> dict | None:
 
 def nameless(inputs: Any) -> Any:
   """Returns a single input without its name, and several as they are."""
-  args, named = arguments(inputs)
-  return args[0] if args else named
+  args, by_name = arguments(inputs)
+  return args[0] if args else by_name
 
 
 def one_array(owner: str, outputs: Any, inputs: Any = None) -> Any:
@@ -106,11 +106,11 @@ def _misfit(
   kind: type, names: list[str], inputs: Any, error: TypeError
 ) -> UserError:
   several = isinstance(inputs, Mapping) and len(inputs) > 1
-  given = f"the inputs {', '.join(inputs)}" if several else "one input"
+  what = f"the inputs {', '.join(inputs)}" if several else "one input"
   unknown = [name for name in inputs if name not in names] if several else ()
   near = difflib.get_close_matches("".join(unknown[:1]), names, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   return UserError(
-    f"{kind.__name__} cannot be called with {given}: {error}{hint} It takes:"
+    f"{kind.__name__} cannot be called with {what}: {error}{hint} It takes:"
     f" {', '.join(names)}. Where it is to be called otherwise, say so with call="
   )

@@ -102,7 +102,7 @@ def _without(tree: Mapping, owner: str, path: Path, sown: Sown) -> dict:
     elif place.startswith(f"{owner}:"):
       site = place.removeprefix(f"{owner}:")
       sown |= {
-        Tap(path, method, site, call): made for call, made in enumerate(value)
+        Tap(path, method, site, call): one for call, one in enumerate(value)
       }
       continue
     if value:

@@ -85,10 +85,10 @@ def parse_tap(text: str) -> Tap:
   """
   if not isinstance(text, str):
     raise _bad(text, "a tap is a text in quotes, such as 'stage_0'")
-  found = _TEXT.fullmatch(text)
-  if not text or not found:
+  match = _TEXT.fullmatch(text)
+  if not text or not match:
     raise _bad(text, f"a tap is {_FORM}")
-  path, method, site, call = found.group("path", "method", "site", "call")
+  path, method, site, call = match.group("path", "method", "site", "call")
   if site is not None and site not in SITES:
     raise unknown_name(f"place in the tap {text!r}:", site, SITES)
   if call is not None and not (call.isascii() and call.isdigit()):
@@ -208,8 +208,8 @@ def shorten_names(names: Iterable[str], most: int = 12) -> str:
 
 
 def _keys(feats: Mapping[str, Any], pattern: str) -> list[str]:
-  wanted = parse_tap(pattern)
-  keys = [key for key in feats if covers(wanted, parse_tap(key))]
+  tap = parse_tap(pattern)
+  keys = [key for key in feats if covers(tap, parse_tap(key))]
   if not keys:
     there = shorten_names(sorted(feats, key=natural)) or "none"
     raise UserError(f"tap {pattern!r} names no feature. There is: {there}")

@@ -29,7 +29,7 @@ from kdjax.taps.grammar import (
   parse_tap,
   parse_taps,
 )
-from kdjax.taps.missing import Seen, gather_taps, hidden, not_reached
+from kdjax.taps.missing import CalledModules, gather_taps, hidden, not_reached
 
 _numbers = itertools.count()
 
@@ -80,12 +80,12 @@ def tapped(apply_fn: Callable, taps: str | Iterable[str]) -> Callable:
   token = " ".join([COLLECTION, *sorted(map(str, patterns))])
 
   def apply(variables, *args, mutable=False, **kwargs):
-    seen = Seen()
+    modules = CalledModules()
 
-    def wanted(tap):
+    def is_tapped(tap):
       return any(covers(pattern._replace(call=0), tap) for pattern in patterns)
 
-    with _around_others(_reader(wanted, seen)):
+    with _around_others(_reader(is_tapped, modules)):
       result, collections = apply_fn(
         mark_modules(variables, paths),
         *args,
@@ -94,7 +94,7 @@ def tapped(apply_fn: Callable, taps: str | Iterable[str]) -> Callable:
       )
     sown, collections = take_sown(collections, "read")
     result = result if mutable is False else (result, collections)
-    return result, gather_taps(patterns, sown, seen)
+    return result, gather_taps(patterns, sown, modules)
 
   return apply
 
@@ -136,19 +136,19 @@ def edited(
   paths = [tap.path for tap in functions]
 
   def apply(variables, *args, mutable=False, **kwargs):
-    seen = Seen()
-    with _around_others(_editor(functions, name, seen)):
+    modules = CalledModules()
+    with _around_others(_editor(functions, name, modules)):
       result, collections = apply_fn(
         mark_modules(variables, paths),
         *args,
         mutable=with_collection(mutable, token),
         **kwargs,
       )
-    counted, collections = take_sown(collections, name)
+    counts, collections = take_sown(collections, name)
     for pattern in functions:
-      made = pattern._replace(site="count")
-      if not any(covers(made, tap) for tap in counted):
-        raise not_reached(pattern, seen)
+      count = pattern._replace(site="count")
+      if not any(covers(count, tap) for tap in counts):
+        raise not_reached(pattern, modules)
     return result if mutable is False else (result, collections)
 
   return apply
@@ -180,18 +180,18 @@ def describe(
   """
   leaves, tree = jax.tree.flatten((variables, args, kwargs))
   arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")}
-  seen = Seen()
+  modules = CalledModules()
 
   def public(tap):
-    named = tap.method.isidentifier() and not tap.method.startswith("_")
-    return tap.site != "in" and (named or tap.method == "__call__")
+    has_name = tap.method.isidentifier() and not tap.method.startswith("_")
+    return tap.site != "in" and (has_name or tap.method == "__call__")
 
   def run(arrays):
-    filled = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
-    variables, args, kwargs = jax.tree.unflatten(tree, filled)
+    arguments = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
+    variables, args, kwargs = jax.tree.unflatten(tree, arguments)
     mutable = kwargs.pop("mutable", False)
     token = f"{COLLECTION} listing {next(_numbers)}"
-    with _around_others(_reader(public, seen, everything=True)):
+    with _around_others(_reader(public, modules, everything=True)):
       _, collections = apply_fn(
         mark_modules(variables, ()),
         *args,
@@ -201,19 +201,19 @@ def describe(
     sown, _ = take_sown(collections, "read")
     return {str(tap): value for tap, value in sown.items()}
 
-  return rows_of(jax.eval_shape(run, arrays), seen)
+  return rows_of(jax.eval_shape(run, arrays), modules)
 
 
-def rows_of(found: Mapping[str, Any], seen: Seen) -> list[Row]:
+def rows_of(values: Mapping[str, Any], modules: CalledModules) -> list[Row]:
   """Makes rows of shapes by tap, in the order of execution."""
-  order = {path: i for i, path in enumerate(seen.kinds)}
+  order = {path: i for i, path in enumerate(modules.kinds)}
   places = [
-    (order.get(parse_tap(text).path, len(order)), text) for text in found
+    (order.get(parse_tap(text).path, len(order)), text) for text in values
   ]
-  return [_row(text, found[text], seen) for _, text in sorted(places)]
+  return [_row(text, values[text], modules) for _, text in sorted(places)]
 
 
-def _row(text: str, value: Any, seen: Seen) -> Row:
+def _row(text: str, value: Any, modules: CalledModules) -> Row:
   leaves = jax.tree.leaves(value)
   shapes = tuple(leaf.shape for leaf in leaves)
   alone = hasattr(value, "shape")
@@ -221,17 +221,20 @@ def _row(text: str, value: Any, seen: Seen) -> Row:
     text,
     value.shape if alone else shapes,
     ", ".join(str(leaf.dtype) for leaf in leaves),
-    seen.kinds.get(parse_tap(text).path, "Module"),
+    modules.kinds.get(parse_tap(text).path, "Module"),
   )
 
 
 def _reader(
-  wanted: Callable[[Tap], bool], seen: Seen, *, everything: bool = False
+  is_tapped: Callable[[Tap], bool],
+  modules: CalledModules,
+  *,
+  everything: bool = False,
 ) -> Callable:
   """Makes the interceptor that sows the values that are wanted."""
 
   def read(module, tap, value):
-    if not wanted(tap):
+    if not is_tapped(tap):
       return
     visible = module.scope.is_mutable_collection(COLLECTION)
     if everything and not (visible and _is_arrays(value)):
@@ -247,18 +250,18 @@ def _reader(
       context.method_name,
     )
     if outermost:
-      seen.add(module, path, method)
+      modules.add(module, path, method)
     weights = Tap(path, method, "weights")
-    if is_stock(context.orig_method) and wanted(weights):
-      with caught_weights(module, weights, everything) as caught:
+    if is_stock(context.orig_method) and is_tapped(weights):
+      with caught_weights(module, weights, everything) as all_weights:
         result = call(*args)
-      for value in caught:
+      for value in all_weights:
         read(module, weights, value)
     else:
       result = call(*args)
     if outermost:
       entry = Tap(path, method, "in")
-      if wanted(entry):
+      if is_tapped(entry):
         read(module, entry, _first(args, entry))
       read(module, Tap(path, method), result)
     return result
@@ -267,7 +270,7 @@ def _reader(
 
 
 def _editor(
-  functions: Mapping[Tap, Callable], name: str, seen: Seen
+  functions: Mapping[Tap, Callable], name: str, modules: CalledModules
 ) -> Callable:
   """Makes the interceptor that changes values on their way."""
 
@@ -279,7 +282,7 @@ def _editor(
     )
     if not outermost:
       return call(*args)
-    seen.add(module, path, method)
+    modules.add(module, path, method)
     here = [
       (tap, function)
       for tap, function in functions.items()

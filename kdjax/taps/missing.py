@@ -18,7 +18,7 @@ from kdjax.taps.grammar import (
 
 
 @dataclasses.dataclass
-class Seen:
+class CalledModules:
   """What ran while taps were looked for.
 
   Attributes:
@@ -35,32 +35,32 @@ class Seen:
 
 
 def gather_taps(
-  patterns: Iterable[Tap], found: Mapping[Tap, Any], seen: Seen
+  patterns: Iterable[Tap], values: Mapping[Tap, Any], modules: CalledModules
 ) -> dict[str, Any]:
   """Keeps what was asked for, under its text.
 
   Args:
     patterns: what was asked for, perhaps with globs.
-    found: values by place, more than were asked for perhaps.
+    values: values by place, more than were asked for perhaps.
 
   Returns:
     Features by the text of their taps.
 
   Example:
-    >>> found = {Tap(("a",)): 1, Tap(("a",), call=1): 2}
-    >>> gather_taps([Tap(("?",))], found, Seen())
+    >>> values = {Tap(("a",)): 1, Tap(("a",), call=1): 2}
+    >>> gather_taps([Tap(("?",))], values, CalledModules())
     {'a': 1}
   """
   feats = {}
   for pattern in patterns:
-    taps = {str(tap): tap for tap in found if covers(pattern, tap)}
+    taps = {str(tap): tap for tap in values if covers(pattern, tap)}
     if not taps:
-      raise not_reached(pattern, seen)
-    feats |= {text: found[taps[text]] for text in sorted(taps, key=natural)}
+      raise not_reached(pattern, modules)
+    feats |= {text: values[taps[text]] for text in sorted(taps, key=natural)}
   return feats
 
 
-def not_reached(tap: Tap, seen: Seen) -> UserError:
+def not_reached(tap: Tap, modules: CalledModules) -> UserError:
   """Makes the error for a tap that found nothing.
 
   Args:
@@ -70,32 +70,32 @@ def not_reached(tap: Tap, seen: Seen) -> UserError:
     A UserError that says how far the tap led and what there is instead.
 
   Example:
-    >>> seen = Seen()
-    >>> seen.add(object(), ("stage_0",), "__call__")
-    >>> print(not_reached(Tap(("stage_1",)), seen))
+    >>> modules = CalledModules()
+    >>> modules.add(object(), ("stage_0",), "__call__")
+    >>> print(not_reached(Tap(("stage_1",)), modules))
     tap 'stage_1' is not reached; did you mean 'stage_0'? There is: stage_0
   """
-  same = [path for path in seen.kinds if covers_path(tap.path, path)]
+  same = [path for path in modules.kinds if covers_path(tap.path, path)]
   if not same:
-    return _no_module(tap, seen)
-  called = {
-    method: seen.calls[path, method]
+    return _no_module(tap, modules)
+  calls = {
+    method: modules.calls[path, method]
     for path in same
-    for method in _methods(seen, path)
+    for method in _methods(modules, path)
   }
   where = "/".join(same[0]) or "the network"
-  if tap.method not in called:
+  if tap.method not in calls:
     ran = (
-      f"ran {shorten_names(sorted(called))}, not" if called else "does not run"
+      f"ran {shorten_names(sorted(calls))}, not" if calls else "does not run"
     )
     return TapError(tap, f"is not reached: {where} {ran} {tap.method}")
   if tap.site == "weights" and not tap.call:
     return TapError(
       tap,
-      f"is not reached: {where} is a {seen.kinds[same[0]]}, and only"
+      f"is not reached: {where} is a {modules.kinds[same[0]]}, and only"
       " the stock attention layers show their weights",
     )
-  times = called[tap.method]
+  times = calls[tap.method]
   if not times:
     return TapError(tap, f"is not reached: {where} was not called")
   if tap.call < times:
@@ -135,13 +135,13 @@ def hidden(tap: Tap, collection: str) -> UserError:
   )
 
 
-def _no_module(tap: Tap, seen: Seen) -> UserError:
-  paths = ["/".join(path) for path in seen.kinds if path]
+def _no_module(tap: Tap, modules: CalledModules) -> UserError:
+  paths = ["/".join(path) for path in modules.kinds if path]
   near = difflib.get_close_matches("/".join(tap.path), paths, n=1, cutoff=0.5)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   there = shorten_names(paths) or "no module but the network itself"
   return TapError(tap, f"is not reached{hint} There is: {there}")
 
 
-def _methods(seen: Seen, path: Path) -> list[str]:
-  return [method for where, method in seen.calls if where == path]
+def _methods(modules: CalledModules, path: Path) -> list[str]:
+  return [method for where, method in modules.calls if where == path]

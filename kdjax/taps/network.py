@@ -220,16 +220,16 @@ def _from_linen(module, call, classifier) -> Network:
   call = call or default_call(type(module))
 
   def init(key, inputs):
-    made = []
+    results = []
     inputs = nameless(inputs)
 
     def outputs_alone(_, *args, **kwargs):
       outputs, variables = module.init_with_output(key, *args, **kwargs)
-      made.append(variables)
+      results.append(variables)
       return outputs
 
     call(outputs_alone, {}, inputs, train=False)
-    return made[-1]
+    return results[-1]
 
   def run(variables, inputs, *, train=False, mutable=False, **rngs):
     collections = {}
@@ -239,8 +239,8 @@ def _from_linen(module, call, classifier) -> Network:
       result = module.apply(variables, *args, mutable=mutable, **kwargs)
       if mutable is False:
         return result
-      outputs, moved = result
-      collections.update(moved)
+      outputs, updates = result
+      collections.update(updates)
       return outputs
 
     def outputs_of(rngs):
@@ -267,13 +267,13 @@ def _from_linen(module, call, classifier) -> Network:
     train: bool = False,
     rngs: dict | None = None,
   ) -> tuple[Any, dict[str, Any], Any]:
-    tapped = linen.tapped(run, taps)
+    run_tapped = linen.tapped(run, taps)
     kwargs = {} if rngs is None else {"rngs": rngs}
     if not train:
-      outputs, features = tapped(variables, inputs, train=False, **kwargs)
+      outputs, features = run_tapped(variables, inputs, train=False, **kwargs)
       return outputs, features, variables
     moving = [name for name in variables if name != "params"]
-    (outputs, collections), features = tapped(
+    (outputs, collections), features = run_tapped(
       variables, inputs, train=True, mutable=moving, **kwargs
     )
     return outputs, features, {**variables, **collections}
@@ -302,16 +302,16 @@ def _from_apply(function, init) -> Network:
     result = function(own, nameless(inputs), train=train, rngs=rngs)
     if not isinstance(result, tuple):
       return result, {}, variables
-    outputs, moved = result if len(result) == 2 else (None, None)
-    if moved is own or (not train and isinstance(moved, Mapping)):
+    outputs, updates = result if len(result) == 2 else (None, None)
+    if updates is own or (not train and isinstance(updates, Mapping)):
       return outputs, {}, variables
-    if not isinstance(moved, Mapping) or not moved.keys() <= {*variables}:
+    if not isinstance(updates, Mapping) or not updates.keys() <= {*variables}:
       raise UserError(
         f"the function of from_apply gives a tuple of {len(result)}; it may give"
         " outputs, or (outputs, variables), the variables by collection as it got"
         ' them, {"params": ..., "batch_stats": ...}'
       )
-    return outputs, {}, {**variables, **moved, "params": variables["params"]}
+    return outputs, {}, {**variables, **updates, "params": variables["params"]}
 
   def rows(variables, inputs):
     raise _no_taps("")

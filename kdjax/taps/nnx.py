@@ -22,7 +22,7 @@ from kdjax.taps.grammar import (
   parse_taps,
   shorten_names,
 )
-from kdjax.taps.missing import Seen, gather_taps, not_reached
+from kdjax.taps.missing import CalledModules, gather_taps, not_reached
 
 _RECORD = "kdjax_taps_record"
 _PLAN = "kdjax_taps_plan"
@@ -69,11 +69,11 @@ def tapped(
   patterns = parse_taps(taps)
   if not patterns:
     return lambda *args, **kwargs: (module(*args, **kwargs), {})
-  changed = _bound(module)
+  copy = _bound(module)
 
   def run(*args, **kwargs):
-    result, found, seen = changed.run(map(Order, patterns), args, kwargs)
-    return result, gather_taps(patterns, found, seen)
+    result, values, modules = copy.run(map(Order, patterns), args, kwargs)
+    return result, gather_taps(patterns, values, modules)
 
   return run
 
@@ -108,10 +108,8 @@ def edited(
       raise UserError(
         f"tap '{order.tap}': attention weights can be read, not edited"
       )
-  changed = _bound(module)
-  return (
-    changed._replace(orders=(*changed.orders, *orders)) if orders else module
-  )
+  copy = _bound(module)
+  return copy._replace(orders=(*copy.orders, *orders)) if orders else module
 
 
 class Listing:
@@ -120,12 +118,12 @@ class Listing:
   Attributes:
     taps: all outputs and attention weights, of transforms that keep their values
       inside as well.
-    seen: the modules and their calls.
+    modules: those that ran, and their calls.
   """
 
   def __init__(self):
     self.taps: list[Tap] = []
-    self.seen = Seen()
+    self.modules = CalledModules()
 
 
 def listed(module: nnx.Module | Callable, listing: Listing) -> Callable:
@@ -158,13 +156,13 @@ def _listed(kind: type) -> type:
 
     @functools.wraps(original)
     def method(self, *args, **kwargs):
-      path, taps, seen = (
+      path, taps, modules = (
         self.kdjax_path,
         self.kdjax_listing.taps,
-        self.kdjax_listing.seen,
+        self.kdjax_listing.modules,
       )
-      tap = Tap(path, name, call=seen.calls.get((path, name), 0))
-      seen.add(self, path, name)
+      tap = Tap(path, name, call=modules.calls.get((path, name), 0))
+      modules.add(self, path, name)
       taps.append(tap)
       if name == "__call__" and isinstance(self, nnx.MultiHeadAttention):
         taps.append(tap._replace(site="weights"))
@@ -204,7 +202,7 @@ class Changed(NamedTuple):
 
   def run(
     self, reads: Iterable[Order], args: tuple, kwargs: dict
-  ) -> tuple[Any, dict[Tap, Any], Seen]:
+  ) -> tuple[Any, dict[Tap, Any], CalledModules]:
     orders = (*self.orders, *reads)
     copy = _watching(self.network, orders)
     try:
@@ -218,11 +216,11 @@ class Changed(NamedTuple):
         f"of the taps {taps} one runs under nnx.scan or another transform that"
         " keeps its values inside"
       ) from None
-    found, seen = _recorded(copy)
+    values, modules = _recorded(copy)
     for tap, _ in self.orders:
-      if not any(covers(tap._replace(site="calls"), call) for call in found):
-        raise not_reached(tap, seen)
-    return result, found, seen
+      if not any(covers(tap._replace(site="calls"), call) for call in values):
+        raise not_reached(tap, modules)
+    return result, values, modules
 
 
 def _bound(module: nnx.Module | Callable) -> Changed:
@@ -304,9 +302,9 @@ def _run(module: nnx.Module, name: str, call: Callable, args: tuple) -> Any:
     if order.tap.site == "in":
       args = (order.edit(args[0]), *args[1:])
   if "weights" in sites and isinstance(module, nnx.MultiHeadAttention):
-    with caught_weights(module, sites["weights"], False) as caught:
+    with caught_weights(module, sites["weights"], False) as weights:
       result = call(*args)
-    _record(module, name, "weights", caught[-1], sites)
+    _record(module, name, "weights", weights[-1], sites)
   else:
     result = call(*args)
   for order in edits:
@@ -317,8 +315,8 @@ def _run(module: nnx.Module, name: str, call: Callable, args: tuple) -> Any:
   return result
 
 
-def _record(module, name, site, value, wanted) -> None:
-  if site not in wanted:
+def _record(module, name, site, value, tapped_sites) -> None:
+  if site not in tapped_sites:
     return
   record, key = getattr(module, _RECORD), f"{name}:{site}"
   values = record.get_value()
@@ -331,22 +329,22 @@ def _record(module, name, site, value, wanted) -> None:
     ) from None
 
 
-def _recorded(copy: nnx.Module) -> tuple[dict[Tap, Any], Seen]:
-  found, seen = {}, Seen()
+def _recorded(copy: nnx.Module) -> tuple[dict[Tap, Any], CalledModules]:
+  values, modules = {}, CalledModules()
   for path, module in nnx.iter_modules(copy):
     path = tuple(map(str, path))
     if callable(module):
-      seen.kinds[path] = type(module).__name__
+      modules.kinds[path] = type(module).__name__
     if not hasattr(module, _RECORD):
       continue
     for order in getattr(module, _PLAN):
-      seen.calls[path, order.tap.method] = 0
-    for key, values in getattr(module, _RECORD).get_value().items():
+      modules.calls[path, order.tap.method] = 0
+    for key, record in getattr(module, _RECORD).get_value().items():
       method, site = key.split(":")
       if site == "calls":
-        seen.calls[path, method] = len(values)
-      found |= {
+        modules.calls[path, method] = len(record)
+      values |= {
         Tap(path, method, site, call): value
-        for call, value in enumerate(values)
+        for call, value in enumerate(record)
       }
-  return found, seen
+  return values, modules

@@ -147,11 +147,11 @@ def _as_dropout(layer: nnx.Dropout, kwargs: Mapping[str, Any]) -> nn.Dropout:
     return rngs() if isinstance(rngs, nnx.RngStream) else rngs
 
   # Linen takes a flag from the layer or from the call, nnx from both.
-  told = kwargs.get("deterministic") is not None
+  explicit = kwargs.get("deterministic") is not None
   view = nn.Dropout(
     layer.rate,
     broadcast_dims=layer.broadcast_dims,
-    deterministic=None if told else layer.deterministic,
+    deterministic=None if explicit else layer.deterministic,
     rng_collection=layer.rng_collection,
     parent=None,
   )
@@ -166,9 +166,9 @@ def _as_batch_norm(layer: nnx.BatchNorm, kwargs: Mapping) -> nn.BatchNorm:
   def put_variable(collection, name, value):
     getattr(layer, name)[...] = value
 
-  told = kwargs.get("use_running_average") is not None
+  explicit = kwargs.get("use_running_average") is not None
   view = nn.BatchNorm(
-    use_running_average=None if told else layer.use_running_average,
+    use_running_average=None if explicit else layer.use_running_average,
     axis=layer.axis,
     momentum=layer.momentum,
     epsilon=layer.epsilon,

@@ -58,8 +58,8 @@ def take_apart(module: nnx.Module) -> tuple[Structure, Variables]:
   graphdef, state = nnx.split(module)
   values = {path: raw(leaf) for path, leaf in nnx.to_flat_state(state)}
   places = places_in(state)
-  learned = {place.path for place in places}
-  constants = {p: value for p, value in values.items() if p not in learned}
+  paths = {place.path for place in places}
+  constants = {p: value for p, value in values.items() if p not in paths}
   structure = Structure(type(module).__name__, graphdef, constants, places)
   return structure, Variables(gather(places, values), lists_in(places))
 
@@ -91,23 +91,23 @@ def functions_of(
       " say which variables"
     )
 
-  def run(read, variables, inputs, train, rngs):
-    kept = []
+  def run(tap, variables, inputs, train, rngs):
+    copies = []
 
     def outputs_alone(variables, *args, rngs=None, method="__call__", **kwargs):
       copy = structure.module(variables, train, rngs)
       takes = inspect.signature(getattr(copy, method)).parameters
       if "rngs" in takes:
         kwargs["rngs"] = rngs and nnx.Rngs(rngs)
-      outputs, features = read(Changed(copy, method))(*args, **kwargs)
-      kept.append((copy, features))
+      outputs, features = tap(Changed(copy, method))(*args, **kwargs)
+      copies.append((copy, features))
       return outputs
 
     kwargs = {} if rngs is None else {"rngs": rngs}
     outputs = call(
       outputs_alone, variables, nameless(inputs), train=train, **kwargs
     )
-    return outputs, *kept[-1]
+    return outputs, *copies[-1]
 
   def apply(
     variables: Any,
@@ -142,7 +142,7 @@ def functions_of(
       variables,
       inputs,
     )
-    return rows_of(shapes_of([*map(str, listing.taps)]), listing.seen)
+    return rows_of(shapes_of([*map(str, listing.taps)]), listing.modules)
 
   return init, apply, rows
 
@@ -152,9 +152,11 @@ def _moved(
 ) -> Any:
   """Returns the variables with the collections as a forward pass left them."""
   values = dict(nnx.to_flat_state(nnx.state(module)))
-  left = [place for place in places if place.collection != "params"]
-  moved = gather(left, {place.path: raw(values[place.path]) for place in left})
-  moved = {**variables, **moved, "params": variables["params"]}
+  others = [place for place in places if place.collection != "params"]
+  updates = gather(
+    others, {place.path: raw(values[place.path]) for place in others}
+  )
+  updates = {**variables, **updates, "params": variables["params"]}
   if isinstance(variables, Variables):
-    return Variables(moved, lists_in(places))
-  return moved
+    return Variables(updates, lists_in(places))
+  return updates

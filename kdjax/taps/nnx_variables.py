@@ -39,10 +39,10 @@ class Variables(Mapping):
     return f"Variables({self._collections})"
 
   def items(self):
-    merged = {}
+    union = {}
     for tree in self._collections.values():
-      _merge(merged, tree)
-    return _numbered(merged, (), self.lists).items()
+      _merge(union, tree)
+    return _numbered(union, (), self.lists).items()
 
   def tree_flatten_with_keys(self):
     names = tuple(sorted(self._collections))
@@ -129,29 +129,33 @@ def spread(
       f"{owner} takes variables by collection, as from_nnx returns them; got"
       f" {type(variables).__name__}"
     )
-  given = {
+  by_name = {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(
       by_collection(variables)
     )
   }
-  wanted = {
+  expected_places = {
     "/".join(map(str, (place.collection, *place.path))): place
     for place in places
   }
-  wrong = [f"{name} is missing" for name in wanted.keys() - given.keys()]
-  wrong += [f"{name} is none of it" for name in given.keys() - wanted.keys()]
+  wrong = [
+    f"{name} is missing" for name in expected_places.keys() - by_name.keys()
+  ]
   wrong += [
-    f"{name} has shape {given[name].shape}, not {place.shape}"
-    for name, place in wanted.items()
-    if name in given and given[name].shape != place.shape
+    f"{name} is none of it" for name in by_name.keys() - expected_places.keys()
+  ]
+  wrong += [
+    f"{name} has shape {by_name[name].shape}, not {place.shape}"
+    for name, place in expected_places.items()
+    if name in by_name and by_name[name].shape != place.shape
   ]
   if wrong:
     raise UserError(
       f"the variables are not those of {owner}:"
       f" {shorten_names(sorted(wrong), most=4)}"
     )
-  return {place.path: given[name] for name, place in wanted.items()}
+  return {place.path: by_name[name] for name, place in expected_places.items()}
 
 
 def by_collection(variables: Mapping[str, Any]) -> dict[str, Any]:

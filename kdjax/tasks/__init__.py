@@ -17,7 +17,7 @@ globals().update(MAKERS)
 __all__ = ["MAKERS", "make_task", "register", *MAKERS]
 
 
-def make_task(text: str, **known) -> Task:
+def make_task(text: str, **settings) -> Task:
   """Builds the task that the user wrote.
 
   Args:
@@ -34,4 +34,4 @@ def make_task(text: str, **known) -> Task:
     >>> make_task("classification", classes=10).score
     'accuracy'
   """
-  return spec.build("task", spec.parse(text), MAKERS, **known)
+  return spec.build("task", spec.parse(text), MAKERS, **settings)

@@ -59,11 +59,11 @@ def _task(inputs: str, label: str) -> Task:
       for name in ("weight", "index", "position")
       if name in item
     }
-    shown = {inputs: item[inputs]}
+    arrays = {inputs: item[inputs]}
     if label not in item:
-      return sample(shown)._replace(**others)
+      return sample(arrays)._replace(**others)
     _check_labels(item[label], label)
-    return batch_of(shown, item[label], **others)
+    return batch_of(arrays, item[label], **others)
 
   return Task(
     name="classification",
@@ -124,25 +124,25 @@ def cross_entropy(rows: Rows) -> jax.Array:
   logits = rows.answers.astype(jnp.float32)
   labels = class_ids(rows.targets, logits.shape[-1])
   own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
-  known = (labels >= 0) & (own[:, 0] > -jnp.inf)
+  has_label = (labels >= 0) & (own[:, 0] > -jnp.inf)
   # Rows that do not count stay finite, so that their gradient is 0.
   values = optax.losses.softmax_cross_entropy_with_integer_labels(
-    jnp.where(known[:, None], logits, 0.0), jnp.maximum(labels, 0)
+    jnp.where(has_label[:, None], logits, 0.0), jnp.maximum(labels, 0)
   )
-  return jnp.where(known, values, 0.0)
+  return jnp.where(has_label, values, 0.0)
 
 
 def correct(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """How many of the labelled rows name their class, and how many there are."""
   right = rows.answers.argmax(-1) == rows.targets
-  known = _scored(rows)
-  return (right & known).sum(), known.sum()
+  has_label = _scored(rows)
+  return (right & has_label).sum(), has_label.sum()
 
 
 def negative_log_likelihood(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """The labelled rows' cross-entropy, and how many there are."""
-  known = _scored(rows)
-  return (cross_entropy(rows) * known).sum(), known.sum()
+  has_label = _scored(rows)
+  return (cross_entropy(rows) * has_label).sum(), has_label.sum()
 
 
 def _scored(rows: Rows) -> jax.Array:

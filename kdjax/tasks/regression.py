@@ -135,16 +135,16 @@ def _targets(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """The targets, (R, C), and which rows have one; the others' are finite too."""
   # Partners' targets of mixed inputs are as they are stored, (R,) for one output.
   targets = jnp.reshape(rows.targets, rows.answers.shape)
-  known = jnp.isfinite(targets).all(axis=-1)
-  return jnp.where(known[:, None], targets, 0.0), known
+  has_target = jnp.isfinite(targets).all(axis=-1)
+  return jnp.where(has_target[:, None], targets, 0.0), has_target
 
 
 def _mean_error(rows: Rows, of_difference) -> jax.Array:
   """(R,) an error of the differences, averaged over the outputs; 0 if unknown."""
-  targets, known = _targets(rows)
+  targets, has_target = _targets(rows)
   difference = rows.answers.astype(jnp.float32) - targets.astype(jnp.float32)
   # An answer without a target has no gradient.
-  difference = jnp.where(known[:, None], difference, 0.0)
+  difference = jnp.where(has_target[:, None], difference, 0.0)
   return of_difference(difference).mean(axis=-1)
 
 

@@ -48,9 +48,9 @@ def _task(classes: int, inputs: str, mask: str, label: str) -> Task:
   plain = classification(classes, inputs=inputs, label=label)
 
   def batch(item):
-    made = plain.batch(item)
+    result = plain.batch(item)
     if mask not in item:
-      return made
-    return made._replace(inputs={**made.inputs, mask: item[mask]})
+      return result
+    return result._replace(inputs={**result.inputs, mask: item[mask]})
 
   return plain._replace(name="text_classification", batch=batch, samples=None)

@@ -198,12 +198,12 @@ def _totals(plan, student, teacher, tokens, numbers):
     None if weights is None else flat(weights.astype(plan.dtype), 1, 0),
   )
   plan, student = _varying(plan, student, (teacher, tokens, numbers))
-  found = sums(plan, student, teacher, tokens, numbers)
+  results = sums(plan, student, teacher, tokens, numbers)
   return Totals(
-    found.loss,
+    results.loss,
     _count(mask, weights),
-    jax.lax.stop_gradient(found.divergence),
-    jax.lax.stop_gradient(found.cross_entropy),
+    jax.lax.stop_gradient(results.divergence),
+    jax.lax.stop_gradient(results.cross_entropy),
     _count(has_label, weights),
   )
 
@@ -315,11 +315,11 @@ def _check(name, sides, mask, labels):
       f" same vocabulary, got {student.hidden.shape} x {student.head.shape} and"
       f" {teacher.hidden.shape} x {teacher.head.shape}"
     )
-  for what, given in (("mask", mask), ("labels", labels)):
-    if given is not None and given.shape != leading:
+  for what, array in (("mask", mask), ("labels", labels)):
+    if array is not None and array.shape != leading:
       raise ValueError(
         f"chunked.{name}: {what} must have the tokens' shape {leading}, got"
-        f" {given.shape}"
+        f" {array.shape}"
       )
   if labels is not None and not jnp.issubdtype(labels.dtype, jnp.integer):
     raise ValueError(

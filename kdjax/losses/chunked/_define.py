@@ -40,15 +40,15 @@ def from_heads(
     @functools.wraps(own)
     def loss(*arrays, **keywords):
       try:
-        bound = signature.bind(*arrays, **keywords)
+        arguments = signature.bind(*arrays, **keywords)
       except TypeError as error:
         raise TypeError(f"chunked.{name}: {error}") from None
-      bound.apply_defaults()
-      given = bound.arguments
-      sizes = [_classes(**given)] if counts else []
-      taken = own(*sizes, **{key: given.pop(key) for key in its_own})
-      numbers = {key: taken.pop(key) for key in traced}
-      return call(Form(name, rows, taken, numbers), **given)
+      arguments.apply_defaults()
+      values = arguments.arguments
+      sizes = [_classes(**values)] if counts else []
+      own_values = own(*sizes, **{key: values.pop(key) for key in its_own})
+      numbers = {key: own_values.pop(key) for key in traced}
+      return call(Form(name, rows, own_values, numbers), **values)
 
     loss.__signature__ = signature
     # There is none under `python -OO`.
@@ -91,6 +91,6 @@ def _docstring(own):
 def _sections(function):
   """Returns what precedes the sections, and their texts by name."""
   text = inspect.getdoc(function) + "\n"
-  first, *found = re.split(r"^(\w+):\n", text, flags=re.MULTILINE)
-  texts = [section.rstrip("\n") + "\n" for section in found[1::2]]
-  return first.rstrip("\n") + "\n", dict(zip(found[::2], texts, strict=True))
+  first, *sections = re.split(r"^(\w+):\n", text, flags=re.MULTILINE)
+  texts = [section.rstrip("\n") + "\n" for section in sections[1::2]]
+  return first.rstrip("\n") + "\n", dict(zip(sections[::2], texts, strict=True))

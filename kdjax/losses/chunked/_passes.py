@@ -88,18 +88,18 @@ def sums(
 
 
 def _forward(plan, student, teacher, tokens, numbers):
-  found, grads = _first_order(plan, True, student, teacher, tokens, numbers)
+  totals, grads = _first_order(plan, True, student, teacher, tokens, numbers)
   # Empty arrays: the backward pass needs only the types.
   types = jax.tree.map(lambda x: x.reshape(-1)[:0], student)
-  return found, (grads, types)
+  return totals, (grads, types)
 
 
-def _backward(plan, kept, of_sums):
-  grads, types = kept
-  scaled = jax.tree.map(
+def _backward(plan, residuals, of_sums):
+  grads, types = residuals
+  gradients = jax.tree.map(
     lambda grad, x: (of_sums.loss * grad).astype(x.dtype), grads, types
   )
-  return scaled, None, None, None
+  return gradients, None, None, None
 
 
 sums.defvjp(_forward, _backward)
@@ -127,19 +127,19 @@ def _over_chunks(plan, with_grads, student, teacher, tokens, numbers):
     return _chunk(plan, with_grads, heads, grads, chunk, numbers)
 
   if count == 1:
-    grads, (found, hidden) = step(None, rows)
+    grads, (totals, hidden) = step(None, rows)
   else:
     split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), rows)
     zeros = heads[0] if with_grads else None
     zeros = jax.tree.map(lambda x: _zeros(plan, x.shape), zeros)
-    grads, (found, hidden) = jax.lax.scan(step, zeros, split)
-    found = jax.tree.map(lambda x: jnp.sum(x, axis=0), found)
+    grads, (totals, hidden) = jax.lax.scan(step, zeros, split)
+    totals = jax.tree.map(lambda x: jnp.sum(x, axis=0), totals)
   if not with_grads:
-    return found, None
+    return totals, None
   hidden = hidden.reshape(student.hidden.shape)
   if plan.vocabulary.axis_name is not None and not plan.tracked:
     hidden = plan.vocabulary.total(hidden)
-  return found, grads._replace(hidden=hidden)
+  return totals, grads._replace(hidden=hidden)
 
 
 def _zeros(plan, shape):
@@ -153,7 +153,7 @@ def _chunk(plan, with_grads, heads, grads, chunk, numbers):
     side._replace(hidden=jnp.where(chunk[2].mask, hidden, 0))
     for side, hidden in zip(heads, chunk[:2], strict=True)
   )
-  found, grad = _over_tiles(
+  results, grad = _over_tiles(
     plan,
     with_grads,
     _logits(student, plan.dtype),
@@ -162,13 +162,13 @@ def _chunk(plan, with_grads, heads, grads, chunk, numbers):
     numbers,
   )
   if not with_grads:
-    return None, (found, None)
+    return None, (results, None)
   hidden = jnp.matmul(
     _factor(grad, student.head),
     student.head.T,
     preferred_element_type=plan.dtype,
   )
-  return _added(plan, grads, student, grad), (found, hidden)
+  return _added(plan, grads, student, grad), (results, hidden)
 
 
 def _logits(side, dtype):
@@ -207,7 +207,7 @@ def _over_tiles(plan, with_grads, student, teacher, tokens, numbers):
   """Returns the sums of a chunk's logits, and the gradient in the student's."""
   work = functools.partial(_tile, plan, with_grads)
   if plan.tile == plan.chunk:
-    found, grad = work(student, teacher, tokens, numbers)
+    results, grad = work(student, teacher, tokens, numbers)
   else:
 
     def step(_, tile):
@@ -215,9 +215,9 @@ def _over_tiles(plan, with_grads, student, teacher, tokens, numbers):
 
     tiles = (student, teacher, tokens)
     tiles = jax.tree.map(lambda x: x.reshape(-1, plan.tile, x.shape[1]), tiles)
-    _, (found, grad) = jax.lax.scan(step, None, tiles)
+    _, (results, grad) = jax.lax.scan(step, None, tiles)
     grad = grad.reshape(student.shape) if with_grads else None
-  return jax.tree.map(jnp.sum, found), grad
+  return jax.tree.map(jnp.sum, results), grad
 
 
 def _tile(plan, with_grads, student, teacher, tokens, numbers):

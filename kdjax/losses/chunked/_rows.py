@@ -69,25 +69,25 @@ def generalized_jsd(p, q, vocabulary, *, beta):
   """beta KL(p || m) + (1 - beta) KL(q || m)."""
   if beta in (0, 1):
     return (reverse_kl if beta else forward_kl)(p, q, vocabulary)
-  mixed = _mixed(p, q, beta)
-  terms = beta * mixed.terms(p, mixed.from_p)
-  terms += (1 - beta) * mixed.terms(q, mixed.from_q)
-  return _summed(terms), (1 - beta) * q.probs * mixed.from_q
+  mixture = _mixed(p, q, beta)
+  terms = beta * mixture.terms(p, mixture.from_p)
+  terms += (1 - beta) * mixture.terms(q, mixture.from_q)
+  return _summed(terms), (1 - beta) * q.probs * mixture.from_q
 
 
 def skew_kl(p, q, vocabulary, *, lam):
   """KL(p || lam p + (1 - lam) q)."""
-  mixed = _mixed(p, q, lam)
-  slopes = (1 - lam) ** 2 * mixed.gap * mixed.q_over_m
-  return _summed(mixed.terms(p, mixed.from_p)), slopes
+  mixture = _mixed(p, q, lam)
+  slopes = (1 - lam) ** 2 * mixture.gap * mixture.q_over_m
+  return _summed(mixture.terms(p, mixture.from_p)), slopes
 
 
 def skew_reverse_kl(p, q, vocabulary, *, lam):
   """KL(q || (1 - lam) p + lam q)."""
-  mixed = _mixed(p, q, 1 - lam)
-  slopes = q.probs * mixed.from_q
-  slopes -= (1 - lam) * lam * mixed.gap * mixed.q_over_m
-  return _summed(mixed.terms(q, mixed.from_q)), slopes
+  mixture = _mixed(p, q, 1 - lam)
+  slopes = q.probs * mixture.from_q
+  slopes -= (1 - lam) * lam * mixture.gap * mixture.q_over_m
+  return _summed(mixture.terms(q, mixture.from_q)), slopes
 
 
 def _compared(a, b):

@@ -24,9 +24,9 @@ def topk_kd(p, q, vocabulary, *, k, tail):
     loss, slopes = forward_kl(few_p, few_q, few)
     slopes = to_logits(slopes, few_q, few)
     return vocabulary.once(loss), _scattered(slopes, ids, vocabulary)
-  taken = _scattered(jnp.ones_like(log_p), ids, vocabulary) > 0
+  at_ids = _scattered(jnp.ones_like(log_p), ids, vocabulary) > 0
   rest_p, rest_q = (
-    vocabulary.sum(jnp.where(taken, 0.0, x.probs)) for x in (p, q)
+    vocabulary.sum(jnp.where(at_ids, 0.0, x.probs)) for x in (p, q)
   )
   loss, slopes = forward_kl(
     _with_bucket(log_p, rest_p), _with_bucket(log_q, rest_q), Vocabulary(k + 1)
@@ -36,7 +36,7 @@ def topk_kd(p, q, vocabulary, *, k, tail):
     rest_q > _LEAST, slopes[:, k:] / jnp.maximum(rest_q, _LEAST), 0.0
   )
   at_top = _scattered(slopes[:, :k], ids, vocabulary)
-  return vocabulary.once(loss), jnp.where(taken, at_top, of_rest * q.probs)
+  return vocabulary.once(loss), jnp.where(at_ids, at_top, of_rest * q.probs)
 
 
 def _candidates(p, q, vocabulary, k):
@@ -53,9 +53,9 @@ def _candidates(p, q, vocabulary, k):
   values, ids, log_p, log_q = (
     vocabulary.gather(x) for x in (values, ids, log_p, log_q)
   )
-  _, chosen = jax.lax.top_k(values, k)
+  _, places = jax.lax.top_k(values, k)
   return tuple(
-    jnp.take_along_axis(x, chosen, axis=-1) for x in (ids, log_p, log_q)
+    jnp.take_along_axis(x, places, axis=-1) for x in (ids, log_p, log_q)
   )
 
 
