@@ -34,7 +34,7 @@ def teacher():
   return live_teacher(full_precision(network), variables)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fit(toy, teacher):
   """Returns a function: (method of settings, ...) -> the epochs, as a list."""
   images, labels = toy

@@ -1,5 +1,7 @@
 """A step for any loop: the same on every placement, with every optimiser."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,14 @@ TEACHER = kdjax.live_teacher(BIG, BIG.init(jax.random.key(9), IMAGES[:1]))
 # One of each kind: response, feature with a regressor, relation of the examples
 # of a batch, memory.
 METHODS = ["kd", "fitnets:0.01 + ce", "rkd:0.01 + ce", "crd:0.1 + ce"]
+TOGETHER = "kd:0.9 + ce:0.1 + fitnets:0.01 + rkd:0.01 + crd:0.1"
+RAGGED = (7, 7, 5)
+# All kinds in one program, which is compiled for one size of batches; each kind
+# by itself with a ragged batch takes several times as long.
+CASES = [
+  (TOGETHER, (7,)),
+  *(pytest.param(x, RAGGED, marks=pytest.mark.slow) for x in METHODS),
+]
 
 
 def goal(method="kd", student=STUDENT):
@@ -45,12 +55,23 @@ def batch(number, size=7):
   }
 
 
-def run(step, teacher=TEACHER, steps=3, sizes=(7, 7, 5)):
+def run(step, teacher=TEACHER, steps=3, sizes=RAGGED):
   state = step.init(jax.random.key(0), None, teacher, batch(0))
   for number in range(steps):
     now = batch(number, sizes[number % len(sizes)])
     state, metrics = step.step(state, teacher, now)
   return state, metrics
+
+
+@functools.cache
+def plain(method="kd", sizes=RAGGED, steps=3):
+  """What others are compared with: plain descent on one device."""
+  return run(plain_step(method), steps=steps, sizes=sizes)
+
+
+@functools.cache
+def plain_step(method="kd"):
+  return kdjax.make_step(goal(method), optax.sgd(0.1))
 
 
 def assert_close(one, other, within=1e-5):
@@ -66,10 +87,10 @@ def means(metrics):
   return {name: total / count for name, (total, count) in metrics.items()}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method):
+@pytest.mark.parametrize(("method", "sizes"), CASES)
+def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method, sizes):
   objective, tx = goal(method), optax.sgd(0.1)
-  by_step, metrics = run(kdjax.make_step(objective, tx))
+  by_step, metrics = plain(method, sizes)
 
   @jax.jit
   def update(params, opt, state, batch, n):
@@ -109,7 +130,8 @@ def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method):
       head=teacher_head(TEACHER),
     )[0]
 
-  for n, size in enumerate((7, 7, 5)):
+  for n in range(3):
+    size = sizes[n % len(sizes)]
     shown = {name: x for name, x in batch(n, size).items() if name != "name"}
     params, opt, state, (loss, sums) = update(params, opt, state, shown, n)
     runner = take(runner, shown)
@@ -122,12 +144,12 @@ def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method):
   assert_close(sums, metrics)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_devices_do_not_change_a_training(method):
-  one = run(kdjax.make_step(goal(method), optax.sgd(0.1)))
+@pytest.mark.parametrize(("method", "sizes"), CASES)
+def test_devices_do_not_change_a_training(method, sizes):
+  one = plain(method, sizes)
   placed = kdjax.pmap(jax.local_devices()[:2])
   step = kdjax.make_step(goal(method), optax.sgd(0.1), placed)
-  several = run(step, placed.put(TEACHER))
+  several = run(step, placed.put(TEACHER), sizes=sizes)
   assert_close(one[0].params, several[0].params)
   assert_close(one[0].state, several[0].state)
   assert_close(means(one[1]), means(several[1]))
@@ -157,12 +179,23 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# Their states are made otherwise than those of the others: labels for parts of
+# the parameters, a step in several calls, two sets of parameters, a rate.
+QUICK = {"multi_transform", "MultiSteps", "schedule_free", "inject_hyperparams"}
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in OPTIMIZERS
+  ],
+)
 def test_any_optimizer_learns(name):
   step = kdjax.make_step(goal("fitnets:0.01 + ce"), OPTIMIZERS[name])
   first = step.init(jax.random.key(0), None, TEACHER, batch(0))
   before = jax.device_get(first.params)
-  state, _ = run(step)
+  state, _ = run(step, sizes=(7,))
   moved = jax.tree.map(
     lambda x, y: not np.array_equal(x, y), before, jax.device_get(state.params)
   )
@@ -178,28 +211,28 @@ def test_any_optimizer_learns(name):
 
 
 def test_pieces_make_the_same_step_and_fill_up_what_cannot_be_cut():
-  whole = run(kdjax.make_step(goal(), optax.sgd(0.1)))
+  whole = plain()
   pieces = run(kdjax.make_step(goal(), optax.sgd(0.1), pieces=3))
   assert_close(whole[0].params, pieces[0].params)
   assert_close(whole[1], pieces[1])
 
 
 def test_average_follows_the_student():
-  plain = run(kdjax.make_step(goal(), optax.sgd(0.1)), steps=1)[0]
+  one = plain(steps=1)[0]
   step = kdjax.make_step(goal(), optax.sgd(0.1), average=0.99)
   start = jax.device_get(
     step.init(jax.random.key(0), None, TEACHER, batch(0)).params
   )
   state, _ = run(step, steps=1)
-  assert_close(state.params, plain.params, 0)
+  assert_close(state.params, one.params, 0)
   want = jax.tree.map(
-    lambda x, y: (x + y) / 2, start["network"], plain.params["network"]
+    lambda x, y: (x + y) / 2, start["network"], one.params["network"]
   )
   assert_close(step.variables(state)["params"], want, 1e-6)
 
 
 def test_bfloat16_is_near_and_leaves_parameters_wide():
-  state, metrics = run(kdjax.make_step(goal(), optax.sgd(0.1)))
+  state, _ = plain()
   step = kdjax.make_step(goal(), optax.sgd(0.1), dtype="bfloat16")
   narrow, _ = run(step)
   assert {x.dtype.name for x in jax.tree.leaves(narrow.params)} == {"float32"}
@@ -220,7 +253,7 @@ def test_a_teacher_may_see_something_else():
   stored = kdjax.stored_teacher(table)
   found = []
   for teacher, shown in ((TEACHER, seen), (stored, batch(0))):
-    step = kdjax.make_step(goal(), optax.sgd(0.1))
+    step = plain_step()
     state = step.init(jax.random.key(0), None, teacher, shown)
     found.append(step.step(state, teacher, shown)[0].params)
   assert_close(*found, 1e-6)
@@ -234,9 +267,11 @@ def test_several_teachers_are_one():
   both = kdjax.ensemble(teachers)
   tables = [BIG.apply(one.arrays, IMAGES)[0] for one in teachers]
   mean = np.log(np.mean([jax.nn.softmax(x) for x in tables], axis=0))
-  step = kdjax.make_step(goal(), optax.sgd(0.1))
-  stored = run(step, kdjax.stored_teacher(jnp.asarray(mean)))
-  assert_close(run(step, both)[0].params, stored[0].params)
+  stored = run(
+    plain_step(), kdjax.stored_teacher(jnp.asarray(mean)), sizes=(7,)
+  )
+  others = run(plain_step(), both, sizes=(7,))
+  assert_close(others[0].params, stored[0].params)
 
 
 def test_nothing_of_the_caller_is_used_up():

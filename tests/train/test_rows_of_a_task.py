@@ -105,6 +105,8 @@ def step(batch, *, axis_name=None, pieces=1, measured=False):
   )
 
 
+@jax.jit
+@partial(jax.value_and_grad, has_aux=True)
 def by_hand(network):
   """Six rows count, and three examples."""
   batch = tagged()
@@ -125,14 +127,18 @@ def by_hand(network):
 def test_each_term_is_divided_by_its_own_count(how):
   if how == "devices":
     halves = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), tagged())
-    both = jax.vmap(partial(step, axis_name="d"), axis_name="d")(halves)
+    both = jax.jit(jax.vmap(partial(step, axis_name="d"), axis_name="d"))(
+      halves
+    )
     before, after, metrics = jax.tree.map(lambda x: x[0], both)
   else:
-    before, after, metrics = step(
-      tagged(), pieces=1 + (how == "pieces"), measured=how == "term by term"
-    )
+    before, after, metrics = jax.jit(
+      partial(
+        step, pieces=1 + (how == "pieces"), measured=how == "term by term"
+      )
+    )(tagged())
   network = before.params["network"]
-  (loss, (ce, hint)), slope = jax.value_and_grad(by_hand, has_aux=True)(network)
+  (loss, (ce, hint)), slope = by_hand(network)
   want = jax.tree.map(lambda p, g: p - 0.1 * g, network, slope)
   jax.tree.map(
     partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),

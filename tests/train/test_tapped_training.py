@@ -1,6 +1,8 @@
 """Training that looks inside both networks: features, batch normalisation,
 learned regressors; on any number of devices, side by side or one by one."""
 
+from functools import partial
+
 import chex
 import flax.linen as nn
 import jax
@@ -114,6 +116,7 @@ def test_convolutions_do_not_pay_side_by_side(network, platform, expected):
   assert side_by_side(network, jnp.zeros((1, 6, 6, 1)), platform) == expected
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def small_step(objective, gradient_metrics, observed):
   """One step of the student on 8 images."""
   rng = np.random.default_rng(0)

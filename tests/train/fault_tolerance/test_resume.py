@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 import launch
+from kdjax.runner.report import pictures
 from kdjax.train.fault_tolerance import preemption, resume
 
 FLAGS = (
@@ -17,6 +18,8 @@ FLAGS = (
   "--checkpoint_steps=2", "--checkpoint_minutes=0", "--evaluate_every=2",
   "--nolatency",
 )  # fmt: skip
+# What is trained beside them takes no other way.
+QUICK = ("--nocontrols",)
 # Portions of the two trainings: 2 epochs of 6 steps, two steps each.
 PORTIONS = 6
 
@@ -35,24 +38,45 @@ def outcome(workdir):
   return found["student"]["digest"], found["baseline"]["digest"], rows
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+  """Pictures take longer than these trainings."""
+  monkeypatch.setattr(pictures, "makers", lambda *of_run: {})
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp("runs") / "whole"
-  assert run(workdir) == 0
-  assert not (workdir / resume.FOLDER).exists()
-  return outcome(workdir)
+def wholes():
+  return {}
+
+
+@pytest.fixture
+def whole(wholes, undrawn, tmp_path):
+  """whole(flags) -> the outcome of a run that nobody stopped."""
+
+  def whole(more):
+    if more not in wholes:
+      assert run(tmp_path / "whole", *more) == 0
+      assert not (tmp_path / "whole" / resume.FOLDER).exists()
+      wholes[more] = outcome(tmp_path / "whole")
+    return wholes[more]
+
+  return whole
 
 
 @pytest.mark.parametrize(
-  "place",
+  ("place", "more"),
   [
-    pytest.param(place, marks=pytest.mark.slow)
-    for place in (1, PORTIONS - 1, PORTIONS, 2 * PORTIONS - 1)
+    pytest.param(place, (), marks=pytest.mark.slow)
+    for place in (1, PORTIONS - 1, PORTIONS, PORTIONS + 2, 2 * PORTIONS - 1)
   ]
-  + [PORTIONS + 2],
+  + [(PORTIONS + 2, QUICK)],
 )
-def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch, capsys, place):
+def test_a_stopped_run_goes_on(
+  request, whole, tmp_path, monkeypatch, capsys, place, more
+):
   """SIGTERM after some portions: saved, status 75; the next one ends the same."""
+  if more == QUICK:
+    request.getfixturevalue("quick_runs")
   looks = []
 
   @contextmanager
@@ -65,10 +89,10 @@ def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch, capsys, place):
 
   with monkeypatch.context() as patch:
     patch.setattr(preemption, "on_request", on_request)
-    assert run(tmp_path / "run") == 75
+    assert run(tmp_path / "run", *more) == 75
   assert "goes on from there" in capsys.readouterr().err
-  assert run(tmp_path / "run") == 0
-  assert outcome(tmp_path / "run") == whole
+  assert run(tmp_path / "run", *more) == 0
+  assert outcome(tmp_path / "run") == whole(more)
 
 
 CONVOLUTIONS = (

@@ -1,6 +1,8 @@
 """Co-distillation: peers over devices, old weights, and mutual learning as its
 limit."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -107,15 +109,16 @@ def test_between_exchanges_nobody_is_heard():
   scheme = codistillation(peers=2, every=3)
   exchange = scheme.layout.exchange
   method, images = together({}), jnp.ones((2, 2, 2, 1))
-  state = scheme.create(
+  create = functools.partial(
+    scheme.create,
     make_model("mlp(3)", classes=2),
     method,
     make_optimizer("sgd", "constant", 9),
-    rng=jax.random.key(0),
     task=classification(4),
-    inputs=images,
     teacher=None,
-    learning_rate=jnp.float32(0.3),
+  )
+  state = jax.jit(create)(
+    rng=jax.random.key(0), inputs=images, learning_rate=jnp.float32(0.3)
   )
   index = jnp.arange(4)
   images = jax.random.uniform(jax.random.key(1), (4, 2, 2, 1))
