@@ -143,13 +143,13 @@ def _function(function, batch_size, seed, default_size) -> Source:
     )
 
   def read(number, start):
-    made = function(*[number][: len(takes)])
-    if made is None or callable(made):
+    batches = function(*[number][: len(takes)])
+    if batches is None or callable(batches):
       raise UserError(
-        f"batches: the function returned a {type(made).__name__}; it must return"
+        f"batches: the function returned a {type(batches).__name__}; it must return"
         " an iterable of mappings, or a mapping of arrays"
       )
-    source = open_source(made, batch_size, seed, default_size)
+    source = open_source(batches, batch_size, seed, default_size)
     return source.read(number, start)
 
   return Source(read)

@@ -74,26 +74,28 @@ def hold_out(
   Raises:
     UserError: if a class has too few examples; names it.
   """
-  held = by_name(names, classes.labels)
+  is_test = by_name(names, classes.labels)
   counts = np.bincount(classes.labels)
-  tested = np.bincount(classes.labels[held], minlength=len(counts))
-  for name, count, test in zip(classes.names, counts, tested, strict=True):
+  test_counts = np.bincount(classes.labels[is_test], minlength=len(counts))
+  for name, count, test in zip(classes.names, counts, test_counts, strict=True):
     if not test:
       raise UserError(
         f"{where}: there is no test {noun} of class {name!r}, which has"
         f" {quantity(count, noun)}; a fifth of each class is test: give it"
         f" at least 5 that differ, or {instead}"
       )
-  return held
+  return is_test
 
 
-def check_split(classes: Classes, held: np.ndarray, where: str) -> None:
+def check_split(classes: Classes, is_test: np.ndarray, where: str) -> None:
   """Refuses splits that are empty, or test what nobody learns."""
-  for split, mask in (("train", ~held), ("test", held)):
+  for split, mask in (("train", ~is_test), ("test", is_test)):
     if not mask.any():
       raise UserError(f"{where}: no example is {split}")
-  learned, tested = (set(classes.labels[mask]) for mask in (~held, held))
-  if extra := sorted(tested - learned):
+  train_labels, test_labels = (
+    set(classes.labels[mask]) for mask in (~is_test, is_test)
+  )
+  if extra := sorted(test_labels - train_labels):
     raise UserError(
       f"{where}: class {classes.names[extra[0]]!r} is in test but not in train"
     )
@@ -103,7 +105,7 @@ def make_dataset(
   name: str,
   classes: Classes,
   values: np.ndarray,
-  held: np.ndarray,
+  is_test: np.ndarray,
   *,
   standardise: bool,
 ) -> Dataset:
@@ -112,19 +114,19 @@ def make_dataset(
   Args:
     values: (N, D) float32, D columns that become images of (1, D, 1); or
       (N, H, W, C).
-    held: (N,) bool, what is test.
+    is_test: (N,) bool, what is test.
     standardise: divide each column's distance from its mean by its deviation,
       both over what is not held.
   """
   notes = ()
   if values.ndim == 2:
     if standardise:
-      values = _standardised(values, values[~held])
+      values = _standardised(values, values[~is_test])
       notes = ("columns standardised by the training rows",)
     values = values[:, None, :, None]
   splits = [
     Split(np.ascontiguousarray(values[mask]), classes.labels[mask])
-    for mask in (~held, held)
+    for mask in (~is_test, is_test)
   ]
   shape, count = values.shape[1:], len(classes.names)
   return Dataset(name, count, classes.names, shape, *splits, notes)

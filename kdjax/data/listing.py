@@ -39,7 +39,7 @@ class Listing(NamedTuple):
   labels: np.ndarray
 
 
-class Listed(NamedTuple):
+class ImageFiles(NamedTuple):
   """What an image folder holds.
 
   Attributes:
@@ -65,7 +65,7 @@ class _Folder(NamedTuple):
   skipped: Counter
 
 
-def list_images(path: Path) -> Listed:
+def list_images(path: Path) -> ImageFiles:
   """Tells an image folder's splits, classes and files.
 
   Args:
@@ -86,37 +86,37 @@ def list_images(path: Path) -> Listed:
   return _divided(root, roles)
 
 
-def _divided(root: _Folder, roles: dict[str, str]) -> Listed:
+def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
   """Of splits that are folders of their own."""
   train = _split_folder(root, [roles["train"]])
-  kept = [roles[role] for role in ("test", "val") if role in roles]
-  test = _split_folder(root, kept)
-  learned = {name: _class(train, name, "train") for name in train.folders}
-  extra = sorted(set(test.folders) - set(learned))
+  test_folders = [roles[role] for role in ("test", "val") if role in roles]
+  test = _split_folder(root, test_folders)
+  train_classes = {name: _class(train, name, "train") for name in train.folders}
+  extra = sorted(set(test.folders) - set(train_classes))
   if extra:
     raise UserError(
       f"image folder {root.path}: {test.path.name}/{printable(extra[0])} is no"
-      f" class of {train.path.name}/, which has {_listed(learned)}"
+      f" class of {train.path.name}/, which has {_listed(train_classes)}"
     )
-  scored = {name: _class(test, name, "test") for name in test.folders}
+  test_classes = {name: _class(test, name, "test") for name in test.folders}
   notes = _notes(
-    (root, train, test, *learned.values(), *scored.values()),
+    (root, train, test, *train_classes.values(), *test_classes.values()),
     loose=(root, train, test),
   )
-  if untested := sorted(set(learned) - set(scored)):
-    notes += (f"no test image of {_listed(untested)}",)
+  if without_test := sorted(set(train_classes) - set(test_classes)):
+    notes += (f"no test image of {_listed(without_test)}",)
   used = {train.path.name, test.path.name}
-  if unused := sorted(set(root.folders) - used):
-    notes += (f"not used: {_listed(f'{name}/' for name in unused)}",)
-  return Listed(
-    distinct(learned),
-    _listing(learned, learned),
-    _listing(learned, scored),
+  if others := sorted(set(root.folders) - used):
+    notes += (f"not used: {_listed(f'{name}/' for name in others)}",)
+  return ImageFiles(
+    distinct(train_classes),
+    _listing(train_classes, train_classes),
+    _listing(train_classes, test_classes),
     notes,
   )
 
 
-def _flat(root: _Folder) -> Listed:
+def _flat(root: _Folder) -> ImageFiles:
   names = root.folders
   if not names:
     loose = len(root.files)
@@ -127,7 +127,7 @@ def _flat(root: _Folder) -> Listed:
     )
   folders = {name: _class(root, name, "train") for name in names}
   everything = _listing(names, folders)
-  held = hold_out(
+  is_test = hold_out(
     [Path(file).stem for file in everything.files],
     Classes(tuple(map(printable, names)), everything.labels),
     f"image folder {root.path}",
@@ -140,9 +140,9 @@ def _flat(root: _Folder) -> Listed:
       tuple(everything.files[index] for index in np.flatnonzero(mask)),
       everything.labels[mask],
     )
-    for mask in (~held, held)
+    for mask in (~is_test, is_test)
   )
-  return Listed(distinct(names), train, test, notes)
+  return ImageFiles(distinct(names), train, test, notes)
 
 
 def _roles(root: _Folder) -> dict[str, str]:
@@ -217,7 +217,7 @@ def _listing(names: Iterable[str], folders: dict[str, _Folder]) -> Listing:
 
 def _look(path: Path) -> _Folder:
   """Reads one directory; what is hidden is left out."""
-  files, folders, left_out, skipped = [], [], [], Counter()
+  files, folders, left_out, skips = [], [], [], Counter()
   try:
     with os.scandir(path) as entries:
       for entry in entries:
@@ -225,40 +225,40 @@ def _look(path: Path) -> _Folder:
           system = entry.name.lower() in _SYSTEM or entry.name.startswith(".")
           (left_out if system else folders).append(entry.name)
         elif not entry.is_file() and os.path.exists(entry.path):
-          skipped["no file"] += 1  # a pipe would be waited for, for ever
+          skips["no file"] += 1  # a pipe would be waited for, for ever
         elif not entry.name.startswith("."):
           suffix = Path(entry.name).suffix.lower()
           if suffix in _readable():
             files.append(entry.name)
           else:
-            skipped[printable(suffix) or "without a suffix"] += 1
+            skips[printable(suffix) or "without a suffix"] += 1
   except OSError as error:
     raise UserError(
       f"image folder {path} cannot be read: {error.strerror}"
     ) from error
   parts = (tuple(sorted(part)) for part in (files, folders, left_out))
-  return _Folder(path, *parts, skipped)
+  return _Folder(path, *parts, skips)
 
 
 def _notes(
-  looked: Iterable[_Folder], *, loose: tuple[_Folder, ...]
+  all_folders: Iterable[_Folder], *, loose: tuple[_Folder, ...]
 ) -> tuple[str, ...]:
   """What is not used of the folders; images of the loose ones have no class."""
-  skipped, left_out = Counter(), []
-  for folder in looked:
-    skipped += folder.skipped
+  skips, left_out = Counter(), []
+  for folder in all_folders:
+    skips += folder.skipped
     left_out += folder.left_out
     if folder in loose:
-      skipped["in no class"] += len(folder.files)
+      skips["in no class"] += len(folder.files)
     else:
-      skipped["in sub-folders"] += sum(
+      skips["in sub-folders"] += sum(
         len(files)
         for name in folder.folders
         for _, _, files in os.walk(folder.path / name)
       )
   notes = ()
-  if +skipped:
-    notes += (_skipped(+skipped, "skipped "),)
+  if +skips:
+    notes += (_skipped(+skips, "skipped "),)
   if left_out:
     folders = quantity(len(left_out), "folder")
     notes += (f"{folders} left out ({_listed(sorted(set(left_out)))})",)

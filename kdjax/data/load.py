@@ -171,11 +171,11 @@ def _open(name: str, data_dir: str, options: dict[str, Any]) -> Dataset:
   return tfds_source.open_builder(builder, name, **options)
 
 
-def _make(name: str, made: spec.Spec, options: dict[str, Any]) -> Dataset:
+def _make(name: str, call: spec.Spec, options: dict[str, Any]) -> Dataset:
   """Calls a registered maker; it must heed what was asked for."""
-  if made.name not in MAKERS:
-    raise unknown_name("data set", made.name, MAKERS)
-  takes = inspect.signature(MAKERS[made.name]).parameters
+  if call.name not in MAKERS:
+    raise unknown_name("data set", call.name, MAKERS)
+  takes = inspect.signature(MAKERS[call.name]).parameters
   needs = {
     "masks": options["masks"],
     "splits": options["splits"] != ("train", "test"),
@@ -184,7 +184,7 @@ def _make(name: str, made: spec.Spec, options: dict[str, Any]) -> Dataset:
   for option, message in _UNHEEDED.items():
     if needs[option] and option not in takes:
       raise UserError(message.format(name=name))
-  dataset = spec.build("data set", made, MAKERS, **options)
+  dataset = spec.build("data set", call, MAKERS, **options)
   return dataset._replace(name=name)
 
 

@@ -28,13 +28,13 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     As many names, all different, in their order.
   """
   names = tuple(names)
-  taken = {name for name in names if printable(name) == name}
+  names_in_use = {name for name in names if printable(name) == name}
   texts = []
   for name in names:
     text, number = printable(name), 1
-    while text != name and text in taken:
+    while text != name and text in names_in_use:
       number += 1
       text = f"{printable(name)} ({number})"
-    taken.add(text)
+    names_in_use.add(text)
     texts.append(text)
   return tuple(texts)

@@ -51,18 +51,20 @@ def open_npz(
   values = np.concatenate(inputs)
   classes = number_classes(np.concatenate(answers), where)
   if len(parts) == 2:
-    held = np.arange(len(values)) >= len(inputs[0])
-    check_split(classes, held, where)
+    is_test = np.arange(len(values)) >= len(inputs[0])
+    check_split(classes, is_test, where)
   else:
     rows = [row.tobytes().hex() for row in values]
-    held = hold_out(rows, classes, where, "x_train, y_train, x_test and y_test")
-  return make_dataset(name, classes, values, held, standardise=standardise)
+    is_test = hold_out(
+      rows, classes, where, "x_train, y_train, x_test and y_test"
+    )
+  return make_dataset(name, classes, values, is_test, standardise=standardise)
 
 
 def _read(path: Path, where: str) -> dict[str, np.ndarray]:
   try:
-    with np.load(path, allow_pickle=False) as stored:
-      return {name: stored[name] for name in stored.files}
+    with np.load(path, allow_pickle=False) as archive:
+      return {name: archive[name] for name in archive.files}
   except (
     OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error
   ) as error:  # fmt: skip
@@ -80,8 +82,8 @@ def _parts(
     ]
     for part in ("", "train", "test")
   ]
-  whole, *divided = ([tuple(pair)] if all(pair) else [] for pair in pairs)
-  parts = whole or sum(divided, [])
+  whole, *halves = ([tuple(pair)] if all(pair) else [] for pair in pairs)
+  parts = whole or sum(halves, [])
   if len(parts) == (1 if whole else 2):
     return parts
   raise UserError(

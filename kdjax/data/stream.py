@@ -89,8 +89,8 @@ def read_ahead(
   options = grain.ReadOptions(
     num_threads=min(threads or 16, buffer), prefetch_buffer_size=buffer
   )
-  planned = grain.MapDataset.range(steps).map(fetch)
-  return iter(planned.to_iter_dataset(options))
+  batches = grain.MapDataset.range(steps).map(fetch)
+  return iter(batches.to_iter_dataset(options))
 
 
 def _batches(
@@ -103,21 +103,21 @@ def _batches(
   first = _read(images, int(indices[0, 0]))
   pieces = min(size, -(-size * first.nbytes // PIECE_BYTES))
   edges = np.linspace(0, size, pieces + 1).astype(int)
-  held: dict[int, np.ndarray] = {}
+  blocks: dict[int, np.ndarray] = {}
 
   def fetch(number):
     step, piece = divmod(number, pieces)
     rows = slice(edges[piece], edges[piece + 1])
     # Whichever thread is first makes the batch; one that comes at the same time
     # drops its own, unused and so never paged in.
-    batch = held.setdefault(step, np.empty((size, *first.shape), first.dtype))
+    batch = blocks.setdefault(step, np.empty((size, *first.shape), first.dtype))
     fill(indices[step, rows], batch[rows])
     return step
 
-  done = read_ahead(fetch, steps * pieces, buffer * pieces, threads)
-  for number, step in enumerate(done):
+  arrivals = read_ahead(fetch, steps * pieces, buffer * pieces, threads)
+  for number, step in enumerate(arrivals):
     if (number + 1) % pieces == 0:
-      yield held.pop(step)
+      yield blocks.pop(step)
 
 
 def _fill(images: Images, examples: Sequence[int], out: np.ndarray) -> None:

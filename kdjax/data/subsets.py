@@ -41,18 +41,18 @@ def by_name(names: Iterable[str], labels: np.ndarray) -> np.ndarray:
   """
   labels = np.asarray(labels)
   places = np.array([_place(name) for name in names])
-  held = places < _SHARE
+  is_test = places < _SHARE
   order = np.argsort(labels, kind="stable")
   edges = np.flatnonzero(np.diff(labels[order])) + 1
   for members in np.split(order, edges):
     own = places[members]
     if len(members) < 1 / _SHARE:
-      held[members] = False
-    elif not held[members].any():
-      held[members] = own == own.min()
-    if held[members].all():
-      held[members] = own != own.max()
-  return held
+      is_test[members] = False
+    elif not is_test[members].any():
+      is_test[members] = own == own.min()
+    if is_test[members].all():
+      is_test[members] = own != own.max()
+  return is_test
 
 
 def _place(name: str) -> float:
@@ -111,10 +111,10 @@ def without_classes(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
         f"cannot leave out class {label}: the examples have the classes"
         f" {', '.join(map(str, present))}"
       )
-  kept = np.flatnonzero(~np.isin(labels, classes))
-  if not len(kept):
+  others = np.flatnonzero(~np.isin(labels, classes))
+  if not len(others):
     raise UserError("cannot leave out all classes: no example is left")
-  return kept
+  return others
 
 
 def split_validation(
@@ -140,8 +140,8 @@ def split_validation(
       f"a validation fraction of {fraction} of {len(labels)} examples leaves an"
       " empty part"
     )
-  held = stratified(labels, count, seed=seed)
-  return np.setdiff1d(np.arange(len(labels)), held), held
+  validation = stratified(labels, count, seed=seed)
+  return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
 def _generator(seed: int) -> np.random.Generator:
@@ -154,8 +154,8 @@ def _rank_in_class(labels: np.ndarray) -> np.ndarray:
   """Numbers the examples of each class 0, 1, 2, ... in their order."""
   labels = np.asarray(labels)
   order = np.argsort(labels, kind="stable")
-  ordered = labels[order]
-  first = np.searchsorted(ordered, ordered, side="left")
+  sorted_labels = labels[order]
+  first = np.searchsorted(sorted_labels, sorted_labels, side="left")
   rank = np.empty(len(labels), np.int64)
   rank[order] = np.arange(len(labels)) - first
   return rank

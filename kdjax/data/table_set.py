@@ -16,7 +16,7 @@ from kdjax.data.labelled import (
   make_dataset,
   number_classes,
 )
-from kdjax.data.listing import Listed, Listing
+from kdjax.data.listing import ImageFiles, Listing
 from kdjax.data.naming import printable
 from kdjax.data.npz_set import open_npz
 from kdjax.data.tables import SUFFIXES, Table, numbers, read_table, texts
@@ -74,9 +74,9 @@ def open_table(
   table = None if arrays else _columns_of(read_table(path), label, leave_out)
   inputs = [] if arrays else _inputs(table, label)
   if len(inputs) == 1 and inputs[0] in _FILES:
-    listed = _list_images(path.parent, table, inputs[0], label)
+    files = _list_images(path.parent, table, inputs[0], label)
     return open_files(
-      listed,
+      files,
       name,
       image_size=image_size,
       resident_bytes=resident_bytes,
@@ -90,8 +90,8 @@ def open_table(
     return open_npz(path, name, label=label, standardise=standardise)
   values = numbers(table, inputs)
   classes = number_classes(texts(table, label), table.where)
-  held = _held(table, classes, [row.tobytes().hex() for row in values])
-  return make_dataset(name, classes, values, held, standardise=standardise)
+  is_test = _held(table, classes, [row.tobytes().hex() for row in values])
+  return make_dataset(name, classes, values, is_test, standardise=standardise)
 
 
 def _columns_of(table: Table, label: str, leave_out: Sequence[str]) -> Table:
@@ -136,7 +136,9 @@ def _inputs(table: Table, label: str) -> list[str]:
   return inputs
 
 
-def _list_images(folder: Path, table: Table, column: str, label: str) -> Listed:
+def _list_images(
+  folder: Path, table: Table, column: str, label: str
+) -> ImageFiles:
   """Tells the images of a list apart as those of a folder."""
   files = [str(folder / file) for file in texts(table, column)]
   for file, place in zip(files, table.places, strict=True):
@@ -146,12 +148,12 @@ def _list_images(folder: Path, table: Table, column: str, label: str) -> Listed:
         f" {printable(file)}"
       )
   classes = number_classes(texts(table, label), table.where)
-  held = _held(table, classes, [Path(file).stem for file in files])
+  is_test = _held(table, classes, [Path(file).stem for file in files])
   parts = [
     Listing(tuple(files[i] for i in np.flatnonzero(mask)), classes.labels[mask])
-    for mask in (~held, held)
+    for mask in (~is_test, is_test)
   ]
-  return Listed(classes.names, *parts, ())
+  return ImageFiles(classes.names, *parts, ())
 
 
 def _held(table: Table, classes: Classes, names: list[str]) -> np.ndarray:
@@ -166,9 +168,9 @@ def _held(table: Table, classes: Classes, names: list[str]) -> np.ndarray:
         f"{table.where}: column {SPLIT!r}, {place}, has {printable(split)!r}; it"
         " must be train or test"
       )
-  held = splits == "test"
-  check_split(classes, held, table.where)
-  return held
+  is_test = splits == "test"
+  check_split(classes, is_test, table.where)
+  return is_test
 
 
 def _listed(names: Iterable[str]) -> str:

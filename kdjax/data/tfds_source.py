@@ -64,25 +64,25 @@ def open_builder(
   keys = find_keys(builder.info, name)
   label = class_label(builder.info.features, keys.label)
   region = find_region(builder.info, name) if masks else None
-  opened = [
+  parts = [
     _open_split(builder, keys, split, image_size, name, region, background)
     for split in splits
   ]
-  shape = opened[0][0][0].shape
-  size = sum(len(images) for images, *_ in opened) * int(np.prod(shape))
-  size *= opened[0][0][0].dtype.itemsize
+  shape = parts[0][0][0].shape
+  size = sum(len(images) for images, *_ in parts) * int(np.prod(shape))
+  size *= parts[0][0][0].dtype.itemsize
   if size <= resident_bytes:
-    opened = [
+    parts = [
       (materialise(images), labels, marks and materialise(marks))
-      for images, labels, marks in opened
+      for images, labels, marks in parts
     ]
   return Dataset(
     name=name,
     classes=label.num_classes,
     class_names=tuple(label.names),
     image_shape=shape,
-    train=Split(*opened[0]),
-    test=Split(*opened[1]),
+    train=Split(*parts[0]),
+    test=Split(*parts[1]),
   )
 
 
@@ -132,22 +132,22 @@ def _open_split(
   where = f"{name}, split {split!r}"
   infos = builder.info.splits
   try:
-    promised = infos[split].num_examples
+    expected_rows = infos[split].num_examples
   except Exception as error:  # KeyError, ValueError, AssertionError
     raise UserError(
       f"data set {name!r} has no split {split!r}; it has"
       f" {', '.join(infos) or 'none'}, and slices such as 'train[:90%]'"
     ) from error
-  if not promised:
+  if not expected_rows:
     raise UserError(f"{where}: there is no example")
   _refuse_other_formats(builder, name)
   verify_rows(builder, split, where)
   source = builder.as_data_source(
     split, deserialize_method=decode.DeserializeMethod.RAW_BYTES
   )
-  if len(source) != promised:
+  if len(source) != expected_rows:
     raise UserError(
-      f"{where}: {len(source)} rows where {promised} are promised;"
+      f"{where}: {len(source)} rows where {expected_rows} are promised;"
       f" {how_to_prepare(builder)}"
     )
   features = builder.info.features
@@ -180,10 +180,10 @@ def _unknown(name: str, root: str) -> UserError:
   import tensorflow_datasets as tfds
 
   # The community list would ask Google's storage, and fail without TensorFlow.
-  known = {*tfds.list_builders(with_community_datasets=False)}
-  known |= set(MAKERS)
-  known |= {dataset.split(":")[0] for dataset in prepared_names(root)}
-  near = difflib.get_close_matches(name.lower().split(":")[0], known, n=1)
+  names = {*tfds.list_builders(with_community_datasets=False)}
+  names |= set(MAKERS)
+  names |= {dataset.split(":")[0] for dataset in prepared_names(root)}
+  near = difflib.get_close_matches(name.lower().split(":")[0], names, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   if Path(name).is_dir():
     hint = f"; did you mean --dataset=./{name}, the folder?"

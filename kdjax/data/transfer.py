@@ -54,11 +54,13 @@ def open_transfer(
       f" {dataset.name} {_written(first.shape)};"
       " --image_size=SIZE makes all SIZE x SIZE, and 1 and 3 channels fit"
     )
-  known = labelled and other.class_names == dataset.class_names
-  hidden = np.full(len(other.train.labels), -1, np.int32)
+  keeps_labels = labelled and other.class_names == dataset.class_names
+  no_labels = np.full(len(other.train.labels), -1, np.int32)
   return stack(
     dataset.train,
-    Split(other.train.images, other.train.labels if known else hidden),
+    Split(
+      other.train.images, other.train.labels if keeps_labels else no_labels
+    ),
     resident_bytes=resident_bytes,
   )
 
@@ -78,8 +80,8 @@ def stack(train: Split, other: Split, *, resident_bytes: int) -> Split:
   first = train.images[0]
   fits = len(labels) * first.nbytes <= resident_bytes
   if fits and resident(train) and resident(other):
-    converted = alike(other.images, first)
-    return Split(np.concatenate([train.images, converted]), labels)
+    images = alike(other.images, first)
+    return Split(np.concatenate([train.images, images]), labels)
   return Split(_Stacked(train.images, other.images), labels)
 
 

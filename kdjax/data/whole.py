@@ -31,7 +31,7 @@ def verify_rows(builder: Any, split: str, where: str) -> None:
   from array_record.python import array_record_module
 
   for instruction in builder.info.splits[split].file_instructions:
-    path, promised = instruction.filename, instruction.examples_in_shard
+    path, expected_rows = instruction.filename, instruction.examples_in_shard
     try:
       reader = array_record_module.ArrayRecordReader(os.fspath(path))
       rows = reader.num_records()
@@ -41,10 +41,10 @@ def verify_rows(builder: Any, split: str, where: str) -> None:
         f"{where}: cannot read {path} ({first_line(error)});"
         f" {how_to_prepare(builder)}"
       ) from error
-    if rows != promised:
+    if rows != expected_rows:
       raise UserError(
         f"{where}: {path} holds {rows} rows, but {INFO_FILE} promises"
-        f" {promised}; {how_to_prepare(builder)}"
+        f" {expected_rows}; {how_to_prepare(builder)}"
       )
 
 

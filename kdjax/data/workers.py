@@ -44,12 +44,12 @@ def open_workers(
   # Spawned: a fork would copy jax's locks, but not the threads that hold them.
   context = multiprocessing.get_context("spawn")
   free: queue.SimpleQueue = queue.SimpleQueue()
-  started: list[tuple] = []
+  workers: list[tuple] = []
 
   def end():
-    for _, connection in started:
+    for _, connection in workers:
       connection.close()
-    for process, _ in started:
+    for process, _ in workers:
       _bury(process)
 
   # For a training that nobody runs to its end: multiprocessing would wait for
@@ -57,8 +57,8 @@ def open_workers(
   atexit.register(end)
   try:
     for _ in range(count):
-      started.append(_start(context, images, read))
-      free.put(started[-1])
+      workers.append(_start(context, images, read))
+      free.put(workers[-1])
     yield lambda examples, out: _ask(free, examples, out)
   finally:
     atexit.unregister(end)
@@ -86,8 +86,8 @@ def _ask(free: queue.SimpleQueue, examples, out: np.ndarray) -> None:
   process, connection = worker = free.get()
   try:
     connection.send((tuple(map(int, examples)), out.shape, out.dtype))
-    failed = connection.recv()
-    if failed is None:
+    answer = connection.recv()
+    if answer is None:
       connection.recv_bytes_into(out.reshape(-1).view(np.uint8))
   except (EOFError, OSError) as error:
     process.join(_PATIENCE_SECONDS)
@@ -98,8 +98,8 @@ def _ask(free: queue.SimpleQueue, examples, out: np.ndarray) -> None:
     ) from error
   finally:
     free.put(worker)
-  if failed is not None:
-    raise failed
+  if answer is not None:
+    raise answer
 
 
 def _cause(status: int | None) -> str:

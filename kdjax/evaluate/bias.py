@@ -27,13 +27,13 @@ def match_prior(
   """
   if not 0 < prior < 1:
     raise ValueError(f"match_prior: the prior must be in (0, 1), got {prior}")
-  chosen = np.isin(np.arange(logits.shape[-1]), classes)
-  if chosen.all() or not chosen.any():
+  is_omitted = np.isin(np.arange(logits.shape[-1]), classes)
+  if is_omitted.all() or not is_omitted.any():
     raise ValueError(
       f"match_prior: classes {classes} leave no class on one side"
     )
-  margin = np.max(logits[..., ~chosen], axis=-1) - np.max(
-    logits[..., chosen], axis=-1
+  margin = np.max(logits[..., ~is_omitted], axis=-1) - np.max(
+    logits[..., is_omitted], axis=-1
   )
   bias = np.quantile(margin, prior, axis=-1)
-  return bias[..., None] * chosen
+  return bias[..., None] * is_omitted

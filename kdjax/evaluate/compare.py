@@ -107,9 +107,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     Holm 1979, A simple sequentially rejective multiple test procedure.
   """
   places = [i for i, p in enumerate(p_values) if p is not None]
-  corrected: list[float | None] = [None] * len(p_values)
+  corrections: list[float | None] = [None] * len(p_values)
   largest = 0.0
   for rank, place in enumerate(sorted(places, key=lambda i: p_values[i])):
     value = min(1.0, (len(places) - rank) * p_values[place])
-    largest = corrected[place] = max(largest, value)
-  return corrected
+    largest = corrections[place] = max(largest, value)
+  return corrections

@@ -35,12 +35,12 @@ def peak_memory(function: Callable, *arguments) -> int | None:
     >>> peak_memory(lambda x: x + 1, np.ones(4, np.float32))
     32
   """
-  compiled = jax.jit(function).lower(*arguments).compile()
-  found = compiled.memory_analysis()
-  if found is None:
+  program = jax.jit(function).lower(*arguments).compile()
+  analysis = program.memory_analysis()
+  if analysis is None:
     return None
-  held = found.argument_size_in_bytes + found.output_size_in_bytes
-  return held + found.temp_size_in_bytes - found.alias_size_in_bytes
+  buffers = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+  return buffers + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
 
 
 def latency(
@@ -72,13 +72,13 @@ def time_rounds(
     the round after the first is to warm up and does not count either.
   """
   times = {name: [] for name in calls}
-  allowed = seconds * len(calls)
+  budget = seconds * len(calls)
   for i in range(repeats + 2):
     for name, call in calls.items():
       start = time.perf_counter()
       jax.block_until_ready(call())
       if i:
         times[name].append(1e3 * (time.perf_counter() - start))
-    if 1e-3 * sum(map(sum, times.values())) >= allowed and i:
+    if 1e-3 * sum(map(sum, times.values())) >= budget and i:
       break
   return {name: values[1:] or values for name, values in times.items()}

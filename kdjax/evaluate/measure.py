@@ -124,13 +124,13 @@ def measure_together(
     >>> found["test_accuracy"], found["ensemble_accuracy"]
     ({'a': [0.0], 'b': [1.0]}, [1.0])
   """
-  pooled = np.stack([np.asarray(task.pool(one)) for one in outputs])
+  ensemble = np.stack([np.asarray(task.pool(one)) for one in outputs])
   return {
     f"test_{task.score}": {
       role: score(task, outputs[:, place], targets)
       for place, role in enumerate(roles)
     },
-    f"ensemble_{task.score}": score(task, pooled, targets),
+    f"ensemble_{task.score}": score(task, ensemble, targets),
   }
 
 
@@ -149,6 +149,6 @@ def recall(logits: np.ndarray, labels: np.ndarray, classes) -> list[float]:
     >>> recall(np.array([[[1.0, 0.0], [1.0, 0.0]]]), np.array([0, 1]), (0,))
     [1.0]
   """
-  chosen = np.isin(labels, classes)
-  values = scores.accuracy(logits[:, chosen], labels[chosen])
+  has_class = np.isin(labels, classes)
+  values = scores.accuracy(logits[:, has_class], labels[has_class])
   return [float(x) for x in values]

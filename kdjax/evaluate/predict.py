@@ -109,5 +109,5 @@ def _one(apply, view, variables, images):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _side_by_side(apply, view, variables, images):
-  seen = view(images)
-  return jax.vmap(lambda member: apply(member, seen, train=False))(variables)
+  inputs = view(images)
+  return jax.vmap(lambda member: apply(member, inputs, train=False))(variables)

@@ -43,10 +43,10 @@ def negative_log_likelihood(
   Returns:
     (...) nats.
   """
-  picked = np.take_along_axis(
+  log_p = np.take_along_axis(
     log_softmax(logits), _column(logits, labels), axis=-1
   )
-  return -np.mean(picked[..., 0], axis=-1)
+  return -np.mean(log_p[..., 0], axis=-1)
 
 
 def calibration_error(

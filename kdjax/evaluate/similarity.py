@@ -72,8 +72,8 @@ def draw_pairs(
   rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
   cosines = rows[centres] @ rows.T
   cosines[np.arange(count), centres] = -np.inf
-  ranked = np.argsort(-cosines, axis=1)[:, :nearest]
-  near = ranked[np.arange(count), rng.integers(0, nearest, count)]
+  neighbours = np.argsort(-cosines, axis=1)[:, :nearest]
+  near = neighbours[np.arange(count), rng.integers(0, nearest, count)]
   return {
     "random": np.stack([first, other], axis=1),
     "near": np.stack([centres, near], axis=1),

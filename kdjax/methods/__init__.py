@@ -150,12 +150,12 @@ def make_objective(
     >>> make_objective("kd(temperature=8):0.9 + ce:0.1").couples_batch
     False
   """
-  made, makers = {}, MAKERS
+  by_name, makers = {}, MAKERS
   if task is not None and task.kind != "categories":
     # Of classes `ce` itself also knows smoothing and masked classes.
     makers = MAKERS | {"ce": lambda: hard_label_method(task)}
   defaults = defaults if steps is None else defaults | {"steps": steps}
-  given = {
+  settings = {
     key: make_schedule(value, steps=steps)
     for key, value in defaults.items()
     if value is not None
@@ -171,14 +171,17 @@ def make_objective(
       for key, value in term.spec.kwargs
     )
     method = spec.build(
-      "method", dataclasses.replace(term.spec, kwargs=kwargs), makers, **given
+      "method",
+      dataclasses.replace(term.spec, kwargs=kwargs),
+      makers,
+      **settings,
     )
     # Answers are pooled; of what lies inside, every teacher has its own.
     if method.teacher_taps:
       method = for_each_teacher(method)
     weight = make_schedule(term.weight, steps=steps)
-    made[term.spec.name] = (method, weight)
-  return weighted_sum(made)
+    by_name[term.spec.name] = (method, weight)
+  return weighted_sum(by_name)
 
 
 def reading(kind: str) -> list[str]:
@@ -239,16 +242,16 @@ def tap_arguments(
 ) -> list[str]:
   """Lists the arguments of an objective's methods that name a tap."""
   other = {"student": "teacher_", "teacher": "student_"}[whose]
-  found = []
+  arguments = []
   for term in terms_of(distillation):
     parameters = inspect.signature(MAKERS[term.spec.name]).parameters
     for name, parameter in parameters.items():
       value = dict(term.spec.kwargs).get(name, parameter.default)
       value = str(value).removesuffix(":out")
-      named = value and tap.removesuffix(":out").startswith(value)
-      if named and not name.startswith(other):
-        found.append(f"{term.spec.name}({name}='...')")
-  return found
+      starts_with = value and tap.removesuffix(":out").startswith(value)
+      if starts_with and not name.startswith(other):
+        arguments.append(f"{term.spec.name}({name}='...')")
+  return arguments
 
 
 def asks_a_teacher(distillation: str | ObjectiveSpec) -> bool:
@@ -259,8 +262,8 @@ def asks_a_teacher(distillation: str | ObjectiveSpec) -> bool:
     (True, False)
   """
   # None of these decides it.
-  known = {"steps": 1, "examples": 2, "classes": 2}
-  return make_objective(distillation, **known).needs_teacher
+  settings = {"steps": 1, "examples": 2, "classes": 2}
+  return make_objective(distillation, **settings).needs_teacher
 
 
 def _unquoted(term: spec.Term, key: str, value):
@@ -317,9 +320,9 @@ def _objective(term: spec.Term, hard_weight) -> list[spec.Term]:
 def _only_stages(terms: list[spec.Term]) -> bool:
   """Whether labels without a weight stand beside stages without a value."""
   weights = {term.spec.name: term.weight for term in terms}
-  unweighted = weights.pop("ce", "none") is None
+  without_labels = weights.pop("ce", "none") is None
   return (
-    unweighted
+    without_labels
     and bool(weights)
     and all(
       isinstance(weight, spec.Spec)
@@ -349,8 +352,8 @@ def _in_its_stage(published: spec.Term, weight) -> spec.Term:
     return own
   _check_weight(own)
   share, *_ = published.weight.args
-  staged = dataclasses.replace(published.weight, args=(share, weight))
-  return published._replace(weight=staged)
+  weight_spec = dataclasses.replace(published.weight, args=(share, weight))
+  return published._replace(weight=weight_spec)
 
 
 def _published(term: spec.Term, otherwise=1.0) -> spec.Term:

@@ -25,18 +25,18 @@ def for_each_teacher(method: Method) -> Method:
     if each is None:
       return method.init(rng, inputs)
     keys = jax.random.split(rng, len(each))
-    made = [method.init(key, one) for key, one in zip(keys, each, strict=True)]
-    params, states = zip(*made, strict=True)
+    pairs = [method.init(key, one) for key, one in zip(keys, each, strict=True)]
+    params, states = zip(*pairs, strict=True)
     return params, states
 
   def apply(params, state, inputs):
     each = _each(inputs)
     if each is None:
       return method.apply(params, state, inputs)
-    found = [
+    results = [
       method.apply(*one) for one in zip(params, state, each, strict=True)
     ]
-    losses, states, metrics = zip(*found, strict=True)
+    losses, states, metrics = zip(*results, strict=True)
     mean = jax.tree.map(lambda *x: sum(x) / len(x), *metrics)
     return jnp.mean(jnp.stack(losses)), states, mean
 

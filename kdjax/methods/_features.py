@@ -107,14 +107,14 @@ def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:
   Returns:
     For each layer vectors, tokens or maps, float32 (float64 for float64).
   """
-  found = taps.select(outputs.feats, tap)
-  for i, stage in enumerate(found):
+  feats = taps.select(outputs.feats, tap)
+  for i, stage in enumerate(feats):
     if stage.ndim not in _FORMS:
       raise UserError(
         f"{method} needs vectors (B, D), tokens (B, T, D) or maps (B, H, W, C),"
         f" but feature {i} of {tap!r} is {stage.shape}"
       )
-  return tuple(map(working, found))
+  return tuple(map(working, feats))
 
 
 def need_maps(method: str, tap: str, features: jax.Array) -> None:

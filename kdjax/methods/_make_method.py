@@ -37,14 +37,14 @@ def make_method(
       f"make_method({text!r}) remembers every training example: give their"
       " number, examples="
     )
-  known = {"task": task, "examples": examples}
+  settings = {"task": task, "examples": examples}
   try:
-    return methods.make_objective(text, steps=steps, **known)
+    return methods.make_objective(text, steps=steps, **settings)
   except UserError:
     if steps is not None:
       raise
     # The same error, if something else is wrong.
-    methods.make_objective(text, steps=1000, **known)
+    methods.make_objective(text, steps=1000, **settings)
   raise UserError(
     f"make_method({text!r}): a schedule is a share of the training: give its"
     " length, steps="

@@ -282,16 +282,16 @@ def remembering(
     return plain.init(of_modules, inputs)[0], start(of_state, inputs)
 
   def apply(params, state, inputs):
-    kept = []
+    states = []
 
     def value(call, inputs):
       loss_now, new = loss(call, inputs, state)
-      kept.append(jax.lax.stop_gradient(new))
+      states.append(jax.lax.stop_gradient(new))
       return batch_mean(loss_now, inputs)
 
     now = learned(modules, value, **options)
     total, _, metrics = now.apply(params, (), inputs)
-    return total, kept[0], metrics
+    return total, states[0], metrics
 
   return plain._replace(init=init, apply=apply)
 

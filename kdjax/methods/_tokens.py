@@ -24,14 +24,14 @@ def states(
     >>> states("tinybert", "stage_*", outputs)[0].dtype
     dtype('float32')
   """
-  found = taps.select(outputs.feats, tap)[layers]
-  for array in found:
+  feats = taps.select(outputs.feats, tap)[layers]
+  for array in feats:
     if array.ndim != 3:
       raise UserError(
         f"{method} needs tokens (B, T, D), but {tap} is {array.shape}; tap the"
         " blocks of a transformer"
       )
-  return tuple(map(working, found))
+  return tuple(map(working, feats))
 
 
 def projections(

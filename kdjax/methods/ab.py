@@ -70,28 +70,28 @@ def ab(
   check_value("margin", margin, lambda value: value >= 0)
 
   def pairs(inputs):
-    found = _features.pair_features("ab", inputs, student_tap, teacher_tap)
-    return tuple(_features.same_size("ab", *pair) for pair in found)
+    feats = _features.pair_features("ab", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("ab", *pair) for pair in feats)
 
   def connectors(inputs):
-    made = _modules.regressors(pairs(inputs), norm=True)
-    found = _features.pair_features("ab", inputs, student_tap, teacher_tap)
+    modules = _modules.regressors(pairs(inputs), norm=True)
+    feats = _features.pair_features("ab", inputs, student_tap, teacher_tap)
     return {
       name: one
       for (name, one), (student, teacher) in zip(
-        made.items(), found, strict=True
+        modules.items(), feats, strict=True
       )
       if student.shape != teacher.shape
     }
 
   def loss(call, inputs):
-    found, learns = pairs(inputs), connectors(inputs)
+    matches, learns = pairs(inputs), connectors(inputs)
     total = 0.0
-    for i, (student, teacher) in enumerate(found):
+    for i, (student, teacher) in enumerate(matches):
       if f"regressor_{i}" in learns:
         student = call(f"regressor_{i}", student)
       value = losses.ab(student, teacher, margin=at(margin, inputs.step))
-      total += 2.0 ** (i + 1 - len(found)) * value
+      total += 2.0 ** (i + 1 - len(matches)) * value
     return total
 
   return learned(

@@ -85,11 +85,11 @@ def adaptive_features(
   check_static("memory", memory, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = _features.pair_features(
+    feats = _features.pair_features(
       "adaptive_features", inputs, student_tap, teacher_tap
     )
     return tuple(
-      _features.same_size("adaptive_features", *pair) for pair in found
+      _features.same_size("adaptive_features", *pair) for pair in feats
     )
 
   def start(rng, inputs):
@@ -98,21 +98,21 @@ def adaptive_features(
     return {"share": jnp.float32(0.0), "errors": zeros, "scales": zeros}
 
   def loss(call, inputs, state):
-    found = pairs(inputs)
+    matches = pairs(inputs)
     squares = [
       _over_positions(jnp.square(call(f"regressor_{i}", student) - teacher))
-      for i, (student, teacher) in enumerate(found)
+      for i, (student, teacher) in enumerate(matches)
     ]
-    seen = {
+    means = {
       "share": jnp.float32(1.0),
       "errors": tuple(jnp.mean(square, axis=0) for square in squares),
       "scales": tuple(
         jnp.mean(_over_positions(jnp.square(teacher)), axis=0)
-        for _, teacher in found
+        for _, teacher in matches
       ),
     }
     state_now = jax.tree.map(
-      lambda old, new: memory * old + (1 - memory) * new, state, seen
+      lambda old, new: memory * old + (1 - memory) * new, state, means
     )
     layers, channels = simplex_weights(
       _relative(state["errors"], state["scales"]), at(tau, inputs.step)

@@ -88,14 +88,14 @@ def attention_maps(
 
 
 def _maps(tap, outputs):
-  found = taps.select(outputs.feats, tap)
-  for array in found:
+  maps = taps.select(outputs.feats, tap)
+  for array in maps:
     if array.ndim != 4 or array.shape[2] != array.shape[3]:
       raise UserError(
         "attention_maps needs attention probabilities (B, heads, T, T), but"
         f" {tap} is {array.shape}; tap attention layers with ':weights'"
       )
-  return found
+  return maps
 
 
 def _same_heads(student: jax.Array, teacher: jax.Array):

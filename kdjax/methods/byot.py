@@ -86,13 +86,13 @@ def byot(
     share = at(alpha, inputs.step)
     total, metrics = 0.0, {}
     for i, stage in enumerate(stages):
-      found, logits = call(f"head_{i}", stage)
+      feature, logits = call(f"head_{i}", stage)
       soft = losses.kd(
         logits,
         inputs.student.answers,
         temperature=at(temperature, inputs.step),
       )
-      distance = jnp.sum(jnp.square(found - last), axis=-1)
+      distance = jnp.sum(jnp.square(feature - last), axis=-1)
       total += (1 - share) * label_loss(logits, inputs) + share * soft
       total += at(feature_weight, inputs.step) * distance
       metrics[f"head_{i}_accuracy"] = _accuracy(logits, inputs)
@@ -126,8 +126,10 @@ def _shown(inputs: Inputs, student_tap: str, feature_tap: str):
 
 def _accuracy(logits, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   labels = read_labels(inputs)
-  known = labels >= 0
+  has_label = labels >= 0
   if inputs.mask is not None:
-    known &= inputs.mask
-  right = known & (jnp.argmax(logits, axis=-1) == labels)
-  return jnp.sum(right, dtype=jnp.float32), jnp.sum(known, dtype=jnp.float32)
+    has_label &= inputs.mask
+  right = has_label & (jnp.argmax(logits, axis=-1) == labels)
+  return jnp.sum(right, dtype=jnp.float32), jnp.sum(
+    has_label, dtype=jnp.float32
+  )

@@ -86,9 +86,9 @@ def cc(
     }
 
   def loss(call, inputs):
-    embedded = {name: call(name, x) for name, x in features(inputs).items()}
+    embeddings = {name: call(name, x) for name, x in features(inputs).items()}
     return losses.correlation_congruence(
-      **embedded,
+      **embeddings,
       kernel=kernel,
       gamma=gamma,
       order=order,

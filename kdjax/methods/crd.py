@@ -141,11 +141,11 @@ def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
   """
   classes = state["classes"]
   labels = read_labels(inputs)
-  found = jnp.where(labels >= 0, labels, -1 - inputs.index)
+  numbers = jnp.where(labels >= 0, labels, -1 - inputs.index)
   rows = memory_rows("crd", classes.shape[0], inputs)
-  found = classes.at[rows].set(found.astype(classes.dtype))
+  numbers = classes.at[rows].set(numbers.astype(classes.dtype))
   return state | {
-    "classes": found,
+    "classes": numbers,
     "z_student": _constant(
       state["z_student"],
       embeddings["student"],
@@ -167,12 +167,12 @@ def _samples(state, inputs: Inputs, count: int) -> jax.Array:
   """Returns (B, 1 + K) rows: each example's own, then some of other classes."""
   classes = state["classes"]
   order = jnp.argsort(classes)
-  ordered = classes[order]
+  sorted_classes = classes[order]
 
   def of_one(key, row):
     own = classes[row]
-    first = jnp.searchsorted(ordered, own, side="left")
-    same = jnp.searchsorted(ordered, own, side="right") - first
+    first = jnp.searchsorted(sorted_classes, own, side="left")
+    same = jnp.searchsorted(sorted_classes, own, side="right") - first
     others = jnp.maximum(classes.shape[0] - same, 1)
     places = jax.random.randint(key, (count,), 0, others)
     # The own class is one stretch of the order, and skipped.
@@ -216,6 +216,6 @@ def _check(examples, width, negatives, temperature, momentum):
     ("width", width, 1),
     ("negatives", negatives, 1),
   ):
-    given = value is not None or name == "width"
-    if given and (not isinstance(value, int) or value < least):
+    is_set = value is not None or name == "width"
+    if is_set and (not isinstance(value, int) or value < least):
       raise ValueError(f"{name} must be a whole number >= {least}: {value!r}")

@@ -50,11 +50,11 @@ def cs_kd(*, temperature: float | jax.Array | Schedule = 4.0) -> Method:
 
   def loss(inputs):
     student = inputs.student.answers
-    partner, paired = partners(inputs)
+    partner, has_partner = partners(inputs)
     values = losses.kd(
       student, student[partner], temperature=at(temperature, inputs.step)
     )
-    return losses.masked_mean(values, paired)
+    return losses.masked_mean(values, has_partner)
 
   return stateless(loss, couples_batch=True, needs_teacher=False)
 
@@ -83,9 +83,9 @@ def partners(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   # Whoever does not count is a class of its own.
   classes = jnp.where(counts, labels, -1 - places)
   order = jnp.argsort(classes, stable=True)
-  ordered = classes[order]
-  first = jnp.searchsorted(ordered, ordered, side="left")
-  end = jnp.searchsorted(ordered, ordered, side="right")
+  sorted_classes = classes[order]
+  first = jnp.searchsorted(sorted_classes, sorted_classes, side="left")
+  end = jnp.searchsorted(sorted_classes, sorted_classes, side="right")
   following = jnp.where(places + 1 < end, places + 1, first)
   partner = jnp.zeros_like(order).at[order].set(order[following])
   return partner, partner != places

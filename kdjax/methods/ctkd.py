@@ -119,8 +119,8 @@ def ctkd(
     count = jnp.sum(
       jnp.ones(values.shape) if inputs.mask is None else inputs.mask
     )
-    shown = batch_mean(jnp.broadcast_to(temperature, values.shape), inputs)
-    metrics = {"temperature": (shown * count, count)}
+    mean = batch_mean(jnp.broadcast_to(temperature, values.shape), inputs)
+    metrics = {"temperature": (mean * count, count)}
     return batch_mean(values, inputs), state, metrics
 
   return Method(init, apply)
@@ -158,5 +158,5 @@ def _logits(inputs):
 def _strength(step, ramp, steps):
   if steps is None:
     return 1.0
-  done = jnp.minimum(step / max(1.0, ramp * steps), 1.0)
-  return 0.5 * (1.0 - jnp.cos(jnp.pi * done))
+  progress = jnp.minimum(step / max(1.0, ramp * steps), 1.0)
+  return 0.5 * (1.0 - jnp.cos(jnp.pi * progress))

@@ -57,10 +57,10 @@ def cwd(
   )
 
   def pairs(inputs):
-    found = _features.pair_features(
+    feats = _features.pair_features(
       "cwd", inputs, student_tap, teacher_tap, maps=True
     )
-    return (_features.same_size("cwd", *found[-1]),)
+    return (_features.same_size("cwd", *feats[-1]),)
 
   def loss(call, inputs):
     ((student, teacher),) = _modules.regress_pairs(call, pairs(inputs))

@@ -70,17 +70,17 @@ def deit(
 
   def loss(inputs):
     own = taps.pick(inputs.student.feats, student_tap).astype("float32")
-    distilled = taps.pick(inputs.student.feats, distilled_tap)
+    token_logits = taps.pick(inputs.student.feats, distilled_tap)
     hard = label_loss(own, inputs)
     if kind == "hard":
-      taught = losses.hard_distillation(distilled, inputs.teacher.answers)
+      soft = losses.hard_distillation(token_logits, inputs.teacher.answers)
     else:
-      taught = losses.kd(
-        distilled,
+      soft = losses.kd(
+        token_logits,
         inputs.teacher.answers,
         temperature=at(temperature, inputs.step),
       )
     share = at(alpha, inputs.step)
-    return (1 - share) * hard + share * taught
+    return (1 - share) * hard + share * soft
 
   return stateless(loss, student_taps=(student_tap, distilled_tap))

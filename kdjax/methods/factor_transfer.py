@@ -110,16 +110,16 @@ def factor_transfer(
   def loss(call, inputs):
     student, teacher = last(inputs)
     code = call("encode", teacher)
-    reproduced = losses.fitnet(call("decode", code), teacher)
-    translated, paraphrased = _features.same_size(
+    reconstruction = losses.fitnet(call("decode", code), teacher)
+    student_factor, teacher_factor = _features.same_size(
       "factor_transfer", call("translate", student), code
     )
     distance = at(weight, inputs.step) * losses.factor_transfer(
-      translated, paraphrased
+      student_factor, teacher_factor
     )
     if steps is None:
-      return reproduced + distance
-    return jnp.where(learning(inputs.step), reproduced, distance)
+      return reconstruction + distance
+    return jnp.where(learning(inputs.step), reconstruction, distance)
 
   def learning(step):
     return step < round(pretraining * steps)

@@ -54,8 +54,8 @@ def fitnets(
   """
 
   def pairs(inputs):
-    found = _features.pair_features("fitnets", inputs, student_tap, teacher_tap)
-    student, teacher = found[(len(found) - 1) // 2]
+    feats = _features.pair_features("fitnets", inputs, student_tap, teacher_tap)
+    student, teacher = feats[(len(feats) - 1) // 2]
     return (_features.same_size("fitnets", student, teacher),)
 
   def loss(call, inputs):

@@ -64,17 +64,17 @@ def fsp(
   check_choice("pool", pool, ("max", "avg"))
 
   def pairs(inputs):
-    found = _features.pair_features(
+    feats = _features.pair_features(
       "fsp", inputs, student_tap, teacher_tap, maps=True
     )
-    _features.need_two("fsp", found)
-    return found
+    _features.need_two("fsp", feats)
+    return feats
 
   def loss(call, inputs):
-    found = _modules.regress_pairs(call, pairs(inputs))
+    feats = _modules.regress_pairs(call, pairs(inputs))
     return sum(
       losses.fsp((s, s_next), (t, t_next), pool=pool)
-      for (s, t), (s_next, t_next) in itertools.pairwise(found)
+      for (s, t), (s_next, t_next) in itertools.pairwise(feats)
     )
 
   return learned(

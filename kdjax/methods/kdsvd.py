@@ -51,11 +51,11 @@ def kdsvd(
   checks.whole_number("k", k)
 
   def pairs(inputs):
-    found = _features.pair_features(
+    feats = _features.pair_features(
       "kdsvd", inputs, student_tap, teacher_tap, maps=True
     )
-    _features.need_two("kdsvd", found)
-    return found
+    _features.need_two("kdsvd", feats)
+    return feats
 
   def loss(call, inputs):
     students, teachers = zip(

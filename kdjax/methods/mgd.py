@@ -76,10 +76,10 @@ def mgd(
   check_value("erased", erased, lambda value: 0 <= value < 1)
 
   def pairs(inputs):
-    found = features.pair_features(
+    feats = features.pair_features(
       "mgd", inputs, student_tap, teacher_tap, maps=True
     )
-    return (features.same_size("mgd", *found[-1]),)
+    return (features.same_size("mgd", *feats[-1]),)
 
   def made(inputs):
     ((_, teacher),) = pairs(inputs)
@@ -90,14 +90,14 @@ def mgd(
   def loss(call, inputs, key):
     ((student, teacher),) = _modules.regress_pairs(call, pairs(inputs))
     kept_share = 1 - at(erased, inputs.step)
-    kept = jax.vmap(
+    mask = jax.vmap(
       lambda key: jax.random.bernoulli(key, kept_share, student.shape[-1:])
     )(example_keys(key, inputs))
     values = losses.mgd(
       student,
       teacher,
-      kept[:, None, None, :],
-      generate=lambda masked: call("generate", masked),
+      mask[:, None, None, :],
+      generate=lambda x: call("generate", x),
     )
     return values, key
 

@@ -125,13 +125,13 @@ def _joined(part: jax.Array) -> jax.Array:
   return jnp.swapaxes(part, 1, 2).reshape(batch, count, -1)
 
 
-def _heads(wanted: int | None, student: int, teacher: int) -> int:
+def _heads(count: int | None, student: int, teacher: int) -> int:
   common = math.gcd(student, teacher)
-  if wanted is None:
+  if count is None:
     return next(heads for heads in range(48, 0, -1) if common % heads == 0)
-  if common % wanted:
+  if common % count:
     raise UserError(
-      f"minilmv2: relation_heads={wanted} must divide the widths {student} of"
+      f"minilmv2: relation_heads={count} must divide the widths {student} of"
       f" the student and {teacher} of the teacher"
     )
-  return wanted
+  return count

@@ -67,22 +67,20 @@ def noisy_teacher(
     chance = at(share, inputs.step)
 
     def noise(key):
-      picked, drawn = jax.random.split(key)
-      values = jax.random.normal(drawn, teacher.shape[1:])
-      return values * jax.random.bernoulli(picked, chance)
+      which_key, noise_key = jax.random.split(key)
+      values = jax.random.normal(noise_key, teacher.shape[1:])
+      return values * jax.random.bernoulli(which_key, chance)
 
-    drawn = jax.vmap(noise)(example_keys(key, inputs))
-    disturbed = teacher * (1 + at(sigma, inputs.step) * drawn)
+    draws = jax.vmap(noise)(example_keys(key, inputs))
+    noisy = teacher * (1 + at(sigma, inputs.step) * draws)
     # A negative factor would make the largest logit of a masked class.
-    disturbed = jnp.where(teacher == -jnp.inf, teacher, disturbed)
+    noisy = jnp.where(teacher == -jnp.inf, teacher, noisy)
     if kind == "regression":
-      values = (
-        losses.logit_mse(inputs.student.answers, disturbed, reduce="sum") / 2
-      )
+      values = losses.logit_mse(inputs.student.answers, noisy, reduce="sum") / 2
     else:
       values = losses.kd(
         inputs.student.answers,
-        disturbed,
+        noisy,
         temperature=at(temperature, inputs.step),
       )
     return batch_mean(values, inputs), key, {}

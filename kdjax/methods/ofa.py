@@ -83,7 +83,7 @@ def ofa(
 
   def loss(call, inputs):
     stages = _features.stages("ofa", student_tap, inputs.student)
-    made = [call(f"head_{i}", x)[1] for i, x in enumerate(stages)]
+    stage_logits = [call(f"head_{i}", x)[1] for i, x in enumerate(stages)]
 
     def match(logits):
       # Without a label there is no class to favour: -1 is no class.
@@ -96,6 +96,8 @@ def ofa(
       )
 
     weight = at(stage_weight, inputs.step)
-    return match(inputs.student.answers) + weight * sum(map(match, made))
+    return match(inputs.student.answers) + weight * sum(
+      map(match, stage_logits)
+    )
 
   return learned(modules, loss, student_taps=(student_tap,), couples_batch=True)

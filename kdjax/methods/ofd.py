@@ -57,8 +57,8 @@ def ofd(
   """
 
   def pairs(inputs):
-    found = _features.pair_features("ofd", inputs, student_tap, teacher_tap)
-    return tuple(_features.same_size("ofd", *pair) for pair in found)
+    feats = _features.pair_features("ofd", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("ofd", *pair) for pair in feats)
 
   def start(rng, inputs):
     del rng
@@ -69,18 +69,18 @@ def ofd(
     }
 
   def loss(call, inputs, state):
-    found = pairs(inputs)
+    matches = pairs(inputs)
     batches = state["batches"] + 1.0
     # The teacher does not change, so that all batches weigh the same.
     responses = tuple(
       before + (_negative(teacher) - before) / batches
-      for before, (_, teacher) in zip(state["responses"], found, strict=True)
+      for before, (_, teacher) in zip(state["responses"], matches, strict=True)
     )
     total = sum(
-      2.0 ** (i + 1 - len(found))
-      * losses.ofd(call(f"regressor_{i}", student), teacher, margin(seen))
-      for i, (seen, (student, teacher)) in enumerate(
-        zip(responses, found, strict=True)
+      2.0 ** (i + 1 - len(matches))
+      * losses.ofd(call(f"regressor_{i}", student), teacher, margin(response))
+      for i, (response, (student, teacher)) in enumerate(
+        zip(responses, matches, strict=True)
       )
     )
     return total, {"batches": batches, "responses": responses}

@@ -76,9 +76,11 @@ def pskd(
     label = jax.nn.one_hot(read_labels(inputs), logits.shape[-1])
     earlier = answers[inputs.index]
     # What was answered adds up to 1, what was not to 0.
-    seen = jnp.sum(earlier, axis=-1, keepdims=True) > 0
+    has_answer = jnp.sum(earlier, axis=-1, keepdims=True) > 0
     share = alpha * jnp.minimum(inputs.step / steps, 1.0)
-    targets = (1 - share) * label + share * jnp.where(seen, earlier, label)
+    targets = (1 - share) * label + share * jnp.where(
+      has_answer, earlier, label
+    )
     values = soft_loss(logits, targets)
     now = jax.lax.stop_gradient(jax.nn.softmax(logits))
     return batch_mean(values, inputs), answers.at[rows].set(now), {}

@@ -128,13 +128,13 @@ def review_kd(
     checks.whole_number("each of levels", level)
 
   def pairs(inputs):
-    found = features.pair_features(
+    feats = features.pair_features(
       "review_kd", inputs, student_tap, teacher_tap, maps=True
     )
     student = features.vectors("review_kd", student_pooled_tap, inputs.student)
     teacher = features.vectors("review_kd", teacher_pooled_tap, inputs.teacher)
-    pooled = (student, jax.lax.stop_gradient(teacher))
-    return (*found, tuple(side[:, None, None] for side in pooled))
+    vectors = (student, jax.lax.stop_gradient(teacher))
+    return (*feats, tuple(side[:, None, None] for side in vectors))
 
   def made(inputs):
     students, teachers = zip(*pairs(inputs), strict=True)
@@ -143,10 +143,10 @@ def review_kd(
 
   def loss(call, inputs):
     students, teachers = zip(*pairs(inputs), strict=True)
-    fused = call("review", students)
+    fusions = call("review", students)
     return sum(
       losses.review_kd(student, teacher, levels=tuple(levels))
-      for student, teacher in zip(fused, teachers, strict=True)
+      for student, teacher in zip(fusions, teachers, strict=True)
     )
 
   return learned(

@@ -108,11 +108,11 @@ def _with_head(params: Any, inputs: Inputs) -> Any:
         f" {inputs.head[name].shape} and the student's {own[name].shape};"
         f" --student='projected(..., width={width})' with the teacher's classes"
       )
-  taken = {
+  head = {
     name: inputs.head[name].astype(own[name].dtype)
     for name in ("kernel", "bias")
   }
-  return {**params, "head": taken}
+  return {**params, "head": head}
 
 
 def _no_projector(width) -> str:

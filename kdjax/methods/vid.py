@@ -63,8 +63,8 @@ def vid(
   start = math.log(math.expm1(variance - eps))
 
   def pairs(inputs):
-    found = _features.pair_features("vid", inputs, student_tap, teacher_tap)
-    return tuple(_features.same_size("vid", *pair) for pair in found)
+    feats = _features.pair_features("vid", inputs, student_tap, teacher_tap)
+    return tuple(_features.same_size("vid", *pair) for pair in feats)
 
   def made(inputs):
     learns = {}

@@ -23,7 +23,7 @@ class _Student(nn.Module):
   grid: tuple[int, int]
 
   @nn.compact
-  def __call__(self, shallow, deep, erased):
+  def __call__(self, shallow, deep, mask):
     def aligned(x, name):
       if x.shape[-1] == self.width:
         return x
@@ -31,11 +31,11 @@ class _Student(nn.Module):
 
     shallow = [aligned(x, f"align_{i}") for i, x in enumerate(shallow)]
     gap = self.param("mask_token", nn.initializers.zeros, (1, 1, self.width))
-    x = jnp.where(erased[..., None], gap, aligned(deep, "align_deep"))
+    x = jnp.where(mask[..., None], gap, aligned(deep, "align_deep"))
     x = x.reshape(x.shape[0], *self.grid, self.width)
     x = nn.relu(nn.Conv(self.width, (3, 3), name="conv_0")(x))
     x = nn.Conv(self.width, (3, 3), name="conv_1")(x)
-    return jnp.stack(shallow, axis=1), x.reshape(*erased.shape, self.width)
+    return jnp.stack(shallow, axis=1), x.reshape(*mask.shape, self.width)
 
 
 @register("vitkd", objective="ce:1 + vitkd:1", reads=KINDS)
@@ -117,16 +117,16 @@ def vitkd(
   def init(rng, inputs):
     rng, key = jax.random.split(rng)
     module, student, _ = matched(inputs)
-    erased = jnp.zeros(student[1].shape[:2], bool)
-    return module.init(rng, *student, erased)["params"], key
+    mask = jnp.zeros(student[1].shape[:2], bool)
+    return module.init(rng, *student, mask)["params"], key
 
   def apply(params, key, inputs):
     module, student, (shallow_t, deep_t) = matched(inputs)
-    erased = _draw(example_keys(key, inputs), deep_t.shape[1], lam)
-    shallow_s, deep_s = module.apply({"params": params}, *student, erased)
+    mask = _draw(example_keys(key, inputs), deep_t.shape[1], lam)
+    shallow_s, deep_s = module.apply({"params": params}, *student, mask)
     weights = {"alpha": at(alpha, inputs.step), "beta": at(beta, inputs.step)}
     sides = (shallow_s, shallow_t, deep_s, deep_t)
-    values = losses.vitkd(*sides, erased, lam=lam, **weights)
+    values = losses.vitkd(*sides, mask, lam=lam, **weights)
     return batch_mean(values, inputs), key, {}
 
   return Method(
@@ -146,10 +146,10 @@ def _check(alpha, beta, lam, shallow):
 
 def _draw(keys: jax.Array, count: int, share: float) -> jax.Array:
   """Returns (B, T) bool, True for the share of each example's tokens."""
-  kept = int(count * (1 - share))
+  count_kept = int(count * (1 - share))
 
   def of_one(key):
-    return jax.random.permutation(key, count) >= kept
+    return jax.random.permutation(key, count) >= count_kept
 
   return jax.vmap(of_one)(keys)
 

@@ -79,9 +79,9 @@ class AlexNet(nn.Module):
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
     checks.image_side("alexnet", images, 63)
     x = standardise(images, self.statistics)
-    for i, (*options, pooled) in enumerate(CONVOLUTIONS):
+    for i, (*options, pools) in enumerate(CONVOLUTIONS):
       x = Stage(*options, name=f"stage_{i}")(x)
-      if pooled:
+      if pools:
         x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
     x = adaptive_average_pool(x, 6, 6)
     x = x.reshape(x.shape[0], -1)

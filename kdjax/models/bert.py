@@ -61,14 +61,14 @@ class Stage(nn.Module):
     self, x: jax.Array, mask: jax.Array, *, train: bool
   ) -> jax.Array:
     drop = nn.Dropout(self.dropout, deterministic=not train)
-    attended = nn.MultiHeadDotProductAttention(
+    attention = nn.MultiHeadDotProductAttention(
       self.heads,
       dropout_rate=self.dropout,
       broadcast_dropout=False,
       kernel_init=_initial,
       name="attention",
     )(x, mask=mask, deterministic=not train)
-    x = _norm("norm_0")(x + drop(attended))
+    x = _norm("norm_0")(x + drop(attention))
     return _norm("norm_1")(x + drop(Mlp(self.mlp, name="mlp")(x)))
 
 

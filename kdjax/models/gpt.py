@@ -68,7 +68,7 @@ class Stage(nn.Module):
     drop = nn.Dropout(self.dropout, deterministic=not train)
     # The 2 depth branches that are summed start with the variance of one.
     last_initial = nn.initializers.normal(0.02 * (2 * self.depth) ** -0.5)
-    attended = nn.MultiHeadDotProductAttention(
+    attention = nn.MultiHeadDotProductAttention(
       self.heads,
       dropout_rate=self.dropout,
       broadcast_dropout=False,
@@ -76,7 +76,7 @@ class Stage(nn.Module):
       out_kernel_init=last_initial,
       name="attention",
     )(_norm("norm_0")(x), mask=mask, deterministic=not train)
-    x = x + drop(attended)
+    x = x + drop(attention)
     mlp = Mlp(self.mlp, last_initial, name="mlp")
     return x + drop(mlp(_norm("norm_1")(x)))
 

@@ -154,8 +154,8 @@ def mobilenet_v2(
   Source:
     Sandler, Howard, Zhu, Zhmoginov, Chen 2018, arXiv:1801.04381.
   """
-  wanted = "a number >= 1/16"
-  checks.number("width", width, wanted, lambda x: 1 / 16 <= x < float("inf"))
+  condition = "a number >= 1/16"
+  checks.number("width", width, condition, lambda x: 1 / 16 <= x < float("inf"))
   checks.whole_number("expansion", expansion)
   statistics = read_statistics(normalise)
   return MobileNetV2(width, expansion, classes, statistics=statistics)

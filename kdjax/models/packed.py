@@ -17,16 +17,16 @@ def pack(variables: Any) -> dict[str, np.ndarray]:
   each place, under its name and its name with ":mask"; two 4-bit numbers share
   a byte.
   """
-  found = {}
+  arrays = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
     name = _name(path)
     array, bits = _whole(np.asarray(leaf))
-    kept = array != 0
-    if bits * kept.sum() + kept.size < bits * kept.size:
-      found[name + MASK] = np.packbits(kept.reshape(-1))
-      array = array[kept]
-    found[name] = _nibbles(array) if bits == 4 else np.ascontiguousarray(array)
-  return found
+    nonzero = array != 0
+    if bits * nonzero.sum() + nonzero.size < bits * nonzero.size:
+      arrays[name + MASK] = np.packbits(nonzero.reshape(-1))
+      array = array[nonzero]
+    arrays[name] = _nibbles(array) if bits == 4 else np.ascontiguousarray(array)
+  return arrays
 
 
 def file_bytes(variables: Any) -> int:

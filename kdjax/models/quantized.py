@@ -63,8 +63,8 @@ class Narrow:
     return self.network.init_with_output(*args, **kwargs)
 
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
-    known = jax.tree.map(jnp.asarray, variables)
-    return self.network.apply(known, *args, **kwargs)
+    arrays = jax.tree.map(jnp.asarray, variables)
+    return self.network.apply(arrays, *args, **kwargs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,8 +138,8 @@ def possible(network: nn.Module, sample: jax.Array) -> list[str]:
     for name, (weights, activations) in SCHEMES.items()
     if activations not in (None, weights)
   }
-  refused = mixed if _convolves(network, sample) else set()
-  return [name for name in SCHEMES if name not in refused]
+  impossible = mixed if _convolves(network, sample) else set()
+  return [name for name in SCHEMES if name not in impossible]
 
 
 def stores_in(network: nn.Module, scheme: str) -> Any:
@@ -173,9 +173,9 @@ def quantize_variables(
   # Which weights, and along which axes, qwix finds out as it meets them; it
   # does not meet convolutions whose activations are of another type.
   meets = qwix.QuantizationRule(weight_qtype="int8", act_qtype="int8")
-  asked = qwix.quantize_model(network, qwix.PtqProvider([meets]))
+  quantized = qwix.quantize_model(network, qwix.PtqProvider([meets]))
   key = jax.random.key(0)
-  found = jax.eval_shape(lambda: asked.init(key, sample, train=False))
+  shapes = jax.eval_shape(lambda: quantized.init(key, sample, train=False))
 
   def into(leaf):
     if not is_stored(leaf):
@@ -183,9 +183,9 @@ def quantize_variables(
     kind = jnp.dtype(SCHEMES[scheme].weights)
     return leaf.replace(how=dataclasses.replace(leaf.how, qtype=kind))
 
-  wanted = jax.tree.map(into, found["params"], is_leaf=is_stored)
+  layout = jax.tree.map(into, shapes["params"], is_leaf=is_stored)
   params = jax.tree.map(jnp.asarray, variables["params"])
-  return {**variables, "params": qwix.quantize_params(params, wanted)}
+  return {**variables, "params": qwix.quantize_params(params, layout)}
 
 
 def is_stored(leaf: Any) -> bool:
@@ -199,10 +199,10 @@ def is_stored(leaf: Any) -> bool:
 
 def _rule(scheme: str):
   qwix = _qwix()
-  chosen = SCHEMES[scheme]
+  types = SCHEMES[scheme]
   return qwix.QuantizationRule(
-    weight_qtype=chosen.weights,
-    act_qtype=chosen.activations,
+    weight_qtype=types.weights,
+    act_qtype=types.activations,
     act_calibration_method=CALIBRATION,
   )
 

@@ -86,8 +86,10 @@ class BlockV1(nn.Module):
     y = batch_norm(train=train, name="norm_2")(y)
     if self.stride == 1:
       return x + y
-    pooled = nn.avg_pool(with_border(x, 1), window_shape=(3, 3), strides=(2, 2))
-    return jnp.concatenate([y, pooled], axis=-1)
+    shortcut = nn.avg_pool(
+      with_border(x, 1), window_shape=(3, 3), strides=(2, 2)
+    )
+    return jnp.concatenate([y, shortcut], axis=-1)
 
 
 class BlockV2(nn.Module):
@@ -105,17 +107,17 @@ class BlockV2(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     half = self.width // 2
     if self.stride == 1:
-      kept, y = jnp.split(x, 2, axis=-1)
+      shortcut, y = jnp.split(x, 2, axis=-1)
     else:
-      kept, y = self._filter(x, 3, x.shape[-1], train), x
-      kept = convolution(half, 1, name="conv_4")(kept)
-      kept = batch_norm(train=train, name="norm_4")(kept)
+      shortcut, y = self._filter(x, 3, x.shape[-1], train), x
+      shortcut = convolution(half, 1, name="conv_4")(shortcut)
+      shortcut = batch_norm(train=train, name="norm_4")(shortcut)
     y = convolution(half, 1, name="conv_0")(y)
     y = nn.relu(batch_norm(train=train, name="norm_0")(y))
     y = self._filter(y, 1, half, train)
     y = convolution(half, 1, name="conv_2")(y)
     y = batch_norm(train=train, name="norm_2")(y)
-    return channel_shuffle(jnp.concatenate([kept, y], axis=-1), groups=2)
+    return channel_shuffle(jnp.concatenate([shortcut, y], axis=-1), groups=2)
 
   def _filter(self, x: jax.Array, i: int, width: int, train: bool) -> jax.Array:
     """A 3 x 3 convolution of each channel by itself, normalised."""

@@ -135,8 +135,8 @@ def _random_resized_crop(
     Szegedy et al. 2014, arXiv:1409.4842; the defaults are torchvision's.
   """
   for name, pair, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
-    ordered = isinstance(pair, tuple) and len(pair) == 2
-    if not ordered or not 0 < pair[0] <= pair[1] <= most:
+    is_pair = isinstance(pair, tuple) and len(pair) == 2
+    if not is_pair or not 0 < pair[0] <= pair[1] <= most:
       within = f"in (0, {most:g}]" if most < math.inf else "> 0"
       raise ValueError(
         f"{name} must be two rising numbers {within}, got {pair!r}"
@@ -162,8 +162,8 @@ def _flip() -> ViewFunction:
 
   def view(key, images, positions):
     heads = _draw(jax.random.bits, key, positions, ()) % 2 == 0
-    mirrored = images[:, :, ::-1]
-    return jnp.where(heads[:, None, None, None], mirrored, images)
+    mirror = images[:, :, ::-1]
+    return jnp.where(heads[:, None, None, None], mirror, images)
 
   return view
 
@@ -183,8 +183,8 @@ def _noise(scale: float) -> ViewFunction:
   checks.number("scale", scale)
 
   def view(key, images, positions):
-    drawn = _draw(jax.random.normal, key, positions, images.shape[1:])
-    return images + scale * drawn.astype(images.dtype)
+    noise = _draw(jax.random.normal, key, positions, images.shape[1:])
+    return images + scale * noise.astype(images.dtype)
 
   return view
 
@@ -302,9 +302,9 @@ def _moved(images: jax.Array, distance_Bx2: jax.Array) -> jax.Array:
   inside = ((row >= 0) & (row < height))[:, :, None] & (
     (column >= 0) & (column < width)
   )[:, None, :]
-  gathered = images[
+  patches = images[
     jnp.arange(batch)[:, None, None],
     row.clip(0, height - 1)[:, :, None],
     column.clip(0, width - 1)[:, None, :],
   ]
-  return jnp.where(inside[..., None], gathered, 0)
+  return jnp.where(inside[..., None], patches, 0)

@@ -41,8 +41,8 @@ def draw_box(
   room = jnp.array([height, width]) - size
   # Bits modulo the room: biased by 2^-32 * room, and half of randint's cost.
   bits = jax.random.bits(for_place, (2,)) % (room + 1).astype(jnp.uint32)
-  drawn = jnp.concatenate([bits.astype(jnp.int32), size])
-  return jnp.where(fits.any(), drawn, _middle(height, width, ratio))
+  box = jnp.concatenate([bits.astype(jnp.int32), size])
+  return jnp.where(fits.any(), box, _middle(height, width, ratio))
 
 
 def scale_box(image: jax.Array, box: jax.Array, size: int) -> jax.Array:

@@ -59,15 +59,15 @@ class ClutteredDigits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing is downloaded
     images, labels = Mnist5k.arrays(Mnist5k)
-    held = every_fifth(labels)
+    is_test = every_fifth(labels)
     return {
-      split: self._generate_examples(images, labels, held, split)
+      split: self._generate_examples(images, labels, is_test, split)
       for split in SPLITS
     }
 
-  def _generate_examples(self, images, labels, held, split):
+  def _generate_examples(self, images, labels, is_test, split):
     count, background, seed = SPLITS[split]
-    pool = np.flatnonzero(held if split.endswith("test") else ~held)
+    pool = np.flatnonzero(is_test if split.endswith("test") else ~is_test)
     rng = np.random.default_rng(seed)
     # Every digit of the pool in turn: the test set shows each test digit once.
     order = np.resize(rng.permutation(pool), count)
@@ -75,8 +75,8 @@ class ClutteredDigits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       label = int(labels[place])
       texture, others = None, ()
       if background != "nothing":
-        told = background == "the digit's texture"
-        texture = label if told else int(rng.integers(10))
+        from_label = background == "the digit's texture"
+        texture = label if from_label else int(rng.integers(10))
         others = images[rng.choice(pool[labels[pool] != label], PATCHES)]
       image, mask = compose(images[place], others, texture, rng)
       yield number, {"image": image, "label": label, "mask": mask}

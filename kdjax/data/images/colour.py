@@ -22,15 +22,15 @@ def jitter(key: jax.Array, image: jax.Array, spans: jax.Array) -> jax.Array:
   """
   check_channels(image)
   spans = jnp.asarray(spans)
-  drawn = jax.random.uniform(key, (4,))
+  draws = jax.random.uniform(key, (4,))
   low = jnp.maximum(1 - spans, 0.0)
-  factors = low + drawn * (1 + spans - low)
+  factors = low + draws * (1 + spans - low)
   image = blend(jnp.zeros_like(image), image, factors[0])
   image = blend(jnp.mean(grey(image)), image, factors[1])
   image = blend(grey(image), image, factors[2])
   # Back and forth would round where there is nothing to turn.
-  turned = turn_hue(image, (2 * drawn[3] - 1) * spans[3])
-  return jnp.where(spans[3] > 0, turned, image)
+  rotation = turn_hue(image, (2 * draws[3] - 1) * spans[3])
+  return jnp.where(spans[3] > 0, rotation, image)
 
 
 def blend(other: jax.Array, image: jax.Array, factor: jax.Array) -> jax.Array:

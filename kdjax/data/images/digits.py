@@ -20,5 +20,5 @@ class Digits(Embedded):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    scaled = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return scaled[..., None], digits.target
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return images[..., None], digits.target

@@ -42,10 +42,12 @@ class Embedded(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _split_generators(self, dl_manager):
     del dl_manager  # nothing is downloaded
     images, labels = self.arrays()
-    held = every_fifth(labels)
+    is_test = every_fifth(labels)
     return {
-      "train": self._generate_examples(images, labels, np.flatnonzero(~held)),
-      "test": self._generate_examples(images, labels, np.flatnonzero(held)),
+      "train": self._generate_examples(
+        images, labels, np.flatnonzero(~is_test)
+      ),
+      "test": self._generate_examples(images, labels, np.flatnonzero(is_test)),
     }
 
   def _generate_examples(self, images, labels, places):

@@ -7,7 +7,7 @@ import numpy as np
 from kdjax.core.errors import StorageError, UserError
 from kdjax.data.dataset import Dataset, Split, materialise, opening
 from kdjax.data.images import pixels
-from kdjax.data.listing import Listed, list_images
+from kdjax.data.listing import ImageFiles, list_images
 from kdjax.data.whole import first_line
 
 
@@ -78,7 +78,7 @@ def open_folder(
 
 
 def open_files(
-  listed: Listed,
+  files: ImageFiles,
   name: str,
   *,
   image_size: int | None,
@@ -93,7 +93,7 @@ def open_files(
   Raises:
     UserError: if one cannot be read, or sizes differ and `image_size` is None.
   """
-  class_names, train, test, notes = listed
+  class_names, train, test, notes = files
   with opening():
     channels = _channels((*train.files, *test.files))
     shape = _decode(train.files[0], channels, image_size, background).shape

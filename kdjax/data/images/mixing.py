@@ -117,9 +117,9 @@ def _cutmix(alpha: float = 1.0) -> Callable:
       collectives = _within(centre[1], side, width)
       return down[:, None] & collectives[None]
 
-    pasted = jax.vmap(region)(positions)
-    share = 1 - jnp.mean(pasted, axis=(1, 2), dtype=jnp.float32)
-    return jnp.where(pasted[..., None], partners, images), share
+    inside = jax.vmap(region)(positions)
+    share = 1 - jnp.mean(inside, axis=(1, 2), dtype=jnp.float32)
+    return jnp.where(inside[..., None], partners, images), share
 
   return blend
 

@@ -93,17 +93,17 @@ def _with_levels(image, kind, strength) -> jax.Array:
   tables = jax.vmap(lambda one: _table(one, kind, strength))(
     jnp.moveaxis(levels, -1, 0)
   )
-  levelled = tables[jnp.arange(image.shape[-1]), levels] / 255
+  by_table = tables[jnp.arange(image.shape[-1]), levels] / 255
   by_level = _is(kind, "autocontrast", "equalize", "posterize", "solarize")
-  return jnp.where(by_level, levelled, image)
+  return jnp.where(by_level, by_table, image)
 
 
 def _table(levels, kind, strength) -> jax.Array:
   """(256,) float: what each level of a channel becomes."""
   level = jnp.arange(256)
   counts = jnp.zeros(256, jnp.int32).at[levels.ravel()].add(1)
-  cut = 2 ** jnp.round(_BITS * strength).astype(jnp.int32)
-  solarised = jnp.where(level < 255 * (1 - strength), level, 255 - level)
+  width = 2 ** jnp.round(_BITS * strength).astype(jnp.int32)
+  solarise = jnp.where(level < 255 * (1 - strength), level, 255 - level)
   low, high = levels.min(), levels.max()
   spread = (level - low) * (255 / jnp.maximum(high - low, 1))
   spread = jnp.where(high > low, spread, level).clip(0, 255)
@@ -114,7 +114,7 @@ def _table(levels, kind, strength) -> jax.Array:
   even = jnp.where(step > 0, even, level).clip(0, 255)
   return jnp.select(
     [_is(kind, name) for name in ("posterize", "solarize", "autocontrast")],
-    [level // cut * cut, solarised, jnp.floor(spread)],
+    [level // width * width, solarise, jnp.floor(spread)],
     even,
   )
 

@@ -107,8 +107,8 @@ class TfdsMasks:
   def _image_size(self, image) -> tuple[int, int]:
     if self._image not in self._decoders:
       return np.shape(image)[:2]
-    with pixels.open_image(io.BytesIO(image)) as opened:
-      return opened.size[::-1]
+    with pixels.open_image(io.BytesIO(image)) as file:
+      return file.size[::-1]
 
   def _upright(self, mask: np.ndarray, image) -> np.ndarray:
     """Turns a mask as its image is turned: it lies on the stored pixels."""
@@ -116,8 +116,8 @@ class TfdsMasks:
 
     if self._image not in self._decoders:
       return mask
-    with pixels.open_image(io.BytesIO(image)) as opened:
-      orientation = pixels.orientation(opened)
+    with pixels.open_image(io.BytesIO(image)) as file:
+      orientation = pixels.orientation(file)
     return np.asarray(pixels.turn_upright(Image.fromarray(mask), orientation))
 
 

@@ -45,8 +45,8 @@ def photo_patches(
     most = min(photo.shape[:2])
     side = int(np.exp(rng.uniform(np.log(min(size, most)), np.log(most))))
     top, left = (rng.integers(0, n - side + 1) for n in photo.shape[:2])
-    cut = photo[top : top + side, left : left + side]
-    return pixels.resize(cut[:, :: rng.choice([-1, 1])], size)
+    square = photo[top : top + side, left : left + side]
+    return pixels.resize(square[:, :: rng.choice([-1, 1])], size)
 
   images = np.stack([patch() for _ in range(count + TEST)])
   return _dataset("photo_patches", "patch", images)

@@ -42,11 +42,11 @@ def find_keys(info: Any, name: str) -> Keys:
       return Keys(images[0], labels[0])
     if len(images) == 1 and not labels and _has_classes(features):
       return Keys(images[0], OBJECTS)
-  listed = " ".join(str(features).split())
+  text = " ".join(str(features).split())
   raise UserError(
     f"data set {name!r}: text, sound, video and tables are not read, an example"
     " must have one image and one ClassLabel; its features:"
-    f" {listed[:300]}"
+    f" {text[:300]}"
   )
 
 

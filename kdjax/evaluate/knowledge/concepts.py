@@ -42,9 +42,9 @@ def background_entropy(
   """
   count = jnp.sum(~on_object, axis=(1, 2))
   total = jnp.sum(jnp.where(on_object, 0.0, entropy), axis=(1, 2))
-  kept = valid & (count > 0)
-  mean = jnp.where(kept, total / jnp.maximum(count, 1), 0.0)
-  return jnp.sum(mean) / jnp.sum(kept)
+  counts = valid & (count > 0)
+  mean = jnp.where(counts, total / jnp.maximum(count, 1), 0.0)
+  return jnp.sum(mean) / jnp.sum(counts)
 
 
 def concepts(

@@ -180,9 +180,9 @@ def start(
     keys: (B,) PRNG keys.
     sigma: (B, GH, GW) to start from.
   """
-  known = jnp.full(sigma.shape, problem.reference, jnp.float32)
+  noise = jnp.full(sigma.shape, problem.reference, jnp.float32)
   keys = jax.vmap(lambda key: jax.random.fold_in(key, 2**31 - 1))(keys)
-  scale = _change(feature, images, keys, known, descent.scale_draws)
+  scale = _change(feature, images, keys, noise, descent.scale_draws)
   theta = sigma if descent.rule == "published" else jnp.log(sigma)
   zeros, one = jnp.zeros_like(sigma), jnp.zeros_like(scale)
   gap, steps = one + jnp.inf, one.astype(jnp.int32)
@@ -225,10 +225,10 @@ def step(
   new = make(state, grads, ratio, number, problem, descent)
   over = state.steps > 0
 
-  def chosen(old, made):
-    return jnp.where(over.reshape(-1, *[1] * (old.ndim - 1)), old, made)
+  def select(old, new):
+    return jnp.where(over.reshape(-1, *[1] * (old.ndim - 1)), old, new)
 
-  return jax.tree.map(chosen, state, new)
+  return jax.tree.map(select, state, new)
 
 
 def _change(feature, images, keys, sigma, draws) -> jax.Array:
@@ -238,8 +238,8 @@ def _change(feature, images, keys, sigma, draws) -> jax.Array:
   scale = spread(sigma, shape[:2])[:, None, :, :, None]
   noisy = (images[:, None] + scale * noise).reshape(-1, *shape)
   clean = flat(feature(images))[:, None]
-  moved = flat(feature(noisy)).reshape(clean.shape[0], draws, -1)
-  return jnp.mean((moved - clean) ** 2, axis=(1, 2))
+  noisy_features = flat(feature(noisy)).reshape(clean.shape[0], draws, -1)
+  return jnp.mean((noisy_features - clean) ** 2, axis=(1, 2))
 
 
 def _weight(state, number, problem, descent):

@@ -28,7 +28,9 @@ class Concepts(NamedTuple):
   distance: np.ndarray
 
 
-def metrics(found: Concepts, threshold: float) -> dict[str, float | int | None]:
+def metrics(
+  concepts: Concepts, threshold: float
+) -> dict[str, float | int | None]:
   """Computes the metrics at one threshold.
 
   N_fg, N_bg = mean over images of the last checkpoint's concepts
@@ -38,7 +40,7 @@ def metrics(found: Concepts, threshold: float) -> dict[str, float | int | None]:
   rho = mean over images of |S_M| / |union_j S_j|, where the union is not empty
 
   Args:
-    found: entropies of all checkpoints; one or more epochs.
+    concepts: entropies of all checkpoints; one or more epochs.
     threshold: b, nats.
 
   Returns:
@@ -53,43 +55,43 @@ def metrics(found: Concepts, threshold: float) -> dict[str, float | int | None]:
   Source:
     Cheng et al. 2020, arXiv:2003.03622. auc, entropy_gap, d95: ours.
   """
-  if len(found.entropy) < 2:
+  if len(concepts.entropy) < 2:
     raise ValueError("metrics: one checkpoint is no training; give two or more")
-  marked = _concepts(found, threshold)
-  on = marked & found.on_object
-  last_valid = found.valid[-1]
+  is_concept = _concepts(concepts, threshold)
+  on = is_concept & concepts.on_object
+  last_valid = concepts.valid[-1]
   fg = on[-1].sum((1, 2))
-  bg = marked[-1].sum((1, 2)) - fg
-  any_left = last_valid & (fg + bg > 0)
+  bg = is_concept[-1].sum((1, 2)) - fg
+  has_concepts = last_valid & (fg + bg > 0)
   sets = on[1:]
   union = sets.any(0).sum((1, 2))
-  learned = last_valid & (union > 0)
+  in_union = last_valid & (union > 0)
   best = sets.sum((2, 3)).argmax(0) + 1
-  distance = found.distance[best][learned]
-  ratio = fg[learned] / union[learned]
-  spread = _mean((distance - distance.mean()) ** 2) if learned.any() else None
+  distance = concepts.distance[best][in_union]
+  ratio = fg[in_union] / union[in_union]
+  spread = _mean((distance - distance.mean()) ** 2) if in_union.any() else None
   return {
     "n_fg": _mean(fg[last_valid]),
     "n_bg": _mean(bg[last_valid]),
-    "lambda": _mean((fg / np.maximum(fg + bg, 1))[any_left]),
-    "m_hat": _mean(best[learned]),
+    "lambda": _mean((fg / np.maximum(fg + bg, 1))[has_concepts]),
+    "m_hat": _mean(best[in_union]),
     "d_mean": _mean(distance),
     "d_std": None if spread is None else spread**0.5,
     "d_var": spread,
     "rho": _mean(ratio),
-    "rho_pooled": float(fg[learned].sum() / union[learned].sum())
-    if learned.any()
+    "rho_pooled": float(fg[in_union].sum() / union[in_union].sum())
+    if in_union.any()
     else None,
-    **_without_threshold(found),
-    "d95": _settled(sets, found.distance[1:], last_valid),
+    **_without_threshold(concepts),
+    "d95": _settled(sets, concepts.distance[1:], last_valid),
     "no_concepts": int((last_valid & (fg + bg == 0)).sum()),
     "no_foreground_concepts": int((last_valid & (union == 0)).sum()),
-    "invalid": int((~found.valid).sum()),
+    "invalid": int((~concepts.valid).sum()),
   }
 
 
 def curves(
-  found: Concepts, thresholds: Sequence[float]
+  concepts: Concepts, thresholds: Sequence[float]
 ) -> dict[str, list[float | int | None]]:
   """Computes every metric for several thresholds.
 
@@ -99,13 +101,13 @@ def curves(
   Returns:
     By name, one value a threshold; "threshold" are the thresholds.
   """
-  rows = [metrics(found, float(threshold)) for threshold in thresholds]
+  rows = [metrics(concepts, float(threshold)) for threshold in thresholds]
   result = {"threshold": [float(threshold) for threshold in thresholds]}
   return result | {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def counts(
-  found: Concepts, threshold: float
+  concepts: Concepts, threshold: float
 ) -> dict[str, list[float | int | None]]:
   """Follows the concepts over the training.
 
@@ -115,12 +117,12 @@ def counts(
   Returns:
     One value a checkpoint: "distance", "n_fg", "n_bg", means over images.
   """
-  marked = _concepts(found, threshold)
-  on = (marked & found.on_object).sum((2, 3))
-  off = marked.sum((2, 3)) - on
-  pairs = list(zip(on, off, found.valid, strict=True))
+  is_concept = _concepts(concepts, threshold)
+  on = (is_concept & concepts.on_object).sum((2, 3))
+  off = is_concept.sum((2, 3)) - on
+  pairs = list(zip(on, off, concepts.valid, strict=True))
   return {
-    "distance": [float(value) for value in found.distance],
+    "distance": [float(value) for value in concepts.distance],
     "n_fg": [_mean(one[valid]) for one, _, valid in pairs],
     "n_bg": [_mean(one[valid]) for _, one, valid in pairs],
   }
@@ -179,16 +181,16 @@ def extended(trail: Trail | None, weights: Sequence[np.ndarray]) -> Trail:
   return Trail(trail.start, weights, (*trail.lengths, length))
 
 
-def _concepts(found: Concepts, threshold: float) -> np.ndarray:
+def _concepts(concepts: Concepts, threshold: float) -> np.ndarray:
   """As `concepts.concepts`, for all checkpoints at once."""
-  off = ~found.on_object
+  off = ~concepts.on_object
   count = off.sum((1, 2))
-  total = (found.entropy * off).sum((2, 3))
-  kept = found.valid & (count > 0)
-  mean = (total / np.maximum(count, 1) * kept).sum(1)
-  mean = mean / np.maximum(kept.sum(1), 1)
-  marked = mean[:, None, None, None] - found.entropy > threshold
-  return marked & found.valid[:, :, None, None]
+  total = (concepts.entropy * off).sum((2, 3))
+  counts = concepts.valid & (count > 0)
+  mean = (total / np.maximum(count, 1) * counts).sum(1)
+  mean = mean / np.maximum(counts.sum(1), 1)
+  is_concept = mean[:, None, None, None] - concepts.entropy > threshold
+  return is_concept & concepts.valid[:, :, None, None]
 
 
 def _without_threshold(found: Concepts) -> dict[str, float | None]:

@@ -95,13 +95,13 @@ def make_estimate(
     steps: (B,) int32.
   """
   low, high = problem.lowest, problem.highest
-  bound = (sigma <= low * 1.0001) | (sigma >= high * 0.9999)
+  at_bound = (sigma <= low * 1.0001) | (sigma >= high * 0.9999)
   sigma = jnp.where(valid[:, None, None], sigma, high)
   return Estimate(
     entropy(jnp.clip(sigma, low, high)),
     valid,
     jnp.where(valid, ratio, 0.0),
-    bound.mean(axis=(1, 2)),
+    at_bound.mean(axis=(1, 2)),
     steps,
   )
 
