@@ -54,7 +54,7 @@ def requirements(*extras):
 def test_requirements_txt_has_what_the_extras_name():
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   named = {line for line in lines if line and not line.startswith("#")}
-  assert requirements("run", "deploy", "onnx", "test") <= named
+  assert requirements("run", "deploy", "lm", "onnx", "test") <= named
   apart = (ROOT / "requirements-no-deps.txt").read_text().splitlines()
   said = (ROOT / "kdjax/models/export/formats.py").read_text()
   assert f"pip install --no-deps {apart[-1]}" in said
