@@ -238,7 +238,7 @@ def _claim(job: Job, plan: Plan, name: str, inputs) -> Path:
     job.folder.format(name=name),
     as_dict(plan.experiment) if plan.resumable else None,
     resume=settings.resume,
-    seen=inputs,
+    fingerprints=inputs,
   )
   if processes.is_first():
     for line in plan.warnings:

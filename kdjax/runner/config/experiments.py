@@ -10,8 +10,8 @@ from kdjax.runner.config import Experiment
 def folder() -> Path:
   """Returns where the experiments' files are: in a clone beside kdjax/."""
   runner = Path(__file__).parents[1]
-  installed = runner / "experiments"
-  return installed if installed.is_dir() else runner.parents[1] / "experiments"
+  folder = runner / "experiments"
+  return folder if folder.is_dir() else runner.parents[1] / "experiments"
 
 
 def all_experiments() -> dict[str, tuple[Experiment, str]]:

@@ -34,16 +34,16 @@ def by_flag(config: type) -> dict[str, Option]:
 
 
 def check_typed(
-  command: str, typed: Mapping[str, Any], configs: Configs
+  command: str, values: Mapping[str, Any], configs: Configs
 ) -> None:
   """Refuses the flags of other commands."""
   config = configs[command]
   own = {"experiment"} if contains(config, Source) else set()
   own |= {flag for one in options(config) for flag in one.flags}
   order = ["experiment", *by_flag(Experiment)]
-  foreign = sorted(typed.keys() - own, key=[*order, *typed].index)
+  foreign = sorted(values.keys() - own, key=[*order, *values].index)
   for name in foreign[:1]:
-    value = typed[name]
+    value = values[name]
     text = f"--{name}={value}"
     if isinstance(value, bool):
       text = f"--{'' if value else 'no'}{name}"
@@ -51,7 +51,7 @@ def check_typed(
 
 
 def no_such_flag(
-  command: str, name: str, typed: str, configs: Configs
+  command: str, name: str, text: str, configs: Configs
 ) -> UserError:
   """Returns the error for a flag that a command does not have.
 
@@ -70,7 +70,7 @@ def no_such_flag(
     hint += f"; {_listed(having)} {'has' if len(having) == 1 else 'have'} it"
   page = (having or [command])[0]
   return UserError(
-    f"{typed}: {command} has no such flag{hint} ({program()} {page} --help)"
+    f"{text}: {command} has no such flag{hint} ({program()} {page} --help)"
   )
 
 

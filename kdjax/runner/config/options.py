@@ -45,7 +45,7 @@ class Option(NamedTuple):
 def options(config: type = Experiment) -> tuple[Option, ...]:
   """Lists every setting of a command's class, in order; of all by default."""
   groups = {one.type: one.name for one in dataclasses.fields(Experiment)}
-  found = []
+  settings = []
   for part in dataclasses.fields(config):
     names = (groups[one] for one in groups if issubclass(one, part.type))
     group = next(names, part.name)
@@ -58,8 +58,8 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
     }
     for field in dataclasses.fields(part.type):
       kind = (home[field.name].get(x, False) for x in ("decisive", "own_run"))
-      found.append(Option(group, field, hints[field.name], *kind))
-  return tuple(found)
+      settings.append(Option(group, field, hints[field.name], *kind))
+  return tuple(settings)
 
 
 def with_own_groups(experiment: Experiment, config: type) -> Experiment:
@@ -108,23 +108,23 @@ def as_flag(one: Option, value: Any) -> str:
   return f"--{one.flag}={as_text(value)}"
 
 
-def with_flags(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+def with_flags(experiment: Experiment, texts: Mapping[str, Any]) -> Experiment:
   """Returns the experiment with the settings that flags give.
 
   A flag also stands against what an experiment's file has written into its
   objective: with --temperature=4, "kd(temperature=8)" becomes "kd".
 
   Args:
-    given: texts (or, for switches, truth values) by flag name.
+    texts: texts (or, for switches, truth values) by flag name.
   """
   for one in options(type(experiment)):
-    if one.flag in given:
-      value = _read(one, given[one.flag])
+    if one.flag in texts:
+      value = _read(one, texts[one.flag])
       group = getattr(experiment, one.group)
       group = dataclasses.replace(group, **{one.field.name: value})
       experiment = dataclasses.replace(experiment, **{one.group: group})
-  if "distillation" not in given:
-    experiment = _yielding(experiment, set(given))
+  if "distillation" not in texts:
+    experiment = _yielding(experiment, set(texts))
   return experiment
 
 
@@ -192,15 +192,15 @@ def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
     settings: by group and name. What is missing has its default: older runs do
       not know it.
   """
-  known = {(one.group, one.field.name): one for one in options()}
+  by_name = {(one.group, one.field.name): one for one in options()}
   experiment = Experiment()
   for group, values in settings.items():
     for name, value in values.items():
-      if (group, name) not in known:
+      if (group, name) not in by_name:
         raise UserError(f"the stored setting {group}.{name} is unknown here")
       if isinstance(value, list):
         value = tuple(value)
-      one = known[group, name]
+      one = by_name[group, name]
       if isinstance(value, str) and not _takes(one.type, str):
         value = _read(one, value)
       new = dataclasses.replace(getattr(experiment, group), **{name: value})
@@ -213,12 +213,12 @@ def has_grid(experiment: Experiment) -> bool:
   return any(_is_grid(one, experiment) for one in options())
 
 
-def _yielding(experiment: Experiment, given: set[str]) -> Experiment:
+def _yielding(experiment: Experiment, flags: set[str]) -> Experiment:
   """Takes out of a file's objective what flags say themselves."""
-  chosen = experiment.distillation
-  own = {one.flag for one in options() if one.group == "distillation"} & given
-  terms = spec.parse_sum(chosen.distillation)
-  left = [
+  settings = experiment.distillation
+  own = {one.flag for one in options() if one.group == "distillation"} & flags
+  terms = spec.parse_sum(settings.distillation)
+  kept_terms = [
     term._replace(
       spec=dataclasses.replace(
         term.spec,
@@ -227,11 +227,11 @@ def _yielding(experiment: Experiment, given: set[str]) -> Experiment:
     )
     for term in terms
   ]
-  if left == list(terms):
+  if kept_terms == list(terms):
     return experiment
-  text = " + ".join(map(str, left))
-  chosen = dataclasses.replace(chosen, distillation=text)
-  return dataclasses.replace(experiment, distillation=chosen)
+  text = " + ".join(map(str, kept_terms))
+  settings = dataclasses.replace(settings, distillation=text)
+  return dataclasses.replace(experiment, distillation=settings)
 
 
 def _read(one: Option, text: Any) -> Any:

@@ -194,8 +194,8 @@ def _check_unlabelled(experiment: Experiment, values: Values) -> None:
 
 def _learning(arm: Arm) -> Arm:
   """Drops the teacher of an arm whose method needs none."""
-  needed = _method_of_first(arm).needs_teacher
-  return arm if needed else arm._replace(teacher=None)
+  learns = _method_of_first(arm).needs_teacher
+  return arm if learns else arm._replace(teacher=None)
 
 
 def _method_of_first(arm: Arm) -> Method:

@@ -41,7 +41,7 @@ class Best(NamedTuple):
   better: int = 1
 
   @property
-  def scored(self) -> str:
+  def score_name(self) -> str:
     """How a log calls the score on what counts, held out or not."""
     return f"test_{self.score}"
 
@@ -71,8 +71,8 @@ def best_to_keep(
 
 def _metric(name: str, task: Task) -> str:
   """The number that chooses; where none is named, the score on what is held out."""
-  unnamed = name == Run().best_metric
-  return f"validation_{task.score}" if unnamed else name
+  is_default = name == Run().best_metric
+  return f"validation_{task.score}" if is_default else name
 
 
 def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
@@ -85,21 +85,21 @@ def keep(best: Best, epoch: int, networks: Any, row: Mapping[str, Any]) -> None:
     row: of the log; an epoch in which nothing was measured does not count.
   """
   held_out = f"validation_{best.score}"
-  name = best.scored if best.metric == held_out else best.metric
+  name = best.score_name if best.metric == held_out else best.metric
   if name not in row:
-    if name == best.scored:
+    if name == best.score_name:
       return
     raise UserError(
       f"--best_metric={best.metric}: the log has no such number, but"
-      f" {', '.join(_names(row, best.scored))}"
+      f" {', '.join(_names(row, best.score_name))}"
     )
   value = float(np.mean(row[name]))
   if not math.isfinite(value):
     return
-  ranked = _ranked(best, {epoch: value})
-  for number in ranked[best.count :]:
+  ranking = _ranked(best, {epoch: value})
+  for number in ranking[best.count :]:
     shutil.rmtree(_folder(best, number), ignore_errors=True)
-  if epoch not in ranked[: best.count]:
+  if epoch not in ranking[: best.count]:
     return
   note = {**best.note, "epoch": epoch, best.metric: value}
   for member in range(len(row[name])):
@@ -111,21 +111,21 @@ def _folder(best: Best, epoch: int) -> Path:
   return best.folder / f"epoch_{epoch:04d}"
 
 
-def _names(row: Mapping[str, Any], scored: str) -> list[str]:
+def _names(row: Mapping[str, Any], score: str) -> list[str]:
   """The metrics among the values of a row."""
   numbers = (name for name, value in row.items() if isinstance(value, list))
-  return [name for name in numbers if name != scored]
+  return [name for name in numbers if name != score]
 
 
 def _ranked(best: Best, new: Mapping[int, float]) -> list[int]:
   """The epochs that are there, and a new one, the best first."""
-  found = {}
+  values = {}
   for note in best.folder.glob(f"epoch_*/seed_0/{storage.NOTE}"):
     try:
-      kept = json.loads(note.read_text())
-      found[int(kept["epoch"])] = float(kept[best.metric])
+      entry = json.loads(note.read_text())
+      values[int(entry["epoch"])] = float(entry[best.metric])
     except (OSError, ValueError, KeyError, TypeError) as error:
       raise StorageError(f"{note} is damaged: {error}") from error
   sign = -best.better if best.metric.endswith(best.score) else 1
-  found |= new
-  return sorted(found, key=lambda epoch: (sign * found[epoch], epoch))
+  values |= new
+  return sorted(values, key=lambda epoch: (sign * values[epoch], epoch))

@@ -39,32 +39,32 @@ def views_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def find(
-  experiment: Experiment, dataset: Dataset, found: SavedTeacher | None
+  experiment: Experiment, dataset: Dataset, teacher: SavedTeacher | None
 ) -> TeacherCache | None:
   """Opens the teacher's cache and checks that it is what the run needs.
 
   Args:
-    found: the teacher that the cache must be of; None for any.
+    teacher: the teacher that the cache must be of; None for any.
 
   Returns:
     The cache; None for a teacher that is there itself.
   """
-  given = experiment.teacher.teacher_cache
-  if given is None:
+  folder = experiment.teacher.teacher_cache
+  if folder is None:
     return None
-  cache = TeacherCache(given)
-  named, model = experiment.teacher.model, cache.manifest["teacher"]["model"]
-  if named not in (AUTO, model):
+  cache = TeacherCache(folder)
+  name, model = experiment.teacher.model, cache.manifest["teacher"]["model"]
+  if name not in (AUTO, model):
     raise UserError(
-      f"--teacher_cache={given}: it is of the teacher {model!r}, not of"
-      f" {named!r}; --teacher=auto takes any"
+      f"--teacher_cache={folder}: it is of the teacher {model!r}, not of"
+      f" {name!r}; --teacher=auto takes any"
     )
   refuse_other(
     cache.manifest,
     fingerprint=data.fingerprint(dataset.train),
     classes=dataset.classes,
     views=views_of(experiment),
-    digest=found and storage.digest(found.load()),
+    digest=teacher and storage.digest(teacher.load()),
     validation=experiment.data.validation,
   )
   return cache
@@ -76,7 +76,7 @@ def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:
   Args:
     rows: (S, B) the views that are shown in S steps.
   """
-  return (Outputs(*found) for found in cache.stream(rows))
+  return (Outputs(*fields) for fields in cache.stream(rows))
 
 
 def scores(cache: TeacherCache, score: str) -> dict[str, Any]:

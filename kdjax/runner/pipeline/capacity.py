@@ -126,18 +126,18 @@ def check_networks(
     sample: (1, H, W, C) an empty image.
   """
   teacher_bytes = 0 if teacher is None else _bytes(_variables(teacher, sample))
-  known: dict[bool, dict[str, int]] = {}
+  sizes_of: dict[bool, dict[str, int]] = {}
   total = count = 0
   for arm in train_spec.arms.values():
     learns = arm.teacher is not None
-    if learns not in known:
-      known[learns] = _kept(
+    if learns not in sizes_of:
+      sizes_of[learns] = _kept(
         train_spec, arm, teacher if learns else None, sample
       )
     members = len(arm.settings["seed"])
     count += members
-    total += members * sum(known[learns].values())
-  one = max(known.values(), key=lambda parts: sum(parts.values()))
+    total += members * sum(sizes_of[learns].values())
+  one = max(sizes_of.values(), key=lambda parts: sum(parts.values()))
   beside = one["network"] + one["method"] + teacher_bytes
   sizes = ", ".join(f"{part} {memory.sized(one[part])}" for part in PARTS)
   large = max(("network", "method"), key=one.get)

@@ -84,10 +84,10 @@ def read_map(
     for name in ours:
       if name not in theirs:
         raise unknown_name("class of the teacher's", name, theirs)
-    wanted = {name: name for name in ours}
+    entries = {name: name for name in ours}
   else:
-    wanted = _read_file(Path(rule).expanduser(), ours)
-  numbers = [_number(wanted[name], theirs, classes) for name in ours]
+    entries = _read_file(Path(rule).expanduser(), ours)
+  numbers = [_number(entries[name], theirs, classes) for name in ours]
   for number in numbers:
     if numbers.count(number) > 1:
       twice = [ours[i] for i, one in enumerate(numbers) if one == number]
@@ -119,8 +119,8 @@ def without_head(variables: Any, classes: int, kind: str) -> Any:
   def fresh(x):
     shape = (*np.shape(x)[:-1], classes)
     # Biases begin at 0, as everywhere.
-    drawn = kind == "new" and len(shape) > 1
-    values = rng.normal(0, 0.01, shape) if drawn else np.zeros(shape)
+    at_random = kind == "new" and len(shape) > 1
+    values = rng.normal(0, 0.01, shape) if at_random else np.zeros(shape)
     return values.astype(np.float32)
 
   return _with_heads(variables, fresh, "--teacher_head")
@@ -136,14 +136,14 @@ def _with_heads(variables: Any, change: Callable, flag: str) -> Any:
 
 def _number(name: str, theirs: Sequence[str] | None, classes: int) -> int:
   """The teacher's class of this name, or else of this number."""
-  named = [i for i, other in enumerate(theirs or ()) if other == name]
-  if len(named) > 1:
+  numbers = [i for i, other in enumerate(theirs or ()) if other == name]
+  if len(numbers) > 1:
     raise UserError(
       f"--teacher_classes: {name!r} is what the teacher calls its classes"
-      f" {named[0]} and {named[1]}; a file may give the number"
+      f" {numbers[0]} and {numbers[1]}; a file may give the number"
     )
-  if named:
-    return named[0]
+  if numbers:
+    return numbers[0]
   # No number of classes has more digits; Python reads no more than 4300.
   if name.isdecimal() and len(name) < 10 and int(name) < classes:
     return int(name)

@@ -13,17 +13,17 @@ from kdjax.tasks import classification, make_task
 from kdjax.train.devices import processes
 
 
-def open_stored(chosen: Data, *, masks: bool = False) -> Dataset:
+def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
   """Opens the data set as it is stored."""
-  capacity.check_image(chosen.image_size)
+  capacity.check_image(settings.image_size)
   dataset = data.load(
-    chosen.dataset,
-    data_dir=chosen.data_dir,
-    train_split=chosen.train_split,
-    test_split=chosen.test_split,
-    image_size=chosen.image_size,
-    resident_bytes=chosen.resident_megabytes << 20,
-    background=chosen.background,
+    settings.dataset,
+    data_dir=settings.data_dir,
+    train_split=settings.train_split,
+    test_split=settings.test_split,
+    image_size=settings.image_size,
+    resident_bytes=settings.resident_megabytes << 20,
+    background=settings.background,
     masks=masks,
   )
   _check_task(dataset)
@@ -97,10 +97,10 @@ def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   """
   if not validation:
     return np.arange(len(dataset.train.labels)), dataset.test
-  examples, held = data.split_validation(
+  examples, validation_places = data.split_validation(
     task_of(dataset).split(dataset.train.labels), validation, seed=0
   )
-  return examples, data.select(dataset.train, held)
+  return examples, data.select(dataset.train, validation_places)
 
 
 def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:

@@ -131,12 +131,12 @@ def _fill_in(experiment, values, teacher_kind, student_kind) -> Experiment:
   if student.learning_rate is None:
     names = ("baseline", "smoothing", "augmented")
     fields = {name: f"{name}_learning_rate" for name in names}
-    left = {
+    defaults = {
       field: rates[name]
       for name, field in fields.items()
       if getattr(controls, field) is None
     }
-    controls = dataclasses.replace(controls, **left)
+    controls = dataclasses.replace(controls, **defaults)
   return dataclasses.replace(
     experiment,
     teacher=dataclasses.replace(

@@ -120,10 +120,10 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
     initial=initial,
     advice=advice,
   )
-  lost = None if start is None else nan_guard.lost_steps(start)
+  lost_steps = None if start is None else nan_guard.lost_steps(start)
   for epoch in following:
-    before, lost = lost, nan_guard.lost_steps(epoch)
-    for name, steps in lost.items():
+    before, lost_steps = lost_steps, nan_guard.lost_steps(epoch)
+    for name, steps in lost_steps.items():
       new = sum(steps) - sum(before[name] if before else ())
       if new and processes.is_first():
         warn(
@@ -165,20 +165,20 @@ def _observed(
 
 def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
   """Says what every program takes before its first step, and counts its work."""
-  seen = {}
+  programs = {}
 
   def step(run, arguments):
-    if run not in seen:
+    if run not in programs:
       title = " + ".join(arguments[0])
       compiling(title)
-      seen[run] = found = memory.needs(run, arguments)
-      meter.needs.append(found)
+      programs[run] = needs = memory.needs(run, arguments)
+      meter.needs.append(needs)
       if setup.experiment.computing.preflight:
         free = memory.free_memory(local(setup.devices))
-        line = memory.check(found, title, setup.devices, free)
+        line = memory.check(needs, title, setup.devices, free)
         if not quiet:
           print(line, flush=True)
-    taken = np.sum(arguments[2] >= 0) * len(setup.devices)
-    meter.count(seen[run].operations * taken)
+    examples = np.sum(arguments[2] >= 0) * len(setup.devices)
+    meter.count(programs[run].operations * examples)
 
   return Observer(step, meter.input, resume.cut)

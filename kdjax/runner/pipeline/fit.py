@@ -71,8 +71,8 @@ def obtain_teacher(
     )
   if not any(arm.teacher for arm in arms):
     return None
-  fitted = fit(setup, setup.teacher, log, watch=watch)
-  networks = fitted.networks["teacher"]
+  result = fit(setup, setup.teacher, log, watch=watch)
+  networks = result.networks["teacher"]
   note = network_note(setup, setup.teacher)
   note["validation"] = experiment.data.validation
   for number in range(len(jax.tree.leaves(networks)[0])):
@@ -98,8 +98,8 @@ def fit(
   """
   while True:
     try:
-      fitted = _fit(setup, train_spec, log, teachers, watch, best)
-      return fitted._replace(train_spec=train_spec)
+      result = _fit(setup, train_spec, log, teachers, watch, best)
+      return result._replace(train_spec=train_spec)
     except memory.DoesNotFit as error:
       train_spec = train_spec._replace(most=fewer(setup, train_spec, error))
     if not log.quiet:
@@ -112,12 +112,12 @@ def fit(
 
 def fewer(setup: Setup, train_spec: TrainSpec, error: memory.DoesNotFit) -> int:
   """Says how many members may fit where those that were tried do not."""
-  wanted = setup.experiment.computing.members_at_once
+  setting = setup.experiment.computing.members_at_once
   owners = len(setup.devices) if train_spec.apart else 1
   now = train_spec.most or -(-train_spec.members // owners)
   # Processes would have to agree on it.
   alone = len(setup.devices) == len(local(setup.devices))
-  if wanted is not None or now == 1 or not (train_spec.together and alone):
+  if setting is not None or now == 1 or not (train_spec.together and alone):
     raise error
   # Not all of it grows with the members.
   return max(1, min(now - 1, int(0.9 * error.share * now)))
@@ -129,12 +129,14 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
   train_spec = with_nan_guard(setup, train_spec)
   initial = partial(initial_states, setup, train_spec, teachers)
   with _kept(setup, train_spec, log, initial, watch) as (epoch, keep):
-    networks, done = None, 0
+    networks, epochs_before = None, 0
     if epoch is not None:
       log.rewind(train_spec.arms, epoch.step)
       networks = _networks(train_spec, epoch)
-      done = epoch.number - (not epoch.ended)
-    bar = progress(train_spec.epochs, title, train_spec.images, done=done)
+      epochs_before = epoch.number - (not epoch.ended)
+    bar = progress(
+      train_spec.epochs, title, train_spec.images, done=epochs_before
+    )
     with bar as advance:
       meter = profiling.Meter(setup.devices)
       following = observed_epochs(
@@ -191,8 +193,8 @@ def _advance(
     return advance(loss, epochs=0)
   row = rows.get("student") or next(iter(rows.values()))
   scores = row.get(f"test_{task.score}")
-  told = None if scores is None else task.words.told(float(np.mean(scores)))
-  return advance(loss, score=told)
+  text = None if scores is None else task.words.told(float(np.mean(scores)))
+  return advance(loss, score=text)
 
 
 def _loss(epoch: Epoch, arm: str) -> np.ndarray:
@@ -217,15 +219,15 @@ def _log_epoch(
   score = task.score
   for arm in train_spec.arms:
     metrics = epoch.metrics[arm]
-    measured = {}
+    entry = {}
     if setup.experiment.run.nan != "stop":
-      measured["lost_steps"] = nan_guard.lost_steps(epoch)[arm]
+      entry["lost_steps"] = nan_guard.lost_steps(epoch)[arm]
     due = epoch.number % every == 0 or epoch.number == train_spec.epochs
     if due and not log.quiet:
       logits = predict.predict(
         train_spec, networks[arm], setup.score_split.images
       )
-      measured[f"test_{score}"] = evaluate.score(
+      entry[f"test_{score}"] = evaluate.score(
         task, logits, setup.score_split.labels
       )
     own = {
@@ -239,7 +241,7 @@ def _log_epoch(
       "step": epoch.step,
       "loss": _loss(epoch, arm).tolist(),
       f"train_{score}": final_score(task, score, metrics[score]).tolist(),
-      **measured,
+      **entry,
       **own,
       **speed,
     }

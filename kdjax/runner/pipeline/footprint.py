@@ -24,9 +24,12 @@ def note(experiment: Experiment) -> dict[str, Any]:
     {'quantization': 'w8'}
   """
   settings = experiment.compression
-  found = {"quantization": settings.quantization, "sparsity": settings.sparsity}
+  values = {
+    "quantization": settings.quantization,
+    "sparsity": settings.sparsity,
+  }
   return {
-    name: value for name, value in found.items() if value not in ("none", 0.0)
+    name: value for name, value in values.items() if value not in ("none", 0.0)
   }
 
 
@@ -39,14 +42,14 @@ def scores(
     return {}
   students = storage.load_variables(folder, storage.read_note(folder))
   full = packed.file_bytes(jax.tree.map(np.ones_like, predict.first(students)))
-  found = {"bytes_float32": full}
+  values = {"bytes_float32": full}
   if settings.quantization == quantized.NONE:
-    found["bytes"] = [packed.file_bytes(one) for one in _each(students)]
+    values["bytes"] = [packed.file_bytes(one) for one in _each(students)]
   else:
-    found |= stored_sizes(setup, students, settings.quantization)
+    values |= stored_sizes(setup, students, settings.quantization)
   if settings.sparsity:
-    found["sparsity"] = sparsity(students, settings)
-  return {"compression": note(experiment) | found}
+    values["sparsity"] = sparsity(students, settings)
+  return {"compression": note(experiment) | values}
 
 
 def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
@@ -72,16 +75,16 @@ def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
   }
 
 
-def sparsity(students: Any, chosen: Compression) -> dict[str, Any]:
+def sparsity(students: Any, settings: Compression) -> dict[str, Any]:
   """Counts the zeros of students."""
   several = list(_each(students))
   counts = [
-    pruning.zeros({"network": one["params"]}, chosen.pruning_structure)
+    pruning.zeros({"network": one["params"]}, settings.pruning_structure)
     for one in several
   ]
   weights = [pruning.zeros({"network": one["params"]}) for one in several]
   sums = [np.sum(list(count.values()), axis=0) for count in counts]
-  gone, total = min(sums, key=lambda sum: sum[0])
+  zero_count, total = min(sums, key=lambda sum: sum[0])
   parameters = evaluate.parameters(several[0]["params"])
   zeros = np.mean(
     [
@@ -90,10 +93,10 @@ def sparsity(students: Any, chosen: Compression) -> dict[str, Any]:
     ]
   )
   return {
-    "asked": chosen.sparsity,
-    "of": chosen.pruning_structure,
-    "reached": float(gone / total),
-    "verified": bool(gone >= chosen.sparsity * total - len(counts[0])),
+    "asked": settings.sparsity,
+    "of": settings.pruning_structure,
+    "reached": float(zero_count / total),
+    "verified": bool(zero_count >= settings.sparsity * total - len(counts[0])),
     "overall": float(zeros / parameters),
     "layers": {
       path: float(np.mean([one[path][0] / one[path][1] for one in weights]))

@@ -35,11 +35,11 @@ def _is_set(flag: str) -> Test:
   return lambda one: value_of(one, option) != option.field.default
 
 
-def _idle(names: str, why: str, met: Test, beside: str = "") -> list[Rule]:
+def _idle(names: str, why: str, is_met: Test, beside: str = "") -> list[Rule]:
   """Flags that do nothing where what they need is not there."""
-  said = f"{{typed}}: it does nothing {why}"
+  message = f"{{typed}}: it does nothing {why}"
   return [
-    Rule(f"{name} {beside}", lambda one: not met(one), said, name)
+    Rule(f"{name} {beside}", lambda one: not is_met(one), message, name)
     for name in names.split()
   ]
 

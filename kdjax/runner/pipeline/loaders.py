@@ -105,11 +105,11 @@ def _view_function(
   if view_seed is not None:
     augment = data.view_by_number(augment, view_seed)
 
-  def seen(key, stored, positions):
+  def show(key, stored, positions):
     images = augment(key, data.to_float(stored), positions)
     return images if size is None else data.middle(images, size)
 
-  return seen
+  return show
 
 
 def make_loaders(
@@ -132,33 +132,37 @@ def make_loaders(
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
-  own, labelled = _training_images(settings, strata, examples)
-  seen = (
+  own, with_labels = _training_images(settings, strata, examples)
+  examples_shown = (
     own if transfer is None else _transfer_images(settings, strata, transfer)
   )
-  hidden = labels.copy()
-  known = labelled if transfer is None else np.union1d(labelled, transfer)
-  hidden[np.setdiff1d(np.arange(len(labels)), known)] = -1
+  labels_shown = labels.copy()
+  label_places = (
+    with_labels if transfer is None else np.union1d(with_labels, transfer)
+  )
+  labels_shown[np.setdiff1d(np.arange(len(labels)), label_places)] = -1
   make = partial(
     make_loader,
-    labels=hidden,
+    labels=labels_shown,
     batch_size=student.batch_size,
     size=settings.crop_size,
   )
-  numbered = {"views": student.views, "view_seed": student.view_seed}
+  view_settings = {"views": student.views, "view_seed": student.view_seed}
   loaders = {
     "transfer": make(
-      seen,
+      examples_shown,
       view=student.augment,
       drop_remainder=drop_remainder,
       teacher_view=experiment.distillation.teacher_view,
-      **numbered,
+      **view_settings,
     )
   }
   if settings.labels is not None or transfer is not None:
-    loaders["labelled"] = make(labelled, view=student.augment, **numbered)
+    loaders["labelled"] = make(
+      with_labels, view=student.augment, **view_settings
+    )
   if experiment.teacher.augment != student.augment:
-    loaders["augmented"] = make(labelled, view=experiment.teacher.augment)
+    loaders["augmented"] = make(with_labels, view=experiment.teacher.augment)
   view = experiment.controls.reference_augment or student.augment
   apart = view != student.augment or transfer is not None
   if apart or experiment.distillation.teacher_view != SAME:
@@ -180,7 +184,9 @@ def _training_images(
 
 def _transfer_images(settings, strata, transfer) -> np.ndarray:
   """Returns the images of the transfer set that the student sees."""
-  seen = transfer[~np.isin(strata[transfer], settings.omit_classes)]
+  places = transfer[~np.isin(strata[transfer], settings.omit_classes)]
   if settings.transfer_images is None:
-    return seen
-  return seen[data.stratified(strata[seen], settings.transfer_images, seed=0)]
+    return places
+  return places[
+    data.stratified(strata[places], settings.transfer_images, seed=0)
+  ]

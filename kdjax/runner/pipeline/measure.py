@@ -80,30 +80,32 @@ def measure(
   best = {
     arm: int(sweep.ranking(own, task.better)[0]) for arm, own in values.items()
   }
-  chosen = {
+  best_networks = {
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
   logits = {arm: _cell(own, best[arm], seeds) for arm, own in logits.items()}
-  found = scores(setup, teacher, chosen, teacher_logits, logits, lesson)
-  for arm in chosen:
-    found[arm]["settings"] = setup.grids[arm][best[arm]]
+  results = scores(
+    setup, teacher, best_networks, teacher_logits, logits, lesson
+  )
+  for arm in best_networks:
+    results[arm]["settings"] = setup.grids[arm][best[arm]]
   for arm, networks in (together or {}).items():
-    found[arm]["peers"] = _together(
+    results[arm]["peers"] = _together(
       setup, arm, _cell(networks, best[arm], seeds)
     )
   controls = [arm for arm in students if arm not in ("student", "baseline")]
-  found["controls"] = {arm: found.pop(arm) for arm in controls}
-  found["comparisons"] = comparisons(found, task)
+  results["controls"] = {arm: results.pop(arm) for arm in controls}
+  results["comparisons"] = comparisons(results, task)
   if len(setup.grids["student"]) > 1:
-    found["sweep"] = sweep.sweep_scores(setup.grids, values, best, task=task)
+    results["sweep"] = sweep.sweep_scores(setup.grids, values, best, task=task)
   if experiment.data.omit_classes:
-    found["omitted_class"] = _omitted(
-      experiment, setup, logits, chosen["student"]
+    results["omitted_class"] = _omitted(
+      experiment, setup, logits, best_networks["student"]
     )
   samples = None
   if teacher_logits is not None and task.samples is not None:
     samples = _samples(experiment, setup, lesson, logits["student"][0])
-  return Measurement(found, chosen, best, samples)
+  return Measurement(results, best_networks, best, samples)
 
 
 def _cell(networks: Any, number: int, seeds: int) -> Any:
@@ -125,15 +127,17 @@ def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
 
 
 def history_at_best(
-  experiment: Experiment, measured: Measurement, history: list[dict[str, Any]]
+  experiment: Experiment,
+  measurement: Measurement,
+  history: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
   """Keeps the members of each arm's best cell in the rows of a run's log."""
   seeds = experiment.student.seeds
 
   def kept(row):
-    if row["network"] not in measured.best:
+    if row["network"] not in measurement.best:
       return row
-    start = measured.best[row["network"]] * seeds
+    start = measurement.best[row["network"]] * seeds
     return {
       name: value[start : start + seeds] if isinstance(value, list) else value
       for name, value in row.items()
@@ -163,30 +167,30 @@ def scores(
   Returns:
     JSON values by name; "teacher" is None where nobody taught.
   """
-  found = {"task": setup.student.task.name, "teacher": None}
-  timed, answers = {}, None
+  results = {"task": setup.student.task.name, "teacher": None}
+  to_time, answers = {}, None
   if setup.cached is not None:
-    found["teacher"] = cached_teacher.scores(
+    results["teacher"] = cached_teacher.scores(
       setup.cached, setup.student.task.score
     )
   if teacher is not None:
-    found["teacher"] = _network(
+    results["teacher"] = _network(
       setup, setup.teacher, teacher, teacher_logits
     ) | {"digest": _digests(teacher["params"])}
-    timed["teacher"] = (setup.teacher, first(teacher))
+    to_time["teacher"] = (setup.teacher, first(teacher))
     answers = teacher_logits[0] if lesson is None else lesson
   # Compiled once, and not once an arm.
   flops = _flops(setup, setup.student, chosen["student"])
   for arm, networks in chosen.items():
     digests = _digests(networks["params"])
-    found[arm] = _network(
+    results[arm] = _network(
       setup, setup.student, networks, logits[arm], answers, flops
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
-  timed["student"] = (setup.student, first(chosen["student"]))
+  to_time["student"] = (setup.student, first(chosen["student"]))
   if setup.experiment.run.latency:
-    for name, value in latencies(setup, timed).items():
-      found[name] |= value
-  return found
+    for name, value in latencies(setup, to_time).items():
+      results[name] |= value
+  return results
 
 
 def _flops(setup: Setup, train_spec: TrainSpec, networks: Any) -> int | None:
@@ -248,8 +252,8 @@ def clock(
     " (--nolatency leaves it out)"
   )
   result = {}
-  for batch, named in calls.items():
-    rounds = evaluate.time_rounds(named, seconds=LATENCY_SECONDS)
+  for batch, by_name in calls.items():
+    rounds = evaluate.time_rounds(by_name, seconds=LATENCY_SECONDS)
     for name, times in rounds.items():
       one = result.setdefault(name, {"latency_ms": {}, "latency_rounds": {}})
       one["latency_ms"][str(batch)] = float(np.median(times))
@@ -270,12 +274,12 @@ def _samples(
 ) -> dict[str, Any]:
   """Some examples that the report shows, and what is said of them."""
   labels = setup.score_split.labels
-  picked = setup.student.task.samples(teacher_logits, labels)
+  places = setup.student.task.samples(teacher_logits, labels)
   return {
-    "images": np.stack([setup.score_split.images[int(i)] for i in picked]),
-    "labels": labels[picked],
-    "teacher_logits": teacher_logits[picked],
-    "student_logits": student_logits[picked],
+    "images": np.stack([setup.score_split.images[int(i)] for i in places]),
+    "labels": labels[places],
+    "teacher_logits": teacher_logits[places],
+    "student_logits": student_logits[places],
     "temperature": objective_temperature(experiment, setup.values.objective),
     "class_names": setup.dataset.class_names,
   }
@@ -287,26 +291,26 @@ def _omitted(experiment, setup, logits, students) -> dict[str, Any]:
   The bias is chosen on training images without their labels, such that the
   classes come out as often as they are common.
   """
-  omitted, labels = experiment.data.omit_classes, setup.score_split.labels
+  classes, labels = experiment.data.omit_classes, setup.score_split.labels
   train = data.select(setup.dataset.train, setup.examples)
-  prior = float(np.mean(np.isin(train.labels, omitted)))
-  unlabelled = predict(setup.student, students, train.images)
-  bias = evaluate.match_prior(unlabelled, omitted, prior)
-  corrected = logits["student"] + bias[:, None, :]
+  prior = float(np.mean(np.isin(train.labels, classes)))
+  train_logits = predict(setup.student, students, train.images)
+  bias = evaluate.match_prior(train_logits, classes, prior)
+  shifted_logits = logits["student"] + bias[:, None, :]
   accuracy = {
     name: [float(x) for x in evaluate.accuracy(values, labels)]
     for name, values in (
       ("accuracy", logits["student"]),
-      ("corrected", corrected),
+      ("corrected", shifted_logits),
     )
   }
   return {
-    "class": omitted[0] if len(omitted) == 1 else list(omitted),
+    "class": classes[0] if len(classes) == 1 else list(classes),
     "prior": prior,
     "bias": [float(x) for x in bias.max(axis=-1)],
-    "recall": evaluate.recall(logits["student"], labels, omitted),
-    "recall_corrected": evaluate.recall(corrected, labels, omitted),
-    "baseline_recall": evaluate.recall(logits["baseline"], labels, omitted),
+    "recall": evaluate.recall(logits["student"], labels, classes),
+    "recall_corrected": evaluate.recall(shifted_logits, labels, classes),
+    "baseline_recall": evaluate.recall(logits["baseline"], labels, classes),
     "accuracy": accuracy["accuracy"],
     "accuracy_corrected": accuracy["corrected"],
   }

@@ -32,18 +32,18 @@ def plan(
   )
 
 
-def plan_of(setup: Any, shown: Split, scored: Split) -> Plan:
+def plan_of(setup: Any, train: Split, score_split: Split) -> Plan:
   """Makes the plan of a job with a setup of its own."""
-  found = doubts(
+  warnings = doubts(
     setup.experiment,
-    examples=len(shown.labels),
-    scored=scored.labels,
+    examples=len(train.labels),
+    labels=score_split.labels,
     classes=classes_of(setup.dataset),
   )
   return Plan(
     setup,
     setup.experiment,
     setup.devices,
-    lambda: fingerprints(shown, scored),
-    found,
+    lambda: fingerprints(train, score_split),
+    warnings,
   )

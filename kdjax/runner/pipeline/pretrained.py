@@ -65,8 +65,8 @@ def find(
     )
   if classes is None:
     return teacher
-  known = teacher.load()["params"]["head"]["bias"].shape[-1]
-  order = class_maps.read_map(classes, dataset.class_names, names, known)
+  class_count = teacher.load()["params"]["head"]["bias"].shape[-1]
+  order = class_maps.read_map(classes, dataset.class_names, names, class_count)
   return teacher._replace(
     load=lambda: class_maps.in_order(teacher.load(), order)
   )

@@ -289,14 +289,14 @@ RULES = (*itertools.chain(*IDLE), *_CLASHES)
 
 
 def check(
-  config: type, experiment: Experiment, typed: Collection[str] = ()
+  config: type, experiment: Experiment, typed_flags: Collection[str] = ()
 ) -> Values:
   """Refuses settings that break a rule, and texts that cannot be read.
 
   Args:
     config: the command's class.
     experiment: all settings.
-    typed: the flags that were typed.
+    typed_flags: the flags that were typed.
 
   Returns:
     What the texts mean.
@@ -321,13 +321,13 @@ def check(
   for rule in RULES:
     if not own.keys() >= set(rule.flags.split()):
       continue
-    said = ""
+    flag_text = ""
     if rule.typed:
       value = value_of(experiment, own[rule.typed])
       # None takes back what a file says.
-      if rule.typed not in typed or value is None:
+      if rule.typed not in typed_flags or value is None:
         continue
-      said = as_flag(own[rule.typed], value)
+      flag_text = as_flag(own[rule.typed], value)
     if rule.broken(case):
-      raise UserError(rule.message.format(typed=said, **vars(experiment)))
+      raise UserError(rule.message.format(typed=flag_text, **vars(experiment)))
   return values

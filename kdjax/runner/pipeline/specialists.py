@@ -68,23 +68,23 @@ def train_specialists(
 
 def _train(experiment, setup, generalist, number, subset, workdir, log):
   name = f"specialist_{number}"
-  places, oversampled = specialist_examples(
+  places, factor = specialist_examples(
     setup.dataset.train.labels[setup.examples], subset, seed=number
   )
   train_spec = _train_spec(experiment, setup, generalist, name, subset, places)
   # What it is measured on has its labels, the dustbin's among them.
-  scored = setup.score_split._replace(
+  score_split = setup.score_split._replace(
     labels=specialist_labels(setup.score_split.labels, subset)
   )
-  fitted = fit.fit(setup._replace(score_split=scored), train_spec, log)
-  networks = fitted.networks[name]
+  result = fit.fit(setup._replace(score_split=score_split), train_spec, log)
+  networks = result.networks[name]
   note = network_note(setup, train_spec) | {
     "classes": len(subset) + 1,
     "subset": subset.tolist(),
-    "oversampled": oversampled,
+    "oversampled": factor,
   }
   storage.save_network(workdir / name, predict.first(networks), note)
-  return Specialist(subset, oversampled, train_spec, networks)
+  return Specialist(subset, factor, train_spec, networks)
 
 
 def _train_spec(
@@ -151,18 +151,18 @@ def merge(
   subsets = np.stack(
     [np.isin(np.arange(classes), one.subset) for one in specialists]
   )
-  known, dustbins = [], []
+  answers, dustbins = [], []
   for one in specialists:
     logits = predict.predict(one.train_spec, one.networks, images)[0]
     logits[:, -1] += np.log(one.oversampled)
     p = np.asarray(jax.nn.softmax(logits))
-    known.append(np.zeros_like(generalist))
-    known[-1][:, one.subset] = p[:, :-1]
+    answers.append(np.zeros_like(generalist))
+    answers[-1][:, one.subset] = p[:, :-1]
     dustbins.append(p[:, -1])
   active = subsets[:, generalist.argmax(axis=-1)].T
   answer = jax.jit(jax.vmap(merge_logits, in_axes=(0, 0, 0, None, 0)))(
     jax.nn.softmax(generalist),
-    np.stack(known, axis=1),
+    np.stack(answers, axis=1),
     np.stack(dustbins, axis=1),
     subsets,
     active,

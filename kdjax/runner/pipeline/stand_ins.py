@@ -52,10 +52,12 @@ def make_teachers(
       continue
     inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
     # Where it is asked about the stored images themselves, answers never change.
-    fixed = views[name] == "none" and data.resident(train_split) and not inside
+    is_fixed = (
+      views[name] == "none" and data.resident(train_split) and not inside
+    )
     whom = teachers.first_teacher(whom) if name == "plain_teacher" else whom
     ready = (
-      teachers.make_stored_teacher if fixed else teachers.make_live_teacher
+      teachers.make_stored_teacher if is_fixed else teachers.make_live_teacher
     )
     by_name[name] = ready(experiment, setup, whom)
   stand_ins = names & set(STAND_INS)
@@ -129,24 +131,26 @@ def _others_of_class(labels: np.ndarray, rng) -> np.ndarray:
   order = np.arange(len(labels))
   for label in np.unique(labels):
     (members,) = np.nonzero(labels == label)
-    shuffled = rng.permutation(members)
-    order[shuffled] = np.roll(shuffled, 1)
+    permutation = rng.permutation(members)
+    order[permutation] = np.roll(permutation, 1)
   return order
 
 
 def _smoothed(answers, labels, temperature) -> np.ndarray:
   """Labels smoothed to the teacher's mean entropy, as logits."""
   classes = answers.shape[-1]
-  softened = scipy.special.softmax(answers / temperature, axis=-1)
-  wanted = scipy.special.entr(softened).sum(axis=-1).mean()
+  probabilities = scipy.special.softmax(answers / temperature, axis=-1)
+  mean_entropy = scipy.special.entr(probabilities).sum(axis=-1).mean()
 
   def targets(share):
     return (1 - share) * np.eye(classes) + share / classes
 
   def excess(share):
-    return scipy.special.entr(targets(share)[0]).sum() - wanted
+    return scipy.special.entr(targets(share)[0]).sum() - mean_entropy
 
   # A logit of a class without any probability would not be finite.
-  share = scipy.optimize.brentq(excess, 0.0, 1.0) if wanted > 1e-6 else 1e-6
+  share = (
+    scipy.optimize.brentq(excess, 0.0, 1.0) if mean_entropy > 1e-6 else 1e-6
+  )
   table = temperature * np.log(targets(max(share, 1e-6)))
   return table[labels].astype(np.float32)

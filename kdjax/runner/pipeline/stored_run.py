@@ -43,5 +43,5 @@ def _is_run(results: Any) -> bool:
 
 
 def _command(results: Any) -> str:
-  known = isinstance(results, dict) and "command" in results
-  return repr(results["command"]) if known else "unknown"
+  is_run = isinstance(results, dict) and "command" in results
+  return repr(results["command"]) if is_run else "unknown"

@@ -79,8 +79,8 @@ def versus(
   comparisons = [
     evaluate.compare(one, control, **how)._asdict() for one in values
   ]
-  corrected = evaluate.holm([one["p_value"] for one in comparisons])
+  holm_p_values = evaluate.holm([one["p_value"] for one in comparisons])
   return [
     one | {"holm_p_value": p_value}
-    for one, p_value in zip(comparisons, corrected, strict=True)
+    for one, p_value in zip(comparisons, holm_p_values, strict=True)
   ]

@@ -65,10 +65,10 @@ def gather(
     The teachers; None where nobody learns from one and none was given.
   """
   settings, anchors = experiment.teaching, {}
-  kept = _anchors(settings.route, experiment.teacher.epochs)
+  anchor_epochs = _anchors(settings.route, experiment.teacher.epochs)
 
   def watch(epoch, networks):
-    if epoch in kept[:-1]:
+    if epoch in anchor_epochs[:-1]:
       anchors[epoch] = jax.device_get(networks["teacher"])
 
   arms = setup.student.arms.values()
@@ -80,9 +80,10 @@ def gather(
   first = TrainedNetworks(setup.teacher, networks)
   if settings.route:
     early = [
-      TrainedNetworks(setup.teacher, anchors[epoch]) for epoch in kept[:-1]
+      TrainedNetworks(setup.teacher, anchors[epoch])
+      for epoch in anchor_epochs[:-1]
     ]
-    for epoch, one in zip(kept, early, strict=False):
+    for epoch, one in zip(anchor_epochs, early, strict=False):
       storage.save_network(
         workdir / f"teacher_epoch_{epoch}",
         predict.first(one.networks),

@@ -71,13 +71,13 @@ def _read_model(text: str) -> models.ModelSpec | None:
 def with_scheme(experiment: Experiment) -> Experiment:
   """Fills in what networks learn by that learn together."""
   settings = experiment.distillation
-  unnamed = settings.distillation == Distillation().distillation
-  shared = settings.hard_weight is not None
-  objective = objective_of(settings.regime, shared=shared)
-  if not objective or not unnamed:
+  is_default = settings.distillation == Distillation().distillation
+  has_weight = settings.hard_weight is not None
+  objective = objective_of(settings.regime, shared=has_weight)
+  if not objective or not is_default:
     return experiment
   warmth = settings.temperature
-  if warmth is None and not shared:
+  if warmth is None and not has_weight:
     warmth = TEMPERATURE
   settings = dataclasses.replace(
     settings, distillation=objective, temperature=warmth
@@ -88,8 +88,8 @@ def with_scheme(experiment: Experiment) -> Experiment:
 def with_task(experiment: Experiment, task: Task) -> Experiment:
   """Fills in what a student learns by whose task's answers are no logits."""
   settings = experiment.distillation
-  unnamed = settings.distillation == Distillation().distillation
-  if not unnamed or task.kind in methods.READS["kd"]:
+  is_default = settings.distillation == Distillation().distillation
+  if not is_default or task.kind in methods.READS["kd"]:
     return experiment
   settings = dataclasses.replace(settings, distillation="logit_mse")
   return dataclasses.replace(experiment, distillation=settings)

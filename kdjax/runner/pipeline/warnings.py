@@ -20,71 +20,71 @@ def doubts(
   experiment: Experiment,
   *,
   examples: int,
-  scored: np.ndarray,
+  labels: np.ndarray,
   classes: int | None,
 ) -> list[str]:
   """Lists what makes a run's figures worth little.
 
   Args:
-    scored: (N, ...) labels of the images that count.
+    labels: (N, ...) labels of the images that count.
     classes: how many there are; None for a task without.
   """
-  settings, found = experiment.data, []
+  settings, lines = experiment.data, []
   of = "" if classes is None else f" of {quantity(classes, 'class', 'classes')}"
   for count, noun in (
     (settings.images or examples, "training image"),
     (settings.labels, "labelled training image"),
   ):
     if count is not None and count < max(HANDFUL, OF_A_CLASS * (classes or 0)):
-      found.append(
+      lines.append(
         f"{quantity(count, noun)}{of}: what is learned from so few says little"
       )
-  without = 0 if classes is None else classes - len(np.unique(scored))
-  if len(scored) < SCORED or without:
+  without = 0 if classes is None else classes - len(np.unique(labels))
+  if len(labels) < SCORED or without:
     share = settings.validation
     why = f" (--validation={share:g})" if share else ""
     why += f", none of {quantity(without, 'class', 'classes')}" * (without > 0)
-    each = f"each is {100 / max(len(scored), 1):.3g} points of error"
+    each = f"each is {100 / max(len(labels), 1):.3g} points of error"
     each = "chance decides" if classes is None else each
-    found.append(
-      f"{quantity(len(scored), 'image')} to be scored on{why}: {each}"
+    lines.append(
+      f"{quantity(len(labels), 'image')} to be scored on{why}: {each}"
     )
   if experiment.student.seeds == 1:
-    found.append(
+    lines.append(
       "1 seed: there is no spread and no test of significance; --seeds=5 gives"
       " both"
     )
-  return found
+  return lines
 
 
 def idle_teacher(experiment: Experiment) -> str:
   """Says which settings are about a teacher that nobody asks."""
-  given = [
+  flags = [
     as_flag(one, value_of(experiment, one))
     for one in options()
     if one.group == "teacher"
     and one.flag not in _HEEDED
     and value_of(experiment, one) != one.field.default
   ]
-  if not given:
+  if not flags:
     return ""
   return (
-    f"nobody learns from a teacher, so that none is trained: {', '.join(given)}"
-    f" {'does' if len(given) == 1 else 'do'} nothing"
+    f"nobody learns from a teacher, so that none is trained: {', '.join(flags)}"
+    f" {'does' if len(flags) == 1 else 'do'} nothing"
   )
 
 
 def warnings_of(experiment: Experiment, setup: Setup) -> list[str]:
   """Lists what there is to be said of a run before it begins."""
   arms = setup.student.arms.values()
-  asked = (
+  has_learners = (
     setup.saved_teacher or setup.cached or any(arm.teacher for arm in arms)
   )
-  found = doubts(
+  lines = doubts(
     experiment,
     examples=len(setup.examples),
-    scored=setup.score_split.labels,
+    labels=setup.score_split.labels,
     classes=classes_of(setup.dataset),
   )
-  idle = "" if asked else idle_teacher(experiment)
-  return [*found, idle] if idle else found
+  idle = "" if has_learners else idle_teacher(experiment)
+  return [*lines, idle] if idle else lines

@@ -169,8 +169,8 @@ def _end(verdict: Verdict) -> None:
     print(f"{program()}: {by}{verdict.line}", file=sys.stderr)
   if guard.process == 0:
     # The board goes with process 0: all must have read it.
-    waited = time.monotonic() + 10
-    while len(guard.ends) < guard.count and time.monotonic() < waited:
+    deadline = time.monotonic() + 10
+    while len(guard.ends) < guard.count and time.monotonic() < deadline:
       if len(guard.ends) + len(guard.silent(4 * guard.period)) >= guard.count:
         break
       time.sleep(0.1)
@@ -184,8 +184,8 @@ def _end(verdict: Verdict) -> None:
 def _after_the_first(guard: Watchdog, verdict: Verdict) -> Verdict:
   """Ends as process 0 does, which may still be writing; all may say the same."""
   patient = verdict.status in TOGETHER
-  waited = time.monotonic() + 2 * guard.period
-  while patient or time.monotonic() < waited:
+  deadline = time.monotonic() + 2 * guard.period
+  while patient or time.monotonic() < deadline:
     if first := guard.ends.get(0):
       same = patient or first.status == verdict.status
       return Verdict(first.status, "") if same else verdict
@@ -201,8 +201,8 @@ def _explain(error: BaseException) -> Verdict | None:
   if guard is None or not isinstance(error, RuntimeError | ValueError):
     return None
   # A lost process is silent from now on: a few beats will show it.
-  waited = time.monotonic() + 6 * guard.period
-  while time.monotonic() < waited:
+  deadline = time.monotonic() + 6 * guard.period
+  while time.monotonic() < deadline:
     if verdict := guard.judge(4 * guard.period):
       return verdict
     time.sleep(guard.period / 4)

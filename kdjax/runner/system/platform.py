@@ -88,6 +88,6 @@ def _processor() -> str:
   except OSError:
     lines = []
   kinds = ("model name", "flags", "Features")
-  known = sorted({line for line in lines if line.startswith(kinds)})
-  code = hashlib.sha256("\n".join([platform.platform(), *known]).encode())
+  features = sorted({line for line in lines if line.startswith(kinds)})
+  code = hashlib.sha256("\n".join([platform.platform(), *features]).encode())
   return f"{platform.machine()}-{code.hexdigest()[:12]}"

@@ -35,8 +35,8 @@ def stored(folder: Path, make: Callable[[], Any]) -> Any:
   value = make()
   arrays = []
   text = _plain(value, arrays)
-  named = {f"{place:06d}": x for place, x in enumerate(arrays)}
-  storage.save_network(folder, named, {"value": text})
+  by_name = {f"{place:06d}": x for place, x in enumerate(arrays)}
+  storage.save_network(folder, by_name, {"value": text})
   return value
 
 

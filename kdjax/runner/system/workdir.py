@@ -40,7 +40,7 @@ def claim(
   settings: Mapping[str, Mapping[str, Any]] | None = None,
   *,
   resume: bool = False,
-  seen: Mapping[str, Any] | None = None,
+  fingerprints: Mapping[str, Any] | None = None,
 ) -> Path:
   """Makes the folder of a run, and makes sure that no other run has it.
 
@@ -48,7 +48,7 @@ def claim(
     workdir: `--workdir`; None for a new folder below runs/.
     settings: JSON values by group and name; what was killed before it ended can
       go on with the same ones. None for a run that cannot.
-    seen: what it must find again besides, such as the images' sha256; JSON
+    fingerprints: what it must find again besides, such as the images' sha256; JSON
       values by what they are.
   """
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -63,15 +63,15 @@ def claim(
     # A run that was killed at once leaves no more than its lock.
     here = {file.name for file in folder.iterdir()} - {LOCK, UNWRITTEN}
     undrawn = PAGE not in here and CHECKPOINTS in here
-    unfinished = SETTINGS in here and (RESULTS not in here or undrawn)
-    takes_up = settings is not None and resume and unfinished
+    is_unfinished = SETTINGS in here and (RESULTS not in here or undrawn)
+    takes_up = settings is not None and resume and is_unfinished
     if here and not takes_up:
-      raise UserError(_occupied(folder, unfinished, settings, resume))
+      raise UserError(_occupied(folder, is_unfinished, settings, resume))
     _lock(folder)
     if takes_up:
-      _check_same(folder, settings, seen or {})
+      _check_same(folder, settings, fingerprints or {})
     elif settings is not None:
-      note = {"name": name, "experiment": settings, "seen": seen or {}}
+      note = {"name": name, "experiment": settings, "seen": fingerprints or {}}
       note |= {"plugins": plugins.digests()}
       _write(folder / SETTINGS, note)
   except FileExistsError:
@@ -110,8 +110,8 @@ def _write(path: Path, value: Any) -> None:
   beside.replace(path)
 
 
-def _occupied(folder, unfinished, settings, resume) -> str:
-  if unfinished and settings is not None and not resume:
+def _occupied(folder, is_unfinished, settings, resume) -> str:
+  if is_unfinished and settings is not None and not resume:
     return (
       f"--workdir={folder} holds an unfinished run; --resume goes on with it, or"
       " give a new folder"
@@ -126,14 +126,17 @@ def _occupied(folder, unfinished, settings, resume) -> str:
 def _check_same(
   folder: Path,
   settings: Mapping[str, Mapping[str, Any]],
-  seen: Mapping[str, Any],
+  fingerprints: Mapping[str, Any],
 ) -> None:
   """Refuses to go on with a run of other settings, or over other data."""
   try:
     note = json.loads((folder / SETTINGS).read_text())
-    wanted, defaults = _flat(settings), _flat(_as_json(as_dict(Experiment())))
+    settings_now, defaults = (
+      _flat(settings),
+      _flat(_as_json(as_dict(Experiment()))),
+    )
     # Code from before a setting did what the setting's default does.
-    values = {key: defaults.get(key) for key in wanted}
+    values = {key: defaults.get(key) for key in settings_now}
     values |= _flat(note["experiment"])
     # Runs from before this was noted have none.
     before = dict(note.get("seen", {}))
@@ -142,9 +145,9 @@ def _check_same(
   except Exception as error:
     raise StorageError(f"{folder / SETTINGS} is damaged: {error}") from error
   differing = [
-    f"{key[1]} was {values.get(key)!r} and is {wanted.get(key)!r}"
-    for key in sorted(values.keys() | wanted.keys())
-    if key not in FREE and values.get(key) != wanted.get(key)
+    f"{key[1]} was {values.get(key)!r} and is {settings_now.get(key)!r}"
+    for key in sorted(values.keys() | settings_now.keys())
+    if key not in FREE and values.get(key) != settings_now.get(key)
   ]
   if differing:
     raise UserError(
@@ -162,16 +165,18 @@ def _check_same(
       f" {'; '.join(others)}. Nothing was changed: bring back what it had, or give"
       " a new folder"
     )
-  changed = [
-    f"{what} was {_short(before.get(what))} and is {_short(seen.get(what))}"
-    for what in before | dict(seen)
-    if before and before.get(what) != seen.get(what)
+  differences = [
+    f"{what} was {_short(before.get(what))} and is {_short(fingerprints.get(what))}"
+    for what in before | dict(fingerprints)
+    if before and before.get(what) != fingerprints.get(what)
   ]
-  if changed:
-    more = f"; and {len(changed) - MOST} more" if len(changed) > MOST else ""
+  if differences:
+    more = (
+      f"; and {len(differences) - MOST} more" if len(differences) > MOST else ""
+    )
     raise UserError(
       f"--workdir={folder} holds an unfinished run over other data:"
-      f" {'; '.join(changed[:MOST])}{more}. Nothing was changed: bring back what"
+      f" {'; '.join(differences[:MOST])}{more}. Nothing was changed: bring back what"
       " it saw, or give a new folder"
     )
 

@@ -41,7 +41,7 @@ def test_what_says_little_is_said_beforehand(
   found = doubts(
     settings(**flags),
     examples=examples,
-    scored=np.array(scored),
+    labels=np.array(scored),
     classes=classes,
   )
   assert len(found) == min(len(said), 1)

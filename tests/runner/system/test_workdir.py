@@ -85,18 +85,24 @@ DATA = {
   ],
 )  # fmt: skip
 def test_a_stopped_run_does_not_go_on_over_changed_data(tmp_path, now, said):
-  folder = claim(str(tmp_path / "run"), "n", SETTINGS_OF, seen=DATA)
+  folder = claim(str(tmp_path / "run"), "n", SETTINGS_OF, fingerprints=DATA)
   before = (folder / SETTINGS).read_bytes()
   with pytest.raises(UserError, match="over other data: ") as raised:
-    claim(str(folder), "n", SETTINGS_OF, resume=True, seen=now)
+    claim(str(folder), "n", SETTINGS_OF, resume=True, fingerprints=now)
   assert said in str(raised.value)
   assert (folder / SETTINGS).read_bytes() == before
-  assert claim(str(folder), "n", SETTINGS_OF, resume=True, seen=DATA) == folder
+  assert (
+    claim(str(folder), "n", SETTINGS_OF, resume=True, fingerprints=DATA)
+    == folder
+  )
 
 
 def test_a_run_from_before_the_data_was_noted_goes_on(tmp_path):
   folder = take(tmp_path / "run")
-  assert claim(str(folder), "n", SETTINGS_OF, resume=True, seen=DATA) == folder
+  assert (
+    claim(str(folder), "n", SETTINGS_OF, resume=True, fingerprints=DATA)
+    == folder
+  )
 
 
 def test_where_it_runs_may_change(tmp_path):
