@@ -100,11 +100,11 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
   try:
     words = values(argv)[1:]
   except absl.UnrecognizedFlagError as error:
-    left = flags_of(None, Experiment())(argv, known_only=True)[1:]
-    command = next((word for word in left if word in COMMANDS), "distill")
-    typed = (x for x in left if x.lstrip("-").split("=")[0] == error.flagname)
+    others = flags_of(None, Experiment())(argv, known_only=True)[1:]
+    command = next((word for word in others if word in COMMANDS), "distill")
+    texts = (x for x in others if x.lstrip("-").split("=")[0] == error.flagname)
     raise flags.no_such_flag(
-      command, error.flagname, next(typed), CONFIGS
+      command, error.flagname, next(texts), CONFIGS
     ) from None
   except (absl.Error, ValueError) as error:  # --noFLAG=VALUE is the latter
     raise UserError(f"{error} (see --help)") from None
@@ -113,17 +113,17 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
   }
 
 
-def by_setting(command: str, typed: Mapping[str, Any]) -> dict[str, Any]:
+def by_setting(command: str, values: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what was typed by each setting's own flag: some have two."""
-  typed = dict(typed)
+  values = dict(values)
   for one in options(CONFIGS[command]):
-    names = [flag for flag in one.flags if flag in typed]
+    names = [flag for flag in one.flags if flag in values]
     if len(names) > 1:
-      twice = " ".join(f"--{name}={typed[name]}" for name in names)
+      twice = " ".join(f"--{name}={values[name]}" for name in names)
       raise UserError(f"{twice}: two names of one flag; give one of them")
     for name in names:
-      typed[one.flag] = typed.pop(name)
-  return typed
+      values[one.flag] = values.pop(name)
+  return values
 
 
 def add_jobs(modules: Iterable[ModuleType]) -> None:
@@ -150,7 +150,9 @@ def read_some(argv: Sequence[str], names: Sequence[str]) -> dict[str, str]:
   return {one: values[one].value for one in values if values[one].present}
 
 
-def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
+def beginning(
+  command: str, values: Mapping[str, Any]
+) -> tuple[str, str | None]:
   """Says what a command starts from, before its flags.
 
   Returns:
@@ -161,19 +163,19 @@ def beginning(command: str, given: Mapping[str, Any]) -> tuple[str, str | None]:
     >>> beginning("distill", {}), beginning("distill", {"dataset": "./photos"})
     (('mnist_demo', 'mnist_demo'), ('photos', None))
   """
-  if given.get("experiment") == "":
+  if values.get("experiment") == "":
     raise UserError(
       f"--experiment=: it is empty; see {program()} list experiments"
     )
-  name = given.get("experiment") or COMMANDS[command].example
+  name = values.get("experiment") or COMMANDS[command].example
   settings = flags.by_flag(CONFIGS[command]).items()
-  names_own = any(one.own_run and flag in given for flag, one in settings)
+  names_own = any(one.own_run and flag in values for flag, one in settings)
   # Who asks for help wants the defaults of a run of his own.
-  if "experiment" in given or not (names_own or "help" in given):
+  if "experiment" in values or not (names_own or "help" in values):
     return name, name
-  own = _name_of(given.get("dataset", Experiment().data.dataset))
+  own = _name_of(values.get("dataset", Experiment().data.dataset))
   if COMMANDS[command].example != DEMO:
-    return own if "dataset" in given else name, name
+    return own if "dataset" in values else name, name
   return own, None
 
 

@@ -208,8 +208,8 @@ def run_job(
       plan = job.build(config, *words)
       inputs = {} if quiet else plan.inputs()
     workdir = _claim(job, plan, name, inputs)
-    unlogged = quiet or not plan.resumable
-    with logs.RunLog(workdir, recoverable=True, quiet=unlogged) as log:
+    without_files = quiet or not plan.resumable
+    with logs.RunLog(workdir, recoverable=True, quiet=without_files) as log:
       context = Context(command, workdir, log, {}, seconds)
       for stage in job.stages:
         with timed(seconds, stage.name):
@@ -217,13 +217,13 @@ def run_job(
     if quiet:
       return workdir
     with timed(seconds, "evaluation"):
-      measured = job.measure(plan.setup, context)
+      measurement = job.measure(plan.setup, context)
   about = _about(plan, context, inputs)
-  results = measured.scores | {"name": name, "command": command} | about
+  results = measurement.scores | {"name": name, "command": command} | about
   # Drawing needs matplotlib, which bad input should not have to wait for; and
   # nothing that is drawn can cost the results.
   logs.write_json(workdir / RESULTS, results)
-  page = job.page and job.page(workdir, results, **measured.details)
+  page = job.page and job.page(workdir, results, **measurement.details)
   shutil.rmtree(workdir / CHECKPOINTS, ignore_errors=True)
   print(f"\n{job.summary(results)}")
   if page is not None:
@@ -263,8 +263,8 @@ def _about(plan: Plan, context: Context, inputs) -> dict[str, Any]:
     "seconds": context.seconds,
   }
   if plan.experiment.run.nan != "stop":
-    logged = logs.read_history(context.workdir)
-    about["lost_steps"] = resume.lost_steps(logged)
+    history = logs.read_history(context.workdir)
+    about["lost_steps"] = resume.lost_steps(history)
   if digests := plugins.digests():
     about["plugins"] = digests
   return about

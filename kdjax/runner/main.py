@@ -74,12 +74,12 @@ _MACHINE = ("accelerator", "host_devices", "compilation_cache")
 
 def _import_plugins(argv: list[str]) -> None:
   """Imports what --plugins names: it may add to whatever flags and words name."""
-  typed = cli.read_some(argv, ("plugins", "experiment", *_MACHINE))
-  if "plugins" not in typed:
+  texts = cli.read_some(argv, ("plugins", "experiment", *_MACHINE))
+  if "plugins" not in texts:
     return
-  names, started = typed.pop("plugins"), typed.pop("experiment", None)
-  settings = experiments.load_experiment(started) if started else Experiment()
-  machine = options.with_flags(Experiment(run=settings.run), typed)
+  names, source = texts.pop("plugins"), texts.pop("experiment", None)
+  settings = experiments.load_experiment(source) if source else Experiment()
+  machine = options.with_flags(Experiment(run=settings.run), texts)
   options.check(machine)
   prepare_environment(machine.run.accelerator, machine.run.host_devices)
   keep_programs(machine.run.compilation_cache)
@@ -88,29 +88,29 @@ def _import_plugins(argv: list[str]) -> None:
 
 def _main(argv: list[str]) -> int:
   _import_plugins(argv)
-  words, typed = cli.read(argv)
-  typed.pop("plugins", None)
-  if typed.pop("version", False):
+  words, values = cli.read(argv)
+  values.pop("plugins", None)
+  if values.pop("version", False):
     print(f"kdjax {__version__}")
     return 0
   command, *others = words or ["distill"]
   if command not in cli.COMMANDS:
     raise unknown_name("command", command, cli.COMMANDS)
-  if not typed.get("help"):
-    flags.check_typed(command, typed, cli.CONFIGS)
-  typed = cli.by_setting(command, typed)
-  name, started = cli.beginning(command, typed)
-  settings = experiments.load_experiment(started) if started else Experiment()
+  if not values.get("help"):
+    flags.check_typed(command, values, cli.CONFIGS)
+  values = cli.by_setting(command, values)
+  name, source = cli.beginning(command, values)
+  settings = experiments.load_experiment(source) if source else Experiment()
   settings = options.with_own_groups(settings, cli.CONFIGS[command])
-  if typed.pop("help", False):
+  if values.pop("help", False):
     print(_help(as_typed(argv[:1]), words, settings))
     return 0
-  experiment = options.with_flags(settings, typed)
+  experiment = options.with_flags(settings, values)
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
   keep_programs(experiment.run.compilation_cache)
   repeat = shlex.join(as_typed(argv))
-  cli.run(cli.Call(command, others, typed, name, experiment, repeat))
+  cli.run(cli.Call(command, others, values, name, experiment, repeat))
   return 0
 
 
@@ -127,8 +127,8 @@ def _help(program: list[str], words: list[str], settings: Experiment) -> str:
   """The flags of a command, or of all, with the defaults that hold."""
   usage = USAGE.replace("\nkdjax ", f"\n{shlex.join(program)} ")
   if words:
-    called = f"{program[-1]} {words[0]} "
+    beginning = f"{program[-1]} {words[0]} "
     lines = usage.replace("[distill]", "distill").splitlines()
-    usage = "\n".join(line for line in lines if called in line)
+    usage = "\n".join(line for line in lines if beginning in line)
   text = cli.flags_of(words[0] if words else None, settings).get_help()
   return f"{usage}\n{text.partition(chr(10) + 'absl.flags:')[0]}"

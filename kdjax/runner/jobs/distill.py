@@ -34,10 +34,10 @@ def train_teachers(setup: Any, context: Context) -> Teachers:
   """Trains or loads the teachers, then the stages between them and the students."""
   from kdjax.runner.pipeline import stages, teachers
 
-  shared = setup.experiment, setup
-  first = teachers.gather(*shared, context.workdir, context.log)
+  of_run = setup.experiment, setup
+  first = teachers.gather(*of_run, context.workdir, context.log)
   last, chain = stages.train_stages(
-    *shared, first, context.workdir, context.log
+    *of_run, first, context.workdir, context.log
   )
   return Teachers(first, last, chain)
 
@@ -49,10 +49,10 @@ def train_students(setup: Any, context: Context) -> Any:
   first, last, _ = context.values["teacher"]
   experiment, arms = setup.experiment, setup.student.arms.values()
   teachers = stand_ins.make_teachers(experiment, setup, last, arms, first)
-  kept = best_epochs.best_to_keep(
+  best = best_epochs.best_to_keep(
     experiment, context.workdir, _note(setup), setup.student.task
   )
-  return fit.fit(setup, setup.student, context.log, teachers, best=kept)
+  return fit.fit(setup, setup.student, context.log, teachers, best=best)
 
 
 def measure(setup: Any, context: Context) -> Measured:
@@ -65,7 +65,7 @@ def measure(setup: Any, context: Context) -> Measured:
   students = context.values["students"]
   experiment = setup.experiment
   setup = setup._replace(student=students.train_spec)
-  measured = measure.measure(
+  measurement = measure.measure(
     experiment,
     setup,
     first and first.teacher.networks,
@@ -74,21 +74,21 @@ def measure(setup: Any, context: Context) -> Measured:
     first
     and teachers.pooled_answers(experiment, last, setup.score_split.images),
   )
-  scores = measured.scores
+  scores = measurement.scores
   if first:
     scores["teacher"] |= teachers.scores(experiment, setup, first)
   if chain:
     scores["chain"] = chain
   folder = context.workdir / "student"
   note = _note(setup) | scores["student"]["settings"]
-  storage.save_network(folder, measured.networks["student"], note)
+  storage.save_network(folder, measurement.networks["student"], note)
   scores |= footprint.scores(experiment, setup, folder)
   scores["objective"] = values.objective_text(
     experiment, setup.values.objective
   )
-  logged = logs.read_history(context.workdir)
-  history = measure.history_at_best(experiment, measured, logged)
-  return Measured(scores, {"history": history, "samples": measured.samples})
+  rows = logs.read_history(context.workdir)
+  history = measure.history_at_best(experiment, measurement, rows)
+  return Measured(scores, {"history": history, "samples": measurement.samples})
 
 
 def _note(setup: Any) -> dict[str, Any]:

@@ -70,14 +70,14 @@ def read(words: Sequence[str]) -> Stored:
   return stored
 
 
-def _check_plugins(needed: Mapping[str, str]) -> None:
+def _check_plugins(digests: Mapping[str, str]) -> None:
   """Wants what the run was given; of a file that has changed it warns."""
   here = plugins.digests()
-  if missing := sorted(needed.keys() - here.keys()):
+  if missing := sorted(digests.keys() - here.keys()):
     raise UserError(
       f"the run had --plugins with {', '.join(missing)}: give them again"
     )
-  for name, digest in needed.items():
+  for name, digest in digests.items():
     if here[name] != digest:
       warn(f"--plugins: {name} is not the file that the run had")
 
@@ -202,10 +202,10 @@ def _gap(before: Mapping, again: Mapping, score: Any) -> tuple[float, float]:
 
 
 def _networks(results: Mapping, score: str) -> dict[str, Mapping]:
-  named = {
+  by_name = {
     name: results.get(name) for name in ("teacher", "student", "baseline")
   }
-  entries = named | results.get("controls", {})
+  entries = by_name | results.get("controls", {})
   return {
     name: entry
     for name, entry in entries.items()

@@ -64,19 +64,21 @@ def effort(results: Mapping[str, Any]) -> list[str]:
     >>> effort({"performance": {"student + baseline": taken}})
     ['90 networks trained in 9.0 s, 0.10 s each; 3.0 s of it to compile.']
   """
-  for name, taken in (results.get("performance") or {}).items():
-    seconds, members = taken.get("train_seconds"), taken.get("members")
+  for name, effort_of in (results.get("performance") or {}).items():
+    seconds, members = effort_of.get("train_seconds"), effort_of.get("members")
     if "student" not in name.split(" + ") or not (seconds and members):
       continue
-    most = taken.get("members_at_once")
+    most = effort_of.get("members_at_once")
     text = (
       f"{members} networks trained in {formats.duration(seconds)},"
       f" {seconds / members:.2f} s each"
     )
     if most and most < members:
       text += f", at most {most} side by side"
-    if taken.get("compile_seconds") is not None:
-      text += f"; {formats.duration(taken['compile_seconds'])} of it to compile"
+    if effort_of.get("compile_seconds") is not None:
+      text += (
+        f"; {formats.duration(effort_of['compile_seconds'])} of it to compile"
+      )
     return [f"{text}."]
   return []
 
@@ -90,13 +92,13 @@ def _recommended(
   sweep: Mapping[str, Any], best: Mapping[str, Any], score: reading.Score
 ) -> str:
   values = score.shown(best[score.name])
-  written = (
+  p_text = (
     f"{formats.with_spread(values, score.digits)} {score.words.unit}".rstrip()
   )
   beside = best["versus_baseline"]
   text = (
     f"Recommended: {_cell(sweep['recommendation'])}, with a {score.title} of"
-    f" {written}"
+    f" {p_text}"
   )
   if len(values) == 1:
     return f"{text} of a single seed."
@@ -157,5 +159,5 @@ def _flags(settings: Mapping[str, float]) -> str:
   return " ".join(f"--{name}={value:g}" for name, value in settings.items())
 
 
-def _equals(written: str) -> str:
-  return written if written.startswith("<") else f"= {written}"
+def _equals(text: str) -> str:
+  return text if text.startswith("<") else f"= {text}"

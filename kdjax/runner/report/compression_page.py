@@ -103,13 +103,13 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   percent = score.words.unit == "%"
   most = LOSS if percent else PART * abs(score.words.factor * before)
   part = mean_of(rows["int8"], "bytes") / mean_of(rows["student"], "bytes")
-  kept = -score.sign * change <= most and part <= SHARE
+  keeps = -score.sign * change <= most and part <= SHARE
   limit = LOSS if percent else f"{most:.{score.digits}f}"
-  signed = formats.signed(change, score.digits)
+  difference = formats.signed(change, score.digits)
   sentences = [
-    f"int8 after training {'keeps' if kept else 'DOES NOT keep'} to"
+    f"int8 after training {'keeps' if keeps else 'DOES NOT keep'} to"
     f" {' '.join(f'{limit} {score.points}'.split())} and {100 * SHARE:.0f} % of the"
-    f" bytes: {' '.join(f'{signed} {score.points}'.split())}, {100 * part:.1f} %.",
+    f" bytes: {' '.join(f'{difference} {score.points}'.split())}, {100 * part:.1f} %.",
     _taught(results, "pruned", "pruned_baseline", "Pruned while it learns"),
     _taught(results, "qad", "qad_baseline", "In few bits while it learns"),
   ]
@@ -152,8 +152,8 @@ def size_figure(results: Mapping[str, Any]) -> Figure:
   )  # fmt: skip
   for name, one in rows.items():
     values = score.of(one)
-    known = style.colour_of(name), style.marker_of(name)
-    colour, marker = MARKS.get(name, known)
+    default = style.colour_of(name), style.marker_of(name)
+    colour, marker = MARKS.get(name, default)
     axes.errorbar(
       mean_of(one, "bytes") / 1000, values.mean(),
       yerr=values.std(ddof=1) if len(values) > 1 else 0,
@@ -173,9 +173,9 @@ def _taught(results, name: str, control: str, what: str) -> str:
     x for x in results["table"]["comparisons"]
     if (x["student"], x["control"]) == (name, control)
   )  # fmt: skip
-  said = verdicts.verdict(one, score=score)
-  word = "helps" if said == "gain" else "does harm"
-  if said.startswith(verdicts.NOT_SHOWN):
+  finding = verdicts.verdict(one, score=score)
+  word = "helps" if finding == "gain" else "does harm"
+  if finding.startswith(verdicts.NOT_SHOWN):
     word = "is not shown to help"
   evidence_text = verdicts.evidence(
     one, turned=score == ACCURACY, score=score

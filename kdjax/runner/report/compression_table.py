@@ -14,8 +14,8 @@ _NOTES = (
 
 def compression_table(results: Mapping[str, Any]) -> Table:
   """Returns what the saved students take on disk, and their zeros."""
-  found = results["compression"]
-  sizes, full = reading.numbers(found["bytes"]), found["bytes_float32"]
+  entries = results["compression"]
+  sizes, full = reading.numbers(entries["bytes"]), entries["bytes_float32"]
   rows = [
     ("File, float32", f"{formats.count(full)} bytes"),
     (
@@ -23,27 +23,27 @@ def compression_table(results: Mapping[str, Any]) -> Table:
       f"{formats.count(sizes.mean())} bytes, {_percent(sizes.mean() / full)}",
     ),
   ]
-  if "quantization" in found:
+  if "quantization" in entries:
     score = reading.score_of(results)
-    stored = score.shown(found[f"stored_{score.name}"])
+    score_in_bits = score.shown(entries[f"stored_{score.name}"])
     rows += [
-      ("Bits", found["quantization"]),
+      ("Bits", entries["quantization"]),
       (
         score.with_unit("Test", " as stored"),
-        formats.with_spread(stored, score.digits),
+        formats.with_spread(score_in_bits, score.digits),
       ),
     ]
-  if "sparsity" in found:
-    rows += _zeros(found["sparsity"])
+  if "sparsity" in entries:
+    rows += _zeros(entries["sparsity"])
   return Table("Small students", ("What", "Value"), tuple(rows), _NOTES)
 
 
 def _zeros(sparsity: Mapping[str, Any]) -> list[tuple[str, str]]:
-  reached = _percent(sparsity["reached"])
+  share = _percent(sparsity["reached"])
   if not sparsity["verified"]:
-    reached += f", NOT the {_percent(sparsity['asked'])} asked for"
+    share += f", NOT the {_percent(sparsity['asked'])} asked for"
   rows = [
-    (f"Zero {sparsity['of']} of the prunable", reached),
+    (f"Zero {sparsity['of']} of the prunable", share),
     ("Zeros among all parameters", _percent(sparsity["overall"])),
   ]
   layers = sparsity["layers"].items()

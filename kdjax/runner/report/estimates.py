@@ -15,16 +15,16 @@ def beforehand(
   )
 
 
-def underway(what: str, done: int, total: int, seconds: float) -> str:
+def underway(what: str, finished: int, total: int, seconds: float) -> str:
   """Says how long the rest takes, if it goes on as it has begun.
 
   Args:
-    done: how many are done, >= 1.
+    finished: how many are done, >= 1.
   """
-  if done >= total:
+  if finished >= total:
     return ""
-  left = formats.duration(seconds / done * (total - done))
+  remaining = formats.duration(seconds / finished * (total - finished))
   return (
-    f"{done} of {quantity(total, what)} in {formats.duration(seconds)}: some"
-    f" {left} for the others, compiling included"
+    f"{finished} of {quantity(total, what)} in {formats.duration(seconds)}: some"
+    f" {remaining} for the others, compiling included"
   )

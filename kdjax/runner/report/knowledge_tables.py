@@ -58,15 +58,15 @@ def headline(results: Mapping[str, Any]) -> str:
     name = row["metric"]
     title = f"{SIGNS[name]}{_mark(results, name)} ({WORDS[name]})"
     groups.setdefault(verdict_of(row), []).append(title)
-  listed = "; ".join(
+  text = "; ".join(
     f"{verdict}: {', '.join(names)}" for verdict, names in groups.items()
   )
   pairs = max((row["pairs"] for row in rows), default=0)
-  few = " † Rests on few images." if "†" in listed else ""
+  few = " † Rests on few images." if "†" in text else ""
   return teachers.before(
     results,
     f"The paper's hypotheses on student and baseline, {pairs} paired seeds, b ="
-    f" {results['quantify']['threshold']:g}: {listed}.{few}",
+    f" {results['quantify']['threshold']:g}: {text}.{few}",
   )
 
 
@@ -172,10 +172,10 @@ def verdict_of(row: Mapping[str, Any]) -> str:
     >>> verdict_of({"verdict": "not reproduced", "pairs": 1})
     'not shown: one seed'
   """
-  said = row["verdict"]
+  verdict = row["verdict"]
   if row["pairs"] == 1:
     return "not shown: one seed"
-  return VERDICTS.get(said, said)
+  return VERDICTS.get(verdict, verdict)
 
 
 def _mark(results, metric: str) -> str:

@@ -76,12 +76,12 @@ class RunLog:
     """
     if self.quiet:
       return
-    kept = [
+    earlier = [
       row
       for row in read_history(self._path.parent)
       if row.get("network") not in networks or row.get("step", 0) <= step
     ]
-    lines = (json.dumps(row, allow_nan=False) + "\n" for row in kept)
+    lines = (json.dumps(row, allow_nan=False) + "\n" for row in earlier)
     try:
       self._file.truncate(0)
       self._file.write("".join(lines))

@@ -22,15 +22,15 @@ FEW = 5
 
 def entries(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
   """Returns all arms of a comparison, the best score first."""
-  found = {"baseline": results["baseline"]}
-  found |= results.get("controls") or {}
-  found |= results["methods"]
+  by_name = {"baseline": results["baseline"]}
+  by_name |= results.get("controls") or {}
+  by_name |= results["methods"]
   score = reading.score_of(results)
   value = {
     name: -score.sign * float(reading.finite_mean(score.of(entry)))
-    for name, entry in found.items()
+    for name, entry in by_name.items()
   }
-  return dict(sorted(found.items(), key=lambda item: value[item[0]]))
+  return dict(sorted(by_name.items(), key=lambda item: value[item[0]]))
 
 
 def methods_table(results: Mapping[str, Any]) -> Table:
@@ -62,10 +62,10 @@ def methods_table(results: Mapping[str, Any]) -> Table:
 def methods_figure(results: Mapping[str, Any]) -> Figure:
   """Draws the scores of all arms, the best one on top."""
   score = reading.score_of(results)
-  found = list(entries(results).items())[::-1]
-  drawing = style.figure(0.9 + 0.19 * len(found))
+  rows = list(entries(results).items())[::-1]
+  drawing = style.figure(0.9 + 0.19 * len(rows))
   axes = drawing.subplots()
-  for row, (name, entry) in enumerate(found):
+  for row, (name, entry) in enumerate(rows):
     values = score.of(entry)
     colour = style.colour_of("student" if name in results["methods"] else name)
     axes.plot(values, [row] * len(values), ".", color=colour, alpha=0.5)
@@ -77,9 +77,9 @@ def methods_figure(results: Mapping[str, Any]) -> Figure:
   for name, entry, line in lines:
     mean = reading.finite_mean(score.of(entry))
     axes.axvline(mean, color=style.INK, ls=line, lw=0.9, label=title(name))
-  axes.set_yticks(range(len(found)), [title(name) for name, _ in found])
+  axes.set_yticks(range(len(rows)), [title(name) for name, _ in rows])
   axes.tick_params(axis="y", labelsize=8)
-  axes.set_ylim(-0.7, len(found) - 0.3)
+  axes.set_ylim(-0.7, len(rows) - 0.3)
   axes.set_xlabel(score.header)
   drawing.legend(loc="outside upper center", ncols=2)
   return drawing
@@ -113,10 +113,10 @@ def _helps(entry: Mapping[str, Any], score: reading.Score) -> str:
   comparison = entry.get("versus_baseline")
   if comparison is None:
     return formats.MISSING
-  said = verdicts.helps(entry, score)
-  if said == "gain":
+  finding = verdicts.helps(entry, score)
+  if finding == "gain":
     return HELPS
-  if not said.startswith(verdicts.NOT_SHOWN):
+  if not finding.startswith(verdicts.NOT_SHOWN):
     return HARMS
   unsure = verdicts.verdict(comparison, score=score) == "gain"
   return UNSURE if unsure else NO_HELP
@@ -144,21 +144,23 @@ def _caption(results: Mapping[str, Any]) -> str:
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
   """What was tried, which methods help, and which do not."""
-  found, score = results["methods"], reading.score_of(results)
-  said = {
+  table, score = results["methods"], reading.score_of(results)
+  names_by_verdict = {
     verdict: ", ".join(
       name
       for name, entry in entries(results).items()
-      if name in found and _helps(entry, score) == verdict
+      if name in table and _helps(entry, score) == verdict
     )
     for verdict in (HELPS, UNSURE, NO_HELP, HARMS)
   }
-  count = len(said[HELPS].split(", ")) if said[HELPS] else 0
+  count = (
+    len(names_by_verdict[HELPS].split(", ")) if names_by_verdict[HELPS] else 0
+  )
   notes = [_search(results)]
   notes.append(
     f"Shown to help against the baseline (p < {reading.SIGNIFICANT:g} after"
-    f" Holm's correction): {count} of {len(found)} methods"
-    + (f", {said[HELPS]}." if count else ".")
+    f" Holm's correction): {count} of {len(table)} methods"
+    + (f", {names_by_verdict[HELPS]}." if count else ".")
   )
   for verdict, text in (
     (
@@ -168,10 +170,10 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     (NO_HELP, "A gain is not shown"),
     (HARMS, "Harm"),
   ):
-    if said[verdict]:
-      notes.append(f"{text}: {said[verdict]}.")
-  notes.append(_against_kd(found, score))
-  pairs = found["kd"]["versus_baseline"]["pairs"] if "kd" in found else FEW
+    if names_by_verdict[verdict]:
+      notes.append(f"{text}: {names_by_verdict[verdict]}.")
+  notes.append(_against_kd(table, score))
+  pairs = table["kd"]["versus_baseline"]["pairs"] if "kd" in table else FEW
   if pairs < FEW:
     notes.append(
       f"Only {pairs} paired seeds: few differences can be told from chance."
@@ -191,9 +193,9 @@ def _search(results: Mapping[str, Any]) -> str:
   }
   baseline = results["baseline"].get("cells") or [{}]
   seeds = len(baseline[0].get(score.name) or [])
-  tried = " or ".join(map(str, sorted(counts)))
+  counts_text = " or ".join(map(str, sorted(counts)))
   return (
-    f"Every arm tried {tried} setting{'s' * (counts != {1})} with {seeds}"
+    f"Every arm tried {counts_text} setting{'s' * (counts != {1})} with {seeds}"
     f" seed{'s' * (seeds != 1)} on training images held out from teacher and"
     " student; the best one was trained again with fresh seeds and scored on the"
     f" test images. Differences{f' in {score.points}' if score.points else ''},"
@@ -203,19 +205,19 @@ def _search(results: Mapping[str, Any]) -> str:
   )
 
 
-def _against_kd(found: Mapping[str, Any], score: reading.Score) -> str:
+def _against_kd(table: Mapping[str, Any], score: reading.Score) -> str:
   better, below = [], []
-  for name, entry in found.items():
+  for name, entry in table.items():
     comparison = entry.get("versus_kd")
     if comparison is None:
       continue
     mean = comparison["mean"]
     if reading.finite(mean) and score.sign * mean > 0:
       below.append(name)
-      corrected = {**comparison, "p_value": comparison["holm_p_value"]}
-      if verdicts.verdict(corrected, score=score) == "gain":
+      with_holm = {**comparison, "p_value": comparison["holm_p_value"]}
+      if verdicts.verdict(with_holm, score=score) == "gain":
         better.append(name)
-  if not any(entry.get("versus_kd") for entry in found.values()):
+  if not any(entry.get("versus_kd") for entry in table.values()):
     return ""
   if better:
     return f"Better than kd: {', '.join(better)}."

@@ -29,7 +29,7 @@ baseline with the teacher's views.
 """
 
 
-def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
+def overview(runs: Mapping[str, Mapping[str, Any]]) -> str:
   """Writes the page."""
   headers = (
     "Experiment",
@@ -44,26 +44,26 @@ def overview(found: Mapping[str, Mapping[str, Any]]) -> str:
     "Student − plain distillation",
   )
   rows: dict[str, list[tuple[str, ...]]] = {}
-  for name, results in found.items():
+  for name, results in runs.items():
     score = reading.score_of(results).header
     rows.setdefault(score, []).append(_row(name, results))
   tables = [
     text.to_markdown(text.Table(score, headers, tuple(own)))
     for score, own in rows.items()
   ]
-  sections = [_section(name, results) for name, results in found.items()]
+  sections = [_section(name, results) for name, results in runs.items()]
   return "\n".join([_HEAD, *tables, *sections]).strip() + "\n"
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
   """Reads the results of experiments."""
-  found = {}
+  runs = {}
   for file in sorted(folder.glob("*.json")):
     try:
-      found[file.stem] = json.loads(file.read_text())
+      runs[file.stem] = json.loads(file.read_text())
     except (OSError, ValueError) as error:
       raise StorageError(f"cannot read {file}: {error}") from error
-  return found
+  return runs
 
 
 def _row(name: str, results: Mapping[str, Any]) -> tuple[str, ...]:

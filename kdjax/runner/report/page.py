@@ -125,16 +125,20 @@ def _made(
 ) -> dict[str, Any]:
   """What the page shows, a part that fails left out, with a note."""
   left_out = [] if left_out is None else left_out
-  shown = {name: partial(_shown, name, one) for name, one in figures.items()}
+  figure_makers = {
+    name: partial(_shown, name, one) for name, one in figures.items()
+  }
   whole = {"sentences", "tiles", "training"}
-  found = dict.fromkeys(whole, ()) | parts.made(
+  sections = dict.fromkeys(whole, ()) | parts.made(
     "the part", {name: makers[name] for name in sorted(whole)}, left_out
   )
-  headline, *notes = found.pop("sentences") or [""]
-  return found | {
+  headline, *notes = sections.pop("sentences") or [""]
+  return sections | {
     "headline": headline,
     "tables": text.made(makers["tables"], left_out),
-    "figures": list(parts.made("the picture", shown, left_out).values()),
+    "figures": list(
+      parts.made("the picture", figure_makers, left_out).values()
+    ),
     "notes": [*notes, *left_out],
   }
 
@@ -197,7 +201,9 @@ def table_makers(
     ),
     "costs": (costs, lambda: [tables.cost_table(results)]),
   }
-  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
+  return {
+    name: make for name, (has_data, make) in catalogue.items() if has_data
+  }
 
 
 def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
@@ -208,9 +214,9 @@ def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
     data = style.to_png(data) if picture.raster else style.to_svg(data)
   # An image apart, not markup in the page: the ids of two SVGs would clash.
   kind = "image/png" if is_png(data) else "image/svg+xml"
-  encoded = base64.b64encode(data).decode("ascii")
+  text = base64.b64encode(data).decode("ascii")
   return {
-    "source": f"data:{kind};base64,{encoded}",
+    "source": f"data:{kind};base64,{text}",
     "title": picture.title,
     "caption": picture.caption,
   }
@@ -224,11 +230,11 @@ def _settings(
   Parts of other commands, which this run did not heed, are left out.
   """
   experiment = dict(results.get("experiment") or {})
-  for part, needed in _HEEDED.items():
-    if not any(results.get(one) for one in needed):
+  for part, sources in _HEEDED.items():
+    if not any(results.get(one) for one in sources):
       experiment.pop(part, None)
-  for result, unheeded in _UNHEEDED.items():
-    for part in unheeded if results.get(result) else ():
+  for result, others in _UNHEEDED.items():
+    for part in others if results.get(result) else ():
       experiment.pop(part, None)
   if not (experiment.get("cluster") or {}).get("multihost"):
     experiment.pop("cluster", None)

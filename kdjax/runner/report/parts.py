@@ -28,8 +28,10 @@ def part(title: str, left_out: list[str] | None) -> Iterator[None]:
     yield
   # Whatever it is, the results are worth more than this part of the page.
   except Exception as error:
-    said = " ".join(str(error).split())[:200]
-    reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = " ".join(str(error).split())[:200]
+    reason = (
+      f"{type(error).__name__}: {message}" if message else type(error).__name__
+    )
     if left_out is not None:
       left_out.append(f"Left out: {title} ({reason}).")
       errors.warn(f"{title} is left out: {reason}")

@@ -44,15 +44,17 @@ def makers(
     samples: the keyword arguments of `examples.soft_targets_figure`, or None.
   """
   catalogue = _catalogue(results, history, samples)
-  return {name: make for name, (wanted, make) in catalogue.items() if wanted}
+  return {
+    name: make for name, (has_data, make) in catalogue.items() if has_data
+  }
 
 
 def drawn(
-  found: Mapping[str, Callable[[], Picture]], left_out: list[str]
+  makers: Mapping[str, Callable[[], Picture]], left_out: list[str]
 ) -> dict[str, Picture]:
   """Draws all pictures that can be drawn, as the bytes of files."""
   ready = {
-    name: lambda make=make: _rendered(make()) for name, make in found.items()
+    name: lambda make=make: _rendered(make()) for name, make in makers.items()
   }
   return parts.made("the picture", ready, left_out)
 
@@ -82,8 +84,8 @@ def _rendered(picture: Picture) -> Picture:
   if isinstance(picture.figure, bytes):
     return picture
   file = style.to_png(picture.figure)
-  shown = file if picture.raster else style.to_svg(picture.figure)
-  return picture._replace(figure=shown, file=file)
+  drawing = file if picture.raster else style.to_svg(picture.figure)
+  return picture._replace(figure=drawing, file=file)
 
 
 def is_png(data: bytes) -> bool:
@@ -133,7 +135,7 @@ def _methods(results: Mapping[str, Any]) -> Picture:
 
 
 def _accuracy(results: Mapping[str, Any]) -> Picture:
-  paired = {"student", "baseline"} <= set(reading.networks(results))
+  has_pair = {"student", "baseline"} <= set(reading.networks(results))
   score = reading.score_of(results)
   seeds = score.of(results.get("student") or {}).size
   return Picture(
@@ -145,7 +147,7 @@ def _accuracy(results: Mapping[str, Any]) -> Picture:
       else "A bar is a network of one seed"
     )
     + f"; {score.best} is better."
-    + (paired and seeds > 1)
+    + (has_pair and seeds > 1)
     * " Grey lines join baseline and student of the same seed: where nearly all"
     f" of them {'rise' if score.sign > 0 else 'fall'}, the gain is not luck.",
   )

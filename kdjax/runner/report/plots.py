@@ -54,11 +54,11 @@ def curves_figure(
   above, below = drawing.subplots(2, 1, sharex=True)
   for name, rows in reading.rows_by_network(history).items():
     for axes, key in ((above, score.key), (below, "loss")):
-      kept = [row for row in rows if reading.numbers(row.get(key)).size]
-      values = [reading.numbers(row[key]) for row in kept]
+      scored_rows = [row for row in rows if reading.numbers(row.get(key)).size]
+      values = [reading.numbers(row[key]) for row in scored_rows]
       if key == score.key:
         values = [score.shown(value) for value in values]
-      style.draw_band(axes, [row["epoch"] for row in kept], values, name)
+      style.draw_band(axes, [row["epoch"] for row in scored_rows], values, name)
   above.set_ylabel(score.header)
   below.set_ylabel("Training loss")
   below.set_xlabel("Epoch")
@@ -126,10 +126,10 @@ def _strips(
   Where no names are given, the columns are the networks, and the pairs of
   baseline and student are joined.
   """
-  paired = networks is None and {"baseline", "student"} <= set(columns)
+  has_pair = networks is None and {"baseline", "student"} <= set(columns)
   networks = list(columns) if networks is None else networks
-  crowded = len(columns) > 4
-  if paired:
+  is_narrow = len(columns) > 4
+  if has_pair:
     _join(axes, list(columns), columns)
   for place, (values, name) in enumerate(
     zip(columns.values(), networks, strict=True)
@@ -137,7 +137,7 @@ def _strips(
     _strip(axes, place, values, name)
     mean = float(reading.finite_mean(values))
     # The joining lines leave the baseline to the right: its number goes left.
-    side = -1 if paired and name == "baseline" else 1
+    side = -1 if has_pair and name == "baseline" else 1
     axes.annotate(
       f"{mean:.{digits}f}" if np.isfinite(mean) else formats.MISSING,
       (place + 0.27 * side, mean if np.isfinite(mean) else 0),
@@ -145,12 +145,12 @@ def _strips(
       va="center",
       color=style.colour_of(name),
       weight="bold",
-      size=8 if crowded else 10,
+      size=8 if is_narrow else 10,
     )
   axes.set_xticks(range(len(columns)), [_tick(name) for name in columns])
-  if crowded:
+  if is_narrow:
     axes.tick_params(axis="x", labelrotation=90, labelsize=8)
-  left = -0.5 if not paired else -1.2 if crowded else -0.9
+  left = -0.5 if not has_pair else -1.2 if is_narrow else -0.9
   axes.set_xlim(left, len(columns) - 0.2)
   axes.margins(y=0.1)
   axes.grid(axis="y")

@@ -197,9 +197,9 @@ def finite_mean(values: Any, axis: int | None = None) -> Any:
     2.0
   """
   values = values if isinstance(values, np.ndarray) else numbers(values)
-  kept = np.isfinite(values)
-  count = kept.sum(axis=axis)
-  total = np.where(kept, values, 0).sum(axis=axis)
+  finite = np.isfinite(values)
+  count = finite.sum(axis=axis)
+  total = np.where(finite, values, 0).sum(axis=axis)
   return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -243,15 +243,15 @@ def last_axes(
   """
   names = list(sweep["axes"])
   grids = {key: sweep.get(key) for key in (score, "like_best")}
-  fixed = []
+  settings = []
   for name in names[:-count]:
     value = sweep["recommendation"][name]
     place = list(sweep["axes"][name]).index(value)
     grids = {key: grid and grid[place] for key, grid in grids.items()}
-    fixed.append(f"{_plain(name)} {value:g}")
-  if not fixed:
+    settings.append(f"{_plain(name)} {value:g}")
+  if not settings:
     return sweep
-  text = f"Shown at the recommended {' and '.join(fixed)}."
+  text = f"Shown at the recommended {' and '.join(settings)}."
   return {
     **sweep,
     **grids,

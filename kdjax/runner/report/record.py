@@ -46,9 +46,9 @@ def write(
   left_out: list[str] = []
   with parts.part("the remark on the teacher", left_out):
     teachers.warn(results)
-  drawn = pictures.drawn(makers, left_out)
-  pictures.save_figures(workdir / "figures", drawn)
-  html = page.render(results, content, drawn, left_out)
+  files = pictures.drawn(makers, left_out)
+  pictures.save_figures(workdir / "figures", files)
+  html = page.render(results, content, files, left_out)
   return logs.write_text(workdir / "report.html", html)
 
 
@@ -63,5 +63,5 @@ def summary(results: Mapping[str, Any]) -> str:
 def write_figure(workdir: Path, name: str) -> list[Path]:
   """Writes one of the theory's teaching figures and its numbers."""
   figure, numbers = FIGURES[name]
-  saved = pictures.save_figures(workdir, {name: figure()})
-  return [*saved, logs.write_json(workdir / f"{name}.json", numbers())]
+  files = pictures.save_figures(workdir, {name: figure()})
+  return [*files, logs.write_json(workdir / f"{name}.json", numbers())]

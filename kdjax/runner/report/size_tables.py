@@ -39,8 +39,8 @@ def shown(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def title_of(results: Mapping[str, Any], name: str) -> str:
   """Says what a row is."""
-  found = results["table"]
-  bits, share = found["quantization"], f"{100 * found['sparsity']:.0f} %"
+  table = results["table"]
+  bits, share = table["quantization"], f"{100 * table['sparsity']:.0f} %"
   return {
     "teacher": "Teacher",
     "baseline": "Baseline",
@@ -66,10 +66,10 @@ def table_makers(
 
 def networks_table(results: Mapping[str, Any]) -> Table:
   """Makes the table of what each network gives and takes."""
-  found, score = results["table"], right_of(results)
+  table, score = results["table"], right_of(results)
   rows = tuple(
     (
-      title_of(results, name) + " •" * (name in found["front"]),
+      title_of(results, name) + " •" * (name in table["front"]),
       written(score, one[score.key]),
       formats.count(mean_of(one, "bytes")),
       formats.count(one["parameters"]),
@@ -118,24 +118,26 @@ def differences_table(results: Mapping[str, Any]) -> Table:
 
 
 def _notes(results: Mapping[str, Any]) -> tuple[str, ...]:
-  found, score = results["table"], right_of(results)
-  rounded = found["rows"]["student"].get(f"onnxruntime_int8_{score.name}")
-  calibrated = "calibration_error" in found["rows"]["student"]
+  table, score = results["table"], right_of(results)
+  int8_score = table["rows"]["student"].get(f"onnxruntime_int8_{score.name}")
+  has_calibration = "calibration_error" in table["rows"]["student"]
   notes = (
     "Mean ± standard deviation over seeds. File: safetensors, whole numbers and"
     " their scales as they are, of an array with enough zeros the others and one"
     " bit a place. FLOPs: one image, as the compiler counts. Peak memory:"
     " arguments, results and what is between, 64 images, as the compiler plans.",
-    f"With noise: normal, deviation {found['noise']:g} of the range of pixels."
-    f" Shifted: by {100 * found['shift']:g} % of the side, in one of eight"
-    " directions." + " ECE: expected calibration error, 15 bins." * calibrated,
+    f"With noise: normal, deviation {table['noise']:g} of the range of pixels."
+    f" Shifted: by {100 * table['shift']:g} % of the side, in one of eight"
+    " directions."
+    + " ECE: expected calibration error, 15 bins."
+    * has_calibration,
   )
-  if "latency_ms" in found["rows"]["student"]:
+  if "latency_ms" in table["rows"]["student"]:
     notes = (notes[0], _TIMES, *notes[1:])
-  if rounded is not None:
+  if int8_score is not None:
     notes += (
       "The student's first seed in onnxruntime's int8:"
-      f" {score.written(float(score.shown(rounded)[0]))}.",
+      f" {score.written(float(score.shown(int8_score)[0]))}.",
     )
   return notes
 

@@ -143,8 +143,8 @@ def draw_band(
   if not len(values):
     return
   mean = np.array([float(reading.finite_mean(value)) for value in values])
-  kept = [value[np.isfinite(value)] for value in values]
-  spread = np.array([v.std(ddof=1) if v.size > 1 else 0.0 for v in kept])
+  finite = [value[np.isfinite(value)] for value in values]
+  spread = np.array([v.std(ddof=1) if v.size > 1 else 0.0 for v in finite])
   colour = colour_of(name)
   axes.plot(
     collectives,
@@ -193,12 +193,12 @@ def legible(name: str, longest: int = 16) -> str:
   Args:
     longest: how many characters are shown; of a longer name the beginning.
   """
-  known = set().union(*map(_characters, _families()))
-  shown = "".join(
-    one if one.isprintable() and ord(one) in known else _code(one)
+  characters = set().union(*map(_characters, _families()))
+  text = "".join(
+    one if one.isprintable() and ord(one) in characters else _code(one)
     for one in name
   )
-  return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+  return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 @styled
@@ -240,10 +240,10 @@ def _families() -> list[str]:
   """Fonts to look for a character in, one after the other."""
   from matplotlib import font_manager
 
-  installed = {font.name for font in font_manager.fontManager.ttflist}
+  families = {font.name for font in font_manager.fontManager.ttflist}
   return [
     *_SETTINGS["font.family"],
-    *(name for name in _FURTHER if name in installed),
+    *(name for name in _FURTHER if name in families),
   ]
 
 

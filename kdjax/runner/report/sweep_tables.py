@@ -42,7 +42,7 @@ def cells_table(
   )
   of = f" in {score.points}" if score.points else ""
   sign = "positive" if score.sign > 0 else "negative"
-  left = len(cells) - len(rows)
+  omissions = len(cells) - len(rows)
   table = Table(
     "Cells of the sweep, the best first",
     (
@@ -53,7 +53,7 @@ def cells_table(
     (
       f"Differences of {score.title}{of}; {sign}: the cell {score.improved}. p:"
       " paired t-test over the seeds, two-sided, after Holm's correction for"
-      " all cells." + (f" {left} cells more are in results.json." if left else ""),
+      " all cells." + (f" {omissions} cells more are in results.json." if omissions else ""),
     ),
   )  # fmt: skip
   return without_empty_columns(table)

@@ -36,14 +36,14 @@ def _without_single_values(
   long = {name: values for name, values in axes.items() if len(values) > 1}
   long = long or dict(list(axes.items())[:1])
   shape = [len(values) for values in long.values()]
-  recommended = sweep.get("recommendation") or {}
+  recommendation = sweep.get("recommendation") or {}
   return {
     **sweep,
     "axes": long,
     "values": score.shown(sweep[score.name]).reshape(*shape, -1),
     "baseline": score.mean({score.key: sweep.get(f"baseline_{score.name}")}),
     "recommendation": {
-      name: recommended[name] for name in long if name in recommended
+      name: recommendation[name] for name in long if name in recommendation
     },
   }
 
@@ -167,11 +167,13 @@ def _write_cells(
   """Writes mean and spread of each cell (R, C, seeds) into it."""
   narrow = scores.shape[1] > 5
   for place in np.ndindex(scores.shape[:2]):
-    known = scores[place]
-    mean = formats.with_spread(known, digits)
+    cell_scores = scores[place]
+    mean = formats.with_spread(cell_scores, digits)
     missing = mean == formats.MISSING
     text = mean.split(" ")[0] if narrow else mean.replace(" ", "\n", 1)
-    red, green, blue, _ = image.cmap(image.norm(reading.finite_mean(known)))
+    red, green, blue, _ = image.cmap(
+      image.norm(reading.finite_mean(cell_scores))
+    )
     dark = not missing and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
     panel.text(
       place[1],

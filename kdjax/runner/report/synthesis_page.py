@@ -212,10 +212,10 @@ def images_figure(
     part.suptitle(title, fontsize=10)
     panels = part.subplots(len(images), shown_count, squeeze=False)
     low, high = np.percentile(images, [0.5, 99.5])
-    scaled = np.clip((images - low) / max(high - low, 1e-9), 0, 1)
+    pixels = np.clip((images - low) / max(high - low, 1e-9), 0, 1)
     for row, axes in enumerate(panels):
       for column, axis in enumerate(axes):
-        one = scaled[row, column]
+        one = pixels[row, column]
         axis.imshow(one[..., 0] if one.shape[-1] == 1 else one[..., :3],
                     cmap="gray", vmin=0, vmax=1)  # fmt: skip
         axis.set(xticks=[], yticks=[])

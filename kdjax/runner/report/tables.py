@@ -49,7 +49,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     )
     for name, entry in entries.items()
   )
-  described = [
+  descriptions = [
     f"{reading.title_of(name)}: {text}."
     for name, entry in entries.items()
     if (text := _description(name, entry))
@@ -57,19 +57,19 @@ def networks_table(results: Mapping[str, Any]) -> Table:
   table = without_empty_columns(
     Table(_networks_caption(results), headers, rows)
   )
-  explained = [text for column, text in _COLUMNS if column in table.headers]
-  return table._replace(notes=(" ".join(explained), " ".join(described)))
+  explanations = [text for column, text in _COLUMNS if column in table.headers]
+  return table._replace(notes=(" ".join(explanations), " ".join(descriptions)))
 
 
 def cost_table(results: Mapping[str, Any]) -> Table:
   """Returns what each distinct network costs, and the student's savings."""
   entries = reading.networks(results)
   names = ["teacher", "student"]
-  seen = {entries[name].get("model") for name in names if name in entries}
+  models = {entries[name].get("model") for name in names if name in entries}
   names += [
     name
     for name in entries
-    if name not in names and entries[name].get("model") not in seen
+    if name not in names and entries[name].get("model") not in models
   ]
   entries = {name: entries[name] for name in names if name in entries}
   batches = _batch_sizes(entries.values())
@@ -145,8 +145,8 @@ def paired_table(
   table = without_empty_columns(
     Table(f"Differences over paired {of}", headers, tuple(rows))
   )
-  explained = [text for column, text in _PAIRED if column in table.headers]
-  return table._replace(notes=(" ".join([note, *explained]).format(of=of),))
+  explanations = [text for column, text in _PAIRED if column in table.headers]
+  return table._replace(notes=(" ".join([note, *explanations]).format(of=of),))
 
 
 def sweep_table(
@@ -190,8 +190,8 @@ def sweep_table(
   remarks = [sweep.get("text") or ""]
   if sweep.get(f"baseline_{score.name}"):
     baseline = score.shown(sweep[f"baseline_{score.name}"])
-    written = f"{formats.with_spread(baseline, score.digits)} {score.words.unit}".rstrip()
-    remarks.append(f"Baseline: {written}.")
+    baseline_text = f"{formats.with_spread(baseline, score.digits)} {score.words.unit}".rstrip()
+    remarks.append(f"Baseline: {baseline_text}.")
   if star:
     remarks.append("* recommended.")
   return Table(
@@ -342,13 +342,13 @@ def without_empty_columns(table: Table) -> Table:
     >>> without_empty_columns(Table("", ("A", "B"), (("x", "–"),))).headers
     ('A',)
   """
-  kept = [
+  columns = [
     column
     for column in range(len(table.headers))
     if column == 0
     or any(row[column] not in ("", formats.MISSING) for row in table.rows)
   ]
   return table._replace(
-    headers=tuple(table.headers[column] for column in kept),
-    rows=tuple(tuple(row[column] for column in kept) for row in table.rows),
+    headers=tuple(table.headers[column] for column in columns),
+    rows=tuple(tuple(row[column] for column in columns) for row in table.rows),
   )

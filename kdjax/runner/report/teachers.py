@@ -24,9 +24,9 @@ def remark(results: Mapping[str, Any]) -> str:
     return ""
   several = score.of(scores).size > 1
   who = "The average teacher" if several else "The teacher"
-  said = _near_chance(teacher, error)
-  said = said or _worse(error, score.mean(baseline), score)
-  return f"{who} {said}" if said else ""
+  finding = _near_chance(teacher, error)
+  finding = finding or _worse(error, score.mean(baseline), score)
+  return f"{who} {finding}" if finding else ""
 
 
 def before(results: Mapping[str, Any], sentence: str) -> str:
@@ -41,9 +41,9 @@ def before(results: Mapping[str, Any], sentence: str) -> str:
 
 def warn(results: Mapping[str, Any]) -> None:
   """Says on stderr what `remark` says, if anything."""
-  said = remark(results)
-  if said:
-    errors.warn(said)
+  finding = remark(results)
+  if finding:
+    errors.warn(finding)
 
 
 def _near_chance(teacher: Mapping[str, Any], error: float) -> str:

@@ -34,16 +34,16 @@ def made(makers: Makers, left_out: list[str] | None) -> list[Table]:
   Args:
     left_out: gets a sentence for what cannot; None where it is said elsewhere.
   """
-  found = parts.made("the table of", makers, left_out)
-  return list(itertools.chain.from_iterable(found.values()))
+  tables = parts.made("the table of", makers, left_out)
+  return list(itertools.chain.from_iterable(tables.values()))
 
 
 def summary(makers: Makers, sentences: Callable[[], list[str]]) -> str:
   """Returns what a run found, for the terminal."""
-  shown = [to_text(table) for table in made(makers, None)]
+  blocks = [to_text(table) for table in made(makers, None)]
   with parts.part("the sentences", None):
-    shown += sentences()
-  return "\n".join(shown)
+    blocks += sentences()
+  return "\n".join(blocks)
 
 
 def to_text(table: Table, stream: TextIO | None = None) -> str:
@@ -113,14 +113,14 @@ def _plain_text(table: Table) -> str:
   lines = [table.headers, *table.rows]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   right = right_aligned(table)
-  written = [
+  rows = [
     "  ".join(
       cell.rjust(width) if number else cell.ljust(width)
       for cell, width, number in zip(line, widths, right, strict=True)
     ).rstrip()
     for line in lines
   ]
-  return "\n".join([table.caption, *written, *filter(None, table.notes)]) + "\n"
+  return "\n".join([table.caption, *rows, *filter(None, table.notes)]) + "\n"
 
 
 def _by_rich(table: Table) -> str:
@@ -129,7 +129,7 @@ def _by_rich(table: Table) -> str:
   import rich.table
   import rich.text
 
-  shown = rich.table.Table(
+  grid = rich.table.Table(
     title=rich.text.Text(table.caption, style="bold"),
     caption=rich.text.Text("\n".join(filter(None, table.notes)), style="dim"),
     title_justify="left",
@@ -138,18 +138,18 @@ def _by_rich(table: Table) -> str:
     pad_edge=False,
     padding=(0, 1, 0, 0),
   )
-  aligned = right_aligned(table)
+  to_the_right = right_aligned(table)
   for column, header in enumerate(table.headers):
     # Folded, because a spec that ends in dots is no spec.
-    shown.add_column(
+    grid.add_column(
       rich.text.Text(header),
-      justify="right" if aligned[column] else "left",
+      justify="right" if to_the_right[column] else "left",
       overflow="fold",
       no_wrap=column == 0,
     )
   for row in table.rows:
     # Text, because a spec's brackets are not rich's markup.
-    shown.add_row(*(rich.text.Text(cell) for cell in row))
+    grid.add_row(*(rich.text.Text(cell) for cell in row))
   buffer = io.StringIO()
-  rich.console.Console(file=buffer, force_terminal=True).print(shown)
+  rich.console.Console(file=buffer, force_terminal=True).print(grid)
   return buffer.getvalue()

@@ -15,12 +15,12 @@ def temperature_data() -> dict[str, Any]:
   """Returns arange(10), softened at the temperatures 1 to 4, as plain lists."""
   logits = np.arange(10.0)
   temperatures = [1.0, 2.0, 3.0, 4.0]
-  softened = [softmax(logits / temperature) for temperature in temperatures]
+  rows = [softmax(logits / temperature) for temperature in temperatures]
   return {
     "logits": logits.tolist(),
     "temperatures": temperatures,
-    "probabilities": [row.tolist() for row in softened],
-    "entropies": [float(-(row * np.log(row)).sum()) for row in softened],
+    "probabilities": [row.tolist() for row in rows],
+    "entropies": [float(-(row * np.log(row)).sum()) for row in rows],
     "largest_entropy": float(np.log(10)),
   }
 

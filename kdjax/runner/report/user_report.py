@@ -68,27 +68,27 @@ def report(
     True
   """
   folder = Path(folder)
-  trained = {"student": _several(student)}
+  runs_of = {"student": _several(student)}
   if baseline is not None:
-    trained["baseline"] = _several(baseline)
-  trained |= {key: _several(one) for key, one in (controls or {}).items()}
-  _check(trained, task)
-  measured = {key: _measured(runs, task) for key, runs in trained.items()}
-  others = [key for key in measured if key not in ("student", "baseline")]
-  pairs = [("student", key) for key in measured if key != "student"]
+    runs_of["baseline"] = _several(baseline)
+  runs_of |= {key: _several(one) for key, one in (controls or {}).items()}
+  _check(runs_of, task)
+  entries = {key: _measured(runs, task) for key, runs in runs_of.items()}
+  others = [key for key in entries if key not in ("student", "baseline")]
+  pairs = [("student", key) for key in entries if key != "student"]
   results = {
     "name": name,
     "command": shlex.join(sys.argv),
     "experiment": {"settings": dict(settings or {})},
     "task": task.name,
     "teacher": teacher and _of_teacher(teacher, task),
-    "student": measured["student"],
-    **({"baseline": measured["baseline"]} if "baseline" in measured else {}),
-    "controls": {key: measured[key] for key in others},
-    "comparisons": compare_networks(measured, pairs, task),
+    "student": entries["student"],
+    **({"baseline": entries["baseline"]} if "baseline" in entries else {}),
+    "controls": {key: entries[key] for key in others},
+    "comparisons": compare_networks(entries, pairs, task),
     "environment": environment.describe(jax.devices()),
   }
-  history = [row for key, runs in trained.items() for row in _rows(key, runs)]
+  history = [row for key, runs in runs_of.items() for row in _rows(key, runs)]
   folder.mkdir(parents=True, exist_ok=True)
   logs.write_json(folder / "results.json", results)
   lines = [json.dumps(logs.to_plain(row), allow_nan=False) for row in history]
@@ -100,11 +100,11 @@ def _several(runs: Any) -> Sequence[Any]:
   return [runs] if hasattr(runs, "variables") else list(runs)
 
 
-def _check(trained: Mapping[str, Sequence[Any]], task: Task) -> None:
+def _check(runs_of: Mapping[str, Sequence[Any]], task: Task) -> None:
   if task.name not in MAKERS:
     raise unknown_name("task", task.name, MAKERS)
-  seeds = len(trained["student"])
-  for name, runs in trained.items():
+  seeds = len(runs_of["student"])
+  for name, runs in runs_of.items():
     if not runs or len(runs) != seeds:
       raise UserError(
         f"report: {name} has {len(runs)} trainings, student has {seeds}; they"

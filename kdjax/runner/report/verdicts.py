@@ -97,8 +97,8 @@ def written_interval(
 def helps(entry: Mapping[str, Any], score: Score) -> str:
   """Says what a method's comparison with the baseline allows to say."""
   comparison = entry["versus_baseline"]
-  corrected = {**comparison, "p_value": comparison["holm_p_value"]}
-  return verdict(corrected, score=score)
+  with_holm = {**comparison, "p_value": comparison["holm_p_value"]}
+  return verdict(with_holm, score=score)
 
 
 def find_comparison(
@@ -124,12 +124,12 @@ def _chosen(results: Mapping[str, Any]) -> str:
   count = sum(
     helps(entry, score_of(results)) == "gain" for entry in methods.values()
   )
-  chosen = (results.get("student") or {}).get("method", "not named")
-  helped = "is" if count == 1 else "are"
+  method = (results.get("student") or {}).get("method", "not named")
+  verb = "is" if count == 1 else "are"
   return (
-    f"{count} of {len(methods)} methods {helped} shown to help against the"
+    f"{count} of {len(methods)} methods {verb} shown to help against the"
     f" baseline (p < {reading.SIGNIFICANT:g} after Holm's correction); the one chosen, on"
-    f" held-out images, is {chosen}. "
+    f" held-out images, is {method}. "
   )
 
 
@@ -162,8 +162,8 @@ def _claim(results: Mapping[str, Any]) -> str:
   if claim.startswith(NOT_SHOWN):
     claim, _, why = claim.partition(": ")
     claim = f"a gain is {claim}" + (f" ({why})" if why else "")
-  shown = evidence(comparison, score=score)
-  return f"{_capital(claim)}: {score.title} {values} ({shown})."
+  proof = evidence(comparison, score=score)
+  return f"{_capital(claim)}: {score.title} {values} ({proof})."
 
 
 def evidence(
@@ -235,13 +235,13 @@ def _control(results: Mapping[str, Any], control: str) -> str:
     value = score.mean(results["controls"][control])
     return _untested(name, student, value, score)
   claim = verdict(comparison, score=score)
-  shown = evidence(comparison, score=score)
+  proof = evidence(comparison, score=score)
   advice = _ADVICE.get((control, claim), "")
   if claim == "gain":
-    return f"The student beats {name}: {shown}."
+    return f"The student beats {name}: {proof}."
   if claim == "no gain: student worse":
-    return f"{_capital(name)} beats the student: {shown}.{advice}"
-  return f"A gain over {name} is not shown: {shown}.{advice}"
+    return f"{_capital(name)} beats the student: {proof}.{advice}"
+  return f"A gain over {name} is not shown: {proof}.{advice}"
 
 
 def _untested(
@@ -261,14 +261,14 @@ def _cost(results: Mapping[str, Any]) -> str:
   student, teacher = results.get("student"), results.get("teacher")
   if not student or not teacher:
     return ""
-  written = formats.ratio(
+  text = formats.ratio(
     student.get("parameters"), teacher.get("parameters"), "fewer"
   )
-  if written == formats.MISSING:
+  if text == formats.MISSING:
     return ""
-  if written == "the same":
+  if text == "the same":
     return "The student has as many parameters as its teacher."
-  return f"The student has {written} parameters than its teacher."
+  return f"The student has {text} parameters than its teacher."
 
 
 def _distance(results: Mapping[str, Any]) -> str:
@@ -283,13 +283,13 @@ def _distance(results: Mapping[str, Any]) -> str:
   gain = verdict(comparison, score=score) == "gain"
   if not gain or score.sign * (teacher - baseline) <= 0:
     return ""
-  shown = score.written(teacher)
+  text = score.written(teacher)
   if score.sign * (student - teacher) >= 0:
-    return f"The student does no worse than its teacher ({shown})."
+    return f"The student does no worse than its teacher ({text})."
   share = (baseline - student) / (baseline - teacher)
   return (
     f"The student goes {100 * share:.0f} % of the way from its baseline to its teacher"
-    f" ({shown} {score.title})."
+    f" ({text} {score.title})."
   )
 
 
@@ -303,10 +303,10 @@ def _peers(results: Mapping[str, Any]) -> str:
     f"{role.replace('_', ' ')} {score.written(score.mean({score.key: one}))}"
     for role, one in peers[score.key].items()
   )
-  pooled = score.mean({score.key: peers[f"ensemble_{score.name}"]})
+  ensemble = score.mean({score.key: peers[f"ensemble_{score.name}"]})
   return (
     f"Networks that learnt together, by {score.title}: {values}; the mean of"
-    f" their answers {score.written(pooled)}."
+    f" their answers {score.written(ensemble)}."
   )
 
 
@@ -326,5 +326,5 @@ def _capital(text: str) -> str:
 
 
 def _equals(p: float) -> str:
-  written = formats.p_value(p)
-  return written if written.startswith("<") else f"= {written}"
+  text = formats.p_value(p)
+  return text if text.startswith("<") else f"= {text}"

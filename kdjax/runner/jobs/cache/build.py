@@ -56,9 +56,9 @@ def _numbered_views(experiment: Experiment) -> dict[str, Any]:
 
 def _taps(base: Setup) -> tuple[str, ...]:
   """What is to be kept: what was named, or what the method looks at."""
-  given = base.experiment.cache.taps
-  if given is not None:
-    return tuple(given.split())
+  taps = base.experiment.cache.taps
+  if taps is not None:
+    return tuple(taps.split())
   return teacher_taps([base.student.arms["student"]])
 
 

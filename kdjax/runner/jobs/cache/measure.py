@@ -15,19 +15,21 @@ from kdjax.runner.report import formats
 
 def measure(setup: Caching, context: Context) -> Measured:
   """Says how large the cache is, and of which teacher."""
-  folder, written = context.workdir / FOLDER, context.values["cache"]
+  folder, cache_files = context.workdir / FOLDER, context.values["cache"]
   files = folder.glob("*.array_record")
   cache = {
     "folder": str(folder),
-    "records": written.rows,
+    "records": cache_files.rows,
     "record_bytes": setup.kind.itemsize,
     "bytes": sum(file.stat().st_size for file in files),
-    "records_per_second": written.rows / written.seconds,
+    "records_per_second": cache_files.rows / cache_files.seconds,
     "views": setup.views,
     "next": shlex.join(_next(setup.base.experiment, context.workdir)),
   }
   task = setup.base.student.task.name
-  return Measured({"task": task, "teacher": written.teacher, "cache": cache})
+  return Measured(
+    {"task": task, "teacher": cache_files.teacher, "cache": cache}
+  )
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -47,12 +49,12 @@ def _next(experiment: Experiment, workdir: Path) -> list[str]:
   words = ["kdjax"] if program() == "kdjax" else ["python", "launch.py"]
   for one in options.options():
     value = getattr(getattr(experiment, one.group), one.field.name)
-    shared = one.group == "data" or one.flag in (
+    is_needed = one.group == "data" or one.flag in (
       "augment",
       "views",
       "view_seed",
     )
-    if shared and value != one.field.default:
+    if is_needed and value != one.field.default:
       several = isinstance(value, tuple)
       text = ",".join(map(str, value)) if several else str(value)
       words.append(f"--{one.flag}={text}")

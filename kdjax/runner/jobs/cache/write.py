@@ -83,11 +83,11 @@ def _asker(
   """Returns (stored images, view numbers, index) -> the teacher's outputs."""
   draw = base.student.loaders["transfer"].view
   one = predict.first(networks)
-  kept = base.experiment.computing.teacher_dtype
+  dtype = base.experiment.computing.teacher_dtype
   # Each process asks about the views of its own files.
   devices = placement.local(base.devices)
   teacher = placement.replicate(
-    live_teacher(full_precision(base.teacher.network), one, dtype=kept),
+    live_teacher(full_precision(base.teacher.network), one, dtype=dtype),
     devices,
   )
 
@@ -136,8 +136,8 @@ def _records(
   train = base.dataset.train
   devices = len(placement.local(base.devices))
   size = -(-BATCH // devices) * devices
-  padded = np.resize(rows, (-(-len(rows) // size), size))
-  views, examples = np.divmod(padded.astype(np.int32), len(train.labels))
+  padded_rows = np.resize(rows, (-(-len(rows) // size), size))
+  views, examples = np.divmod(padded_rows.astype(np.int32), len(train.labels))
   workers = base.experiment.data.data_workers
   with data.open_reader(train, workers=workers) as read:
     for i, stored in enumerate(read(examples)):

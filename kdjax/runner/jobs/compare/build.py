@@ -36,12 +36,12 @@ class Comparison(NamedTuple):
 
 def build(experiment: Experiment, *words: str) -> Plan:
   """Checks the methods; images are held out to choose their settings on."""
-  named = words or experiment.search.methods.split()
-  objectives = read_methods(named)
+  names = words or experiment.search.methods.split()
+  objectives = read_methods(names)
   share = experiment.data.validation or HELD_OUT
   held_out = dataclasses.replace(experiment.data, validation=share)
   base = prepare(dataclasses.replace(experiment, data=held_out))
-  if REFERENCE not in named and not can_refer(base.student.task):
+  if REFERENCE not in names and not can_refer(base.student.task):
     del objectives[REFERENCE]
   candidates = make_candidates(base.experiment, base, objectives)
   setup = Comparison(base, candidates)

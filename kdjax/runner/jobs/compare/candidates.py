@@ -151,5 +151,5 @@ def _with_grids(experiment: Experiment) -> Experiment:
 
 
 def _with(experiment: Experiment, group: str, **values: Any) -> Experiment:
-  changed = dataclasses.replace(getattr(experiment, group), **values)
-  return dataclasses.replace(experiment, **{group: changed})
+  new = dataclasses.replace(getattr(experiment, group), **values)
+  return dataclasses.replace(experiment, **{group: new})

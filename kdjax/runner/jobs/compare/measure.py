@@ -25,13 +25,13 @@ def measure(setup: Comparison, context: Context) -> Measured:
   """Writes the table, and saves the best candidate's networks."""
   base, candidates = setup
   outcomes = context.values["students"]
-  best, found = _scores(setup, outcomes, context.values["teacher"])
-  found["objective"] = candidates.texts[best]
-  found["left_out"] = candidates.left_out
-  note = network_note(base, base.student) | found["student"]["settings"]
+  best, results = _scores(setup, outcomes, context.values["teacher"])
+  results["objective"] = candidates.texts[best]
+  results["left_out"] = candidates.left_out
+  note = network_note(base, base.student) | results["student"]["settings"]
   networks = outcomes[best].networks
   storage.save_network(context.workdir / "student", networks, note)
-  return Measured(found, {"history": []})
+  return Measured(results, {"history": []})
 
 
 def _scores(
@@ -41,24 +41,26 @@ def _scores(
   base, candidates = setup
   task = base.student.task
   base = base._replace(score_split=base.dataset.test)
-  taught = predict(base.teacher, teacher, base.score_split.images)
-  tried = {
+  teacher_logits = predict(base.teacher, teacher, base.score_split.images)
+  held_out_scores = {
     name: task.better * np.mean(one.cells[one.best][task.score])
     for name, one in outcomes.items()
   }
-  best = max((name for name in outcomes if name not in CONTROLS), key=tried.get)
+  best = max(
+    (name for name in outcomes if name not in CONTROLS), key=held_out_scores.get
+  )
   controls = [name for name in CONTROLS if name in outcomes]
-  shown = {"student": best} | {name: name for name in controls}
-  found = scores.scores(
+  arms = {"student": best} | {name: name for name in controls}
+  results = scores.scores(
     base,
     teacher,
-    {name: outcomes[arm].networks for name, arm in shown.items()},
-    taught,
-    {name: outcomes[arm].logits for name, arm in shown.items()},
+    {name: outcomes[arm].networks for name, arm in arms.items()},
+    teacher_logits,
+    {name: outcomes[arm].logits for name, arm in arms.items()},
   )
   table = {
     name: evaluate.measure_task(
-      task, one.logits, base.score_split.labels, taught[0]
+      task, one.logits, base.score_split.labels, teacher_logits[0]
     )
     | {
       "objective": candidates.texts.get(name, "hard labels"),
@@ -69,16 +71,16 @@ def _scores(
     for name, one in outcomes.items()
   }
   _add_comparisons(table, task)
-  found["student"] |= {"method": best, "settings": table[best]["settings"]}
+  results["student"] |= {"method": best, "settings": table[best]["settings"]}
   for name in controls:
-    found[name] |= table.pop(name)
-  found["controls"] = {
-    name: found.pop(name) | {"objective": "smoothed labels"}
+    results[name] |= table.pop(name)
+  results["controls"] = {
+    name: results.pop(name) | {"objective": "smoothed labels"}
     for name in controls
     if name != "baseline"
   }
-  found["comparisons"] = scores.comparisons(found, task)
-  return best, found | {"methods": table}
+  results["comparisons"] = scores.comparisons(results, task)
+  return best, results | {"methods": table}
 
 
 def _add_comparisons(table: dict[str, dict[str, Any]], task: Task) -> None:

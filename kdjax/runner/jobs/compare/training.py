@@ -60,12 +60,12 @@ def train_teacher(setup: Comparison, context: Context) -> Any:
 
 
 def _ahead(experiment: Experiment, candidates: Candidates) -> str:
-  tried = sum(map(len, candidates.grids.values())) * experiment.search.seeds
-  kept = len(candidates.arms) * experiment.student.seeds
+  searches = sum(map(len, candidates.grids.values())) * experiment.search.seeds
+  members = len(candidates.arms) * experiment.student.seeds
   return estimates.beforehand(
     "compare",
     trainings=2 * len(candidates.arms),
-    networks=tried + kept,
+    networks=searches + members,
     epochs=experiment.student.epochs,
   )
 
@@ -83,14 +83,14 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
   )
   teachers = {True: ready(inside), False: ready(outside)}
   outcomes = {}
-  for done, (name, arm) in enumerate(candidates.arms.items()):
+  for number, (name, arm) in enumerate(candidates.arms.items()):
     # The first needs no teacher; behind the controls a method is done.
-    if done in (1, len(candidates.arms) - len(candidates.texts) + 1):
-      spent = sum(one.seconds for one in outcomes.values())
-      say(estimates.underway("arm", done, len(candidates.arms), spent))
+    if number in (1, len(candidates.arms) - len(candidates.texts) + 1):
+      seconds = sum(one.seconds for one in outcomes.values())
+      say(estimates.underway("arm", number, len(candidates.arms), seconds))
     own = teachers[looks_inside(arm)]
-    tried = partial(_try_arm, setup, name, own, context.log)
-    outcome = context.stored(f"arm_{done}", tried)
+    try_arm = partial(_try_arm, setup, name, own, context.log)
+    outcome = context.stored(f"arm_{number}", try_arm)
     if "networks" in outcome:
       outcomes[name] = Outcome(**outcome)
     else:
@@ -135,12 +135,12 @@ def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
   """Scores the cells on the held-out images; one whose loss is lost is the last."""
   task, shape = base.student.task, (len(grid), -1)
   logits = _predict(base, networks, base.score_split)
-  measured = evaluate.measure_task(task, logits, base.score_split.labels)
-  lost = 0.0 if task.better > 0 else np.nan
+  entry = evaluate.measure_task(task, logits, base.score_split.labels)
+  worst = 0.0 if task.better > 0 else np.nan
   scores = np.where(
-    np.isfinite(losses), measured[f"test_{task.score}"], lost
+    np.isfinite(losses), entry[f"test_{task.score}"], worst
   ).reshape(shape)
-  nll = measured.get("negative_log_likelihood", np.zeros(len(losses)))
+  nll = entry.get("negative_log_likelihood", np.zeros(len(losses)))
   # Accuracies are coarse: the likelihood decides where they are the same.
   order = ranking(scores, task.better, ties=np.reshape(nll, shape).mean(1))
   cells = [

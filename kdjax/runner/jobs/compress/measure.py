@@ -62,11 +62,11 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
     setup, context.values["teacher"], context.values["training"], scheme
   )
   task = setup.student.task
-  measured = measure_rows(setup, rows, context.workdir / "onnx")
+  entries = measure_rows(setup, rows, context.workdir / "onnx")
   table = {
-    "rows": measured,
-    "comparisons": compare(measured, task),
-    "front": front(measured, task),
+    "rows": entries,
+    "comparisons": compare(entries, task),
+    "front": front(entries, task),
     "quantization": scheme,
     "sparsity": ways["pruned"].experiment.compression.sparsity,
     "noise": perturb.NOISE,
@@ -126,55 +126,55 @@ def measure_rows(
     "shift": perturb.shifted(setup.score_split.images),
   }
   task, lesson = setup.student.task, _logits(rows["teacher"], views[""])[0]
-  measured, answers = {}, {}
+  entries, answers = {}, {}
   for name, row in rows.items():
     compared_with = None if name == "teacher" else lesson
     logits = _logits(row, views[""])
-    measured[name] = _size(setup, row)
-    measured[name] |= evaluate.measure_task(
+    entries[name] = _size(setup, row)
+    entries[name] |= evaluate.measure_task(
       task, logits, setup.score_split.labels, compared_with
     )
     for kind in ("noise", "shift"):
-      measured[name][f"{kind}_{task.score}"] = evaluate.score(
+      entries[name][f"{kind}_{task.score}"] = evaluate.score(
         task, _logits(row, views[kind]), setup.score_split.labels
       )
     if not row.control:
       answers[name] = _answers(setup, name, row, folder)
   for name, one in _rounded(answers, setup.score_split, task).items():
-    measured[name] |= one
+    entries[name] |= one
   if setup.experiment.run.latency:
     for name, times in timing.latencies(answers, setup.score_split).items():
-      measured[name] |= times
-  return measured
+      entries[name] |= times
+  return entries
 
 
 def compare(
-  measured: Mapping[str, Mapping[str, Any]], task: Task
+  entries: Mapping[str, Mapping[str, Any]], task: Task
 ) -> list[dict[str, Any]]:
   """Compares rows seed by seed.
 
   Args:
-    measured: from `measure_rows`.
+    entries: from `measure_rows`.
 
   Returns:
     A comparison of errors each, as in results.json.
   """
-  pairs = [pair for pair in PAIRS if measured.keys() >= {*pair}]
-  return evaluate.compare_networks(measured, pairs, task)
+  pairs = [pair for pair in PAIRS if entries.keys() >= {*pair}]
+  return evaluate.compare_networks(entries, pairs, task)
 
 
-def front(measured: Mapping[str, Mapping[str, Any]], task: Task) -> list[str]:
+def front(entries: Mapping[str, Mapping[str, Any]], task: Task) -> list[str]:
   """Names the rows that none beats in size and in the task's score.
 
   Args:
-    measured: from `measure_rows`; controls do not count.
+    entries: from `measure_rows`; controls do not count.
   """
   points = {
     name: (
       np.mean(one["bytes"]),
       -task.better * np.mean(one[f"test_{task.score}"]),
     )
-    for name, one in measured.items()
+    for name, one in entries.items()
     if not one["control"]
   }
 
@@ -220,12 +220,12 @@ def _size(setup: Setup, row: Row) -> dict[str, Any]:
 
 def _numbers(params: Any) -> tuple[int, int]:
   """How many weights are not zero, and how many there are, without scales."""
-  kept = [
+  values = [
     leaf.array.qvalue if quantized.is_stored(leaf) else leaf
     for leaf in jax.tree.leaves(params, is_leaf=quantized.is_stored)
   ]
-  nonzero = sum(int(np.count_nonzero(np.asarray(x))) for x in kept)
-  return nonzero, sum(int(np.size(x)) for x in kept)
+  nonzero = sum(int(np.count_nonzero(np.asarray(x))) for x in values)
+  return nonzero, sum(int(np.size(x)) for x in values)
 
 
 def _applied(network: Any) -> Callable:
@@ -248,7 +248,9 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
   return ready
 
 
-def _rounded(answers, scored: Split, task: Task) -> dict[str, dict[str, float]]:
+def _rounded(
+  answers, score_split: Split, task: Task
+) -> dict[str, dict[str, float]]:
   """What onnxruntime's int8 leaves of the first seed's score."""
   scores = {}
   for name, ready in answers.items():
@@ -256,10 +258,10 @@ def _rounded(answers, scored: Split, task: Task) -> dict[str, dict[str, float]]:
       logits = evaluate.in_chunks(
         lambda _, block, name=name: answers[name]["onnxruntime_int8"](block),
         None,
-        scored.images,
+        score_split.images,
         chunk=250,
       )
-      (score,) = evaluate.score(task, logits[None], scored.labels)
+      (score,) = evaluate.score(task, logits[None], score_split.labels)
       scores[name] = {f"onnxruntime_int8_{task.score}": score}
   return scores
 

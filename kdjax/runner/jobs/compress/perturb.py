@@ -21,8 +21,8 @@ def noisy(images, *, seed: int = 0) -> np.ndarray:
   most = 255 if whole.dtype == np.uint8 else 1
   random = np.random.default_rng(seed)
   noise = random.normal(0, NOISE * most, whole.shape)
-  moved = np.clip(whole + noise, 0, most)
-  return (np.rint(moved) if most == 255 else moved).astype(whole.dtype)
+  noisy = np.clip(whole + noise, 0, most)
+  return (np.rint(noisy) if most == 255 else noisy).astype(whole.dtype)
 
 
 def shifted(images, *, seed: int = 0) -> np.ndarray:
@@ -37,12 +37,12 @@ def shifted(images, *, seed: int = 0) -> np.ndarray:
   whole = _whole(images)
   height, width = whole.shape[1:3]
   directions = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
-  drawn = np.random.default_rng(seed).integers(0, 8, len(whole))
+  choices = np.random.default_rng(seed).integers(0, 8, len(whole))
   down, right = (max(1, round(SHIFT * side)) for side in (height, width))
   result = np.zeros_like(whole)
-  for image, place, moved in zip(whole, drawn, result, strict=True):
+  for image, place, target in zip(whole, choices, result, strict=True):
     y, x = directions[place][0] * down, directions[place][1] * right
-    to = moved[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+    to = target[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
     to[:] = image[
       max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)
     ]

@@ -56,11 +56,11 @@ def build(experiment: Experiment) -> Plan:
   ways = variants(experiment)
   setup = ways["plain"].setup
   few = ways["quantized"].experiment.compression
-  pruned = ways["pruned"].experiment.compression
-  made = plan(experiment, setup, ways)
-  both = dataclasses.replace(few, sparsity=pruned.sparsity)
+  zeros = ways["pruned"].experiment.compression
+  built = plan(experiment, setup, ways)
+  both = dataclasses.replace(few, sparsity=zeros.sparsity)
   settings = dataclasses.replace(setup.experiment, compression=both)
-  return made._replace(experiment=settings)
+  return built._replace(experiment=settings)
 
 
 def train_teachers(ways: dict[str, Variant], context: Context) -> TeacherPool:
@@ -96,8 +96,8 @@ def train_students(
   students, start = {}, time.perf_counter()
   for name, variant in ways.items():
     if len(students) == 1:
-      spent = time.perf_counter() - start
-      say(estimates.underway("training", 1, len(ways), spent))
+      seconds = time.perf_counter() - start
+      say(estimates.underway("training", 1, len(ways), seconds))
     train_spec = variant.setup.student
     train_spec = train_spec._replace(arms=_arms(variant.setup, name))
     networks = fit.fit(variant.setup, train_spec, context.log, pool).networks

@@ -41,7 +41,7 @@ LIMITS_OF_CLASSES = (
 def describe(
   network: StoredNetwork,
   settings: Export,
-  checked: Mapping[str, Any],
+  figures: Mapping[str, Any],
   command: str,
 ) -> dict[str, Any]:
   """Says all that is known of an exported network.
@@ -49,7 +49,7 @@ def describe(
   Args:
     network: the network.
     settings: what was asked for.
-    checked: figures by format, and of the "linen" network.
+    figures: figures by format, and of the "linen" network.
     command: the command line that repeats it.
 
   Returns:
@@ -57,8 +57,8 @@ def describe(
   """
   results, scores = network.run.results, network.scores
   score, task = reading.right_of(results), network.task
-  checked = dict(checked)
-  linen = checked.pop("linen")
+  figures = dict(figures)
+  linen = figures.pop("linen")
   teacher = results["teacher"] or {}
   return {
     "task": task.name,
@@ -90,7 +90,7 @@ def describe(
     score.name: linen[score.name],
     f"reported_{score.name}": linen["reported"],
     "tolerance": parity.TOLERANCE,
-    "formats": checked,
+    "formats": figures,
     "headline": verdicts.headline(results),
     "versions": {
       "trained with": _versions(results["environment"]),
@@ -129,13 +129,13 @@ def page(card: Mapping[str, Any]) -> str:
 
 def _data(network: StoredNetwork) -> dict[str, Any]:
   settings = network.run.experiment.data
-  held = "held-out training images" if settings.validation else "test images"
+  split = "held-out training images" if settings.validation else "test images"
   return {
     "name": network.dataset.name,
     "notes": list(network.dataset.notes),
     "licence": network.licence or UNSTATED,
     "fingerprint": network.run.results["fingerprints"]["shown"],
-    "scored": f"{len(network.scored.labels):,} {held}",
+    "scored": f"{len(network.scored.labels):,} {split}",
     "scored_fingerprint": data.fingerprint(network.scored),
     "more": f"{len(network.more.labels):,} training images",
     "settings": vars(settings),
@@ -169,7 +169,7 @@ def _shown(network: StoredNetwork) -> dict[str, Any]:
 def _photo(image: Mapping[str, Any]) -> str:
   """The same for people."""
   height, width = image["size"]
-  cut = (
+  crop = (
     f"its middle square, scaled to {height} x {width} by Pillow's bilinear"
     " filter (with antialiasing)"
     if height == width
@@ -185,7 +185,7 @@ def _photo(image: Mapping[str, Any]) -> str:
   return (
     f"- From a photo: turned upright as its EXIF says, laid over"
     f" {tuple(image['background'])} where it is transparent, made {image['mode']},"
-    f" then {cut}. JPEGs are decoded with Pillow's `draft` at that size. Nothing"
+    f" then {crop}. JPEGs are decoded with Pillow's `draft` at that size. Nothing"
     f" else: the network has {standard} inside. `examples/serve_onnx.py` does this."
   )
 
@@ -218,8 +218,8 @@ def _origin(card: Mapping[str, Any]) -> list[str]:
     teacher_line = teacher.get("model", "unknown")
     # What somebody else's cache does not say is not known.
     if teacher.get(score.key) is not None:
-      told = written(score, teacher[score.key])
-      teacher_line += f", {score.words.title} {told}"
+      text = written(score, teacher[score.key])
+      teacher_line += f", {score.words.title} {text}"
   return [
     f"- Teacher: {teacher_line}.",
     f"- Objective: `{card['objective']}`; scheme `{card['regime']}`.",
@@ -267,8 +267,8 @@ def _scores(card: Mapping[str, Any]) -> str:
 
 def written(score: reading.Score, values: Any) -> str:
   """Writes scores with their unit: "97.00 %"."""
-  told = formats.with_spread(score.shown(values), score.digits)
-  return f"{told} {score.words.unit}".rstrip()
+  text = formats.with_spread(score.shown(values), score.digits)
+  return f"{text} {score.words.unit}".rstrip()
 
 
 def _files(card: Mapping[str, Any]) -> str:
@@ -306,10 +306,10 @@ def _files(card: Mapping[str, Any]) -> str:
   )  # fmt: skip
 
 
-def _versions(described: Mapping[str, Any]) -> dict[str, str]:
-  wanted = ("jax", "flax", "orbax-checkpoint", "safetensors", "onnx")
-  wanted += ("onnxruntime", "python", "platform", "git")
-  return {name: described[name] for name in wanted if described.get(name)}
+def _versions(environment: Mapping[str, Any]) -> dict[str, str]:
+  names = ("jax", "flax", "orbax-checkpoint", "safetensors", "onnx")
+  names += ("onnxruntime", "python", "platform", "git")
+  return {name: environment[name] for name in names if environment.get(name)}
 
 
 def _version(package: str) -> str | None:

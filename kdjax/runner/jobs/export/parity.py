@@ -33,44 +33,48 @@ def answers(answer: Callable, images) -> np.ndarray:
 
 
 def check(
-  name: str, logits: np.ndarray, expected: np.ndarray, *, classes: bool = True
+  name: str, logits: np.ndarray, reference: np.ndarray, *, classes: bool = True
 ) -> dict:
   """Checks that what was written answers as the network does.
 
   Args:
     logits: (N, C) logits of the file's own runtime.
-    expected: (N, C) logits of the linen network.
+    reference: (N, C) logits of the linen network.
     classes: whether the largest one decides, and must be the same.
   """
-  if logits.shape != expected.shape or not np.isfinite(logits).all():
+  if logits.shape != reference.shape or not np.isfinite(logits).all():
     raise StorageError(
-      f"{name}: gave answers of shape {logits.shape}, not {expected.shape}, or"
+      f"{name}: gave answers of shape {logits.shape}, not {reference.shape}, or"
       " such as are not finite; nothing was exported"
     )
-  scale = np.abs(expected).max() or 1.0
-  difference = float(np.abs(logits - expected).max() / scale)
-  other = classes * int(np.sum(logits.argmax(-1) != expected.argmax(-1)))
+  scale = np.abs(reference).max() or 1.0
+  difference = float(np.abs(logits - reference).max() / scale)
+  other = classes * int(np.sum(logits.argmax(-1) != reference.argmax(-1)))
   if other or not difference <= TOLERANCE:
-    of_class = f"{other} of {len(expected)} images get another class, logits"
+    of_class = f"{other} of {len(reference)} images get another class, logits"
     raise StorageError(
       f"{name}: is not the network: {of_class if classes else 'answers'} differ"
       f" by {difference:.1e} of the largest (at most {TOLERANCE:.0e} is allowed);"
       " nothing was exported"
     )
-  return {"images": len(expected), "largest_difference": difference}
+  return {"images": len(reference), "largest_difference": difference}
 
 
-def score(task: Task, outputs: np.ndarray, scored: Split) -> float:
+def score(task: Task, outputs: np.ndarray, score_split: Split) -> float:
   """Returns the task's score: of classes, the share of images that get theirs.
 
   Args:
     outputs: (N, C).
   """
-  return evaluate.score(task, outputs[None], scored.labels)[0]
+  return evaluate.score(task, outputs[None], score_split.labels)[0]
 
 
 def check_reported(
-  task: Task, outputs: np.ndarray, scored: Split, reported: float, tie: float
+  task: Task,
+  outputs: np.ndarray,
+  score_split: Split,
+  reported: float,
+  tie: float,
 ) -> None:
   """Checks that a network is as good as its run has reported.
 
@@ -83,15 +87,15 @@ def check_reported(
     >>> split = Split(None, np.array([0, 1]))
     >>> check_reported(classification(2), np.eye(2), split, 1.0, 1e-4)
   """
-  own, largest = score(task, outputs, scored), np.abs(outputs).max()
+  own, largest = score(task, outputs, score_split), np.abs(outputs).max()
   if task.score == "accuracy":
     # As many images may change sides as have two classes that are a tie.
     best = np.sort(outputs, axis=-1)[:, -2:]
-    allowed = (np.diff(best, axis=-1)[:, 0] <= tie * largest).sum()
-    apart = abs(round((own - reported) * len(scored.labels)))
+    most = (np.diff(best, axis=-1)[:, 0] <= tie * largest).sum()
+    apart = abs(round((own - reported) * len(score_split.labels)))
   else:
-    allowed, apart = tie * max(largest, abs(reported)), abs(own - reported)
-  if apart > allowed:
+    most, apart = tie * max(largest, abs(reported)), abs(own - reported)
+  if apart > most:
     raise StorageError(
       f"the network's {task.words.told(own)}, but the run reported"
       f" {task.words.told(reported)}; nothing was exported"

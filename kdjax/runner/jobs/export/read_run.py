@@ -72,10 +72,10 @@ class Exported(NamedTuple):
 def build(experiment: Experiment) -> Plan:
   """Finds the network of the finished run, and the formats that it can have."""
   settings = experiment.export
-  wanted = formats.parse_formats(settings.formats)
+  files = formats.parse_formats(settings.formats)
   network = find(settings, experiment.data.data_dir)
-  wanted = formats.fitting(wanted, network.about, settings.formats)
-  setup = Exported(network, settings, wanted)
+  files = formats.fitting(files, network.about, settings.formats)
+  setup = Exported(network, settings, files)
   return Plan(setup, experiment, jax.devices()[:1], resumable=False)
 
 
@@ -93,12 +93,12 @@ def find(settings: Export, data_dir: str | None) -> StoredNetwork:
   if data_dir is not None:
     images = images.__class__(**vars(images) | {"data_dir": data_dir})
   dataset = sources.open_stored(images)
-  examples, scored = sources.hold_out(dataset, images.validation)
-  _check_same_images(run, scored)
-  short = max(0, LEAST - len(scored.labels))
+  examples, score_split = sources.hold_out(dataset, images.validation)
+  _check_same_images(run, score_split)
+  short = max(0, LEAST - len(score_split.labels))
   about = about_network(
     dataset,
-    scored.images,
+    score_split.images,
     note["model"],
     crop_size=images.crop_size,
     quantization=note.get("quantization", quantized.NONE),
@@ -109,7 +109,7 @@ def find(settings: Export, data_dir: str | None) -> StoredNetwork:
     variables,
     scores,
     dataset,
-    scored,
+    score_split,
     data.select(dataset.train, examples[:short]),
     data.licence(images.dataset, images.data_dir),
   )
@@ -140,18 +140,18 @@ def _network(settings: Export, folder: Path) -> tuple[dict, Any]:
 
 def _check_is_the_run_s(settings: Export, scores, variables) -> None:
   """Refuses a network that is not the one of the results."""
-  noted = (scores or {}).get("digest", [])
+  digests = (scores or {}).get("digest", [])
   own = storage.digest(variables["params"])
-  if settings.member >= len(noted) or noted[settings.member] != own:
+  if settings.member >= len(digests) or digests[settings.member] != own:
     raise StorageError(
       f"--from={settings.source}: the {settings.network} there is not the one that"
       " results.json was measured on"
     )
 
 
-def _check_same_images(run: Stored, scored: Split) -> None:
-  noted = run.results.get("fingerprints", {}).get("scored")
-  if noted != data.fingerprint(scored):
+def _check_same_images(run: Stored, score_split: Split) -> None:
+  fingerprint = run.results.get("fingerprints", {}).get("scored")
+  if fingerprint != data.fingerprint(score_split):
     raise UserError(
       f"the images of {run.experiment.data.dataset} are not those that the run"
       " was measured on; --data_dir=DIR says where those are"

@@ -26,18 +26,18 @@ SUMS = "SHA256SUMS"
 
 def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
   """Writes all formats and the card; returns what the card says."""
-  network, settings, wanted = setup.network, setup.settings, setup.formats
+  network, settings, files = setup.network, setup.settings, setup.formats
   folder = context.workdir / settings.network
   beside = folder.with_name(f".{folder.name}.new")
   try:
     beside.mkdir()
-    logits, checked = _reference(network, settings)
-    for name, one in wanted.items():
-      checked[name] = _written(name, one, beside, network, logits)
-      print(_line(name, checked[name], network), flush=True)
-    described = card.describe(network, settings, checked, context.command)
-    logs.write_json(beside / card.CARD, described)
-    (beside / card.PAGE).write_text(card.page(described), encoding="utf-8")
+    logits, figures = _reference(network, settings)
+    for name, one in files.items():
+      figures[name] = _written(name, one, beside, network, logits)
+      print(_line(name, figures[name], network), flush=True)
+    description = card.describe(network, settings, figures, context.command)
+    logs.write_json(beside / card.CARD, description)
+    (beside / card.PAGE).write_text(card.page(description), encoding="utf-8")
     (beside / SUMS).write_text(_sums(beside))
     _make_readable(beside)
     beside.rename(folder)
@@ -45,14 +45,14 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
     raise StorageError(f"cannot write {folder}: {error.strerror}") from error
   finally:
     shutil.rmtree(beside, ignore_errors=True)
-  return described
+  return description
 
 
 def measure(setup: read_run.Exported, context: Context) -> Measured:
   """Says what was written, and where the model card is."""
   folder = context.workdir / setup.settings.network
-  described = context.values["formats"] | {"card": str(folder / card.PAGE)}
-  return Measured({"export": described})
+  description = context.values["formats"] | {"card": str(folder / card.PAGE)}
+  return Measured({"export": description})
 
 
 def summary(results: Mapping[str, Any]) -> str:
@@ -61,49 +61,55 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def _reference(
-  stored: read_run.StoredNetwork, settings: Export
+  network_of_run: read_run.StoredNetwork, settings: Export
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns the linen network's logits, once its run's score is confirmed."""
-  task = stored.task
-  reported = stored.scores[f"test_{task.score}"][settings.member]
-  devices = stored.run.results["environment"]["devices"]
+  task = network_of_run.task
+  reported = network_of_run.scores[f"test_{task.score}"][settings.member]
+  devices = network_of_run.run.results["environment"]["devices"]
   alike = devices[0].startswith(jax.default_backend())
-  alike = alike and stored.run.experiment.computing.compute_dtype == "float32"
-  network = forward(stored.about, stored.variables, stored.measured)
-  own = parity.answers(compile_network(network), stored.scored.images)
+  alike = (
+    alike and network_of_run.run.experiment.computing.compute_dtype == "float32"
+  )
+  network = forward(
+    network_of_run.about, network_of_run.variables, network_of_run.measured
+  )
+  own = parity.answers(compile_network(network), network_of_run.scored.images)
   tie = parity.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(task, own, stored.scored, reported, tie)
+  parity.check_reported(task, own, network_of_run.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
-  answer = compile_network(forward(stored.about, stored.variables))
-  logits = {"scored": parity.answers(answer, stored.scored.images)}
-  if len(stored.more.labels):
-    logits["more"] = parity.answers(answer, stored.more.images)
-  exported = parity.score(task, logits["scored"], stored.scored)
-  return logits, {"linen": {task.score: exported, "reported": reported}}
+  answer = compile_network(
+    forward(network_of_run.about, network_of_run.variables)
+  )
+  logits = {"scored": parity.answers(answer, network_of_run.scored.images)}
+  if len(network_of_run.more.labels):
+    logits["more"] = parity.answers(answer, network_of_run.more.images)
+  score = parity.score(task, logits["scored"], network_of_run.scored)
+  return logits, {"linen": {task.score: score, "reported": reported}}
 
 
-def _written(name, one, folder, stored, logits) -> dict[str, Any]:
+def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
   """Writes one format, reads it back, and returns its figures."""
   path = folder / one.file
   try:
-    one.write(path, stored.about, stored.variables)
+    one.write(path, network_of_run.about, network_of_run.variables)
   except (KdjaxError, OSError):
     raise
   except Exception as error:  # converters raise whatever they meet
     raise UserError(
-      f"--format={name} cannot hold {stored.about.model}: {one_line(error)};"
+      f"--format={name} cannot hold {network_of_run.about.model}: {one_line(error)};"
       " nothing was exported"
     ) from error
-  answer = one.load(path, stored.about)
-  first = np.asarray(stored.scored.images[0])[None]
-  task = stored.task
+  answer = one.load(path, network_of_run.about)
+  first = np.asarray(network_of_run.scored.images[0])[None]
+  task = network_of_run.task
   check = partial(parity.check, classes=task.kind == "categories")
   check(f"{name}, one image", answer(first), logits["scored"][:1])
   answers = {
-    part: parity.answers(answer, getattr(stored, part).images)
+    part: parity.answers(answer, getattr(network_of_run, part).images)
     for part in logits
   }
-  agreed = check(
+  agreement = check(
     name,
     np.concatenate([*answers.values()]),
     np.concatenate([*logits.values()]),
@@ -112,8 +118,8 @@ def _written(name, one, folder, stored, logits) -> dict[str, Any]:
     "file": one.file,
     "bytes": sum(file.stat().st_size for file in _files(path)),
     "runtime": one.runtime,
-    **agreed,
-    task.score: parity.score(task, answers["scored"], stored.scored),
+    **agreement,
+    task.score: parity.score(task, answers["scored"], network_of_run.scored),
   }
 
 
@@ -143,13 +149,13 @@ def _sums(folder: Path) -> str:
 
 
 def _line(
-  name: str, scores: Mapping[str, Any], stored: read_run.StoredNetwork
+  name: str, scores: Mapping[str, Any], network: read_run.StoredNetwork
 ) -> str:
-  score = reading.right_of(stored.run.results)
-  same = "class" if stored.task.kind == "categories" else "answers"
+  score = reading.right_of(network.run.results)
+  same = "class" if network.task.kind == "categories" else "answers"
   return (
     f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same {same} on all"
-    f" {scores['images']:,} images, {stored.about.output} within"
+    f" {scores['images']:,} images, {network.about.output} within"
     f" {scores['largest_difference']:.1e}, {score.words.title}"
     f" {card.written(score, scores[score.name])}"
   )

@@ -108,12 +108,12 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     for name, one in groups.items()
   }
   _check_room(experiment, network, model.text, optimizers, sample, local)
-  examined = data.select(
+  test_split = data.select(
     dataset.test, _chosen(dataset, settings.explained_images)
   )
   images, masks = (
-    np.stack([part[i] for i in range(len(examined.labels))])
-    for part in (examined.images, examined.masks)
+    np.stack([part[i] for i in range(len(test_split.labels))])
+    for part in (test_split.images, test_split.masks)
   )
   grid = (settings.grid, settings.grid)
   if settings.grid > min(dataset.image_shape[:2]):
@@ -128,7 +128,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
     dataset=dataset,
     lessons=lessons,
     images=np.asarray(data.to_float(jnp.asarray(images))),
-    labels=examined.labels,
+    labels=test_split.labels,
     masks=masks,
     on_object=np.asarray(on_object),
     network=network,

@@ -145,11 +145,13 @@ class Meter:
   def _find(self, name: str) -> Estimate | None:
     paths = [folder / f"{name}.npz" for folder in self._folders]
     there = [path for path in paths if processes.is_first() and path.is_file()]
-    kept = processes.broadcast((None, list(_read(there[0]))) if there else None)
-    if kept is None:
+    entry = processes.broadcast(
+      (None, list(_read(there[0]))) if there else None
+    )
+    if entry is None:
       return None
     self.reused += 1
-    return Estimate(*kept[1])
+    return Estimate(*entry[1])
 
   def _keep(self, name: str, estimate: Estimate) -> None:
     if not (self._folders and processes.is_first()):
@@ -181,17 +183,17 @@ def _descent(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
   options = {"problem": setup.problem, "descent": DESCENTS[estimator]}
 
   def begin(network, images, numbers, sigma):
-    made = knowledge.start(
+    estimate = knowledge.start(
       lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
       _own(sigma, numbers),
       **options,
     )
-    return _gathered(made)
+    return _gathered(estimate)
 
   def advance(network, images, numbers, state, step):
-    made = knowledge.step(
+    estimate = knowledge.step(
       lambda x: setup.feature(network, x),
       images,
       _keys(numbers),
@@ -199,7 +201,7 @@ def _descent(setup: KnowledgeSetup, estimator: str) -> tuple[Callable, ...]:
       step,
       **options,
     )
-    return _gathered(made)
+    return _gathered(estimate)
 
   return tuple(
     on_devices.parallel(program, setup.devices, sharded=(1, 2))

@@ -61,7 +61,7 @@ def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
   """What the pictures show: a few images, all networks, a few moments."""
   count = min(EXAMPLES, len(setup.images))
   # One of a class: the images are sorted by nothing, the labels differ.
-  picked = np.unique(setup.labels, return_index=True)[1][:count]
+  places = np.unique(setup.labels, return_index=True)[1][:count]
   firsts = {
     arm: metrics.concepts_of(setup, members[0])
     for arm, members in histories.items()
@@ -70,15 +70,15 @@ def _samples(setup: KnowledgeSetup, histories) -> dict[str, Any]:
     np.linspace(0, len(firsts["student"].entropy) - 1, MOMENTS).astype(int)
   )
   return {
-    "images": setup.images[picked],
-    "masks": setup.masks[picked],
-    "entropy": {arm: one.entropy[-1][picked] for arm, one in firsts.items()},
+    "images": setup.images[places],
+    "masks": setup.masks[places],
+    "entropy": {arm: one.entropy[-1][places] for arm, one in firsts.items()},
     "concepts": {
-      arm: _marked(one, setup.threshold)[picked] for arm, one in firsts.items()
+      arm: _marked(one, setup.threshold)[places] for arm, one in firsts.items()
     },
     "moments": moments,
     "over_time": {
-      arm: firsts[arm].entropy[moments, picked[0]]
+      arm: firsts[arm].entropy[moments, places[0]]
       for arm in ("student", "baseline")
     },
   }

@@ -80,12 +80,12 @@ def layer_weights(params: Any, tap: Tap, mask: Any) -> list[np.ndarray]:
   nodes = [(params, mask)]
   if tap.site != "in":
     for name in tap.path:
-      node, kept = nodes[-1]
+      node, mask_node = nodes[-1]
       if not isinstance(node, Mapping) or name not in node:
         break
-      nodes.append((node[name], kept[name]))
-  for node, kept in reversed(nodes):
-    pairs = zip(jax.tree.leaves(node), jax.tree.leaves(kept), strict=True)
+      nodes.append((node[name], mask_node[name]))
+  for node, mask_node in reversed(nodes):
+    pairs = zip(jax.tree.leaves(node), jax.tree.leaves(mask_node), strict=True)
     weights = [x for x, keep in pairs if keep and np.ndim(x) > 1]
     if weights:
       return weights
@@ -148,12 +148,12 @@ def comparisons(
     student: metrics by name, one value a seed; None where undefined.
   """
   rows = []
-  for source, wanted in (("paper", HYPOTHESES), ("ours", COMPANIONS)):
-    for name, expected in wanted.items():
+  for source, directions in (("paper", HYPOTHESES), ("ours", COMPANIONS)):
+    for name, direction in directions.items():
       if name not in student:
         continue
-      row = _compared(student[name], baseline[name], expected)
-      rows.append({"metric": name, "expected": expected, "by": source} | row)
+      row = _compared(student[name], baseline[name], direction)
+      rows.append({"metric": name, "expected": direction, "by": source} | row)
   return rows
 
 
@@ -163,12 +163,12 @@ def over_thresholds(
   """Tests the paper's hypotheses at every threshold."""
   thresholds = student[0]["threshold"]
   result = {"threshold": thresholds}
-  for name, expected in HYPOTHESES.items():
+  for name, direction in HYPOTHESES.items():
     result[name] = [
       _compared(
         [one[name][k] for one in student],
         [one[name][k] for one in baseline],
-        expected,
+        direction,
       )
       for k in range(len(thresholds))
     ]
@@ -177,27 +177,27 @@ def over_thresholds(
 
 def agreement(closed: Estimate, reference: Estimate) -> dict[str, Any]:
   """Says how well the closed form agrees with the optimiser."""
-  kept = np.flatnonzero(closed.valid & reference.valid)
+  places = np.flatnonzero(closed.valid & reference.valid)
   correlation = [
     float(
       np.corrcoef(closed.entropy[i].ravel(), reference.entropy[i].ravel())[0, 1]
     )
-    for i in kept
+    for i in places
   ]
-  gap = np.abs(closed.entropy[kept] - reference.entropy[kept])
+  gap = np.abs(closed.entropy[places] - reference.entropy[places])
   return {
-    "images": len(kept),
-    "correlation": float(np.mean(correlation)) if len(kept) else None,
-    "lowest_correlation": float(np.min(correlation)) if len(kept) else None,
-    "mean_difference": float(gap.mean()) if len(kept) else None,
-    "largest_difference": float(gap.max()) if len(kept) else None,
+    "images": len(places),
+    "correlation": float(np.mean(correlation)) if len(places) else None,
+    "lowest_correlation": float(np.min(correlation)) if len(places) else None,
+    "mean_difference": float(gap.mean()) if len(places) else None,
+    "largest_difference": float(gap.max()) if len(places) else None,
     "steps": float(np.mean(reference.steps)),
     "ratio": float(np.mean(reference.ratio)),
     "at_bounds": float(np.mean(reference.at_bounds)),
   }
 
 
-def _compared(student, baseline, expected) -> dict[str, Any]:
+def _compared(student, baseline, direction) -> dict[str, Any]:
   pairs = [
     pair for pair in zip(student, baseline, strict=True) if None not in pair
   ]
@@ -206,7 +206,7 @@ def _compared(student, baseline, expected) -> dict[str, Any]:
             "wins": 0, "pairs": 0, "verdict": "undefined"}  # fmt: skip
   ours, theirs = np.array(pairs).T / 100
   # `compare` reads accuracies: its errors' difference is 100 (second - first).
-  larger = expected == "larger"
+  larger = direction == "larger"
   comparison = evaluate.compare(*((ours, theirs) if larger else (theirs, ours)))
   mean = -comparison.mean if larger else comparison.mean
   return comparison._asdict() | {"mean": mean, "verdict": _verdict(comparison)}

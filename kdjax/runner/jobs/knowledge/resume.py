@@ -103,11 +103,11 @@ class Keeper:
       UserError: if the earlier run had other settings; names them.
       StorageError: if what it left is damaged.
     """
-    kept = self._read(training) if processes.is_first() else None
-    kept = processes.broadcast(kept)
-    if kept is None:
+    entry = self._read(training) if processes.is_first() else None
+    entry = processes.broadcast(entry)
+    if entry is None:
       return None
-    note, leaves = kept
+    note, leaves = entry
     return Saved(note["epoch"], leaves, note)
 
   def _read(self, training: str) -> tuple[Any, list[np.ndarray]] | None:
@@ -132,11 +132,11 @@ class Keeper:
       if there.get(name) != here.get(name)
     ]
     if names:
-      listed = ", ".join(
+      settings = ", ".join(
         f"{name} ({there.get(name)}, now {here.get(name)})" for name in names
       )
       raise UserError(
-        f"--quantify_from={self._given}: that run had other settings: {listed};"
+        f"--quantify_from={self._given}: that run had other settings: {settings};"
         " give the same ones, or leave --quantify_from out"
       )
 
@@ -205,8 +205,8 @@ def restored(saved: Saved, template: Any) -> Any:
   Args:
     template: TrainStates by arm; only their form counts.
   """
-  wanted, form = jax.tree.flatten(template)
-  if [x.shape for x in wanted] != [np.shape(x) for x in saved.leaves]:
+  shapes, form = jax.tree.flatten(template)
+  if [x.shape for x in shapes] != [np.shape(x) for x in saved.leaves]:
     raise StorageError(
       "what the earlier run left does not fit these networks; leave"
       " --quantify_from out"

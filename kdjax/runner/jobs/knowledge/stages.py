@@ -107,7 +107,7 @@ def _follow(bench: Bench, name, epochs, saved) -> Followed:
   total = (
     experiment.teacher if name == "teacher" else experiment.student
   ).epochs
-  spent, histories, seconds = {}, {}, bench.context.seconds
+  timer, histories, seconds = {}, {}, bench.context.seconds
   first = saved.epoch if saved else 0
   if first < total:
     compiling(name)
@@ -118,9 +118,9 @@ def _follow(bench: Bench, name, epochs, saved) -> Followed:
           saved, checkpoint.states, bench.meter, bench.setup.weights, bench.mask
         )
       else:
-        with timed(spent, "now"):
+        with timed(timer, "now"):
           histories = _examined(bench, checkpoint, histories)
-        seconds["entropies"] = seconds.get("entropies", 0.0) + spent["now"]
+        seconds["entropies"] = seconds.get("entropies", 0.0) + timer["now"]
       if checkpoint.epoch:
         bench.keeper.save(name, checkpoint.epoch, checkpoint.states, histories)
       # The next epoch reuses the memory of this one's states.

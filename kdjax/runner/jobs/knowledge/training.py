@@ -131,13 +131,13 @@ def label_epochs(
   )
 
 
-def unchanged(mask: Any, students: Any, finished: Any) -> Any:
+def unchanged(mask: Any, students: Any, new_students: Any) -> Any:
   """Keeps what the feature depends on as it was.
 
   What normalisation layers remember moves on even where weights do not.
   """
   return jax.tree.map(
-    lambda keep, old, new: old if keep else new, mask, students, finished
+    lambda keep, old, new: old if keep else new, mask, students, new_students
   )
 
 
@@ -173,11 +173,11 @@ def depends(setup: KnowledgeSetup, network: Any) -> Any:
     feature = setup.feature(tree.unflatten(leaves), setup.sample)
     return jnp.isnan(feature).any()
 
-  affected = []
+  changes = []
   for i, leaf in enumerate(leaves):
     poison = jnp.full_like(leaf, jnp.nan)
-    affected.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
-  return tree.unflatten(affected)
+    changes.append(bool(spoilt([*leaves[:i], poison, *leaves[i + 1 :]])))
+  return tree.unflatten(changes)
 
 
 def _epochs(

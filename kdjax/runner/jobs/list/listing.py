@@ -73,8 +73,8 @@ def listing(
   if "taps" in words:
     experiment = experiment or Experiment()
     kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
-  unasked = [kind for kind in kinds if kind != "sources"]
-  return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or unasked)
+  by_default = [kind for kind in kinds if kind != "sources"]
+  return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or by_default)
 
 
 def _taps(experiment: Experiment) -> dict[str, str]:

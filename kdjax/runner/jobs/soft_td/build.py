@@ -62,23 +62,25 @@ def build(experiment: Experiment) -> Plan:
 
 def make_setup(experiment: Experiment) -> SoftTdSetup:
   """Opens the data and builds every part."""
-  chosen = dataclasses.replace(
+  settings = dataclasses.replace(
     experiment.data, validation=experiment.data.validation or HELD_OUT
   )
-  experiment = dataclasses.replace(experiment, data=chosen)
+  experiment = dataclasses.replace(experiment, data=settings)
   base = prepare(experiment, "soft_td")
   loaders = base.student.loaders
-  labelled = "labelled" if "labelled" in loaders else "transfer"
+  loader = "labelled" if "labelled" in loaders else "transfer"
   rate = base.experiment.student.learning_rate
-  chosen = experiment.distillation
+  settings = experiment.distillation
   return SoftTdSetup(
     base=base,
-    sources=_sources(base, examples_of(loaders[labelled])),
-    labelled=labelled,
+    sources=_sources(base, examples_of(loaders[loader])),
+    labelled=loader,
     transfer=examples_of(loaders["transfer"]),
-    temperature=4.0 if chosen.temperature is None else chosen.temperature,
+    temperature=4.0 if settings.temperature is None else settings.temperature,
     hard_weight=(
-      methods.HARD_WEIGHT if chosen.hard_weight is None else chosen.hard_weight
+      methods.HARD_WEIGHT
+      if settings.hard_weight is None
+      else settings.hard_weight
     ),
     rates=experiment.search.rates or (rate / 3, rate),
     outside=_outside(experiment, base),
@@ -91,13 +93,13 @@ def examples_of(loader: Loader) -> np.ndarray:
   return np.unique(np.asarray(indices)[np.asarray(weights) > 0])
 
 
-def _sources(base: Setup, labelled: np.ndarray) -> TrainSpec:
+def _sources(base: Setup, examples: np.ndarray) -> TrainSpec:
   experiment = base.experiment
   teacher = experiment.teacher
   count = experiment.soft_td.sources * experiment.student.seeds
   loader = with_examples(
     base.teacher.loaders["labels"],
-    labelled,
+    examples,
     base.dataset.train.labels,
     teacher.batch_size,
   )

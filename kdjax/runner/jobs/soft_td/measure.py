@@ -40,18 +40,18 @@ def measure(setup: SoftTdSetup, context: Context) -> Measured:
     context.values[name] for name in ("sources", "rounds", "controls")
   )
   patience = setup.experiment.soft_td.patience
-  students = best_students(rounds.trained, patience)
-  networks = controls.trained | {"student": students}
-  found = scores(setup, sources.networks, networks, rounds.trained)
-  _add_cells(found, rounds.cells | controls.cells)
-  found["objective"] = _objective_text(setup)
+  students = best_students(rounds.result, patience)
+  networks = controls.result | {"student": students}
+  results = scores(setup, sources.networks, networks, rounds.result)
+  _add_cells(results, rounds.cells | controls.cells)
+  results["objective"] = _objective_text(setup)
   note = network_note(setup.base, setup.sources)
   note["validation"] = setup.experiment.data.validation
   first = predict.first(sources.networks)
   storage.save_network(context.workdir / "teacher", first, note)
   note = network_note(setup.base, setup.base.student)
   storage.save_network(context.workdir / "student", students, note)
-  return Measured(found, {"history": []})
+  return Measured(results, {"history": []})
 
 
 def scores(
@@ -68,26 +68,26 @@ def scores(
   """
   test = setup.base.dataset.test
   base = setup.base._replace(score_split=test)
-  taught = predict.predict(base.teacher, sources, test.images)
+  source_logits = predict.predict(base.teacher, sources, test.images)
   logits = {
     arm: predict.predict(base.student, members, test.images)
     for arm, members in networks.items()
   }
-  found = results.scores(base, sources, networks, taught, logits)
-  mixed = _mixed(setup, taught)
+  entries = results.scores(base, sources, networks, source_logits, logits)
+  mixture = _mixed(setup, source_logits)
   for arm, values in logits.items():
     # Every chain has sources of its own to agree with.
-    found[arm]["agreement"] = [
+    entries[arm]["agreement"] = [
       float(evaluate.agreement(one, own))
-      for one, own in zip(values, mixed, strict=True)
+      for one, own in zip(values, mixture, strict=True)
     ]
-  found["controls"] = {arm: found.pop(arm) for arm in CONTROLS}
-  found["comparisons"] = results.comparisons(found, base.student.task)
-  found["rounds"] = round_rows(setup, rounds)
-  found["soft_td"] = _summary(setup, rounds) | {
-    "mixture_accuracy": evaluate.accuracy(mixed, test.labels).tolist()
+  entries["controls"] = {arm: entries.pop(arm) for arm in CONTROLS}
+  entries["comparisons"] = results.comparisons(entries, base.student.task)
+  entries["rounds"] = round_rows(setup, rounds)
+  entries["soft_td"] = _summary(setup, rounds) | {
+    "mixture_accuracy": evaluate.accuracy(mixture, test.labels).tolist()
   }
-  return found
+  return entries
 
 
 def round_rows(
@@ -96,12 +96,12 @@ def round_rows(
   """Lists what every round gave, one number a chain."""
   patience = setup.experiment.soft_td.patience
   _, last = stopping([one.students.validation_loss for one in rounds], patience)
-  shown = setup.transfer
-  labels = setup.base.dataset.train.labels[shown]
+  places = setup.transfer
+  labels = setup.base.dataset.train.labels[places]
   rows = []
-  for place, (soft_labels, taught) in enumerate(rounds):
-    effective = soft_labels.effective[:, shown]
-    targets = soft_labels.log_targets[:, shown]
+  for place, (soft_labels, students) in enumerate(rounds):
+    effective = soft_labels.effective[:, places]
+    targets = soft_labels.log_targets[:, places]
     rows.append(
       {
         "round": place + 1,
@@ -110,43 +110,43 @@ def round_rows(
         "effective_sample_size": effective.mean(axis=1).tolist(),
         "least_effective_sample_size": effective.min(axis=1).tolist(),
         "target_accuracy": evaluate.accuracy(targets, labels).tolist(),
-        "validation_loss": taught.validation_loss.tolist(),
+        "validation_loss": students.validation_loss.tolist(),
       }
-      | {name: values.tolist() for name, values in taught.scores.items()}
+      | {name: values.tolist() for name, values in students.scores.items()}
     )
   return rows
 
 
 def _summary(setup: SoftTdSetup, rounds: Sequence[Round]) -> dict[str, Any]:
-  chosen = setup.experiment
+  settings = setup.experiment
   losses = [one.students.validation_loss for one in rounds]
-  best, last = stopping(losses, chosen.soft_td.patience)
+  best, last = stopping(losses, settings.soft_td.patience)
   loaders = setup.base.student.loaders
   return {
     "best_round": (best + 1).tolist(),
     "last_round": np.where(last < 0, len(rounds), last + 1).tolist(),
-    "epochs_of_controls": len(rounds) * chosen.student.epochs,
+    "epochs_of_controls": len(rounds) * settings.student.epochs,
     "labelled": len(examples_of(loaders[setup.labelled])),
     "transfer": len(setup.transfer),
     "validation": len(setup.base.score_split.labels),
   }
 
 
-def _mixed(setup: SoftTdSetup, taught: np.ndarray) -> np.ndarray:
+def _mixed(setup: SoftTdSetup, source_logits: np.ndarray) -> np.ndarray:
   """What the pre-trained sources of each chain say together of the test images."""
   settings = setup.experiment.soft_td
-  by_chain = log_softmax(taught).reshape(
-    setup.chains, settings.sources, *taught.shape[1:]
+  by_chain = log_softmax(source_logits).reshape(
+    setup.chains, settings.sources, *source_logits.shape[1:]
   )
-  mixed = make_soft_labels(
+  mixture = make_soft_labels(
     np.moveaxis(by_chain, 1, 0), beta=settings.beta, kind="soft"
   )
-  return mixed.log_targets
+  return mixture.log_targets
 
 
-def _add_cells(found: dict[str, Any], cells: dict) -> None:
-  entries = {"student": found["student"], "baseline": found["baseline"]}
-  for arm, entry in (entries | found["controls"]).items():
+def _add_cells(results: dict[str, Any], cells: dict) -> None:
+  entries = {"student": results["student"], "baseline": results["baseline"]}
+  for arm, entry in (entries | results["controls"]).items():
     best = training.best_settings(cells)[arm][0]
     entry |= {"settings": best, "cells": cells[arm]}
 

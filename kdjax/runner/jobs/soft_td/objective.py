@@ -100,8 +100,10 @@ def with_l2(
   """
 
   def update(gradients, state, params):
-    penalised = jax.tree.map(lambda g, w: g + weight * w, gradients, params)
-    return optimizer.update(penalised, state, params)
+    decayed_gradients = jax.tree.map(
+      lambda g, w: g + weight * w, gradients, params
+    )
+    return optimizer.update(decayed_gradients, state, params)
 
   return optax.GradientTransformation(optimizer.init, update)
 

@@ -56,10 +56,10 @@ def make_soft_labels(
     sources: (S, M, N, C) logarithms of what S sources say, nats.
   """
   weights = targets.source_weights(sources, beta=beta)
-  mixed = targets.pseudo_labels(targets.mixture(sources, weights), kind)
-  targets.check_feasible(np.exp(mixed).reshape(-1, mixed.shape[-1]))
+  mixture = targets.pseudo_labels(targets.mixture(sources, weights), kind)
+  targets.check_feasible(np.exp(mixture).reshape(-1, mixture.shape[-1]))
   effective = targets.effective_sample_size(weights)
-  return SoftLabels(mixed, effective, len(sources))
+  return SoftLabels(mixture, effective, len(sources))
 
 
 def successors(
@@ -130,13 +130,15 @@ def iterate(
     sources: (S, M, N, C) logarithms of what the pre-trained sources say, nats.
     teach: (round from 1, soft labels) -> its students.
   """
-  done: list[Round] = []
+  results: list[Round] = []
   for number in range(1, rounds + 1):
     soft_labels = make_soft_labels(sources, beta=beta, kind=kind)
     students = teach(number, soft_labels)
-    done.append(Round(soft_labels, students))
-    _, last = stopping([one.students.validation_loss for one in done], patience)
+    results.append(Round(soft_labels, students))
+    _, last = stopping(
+      [one.students.validation_loss for one in results], patience
+    )
     if (last >= 0).all():
       break
     sources = successors(sources, students.answers, next_sources)
-  return done
+  return results

@@ -22,22 +22,22 @@ class Sources(NamedTuple):
 
   Attributes:
     networks: their variables, with a leading axis (M * S,), chain after chain.
-    said: (S, M, N, C) what they say of the training set, nats.
+    log_probs: (S, M, N, C) what they say of the training set, nats.
   """
 
   networks: Any
-  said: np.ndarray
+  log_probs: np.ndarray
 
 
-class Tried(NamedTuple):
+class StageResult(NamedTuple):
   """What was trained in a stage after them.
 
   Attributes:
-    trained: the rounds; of the controls, variables by arm.
+    result: the rounds; of the controls, variables by arm.
     cells: by arm, each rate with its validation losses.
   """
 
-  trained: Any
+  result: Any
   cells: training.Cells
 
 
@@ -55,17 +55,19 @@ def train_sources(setup: SoftTdSetup, context: Context) -> Sources:
 
 def _pretrained(setup: SoftTdSetup, sources: Any) -> np.ndarray:
   """What the sources say of the training set, (S, M, N, C) nats."""
-  said = training.answers(setup, setup.sources, sources)
-  said = said.reshape(setup.chains, -1, *said.shape[1:]).swapaxes(0, 1)
+  log_probs = training.answers(setup, setup.sources, sources)
+  log_probs = log_probs.reshape(
+    setup.chains, -1, *log_probs.shape[1:]
+  ).swapaxes(0, 1)
   if setup.outside is None:
-    return said
-  outside = np.broadcast_to(setup.outside, said.shape[1:])
-  return np.concatenate([said, outside[None]])
+    return log_probs
+  outside = np.broadcast_to(setup.outside, log_probs.shape[1:])
+  return np.concatenate([log_probs, outside[None]])
 
 
-def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
+def train_rounds(setup: SoftTdSetup, context: Context) -> StageResult:
   """Tries the student's rates in the first round, then goes on with the best."""
-  said, log = context.values["sources"].said, context.log
+  log_probs, log = context.values["sources"].log_probs, context.log
   train_spec = training.student_trainee(setup, ["student"])
   programs, cells = {}, {}
   # A stopped run goes through its rounds again, and logs them again.
@@ -73,10 +75,10 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
 
   def train(lessons, title):
     if not cells:
-      networks, tried = training.train_tuned(
+      networks, cells_of_arm = training.train_tuned(
         setup, train_spec, lessons, title=title
       )
-      return {"networks": networks["student"], "cells": tried}
+      return {"networks": networks["student"], "cells": cells_of_arm}
     best = training.best_settings(cells)
     ready = training.with_members(train_spec, best, setup.chains)
     networks = training.train(
@@ -85,17 +87,17 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
     return {"networks": networks["student"], "cells": cells}
 
   def teach(number, soft_labels):
-    lessons = _with_anchor(setup, soft_labels.log_targets, said)
+    lessons = _with_anchor(setup, soft_labels.log_targets, log_probs)
     title = f"round {number}, {quantity(soft_labels.sources, 'source')}"
-    made = context.stored(f"round_{number}", lambda: train(lessons, title))
-    cells.update(made["cells"])
-    students = _round_result(setup, made["networks"])
+    result = context.stored(f"round_{number}", lambda: train(lessons, title))
+    cells.update(result["cells"])
+    students = _round_result(setup, result["networks"])
     _log_round(setup, log, number, soft_labels, students)
     return students
 
   settings = setup.experiment.soft_td
   rounds = iterate(
-    said,
+    log_probs,
     teach,
     rounds=settings.rounds,
     patience=settings.patience,
@@ -103,30 +105,30 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> Tried:
     kind=settings.pseudo_labels,
     next_sources=settings.next_sources,
   )
-  return Tried(rounds, cells)
+  return StageResult(rounds, cells)
 
 
 def _round_result(setup: SoftTdSetup, networks: Any) -> RoundResult:
   losses, accuracy = training.validate(setup, networks)
   student, test = setup.base.student, setup.base.dataset.test
-  tested = predict.predict(student, networks, test.images)
+  logits = predict.predict(student, networks, test.images)
   scores = {
     "validation_accuracy": accuracy,
-    "test_accuracy": evaluate.accuracy(tested, test.labels),
+    "test_accuracy": evaluate.accuracy(logits, test.labels),
   }
-  said = training.answers(setup, student, networks)
-  return RoundResult(networks, losses, said, scores)
+  log_probs = training.answers(setup, student, networks)
+  return RoundResult(networks, losses, log_probs, scores)
 
 
-def train_controls(setup: SoftTdSetup, context: Context) -> Tried:
+def train_controls(setup: SoftTdSetup, context: Context) -> StageResult:
   """Trains those that have one go, each for as long as all rounds together."""
-  said, rounds = (
-    context.values["sources"].said,
-    context.values["rounds"].trained,
+  log_probs, rounds = (
+    context.values["sources"].log_probs,
+    context.values["rounds"].result,
   )
   # Plain distillation has a single teacher: the chain's first source.
-  lessons = _with_anchor(setup, rounds[0].soft_labels.log_targets, said)
-  lessons["source"] = training.side_by_side(said[0])
+  lessons = _with_anchor(setup, rounds[0].soft_labels.log_targets, log_probs)
+  lessons["source"] = training.side_by_side(log_probs[0])
 
   def train(names):
     train_spec = training.student_trainee(setup, names, rounds=len(rounds))
@@ -137,16 +139,18 @@ def train_controls(setup: SoftTdSetup, context: Context) -> Tried:
 
   networks, cells = {}, {}
   for names in (("one_round",), ("baseline", "label_smoothing", "reference")):
-    made = context.stored(names[0], lambda names=names: train(names))
-    networks |= made["networks"]
-    cells |= made["cells"]
-  return Tried(networks, cells)
+    result = context.stored(names[0], lambda names=names: train(names))
+    networks |= result["networks"]
+    cells |= result["cells"]
+  return StageResult(networks, cells)
 
 
-def _with_anchor(setup: SoftTdSetup, log_targets: np.ndarray, said: np.ndarray):
+def _with_anchor(
+  setup: SoftTdSetup, log_targets: np.ndarray, log_probs: np.ndarray
+):
   """Lays the pre-trained sources' soft labels beside the round's."""
   beta = setup.experiment.soft_td.beta
-  anchor = make_soft_labels(said, beta=beta, kind="soft").log_targets
+  anchor = make_soft_labels(log_probs, beta=beta, kind="soft").log_targets
   return {
     "soft_labels": training.side_by_side(np.concatenate([log_targets, anchor]))
   }

@@ -169,7 +169,7 @@ def train_tuned(
   ready = with_members(
     train_spec, dict.fromkeys(train_spec.arms, grid), setup.chains
   )
-  kept, cells = {}, {}
+  networks_of, cells = {}, {}
   for arm, members in train(setup, ready, teachers, title=title).items():
     losses = validate(setup, members)[0].reshape(len(grid), -1)
     order = ranking(losses, better=-1)
@@ -177,10 +177,10 @@ def train_tuned(
       grid[i] | {"validation_loss": losses[i].tolist()} for i in order
     ]
     start = order[0] * setup.chains
-    kept[arm] = jax.tree.map(
+    networks_of[arm] = jax.tree.map(
       lambda x, start=start: x[start : start + setup.chains], members
     )
-  return kept, cells
+  return networks_of, cells
 
 
 def best_settings(cells: Cells) -> dict[str, list[dict[str, float]]]:
@@ -207,11 +207,11 @@ def validate(
   Returns:
     (M,) negative log-likelihoods, nats, and (M,) accuracies.
   """
-  held = setup.base.score_split
-  logits = predict.predict(setup.base.student, networks, held.images)
+  split = setup.base.score_split
+  logits = predict.predict(setup.base.student, networks, split.images)
   return (
-    evaluate.negative_log_likelihood(logits, held.labels),
-    evaluate.accuracy(logits, held.labels),
+    evaluate.negative_log_likelihood(logits, split.labels),
+    evaluate.accuracy(logits, split.labels),
   )
 
 

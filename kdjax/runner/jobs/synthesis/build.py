@@ -33,8 +33,8 @@ class SynthesisSetup(NamedTuple):
     dataset: the data set as stored.
     images: (N, H, W, C) float32, the real images that may be learned from.
     labels: (N,) int32, their classes.
-    known: int64 positions of those that learn in the search for rates.
-    held: int64 positions of those that score it.
+    search_train: int64 positions of those that learn in the search for rates.
+    search_test: int64 positions of those that score it.
     scored: the images that count: the test set, or held-out training images.
     apply: (params, images) -> logits.
     init: key -> params.
@@ -46,8 +46,8 @@ class SynthesisSetup(NamedTuple):
   dataset: Dataset
   images: np.ndarray
   labels: np.ndarray
-  known: np.ndarray
-  held: np.ndarray
+  search_train: np.ndarray
+  search_test: np.ndarray
   scored: Split
   network: nn.Module
   model: str
@@ -71,9 +71,11 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
   model = read_model(MODEL if model == AUTO else model)
   model.make(classes=2)
   dataset = _load(experiment)
-  train, scored = _hold_out(dataset, experiment.data.validation)
-  known, held = data.split_validation(train.labels, HELD_OUT, seed=1)
-  _check_images(experiment, train.labels[known], dataset.classes)
+  train, score_split = _hold_out(dataset, experiment.data.validation)
+  search_train, search_test = data.split_validation(
+    train.labels, HELD_OUT, seed=1
+  )
+  _check_images(experiment, train.labels[search_train], dataset.classes)
   network = model.make(classes=dataset.classes)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
   _check_network(network, sample, model.text)
@@ -90,9 +92,9 @@ def prepare(experiment: Experiment) -> SynthesisSetup:
     dataset=dataset,
     images=np.asarray(data.to_float(jnp.asarray(train.images))),
     labels=train.labels,
-    known=known,
-    held=held,
-    scored=scored,
+    search_train=search_train,
+    search_test=search_test,
+    scored=score_split,
     network=network,
     model=model.text,
     apply=apply,
@@ -117,8 +119,12 @@ def _load(experiment: Experiment) -> Dataset:
 def _hold_out(dataset: Dataset, validation: float) -> tuple[Split, Split]:
   if not validation:
     return dataset.train, dataset.test
-  rest, held = data.split_validation(dataset.train.labels, validation, seed=0)
-  return data.select(dataset.train, rest), data.select(dataset.train, held)
+  rest, validation_places = data.split_validation(
+    dataset.train.labels, validation, seed=0
+  )
+  return data.select(dataset.train, rest), data.select(
+    dataset.train, validation_places
+  )
 
 
 def _check_images(experiment: Experiment, labels, classes: int) -> None:
@@ -158,13 +164,13 @@ def _check_room(experiment: Experiment, network, model, sample, local) -> None:
 def _check_network(network: nn.Module, sample: jax.Array, model: str) -> None:
   """Finds out by shapes alone whether a network can be differentiated through."""
   try:
-    made = jax.eval_shape(
+    shapes = jax.eval_shape(
       lambda key: network.init(key, sample, train=False), jax.random.key(0)
     )
   except (TypeError, ValueError) as error:
     raise UserError(f"--student={model} cannot be used: {error}") from error
-  if set(made) != {"params"}:
-    others = ", ".join(sorted(set(made) - {"params"}))
+  if set(shapes) != {"params"}:
+    others = ", ".join(sorted(set(shapes) - {"params"}))
     raise UserError(
       f"--student={model}: synthesise needs a network with nothing but"
       f" parameters; this one also keeps {others}. mlp and lenet will do"

@@ -123,13 +123,13 @@ def follow(
   if together:
     return _side_by_side(apply, starts, *course, rates)
   count = len(jax.tree.leaves(starts)[0])
-  done = []
+  networks = []
   for m in range(count):
     params = jax.tree.map(lambda x, m=m: x[m], starts)
     for places, rate in zip(course.plan, rates, strict=True):
       params = _step(apply, params, course.images, course.labels, places, rate)
-    done.append(params)
-  return jax.tree.map(lambda *x: jnp.stack(x), *done)
+    networks.append(params)
+  return jax.tree.map(lambda *x: jnp.stack(x), *networks)
 
 
 def search(
@@ -150,15 +150,15 @@ def search(
     >>> search(train, lambda x: -abs(x - 4), [1.0, 2.0], [1, 2])[:2]
     (2.0, 2)
   """
-  tried = []
+  results = []
   for rate in rates:
-    state, done = None, 0
+    state, steps = None, 0
     for length in lengths:
-      state = train(rate, state, done, length)
-      done = length
-      tried.append({"rate": rate, "steps": length, "accuracy": score(state)})
-  best = max(tried, key=lambda one: one["accuracy"])
-  return Choice(best["rate"], best["steps"], tried)
+      state = train(rate, state, steps, length)
+      steps = length
+      results.append({"rate": rate, "steps": length, "accuracy": score(state)})
+  best = max(results, key=lambda one: one["accuracy"])
+  return Choice(best["rate"], best["steps"], results)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -166,8 +166,8 @@ def _side_by_side(apply, starts, images, labels, plan, rates):
   def one(params):
     def step(params, turn):
       places, rate = turn
-      seen = images[places], labels[places]
-      return take_step(apply, params, *seen, rate), None
+      batch = images[places], labels[places]
+      return take_step(apply, params, *batch, rate), None
 
     return jax.lax.scan(step, params, (plan, rates))[0]
 

@@ -20,17 +20,17 @@ from kdjax.tasks.classification import classification
 
 def measure(setup: SynthesisSetup, context: Context) -> Measured:
   """Scores the networks of every kind of images, and saves two kinds."""
-  (learned, losses), students = (
+  (image_sets, losses), students = (
     context.values["synthesis"],
     context.values["networks"],
   )
   results = _scores(setup, students)
   _save_networks(setup, context.workdir, students)
-  results["synthesis"] = _synthesis(setup, learned, losses) | {
+  results["synthesis"] = _synthesis(setup, image_sets, losses) | {
     "networks": len(results["student"]["each"][0])
   }
   results["task"] = classification(setup.dataset.classes).name
-  return Measured(results, {"samples": _samples(setup, learned)})
+  return Measured(results, {"samples": _samples(setup, image_sets)})
 
 
 def _scores(
@@ -44,24 +44,26 @@ def _scores(
   return scores
 
 
-def _synthesis(setup: SynthesisSetup, learned, losses) -> dict[str, Any]:
+def _synthesis(setup: SynthesisSetup, image_sets, losses) -> dict[str, Any]:
   settings = setup.experiment.synthesis
   return {
     "images_per_class": settings.images_per_class,
     "classes": setup.dataset.classes,
     "real_images": len(setup.labels),
     "loss": losses,
-    "rates": [np.exp(one.log_rates).ravel().tolist() for one in learned],
-    "digest": [storage.digest(one._asdict()) for one in learned],
+    "rates": [np.exp(one.log_rates).ravel().tolist() for one in image_sets],
+    "digest": [storage.digest(one._asdict()) for one in image_sets],
   }
 
 
-def _samples(setup: SynthesisSetup, learned: list[Synthetic]) -> dict[str, Any]:
+def _samples(
+  setup: SynthesisSetup, image_sets: list[Synthetic]
+) -> dict[str, Any]:
   """What the picture shows: the first set before and after, a row a class."""
   first = jax.device_get(training.first_images(setup, 0))
   return {
     "before": _by_class(first),
-    "after": _by_class(learned[0]),
+    "after": _by_class(image_sets[0]),
     "class_names": list(setup.dataset.class_names),
   }
 

@@ -51,11 +51,11 @@ class TrainedStudents(NamedTuple):
 
 
 def from_learned(
-  setup: SynthesisSetup, learned: Sequence[Synthetic]
+  setup: SynthesisSetup, image_sets: Sequence[Synthetic]
 ) -> TrainedStudents:
   """Trains unseen networks on learned images, with the learned rates."""
   networks = []
-  for seed, synthetic in enumerate(learned):
+  for seed, synthetic in enumerate(image_sets):
     course, rates = learned_course(synthetic)
     networks.append(_follow(setup, _starts(setup, seed), course, rates))
   each = setup.experiment.synthesis.images_per_class
@@ -67,7 +67,7 @@ def from_few(setup: SynthesisSetup, kind: str) -> TrainedStudents:
   settings = setup.experiment.synthesis
   own = settings.inner_steps * settings.inner_epochs
   lengths = [factor * own for factor in LENGTHENED]
-  sets = [_few(setup, kind, setup.known, seed) for seed in SEARCH_SEEDS]
+  sets = [_few(setup, kind, setup.search_train, seed) for seed in SEARCH_SEEDS]
   courses = [_whole(setup, *one, lengths[-1]) for one in sets]
   choice = _search(setup, courses, lengths)
   networks = []
@@ -85,7 +85,9 @@ def from_all(setup: SynthesisSetup) -> TrainedStudents:
   """Trains one unseen network a seed on all real images."""
   epochs = setup.experiment.student.epochs
   lengths = sorted({max(1, round(share * epochs)) for share in SHORTENED})
-  course, steps = _passes(setup, setup.known, lengths[-1], SEARCH_SEEDS[0])
+  course, steps = _passes(
+    setup, setup.search_train, lengths[-1], SEARCH_SEEDS[0]
+  )
   choice = _search(setup, [course], [steps * length for length in lengths])
   # As many passes, over more images.
   passes = choice.steps // steps
@@ -124,8 +126,8 @@ def centroids(
     .cluster_centers_
     for one in classes
   ]
-  made = np.concatenate(centres).astype(np.float32)
-  return made.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
+  centre_images = np.concatenate(centres).astype(np.float32)
+  return centre_images.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
 
 
 def entry(setup: SynthesisSetup, students: TrainedStudents) -> dict[str, Any]:
@@ -172,7 +174,10 @@ def _search(setup: SynthesisSetup, courses: list[Course], lengths) -> Choice:
     ]
 
   def score(states):
-    images, labels = setup.images[setup.held], setup.labels[setup.held]
+    images, labels = (
+      setup.images[setup.search_test],
+      setup.labels[setup.search_test],
+    )
     accuracies = [
       evaluate.measure(_logits(setup, state, images), labels)["test_accuracy"]
       for state in states
@@ -187,8 +192,8 @@ def _few(setup: SynthesisSetup, kind: str, places: np.ndarray, seed: int):
   each = setup.experiment.synthesis.images_per_class
   if kind == "centroids":
     return centroids(images, labels, each, seed)
-  drawn = training.draw(labels, each, seed)
-  return images[drawn], labels[drawn]
+  subset = training.draw(labels, each, seed)
+  return images[subset], labels[subset]
 
 
 def _whole(setup: SynthesisSetup, images, labels, steps: int) -> Course:

@@ -45,18 +45,18 @@ def learn_images(setup: SynthesisSetup, context: Context) -> Learned:
       context.log.write(row | {"loss": loss})
     return jax.device_get(now.synthetic)._asdict() | {"loss": loss}
 
-  learned = Learned([], [])
+  result = Learned([], [])
   with progress(seeds, "learned images", unit="set") as advance:
     for seed in range(seeds):
-      learned_set = context.stored(
+      image_set = context.stored(
         f"images_{seed}", lambda seed=seed: learn(seed)
       )
-      learned.losses.append(learned_set.pop("loss"))
-      learned.images.append(Synthetic(**learned_set))
-      advance(learned.losses[-1])
+      result.losses.append(image_set.pop("loss"))
+      result.images.append(Synthetic(**image_set))
+      advance(result.losses[-1])
   if processes.is_first():
-    _save_images(context.workdir / IMAGES, learned.images)
-  return learned
+    _save_images(context.workdir / IMAGES, result.images)
+  return result
 
 
 def train_networks(
@@ -64,10 +64,10 @@ def train_networks(
 ) -> dict[str, TrainedStudents]:
   """Trains fresh networks on each kind of images."""
   say("measuring what fresh networks learn from each kind of images")
-  learned = context.values["synthesis"].images
+  image_sets = context.values["synthesis"].images
   makers = {
     "teacher": lambda: networks.from_all(setup),
-    "student": lambda: networks.from_learned(setup, learned),
+    "student": lambda: networks.from_learned(setup, image_sets),
     "baseline": lambda: networks.from_few(setup, "random"),
     "centroids": lambda: networks.from_few(setup, "centroids"),
   }
@@ -84,11 +84,11 @@ def train_networks(
   return by_kind
 
 
-def _save_images(path: Path, learned: list[Synthetic]) -> None:
+def _save_images(path: Path, image_sets: list[Synthetic]) -> None:
   arrays = {
-    "images": np.stack([one.images for one in learned]),
-    "labels": np.stack([one.labels for one in learned]),
-    "rates": np.stack([np.exp(one.log_rates) for one in learned]),
+    "images": np.stack([one.images for one in image_sets]),
+    "labels": np.stack([one.labels for one in image_sets]),
+    "rates": np.stack([np.exp(one.log_rates) for one in image_sets]),
   }
   try:
     np.savez(path, **arrays)

@@ -99,19 +99,22 @@ def outer_optimizer(experiment: Experiment) -> optax.GradientTransformation:
 
 
 def make_starts(
-  setup: SynthesisSetup, key: jax.Array, count: int, fixed: bool | None = None
+  setup: SynthesisSetup,
+  key: jax.Array,
+  count: int,
+  is_fixed: bool | None = None,
 ) -> Any:
   """Initialises networks.
 
   Args:
-    fixed: whether all are the one fixed start; by default as the settings say.
+    is_fixed: whether all are the one fixed start; by default as the settings say.
 
   Returns:
     Parameters with a leading axis (M,); (1,) for a fixed start.
   """
-  if fixed is None:
-    fixed = setup.experiment.synthesis.initialisation == "fixed"
-  if fixed:
+  if is_fixed is None:
+    is_fixed = setup.experiment.synthesis.initialisation == "fixed"
+  if is_fixed:
     return jax.vmap(setup.init)(jax.random.key(FIXED)[None])
   return jax.vmap(setup.init)(jax.random.split(key, count))
 
@@ -175,8 +178,8 @@ def make_outer_step(setup: SynthesisSetup) -> Callable:
 
     @jax.jit
     def step(synthetic, state, key, images, labels):
-      drawn = prepare(key, images, labels)
-      loss, gradient = measure(synthetic, *drawn)
+      inputs = prepare(key, images, labels)
+      loss, gradient = measure(synthetic, *inputs)
       return *finish(synthetic, state, gradient), loss
 
     return step

@@ -79,4 +79,4 @@ def test_figures_do_not_depend_on_who_else_is_measured(make_setup):
     == (networks.entry(setup, again)["digest"])
   )
   # What is searched for scores images that nobody has learned from.
-  assert not set(setup.known) & set(setup.held)
+  assert not set(setup.search_train) & set(setup.search_test)
