@@ -31,21 +31,23 @@ def over_pieces(
   examples = len(jax.tree.leaves(trees)[0])
   if examples % pieces:
     raise ValueError(f"{examples} examples cannot be cut into {pieces} pieces")
-  cut = jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), trees)
-  first = jax.tree.map(lambda x: x[0], cut)
+  batch_pieces = jax.tree.map(
+    lambda x: x.reshape(pieces, -1, *x.shape[1:]), trees
+  )
+  first = jax.tree.map(lambda x: x[0], batch_pieces)
   empty = jax.tree.map(
     lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *first)
   )
 
   def body(before, piece):
-    added, merged, kept = function(*piece)
+    sums, metrics, rest = function(*piece)
     return (
-      jax.tree.map(jnp.add, before[0], added),
-      jax.tree.map(_merge, before[1], merged),
-      kept,
+      jax.tree.map(jnp.add, before[0], sums),
+      jax.tree.map(_merge, before[1], metrics),
+      rest,
     ), None
 
-  return jax.lax.scan(body, empty, cut)[0]
+  return jax.lax.scan(body, empty, batch_pieces)[0]
 
 
 def _merge(before: jax.Array, now: jax.Array) -> jax.Array:

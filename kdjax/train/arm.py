@@ -112,10 +112,10 @@ def _with_read(plan: BatchPlan, images, answers) -> BatchPlan:
   def shaped(x):
     return x.reshape(*plan.indices.shape, *x.shape[1:])
 
-  found = {name: next(stream) for name, stream in answers.items()}
+  answers_of_step = {name: next(stream) for name, stream in answers.items()}
   return plan._replace(
     images=None if images is None else jax.tree.map(shaped, next(images)),
-    answers=jax.tree.map(shaped, found),
+    answers=jax.tree.map(shaped, answers_of_step),
   )
 
 

@@ -45,13 +45,13 @@ def make_batch(
   else:
     inputs = loader.view(batch_plan.numbers, own, index)
     extra["place"] = loader.rows(batch_plan)
-  known = jax.tree.map(lambda x: x[index], targets)
-  batch = Batch(inputs, known, batch_plan.weights > 0, index, positions)
+  labels = jax.tree.map(lambda x: x[index], targets)
+  batch = Batch(inputs, labels, batch_plan.weights > 0, index, positions)
   if loader.mixing is not None:
-    inputs, mixed = _mix(
+    inputs, mixing = _mix(
       loader.mixing, step_key(seed, step, 2), batch, axis_name
     )
-    batch, extra = batch._replace(inputs=inputs), extra | mixed
+    batch, extra = batch._replace(inputs=inputs), extra | mixing
   if loader.teacher_view is not None:
     key = step_key(seed, step, 3)
     extra["teacher_inputs"] = loader.teacher_view(key, own, positions)

@@ -36,15 +36,15 @@ def jsonl(path: str | Path) -> Callback:
     >>> print(path.read_text())
     {"epoch": 1, "step": 9, "loss": 0.5}
   """
-  path, begun = Path(path), False
+  path, has_lines = Path(path), False
 
   def write(event: Event) -> None:
-    nonlocal begun
+    nonlocal has_lines
     line = json.dumps(_without_nan(event.row), allow_nan=False) + "\n"
     try:
-      if not begun:
+      if not has_lines:
         _rewind(path, event.step)
-        begun = True
+        has_lines = True
       with path.open("a", encoding="utf-8") as file:
         file.write(line)
     except OSError as error:
@@ -104,14 +104,14 @@ def progress_line(
   stream = stream or sys.stderr
   if not (anywhere or stream.isatty()):
     return lambda event: None
-  begun: list[tuple[int, float]] = []
+  starts: list[tuple[int, float]] = []
 
   def show(event: Event) -> None:
     text, now = _told(task, event), time.monotonic()
     # The first steps hold the compilation.
-    if not begun:
-      begun.append((event.step, now))
-    first, start = begun[0]
+    if not starts:
+      starts.append((event.step, now))
+    first, start = starts[0]
     if event.steps and event.step > first:
       seconds = (event.steps - event.step) / (event.step - first)
       text += f", {seconds * (now - start):.0f} s left"
@@ -142,7 +142,7 @@ def _rewind(path: Path, step: int) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   if not path.exists():
     return
-  kept = []
+  lines = []
   for line in path.read_text(encoding="utf-8").splitlines():
     try:
       row = json.loads(line)
@@ -150,8 +150,8 @@ def _rewind(path: Path, step: int) -> None:
         break
     except (ValueError, KeyError, TypeError):  # a row half written
       break
-    kept.append(line + "\n")
-  path.write_text("".join(kept), encoding="utf-8")
+    lines.append(line + "\n")
+  path.write_text("".join(lines), encoding="utf-8")
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:

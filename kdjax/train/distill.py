@@ -135,15 +135,15 @@ def distill(
   check_values(optimizer, teacher)
   goal = objective(method, student, task)
   step = make_step(goal, optimizer, placement)
-  placed = placement.put(teacher)
+  placed_teacher = placement.put(teacher)
 
   def begin(batch):
     check(goal, optimizer, batch, teacher, variables=variables)
-    return step.init(key, variables, placed, batch)
+    return step.init(key, variables, placed_teacher, batch)
 
   place = step_loop.run(
     step_loop.Loop(
-      step=lambda state, batch: step.step(state, placed, batch),
+      step=lambda state, batch: step.step(state, placed_teacher, batch),
       begin=begin,
       variables=step.variables,
       batches=iterator,
@@ -166,18 +166,18 @@ def distill(
 
 
 def _check(epochs, steps, patience, log_every, score_on) -> None:
-  given = {
+  settings = {
     "epochs": epochs,
     "steps": steps,
     "patience": patience,
     "log_every": log_every,
   }
-  for name, value in given.items():
+  for name, value in settings.items():
     if value is not None and (type(value) is not int or value < 1):
       raise UserError(f"distill({name}={value!r}): not a whole number >= 1")
   if (epochs is None) == (steps is None):
-    said = "neither" if epochs is None else f"epochs={epochs}, steps={steps}"
-    raise UserError(f"distill takes either epochs= or steps=, got {said}")
+    text = "neither" if epochs is None else f"epochs={epochs}, steps={steps}"
+    raise UserError(f"distill takes either epochs= or steps=, got {text}")
   if patience is not None and score_on is None:
     raise UserError(
       f"distill(patience={patience}) watches the score on held-out examples:"
@@ -198,7 +198,7 @@ def _is_iterator(batches: Any) -> bool:
 def _scorer(student, score_on, task, batch_size):
   if score_on is None:
     return None
-  sized = isinstance(score_on, Mapping) or hasattr(score_on, "with_format")
+  is_sized = isinstance(score_on, Mapping) or hasattr(score_on, "with_format")
 
   def score(variables):
     return evaluate(
@@ -206,7 +206,7 @@ def _scorer(student, score_on, task, batch_size):
       variables,
       score_on,
       task=task,
-      batch_size=batch_size if sized else None,
+      batch_size=batch_size if is_sized else None,
     )
 
   return score

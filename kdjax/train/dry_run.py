@@ -78,33 +78,33 @@ def reads_answers(
     False
   """
   step = _step_of(student, teacher, method, sample, task, scheme)
-  traced = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
-  outputs = [True] * len(traced.jaxpr.outvars)
-  _, used = partial_eval.dce_jaxpr(traced.jaxpr, outputs)
+  program = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
+  outputs = [True] * len(program.jaxpr.outvars)
+  _, used = partial_eval.dce_jaxpr(program.jaxpr, outputs)
   return used[-1]
 
 
 def _step_of(student, teacher, method, sample, task, scheme):
   """A step as a function of randomness and of what is added to all answers."""
 
-  def step(rng, added):
+  def step(rng, change):
     index = _shown(scheme)
     inputs = jax.tree.map(
       lambda x: jnp.zeros((len(index), *x.shape[1:]), x.dtype), sample
     )
     batch = task.sample(inputs)._replace(index=index, position=index)
-    taught = teacher
+    live = teacher
     if not isinstance(teacher, Teacher | None):
-      args, named = arguments(inputs)
-      variables = teacher.init(rng, *args, **named, train=False)
-      taught = live_teacher(full_precision(teacher), variables)
+      args, by_name = arguments(inputs)
+      variables = teacher.init(rng, *args, **by_name, train=False)
+      live = live_teacher(full_precision(teacher), variables)
     with taps_of("teacher"):
-      outputs = observe(taught, batch, method.teacher_taps, task=task)
-    if taught is teacher and outputs is not None:
+      outputs = observe(live, batch, method.teacher_taps, task=task)
+    if live is teacher and outputs is not None:
       _check_stored(outputs, method.teacher_taps)
-    head = jax.tree.map(lambda x: x + added, teacher_head(taught))
+    head = jax.tree.map(lambda x: x + change, teacher_head(live))
     if outputs is not None:
-      outputs = outputs._replace(answers=outputs.answers + added)
+      outputs = outputs._replace(answers=outputs.answers + change)
     state = scheme.create(
       student,
       method,

@@ -53,12 +53,12 @@ def ensemble(
   arrays = tuple(_stack([teachers[i] for i in group]) for group in groups)
   first = tuple(teachers[group[0]].replace(arrays=None) for group in groups)
   settings = (tuple(map(tuple, groups)), first)
-  pooled = partial(
+  pool_answers = partial(
     pool_logits if task is None else task.pool,
     pool=pool,
     weights=tuple(weights or ()),
   )
-  show = partial(_show, settings, pooled)
+  show = partial(_show, settings, pool_answers)
   return Teacher(arrays, show, partial(_heads, settings))
 
 
@@ -90,35 +90,35 @@ def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
   return Teacher(_stack(teachers), show, head)
 
 
-def _show(settings, pooled, arrays, batch, step, taps) -> Outputs:
+def _show(settings, pool_answers, arrays, batch, step, taps) -> Outputs:
   groups, first = settings
   members = [None] * sum(map(len, groups))
-  for places, one, stacked in zip(groups, first, arrays, strict=True):
+  for places, one, stack in zip(groups, first, arrays, strict=True):
     group_outputs = _of_each(
-      lambda mine, one=one: one.show(mine, batch, step, taps), stacked
+      lambda mine, one=one: one.show(mine, batch, step, taps), stack
     )
     for place, outputs in zip(places, group_outputs, strict=True):
       members[place] = outputs
   answers = jnp.stack([outputs.answers for outputs in members])
-  return Outputs(pooled(answers), {}, tuple(members))
+  return Outputs(pool_answers(answers), {}, tuple(members))
 
 
 def _heads(settings, arrays) -> tuple | None:
   groups, first = settings
   heads = [None] * sum(map(len, groups))
-  for places, one, stacked in zip(groups, first, arrays, strict=True):
+  for places, one, stack in zip(groups, first, arrays, strict=True):
     for i, place in enumerate(places):
-      heads[place] = one.head(jax.tree.map(lambda x, i=i: x[i], stacked))
+      heads[place] = one.head(jax.tree.map(lambda x, i=i: x[i], stack))
   return tuple(heads)
 
 
-def _of_each(function, stacked) -> list:
+def _of_each(function, stack) -> list:
   """vmap over the leading axis, but plain where there is only one."""
-  size = len(jax.tree.leaves(stacked)[0])
+  size = len(jax.tree.leaves(stack)[0])
   if size == 1:
-    return [function(jax.tree.map(lambda x: x[0], stacked))]
-  found = jax.vmap(function)(stacked)
-  return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(size)]
+    return [function(jax.tree.map(lambda x: x[0], stack))]
+  results = jax.vmap(function)(stack)
+  return [jax.tree.map(lambda x, i=i: x[i], results) for i in range(size)]
 
 
 def _groups(teachers, together) -> list[list[int]]:

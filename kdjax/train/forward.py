@@ -56,11 +56,11 @@ def train_forward(
     nn.intercept_methods(by_example(batch.position)),
     nn.intercept_methods(over_the_batch(batch.weight, axis_name)),
   ):
-    outputs, features, moved = network.apply(
+    outputs, features, updates = network.apply(
       variables, batch.inputs, taps=taps, train=True, rngs={"dropout": key}
     )
   rows = task.rows(outputs, batch)
-  collections = {name: moved[name] for name in moved if name != "params"}
+  collections = {name: updates[name] for name in updates if name != "params"}
   return Outputs(rows.answers, features), rows, collections
 
 
@@ -116,6 +116,6 @@ def first_examples(inputs: Inputs, examples: int) -> Inputs:
 
 def _over_arrays(function: Callable, inputs: Inputs) -> Inputs:
   alone = dict.fromkeys(("step", "head", "student_head"))
-  shared = {name: getattr(inputs, name) for name in alone}
-  changed = jax.tree.map(function, inputs._replace(**alone))
-  return changed._replace(**shared)
+  as_they_are = {name: getattr(inputs, name) for name in alone}
+  new = jax.tree.map(function, inputs._replace(**alone))
+  return new._replace(**as_they_are)

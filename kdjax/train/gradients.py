@@ -103,11 +103,11 @@ def by_term(
   losses, pullback, aux = jax.vjp(objective, params, has_aux=True)
   grads = {}
   for name in losses:
-    chosen = {
+    cotangents = {
       other: jnp.full_like(value, other == name)
       for other, value in losses.items()
     }
-    grads[name] = over_devices(pullback(chosen)[0])
+    grads[name] = over_devices(pullback(cotangents)[0])
   one = jnp.float32(1.0)
   metrics = {
     f"gradient_norm/{name}": (optax.tree.norm(grad["network"]), one)

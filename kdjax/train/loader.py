@@ -135,8 +135,8 @@ def plan_batches(
   Returns:
     Indices and weights, (steps, S, B) each.
   """
-  planned = [loader.batches(int(seed), start, stop) for seed in seeds]
-  indices, weights = (np.stack(x, axis=1) for x in zip(*planned, strict=True))
+  batches = [loader.batches(int(seed), start, stop) for seed in seeds]
+  indices, weights = (np.stack(x, axis=1) for x in zip(*batches, strict=True))
   if loader.view_numbers is None:
     return BatchPlan(indices, weights)
   numbers = [

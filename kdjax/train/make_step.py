@@ -167,13 +167,13 @@ def program_of(
       pieces=pieces,
       examples=examples,
     )
-    moved = (after.collections, after.method_state)
+    memory = (after.collections, after.method_state)
     mean = state.average
     if average is not None:
       rate = average_rate(after.step, average)
-      mean = follow(mean, _variables(after.params, moved), rate)
+      mean = follow(mean, _variables(after.params, memory), rate)
     return (
-      State(after.params, after.opt_state, moved, after.step, state.key, mean),
+      State(after.params, after.opt_state, memory, after.step, state.key, mean),
       metrics,
     )
 

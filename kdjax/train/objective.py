@@ -112,19 +112,19 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     if method.frozen is not None:
       params = _stopped(params, method.frozen(step))
     counts = counted(task, batch, totals_of(task, batch, axis_name))
-    losses, (rows, moved, metrics) = losses_of(
+    losses, (rows, memory, metrics) = losses_of(
       method, student, task, params, state, outputs, batch, counts,
       step=step, key=key, axis_name=axis_name, head=teacher_head(teacher),
     )  # fmt: skip
     metrics |= score_of(task, rows, batch)
-    moved = (share_of(moved[0], counts), moved[1])
+    memory = (share_of(memory[0], counts), memory[1])
     total = sum(losses.values())
     if axis_name is not None:
       # Everyone's value, of which this device's share has the gradient.
       constant = jax.lax.stop_gradient(total)
       total = collectives.psum(constant, axis_name) + (total - constant)
     return total, (
-      (joined(moved[0], axis_name), moved[1]),
+      (joined(memory[0], axis_name), memory[1]),
       collectives.psum(metrics, axis_name),
     )
 

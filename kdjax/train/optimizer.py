@@ -86,12 +86,12 @@ def read_optimizer(
   Returns:
     (steps, last=None) -> what `make_optimizer` builds.
   """
-  written, fall = spec.parse(optimizer), spec.parse(schedule)
-  if written.args:
+  rule_spec, fall = spec.parse(optimizer), spec.parse(schedule)
+  if rule_spec.args:
     raise UserError(
-      f"optimizer {written}: name the arguments, such as momentum=0.9"
+      f"optimizer {rule_spec}: name the arguments, such as momentum=0.9"
     )
-  clip, rule = spec.build("optimizer", written, MAKERS)
+  clip, rule = spec.build("optimizer", rule_spec, MAKERS)
 
   def build(steps, last=None):
     shape = spec.build("schedule", fall, SHAPES, steps=steps)
@@ -180,10 +180,10 @@ def _milestones(
   if not shares or not numbers or not all(x < y for x, y in rising):
     raise ValueError(f"shares must rise between 0 and 1, got {shares}")
   _check_argument("factor", factor)
-  passed = np.array([round(share * steps) for share in shares])
+  ends = np.array([round(share * steps) for share in shares])
 
   def fall(rest):
-    return lambda step: factor ** jnp.sum(step + steps - rest >= passed)
+    return lambda step: factor ** jnp.sum(step + steps - rest >= ends)
 
   return _after_rise(warmup, steps, fall)
 
@@ -214,21 +214,26 @@ def _with_rate(maker: Callable) -> Callable:
   others = set(own) - {"learning_rate"}
 
   @functools.wraps(maker)
-  def make(**given):
-    for name, value in given.items():
+  def make(**settings):
+    for name, value in settings.items():
       _check_argument(name, value)
-    clip, decay_norms = given.pop("clip", None), given.pop("decay_norms", True)
+    clip, decay_norms = (
+      settings.pop("clip", None),
+      settings.pop("decay_norms", True),
+    )
     if not decay_norms:
       if "mask" not in others:
         raise ValueError("decay_norms is for optimisers with weight_decay")
-      given["mask"] = _decayed
+      settings["mask"] = _decayed
     if (
-      given.get("nesterov") and "momentum" in own and not given.get("momentum")
+      settings.get("nesterov")
+      and "momentum" in own
+      and not settings.get("momentum")
     ):
       raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
     rule = optax.inject_hyperparams(maker, static_args=tuple(others))
     shorten = optax.clip_by_global_norm(clip) if clip else optax.identity()
-    return shorten, rule(learning_rate=0.0, **given)
+    return shorten, rule(learning_rate=0.0, **settings)
 
   # The run gives the rate, and `decay_norms` says what is decayed.
   names = [name for name in own if name not in ("learning_rate", "mask")]
@@ -250,13 +255,13 @@ def _check_argument(name: str, value: Any) -> None:
     if not isinstance(value, bool):
       raise ValueError(f"{name} is True or False, got {value!r}")
   elif value is not None or name not in ("clip", "momentum"):
-    words, allowed = RANGES[name]
+    words, is_allowed = RANGES[name]
     # Optimisers compute in float32, where 1e-40 is 0 and 0.999999999 is 1.
     checks.number(
       name,
       value,
       words,
-      lambda value: abs(value) <= LARGEST and allowed(np.float32(value)),
+      lambda value: abs(value) <= LARGEST and is_allowed(np.float32(value)),
     )
 
 

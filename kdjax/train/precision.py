@@ -52,8 +52,8 @@ class PrecisionWrapper:
       variables = {**variables, "params": params}
       args = _convert(args, jnp.float32, self.dtype)
     with nn.intercept_methods(_again(paths)):
-      found = self.network.apply(variables, *args, **kwargs)
-    return _convert(found, self.dtype, jnp.float32) if narrow else found
+      result = self.network.apply(variables, *args, **kwargs)
+    return _convert(result, self.dtype, jnp.float32) if narrow else result
 
 
 def with_precision(
@@ -125,17 +125,17 @@ def in_precision(network: Network, dtype: Any) -> Network:
     return network
 
   def apply(variables, inputs, **options):
-    kept = kept_layers(network, variables)
-    params = cast_params(variables["params"], dtype, kept=kept)
-    outputs, features, moved = network.apply(
+    exact_layers = kept_layers(network, variables)
+    params = cast_params(variables["params"], dtype, kept=exact_layers)
+    outputs, features, updates = network.apply(
       {**variables, "params": params},
       _convert(inputs, jnp.float32, dtype),
       **options,
     )
-    found = _convert(
-      (outputs, features, {**moved, "params": ()}), dtype, jnp.float32
+    results = _convert(
+      (outputs, features, {**updates, "params": ()}), dtype, jnp.float32
     )
-    return *found[:2], {**found[2], "params": variables["params"]}
+    return *results[:2], {**results[2], "params": variables["params"]}
 
   return network._replace(apply=apply)
 
@@ -180,14 +180,14 @@ def blocks(params: Mapping) -> set[tuple[str, ...]]:
     >>> sorted(blocks({"stage_0": {"block_0": {}, "block_1": {}}, "stage_1": {}}))
     [('stage_0', 'block_0'), ('stage_0', 'block_1'), ('stage_1',)]
   """
-  found = set()
+  paths = set()
   for name, tree in params.items():
     if name == "backbone":
-      found |= {(name, *path) for path in blocks(tree)}
+      paths |= {(name, *path) for path in blocks(tree)}
     if name.startswith("stage_"):
       inner = {(name, part) for part in tree if part.startswith("block_")}
-      found |= inner or {(name,)}
-  return found
+      paths |= inner or {(name,)}
+  return paths
 
 
 def _again(paths: set[tuple[str, ...]]) -> Callable:

@@ -102,8 +102,8 @@ class Meter:
 
   def __init__(self, devices: list[jax.Device]):
     """Sets all counts to 0."""
-    known = peak(devices[0].device_kind)
-    self._peak = None if known is None else known * len(devices)
+    peak_of_one = peak(devices[0].device_kind)
+    self._peak = None if peak_of_one is None else peak_of_one * len(devices)
     self._laps: list[dict[str, float]] = []
     self.needs: list[Any] = []
     self._spent: list[tuple[float, int]] = []
@@ -165,16 +165,16 @@ class Meter:
     """
     seconds = max(self._seconds, 1e-9)
     self._spent.append((self._seconds, self._steps))
-    found = {
+    lap = {
       "step_seconds": seconds / max(self._steps, 1),
       "images_per_second": self._examples / seconds,
       "input_share": min(self._lost / seconds, 1.0),
     }
     if self._peak is not None:
-      found["mfu"] = self._done / seconds / self._peak
-    self._laps.append(found)
+      lap["mfu"] = self._done / seconds / self._peak
+    self._laps.append(lap)
     self._begin()
-    return found
+    return lap
 
   def summary(self) -> dict[str, Any]:
     """Returns what a training took.
@@ -185,15 +185,15 @@ class Meter:
       longer than the others would have; and "programs", what each needs.
     """
     laps = self._laps[1:] or self._laps
-    found = {
+    speeds = {
       name: sorted(lap[name] for lap in laps)[len(laps) // 2]
       for name in (laps[0] if laps else ())
     }
     if len(self._spent) > 1:
       seconds, steps = self._spent[0]
-      usual = steps * found["step_seconds"]
-      found["compile_seconds"] = max(seconds - usual, 0.0)
-    return found | {
+      usual = steps * speeds["step_seconds"]
+      speeds["compile_seconds"] = max(seconds - usual, 0.0)
+    return speeds | {
       "train_seconds": sum(seconds for seconds, _ in self._spent),
       "programs": [one._asdict() for one in self.needs],
     }

@@ -71,9 +71,11 @@ def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
     return PruneState(jnp.zeros((), jnp.int32), masks)
 
   def update(updates, state, params):
-    moved = prunable(optax.apply_updates(params, updates), pruning.structure)
+    new_params = prunable(
+      optax.apply_updates(params, updates), pruning.structure
+    )
     scores = {
-      path: _scores(jnp.where(mask, moved[path], 0), pruning.structure)
+      path: _scores(jnp.where(mask, new_params[path], 0), pruning.structure)
       for path, mask in state.masks.items()
     }
     t = state.count
@@ -91,8 +93,8 @@ def magnitude_pruning(pruning: Pruning) -> optax.GradientTransformation:
 def share_at(pruning: Pruning, step: Any) -> jax.Array:
   """Returns the share that is to be zero after a step."""
   length = max(pruning.end - pruning.begin, 1)
-  passed = jnp.clip((step - pruning.begin) / length, 0.0, 1.0)
-  return pruning.sparsity * (1.0 - (1.0 - passed) ** 3)
+  progress = jnp.clip((step - pruning.begin) / length, 0.0, 1.0)
+  return pruning.sparsity * (1.0 - (1.0 - progress) ** 3)
 
 
 def prunable(params: Mapping, structure: str = "weights") -> dict[str, Any]:
@@ -108,14 +110,14 @@ def prunable(params: Mapping, structure: str = "weights") -> dict[str, Any]:
     weight by weight. Biases, norms and embeddings are not among them.
   """
   leaves = jax.tree_util.tree_leaves_with_path(params["network"])
-  found = {}
+  kernels = {}
   for path, leaf in leaves:
     *layer, name = (str(getattr(key, "key", key)) for key in path)
     classifies = any(part.startswith("head") for part in layer)
     several = structure == "channels" and jnp.ndim(leaf) == 3
     if name == "kernel" and not classifies and not several:
-      found["/".join(layer)] = leaf
-  return found
+      kernels["/".join(layer)] = leaf
+  return kernels
 
 
 def zeros(params: Mapping, structure: str = "weights") -> dict[str, Any]:
@@ -149,12 +151,12 @@ def _scores(kernel: jax.Array, structure: str) -> jax.Array:
 
 def _held(updates, params, masks, structure):
   """The updates; where a mask is False, those that lead to zero."""
-  pruned = {"kernel", "bias"} if structure == "channels" else {"kernel"}
+  names = {"kernel", "bias"} if structure == "channels" else {"kernel"}
 
   def one(path, update, value):
     group, *layer, name = (str(getattr(key, "key", key)) for key in path)
     mask = masks.get("/".join(layer)) if group == "network" else None
-    if mask is None or name not in pruned:
+    if mask is None or name not in names:
       return update
     return jnp.where(mask, update, -value)
 
@@ -176,12 +178,12 @@ def _largest(share, scores):
     for x in scores.values()
   ]
   flat = jnp.concatenate(sure)
-  gone = jnp.round(share * flat.size).astype(jnp.int32)
+  zeros = jnp.round(share * flat.size).astype(jnp.int32)
   ranks = jnp.arange(flat.size)
-  kept = jnp.ones(flat.shape, bool).at[jnp.argsort(flat)].set(ranks >= gone)
-  kept |= jnp.isinf(flat)
+  keep = jnp.ones(flat.shape, bool).at[jnp.argsort(flat)].set(ranks >= zeros)
+  keep |= jnp.isinf(flat)
   ends = [sum(x.size for x in sure[: i + 1]) for i in range(len(sure))]
-  parts = jnp.split(kept, ends[:-1])
+  parts = jnp.split(keep, ends[:-1])
   return {
     path: part.reshape(x.shape)
     for (path, x), part in zip(scores.items(), parts, strict=True)
@@ -199,20 +201,20 @@ def _remade(fresh):
     return jax.lax.cond(due, lambda: fresh(share, scores), lambda: masks)
 
   @remade.def_vmap
-  def _(size, batched, *known):
+  def _(size, batched, *arguments):
     def spread(is_batched, x):
       return x if is_batched else jnp.broadcast_to(x, (size, *jnp.shape(x)))
 
-    known = jax.tree.map(spread, tuple(batched), known)
-    due, *_, masks = known
+    arguments = jax.tree.map(spread, tuple(batched), arguments)
+    due, *_, masks = arguments
 
     def one(due, share, scores, masks):
       new = fresh(share, scores)
       return jax.tree.map(lambda x, y: jnp.where(due, x, y), new, masks)
 
-    found = jax.lax.cond(
-      jnp.any(due), lambda: jax.vmap(one)(*known), lambda: masks
+    new_masks = jax.lax.cond(
+      jnp.any(due), lambda: jax.vmap(one)(*arguments), lambda: masks
     )
-    return found, jax.tree.map(lambda x: True, masks)
+    return new_masks, jax.tree.map(lambda x: True, masks)
 
   return remade

@@ -29,8 +29,10 @@ def confusable_subsets(
   if not 1 <= subsets <= classes:
     raise ValueError(f"{subsets} subsets of {classes} classes")
   covariance = np.cov(np.asarray(probabilities, np.float64), rowvar=False)
-  found = KMeans(subsets, n_init=10, random_state=seed).fit_predict(covariance)
-  groups = [np.flatnonzero(found == label) for label in np.unique(found)]
+  clusters = KMeans(subsets, n_init=10, random_state=seed).fit_predict(
+    covariance
+  )
+  groups = [np.flatnonzero(clusters == label) for label in np.unique(clusters)]
   return sorted(groups, key=lambda group: int(group[0]))
 
 
@@ -68,8 +70,8 @@ def specialist_examples(
     raise ValueError(
       f"specialist of {subset.tolist()}: no images of both kinds"
     )
-  drawn = np.random.default_rng(seed).permutation(rest)[: len(own)]
-  return np.sort(np.concatenate([own, drawn])), len(rest) / len(drawn)
+  others = np.random.default_rng(seed).permutation(rest)[: len(own)]
+  return np.sort(np.concatenate([own, others])), len(rest) / len(others)
 
 
 def specialist_head(head: dict, subset: np.ndarray, classes: int) -> dict:
@@ -124,14 +126,16 @@ def merge_logits(
     Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5, which descends the
     gradient by q's logits instead.
   """
-  asked = active.astype(jnp.float32)[:, None]
+  is_active = active.astype(jnp.float32)[:, None]
 
   def turn(_, q):
     others = jnp.where(subsets, 0.0, q[None, :])
     total = jnp.sum(others, axis=1, keepdims=True)
-    shared = dustbins[:, None] * others / jnp.maximum(total, TINY)
-    given = generalist + jnp.sum(asked * (specialists + shared), axis=0)
-    return given / jnp.sum(given)
+    dustbin_shares = dustbins[:, None] * others / jnp.maximum(total, TINY)
+    answer = generalist + jnp.sum(
+      is_active * (specialists + dustbin_shares), axis=0
+    )
+    return answer / jnp.sum(answer)
 
   start = jnp.maximum(jnp.asarray(generalist, jnp.float32), TINY)
   q = jax.lax.fori_loop(0, steps, turn, start / jnp.sum(start))

@@ -117,7 +117,7 @@ def descend(
   def shown(tree):
     return jax.tree.map(lambda stop, x: jnp.where(stop, 0, x), still, tree)
 
-  moved = descend(state.replace(params=shown(state.params)), shown(gradient))
-  return moved.replace(
-    params=jax.tree.map(jnp.where, still, state.params, moved.params)
+  new = descend(state.replace(params=shown(state.params)), shown(gradient))
+  return new.replace(
+    params=jax.tree.map(jnp.where, still, state.params, new.params)
   )

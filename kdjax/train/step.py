@@ -136,11 +136,11 @@ def _look(
     )
 
   if gradient_metrics:
-    grads, aux, measured = gradients.by_term(
+    grads, aux, term_metrics = gradients.by_term(
       objective, state.params, lambda tree: collectives.psum(tree, axis_name)
     )
   else:
-    (grads, aux), measured = gradients.of_sum(objective, state.params), {}
+    (grads, aux), term_metrics = gradients.of_sum(objective, state.params), {}
   rows, (collections, method_state), metrics = aux
-  metrics |= measured | score_of(state.task, rows, batch)
+  metrics |= term_metrics | score_of(state.task, rows, batch)
   return (grads, metrics), share_of(collections, counts), method_state

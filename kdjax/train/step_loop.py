@@ -165,7 +165,7 @@ def run(loop: Loop) -> Place:
 
 
 def _follow(loop: Loop, place: Place) -> None:
-  with _asked(loop) as asked:
+  with _asked(loop) as request:
     while not loop.is_over(place):
       for batch in loop.batches:
         if place.state is None:
@@ -179,11 +179,11 @@ def _follow(loop: Loop, place: Place) -> None:
         if loop.log_every and place.step % loop.log_every == 0:
           _report(loop, place, ended=False)
         _show(loop, place)
-        _keep(loop, place, stop=asked())
+        _keep(loop, place, stop=request())
         if place.step == loop.steps and not _is_last(loop, place):
           break
       _end_epoch(loop, place)
-      _keep(loop, place, stop=asked(), ended=True)
+      _keep(loop, place, stop=request(), ended=True)
 
 
 def _asked(loop: Loop):
@@ -201,14 +201,14 @@ def _is_last(loop: Loop, place: Place) -> bool:
 
 def _restored(loop: Loop) -> Place:
   """Where an earlier training with these checkpoints has come to."""
-  kept = loop.checkpoints
-  restored = kept and kept.restore_by_note(partial(_form, loop))
-  if restored is None:
+  checkpoints = loop.checkpoints
+  checkpoint = checkpoints and checkpoints.restore_by_note(partial(_form, loop))
+  if checkpoint is None:
     return Place()
-  _, (state, best), note = restored
+  _, (state, best), note = checkpoint
   loop.batches.set_state(note["batches"])
-  noted = {name: note[name] for name in _NOTED}
-  return Place(state=state, best=best, **noted)
+  counters = {name: note[name] for name in _NOTED}
+  return Place(state=state, best=best, **counters)
 
 
 def _form(loop: Loop, note: dict[str, Any]) -> Any:
@@ -238,7 +238,7 @@ def _zeros(form: Any) -> Any:
 def _end_epoch(loop: Loop, place: Place) -> None:
   """Scores the epoch, or the steps of one that are the last."""
   # An iterator is behind its pass once the loop over it has come to its end.
-  ended = loop.batches.epoch > place.epoch
+  epoch_ended = loop.batches.epoch > place.epoch
   _settle(place)
   _check_finite(loop, place)
   variables = loop.variables(place.state)
@@ -250,9 +250,9 @@ def _end_epoch(loop: Loop, place: Place) -> None:
       place.best = jax.tree.map(jnp.copy, variables)
     else:
       place.waited += 1
-  named = {f"test_{name}": value for name, value in scores.items()}
-  _report(loop, place, ended=ended, scores=named)
-  if ended:
+  by_name = {f"test_{name}": value for name, value in scores.items()}
+  _report(loop, place, ended=epoch_ended, scores=by_name)
+  if epoch_ended:
     place.epoch, place.sums = loop.batches.epoch, {}
 
 
@@ -333,11 +333,11 @@ def _keep(
   loop: Loop, place: Place, *, stop: str | None, ended: bool = False
 ) -> None:
   """Saves what is due, and ends where a signal came."""
-  kept = loop.checkpoints
-  if kept is None:
+  checkpoints = loop.checkpoints
+  if checkpoints is None:
     return
-  plain = kept.every_steps is None and kept.every_minutes is None
-  due = ended if plain else kept.is_due(place.step)
+  plain = checkpoints.every_steps is None and checkpoints.every_minutes is None
+  due = ended if plain else checkpoints.is_due(place.step)
   if not (due or stop or (ended and loop.is_over(place))):
     return
   try:
@@ -348,7 +348,7 @@ def _keep(
     warn(f"{error}; the training goes on", "kdjax")
   if stop and not loop.is_over(place):
     raise PreemptedError(
-      f"{stop}: stopped after step {place.step}, and saved in {kept.folder}; the"
+      f"{stop}: stopped after step {place.step}, and saved in {checkpoints.folder}; the"
       " same call goes on from there"
     )
 

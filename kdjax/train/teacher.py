@@ -37,8 +37,8 @@ def live_teacher(
   """
   variables = network.collections(variables)
   if dtype is not None:
-    kept = kept_layers(network, variables)
-    params = cast_params(variables["params"], dtype, kept=kept)
+    exact_layers = kept_layers(network, variables)
+    params = cast_params(variables["params"], dtype, kept=exact_layers)
     variables = {**variables, "params": params}
     network = in_precision(network, dtype)
   return Teacher(variables, *_functions(network))

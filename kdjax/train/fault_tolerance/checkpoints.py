@@ -123,23 +123,23 @@ def restore(
   Returns:
     What it held; None where there is no checkpoint at all.
   """
-  damaged = []
+  damages = []
   for step in sorted(series.manager.all_steps(), reverse=True):
     try:
       with _quiet():
         arrays, note = _read(series, step)
     # Damage surfaces as unrelated exceptions, bare ones among them.
     except Exception as error:
-      damaged.append(
+      damages.append(
         f"checkpoint {step} in {series.folder} is damaged: {one_line(error)}"
       )
       _put_aside(series, step)
       continue
     return Restored(
-      step, _tree(arrays, note, make_like(note)), note, tuple(damaged)
+      step, _tree(arrays, note, make_like(note)), note, tuple(damages)
     )
-  if damaged:
-    raise StorageError("; ".join(damaged))
+  if damages:
+    raise StorageError("; ".join(damages))
   return None
 
 
@@ -155,13 +155,13 @@ def in_form_of(leaves: Sequence[np.ndarray], like: Any) -> Any:
   Args:
     like: arrays, PRNG keys or shapes in the form of the tree.
   """
-  known = [
+  arrays = [
     jax.random.wrap_key_data(value, impl=_key_impl(leaf))
     if is_key(leaf)
     else value
     for value, leaf in zip(leaves, jax.tree.leaves(like), strict=True)
   ]
-  return jax.tree.unflatten(jax.tree.structure(like), known)
+  return jax.tree.unflatten(jax.tree.structure(like), arrays)
 
 
 def close(series: Series) -> None:
@@ -208,8 +208,8 @@ def _read(series: Series, step: int) -> tuple[dict, dict]:
 
 def _seal(note: Mapping[str, Any]) -> str:
   """The sha256 over a note, the seal itself left out."""
-  said = {name: value for name, value in note.items() if name != "seal"}
-  text = json.dumps(said, sort_keys=True)
+  content = {name: value for name, value in note.items() if name != "seal"}
+  text = json.dumps(content, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -234,9 +234,9 @@ def _plain(leaf: Any) -> Any:
 
 def _key_impl(key: Any) -> Any:
   """The implementation of PRNG keys, or of the shape of some."""
-  found = []
-  jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
-  return found[0]
+  kinds = []
+  jax.eval_shape(lambda key: kinds.append(jax.random.key_impl(key)), key)
+  return kinds[0]
 
 
 def is_key(leaf: Any) -> bool:
@@ -248,7 +248,7 @@ def is_key(leaf: Any) -> bool:
 
 def _paths(tree: Any) -> list[list[Any]]:
   """Path, type and shape of every leaf."""
-  found = []
+  paths = []
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     name = jax.tree_util.keystr(path)
     if is_key(leaf):
@@ -261,22 +261,24 @@ def _paths(tree: Any) -> list[list[Any]]:
         f" stands at {name or 'its root'} is none of them; JSON values go into"
         " the note"
       )
-    found.append([name, str(np.dtype(leaf.dtype)), list(leaf.shape)])
-  return found
+    paths.append([name, str(np.dtype(leaf.dtype)), list(leaf.shape)])
+  return paths
 
 
 def _tree(arrays: dict, note: Mapping[str, Any], like: Any) -> Any:
   """Puts the arrays into the form that is asked for."""
-  saved, wanted = note["paths"], _paths(like)
-  if saved != wanted:
-    one, other = _by_path(saved), _by_path(wanted)
+  paths, paths_here = note["paths"], _paths(like)
+  if paths != paths_here:
+    one, other = _by_path(paths), _by_path(paths_here)
     odd = [x for x in one | other if one.get(x) != other.get(x)]
-    told = [
+    differences = [
       f"{path or 'the array'} is {one.get(path, 'nothing')} there and"
       f" {other.get(path, 'nothing')} here"
       for path in odd[:3]
     ] or ["the order of its arrays differs"]
-    raise UserError(f"the checkpoint is of another training: {'; '.join(told)}")
+    raise UserError(
+      f"the checkpoint is of another training: {'; '.join(differences)}"
+    )
   return in_form_of(list(arrays.values()), like)
 
 

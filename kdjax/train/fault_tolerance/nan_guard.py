@@ -57,8 +57,8 @@ def guard(scheme: Scheme, policy: str, patience: int) -> Scheme:
     apart = scheme.layout is not None
     step = partial(_skipping, scheme.step, apart, patience)
   return scheme._replace(
-    create=lambda *known, **options: Guarded(
-      scheme.create(*known, **options), jnp.int32(0), jnp.int32(0)
+    create=lambda *arguments, **options: Guarded(
+      scheme.create(*arguments, **options), jnp.int32(0), jnp.int32(0)
     ),
     step=step,
     network=lambda state: scheme.network(state.own),
@@ -120,12 +120,16 @@ def lost_steps(epoch: Epoch) -> dict[str, list[int]]:
   }
 
 
-def _skipping(step, apart, patience, state: Guarded, method, *known, **options):
+def _skipping(
+  step, apart, patience, state: Guarded, method, *arguments, **options
+):
   """Takes a step, and takes it back if it was bad."""
   if isinstance(state.own, TrainState) and state.own.step.ndim == 0:
-    own, metrics, fine = _held_back(step, state.own, method, *known, **options)
+    own, metrics, fine = _held_back(
+      step, state.own, method, *arguments, **options
+    )
   else:
-    own, metrics = step(state.own, method, *known, **options)
+    own, metrics = step(state.own, method, *arguments, **options)
     fine = jnp.isfinite(metrics["loss"][0]) & _finite(own)
     axis_name = options.get("axis_name")
     if apart and axis_name is not None:
@@ -138,24 +142,24 @@ def _skipping(step, apart, patience, state: Guarded, method, *known, **options):
   return Guarded(own, state.lost + ~fine, strikes), metrics
 
 
-def _held_back(step, state: TrainState, method, *known, **options):
+def _held_back(step, state: TrainState, method, *arguments, **options):
   """A step of a single network, whose optimiser sees a bad gradient first.
 
   To choose between old and new parameters where these are computed costs next
   to nothing; afterwards, another pass over all that the optimiser keeps.
   """
-  armed = state.replace(
+  watched = state.replace(
     tx=_careful(state.tx), opt_state=(state.opt_state, jnp.array(True))
   )
-  new, metrics = step(armed, _telling(method), *known, **options)
+  new, metrics = step(watched, _telling(method), *arguments, **options)
   opt_state, fine = new.opt_state
-  kept = {
+  pairs = {
     name: (getattr(new, name), getattr(state, name))
     for name in ("step", "collections", "method_state")
   }
   rest = {
     name: jax.tree.map(partial(jnp.where, fine), *pair)
-    for name, pair in kept.items()
+    for name, pair in pairs.items()
   }
   return (
     new.replace(tx=state.tx, opt_state=opt_state, **rest),
@@ -194,8 +198,8 @@ def _telling(method: Method) -> Method:
   return method._replace(parts=parts)
 
 
-def _on_own(step, state: Guarded, *known, **options):
-  own, metrics = step(state.own, *known, **options)
+def _on_own(step, state: Guarded, *arguments, **options):
+  own, metrics = step(state.own, *arguments, **options)
   return state._replace(own=own), metrics
 
 
@@ -259,9 +263,11 @@ def _gone_back(epoch, last, bad, initial) -> Epoch:
     old = old._replace(lost=old.lost + steps, strikes=old.strikes + 1)
     states[name] = _mixed(members, old, states[name])
     within = last is not None and not last.ended
-    known = last.sums[name] if within else None
-    known = known or jax.tree.map(np.zeros_like, sums[name])
-    sums[name] = jax.tree.map(np.asarray, _mixed(members, known, sums[name]))
+    sums_before = last.sums[name] if within else None
+    sums_before = sums_before or jax.tree.map(np.zeros_like, sums[name])
+    sums[name] = jax.tree.map(
+      np.asarray, _mixed(members, sums_before, sums[name])
+    )
   return epoch._replace(states=states, sums=sums)
 
 
@@ -269,8 +275,8 @@ def _mixed(members: np.ndarray, old, new):
   """Takes what is old for some members (M,), and what is new for the others."""
 
   def one(old, new):
-    chosen = members.reshape(-1, *[1] * (np.ndim(new) - 1))
-    return jnp.where(chosen, old, new)
+    mask = members.reshape(-1, *[1] * (np.ndim(new) - 1))
+    return jnp.where(mask, old, new)
 
   return jax.tree.map(one, old, new)
 

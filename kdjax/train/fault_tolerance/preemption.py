@@ -37,7 +37,7 @@ def came() -> str | None:
   Returns:
     None where none came, or nothing is training.
   """
-  return next((found[0] for found in _trainings if found), None)
+  return next((training[0] for training in _trainings if training), None)
 
 
 @contextmanager
@@ -57,27 +57,27 @@ def at_once() -> Iterator[None]:
     raise Stopped(_line())
 
   del _left[1:]
-  heard, noted = os.pipe()
-  os.set_blocking(noted, False)
+  read_end, write_end = os.pipe()
+  os.set_blocking(write_end, False)
   before = signal.signal(signal.SIGTERM, end)
-  earlier = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
-  waiting = threading.Thread(target=_wait, args=[heard], daemon=True)
+  earlier = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+  waiting = threading.Thread(target=_wait, args=[read_end], daemon=True)
   waiting.start()
   try:
     yield
   finally:
     signal.signal(signal.SIGTERM, before)
     signal.set_wakeup_fd(earlier)
-    os.close(noted)
+    os.close(write_end)
 
 
 def _line() -> str:
   return f"SIGTERM: {_left[-1]}"
 
 
-def _wait(heard: int) -> None:
+def _wait(read_end: int) -> None:
   """Ends the process some seconds after SIGTERM, if it has not ended itself."""
-  with open(heard, "rb", buffering=0) as pipe:
+  with open(read_end, "rb", buffering=0) as pipe:
     while number := pipe.read(1):
       if number[0] != signal.SIGTERM or _trainings:
         continue

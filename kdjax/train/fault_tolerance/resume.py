@@ -56,15 +56,15 @@ def recoverable(
     StorageError: if the folder cannot be used, if all checkpoints are damaged,
       or if the state could not be kept when the run was asked to stop.
   """
-  opened = checkpoints.open_series(folder) if processes.is_first() else None
-  written, before = time.monotonic(), None
-  with preemption.on_request() as asked:
+  series = checkpoints.open_series(folder) if processes.is_first() else None
+  saved_at, before = time.monotonic(), None
+  with preemption.on_request() as request:
 
     def stop(name: str, epoch: Epoch | None) -> NoReturn:
-      if opened is not None:
-        if epoch is not None and epoch.step not in opened.manager.all_steps():
-          _save(opened, epoch)
-        checkpoints.wait(opened)
+      if series is not None:
+        if epoch is not None and epoch.step not in series.manager.all_steps():
+          _save(series, epoch)
+        checkpoints.wait(series)
       where = "at the start of this training"
       if epoch is not None:
         where = f"after step {epoch.step}, and saved"
@@ -74,28 +74,28 @@ def recoverable(
       ) from None
 
     def keep(epoch: Epoch, *, last: bool = False) -> None:
-      nonlocal written, before
-      if name := _agreed(asked()):
+      nonlocal saved_at, before
+      if name := _agreed(request()):
         stop(name, epoch)
       before = epoch
-      if opened is None:
+      if series is None:
         return
-      if time.monotonic() - written < 60 * minutes and not last:
+      if time.monotonic() - saved_at < 60 * minutes and not last:
         return
       try:
-        _save(opened, epoch)
+        _save(series, epoch)
       except StorageError as error:
         warn(f"{error}; the training goes on")
-      written = time.monotonic()
+      saved_at = time.monotonic()
 
     try:
-      before = _found(opened, initial)
+      before = _found(series, initial)
       yield before, keep
     except _CutShort:
-      stop(asked(), before)
+      stop(request(), before)
     finally:
-      if opened is not None:
-        _close(opened)
+      if series is not None:
+        _close(series)
 
 
 @contextmanager
@@ -113,19 +113,19 @@ def forgetful() -> Iterator[tuple[None, Callable[..., None]]]:
   yield None, lambda epoch, *, last=False: None
 
 
-def _save(opened: checkpoints.Series, epoch: Epoch) -> None:
+def _save(series: checkpoints.Series, epoch: Epoch) -> None:
   note = {
     "number": epoch.number,
     "ended": epoch.ended,
     "sums": _to_json(epoch.sums),
   }
-  checkpoints.save(opened, epoch.step, epoch.states, note)
+  checkpoints.save(series, epoch.step, epoch.states, note)
 
 
-def _close(opened: checkpoints.Series) -> None:
+def _close(series: checkpoints.Series) -> None:
   """Ends the series; what fails of it must not hide why the training ends."""
   try:
-    checkpoints.close(opened)
+    checkpoints.close(series)
   except StorageError as error:
     warn(f"{error}; the last checkpoint that is whole stays")
 
@@ -136,19 +136,22 @@ def _agreed(name: str | None) -> str | None:
   return signal.Signals(number).name if number else None
 
 
-def _found(opened: checkpoints.Series | None, initial) -> Epoch | None:
+def _found(series: checkpoints.Series | None, initial) -> Epoch | None:
   """What was kept; of several processes the first reads it for all."""
-  kept = states = None
-  if opened is not None and opened.manager.all_steps():
+  saved_epoch = states = None
+  if series is not None and series.manager.all_steps():
     states = initial()
-    found = checkpoints.restore(opened, lambda note: states)
-    for line in found.damaged:
-      warn(f"{line}; the one before, of step {found.step}, is used")
-    kept = found.note | {"step": found.step}, checkpoints.plain(found.tree)
-  kept = processes.broadcast(kept)
-  if kept is None:
+    checkpoint = checkpoints.restore(series, lambda note: states)
+    for line in checkpoint.damaged:
+      warn(f"{line}; the one before, of step {checkpoint.step}, is used")
+    saved_epoch = (
+      checkpoint.note | {"step": checkpoint.step},
+      checkpoints.plain(checkpoint.tree),
+    )
+  saved_epoch = processes.broadcast(saved_epoch)
+  if saved_epoch is None:
     return None
-  note, arrays = kept
+  note, arrays = saved_epoch
   return Epoch(
     number=note["number"],
     step=note["step"],

@@ -144,19 +144,21 @@ class Checkpoints:
     Args:
       make_like: note -> like.
     """
-    made = []
+    trees = []
 
     def of_note(note):
-      made.append(make_like(note["note"]))
-      return made[-1]
+      trees.append(make_like(note["note"]))
+      return trees[-1]
 
-    restored = checkpoints.restore(self._series, of_note)
-    if restored is None:
+    checkpoint = checkpoints.restore(self._series, of_note)
+    if checkpoint is None:
       return None
-    for line in restored.damaged:
-      warn(f"{line}; the one before, of step {restored.step}, is used", "kdjax")
-    tree = jax.tree.map(_placed, made[-1], restored.tree)
-    return restored.step, tree, restored.note["note"]
+    for line in checkpoint.damaged:
+      warn(
+        f"{line}; the one before, of step {checkpoint.step}, is used", "kdjax"
+      )
+    tree = jax.tree.map(_placed, trees[-1], checkpoint.tree)
+    return checkpoint.step, tree, checkpoint.note["note"]
 
   def close(self) -> None:
     """Lets go of the folder."""

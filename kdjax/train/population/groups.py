@@ -92,7 +92,7 @@ def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
     By arm, (parts * members,) each member's settings and its "place" among the
     seeds of its part; the seeds, (parts * seeds,).
   """
-  found = {}
+  by_arm = {}
   for arm_name, arm in group.arms.items():
     settings = {
       name: np.asarray(values, np.int32 if name == "seed" else np.float32)
@@ -102,24 +102,24 @@ def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
     place = np.concatenate(
       [np.searchsorted(*pair) for pair in zip(group.seeds, own, strict=True)]
     )
-    found[arm_name] = settings | {"place": place}
-  return found, group.seeds.ravel()
+    by_arm[arm_name] = settings | {"place": place}
+  return by_arm, group.seeds.ravel()
 
 
 def join_groups(
-  done: Sequence[tuple[dict, dict]],
+  results: Sequence[tuple[dict, dict]],
   groups: Sequence[Group],
   names: Iterable[str],
 ) -> tuple[dict[str, TrainState], Sums]:
   """Puts the members of all groups together again, without the copies.
 
   Args:
-    done: states and sums of each group, by arm.
+    results: states and sums of each group, by arm.
 
   Returns:
     States and sums of all members, by arm.
   """
-  states, added = {}, {}
+  states, sums = {}, {}
   for name in names:
     own = [i for i, group in enumerate(groups) if name in group.arms]
     places = np.concatenate([groups[i].places[name] for i in own])
@@ -133,9 +133,9 @@ def join_groups(
       same = np.array_equal(first, np.arange(len(whole)))
       return whole if same else whole[first]
 
-    states[name] = jax.tree.map(joined, *(done[i][0][name] for i in own))
-    added[name] = jax.tree.map(joined, *(done[i][1][name] for i in own))
-  return states, jax.tree.map(np.asarray, added)
+    states[name] = jax.tree.map(joined, *(results[i][0][name] for i in own))
+    sums[name] = jax.tree.map(joined, *(results[i][1][name] for i in own))
+  return states, jax.tree.map(np.asarray, sums)
 
 
 def split(

@@ -59,17 +59,17 @@ def first_states(
     By arm, with a leading axis of members.
   """
   members, _ = member_settings(group)
-  asked = {arm.teacher for arm in group.arms.values()}
-  begun = begin(
-    members, {name: one for name, one in teachers.items() if name in asked}
+  names = {arm.teacher for arm in group.arms.values()}
+  initial = begin(
+    members, {name: one for name, one in teachers.items() if name in names}
   )
-  return {name: begun[name] for name in group.arms}
+  return {name: initial[name] for name in group.arms}
 
 
 def make_waves(
   groups: Sequence[Group],
   programs: Sequence[tuple[Callable, Callable]],
-  shared: tuple,
+  resident: tuple,
   start: Epoch | None,
   devices: Sequence[jax.Device],
   *,
@@ -79,28 +79,30 @@ def make_waves(
 
   Args:
     programs: of each, (what makes its first states, program).
-    shared: images, labels and teachers, on the devices.
+    resident: images, labels and teachers, on the devices.
     start: as it was yielded; None for the beginning.
     waits: whether states are on the host between portions.
   """
-  begun = [None] * len(groups)
+  initial = [None] * len(groups)
   if start is not None:
-    begun = split(start.states, groups)
+    initial = split(start.states, groups)
   waves = []
-  for group, (begin, run), states in zip(groups, programs, begun, strict=True):
+  for group, (begin, run), states in zip(
+    groups, programs, initial, strict=True
+  ):
     if states is None:
-      states = first_states(group, begin, shared[2])
-    fixed = member_settings(group)
+      states = first_states(group, begin, resident[2])
+    settings = member_settings(group)
     if group.apart:
-      each = jax.tree.map(lambda x: x.reshape(len(devices), -1), fixed)
-      fixed = on_devices.lay(each, devices)
+      each = jax.tree.map(lambda x: x.reshape(len(devices), -1), settings)
+      settings = on_devices.lay(each, devices)
     else:
-      fixed = on_devices.replicate(fixed, devices)
+      settings = on_devices.replicate(settings, devices)
     if waits:
       states = jax.device_get(states)
     else:
       states = lay_out(group.arms, states, devices)
-    waves.append(Wave(group, run, (*shared, *fixed), states, waits))
+    waves.append(Wave(group, run, (*resident, *settings), states, waits))
   return waves
 
 

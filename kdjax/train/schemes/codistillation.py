@@ -120,10 +120,10 @@ def owners(peers: int, devices: int) -> np.ndarray:
 
 
 def _create(
-  peers, network, method, optimizer, *, teacher=None, head=None, **known
+  peers, network, method, optimizer, *, teacher=None, head=None, **arguments
 ) -> Correspondents:
   del teacher, head
-  state = create_peers(network, method, optimizer, peers=peers, **known)
+  state = create_peers(network, method, optimizer, peers=peers, **arguments)
   return Correspondents(state, variables(state))
 
 
@@ -142,15 +142,17 @@ def _step(
   """One step of this device's peers; the metrics are the first peer's."""
   del teacher, head
   own, within = _here(peers, axis_name)
-  cut = jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch)
+  batch_pieces = jax.tree.map(
+    lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch
+  )
 
   def one(student, number, key, batch):
     those = jnp.asarray(others(peers))[number]
     stale = jax.tree.map(lambda x: x[those], state.stale)
 
-    def show(known):
+    def show(peer):
       network, task = student.network, student.task
-      return forward(network, known, batch, method.teacher_taps, task)[0]
+      return forward(network, peer, batch, method.teacher_taps, task)[0]
 
     outputs = jax.vmap(show)(stale)
     return take_step(
@@ -165,11 +167,11 @@ def _step(
     )
 
   keys = peer_keys(rng, peers)[own]
-  moved, metrics = jax.vmap(one)(state.own, own, keys, cut)
+  new, metrics = jax.vmap(one)(state.own, own, keys, batch_pieces)
   metrics = first_peer(metrics)
   if axis_name is not None:
     metrics = first_peer(jax.lax.all_gather(metrics, axis_name))
-  return state._replace(own=moved), metrics
+  return state._replace(own=new), metrics
 
 
 def _here(peers: int, axis_name: str | None) -> tuple[jax.Array, Axis]:
@@ -189,10 +191,10 @@ def _exchange(peers, every, state, step, axis_name) -> Correspondents:
   """Every so many steps everyone hears of everyone; axes (members, peers)."""
 
   def tell(state):
-    known = variables(state.own)
+    current = variables(state.own)
     if axis_name is not None:
-      known = jax.lax.all_gather(known, axis_name, axis=1, tiled=True)
-    return state._replace(stale=_each_once(peers, known))
+      current = jax.lax.all_gather(current, axis_name, axis=1, tiled=True)
+    return state._replace(stale=_each_once(peers, current))
 
   return jax.lax.cond(step % every == 0, tell, lambda state: state, state)
 

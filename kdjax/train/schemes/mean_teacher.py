@@ -104,9 +104,9 @@ def _create(
   check_method(method)
   # As `create_state` splits it: the twin's first answers are the student's.
   network = as_network(network)
-  known = network.init(jax.random.split(rng)[0], inputs)
+  initial = network.init(jax.random.split(rng)[0], inputs)
   outputs, _ = forward(
-    network, known, task.sample(inputs), method.teacher_taps, task
+    network, initial, task.sample(inputs), method.teacher_taps, task
   )
   state = create_state(
     network,
@@ -116,7 +116,7 @@ def _create(
     task=task,
     inputs=inputs,
     teacher=outputs,
-    head=network.classifier(known),
+    head=network.classifier(initial),
     **options,
   )
   return Twins(state, variables(state))

@@ -82,10 +82,10 @@ def first_peer(tree):
 
 
 def _create(
-  peers, network, method, optimizer, *, teacher=None, head=None, **known
+  peers, network, method, optimizer, *, teacher=None, head=None, **arguments
 ) -> TrainState:
   del teacher, head
-  return create_peers(network, method, optimizer, peers=peers, **known)
+  return create_peers(network, method, optimizer, peers=peers, **arguments)
 
 
 def _step(
@@ -105,17 +105,17 @@ def _step(
   keys = peer_keys(rng, peers)
 
   def show(state, key):
-    known = variables(state)
+    values = variables(state)
     outputs, *_ = train_forward(
       state.network,
-      known,
+      values,
       batch,
       method.teacher_taps,
       state.task,
       key=key,
       axis_name=axis_name,
     )
-    return outputs, state.network.classifier(known)
+    return outputs, state.network.classifier(values)
 
   def one(state, key, outputs, head):
     return take_step(
@@ -130,6 +130,6 @@ def _step(
     )
 
   # Everyone answers before anyone moves.
-  shown = of_others(*jax.vmap(show)(state, keys))
-  state, metrics = jax.vmap(one)(state, keys, *shown)
+  outputs_of_others = of_others(*jax.vmap(show)(state, keys))
+  state, metrics = jax.vmap(one)(state, keys, *outputs_of_others)
   return state, first_peer(metrics)

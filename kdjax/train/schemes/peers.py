@@ -139,11 +139,11 @@ def create_peers(
 
   def first_outputs(key):
     # As `create_state` splits it: these are the peers' own first answers.
-    known = network.init(jax.random.split(key)[0], inputs)
+    initial = network.init(jax.random.split(key)[0], inputs)
     outputs, _ = forward(
-      network, known, task.sample(inputs), method.teacher_taps, task
+      network, initial, task.sample(inputs), method.teacher_taps, task
     )
-    return outputs, network.classifier(known)
+    return outputs, network.classifier(initial)
 
   def one(key, teacher, head):
     return create_state(

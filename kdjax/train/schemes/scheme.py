@@ -120,14 +120,16 @@ def lay_out(
   Returns:
     The states, those with a layout with a leading axis of devices.
   """
-  found = {}
+  placed_states = {}
   for name, state in states.items():
     layout = arms[name].scheme.layout
     if layout is None:
-      found[name] = on_devices.replicate(state, devices)
+      placed_states[name] = on_devices.replicate(state, devices)
     else:
-      found[name] = on_devices.lay(layout.spread(state, len(devices)), devices)
-  return found
+      placed_states[name] = on_devices.lay(
+        layout.spread(state, len(devices)), devices
+      )
+  return placed_states
 
 
 def bring_back(
@@ -140,11 +142,11 @@ def bring_back(
   Returns:
     The states of all members, by arm, a copy on each device.
   """
-  found = dict(states)
+  placed_states = dict(states)
   for name, arm in arms.items():
     if arm.scheme.layout is not None:
       parts = on_devices.whole(states[name], devices)
-      found[name] = on_devices.replicate(
+      placed_states[name] = on_devices.replicate(
         arm.scheme.layout.collect(parts), devices
       )
-  return found
+  return placed_states
