@@ -40,14 +40,22 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 # The packages that users name: `kdjax.tasks.classification(10)`.
-_ROOMS = ("data", "losses", "methods", "models", "taps", "tasks")
+_ROOMS = {
+  "data": "kdjax.data",
+  "losses": "kdjax.losses",
+  "methods": "kdjax.methods",
+  "models": "kdjax.models",
+  "pretrained": "kdjax.models.pretrained",
+  "taps": "kdjax.taps",
+  "tasks": "kdjax.tasks",
+}
 
 moved.install()
 
 
 def __getattr__(name: str) -> object:
   if name in _ROOMS:
-    return importlib.import_module(f"kdjax.{name}")
+    return importlib.import_module(_ROOMS[name])
   if name not in _HOMES:
     raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
   return getattr(importlib.import_module(_HOMES[name]), name)

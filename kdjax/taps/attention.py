@@ -9,11 +9,32 @@ import flax.linen as nn
 
 from kdjax.taps.grammar import Tap, TapError
 
-_STOCK = inspect.unwrap(nn.MultiHeadDotProductAttention.__call__)
+_STOCK = {inspect.unwrap(nn.MultiHeadDotProductAttention.__call__)}
+
+
+def shows_weights(method: Callable) -> Callable:
+  """Marks the `__call__` of an attention layer that is no stock one.
+
+  Its module has an `attention_fn` that sows its probabilities, as the stock
+  layers' functions do, by `module.sow("intermediates", "attention_weights", ...)`
+  where it gets a `module`.
+
+  Returns:
+    The method as it is.
+
+  Example:
+    >>> @shows_weights
+    ... def method(self, x):
+    ...   return x
+    >>> is_stock(functools.partial(method))
+    True
+  """
+  _STOCK.add(method)
+  return method
 
 
 def is_stock(method: Callable) -> bool:
-  """Says whether a method is the stock attention itself.
+  """Says whether a method is the stock attention itself, or works as it does.
 
   Args:
     method: as an interceptor gets it. Subclasses and lifted classes come to the
@@ -26,7 +47,7 @@ def is_stock(method: Callable) -> bool:
     >>> is_stock(functools.partial(nn.Dense.__call__))
     False
   """
-  return method.func is _STOCK
+  return method.func in _STOCK
 
 
 @contextlib.contextmanager

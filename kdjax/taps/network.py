@@ -35,6 +35,8 @@ class Network(NamedTuple):
     collections: variables as their owner has them -> by collection.
     native: variables by collection -> as their owner has them; for nnx what
       `nnx.update(module, ...)` takes.
+    module: the linen module that it was made of, where that can be compared;
+      else None.
   """
 
   init: Callable[[Any, Any], Any]
@@ -43,6 +45,7 @@ class Network(NamedTuple):
   rows: Callable[[Any, Any], list[linen.Row]]
   collections: Callable[[Any], dict[str, Any]] = dict
   native: Callable[[Any], Any] = dict
+  module: Any = None
 
 
 def from_linen(
@@ -63,7 +66,8 @@ def from_linen(
       that is called otherwise or gives more than its logits. `apply` is the
       module's own, of which only the outputs come back; **kw goes on to it. A
       single input comes without its name, several are a mapping.
-    classifier: path of the linear layer that ends the network, "encoder/out".
+    classifier: path of the linear layer that ends the network, "encoder/out". A
+      module that has an `output_layer(params)` says itself which that is.
 
   Returns:
     The network. Equal modules give equal networks, so that a program that was
@@ -86,7 +90,8 @@ def from_linen(
   try:
     hash((module, call))
   except TypeError:
-    return _from_linen.__wrapped__(module, call, classifier)
+    made = _from_linen.__wrapped__(module, call, classifier)
+    return made._replace(module=None)
   return _from_linen(module, call, classifier)
 
 
@@ -278,11 +283,14 @@ def _from_linen(module, call, classifier) -> Network:
     )
     return outputs, features, {**variables, **collections}
 
+  own = getattr(module, "output_layer", None)
+  layer = own or functools.partial(linear_layer, path=classifier)
   return Network(
     init,
     apply,
-    lambda variables: linear_layer(variables["params"], classifier),
+    lambda variables: layer(variables["params"]),
     lambda variables, inputs: linen.describe(run, variables, inputs),
+    module=module,
   )
 
 

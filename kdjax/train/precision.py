@@ -100,7 +100,8 @@ def as_network(module: nn.Module | PrecisionWrapper | Network) -> Network:
   if isinstance(module, Network):
     return module
   if isinstance(module, PrecisionWrapper):
-    return from_linen(module, call=_call_of(type(module.network)))
+    made = from_linen(module, call=_call_of(type(module.network)))
+    return made._replace(classifier=from_linen(module.network).classifier)
   return from_linen(module)
 
 

@@ -6,3 +6,7 @@ published.py what a config beside them says, held to the network
 layouts.py   which of their names are ours; vit.py and bert.py, of transformers
 minilm.py    a pretrained sentence embedder from an installed package
 """
+
+from kdjax.models.pretrained.load import Pretrained, load, save
+
+__all__ = ["Pretrained", "load", "save"]

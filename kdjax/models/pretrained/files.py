@@ -1,7 +1,7 @@
 """Files of published weights: one, a folder, or shards with their index."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,18 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
   return tensors
 
 
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+  """Writes tensors as transformers reads them.
+
+  Args:
+    tensors: arrays by name, in the types to be stored.
+  """
+  from safetensors.numpy import save_file
+
+  arrays = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+  save_file(arrays, path, metadata={"format": "pt"})
+
+
 def weights_file(path: Path) -> Path:
   """Finds the weights in a folder.
 
@@ -109,7 +121,7 @@ def read_config(path: Path) -> dict[str, Any]:
   found = {} if path.suffix == ".json" else _metadata(path)
   for name in ("preprocessor_config.json", "config.json"):
     if (path.parent / name).is_file():
-      found |= _read_json(path.parent / name)
+      found |= read_json(path.parent / name)
   return found
 
 
@@ -175,7 +187,8 @@ def _read(path: Path) -> bytes:
   return data
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+  """Reads a file that holds one JSON object."""
   try:
     found = json.loads(_read(path))
   except (ValueError, RecursionError) as error:
@@ -187,7 +200,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _shards(path: Path) -> Iterator[tuple[str, set[str]]]:
   """The shards' files, each with the names of its tensors."""
-  places = _read_json(path).get("weight_map")
+  places = read_json(path).get("weight_map")
   if not isinstance(places, dict) or not places:
     raise UserError(f"{path} has no weight_map: it is no list of shards")
   files = {}

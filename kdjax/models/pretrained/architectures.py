@@ -1,0 +1,79 @@
+"""The published architectures that can be read and written: `model_type` by name."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.models.decoder import Decoder
+from kdjax.models.pretrained import decoders, families
+from kdjax.models.pretrained.tensors import Tensor
+
+
+class Architecture(NamedTuple):
+  """How a `model_type` becomes a module of ours, and back.
+
+  Attributes:
+    build: config.json's values -> the module.
+    table: the module -> its published tensors.
+    prefix: before the names of the body, in files of a whole network.
+    ignored: patterns of tensors that a file may hold beyond the module's.
+    about: what it is, in a line.
+  """
+
+  build: Callable[[Mapping[str, Any]], nn.Module]
+  table: Callable[[nn.Module], list[Tensor]]
+  prefix: str
+  ignored: tuple[str, ...] = ()
+  about: str = "decoder"
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture:
+  """Finds the architecture that a config.json names.
+
+  Raises:
+    UserError: for a model_type that is not known, for quantised weights, and
+      for a network whose code lies beside its weights.
+  """
+  if config.get("quantization_config"):
+    raise UserError(
+      "its weights are quantised (quantization_config); publishers have them in"
+      " bfloat16 or float32 too, or as a .gguf file"
+    )
+  if config.get("auto_map"):
+    raise UserError(
+      "its network is code of its own (auto_map), which is not run here"
+    )
+  kind = config.get("model_type")
+  if not isinstance(kind, str) or kind not in ARCHITECTURES:
+    raise unknown_name("model_type", str(kind), ARCHITECTURES)
+  return ARCHITECTURES[kind]
+
+
+def config_of(module: nn.Module | None) -> dict[str, Any]:
+  """Returns the config.json that a module was built from.
+
+  Raises:
+    UserError: for a module that was built otherwise, which nobody else reads.
+  """
+  stored = getattr(getattr(module, "config", module), "stored", "")
+  if not stored:
+    raise UserError(
+      f"{type(module).__name__} was not built from a config.json, so that there"
+      " is none to write; networks of kdjax.pretrained.load and of the model"
+      " 'decoder' have one"
+    )
+  return json.loads(stored)
+
+
+def _decoder(family: str) -> Architecture:
+  return Architecture(
+    build=lambda config: Decoder(families.decoder_config(config)),
+    table=lambda module: decoders.decoder_table(family, module.config),
+    prefix=decoders.PREFIXES.get(family, decoders.PREFIX),
+  )
+
+
+ARCHITECTURES = {family: _decoder(family) for family in families.DEFAULTS}

@@ -1,0 +1,245 @@
+"""Language models of others, as networks: loaded, and written back."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core.errors import StorageError, UserError, unknown_name
+from kdjax.models.pretrained.architectures import (
+  Architecture,
+  architecture_of,
+  config_of,
+)
+from kdjax.models.pretrained.files import (
+  WHOLE,
+  load_safetensors,
+  read_json,
+  weights_file,
+  write_safetensors,
+)
+from kdjax.models.pretrained.tensors import (
+  Tensor,
+  read_parameters,
+  write_tensors,
+)
+from kdjax.models.tokenizers import save_tokenizer, tokenizer_of_folder
+from kdjax.taps.network import Network, from_linen
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Pretrained(NamedTuple):
+  """A network that was trained elsewhere, and what belongs to it.
+
+  Attributes:
+    network: takes {"tokens": (B, T) int32, "mask": (B, T) bool} and, optionally,
+      "segments" (B, T); decoders give (B, T, V), encoders (B, C).
+    variables: its arrays by collection.
+    config: config.json's values.
+    tokenizer: what makes its tokens of text; None where there is none.
+  """
+
+  network: Network
+  variables: dict[str, Any]
+  config: dict[str, Any]
+  tokenizer: Any = None
+
+
+def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
+  """Loads a language model, with its numbers as they are.
+
+  Args:
+    where: a folder with config.json and safetensors, as Hugging Face has them.
+    dtype: of the variables, "float32", "bfloat16" or "float16", in which the
+      network computes; None for float32, and for writing it back as it was
+      stored.
+
+  Returns:
+    The network with its variables, config and tokenizer.
+
+  Raises:
+    UserError: for a folder or file that is not there or that could run code; an
+      unknown model_type; weights that are quantised; tensors that are missing,
+      superfluous or of another shape. Names the file and the tensor.
+    StorageError: for a damaged file.
+  """
+  if dtype is not None and dtype not in DTYPES:
+    raise unknown_name("dtype", str(dtype), DTYPES)
+  return _load_folder(Path(where), dtype)
+
+
+def save(
+  folder: str | Path, network: Network, variables: Any, *, tokenizer: Any = None
+) -> None:
+  """Writes a language model as transformers loads it.
+
+  Numbers are stored in the type that the network was stored in, where all of a
+  tensor's have one there, and else in their own: nothing is rounded, and what is
+  loaded and written again is bit for bit the same.
+
+  Args:
+    folder: a new folder, or an empty one.
+    network: of `load`, or cut out of one.
+    variables: its arrays.
+    tokenizer: its tokenizer, whose files are written too; None for none.
+
+  Raises:
+    UserError: for a network without a config.json, and for a folder that holds
+      something.
+    StorageError: where the disk does not take it.
+  """
+  config = config_of(network.module)
+  folder = Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UserError(f"{folder} holds something already; name a new folder")
+  table = architecture_of(config).table(network.module)
+  tensors = write_tensors(table, variables["params"])
+  dtypes = config.pop(_DTYPES, {})
+  tensors = {
+    name: _as_stored(array, dtypes.get(name) or dtypes.get("*"))
+    for name, array in tensors.items()
+  }
+  written = _most_common(tensors)
+  if written != dtypes.get("*"):
+    config |= {_dtype_key(config): written}
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_safetensors(folder / WHOLE, tensors)
+    text = json.dumps(config, indent=2) + "\n"
+    (folder / "config.json").write_text(text)
+    if tokenizer is not None:
+      save_tokenizer(folder, tokenizer)
+  except OSError as error:
+    raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def network_of(module: nn.Module) -> Network:
+  """Makes the network of a module that is called with tokens."""
+  return from_linen(module)
+
+
+def fill(
+  architecture: Architecture,
+  config: Mapping[str, Any],
+  tensors: Mapping[str, np.ndarray],
+  dtype: str | None,
+) -> tuple[Network, dict[str, Any]]:
+  """Builds the network of a config and fills it with published tensors.
+
+  Args:
+    config: config.json's values.
+    tensors: arrays by published name, with or without the body's prefix.
+
+  Returns:
+    The network, and its variables.
+  """
+  module = architecture.build(config)
+  table = architecture.table(module)
+  tensors = _with_prefix(tensors, table, architecture.prefix)
+  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), ids)["params"]
+  _check_tied(tensors, table)
+  params = read_parameters(
+    table,
+    tensors,
+    shapes,
+    dtype=dtype or jnp.float32,
+    ignored=(*architecture.ignored, *_TIED),
+  )
+  return network_of(module), {"params": params}
+
+
+# A file may repeat the embedding where it is the output layer too.
+_TIED = ("lm_head.weight",)
+# Beside a config's own values: what each tensor is stored in, "*" for most.
+_DTYPES = "_stored_dtypes"
+
+
+def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
+  config = _read_config(folder)
+  try:
+    architecture = architecture_of(config)
+    architecture.build(config)
+  except UserError as error:
+    raise UserError(f"{folder / 'config.json'}: {error}") from None
+  path = weights_file(folder)
+  tensors = load_safetensors(path)
+  if dtype:
+    config |= {_dtype_key(config): dtype}
+  noted = config | {_DTYPES: _stored_dtypes(tensors, dtype)}
+  try:
+    network, variables = fill(architecture, noted, tensors, dtype)
+  except UserError as error:
+    raise UserError(f"{path}: {error}") from None
+  return Pretrained(network, variables, config, tokenizer_of_folder(folder))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+  if not folder.is_dir():
+    what = "a file" if folder.exists() else "no folder"
+    raise UserError(
+      f"{folder} is {what}; a language model is a folder with config.json and"
+      " model.safetensors, a .gguf file, or package:NAME"
+    )
+  return read_json(folder / "config.json")
+
+
+def _with_prefix(
+  tensors: Mapping[str, np.ndarray], table: list[Tensor], prefix: str
+) -> dict[str, np.ndarray]:
+  """Puts the body's prefix before names that lack it."""
+  needed = {one.source for one in table}
+  return {
+    prefix + name if name not in needed and prefix + name in needed else name: x
+    for name, x in tensors.items()
+  }
+
+
+def _check_tied(tensors: Mapping[str, np.ndarray], table: list[Tensor]) -> None:
+  """Refuses a head of its own where the config says that it is the embedding."""
+  head = tensors.get(_TIED[0])
+  if head is None or any(one.source == _TIED[0] for one in table):
+    return
+  source = table[0].source
+  if source in tensors and not np.array_equal(head, tensors[source]):
+    raise UserError(
+      f"{_TIED[0]} is not {source}, but the config says that they are the same"
+      " (tie_word_embeddings)"
+    )
+
+
+def _stored_dtypes(
+  tensors: Mapping[str, np.ndarray], dtype: str | None
+) -> dict[str, str]:
+  most = dtype or _most_common(tensors)
+  others = (
+    {}
+    if dtype
+    else {
+      name: x.dtype.name for name, x in tensors.items() if x.dtype.name != most
+    }
+  )
+  return {"*": most} | others
+
+
+def _most_common(tensors: Mapping[str, np.ndarray]) -> str:
+  return Counter(x.dtype.name for x in tensors.values()).most_common(1)[0][0]
+
+
+def _dtype_key(config: Mapping[str, Any]) -> str:
+  return "torch_dtype" if "torch_dtype" in config else "dtype"
+
+
+def _as_stored(array: np.ndarray, dtype: str | None) -> np.ndarray:
+  """Returns an array in a type, or as it is where that would round it."""
+  if dtype is None or array.dtype.name == dtype:
+    return array
+  cast = array.astype(jnp.dtype(dtype))
+  return cast if np.array_equal(cast.astype(array.dtype), array) else array
