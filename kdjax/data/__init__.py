@@ -18,6 +18,7 @@ batch_iterator.py  batches of what a user has: arrays, iterables, loaders of gra
 whole.py       damaged or half prepared sets, and the way out
 listing.py     which files of a folder are which class; naming.py, its name
 images/        sources of images, decoding, views
+text/          rows of text, divided by document, packed into sequences of tokens
 teacher_cache/ a teacher's outputs on disk
 
 >>> import numpy as np

@@ -40,7 +40,7 @@ def by_name(names: Iterable[str], labels: np.ndarray) -> np.ndarray:
     (N,) bool; none of a class with less than 5 examples.
   """
   labels = np.asarray(labels)
-  places = np.array([_place(name) for name in names])
+  places = np.array([place_of(name) for name in names])
   is_test = places < _SHARE
   order = np.argsort(labels, kind="stable")
   edges = np.flatnonzero(np.diff(labels[order])) + 1
@@ -55,8 +55,8 @@ def by_name(names: Iterable[str], labels: np.ndarray) -> np.ndarray:
   return is_test
 
 
-def _place(name: str) -> float:
-  """Where a name lies in [0, 1), on every machine and for ever."""
+def place_of(name: str) -> float:
+  """Says where a name lies in [0, 1), on every machine and for ever."""
   # macOS hands out names in which accents stand apart.
   text = unicodedata.normalize("NFC", name)
   digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,11 +1,12 @@
 """Reading tables: columns by name, out of CSV, TSV and parquet files."""
 
+import contextlib
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,22 +53,53 @@ def read_table(path: Path) -> Table:
       a row has another number of cells; in one line.
   """
   where = f"table {path}"
-  suffix = path.suffix.lower()
+  read = _parquet if path.suffix.lower() == ".parquet" else _text
+  with _refusing(where):
+    names, columns, places = read(path, where)
+  _check_names(names, where)
+  if not places:
+    raise UserError(f"{where} has no row below its line of names")
+  return Table(dict(zip(names, columns, strict=True)), places, where)
+
+
+def read_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
+  """Reads a table's rows as they are, spaces around texts included.
+
+  Args:
+    path: as `read_table` takes it.
+
+  Returns:
+    (place, cells by name) of each row; of a CSV or TSV file the cells are texts,
+    of a parquet file whatever it holds, lists and objects too.
+
+  Raises:
+    UserError: as `read_table`; a file may have no row.
+  """
+  where = f"table {path}"
+  with _refusing(where):
+    if path.suffix.lower() == ".parquet":
+      rows = _open_parquet(path).to_pylist()
+      return [(f"row {number + 1}", row) for number, row in enumerate(rows)]
+    (_, names), *rows = _lines(path, where)
+  _check_names(names, where)
+  return [(place, dict(zip(names, row, strict=True))) for place, row in rows]
+
+
+@contextlib.contextmanager
+def _refusing(where: str) -> Iterator[None]:
   try:
-    names, columns, places = (
-      _parquet(path) if suffix == ".parquet" else _text(path, suffix, where)
-    )
+    yield
   except (OSError, ValueError, csv.Error) as error:
     raise UserError(f"{where} cannot be read: {first_line(error)}") from error
+
+
+def _check_names(names: list[str], where: str) -> None:
   for number, name in enumerate(names):
     if not name:
       raise UserError(f"{where}: column {number + 1} has no name")
   twice = [name for name, count in Counter(names).items() if count > 1]
   if twice:
     raise UserError(f"{where}: two columns are called {printable(twice[0])!r}")
-  if not places:
-    raise UserError(f"{where} has no row below its line of names")
-  return Table(dict(zip(names, columns, strict=True)), places, where)
 
 
 def numbers(table: Table, names: Iterable[str]) -> np.ndarray:
@@ -152,11 +184,13 @@ def _cell(table: Table, name: str, row: int, what: str) -> str:
   )
 
 
-def _text(path: Path, suffix: str, where: str):
+def _lines(path: Path, where: str) -> Iterator[tuple[str, list[str]]]:
+  """The line of names, then every row, each with its place."""
   with open(path, newline="", encoding="utf-8-sig") as file:
-    lines = csv.reader(file, delimiter=_SEPARATORS[suffix], strict=True)
+    separator = _SEPARATORS[path.suffix.lower()]
+    lines = csv.reader(file, delimiter=separator, strict=True)
     names = [name.strip() for name in next(lines, [])]
-    rows, places = [], []
+    yield "line 1", names
     for row in lines:
       if not row:
         continue
@@ -165,23 +199,31 @@ def _text(path: Path, suffix: str, where: str):
           f"{where}: line {lines.line_num} has {quantity(len(row), 'cell')}, the"
           f" line of names {len(names)}"
         )
-      rows.append([cell.strip() for cell in row])
-      places.append(f"line {lines.line_num}")
-  columns = [np.array(column, str) for column in zip(*rows, strict=True)]
-  return names, columns, tuple(places)
+      yield f"line {lines.line_num}", row
 
 
-def _parquet(path: Path):
+def _text(path: Path, where: str):
+  (_, names), *rows = _lines(path, where)
+  cells = [[cell.strip() for cell in row] for _, row in rows]
+  columns = [np.array(column, str) for column in zip(*cells, strict=True)]
+  return names, columns, tuple(place for place, _ in rows)
+
+
+def _parquet(path: Path, where: str):
+  table = _open_parquet(path)
+  columns = [_of_arrow(table.column(i)) for i in range(table.num_columns)]
+  places = tuple(f"row {number + 1}" for number in range(table.num_rows))
+  return table.column_names, columns, places
+
+
+def _open_parquet(path: Path):
   try:
     import pyarrow.parquet as parquet
   except ImportError as error:
     raise UserError(
       f"table {path}: reading parquet needs pyarrow: pip install pyarrow"
     ) from error
-  table = parquet.read_table(path)
-  columns = [_of_arrow(table.column(i)) for i in range(table.num_columns)]
-  places = tuple(f"row {number + 1}" for number in range(table.num_rows))
-  return table.column_names, columns, places
+  return parquet.read_table(path)
 
 
 def _of_arrow(column) -> np.ndarray:

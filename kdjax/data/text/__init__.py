@@ -1,0 +1,26 @@
+"""Text: rows out of files, divided by document, as token ids in packed sequences.
+
+rows.py      files, globs and tables -> rows, each with its place for messages
+divide.py    rows -> training and test documents; duplicates
+examples.py  rows -> token ids and which of them are learned; what was cut or left out
+pack.py      examples -> arrays of sequences; batches of them
+
+A tokenizer is a value that is handed in: `kdjax.models.tokenizers` has them.
+"""
+
+from kdjax.data.text.divide import count_duplicates, divide_rows
+from kdjax.data.text.examples import Examples, make_examples
+from kdjax.data.text.pack import open_text, pack, pad_out
+from kdjax.data.text.rows import Row, read_rows
+
+__all__ = [
+  "Examples",
+  "Row",
+  "count_duplicates",
+  "divide_rows",
+  "make_examples",
+  "open_text",
+  "pack",
+  "pad_out",
+  "read_rows",
+]
