@@ -1,6 +1,7 @@
 """The rules of the house, read from the source itself."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -69,10 +70,29 @@ READERS = {
 }  # fmt: skip
 
 
+@functools.cache
+def nodes(file: pathlib.Path) -> list[ast.AST]:
+  """Every node of a file's code, at any depth, read once for all tests."""
+  return list(ast.walk(ast.parse(file.read_text())))
+
+
+@functools.cache
+def callers() -> dict[str, set[str]]:
+  """Of every function that the runner calls, the modules that do."""
+  found = {}
+  for file in MODULES:
+    room, *path = place(file)
+    for node in nodes(file) if room == "runner" else ():
+      if isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        found.setdefault(name, set()).add("/".join(path))
+  return found
+
+
 def imports(file: pathlib.Path) -> set[str]:
   """Every module that a file imports, at any depth of its code."""
   found = set()
-  for node in ast.walk(ast.parse(file.read_text())):
+  for node in nodes(file):
     if isinstance(node, ast.Import):
       found |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
@@ -102,25 +122,27 @@ def test_nothing_is_loose():
   assert folders - names <= set(ROOMS)
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_imports_go_downwards(file):
-  here, *_ = place(file)
-  if here.startswith("__"):
-    return
-  rooms = {room for room, *_ in ours(file)} - {"__version__"}
-  assert rooms <= ROOMS[here] | {here}
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_downwards(room):
+  files = [file for file in MODULES if place(file)[0] == room]
+  rooms = {
+    name_of(file): {other for other, *_ in ours(file)} - {"__version__"}
+    for file in files
+  }
+  wrong = {name: found - ROOMS[room] - {room} for name, found in rooms.items()}
+  assert files and not any(wrong.values()), wrong
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_the_runner_imports_downwards_within_itself(file):
-  here = place(file)
-  if here[0] != "runner" or here[1] == "__init__":
-    return
-  for room, *path in ours(file):
-    if room == "runner":
-      assert FLOORS.index(path[0]) <= FLOORS.index(here[1]), path
-      if path[0] == here[1] == "jobs":
-        assert path[1] == here[2], f"one job imports another: {path}"
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_runner_imports_downwards_within_itself(floor):
+  within = [file for file in MODULES if place(file)[:2] == ["runner", floor]]
+  assert within
+  for file in within:
+    for room, *path in ours(file):
+      if room == "runner":
+        assert FLOORS.index(path[0]) <= FLOORS.index(floor), (file, path)
+        if path[0] == floor == "jobs":
+          assert path[1] == place(file)[2], f"{file}: of another job: {path}"
 
 
 def test_only_what_starts_a_run_imports_the_runner():
@@ -141,7 +163,7 @@ def test_has_one_home(pattern, home):
   package, name = pattern.split(".")
   users = set()
   for file in SOURCES:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
       attribute = (
         isinstance(node, ast.Attribute)
         and node.attr == name
@@ -158,27 +180,18 @@ def test_has_one_home(pattern, home):
 
 @pytest.mark.parametrize("function", READERS)
 def test_texts_of_settings_become_values_once(function):
-  callers = set()
-  for file in MODULES:
-    room, *path = place(file)
-    for node in ast.walk(ast.parse(file.read_text())):
-      if room == "runner" and isinstance(node, ast.Call):
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        callers |= {"/".join(path)} if name == function else set()
-  assert callers == READERS[function]
+  assert callers().get(function, set()) == READERS[function]
 
 
-@pytest.mark.parametrize(
-  "file", MODULES, ids=lambda f: str(f.relative_to(ROOT))
-)
-def test_module_is_short(file):
-  assert len(file.read_text().splitlines()) <= 400
+def test_modules_are_short():
+  lines = {name_of(x): len(x.read_text().splitlines()) for x in MODULES}
+  assert not {name: count for name, count in lines.items() if count > 400}
 
 
 def test_nothing_evaluates_or_unpickles():
   banned = {"eval", "exec", "pickle", "marshal", "dill", "cloudpickle"}
   for file in SOURCES:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
       if isinstance(node, ast.Name):
         assert node.id not in banned, f"{file}:{node.lineno}"
       if isinstance(node, ast.keyword) and node.arg == "allow_pickle":

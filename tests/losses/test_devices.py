@@ -126,7 +126,13 @@ def test_shard_map_gives_the_global_batch(name):
   check_value(name, *jax.jit(sharded)(everywhere, inputs, teacher))
 
 
-@pytest.mark.parametrize("name", COUPLED)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(x, marks=[pytest.mark.slow] * (x not in ("rkd", "dist")))
+    for x in COUPLED
+  ],
+)
 def test_local_batches_are_not_the_global_one(name):
   """What `axis_name` is for: without it the mean over devices is another."""
   weights, inputs, teacher = problem()

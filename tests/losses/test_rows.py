@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.losses import _rows
+from kdjax.losses import _rows, _terms
 
 ROWS, CLASSES = 7, 40
 HEATED = {
@@ -25,6 +25,10 @@ HEATED = {
 }
 LABELLED = {"dkd": {}, "nkd": {}, "wsld": {}, "ofa": {"eps": 1.5}}
 OTHERS = {"ttm": {"weighted": True}, "hard_distillation": {}}
+# One that knows the sum of its slopes, one that does not, labelled ones of one
+# term and of two, and one that goes through the logits twice. What the others
+# add to them, their terms, is looked at by itself.
+QUICK = ("kd", "generalized_jsd", "dkd", "nkd", "ttm")
 # A row over the blocks is compiled once more: nothing of a loss's own.
 WITH_A_ROW_OVER = ("kd", "dkd")
 
@@ -53,10 +57,11 @@ def going(how):
   jax.clear_caches()
 
 
-def every_loss(student, teacher, labels, temperatures):
+def every_loss(quick, student, teacher, labels, temperatures):
   """Returns all losses, weighed row by row, and their sum."""
-  values = {}
-  for name, options in (HEATED | LABELLED | OTHERS).items():
+  values, table = {}, HEATED | LABELLED | OTHERS
+  for name in QUICK if quick else table:
+    options = table[name]
     rows = ROWS if name in WITH_A_ROW_OVER else ROWS - 1
     inputs = [student, teacher, *([labels] if name in LABELLED else [])]
     if name not in OTHERS:
@@ -70,14 +75,16 @@ def every_loss(student, teacher, labels, temperatures):
   }
 
 
-def values_and_gradients(each, student, teacher, labels, temperatures):
+def values_and_gradients(which, student, teacher, labels, temperatures):
   """The rows' values by name, and the gradients of weighed sums of them.
 
-  The gradients are stacked: of each loss, or of one sum of all of them.
+  The gradients are stacked: of "each" loss, or of one sum of "all" of them or of
+  a "few".
   """
 
   def totals(student, teacher, temperatures):
-    values, sums = every_loss(student, teacher, labels, temperatures)
+    quick = which == "few"
+    values, sums = every_loss(quick, student, teacher, labels, temperatures)
     return jnp.stack(list(sums.values())), values
 
   sums, pull, values = jax.vjp(
@@ -85,16 +92,16 @@ def values_and_gradients(each, student, teacher, labels, temperatures):
   )
   kind = sums.dtype
   seeds = jnp.eye(len(sums), dtype=kind)
-  if not each:
+  if which != "each":
     seeds = jnp.linspace(1.0, 2.0, len(sums), dtype=kind)[None]
   return values, jax.vmap(pull)(seeds)
 
 
 @functools.cache
-def outcomes(how, each):
+def outcomes(how, which):
   """What one program gives where classes are masked alike, and by one side."""
   with going(how), jax.enable_x64(True):
-    run = jax.jit(functools.partial(values_and_gradients, each))
+    run = jax.jit(functools.partial(values_and_gradients, which))
     temperatures = jnp.linspace(1.0, 5.0, ROWS)
     return {
       alone: jax.tree.map(
@@ -112,9 +119,8 @@ def check_close(name, got, want, share):
 
 
 @pytest.mark.parametrize(
-  "each",
-  [False, pytest.param(True, marks=pytest.mark.slow)],
-  ids=["sum", "each"],
+  "which",
+  ["few", *(pytest.param(x, marks=pytest.mark.slow) for x in ("all", "each"))],
 )
 @pytest.mark.parametrize(
   # One block is what a loop over blocks calls.
@@ -122,9 +128,9 @@ def check_close(name, got, want, share):
   ["blocks", pytest.param("whole", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("alone", [False, True], ids=["alike", "one_masks"])
-def test_large_logits_give_what_plain_expressions_give(alone, how, each):
-  plain, slopes = outcomes("plain", each)[alone]
-  values, gradients = outcomes(how, each)[alone]
+def test_large_logits_give_what_plain_expressions_give(alone, how, which):
+  plain, slopes = outcomes("plain", which)[alone]
+  values, gradients = outcomes(how, which)[alone]
   for name in plain:
     check_close(name, values[name], plain[name], 1e-12)
   for got, want in zip(
@@ -134,6 +140,48 @@ def test_large_logits_give_what_plain_expressions_give(alone, how, each):
     check_close("student", student, want[0], 1e-11)
     check_close("temperature", temperature, want[2], 1e-11)
     assert not teacher.any()
+
+
+TERMS = {
+  "kl": _terms.kl,
+  "reverse_kl": _terms.reverse_kl,
+  "cross_entropy": _terms.cross_entropy,
+  "total_variation": _terms.total_variation,
+  "powers": _terms.Powers(1.5),
+  "jensen_shannon": _terms.JensenShannon(0.3),
+  "skew_kl": _terms.SkewKL(0.3),
+  "skew_reverse_kl": _terms.SkewReverseKL(0.3),
+}
+
+
+@functools.cache
+def sums_and_slopes():
+  """Of every term: a row's sum, its gradient, and what the term says of both."""
+  student, teacher = np.random.default_rng(1).normal(size=(2, 9))
+
+  def pair(student):
+    log_q, log_p = (jax.nn.log_softmax(x) for x in (student, teacher))
+    return _rows.Pair(log_q, log_p, jnp.exp(log_q), jnp.exp(log_p))
+
+  def one(term, student):
+    total, slope = jax.value_and_grad(lambda x: term(pair(x))[0].sum())(student)
+    said = term(pair(student))[1]
+    added = term.slopes(total) if hasattr(term, "slopes") else said.sum()
+    return total, slope, said, said - pair(student).q * said.sum(), added
+
+  with jax.enable_x64(True):
+    found = jax.jit(
+      lambda x: {name: one(term, x) for name, term in TERMS.items()}
+    )(student)
+    return jax.tree.map(np.asarray, found)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_term_says_its_own_slope(name):
+  """By log q, which every logit moves by the rest of the softmax as well."""
+  _, slope, said, centred, added = sums_and_slopes()[name]
+  np.testing.assert_allclose(centred, slope, rtol=1e-9, atol=1e-12)
+  np.testing.assert_allclose(added, said.sum(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("how", ["blocks", "whole"])

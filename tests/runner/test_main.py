@@ -9,8 +9,17 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "experiments"]])
-@pytest.mark.parametrize("errors", [subprocess.PIPE, subprocess.STDOUT])
+@pytest.mark.parametrize(
+  ("words", "errors"),
+  [
+    (["--help"], subprocess.PIPE),
+    (["--help"], subprocess.STDOUT),
+    (["list", "experiments"], subprocess.PIPE),
+    pytest.param(
+      ["list", "experiments"], subprocess.STDOUT, marks=pytest.mark.slow
+    ),
+  ],
+)
 def test_an_unread_pipe_ends_a_command_as_sigpipe_ends_other_tools(
   words, errors
 ):
