@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source itself."""
+"""The package's rules, read from the source itself."""
 
 import ast
 import functools
@@ -14,8 +14,8 @@ SOURCES = [
   *sorted((ROOT / "experiments").glob("*.py")),
 ]
 
-# The rooms, and which of the others each may import.
-ROOMS = {
+# The packages, and which of the others each may import.
+PACKAGES = {
   "losses": set(),
   "core": {"losses"},
   "evaluate": {"core", "data"},
@@ -32,7 +32,7 @@ ROOMS = {
 }  # fmt: skip
 # The runner's own folders, each of which imports those before it; a job none
 # of the other jobs.
-FLOORS = [
+LAYERS = [
   "config",
   "system",
   "report",
@@ -81,8 +81,8 @@ def callers() -> dict[str, set[str]]:
   """Of every function that the runner calls, the modules that do."""
   found = {}
   for file in MODULES:
-    room, *path = place(file)
-    for node in nodes(file) if room == "runner" else ():
+    folder, *path = place(file)
+    for node in nodes(file) if folder == "runner" else ():
       if isinstance(node, ast.Call):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         found.setdefault(name, set()).add("/".join(path))
@@ -102,7 +102,7 @@ def imports(file: pathlib.Path) -> set[str]:
 
 
 def ours(file: pathlib.Path) -> list[list[str]]:
-  """Every import of ours, without `kdjax`: room, folder or module, name."""
+  """Every import of ours, without `kdjax`: package, folder or module, name."""
   names = [name.split(".") for name in imports(file)]
   return [parts[1:] for parts in names if parts[0] == "kdjax"]
 
@@ -119,29 +119,32 @@ def test_nothing_is_loose():
   names = {file.name for file in (ROOT / "kdjax").glob("*.py")}
   assert names <= {"__init__.py", "__main__.py"}
   folders = {file.relative_to(ROOT / "kdjax").parts[0] for file in MODULES}
-  assert folders - names <= set(ROOMS)
+  assert folders - names <= set(PACKAGES)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_go_downwards(room):
-  files = [file for file in MODULES if place(file)[0] == room]
-  rooms = {
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_imports_go_downwards(folder):
+  files = [file for file in MODULES if place(file)[0] == folder]
+  packages = {
     name_of(file): {other for other, *_ in ours(file)} - {"__version__"}
     for file in files
   }
-  wrong = {name: found - ROOMS[room] - {room} for name, found in rooms.items()}
+  wrong = {
+    name: found - PACKAGES[folder] - {folder}
+    for name, found in packages.items()
+  }
   assert files and not any(wrong.values()), wrong
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_the_runner_imports_downwards_within_itself(floor):
-  within = [file for file in MODULES if place(file)[:2] == ["runner", floor]]
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_runner_imports_downwards_within_itself(layer):
+  within = [file for file in MODULES if place(file)[:2] == ["runner", layer]]
   assert within
   for file in within:
-    for room, *path in ours(file):
-      if room == "runner":
-        assert FLOORS.index(path[0]) <= FLOORS.index(floor), (file, path)
-        if path[0] == floor == "jobs":
+    for folder, *path in ours(file):
+      if folder == "runner":
+        assert LAYERS.index(path[0]) <= LAYERS.index(layer), (file, path)
+        if path[0] == layer == "jobs":
           assert path[1] == place(file)[2], f"{file}: of another job: {path}"
 
 
@@ -149,7 +152,7 @@ def test_only_what_starts_a_run_imports_the_runner():
   tops = {"examples", "docs"}
   for top in tops:
     for file in (ROOT / top).rglob("*.py"):
-      assert all(room != "runner" for room, *_ in ours(file)), file
+      assert all(folder != "runner" for folder, *_ in ours(file)), file
 
 
 @pytest.mark.parametrize(

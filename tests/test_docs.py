@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from test_architecture import FLOORS, ROOMS
+from test_architecture import LAYERS, PACKAGES
 
 import launch
 from kdjax.runner import cli, main
@@ -122,7 +122,7 @@ def test_a_page_opens_with_what_it_is_for_and_a_command(page):
 
 
 # Words of a private language: say what it is, in the field's terms.
-METAPHORS = r"\b(house|hallway|faculty|lessons?|folklore|crew)\b"
+METAPHORS = r"\b(house|hallways?|doors?|faculty|lesson|pupils?|folklore|crew)\b"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,11 @@ METAPHORS = r"\b(house|hallway|faculty|lessons?|folklore|crew)\b"
 )
 def test_plain_words(page):
   assert not re.findall(METAPHORS, text_of(page), re.IGNORECASE)
+
+
+def test_plain_words_in_the_source():
+  for file in sorted((ROOT / "kdjax").rglob("*.py")):
+    assert not re.findall(METAPHORS, file.read_text(), re.IGNORECASE), file
 
 
 @pytest.mark.parametrize(
@@ -187,11 +192,11 @@ def test_the_table_of_packages_is_the_tested_one():
   table = text.partition("| package |")[2].partition("\n\n")[0]
   rows = [line.strip("| ").split("|") for line in table.splitlines()[2:]]
   imported = {
-    row[0].strip(" `"): set(re.findall(r"\w+", row[-1])) & set(ROOMS)
+    row[0].strip(" `"): set(re.findall(r"\w+", row[-1])) & set(PACKAGES)
     for row in rows
   }
-  assert imported == ROOMS
-  assert ", ".join(f"`{name}`" for name in FLOORS) in " ".join(text.split())
+  assert imported == PACKAGES
+  assert ", ".join(f"`{name}`" for name in LAYERS) in " ".join(text.split())
 
 
 def test_the_values_are_where_the_page_says():

@@ -21,7 +21,7 @@ NAMES = [
 ]
 # Their examples compile thousands of small programs.
 SLOW = ("losses", "methods", "models", "data", "train", "evaluate.knowledge")
-SLOW = tuple(f"kdjax.{room}" for room in (*SLOW, "core.method"))
+SLOW = tuple(f"kdjax.{name}" for name in (*SLOW, "core.method"))
 
 
 @pytest.mark.parametrize(

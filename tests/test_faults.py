@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("quick_runs")
 
 # The most bytes that a file may have while the disk is "full": what fails is
 # what would fail there, a write of the system's.
-ROOM = 4096
+DISK_BYTES = 4096
 
 
 def epoch(step):
@@ -41,7 +41,7 @@ def epoch(step):
 @contextmanager
 def full_disk():
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, before[1]))
+  resource.setrlimit(resource.RLIMIT_FSIZE, (DISK_BYTES, before[1]))
   try:
     yield
   finally:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_architecture import ROOMS
+from test_architecture import PACKAGES
 
 import launch
 from kdjax.core import spec
@@ -108,7 +108,7 @@ def test_every_distillation_can_be_built():
 
 def test_the_map_names_every_package():
   text = README[README.index("## The map") :]
-  assert set(ROOMS) == set(re.findall(r"(?<=\s)([a-z]+)/ ", text))
+  assert set(PACKAGES) == set(re.findall(r"(?<=\s)([a-z]+)/ ", text))
 
 
 def test_from_here_to_the_line_that_computes_kd_in_four_hops():

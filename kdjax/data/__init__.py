@@ -33,7 +33,7 @@ from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
 from kdjax.data.dataset import Dataset, Split, resident, select, summary
 from kdjax.data.fingerprint import fingerprint
-from kdjax.data.images.augment import VIEWS as ALONE
+from kdjax.data.images.augment import VIEWS as PLAIN_VIEWS
 from kdjax.data.images.augment import ViewFunction, make_view
 from kdjax.data.images.mixing import BLENDS, split_mixing
 from kdjax.data.licences import licence
@@ -46,7 +46,7 @@ from kdjax.data.transfer import open_transfer
 from kdjax.data.views_by_number import view_by_number, view_numbers
 
 # What `--augment` takes; those that mix images stand last.
-VIEWS = ALONE | BLENDS
+VIEWS = PLAIN_VIEWS | BLENDS
 
 __all__ = [
   "VIEWS",

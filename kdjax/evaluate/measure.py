@@ -1,4 +1,4 @@
-"""One network's figures, as they stand in results.json."""
+"""One network's scores, as they stand in results.json."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -89,14 +89,16 @@ def measure(
     >>> found["test_accuracy"], found["chance"]
     ([0.75], 0.75)
   """
-  figures = {
+  values_by_name = {
     "test_accuracy": scores.accuracy(logits, labels),
     "negative_log_likelihood": scores.negative_log_likelihood(logits, labels),
     "calibration_error": scores.calibration_error(logits, labels),
   }
   if teacher_logits is not None:
-    figures["agreement"] = scores.agreement(logits, teacher_logits)
-  lists = {name: [float(x) for x in values] for name, values in figures.items()}
+    values_by_name["agreement"] = scores.agreement(logits, teacher_logits)
+  lists = {
+    name: [float(x) for x in values] for name, values in values_by_name.items()
+  }
   chance = float(np.bincount(labels).max() / len(labels))
   return lists | {"test_examples": len(labels), "chance": chance}
 

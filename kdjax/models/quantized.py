@@ -147,7 +147,7 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
 
   Returns:
     What has an `apply`: a module that multiplies whole numbers where the
-    activations are some; else one that widens the weights at the door.
+    activations are some; else one that widens the weights before it multiplies.
   """
   if SCHEMES[scheme].activations is None:
     return Widened(network)

@@ -2,7 +2,7 @@
 
 The one place where a network's precision is chosen. Linen's layers compute in
 the widest type that they meet, so that it is enough to narrow parameters and
-images at the door, and to widen what comes out; networks need no `dtype`.
+images as they come in, and to widen what comes out; networks need no `dtype`.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ import pytest
 
 import kdjax.losses
 
-ROOM = pathlib.Path(kdjax.losses.__file__).parent
+FOLDER = pathlib.Path(kdjax.losses.__file__).parent
 FOREIGN = (
   "flax",
   "optax",
@@ -38,7 +38,7 @@ def test_importing_the_losses_loads_only_jax_and_numpy():
     capture_output=True,
     text=True,
     check=True,
-    cwd=ROOM.parent.parent,
+    cwd=FOLDER.parent.parent,
   )
   added, everything = ran.stdout.splitlines()
   outside = set(added.split()) - {"kdjax", "jax"} - set(sys.stdlib_module_names)
@@ -48,8 +48,8 @@ def test_importing_the_losses_loads_only_jax_and_numpy():
 
 @pytest.mark.parametrize(
   "file",
-  sorted(ROOM.rglob("*.py")),
-  ids=lambda x: str(x.relative_to(ROOM)),
+  sorted(FOLDER.rglob("*.py")),
+  ids=lambda x: str(x.relative_to(FOLDER)),
 )
 def test_modules_are_short_and_import_nothing_else(file):
   text = file.read_text()

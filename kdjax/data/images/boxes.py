@@ -38,9 +38,9 @@ def draw_box(
   fits = (tall > 0) & (tall <= height) & (wide > 0) & (wide <= width)
   first = jnp.argmax(fits)
   size = jnp.stack([tall[first], wide[first]])
-  room = jnp.array([height, width]) - size
+  slack = jnp.array([height, width]) - size
   # Bits modulo the room: biased by 2^-32 * room, and half of randint's cost.
-  bits = jax.random.bits(for_place, (2,)) % (room + 1).astype(jnp.uint32)
+  bits = jax.random.bits(for_place, (2,)) % (slack + 1).astype(jnp.uint32)
   box = jnp.concatenate([bits.astype(jnp.int32), size])
   return jnp.where(fits.any(), box, _middle(height, width, ratio))
 

@@ -106,7 +106,7 @@ def check(stored: Stored, workdir: Path) -> None:
     (
       "The same kind of machine and the same packages: equal digests are due."
       if exact
-      else "Another machine or other packages: figures are due within the spread,"
+      else "Another machine or other packages: scores are due within the spread,"
       " two standard errors of the difference of the means.",
     ),
   )

@@ -74,7 +74,7 @@ def choose(
   Args:
     sample: (1, H, W, C) an image, for its shape.
   """
-  lessons = [
+  trainings = [
     (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.scheme)
     for arm in cohort.arms.values()
   ]
@@ -89,7 +89,7 @@ def choose(
     try:
       student = pair[1].make(classes=classes)
       teacher = cached or pair[0].make(classes=classes)
-      for method, scheme in lessons:
+      for method, scheme in trainings:
         learns_from = teacher if scheme is OFFLINE else None
         check_step(student, learns_from, method, sample, task, scheme)
     except UserError as error:

@@ -43,7 +43,7 @@ def measure(
   teacher: Any,
   students: dict[str, Any],
   together: Mapping[str, Any] | None = None,
-  lesson: np.ndarray | None = None,
+  target_logits: np.ndarray | None = None,
 ) -> Measurement:
   """Scores the teacher and every arm, each arm at its own best cell.
 
@@ -54,18 +54,20 @@ def measure(
     students: by arm, variables with a leading axis (cells * seeds,).
     together: by arm of networks that learnt together, the variables of all of
       them, (cells * seeds, roles, ...).
-    lesson: (N, C) the logits that the student learns from, on the scored
+    target_logits: (N, C) the logits that the student learns from, on the scored
       images, for the agreement with them; the first teacher's by default.
 
   Returns:
-    Figures, networks and samples.
+    Scores, networks and samples.
   """
   seeds = experiment.student.seeds
   say(f"measuring the networks on {len(setup.score_split.labels):,} images")
   teacher_logits = None
   if teacher is not None:
     teacher_logits = predict(setup.teacher, teacher, setup.score_split.images)
-    lesson = teacher_logits[0] if lesson is None else lesson
+    target_logits = (
+      teacher_logits[0] if target_logits is None else target_logits
+    )
   logits = {
     arm: predict(setup.student, networks, setup.score_split.images)
     for arm, networks in students.items()
@@ -85,7 +87,7 @@ def measure(
   }
   logits = {arm: _cell(own, best[arm], seeds) for arm, own in logits.items()}
   results = scores(
-    setup, teacher, best_networks, teacher_logits, logits, lesson
+    setup, teacher, best_networks, teacher_logits, logits, target_logits
   )
   for arm in best_networks:
     results[arm]["settings"] = setup.grids[arm][best[arm]]
@@ -104,7 +106,7 @@ def measure(
     )
   samples = None
   if teacher_logits is not None and task.samples is not None:
-    samples = _samples(experiment, setup, lesson, logits["student"][0])
+    samples = _samples(experiment, setup, target_logits, logits["student"][0])
   return Measurement(results, best_networks, best, samples)
 
 
@@ -152,7 +154,7 @@ def scores(
   chosen: Mapping[str, Any],
   teacher_logits: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
-  lesson: np.ndarray | None = None,
+  target_logits: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Scores the teacher and networks of the student's architecture.
 
@@ -178,7 +180,7 @@ def scores(
       setup, setup.teacher, teacher, teacher_logits
     ) | {"digest": _digests(teacher["params"])}
     to_time["teacher"] = (setup.teacher, first(teacher))
-    answers = teacher_logits[0] if lesson is None else lesson
+    answers = teacher_logits[0] if target_logits is None else target_logits
   # Compiled once, and not once an arm.
   flops = _flops(setup, setup.student, chosen["student"])
   for arm, networks in chosen.items():
@@ -203,7 +205,7 @@ def _flops(setup: Setup, train_spec: TrainSpec, networks: Any) -> int | None:
 def _network(
   setup, train_spec, networks, logits, teacher_logits=None, flops=None
 ) -> dict[str, Any]:
-  """The figures of networks of one architecture."""
+  """The scores of networks of one architecture."""
   one = first(networks)
   return {
     "model": train_spec.model.text,

@@ -23,7 +23,7 @@ def doubts(
   labels: np.ndarray,
   classes: int | None,
 ) -> list[str]:
-  """Lists what makes a run's figures worth little.
+  """Lists what makes a run's scores worth little.
 
   Args:
     labels: (N, ...) labels of the images that count.

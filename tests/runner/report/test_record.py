@@ -95,7 +95,7 @@ def test_long_names_are_whole_in_tables(results):
 
 
 @pytest.mark.parametrize(
-  ("room", "name", "said"),
+  ("module", "name", "said"),
   [
     (plots, "agreement_figure", "the picture agreement"),
     (tables, "cost_table", "the table of costs"),
@@ -104,9 +104,9 @@ def test_long_names_are_whole_in_tables(results):
   ],
 )
 def test_what_fails_is_left_out_with_a_line(
-  monkeypatch, tmp_path, capsys, results, history, room, name, said
+  monkeypatch, tmp_path, capsys, results, history, module, name, said
 ):
-  monkeypatch.setattr(room, name, fails)
+  monkeypatch.setattr(module, name, fails)
   written = record.write_run(tmp_path, results, history)
   shown = written.read_text(encoding="utf-8")
   assert f"Left out: {said} (ValueError: no glyph)." in shown

@@ -125,10 +125,13 @@ def measure_rows(
     "noise": perturb.noisy(setup.score_split.images),
     "shift": perturb.shifted(setup.score_split.images),
   }
-  task, lesson = setup.student.task, _logits(rows["teacher"], views[""])[0]
+  task, teacher_logits = (
+    setup.student.task,
+    _logits(rows["teacher"], views[""])[0],
+  )
   entries, answers = {}, {}
   for name, row in rows.items():
-    compared_with = None if name == "teacher" else lesson
+    compared_with = None if name == "teacher" else teacher_logits
     logits = _logits(row, views[""])
     entries[name] = _size(setup, row)
     entries[name] |= evaluate.measure_task(

@@ -41,7 +41,7 @@ LIMITS_OF_CLASSES = (
 def describe(
   network: StoredNetwork,
   settings: Export,
-  figures: Mapping[str, Any],
+  checks: Mapping[str, Any],
   command: str,
 ) -> dict[str, Any]:
   """Says all that is known of an exported network.
@@ -49,7 +49,7 @@ def describe(
   Args:
     network: the network.
     settings: what was asked for.
-    figures: figures by format, and of the "linen" network.
+    checks: scores and differences by format, and of the "linen" network.
     command: the command line that repeats it.
 
   Returns:
@@ -57,8 +57,8 @@ def describe(
   """
   results, scores = network.run.results, network.scores
   score, task = reading.right_of(results), network.task
-  figures = dict(figures)
-  linen = figures.pop("linen")
+  checks = dict(checks)
+  linen = checks.pop("linen")
   teacher = results["teacher"] or {}
   return {
     "task": task.name,
@@ -90,7 +90,7 @@ def describe(
     score.name: linen[score.name],
     f"reported_{score.name}": linen["reported"],
     "tolerance": parity.TOLERANCE,
-    "formats": figures,
+    "formats": checks,
     "headline": verdicts.headline(results),
     "versions": {
       "trained with": _versions(results["environment"]),

@@ -52,7 +52,7 @@ class StoredNetwork(NamedTuple):
 
   @property
   def measured(self) -> Any:
-    """What computed the reported figures: the module, in the run's precision."""
+    """What computed the reported scores: the module, in the run's precision."""
     dtype = self.run.experiment.computing.compute_dtype
     return with_precision(self.about.module(), dtype=dtype)
 

@@ -31,11 +31,11 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
   beside = folder.with_name(f".{folder.name}.new")
   try:
     beside.mkdir()
-    logits, figures = _reference(network, settings)
+    logits, checks = _reference(network, settings)
     for name, one in files.items():
-      figures[name] = _written(name, one, beside, network, logits)
-      print(_line(name, figures[name], network), flush=True)
-    description = card.describe(network, settings, figures, context.command)
+      checks[name] = _written(name, one, beside, network, logits)
+      print(_line(name, checks[name], network), flush=True)
+    description = card.describe(network, settings, checks, context.command)
     logs.write_json(beside / card.CARD, description)
     (beside / card.PAGE).write_text(card.page(description), encoding="utf-8")
     (beside / SUMS).write_text(_sums(beside))
@@ -89,7 +89,7 @@ def _reference(
 
 
 def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
-  """Writes one format, reads it back, and returns its figures."""
+  """Writes one format, reads it back, and returns what was checked."""
   path = folder / one.file
   try:
     one.write(path, network_of_run.about, network_of_run.variables)

@@ -33,7 +33,7 @@ class KnowledgeSetup(NamedTuple):
 
   Attributes:
     dataset: what student and baseline learn from and all are scored on.
-    lessons: what the teacher learns from.
+    teacher_split: what the teacher learns from.
     images: (N, H, W, C) float32, the images that are examined.
     labels: (N,) their classes.
     masks: (N, H, W) bool, where their objects are.
@@ -48,7 +48,7 @@ class KnowledgeSetup(NamedTuple):
 
   experiment: Experiment
   dataset: Dataset
-  lessons: Split
+  teacher_split: Split
   images: np.ndarray
   labels: np.ndarray
   masks: np.ndarray
@@ -96,7 +96,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   # One architecture of the three networks; only one of both names it.
   model = values.student or values.teacher
   model.make(classes=2)
-  dataset, lessons = _data(experiment)
+  dataset, teacher_split = _data(experiment)
   network = model.make(classes=dataset.classes)
   feature = make_feature(network, settings.tap)
   sample = jnp.zeros((1, *dataset.image_shape), jnp.float32)
@@ -126,7 +126,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   return KnowledgeSetup(
     experiment=experiment,
     dataset=dataset,
-    lessons=lessons,
+    teacher_split=teacher_split,
     images=np.asarray(data.to_float(jnp.asarray(images))),
     labels=test_split.labels,
     masks=masks,
@@ -145,7 +145,10 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
         groups[name].augment,
         groups[name].batch_size,
       )
-      for name, split in (("teacher", lessons), ("student", dataset.train))
+      for name, split in (
+        ("teacher", teacher_split),
+        ("student", dataset.train),
+      )
     },
     optimizers=optimizers,
   )

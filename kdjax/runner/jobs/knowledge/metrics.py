@@ -108,7 +108,7 @@ def concepts_of(
 def network_scores(
   setup: KnowledgeSetup, networks: Any, histories: list[History]
 ) -> dict[str, Any]:
-  """The figures of networks that differ by their seed."""
+  """The scores of networks that differ by their seed."""
   logits = evaluate.predict(
     setup.network.apply,
     networks,

@@ -26,7 +26,7 @@ from kdjax.train.devices import processes
 from kdjax.train.state import variables
 
 FOLDER = "training"
-# What may differ: where the run happens, and how its figures are shown.
+# What may differ: where the run happens, and how its numbers are shown.
 FREE = (
   "data_dir", "resident_megabytes", "threshold", "foreground_share",
   "compared_images", "images_at_once", "probes_at_once", "quantify_from",
@@ -153,7 +153,7 @@ def settings(setup: KnowledgeSetup) -> dict[str, Any]:
   contents = {
     "images": setup.images,
     "labels": setup.dataset.train.labels,
-    "lessons": setup.lessons.labels,
+    "lessons": setup.teacher_split.labels,
   }
   values |= {
     f"these {name}": storage.digest(x)[:12] for name, x in contents.items()

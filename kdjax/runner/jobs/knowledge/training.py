@@ -70,7 +70,7 @@ def teacher_epochs(
   arms = {
     "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
   }
-  yield from _epochs(setup, "teacher", setup.lessons, arms, saved=saved)
+  yield from _epochs(setup, "teacher", setup.teacher_split, arms, saved=saved)
 
 
 def student_epochs(

@@ -10,5 +10,5 @@
   training.py  each at the best of equally many rates
   measure.py   the scores of results.json
 
-The maths, and what of the folklore is unsound, is in docs/soft_td.md.
+The maths, and which common claims are unsound, is in docs/soft_td.md.
 """

@@ -1,4 +1,4 @@
-"""The figures of results.json."""
+"""The scores of results.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -31,7 +31,7 @@ class RoundResult(NamedTuple):
     networks: their variables, with a leading axis (M,).
     validation_loss: (M,) nats.
     answers: (M, N, C) log of what they say of the training set, nats.
-    scores: further figures, (M,) each.
+    scores: further scores, (M,) each.
   """
 
   networks: Any

@@ -73,23 +73,23 @@ def train_rounds(setup: SoftTdSetup, context: Context) -> StageResult:
   # A stopped run goes through its rounds again, and logs them again.
   log.rewind(["student"], 0)
 
-  def train(lessons, title):
+  def train(teachers, title):
     if not cells:
       networks, cells_of_arm = training.train_tuned(
-        setup, train_spec, lessons, title=title
+        setup, train_spec, teachers, title=title
       )
       return {"networks": networks["student"], "cells": cells_of_arm}
     best = training.best_settings(cells)
     ready = training.with_members(train_spec, best, setup.chains)
     networks = training.train(
-      setup, ready, lessons, title=title, programs=programs
+      setup, ready, teachers, title=title, programs=programs
     )
     return {"networks": networks["student"], "cells": cells}
 
   def teach(number, soft_labels):
-    lessons = _with_anchor(setup, soft_labels.log_targets, log_probs)
+    teachers = _with_anchor(setup, soft_labels.log_targets, log_probs)
     title = f"round {number}, {quantity(soft_labels.sources, 'source')}"
-    result = context.stored(f"round_{number}", lambda: train(lessons, title))
+    result = context.stored(f"round_{number}", lambda: train(teachers, title))
     cells.update(result["cells"])
     students = _round_result(setup, result["networks"])
     _log_round(setup, log, number, soft_labels, students)
@@ -127,13 +127,13 @@ def train_controls(setup: SoftTdSetup, context: Context) -> StageResult:
     context.values["rounds"].result,
   )
   # Plain distillation has a single teacher: the chain's first source.
-  lessons = _with_anchor(setup, rounds[0].soft_labels.log_targets, log_probs)
-  lessons["source"] = training.side_by_side(log_probs[0])
+  teachers = _with_anchor(setup, rounds[0].soft_labels.log_targets, log_probs)
+  teachers["source"] = training.side_by_side(log_probs[0])
 
   def train(names):
     train_spec = training.student_trainee(setup, names, rounds=len(rounds))
     networks, cells = training.train_tuned(
-      setup, train_spec, lessons, title=" + ".join(names)
+      setup, train_spec, teachers, title=" + ".join(names)
     )
     return {"networks": networks, "cells": cells}
 

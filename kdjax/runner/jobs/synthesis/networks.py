@@ -29,7 +29,7 @@ from kdjax.runner.jobs.synthesis.unroll import Synthetic
 LENGTHENED = (1, 3, 10)
 # Shares of the epochs that all real images may take.
 SHORTENED = (0.25, 0.5, 1.0)
-# The search's own draws and networks, which no figure uses.
+# The search's own draws and networks, which no score uses.
 SEARCH_SEEDS = (10_001, 10_002, 10_003)
 # Keeps these networks apart from those that images are learned with.
 UNSEEN = 2**31 - 2
@@ -131,7 +131,7 @@ def centroids(
 
 
 def entry(setup: SynthesisSetup, students: TrainedStudents) -> dict[str, Any]:
-  """The figures of one kind of images."""
+  """The scores of one kind of images."""
   each = [
     evaluate.measure(
       _logits(setup, params, setup.scored.images), _labels(setup)
