@@ -18,7 +18,7 @@ SOURCES = [
 PACKAGES = {
   "losses": set(),
   "core": {"losses"},
-  "evaluate": {"core", "data"},
+  "evaluate": {"core", "data", "losses"},
   "taps": {"core"},
   "models": {"core", "taps"},
   "data": {"core"},

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.one_pass import count_rows, in_one_pass, with_logits
 from kdjax.core.schedule import Schedule, at
 from kdjax.losses import masked_mean
 
@@ -96,6 +97,10 @@ class Method(NamedTuple):
     over_examples: whether the loss is a mean over the examples of the batch,
       and not over the rows of the answers; of a sum, the names of the terms that
       are. By default a method that reads features is one over examples.
+    chunked: inputs -> the function of `kdjax.losses.chunked` that computes the
+      loss from hidden states and classifiers, with its own settings; LABELS of
+      `kdjax.core.one_pass` for the labels alone, None where these inputs want
+      logits. None for a method without such a function.
   """
 
   init: Callable[[jax.Array, Inputs], tuple[Any, Any]]
@@ -108,6 +113,7 @@ class Method(NamedTuple):
   parts: Callable[[Any, Any, Inputs], tuple[dict, Any, Metrics]] | None = None
   frozen: Callable[[jax.Array], Frozen] | None = None
   over_examples: bool | tuple[str, ...] | None = None
+  chunked: Callable[[Inputs], Any] | None = None
 
 
 def stateless(
@@ -117,6 +123,7 @@ def stateless(
   teacher_taps: tuple[str, ...] = (),
   couples_batch: bool = False,
   needs_teacher: bool = True,
+  chunked: Callable[[Inputs], Any] | None = None,
 ) -> Method:
   """Makes a method of a loss that learns and remembers nothing.
 
@@ -126,6 +133,7 @@ def stateless(
     teacher_taps: the teacher's.
     couples_batch: True for a loss that relates examples.
     needs_teacher: False for one that reads nothing of a teacher.
+    chunked: see `Method`.
 
   Returns:
     The method; per-example values are averaged over the examples that count.
@@ -149,6 +157,7 @@ def stateless(
     teacher_taps,
     couples_batch,
     needs_teacher=needs_teacher,
+    chunked=chunked,
   )
 
 
@@ -320,6 +329,7 @@ def weighted_sum(
 
   def init(rng, inputs):
     rngs = jax.random.split(rng, len(terms))
+    inputs = with_logits(inputs)
     initial = {
       name: method.init(key, inputs)
       for key, (name, (method, _)) in zip(rngs, terms.items(), strict=True)
@@ -331,15 +341,22 @@ def weighted_sum(
 
   def parts(params, state, inputs):
     losses, states, metrics = {}, {}, {}
-    whole = _count(inputs)
+    passes = in_one_pass(terms, inputs)
+    whole = count_rows(inputs)
     for name, (method, weight) in terms.items():
+      if name in passes.losses:
+        losses[name], states[name] = passes.losses[name], state[name]
+        metrics[name] = (passes.means[name] * whole, whole)
+        continue
       part = _counted(method, inputs)
-      count = whole if part is inputs else _count(part)
-      loss, states[name], inner = method.apply(params[name], state[name], part)
+      count = whole if part is inputs else count_rows(part)
+      loss, states[name], inner = method.apply(
+        params[name], state[name], with_logits(part)
+      )
       losses[name] = jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
       metrics[name] = (loss * count, count)
       metrics |= {f"{name}/{key}": value for key, value in inner.items()}
-    return losses, states, metrics
+    return losses, states, metrics | passes.metrics
 
   def apply(params, state, inputs):
     losses, states, metrics = parts(params, state, inputs)
@@ -373,12 +390,6 @@ def weighted_sum(
       name for name, (method, _) in terms.items() if is_over_examples(method)
     ),
   )
-
-
-def _count(inputs: Inputs) -> jax.Array:
-  if inputs.mask is None:
-    return jnp.float32(inputs.labels.shape[0])
-  return jnp.sum(inputs.mask, dtype=jnp.float32)
 
 
 def _union(taps) -> tuple[str, ...]:

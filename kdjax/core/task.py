@@ -62,7 +62,7 @@ class Rows(NamedTuple):
   """What a network answers, row by row, and what would have been right.
 
   Attributes:
-    answers: (R, C) float, logits or numbers.
+    answers: (R, C) float, logits or numbers; or Factored.
     targets: (R,) or (R, C), one a row.
     weight: (R,) 0 for a row that does not count.
   """
@@ -167,6 +167,9 @@ class Task(NamedTuple):
     tokens: Batch -> (B, T) bool, which tokens of a text are no padding, for
       methods that match features of tokens; None, or one that returns it, where
       all count.
+    factored_from: from how many classes on answers stay Factored, a product of
+      hidden states and a matrix that is not carried out, where a network's are;
+      see `kdjax.core.factored`. None where rows and metrics want arrays.
   """
 
   name: str
@@ -187,6 +190,7 @@ class Task(NamedTuple):
   words: Words = Words()
   samples: Callable[[Any, Any], list[int]] | None = None
   tokens: Callable[[Batch], jax.Array | None] | None = None
+  factored_from: int | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from kdjax.core.factored import factored
 from kdjax.core.method import Outputs
 from kdjax.core.task import Batch, Task
 
@@ -76,9 +77,18 @@ def observe(
   """
   if teacher is None:
     return None
-  outputs = teacher.show(teacher.arrays, batch, step, tuple(taps))
-  if task is not None:
-    outputs = in_rows(outputs, batch, task)
+  if task is None:
+    outputs = teacher.show(teacher.arrays, batch, step, tuple(taps))
+  else:
+
+    def answered(arrays, batch):
+      outputs = teacher.show(arrays, batch, step, tuple(taps))
+      return outputs.answers, outputs._replace(answers=None)
+
+    answers, outputs = factored(answered, task.factored_from)(
+      teacher.arrays, batch
+    )
+    outputs = in_rows(outputs._replace(answers=answers), batch, task)
   return jax.lax.stop_gradient(outputs)
 
 

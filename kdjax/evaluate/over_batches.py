@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.errors import UserError
+from kdjax.core.factored import Factored, as_logits, factored
 from kdjax.core.task import (
   Batch,
   Rows,
@@ -16,7 +17,9 @@ from kdjax.core.task import (
   final_score,
   has_weight,
 )
+from kdjax.core.teacher import observe
 from kdjax.data import open_batches
+from kdjax.losses import chunked
 
 # Of a mapping of whole arrays; metrics do not depend on it.
 BATCH_SIZE = 256
@@ -88,13 +91,18 @@ def evaluate(
 def _program(network: Any, task: Task):
   @jax.jit
   def measured(variables, teacher, batch: Batch):
-    outputs, _, _ = network.apply(variables, batch.inputs)
+    def answered(variables, inputs):
+      return network.apply(variables, inputs)[0], ()
+
+    outputs, _ = factored(answered, task.factored_from)(variables, batch.inputs)
     rows = task.rows(outputs, batch)
-    sums = {name: metric(rows) for name, metric in task.metrics.items()}
+    # Metrics that differ in their end alone are one computation.
+    distinct = task.metrics.values()
+    values = {metric: metric(rows) for metric in dict.fromkeys(distinct)}
+    sums = {name: values[metric] for name, metric in task.metrics.items()}
     if teacher is None:
       return sums
-    outputs = teacher.show(teacher.arrays, batch, jnp.int32(0), ())
-    answers = task.rows(outputs.answers, batch).answers
+    answers = observe(teacher, batch, step=jnp.int32(0), task=task).answers
     return sums | _compared(task, rows, answers)
 
   return measured
@@ -108,8 +116,10 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
       f" {list(rows.answers.shape)}: they cannot be compared row by row"
     )
   weight = has_weight(rows.weight)
-  student = rows.answers.astype(jnp.float32)
-  teacher = teacher.astype(jnp.float32)
+  if isinstance(rows.answers, Factored) and isinstance(teacher, Factored):
+    return _compared_in_chunks(rows.answers, teacher, weight)
+  student = as_logits(rows.answers).astype(jnp.float32)
+  teacher = as_logits(teacher).astype(jnp.float32)
 
   def mean(values):
     return jnp.sum(jnp.where(weight, values, 0)), weight.sum()
@@ -122,6 +132,29 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
   return {
     "agreement": mean(student.argmax(-1) == teacher.argmax(-1)),
     "kl_from_teacher": mean(terms.sum(-1)),
+  }
+
+
+def _compared_in_chunks(
+  student: Factored, teacher: Factored, counts: jax.Array
+) -> dict[str, tuple]:
+  totals = chunked.forward_kl(
+    student.hidden,
+    student.kernel,
+    teacher.hidden,
+    teacher.kernel,
+    student_bias=student.bias,
+    teacher_bias=teacher.bias,
+    mask=counts,
+  )
+  top, teacher_top = (
+    chunked.top_class(side.hidden, side.kernel, bias=side.bias)
+    for side in (student, teacher)
+  )
+  same = jnp.sum(jnp.where(counts, top == teacher_top, False))
+  return {
+    "agreement": (same, counts.sum()),
+    "kl_from_teacher": (totals.divergence, totals.tokens),
   }
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core.method import Method, stateless
+from kdjax.core.one_pass import LABELS
 from kdjax.core.schedule import check_value
 from kdjax.core.task import KINDS
 from kdjax.losses import checks
@@ -82,4 +83,9 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
     own, partner = against(inputs.labels), against(inputs.partner_labels)
     return inputs.share * own + (1 - inputs.share) * partner
 
-  return stateless(loss, needs_teacher=False)
+  plain = isinstance(label_smoothing, float) and not label_smoothing
+  return stateless(
+    loss,
+    needs_teacher=False,
+    chunked=(lambda inputs: LABELS) if plain else None,
+  )

@@ -1,5 +1,7 @@
 """Knowledge distillation: the student learns the teacher's softened classes."""
 
+import functools
+
 import jax
 
 from kdjax import losses
@@ -48,5 +50,12 @@ def kd(
       inputs.teacher.answers,
       temperature=at(temperature, inputs.step),
       standardize=standardize,
-    )
+    ),
+    chunked=lambda inputs: (
+      None
+      if standardize
+      else functools.partial(
+        losses.chunked.kd, temperature=at(temperature, inputs.step)
+      )
+    ),
   )

@@ -120,7 +120,11 @@ def rows(outputs: jax.Array, batch: Batch) -> Rows:
 
 
 def cross_entropy(rows: Rows) -> jax.Array:
-  """Cross-entropy with the label, nats; 0 for a row without one, or masked."""
+  """Cross-entropy with the label, nats; 0 for a row without one, or masked.
+
+  Args:
+    rows: logits and labels.
+  """
   logits = rows.answers.astype(jnp.float32)
   labels = class_ids(rows.targets, logits.shape[-1])
   own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)

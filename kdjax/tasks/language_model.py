@@ -9,9 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.errors import UserError
+from kdjax.core.factored import (
+  Factored,
+  as_logits,
+  first_classes,
+  over_rows,
+)
+from kdjax.core.one_pass import NATS
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
-from kdjax.core.task import Batch, Rows, Task, Weights, Words, batch_of
+from kdjax.core.task import (
+  Batch,
+  Rows,
+  Task,
+  Weights,
+  Words,
+  batch_of,
+  has_weight,
+)
+from kdjax.losses import chunked
 from kdjax.tasks.classification import (
   correct,
   cross_entropy,
@@ -29,6 +45,7 @@ def language_model(
   label: str = "labels",
   counts: str = "counts",
   segments: str = "segments",
+  factored_from: int | None = 8192,
 ) -> Task:
   """The next token of every text.
 
@@ -55,6 +72,10 @@ def language_model(
       1; by default those that have a label, or all.
     segments: the entry that numbers the documents of a row from 1, (B, T) int, 0
       for padding; the network is handed it.
+    factored_from: from how many tokens in a network's vocabulary on no array of
+      all positions' logits is made, where the network ends in a product with a
+      matrix: losses and scores are then those of `kdjax.losses.chunked`. None
+      for never.
 
   Returns:
     The task, scored by the nats per token of the positions with a label.
@@ -74,7 +95,7 @@ def language_model(
     raise ValueError(
       f"vocabulary must be a whole number >= 2, got {vocabulary}"
     )
-  return _task(vocabulary, inputs, mask, label, counts, segments)
+  return _task(vocabulary, inputs, mask, label, counts, segments, factored_from)
 
 
 # The same settings give the same task: programs are compiled once for it.
@@ -86,6 +107,7 @@ def _task(
   label: str,
   counts: str,
   segments: str,
+  factored_from: int | None,
 ) -> Task:
   def batch(item):
     others = {
@@ -124,19 +146,16 @@ def _task(
     sample=sample,
     weights=weights,
     rows=functools.partial(rows, vocabulary=vocabulary),
-    hard_loss=cross_entropy,
-    metrics={
-      "nats_per_token": negative_log_likelihood,
-      "perplexity": negative_log_likelihood,
-      "accuracy": correct,
-    },
-    score="nats_per_token",
+    hard_loss=hard_loss,
+    metrics={NATS: nats, "perplexity": nats, "accuracy": top_is_right},
+    score=NATS,
     better=-1,
     finish={"perplexity": np.exp},
     pool=pool_logits,
     signature=signature,
     words=Words("nats per token", "", 1.0, 0.0, digits=4),
     tokens=real_tokens,
+    factored_from=factored_from,
   )
 
 
@@ -184,12 +203,45 @@ def rows(outputs: jax.Array, batch: Batch, *, vocabulary: int | None) -> Rows:
       f"language_model({vocabulary}): a network answers {outputs.shape[-1]}"
       " logits a token"
     )
-  logits = outputs[:, :-1, :vocabulary]
-  logits = logits.reshape(-1, logits.shape[-1])
   weight = weights(batch).rows
-  # Whatever stands elsewhere, nan too, has no part in a gradient.
-  logits = jnp.where((weight != 0)[:, None], logits, 0)
-  return Rows(logits, batch.targets.reshape(-1), weight)
+
+  def flat(x):
+    x = x[:, :-1].reshape(-1, x.shape[-1])
+    # Whatever stands where nothing counts, nan too, has no part in a gradient.
+    return jnp.where((weight != 0)[:, None], x, 0)
+
+  answers = over_rows(flat, first_classes(outputs, vocabulary))
+  return Rows(answers, batch.targets.reshape(-1), weight)
+
+
+def nats(rows: Rows) -> tuple[jax.Array, jax.Array]:
+  """The sum of - log q of the labels, and how many there are."""
+  answers = rows.answers
+  if not isinstance(answers, Factored):
+    return negative_log_likelihood(rows)
+  totals = chunked.cross_entropy(
+    answers.hidden,
+    answers.kernel,
+    rows.targets,
+    bias=answers.bias,
+    mask=has_weight(rows.weight),
+  )
+  return totals.cross_entropy, totals.labelled
+
+
+def top_is_right(rows: Rows) -> tuple[jax.Array, jax.Array]:
+  """How many of the labelled rows name their token, and how many there are."""
+  answers = rows.answers
+  if not isinstance(answers, Factored):
+    return correct(rows)
+  top = chunked.top_class(answers.hidden, answers.kernel, bias=answers.bias)
+  labelled = has_weight(rows.weight) & (rows.targets >= 0)
+  return (labelled & (top == rows.targets)).sum(), labelled.sum()
+
+
+def hard_loss(rows: Rows) -> jax.Array:
+  """Cross-entropy with the next token, nats; 0 for a row without one."""
+  return cross_entropy(rows._replace(answers=as_logits(rows.answers)))
 
 
 def signature(inputs: Any, width: int) -> Signature:

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.factored import factored, over_rows
 from kdjax.core.method import Inputs, Outputs
 from kdjax.core.task import Batch, Rows, Task
 from kdjax.taps.network import Network
@@ -28,7 +29,7 @@ def forward(
   Returns:
     Its outputs, with one answer a row, and the rows.
   """
-  outputs, features, _ = network.apply(variables, batch.inputs, taps=taps)
+  outputs, (features, _) = _apply(network, task, variables, batch, taps=taps)
   rows = task.rows(outputs, batch)
   return Outputs(rows.answers, features), rows
 
@@ -56,12 +57,23 @@ def train_forward(
     nn.intercept_methods(by_example(batch.position)),
     nn.intercept_methods(over_the_batch(batch.weight, axis_name)),
   ):
-    outputs, features, updates = network.apply(
-      variables, batch.inputs, taps=taps, train=True, rngs={"dropout": key}
-    )
+    outputs, (features, updates) = _apply(
+      network, task, variables, batch,
+      taps=taps, train=True, rngs={"dropout": key},
+    )  # fmt: skip
   rows = task.rows(outputs, batch)
   collections = {name: updates[name] for name in updates if name != "params"}
   return Outputs(rows.answers, features), rows, collections
+
+
+def _apply(network, task, variables, batch, **options):
+  """Returns outputs, Factored where the task says so, and (features, variables)."""
+
+  def run(variables, inputs):
+    outputs, *rest = network.apply(variables, inputs, **options)
+    return outputs, tuple(rest)
+
+  return factored(run, task.factored_from)(variables, batch.inputs)
 
 
 def without_padding(
@@ -100,7 +112,7 @@ def gather(inputs: Inputs, axis_name: Axis) -> Inputs:
     The inputs of all devices, in their order.
   """
 
-  return _over_arrays(lambda x: collectives.all_gather(x, axis_name), inputs)
+  return _over_rows(lambda x: collectives.all_gather(x, axis_name), inputs)
 
 
 def first_examples(inputs: Inputs, examples: int) -> Inputs:
@@ -111,11 +123,11 @@ def first_examples(inputs: Inputs, examples: int) -> Inputs:
       of them in order.
   """
   size = len(inputs.index)
-  return _over_arrays(lambda x: x[: len(x) * examples // size], inputs)
+  return _over_rows(lambda x: x[: len(x) * examples // size], inputs)
 
 
-def _over_arrays(function: Callable, inputs: Inputs) -> Inputs:
+def _over_rows(function: Callable, inputs: Inputs) -> Inputs:
   alone = dict.fromkeys(("step", "head", "student_head"))
   as_they_are = {name: getattr(inputs, name) for name in alone}
-  new = jax.tree.map(function, inputs._replace(**alone))
+  new = over_rows(function, inputs._replace(**alone))
   return new._replace(**as_they_are)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core.method import Method, Metrics, is_over_examples
+from kdjax.core.one_pass import in_one_pass, with_logits
 
 # Whose gradient the others are compared with.
 LABELS = "ce"
@@ -27,7 +28,11 @@ def parts_of(method: Method) -> Callable:
     return method.parts
 
   def parts(params, state, inputs):
-    loss, state, metrics = method.apply(params, state, inputs)
+    if method.chunked is not None:
+      passes = in_one_pass({"loss": (method, 1.0)}, inputs)
+      if passes.losses:
+        return passes.losses, state, passes.metrics
+    loss, state, metrics = method.apply(params, state, with_logits(inputs))
     return {"loss": loss}, state, metrics
 
   return parts

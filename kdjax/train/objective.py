@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
 from kdjax.core.method import Frozen, Inputs, Method, Metrics, Outputs
+from kdjax.core.one_pass import with_logits
 from kdjax.core.task import Batch, Rows, Task, as_batch, has_weight
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.taps import TapError
@@ -116,7 +117,7 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
       method, student, task, params, state, outputs, batch, counts,
       step=step, key=key, axis_name=axis_name, head=teacher_head(teacher),
     )  # fmt: skip
-    metrics |= score_of(task, rows, batch)
+    metrics = score_of(task, rows, batch) | metrics
     memory = (share_of(memory[0], counts), memory[1])
     total = sum(losses.values())
     if axis_name is not None:
@@ -213,6 +214,7 @@ def losses_of(
   axis_name: Axis,
   head: dict | None,
   examples: int | None = None,
+  apart: bool = False,
 ) -> tuple[dict[str, jax.Array], tuple[Rows, Any, Metrics]]:
   """Computes what a batch, or a part of one, adds to each term of the loss.
 
@@ -224,6 +226,7 @@ def losses_of(
     examples: how many there are in the global batch, where what comes behind
       them is padding; None where the program does not know. A method that
       relates examples sees no others.
+    apart: whether each term's gradient is asked for, and not only their sum's.
 
   Returns:
     The terms' shares by name; and the student's rows, the next state, and the
@@ -261,6 +264,8 @@ def losses_of(
     weights = dict.fromkeys(counts.own, 1.0 / collectives.psum(1.0, axis_name))
   if method.couples_batch and examples is not None:
     inputs = first_examples(inputs, examples)
+  if apart:
+    inputs = with_logits(inputs)
   losses, memory, metrics = gradients.parts_of(method)(
     params["method"], memory, inputs
   )

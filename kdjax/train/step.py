@@ -6,6 +6,7 @@ Steps are written per device. They reduce over the devices themselves, as
 
 import jax
 
+from kdjax.core.factored import with_matrix, without_matrix
 from kdjax.core.method import Method, Metrics, Outputs
 from kdjax.core.task import Batch
 from kdjax.train import gradients
@@ -65,6 +66,8 @@ def take_step(
     ValueError: at trace time, for pieces of what cannot be cut.
   """
   totals = totals_of(state.task, batch, axis_name)
+  # A teacher's rows are cut into pieces, its matrix is not.
+  teacher, matrix = without_matrix(teacher)
   if pieces > 1 and (method.couples_batch or gradient_metrics):
     raise ValueError(
       "losses that relate the examples of a batch, and the gradients of single"
@@ -76,7 +79,7 @@ def take_step(
       state,
       method,
       batch,
-      teacher,
+      with_matrix(teacher, matrix),
       totals,
       rng=rng,
       axis_name=axis_name,
@@ -133,6 +136,7 @@ def _look(
       axis_name=axis_name,
       head=head,
       examples=examples,
+      apart=gradient_metrics,
     )
 
   if gradient_metrics:
@@ -142,5 +146,5 @@ def _look(
   else:
     (grads, aux), term_metrics = gradients.of_sum(objective, state.params), {}
   rows, (collections, method_state), metrics = aux
-  metrics |= term_metrics | score_of(state.task, rows, batch)
+  metrics = score_of(state.task, rows, batch) | metrics | term_metrics
   return (grads, metrics), share_of(collections, counts), method_state

@@ -191,6 +191,10 @@ def test_refused(text):
       "skew_kl(share=0.2):0.5 + ce",
       "divergence(share=0.2, kind='skew_kl'):0.5 + ce",
     ),
+    (
+      "generalized_jsd(beta=0):1",
+      "divergence(beta=0, kind='generalized_jsd'):1",
+    ),
   ],
 )
 def test_a_kind_of_divergence_is_a_name(text, same):

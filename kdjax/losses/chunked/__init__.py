@@ -28,6 +28,7 @@ from kdjax.losses.chunked.divergences import (
   symmetric_kl,
   tvd,
 )
+from kdjax.losses.chunked.labels import cross_entropy, top_class
 from kdjax.losses.chunked.mixtures import (
   generalized_jsd,
   gkd,
@@ -42,6 +43,7 @@ from kdjax.losses.chunked.vocabulary import topk_kd
 __all__ = [
   "Totals",
   "adaptive_kl",
+  "cross_entropy",
   "forward_kl",
   "generalized_jsd",
   "gkd",
@@ -53,6 +55,7 @@ __all__ = [
   "skew_reverse_kl",
   "soft_cross_entropy",
   "symmetric_kl",
+  "top_class",
   "topk_kd",
   "tvd",
 ]

@@ -25,7 +25,7 @@ class Totals(NamedTuple):
 
   Attributes:
     loss: () float, what to differentiate:
-      `divergence + label_weight * cross_entropy`.
+      `divergence_weight * divergence + label_weight * cross_entropy`.
     tokens: () int32, the tokens that count; the sum of their weights, where the
       mask holds weights.
     divergence: () float, its sum over them; for the log: it has no gradient.
@@ -80,6 +80,7 @@ def call(
   mask: jax.Array | None = None,
   labels: jax.Array | None = None,
   label_weight: float | jax.Array = 1.0,
+  divergence_weight: float | jax.Array = 1.0,
   chunk_size: int | None = None,
   axis_name: str | None = None,
 ) -> Totals:
@@ -105,6 +106,7 @@ def call(
     labels: (...) integer class ids; outside 0 to the whole V - 1 = no
       label.
     label_weight: of the labels' cross-entropy (at T = 1), beside the divergence.
+    divergence_weight: of the divergence.
     chunk_size: tokens whose logits are held at a time, static; None for as many
       as keep three (tokens, V) arrays within 256 MiB.
     axis_name: the mapped axis over which the vocabulary is spread: heads and
@@ -124,7 +126,11 @@ def call(
   )
   _check(name, sides, mask, labels)
   checks.positive(f"chunked.{name}", temperature=temperature)
-  checks.weights(f"chunked.{name}", label_weight=label_weight)
+  checks.weights(
+    f"chunked.{name}",
+    label_weight=label_weight,
+    divergence_weight=divergence_weight,
+  )
   if chunk_size is not None:
     chunk_size = checks.whole(f"chunked.{name}", "chunk_size", chunk_size)
   shape = sides[0].hidden.shape[:-1]
@@ -132,6 +138,9 @@ def call(
     jnp.promote_types, [x.dtype for x in jax.tree.leaves(sides)], jnp.float32
   )
   numbers = {"label_weight": label_weight} | form.numbers
+  # A weight of 1 is none.
+  if not isinstance(divergence_weight, float) or divergence_weight != 1:
+    numbers["divergence_weight"] = divergence_weight
   per_token = _math.per_row(temperature, shape, dtype, name)
   per_token, numbers = _constants(name, (per_token, numbers), dtype)
   vocabulary = Vocabulary(sides[0].head.shape[1], axis_name)

@@ -42,7 +42,7 @@ class Tokens(NamedTuple):
 
 
 class Sums(NamedTuple):
-  """Over the tokens that count; `loss` is divergence + weight cross-entropy."""
+  """Over the tokens that count; `loss` is the weighted sum of the other two."""
 
   loss: jax.Array
   divergence: jax.Array
@@ -226,10 +226,11 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
   q, p = (
     softmax(x, temperature, vocabulary) for x in _math.shared(student, teacher)
   )
-  keywords = dict(plan.keywords) | {
-    key: x for key, x in numbers.items() if key != "label_weight"
-  }
-  part, slopes = plan.rows(p, q, vocabulary, **keywords)
+  numbers = dict(numbers)
+  weight, own_weight = (
+    numbers.pop(f"{what}_weight", None) for what in ("label", "divergence")
+  )
+  part, slopes = plan.rows(p, q, vocabulary, **dict(plan.keywords), **numbers)
   share = 1.0 if tokens.weights is None else tokens.weights
   scale = share * jnp.square(temperature) if plan.t_squared else share
   divergence = jnp.where(tokens.mask, scale * vocabulary.total(part), 0.0)
@@ -237,10 +238,12 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
   if with_grads:
     grad = scale / temperature * to_logits(slopes, q, vocabulary)
     grad = jnp.where(tokens.mask, grad, 0.0)
+  loss = divergence
+  if own_weight is not None:
+    loss = own_weight * divergence
+    grad = own_weight * grad if with_grads else None
   if tokens.labels is None:
-    nothing = jnp.zeros_like(divergence)
-    return Sums(divergence, divergence, nothing), grad
-  weight = numbers["label_weight"]
+    return Sums(loss, divergence, jnp.zeros_like(divergence)), grad
   q = q if plan.same else softmax(student, 1.0, vocabulary)
   hit = vocabulary.ids() == tokens.labels
   at_label = vocabulary.sum(jnp.where(hit, q.log_probs, 0.0))
@@ -250,4 +253,4 @@ def _tile(plan, with_grads, student, teacher, tokens, numbers):
     has_label = tokens.mask & (tokens.labels >= 0)
     of_labels = weight * share * to_logits(slopes, q, vocabulary)
     grad += jnp.where(has_label, of_labels, 0.0)
-  return Sums(divergence + weight * entropy, divergence, entropy), grad
+  return Sums(loss + weight * entropy, divergence, entropy), grad

@@ -23,6 +23,11 @@ def _summed(terms):
   return jnp.sum(terms, axis=-1, keepdims=True)
 
 
+def nothing(p, q, vocabulary):
+  """No divergence: the labels alone."""
+  return jnp.zeros_like(q.others), jnp.zeros_like(q.probs)
+
+
 def forward_kl(p, q, vocabulary):
   """KL(p || q)."""
   r, near, bulge = _compared(p, q)
