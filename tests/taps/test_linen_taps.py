@@ -269,14 +269,19 @@ def softmax_by_hand(params, x, mask=None):
   ("layer", "masked", "train"),
   [
     (nn.MultiHeadDotProductAttention, False, False),
-    (nn.MultiHeadDotProductAttention, True, False),
-    (nn.MultiHeadDotProductAttention, False, True),
     (nn.MultiHeadDotProductAttention, True, True),
     # By other names the same layer.
-    (nn.MultiHeadAttention, True, True),
     (nn.SelfAttention, True, True),
     (Child, True, True),
-    (Child, False, False),
+    *(
+      pytest.param(*row, marks=pytest.mark.slow)
+      for row in (
+        (nn.MultiHeadDotProductAttention, True, False),
+        (nn.MultiHeadDotProductAttention, False, True),
+        (nn.MultiHeadAttention, True, True),
+        (Child, False, False),
+      )
+    ),
   ],
 )
 def test_attention_weights(layer, masked, train):

@@ -77,8 +77,15 @@ def test_one_teacher_is_itself():
   assert ensemble([alone]) is alone
 
 
-@pytest.mark.parametrize("modules", [(NETWORK,) * 3, (NETWORK, OTHER, NETWORK)])
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+  ("modules", "together"),
+  [
+    ((NETWORK, OTHER, NETWORK), True),
+    ((NETWORK, OTHER, NETWORK), False),
+    pytest.param((NETWORK,) * 3, True, marks=pytest.mark.slow),
+    pytest.param((NETWORK,) * 3, False, marks=pytest.mark.slow),
+  ],
+)
 def test_stacked_networks_answer_as_they_do_alone(modules, together):
   teachers = [network(i, module) for i, module in enumerate(modules)]
   weights = (0.5, 0.3, 0.2)

@@ -92,7 +92,8 @@ def step(smoothing=0.0):
     {"share": SHARE, "partner_targets": PARTNERS},
   )
   logits, _, _ = state.network.apply(variables(state), IMAGES)
-  _, metrics = take_step(state, method, batch, None, rng=jax.random.key(0))
+  taken = jax.jit(take_step, static_argnames="method")
+  _, metrics = taken(state, method, batch, None, rng=jax.random.key(0))
   return np.asarray(logits), metrics
 
 

