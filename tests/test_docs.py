@@ -156,6 +156,7 @@ FOREIGN = {
   "compress.md": {"pruning_"},  # a family of ours
   "data.md": {"show"},
   "export.md": {"no-deps", "check"},
+  "language_models.md": {"no-deps"},
   "performance.md": {"clock", "only", "pairs", "plot", "sizes"},
 }
 

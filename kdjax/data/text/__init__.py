@@ -1,6 +1,7 @@
 """Text: rows out of files, divided by document, as token ids in packed sequences.
 
 rows.py      files, globs and tables -> rows, each with its place for messages
+packages.py  texts that install as packages -> rows
 divide.py    rows -> training and test documents; duplicates
 examples.py  rows -> token ids and which of them are learned; what was cut or left out
 pack.py      examples -> arrays of sequences; batches of them

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from kdjax.core.errors import UserError
 from kdjax.data.naming import printable
 from kdjax.data.tables import SUFFIXES, read_records
+from kdjax.data.text.packages import PREFIX, read_package, read_rdb
 
 # A line of its own that ends a document within a file: a form feed, or what
 # collections of documents put between them.
@@ -40,6 +41,8 @@ def read_rows(text: str | os.PathLike | Sequence[str]) -> list[Row]:
         <|endoftext|> and nothing else divide a file into documents.
       .jsonl: an object a line.
       .csv, .tsv, .parquet: an entry a column; spaces around texts stay.
+      .rdb: the data of an R package, a document each vector of texts.
+      "package:NAME" is an installed one: see `read_package`.
 
   Returns:
     The rows, files in the order of their names, documents without a word left
@@ -52,7 +55,7 @@ def read_rows(text: str | os.PathLike | Sequence[str]) -> list[Row]:
   patterns = [text] if isinstance(text, str | os.PathLike) else text
   files = [file for pattern in patterns for file in _files(os.fspath(pattern))]
   # A file that two patterns name is read once.
-  rows = [row for file in dict.fromkeys(files) for row in _read(Path(file))]
+  rows = [row for file in dict.fromkeys(files) for row in _read(file)]
   if not rows:
     names = ", ".join(printable(file) for file in files[:3])
     raise UserError(f"text: there is no row in {names}")
@@ -61,6 +64,8 @@ def read_rows(text: str | os.PathLike | Sequence[str]) -> list[Row]:
 
 def _files(pattern: str) -> list[str]:
   path = Path(pattern)
+  if pattern.startswith(PREFIX):
+    return [pattern]
   if path.is_file():
     return [pattern]
   if path.is_dir():
@@ -78,7 +83,12 @@ def _files(pattern: str) -> list[str]:
   raise UserError(f"text {printable(str(path))!r}: {what}{hint}")
 
 
-def _read(path: Path) -> Iterator[Row]:
+def _read(file: str) -> Iterator[Row]:
+  if file.startswith(PREFIX):
+    for place, values in read_package(file.removeprefix(PREFIX)):
+      yield Row(values, f"{file}, {place}")
+    return
+  path = Path(file)
   suffix = path.suffix.lower()
   if suffix not in _READERS:
     raise UserError(
@@ -129,6 +139,7 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict]]]] = {
   ".txt": _documents,
   ".md": _documents,
   ".jsonl": _json_lines,
+  ".rdb": read_rdb,
   **dict.fromkeys(SUFFIXES, _records),
 }
 
