@@ -33,11 +33,11 @@ def divide_rows(
   Raises:
     UserError: if there are not two documents that differ, or a split is neither.
   """
-  told = [SPLIT in row.values for row in rows]
-  if all(told):
-    is_test = np.array([_told(row) for row in rows])
-  elif any(told):
-    row = rows[told.index(False)]
+  has_split = [SPLIT in row.values for row in rows]
+  if all(has_split):
+    is_test = np.array([_says_test(row) for row in rows])
+  elif any(has_split):
+    row = rows[has_split.index(False)]
     raise UserError(f"{row.place}, has no `{SPLIT}`, but others have one")
   else:
     is_test = _by_content(rows, held_out)
@@ -66,8 +66,8 @@ def count_duplicates(rows: Sequence[Row], others: Sequence[Row] = ()) -> int:
   """
   contents = [content(row) for row in rows]
   if others:
-    there = {content(row) for row in others}
-    return sum(one in there for one in contents)
+    contents_of_others = {content(row) for row in others}
+    return sum(one in contents_of_others for one in contents)
   return sum(count - 1 for count in Counter(contents).values())
 
 
@@ -86,11 +86,13 @@ def content(row: Row) -> str:
       return [plain(value.get(name)) for name in ("role", "content")]
     return value.strip() if isinstance(value, str) else value
 
-  told = [plain(row.values[name]) for name in _CONTENT if name in row.values]
-  return json.dumps(told, default=str)
+  contents = [
+    plain(row.values[name]) for name in _CONTENT if name in row.values
+  ]
+  return json.dumps(contents, default=str)
 
 
-def _told(row: Row) -> bool:
+def _says_test(row: Row) -> bool:
   split = row.values[SPLIT]
   if split not in ("train", "test"):
     raise UserError(

@@ -65,7 +65,7 @@ class Examples(NamedTuple):
       >>> Examples([], 3, 40, 12, 50, ["a.jsonl, line 3"], []).summary()
       '3 rows, 40 tokens, 12 of them learned; 1 row cut off: a.jsonl, line 3'
     """
-    told = [
+    parts = [
       f"{quantity(self.rows, 'row')}, {quantity(self.tokens, 'token')},"
       f" {self.learned} of them learned"
     ]
@@ -76,8 +76,8 @@ class Examples(NamedTuple):
       if places:
         more = len(places) - _NAMED
         named = "; ".join(places[:_NAMED]) + f" and {more} more" * (more > 0)
-        told.append(f"{quantity(len(places), 'row')} {what}: {named}")
-    return "; ".join(told)
+        parts.append(f"{quantity(len(places), 'row')} {what}: {named}")
+    return "; ".join(parts)
 
 
 def make_examples(

@@ -18,7 +18,7 @@ _KINDS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "ad
 # R's own numbers of what a value is, and the bit for attributes behind it.
 _CHARACTERS, _TEXT, _ATTRIBUTES = 16, 9, 0x200
 
-Found = Iterator[tuple[str, Mapping[str, Any]]]
+PlacedRows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 class _Package(NamedTuple):
@@ -31,11 +31,11 @@ class _Package(NamedTuple):
   """
 
   find: Callable[[str], Path | None]
-  read: Callable[[Path], Found]
+  read: Callable[[Path], PlacedRows]
   install: str
 
 
-def read_package(name: str) -> Found:
+def read_package(name: str) -> PlacedRows:
   """Reads the rows of an installed package.
 
   Args:
@@ -63,7 +63,7 @@ def read_package(name: str) -> Found:
   yield from package.read(place)
 
 
-def read_rdb(path: Path) -> Found:
+def read_rdb(path: Path) -> PlacedRows:
   """Reads R's data of a package: every vector of texts, its lines as a document.
 
   Raises:
@@ -107,7 +107,7 @@ def _lines_of_r(content: bytes) -> list[str]:
   return lines
 
 
-def _wordnet(folder: Path) -> Found:
+def _wordnet(folder: Path) -> PlacedRows:
   """What each word means; the first of those that mean the same."""
   for name in ("noun", "verb", "adj", "adv"):
     path = folder / f"data.{name}"
@@ -129,7 +129,7 @@ def _wordnet(folder: Path) -> Found:
         )
 
 
-def _evals(folder: Path) -> Found:
+def _evals(folder: Path) -> PlacedRows:
   """Questions with one answer, or several of which the first is taken."""
   for path in sorted(folder.glob("**/*.jsonl")):
     with open(path, encoding="utf-8") as file:
@@ -145,8 +145,8 @@ def _evals(folder: Path) -> Found:
 
 
 def _first_there(*places: str) -> Path | None:
-  there = [Path(place) for place in places if Path(place).exists()]
-  return there[0] if there else None
+  existing = [Path(place) for place in places if Path(place).exists()]
+  return existing[0] if existing else None
 
 
 def _evals_folder(within: str) -> Path | None:

@@ -73,12 +73,13 @@ def tokenizer_of_files(
   read = lambda name: _json(files.get(name, b"{}"), f"{where}/{name}")  # noqa: E731
   config, generation, network = read(CONFIG), read(GENERATION), network or {}
   backend = _backend(files[WHOLE], where)
+  _add_tokens(backend, config.get("added_tokens_decoder") or {}, where)
   names = _special_names(read("special_tokens_map.json") | config)
   of_name = {name: backend.token_to_id(text) for name, text in names.items()}
-  told = lambda name: _ids(generation.get(name, network.get(name)))  # noqa: E731
-  bos = [of_name.get("bos_token"), *told("bos_token_id")]
-  eos = [of_name.get("eos_token"), *told("eos_token_id")]
-  pad = [of_name.get("pad_token"), *told("pad_token_id")]
+  ids_of = lambda name: _ids(generation.get(name, network.get(name)))  # noqa: E731
+  bos = [of_name.get("bos_token"), *ids_of("bos_token_id")]
+  eos = [of_name.get("eos_token"), *ids_of("eos_token_id")]
+  pad = [of_name.get("pad_token"), *ids_of("pad_token_id")]
   bos, eos, pad = (_distinct(ids) for ids in (bos, eos, pad))
   added = backend.get_added_tokens_decoder()
   special = {one for one, token in added.items() if token.special}
@@ -131,6 +132,22 @@ def _backend(data: bytes, where: str):
   return backend
 
 
+def _add_tokens(backend: Any, added: Mapping[str, Any], where: str) -> None:
+  """Adds tokens that tokenizer_config.json alone knows, under their numbers."""
+  flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+  for number, token in sorted(added.items(), key=lambda entry: int(entry[0])):
+    text = token["content"]
+    if backend.token_to_id(text) is None:
+      settings = {name: token[name] for name in flags if name in token}
+      make = import_tokenizers().AddedToken
+      backend.add_tokens([make(text, **settings)])
+    if backend.token_to_id(text) != int(number):
+      raise UserError(
+        f"{where}: {text!r} is token {number} in {CONFIG}, and"
+        f" {backend.token_to_id(text)} in {WHOLE}"
+      )
+
+
 def _around(
   backend: Any,
   config: Mapping[str, Any],
@@ -172,16 +189,16 @@ def _template(
 ) -> str | None:
   if TEMPLATE in files:
     return files[TEMPLATE].decode("utf-8", "replace")
-  found = config.get("chat_template")
-  if isinstance(found, list):  # several, by name
-    found = {
+  template = config.get("chat_template")
+  if isinstance(template, list):  # several, by name
+    template = {
       one.get("name"): one.get("template")
-      for one in found
+      for one in template
       if isinstance(one, Mapping)
     }.get("default")
-  if not isinstance(found, str | None):
+  if not isinstance(template, str | None):
     raise UserError(f"{where}/{CONFIG}: chat_template is no text")
-  return found
+  return template
 
 
 def _json(data: bytes, where: Any) -> dict[str, Any]:

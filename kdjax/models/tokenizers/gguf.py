@@ -280,16 +280,18 @@ def _ends(
   fields: Mapping, tokens: Sequence[str], kinds: Sequence[int]
 ) -> list[int]:
   """Every id that ends an answer, the file's own first."""
-  told = [
+  named_ids = [
     fields.get(f"tokenizer.ggml.{name}_token_id")
     for name in ("eos", "eot", "eom")
   ]
-  named = [
+  end_ids = [
     number
     for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
     if kind in (_CONTROL, _USER) and token in _ENDS
   ]
-  return [*dict.fromkeys(int(x) for x in (*told, *named) if x is not None)]
+  return [
+    *dict.fromkeys(int(x) for x in (*named_ids, *end_ids) if x is not None)
+  ]
 
 
 def _written(values: Mapping[str, Any]) -> bytes:

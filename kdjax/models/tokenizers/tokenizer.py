@@ -130,12 +130,12 @@ class Tokenizer:
 
   def with_prefix(self, ids: list[int]) -> list[int]:
     """Puts the prefix before ids, unless it is there."""
-    there = tuple(ids[: len(self.prefix)]) == self.prefix
-    return ids if there else [*self.prefix, *ids]
+    has_prefix = tuple(ids[: len(self.prefix)]) == self.prefix
+    return ids if has_prefix else [*self.prefix, *ids]
 
   def _missing_suffix(self, ids: list[int]) -> list[int]:
-    there = self.suffix and tuple(ids[-len(self.suffix) :]) == self.suffix
-    return [] if there else [*self.suffix]
+    has_suffix = self.suffix and tuple(ids[-len(self.suffix) :]) == self.suffix
+    return [] if has_suffix else [*self.suffix]
 
   @functools.cached_property
   def vocabulary_size(self) -> int:

@@ -25,7 +25,7 @@ def documents(count=40, pad=EOS, longest=9):
   return make_examples(rows, tokenizer, LENGTH).examples, tokenizer.pad
 
 
-def told(tokens, counts):
+def pair_of(tokens, counts):
   return np.asarray(tokens).tolist(), np.asarray(counts).tolist()
 
 
@@ -46,13 +46,13 @@ def check(packing):
     assert set(steps) <= {0, 1} and steps[0] == 1
     assert (np.diff((row > 0).astype(int)) <= 0).all()
   # Every document is there once, whole, and with what counts of it.
-  there = [
-    told(row[place == one], count[place == one])
+  packed = [
+    pair_of(row[place == one], count[place == one])
     for row, place, count in zip(tokens, segments, made["counts"], strict=True)
     for one in range(1, place.max() + 1)
   ]
-  wanted = [told(one.tokens, one.counts) for one in examples]
-  assert sorted(there) == sorted(wanted)
+  wanted = [pair_of(one.tokens, one.counts) for one in examples]
+  assert sorted(packed) == sorted(wanted)
   # What counts is predicted from its own document.
   inner = segments[:, 1:] == segments[:, :-1]
   assert not (made["counts"][:, 1:] & ~inner).any()

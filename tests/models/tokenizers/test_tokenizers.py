@@ -169,6 +169,21 @@ def test_what_templates_expect_is_there():
   assert tokenizer.render(USER) == '{"a": "<é>"} 41</s>2True'
 
 
+def test_tokens_that_the_config_alone_knows():
+  added = {"49": {"content": "<call>", "special": True}}
+  tokenizer = characters(more={"added_tokens_decoder": added})
+  assert tokenizer.encode("a<call>")[-1] == 49
+  assert tokenizer.decode([0, 49]) == "a"
+  assert tokenizer.vocabulary_size == 50
+
+
+@pytest.mark.parametrize("number", ["3", "50"])
+def test_tokens_of_two_numbers_are_refused(number):
+  added = {number: {"content": "<call>"}}
+  with pytest.raises(UserError, match=f"'<call>' is token {number} in"):
+    characters(more={"added_tokens_decoder": added})
+
+
 def test_named_templates():
   named = [
     {"name": "tool_use", "template": "t"},
