@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.entries import check_lengths
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
 from kdjax.core.pooling import pool_values
@@ -170,6 +171,7 @@ class Task(NamedTuple):
     factored_from: from how many classes on answers stay Factored, a product of
       hidden states and a matrix that is not carried out, where a network's are;
       see `kdjax.core.factored`. None where rows and metrics want arrays.
+    width: C, how many numbers a row's answer has; None where any will do.
   """
 
   name: str
@@ -191,6 +193,7 @@ class Task(NamedTuple):
   samples: Callable[[Any, Any], list[int]] | None = None
   tokens: Callable[[Batch], jax.Array | None] | None = None
   factored_from: int | None = None
+  width: int | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:
@@ -251,7 +254,8 @@ def as_batch(task: Task, item: Any) -> Batch:
       where they are there. A Batch is returned as it is.
 
   Raises:
-    UserError: for an item without an entry that the task reads.
+    UserError: for an item without an entry that the task reads, one that is no
+      array, or one of another length than the inputs.
 
   Example:
     >>> from kdjax.tasks import classification
@@ -274,8 +278,18 @@ def as_batch(task: Task, item: Any) -> Batch:
       f" has: {', '.join(map(str, item))}. The task's settings say what its"
       " entries are called"
     ) from None
+  except AttributeError:
+    lists = [name for name, x in item.items() if isinstance(x, list | tuple)]
+    if not lists:
+      raise
+    raise UserError(
+      f"batch: entry {lists[0]!r} is a {type(item[lists[0]]).__name__}; entries"
+      " are arrays, of numpy or jax"
+    ) from None
   extra = {name: item[name] for name in EXTRA if name in item}
-  return batch._replace(extra=batch.extra | extra)
+  batch = batch._replace(extra=batch.extra | extra)
+  check_lengths(batch, item)
+  return batch
 
 
 def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:

@@ -5,11 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from kdjax.core.arguments import misfit
+from kdjax.core.errors import UserError
 from kdjax.core.factored import factored
 from kdjax.core.method import Outputs
-from kdjax.core.task import Batch, Task
+from kdjax.core.task import Batch, Task, has_weight
 
 
 @struct.dataclass
@@ -22,6 +25,8 @@ class Teacher:
       step of the student's training, () int32.
     head: arrays -> its linear classifier, {"kernel": (D, C), "bias": (C,)}, or
       None; of an ensemble a tuple of them.
+    stored: how many rows each table of stored answers has; () where there is
+      none.
   """
 
   arrays: Any
@@ -29,6 +34,7 @@ class Teacher:
     struct.field(pytree_node=False)
   )
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
+  stored: tuple[int, ...] = struct.field(pytree_node=False, default=())
 
 
 def stored_teacher(
@@ -36,7 +42,8 @@ def stored_teacher(
 ) -> Teacher:
   """Makes a teacher of its answers, for inputs that are always seen alike.
 
-  A batch finds its rows by its `index`.
+  A batch finds its rows by its `index`. For an example that counts and has no
+  row they are nan, and so is the loss.
 
   Args:
     answers: (N, ...) float, what a network answers to the whole training set in
@@ -47,6 +54,10 @@ def stored_teacher(
   Returns:
     The teacher; it has no classifier to show.
 
+  Raises:
+    UserError: for answers that are no floating numbers, and features that are
+      not by tap or of another length.
+
   Example:
     >>> from kdjax.core.task import batch_of
     >>> teacher = stored_teacher(jnp.eye(3))
@@ -54,7 +65,74 @@ def stored_teacher(
     >>> print(observe(teacher, batch).answers)
     [[0. 0. 1.]]
   """
-  return Teacher(Outputs(answers, dict(features or {})), _show_stored, _no_head)
+  answers = _table("answers", answers)
+  if not jnp.issubdtype(answers.dtype, jnp.floating):
+    raise misfit("answers", "floating numbers, logits and not classes", answers)
+  if not isinstance(features or {}, Mapping):
+    raise misfit("features", "arrays by tap", features)
+  features = {tap: _table(tap, x) for tap, x in (features or {}).items()}
+  for tap, x in features.items():
+    if len(x) != len(answers):
+      raise UserError(
+        f"features: {tap!r} has {len(x)} rows, the answers {len(answers)}"
+      )
+  table = Outputs(answers, features)
+  return Teacher(table, _show_stored, _no_head, (len(answers),))
+
+
+def check_places(teacher: Teacher | None, batch: Any) -> None:
+  """Refuses a batch whose rows stored answers do not have.
+
+  Args:
+    batch: as users have it. Places that lie on a device are not looked at: they
+      would have to be waited for.
+
+  Raises:
+    UserError: names the entry.
+
+  Example:
+    >>> check_places(stored_teacher(jnp.eye(3)), {"index": np.array([0, 3])})
+    Traceback (most recent call last):
+    kdjax.core.errors.UserError: batch: entry 'index' has the place 3, and the teacher has stored answers to 3 examples, the places 0 to 2
+  """
+  if teacher is None or not teacher.stored or not isinstance(batch, Mapping):
+    return
+  if "index" not in batch:
+    raise UserError(
+      "batch: stored answers are found by an entry 'index', (B,) int, the"
+      f" examples' places in the training set; there is: {', '.join(batch)}"
+    )
+  places, rows = batch["index"], min(teacher.stored)
+  if "place" in batch or not isinstance(places, np.ndarray):
+    return
+  if isinstance(batch.get("weight"), np.ndarray):
+    places = places[batch["weight"] > 0]
+  for place in places[(places < 0) | (places >= rows)][:1]:
+    raise UserError(
+      f"batch: entry 'index' has the place {place}, and the teacher has stored"
+      f" answers to {rows} examples, the places 0 to {rows - 1}"
+    )
+
+
+def check_examples(teacher: Teacher | None, examples: int | None) -> None:
+  """Refuses stored answers to another number of examples.
+
+  Args:
+    examples: of the training set; None where that is not known.
+
+  Raises:
+    UserError: names both numbers.
+
+  Example:
+    >>> check_examples(stored_teacher(jnp.eye(3)), 3)
+  """
+  for rows in () if teacher is None or not examples else teacher.stored:
+    if not rows or rows % examples:
+      raise UserError(
+        f"teacher: it has stored answers to {rows} examples, and there are"
+        f" {examples}; it needs one to each, in their order, or to V views of"
+        f" all, V * {examples}"
+      )
 
 
 def observe(
@@ -120,7 +198,29 @@ def teacher_head(teacher: Teacher | None) -> dict | None:
 
 
 def _show_stored(table, batch, step, taps) -> Outputs:
-  return jax.tree.map(lambda x: jnp.asarray(x)[batch.place % len(x)], table)
+  def one(x):
+    x = jnp.asarray(x)
+    found = x[batch.place % len(x)]
+    if "place" in batch.extra or not jnp.issubdtype(x.dtype, jnp.inexact):
+      return found
+    # Padding may say anything: nan there would reach the gradient.
+    missing = (batch.index < 0) | (batch.index >= len(x))
+    missing &= has_weight(batch.weight)
+    shape = (-1, *[1] * (x.ndim - 1))
+    return jnp.where(missing.reshape(shape), jnp.nan, found)
+
+  return jax.tree.map(one, table)
+
+
+def _table(name: str, x: Any) -> Any:
+  """An array with a leading axis, of what may be a list."""
+  try:
+    x = x if hasattr(x, "shape") else np.asarray(x, np.float32)
+  except (TypeError, ValueError):
+    raise misfit(name, "an array", x) from None
+  if not x.shape:
+    raise misfit(name, "an array with one row an example", x)
+  return x
 
 
 def _no_head(arrays) -> None:

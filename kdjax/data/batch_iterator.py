@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.core.arguments import check_key, misfit
 from kdjax.core.errors import UserError
 from kdjax.data.batch_entries import complete, count_rows, to_arrays
 from kdjax.data.batch_sources import Source, open_source
@@ -148,8 +149,13 @@ class BatchIterator:
       state: the place, in the same batches.
 
     Raises:
-      UserError: if these are not the batches that the place is in.
+      UserError: for what is no place, and if these are not the batches that it is
+        in.
     """
+    if (
+      not isinstance(state, Mapping) or state.keys() != self.get_state().keys()
+    ):
+      raise misfit("state", "what get_state() has returned", state)
     if state["steps"] != self.steps:
       raise UserError(
         f"batches: the saved position counts {state['steps']} batches an epoch,"
@@ -192,8 +198,9 @@ class BatchIterator:
 
 
 def _seed(key: jax.Array | int | None) -> int | None:
-  if key is None or isinstance(key, int):
+  if key is None or (isinstance(key, int) and not isinstance(key, bool)):
     return key
+  check_key("key", key)
   if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
     key = jax.random.key_data(key)
   return int.from_bytes(np.asarray(key).astype(">u4").tobytes(), "big")

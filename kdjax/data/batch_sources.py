@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kdjax.core.arguments import check_whole
 from kdjax.core.errors import UserError
 from kdjax.data.batch_entries import count_rows, to_arrays
 from kdjax.data.plan import batches as plan_batches
@@ -184,10 +185,8 @@ def _length(batches: Any) -> int | None:
 def _size(
   batch_size: int | None, default: int | None, count: int | None, what: str
 ) -> int:
-  if isinstance(batch_size, int | np.integer):
-    return int(batch_size)
   if batch_size is not None:
-    raise UserError(f"batch_size={batch_size!r}: not a whole number")
+    return check_whole("batch_size", batch_size)
   if default is None:
     raise UserError(f"batches: {what} needs batch_size=")
   return default if count is None else min(default, max(count, 1))

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.answers import check_answers
+from kdjax.core.arguments import check_kind
+from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
 from kdjax.core.factored import Factored, as_logits, factored
 from kdjax.core.task import (
@@ -17,9 +20,9 @@ from kdjax.core.task import (
   final_score,
   has_weight,
 )
-from kdjax.core.teacher import observe
+from kdjax.core.teacher import check_places, observe
 from kdjax.data import open_batches
-from kdjax.losses import chunked
+from kdjax.losses import chunked, forward_kl
 
 # Of a mapping of whole arrays; metrics do not depend on it.
 BATCH_SIZE = 256
@@ -58,8 +61,10 @@ def evaluate(
     teacher)^2. nan where nothing counts.
 
   Raises:
-    UserError: for batches that cannot be read, or without an entry that the task
-      reads, and for answers of student and teacher that differ in shape.
+    UserError: for batches that cannot be read, have nan among the inputs, or lack
+      an entry that the task or stored answers read; for answers that are not the
+      task's, or of another shape than the teacher's; and for what is no network,
+      task or teacher.
 
   Example:
     >>> import flax.linen as nn
@@ -72,12 +77,19 @@ def evaluate(
     >>> evaluate(network, variables, held_out, task=task)["accuracy"]
     0.5
   """
+  check_kind("network", network, "network")
+  check_kind("task", task, "task")
+  check_kind("teacher", teacher, "teacher", optional=True)
+  network.collections(variables)
   program = _program(network, task)
   totals: dict[str, list[Any]] = {}
   for item in open_batches(
     batches, batch_size=batch_size, default_size=BATCH_SIZE
   ):
-    sums = program(variables, teacher, as_batch(task, item))
+    batch = as_batch(task, item)
+    check_nan(batch, item)
+    check_places(teacher, item)
+    sums = program(variables, teacher, batch)
     for name, (total, count) in jax.device_get(sums).items():
       totals.setdefault(name, []).append((float(total), float(count)))
   means = {name: _mean(pairs) for name, pairs in totals.items()}
@@ -96,6 +108,7 @@ def _program(network: Any, task: Task):
 
     outputs, _ = factored(answered, task.factored_from)(variables, batch.inputs)
     rows = task.rows(outputs, batch)
+    check_answers("network", rows.answers, len(rows.weight), task)
     # Metrics that differ in their end alone are one computation.
     distinct = task.metrics.values()
     values = {metric: metric(rows) for metric in dict.fromkeys(distinct)}
@@ -126,12 +139,9 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
 
   if task.kind not in ("categories", "binary"):
     return {"squared_difference": mean(jnp.mean((student - teacher) ** 2, -1))}
-  log_p, log_q = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
-  # A class that the teacher has masked adds nothing.
-  terms = jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * (log_p - log_q), 0.0)
   return {
     "agreement": mean(student.argmax(-1) == teacher.argmax(-1)),
-    "kl_from_teacher": mean(terms.sum(-1)),
+    "kl_from_teacher": mean(forward_kl(student, teacher)),
   }
 
 

@@ -2,6 +2,7 @@
 
 # By name: this file is read while the package still is.
 from kdjax import methods
+from kdjax.core.arguments import check_kind, check_text, check_whole
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
 from kdjax.core.task import Task
@@ -25,13 +26,20 @@ def make_method(
     The method.
 
   Raises:
-    UserError: for an unknown name or argument, a method that does not read the
+    UserError: for what is no text, task or number, an unknown name or argument, a
+      method that does not read the
       task's answers, and for `steps` or `examples` where a method needs them.
 
   Example:
     >>> make_method("kd(temperature=2):0.9 + ce:0.1").needs_teacher
     True
   """
+  check_text("method", text)
+  check_kind("task", task, "task", optional=True)
+  steps, examples = (
+    number if number is None else check_whole(name, number)
+    for name, number in (("steps", steps), ("examples", examples))
+  )
   if examples is None and methods.takes(text, "examples"):
     raise UserError(
       f"make_method({text!r}) remembers every training example: give their"

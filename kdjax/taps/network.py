@@ -8,6 +8,12 @@ import flax.linen as nn
 import jax
 from flax import errors
 
+from kdjax.core.arguments import (
+  check_function,
+  check_kind,
+  check_text,
+  misfit,
+)
 from kdjax.core.errors import UserError
 from kdjax.taps import linen
 from kdjax.taps.calling import (
@@ -86,7 +92,8 @@ def from_linen(
     ((2, 3), {})
   """
   if isinstance(module, type) or not hasattr(module, "apply"):
-    raise UserError(f"from_linen takes a linen module, got {_words(module)}")
+    raise misfit("module", "a linen module", module)
+  _check_call(call, classifier)
   try:
     hash((module, call))
   except TypeError:
@@ -143,7 +150,8 @@ def from_nnx(
   from kdjax.taps.nnx_variables import Variables, by_collection
 
   if not isinstance(module, nnx.Module):
-    raise UserError(f"from_nnx takes an nnx module, got {_words(module)}")
+    raise misfit("module", "an nnx module", module)
+  _check_call(call, classifier)
   structure, variables = nnx_network.take_apart(module)
   lists = variables.lists
   init, apply, rows = nnx_network.functions_of(
@@ -178,7 +186,7 @@ def from_apply(apply: Callable, *, init: Callable | None = None) -> Network:
     so.
 
   Raises:
-    UserError: when called, for taps; for a tuple that is not (outputs,
+    UserError: for what is no function; when called, for taps; for a tuple that is not (outputs,
       variables); for variables to be drawn where there is no `init`.
 
   Example:
@@ -189,6 +197,9 @@ def from_apply(apply: Callable, *, init: Callable | None = None) -> Network:
     >>> network.apply(variables, jnp.ones((2, 4)))[0].shape
     (2, 3)
   """
+  check_function("apply", apply)
+  if init is not None:
+    check_function("init", init)
   return _from_apply(apply, init)
 
 
@@ -205,7 +216,8 @@ def describe(network: Network, variables: Any, inputs: Any) -> list[linen.Row]:
     tap, shape, dtype, and the module's type.
 
   Raises:
-    UserError: for a network that shows no taps, see `from_apply`.
+    UserError: for what is no network, and one that shows no taps, see
+      `from_apply`.
 
   Example:
     >>> network = from_linen(nn.Sequential([nn.Dense(3), nn.Dense(2)]))
@@ -217,7 +229,17 @@ def describe(network: Network, variables: Any, inputs: Any) -> list[linen.Row]:
     layers_0 (1, 3) float32 Dense
     layers_1 (1, 2) float32 Dense
   """
-  return network.rows(variables, inputs)
+  check_kind("network", network, "network")
+  if not all(hasattr(x, "shape") for x in jax.tree.leaves(inputs)):
+    raise misfit("inputs", "an array, or arrays by name", inputs)
+  return network.rows(network.collections(variables), inputs)
+
+
+def _check_call(call: Any, classifier: Any) -> None:
+  if call is not None:
+    check_function("call", call)
+  if classifier is not None:
+    check_text("classifier", classifier)
 
 
 @functools.cache
@@ -290,8 +312,19 @@ def _from_linen(module, call, classifier) -> Network:
     apply,
     lambda variables: layer(variables["params"]),
     lambda variables, inputs: linen.describe(run, variables, inputs),
+    _by_collection,
     module=module,
   )
+
+
+def _by_collection(variables: Any) -> dict[str, Any]:
+  """Refuses what cannot be a linen module's."""
+  named = isinstance(variables, Mapping)
+  if not named or (variables and "params" not in variables):
+    raise misfit(
+      "variables", 'arrays by collection, {"params": ..., ...}', variables
+    )
+  return dict(variables)
 
 
 @functools.cache
@@ -349,17 +382,6 @@ def _no_taps(what: str) -> UserError:
     f"nothing can be tapped{what} in a network from from_apply, which is a"
     " function; from_linen and from_nnx make networks that can be"
   )
-
-
-def _words(module: Any) -> str:
-  if isinstance(module, type):
-    return f"a class; give what it makes: {module.__name__}(...)"
-  kind = type(module)
-  bases = {base.__module__ for base in kind.__mro__}
-  for name, maker in (("nnx", "from_nnx"), ("linen", "from_linen")):
-    if f"flax.{name}.module" in bases:
-      return f"{kind.__name__}, which {maker} takes"
-  return kind.__name__
 
 
 def _with_fallback(rngs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

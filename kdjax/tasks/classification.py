@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
@@ -36,7 +37,7 @@ def classification(
     The task, scored by accuracy.
 
   Raises:
-    ValueError: for fewer than two classes.
+    UserError: for fewer than two classes, or an entry's name that is no text.
 
   Example:
     >>> task = classification(3)
@@ -45,14 +46,15 @@ def classification(
     >>> [int(number) for number in task.metrics["accuracy"](rows)]
     [0, 2]
   """
-  if not isinstance(classes, int) or classes < 2:
-    raise ValueError(f"classes must be a whole number >= 2, got {classes}")
-  return _task(inputs, label)
+  classes = check_whole("classes", classes, least=2)
+  check_text("inputs", inputs)
+  check_text("label", label)
+  return _task(classes, inputs, label)
 
 
 # The same settings give the same task: programs are compiled once for it.
 @functools.cache
-def _task(inputs: str, label: str) -> Task:
+def _task(classes: int, inputs: str, label: str) -> Task:
   def batch(item):
     others = {
       name: item[name]
@@ -83,6 +85,7 @@ def _task(inputs: str, label: str) -> Task:
     split=np.asarray,
     signature=signature,
     samples=ambiguous,
+    width=classes,
   )
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.errors import UserError
 from kdjax.core.factored import (
   Factored,
@@ -81,7 +82,8 @@ def language_model(
     The task, scored by the nats per token of the positions with a label.
 
   Raises:
-    ValueError: for a vocabulary of fewer than two tokens.
+    UserError: for a vocabulary of fewer than two tokens, or an entry's name that
+      is no text.
 
   Example:
     >>> task = language_model(5)
@@ -91,10 +93,13 @@ def language_model(
     >>> batch.targets.tolist(), task.weights(batch).rows.tolist()
     ([[-1, -1, 2, -1]], [False, False, True, False])
   """
-  if vocabulary is not None and (type(vocabulary) is not int or vocabulary < 2):
-    raise ValueError(
-      f"vocabulary must be a whole number >= 2, got {vocabulary}"
-    )
+  if vocabulary is not None:
+    vocabulary = check_whole("vocabulary", vocabulary, least=2)
+  names = {"inputs": inputs, "mask": mask, "label": label}
+  for argument, name in (
+    names | {"counts": counts, "segments": segments}
+  ).items():
+    check_text(argument, name)
   return _task(vocabulary, inputs, mask, label, counts, segments, factored_from)
 
 
@@ -156,6 +161,7 @@ def _task(
     words=Words("nats per token", "", 1.0, 0.0, digits=4),
     tokens=real_tokens,
     factored_from=factored_from,
+    width=vocabulary,
   )
 
 
@@ -198,11 +204,6 @@ def weights(batch: Batch) -> Weights:
 
 def rows(outputs: jax.Array, batch: Batch, *, vocabulary: int | None) -> Rows:
   """Every position but the last, with the logits of the token behind it."""
-  if vocabulary is not None and outputs.shape[-1] < vocabulary:
-    raise ValueError(
-      f"language_model({vocabulary}): a network answers {outputs.shape[-1]}"
-      " logits a token"
-    )
   weight = weights(batch).rows
 
   def flat(x):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.arguments import check_text, check_whole, misfit
+from kdjax.core.errors import UserError
 from kdjax.core.task import (
   Batch,
   Rows,
@@ -45,7 +47,8 @@ def regression(
     The task, scored by the root of the mean squared error.
 
   Raises:
-    ValueError: for less than one output, or a Huber threshold <= 0.
+    UserError: for less than one output, a Huber threshold <= 0, or an entry's
+      name that is no text.
 
   Example:
     >>> task = regression()
@@ -54,10 +57,12 @@ def regression(
     >>> [float(number) for number in task.metrics["rmse"](rows)]
     [10.0, 2.0]
   """
-  if not isinstance(outputs, int) or outputs < 1:
-    raise ValueError(f"outputs must be a whole number >= 1, got {outputs}")
-  if huber is not None and not 0 < huber < float("inf"):
-    raise ValueError(f"huber must be > 0, got {huber}")
+  outputs = check_whole("outputs", outputs)
+  check_text("inputs", inputs)
+  check_text("label", label)
+  number = isinstance(huber, int | float | np.number)
+  if huber is not None and not (number and 0 < huber < float("inf")):
+    raise misfit("huber", "a number > 0, or None", huber)
   return _task(outputs, inputs, label, huber)
 
 
@@ -98,6 +103,7 @@ def _task(outputs: int, inputs: str, label: str, huber: float | None) -> Task:
     better=-1,
     finish={"rmse": np.sqrt},
     words=Words("root mean squared error", "", 1.0, 0.0, digits=3),
+    width=outputs,
   )
 
 
@@ -121,13 +127,12 @@ def _with_targets(batch: Batch, outputs: int) -> Batch:
 
 def _rows(answers, batch: Batch, outputs: int) -> Rows:
   """A row is an example."""
-  targets = jnp.reshape(batch.targets, (len(answers), -1))
-  for what, numbers in (("answers", answers), ("targets", targets)):
-    if numbers.shape[1:] != (outputs,):
-      raise ValueError(
-        f"regression({outputs}): {what} of the shape {numbers.shape}, not"
-        f" ({len(answers)}, {outputs})"
-      )
+  targets = jnp.reshape(batch.targets, (len(batch.index), -1))
+  if targets.shape[1:] != (outputs,):
+    raise UserError(
+      f"batch: regression({outputs}) reads targets of the shape"
+      f" ({len(targets)}, {outputs}), the batch's are {batch.targets.shape}"
+    )
   return Rows(answers, targets, batch.weight)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 
+from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.task import Task
 from kdjax.tasks.classification import classification
 from kdjax.tasks.registry import register
@@ -30,7 +31,7 @@ def text_classification(
     The task, scored by accuracy.
 
   Raises:
-    ValueError: for fewer than two classes.
+    UserError: for fewer than two classes, or an entry's name that is no text.
 
   Example:
     >>> task = text_classification(3)
@@ -39,6 +40,13 @@ def text_classification(
     >>> sorted(batch.inputs), batch.targets.tolist()
     (['mask', 'tokens'], [-1, -1])
   """
+  classes = check_whole("classes", classes, least=2)
+  for argument, name in {
+    "inputs": inputs,
+    "mask": mask,
+    "label": label,
+  }.items():
+    check_text(argument, name)
   return _task(classes, inputs, mask, label)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from kdjax.core.arguments import check_path
 from kdjax.core.errors import StorageError
 from kdjax.core.task import Task
 from kdjax.train.step_loop import Event
@@ -36,6 +37,7 @@ def jsonl(path: str | Path) -> Callback:
     >>> print(path.read_text())
     {"epoch": 1, "step": 9, "loss": 0.5}
   """
+  check_path("path", path)
   path, has_lines = Path(path), False
 
   def write(event: Event) -> None:
@@ -74,6 +76,7 @@ def tensorboard(folder: str | Path) -> Callback:
     >>> len(list(folder.iterdir()))
     1
   """
+  check_path("folder", folder)
   files: list[Any] = []
 
   def write(event: Event) -> None:

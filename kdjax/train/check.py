@@ -7,17 +7,14 @@ import jax
 import optax
 from jax.interpreters import partial_eval
 
+from kdjax.core.arguments import check_kind
+from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
 from kdjax.core.task import as_batch
-from kdjax.core.teacher import Teacher
+from kdjax.core.teacher import Teacher, check_places
 from kdjax.train.devices.mapped import arrays_of
 from kdjax.train.make_step import program_of
-from kdjax.train.misfits import (
-  check_answers,
-  check_places,
-  check_values,
-  told,
-)
+from kdjax.train.misfits import check_networks, check_values, told
 from kdjax.train.objective import Objective
 
 
@@ -43,9 +40,10 @@ def check(
 
   Raises:
     UserError: for a batch without an entry that the task, stored answers or a
-      memory read; a tap that is not reached; answers that are not the task's;
-      student and teacher whose answers do not fit; a teacher that is missing or
-      holds nan; what is no teacher or no optimiser.
+      memory read, with entries of several lengths, or nan among the inputs; a tap
+      that is not reached; answers that are not the task's; student and teacher
+      whose answers do not fit; a teacher that is missing or holds nan; what is no
+      objective, teacher or optimiser.
 
   Example:
     >>> import flax.linen as nn
@@ -58,9 +56,24 @@ def check(
     >>> batch = {"image": jnp.ones((2, 4)), "label": jnp.array([0, 1])}
     >>> check(goal, optax.sgd(0.1), batch, None)
   """
-
   check_values(optimizer, teacher)
+  check_shapes(objective, optimizer, batch, teacher, variables=variables)
+
+
+def check_shapes(
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  batch: Any,
+  teacher: Teacher | None,
+  *,
+  variables: Any,
+) -> None:
+  """As `check`, of an optimiser and a teacher that are looked into already."""
+  check_kind("objective", objective, "objective")
+  if variables is not None:
+    objective.network.collections(variables)
   batch = arrays_of(batch)
+  check_nan(as_batch(objective.task, batch), batch)
   program = program_of(objective, optimizer)
   shapes = (jax.random.key(0), variables, teacher, batch)
 
@@ -74,7 +87,7 @@ def check(
   check_places(teacher, batch)
   with told(objective, variables, teacher, batch):
     jax.eval_shape(step, None, *shapes)
-  check_answers(objective, variables, teacher, batch)
+  check_networks(objective, variables, teacher, batch)
   if isinstance(batch, Mapping) and "index" not in batch:
     _check_index(step, shapes, objective.task)
 

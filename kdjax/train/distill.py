@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 import jax
 
 from kdjax import data
+from kdjax.core.arguments import check_key, check_kind, check_whole, misfit
+from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
-from kdjax.core.task import Task
-from kdjax.core.teacher import Teacher
+from kdjax.core.task import Task, as_batch
+from kdjax.core.teacher import Teacher, check_examples
 from kdjax.evaluate.over_batches import evaluate
 from kdjax.methods._make_method import make_method
 from kdjax.taps.network import Network
 from kdjax.train import step_loop
 from kdjax.train.callbacks import Callback, progress_line
-from kdjax.train.check import check, check_values
+from kdjax.train.check import check_shapes, check_values
 from kdjax.train.devices.mapped import Placement, jit
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
 from kdjax.train.make_step import make_step
@@ -124,26 +126,37 @@ def distill(
     (['accuracy', 'negative_log_likelihood'], [2, 4])
   """
   _check(epochs, steps, patience, log_every, score_on)
+  check_kind("student", student, "network")
+  check_kind("task", task, "task")
+  check_kind("placement", placement, "placement", optional=True)
+  check_kind("checkpoints", checkpoints, "checkpoints", optional=True)
+  check_key("key", key)
+  _check_told(callbacks, progress)
+  check_values(optimizer, teacher)
   iterator = data.open_batches(batches, batch_size=batch_size, key=key)
   settings = {"method": method, "task": task.name}
   if isinstance(method, str):
-    total = steps or (iterator.steps and epochs * iterator.steps)
+    total = steps or (epochs * iterator.steps if iterator.steps else None)
     method = make_method(method, task, total, iterator.examples)
   else:
     settings["method"] = None
   placement = jit() if placement is None else placement
-  check_values(optimizer, teacher)
+  check_examples(teacher, iterator.examples)
   goal = objective(method, student, task)
   step = make_step(goal, optimizer, placement)
   placed_teacher = placement.put(teacher)
 
   def begin(batch):
-    check(goal, optimizer, batch, teacher, variables=variables)
+    check_shapes(goal, optimizer, batch, teacher, variables=variables)
     return step.init(key, variables, placed_teacher, batch)
+
+  def advance(state, batch):
+    check_nan(as_batch(task, batch), batch)
+    return step.step(state, placed_teacher, batch)
 
   place = step_loop.run(
     step_loop.Loop(
-      step=lambda state, batch: step.step(state, placed_teacher, batch),
+      step=advance,
       begin=begin,
       variables=step.variables,
       batches=iterator,
@@ -173,8 +186,8 @@ def _check(epochs, steps, patience, log_every, score_on) -> None:
     "log_every": log_every,
   }
   for name, value in settings.items():
-    if value is not None and (type(value) is not int or value < 1):
-      raise UserError(f"distill({name}={value!r}): not a whole number >= 1")
+    if value is not None:
+      check_whole(name, value)
   if (epochs is None) == (steps is None):
     text = "neither" if epochs is None else f"epochs={epochs}, steps={steps}"
     raise UserError(f"distill takes either epochs= or steps=, got {text}")
@@ -188,6 +201,17 @@ def _check(epochs, steps, patience, log_every, score_on) -> None:
       "score_on is read after every epoch, and an iterator only once: give"
       " arrays, a list, or a function that returns an iterator"
     )
+
+
+def _check_told(callbacks: Any, progress: Any) -> None:
+  """Refuses what nothing can be told to."""
+  several = isinstance(callbacks, list | tuple)
+  if not several or not all(map(callable, callbacks)):
+    wanted = "a list of functions of an Event, such as [kdjax.jsonl(path)]"
+    wrong = [one for one in callbacks if not callable(one)] if several else []
+    raise misfit("callbacks", wanted, wrong[0] if wrong else callbacks)
+  if not isinstance(progress, bool) and progress != "lines":
+    raise misfit("progress", "True, False or 'lines'", progress)
 
 
 def _is_iterator(batches: Any) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arguments import check_kind, misfit
+from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
 from kdjax.core.pooling import check_weights, pool_logits
 from kdjax.core.task import Task
@@ -24,7 +26,7 @@ def ensemble(
   """Makes one teacher of several.
 
   Networks of one architecture are stacked and answer in one vmapped forward
-  pass; the others one after the other. Answers are pooled as the task does it;
+  pass; the others one after the other. Answers are pool_answers as the task does it;
   every network's features and answers stand in the view's `members`, in the
   teachers' order.
 
@@ -39,6 +41,10 @@ def ensemble(
   Returns:
     The teacher; a single one comes back as it is.
 
+  Raises:
+    UserError: for no teacher, what is none, another number of weights, and a pool
+      that the task's answers do not have.
+
   Example:
     >>> from kdjax.core.task import batch_of
     >>> from kdjax.core.teacher import observe, stored_teacher
@@ -46,20 +52,29 @@ def ensemble(
     >>> observe(both, batch_of(jnp.zeros((2, 3)))).answers.shape
     (2, 2)
   """
-  check_weights(weights, len(teachers))
+  if not isinstance(teachers, list | tuple) or not teachers:
+    raise misfit("teachers", "a list of one Teacher or more", teachers)
+  for teacher in teachers:
+    check_kind("teachers", teacher, "teacher")
+  check_kind("task", task, "task", optional=True)
+  pool_answers = partial(
+    pool_logits if task is None else task.pool,
+    pool=pool,
+    weights=tuple(weights or ()),
+  )
+  try:
+    check_weights(weights, len(teachers))
+    jax.eval_shape(pool_answers, jnp.zeros((len(teachers), 1, 2)))
+  except (TypeError, ValueError) as error:
+    raise UserError(f"ensemble: {error}") from None
   if len(teachers) == 1:
     return teachers[0]
   groups = _groups(teachers, together)
   arrays = tuple(_stack([teachers[i] for i in group]) for group in groups)
   first = tuple(teachers[group[0]].replace(arrays=None) for group in groups)
   settings = (tuple(map(tuple, groups)), first)
-  pool_answers = partial(
-    pool_logits if task is None else task.pool,
-    pool=pool,
-    weights=tuple(weights or ()),
-  )
   show = partial(_show, settings, pool_answers)
-  return Teacher(arrays, show, partial(_heads, settings))
+  return Teacher(arrays, show, partial(_heads, settings), _stored(teachers))
 
 
 def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
@@ -87,7 +102,11 @@ def teacher_route(teachers: Sequence[Teacher], *, steps: int) -> Teacher:
     # A classifier that students take over is the finished network's.
     return first.head(jax.tree.map(lambda x: x[-1], arrays))
 
-  return Teacher(_stack(teachers), show, head)
+  return Teacher(_stack(teachers), show, head, _stored(teachers))
+
+
+def _stored(teachers: Sequence[Teacher]) -> tuple[int, ...]:
+  return tuple(rows for teacher in teachers for rows in teacher.stored)
 
 
 def _show(settings, pool_answers, arrays, batch, step, taps) -> Outputs:

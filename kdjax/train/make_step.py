@@ -7,15 +7,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.core.arguments import (
+  check_key,
+  check_kind,
+  check_whole,
+  misfit,
+)
+from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
 from kdjax.core.task import as_batch
-from kdjax.core.teacher import teacher_head
+from kdjax.core.teacher import check_places, teacher_head
 from kdjax.train.average import average_rate, follow
-from kdjax.train.devices.mapped import Placement, Program, jit
-from kdjax.train.misfits import check_places, told
+from kdjax.train.devices.mapped import Placement, Program, arrays_of, jit
+from kdjax.train.misfits import told
 from kdjax.train.objective import Objective, ask
 from kdjax.train.objective import objective as make_objective
-from kdjax.train.precision import in_precision
+from kdjax.train.precision import float_dtype, in_precision
 from kdjax.train.state import TrainState
 from kdjax.train.step import take_step
 
@@ -84,7 +91,9 @@ def make_step(
     The step.
 
   Raises:
-    UserError: for a decay or a number of pieces that is none.
+    UserError: for an argument of another kind, a decay, type or number of pieces
+      that is none; `init` and `step` for what does not fit, and `step` for a state
+      that was used before.
 
   Example:
     >>> import flax.linen as nn
@@ -101,24 +110,42 @@ def make_step(
     >>> int(state.step), sorted(metrics)
     (1, ['accuracy', 'ce', 'loss'])
   """
-  _check(pieces, average)
+  check_kind("objective", objective, "objective")
+  check_kind("optimizer", optimizer, "optimizer")
+  check_kind("placement", placement, "placement", optional=True)
+  pieces = check_whole("pieces", pieces)
+  number = isinstance(average, int | float)
+  if average is not None and not (number and 0 <= average < 1):
+    raise misfit("average", "a decay in [0, 1), or None", average)
   if dtype is not None:
-    network = in_precision(objective.network, dtype)
+    network = in_precision(objective.network, float_dtype(dtype))
     objective = make_objective(objective.method, network, objective.task)
   network = objective.network
   program = program_of(objective, optimizer, pieces=pieces, average=average)
   begin, advance = (placement or jit()).compile(program)
 
   def init(key, variables, teacher, batch):
+    check_key("key", key)
+    check_kind("teacher", teacher, "teacher", optional=True)
+    check_nan(as_batch(objective.task, arrays_of(batch)), batch)
     check_places(teacher, batch)
     with told(objective, variables, teacher, batch):
       return begin(key, variables, teacher, batch)
 
   def step(state, teacher, batch):
+    check_kind("state", state, "state")
+    check_kind("teacher", teacher, "teacher", optional=True)
+    if _is_used(state.step):
+      raise UserError(
+        "state: a step has used it already, and its memory: go on with the state"
+        " that the step returned, or keep a copy"
+      )
+    check_places(teacher, batch)
     with told(objective, None, teacher, batch):
       return advance(state, teacher, batch)
 
   def variables(state):
+    check_kind("state", state, "state")
     if state.average is not None:
       return network.native(state.average)
     params = _evaluated(state.opt_state, state.params)
@@ -183,11 +210,10 @@ def program_of(
   return Program(init, step, read, pieces, method.couples_batch)
 
 
-def _check(pieces: int, average: float | None) -> None:
-  if type(pieces) is not int or pieces < 1:
-    raise UserError(f"pieces must be a whole number >= 1, got {pieces}")
-  if average is not None and not 0 <= average < 1:
-    raise UserError(f"average must be a decay in [0, 1), got {average}")
+def _is_used(x: Any) -> bool:
+  """Says whether a step has used an array's memory for another one."""
+  array = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+  return array and x.is_deleted()
 
 
 def _variables(params: Any, state: Any) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """What does not fit in a training of a user's own, told in one line."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.answers import check_answers
+from kdjax.core.arguments import check_kind
 from kdjax.core.errors import UserError
-from kdjax.core.method import Outputs
-from kdjax.core.task import as_batch
+from kdjax.core.task import Task, as_batch
 from kdjax.core.teacher import Teacher, observe
 from kdjax.taps import TapError
 from kdjax.train.devices.mapped import arrays_of
@@ -55,17 +56,8 @@ def check_values(optimizer: Any, teacher: Any) -> None:
   Raises:
     UserError: names the argument.
   """
-  # Some of optax, such as MultiSteps, are of another class.
-  if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-    raise UserError(
-      "optimizer: one of optax is meant, such as optax.adam(1e-3), got"
-      f" {type(optimizer).__name__}"
-    )
-  if teacher is not None and not isinstance(teacher, Teacher):
-    raise UserError(
-      "teacher: live_teacher, stored_teacher or ensemble make one, got"
-      f" {type(teacher).__name__}"
-    )
+  check_kind("optimizer", optimizer, "optimizer")
+  check_kind("teacher", teacher, "teacher", optional=True)
   for path, x in jax.tree_util.tree_leaves_with_path(teacher):
     array = isinstance(x, jax.Array | np.ndarray)
     if array and jnp.issubdtype(x.dtype, jnp.floating) and jnp.isnan(x).any():
@@ -73,40 +65,24 @@ def check_values(optimizer: Any, teacher: Any) -> None:
       raise UserError(f"teacher: {name}, {x.shape}, has nan in it")
 
 
-def check_answers(
+def check_networks(
   objective: Objective, variables: Any, teacher: Teacher | None, batch: Any
 ) -> None:
-  """Refuses a network whose answers are not one row for each of the task's.
+  """Refuses networks whose answers are not the task's, by shapes.
 
   Raises:
     UserError: names the network and both shapes.
   """
-  task = objective.task
   for whose, answers in _answers(objective, variables, teacher, batch):
-    rows = jax.eval_shape(
-      lambda batch: task.weights(batch).rows, as_batch(task, batch)
-    )
-    shape = getattr(answers, "shape", None)
-    if shape is not None and (len(shape) != 2 or shape[0] != len(rows)):
-      raise UserError(
-        f"{whose}: the task {task.name} reads one row of answers for each of"
-        f" {len(rows)}, ({len(rows)}, C); the network's are {tuple(shape)};"
-        " from_linen(..., call=) says what of its outputs is meant"
-      )
+    own = whose == "student"
+    check_answers(whose, answers, *_rows(objective.task, batch), own=own)
 
 
-def check_places(teacher: Teacher | None, batch: Any) -> None:
-  """Refuses stored answers beside batches that do not say where they are.
-
-  Raises:
-    UserError: names the entry that is missing.
-  """
-  stored = teacher is not None and isinstance(teacher.arrays, Outputs)
-  if stored and isinstance(batch, Mapping) and "index" not in batch:
-    raise UserError(
-      "batch: stored answers are found by an entry 'index', (B,) int, the"
-      f" examples' places in the training set; there is: {', '.join(batch)}"
-    )
+def _rows(task: Task, batch: Any) -> tuple[int, Task]:
+  rows = jax.eval_shape(
+    lambda batch: task.weights(batch).rows, as_batch(task, batch)
+  )
+  return len(rows), task
 
 
 def _answers(objective, variables, teacher, batch) -> list[tuple[str, Any]]:
@@ -134,13 +110,13 @@ def _answers(objective, variables, teacher, batch) -> list[tuple[str, Any]]:
 def _misfit(objective, variables, teacher, batch) -> str:
   """Says what both networks answer, where that differs."""
   try:
-    check_answers(objective, variables, teacher, batch)
+    check_networks(objective, variables, teacher, batch)
     answers = _answers(objective, variables, teacher, batch)
   except UserError as error:
     return str(error)
   except (TypeError, ValueError):
     return ""
-  shapes = [tuple(jnp.shape(x)) for _, x in answers]
+  shapes = [tuple(x.shape) for _, x in answers]
   if len(set(shapes)) < 2:
     return ""
   return (

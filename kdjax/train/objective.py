@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.answers import check_answers
+from kdjax.core.arguments import check_key, check_kind, misfit
 from kdjax.core.errors import UserError
 from kdjax.core.method import Frozen, Inputs, Method, Metrics, Outputs
 from kdjax.core.one_pass import with_logits
@@ -82,6 +84,10 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     The objective. The teacher is an argument of its functions; closed over, jit
     would compile its weights into the program.
 
+  Raises:
+    UserError: for what is no method, network or task; `init` for a batch, a key, a
+      teacher or answers that do not fit.
+
   Example:
     >>> import flax.linen as nn
     >>> from kdjax.methods import make_objective
@@ -98,7 +104,13 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     2.0
   """
 
+  check_kind("method", method, "method")
+  check_kind("student", student, "network")
+  check_kind("task", task, "task")
+
   def init(key, variables, teacher, batch):
+    check_key("key", key)
+    check_kind("teacher", teacher, "teacher", optional=True)
     batch = as_batch(task, batch)
     outputs = ask(method, teacher, batch, 0, task)
     return first_params(
@@ -181,7 +193,10 @@ def first_params(
     variables = network.init(network_key, batch.inputs)
   variables = network.collections(variables)
   outputs, rows = forward(network, variables, batch, method.student_taps, task)
+  check_answers("student", rows.answers, len(rows.weight), task)
   collections = dict(variables)
+  if "params" not in collections:
+    raise misfit("variables", 'arrays with a collection "params"', variables)
   params = collections.pop("params")
   first = Inputs(
     outputs,

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arguments import misfit
 from kdjax.taps.calling import default_call
 from kdjax.taps.network import Network, from_linen
 
@@ -111,6 +112,25 @@ _call_of = functools.cache(default_call)
 def full_precision(module: nn.Module | PrecisionWrapper) -> Network:
   """Makes a network that computes in float32, whatever it learned in."""
   return as_network(with_precision(module))
+
+
+def float_dtype(dtype: Any) -> Any:
+  """Reads a floating type.
+
+  Raises:
+    UserError: for what is none.
+
+  Example:
+    >>> float_dtype("bfloat16")
+    dtype(bfloat16)
+  """
+  try:
+    read = jnp.dtype(dtype)
+  except TypeError:
+    read = None
+  if read is None or not jnp.issubdtype(read, jnp.floating):
+    raise misfit("dtype", "a floating type, such as 'bfloat16'", dtype)
+  return read
 
 
 @functools.cache  # equal networks are one in compiled programs

@@ -3,10 +3,16 @@
 import functools
 from typing import Any
 
+from kdjax.core.arguments import check_kind
 from kdjax.core.method import Outputs
 from kdjax.core.teacher import Teacher
 from kdjax.taps.network import Network
-from kdjax.train.precision import cast_params, in_precision, kept_layers
+from kdjax.train.precision import (
+  cast_params,
+  float_dtype,
+  in_precision,
+  kept_layers,
+)
 
 
 def live_teacher(
@@ -24,6 +30,10 @@ def live_teacher(
   Returns:
     The teacher. It is an argument of every step and is never compiled into one.
 
+  Raises:
+    UserError: for what is no network, variables that are not by collection, and a
+      type that is not floating.
+
   Example:
     >>> import flax.linen as nn
     >>> from kdjax.core.task import batch_of
@@ -35,8 +45,10 @@ def live_teacher(
     >>> observe(teacher, batch_of(jnp.ones((2, 4)))).answers.shape
     (2, 3)
   """
+  check_kind("network", network, "network")
   variables = network.collections(variables)
   if dtype is not None:
+    dtype = float_dtype(dtype)
     exact_layers = kept_layers(network, variables)
     params = cast_params(variables["params"], dtype, kept=exact_layers)
     variables = {**variables, "params": params}

@@ -315,9 +315,24 @@ def other_place():
     (lambda: open_batches(3), "from a int; give a mapping of arrays"),
     (lambda: open_batches(ARRAYS), "needs batch_size="),
     (lambda: open_batches(Rows(ARRAYS)), "needs batch_size="),
-    (lambda: open_batches(ARRAYS, batch_size=0), "at least 1, got 0"),
-    (lambda: open_batches(ARRAYS, batch_size="4"), "'4': not a whole number"),
-    (lambda: open_batches(ARRAYS, batch_size=4.0), "4.0: not a whole number"),
+    (
+      lambda: open_batches(ARRAYS, batch_size=0),
+      "batch_size= takes a whole number >= 1; got 0",
+    ),
+    (
+      lambda: open_batches(ARRAYS, batch_size="4"),
+      "whole number >= 1; got '4'",
+    ),
+    (
+      lambda: open_batches(ARRAYS, batch_size=4.0),
+      "whole number >= 1; got 4.0",
+    ),
+    (lambda: open_batches(ARRAYS, batch_size=True), "got True"),
+    (lambda: open_batches(ARRAYS, batch_size=2, key="a"), "PRNG key.*got 'a'"),
+    (
+      lambda: open_batches(ARRAYS, batch_size=2).set_state({}),
+      "state= takes what get_state",
+    ),
     (lambda: open_batches(cut(), batch_size=4), "of its own size"),
     (lambda: [*open_batches([{0: np.ones(2)}])], "name is a text, not 0"),
     (

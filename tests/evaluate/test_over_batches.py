@@ -2,14 +2,16 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import kdjax
-from kdjax import evaluate
+from kdjax import evaluate, losses
 from kdjax.core.errors import UserError
+from kdjax.core.teacher import stored_teacher
 from kdjax.evaluate import over_batches, scores
-from kdjax.taps.network import from_linen
+from kdjax.taps.network import from_apply, from_linen
 from kdjax.tasks import classification
 from kdjax.train.teacher import live_teacher
 
@@ -105,6 +107,55 @@ def test_a_task_finishes_its_metrics():
   logits = NETWORK.apply(VARIABLES, IMAGES)[0]
   error = float(np.mean((logits - BIG.apply(BIG_VARIABLES, IMAGES)) ** 2))
   assert measured == pytest.approx({"squared_difference": error}, rel=1e-5)
+
+
+def test_the_divergence_is_that_of_the_losses():
+  """Classes that one side alone masks count on neither."""
+  student = np.array([[0.0, 1.0, -np.inf], [0.0, 1.0, 2.0], [3.0, 0, 1]])
+  answers = np.array([[0.0, 2.0, 1.0], [0.0, 1.0, -np.inf], [0.0, 0, 1]])
+  network = from_apply(lambda variables, rows, *, train, rngs: rows)
+  batches = {"image": student.astype(np.float32)}
+  measured = kdjax.evaluate(
+    network,
+    {"params": {}},
+    batches,
+    task=TASK,
+    teacher=stored_teacher(answers.astype(np.float32)),
+  )
+  wanted = float(
+    losses.forward_kl(jnp.array(student), jnp.array(answers)).mean()
+  )
+  assert np.isfinite(wanted) and wanted > 0
+  assert measured["kl_from_teacher"] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"task": classification(4)}, r"network: it answers \(23, 3\), .* reads 4"),
+    (
+      {"network": Net()},
+      "network= takes a Network .*got Net, which from_linen",
+    ),
+    ({"task": "classification"}, "task= takes a Task"),
+    ({"teacher": NETWORK}, "teacher= takes a Teacher"),
+    (
+      {"variables": VARIABLES["params"]},
+      "variables= takes arrays by collection",
+    ),
+    (
+      {"teacher": stored_teacher(np.zeros((9, 3), np.float32))},
+      "'index' has the place 9",
+    ),
+    ({"batches": {"image": IMAGES * np.nan}}, "entry 'image' has nan in it"),
+  ],
+)
+def test_what_does_not_fit_is_one_line(change, message):
+  options = {"network": NETWORK, "variables": VARIABLES, "batches": WHOLE}
+  options |= {"task": TASK} | change
+  with pytest.raises(UserError, match=message) as error:
+    kdjax.evaluate(**options)
+  assert "\n" not in str(error.value)
 
 
 def test_nothing_that_counts_is_nan():

@@ -204,7 +204,7 @@ def both(x):
   ("run", "words"),
   [
     (lambda: from_linen(Encoder), "Encoder(...)"),
-    (lambda: from_linen(3), "takes a linen module, got int"),
+    (lambda: from_linen(3), "takes a linen module; got 3"),
     (lambda: start(Encoder(answers=lambda x: (x, x)), TOKENS), "**kw)[0]"),
     (lambda: start(Encoder(answers=both), TOKENS), "**kw)['logits']"),
     (lambda: start(Encoder(), ROWS), "missing a required argument: 'mask'"),

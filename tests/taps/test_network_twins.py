@@ -267,7 +267,7 @@ def rnn(**how):
   ("run", "words"),
   [
     (lambda: from_nnx(nnx_twins.NnxRNN), "NnxRNN(...)"),
-    (lambda: from_nnx(nn.Dense(3)), "Dense, which from_linen takes"),
+    (lambda: from_nnx(nn.Dense(3)), "Dense, which from_linen"),
     (
       lambda: misfit(kernel=jnp.ones((5, 4))),
       "not those of NnxRNN: params/head/kernel has shape (5, 4), not (5, 3)",

@@ -128,7 +128,7 @@ def test_the_same_settings_are_the_same_task():
   [
     ("clasification", "did you mean 'classification'?"),
     ("classification", "classes"),
-    ("classification(1)", "whole number >= 2, got 1"),
+    ("classification(1)", "classes= takes a whole number >= 2; got 1"),
     ("classification(3, lable='y')", "lable"),
   ],
 )

@@ -253,7 +253,7 @@ def test_one_device_goes_on_where_several_have_stopped(
   [
     ({"epochs": None}, "either epochs= or steps=, got neither"),
     ({"steps": 3, "epochs": 2}, "got epochs=2, steps=3"),
-    ({"epochs": 0}, "epochs=0"),
+    ({"epochs": 0}, "epochs= takes a whole number >= 1; got 0"),
     ({"patience": 2, "score_on": None}, "score_on="),
     ({"score_on": iter([HELD_OUT])}, "score_on is read after every epoch"),
     ({"batch_size": None}, "needs batch_size="),

@@ -1,12 +1,15 @@
 """What does not fit is told in one line, before anything is compiled."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import kdjax
 from kdjax.core.errors import UserError
+from kdjax.core.task import batch_of
+from kdjax.core.teacher import check_examples, observe
 from kdjax.models import make_model
 
 IMAGES = np.zeros((6, 4, 4, 1), np.float32)
@@ -29,7 +32,16 @@ def teacher_of(network):
   return kdjax.live_teacher(network, variables)
 
 
+def whole_numbers(variables, images, *, train, rngs):
+  return (images.reshape(6, -1) @ variables["kernel"]).astype(int)
+
+
+CHOICES = kdjax.from_apply(
+  whole_numbers, init=lambda key, images: {"kernel": np.ones((16, 4))}
+)
 STORED = kdjax.stored_teacher(np.zeros((6, 4), np.float32))
+BEYOND = {**BATCH, "index": np.arange(1, 7)}
+HOLED = np.where(np.arange(6)[:, None, None, None] == 4, np.nan, IMAGES)
 FITS = [
   ("kd", STUDENT, teacher_of(STUDENT), BATCH),
   ("hard", STUDENT, None, {"image": IMAGES}),
@@ -43,6 +55,20 @@ MISFITS = [
   ("hard", STUDENT, None, {"images": IMAGES}, "no entry 'image'.*images"),
   ("kd", STUDENT, STORED, BATCH, "stored answers.*'index'.*image, label"),
   ("crd", STUDENT, teacher_of(TEN), BATCH, "remembers.*'index'"),
+  ("kd", STUDENT, STORED, BEYOND, "'index' has the place 6, .*the places 0 to 5"),
+  ("hard", TEN, None, BATCH, r"student: it answers \(6, 10\), .* reads 4 numbers"),
+  ("kd", TEN, teacher_of(TEN), BATCH, "the network with 4, or the task with 10"),
+  ("hard", CHOICES, None, BATCH, "student: its answers are int.*floating"),
+  (
+    "hard", STUDENT, None, {**BATCH, "label": np.zeros(5, int)},
+    r"'image' has the shape \(6, 4, 4, 1\), 'label' \(5,\)",
+  ),
+  ("hard", STUDENT, None, {**BATCH, "weight": np.ones(5)}, r"'weight' \(5,\)"),
+  (
+    "hard", STUDENT, None, {**BATCH, "index": np.zeros(6)},
+    "'index' has the shape .*float.*one whole number an example",
+  ),
+  ("hard", STUDENT, None, {**BATCH, "image": HOLED}, "'image' has nan.*row 4"),
   ("hard", MAPS, None, BATCH, r"student.*\(6, C\).*\(6, 1, 4\)"),
   (
     "fitnets(student_tap='stag_0'):1 + ce", STUDENT, teacher_of(TEN), BATCH,
@@ -77,11 +103,102 @@ def test_a_misfit_is_told_in_one_line(method, student, teacher, batch, words):
   assert "\n" not in str(error.value)
 
 
+def test_first_parameters_are_those_of_the_tasks_classes():
+  with pytest.raises(UserError, match="make the network with 4"):
+    goal("hard", TEN).init(jax.random.key(0), None, None, BATCH)
+
+
+@pytest.mark.parametrize(
+  ("rows", "examples", "fits"),
+  [(6, 6, True), (12, 6, True), (4, 6, False), (7, 6, False), (3, 6, False)],
+)
+def test_stored_answers_are_to_all_examples(rows, examples, fits):
+  teacher = kdjax.stored_teacher(np.zeros((rows, 4), np.float32))
+  both = kdjax.ensemble([STORED, teacher])
+  for one in (teacher, both):
+    if fits:
+      check_examples(one, examples)
+      continue
+    with pytest.raises(UserError, match=f"to {rows} examples, and there are 6"):
+      check_examples(one, examples)
+
+
+@pytest.mark.parametrize(
+  ("index", "weight", "views", "finite"),
+  [
+    ([0, 5], [1, 1], False, [True, True]),
+    ([6, 5], [1, 1], False, [False, True]),
+    ([-1, 5], [1, 1], False, [False, True]),
+    # Padding may say anything.
+    ([6, -1], [0, 0], False, [True, True]),
+    # Places of views are known modulo the examples.
+    ([0, 5], [1, 1], True, [True, True]),
+  ],
+)
+def test_answers_that_are_not_there_are_nan(index, weight, views, finite):
+  index = jnp.array(index)
+  extra = {"place": index + 6} if views else {}
+  batch = batch_of(
+    jnp.zeros((2, 3)), weight=jnp.array(weight), index=index, **extra
+  )
+  shown = observe(STORED, batch).answers
+  assert jnp.isfinite(shown).all(-1).tolist() == finite
+
+
+def test_a_state_is_used_once():
+  step = kdjax.make_step(goal("hard", STUDENT), optax.sgd(0.1))
+  state = step.init(jax.random.key(0), None, None, BATCH)
+  step.step(state, None, BATCH)
+  with pytest.raises(UserError, match="state: a step has used it already"):
+    step.step(state, None, BATCH)
+
+
+ARRAYS = {"image": IMAGES, "label": BATCH["label"]}
+
+
+@pytest.mark.parametrize(
+  ("teacher", "batches", "batch_size", "words"),
+  [
+    (
+      kdjax.stored_teacher(np.zeros((4, 4), np.float32)),
+      ARRAYS,
+      6,
+      "to 4 exam",
+    ),
+    (
+      teacher_of(STUDENT),
+      ARRAYS | {"image": HOLED},
+      6,
+      "'image' has nan in it",
+    ),
+    (
+      teacher_of(STUDENT),
+      [ARRAYS, ARRAYS | {"image": HOLED}],
+      None,
+      "nan in it, first in row 4",
+    ),
+  ],
+)
+def test_distill_looks_into_its_batches(teacher, batches, batch_size, words):
+  with pytest.raises(UserError, match=words):
+    kdjax.distill(
+      STUDENT,
+      teacher,
+      batches,
+      task=TASK,
+      optimizer=optax.sgd(0.1),
+      epochs=1,
+      key=jax.random.key(0),
+      progress=False,
+      batch_size=batch_size,
+    )
+
+
 @pytest.mark.parametrize(
   ("optimizer", "teacher", "words"),
   [
-    (0.1, None, "optimizer.*float"),
-    (optax.sgd(0.1), TEN, "teacher: .*got Network"),
+    (0.1, None, "optimizer= takes an optimiser of optax.*got 0.1"),
+    (optax.sgd(0.1), TEN, "teacher= takes .*got Network"),
     (optax.sgd(0.1), NAN, r"teacher: answers, \(6, 4\), has nan"),
   ],
 )

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.arguments import check_path
 from kdjax.core.errors import StorageError
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.data.batch_iterator import BatchIterator, open_batches
@@ -163,9 +164,10 @@ class TeacherCache:
         row must be there.
 
     Raises:
-      UserError: if there is no cache.
+      UserError: if there is no cache, or the folder is no path.
       StorageError: if it is damaged.
     """
+    check_path("folder", folder)
     folder = Path(folder).expanduser()
     if (folder / FOLDER).is_dir():
       folder = folder / FOLDER

@@ -10,10 +10,16 @@ import jax
 import numpy as np
 
 from kdjax.core import storage
+from kdjax.core.arguments import (
+  check_kind,
+  check_path,
+  check_whole,
+  misfit,
+)
 from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
 from kdjax.core.task import Batch, Task, as_batch
-from kdjax.core.teacher import Teacher, observe
+from kdjax.core.teacher import Teacher, check_places, observe
 from kdjax.data.batch_entries import to_arrays
 from kdjax.data.batch_iterator import open_batches
 from kdjax.data.dataset import Split
@@ -85,7 +91,7 @@ def write_teacher_cache(
     The cache, opened.
 
   Raises:
-    UserError: in one line, for a folder that holds a cache, answers that are not
+    UserError: in one line, for an argument of another kind, a folder that holds a cache, answers that are not
       (B, C) numbers, a tap that is several arrays, an answer that is not finite,
       or examples that are missing.
     StorageError: if it cannot be written.
@@ -103,8 +109,14 @@ def write_teacher_cache(
     array([[2., 0., 0.],
            [0., 2., 0.]], dtype=float32)
   """
+  check_path("folder", folder)
+  check_kind("teacher", teacher, "teacher")
+  check_kind("task", task, "task")
+  top_k = top_k if top_k is None else check_whole("top_k", top_k)
+  if not isinstance(features, list | tuple):
+    raise misfit("features", "a list of taps", features)
   folder = Path(folder).expanduser()
-  _check(folder, teacher, task, top_k)
+  _check(folder, task, top_k)
   whole = _fingerprint(batches, task)
   read = open_batches(batches, batch_size=batch_size, default_size=BATCH_SIZE)
   parts = _answered(teacher, read, task, tuple(features))
@@ -136,12 +148,7 @@ def write_teacher_cache(
   return TeacherCache(folder)
 
 
-def _check(folder: Path, teacher: Any, task: Task, top_k: int | None) -> None:
-  if not isinstance(teacher, Teacher):
-    raise UserError(
-      f"teacher: a {type(teacher).__name__} does not answer; give"
-      " live_teacher(network, variables)"
-    )
+def _check(folder: Path, task: Task, top_k: int | None) -> None:
   if (folder / MANIFEST).exists():
     raise UserError(
       f"there is a teacher cache in {folder} already; remove it, or write to"
@@ -162,6 +169,7 @@ def _answered(
   seen = np.zeros(1, bool)
   for item in batches:
     batch = as_batch(task, item)
+    check_places(teacher, item)
     entries = _inputs(batch, item)
     outputs = jax.device_get(ask(teacher, batch))
     index = np.asarray(item["index"])

@@ -89,8 +89,9 @@ def check_plain(
     {"seed": np.arange(members)},
     None if teacher is None else "teacher",
   )
-  # Nobody reads the answers: any task does.
-  train_spec = Plain(network, model, optimizer, {title: arm}, classification(2))
+  # Nobody reads the answers: any task does, of any width.
+  task = classification(2)._replace(width=None)
+  train_spec = Plain(network, model, optimizer, {title: arm}, task)
   check_networks(title, train_spec, teacher, sample, devices)
 
 

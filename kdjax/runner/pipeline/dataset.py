@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from kdjax import data
+from kdjax.core.answers import check_answers
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
@@ -59,7 +60,8 @@ def _check_task(dataset: Dataset) -> None:
     make_task(task.name, classes=2)
     sample = task.sample(np.zeros((1, *dataset.image_shape), np.float32))
     batch = sample._replace(targets=dataset.train.labels[:1])
-    jax.eval_shape(lambda outputs: task.rows(outputs, batch), outputs)
+    rows = jax.eval_shape(lambda outputs: task.rows(outputs, batch), outputs)
+    check_answers("classes", rows.answers, len(rows.weight), task)
   except (UserError, ValueError, TypeError) as error:
     raise UserError(
       f"--dataset={dataset.name}: its task {task.name!r}: {error}"

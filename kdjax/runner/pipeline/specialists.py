@@ -128,6 +128,7 @@ def _train_spec(
     loaders={"labels": loader},
     epochs=teaching.specialist_epochs,
     images=loader.steps * teacher.batch_size,
+    task=setup.teacher.task._replace(width=len(subset) + 1),
   )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from kdjax.core.arguments import check_kind, check_path, misfit
 from kdjax.core.errors import UserError, unknown_name
 from kdjax.core.storage import digest
 from kdjax.core.task import Task
@@ -48,7 +49,7 @@ def report(
     The page's path.
 
   Raises:
-    UserError: for networks without a score, for other numbers of seeds than the
+    UserError: for an argument of another kind, networks without a score, for other numbers of seeds than the
       student's, and for a task of no file of `kdjax.tasks`.
     StorageError: if a file cannot be written.
 
@@ -67,12 +68,22 @@ def report(
     >>> "error" in page.read_text()
     True
   """
+  check_path("folder", folder)
+  check_kind("task", task, "task")
+  for argument, value in {"controls": controls, "teacher": teacher}.items():
+    if value is not None and not isinstance(value, Mapping):
+      raise misfit(argument, "a mapping by name, or None", value)
   folder = Path(folder)
-  runs_of = {"student": _several(student)}
+  runs_of = {"student": _several("student", student)}
   if baseline is not None:
-    runs_of["baseline"] = _several(baseline)
-  runs_of |= {key: _several(one) for key, one in (controls or {}).items()}
+    runs_of["baseline"] = _several("baseline", baseline)
+  runs_of |= {key: _several(key, one) for key, one in (controls or {}).items()}
   _check(runs_of, task)
+  if teacher is not None and task.score not in teacher:
+    raise UserError(
+      f"report: teacher has no {task.score!r}, the score of the task {task.name};"
+      " evaluate(...) measures it"
+    )
   entries = {key: _measured(runs, task) for key, runs in runs_of.items()}
   others = [key for key in entries if key not in ("student", "baseline")]
   pairs = [("student", key) for key in entries if key != "student"]
@@ -96,8 +107,11 @@ def report(
   return record.write_run(folder, results, history)
 
 
-def _several(runs: Any) -> Sequence[Any]:
-  return [runs] if hasattr(runs, "variables") else list(runs)
+def _several(name: str, runs: Any) -> Sequence[Any]:
+  runs = runs if type(runs) in (list, tuple) else [runs]
+  for one in runs:
+    check_kind(name, one, "distilled")
+  return runs
 
 
 def _check(runs_of: Mapping[str, Sequence[Any]], task: Task) -> None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.arguments import misfit
 from kdjax.core.task import Batch
 from kdjax.train.devices import placement as on_devices
 
@@ -82,11 +83,22 @@ def pmap(devices: Sequence[jax.Device] | None = None) -> Placement:
   Returns:
     The placement.
 
+  Raises:
+    UserError: for no device, and what is none.
+
   Example:
     >>> pmap(jax.local_devices()[:2]).put(np.ones(3)).is_fully_replicated
     True
   """
-  devices = jax.local_devices() if devices is None else list(devices)
+  devices = jax.local_devices() if devices is None else devices
+  several = isinstance(devices, list | tuple | np.ndarray)
+  devices = list(devices) if several else devices
+  if not (
+    several and devices and all(isinstance(x, jax.Device) for x in devices)
+  ):
+    raise misfit(
+      "devices", "a list of devices, jax.local_devices()[:2]", devices
+    )
 
   def put(tree):
     return on_devices.replicate(tree, devices)

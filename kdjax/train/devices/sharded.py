@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from kdjax.core.arguments import check_kind, misfit
 from kdjax.core.errors import UserError
 from kdjax.train.devices.mapped import Placement, fill_up, of_arrays
 
@@ -42,7 +43,8 @@ def sharded(
     The placement; `put` lays a teacher, variables or a state out.
 
   Raises:
-    UserError: for axes that the mesh does not have and expressions that are none;
+    UserError: for what is no mesh, rule or PartitionSpec, axes that the mesh does
+      not have, and expressions that are none;
       when a training begins, for a rule that matches nothing in student, method
       or teacher; and for an array that cannot be cut as its rule says.
 
@@ -54,6 +56,13 @@ def sharded(
     >>> kernel.addressable_shards[0].data.shape
     (3, 2)
   """
+  check_kind("mesh", mesh, "mesh")
+  if not isinstance(rules, list | tuple):
+    raise misfit(
+      "rules", "a list of (regular expression, PartitionSpec)", rules
+    )
+  if not isinstance(batch, PartitionSpec):
+    raise misfit("batch", "a PartitionSpec, such as P('data')", batch)
   # XLA says how what lies between is cut: `jax.make_mesh` leaves that to types.
   mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
   rules = [_rule(rule) for rule in rules]
@@ -211,7 +220,9 @@ def _names(path: Iterable[Any]) -> tuple[str, ...]:
 
 def _rule(rule: Any) -> tuple[re.Pattern, PartitionSpec]:
   pair = isinstance(rule, tuple | list) and len(rule) == 2
-  if not (pair and isinstance(rule[1], PartitionSpec)):
+  if not (
+    pair and isinstance(rule[0], str) and isinstance(rule[1], PartitionSpec)
+  ):
     raise UserError(
       "a rule is a pair, (regular expression, jax.sharding.PartitionSpec(...)),"
       f" got {rule!r}"

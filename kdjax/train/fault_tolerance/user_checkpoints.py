@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.arguments import check_path, check_whole, misfit
 from kdjax.core.errors import UserError, warn
 from kdjax.train.fault_tolerance import checkpoints
 
@@ -31,7 +32,8 @@ class Checkpoints:
       neither, every call writes.
 
   Raises:
-    UserError: for numbers below 1 (`keep`, `every_steps`) or 0.
+    UserError: for what is no path, and numbers below 1 (`keep`, `every_steps`) or
+      0, or not whole.
     StorageError: for a folder that cannot be made or read.
 
   Example:
@@ -54,9 +56,13 @@ class Checkpoints:
     every_steps: int | None = None,
     every_minutes: float | None = None,
   ):
-    _check_positive("keep", keep, 1)
-    _check_positive("every_steps", every_steps, 1)
-    _check_positive("every_minutes", every_minutes, 0)
+    check_path("folder", folder)
+    keep = check_whole("keep", keep)
+    if every_steps is not None:
+      every_steps = check_whole("every_steps", every_steps)
+    number = isinstance(every_minutes, int | float | np.number)
+    if every_minutes is not None and not (number and every_minutes >= 0):
+      raise misfit("every_minutes", "a number >= 0, or None", every_minutes)
     self.folder = Path(folder)
     self.keep, self.every_steps = keep, every_steps
     self.every_minutes = every_minutes
@@ -97,11 +103,11 @@ class Checkpoints:
       Whether it was written.
 
     Raises:
-      UserError: for an earlier step, a note that is no JSON, or a tree with
+      UserError: for what is no step, an earlier one, a note that is no JSON, or a tree with
         leaves that are no arrays.
       StorageError: if it cannot be written; the ones before it stay.
     """
-    step, latest = int(step), self.latest
+    step, latest = check_whole("step", step, least=0), self.latest
     if latest is not None and step < latest:
       raise UserError(
         f"save(step={step}): {self.folder} has a checkpoint of step {latest}"
@@ -169,11 +175,6 @@ class Checkpoints:
 
   def __exit__(self, *_) -> None:
     self.close()
-
-
-def _check_positive(name: str, value: Any, least: int) -> None:
-  if value is not None and not value >= least:
-    raise UserError(f"Checkpoints({name}={value}): not a number >= {least}")
 
 
 def _check_json(note: Any) -> None:

@@ -156,7 +156,10 @@ def nan(params):
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"teacher": NETWORK}, "teacher: a Network does not answer; give live_"),
+    (
+      {"teacher": NETWORK},
+      "teacher= takes a Teacher from live_teacher.*got Network",
+    ),
     (
       {"batches": [{"image": ARRAYS["image"][:2], "index": np.array([0, 2])}]},
       "of examples 0 to 2, as 'index' numbers them, 1 is missing",

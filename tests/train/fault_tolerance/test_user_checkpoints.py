@@ -156,8 +156,11 @@ def test_writes_what_is_due(tmp_path, options, steps):
       ["['w']", "float32[2]", "float32[2, 3]"],
     ),
     (lambda c: c.restore({"v": jnp.ones(2)}), ["['v']", "nothing", "['w']"]),
-    (lambda c: Checkpoints(c.folder, keep=0), ["keep=0"]),
-    (lambda c: Checkpoints(c.folder, every_steps=0), ["every_steps=0"]),
+    (lambda c: Checkpoints(c.folder, keep=0), ["keep=", ">= 1; got 0"]),
+    (
+      lambda c: Checkpoints(c.folder, every_steps=0),
+      ["every_steps=", ">= 1; got 0"],
+    ),
   ],
 )
 def test_misuse_is_one_line(tmp_path, act, words):
