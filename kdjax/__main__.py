@@ -8,9 +8,9 @@ def main() -> int:
   try:
     from kdjax.runner.main import main as run
   except ModuleNotFoundError as error:  # `pip install .` is the losses alone
-    said = f"{error.name} is not installed; pip install 'kdjax[run]'"
+    reason = f"{error.name} is not installed; pip install 'kdjax[run]'"
     print(
-      f"kdjax: the runner needs more than the losses: {said}", file=sys.stderr
+      f"kdjax: the runner needs more than the losses: {reason}", file=sys.stderr
     )
     return 2
   return run(sys.argv)

@@ -123,8 +123,10 @@ def token_mask(
     [[True, True, False]]
   """
   if tap is None:
-    known = inputs.tokens
-    return None if known is None or known.shape[1] != tokens else known
+    tokens_mask = inputs.tokens
+    if tokens_mask is None or tokens_mask.shape[1] != tokens:
+      return None
+    return tokens_mask
   mask = taps.pick(inputs.student.feats, tap)
   if mask.ndim != 2 or mask.shape[1] != tokens:
     raise UserError(

@@ -39,14 +39,14 @@ class Call(NamedTuple):
 
   Attributes:
     words: what stood behind it, flags aside.
-    given: what was typed, by flag.
+    flags: what was typed, by flag.
     experiment: its settings, the flags' included.
     repeat: the command line that repeats it.
   """
 
   command: str
   words: list[str]
-  given: Mapping[str, Any]
+  flags: Mapping[str, Any]
   name: str
   experiment: Experiment
   repeat: str
@@ -196,7 +196,7 @@ def run(call: Call) -> None:
   if flags.contains(CONFIGS[call.command], StoredData):
     from kdjax.runner.pipeline import rules
 
-    rules.check(CONFIGS[call.command], call.experiment, call.given)
+    rules.check(CONFIGS[call.command], call.experiment, call.flags)
   start(COMMANDS[call.command], call)
 
 

@@ -97,8 +97,8 @@ def from_linen(
   try:
     hash((module, call))
   except TypeError:
-    made = _from_linen.__wrapped__(module, call, classifier)
-    return made._replace(module=None)
+    network = _from_linen.__wrapped__(module, call, classifier)
+    return network._replace(module=None)
   return _from_linen(module, call, classifier)
 
 

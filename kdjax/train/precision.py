@@ -101,8 +101,8 @@ def as_network(module: nn.Module | PrecisionWrapper | Network) -> Network:
   if isinstance(module, Network):
     return module
   if isinstance(module, PrecisionWrapper):
-    made = from_linen(module, call=_call_of(type(module.network)))
-    return made._replace(classifier=from_linen(module.network).classifier)
+    network = from_linen(module, call=_call_of(type(module.network)))
+    return network._replace(classifier=from_linen(module.network).classifier)
   return from_linen(module)
 
 
@@ -147,7 +147,7 @@ def in_precision(network: Network, dtype: Any) -> Network:
 
   def apply(variables, inputs, **options):
     exact_layers = kept_layers(network, variables)
-    params = cast_params(variables["params"], dtype, kept=exact_layers)
+    params = cast_params(variables["params"], dtype, exact_layers=exact_layers)
     outputs, features, updates = network.apply(
       {**variables, "params": params},
       _convert(inputs, jnp.float32, dtype),
@@ -168,19 +168,19 @@ def kept_layers(network: Network, variables: Mapping) -> tuple:
 
 
 def cast_params(
-  params: Mapping, dtype: Any = jnp.bfloat16, *, kept: tuple = ()
+  params: Mapping, dtype: Any = jnp.bfloat16, *, exact_layers: tuple = ()
 ) -> dict:
   """Returns a network's parameters in a type, those of classifiers aside.
 
   Args:
-    kept: arrays that stay as they are, beside the layers `head...`.
+    exact_layers: arrays that stay as they are, beside the layers `head...`.
 
   Example:
     >>> params = {"head": jnp.ones(2), "stage_0": jnp.ones(2)}
     >>> {name: str(x.dtype) for name, x in cast_params(params).items()}
     {'head': 'float32', 'stage_0': 'bfloat16'}
   """
-  stays = {id(x) for x in kept}
+  stays = {id(x) for x in exact_layers}
 
   def one(path, x):
     head = (

@@ -50,7 +50,7 @@ def live_teacher(
   if dtype is not None:
     dtype = float_dtype(dtype)
     exact_layers = kept_layers(network, variables)
-    params = cast_params(variables["params"], dtype, kept=exact_layers)
+    params = cast_params(variables["params"], dtype, exact_layers=exact_layers)
     variables = {**variables, "params": params}
     network = in_precision(network, dtype)
   return Teacher(variables, *_functions(network))

@@ -193,11 +193,11 @@ def _concepts(concepts: Concepts, threshold: float) -> np.ndarray:
   return is_concept & concepts.valid[:, :, None, None]
 
 
-def _without_threshold(found: Concepts) -> dict[str, float | None]:
+def _without_threshold(concepts: Concepts) -> dict[str, float | None]:
   """How well entropy tells foreground from background, last checkpoint."""
   areas, gaps = [], []
   for entropy, on, valid in zip(
-    found.entropy[-1], found.on_object, found.valid[-1], strict=True
+    concepts.entropy[-1], concepts.on_object, concepts.valid[-1], strict=True
   ):
     if not valid or not on.any() or on.all():
       continue

@@ -43,8 +43,8 @@ class Row(NamedTuple):
 
 def run(call: Any) -> None:
   """Runs `distill` with the stored settings, and compares."""
-  stored = read(call.words)
-  now, before = call.experiment.run, stored.experiment.run
+  run = read(call.words)
+  now, before = call.experiment.run, run.experiment.run
   accelerator = now.accelerator
   if accelerator == "auto":
     accelerator = before.accelerator
@@ -54,20 +54,20 @@ def run(call: Any) -> None:
   )
   workdir = run_job(
     find_jobs()["distill"],
-    dataclasses.replace(stored.experiment, run=settings, cluster=Cluster()),
-    name=stored.results["name"],
+    dataclasses.replace(run.experiment, run=settings, cluster=Cluster()),
+    name=run.results["name"],
     command=call.repeat,
   )
-  check(stored, workdir)
+  check(run, workdir)
 
 
 def read(words: Sequence[str]) -> Stored:
   """Reads what is to be run again."""
   if len(words) != 1:
     raise UserError("reproduce takes one results.json, or its folder")
-  stored = stored_run(Path(words[0]))
-  _check_plugins(stored.results.get("plugins", {}))
-  return stored
+  run = stored_run(Path(words[0]))
+  _check_plugins(run.results.get("plugins", {}))
+  return run
 
 
 def _check_plugins(digests: Mapping[str, str]) -> None:
@@ -82,11 +82,11 @@ def _check_plugins(digests: Mapping[str, str]) -> None:
       warn(f"--plugins: {name} is not the file that the run had")
 
 
-def check(stored: Stored, workdir: Path) -> None:
+def check(run: Stored, workdir: Path) -> None:
   """Compares a run with the stored one, and prints and keeps the table.
 
   Args:
-    stored: the first run.
+    run: the first run.
     workdir: of the second, which ended; reproduce.json goes there.
 
   Raises:
@@ -96,9 +96,9 @@ def check(stored: Stored, workdir: Path) -> None:
   from kdjax.runner.report import text
 
   again = json.loads((workdir / "results.json").read_text())
-  rows = list(compared(stored.results, again))
+  rows = list(compared(run.results, again))
   logs.write_json(workdir / "reproduce.json", [row._asdict() for row in rows])
-  exact = same_machine(stored.results, again)
+  exact = same_machine(run.results, again)
   table = text.Table(
     "Run again",
     ("What", "Before", "Again", "Verdict"),

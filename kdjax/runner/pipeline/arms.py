@@ -162,12 +162,12 @@ def views_of(experiment: Experiment) -> dict[str, str]:
     >>> views_of(Experiment())["teacher"]
     'none'
   """
-  shared, distillation = experiment.student.augment, experiment.distillation
+  augment, distillation = experiment.student.augment, experiment.distillation
   return {
-    "teacher": shared
+    "teacher": augment
     if distillation.teacher_view == SAME
     else distillation.teacher_view,
-    "plain_teacher": experiment.controls.reference_augment or shared,
+    "plain_teacher": experiment.controls.reference_augment or augment,
   }
 
 

@@ -75,7 +75,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)
   examples, score_split = sources.hold_out(dataset, experiment.data.validation)
-  experiment, values, saved, others, cached = _find_teachers(
+  experiment, values, saved_teacher, others, cached = _find_teachers(
     experiment, values, dataset
   )
   gather = partial(
@@ -131,7 +131,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     transfer=transfer,
     score_split=score_split,
     teacher=teacher,
-    saved_teacher=saved,
+    saved_teacher=saved_teacher,
     cached=cached,
     other_teachers=other_teachers,
     student=student,
@@ -167,7 +167,7 @@ def _with_transfer(
 def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
   """Returns the settings and values with the teacher's model, teachers, cache."""
   settings = experiment.teacher
-  saved, *others = [
+  saved_teacher, *others = [
     pretrained.find(
       folder,
       settings.model,
@@ -178,16 +178,16 @@ def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
     )
     for folder in values.teacher_folders or [None]
   ]
-  if saved is not None:
-    values = values._replace(teacher=saved.model)
-  cached = cached_teacher.find(experiment, dataset, saved)
+  if saved_teacher is not None:
+    values = values._replace(teacher=saved_teacher.model)
+  cached = cached_teacher.find(experiment, dataset, saved_teacher)
   if cached is not None:
     model = read_model(cached.manifest["teacher"]["model"])
     values = values._replace(teacher=model)
   if values.teacher is not None:
     settings = dataclasses.replace(settings, model=values.teacher.text)
     experiment = dataclasses.replace(experiment, teacher=settings)
-  return experiment, values, saved, others, cached
+  return experiment, values, saved_teacher, others, cached
 
 
 def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:

@@ -10,11 +10,11 @@ from kdjax.data import Split
 from kdjax.runner.pipeline.setup import Setup
 
 
-def fingerprints(trained_on: Split, scored: Split) -> dict[str, str]:
+def fingerprints(trained_on: Split, score_split: Split) -> dict[str, str]:
   """Names the images of a run by their bytes."""
   return {
     "sha256 of the training images": data.fingerprint(trained_on),
-    "sha256 of the scored images": data.fingerprint(scored),
+    "sha256 of the scored images": data.fingerprint(score_split),
   }
 
 

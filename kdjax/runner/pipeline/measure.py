@@ -151,7 +151,7 @@ def history_at_best(
 def scores(
   setup: Setup,
   teacher: Any,
-  chosen: Mapping[str, Any],
+  networks_of: Mapping[str, Any],
   teacher_logits: np.ndarray | None,
   logits: Mapping[str, np.ndarray],
   target_logits: np.ndarray | None = None,
@@ -160,7 +160,7 @@ def scores(
 
   Args:
     teacher: the teachers' variables, with a leading axis (T,), or None.
-    chosen: variables by name, with a leading axis (seeds,); "student" among
+    networks_of: variables by name, with a leading axis (seeds,); "student" among
       them.
     teacher_logits: (T, N, C) the teachers' logits on the scored images, or
       None.
@@ -182,13 +182,13 @@ def scores(
     to_time["teacher"] = (setup.teacher, first(teacher))
     answers = teacher_logits[0] if target_logits is None else target_logits
   # Compiled once, and not once an arm.
-  flops = _flops(setup, setup.student, chosen["student"])
-  for arm, networks in chosen.items():
+  flops = _flops(setup, setup.student, networks_of["student"])
+  for arm, networks in networks_of.items():
     digests = _digests(networks["params"])
     results[arm] = _network(
       setup, setup.student, networks, logits[arm], answers, flops
     ) | {"digest": digests, "seeds": list(range(len(digests)))}
-  to_time["student"] = (setup.student, first(chosen["student"]))
+  to_time["student"] = (setup.student, first(networks_of["student"]))
   if setup.experiment.run.latency:
     for name, value in latencies(setup, to_time).items():
       results[name] |= value

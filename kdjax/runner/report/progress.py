@@ -115,11 +115,11 @@ class _Phase:
     place = self._unit if ended else f"in {self._unit}"
     number = self._epochs + (not ended)
     text = f"{self.description}: {place} {number} of {self.total}"
-    left = self.total - self._epochs
+    remaining = self.total - self._epochs
     parts = [text, self.status()]
-    if self._seconds and left > 0:
+    if self._seconds and remaining > 0:
       most = "" if self._compiled else "at most "
-      parts.append(f"{most}{formats.duration(left * self._seconds)} left")
+      parts.append(f"{most}{formats.duration(remaining * self._seconds)} left")
     return ", ".join(filter(None, parts))
 
   def summary(self) -> str:

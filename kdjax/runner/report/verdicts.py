@@ -209,7 +209,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   cells = (results.get("sweep") or {}).get("cells")
   if cells:
     tries = ", ".join(
-      f"{name.replace('_', ' ')} {len(tried)}" for name, tried in cells.items()
+      f"{name.replace('_', ' ')} {len(entries)}"
+      for name, entries in cells.items()
     )
     sentences.append(
       "Each network is shown at its own best setting on these very images"

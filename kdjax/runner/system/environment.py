@@ -17,7 +17,7 @@ PACKAGES = (
   "absl-py", "scipy", "tensorflow-datasets", "array_record",
   "importlib_resources", "grain", "pillow", "mlxtend", "scikit-learn",
   "safetensors", "qwix", "onnx", "onnx-ir", "onnxruntime", "rich",
-  "matplotlib", "jinja2", "tensorboardX",
+  "matplotlib", "jinja2", "tensorboardX", "gguf", "pyarrow", "tokenizers",
 )  # fmt: skip
 
 
