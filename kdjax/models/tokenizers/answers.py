@@ -28,8 +28,9 @@ def tokenize(tokenizer: Any, row: Mapping[str, Any]):
   else:
     before = [] if form == "text" else _ids_of(tokenizer, row, "prompt")
     answer = _ids_of(tokenizer, row, form, later=bool(before))
-    if tokenizer.eos and (not answer or answer[-1] not in tokenizer.eos):
-      answer = [*answer, tokenizer.eos[0]]
+    if not answer or answer[-1] not in tokenizer.eos:
+      # Encoders' texts have no end, but a token behind them.
+      answer = [*answer, *(tokenizer.eos[:1] or tokenizer.suffix)]
     ids = tokenizer.with_prefix([*before, *answer])
     counts = [place >= len(ids) - len(answer) for place in range(len(ids))]
   return ids, [False, *counts[1:]] if counts else []

@@ -164,6 +164,14 @@ def main():
         text: theirs.decode(theirs(text)["input_ids"], skip_special_tokens=True)
         for text in TEXTS
       },
+      # Of the template that marks its answers itself.
+      "answers": [
+        theirs.apply_chat_template(
+          chat, return_dict=True, return_assistant_tokens_mask=True
+        )["assistant_masks"]
+        for chat in CHATS
+        if name == "sentencepiece"
+      ],
       "chats": [
         [
           theirs.apply_chat_template(

@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 from small_tokenizers import CHAT, EOS, characters, marked, spelled
+from tokenizers.processors import TemplateProcessing
 
 from kdjax.core.errors import UserError
 from kdjax.models.tokenizers import tokenizer_of_folder
@@ -41,6 +42,18 @@ ROWS = [
   ({"bos": False}, {"text": "ab"}, "ab>", " ^^"),
   ({}, {"text": f"ab{EOS}"}, "<ab>", " ^^^"),
   ({}, {"text": "<s>ab"}, "<ab>", " ^^^"),
+  # An encoder's text has no end of its own, but a token behind it.
+  (
+    {
+      "eos": None,
+      "processor": TemplateProcessing(
+        single="<s> $A <turn>", special_tokens=[("<s>", 45), ("<turn>", 48)]
+      ),
+    },
+    {"text": "ab"},
+    "<ab%",
+    " ^^^",
+  ),
   # The padding's token is the end's, and yet it counts.
   ({"pad": EOS}, {"text": "ab"}, "<ab>", " ^^^"),
   ({}, {"prompt": "2+2=", "completion": "4"}, "<2+2=4>", "     ^^"),

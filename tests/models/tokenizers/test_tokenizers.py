@@ -59,6 +59,16 @@ def test_chats_of_transformers(pair):
       assert tokenizer.tokenize({"messages": chat})[0] == ids
 
 
+def test_answers_of_transformers():
+  """Where a template marks its answers itself, as few do."""
+  tokenizer = tokenizer_of_folder(HERE / "sentencepiece")
+  masks = EXPECTED["sentencepiece"]["answers"]
+  assert [sum(mask) > 0 for mask in masks] == [False, True, True]
+  for chat, mask in zip(CHATS, masks, strict=True):
+    _, counts = tokenizer.tokenize({"messages": chat})
+    assert counts == [one == 1 for one in mask]
+
+
 def test_what_the_files_say():
   tokenizer = tokenizer_of_folder(HERE / "byte_level")
   assert (tokenizer.prefix, tokenizer.suffix) == ((), ())
