@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.models import checks
+from kdjax.models.layers import FUNCTIONS
 from kdjax.models.registry import register
 
 PADDING = 0
@@ -20,32 +21,40 @@ class Stem(nn.Module):
   width: int
   positions: int
   dropout: float
+  segments: int = 2
+  epsilon: float = _EPSILON
 
   @nn.compact
   def __call__(
-    self, tokens: jax.Array, segments: jax.Array, *, train: bool
+    self,
+    tokens: jax.Array,
+    segments: jax.Array,
+    places: jax.Array,
+    *,
+    train: bool,
   ) -> jax.Array:
     def embed(name, size, ids):
       return nn.Embed(size, self.width, embedding_init=_initial, name=name)(ids)
 
-    places = jnp.arange(tokens.shape[1])[None]
     x = embed("tokens", self.vocabulary, tokens)
     x = x + embed("positions", self.positions, places)
-    x = x + embed("segments", 2, segments)
-    x = _norm("norm_0")(x)
+    if self.segments:
+      x = x + embed("segments", self.segments, segments)
+    x = _norm("norm_0", self.epsilon)(x)
     return nn.Dropout(self.dropout, deterministic=not train)(x)
 
 
 class Mlp(nn.Module):
-  """Two dense layers with the exact GELU between them."""
+  """Two dense layers with an activation between them."""
 
   hidden: int
+  activation: str = "gelu_exact"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     width = x.shape[-1]
     x = nn.Dense(self.hidden, kernel_init=_initial, name="dense_0")(x)
-    x = nn.gelu(x, approximate=False)
+    x = FUNCTIONS[self.activation](x)
     return nn.Dense(width, kernel_init=_initial, name="dense_1")(x)
 
 
@@ -55,6 +64,8 @@ class Stage(nn.Module):
   heads: int
   mlp: int
   dropout: float
+  activation: str = "gelu_exact"
+  epsilon: float = _EPSILON
 
   @nn.compact
   def __call__(
@@ -68,17 +79,19 @@ class Stage(nn.Module):
       kernel_init=_initial,
       name="attention",
     )(x, mask=mask, deterministic=not train)
-    x = _norm("norm_0")(x + drop(attention))
-    return _norm("norm_1")(x + drop(Mlp(self.mlp, name="mlp")(x)))
+    x = _norm("norm_0", self.epsilon)(x + drop(attention))
+    mlp = Mlp(self.mlp, self.activation, name="mlp")
+    return _norm("norm_1", self.epsilon)(x + drop(mlp(x)))
 
 
 class Bert(nn.Module):
   """`stem`, blocks `stage_0`, `stage_1`, ..., pooling, and a linear `head`.
 
-  Called as `module(tokens, segments=None, train=False)` with int32 (B, T) ids.
-  The id 0 is padding: no token attends to it and pooling leaves it out.
-  `segments` (B, T) are 0 or 1, the sentence of a pair; None is all 0. Returns
-  logits (B, classes), or the pooled embeddings (B, width) where `classes` is 0.
+  Called as `module(tokens, segments=None, mask=None, train=False)` with int32
+  (B, T) ids. No token attends to padding and pooling leaves it out: it is where
+  `mask` is false, or, without a mask, where ids are `padding`. `segments` (B, T)
+  are 0 or 1, the sentence of a pair; None is all 0. Returns logits (B, classes),
+  or the pooled embeddings (B, width) where `classes` is 0.
 
   Attributes:
     vocabulary: number of token ids.
@@ -92,6 +105,13 @@ class Bert(nn.Module):
       "pooler" the first one's through a dense tanh layer `pooler`.
     normalise: embeddings have unit length.
     dropout: share dropped, of states and of attention, in training.
+    segments: number of segment ids; 0 for none.
+    padding: the id of padding.
+    first: the first token's position; RoBERTa's real tokens count from here.
+    epsilon: added to variances.
+    activation: of the dense layers, a name of `layers.FUNCTIONS`.
+    pooler_activation: of the pooler, likewise.
+    stored: JSON of what the network was read from, which writing it needs.
   """
 
   vocabulary: int
@@ -104,30 +124,52 @@ class Bert(nn.Module):
   pool: str = "cls"
   normalise: bool = False
   dropout: float = 0.1
+  segments: int = 2
+  padding: int = PADDING
+  first: int = 0
+  epsilon: float = _EPSILON
+  activation: str = "gelu_exact"
+  pooler_activation: str = "tanh"
+  stored: str = ""
 
   @nn.compact
   def __call__(
     self,
     tokens: jax.Array,
     segments: jax.Array | None = None,
+    mask: jax.Array | None = None,
     *,
     train: bool = False,
   ) -> jax.Array:
-    check_tokens("bert", tokens, self.positions)
+    check_tokens("bert", tokens, self.positions - self.first)
     if segments is None:
       segments = jnp.zeros_like(tokens)
-    real = tokens != PADDING
+    real = tokens != self.padding if mask is None else mask.astype(bool)
+    places = jnp.arange(tokens.shape[1])[None] + self.first
     stem = Stem(
-      self.vocabulary, self.width, self.positions, self.dropout, name="stem"
+      self.vocabulary,
+      self.width,
+      self.positions,
+      self.dropout,
+      self.segments,
+      self.epsilon,
+      name="stem",
     )
-    x = stem(tokens, segments, train=train)
+    x = stem(tokens, segments, places, train=train)
     for i in range(self.depth):
-      stage = Stage(self.heads, self.mlp, self.dropout, name=f"stage_{i}")
+      stage = Stage(
+        self.heads,
+        self.mlp,
+        self.dropout,
+        self.activation,
+        self.epsilon,
+        name=f"stage_{i}",
+      )
       x = stage(x, real[:, None, None, :], train=train)
     x = mean_of_real(x, real) if self.pool == "mean" else x[:, 0]
     if self.pool == "pooler":
       pooler = nn.Dense(self.width, kernel_init=_initial, name="pooler")
-      x = nn.tanh(pooler(x))
+      x = FUNCTIONS[self.pooler_activation](pooler(x))
     if not self.classes:
       return unit(x) if self.normalise else x
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -202,9 +244,9 @@ def check_sizes(
   checks.share("dropout", dropout)
 
 
-def _norm(name):
+def _norm(name, epsilon):
   # The fast variance, a difference of squares, loses digits.
-  return nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False, name=name)
+  return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, name=name)
 
 
 @register("bert")

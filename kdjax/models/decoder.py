@@ -35,16 +35,10 @@ import jax.numpy as jnp
 
 from kdjax.models.bert import check_tokens
 from kdjax.models.grouped_attention import Attention, norm_of
+from kdjax.models.layers import FUNCTIONS
 from kdjax.models.rope import Rotation, rotation
 from kdjax.models.transformer_config import Layer, TransformerConfig
 
-ACTIVATIONS = {
-  "silu": nn.silu,
-  "gelu": lambda x: nn.gelu(x, approximate=False),
-  "gelu_tanh": lambda x: nn.gelu(x, approximate=True),
-  "relu": nn.relu,
-  "relu_squared": lambda x: jnp.square(nn.relu(x)),
-}
 _initial = nn.initializers.normal(0.02)
 
 
@@ -158,7 +152,7 @@ class Mlp(nn.Module):
         size, use_bias=config.mlp_bias, kernel_init=_initial, name=name
       )
 
-    activate = ACTIVATIONS[config.activation]
+    activate = FUNCTIONS[config.activation]
     hidden = dense(config.mlp, "dense_0")(x)
     if config.gated:
       hidden = activate(dense(config.mlp, "gate")(x)) * hidden

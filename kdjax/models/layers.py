@@ -7,8 +7,10 @@ import jax.numpy as jnp
 FUNCTIONS = {
   "identity": lambda x: x,
   "gelu": nn.gelu,
+  "gelu_exact": lambda x: nn.gelu(x, approximate=False),
   "relu": nn.relu,
   "relu6": nn.relu6,
+  "relu_squared": lambda x: jnp.square(nn.relu(x)),
   "silu": nn.silu,
   "tanh": nn.tanh,
 }

@@ -48,7 +48,7 @@ class TransformerConfig:
     out_bias: of attention's output layer.
     mlp_bias: of the dense layers.
     gated: the dense layers are activation(gate(x)) * dense_0(x), then dense_1.
-    activation: a name of `decoder.ACTIVATIONS`.
+    activation: a name of `layers.FUNCTIONS`.
     score_cap: bound of attention's scores; None for none.
     logit_cap: bound of the logits; None for none.
     tied: the output layer is the token embedding.
@@ -82,4 +82,5 @@ class TransformerConfig:
   logit_cap: float | None = None
   tied: bool = False
   dtype: str = "float32"
-  stored: str = ""
+  # Not shown, as it is long.
+  stored: str = dataclasses.field(default="", repr=False)

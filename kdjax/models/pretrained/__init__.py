@@ -1,10 +1,14 @@
-"""Weights of others: read, renamed, checked.
+"""Weights of others: read, renamed, checked, written.
 
-read.py      a file or folder -> the variables of one of our networks
-files.py     safetensors: one, a folder, or shards with their index
-published.py what a config beside them says, held to the network
-layouts.py   which of their names are ours; vit.py and bert.py, of transformers
-minilm.py    a pretrained sentence embedder from an installed package
+load.py          language models: a folder -> a network, and back
+architectures.py which of them there are; families.py and encoders.py read their
+                 configs, decoders.py and bert.py know their names
+tensors.py       published tensors as our parameters, and back
+read.py          image networks: a file or folder -> the variables of one of ours
+files.py         safetensors: one, a folder, or shards with their index
+published.py     what a config beside image networks says, held to the network
+layouts.py       which of their names are ours; vit.py, of transformers
+minilm.py        a pretrained sentence embedder from an installed package
 """
 
 from kdjax.models.pretrained.load import Pretrained, load, save

@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from kdjax.core.errors import UserError, unknown_name
 from kdjax.models.decoder import Decoder
-from kdjax.models.pretrained import decoders, families
+from kdjax.models.pretrained import bert, decoders, encoders, families
 from kdjax.models.pretrained.tensors import Tensor
 
 
@@ -76,4 +76,26 @@ def _decoder(family: str) -> Architecture:
   )
 
 
-ARCHITECTURES = {family: _decoder(family) for family in families.DEFAULTS}
+def _bert(family: str, dialect: bert.Dialect, ignored=bert.OPTIONAL):
+  prefix = f"{family}."
+  return Architecture(
+    build=encoders.bert_module,
+    table=lambda module: bert.bert_table(module, dialect, prefix),
+    prefix=prefix,
+    ignored=(*ignored, *(prefix + name for name in ignored)),
+    about="encoder",
+  )
+
+
+ARCHITECTURES = {family: _decoder(family) for family in families.DEFAULTS} | {
+  "bert": _bert("bert", bert.BERT),
+  "roberta": _bert("roberta", bert.ROBERTA),
+  "distilbert": _bert("distilbert", bert.DISTILBERT, bert.OPTIONAL_DISTIL),
+  "modernbert": Architecture(
+    build=encoders.modernbert_module,
+    table=bert.modernbert_table,
+    prefix="model.",
+    ignored=bert.OPTIONAL_MODERN,
+    about="encoder",
+  ),
+}

@@ -20,12 +20,13 @@ Config = Mapping[str, Any]
 ACTIVATIONS = {
   "silu": "silu",
   "swish": "silu",
-  "gelu": "gelu",
-  "gelu_new": "gelu_tanh",
-  "gelu_fast": "gelu_tanh",
-  "gelu_pytorch_tanh": "gelu_tanh",
+  "gelu": "gelu_exact",
+  "gelu_new": "gelu",
+  "gelu_fast": "gelu",
+  "gelu_pytorch_tanh": "gelu",
   "relu": "relu",
   "relu2": "relu_squared",
+  "tanh": "tanh",
 }
 _LLAMA = {
   "hidden_act": "silu",
@@ -157,7 +158,7 @@ def activation(values: Config, name: str = "hidden_act") -> str:
 
   Example:
     >>> activation({"hidden_act": "gelu_new"})
-    'gelu_tanh'
+    'gelu'
   """
   if values[name] not in ACTIVATIONS:
     raise unknown_name(name, str(values[name]), ACTIVATIONS)

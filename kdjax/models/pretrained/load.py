@@ -17,6 +17,8 @@ from kdjax.models.pretrained.architectures import (
   architecture_of,
   config_of,
 )
+from kdjax.models.pretrained.bert import has_classifier, present_names
+from kdjax.models.pretrained.encoders import POOLING, pooling_of
 from kdjax.models.pretrained.files import (
   WHOLE,
   load_safetensors,
@@ -101,7 +103,8 @@ def save(
     raise UserError(f"{folder} holds something already; name a new folder")
   table = architecture_of(config).table(network.module)
   tensors = write_tensors(table, variables["params"])
-  dtypes = config.pop(_DTYPES, {})
+  dtypes, files = config.pop(_DTYPES, {}), config.pop(_FILES, {})
+  config.pop(POOLING, None)
   tensors = {
     name: _as_stored(array, dtypes.get(name) or dtypes.get("*"))
     for name, array in tensors.items()
@@ -113,7 +116,9 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WHOLE, tensors)
     text = json.dumps(config, indent=2) + "\n"
-    (folder / "config.json").write_text(text)
+    for name, content in {**files, "config.json": text}.items():
+      (folder / name).parent.mkdir(exist_ok=True)
+      (folder / name).write_text(content)
     if tokenizer is not None:
       save_tokenizer(folder, tokenizer)
   except OSError as error:
@@ -160,6 +165,12 @@ def fill(
 _TIED = ("lm_head.weight",)
 # Beside a config's own values: what each tensor is stored in, "*" for most.
 _DTYPES = "_stored_dtypes"
+# What else lies beside the weights, as texts by name, and is written again.
+_FILES = "_files"
+_BESIDE = (
+  "generation_config.json", "modules.json", "1_Pooling/config.json",
+  "sentence_bert_config.json", "config_sentence_transformers.json",
+)  # fmt: skip
 
 
 def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
@@ -170,12 +181,19 @@ def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
   except UserError as error:
     raise UserError(f"{folder / 'config.json'}: {error}") from None
   path = weights_file(folder)
-  tensors = load_safetensors(path)
+  tensors = present_names(load_safetensors(path))
   if dtype:
     config |= {_dtype_key(config): dtype}
-  noted = config | {_DTYPES: _stored_dtypes(tensors, dtype)}
+  files = {
+    name: (folder / name).read_text()
+    for name in _BESIDE
+    if (folder / name).is_file()
+  }
+  notes = {_DTYPES: _stored_dtypes(tensors, dtype), _FILES: files}
+  if architecture.about == "encoder" and not has_classifier(tensors):
+    notes[POOLING] = pooling_of(tensors, files)
   try:
-    network, variables = fill(architecture, noted, tensors, dtype)
+    network, variables = fill(architecture, config | notes, tensors, dtype)
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
   return Pretrained(network, variables, config, tokenizer_of_folder(folder))
@@ -223,7 +241,9 @@ def _stored_dtypes(
     {}
     if dtype
     else {
-      name: x.dtype.name for name, x in tensors.items() if x.dtype.name != most
+      name: x.dtype.name
+      for name, x in tensors.items()
+      if x.dtype.name != most and jnp.issubdtype(x.dtype, jnp.floating)
     }
   )
   return {"*": most} | others

@@ -24,6 +24,7 @@ DECODERS = (
   "llama_old", "llama_yarn", "mistral", "olmo2", "phi3", "qwen2", "qwen3",
   "smollm3",
 )  # fmt: skip
+ENCODERS = ("bert", "distilbert", "modernbert", "modernbert_mean", "roberta")
 # Of the size of the logits; transformers computes in float32 too.
 BOUND = 2e-5
 
@@ -40,33 +41,39 @@ def loaded(name):
 
 
 @functools.cache
-def program(name, *entries):
+def program(name):
   """One program a network, for (3, 11) tokens, as in `answers`."""
   network = loaded(name).network
-  return jax.jit(lambda v, x: network.apply(v, x, taps=("norm",))[:2])
+  tap = "stage_1" if hasattr(network.module, "depth") else "norm"
+
+  def program(variables, inputs):
+    logits, features, _ = network.apply(variables, inputs, taps=(tap,))
+    return logits, features[tap]
+
+  return jax.jit(program)
 
 
 def run(name, tokens, variables=None, **entries):
   inputs = {"tokens": jnp.asarray(tokens), **entries}
   variables = loaded(name).variables if variables is None else variables
-  logits, features = program(name)(variables, inputs)
-  return np.asarray(logits), np.asarray(features["norm"])
+  return tuple(map(np.asarray, program(name)(variables, inputs)))
 
 
 def error(ours, theirs):
   return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", DECODERS + ENCODERS)
 def test_logits_and_last_states_are_those_of_transformers(name):
   case = answers(name)
   logits, states = run(name, case["tokens"], mask=case["mask"])
   counts = case["mask"]
-  assert error(logits[counts], case["logits"][counts]) < BOUND
+  rows = counts if logits.ndim == 3 else slice(None)
+  assert error(logits[rows], case["logits"][rows]) < BOUND
   assert error(states[counts], case["last_hidden"][counts]) < BOUND
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", DECODERS + ENCODERS)
 def test_a_row_is_the_same_whatever_pads_it_and_stands_beside_it(name):
   case = answers(name)
   counts = case["mask"]
@@ -75,13 +82,12 @@ def test_a_row_is_the_same_whatever_pads_it_and_stands_beside_it(name):
   other[0] = other[0, ::-1]
   again, _ = run(name, other, mask=counts)
   for row in (1, 2):
-    np.testing.assert_array_equal(
-      again[row, counts[row]], logits[row, counts[row]]
-    )
+    places = counts[row] if logits.ndim == 3 else slice(None)
+    np.testing.assert_array_equal(again[row, places], logits[row, places])
   assert not np.array_equal(again[0], logits[0])
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", DECODERS + ENCODERS)
 def test_is_written_as_it_was_read(name, tmp_path):
   saved, was = tmp_path / "saved", FOLDER / name
   pretrained = loaded(name)
@@ -275,6 +281,61 @@ def test_taps_of_transformers_are_those_of_every_network():
   }
 
 
+def body_of(name, folder, **files):
+  """An encoder without its classifier, with files beside it."""
+  from safetensors.numpy import save_file
+
+  copied(name, folder, lambda config: None)
+  tensors = load_safetensors(folder)
+  for shard in folder.glob("*.safetensors*"):
+    shard.unlink()
+  kept = {key: x for key, x in tensors.items() if "classifier" not in key}
+  save_file(kept, folder / "model.safetensors")
+  for file, content in files.items():
+    place = folder / file.replace("__", "/")
+    place.parent.mkdir(exist_ok=True)
+    place.with_suffix(".json").write_text(json.dumps(content))
+  return folder
+
+
+POOLING = {"pooling_mode_mean_tokens": True}
+MODULES = [{"type": f"sentence_transformers.models.{x}"}
+           for x in ("Transformer", "Pooling", "Normalize")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("name", "files", "pool"),
+  [
+    ("bert", {}, "pooler"),
+    ("distilbert", {}, "cls"),
+    ("bert", {"modules": MODULES, "1_Pooling__config": POOLING}, "mean"),
+  ],
+)
+def test_an_encoder_without_a_classifier_gives_embeddings(
+  name, files, pool, tmp_path
+):
+  pretrained = kdjax.pretrained.load(body_of(name, tmp_path / "body", **files))
+  case = answers(name)
+  inputs = {"tokens": case["tokens"], "mask": case["mask"]}
+  apply = jax.jit(lambda v, x: pretrained.network.apply(v, x)[0])
+  rows = np.asarray(apply(pretrained.variables, inputs))
+  states = case["last_hidden"]
+  if pool == "mean":
+    weights = case["mask"][..., None]
+    rows_of_them = (states * weights).sum(1) / weights.sum(1)
+    rows_of_them /= np.linalg.norm(rows_of_them, axis=1, keepdims=True)
+  elif pool == "cls":
+    rows_of_them = states[:, 0]
+  else:
+    pooler = pretrained.variables["params"]["pooler"]
+    pooler = jax.tree.map(np.asarray, pooler)
+    rows_of_them = np.tanh(states[:, 0] @ pooler["kernel"] + pooler["bias"])
+  assert error(rows, rows_of_them) < BOUND
+  saved = tmp_path / "saved"
+  kdjax.pretrained.save(saved, pretrained.network, pretrained.variables)
+  assert kdjax.pretrained.load(saved).network == pretrained.network
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_dtype_is_that_of_the_variables_and_of_what_is_written(
   dtype, tmp_path
@@ -365,6 +426,15 @@ REFUSED = {
   ),
   "no head": (
     "gemma2", {"tie_word_embeddings": False}, None, "missing: lm_head.weight",
+  ),
+  "relative": (
+    "bert", {"position_embedding_type": "relative_key"}, None, "absolute",
+  ),
+  "as a decoder": ("roberta", {"is_decoder": True}, None, "is_decoder"),
+  "pooling": ("modernbert", {"classifier_pooling": "max"}, None, "'mean'"),
+  "other classes": (
+    "bert", {"id2label": {"0": "A", "1": "B"}}, None,
+    "classifier.weight has the shape (3, 16)",
   ),
   "no config": ("llama", {}, lambda f: (f / "config.json").unlink(), "no file"),
   "broken config": (
