@@ -11,6 +11,7 @@ from kdjax.core.arguments import check_key, misfit
 from kdjax.core.errors import UserError
 from kdjax.data.batch_entries import complete, count_rows, to_arrays
 from kdjax.data.batch_sources import Source, open_source
+from kdjax.data.fingerprint import fingerprint_arrays
 
 
 def open_batches(
@@ -114,6 +115,17 @@ class BatchIterator:
     """
     before = self._change
     return BatchIterator(self._source, lambda batch: change(before(batch)))
+
+  def fingerprint(self) -> str | None:
+    """Returns the sha256 of arrays in memory; None of what is read in another way.
+
+    Example:
+      >>> batches = open_batches({"x": np.arange(6)}, batch_size=2)
+      >>> batches.fingerprint()[:8]
+      'c9886c5e'
+    """
+    arrays = self._source.arrays
+    return None if arrays is None else fingerprint_arrays(arrays)
 
   def get_state(self) -> dict[str, Any]:
     """Returns the place behind the last batch, as values of JSON.

@@ -26,12 +26,14 @@ class Source(NamedTuple):
     steps: batches in a pass; None where they are not known.
     once: whether there is one pass alone.
     examples: how many there are; None where that is not known.
+    arrays: all of them by name, where they are in memory.
   """
 
   read: Callable[[int, int], Iterator[Any]]
   steps: int | None = None
   once: bool = False
   examples: int | None = None
+  arrays: Mapping[str, Any] | None = None
 
 
 def open_source(
@@ -88,7 +90,7 @@ def _whole_arrays(arrays, batch_size, seed, default_size) -> Source:
   take = lambda rows: jax.tree.map(lambda x: x[rows], arrays)  # noqa: E731
   count = count_rows(arrays)
   size = _size(batch_size, default_size, count, "a mapping of whole arrays")
-  return _by_rows(take, count, size, seed)
+  return _by_rows(take, count, size, seed)._replace(arrays=arrays)
 
 
 def _hugging_face(dataset, batch_size, seed, default_size) -> Source:

@@ -20,6 +20,7 @@ from kdjax.train.callbacks import Callback, progress_line
 from kdjax.train.check import check_shapes, check_values
 from kdjax.train.devices.mapped import Placement, jit
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
+from kdjax.train.identity import identity_of, key_numbers
 from kdjax.train.make_step import make_step
 from kdjax.train.objective import objective
 
@@ -85,7 +86,8 @@ def distill(
     score_on: examples, in any form of `batches`, on which the student is measured
       after each epoch by all metrics of its task.
     checkpoints: where the training is kept: as often as they say, or after each
-      epoch; at its end, and when it is stopped.
+      epoch; at its end, and when it is stopped. A folder of a training with
+      another key, method, optimiser, or data in a mapping, is refused.
     callbacks: functions of an `Event`: `jsonl(path)`, `tensorboard(folder)`, or
       one's own. They are called with each row.
     progress: True shows a line on a terminal, "lines" prints a line for each row
@@ -134,12 +136,17 @@ def distill(
   _check_told(callbacks, progress)
   check_values(optimizer, teacher)
   iterator = data.open_batches(batches, batch_size=batch_size, key=key)
-  settings = {"method": method, "task": task.name}
-  if isinstance(method, str):
+  text = isinstance(method, str)
+  settings = {
+    "method": method if text else None,
+    "task": task.name,
+    "key": key_numbers(key),
+    "batch_size": batch_size,
+    "data": iterator.fingerprint() if checkpoints is not None else None,
+  }
+  if text:
     total = steps or (epochs * iterator.steps if iterator.steps else None)
     method = make_method(method, task, total, iterator.examples)
-  else:
-    settings["method"] = None
   placement = jit() if placement is None else placement
   check_examples(teacher, iterator.examples)
   goal = objective(method, student, task)
@@ -154,6 +161,7 @@ def distill(
     check_nan(as_batch(task, batch), batch)
     return step.step(state, placed_teacher, batch)
 
+  identity = identity_of(goal, optimizer, text=text)
   place = step_loop.run(
     step_loop.Loop(
       step=advance,
@@ -172,6 +180,7 @@ def distill(
       if progress
       else None,
       settings=settings,
+      identity=lambda state, batch: identity(state, teacher, batch),
     )
   )
   metrics = _metrics(place, task, best=patience is not None)

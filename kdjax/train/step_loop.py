@@ -6,7 +6,7 @@ It takes steps that are made elsewhere, and knows nothing of what they compute.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from kdjax.core.errors import (
 from kdjax.core.task import Task, final_score
 from kdjax.train.fault_tolerance import preemption
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
+from kdjax.train.identity import check_same
 
 # Steps whose metrics may be on their way: the host must not wait for each, nor
 # run ahead without end.
@@ -73,7 +74,10 @@ class Loop(NamedTuple):
     checkpoints: where the training is kept, or None.
     callbacks: called with each `Event`.
     progress: called likewise, and every second between two rows; or None.
-    settings: JSON values by which a checkpoint is known to be of this training.
+    settings: JSON values by name, by which a checkpoint is known to be of this
+      training. What a checkpoint does not say is not compared.
+    identity: (state, batch) -> more of them, which need both; None for nothing.
+      They are compared where "libraries" are the same.
   """
 
   step: Callable[[Any, Any], tuple[Any, dict]]
@@ -89,7 +93,8 @@ class Loop(NamedTuple):
   checkpoints: Checkpoints | None = None
   callbacks: Sequence[Callable[[Event], None]] = ()
   progress: Callable[[Event], None] | None = None
-  settings: Any = None
+  settings: Mapping[str, Any] = {}
+  identity: Callable[[Any, Any], dict[str, Any]] | None = None
 
   def is_over(self, place: "Place") -> bool:
     """Says whether there is nothing left to do."""
@@ -114,6 +119,7 @@ class Place:
     sums: by metric, [sum, count] of the epoch so far.
     history: the rows so far.
     form: types and shapes of the first batch.
+    identity: what `Loop.identity` says of this training; None before it is asked.
     pending: metrics of the last steps, maybe not computed yet.
     shown: when the progress was told, in seconds.
   """
@@ -127,6 +133,7 @@ class Place:
   sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
   history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   form: Any = None
+  identity: dict[str, Any] | None = None
   pending: list[tuple[int, Any]] = dataclasses.field(default_factory=list)
   shown: float = 0.0
 
@@ -208,17 +215,29 @@ def _restored(loop: Loop) -> Place:
   _, (state, best), note = checkpoint
   loop.batches.set_state(note["batches"])
   counters = {name: note[name] for name in _NOTED}
-  return Place(state=state, best=best, **counters)
+  place = Place(state=state, best=best, **counters)
+  saved, own = note.get("identity") or {}, _identity(loop, place)
+  if saved.get("libraries") == own.get("libraries"):
+    check_same(loop.checkpoints.folder, saved, own)
+  return place
+
+
+def _identity(loop: Loop, place: Place) -> dict[str, Any]:
+  if place.identity is None:
+    batch = _zeros(place.form)
+    asked = loop.identity is not None
+    place.identity = loop.identity(place.state, batch) if asked else {}
+  return place.identity
 
 
 def _form(loop: Loop, note: dict[str, Any]) -> Any:
   """What a checkpoint holds, in form, type and place."""
-  if not isinstance(note, dict) or note.get("settings") != loop.settings:
-    there = note.get("settings") if isinstance(note, dict) else None
+  if not isinstance(note, dict) or not isinstance(note.get("settings"), dict):
     raise UserError(
-      f"checkpoints: {loop.checkpoints.folder} holds another training, of"
-      f" {there}; this one is of {loop.settings}: give another folder"
+      f"checkpoints: {loop.checkpoints.folder} holds what a loop of its own has"
+      " saved; give another folder"
     )
+  check_same(loop.checkpoints.folder, note["settings"], loop.settings)
   state = loop.begin(_zeros(note["form"]))
   return state, loop.variables(state) if note["has_best"] else None
 
@@ -358,7 +377,8 @@ def _save(loop: Loop, place: Place) -> None:
   _check_finite(loop, place)
   note = {name: getattr(place, name) for name in _NOTED}
   note |= {
-    "settings": loop.settings,
+    "settings": dict(loop.settings),
+    "identity": _identity(loop, place),
     "batches": loop.batches.get_state(),
     "has_best": place.best is not None,
   }

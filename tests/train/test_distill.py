@@ -268,3 +268,80 @@ def test_misfits_end_in_one_line(options, words):
   with pytest.raises(UserError, match=words) as error:
     distill(**options)
   assert str(error.value).count("\n") == 0
+
+
+LINEAR = kdjax.from_linen(nn.Dense(CLASSES), classifier=None)
+POINTS = {
+  "image": RNG.normal(size=(12, 4)).astype(np.float32),
+  "label": np.arange(12) % CLASSES,
+}
+METHOD = kdjax.make_method("kd(temperature=2):1")
+
+
+def train_points(folder, **change):
+  options = {
+    "batches": POINTS,
+    "method": "ce",
+    "optimizer": optax.adam(1e-2),
+    "key": jax.random.key(0),
+    "batch_size": 4,
+    "steps": 1,
+  }
+  options |= change
+  if callable(options["batches"]):
+    del options["batch_size"]
+  teacher = kdjax.stored_teacher(POINTS["image"][:, :CLASSES])
+  with kdjax.Checkpoints(folder) as checkpoints:
+    return kdjax.distill(
+      LINEAR,
+      teacher,
+      task=kdjax.tasks.classification(CLASSES),
+      checkpoints=checkpoints,
+      progress=False,
+      **options,
+    )
+
+
+@pytest.mark.parametrize("method", ["ce", METHOD])
+def test_the_same_training_goes_on(tmp_path, method):
+  train_points(tmp_path, method=method)
+  # As after a restart, where all is made anew.
+  change = {"optimizer": optax.adam(1e-2), "batches": dict(POINTS), "steps": 2}
+  if method is METHOD:
+    method = kdjax.make_method("kd(temperature=2):1")
+  assert len(train_points(tmp_path, method=method, **change).history) == 2
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+  """A folder of a training whose method is a text, and of one where it is none."""
+  texts, values = (tmp_path_factory.mktemp(name) for name in ("text", "value"))
+  train_points(texts)
+  train_points(values, method=METHOD)
+  return {"ce": texts, None: values}
+
+
+@pytest.mark.parametrize(
+  ("method", "change", "words"),
+  [
+    ("ce", {"key": jax.random.key(7)}, r"its key is \[0, 0\], this one's \[0, 7\]"),
+    ("ce", {"batches": POINTS | {"image": POINTS["image"] + 1}}, "its data is of"),
+    ("ce", {"batches": lambda: [POINTS]}, "its batch_size is 4, this one's None"),
+    ("ce", {"batch_size": 5}, "its batch_size is 4, this one's 5"),
+    ("ce", {"method": "kd"}, "its method is 'ce', this one's 'kd'"),
+    ("ce", {"optimizer": optax.adam(2e-2)}, "its optimizer is of digest"),
+    (None, {"method": kdjax.make_method("kd:1")}, "its method is of digest"),
+  ],
+)  # fmt: skip
+def test_another_training_needs_another_folder(folders, method, change, words):
+  settings = {"method": method or METHOD, "steps": 2} | change
+  with pytest.raises(UserError, match=f"{words}.*give another folder") as error:
+    train_points(folders[method], **settings)
+  assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_a_loop_of_ones_own_is_no_training(tmp_path):
+  with kdjax.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, {"w": jnp.ones(2)})
+  with pytest.raises(UserError, match="holds what a loop of its own has saved"):
+    train_points(tmp_path)
