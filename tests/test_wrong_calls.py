@@ -225,6 +225,10 @@ STEP = kdjax.make_step(GOAL, SGD)
     (lambda: GOAL.init("a", None, TEACHER, BATCH), f"key= {A_KEY} 'a'"),
     (lambda: GOAL.init(KEY, None, STUDENT, BATCH), f"teacher= {A_TEACHER}"),
     (
+      lambda: GOAL.loss({}, ({}, ()), STUDENT, BATCH, step=0, key=KEY),
+      f"teacher= {A_TEACHER}",
+    ),
+    (
       lambda: GOAL.init(KEY, None, TEACHER, {"image": [[1.0] * 4]}),
       "entry 'image' is a list; entries are arrays",
     ),

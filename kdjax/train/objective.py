@@ -110,7 +110,6 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
 
   def init(key, variables, teacher, batch):
     check_key("key", key)
-    check_kind("teacher", teacher, "teacher", optional=True)
     batch = as_batch(task, batch)
     outputs = ask(method, teacher, batch, 0, task)
     return first_params(
@@ -154,8 +153,10 @@ def ask(
   """Shows what a teacher makes of a batch, as a method wants to see it.
 
   Raises:
-    UserError: where the method needs a teacher and there is none.
+    UserError: where the method needs a teacher and there is none, and for what
+      is no teacher.
   """
+  check_kind("teacher", teacher, "teacher", optional=True)
   if teacher is None and method.needs_teacher:
     raise UserError(
       "teacher: the method learns from a teacher, got None; make one with"
