@@ -20,6 +20,7 @@ _HOMES = {
   "distill": "kdjax.train.distill",
   "ensemble": "kdjax.train.ensemble",
   "evaluate": "kdjax.evaluate",
+  "export": "kdjax.models.export.user_export",
   "from_apply": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
   "from_nnx": "kdjax.taps.network",

@@ -11,16 +11,22 @@ from flax import traverse_util
 from jax import export
 
 from kdjax.core import storage
-from kdjax.core.errors import StorageError, UserError, unknown_name
+from kdjax.core.errors import KdjaxError, StorageError, UserError, unknown_name
 from kdjax.models import quantized
 from kdjax.models.export import onnx, untrusted
-from kdjax.models.export.signature import About, compile_network, forward
+from kdjax.models.export.signature import (
+  About,
+  Exportable,
+  compile_network,
+)
 from kdjax.models.pretrained.files import load_safetensors
+from kdjax.taps.calling import nameless
 
 # Who can run the StableHLO.
 PLATFORMS = ("cpu", "cuda", "tpu")
 
-Answer = Callable[[np.ndarray], np.ndarray]
+# An input, or several by name -> outputs.
+Answer = Callable[[Any], np.ndarray]
 
 
 class Format(NamedTuple):
@@ -29,32 +35,32 @@ class Format(NamedTuple):
   Attributes:
     file: its name.
     runtime: who reads it.
-    write: (path, about, variables) -> None.
-    load: (path, about) -> a function from stored images to logits.
+    write: (path, network, variables) -> None.
+    load: (path, network) -> a function from inputs to outputs.
     needs: packages that are not installed with the rest.
     floats_only: whether what learned to compute in few bits cannot be written.
   """
 
   file: str
   runtime: str
-  write: Callable[[Path, About, Mapping[str, Any]], None]
-  load: Callable[[Path, About], Answer]
+  write: Callable[[Path, Exportable, Mapping[str, Any]], None]
+  load: Callable[[Path, Exportable], Answer]
   needs: tuple[str, ...] = ()
   floats_only: bool = False
 
 
-def parse_formats(text: str) -> dict[str, Format]:
-  """Reads which formats are wanted."""
+def parse_formats(text: str, flag: str = "--format") -> dict[str, Format]:
+  """Reads which formats are wanted; an error names what they were given as."""
   names = list(dict.fromkeys(name.strip() for name in text.split(",")))
   for name in names:
     if name not in FORMATS and names != ["all"]:
-      raise unknown_name("--format", name, [*FORMATS, "all"])
+      raise unknown_name(flag, name, [*FORMATS, "all"])
   names = list(FORMATS) if names == ["all"] else names
   for name in names:
     missing = [x for x in FORMATS[name].needs if not _is_installed(x)]
     if missing:
       raise UserError(
-        f"--format={name} needs {' and '.join(missing)}: pip install onnx"
+        f"{flag}={name} needs {' and '.join(missing)}: pip install onnx"
         " onnx-ir onnxruntime, then pip install --no-deps jax2onnx==0.17.1"
       )
   return {name: FORMATS[name] for name in names}
@@ -80,6 +86,26 @@ def fitting(
   return fits
 
 
+def write(
+  name: str,
+  path: Path,
+  network: Exportable,
+  variables: Mapping[str, Any],
+  *,
+  flag: str = "--format",
+) -> None:
+  """Writes a network in a format, or says that the format cannot hold it."""
+  try:
+    FORMATS[name].write(path, network, variables)
+  except (KdjaxError, OSError):
+    raise
+  except Exception as error:  # converters raise whatever they meet
+    raise UserError(
+      f"{flag}={name} cannot hold {network.note['model']}:"
+      f" {storage.one_line(error)}; nothing was exported"
+    ) from error
+
+
 def is_ready(name: str) -> bool:
   """Says whether a format's packages are installed.
 
@@ -94,19 +120,20 @@ def _is_installed(package: str) -> bool:
   return importlib.util.find_spec(package) is not None
 
 
-def _write_stablehlo(path, about, variables) -> None:
+def _write_stablehlo(path, network, variables) -> None:
   """The program with its numbers inside, for batches of any size."""
   (batch,) = export.symbolic_shape("batch")
-  images = jax.ShapeDtypeStruct(
-    (batch, *about.image_shape), np.dtype(about.dtype)
-  )
-  network = jax.jit(forward(about, variables))
-  exported = export.export(network, platforms=PLATFORMS)(images)
+  shapes = {
+    one.name: jax.ShapeDtypeStruct((batch, *one.shape), np.dtype(one.dtype))
+    for one in network.signature.inputs
+  }
+  function = jax.jit(network.function(variables))
+  exported = export.export(function, platforms=PLATFORMS)(nameless(shapes))
   path.write_bytes(exported.serialize())
 
 
-def _load_stablehlo(path, about) -> Answer:
-  del about  # the program is complete
+def _load_stablehlo(path, network) -> Answer:
+  del network  # the program is complete
   content = _read(path)
   untrusted.check_file(path, content[:9])
   try:
@@ -120,35 +147,35 @@ def _load_stablehlo(path, about) -> Answer:
   return compile_network(exported.call)
 
 
-def _write_safetensors(path, about, variables) -> None:
+def _write_safetensors(path, network, variables) -> None:
   from safetensors.numpy import save_file
 
   flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
   arrays = {name: np.ascontiguousarray(x) for name, x in flat.items()}
-  save_file(arrays, path, metadata={"model": about.model})
+  save_file(arrays, path, metadata={"model": network.note["model"]})
 
 
-def _load_safetensors(path, about) -> Answer:
+def _load_safetensors(path, network) -> Answer:
   variables = traverse_util.unflatten_dict(load_safetensors(path), sep="/")
-  return compile_network(forward(about, variables))
+  return compile_network(network.function(variables))
 
 
-def _write_orbax(path, about, variables) -> None:
-  storage.save_network(path, variables, about._asdict())
+def _write_orbax(path, network, variables) -> None:
+  storage.save_network(path, variables, network.note)
 
 
-def _load_orbax(path, about) -> Answer:
+def _load_orbax(path, network) -> Answer:
   note = storage.read_note(path)
-  return compile_network(forward(about, storage.load_variables(path, note)))
+  variables = storage.load_variables(path, note)
+  return compile_network(network.function(variables))
 
 
-def _write_onnx(path, about, variables) -> None:
-  network = forward(about, variables)
-  onnx.write(path, network, about.image_shape, about.dtype, about.output)
+def _write_onnx(path, network, variables) -> None:
+  onnx.write(path, network.function(variables), network.signature)
 
 
-def _load_onnx(path, about) -> Answer:
-  del about  # the graph is complete
+def _load_onnx(path, network) -> Answer:
+  del network  # the graph is complete
   content = _read(path)
   untrusted.check_file(path, content[:9])
   return onnx.load(path, content)

@@ -2,47 +2,50 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from kdjax.core.errors import StorageError
+from kdjax.core.signature import Signature
 from kdjax.core.storage import one_line
 from kdjax.models.export import untrusted
+from kdjax.taps.calling import nameless
 
-INPUT, OUTPUT = "images", "logits"
 # Messages below an error are about examples that jax2onnx carries along, and
 # about shapes that are dropped here.
 NOISY = ("jax2onnx", "onnx_ir", "absl")
 
 
-def write(
-  path: Path,
-  function: Callable,
-  image_shape: Sequence[int],
-  dtype: str,
-  output: str = OUTPUT,
-) -> None:
+def write(path: Path, function: Callable, signature: Signature) -> None:
   """Writes a network as one ONNX file, for batches of any size.
 
   Args:
-    function: traceable, (B, H, W, D) stored images -> (B, C) logits.
-    image_shape: (H, W, D).
-    output: what the answer is called.
+    function: traceable, an input of the signature, or several by name -> outputs.
   """
-  images = jax.ShapeDtypeStruct(("batch", *image_shape), np.dtype(dtype))
+  names = [one.name for one in signature.inputs]
+  inputs = [
+    jax.ShapeDtypeStruct(("batch", *one.shape), np.dtype(one.dtype))
+    for one in signature.inputs
+  ]
+
+  def positional(*arrays):
+    return function(nameless(dict(zip(names, arrays, strict=True))))
+
   # Its stand-ins for layers broadcast as numpy does.
   with _quiet(), jax.numpy_rank_promotion("allow"):
     import jax2onnx
 
     model = jax2onnx.to_onnx(
-      function,
-      inputs=[images],
+      positional,
+      inputs=inputs,
       model_name="network",
-      input_names=[INPUT],
-      output_names=[output],
+      input_names=names,
+      output_names=[one.name for one in signature.outputs],
     )
   # Shapes in between are optional, and jax2onnx notes some of another layout.
   del model.graph.value_info[:]
@@ -51,7 +54,7 @@ def write(
 
 def load(
   path: Path, content: bytes, *, threads: int = 0
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[[Any], np.ndarray]:
   """Reads an ONNX file into onnxruntime, for the CPU.
 
   Args:
@@ -60,7 +63,7 @@ def load(
     threads: to compute with; 0 for as many as there are cores.
 
   Returns:
-    Stored images -> logits.
+    An input, or several by name -> outputs.
 
   Raises:
     UserError: for operations that are none of ONNX, or numbers elsewhere.
@@ -85,7 +88,12 @@ def load(
     name = session.get_inputs()[0].name
   except Exception as error:
     raise StorageError(f"cannot read {path}: {one_line(error)}") from error
-  return lambda images: session.run(None, {name: images})[0]
+
+  def answer(inputs):
+    named = inputs if isinstance(inputs, Mapping) else {name: inputs}
+    return session.run(None, {**named})[0]
+
+  return answer
 
 
 @contextlib.contextmanager
@@ -94,7 +102,10 @@ def _quiet() -> Iterator[None]:
   for name in NOISY:
     logging.getLogger(name).setLevel(logging.ERROR)
   try:
-    yield
+    with warnings.catch_warnings():
+      # Its stand-ins for layers of nnx read them as older flax had them.
+      warnings.simplefilter("ignore", DeprecationWarning)
+      yield
   finally:
     for name, level in before.items():
       logging.getLogger(name).setLevel(level)
@@ -117,6 +128,6 @@ def quantize(path: Path, target: Path, images: np.ndarray) -> None:
 
     def get_next(self):
       block = next(self._blocks, None)
-      return None if block is None else {INPUT: block}
+      return None if block is None else {"images": block}
 
   quantization.quantize_static(path, target, Reader(), per_channel=True)

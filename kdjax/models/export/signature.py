@@ -1,14 +1,30 @@
-"""One network: stored pixels in, logits out."""
+"""One network as a function: stored pixels in, logits out."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from kdjax import models
 from kdjax.core.preprocessing import plain_view
+from kdjax.core.signature import Port, Signature
 from kdjax.models import quantized
+
+
+class Exportable(Protocol):
+  """What the formats ask of a network.
+
+  Attributes:
+    signature: what goes in and comes out of it.
+    note: what it is, JSON values.
+  """
+
+  signature: Signature
+  note: dict[str, Any]
+
+  def function(self, variables: Mapping[str, Any]) -> Callable:
+    """Returns a traceable function: an input, or several by name -> outputs."""
 
 
 class About(NamedTuple):
@@ -43,6 +59,23 @@ class About(NamedTuple):
     height, width, channels = self.image_shape
     size = self.crop_size
     return (size or height, size or width, channels)
+
+  @property
+  def signature(self) -> Signature:
+    """Stored images in, as many numbers as it has classes out."""
+    return Signature(
+      (Port("images", tuple(self.image_shape), self.dtype, ""),),
+      (Port(self.output, (self.classes,), "float32", self.answers),),
+    )
+
+  @property
+  def note(self) -> dict[str, Any]:
+    """What is written beside the variables."""
+    return self._asdict()
+
+  def function(self, variables: Mapping[str, Any]) -> Callable:
+    """Returns what it computes with variables, see `forward`."""
+    return forward(self, variables)
 
   def module(self) -> Any:
     """The module that computes in these bits."""
@@ -93,14 +126,14 @@ def forward(
   return network
 
 
-def compile_network(function: Callable) -> Callable[[np.ndarray], np.ndarray]:
+def compile_network(function: Callable) -> Callable[[Any], np.ndarray]:
   """Returns a network that is ready to answer.
 
   Args:
-    function: traceable, images -> logits.
+    function: traceable, inputs -> outputs.
 
   Returns:
     The same on arrays of the host.
   """
   ready = jax.jit(function)
-  return lambda images: np.asarray(ready(images))
+  return lambda inputs: np.asarray(ready(inputs))

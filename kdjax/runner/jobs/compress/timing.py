@@ -30,7 +30,7 @@ def graphs(
   """
   folder.mkdir(exist_ok=True)
   path, small = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
-  onnx.write(path, network, about.image_shape, about.dtype, about.output)
+  onnx.write(path, network, about.signature)
   few = np.stack(
     [images.images[i] for i in range(min(CALIBRATION, len(images.labels)))]
   )

@@ -8,8 +8,8 @@ import jax
 
 from kdjax import data, evaluate
 from kdjax.data.images import pixels
+from kdjax.models.export.agreement import TOLERANCE
 from kdjax.runner.config import Export
-from kdjax.runner.jobs.export import parity
 from kdjax.runner.jobs.export.read_run import StoredNetwork
 from kdjax.runner.report import formats, reading, text, verdicts
 from kdjax.runner.system import environment
@@ -89,7 +89,7 @@ def describe(
     },
     score.name: linen[score.name],
     f"reported_{score.name}": linen["reported"],
-    "tolerance": parity.TOLERANCE,
+    "tolerance": TOLERANCE,
     "formats": checks,
     "headline": verdicts.headline(results),
     "versions": {

@@ -9,8 +9,6 @@ from kdjax.core.errors import StorageError
 from kdjax.core.task import Task
 from kdjax.data import Split
 
-# The largest difference of logits, as a share of the largest logit.
-TOLERANCE = 1e-4
 # Two classes closer than this are a tie to a computation in bfloat16, or on
 # another kind of device.
 COARSE = 2e-2
@@ -30,34 +28,6 @@ def answers(answer: Callable, images) -> np.ndarray:
   return evaluate.in_chunks(
     lambda _, block: answer(block), None, images, chunk=CHUNK
   )
-
-
-def check(
-  name: str, logits: np.ndarray, reference: np.ndarray, *, classes: bool = True
-) -> dict:
-  """Checks that what was written answers as the network does.
-
-  Args:
-    logits: (N, C) logits of the file's own runtime.
-    reference: (N, C) logits of the linen network.
-    classes: whether the largest one decides, and must be the same.
-  """
-  if logits.shape != reference.shape or not np.isfinite(logits).all():
-    raise StorageError(
-      f"{name}: gave answers of shape {logits.shape}, not {reference.shape}, or"
-      " such as are not finite; nothing was exported"
-    )
-  scale = np.abs(reference).max() or 1.0
-  difference = float(np.abs(logits - reference).max() / scale)
-  other = classes * int(np.sum(logits.argmax(-1) != reference.argmax(-1)))
-  if other or not difference <= TOLERANCE:
-    of_class = f"{other} of {len(reference)} images get another class, logits"
-    raise StorageError(
-      f"{name}: is not the network: {of_class if classes else 'answers'} differ"
-      f" by {difference:.1e} of the largest (at most {TOLERANCE:.0e} is allowed);"
-      " nothing was exported"
-    )
-  return {"images": len(reference), "largest_difference": difference}
 
 
 def score(task: Task, outputs: np.ndarray, score_split: Split) -> float:

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.core.errors import KdjaxError, StorageError, UserError
-from kdjax.core.storage import one_line
+from kdjax.core.errors import StorageError
+from kdjax.models.export import agreement, formats
 from kdjax.models.export.signature import compile_network, forward
 from kdjax.runner.config import Export
 from kdjax.runner.job import Context, Measured
@@ -75,7 +75,7 @@ def _reference(
     network_of_run.about, network_of_run.variables, network_of_run.measured
   )
   own = parity.answers(compile_network(network), network_of_run.scored.images)
-  tie = parity.TOLERANCE if alike else parity.COARSE
+  tie = agreement.TOLERANCE if alike else parity.COARSE
   parity.check_reported(task, own, network_of_run.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
   answer = compile_network(
@@ -91,25 +91,17 @@ def _reference(
 def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
   """Writes one format, reads it back, and returns what was checked."""
   path = folder / one.file
-  try:
-    one.write(path, network_of_run.about, network_of_run.variables)
-  except (KdjaxError, OSError):
-    raise
-  except Exception as error:  # converters raise whatever they meet
-    raise UserError(
-      f"--format={name} cannot hold {network_of_run.about.model}: {one_line(error)};"
-      " nothing was exported"
-    ) from error
+  formats.write(name, path, network_of_run.about, network_of_run.variables)
   answer = one.load(path, network_of_run.about)
   first = np.asarray(network_of_run.scored.images[0])[None]
   task = network_of_run.task
-  check = partial(parity.check, classes=task.kind == "categories")
+  check = partial(agreement.check, classes=task.kind == "categories")
   check(f"{name}, one image", answer(first), logits["scored"][:1])
   answers = {
     part: parity.answers(answer, getattr(network_of_run, part).images)
     for part in logits
   }
-  agreement = check(
+  difference = check(
     name,
     np.concatenate([*answers.values()]),
     np.concatenate([*logits.values()]),
@@ -118,7 +110,7 @@ def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
     "file": one.file,
     "bytes": sum(file.stat().st_size for file in _files(path)),
     "runtime": one.runtime,
-    **agreement,
+    **difference,
     task.score: parity.score(task, answers["scored"], network_of_run.scored),
   }
 

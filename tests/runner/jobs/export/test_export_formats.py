@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from kdjax.models import make_model
-from kdjax.models.export import formats
+from kdjax.models.export import agreement, formats
 from kdjax.models.export.signature import About, compile_network, forward
-from kdjax.runner.jobs.export import parity
 
 # The smallest of each family, and images that are large enough for it.
 FAST = {"mlp(4)": (8, 8, 1), "lenet": (28, 28, 1)}
@@ -53,5 +52,5 @@ def test_answers_alike(model, shape, tmp_path):
     one = formats.FORMATS[name]
     one.write(tmp_path / one.file, about, variables)
     answer = one.load(tmp_path / one.file, about)
-    parity.check(name, answer(images), expected)
-  parity.check(name, answer(images[:2]), expected[:2])
+    agreement.check(name, answer(images), expected)
+  agreement.check(name, answer(images[:2]), expected[:2])
