@@ -166,6 +166,13 @@ WRONG = [
   (cached(features="stem"), "features= takes a list of taps; got 'stem'"),
   (cached(top_k="2"), "top_k= takes a whole number >= 1; got '2'"),
   (called("TeacherCache", 3), "folder= takes a path"),
+  (called("export", MODULE, VARIABLES, IMAGES, "x"), "network= takes"),
+  (called("export", STUDENT, None, IMAGES, "x"), "variables= takes"),
+  (called("export", STUDENT, VARIABLES, IMAGES, 3), "folder= takes a path"),
+  (
+    called("export", STUDENT, VARIABLES, IMAGES, "x", format=3),
+    "format= takes a text; got 3",
+  ),
   (called("jsonl", 3), "path= takes a path"),
   (called("tensorboard", 3), "folder= takes a path"),
   (reported(folder=3), "folder= takes a path"),

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from kdjax.core.arguments import check_kind, check_path, check_text
 from kdjax.core.errors import StorageError, UserError
 from kdjax.core.signature import Port, Signature, signature_of
 from kdjax.core.storage import one_line
@@ -103,12 +104,10 @@ def export(
     >>> files["stablehlo"].name
     'network.stablehlo'
   """
+  check_kind("network", network, "network")
+  check_path("folder", folder)
+  check_text("format", format)
   wanted = formats.parse_formats(format, "format")
-  if not isinstance(network, Network):
-    raise UserError(
-      "export takes a network, which from_linen, from_nnx and from_apply make,"
-      f" got {type(network).__name__}"
-    )
   folder = Path(folder)
   files = {name: folder / one.file for name, one in wanted.items()}
   for file in files.values():

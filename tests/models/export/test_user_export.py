@@ -142,7 +142,7 @@ def nothing_known(network, variables, folder):
     (one_example, r"got inputs \(4,\), and the outputs are \(3,\)"),
     (wrong_width, r"logits has the shape \(7,\), the network's .* \(3,\)"),
     (wrong_format, "unknown format 'onx'; did you mean 'onnx'"),
-    (no_network, "from_linen, from_nnx and from_apply make, got Normed"),
+    (no_network, "from_linen, from_nnx or from_apply; got Normed"),
     (no_arrays, "params/0 is a str, and no array"),
     (nothing_known, "format=stablehlo cannot hold the network"),
   ],
