@@ -154,6 +154,7 @@ def test_half_precision_stays_within_the_bound(fit, cache, shown):
 def test_stored_answers_of_images_hold_for_all_their_views():
   """What a stand-in says of an example does not depend on its view."""
   teacher = stored_teacher(jnp.eye(4))
-  batch = batch_of(jnp.zeros((3, 2, 2, 1)), index=jnp.array([1, 5, 9]))
+  index, place = jnp.array([1, 1, 1]), jnp.array([1, 5, 9])
+  batch = batch_of(jnp.zeros((3, 2, 2, 1)), index=index, place=place)
   outputs = observe(teacher, batch)
   np.testing.assert_array_equal(outputs.answers, np.eye(4)[[1, 1, 1]])

@@ -133,7 +133,7 @@ def small_step(objective, gradient_metrics, observed):
     method,
     make_optimizer("sgd", "constant", 1),
     rng=jax.random.key(0),
-    task=classification(2),
+    task=classification(4),
     inputs=images,
     teacher=outputs,
     learning_rate=1.0,
@@ -211,5 +211,5 @@ def test_what_does_not_fit_is_found_by_shapes_alone(objective, expected):
   method = make_objective(objective)
   with pytest.raises(UserError, match=expected):
     check_step(
-      Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)), classification(2)
+      Small(4), Small(6), method, jnp.zeros((1, 6, 6, 1)), classification(4)
     )

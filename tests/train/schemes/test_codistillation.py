@@ -114,7 +114,7 @@ def test_between_exchanges_nobody_is_heard():
     make_model("mlp(3)", classes=2),
     method,
     make_optimizer("sgd", "constant", 9),
-    task=classification(4),
+    task=classification(2),
     teacher=None,
   )
   state = jax.jit(create)(
