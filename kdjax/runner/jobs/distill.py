@@ -95,7 +95,9 @@ def _note(setup: Any) -> dict[str, Any]:
   from kdjax.runner.pipeline import footprint
   from kdjax.runner.pipeline.setup import network_note
 
-  return network_note(setup, setup.student) | footprint.note(setup.experiment)
+  return network_note(setup, setup.student.model.text) | footprint.note(
+    setup.experiment
+  )
 
 
 DISTILL = Job(

@@ -165,10 +165,10 @@ def about_network(
   )
 
 
-def network_note(setup: Setup, train_spec: TrainSpec) -> dict[str, Any]:
+def network_note(setup: Setup, model: str) -> dict[str, Any]:
   """Says what a saved network needs to be used again."""
   return {
-    "model": train_spec.model.text,
+    "model": model,
     "classes": setup.dataset.classes,
     "class_names": list(setup.dataset.class_names),
     "image_shape": list(setup.dataset.image_shape),

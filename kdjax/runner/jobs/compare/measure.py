@@ -28,7 +28,9 @@ def measure(setup: Comparison, context: Context) -> Measured:
   best, results = _scores(setup, outcomes, context.values["teacher"])
   results["objective"] = candidates.texts[best]
   results["left_out"] = candidates.left_out
-  note = network_note(base, base.student) | results["student"]["settings"]
+  note = (
+    network_note(base, base.student.model.text) | results["student"]["settings"]
+  )
   networks = outcomes[best].networks
   storage.save_network(context.workdir / "student", networks, note)
   return Measured(results, {"history": []})

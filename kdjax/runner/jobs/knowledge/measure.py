@@ -90,7 +90,7 @@ def _marked(concepts, threshold) -> np.ndarray:
 
 
 def _save(setup: KnowledgeSetup, workdir: Path, networks) -> None:
-  note = network_note(setup, setup)
+  note = network_note(setup, setup.model)
   storage.save_network(workdir / "teacher", first(networks["teacher"]), note)
   for arm in ("student", "baseline"):
     storage.save_network(workdir / arm, networks[arm], note)

@@ -45,7 +45,7 @@ def measure(setup: SoftTdSetup, context: Context) -> Measured:
   results = scores(setup, sources.networks, networks, rounds.result)
   _add_cells(results, rounds.cells | controls.cells)
   results["objective"] = _objective_text(setup)
-  note = network_note(setup.base, setup.sources)
+  note = network_note(setup.base, setup.sources.model.text)
   note["validation"] = setup.experiment.data.validation
   first = predict.first(sources.networks)
   storage.save_network(context.workdir / "teacher", first, note)

@@ -77,7 +77,7 @@ def _by_class(synthetic: Synthetic) -> np.ndarray:
 
 
 def _save_networks(setup: SynthesisSetup, workdir: Path, students) -> None:
-  note = network_note(setup, setup)
+  note = network_note(setup, setup.model)
 
   def firsts(arm):
     each = [jax.tree.map(lambda x: x[0], one) for one in students[arm].networks]
