@@ -73,7 +73,7 @@ def obtain_teacher(
     return None
   result = fit(setup, setup.teacher, log, watch=watch)
   networks = result.networks["teacher"]
-  note = network_note(setup, setup.teacher)
+  note = network_note(setup, setup.teacher.model.text)
   note["validation"] = experiment.data.validation
   for number in range(len(jax.tree.leaves(networks)[0])):
     one = jax.tree.map(lambda x, i=number: x[i], networks)

@@ -78,7 +78,7 @@ def _train(experiment, setup, generalist, number, subset, workdir, log):
   )
   result = fit.fit(setup._replace(score_split=score_split), train_spec, log)
   networks = result.networks[name]
-  note = network_note(setup, train_spec) | {
+  note = network_note(setup, train_spec.model.text) | {
     "classes": len(subset) + 1,
     "subset": subset.tolist(),
     "oversampled": factor,

@@ -35,7 +35,7 @@ def train_stages(
     train_spec = _train_spec(experiment, setup, stage, place)
     teachers = make_teachers(experiment, setup, pool, train_spec.arms.values())
     networks = fit.fit(setup, train_spec, log, teachers).networks[stage.name]
-    note = network_note(setup, train_spec)
+    note = network_note(setup, train_spec.model.text)
     note["validation"] = experiment.data.validation
     storage.save_network(workdir / stage.name, predict.first(networks), note)
     pool = TeacherPool((TrainedNetworks(train_spec, networks),))

@@ -87,7 +87,7 @@ def gather(
       storage.save_network(
         workdir / f"teacher_epoch_{epoch}",
         predict.first(one.networks),
-        network_note(setup, one.train_spec)
+        network_note(setup, one.train_spec.model.text)
         | {"validation": experiment.data.validation},
       )
     return TeacherPool((*early, first), route=True)

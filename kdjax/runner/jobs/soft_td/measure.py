@@ -49,7 +49,7 @@ def measure(setup: SoftTdSetup, context: Context) -> Measured:
   note["validation"] = setup.experiment.data.validation
   first = predict.first(sources.networks)
   storage.save_network(context.workdir / "teacher", first, note)
-  note = network_note(setup.base, setup.base.student)
+  note = network_note(setup.base, setup.base.student.model.text)
   storage.save_network(context.workdir / "student", students, note)
   return Measured(results, {"history": []})
 
