@@ -5,7 +5,7 @@ the gradient of a divergence and of the labels' cross-entropy together; see
 `kdjax.losses.chunked`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -69,9 +69,13 @@ def in_one_pass(terms: Mapping[str, tuple], inputs: Any) -> Passes:
   losses, means, metrics = {}, {}, {}
   label_weight = weights.get(labels, 0.0)
   for i, name in enumerate(divergences):
-    totals = _divergence(
-      functions[name], answers, inputs, weights[name],
-      None if i else label_weight,
+    # The labels' part once, in the first pass.
+    of_labels = {} if i else {
+      "labels": inputs.labels, "label_weight": label_weight
+    }  # fmt: skip
+    totals = divergence(
+      functions[name], answers["student"], answers["teacher"],
+      mask=inputs.mask, divergence_weight=weights[name], **of_labels,
     )  # fmt: skip
     losses[name], means[name] = totals.loss, totals.divergence
     if not i:
@@ -113,11 +117,21 @@ def count_rows(inputs: Any) -> jax.Array:
   return jnp.sum(inputs.mask, dtype=jnp.float32)
 
 
-def _divergence(function, answers, inputs, weight, label_weight):
-  student, teacher = answers["student"], answers["teacher"]
-  of_labels = {} if label_weight is None else {
-    "labels": inputs.labels, "label_weight": label_weight
-  }  # fmt: skip
+def divergence(
+  function: Callable[..., chunked.Totals],
+  student: Factored,
+  teacher: Factored,
+  **settings: Any,
+) -> chunked.Totals:
+  """Computes a divergence of answers that are products.
+
+  Args:
+    function: of `kdjax.losses.chunked`.
+    **settings: others of its arguments.
+
+  Returns:
+    Its sums over the rows that count.
+  """
   return function(
     student.hidden,
     student.kernel,
@@ -125,7 +139,5 @@ def _divergence(function, answers, inputs, weight, label_weight):
     teacher.kernel,
     student_bias=student.bias,
     teacher_bias=teacher.bias,
-    mask=inputs.mask,
-    divergence_weight=weight,
-    **of_labels,
+    **settings,
   )

@@ -12,6 +12,7 @@ from kdjax.core.arguments import check_kind
 from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
 from kdjax.core.factored import Factored, as_logits, factored
+from kdjax.core.one_pass import divergence
 from kdjax.core.task import (
   Batch,
   Rows,
@@ -148,15 +149,7 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
 def _compared_in_chunks(
   student: Factored, teacher: Factored, counts: jax.Array
 ) -> dict[str, tuple]:
-  totals = chunked.forward_kl(
-    student.hidden,
-    student.kernel,
-    teacher.hidden,
-    teacher.kernel,
-    student_bias=student.bias,
-    teacher_bias=teacher.bias,
-    mask=counts,
-  )
+  totals = divergence(chunked.forward_kl, student, teacher, mask=counts)
   top, teacher_top = (
     chunked.top_class(side.hidden, side.kernel, bias=side.bias)
     for side in (student, teacher)

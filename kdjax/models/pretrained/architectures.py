@@ -39,8 +39,8 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
   """
   if config.get("quantization_config"):
     raise UserError(
-      "its weights are quantised (quantization_config); publishers have them in"
-      " bfloat16 or float32 too, or as a .gguf file"
+      "its weights are quantised (quantization_config); most publishers have them"
+      " in bfloat16 or float32 too"
     )
   if config.get("auto_map"):
     raise UserError(
@@ -62,8 +62,7 @@ def config_of(module: nn.Module | None) -> dict[str, Any]:
   if not stored:
     raise UserError(
       f"{type(module).__name__} was not built from a config.json, so that there"
-      " is none to write; networks of kdjax.pretrained.load and of the model"
-      " 'decoder' have one"
+      " is none to write; networks of kdjax.pretrained.load have one"
     )
   return json.loads(stored)
 

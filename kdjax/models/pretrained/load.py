@@ -88,7 +88,7 @@ def save(
 
   Args:
     folder: a new folder, or an empty one.
-    network: of `load`, or cut out of one.
+    network: of `load`.
     variables: its arrays.
     tokenizer: its tokenizer, whose files are written too; None for none.
 
@@ -204,7 +204,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     what = "a file" if folder.exists() else "no folder"
     raise UserError(
       f"{folder} is {what}; a language model is a folder with config.json and"
-      " model.safetensors, a .gguf file, or package:NAME"
+      " model.safetensors"
     )
   return read_json(folder / "config.json")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from make_expected import CHATS
 from small_tokenizers import BOS, CHAT, EOS, characters
 from tokenizers.processors import TemplateProcessing
 
@@ -18,19 +19,6 @@ from kdjax.models.tokenizers import (
 
 HERE = pathlib.Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text())
-CHATS = [
-  [{"role": "user", "content": "Hi <b>&'\""}],
-  [
-    {"role": "user", "content": " What is 2+2? "},
-    {"role": "assistant", "content": "It is 4.\n"},
-  ],
-  [
-    {"role": "user", "content": "你好 😀\r\n"},
-    {"role": "assistant", "content": "  ok \x00"},
-    {"role": "user", "content": "more"},
-    {"role": "assistant", "content": "done"},
-  ],
-]
 USER = [{"role": "user", "content": "u"}]
 
 
