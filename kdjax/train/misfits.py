@@ -73,16 +73,15 @@ def check_networks(
   Raises:
     UserError: names the network and both shapes.
   """
+  task = objective.task
   for whose, answers in _answers(objective, variables, teacher, batch):
     own = whose == "student"
-    check_answers(whose, answers, *_rows(objective.task, batch), own=own)
+    check_answers(whose, answers, _count_rows(task, batch), task, own=own)
 
 
-def _rows(task: Task, batch: Any) -> tuple[int, Task]:
-  rows = jax.eval_shape(
-    lambda batch: task.weights(batch).rows, as_batch(task, batch)
-  )
-  return len(rows), task
+def _count_rows(task: Task, batch: Any) -> int:
+  batch = as_batch(task, batch)
+  return len(jax.eval_shape(lambda batch: task.weights(batch).rows, batch))
 
 
 def _answers(objective, variables, teacher, batch) -> list[tuple[str, Any]]:

@@ -367,8 +367,8 @@ def _keep(
     warn(f"{error}; the training goes on", "kdjax")
   if stop and not loop.is_over(place):
     raise PreemptedError(
-      f"{stop}: stopped after step {place.step}, and saved in {checkpoints.folder}; the"
-      " same call goes on from there"
+      f"{stop}: stopped after step {place.step}, and saved in"
+      f" {checkpoints.folder}; the same call goes on from there"
     )
 
 
