@@ -173,6 +173,10 @@ WRONG = [
     called("export", STUDENT, VARIABLES, IMAGES, "x", format=3),
     "format= takes a text; got 3",
   ),
+  (
+    called("pretrained.cut", STUDENT, "layers(2)"),
+    "pretrained= takes what kdjax.pretrained.load returns; got Network",
+  ),
   (called("jsonl", 3), "path= takes a path"),
   (called("tensorboard", 3), "folder= takes a path"),
   (reported(folder=3), "folder= takes a path"),

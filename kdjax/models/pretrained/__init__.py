@@ -1,6 +1,7 @@
 """Weights of others: read, renamed, checked, written.
 
 load.py          language models: a folder -> a network, and back
+cut.py           students of some of a network's blocks
 architectures.py which of them there are; families.py and encoders.py read their
                  configs, decoders.py and bert.py know their names
 tensors.py       published tensors as our parameters, and back
@@ -11,6 +12,7 @@ layouts.py       which of their names are ours; vit.py, of transformers
 minilm.py        a pretrained sentence embedder from an installed package
 """
 
+from kdjax.models.pretrained.cut import cut
 from kdjax.models.pretrained.load import Pretrained, load, save
 
-__all__ = ["Pretrained", "load", "save"]
+__all__ = ["Pretrained", "cut", "load", "save"]

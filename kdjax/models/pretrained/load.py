@@ -103,7 +103,7 @@ def save(
     raise UserError(f"{folder} holds something already; name a new folder")
   table = architecture_of(config).table(network.module)
   tensors = write_tensors(table, variables["params"])
-  dtypes, files = config.pop(_DTYPES, {}), config.pop(_FILES, {})
+  dtypes, files = config.pop(STORED_DTYPES, {}), config.pop(_FILES, {})
   config.pop(POOLING, None)
   tensors = {
     name: _as_stored(array, dtypes.get(name) or dtypes.get("*"))
@@ -164,9 +164,10 @@ def fill(
 # A file may repeat the embedding where it is the output layer too.
 _TIED = ("lm_head.weight",)
 # Beside a config's own values: what each tensor is stored in, "*" for most.
-_DTYPES = "_stored_dtypes"
+STORED_DTYPES = "_stored_dtypes"
 # What else lies beside the weights, as texts by name, and is written again.
 _FILES = "_files"
+NOTES = (STORED_DTYPES, _FILES, POOLING)
 _BESIDE = (
   "generation_config.json", "modules.json", "1_Pooling/config.json",
   "sentence_bert_config.json", "config_sentence_transformers.json",
@@ -189,7 +190,7 @@ def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
     for name in _BESIDE
     if (folder / name).is_file()
   }
-  notes = {_DTYPES: _stored_dtypes(tensors, dtype), _FILES: files}
+  notes = {STORED_DTYPES: _stored_dtypes(tensors, dtype), _FILES: files}
   if architecture.about == "encoder" and not has_classifier(tensors):
     notes[POOLING] = pooling_of(tensors, files)
   try:
