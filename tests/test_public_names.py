@@ -35,3 +35,8 @@ def test_importing_loads_nothing_heavy():
     [sys.executable, "-c", code], capture_output=True, text=True, check=True
   )
   assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("package", ["data", "methods", "models", "tasks"])
+def test_a_plugin_registers_by_public_names(package):
+  assert getattr(kdjax, package).register("of_nobody").__name__ == "enter"

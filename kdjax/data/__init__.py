@@ -39,6 +39,7 @@ from kdjax.data.images.mixing import BLENDS, split_mixing
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
 from kdjax.data.plan import Plan, batches, steps_per_pass
+from kdjax.data.registry import register
 from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
 from kdjax.data.tfds_folder import default_data_dir, prepared_names
@@ -72,6 +73,7 @@ __all__ = [
   "open_transfer",
   "plain_view",
   "prepared_names",
+  "register",
   "resident",
   "select",
   "split_mixing",

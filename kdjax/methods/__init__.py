@@ -31,6 +31,7 @@ from kdjax.methods.registry import (
   PRESETS,
   READS,
   VARIANTS,
+  register,  # noqa: F401  (for those who add one)
 )
 
 import_modules("kdjax.methods")

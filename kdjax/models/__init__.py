@@ -10,10 +10,12 @@ import flax.linen as nn
 
 from kdjax.core import spec
 from kdjax.core.registry import import_modules
-from kdjax.models.registry import MAKERS
+from kdjax.models.registry import MAKERS, register
 
 import_modules("kdjax.models")
 import_modules("kdjax.models.pretrained")
+
+__all__ = ["MAKERS", "ModelSpec", "make_model", "read_model", "register"]
 
 
 class ModelSpec(NamedTuple):
