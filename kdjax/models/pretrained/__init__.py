@@ -2,6 +2,7 @@
 
 load.py          language models: a folder -> a network, and back
 cut.py           students of some of a network's blocks
+new.py           decoders of their families without weights
 architectures.py which of them there are; families.py and encoders.py read their
                  configs, decoders.py and bert.py know their names
 tensors.py       published tensors as our parameters, and back

@@ -32,6 +32,7 @@ from kdjax.models.pretrained.tensors import (
   write_tensors,
 )
 from kdjax.models.tokenizers import save_tokenizer, tokenizer_of_folder
+from kdjax.models.tokenizers.files import GENERATION
 from kdjax.taps.network import Network, from_linen
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -101,7 +102,8 @@ def save(
   folder = Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f"{folder} holds something already; name a new folder")
-  table = architecture_of(config).table(network.module)
+  architecture = architecture_of(config)
+  table = architecture.table(network.module)
   tensors = write_tensors(table, variables["params"])
   dtypes, files = config.pop(STORED_DTYPES, {}), config.pop(_FILES, {})
   config.pop(POOLING, None)
@@ -121,8 +123,22 @@ def save(
       (folder / name).write_text(content)
     if tokenizer is not None:
       save_tokenizer(folder, tokenizer)
+      if architecture.about == "decoder":
+        _write_ends(folder / GENERATION, config, tokenizer)
   except OSError as error:
     raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write_ends(path: Path, config: Mapping[str, Any], tokenizer: Any) -> None:
+  """Says what ends a text where nothing else does, or nothing would end one."""
+  if path.exists() or config.get("eos_token_id") is not None:
+    return
+  ids = {
+    "bos_token_id": tokenizer.bos,
+    "eos_token_id": [*tokenizer.eos] or None,
+    "pad_token_id": tokenizer.pad,
+  }
+  path.write_text(json.dumps(ids, indent=2) + "\n")
 
 
 def network_of(module: nn.Module) -> Network:
