@@ -24,6 +24,7 @@ _HOMES = {
   "from_apply": "kdjax.taps.network",
   "from_linen": "kdjax.taps.network",
   "from_nnx": "kdjax.taps.network",
+  "generate": "kdjax.models.generation.generate",
   "jit": "kdjax.train.devices.mapped",
   "jsonl": "kdjax.train.callbacks",
   "live_teacher": "kdjax.train.teacher",

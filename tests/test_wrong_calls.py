@@ -58,6 +58,11 @@ def checked(**change):
   return called("check", **given | {"teacher": TEACHER} | change)
 
 
+def continued(**change):
+  given = {"network": STUDENT, "variables": VARIABLES, "prompts": [[1, 2]]}
+  return called("generate", **given | {"max_new_tokens": 3} | change)
+
+
 def mesh():
   return jax.make_mesh((1,), ("data",))
 
@@ -177,6 +182,22 @@ WRONG = [
     called("pretrained.cut", STUDENT, "layers(2)"),
     "pretrained= takes what kdjax.pretrained.load returns; got Network",
   ),
+  (continued(network=MODULE), "network= takes"),
+  (continued(variables=None), "variables= takes"),
+  (continued(prompts="text"), "prompts= takes a list of prompts.*got 'text'"),
+  (continued(prompts=[]), "prompts= takes a list of prompts.*a list of 0"),
+  (continued(prompts=["text"]), "prompt 0 is a text; tokenizer.encode"),
+  (continued(prompts=[[1], []]), "prompt 1 is empty"),
+  (continued(prompts=[[0.5]]), r"prompts\[0\]= takes a vector of token ids"),
+  (continued(max_new_tokens=0), "max_new_tokens= takes a whole number >= 1"),
+  (continued(samples=0), "samples= takes a whole number >= 1; got 0"),
+  (continued(batch_size="8"), "batch_size= takes a whole number"),
+  (continued(sampling="top_p"), "sampling top_p: missing"),
+  (continued(sampling="top_p(0.9)"), "draws tokens: give a key="),
+  (continued(sampling="top_p(0.9)", key=0), f"key= {A_KEY} 0"),
+  (continued(ids=[1, 2]), "ids= takes 1 whole number >= 0"),
+  (continued(devices=[]), "devices= takes a list of devices"),
+  (continued(), r"answers \(1, 4\)|cannot read 4 tokens"),
   (called("jsonl", 3), "path= takes a path"),
   (called("tensorboard", 3), "folder= takes a path"),
   (reported(folder=3), "folder= takes a path"),

@@ -231,6 +231,16 @@ class Decoder(nn.Module):
   def classes(self) -> int:
     return self.config.vocabulary
 
+  @property
+  def positions(self) -> int:
+    return self.config.positions
+
+  @nn.nowrap
+  def empty_cache(self, params: Mapping, batch: int, slots: int) -> Cache:
+    """Makes the cache before the first token, in the type of the weights."""
+    dtype = params["stem"]["tokens"]["embedding"].dtype
+    return empty_cache(self.config, batch, slots, dtype)
+
   def __call__(
     self,
     tokens: jax.Array,

@@ -21,6 +21,7 @@ from kdjax.taps.calling import (
   linear_layer,
   nameless,
 )
+from kdjax.taps.decoding import Decoding, decoding_of
 from kdjax.taps.grammar import parse_taps
 
 
@@ -43,6 +44,7 @@ class Network(NamedTuple):
       `nnx.update(module, ...)` takes.
     module: the linen module that it was made of, where that can be compared;
       else None.
+    decoding: how it reads on with a cache; None where it has none.
   """
 
   init: Callable[[Any, Any], Any]
@@ -52,6 +54,7 @@ class Network(NamedTuple):
   collections: Callable[[Any], dict[str, Any]] = dict
   native: Callable[[Any], Any] = dict
   module: Any = None
+  decoding: Decoding | None = None
 
 
 def from_linen(
@@ -314,6 +317,7 @@ def _from_linen(module, call, classifier) -> Network:
     lambda variables, inputs: linen.describe(run, variables, inputs),
     _by_collection,
     module=module,
+    decoding=decoding_of(module),
   )
 
 
