@@ -20,6 +20,7 @@ from kdjax.evaluate.cost import (
   peak_memory,
   time_rounds,
 )
+from kdjax.evaluate.language import bits_per_byte, measure_text, top_mass
 from kdjax.evaluate.measure import (
   measure,
   measure_task,
@@ -40,6 +41,7 @@ __all__ = [
   "Comparison",
   "accuracy",
   "agreement",
+  "bits_per_byte",
   "calibration_error",
   "compare",
   "compare_networks",
@@ -50,6 +52,7 @@ __all__ = [
   "match_prior",
   "measure",
   "measure_task",
+  "measure_text",
   "measure_together",
   "negative_log_likelihood",
   "parameters",
@@ -58,6 +61,7 @@ __all__ = [
   "recall",
   "score",
   "time_rounds",
+  "top_mass",
 ]
 
 
