@@ -89,7 +89,8 @@ class Weights(NamedTuple):
 # What an item of an iterator may hold of `Batch.extra`.
 EXTRA = ("share", "partner_targets", "teacher_inputs", "place")
 
-# A metric is summed over batches and devices and divided once, at the end.
+# A metric is summed over batches and devices and divided once, at the end. One of
+# several numbers, such as one a class, is made one number by the task's `finish`.
 Metric = Callable[[Rows], tuple[jax.Array, jax.Array]]
 
 
@@ -325,16 +326,30 @@ def has_weight(weight: jax.Array) -> jax.Array:
   return weight if weight.dtype == bool else weight > 0
 
 
+def mean_of(total: Any, count: Any) -> np.ndarray:
+  """Returns sums over their counts, nan where nothing counts.
+
+  Example:
+    >>> print(mean_of([1.0, 0.0], [4, 0]))
+    [0.25  nan]
+  """
+  total, count = np.asarray(total, float), np.asarray(count, float)
+  return np.divide(
+    total, count, out=np.full_like(total, np.nan), where=count > 0
+  )
+
+
 def final_score(task: Task, name: str, mean: Any) -> Any:
   """Makes of a metric's mean what is reported.
 
   Args:
     task: whose metric it is.
     name: of the metric.
-    mean: sum / count over all batches.
+    mean: sum / count over all batches; of a metric of several numbers, such as
+      one a class, they are its last axis.
 
   Returns:
-    The mean, or what the task makes of it.
+    The mean, or what the task makes of it: one number.
   """
   return task.finish.get(name, lambda value: value)(mean)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.core.task import Batch, Task, final_score
+from kdjax.core.task import Batch, Task, final_score, mean_of
 from kdjax.evaluate import scores
 
 
@@ -62,8 +62,7 @@ def _metric(task: Task, name: str, outputs: np.ndarray, targets: Any) -> float:
   order = np.arange(len(outputs), dtype=np.int32)
   batch = Batch(None, targets, np.ones(len(outputs), bool), order, order)
   total, count = task.metrics[name](task.rows(outputs, batch))
-  mean = float(total) / float(count) if count else float("nan")
-  return float(final_score(task, name, mean))
+  return float(final_score(task, name, mean_of(total, count)))
 
 
 def measure(

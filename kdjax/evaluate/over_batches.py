@@ -20,6 +20,7 @@ from kdjax.core.task import (
   as_batch,
   final_score,
   has_weight,
+  mean_of,
 )
 from kdjax.core.teacher import check_places, observe
 from kdjax.data import open_batches
@@ -91,9 +92,9 @@ def evaluate(
     check_nan(batch, item)
     check_places(teacher, item)
     sums = program(variables, teacher, batch)
-    for name, (total, count) in jax.device_get(sums).items():
-      totals.setdefault(name, []).append((float(total), float(count)))
-  means = {name: _mean(pairs) for name, pairs in totals.items()}
+    for name, pair in jax.device_get(sums).items():
+      totals.setdefault(name, []).append(np.asarray(pair, float))
+  means = {name: mean_of(*sum(pairs)) for name, pairs in totals.items()}
   return {
     name: float(final_score(task, name, mean)) for name, mean in means.items()
   }
@@ -159,8 +160,3 @@ def _compared_in_chunks(
     "agreement": (same, counts.sum()),
     "kl_from_teacher": (totals.divergence, totals.tokens),
   }
-
-
-def _mean(pairs: list[tuple[float, float]]) -> float:
-  total, count = np.sum(pairs, axis=0)
-  return float(total / count) if count else float("nan")

@@ -21,7 +21,7 @@ from kdjax.core.errors import (
   UserError,
   warn,
 )
-from kdjax.core.task import Task, final_score
+from kdjax.core.task import Task, final_score, mean_of
 from kdjax.train.fault_tolerance import preemption
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
 from kdjax.train.identity import check_same
@@ -116,7 +116,8 @@ class Place:
     epoch: epochs that are over.
     waited: epochs since the best score.
     best_score: the best score; None before the first.
-    sums: by metric, [sum, count] of the epoch so far.
+    sums: by metric, [sum, count] of the epoch so far; lists of a metric of
+      several numbers.
     history: the rows so far.
     form: types and shapes of the first batch.
     identity: what `Loop.identity` says of this training; None before it is asked.
@@ -130,7 +131,7 @@ class Place:
   epoch: int = 0
   waited: int = 0
   best_score: float | None = None
-  sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+  sums: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
   history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   form: Any = None
   identity: dict[str, Any] | None = None
@@ -292,10 +293,10 @@ def _event(loop: Loop, place: Place, ended: bool) -> Event:
   score = loop.task.score
   row = {"epoch": place.epoch + 1, "step": place.step}
   for name, (total, count) in place.sums.items():
-    mean = total / count if count else float("nan")
+    mean = mean_of(total, count)
     if name == score:
-      mean = float(final_score(loop.task, name, mean))
-    row[f"train_{name}" if name == score else name] = mean
+      mean = final_score(loop.task, name, mean)
+    row[f"train_{name}" if name == score else name] = float(mean)
   length, steps = loop.batches.steps, loop.steps
   if steps is None and length is not None:
     steps = loop.epochs * length
@@ -326,9 +327,8 @@ def _settle(place: Place, leave: int = 0) -> None:
     for name, (total, count) in jax.device_get(metrics).items():
       if name == "loss" and not np.isfinite(total):
         raise DivergedError(f"the loss is not finite at step {step}")
-      sums = place.sums.setdefault(name, [0.0, 0.0])
-      sums[0] += float(total)
-      sums[1] += float(count)
+      sums = np.asarray([total, count], float) + place.sums.get(name, 0.0)
+      place.sums[name] = sums.tolist()
 
 
 def _check_finite(loop: Loop, place: Place) -> None:
