@@ -8,7 +8,7 @@ import jax
 from kdjax import data
 from kdjax.core.arguments import check_key, check_kind, check_whole, misfit
 from kdjax.core.entries import check_nan
-from kdjax.core.errors import UserError
+from kdjax.core.errors import DivergedError, UserError
 from kdjax.core.method import Method
 from kdjax.core.task import Task, as_batch
 from kdjax.core.teacher import Teacher, check_examples
@@ -17,11 +17,12 @@ from kdjax.methods._make_method import make_method
 from kdjax.taps.network import Network
 from kdjax.train import step_loop
 from kdjax.train.callbacks import Callback, progress_line
-from kdjax.train.check import check_shapes, check_values
+from kdjax.train.check import check_shapes
 from kdjax.train.devices.mapped import Placement, jit
 from kdjax.train.fault_tolerance.user_checkpoints import Checkpoints
 from kdjax.train.identity import identity_of, key_numbers
 from kdjax.train.make_step import make_step
+from kdjax.train.misfits import check_teacher, check_values
 from kdjax.train.objective import objective
 
 
@@ -106,7 +107,8 @@ def distill(
     UserError: for what does not fit together, before anything is compiled, and
       for checkpoints of another training.
     DivergedError: once the loss or the parameters are not finite; the last
-      checkpoint is from before that.
+      checkpoint is from before that. Where it is the teacher's answers to the
+      first batch that are nan, a UserError says so.
     PreemptedError: after Ctrl-C or SIGTERM, the training saved; without
       checkpoints they do what they always do.
     StorageError: if no checkpoint can be read.
@@ -153,7 +155,10 @@ def distill(
   step = make_step(goal, optimizer, placement)
   placed_teacher = placement.put(teacher)
 
+  seen = []
+
   def begin(batch):
+    seen.append(batch)
     check_shapes(goal, optimizer, batch, teacher, variables=variables)
     return step.init(key, variables, placed_teacher, batch)
 
@@ -162,27 +167,30 @@ def distill(
     return step.step(state, placed_teacher, batch)
 
   identity = identity_of(goal, optimizer, text=text)
-  place = step_loop.run(
-    step_loop.Loop(
-      step=advance,
-      begin=begin,
-      variables=step.variables,
-      batches=iterator,
-      task=task,
-      score=_scorer(student, score_on, task, batch_size),
-      epochs=epochs,
-      steps=steps,
-      patience=patience,
-      log_every=log_every,
-      checkpoints=checkpoints,
-      callbacks=callbacks,
-      progress=progress_line(task, anywhere=progress == "lines")
-      if progress
-      else None,
-      settings=settings,
-      identity=lambda state, batch: identity(state, teacher, batch),
-    )
+  loop = step_loop.Loop(
+    step=advance,
+    begin=begin,
+    variables=step.variables,
+    batches=iterator,
+    task=task,
+    score=_scorer(student, score_on, task, batch_size),
+    epochs=epochs,
+    steps=steps,
+    patience=patience,
+    log_every=log_every,
+    checkpoints=checkpoints,
+    callbacks=callbacks,
+    progress=progress_line(task, anywhere=progress == "lines")
+    if progress
+    else None,
+    settings=settings,
+    identity=lambda state, batch: identity(state, teacher, batch),
   )
+  try:
+    place = step_loop.run(loop)
+  except DivergedError:
+    check_teacher(task, placed_teacher, seen[0])
+    raise
   metrics = _metrics(place, task, best=patience is not None)
   return Distilled(place.best, metrics, place.history)
 

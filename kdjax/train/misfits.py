@@ -11,7 +11,8 @@ import numpy as np
 from kdjax.core.answers import check_answers
 from kdjax.core.arguments import check_kind
 from kdjax.core.errors import UserError
-from kdjax.core.task import Task, as_batch
+from kdjax.core.factored import as_logits
+from kdjax.core.task import Task, as_batch, has_weight
 from kdjax.core.teacher import Teacher, observe
 from kdjax.taps import TapError
 from kdjax.train.devices.mapped import arrays_of
@@ -63,6 +64,25 @@ def check_values(optimizer: Any, teacher: Any) -> None:
     if array and jnp.issubdtype(x.dtype, jnp.floating) and jnp.isnan(x).any():
       name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
       raise UserError(f"teacher: {name}, {x.shape}, has nan in it")
+
+
+def check_teacher(task: Task, teacher: Teacher | None, batch: Any) -> None:
+  """Refuses a teacher whose answers to a batch are nan; computes them.
+
+  Raises:
+    UserError: says to how many rows.
+  """
+  if teacher is None:
+    return
+  batch = as_batch(task, arrays_of(batch))
+  answers = as_logits(observe(teacher, batch, task=task).answers)
+  counts = has_weight(task.weights(batch).rows)
+  wrong = int((jnp.isnan(answers).any(-1) & counts).sum())
+  if wrong:
+    raise UserError(
+      f"teacher: {wrong} of its {int(counts.sum())} answers to the first batch"
+      " are nan; look at its weights, and at the inputs that it wants"
+    )
 
 
 def check_networks(

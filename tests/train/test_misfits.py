@@ -153,6 +153,16 @@ def test_a_state_is_used_once():
     step.step(state, None, BATCH)
 
 
+# Finite weights, and a difference of two infinities.
+OVERFLOWS = kdjax.live_teacher(
+  kdjax.from_apply(
+    lambda variables, images, **_: (
+      images.reshape(6, -1)[:, :4] * variables["scale"] ** 2
+      - variables["scale"] ** 2
+    )
+  ),
+  {"scale": np.float32(3e38)},
+)
 ARRAYS = {"image": IMAGES, "label": BATCH["label"]}
 
 
@@ -170,6 +180,12 @@ ARRAYS = {"image": IMAGES, "label": BATCH["label"]}
       ARRAYS | {"image": HOLED},
       6,
       "'image' has nan in it",
+    ),
+    (
+      OVERFLOWS,
+      ARRAYS,
+      6,
+      "teacher: 6 of its 6 answers to the first batch are nan",
     ),
     (
       teacher_of(STUDENT),
