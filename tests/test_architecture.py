@@ -186,6 +186,38 @@ def test_texts_of_settings_become_values_once(function):
   assert callers().get(function, set()) == READERS[function]
 
 
+@pytest.mark.parametrize(
+  ("function", "users"),
+  [
+    # What a loss is: of `kdjax.objective`, and of every step.
+    ("kdjax.train.objective.losses_of", {"train/step"}),
+    ("kdjax.train.objective.first_params", {"train/state"}),
+    # How an optimiser moves.
+    ("kdjax.train.state.descend", {"train/step"}),
+    # A step: of `kdjax.make_step`, and of the runner's schemes.
+    (
+      "kdjax.train.step.take_step",
+      {"train/make_step"}
+      | {
+        f"train/schemes/{name}"
+        for name in ("scheme", "mutual", "mean_teacher", "codistillation")
+      },
+    ),
+  ],
+)
+def test_the_runner_and_the_library_share_one_step(function, users):
+  module, name = function.rsplit(".", 1)
+  importers = {
+    "/".join(place(file))
+    for file in MODULES
+    for node in nodes(file)
+    if isinstance(node, ast.ImportFrom)
+    and node.module == module
+    and name in {alias.name for alias in node.names}
+  }
+  assert importers == users
+
+
 def test_modules_are_short():
   lines = {name_of(x): len(x.read_text().splitlines()) for x in MODULES}
   assert not {name: count for name, count in lines.items() if count > 400}
