@@ -7,6 +7,7 @@ architectures.py which of them there are; families.py and encoders.py read their
                  configs, decoders.py and bert.py know their names
 tensors.py       published tensors as our parameters, and back
 read.py          image networks: a file or folder -> the variables of one of ours
+gguf.py          GGUF files; gguf_config.py, what they say as a config
 files.py         safetensors: one, a folder, or shards with their index
 published.py     what a config beside image networks says, held to the network
 layouts.py       which of their names are ours; vit.py, of transformers

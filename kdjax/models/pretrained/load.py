@@ -26,12 +26,17 @@ from kdjax.models.pretrained.files import (
   weights_file,
   write_safetensors,
 )
+from kdjax.models.pretrained.gguf import is_gguf, read_gguf
 from kdjax.models.pretrained.tensors import (
   Tensor,
   read_parameters,
   write_tensors,
 )
-from kdjax.models.tokenizers import save_tokenizer, tokenizer_of_folder
+from kdjax.models.tokenizers import (
+  save_tokenizer,
+  tokenizer_of_folder,
+  tokenizer_of_gguf,
+)
 from kdjax.models.tokenizers.files import GENERATION
 from kdjax.taps.network import Network, from_linen
 
@@ -59,7 +64,8 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
   """Loads a language model, with its numbers as they are.
 
   Args:
-    where: a folder with config.json and safetensors, as Hugging Face has them.
+    where: a folder with config.json and safetensors, as Hugging Face has them, or
+      a GGUF file.
     dtype: of the variables, "float32", "bfloat16" or "float16", in which the
       network computes; None for float32, and for writing it back as it was
       stored.
@@ -69,13 +75,14 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
 
   Raises:
     UserError: for a folder or file that is not there or that could run code; an
-      unknown model_type; weights that are quantised; tensors that are missing,
-      superfluous or of another shape. Names the file and the tensor.
+      unknown model_type; a folder's weights that are quantised; tensors that are
+      missing, superfluous or of another shape. Names the file and the tensor.
     StorageError: for a damaged file.
   """
   if dtype is not None and dtype not in DTYPES:
     raise unknown_name("dtype", str(dtype), DTYPES)
-  return _load_folder(Path(where), dtype)
+  path = Path(where)
+  return (_load_gguf if is_gguf(path) else _load_folder)(path, dtype)
 
 
 def save(
@@ -198,22 +205,44 @@ def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
   except UserError as error:
     raise UserError(f"{folder / 'config.json'}: {error}") from None
   path = weights_file(folder)
-  tensors = present_names(load_safetensors(path))
-  if dtype:
-    config |= {_dtype_key(config): dtype}
   files = {
     name: (folder / name).read_text()
     for name in _BESIDE
     if (folder / name).is_file()
   }
+  tensors = present_names(load_safetensors(path))
+  network, variables = _filled(path, config, tensors, files, dtype)
+  return Pretrained(network, variables, config, tokenizer_of_folder(folder))
+
+
+def _load_gguf(path: Path, dtype: str | None) -> Pretrained:
+  config, tensors, fields = read_gguf(path)
+  config["dtype"] = _most_common(tensors)
+  network, variables = _filled(path, config, tensors, {}, dtype)
+  tokenizer = None
+  if fields.get("tokenizer.ggml.model", "none") not in ("none", "no_vocab"):
+    tokenizer = tokenizer_of_gguf(fields, str(path))
+  return Pretrained(network, variables, config, tokenizer)
+
+
+def _filled(
+  path: Path,
+  config: dict[str, Any],
+  tensors: Mapping[str, np.ndarray],
+  files: Mapping[str, str],
+  dtype: str | None,
+) -> tuple[Network, dict[str, Any]]:
+  """The network of a config, with what writing it again needs, and its variables."""
+  if dtype:
+    config |= {_dtype_key(config): dtype}
   notes = {STORED_DTYPES: _stored_dtypes(tensors, dtype), _FILES: files}
+  architecture = architecture_of(config)
   if architecture.about == "encoder" and not has_classifier(tensors):
     notes[POOLING] = pooling_of(tensors, files)
   try:
-    network, variables = fill(architecture, config | notes, tensors, dtype)
+    return fill(architecture, config | notes, tensors, dtype)
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
-  return Pretrained(network, variables, config, tokenizer_of_folder(folder))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -221,7 +250,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     what = "a file" if folder.exists() else "no folder"
     raise UserError(
       f"{folder} is {what}; a language model is a folder with config.json and"
-      " model.safetensors"
+      " model.safetensors, or a .gguf file"
     )
   return read_json(folder / "config.json")
 

@@ -103,7 +103,7 @@ def read_parameters(
     UserError: names tensors that are missing, that have no place in the model,
       or whose shape, type or values do not fit.
   """
-  _check_names({one.source for one in table}, tensors, ignored)
+  check_names({one.source for one in table}, tensors, ignored)
   shapes = traverse_util.flatten_dict(dict(shapes), sep="/")
   flat = {}
   for one in table:
@@ -190,18 +190,32 @@ def _source_of(path: str, table: Sequence[Tensor]) -> str:
   return next(one.source for one in table if path in one.targets)
 
 
-def _check_names(needed, tensors, ignored) -> None:
+def check_names(
+  needed: Collection[str],
+  tensors: Collection[str],
+  ignored: Collection[str] = (),
+) -> None:
+  """Refuses names of tensors that are missing, or more than there is place for.
+
+  Args:
+    needed: names that a file must have.
+    tensors: names that it has.
+    ignored: patterns of names that it may have besides.
+
+  Raises:
+    UserError: names the first of either.
+  """
   patterns = (*_CONSTANTS, *ignored)
   superfluous = {
     name
-    for name in set(tensors) - needed
+    for name in set(tensors) - set(needed)
     if not any(fnmatchcase(name, pattern) for pattern in patterns)
   }
   problems = [
     f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
     + ", ..." * (len(names) > 5)
     for what, names in (
-      ("are missing", needed - tensors.keys()),
+      ("are missing", set(needed) - set(tensors)),
       ("have no place in the model", superfluous),
     )
     if names
