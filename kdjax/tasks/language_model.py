@@ -247,12 +247,12 @@ def hard_loss(rows: Rows) -> jax.Array:
 
 def signature(inputs: Any, width: int) -> Signature:
   """One logit a token of the vocabulary, at every token of the text."""
-  made = signature_of(
+  per_token = signature_of(
     inputs, width, name="tokens", output="logits", what="Tokens"
   )
-  (logits,) = made.outputs
-  shape = (*made.inputs[0].shape, width)
-  return made._replace(outputs=(logits._replace(shape=shape),))
+  (logits,) = per_token.outputs
+  shape = (*per_token.inputs[0].shape, width)
+  return per_token._replace(outputs=(logits._replace(shape=shape),))
 
 
 def _check_entry(name: str, entry: Any, shape: tuple[int, ...]) -> None:

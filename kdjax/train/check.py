@@ -78,11 +78,11 @@ def check_shapes(
   shapes = (jax.random.key(0), variables, teacher, batch)
 
   def step(index, key, variables, teacher, batch):
-    shown = as_batch(objective.task, batch)
-    state = program.init(key, variables, teacher, shown)
+    batch = as_batch(objective.task, batch)
+    state = program.init(key, variables, teacher, batch)
     if index is not None:
-      shown = shown._replace(index=index)
-    return program.step(state, teacher, shown)
+      batch = batch._replace(index=index)
+    return program.step(state, teacher, batch)
 
   check_places(teacher, batch)
   with told(objective, variables, teacher, batch):

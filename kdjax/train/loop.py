@@ -309,20 +309,28 @@ def _ask(key, teachers, taps, plan, batches, step, task) -> Outputs | None:
 
 
 def _step_members(
-  arm, states, members, shown, step, teacher, gradient_metrics, axis_name, grid
+  arm,
+  states,
+  members,
+  batches,
+  step,
+  teacher,
+  gradient_metrics,
+  axis_name,
+  grid,
 ):
   """Takes one step of every member on what its seed is shown."""
   head = teacher_head(teacher)
   if arm.scheme.layout is not None:
     states = arm.scheme.layout.exchange(states, step, axis_name)
 
-  def one(state, settings, shown):
-    batch, seen = shown
+  def step_member(state, settings, inputs):
+    batch, teacher_outputs = inputs
     return arm.scheme.step(
       state,
       arm.method(settings),
       batch,
-      seen,
+      teacher_outputs,
       rng=step_key(settings["seed"], step, 1),
       axis_name=axis_name,
       head=head,
@@ -330,13 +338,13 @@ def _step_members(
     )
 
   if grid:
-    return on_devices.over_grid(one, states, members, shown)
+    return on_devices.over_grid(step_member, states, members, batches)
 
-  def looked_up(state, settings):
-    own = jax.tree.map(lambda x: x[settings["place"]], shown)
-    return one(state, settings, own)
+  def step_at_place(state, settings):
+    batch = jax.tree.map(lambda x: x[settings["place"]], batches)
+    return step_member(state, settings, batch)
 
-  return on_devices.over_members(looked_up, states, members)
+  return on_devices.over_members(step_at_place, states, members)
 
 
 def _initializer(network, optimizer, arms, task, sample):
@@ -347,7 +355,7 @@ def _initializer(network, optimizer, arms, task, sample):
 
   def start(arm, members, teacher):
     batch = task.sample(sample)
-    seen = observe(teacher, batch, teacher_taps([arm]), task=task)
+    teacher_outputs = observe(teacher, batch, teacher_taps([arm]), task=task)
 
     def one(settings):
       return arm.scheme.create(
@@ -358,7 +366,7 @@ def _initializer(network, optimizer, arms, task, sample):
         rng=step_key(settings["seed"], jnp.uint32(2**32 - 1), 0),
         task=task,
         inputs=sample,
-        teacher=seen,
+        teacher=teacher_outputs,
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
       )

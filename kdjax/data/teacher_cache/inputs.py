@@ -90,17 +90,17 @@ def open_finder(
 
   def find(item):
     _check_entries(folder, inputs["entries"], item)
-    wanted = row_keys(item, inputs["entries"])
-    places = np.searchsorted(keys, wanted, sorter=order)
-    found = order[np.minimum(places, len(order) - 1)]
-    other = np.flatnonzero(keys[found] != wanted)
+    batch_keys = row_keys(item, inputs["entries"])
+    places = np.searchsorted(keys, batch_keys, sorter=order)
+    rows = order[np.minimum(places, len(order) - 1)]
+    other = np.flatnonzero(keys[rows] != batch_keys)
     if len(other):
       raise UserError(
         f"teacher cache {folder}: it has no answer to row {other[0]} of a batch:"
         f" the {examples} inputs that its teacher was shown are others"
         f" ({', '.join(inputs['entries'])})"
       )
-    return found
+    return rows
 
   return find
 

@@ -120,8 +120,8 @@ def from_records(
     others = classes - records["indices"].shape[-1]
     share = records["tail"] - np.float32(np.log(others))
     logits = np.repeat(share[:, None], classes, axis=1).astype(np.float32)
-    kept = records["log_probabilities"].astype(np.float32)
-    np.put_along_axis(logits, records["indices"], kept, axis=-1)
+    log_probs = records["log_probabilities"].astype(np.float32)
+    np.put_along_axis(logits, records["indices"], log_probs, axis=-1)
   feats = {
     name.removeprefix(TAP): records[name].astype(np.float32)
     for name in _taps(records.dtype)
@@ -212,17 +212,17 @@ def not_finite(records: np.ndarray) -> str | None:
 
 
 def _keep_largest(records: np.ndarray, logits: np.ndarray) -> None:
-  kept = records["indices"].shape[-1]
+  top_k = records["indices"].shape[-1]
   # Stable, so that equal logits are kept in the order of the classes.
   order = np.argsort(-logits, axis=-1, kind="stable")
   largest = logits.max(axis=-1, keepdims=True)
   total = largest + np.log(np.exp(logits - largest).sum(-1, keepdims=True))
   ordered = np.take_along_axis(logits - total, order, axis=-1)
-  records["indices"] = order[:, :kept]
-  records["log_probabilities"] = ordered[:, :kept]
+  records["indices"] = order[:, :top_k]
+  records["log_probabilities"] = ordered[:, :top_k]
   # The rest is summed beside its own largest: it may be less than exp(-745).
-  rest = ordered[:, kept:]
-  records["tail"] = rest[:, 0] + np.log(np.exp(rest - rest[:, :1]).sum(-1))
+  tail = ordered[:, top_k:]
+  records["tail"] = tail[:, 0] + np.log(np.exp(tail - tail[:, :1]).sum(-1))
 
 
 def _taps(kind: np.dtype) -> list[str]:

@@ -276,8 +276,8 @@ class TeacherCache:
       start, stop = self._starts[number : number + 2]
       here = (where >= start) & (where < stop)
       if here.any():
-        wanted = (where[here] - start).tolist()
-        records[here] = self._decode(number, reader, wanted)
+        places = (where[here] - start).tolist()
+        records[here] = self._decode(number, reader, places)
     if not np.array_equal(self._rows_of(records), rows):
       raise StorageError(f"{self.folder} changed after it was opened")
     return from_records(records, self.manifest["classes"])

@@ -166,7 +166,7 @@ def _answered(
 ) -> Iterator[Answered]:
   """Asks the teacher about every batch, and leaves out what was there before."""
   ask = jax.jit(lambda teacher, batch: observe(teacher, batch, features))
-  seen = np.zeros(1, bool)
+  is_answered = np.zeros(1, bool)
   for item in batches:
     batch = as_batch(task, item)
     check_places(teacher, item)
@@ -177,11 +177,11 @@ def _answered(
       raise UserError(
         f"batches: entry 'index' has {index.min()}; it must be >= 0"
       )
-    if (most := int(index.max())) >= len(seen):
-      seen = np.pad(seen, (0, 2 * most - len(seen) + 1))
+    if (most := int(index.max())) >= len(is_answered):
+      is_answered = np.pad(is_answered, (0, 2 * most - len(is_answered) + 1))
     rows = np.unique(index, return_index=True)[1]
-    rows = np.sort(rows[~seen[index[rows]]])
-    seen[index[rows]] = True
+    rows = np.sort(rows[~is_answered[index[rows]]])
+    is_answered[index[rows]] = True
     answers = _rows_of(outputs, rows, len(index))
     yield Answered(entries, index[rows], row_keys(item, entries)[rows], answers)
 

@@ -135,13 +135,13 @@ def _evals(folder: Path) -> PlacedRows:
     with open(path, encoding="utf-8") as file:
       for number, line in enumerate(file, 1):
         row = json.loads(line)
-        asked, answer = row.get("input"), row.get("ideal")
+        question, answer = row.get("input"), row.get("ideal")
         answer = answer[0] if isinstance(answer, list) and answer else answer
-        if isinstance(asked, str):
-          asked = [{"role": "user", "content": asked}]
-        if isinstance(asked, list) and isinstance(answer, str):
+        if isinstance(question, str):
+          question = [{"role": "user", "content": question}]
+        if isinstance(question, list) and isinstance(answer, str):
           answer = {"role": "assistant", "content": answer}
-          yield f"{path}, line {number}", {"messages": [*asked, answer]}
+          yield f"{path}, line {number}", {"messages": [*question, answer]}
 
 
 def _first_there(*places: str) -> Path | None:

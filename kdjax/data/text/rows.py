@@ -116,9 +116,9 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict]]:
     try:
       values = json.loads(line)
     except (ValueError, RecursionError) as error:
-      said = error.msg if isinstance(error, json.JSONDecodeError) else error
+      reason = error.msg if isinstance(error, json.JSONDecodeError) else error
       raise UserError(
-        f"{printable(str(path))}, line {number}, is no JSON: {said}"
+        f"{printable(str(path))}, line {number}, is no JSON: {reason}"
       ) from None
     if not isinstance(values, dict):
       raise UserError(

@@ -67,7 +67,7 @@ def parse_formats(text: str, flag: str = "--format") -> dict[str, Format]:
 
 
 def fitting(
-  wanted: Mapping[str, Format], about: About, asked: str
+  candidates: Mapping[str, Format], about: About, asked: str
 ) -> dict[str, Format]:
   """Returns the formats that can hold a network.
 
@@ -75,9 +75,9 @@ def fitting(
     asked: what was given to `parse_formats`; "all" leaves out what cannot.
   """
   if about.quantization == quantized.NONE:
-    return dict(wanted)
-  fits = {name: one for name, one in wanted.items() if not one.floats_only}
-  for name in wanted.keys() - fits.keys():
+    return dict(candidates)
+  fits = {name: one for name, one in candidates.items() if not one.floats_only}
+  for name in candidates.keys() - fits.keys():
     if asked != "all":
       raise UserError(
         f"--format={name}: its converter knows no network that computes in"

@@ -98,8 +98,8 @@ def read_about(values: Mapping[str, Any]) -> About:
     (2, 2, 1)
   """
   named = About._field_defaults | values
-  found = [named[name] for name in About._fields]
-  return About(*(tuple(x) if isinstance(x, list) else x for x in found))
+  fields = [named[name] for name in About._fields]
+  return About(*(tuple(x) if isinstance(x, list) else x for x in fields))
 
 
 def forward(

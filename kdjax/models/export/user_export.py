@@ -107,32 +107,32 @@ def export(
   check_kind("network", network, "network")
   check_path("folder", folder)
   check_text("format", format)
-  wanted = formats.parse_formats(format, "format")
+  writers = formats.parse_formats(format, "format")
   folder = Path(folder)
-  files = {name: folder / one.file for name, one in wanted.items()}
+  files = {name: folder / one.file for name, one in writers.items()}
   for file in files.values():
     if file.exists():
       raise UserError(f"{file} is there already; give another folder")
-  known = network.collections(variables)
-  leaves, structure = jax.tree_util.tree_flatten_with_path(known)
+  collections = network.collections(variables)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(collections)
   paths = tuple(
     jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves
   )
   arrays = {path: x for path, (_, x) in zip(paths, leaves, strict=True)}
   _check_arrays(arrays)
-  inputs, described = _described(network, known, signature)
+  inputs, described = _described(network, collections, signature)
   exported = UserNetwork(network, structure, paths, described)
   nested = traverse_util.unflatten_dict(jax.device_get(arrays), sep="/")
   expected = compile_network(exported.function(nested))(inputs)
   try:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as beside:
-      for name, one in wanted.items():
+      for name, one in writers.items():
         path = Path(beside) / one.file
         formats.write(name, path, exported, nested, flag="format")
         _check(name, one.load(path, exported), inputs, expected)
       for name, file in files.items():
-        os.replace(Path(beside) / wanted[name].file, file)
+        os.replace(Path(beside) / writers[name].file, file)
   except OSError as error:
     raise StorageError(f"cannot write {folder}: {error.strerror}") from error
   return files
@@ -213,9 +213,11 @@ def _drawn(port: Port, rows: int = 2) -> np.ndarray:
 
 def _check(name, answer, inputs, expected) -> None:
   """Asks a file for one example alone, and for one more than there were."""
-  for told, rows in (
+  for rows_name, rows in (
     ("one example", slice(1)),
     ("all", [*range(len(expected)), 0]),
   ):
     outputs = answer(jax.tree.map(lambda x, rows=rows: x[rows], inputs))
-    agreement.check(f"{name}, {told}", outputs, expected[rows], classes=False)
+    agreement.check(
+      f"{name}, {rows_name}", outputs, expected[rows], classes=False
+    )

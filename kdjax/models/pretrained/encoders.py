@@ -174,11 +174,11 @@ def pooling_of(
     str(one.get("type", "")).rpartition(".")[2]
     for one in json.loads(files.get("modules.json", "[]"))
   ]
-  told = json.loads(files.get("1_Pooling/config.json", "{}"))
+  pooling = json.loads(files.get("1_Pooling/config.json", "{}"))
   pooler = any(name.endswith("pooler.dense.weight") for name in names)
   pool = "pooler" if pooler else "cls"
   if "Pooling" in kinds:
-    pool = "mean" if told.get("pooling_mode_mean_tokens") else "cls"
+    pool = "mean" if pooling.get("pooling_mode_mean_tokens") else "cls"
   return {"pool": pool, "normalise": "Normalize" in kinds}
 
 

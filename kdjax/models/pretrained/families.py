@@ -102,12 +102,12 @@ def decoder_config(config: Config) -> TransformerConfig:
       does not compute.
 
   Example:
-    >>> made = decoder_config({
+    >>> config = decoder_config({
     ...   "model_type": "llama", "hidden_size": 8, "intermediate_size": 16,
     ...   "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 11,
     ...   "max_position_embeddings": 32,
     ... })
-    >>> made.head_width, made.groups, len(made.layers)
+    >>> config.head_width, config.groups, len(config.layers)
     (2, 4, 2)
   """
   family = config["model_type"]
@@ -118,9 +118,9 @@ def decoder_config(config: Config) -> TransformerConfig:
   for name in _REFUSED:
     if values.get(name):
       raise UserError(f"{name} is {values[name]}; possible: false")
-  made = _READERS[family](values)
+  built = _READERS[family](values)
   return dataclasses.replace(
-    made,
+    built,
     stored=json.dumps(dict(config), sort_keys=True),
     dtype=config.get("dtype") or config.get("torch_dtype") or "float32",
   )
@@ -297,7 +297,7 @@ def _gpt2(values: Config) -> TransformerConfig:
   values = {"intermediate_size": 4 * width, **values}
   for name in ("head_dim", "num_key_value_heads"):
     values.pop(name, None)
-  made = _llama(
+  config = _llama(
     values,
     rotated=[False] * depth,
     scale=None if values["scale_attn_weights"] else 1.0,
@@ -310,12 +310,12 @@ def _gpt2(values: Config) -> TransformerConfig:
     gated=False,
   )
   if not values.get("scale_attn_by_inverse_layer_idx"):
-    return made
+    return config
   layers = tuple(
     dataclasses.replace(layer, scale=layer.scale / (i + 1))
-    for i, layer in enumerate(made.layers)
+    for i, layer in enumerate(config.layers)
   )
-  return dataclasses.replace(made, layers=layers)
+  return dataclasses.replace(config, layers=layers)
 
 
 def _qwen(values: Config, **changes: Any) -> TransformerConfig:

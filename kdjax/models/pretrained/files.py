@@ -93,13 +93,13 @@ def weights_file(path: Path) -> Path:
   for name in (INDEX, WHOLE):
     if (path / name).is_file():
       return path / name
-  found = sorted(path.glob("*.safetensors"))
-  if len(found) == 1:
-    return found[0]
-  if found:
+  files = sorted(path.glob("*.safetensors"))
+  if len(files) == 1:
+    return files[0]
+  if files:
     raise UserError(
-      f"{path} holds {len(found)} safetensors files and no {INDEX}; name one,"
-      f" such as {found[0]}"
+      f"{path} holds {len(files)} safetensors files and no {INDEX}; name one,"
+      f" such as {files[0]}"
     )
   for file in sorted(path.iterdir()):
     if file.suffix.lower() in untrusted.PICKLES:
@@ -118,11 +118,11 @@ def read_config(path: Path) -> dict[str, Any]:
     safetensors file's own metadata where config.json has none; {} for none.
   """
   path = weights_file(Path(path))
-  found = {} if path.suffix == ".json" else _metadata(path)
+  config = {} if path.suffix == ".json" else _metadata(path)
   for name in ("preprocessor_config.json", "config.json"):
     if (path.parent / name).is_file():
-      found |= read_json(path.parent / name)
-  return found
+      config |= read_json(path.parent / name)
+  return config
 
 
 def common_prefix(names: Iterable[str]) -> str:
@@ -190,12 +190,12 @@ def _read(path: Path) -> bytes:
 def read_json(path: Path) -> dict[str, Any]:
   """Reads a file that holds one JSON object."""
   try:
-    found = json.loads(_read(path))
+    value = json.loads(_read(path))
   except (ValueError, RecursionError) as error:
     raise UserError(f"{path} is no JSON: {error}") from None
-  if not isinstance(found, dict):
+  if not isinstance(value, dict):
     raise UserError(f"{path} is no JSON object")
-  return found
+  return value
 
 
 def _shards(path: Path) -> Iterator[tuple[str, set[str]]]:
@@ -222,11 +222,11 @@ def _metadata(path: Path) -> dict[str, Any]:
   except (OSError, ValueError, RecursionError):
     return {}
   texts = header.get("__metadata__") if isinstance(header, dict) else None
-  found = {}
+  metadata = {}
   for name, text in texts.items() if isinstance(texts, dict) else ():
     try:
-      found[name] = json.loads(text)
+      metadata[name] = json.loads(text)
     except (TypeError, ValueError):
-      found[name] = text
-  inner = found.get("config")
-  return found | inner if isinstance(inner, dict) else found
+      metadata[name] = text
+  inner = metadata.get("config")
+  return metadata | inner if isinstance(inner, dict) else metadata

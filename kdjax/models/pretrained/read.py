@@ -102,13 +102,13 @@ def read_outside_teacher(
     if headless:
       tensors |= _missing_head(module, tensors, image_shape)
       facts = facts._replace(classes=None)
-    known = _known_classes(_entries(module, tensors), tensors)
-    if classes is None and known:
-      module = _build(model, known)
+    file_classes = _known_classes(_entries(module, tensors), tensors)
+    if classes is None and file_classes:
+      module = _build(model, file_classes)
     # Before the config, which has that number too and no way out.
-    if known and known != module.classes:
+    if file_classes and file_classes != module.classes:
       raise UserError(
-        f"the teacher knows {known} classes, but the student is to learn"
+        f"the teacher knows {file_classes} classes, but the student is to learn"
         f" {classes}; --teacher_classes says which is which,"
         " --teacher_head=drop teaches by features alone"
       )
@@ -143,14 +143,14 @@ def convert(
     UserError: names the first five missing and the first five superfluous
       tensors, or the tensor whose shape, type or values do not fit.
   """
-  wanted = traverse_util.flatten_dict(_shapes(module, image_shape), sep="/")
+  shapes = traverse_util.flatten_dict(_shapes(module, image_shape), sep="/")
   entries = _entries(module, tensors)
   _check_names({entry.source for entry in entries}, tensors)
   by_target = {entry.target: entry for entry in entries}
   return traverse_util.unflatten_dict(
     {
       path: _lay_out(by_target[path], tensors, shape.shape)
-      for path, shape in wanted.items()
+      for path, shape in shapes.items()
     },
     sep="/",
   )
@@ -162,15 +162,16 @@ def _build(model: str, classes: int) -> nn.Module:
 
 def _known() -> set[str]:
   """The names of the models whose published names are known."""
-  known = set()
+  names = set()
   for name, maker in MAKERS.items():
     needed = inspect.signature(maker).parameters.values()
     plain = all(
-      one.name == "classes" or one.default is not one.empty for one in needed
+      parameter.name == "classes" or parameter.default is not parameter.empty
+      for parameter in needed
     )
     if plain and type(maker(classes=2)) in TABLES:
-      known.add(name)
-  return known
+      names.add(name)
+  return names
 
 
 def _completed(
@@ -181,22 +182,22 @@ def _completed(
   facts: published.Facts,
 ) -> str:
   """Adds to a spec what the published network was built with."""
-  written = spec.parse(model)
-  said = dict(written.kwargs)
+  parsed = spec.parse(model)
+  spec_kwargs = dict(parsed.kwargs)
   options = TABLES[type(module)].options(module, tensors)
   options |= published.options(facts, module)
-  added = {key: x for key, x in options.items() if key not in said}
+  added = {key: x for key, x in options.items() if key not in spec_kwargs}
   if channels != 3:
     # Statistics are of three colours; others are the user's to know.
     added.pop("normalise", None)
-  elif "normalise" not in said | added:
+  elif "normalise" not in spec_kwargs | added:
     raise UserError(
       "the file does not tell how its network was shown images; write"
       " normalise='half' (mean and deviation 0.5: most vision transformers of"
       " timm and Hugging Face) or normalise='imagenet' (DeiT)"
     )
-  kwargs = (*written.kwargs, *added.items())
-  return str(dataclasses.replace(written, kwargs=kwargs))
+  kwargs = (*parsed.kwargs, *added.items())
+  return str(dataclasses.replace(parsed, kwargs=kwargs))
 
 
 def _entries(module: nn.Module, tensors: Collection[str]) -> list[Entry]:
@@ -239,7 +240,7 @@ def _known_classes(
 
 
 def _check_names(needed: set[str], tensors: Collection[str]) -> None:
-  given = {
+  file_names = {
     name
     for name in tensors
     if not any(fnmatchcase(name, pattern) for pattern in IGNORED)
@@ -248,8 +249,8 @@ def _check_names(needed: set[str], tensors: Collection[str]) -> None:
     f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
     + ", ..." * (len(names) > 5)
     for what, names in (
-      ("are missing", needed - given),
-      ("have no place in the model", given - needed),
+      ("are missing", needed - file_names),
+      ("have no place in the model", file_names - needed),
     )
     if names
   ]

@@ -217,13 +217,13 @@ def options(module: ViT, names: Collection[str]) -> dict[str, Any]:
   Some of timm's and Hugging Face's were trained with "imagenet", others with
   "half", and the file does not say; DeiT's and torchvision's are certain.
   """
-  found = {}
+  settings = {}
   if any("embeddings.patch_embeddings." in name for name in names):
-    found["epsilon"] = 1e-12
+    settings["epsilon"] = 1e-12
   deit = module.distilled or any(name.startswith("deit.") for name in names)
   if deit or "conv_proj.weight" in names:
-    found["normalise"] = "imagenet"
-  return found
+    settings["normalise"] = "imagenet"
+  return settings
 
 
 TABLES[ViT] = Names(entries, options)

@@ -124,8 +124,8 @@ def _backend(data: bytes, where: str):
   try:
     backend = tokenizers.Tokenizer.from_buffer(data)
   except Exception as error:  # the package has no class of errors of its own
-    said = (str(error).strip().splitlines() or [""])[0]
-    raise UserError(f"{where}/{WHOLE} cannot be read: {said[:200]}") from None
+    reason = (str(error).strip().splitlines() or [""])[0]
+    raise UserError(f"{where}/{WHOLE} cannot be read: {reason[:200]}") from None
   # Rows are cut and filled up where that is counted.
   backend.no_truncation()
   backend.no_padding()

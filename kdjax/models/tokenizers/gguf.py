@@ -245,11 +245,11 @@ def _add_tokens(
 ) -> None:
   """Has the tokens that are no text, or are never cut, found as they are."""
   tokenizers = import_tokenizers()
-  for wanted, special in (((_UNKNOWN, _CONTROL), True), ((_USER,), False)):
+  for members, special in (((_UNKNOWN, _CONTROL), True), ((_USER,), False)):
     added = [
       tokenizers.AddedToken(token, normalized=False, special=special)
       for token, kind in zip(tokens, kinds, strict=True)
-      if kind in wanted and token
+      if kind in members and token
     ]
     (backend.add_special_tokens if special else backend.add_tokens)(added)
 

@@ -137,5 +137,5 @@ def _environment():
 
 
 def _line(error: BaseException) -> str:
-  said = str(error).strip().splitlines()
-  return said[0][:200] if said else type(error).__name__
+  lines = str(error).strip().splitlines()
+  return lines[0][:200] if lines else type(error).__name__

@@ -124,8 +124,8 @@ def pmap(devices: Sequence[jax.Device] | None = None) -> Placement:
     def begin(key, variables, teacher, batch):
       return program.init(key, variables, teacher, program.read(batch))
 
-    def init(*known):
-      return put(begin(*known))
+    def init(*arguments):
+      return put(begin(*arguments))
 
     return of_arrays(init, 3), of_arrays(step, 2)
 
@@ -164,9 +164,9 @@ def of_arrays(function: Callable, place: int) -> Callable:
     place: of the batch among the function's arguments.
   """
 
-  def run(*known):
-    rest = known[place + 1 :]
-    return function(*known[:place], arrays_of(known[place]), *rest)
+  def run(*arguments):
+    rest = arguments[place + 1 :]
+    return function(*arguments[:place], arrays_of(arguments[place]), *rest)
 
   return run
 

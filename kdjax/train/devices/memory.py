@@ -65,10 +65,12 @@ def needs(run: Callable, arguments: tuple) -> Needs:
   """
   states, plan, steps, images, labels, teachers, *rest = arguments
   compiled = run.lower(*arguments).compile()
-  kept = list(_sizes(states))
-  found = {
-    "parameters": sum(size for path, size in kept if "opt_state" not in path),
-    "optimiser": sum(size for path, size in kept if "opt_state" in path),
+  state_sizes = list(_sizes(states))
+  sizes = {
+    "parameters": sum(
+      size for path, size in state_sizes if "opt_state" not in path
+    ),
+    "optimiser": sum(size for path, size in state_sizes if "opt_state" in path),
     "data": sum(size for _, size in _sizes((images, labels, rest)))
     + sum(x.nbytes // len(x) for x in jax.tree.leaves(plan)),
     "teachers": sum(size for _, size in _sizes(teachers)),
@@ -78,10 +80,10 @@ def needs(run: Callable, arguments: tuple) -> Needs:
   if memory is not None:
     donated = memory.alias_size_in_bytes
     fresh = memory.output_size_in_bytes - donated
-    found["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
+    sizes["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
   closed = jax.make_jaxpr(run)(*arguments)
-  done = operations(closed.jaxpr, rounds=len(steps))
-  return Needs(found, donated, done / len(steps))
+  total = operations(closed.jaxpr, rounds=len(steps))
+  return Needs(sizes, donated, total / len(steps))
 
 
 def check_data(size: int, free: int | None) -> None:
@@ -136,26 +138,31 @@ def host_memory() -> int | None:
 
 
 def check(
-  found: Needs, title: str, devices: Sequence[jax.Device], free: int | None
+  program_needs: Needs,
+  title: str,
+  devices: Sequence[jax.Device],
+  free: int | None,
 ) -> str:
   """Says in one line what a program takes; refuses what cannot fit.
 
   Args:
-    found: its needs, whose arguments are on the devices already.
+    program_needs: of a program whose arguments are on the devices already.
     free: bytes that are free on each, see `free_memory`.
   """
   parts = ", ".join(
-    f"{name} {sized(size)}" for name, size in found.memory.items() if size
+    f"{name} {sized(size)}"
+    for name, size in program_needs.memory.items()
+    if size
   )
   each = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
-  total = found.operations * len(devices) / 1e9
+  total = program_needs.operations * len(devices) / 1e9
   line = f"{title}: {parts}{each}; {total:.3g} GFLOP a step"
-  if free is not None and found.memory["temporary"] > free:
-    most = max(found.memory, key=found.memory.get)
+  if free is not None and program_needs.memory["temporary"] > free:
+    most = max(program_needs.memory, key=program_needs.memory.get)
     raise DoesNotFit(
       f"{line}. That does not fit: {sized(free)} are free. Most is"
       f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)",
-      free / found.memory["temporary"],
+      free / program_needs.memory["temporary"],
     )
   return line
 
@@ -173,13 +180,13 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   here = jax.process_index()
   devices = [device for device in devices if device.process_index == here]
   stats = [device.memory_stats() or {} for device in devices]
-  known = [
-    one["bytes_limit"] - one.get("bytes_in_use", 0)
-    for one in stats
-    if "bytes_limit" in one
+  free = [
+    device_stats["bytes_limit"] - device_stats.get("bytes_in_use", 0)
+    for device_stats in stats
+    if "bytes_limit" in device_stats
   ]
-  if known:
-    return min(known)
+  if free:
+    return min(free)
   if devices[0].platform != "cpu":
     return None
   left = host_memory()
@@ -278,7 +285,7 @@ def _container() -> int | None:
     rows = Path("/proc/self/cgroup").read_text().splitlines()
   except OSError:
     rows = []
-  left = []
+  free = []
   for row in ["0::/", "1:memory:/", *rows]:
     _, kinds, name = row.split(":", 2)
     if not kinds:
@@ -293,18 +300,20 @@ def _container() -> int | None:
       )
     else:
       continue
-    own = Path(name.lstrip("/"))
-    left += [_group(group / one, *names) for one in (own, *own.parents)]
-  return min((x for x in left if x is not None), default=None)
+    folder = Path(name.lstrip("/"))
+    free += [
+      _group(group / level, *names) for level in (folder, *folder.parents)
+    ]
+  return min((x for x in free if x is not None), default=None)
 
 
 def _group(group: Path, most: str, used: str, files: str) -> int | None:
   """What one leaves; what files take it gives back at need."""
   try:
     limit = (group / most).read_text().strip()
-    taken = int((group / used).read_text())
+    occupied = int((group / used).read_text())
     rows = (group / "memory.stat").read_text().splitlines()
   except (OSError, ValueError):
     return None
-  given_back = dict(row.split() for row in rows).get(files, 0)
-  return None if limit == "max" else int(limit) - taken + int(given_back)
+  file_cache = dict(row.split() for row in rows).get(files, 0)
+  return None if limit == "max" else int(limit) - occupied + int(file_cache)

@@ -57,8 +57,8 @@ def parallel(
   leaves, form = jax.tree.flatten(returned, is_leaf=lambda x: x is None)
 
   # Among several processes pmap takes nothing but tuples for `out_axes`.
-  def flat(*given):
-    return tuple(form.flatten_up_to(step(*given)))
+  def flat(*arguments):
+    return tuple(form.flatten_up_to(step(*arguments)))
 
   mapped = jax.pmap(
     flat,
@@ -94,18 +94,18 @@ def over_members(function: Callable, *trees):
   """
   if jax.tree.leaves(trees)[0].shape[0] > 1:
     return jax.vmap(function)(*trees)
-  one = function(*jax.tree.map(lambda x: x[0], trees))
-  return jax.tree.map(lambda x: jnp.asarray(x)[None], one)
+  output = function(*jax.tree.map(lambda x: x[0], trees))
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], output)
 
 
-def over_grid(function: Callable, states, settings, shown):
+def over_grid(function: Callable, states, settings, batches):
   """Maps a function over a device's members, those of a seed on one batch.
 
   What sees the batch first multiplies it once with the weights of all cells,
   and not a copy of it with each.
 
   Args:
-    function: (state, settings, shown) of one member.
+    function: (state, settings, batch) of one member.
     states: with a leading axis of members, cells * seeds, the seeds inside.
 
   Returns:
@@ -115,16 +115,16 @@ def over_grid(function: Callable, states, settings, shown):
     >>> over_grid(lambda x, y, z: x + y * z, jnp.zeros(4), jnp.arange(4.), jnp.arange(2.)).tolist()
     [0.0, 1.0, 0.0, 3.0]
   """
-  seeds = jax.tree.leaves(shown)[0].shape[0]
+  seeds = jax.tree.leaves(batches)[0].shape[0]
   members = jax.tree.leaves(settings)[0].shape[0]
   if members == seeds:
-    return over_members(function, states, settings, shown)
+    return over_members(function, states, settings, batches)
   cut = jax.tree.map(
     lambda x: x.reshape(-1, seeds, *x.shape[1:]), (states, settings)
   )
   of_a_seed = jax.vmap(function, in_axes=(0, 0, None))
-  found = jax.vmap(of_a_seed, in_axes=(1, 1, 0), out_axes=1)(*cut, shown)
-  return jax.tree.map(lambda x: x.reshape(members, *x.shape[2:]), found)
+  outputs = jax.vmap(of_a_seed, in_axes=(1, 1, 0), out_axes=1)(*cut, batches)
+  return jax.tree.map(lambda x: x.reshape(members, *x.shape[2:]), outputs)
 
 
 def shard(tree, devices: int, *, axis: int):

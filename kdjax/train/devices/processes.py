@@ -33,8 +33,8 @@ def largest(number: int) -> int:
 
   # Whoever waits here for one that is stuck waits no longer than in a step.
   with watchdog.watch_block():
-    found = multihost_utils.process_allgather(np.asarray(number, np.int32))
-  return int(np.max(found))
+    numbers = multihost_utils.process_allgather(np.asarray(number, np.int32))
+  return int(np.max(numbers))
 
 
 def broadcast(value: Any) -> Any:
@@ -66,12 +66,12 @@ def _tell_bits(arrays: list[np.ndarray]) -> list[np.ndarray]:
   words = np.frombuffer(sent.ljust(-(-len(sent) // 4) * 4, b"\0"), np.uint32)
   parts = [words[i : i + WORDS] for i in range(0, len(words), WORDS)]
   heard = b"".join(_tell(part).tobytes() for part in parts)
-  found, start = [], 0
+  received, start = [], 0
   for x in arrays:
     values = np.frombuffer(heard, x.dtype, x.size, start)
-    found.append(values.reshape(x.shape).copy())
+    received.append(values.reshape(x.shape).copy())
     start += x.nbytes
-  return found
+  return received
 
 
 def _tell(x: np.ndarray) -> np.ndarray:

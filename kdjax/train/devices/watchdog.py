@@ -99,9 +99,9 @@ class Watchdog:
     self._failures = 0
     self._last = self._clock()
     for key, text in beats.items():
-      one, found = int(key), json.loads(text)
-      if found != self._beats.get(one):
-        self._beats[one], self._heard[one] = found, self._last
+      number, latest = int(key), json.loads(text)
+      if latest != self._beats.get(number):
+        self._beats[number], self._heard[number] = latest, self._last
     for key, text in ends.items():
       self.ends.setdefault(int(key), Verdict(*json.loads(text)))
 
@@ -124,9 +124,9 @@ class Watchdog:
       # Without the board nothing can be said of anybody but its owner.
       return [0]
     return [
-      one
-      for one, heard in self._heard.items()
-      if one not in (self.process, *self.ends) and now - heard > seconds
+      number
+      for number, heard in self._heard.items()
+      if number not in (self.process, *self.ends) and now - heard > seconds
     ]
 
   def judge(self, patience: float | None = None) -> Verdict | None:
@@ -139,8 +139,8 @@ class Watchdog:
     Returns:
       Why it is over; None while it is not.
     """
-    for one, end in sorted(self.ends.items()):
-      if one != self.process and end.status not in TOGETHER:
+    for number, end in sorted(self.ends.items()):
+      if number != self.process and end.status not in TOGETHER:
         return end
     patience = self._heartbeat if patience is None else patience
     lost = self.silent(patience)
@@ -155,7 +155,9 @@ class Watchdog:
     if begun is None or self._clock() - begun <= self._step:
       return None
     others = {
-      one: beat for one, beat in self._beats.items() if one != self.process
+      number: beat
+      for number, beat in self._beats.items()
+      if number != self.process
     }
     # Process 0 may be measuring or saving, while the others wait in a step.
     if not all(beat["busy"] for beat in others.values()):
@@ -196,9 +198,9 @@ class Watchdog:
 
   def _names(self, processes: list[int]) -> str:
     several = "processes" if len(processes) > 1 else "process"
-    shown = ", ".join(map(str, sorted(processes)[:5]))
+    numbers = ", ".join(map(str, sorted(processes)[:5]))
     more = ", ..." if len(processes) > 5 else ""
-    return f"{several} {shown}{more} of {self.count}"
+    return f"{several} {numbers}{more} of {self.count}"
 
 
 # Those that watch this process: one, or none where a run has one process only.
