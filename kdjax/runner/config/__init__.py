@@ -12,8 +12,10 @@ from kdjax.runner.config.computing import Computing
 from kdjax.runner.config.controls import Controls
 from kdjax.runner.config.data import Data
 from kdjax.runner.config.distillation import Distillation
+from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export
 from kdjax.runner.config.field import AUTO, Interval
+from kdjax.runner.config.language import Text
 from kdjax.runner.config.networks import Student, Teacher
 from kdjax.runner.config.quantify import Quantify
 from kdjax.runner.config.run import Run
@@ -31,6 +33,7 @@ __all__ = [
   "Controls",
   "Data",
   "Distillation",
+  "Evaluation",
   "Experiment",
   "Export",
   "Interval",
@@ -42,6 +45,7 @@ __all__ = [
   "Student",
   "Synthesis",
   "Teacher",
+  "Text",
 ]
 
 
@@ -50,6 +54,7 @@ class Experiment:
   """Everything that determines a run."""
 
   data: Data = Data()
+  language: Text = Text()
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
@@ -61,6 +66,7 @@ class Experiment:
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   compression: Compression = Compression()
+  evaluation: Evaluation = Evaluation()
   export: Export = Export()
   computing: Computing = Computing()
   run: Run = Run()

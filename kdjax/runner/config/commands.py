@@ -27,7 +27,9 @@ from kdjax.runner.config.distillation import (
   TeacherView,
   WeightedObjective,
 )
-from kdjax.runner.config.export import Export
+from kdjax.runner.config.evaluation import Evaluation
+from kdjax.runner.config.export import Export, StoredModel
+from kdjax.runner.config.language import Text
 from kdjax.runner.config.networks import (
   NumberedViews,
   OptimizedStudent,
@@ -35,6 +37,7 @@ from kdjax.runner.config.networks import (
   Student,
   StudentModel,
   Teacher,
+  TeacherSource,
   TrainedStudent,
   TrainedTeacher,
 )
@@ -160,6 +163,17 @@ class CompressConfig:
   intervals: Intervals = Intervals()
   latency: Latency = Latency()
   cluster: Cluster = Cluster()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+  """`evaluate`: a language model on texts."""
+
+  model: StoredModel = StoredModel()
+  language: Text = Text()
+  teacher: TeacherSource = TeacherSource()
+  evaluation: Evaluation = Evaluation()
+  place: Place = Place()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,17 +60,27 @@ class TrainedTeacher(TeacherModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainedTeacher(TrainedTeacher):
-  """A teacher that is trained, or was before."""
+class TeacherSource:
+  """A teacher that was trained before."""
 
   decisive = True
   own_run = True
 
   teacher_from: str | None = option(
     None,
-    "a trained teacher: the folder of an earlier run, or a .safetensors file"
-    " with the names of torchvision, timm or Hugging Face",
+    "a trained teacher: the folder of an earlier run, a .safetensors file with"
+    " the names of torchvision, timm or Hugging Face, or of texts a language"
+    " model",
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedTeacher(TeacherSource, TrainedTeacher):
+  """A teacher that is trained, or was before."""
+
+  decisive = True
+  own_run = True
+
   teacher_classes: str | None = option(
     None,
     "which class of --teacher_from's is which: name (equal names), order"

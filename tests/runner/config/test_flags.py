@@ -32,8 +32,10 @@ HAVE = [
    "teacher teacher_epochs teacher_batch_size teacher_learning_rate "
    "teacher_optimizer teacher_schedule teacher_augment teacher_seed "
    "augment"),
+  ("distill sweep compare cache compress evaluate",
+   "teacher_from"),
   ("distill sweep compare cache compress",
-   "teacher_from teacher_classes checkpoint_minutes checkpoint_steps "
+   "teacher_classes checkpoint_minutes checkpoint_steps "
    "evaluate_every"),
   ("distill sweep",
    "teacher_head teacher_cache scheme specialists specialist_epochs "
@@ -76,15 +78,19 @@ HAVE = [
    "images_per_class inner_steps inner_epochs outer_steps outer_batch_size "
    "network_inits initialisation first_images learn_labels image_rate "
    "rate_rate first_rate fresh_networks real_rates"),
+  ("evaluate export",
+   "from"),
   ("export",
-   "from format network member"),
+   "format network member"),
+  ("evaluate",
+   "text sequence_length top sequences_at_once"),
   ("distill sweep cache",
    "accumulate_steps members_at_once"),
-  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot",
    "workdir"),
-  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce list plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot",
    "accelerator"),
-  ("distill sweep compare cache quantify soft_td synthesise compress list plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate list plot",
    "host_devices compilation_cache"),
 ]  # fmt: skip
 FLAGS = {
@@ -148,7 +154,7 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
-    command not in ("export", "reproduce", "plot")
+    command not in ("evaluate", "export", "reproduce", "plot")
   )
 
 
