@@ -11,6 +11,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.task import batch_of
 from kdjax.core.teacher import check_examples, observe
 from kdjax.models import make_model
+from kdjax.train.misfits import check_teacher
 
 IMAGES = np.zeros((6, 4, 4, 1), np.float32)
 BATCH = {"image": IMAGES, "label": np.zeros(6, np.int32), "name": ["a"] * 6}
@@ -81,7 +82,9 @@ MISFITS = [
 ]  # fmt: skip
 
 
-NAN = kdjax.stored_teacher(np.full((6, 4), np.nan, np.float32))
+# One number is enough: of example 4 the answer to class 1.
+ONE_NAN = np.where(np.arange(24).reshape(6, 4) == 17, np.nan, np.float32(0))
+NAN = kdjax.stored_teacher(ONE_NAN)
 
 
 def goal(method, student):
@@ -221,6 +224,13 @@ def test_distill_looks_into_its_batches(teacher, batches, batch_size, words):
 def test_what_is_no_argument_is_told(optimizer, teacher, words):
   with pytest.raises(UserError, match=words):
     kdjax.check(goal("kd", STUDENT), optimizer, BATCH, teacher)
+
+
+def test_one_number_that_is_nan_is_told():
+  batch = {**BATCH, "index": np.arange(6)}
+  with pytest.raises(UserError, match="1 of its 6 answers"):
+    check_teacher(TASK, NAN, batch)
+  check_teacher(TASK, NAN, {**batch, "weight": np.arange(6) != 4})
 
 
 def test_a_step_tells_it_as_well():

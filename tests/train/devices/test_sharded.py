@@ -8,7 +8,9 @@ from jax.sharding import PartitionSpec as P
 
 import kdjax
 from kdjax.core.errors import UserError
+from kdjax.core.task import batch_of
 from kdjax.models import make_model
+from kdjax.train.make_step import Program
 
 EXAMPLES, CLASSES, STEPS = 24, 4, 20
 RNG = np.random.default_rng(0)
@@ -85,6 +87,20 @@ def test_a_mesh_takes_the_same_steps(method):
     one.params,
     other.params,
   )
+
+
+@pytest.mark.parametrize(("couples", "examples"), [(True, 3), (False, -1)])
+def test_a_method_that_relates_examples_is_told_how_many_count(
+  couples, examples
+):
+  def step(state, teacher, batch, axis_name, examples=None):
+    count = -1 if examples is None else examples
+    return state, {"rows": len(batch.index), "examples": count}
+
+  program = Program(None, step, batch_of, 1, couples)
+  _, step = kdjax.sharded(mesh(2, 1), []).compile(program)
+  _, metrics = step(np.zeros(2), None, np.zeros((3, 5), np.float32))
+  assert metrics == {"rows": 4, "examples": examples}
 
 
 def bytes_on_a_device(tree):
