@@ -54,6 +54,7 @@ READERS = {
   "read_window": {"pipeline/values"},
   "read_optimizer": {
     "pipeline/build", "jobs/knowledge/build", "jobs/synthesis/build",
+    "jobs/lm/build",
   },
   "make_optimizer": set(),
   "make_model": set(),

@@ -1,7 +1,7 @@
 """What a data set is: labelled images in two splits, in memory or on disk."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -81,9 +81,10 @@ def resident(split: Split) -> bool:
   """Says whether a split's images are one array in memory.
 
   Returns:
-    True for an array, False for images that are read when asked for.
+    True for an array, or arrays by name; False for images that are read when
+    asked for.
   """
-  return isinstance(split.images, np.ndarray)
+  return isinstance(split.images, np.ndarray | Mapping)
 
 
 def materialise(images: Images) -> np.ndarray:

@@ -15,7 +15,6 @@ from absl import flags as absl
 from kdjax.core import plugins
 from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment, flags
-from kdjax.runner.config.data import Source, StoredData
 from kdjax.runner.config.options import (
   as_dict,
   as_text,
@@ -69,7 +68,7 @@ def flags_of(command: str | None, settings: Experiment) -> absl.FlagValues:
   )
   text += " add your own networks, data sets and methods"
   absl.DEFINE_string("plugins", None, text, **launch)
-  if command is None or flags.contains(CONFIGS[command], Source):
+  if command is None or flags.takes_experiment(CONFIGS[command]):
     text = "one of `list experiments`; flags override it"
     absl.DEFINE_string("experiment", None, text, **launch)
   configs = [CONFIGS[command]] if command else [Experiment, *CONFIGS.values()]
@@ -193,7 +192,7 @@ def _name_of(dataset: str) -> str:
 def run(call: Call) -> None:
   """Runs a command."""
   flags.check_experiment(call.command, call.name, call.experiment, CONFIGS)
-  if flags.contains(CONFIGS[call.command], StoredData):
+  if flags.trains(CONFIGS[call.command]):
     from kdjax.runner.pipeline import rules
 
     rules.check(CONFIGS[call.command], call.experiment, call.flags)

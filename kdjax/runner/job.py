@@ -25,8 +25,10 @@ from kdjax.train.devices import processes
 DEFAULT = "distill"
 # Of what a stopped run must find again, what results.json says of the data.
 FINGERPRINTS = {
-  "shown": "sha256 of the training images",
-  "scored": "sha256 of the scored images",
+  "sha256 of the training images": "shown",
+  "sha256 of the scored images": "scored",
+  "sha256 of the training texts": "shown",
+  "sha256 of the test texts": "scored",
 }
 
 
@@ -256,7 +258,7 @@ def _about(plan: Plan, context: Context, inputs) -> dict[str, Any]:
     "environment": environment.describe(plan.devices),
     "fingerprints": {
       name: inputs[what]
-      for name, what in FINGERPRINTS.items()
+      for what, name in FINGERPRINTS.items()
       if what in inputs
     },
     "performance": context.log.performance,

@@ -27,12 +27,12 @@ kdjax [distill] [--flags]             teach, distil, measure, report
 kdjax sweep --temperature=1,4         the same over a grid, in one program
 kdjax compare METHOD ...|all          one table of methods, searched alike
 kdjax cache --views=4                 what a teacher makes of each view
+kdjax lm --text=FILE                  a language model teaches a smaller one
 kdjax quantify                        what the student looks at, and why
 kdjax soft_td                         several sources, soft labels, in rounds
 kdjax synthesise                      a few learned images stand for all
 kdjax reproduce RESULTS.json          run it again, and compare
 kdjax compress                        one table: in few bits, pruned, timed
-kdjax evaluate --from=M --text=FILE   nats a token, bits a byte of a language model
 kdjax export --from=WORKDIR           the student alone, for other programs
 kdjax list [WHAT]                     methods, models, taps --student=M, ...
 kdjax plot temperature|norms          the theory's two teaching figures

@@ -10,6 +10,7 @@ import numpy as np
 from jax.interpreters import partial_eval
 
 from kdjax.core.errors import UserError, program
+from kdjax.core.factored import over_rows
 from kdjax.core.method import Method, Outputs
 from kdjax.core.task import Task, arguments
 from kdjax.core.teacher import Teacher, observe, teacher_head
@@ -104,7 +105,8 @@ def _step_of(student, teacher, method, sample, task, scheme):
       _check_stored(outputs, method.teacher_taps)
     head = jax.tree.map(lambda x: x + change, teacher_head(live))
     if outputs is not None:
-      outputs = outputs._replace(answers=outputs.answers + change)
+      answers = over_rows(lambda x: x + change, outputs.answers)
+      outputs = outputs._replace(answers=answers)
     state = scheme.create(
       student,
       method,

@@ -56,6 +56,7 @@ def train(
   | None = None,
   programs: dict[tuple, tuple] | None = None,
   portion: int | None = None,
+  variables: Mapping[str, Any] | None = None,
   start: Epoch | None = None,
   observer: Observer = UNWATCHED,
 ) -> Iterator[Epoch]:
@@ -93,6 +94,8 @@ def train(
       trainings of the same arms that differ in nothing but
       settings share them.
     portion: also yield within an epoch, after at most so many steps.
+    variables: by arm, what its networks begin with; those of other arms are
+      drawn, each from its seed.
     start: as it was yielded, to go on from there; None for the beginning.
     observer: who watches.
 
@@ -124,7 +127,9 @@ def train(
   own = [programs[*group.arms, grid] for group in groups]
   # One call a step is a long portion: its beginning outlives it.
   waits = len(groups) > 1 or not together
-  waves = make_waves(groups, own, shared, start, devices, waits=waits)
+  waves = make_waves(
+    groups, own, shared, variables or {}, start, devices, waits=waits
+  )
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, size):
     done = []
@@ -162,15 +167,19 @@ def initial_states(
   task: Task,
   sample: Any,
   teachers: Mapping[str, Teacher] | None = None,
+  variables: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Returns what `train` starts from: members with one seed start alike.
+
+  Args:
+    variables: as `train` takes them.
 
   Returns:
     Each arm's state with a leading axis of members.
   """
   (group,) = groups_of(arms)
   begin = _initializer(network, optimizer, arms, task, sample)
-  return first_states(group, begin, teachers or {})
+  return first_states(group, begin, teachers or {}, variables or {})
 
 
 def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
@@ -348,12 +357,12 @@ def _step_members(
 
 
 def _initializer(network, optimizer, arms, task, sample):
-  """(settings of the members by arm, teachers) -> their states by arm.
+  """(settings of the members by arm, teachers, variables) -> states by arm.
 
   One program: arms that start alike are compiled once.
   """
 
-  def start(arm, members, teacher):
+  def start(arm, members, teacher, variables):
     batch = task.sample(sample)
     teacher_outputs = observe(teacher, batch, teacher_taps([arm]), task=task)
 
@@ -369,14 +378,17 @@ def _initializer(network, optimizer, arms, task, sample):
         teacher=teacher_outputs,
         learning_rate=settings["learning_rate"],
         head=teacher_head(teacher),
+        **({} if variables is None else {"variables": variables}),
       )
 
     return jax.vmap(one)(members)
 
   @jax.jit
-  def begin(members, teachers):
+  def begin(members, teachers, variables):
     return {
-      name: start(arm, members[name], teachers.get(arm.teacher))
+      name: start(
+        arm, members[name], teachers.get(arm.teacher), variables.get(name)
+      )
       for name, arm in arms.items()
     }
 

@@ -64,6 +64,7 @@ def create_state(
   teacher: Outputs | None,
   learning_rate: jax.Array,
   head: dict | None = None,
+  variables: Any = None,
 ) -> TrainState:
   """Initialises a network, its method and its optimiser.
 
@@ -71,10 +72,11 @@ def create_state(
     inputs: arrays (B, ...) that it takes, for their shape.
     teacher: the teacher's outputs of them, or None.
     head: the teacher's classifier, or None.
+    variables: what the network begins with; None to draw it.
   """
   network = as_network(network)
   params, (collections, method_state) = first_params(
-    method, network, task, rng, None, task.sample(inputs), teacher, head
+    method, network, task, rng, variables, task.sample(inputs), teacher, head
   )
   opt_state = with_learning_rate(optimizer.init(params), learning_rate)
   return TrainState(

@@ -65,6 +65,7 @@ def fit(toy, teacher):
     answers=None,
     observer=UNWATCHED,
     last=None,
+    variables=None,
     **settings,
   ):
     examples = np.arange(EXAMPLES)
@@ -109,6 +110,7 @@ def fit(toy, teacher):
       gradient_metrics=gradient_metrics,
       programs=programs,
       portion=portion,
+      variables=variables,
       start=start,
       answers=answers,
       observer=observer,

@@ -11,6 +11,7 @@ from kdjax.core.task import batch_of
 from kdjax.core.teacher import observe, stored_teacher
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
+from kdjax.models import make_model
 
 
 def response(settings):
@@ -189,6 +190,21 @@ def test_training_goes_on_bit_for_bit(fit, together, portion, stop):
         other.sums,
       ),
     )
+
+
+def test_arms_begin_with_variables(fit):
+  network = make_model("mlp(10)", classes=4)
+  first = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
+  still = {"network": network, "learning_rate": 0.0, "epochs": 1}
+  *_, epoch = fit(response, variables={"student": first}, **still)
+  trained = epoch.states["student"].params["network"]
+  for place in (0, 1):  # both seeds
+    member = jax.tree.map(lambda x, i=place: x[i], trained)
+    chex.assert_trees_all_equal(member, first["params"])
+  # Those of another arm are drawn, each seed its own.
+  *_, epoch = fit(response, variables={"other": first}, **still)
+  *_, kernels = jax.tree.leaves(epoch.states["student"].params["network"])
+  assert not np.array_equal(kernels[0], kernels[1])
 
 
 def test_portions_change_nothing(fit, plain):

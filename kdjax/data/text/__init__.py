@@ -9,7 +9,11 @@ pack.py      examples -> arrays of sequences; batches of them
 A tokenizer is a value that is handed in: `kdjax.models.tokenizers` has them.
 """
 
-from kdjax.data.text.divide import count_duplicates, divide_rows
+from kdjax.data.text.divide import (
+  count_duplicates,
+  divide_rows,
+  divide_rows_in_three,
+)
 from kdjax.data.text.examples import Examples, make_examples
 from kdjax.data.text.pack import open_text, pack, pad_out
 from kdjax.data.text.rows import Row, read_rows
@@ -19,6 +23,7 @@ __all__ = [
   "Row",
   "count_duplicates",
   "divide_rows",
+  "divide_rows_in_three",
   "make_examples",
   "open_text",
   "pack",

@@ -10,7 +10,7 @@ from kdjax.core.errors import UserError, quantity
 from kdjax.data.subsets import place_of
 from kdjax.data.text.rows import Row
 
-SPLIT = "split"
+SPLIT, VALIDATION = "split", "validation"
 _CONTENT = ("text", "prompt", "completion", "messages")
 
 
@@ -33,21 +33,45 @@ def divide_rows(
   Raises:
     UserError: if there are not two documents that differ, or a split is neither.
   """
-  has_split = [SPLIT in row.values for row in rows]
-  if all(has_split):
+  if _has_split(rows):
     is_test = np.array([_says_test(row) for row in rows])
-  elif any(has_split):
-    row = rows[has_split.index(False)]
-    raise UserError(f"{row.place}, has no `{SPLIT}`, but others have one")
   else:
-    is_test = _by_content(rows, held_out)
+    is_test = _by_content(rows, held_out) == 0
   for name, mask in (("train", ~is_test), ("test", is_test)):
     if not mask.any():
       raise UserError(f"text: no row is {name}")
-  pairs = [*zip(rows, is_test, strict=True)]
-  return [row for row, test in pairs if not test], [
-    row for row, test in pairs if test
-  ]
+  return _taken(rows, ~is_test), _taken(rows, is_test)
+
+
+def divide_rows_in_three(
+  rows: Sequence[Row], held_out: float = 0.1
+) -> tuple[list[Row], list[Row], list[Row]]:
+  """Divides documents into those to learn from, to choose by and to measure on.
+
+  As `divide_rows`; an entry `split` may also be validation. Where none is, the
+  documents to choose by are taken from those to learn from.
+
+  Args:
+    held_out: the share that is test, and the share that is validation, in
+      (0, 0.5).
+
+  Returns:
+    (train, validation, test), in their order, none of them empty.
+
+  Raises:
+    UserError: as `divide_rows`, which here needs three documents that differ.
+  """
+  if not _has_split(rows):
+    parts = _by_content(rows, held_out, held_out)
+    test, chosen, train = (_taken(rows, parts == i) for i in range(3))
+    return train, chosen, test
+  chosen = [row for row in rows if row.values.get(SPLIT) == VALIDATION]
+  others = [row for row in rows if row.values.get(SPLIT) != VALIDATION]
+  train, test = divide_rows(others)
+  if not chosen:
+    parts = _by_content(train, held_out)
+    chosen, train = (_taken(train, parts == i) for i in range(2))
+  return train, chosen, test
 
 
 def count_duplicates(rows: Sequence[Row], others: Sequence[Row] = ()) -> int:
@@ -92,28 +116,58 @@ def content(row: Row) -> str:
   return json.dumps(contents, default=str)
 
 
+def _has_split(rows: Sequence[Row]) -> bool:
+  """Says whether rows have their split; all have one, or none."""
+  has_split = [SPLIT in row.values for row in rows]
+  if any(has_split) and not all(has_split):
+    row = rows[has_split.index(False)]
+    raise UserError(f"{row.place}, has no `{SPLIT}`, but others have one")
+  return all(has_split)
+
+
 def _says_test(row: Row) -> bool:
   split = row.values[SPLIT]
   if split not in ("train", "test"):
     raise UserError(
-      f"{row.place}: `{SPLIT}` is {str(split)[:40]!r}; it must be train or test"
+      f"{row.place}: `{SPLIT}` is {str(split)[:40]!r}; it must be train or test,"
+      " or validation where there is a choice to make"
     )
   return split == "test"
 
 
-def _by_content(rows: Sequence[Row], held_out: float) -> np.ndarray:
-  if not 0 < held_out < 1:
-    raise UserError(f"the share held out must be in (0, 1), got {held_out}")
+def _by_content(rows: Sequence[Row], *shares: float) -> np.ndarray:
+  """Deals documents out by what they say.
+
+  Returns:
+    (N,) int, 0 for those of the first share, 1 for those of the second, ...; the
+    rest comes last. None of them is empty.
+  """
+  for share in shares:
+    if not 0 < share < 1 / len(shares):
+      raise UserError(
+        f"the share held out must be in (0, {1 / len(shares):g}), got {share}"
+      )
   places = np.array([place_of(content(row)) for row in rows])
-  if len(np.unique(places)) < 2:
+  distinct = np.unique(places)
+  if len(distinct) <= len(shares):
+    into = (
+      "train and test" if len(shares) == 1 else "train, validation and test"
+    )
+    few = len(distinct) if len(distinct) > 1 else "no two"
     raise UserError(
-      f"text: {quantity(len(rows), 'document')}, no two of which differ, cannot be"
-      " divided into train and test, which is done by document; give more files,"
+      f"text: {quantity(len(rows), 'document')}, {few} of which differ,"
+      f" cannot be divided into {into}, which is done by document; give more files,"
       " or divide a file by lines of <|endoftext|>"
     )
-  is_test = places < held_out
-  if not is_test.any():
-    is_test = places == places.min()
-  elif is_test.all():
-    is_test = places != places.max()
-  return is_test
+  parts, first = np.full(len(rows), len(shares)), 0
+  for number, end in enumerate(np.cumsum(shares)):
+    # Each share has one at least, and leaves one to each that follows.
+    most = len(distinct) - len(shares) + number
+    last = min(max(int(np.sum(distinct < end)), first + 1), most)
+    parts[np.isin(places, distinct[first:last])] = number
+    first = last
+  return parts
+
+
+def _taken(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
+  return [row for row, taken in zip(rows, which, strict=True) if taken]

@@ -12,10 +12,9 @@ from kdjax.runner.config.computing import Computing
 from kdjax.runner.config.controls import Controls
 from kdjax.runner.config.data import Data
 from kdjax.runner.config.distillation import Distillation
-from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export
 from kdjax.runner.config.field import AUTO, Interval
-from kdjax.runner.config.language import Text
+from kdjax.runner.config.language import Language
 from kdjax.runner.config.networks import Student, Teacher
 from kdjax.runner.config.quantify import Quantify
 from kdjax.runner.config.run import Run
@@ -33,10 +32,10 @@ __all__ = [
   "Controls",
   "Data",
   "Distillation",
-  "Evaluation",
   "Experiment",
   "Export",
   "Interval",
+  "Language",
   "Quantify",
   "Teaching",
   "Run",
@@ -45,7 +44,6 @@ __all__ = [
   "Student",
   "Synthesis",
   "Teacher",
-  "Text",
 ]
 
 
@@ -54,7 +52,7 @@ class Experiment:
   """Everything that determines a run."""
 
   data: Data = Data()
-  language: Text = Text()
+  language: Language = Language()
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
@@ -66,7 +64,6 @@ class Experiment:
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   compression: Compression = Compression()
-  evaluation: Evaluation = Evaluation()
   export: Export = Export()
   computing: Computing = Computing()
   run: Run = Run()

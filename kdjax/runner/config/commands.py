@@ -27,12 +27,12 @@ from kdjax.runner.config.distillation import (
   TeacherView,
   WeightedObjective,
 )
-from kdjax.runner.config.evaluation import Evaluation
-from kdjax.runner.config.export import Export, StoredModel
-from kdjax.runner.config.language import Text
+from kdjax.runner.config.export import Export
+from kdjax.runner.config.language import Language
 from kdjax.runner.config.networks import (
   NumberedViews,
   OptimizedStudent,
+  PlainStudent,
   PretrainedTeacher,
   Student,
   StudentModel,
@@ -44,6 +44,7 @@ from kdjax.runner.config.networks import (
 from kdjax.runner.config.quantify import Quantify
 from kdjax.runner.config.run import (
   Accelerator,
+  Checkpoints,
   Intervals,
   Latency,
   Machine,
@@ -110,6 +111,22 @@ class CacheConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LanguageConfig:
+  """`lm`: a language model teaches a smaller one."""
+
+  language: Language = Language()
+  teacher: TeacherSource = TeacherSource()
+  student: PlainStudent = PlainStudent()
+  objective: Objective = Objective()
+  rates: Rates = Rates()
+  precision: Precision = Precision()
+  portions: Portions = Portions()
+  place: ResumablePlace = ResumablePlace()
+  checkpoints: Checkpoints = Checkpoints()
+  cluster: Cluster = Cluster()
+
+
+@dataclasses.dataclass(frozen=True)
 class QuantifyConfig:
   """`quantify`: how much knowledge a student takes over."""
 
@@ -163,17 +180,6 @@ class CompressConfig:
   intervals: Intervals = Intervals()
   latency: Latency = Latency()
   cluster: Cluster = Cluster()
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
-  """`evaluate`: a language model on texts."""
-
-  model: StoredModel = StoredModel()
-  language: Text = Text()
-  teacher: TeacherSource = TeacherSource()
-  evaluation: Evaluation = Evaluation()
-  place: Place = Place()
 
 
 @dataclasses.dataclass(frozen=True)

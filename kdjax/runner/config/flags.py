@@ -12,6 +12,7 @@ from typing import Any
 from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.data import Source, StoredData
+from kdjax.runner.config.language import Text
 from kdjax.runner.config.options import Option, as_flag, options, value_of
 
 Configs = Mapping[str, type]
@@ -28,6 +29,16 @@ def contains(config: type, part: type) -> bool:
   return any(issubclass(one.type, part) for one in dataclasses.fields(config))
 
 
+def takes_experiment(config: type) -> bool:
+  """Says whether a command's settings may come from an experiment."""
+  return contains(config, Source) or contains(config, Text)
+
+
+def trains(config: type) -> bool:
+  """Says whether a command trains, and does not only look at single settings."""
+  return contains(config, StoredData) or contains(config, Text)
+
+
 def by_flag(config: type) -> dict[str, Option]:
   """Returns a command's settings by flag."""
   return {one.flag: one for one in options(config)}
@@ -38,7 +49,7 @@ def check_typed(
 ) -> None:
   """Refuses the flags of other commands."""
   config = configs[command]
-  own = {"experiment"} if contains(config, Source) else set()
+  own = {"experiment"} if takes_experiment(config) else set()
   own |= {flag for one in options(config) for flag in one.flags}
   order = ["experiment", *by_flag(Experiment)]
   foreign = sorted(values.keys() - own, key=[*order, *values].index)
@@ -79,9 +90,7 @@ def check_experiment(
 ) -> None:
   """Refuses an experiment that sets what a command would have to pass over."""
   own = by_flag(configs[command])
-  # Who trains nothing looks at single settings.
-  trains = contains(configs[command], StoredData)
-  for one in options() if trains else ():
+  for one in options() if trains(configs[command]) else ():
     value = value_of(settings, one)
     if one.decisive and one.flag not in own and value != one.field.default:
       having = _having(one.flag, configs)

@@ -1,8 +1,8 @@
-"""Texts, for language models."""
+"""Texts, and what is learned from them."""
 
 import dataclasses
 
-from kdjax.runner.config.field import Interval, option
+from kdjax.runner.config.field import COUNT, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,4 +22,41 @@ class Text:
     512,
     "tokens of a sequence, in which texts are packed one behind the other",
     within=Interval(2),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Language(Text):
+  """Texts, how they are divided, and how long is learned from them."""
+
+  decisive = True
+  own_run = True
+
+  held_out: float = option(
+    0.1,
+    "share of the documents that are for testing, and share that is for"
+    " validation, where no row has a `split`",
+    within=Interval(0, 0.5, "()"),
+  )
+  validation_sequences: int = option(
+    64,
+    "the most sequences of the validation documents that the learning curve and"
+    " the choice among rates are measured on",
+    within=COUNT,
+  )
+  steps: int | None = option(
+    None,
+    "steps of the training; --epochs passes over the texts by default",
+    within=COUNT,
+  )
+  evaluations: int = option(
+    10,
+    "the most points of the learning curve, evenly spaced: as many as divide the"
+    " steps",
+    within=COUNT,
+  )
+  student_from: str | None = option(
+    None,
+    "the student's beginning, in --student's place: a folder with config.json and"
+    " safetensors, as Hugging Face has them",
   )

@@ -69,8 +69,8 @@ class TeacherSource:
   teacher_from: str | None = option(
     None,
     "a trained teacher: the folder of an earlier run, a .safetensors file with"
-    " the names of torchvision, timm or Hugging Face, or of texts a language"
-    " model",
+    " the names of torchvision, timm or Hugging Face, or for lm a folder of a"
+    " language model",
   )
 
 
@@ -151,7 +151,7 @@ class Augmentation:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizedStudent(Augmentation, TrainedStudent):
+class Descent:
   """How students are trained."""
 
   learning_rate: float | tuple[float, ...] | None = option(
@@ -169,6 +169,16 @@ class OptimizedStudent(Augmentation, TrainedStudent):
     " 'milestones((0.5, 0.75), 0.1)', a factor at shares of the training; with"
     " an optional warm-up share, 'cosine(warmup=0.1)'",
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainStudent(Descent, TrainedStudent):
+  """Students that see their inputs as they are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizedStudent(Augmentation, PlainStudent):
+  """Students that see views of their inputs."""
 
 
 @dataclasses.dataclass(frozen=True)

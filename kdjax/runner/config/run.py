@@ -52,8 +52,8 @@ class ResumablePlace(Place):
 
 
 @dataclasses.dataclass(frozen=True)
-class Intervals:
-  """How often a training is looked at."""
+class Checkpoints:
+  """How often a training is kept."""
 
   checkpoint_minutes: float = option(
     5.0,
@@ -65,6 +65,12 @@ class Intervals:
     "the most steps from one look at the clock, and at signals, to the next",
     within=COUNT,
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals(Checkpoints):
+  """How often a training is looked at."""
+
   evaluate_every: int = option(
     1,
     "epochs from one measurement of the test accuracy to the next; the last"

@@ -11,8 +11,8 @@ class Rates:
 
   rates: tuple[float, ...] = option(
     (),
-    "compare: peak learning rates to try with each; a third of the student's"
-    " and the student's by default",
+    "peak learning rates to try with each arm, on held-out data; compare: a third"
+    " of the student's and the student's by default",
     flag="search_rates",
     within=POSITIVE,
   )

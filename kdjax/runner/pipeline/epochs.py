@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from kdjax import data
@@ -33,7 +34,7 @@ def epochs(
     data.resident(setup.train_split),
   )
   if resident and settings.preflight:
-    size = setup.train_split.images.nbytes
+    size = sum(x.nbytes for x in jax.tree.leaves(setup.train_split.images))
     memory.check_data(size, memory.free_memory(local(setup.devices)))
   workers = setup.experiment.data.data_workers
   with data.open_reader(setup.train_split, workers=workers) as read:
@@ -52,6 +53,7 @@ def epochs(
       together=train_spec.together,
       most=train_spec.most,
       apart=train_spec.apart,
+      variables=train_spec.variables,
       **options,
     )
 
@@ -81,6 +83,7 @@ def initial_states(
     task=train_spec.task,
     sample=setup.sample,
     teachers=teachers,
+    variables=train_spec.variables,
   )
 
 

@@ -224,12 +224,8 @@ def _log_epoch(
       entry["lost_steps"] = nan_guard.lost_steps(epoch)[arm]
     due = epoch.number % every == 0 or epoch.number == train_spec.epochs
     if due and not log.quiet:
-      logits = predict.predict(
-        train_spec, networks[arm], setup.score_split.images
-      )
-      entry[f"test_{score}"] = evaluate.score(
-        task, logits, setup.score_split.labels
-      )
+      measure = train_spec.measure or partial(_score, setup, train_spec)
+      entry |= measure(networks[arm])
     own = {
       name: values.tolist()
       for name, values in metrics.items()
@@ -247,3 +243,10 @@ def _log_epoch(
     }
     log.write(rows[arm])
   return rows
+
+
+def _score(setup, train_spec, networks) -> dict[str, list[float]]:
+  """An arm's score on the images that count."""
+  task, split = train_spec.task, setup.score_split
+  logits = predict.predict(train_spec, networks, split.images)
+  return {f"test_{task.score}": evaluate.score(task, logits, split.labels)}

@@ -1,6 +1,6 @@
 """What a run has once its settings are values: data, networks, teachers, students."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -41,6 +41,9 @@ class TrainSpec(NamedTuple):
     task: what the network's answers mean.
     most: members that a device trains, or asks, side by side; None for all.
     apart: whether each device has members of its own.
+    variables: by arm, what its networks begin with; others are drawn.
+    measure: (an arm's networks) -> what the log says of them after an epoch;
+      None for the task's score on the scored images.
   """
 
   network: nn.Module
@@ -56,6 +59,8 @@ class TrainSpec(NamedTuple):
   most: int | None = None
   apart: bool = False
   optimizer_for: Callable[[int], optax.GradientTransformation] | None = None
+  variables: Mapping[str, Any] = {}
+  measure: Callable[[Any], dict[str, Any]] | None = None
 
   @property
   def members(self) -> int:

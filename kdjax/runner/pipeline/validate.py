@@ -24,29 +24,26 @@ from kdjax.train.schemes.registry import check_devices
 def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
   """Checks what can be checked before the data are opened: that may take minutes."""
   for group in (experiment.teacher, experiment.student):
-    placement.check_batch_size(group.batch_size, local)
+    check_batch_size(experiment, group.batch_size, local)
   values = rules.check(DistillConfig, experiment)
   validate_teachers.check(experiment, values)
-  _check_computing(experiment, local)
   check_devices(experiment.distillation.regime, values.scheme, len(local))
   for model in (values.student, values.teacher, *values.chain):
     if model is not None:
       model.make(classes=2)
 
 
-def _check_computing(
-  experiment: Experiment, local: Sequence[jax.Device]
+def check_batch_size(
+  experiment: Experiment, batch_size: int, local: Sequence[jax.Device]
 ) -> None:
-  """Refuses pieces of batches where there are none."""
+  """Refuses batches that devices, or pieces, cannot share evenly."""
+  placement.check_batch_size(batch_size, local)
   pieces = experiment.computing.accumulate_steps
-  if pieces == 1:
-    return
-  for group in (experiment.teacher, experiment.student):
-    if group.batch_size % (pieces * len(local)):
-      raise UserError(
-        f"--accumulate_steps={pieces}: the batch size {group.batch_size} must"
-        f" be a multiple of {pieces} pieces on {quantity(len(local), 'device')}"
-      )
+  if pieces > 1 and batch_size % (pieces * len(local)):
+    raise UserError(
+      f"--accumulate_steps={pieces}: the batch size {batch_size} must be a multiple"
+      f" of {pieces} pieces on {quantity(len(local), 'device')}"
+    )
 
 
 def check_pieces(experiment: Experiment, arms: Mapping[str, Arm]) -> None:

@@ -47,19 +47,30 @@ def agreement_figure(results: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def curves_figure(
-  history: Sequence[Mapping[str, Any]], score: reading.Score = reading.ACCURACY
+  history: Sequence[Mapping[str, Any]],
+  score: reading.Score = reading.ACCURACY,
+  key: str | None = None,
+  where: str = "Test",
 ) -> Figure:
-  """Draws the score and the training loss over the epochs."""
+  """Draws the score and the training loss over the epochs.
+
+  Args:
+    key: where the score stands in a row, if it is not that on the test set.
+    where: what it is measured on.
+  """
+  key = key or score.key
   drawing = style.figure(5.2)
   above, below = drawing.subplots(2, 1, sharex=True)
   for name, rows in reading.rows_by_network(history).items():
-    for axes, key in ((above, score.key), (below, "loss")):
-      scored_rows = [row for row in rows if reading.numbers(row.get(key)).size]
-      values = [reading.numbers(row[key]) for row in scored_rows]
-      if key == score.key:
+    for axes, name_of in ((above, key), (below, "loss")):
+      scored_rows = [
+        row for row in rows if reading.numbers(row.get(name_of)).size
+      ]
+      values = [reading.numbers(row[name_of]) for row in scored_rows]
+      if name_of == key:
         values = [score.shown(value) for value in values]
       style.draw_band(axes, [row["epoch"] for row in scored_rows], values, name)
-  above.set_ylabel(score.header)
+  above.set_ylabel(score.with_unit(where))
   below.set_ylabel("Training loss")
   below.set_xlabel("Epoch")
   for axes in (above, below):

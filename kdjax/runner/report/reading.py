@@ -21,6 +21,7 @@ _TITLES = {
   "uniform_teacher": "Uniform teacher",
   "noise_teacher": "Random teacher",
   "matched_smoothing": "Matched smoothing",
+  "untrained": "Before training",
 }
 _DESCRIPTIONS = {
   "teacher": "the network whose outputs are distilled",

@@ -29,6 +29,7 @@ _PHRASES = {
   "noise_teacher": "the same student of a teacher that answers at random",
   "matched_smoothing": "the same student of labels smoothed to the teacher's"
   " entropy",
+  "untrained": "what the student began with",
 }
 # What follows for the reader, by control and verdict.
 _ADVICE = {

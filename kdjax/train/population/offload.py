@@ -48,12 +48,16 @@ def by_device(group: Group) -> Group:
 
 
 def first_states(
-  group: Group, begin: Callable, teachers: Mapping[str, Teacher]
+  group: Group,
+  begin: Callable,
+  teachers: Mapping[str, Teacher],
+  variables: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Makes the states that a group begins with.
 
   Args:
-    begin: (settings of its members by arm, teachers) -> their states.
+    begin: (settings of its members by arm, teachers, variables) -> their states.
+    variables: by arm, what its networks begin with where it is not drawn.
 
   Returns:
     By arm, with a leading axis of members.
@@ -61,7 +65,9 @@ def first_states(
   members, _ = member_settings(group)
   names = {arm.teacher for arm in group.arms.values()}
   initial = begin(
-    members, {name: one for name, one in teachers.items() if name in names}
+    members,
+    {name: one for name, one in teachers.items() if name in names},
+    {name: one for name, one in variables.items() if name in group.arms},
   )
   return {name: initial[name] for name in group.arms}
 
@@ -70,6 +76,7 @@ def make_waves(
   groups: Sequence[Group],
   programs: Sequence[tuple[Callable, Callable]],
   resident: tuple,
+  variables: Mapping[str, Any],
   start: Epoch | None,
   devices: Sequence[jax.Device],
   *,
@@ -80,6 +87,7 @@ def make_waves(
   Args:
     programs: of each, (what makes its first states, program).
     resident: images, labels and teachers, on the devices.
+    variables: as `first_states` takes them.
     start: as it was yielded; None for the beginning.
     waits: whether states are on the host between portions.
   """
@@ -91,7 +99,7 @@ def make_waves(
     groups, programs, initial, strict=True
   ):
     if states is None:
-      states = first_states(group, begin, resident[2])
+      states = first_states(group, begin, resident[2], variables)
     settings = member_settings(group)
     if group.apart:
       each = jax.tree.map(lambda x: x.reshape(len(devices), -1), settings)

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from kdjax.core.errors import UserError
-from kdjax.data.text import Row, count_duplicates, divide_rows, read_rows
+from kdjax.data.text import (
+  Row,
+  count_duplicates,
+  divide_rows,
+  divide_rows_in_three,
+  read_rows,
+)
 
 
 def write(folder, files):
@@ -178,6 +184,39 @@ def test_rows_that_say_their_split():
   train, test = divide_rows(rows)
   assert [row.place for row in train] == ["a", "b"]
   assert [row.place for row in test] == ["c"]
+
+
+@pytest.mark.parametrize("held_out", [0.01, 0.1, 0.49])
+@pytest.mark.parametrize("count", [3, 4, 60])
+def test_three_parts_of_documents(count, held_out):
+  rows = rows_of(*map(str, range(count)))
+  parts = divide_rows_in_three([*rows, *rows[:2]], held_out)
+  said = [{row.values["text"] for row in part} for part in parts]
+  assert all(said) and sum(map(len, said)) == count
+  # The documents to measure on are those of a division in two.
+  if count == 60:
+    two = {row.values["text"] for row in divide_rows(rows, held_out)[1]}
+    assert two == said[2] and len(said[1]) == pytest.approx(
+      max(1, held_out * count), abs=6
+    )
+
+
+def test_rows_say_their_part_of_three():
+  names = ["train", "validation", "test", "train"]
+  rows = [
+    Row({"text": str(i), "split": name}, str(i)) for i, name in enumerate(names)
+  ]
+  parts = divide_rows_in_three(rows)
+  assert [[row.place for row in part] for part in parts] == [
+    ["0", "3"], ["1"], ["2"],
+  ]  # fmt: skip
+  # Where none is named, what is chosen by comes out of the training's.
+  train, chosen, test = divide_rows_in_three([rows[0], *rows[2:]])
+  assert sorted(row.place for row in train + chosen) == ["0", "3"] and test == [
+    rows[2]
+  ]
+  with pytest.raises(UserError, match="has no `split`"):
+    divide_rows_in_three([*rows, *rows_of("a")])
 
 
 @pytest.mark.parametrize(

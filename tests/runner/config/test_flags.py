@@ -12,8 +12,10 @@ from kdjax.runner.config import Experiment, flags, options
 ALL = {one.flag: one for one in options.options()}
 # By hand: which commands have which flags.
 HAVE = [
+  ("distill sweep compare cache quantify soft_td synthesise compress list lm",
+   "student"),
   ("distill sweep compare cache quantify soft_td synthesise compress list",
-   "dataset image_size student"),
+   "dataset image_size"),
   ("distill sweep compare cache quantify soft_td synthesise compress export list",
    "data_dir"),
   ("distill sweep compare cache quantify soft_td synthesise compress",
@@ -21,8 +23,12 @@ HAVE = [
   ("distill sweep compare cache soft_td compress",
    "background crop_size images labels omit_classes"),
   ("distill sweep compare cache soft_td",
-   "data_workers views view_seed compute_dtype teacher_dtype remat "
-   "preflight"),
+   "data_workers views view_seed"),
+  ("distill sweep compare cache soft_td lm",
+   "compute_dtype teacher_dtype remat preflight"),
+  ("lm",
+   "text sequence_length held_out validation_sequences steps evaluations "
+   "student_from"),
   ("distill sweep compare cache soft_td synthesise compress",
    "validation"),
   ("distill sweep compare",
@@ -32,11 +38,10 @@ HAVE = [
    "teacher teacher_epochs teacher_batch_size teacher_learning_rate "
    "teacher_optimizer teacher_schedule teacher_augment teacher_seed "
    "augment"),
-  ("distill sweep compare cache compress evaluate",
-   "teacher_from"),
   ("distill sweep compare cache compress",
-   "teacher_classes checkpoint_minutes checkpoint_steps "
-   "evaluate_every"),
+   "teacher_classes evaluate_every"),
+  ("distill sweep compare cache compress lm",
+   "teacher_from checkpoint_minutes checkpoint_steps"),
   ("distill sweep",
    "teacher_head teacher_cache scheme specialists specialist_epochs "
    "specialist_learning_rate chain chain_learning_rate generations route "
@@ -44,14 +49,14 @@ HAVE = [
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
    "matched_smoothing augmented_learning_rate shard profile_steps "
    "keep_best best_metric nan nan_patience"),
-  ("distill sweep compare cache quantify soft_td synthesise compress",
+  ("distill sweep compare cache quantify soft_td synthesise compress lm",
    "resume multihost coordinator_address process_count process_index "
    "init_timeout heartbeat_timeout step_timeout"),
-  ("distill sweep compare quantify soft_td synthesise compress",
+  ("distill sweep compare quantify soft_td synthesise compress lm",
    "epochs batch_size seeds"),
-  ("distill sweep compare quantify soft_td compress",
+  ("distill sweep compare quantify soft_td compress lm",
    "learning_rate optimizer schedule"),
-  ("distill sweep cache compress",
+  ("distill sweep cache compress lm",
    "distillation"),
   ("distill sweep compare soft_td compress",
    "temperature hard_weight latency"),
@@ -63,7 +68,7 @@ HAVE = [
    "label_smoothing"),
   ("compare",
    "methods search_weights search_smoothing search_seeds"),
-  ("compare soft_td",
+  ("compare soft_td lm",
    "search_rates"),
   ("quantify",
    "tap weights estimator explained_images grid entropy_weight threshold "
@@ -78,19 +83,15 @@ HAVE = [
    "images_per_class inner_steps inner_epochs outer_steps outer_batch_size "
    "network_inits initialisation first_images learn_labels image_rate "
    "rate_rate first_rate fresh_networks real_rates"),
-  ("evaluate export",
-   "from"),
   ("export",
-   "format network member"),
-  ("evaluate",
-   "text sequence_length top sequences_at_once"),
-  ("distill sweep cache",
+   "from format network member"),
+  ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce plot lm",
    "workdir"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce list plot lm",
    "accelerator"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate list plot",
+  ("distill sweep compare cache quantify soft_td synthesise compress list plot lm",
    "host_devices compilation_cache"),
 ]  # fmt: skip
 FLAGS = {
@@ -154,7 +155,7 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
-    command not in ("evaluate", "export", "reproduce", "plot")
+    command not in ("export", "reproduce", "plot")
   )
 
 

@@ -1,1 +1,0 @@
-"""`launch.py evaluate`: a language model on texts."""

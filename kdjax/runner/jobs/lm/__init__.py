@@ -1,0 +1,1 @@
+"""`lm`: a language model teaches a smaller one, on texts."""

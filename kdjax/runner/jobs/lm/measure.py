@@ -1,0 +1,188 @@
+"""What came out: scores on held-out documents, and the networks' folders."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax import evaluate
+from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher
+from kdjax.evaluate import over_batches
+from kdjax.models import pretrained
+from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.lm import card, rows
+from kdjax.runner.pipeline import epochs
+from kdjax.runner.pipeline.sweep import ranking
+from kdjax.runner.pipeline.values import objective_text
+from kdjax.runner.report import logs
+from kdjax.runner.report.progress import say
+from kdjax.taps.network import Network
+from kdjax.train.state import variables
+
+# What `evaluate` calls a network's nearness to its teacher, and what we do.
+_OF_TEACHER = {"kl_from_teacher": "teacher_kl", "agreement": "agreement"}
+
+
+def measure(setup: Any, context: Context) -> Measured:
+  """Measures all networks on the test documents, and saves those of the first seed."""
+  task, fitted = setup.student.task, context.values["students"]
+  say("measuring on the test documents")
+  results = {"task": task.name, "teacher": _teacher(setup)}
+  for arm, members in fitted.networks.items():
+    own, chosen = _at_best_rate(setup, members)
+    results[arm] = _scores(setup, own) | chosen
+    _save(setup, context.workdir / arm, _member(own, 0))
+  before = _scores(setup, _beginnings(setup))
+  results["controls"] = {"untrained": before}
+  networks = {**results, **results["controls"]}
+  pairs = [("student", name) for name in ("baseline", "untrained")]
+  results |= {
+    "comparisons": evaluate.compare_networks(networks, pairs, task),
+    "objective": objective_text(setup.experiment, setup.values.objective),
+    "text": rows.described(setup.texts),
+    "tokens_per_second": _speed(setup, context),
+  }
+  card.write(context.workdir / "student", results, context.command)
+  return Measured(results, {"history": logs.read_history(context.workdir)})
+
+
+def on_validation(
+  setup: Any, network: Network, task: Task, members: Any
+) -> dict[str, list[float]]:
+  """The score of each member on some validation sequences, for the log.
+
+  Args:
+    members: variables with a leading axis (M,).
+  """
+  sequences = setup.texts.parts["validation"].sequences
+  most = setup.experiment.language.validation_sequences
+  shown = {name: x[:most] for name, x in sequences.items()}
+  each = [
+    _evaluated(setup, network, _member(members, i), shown, task)
+    for i in range(_count(members))
+  ]
+  return {
+    f"validation_{task.score}": [one[task.score] for one in each],
+  }
+
+
+def _scores(setup: Any, members: Any) -> dict[str, Any]:
+  """What results.json says of the students of some seeds."""
+  part, spec = setup.texts.parts["test"], setup.student
+  each = [
+    _evaluated(
+      setup, spec.network, _member(members, i), part.sequences, spec.task,
+      setup.asked,
+    )
+    for i in range(_count(members))
+  ]  # fmt: skip
+  return {
+    "model": setup.learner.text,
+    "parameters": evaluate.parameters(_member(members, 0)["params"]),
+    "seeds": [*range(len(each))],
+  } | _lists(setup, each)
+
+
+def _teacher(setup: Any) -> dict[str, Any]:
+  network, shown = setup.teacher.network, setup.texts.parts["test"].sequences
+  variables, task = setup.teacher.variables, setup.student.task
+  scores = _evaluated(setup, network, variables, shown, task)
+  scores |= {"kl_from_teacher": 0.0, "agreement": 1.0}
+  return {
+    "model": setup.experiment.teacher.teacher_from,
+    "parameters": evaluate.parameters(variables["params"]),
+  } | _lists(setup, [scores])
+
+
+def _lists(setup: Any, each: list[Mapping[str, float]]) -> dict[str, Any]:
+  """One float a network, by the names of results.json."""
+  part, score = setup.texts.parts["test"], setup.student.task.score
+  nats = [one[score] for one in each]
+  return {
+    f"test_{score}": nats,
+    "test_bits_per_byte": [x * part.bits_per_nat for x in nats],
+    "perplexity": [one["perplexity"] for one in each],
+    "accuracy": [one["accuracy"] for one in each],
+    **{
+      ours: [one[theirs] for one in each]
+      for theirs, ours in _OF_TEACHER.items()
+    },
+    "test_examples": part.examples.learned,
+  }
+
+
+def _evaluated(
+  setup: Any,
+  network: Network,
+  variables: Any,
+  sequences: Mapping[str, np.ndarray],
+  task: Task,
+  teacher: Teacher | None = None,
+) -> dict[str, float]:
+  return over_batches.evaluate(
+    network,
+    variables,
+    sequences,
+    task=task,
+    teacher=teacher,
+    batch_size=setup.experiment.student.batch_size,
+  )
+
+
+def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
+  """The members of the rate that is best on the validation documents."""
+  seeds, spec = setup.experiment.student.seeds, setup.student
+  if len(setup.grid) == 1:
+    return members, setup.grid[0]
+  scores = on_validation(setup, spec.network, spec.task, members)
+  values = np.reshape([*scores.values()], (len(setup.grid), seeds))
+  order = ranking(values, spec.task.better)
+  cells = [
+    setup.grid[i] | {key: values[i].tolist() for key in scores} for i in order
+  ]
+  start = order[0] * seeds
+  own = jax.tree.map(lambda x: x[start : start + seeds], members)
+  return own, setup.grid[order[0]] | {"cells": cells}
+
+
+def _beginnings(setup: Any) -> Any:
+  """What the students of the first cell began with, a seed each."""
+  seeds = setup.experiment.student.seeds
+  teachers = {"teacher": setup.asked}
+  states = epochs.initial_states(setup, setup.student, teachers)["student"]
+  return jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
+
+
+def _save(setup: Any, folder: Path, variables: Any) -> None:
+  """Writes a network as transformers loads it."""
+  # A run that was killed here begins the folder anew.
+  shutil.rmtree(folder, ignore_errors=True)
+  pretrained.save(
+    folder,
+    setup.learner.network,
+    jax.device_get(variables),
+    tokenizer=setup.teacher.tokenizer,
+  )
+
+
+def _speed(setup: Any, context: Context) -> dict[str, float]:
+  """Tokens a second of the training, of all members together."""
+  mask = setup.texts.parts["train"].sequences["mask"]
+  tokens = float(mask.sum(axis=1).mean())
+  return {
+    title: one["images_per_second"] * tokens
+    for title, one in context.log.performance.items()
+    if "images_per_second" in one
+  }
+
+
+def _member(members: Any, i: int) -> Any:
+  return jax.tree.map(lambda x: x[i], members)
+
+
+def _count(members: Any) -> int:
+  return len(jax.tree.leaves(members)[0])

@@ -1,0 +1,117 @@
+"""Texts as sequences of tokens: read, divided by document, packed, counted."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.data import text
+from kdjax.runner.config import Language
+from kdjax.runner.report.progress import say
+
+SPLITS = ("train", "validation", "test")
+# So many places of rows that were cut or left out stand in results.json.
+NAMED = 20
+
+
+class Part(NamedTuple):
+  """One split.
+
+  Attributes:
+    examples: what its rows have become.
+    sequences: arrays (N, T) by name, as `kdjax.data.text.pack` makes them.
+  """
+
+  examples: text.Examples
+  sequences: dict[str, np.ndarray]
+
+  @property
+  def bits_per_nat(self) -> float:
+    """What nats a token times this are bits a byte."""
+    return self.examples.learned / (self.examples.bytes * np.log(2))
+
+
+class Texts(NamedTuple):
+  """All texts of a run.
+
+  Attributes:
+    parts: by split.
+    duplicates: by split, documents that say what one of the training's does.
+  """
+
+  parts: dict[str, Part]
+  duplicates: dict[str, int]
+
+  @property
+  def largest(self) -> int:
+    """The largest token id."""
+    sequences = (part.sequences for part in self.parts.values())
+    return max(int(one["tokens"].max()) for one in sequences)
+
+
+def read(settings: Language, tokenizer: Any) -> Texts:
+  """Reads, divides, tokenises and packs the texts of a run, and says what came.
+
+  Raises:
+    UserError: for texts that cannot be read or divided, and for a split of which
+      no token is to be learned.
+  """
+  rows = text.read_rows([one.strip() for one in settings.text.split(",")])
+  divided = dict(
+    zip(SPLITS, text.divide_rows_in_three(rows, settings.held_out), strict=True)
+  )
+  duplicates = {
+    name: text.count_duplicates(divided[name], divided["train"])
+    for name in SPLITS[1:]
+  }
+  length, parts = settings.sequence_length, {}
+  for name, own in divided.items():
+    try:
+      examples = text.make_examples(own, tokenizer, length)
+    except UserError as error:
+      raise UserError(f"{name} split: {error}") from None
+    sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
+    parts[name] = Part(examples, sequences)
+    say(f"{name}: {examples.summary()}; {_packed(sequences)}")
+  for name, count in duplicates.items():
+    if count:
+      say(f"{name}: {count} of these documents are in train too")
+  return Texts(parts, duplicates)
+
+
+def described(texts: Texts) -> dict[str, Any]:
+  """What results.json says of the texts."""
+  return {
+    name: {
+      "rows": part.examples.rows,
+      "tokens": part.examples.tokens,
+      "learned": part.examples.learned,
+      "bytes": part.examples.bytes,
+      "sequences": len(part.sequences["tokens"]),
+      "positions_used": float(part.sequences["mask"].mean()),
+      **_counted("truncated", part.examples.truncated),
+      **_counted("unanswered", part.examples.unanswered),
+    }
+    for name, part in texts.parts.items()
+  } | {"duplicates": texts.duplicates}
+
+
+def fingerprint(part: Part) -> str:
+  """The sha256 of a split's tokens, and of which of them are learned."""
+  digest = hashlib.sha256()
+  for name in ("tokens", "segments", "counts"):
+    digest.update(np.ascontiguousarray(part.sequences[name]).tobytes())
+  return digest.hexdigest()
+
+
+def _counted(what: str, places: list[str]) -> dict[str, Any]:
+  return {what: len(places), f"{what}_rows": places[:NAMED]}
+
+
+def _packed(sequences: dict[str, np.ndarray]) -> str:
+  mask = sequences["mask"]
+  return (
+    f"{len(mask):,} sequences of {mask.shape[1]}, {100 * mask.mean():.1f} % of"
+    " their positions used"
+  )

@@ -1,0 +1,131 @@
+"""The record of `launch.py lm`: tables, pictures, page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdjax.runner.report import (
+  formats,
+  page,
+  pictures,
+  plots,
+  reading,
+  record,
+  tables,
+  text,
+  verdicts,
+)
+from kdjax.runner.report.pictures import Picture
+from kdjax.runner.report.text import Table
+
+CURVE = "validation_nats_per_token"
+
+
+def write(
+  workdir: Path,
+  results: Mapping[str, Any],
+  history: Sequence[Mapping[str, Any]],
+) -> Path:
+  """Writes the figures and, last, the page."""
+  content = page.content(results, history) | {"tables": table_makers(results)}
+  return record.write(workdir, results, makers(results, history), content)
+
+
+def summary(results: Mapping[str, Any]) -> str:
+  """Returns what a run found, for the terminal."""
+  return text.summary(
+    table_makers(results),
+    lambda: [verdicts.headline(results), *verdicts.notes(results)],
+  )
+
+
+def table_makers(
+  results: Mapping[str, Any],
+) -> dict[str, Callable[[], list[Table]]]:
+  """Returns how the tables are made, in order, by what they tell."""
+  return {
+    "networks": lambda: [networks_table(results)],
+    "comparisons": lambda: [tables.comparisons_table(results)],
+    "texts": lambda: [texts_table(results)],
+  }
+
+
+def networks_table(results: Mapping[str, Any]) -> Table:
+  """Makes the table of what each network says of the test documents."""
+  entries = reading.networks(results)
+  rows = tuple(
+    (
+      reading.title_of(name),
+      formats.with_spread(entry["test_nats_per_token"], 4),
+      formats.with_spread(entry["test_bits_per_byte"], 4),
+      formats.with_spread(entry["teacher_kl"], 4),
+      formats.with_spread(100 * reading.numbers(entry["agreement"])),
+      formats.count(entry["parameters"]),
+      formats.MISSING
+      if "learning_rate" not in entry
+      else f"{entry['learning_rate']:g}",
+    )
+    for name, entry in entries.items()
+  )
+  learned = results["text"]["test"]["learned"]
+  return Table(
+    f"{learned:,} tokens of the test documents",
+    ("Network", "Nats a token", "Bits a byte", "KL from the teacher, nats",
+     "Agreement, %", "Parameters", "Rate"),
+    rows,
+    (
+      "Means over the seeds, which are orders of the training texts, ± standard"
+      " deviation. Bits a byte can be compared across tokenizers. KL: mean of"
+      " KL(teacher || network) over the tokens. Agreement: share of tokens for"
+      " which network and teacher name the same next one.",
+    ),
+  )  # fmt: skip
+
+
+def texts_table(results: Mapping[str, Any]) -> Table:
+  """Makes the table of the texts: what is in each split, and what is not."""
+  parts = {
+    name: one for name, one in results["text"].items() if name != "duplicates"
+  }
+  duplicates = results["text"]["duplicates"]
+  rows = tuple(
+    (
+      name.capitalize(),
+      formats.count(one["rows"]),
+      formats.count(one["tokens"]),
+      formats.count(one["learned"]),
+      formats.count(one["sequences"]),
+      f"{100 * one['positions_used']:.1f}",
+      formats.count(one["truncated"]),
+      formats.count(one["unanswered"]),
+      formats.count(duplicates.get(name)),
+    )
+    for name, one in parts.items()
+  )
+  return Table(
+    "Texts",
+    ("Split", "Documents", "Tokens", "Learned", "Sequences", "Positions used, %",
+     "Cut off", "Left out", "Also in train"),
+    rows,
+    (
+      "Left out: rows without an answer within the sequence length. Cut off and"
+      " left out rows are named in results.json.",
+    ),
+  )  # fmt: skip
+
+
+def makers(
+  results: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> dict[str, Callable[[], Picture]]:
+  """Returns how each picture is drawn, by name."""
+  drawings = pictures.makers(results)
+  return {name: drawings[name] for name in ("accuracy",)} | {
+    "curves": lambda: Picture(
+      plots.curves_figure(
+        history, reading.score_of(results), CURVE, "Validation"
+      ),
+      "Nats a token on validation documents, and the training loss",
+      "Means over seeds, bands one standard deviation; of the loss, the student's"
+      " and the baseline's are different functions.",
+    )
+  }

@@ -1,0 +1,125 @@
+"""What `launch.py lm` refuses, in one line, before it compiles or writes."""
+
+import pytest
+import tokenizers
+from small_tokenizers import characters
+from tiny_language_models import documents, tiny_folder, write_rows
+
+import launch
+from kdjax.models.tokenizers import tokenizer_of_files
+
+
+def foreign():
+  """A tokenizer with a token more."""
+  files = dict(characters().files)
+  backend = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
+  backend.add_tokens(["the cat"])
+  files["tokenizer.json"] = backend.to_str().encode()
+  return tokenizer_of_files(files, "foreign")
+
+
+PROMPT = {"prompt": "a" * 40, "completion": "b"}
+GOOD = ("--sequence_length=16", "--batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+  """Folders and files, good and bad, by name."""
+  folder = tmp_path_factory.mktemp("places")
+  tokenizer = characters()
+  tiny_folder(folder / "teacher", tokenizer)
+  tiny_folder(folder / "foreign", foreign())
+  tiny_folder(folder / "silent", None, vocab_size=50)
+  short = {"model_type": "gpt2", "max_position_embeddings": 8}
+  tiny_folder(folder / "short", tokenizer, **short)
+  tiny_folder(folder / "small", tokenizer, vocab_size=20)
+  lines = {
+    "rows": [{"text": text} for text in documents(12)],
+    "prompts": [PROMPT | {"completion": one} for one in "bcd"],
+    "two": [{"text": "a"}, {"text": "b"}],
+    "nothing": [],
+    "no_text": [{"text": "a"}, {"text": "b"}, {"title": "c"}],
+    "untested": [{"text": text, "split": "train"} for text in documents(4)],
+    "odd": [{"text": "a", "split": "some"}] * 3,
+    "chat": [{"text": "a"}, {"text": "b"}, {"messages": [{"role": "user"}]}],
+  }
+  for name, rows in lines.items():
+    write_rows(folder / f"{name}.jsonl", rows)
+  (folder / "bad.jsonl").write_text('{"text": "a"}\n{"text"\n')
+  return folder
+
+
+BAD = {
+  "no texts": (["--teacher_from=teacher"], ["--text is missing"]),
+  "no teacher": (["--text=rows.jsonl"], ["--teacher_from is missing"]),
+  "no file": (["--text=gone.jsonl"], ["gone.jsonl"]),
+  "no match": (["--text=gone/*.txt"], ["gone/*.txt"]),
+  "no rows": (["--text=nothing.jsonl"], ["nothing.jsonl"]),
+  "no json": (["--text=bad.jsonl"], ["bad.jsonl, line 2"]),
+  "rows of nothing": (["--text=no_text.jsonl"], ["no_text.jsonl, line 3"]),
+  "too few": (["--text=two.jsonl"], ["divided"]),
+  "untested": (["--text=untested.jsonl"], ["no row is test"]),
+  "odd split": (["--text=odd.jsonl"], ["'some'", "validation"]),
+  "chat": (["--text=chat.jsonl"], ["chat.jsonl, line 3"]),
+  "no package": (["--text=package:novel"], ["'novel'", "novels"]),
+  "long prompts": (["--text=prompts.jsonl"], ["split", "within 16 tokens"]),
+  "length": (["--sequence_length=1"], ["--sequence_length=1", ">= 2"]),
+  "positions": (["--teacher_from=short"], ["--teacher_from=short", "8"]),
+  "no folder": (["--teacher_from=gone"], ["--teacher_from=gone"]),
+  "no tokenizer": (["--teacher_from=silent"], ["silent", "tokenizer.json"]),
+  "foreign": (
+    ["--student_from=foreign"],
+    ["--student_from=foreign", "another tokenizer", "--teacher_from=teacher"],
+  ),
+  "small": (["--teacher_from=small"], ["token id", "0 to 19"]),
+  "no student": (["--student_from=gone"], ["--student_from=gone"]),
+  "two students": (
+    ["--student_from=teacher", "--student=layers(2)"],
+    ["--student=layers(2) and --student_from=teacher"],
+  ),
+  "deep cut": (["--student=layers(9)"], ["--student=layers(9)"]),
+  "odd cut": (["--student=every(0)"], ["--student=every(0)"]),
+  "images": (["--student=mlp(3)"], ["--student=mlp(3)", "decoder"]),
+  "unknown": (["--student=layer(3)"], ["layer"]),
+  "method": (["--distillation=forward_lk"], ["forward_lk", "forward_kl"]),
+  "weights": (["--distillation=kd:-1"], ["kd:-1"]),
+  "k": (["--distillation=topk_kd(k=99)"], ["topk_kd", "1 to 49", "99"]),
+  "no batch of pieces": (
+    ["--accumulate_steps=3"],
+    ["--accumulate_steps=3", "8"],
+  ),
+  "pieces": (
+    ["--distillation=rkd:1 + ce", "--accumulate_steps=2"],
+    ["--accumulate_steps=2"],
+  ),
+  "tap": (["--distillation=fitnets(student='stage_9')"], ["stage_9"]),
+  "optimiser": (["--optimizer=adamv"], ["adamv", "adam"]),
+  "schedule": (["--schedule=cosines"], ["cosines", "cosine"]),
+  "held out": (["--held_out=0.5"], ["--held_out=0.5", "(0, 0.5)"]),
+  "steps": (["--steps=0"], ["--steps=0"]),
+  "rates": (["--learning_rate=1e-3,1e-2"], ["--learning_rate"]),
+  "not its own": (["--dataset=digits"], ["--dataset=digits", "lm has no such"]),
+  "empty": (["--text="], ["--text=", "empty"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name, places, tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(places)
+  flags, words = BAD[name]
+  defaults = {"--text": "rows.jsonl", "--teacher_from": "teacher"}
+  if name.startswith("no te"):
+    defaults = {}
+  given = {one.partition("=")[0] for one in flags}
+  flags = [
+    *GOOD, *flags,
+    *(f"{flag}={value}" for flag, value in defaults.items() if flag not in given),
+  ]  # fmt: skip
+  workdir = tmp_path / "run"
+  status = launch.main(["launch.py", "lm", *flags, f"--workdir={workdir}"])
+  said = capsys.readouterr().err.strip().splitlines()
+  assert status == 2, said
+  message = said[-1]
+  assert message.startswith("launch.py: ") and "Traceback" not in message
+  assert all(word in message for word in words), message
+  assert "compiling" not in " ".join(said) and not workdir.exists()

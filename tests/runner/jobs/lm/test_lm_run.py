@@ -1,0 +1,131 @@
+"""`launch.py lm` from flags to results.json, its page and the student's folder."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from job_contract import check_results
+from small_tokenizers import characters
+from tiny_language_models import documents, tiny_folder, write_rows
+
+import launch
+from kdjax import pretrained
+from kdjax.data.text import Row, divide_rows_in_three
+from kdjax.runner.pipeline import fit
+
+TINY = ("--sequence_length=24", "--batch_size=8", "--epochs=2", "--seeds=2")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("places")
+  tiny_folder(folder / "teacher", characters(), scale=4.0)
+  asked = [
+    {"prompt": text[:6], "completion": text[6:20]} for text in documents(9, 1)
+  ]
+  rows = [{"text": text} for text in documents(20)]
+  write_rows(folder / "rows.jsonl", [*rows, *asked, {"text": " "}])
+  return folder
+
+
+def run(places, workdir, *flags):
+  return launch.main([
+    "launch.py", "lm", f"--text={places / 'rows.jsonl'}",
+    f"--teacher_from={places / 'teacher'}", *TINY, f"--workdir={workdir}", *flags,
+  ])  # fmt: skip
+
+
+def rows_of_test(places):
+  """The rows of the test documents."""
+  lines = (places / "rows.jsonl").read_text().split("\n")
+  rows = [Row(json.loads(line), str(i)) for i, line in enumerate(lines)]
+  return [row.values for row in divide_rows_in_three(rows, 0.1)[2]]
+
+
+def windows(tokenizer, row, length=24):
+  """A row's tokens and what counts, cut by hand."""
+  ids, counts = tokenizer.tokenize(row)
+  if "text" not in row:
+    yield ids[:length], counts[:length]
+    return
+  # A window begins with the last token of the one before.
+  for start in range(0, (len(ids) - 1) * bool(row["text"].strip()), length - 1):
+    yield ids[start : start + length], counts[start : start + length]
+
+
+def sums(folder, places, teacher):
+  """Of the test documents one by one: sums of nats, tokens, bytes and of the KL."""
+  student, totals = pretrained.load(folder), np.zeros(4)
+
+  def log_probs(one, ids):
+    inputs = {"tokens": jnp.array([ids])}
+    logits = one.network.apply(one.variables, inputs)[0][0]
+    return np.asarray(jax.nn.log_softmax(logits), np.float64)
+
+  for row in rows_of_test(places):
+    for ids, counts in windows(student.tokenizer, row):
+      own, other = log_probs(student, ids), log_probs(teacher, ids)
+      for t in range(1, len(ids)):
+        if counts[t]:
+          size = ids[t] not in student.tokenizer.eos
+          q, p = own[t - 1], other[t - 1]
+          totals += -q[ids[t]], 1, size, np.sum(np.exp(p) * (p - q))
+  return totals
+
+
+@pytest.mark.slow
+def test_a_run(places, tmp_path):
+  workdir = tmp_path / "run"
+  assert run(places, workdir, "--search_rates=0.001,0.03") == 0
+  results = check_results(workdir, "lm")
+  teacher = pretrained.load(places / "teacher")
+  for name in ("student", "baseline"):
+    entry = results[name]
+    nats, tokens, size, kl = sums(workdir / name, places, teacher)
+    assert entry["test_examples"] == tokens
+    assert entry["test_nats_per_token"][0] == pytest.approx(nats / tokens, 1e-5)
+    bits = nats / math.log(2) / size
+    assert entry["test_bits_per_byte"][0] == pytest.approx(bits, rel=1e-5)
+    assert entry["teacher_kl"][0] == pytest.approx(kl / tokens, abs=1e-6)
+    assert all(len(entry[key]) == 2 for key in ("teacher_kl", "agreement"))
+    assert [cell["learning_rate"] for cell in entry["cells"]][0] == 0.03
+  assert results["teacher"]["teacher_kl"] == [0.0]
+  before = results["controls"]["untrained"]["test_nats_per_token"]
+  assert before[0] == before[1] > results["student"]["test_nats_per_token"][0]
+  assert (
+    results["text"]["test"]["learned"] == results["student"]["test_examples"]
+  )
+  counts = [results["text"][part]["unanswered"] for part in ("train", "test")]
+  assert sum(counts) + results["text"]["validation"]["unanswered"] == 1
+  page = (workdir / "report.html").read_text()
+  assert "Bits a byte" in page and "validation documents" in page
+  card = (workdir / "student" / "README.md").read_text()
+  assert "every(2)" in card and "| Student |" in card
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
+  folders = tmp_path / "whole", tmp_path / "killed"
+  assert run(places, folders[0]) == 0
+  log_epoch = fit._log_epoch
+
+  def killed(setup, train_spec, log, epoch, *rest):
+    if epoch.number == 4:
+      raise KeyboardInterrupt
+    return log_epoch(setup, train_spec, log, epoch, *rest)
+
+  monkeypatch.setattr(fit, "_log_epoch", killed)
+  assert run(places, folders[1], "--checkpoint_minutes=0") == 130
+  monkeypatch.setattr(fit, "_log_epoch", log_epoch)
+  assert run(places, folders[1], "--checkpoint_minutes=0") == 0
+  for name in ("student/model.safetensors", "baseline/model.safetensors"):
+    whole, again = ((folder / name).read_bytes() for folder in folders)
+    assert whole == again
+  results = [
+    json.loads((folder / "results.json").read_text()) for folder in folders
+  ]
+  for name in ("student", "baseline", "teacher", "comparisons"):
+    assert results[0][name] == results[1][name]

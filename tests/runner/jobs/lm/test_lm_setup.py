@@ -1,0 +1,205 @@
+"""What `lm` builds of its settings: the start, the steps, the program."""
+
+import functools
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from small_tokenizers import characters
+from tiny_language_models import documents, tiny_folder, write_rows
+
+from kdjax import data
+from kdjax.core.teacher import observe
+from kdjax.data import Split
+from kdjax.models.tokenizers import tokenizer_of_files
+from kdjax.runner.config import experiments, options
+from kdjax.runner.jobs.lm.build import build
+from kdjax.runner.pipeline.epochs import epochs
+from kdjax.train.arm import teacher_taps
+from kdjax.train.batch import make_batch
+from kdjax.train.loader import plan_batches
+from kdjax.train.loop import initial_states
+from kdjax.train.schemes.scheme import OFFLINE, in_pieces
+
+V = 49_152
+
+
+def with_more_tokens(tokenizer):
+  """A tokenizer with words that no text has, V tokens in all."""
+  files = dict(tokenizer.files)
+  values = json.loads(files["tokenizer.json"])
+  vocabulary = values["model"]["vocab"]
+  first = tokenizer.vocabulary_size
+  vocabulary |= {f"word {i}": i for i in range(first, V)}
+  files["tokenizer.json"] = json.dumps(values).encode()
+  return tokenizer_of_files(files, "wide")
+
+
+@pytest.fixture(scope="module")
+def prepare(tmp_path_factory):
+  """Builds the setup of some flags."""
+  folder = tmp_path_factory.mktemp("setup")
+  tokenizer = characters()
+  tiny_folder(folder / "teacher", tokenizer)
+  tiny_folder(folder / "wide", with_more_tokens(tokenizer))
+  rows = [{"text": text} for text in documents(12)]
+  write_rows(folder / "rows.jsonl", rows)
+
+  def run(teacher="teacher", **flags):
+    texts = {
+      "text": f"{folder}/rows.jsonl", "teacher_from": f"{folder}/{teacher}",
+      "sequence_length": "16", "batch_size": "8", "accelerator": "cpu",
+    }  # fmt: skip
+    settings = options.with_flags(
+      experiments.load_experiment("lm"), texts | flags
+    )
+    return build(settings).setup
+
+  return run
+
+
+def test_both_arms_begin_with_blocks_of_the_teacher(prepare):
+  setup = prepare(student="blocks([1, 2])", seeds="2")
+  spec = setup.student
+  states = initial_states(
+    spec.network, spec.optimizer, spec.arms, task=spec.task,
+    sample=setup.sample, teachers={"teacher": setup.asked},
+    variables=spec.variables,
+  )  # fmt: skip
+  teacher = setup.teacher.variables["params"]
+  for name in ("student", "baseline"):
+    own = states[name].params["network"]
+    for block, source in (("stage_0", "stage_1"), ("stage_1", "stage_2")):
+      for seed in (0, 1):
+        jax.tree.map(
+          lambda x, y, seed=seed: np.testing.assert_array_equal(x[seed], y),
+          own[block],
+          teacher[source],
+        )
+
+
+@pytest.mark.parametrize(
+  ("flags", "expected"),
+  [
+    ({"steps": "100"}, (100, 10)),
+    ({"steps": "97"}, (97, 1)),
+    ({"steps": "9", "evaluations": "4"}, (9, 3)),
+    ({"steps": "6", "evaluations": "10"}, (6, 6)),
+  ],
+)
+def test_points_of_the_curve_divide_the_steps(prepare, flags, expected):
+  spec = prepare(**flags).student
+  steps, points = expected
+  assert (spec.epochs * spec.loaders["train"].steps, spec.epochs) == (
+    steps, points,
+  )  # fmt: skip
+
+
+def test_epochs_are_passes_over_the_sequences(prepare):
+  setup = prepare(epochs="2")
+  sequences = len(setup.train_split.labels)
+  spec = setup.student
+  steps = spec.epochs * spec.loaders["train"].steps
+  assert steps == 2 * -(-sequences // 8)
+  indices, weights = spec.loaders["train"].batches(0, 0, steps)
+  shown = np.bincount(indices[weights > 0], minlength=sequences)
+  assert set(shown) == {2}
+
+
+def step_text(setup, arm):
+  """The lowered step of one member of an arm."""
+  spec, loader = setup.student, setup.student.loaders["train"]
+  one = spec.arms[arm]
+  plan = jax.tree.map(
+    lambda x: x[0, 0], plan_batches(loader, np.array([0]), 0, 1)
+  )
+  stored = setup.train_split.images
+  batch = make_batch(loader, loader.targets, stored, np.int32(0), 0, plan)
+  states = jax.eval_shape(
+    lambda: initial_states(
+      spec.network, spec.optimizer, {arm: one}, task=spec.task,
+      sample=setup.sample, teachers={"teacher": setup.asked},
+    )
+  )  # fmt: skip
+  state = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states[arm]
+  )
+
+  def step(state, teacher, batch):
+    seen = None
+    if one.teacher:
+      taps = teacher_taps([one])
+      seen = observe(teacher, batch, taps, step=0, task=spec.task)
+    return one.scheme.step(
+      state, one.method({}), batch, seen, rng=jax.random.key(0)
+    )
+
+  return jax.jit(step).lower(state, setup.asked, batch).as_text()
+
+
+@pytest.mark.parametrize("arm", ["student", "baseline"])
+def test_no_logits_of_all_positions_and_no_one_hot_labels(prepare, arm):
+  setup = prepare("wide", sequence_length="64", batch_size="64", seeds="1")
+  text = step_text(setup, arm)
+  shapes = {
+    tuple(map(int, shape.split("x")[:-1]))
+    for shape in re.findall(r"tensor<([0-9x]+x[a-z0-9]+)>", text)
+  }
+  width = setup.student.task.width
+  assert width == V
+  rows = 64 * 63
+  wide = [shape for shape in shapes if shape and shape[-1] == width]
+  assert wide and max(np.prod(shape[:-1]) for shape in wide) < rows, wide
+
+
+LENGTHS = np.array([2, 2, 2, 2, 16, 16, 16, 16])
+
+
+@pytest.fixture(scope="module")
+def trained(prepare):
+  """Two steps of plain descent on texts of unequal lengths."""
+  plain = {"optimizer": "sgd", "schedule": "constant", "learning_rate": "0.1"}
+
+  def run(devices=1, pieces=1):
+    setup = prepare(
+      steps="2",
+      seeds="1",
+      held_out="0.2",
+      **plain,
+    )
+    images, targets = setup.train_split.images, setup.train_split.labels
+    keep = np.arange(15) < LENGTHS[:, None] - 1
+    targets = np.where(keep, targets[:8], -1)
+    images = {name: x[:8] for name, x in images.items()}
+    spec, order = setup.student, np.arange(8)
+    loader = spec.loaders["train"]._replace(
+      batches=lambda seed, start, stop: data.batches(
+        order, 8, seed=None, start=start, stop=stop
+      ),
+      targets=targets,
+    )
+    setup = setup._replace(
+      train_split=Split(images, targets), devices=jax.local_devices()[:devices]
+    )
+    arms = {
+      name: arm._replace(scheme=in_pieces(OFFLINE, pieces))
+      for name, arm in spec.arms.items()
+    }
+    spec = spec._replace(arms=arms, loaders={"train": loader})
+    *_, epoch = epochs(setup, spec, {"teacher": setup.asked})
+    return jax.device_get(epoch.states["student"].params["network"])
+
+  return functools.cache(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "how", [{"devices": 2}, {"devices": 8}, {"pieces": 2}, {"pieces": 4}], ids=str
+)
+def test_devices_and_pieces_do_not_matter(trained, how):
+  whole, parts = jax.tree.leaves(trained()), jax.tree.leaves(trained(**how))
+  for one, other in zip(whole, parts, strict=True):
+    scale = np.abs(one).max()
+    np.testing.assert_allclose(other, one, atol=1e-6 * scale, rtol=0)

@@ -1,0 +1,49 @@
+"""Language models of a few thousand weights in folders, and documents for them."""
+
+import json
+
+import jax
+import numpy as np
+
+from kdjax import pretrained
+from kdjax.models.pretrained.architectures import architecture_of
+from kdjax.models.pretrained.load import network_of
+
+WORDS = ["a", "cat", "sat", "on", "the", "mat", "and", "dog", "ran", "until"]
+
+
+def tiny_folder(folder, tokenizer, *, seed=0, scale=1.0, **settings):
+  """Writes a language model of four blocks, with its tokenizer.
+
+  Args:
+    scale: factor of all weights, so that its answers are further from even.
+    settings: of its config.json, in place of a Llama's.
+  """
+  config = {
+    "model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
+    "num_hidden_layers": 4, "num_attention_heads": 2,
+    "max_position_embeddings": 64, "tie_word_embeddings": True,
+    "dtype": "float32",
+  }  # fmt: skip
+  if tokenizer is not None:
+    config["vocab_size"] = tokenizer.vocabulary_size
+  config |= settings
+  module = architecture_of(config).build(config)
+  variables = module.init(jax.random.key(seed), np.zeros((1, 2), np.int32))
+  variables = jax.tree.map(lambda x: scale * x, variables)
+  pretrained.save(folder, network_of(module), variables, tokenizer=tokenizer)
+  return folder
+
+
+def documents(count, seed=0):
+  """Documents of words in random order."""
+  draw = np.random.default_rng(seed)
+  return [
+    " ".join(draw.choice(WORDS, draw.integers(5, 30))) for _ in range(count)
+  ]
+
+
+def write_rows(path, rows):
+  """Writes rows as JSON lines."""
+  path.write_text("\n".join(map(json.dumps, rows)))
+  return path
