@@ -92,8 +92,9 @@ class Method(NamedTuple):
     parts: as `apply`, but the weighted loss of each term by name instead of
       their sum; None for a method that is no sum.
     frozen: step -> Frozen of {"network": the student's parameters, "method":
-      the method's}: what is a constant at this step. No optimiser sees it, so
-      that neither momentum nor decay moves it; None where all is trained.
+      the method's, "classifier": the layer that ends the student, wherever it
+      lies}: what is a constant at this step. No optimiser sees it, so that
+      neither momentum nor decay moves it; None where all is trained.
     over_examples: whether the loss is a mean over the examples of the batch,
       and not over the rows of the answers; of a sum, the names of the terms that
       are. By default a method that reads features is one over examples.
@@ -368,12 +369,13 @@ def weighted_sum(
     return params
 
   def frozen(step):
-    network, own = {}, {}
+    network, own, classifier = {}, {}, False
     for name, (method, _) in terms.items():
       still = method.frozen(step) if method.frozen else {}
       network |= still.get("network", {})
       own[name] = still.get("method", False)
-    return {"network": network, "method": own}
+      classifier = classifier or still.get("classifier", False)
+    return {"network": network, "method": own, "classifier": classifier}
 
   methods = [method for method, _ in terms.values()]
   return Method(

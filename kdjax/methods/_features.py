@@ -285,8 +285,8 @@ def classifier(
   """
   if head is None:
     raise UserError(
-      f"{name} needs the {whose}'s linear classifier, the dense layer 'head',"
-      f" but this {whose} shows none"
+      f"{name} needs the {whose}'s linear classifier, but this {whose} shows"
+      " none: the dense layer 'head', or what classifier= names"
     )
   kernel = head["kernel"].astype(jnp.float32)
   if kernel.shape[0] != width:

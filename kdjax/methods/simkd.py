@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+
 from kdjax import losses, taps
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Method, stateless
@@ -21,7 +23,8 @@ def simkd(
   Before training the student's classifier becomes the teacher's, and stays it:
   no optimiser touches it, whatever else the objective has. No labels are used.
   The student is a network that has the projector in it, the model
-  `projected(backbone, width=D)`. Maps of different sizes are averaged to the
+  `projected(backbone, width=D)`, or one of your own, whose classifier
+  `from_linen(module, classifier=...)` names. Maps of different sizes are averaged to the
   smaller one; the published code does so before its projector.
 
   Matched: the projector's output to the last feature that the teacher's tap
@@ -68,9 +71,7 @@ def simkd(
   plain = stateless(
     loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )
-  return plain._replace(
-    adopt=adopt, frozen=lambda step: {"network": {"head": True}}
-  )
+  return plain._replace(adopt=adopt, frozen=lambda step: {"classifier": True})
 
 
 def _features(inputs: Inputs, student_tap, teacher_tap, width) -> tuple:
@@ -97,10 +98,15 @@ def _features(inputs: Inputs, student_tap, teacher_tap, width) -> tuple:
 
 def _with_head(params: Any, inputs: Inputs) -> Any:
   """The network's parameters with the teacher's classifier in them."""
-  width = inputs.head["kernel"].shape[0]
-  if "projector" not in params or "head" not in params:
-    raise UserError(_no_projector(width))
-  own = params["head"]
+  width, own = inputs.head["kernel"].shape[0], inputs.student_head or {}
+  # Which of the parameters they are, wherever they lie.
+  names = {id(x): name for name, x in own.items()}
+  its_own = {id(x) for x in jax.tree.leaves(params)}
+  if not own or not names.keys() <= its_own:
+    raise UserError(
+      "simkd: the student has no linear classifier with a kernel and a bias of"
+      " its own, which the teacher's could replace; " + _no_projector(width)
+    )
   for name in ("kernel", "bias"):
     if own[name].shape != inputs.head[name].shape:
       raise UserError(
@@ -108,11 +114,12 @@ def _with_head(params: Any, inputs: Inputs) -> Any:
         f" {inputs.head[name].shape} and the student's {own[name].shape};"
         f" --student='projected(..., width={width})' with the teacher's classes"
       )
-  head = {
-    name: inputs.head[name].astype(own[name].dtype)
-    for name in ("kernel", "bias")
-  }
-  return {**params, "head": head}
+  return jax.tree.map(
+    lambda x: (
+      inputs.head[names[id(x)]].astype(x.dtype) if id(x) in names else x
+    ),
+    params,
+  )
 
 
 def _no_projector(width) -> str:

@@ -313,9 +313,11 @@ def _editor(
 def _around_others(interceptor: Callable) -> Iterator[None]:
   """Registers an interceptor around those that are no taps.
 
-  What replaces a layer's computation never calls the interceptors inside it, and
-  those that came first are outside.
+  What replaces a layer's computation, as training does with dropout and batch
+  normalisation, never calls the interceptors inside it, and those that came first
+  are outside.
   """
+  # `nn.intercept_methods` would put it inside all others: it can only append.
   stack = nn.module._global_interceptor_stack._storage
   ours = [i for i, one in enumerate(stack) if hasattr(one, "is_tap")]
   interceptor.is_tap = True

@@ -4,7 +4,7 @@ Losses are sums over the examples of this device, divided by counts over all
 devices, so that ragged batches and any number of devices agree.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from kdjax.core.answers import check_answers
 from kdjax.core.arguments import check_key, check_kind, misfit
 from kdjax.core.errors import UserError
-from kdjax.core.method import Frozen, Inputs, Method, Metrics, Outputs
+from kdjax.core.method import Inputs, Method, Metrics, Outputs
 from kdjax.core.one_pass import with_logits
 from kdjax.core.task import Batch, Rows, Task, as_batch, has_weight
 from kdjax.core.teacher import Teacher, observe, teacher_head
@@ -29,6 +29,7 @@ from kdjax.train.forward import (
   train_forward,
   without_padding,
 )
+from kdjax.train.frozen import stopped
 
 
 class Counts(NamedTuple):
@@ -122,7 +123,7 @@ def objective(method: Method, student: Network, task: Task) -> Objective:
     step = jnp.asarray(step, jnp.int32)
     outputs = ask(method, teacher, batch, step, task)
     if method.frozen is not None:
-      params = _stopped(params, method.frozen(step))
+      params = stopped(params, method.frozen(step), student)
     counts = counted(task, batch, totals_of(task, batch, axis_name))
     losses, (rows, memory, metrics) = losses_of(
       method, student, task, params, state, outputs, batch, counts,
@@ -339,27 +340,6 @@ def joined(collections: Any, axis_name: Axis) -> Any:
     return collectives.pmax(x, axis_name)
 
   return jax.tree.map(one, collections)
-
-
-def spread_frozen(frozen: Frozen, params: Any) -> Any:
-  """Says of every parameter whether it is frozen, as a tree like theirs."""
-  if not isinstance(frozen, Mapping):
-    return jax.tree.map(lambda _: frozen, params)
-  # A method of each teacher: the same of all of them.
-  if isinstance(params, tuple):
-    return tuple(spread_frozen(frozen, one) for one in params)
-  return {
-    key: spread_frozen(frozen.get(key, False), value)
-    for key, value in params.items()
-  }
-
-
-def _stopped(params: Any, frozen: Frozen) -> Any:
-  return jax.tree.map(
-    lambda stop, x: jnp.where(stop, jax.lax.stop_gradient(x), x),
-    spread_frozen(frozen, params),
-    params,
-  )
 
 
 def _counts(task: Task, batch: Batch) -> dict[str, jax.Array]:

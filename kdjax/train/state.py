@@ -11,7 +11,8 @@ from flax import struct
 from kdjax.core.method import Frozen, Method, Outputs
 from kdjax.core.task import Task
 from kdjax.taps.network import Network
-from kdjax.train.objective import first_params, spread_frozen
+from kdjax.train.frozen import what_is_frozen
+from kdjax.train.objective import first_params
 from kdjax.train.optimizer import with_learning_rate
 from kdjax.train.precision import as_network
 
@@ -114,7 +115,7 @@ def descend(
     return state.replace(
       step=state.step + 1, params=params, opt_state=opt_state
     )
-  still = spread_frozen(frozen, state.params)
+  still = what_is_frozen(frozen, state.params, state.network)
 
   def shown(tree):
     return jax.tree.map(lambda stop, x: jnp.where(stop, 0, x), still, tree)

@@ -173,6 +173,7 @@ class TestReusedClassifier:
   def test_student_starts_with_the_teachers_classifier(self):
     inputs = make_inputs(student={"projector": self.projected})
     params = self.params()
+    inputs = inputs._replace(student_head=params["head"])
     taken = make_objective("simkd").adopt(params, inputs)
     assert np.array_equal(taken["head"]["kernel"], HEAD["kernel"])
     assert np.array_equal(taken["head"]["bias"], HEAD["bias"])
@@ -209,12 +210,13 @@ class TestReusedClassifier:
   @pytest.mark.parametrize(
     ("params", "message"),
     [
-      ({"stage_0": {}, "head": head(0, 6)}, "projected"),
+      ({"stage_0": {}}, "no linear classifier.*projected"),
       ({"projector": {}, "head": head(0, 6, 4)}, "teacher's classes"),
     ],
-    ids=["no projector", "other classes"],
+    ids=["no classifier", "other classes"],
   )
   def test_network_that_cannot_adopt_is_refused(self, params, message):
     inputs = make_inputs(student={"projector": self.projected})
+    inputs = inputs._replace(student_head=params.get("head"))
     with pytest.raises(UserError, match=message):
       MAKERS["simkd"]().adopt(params, inputs)

@@ -489,3 +489,26 @@ def test_description_lists_the_network_in_order():
     assert sorted(feats) == sorted(taps)
   taps = [row.tap for row in describe(Stack().apply, *made("scan")[1:])]
   assert taps == [":out"]
+
+
+class Replaced(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(2, name="out")(nn.Dense(3, name="inside")(x))
+
+
+def test_a_layer_that_others_compute_anew_is_tapped_all_the_same():
+  """As training does with dropout and batch normalisation: its taps are outside."""
+
+  def anew(next_function, args, kwargs, context):
+    if context.module.name == "inside" and context.method_name == "__call__":
+      return jnp.full((1, 3), 7.0)
+    return next_function(*args, **kwargs)
+
+  network = Replaced()
+  variables = network.init(jax.random.key(0), jnp.ones((1, 4)))
+  with nn.intercept_methods(anew):
+    _, features = tapped(network.apply, ["inside", "out:in"])(
+      variables, jnp.ones((1, 4))
+    )
+  assert (features["inside"] == 7).all() and (features["out:in"] == 7).all()

@@ -6,8 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
+import kdjax
+from kdjax.core.errors import UserError
 from kdjax.core.method import Method, Outputs, stateless, weighted_sum
 from kdjax.core.task import Batch, batch_of
 from kdjax.core.teacher import observe
@@ -134,6 +138,86 @@ def test_adopted_classifier_stays_the_teachers(optimizer, objective):
   assert moved(states[0]["network"]["projector"], end["network"]["projector"])
 
 
+class Projected(nn.Module):
+  """What a student of SimKD is, by other names, the classifier not on top."""
+
+  @nn.compact
+  def __call__(self, images):
+    x = images.reshape(len(images), -1)
+    x = nn.Dense(6, name="to_teacher")(nn.relu(nn.Dense(5, name="body")(x)))
+    return End(name="end")(x)
+
+
+class End(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    return nn.Dense(3, name="out")(x)
+
+
+class ProjectedOfNnx(nnx.Module):
+  def __init__(self, rngs):
+    self.body = nnx.Linear(16, 5, rngs=rngs)
+    self.to_teacher = nnx.Linear(5, 6, rngs=rngs)
+    self.end = nnx.List([nnx.Linear(6, 3, rngs=rngs)])
+
+  def __call__(self, images):
+    x = nnx.relu(self.body(images.reshape(len(images), -1)))
+    return self.end[0](self.to_teacher(x))
+
+
+@pytest.mark.parametrize(
+  ("path", "student"),
+  [
+    (
+      ("end", "out"),
+      lambda path: (kdjax.from_linen(Projected(), classifier=path), None),
+    ),
+    (
+      ("end", "0"),
+      lambda path: kdjax.from_nnx(ProjectedOfNnx(nnx.Rngs(0)), classifier=path),
+    ),
+  ],
+)
+def test_a_classifier_is_adopted_wherever_it_lies(path, student):
+  network, start = student("/".join(path))
+  big = kdjax.from_linen(make_model("mlp(6)", classes=3))
+  teacher = kdjax.live_teacher(big, big.init(jax.random.key(3), IMAGES))
+  task = classification(3)
+  method = make_objective(
+    "simkd(student_tap='to_teacher', teacher_tap='head:in'):1 + ce:1", task=task
+  )
+  goal = kdjax.objective(method, network, task)
+  step = kdjax.make_step(goal, optax.adamw(0.1))
+  batch = {"image": IMAGES, "label": LABELS}
+  state = step.init(jax.random.key(0), start, teacher, batch)
+  params, memory = goal.init(jax.random.key(0), start, teacher, batch)
+  grads = jax.grad(goal.loss, has_aux=True)(
+    params, memory, teacher, batch, step=0, key=jax.random.key(1)
+  )[0]["network"]
+  for _ in range(2):
+    state, _ = step.step(state, teacher, batch)
+  params = state.params["network"]
+  for name in path:
+    params, grads = params[name], grads[name]
+  assert same(params, teacher.arrays["params"]["head"])
+  assert not any(map(np.any, jax.tree.leaves(grads)))
+
+
+def test_a_classifier_without_a_bias_cannot_be_anothers():
+  flat = IMAGES.reshape(4, -1)
+  module = nn.Sequential([nn.Dense(6), nn.Dense(3, use_bias=False)])
+  student = kdjax.from_linen(module, classifier="layers_1")
+  teacher = kdjax.live_teacher(student, student.init(jax.random.key(3), flat))
+  task = classification(3)
+  method = make_objective(
+    "simkd(student_tap='layers_0', teacher_tap='layers_0'):1", task=task
+  )
+  with pytest.raises(UserError, match="a kernel and a bias of its own"):
+    kdjax.objective(method, student, task).init(
+      jax.random.key(0), None, teacher, {"image": flat}
+    )
+
+
 def test_adopted_classifier_is_not_pruned():
   teacher, head = taught_by(make_model("mlp(6)", classes=3))
   student = make_model("projected(mlp(5), width=6)", classes=3)
@@ -200,10 +284,13 @@ def test_sums_of_methods_freeze_what_their_parts_freeze():
   late = Method(
     plain.init, plain.apply, frozen=lambda step: {"method": {"a": step > 3}}
   )
-  head = plain._replace(frozen=lambda step: {"network": {"head": True}})
+  head = plain._replace(
+    frozen=lambda step: {"network": {"stem": True}, "classifier": True}
+  )
   both = weighted_sum({"x": (late, 1.0), "y": (plain, 1.0), "z": (head, 1.0)})
   assert both.frozen(4) == {
-    "network": {"head": True},
+    "network": {"stem": True},
+    "classifier": True,
     "method": {"x": {"a": True}, "y": False, "z": False},
   }
   assert weighted_sum({"y": (plain, 1.0)}).frozen is None
