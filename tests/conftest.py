@@ -20,7 +20,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["NPROC"] = "32"
 
 # In the environment, so that runs in processes of their own share it.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 # Eager tests compile thousands of small programs: keep those as well.
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 

@@ -8,12 +8,14 @@ devices' parts, and gets its own devices' copies back: no array ever reaches
 beyond the process that holds it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from kdjax.core.errors import UserError
 
@@ -69,11 +71,41 @@ def parallel(
     donate_argnums=tuple(donated),
   )
 
+  @compiled_anew(devices)
   def run(*given):
     return jax.tree.unflatten(form, mapped(*given))
 
   run.lower = mapped.lower
   return run
+
+
+@contextlib.contextmanager
+def compiled_anew(devices: Iterable[jax.Device]) -> Iterator[None]:
+  """Keeps programs of several CPU devices out of the persistent cache.
+
+  Written down they lose the order of their collectives (jaxlib 0.10): read again,
+  devices wait for each other for ever, or take each other's numbers amiss.
+
+  Args:
+    devices: which the programs run on that are called within.
+
+  Example:
+    >>> with compiled_anew(jax.local_devices()[:2]):
+    ...   jax.config.jax_enable_compilation_cache
+    False
+  """
+  enabled = jax.config.jax_enable_compilation_cache
+  if not enabled or [x.platform for x in devices].count("cpu") < 2:
+    yield
+    return
+  # jax reads the setting once, but for this.
+  jax.config.update("jax_enable_compilation_cache", False)
+  compilation_cache.reset_cache()
+  try:
+    yield
+  finally:
+    jax.config.update("jax_enable_compilation_cache", enabled)
+    compilation_cache.reset_cache()
 
 
 def over_members(function: Callable, *trees):

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from kdjax.core.arguments import check_kind, misfit
 from kdjax.core.errors import UserError
 from kdjax.train.devices.mapped import Placement, fill_up, of_arrays
+from kdjax.train.devices.placement import compiled_anew
 
 Rules = Sequence[tuple[str, PartitionSpec]]
 
@@ -106,6 +107,7 @@ def sharded(
     def first(key, variables, teacher, shown):
       return program.init(key, variables, teacher, program.read(shown))
 
+    @compiled_anew(mesh.devices.ravel())
     def init(key, variables, teacher, given):
       known = (key, put(variables), put(teacher), show(given)[0])
       shapes = jax.eval_shape(first, *known)
@@ -113,6 +115,7 @@ def sharded(
       layout = _layout(shapes, rules, mesh)
       return jax.jit(first, out_shardings=layout)(*known)
 
+    @compiled_anew(mesh.devices.ravel())
     def step(state, teacher, given):
       shown, size = show(given)
       examples = size if program.couples else None
