@@ -12,6 +12,7 @@ from kdjax.runner.config.computing import Computing
 from kdjax.runner.config.controls import Controls
 from kdjax.runner.config.data import Data
 from kdjax.runner.config.distillation import Distillation
+from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export
 from kdjax.runner.config.field import AUTO, Interval
 from kdjax.runner.config.language import Language
@@ -32,6 +33,7 @@ __all__ = [
   "Controls",
   "Data",
   "Distillation",
+  "Evaluation",
   "Experiment",
   "Export",
   "Interval",
@@ -44,6 +46,7 @@ __all__ = [
   "Student",
   "Synthesis",
   "Teacher",
+  "Text",
 ]
 
 
@@ -64,6 +67,7 @@ class Experiment:
   soft_td: SoftTD = SoftTD()
   synthesis: Synthesis = Synthesis()
   compression: Compression = Compression()
+  evaluation: Evaluation = Evaluation()
   export: Export = Export()
   computing: Computing = Computing()
   run: Run = Run()

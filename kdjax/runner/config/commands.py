@@ -27,8 +27,9 @@ from kdjax.runner.config.distillation import (
   TeacherView,
   WeightedObjective,
 )
-from kdjax.runner.config.export import Export
-from kdjax.runner.config.language import Language
+from kdjax.runner.config.evaluation import Evaluation
+from kdjax.runner.config.export import Export, StoredModel
+from kdjax.runner.config.language import Language, Text
 from kdjax.runner.config.networks import (
   NumberedViews,
   OptimizedStudent,
@@ -180,6 +181,17 @@ class CompressConfig:
   intervals: Intervals = Intervals()
   latency: Latency = Latency()
   cluster: Cluster = Cluster()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+  """`evaluate`: a language model on texts."""
+
+  model: StoredModel = StoredModel()
+  language: Text = Text()
+  teacher: TeacherSource = TeacherSource()
+  evaluation: Evaluation = Evaluation()
+  place: Place = Place()
 
 
 @dataclasses.dataclass(frozen=True)

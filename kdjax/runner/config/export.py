@@ -6,14 +6,23 @@ from kdjax.runner.config.field import Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class StoredModel:
+  """Which network that was trained before."""
+
+  source: str | None = option(
+    None,
+    "the folder of a finished run; or, but for export, a language model: a"
+    " folder as Hugging Face has them, a .gguf file, or package:NAME",
+    flag="from",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(StoredModel):
   """What `export` takes from a run, and what it writes."""
 
   decisive = True
 
-  source: str | None = option(
-    None, "export: the folder of a finished run", flag="from"
-  )
   formats: str = option(
     "all",
     "export: stablehlo, onnx, safetensors, orbax, several with commas, or all",

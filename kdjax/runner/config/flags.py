@@ -12,7 +12,7 @@ from typing import Any
 from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.data import Source, StoredData
-from kdjax.runner.config.language import Text
+from kdjax.runner.config.language import Language
 from kdjax.runner.config.options import Option, as_flag, options, value_of
 
 Configs = Mapping[str, type]
@@ -31,12 +31,12 @@ def contains(config: type, part: type) -> bool:
 
 def takes_experiment(config: type) -> bool:
   """Says whether a command's settings may come from an experiment."""
-  return contains(config, Source) or contains(config, Text)
+  return contains(config, Source) or contains(config, Language)
 
 
 def trains(config: type) -> bool:
   """Says whether a command trains, and does not only look at single settings."""
-  return contains(config, StoredData) or contains(config, Text)
+  return contains(config, StoredData) or contains(config, Language)
 
 
 def by_flag(config: type) -> dict[str, Option]:

@@ -69,8 +69,8 @@ class TeacherSource:
   teacher_from: str | None = option(
     None,
     "a trained teacher: the folder of an earlier run, a .safetensors file with"
-    " the names of torchvision, timm or Hugging Face, or for lm a folder of a"
-    " language model",
+    " the names of torchvision, timm or Hugging Face, or of texts a language"
+    " model",
   )
 
 

@@ -26,9 +26,6 @@ HAVE = [
    "data_workers views view_seed"),
   ("distill sweep compare cache soft_td lm",
    "compute_dtype teacher_dtype remat preflight"),
-  ("lm",
-   "text sequence_length held_out validation_sequences steps evaluations "
-   "student_from"),
   ("distill sweep compare cache soft_td synthesise compress",
    "validation"),
   ("distill sweep compare",
@@ -38,10 +35,12 @@ HAVE = [
    "teacher teacher_epochs teacher_batch_size teacher_learning_rate "
    "teacher_optimizer teacher_schedule teacher_augment teacher_seed "
    "augment"),
+  ("distill sweep compare cache compress evaluate lm",
+   "teacher_from"),
   ("distill sweep compare cache compress",
    "teacher_classes evaluate_every"),
   ("distill sweep compare cache compress lm",
-   "teacher_from checkpoint_minutes checkpoint_steps"),
+   "checkpoint_minutes checkpoint_steps"),
   ("distill sweep",
    "teacher_head teacher_cache scheme specialists specialist_epochs "
    "specialist_learning_rate chain chain_learning_rate generations route "
@@ -83,15 +82,23 @@ HAVE = [
    "images_per_class inner_steps inner_epochs outer_steps outer_batch_size "
    "network_inits initialisation first_images learn_labels image_rate "
    "rate_rate first_rate fresh_networks real_rates"),
+  ("evaluate export",
+   "from"),
   ("export",
-   "from format network member"),
+   "format network member"),
+  ("evaluate",
+   "top sequences_at_once"),
+  ("lm evaluate",
+   "text sequence_length"),
+  ("lm",
+   "held_out validation_sequences steps evaluations student_from"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
-  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm",
    "workdir"),
-  ("distill sweep compare cache quantify soft_td synthesise compress export reproduce list plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot lm",
    "accelerator"),
-  ("distill sweep compare cache quantify soft_td synthesise compress list plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate list plot lm",
    "host_devices compilation_cache"),
 ]  # fmt: skip
 FLAGS = {
@@ -155,7 +162,7 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
-    command not in ("export", "reproduce", "plot")
+    command not in ("evaluate", "export", "reproduce", "plot")
   )
 
 

@@ -1,0 +1,1 @@
+"""`launch.py evaluate`: a language model on texts."""

@@ -1,0 +1,98 @@
+"""Language models that commands name: loaded, and checked before anything is compiled."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.errors import UserError
+from kdjax.models.pretrained.load import Pretrained, load
+
+# What a run of `lm` leaves in its folder.
+STUDENT = "student"
+_CONFIG = "config.json"
+
+
+def open_language_model(flag: str, where: str) -> Pretrained:
+  """Loads a language model with its tokenizer.
+
+  Args:
+    flag: that names it, for messages.
+    where: what `kdjax.pretrained.load` takes, or the folder of a finished run,
+      whose student it then is.
+
+  Raises:
+    UserError: names the flag, for what cannot be loaded or has no tokenizer.
+  """
+  folder = Path(where).expanduser()
+  of_run = not (folder / _CONFIG).is_file()
+  if of_run and (folder / STUDENT / _CONFIG).is_file():
+    folder = folder / STUDENT
+  try:
+    # A package's name is no path.
+    network = load(folder if folder.exists() else where)
+  except UserError as error:
+    raise UserError(f"--{flag}={where}: {error}") from None
+  if network.tokenizer is None:
+    raise UserError(
+      f"--{flag}={where}: there is no tokenizer.json, without which texts cannot"
+      " be read"
+    )
+  return network
+
+
+def check_same_tokenizer(
+  flag: str, network: Pretrained, other_flag: str, other: Pretrained
+) -> None:
+  """Refuses two networks that read texts differently."""
+  own, others = network.tokenizer, other.tokenizer
+  if own.fingerprint != others.fingerprint:
+    raise UserError(
+      f"{flag} has another tokenizer ({own.vocabulary_size} ids) than {other_flag}"
+      f" ({others.vocabulary_size} ids): the same id would be another token for"
+      " each"
+    )
+
+
+def count_classes(flag: str, network: Pretrained, length: int) -> int:
+  """Counts a network's logits, without computing them.
+
+  Args:
+    length: T, tokens of the sequences that it is to read.
+
+  Raises:
+    UserError: for a network that answers no logits at every token, or that does
+      not read that many tokens.
+  """
+  shown = sample(length)
+  try:
+    shape = jax.eval_shape(
+      lambda variables: network.network.apply(variables, shown)[0],
+      network.variables,
+    ).shape
+  except (TypeError, ValueError) as error:
+    message = str(error).split("\n")[0]
+    raise UserError(f"{flag}: {message}") from None
+  if len(shape) != 3 or shape[:2] != (1, length):
+    raise UserError(
+      f"{flag}: its answers to {length} tokens are {list(shape)}; a language model"
+      " has one logit a token of its vocabulary at every place"
+    )
+  return shape[-1]
+
+
+def sample(length: int) -> dict[str, Any]:
+  """One empty sequence, (1, T), for shapes."""
+  tokens = jnp.zeros((1, length), jnp.int32)
+  whole = jnp.ones_like(tokens)
+  return {"tokens": tokens, "mask": whole.astype(bool), "segments": whole}
+
+
+def check_ids(largest: int, classes: int) -> None:
+  """Refuses texts with a token that a network does not know."""
+  if largest >= classes:
+    raise UserError(
+      f"--text: the texts have the token id {largest}, and the networks know the"
+      f" ids 0 to {classes - 1}"
+    )
