@@ -1,4 +1,4 @@
-"""What is refused of the entries of a batch, as users have it."""
+"""The entries of a batch, as users have it, and what is refused of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,16 @@ from kdjax.core.errors import UserError
 
 # Entries of one number an example.
 _NUMBERS = ("weight", "index", "position")
+
+
+def example_entries(item: Mapping[str, Any]) -> dict[str, Any]:
+  """Takes out of a user's batch what is one number an example, by name.
+
+  Example:
+    >>> list(example_entries({"image": np.zeros((2, 4)), "index": np.arange(2)}))
+    ['index']
+  """
+  return {name: item[name] for name in _NUMBERS if name in item}
 
 
 def check_lengths(batch: Any, item: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
@@ -56,16 +57,12 @@ def classification(
 @functools.cache
 def _task(classes: int, inputs: str, label: str) -> Task:
   def batch(item):
-    others = {
-      name: item[name]
-      for name in ("weight", "index", "position")
-      if name in item
-    }
+    numbers = example_entries(item)
     arrays = {inputs: item[inputs]}
     if label not in item:
-      return sample(arrays)._replace(**others)
+      return sample(arrays)._replace(**numbers)
     _check_labels(item[label], label)
-    return batch_of(arrays, item[label], **others)
+    return batch_of(arrays, item[label], **numbers)
 
   return Task(
     name="classification",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.task import (
   Batch,
@@ -68,18 +69,14 @@ def _task(size: int, inputs: str, label: str) -> Task:
     return batch._replace(targets=jnp.full(shape, jnp.nan))
 
   def batch(item):
-    others = {
-      name: item[name]
-      for name in ("weight", "index", "position")
-      if name in item
-    }
+    numbers = example_entries(item)
     targets = item.get(label)
     if targets is not None and targets.shape[1:] != (size,):
       raise UserError(
         f"batch: entry {label!r} has the shape {targets.shape}; embedding({size})"
         f" reads vectors, (B, {size})"
       )
-    return with_targets(batch_of({inputs: item[inputs]}, targets, **others))
+    return with_targets(batch_of({inputs: item[inputs]}, targets, **numbers))
 
   return Task(
     name="embedding",

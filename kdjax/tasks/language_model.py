@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.factored import (
   Factored,
@@ -115,11 +116,7 @@ def _task(
   factored_from: int | None,
 ) -> Task:
   def batch(item):
-    others = {
-      name: item[name]
-      for name in ("weight", "index", "position")
-      if name in item
-    }
+    numbers = example_entries(item)
     read = [name for name in (mask, segments) if name in item]
     network_inputs = {name: item[name] for name in (tokens, *read)}
     for name in (tokens, *read, label, counts):
@@ -131,7 +128,7 @@ def _task(
       learned, mask=item.get(mask), segments=item.get(segments)
     )
     targets = jnp.where(learned, places[:, 1:], -1)
-    return batch_of(network_inputs, targets, counts=learned, **others)
+    return batch_of(network_inputs, targets, counts=learned, **numbers)
 
   def sample(inputs):
     named = isinstance(inputs, Mapping)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from kdjax.core.arguments import check_text, check_whole, misfit
+from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.task import (
   Batch,
@@ -70,12 +71,8 @@ def regression(
 @functools.cache
 def _task(outputs: int, inputs: str, label: str, huber: float | None) -> Task:
   def batch(item):
-    others = {
-      name: item[name]
-      for name in ("weight", "index", "position")
-      if name in item
-    }
-    return batch_of({inputs: item[inputs]}, item.get(label), **others)
+    numbers = example_entries(item)
+    return batch_of({inputs: item[inputs]}, item.get(label), **numbers)
 
   def rows(answers, batch):
     return _rows(answers, batch, outputs)
