@@ -16,6 +16,11 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import partial_eval
 
+from kdjax.losses.chunked.stored import TopClasses, pack_top
+
+# Rows whose logits `by_row` makes at once.
+_CHUNK = 256
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +29,12 @@ class Factored:
 
   Attributes:
     hidden: (..., D) float, what the linear layer reads.
-    kernel: (D, C) float.
+    kernel: (D, C) float; or what makes logits of stored rows, `TopClasses`.
     bias: (C,) float, or None.
   """
 
   hidden: jax.Array
-  kernel: jax.Array
+  kernel: Any
   bias: jax.Array | None = None
 
   @property
@@ -40,15 +45,41 @@ class Factored:
   @property
   def dtype(self) -> Any:
     """The logits' type."""
-    return jnp.result_type(self.hidden, self.kernel)
+    return jnp.result_type(*jax.tree.leaves((self.hidden, self.kernel)))
 
   def logits(self) -> jax.Array:
     """Makes the logits after all, for who can do nothing without."""
     wide = jnp.promote_types(self.dtype, jnp.float32)
+    if isinstance(self.kernel, TopClasses):
+      return self.kernel.logits(self.hidden, wide)
     product = jnp.matmul(self.hidden, self.kernel, preferred_element_type=wide)
     if self.bias is None:
       return product
     return product + jnp.reshape(self.bias, (1,) * (product.ndim - 1) + (-1,))
+
+
+def of_top_classes(
+  indices: jax.Array,
+  log_probabilities: jax.Array,
+  tail: jax.Array,
+  classes: int,
+) -> Factored:
+  """Makes answers of what is stored of the k largest classes.
+
+  Args:
+    indices: (..., k) int, different classes.
+    log_probabilities: (..., k) float, theirs.
+    tail: (...) float, the log of the probability of all others together, of
+      which each gets the same share.
+    classes: C.
+
+  Example:
+    >>> top, half = jnp.array([[1]]), jnp.log(jnp.array([[0.5]]))
+    >>> print(jnp.exp(of_top_classes(top, half, half[0], 3).logits()).round(2))
+    [[0.25 0.5  0.25]]
+  """
+  rows = pack_top(indices, log_probabilities, tail)
+  return Factored(rows, TopClasses(indices.shape[-1], classes))
 
 
 def as_logits(answers: Any) -> Any:
@@ -78,6 +109,40 @@ def first_classes(answers: Any, classes: int | None) -> Any:
     return answers[..., :classes]
   bias = None if answers.bias is None else answers.bias[:classes]
   return Factored(answers.hidden, answers.kernel[:, :classes], bias)
+
+
+def by_row(
+  function: Callable[..., jax.Array], *answers: Any, chunk: int = _CHUNK
+) -> Any:
+  """Computes something of every row's logits, in chunks of rows.
+
+  Args:
+    function: of one row of each of the answers, (C,) float32 -> a value, or a
+      tree of them.
+    answers: (R, C) each, arrays or Factored: of these, the logits of `chunk`
+      rows are made at a time.
+
+  Returns:
+    (R, ...), as the function has them.
+
+  Example:
+    >>> states = Factored(jnp.ones((4, 2)), jnp.eye(2))
+    >>> by_row(lambda logits: logits.sum(), states).tolist()
+    [2.0, 2.0, 2.0, 2.0]
+  """
+  arrays = [x.hidden if isinstance(x, Factored) else x for x in answers]
+
+  def of_row(row):
+    logits = (
+      Factored(x, whole.kernel, whole.bias).logits()
+      if isinstance(whole, Factored)
+      else x
+      for x, whole in zip(row, answers, strict=True)
+    )
+    return function(*(x.astype(jnp.float32) for x in logits))
+
+  size = max(min(chunk, len(arrays[0])), 1)
+  return jax.lax.map(of_row, arrays, batch_size=size)
 
 
 def over_rows(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -77,7 +77,7 @@ def stored_teacher(
         f"features: {tap!r} has {len(x)} rows, the answers {len(answers)}"
       )
   table = Outputs(answers, features)
-  return Teacher(table, _show_stored, _no_head, (len(answers),))
+  return Teacher(table, show_stored, _no_head, (len(answers),))
 
 
 def check_places(teacher: Teacher | None, batch: Any) -> None:
@@ -197,7 +197,18 @@ def teacher_head(teacher: Teacher | None) -> dict | None:
   return jax.lax.stop_gradient(teacher.head(teacher.arrays))
 
 
-def _show_stored(table, batch, step, taps) -> Outputs:
+def show_stored(
+  table: Any, batch: Batch, step: jax.Array, taps: Sequence[str]
+) -> Any:
+  """Looks a batch's rows up; nan for an example that counts and has none.
+
+  Args:
+    table: a tree of arrays (N, ...), or (V * N, ...).
+
+  Returns:
+    The same tree, of arrays (B, ...).
+  """
+
   def one(x):
     x = jnp.asarray(x)
     found = x[batch.place % len(x)]

@@ -6,19 +6,16 @@ all tokens' logits is made where the task knows how to do without.
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
-from kdjax.core.factored import Factored
+from kdjax.core.factored import by_row
 from kdjax.core.task import Metric, Rows, Task, as_batch, has_weight
 from kdjax.evaluate.over_batches import evaluate
-
-# Rows whose logits are made at once.
-_CHUNK = 256
 
 
 def measure_text(
@@ -127,37 +124,3 @@ def top_mass(k: int) -> Metric:
     return jnp.where(counts, by_row(mass, rows.answers), 0).sum(), counts.sum()
 
   return metric
-
-
-def by_row(
-  function: Callable[..., jax.Array], *answers: Any, chunk: int = _CHUNK
-) -> Any:
-  """Computes something of every row's logits, in chunks of rows.
-
-  Args:
-    function: of one row of each of the answers, (C,) float32 -> a value, or a
-      tree of them.
-    answers: (R, C) each, arrays or Factored: of these, the logits of `chunk`
-      rows are made at a time.
-
-  Returns:
-    (R, ...), as the function has them.
-
-  Example:
-    >>> states = Factored(jnp.ones((4, 2)), jnp.eye(2))
-    >>> by_row(lambda logits: logits.sum(), states).tolist()
-    [2.0, 2.0, 2.0, 2.0]
-  """
-  arrays = [x.hidden if isinstance(x, Factored) else x for x in answers]
-
-  def of_row(row):
-    logits = (
-      Factored(x, whole.kernel, whole.bias).logits()
-      if isinstance(whole, Factored)
-      else x
-      for x, whole in zip(row, answers, strict=True)
-    )
-    return function(*(x.astype(jnp.float32) for x in logits))
-
-  size = max(min(chunk, len(arrays[0])), 1)
-  return jax.lax.map(of_row, arrays, batch_size=size)

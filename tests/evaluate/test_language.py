@@ -7,13 +7,12 @@ import pytest
 
 import kdjax
 from kdjax.core.errors import UserError
-from kdjax.core.factored import Factored
+from kdjax.core.factored import Factored, by_row
 from kdjax.core.task import Rows
 from kdjax.data import text
 from kdjax.data.text.rows import Row
 from kdjax.evaluate.language import (
   bits_per_byte,
-  by_row,
   measure_text,
   top_mass,
 )

@@ -6,6 +6,7 @@ the fields, so that NumPy alone can write and read it.
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,16 @@ def not_finite(records: np.ndarray) -> str | None:
     ):
       return name
   return None
+
+
+def check_indices(path: Path, indices: np.ndarray, classes: int) -> None:
+  """Refuses stored classes that are not different ones of those there are."""
+  ordered = np.sort(indices, axis=-1)
+  twice = (np.diff(ordered, axis=-1) == 0).any()
+  if twice or ordered[..., 0].min() < 0 or ordered[..., -1].max() >= classes:
+    raise StorageError(
+      f"{path} is damaged: the top classes are not different ones of {classes}"
+    )
 
 
 def _keep_largest(records: np.ndarray, logits: np.ndarray) -> None:

@@ -30,10 +30,18 @@ from kdjax.data.teacher_cache.manifest import (
   write_json,
 )
 from kdjax.data.teacher_cache.records import (
+  check_indices,
   describe,
   from_records,
   not_finite,
   read_type,
+)
+from kdjax.data.teacher_cache.texts import (
+  answers_of_text,
+  fields_of_text,
+  is_text,
+  read_head,
+  text_teacher,
 )
 from kdjax.data.whole import first_line
 
@@ -172,9 +180,9 @@ class TeacherCache:
     if (folder / FOLDER).is_dir():
       folder = folder / FOLDER
     self.folder, self.manifest = folder, read_manifest(folder)
-    self.kind = _reading(
-      folder, read_type, self.manifest["record"], self.manifest["classes"]
-    )
+    fields, classes = self.manifest["record"], self.manifest["classes"]
+    of_text = fields_of_text(fields)
+    self.kind = of_text or _reading(folder, read_type, fields, classes)
     self._examples = self.manifest["data"]["examples"]
     self.rows = self._examples * self.manifest["views"]["count"]
     self._where = np.full(self.rows, -1, np.int64)
@@ -193,7 +201,9 @@ class TeacherCache:
 
   @property
   def nbytes(self) -> int:
-    """What the answers and features take in memory, as float32."""
+    """What answers and features take in memory; as float32, but of texts."""
+    if is_text(self.kind):
+      return self.rows * self.kind.itemsize
     floats = sum(
       int(np.prod(self.kind[name].shape))
       for name in self.kind.names
@@ -212,6 +222,9 @@ class TeacherCache:
       the batches must number examples as those that were written did.
     """
     rows = np.arange(self.rows) if rows is None else rows
+    if is_text(self.kind):
+      head = read_head(self.folder, self.manifest)
+      return text_teacher(*self.read(rows), self.manifest["classes"], head)
     return stored_teacher(*jax.tree.map(jnp.asarray, self.read(rows)))
 
   def join(
@@ -258,7 +271,9 @@ class TeacherCache:
       rows: (B,) ints, in any order, view * examples + example.
 
     Returns:
-      (B, C) float32 logits, and (B, ...) float32 features by tap.
+      (B, C) float32 logits, and (B, ...) float32 features by tap. Of texts, in
+      place of logits arrays (B, T, ...) by field: "hidden", or "indices",
+      "log_probabilities" and "tail".
 
     Raises:
       StorageError: if a row is in none of the opened shards, or what is read is
@@ -280,6 +295,8 @@ class TeacherCache:
         records[here] = self._decode(number, reader, places)
     if not np.array_equal(self._rows_of(records), rows):
       raise StorageError(f"{self.folder} changed after it was opened")
+    if is_text(self.kind):
+      return answers_of_text(records)
     return from_records(records, self.manifest["classes"])
 
   def stream(self, rows: np.ndarray, *, buffer: int = 4) -> Iterator[tuple]:
@@ -337,7 +354,7 @@ class TeacherCache:
     if problem is not None:
       raise StorageError(f"{path} is damaged: {problem!r} are not all finite")
     if "indices" in records.dtype.names:
-      _check_indices(path, records["indices"], self.manifest["classes"])
+      check_indices(path, records["indices"], self.manifest["classes"])
     self._where[rows] = first + np.arange(len(rows))
 
   def _decode(self, number: int, reader: Any, places: list[int]) -> np.ndarray:
@@ -358,15 +375,6 @@ class TeacherCache:
   def _name(self, row: int) -> str:
     view, example = divmod(int(row), self._examples)
     return f"view {view} of example {example}"
-
-
-def _check_indices(path: Path, indices: np.ndarray, classes: int) -> None:
-  ordered = np.sort(indices, axis=-1)
-  twice = (np.diff(ordered, axis=-1) == 0).any()
-  if twice or ordered[:, 0].min() < 0 or ordered[:, -1].max() >= classes:
-    raise StorageError(
-      f"{path} is damaged: the top classes are not different ones of {classes}"
-    )
 
 
 def _reading(path: Path, function, *arguments) -> Any:

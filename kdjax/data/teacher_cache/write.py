@@ -19,15 +19,17 @@ from kdjax.core.arguments import (
 from kdjax.core.errors import UserError
 from kdjax.core.method import Outputs
 from kdjax.core.task import Batch, Task, as_batch
-from kdjax.core.teacher import Teacher, check_places, observe
+from kdjax.core.teacher import Teacher, check_places
 from kdjax.data.batch_entries import to_arrays
 from kdjax.data.batch_iterator import open_batches
 from kdjax.data.dataset import Split
 from kdjax.data.fingerprint import fingerprint
+from kdjax.data.teacher_cache.ask import Asked, asker, rows_of
 from kdjax.data.teacher_cache.inputs import row_keys, write_keys
 from kdjax.data.teacher_cache.manifest import MANIFEST
 from kdjax.data.teacher_cache.records import record_type, to_records
 from kdjax.data.teacher_cache.store import TeacherCache, finish, write_shard
+from kdjax.data.teacher_cache.texts import text_records, text_type, write_head
 
 # Of a mapping of whole arrays; answers do not depend on it.
 BATCH_SIZE = 256
@@ -42,13 +44,15 @@ class Answered(NamedTuple):
     entries: names of the inputs.
     index: (R,) their places.
     keys: (R,) of their inputs.
-    outputs: (R, ...) answers and features.
+    outputs: (R, ...) answers and features; of texts, answers by field.
+    asked: what is known of the whole batch.
   """
 
   entries: tuple[str, ...]
   index: np.ndarray
   keys: np.ndarray
   outputs: Outputs
+  asked: Asked
 
 
 def write_teacher_cache(
@@ -81,8 +85,9 @@ def write_teacher_cache(
     features: taps of the teacher to be stored as well, for methods that read
       features.
     top_k: store the largest k answers and the sum of the rest's probabilities;
-      None stores all answers.
-    dtype: of what is stored, "float32" or "float16".
+      None stores all answers, of texts as the states that the teacher's output
+      layer reads, beside that layer.
+    dtype: of what is stored, "float32" or "float16", of texts also "bfloat16".
     batch_size: of a mapping of whole arrays, or of single examples; 256 by
       default.
     name: what the teacher is called in reports.
@@ -92,7 +97,7 @@ def write_teacher_cache(
 
   Raises:
     UserError: in one line, for an argument of another kind, a folder that holds a cache, answers that are not
-      (B, C) numbers, a tap that is several arrays, an answer that is not finite,
+      (B, C) numbers or texts' (B, T, C), a tap that is several arrays, an answer that is not finite,
       or examples that are missing.
     StorageError: if it cannot be written.
 
@@ -119,16 +124,16 @@ def write_teacher_cache(
   _check(folder, task, top_k)
   whole = _fingerprint(batches, task)
   read = open_batches(batches, batch_size=batch_size, default_size=BATCH_SIZE)
-  parts = _answered(teacher, read, task, tuple(features))
+  parts = _answered(teacher, read, task, tuple(features), top_k)
   first = next(parts)
-  kind = _record(first.outputs, top_k, dtype)
+  kind = _kind(first, top_k, dtype)
   places, keys = [], []
 
   def records():
     for part in itertools.chain([first], parts):
       places.append(part.index)
       keys.append(part.keys)
-      yield to_records(kind, part.index, np.int32(0), *part.outputs[:2])
+      yield _records(kind, part)
 
   write_shard(folder, 0, 1, records())
   ordered = np.concatenate(keys)[_order(np.concatenate(places))]
@@ -141,9 +146,11 @@ def write_teacher_cache(
   about = {
     "teacher": {"model": name, "digest": _digest(teacher)},
     "data": data,
-    "classes": first.outputs.answers.shape[-1],
+    "classes": first.asked.classes,
     "views": _PLAIN,
   }
+  if first.asked.matrix is not None:
+    about["head"] = write_head(folder, *first.asked.matrix())
   finish(folder, 1, kind, about)
   return TeacherCache(folder)
 
@@ -162,16 +169,20 @@ def _check(folder: Path, task: Task, top_k: int | None) -> None:
 
 
 def _answered(
-  teacher: Teacher, batches: Any, task: Task, features: tuple[str, ...]
+  teacher: Teacher,
+  batches: Any,
+  task: Task,
+  features: tuple[str, ...],
+  top_k: int | None,
 ) -> Iterator[Answered]:
   """Asks the teacher about every batch, and leaves out what was there before."""
-  ask = jax.jit(lambda teacher, batch: observe(teacher, batch, features))
+  ask = asker(task, features, top_k)
   is_answered = np.zeros(1, bool)
   for item in batches:
     batch = as_batch(task, item)
     check_places(teacher, item)
     entries = _inputs(batch, item)
-    outputs = jax.device_get(ask(teacher, batch))
+    asked = ask(teacher, batch)
     index = np.asarray(item["index"])
     if index.min() < 0:
       raise UserError(
@@ -182,8 +193,9 @@ def _answered(
     rows = np.unique(index, return_index=True)[1]
     rows = np.sort(rows[~is_answered[index[rows]]])
     is_answered[index[rows]] = True
-    answers = _rows_of(outputs, rows, len(index))
-    yield Answered(entries, index[rows], row_keys(item, entries)[rows], answers)
+    answers = rows_of(asked.outputs, rows, len(index))
+    keys = row_keys(item, entries)[rows]
+    yield Answered(entries, index[rows], keys, answers, asked)
 
 
 def _inputs(batch: Batch, item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -194,28 +206,20 @@ def _inputs(batch: Batch, item: Mapping[str, Any]) -> tuple[str, ...]:
   return entries or tuple(name for name in item if name not in others)
 
 
-def _rows_of(outputs: Outputs, rows: np.ndarray, size: int) -> Outputs:
-  answers = outputs.answers
-  if np.ndim(answers) != 2 or len(answers) != size:
-    shapes = jax.tree.map(np.shape, answers)
-    raise UserError(
-      f"teacher: its answers to {size} examples have the shape {shapes}; a cache"
-      " holds one row of numbers an example, (B, C)"
-    )
-  for tap, value in outputs.feats.items():
-    if not isinstance(value, np.ndarray):
-      raise UserError(
-        f"features: tap {tap!r} is several arrays; name one of them"
-      )
-  return Outputs(
-    answers[rows], {tap: x[rows] for tap, x in outputs.feats.items()}
-  )
-
-
-def _record(outputs: Outputs, top_k: int | None, dtype: str) -> np.dtype:
+def _kind(first: Answered, top_k: int | None, dtype: str) -> np.dtype:
+  outputs, classes = first.outputs, first.asked.classes
   shapes = {tap: x.shape[1:] for tap, x in outputs.feats.items()}
-  classes = outputs.answers.shape[-1]
+  if isinstance(outputs.answers, dict):
+    fields = {name: x.shape[1:] for name, x in outputs.answers.items()}
+    return text_type(fields, shapes, dtype)
   return record_type(classes, top_k=top_k, taps=shapes, dtype=dtype)
+
+
+def _records(kind: np.dtype, part: Answered) -> np.ndarray:
+  answers, feats, _ = part.outputs
+  if isinstance(answers, dict):
+    return text_records(kind, part.index, answers, feats)
+  return to_records(kind, part.index, np.int32(0), answers, feats)
 
 
 def _order(places: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from kdjax.losses import _math, checks
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
+from kdjax.losses.chunked.stored import TopClasses
 from kdjax.losses.helpers import class_ids
 
 # Bytes that a chunk's logits of both sides and their gradient may take together,
@@ -122,9 +123,12 @@ def call(
   name = form.name
   sides = (
     Side(jnp.asarray(student_hidden), jnp.asarray(student_head), student_bias),
-    Side(jnp.asarray(teacher_hidden), jnp.asarray(teacher_head), teacher_bias),
+    Side(
+      jnp.asarray(teacher_hidden), _teacher_head(teacher_head), teacher_bias
+    ),
   )
   _check(name, sides, mask, labels)
+  _check_stored(form, teacher_head, axis_name)
   checks.positive(f"chunked.{name}", temperature=temperature)
   checks.weights(
     f"chunked.{name}",
@@ -297,6 +301,26 @@ def _constants(name, numbers, dtype):
     )
 
   return jax.tree.map(lambda x: constant(jnp.asarray(x, dtype)), numbers)
+
+
+def _teacher_head(head):
+  return head if isinstance(head, TopClasses) else jnp.asarray(head)
+
+
+def _check_stored(form, head, axis_name):
+  """Refuses what the stored largest classes of a teacher do not tell."""
+  if not isinstance(head, TopClasses):
+    return
+  if form.keywords.get("k", 0) > head.k:
+    raise ValueError(
+      f"chunked.{form.name}: k={form.keywords['k']}, and {head.k} classes of the"
+      " teacher are stored"
+    )
+  if axis_name is not None:
+    raise ValueError(
+      f"chunked.{form.name}: a teacher's stored classes are of the whole"
+      f" vocabulary, which lies in parts along {axis_name!r}"
+    )
 
 
 def _check(name, sides, mask, labels):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from kdjax.losses import _math
 from kdjax.losses.chunked._softmax import Vocabulary, softmax, to_logits
+from kdjax.losses.chunked.stored import TopClasses
 
 # Parts in which a chunk is added to the head's gradient: the product of one part
 # lies beside it, not that of the whole.
@@ -156,8 +157,8 @@ def _chunk(plan, with_grads, heads, grads, chunk, numbers):
   results, grad = _over_tiles(
     plan,
     with_grads,
-    _logits(student, plan.dtype),
-    _logits(teacher, plan.dtype),
+    logits_of(student, plan.dtype),
+    logits_of(teacher, plan.dtype),
     chunk[2],
     numbers,
   )
@@ -171,7 +172,10 @@ def _chunk(plan, with_grads, heads, grads, chunk, numbers):
   return _added(plan, grads, student, grad), (results, hidden)
 
 
-def _logits(side, dtype):
+def logits_of(side: Side, dtype) -> jax.Array:
+  """Makes the logits (N, here) of a side."""
+  if isinstance(side.head, TopClasses):
+    return side.head.logits(side.hidden, dtype)
   logits = jnp.matmul(side.hidden, side.head, preferred_element_type=dtype)
   return logits if side.bias is None else logits + side.bias.astype(dtype)[None]
 

@@ -1,11 +1,14 @@
 """The labels alone, from hidden states and an output head."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from kdjax.losses import checks
 from kdjax.losses.chunked import _rows
 from kdjax.losses.chunked._call import Form, Totals, call, sizes
+from kdjax.losses.chunked._passes import Side, logits_of
 from kdjax.losses.chunked._softmax import Vocabulary
 
 
@@ -97,14 +100,14 @@ def top_class(
   """
   if chunk_size is not None:
     chunk_size = checks.whole("chunked.top_class", "chunk_size", chunk_size)
-  kind = jnp.promote_types(jnp.result_type(hidden, head), jnp.float32)
+  types = [x.dtype for x in jax.tree.leaves((hidden, head))]
+  kind = functools.reduce(jnp.promote_types, types, jnp.float32)
   flat = hidden.reshape(-1, hidden.shape[-1])
   chunk, _ = sizes(len(flat), Vocabulary(head.shape[1]), kind, chunk_size)
 
   def one(states):
-    logits = jnp.matmul(states, head, preferred_element_type=kind)
-    logits = logits if bias is None else logits + bias
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    logits = logits_of(Side(states[None], head, bias), kind)
+    return jnp.argmax(logits[0], axis=-1).astype(jnp.int32)
 
   classes = jax.lax.map(one, flat, batch_size=min(chunk, max(len(flat), 1)))
   return classes.reshape(hidden.shape[:-1])
