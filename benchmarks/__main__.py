@@ -19,6 +19,7 @@ from typing import Any
 
 NAMES = (
   "step_overhead",
+  "own_loop",
   "dispatch",
   "losses",
   "vocabulary",
