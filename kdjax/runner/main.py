@@ -34,6 +34,7 @@ kdjax synthesise                      a few learned images stand for all
 kdjax reproduce RESULTS.json          run it again, and compare
 kdjax compress                        one table: in few bits, pruned, timed
 kdjax evaluate --from=M --text=FILE   nats a token, bits a byte of a language model
+kdjax generate --from=M --prompts=F   texts behind prompts, by a language model
 kdjax export --from=WORKDIR           the student alone, for other programs
 kdjax list [WHAT]                     methods, models, taps --student=M, ...
 kdjax plot temperature|norms          the theory's two teaching figures

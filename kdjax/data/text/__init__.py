@@ -1,6 +1,7 @@
 """Text: rows out of files, divided by document, as token ids in packed sequences.
 
 rows.py      files, globs and tables -> rows, each with its place for messages
+prompts.py   a file -> rows that a network is to go on from
 packages.py  texts that install as packages -> rows
 divide.py    rows -> training and test documents; duplicates
 examples.py  rows -> token ids and which of them are learned; what was cut or left out
@@ -16,6 +17,7 @@ from kdjax.data.text.divide import (
 )
 from kdjax.data.text.examples import Examples, make_examples
 from kdjax.data.text.pack import open_text, pack, pad_out
+from kdjax.data.text.prompts import read_prompts
 from kdjax.data.text.rows import Row, read_rows
 
 __all__ = [
@@ -28,5 +30,6 @@ __all__ = [
   "open_text",
   "pack",
   "pad_out",
+  "read_prompts",
   "read_rows",
 ]

@@ -101,7 +101,7 @@ def _read(file: str) -> Iterator[Row]:
 
 
 def _documents(path: Path) -> Iterator[tuple[str, dict]]:
-  whole = "".join(text for _, text in _text_lines(path))
+  whole = "".join(text for _, text in text_lines(path))
   parts = _BORDER.split(whole)
   for number, part in enumerate(parts):
     if part.strip():
@@ -109,8 +109,8 @@ def _documents(path: Path) -> Iterator[tuple[str, dict]]:
       yield place, {"text": part}
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict]]:
-  for number, line in _text_lines(path):
+def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
+  for number, line in text_lines(path):
     if not line.strip():
       continue
     try:
@@ -138,13 +138,13 @@ def _records(path: Path) -> Iterator[tuple[str, dict]]:
 _READERS: dict[str, Callable[[Path], Iterator[tuple[str, dict]]]] = {
   ".txt": _documents,
   ".md": _documents,
-  ".jsonl": _json_lines,
+  ".jsonl": json_lines,
   ".rdb": read_rdb,
   **dict.fromkeys(SUFFIXES, _records),
 }
 
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
   """A file's lines, numbered from 1, with the ends that they have."""
   number = 0
   try:

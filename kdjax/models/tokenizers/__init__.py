@@ -7,6 +7,7 @@ template.py   chat templates, in a sandbox
 answers.py    rows to ids, and the tokens of them that are answers
 """
 
+from kdjax.models.tokenizers.answers import prompt_ids
 from kdjax.models.tokenizers.files import (
   save_tokenizer,
   tokenizer_of_files,
@@ -17,6 +18,7 @@ from kdjax.models.tokenizers.tokenizer import Tokenizer
 
 __all__ = [
   "Tokenizer",
+  "prompt_ids",
   "save_tokenizer",
   "tokenizer_of_files",
   "tokenizer_of_folder",

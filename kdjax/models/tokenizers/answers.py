@@ -36,6 +36,32 @@ def tokenize(tokenizer: Any, row: Mapping[str, Any]):
   return ids, [False, *counts[1:]] if counts else []
 
 
+def prompt_ids(tokenizer: Any, row: Mapping[str, Any]) -> list[int]:
+  """Turns what stands before an answer into ids, for a network to go on.
+
+  Args:
+    row: with "prompt", or with "messages", of which an answer at the end is left
+      out: the network is to give it anew.
+
+  Raises:
+    UserError: for a row that has neither, or both, or nothing but an answer.
+  """
+  names = [name for name in ("prompt", "messages") if name in row]
+  if len(names) != 1:
+    has = ", ".join(map(repr, row)) or "nothing"
+    raise UserError(f"a row has {has}; it must have `prompt` or `messages`")
+  if names == ["prompt"]:
+    return tokenizer.with_prefix(_ids_of(tokenizer, row, "prompt"))
+  check_messages(row["messages"])
+  messages = _without_weights(row["messages"])
+  if messages[-1]["role"] == ASSISTANT:
+    messages = messages[:-1]
+  if not messages:
+    raise UserError("`messages` has nothing but an answer")
+  text = tokenizer.render(messages, add_generation_prompt=True)
+  return plain_ids(tokenizer, text)  # the template writes what begins a text
+
+
 def form_of(row: Mapping[str, Any]) -> str:
   """Finds out which of the forms a row has.
 
@@ -101,10 +127,7 @@ def render_answers(tokenizer: Any, messages: Any) -> tuple[str, Spans]:
     UserError: if the chat is none, or if an answer's place cannot be told.
   """
   counted = check_messages(messages)
-  messages = [
-    {name: x for name, x in message.items() if name != "weight"}
-    for message in messages
-  ]
+  messages = _without_weights(messages)
   text, spans = tokenizer.render(messages), []
   for place in counted:
     before = tokenizer.render(messages[:place], add_generation_prompt=True)
@@ -133,6 +156,14 @@ def render_answers(tokenizer: Any, messages: Any) -> tuple[str, Spans]:
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
   """Encodes a text and puts nothing around it."""
   return _encoding(tokenizer, text).ids
+
+
+def _without_weights(messages: Any) -> list[dict[str, Any]]:
+  """Returns messages as templates know them."""
+  return [
+    {name: x for name, x in message.items() if name != "weight"}
+    for message in messages
+  ]
 
 
 def _end_of_turn(tokenizer: Any, answer: str, content: str) -> int:

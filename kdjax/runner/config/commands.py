@@ -29,6 +29,7 @@ from kdjax.runner.config.distillation import (
 )
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export, StoredModel
+from kdjax.runner.config.generation import Generation
 from kdjax.runner.config.language import Language, Text
 from kdjax.runner.config.networks import (
   NumberedViews,
@@ -202,6 +203,15 @@ class ExportConfig:
   data: DataDir = DataDir()
   workdir: Workdir = Workdir()
   accelerator: Accelerator = Accelerator()
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig:
+  """`generate`: prompts continued by a language model."""
+
+  model: StoredModel = StoredModel()
+  generation: Generation = Generation()
+  place: Place = Place()
 
 
 @dataclasses.dataclass(frozen=True)

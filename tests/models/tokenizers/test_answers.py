@@ -11,7 +11,7 @@ from small_tokenizers import CHAT, EOS, characters, marked, spelled
 from tokenizers.processors import TemplateProcessing
 
 from kdjax.core.errors import UserError
-from kdjax.models.tokenizers import tokenizer_of_folder
+from kdjax.models.tokenizers import prompt_ids, tokenizer_of_folder
 
 HERE = pathlib.Path(__file__).parent
 
@@ -255,3 +255,23 @@ def test_a_token_of_two_parts_counts_where_it_begins():
   answer = [one for one, count in zip(ids, counts, strict=True) if count]
   assert tokenizer.decode(answer, keep_special=True).endswith("ok<|end|>")
   assert spelled(tokenizer, ids)[-1] != "<|end|>"  # what follows is no answer
+
+
+# What the tokenizer is, the row, what a network goes on from.
+PROMPTS = [
+  ({}, {"prompt": "ab"}, "<ab"),
+  ({}, {"prompt": "<s>ab", "completion": "c"}, "<ab"),
+  ({"bos": False}, {"prompt": "ab"}, "ab"),
+  ({}, chat("q"), "<u:q>/a:"),
+  ({}, chat("q", "yes"), "<u:q>/a:"),
+  ({}, chat("q", "yes", "r", weights=[(1, 0)]), "<u:q>/a:yes>/u:r>/a:"),
+]
+
+
+@pytest.mark.parametrize(("settings", "row", "tokens"), PROMPTS)
+def test_a_prompt_ends_where_the_answer_begins(settings, row, tokens):
+  tokenizer = characters(**settings)
+  spelling = "".join(spelled(tokenizer, prompt_ids(tokenizer, row)))
+  for name, sign in (("<s>", "<"), (EOS, ">"), ("\n", "/")):
+    spelling = spelling.replace(name, sign)
+  assert spelling == tokens

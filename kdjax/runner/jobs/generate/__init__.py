@@ -1,0 +1,1 @@
+"""`launch.py generate`: prompts continued by a language model."""

@@ -1,0 +1,71 @@
+"""From settings to a network and prompts; what is wrong ends here."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kdjax.core.errors import UserError
+from kdjax.data import text
+from kdjax.models.generation.generate import decoding_for
+from kdjax.models.generation.sampling import read_sampling
+from kdjax.models.pretrained.load import Pretrained
+from kdjax.models.tokenizers import prompt_ids
+from kdjax.runner.job import Plan
+from kdjax.runner.pipeline import language_models
+from kdjax.train.devices import placement
+
+
+class Setup(NamedTuple):
+  """What is continued.
+
+  Attributes:
+    settings: of the command.
+    source: where the network comes from.
+    rows: the prompts as they were read.
+    prompts: their token ids.
+    devices: among which texts are divided.
+  """
+
+  settings: Any
+  source: str
+  network: Pretrained
+  rows: Sequence[text.Row]
+  prompts: list[list[int]]
+  devices: Sequence[Any]
+
+
+def build(experiment: Any) -> Plan:
+  """Loads the network, reads the prompts and checks that they fit."""
+  settings, source = experiment.generation, experiment.export.source
+  for flag, value in (("from", source), ("prompts", settings.prompts)):
+    if not value:
+      raise UserError(
+        "generate needs a language model and prompts, --from=FOLDER and"
+        f" --prompts=FILE; --{flag} is missing"
+      )
+  try:
+    read_sampling(settings.sampling)
+  except UserError as error:
+    raise UserError(f"--sampling: {error}") from None
+  rows = text.read_prompts(settings.prompts)
+  devices = placement.choose(experiment.run.accelerator)
+  network = language_models.open_language_model("from", source)
+  prompts = [_ids(network, row, settings.max_new_tokens) for row in rows]
+  setup = Setup(settings, source, network, rows, prompts, devices)
+  return Plan(setup, experiment, devices, resumable=False)
+
+
+def _ids(network: Pretrained, row: text.Row, count: int) -> list[int]:
+  """Encodes a prompt that the network can read."""
+  try:
+    ids = prompt_ids(network.tokenizer, row.values)
+    if not ids:
+      raise UserError("the prompt is empty")
+    decoding = decoding_for(network.network, network.variables, len(ids), count)
+  except UserError as error:
+    raise UserError(f"--prompts: {row.place}: {error}") from None
+  if max(ids) >= decoding.classes:
+    raise UserError(
+      f"--prompts: {row.place}: the tokenizer has the id {max(ids)}, the network"
+      f" {decoding.classes} classes"
+    )
+  return ids
