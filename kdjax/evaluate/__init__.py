@@ -36,6 +36,12 @@ from kdjax.evaluate.scores import (
   calibration_error,
   negative_log_likelihood,
 )
+from kdjax.evaluate.texts import (
+  distinct_n,
+  exact_match,
+  repetition,
+  rouge_l,
+)
 
 __all__ = [
   "Comparison",
@@ -45,6 +51,8 @@ __all__ = [
   "calibration_error",
   "compare",
   "compare_networks",
+  "distinct_n",
+  "exact_match",
   "flops",
   "holm",
   "in_chunks",
@@ -59,6 +67,8 @@ __all__ = [
   "peak_memory",
   "predict",
   "recall",
+  "repetition",
+  "rouge_l",
   "score",
   "time_rounds",
   "top_mass",

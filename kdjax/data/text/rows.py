@@ -110,6 +110,7 @@ def _documents(path: Path) -> Iterator[tuple[str, dict]]:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict]]:
+  """Reads the objects of a file, one a line, each with its place."""
   for number, line in text_lines(path):
     if not line.strip():
       continue

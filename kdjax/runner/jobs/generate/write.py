@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import kdjax
 from kdjax import evaluate
 from kdjax.core.errors import quantity
+from kdjax.models.generation.generate import generate
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.generate.build import Setup
 from kdjax.runner.report import logs
@@ -79,7 +79,7 @@ def summary(results: Mapping[str, Any]) -> str:
 def _generate(setup: Setup, numbers: range, samples: int) -> list[np.ndarray]:
   network, settings = setup.network, setup.settings
   tokenizer = network.tokenizer
-  return kdjax.generate(
+  return generate(
     network.network,
     network.variables,
     [setup.prompts[number] for number in numbers],
