@@ -224,6 +224,19 @@ def filled_with_zeros(student, teacher, item):
   return ours(student, teacher, item, language_model(V + 2))
 
 
+def filled_by_the_teacher(student, teacher, item):
+  """ms-swift: in the student's missing columns stand the teacher's logits."""
+  student = jnp.concatenate([student[..., :V], teacher[..., V:]], axis=-1)
+  return ours(student, teacher, item, language_model(V + 2))
+
+
+def labels_in_their_own_places(student, teacher, item):
+  """DistillKit: logits are masked by the labels that stand at the same place."""
+  batch = TASK.batch(item)
+  labels = jnp.pad(batch.targets, ((0, 0), (1, 0)), constant_values=-1)
+  return losses.masked_mean(kl_of(student, teacher), labels >= 0)
+
+
 def masked_too_late(student, teacher, item):
   """p (log p - log q), then the mask: -inf times 0."""
   log_p, log_q = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
@@ -279,7 +292,9 @@ def infinite_logits_do_no_harm(loss):
     (without_mask, gradient_is_at_answers),
     (at_the_answer, gradient_is_at_answers),
     (mean_of_means, is_over_all_tokens),
+    (labels_in_their_own_places, gradient_is_at_answers),
     (filled_with_zeros, padded_classes_do_not_count),
+    (filled_by_the_teacher, padded_classes_do_not_count),
     (masked_too_late, infinite_logits_do_no_harm),
   ],
 )
@@ -310,11 +325,17 @@ def grows_to_the_whole(loss):
   )
 
 
+def clamped(student, teacher, *, k):
+  """The same, made not negative: it is 0 where the student is far off too."""
+  return jnp.maximum(no_divergence(student, teacher, k=k), 0.0)
+
+
 def test_a_truncated_divergence_is_one():
   assert grows_to_the_whole(
     lambda *logits, k: losses.topk_kd(*logits, k=k, tail="bucket")
   )
   assert not grows_to_the_whole(no_divergence)
+  assert not grows_to_the_whole(clamped)
 
 
 def crossed(student, teacher, beta):
