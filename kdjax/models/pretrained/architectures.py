@@ -1,6 +1,7 @@
 """The published architectures that can be read and written: `model_type` by name."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -98,3 +99,37 @@ ARCHITECTURES = {family: _decoder(family) for family in families.DEFAULTS} | {
     about="encoder",
   ),
 }
+
+# What every architecture makes a small module of.
+_SMALL = {
+  "head_dim": 2,
+  "hidden_size": 4,
+  "intermediate_size": 4,
+  "max_position_embeddings": 8,
+  "num_attention_heads": 2,
+  "num_hidden_layers": 2,
+  "num_key_value_heads": 1,
+  "vocab_size": 3,
+}
+
+
+def tensor_names(model_type: str) -> list[str]:
+  """Lists what the weights of an architecture are called in files.
+
+  Args:
+    model_type: of `ARCHITECTURES`.
+
+  Returns:
+    Names without ".weight" and ".bias", with N for the number of a block.
+
+  Example:
+    >>> tensor_names("llama")[:3]
+    ['model.embed_tokens', 'model.norm', 'model.layers.N.self_attn.q_proj']
+  """
+  architecture = ARCHITECTURES[model_type]
+  module = architecture.build({"model_type": model_type, **_SMALL})
+  names = [
+    re.sub(r"\.\d+\.", ".N.", one.source.rpartition(".")[0])
+    for one in architecture.table(module)
+  ]
+  return [*dict.fromkeys(names)]

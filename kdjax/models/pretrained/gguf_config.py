@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.errors import UserError, unknown_name
+from kdjax.models.pretrained.families import whole
 from kdjax.models.pretrained.new import new_config
 
 # Fields by name, as the package gguf reads them.
@@ -133,12 +134,14 @@ def _epsilon(name: str, settings: Fields) -> float:
 
 
 def _attention(name: str, values: Fields, settings: Fields) -> dict[str, Any]:
-  heads, width = values["num_attention_heads"], values["hidden_size"]
+  heads, width = (
+    whole(values, x) for x in ("num_attention_heads", "hidden_size")
+  )
   turned = settings.get("rope.dimension_count")
   head_width = settings.get("attention.key_length")
   if head_width is None:
     partial = name == "phi3" or not turned
-    head_width = width // max(heads, 1) if partial else turned
+    head_width = width // heads if partial else turned
   if settings.get("attention.value_length", head_width) != head_width:
     raise UserError("keys and values of different width are not computed here")
   more = {}

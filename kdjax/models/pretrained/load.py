@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.arguments import check_path
 from kdjax.core.errors import StorageError, UserError, unknown_name
 from kdjax.models.pretrained.architectures import (
   Architecture,
@@ -27,6 +28,7 @@ from kdjax.models.pretrained.files import (
   write_safetensors,
 )
 from kdjax.models.pretrained.gguf import is_gguf, read_gguf
+from kdjax.models.pretrained.packages import PREFIX, package_path
 from kdjax.models.pretrained.tensors import (
   Tensor,
   read_parameters,
@@ -65,7 +67,8 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
 
   Args:
     where: a folder with config.json and safetensors, as Hugging Face has them, or
-      a GGUF file.
+      a GGUF file; or an installed package, "package:smollm2",
+      "package:gemma3-270m" or "package:minilm-l6".
     dtype: of the variables, "float32", "bfloat16" or "float16", in which the
       network computes; None for float32, and for writing it back as it was
       stored.
@@ -81,7 +84,9 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
   """
   if dtype is not None and dtype not in DTYPES:
     raise unknown_name("dtype", str(dtype), DTYPES)
-  path = Path(where)
+  check_path("where", where)
+  package = str(where).startswith(PREFIX)
+  path = package_path(where.removeprefix(PREFIX)) if package else Path(where)
   return (_load_gguf if is_gguf(path) else _load_folder)(path, dtype)
 
 

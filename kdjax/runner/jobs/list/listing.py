@@ -13,6 +13,9 @@ from kdjax.core.schedule import SCHEDULES
 from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import read_model
+from kdjax.models.pretrained.architectures import ARCHITECTURES, tensor_names
+from kdjax.models.pretrained.gguf_config import FAMILIES as GGUF_FAMILIES
+from kdjax.models.pretrained.packages import PACKAGES, PREFIX
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.tasks import MAKERS as TASKS
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
@@ -49,6 +52,7 @@ def listing(
     ),
     "schemes": ("--scheme", _first_lines(SCHEMES)),
     "models": ("--teacher, --student", _first_lines(MODELS)),
+    "pretrained": ("kdjax.pretrained.load", _pretrained()),
     "datasets": ("--dataset, --transfer_dataset", _sets(drawn=False)),
     "transfer_datasets": ("--transfer_dataset alone", _sets(drawn=True)),
     "tasks": ("Dataset(..., task=...)", _first_lines(TASKS)),
@@ -73,6 +77,8 @@ def listing(
   if "taps" in words:
     experiment = experiment or Experiment()
     kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
+  if "models" in words and "pretrained" not in words:
+    words.insert(words.index("models") + 1, "pretrained")
   by_default = [kind for kind in kinds if kind != "sources"]
   return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or by_default)
 
@@ -112,6 +118,28 @@ def _methods() -> dict[str, str]:
   }
   presets = {name: f"Preset; {text}." for name, text in PRESETS.items()}
   return _first_lines(MAKERS) | families | presets
+
+
+def _pretrained() -> dict[str, str]:
+  """What language models load: packages, files, and folders with their tensors."""
+  packages = {
+    PREFIX + name: package.about for name, package in PACKAGES.items()
+  }
+  files = {"FILE.gguf": f"Architectures {', '.join(GGUF_FAMILIES)}."}
+  folders = {
+    f"FOLDER, {name}": f"{architecture.about} of {_grouped(tensor_names(name))}"
+    for name, architecture in ARCHITECTURES.items()
+  }
+  return packages | files | folders
+
+
+def _grouped(names: Sequence[str]) -> str:
+  """Names of tensors, those of a block behind what they begin with."""
+  blocks = [name.rpartition(".N.") for name in names]
+  beside = [name for start, _, name in blocks if not start]
+  inside = [name for start, _, name in blocks if start]
+  start = next(start for start, _, _ in blocks if start)
+  return f"{', '.join(beside)}; {start}.N: {', '.join(inside)}"
 
 
 def _sets(*, drawn: bool) -> dict[str, str]:
