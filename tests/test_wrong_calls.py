@@ -178,6 +178,11 @@ WRONG = [
     called("export", STUDENT, VARIABLES, IMAGES, "x", format=3),
     "format= takes a text; got 3",
   ),
+  (called("pretrained.load", 3), "where= takes a path.*got 3"),
+  (called("pretrained.load", ""), "where= takes a path"),
+  (called("pretrained.save", 3, STUDENT, VARIABLES), "folder= takes a path"),
+  (called("pretrained.save", "x", MODULE, VARIABLES), f"network= {A_NETWORK}"),
+  (called("pretrained.save", "x", STUDENT, None), "variables= takes arrays"),
   (
     called("pretrained.cut", STUDENT, "layers(2)"),
     "pretrained= takes what kdjax.pretrained.load returns; got Network",

@@ -48,21 +48,30 @@ def make_rope(
     positions: the config's `max_position_embeddings`.
 
   Raises:
-    UserError: for an unknown rope_type, or one whose numbers are missing.
+    UserError: for an unknown rope_type, or one whose numbers are missing or make
+      no frequencies.
 
   Example:
     >>> make_rope(4, {"rope_theta": 100.0, "rope_type": "linear", "factor": 2.0})
     Rope(frequencies=(0.5, 0.05000000074505806), factor=1.0, long=(), switch=0)
   """
-  kind = config.get("rope_type") or config.get("type") or "default"
+  kind = str(config.get("rope_type") or config.get("type") or "default")
   if kind not in _SCALINGS:
     raise unknown_name("rope_type", kind, _SCALINGS)
   steps = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
   plain = 1 / np.float32(config["rope_theta"]) ** steps
   try:
-    return _SCALINGS[kind](plain, config, positions)
+    with np.errstate(all="ignore"):
+      rope = _SCALINGS[kind](plain, config, positions)
   except KeyError as error:
     raise UserError(f"rope_type {kind} needs {error.args[0]}") from None
+  except (TypeError, ValueError, ArithmeticError):
+    rope = Rope((math.nan,))
+  numbers = (*rope.frequencies, *rope.long, rope.factor)
+  if not all(0 <= x < math.inf for x in numbers):
+    settings = {name: config[name] for name in sorted(config)}
+    raise UserError(f"rope_type {kind}: no frequencies come of {settings}")
+  return rope
 
 
 def rotation(

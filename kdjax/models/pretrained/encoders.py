@@ -7,12 +7,13 @@ from typing import Any
 from kdjax.core.errors import UserError
 from kdjax.models.bert import Bert
 from kdjax.models.modernbert import ModernBert
-from kdjax.models.pretrained.families import (
+from kdjax.models.pretrained.families import layer_types, ropes_by_type
+from kdjax.models.pretrained.values import (
   Config,
   activation,
-  layer_types,
+  flag,
+  mapping,
   number,
-  ropes_by_type,
   whole,
 )
 from kdjax.models.transformer_config import Layer, TransformerConfig
@@ -80,6 +81,8 @@ def bert_module(config: Config) -> Bert:
       f"position_embedding_type is {kind!r}; possible: 'absolute'"
     )
   dropout = values["hidden_dropout_prob"]
+  if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+    raise UserError(f"hidden_dropout_prob must be in [0, 1), got {dropout!r}")
   pooling = values.get(POOLING) or {}
   padding = whole(values, "pad_token_id", least=0)
   return Bert(
@@ -91,7 +94,7 @@ def bert_module(config: Config) -> Bert:
     classes=0 if pooling else _classes(values),
     pool=pooling.get("pool", "pooler"),
     normalise=pooling.get("normalise", False),
-    dropout=dropout if isinstance(dropout, int | float) else 0.0,
+    dropout=dropout,
     segments=whole(values, "type_vocab_size", least=0),
     padding=padding,
     first=padding + 1 if family == "roberta" else 0,
@@ -115,7 +118,7 @@ def modernbert_module(config: Config) -> ModernBert:
   ropes = ropes_by_type(values, head_width)
   # Half of it to either side, which still counts.
   window = whole(values, "local_attention", least=2) // 2 + 1
-  biased = bool(values.get("attention_bias"))
+  biased = flag(values, "attention_bias")
   pooling = values.get(POOLING) or {}
   pool = pooling.get("pool", values["classifier_pooling"])
   if pool not in ("cls", "mean"):
@@ -138,10 +141,10 @@ def modernbert_module(config: Config) -> ModernBert:
     embedding_norm=True,
     epsilon=number(values, "norm_eps"),
     centred=True,
-    norm_bias=bool(values.get("norm_bias")),
+    norm_bias=flag(values, "norm_bias"),
     projection_bias=biased,
     out_bias=biased,
-    mlp_bias=bool(values.get("mlp_bias")),
+    mlp_bias=flag(values, "mlp_bias"),
     activation=activation(values),
     stored=json.dumps(dict(config), sort_keys=True),
   )
@@ -149,7 +152,7 @@ def modernbert_module(config: Config) -> ModernBert:
     transformer,
     classes=0 if pooling else _classes(values),
     pool=pool,
-    head_bias=bool(values.get("classifier_bias")),
+    head_bias=flag(values, "classifier_bias"),
     head_activation=activation(values, "classifier_activation"),
   )
 
@@ -204,5 +207,5 @@ def _sizes(values: Config) -> dict[str, int]:
 
 
 def _classes(values: Config) -> int:
-  named = values.get("id2label")
-  return len(named) if named else values.get("num_labels", 2)
+  named = mapping(values, "id2label")
+  return len(named) or whole({"num_labels": 2, **values}, "num_labels")

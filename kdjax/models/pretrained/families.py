@@ -11,23 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdjax.core.errors import UserError, unknown_name
+from kdjax.models.pretrained.values import (
+  activation,
+  flag,
+  mapping,
+  number,
+  whole,
+)
 from kdjax.models.rope import Rope, make_rope
 from kdjax.models.transformer_config import Layer, TransformerConfig
 
 Config = Mapping[str, Any]
 
-# transformers' names of activations, and ours.
-ACTIVATIONS = {
-  "silu": "silu",
-  "swish": "silu",
-  "gelu": "gelu_exact",
-  "gelu_new": "gelu",
-  "gelu_fast": "gelu",
-  "gelu_pytorch_tanh": "gelu",
-  "relu": "relu",
-  "relu2": "relu_squared",
-  "tanh": "tanh",
-}
 _LLAMA = {
   "hidden_act": "silu",
   "rms_norm_eps": 1e-6,
@@ -126,43 +121,9 @@ def decoder_config(config: Config) -> TransformerConfig:
   )
 
 
-def whole(values: Config, name: str, *, least: int = 1) -> int:
-  """Returns a whole number of a config, and refuses anything else.
-
-  Example:
-    >>> whole({"hidden_size": 8}, "hidden_size")
-    8
-  """
-  value = values.get(name)
-  if isinstance(value, bool) or not isinstance(value, int) or value < least:
-    raise UserError(f"{name} must be a whole number >= {least}, got {value!r}")
-  return value
-
-
-def number(values: Config, name: str) -> float:
-  """Returns a positive number of a config, and refuses anything else.
-
-  Example:
-    >>> number({"rope_theta": 10000}, "rope_theta")
-    10000.0
-  """
-  value = values.get(name)
-  plain = isinstance(value, int | float) and not isinstance(value, bool)
-  if not plain or not 0 < value < float("inf"):
-    raise UserError(f"{name} must be a number > 0, got {value!r}")
-  return float(value)
-
-
-def activation(values: Config, name: str = "hidden_act") -> str:
-  """Returns our name of the activation that a config names.
-
-  Example:
-    >>> activation({"hidden_act": "gelu_new"})
-    'gelu'
-  """
-  if values[name] not in ACTIVATIONS:
-    raise unknown_name(name, str(values[name]), ACTIVATIONS)
-  return ACTIVATIONS[values[name]]
+def rope_settings(values: Config) -> Config:
+  """What a config says of rotary positions, in files of today or of before."""
+  return mapping(values, "rope_parameters") or mapping(values, "rope_scaling")
 
 
 def ropes_by_type(values: Config, head_width: int) -> dict[str, Rope]:
@@ -171,11 +132,11 @@ def ropes_by_type(values: Config, head_width: int) -> dict[str, Rope]:
   Returns:
     Rope by "full_attention" and "sliding_attention".
   """
-  settings = values.get("rope_parameters") or values.get("rope_scaling") or {}
+  settings = rope_settings(values)
   local = {"rope_theta": values.get("rope_local_base_freq")}
   nested = {"full_attention": settings, "sliding_attention": settings}
   if nested.keys() & settings.keys():
-    nested = nested | {key: settings.get(key) or {} for key in nested}
+    nested = nested | {key: mapping(settings, key) for key in nested}
   elif local["rope_theta"]:
     nested["sliding_attention"] = local
   return {key: _rope(values, one, head_width) for key, one in nested.items()}
@@ -192,9 +153,10 @@ def layer_types(values: Config, default: Callable[[int], bool]) -> list[str]:
   types = values.get("layer_types") or [
     names[bool(default(i))] for i in range(depth)
   ]
-  if len(types) != depth:
+  if not isinstance(types, list) or len(types) != depth:
+    entries = len(types) if isinstance(types, list) else "no"
     raise UserError(
-      f"layer_types has {len(types)} entries for {depth} num_hidden_layers"
+      f"layer_types has {entries} entries for {depth} num_hidden_layers"
     )
   for one in types:
     if one not in names:
@@ -203,9 +165,10 @@ def layer_types(values: Config, default: Callable[[int], bool]) -> list[str]:
 
 
 def _rope(values: Config, settings: Config, head_width: int) -> Rope:
-  share = settings.get("partial_rotary_factor") or values.get(
-    "partial_rotary_factor", 1.0
-  )
+  shares = {"partial_rotary_factor": 1.0}
+  for source in (values, settings):
+    shares |= {key: source.get(key) or x for key, x in shares.items()}
+  share = number(shares, "partial_rotary_factor")
   settings = {
     "rope_theta": number(values, "rope_theta"),
     **{key: x for key, x in settings.items() if x is not None},
@@ -261,13 +224,13 @@ def _llama(
   window = None
   if windows != "none" and values.get("sliding_window") is not None:
     window = whole(values, "sliding_window")
-  biased = bool(values.get("attention_bias"))
+  biased = flag(values, "attention_bias")
   switches = {
     "activation": activation(values),
     "projection_bias": biased,
     "out_bias": biased,
-    "mlp_bias": bool(values.get("mlp_bias")),
-    "tied": bool(values["tie_word_embeddings"]),
+    "mlp_bias": flag(values, "mlp_bias"),
+    "tied": flag(values, "tie_word_embeddings"),
   }
   return TransformerConfig(
     vocabulary=whole(values, "vocab_size"),
@@ -319,7 +282,7 @@ def _gpt2(values: Config) -> TransformerConfig:
 
 
 def _qwen(values: Config, **changes: Any) -> TransformerConfig:
-  windowed = bool(values.get("use_sliding_window"))
+  windowed = flag(values, "use_sliding_window")
   first = whole(values, "max_window_layers", least=0)
   return _llama(
     values,
@@ -355,11 +318,12 @@ def _smollm3(values: Config) -> TransformerConfig:
   rotated = values.get("no_rope_layers") or [
     (i + 1) % every > 0 for i in range(depth)
   ]
-  if len(rotated) < depth:
+  if not isinstance(rotated, list) or len(rotated) < depth:
+    entries = len(rotated) if isinstance(rotated, list) else "no"
     raise UserError(
-      f"no_rope_layers has {len(rotated)} entries for {depth} num_hidden_layers"
+      f"no_rope_layers has {entries} entries for {depth} num_hidden_layers"
     )
-  windowed = bool(values.get("use_sliding_window"))
+  windowed = flag(values, "use_sliding_window")
   return _llama(
     values,
     windows="typed" if windowed else "none",
@@ -369,7 +333,7 @@ def _smollm3(values: Config) -> TransformerConfig:
 
 
 def _phi3(values: Config) -> TransformerConfig:
-  settings = values.get("rope_parameters") or values.get("rope_scaling") or {}
+  settings = rope_settings(values)
   kind = settings.get("rope_type") or settings.get("type")
   if kind in ("su", "yarn"):  # what longrope was called
     values = values | {"rope_parameters": {**settings, "rope_type": "longrope"}}

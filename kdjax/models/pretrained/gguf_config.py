@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.errors import UserError, unknown_name
-from kdjax.models.pretrained.families import whole
 from kdjax.models.pretrained.new import new_config
+from kdjax.models.pretrained.values import whole
 
 # Fields by name, as the package gguf reads them.
 Fields = Mapping[str, Any]

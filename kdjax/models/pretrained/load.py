@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.arguments import check_path
+from kdjax.core.arguments import check_kind, check_path
 from kdjax.core.errors import StorageError, UserError, unknown_name
 from kdjax.models.pretrained.architectures import (
   Architecture,
@@ -110,8 +110,10 @@ def save(
       something.
     StorageError: where the disk does not take it.
   """
-  config = config_of(network.module)
-  folder = Path(folder)
+  check_path("folder", folder)
+  check_kind("network", network, "network")
+  variables = network.collections(variables)
+  config, folder = config_of(network.module), Path(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UserError(f"{folder} holds something already; name a new folder")
   architecture = architecture_of(config)
@@ -217,7 +219,9 @@ def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
   }
   tensors = present_names(load_safetensors(path))
   network, variables = _filled(path, config, tensors, files, dtype)
-  return Pretrained(network, variables, config, tokenizer_of_folder(folder))
+  tokenizer = tokenizer_of_folder(folder)
+  _check_vocabulary(folder, tokenizer, network)
+  return Pretrained(network, variables, config, tokenizer)
 
 
 def _load_gguf(path: Path, dtype: str | None) -> Pretrained:
@@ -227,7 +231,27 @@ def _load_gguf(path: Path, dtype: str | None) -> Pretrained:
   tokenizer = None
   if fields.get("tokenizer.ggml.model", "none") not in ("none", "no_vocab"):
     tokenizer = tokenizer_of_gguf(fields, str(path))
+  _check_vocabulary(path, tokenizer, network)
   return Pretrained(network, variables, config, tokenizer)
+
+
+def _check_vocabulary(path: Path, tokenizer: Any, network: Network) -> None:
+  """Refuses a tokenizer of another network, of which there are ids too many.
+
+  Those that were added to its vocabulary do not count: Gemma 3 has one for
+  pictures that its networks of text alone lack.
+  """
+  vocabulary = getattr(network.module, "config", network.module).vocabulary
+  tokens = (
+    tokenizer.backend.get_vocab_size(with_added_tokens=False)
+    if tokenizer
+    else 0
+  )
+  if tokens > vocabulary:
+    raise UserError(
+      f"{path}: its tokenizer has {tokens} tokens, its network {vocabulary}"
+      " (vocab_size): it is another network's"
+    )
 
 
 def _filled(

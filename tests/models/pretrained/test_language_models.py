@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import kdjax
-from kdjax.core.errors import UserError
+from kdjax.core.errors import StorageError, UserError
 from kdjax.models import decoder
 from kdjax.models.pretrained.files import load_safetensors
 
@@ -368,11 +368,21 @@ def drop(folder, name):
   save_file(tensors, folder / "model.safetensors")
 
 
-def add(folder, name, shape):
+def add(folder, name, shape, value=0, dtype=np.float32):
   from safetensors.numpy import save_file
 
-  tensors = load_safetensors(folder) | {name: np.zeros(shape, np.float32)}
+  tensors = load_safetensors(folder) | {name: np.full(shape, value, dtype)}
   save_file(tensors, folder / "model.safetensors")
+
+
+def copy_tokenizer(folder):
+  tokenizer = FOLDER.parent.parent / "tokenizers" / "byte_level"
+  shutil.copy(tokenizer / "tokenizer.json", folder)
+
+
+def empty(folder):
+  for file in folder.iterdir():
+    file.unlink()
 
 
 # What is wrong: (folder, what is changed of the config, what else is done, the
@@ -436,6 +446,51 @@ REFUSED = {
     "bert", {"id2label": {"0": "A", "1": "B"}}, None,
     "classifier.weight has the shape (3, 16)",
   ),
+  "rope of no kind": ("llama", {"rope_parameters": 3}, None, "by name, got 3"),
+  "rope type": (
+    "llama", {"rope_parameters": {"rope_type": ["linear"]}}, None, "rope_type",
+  ),
+  "rope NaN": (
+    "llama",
+    {"rope_parameters": {"rope_type": "linear", "factor": float("nan")}},
+    None, "no frequencies come of",
+  ),
+  "rope text": (
+    "llama", {"rope_parameters": {"rope_type": "linear", "factor": "x"}}, None,
+    "no frequencies come of",
+  ),
+  "no length": (
+    "llama_yarn",
+    {"rope_parameters": {
+      "rope_type": "yarn", "factor": 2.0,
+      "original_max_position_embeddings": -1}},
+    None, "no frequencies come of",
+  ),
+  "nothing turned": (
+    "phi3", {"partial_rotary_factor": float("nan"), "rope_parameters": None},
+    None, "partial_rotary_factor",
+  ),
+  "NaN": ("gemma2", {"query_pre_attn_scalar": float("nan")}, None, "query_pre"),
+  "infinite": ("qwen3", {"rms_norm_eps": float("inf")}, None, "rms_norm_eps"),
+  "enormous": ("qwen3", {"vocab_size": 2**70}, None, "vocab_size"),
+  "a list": ("qwen3", {"hidden_act": ["silu"]}, None, "unknown hidden_act"),
+  "no list": ("gemma2", {"layer_types": 3}, None, "layer_types has no entries"),
+  "no rope list": ("smollm3", {"no_rope_layers": 3}, None, "has no entries"),
+  "no flag": ("qwen3", {"tie_word_embeddings": "no"}, None, "true or false"),
+  "no names": ("bert", {"id2label": 3}, None, "id2label"),
+  "dropout": ("bert", {"hidden_dropout_prob": 1.5}, None, "in [0, 1)"),
+  "not finite": (
+    "mistral", {}, lambda f: add(f, "model.norm.weight", (16,), np.nan),
+    "model.norm.weight holds values not finite",
+  ),
+  "whole numbers": (
+    "mistral", {}, lambda f: add(f, "model.norm.weight", (16,), dtype=np.int32),
+    "model.norm.weight holds int32",
+  ),
+  "another's tokenizer": (
+    "llama", {}, lambda f: copy_tokenizer(f), "its network 61",
+  ),
+  "empty folder": ("llama", {}, lambda f: empty(f), "config.json"),
   "no config": ("llama", {}, lambda f: (f / "config.json").unlink(), "no file"),
   "broken config": (
     "llama", {}, lambda f: (f / "config.json").write_text("{"), "no JSON",
@@ -478,6 +533,15 @@ def test_refused_in_a_line_that_names_it(what, tmp_path):
 def test_refused_before_anything_is_read(where, options, words):
   with pytest.raises(UserError, match=words):
     kdjax.pretrained.load(where, **options)
+
+
+def test_a_damaged_file_is_no_mistake_of_the_user(tmp_path):
+  folder = copied("llama", tmp_path / "cut", lambda config: None)
+  data = (folder / "model.safetensors").read_bytes()
+  for bytes_left in (0, 5, 200, len(data) - 1):
+    (folder / "model.safetensors").write_bytes(data[:bytes_left])
+    with pytest.raises(StorageError, match="damaged or no safetensors"):
+      kdjax.pretrained.load(folder)
 
 
 def test_writing_keeps_what_is_there(tmp_path):
