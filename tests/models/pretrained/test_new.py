@@ -20,7 +20,7 @@ TOKENS = np.arange(20).reshape(2, 10)
 
 def new(family, folder):
   sizes = SIZES.replace("groups=2, ", "") if family == "gpt2" else SIZES
-  model = make_model(f"decoder(family='{family}', {sizes})", classes=31)
+  model = make_model(f"decoder(family='{family}', {sizes})", classes=60)
   network = kdjax.from_linen(model)
   variables = network.init(jax.random.key(3), {"tokens": jnp.asarray(TOKENS)})
   kdjax.pretrained.save(folder, network, variables)

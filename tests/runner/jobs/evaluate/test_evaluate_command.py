@@ -151,7 +151,7 @@ BAD = {
   "a file": (["--from=a_file"], ["--from=a_file"]),
   "no tokenizer": (["--from=silent"], ["--from=silent", "tokenizer.json"]),
   "few positions": (["--from=short"], ["--from=short", "8"]),
-  "few ids": (["--from=small"], ["token id", "0 to 19"]),
+  "few ids": (["--from=small"], ["--from=small", "its network 20"]),
   "no file": (["--text=gone.jsonl"], ["gone.jsonl"]),
   "no match": (["--text=gone/*.txt"], ["gone/*.txt"]),
   "no JSON": (["--text=bad.jsonl"], ["bad.jsonl, line 2"]),

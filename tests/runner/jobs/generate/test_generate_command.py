@@ -133,7 +133,7 @@ BAD = [
   ("no_chat", "rows.jsonl", "", "line 2: this tokenizer has no chat template"),
   ("network", "long.txt", "", "81 tokens and max_new_tokens=9 are more than"),
   ("short", "lines.txt", "", "line 1: a prompt of 8 tokens and max_new_tokens=9"),
-  ("small", "lines.txt", "", "the network 20 classes"),
+  ("small", "lines.txt", "", "its network 20"),
   ("network", "lines.txt", "--sampling=nucleus(0.9)", "--sampling: unknown"),
   ("network", "lines.txt", "--sampling=top_p(2)", "must be in (0, 1]"),
   ("network", "lines.txt", "--max_new_tokens=0", "it must be >= 1"),

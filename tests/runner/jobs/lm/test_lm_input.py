@@ -71,7 +71,7 @@ BAD = {
     ["--student_from=foreign"],
     ["--student_from=foreign", "another tokenizer", "--teacher_from=teacher"],
   ),
-  "small": (["--teacher_from=small"], ["token id", "0 to 19"]),
+  "small": (["--teacher_from=small"], ["--teacher_from=small", "its network 20"]),
   "no student": (["--student_from=gone"], ["--student_from=gone"]),
   "two students": (
     ["--student_from=teacher", "--student=layers(2)"],
