@@ -42,10 +42,14 @@ def warped(row, temperature=1.0, top_k=None, top_p=None, min_p=None):
   [
     ("temperature(0.7)", {"temperature": 0.7}),
     ("top_k(5)", {"top_k": 5}),
+    ("top_k(1)", {"top_k": 1}),
+    ("top_k(16)", {"top_k": 16}),
     ("top_k(99)", {"top_k": 99}),
     ("top_p(0.9)", {"top_p": 0.9}),
     ("top_p(1.0)", {"top_p": 1.0}),
     ("top_p(1e-6)", {"top_p": 1e-6}),
+    ("top_p(0.999999)", {"top_p": 0.999999}),
+    ("temperature(1e-3) + top_p(0.5)", {"temperature": 1e-3, "top_p": 0.5}),
     ("min_p(0.05)", {"min_p": 0.05}),
     ("min_p(1)", {"min_p": 1.0}),
     (
@@ -64,6 +68,21 @@ def test_distributions_are_those_of_transformers(text, settings):
   theirs = np.stack([warped(row, **settings) for row in LOGITS])
   np.testing.assert_array_equal(np.isinf(ours), np.isinf(theirs))
   np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("row", "k", "left"),
+  [
+    ([0.0, -0.0, 1.0, -1.0], 3, [1, 1, 1, 0]),
+    ([-jnp.inf, -3e38, 3e38, -jnp.inf], 2, [0, 1, 1, 0]),
+    ([-jnp.inf, 2.0, -jnp.inf, -jnp.inf], 3, [0, 1, 0, 0]),
+    ([-1e-45, 1e-45, -1.0, -2.0], 1, [0, 1, 0, 0]),
+    ([5.0, 5.0, 5.0, 5.0], 2, [1, 1, 1, 1]),
+  ],
+)
+def test_the_largest_are_found_among_any_floats(row, k, left):
+  kept = warp(Sampling(top_k=k), jnp.array(row))
+  assert jnp.isfinite(kept).astype(int).tolist() == left
 
 
 def test_the_order_of_warpers_shows():
