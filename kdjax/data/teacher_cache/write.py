@@ -66,6 +66,7 @@ def write_teacher_cache(
   dtype: str = "float32",
   batch_size: int | None = None,
   name: str = "teacher",
+  text: Mapping[str, Any] | None = None,
 ) -> TeacherCache:
   """Stores a teacher's answers to every example, to train on without it.
 
@@ -91,6 +92,7 @@ def write_teacher_cache(
     batch_size: of a mapping of whole arrays, or of single examples; 256 by
       default.
     name: what the teacher is called in reports.
+    text: what the manifest is to say of texts, JSON values by name.
 
   Returns:
     The cache, opened.
@@ -149,6 +151,8 @@ def write_teacher_cache(
     "classes": first.asked.classes,
     "views": _PLAIN,
   }
+  if text is not None:
+    about["text"] = dict(text)
   if first.asked.matrix is not None:
     about["head"] = write_head(folder, *first.asked.matrix())
   finish(folder, 1, kind, about)

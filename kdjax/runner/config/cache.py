@@ -9,23 +9,31 @@ from kdjax.runner.config.field import COUNT, option
 class Cache:
   """What `launch.py cache` keeps of a teacher."""
 
+  task: str = option(
+    "images",
+    "cache: whose teacher it is: images, or lm (language_model), which reads"
+    " --text by --teacher_from",
+    choices=("images", "lm", "language_model"),
+  )
   form: str = option(
     "dense",
-    "cache: all answers of the teacher, or the largest and the sum of the rest",
+    "cache: all answers of the teacher, or the largest and the sum of the rest"
+    " (top_k); of texts all answers are the states that make them (hidden)",
     flag="cache_form",
-    choices=("dense", "top_k"),
+    choices=("dense", "hidden", "top_k"),
   )
-  top_k: int = option(
-    5,
-    "cache: how many answers to keep of each image, for top_k",
+  top_k: int | None = option(
+    None,
+    "cache: how many answers to keep of each image or token, for top_k; 5, of"
+    " texts 64 by default",
     flag="cache_top_k",
     within=COUNT,
   )
   dtype: str = option(
     "float16",
-    "cache: type of answers and features",
+    "cache: type of answers and features; bfloat16 of texts alone",
     flag="cache_dtype",
-    choices=("float16", "float32"),
+    choices=("float16", "bfloat16", "float32"),
   )
   taps: str | None = option(
     None,

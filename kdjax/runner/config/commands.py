@@ -30,8 +30,9 @@ from kdjax.runner.config.distillation import (
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export, StoredModel
 from kdjax.runner.config.generation import Generation
-from kdjax.runner.config.language import Language, Text
+from kdjax.runner.config.language import Documents, Language, Text
 from kdjax.runner.config.networks import (
+  CachedTeacher,
   NumberedViews,
   OptimizedStudent,
   PlainStudent,
@@ -105,6 +106,7 @@ class CacheConfig:
   views: NumberedViews = NumberedViews()
   objective: Objective = Objective()
   cache: Cache = Cache()
+  documents: Documents = Documents()
   precision: Precision = Precision()
   portions: Portions = Portions()
   place: ResumablePlace = ResumablePlace()
@@ -117,7 +119,7 @@ class LanguageConfig:
   """`lm`: a language model teaches a smaller one."""
 
   language: Language = Language()
-  teacher: TeacherSource = TeacherSource()
+  teacher: CachedTeacher = CachedTeacher()
   student: PlainStudent = PlainStudent()
   objective: Objective = Objective()
   rates: Rates = Rates()

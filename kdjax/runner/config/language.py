@@ -26,8 +26,8 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Language(Text):
-  """Texts, how they are divided, and how long is learned from them."""
+class Documents(Text):
+  """Texts, and how they are divided."""
 
   decisive = True
   own_run = True
@@ -38,6 +38,15 @@ class Language(Text):
     " validation, where no row has a `split`",
     within=Interval(0, 0.5, "()"),
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Language(Documents):
+  """Texts, how they are divided, and how long is learned from them."""
+
+  decisive = True
+  own_run = True
+
   validation_sequences: int = option(
     64,
     "the most sequences of the validation documents that the learning curve and"

@@ -75,6 +75,20 @@ class TeacherSource:
 
 
 @dataclasses.dataclass(frozen=True)
+class CachedTeacher(TeacherSource):
+  """A teacher that was trained before, and perhaps what it made of the data."""
+
+  decisive = True
+  own_run = True
+
+  teacher_cache: str | None = option(
+    None,
+    "what a teacher made of the training images or texts, in its place: the"
+    " folder that `cache` wrote, or its run's",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
 class PretrainedTeacher(TeacherSource, TrainedTeacher):
   """A teacher that is trained, or was before."""
 
@@ -90,7 +104,7 @@ class PretrainedTeacher(TeacherSource, TrainedTeacher):
 
 
 @dataclasses.dataclass(frozen=True)
-class Teacher(PretrainedTeacher):
+class Teacher(CachedTeacher, PretrainedTeacher):
   """The network that teaches."""
 
   decisive = True
@@ -102,11 +116,6 @@ class Teacher(PretrainedTeacher):
     " (drop: its answers are all 0; new: drawn afresh, untrained) for methods"
     " that look at features alone",
     choices=("keep", "drop", "new"),
-  )
-  teacher_cache: str | None = option(
-    None,
-    "what a teacher made of the training images, in the teacher's place: the"
-    " folder that `cache` wrote, or its run's",
   )
 
 

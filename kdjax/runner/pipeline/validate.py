@@ -162,3 +162,16 @@ def _check_sum(
       f"{objective.text!r}{flags}: every weight is 0 at every step, so that"
       " nothing would be learned"
     )
+
+
+def check_stored_classes(
+  objective: methods.ObjectiveSpec, where: str, stored: int
+) -> None:
+  """Refuses a method that reads more of the likeliest tokens than a cache has."""
+  for term in methods.terms_of(objective):
+    k = dict(term.spec.kwargs).get("k", 64)
+    if term.spec.name == "topk_kd" and k > stored:
+      raise UserError(
+        f"--teacher_cache={where}: it has the {stored} likeliest tokens, and"
+        f" topk_kd reads {k}; say topk_kd(k={stored})"
+      )

@@ -37,12 +37,14 @@ HAVE = [
    "augment"),
   ("distill sweep compare cache compress evaluate lm",
    "teacher_from"),
+  ("distill sweep lm",
+   "teacher_cache"),
   ("distill sweep compare cache compress",
    "teacher_classes evaluate_every"),
   ("distill sweep compare cache compress lm",
    "checkpoint_minutes checkpoint_steps"),
   ("distill sweep",
-   "teacher_head teacher_cache scheme specialists specialist_epochs "
+   "teacher_head scheme specialists specialist_epochs "
    "specialist_learning_rate chain chain_learning_rate generations route "
    "controls smoothing_learning_rate reference reference_learning_rate "
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
@@ -74,7 +76,7 @@ HAVE = [
    "foreground_share probes probes_at_once images_at_once compared_images "
    "label_epochs teacher_split quantify_from"),
   ("cache",
-   "cache_form cache_top_k cache_dtype cache_taps cache_shards"),
+   "task cache_form cache_top_k cache_dtype cache_taps cache_shards"),
   ("soft_td",
    "sources rounds patience beta pseudo_labels next_sources regulariser "
    "regulariser_weight soft_labels_from project_simplex"),
@@ -88,10 +90,12 @@ HAVE = [
    "format network member"),
   ("evaluate",
    "top sequences_at_once"),
-  ("lm evaluate",
+  ("cache lm evaluate",
    "text sequence_length"),
+  ("cache lm",
+   "held_out"),
   ("lm",
-   "held_out validation_sequences steps evaluations student_from"),
+   "validation_sequences steps evaluations student_from"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
   ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm",

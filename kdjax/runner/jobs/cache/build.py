@@ -12,6 +12,7 @@ from kdjax.core.teacher import observe
 from kdjax.data.teacher_cache.records import record_type
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
+from kdjax.runner.jobs.cache import texts
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.cached_teacher import views_of
 from kdjax.runner.pipeline.fingerprints import of_setup
@@ -36,6 +37,12 @@ class Caching(NamedTuple):
 
 def build(experiment: Experiment) -> Plan:
   """Checks what is to be kept of the teacher, and counts the views."""
+  if experiment.cache.task != "images":
+    return texts.build(experiment)
+  if experiment.cache.form == "hidden":
+    raise UserError(
+      "--cache_form=hidden is of texts, --task=lm; of images it is dense or top_k"
+    )
   views = _numbered_views(experiment)
   student = dataclasses.replace(experiment.student, views=views["count"])
   base = prepare(dataclasses.replace(experiment, student=student))
@@ -77,7 +84,7 @@ def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
       raise UserError(f"cache: tap {tap!r} is several arrays; keep one of them")
   return record_type(
     base.dataset.classes,
-    top_k=settings.top_k if settings.form == "top_k" else None,
+    top_k=(settings.top_k or 5) if settings.form == "top_k" else None,
     taps={tap: value.shape[1:] for tap, value in outputs.feats.items()},
     dtype=settings.dtype,
   )

@@ -9,12 +9,15 @@ from kdjax.core.errors import program, quantity
 from kdjax.data.teacher_cache.store import FOLDER
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.job import Context, Measured
+from kdjax.runner.jobs.cache import texts
 from kdjax.runner.jobs.cache.build import Caching
 from kdjax.runner.report import formats
 
 
 def measure(setup: Caching, context: Context) -> Measured:
   """Says how large the cache is, and of which teacher."""
+  if isinstance(setup, texts.Caching):
+    return texts.measure(setup, context)
   folder, cache_files = context.workdir / FOLDER, context.values["cache"]
   files = folder.glob("*.array_record")
   cache = {

@@ -20,6 +20,7 @@ from kdjax.data.teacher_cache.store import (
   write_shard,
 )
 from kdjax.runner.job import Context
+from kdjax.runner.jobs.cache import texts
 from kdjax.runner.jobs.cache.build import Caching
 from kdjax.runner.pipeline import fit, predict
 from kdjax.runner.pipeline.setup import Setup
@@ -48,6 +49,8 @@ class Written(NamedTuple):
 
 def train_teacher(setup: Caching, context: Context) -> Any:
   """Trains the teacher, or loads it."""
+  if isinstance(setup, texts.Caching):
+    return None
   base = setup.base
   arm = base.student.arms["student"]._replace(teacher="teacher")
   return fit.obtain_teacher(
@@ -57,6 +60,8 @@ def train_teacher(setup: Caching, context: Context) -> Any:
 
 def write_cache(setup: Caching, context: Context) -> Written:
   """Writes this host's shards, but for those that a stopped run wrote."""
+  if isinstance(setup, texts.Caching):
+    return texts.write(setup, context)
   base, teacher = setup.base, context.values["teacher"]
   train = base.dataset.train
   about = {

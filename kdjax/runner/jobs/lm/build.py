@@ -15,7 +15,9 @@ from kdjax.data import Split
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
-from kdjax.runner.jobs.lm import measure, networks, rows
+from kdjax.runner.jobs.lm import measure, networks
+from kdjax.runner.pipeline import cached_texts
+from kdjax.runner.pipeline import texts as rows
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import (
@@ -42,7 +44,8 @@ class Setup(NamedTuple):
     values: what the texts among them mean.
     texts: what is read, by split.
     teacher: as it was loaded.
-    asked: the teacher as students see it.
+    asked: the teacher.
+    shown: the teacher as students see it: itself, or what a cache has of it.
     learner: the network that learns.
     student: the student with its baseline, and how they are trained.
     grid: the cells of both arms; members are cell-major, then seeds.
@@ -56,6 +59,7 @@ class Setup(NamedTuple):
   texts: rows.Texts
   teacher: Pretrained
   asked: Teacher
+  shown: Teacher
   learner: networks.Student
   student: TrainSpec
   grid: list[dict[str, float]]
@@ -78,15 +82,19 @@ def build(experiment: Experiment) -> Plan:
   sequences = dict(texts.parts["train"].sequences)
   targets = np.asarray(as_batch(task, sequences).targets)
   del sequences["counts"]
+  asked = live_teacher(
+    teacher.network,
+    teacher.variables,
+    dtype=experiment.computing.teacher_dtype,
+  )
   setup = Setup(
     experiment=experiment,
     values=values,
     texts=texts,
     teacher=teacher,
-    asked=live_teacher(
-      teacher.network,
-      teacher.variables,
-      dtype=experiment.computing.teacher_dtype,
+    asked=asked,
+    shown=cached_texts.find(
+      experiment, values, task, sequences, teacher, asked
     ),
     learner=learner,
     student=None,
@@ -186,7 +194,7 @@ def _trained(setup: Setup, task: Task) -> TrainSpec:
     remat=computing.remat,
   )
   method = arms["student"].method({})
-  check_step(network, setup.asked, method, setup.sample, task)
+  check_step(network, setup.shown, method, setup.sample, task)
   start = setup.learner.variables
   return TrainSpec(
     network=network,
@@ -232,6 +240,10 @@ def _inputs(setup: Setup) -> dict[str, Any]:
     "sha256 of the test texts": rows.fingerprint(setup.texts.parts["test"]),
     "sha256 of the teacher": storage.digest(setup.teacher.variables),
   }
+  if setup.experiment.teacher.teacher_cache:
+    found["sha256 of the teacher cache"] = cached_texts.sha256_of(
+      setup.experiment.teacher.teacher_cache
+    )
   if setup.experiment.language.student_from:
     found["sha256 of the student"] = storage.digest(setup.learner.variables)
   return found

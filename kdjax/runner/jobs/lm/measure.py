@@ -14,8 +14,8 @@ from kdjax.core.teacher import Teacher
 from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
 from kdjax.runner.job import Context, Measured
-from kdjax.runner.jobs.lm import card, rows
-from kdjax.runner.pipeline import epochs
+from kdjax.runner.jobs.lm import card
+from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
 from kdjax.runner.report import logs
@@ -43,7 +43,7 @@ def measure(setup: Any, context: Context) -> Measured:
   results |= {
     "comparisons": evaluate.compare_networks(networks, pairs, task),
     "objective": objective_text(setup.experiment, setup.values.objective),
-    "text": rows.described(setup.texts),
+    "text": texts.described(setup.texts),
     "tokens_per_second": _speed(setup, context),
   }
   card.write(context.workdir / "student", results, context.command)
@@ -152,7 +152,7 @@ def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
 def _beginnings(setup: Any) -> Any:
   """What the students of the first cell began with, a seed each."""
   seeds = setup.experiment.student.seeds
-  teachers = {"teacher": setup.asked}
+  teachers = {"teacher": setup.shown}
   states = epochs.initial_states(setup, setup.student, teachers)["student"]
   return jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
 

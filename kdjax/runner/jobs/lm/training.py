@@ -11,5 +11,5 @@ def train(setup: Setup, context: Context) -> fit.FitResult:
   """Trains all members of both arms; the teacher is asked once for all."""
   teachers: dict[str, Any] = {}
   if any(arm.teacher for arm in setup.student.arms.values()):
-    teachers["teacher"] = setup.asked
+    teachers["teacher"] = setup.shown
   return fit.fit(setup, setup.student, context.log, teachers)

@@ -7,7 +7,7 @@ import numpy as np
 
 from kdjax.core.errors import UserError
 from kdjax.data import text
-from kdjax.runner.config import Language
+from kdjax.runner.config.language import Documents
 from kdjax.runner.report.progress import say
 
 SPLITS = ("train", "validation", "test")
@@ -50,7 +50,7 @@ class Texts(NamedTuple):
     return max(int(one["tokens"].max()) for one in sequences)
 
 
-def read(settings: Language, tokenizer: Any) -> Texts:
+def read(settings: Documents, tokenizer: Any) -> Texts:
   """Reads, divides, tokenises and packs the texts of a run, and says what came.
 
   Raises:
