@@ -20,6 +20,7 @@ from kdjax.evaluate.cost import (
   peak_memory,
   time_rounds,
 )
+from kdjax.evaluate.exposure import kl_by_step
 from kdjax.evaluate.language import bits_per_byte, measure_text, top_mass
 from kdjax.evaluate.measure import (
   measure,
@@ -56,6 +57,7 @@ __all__ = [
   "flops",
   "holm",
   "in_chunks",
+  "kl_by_step",
   "latency",
   "match_prior",
   "measure",

@@ -71,7 +71,10 @@ BAD = {
     ["--student_from=foreign"],
     ["--student_from=foreign", "another tokenizer", "--teacher_from=teacher"],
   ),
-  "small": (["--teacher_from=small"], ["--teacher_from=small", "its network 20"]),
+  "small": (
+    ["--teacher_from=small"],
+    ["--teacher_from=small", "its network 20"],
+  ),
   "no student": (["--student_from=gone"], ["--student_from=gone"]),
   "two students": (
     ["--student_from=teacher", "--student=layers(2)"],
