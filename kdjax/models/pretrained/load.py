@@ -135,6 +135,8 @@ def save(
     for name, content in {**files, "config.json": text}.items():
       (folder / name).parent.mkdir(exist_ok=True)
       (folder / name).write_text(content)
+    # safetensors makes a file that its owner alone reads.
+    (folder / WHOLE).chmod((folder / "config.json").stat().st_mode)
     if tokenizer is not None:
       save_tokenizer(folder, tokenizer)
       if architecture.about == "decoder":

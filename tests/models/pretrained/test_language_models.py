@@ -100,6 +100,7 @@ def test_is_written_as_it_was_read(name, tmp_path):
     assert ours[key].dtype == array.dtype, key
     assert ours[key].tobytes() == array.tobytes(), key
   assert read_json(saved / "config.json") == read_json(was / "config.json")
+  assert len({file.stat().st_mode for file in saved.iterdir()}) == 1
 
 
 def read_json(path):
