@@ -59,6 +59,7 @@ def count_classes(flag: str, network: Pretrained, length: int) -> int:
   """Counts a network's logits, without computing them.
 
   Args:
+    network: without variables, those that it draws are meant.
     length: T, tokens of the sequences that it is to read.
 
   Raises:
@@ -66,11 +67,14 @@ def count_classes(flag: str, network: Pretrained, length: int) -> int:
       not read that many tokens.
   """
   shown = sample(length)
+
+  def answers(variables):
+    if variables is None:
+      variables = network.network.init(jax.random.key(0), shown)
+    return network.network.apply(variables, shown)[0]
+
   try:
-    shape = jax.eval_shape(
-      lambda variables: network.network.apply(variables, shown)[0],
-      network.variables,
-    ).shape
+    shape = jax.eval_shape(answers, network.variables).shape
   except (TypeError, ValueError) as error:
     message = str(error).split("\n")[0]
     raise UserError(f"{flag}: {message}") from None

@@ -26,11 +26,6 @@ class Part(NamedTuple):
   examples: text.Examples
   sequences: dict[str, np.ndarray]
 
-  @property
-  def bits_per_nat(self) -> float:
-    """What nats a token times this are bits a byte."""
-    return self.examples.learned / (self.examples.bytes * np.log(2))
-
 
 class Texts(NamedTuple):
   """All texts of a run.

@@ -68,6 +68,12 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for name, entry in entries.items()
   )
   learned = results["text"]["test"]["learned"]
+  mass = ", ".join(
+    f"{100 * share:.1f} % on the {formats.count(int(k))} likeliest"
+    if int(k) > 1
+    else f"{100 * share:.1f} % on the likeliest token"
+    for k, share in results["teacher"]["top_mass"].items()
+  )
   return Table(
     f"{learned:,} tokens of the test documents",
     ("Network", "Nats a token", "Bits a byte", "KL from the teacher, nats",
@@ -78,6 +84,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
       " deviation. Bits a byte can be compared across tokenizers. KL: mean of"
       " KL(teacher || network) over the tokens. Agreement: share of tokens for"
       " which network and teacher name the same next one.",
+      f"The teacher's probability lies to {mass}.",
     ),
   )  # fmt: skip
 

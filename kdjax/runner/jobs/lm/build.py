@@ -16,7 +16,7 @@ from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.lm import measure, networks
-from kdjax.runner.pipeline import cached_texts
+from kdjax.runner.pipeline import cached_texts, language_models
 from kdjax.runner.pipeline import texts as rows
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.setup import TrainSpec
@@ -74,11 +74,21 @@ def build(experiment: Experiment) -> Plan:
   """Opens the texts, loads the networks and checks that they fit."""
   local = placement.choose(experiment.run.accelerator)
   values = _checked(experiment, local)
-  teacher = networks.load_teacher(experiment.teacher.teacher_from)
-  learner = networks.make_student(experiment, values.student, teacher)
-  task = _task(experiment, teacher, learner)
+  where, length = (
+    experiment.teacher.teacher_from,
+    experiment.language.sequence_length,
+  )
+  teacher = language_models.open_language_model("teacher_from", where)
+  classes = language_models.count_classes(
+    f"--teacher_from={where}", teacher, length
+  )
+  learner = networks.make_student(experiment, values.student, teacher, classes)
+  known = language_models.count_classes(
+    f"student {learner.text}", learner.pretrained, length
+  )
+  task = language_model(min(classes, known, teacher.tokenizer.vocabulary_size))
   texts = rows.read(experiment.language, teacher.tokenizer)
-  _check_ids(texts, task.width)
+  language_models.check_ids(texts.largest, task.width)
   sequences = dict(texts.parts["train"].sequences)
   targets = np.asarray(as_batch(task, sequences).targets)
   del sequences["counts"]
@@ -100,7 +110,7 @@ def build(experiment: Experiment) -> Plan:
     student=None,
     grid=[{"learning_rate": rate} for rate in _rates(experiment)],
     train_split=Split(sequences, targets),
-    sample=networks.inputs(experiment.language.sequence_length),
+    sample=language_models.sample(length),
     devices=local,
   )
   setup = setup._replace(student=_trained(setup, task))
@@ -124,32 +134,6 @@ def _checked(experiment: Experiment, local) -> Values:
   read_optimizer(settings.optimizer, settings.schedule)(1)
   check_batch_size(experiment, settings.batch_size, local)
   return values
-
-
-def _task(experiment: Experiment, teacher, learner) -> Task:
-  """The next token, of those that all know of."""
-  length = experiment.language.sequence_length
-  asked, learns = (
-    networks.check_answers(flag, network, variables, length)
-    for flag, network, variables in (
-      (
-        f"--teacher_from={experiment.teacher.teacher_from}",
-        teacher.network,
-        teacher.variables,
-      ),
-      (f"student {learner.text}", learner.network, learner.variables),
-    )
-  )
-  size = min(asked, learns, teacher.tokenizer.vocabulary_size)
-  return language_model(size)
-
-
-def _check_ids(texts: rows.Texts, vocabulary: int) -> None:
-  if texts.largest >= vocabulary:
-    raise UserError(
-      f"the texts have the token id {texts.largest}, and the networks know the"
-      f" ids 0 to {vocabulary - 1}"
-    )
 
 
 def _rates(experiment: Experiment) -> tuple[float, ...]:
@@ -189,13 +173,13 @@ def _trained(setup: Setup, task: Task) -> TrainSpec:
   }
   check_pieces(experiment, arms)
   network = networks.as_computed(
-    setup.learner.network,
+    setup.learner.pretrained.network,
     dtype=computing.compute_dtype,
     remat=computing.remat,
   )
   method = arms["student"].method({})
   check_step(network, setup.shown, method, setup.sample, task)
-  start = setup.learner.variables
+  start = setup.learner.pretrained.variables
   return TrainSpec(
     network=network,
     model=setup.values.student,
@@ -245,5 +229,7 @@ def _inputs(setup: Setup) -> dict[str, Any]:
       setup.experiment.teacher.teacher_cache
     )
   if setup.experiment.language.student_from:
-    found["sha256 of the student"] = storage.digest(setup.learner.variables)
+    found["sha256 of the student"] = storage.digest(
+      setup.learner.pretrained.variables
+    )
   return found

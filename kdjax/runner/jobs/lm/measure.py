@@ -1,7 +1,7 @@
 """What came out: scores on held-out documents, and the networks' folders."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,17 @@ from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.train.state import variables
 
-# What `evaluate` calls a network's nearness to its teacher, and what we do.
-_OF_TEACHER = {"kl_from_teacher": "teacher_kl", "agreement": "agreement"}
+# What `measure_text` says, by what results.json calls it.
+_NAMES = {
+  "nats_per_token": "test_nats_per_token",
+  "bits_per_byte": "test_bits_per_byte",
+  "perplexity": "perplexity",
+  "accuracy": "accuracy",
+  "teacher_kl": "teacher_kl",
+  "agreement": "agreement",
+}
+# Of so many likeliest tokens it is told how probable the teacher finds them.
+_TOP = (1, 8, 64)
 
 
 def measure(setup: Any, context: Context) -> Measured:
@@ -62,75 +71,69 @@ def on_validation(
   most = setup.experiment.language.validation_sequences
   shown = {name: x[:most] for name, x in sequences.items()}
   each = [
-    _evaluated(setup, network, _member(members, i), shown, task)
+    over_batches.evaluate(
+      network,
+      _member(members, i),
+      shown,
+      task=task,
+      batch_size=setup.experiment.student.batch_size,
+    )
     for i in range(_count(members))
   ]
-  return {
-    f"validation_{task.score}": [one[task.score] for one in each],
-  }
+  return {f"validation_{task.score}": [one[task.score] for one in each]}
 
 
 def _scores(setup: Any, members: Any) -> dict[str, Any]:
   """What results.json says of the students of some seeds."""
-  part, spec = setup.texts.parts["test"], setup.student
+  network, teacher = setup.student.network, setup.asked
   each = [
-    _evaluated(
-      setup, spec.network, _member(members, i), part.sequences, spec.task,
-      setup.asked,
-    )
+    _measured(setup, network, _member(members, i), teacher)
     for i in range(_count(members))
-  ]  # fmt: skip
+  ]
   return {
     "model": setup.learner.text,
     "parameters": evaluate.parameters(_member(members, 0)["params"]),
     "seeds": [*range(len(each))],
-  } | _lists(setup, each)
+  } | _lists(each)
 
 
 def _teacher(setup: Any) -> dict[str, Any]:
-  network, shown = setup.teacher.network, setup.texts.parts["test"].sequences
-  variables, task = setup.teacher.variables, setup.student.task
-  scores = _evaluated(setup, network, variables, shown, task)
-  scores |= {"kl_from_teacher": 0.0, "agreement": 1.0}
+  """What results.json says of the teacher."""
+  network, variables = setup.teacher.network, setup.teacher.variables
+  top = [k for k in _TOP if k <= setup.student.task.width]
+  scores = _measured(setup, network, variables, top=top)
   return {
     "model": setup.experiment.teacher.teacher_from,
     "parameters": evaluate.parameters(variables["params"]),
-  } | _lists(setup, [scores])
+    "top_mass": {str(k): scores[f"top_{k}_mass"] for k in top},
+  } | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
 
 
-def _lists(setup: Any, each: list[Mapping[str, float]]) -> dict[str, Any]:
-  """One float a network, by the names of results.json."""
-  part, score = setup.texts.parts["test"], setup.student.task.score
-  nats = [one[score] for one in each]
-  return {
-    f"test_{score}": nats,
-    "test_bits_per_byte": [x * part.bits_per_nat for x in nats],
-    "perplexity": [one["perplexity"] for one in each],
-    "accuracy": [one["accuracy"] for one in each],
-    **{
-      ours: [one[theirs] for one in each]
-      for theirs, ours in _OF_TEACHER.items()
-    },
-    "test_examples": part.examples.learned,
-  }
-
-
-def _evaluated(
+def _measured(
   setup: Any,
   network: Network,
   variables: Any,
-  sequences: Mapping[str, np.ndarray],
-  task: Task,
   teacher: Teacher | None = None,
+  top: Sequence[int] = (),
 ) -> dict[str, float]:
-  return over_batches.evaluate(
+  part = setup.texts.parts["test"]
+  return evaluate.measure_text(
     network,
     variables,
-    sequences,
-    task=task,
+    part.sequences,
+    task=setup.student.task,
+    text_bytes=part.examples.bytes,
     teacher=teacher,
+    top=top,
     batch_size=setup.experiment.student.batch_size,
   )
+
+
+def _lists(each: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+  """One float a network, by the names of results.json."""
+  return {
+    ours: [one[name] for one in each] for name, ours in _NAMES.items()
+  } | {"test_examples": each[0]["tokens"]}
 
 
 def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
@@ -163,7 +166,7 @@ def _save(setup: Any, folder: Path, variables: Any) -> None:
   shutil.rmtree(folder, ignore_errors=True)
   pretrained.save(
     folder,
-    setup.learner.network,
+    setup.learner.pretrained.network,
     jax.device_get(variables),
     tokenizer=setup.teacher.tokenizer,
   )

@@ -203,3 +203,17 @@ def test_devices_and_pieces_do_not_matter(trained, how):
   for one, other in zip(whole, parts, strict=True):
     scale = np.abs(one).max()
     np.testing.assert_allclose(other, one, atol=1e-6 * scale, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "text",
+  [
+    "reverse_kl:0.9 + ce:0.1", "generalized_jsd(beta=0.3)", "tvd", "skew_kl",
+    "topk_kd(k=5)", "minilm", "minilmv2", "tinybert", "patient_kd",
+    "fitnets(student_tap='stage_1', teacher_tap='stage_3')", "attention_maps",
+  ],
+)  # fmt: skip
+def test_divergences_and_methods_of_transformers_fit(prepare, text):
+  setup = prepare(distillation=text)
+  assert setup.student.arms["student"].teacher == "teacher"
