@@ -15,6 +15,7 @@ from kdjax.runner.config.distillation import Distillation
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export
 from kdjax.runner.config.field import AUTO, Interval
+from kdjax.runner.config.generation import Continuation
 from kdjax.runner.config.language import Language
 from kdjax.runner.config.networks import Student, Teacher
 from kdjax.runner.config.quantify import Quantify
@@ -30,6 +31,7 @@ __all__ = [
   "Compression",
   "Computing",
   "Cluster",
+  "Continuation",
   "Controls",
   "Data",
   "Distillation",
@@ -56,6 +58,7 @@ class Experiment:
 
   data: Data = Data()
   language: Language = Language()
+  continuation: Continuation = Continuation()
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()

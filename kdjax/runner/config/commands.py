@@ -29,7 +29,7 @@ from kdjax.runner.config.distillation import (
 )
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export, StoredModel
-from kdjax.runner.config.generation import Generation
+from kdjax.runner.config.generation import Continuation, Generation
 from kdjax.runner.config.language import Documents, Language, Text
 from kdjax.runner.config.networks import (
   CachedTeacher,
@@ -119,6 +119,7 @@ class LanguageConfig:
   """`lm`: a language model teaches a smaller one."""
 
   language: Language = Language()
+  continuation: Continuation = Continuation()
   teacher: CachedTeacher = CachedTeacher()
   student: PlainStudent = PlainStudent()
   objective: Objective = Objective()
@@ -212,6 +213,7 @@ class GenerateConfig:
   """`generate`: prompts continued by a language model."""
 
   model: StoredModel = StoredModel()
+  continuation: Continuation = Continuation()
   generation: Generation = Generation()
   place: Place = Place()
 

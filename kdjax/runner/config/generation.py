@@ -6,14 +6,9 @@ from kdjax.runner.config.field import COUNT, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Generation:
-  """What `launch.py generate` writes."""
+class Continuation:
+  """How a language model continues a prompt."""
 
-  prompts: str | None = option(
-    None,
-    "generate: a .txt with a prompt a line, or a .jsonl of rows with `prompt` or"
-    " `messages`, which the chat template writes as text",
-  )
   max_new_tokens: int = option(
     128, "the most tokens behind a prompt", within=COUNT
   )
@@ -21,6 +16,17 @@ class Generation:
     "greedy",
     "how tokens are chosen: greedy, or a sum such as 'temperature(0.7) +"
     " top_k(50) + top_p(0.9)', also min_p(0.05)",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+  """What `launch.py generate` writes."""
+
+  prompts: str | None = option(
+    None,
+    "generate: a .txt with a prompt a line, or a .jsonl of rows with `prompt` or"
+    " `messages`, which the chat template writes as text",
   )
   samples: int = option(1, "texts for each prompt", within=COUNT)
   seed: int = option(

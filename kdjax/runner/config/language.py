@@ -64,6 +64,12 @@ class Language(Documents):
     " steps",
     within=COUNT,
   )
+  policy: str = option(
+    "off",
+    "whose texts the student learns from: off, the files'; teacher, its answers to"
+    " their prompts (sequence-level distillation)",
+    choices=("off", "teacher"),
+  )
   student_from: str | None = option(
     None,
     "the student's beginning, in --student's place: a folder with config.json and"

@@ -60,6 +60,7 @@ _NEEDED = {
   "multihost": "coordinator_address process_count process_index init_timeout"
   " heartbeat_timeout step_timeout",
   "cache_form=top_k": "cache_top_k",
+  "policy=teacher": "max_new_tokens sampling",
   "regulariser": "regulariser_weight",
   "soft_labels_from": "project_simplex",
 }

@@ -19,10 +19,12 @@ class Part(NamedTuple):
   """One split.
 
   Attributes:
-    examples: what its rows have become.
+    rows: as they were read.
+    examples: what they have become.
     sequences: arrays (N, T) by name, as `kdjax.data.text.pack` makes them.
   """
 
+  rows: list[text.Row]
   examples: text.Examples
   sequences: dict[str, np.ndarray]
 
@@ -67,7 +69,7 @@ def read(settings: Documents, tokenizer: Any) -> Texts:
     except UserError as error:
       raise UserError(f"{name} split: {error}") from None
     sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
-    parts[name] = Part(examples, sequences)
+    parts[name] = Part(own, examples, sequences)
     say(f"{name}: {examples.summary()}; {_packed(sequences)}")
   for name, count in duplicates.items():
     if count:

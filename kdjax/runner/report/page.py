@@ -34,6 +34,8 @@ _HEEDED = {
   "compression": ("compression", "table"),
   "cache": (),
   "export": (),
+  "language": ("text",),
+  "continuation": ("text",),
 }
 # Settings that runs with one of these results do not heed.
 _UNHEEDED = {
@@ -41,6 +43,7 @@ _UNHEEDED = {
   "quantify": ("teaching", "controls", "computing"),
   "table": ("teaching", "computing"),
   "rounds": ("teaching",),
+  "text": ("data", "teaching", "controls"),
 }
 
 

@@ -9,7 +9,11 @@ from kdjax.core.errors import UserError
 from kdjax.runner.cli import COMMANDS, CONFIGS, by_setting, read
 from kdjax.runner.config import Experiment, flags, options
 
-ALL = {one.flag: one for one in options.options()}
+ALL = {
+  one.flag: one
+  for config in (*CONFIGS.values(), Experiment)
+  for one in options.options(config)
+}
 # By hand: which commands have which flags.
 HAVE = [
   ("distill sweep compare cache quantify soft_td synthesise compress list lm",
@@ -84,8 +88,12 @@ HAVE = [
    "images_per_class inner_steps inner_epochs outer_steps outer_batch_size "
    "network_inits initialisation first_images learn_labels image_rate "
    "rate_rate first_rate fresh_networks real_rates"),
-  ("evaluate export",
+  ("evaluate export generate",
    "from"),
+  ("generate",
+   "batch_size prompts samples seed"),
+  ("generate lm",
+   "max_new_tokens sampling"),
   ("export",
    "format network member"),
   ("evaluate",
@@ -95,14 +103,14 @@ HAVE = [
   ("cache lm",
    "held_out"),
   ("lm",
-   "validation_sequences steps evaluations student_from"),
+   "validation_sequences steps evaluations student_from policy"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm generate",
    "workdir"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot lm generate",
    "accelerator"),
-  ("distill sweep compare cache quantify soft_td synthesise compress evaluate list plot lm",
+  ("distill sweep compare cache quantify soft_td synthesise compress evaluate list plot lm generate",
    "host_devices compilation_cache"),
 ]  # fmt: skip
 FLAGS = {
@@ -166,7 +174,7 @@ def test_the_help_of_a_command_shows_its_flags_alone(command, capsys):
   assert shown == FLAGS[command] | others
   assert f"launch.py {command}" in text or command == "distill"
   assert ("--experiment:" in text) == (
-    command not in ("evaluate", "export", "reproduce", "plot")
+    command not in ("evaluate", "export", "generate", "reproduce", "plot")
   )
 
 

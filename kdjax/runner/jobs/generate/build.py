@@ -19,6 +19,7 @@ class Setup(NamedTuple):
 
   Attributes:
     settings: of the command.
+    continuation: how texts are continued.
     source: where the network comes from.
     rows: the prompts as they were read.
     prompts: their token ids.
@@ -26,6 +27,7 @@ class Setup(NamedTuple):
   """
 
   settings: Any
+  continuation: Any
   source: str
   network: Pretrained
   rows: Sequence[text.Row]
@@ -43,14 +45,17 @@ def build(experiment: Any) -> Plan:
         f" --prompts=FILE; --{flag} is missing"
       )
   try:
-    read_sampling(settings.sampling)
+    read_sampling(experiment.continuation.sampling)
   except UserError as error:
     raise UserError(f"--sampling: {error}") from None
   rows = text.read_prompts(settings.prompts)
   devices = placement.choose(experiment.run.accelerator)
   network = language_models.open_language_model("from", source)
-  prompts = [_ids(network, row, settings.max_new_tokens) for row in rows]
-  setup = Setup(settings, source, network, rows, prompts, devices)
+  count = experiment.continuation.max_new_tokens
+  prompts = [_ids(network, row, count) for row in rows]
+  setup = Setup(
+    settings, experiment.continuation, source, network, rows, prompts, devices
+  )
   return Plan(setup, experiment, devices, resumable=False)
 
 

@@ -3,9 +3,9 @@
 from kdjax.runner.config.commands import LanguageConfig
 from kdjax.runner.job import Job, LazyModule, Stage
 
-build, training, measure = (
+answers, build, training, measure = (
   LazyModule(f"{__package__}.{name}")
-  for name in ("build", "training", "measure")
+  for name in ("answers", "build", "training", "measure")
 )
 page = LazyModule("kdjax.runner.report.language_page")
 
@@ -14,7 +14,10 @@ JOB = Job(
   config=LanguageConfig,
   example="lm",
   build=build.build,
-  stages=(Stage("students", training.train),),
+  stages=(
+    Stage("answers", answers.write),
+    Stage("students", training.train),
+  ),
   measure=measure.measure,
   page=page.write,
   summary=page.summary,

@@ -38,7 +38,8 @@ _TOP = (1, 8, 64)
 
 def measure(setup: Any, context: Context) -> Measured:
   """Measures all networks on the test documents, and saves those of the first seed."""
-  task, fitted = setup.student.task, context.values["students"]
+  setup, fitted = context.values["answers"], context.values["students"]
+  task = setup.student.task
   say("measuring on the test documents")
   results = {"task": task.name, "teacher": _teacher(setup)}
   for arm, members in fitted.networks.items():

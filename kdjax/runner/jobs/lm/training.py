@@ -9,6 +9,7 @@ from kdjax.runner.pipeline import fit
 
 def train(setup: Setup, context: Context) -> fit.FitResult:
   """Trains all members of both arms; the teacher is asked once for all."""
+  setup = context.values["answers"]
   teachers: dict[str, Any] = {}
   if any(arm.teacher for arm in setup.student.arms.values()):
     teachers["teacher"] = setup.shown

@@ -102,6 +102,13 @@ BAD = {
   "steps": (["--steps=0"], ["--steps=0"]),
   "rates": (["--learning_rate=1e-3,1e-2"], ["--learning_rate"]),
   "not its own": (["--dataset=digits"], ["--dataset=digits", "lm has no such"]),
+  "policy": (["--policy=student"], ["--policy", "'student'", "off, teacher"]),
+  "no prompts": (["--policy=teacher"], ["--policy=teacher", "`prompt`"]),
+  "sampling": (
+    ["--policy=teacher", "--sampling=hot"],
+    ["--sampling", "hot"],
+  ),
+  "idle": (["--max_new_tokens=9"], ["--max_new_tokens=9", "--policy=teacher"]),
   "empty": (["--text="], ["--text=", "empty"]),
 }
 

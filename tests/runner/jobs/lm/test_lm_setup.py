@@ -10,11 +10,16 @@ import pytest
 from small_tokenizers import characters
 from tiny_language_models import documents, tiny_folder, write_rows
 
+import kdjax
 from kdjax import data
 from kdjax.core.teacher import observe
 from kdjax.data import Split
 from kdjax.models.tokenizers import tokenizer_of_files
+from kdjax.models.tokenizers.answers import plain_ids
+from kdjax.runner import job
 from kdjax.runner.config import experiments, options
+from kdjax.runner.jobs.lm import answers
+from kdjax.runner.jobs.lm.answers import with_answers
 from kdjax.runner.jobs.lm.build import build
 from kdjax.runner.pipeline.epochs import epochs
 from kdjax.train.arm import teacher_taps
@@ -217,3 +222,67 @@ def test_devices_and_pieces_do_not_matter(trained, how):
 def test_divergences_and_methods_of_transformers_fit(prepare, text):
   setup = prepare(distillation=text)
   assert setup.student.arms["student"].teacher == "teacher"
+
+
+@pytest.mark.slow
+def test_the_teachers_answers_are_learned_as_those_of_a_file(prepare, tmp_path):
+  """Sequence-level distillation is the cross-entropy of the same rows, bitwise."""
+  plain = {"seeds": "1", "steps": "3", "distillation": "hard"}
+  rows = [
+    {"prompt": text[:9], "completion": " of the file", "split": split}
+    for text, split in zip(
+      documents(12), ["train"] * 10 + ["validation", "test"], strict=True
+    )
+  ]
+  asked = write_rows(tmp_path / "asked.jsonl", rows)
+  setup = prepare(
+    text=str(asked), policy="teacher", max_new_tokens="5", **plain
+  )
+  words = [f" says {i}." for i in range(10)]
+  tokenizer = setup.teacher.tokenizer
+  spoken = {
+    i: [*plain_ids(tokenizer, word), tokenizer.eos[0]]
+    for i, word in enumerate(words)
+  }
+  taught = with_answers(setup, spoken)
+  own = [
+    row | {"completion": word}
+    for row, word in zip(rows[:10], words, strict=True)
+  ]
+  filed = prepare(
+    text=str(write_rows(tmp_path / "own.jsonl", own + rows[10:])), **plain
+  )
+
+  def trained(setup, name):
+    *_, epoch = epochs(
+      setup._replace(devices=jax.local_devices()[:1]), setup.student, {}
+    )
+    return jax.device_get(epoch.states[name].params["network"])
+
+  student, twin = trained(taught, "student"), trained(filed, "baseline")
+  jax.tree.map(np.testing.assert_array_equal, student, twin)
+  # The baseline still learns from the file.
+  unlike, file = trained(taught, "baseline"), trained(setup, "baseline")
+  jax.tree.map(np.testing.assert_array_equal, unlike, file)
+  assert not np.array_equal(*map(jax.tree.leaves, (student, unlike)))
+
+
+@pytest.mark.slow
+def test_the_teacher_answers_once(prepare, tmp_path):
+  """Its answers are kept, and are those of `kdjax.generate`."""
+  rows = [{"prompt": text[:7], "completion": " x"} for text in documents(9)]
+  asked = write_rows(tmp_path / "asked.jsonl", rows)
+  setup = prepare(text=str(asked), policy="teacher", max_new_tokens="5")
+  context = job.Context("", tmp_path, None, {}, {})
+  own = answers.write(setup, context)
+  part = own.texts.parts["answers"]
+  assert part.examples.learned == 5 * len(setup.prompts)
+  expected = kdjax.generate(
+    setup.teacher.network, setup.teacher.variables, [*setup.prompts.values()],
+    max_new_tokens=5, eos=setup.teacher.tokenizer.eos,
+  )  # fmt: skip
+  for row, prompt, ids in zip(
+    part.rows, setup.prompts.values(), expected, strict=True
+  ):
+    assert list(row.values["question"]) == prompt
+    np.testing.assert_array_equal(row.values["answer"], ids)

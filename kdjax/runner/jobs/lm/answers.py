@@ -1,0 +1,160 @@
+"""Sequence-level distillation: the teacher's answers in the place of the files'."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kdjax.core.errors import UserError, quantity
+from kdjax.data import Split, text
+from kdjax.data.text import Row
+from kdjax.models.generation.generate import decoding_for, generate
+from kdjax.models.generation.sampling import read_sampling
+from kdjax.models.pretrained.load import Pretrained
+from kdjax.models.tokenizers import prompt_ids
+from kdjax.runner.config import Experiment
+from kdjax.runner.job import Context
+from kdjax.runner.jobs.lm import trainee
+from kdjax.runner.pipeline import texts as rows
+from kdjax.runner.report.progress import say
+
+ANSWERS = "answers"
+
+
+def prompts_of(
+  experiment: Experiment, teacher: Pretrained, part: rows.Part
+) -> dict[int, list[int]]:
+  """Finds the prompts that the teacher is to answer.
+
+  Returns:
+    By the number of their row; none of those without room for an answer, and none
+    at all where the student learns from the files' own texts.
+
+  Raises:
+    UserError: if no row has a prompt, or the teacher cannot read that many tokens.
+  """
+  if experiment.language.policy == "off":
+    return {}
+  if experiment.teacher.teacher_cache:
+    raise UserError(
+      "--policy=teacher: --teacher_cache knows the files' texts, and not what the"
+      " teacher answers; leave one of them out"
+    )
+  settings = experiment.continuation
+  try:
+    read_sampling(settings.sampling)
+  except UserError as error:
+    raise UserError(f"--sampling: {error}") from None
+  prompts = {}
+  for number, row in enumerate(part.rows):
+    if "text" not in row.values:
+      ids = prompt_ids(teacher.tokenizer, row.values)
+      if len(ids) < experiment.language.sequence_length:
+        prompts[number] = ids
+  if not prompts:
+    raise UserError(
+      "--policy=teacher: it answers prompts, and no training row has one that leaves"
+      f" room in {experiment.language.sequence_length} tokens; rows have `prompt` and"
+      " `completion`, or `messages`"
+    )
+  longest = max(map(len, prompts.values()))
+  try:
+    decoding_for(
+      teacher.network, teacher.variables, longest, settings.max_new_tokens
+    )
+  except UserError as error:
+    raise UserError(f"--policy=teacher: {error}") from None
+  return prompts
+
+
+def write(setup: Any, context: Context) -> Any:
+  """Lets the teacher answer, if that is asked for.
+
+  Returns:
+    The setup, whose student then learns from these answers.
+  """
+  if not setup.prompts:
+    return setup
+  saved = context.stored(ANSWERS, lambda: _generated(setup))
+  ends = np.cumsum(saved["lengths"])
+  texts = np.split(saved["tokens"], ends[:-1])
+  own = dict(zip(setup.prompts, texts, strict=True))
+  return with_answers(setup, own)
+
+
+def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
+  """Returns the setup whose student learns from other answers than the files'.
+
+  Args:
+    answers: by the number of their training row, token ids.
+  """
+  part, length = setup.texts.parts["train"], setup.sample["tokens"].shape[1]
+  own_rows = [
+    Row({"question": setup.prompts[i], "answer": answers[i]}, row.place)
+    if i in answers
+    else row
+    for i, row in enumerate(part.rows)
+    if i in answers or "text" in row.values
+  ]
+  tokenizer = setup.teacher.tokenizer
+  examples = text.make_examples(own_rows, _Answered(tokenizer), length)
+  say(f"answers of the teacher: {examples.summary()}")
+  sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
+  parts = setup.texts.parts | {
+    ANSWERS: rows.Part(own_rows, examples, sequences)
+  }
+  task, files = setup.student.task, setup.train_split
+  split = trainee.split_of(task, sequences)
+  images = {
+    name: np.concatenate([x, split.images[name]])
+    for name, x in files.images.items()
+  }
+  labels = np.concatenate([files.labels, split.labels])
+  places = np.arange(len(labels))
+  first = len(files.labels)
+  setup = setup._replace(
+    texts=setup.texts._replace(parts=parts),
+    train_split=Split(images, labels),
+    examples={"train": places[:first], ANSWERS: places[first:]},
+  )
+  return setup._replace(student=trainee.make(setup, task))
+
+
+class _Answered(NamedTuple):
+  """A tokenizer that is handed the ids of what was generated."""
+
+  tokenizer: Any
+
+  def tokenize(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+    if "answer" not in row:
+      return self.tokenizer.tokenize(row)
+    question, answer = [*row["question"]], [*row["answer"]]
+    counts = [False] * len(question) + [True] * len(answer)
+    return [*question, *answer], counts
+
+  def decode(self, ids: Sequence[int]) -> str:
+    return self.tokenizer.decode(ids)
+
+
+def _generated(setup: Any) -> dict[str, np.ndarray]:
+  settings, teacher = setup.experiment.continuation, setup.teacher
+  say(
+    f"the teacher answers {quantity(len(setup.prompts), 'prompt')}: compiling"
+  )
+  answers = generate(
+    teacher.network,
+    teacher.variables,
+    [*setup.prompts.values()],
+    max_new_tokens=settings.max_new_tokens,
+    sampling=settings.sampling,
+    key=jax.random.key(0),
+    eos=teacher.tokenizer.eos,
+    ids=[*setup.prompts],
+    vocabulary=teacher.tokenizer.vocabulary_size,
+    batch_size=setup.experiment.student.batch_size,
+  )
+  return {
+    "tokens": np.concatenate(answers).astype(np.int32),
+    "lengths": np.array([len(one) for one in answers], np.int32),
+  }
