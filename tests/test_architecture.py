@@ -54,7 +54,7 @@ READERS = {
   "read_window": {"pipeline/values"},
   "read_optimizer": {
     "pipeline/build", "jobs/knowledge/build", "jobs/synthesis/build",
-    "jobs/lm/build",
+    "jobs/lm/build", "jobs/lm/trainee",
   },
   "make_optimizer": set(),
   "make_model": set(),
