@@ -153,7 +153,7 @@ def distill(
   check_examples(teacher, iterator.examples)
   goal = objective(method, student, task)
   step = make_step(goal, optimizer, placement)
-  placed_teacher = placement.put(teacher)
+  placed_teacher = teacher if _is_spread(teacher) else placement.put(teacher)
 
   seen = []
 
@@ -234,6 +234,14 @@ def _check_told(callbacks: Any, progress: Any) -> None:
 def _is_iterator(batches: Any) -> bool:
   """Says whether something is an iterator, which has one pass."""
   return hasattr(batches, "__next__")
+
+
+def _is_spread(teacher: Teacher | None) -> bool:
+  """Says whether somebody has laid a teacher over several devices."""
+  return any(
+    isinstance(x, jax.Array) and len(x.sharding.device_set) > 1
+    for x in jax.tree.leaves(teacher)
+  )
 
 
 def _scorer(student, score_on, task, batch_size):

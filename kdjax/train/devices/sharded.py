@@ -43,7 +43,8 @@ def sharded(
       batch that cannot be cut is filled up with rows that do not count.
 
   Returns:
-    The placement; `put` lays a teacher, variables or a state out.
+    The placement; `put` lays a teacher, variables or a state out. A teacher that
+    lies on the mesh already stays as it is, cut by rules of its own.
 
   Raises:
     UserError: for what is no mesh, rule or PartitionSpec, axes that the mesh does
@@ -90,6 +91,12 @@ def sharded(
 
     return jax.tree.map(one, tree)
 
+  def placed(teacher):
+    # One that lies on the mesh already may be cut by rules of its own.
+    first = jax.tree.leaves(teacher)[:1]
+    on_mesh = all(_lies_on(x, mesh) for x in first)
+    return teacher if on_mesh else put(teacher)
+
   def compile(program):
     read = jax.jit(program.read)
     # All that is looked at one after the other has to be cut.
@@ -109,7 +116,7 @@ def sharded(
 
     @compiled_anew(mesh.devices.ravel())
     def init(key, variables, teacher, given):
-      known = (key, put(variables), put(teacher), show(given)[0])
+      known = (key, put(variables), placed(teacher), show(given)[0])
       shapes = jax.eval_shape(first, *known)
       _check_matches(rules, (shapes.params, teacher))
       layout = _layout(shapes, rules, mesh)
@@ -131,7 +138,7 @@ def sharded(
           run, donate_argnums=0, out_shardings=layout
         )
       if teacher is not teachers[0]:
-        teachers[:] = teacher, _placed(teacher, mesh, put)
+        teachers[:] = teacher, placed(teacher)
       state = state if _lies_on(state.step, mesh) else put(state)
       return programs[examples](state, teachers[1], shown)
 
@@ -274,12 +281,6 @@ def _size(name: Any, mesh: jax.sharding.Mesh) -> int:
   for axis in name if isinstance(name, tuple) else (name,):
     size *= 1 if axis is None else mesh.shape[axis]
   return size
-
-
-def _placed(tree: Any, mesh: jax.sharding.Mesh, put) -> Any:
-  """A teacher that nobody has put on the mesh is put there."""
-  first = jax.tree.leaves(tree)[:1]
-  return tree if all(_lies_on(x, mesh) for x in first) else put(tree)
 
 
 def _lies_on(x: Any, mesh: jax.sharding.Mesh) -> bool:

@@ -183,3 +183,83 @@ def test_a_state_goes_on_on_another_mesh():
     want.params,
     got.params,
   )
+
+
+VOCABULARY, LENGTH = 32, 8
+TEXTS = RNG.integers(0, VOCABULARY, (4, 4, LENGTH)).astype(np.int32)
+
+
+def decoder(width, depth):
+  text = (
+    f"gpt(width={width}, depth={depth}, heads=4, positions={LENGTH}, dropout=0)"
+  )
+  return kdjax.from_linen(make_model(text, classes=VOCABULARY))
+
+
+# Every matrix of the decoders of kdjax, in four along an axis that four divides.
+IN_FOUR = [
+  ("(query|key|value)/kernel", P(None, "model")),
+  ("out/kernel", P("model")),
+  ("dense_0/kernel", P(None, "model")),
+  ("dense_1/kernel", P("model")),
+  ("embedding", P(None, "model")),
+]
+
+
+@pytest.mark.slow
+def test_a_teacher_of_four_shares_teaches_a_student_that_is_whole():
+  task = kdjax.tasks.language_model(VOCABULARY)
+  small, big = decoder(8, 1), decoder(32, 2)
+  tokens = {"tokens": TEXTS[0]}
+  known = kdjax.live_teacher(big, big.init(jax.random.key(1), tokens))
+  method = kdjax.make_method("forward_kl:0.5 + ce:0.5", task=task)
+  goal = kdjax.objective(method, small, task)
+  # The teacher lies as its own rules say; the step has none.
+  cut = kdjax.sharded(mesh(2, 4), IN_FOUR).put(known)
+  whole = sum(x.nbytes for x in jax.tree.leaves(known) if x.ndim > 1)
+  assert bytes_on_a_device(cut) == pytest.approx(whole / 4, rel=0.1)
+  ends = []
+  for placed, teacher in (
+    (kdjax.jit(), known),
+    (kdjax.sharded(mesh(2, 4), []), cut),
+  ):
+    step = kdjax.make_step(goal, optax.sgd(0.1), placed)
+    state = step.init(jax.random.key(0), None, teacher, tokens)
+    for batch in TEXTS:
+      state, _ = step.step(state, teacher, {"tokens": batch})
+    done = kdjax.distill(
+      small, teacher, [{"tokens": batch} for batch in TEXTS], method=method,
+      task=task, optimizer=optax.sgd(0.1), epochs=1, key=jax.random.key(0),
+      placement=placed, progress=False,
+    )  # fmt: skip
+    ends += [state.params["network"], done.variables["params"]]
+  for end in ends[1:]:
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+      ends[0],
+      end,
+    )
+  for x in jax.tree.leaves(ends[2]):
+    assert x.sharding.is_fully_replicated
+
+
+@pytest.mark.slow
+def test_a_teacher_that_lies_on_the_mesh_is_left_where_it_is(monkeypatch):
+  method = kdjax.make_method("kd", task=TASK)
+  cut = kdjax.sharded(mesh(1, 2), RULES).put(TEACHER)
+  placed = kdjax.sharded(mesh(1, 2), [])
+  moved = []
+  put = jax.device_put
+
+  def watched(x, *args, **kwargs):
+    moved.extend(jax.tree.leaves(x))
+    return put(x, *args, **kwargs)
+
+  monkeypatch.setattr(jax, "device_put", watched)
+  kdjax.distill(
+    STUDENT, cut, [{"image": IMAGES, "label": LABELS}], method=method,
+    task=TASK, optimizer=optax.sgd(0.1), epochs=1, key=jax.random.key(0),
+    placement=placed, progress=False,
+  )  # fmt: skip
+  teachers = {id(x) for x in jax.tree.leaves(cut)}
+  assert moved and not any(id(x) in teachers for x in moved)
