@@ -25,6 +25,11 @@ def test_public_names_are_listed_before_they_are_loaded():
   assert {*kdjax.__all__, "tasks"} <= {*dir(kdjax)}
 
 
+def test_the_package_that_is_a_function_says_what_it_takes():
+  names = list(inspect.signature(kdjax.evaluate).parameters)
+  assert names[:3] == ["network", "variables", "batches"]
+
+
 def test_an_unknown_name_is_an_attribute_error():
   assert not hasattr(kdjax, "from_linear")
 

@@ -3,6 +3,7 @@
 The package is also called: `kdjax.evaluate(network, variables, batches, task=task)`.
 """
 
+import inspect
 import sys
 import types
 
@@ -86,5 +87,6 @@ class _Package(types.ModuleType):
 # An import sets the package's own name in `kdjax`, so that no function could
 # stand there; as for any other public name, the package says what it offers.
 sys.modules[__name__].__class__ = _Package
+__signature__ = inspect.signature(_evaluate)
 __doc__ = f"{__doc__}\n{_evaluate.__doc__}"
 evaluate = sys.modules[__name__]
