@@ -91,8 +91,16 @@ def _reader(path: Path) -> Any:
     raise UserError(
       f"reading {path} needs the package gguf; run: pip install 'kdjax[lm]'"
     ) from None
+
+  class Reader(gguf.GGUFReader):
+    """The package's, without a memory map of its own for each of a million values."""
+
+    def _get(self, offset, dtype, count=1, override_order=None):
+      kind = np.dtype(dtype).newbyteorder(override_order or self.byte_order)
+      return np.frombuffer(self.data, kind, int(count), int(offset))
+
   try:
-    return gguf.GGUFReader(path)
+    return Reader(path)
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from None
   # What views of too few bytes raise, and what the package says itself.
