@@ -195,11 +195,12 @@ def test_a_network_that_was_not_published_continues_texts():
     gpt(classes=9, width=8, depth=1, heads=2, mlp=8, positions=6, dropout=0.0)
   )
   prompts = [[1, 2, 3], [4]]
-  variables = network.init(KEY, jnp.zeros((1, 3), jnp.int32))
+  variables = jax.jit(network.init)(KEY, jnp.zeros((1, 3), jnp.int32))
   texts = kdjax.generate(network, variables, prompts, max_new_tokens=3)
+  apply = jax.jit(network.apply)
   for prompt, text in zip(prompts, texts, strict=True):
     line = prompt + text.tolist()
-    logits, *_ = network.apply(variables, jnp.array([line]))
+    logits, *_ = apply(variables, jnp.array([line]))
     behind = np.asarray(logits)[0, len(prompt) - 1 : -1].argmax(-1)
     assert behind.tolist() == text.tolist()
   with pytest.raises(UserError, match="cannot read 7 tokens: gpt takes"):

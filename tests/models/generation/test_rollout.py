@@ -1,5 +1,7 @@
 """Texts that a network writes, as the rows that language_model trains on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,12 +27,17 @@ def logits(variables, inputs, *, train, rngs):
 NETWORK = kdjax.from_apply(logits)
 
 
+# As in a training's step; what is compiled once serves several tests.
+COMPILED = jax.jit(
+  functools.partial(rollout, NETWORK),
+  static_argnames=("max_new_tokens", "eos", "sampling"),
+)
+
+
 def write(variables=EVEN, prompts=PROMPTS, **settings):
   settings = {"key": KEY, "step": 3, "ids": jnp.arange(3)} | settings
   settings = {"max_new_tokens": 4, "eos": (4,)} | settings
-  return jax.tree.map(
-    np.asarray, rollout(NETWORK, variables, prompts, **settings)
-  )
+  return jax.tree.map(np.asarray, COMPILED(variables, prompts, **settings))
 
 
 def test_texts_stand_right_behind_their_prompts():
