@@ -45,3 +45,58 @@ def test_importing_loads_nothing_heavy():
 @pytest.mark.parametrize("package", ["data", "methods", "models", "tasks"])
 def test_a_plugin_registers_by_public_names(package):
   assert getattr(kdjax, package).register("of_nobody").__name__ == "enter"
+
+
+# Positional arguments in their order, and keywords behind the *: other people's
+# programs call them so.
+CALLS = {
+  "from_linen": "module * call classifier",
+  "from_nnx": "module * call classifier",
+  "from_apply": "apply * init",
+  "make_method": "text task steps examples",
+  "live_teacher": "network variables * dtype",
+  "stored_teacher": "answers features",
+  "ensemble": "teachers * pool weights together task",
+  "objective": "method student task",
+  "make_step": "objective optimizer placement * pieces dtype average",
+  "pmap": "devices",
+  "sharded": "mesh rules * batch",
+  "distill": "student teacher batches * method task optimizer epochs steps key"
+  " variables placement score_on checkpoints callbacks progress batch_size"
+  " patience log_every",
+  "evaluate": "network variables batches * task teacher batch_size",
+  "write_teacher_cache": "folder teacher batches * task features top_k dtype"
+  " batch_size name",
+  "Checkpoints": "folder * keep every_steps every_minutes",
+  "Checkpoints.save": "self step tree note * always",
+  "Checkpoints.restore": "self like",
+  "describe": "network variables inputs",
+  "check": "objective optimizer batch teacher * variables",
+  "export": "network variables signature folder * format",
+  "tasks.classification": "classes * inputs label",
+  "tasks.multilabel": "labels * inputs label",
+  "tasks.regression": "outputs * inputs label huber",
+  "tasks.text_classification": "classes * inputs mask label",
+  "tasks.segmentation": "classes ignore * inputs label",
+  "tasks.embedding": "size * inputs label",
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_arguments_stay_as_they_are(name):
+  function = kdjax
+  for part in name.split("."):
+    function = getattr(function, part)
+  words = []
+  for argument in inspect.signature(function).parameters.values():
+    if argument.kind is argument.KEYWORD_ONLY and "*" not in words:
+      words.append("*")
+    words.append(argument.name)
+  wanted = CALLS[name].split()
+  # Others may come, by name.
+  assert _by_place(words) == _by_place(wanted)
+  assert set(wanted) <= set(words)
+
+
+def _by_place(words):
+  return words[: words.index("*")] if "*" in words else words
