@@ -64,6 +64,12 @@ class Language(Documents):
     " steps",
     within=COUNT,
   )
+  completions: int = option(
+    10,
+    "how many completions of test documents to show, by teacher, student and"
+    " baseline; 0 lets no network write anything after the training",
+    within=Interval(0),
+  )
   policy: str = option(
     "off",
     "whose texts the student learns from: off, the files'; teacher, its answers to"

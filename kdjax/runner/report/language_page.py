@@ -43,11 +43,14 @@ def table_makers(
   results: Mapping[str, Any],
 ) -> dict[str, Callable[[], list[Table]]]:
   """Returns how the tables are made, in order, by what they tell."""
-  return {
+  makers = {
     "networks": lambda: [networks_table(results)],
     "comparisons": lambda: [tables.comparisons_table(results)],
     "texts": lambda: [texts_table(results)],
   }
+  if "completions" in results:
+    makers["completions"] = lambda: completions_tables(results["completions"])
+  return makers
 
 
 def networks_table(results: Mapping[str, Any]) -> Table:
@@ -121,12 +124,76 @@ def texts_table(results: Mapping[str, Any]) -> Table:
   )  # fmt: skip
 
 
+def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
+  """Makes the tables of what the networks wrote."""
+  titles = {
+    "rouge_l": "ROUGE-L, %", "exact_match": "Exact, %",
+    "distinct_2": "Distinct pairs, %", "repetition": "Repetition, %",
+  }  # fmt: skip
+  scores = completions["scores"]
+  names = [name for name in titles if any(name in x for x in scores.values())]
+  rows = tuple(
+    (
+      reading.title_of(network),
+      *(
+        formats.MISSING
+        if values.get(name) is None
+        else f"{100 * values[name]:.1f}"
+        for name in names
+      ),
+    )
+    for network, values in scores.items()
+  )
+  shown = tuple(
+    (_part(one["prompt"], -_SHOWN), *(_part(one[x], _SHOWN) for x in columns))
+    for columns in [["reference", *scores]]
+    for one in completions["shown"]
+  )
+  return [
+    Table(
+      f"Up to {completions['tokens']} tokens behind prompts of test documents",
+      ("Network", *(titles[name] for name in names)),
+      rows,
+      (
+        "Greedy, by the first seed's networks. Distinct pairs: of all pairs of"
+        " tokens, the different ones. Repetition: 4-grams that a text had before.",
+      ),
+    ),
+    Table(
+      "Completions",
+      ("Prompt", "Document", *map(reading.title_of, scores)),
+      shown,
+    ),
+  ]
+
+
+# So many characters of a text are shown.
+_SHOWN = 160
+
+
+def _part(text: str, most: int) -> str:
+  """The first characters of a text in one line, or the last where most < 0."""
+  line = " ".join(text.split())
+  if len(line) <= abs(most):
+    return line or formats.MISSING
+  return f"{line[:most]}..." if most > 0 else f"...{line[most:]}"
+
+
 def makers(
   results: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Callable[[], Picture]]:
   """Returns how each picture is drawn, by name."""
   drawings = pictures.makers(results)
-  return {name: drawings[name] for name in ("accuracy",)} | {
+  drawn = {name: drawings[name] for name in ("accuracy",)}
+  if "exposure" in results:
+    drawn["exposure"] = lambda: Picture(
+      plots.exposure_figure(results["exposure"]),
+      "How far the student is from its teacher, token by token of a text",
+      "Means over texts drawn at temperature 1 behind prompts of test documents. On"
+      " its own texts the student reads its own slips: where that line rises above"
+      " the other one, they lead it astray.",
+    )
+  return drawn | {
     "curves": lambda: Picture(
       plots.curves_figure(
         history, reading.score_of(results), CURVE, "Validation"

@@ -86,6 +86,27 @@ def curves_figure(
 
 
 @style.styled
+def exposure_figure(exposure: Mapping[str, Any]) -> Figure:
+  """Draws the distance from the teacher by step, on each one's own texts."""
+  drawing = style.figure(3.2)
+  axes = drawing.subplots()
+  for name, curve in exposure.items():
+    axes.plot(
+      range(1, len(curve["kl"]) + 1),
+      curve["kl"],
+      color=style.colour_of(name),
+      ls="--" if name == "teacher" else "-",
+      label=f"On the {name}'s texts",
+    )
+  axes.set_xlabel("Token behind the prompt")
+  axes.set_ylabel("KL(teacher || student), nats")
+  axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+  axes.grid(axis="y")
+  axes.legend()
+  return drawing
+
+
+@style.styled
 def omitted_class_figure(omitted: Mapping[str, Any]) -> Figure:
   """Draws what a student knows of a class that it has never seen."""
   groups = (

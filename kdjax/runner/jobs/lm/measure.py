@@ -14,7 +14,7 @@ from kdjax.core.teacher import Teacher
 from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
 from kdjax.runner.job import Context, Measured
-from kdjax.runner.jobs.lm import card
+from kdjax.runner.jobs.lm import card, written
 from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
@@ -42,16 +42,20 @@ def measure(setup: Any, context: Context) -> Measured:
   task = setup.student.task
   say("measuring on the test documents")
   results = {"task": task.name, "teacher": _teacher(setup)}
+  networks = {"teacher": (setup.teacher.network, setup.teacher.variables)}
   for arm, members in fitted.networks.items():
     own, chosen = _at_best_rate(setup, members)
     results[arm] = _scores(setup, own) | chosen
-    _save(setup, context.workdir / arm, _member(own, 0))
+    first = _member(own, 0)
+    _save(setup, context.workdir / arm, first)
+    networks[arm] = setup.learner.pretrained.network, first
+  results |= written.measure(setup, networks)
   before = _scores(setup, _beginnings(setup))
   results["controls"] = {"untrained": before}
-  networks = {**results, **results["controls"]}
+  scored = {**results, **results["controls"]}
   pairs = [("student", name) for name in ("baseline", "untrained")]
   results |= {
-    "comparisons": evaluate.compare_networks(networks, pairs, task),
+    "comparisons": evaluate.compare_networks(scored, pairs, task),
     "objective": objective_text(setup.experiment, setup.values.objective),
     "text": texts.described(setup.texts),
     "tokens_per_second": _speed(setup, context),

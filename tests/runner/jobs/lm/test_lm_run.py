@@ -102,6 +102,20 @@ def test_a_run(places, tmp_path):
   assert sum(counts) + results["text"]["validation"]["unanswered"] == 1
   page = (workdir / "report.html").read_text()
   assert "Bits a byte" in page and "validation documents" in page
+  assert "Completions" in page and "token by token of a text" in page
+  shown = results["completions"]["shown"]
+  assert {*shown[0]} == {
+    "prompt", "reference", "teacher", "student", "baseline"
+  }  # fmt: skip
+  scores = results["completions"]["scores"]["student"]
+  assert all(0 <= scores[name] <= 1 for name in ("distinct_2", "repetition"))
+  own, others = (results["exposure"][x] for x in ("student", "teacher"))
+  assert own["texts"][0] == others["texts"][0] == len(shown)
+  # Both begin behind the same prompts.
+  assert (
+    own["kl"][0] == pytest.approx(others["kl"][0], rel=1e-5)
+    and own["kl"][0] > 0
+  )
   card = (workdir / "student" / "README.md").read_text()
   assert "every(2)" in card and "| Student |" in card
 
