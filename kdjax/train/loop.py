@@ -23,9 +23,11 @@ from kdjax.core.teacher import Teacher, in_rows, observe, teacher_head
 from kdjax.train.arm import Arm, plan_steps, teacher_taps
 from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
+from kdjax.train.devices.rules import Partition
 from kdjax.train.epoch import Epoch, plus, portions
 from kdjax.train.loader import Loader
 from kdjax.train.observer import UNWATCHED, Observer
+from kdjax.train.population.arrangement import over_devices, over_mesh
 from kdjax.train.population.groups import groups_of, is_grid, join_groups
 from kdjax.train.population.offload import (
   by_device,
@@ -51,6 +53,7 @@ def train(
   together: bool = True,
   most: int | None = None,
   apart: bool = False,
+  partition: Partition | None = None,
   gradient_metrics: bool = False,
   answers: Mapping[str, Callable[[np.ndarray], Iterator[Outputs]]]
   | None = None,
@@ -87,6 +90,8 @@ def train(
       wait their turn on the host, from portion to portion.
     apart: whether each device has members of its own, and not its share of
       everybody's batches; of a single process.
+    partition: a mesh of all the devices, and how the networks' arrays are cut
+      over it; None where every device has all of them.
     gradient_metrics: whether steps measure each term's gradient.
     answers: by teacher, rows (S, B) -> iterator of its views of the S steps'
       images, where it is read as it is needed; see `Loader.rows`.
@@ -106,8 +111,14 @@ def train(
   owners = len(devices) if apart else 1
   groups = groups_of(arms, most=most if together else 1, parts=owners)
   groups = list(map(by_device, groups)) if apart else groups
+  arranged = over_devices(devices, apart=apart)
+  if partition is not None:
+    arranged = over_mesh(partition)
   targets = {name: loader.targets for name, loader in loaders.items()}
-  shared = on_devices.replicate((images, targets, teachers or {}), devices)
+  shared = (
+    *arranged.data((images, targets)),
+    arranged.teachers(teachers or {}),
+  )
   # Members of one arm run the same program, compiled once.
   programs = {} if programs is None else programs
   length = max(loader.steps for loader in loaders.values())
@@ -116,19 +127,21 @@ def train(
   # Portions of two lengths would be two programs.
   padded = size if at_once and length % size else None
   grid = all(map(is_grid, groups))
-  options = (together, gradient_metrics, apart, grid, padded is not None)
+  options = (together, gradient_metrics, grid, padded is not None)
   for group in groups:
     key = (*group.arms, grid)
     if key not in programs:
       programs[key] = (
-        _initializer(network, optimizer, group.arms, task, sample),
-        _compile(group.arms, loaders, task, devices, *options),
+        arranged.begin(
+          _initializer(network, optimizer, group.arms, task, sample)
+        ),
+        _compile(group.arms, loaders, task, arranged, *options),
       )
   own = [programs[*group.arms, grid] for group in groups]
   # One call a step is a long portion: its beginning outlives it.
   waits = len(groups) > 1 or not together
   waves = make_waves(
-    groups, own, shared, variables or {}, start, devices, waits=waits
+    groups, own, shared, variables or {}, start, arranged, waits=waits
   )
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, size):
@@ -143,9 +156,9 @@ def train(
         at_once=at_once,
         length=padded,
         answers=answers,
-        part=on_devices.portion(devices),
+        part=arranged.part,
       )
-      waves[i], found = take_turn(wave, plan, devices, observer)
+      waves[i], found = take_turn(wave, plan, arranged, observer)
       done.append(found)
     states, added = join_groups(done, groups, arms)
     sums = added if steps[0] % length == 0 else plus(sums, added)
@@ -203,9 +216,9 @@ def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
 
 
 def _compile(
-  arms, loaders, task, devices, together, gradient_metrics, apart, grid, padded
+  arms, loaders, task, arranged, together, gradient_metrics, grid, padded
 ):
-  """Maps the scan over a portion of steps over the devices."""
+  """Compiles the scan over a portion of steps, for all devices."""
   taps = {
     (loader, teacher): teacher_taps(
       arm
@@ -214,25 +227,26 @@ def _compile(
     )
     for loader, teacher in {(arm.loader, arm.teacher) for arm in arms.values()}
   }
-
-  axis_name = None if apart else on_devices.AXIS
+  axis_name = arranged.axis_name
 
   def run(states, plan, steps, stored, targets, teachers, members, seeds):
     def body(states, portion):
       step, plan = portion
       batches = {
-        name: on_devices.over_members(
-          lambda seed, batch_plan, name=name: make_batch(
-            loaders[name],
-            targets[name],
-            stored,
-            step,
-            seed,
-            batch_plan,
-            axis_name,
-          ),
-          seeds,
-          plan[name],
+        name: arranged.batches(
+          on_devices.over_members(
+            lambda seed, batch_plan, name=name: make_batch(
+              loaders[name],
+              targets[name],
+              stored,
+              step,
+              seed,
+              batch_plan,
+              axis_name,
+            ),
+            seeds,
+            plan[name],
+          )
         )
         for name in plan
       }
@@ -267,17 +281,7 @@ def _compile(
     states, metrics = over(body, states, (steps, plan))
     return states, jax.tree.map(lambda x: jnp.sum(x, axis=0), metrics)
 
-  laid = {
-    name: None if arm.scheme.layout is None else 0 for name, arm in arms.items()
-  }
-  return on_devices.parallel(
-    run,
-    devices,
-    sharded=(1, 6, 7) if apart else (1,),
-    donated=(0,),
-    partly={0: laid},
-    returned=(laid, 0 if apart else None),
-  )
+  return arranged.compile(run, arms)
 
 
 def _scan_begun(body, states, portion):

@@ -68,6 +68,18 @@ class Computing(Portions, Precision):
     " trains networks of its own; auto: members where the seeds divide evenly",
     choices=("auto", "batch", "members"),
   )
+  mesh: str | None = option(
+    None,
+    "axes of the devices and their sizes, such as data=2,model=4, one of which may"
+    " be -1: batches are cut over data, networks as --shard_rules say, so that"
+    " they may be larger than a device",
+  )
+  shard_rules: str | None = option(
+    None,
+    "how arrays of student, optimiser, method and teacher are cut over --mesh:"
+    " fsdp, transformer, or PATTERN=axis,axis;... by path, '-' for an axis that is"
+    " not cut; where nothing matches, every device has all",
+  )
   profile_steps: str | None = option(
     None,
     "START:STOP, steps of the student's training whose trace goes to"

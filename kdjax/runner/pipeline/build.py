@@ -30,6 +30,7 @@ from kdjax.runner.pipeline.arms import (
 )
 from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.partition import batch_parts, read_partition
 from kdjax.runner.pipeline.setup import (
   IntermediateTeacher,
   Setup,
@@ -64,7 +65,10 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   """Opens the data and builds every part of a command."""
   local = devices.choose(experiment.run.accelerator)
   experiment = with_scheme(experiment)
-  check_names(experiment, local)
+  partition = read_partition(
+    experiment.computing.mesh, experiment.computing.shard_rules, local
+  )
+  check_names(experiment, local, batch_parts(partition, local))
   dataset = sources.open_stored(experiment.data)
   task = task_of(dataset)
   kinds.check_command(command, task)
@@ -99,6 +103,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   cohort = gather(experiment)
   check_pieces(experiment, cohort.arms)
   student = _student(experiment, values, dataset, cohort, local)
+  student = student._replace(partition=partition)
   validate_teachers.check_specialists(
     experiment,
     classes=dataset.classes,
@@ -108,6 +113,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   teacher, other_teachers, stages = None, (), ()
   if cached is None:
     teacher = _teacher(experiment, values, dataset, examples, local)
+    teacher = teacher._replace(partition=partition)
     other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
     )
@@ -139,6 +145,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     devices=local,
     stages=stages,
   )
+  capacity.check_partition(setup)
   capacity.check_run(setup)
   return setup
 

@@ -17,9 +17,11 @@ from kdjax.core.method import stateless
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline.partition import check_rules, on_a_device
 from kdjax.tasks.classification import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
+from kdjax.train.devices.rules import Partition
 from kdjax.train.precision import full_precision
 from kdjax.train.teacher import live_teacher
 
@@ -111,6 +113,25 @@ def check_run(setup: Any) -> None:
   check_networks("student", setup.student, shows, sample, devices)
 
 
+def check_partition(setup: Any) -> None:
+  """Refuses rules of `--shard_rules` that do not fit the run's networks."""
+  partition = setup.student.partition
+  if partition is None:
+    return
+  taught = setup.teacher and setup.teacher.network
+  if setup.cached is not None:
+    taught = setup.cached.teacher(np.zeros(1, int))
+  states = []
+  for spec in filter(None, (setup.student, setup.teacher)):
+    for arm in spec.arms.values():
+      shows = taught if arm.teacher else None
+      states.append(state_shapes(spec, arm, shows, setup.sample))
+  others = [one for one, _ in setup.other_teachers] + list(setup.stages)
+  networks = [teacher_shapes(one.network, setup.sample) for one in others]
+  text = setup.experiment.computing.shard_rules
+  check_rules(partition, text, states, networks)
+
+
 def check_networks(
   title: str,
   train_spec: Any,
@@ -126,15 +147,18 @@ def check_networks(
   Args:
     sample: (1, H, W, C) an empty image.
   """
-  teacher_bytes = 0 if teacher is None else _bytes(_variables(teacher, sample))
+  partition = getattr(train_spec, "partition", None)
+  shows = None if teacher is None else teacher_shapes(teacher, sample)
+  if partition is not None and not isinstance(shows, Teacher):
+    shows = on_a_device(shows, partition)
+  teacher_bytes = _bytes(shows)
   sizes_of: dict[bool, dict[str, int]] = {}
   total = count = 0
   for arm in train_spec.arms.values():
     learns = arm.teacher is not None
     if learns not in sizes_of:
-      sizes_of[learns] = _kept(
-        train_spec, arm, teacher if learns else None, sample
-      )
+      state = state_shapes(train_spec, arm, teacher if learns else None, sample)
+      sizes_of[learns] = _sizes(state, partition)
     members = len(arm.settings["seed"])
     count += members
     total += members * sum(sizes_of[learns].values())
@@ -157,7 +181,8 @@ def check_networks(
   )
 
 
-def _variables(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
+def teacher_shapes(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
+  """What a teacher knows, as shapes."""
   if isinstance(teacher, Teacher):
     return teacher
   return jax.eval_shape(
@@ -165,13 +190,13 @@ def _variables(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
   )
 
 
-def _kept(
+def state_shapes(
   train_spec: Any,
   arm: Arm,
   teacher: nn.Module | Teacher | None,
   sample: jax.Array,
-) -> dict[str, int]:
-  """Bytes of one member's state, by what they are for."""
+) -> Any:
+  """What one member of an arm keeps, as shapes."""
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
 
   def create(key):
@@ -196,8 +221,14 @@ def _kept(
       head=teacher_head(shows),
     )
 
+  return jax.eval_shape(create, jax.random.key(0))
+
+
+def _sizes(state: Any, partition: Partition | None) -> dict[str, int]:
+  """Bytes on a device, by what they are for."""
   sizes = dict.fromkeys(PARTS, 0)
-  state = jax.eval_shape(create, jax.random.key(0))
+  if partition is not None:
+    state = on_a_device(state, partition)
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     name = jax.tree_util.keystr(path)
     own = "method" if "method" in name else "network"

@@ -54,6 +54,7 @@ def epochs(
       most=train_spec.most,
       apart=train_spec.apart,
       variables=train_spec.variables,
+      partition=train_spec.partition,
       **options,
     )
 
@@ -169,12 +170,14 @@ def _observed(
 def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
   """Says what every program takes before its first step, and counts its work."""
   programs = {}
+  meshed = setup.student.partition is not None
+  sharers = len(setup.devices) if meshed else 1
 
   def step(run, arguments):
     if run not in programs:
       title = " + ".join(arguments[0])
       compiling(title)
-      programs[run] = needs = memory.needs(run, arguments)
+      programs[run] = needs = memory.needs(run, arguments, sharers=sharers)
       meter.needs.append(needs)
       if setup.experiment.computing.preflight:
         free = memory.free_memory(local(setup.devices))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdjax import evaluate
@@ -22,6 +21,7 @@ from kdjax.runner.pipeline.epochs import (
   observed_epochs,
   with_nan_guard,
 )
+from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import Advance, progress
@@ -66,9 +66,10 @@ def obtain_teacher(
   if setup.cached is not None:
     return None
   if setup.saved_teacher is not None:
-    return jax.tree.map(
-      lambda x: jnp.asarray(x)[None], setup.saved_teacher.load()
+    networks = jax.tree.map(
+      lambda x: np.asarray(x)[None], setup.saved_teacher.load()
     )
+    return placed(networks, setup.teacher.partition)
   if not any(arm.teacher for arm in arms):
     return None
   result = fit(setup, setup.teacher, log, watch=watch)
@@ -127,7 +128,10 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
   """As `fit`, if it fits into memory."""
   title = " + ".join(train_spec.arms)
   train_spec = with_nan_guard(setup, train_spec)
-  initial = partial(initial_states, setup, train_spec, teachers)
+  # Only the form of what was kept is asked for.
+  initial = partial(
+    jax.eval_shape, partial(initial_states, setup, train_spec, teachers)
+  )
   with _kept(setup, train_spec, log, initial, watch) as (epoch, keep):
     networks, epochs_before = None, 0
     if epoch is not None:

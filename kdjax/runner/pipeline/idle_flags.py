@@ -57,6 +57,7 @@ _NEEDED = {
   "keep_best": "best_metric",
   "nan=skip or --nan=rewind": "nan_patience",
   "workdir, which says what to go on with": "resume",
+  "mesh": "shard_rules",
   "multihost": "coordinator_address process_count process_index init_timeout"
   " heartbeat_timeout step_timeout",
   "cache_form=top_k": "cache_top_k",

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from kdjax import data, evaluate
+from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import TrainSpec
 
 
@@ -29,6 +30,7 @@ def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
   Returns:
     (M, N, C) float32.
   """
+  networks = placed(networks, train_spec.partition)
   unread = data.Split(images, np.zeros(len(images), np.int32))
   with data.open_reader(unread, buffer=1) as read:
     return evaluate.predict(

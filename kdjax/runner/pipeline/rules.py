@@ -159,6 +159,24 @@ _CLASHES = (
     " --scheme={distillation.regime} shows whole batches",
   ),
   Rule(
+    "mesh shard",
+    lambda one: one.computing.mesh and one.computing.shard != "auto",
+    "--shard={computing.shard}: --mesh={computing.mesh} says what devices divide;"
+    " leave one of them out",
+  ),
+  Rule(
+    "mesh multihost",
+    lambda one: one.computing.mesh and one.cluster.multihost,
+    "--mesh={computing.mesh}: it is of the devices of one process; leave out"
+    " --multihost",
+  ),
+  Rule(
+    "mesh scheme",
+    lambda one: one.computing.mesh and one.values.scheme.layout,
+    "--mesh={computing.mesh}: --scheme={distillation.regime} lays its networks"
+    " over the devices itself",
+  ),
+  Rule(
     "pruning_begin pruning_end",
     lambda one: (
       one.compression.sparsity

@@ -22,6 +22,7 @@ from kdjax.runner.pipeline import (
 from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
+from kdjax.train.devices.rules import Partition
 from kdjax.train.loader import Loader
 
 
@@ -44,6 +45,8 @@ class TrainSpec(NamedTuple):
     variables: by arm, what its networks begin with; others are drawn.
     measure: (an arm's networks) -> what the log says of them after an epoch;
       None for the task's score on the scored images.
+    partition: how the networks' arrays are cut over a mesh; None where every
+      device has all of them.
   """
 
   network: nn.Module
@@ -58,6 +61,7 @@ class TrainSpec(NamedTuple):
   task: Task
   most: int | None = None
   apart: bool = False
+  partition: Partition | None = None
   optimizer_for: Callable[[int], optax.GradientTransformation] | None = None
   variables: Mapping[str, Any] = {}
   measure: Callable[[Any], dict[str, Any]] | None = None

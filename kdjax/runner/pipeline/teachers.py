@@ -12,6 +12,7 @@ from kdjax.core import storage
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import fit, predict
+from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
 from kdjax.runner.pipeline.specialists import (
   Specialist,
@@ -96,7 +97,11 @@ def gather(
     specialists = train_specialists(experiment, setup, networks, workdir, log)
   others = tuple(
     TrainedNetworks(
-      train_spec, jax.tree.map(lambda x: jnp.asarray(x)[None], saved.load())
+      train_spec,
+      placed(
+        jax.tree.map(lambda x: np.asarray(x)[None], saved.load()),
+        train_spec.partition,
+      ),
     )
     for train_spec, saved in setup.other_teachers
   )
@@ -213,7 +218,7 @@ def _pooling(experiment: Experiment, teachers: int = 2) -> dict[str, Any]:
 
 
 def _nth(i: int):
-  return lambda x: jnp.asarray(x)[i]
+  return lambda x: x[i]
 
 
 def _steps(setup: Setup) -> int:

@@ -21,10 +21,16 @@ from kdjax.train.devices import placement
 from kdjax.train.schemes.registry import check_devices
 
 
-def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
-  """Checks what can be checked before the data are opened: that may take minutes."""
+def check_names(
+  experiment: Experiment, local: Sequence[jax.Device], parts: int
+) -> None:
+  """Checks what can be checked before the data are opened: that may take minutes.
+
+  Args:
+    parts: into how many parts devices cut a batch.
+  """
   for group in (experiment.teacher, experiment.student):
-    check_batch_size(experiment, group.batch_size, local)
+    check_batch_size(experiment, group.batch_size, parts)
   values = rules.check(DistillConfig, experiment)
   validate_teachers.check(experiment, values)
   check_devices(experiment.distillation.regime, values.scheme, len(local))
@@ -34,15 +40,19 @@ def check_names(experiment: Experiment, local: Sequence[jax.Device]) -> None:
 
 
 def check_batch_size(
-  experiment: Experiment, batch_size: int, local: Sequence[jax.Device]
+  experiment: Experiment, batch_size: int, devices: int
 ) -> None:
-  """Refuses batches that devices, or pieces, cannot share evenly."""
-  placement.check_batch_size(batch_size, local)
+  """Refuses batches that devices, or pieces, cannot share evenly.
+
+  Args:
+    devices: how many have a part of their own.
+  """
+  placement.check_batch_size(batch_size, devices)
   pieces = experiment.computing.accumulate_steps
-  if pieces > 1 and batch_size % (pieces * len(local)):
+  if pieces > 1 and batch_size % (pieces * devices):
     raise UserError(
       f"--accumulate_steps={pieces}: the batch size {batch_size} must be a multiple"
-      f" of {pieces} pieces on {quantity(len(local), 'device')}"
+      f" of {pieces} pieces on {quantity(devices, 'device')}"
     )
 
 
@@ -64,7 +74,8 @@ def members_apart(
 ) -> bool:
   """Says whether each device trains members of its own, see `--shard`."""
   shard = experiment.computing.shard
-  if shard == "batch" or len(local) == 1:
+  meshed = experiment.computing.mesh is not None
+  if shard == "batch" or meshed or len(local) == 1:
     return False
   members = len(arms["student"].settings["seed"])
   hindrances = {

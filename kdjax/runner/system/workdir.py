@@ -32,6 +32,7 @@ FREE |= {("data", "data_workers")}
 FREE |= {("run", name) for name in ("nan", "nan_patience", "latency")}
 FREE |= {("cluster", field.name) for field in dataclasses.fields(Cluster)}
 FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
+FREE |= {("computing", name) for name in ("mesh", "shard_rules")}
 
 
 def claim(

@@ -52,13 +52,15 @@ class Needs(NamedTuple):
   operations: float
 
 
-def needs(run: Callable, arguments: tuple) -> Needs:
+def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
   """Finds what a mapped training program takes, see `loop.train`.
 
   Args:
     run: from `devices.parallel`: of (states, plan, steps, images, labels,
       teachers, members, seeds).
     arguments: that it is about to be called with.
+    sharers: how many devices divide what the program is written for; 1 where
+      it is one device's already.
 
   Returns:
     The needs; "temporary" is 0 where the compiler does not tell.
@@ -72,7 +74,7 @@ def needs(run: Callable, arguments: tuple) -> Needs:
     ),
     "optimiser": sum(size for path, size in state_sizes if "opt_state" in path),
     "data": sum(size for _, size in _sizes((images, labels, rest)))
-    + sum(x.nbytes // len(x) for x in jax.tree.leaves(plan)),
+    + sum(size for _, size in _sizes(_one_of_each(plan))),
     "teachers": sum(size for _, size in _sizes(teachers)),
     "temporary": 0,
   }
@@ -83,7 +85,7 @@ def needs(run: Callable, arguments: tuple) -> Needs:
     sizes["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
   closed = jax.make_jaxpr(run)(*arguments)
   total = operations(closed.jaxpr, rounds=len(steps))
-  return Needs(sizes, donated, total / len(steps))
+  return Needs(sizes, donated, total / len(steps) / sharers)
 
 
 def check_data(size: int, free: int | None) -> None:
@@ -256,6 +258,11 @@ def _inside(params: Mapping) -> Iterator[Any]:
       one = getattr(one, "jaxpr", one)
       if hasattr(one, "eqns"):
         yield one
+
+
+def _one_of_each(plan: Any) -> Any:
+  """A device's own, of what is on the host yet and has an axis of devices."""
+  return jax.tree.map(lambda x: x if isinstance(x, jax.Array) else x[0], plan)
 
 
 def _sizes(tree: Any) -> Iterator[tuple[str, int]]:

@@ -332,15 +332,18 @@ def choose(accelerator: str) -> list[jax.Device]:
   return devices
 
 
-def check_batch_size(batch_size: int, devices: Sequence[jax.Device]) -> None:
+def check_batch_size(batch_size: int, devices: int) -> None:
   """Raises a UserError unless a batch can be cut into equal parts.
 
+  Args:
+    devices: how many have a part of their own.
+
   Example:
-    >>> check_batch_size(128, jax.local_devices()[:2])
+    >>> check_batch_size(128, 2)
   """
-  if batch_size % len(devices):
+  if batch_size % devices:
     raise UserError(
-      f"the batch size {batch_size} must be a multiple of the number of devices,"
-      f" {len(devices)}; the nearest is"
-      f" {max(1, round(batch_size / len(devices))) * len(devices)}"
+      f"the batch size {batch_size} must be a multiple of the number of devices"
+      f" that share it, {devices}; the nearest is"
+      f" {max(1, round(batch_size / devices)) * devices}"
     )

@@ -1,9 +1,7 @@
 """Where a step runs: over a mesh, with arrays cut as rules on paths say."""
 
-import difflib
 import functools
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,14 +10,18 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from kdjax.core.arguments import check_kind, misfit
-from kdjax.core.errors import UserError
 from kdjax.train.devices.mapped import Placement, fill_up, of_arrays
 from kdjax.train.devices.placement import compiled_anew
+from kdjax.train.devices.rules import (
+  Partition,
+  check_axes,
+  check_matches,
+  layout,
+  make_rules,
+  parts_of,
+)
 
 Rules = Sequence[tuple[str, PartitionSpec]]
-
-# Leading names of a path that say whose array it is, and not which.
-OWNERS = ("params", "network", "method")
 
 
 def sharded(
@@ -69,14 +71,11 @@ def sharded(
     raise misfit("batch", "a PartitionSpec, such as P('data')", batch)
   # XLA says how what lies between is cut: `jax.make_mesh` leaves that to types.
   mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
-  rules = [_rule(rule) for rule in rules]
-  for spec in [batch, *(spec for _, spec in rules)]:
-    _check_axes(spec, mesh)
-
-  whole = NamedSharding(mesh, PartitionSpec())
+  check_axes(batch, mesh)
+  partition = Partition(mesh, make_rules(rules, mesh), batch)
 
   def put(tree):
-    return jax.device_put(tree, _layout(tree, rules, mesh))
+    return jax.device_put(tree, layout(tree, partition))
 
   @functools.cache
   def layout_of(axes):
@@ -100,7 +99,7 @@ def sharded(
   def compile(program):
     read = jax.jit(program.read)
     # All that is looked at one after the other has to be cut.
-    parts = _size(batch[0] if batch else None, mesh) * program.pieces
+    parts = parts_of(batch[0] if batch else None, mesh) * program.pieces
     programs = {}
     # A teacher that comes with every step is looked at once.
     teachers = [None, None]
@@ -118,9 +117,8 @@ def sharded(
     def init(key, variables, teacher, given):
       known = (key, put(variables), placed(teacher), show(given)[0])
       shapes = jax.eval_shape(first, *known)
-      _check_matches(rules, (shapes.params, teacher))
-      layout = _layout(shapes, rules, mesh)
-      return jax.jit(first, out_shardings=layout)(*known)
+      check_matches(partition, (shapes.params, teacher))
+      return jax.jit(first, out_shardings=layout(shapes, partition))(*known)
 
     @compiled_anew(mesh.devices.ravel())
     def step(state, teacher, given):
@@ -133,10 +131,8 @@ def sharded(
           return program.step(state, teacher, shown, None, examples)
 
         # A state keeps its layout: what comes out goes in again.
-        layout = (_layout(state, rules, mesh), whole)
-        programs[examples] = jax.jit(
-          run, donate_argnums=0, out_shardings=layout
-        )
+        kept = (layout(state, partition), partition.everywhere)
+        programs[examples] = jax.jit(run, donate_argnums=0, out_shardings=kept)
       if teacher is not teachers[0]:
         teachers[:] = teacher, placed(teacher)
       state = state if _lies_on(state.step, mesh) else put(state)
@@ -145,142 +141,6 @@ def sharded(
     return of_arrays(init, 3), of_arrays(step, 2)
 
   return Placement(compile, put)
-
-
-def _layout(tree: Any, rules: list, mesh: jax.sharding.Mesh) -> Any:
-  """How the arrays of a teacher, of variables or of a state are cut."""
-  leaves, form = jax.tree_util.tree_flatten_with_path(tree)
-  paths = [_names(path) for path, _ in leaves]
-  # An optimiser's array that is shaped as a parameter lies beside it.
-  shapes = {
-    names[1:]: leaf.shape
-    for names, (_, leaf) in zip(paths, leaves, strict=True)
-    if names[:1] == ("params",) and names[1:2] in (("network",), ("method",))
-  }
-  # Bare parameters, as nnx has them, are in no collection.
-  collections = any("params" in names for names in paths)
-  found = []
-  for names, (_, leaf) in zip(paths, leaves, strict=True):
-    stacked = 0
-    if "opt_state" in names[:1]:
-      starts = [i for i in range(len(names)) if names[i:] in shapes]
-      names = names[starts[0] :] if starts else ()
-      if starts and shapes[names] != jnp.shape(leaf):
-        names = ()
-    elif collections:
-      stacked = _stacked(names)
-      names = _of_parameter(names)
-    shape = jnp.shape(leaf)[stacked:]
-    spec = _spec("/".join(names), shape, rules, mesh)
-    spec = PartitionSpec(*[None] * stacked, *spec)
-    found.append(NamedSharding(mesh, spec))
-  return form.unflatten(found)
-
-
-def _stacked(names: tuple[str, ...]) -> int:
-  """Leading axes of networks: those of an ensemble are stacked by kind."""
-  above = names[: names.index("params")] if "params" in names else ()
-  return sum(name.isdecimal() for name in above)
-
-
-def _of_parameter(names: tuple[str, ...]) -> tuple[str, ...]:
-  """A parameter's path below its collection; () for what is none."""
-  if "params" not in names:
-    return ()
-  return names[names.index("params") + 1 :]
-
-
-def _spec(path: str, shape, rules, mesh) -> PartitionSpec:
-  path = _below_owner(path)
-  for pattern, spec in rules if path else ():
-    if not pattern.search(path):
-      continue
-    if len(spec) > len(shape):
-      raise UserError(
-        f"the rule {pattern.pattern!r} cuts {len(spec)} axes, {path} has the"
-        f" shape {tuple(shape)}"
-      )
-    for axis, name in enumerate(spec):
-      if shape[axis] % _size(name, mesh):
-        raise UserError(
-          f"the rule {pattern.pattern!r} cuts axis {axis} of {path}, which has"
-          f" the shape {tuple(shape)}, into {_size(name, mesh)}"
-        )
-    return spec
-  return PartitionSpec()
-
-
-def _below_owner(path: str) -> str:
-  owner, _, rest = path.partition("/")
-  return rest if owner in OWNERS else path
-
-
-def _check_matches(rules: list, trees: Any) -> None:
-  """Refuses a rule that no path of a training knows."""
-  leaves, _ = jax.tree_util.tree_flatten_with_path(trees)
-  paths = []
-  for path, _ in leaves:
-    names = _names(path)
-    names = _of_parameter(names) if "params" in names else names[1:]
-    paths.append(_below_owner("/".join(names)))
-  for pattern, _ in rules:
-    if not any(pattern.search(path) for path in paths):
-      near = difflib.get_close_matches(pattern.pattern, paths, n=3, cutoff=0)
-      raise UserError(
-        f"the rule {pattern.pattern!r} matches no parameter; the nearest are"
-        f" {', '.join(near)}"
-      )
-
-
-def _names(path: Iterable[Any]) -> tuple[str, ...]:
-  names = [
-    str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
-    for key in path
-  ]
-  # What an nnx variable holds.
-  return tuple(names[:-1] if names[-1:] == ["value"] else names)
-
-
-def _rule(rule: Any) -> tuple[re.Pattern, PartitionSpec]:
-  pair = isinstance(rule, tuple | list) and len(rule) == 2
-  if not (
-    pair and isinstance(rule[0], str) and isinstance(rule[1], PartitionSpec)
-  ):
-    raise UserError(
-      "a rule is a pair, (regular expression, jax.sharding.PartitionSpec(...)),"
-      f" got {rule!r}"
-    )
-  text, spec = rule
-  try:
-    return re.compile(text), spec
-  except re.error as error:
-    raise UserError(
-      f"the rule {text!r} is no regular expression: {error}"
-    ) from None
-
-
-def _check_axes(spec: PartitionSpec, mesh: jax.sharding.Mesh) -> None:
-  axes = [
-    axis
-    for name in spec
-    for axis in (name if isinstance(name, tuple) else (name,))
-    if axis is not None
-  ]
-  for axis in axes:
-    if axis not in mesh.shape:
-      raise UserError(
-        f"{spec}: the mesh has no axis {axis!r}; it has"
-        f" {', '.join(mesh.axis_names)}"
-      )
-    if axes.count(axis) > 1:
-      raise UserError(f"{spec}: it names the mesh's axis {axis!r} twice")
-
-
-def _size(name: Any, mesh: jax.sharding.Mesh) -> int:
-  size = 1
-  for axis in name if isinstance(name, tuple) else (name,):
-    size *= 1 if axis is None else mesh.shape[axis]
-  return size
 
 
 def _lies_on(x: Any, mesh: jax.sharding.Mesh) -> bool:

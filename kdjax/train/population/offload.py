@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 from kdjax.core.teacher import Teacher
+from kdjax.train.devices import global_arrays, watchdog
 from kdjax.train.devices import placement as on_devices
-from kdjax.train.devices import watchdog
 from kdjax.train.epoch import Epoch
 from kdjax.train.observer import Observer
+from kdjax.train.population.arrangement import Arrangement
 from kdjax.train.population.groups import Group, member_settings, split
-from kdjax.train.schemes.scheme import bring_back, by_members, lay_out
+from kdjax.train.schemes.scheme import by_members
 
 
 class Wave(NamedTuple):
@@ -78,7 +79,7 @@ def make_waves(
   resident: tuple,
   variables: Mapping[str, Any],
   start: Epoch | None,
-  devices: Sequence[jax.Device],
+  arranged: Arrangement,
   *,
   waits: bool,
 ) -> list[Wave]:
@@ -89,6 +90,7 @@ def make_waves(
     resident: images, labels and teachers, on the devices.
     variables: as `first_states` takes them.
     start: as it was yielded; None for the beginning.
+    arranged: how all that lies on devices.
     waits: whether states are on the host between portions.
   """
   initial = [None] * len(groups)
@@ -100,16 +102,11 @@ def make_waves(
   ):
     if states is None:
       states = first_states(group, begin, resident[2], variables)
-    settings = member_settings(group)
-    if group.apart:
-      each = jax.tree.map(lambda x: x.reshape(len(devices), -1), settings)
-      settings = on_devices.lay(each, devices)
-    else:
-      settings = on_devices.replicate(settings, devices)
+    settings = arranged.settings(member_settings(group))
     if waits:
-      states = jax.device_get(states)
+      states = jax.device_get(global_arrays.whole(states))
     else:
-      states = lay_out(group.arms, states, devices)
+      states = arranged.states(group.arms, states)
     waves.append(Wave(group, run, (*resident, *settings), states, waits))
   return waves
 
@@ -117,7 +114,7 @@ def make_waves(
 def take_turn(
   wave: Wave,
   portions: Iterator[tuple[np.ndarray, Any]],
-  devices: Sequence[jax.Device],
+  arranged: Arrangement,
   observer: Observer,
 ) -> tuple[Wave, tuple[dict, dict]]:
   """Takes a portion of a group's steps.
@@ -127,12 +124,10 @@ def take_turn(
   """
   states, arms = wave.states, wave.group.arms
   if wave.waits:
-    states = lay_out(arms, states, devices)
-  # Devices that own members have all of the batches of their seeds.
-  axis, parts = 1 if wave.group.apart else 2, len(on_devices.local(devices))
+    states = arranged.states(arms, states)
   totals = []
   fed = (
-    (on_devices.shard(plan, parts, axis=axis), steps)
+    (arranged.plan(plan), steps)
     for steps, plan in watchdog.watch_loop(portions)
   )
   for plan, steps in observer.input(fed, lambda: on_devices.idle(totals[-1:])):
@@ -148,7 +143,7 @@ def take_turn(
     sums = jax.tree.map(
       lambda *x: sum(np.asarray(one).ravel() for one in x), *totals
     )
-  whole = bring_back(arms, states, devices)
+  whole = arranged.back(arms, states)
   if wave.waits:
     whole = states = jax.device_get(whole)
   return wave._replace(states=states), (whole, sums)

@@ -52,7 +52,7 @@ HAVE = [
    "specialist_learning_rate chain chain_learning_rate generations route "
    "controls smoothing_learning_rate reference reference_learning_rate "
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
-   "matched_smoothing augmented_learning_rate shard profile_steps "
+   "matched_smoothing augmented_learning_rate shard mesh shard_rules profile_steps "
    "keep_best best_metric nan nan_patience"),
   ("distill sweep compare cache quantify soft_td synthesise compress lm",
    "resume multihost coordinator_address process_count process_index "

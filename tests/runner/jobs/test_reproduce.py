@@ -134,7 +134,7 @@ def test_settings_that_do_not_go_together(group, settings, message):
   changed = dataclasses.replace(getattr(experiment, group), **settings)
   experiment = dataclasses.replace(experiment, **{group: changed})
   with pytest.raises(UserError, match=re.escape(message)):
-    check_names(experiment, placement.choose("cpu")[:1])
+    check_names(experiment, placement.choose("cpu")[:1], 1)
 
 
 @pytest.mark.slow

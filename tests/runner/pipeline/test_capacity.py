@@ -10,6 +10,7 @@ from kdjax.core.errors import UserError
 from kdjax.methods import make_objective
 from kdjax.models import make_model, read_model
 from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline.partition import read_partition
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.tasks import classification
 from kdjax.train.arm import Arm
@@ -38,12 +39,26 @@ def train_spec(optimizer, members=2, objective="hard", teacher=None):
   )
 
 
+def kept(one, teacher, partition=None):
+  state = capacity.state_shapes(one, one.arms["student"], teacher, SAMPLE)
+  return capacity._sizes(state, partition)
+
+
+def test_a_device_of_a_mesh_keeps_its_part():
+  one = train_spec("adam")
+  partition = read_partition("model=2", "kernel=model", jax.devices()[:2])
+  found, whole = kept(one, None, partition), kept(one, None)
+  kernels = 4 * (4 * 4 + 4 * 3)
+  assert whole["network"] - found["network"] == kernels // 2
+  assert whole["optimiser"] - found["optimiser"] == kernels
+
+
 @pytest.mark.parametrize(
   ("optimizer", "moments"), [("sgd", 0), ("sgd(momentum=0.9)", 1), ("adam", 2)]
 )
 def test_what_a_network_keeps_is_counted(optimizer, moments):
   one = train_spec(optimizer)
-  found = capacity._kept(one, one.arms["student"], None, SAMPLE)
+  found = kept(one, None)
   # Beside arrays there are a few counters.
   assert found["network"] == pytest.approx(NETWORK, abs=16)
   assert found["method"] <= 16
@@ -54,8 +69,7 @@ def test_what_a_method_keeps_is_counted():
   objective = "crd(width=5, examples=50)"
   one = train_spec("sgd", objective=objective, teacher="teacher")
   teacher = make_model("mlp(7)", classes=3)
-  arm = one.arms["student"]
-  found = capacity._kept(one, arm, teacher, SAMPLE)
+  found = kept(one, teacher)
   # Two memories and what is to be drawn of 50 examples, embeddings of 4 and 7
   # units in 5 numbers.
   expected = 4 * (2 * 50 * 5 + 50 + 4 * 5 + 5 + 7 * 5 + 5)

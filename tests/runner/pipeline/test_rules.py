@@ -48,6 +48,7 @@ TABLE = [
   ("teacher_augment=flip", "teacher_from=x controls=0", "teacher_from=x",
    "--teacher_from"),
   ("teacher_dtype=bfloat16", "teacher_cache=x", "", "--teacher_cache"),
+  ("shard_rules=fsdp", "", "mesh=data=1", "--mesh"),
   ("view_seed=1", "augment=flip", "augment=flip views=2", "--views"),
   ("views=2", "", "augment=flip", "--augment"),
   ("pool=logits", "", "teachers=2", "--teachers"),

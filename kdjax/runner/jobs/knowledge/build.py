@@ -89,7 +89,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
   local = devices.choose(experiment.run.accelerator)
   groups = {"teacher": experiment.teacher, "student": experiment.student}
   for group in groups.values():
-    devices.check_batch_size(group.batch_size, local)
+    devices.check_batch_size(group.batch_size, len(local))
   values = rules.check(QuantifyConfig, experiment)
   parse_tap(settings.tap)
   weights = parse_tap(settings.weights or settings.tap)

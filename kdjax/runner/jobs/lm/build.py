@@ -129,7 +129,7 @@ def _checked(experiment: Experiment, local) -> Values:
   methods.make_objective(values.objective, steps=1, examples=2, classes=2)
   settings = experiment.student
   read_optimizer(settings.optimizer, settings.schedule)(1)
-  check_batch_size(experiment, settings.batch_size, local)
+  check_batch_size(experiment, settings.batch_size, len(local))
   return values
 
 
