@@ -23,6 +23,7 @@ NAMES = (
   "dispatch",
   "losses",
   "vocabulary",
+  "generation",
   "populations",
   "scale",
 )

@@ -157,7 +157,7 @@ FOREIGN = {
   "data.md": {"show"},
   "export.md": {"no-deps", "check"},
   "language_models.md": {"no-deps"},
-  "performance.md": {"clock", "only", "pairs", "plot", "sizes"},
+  "performance.md": {"clock", "only", "pairs", "plot", "quick", "sizes"},
 }
 
 
