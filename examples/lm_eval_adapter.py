@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import kdjax
+from kdjax import generate, pretrained
 from kdjax.models.generation.generate import rounded
 
 # Of a text that is rated as a whole, so many tokens are read at a time.
@@ -24,7 +24,7 @@ class Adapter:
   """Rates and continues texts; requests have the arguments of lm-eval's."""
 
   def __init__(self, where: str):
-    network, variables, _, self.tokenizer = kdjax.pretrained.load(where)
+    network, variables, _, self.tokenizer = pretrained.load(where)
     self.network, self.variables = network, variables
     self._logits = jax.jit(lambda v, x: network.apply(v, {"tokens": x})[0])
 
@@ -47,7 +47,7 @@ class Adapter:
     """(context, {"until": [...], "max_gen_toks": N}) -> text, greedily."""
     texts = []
     for context, settings in (request.args for request in requests):
-      (ids,) = kdjax.generate(
+      (ids,) = generate(
         self.network,
         self.variables,
         [self._with_beginning(self.tokenizer.encode(context))],
