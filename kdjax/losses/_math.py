@@ -93,19 +93,26 @@ def log_softmax(logits: jax.Array, temperature=1.0) -> jax.Array:
   back, to the logits or to the temperature.
   """
   keep = alive(logits)
-  largest = jnp.max(logits, axis=-1, keepdims=True)
-  is_top = keep & (logits == jax.lax.stop_gradient(largest))
+  largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+  # XLA may compute logits twice, and round otherwise, so that none equals the
+  # largest: the gradient of `max` divides by how many do. A place is always one.
+  ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+  equal = keep & (logits == largest)
+  first = jnp.where(equal, ids, logits.shape[-1]).min(axis=-1, keepdims=True)
+  last = jnp.where(equal, ids, -1).max(axis=-1, keepdims=True)
+  alone = first == last
+  is_top = alone & (ids == first)
+  top = jnp.sum(jnp.where(is_top, logits, 0.0), axis=-1, keepdims=True)
   # A tied row is far from one-hot: there the plain way is exact enough.
-  tied = jnp.sum(is_top, axis=-1, keepdims=True) > 1
-  top = jnp.where(tied, jax.lax.stop_gradient(largest), largest)
-  others = keep & (tied | ~is_top)
+  top = jnp.where(alone, top, largest)
+  others = keep & ~is_top
   gaps = jnp.where(others, logits - top, 0.0)
   temperature = per_row(temperature, logits.shape[:-1], logits.dtype)
   if temperature.ndim:
     temperature = temperature[..., None]
   gaps = gaps / temperature
   rest = jnp.sum(jnp.where(others, jnp.exp(gaps), 0.0), axis=-1, keepdims=True)
-  rest = jnp.where(tied, rest - 1, rest)
+  rest = jnp.where(alone, rest, jnp.maximum(rest - 1, 0))
   return jnp.where(keep, gaps - jnp.log1p(rest), -jnp.inf)
 
 

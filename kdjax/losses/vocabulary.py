@@ -139,7 +139,9 @@ def sparse_kd(
   log_p = log_p - _safe(total)[..., None]
   log_q = _with_bucket(_math.log_softmax(student), ids)
   loss = _math.kl_divergence(log_p, log_q, _math.alive(log_p))
-  return jnp.where(jnp.any(_math.alive(student), axis=-1), loss, 0.0)
+  some = jnp.any(_math.alive(student), axis=-1)
+  some &= jnp.any(ids < student.shape[-1], axis=-1)
+  return jnp.where(some, loss, 0.0)
 
 
 def uld(
