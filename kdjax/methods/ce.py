@@ -74,7 +74,7 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
       if isinstance(label_smoothing, float) and not label_smoothing:
         # In this form its programs keep every bit of the plain formula's.
         values = optax.losses.softmax_cross_entropy(
-          jnp.maximum(logits, -1e30), one_hot
+          logits, one_hot, where=alive
         )
       else:
         values = smoothed(one_hot)
