@@ -18,7 +18,7 @@ FLAGS = (
   "--dataset=digits", "--images=120", "--student=mlp(16)", "--seeds=1",
   "--epochs=2", "--batch_size=40", "--optimizer=sgd", "--learning_rate=0.05",
   "--teacher_epochs=1", "--teacher_batch_size=40", "--teacher_optimizer=sgd",
-  "--nocontrols", "--nolatency", "--accelerator=cpu",
+  "--augment=shift(1)", "--nocontrols", "--nolatency", "--accelerator=cpu",
 )  # fmt: skip
 # What the student, an MLP, has no path of.
 BLOCKS = (
