@@ -29,7 +29,9 @@ def tiny_folder(folder, tokenizer, *, seed=0, scale=1.0, **settings):
     config["vocab_size"] = tokenizer.vocabulary_size
   config |= settings
   module = architecture_of(config).build(config)
-  variables = module.init(jax.random.key(seed), np.zeros((1, 2), np.int32))
+  variables = jax.jit(module.init)(
+    jax.random.key(seed), np.zeros((1, 2), np.int32)
+  )
   variables = jax.tree.map(lambda x: scale * x, variables)
   pretrained.save(folder, network_of(module), variables, tokenizer=tokenizer)
   return folder

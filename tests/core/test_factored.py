@@ -42,7 +42,7 @@ class TiedNnx(nnx.Module):
 
 def linen(module):
   network = kdjax.from_linen(module)
-  return network, network.init(jax.random.key(0), TOKENS)
+  return network, jax.jit(network.init)(jax.random.key(0), TOKENS)
 
 
 def by_hand(form):

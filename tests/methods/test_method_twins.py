@@ -43,7 +43,9 @@ def started(name, pair, framework):
   (teacher, known), (student, variables) = networks_of(pair, framework)
   target = objective(make_method(name), student, TASK)
   teacher = live_teacher(teacher, known)
-  params, state = target.init(jax.random.key(0), variables, teacher, BATCH)
+  params, state = jax.jit(target.init)(
+    jax.random.key(0), variables, teacher, BATCH
+  )
   return target, teacher, params, state
 
 

@@ -64,7 +64,9 @@ def test_padding_is_no_part_of_a_text(name):
   method = kdjax.make_method(FEATURES[name], task=TASK, steps=10)
   goal = kdjax.objective(method, STUDENT, TASK)
   first = item(6, 0)
-  teacher = kdjax.live_teacher(TEACHER, TEACHER.init(jax.random.key(1), first))
+  teacher = kdjax.live_teacher(
+    TEACHER, jax.jit(TEACHER.init)(jax.random.key(1), first)
+  )
   params, state = jax.jit(
     lambda item: goal.init(jax.random.key(0), None, teacher, item)
   )(first)

@@ -66,7 +66,7 @@ TOKENS = {
 
 def start(module, inputs=ROWS, **how):
   network = from_linen(module, **how)
-  return network, network.init(jax.random.key(0), inputs)
+  return network, jax.jit(network.init)(jax.random.key(0), inputs)
 
 
 @pytest.mark.parametrize("module", [Train(), Training(), Deterministic()])
@@ -174,7 +174,7 @@ def test_a_function_is_a_network():
     "state": {"count": jnp.int32(0)},
   }
   network = from_apply(scaled, init=lambda key, inputs: start)
-  variables = network.init(jax.random.key(0), ROWS)
+  variables = jax.jit(network.init)(jax.random.key(0), ROWS)
   outputs, features, same = network.apply(variables, {"image": ROWS})
   assert (outputs == ROWS).all()
   assert (features, same) == ({}, variables)

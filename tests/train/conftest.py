@@ -30,7 +30,7 @@ def toy():
 @pytest.fixture(scope="session")
 def teacher():
   network = make_model("mlp(12, dropout=0.5)", classes=CLASSES)
-  variables = network.init(jax.random.key(7), jnp.zeros((1, *SHAPE)))
+  variables = jax.jit(network.init)(jax.random.key(7), jnp.zeros((1, *SHAPE)))
   return live_teacher(full_precision(network), variables)
 
 

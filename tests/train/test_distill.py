@@ -45,7 +45,7 @@ TASK = kdjax.tasks.text_classification(CLASSES)
 STUDENT, BIG = (
   kdjax.from_linen(Encoder(width), classifier="out") for width in (4, 8)
 )
-BIG_VARIABLES = BIG.init(
+BIG_VARIABLES = jax.jit(BIG.init)(
   jax.random.key(9), {name: TEXTS[name][:1] for name in ("tokens", "mask")}
 )
 FITNETS = (
@@ -96,7 +96,7 @@ def test_a_module_of_ones_own_is_distilled(tmp_path):
   # The regressor is not the student's.
   shapes = jax.tree.map(
     jnp.shape,
-    student.init(
+    jax.jit(student.init)(
       jax.random.key(0), {name: TEXTS[name][:1] for name in ("tokens", "mask")}
     ),
   )

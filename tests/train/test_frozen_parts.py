@@ -59,7 +59,7 @@ def taught_by(network, count=1):
   """A teacher's view of the images and its classifier; of several an ensemble."""
   outputs, heads = [], []
   for seed in range(count):
-    made = network.init(jax.random.key(7 + seed), IMAGES)
+    made = jax.jit(network.init)(jax.random.key(7 + seed), IMAGES)
     outputs.append(
       observe(
         live_teacher(full_precision(network), made),
@@ -181,7 +181,9 @@ class ProjectedOfNnx(nnx.Module):
 def test_a_classifier_is_adopted_wherever_it_lies(path, student):
   network, start = student("/".join(path))
   big = kdjax.from_linen(make_model("mlp(6)", classes=3))
-  teacher = kdjax.live_teacher(big, big.init(jax.random.key(3), IMAGES))
+  teacher = kdjax.live_teacher(
+    big, jax.jit(big.init)(jax.random.key(3), IMAGES)
+  )
   task = classification(3)
   method = make_objective(
     "simkd(student_tap='to_teacher', teacher_tap='head:in'):1 + ce:1", task=task
@@ -190,7 +192,7 @@ def test_a_classifier_is_adopted_wherever_it_lies(path, student):
   step = kdjax.make_step(goal, optax.adamw(0.1))
   batch = {"image": IMAGES, "label": LABELS}
   state = step.init(jax.random.key(0), start, teacher, batch)
-  params, memory = goal.init(jax.random.key(0), start, teacher, batch)
+  params, memory = jax.jit(goal.init)(jax.random.key(0), start, teacher, batch)
   grads = jax.grad(goal.loss, has_aux=True)(
     params, memory, teacher, batch, step=0, key=jax.random.key(1)
   )[0]["network"]
@@ -207,7 +209,9 @@ def test_a_classifier_without_a_bias_cannot_be_anothers():
   flat = IMAGES.reshape(4, -1)
   module = nn.Sequential([nn.Dense(6), nn.Dense(3, use_bias=False)])
   student = kdjax.from_linen(module, classifier="layers_1")
-  teacher = kdjax.live_teacher(student, student.init(jax.random.key(3), flat))
+  teacher = kdjax.live_teacher(
+    student, jax.jit(student.init)(jax.random.key(3), flat)
+  )
   task = classification(3)
   method = make_objective(
     "simkd(student_tap='layers_0', teacher_tap='layers_0'):1", task=task

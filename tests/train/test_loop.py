@@ -194,7 +194,7 @@ def test_training_goes_on_bit_for_bit(fit, together, portion, stop):
 
 def test_arms_begin_with_variables(fit):
   network = make_model("mlp(10)", classes=4)
-  first = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
+  first = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
   still = {"network": network, "learning_rate": 0.0, "epochs": 1}
   *_, epoch = fit(response, variables={"student": first}, **still)
   trained = epoch.states["student"].params["network"]

@@ -26,7 +26,9 @@ STUDENT, BIG = (
   kdjax.from_linen(make_model(text, classes=CLASSES))
   for text in ("mlp(8, dropout=0.2)", "mlp(12)")
 )
-TEACHER = kdjax.live_teacher(BIG, BIG.init(jax.random.key(9), IMAGES[:1]))
+TEACHER = kdjax.live_teacher(
+  BIG, jax.jit(BIG.init)(jax.random.key(9), IMAGES[:1])
+)
 # One of each kind: response, feature with a regressor, relation of the examples
 # of a batch, memory.
 METHODS = ["kd", "fitnets:0.01 + ce", "rkd:0.01 + ce", "crd:0.1 + ce"]
@@ -103,7 +105,9 @@ def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method, sizes):
     return optax.apply_updates(params, updates), opt, state, (loss, metrics)
 
   shown = {name: x for name, x in batch(0).items() if name != "name"}
-  params, state = objective.init(jax.random.key(0), None, TEACHER, shown)
+  params, state = jax.jit(objective.init)(
+    jax.random.key(0), None, TEACHER, shown
+  )
   opt = tx.init(params)
   runner = create_state(
     make_model("mlp(8, dropout=0.2)", classes=CLASSES),
@@ -261,7 +265,7 @@ def test_a_teacher_may_see_something_else():
 
 def test_several_teachers_are_one():
   teachers = [
-    kdjax.live_teacher(BIG, BIG.init(jax.random.key(n), IMAGES[:1]))
+    kdjax.live_teacher(BIG, jax.jit(BIG.init)(jax.random.key(n), IMAGES[:1]))
     for n in range(2)
   ]
   both = kdjax.ensemble(teachers)
@@ -275,7 +279,7 @@ def test_several_teachers_are_one():
 
 
 def test_nothing_of_the_caller_is_used_up():
-  start = STUDENT.init(jax.random.key(3), IMAGES[:1])
+  start = jax.jit(STUDENT.init)(jax.random.key(3), IMAGES[:1])
   key = jax.random.key(0)
   step = kdjax.make_step(goal("hard"), optax.sgd(0.1), average=0.9)
   state = step.init(key, start, None, batch(0))

@@ -29,7 +29,7 @@ MAPS = STUDENT._replace(
 
 
 def teacher_of(network):
-  variables = network.init(jax.random.key(1), IMAGES[:1])
+  variables = jax.jit(network.init)(jax.random.key(1), IMAGES[:1])
   return kdjax.live_teacher(network, variables)
 
 

@@ -47,7 +47,7 @@ OBJECTIVES = {
 def observed():
   """A teacher with other widths than the student."""
   network = Small(6)
-  values = network.init(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
+  values = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
   return live_teacher(full_precision(network), values)
 
 

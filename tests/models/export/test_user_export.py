@@ -42,7 +42,7 @@ IMAGES = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 
 def linen():
   network = kdjax.from_linen(Texts())
-  return network, network.init(jax.random.key(0), TEXTS), TEXTS
+  return network, jax.jit(network.init)(jax.random.key(0), TEXTS), TEXTS
 
 
 def nnx_module():

@@ -22,7 +22,9 @@ def new(family, folder):
   sizes = SIZES.replace("groups=2, ", "") if family == "gpt2" else SIZES
   model = make_model(f"decoder(family='{family}', {sizes})", classes=60)
   network = kdjax.from_linen(model)
-  variables = network.init(jax.random.key(3), {"tokens": jnp.asarray(TOKENS)})
+  variables = jax.jit(network.init)(
+    jax.random.key(3), {"tokens": jnp.asarray(TOKENS)}
+  )
   kdjax.pretrained.save(folder, network, variables)
   return network, variables
 

@@ -21,7 +21,9 @@ STUDENT, BIG = (
   kdjax.from_linen(make_model(text, classes=CLASSES))
   for text in ("mlp(8, dropout=0.2)", "mlp(16, 16)")
 )
-TEACHER = kdjax.live_teacher(BIG, BIG.init(jax.random.key(9), IMAGES[:1]))
+TEACHER = kdjax.live_teacher(
+  BIG, jax.jit(BIG.init)(jax.random.key(9), IMAGES[:1])
+)
 RULES = [("kernel", P(None, "model"))]
 METHODS = ["kd", "fitnets:0.01 + ce", "rkd:0.01 + ce", "crd:0.1 + ce"]
 
@@ -149,7 +151,7 @@ def test_an_ensemble_and_bare_parameters_are_cut_alike():
   placed = kdjax.sharded(mesh(2, 2), RULES)
   both = kdjax.ensemble(
     [
-      kdjax.live_teacher(BIG, BIG.init(jax.random.key(n), IMAGES[:1]))
+      kdjax.live_teacher(BIG, jax.jit(BIG.init)(jax.random.key(n), IMAGES[:1]))
       for n in range(2)
     ]
   )
@@ -215,7 +217,7 @@ def test_a_teacher_of_four_shares_teaches_a_student_that_is_whole():
   task = kdjax.tasks.language_model(VOCABULARY)
   small, big = decoder(8, 1), decoder(32, 2)
   tokens = {"tokens": TEXTS[0]}
-  known = kdjax.live_teacher(big, big.init(jax.random.key(1), tokens))
+  known = kdjax.live_teacher(big, jax.jit(big.init)(jax.random.key(1), tokens))
   method = kdjax.make_method("forward_kl:0.5 + ce:0.5", task=task)
   goal = kdjax.objective(method, small, task)
   # The teacher lies as its own rules say; the step has none.
