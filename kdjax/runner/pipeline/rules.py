@@ -165,12 +165,6 @@ _CLASHES = (
     " leave one of them out",
   ),
   Rule(
-    "mesh multihost",
-    lambda one: one.computing.mesh and one.cluster.multihost,
-    "--mesh={computing.mesh}: it is of the devices of one process; leave out"
-    " --multihost",
-  ),
-  Rule(
     "mesh scheme",
     lambda one: one.computing.mesh and one.values.scheme.layout,
     "--mesh={computing.mesh}: --scheme={distillation.regime} lays its networks"

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 import pytest
 
+from kdjax.core import storage
+
 ROOT = pathlib.Path(__file__).parents[3]
 TINY = (
   "--accelerator=cpu", "--distillation=hard", "--student=mlp(8, dropout=0.2)",
@@ -96,9 +98,9 @@ def kept(workdir):
   return [int(one.name) for one in folder.glob("*/" + "[0-9]" * 9)]
 
 
-def wait_for_checkpoint(job, workdir):
+def wait_for_checkpoint(job, workdir, after=0):
   """Waits until all processes train, and one checkpoint more is there."""
-  after = max(kept(workdir), default=0)
+  after = max(after, *kept(workdir), 0)
   until = time.monotonic() + 240
   while max(kept(workdir), default=0) <= after:
     if any(one.poll() is not None for one in job.processes):
@@ -165,6 +167,37 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   assert {file.name for file in two.iterdir()} == {
     file.name for file in one.iterdir()
   }
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_mesh_and_go_on_on_another(tmp_path):
+  """Whole model groups in a process, then one model cut over both."""
+  one, two = tmp_path / "one", tmp_path / "two"
+  flags = (
+    *SMALL, "--accelerator=cpu", "--student=mlp(16)", "--seeds=1",
+    "--nocontrols", "--augment=shift(1)", "--batch_size=256", "--epochs=30",
+    "--optimizer=sgd", "--evaluate_every=30", "--checkpoint_minutes=0",
+    "--nolatency",
+  )  # fmt: skip
+  ((status, said),) = Job((*flags, f"--workdir={one}"), 1, told=None).ends()
+  assert status == 0, said
+  rules = "--shard_rules=stage_.*kernel=-,model"
+  flags = (*flags, f"--workdir={two}", rules, "--heartbeat_timeout=30")
+  job = Job((*flags, "--mesh=data=2,model=2"), devices=2)
+  # The teacher takes six steps.
+  wait_for_checkpoint(job, two, after=6)
+  job.processes[1].send_signal(signal.SIGTERM)
+  ends = job.ends()
+  assert [status for status, _ in ends] == [75, 75], ends
+  ends = Job((*flags, "--mesh=data=1,model=4"), devices=2).ends()
+  assert [status for status, _ in ends] == [0, 0], ends
+  for name in ("teacher", "student"):
+    notes = [storage.read_note(folder / name) for folder in (one, two)]
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5),
+      storage.load_variables(one / name, notes[0]),
+      storage.load_variables(two / name, notes[1]),
+    )
 
 
 def check_lost(status, said, *parts):
