@@ -203,8 +203,10 @@ def vkd(
 def _layer_norm(x, eps):
   """Normalises each row; a constant row gives zeros, whatever its size."""
   # A mean of equal numbers may be off by a bit, which is a large part of the
-  # root of eps where they are large: the maximum goes first, exactly.
-  shifted = x - jnp.max(x, axis=-1, keepdims=True)
+  # root of eps where they are large: the maximum goes first, exactly. No shift
+  # has a slope.
+  largest = jnp.max(x, axis=-1, keepdims=True)
+  shifted = x - jax.lax.stop_gradient(largest)
   scale = jnp.maximum(_math.magnitude(shifted), 1.0)
   scaled = shifted / scale
   centred = scaled - jnp.mean(scaled, axis=-1, keepdims=True)
