@@ -9,7 +9,12 @@ import dataclasses
 from kdjax.runner.config.cache import Cache
 from kdjax.runner.config.cluster import Cluster
 from kdjax.runner.config.compression import Compression
-from kdjax.runner.config.computing import Computing, Portions, Precision
+from kdjax.runner.config.computing import (
+  Computing,
+  Partitioned,
+  Portions,
+  Precision,
+)
 from kdjax.runner.config.controls import BaselineRate, Controls, Smoothing
 from kdjax.runner.config.data import (
   Data,
@@ -126,6 +131,7 @@ class LanguageConfig:
   rates: Rates = Rates()
   precision: Precision = Precision()
   portions: Portions = Portions()
+  partitioned: Partitioned = Partitioned()
   place: ResumablePlace = ResumablePlace()
   checkpoints: Checkpoints = Checkpoints()
   cluster: Cluster = Cluster()

@@ -57,17 +57,11 @@ class Portions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Computing(Portions, Precision):
-  """Precision, memory, and what is measured while networks train."""
+class Partitioned:
+  """How networks that are larger than a device are cut."""
 
   decisive = True
 
-  shard: str = option(
-    "auto",
-    "what several devices divide among them: batch, or members, so that each"
-    " trains networks of its own; auto: members where the seeds divide evenly",
-    choices=("auto", "batch", "members"),
-  )
   mesh: str | None = option(
     None,
     "axes of the devices and their sizes, such as data=2,model=4, one of which may"
@@ -79,6 +73,20 @@ class Computing(Portions, Precision):
     "how arrays of student, optimiser, method and teacher are cut over --mesh:"
     " fsdp, transformer, or PATTERN=axis,axis;... by path, '-' for an axis that is"
     " not cut; where nothing matches, every device has all",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Computing(Partitioned, Portions, Precision):
+  """Precision, memory, and what is measured while networks train."""
+
+  decisive = True
+
+  shard: str = option(
+    "auto",
+    "what several devices divide among them: batch, or members, so that each"
+    " trains networks of its own; auto: members where the seeds divide evenly",
+    choices=("auto", "batch", "members"),
   )
   profile_steps: str | None = option(
     None,

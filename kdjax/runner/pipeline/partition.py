@@ -75,17 +75,20 @@ def batch_parts(partition: Partition | None, devices: Sequence[Any]) -> int:
   return partition.mesh.shape.get(DATA, 1)
 
 
-def placed(networks: Any, partition: Partition | None) -> Any:
+def placed(
+  networks: Any, partition: Partition | None, *, stacked: int = 1
+) -> Any:
   """Puts trained networks where they are asked: on devices of this process.
 
   Args:
     networks: variables with a leading axis (M,).
     partition: how they are cut; None to put them on one device, whole.
+    stacked: leading axes of networks; 0 for the variables of one.
   """
   if partition is None:
     return jax.tree.map(jnp.asarray, networks)
   here = partition._replace(mesh=partition.mesh.local_mesh)
-  return jax.device_put(networks, layout(networks, here, stacked=1))
+  return jax.device_put(networks, layout(networks, here, stacked=stacked))
 
 
 def on_a_device(state: Any, partition: Partition) -> Any:

@@ -15,12 +15,11 @@ from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.lm import answers, networks, trainee
-from kdjax.runner.pipeline import cached_texts, language_models
+from kdjax.runner.pipeline import cached_texts, capacity, language_models
+from kdjax.runner.pipeline import partition as partitions
 from kdjax.runner.pipeline import texts as rows
 from kdjax.runner.pipeline.setup import TrainSpec
-from kdjax.runner.pipeline.validate import (
-  check_batch_size,
-)
+from kdjax.runner.pipeline.validate import check_batch_size
 from kdjax.runner.pipeline.values import Values, read_values
 from kdjax.tasks import language_model
 from kdjax.train.devices import placement
@@ -69,7 +68,11 @@ class Setup(NamedTuple):
 def build(experiment: Experiment) -> Plan:
   """Opens the texts, loads the networks and checks that they fit."""
   local = placement.choose(experiment.run.accelerator)
-  values = _checked(experiment, local)
+  partition = partitions.read_partition(
+    experiment.computing.mesh, experiment.computing.shard_rules, local
+  )
+  parts = partitions.batch_parts(partition, local)
+  values = _checked(experiment, parts)
   where, length = (
     experiment.teacher.teacher_from,
     experiment.language.sequence_length,
@@ -87,6 +90,10 @@ def build(experiment: Experiment) -> Plan:
   language_models.check_ids(texts.largest, task.width)
   split = trainee.split_of(task, texts.parts["train"].sequences)
   prompts = answers.prompts_of(experiment, teacher, texts.parts["train"])
+  if partition is not None:
+    teacher = teacher._replace(
+      variables=partitions.placed(teacher.variables, partition, stacked=0)
+    )
   asked = live_teacher(
     teacher.network,
     teacher.variables,
@@ -110,12 +117,33 @@ def build(experiment: Experiment) -> Plan:
     sample=language_models.sample(length),
     devices=local,
   )
-  setup = setup._replace(student=trainee.make(setup, task))
+  student = trainee.make(setup, task)._replace(partition=partition)
+  setup = setup._replace(student=student)
+  if partition is not None:
+    _check_partition(setup)
   return Plan(setup, experiment, local, partial(_inputs, setup))
 
 
-def _checked(experiment: Experiment, local) -> Values:
-  """Checks what needs neither texts nor networks."""
+def _check_partition(setup: Setup) -> None:
+  """Refuses rules of `--shard_rules` that do not fit the run's networks."""
+  student, shown = setup.student, setup.shown
+  states = [
+    capacity.state_shapes(
+      student, arm, shown if arm.teacher else None, setup.sample
+    )
+    for arm in student.arms.values()
+  ]
+  rules = setup.experiment.computing.shard_rules
+  teachers = [setup.teacher.variables]
+  partitions.check_rules(student.partition, rules, states, teachers)
+
+
+def _checked(experiment: Experiment, parts: int) -> Values:
+  """Checks what needs neither texts nor networks.
+
+  Args:
+    parts: into how many parts devices cut a batch.
+  """
   for flag, value in (
     ("text", experiment.language.text),
     ("teacher_from", experiment.teacher.teacher_from),
@@ -129,7 +157,7 @@ def _checked(experiment: Experiment, local) -> Values:
   methods.make_objective(values.objective, steps=1, examples=2, classes=2)
   settings = experiment.student
   read_optimizer(settings.optimizer, settings.schedule)(1)
-  check_batch_size(experiment, settings.batch_size, len(local))
+  check_batch_size(experiment, settings.batch_size, parts)
   return values
 
 

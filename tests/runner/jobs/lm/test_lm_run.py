@@ -15,8 +15,16 @@ import launch
 from kdjax import pretrained
 from kdjax.data.text import Row, divide_rows_in_three
 from kdjax.runner.pipeline import fit
+from kdjax.train.devices import placement
 
 TINY = ("--sequence_length=24", "--batch_size=8", "--epochs=2", "--seeds=2")
+
+SGD = (
+  "--optimizer=sgd",
+  "--learning_rate=0.05",
+  "--seeds=1",
+  "--completions=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,32 @@ def test_a_run(places, tmp_path):
   )
   card = (workdir / "student" / "README.md").read_text()
   assert "every(2)" in card and "| Student |" in card
+
+
+@pytest.mark.slow
+def test_a_mesh_gives_the_networks_and_scores_of_one_device(
+  places, tmp_path, monkeypatch
+):
+  def on(count, *flags):
+    chosen = jax.devices()[:count]
+    monkeypatch.setattr(placement, "choose", lambda accelerator: chosen)
+    workdir = tmp_path / str(count)
+    assert run(places, workdir, *SGD, *flags) == 0
+    entry = json.loads((workdir / "results.json").read_text())["student"]
+    weights = pretrained.load(workdir / "student").variables
+    return weights, [entry[name][0] for name in ("teacher_kl", "agreement")]
+
+  alone, meshed, cut = (
+    on(1),
+    on(4, "--mesh=data=2,model=2", "--shard_rules=transformer"),
+    on(8, "--mesh=data=-1", "--shard_rules=fsdp"),
+  )
+  for other in (meshed, cut):
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5),
+      alone,
+      other,
+    )
 
 
 @pytest.mark.slow
