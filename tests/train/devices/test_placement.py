@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -30,6 +31,10 @@ def cache(tmp_path, monkeypatch):
   compilation_cache.reset_cache()
 
 
+class State(NamedTuple):
+  step: Any
+
+
 def mapped(devices):
   def total(x):
     return jax.lax.psum(x.sum(), placement.AXIS)
@@ -44,7 +49,9 @@ def over_mesh(devices):
 
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   program = Program(None, step, lambda batch: batch, 1, False)
-  return sharded(mesh, []).compile(program)[1]({}, None, np.arange(8.0))
+  return sharded(mesh, []).compile(program)[1](
+    State(np.int32(0)), None, np.arange(8.0)
+  )
 
 
 @pytest.mark.parametrize("run", [mapped, over_mesh])

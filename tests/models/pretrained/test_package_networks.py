@@ -15,7 +15,7 @@ import kdjax
 from kdjax.core.errors import StorageError, UserError
 from kdjax.models.pretrained import packages
 
-FILE = pathlib.Path(__file__).parent.parent / "golden" / "packages.json"
+FILE = pathlib.Path(__file__).with_name("package_answers.json")
 ANSWERS = json.loads(FILE.read_text())
 
 
