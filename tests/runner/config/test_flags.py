@@ -45,6 +45,8 @@ HAVE = [
    "teacher_cache"),
   ("distill sweep compare cache compress",
    "teacher_classes evaluate_every"),
+  ("distill sweep lm",
+   "mesh shard_rules"),
   ("distill sweep compare cache compress lm",
    "checkpoint_minutes checkpoint_steps"),
   ("distill sweep",
@@ -52,7 +54,7 @@ HAVE = [
    "specialist_learning_rate chain chain_learning_rate generations route "
    "controls smoothing_learning_rate reference reference_learning_rate "
    "reference_augment shuffled_teacher uniform_teacher noise_teacher "
-   "matched_smoothing augmented_learning_rate shard mesh shard_rules profile_steps "
+   "matched_smoothing augmented_learning_rate shard profile_steps "
    "keep_best best_metric nan nan_patience"),
   ("distill sweep compare cache quantify soft_td synthesise compress lm",
    "resume multihost coordinator_address process_count process_index "
