@@ -180,6 +180,7 @@ WRONG = [
   ),
   (called("pretrained.load", 3), "where= takes a path.*got 3"),
   (called("pretrained.load", ""), "where= takes a path"),
+  (called("pretrained.load", "x", put=3), "put= takes a function; got 3"),
   (called("pretrained.save", 3, STUDENT, VARIABLES), "folder= takes a path"),
   (called("pretrained.save", "x", MODULE, VARIABLES), f"network= {A_NETWORK}"),
   (called("pretrained.save", "x", STUDENT, None), "variables= takes arrays"),

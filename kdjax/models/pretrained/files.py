@@ -31,12 +31,16 @@ WRAPPERS = {
 COUNTER = "n_averaged"
 
 
-def load_safetensors(path: Path) -> dict[str, np.ndarray]:
+def load_safetensors(
+  path: Path, *, mapped: bool = False
+) -> dict[str, np.ndarray]:
   """Reads the tensors of a safetensors file, or of several.
 
   Args:
     path: the file; a `*.safetensors.index.json`, which names its shards; or a
       folder that holds either.
+    mapped: whether tensors stay in the file until they are looked at, so that
+      no more of them is in memory than that: copy what is kept.
 
   Returns:
     Arrays by name, in the types that they are stored in.
@@ -50,10 +54,10 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
   """
   path = weights_file(Path(path))
   if path.suffix != ".json":
-    return _load_one(path)
+    return _load_one(path, mapped)
   tensors = {}
   for name, names in _shards(path):
-    shard = _load_one(path.with_name(name))
+    shard = _load_one(path.with_name(name), mapped)
     if missing := names - shard.keys():
       raise StorageError(
         f"{path.with_name(name)} lacks {min(missing)}, which {path.name} says"
@@ -141,9 +145,8 @@ def common_prefix(names: Iterable[str]) -> str:
   return "".join(f"{part}." for part in same)
 
 
-def _load_one(path: Path) -> dict[str, np.ndarray]:
-  data = _read(path)
-  untrusted.check_file(path, data[:9])
+def _load_one(path: Path, mapped: bool) -> dict[str, np.ndarray]:
+  untrusted.check_file(path, _beginning(path)[:9])
   try:
     import safetensors
   except ImportError:
@@ -151,34 +154,48 @@ def _load_one(path: Path) -> dict[str, np.ndarray]:
       f"reading {path} needs safetensors: pip install 'safetensors>=0.5'"
     ) from None
   try:
-    stored = safetensors.deserialize(data)
-  except safetensors.SafetensorError as error:
+    # Holds the header to the file; its arrays are not those of every type here.
+    with safetensors.safe_open(path, "numpy"):
+      pass
+  except (safetensors.SafetensorError, OSError) as error:
     raise StorageError(
       f"{path} is damaged or no safetensors file: {error}"
     ) from None
+  data = np.memmap(path, np.uint8, "r") if mapped else np.fromfile(path, "u1")
+  start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+  header = json.loads(data[8:start].tobytes())
+  header.pop("__metadata__", None)
   tensors = {}
-  for name, tensor in stored:
-    if tensor["dtype"] not in TYPES:
+  for name, about in header.items():
+    if about["dtype"] not in TYPES:
       raise UserError(
-        f"{path}: {name} is stored as {tensor['dtype']}; possible:"
+        f"{path}: {name} is stored as {about['dtype']}; possible:"
         f" {', '.join(TYPES)}"
       )
-    flat = np.frombuffer(tensor["data"], TYPES[tensor["dtype"]])
-    tensors[name] = flat.reshape(tensor["shape"])
+    first, last = (start + offset for offset in about["data_offsets"])
+    flat = np.asarray(data[first:last]).view(TYPES[about["dtype"]])
+    tensors[name] = flat.reshape(about["shape"])
   return tensors
 
 
 def _read(path: Path) -> bytes:
+  _beginning(path)
+  return path.read_bytes()
+
+
+def _beginning(path: Path) -> bytes:
+  """The first bytes of a file, if it is no other's stand-in."""
   try:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+      data = file.read(64)
   except FileNotFoundError:
     raise UserError(f"there is no file {path}") from None
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from None
   if data.startswith(POINTER):
     raise UserError(
-      f"{path} is a Git-LFS pointer of {len(data)} bytes, not the file itself;"
-      " git lfs pull fetches that"
+      f"{path} is a Git-LFS pointer of {path.stat().st_size} bytes, not the file"
+      " itself; git lfs pull fetches that"
     )
   if data[:64].lstrip().lower().startswith(PAGES):
     raise UserError(

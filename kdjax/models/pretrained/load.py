@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.arguments import check_kind, check_path
+from kdjax.core.arguments import check_function, check_kind, check_path
 from kdjax.core.errors import StorageError, UserError, unknown_name
 from kdjax.models.pretrained.architectures import (
   Architecture,
@@ -42,6 +42,8 @@ from kdjax.models.tokenizers import (
 from kdjax.models.tokenizers.files import GENERATION
 from kdjax.taps.network import Network, from_linen
 
+# Nested variables of the host -> the same on devices.
+Put = Callable[[Any], Any]
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -62,7 +64,9 @@ class Pretrained(NamedTuple):
   tokenizer: Any = None
 
 
-def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
+def load(
+  where: str | Path, *, dtype: str | None = None, put: Put | None = None
+) -> Pretrained:
   """Loads a language model, with its numbers as they are.
 
   Args:
@@ -72,6 +76,10 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
     dtype: of the variables, "float32", "bfloat16" or "float16", in which the
       network computes; None for float32, and for writing it back as it was
       stored.
+    put: lays variables out over devices, such as
+      `kdjax.sharded(mesh, rules).put`. It gets one array at a time, read from its
+      place in the safetensors files: the network is never whole on the host, nor
+      on one device. None for the default device.
 
   Returns:
     The network with its variables, config and tokenizer.
@@ -87,7 +95,9 @@ def load(where: str | Path, *, dtype: str | None = None) -> Pretrained:
   check_path("where", where)
   package = str(where).startswith(PREFIX)
   path = package_path(where.removeprefix(PREFIX)) if package else Path(where)
-  return (_load_gguf if is_gguf(path) else _load_folder)(path, dtype)
+  if put is not None:
+    check_function("put", put)
+  return (_load_gguf if is_gguf(path) else _load_folder)(path, dtype, put)
 
 
 def save(
@@ -167,6 +177,7 @@ def fill(
   config: Mapping[str, Any],
   tensors: Mapping[str, np.ndarray],
   dtype: str | None,
+  put: Put | None = None,
 ) -> tuple[Network, dict[str, Any]]:
   """Builds the network of a config and fills it with published tensors.
 
@@ -189,6 +200,7 @@ def fill(
     shapes,
     dtype=dtype or jnp.float32,
     ignored=(*architecture.ignored, *_TIED),
+    put=put,
   )
   return network_of(module), {"params": params}
 
@@ -206,7 +218,9 @@ _BESIDE = (
 )  # fmt: skip
 
 
-def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
+def _load_folder(
+  folder: Path, dtype: str | None, put: Put | None
+) -> Pretrained:
   config = _read_config(folder)
   try:
     architecture = architecture_of(config)
@@ -219,17 +233,17 @@ def _load_folder(folder: Path, dtype: str | None) -> Pretrained:
     for name in _BESIDE
     if (folder / name).is_file()
   }
-  tensors = present_names(load_safetensors(path))
-  network, variables = _filled(path, config, tensors, files, dtype)
+  tensors = present_names(load_safetensors(path, mapped=True))
+  network, variables = _filled(path, config, tensors, files, dtype, put)
   tokenizer = tokenizer_of_folder(folder)
   _check_vocabulary(folder, tokenizer, network)
   return Pretrained(network, variables, config, tokenizer)
 
 
-def _load_gguf(path: Path, dtype: str | None) -> Pretrained:
+def _load_gguf(path: Path, dtype: str | None, put: Put | None) -> Pretrained:
   config, tensors, fields = read_gguf(path)
   config["dtype"] = _most_common(tensors)
-  network, variables = _filled(path, config, tensors, {}, dtype)
+  network, variables = _filled(path, config, tensors, {}, dtype, put)
   tokenizer = None
   if fields.get("tokenizer.ggml.model", "none") not in ("none", "no_vocab"):
     tokenizer = tokenizer_of_gguf(fields, str(path))
@@ -262,6 +276,7 @@ def _filled(
   tensors: Mapping[str, np.ndarray],
   files: Mapping[str, str],
   dtype: str | None,
+  put: Put | None,
 ) -> tuple[Network, dict[str, Any]]:
   """The network of a config, with what writing it again needs, and its variables."""
   if dtype:
@@ -271,7 +286,7 @@ def _filled(
   if architecture.about == "encoder" and not has_classifier(tensors):
     notes[POOLING] = pooling_of(tensors, files)
   try:
-    return fill(architecture, config | notes, tensors, dtype)
+    return fill(architecture, config | notes, tensors, dtype, put)
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
 

@@ -5,7 +5,7 @@ writes, so that what is read and written again is bit for bit what it was.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -86,6 +86,7 @@ def read_parameters(
   *,
   dtype: Any = jnp.float32,
   ignored: Collection[str] = (),
+  put: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
   """Fills a module's parameters from a file.
 
@@ -95,6 +96,8 @@ def read_parameters(
     shapes: the parameters, or their shapes, nested.
     dtype: of the parameters.
     ignored: patterns of names that a file may hold beyond the table.
+    put: nested arrays of the host -> the same on devices, called with one
+      parameter at a time; None to put all on one.
 
   Returns:
     Nested dict of jax arrays.
@@ -110,15 +113,25 @@ def read_parameters(
     array = tensors[one.source]
     if not jnp.issubdtype(array.dtype, jnp.floating):
       raise UserError(f"{one.source} holds {array.dtype}, not floats")
-    parts = [shapes[target].shape for target in one.targets]
-    flat |= zip(one.targets, _take_apart(one, array, parts), strict=True)
-  narrowed = {}
-  for path, array in flat.items():
-    narrowed[path] = jnp.asarray(array, dtype)
-    # Looked for where they are few bytes, as numpy has no bfloat16 of its own.
-    if not bool(jnp.isfinite(narrowed[path]).all()):
-      raise UserError(f"{_source_of(path, table)} holds values not finite")
-  return traverse_util.unflatten_dict(narrowed, sep="/")
+    sizes = [shapes[target].shape for target in one.targets]
+    parts = _take_apart(one, array, sizes)
+    for target, part in zip(one.targets, parts, strict=True):
+      flat[target] = _placed(target, part, dtype, put)
+      # Looked for where they are few bytes: numpy has no bfloat16 of its own.
+      if not bool(jnp.isfinite(flat[target]).all()):
+        raise UserError(f"{one.source} holds values not finite")
+  return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _placed(path: str, array: np.ndarray, dtype: Any, put: Any) -> jax.Array:
+  """A parameter on its devices, with memory of its own: the file's may change."""
+  if put is None:
+    return jnp.array(array, dtype)
+  nested = traverse_util.unflatten_dict(
+    {path: array.astype(jnp.dtype(dtype))}, sep="/"
+  )
+  (placed,) = jax.tree.leaves(put({"params": nested}))
+  return placed
 
 
 def write_tensors(
@@ -184,10 +197,6 @@ def _published_shape(one: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _output_axis(one: Tensor) -> int:
   return 1 if one.inputs and not one.outputs_first else 0
-
-
-def _source_of(path: str, table: Sequence[Tensor]) -> str:
-  return next(one.source for one in table if path in one.targets)
 
 
 def check_names(

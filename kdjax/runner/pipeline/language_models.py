@@ -1,5 +1,6 @@
 """Language models that commands name: loaded, and checked before anything is compiled."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,24 @@ import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
 from kdjax.models.pretrained.load import Pretrained, load
+from kdjax.runner.pipeline.partition import placed
+from kdjax.train.devices.rules import Partition
 
 # What a run of `lm` leaves in its folder.
 STUDENT = "student"
 _CONFIG = "config.json"
 
 
-def open_language_model(flag: str, where: str) -> Pretrained:
+def open_language_model(
+  flag: str, where: str, partition: Partition | None = None
+) -> Pretrained:
   """Loads a language model with its tokenizer.
 
   Args:
     flag: that names it, for messages.
     where: what `kdjax.pretrained.load` takes, or the folder of a finished run,
       whose student it then is.
+    partition: how its arrays are cut over a mesh; None for one device.
 
   Raises:
     UserError: names the flag, for what cannot be loaded or has no tokenizer.
@@ -31,7 +37,10 @@ def open_language_model(flag: str, where: str) -> Pretrained:
     folder = folder / STUDENT
   try:
     # A package's name is no path.
-    network = load(folder if folder.exists() else where)
+    network = load(
+      folder if folder.exists() else where,
+      put=partition and partial(placed, partition=partition, stacked=0),
+    )
   except UserError as error:
     raise UserError(f"--{flag}={where}: {error}") from None
   if network.tokenizer is None:

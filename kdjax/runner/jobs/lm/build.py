@@ -77,7 +77,9 @@ def build(experiment: Experiment) -> Plan:
     experiment.teacher.teacher_from,
     experiment.language.sequence_length,
   )
-  teacher = language_models.open_language_model("teacher_from", where)
+  teacher = language_models.open_language_model(
+    "teacher_from", where, partition
+  )
   classes = language_models.count_classes(
     f"--teacher_from={where}", teacher, length
   )
@@ -90,10 +92,6 @@ def build(experiment: Experiment) -> Plan:
   language_models.check_ids(texts.largest, task.width)
   split = trainee.split_of(task, texts.parts["train"].sequences)
   prompts = answers.prompts_of(experiment, teacher, texts.parts["train"])
-  if partition is not None:
-    teacher = teacher._replace(
-      variables=partitions.placed(teacher.variables, partition, stacked=0)
-    )
   asked = live_teacher(
     teacher.network,
     teacher.variables,
