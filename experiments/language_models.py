@@ -3,20 +3,162 @@
 lm: What `launch.py lm` does where nothing else is said: half of a teacher's blocks, healed.
 
   python launch.py lm --text='novels/*.txt' --teacher_from=FOLDER
+
+lm_demo: Prune and heal in minutes: 6 of SmolLM2's 30 blocks, on the pages of docs/.
+
+  make demo-lm
+
+Three orders of 6,000 tokens each, one rate for student and baseline: as much as two
+CPU cores do in ten minutes, and far from healed. docs/language_models.md has what it
+gave.
+
+lm_prune_and_heal: Does a teacher heal a pruned network better than the texts alone?
+
+  make lm-texts
+  python launch.py lm --experiment=lm_prune_and_heal --workdir=runs/healed
+  python launch.py lm --experiment=lm_prune_and_heal_10 --workdir=runs/healed_10
+  python launch.py evaluate --from=runs/healed --text=runs/texts/pages.jsonl
+  python launch.py evaluate --from=runs/healed/baseline --text=runs/texts/pages.jsonl
+
+6 or 10 of SmolLM2's 30 blocks learn from novels (Jane Austen's) in three orders.
+Student and baseline try the same four rates and are each measured at the best on
+validation documents, after equally many steps; `tokens_per_second` of results.json
+says what a step costs. The last two commands measure both on other texts,
+the pages of docs/. Not run yet: hours on two CPU cores.
+
+lm_prune_and_heal_10: As `lm_prune_and_heal`, with 10 of the 30 blocks.
+
+  python launch.py lm --experiment=lm_prune_and_heal_10
+
+lm_small_teacher: A small GPT of six blocks on four novels: the teacher of `lm_data_size`.
+
+  make lm-texts
+  python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
+
+Its baseline is trained on the same loss and is the same network.
+
+lm_data_size: How do the divergences differ as texts grow scarce?
+
+  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='forward_kl:0.9 + ce:0.1'
+  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='reverse_kl:0.9 + ce:0.1'
+  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='skew_kl(lam=0.1):0.9 + ce:0.1'
+  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='generalized_jsd(beta=0.5):0.9 + ce:0.1'
+  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='tvd:0.9 + ce:0.1'
+
+and so on with novels_64, novels_256 and novels_1024 (`make lm-data-size` runs all
+twenty): 16 to 1,024 parts of 2,000 characters, equally many steps, five seeds, three
+rates for each arm. Not run yet: some hours on two CPU cores.
+
+lm_sequence_level: Does a student learn more from its teacher's answers than from the files'?
+
+  make lm-texts
+  python launch.py lm --experiment=lm_sequence_level --workdir=runs/answers
+  python launch.py lm --experiment=lm_sequence_level --policy=off --distillation='forward_kl:0.9 + ce:0.1' --workdir=runs/words
+
+What words mean, as WordNet has it: 10 of SmolLM2's 30 blocks learn from its greedy
+answers to 512 prompts (Kim & Rush 2016), the baseline from WordNet's own; the second
+command is the teacher's divergence on WordNet's answers. Not run yet.
 """
 
-from kdjax.runner.config import Distillation, Experiment, Student
+import dataclasses
+
+from kdjax.runner.config import (
+  Continuation,
+  Distillation,
+  Experiment,
+  Language,
+  Search,
+  Student,
+  Teacher,
+)
+
+_WORDS = Distillation(distillation="forward_kl:0.9 + ce:0.1")
+_STUDENT = Student(
+  epochs=1,
+  batch_size=8,
+  seeds=3,
+  learning_rate=3e-4,
+  optimizer="adamw(b2=0.95, weight_decay=0.1, decay_norms=False, clip=1.0)",
+  schedule="cosine(warmup=0.05)",
+)
+
+
+def _student(**settings) -> Student:
+  return dataclasses.replace(_STUDENT, **settings)
+
+
+def _healed(cut: str) -> Experiment:
+  return Experiment(
+    language=Language(
+      text="runs/texts/novels.jsonl",
+      steps=120,
+      evaluations=4,
+      validation_sequences=16,
+    ),
+    teacher=Teacher(teacher_from="package:smollm2"),
+    # One sequence of 512 tokens a step: on a CPU steps are worth more than tokens.
+    student=_student(model=cut, batch_size=1),
+    distillation=_WORDS,
+    search=Search(rates=(1e-4, 3e-4, 1e-3, 3e-3)),
+  )
+
 
 EXPERIMENTS = {
-  "lm": Experiment(
-    student=Student(
-      epochs=1,
-      batch_size=8,
-      seeds=3,
-      learning_rate=3e-4,
-      optimizer="adamw(b2=0.95, weight_decay=0.1, decay_norms=False, clip=1.0)",
-      schedule="cosine(warmup=0.05)",
+  "lm": Experiment(student=_STUDENT, distillation=_WORDS),
+  "lm_demo": Experiment(
+    language=Language(
+      text="runs/texts/demo.jsonl",
+      sequence_length=256,
+      steps=24,
+      evaluations=4,
+      validation_sequences=4,
     ),
-    distillation=Distillation(distillation="forward_kl:0.9 + ce:0.1"),
+    teacher=Teacher(teacher_from="package:smollm2"),
+    student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
+    distillation=_WORDS,
+  ),
+  "lm_prune_and_heal": _healed("layers(6)"),
+  "lm_prune_and_heal_10": _healed("layers(10)"),
+  "lm_small_teacher": Experiment(
+    language=Language(
+      text="runs/texts/novels_1024.jsonl",
+      student_from="runs/texts/small_gpt",
+      sequence_length=128,
+      steps=2000,
+      completions=0,
+    ),
+    teacher=Teacher(teacher_from="runs/texts/small_gpt"),
+    student=_student(batch_size=16, seeds=1, learning_rate=2e-3),
+    distillation=Distillation(distillation="hard"),
+  ),
+  "lm_data_size": Experiment(
+    language=Language(
+      text="runs/texts/novels_1024.jsonl",
+      sequence_length=128,
+      steps=300,
+      completions=0,
+    ),
+    teacher=Teacher(teacher_from="runs/lm_small_teacher"),
+    student=_student(
+      model="decoder(family='gpt2', width=128, depth=4, heads=4, positions=128)",
+      seeds=5,
+    ),
+    distillation=_WORDS,
+    search=Search(rates=(1e-3, 2e-3, 4e-3)),
+  ),
+  "lm_sequence_level": Experiment(
+    language=Language(
+      text="runs/texts/definitions.jsonl",
+      sequence_length=128,
+      steps=100,
+      evaluations=4,
+      validation_sequences=16,
+      policy="teacher",
+    ),
+    continuation=Continuation(max_new_tokens=48),
+    teacher=Teacher(teacher_from="package:smollm2"),
+    student=_student(model="layers(10)", batch_size=4),
+    distillation=Distillation(distillation="hard"),
+    search=Search(rates=(1e-4, 3e-4, 1e-3)),
   ),
 }

@@ -293,7 +293,9 @@ def test_same_settings_same_run_and_a_teacher_can_be_reused(
   line = (
     rf"{re.escape(arms)}: epoch 1 of 2, loss \d\.\d{{4}}, error \d+\.\d\d %,"
   )
-  assert re.search(rf"{line} [\d,]+ images/s, at most .* left\n", said), said
+  assert re.search(
+    rf"{line} [\d,]+ examples a second, at most .* left\n", said
+  ), said
   assert "measuring latency" not in said and "Batch of 64" not in page
   assert "latency_ms" not in again["student"]
   assert set(first["student"]["latency_rounds"]) == {"1", "64"}

@@ -90,9 +90,11 @@ def check_experiment(
 ) -> None:
   """Refuses an experiment that sets what a command would have to pass over."""
   own = by_flag(configs[command])
+  # A command on texts takes nothing of an experiment with images: not its rate, either.
+  alone = not contains(configs[command], Source)
   for one in options() if trains(configs[command]) else ():
-    value = value_of(settings, one)
-    if one.decisive and one.flag not in own and value != one.field.default:
+    value, decisive = value_of(settings, one), one.decisive or alone
+    if decisive and one.flag not in own and value != one.field.default:
       having = _having(one.flag, configs)
       raise UserError(
         f"{as_flag(one, value)}: the experiment {name} sets it, and {command}"

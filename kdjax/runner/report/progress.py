@@ -108,7 +108,9 @@ class _Phase:
   def status(self) -> str:
     parts = self.scores()
     if self._images and self._seconds:
-      parts.append(f"{formats.count(self._images / self._seconds)} images/s")
+      parts.append(
+        f"{formats.count(self._images / self._seconds)} examples a second"
+      )
     return ", ".join(parts)
 
   def line(self, ended: bool) -> str:
@@ -131,7 +133,7 @@ class _Phase:
     )
     if self._images and epochs:
       speed = self._images * epochs / max(seconds, 1e-9)
-      line += f", {formats.count(speed)} images/s"
+      line += f", {formats.count(speed)} examples a second"
     return ", ".join([line, *self.scores()])
 
 

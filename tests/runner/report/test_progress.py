@@ -21,7 +21,7 @@ def test_quiet_but_for_the_line_at_the_end():
     advance(loss=[0.2, 0.4], epochs=2)
     assert stream.getvalue() == ""
   assert re.fullmatch(
-    r"student: 3 epochs in \d+ ms, [\d,]+ images/s, loss 0\.3000\n",
+    r"student: 3 epochs in \d+ ms, [\d,]+ examples a second, loss 0\.3000\n",
     stream.getvalue(),
   )
 
@@ -34,7 +34,13 @@ def test_terminal_gets_a_bar_that_is_cleared(monkeypatch):
     advance(loss=0.5)
     advance(loss=0.25)
   shown = stream.getvalue()
-  for expected in ("student [x]", "2/2", "loss 0.2500", "images/s", "left"):
+  for expected in (
+    "student [x]",
+    "2/2",
+    "loss 0.2500",
+    "examples a second",
+    "left",
+  ):
     assert expected in shown
   assert shown.splitlines()[-1].startswith("\x1b")  # the bar gives way
   assert "student [x]: 2 epochs in" in shown
@@ -77,11 +83,11 @@ def test_a_line_every_so_many_seconds_where_the_output_is_no_terminal(clock):
     clock[0] += 5.0
     advance(0.25)
   assert stream.getvalue().splitlines() == [
-    "student: epoch 1 of 4, loss 0.5000, error 4.50 %, 5 images/s, at most"
+    "student: epoch 1 of 4, loss 0.5000, error 4.50 %, 5 examples a second, at most"
     " 1 min 0 s left",
-    "student: epoch 3 of 4, loss 0.5000, error 4.50 %, 25 images/s, 4.0 s left",
-    "student: epoch 4 of 4, loss 0.2500, error 4.50 %, 20 images/s",
-    "student: 4 epochs in 30.0 s, 13 images/s, loss 0.2500, error 4.50 %",
+    "student: epoch 3 of 4, loss 0.5000, error 4.50 %, 25 examples a second, 4.0 s left",
+    "student: epoch 4 of 4, loss 0.2500, error 4.50 %, 20 examples a second",
+    "student: 4 epochs in 30.0 s, 13 examples a second, loss 0.2500, error 4.50 %",
   ]
 
 
@@ -104,7 +110,7 @@ def test_a_long_epoch_shows_signs_of_life_within(clock):
     advance(0.5)
   assert stream.getvalue().splitlines() == [
     "teacher: in epoch 1 of 2, loss 0.7500",
-    "teacher: 1 epoch in 10.0 s, 10 images/s, loss 0.5000",
+    "teacher: 1 epoch in 10.0 s, 10 examples a second, loss 0.5000",
   ]
 
 
@@ -116,9 +122,9 @@ def test_what_was_done_before_counts_for_the_place_and_not_for_the_speed(clock):
     clock[0] += 10.0
     advance(0.5)
   assert stream.getvalue().splitlines() == [
-    "student: epoch 9 of 10, loss 0.5000, 10 images/s, at most 10.0 s left",
-    "student: epoch 10 of 10, loss 0.5000, 10 images/s",
-    "student: 2 epochs in 20.0 s, 10 images/s, loss 0.5000",
+    "student: epoch 9 of 10, loss 0.5000, 10 examples a second, at most 10.0 s left",
+    "student: epoch 10 of 10, loss 0.5000, 10 examples a second",
+    "student: 2 epochs in 20.0 s, 10 examples a second, loss 0.5000",
   ]
 
 
