@@ -124,7 +124,7 @@ EXPERIMENTS = {
       text="runs/texts/novels_1024.jsonl",
       student_from="runs/texts/small_gpt",
       sequence_length=128,
-      steps=2000,
+      steps=1000,
       completions=0,
     ),
     teacher=Teacher(teacher_from="runs/texts/small_gpt"),
