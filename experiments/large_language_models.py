@@ -7,7 +7,7 @@
   python launch.py lm --experiment=lm/gemma3_4b_270m --text=translations.jsonl \\
     --teacher_from=gemma-3-4b-text --student_from=gemma-3-270m
 
-For machines with GPUs or TPUs, and not run by us yet. docs/recipes.md says whose
+For a machine with several GPUs or TPUs, and not run by us yet. docs/recipes.md says whose
 settings they are, what differs, how many tokens there are and what memory it takes.
 """
 
@@ -20,13 +20,23 @@ from kdjax.runner.config import (
 )
 
 
-def _recipe(language: Language, student: Student, distillation: str):
+def _recipe(
+  language: Language,
+  student: Student,
+  distillation: str,
+  mesh: str = "data=-1",
+  shard_rules: str = "fsdp",
+) -> Experiment:
   return Experiment(
     language=language,
     student=student,
     distillation=Distillation(distillation=distillation),
     computing=Computing(
-      compute_dtype="bfloat16", teacher_dtype="bfloat16", remat=True
+      compute_dtype="bfloat16",
+      teacher_dtype="bfloat16",
+      remat=True,
+      mesh=mesh,
+      shard_rules=shard_rules,
     ),
   )
 
@@ -68,5 +78,8 @@ EXPERIMENTS = {
       schedule="constant",
     ),
     "kd(temperature=2):0.7 + ce:0.3",
+    # Four sequences are too few for eight devices: the networks are cut instead.
+    mesh="data=1,model=-1",
+    shard_rules="transformer",
   ),
 }

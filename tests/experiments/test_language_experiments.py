@@ -21,6 +21,7 @@ from kdjax.runner.config import experiments, flags, options
 from kdjax.runner.config.commands import LanguageConfig
 from kdjax.runner.jobs.lm.build import build
 from kdjax.runner.pipeline import rules
+from kdjax.runner.pipeline.partition import batch_parts, read_partition
 from kdjax.train.devices import placement
 from kdjax.train.optimizer import make_optimizer
 
@@ -98,6 +99,15 @@ def test_settings_can_be_read(name):
   values = rules.check(LanguageConfig, settings)
   make_objective(values.objective, steps=100, examples=8, classes=9)
   make_optimizer(settings.student.optimizer, settings.student.schedule, 100)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_recipe_fits_eight_devices(name):
+  settings = LARGE[name]
+  computing, devices = settings.computing, jax.devices()
+  made = read_partition(computing.mesh, computing.shard_rules, devices)
+  assert made.mesh.size == len(devices) == 8
+  assert settings.student.batch_size % batch_parts(made, devices) == 0
 
 
 def test_lm_takes_these_experiments_and_no_other():
