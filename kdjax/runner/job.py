@@ -9,7 +9,7 @@ import pkgutil
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -211,14 +211,17 @@ def run_job(
       inputs = {} if quiet else plan.inputs()
     workdir = _claim(job, plan, name, inputs)
     without_files = quiet or not plan.resumable
-    with logs.RunLog(workdir, recoverable=True, quiet=without_files) as log:
+    with (
+      _compiling(plan),
+      logs.RunLog(workdir, recoverable=True, quiet=without_files) as log,
+    ):
       context = Context(command, workdir, log, {}, seconds)
       for stage in job.stages:
         with timed(seconds, stage.name):
           context.values[stage.name] = stage.run(plan.setup, context)
     if quiet:
       return workdir
-    with timed(seconds, "evaluation"):
+    with timed(seconds, "evaluation"), _compiling(plan):
       measurement = job.measure(plan.setup, context)
   about = _about(plan, context, inputs)
   results = measurement.scores | {"name": name, "command": command} | about
@@ -231,6 +234,13 @@ def run_job(
   if page is not None:
     print(f"\n{page}")
   return workdir
+
+
+def _compiling(plan: Plan) -> AbstractContextManager[None]:
+  """Over a mesh every program is one of several devices, see `compiled_anew`."""
+  from kdjax.train.devices.placement import compiled_anew
+
+  return compiled_anew(plan.devices if plan.experiment.computing.mesh else ())
 
 
 def _claim(job: Job, plan: Plan, name: str, inputs) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 from kdjax.core.errors import UserError
+from kdjax.train.devices.placement import compiled_anew
 
 REMEDIES = {
   "data": "--resident_megabytes=0 streams it",
@@ -66,7 +67,10 @@ def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
     The needs; "temporary" is 0 where the compiler does not tell.
   """
   states, plan, steps, images, labels, teachers, *rest = arguments
-  compiled = run.lower(*arguments).compile()
+  devices = jax.tree.leaves(states)[0].sharding.device_set
+  # The training runs what is compiled here.
+  with compiled_anew(devices):
+    compiled = run.lower(*arguments).compile()
   state_sizes = list(_sizes(states))
   sizes = {
     "parameters": sum(

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kdjax.core.errors import UserError
 from kdjax.train.devices import memory as preflight
+from kdjax.train.devices import placement
 
 X = jnp.ones((2, 8, 8, 3))
 KERNEL = jnp.ones((3, 3, 3, 4))
@@ -102,3 +104,23 @@ class Device:
 )
 def test_free_memory_is_the_fullest_devices(stats, free):
   assert preflight.free_memory([Device(one) for one in stats]) == free
+
+
+@pytest.mark.parametrize(("devices", "kept"), [(1, True), (2, False)])
+def test_a_training_compiles_as_it_will_run(devices, kept):
+  """What several devices run is not read from the persistent cache."""
+  found = []
+
+  class Lowered:
+    def compile(self):
+      found.append(jax.config.jax_enable_compilation_cache)
+      return self
+
+    def memory_analysis(self):
+      return None
+
+  states = placement.replicate(X, jax.local_devices()[:devices])
+  run = lambda *arguments: arguments[0]  # noqa: E731
+  run.lower = lambda *arguments: Lowered()
+  preflight.needs(run, (states, {}, np.zeros(1), None, None, {}))
+  assert found == [kept]
