@@ -8,9 +8,8 @@ lm_demo: Prune and heal in minutes: 6 of SmolLM2's 30 blocks, on the pages of do
 
   make demo-lm
 
-Three orders of 6,000 tokens each, one rate for student and baseline: as much as two
-CPU cores do in ten minutes, and far from healed. docs/language_models.md has what it
-gave.
+Three orders of 6,000 tokens each, one rate for student and baseline: meant for ten
+minutes of two CPU cores, and far from healed.
 
 lm_prune_and_heal: Does a teacher heal a pruned network better than the texts alone?
 
