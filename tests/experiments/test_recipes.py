@@ -15,7 +15,11 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).parents[2]
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from experiments import cifar100, imagenet  # noqa: E402
+from experiments import (  # noqa: E402
+  cifar100,
+  imagenet,
+  large_language_models,
+)
 from kdjax.data import make_view  # noqa: E402
 from kdjax.methods import make_objective  # noqa: E402
 from kdjax.models import make_model  # noqa: E402
@@ -112,7 +116,8 @@ def test_methods_of_the_page_fit(distillation):
 
 
 def test_the_page_names_every_recipe_and_no_other():
-  assert set(re.findall(r"--experiment=([a-z_0-9/]+)", PAGE)) <= set(RECIPES)
+  every = RECIPES | large_language_models.EXPERIMENTS
+  assert set(re.findall(r"--experiment=([a-z_0-9/]+)", PAGE)) <= set(every)
   weighted = {f"cifar100/{pair}_{method}" for pair, method in PUBLISHED}
   assert weighted <= set(RECIPES)
   plain = set(RECIPES) - weighted
