@@ -1,7 +1,7 @@
 """What came out: scores on held-out documents, and the networks' folders."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,7 @@ def measure(setup: Any, context: Context) -> Measured:
     _save(setup, context.workdir / arm, first)
     networks[arm] = setup.learner.pretrained.network, first
   results |= written.measure(setup, networks)
-  before = _scores(setup, _beginnings(setup))
-  results["controls"] = {"untrained": before}
+  results["controls"] = {"untrained": _untrained(setup)}
   scored = {**results, **results["controls"]}
   pairs = [("student", name) for name in ("baseline", "untrained")]
   results |= {
@@ -78,28 +77,47 @@ def on_validation(
   each = [
     over_batches.evaluate(
       network,
-      _member(members, i),
+      one,
       shown,
       task=task,
       batch_size=setup.experiment.student.batch_size,
     )
-    for i in range(_count(members))
+    for one in _each(members)
   ]
   return {f"validation_{task.score}": [one[task.score] for one in each]}
 
 
-def _scores(setup: Any, members: Any) -> dict[str, Any]:
-  """What results.json says of the students of some seeds."""
+def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
+  """What results.json says of the students of some seeds.
+
+  Args:
+    members: variables with a leading axis (M,).
+    repeat: how many seeds have these networks, and so their scores.
+  """
   network, teacher = setup.student.network, setup.asked
   each = [
-    _measured(setup, network, _member(members, i), teacher)
-    for i in range(_count(members))
-  ]
+    _measured(setup, network, one, teacher) for one in _each(members)
+  ] * repeat
   return {
     "model": setup.learner.text,
     "parameters": evaluate.parameters(_member(members, 0)["params"]),
     "seeds": [*range(len(each))],
   } | _lists(each)
+
+
+def _untrained(setup: Any) -> dict[str, Any]:
+  """What results.json says of what the students began with."""
+  seeds, start = (
+    setup.experiment.student.seeds,
+    setup.learner.pretrained.variables,
+  )
+  if start is not None:
+    return _scores(setup, jax.tree.map(lambda x: x[None], start), seeds)
+  teachers = {"teacher": setup.shown}
+  states = epochs.initial_states(setup, setup.student, teachers)["student"]
+  # Those of the first cell: all cells begin alike.
+  first = jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
+  return _scores(setup, first)
 
 
 def _teacher(setup: Any) -> dict[str, Any]:
@@ -157,14 +175,6 @@ def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
   return own, setup.grid[order[0]] | {"cells": cells}
 
 
-def _beginnings(setup: Any) -> Any:
-  """What the students of the first cell began with, a seed each."""
-  seeds = setup.experiment.student.seeds
-  teachers = {"teacher": setup.shown}
-  states = epochs.initial_states(setup, setup.student, teachers)["student"]
-  return jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
-
-
 def _save(setup: Any, folder: Path, variables: Any) -> None:
   """Writes a network as transformers loads it."""
   # A run that was killed here begins the folder anew.
@@ -192,5 +202,6 @@ def _member(members: Any, i: int) -> Any:
   return jax.tree.map(lambda x: x[i], members)
 
 
-def _count(members: Any) -> int:
-  return len(jax.tree.leaves(members)[0])
+def _each(members: Any) -> Iterator[Any]:
+  for i in range(len(jax.tree.leaves(members)[0])):
+    yield _member(members, i)
