@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
+from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.load import Pretrained, load
 from kdjax.runner.pipeline.partition import placed
 from kdjax.train.devices.rules import Partition
@@ -49,6 +50,26 @@ def open_language_model(
       " be read"
     )
   return network
+
+
+def check_named(command: str, needs: str, **flags: str | None) -> None:
+  """Refuses a command without one of the flags that it cannot do without.
+
+  Args:
+    needs: what they are for, and how they are typed.
+    **flags: their values.
+  """
+  for flag, value in flags.items():
+    if not value:
+      raise UserError(f"{command} needs {needs}; --{flag} is missing")
+
+
+def check_sampling(text: str) -> None:
+  """Refuses a `--sampling` that is none."""
+  try:
+    read_sampling(text)
+  except UserError as error:
+    raise UserError(f"--sampling: {error}") from None
 
 
 def check_same_tokenizer(

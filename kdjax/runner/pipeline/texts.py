@@ -7,7 +7,7 @@ import numpy as np
 
 from kdjax.core.errors import UserError
 from kdjax.data import text
-from kdjax.runner.config.language import Documents
+from kdjax.runner.config.language import Documents, Text
 from kdjax.runner.report.progress import say
 
 SPLITS = ("train", "validation", "test")
@@ -47,6 +47,11 @@ class Texts(NamedTuple):
     return max(int(one["tokens"].max()) for one in sequences)
 
 
+def read_rows(settings: Text) -> list[text.Row]:
+  """Reads the rows of all that `--text` names."""
+  return text.read_rows([one.strip() for one in settings.text.split(",")])
+
+
 def read(settings: Documents, tokenizer: Any) -> Texts:
   """Reads, divides, tokenises and packs the texts of a run, and says what came.
 
@@ -54,7 +59,7 @@ def read(settings: Documents, tokenizer: Any) -> Texts:
     UserError: for texts that cannot be read or divided, and for a split of which
       no token is to be learned.
   """
-  rows = text.read_rows([one.strip() for one in settings.text.split(",")])
+  rows = read_rows(settings)
   divided = dict(
     zip(SPLITS, text.divide_rows_in_three(rows, settings.held_out), strict=True)
   )

@@ -46,12 +46,12 @@ class Caching(NamedTuple):
 def build(experiment: Experiment) -> Plan:
   """Loads the teacher and reads the texts as `lm` does; what is wrong ends here."""
   where, settings = experiment.teacher.teacher_from, experiment.language
-  for flag, value in (("text", settings.text), ("teacher_from", where)):
-    if not value:
-      raise UserError(
-        "cache --task=lm needs texts and a trained teacher, --text=FILE and"
-        f" --teacher_from=FOLDER; --{flag} is missing"
-      )
+  language_models.check_named(
+    "cache --task=lm",
+    "texts and a trained teacher, --text=FILE and --teacher_from=FOLDER",
+    text=settings.text,
+    teacher_from=where,
+  )
   devices = placement.choose(experiment.run.accelerator)
   teacher = language_models.open_language_model("teacher_from", where)
   length = settings.sequence_length

@@ -8,7 +8,7 @@ from kdjax.core.task import Task
 from kdjax.data import text
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.job import Plan
-from kdjax.runner.pipeline import language_models
+from kdjax.runner.pipeline import language_models, texts
 from kdjax.runner.report.progress import say
 from kdjax.tasks import language_model
 from kdjax.train.devices import placement
@@ -34,24 +34,18 @@ class Setup(NamedTuple):
 
 def build(experiment: Any) -> Plan:
   """Loads the network, reads the texts and checks that they fit."""
-  for flag, value in (
-    ("from", experiment.export.source),
-    ("text", experiment.language.text),
-  ):
-    if not value:
-      raise UserError(
-        "evaluate needs a language model and texts, --from=FOLDER and"
-        f" --text=FILE; --{flag} is missing"
-      )
+  language_models.check_named(
+    "evaluate",
+    "a language model and texts, --from=FOLDER and --text=FILE",
+    **{"from": experiment.export.source, "text": experiment.language.text},
+  )
   devices = placement.choose(experiment.run.accelerator)
   network = language_models.open_language_model(
     "from", experiment.export.source
   )
   teacher = _teacher(experiment, network)
   classes = _classes(experiment, network, teacher)
-  rows = text.read_rows(
-    [one.strip() for one in experiment.language.text.split(",")]
-  )
+  rows = texts.read_rows(experiment.language)
   length, tokenizer = experiment.language.sequence_length, network.tokenizer
   examples = text.make_examples(rows, tokenizer, length)
   sequences = text.pack(examples.examples, length, pad=tokenizer.pad)

@@ -7,11 +7,9 @@ from kdjax import evaluate
 from kdjax.core.errors import quantity
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.evaluate.build import Setup
+from kdjax.runner.pipeline.texts import NAMED
 from kdjax.runner.report.progress import say
 from kdjax.train.teacher import live_teacher
-
-# So many places of rows that were cut or left out are named.
-_NAMED = 20
 
 
 def measure(setup: Setup, context: Context) -> Measured:
@@ -35,8 +33,8 @@ def measure(setup: Setup, context: Context) -> Measured:
     "text": {
       "rows": examples.rows,
       "all_tokens": examples.tokens,
-      "truncated": examples.truncated[:_NAMED],
-      "unanswered": examples.unanswered[:_NAMED],
+      "truncated": examples.truncated[:NAMED],
+      "unanswered": examples.unanswered[:NAMED],
     },
   }
   if teacher is not None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from kdjax.core.errors import UserError
 from kdjax.data import text
 from kdjax.models.generation.generate import decoding_for
-from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.models.tokenizers import prompt_ids
 from kdjax.runner.job import Plan
@@ -38,16 +37,12 @@ class Setup(NamedTuple):
 def build(experiment: Any) -> Plan:
   """Loads the network, reads the prompts and checks that they fit."""
   settings, source = experiment.generation, experiment.export.source
-  for flag, value in (("from", source), ("prompts", settings.prompts)):
-    if not value:
-      raise UserError(
-        "generate needs a language model and prompts, --from=FOLDER and"
-        f" --prompts=FILE; --{flag} is missing"
-      )
-  try:
-    read_sampling(experiment.continuation.sampling)
-  except UserError as error:
-    raise UserError(f"--sampling: {error}") from None
+  language_models.check_named(
+    "generate",
+    "a language model and prompts, --from=FOLDER and --prompts=FILE",
+    **{"from": source, "prompts": settings.prompts},
+  )
+  language_models.check_sampling(experiment.continuation.sampling)
   rows = text.read_prompts(settings.prompts)
   devices = placement.choose(experiment.run.accelerator)
   network = language_models.open_language_model("from", source)

@@ -10,12 +10,12 @@ from kdjax.core.errors import UserError, quantity
 from kdjax.data import Split, text
 from kdjax.data.text import Row
 from kdjax.models.generation.generate import decoding_for, generate
-from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.models.tokenizers import prompt_ids
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.lm import trainee
+from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline import texts as rows
 from kdjax.runner.report.progress import say
 
@@ -42,10 +42,7 @@ def prompts_of(
       " teacher answers; leave one of them out"
     )
   settings = experiment.continuation
-  try:
-    read_sampling(settings.sampling)
-  except UserError as error:
-    raise UserError(f"--sampling: {error}") from None
+  language_models.check_sampling(settings.sampling)
   prompts = {}
   for number, row in enumerate(part.rows):
     if "text" not in row.values:

@@ -8,7 +8,6 @@ import numpy as np
 
 from kdjax import methods
 from kdjax.core import storage
-from kdjax.core.errors import UserError
 from kdjax.core.teacher import Teacher
 from kdjax.data import Split
 from kdjax.models.pretrained.load import Pretrained
@@ -142,15 +141,12 @@ def _checked(experiment: Experiment, parts: int) -> Values:
   Args:
     parts: into how many parts devices cut a batch.
   """
-  for flag, value in (
-    ("text", experiment.language.text),
-    ("teacher_from", experiment.teacher.teacher_from),
-  ):
-    if value is None:
-      raise UserError(
-        "lm needs texts and a trained teacher, --text=FILE and"
-        f" --teacher_from=FOLDER; --{flag} is missing"
-      )
+  language_models.check_named(
+    "lm",
+    "texts and a trained teacher, --text=FILE and --teacher_from=FOLDER",
+    text=experiment.language.text,
+    teacher_from=experiment.teacher.teacher_from,
+  )
   values = read_values(experiment)
   methods.make_objective(values.objective, steps=1, examples=2, classes=2)
   settings = experiment.student
