@@ -55,7 +55,8 @@ demo-lm: .venv/ready .venv/smollm2
 DOCUMENTS := $(BIN)/python -m experiments.text.documents
 SIZES := 16 64 256 1024
 lm-texts: .venv/ready .venv/smollm2
-	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=32
+	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=12
+	$(DOCUMENTS) runs/texts/novels_healing.jsonl package:novels --train=56 --validation=6 --test=12
 	$(DOCUMENTS) runs/texts/novels.jsonl package:novels --train=1024 --validation=32 --test=64
 	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=512 --validation=64 --test=128
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
@@ -118,6 +119,12 @@ endef
 BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
+BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
+	$(BIN)/python launch.py cache --task=lm --experiment=lm_prune_and_heal \
+	  --workdir=runs/healing_cache
+FLAGS_lm_prune_and_heal_rates := --teacher_cache=runs/healing_cache
+BEFORE_lm_prune_and_heal = $(BEFORE_lm_prune_and_heal_rates)
+FLAGS_lm_prune_and_heal := $(FLAGS_lm_prune_and_heal_rates)
 AFTER_mnist_demo := cp runs/mnist_demo/figures/accuracy.png docs/demo.png
 AFTER_compression_table := cp \
 	runs/compression_table/figures/accuracy_size.png docs/compression_table.png

@@ -11,23 +11,23 @@ lm_demo: Prune and heal in minutes: 6 of SmolLM2's 30 blocks, on the pages of do
 Three orders of 6,000 tokens each, one rate for student and baseline: meant for ten
 minutes of two CPU cores, and far from healed.
 
+lm_prune_and_heal_rates: Which rate suits student and baseline of `lm_prune_and_heal`?
+
+  make experiments RUNS=lm:lm_prune_and_heal_rates
+
+One order of the texts, three rates for either arm, chosen on validation documents.
+
 lm_prune_and_heal: Does a teacher heal a pruned network better than the texts alone?
 
-  make lm-texts
-  python launch.py lm --experiment=lm_prune_and_heal --workdir=runs/healed
-  python launch.py lm --experiment=lm_prune_and_heal_10 --workdir=runs/healed_10
-  python launch.py evaluate --from=runs/healed --text=runs/texts/pages.jsonl
-  python launch.py evaluate --from=runs/healed/baseline --text=runs/texts/pages.jsonl
+  make experiments RUNS=lm:lm_prune_and_heal
 
-6 or 10 of SmolLM2's 30 blocks learn from novels (Jane Austen's) in three orders.
-Student and baseline try the same four rates and are each measured at the best on
-validation documents, after equally many steps; `tokens_per_second` of results.json
-says what a step costs. The last two commands measure both on other texts,
-the pages of docs/. Not run yet: hours on two CPU cores.
+6 of SmolLM2's 30 blocks learn from novels (Jane Austen's), each part of them once, in
+three orders, student and baseline at the rate that `lm_prune_and_heal_rates` found. What the teacher says
+of the novels is stored once for both. `tokens_per_second` of results.json says what a step costs.
+On other texts, the pages of docs/:
 
-lm_prune_and_heal_10: As `lm_prune_and_heal`, with 10 of the 30 blocks.
-
-  python launch.py lm --experiment=lm_prune_and_heal_10
+  python launch.py evaluate --from=runs/lm_prune_and_heal --text=runs/texts/pages.jsonl
+  python launch.py evaluate --from=runs/lm_prune_and_heal/baseline --text=runs/texts/pages.jsonl
 
 lm_small_teacher: A small GPT of six blocks on four novels: the teacher of `lm_data_size`.
 
@@ -86,20 +86,19 @@ def _student(**settings) -> Student:
   return dataclasses.replace(_STUDENT, **settings)
 
 
-def _healed(cut: str) -> Experiment:
-  return Experiment(
-    language=Language(
-      text="runs/texts/novels.jsonl",
-      steps=120,
-      evaluations=4,
-      validation_sequences=16,
-    ),
-    teacher=Teacher(teacher_from="package:smollm2"),
-    # One sequence of 512 tokens a step: on a CPU steps are worth more than tokens.
-    student=_student(model=cut, batch_size=1),
-    distillation=_WORDS,
-    search=Search(rates=(1e-4, 3e-4, 1e-3, 3e-3)),
-  )
+# One sequence of 256 tokens a step: on a CPU steps are worth more than tokens.
+_HEALED = Experiment(
+  language=Language(
+    text="runs/texts/novels_healing.jsonl",
+    sequence_length=256,
+    evaluations=4,
+    validation_sequences=12,
+    completions=6,
+  ),
+  teacher=Teacher(teacher_from="package:smollm2"),
+  student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
+  distillation=_WORDS,
+)
 
 
 EXPERIMENTS = {
@@ -116,8 +115,13 @@ EXPERIMENTS = {
     student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
     distillation=_WORDS,
   ),
-  "lm_prune_and_heal": _healed("layers(6)"),
-  "lm_prune_and_heal_10": _healed("layers(10)"),
+  "lm_prune_and_heal_rates": dataclasses.replace(
+    _HEALED,
+    language=dataclasses.replace(_HEALED.language, completions=0),
+    student=dataclasses.replace(_HEALED.student, seeds=1),
+    search=Search(rates=(3e-4, 1e-3, 3e-3)),
+  ),
+  "lm_prune_and_heal": _HEALED,
   "lm_small_teacher": Experiment(
     language=Language(
       text="runs/texts/novels_1024.jsonl",

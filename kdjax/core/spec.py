@@ -163,10 +163,20 @@ def parse_list(text: str) -> tuple[Spec, ...]:
     >>> [str(one) for one in parse_list("mlp(400, 400), mlp(200)")]
     ['mlp(400, 400)', 'mlp(200)']
   """
-  parts = _split(text, ",")
-  if not all(part.strip() for part in parts):
+  return tuple(map(parse, parts(text)))
+
+
+def parts(text: str) -> tuple[str, ...]:
+  """Cuts a list at the commas outside of brackets; an empty part is a UserError.
+
+  Example:
+    >>> parts("kd(temperature=2):0.9 + ce:0.1, sp")
+    ('kd(temperature=2):0.9 + ce:0.1', 'sp')
+  """
+  stripped = tuple(part.strip() for part in _split(text, ","))
+  if not all(stripped):
     raise UserError(f"cannot read {text!r} as names with commas between them")
-  return tuple(parse(part) for part in parts)
+  return stripped
 
 
 def build(

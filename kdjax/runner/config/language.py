@@ -70,6 +70,11 @@ class Language(Documents):
     " baseline; 0 lets no network write anything after the training",
     within=Interval(0),
   )
+  alternatives: str | None = option(
+    None,
+    "further objectives, with commas between them: the same student learns by each"
+    " of them too, at its own best rate, in the same tables",
+  )
   policy: str = option(
     "off",
     "whose texts the student learns from: off, the files'; teacher, its answers to"

@@ -1,6 +1,7 @@
 """What the texts among the settings mean, read once: nothing below reads one."""
 
 import dataclasses
+from itertools import chain, count
 from typing import NamedTuple
 
 from kdjax import data, methods, models
@@ -20,6 +21,7 @@ class Values(NamedTuple):
     scheme: who learns from whom.
     objective: what the student minimises.
     reference: what the reference minimises; None for none.
+    alternatives: what the student of `lm` minimises in further arms, by name.
     teacher: the network that teaches; None where it is left open, or cached.
     student: the network that learns; None where it is left open.
     mixes: whether the student's views mix images.
@@ -31,6 +33,7 @@ class Values(NamedTuple):
   scheme: Scheme
   objective: ObjectiveSpec
   reference: ObjectiveSpec | None
+  alternatives: dict[str, ObjectiveSpec]
   teacher: models.ModelSpec | None
   student: models.ModelSpec | None
   mixes: bool
@@ -44,7 +47,7 @@ def read_values(experiment: Experiment) -> Values:
   reference = experiment.controls.reference
   window = experiment.computing.profile_steps
   folders = (experiment.teacher.teacher_from or "").split(",")
-  chain = experiment.teaching.chain
+  models_between = experiment.teaching.chain
   cached = experiment.teacher.teacher_cache is not None
   return Values(
     scheme=make_scheme(experiment.distillation.regime),
@@ -52,16 +55,29 @@ def read_values(experiment: Experiment) -> Values:
       with_scheme(experiment).distillation.distillation
     ),
     reference=None if reference is None else methods.read_objective(reference),
+    alternatives=_named(experiment.language.alternatives),
     teacher=None if cached else _read_model(experiment.teacher.model),
     student=_read_model(experiment.student.model),
     mixes=data.split_mixing(experiment.student.augment)[1] is not None,
     teacher_folders=tuple(filter(None, map(str.strip, folders))),
     chain=tuple(
       models.read_model(str(one))
-      for one in (spec.parse_list(chain) if chain else ())
+      for one in (spec.parse_list(models_between) if models_between else ())
     ),
     profile_window=None if window is None else profiling.read_window(window),
   )
+
+
+def _named(texts: str | None) -> dict[str, ObjectiveSpec]:
+  """Reads objectives, each under the name of its first term."""
+  objectives: dict[str, ObjectiveSpec] = {}
+  for text in spec.parts(texts) if texts else ():
+    objective = methods.read_objective(text)
+    first = objective.terms[0].spec.name
+    names = chain([first], (f"{first}_{i}" for i in count(2)))
+    name = next(name for name in names if name not in objectives)
+    objectives[name] = objective
+  return objectives
 
 
 def _read_model(text: str) -> models.ModelSpec | None:

@@ -88,6 +88,11 @@ def networks_table(results: Mapping[str, Any]) -> Table:
       " KL(teacher || network) over the tokens. Agreement: share of tokens for"
       " which network and teacher name the same next one.",
       f"The teacher's probability lies to {mass}.",
+      *(
+        f"{reading.title_of(name)}: learned by `{entry['objective']}`."
+        for name, entry in entries.items()
+        if "objective" in entry
+      ),
     ),
   )  # fmt: skip
 

@@ -148,7 +148,8 @@ def _checked(experiment: Experiment, parts: int) -> Values:
     teacher_from=experiment.teacher.teacher_from,
   )
   values = read_values(experiment)
-  methods.make_objective(values.objective, steps=1, examples=2, classes=2)
+  for objective in (values.objective, *values.alternatives.values()):
+    methods.make_objective(objective, steps=1, examples=2, classes=2)
   settings = experiment.student
   read_optimizer(settings.optimizer, settings.schedule)(1)
   check_batch_size(experiment, settings.batch_size, parts)

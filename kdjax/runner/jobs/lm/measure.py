@@ -50,9 +50,13 @@ def measure(setup: Any, context: Context) -> Measured:
     _save(setup, context.workdir / arm, first)
     networks[arm] = setup.learner.pretrained.network, first
   results |= written.measure(setup, networks)
-  results["controls"] = {"untrained": _untrained(setup)}
+  controls = {
+    name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
+    for name, x in setup.values.alternatives.items()
+  }
+  results["controls"] = controls | {"untrained": _untrained(setup)}
   scored = {**results, **results["controls"]}
-  pairs = [("student", name) for name in ("baseline", "untrained")]
+  pairs = [("student", name) for name in ("baseline", *results["controls"])]
   results |= {
     "comparisons": evaluate.compare_networks(scored, pairs, task),
     "objective": objective_text(setup.experiment, setup.values.objective),

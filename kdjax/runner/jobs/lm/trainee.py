@@ -67,6 +67,7 @@ def make(setup: Any, task: Task) -> TrainSpec:
     for name, loader, text in (
       ("student", own, setup.values.objective),
       ("baseline", "train", "hard"),
+      *((name, own, text) for name, text in setup.values.alternatives.items()),
     )
   }
   check_pieces(experiment, arms)
@@ -75,8 +76,9 @@ def make(setup: Any, task: Task) -> TrainSpec:
     dtype=computing.compute_dtype,
     remat=computing.remat,
   )
-  method = arms["student"].method({})
-  check_step(network, setup.shown, method, setup.sample, task)
+  for name, arm in arms.items():
+    if name != "baseline":
+      check_step(network, setup.shown, arm.method({}), setup.sample, task)
   start = setup.learner.pretrained.variables
   return TrainSpec(
     network=network,
@@ -85,7 +87,10 @@ def make(setup: Any, task: Task) -> TrainSpec:
     arms=arms,
     loaders=loaders,
     epochs=rounds,
-    images=loaders[own].steps * settings.batch_size * 2 * len(members["seed"]),
+    images=loaders[own].steps
+    * settings.batch_size
+    * len(arms)
+    * len(members["seed"]),
     show=lambda x: x,
     together=True,
     task=task,

@@ -85,6 +85,15 @@ BAD = {
   "images": (["--student=mlp(3)"], ["--student=mlp(3)", "decoder"]),
   "unknown": (["--student=layer(3)"], ["layer"]),
   "method": (["--distillation=forward_lk"], ["forward_lk", "forward_kl"]),
+  "alternative": (
+    ["--alternatives=kd, forward_lk"],
+    ["forward_lk", "forward_kl"],
+  ),
+  "empty alternative": (["--alternatives=kd,"], ["'kd,'", "commas"]),
+  "alternative with k": (
+    ["--alternatives=topk_kd(k=99)"],
+    ["topk_kd", "1 to 49", "99"],
+  ),
   "weights": (["--distillation=kd:-1"], ["kd:-1"]),
   "k": (["--distillation=topk_kd(k=99)"], ["topk_kd", "1 to 49", "99"]),
   "no batch of pieces": (

@@ -155,6 +155,30 @@ def test_a_mesh_gives_the_networks_and_scores_of_one_device(
 
 
 @pytest.mark.slow
+def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
+  kinds = "reverse_kl:0.9 + ce:0.1", "tvd:0.9 + ce:0.1"
+  flags = "--completions=0", "--epochs=1", "--evaluations=1"
+  first, second = tmp_path / "first", tmp_path / "second"
+  alternatives = f"--alternatives={kinds[1]}, {kinds[1]}"
+  assert (
+    run(places, first, f"--distillation={kinds[0]}", alternatives, *flags) == 0
+  )
+  assert run(places, second, f"--distillation={kinds[1]}", *flags) == 0
+  results, alone = (
+    json.loads((workdir / "results.json").read_text())
+    for workdir in (first, second)
+  )
+  assert results["baseline"] == alone["baseline"]
+  for name in ("tvd", "tvd_2"):
+    entry = results["controls"][name]
+    assert "kind='tvd'" in entry.pop("objective")
+    assert entry == alone["student"]
+  compared = [one["control"] for one in results["comparisons"]]
+  assert compared == ["baseline", "tvd", "tvd_2", "untrained"]
+  assert "Tvd 2: learned by" in (first / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
   folders = tmp_path / "whole", tmp_path / "killed"
   assert run(places, folders[0]) == 0
