@@ -11,6 +11,7 @@ there is `kdjax.losses.chunked`.
   0.1166
 """
 
+from kdjax.losses import aligned as aligned
 from kdjax.losses import chunked as chunked
 from kdjax.losses.activation import (
   ab,

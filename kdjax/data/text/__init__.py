@@ -6,10 +6,14 @@ packages.py  texts that install as packages -> rows
 divide.py    rows -> training and test documents; duplicates
 examples.py  rows -> token ids and which of them are learned; what was cut or left out
 pack.py      examples -> arrays of sequences; batches of them
+align.py     two tokenizations of a text -> groups of tokens of equal bytes
+beside.py    what a teacher with another tokenizer reads beside a student
 
 A tokenizer is a value that is handed in: `kdjax.models.tokenizers` has them.
 """
 
+from kdjax.data.text.align import Groups, align
+from kdjax.data.text.beside import Reader, put_beside
 from kdjax.data.text.divide import (
   count_duplicates,
   divide_rows,
@@ -22,7 +26,10 @@ from kdjax.data.text.rows import Row, read_rows
 
 __all__ = [
   "Examples",
+  "Groups",
+  "Reader",
   "Row",
+  "align",
   "count_duplicates",
   "divide_rows",
   "divide_rows_in_three",
@@ -30,6 +37,7 @@ __all__ = [
   "open_text",
   "pack",
   "pad_out",
+  "put_beside",
   "read_prompts",
   "read_rows",
 ]

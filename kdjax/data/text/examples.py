@@ -28,11 +28,13 @@ class Example(NamedTuple):
     tokens: (L,) int32.
     counts: (L,) bool, the tokens that are learned; never the first one.
     row: the number of the row that it comes from.
+    start: the place of its first token among the row's.
   """
 
   tokens: np.ndarray
   counts: np.ndarray
   row: int
+  start: int = 0
 
 
 class Examples(NamedTuple):
@@ -119,7 +121,9 @@ def make_examples(
       continue
     size += count_bytes(tokenizer, tokens, counts)
     examples += [
-      Example(*window, number) for window in _windows(tokens, counts, length)
+      # Of a document every token counts, and so every window does.
+      Example(*window, number, place * (length - 1))
+      for place, window in enumerate(_windows(tokens, counts, length))
     ]
   if not examples:
     raise UserError(

@@ -5,6 +5,7 @@ files.py      out of the files of a Hugging Face folder, and back into one
 gguf.py       out of what a GGUF file says of its vocabulary
 template.py   chat templates, in a sandbox
 answers.py    rows to ids, and the tokens of them that are answers
+token_bytes.py  the bytes that tokens stand for, and tokens that two tokenizers share
 """
 
 from kdjax.models.tokenizers.answers import prompt_ids
@@ -14,12 +15,15 @@ from kdjax.models.tokenizers.files import (
   tokenizer_of_folder,
 )
 from kdjax.models.tokenizers.gguf import tokenizer_of_gguf
+from kdjax.models.tokenizers.token_bytes import shared_ids, token_bytes
 from kdjax.models.tokenizers.tokenizer import Tokenizer
 
 __all__ = [
   "Tokenizer",
   "prompt_ids",
   "save_tokenizer",
+  "shared_ids",
+  "token_bytes",
   "tokenizer_of_files",
   "tokenizer_of_folder",
   "tokenizer_of_gguf",

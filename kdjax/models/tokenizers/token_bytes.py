@@ -1,0 +1,120 @@
+"""The bytes that tokens stand for, and tokens that two tokenizers share."""
+
+import functools
+import json
+import re
+from typing import Any
+
+from kdjax.core.errors import UserError
+
+_SPACE = "▁"
+_FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
+# What puts tokens together again by their bytes alone.
+_JOINED = {"ByteFallback", "Fuse", "Metaspace", "Replace", "Strip"}
+
+
+def token_bytes(tokenizer: Any) -> list[bytes | None]:
+  """Says what bytes each token stands for.
+
+  Args:
+    tokenizer: from `kdjax.models.tokenizers`.
+
+  Returns:
+    By id the bytes; None for an id that is no text: special tokens, and ids that
+    are nobody's.
+
+  Raises:
+    UserError: where tokens alone do not say that, as those of BERT, between which
+      there may be a space or none.
+
+  Example:
+    For a byte-level BPE "Ġthe" stands for b" the", for a SentencePiece "▁the" does,
+    and "<0x0A>" for b"\\n".
+  """
+  backend = tokenizer.backend
+  values = json.loads(backend.to_str())
+  kinds = _kinds(values.get("decoder"))
+  # What is cut into bytes before it is looked up was written in bytes' letters.
+  if "ByteLevel" in kinds | _kinds(values.get("pre_tokenizer")):
+    spelled, as_added = _of_byte_level, str.encode
+  elif kinds and kinds <= _JOINED:
+    spelled = as_added = _of_characters
+  else:
+    named = ", ".join(sorted(kinds)) or "none"
+    raise UserError(
+      "a tokenizer that does not say which bytes its tokens stand for (its decoder:"
+      f" {named}); byte-level BPE and SentencePiece do"
+    )
+  added = {one["id"] for one in values["added_tokens"]}
+  found: list[bytes | None] = [None] * tokenizer.vocabulary_size
+  for text, number in backend.get_vocab(with_added_tokens=True).items():
+    if number not in tokenizer.special and number not in tokenizer.eos:
+      found[number] = (as_added if number in added else spelled)(text)
+  return found
+
+
+def shared_ids(student: Any, teacher: Any) -> tuple[list[int], list[int]]:
+  """Finds the tokens that two tokenizers have in common.
+
+  Args:
+    student: a tokenizer.
+    teacher: another one.
+
+  Returns:
+    Ids of the student's and of the teacher's, in the same order: tokens of the same
+    bytes, each of them once, and the ends of their texts.
+
+  Raises:
+    UserError: as `token_bytes`.
+  """
+  own, others = _by_bytes(student), _by_bytes(teacher)
+  common = [one for one in own if one in others]
+  pairs = [(own[one], others[one]) for one in common]
+  if student.eos and teacher.eos:
+    pairs.append((student.eos[0], teacher.eos[0]))
+  pairs.sort()
+  return [one for one, _ in pairs], [other for _, other in pairs]
+
+
+def _by_bytes(tokenizer: Any) -> dict[bytes, int]:
+  """Ids by bytes; of several that stand for the same, the one that is text."""
+  found: dict[bytes, int] = {}
+  for number, one in enumerate(token_bytes(tokenizer)):
+    text = tokenizer.backend.id_to_token(number) if one else ""
+    # "<0x61>" is in a vocabulary beside "a", and never used.
+    if one and (one not in found or not _FALLBACK.fullmatch(text)):
+      found[one] = number
+  return found
+
+
+def _kinds(part: Any) -> set[str]:
+  """The kinds of a tokenizer's part, those of a sequence each."""
+  if not part:
+    return set()
+  for name in ("decoders", "pretokenizers"):
+    if name in part:
+      return set().union(*map(_kinds, part[name]))
+  return {part["type"]}
+
+
+def _of_characters(text: str) -> bytes:
+  fallback = _FALLBACK.fullmatch(text)
+  if fallback:
+    return bytes([int(fallback[1], 16)])
+  return text.replace(_SPACE, " ").encode()
+
+
+def _of_byte_level(text: str) -> bytes:
+  letters = _bytes_by_letter()
+  if not all(one in letters for one in text):
+    return text.encode()
+  return bytes(letters[one] for one in text)
+
+
+@functools.cache
+def _bytes_by_letter() -> dict[str, int]:
+  """How byte-level BPE writes bytes: those that are no letters behind the others."""
+  plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+  others = [one for one in range(256) if one not in plain]
+  letters = {chr(one): one for one in plain}
+  return letters | {chr(256 + i): one for i, one in enumerate(others)}
