@@ -28,11 +28,18 @@ def _(primals, tangents):
 def argmax(logits: jax.Array) -> jax.Array:
   """Returns the first class with a row's largest logit, (...) int32.
 
-  As `jnp.argmax`, which goes through a row number by number.
+  As `jnp.argmax`, which goes through a row number by number: a NaN is largest.
   """
+  last = logits.shape[-1] - 1
   ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-  is_top = logits == _math.apart(jnp.max(logits, axis=-1, keepdims=True))
-  return jnp.min(jnp.where(is_top, ids, logits.shape[-1]), axis=-1)
+  top = _math.apart(jnp.max(logits, axis=-1, keepdims=True))
+  is_top = (logits == top) | jnp.isnan(logits)
+  first = jnp.min(jnp.where(is_top, ids, last + 1), axis=-1)
+  # XLA may compute logits twice, and round otherwise, so that none equals the
+  # largest: then the first that does but for rounding.
+  rounding = 8 * jnp.finfo(logits.dtype).eps * jnp.abs(top)
+  near = jnp.min(jnp.where(logits >= top - rounding, ids, last), axis=-1)
+  return jnp.where(first <= last, first, near)
 
 
 def log_share(

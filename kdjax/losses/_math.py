@@ -4,6 +4,7 @@ Everything here is about staying finite and exact: each function says which NaN,
 overflow or cancellation it prevents.
 """
 
+import functools
 import math
 
 import jax
@@ -148,6 +149,21 @@ def is_label(labels: jax.Array, classes: int) -> jax.Array:
   """Returns a bool (..., C): True at each row's label."""
   ids = jnp.arange(classes, dtype=labels.dtype)
   return labels[..., None] == ids.reshape((1,) * labels.ndim + (classes,))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def maximum(x: jax.Array, axis: int) -> jax.Array:
+  """Returns the largest entries over `axis`; equal ones share the gradient."""
+  return jnp.max(x, axis=axis)
+
+
+@maximum.defjvp
+def _(axis, primals, tangents):
+  top = maximum(*primals, axis)
+  equal = (primals[0] == jnp.expand_dims(top, axis)).astype(top.dtype)
+  # XLA may compute x twice, and round otherwise, so that none equals the largest.
+  count = jnp.maximum(jnp.sum(equal, axis=axis), 1)
+  return top, jnp.sum(tangents[0] * equal, axis=axis) / count
 
 
 def without(logits: jax.Array, drop: jax.Array) -> jax.Array:

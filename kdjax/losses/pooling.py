@@ -164,7 +164,7 @@ def _maximum(x, axis, bins):
   if length == bins:
     return x
   if length % bins == 0:
-    return jnp.max(_split(x, axis, bins), axis=axis + 1)
+    return _math.maximum(_split(x, axis, bins), axis + 1)
   starts, ends = _bins(length, bins)
   widest = max(end - start for start, end in zip(starts, ends, strict=True))
   index = jnp.array(starts)[:, None] + jnp.arange(widest)[None, :]
@@ -175,4 +175,4 @@ def _maximum(x, axis, bins):
   )
   # A bin narrower than the widest is filled up with -inf, not with a repeated
   # cell, which would tie with itself.
-  return jnp.max(jnp.where(inside, windows, -jnp.inf), axis=axis + 1)
+  return _math.maximum(jnp.where(inside, windows, -jnp.inf), axis + 1)

@@ -87,7 +87,21 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
   batch, height, width, channels = x.shape
   height, width = height // 2, width // 2
   x = x[:, : 2 * height, : 2 * width]
-  return x.reshape(batch, height, 2, width, 2, channels).max(axis=(2, 4))
+  return _largest(x.reshape(batch, height, 2, width, 2, channels))
+
+
+@jax.custom_jvp
+def _largest(x):
+  return jnp.max(x, axis=(2, 4))
+
+
+@_largest.defjvp
+def _(primals, tangents):
+  top = _largest(*primals)
+  equal = (primals[0] == jnp.expand_dims(top, (2, 4))).astype(top.dtype)
+  # XLA may compute x twice, and round otherwise, so that none equals the largest.
+  count = jnp.maximum(jnp.sum(equal, axis=(2, 4)), 1)
+  return top, jnp.sum(tangents[0] * equal, axis=(2, 4)) / count
 
 
 def convolution(

@@ -4,10 +4,13 @@ Everything is quantised that multiplies a kernel: dense and convolutional layers
 from the first to the classifier, and attention. Weights have a scale for each
 output channel, activations one for each example (each position, in dense
 layers), found as they come: there is nothing to calibrate, and no example
-depends on its neighbours. Biases, norms and what they compute stay float32.
+depends on its neighbours. Biases, norms and what they compute stay float32, and so
+do embeddings, also where they are the output layer.
 """
 
+import contextvars
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -44,6 +47,10 @@ SCHEMES = {
 }
 
 
+# Whether an embedding computes logits.
+_attending = contextvars.ContextVar("attending", default=False)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Narrow:
   """Stands in for a network of qwix's, and hands it jax's arrays alone.
@@ -57,14 +64,17 @@ class Narrow:
   network: nn.Module
 
   def init(self, *args: Any, **kwargs: Any) -> Any:
-    return self.network.init(*args, **kwargs)
+    with nn.intercept_methods(_note_attending):
+      return self.network.init(*args, **kwargs)
 
   def init_with_output(self, *args: Any, **kwargs: Any) -> Any:
-    return self.network.init_with_output(*args, **kwargs)
+    with nn.intercept_methods(_note_attending):
+      return self.network.init_with_output(*args, **kwargs)
 
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
     arrays = jax.tree.map(jnp.asarray, variables)
-    return self.network.apply(arrays, *args, **kwargs)
+    with nn.intercept_methods(_note_attending):
+      return self.network.apply(arrays, *args, **kwargs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,8 +112,7 @@ def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
   """
   if scheme == NONE:
     return network
-  qwix = _qwix()
-  return Narrow(qwix.quantize_model(network, qwix.QtProvider([_rule(scheme)])))
+  return _narrow(network, _qwix().QtProvider, _rule(scheme))
 
 
 def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
@@ -151,8 +160,7 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
   """
   if SCHEMES[scheme].activations is None:
     return Widened(network)
-  qwix = _qwix()
-  return Narrow(qwix.quantize_model(network, qwix.PtqProvider([_rule(scheme)])))
+  return _narrow(network, _qwix().PtqProvider, _rule(scheme))
 
 
 def quantize_variables(
@@ -163,7 +171,7 @@ def quantize_variables(
   Args:
     variables: {"params": ..., and other collections}, float32. May be traced:
       under `vmap`, those of many networks.
-    sample: (1, H, W, C) an image, for its shape.
+    sample: (1, ...) one input, such as (1, H, W, C) an image, for its shape.
 
   Returns:
     Variables for the `apply` of `stores_in`: kernels are whole numbers with
@@ -173,9 +181,10 @@ def quantize_variables(
   # Which weights, and along which axes, qwix finds out as it meets them; it
   # does not meet convolutions whose activations are of another type.
   meets = qwix.QuantizationRule(weight_qtype="int8", act_qtype="int8")
-  quantized = qwix.quantize_model(network, qwix.PtqProvider([meets]))
+  quantized = _narrow(network, qwix.PtqProvider, meets)
   key = jax.random.key(0)
-  shapes = jax.eval_shape(lambda: quantized.init(key, sample, train=False))
+  mode = _inference(network)
+  shapes = jax.eval_shape(lambda: quantized.init(key, sample, **mode))
 
   def into(leaf):
     if not is_stored(leaf):
@@ -197,6 +206,33 @@ def is_stored(leaf: Any) -> bool:
   return hasattr(getattr(leaf, "array", None), "qvalue")
 
 
+def _narrow(network: nn.Module, provider: type, rule: Any) -> Narrow:
+  """Quantises a network, except for embeddings that are its output layer.
+
+  Their transpose would be stored, in which no token is found.
+  """
+
+  class Provider(provider):
+    def dot_general(self, *args, **kwargs):
+      if _attending.get():
+        return jax.lax.dot_general(*args, **kwargs)
+      return super().dot_general(*args, **kwargs)
+
+  return Narrow(_qwix().quantize_model(network, Provider([rule])))
+
+
+def _note_attending(call, args, kwargs, context):
+  if context.method_name != "attend" or not isinstance(
+    context.module, nn.Embed
+  ):
+    return call(*args, **kwargs)
+  before = _attending.set(True)
+  try:
+    return call(*args, **kwargs)
+  finally:
+    _attending.reset(before)
+
+
 def _rule(scheme: str):
   qwix = _qwix()
   types = SCHEMES[scheme]
@@ -208,10 +244,17 @@ def _rule(scheme: str):
 
 
 def _convolves(network: nn.Module, sample: jax.Array) -> bool:
+  mode = _inference(network)
   program = jax.make_jaxpr(
-    lambda key: network.init_with_output(key, sample, train=False)[0]
+    lambda key: network.init_with_output(key, sample, **mode)[0]
   )(jax.random.key(0))
   return "conv_general_dilated" in str(program)
+
+
+def _inference(network: nn.Module) -> dict[str, bool]:
+  """The arguments by which a network knows that it is not being trained."""
+  names = inspect.signature(type(network).__call__).parameters
+  return {"train": False} if "train" in names else {}
 
 
 def _qwix():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.losses import _rows, _terms
+from kdjax.losses import _label, _math, _rows, _terms
 
 ROWS, CLASSES = 7, 40
 HEATED = {
@@ -274,3 +274,21 @@ def test_only_large_logits_come_here():
   assert not _rows.is_large(jnp.zeros((128, 1000)))
   assert _rows.is_large(jnp.zeros((256, 1000)))
   assert not _rows.is_large(jnp.zeros((1 << 16, 10)))
+
+
+@pytest.mark.parametrize("rounded_up", [False, True])
+@pytest.mark.parametrize(
+  ("row", "first"),
+  [
+    ([1.0, 3.0, 3.0, 2.0], 1),
+    ([1e-3, -2e-3, 2e-3], 2),
+    ([-np.inf, -5.0, -7.0], 1),
+    ([-np.inf, -np.inf], 0),
+    ([1.0, np.nan, 2.0], 1),
+  ],
+)
+def test_the_first_largest_is_a_class(monkeypatch, row, first, rounded_up):
+  """Also where a program's maximum is a bit more than all of which it is one."""
+  if rounded_up:
+    monkeypatch.setattr(_math, "apart", lambda x: jnp.nextafter(x, jnp.inf))
+  assert _label.argmax(jnp.array([row], jnp.float32)) == first

@@ -65,6 +65,41 @@ def test_what_is_stored_is_what_was_learnt(kind, scheme):
   }
 
 
+class Tied(nn.Module):
+  """Its output layer is its embedding."""
+
+  @nn.compact
+  def __call__(self, tokens):
+    table = nn.Embed(5, 4)
+    return table.attend(nn.Dense(4)(table(tokens)))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_embeddings_stay_float32_also_where_they_are_the_output_layer(scheme):
+  network, tokens = Tied(), jnp.array([[1, 4, 2]])
+  variables = variables_of(network, tokens)
+  few = quantize_variables(network, variables, scheme, tokens)
+  answers = stores_in(network, scheme).apply(few, tokens)
+  learnt = learns_in(network, scheme).apply(variables, tokens)
+  np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
+  assert is_stored(few["params"]["Dense_0"]["kernel"])
+  table = few["params"]["Embed_0"]["embedding"]
+  np.testing.assert_array_equal(
+    table, variables["params"]["Embed_0"]["embedding"]
+  )
+
+
+def test_gradients_pass_the_pooling_of_whole_numbers():
+  """Unoptimised programs compute what is pooled twice, and round otherwise."""
+  network = NETWORKS["convolution"]
+  apply = learns_in(network, "w8a8").apply
+  slopes = jax.jit(jax.grad(lambda x: jnp.sum(apply(x, IMAGES))))(
+    variables_of(network)
+  )
+  for slope in jax.tree.leaves(slopes):
+    assert np.isfinite(slope).all() and np.any(slope != 0)
+
+
 def test_weights_are_rounded_by_column_and_gradients_are_not():
   """127.5 steps from zero to the largest of a column, 127 are kept; straight
   through."""
