@@ -1,5 +1,6 @@
 """GGUF files, as llama.cpp and its kin have them: read as published folders are."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,28 +39,34 @@ def read_gguf(
   """Reads a language model's GGUF file.
 
   Args:
-    path: the file; F32, F16 and BF16 are read as they are, and quantised tensors
-      become the float32 numbers that they stand for.
+    path: the file, or one of the parts NAME-00001-of-00003.gguf, ... of a network;
+      F32, F16 and BF16 are read as they are, and quantised tensors become the
+      float32 numbers that they stand for.
 
   Returns:
     config.json's values, arrays by Hugging Face's names, and the file's fields.
 
   Raises:
     UserError: if there is no such file, if gguf is not installed; for an
-      architecture, quantisation or setting that is not known here, parts of a
-      file, and tensors that are missing or superfluous.
+      architecture, quantisation or setting that is not known here, and parts or
+      tensors that are missing or superfluous.
     StorageError: for a file that is damaged.
   """
-  reader = _reader(path)
-  fields = {name: x.contents() for name, x in reader.fields.items()}
+  readers = [_reader(part) for part in _parts(path)]
+  # Of several parts the first says what the network is.
+  fields = {name: x.contents() for name, x in readers[0].fields.items()}
   try:
-    if fields.get("split.count", 1) > 1:
+    if (count := fields.get("split.count", 1)) != len(readers):
       raise UserError(
-        f"it is one of {fields['split.count']} parts; llama-gguf-split --merge"
-        " makes one file of them"
+        f"it says that it is one of {count} parts, whose names would end in"
+        f" -00001-of-{count:05}.gguf"
       )
     family = gguf_config.family_of(fields)
-    stored = {one.name: _dequantised(one) for one in reader.tensors}
+    stored = {
+      one.name: _dequantised(one)
+      for reader in readers
+      for one in reader.tensors
+    }
     config = gguf_config.gguf_config(fields, stored)
     architecture = architecture_of(config)
     table = architecture.table(architecture.build(config))
@@ -79,6 +86,23 @@ def read_gguf(
     elif name.endswith(_CONV1D):
       tensors[name] = array.T
   return config, tensors, fields
+
+
+def _parts(path: Path) -> list[Path]:
+  """The files of a network that its name says is in several, in order.
+
+  Example:
+    >>> [part.name for part in _parts(Path("net-00002-of-00002.gguf"))]
+    ['net-00001-of-00002.gguf', 'net-00002-of-00002.gguf']
+  """
+  part = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.gguf", path.name)
+  if part is None:
+    return [path]
+  name, count = part[1], int(part[2])
+  return [
+    path.with_name(f"{name}-{number:05}-of-{count:05}.gguf")
+    for number in range(1, count + 1)
+  ]
 
 
 def _reader(path: Path) -> Any:

@@ -160,8 +160,10 @@ def rope_tensors(config):
   return {"rope_freqs.weight": factors}
 
 
-def write(path, config, arrays, architecture, kind="F32", fields=add_fields):
-  writer = gguf.GGUFWriter(path, architecture)
+def write(
+  path, config, arrays, architecture, kind="F32", fields=add_fields, most=0
+):
+  writer = gguf.GGUFWriter(path, architecture, split_max_tensors=most)
   fields(writer, config, architecture)
   kind = gguf.GGMLQuantizationType[kind]
   for name, array in arrays.items():
@@ -266,6 +268,23 @@ def test_quantised_tensors_are_the_numbers_that_they_stand_for(kind, tmp_path):
   )
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_parts_are_one_network(number, tmp_path):
+  """As the package writes them: the first has the fields, each has tensors."""
+  _, folder = made("llama", tmp_path, most=12)
+  parts = sorted(tmp_path.glob("net-0000?-of-0000?.gguf"))
+  assert len(parts) == 3
+  ours = kdjax.pretrained.load(parts[number - 1])
+  assert_same(ours.variables, kdjax.pretrained.load(folder).variables)
+  parts[1].rename(tmp_path / "net.gguf")
+  for path, words in [
+    (parts[0], "is no file"),
+    (tmp_path / "net.gguf", "of 3"),
+  ]:
+    with pytest.raises(UserError, match=words):
+      kdjax.pretrained.load(path)
+
+
 def without_pairs(monkeypatch):
   monkeypatch.setattr(gguf_files, "_halves_apart", lambda array, heads: array)
 
@@ -366,7 +385,8 @@ REFUSED = {
     "no qwen3.attention.layer_norm_rms_epsilon",
   ),
   "a part": (
-    {"fields": fields_with(split__count=("uint16", 3))}, None, "one of 3 parts",
+    {"fields": fields_with(split__count=("uint16", 3))}, None,
+    "one of 3 parts, whose names would end in -00001-of-00003.gguf",
   ),
   "a window": (
     {"fields": fields_with(ARCH__attention__sliding_window=("uint32", 4))}, None,
