@@ -44,6 +44,7 @@ class Reference:
   reference_augment: str | None = option(
     None,
     "views of the reference and its teacher; the student's by default",
+    none_is_a_text=True,
   )
 
 

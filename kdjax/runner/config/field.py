@@ -45,8 +45,9 @@ def option(
   other_flag: str | None = None,
   within: Interval | None = None,
   choices: tuple[str, ...] | None = None,
+  none_is_a_text: bool = False,
 ) -> Any:
-  """Declares one setting."""
+  """Declares one setting; "none" takes a setting of None back, or is its text."""
   metadata = {"help": help, "flag": flag, "within": within, "choices": choices}
-  metadata["other_flag"] = other_flag
+  metadata |= {"other_flag": other_flag, "none_is_a_text": none_is_a_text}
   return dataclasses.field(default=default, metadata=metadata)

@@ -241,10 +241,16 @@ def _read(one: Option, text: Any) -> Any:
     raise UserError(
       f"--{one.flag}={text}: it is empty; give a value, or leave the flag out"
     )
-  if not isinstance(text, str) or _takes(one.type, str):
+  if not isinstance(text, str):
     return text
-  if text.strip().lower() == "none" and _takes(one.type, type(None)):
+  if (
+    text.strip().lower() == "none"
+    and _takes(one.type, type(None))
+    and not one.field.metadata["none_is_a_text"]
+  ):
     return None
+  if _takes(one.type, str):
+    return text
   try:
     value = spec.parse_value(text)
   except UserError:

@@ -25,6 +25,7 @@ class Machine(Accelerator):
     None,
     "folder that keeps compiled programs from one start to the next, or none;"
     " JAX_COMPILATION_CACHE_DIR or ~/.cache/kdjax by default",
+    none_is_a_text=True,
   )
 
 

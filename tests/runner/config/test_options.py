@@ -47,6 +47,22 @@ def test_with_flags(flag, text, expected):
 
 
 @pytest.mark.parametrize(
+  ("flag", "text", "expected"),
+  [
+    ("mesh", "data=2", None),
+    ("teacher_from", "runs/x", None),
+    # A view, and no cache.
+    ("reference_augment", "shift(2)", "none"),
+    ("compilation_cache", "folder", "none"),
+  ],
+)
+def test_none_takes_a_text_back_that_can_be_none(flag, text, expected):
+  experiment = options.with_flags(Experiment(), {flag: text})
+  experiment = options.with_flags(experiment, {flag: "none"})
+  assert setting(experiment, flag) == expected
+
+
+@pytest.mark.parametrize(
   ("interval", "inside", "outside", "text"),
   [
     (Interval(0, ends="()"), [1e-9, 1e9], [0, -1], "> 0"),
