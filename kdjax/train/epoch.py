@@ -37,7 +37,7 @@ class Epoch(NamedTuple):
     """By arm and name, the epoch's mean of each member so far, (M,)."""
     return {
       arm: {
-        name: total / np.maximum(count, 1)
+        name: total / np.where(count, count, 1)
         for name, (total, count) in metrics.items()
       }
       for arm, metrics in self.sums.items()

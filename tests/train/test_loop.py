@@ -12,6 +12,7 @@ from kdjax.core.teacher import observe, stored_teacher
 from kdjax.data import Split, stream
 from kdjax.methods import make_objective
 from kdjax.models import make_model
+from kdjax.train.epoch import Epoch
 
 
 def response(settings):
@@ -40,6 +41,13 @@ def plain(fit):
 
 def assert_close(got, want, tolerance=2e-6):
   chex.assert_trees_all_close(got, want, atol=tolerance, rtol=tolerance)
+
+
+def test_means_of_an_epoch_are_over_all_that_counts():
+  """Weights may add up to less than one; a member may have seen nothing yet."""
+  sums = np.array([3.0, 0.1, 0.0]), np.array([2.0, 0.25, 0.0])
+  epoch = Epoch(1, 1, True, 1, {}, {"arm": {"loss": sums}})
+  np.testing.assert_allclose(epoch.metrics["arm"]["loss"], [1.5, 0.4, 0])
 
 
 @pytest.mark.parametrize(

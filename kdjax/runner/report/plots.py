@@ -77,7 +77,7 @@ def curves_figure(
     axes.grid(axis="y")
     if _positive(axes):
       style.plain_log_scale(axes, "y")
-      axes.set_ylabel(f"{axes.get_ylabel()} (log scale)")
+      axes.set_ylabel(f"{axes.get_ylabel()}\n(log scale)")
   below.xaxis.set_major_locator(MaxNLocator(integer=True))
   handles, labels = above.get_legend_handles_labels()
   if handles:

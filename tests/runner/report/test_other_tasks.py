@@ -201,7 +201,7 @@ def test_pictures(task):
   (axes,) = plots.accuracy_figure(results).axes
   assert axes.get_ylabel() == worded["header"]
   above, _ = plots.curves_figure(history_of(task), score).axes
-  assert above.get_ylabel() == f"{worded['header']} (log scale)"
+  assert above.get_ylabel() == f"{worded['header']}\n(log scale)"
   assert np.allclose(above.get_lines()[0].get_ydata(), task.words.shown(0.5))
   (axes,) = sweeps.sweep_figure(results["sweep"], score).axes
   assert axes.get_ylabel() == worded["header"]

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from kdjax.runner.report import examples, plots, style, sweeps
+from kdjax.runner.report import examples, plots, reading, style, sweeps
 
 
 def texts(axes):
@@ -59,6 +59,14 @@ def test_curves_figure_draws_means_of_each_network(history):
   assert np.isclose(edges.max(), 1.1 + 0.02**0.5)
   assert above.get_yscale() == "log"
   render(figure)
+
+
+def test_titles_of_axes_stand_apart(history):
+  score = reading.score_of({"task": "language_model"})
+  figure = plots.curves_figure(history, score, "loss", "Validation")
+  render(figure)
+  above, below = (axes.yaxis.label.get_window_extent() for axes in figure.axes)
+  assert above.y0 - below.y1 > 20  # dots of 60 an inch
 
 
 def test_curves_figure_is_linear_where_an_error_is_zero(history):
