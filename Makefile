@@ -37,9 +37,17 @@ RUNS := \
   distill:pruned \
   distill:pruned_90 \
   distill:quantized \
-  distill:quantized_pruned
+  distill:quantized_pruned \
+  lm:lm_prune_and_heal_rates \
+  lm:lm_prune_and_heal \
+  lm:lm_small_teacher \
+  lm:lm_data_size_4 \
+  lm:lm_data_size_16 \
+  lm:lm_data_size_64 \
+  lm:lm_data_size_256 \
+  lm:lm_sequence_level
 
-.PHONY: demo demo-lm lm-texts lm-data-size test test-slow serve lint bench experiments clean
+.PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -53,7 +61,7 @@ demo-lm: .venv/ready .venv/smollm2
 # What the experiments with language models read. The novels are Debian's
 # r-cran-janeaustenr, the definitions its wordnet-base.
 DOCUMENTS := $(BIN)/python -m experiments.text.documents
-SIZES := 16 64 256 1024
+SIZES := 4 16 64 256 1024
 lm-texts: .venv/ready .venv/smollm2
 	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=12
 	$(DOCUMENTS) runs/texts/novels_healing.jsonl package:novels --train=56 --validation=6 --test=12
@@ -62,14 +70,6 @@ lm-texts: .venv/ready .venv/smollm2
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
 	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
-
-# A run for each size of the texts and each divergence, in runs/lm_data_size.
-DIVERGENCES := forward_kl reverse_kl skew_kl generalized_jsd tvd
-lm-data-size: lm-texts
-	$(BIN)/python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
-	$(foreach size,$(SIZES),$(foreach kind,$(DIVERGENCES),$(BIN)/python launch.py lm \
-	  --experiment=lm_data_size --text=runs/texts/novels_$(size).jsonl \
-	  --distillation='$(kind):0.9 + ce:0.1' --workdir=runs/lm_data_size/$(kind)_$(size) &&)) true
 
 # A file's tests share what they compile: one worker takes all of them.
 test: .venv/ready
@@ -119,9 +119,11 @@ endef
 BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
+BEFORE_lm_small_teacher = $(MAKE) lm-texts
+BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
-	$(BIN)/python launch.py cache --task=lm --experiment=lm_prune_and_heal \
-	  --workdir=runs/healing_cache
+	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \
+	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache
 FLAGS_lm_prune_and_heal_rates := --teacher_cache=runs/healing_cache
 BEFORE_lm_prune_and_heal = $(BEFORE_lm_prune_and_heal_rates)
 FLAGS_lm_prune_and_heal := $(FLAGS_lm_prune_and_heal_rates)

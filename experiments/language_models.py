@@ -29,24 +29,25 @@ On other texts, the pages of docs/:
   python launch.py evaluate --from=runs/lm_prune_and_heal --text=runs/texts/pages.jsonl
   python launch.py evaluate --from=runs/lm_prune_and_heal/baseline --text=runs/texts/pages.jsonl
 
-lm_small_teacher: A small GPT of six blocks on four novels: the teacher of `lm_data_size`.
+lm_small_teacher: A small GPT of four blocks on four novels: the teacher of `lm_data_size`.
 
-  make lm-texts
-  python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
+  make experiments RUNS=lm:lm_small_teacher
 
 Its baseline is trained on the same loss and is the same network.
 
-lm_data_size: How do the divergences differ as texts grow scarce?
+lm_data_size_4: How do the divergences differ as texts grow scarce?
 
-  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='forward_kl:0.9 + ce:0.1'
-  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='reverse_kl:0.9 + ce:0.1'
-  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='skew_kl(lam=0.1):0.9 + ce:0.1'
-  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='generalized_jsd(beta=0.5):0.9 + ce:0.1'
-  python launch.py lm --experiment=lm_data_size --text=runs/texts/novels_16.jsonl --distillation='tvd:0.9 + ce:0.1'
+  make experiments RUNS="lm:lm_small_teacher lm:lm_data_size_4 lm:lm_data_size_16 lm:lm_data_size_64 lm:lm_data_size_256"
 
-and so on with novels_64, novels_256 and novels_1024 (`make lm-data-size` runs all
-twenty): 16 to 1,024 parts of 2,000 characters, equally many steps, five seeds, three
-rates for each arm. Not run yet: some hours on two CPU cores.
+A GPT of two blocks learns from 4 parts of novels of 2,000 characters each: by five
+divergences, and by the next tokens alone. Equally many steps, five seeds, three rates
+for each arm, of which validation documents choose one.
+
+lm_data_size_16: As `lm_data_size_4`, with 16 parts of novels.
+
+lm_data_size_64: As `lm_data_size_4`, with 64 parts of novels.
+
+lm_data_size_256: As `lm_data_size_4`, with 256 parts of novels.
 
 lm_sequence_level: Does a student learn more from its teacher's answers than from the files'?
 
@@ -101,6 +102,29 @@ _HEALED = Experiment(
 )
 
 
+def _data_size(parts: int) -> Experiment:
+  """As much of the novels as so many parts of 2,000 characters."""
+  kinds = "reverse_kl", "skew_kl(lam=0.1)", "generalized_jsd(beta=0.5)", "tvd"
+  return Experiment(
+    language=Language(
+      text=f"runs/texts/novels_{parts}.jsonl",
+      sequence_length=64,
+      steps=300,
+      evaluations=3,
+      completions=0,
+      alternatives=", ".join(f"{kind}:0.9 + ce:0.1" for kind in kinds),
+    ),
+    teacher=Teacher(teacher_from="runs/lm_small_teacher"),
+    student=_student(
+      model="decoder(family='gpt2', width=64, depth=2, heads=4, positions=64)",
+      batch_size=4,
+      seeds=5,
+    ),
+    distillation=_WORDS,
+    search=Search(rates=(1e-3, 3e-3, 1e-2)),
+  )
+
+
 EXPERIMENTS = {
   "lm": Experiment(student=_STUDENT, distillation=_WORDS),
   "lm_demo": Experiment(
@@ -126,29 +150,16 @@ EXPERIMENTS = {
     language=Language(
       text="runs/texts/novels_1024.jsonl",
       student_from="runs/texts/small_gpt",
-      sequence_length=128,
-      steps=1000,
+      sequence_length=64,
+      steps=800,
+      evaluations=4,
       completions=0,
     ),
     teacher=Teacher(teacher_from="runs/texts/small_gpt"),
-    student=_student(batch_size=16, seeds=1, learning_rate=2e-3),
+    student=_student(batch_size=16, seeds=1, learning_rate=3e-3),
     distillation=Distillation(distillation="hard"),
   ),
-  "lm_data_size": Experiment(
-    language=Language(
-      text="runs/texts/novels_1024.jsonl",
-      sequence_length=128,
-      steps=300,
-      completions=0,
-    ),
-    teacher=Teacher(teacher_from="runs/lm_small_teacher"),
-    student=_student(
-      model="decoder(family='gpt2', width=128, depth=4, heads=4, positions=128)",
-      seeds=5,
-    ),
-    distillation=_WORDS,
-    search=Search(rates=(1e-3, 2e-3, 4e-3)),
-  ),
+  **{f"lm_data_size_{parts}": _data_size(parts) for parts in (4, 16, 64, 256)},
   "lm_sequence_level": Experiment(
     language=Language(
       text="runs/texts/definitions.jsonl",

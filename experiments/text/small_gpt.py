@@ -2,7 +2,7 @@
 
   python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
 
-`launch.py lm --experiment=lm_small_teacher` trains it: the teacher of `lm_data_size`.
+`launch.py lm --experiment=lm_small_teacher` trains it: the teacher of `lm_data_size_4`.
 """
 
 import json
@@ -18,8 +18,8 @@ from kdjax.models import make_model, pretrained
 from kdjax.models.pretrained.load import network_of
 from kdjax.models.tokenizers import Tokenizer, tokenizer_of_files
 
-NETWORK = "decoder(family='gpt2', width=256, depth=6, heads=8, positions=128)"
-TOKENS = 2048
+NETWORK = "decoder(family='gpt2', width=128, depth=4, heads=4, positions=64)"
+TOKENS = 1024
 END = "<|endoftext|>"
 
 
