@@ -105,6 +105,7 @@ class Words(NamedTuple):
     factor: of the score; differences of scores are multiplied with it too.
     offset: added to that.
     digits: behind the point.
+    counted: what a training's speed counts.
   """
 
   title: str = "error"
@@ -112,6 +113,7 @@ class Words(NamedTuple):
   factor: float = -100.0
   offset: float = 100.0
   digits: int = 2
+  counted: str = "examples"
 
   def shown(self, score: Any) -> Any:
     """Makes of scores the numbers that people see: 0.97 -> 3."""

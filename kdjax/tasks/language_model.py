@@ -155,7 +155,7 @@ def _task(
     finish={"perplexity": np.exp},
     pool=pool_logits,
     signature=signature,
-    words=Words("nats per token", "", 1.0, 0.0, digits=4),
+    words=Words("nats per token", "", 1.0, 0.0, digits=4, counted="tokens"),
     tokens=real_tokens,
     factored_from=factored_from,
     width=vocabulary,

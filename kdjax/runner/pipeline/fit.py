@@ -139,7 +139,11 @@ def _fit(setup, train_spec, log, teachers, watch, best) -> FitResult:
       networks = _networks(train_spec, epoch)
       epochs_before = epoch.number - (not epoch.ended)
     bar = progress(
-      train_spec.epochs, title, train_spec.images, done=epochs_before
+      train_spec.epochs,
+      title,
+      train_spec.images,
+      counted=train_spec.task.words.counted,
+      done=epochs_before,
     )
     with bar as advance:
       meter = profiling.Meter(setup.devices)

@@ -36,7 +36,8 @@ class TrainSpec(NamedTuple):
     optimizer_for: steps -> the same for a training of another length; without
       pruning, so that networks which teach keep their weights.
     epochs: passes over the largest loader.
-    images: how many an epoch shows to all members together, padding included.
+    images: how many an epoch shows to all members together, padding included; of
+      texts, how many tokens are learned.
     show: stored images -> what the network sees of them when it is measured.
     together: whether members train side by side or one after the other.
     task: what the network's answers mean.

@@ -40,8 +40,9 @@ def say(text: str) -> None:
 def progress(
   total_epochs: int,
   description: str,
-  images_per_epoch: int = 0,
+  examples_per_epoch: int = 0,
   *,
+  counted: str = "examples",
   done: int = 0,
   unit: str = "epoch",
   stream: TextIO | None = None,
@@ -52,10 +53,12 @@ def progress(
   in which an epoch ends; another when all is over.
 
   Args:
-    images_per_epoch: of all seeds together; 0 leaves the speed out.
+    examples_per_epoch: of all seeds together; 0 leaves the speed out.
+    counted: what they are.
   """
   stream = _stream() if stream is None else stream
-  phase = _Phase(description, images_per_epoch, total_epochs, done, unit)
+  speed = examples_per_epoch, counted
+  phase = _Phase(description, speed, total_epochs, done, unit)
   display = _bar(phase, stream) if stream.isatty() else _lines(stream)
   with display as update:
 
@@ -75,10 +78,15 @@ class _Phase:
   """Counts epochs and time."""
 
   def __init__(
-    self, description: str, images: int, total: int, done: int, unit: str
+    self,
+    description: str,
+    speed: tuple[int, str],
+    total: int,
+    done: int,
+    unit: str,
   ):
     self.description, self.total, self.done = description, total, done
-    self._images, self._unit = images, unit
+    (self._examples, self._counted), self._unit = speed, unit
     self._epochs = done
     self._loss = self._score = None
     self._start = self._last = time.perf_counter()
@@ -107,10 +115,8 @@ class _Phase:
 
   def status(self) -> str:
     parts = self.scores()
-    if self._images and self._seconds:
-      parts.append(
-        f"{formats.count(self._images / self._seconds)} examples a second"
-      )
+    if self._examples and self._seconds:
+      parts.append(self._speed(self._examples / self._seconds))
     return ", ".join(parts)
 
   def line(self, ended: bool) -> str:
@@ -131,10 +137,12 @@ class _Phase:
       f"{self.description}: {epochs} {self._unit}{'s' * (epochs != 1)}"
       f" in {formats.duration(seconds)}"
     )
-    if self._images and epochs:
-      speed = self._images * epochs / max(seconds, 1e-9)
-      line += f", {formats.count(speed)} examples a second"
+    if self._examples and epochs:
+      line += f", {self._speed(self._examples * epochs / max(seconds, 1e-9))}"
     return ", ".join([line, *self.scores()])
+
+  def _speed(self, a_second: float) -> str:
+    return f"{formats.count(a_second)} {self._counted} a second"
 
 
 @contextlib.contextmanager

@@ -80,6 +80,8 @@ def make(setup: Any, task: Task) -> TrainSpec:
     if name != "baseline":
       check_step(network, setup.shown, arm.method({}), setup.sample, task)
   start = setup.learner.pretrained.variables
+  learned = setup.train_split.labels[setup.examples[own]] >= 0
+  tokens = settings.batch_size * learned.sum(axis=1).mean()
   return TrainSpec(
     network=network,
     model=setup.values.student,
@@ -87,10 +89,9 @@ def make(setup: Any, task: Task) -> TrainSpec:
     arms=arms,
     loaders=loaders,
     epochs=rounds,
-    images=loaders[own].steps
-    * settings.batch_size
-    * len(arms)
-    * len(members["seed"]),
+    images=round(
+      tokens * loaders[own].steps * len(arms) * len(members["seed"])
+    ),
     show=lambda x: x,
     together=True,
     task=task,
