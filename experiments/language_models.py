@@ -8,8 +8,8 @@ lm_demo: Prune and heal in minutes: 6 of SmolLM2's 30 blocks, on the pages of do
 
   make demo-lm
 
-Three orders of 6,000 tokens each, one rate for student and baseline: meant for ten
-minutes of two CPU cores, and far from healed.
+Three orders of 6,000 tokens each, one rate for student and baseline: six minutes of
+two CPU cores, and far from healed.
 
 lm_prune_and_heal_rates: Which rate suits student and baseline of `lm_prune_and_heal`?
 
@@ -49,15 +49,19 @@ lm_data_size_64: As `lm_data_size_4`, with 64 parts of novels.
 
 lm_data_size_256: As `lm_data_size_4`, with 256 parts of novels.
 
+lm_sequence_level_rates: Which rate suits each arm of `lm_sequence_level`?
+
+  make experiments RUNS=lm:lm_sequence_level_rates
+
+One order of the texts, three rates for each arm, chosen on validation definitions.
+
 lm_sequence_level: Does a student learn more from its teacher's answers than from the files'?
 
-  make lm-texts
-  python launch.py lm --experiment=lm_sequence_level --workdir=runs/answers
-  python launch.py lm --experiment=lm_sequence_level --policy=off --distillation='forward_kl:0.9 + ce:0.1' --workdir=runs/words
+  make experiments RUNS=lm:lm_sequence_level
 
-What words mean, as WordNet has it: 10 of SmolLM2's 30 blocks learn from its greedy
-answers to 512 prompts (Kim & Rush 2016), the baseline from WordNet's own; the second
-command is the teacher's divergence on WordNet's answers. Not run yet.
+What words mean, as WordNet has it: 6 of SmolLM2's 30 blocks learn from its greedy
+answers to 256 prompts (Kim & Rush 2016), by their tokens alone and by its distributions
+too; the baseline learns from WordNet's own answers. Three orders.
 """
 
 import dataclasses
@@ -67,6 +71,7 @@ from kdjax.runner.config import (
   Distillation,
   Experiment,
   Language,
+  Run,
   Search,
   Student,
   Teacher,
@@ -99,6 +104,23 @@ _HEALED = Experiment(
   teacher=Teacher(teacher_from="package:smollm2"),
   student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
   distillation=_WORDS,
+)
+
+
+_ANSWERS = Experiment(
+  language=Language(
+    text="runs/texts/definitions.jsonl",
+    sequence_length=128,
+    steps=48,
+    evaluations=2,
+    validation_sequences=16,
+    policy="teacher",
+    alternatives="forward_kl:0.9 + ce:0.1",
+  ),
+  continuation=Continuation(max_new_tokens=32),
+  teacher=Teacher(teacher_from="package:smollm2"),
+  student=_student(model="layers(6)", batch_size=2, learning_rate=1e-3),
+  distillation=Distillation(distillation="hard"),
 )
 
 
@@ -138,6 +160,8 @@ EXPERIMENTS = {
     teacher=Teacher(teacher_from="package:smollm2"),
     student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
     distillation=_WORDS,
+    # A checkpoint of six students takes 4 GB of memory while it is written.
+    run=Run(checkpoint_minutes=30),
   ),
   "lm_prune_and_heal_rates": dataclasses.replace(
     _HEALED,
@@ -160,19 +184,11 @@ EXPERIMENTS = {
     distillation=Distillation(distillation="hard"),
   ),
   **{f"lm_data_size_{parts}": _data_size(parts) for parts in (4, 16, 64, 256)},
-  "lm_sequence_level": Experiment(
-    language=Language(
-      text="runs/texts/definitions.jsonl",
-      sequence_length=128,
-      steps=100,
-      evaluations=4,
-      validation_sequences=16,
-      policy="teacher",
-    ),
-    continuation=Continuation(max_new_tokens=48),
-    teacher=Teacher(teacher_from="package:smollm2"),
-    student=_student(model="layers(10)", batch_size=4),
-    distillation=Distillation(distillation="hard"),
-    search=Search(rates=(1e-4, 3e-4, 1e-3)),
+  "lm_sequence_level_rates": dataclasses.replace(
+    _ANSWERS,
+    language=dataclasses.replace(_ANSWERS.language, completions=0),
+    student=dataclasses.replace(_ANSWERS.student, seeds=1),
+    search=Search(rates=(3e-4, 1e-3, 3e-3)),
   ),
+  "lm_sequence_level": _ANSWERS,
 }
