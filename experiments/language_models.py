@@ -148,7 +148,7 @@ def _data_size(parts: int) -> Experiment:
 
 
 EXPERIMENTS = {
-  "lm": Experiment(student=_STUDENT, distillation=_WORDS),
+  "lm": Experiment(student=_STUDENT),
   "lm_demo": Experiment(
     language=Language(
       text="runs/texts/demo.jsonl",

@@ -201,7 +201,13 @@ def test_texts_of_settings_become_values_once(function):
       {"train/make_step"}
       | {
         f"train/schemes/{name}"
-        for name in ("scheme", "mutual", "mean_teacher", "codistillation")
+        for name in (
+          "scheme",
+          "mutual",
+          "mean_teacher",
+          "codistillation",
+          "on_policy",
+        )
       },
     ),
   ],

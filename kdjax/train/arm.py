@@ -52,6 +52,24 @@ def teacher_taps(arms: Iterable[Arm]) -> tuple[str, ...]:
   )
 
 
+def asked_taps(
+  arms: Mapping[str, Arm],
+) -> dict[tuple[str, str | None], tuple[str, ...]]:
+  """Lists what is to be seen of teachers, by (loader, teacher).
+
+  Members share what a teacher makes of a loader's batch; schemes that ask
+  themselves have no part in it.
+
+  Returns:
+    The taps.
+  """
+  asked: dict[tuple[str, str | None], list[Arm]] = {}
+  for arm in arms.values():
+    if not arm.scheme.asks:
+      asked.setdefault((arm.loader, arm.teacher), []).append(arm)
+  return {key: teacher_taps(own) for key, own in asked.items()}
+
+
 def plan_steps(
   arms: Mapping[str, Arm],
   loaders: Mapping[str, Loader],

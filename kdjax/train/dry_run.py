@@ -33,6 +33,7 @@ def check_step(
   sample: Any,
   task: Task,
   scheme: Scheme = OFFLINE,
+  examples: int = EXAMPLES,
 ) -> None:
   """Traces a whole step without computing anything.
 
@@ -40,9 +41,10 @@ def check_step(
     teacher: likewise, or what is left of one; None where nobody teaches but the
       scheme itself.
     sample: inputs (1, ...), for their shape and type.
+    examples: of a batch, where a scheme's state depends on it.
   """
 
-  step = _step_of(student, teacher, method, sample, task, scheme)
+  step = _step_of(student, teacher, method, sample, task, scheme, examples)
   try:
     with taps_of("student"):
       jax.eval_shape(step, jax.random.key(0), 0.0)
@@ -85,11 +87,11 @@ def reads_answers(
   return used[-1]
 
 
-def _step_of(student, teacher, method, sample, task, scheme):
+def _step_of(student, teacher, method, sample, task, scheme, examples=EXAMPLES):
   """A step as a function of randomness and of what is added to all answers."""
 
   def step(rng, change):
-    index = _shown(scheme)
+    index = _shown(scheme, examples)
     inputs = jax.tree.map(
       lambda x: jnp.zeros((len(index), *x.shape[1:]), x.dtype), sample
     )
@@ -118,8 +120,9 @@ def _step_of(student, teacher, method, sample, task, scheme):
       learning_rate=0.0,
       head=head,
     )
+    shows = live if scheme.asks else outputs
     state, metrics = scheme.step(
-      state, method, batch, outputs, rng=rng, head=head
+      state, method, batch, shows, rng=rng, head=head
     )
     return jax.tree.leaves(state), metrics["loss"]
 
@@ -141,11 +144,11 @@ def _check_stored(outputs: Outputs, taps: Sequence[str]) -> None:
       ) from None
 
 
-def _shown(scheme: Scheme) -> jax.Array:
+def _shown(scheme: Scheme, examples: int) -> jax.Array:
   """The examples of a batch, as the scheme is shown them."""
-  index = np.arange(EXAMPLES, dtype=np.int32)
+  index = np.arange(examples, dtype=np.int32)
   loader = Loader(
-    lambda *_: (index[None], np.ones((1, EXAMPLES))), 1, None, None
+    lambda *_: (index[None], np.ones((1, examples))), 1, None, None
   )
   loader = scheme.adapt_loader(loader) if scheme.adapt_loader else loader
   return jnp.asarray(loader.batches(0, 0, 1)[0][0])

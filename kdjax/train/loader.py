@@ -99,6 +99,31 @@ def repeat_batches(loader: Loader, *, times: int) -> Loader:
   return loader._replace(batches=batches)
 
 
+def repeat_steps(loader: Loader, *, times: int) -> Loader:
+  """Shows every batch in several steps, one after the other.
+
+  Args:
+    times: how many.
+
+  Returns:
+    The loader; a pass of it has as many steps as before.
+
+  Example:
+    >>> steps = lambda seed, *part: (np.arange(*part)[:, None],)
+    >>> loader = repeat_steps(Loader(steps, 4, None, None), times=2)
+    >>> loader.batches(0, 1, 4)[0].ravel().tolist()
+    [0, 1, 1]
+  """
+
+  def batches(seed, start, stop):
+    first = start // times
+    arrays = loader.batches(seed, first, -(-stop // times))
+    own = slice(start - first * times, stop - first * times)
+    return tuple(np.repeat(x, times, axis=0)[own] for x in arrays)
+
+  return loader._replace(batches=batches)
+
+
 def join_orders(loader: Loader, *, times: int) -> Loader:
   """Shows several batches side by side, each from an order of its own.
 

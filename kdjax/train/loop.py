@@ -20,7 +20,7 @@ import optax
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, in_rows, observe, teacher_head
-from kdjax.train.arm import Arm, plan_steps, teacher_taps
+from kdjax.train.arm import Arm, asked_taps, plan_steps, teacher_taps
 from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
 from kdjax.train.devices.rules import Partition
@@ -219,14 +219,7 @@ def _compile(
   arms, loaders, task, arranged, together, gradient_metrics, grid, padded
 ):
   """Compiles the scan over a portion of steps, for all devices."""
-  taps = {
-    (loader, teacher): teacher_taps(
-      arm
-      for arm in arms.values()
-      if (arm.loader, arm.teacher) == (loader, teacher)
-    )
-    for loader, teacher in {(arm.loader, arm.teacher) for arm in arms.values()}
-  }
+  taps = asked_taps(arms)
   axis_name = arranged.axis_name
 
   def run(states, plan, steps, stored, targets, teachers, members, seeds):
@@ -259,7 +252,7 @@ def _compile(
           arm,
           states[name],
           members[name],
-          (batches[arm.loader], outputs[arm.loader, arm.teacher]),
+          (batches[arm.loader], outputs.get((arm.loader, arm.teacher))),
           step,
           teachers.get(arm.teacher),
           gradient_metrics,
@@ -343,7 +336,7 @@ def _step_members(
       state,
       arm.method(settings),
       batch,
-      teacher_outputs,
+      teacher if arm.scheme.asks else teacher_outputs,
       rng=step_key(settings["seed"], step, 1),
       axis_name=axis_name,
       head=head,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from kdjax.runner.config.field import COUNT, Interval, option
+from kdjax.runner.config.field import AUTO, COUNT, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +13,10 @@ class Continuation:
     128, "the most tokens behind a prompt", within=COUNT
   )
   sampling: str = option(
-    "greedy",
+    AUTO,
     "how tokens are chosen: greedy, or a sum such as 'temperature(0.7) +"
-    " top_k(50) + top_p(0.9)', also min_p(0.05)",
+    " top_k(50) + top_p(0.9)', also min_p(0.05); by default greedy, and"
+    " temperature(1.0) where a student in training writes",
   )
 
 

@@ -78,8 +78,18 @@ class Language(Documents):
   policy: str = option(
     "off",
     "whose texts the student learns from: off, the files'; teacher, its answers to"
-    " their prompts (sequence-level distillation)",
-    choices=("off", "teacher"),
+    " their prompts (sequence-level distillation); student, the student's own"
+    " answers (on-policy); mixed(student=0.5), of that share of the batches its"
+    " own, of the others the files'",
+  )
+  updates_per_rollout: int = option(
+    1, "steps that are taken on the same texts of the student's", within=COUNT
+  )
+  prompt_tokens: int = option(
+    16,
+    "where the student writes: how many first tokens of a document without a"
+    " prompt, or of a window of one, are its prompt",
+    within=COUNT,
   )
   student_from: str | None = option(
     None,

@@ -61,7 +61,7 @@ _NEEDED = {
   "multihost": "coordinator_address process_count process_index init_timeout"
   " heartbeat_timeout step_timeout",
   "cache_form=top_k": "cache_top_k",
-  "policy=teacher": "max_new_tokens sampling",
+  "policy=teacher or --policy=student": "max_new_tokens sampling",
   "regulariser": "regulariser_weight",
   "soft_labels_from": "project_simplex",
 }
@@ -73,6 +73,13 @@ IDLE = (
   *(
     _idle(names, f"without --{what}", _is_set(re.match(r"\w+", what)[0]))
     for what, names in _NEEDED.items()
+  ),
+  _idle(
+    "updates_per_rollout prompt_tokens",
+    "where the student writes no texts: without --policy=student or"
+    " --policy=mixed",
+    lambda one: one.language.policy.startswith(("student", "mixed")),
+    "policy",
   ),
   _idle(
     "teacher_classes",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from kdjax.core.errors import UserError
 from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.load import Pretrained, load
+from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
 from kdjax.train.devices.rules import Partition
 
@@ -64,12 +65,19 @@ def check_named(command: str, needs: str, **flags: str | None) -> None:
       raise UserError(f"{command} needs {needs}; --{flag} is missing")
 
 
-def check_sampling(text: str) -> None:
-  """Refuses a `--sampling` that is none."""
+def sampling_of(experiment: Any, default: str = "greedy") -> str:
+  """Says how tokens are chosen; refuses a `--sampling` that is none.
+
+  Args:
+    default: where it is left open.
+  """
+  text = experiment.continuation.sampling
+  text = default if text == AUTO else text
   try:
     read_sampling(text)
   except UserError as error:
     raise UserError(f"--sampling: {error}") from None
+  return text
 
 
 def check_same_tokenizer(

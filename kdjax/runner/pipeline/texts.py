@@ -1,6 +1,7 @@
 """Texts as sequences of tokens: read, divided by document, packed, counted."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,22 @@ class Texts(NamedTuple):
     """The largest token id."""
     sequences = (part.sequences for part in self.parts.values())
     return max(int(one["tokens"].max()) for one in sequences)
+
+
+class Answered(NamedTuple):
+  """A tokenizer that is handed the ids of questions and answers."""
+
+  tokenizer: Any
+
+  def tokenize(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+    if "answer" not in row:
+      return self.tokenizer.tokenize(row)
+    question, answer = [*row["question"]], [*row["answer"]]
+    counts = [False] * len(question) + [True] * len(answer)
+    return [*question, *answer], counts
+
+  def decode(self, ids: Sequence[int]) -> str:
+    return self.tokenizer.decode(ids)
 
 
 def read_rows(settings: Text) -> list[text.Row]:

@@ -101,6 +101,33 @@ def with_scheme(experiment: Experiment) -> Experiment:
   return dataclasses.replace(experiment, distillation=settings)
 
 
+def with_objective(
+  experiment: Experiment, objective: str, *, labels: bool = True
+) -> Experiment:
+  """Fills in what a student learns by where no method is named.
+
+  Args:
+    labels: whether a method that is named without a weight shares it with them.
+  """
+  settings = experiment.distillation
+  text = settings.distillation
+  if text == Distillation().distillation:
+    text = objective
+  (first, *others) = methods.read_objective(text).terms
+  alone = first.weight is None and not others
+  if (
+    alone and not labels and first.spec.name not in ("ce", *methods.OBJECTIVES)
+  ):
+    text = f"{text}:1"
+  settings = dataclasses.replace(settings, distillation=text)
+  return dataclasses.replace(experiment, distillation=settings)
+
+
+def reads_labels(objective: ObjectiveSpec) -> bool:
+  """Says whether the labels have a term of their own."""
+  return any(term.spec.name == "ce" for term in methods.terms_of(objective))
+
+
 def with_task(experiment: Experiment, task: Task) -> Experiment:
   """Fills in what a student learns by whose task's answers are no logits."""
   settings = experiment.distillation

@@ -49,6 +49,8 @@ class Scheme(NamedTuple):
     layout: how the state lies over devices; None where all hold the same.
     averages: whether the network that is measured is an average of weights
       over time.
+    asks: whether a step asks the teacher itself, of inputs that it makes: it is
+      then handed the Teacher in the place of its outputs.
   """
 
   create: Callable[..., Any]
@@ -59,6 +61,7 @@ class Scheme(NamedTuple):
   adapt_loader: Callable[[Any], Any] | None = None
   layout: Layout | None = None
   averages: bool = False
+  asks: bool = False
 
 
 OFFLINE = Scheme(create_state, take_step, variables)

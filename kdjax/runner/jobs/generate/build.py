@@ -42,7 +42,7 @@ def build(experiment: Any) -> Plan:
     "a language model and prompts, --from=FOLDER and --prompts=FILE",
     **{"from": source, "prompts": settings.prompts},
   )
-  language_models.check_sampling(experiment.continuation.sampling)
+  language_models.sampling_of(experiment)
   rows = text.read_prompts(settings.prompts)
   devices = placement.choose(experiment.run.accelerator)
   network = language_models.open_language_model("from", source)

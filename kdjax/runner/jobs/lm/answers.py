@@ -1,7 +1,7 @@
 """Sequence-level distillation: the teacher's answers in the place of the files'."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,18 +23,21 @@ ANSWERS = "answers"
 
 
 def prompts_of(
-  experiment: Experiment, teacher: Pretrained, part: rows.Part
+  experiment: Experiment, policy: str, teacher: Pretrained, part: rows.Part
 ) -> dict[int, list[int]]:
   """Finds the prompts that the teacher is to answer.
 
+  Args:
+    policy: whose texts the student learns from, see `policies`.
+
   Returns:
     By the number of their row; none of those without room for an answer, and none
-    at all where the student learns from the files' own texts.
+    at all where the student does not learn from the teacher's texts.
 
   Raises:
     UserError: if no row has a prompt, or the teacher cannot read that many tokens.
   """
-  if experiment.language.policy == "off":
+  if policy != "teacher":
     return {}
   if experiment.teacher.teacher_cache:
     raise UserError(
@@ -42,7 +45,7 @@ def prompts_of(
       " teacher answers; leave one of them out"
     )
   settings = experiment.continuation
-  language_models.check_sampling(settings.sampling)
+  language_models.sampling_of(experiment)
   prompts = {}
   for number, row in enumerate(part.rows):
     if "text" not in row.values:
@@ -95,7 +98,7 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
     if i in answers or "text" in row.values
   ]
   tokenizer = setup.teacher.tokenizer
-  examples = text.make_examples(own_rows, _Answered(tokenizer), length)
+  examples = text.make_examples(own_rows, rows.Answered(tokenizer), length)
   say(f"answers of the teacher: {examples.summary()}")
   sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
   parts = setup.texts.parts | {
@@ -118,22 +121,6 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
   return setup._replace(student=trainee.make(setup, task))
 
 
-class _Answered(NamedTuple):
-  """A tokenizer that is handed the ids of what was generated."""
-
-  tokenizer: Any
-
-  def tokenize(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
-    if "answer" not in row:
-      return self.tokenizer.tokenize(row)
-    question, answer = [*row["question"]], [*row["answer"]]
-    counts = [False] * len(question) + [True] * len(answer)
-    return [*question, *answer], counts
-
-  def decode(self, ids: Sequence[int]) -> str:
-    return self.tokenizer.decode(ids)
-
-
 def _generated(setup: Any) -> dict[str, np.ndarray]:
   settings, teacher = setup.experiment.continuation, setup.teacher
   say(
@@ -144,7 +131,7 @@ def _generated(setup: Any) -> dict[str, np.ndarray]:
     teacher.variables,
     [*setup.prompts.values()],
     max_new_tokens=settings.max_new_tokens,
-    sampling=settings.sampling,
+    sampling=language_models.sampling_of(setup.experiment),
     key=jax.random.key(0),
     eos=teacher.tokenizer.eos,
     ids=[*setup.prompts],

@@ -13,7 +13,7 @@ from kdjax.data import Split
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
-from kdjax.runner.jobs.lm import answers, networks, trainee
+from kdjax.runner.jobs.lm import answers, networks, policies, trainee
 from kdjax.runner.pipeline import cached_texts, capacity, language_models
 from kdjax.runner.pipeline import partition as partitions
 from kdjax.runner.pipeline import texts as rows
@@ -32,6 +32,7 @@ class Setup(NamedTuple):
   Attributes:
     experiment: the settings.
     values: what the texts among them mean.
+    policy: whose texts the student learns from.
     texts: what is read, by split.
     teacher: as it was loaded.
     asked: the teacher.
@@ -48,6 +49,7 @@ class Setup(NamedTuple):
 
   experiment: Experiment
   values: Values
+  policy: policies.Policy
   texts: rows.Texts
   teacher: Pretrained
   asked: Teacher
@@ -71,7 +73,10 @@ def build(experiment: Experiment) -> Plan:
     experiment.computing.mesh, experiment.computing.shard_rules, local
   )
   parts = partitions.batch_parts(partition, local)
+  policy = policies.read_policy(experiment)
+  experiment = policies.with_objective(experiment, policy)
   values = _checked(experiment, parts)
+  policies.check_policy(experiment, policy, values)
   where, length = (
     experiment.teacher.teacher_from,
     experiment.language.sequence_length,
@@ -88,9 +93,12 @@ def build(experiment: Experiment) -> Plan:
   )
   task = language_model(min(classes, known, teacher.tokenizer.vocabulary_size))
   texts = rows.read(experiment.language, teacher.tokenizer)
+  texts = policies.with_prompts(experiment, policy, teacher.tokenizer, texts)
   language_models.check_ids(texts.largest, task.width)
   split = trainee.split_of(task, texts.parts["train"].sequences)
-  prompts = answers.prompts_of(experiment, teacher, texts.parts["train"])
+  prompts = answers.prompts_of(
+    experiment, policy.name, teacher, texts.parts["train"]
+  )
   asked = live_teacher(
     teacher.network,
     teacher.variables,
@@ -99,6 +107,7 @@ def build(experiment: Experiment) -> Plan:
   setup = Setup(
     experiment=experiment,
     values=values,
+    policy=policy,
     texts=texts,
     teacher=teacher,
     asked=asked,
@@ -111,7 +120,7 @@ def build(experiment: Experiment) -> Plan:
     prompts=prompts,
     grid=[{"learning_rate": rate} for rate in trainee.rates(experiment)],
     train_split=split,
-    sample=language_models.sample(length),
+    sample=language_models.sample(split.labels.shape[1] + 1),
     devices=local,
   )
   student = trainee.make(setup, task)._replace(partition=partition)

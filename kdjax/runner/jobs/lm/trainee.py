@@ -10,7 +10,7 @@ from kdjax import data, methods
 from kdjax.core.task import Task, as_batch
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
-from kdjax.runner.jobs.lm import measure, networks
+from kdjax.runner.jobs.lm import measure, networks, policies
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import check_pieces, check_schedules
@@ -55,19 +55,25 @@ def make(setup: Any, task: Task) -> TrainSpec:
   }
   check_schedules(experiment, steps)
   members = settings_of(setup.grid, np.arange(settings.seeds))
-  scheme = in_pieces(OFFLINE, computing.accumulate_steps)
+  alone = in_pieces(OFFLINE, computing.accumulate_steps)
+  scheme = policies.scheme_of(setup, task)
+  if scheme.adapt_loader:
+    own, loaders["own"] = "own", scheme.adapt_loader(loaders[own])
   arms = {
     name: Arm(
       loader,
       lambda _, text=text: methods.make_objective(text, **facts),
       members,
       "teacher" if methods.asks_a_teacher(text) else None,
-      scheme,
+      own_scheme,
     )
-    for name, loader, text in (
-      ("student", own, setup.values.objective),
-      ("baseline", "train", "hard"),
-      *((name, own, text) for name, text in setup.values.alternatives.items()),
+    for name, loader, text, own_scheme in (
+      ("student", own, setup.values.objective, scheme),
+      ("baseline", "train", "hard", alone),
+      *(
+        (name, own, text, scheme)
+        for name, text in setup.values.alternatives.items()
+      ),
     )
   }
   check_pieces(experiment, arms)
@@ -78,7 +84,15 @@ def make(setup: Any, task: Task) -> TrainSpec:
   )
   for name, arm in arms.items():
     if name != "baseline":
-      check_step(network, setup.shown, arm.method({}), setup.sample, task)
+      check_step(
+        network,
+        setup.shown,
+        arm.method({}),
+        setup.sample,
+        task,
+        scheme,
+        settings.batch_size,
+      )
   start = setup.learner.pretrained.variables
   learned = setup.train_split.labels[setup.examples[own]] >= 0
   tokens = settings.batch_size * learned.sum(axis=1).mean()

@@ -111,7 +111,28 @@ BAD = {
   "steps": (["--steps=0"], ["--steps=0"]),
   "rates": (["--learning_rate=1e-3,1e-2"], ["--learning_rate"]),
   "not its own": (["--dataset=digits"], ["--dataset=digits", "lm has no such"]),
-  "policy": (["--policy=student"], ["--policy", "'student'", "off, teacher"]),
+  "policy": (["--policy=mix"], ["--policy", "'mix'", "'mixed'"]),
+  "share": (["--policy=mixed(student=1)"], ["--policy", "(0, 1)"]),
+  "no room": (
+    ["--policy=student", "--max_new_tokens=16"],
+    ["--policy=student", "--max_new_tokens=16", "--sequence_length=16"],
+  ),
+  "own labels": (
+    [
+      "--policy=student",
+      "--distillation=kd:0.9 + ce:0.1",
+      "--max_new_tokens=4",
+    ],
+    ["--policy=student", "ce", "kd:0.9 + ce:0.1"],
+  ),
+  "own texts of a cache": (
+    ["--policy=mixed", "--teacher_cache=gone"],
+    ["--policy=mixed", "--teacher_cache"],
+  ),
+  "no updates": (
+    ["--updates_per_rollout=2"],
+    ["--updates_per_rollout=2", "--policy=student"],
+  ),
   "no prompts": (["--policy=teacher"], ["--policy=teacher", "`prompt`"]),
   "sampling": (
     ["--policy=teacher", "--sampling=hot"],

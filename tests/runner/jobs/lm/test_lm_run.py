@@ -128,9 +128,18 @@ def test_a_run(places, tmp_path):
   assert "every(2)" in card and "| Student |" in card
 
 
+# The student's own texts, each for two updates, or the files'.
+MIXED = (
+  "--policy=mixed(student=0.7)",
+  "--max_new_tokens=8",
+  "--updates_per_rollout=2",
+)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), (*MIXED, "--steps=6")], ids=["", "own"])
 def test_a_mesh_gives_the_networks_and_scores_of_one_device(
-  places, tmp_path, monkeypatch
+  places, tmp_path, monkeypatch, flags
 ):
   def on(count, *flags):
     chosen = jax.devices()[:count]
@@ -142,9 +151,9 @@ def test_a_mesh_gives_the_networks_and_scores_of_one_device(
     return weights, [entry[name][0] for name in ("teacher_kl", "agreement")]
 
   alone, meshed, cut = (
-    on(1),
-    on(4, "--mesh=data=2,model=2", "--shard_rules=transformer"),
-    on(8, "--mesh=data=-1", "--shard_rules=fsdp"),
+    on(1, *flags),
+    on(4, *flags, "--mesh=data=2,model=2", "--shard_rules=transformer"),
+    on(8, *flags, "--mesh=data=-1", "--shard_rules=fsdp"),
   )
   for other in (meshed, cut):
     jax.tree.map(
@@ -179,9 +188,15 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  "flags",
+  # Of its five portions each ends between two updates on the same texts.
+  [(), (*MIXED, "--steps=15", "--evaluations=5")],
+  ids=["", "own"],
+)
+def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   folders = tmp_path / "whole", tmp_path / "killed"
-  assert run(places, folders[0]) == 0
+  assert run(places, folders[0], *flags) == 0
   log_epoch = fit._log_epoch
 
   def killed(setup, train_spec, log, epoch, *rest):
@@ -190,12 +205,13 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
     return log_epoch(setup, train_spec, log, epoch, *rest)
 
   monkeypatch.setattr(fit, "_log_epoch", killed)
-  assert run(places, folders[1], "--checkpoint_minutes=0") == 130
+  again = (*flags, "--checkpoint_minutes=0")
+  assert run(places, folders[1], *again) == 130
   monkeypatch.setattr(fit, "_log_epoch", log_epoch)
-  assert run(places, folders[1], "--checkpoint_minutes=0") == 0
+  assert run(places, folders[1], *again) == 0
   for name in ("student/model.safetensors", "baseline/model.safetensors"):
-    whole, again = ((folder / name).read_bytes() for folder in folders)
-    assert whole == again
+    whole, resumed = ((folder / name).read_bytes() for folder in folders)
+    assert whole == resumed
   results = [
     json.loads((folder / "results.json").read_text()) for folder in folders
   ]

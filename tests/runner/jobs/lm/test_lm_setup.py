@@ -133,8 +133,8 @@ def step_text(setup, arm):
   )
 
   def step(state, teacher, batch):
-    seen = None
-    if one.teacher:
+    seen = teacher if one.scheme.asks else None
+    if one.teacher and not one.scheme.asks:
       taps = teacher_taps([one])
       seen = observe(teacher, batch, taps, step=0, task=spec.task)
     return one.scheme.step(
@@ -144,9 +144,21 @@ def step_text(setup, arm):
   return jax.jit(step).lower(state, setup.asked, batch).as_text()
 
 
-@pytest.mark.parametrize("arm", ["student", "baseline"])
-def test_no_logits_of_all_positions_and_no_one_hot_labels(prepare, arm):
-  setup = prepare("wide", sequence_length="64", batch_size="64", seeds="1")
+@pytest.mark.parametrize(
+  ("arm", "flags"),
+  [
+    ("student", {}),
+    ("baseline", {}),
+    (
+      "student",
+      {"policy": "mixed", "max_new_tokens": "40", "prompt_tokens": "24"},
+    ),
+  ],
+)
+def test_no_logits_of_all_positions_and_no_one_hot_labels(prepare, arm, flags):
+  setup = prepare(
+    "wide", sequence_length="64", batch_size="64", seeds="1", **flags
+  )
   text = step_text(setup, arm)
   shapes = {
     tuple(map(int, shape.split("x")[:-1]))

@@ -1,0 +1,203 @@
+"""Whose texts the student learns from, `--policy`; rows as prompts to go on from."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax.core import spec
+from kdjax.core.errors import UserError
+from kdjax.core.task import Task
+from kdjax.data import text
+from kdjax.data.text.examples import Example, Examples, count_bytes
+from kdjax.data.text.rows import Row
+from kdjax.models.generation.rollout import rollout
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import language_models, texts, values
+from kdjax.runner.report.progress import say
+from kdjax.train.schemes.on_policy import on_policy
+from kdjax.train.schemes.scheme import OFFLINE, Scheme, in_pieces
+
+# What students learn by where nothing is named: from files, and from their own.
+FROM_FILES = "forward_kl:0.9 + ce:0.1"
+FROM_OWN = "generalized_jsd(beta=0.5):1"
+
+
+class Policy(NamedTuple):
+  """Whose texts the student learns from.
+
+  Attributes:
+    name: off, teacher, student or mixed.
+    share: probability that a batch is the student's own; 0 where none is.
+  """
+
+  name: str
+  share: float = 0.0
+
+
+def read_policy(experiment: Experiment) -> Policy:
+  """Reads `--policy`; raises a UserError for what is none."""
+  try:
+    return spec.build("policy", spec.parse(experiment.language.policy), _MAKERS)
+  except UserError as error:
+    raise UserError(f"--policy: {error}") from None
+
+
+def with_objective(experiment: Experiment, policy: Policy) -> Experiment:
+  """Fills in what the student learns by where no method is named."""
+  if not policy.share:
+    return values.with_objective(experiment, FROM_FILES)
+  return values.with_objective(experiment, FROM_OWN, labels=False)
+
+
+def check_policy(
+  experiment: Experiment, policy: Policy, found: values.Values
+) -> None:
+  """Refuses what does not go with texts of the student's own.
+
+  Raises:
+    UserError: for a cache of a teacher's answers to other texts, and for an
+      objective with labels where all texts are the student's.
+  """
+  if policy.share and experiment.teacher.teacher_cache:
+    raise UserError(
+      f"--policy={policy.name}: --teacher_cache knows the files' texts, and not"
+      " what the student writes; leave one of them out"
+    )
+  objectives = (found.objective, *found.alternatives.values())
+  for objective in objectives if policy.share == 1 else ():
+    if values.reads_labels(objective):
+      raise UserError(
+        f"--policy={policy.name}: the student's own texts are no labels, and ce"
+        f" of {objective.text!r} has nothing to learn from; write it without, as"
+        " 'reverse_kl:1'"
+      )
+
+
+def with_prompts(
+  experiment: Experiment, policy: Policy, tokenizer: Any, all_texts: texts.Texts
+) -> texts.Texts:
+  """Gives every training row a sequence of its own, a prompt with its answer.
+
+  The prompt of a chat is what stands before its last answer that counts; a
+  document is cut into windows, of which the first tokens are the prompt.
+
+  Returns:
+    The texts; others than the training's, and all of them where the student
+    writes none, are as they were.
+
+  Raises:
+    UserError: where no prompt leaves room for what is to be written.
+  """
+  if not policy.share:
+    return all_texts
+  settings, new = (
+    experiment.language,
+    experiment.continuation.max_new_tokens,
+  )
+  most = settings.sequence_length - new
+  flag = f"--policy={policy.name}"
+  if most < 1:
+    raise UserError(
+      f"{flag}: --max_new_tokens={new} leaves no room for a prompt in"
+      f" --sequence_length={settings.sequence_length}"
+    )
+  part = all_texts.parts["train"]
+  rows = [_asked(tokenizer, row, most) for row in part.rows]
+  lengths = [len(row.values.get("question", ())) for row in rows]
+  prefix = min(settings.prompt_tokens, most)
+  if any("text" in row.values for row in rows):
+    lengths.append(prefix)
+  width = max(lengths) + new
+  try:
+    examples = text.make_examples(rows, texts.Answered(tokenizer), width)
+  except UserError as error:
+    raise UserError(f"{flag}: {error}") from None
+  examples = _behind_prefixes(examples, rows, tokenizer, prefix)
+  if not examples.examples:
+    raise UserError(
+      f"{flag}: no training row has a prompt of at most {most} tokens with an"
+      " answer behind it; lower --max_new_tokens or --prompt_tokens"
+    )
+  say(f"prompts for the student: {examples.summary()}")
+  sequences = text.pad_out(examples.examples, width, pad=tokenizer.pad)
+  own = texts.Part(rows, examples, sequences)
+  return all_texts._replace(parts=all_texts.parts | {"train": own})
+
+
+def scheme_of(setup: Any, task: Task) -> Scheme:
+  """Makes the student's scheme: from given texts, or from its own."""
+  experiment, policy = setup.experiment, setup.policy
+  pieces = experiment.computing.accumulate_steps
+  if not policy.share:
+    return in_pieces(OFFLINE, pieces)
+  new = experiment.continuation.max_new_tokens
+
+  def write(network, variables, prompts, *, teacher, **options):
+    del teacher
+    return rollout(network, variables, prompts, **options, **settings)
+
+  settings = {
+    "max_new_tokens": new,
+    "sampling": language_models.sampling_of(experiment, "temperature(1.0)"),
+    "eos": tuple(setup.teacher.tokenizer.eos),
+    "vocabulary": task.width,
+  }
+  return on_policy(
+    write,
+    new_tokens=new,
+    share=policy.share,
+    updates=experiment.language.updates_per_rollout,
+    batch_size=experiment.student.batch_size,
+    pieces=pieces,
+  )
+
+
+def _asked(tokenizer: Any, row: Row, most: int) -> Row:
+  """A row's prompt and last answer as ids; no answer where the prompt is long."""
+  if "text" in row.values:
+    return row
+  ids, counts = tokenizer.tokenize(row.values)
+  edges = np.flatnonzero(np.diff(counts, prepend=False, append=False))
+  first, end = edges[-2:] if edges.size else (0, 0)
+  if first > most:
+    first = end = 0
+  values = {"question": ids[:first], "answer": ids[first:end]}
+  return Row(values, row.place)
+
+
+def _behind_prefixes(
+  examples: Examples, rows: Sequence[Row], tokenizer: Any, prefix: int
+) -> Examples:
+  """Lets windows of documents count behind their first tokens alone."""
+  own = []
+  for one in examples.examples:
+    if "text" in rows[one.row].values:
+      behind = np.arange(len(one.tokens)) >= prefix
+      one = Example(one.tokens, one.counts & behind, one.row)
+    if one.counts.any():
+      own.append(one)
+  return examples._replace(
+    examples=own,
+    tokens=sum(len(one.tokens) for one in own),
+    learned=int(sum(one.counts.sum() for one in own)),
+    bytes=sum(count_bytes(tokenizer, one.tokens, one.counts) for one in own),
+  )
+
+
+def _mixed(student: float = 0.5) -> Policy:
+  if isinstance(student, bool) or not isinstance(student, int | float):
+    raise ValueError(f"student is a share, got {student!r}")
+  if not 0 < student < 1:
+    raise ValueError(
+      f"student must be in (0, 1), got {student}; the ends are off and student"
+    )
+  return Policy("mixed", float(student))
+
+
+_MAKERS: dict[str, Callable[..., Policy]] = {
+  "off": lambda: Policy("off"),
+  "teacher": lambda: Policy("teacher"),
+  "student": lambda: Policy("student", 1.0),
+  "mixed": _mixed,
+}

@@ -1,0 +1,144 @@
+"""`--policy`: how it is read, and which prompts rows become."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small_tokenizers import characters
+
+from kdjax.core.errors import UserError
+from kdjax.data.text import Row
+from kdjax.runner.config import Continuation, Experiment, Language
+from kdjax.runner.jobs.lm.policies import (
+  Policy,
+  read_policy,
+  with_objective,
+  with_prompts,
+)
+from kdjax.runner.pipeline.texts import Part, Texts
+
+TOKENIZER = characters()
+END = TOKENIZER.eos[0]
+
+
+def asked(policy="student", length=12, new=5, **settings):
+  """The settings of a policy."""
+  return Experiment(
+    language=Language(policy=policy, sequence_length=length, **settings),
+    continuation=Continuation(max_new_tokens=new),
+  )
+
+
+@pytest.mark.parametrize(
+  ("written", "policy"),
+  [
+    ("off", Policy("off", 0.0)),
+    ("teacher", Policy("teacher", 0.0)),
+    ("student", Policy("student", 1.0)),
+    ("mixed", Policy("mixed", 0.5)),
+    ("mixed(student=0.25)", Policy("mixed", 0.25)),
+    ("mixed(0.75)", Policy("mixed", 0.75)),
+  ],
+)
+def test_policies(written, policy):
+  assert read_policy(asked(written)) == policy
+
+
+@pytest.mark.parametrize(
+  ("policy", "objective", "expected"),
+  [
+    ("off", None, "forward_kl:0.9 + ce:0.1"),
+    ("off", "tvd", "tvd"),
+    ("student", None, "generalized_jsd(beta=0.5):1"),
+    ("mixed", None, "generalized_jsd(beta=0.5):1"),
+    # Alone it has no labels beside it.
+    ("student", "reverse_kl", "reverse_kl:1"),
+    ("student", "tvd:2", "tvd:2"),
+    # The files' answers are labels.
+    ("mixed", "tvd:0.9 + ce:0.1", "tvd:0.9 + ce:0.1"),
+  ],
+)
+def test_objectives(policy, objective, expected):
+  experiment = asked(policy)
+  if objective:
+    distillation = dataclasses.replace(
+      experiment.distillation, distillation=objective
+    )
+    experiment = dataclasses.replace(experiment, distillation=distillation)
+  experiment = with_objective(experiment, read_policy(experiment))
+  assert experiment.distillation.distillation == expected
+
+
+def prompts_of(rows, **settings):
+  """The training sequences of rows, and how they are told of."""
+  experiment = asked(**settings)
+  rows = [Row(values, f"row {i}") for i, values in enumerate(rows)]
+  part = Part(rows, None, {})
+  texts = with_prompts(
+    experiment, read_policy(experiment), TOKENIZER, Texts({"train": part}, {})
+  )
+  return texts.parts["train"]
+
+
+def answers_of(part):
+  """(prompt, answer) of each sequence, as texts."""
+  told = []
+  for tokens, mask, counts in zip(
+    *(part.sequences[name] for name in ("tokens", "mask", "counts")),
+    strict=True,
+  ):
+    first = int(np.argmax(counts))
+    assert counts[first : mask.sum()].all() and not counts[mask.sum() :].any()
+    told.append(
+      tuple(
+        TOKENIZER.decode(x) for x in (tokens[:first], tokens[mask & counts])
+      )
+    )
+  return told
+
+
+def test_prompts_with_their_answers():
+  rows = [
+    {"prompt": "a cat", "completion": " sat"},
+    {"prompt": "the", "completion": " dog ran until"},
+    # A prompt of 12 - 5 = 7 tokens at most.
+    {"prompt": "the mat and", "completion": "x"},
+  ]
+  part = prompts_of(rows)
+  # The beginning's token, five of a prompt, and five behind it.
+  assert part.sequences["tokens"].shape == (2, 11)
+  assert answers_of(part) == [("a cat", " sat"), ("the", " dog ra")]
+  tokens, counts = (part.sequences[name][0] for name in ("tokens", "counts"))
+  assert tokens[counts][-1] == END
+  assert part.examples.truncated == ["row 1"]
+  assert part.examples.unanswered == ["row 2"]
+  assert part.examples.learned == 5 + 7
+  assert part.examples.bytes == len(" sat") + len(" dog ra")
+
+
+def test_windows_of_documents():
+  part = prompts_of([{"text": "the cat sat on the mat"}], prompt_tokens=3)
+  # Windows of eight share a token, the first begins with that of a beginning; of
+  # each three are the prompt, and so is all that the fourth has.
+  assert answers_of(part) == [
+    ("th", "e cat"), ("t s", "at on"), ("n t", "he ma"),
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("settings", "said"),
+  [
+    ({"new": 12}, "--max_new_tokens=12 leaves no room"),
+    ({"new": 11}, "within"),
+  ],
+)
+def test_no_room(settings, said):
+  rows = [{"prompt": "a cat", "completion": " sat"}]
+  with pytest.raises(UserError, match=said):
+    prompts_of(rows, **settings)
+
+
+def test_other_policies_leave_the_texts_as_they_are():
+  rows = [{"prompt": "a cat", "completion": " sat"}]
+  part = prompts_of(rows, policy="teacher")
+  assert part.sequences == {} and part.rows[0].values == rows[0]

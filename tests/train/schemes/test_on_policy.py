@@ -1,0 +1,198 @@
+"""On-policy distillation: what is written, by whom, and what of it counts."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import kdjax
+from kdjax import losses
+from kdjax.core.teacher import observe
+from kdjax.methods import make_objective
+from kdjax.models.generation.rollout import rollout
+from kdjax.tasks import language_model
+from kdjax.train.optimizer import make_optimizer
+from kdjax.train.schemes.on_policy import on_policy
+from kdjax.train.step import take_step
+
+V, P, N, RATE = 6, 3, 4, 0.5
+TASK = language_model(V)
+# Token t is followed by t + 1, and 4 ends a text.
+COUNTS_UP = 50.0 * jnp.eye(V)[(jnp.arange(V) + 1) % V]
+EVEN = jnp.zeros((V, V))
+TAUGHT = jax.random.normal(jax.random.key(1), (V, V))
+# Prompts 0 1 2 and 5, with the answers 4 and 2 2 4 of the file.
+ITEM = {
+  "tokens": jnp.array([[0, 1, 2, 4, 0, 0, 0], [5, 2, 2, 4, 0, 0, 0]]),
+  "mask": jnp.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0]]),
+  "counts": jnp.array([[0, 0, 0, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0, 0]]),
+  "index": jnp.array([7, 3]),
+}
+RNG = jax.random.key(5)
+
+
+def logits(variables, inputs, *, train=False, rngs=None):
+  tokens = inputs["tokens"] if isinstance(inputs, dict) else inputs
+  return variables["params"]["logits"][tokens]
+
+
+NETWORK = kdjax.from_apply(logits)
+TEACHER = kdjax.live_teacher(NETWORK, {"params": {"logits": TAUGHT}})
+
+
+WRITE = jax.jit(functools.partial(rollout, NETWORK, max_new_tokens=N, eos=(4,)))
+
+
+def begin(scheme, method, table):
+  return scheme.create(
+    NETWORK, method, make_optimizer("sgd", "constant", 9), rng=RNG, task=TASK,
+    inputs={"tokens": ITEM["tokens"], "mask": ITEM["mask"]},
+    teacher=None, learning_rate=jnp.float32(RATE),
+    variables={"params": {"logits": table}},
+  )  # fmt: skip
+
+
+@functools.cache
+def step_of(objective, sampling="temperature(1.0)", **settings):
+  method = make_objective(objective)
+
+  def write(*arguments, teacher, **options):
+    settings = {"max_new_tokens": N, "sampling": sampling, "eos": (4,)}
+    return rollout(*arguments, **options, **settings)
+
+  scheme = on_policy(write, new_tokens=N, batch_size=2, **settings)
+
+  def step(state, item, rng, axis_name=None):
+    return scheme.step(
+      state, method, TASK.batch(item), TEACHER, rng=rng, axis_name=axis_name
+    )  # fmt: skip
+
+  return scheme, method, step, jax.jit(step)
+
+
+def walk(objective, table, steps=1, **settings):
+  """The states after each step, and their metrics."""
+  scheme, method, _, step = step_of(objective, **settings)
+  state, after = begin(scheme, method, table), []
+  for i in range(steps):
+    state, metrics = step(state, ITEM, jax.random.fold_in(RNG, i))
+    after.append((state, metrics))
+  return after
+
+
+def table_of(state):
+  return state.student.params["network"]["logits"]
+
+
+def descended(table, loss):
+  return table - RATE * jax.grad(loss)(table)
+
+
+# From 0 1 2 it writes 3 4, from 5 it writes 0 1 2 3: the states that it was in.
+VISITED = jnp.array([2, 3, 5, 0, 1, 2])
+
+
+@pytest.mark.parametrize("name", ["generalized_jsd", "forward_kl"])
+def test_the_divergence_is_that_of_the_tokens_that_were_written(name):
+  ((state, metrics),) = walk(f"{name}:1", COUNTS_UP, sampling="greedy")
+
+  def loss(table):
+    return jnp.mean(getattr(losses, name)(table[VISITED], TAUGHT[VISITED]))
+
+  np.testing.assert_allclose(
+    metrics["loss"][0] / metrics["loss"][1], loss(COUNTS_UP), rtol=1e-6
+  )
+  new = np.asarray(table_of(state))
+  np.testing.assert_allclose(new, descended(COUNTS_UP, loss), atol=1e-6)
+  # Nowhere else, bit for bit: behind the end, 4, nothing is learned.
+  np.testing.assert_array_equal(new[4], COUNTS_UP[4])
+  assert float(metrics["tokens_written"][0]) == 6
+  assert float(metrics["tokens_written"][1]) == 2
+
+
+def test_own_texts_are_no_labels():
+  both = walk("ce:1 + reverse_kl:1", EVEN)[0][0]
+  alone = walk("reverse_kl:1", EVEN)[0][0]
+  chex.assert_trees_all_close(table_of(both), table_of(alone), atol=1e-7)
+
+
+def test_a_mixed_batch_is_the_students_or_the_files():
+  scheme, method, _, step = step_of("ce:0.5 + forward_kl:1", share=0.5)
+  start, batch = begin(scheme, method, EVEN), TASK.batch(ITEM)
+  filed, _ = take_step(
+    start.student, method, batch, observe(TEACHER, batch, task=TASK), rng=RNG
+  )
+  filed, seen = filed.params["network"]["logits"], set()
+  for seed in range(8):
+    state, metrics = step(start, ITEM, jax.random.key(seed))
+    own = bool(metrics["own_texts"][0])
+    assert np.allclose(table_of(state), filed, atol=1e-7) != own
+    seen.add(own)
+  assert seen == {True, False}
+
+
+def test_the_share_is_that_of_the_batches():
+  scheme, method, step, _ = step_of("forward_kl:1", share=0.3)
+  state = begin(scheme, method, EVEN)
+  keys = jax.random.split(RNG, 400)
+  own = jax.jit(
+    jax.vmap(lambda key: step(state, ITEM, key)[1]["own_texts"][0])
+  )(keys)
+  # Three standard deviations.
+  assert abs(float(own.mean()) - 0.3) < 3 * (0.3 * 0.7 / 400) ** 0.5
+
+
+def test_texts_are_used_for_so_many_updates():
+  after = walk("reverse_kl:1", EVEN, steps=5, updates=2)
+  texts = [np.asarray(state.texts["tokens"]) for state, _ in after]
+  equal = [bool((a == b).all()) for a, b in zip(texts, texts[1:], strict=False)]
+  assert equal == [True, False, True, False]
+  ages = [float(metrics["staleness"][0]) for _, metrics in after]
+  assert ages == [0, 1, 0, 1, 0]
+  # Each was written with the weights of its first step.
+  for i in (0, 2, 4):
+    table = EVEN if i == 0 else table_of(after[i - 1][0])
+    key = jax.random.split(jax.random.fold_in(RNG, i))[0]
+    prompts = {"tokens": ITEM["tokens"][:, :P]}
+    prompts["mask"] = jnp.array([[1, 1, 1], [1, 0, 0]])
+    own = WRITE(
+      {"params": {"logits": table}}, prompts, key=key, step=i, ids=ITEM["index"]
+    )
+    np.testing.assert_array_equal(texts[i], own["tokens"])
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_devices_do_not_matter(updates):
+  whole, _ = walk("reverse_kl:1", EVEN, steps=3, updates=updates)[-1]
+  scheme, method, step, _ = step_of("reverse_kl:1", updates=updates)
+  state = begin(scheme, method, EVEN)
+  devices = jax.local_devices()[:2]
+  parts = jax.tree.map(lambda x: x[:, None], ITEM)
+  parts["position"] = jnp.arange(2)[:, None]
+  run = jax.pmap(
+    lambda state, item, rng: step(state, item, rng, "devices")[0],
+    axis_name="devices", in_axes=(None, 0, None), out_axes=None,
+    devices=devices,
+  )  # fmt: skip
+  for i in range(3):
+    state = run(state, parts, jax.random.fold_in(RNG, i))
+  np.testing.assert_allclose(table_of(state), table_of(whole), atol=1e-6)
+  chex.assert_trees_all_equal(state.texts, whole.texts)
+
+
+@pytest.mark.parametrize(
+  ("settings", "said"),
+  [
+    ({"share": 0.0}, r"share must be in \(0, 1\]"),
+    ({"share": 1.5}, r"share must be in \(0, 1\]"),
+    ({"new_tokens": 0}, "at least 1"),
+    ({"updates": 0}, "at least 1"),
+    ({"updates": 2}, "batch_size is needed"),
+  ],
+)
+def test_refuses(settings, said):
+  with pytest.raises(ValueError, match=said):
+    on_policy(None, **{"new_tokens": 1} | settings)
