@@ -1,5 +1,6 @@
 """The built-in experiments: settings by name, with what they say of themselves."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def folder() -> Path:
   return folder if folder.is_dir() else runner.parents[1] / "experiments"
 
 
+@functools.cache
 def all_experiments() -> dict[str, tuple[Experiment, str]]:
   """Reads all experiments, each with what its file says behind its name."""
   experiments = {}

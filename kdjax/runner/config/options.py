@@ -64,6 +64,12 @@ def options(config: type = Experiment) -> tuple[Option, ...]:
 
 def with_own_groups(experiment: Experiment, config: type) -> Experiment:
   """Adds the groups of a command's class that no other command has."""
+  kind = _kind_for(config)
+  return kind(**vars(experiment)) if kind is not Experiment else experiment
+
+
+@functools.cache
+def _kind_for(config: type) -> type[Experiment]:
   there = {one.group for one in options()}
   own = {one.group for one in options(config)} - there
   groups = [
@@ -72,11 +78,10 @@ def with_own_groups(experiment: Experiment, config: type) -> Experiment:
     if one.name in own
   ]
   if not groups:
-    return experiment
-  kind = dataclasses.make_dataclass(
+    return Experiment
+  return dataclasses.make_dataclass(
     "Experiment", groups, bases=(Experiment,), frozen=True
   )
-  return kind(**vars(experiment))
 
 
 def value_of(experiment: Experiment, one: Option) -> Any:
