@@ -28,13 +28,28 @@ def tiny_folder(folder, tokenizer, *, seed=0, scale=1.0, **settings):
   if tokenizer is not None:
     config["vocab_size"] = tokenizer.vocabulary_size
   config |= settings
-  module = architecture_of(config).build(config)
-  variables = jax.jit(module.init)(
-    jax.random.key(seed), np.zeros((1, 2), np.int32)
-  )
-  variables = jax.tree.map(lambda x: scale * x, variables)
-  pretrained.save(folder, network_of(module), variables, tokenizer=tokenizer)
+  network = network_of(architecture_of(config).build(config))
+  variables = drawn_variables(network, seed=seed, scale=scale)
+  pretrained.save(folder, network, variables, tokenizer=tokenizer)
   return folder
+
+
+def drawn_variables(network, *, seed=0, scale=1.0):
+  """A network's variables, drawn by numpy: nothing is compiled for them."""
+  draw = np.random.default_rng(seed)
+  tokens = {"tokens": np.zeros((1, 2), np.int32)}
+  shapes = jax.eval_shape(network.init, jax.random.key(seed), tokens)
+
+  def drawn(path, one):
+    name = path[-1].key
+    if name in ("bias", "scale"):
+      value = np.full(one.shape, name == "scale")
+    else:
+      width = one.shape[-1 if name == "embedding" else 0]
+      value = draw.normal(size=one.shape) / np.sqrt(width)
+    return (scale * value).astype(one.dtype)
+
+  return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def documents(count, seed=0):

@@ -4,11 +4,11 @@ import functools
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tokenizers
 from small_tokenizers import characters
+from tiny_language_models import drawn_variables
 
 import kdjax
 import launch
@@ -39,10 +39,7 @@ def saved(folder, seed, tokenizer, *, family="llama", classes=50, positions=64):
     f" positions={positions})"
   )
   network = kdjax.from_linen(make_model(text, classes=classes))
-  sample = {"tokens": jnp.zeros((1, 2), jnp.int32)}
-  variables = jax.tree.map(
-    lambda x: 6 * x, network.init(jax.random.key(seed), sample)
-  )
+  variables = drawn_variables(network, seed=seed, scale=6.0)
   kdjax.pretrained.save(folder, network, variables, tokenizer=tokenizer)
   return network, variables
 
@@ -88,7 +85,7 @@ def log_probabilities(where, ids):
   # What follows a causal network's tokens is nothing to them.
   tokens = np.pad(ids, (0, LENGTH - len(ids)))
   logits = np.asarray(apply(tokens[None])[0], np.float64)[: len(ids), :size]
-  return np.asarray(jax.nn.log_softmax(logits))
+  return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 def one_by_one(where, teacher):

@@ -2,11 +2,10 @@
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_tokenizers import characters
+from tiny_language_models import drawn_variables
 
 import kdjax
 import launch
@@ -26,10 +25,7 @@ def saved(folder, tokenizer, *, family="llama", classes=53, positions=64):
     f" positions={positions})"
   )
   network = kdjax.from_linen(make_model(text, classes=classes))
-  sample = {"tokens": jnp.zeros((1, 2), jnp.int32)}
-  variables = jax.tree.map(
-    lambda x: 6 * x, network.init(jax.random.key(0), sample)
-  )
+  variables = drawn_variables(network, scale=3.0)
   kdjax.pretrained.save(folder, network, variables, tokenizer=tokenizer)
 
 

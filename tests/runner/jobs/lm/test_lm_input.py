@@ -26,13 +26,13 @@ GOOD = ("--sequence_length=16", "--batch_size=8")
 def places(tmp_path_factory):
   """Folders and files, good and bad, by name."""
   folder = tmp_path_factory.mktemp("places")
-  tokenizer = characters()
-  tiny_folder(folder / "teacher", tokenizer)
-  tiny_folder(folder / "foreign", foreign())
-  tiny_folder(folder / "silent", None, vocab_size=50)
+  tokenizer, two = characters(), {"num_hidden_layers": 2}
+  tiny_folder(folder / "teacher", tokenizer, **two)
+  tiny_folder(folder / "foreign", foreign(), **two)
+  tiny_folder(folder / "silent", None, vocab_size=50, **two)
   short = {"model_type": "gpt2", "max_position_embeddings": 8}
-  tiny_folder(folder / "short", tokenizer, **short)
-  tiny_folder(folder / "small", tokenizer, vocab_size=20)
+  tiny_folder(folder / "short", tokenizer, **short, **two)
+  tiny_folder(folder / "small", tokenizer, vocab_size=20, **two)
   lines = {
     "rows": [{"text": text} for text in documents(12)],
     "prompts": [PROMPT | {"completion": one} for one in "bcd"],
