@@ -6,7 +6,7 @@ all tokens' logits is made where the task knows how to do without.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ def measure_text(
   teacher: Any = None,
   top: Sequence[int] = (),
   batch_size: int = 8,
+  advance: Callable[[], Any] | None = None,
 ) -> dict[str, float | int]:
   """Measures a language model on texts.
 
@@ -40,6 +41,7 @@ def measure_text(
     teacher: from `live_teacher` and the like, to compare with; or None.
     top: for each k of these, how much probability the k likeliest tokens have.
     batch_size: sequences at once; no score depends on it.
+    advance: is called when a batch has been measured.
 
   Returns:
     "nats_per_token", "bits_per_byte", "perplexity" and "accuracy", whose means
@@ -64,6 +66,7 @@ def measure_text(
     task=wanted,
     teacher=teacher,
     batch_size=batch_size,
+    advance=advance,
   )
   if "kl_from_teacher" in scores:
     scores["teacher_kl"] = scores.pop("kl_from_teacher")

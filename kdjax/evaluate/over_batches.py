@@ -1,6 +1,7 @@
 """A network's metrics over batches of any kind, as sums and counts."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -38,6 +39,7 @@ def evaluate(
   task: Task,
   teacher: Any = None,
   batch_size: int | None = None,
+  advance: Callable[[], Any] | None = None,
 ) -> dict[str, float]:
   """Measures a network by all metrics of its task.
 
@@ -54,6 +56,7 @@ def evaluate(
     teacher: from `live_teacher` and the like, to compare with; or None.
     batch_size: examples a batch, of a mapping of whole arrays or a data set of
       single examples; 256 by default.
+    advance: is called when a batch has been measured, for a line of progress.
 
   Returns:
     By name, the task's metrics. With a teacher also "agreement", the share of
@@ -94,6 +97,8 @@ def evaluate(
     sums = program(variables, teacher, batch)
     for name, pair in jax.device_get(sums).items():
       totals.setdefault(name, []).append(np.asarray(pair, float))
+    if advance is not None:
+      advance()
   means = {name: mean_of(*sum(pairs)) for name, pairs in totals.items()}
   return {
     name: float(final_score(task, name, mean)) for name, mean in means.items()

@@ -86,9 +86,13 @@ def test_metrics_are_those_of_the_whole_set(batches, options):
 
 
 def test_ragged_batches_are_one_program():
-  network = from_linen(Net(6))
+  network, measured = from_linen(Net(6)), []
   variables = network.init(jax.random.key(0), IMAGES[:1])
-  kdjax.evaluate(network, variables, in_batches(8, 8), task=TASK)
+  kdjax.evaluate(
+    network, variables, in_batches(8, 8), task=TASK,
+    advance=lambda: measured.append(1),
+  )  # fmt: skip
+  assert len(measured) == len(in_batches(8, 8))
   assert over_batches._program(network, TASK)._cache_size() == 1
 
 

@@ -8,25 +8,30 @@ from kdjax.core.errors import quantity
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.evaluate.build import Setup
 from kdjax.runner.pipeline.texts import NAMED
-from kdjax.runner.report.progress import say
+from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.teacher import live_teacher
 
 
 def measure(setup: Setup, context: Context) -> Measured:
   """Measures the network on all sequences."""
   network, teacher, examples = setup.network, setup.teacher, setup.examples
-  sequences = quantity(len(setup.sequences["tokens"]), "sequence")
-  say(f"measuring {sequences}: compiling")
-  scores = evaluate.measure_text(
-    network.network,
-    network.variables,
-    setup.sequences,
-    task=setup.task,
-    text_bytes=examples.bytes,
-    teacher=teacher and live_teacher(teacher.network, teacher.variables),
-    top=setup.experiment.evaluation.top,
-    batch_size=setup.experiment.evaluation.sequences_at_once,
-  )
+  count = len(setup.sequences["tokens"])
+  settings = setup.experiment.evaluation
+  title = f"measuring {quantity(count, 'sequence')}"
+  compiling(title)
+  batches = -(-count // settings.sequences_at_once)
+  with progress(batches, title, unit="step") as advance:
+    scores = evaluate.measure_text(
+      network.network,
+      network.variables,
+      setup.sequences,
+      task=setup.task,
+      text_bytes=examples.bytes,
+      teacher=teacher and live_teacher(teacher.network, teacher.variables),
+      top=settings.top,
+      batch_size=settings.sequences_at_once,
+      advance=advance,
+    )
   about = {
     "task": setup.task.name,
     "network": _about(setup.experiment.export.source, network),

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import jax
 import numpy as np
@@ -126,9 +127,13 @@ def test_results_are_those_of_documents_one_by_one(places, tmp_path, capsys):
   kinds = {name: type(results[name]) for name in [*wanted][:4]}
   assert [*kinds.values()] == [float, float, int, int]
   assert results["text"]["rows"] == 4
-  said = capsys.readouterr().out
+  said, progress = capsys.readouterr()
   assert f"nats per token  {wanted['nats_per_token']:.4f}" in said
   assert f"{wanted['tokens']} tokens, {wanted['bytes']} bytes" in said
+  (counts,) = re.findall(
+    r"measuring (\d+) sequences: (\d+) steps? in", progress
+  )
+  assert int(counts[1]) == -(-int(counts[0]) // 2)
 
 
 def test_a_runs_folder_is_its_student(places, tmp_path):
