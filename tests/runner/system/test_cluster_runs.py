@@ -12,6 +12,8 @@ import time
 import jax
 import numpy as np
 import pytest
+from small_tokenizers import characters
+from tiny_language_models import documents, tiny_folder, write_rows
 
 from kdjax.core import storage
 
@@ -256,6 +258,30 @@ QUANTIFY = (
   ],
 )  # fmt: skip
 def test_other_commands_end_as_one(command, same, flags, tmp_path):
+  results = as_one_and_two(tmp_path, command, *flags)
+  # soft_td is the same to rounding, the others bit for bit.
+  apart = ("second", "digest") if command == "soft_td" else ("second",)
+  for name in same:
+    check_close(*(without(one[name], apart) for one in results))
+  if command == "cache":
+    assert results[1]["cache"]["records"] == 2 * 1442
+
+
+@pytest.mark.slow
+def test_language_models_end_as_one(tmp_path):
+  teacher, rows = tmp_path / "teacher", tmp_path / "rows.jsonl"
+  tiny_folder(teacher, characters(), scale=4.0)
+  write_rows(rows, [{"text": one} for one in documents(20)])
+  results = as_one_and_two(
+    tmp_path, "lm", f"--text={rows}", f"--teacher_from={teacher}",
+    "--sequence_length=24", "--batch_size=8", "--epochs=2", "--seeds=2",
+  )  # fmt: skip
+  for name in ("teacher", "student", "baseline", "completions", "exposure"):
+    check_close(*(without(one[name], ("second",)) for one in results))
+
+
+def as_one_and_two(tmp_path, command, *flags):
+  """Results of a run in one process with two devices, and of one in two."""
   found = []
   for name, how in (("one", (1, None, 2)), ("two", (2, by_flags, 1))):
     folder = tmp_path / name
@@ -268,16 +294,11 @@ def test_other_commands_end_as_one(command, same, flags, tmp_path):
     assert all(not status and "compiling" not in x for status, x in others)
     text = (folder / "results.json").read_text()
     found.append(json.loads(text.replace(str(folder), "WORKDIR")))
-  # soft_td is the same to rounding, the others bit for bit.
-  apart = ("second", "digest") if command == "soft_td" else ("second",)
-  for name in same:
-    check_close(*(without(one[name], apart) for one in found))
   one, two = (
     {file.name for file in (tmp_path / x).iterdir()} for x in ("one", "two")
   )
   assert one == two
-  if command == "cache":
-    assert found[1]["cache"]["records"] == 2 * 1442
+  return found
 
 
 def without(tree, parts):
