@@ -132,14 +132,17 @@ def attend(
   """
   batch, length, heads, width = query.shape
   groups = key.shape[1]
-  grouped = query.reshape(batch, length, groups, heads // groups, width)
+  # The queries of a group are rows of one matrix: so both products come out as
+  # they are read, and (T, S) arrays are not transposed.
+  stacked = query.reshape(batch, length, groups, -1, width)
+  stacked = stacked.transpose(0, 2, 3, 1, 4)
   scores = jnp.einsum(
-    "btghd,bgsd->bghts",
-    grouped,
+    "bgnd,bgsd->bgns",
+    stacked.reshape(batch, groups, -1, width),
     key,
     preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
   )
-  scores = scores * width**-0.5
+  scores = scores.reshape(*stacked.shape[:4], -1) * width**-0.5
   if cap is not None:
     scores = cap * jnp.tanh(scores / cap)
   # Not -inf, which gives NaN where padding sees nothing at all.
@@ -148,8 +151,13 @@ def attend(
   if module is not None:
     shown = weights.reshape(batch, heads, length, -1)
     module.sow("intermediates", "attention_weights", shown)
-  mixed = jnp.einsum("bghts,bgsd->btghd", weights.astype(value.dtype), value)
-  return mixed.reshape(query.shape)
+  weights = weights.astype(value.dtype).reshape(
+    *key.shape[:2], -1, key.shape[2]
+  )
+  mixed = jnp.einsum("bgns,bgsd->bgnd", weights, value)
+  return (
+    mixed.reshape(stacked.shape).transpose(0, 3, 1, 2, 4).reshape(query.shape)
+  )
 
 
 class Attention(nn.Module):
