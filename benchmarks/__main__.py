@@ -23,6 +23,8 @@ NAMES = (
   "dispatch",
   "losses",
   "vocabulary",
+  "language_step",
+  "language_memory",
   "generation",
   "populations",
   "scale",

@@ -1,14 +1,16 @@
 """Generation: with a cache against without, and against transformers.
 
-  python -m benchmarks.generation [--quick] [--clock=wall|processor] [--output=FILE]
+  python -m benchmarks.generation [--quick] [--clock=wall|processor] [--rounds=5]
+    [--layers=6,30] [--output=FILE]
 
 Greedy texts, random weights, float32, times in turns:
   cache         a step (one token) of `kdjax.generate` with a cache over one
                 without, at 128 tokens: 8 tokens of prompt and 120 that follow.
-  transformers  whole texts at SmolLM2's sizes, 30 x 576, 49152 classes: behind
-                16 tokens, 32 that follow, of 1 prompt and of 8; the same weights
-                in transformers + PyTorch, where these are installed. The texts
-                are compared first.
+  transformers  whole texts at SmolLM2's sizes, 6 and 30 x 576, 49152 classes:
+                behind 16 tokens, 32 that follow, of 1 prompt and of 8; the same
+                weights in transformers + PyTorch, where these are installed: as
+                `generate` runs them, and with a static cache and a compiled
+                forward pass. The texts are compared first.
 
 On a machine that others use too, processor time is the less noisy one.
 """
@@ -16,7 +18,7 @@ On a machine that others use too, processor time is the less noisy one.
 import argparse
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -54,16 +56,24 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--layers", default="6,30")
   parser.add_argument("--output", type=Path)
   asked = parser.parse_args()
   clock = timing.CLOCKS[asked.clock]
-  rounds = 3 if asked.quick else 5
+  rounds = 3 if asked.quick else asked.rounds
   found = {"machine": timing.machine(), "cache": cache(rounds, clock)}
   timing.write({"summary": summary(found), **found}, asked.output)
   if asked.quick or transformers is None:
     return
-  found["transformers"] = against_transformers(rounds, clock)
-  timing.write({"summary": summary(found), **found}, asked.output)
+  found["machine"] |= {
+    "torch": torch.__version__, "transformers": transformers.__version__,
+  }  # fmt: skip
+  found["transformers"] = []
+  for layers in map(int, asked.layers.split(",")):
+    for row in against_transformers(layers, rounds, clock):
+      found["transformers"].append(row)
+      timing.write({"summary": summary(found), **found}, asked.output)
 
 
 def prompts_of(count: int, length: int, classes: int) -> list[np.ndarray]:
@@ -98,48 +108,58 @@ def cache(rounds: int, clock: Callable[[], float]) -> list[dict]:
   ]
 
 
-def against_transformers(rounds: int, clock: Callable[[], float]) -> list[dict]:
-  """Compares whole texts with those of transformers."""
-  config = transformers.LlamaConfig(**SMOLLM2, **COMMON)
+def against_transformers(
+  layers: int, rounds: int, clock: Callable[[], float]
+) -> Iterator[dict]:
+  """Compares whole texts with those of transformers, a row a size of the batch."""
+  sizes = SMOLLM2 | COMMON | {"num_hidden_layers": layers}
   torch.manual_seed(0)
-  model = transformers.LlamaForCausalLM(config).eval()
+  model = transformers.LlamaForCausalLM(
+    transformers.LlamaConfig(**sizes)
+  ).eval()
   with tempfile.TemporaryDirectory() as folder:
     model.save_pretrained(folder)
     network, variables, *_ = kdjax.pretrained.load(folder)
-  rows = []
+    again = transformers.LlamaForCausalLM.from_pretrained(folder).eval()
+  again.forward = torch.compile(again.forward)
   for batch in (1, 8):
     prompts = prompts_of(batch, 16, SMOLLM2["vocab_size"])
     ids = torch.from_numpy(np.stack(prompts))
+    runs = {
+      "ours": functools.partial(
+        kdjax.generate, network, variables, prompts, max_new_tokens=NEW
+      ),
+      "transformers": functools.partial(continued, model, ids),
+      "compile": functools.partial(
+        continued, again, ids, cache_implementation="static"
+      ),
+    }
+    first, *others = (run() for run in runs.values())
+    for other in others:
+      check_equal(first, other)
+    times = timing.interleaved(runs, rounds=rounds, clock=clock, settle=True)
+    yield {
+      "layers": layers,
+      "batch": batch,
+      "tokens_a_second": {
+        name: NEW * batch / timing.spread(times[name])["median"]
+        for name in times
+      },
+      "over_ours": {
+        name: timing.ratio(times, name, "ours")
+        for name in ("transformers", "compile")
+      },
+    }
 
-    def theirs(ids=ids):
-      with torch.inference_mode():
-        texts = model.generate(
-          ids, attention_mask=torch.ones_like(ids), do_sample=False,
-          max_new_tokens=NEW, eos_token_id=None, pad_token_id=0,
-        )  # fmt: skip
-      return texts[:, ids.shape[1] :].numpy()
 
-    ours = functools.partial(
-      kdjax.generate, network, variables, prompts, max_new_tokens=NEW
-    )
-    check_equal(ours(), theirs())
-    times = timing.interleaved(
-      {"ours": ours, "transformers": theirs},
-      rounds=rounds,
-      clock=clock,
-      settle=True,
-    )
-    rows.append(
-      {
-        "batch": batch,
-        "tokens_a_second": {
-          name: NEW * batch / timing.spread(times[name])["median"]
-          for name in times
-        },
-        "transformers_over_ours": timing.ratio(times, "transformers", "ours"),
-      }
-    )
-  return rows
+def continued(model, ids, **settings) -> np.ndarray:
+  """The texts of transformers, (B, N)."""
+  with torch.inference_mode():
+    texts = model.generate(
+      ids, attention_mask=torch.ones_like(ids), do_sample=False,
+      max_new_tokens=NEW, eos_token_id=None, pad_token_id=0, **settings,
+    )  # fmt: skip
+  return texts[:, ids.shape[1] :].numpy()
 
 
 def check_equal(ours, theirs) -> None:
@@ -156,9 +176,10 @@ def summary(found: dict) -> list[dict]:
     what = "8 x 256, 128 tokens: a step without a cache over one with"
     lines.append(timing.line(what, ">= 8", ratio, ratio >= 8))
   for row in found.get("transformers", ()):
-    ratio = row["transformers_over_ours"]["median"]
-    what = f"30 x 576, batch {row['batch']}: transformers over ours"
-    lines.append(timing.line(what, ">= 1", ratio, ratio >= 1))
+    for name, times in row["over_ours"].items():
+      ratio = times["median"]
+      what = f"{row['layers']} x 576, batch {row['batch']}: {name} over ours"
+      lines.append(timing.line(what, ">= 1", ratio, ratio >= 1))
   return lines
 
 

@@ -157,7 +157,16 @@ FOREIGN = {
   "data.md": {"show"},
   "export.md": {"no-deps", "check"},
   "language_models.md": {"no-deps"},
-  "performance.md": {"clock", "only", "pairs", "plot", "quick", "sizes"},
+  "performance.md": {
+    "clock",
+    "layers",
+    "only",
+    "pairs",
+    "plot",
+    "quick",
+    "sizes",
+    "xla_cpu_enable_concurrency_optimized_scheduler",
+  },
 }
 
 
