@@ -14,9 +14,9 @@ ROOT = pathlib.Path(__file__).parents[2]
   [
     (["--help"], subprocess.PIPE),
     (["--help"], subprocess.STDOUT),
-    (["list", "experiments"], subprocess.PIPE),
-    pytest.param(
-      ["list", "experiments"], subprocess.STDOUT, marks=pytest.mark.slow
+    *(
+      pytest.param(["list", "experiments"], errors, marks=pytest.mark.slow)
+      for errors in (subprocess.PIPE, subprocess.STDOUT)
     ),
   ],
 )

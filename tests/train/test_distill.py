@@ -132,7 +132,11 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-  ("batches", "often"), [(lambda: TEXTS, {}), (grains, {"every_steps": 2})]
+  ("batches", "often"),
+  [
+    pytest.param(lambda: TEXTS, {}, marks=pytest.mark.slow),
+    (grains, {"every_steps": 2}),
+  ],
 )
 def test_killed_and_called_again_is_the_same(whole, tmp_path, batches, often):
   def die(event):
@@ -231,7 +235,9 @@ def on_a_mesh():
   return kdjax.sharded(mesh, [(r"block_\d/kernel", cut)])
 
 
-@pytest.mark.parametrize("placement", [on_two, on_a_mesh])
+@pytest.mark.parametrize(
+  "placement", [pytest.param(on_two, marks=pytest.mark.slow), on_a_mesh]
+)
 def test_one_device_goes_on_where_several_have_stopped(
   whole, tmp_path, placement
 ):

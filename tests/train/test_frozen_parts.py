@@ -81,12 +81,15 @@ def whole_batch():
 def course(student, objective, optimizer, teacher, head, last=None):
   """The states from the start to the end of a training of four steps."""
   method = make_objective(objective, steps=STEPS)
-  state = create_state(
+  create = partial(
+    create_state,
     student,
     method,
     make_optimizer(optimizer, "constant", STEPS, last),
-    rng=jax.random.key(0),
     task=classification(3),
+  )
+  state = jax.jit(create)(
+    rng=jax.random.key(0),
     inputs=IMAGES,
     teacher=teacher,
     learning_rate=jnp.float32(0.05),

@@ -86,17 +86,17 @@ def step_of(text, network, least, variables):
   task = language_model(V, factored_from=least)
   method = kdjax.make_method(text, task=task, steps=10)
   goal = kdjax.objective(method, network, task)
-  params, state = jax.jit(goal.init)(
-    jax.random.key(0), variables, TEACHER, ITEM
-  )
 
   @jax.jit
-  def run(params):
-    return goal.loss(
-      params, state, TEACHER, ITEM, step=7, key=jax.random.key(1)
-    )
+  def run(variables, teacher):
+    params, state = goal.init(jax.random.key(0), variables, teacher, ITEM)
+    loss = functools.partial(
+      goal.loss, state=state, teacher=teacher, batch=ITEM, step=7,
+      key=jax.random.key(1),
+    )  # fmt: skip
+    return jax.value_and_grad(loss, has_aux=True)(params)
 
-  (loss, (_, metrics)), slope = jax.value_and_grad(run, has_aux=True)(params)
+  (loss, (_, metrics)), slope = run(variables, TEACHER)
   return loss, metrics, slope["network"]
 
 
@@ -120,26 +120,29 @@ def test_the_loss_is_that_of_the_logits(text, network):
   )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def metrics_of_terms(task, method, goal):
+  params, state = goal.init(
+    jax.random.key(0), variables_of(0, D), TEACHER, ITEM
+  )
+  tx = make_optimizer("sgd", "constant", 9)
+  before = TrainState(
+    jnp.int32(0), params, tx.init(params), *state, STUDENT, tx, task
+  )
+  batch = task.batch(ITEM)
+  outputs = ask(method, TEACHER, batch, 0, task)
+  return take_step(
+    before, method, batch, outputs, rng=jax.random.key(1), gradient_metrics=True
+  )[1]
+
+
 def test_terms_are_measured_apart_as_those_of_logits():
   states = []
   for least in (8, None):
     task = language_model(V, factored_from=least)
     method = kdjax.make_method("kd:0.9 + ce:0.1", task=task)
     goal = kdjax.objective(method, STUDENT, task)
-    params, state = goal.init(
-      jax.random.key(0), variables_of(0, D), TEACHER, ITEM
-    )
-    tx = make_optimizer("sgd", "constant", 9)
-    before = TrainState(
-      jnp.int32(0), params, tx.init(params), *state, STUDENT, tx, task
-    )
-    batch = task.batch(ITEM)
-    outputs = ask(method, TEACHER, batch, 0, task)
-    take = functools.partial(
-      take_step, method=method, rng=jax.random.key(1), gradient_metrics=True
-    )
-    _, metrics = jax.jit(take)(before, batch=batch, teacher=outputs)
-    states.append(metrics)
+    states.append(metrics_of_terms(task, method, goal))
   assert "gradient_norm/ce" in states[0]
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), *states

@@ -57,7 +57,11 @@ def test_means_of_an_epoch_are_over_all_that_counts():
   ("method", "options"),
   [
     pytest.param(response, {}, marks=pytest.mark.slow),
-    (response, {"optimizer": "adam", "learning_rate": 1e-3}),
+    pytest.param(
+      response,
+      {"optimizer": "adam", "learning_rate": 1e-3},
+      marks=pytest.mark.slow,
+    ),
     (relation, {"drop_remainder": True}),
     pytest.param(
       response,

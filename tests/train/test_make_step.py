@@ -109,17 +109,22 @@ def test_a_step_is_the_runners_and_that_of_a_loop_by_hand(method, sizes):
     jax.random.key(0), None, TEACHER, shown
   )
   opt = tx.init(params)
-  runner = create_state(
+  create = functools.partial(
+    create_state,
     make_model("mlp(8, dropout=0.2)", classes=CLASSES),
     objective.method,
     make_optimizer("sgd", "constant", 20),
-    rng=jax.random.key(0),
     task=TASK,
-    inputs=IMAGES[:1],
-    teacher=observe(TEACHER, TASK.sample(IMAGES[:1]), ("*", "head:in")),
-    learning_rate=0.1,
-    head=teacher_head(TEACHER),
   )
+  runner = jax.jit(
+    lambda teacher: create(
+      rng=jax.random.key(0),
+      inputs=IMAGES[:1],
+      teacher=observe(teacher, TASK.sample(IMAGES[:1]), ("*", "head:in")),
+      learning_rate=0.1,
+      head=teacher_head(teacher),
+    )
+  )(TEACHER)
 
   @jax.jit
   def take(runner, shown):

@@ -60,15 +60,17 @@ def loss_of(text, teacher, task=CHUNKS, item=None, student=STUDENT):
   item = ITEMS | {"index": np.arange(N)} if item is None else item
   method = kdjax.make_method(text, task=task, steps=10)
   goal = kdjax.objective(method, NETWORK, task)
-  params, state = goal.init(jax.random.key(0), student, teacher, item)
 
   @jax.jit
-  def run(params, teacher):
-    return goal.loss(
-      params, state, teacher, item, step=7, key=jax.random.key(1)
-    )[0]
+  def run(student, teacher):
+    params, state = goal.init(jax.random.key(0), student, teacher, item)
+    return jax.value_and_grad(
+      lambda params: goal.loss(
+        params, state, teacher, item, step=7, key=jax.random.key(1)
+      )[0]
+    )(params)
 
-  value, slope = jax.value_and_grad(run)(params, teacher)
+  value, slope = run(student, teacher)
   return float(value), slope["network"]
 
 

@@ -28,6 +28,9 @@ FOLLOWS = np.random.default_rng(1).dirichlet([1.0] * 5, 5)
 CHAIN_VARIABLES = {"params": {"logits": jnp.log(FOLLOWS)}}
 
 
+UNEVEN = [[5], [7, 8, 9, 10, 11, 12, 13, 14, 15], [20, 21, 22], [2, 2]]
+
+
 def chain_logits(variables, inputs, *, train, rngs):
   return variables["params"]["logits"][inputs]
 
@@ -71,15 +74,25 @@ def test_greedy_ids_are_those_of_transformers_with_a_cache_and_without(name):
 @pytest.mark.parametrize("name", quick_for("mistral"))
 def test_a_prompt_alone_is_a_prompt_in_a_batch(name):
   (network, variables, *_), _ = loaded(name)
-  prompts = [[5], [7, 8, 9, 10, 11, 12, 13, 14, 15], [20, 21, 22], [2, 2]]
+  prompts = UNEVEN
   settings = {"max_new_tokens": 6, "sampling": "top_p(0.9)", "key": KEY}
   together = kdjax.generate(network, variables, prompts, **settings)
-  parts = kdjax.generate(network, variables, prompts, batch_size=3, **settings)
-  assert lists(parts) == lists(together)
   (alone,) = kdjax.generate(
     network, variables, [prompts[2]], ids=[2], **settings
   )
   assert alone.tolist() == together[2].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DECODERS)
+def test_parts_of_the_prompts_are_as_in_the_whole(name):
+  (network, variables, *_), _ = loaded(name)
+  settings = {"max_new_tokens": 6, "sampling": "top_p(0.9)", "key": KEY}
+  together, parts = (
+    kdjax.generate(network, variables, UNEVEN, batch_size=size, **settings)
+    for size in (4, 3)
+  )
+  assert lists(parts) == lists(together)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 8])

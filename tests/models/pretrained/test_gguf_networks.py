@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_language_models import drawn_variables
 
 import kdjax
 from kdjax.core.errors import KdjaxError, StorageError, UserError
@@ -244,10 +245,8 @@ def test_quantised_tensors_are_the_numbers_that_they_stand_for(kind, tmp_path):
 
   sizes = "width=64, depth=1, heads=4, groups=2, mlp=96, positions=32"
   network = kdjax.from_linen(make_model(f"decoder({sizes})", classes=40))
-  tokens = jnp.zeros((1, 3), jnp.int32)
-  variables = network.init(jax.random.key(0), {"tokens": tokens})
   folder = tmp_path / "published"
-  kdjax.pretrained.save(folder, network, variables)
+  kdjax.pretrained.save(folder, network, drawn_variables(network))
   config = json.loads((folder / "config.json").read_text())
   tensors = load_safetensors(folder)
   arrays = converted(config, tensors, "llama")

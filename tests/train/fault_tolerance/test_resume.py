@@ -146,15 +146,15 @@ def test_a_portion_of_many_calls_is_cut_short(
   assert outcome(tmp_path / "run") == whole_one_by_one
 
 
-def test_other_settings_are_refused(tmp_path, monkeypatch, capsys):
+def test_other_settings_are_refused(quick_runs, tmp_path, monkeypatch, capsys):
   @contextmanager
   def on_request():
     yield lambda: "SIGINT"
 
   with monkeypatch.context() as patch:
     patch.setattr(preemption, "on_request", on_request)
-    assert run(tmp_path / "run") == 75
-  assert run(tmp_path / "run", "--epochs=3") == 2
+    assert run(tmp_path / "run", *QUICK) == 75
+  assert run(tmp_path / "run", *QUICK, "--epochs=3") == 2
   assert "epochs was 2 and is 3" in capsys.readouterr().err
 
 

@@ -101,7 +101,7 @@ def programs():
 @pytest.mark.parametrize(
   "options",
   [
-    {"most": 2},
+    pytest.param({"most": 2}, marks=pytest.mark.slow),
     pytest.param({"most": 4}, marks=pytest.mark.slow),
     pytest.param({"apart": True, "devices": 3}, marks=pytest.mark.slow),
     {"apart": True, "devices": 2, "most": 2},
