@@ -120,7 +120,7 @@ def by_row(
     function: of one row of each of the answers, (C,) float32 -> a value, or a
       tree of them.
     answers: (R, C) each, arrays or Factored: of these, the logits of `chunk`
-      rows are made at a time.
+      rows are made at a time, and anew for a gradient. Or (R,) integers.
 
   Returns:
     (R, ...), as the function has them.
@@ -139,10 +139,15 @@ def by_row(
       else x
       for x, whole in zip(row, answers, strict=True)
     )
-    return function(*(x.astype(jnp.float32) for x in logits))
+    return function(
+      *(
+        x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        for x in logits
+      )
+    )
 
   size = max(min(chunk, len(arrays[0])), 1)
-  return jax.lax.map(of_row, arrays, batch_size=size)
+  return jax.lax.map(jax.checkpoint(of_row), arrays, batch_size=size)
 
 
 def over_rows(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -52,12 +52,14 @@ class Inputs(NamedTuple):
       Of an ensemble, a tuple of one for each of its networks.
     student_head: the student's, likewise, but alive: the gradient flows into
       it; None where the student has none.
-    share: (B,) float32, of each image that is its own, where images are mixed
-      with partners; the label counts as much. None where they are not.
+    share: (B,) float32, of each mixed image that is its own; the label counts as
+      much. None where images are not mixed with partners.
     partner_labels: (B,) int32, the partners' labels, which count the rest.
     examples: (B,) bool, `mask` of the examples, where the rows of the answers
       are something else; None where a row is an example.
     tokens: (B, T) bool, False for the padding of texts; None = all count.
+    drawn: (R,) int32, what the student drew at each row; -1, or None, for nothing.
+    teacher_share: (B,) float32, the teacher's share of what that was drawn from.
   """
 
   student: Outputs
@@ -72,6 +74,8 @@ class Inputs(NamedTuple):
   partner_labels: jax.Array | None = None
   examples: jax.Array | None = None
   tokens: jax.Array | None = None
+  drawn: jax.Array | None = None
+  teacher_share: jax.Array | None = None
 
 
 class Method(NamedTuple):
@@ -95,9 +99,9 @@ class Method(NamedTuple):
       the method's, "classifier": the layer that ends the student, wherever it
       lies}: what is a constant at this step. No optimiser sees it, so that
       neither momentum nor decay moves it; None where all is trained.
-    over_examples: whether the loss is a mean over the examples of the batch,
-      and not over the rows of the answers; of a sum, the names of the terms that
-      are. By default a method that reads features is one over examples.
+    over_examples: whether the loss is a mean over examples, and not over the rows
+      of the answers; of a sum, the names of such terms. By default a method that
+      reads features is one.
     chunked: inputs -> the function of `kdjax.losses.chunked` that computes the
       loss from hidden states and classifiers, with its own settings; LABELS of
       `kdjax.core.one_pass` for the labels alone, None where these inputs want
@@ -241,14 +245,11 @@ def learned(
 
 
 def batch_mean(values: jax.Array, inputs: Inputs) -> jax.Array:
-  """Averages over the examples that count.
+  """Averages over the examples that count, in float32.
 
   Args:
     values: (B,) one value an example, or a scalar that is a mean already.
     inputs: whose mask says which examples count.
-
-  Returns:
-    A float32 scalar.
 
   Example:
     >>> mask = jnp.array([True, False])
@@ -315,8 +316,8 @@ def weighted_sum(
       optax schedule.
 
   Returns:
-    The method: sum_k weight_k(step) * loss_k. Its metrics hold each term's own
-    loss, unweighted, under the term's name.
+    The method: sum_k weight_k(step) * loss_k. Its metrics hold each term's own loss,
+    unweighted, under its name.
 
   Example:
     >>> one = stateless(lambda inputs: jnp.float32(1.0))

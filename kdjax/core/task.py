@@ -39,6 +39,8 @@ class Batch(NamedTuple):
       "place": (B,) int32, place of each view among all views of all examples,
         view * N + index, where views have numbers.
       "counts": (B, ...) bool, which rows count, where a task has noted it.
+      "drawn": (B, T - 1) int32, tokens that the student drew behind each but the
+        last, -1 where it did not; "teacher_share": see `Inputs`.
   """
 
   inputs: Any
@@ -87,7 +89,14 @@ class Weights(NamedTuple):
 
 
 # What an item of an iterator may hold of `Batch.extra`.
-EXTRA = ("share", "partner_targets", "teacher_inputs", "place")
+EXTRA = (
+  "share",
+  "partner_targets",
+  "teacher_inputs",
+  "place",
+  "drawn",
+  "teacher_share",
+)
 
 # A metric is summed over batches and devices and divided once, at the end. One of
 # several numbers, such as one a class, is made one number by the task's `finish`.

@@ -13,6 +13,7 @@ there is `kdjax.losses.chunked`.
 
 from kdjax.losses import aligned as aligned
 from kdjax.losses import chunked as chunked
+from kdjax.losses import policies as policies
 from kdjax.losses.activation import (
   ab,
   ofd,

@@ -273,6 +273,8 @@ def losses_of(
     batch.extra.get("partner_targets"),
     has_weight(batch.weight) if "examples" in counts.own else None,
     tokens,
+    jax.tree.map(jnp.ravel, batch.extra.get("drawn")),
+    batch.extra.get("teacher_share"),
   )
   weights = counts.shares
   if method.couples_batch and axis_name is not None:

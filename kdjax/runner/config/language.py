@@ -80,7 +80,8 @@ class Language(Documents):
     "whose texts the student learns from: off, the files'; teacher, its answers to"
     " their prompts (sequence-level distillation); student, the student's own"
     " answers (on-policy); mixed(student=0.5), of that share of the batches its"
-    " own, of the others the files'",
+    " own, of the others the files'; student(teacher=0.2), each token from a mixture"
+    " with so much of the teacher",
   )
   updates_per_rollout: int = option(
     1, "steps that are taken on the same texts of the student's", within=COUNT

@@ -8,6 +8,7 @@ from kdjax import methods
 from kdjax.runner.config.options import options, value_of
 from kdjax.runner.pipeline import conditions
 from kdjax.runner.pipeline.validate_teachers import has_stages
+from kdjax.runner.pipeline.values import policy_of
 
 Test = Callable[[conditions.Case], Any]
 
@@ -61,7 +62,6 @@ _NEEDED = {
   "multihost": "coordinator_address process_count process_index init_timeout"
   " heartbeat_timeout step_timeout",
   "cache_form=top_k": "cache_top_k",
-  "policy=teacher or --policy=student": "max_new_tokens sampling",
   "regulariser": "regulariser_weight",
   "soft_labels_from": "project_simplex",
 }
@@ -75,10 +75,16 @@ IDLE = (
     for what, names in _NEEDED.items()
   ),
   _idle(
+    "max_new_tokens sampling",
+    "where nobody writes texts: without --policy=teacher or --policy=student",
+    lambda one: policy_of(one) != "off",
+    "policy",
+  ),
+  _idle(
     "updates_per_rollout prompt_tokens",
     "where the student writes no texts: without --policy=student or"
     " --policy=mixed",
-    lambda one: one.language.policy.startswith(("student", "mixed")),
+    lambda one: policy_of(one).startswith(("student", "mixed")),
     "policy",
   ),
   _idle(

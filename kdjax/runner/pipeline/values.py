@@ -13,6 +13,9 @@ from kdjax.train import profiling
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
 from kdjax.train.schemes.scheme import Scheme
 
+# Methods that read which tokens were drawn, and the policy where none is named.
+DRAWN = {"minillm": "student(teacher=0.2)", "policy_gradient": "student"}
+
 
 class Values(NamedTuple):
   """What the texts among a run's settings mean.
@@ -123,9 +126,18 @@ def with_objective(
   return dataclasses.replace(experiment, distillation=settings)
 
 
-def reads_labels(objective: ObjectiveSpec) -> bool:
-  """Says whether the labels have a term of their own."""
-  return any(term.spec.name == "ce" for term in methods.terms_of(objective))
+def policy_of(experiment: Experiment) -> str:
+  """Returns `--policy`, or the one that the methods ask for where none is named."""
+  policy = experiment.language.policy
+  if policy != "off":
+    return policy
+  named = methods_of(experiment.distillation.distillation)
+  return next((DRAWN[name] for name in named if name in DRAWN), policy)
+
+
+def methods_of(objective: str | ObjectiveSpec) -> tuple[str, ...]:
+  """Lists the methods of an objective; `ce` is the labels' own."""
+  return tuple(term.spec.name for term in methods.terms_of(objective))
 
 
 def with_task(experiment: Experiment, task: Task) -> Experiment:

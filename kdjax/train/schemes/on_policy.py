@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.method import Metrics
-from kdjax.core.task import Batch, has_weight
+from kdjax.core.task import Batch, as_batch, has_weight
 from kdjax.core.teacher import observe
 from kdjax.train.devices import collectives
 from kdjax.train.loader import repeat_steps
@@ -38,6 +38,7 @@ def on_policy(
   *,
   new_tokens: int,
   share: float = 1.0,
+  teacher_share: float = 0.0,
   updates: int = 1,
   batch_size: int | None = None,
   pieces: int = 1,
@@ -63,6 +64,7 @@ def on_policy(
       A prompt of which nothing counts is left empty.
     new_tokens: N, the most tokens that are written.
     share: probability that a batch is the student's own, in (0, 1]; each draws.
+    teacher_share: of what `write` draws from, the teacher's; methods are told.
     updates: steps that are taken on the same texts, which are then written with
       weights 0, 1, ..., updates - 1 steps old.
     batch_size: of all devices; needed for more than one update.
@@ -93,7 +95,9 @@ def on_policy(
     raise ValueError("batch_size is needed for more than one update")
   return Scheme(
     create=partial(_create, batch_size if updates > 1 else None),
-    step=partial(_step, write, new_tokens, share, updates, pieces),
+    step=partial(
+      _step, write, new_tokens, (share, teacher_share), updates, pieces
+    ),
     network=lambda state: variables(state.student),
     adapt_loader=partial(repeat_steps, times=updates) if updates > 1 else None,
     asks=True,
@@ -118,7 +122,7 @@ def _create(batch_size, *arguments, inputs, **options) -> Writing:
 def _step(
   write,
   new_tokens,
-  share,
+  shares,
   updates,
   pieces,
   state,
@@ -133,7 +137,7 @@ def _step(
   student = state.student
   age = student.step % updates
   key, chance = jax.random.split(rng)
-  own = jax.random.uniform(chance) < share
+  own = jax.random.uniform(chance) < shares[0]
   filed = _filed(batch)
   length = filed["tokens"].shape[1] - new_tokens
   # Who is not to write has no prompt: the loop over tokens ends at once.
@@ -161,8 +165,16 @@ def _step(
     )
     kept = jax.tree.map(partial(jnp.where, age == 0), everyone, kept)
     texts = jax.tree.map(lambda x: x[batch.position], kept)
-  shown = student.task.batch(
-    texts | {"index": batch.index, "position": batch.position}
+  drawn = texts["counts"] & (texts["labels"] < 0)
+  shown = as_batch(
+    student.task,
+    texts
+    | {
+      "index": batch.index,
+      "position": batch.position,
+      "drawn": jnp.where(drawn, texts["tokens"], -1)[:, 1:],
+      "teacher_share": jnp.full(batch.index.shape, shares[1]),
+    },
   )
   student, metrics = take_step(
     student,

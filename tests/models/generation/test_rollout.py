@@ -98,3 +98,57 @@ def test_no_gradient_goes_through_a_text():
 
   gradient = jax.jit(jax.grad(total))(EVEN)["params"]["logits"]
   assert not np.any(gradient)
+
+
+def test_a_teacher_has_its_share_of_every_token():
+  """Of many first tokens, those of the mixture: a chi-square test."""
+  own = jnp.log(jnp.array([0.7, 0.2, 0.1, 0, 0, 0]) + 1e-30)
+  other = jnp.log(jnp.array([0.1, 0.1, 0.1, 0.7, 0, 0]) + 1e-30)
+  own, other = (
+    {"params": {"logits": jnp.tile(row, (6, 1))}} for row in (own, other)
+  )
+  count, share = 4000, 0.3
+  prompts = {
+    "tokens": jnp.zeros((count, 1), int), "mask": jnp.ones((count, 1))
+  }  # fmt: skip
+  rows = jax.jit(
+    lambda own, other: rollout(
+      NETWORK, own, prompts, key=KEY, step=0, ids=jnp.arange(count),
+      max_new_tokens=1, vocabulary=4, teacher=(NETWORK, other, share),
+    )
+  )(own, other)  # fmt: skip
+  drawn = np.bincount(np.asarray(rows["tokens"])[:, 1], minlength=4)
+  want = (
+    count * (0.7 * np.array([7, 2, 1, 0]) + 0.3 * np.array([1, 1, 1, 7])) / 10
+  )
+  # The 99.9 % point of three degrees of freedom.
+  assert ((drawn - want) ** 2 / want).sum() < 16.3
+
+
+@pytest.mark.slow
+def test_a_teachers_cache_is_its_own(tmp_path):
+  """With nearly all of the share the text is the teacher's, with none the student's."""
+  from small_tokenizers import characters
+  from tiny_language_models import tiny_folder
+
+  nets = [
+    kdjax.pretrained.load(
+      tiny_folder(tmp_path / str(seed), characters(), seed=seed, scale=4.0)
+    )
+    for seed in (0, 1)
+  ]
+  prompts = {"tokens": jnp.array([[3, 4, 5], [6, 0, 0]])}
+  prompts["mask"] = jnp.array([[1, 1, 1], [1, 0, 0]])
+
+  def text(pair, share=None):
+    (network, own, *_), (other, others, *_) = pair
+    teacher = None if share is None else (other, others, share)
+    return rollout(
+      network, own, prompts, key=KEY, step=0, ids=jnp.arange(2),
+      max_new_tokens=8, sampling="greedy", teacher=teacher,
+    )["tokens"]  # fmt: skip
+
+  alone = [text(pair) for pair in (nets, nets[::-1])]
+  assert not np.array_equal(*alone)
+  for share, want in ((1e-6, alone[0]), (1 - 1e-6, alone[1])):
+    np.testing.assert_array_equal(text(nets, share), want)

@@ -164,6 +164,26 @@ def test_texts_are_used_for_so_many_updates():
     np.testing.assert_array_equal(texts[i], own["tokens"])
 
 
+@pytest.mark.parametrize("name", ["minillm", "policy_gradient"])
+def test_methods_are_told_what_was_drawn(name):
+  """From 0 1 2 it writes 3 4, from 5 it writes 0 1 2 3."""
+  own = {"sampling": "greedy", "teacher_share": 0.0}
+  ((state, _),) = walk(f"{name}:1", COUNTS_UP, **own)
+  rows = jnp.array([[2, 3, 0, 0], [5, 0, 1, 2]])
+  drawn = jnp.array([[3, 4, 0, 0], [0, 1, 2, 3]])
+  mask = jnp.array([[1, 1, 0, 0], [1, 1, 1, 1]]) > 0
+
+  def loss(table):
+    found = getattr(losses.policies, name)(
+      table[rows], TAUGHT[rows], drawn, mask=mask
+    )
+    return found.sum() / 6
+
+  np.testing.assert_allclose(
+    table_of(state), descended(COUNTS_UP, jax.jit(loss)), atol=1e-5
+  )
+
+
 @pytest.mark.parametrize("updates", [1, 2])
 def test_devices_do_not_matter(updates):
   whole, _ = walk("reverse_kl:1", EVEN, steps=3, updates=updates)[-1]

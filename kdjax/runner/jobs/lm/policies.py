@@ -15,9 +15,12 @@ from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models, texts, values
 from kdjax.runner.report.progress import say
+from kdjax.train.precision import in_precision
 from kdjax.train.schemes.on_policy import on_policy
 from kdjax.train.schemes.scheme import OFFLINE, Scheme, in_pieces
 
+# How methods that read which tokens were drawn take them to be drawn.
+PLAIN = "temperature(1.0)"
 # What students learn by where nothing is named: from files, and from their own.
 FROM_FILES = "forward_kl:0.9 + ce:0.1"
 FROM_OWN = "generalized_jsd(beta=0.5):1"
@@ -29,16 +32,23 @@ class Policy(NamedTuple):
   Attributes:
     name: off, teacher, student or mixed.
     share: probability that a batch is the student's own; 0 where none is.
+    teacher: its share of what their tokens are drawn from.
   """
 
   name: str
   share: float = 0.0
+  teacher: float = 0.0
 
 
 def read_policy(experiment: Experiment) -> Policy:
-  """Reads `--policy`; raises a UserError for what is none."""
+  """Reads `--policy`, or finds the one that the methods ask for.
+
+  Raises:
+    UserError: for what is no policy.
+  """
+  text = values.policy_of(experiment)
   try:
-    return spec.build("policy", spec.parse(experiment.language.policy), _MAKERS)
+    return spec.build("policy", spec.parse(text), _MAKERS)
   except UserError as error:
     raise UserError(f"--policy: {error}") from None
 
@@ -56,22 +66,50 @@ def check_policy(
   """Refuses what does not go with texts of the student's own.
 
   Raises:
-    UserError: for a cache of a teacher's answers to other texts, and for an
-      objective with labels where all texts are the student's.
+    UserError: for a cache of a teacher's answers to other texts, for an objective
+      with labels where all texts are the student's, and for one of drawn tokens
+      where they are of other weights or another distribution than it takes them.
   """
   if policy.share and experiment.teacher.teacher_cache:
     raise UserError(
       f"--policy={policy.name}: --teacher_cache knows the files' texts, and not"
       " what the student writes; leave one of them out"
     )
-  objectives = (found.objective, *found.alternatives.values())
-  for objective in objectives if policy.share == 1 else ():
-    if values.reads_labels(objective):
+  for objective in (found.objective, *found.alternatives.values()):
+    named = values.methods_of(objective)
+    if policy.share == 1 and "ce" in named:
       raise UserError(
         f"--policy={policy.name}: the student's own texts are no labels, and ce"
         f" of {objective.text!r} has nothing to learn from; write it without, as"
         " 'reverse_kl:1'"
       )
+    for name in values.DRAWN.keys() & {*named}:
+      _check_drawn(experiment, policy, name)
+
+
+def _check_drawn(experiment: Experiment, policy: Policy, name: str) -> None:
+  """Refuses drawn tokens that a method would take for others."""
+  updates = experiment.language.updates_per_rollout
+  if not policy.share:
+    raise UserError(
+      f"--policy={policy.name}: {name} learns from tokens that the student draws;"
+      f" --policy='{values.DRAWN[name]}' is the one where none is named"
+    )
+  if language_models.sampling_of(experiment, PLAIN) != PLAIN:
+    raise UserError(
+      f"--sampling={experiment.continuation.sampling}: {name} takes tokens for"
+      f" draws from the student's own probabilities, {PLAIN}"
+    )
+  if updates > 1:
+    raise UserError(
+      f"--updates_per_rollout={updates}: {name} takes tokens for draws of the"
+      " student's present weights"
+    )
+  if policy.teacher and name == "policy_gradient":
+    raise UserError(
+      f"--policy={policy.name}(teacher={policy.teacher:g}): policy_gradient takes"
+      " tokens for the student's own draws; minillm has weights for a mixture"
+    )
 
 
 def with_prompts(
@@ -132,14 +170,18 @@ def scheme_of(setup: Any, task: Task) -> Scheme:
   if not policy.share:
     return in_pieces(OFFLINE, pieces)
   new = experiment.continuation.max_new_tokens
+  dtype = experiment.computing.teacher_dtype
+  guide = in_precision(setup.teacher.network, dtype)
 
   def write(network, variables, prompts, *, teacher, **options):
-    del teacher
-    return rollout(network, variables, prompts, **options, **settings)
+    beside = (guide, teacher, policy.teacher) if policy.teacher else None
+    return rollout(
+      network, variables, prompts, teacher=beside, **options, **settings
+    )
 
   settings = {
     "max_new_tokens": new,
-    "sampling": language_models.sampling_of(experiment, "temperature(1.0)"),
+    "sampling": language_models.sampling_of(experiment, PLAIN),
     "eos": tuple(setup.teacher.tokenizer.eos),
     "vocabulary": task.width,
   }
@@ -147,6 +189,7 @@ def scheme_of(setup: Any, task: Task) -> Scheme:
     write,
     new_tokens=new,
     share=policy.share,
+    teacher_share=policy.teacher,
     updates=experiment.language.updates_per_rollout,
     batch_size=experiment.student.batch_size,
     pieces=pieces,
@@ -185,19 +228,24 @@ def _behind_prefixes(
   )
 
 
-def _mixed(student: float = 0.5) -> Policy:
-  if isinstance(student, bool) or not isinstance(student, int | float):
-    raise ValueError(f"student is a share, got {student!r}")
-  if not 0 < student < 1:
-    raise ValueError(
-      f"student must be in (0, 1), got {student}; the ends are off and student"
-    )
-  return Policy("mixed", float(student))
+def _student(teacher: float = 0.0) -> Policy:
+  _check_share("teacher", teacher, 0 <= teacher < 1, "[0, 1)")
+  return Policy("student", 1.0, float(teacher))
+
+
+def _mixed(student: float = 0.5, teacher: float = 0.0) -> Policy:
+  _check_share("student", student, 0 < student < 1, "(0, 1)")
+  return _student(teacher)._replace(name="mixed", share=float(student))
+
+
+def _check_share(name: str, value: Any, fits: bool, possible: str) -> None:
+  if isinstance(value, bool) or not fits:
+    raise ValueError(f"{name} must be a number in {possible}, got {value!r}")
 
 
 _MAKERS: dict[str, Callable[..., Policy]] = {
   "off": lambda: Policy("off"),
   "teacher": lambda: Policy("teacher"),
-  "student": lambda: Policy("student", 1.0),
+  "student": _student,
   "mixed": _mixed,
 }

@@ -129,6 +129,30 @@ BAD = {
     ["--policy=mixed", "--teacher_cache=gone"],
     ["--policy=mixed", "--teacher_cache"],
   ),
+  "drawn by others": (
+    ["--policy=teacher", "--distillation=minillm", "--max_new_tokens=4"],
+    ["--policy=teacher", "minillm", "--policy='student(teacher=0.2)'"],
+  ),
+  "drawn otherwise": (
+    ["--distillation=minillm", "--sampling=greedy", "--max_new_tokens=4"],
+    ["--sampling=greedy", "minillm", "temperature(1.0)"],
+  ),
+  "drawn before": (
+    [
+      "--distillation=policy_gradient",
+      "--max_new_tokens=4",
+      "--updates_per_rollout=2",
+    ],
+    ["--updates_per_rollout=2", "policy_gradient"],
+  ),
+  "drawn by two": (
+    [
+      "--distillation=policy_gradient",
+      "--max_new_tokens=4",
+      "--policy=student(teacher=0.2)",
+    ],
+    ["teacher=0.2", "policy_gradient", "minillm"],
+  ),
   "no updates": (
     ["--updates_per_rollout=2"],
     ["--updates_per_rollout=2", "--policy=student"],

@@ -191,8 +191,12 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
 @pytest.mark.parametrize(
   "flags",
   # Of its five portions each ends between two updates on the same texts.
-  [(), (*MIXED, "--steps=15", "--evaluations=5")],
-  ids=["", "own"],
+  [
+    (),
+    (*MIXED, "--steps=15", "--evaluations=5"),
+    ("--distillation=minillm", "--max_new_tokens=8", "--steps=5"),
+  ],
+  ids=["", "own", "minillm"],
 )
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   folders = tmp_path / "whole", tmp_path / "killed"

@@ -38,6 +38,8 @@ def asked(policy="student", length=12, new=5, **settings):
     ("mixed", Policy("mixed", 0.5)),
     ("mixed(student=0.25)", Policy("mixed", 0.25)),
     ("mixed(0.75)", Policy("mixed", 0.75)),
+    ("student(teacher=0.2)", Policy("student", 1.0, 0.2)),
+    ("mixed(0.25, teacher=0.2)", Policy("mixed", 0.25, 0.2)),
   ],
 )
 def test_policies(written, policy):
@@ -45,7 +47,27 @@ def test_policies(written, policy):
 
 
 @pytest.mark.parametrize(
-  ("policy", "objective", "expected"),
+  ("method", "written", "policy"),
+  [
+    ("minillm", "off", Policy("student", 1.0, 0.2)),
+    ("minillm(normalize=False):2", "off", Policy("student", 1.0, 0.2)),
+    ("minillm", "student", Policy("student", 1.0)),
+    ("policy_gradient", "off", Policy("student", 1.0)),
+    ("minilm", "off", Policy("off")),
+  ],
+)
+def test_a_method_of_drawn_tokens_brings_its_policy(method, written, policy):
+  assert read_policy(objective(asked(written), method)) == policy
+
+
+def objective(experiment, text):
+  """The settings with a --distillation."""
+  distillation = dataclasses.replace(experiment.distillation, distillation=text)
+  return dataclasses.replace(experiment, distillation=distillation)
+
+
+@pytest.mark.parametrize(
+  ("policy", "text", "expected"),
   [
     ("off", None, "forward_kl:0.9 + ce:0.1"),
     ("off", "tvd", "tvd"),
@@ -54,17 +76,15 @@ def test_policies(written, policy):
     # Alone it has no labels beside it.
     ("student", "reverse_kl", "reverse_kl:1"),
     ("student", "tvd:2", "tvd:2"),
+    ("student", "minillm", "minillm"),
     # The files' answers are labels.
     ("mixed", "tvd:0.9 + ce:0.1", "tvd:0.9 + ce:0.1"),
   ],
 )
-def test_objectives(policy, objective, expected):
+def test_objectives(policy, text, expected):
   experiment = asked(policy)
-  if objective:
-    distillation = dataclasses.replace(
-      experiment.distillation, distillation=objective
-    )
-    experiment = dataclasses.replace(experiment, distillation=distillation)
+  if text:
+    experiment = objective(experiment, text)
   experiment = with_objective(experiment, read_policy(experiment))
   assert experiment.distillation.distillation == expected
 
