@@ -165,7 +165,7 @@ FOREIGN = {
     "plot",
     "quick",
     "sizes",
-    "xla_cpu_enable_concurrency_optimized_scheduler",
+    "xla_cpu_scheduler_type",
   },
 }
 
