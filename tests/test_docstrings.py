@@ -20,8 +20,11 @@ NAMES = [
   if not ("losses" in module.name and "._" in module.name)
 ]
 # Their examples compile thousands of small programs.
-SLOW = ("losses", "methods", "models", "data", "train", "evaluate.knowledge")
-SLOW = tuple(f"kdjax.{name}" for name in (*SLOW, "core.method"))
+SLOW = (
+  "losses", "methods", "models", "data", "train", "evaluate", "tasks",
+  "core.factored", "core.method", "runner.jobs.synthesis.unroll",
+)  # fmt: skip
+SLOW = tuple(f"kdjax.{name}" for name in SLOW)
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,9 @@ def test_the_labels_share_of_members_of_a_sweep_keeps_the_burn_in():
   filled = with_scheme(Experiment(distillation=Distillation(**given)))
   assert filled.distillation.hard_weight == (0.0, 0.5)
   inputs = Inputs(
-    Outputs(jnp.array([[2.0, 0.0]]), {}),
-    Outputs(jnp.array([[0.0, 1.0]]), {}),
-    jnp.array([0]),
+    Outputs(np.array([[2.0, 0.0]], np.float32), {}),
+    Outputs(np.array([[0.0, 1.0]], np.float32), {}),
+    np.array([0]),
     0,
   )
 
@@ -166,5 +166,7 @@ def test_the_labels_share_of_members_of_a_sweep_keeps_the_burn_in():
   kd = (p * (np.log(p) - log_q)).sum()
   shares = jnp.array([0.0, 0.5])
   for step, expected in ((0, [0.0, ce / 2]), (5, [kd, (ce + kd) / 2])):
-    found = jax.vmap(lambda share, step=step: loss(share, step))(shares)
+    found = jax.jit(jax.vmap(lambda share, step=step: loss(share, step)))(
+      shares
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

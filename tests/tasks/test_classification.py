@@ -75,8 +75,8 @@ def test_hard_loss_is_the_ce_of_every_objective(masked):
     )[0]
 
   for one, other in zip(
-    jax.value_and_grad(of_task)(logits),
-    jax.value_and_grad(of_method)(logits),
+    jax.jit(jax.value_and_grad(of_task))(logits),
+    jax.jit(jax.value_and_grad(of_method))(logits),
     strict=True,
   ):
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)

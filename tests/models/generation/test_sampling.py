@@ -1,5 +1,7 @@
 """What tokens are drawn from, held to what transformers' warpers say in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,11 +110,10 @@ def test_greedy_takes_the_first_of_the_likeliest_and_needs_no_chance():
 
 def test_a_row_is_drawn_from_its_own_key():
   keys = jax.random.split(jax.random.key(3), 8)
-  logits, sampling = jnp.asarray(LOGITS[:8]), Sampling(top_p=0.9)
-  drawn = draw_tokens(sampling, keys, logits)
-  alone = [
-    draw_tokens(sampling, keys[i, None], logits[i, None]) for i in (0, 5)
-  ]
+  logits = np.asarray(LOGITS[:8], np.float32)
+  draw = jax.jit(functools.partial(draw_tokens, Sampling(top_p=0.9)))
+  drawn = draw(keys, logits)
+  alone = [draw(keys[i, None], logits[i, None]) for i in (0, 5)]
   assert [int(x[0]) for x in alone] == [int(drawn[0]), int(drawn[5])]
   assert len({*drawn.tolist()}) > 2
 
