@@ -172,7 +172,7 @@ def test_values_are_those_of_the_network_by_hand():
   def loss(stages):
     return sum(jnp.sum(jnp.sin(stage)) for stage in stages)
 
-  expected = jax.grad(lambda params: loss(by_hand(params)))(params)
+  expected = jax.jit(jax.grad(lambda params: loss(by_hand(params))))(params)
   for transform in (lambda f: f, jax.jit):
     found = jax.grad(transform(lambda params: loss(by_taps(params))))(params)
     check_close(found, expected)
@@ -220,13 +220,15 @@ def test_jitted_blocks_share_no_taps():
 
 def test_vmap_and_pmap():
   _, variables, x = made("mlp")
-  stacked = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
+  stacked = jax.tree.map(lambda a: np.stack([a, 2 * a]), variables)
   apply = tapped(MLP.apply, ("stage_1", "head:in"))
+  alone = jax.jit(apply)
   expected = [
-    apply(jax.tree.map(lambda a, i=i: a[i], stacked), x) for i in (0, 1)
+    alone(jax.tree.map(lambda a, i=i: a[i], stacked), x) for i in (0, 1)
   ]
-  expected = jax.tree.map(lambda *a: jnp.stack(a), *expected)
-  check_close(jax.vmap(apply, in_axes=(0, None))(stacked, x), expected)
+  expected = jax.tree.map(lambda *a: np.stack(a), *expected)
+  mapped = jax.jit(jax.vmap(apply, in_axes=(0, None)))
+  check_close(mapped(stacked, x), expected)
   devices = jax.devices()[:2]
   parallel = jax.pmap(apply, in_axes=(0, None), devices=devices)
   check_close(parallel(stacked, x), expected)
@@ -316,7 +318,9 @@ def check_attention_weights(layer, masked, train):
     feats["attention:weights"],
     jnp.broadcast_to(softmax_by_hand(params, TOKENS, mask), (2, 2, 3, 3)),
   )
-  grads = jax.grad(lambda v: jnp.sum(run(v)[1]["attention:weights"] ** 2))
+  grads = jax.jit(
+    jax.grad(lambda v: jnp.sum(run(v)[1]["attention:weights"] ** 2))
+  )
   assert np.any(grads(variables)["params"]["attention"]["query"]["kernel"])
 
 

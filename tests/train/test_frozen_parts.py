@@ -196,9 +196,10 @@ def test_a_classifier_is_adopted_wherever_it_lies(path, student):
   batch = {"image": IMAGES, "label": LABELS}
   state = step.init(jax.random.key(0), start, teacher, batch)
   params, memory = jax.jit(goal.init)(jax.random.key(0), start, teacher, batch)
-  grads = jax.grad(goal.loss, has_aux=True)(
-    params, memory, teacher, batch, step=0, key=jax.random.key(1)
-  )[0]["network"]
+  loss = partial(goal.loss, step=0, key=jax.random.key(1))
+  grads = jax.jit(jax.grad(loss, has_aux=True))(params, memory, teacher, batch)[
+    0
+  ]["network"]
   for _ in range(2):
     state, _ = step.step(state, teacher, batch)
   params = state.params["network"]
