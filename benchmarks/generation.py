@@ -1,7 +1,7 @@
 """Generation: with a cache against without, and against transformers.
 
   python -m benchmarks.generation [--quick] [--clock=wall|processor] [--rounds=5]
-    [--layers=6,30] [--output=FILE]
+    [--layers=6,30] [--only=cache,transformers,compile] [--output=FILE]
 
 Greedy texts, random weights, float32, times in turns:
   cache         a step (one token) of `kdjax.generate` with a cache over one
@@ -58,20 +58,27 @@ def main() -> None:
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--layers", default="6,30")
+  parser.add_argument("--only", default="cache,transformers,compile")
   parser.add_argument("--output", type=Path)
   asked = parser.parse_args()
   clock = timing.CLOCKS[asked.clock]
   rounds = 3 if asked.quick else asked.rounds
-  found = {"machine": timing.machine(), "cache": cache(rounds, clock)}
+  names = asked.only.split(",")
+  found = {"machine": timing.machine()}
+  if "cache" in names:
+    names.remove("cache")
+    found["cache"] = cache(rounds, clock)
+  else:
+    found["cache"] = timing.written(asked.output, "cache")
   timing.write({"summary": summary(found), **found}, asked.output)
-  if asked.quick or transformers is None:
+  if asked.quick or transformers is None or not names:
     return
   found["machine"] |= {
     "torch": torch.__version__, "transformers": transformers.__version__,
   }  # fmt: skip
   found["transformers"] = []
   for layers in map(int, asked.layers.split(",")):
-    for row in against_transformers(layers, rounds, clock):
+    for row in against_transformers(layers, names, rounds, clock):
       found["transformers"].append(row)
       timing.write({"summary": summary(found), **found}, asked.output)
 
@@ -109,7 +116,7 @@ def cache(rounds: int, clock: Callable[[], float]) -> list[dict]:
 
 
 def against_transformers(
-  layers: int, rounds: int, clock: Callable[[], float]
+  layers: int, names: list[str], rounds: int, clock: Callable[[], float]
 ) -> Iterator[dict]:
   """Compares whole texts with those of transformers, a row a size of the batch."""
   sizes = SMOLLM2 | COMMON | {"num_hidden_layers": layers}
@@ -125,14 +132,17 @@ def against_transformers(
   for batch in (1, 8):
     prompts = prompts_of(batch, 16, SMOLLM2["vocab_size"])
     ids = torch.from_numpy(np.stack(prompts))
-    runs = {
-      "ours": functools.partial(
-        kdjax.generate, network, variables, prompts, max_new_tokens=NEW
-      ),
+    theirs = {
       "transformers": functools.partial(continued, model, ids),
       "compile": functools.partial(
         continued, again, ids, cache_implementation="static"
       ),
+    }
+    runs = {
+      "ours": functools.partial(
+        kdjax.generate, network, variables, prompts, max_new_tokens=NEW
+      ),
+      **{name: theirs[name] for name in names},
     }
     first, *others = (run() for run in runs.values())
     for other in others:
@@ -145,10 +155,7 @@ def against_transformers(
         name: NEW * batch / timing.spread(times[name])["median"]
         for name in times
       },
-      "over_ours": {
-        name: timing.ratio(times, name, "ours")
-        for name in ("transformers", "compile")
-      },
+      "over_ours": {name: timing.ratio(times, name, "ours") for name in names},
     }
 
 
