@@ -77,8 +77,8 @@ def gradient(large, how, number):
   ("how", "number", "within"),
   [
     ("pieces", 2, 1e-6),
-    ("pieces", 4, 1e-6),
-    ("pmap", 2, 1e-6),
+    pytest.param("pieces", 4, 1e-6, marks=pytest.mark.slow),
+    pytest.param("pmap", 2, 1e-6, marks=pytest.mark.slow),
     ("pmap", 8, 1e-6),
     ("fsdp", 4, 1e-5),
     ("tensor", 4, 1e-5),

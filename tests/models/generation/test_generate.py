@@ -95,7 +95,10 @@ def test_parts_of_the_prompts_are_as_in_the_whole(name):
   assert lists(parts) == lists(together)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize(
+  "devices",
+  [*(pytest.param(x, marks=pytest.mark.slow) for x in (1, 2)), 8],
+)
 def test_devices_draw_the_same(devices):
   prompts = [[0], [1, 2], [3], [4, 4, 4], [2]]
   settings = {"sampling": "temperature(1.3)", "samples": 2, "eos": 4}
