@@ -55,6 +55,18 @@ lm_sequence_level_rates: Which rate suits each arm of `lm_sequence_level`?
 
 One order of the texts, three rates for each arm, chosen on validation definitions.
 
+lm_other_tokenizer: Does a teacher with another tokenizer heal a pruned network too?
+
+  make lm-texts
+  python launch.py lm --experiment=lm_other_tokenizer --workdir=runs/other_tokenizer
+  python launch.py lm --experiment=lm_own_tokenizer --workdir=runs/own_tokenizer
+
+6 of SmolLM2's 30 blocks learn from Gemma 3 270M (a base network, of 262,144 tokens) on
+novels, by groups of equal bytes, by ULD, and from the texts alone; the second command,
+with SmolLM2 itself as the teacher, says how much a teacher's tokenizer costs. 32
+sequences of 128 tokens, so that it fits a small CPU: it shows that a run goes through,
+and far more steps are needed to tell the arms apart. Not run yet.
+
 lm_sequence_level: Does a student learn more from its teacher's answers than from the files'?
 
   make experiments RUNS=lm:lm_sequence_level
@@ -147,6 +159,24 @@ def _data_size(parts: int) -> Experiment:
   )
 
 
+_FROM_GEMMA = Experiment(
+  language=Language(
+    text="runs/texts/novels_healing.jsonl",
+    student_from="package:smollm2",
+    across="bytes",
+    alternatives="uld",
+    sequence_length=128,
+    steps=32,
+    evaluations=4,
+    validation_sequences=12,
+    completions=6,
+  ),
+  teacher=Teacher(teacher_from="package:gemma3-270m"),
+  student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
+  distillation=_WORDS,
+)
+
+
 EXPERIMENTS = {
   "lm": Experiment(student=_STUDENT),
   "lm_demo": Experiment(
@@ -182,6 +212,14 @@ EXPERIMENTS = {
     teacher=Teacher(teacher_from="runs/texts/small_gpt"),
     student=_student(batch_size=16, seeds=1, learning_rate=3e-3),
     distillation=Distillation(distillation="hard"),
+  ),
+  "lm_other_tokenizer": _FROM_GEMMA,
+  "lm_own_tokenizer": dataclasses.replace(
+    _FROM_GEMMA,
+    language=dataclasses.replace(
+      _FROM_GEMMA.language, student_from=None, across=None, alternatives=None
+    ),
+    teacher=Teacher(teacher_from="package:smollm2"),
   ),
   **{f"lm_data_size_{parts}": _data_size(parts) for parts in (4, 16, 64, 256)},
   "lm_sequence_level_rates": dataclasses.replace(

@@ -106,6 +106,7 @@ class Method(NamedTuple):
       loss from hidden states and classifiers, with its own settings; LABELS of
       `kdjax.core.one_pass` for the labels alone, None where these inputs want
       logits. None for a method without such a function.
+    reads_products: whether `apply` reads answers that are Factored as they are.
   """
 
   init: Callable[[jax.Array, Inputs], tuple[Any, Any]]
@@ -119,6 +120,7 @@ class Method(NamedTuple):
   frozen: Callable[[jax.Array], Frozen] | None = None
   over_examples: bool | tuple[str, ...] | None = None
   chunked: Callable[[Inputs], Any] | None = None
+  reads_products: bool = False
 
 
 def stateless(
@@ -352,9 +354,8 @@ def weighted_sum(
         continue
       part = _counted(method, inputs)
       count = whole if part is inputs else count_rows(part)
-      loss, states[name], inner = method.apply(
-        params[name], state[name], with_logits(part)
-      )
+      part = part if method.reads_products else with_logits(part)
+      loss, states[name], inner = method.apply(params[name], state[name], part)
       losses[name] = jnp.asarray(at(weight, inputs.step), jnp.float32) * loss
       metrics[name] = (loss * count, count)
       metrics |= {f"{name}/{key}": value for key, value in inner.items()}

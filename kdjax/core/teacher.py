@@ -27,6 +27,8 @@ class Teacher:
       None; of an ensemble a tuple of them.
     stored: how many rows each table of stored answers has; () where there is
       none.
+    in_rows: whether `show` answers in rows of its own already, which no task
+      makes: those of other tokens than the student's.
   """
 
   arrays: Any
@@ -35,6 +37,7 @@ class Teacher:
   )
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
   stored: tuple[int, ...] = struct.field(pytree_node=False, default=())
+  in_rows: bool = struct.field(pytree_node=False, default=False)
 
 
 def stored_teacher(
@@ -155,7 +158,7 @@ def observe(
   """
   if teacher is None:
     return None
-  if task is None:
+  if task is None or teacher.in_rows:
     outputs = teacher.show(teacher.arrays, batch, step, tuple(taps))
   else:
 

@@ -174,6 +174,7 @@ def uld(
   teacher: Side,
   alignment: Alignment,
   *,
+  measure: Callable[..., jax.Array] = vocabulary.uld,
   chunk_size: int | None = None,
 ) -> jax.Array:
   """`kdjax.losses.uld` where both networks have read the same bytes.
@@ -189,6 +190,8 @@ def uld(
     student: what the student answers.
     teacher: what the teacher does; a constant.
     alignment: of the same leading axes; a constant.
+    measure: (student's logits (V,), teacher's (V',)) -> (), such as `uld` at other
+      temperatures.
     chunk_size: slots whose logits are held at a time, static; None for as many as
       64 MiB hold.
 
@@ -210,7 +213,7 @@ def uld(
   """
   alignment = _checked("uld", student, teacher, alignment)
   values = _over_slots(
-    lambda student_logits, teacher_logits, *_: vocabulary.uld(
+    lambda student_logits, teacher_logits, *_: measure(
       student_logits, teacher_logits
     ),
     student,

@@ -11,7 +11,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +124,7 @@ def make_objective(
   method_weight=1.0,
   steps: int | None = None,
   task: Task | None = None,
+  adapt: Callable[[str, Method], Method] = lambda name, method: method,
   **defaults,
 ) -> Method:
   """Builds the method that the user wrote.
@@ -136,6 +137,7 @@ def make_objective(
     steps: length of the training, for schedules that are shares of it.
     task: what answers and labels are; classes by default. Of another task `ce`
       is the hard loss.
+    adapt: (name, method) -> what stands in the sum in a method's place.
     **defaults: hyper-parameters for the methods that take them and do not set
       them in the text, such as `temperature`; numbers, traced or not, or Specs;
       None leaves the method's own.
@@ -181,7 +183,7 @@ def make_objective(
     if method.teacher_taps:
       method = for_each_teacher(method)
     weight = make_schedule(term.weight, steps=steps)
-    by_name[term.spec.name] = (method, weight)
+    by_name[term.spec.name] = (adapt(term.spec.name, method), weight)
   return weighted_sum(by_name)
 
 

@@ -174,7 +174,8 @@ def test_an_experiment_builds(name, places, monkeypatch):
   }
   given["text"] = f"{places / given['text']}.jsonl"
   if settings.language.student_from:
-    given["student_from"] = str(places / "gpt")
+    packaged = "package" in settings.language.student_from
+    given["student_from"] = str(places / ("deep" if packaged else "gpt"))
   setup = build(options.with_flags(settings, given)).setup
   assert len(setup.grid) == max(len(settings.search.rates), 1)
   if deep:

@@ -75,6 +75,11 @@ def value(method, inputs):
       lambda s, t, y: losses.topk_kd(s, t, k=3, temperature=2.0, tail="bucket"),
     ),
     (
+      "uld",
+      {"teacher_temperature": 2.0},
+      lambda s, t, y: losses.uld(s, t, teacher_temperature=2.0),
+    ),
+    (
       "divergence",
       {"kind": "skew_kl", "share": 0.3},
       lambda s, t, y: losses.skew_kl(s, t, lam=0.3),
@@ -168,6 +173,7 @@ def test_weights_inside_a_method_may_be_schedules():
     "generalized_jsd(beta=1.1)",
     "topk_kd(k=0)",
     "topk_kd(tail='none')",
+    "uld(student_temperature=0)",
     "divergence(kind='skew_kl', share=linear(0, 1, 2))",
     "deit(kind='medium')",
     "deit(alpha=2)",

@@ -94,6 +94,13 @@ class Language(Documents):
   )
   student_from: str | None = option(
     None,
-    "the student's beginning, in --student's place: a folder with config.json and"
-    " safetensors, as Hugging Face has them",
+    "the student's beginning: a folder with config.json and safetensors, as Hugging"
+    " Face has them; --student=layers(N) and its like then cut it out of that",
+  )
+  across: str | None = option(
+    None,
+    "how a teacher with another tokenizer than the student's is compared: bytes, over"
+    " groups of tokens that stand for the same bytes; uld, by sorted probabilities"
+    " (Universal Logit Distillation)",
+    choices=("bytes", "uld"),
   )

@@ -165,7 +165,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
     for number in value if isinstance(value, tuple) else (value,):
       _check_number(one, number)
     choices = one.field.metadata["choices"]
-    if choices and value not in choices:
+    if choices and value is not None and value not in choices:
       raise unknown_name(f"--{one.flag}", value, choices)
   if sweep and not has_grid(experiment):
     flags = [

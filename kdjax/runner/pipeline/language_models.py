@@ -12,6 +12,7 @@ from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.load import Pretrained, load
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
+from kdjax.runner.report.progress import say
 from kdjax.train.devices.rules import Partition
 
 # What a run of `lm` leaves in its folder.
@@ -81,15 +82,19 @@ def sampling_of(experiment: Any, default: str = "greedy") -> str:
 
 
 def check_same_tokenizer(
-  flag: str, network: Pretrained, other_flag: str, other: Pretrained
+  flag: str,
+  network: Pretrained,
+  other_flag: str,
+  other: Pretrained,
+  advice: str = "",
 ) -> None:
-  """Refuses two networks that read texts differently."""
+  """Refuses two networks that read texts differently, with some advice."""
   own, others = network.tokenizer, other.tokenizer
   if own.fingerprint != others.fingerprint:
     raise UserError(
       f"{flag} has another tokenizer ({own.vocabulary_size} ids) than {other_flag}"
       f" ({others.vocabulary_size} ids): the same id would be another token for"
-      " each"
+      f" each{advice}"
     )
 
 
@@ -129,6 +134,15 @@ def sample(length: int) -> dict[str, Any]:
   tokens = jnp.zeros((1, length), jnp.int32)
   whole = jnp.ones_like(tokens)
   return {"tokens": tokens, "mask": whole.astype(bool), "segments": whole}
+
+
+def say_padding(name: str, classes: int, width: int) -> None:
+  """Says whether a network has more classes than there are tokens."""
+  if classes > width:
+    say(
+      f"the {name} has {classes:,} classes for {width:,} token ids; the others are"
+      " padding, of probability 0"
+    )
 
 
 def check_ids(largest: int, classes: int) -> None:

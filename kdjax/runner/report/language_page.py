@@ -48,6 +48,8 @@ def table_makers(
     "comparisons": lambda: [tables.comparisons_table(results)],
     "texts": lambda: [texts_table(results)],
   }
+  if "alignment" in results:
+    makers["alignment"] = lambda: [alignment_table(results["alignment"])]
   if "completions" in results:
     makers["completions"] = lambda: completions_tables(results["completions"])
   return makers
@@ -87,12 +89,43 @@ def networks_table(results: Mapping[str, Any]) -> Table:
       " deviation. Bits a byte can be compared across tokenizers. KL: mean of"
       " KL(teacher || network) over the tokens. Agreement: share of tokens for"
       " which network and teacher name the same next one.",
+      *(_ACROSS if "alignment" in results else ()),
       f"The teacher's probability lies to {mass}.",
       *(
         f"{reading.title_of(name)}: learned by `{entry['objective']}`."
         for name, entry in entries.items()
         if "objective" in entry
       ),
+    ),
+  )  # fmt: skip
+
+
+_ACROSS = (
+  "The teacher has another tokenizer: nats a token are of its own tokens, KL and"
+  " agreement are over groups of tokens that stand for the same bytes, the sum of"
+  " the groups' KLs divided by the student's tokens.",
+)
+
+
+def alignment_table(alignment: Mapping[str, Any]) -> Table:
+  """Makes the table of how much of the texts two tokenizers cut alike."""
+  names = "one_to_one", "merged", "left_out", "merged_bytes", "left_out_bytes"
+  rows = tuple(
+    (
+      split.capitalize(),
+      *(f"{100 * one[name]:.1f}" for name in names),
+    )
+    for split, one in alignment["splits"].items()
+  )
+  return Table(
+    "Tokens of the student beside those of the teacher",
+    ("Split", "One of the teacher's, %", "In groups of several, %",
+     "Not compared, %", "Bytes in such groups, %", "Bytes not compared, %"),
+    rows,
+    (
+      f"Of {alignment['student_tokens']:,} tokens of the student and"
+      f" {alignment['teacher_tokens']:,} of the teacher, both have"
+      f" {alignment['shared_tokens']:,}.",
     ),
   )  # fmt: skip
 
@@ -201,7 +234,10 @@ def makers(
   return drawn | {
     "curves": lambda: Picture(
       plots.curves_figure(
-        history, reading.score_of(results), CURVE, "Validation"
+        history,
+        reading.score_of({"task": results["task"]}),
+        CURVE,
+        "Validation",
       ),
       "Nats a token on validation documents, and the training loss",
       "Means over seeds, bands one standard deviation; of the loss, the student's"

@@ -174,12 +174,16 @@ class Score(NamedTuple):
 ACCURACY = Score()
 # The same where a page tells what is right, not what is wrong.
 RIGHT = Score(words=Words("accuracy", "%", 100.0, 0.0))
+# What networks with different tokenizers are compared by.
+BITS = Score("bits_per_byte", -1, Words("bits a byte", "", 1.0, 0.0, digits=4))
 
 
 def score_of(results: Mapping[str, Any]) -> Score:
   """Returns what the networks of some results are compared by."""
   if "task" not in results:
     return ACCURACY
+  if results.get("compared_by") == BITS.name:
+    return BITS
   task = make_task(results["task"], classes=2)
   return Score(task.score, task.better, task.words)
 

@@ -107,7 +107,7 @@ HAVE = [
    "held_out"),
   ("lm",
    "completions validation_sequences steps evaluations student_from policy alternatives "
-   "updates_per_rollout prompt_tokens"),
+   "updates_per_rollout prompt_tokens across"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
   ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm generate",

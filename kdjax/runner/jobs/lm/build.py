@@ -13,7 +13,8 @@ from kdjax.data import Split
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
-from kdjax.runner.jobs.lm import answers, networks, policies, trainee
+from kdjax.runner.jobs.lm import across, answers, networks, policies, trainee
+from kdjax.runner.jobs.lm.across import Across
 from kdjax.runner.pipeline import cached_texts, capacity, language_models
 from kdjax.runner.pipeline import partition as partitions
 from kdjax.runner.pipeline import texts as rows
@@ -34,6 +35,7 @@ class Setup(NamedTuple):
     values: what the texts among them mean.
     policy: whose texts the student learns from.
     texts: what is read, by split.
+    tokenizer: the student's.
     teacher: as it was loaded.
     asked: the teacher.
     shown: the teacher as students see it: itself, or what a cache has of it.
@@ -45,12 +47,14 @@ class Setup(NamedTuple):
     train_split: the training sequences, and what is to be learned of each.
     sample: one empty sequence, for shapes.
     devices: what to train on.
+    across: how a teacher with another tokenizer is asked; None for the same one.
   """
 
   experiment: Experiment
   values: Values
   policy: policies.Policy
   texts: rows.Texts
+  tokenizer: Any
   teacher: Pretrained
   asked: Teacher
   shown: Teacher
@@ -62,6 +66,7 @@ class Setup(NamedTuple):
   train_split: Split
   sample: Any
   devices: list[jax.Device]
+  across: Across | None = None
   cached: None = None
   streams_answers: bool = False
 
@@ -91,24 +96,39 @@ def build(experiment: Experiment) -> Plan:
   known = language_models.count_classes(
     f"student {learner.text}", learner.pretrained, length
   )
-  task = language_model(min(classes, known, teacher.tokenizer.vocabulary_size))
-  texts = rows.read(experiment.language, teacher.tokenizer)
-  texts = policies.with_prompts(experiment, policy, teacher.tokenizer, texts)
+  how = experiment.language.across
+  tokenizer = learner.pretrained.tokenizer or teacher.tokenizer
+  width = min(known, tokenizer.vocabulary_size)
+  width = width if how else min(classes, width)
+  task = language_model(width)
+  texts = rows.read(experiment.language, tokenizer)
+  texts = policies.with_prompts(experiment, policy, tokenizer, texts)
   language_models.check_ids(texts.largest, task.width)
   split = trainee.split_of(task, texts.parts["train"].sequences)
+  language_models.say_padding("student", known, width)
+  beside = None
+  if how:
+    beside = across.read(experiment, texts, tokenizer, teacher)
+    task = across.task_of(beside, width)
+    images = across.with_teacher(split.images, beside, "train")
+    split = split._replace(images=images)
+    asked = across.teacher_of(experiment, beside, teacher)
+  else:
+    language_models.say_padding("teacher", classes, width)
+    asked = live_teacher(
+      teacher.network,
+      teacher.variables,
+      dtype=experiment.computing.teacher_dtype,
+    )
   prompts = answers.prompts_of(
     experiment, policy.name, teacher, texts.parts["train"]
-  )
-  asked = live_teacher(
-    teacher.network,
-    teacher.variables,
-    dtype=experiment.computing.teacher_dtype,
   )
   setup = Setup(
     experiment=experiment,
     values=values,
     policy=policy,
     texts=texts,
+    tokenizer=tokenizer,
     teacher=teacher,
     asked=asked,
     shown=cached_texts.find(
@@ -122,6 +142,7 @@ def build(experiment: Experiment) -> Plan:
     train_split=split,
     sample=language_models.sample(split.labels.shape[1] + 1),
     devices=local,
+    across=beside,
   )
   student = trainee.make(setup, task)._replace(partition=partition)
   setup = setup._replace(student=student)
@@ -156,6 +177,7 @@ def _checked(experiment: Experiment, parts: int) -> Values:
     text=experiment.language.text,
     teacher_from=experiment.teacher.teacher_from,
   )
+  across.check(experiment)
   values = read_values(experiment)
   for objective in (values.objective, *values.alternatives.values()):
     methods.make_objective(objective, steps=1, examples=2, classes=2)
@@ -174,6 +196,10 @@ def _inputs(setup: Setup) -> dict[str, Any]:
     "sha256 of the test texts": rows.fingerprint(setup.texts.parts["test"]),
     "sha256 of the teacher": storage.digest(setup.teacher.variables),
   }
+  if setup.across:
+    found["sha256 of what the teacher reads"] = storage.digest(
+      setup.across.beside["train"]
+    )
   if setup.experiment.teacher.teacher_cache:
     found["sha256 of the teacher cache"] = cached_texts.sha256_of(
       setup.experiment.teacher.teacher_cache

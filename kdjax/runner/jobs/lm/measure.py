@@ -14,11 +14,11 @@ from kdjax.core.teacher import Teacher
 from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
 from kdjax.runner.job import Context, Measured
-from kdjax.runner.jobs.lm import card, written
+from kdjax.runner.jobs.lm import across, card, written
 from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
-from kdjax.runner.report import logs
+from kdjax.runner.report import logs, reading
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.train.state import variables
@@ -57,6 +57,13 @@ def measure(setup: Any, context: Context) -> Measured:
   results["controls"] = controls | {"untrained": _untrained(setup)}
   scored = {**results, **results["controls"]}
   pairs = [("student", name) for name in ("baseline", *results["controls"])]
+  if setup.across is not None:
+    results |= {
+      "alignment": across.described(setup.across),
+      "compared_by": reading.BITS.name,
+    }
+    # Only that can be compared with a teacher that has other tokens.
+    task = task._replace(score=reading.BITS.name, words=reading.BITS.words)
   results |= {
     "comparisons": evaluate.compare_networks(scored, pairs, task),
     "objective": objective_text(setup.experiment, setup.values.objective),
@@ -98,9 +105,13 @@ def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
     members: variables with a leading axis (M,).
     repeat: how many seeds have these networks, and so their scores.
   """
-  network, teacher = setup.student.network, setup.asked
+  network, part = setup.student.network, setup.texts.parts["test"]
   each = [
-    _measured(setup, network, one, teacher) for one in _each(members)
+    _measured(setup, network, one, part, setup.student.task, setup.asked)
+    if setup.across is None
+    else _measured(setup, network, one, part, setup.student.task)
+    | across.compare(setup, network, one)
+    for one in _each(members)
   ] * repeat
   return {
     "model": setup.learner.text,
@@ -127,8 +138,12 @@ def _untrained(setup: Any) -> dict[str, Any]:
 def _teacher(setup: Any) -> dict[str, Any]:
   """What results.json says of the teacher."""
   network, variables = setup.teacher.network, setup.teacher.variables
-  top = [k for k in _TOP if k <= setup.student.task.width]
-  scores = _measured(setup, network, variables, top=top)
+  part, task = setup.texts.parts["test"], setup.student.task
+  if setup.across is not None:
+    # It reads the documents alone, by its own tokenizer.
+    part, task = setup.across.test, setup.across.task
+  top = [k for k in _TOP if k <= task.width]
+  scores = _measured(setup, network, variables, part, task, top=top)
   return {
     "model": setup.experiment.teacher.teacher_from,
     "parameters": evaluate.parameters(variables["params"]),
@@ -140,15 +155,16 @@ def _measured(
   setup: Any,
   network: Network,
   variables: Any,
+  part: texts.Part,
+  task: Task,
   teacher: Teacher | None = None,
   top: Sequence[int] = (),
 ) -> dict[str, float]:
-  part = setup.texts.parts["test"]
   return evaluate.measure_text(
     network,
     variables,
     part.sequences,
-    task=setup.student.task,
+    task=task,
     text_bytes=part.examples.bytes,
     teacher=teacher,
     top=top,
@@ -187,7 +203,7 @@ def _save(setup: Any, folder: Path, variables: Any) -> None:
     folder,
     setup.learner.pretrained.network,
     jax.device_get(variables),
-    tokenizer=setup.teacher.tokenizer,
+    tokenizer=setup.tokenizer,
   )
 
 

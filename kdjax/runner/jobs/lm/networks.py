@@ -50,26 +50,26 @@ def make_student(
   """
   where = experiment.language.student_from
   if where is not None:
-    if model is not None:
+    if model is not None and model.spec.name not in CUTS:
       raise UserError(
         f"--student={model} and --student_from={where}: each names the student;"
         " leave one of them out"
       )
     student = open_language_model("student_from", where)
-    check_same_tokenizer(
-      f"--student_from={where}",
-      student,
-      f"--teacher_from={experiment.teacher.teacher_from}",
-      teacher,
-    )
-    return Student(where, student)
+    if experiment.language.across is None:
+      check_same_tokenizer(
+        f"--student_from={where}",
+        student,
+        f"--teacher_from={experiment.teacher.teacher_from}",
+        teacher,
+        "; --across=bytes or --across=uld compares such networks",
+      )
+    if model is None:
+      return Student(where, student)
+    return Student(f"{model.text} of {where}", _cut(student, model.text))
   if model is None or model.spec.name in CUTS:
     text = DEFAULT if model is None else model.text
-    try:
-      student = pretrained.cut(teacher, read_cut(text))
-    except UserError as error:
-      raise UserError(f"--student={text}: {error}") from None
-    return Student(text, student)
+    return Student(text, _cut(teacher, text))
   module = model.make(classes=classes)
   try:
     config_of(module)
@@ -80,6 +80,13 @@ def make_student(
       " --student_from"
     ) from None
   return Student(model.text, Pretrained(network_of(module), None, {}))
+
+
+def _cut(network: Pretrained, text: str) -> Pretrained:
+  try:
+    return pretrained.cut(network, read_cut(text))
+  except UserError as error:
+    raise UserError(f"--student={text}: {error}") from None
 
 
 def as_computed(network: Network, *, dtype: str, remat: bool) -> Network:

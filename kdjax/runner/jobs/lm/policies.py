@@ -56,7 +56,8 @@ def read_policy(experiment: Experiment) -> Policy:
 def with_objective(experiment: Experiment, policy: Policy) -> Experiment:
   """Fills in what the student learns by where no method is named."""
   if not policy.share:
-    return values.with_objective(experiment, FROM_FILES)
+    by_uld = experiment.language.across == "uld"
+    return values.with_objective(experiment, "uld" if by_uld else FROM_FILES)
   return values.with_objective(experiment, FROM_OWN, labels=False)
 
 

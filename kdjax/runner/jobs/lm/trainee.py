@@ -10,7 +10,7 @@ from kdjax import data, methods
 from kdjax.core.task import Task, as_batch
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
-from kdjax.runner.jobs.lm import measure, networks, policies
+from kdjax.runner.jobs.lm import across, measure, networks, policies
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import check_pieces, check_schedules
@@ -42,9 +42,9 @@ def make(setup: Any, task: Task) -> TrainSpec:
   steps, rounds = _steps(experiment, len(setup.examples[own]))
   loaders = {
     # What is called an epoch is the way from one point of the curve to the next.
-    name: _loader(setup.train_split, examples, settings.batch_size)._replace(
-      steps=steps // rounds
-    )
+    name: _loader(
+      setup.train_split, examples, settings.batch_size, setup.across is not None
+    )._replace(steps=steps // rounds)
     for name, examples in setup.examples.items()
   }
   facts = {
@@ -53,6 +53,10 @@ def make(setup: Any, task: Task) -> TrainSpec:
     "classes": task.width,
     "task": task,
   }
+  if setup.across is not None:
+    facts["adapt"] = partial(
+      across.adapt, setup.across, experiment.language.across
+    )
   check_schedules(experiment, steps)
   members = settings_of(setup.grid, np.arange(settings.seeds))
   alone = in_pieces(OFFLINE, computing.accumulate_steps)
@@ -115,12 +119,19 @@ def make(setup: Any, task: Task) -> TrainSpec:
   )
 
 
-def _loader(split: Split, examples: np.ndarray, size: int) -> Loader:
+def _loader(
+  split: Split, examples: np.ndarray, size: int, has_beside: bool
+) -> Loader:
   def batches(seed, start, stop):
     return data.batches(examples, size, seed=seed, start=start, stop=stop)
 
   steps = data.steps_per_pass(len(examples), size)
-  return Loader(batches, steps, split.labels, lambda key, stored, _: stored)
+  loader = Loader(batches, steps, split.labels, lambda key, stored, _: stored)
+  if not has_beside:
+    return loader
+  return loader._replace(
+    view=across.student_view, teacher_view=across.teacher_view
+  )
 
 
 def _steps(experiment: Experiment, examples: int) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
     "completions" and "exposure" of results.json; nothing where none is wanted or
     there is no prompt short enough.
   """
-  settings, tokenizer = setup.experiment, setup.teacher.tokenizer
+  settings, tokenizer = setup.experiment, setup.tokenizer
   length = settings.language.sequence_length
   steps = min(STEPS, settings.continuation.max_new_tokens, length // 2)
   shown = settings.language.completions
@@ -75,15 +75,15 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
   if not shown or not prompts:
     return {}
   say(f"{len(networks)} networks continue {len(prompts)} prompts: compiling")
-  greedy = {
-    name: _continued(setup, network, prompts, steps, "greedy")
-    for name, network in networks.items()
-  }
-  said = {
-    name: [tokenizer.decode(ids) for ids in answers]
-    for name, answers in greedy.items()
-  }
-  return {
+  greedy, said = {}, {}
+  for name, network in networks.items():
+    reader = _reader(setup, name)
+    greedy[name] = _continued(setup, name, network, prompts, steps, "greedy")
+    said[name] = [reader.decode(ids) for ids in greedy[name]]
+  curves = {}
+  if setup.across is None:
+    curves = {"exposure": _exposure(setup, networks, prompts, steps)}
+  return curves | {
     "completions": {
       "tokens": steps,
       "scores": {
@@ -95,22 +95,41 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
         for i, prompt in enumerate(prompts[:shown])
       ],
     },
-    "exposure": _exposure(setup, networks, prompts, steps),
   }
 
 
+def _reader(setup: Any, name: str) -> Any:
+  """A network's tokenizer."""
+  return (setup.teacher if name == "teacher" else setup).tokenizer
+
+
 def _continued(
-  setup: Any, network: Any, prompts: Sequence[Prompt], steps: int, sampling: str
+  setup: Any,
+  name: str,
+  network: Any,
+  prompts: Sequence[Prompt],
+  steps: int,
+  sampling: str,
 ) -> list[np.ndarray]:
-  tokenizer = setup.teacher.tokenizer
+  tokenizer = _reader(setup, name)
+  ids = [prompt.ids for prompt in prompts]
+  width = setup.student.task.width
+  if setup.across is not None and name == "teacher":
+    width = setup.across.task.width
+    longest = setup.experiment.language.sequence_length
+    # The same text, by its own tokenizer.
+    ids = [
+      prompt_ids(tokenizer, {"prompt": setup.tokenizer.decode(one)})[-longest:]
+      for one in ids
+    ]
   return generate(
     *network,
-    [prompt.ids for prompt in prompts],
+    ids,
     max_new_tokens=steps,
     sampling=sampling,
     key=jax.random.key(0),
     eos=tokenizer.eos,
-    vocabulary=setup.student.task.width,
+    vocabulary=width,
     batch_size=16,
   )
 
@@ -144,7 +163,7 @@ def _exposure(
   curves = {}
   for name in ("student", "teacher"):
     answers = _continued(
-      setup, networks[name], prompts, steps, "temperature(1.0)"
+      setup, name, networks[name], prompts, steps, "temperature(1.0)"
     )
     found = evaluate.kl_by_step(
       *networks["student"],

@@ -18,6 +18,7 @@ def foreign():
   return tokenizer_of_files(files, "foreign")
 
 
+ACROSS = ("--student_from=foreign", "--across=bytes")
 PROMPT = {"prompt": "a" * 40, "completion": "b"}
 GOOD = ("--sequence_length=16", "--batch_size=8")
 
@@ -69,7 +70,7 @@ BAD = {
   "no tokenizer": (["--teacher_from=silent"], ["silent", "tokenizer.json"]),
   "foreign": (
     ["--student_from=foreign"],
-    ["--student_from=foreign", "another tokenizer", "--teacher_from=teacher"],
+    ["--student_from=foreign", "another tokenizer", "--across=bytes"],
   ),
   "small": (
     ["--teacher_from=small"],
@@ -77,8 +78,34 @@ BAD = {
   ),
   "no student": (["--student_from=gone"], ["--student_from=gone"]),
   "two students": (
-    ["--student_from=teacher", "--student=layers(2)"],
-    ["--student=layers(2) and --student_from=teacher"],
+    ["--student_from=teacher", "--student=decoder"],
+    ["--student=decoder and --student_from=teacher"],
+  ),
+  "deep cut of a student": (
+    ["--student_from=teacher", "--student=layers(9)"],
+    ["--student=layers(9)"],
+  ),
+  "across": (["--across=words"], ["--across", "'words'", "bytes, uld"]),
+  "across nothing": (["--across=bytes"], ["--student_from=FOLDER"]),
+  "across a cache": (
+    [*ACROSS, "--teacher_cache=gone"],
+    ["--across=bytes", "--teacher_cache=gone"],
+  ),
+  "across answers": (
+    [*ACROSS, "--policy=teacher"],
+    ["--across=bytes", "--policy=teacher"],
+  ),
+  "across a mesh": (
+    [*ACROSS, "--mesh=data=-1"],
+    ["--across=bytes", "--mesh=data=-1"],
+  ),
+  "across features": (
+    [*ACROSS, "--distillation=minilm"],
+    ["--across=bytes: minilm", "uld"],
+  ),
+  "across divergences": (
+    [*ACROSS, "--across=uld", "--distillation=kd"],
+    ["--across=uld: kd", "uld"],
   ),
   "deep cut": (["--student=layers(9)"], ["--student=layers(9)"]),
   "odd cut": (["--student=every(0)"], ["--student=every(0)"]),

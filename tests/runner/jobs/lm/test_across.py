@@ -1,0 +1,164 @@
+"""`launch.py lm --across`: a teacher with another tokenizer than the student's."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from job_contract import check_results
+from tiny_language_models import documents, tiny_folder, write_rows
+
+import launch
+from kdjax import pretrained
+from kdjax.models.tokenizers import tokenizer_of_folder
+from kdjax.runner.config import experiments, options
+from kdjax.runner.jobs.lm.build import build
+from kdjax.runner.pipeline import fit
+from kdjax.runner.pipeline.epochs import epochs
+
+TOKENIZERS = pathlib.Path(__file__).parents[3] / "models" / "tokenizers"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """A student of byte-level BPE, a teacher of SentencePiece, and texts."""
+  folder = tmp_path_factory.mktemp("across")
+  own, other = (
+    tokenizer_of_folder(TOKENIZERS / name)
+    for name in ("byte_level", "sentencepiece")
+  )
+  tiny_folder(folder / "student", own, seed=1, max_position_embeddings=128)
+  tiny_folder(folder / "teacher", other, scale=4.0, max_position_embeddings=128)
+  # Classes that no token has.
+  tiny_folder(
+    folder / "padded", own, scale=4.0, vocab_size=own.vocabulary_size + 24,
+    max_position_embeddings=128,
+  )  # fmt: skip
+  rows = [{"text": f"{text} é😀."} for text in documents(20)]
+  asked = [
+    {"prompt": text[:6], "completion": text[6:20]} for text in documents(9, 1)
+  ]
+  write_rows(folder / "rows.jsonl", [*rows, *asked])
+  return folder
+
+
+def prepare(folder, **flags):
+  texts = {
+    "text": f"{folder}/rows.jsonl", "teacher_from": f"{folder}/teacher",
+    "student_from": f"{folder}/student", "across": "bytes",
+    "sequence_length": "32", "batch_size": "8", "accelerator": "cpu",
+    "seeds": "1", "steps": "3", "optimizer": "sgd", "learning_rate": "0.1",
+    "schedule": "constant",
+  }  # fmt: skip
+  texts = {name: x for name, x in (texts | flags).items() if x}
+  settings = options.with_flags(experiments.load_experiment("lm"), texts)
+  return build(settings).setup
+
+
+def trained(setup, arm="student", devices=1):
+  setup = setup._replace(devices=jax.local_devices()[:devices])
+  teachers = {"teacher": setup.shown}
+  *_, epoch = epochs(setup, setup.student, teachers)
+  return jax.device_get(epoch.states[arm].params["network"])
+
+
+def check_close(one, other, tolerance):
+  for x, y in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+    np.testing.assert_allclose(y, x, atol=tolerance * np.abs(x).max(), rtol=0)
+
+
+@pytest.mark.slow
+def test_one_tokenizer_on_both_sides_is_plain_distillation(folder):
+  # More sequences than there are: the rest of the batch is padding.
+  same = {
+    "teacher_from": f"{folder}/padded", "steps": "1", "batch_size": "40"
+  }  # fmt: skip
+  plain = trained(prepare(folder, across="", **same))
+  check_close(plain, trained(prepare(folder, **same)), 1e-6)
+  # The baseline is another network.
+  baseline = trained(prepare(folder, **same), "baseline")
+  with pytest.raises(AssertionError):
+    check_close(plain, baseline, 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["bytes", "uld"])
+def test_devices_and_pieces_do_not_matter(folder, how):
+  whole = trained(prepare(folder, across=how))
+  check_close(whole, trained(prepare(folder, across=how), devices=2), 1e-6)
+  pieces = prepare(folder, across=how, accumulate_steps="4")
+  check_close(whole, trained(pieces), 1e-6)
+
+
+def test_classes_beyond_the_tokens_are_told(folder, capsys):
+  prepare(folder, across="", teacher_from=f"{folder}/padded", steps="1")
+  assert "the teacher has 384 classes for 360 token ids" in (
+    capsys.readouterr().err
+  )
+
+
+def run(folder, workdir, *flags):
+  return launch.main([
+    "launch.py", "lm", f"--text={folder / 'rows.jsonl'}",
+    f"--teacher_from={folder / 'teacher'}", f"--student_from={folder / 'student'}",
+    "--sequence_length=32", "--batch_size=8", "--seeds=1", "--steps=4",
+    "--evaluations=2", "--completions=2", f"--workdir={workdir}", *flags,
+  ])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run(folder, tmp_path):
+  workdir = tmp_path / "run"
+  assert run(folder, workdir, "--across=bytes", "--alternatives=uld") == 0
+  results = check_results(workdir, "lm")
+  shares = results["alignment"]["splits"]
+  for one in shares.values():
+    parts = [one[name] for name in ("one_to_one", "merged", "left_out")]
+    assert sum(parts) == pytest.approx(1) and min(parts) >= 0
+    assert 0 < one["merged_bytes"] < 1
+  shared = results["alignment"]["shared_tokens"]
+  assert 100 < shared < results["alignment"]["student_tokens"]
+  for name in ("student", "baseline"):
+    entry = results[name]
+    assert all(0 < x < 20 for x in entry["teacher_kl"])
+    assert all(0 <= x <= 1 for x in entry["agreement"])
+  first = results["comparisons"][0]
+  bits = [results[x]["test_bits_per_byte"] for x in ("student", "baseline")]
+  assert first["mean"] == pytest.approx(
+    np.subtract(*map(np.mean, bits)), abs=1e-6
+  )
+  assert results["controls"]["uld"]["objective"] == "ce:1.0 + uld:1.5"
+  student = pretrained.load(workdir / "student")
+  assert student.tokenizer.vocabulary_size == 360
+  page = (workdir / "report.html").read_text()
+  assert "In groups of several" in page and "bits a byte" in page
+  shown = results["completions"]["shown"][0]
+  assert {"prompt", "teacher", "student"} <= {
+    *shown
+  } and "exposure" not in results
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_alike(folder, tmp_path, monkeypatch):
+  workdirs = tmp_path / "whole", tmp_path / "killed"
+  flags = "--across=uld", "--completions=0", "--checkpoint_minutes=0"
+  assert run(folder, workdirs[0], *flags) == 0
+  log_epoch = fit._log_epoch
+
+  def killed(setup, train_spec, log, epoch, *rest):
+    if epoch.number == 2:
+      raise KeyboardInterrupt
+    return log_epoch(setup, train_spec, log, epoch, *rest)
+
+  monkeypatch.setattr(fit, "_log_epoch", killed)
+  assert run(folder, workdirs[1], *flags) == 130
+  monkeypatch.setattr(fit, "_log_epoch", log_epoch)
+  assert run(folder, workdirs[1], *flags) == 0
+  whole, again = (
+    (one / "student" / "model.safetensors").read_bytes() for one in workdirs
+  )
+  assert whole == again
+  results = json.loads((workdirs[1] / "results.json").read_text())
+  assert results["experiment"]["distillation"]["distillation"] == "uld"
+  assert results["objective"] == "ce:1.0 + uld:1.5"
