@@ -68,6 +68,7 @@ lm-texts: .venv/ready .venv/smollm2
 	$(DOCUMENTS) runs/texts/novels_healing.jsonl package:novels --train=56 --validation=6 --test=12
 	$(DOCUMENTS) runs/texts/novels.jsonl package:novels --train=1024 --validation=32 --test=64
 	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=256 --validation=64 --test=128
+	$(DOCUMENTS) runs/texts/words.jsonl package:wordnet --train=4096 --validation=64 --test=128
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
 	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl

@@ -74,6 +74,25 @@ lm_sequence_level: Does a student learn more from its teacher's answers than fro
 What words mean, as WordNet has it: 6 of SmolLM2's 30 blocks learn from its greedy
 answers to 256 prompts (Kim & Rush 2016), by their tokens alone and by its distributions
 too; the baseline learns from WordNet's own answers. Three orders.
+
+lm_words_teacher: A small GPT of six blocks on WordNet: the teacher of `lm_on_policy`.
+
+  make lm-texts
+  python launch.py lm --experiment=lm_words_teacher --workdir=runs/lm_words_teacher
+
+lm_on_policy: Does a student gain from its own texts, and by which loss?
+
+  python launch.py lm --experiment=lm_on_policy --policy=off --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
+  python launch.py lm --experiment=lm_on_policy --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
+  python launch.py lm --experiment=lm_on_policy --policy=student --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
+  python launch.py lm --experiment=lm_on_policy --policy=student --distillation=policy_gradient
+  python launch.py lm --experiment=lm_on_policy --policy='student(teacher=0.2)' --distillation=minillm
+  python launch.py lm --experiment=lm_on_policy --policy=teacher --distillation=hard
+
+What words mean, as WordNet has it, by a GPT of two blocks: from the file's answers (off),
+from half or all of its own (GKD with a student's share of 0, 1/2 and 1), by MiniLLM, and
+from the teacher's. Three orders, two rates for each arm, equally many steps; the baseline
+learns from the file's answers. Not run yet.
 """
 
 import dataclasses
@@ -200,6 +219,34 @@ EXPERIMENTS = {
     search=Search(rates=(3e-4, 1e-3, 3e-3)),
   ),
   "lm_prune_and_heal": _HEALED,
+  "lm_words_teacher": Experiment(
+    language=Language(
+      text="runs/texts/words.jsonl",
+      student_from="runs/texts/small_gpt",
+      sequence_length=64,
+      steps=1000,
+      completions=0,
+    ),
+    teacher=Teacher(teacher_from="runs/texts/small_gpt"),
+    student=_student(batch_size=16, seeds=1, learning_rate=2e-3),
+    distillation=Distillation(distillation="hard"),
+  ),
+  "lm_on_policy": Experiment(
+    language=Language(
+      text="runs/texts/words.jsonl",
+      sequence_length=64,
+      steps=300,
+      evaluations=6,
+      policy="mixed(student=0.5)",
+    ),
+    continuation=Continuation(max_new_tokens=24),
+    teacher=Teacher(teacher_from="runs/lm_words_teacher"),
+    student=_student(
+      model="decoder(family='gpt2', width=64, depth=2, heads=2, positions=128)",
+    ),
+    distillation=Distillation(distillation="generalized_jsd(beta=0.5):1"),
+    search=Search(rates=(1e-3, 3e-3)),
+  ),
   "lm_small_teacher": Experiment(
     language=Language(
       text="runs/texts/novels_1024.jsonl",
