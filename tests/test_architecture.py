@@ -206,7 +206,7 @@ def test_texts_of_settings_become_values_once(function):
           "mutual",
           "mean_teacher",
           "codistillation",
-          "on_policy",
+          "own_texts",
         )
       },
     ),

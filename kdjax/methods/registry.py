@@ -38,6 +38,8 @@ PRESETS = {
   "soft": "kd:1",
   "soft_and_hard": "kd:0.9 + ce:0.1",
   "hard": "ce:1",
+  # Ko et al. 2024, arXiv:2402.03898, as their code trains.
+  "distillm": "skew_reverse_kl(lam=0.1):1",
 }
 
 _enter = entering("method", MAKERS)

@@ -81,9 +81,14 @@ IDLE = (
     "policy",
   ),
   _idle(
-    "updates_per_rollout prompt_tokens",
-    "where the student writes no texts: without --policy=student or"
-    " --policy=mixed",
+    "prompt_tokens",
+    "where the student writes no texts: without --policy=student",
+    lambda one: policy_of(one).startswith(("student", "mixed", "adaptive")),
+    "policy",
+  ),
+  _idle(
+    "updates_per_rollout",
+    "without --policy=student or --policy=mixed",
     lambda one: policy_of(one).startswith(("student", "mixed")),
     "policy",
   ),

@@ -131,8 +131,10 @@ def policy_of(experiment: Experiment) -> str:
   policy = experiment.language.policy
   if policy != "off":
     return policy
-  named = methods_of(experiment.distillation.distillation)
-  return next((DRAWN[name] for name in named if name in DRAWN), policy)
+  text = experiment.distillation.distillation
+  if text.strip() == "distillm":
+    return "adaptive"
+  return next((DRAWN[x] for x in methods_of(text) if x in DRAWN), policy)
 
 
 def methods_of(objective: str | ObjectiveSpec) -> tuple[str, ...]:

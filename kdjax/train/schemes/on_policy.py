@@ -1,6 +1,5 @@
 """On-policy distillation: a student is taught on what it writes itself."""
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -8,16 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.method import Metrics
-from kdjax.core.task import Batch, as_batch, has_weight
-from kdjax.core.teacher import observe
-from kdjax.train.devices import collectives
 from kdjax.train.loader import repeat_steps
+from kdjax.train.schemes import own_texts
+from kdjax.train.schemes.own_texts import Texts, Write
 from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, create_state, variables
-from kdjax.train.step import take_step
-
-# What a text is, by name: (B, T) arrays, and the weight of each, (B,).
-Texts = dict[str, jax.Array]
 
 
 class Writing(NamedTuple):
@@ -34,7 +28,7 @@ class Writing(NamedTuple):
 
 
 def on_policy(
-  write: Callable[..., Mapping[str, jax.Array]],
+  write: Write,
   *,
   new_tokens: int,
   share: float = 1.0,
@@ -108,15 +102,7 @@ def _create(batch_size, *arguments, inputs, **options) -> Writing:
   state = create_state(*arguments, inputs=inputs, **options)
   if batch_size is None:
     return Writing(state, {})
-  shape = (batch_size, inputs["tokens"].shape[1])
-  flags = jnp.zeros(shape, bool)
-  tokens = jnp.zeros(shape, jnp.int32)
-  weight = jnp.zeros(batch_size, bool)
-  return Writing(
-    state,
-    {"tokens": tokens, "labels": tokens, "mask": flags, "counts": flags}
-    | {"weight": weight},
-  )
+  return Writing(state, own_texts.no_texts(batch_size, inputs))
 
 
 def _step(
@@ -134,105 +120,38 @@ def _step(
   axis_name=None,
   **options,
 ) -> tuple[Writing, Metrics]:
-  student = state.student
-  age = student.step % updates
+  age = state.student.step % updates
   key, chance = jax.random.split(rng)
   own = jax.random.uniform(chance) < shares[0]
-  filed = _filed(batch)
-  length = filed["tokens"].shape[1] - new_tokens
-  # Who is not to write has no prompt: the loop over tokens ends at once.
-  due = own & (age == 0)
-  asked = {
-    "tokens": filed["tokens"][:, :length],
-    "mask": _prompts(batch)[:, :length] & due,
-  }
-  written = write(
-    student.network,
-    variables(student),
-    asked,
+  written = own_texts.of_student(
+    write,
+    state.student,
+    batch,
+    teacher,
+    new_tokens=new_tokens,
+    due=own & (age == 0),
     key=key,
-    step=student.step,
-    ids=batch.index,
-    teacher=teacher.arrays,
   )
-  texts = jax.tree.map(
-    partial(jnp.where, own), dict(written) | _unlabelled(filed), filed
+  texts, kept = (
+    own_texts.either(own, written, own_texts.of_file(batch)),
+    state.texts,
   )
-  kept = state.texts
   if updates > 1:
-    everyone = jax.tree.map(
-      lambda x: collectives.all_gather(x, axis_name), texts
+    kept = own_texts.either(
+      age == 0, own_texts.everyones(texts, axis_name), kept
     )
-    kept = jax.tree.map(partial(jnp.where, age == 0), everyone, kept)
     texts = jax.tree.map(lambda x: x[batch.position], kept)
-  drawn = texts["counts"] & (texts["labels"] < 0)
-  shown = as_batch(
-    student.task,
-    texts
-    | {
-      "index": batch.index,
-      "position": batch.position,
-      "drawn": jnp.where(drawn, texts["tokens"], -1)[:, 1:],
-      "teacher_share": jnp.full(batch.index.shape, shares[1]),
-    },
-  )
-  student, metrics = take_step(
-    student,
+  student, metrics = own_texts.learn(
+    state.student,
     method,
-    shown,
-    observe(
-      teacher,
-      shown,
-      method.teacher_taps,
-      step=student.step,
-      task=student.task,
-    ),
+    texts,
+    batch,
+    teacher,
+    teacher_share=shares[1],
     rng=rng,
     axis_name=axis_name,
     pieces=pieces,
     **options,
   )
-  metrics |= _told(texts, age, axis_name)
-  return Writing(student, kept), metrics
-
-
-def _filed(batch: Batch) -> Texts:
-  """The file's rows: tokens, what of them is learned, and as what."""
-  beside = ((0, 0), (1, 0))
-  return {
-    "tokens": batch.inputs["tokens"].astype(jnp.int32),
-    "mask": batch.inputs["mask"] != 0,
-    "counts": jnp.pad(batch.targets >= 0, beside),
-    "labels": jnp.pad(batch.targets, beside, constant_values=-1),
-    "weight": has_weight(batch.weight),
-  }
-
-
-def _prompts(batch: Batch) -> jax.Array:
-  """Which tokens stand before the first that is learned, (B, T) bool."""
-  last = jnp.argmax(batch.targets >= 0, axis=1)
-  places = jnp.arange(batch.inputs["tokens"].shape[1])
-  return (places[None] <= last[:, None]) & has_weight(batch.weight)[:, None]
-
-
-def _unlabelled(filed: Texts) -> Texts:
-  return {
-    "labels": jnp.full_like(filed["labels"], -1),
-    "weight": filed["weight"],
-  }
-
-
-def _told(texts: Texts, age: jax.Array, axis_name) -> Metrics:
-  """What the log says of a step's texts."""
-  alone = jnp.float32(1)
-  counted = texts["counts"] & texts["weight"][:, None]
-  own = counted & (texts["labels"] < 0)
-  rows = jnp.sum(jnp.any(own, axis=1), dtype=jnp.float32)
-  tokens, rows = collectives.psum(
-    (jnp.sum(own, dtype=jnp.float32), rows), axis_name
-  )
-  return {
-    "own_texts": (jnp.where(rows > 0, 1.0, 0.0), alone),
-    "staleness": (age.astype(jnp.float32), alone),
-    "tokens_written": (tokens, rows),
-  }
+  told = {"staleness": (age.astype(jnp.float32), jnp.float32(1))}
+  return Writing(student, kept), metrics | told

@@ -1,11 +1,14 @@
 """Whose texts the student learns from, `--policy`; rows as prompts to go on from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import spec
+from kdjax.core.arguments import check_whole
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import text
@@ -15,7 +18,9 @@ from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models, texts, values
 from kdjax.runner.report.progress import say
+from kdjax.train.forward import forward
 from kdjax.train.precision import in_precision
+from kdjax.train.schemes.adaptive_policy import adaptive_policy
 from kdjax.train.schemes.on_policy import on_policy
 from kdjax.train.schemes.scheme import OFFLINE, Scheme, in_pieces
 
@@ -30,14 +35,21 @@ class Policy(NamedTuple):
   """Whose texts the student learns from.
 
   Attributes:
-    name: off, teacher, student or mixed.
+    name: off, teacher, student, mixed or adaptive.
     share: probability that a batch is the student's own; 0 where none is.
     teacher: its share of what their tokens are drawn from.
+    adaptive: the settings of `adaptive_policy`, or none.
   """
 
   name: str
   share: float = 0.0
   teacher: float = 0.0
+  adaptive: Mapping[str, Any] = {}
+
+  @property
+  def writes(self) -> bool:
+    """Whether the student writes texts."""
+    return self.share > 0 or bool(self.adaptive)
 
 
 def read_policy(experiment: Experiment) -> Policy:
@@ -55,7 +67,7 @@ def read_policy(experiment: Experiment) -> Policy:
 
 def with_objective(experiment: Experiment, policy: Policy) -> Experiment:
   """Fills in what the student learns by where no method is named."""
-  if not policy.share:
+  if not policy.writes:
     by_uld = experiment.language.across == "uld"
     return values.with_objective(experiment, "uld" if by_uld else FROM_FILES)
   return values.with_objective(experiment, FROM_OWN, labels=False)
@@ -71,7 +83,7 @@ def check_policy(
       with labels where all texts are the student's, and for one of drawn tokens
       where they are of other weights or another distribution than it takes them.
   """
-  if policy.share and experiment.teacher.teacher_cache:
+  if policy.writes and experiment.teacher.teacher_cache:
     raise UserError(
       f"--policy={policy.name}: --teacher_cache knows the files' texts, and not"
       " what the student writes; leave one of them out"
@@ -128,7 +140,7 @@ def with_prompts(
   Raises:
     UserError: where no prompt leaves room for what is to be written.
   """
-  if not policy.share:
+  if not policy.writes:
     return all_texts
   settings, new = (
     experiment.language,
@@ -164,11 +176,16 @@ def with_prompts(
   return all_texts._replace(parts=all_texts.parts | {"train": own})
 
 
-def scheme_of(setup: Any, task: Task) -> Scheme:
-  """Makes the student's scheme: from given texts, or from its own."""
+def scheme_of(setup: Any, task: Task, steps: int, every: int) -> Scheme:
+  """Makes the student's scheme: from given texts, or from its own.
+
+  Args:
+    steps: of the training.
+    every: steps from one point of the learning curve to the next.
+  """
   experiment, policy = setup.experiment, setup.policy
   pieces = experiment.computing.accumulate_steps
-  if not policy.share:
+  if not policy.writes:
     return in_pieces(OFFLINE, pieces)
   new = experiment.continuation.max_new_tokens
   dtype = experiment.computing.teacher_dtype
@@ -186,6 +203,17 @@ def scheme_of(setup: Any, task: Task) -> Scheme:
     "eos": tuple(setup.teacher.tokenizer.eos),
     "vocabulary": task.width,
   }
+  if policy.adaptive:
+    return adaptive_policy(
+      write,
+      _validation(setup, task),
+      new_tokens=new,
+      batch_size=experiment.student.batch_size,
+      steps=steps,
+      every=every,
+      pieces=pieces,
+      **policy.adaptive,
+    )
   return on_policy(
     write,
     new_tokens=new,
@@ -195,6 +223,35 @@ def scheme_of(setup: Any, task: Task) -> Scheme:
     batch_size=experiment.student.batch_size,
     pieces=pieces,
   )
+
+
+def _validation(setup: Any, task: Task) -> Callable[..., Any]:
+  """Makes the function that measures a network on the validation documents."""
+  settings = setup.experiment
+  sequences = setup.texts.parts["validation"].sequences
+  most = min(settings.language.validation_sequences, len(sequences["tokens"]))
+  size = min(settings.student.batch_size, most)
+  parts = {
+    name: x[: most // size * size].reshape(-1, size, x.shape[1])
+    for name, x in sequences.items()
+  }
+
+  def validate(network, variables, due):
+    def more(carry):
+      return carry[0] < jnp.where(due, most // size, 0)
+
+    def add(carry):
+      number, *sums = carry
+      part = {name: jnp.asarray(x)[number] for name, x in parts.items()}
+      _, rows = forward(network, variables, task.batch(part), (), task)
+      found = task.metrics[task.score](rows)
+      return number + 1, *(x + y for x, y in zip(sums, found, strict=True))
+
+    first = jnp.int32(0), jnp.float32(0), jnp.int32(0)
+    _, total, count = jax.lax.while_loop(more, add, first)
+    return total / jnp.maximum(count, 1)
+
+  return validate
 
 
 def _asked(tokenizer: Any, row: Row, most: int) -> Row:
@@ -239,6 +296,19 @@ def _mixed(student: float = 0.5, teacher: float = 0.0) -> Policy:
   return _student(teacher)._replace(name="mixed", share=float(student))
 
 
+def _adaptive(
+  capacity: int = 1000, tolerance: float = 0.1, rise: float = 0.1
+) -> Policy:
+  settings = {
+    "capacity": check_whole("capacity", capacity),
+    "tolerance": tolerance,
+    "rise": rise,
+  }
+  for name in ("tolerance", "rise"):
+    _check_share(name, settings[name], 0 < settings[name] <= 1, "(0, 1]")
+  return Policy("adaptive", adaptive=settings)
+
+
 def _check_share(name: str, value: Any, fits: bool, possible: str) -> None:
   if isinstance(value, bool) or not fits:
     raise ValueError(f"{name} must be a number in {possible}, got {value!r}")
@@ -249,4 +319,5 @@ _MAKERS: dict[str, Callable[..., Policy]] = {
   "teacher": lambda: Policy("teacher"),
   "student": _student,
   "mixed": _mixed,
+  "adaptive": _adaptive,
 }

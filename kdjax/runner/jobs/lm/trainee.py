@@ -60,7 +60,7 @@ def make(setup: Any, task: Task) -> TrainSpec:
   check_schedules(experiment, steps)
   members = settings_of(setup.grid, np.arange(settings.seeds))
   alone = in_pieces(OFFLINE, computing.accumulate_steps)
-  scheme = policies.scheme_of(setup, task)
+  scheme = policies.scheme_of(setup, task, steps, steps // rounds)
   if scheme.adapt_loader:
     own, loaders["own"] = "own", scheme.adapt_loader(loaders[own])
   arms = {

@@ -180,6 +180,11 @@ BAD = {
     ],
     ["teacher=0.2", "policy_gradient", "minillm"],
   ),
+  "capacity": (["--policy=adaptive(0)"], ["--policy", "capacity"]),
+  "tolerance": (
+    ["--policy=adaptive(tolerance=0)"],
+    ["--policy", "tolerance", "(0, 1]"],
+  ),
   "no updates": (
     ["--updates_per_rollout=2"],
     ["--updates_per_rollout=2", "--policy=student"],

@@ -195,8 +195,17 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
     (),
     (*MIXED, "--steps=15", "--evaluations=5"),
     ("--distillation=minillm", "--max_new_tokens=8", "--steps=5"),
+    (
+      "--distillation=distillm",
+      # Its loss rises at once.
+      "--policy=adaptive(capacity=16, tolerance=1e-9, rise=1.0)",
+      "--learning_rate=3.0",
+      "--max_new_tokens=8",
+      "--steps=10",
+      "--evaluations=5",
+    ),
   ],
-  ids=["", "own", "minillm"],
+  ids=["", "own", "minillm", "distillm"],
 )
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   folders = tmp_path / "whole", tmp_path / "killed"

@@ -39,6 +39,13 @@ def asked(policy="student", length=12, new=5, **settings):
     ("mixed(student=0.25)", Policy("mixed", 0.25)),
     ("mixed(0.75)", Policy("mixed", 0.75)),
     ("student(teacher=0.2)", Policy("student", 1.0, 0.2)),
+    (
+      "adaptive(capacity=9)",
+      Policy(
+        "adaptive",
+        adaptive={"capacity": 9, "tolerance": 0.1, "rise": 0.1},
+      ),
+    ),
     ("mixed(0.25, teacher=0.2)", Policy("mixed", 0.25, 0.2)),
   ],
 )
@@ -54,6 +61,16 @@ def test_policies(written, policy):
     ("minillm", "student", Policy("student", 1.0)),
     ("policy_gradient", "off", Policy("student", 1.0)),
     ("minilm", "off", Policy("off")),
+    ("skew_reverse_kl", "off", Policy("off")),
+    ("distillm", "student", Policy("student", 1.0)),
+    (
+      "distillm",
+      "off",
+      Policy(
+        "adaptive",
+        adaptive={"capacity": 1000, "tolerance": 0.1, "rise": 0.1},
+      ),
+    ),
   ],
 )
 def test_a_method_of_drawn_tokens_brings_its_policy(method, written, policy):
@@ -77,6 +94,7 @@ def objective(experiment, text):
     ("student", "reverse_kl", "reverse_kl:1"),
     ("student", "tvd:2", "tvd:2"),
     ("student", "minillm", "minillm"),
+    ("adaptive", "distillm", "distillm"),
     # The files' answers are labels.
     ("mixed", "tvd:0.9 + ce:0.1", "tvd:0.9 + ce:0.1"),
   ],
