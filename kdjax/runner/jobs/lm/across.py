@@ -22,6 +22,7 @@ from kdjax.models.tokenizers import shared_ids, token_bytes
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline import texts as rows
+from kdjax.runner.pipeline.values import policy_of
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.tasks import language_model
@@ -57,6 +58,7 @@ def check(experiment: Experiment) -> None:
   settings = experiment.language
   if settings.across is None:
     return
+  policy = policy_of(experiment)
   for flag, value, why in (
     (
       "teacher_cache",
@@ -65,7 +67,7 @@ def check(experiment: Experiment) -> None:
     ),
     (
       "policy",
-      settings.policy if settings.policy != "off" else None,
+      policy if policy != "off" else None,
       "the teacher's answers are tokens of its own",
     ),
     (

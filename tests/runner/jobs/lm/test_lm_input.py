@@ -95,6 +95,10 @@ BAD = {
     [*ACROSS, "--policy=teacher"],
     ["--across=bytes", "--policy=teacher"],
   ),
+  "across own answers": (
+    [*ACROSS, "--distillation=minillm", "--max_new_tokens=4"],
+    ["--across=bytes", "--policy=student(teacher=0.2)"],
+  ),
   "across a mesh": (
     [*ACROSS, "--mesh=data=-1"],
     ["--across=bytes", "--mesh=data=-1"],
