@@ -15,11 +15,11 @@ class Kind(NamedTuple):
   """What a value of one kind is told by.
 
   Attributes:
-    wanted: what makes one, in words.
+    expected: what makes one, in words.
     has: attributes that together no value of another kind has.
   """
 
-  wanted: str
+  expected: str
   has: tuple[str, ...]
 
 
@@ -87,9 +87,9 @@ kdjax.tasks.classification(10); got 'classification'
   """
   if optional and value is None:
     return
-  wanted, has = KINDS[kind]
+  expected, has = KINDS[kind]
   if isinstance(value, type) or not all(hasattr(value, name) for name in has):
-    raise misfit(argument, wanted, value)
+    raise misfit(argument, expected, value)
 
 
 def check_whole(argument: str, value: Any, *, least: int = 1) -> int:
@@ -170,18 +170,18 @@ def check_function(argument: str, value: Any) -> None:
     raise misfit(argument, "a function", value)
 
 
-def misfit(argument: str, wanted: str, value: Any) -> UserError:
+def misfit(argument: str, expected: str, value: Any) -> UserError:
   """Returns the error for a value of another kind.
 
   Args:
-    wanted: what is meant, in words.
+    expected: what is meant, in words.
     value: what was given.
 
   Example:
     >>> print(misfit("epochs", "a whole number >= 1", "3"))
     epochs= takes a whole number >= 1; got '3'
   """
-  return UserError(f"{argument}= takes {wanted}; got {words(value)}")
+  return UserError(f"{argument}= takes {expected}; got {words(value)}")
 
 
 def words(value: Any) -> str:

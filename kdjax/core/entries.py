@@ -52,10 +52,10 @@ def check_lengths(batch: Any, item: Mapping[str, Any]) -> None:
       )
     whole = part.key == "weight" or jnp.issubdtype(dtype, jnp.integer)
     if part.key in _NUMBERS and not (whole and len(shape) == 1):
-      what = "number" if part.key == "weight" else "whole number"
+      expected_kind = "number" if part.key == "weight" else "whole number"
       raise UserError(
         f"batch: entry {name!r} has the shape {shape} and the type {dtype}; it is"
-        f" one {what} an example"
+        f" one {expected_kind} an example"
       )
 
 

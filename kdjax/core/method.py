@@ -371,13 +371,17 @@ def weighted_sum(
     return params
 
   def frozen(step):
-    network, own, classifier = {}, {}, False
+    network, method_frozen, classifier = {}, {}, False
     for name, (method, _) in terms.items():
       still = method.frozen(step) if method.frozen else {}
       network |= still.get("network", {})
-      own[name] = still.get("method", False)
+      method_frozen[name] = still.get("method", False)
       classifier = classifier or still.get("classifier", False)
-    return {"network": network, "method": own, "classifier": classifier}
+    return {
+      "network": network,
+      "method": method_frozen,
+      "classifier": classifier,
+    }
 
   methods = [method for method, _ in terms.values()]
   return Method(

@@ -384,7 +384,7 @@ def hard_label_method(task: Task) -> Method:
 
     if inputs.share is None:
       return against(inputs.labels)
-    own, partner = against(inputs.labels), against(inputs.partner_labels)
-    return inputs.share * own + (1 - inputs.share) * partner
+    loss, partner = against(inputs.labels), against(inputs.partner_labels)
+    return inputs.share * loss + (1 - inputs.share) * partner
 
   return stateless(loss, needs_teacher=False)

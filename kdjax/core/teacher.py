@@ -214,14 +214,14 @@ def show_stored(
 
   def one(x):
     x = jnp.asarray(x)
-    found = x[batch.place % len(x)]
+    rows = x[batch.place % len(x)]
     if "place" in batch.extra or not jnp.issubdtype(x.dtype, jnp.inexact):
-      return found
+      return rows
     # Padding may say anything: nan there would reach the gradient.
     missing = (batch.index < 0) | (batch.index >= len(x))
     missing &= has_weight(batch.weight)
     shape = (-1, *[1] * (x.ndim - 1))
-    return jnp.where(missing.reshape(shape), jnp.nan, found)
+    return jnp.where(missing.reshape(shape), jnp.nan, rows)
 
   return jax.tree.map(one, table)
 

@@ -125,10 +125,10 @@ def _entry(value: Any, name: str, where: str) -> Any:
     jnp.issubdtype(array.dtype, jnp.number) and array.dtype.kind != "m"
   ):
     return array
-  what = {"O": "Python objects, or rows of several lengths", "U": "text"}
-  what = what.get(array.dtype.kind, "no numbers")
+  content = {"O": "Python objects, or rows of several lengths", "U": "text"}
+  content = content.get(array.dtype.kind, "no numbers")
   raise UserError(
-    f"{where}: entry {name!r} holds {what} (dtype {array.dtype}); turn it into"
+    f"{where}: entry {name!r} holds {content} (dtype {array.dtype}); turn it into"
     " numbers of one shape, or leave it out"
   )
 

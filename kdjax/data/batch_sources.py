@@ -100,8 +100,8 @@ def _hugging_face(dataset, batch_size, seed, default_size) -> Source:
       f" them: {', '.join(map(repr, dataset))}"
     )
   arrays, count = dataset.with_format("numpy"), _length(dataset)
-  what = "a data set of single examples"
-  batch_size = _size(batch_size, default_size, count, what)
+  content = "a data set of single examples"
+  batch_size = _size(batch_size, default_size, count, content)
   if count is not None:
     take = lambda rows: dict(arrays[rows.tolist()])  # noqa: E731
     return _by_rows(take, count, batch_size, seed)

@@ -105,8 +105,8 @@ def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
   )
   if without_test := sorted(set(train_classes) - set(test_classes)):
     notes += (f"no test image of {_listed(without_test)}",)
-  used = {train.path.name, test.path.name}
-  if others := sorted(set(root.folders) - used):
+  split_names = {train.path.name, test.path.name}
+  if others := sorted(set(root.folders) - split_names):
     notes += (f"not used: {_listed(f'{name}/' for name in others)}",)
   return ImageFiles(
     distinct(train_classes),

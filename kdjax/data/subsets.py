@@ -45,13 +45,13 @@ def by_name(names: Iterable[str], labels: np.ndarray) -> np.ndarray:
   order = np.argsort(labels, kind="stable")
   edges = np.flatnonzero(np.diff(labels[order])) + 1
   for members in np.split(order, edges):
-    own = places[members]
+    class_places = places[members]
     if len(members) < 1 / _SHARE:
       is_test[members] = False
     elif not is_test[members].any():
-      is_test[members] = own == own.min()
+      is_test[members] = class_places == class_places.min()
     if is_test[members].all():
-      is_test[members] = own != own.max()
+      is_test[members] = class_places != class_places.max()
   return is_test
 
 

@@ -131,8 +131,8 @@ def texts(table: Table, name: str) -> np.ndarray:
   column = table.columns[name]
   if column.dtype.kind == "f" and not (whole := column % 1 == 0).all():
     row = int((~whole).argmax())
-    what = "is empty" if np.isnan(column[row]) else f"has {column[row]}"
-    raise UserError(_cell(table, name, row, f"{what}; it must be whole"))
+    problem = "is empty" if np.isnan(column[row]) else f"has {column[row]}"
+    raise UserError(_cell(table, name, row, f"{problem}; it must be whole"))
   if column.dtype.kind == "f":
     column = column.astype(np.int64)
   column = column.astype(str)
@@ -168,19 +168,19 @@ def _numbers(table: Table, name: str) -> np.ndarray:
   row = int((~np.isfinite(values)).argmax())
   text = str(column[row])
   if not text or column.dtype.kind in "fO" and text == "nan":
-    what = "is empty"
+    problem = "is empty"
   elif read_number(text) is None:
-    what = f"has {printable(text[:40])!r}, which is no number"
+    problem = f"has {printable(text[:40])!r}, which is no number"
   else:
-    what = f"has {text}, which is no finite number of float32"
+    problem = f"has {text}, which is no finite number of float32"
   raise UserError(
-    _cell(table, name, row, f"{what}; leave the row or the column out")
+    _cell(table, name, row, f"{problem}; leave the row or the column out")
   )
 
 
-def _cell(table: Table, name: str, row: int, what: str) -> str:
+def _cell(table: Table, name: str, row: int, problem: str) -> str:
   return (
-    f"{table.where}: column {printable(name)!r}, {table.places[row]}, {what}"
+    f"{table.where}: column {printable(name)!r}, {table.places[row]}, {problem}"
   )
 
 

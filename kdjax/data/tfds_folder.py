@@ -54,7 +54,7 @@ def prepare_embedded(builder_class: Any, data_dir: str) -> Path:
     return target
   try:
     target.parent.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(prefix=f"incomplete.{name}.", dir=root))
+    folder = Path(tempfile.mkdtemp(prefix=f"incomplete.{name}.", dir=root))
   except OSError as error:
     raise StorageError(
       f"cannot prepare {name} in {root}: {error.strerror}; --data_dir=DIR"
@@ -66,14 +66,14 @@ def prepare_embedded(builder_class: Any, data_dir: str) -> Path:
       contextlib.redirect_stdout(io.StringIO()),
       contextlib.redirect_stderr(io.StringIO()),
     ):
-      builder_class(data_dir=str(own)).download_and_prepare(
+      builder_class(data_dir=str(folder)).download_and_prepare(
         file_format="array_record"
       )
     with contextlib.suppress(OSError):  # another process was faster
-      (own / name / version).rename(target)
+      (folder / name / version).rename(target)
   except OSError as error:
     raise StorageError(f"cannot prepare {name} in {root}: {error}") from error
   finally:
-    shutil.rmtree(own, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
   refuse_half_prepared(target)
   return target

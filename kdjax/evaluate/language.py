@@ -58,12 +58,12 @@ def measure_text(
       f"text_bytes= takes how many bytes the tokens that count stand for, >= 1;"
       f" got {text_bytes!r}"
     )
-  wanted = with_top_mass(task, tuple(top)) if top else task
+  scored_task = with_top_mass(task, tuple(top)) if top else task
   scores = evaluate(
     network,
     variables,
     sequences,
-    task=wanted,
+    task=scored_task,
     teacher=teacher,
     batch_size=batch_size,
     advance=advance,

@@ -98,8 +98,12 @@ def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
 
 def _in_turn(apply, view, variables, images) -> np.ndarray:
   members = len(jax.tree.leaves(variables)[0])
-  each = [jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)]
-  return np.stack([np.asarray(_one(apply, view, one, images)) for one in each])
+  members_variables = [
+    jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
+  ]
+  return np.stack(
+    [np.asarray(_one(apply, view, one, images)) for one in members_variables]
+  )
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -45,8 +45,8 @@ def rouge_l(text: str, reference: str | Sequence[str]) -> Rouge:
     >>> rouge_l("the cat sat", "The cat has sat down!")
     Rouge(precision=1.0, recall=0.6, f=0.75)
   """
-  own = _words(text)
-  scores = [_rouge(own, _words(one)) for one in _several(reference)]
+  words = _words(text)
+  scores = [_rouge(words, _words(one)) for one in _several(reference)]
   return max(scores, key=lambda score: score.f)
 
 

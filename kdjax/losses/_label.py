@@ -21,8 +21,10 @@ def _(primals, tangents):
   logits, labels = primals
   # Transposed this is elementwise, and joins the rest of the gradient; that of
   # `take` would be an array of zeros of the logits' size, and another pass.
-  own = _math.is_label(labels, logits.shape[-1])
-  return _picked(*primals), jnp.sum(jnp.where(own, tangents[0], 0.0), axis=-1)
+  at_label = _math.is_label(labels, logits.shape[-1])
+  return _picked(*primals), jnp.sum(
+    jnp.where(at_label, tangents[0], 0.0), axis=-1
+  )
 
 
 def argmax(logits: jax.Array) -> jax.Array:
@@ -54,8 +56,10 @@ def log_share(
   That is its log-probability, where `log_z` is of all classes; its log-odds,
   where it is of the others.
   """
-  own = picked(logits, labels).astype(log_z.dtype)
-  temperature = _math.per_row(temperature, own.shape, own.dtype)
-  alive = own > -jnp.inf
-  gap = jnp.where(alive, own - top, 0.0) / temperature
+  label_logits = picked(logits, labels).astype(log_z.dtype)
+  temperature = _math.per_row(
+    temperature, label_logits.shape, label_logits.dtype
+  )
+  alive = label_logits > -jnp.inf
+  gap = jnp.where(alive, label_logits - top, 0.0) / temperature
   return jnp.where(alive, gap - jnp.where(alive, log_z, 0.0), -jnp.inf)

@@ -277,8 +277,8 @@ def _inverse_distances(gram):
 def _no_pair_is_close(gram):
   """True where rounding the Gram matrix does no harm to any pair."""
   gram = jax.lax.stop_gradient(gram)
-  own = jnp.eye(gram.shape[0], dtype=bool)
-  least = jnp.min(jnp.where(own, jnp.inf, _squares_of_gram(gram)))
+  diagonal = jnp.eye(gram.shape[0], dtype=bool)
+  least = jnp.min(jnp.where(diagonal, jnp.inf, _squares_of_gram(gram)))
   return least > _CLOSE * jnp.max(jnp.diagonal(gram))
 
 

@@ -232,8 +232,10 @@ def takes(distillation: str | ObjectiveSpec, name: str) -> bool:
   """
   for term in terms_of(distillation):
     signature = inspect.signature(MAKERS[term.spec.name])
-    own = dict.fromkeys(list(signature.parameters)[: len(term.spec.args)])
-    if name in signature.parameters and name not in own | dict(
+    positional = dict.fromkeys(
+      list(signature.parameters)[: len(term.spec.args)]
+    )
+    if name in signature.parameters and name not in positional | dict(
       term.spec.kwargs
     ):
       return True
@@ -350,10 +352,10 @@ def _scaled(term: spec.Term, factor) -> spec.Term:
 
 def _in_its_stage(published: spec.Term, weight) -> spec.Term:
   """A weight of one's own, in the stage of the training that is published."""
-  own = published._replace(weight=weight)
+  reweighted = published._replace(weight=weight)
   if not isinstance(published.weight, spec.Spec):
-    return own
-  _check_weight(own)
+    return reweighted
+  _check_weight(reweighted)
   share, *_ = published.weight.args
   weight_spec = dataclasses.replace(published.weight, args=(share, weight))
   return published._replace(weight=weight_spec)

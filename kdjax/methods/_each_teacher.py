@@ -21,28 +21,34 @@ def for_each_teacher(method: Method) -> Method:
   """
 
   def init(rng, inputs):
-    each = _each(inputs)
-    if each is None:
+    teacher_inputs = _each(inputs)
+    if teacher_inputs is None:
       return method.init(rng, inputs)
-    keys = jax.random.split(rng, len(each))
-    pairs = [method.init(key, one) for key, one in zip(keys, each, strict=True)]
+    keys = jax.random.split(rng, len(teacher_inputs))
+    pairs = [
+      method.init(key, one)
+      for key, one in zip(keys, teacher_inputs, strict=True)
+    ]
     params, states = zip(*pairs, strict=True)
     return params, states
 
   def apply(params, state, inputs):
-    each = _each(inputs)
-    if each is None:
+    teacher_inputs = _each(inputs)
+    if teacher_inputs is None:
       return method.apply(params, state, inputs)
     results = [
-      method.apply(*one) for one in zip(params, state, each, strict=True)
+      method.apply(*one)
+      for one in zip(params, state, teacher_inputs, strict=True)
     ]
     losses, states, metrics = zip(*results, strict=True)
     mean = jax.tree.map(lambda *x: sum(x) / len(x), *metrics)
     return jnp.mean(jnp.stack(losses)), states, mean
 
   def adopt(params, inputs):
-    each = _each(inputs)
-    return method.adopt(params, inputs if each is None else each[0])
+    teacher_inputs = _each(inputs)
+    return method.adopt(
+      params, inputs if teacher_inputs is None else teacher_inputs[0]
+    )
 
   # The sum of a sum's parts is its loss: `apply` alone is enough.
   return method._replace(

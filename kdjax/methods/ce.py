@@ -83,8 +83,8 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
 
     if inputs.share is None:
       return against(inputs.labels)
-    own, partner = against(inputs.labels), against(inputs.partner_labels)
-    return inputs.share * own + (1 - inputs.share) * partner
+    loss, partner = against(inputs.labels), against(inputs.partner_labels)
+    return inputs.share * loss + (1 - inputs.share) * partner
 
   plain = isinstance(label_smoothing, float) and not label_smoothing
   return stateless(

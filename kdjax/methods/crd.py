@@ -116,11 +116,11 @@ def crd(
 
 def _memory(key: jax.Array, examples: int, width: int) -> dict:
   """Begins with random rows of about unit length, and nothing known."""
-  most = math.sqrt(3 / width)
+  bound = math.sqrt(3 / width)
   keys = jax.random.split(key, 3)
   student, teacher = (
     jax.random.uniform(
-      key, (examples, width), jnp.float32, minval=-most, maxval=most
+      key, (examples, width), jnp.float32, minval=-bound, maxval=bound
     )
     for key in keys[:2]
   )
@@ -170,9 +170,9 @@ def _samples(state, inputs: Inputs, count: int) -> jax.Array:
   sorted_classes = classes[order]
 
   def of_one(key, row):
-    own = classes[row]
-    first = jnp.searchsorted(sorted_classes, own, side="left")
-    same = jnp.searchsorted(sorted_classes, own, side="right") - first
+    label = classes[row]
+    first = jnp.searchsorted(sorted_classes, label, side="left")
+    same = jnp.searchsorted(sorted_classes, label, side="right") - first
     others = jnp.maximum(classes.shape[0] - same, 1)
     places = jax.random.randint(key, (count,), 0, others)
     # The own class is one stretch of the order, and skipped.

@@ -69,9 +69,11 @@ def deit(
   check_value("temperature", temperature, lambda value: value > 0)
 
   def loss(inputs):
-    own = taps.pick(inputs.student.feats, student_tap).astype("float32")
+    class_logits = taps.pick(inputs.student.feats, student_tap).astype(
+      "float32"
+    )
     token_logits = taps.pick(inputs.student.feats, distilled_tap)
-    hard = label_loss(own, inputs)
+    hard = label_loss(class_logits, inputs)
     if kind == "hard":
       soft = losses.hard_distillation(token_logits, inputs.teacher.answers)
     else:

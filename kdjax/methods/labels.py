@@ -74,12 +74,12 @@ def label_loss(logits: jax.Array, inputs: Inputs) -> jax.Array:
   """
 
   def against(labels):
-    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-    safe = jnp.where(own == -jnp.inf, 0.0, logits)
+    label_logits = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    safe = jnp.where(label_logits == -jnp.inf, 0.0, logits)
     values = optax.losses.softmax_cross_entropy_with_integer_labels(
       safe, labels
     )
-    return jnp.where(own[:, 0] == -jnp.inf, 0.0, values)
+    return jnp.where(label_logits[:, 0] == -jnp.inf, 0.0, values)
 
   return where_labelled(against, inputs)
 

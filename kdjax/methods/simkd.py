@@ -98,20 +98,23 @@ def _features(inputs: Inputs, student_tap, teacher_tap, width) -> tuple:
 
 def _with_head(params: Any, inputs: Inputs) -> Any:
   """The network's parameters with the teacher's classifier in them."""
-  width, own = inputs.head["kernel"].shape[0], inputs.student_head or {}
+  width, student_head = (
+    inputs.head["kernel"].shape[0],
+    inputs.student_head or {},
+  )
   # Which of the parameters they are, wherever they lie.
-  names = {id(x): name for name, x in own.items()}
+  names = {id(x): name for name, x in student_head.items()}
   its_own = {id(x) for x in jax.tree.leaves(params)}
-  if not own or not names.keys() <= its_own:
+  if not student_head or not names.keys() <= its_own:
     raise UserError(
       "simkd: the student has no linear classifier with a kernel and a bias of"
       " its own, which the teacher's could replace; " + _no_projector(width)
     )
   for name in ("kernel", "bias"):
-    if own[name].shape != inputs.head[name].shape:
+    if student_head[name].shape != inputs.head[name].shape:
       raise UserError(
         f"simkd: the teacher's classifier has a {name} of"
-        f" {inputs.head[name].shape} and the student's {own[name].shape};"
+        f" {inputs.head[name].shape} and the student's {student_head[name].shape};"
         f" --student='projected(..., width={width})' with the teacher's classes"
       )
   return jax.tree.map(

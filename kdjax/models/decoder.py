@@ -252,8 +252,8 @@ class Decoder(nn.Module):
     places = find_places(tokens, mask, segments)
     x = self.stem(tokens, places.positions)
     for stage, layer in zip(self.stage, config.layers, strict=True):
-      seen = visible(places, places, layer.window, causal=True)
-      x = stage(x, seen, turn_of(layer, places))
+      visibility = visible(places, places, layer.window, causal=True)
+      x = stage(x, visibility, turn_of(layer, places))
     return self._logits(self.norm(x))
 
   def decode(
@@ -365,16 +365,18 @@ def visible(
   """
   distance = queries.index[:, :, None] - keys.index[:, None]
   if causal:
-    seen = distance >= 0
+    visibility = distance >= 0
   else:
-    seen, distance = jnp.ones_like(distance, bool), jnp.abs(distance)
+    visibility, distance = jnp.ones_like(distance, bool), jnp.abs(distance)
   if window is not None:
-    seen &= distance < window
+    visibility &= distance < window
   if keys.counts is not None:
-    seen = seen & keys.counts[:, None]
+    visibility = visibility & keys.counts[:, None]
   if keys.segments is not None:
-    seen = seen & (queries.segments[:, :, None] == keys.segments[:, None])
-  return seen
+    visibility = visibility & (
+      queries.segments[:, :, None] == keys.segments[:, None]
+    )
+  return visibility
 
 
 def turn_of(layer: Layer, places: Places) -> Rotation | None:

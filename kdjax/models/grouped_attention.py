@@ -149,8 +149,8 @@ def attend(
   lowest = jnp.finfo(scores.dtype).min
   weights = nn.softmax(jnp.where(mask[:, None, None], scores, lowest))
   if module is not None:
-    shown = weights.reshape(batch, heads, length, -1)
-    module.sow("intermediates", "attention_weights", shown)
+    head_weights = weights.reshape(batch, heads, length, -1)
+    module.sow("intermediates", "attention_weights", head_weights)
   weights = weights.astype(value.dtype).reshape(
     *key.shape[:2], -1, key.shape[2]
   )

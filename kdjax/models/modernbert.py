@@ -69,8 +69,8 @@ class ModernBert(nn.Module):
     places = find_places(tokens, mask, None)
     x = self.stem(tokens, places.positions)
     for stage, layer in zip(self.stage, config.layers, strict=True):
-      seen = visible(places, places, layer.window, causal=False)
-      x = stage(x, seen, turn_of(layer, places))
+      visibility = visible(places, places, layer.window, causal=False)
+      x = stage(x, visibility, turn_of(layer, places))
     x = self.norm(x)
     if self.pool == "cls":
       x = x[:, 0]

@@ -172,10 +172,10 @@ def beginning(
   # Who asks for help wants the defaults of a run of his own.
   if "experiment" in values or not (names_own or "help" in values):
     return name, name
-  own = _name_of(values.get("dataset", Experiment().data.dataset))
+  dataset_name = _name_of(values.get("dataset", Experiment().data.dataset))
   if COMMANDS[command].example != DEMO:
-    return own if "dataset" in values else name, name
-  return own, None
+    return dataset_name if "dataset" in values else name, name
+  return dataset_name, None
 
 
 def _name_of(dataset: str) -> str:

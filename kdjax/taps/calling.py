@@ -106,11 +106,11 @@ def _misfit(
   kind: type, names: list[str], inputs: Any, error: TypeError
 ) -> UserError:
   several = isinstance(inputs, Mapping) and len(inputs) > 1
-  what = f"the inputs {', '.join(inputs)}" if several else "one input"
+  inputs_text = f"the inputs {', '.join(inputs)}" if several else "one input"
   unknown = [name for name in inputs if name not in names] if several else ()
   near = difflib.get_close_matches("".join(unknown[:1]), names, n=1)
   hint = f"; did you mean {near[0]!r}?" if near else "."
   return UserError(
-    f"{kind.__name__} cannot be called with {what}: {error}{hint} It takes:"
+    f"{kind.__name__} cannot be called with {inputs_text}: {error}{hint} It takes:"
     f" {', '.join(names)}. Where it is to be called otherwise, say so with call="
   )

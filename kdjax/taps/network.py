@@ -308,8 +308,8 @@ def _from_linen(module, call, classifier) -> Network:
     )
     return outputs, features, {**variables, **collections}
 
-  own = getattr(module, "output_layer", None)
-  layer = own or functools.partial(linear_layer, path=classifier)
+  output_layer = getattr(module, "output_layer", None)
+  layer = output_layer or functools.partial(linear_layer, path=classifier)
   return Network(
     init,
     apply,
@@ -343,12 +343,16 @@ def _from_apply(function, init) -> Network:
   def apply(variables, inputs, *, taps=(), train=False, rngs=None):
     if parse_taps(taps):
       raise _no_taps(f" ({taps!r})")
-    own = _native(variables)
-    result = function(own, nameless(inputs), train=train, rngs=rngs)
+    native_variables = _native(variables)
+    result = function(
+      native_variables, nameless(inputs), train=train, rngs=rngs
+    )
     if not isinstance(result, tuple):
       return result, {}, variables
     outputs, updates = result if len(result) == 2 else (None, None)
-    if updates is own or (not train and isinstance(updates, Mapping)):
+    if updates is native_variables or (
+      not train and isinstance(updates, Mapping)
+    ):
       return outputs, {}, variables
     if not isinstance(updates, Mapping) or not updates.keys() <= {*variables}:
       raise UserError(

@@ -127,8 +127,10 @@ def cross_entropy(rows: Rows) -> jax.Array:
   """
   logits = rows.answers.astype(jnp.float32)
   labels = class_ids(rows.targets, logits.shape[-1])
-  own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=-1)
-  has_label = (labels >= 0) & (own[:, 0] > -jnp.inf)
+  label_logits = jnp.take_along_axis(
+    logits, jnp.maximum(labels, 0)[:, None], axis=-1
+  )
+  has_label = (labels >= 0) & (label_logits[:, 0] > -jnp.inf)
   # Rows that do not count stay finite, so that their gradient is 0.
   values = optax.losses.softmax_cross_entropy_with_integer_labels(
     jnp.where(has_label[:, None], logits, 0.0), jnp.maximum(labels, 0)

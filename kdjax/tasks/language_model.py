@@ -195,8 +195,10 @@ def learned_positions(
 
 def weights(batch: Batch) -> Weights:
   """Every position that counts weighs as its example does."""
-  own = batch.weight[:, None] * batch.extra.get("counts", batch.targets >= 0)
-  return Weights(own.reshape(-1), batch.weight)
+  position_weights = batch.weight[:, None] * batch.extra.get(
+    "counts", batch.targets >= 0
+  )
+  return Weights(position_weights.reshape(-1), batch.weight)
 
 
 def rows(outputs: jax.Array, batch: Batch, *, vocabulary: int | None) -> Rows:

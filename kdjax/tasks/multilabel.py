@@ -150,10 +150,10 @@ def pool(logits: jax.Array, **settings) -> jax.Array:
 
 def f1(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """Twice the true positives, and all that are, or are called, positive."""
-  known = has_weight(rows.weight) & (rows.targets >= 0)
+  has_target = has_weight(rows.weight) & (rows.targets >= 0)
   called, true = rows.answers[:, 1] > rows.answers[:, 0], rows.targets == 1
-  count = (known & called).sum() + (known & true).sum()
-  return 2 * (known & called & true).sum(), count
+  count = (has_target & called).sum() + (has_target & true).sum()
+  return 2 * (has_target & called & true).sum(), count
 
 
 def _check_labels(entry, name: str, labels: int) -> None:

@@ -139,15 +139,15 @@ def sample(inputs: Any) -> Batch:
 def overlaps(rows: Rows) -> tuple[jax.Array, jax.Array]:
   """(C,) pixels of each class that are found, and all that are it or called it."""
   classes = rows.answers.shape[-1]
-  known = has_weight(rows.weight) & (rows.targets >= 0)
+  has_target = has_weight(rows.weight) & (rows.targets >= 0)
   called = rows.answers.argmax(-1)
 
   def count(ids, counts):
     return jnp.zeros(classes, jnp.int32).at[ids].add(counts.astype(jnp.int32))
 
   true = jnp.maximum(rows.targets, 0)
-  both = count(true, known & (called == rows.targets))
-  return both, count(true, known) + count(called, known) - both
+  both = count(true, has_target & (called == rows.targets))
+  return both, count(true, has_target) + count(called, has_target) - both
 
 
 def mean_of_classes(overlap: Any) -> Any:
@@ -159,12 +159,12 @@ def mean_of_classes(overlap: Any) -> Any:
 
 def signature(inputs: Any, width: int) -> Signature:
   """One logit a class, at every pixel of the input."""
-  made = signature_of(
+  plain_signature = signature_of(
     inputs, width, name="images", output="logits", what="Classes"
   )
-  (logits,) = made.outputs
-  shape = (*made.inputs[0].shape[:2], width)
-  return made._replace(outputs=(logits._replace(shape=shape),))
+  (logits,) = plain_signature.outputs
+  shape = (*plain_signature.inputs[0].shape[:2], width)
+  return plain_signature._replace(outputs=(logits._replace(shape=shape),))
 
 
 def _resized(logits, size, classes: int) -> jax.Array:

@@ -36,14 +36,14 @@ def make_batch(
   local, index = len(batch_plan.indices), batch_plan.indices
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * local
   positions = first + jnp.arange(local)
-  own = batch_plan.images
-  if own is None:
-    own = jax.tree.map(lambda x: x[index], stored)
+  plan_images = batch_plan.images
+  if plan_images is None:
+    plan_images = jax.tree.map(lambda x: x[index], stored)
   extra = {}
   if batch_plan.numbers is None:
-    inputs = loader.view(step_key(seed, step, 0), own, positions)
+    inputs = loader.view(step_key(seed, step, 0), plan_images, positions)
   else:
-    inputs = loader.view(batch_plan.numbers, own, index)
+    inputs = loader.view(batch_plan.numbers, plan_images, index)
     extra["place"] = loader.rows(batch_plan)
   labels = jax.tree.map(lambda x: x[index], targets)
   batch = Batch(inputs, labels, batch_plan.weights > 0, index, positions)
@@ -54,7 +54,7 @@ def make_batch(
     batch, extra = batch._replace(inputs=inputs), extra | mixing
   if loader.teacher_view is not None:
     key = step_key(seed, step, 3)
-    extra["teacher_inputs"] = loader.teacher_view(key, own, positions)
+    extra["teacher_inputs"] = loader.teacher_view(key, plan_images, positions)
   return batch._replace(extra=extra)
 
 

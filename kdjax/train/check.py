@@ -96,10 +96,10 @@ def _check_index(step, shapes, task) -> None:
   """Refuses a step that depends on places that the batch does not hold."""
   index = jax.eval_shape(lambda b: as_batch(task, b).index, shapes[-1])
   traced = jax.make_jaxpr(step)(index, *shapes)
-  _, used = partial_eval.dce_jaxpr(
+  _, reads = partial_eval.dce_jaxpr(
     traced.jaxpr, [True] * len(traced.jaxpr.outvars)
   )
-  if used[0]:
+  if reads[0]:
     raise UserError(
       "batch: the method or the teacher remembers examples by an entry 'index',"
       f" (B,) int, their places in the training set; there is:"

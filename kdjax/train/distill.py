@@ -224,9 +224,9 @@ def _check_told(callbacks: Any, progress: Any) -> None:
   """Refuses what nothing can be told to."""
   several = isinstance(callbacks, list | tuple)
   if not several or not all(map(callable, callbacks)):
-    wanted = "a list of functions of an Event, such as [kdjax.jsonl(path)]"
+    expected = "a list of functions of an Event, such as [kdjax.jsonl(path)]"
     wrong = [one for one in callbacks if not callable(one)] if several else []
-    raise misfit("callbacks", wanted, wrong[0] if wrong else callbacks)
+    raise misfit("callbacks", expected, wrong[0] if wrong else callbacks)
   if not isinstance(progress, bool) and progress != "lines":
     raise misfit("progress", "True, False or 'lines'", progress)
 

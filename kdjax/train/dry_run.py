@@ -83,8 +83,8 @@ def reads_answers(
   step = _step_of(student, teacher, method, sample, task, scheme)
   program = jax.make_jaxpr(step)(jax.random.key(0), 0.0)
   outputs = [True] * len(program.jaxpr.outvars)
-  _, used = partial_eval.dce_jaxpr(program.jaxpr, outputs)
-  return used[-1]
+  _, reads = partial_eval.dce_jaxpr(program.jaxpr, outputs)
+  return reads[-1]
 
 
 def _step_of(student, teacher, method, sample, task, scheme, examples=EXAMPLES):

@@ -137,15 +137,15 @@ def train(
         ),
         _compile(group.arms, loaders, task, arranged, *options),
       )
-  own = [programs[*group.arms, grid] for group in groups]
+  arm_programs = [programs[*group.arms, grid] for group in groups]
   # One call a step is a long portion: its beginning outlives it.
   waits = len(groups) > 1 or not together
   waves = make_waves(
-    groups, own, shared, variables or {}, start, arranged, waits=waits
+    groups, arm_programs, shared, variables or {}, start, arranged, waits=waits
   )
   first, sums = (0, {}) if start is None else (start.step, start.sums)
   for steps in portions(first, epochs * length, length, size):
-    done = []
+    finished = []
     for i, wave in enumerate(waves):
       plan = plan_steps(
         wave.group.arms,
@@ -158,9 +158,9 @@ def train(
         answers=answers,
         part=arranged.part,
       )
-      waves[i], found = take_turn(wave, plan, arranged, observer)
-      done.append(found)
-    states, added = join_groups(done, groups, arms)
+      waves[i], states_and_sums = take_turn(wave, plan, arranged, observer)
+      finished.append(states_and_sums)
+    states, added = join_groups(finished, groups, arms)
     sums = added if steps[0] % length == 0 else plus(sums, added)
     yield Epoch(
       number=steps[0] // length + 1,

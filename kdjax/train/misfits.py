@@ -95,8 +95,10 @@ def check_networks(
   """
   task = objective.task
   for whose, answers in _answers(objective, variables, teacher, batch):
-    own = whose == "student"
-    check_answers(whose, answers, _count_rows(task, batch), task, own=own)
+    is_student = whose == "student"
+    check_answers(
+      whose, answers, _count_rows(task, batch), task, own=is_student
+    )
 
 
 def _count_rows(task: Task, batch: Any) -> int:
@@ -120,10 +122,10 @@ def _answers(objective, variables, teacher, batch) -> list[tuple[str, Any]]:
     return observe(teacher, as_batch(task, batch), task=task).answers
 
   key = jax.random.key(0)
-  found = [("student", jax.eval_shape(student, key, variables, batch))]
+  shapes = [("student", jax.eval_shape(student, key, variables, batch))]
   if teacher is not None:
-    found.append(("teacher", jax.eval_shape(seen, teacher, batch)))
-  return found
+    shapes.append(("teacher", jax.eval_shape(seen, teacher, batch)))
+  return shapes
 
 
 def _misfit(objective, variables, teacher, batch) -> str:

@@ -210,8 +210,8 @@ def _after_rise(
 
 def _with_rate(maker: Callable) -> Callable:
   """Returns a maker of (clipping, rule with the rate alone in its state)."""
-  own = dict(inspect.signature(maker).parameters)
-  others = set(own) - {"learning_rate"}
+  parameters = dict(inspect.signature(maker).parameters)
+  others = set(parameters) - {"learning_rate"}
 
   @functools.wraps(maker)
   def make(**settings):
@@ -227,7 +227,7 @@ def _with_rate(maker: Callable) -> Callable:
       settings["mask"] = _decayed
     if (
       settings.get("nesterov")
-      and "momentum" in own
+      and "momentum" in parameters
       and not settings.get("momentum")
     ):
       raise ValueError("nesterov=True needs a momentum, such as momentum=0.9")
@@ -236,8 +236,8 @@ def _with_rate(maker: Callable) -> Callable:
     return shorten, rule(learning_rate=0.0, **settings)
 
   # The run gives the rate, and `decay_norms` says what is decayed.
-  names = [name for name in own if name not in ("learning_rate", "mask")]
-  defaults = {name: own[name].default for name in names}
+  names = [name for name in parameters if name not in ("learning_rate", "mask")]
+  defaults = {name: parameters[name].default for name in names}
   defaults |= {"clip": None, "decay_norms": True}
   make.__signature__ = inspect.Signature(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)

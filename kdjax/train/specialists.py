@@ -65,13 +65,15 @@ def specialist_examples(
     among them: the dustbin's logit is too low by the logarithm of that.
   """
   inside = np.isin(labels, subset)
-  own, rest = np.flatnonzero(inside), np.flatnonzero(~inside)
-  if not len(own) or not len(rest):
+  subset_places, rest = np.flatnonzero(inside), np.flatnonzero(~inside)
+  if not len(subset_places) or not len(rest):
     raise ValueError(
       f"specialist of {subset.tolist()}: no images of both kinds"
     )
-  others = np.random.default_rng(seed).permutation(rest)[: len(own)]
-  return np.sort(np.concatenate([own, others])), len(rest) / len(others)
+  others = np.random.default_rng(seed).permutation(rest)[: len(subset_places)]
+  return np.sort(np.concatenate([subset_places, others])), len(rest) / len(
+    others
+  )
 
 
 def specialist_head(head: dict, subset: np.ndarray, classes: int) -> dict:

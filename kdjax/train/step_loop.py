@@ -122,7 +122,7 @@ class Place:
     form: types and shapes of the first batch.
     identity: what `Loop.identity` says of this training; None before it is asked.
     pending: metrics of the last steps, maybe not computed yet.
-    shown: when the progress was told, in seconds.
+    progress_time: when the progress was told, in seconds.
   """
 
   state: Any = None
@@ -136,7 +136,7 @@ class Place:
   form: Any = None
   identity: dict[str, Any] | None = None
   pending: list[tuple[int, Any]] = dataclasses.field(default_factory=list)
-  shown: float = 0.0
+  progress_time: float = 0.0
 
 
 # What of a place is JSON, and stands in a checkpoint's note.
@@ -217,17 +217,17 @@ def _restored(loop: Loop) -> Place:
   loop.batches.set_state(note["batches"])
   counters = {name: note[name] for name in _NOTED}
   place = Place(state=state, best=best, **counters)
-  saved, own = note.get("identity") or {}, _identity(loop, place)
-  if saved.get("libraries") == own.get("libraries"):
-    check_same(loop.checkpoints.folder, saved, own)
+  saved, current = note.get("identity") or {}, _identity(loop, place)
+  if saved.get("libraries") == current.get("libraries"):
+    check_same(loop.checkpoints.folder, saved, current)
   return place
 
 
 def _identity(loop: Loop, place: Place) -> dict[str, Any]:
   if place.identity is None:
     batch = _zeros(place.form)
-    asked = loop.identity is not None
-    place.identity = loop.identity(place.state, batch) if asked else {}
+    has_identity = loop.identity is not None
+    place.identity = loop.identity(place.state, batch) if has_identity else {}
   return place.identity
 
 
@@ -314,8 +314,8 @@ def _event(loop: Loop, place: Place, ended: bool) -> Event:
 def _show(loop: Loop, place: Place) -> None:
   """Tells the progress between two rows, as far as steps are computed."""
   now = time.monotonic()
-  if loop.progress is not None and now - place.shown > SHOWN_SECONDS:
-    place.shown = now
+  if loop.progress is not None and now - place.progress_time > SHOWN_SECONDS:
+    place.progress_time = now
     _settle(place, AHEAD // 2)
     loop.progress(_event(loop, place, ended=False))
 

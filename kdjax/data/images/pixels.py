@@ -87,9 +87,9 @@ def open_image(file: str | os.PathLike | BinaryIO) -> Any:
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,  # where a program makes warnings errors
   ) as error:
-    most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    most_pixels = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     raise ValueError(
-      f"more than the {most:,} pixels that are decoded; store it smaller"
+      f"more than the {most_pixels:,} pixels that are decoded; store it smaller"
     ) from error
 
 

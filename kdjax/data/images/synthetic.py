@@ -42,8 +42,10 @@ def photo_patches(
 
   def patch():
     photo = photos[rng.integers(len(photos))]
-    most = min(photo.shape[:2])
-    side = int(np.exp(rng.uniform(np.log(min(size, most)), np.log(most))))
+    shorter_side = min(photo.shape[:2])
+    side = int(
+      np.exp(rng.uniform(np.log(min(size, shorter_side)), np.log(shorter_side)))
+    )
     top, left = (rng.integers(0, n - side + 1) for n in photo.shape[:2])
     square = photo[top : top + side, left : left + side]
     return pixels.resize(square[:, :: rng.choice([-1, 1])], size)

@@ -16,7 +16,7 @@ from kdjax.core.teacher import Teacher, observe
 from kdjax.data.teacher_cache.texts import keep
 
 
-class Asked(NamedTuple):
+class BatchAnswers(NamedTuple):
   """What a teacher made of a batch.
 
   Attributes:
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 def asker(
   task: Task, features: Sequence[str], top_k: int | None
-) -> Callable[[Teacher, Batch], Asked]:
+) -> Callable[[Teacher, Batch], BatchAnswers]:
   """Makes the function that asks a teacher about batches.
 
   Of texts, answers (B, T, C), what `keep` makes of them is kept; they are never
@@ -66,10 +66,10 @@ def asker(
     in_rows = weights.rows is not weights.examples
     if len(shape) != 3 or task.kind != "categories" or not in_rows:
       outputs = jax.device_get(plain(teacher, batch))
-      return Asked(outputs, (*shape, 0)[1], None)
+      return BatchAnswers(outputs, (*shape, 0)[1], None)
     outputs = jax.device_get(of_text(teacher, batch))
     head = partial(matrix, teacher, batch) if top_k is None else None
-    return Asked(outputs, task.width or shape[-1], head)
+    return BatchAnswers(outputs, task.width or shape[-1], head)
 
   return asked
 

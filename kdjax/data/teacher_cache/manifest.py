@@ -70,10 +70,10 @@ def refuse_other(
         validation,
       )
     )
-  for what, found, expected in pairs:
-    if found != expected:
+  for problem, cached, expected in pairs:
+    if cached != expected:
       raise UserError(
-        f"--teacher_cache: {what}: the cache has {_short(found)}, this run"
+        f"--teacher_cache: {problem}: the cache has {_short(cached)}, this run"
         f" {_short(expected)}"
       )
 

@@ -257,10 +257,10 @@ class TeacherCache:
 
     def joined(item):
       answers, features = self.read(find(item))
-      stored = {"teacher_answers": answers}
+      entries = {"teacher_answers": answers}
       if features:
-        stored["teacher_features"] = features
-      return item | stored
+        entries["teacher_features"] = features
+      return item | entries
 
     return open_batches(batches, batch_size=batch_size, key=key).map(joined)
 

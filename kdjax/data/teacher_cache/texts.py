@@ -140,13 +140,13 @@ def text_records(
   for name in kind.names[len(KEY) :]:
     values = np.asarray(named[name])
     with np.errstate(over="ignore", invalid="ignore"):
-      stored = _stored(values, kind[name].base)
-    if not np.isfinite(_read(stored)).all():
+      numbers = _stored(values, kind[name].base)
+    if not np.isfinite(_read(numbers)).all():
       raise UserError(
         f"the teacher's {name} leave the finite numbers of its type at example"
         f" {examples[0]} or soon after; float32 holds more"
       )
-    records[name] = stored
+    records[name] = numbers
   return records
 
 
@@ -224,14 +224,14 @@ def read_head(
 def _shower(classes: int) -> Callable:
   def show(arrays, batch, step, taps) -> Outputs:
     table, head = arrays
-    found = show_stored(table, batch, step, taps)
-    stored = found.answers
-    if "hidden" in stored:
-      hidden = stored["hidden"].astype(jnp.float32)
+    outputs = show_stored(table, batch, step, taps)
+    records = outputs.answers
+    if "hidden" in records:
+      hidden = records["hidden"].astype(jnp.float32)
       answers = Factored(hidden, head["kernel"], head.get("bias"))
     else:
-      answers = of_top_classes(*(stored[name] for name in _TOP), classes)
-    return found._replace(answers=answers)
+      answers = of_top_classes(*(records[name] for name in _TOP), classes)
+    return outputs._replace(answers=answers)
 
   return show
 

@@ -24,7 +24,7 @@ from kdjax.data.batch_entries import to_arrays
 from kdjax.data.batch_iterator import open_batches
 from kdjax.data.dataset import Split
 from kdjax.data.fingerprint import fingerprint
-from kdjax.data.teacher_cache.ask import Asked, asker, rows_of
+from kdjax.data.teacher_cache.ask import BatchAnswers, asker, rows_of
 from kdjax.data.teacher_cache.inputs import row_keys, write_keys
 from kdjax.data.teacher_cache.manifest import MANIFEST
 from kdjax.data.teacher_cache.records import record_type, to_records
@@ -45,14 +45,14 @@ class Answered(NamedTuple):
     index: (R,) their places.
     keys: (R,) of their inputs.
     outputs: (R, ...) answers and features; of texts, answers by field.
-    asked: what is known of the whole batch.
+    of_batch: what is known of the whole batch.
   """
 
   entries: tuple[str, ...]
   index: np.ndarray
   keys: np.ndarray
   outputs: Outputs
-  asked: Asked
+  of_batch: BatchAnswers
 
 
 def write_teacher_cache(
@@ -148,13 +148,13 @@ def write_teacher_cache(
   about = {
     "teacher": {"model": name, "digest": _digest(teacher)},
     "data": data,
-    "classes": first.asked.classes,
+    "classes": first.of_batch.classes,
     "views": _PLAIN,
   }
   if text is not None:
     about["text"] = dict(text)
-  if first.asked.matrix is not None:
-    about["head"] = write_head(folder, *first.asked.matrix())
+  if first.of_batch.matrix is not None:
+    about["head"] = write_head(folder, *first.of_batch.matrix())
   finish(folder, 1, kind, about)
   return TeacherCache(folder)
 
@@ -186,20 +186,20 @@ def _answered(
     batch = as_batch(task, item)
     check_places(teacher, item)
     entries = _inputs(batch, item)
-    asked = ask(teacher, batch)
+    batch_answers = ask(teacher, batch)
     index = np.asarray(item["index"])
     if index.min() < 0:
       raise UserError(
         f"batches: entry 'index' has {index.min()}; it must be >= 0"
       )
-    if (most := int(index.max())) >= len(is_answered):
-      is_answered = np.pad(is_answered, (0, 2 * most - len(is_answered) + 1))
+    if (largest := int(index.max())) >= len(is_answered):
+      is_answered = np.pad(is_answered, (0, 2 * largest - len(is_answered) + 1))
     rows = np.unique(index, return_index=True)[1]
     rows = np.sort(rows[~is_answered[index[rows]]])
     is_answered[index[rows]] = True
-    answers = rows_of(asked.outputs, rows, len(index))
+    answers = rows_of(batch_answers.outputs, rows, len(index))
     keys = row_keys(item, entries)[rows]
-    yield Answered(entries, index[rows], keys, answers, asked)
+    yield Answered(entries, index[rows], keys, answers, batch_answers)
 
 
 def _inputs(batch: Batch, item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def _inputs(batch: Batch, item: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _kind(first: Answered, top_k: int | None, dtype: str) -> np.dtype:
-  outputs, classes = first.outputs, first.asked.classes
+  outputs, classes = first.outputs, first.of_batch.classes
   shapes = {tap: x.shape[1:] for tap, x in outputs.feats.items()}
   if isinstance(outputs.answers, dict):
     fields = {name: x.shape[1:] for name, x in outputs.answers.items()}

@@ -63,15 +63,15 @@ def divide_rows_in_three(
   """
   if not _has_split(rows):
     parts = _by_content(rows, held_out, held_out)
-    test, chosen, train = (_taken(rows, parts == i) for i in range(3))
-    return train, chosen, test
-  chosen = [row for row in rows if row.values.get(SPLIT) == VALIDATION]
+    test, validation, train = (_taken(rows, parts == i) for i in range(3))
+    return train, validation, test
+  validation = [row for row in rows if row.values.get(SPLIT) == VALIDATION]
   others = [row for row in rows if row.values.get(SPLIT) != VALIDATION]
   train, test = divide_rows(others)
-  if not chosen:
+  if not validation:
     parts = _by_content(train, held_out)
-    chosen, train = (_taken(train, parts == i) for i in range(2))
-  return train, chosen, test
+    validation, train = (_taken(train, parts == i) for i in range(2))
+  return train, validation, test
 
 
 def count_duplicates(rows: Sequence[Row], others: Sequence[Row] = ()) -> int:
@@ -162,12 +162,12 @@ def _by_content(rows: Sequence[Row], *shares: float) -> np.ndarray:
   parts, first = np.full(len(rows), len(shares)), 0
   for number, end in enumerate(np.cumsum(shares)):
     # Each share has one at least, and leaves one to each that follows.
-    most = len(distinct) - len(shares) + number
-    last = min(max(int(np.sum(distinct < end)), first + 1), most)
+    latest = len(distinct) - len(shares) + number
+    last = min(max(int(np.sum(distinct < end)), first + 1), latest)
     parts[np.isin(places, distinct[first:last])] = number
     first = last
   return parts
 
 
 def _taken(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
-  return [row for row, taken in zip(rows, which, strict=True) if taken]
+  return [row for row, is_taken in zip(rows, which, strict=True) if is_taken]

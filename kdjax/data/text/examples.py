@@ -71,14 +71,14 @@ class Examples(NamedTuple):
       f"{quantity(self.rows, 'row')}, {quantity(self.tokens, 'token')},"
       f" {self.learned} of them learned"
     ]
-    for what, places in (
+    for problem, places in (
       ("cut off", self.truncated),
       ("without an answer left out", self.unanswered),
     ):
       if places:
         more = len(places) - _NAMED
         named = "; ".join(places[:_NAMED]) + f" and {more} more" * (more > 0)
-        parts.append(f"{quantity(len(places), 'row')} {what}: {named}")
+        parts.append(f"{quantity(len(places), 'row')} {problem}: {named}")
     return "; ".join(parts)
 
 

@@ -129,9 +129,9 @@ def open_text(
       f" {processes}"
     )
   size = batch_size // processes
-  own = slice(process * size, (process + 1) * size)
+  rows = slice(process * size, (process + 1) * size)
   batches = open_batches(sequences, batch_size=batch_size, key=key)
-  return batches.map(lambda batch: {name: x[own] for name, x in batch.items()})
+  return batches.map(lambda batch: {name: x[rows] for name, x in batch.items()})
 
 
 def _check_lengths(examples: Sequence[Example], length: int) -> None:

@@ -79,8 +79,8 @@ def _files(pattern: str) -> list[str]:
   siblings = [file.name for file in path.parent.glob("*") if file.is_file()]
   near = difflib.get_close_matches(path.name, siblings, n=1)
   hint = f"; did you mean {str(path.with_name(near[0]))!r}?" if near else ""
-  what = "folder has no file of text" if path.is_dir() else "no such file"
-  raise UserError(f"text {printable(str(path))!r}: {what}{hint}")
+  problem = "folder has no file of text" if path.is_dir() else "no such file"
+  raise UserError(f"text {printable(str(path))!r}: {problem}{hint}")
 
 
 def _read(file: str) -> Iterator[Row]:

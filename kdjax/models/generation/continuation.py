@@ -9,7 +9,7 @@ from kdjax.models.generation.sampling import Sampling, draw_tokens
 from kdjax.taps.decoding import Decoding
 
 
-class Wanted(NamedTuple):
+class Request(NamedTuple):
   """What is asked for, the same for all prompts.
 
   Attributes:
@@ -51,9 +51,9 @@ def continue_prompts(
   tokens: jax.Array,
   mask: jax.Array,
   keys: jax.Array,
-  wanted: Wanted,
+  request: Request,
 ) -> Continuations:
-  """Continues prompts until all have ended, or are as long as is wanted.
+  """Continues prompts until all have ended, or are as long as asked for.
 
   The token at step t of a row is drawn from fold_in(the row's key, t): a row's
   text does not depend on the others, nor on how rows lie on devices.
@@ -65,16 +65,16 @@ def continue_prompts(
     mask: (B, P) bool, the tokens that count, in front of those that do not; a
       row of which none counts is left empty.
     keys: (B,) PRNG keys.
-    wanted: what is asked for.
+    request: how many tokens, and how they are drawn.
   """
   batch, length = tokens.shape
-  slots = length + wanted.count - 1
-  empty = jnp.zeros((batch, wanted.count), jnp.int32)
+  slots = length + request.count - 1
+  empty = jnp.zeros((batch, request.count), jnp.int32)
 
   def choose(step, logits, alive, cache, texts):
-    logits = logits[:, : wanted.classes].astype(jnp.float32)
+    logits = logits[:, : request.classes].astype(jnp.float32)
     step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-    token = draw_tokens(wanted.sampling, step_keys, logits)
+    token = draw_tokens(request.sampling, step_keys, logits)
     token = jnp.where(alive, token, 0)
     texts = Continuations(
       *(
@@ -82,11 +82,11 @@ def continue_prompts(
         for old, new in zip(texts, (token, alive), strict=True)
       )
     )
-    ended = jnp.isin(token, jnp.array(wanted.eos, jnp.int32))
+    ended = jnp.isin(token, jnp.array(request.eos, jnp.int32))
     return _State(step + 1, token, alive & ~ended, cache, texts)
 
   def more(state):
-    return (state.step < wanted.count) & jnp.any(state.alive)
+    return (state.step < request.count) & jnp.any(state.alive)
 
   def advance(state):
     logits, cache = decoding.read(
@@ -114,7 +114,7 @@ def keys_of(
     samples: (B,) int, which of a prompt's texts it is.
   """
   seed = jax.random.bits(key, (2,), "uint32")
-  own = jax.random.wrap_key_data(seed, impl="threefry2x32")
+  root_key = jax.random.wrap_key_data(seed, impl="threefry2x32")
   samples = jnp.broadcast_to(samples, jnp.shape(ids))
   fold = jax.vmap(jax.random.fold_in, (0, 0))
-  return fold(jax.vmap(jax.random.fold_in, (None, 0))(own, ids), samples)
+  return fold(jax.vmap(jax.random.fold_in, (None, 0))(root_key, ids), samples)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from kdjax.core.arguments import check_key, check_kind, check_whole, misfit
 from kdjax.core.errors import UserError, quantity
 from kdjax.models.generation.continuation import (
-  Wanted,
+  Request,
   continue_prompts,
   keys_of,
 )
@@ -93,7 +93,7 @@ def generate(
   longest = max(map(len, texts))
   decoding = decoding_for(network, variables, longest, count)
   _check_ids(texts, decoding.classes)
-  wanted = want(decoding, count, sampling, eos, vocabulary)
+  request = read_request(decoding, count, sampling, eos, vocabulary)
   rows = [
     Row(text, number, sample)
     for text, number in zip(texts, numbers, strict=True)
@@ -107,11 +107,13 @@ def generate(
   queue = np.argsort([len(row.text) for row in rows], kind="stable")
   for start in range(0, len(rows), size):
     part = queue[start : start + size]
-    batch = _batch([rows[i] for i in part], size, decoding, wanted)
-    found = _program(
-      variables, key, place(batch, split=True), network=network, wanted=wanted
+    batch = _batch([rows[i] for i in part], size, decoding, request)
+    continuations = _program(
+      variables, key, place(batch, split=True), network=network, request=request
     )
-    for i, tokens, counts in zip(part, *jax.device_get(found), strict=False):
+    for i, tokens, counts in zip(
+      part, *jax.device_get(continuations), strict=False
+    ):
       answers[i] = tokens[: counts.sum()]
   return answers
 
@@ -148,13 +150,13 @@ def decoding_for(
   return network.decoding
 
 
-def want(
+def read_request(
   decoding: Decoding,
   count: int,
   sampling: str,
   eos: int | Sequence[int],
   vocabulary: int | None,
-) -> Wanted:
+) -> Request:
   """Makes of a user's settings what the loop takes."""
   classes = decoding.classes
   if vocabulary is not None:
@@ -163,26 +165,26 @@ def want(
   if ends.size and (ends.dtype.kind not in "iu" or ends.min() < 0):
     raise misfit("eos", "ids that end a text", eos)
   ends = tuple(sorted({int(end) for end in ends}))
-  return Wanted(count, read_sampling(sampling), ends, classes)
+  return Request(count, read_sampling(sampling), ends, classes)
 
 
-@functools.partial(jax.jit, static_argnames=("network", "wanted"))
-def _program(variables, key, batch, *, network: Any, wanted: Wanted):
+@functools.partial(jax.jit, static_argnames=("network", "request"))
+def _program(variables, key, batch, *, network: Any, request: Request):
   tokens, mask, numbers, samples = batch
-  decoding = decoding_for(network, variables, tokens.shape[1], wanted.count)
+  decoding = decoding_for(network, variables, tokens.shape[1], request.count)
   keys = keys_of(key, numbers, samples)
-  return continue_prompts(decoding, variables, tokens, mask, keys, wanted)
+  return continue_prompts(decoding, variables, tokens, mask, keys, request)
 
 
 def _batch(
-  rows: Sequence[Row], size: int, decoding: Decoding, wanted: Wanted
+  rows: Sequence[Row], size: int, decoding: Decoding, request: Request
 ) -> tuple[np.ndarray, ...]:
   """Lays rows out as arrays, filled up with rows that are empty."""
   longest = max(len(row.text) for row in rows)
   # Without a cache longer rows cost more, and may be too long.
   length = longest
   if decoding.positions is not None:
-    length = min(rounded(longest), decoding.positions - wanted.count)
+    length = min(rounded(longest), decoding.positions - request.count)
   tokens = np.zeros((size, length), np.int32)
   mask = np.zeros((size, length), bool)
   numbers, samples = np.zeros((2, size), np.uint32)
@@ -213,8 +215,8 @@ def _placement(devices: Sequence[Any] | None):
     return (lambda arrays, *, split: arrays), 1
   several = isinstance(devices, Sequence | np.ndarray) and len(devices)
   if not several or not all(isinstance(one, jax.Device) for one in devices):
-    wanted = "a list of devices, jax.local_devices()[:2]"
-    raise misfit("devices", wanted, devices)
+    expected = "a list of devices, jax.local_devices()[:2]"
+    raise misfit("devices", expected, devices)
   mesh = Mesh(np.array([*devices]), ("rows",))
 
   def place(arrays, *, split):
@@ -225,13 +227,13 @@ def _placement(devices: Sequence[Any] | None):
 
 
 def _checked_prompts(prompts: Any) -> list[np.ndarray]:
-  wanted = "a list of prompts, each a list or vector of token ids"
+  expected = "a list of prompts, each a list or vector of token ids"
   if isinstance(prompts, str) or not isinstance(
     prompts, Sequence | np.ndarray | jax.Array
   ):
-    raise misfit("prompts", wanted, prompts)
+    raise misfit("prompts", expected, prompts)
   if not len(prompts):
-    raise misfit("prompts", wanted, prompts)
+    raise misfit("prompts", expected, prompts)
   texts = []
   for number, prompt in enumerate(prompts):
     if isinstance(prompt, str):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.models.generation.continuation import continue_prompts, keys_of
-from kdjax.models.generation.generate import decoding_for, want
+from kdjax.models.generation.generate import decoding_for, read_request
 from kdjax.models.generation.mixture import mixed
 
 
@@ -86,18 +86,18 @@ def rollout(
     )
     decoding = mixed(decoding, beside, share, classes)
     variables = variables, other_variables
-  wanted = want(decoding, max_new_tokens, sampling, eos, vocabulary)
+  request = read_request(decoding, max_new_tokens, sampling, eos, vocabulary)
   keys = keys_of(jax.random.fold_in(key, step), ids, sample)
   new, counts = continue_prompts(
-    decoding, variables, tokens, mask, keys, wanted
+    decoding, variables, tokens, mask, keys, request
   )
   lengths = jnp.sum(mask, axis=1, keepdims=True)
   places = lengths + jnp.arange(max_new_tokens)[None]
   beside = ((0, 0), (0, max_new_tokens))
   rows = jnp.arange(tokens.shape[0])[:, None]
 
-  def joined(prompt, written):
-    return jnp.pad(prompt, beside).at[rows, places].set(written)
+  def joined(prompt, new_values):
+    return jnp.pad(prompt, beside).at[rows, places].set(new_values)
 
   return {
     "tokens": joined(jnp.where(mask, tokens, 0).astype(jnp.int32), new),

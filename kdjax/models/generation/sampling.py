@@ -125,8 +125,8 @@ def warp(sampling: Sampling, logits: jax.Array) -> jax.Array:
   if sampling.top_p is not None and sampling.top_p < 1:
     logits = _likeliest(logits, jax.nn.softmax(logits), sampling.top_p)
   if sampling.min_p is not None:
-    most = jnp.max(logits, axis=-1, keepdims=True)
-    least = most + jnp.log(sampling.min_p)
+    largest = jnp.max(logits, axis=-1, keepdims=True)
+    least = largest + jnp.log(sampling.min_p)
     logits = jnp.where(logits < least, -jnp.inf, logits)
   return logits
 

@@ -59,13 +59,13 @@ def config_of(module: nn.Module | None) -> dict[str, Any]:
   Raises:
     UserError: for a module that was built otherwise, which nobody else reads.
   """
-  stored = getattr(getattr(module, "config", module), "stored", "")
-  if not stored:
+  config_text = getattr(getattr(module, "config", module), "stored", "")
+  if not config_text:
     raise UserError(
       f"{type(module).__name__} was not built from a config.json, so that there"
       " is none to write; networks of kdjax.pretrained.load have one"
     )
-  return json.loads(stored)
+  return json.loads(config_text)
 
 
 def _decoder(family: str) -> Architecture:

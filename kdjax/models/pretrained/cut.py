@@ -145,18 +145,18 @@ def cut(pretrained: Pretrained, which: str | Cut) -> Pretrained:
   module = pretrained.network.module
   config = config_of(module)
   depth = next(name for name in _DEPTHS if name in config)
-  kept = which.blocks(config[depth])
-  config |= _lists_by_block(config, _layers(module), kept)
-  config |= {depth: len(kept)}
+  blocks = which.blocks(config[depth])
+  config |= _lists_by_block(config, _layers(module), blocks)
+  config |= {depth: len(blocks)}
   architecture = architecture_of(config)
   student = architecture.build(config)
-  params = _kept_parameters(pretrained.variables["params"], kept)
-  _check_student(student, module, params, kept, which)
+  params = _kept_parameters(pretrained.variables["params"], blocks)
+  _check_student(student, module, params, blocks, which)
   config[STORED_DTYPES] = _kept_dtypes(
     config.get(STORED_DTYPES, {}),
     architecture.table(student),
     architecture.table(module),
-    kept,
+    blocks,
   )
   return Pretrained(
     network_of(architecture.build(config)),
@@ -172,7 +172,7 @@ def _layers(module: nn.Module) -> tuple[Layer, ...]:
 
 
 def _lists_by_block(
-  config: Mapping[str, Any], layers: Sequence[Layer], kept: Sequence[int]
+  config: Mapping[str, Any], layers: Sequence[Layer], blocks: Sequence[int]
 ) -> dict[str, list]:
   """What a config says of the kept blocks one by one.
 
@@ -188,33 +188,33 @@ def _lists_by_block(
   if len({*turned}) > 1:
     lists["no_rope_layers"] = [*map(int, turned)]
   lists |= {name: config[name] for name in _LISTS if config.get(name)}
-  return {name: [values[i] for i in kept] for name, values in lists.items()}
+  return {name: [values[i] for i in blocks] for name, values in lists.items()}
 
 
 def _kept_parameters(
-  params: Mapping[str, Any], kept: Sequence[int]
+  params: Mapping[str, Any], blocks: Sequence[int]
 ) -> dict[str, Any]:
   """The kept blocks' parameters, renumbered, with those of no block."""
   beside = {name: x for name, x in params.items() if "stage_" not in name}
   stages = {
     f"stage_{place}": params[f"stage_{block}"]
-    for place, block in enumerate(kept)
+    for place, block in enumerate(blocks)
   }
   return beside | stages
 
 
-def _check_student(student, module, params, kept, which) -> None:
+def _check_student(student, module, params, blocks, which) -> None:
   """Refuses blocks that are others in the student than they were."""
   ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-  wanted = jax.eval_shape(student.init, jax.random.key(0), ids)["params"]
+  expected = jax.eval_shape(student.init, jax.random.key(0), ids)["params"]
   layers = _layers(module)
-  same_layers = [layers[i] for i in kept if layers] == [*_layers(student)]
+  same_layers = [layers[i] for i in blocks if layers] == [*_layers(student)]
   if same_layers and jax.tree.map(jnp.shape, params) == jax.tree.map(
-    jnp.shape, wanted
+    jnp.shape, expected
   ):
     return
   raise UserError(
-    f"{which.text}: blocks {', '.join(map(str, kept))} of this network compute"
+    f"{which.text}: blocks {', '.join(map(str, blocks))} of this network compute"
     " otherwise in another place, which no config.json can say; keep its first"
     " blocks, in their places"
   )
@@ -224,14 +224,14 @@ def _kept_dtypes(
   dtypes: Mapping[str, str],
   table: Sequence[Tensor],
   former: Sequence[Tensor],
-  kept: Sequence[int],
+  blocks: Sequence[int],
 ) -> dict[str, str]:
   """What the kept blocks' tensors are stored in, by their new names."""
   sources = {one.targets: one.source for one in former}
   names = {"*": "*"}
   for one in table:
     targets = tuple(
-      _STAGE.sub(lambda m: f"stage_{kept[int(m[1])]}", path)
+      _STAGE.sub(lambda m: f"stage_{blocks[int(m[1])]}", path)
       for path in one.targets
     )
     names[one.source] = sources[targets]

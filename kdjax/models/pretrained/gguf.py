@@ -62,15 +62,15 @@ def read_gguf(
         f" -00001-of-{count:05}.gguf"
       )
     family = gguf_config.family_of(fields)
-    stored = {
+    arrays = {
       one.name: _dequantised(one)
       for reader in readers
       for one in reader.tensors
     }
-    config = gguf_config.gguf_config(fields, stored)
+    config = gguf_config.gguf_config(fields, arrays)
     architecture = architecture_of(config)
     table = architecture.table(architecture.build(config))
-    tensors = _renamed(stored, table, config, fields["general.architecture"])
+    tensors = _renamed(arrays, table, config, fields["general.architecture"])
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
   heads = {
@@ -155,7 +155,7 @@ def _dequantised(tensor: Any) -> np.ndarray:
 
 
 def _renamed(
-  stored: Mapping[str, np.ndarray],
+  arrays: Mapping[str, np.ndarray],
   table: list[Tensor],
   config: Mapping[str, Any],
   architecture: str,
@@ -170,8 +170,8 @@ def _renamed(
     one.source: names.get_name(one.source, (".weight", ".bias"))
     for one in table
   }
-  check_names({*theirs.values()}, stored, gguf_config.ROPE_TENSORS)
-  return {source: stored[name] for source, name in theirs.items()}
+  check_names({*theirs.values()}, arrays, gguf_config.ROPE_TENSORS)
+  return {source: arrays[name] for source, name in theirs.items()}
 
 
 def _halves_apart(array: np.ndarray, heads: int) -> np.ndarray:

@@ -187,13 +187,15 @@ def _scaling(
   """How rotary frequencies are scaled."""
   kind = settings.get("rope.scaling.type", "none")
   original = settings.get("rope.scaling.original_context_length")
-  stored = {
+  factors_by_name = {
     x: tensors[x] for x in (SHORT_FACTORS, LONG_FACTORS) if x in tensors
   }
-  if len(stored) == 2:
+  if len(factors_by_name) == 2:
     longest = values["max_position_embeddings"]
     original = original or longest
-    scaling = _longrope(stored[SHORT_FACTORS], stored[LONG_FACTORS], original)
+    scaling = _longrope(
+      factors_by_name[SHORT_FACTORS], factors_by_name[LONG_FACTORS], original
+    )
     attention = settings.get("rope.scaling.attn_factor")
     if attention is not None and not math.isclose(
       attention, _length_factor(longest, original), rel_tol=1e-6

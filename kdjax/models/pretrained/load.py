@@ -135,9 +135,9 @@ def save(
     name: _as_stored(array, dtypes.get(name) or dtypes.get("*"))
     for name, array in tensors.items()
   }
-  written = _most_common(tensors)
-  if written != dtypes.get("*"):
-    config |= {_dtype_key(config): written}
+  common_dtype = _most_common(tensors)
+  if common_dtype != dtypes.get("*"):
+    config |= {_dtype_key(config): common_dtype}
   try:
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WHOLE, tensors)
@@ -293,9 +293,9 @@ def _filled(
 
 def _read_config(folder: Path) -> dict[str, Any]:
   if not folder.is_dir():
-    what = "a file" if folder.exists() else "no folder"
+    kind = "a file" if folder.exists() else "no folder"
     raise UserError(
-      f"{folder} is {what}; a language model is a folder with config.json and"
+      f"{folder} is {kind}; a language model is a folder with config.json and"
       " model.safetensors, or a .gguf file"
     )
   return read_json(folder / "config.json")
@@ -305,9 +305,11 @@ def _with_prefix(
   tensors: Mapping[str, np.ndarray], table: list[Tensor], prefix: str
 ) -> dict[str, np.ndarray]:
   """Puts the body's prefix before names that lack it."""
-  needed = {one.source for one in table}
+  expected_names = {one.source for one in table}
   return {
-    prefix + name if name not in needed and prefix + name in needed else name: x
+    prefix + name
+    if name not in expected_names and prefix + name in expected_names
+    else name: x
     for name, x in tensors.items()
   }
 
@@ -328,17 +330,17 @@ def _check_tied(tensors: Mapping[str, np.ndarray], table: list[Tensor]) -> None:
 def _stored_dtypes(
   tensors: Mapping[str, np.ndarray], dtype: str | None
 ) -> dict[str, str]:
-  most = dtype or _most_common(tensors)
+  common_dtype = dtype or _most_common(tensors)
   others = (
     {}
     if dtype
     else {
       name: x.dtype.name
       for name, x in tensors.items()
-      if x.dtype.name != most and jnp.issubdtype(x.dtype, jnp.floating)
+      if x.dtype.name != common_dtype and jnp.issubdtype(x.dtype, jnp.floating)
     }
   )
-  return {"*": most} | others
+  return {"*": common_dtype} | others
 
 
 def _most_common(tensors: Mapping[str, np.ndarray]) -> str:

@@ -82,8 +82,8 @@ def package_path(name: str) -> Path:
 
 
 def _place(module: str, place: str) -> Path | None:
-  found = importlib.util.find_spec(module)
-  return found and Path(found.origin).parent / place
+  module_spec = importlib.util.find_spec(module)
+  return module_spec and Path(module_spec.origin).parent / place
 
 
 def _joined(parts: list[Path], sha256: str) -> Path:

@@ -110,8 +110,8 @@ def check(
     *_compared(facts, name, module, image_shape),
   ]
   differing = [
-    f"{what} {_shown(published)}, the model has {_shown(ours)}"
-    for what, published, ours in pairs
+    f"{property_name} {_shown(published)}, the model has {_shown(ours)}"
+    for property_name, published, ours in pairs
     if published is not None and published != ours
   ]
   if differing:

@@ -164,10 +164,10 @@ def _known() -> set[str]:
   """The names of the models whose published names are known."""
   names = set()
   for name, maker in MAKERS.items():
-    needed = inspect.signature(maker).parameters.values()
+    parameters = inspect.signature(maker).parameters.values()
     plain = all(
       parameter.name == "classes" or parameter.default is not parameter.empty
-      for parameter in needed
+      for parameter in parameters
     )
     if plain and type(maker(classes=2)) in TABLES:
       names.add(name)
@@ -239,18 +239,18 @@ def _known_classes(
   return None
 
 
-def _check_names(needed: set[str], tensors: Collection[str]) -> None:
+def _check_names(expected_names: set[str], tensors: Collection[str]) -> None:
   file_names = {
     name
     for name in tensors
     if not any(fnmatchcase(name, pattern) for pattern in IGNORED)
   }
   problems = [
-    f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
+    f"{len(names)} tensors {problem}: {', '.join(sorted(names)[:5])}"
     + ", ..." * (len(names) > 5)
-    for what, names in (
-      ("are missing", needed - file_names),
-      ("have no place in the model", file_names - needed),
+    for problem, names in (
+      ("are missing", expected_names - file_names),
+      ("have no place in the model", file_names - expected_names),
     )
     if names
   ]

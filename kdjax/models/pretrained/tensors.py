@@ -200,14 +200,14 @@ def _output_axis(one: Tensor) -> int:
 
 
 def check_names(
-  needed: Collection[str],
+  expected_names: Collection[str],
   tensors: Collection[str],
   ignored: Collection[str] = (),
 ) -> None:
   """Refuses names of tensors that are missing, or more than there is place for.
 
   Args:
-    needed: names that a file must have.
+    expected_names: names that a file must have.
     tensors: names that it has.
     ignored: patterns of names that it may have besides.
 
@@ -217,14 +217,14 @@ def check_names(
   patterns = (*_CONSTANTS, *ignored)
   superfluous = {
     name
-    for name in set(tensors) - set(needed)
+    for name in set(tensors) - set(expected_names)
     if not any(fnmatchcase(name, pattern) for pattern in patterns)
   }
   problems = [
-    f"{len(names)} tensors {what}: {', '.join(sorted(names)[:5])}"
+    f"{len(names)} tensors {problem}: {', '.join(sorted(names)[:5])}"
     + ", ..." * (len(names) > 5)
-    for what, names in (
-      ("are missing", set(needed) - set(tensors)),
+    for problem, names in (
+      ("are missing", set(expected_names) - set(tensors)),
       ("have no place in the model", superfluous),
     )
     if names

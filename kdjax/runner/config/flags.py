@@ -49,10 +49,10 @@ def check_typed(
 ) -> None:
   """Refuses the flags of other commands."""
   config = configs[command]
-  own = {"experiment"} if takes_experiment(config) else set()
-  own |= {flag for one in options(config) for flag in one.flags}
+  command_flags = {"experiment"} if takes_experiment(config) else set()
+  command_flags |= {flag for one in options(config) for flag in one.flags}
   order = ["experiment", *by_flag(Experiment)]
-  foreign = sorted(values.keys() - own, key=[*order, *values].index)
+  foreign = sorted(values.keys() - command_flags, key=[*order, *values].index)
   for name in foreign[:1]:
     value = values[name]
     text = f"--{name}={value}"
@@ -89,12 +89,16 @@ def check_experiment(
   command: str, name: str, settings: Experiment, configs: Configs
 ) -> None:
   """Refuses an experiment that sets what a command would have to pass over."""
-  own = by_flag(configs[command])
+  command_options = by_flag(configs[command])
   # A command on texts takes nothing of an experiment with images: not its rate, either.
   alone = not contains(configs[command], Source)
   for one in options() if trains(configs[command]) else ():
     value, decisive = value_of(settings, one), one.decisive or alone
-    if decisive and one.flag not in own and value != one.field.default:
+    if (
+      decisive
+      and one.flag not in command_options
+      and value != one.field.default
+    ):
       having = _having(one.flag, configs)
       raise UserError(
         f"{as_flag(one, value)}: the experiment {name} sets it, and {command}"

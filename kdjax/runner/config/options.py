@@ -71,11 +71,11 @@ def with_own_groups(experiment: Experiment, config: type) -> Experiment:
 @functools.cache
 def _kind_for(config: type) -> type[Experiment]:
   there = {one.group for one in options()}
-  own = {one.group for one in options(config)} - there
+  new_groups = {one.group for one in options(config)} - there
   groups = [
     (one.name, one.type, dataclasses.field(default=one.type()))
     for one in dataclasses.fields(config)
-    if one.name in own
+    if one.name in new_groups
   ]
   if not groups:
     return Experiment
@@ -221,13 +221,17 @@ def has_grid(experiment: Experiment) -> bool:
 def _yielding(experiment: Experiment, flags: set[str]) -> Experiment:
   """Takes out of a file's objective what flags say themselves."""
   settings = experiment.distillation
-  own = {one.flag for one in options() if one.group == "distillation"} & flags
+  typed_flags = {
+    one.flag for one in options() if one.group == "distillation"
+  } & flags
   terms = spec.parse_sum(settings.distillation)
   kept_terms = [
     term._replace(
       spec=dataclasses.replace(
         term.spec,
-        kwargs=tuple(pair for pair in term.spec.kwargs if pair[0] not in own),
+        kwargs=tuple(
+          pair for pair in term.spec.kwargs if pair[0] not in typed_flags
+        ),
       )
     )
     for term in terms

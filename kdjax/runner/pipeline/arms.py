@@ -124,9 +124,11 @@ def assemble(
   if scheme.adapt_loader is not None:
     loaders["together"] = scheme.adapt_loader(loaders["transfer"])
     arms["student"] = arms["student"]._replace(loader="together")
-  used = {arm.loader for arm in arms.values()}
+  loader_names = {arm.loader for arm in arms.values()}
   return Cohort(
-    arms, {name: loaders[name] for name in loaders if name in used}, grids
+    arms,
+    {name: loaders[name] for name in loaders if name in loader_names},
+    grids,
   )
 
 

@@ -57,16 +57,18 @@ def find(
   manifest = cache.manifest
   if not is_text(cache.kind):
     raise UserError(f"--teacher_cache={where}: it is of images, not of texts")
-  stored = manifest.get("text", {})
-  wanted = notes(pretrained, experiment.language.sequence_length)
-  for what, of_cache, of_run in (
-    *((name, stored.get(name), value) for name, value in wanted.items()),
+  cache_notes = manifest.get("text", {})
+  run_notes = notes(pretrained, experiment.language.sequence_length)
+  for property_name, of_cache, of_run in (
+    *(
+      (name, cache_notes.get(name), value) for name, value in run_notes.items()
+    ),
     ("number of classes", manifest["classes"], task.width),
     ("text", manifest["data"]["fingerprint"], fingerprint(sequences)),
   ):
     if of_cache != of_run:
       raise UserError(
-        f"--teacher_cache={where}: its {what} is another one: the cache has"
+        f"--teacher_cache={where}: its {property_name} is another one: the cache has"
         f" {_short(of_cache)}, this run {_short(of_run)}"
       )
   if "indices" in cache.kind.names:

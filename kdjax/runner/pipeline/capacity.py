@@ -231,8 +231,8 @@ def _sizes(state: Any, partition: Partition | None) -> dict[str, int]:
     state = on_a_device(state, partition)
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     name = jax.tree_util.keystr(path)
-    own = "method" if "method" in name else "network"
-    sizes["optimiser" if "opt_state" in name else own] += _bytes(leaf)
+    part = "method" if "method" in name else "network"
+    sizes["optimiser" if "opt_state" in name else part] += _bytes(leaf)
   return sizes
 
 

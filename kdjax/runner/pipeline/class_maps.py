@@ -36,17 +36,19 @@ def check_same(
   ]
   if set(ours) <= set(theirs):
     same = len(ours) == len(theirs)
-    what = "the same classes in another order" if same else "a part of them"
+    difference = (
+      "the same classes in another order" if same else "a part of them"
+    )
     way = "--teacher_classes=name puts them in order"
   else:
-    what = "other names"
+    difference = "other names"
     way = (
       "--teacher_classes=FILE says which is which,"
       " --teacher_classes=order that they are the same in this order"
     )
   raise UserError(
     f"--teacher_from={source}: class {number} is {names[0]} for the teacher and"
-    f" {names[1]} in the data: {what}; {way}"
+    f" {names[1]} in the data: {difference}; {way}"
   )
 
 

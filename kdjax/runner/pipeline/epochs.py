@@ -142,7 +142,7 @@ def _observed(
 ) -> Iterator[Epoch]:
   """The epochs, their programs measured, the students' profiled if asked for."""
   students = train_spec.arms.keys() == setup.student.arms.keys()
-  most = setup.experiment.run.checkpoint_steps
+  portion_steps = setup.experiment.run.checkpoint_steps
   answers = {"teacher": partial(answers_of, setup.cached)}
   following = epochs(
     setup,
@@ -150,7 +150,7 @@ def _observed(
     teachers,
     answers=answers if students and setup.streams_answers else None,
     gradient_metrics=setup.experiment.distillation.gradient_metrics,
-    portion=most,
+    portion=portion_steps,
     start=start,
     observer=_observer(setup, meter, quiet=log.quiet),
   )
@@ -161,7 +161,7 @@ def _observed(
   first = start.step if start else 0
   return profiling.trace_epochs(
     following,
-    portions(first, train_spec.epochs * length, length, most),
+    portions(first, train_spec.epochs * length, length, portion_steps),
     window,
     log.workdir / "profile",
   )

@@ -234,7 +234,7 @@ def _log_epoch(
     if due and not log.quiet:
       measure = train_spec.measure or partial(_score, setup, train_spec)
       entry |= measure(networks[arm])
-    own = {
+    train_metrics = {
       name: values.tolist()
       for name, values in metrics.items()
       if name not in ("loss", score)
@@ -246,7 +246,7 @@ def _log_epoch(
       "loss": _loss(epoch, arm).tolist(),
       f"train_{score}": final_score(task, score, metrics[score]).tolist(),
       **entry,
-      **own,
+      **train_metrics,
       **speed,
     }
     log.write(rows[arm])

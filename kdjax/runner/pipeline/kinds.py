@@ -43,9 +43,9 @@ def check_command(command: str, task: Task) -> None:
   _check(command, COMMANDS.get(command, KINDS), task)
 
 
-def _check(what: str, kinds: tuple[str, ...], task: Task) -> None:
+def _check(subject: str, kinds: tuple[str, ...], task: Task) -> None:
   if task.kind not in kinds:
     raise UserError(
-      f"{what}: it is for tasks whose answers are {' or '.join(kinds)}, and those"
+      f"{subject}: it is for tasks whose answers are {' or '.join(kinds)}, and those"
       f" of the data set's task {task.name!r} are {task.kind}"
     )

@@ -132,9 +132,11 @@ def make_loaders(
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
-  own, with_labels = _training_images(settings, strata, examples)
+  student_examples, with_labels = _training_images(settings, strata, examples)
   examples_shown = (
-    own if transfer is None else _transfer_images(settings, strata, transfer)
+    student_examples
+    if transfer is None
+    else _transfer_images(settings, strata, transfer)
   )
   labels_shown = labels.copy()
   label_places = (
@@ -166,7 +168,9 @@ def make_loaders(
   view = experiment.controls.reference_augment or student.augment
   apart = view != student.augment or transfer is not None
   if apart or experiment.distillation.teacher_view != SAME:
-    loaders["reference"] = make(own, view=view, drop_remainder=drop_remainder)
+    loaders["reference"] = make(
+      student_examples, view=view, drop_remainder=drop_remainder
+    )
   return loaders
 
 
@@ -174,12 +178,18 @@ def _training_images(
   settings, strata, examples
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns the training images that an arm may see, and the labelled ones."""
-  own = examples[data.without_classes(strata[examples], settings.omit_classes)]
+  arm_examples = examples[
+    data.without_classes(strata[examples], settings.omit_classes)
+  ]
   if settings.images is not None:
-    own = own[data.stratified(strata[own], settings.images, seed=0)]
+    arm_examples = arm_examples[
+      data.stratified(strata[arm_examples], settings.images, seed=0)
+    ]
   if settings.labels is None:
-    return own, own
-  return own, own[data.stratified(strata[own], settings.labels, seed=0)]
+    return arm_examples, arm_examples
+  return arm_examples, arm_examples[
+    data.stratified(strata[arm_examples], settings.labels, seed=0)
+  ]
 
 
 def _transfer_images(settings, strata, transfer) -> np.ndarray:

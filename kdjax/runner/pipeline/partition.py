@@ -63,9 +63,9 @@ def read_partition(
   """
   if mesh is None:
     return None
-  made = _read_mesh(mesh, devices)
-  batch = PartitionSpec(DATA) if DATA in made.shape else PartitionSpec()
-  return Partition(made, _read_rules(rules, made), batch)
+  device_mesh = _read_mesh(mesh, devices)
+  batch = PartitionSpec(DATA) if DATA in device_mesh.shape else PartitionSpec()
+  return Partition(device_mesh, _read_rules(rules, device_mesh), batch)
 
 
 def batch_parts(partition: Partition | None, devices: Sequence[Any]) -> int:

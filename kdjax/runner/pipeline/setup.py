@@ -122,8 +122,8 @@ class Setup(NamedTuple):
   @property
   def streams_answers(self) -> bool:
     """Whether a cached teacher is read batch by batch, not kept on devices."""
-    most = self.experiment.data.resident_megabytes << 20
-    return self.cached is not None and self.cached.nbytes > most
+    resident_bytes = self.experiment.data.resident_megabytes << 20
+    return self.cached is not None and self.cached.nbytes > resident_bytes
 
   @property
   def signature(self) -> Signature:

@@ -101,11 +101,11 @@ def check_view(
   numbered: bool = False,
 ) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
-  stored = jnp.asarray(dataset.train.images[0])[None]
+  image = jnp.asarray(dataset.train.images[0])[None]
   place = jnp.zeros(1, jnp.int32)
   turn = place if numbered else jax.random.key(0)
   try:
-    shape = jax.eval_shape(view_function, turn, stored, place).shape[1:]
+    shape = jax.eval_shape(view_function, turn, image, place).shape[1:]
   except ValueError as error:
     raise UserError(f"view {view!r}: {error}") from error
   if shape != tuple(dataset.image_shape):

@@ -44,10 +44,10 @@ def doubts(
     share = settings.validation
     why = f" (--validation={share:g})" if share else ""
     why += f", none of {quantity(without, 'class', 'classes')}" * (without > 0)
-    each = f"each is {100 / max(len(labels), 1):.3g} points of error"
-    each = "chance decides" if classes is None else each
+    resolution = f"each is {100 / max(len(labels), 1):.3g} points of error"
+    resolution = "chance decides" if classes is None else resolution
     lines.append(
-      f"{quantity(len(labels), 'image')} to be scored on{why}: {each}"
+      f"{quantity(len(labels), 'image')} to be scored on{why}: {resolution}"
     )
   if experiment.student.seeds == 1:
     lines.append(

@@ -182,7 +182,7 @@ def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
     )
     for network, values in scores.items()
   )
-  shown = tuple(
+  completion_rows = tuple(
     (_part(one["prompt"], -_SHOWN), *(_part(one[x], _SHOWN) for x in columns))
     for columns in [["reference", *scores]]
     for one in completions["shown"]
@@ -200,7 +200,7 @@ def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
     Table(
       "Completions",
       ("Prompt", "Document", *map(reading.title_of, scores)),
-      shown,
+      completion_rows,
     ),
   ]
 
@@ -209,12 +209,12 @@ def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
 _SHOWN = 160
 
 
-def _part(text: str, most: int) -> str:
+def _part(text: str, length: int) -> str:
   """The first characters of a text in one line, or the last where most < 0."""
   line = " ".join(text.split())
-  if len(line) <= abs(most):
+  if len(line) <= abs(length):
     return line or formats.MISSING
-  return f"{line[:most]}..." if most > 0 else f"...{line[most:]}"
+  return f"{line[:length]}..." if length > 0 else f"...{line[length:]}"
 
 
 def makers(
@@ -222,16 +222,16 @@ def makers(
 ) -> dict[str, Callable[[], Picture]]:
   """Returns how each picture is drawn, by name."""
   drawings = pictures.makers(results)
-  drawn = {name: drawings[name] for name in ("accuracy",)}
+  pictures_by_name = {name: drawings[name] for name in ("accuracy",)}
   if "exposure" in results:
-    drawn["exposure"] = lambda: Picture(
+    pictures_by_name["exposure"] = lambda: Picture(
       plots.exposure_figure(results["exposure"]),
       "How far the student is from its teacher, token by token of a text",
       "Means over texts drawn at temperature 1 behind prompts of test documents. On"
       " its own texts the student reads its own slips: where that line rises above"
       " the other one, they lead it astray.",
     )
-  return drawn | {
+  return pictures_by_name | {
     "curves": lambda: Picture(
       plots.curves_figure(
         history,

@@ -55,8 +55,8 @@ def _normalise(layer: nn.BatchNorm, x, mask, axis_name) -> jax.Array:
   def mean(values):
     # A sum of padding would be 0 * inf where padding is not finite.
     total = jnp.sum(jnp.where(counts, values, 0.0), axis=over, keepdims=True)
-    each = x.size // x.shape[0] // (total.size or 1)
-    count = jnp.sum(mask, dtype=wide.dtype) * each
+    values_per_row = x.size // x.shape[0] // (total.size or 1)
+    count = jnp.sum(mask, dtype=wide.dtype) * values_per_row
     total, count = collectives.psum((total, count), axis_name)
     return total / jnp.maximum(count, 1)
 

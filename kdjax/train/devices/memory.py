@@ -107,7 +107,7 @@ def check_data(size: int, free: int | None) -> None:
 
 
 def check_room(
-  what: str, size: int, remedy: str, free: int | None = None
+  subject: str, size: int, remedy: str, free: int | None = None
 ) -> None:
   """Raises a UserError for what cannot be in memory, before it is made.
 
@@ -124,7 +124,7 @@ def check_room(
   free = host_memory() if free is None else free
   if free is not None and size > free:
     raise UserError(
-      f"{what} takes {sized(size)} of memory, and {sized(free)} are free:"
+      f"{subject} takes {sized(size)} of memory, and {sized(free)} are free:"
       f" {remedy}"
     )
 
@@ -160,14 +160,14 @@ def check(
     for name, size in program_needs.memory.items()
     if size
   )
-  each = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
+  per_device = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
   total = program_needs.operations * len(devices) / 1e9
-  line = f"{title}: {parts}{each}; {total:.3g} GFLOP a step"
+  line = f"{title}: {parts}{per_device}; {total:.3g} GFLOP a step"
   if free is not None and program_needs.memory["temporary"] > free:
-    most = max(program_needs.memory, key=program_needs.memory.get)
+    largest_part = max(program_needs.memory, key=program_needs.memory.get)
     raise DoesNotFit(
       f"{line}. That does not fit: {sized(free)} are free. Most is"
-      f" {most}: {REMEDIES[most]} (--nopreflight tries nevertheless)",
+      f" {largest_part}: {REMEDIES[largest_part]} (--nopreflight tries nevertheless)",
       free / program_needs.memory["temporary"],
     )
   return line
@@ -249,10 +249,10 @@ def _of_one(equation) -> float:
     (axes, _), _ = equation.params["dimension_numbers"]
     return 2.0 * math.prod(out) * math.prod(left[axis] for axis in axes)
   numbers = equation.params["dimension_numbers"]
-  each = math.prod(right) / right[numbers.rhs_spec[0]]
+  products = math.prod(right) / right[numbers.rhs_spec[0]]
   # What is multiplied with the zeros in between is no work.
   return (
-    2.0 * math.prod(out) * each / math.prod(equation.params["lhs_dilation"])
+    2.0 * math.prod(out) * products / math.prod(equation.params["lhs_dilation"])
   )
 
 
@@ -318,13 +318,15 @@ def _container() -> int | None:
   return min((x for x in free if x is not None), default=None)
 
 
-def _group(group: Path, most: str, used: str, files: str) -> int | None:
+def _group(
+  group: Path, limit_file: str, usage_file: str, cache_entry: str
+) -> int | None:
   """What one leaves; what files take it gives back at need."""
   try:
-    limit = (group / most).read_text().strip()
-    occupied = int((group / used).read_text())
+    limit = (group / limit_file).read_text().strip()
+    occupied = int((group / usage_file).read_text())
     rows = (group / "memory.stat").read_text().splitlines()
   except (OSError, ValueError):
     return None
-  file_cache = dict(row.split() for row in rows).get(files, 0)
+  file_cache = dict(row.split() for row in rows).get(cache_entry, 0)
   return None if limit == "max" else int(limit) - occupied + int(file_cache)

@@ -72,8 +72,8 @@ def parallel(
   )
 
   @compiled_anew(devices)
-  def run(*given):
-    return jax.tree.unflatten(form, mapped(*given))
+  def run(*arguments):
+    return jax.tree.unflatten(form, mapped(*arguments))
 
   run.lower = mapped.lower
   return run
@@ -177,8 +177,8 @@ def shard(tree, devices: int, *, axis: int):
 
   def cut(x):
     x = np.asarray(x)
-    each = (devices, x.shape[axis] // devices)
-    x = x.reshape(*x.shape[:axis], *each, *x.shape[axis + 1 :])
+    parts_shape = (devices, x.shape[axis] // devices)
+    x = x.reshape(*x.shape[:axis], *parts_shape, *x.shape[axis + 1 :])
     return np.moveaxis(x, axis, 0)
 
   return jax.tree.map(cut, tree)
@@ -194,8 +194,8 @@ def local(devices: Sequence[jax.Device]) -> list[jax.Device]:
     >>> len(local(jax.devices()[:2]))
     2
   """
-  own = jax.process_index()
-  return [device for device in devices if device.process_index == own]
+  process = jax.process_index()
+  return [device for device in devices if device.process_index == process]
 
 
 def portion(devices: Sequence[jax.Device]) -> tuple[int, int, int]:
@@ -207,9 +207,9 @@ def portion(devices: Sequence[jax.Device]) -> tuple[int, int, int]:
   Returns:
     (first, one past the last, all): its devices' places, and how many there are.
   """
-  own = local(devices)
-  first = list(devices).index(own[0])
-  return first, first + len(own), len(devices)
+  local_devices = local(devices)
+  first = list(devices).index(local_devices[0])
+  return first, first + len(local_devices), len(devices)
 
 
 def cut(x: np.ndarray, part: tuple[int, int, int], *, axis: int) -> np.ndarray:
@@ -320,14 +320,14 @@ def choose(accelerator: str) -> list[jax.Device]:
       f"--accelerator={accelerator}: there is no such device here; there is:"
       f" {len(devices)} {there}"
     )
-  each = [
+  device_counts = [
     sum(device.process_index == process for device in devices)
     for process in range(jax.process_count())
   ]
-  if len(set(each)) > 1:
+  if len(set(device_counts)) > 1:
     raise UserError(
       "every process must have as many devices as the others; they have"
-      f" {', '.join(map(str, each))}"
+      f" {', '.join(map(str, device_counts))}"
     )
   return devices
 

@@ -76,7 +76,7 @@ def layout(tree: Any, partition: Partition, *, stacked: int = 0) -> Any:
   }
   # Bare parameters, as nnx has them, are in no collection.
   collections = any("params" in names for names in paths)
-  found = []
+  shardings = []
   for names, (_, leaf) in zip(paths, leaves, strict=True):
     axes, shape = stacked, jnp.shape(leaf)
     if "opt_state" in names:
@@ -89,8 +89,8 @@ def layout(tree: Any, partition: Partition, *, stacked: int = 0) -> Any:
       names = _below(names, "params")
     spec = spec_of("/".join(names), shape[axes:], partition)
     spec = PartitionSpec(*[None] * axes, *spec) if spec else spec
-    found.append(NamedSharding(partition.mesh, spec))
-  return form.unflatten(found)
+    shardings.append(NamedSharding(partition.mesh, spec))
+  return form.unflatten(shardings)
 
 
 def spec_of(path: str, shape: tuple, partition: Partition) -> PartitionSpec:
@@ -154,10 +154,10 @@ def make_rules(rules: Iterable[Any], mesh: Mesh) -> tuple[Rule, ...]:
   Raises:
     UserError: for what is no such pair, and axes that the mesh does not have.
   """
-  made = tuple(map(_rule, rules))
-  for rule in made:
+  read_rules = tuple(map(_rule, rules))
+  for rule in read_rules:
     check_axes(rule.spec, mesh)
-  return made
+  return read_rules
 
 
 def check_axes(spec: PartitionSpec, mesh: Mesh) -> None:
@@ -207,12 +207,12 @@ def rows_here(partition: Partition) -> tuple[int, int, int]:
     >>> rows_here(Partition(mesh, (), PartitionSpec("data")))
     (0, 2, 2)
   """
-  mesh, own = partition.mesh, jax.process_index()
+  mesh, process = partition.mesh, jax.process_index()
   name = partition.batch[0] if partition.batch else None
   if name is None:
     return 0, 1, 1
   axis = mesh.axis_names.index(name)
-  there = np.vectorize(lambda one: one.process_index == own)(mesh.devices)
+  there = np.vectorize(lambda one: one.process_index == process)(mesh.devices)
   places = np.unique(np.nonzero(there)[axis])
   if len(places) != places[-1] - places[0] + 1:
     raise UserError(

@@ -104,39 +104,41 @@ def sharded(
     # A teacher that comes with every step is looked at once.
     teachers = [None, None]
 
-    def show(given):
-      size = len(jax.tree.leaves(given)[0])
+    def show(batch_arrays):
+      size = len(jax.tree.leaves(batch_arrays)[0])
       if size % parts:
-        given = fill_up(read(given), parts)
-      return cut(given), size
+        batch_arrays = fill_up(read(batch_arrays), parts)
+      return cut(batch_arrays), size
 
-    def first(key, variables, teacher, shown):
-      return program.init(key, variables, teacher, program.read(shown))
+    def first(key, variables, teacher, batch_arrays):
+      return program.init(key, variables, teacher, program.read(batch_arrays))
 
     @compiled_anew(mesh.devices.ravel())
-    def init(key, variables, teacher, given):
-      known = (key, put(variables), placed(teacher), show(given)[0])
-      shapes = jax.eval_shape(first, *known)
+    def init(key, variables, teacher, batch_arrays):
+      arguments = (key, put(variables), placed(teacher), show(batch_arrays)[0])
+      shapes = jax.eval_shape(first, *arguments)
       check_matches(partition, (shapes.params, teacher))
-      return jax.jit(first, out_shardings=layout(shapes, partition))(*known)
+      return jax.jit(first, out_shardings=layout(shapes, partition))(*arguments)
 
     @compiled_anew(mesh.devices.ravel())
-    def step(state, teacher, given):
-      shown, size = show(given)
+    def step(state, teacher, batch_arrays):
+      cut_batch, size = show(batch_arrays)
       examples = size if program.couples else None
       if examples not in programs:
 
-        def run(state, teacher, shown):
-          shown = program.read(shown)
-          return program.step(state, teacher, shown, None, examples)
+        def run(state, teacher, cut_batch):
+          cut_batch = program.read(cut_batch)
+          return program.step(state, teacher, cut_batch, None, examples)
 
         # A state keeps its layout: what comes out goes in again.
-        kept = (layout(state, partition), partition.everywhere)
-        programs[examples] = jax.jit(run, donate_argnums=0, out_shardings=kept)
+        layouts = (layout(state, partition), partition.everywhere)
+        programs[examples] = jax.jit(
+          run, donate_argnums=0, out_shardings=layouts
+        )
       if teacher is not teachers[0]:
         teachers[:] = teacher, placed(teacher)
       state = state if _lies_on(state.step, mesh) else put(state)
-      return programs[examples](state, teachers[1], shown)
+      return programs[examples](state, teachers[1], cut_batch)
 
     return of_arrays(init, 3), of_arrays(step, 2)
 

@@ -67,8 +67,8 @@ def over_devices(
   def settings(tree):
     if not apart:
       return replicate(tree)
-    each = jax.tree.map(lambda x: x.reshape(len(devices), -1), tree)
-    return on_devices.lay(each, devices)
+    parts = jax.tree.map(lambda x: x.reshape(len(devices), -1), tree)
+    return on_devices.lay(parts, devices)
 
   def compile(run, arms):
     laid = {
@@ -150,8 +150,8 @@ def over_mesh(partition: Partition) -> Arrangement:
   def compile(run, arms):
     def whole(states, *rest):
       states, sums = run(states, *rest)
-      kept = layout_of(states), jax.tree.map(lambda x: everywhere, sums)
-      return jax.lax.with_sharding_constraint((states, sums), kept)
+      layouts = layout_of(states), jax.tree.map(lambda x: everywhere, sums)
+      return jax.lax.with_sharding_constraint((states, sums), layouts)
 
     program = jax.jit(whole, donate_argnums=0)
 

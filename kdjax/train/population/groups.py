@@ -73,11 +73,13 @@ def is_grid(group: Group) -> bool:
   width = group.seeds.shape[1]
   return all(
     np.array_equal(
-      own.reshape(-1, width) if own.size % width == 0 else own,
-      np.tile(seeds, (own.size // width, 1)),
+      arm_seeds.reshape(-1, width)
+      if arm_seeds.size % width == 0
+      else arm_seeds,
+      np.tile(seeds, (arm_seeds.size // width, 1)),
     )
     for arm in group.arms.values()
-    for own, seeds in zip(
+    for arm_seeds, seeds in zip(
       np.asarray(arm.settings["seed"]).reshape(len(group.seeds), -1),
       group.seeds,
       strict=True,
@@ -98,9 +100,12 @@ def member_settings(group: Group) -> tuple[dict[str, dict], np.ndarray]:
       name: np.asarray(values, np.int32 if name == "seed" else np.float32)
       for name, values in arm.settings.items()
     }
-    own = settings["seed"].reshape(len(group.seeds), -1)
+    member_seeds = settings["seed"].reshape(len(group.seeds), -1)
     place = np.concatenate(
-      [np.searchsorted(*pair) for pair in zip(group.seeds, own, strict=True)]
+      [
+        np.searchsorted(*pair)
+        for pair in zip(group.seeds, member_seeds, strict=True)
+      ]
     )
     by_arm[arm_name] = settings | {"place": place}
   return by_arm, group.seeds.ravel()
@@ -121,8 +126,8 @@ def join_groups(
   """
   states, sums = {}, {}
   for name in names:
-    own = [i for i, group in enumerate(groups) if name in group.arms]
-    places = np.concatenate([groups[i].places[name] for i in own])
+    group_numbers = [i for i, group in enumerate(groups) if name in group.arms]
+    places = np.concatenate([groups[i].places[name] for i in group_numbers])
     _, first = np.unique(places, return_index=True)
 
     def joined(*x, first=first):
@@ -133,8 +138,12 @@ def join_groups(
       same = np.array_equal(first, np.arange(len(whole)))
       return whole if same else whole[first]
 
-    states[name] = jax.tree.map(joined, *(results[i][0][name] for i in own))
-    sums[name] = jax.tree.map(joined, *(results[i][1][name] for i in own))
+    states[name] = jax.tree.map(
+      joined, *(results[i][0][name] for i in group_numbers)
+    )
+    sums[name] = jax.tree.map(
+      joined, *(results[i][1][name] for i in group_numbers)
+    )
   return states, jax.tree.map(np.asarray, sums)
 
 
@@ -177,18 +186,18 @@ def _cut(arms: Mapping[str, Arm], rounds: int, parts: int) -> list[Group]:
 
 
 def _group(arms, places, seeds, those: slice) -> Group:
-  own = {name: places[name][those].ravel() for name in arms}
+  member_places = {name: places[name][those].ravel() for name in arms}
   return Group(
     {
       name: arm._replace(
         settings={
-          key: np.asarray(value)[own[name]]
+          key: np.asarray(value)[member_places[name]]
           for key, value in arm.settings.items()
         }
       )
       for name, arm in arms.items()
     },
-    own,
+    member_places,
     seeds[those],
   )
 

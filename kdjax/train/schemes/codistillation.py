@@ -141,9 +141,9 @@ def _step(
 ) -> tuple[Correspondents, Metrics]:
   """One step of this device's peers; the metrics are the first peer's."""
   del teacher, head
-  own, within = _here(peers, axis_name)
+  local_peers, within = _here(peers, axis_name)
   batch_pieces = jax.tree.map(
-    lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch
+    lambda x: x.reshape(len(local_peers), -1, *x.shape[1:]), batch
   )
 
   def one(student, number, key, batch):
@@ -166,8 +166,8 @@ def _step(
       **options,
     )
 
-  keys = peer_keys(rng, peers)[own]
-  new, metrics = jax.vmap(one)(state.own, own, keys, batch_pieces)
+  keys = peer_keys(rng, peers)[local_peers]
+  new, metrics = jax.vmap(one)(state.own, local_peers, keys, batch_pieces)
   metrics = first_peer(metrics)
   if axis_name is not None:
     metrics = first_peer(jax.lax.all_gather(metrics, axis_name))
@@ -180,11 +180,11 @@ def _here(peers: int, axis_name: str | None) -> tuple[jax.Array, Axis]:
     return jnp.arange(peers), None
   devices = jax.lax.axis_size(axis_name)
   table = owners(peers, devices)
-  own = jnp.asarray(table)[jax.lax.axis_index(axis_name)]
+  local_peers = jnp.asarray(table)[jax.lax.axis_index(axis_name)]
   if devices <= peers:
-    return own, None
+    return local_peers, None
   groups = np.arange(devices).reshape(peers, -1).tolist()
-  return own, Group(axis_name, tuple(map(tuple, groups)))
+  return local_peers, Group(axis_name, tuple(map(tuple, groups)))
 
 
 def _exchange(peers, every, state, step, axis_name) -> Correspondents:

@@ -84,8 +84,8 @@ def mean_teacher(
 
 
 def _both(state: Twins) -> dict[str, Any]:
-  own = variables(state.student)
-  return jax.tree.map(lambda *x: jnp.stack(x), own, state.twin)
+  student = variables(state.student)
+  return jax.tree.map(lambda *x: jnp.stack(x), student, state.twin)
 
 
 def _create(
