@@ -18,8 +18,8 @@ import time
 
 import jax
 
-from experiments.views import EXPERIMENTS
 from kdjax import evaluate
+from kdjax.runner.config.experiments import load_experiment
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.build import prepare
 from kdjax.train import loop
@@ -27,7 +27,7 @@ from kdjax.train.precision import full_precision
 from kdjax.train.state import variables
 from kdjax.train.teacher import live_teacher
 
-EXPERIMENT = EXPERIMENTS["cached_teacher"]
+EXPERIMENT = load_experiment("cached_teacher")
 
 
 def main() -> None:

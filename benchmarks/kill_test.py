@@ -26,7 +26,7 @@ from pathlib import Path
 # A process starts from one that has imported all this: kills then hit the
 # training, not the imports.
 PRELOAD = [
-  "launch",
+  "kdjax.runner.main",
   "kdjax.runner.pipeline.fit",
   "kdjax.runner.pipeline.plan",
   "kdjax.runner.pipeline.stages",
@@ -55,7 +55,7 @@ def child(workdir: str, output: str, compiled: str) -> None:
   """The run, in a process of its own that may die at any moment."""
   import jax
 
-  import launch
+  from kdjax.runner.main import main
 
   jax.config.update("jax_compilation_cache_dir", compiled)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -65,7 +65,7 @@ def child(workdir: str, output: str, compiled: str) -> None:
     contextlib.redirect_stdout(file),
     contextlib.redirect_stderr(file),
   ):
-    status = launch.main(["launch.py", *FLAGS, f"--workdir={workdir}"])
+    status = main(["launch.py", *FLAGS, f"--workdir={workdir}"])
   sys.exit(status)
 
 

@@ -371,17 +371,13 @@ def weighted_sum(
     return params
 
   def frozen(step):
-    network, method_frozen, classifier = {}, {}, False
+    network, by_method, classifier = {}, {}, False
     for name, (method, _) in terms.items():
       still = method.frozen(step) if method.frozen else {}
       network |= still.get("network", {})
-      method_frozen[name] = still.get("method", False)
+      by_method[name] = still.get("method", False)
       classifier = classifier or still.get("classifier", False)
-    return {
-      "network": network,
-      "method": method_frozen,
-      "classifier": classifier,
-    }
+    return {"network": network, "method": by_method, "classifier": classifier}
 
   methods = [method for method, _ in terms.values()]
   return Method(

@@ -343,16 +343,12 @@ def _from_apply(function, init) -> Network:
   def apply(variables, inputs, *, taps=(), train=False, rngs=None):
     if parse_taps(taps):
       raise _no_taps(f" ({taps!r})")
-    native_variables = _native(variables)
-    result = function(
-      native_variables, nameless(inputs), train=train, rngs=rngs
-    )
+    native = _native(variables)
+    result = function(native, nameless(inputs), train=train, rngs=rngs)
     if not isinstance(result, tuple):
       return result, {}, variables
     outputs, updates = result if len(result) == 2 else (None, None)
-    if updates is native_variables or (
-      not train and isinstance(updates, Mapping)
-    ):
+    if updates is native or (not train and isinstance(updates, Mapping)):
       return outputs, {}, variables
     if not isinstance(updates, Mapping) or not updates.keys() <= {*variables}:
       raise UserError(
