@@ -292,10 +292,10 @@ def _distances_and_slopes(q, p, keep, count, axis, eps):
   below = q_norm * p_norm + eps
   rho = covariance / below
 
-  def slope(own, other, own_norm, other_norm):
+  def slope(values, other, own_norm, other_norm):
     some = own_norm > 0
     share = other_norm / (jnp.where(some, own_norm, 1.0) * below)
-    return jnp.where(some, rho * share, 0.0) * own - other / below
+    return jnp.where(some, rho * share, 0.0) * values - other / below
 
   slopes = slope(q, p, q_norm, p_norm), slope(p, q, p_norm, q_norm)
   return jnp.squeeze(1 - rho, axis=axis), slopes

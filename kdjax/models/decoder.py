@@ -320,8 +320,8 @@ class Decoder(nn.Module):
 def check(config: TransformerConfig, tokens: jax.Array) -> None:
   """Refuses what is no batch of token ids, or longer than a table of positions."""
   length = tokens.shape[-1]
-  most = config.positions if config.learned_positions else length
-  check_tokens("decoder", tokens, most)
+  longest = config.positions if config.learned_positions else length
+  check_tokens("decoder", tokens, longest)
 
 
 def find_places(

@@ -155,10 +155,10 @@ def distill(
   step = make_step(goal, optimizer, placement)
   placed_teacher = teacher if _is_spread(teacher) else placement.put(teacher)
 
-  seen = []
+  first_batches = []
 
   def begin(batch):
-    seen.append(batch)
+    first_batches.append(batch)
     check_shapes(goal, optimizer, batch, teacher, variables=variables)
     return step.init(key, variables, placed_teacher, batch)
 
@@ -189,7 +189,7 @@ def distill(
   try:
     place = step_loop.run(loop)
   except DivergedError:
-    check_teacher(task, placed_teacher, seen[0])
+    check_teacher(task, placed_teacher, first_batches[0])
     raise
   metrics = _metrics(place, task, best=patience is not None)
   return Distilled(place.best, metrics, place.history)

@@ -54,12 +54,14 @@ def kinds_of(
     >>> kinds_of(method, ["loss"], ["rows", "examples"])
     {'loss': 'examples'}
   """
-  own = method.over_examples
-  if not isinstance(own, tuple):
-    own = tuple(losses) if is_over_examples(method) else ()
+  over_examples = method.over_examples
+  if not isinstance(over_examples, tuple):
+    over_examples = tuple(losses) if is_over_examples(method) else ()
   if "examples" not in kinds:
-    own = ()
-  return {name: "examples" if name in own else "rows" for name in losses}
+    over_examples = ()
+  return {
+    name: "examples" if name in over_examples else "rows" for name in losses
+  }
 
 
 def of_sum(objective: Callable, params: Any) -> tuple[Any, Any]:

@@ -300,9 +300,9 @@ def counted(task: Task, batch: Batch, totals: dict[str, jax.Array]) -> Counts:
   Args:
     totals: of the global batch, as `totals_of` gives them.
   """
-  own = _counts(task, batch)
-  shares = {kind: count / totals[kind] for kind, count in own.items()}
-  return Counts(own, totals, shares)
+  counts = _counts(task, batch)
+  shares = {kind: count / totals[kind] for kind, count in counts.items()}
+  return Counts(counts, totals, shares)
 
 
 def totals_of(
@@ -319,9 +319,9 @@ def score_of(task: Task, rows: Rows, batch: Batch) -> Metrics:
   """Scores against the targets of what most of an input shows."""
   share = batch.extra.get("share")
   if share is not None:
-    own, partners = batch.targets, batch.extra["partner_targets"]
-    most = jnp.reshape(share >= 0.5, (-1, *[1] * (own.ndim - 1)))
-    rows = rows._replace(targets=jnp.where(most, own, partners))
+    targets, partners = batch.targets, batch.extra["partner_targets"]
+    is_most = jnp.reshape(share >= 0.5, (-1, *[1] * (targets.ndim - 1)))
+    rows = rows._replace(targets=jnp.where(is_most, targets, partners))
   return {task.score: task.metrics[task.score](rows)}
 
 

@@ -134,10 +134,13 @@ def _random_resized_crop(
   Source:
     Szegedy et al. 2014, arXiv:1409.4842; the defaults are torchvision's.
   """
-  for name, pair, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
+  for name, pair, upper_bound in (
+    ("scale", scale, 1.0),
+    ("ratio", ratio, math.inf),
+  ):
     is_pair = isinstance(pair, tuple) and len(pair) == 2
-    if not is_pair or not 0 < pair[0] <= pair[1] <= most:
-      within = f"in (0, {most:g}]" if most < math.inf else "> 0"
+    if not is_pair or not 0 < pair[0] <= pair[1] <= upper_bound:
+      within = f"in (0, {upper_bound:g}]" if upper_bound < math.inf else "> 0"
       raise ValueError(
         f"{name} must be two rising numbers {within}, got {pair!r}"
       )

@@ -242,8 +242,8 @@ def sizes(
     Tokens a chunk, and rows a tile, which divides it.
   """
   row = vocabulary.size * jnp.dtype(dtype).itemsize
-  most = chunk_size or max(CHUNK_BYTES // (3 * row), 1)
-  chunk = -(-tokens // max(-(-tokens // most), 1))
+  chunk_limit = chunk_size or max(CHUNK_BYTES // (3 * row), 1)
+  chunk = -(-tokens // max(-(-tokens // chunk_limit), 1))
   if vocabulary.axis_name is not None or jax.default_backend() != "cpu":
     # Few long kernels, and few collectives.
     return max(chunk, 1), max(chunk, 1)
@@ -348,10 +348,10 @@ def _check(name, sides, mask, labels):
       f" same vocabulary, got {student.hidden.shape} x {student.head.shape} and"
       f" {teacher.hidden.shape} x {teacher.head.shape}"
     )
-  for what, array in (("mask", mask), ("labels", labels)):
+  for argument, array in (("mask", mask), ("labels", labels)):
     if array is not None and array.shape != leading:
       raise ValueError(
-        f"chunked.{name}: {what} must have the tokens' shape {leading}, got"
+        f"chunked.{name}: {argument} must have the tokens' shape {leading}, got"
         f" {array.shape}"
       )
   if labels is not None and not jnp.issubdtype(labels.dtype, jnp.integer):

@@ -33,11 +33,11 @@ def from_heads(
     A decorator.
   """
 
-  def decorate(own: Callable) -> Callable[..., Totals]:
-    name = own.__name__
-    signature, its_own, counts = _signature(own, defaults)
+  def decorate(function: Callable) -> Callable[..., Totals]:
+    name = function.__name__
+    signature, its_own, counts = _signature(function, defaults)
 
-    @functools.wraps(own)
+    @functools.wraps(function)
     def loss(*arrays, **keywords):
       try:
         arguments = signature.bind(*arrays, **keywords)
@@ -46,21 +46,21 @@ def from_heads(
       arguments.apply_defaults()
       values = arguments.arguments
       sizes = [_classes(**values)] if counts else []
-      own_values = own(*sizes, **{key: values.pop(key) for key in its_own})
+      own_values = function(*sizes, **{key: values.pop(key) for key in its_own})
       numbers = {key: own_values.pop(key) for key in traced}
       return call(Form(name, rows, own_values, numbers), **values)
 
     loss.__signature__ = signature
     # There is none under `python -OO`.
-    loss.__doc__ = own.__doc__ and _docstring(own)
+    loss.__doc__ = function.__doc__ and _docstring(function)
     return loss
 
   return decorate
 
 
-def _signature(own, defaults):
+def _signature(function, defaults):
   """Returns the whole signature, the loss's own keywords, and if it counts classes."""
-  parameters = inspect.signature(own).parameters
+  parameters = inspect.signature(function).parameters
   its_own = {k: x for k, x in parameters.items() if x.kind is x.KEYWORD_ONLY}
   counts = len(its_own) < len(parameters)
   shared = [x.replace(default=defaults.get(x.name, x.default)) for x in _SHARED]
@@ -76,9 +76,9 @@ def _classes(student_head, axis_name, **others):
   return shards * student_head.shape[-1]
 
 
-def _docstring(own):
+def _docstring(function):
   """Returns the loss's own sections, filled up with what is shared."""
-  summary, sections = _sections(own)
+  summary, sections = _sections(function)
   _, shared = _sections(call)
   _, arrays, others = re.split(
     r"^(?=  student_hidden:|  temperature:)", shared["Args"], flags=re.MULTILINE

@@ -67,18 +67,18 @@ def parse_formats(text: str, flag: str = "--format") -> dict[str, Format]:
 
 
 def fitting(
-  candidates: Mapping[str, Format], about: About, asked: str
+  candidates: Mapping[str, Format], about: About, setting: str
 ) -> dict[str, Format]:
   """Returns the formats that can hold a network.
 
   Args:
-    asked: what was given to `parse_formats`; "all" leaves out what cannot.
+    setting: what was given to `parse_formats`; "all" leaves out what cannot.
   """
   if about.quantization == quantized.NONE:
     return dict(candidates)
   fits = {name: one for name, one in candidates.items() if not one.floats_only}
   for name in candidates.keys() - fits.keys():
-    if asked != "all":
+    if setting != "all":
       raise UserError(
         f"--format={name}: its converter knows no network that computes in"
         f" {about.quantization}; possible: {', '.join(sorted(FORMATS.keys() - {name}))}"

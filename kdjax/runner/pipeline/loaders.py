@@ -105,8 +105,8 @@ def _view_function(
   if view_seed is not None:
     augment = data.view_by_number(augment, view_seed)
 
-  def show(key, stored, positions):
-    images = augment(key, data.to_float(stored), positions)
+  def show(key, stored_images, positions):
+    images = augment(key, data.to_float(stored_images), positions)
     return images if size is None else data.middle(images, size)
 
   return show

@@ -75,17 +75,21 @@ def measure(
   task = setup.student.task
   values = {
     arm: np.reshape(
-      evaluate.score(task, own, setup.score_split.labels), (-1, seeds)
+      evaluate.score(task, arm_logits, setup.score_split.labels), (-1, seeds)
     )
-    for arm, own in logits.items()
+    for arm, arm_logits in logits.items()
   }
   best = {
-    arm: int(sweep.ranking(own, task.better)[0]) for arm, own in values.items()
+    arm: int(sweep.ranking(arm_values, task.better)[0])
+    for arm, arm_values in values.items()
   }
   best_networks = {
     arm: _cell(networks, best[arm], seeds) for arm, networks in students.items()
   }
-  logits = {arm: _cell(own, best[arm], seeds) for arm, own in logits.items()}
+  logits = {
+    arm: _cell(arm_logits, best[arm], seeds)
+    for arm, arm_logits in logits.items()
+  }
   results = scores(
     setup, teacher, best_networks, teacher_logits, logits, target_logits
   )

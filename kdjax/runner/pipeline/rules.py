@@ -323,23 +323,23 @@ def check(
       ...
     kdjax.core.errors.UserError: --pruning_end=0.5: it does nothing without --sparsity
   """
-  own = by_flag(config)
-  if "controls" not in own:
+  command_options = by_flag(config)
+  if "controls" not in command_options:
     # It trains no baseline with the teacher's views.
     controls = dataclasses.replace(experiment.controls, controls=False)
     experiment = dataclasses.replace(experiment, controls=controls)
   values = read_values(experiment)
   case = conditions.Case(**vars(experiment), values=values)
   for rule in RULES:
-    if not own.keys() >= set(rule.flags.split()):
+    if not command_options.keys() >= set(rule.flags.split()):
       continue
     flag_text = ""
     if rule.typed:
-      value = value_of(experiment, own[rule.typed])
+      value = value_of(experiment, command_options[rule.typed])
       # None takes back what a file says.
       if rule.typed not in typed_flags or value is None:
         continue
-      flag_text = as_flag(own[rule.typed], value)
+      flag_text = as_flag(command_options[rule.typed], value)
     if rule.broken(case):
       raise UserError(rule.message.format(typed=flag_text, **vars(experiment)))
   return values

@@ -40,7 +40,7 @@ def sweep_scores(
   Args:
     values: by arm, the score of each member, (cells, seeds).
   """
-  grid, own, score = grids["student"], values["student"], task.score
+  grid, student_values, score = grids["student"], values["student"], task.score
   axes = {
     name: list(dict.fromkeys(cell[name] for cell in grid)) for name in grid[0]
   }
@@ -54,17 +54,17 @@ def sweep_scores(
     for arm, cells in grids.items()
   }
   for name, control in (
-    ("versus_best", own[best["student"]]),
+    ("versus_best", student_values[best["student"]]),
     ("versus_baseline", baseline),
   ):
-    comparisons = versus(own, control, task)
+    comparisons = versus(student_values, control, task)
     for cell, one in zip(cells["student"], comparisons, strict=True):
       cell[name] = one
   # Nothing is to be said of the best beside itself.
   cells["student"][best["student"]]["versus_best"] = None
   return {
     "axes": axes,
-    score: own.reshape(*map(len, axes.values()), -1).tolist(),
+    score: student_values.reshape(*map(len, axes.values()), -1).tolist(),
     f"baseline_{score}": baseline.tolist(),
     "recommendation": {name: grid[best["student"]][name] for name in axes},
     "cells": cells,

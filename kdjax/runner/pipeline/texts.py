@@ -85,13 +85,13 @@ def read(settings: Documents, tokenizer: Any) -> Texts:
     for name in SPLITS[1:]
   }
   length, parts = settings.sequence_length, {}
-  for name, own in divided.items():
+  for name, split_rows in divided.items():
     try:
-      examples = text.make_examples(own, tokenizer, length)
+      examples = text.make_examples(split_rows, tokenizer, length)
     except UserError as error:
       raise UserError(f"{name} split: {error}") from None
     sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
-    parts[name] = Part(own, examples, sequences)
+    parts[name] = Part(split_rows, examples, sequences)
     say(f"{name}: {examples.summary()}; {_packed(sequences)}")
   for name, count in duplicates.items():
     if count:

@@ -68,13 +68,13 @@ def effort(results: Mapping[str, Any]) -> list[str]:
     seconds, members = effort_of.get("train_seconds"), effort_of.get("members")
     if "student" not in name.split(" + ") or not (seconds and members):
       continue
-    most = effort_of.get("members_at_once")
+    most_members = effort_of.get("members_at_once")
     text = (
       f"{members} networks trained in {formats.duration(seconds)},"
       f" {seconds / members:.2f} s each"
     )
-    if most and most < members:
-      text += f", at most {most} side by side"
+    if most_members and most_members < members:
+      text += f", at most {most_members} side by side"
     if effort_of.get("compile_seconds") is not None:
       text += (
         f"; {formats.duration(effort_of['compile_seconds'])} of it to compile"

@@ -101,10 +101,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
   before = mean_of(rows["student"], score.key)
   change = score.words.factor * (mean_of(rows["int8"], score.key) - before)
   percent = score.words.unit == "%"
-  most = LOSS if percent else PART * abs(score.words.factor * before)
+  tolerance = LOSS if percent else PART * abs(score.words.factor * before)
   part = mean_of(rows["int8"], "bytes") / mean_of(rows["student"], "bytes")
-  keeps = -score.sign * change <= most and part <= SHARE
-  limit = LOSS if percent else f"{most:.{score.digits}f}"
+  keeps = -score.sign * change <= tolerance and part <= SHARE
+  limit = LOSS if percent else f"{tolerance:.{score.digits}f}"
   difference = formats.signed(change, score.digits)
   sentences = [
     f"int8 after training {'keeps' if keeps else 'DOES NOT keep'} to"

@@ -230,11 +230,12 @@ def _networks_table(results) -> Table:
 def _convergence_table(results) -> Table:
   rows = []
   for name in NETWORKS:
-    own = results[name]["convergence"]
+    convergence = results[name]["convergence"]
     other = results["quantify"]["estimators"].get(name, {})
     rows.append(
-      (name.capitalize(), f"{own['mean_entropy']:.2f}", f"{own['ratio']:.2f}",
-       f"{100 * own['at_bounds']:.1f}", f"{own['steps']:.0f}",
+      (name.capitalize(),
+       f"{convergence['mean_entropy']:.2f}", f"{convergence['ratio']:.2f}",
+       f"{100 * convergence['at_bounds']:.1f}", f"{convergence['steps']:.0f}",
        _number(other.get("correlation"), 3),
        _number(other.get("mean_difference"), 3), _number(other.get("steps"), 0))
     )  # fmt: skip

@@ -48,8 +48,8 @@ def overview(runs: Mapping[str, Mapping[str, Any]]) -> str:
     score = reading.score_of(results).header
     rows.setdefault(score, []).append(_row(name, results))
   tables = [
-    text.to_markdown(text.Table(score, headers, tuple(own)))
-    for score, own in rows.items()
+    text.to_markdown(text.Table(score, headers, tuple(score_rows)))
+    for score, score_rows in rows.items()
   ]
   sections = [_section(name, results) for name, results in runs.items()]
   return "\n".join([_HEAD, *tables, *sections]).strip() + "\n"

@@ -126,8 +126,10 @@ class _Phase:
     remaining = self.total - self._epochs
     parts = [text, self.status()]
     if self._seconds and remaining > 0:
-      most = "" if self._compiled else "at most "
-      parts.append(f"{most}{formats.duration(remaining * self._seconds)} left")
+      prefix = "" if self._compiled else "at most "
+      parts.append(
+        f"{prefix}{formats.duration(remaining * self._seconds)} left"
+      )
     return ", ".join(filter(None, parts))
 
   def summary(self) -> str:

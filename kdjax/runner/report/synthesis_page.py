@@ -110,12 +110,13 @@ def accuracies_table(results: Mapping[str, Any]) -> Table:
   synthesis = results["synthesis"]
   rows = []
   for name, entry in networks(results).items():
-    each = entry["images_per_class"]
+    of_a_class = entry["images_per_class"]
+    real, classes = synthesis["real_images"], synthesis["classes"]
     within = [np.std(one, ddof=1) for one in entry["each"] if len(one) > 1]
     rows.append(
       (
         TITLES[name],
-        formats.count(each * synthesis["classes"] if each else synthesis["real_images"]),
+        formats.count(of_a_class * classes if of_a_class else real),
         formats.count(entry["steps"]),
         "learned" if entry["rate"] is None else f"{entry['rate']:g}",
         formats.with_spread(100 * numbers(entry["test_accuracy"])),

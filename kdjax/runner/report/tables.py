@@ -291,9 +291,9 @@ def _timing(entries: Iterable[Mapping[str, Any]]) -> str:
   ]
   text = " Batch of N: latency of N examples at once"
   if rounds:
-    least, most = min(rounds), max(rounds)
-    between = f"{least}" if least == most else f"{least} to {most}"
-    text += f", the median of {between} round{'s' * (most > 1)}"
+    least, greatest = min(rounds), max(rounds)
+    between = f"{least}" if least == greatest else f"{least} to {greatest}"
+    text += f", the median of {between} round{'s' * (greatest > 1)}"
   return f"{text}."
 
 

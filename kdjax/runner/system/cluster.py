@@ -138,13 +138,13 @@ class _Board:
 def _compare(guard: Watchdog, identity: Any, seconds: float) -> None:
   """Refuses to train with a process that was asked for something else."""
   text = json.dumps(identity, sort_keys=True)
-  own = hashlib.sha256(text.encode()).hexdigest()
+  digest = hashlib.sha256(text.encode()).hexdigest()
   board = _Board()
-  board.write(f"kdjax/identity/{guard.process}", own)
+  board.write(f"kdjax/identity/{guard.process}", digest)
   # Each with the first, and the first with each, before it touches the folder.
   others = (0,) if guard.process else range(1, guard.count)
   for other in others:
-    if board.wait_for(f"kdjax/identity/{other}", seconds) != own:
+    if board.wait_for(f"kdjax/identity/{other}", seconds) != digest:
       pair = max(guard.process, other)
       raise UserError(
         f"--multihost: processes 0 and {pair} were given different settings or"
@@ -157,14 +157,14 @@ def _end(verdict: Verdict) -> None:
   # The one that comes second waits here until the first one ends both.
   _ending.acquire()
   guard = watchdog.active()
-  own = verdict.process == guard.process
-  if own and guard.process:
+  is_own = verdict.process == guard.process
+  if is_own and guard.process:
     verdict = _after_the_first(guard, verdict)
   # Where the board is gone this would wait until the process is aborted.
   saying = threading.Thread(target=guard.end, args=[verdict], daemon=True)
   saying.start()
   saying.join(2)
-  if verdict.line and (own or verdict.process is None or not guard.process):
+  if verdict.line and (is_own or verdict.process is None or not guard.process):
     by = f"process {verdict.process}: " if verdict.process else ""
     print(f"{program()}: {by}{verdict.line}", file=sys.stderr)
   if guard.process == 0:

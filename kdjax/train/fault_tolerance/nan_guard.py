@@ -125,21 +125,21 @@ def _skipping(
 ):
   """Takes a step, and takes it back if it was bad."""
   if isinstance(state.own, TrainState) and state.own.step.ndim == 0:
-    own, metrics, fine = _held_back(
+    inner_state, metrics, fine = _held_back(
       step, state.own, method, *arguments, **options
     )
   else:
-    own, metrics = step(state.own, method, *arguments, **options)
-    fine = jnp.isfinite(metrics["loss"][0]) & _finite(own)
+    inner_state, metrics = step(state.own, method, *arguments, **options)
+    fine = jnp.isfinite(metrics["loss"][0]) & _finite(inner_state)
     axis_name = options.get("axis_name")
     if apart and axis_name is not None:
       # Devices that hold different networks would not agree otherwise.
       fine = ~pmax(~fine, axis_name)
-    own = jax.tree.map(partial(jnp.where, fine), own, state.own)
+    inner_state = jax.tree.map(partial(jnp.where, fine), inner_state, state.own)
   metrics = jax.tree.map(lambda x: jnp.where(fine, x, 0), metrics)
   forgiven = fine & (state.strikes < patience)
   strikes = jnp.where(forgiven, 0, state.strikes + ~fine)
-  return Guarded(own, state.lost + ~fine, strikes), metrics
+  return Guarded(inner_state, state.lost + ~fine, strikes), metrics
 
 
 def _held_back(step, state: TrainState, method, *arguments, **options):
@@ -199,8 +199,8 @@ def _telling(method: Method) -> Method:
 
 
 def _on_own(step, state: Guarded, *arguments, **options):
-  own, metrics = step(state.own, *arguments, **options)
-  return state._replace(own=own), metrics
+  inner_state, metrics = step(state.own, *arguments, **options)
+  return state._replace(own=inner_state), metrics
 
 
 def _guarded_layout(layout: Layout) -> Layout:

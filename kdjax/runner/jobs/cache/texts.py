@@ -55,10 +55,10 @@ def build(experiment: Experiment) -> Plan:
   devices = placement.choose(experiment.run.accelerator)
   teacher = language_models.open_language_model("teacher_from", where)
   length = settings.sequence_length
-  known = language_models.count_classes(
+  teacher_classes = language_models.count_classes(
     f"--teacher_from={where}", teacher, length
   )
-  classes = min(known, teacher.tokenizer.vocabulary_size)
+  classes = min(teacher_classes, teacher.tokenizer.vocabulary_size)
   top_k = experiment.cache.top_k or TOP_K
   if experiment.cache.form != "top_k":
     top_k = None

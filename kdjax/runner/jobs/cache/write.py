@@ -97,9 +97,9 @@ def _asker(
   )
 
   @jax.jit
-  def ask(teacher, stored, numbers, index):
+  def ask(teacher, images, numbers, index):
     return observe(
-      teacher, batch_of(draw(numbers, stored, index), index=index), taps
+      teacher, batch_of(draw(numbers, images, index), index=index), taps
     )
 
   def answer(*batch):
@@ -123,9 +123,9 @@ def _write(
   mine = range(jax.process_index(), shards, jax.process_count())
   with progress(len(mine), "cache", rows // shards, unit="file") as advance:
     for number in mine:
-      own = np.arange(*cuts[number : number + 2])
+      rows_of_shard = np.arange(*cuts[number : number + 2])
       if not is_written(folder, number, shards):
-        records = _records(base, ask, kind, own)
+        records = _records(base, ask, kind, rows_of_shard)
         write_shard(folder, number, shards, records)
       advance()
   # The manifest names the files of all processes.

@@ -88,8 +88,8 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
     if number in (1, len(candidates.arms) - len(candidates.texts) + 1):
       seconds = sum(one.seconds for one in outcomes.values())
       say(estimates.underway("arm", number, len(candidates.arms), seconds))
-    own = teachers[looks_inside(arm)]
-    try_arm = partial(_try_arm, setup, name, own, context.log)
+    arm_teachers = teachers[looks_inside(arm)]
+    try_arm = partial(_try_arm, setup, name, arm_teachers, context.log)
     outcome = context.stored(f"arm_{number}", try_arm)
     if "networks" in outcome:
       outcomes[name] = Outcome(**outcome)

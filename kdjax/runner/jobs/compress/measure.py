@@ -204,20 +204,20 @@ def _logits(row: Row, images) -> np.ndarray:
 def _size(setup: Setup, row: Row) -> dict[str, Any]:
   """Numbers, bytes, operations and memory."""
   seeds = len(jax.tree.leaves(row.variables)[0])
-  each = [_member(row.variables, i) for i in range(seeds)]
+  seed_variables = [_member(row.variables, i) for i in range(seeds)]
   sample = np.zeros((BATCH, *setup.sample.shape[1:]), np.float32)
   apply = _applied(row.network)
-  wide = [_numbers(one["params"]) for one in each]
+  wide = [_numbers(one["params"]) for one in seed_variables]
   return {
     "model": row.train_spec.model.text,
     "quantization": row.quantization,
     "control": row.control,
     "parameters": wide[0][1],
     "nonzero": [count for count, _ in wide],
-    "bytes": [packed.file_bytes(one) for one in each],
-    "flops": evaluate.flops(apply, each[0], sample[:1]),
-    "peak_bytes": evaluate.peak_memory(apply, each[0], sample),
-    "digest": [storage.digest(one["params"]) for one in each],
+    "bytes": [packed.file_bytes(one) for one in seed_variables],
+    "flops": evaluate.flops(apply, seed_variables[0], sample[:1]),
+    "peak_bytes": evaluate.peak_memory(apply, seed_variables[0], sample),
+    "digest": [storage.digest(one["params"]) for one in seed_variables],
   }
 
 

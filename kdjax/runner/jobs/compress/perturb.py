@@ -18,11 +18,11 @@ def noisy(images, *, seed: int = 0) -> np.ndarray:
     (N, H, W, C) of the same type: uint8 clipped to 0..255, floats to [0, 1].
   """
   whole = _whole(images)
-  most = 255 if whole.dtype == np.uint8 else 1
+  largest = 255 if whole.dtype == np.uint8 else 1
   random = np.random.default_rng(seed)
-  noise = random.normal(0, NOISE * most, whole.shape)
-  noisy = np.clip(whole + noise, 0, most)
-  return (np.rint(noisy) if most == 255 else noisy).astype(whole.dtype)
+  noise = random.normal(0, NOISE * largest, whole.shape)
+  noisy = np.clip(whole + noise, 0, largest)
+  return (np.rint(noisy) if largest == 255 else noisy).astype(whole.dtype)
 
 
 def shifted(images, *, seed: int = 0) -> np.ndarray:

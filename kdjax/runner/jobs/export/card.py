@@ -247,13 +247,15 @@ def _scores(card: Mapping[str, Any]) -> str:
     )
     for name, one in card["scores"].items()
   )
-  own, reported = (
+  exported, reported = (
     written(score, card[name])
     for name in (score.name, f"reported_{score.name}")
   )
-  get = f"get {own} of the {card['data']['scored']} right"
+  get = f"get {exported} of the {card['data']['scored']} right"
   if score != reading.RIGHT:
-    get = f"have a {score.words.title} of {own} on {card['data']['scored']}"
+    get = (
+      f"have a {score.words.title} of {exported} on {card['data']['scored']}"
+    )
   note = f"The files compute in float32 and {get}; the run reported {reported}."
   return text.to_markdown(
     text.Table(

@@ -57,16 +57,19 @@ def check_reported(
     >>> split = Split(None, np.array([0, 1]))
     >>> check_reported(classification(2), np.eye(2), split, 1.0, 1e-4)
   """
-  own, largest = score(task, outputs, score_split), np.abs(outputs).max()
+  exported, largest = score(task, outputs, score_split), np.abs(outputs).max()
   if task.score == "accuracy":
     # As many images may change sides as have two classes that are a tie.
     best = np.sort(outputs, axis=-1)[:, -2:]
-    most = (np.diff(best, axis=-1)[:, 0] <= tie * largest).sum()
-    apart = abs(round((own - reported) * len(score_split.labels)))
+    tolerance = (np.diff(best, axis=-1)[:, 0] <= tie * largest).sum()
+    apart = abs(round((exported - reported) * len(score_split.labels)))
   else:
-    most, apart = tie * max(largest, abs(reported)), abs(own - reported)
-  if apart > most:
+    tolerance, apart = (
+      tie * max(largest, abs(reported)),
+      abs(exported - reported),
+    )
+  if apart > tolerance:
     raise StorageError(
-      f"the network's {task.words.told(own)}, but the run reported"
+      f"the network's {task.words.told(exported)}, but the run reported"
       f" {task.words.told(reported)}; nothing was exported"
     )

@@ -141,8 +141,8 @@ def _network(settings: Export, folder: Path) -> tuple[dict, Any]:
 def _check_is_the_run_s(settings: Export, scores, variables) -> None:
   """Refuses a network that is not the one of the results."""
   digests = (scores or {}).get("digest", [])
-  own = storage.digest(variables["params"])
-  if settings.member >= len(digests) or digests[settings.member] != own:
+  digest = storage.digest(variables["params"])
+  if settings.member >= len(digests) or digests[settings.member] != digest:
     raise StorageError(
       f"--from={settings.source}: the {settings.network} there is not the one that"
       " results.json was measured on"

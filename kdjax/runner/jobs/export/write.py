@@ -74,9 +74,11 @@ def _reference(
   network = forward(
     network_of_run.about, network_of_run.variables, network_of_run.measured
   )
-  own = parity.answers(compile_network(network), network_of_run.scored.images)
+  answers = parity.answers(
+    compile_network(network), network_of_run.scored.images
+  )
   tie = agreement.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(task, own, network_of_run.scored, reported, tie)
+  parity.check_reported(task, answers, network_of_run.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
   answer = compile_network(
     forward(network_of_run.about, network_of_run.variables)

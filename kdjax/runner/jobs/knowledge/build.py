@@ -182,10 +182,12 @@ def _data(experiment: Experiment) -> tuple[Dataset, Split]:
   settings = experiment.data
   dataset = sources.open_stored(settings, masks=True)
   kinds.check_command("quantify", sources.task_of(dataset))
-  own = experiment.quantify.teacher_split
-  if own is None or own == settings.train_split:
+  teacher_split = experiment.quantify.teacher_split
+  if teacher_split is None or teacher_split == settings.train_split:
     return dataset, dataset.train
-  other = sources.open_stored(dataclasses.replace(settings, train_split=own))
+  other = sources.open_stored(
+    dataclasses.replace(settings, train_split=teacher_split)
+  )
   return dataset, other.train
 
 

@@ -118,16 +118,16 @@ def network_scores(
   )
   params = jax.device_get(networks["params"])
   seeds = range(len(histories))
-  each = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
+  seed_params = [jax.tree.map(lambda x, m=m: x[m], params) for m in seeds]
   concepts = [concepts_of(setup, history) for history in histories]
   whole = [concepts_of(setup, history, whole=True) for history in histories]
   rows = [knowledge.metrics(one, setup.threshold) for one in concepts]
   everything = [knowledge.metrics(one, setup.threshold) for one in whole]
   return {
     "model": setup.model,
-    "parameters": evaluate.parameters(each[0]),
+    "parameters": evaluate.parameters(seed_params[0]),
     **evaluate.measure(logits, setup.dataset.test.labels),
-    "digest": [storage.digest(one) for one in each],
+    "digest": [storage.digest(one) for one in seed_params],
     "metrics": {name: [row[name] for row in rows] for name in rows[0]},
     "all_weights": {
       name: [row[name] for row in everything]

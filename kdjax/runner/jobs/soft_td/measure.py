@@ -78,8 +78,8 @@ def scores(
   for arm, values in logits.items():
     # Every chain has sources of its own to agree with.
     entries[arm]["agreement"] = [
-      float(evaluate.agreement(one, own))
-      for one, own in zip(values, mixture, strict=True)
+      float(evaluate.agreement(one, mixed))
+      for one, mixed in zip(values, mixture, strict=True)
     ]
   entries["controls"] = {arm: entries.pop(arm) for arm in CONTROLS}
   entries["comparisons"] = results.comparisons(entries, base.student.task)

@@ -93,8 +93,8 @@ def shuffled_course(
     (6, 2)
   """
   generator = np.random.default_rng(seed)
-  used = len(labels) // batch_size * batch_size
-  orders = [generator.permutation(len(labels))[:used] for _ in range(epochs)]
+  count = len(labels) // batch_size * batch_size
+  orders = [generator.permutation(len(labels))[:count] for _ in range(epochs)]
   plan = np.concatenate(orders).reshape(-1, batch_size).astype(np.int32)
   return Course(jnp.asarray(images), jax.nn.one_hot(labels, classes), plan)
 

@@ -80,8 +80,10 @@ def _save_networks(setup: SynthesisSetup, workdir: Path, students) -> None:
   note = network_note(setup, setup.model)
 
   def firsts(arm):
-    each = [jax.tree.map(lambda x: x[0], one) for one in students[arm].networks]
-    return {"params": jax.tree.map(lambda *x: np.stack(x), *each)}
+    first_members = [
+      jax.tree.map(lambda x: x[0], one) for one in students[arm].networks
+    ]
+    return {"params": jax.tree.map(lambda *x: np.stack(x), *first_members)}
 
   storage.save_network(workdir / "teacher", first(firsts("teacher")), note)
   storage.save_network(workdir / "student", firsts("student"), note)

@@ -58,15 +58,15 @@ def from_learned(
   for seed, synthetic in enumerate(image_sets):
     course, rates = learned_course(synthetic)
     networks.append(_follow(setup, _starts(setup, seed), course, rates))
-  each = setup.experiment.synthesis.images_per_class
-  return TrainedStudents(networks, None, each, len(rates))
+  images_per_class = setup.experiment.synthesis.images_per_class
+  return TrainedStudents(networks, None, images_per_class, len(rates))
 
 
 def from_few(setup: SynthesisSetup, kind: str) -> TrainedStudents:
   """Trains unseen networks on a few real images at their own best rate."""
   settings = setup.experiment.synthesis
-  own = settings.inner_steps * settings.inner_epochs
-  lengths = [factor * own for factor in LENGTHENED]
+  steps = settings.inner_steps * settings.inner_epochs
+  lengths = [factor * steps for factor in LENGTHENED]
   sets = [_few(setup, kind, setup.search_train, seed) for seed in SEARCH_SEEDS]
   courses = [_whole(setup, *one, lengths[-1]) for one in sets]
   choice = _search(setup, courses, lengths)
@@ -102,7 +102,7 @@ def from_all(setup: SynthesisSetup) -> TrainedStudents:
 
 
 def centroids(
-  images: np.ndarray, labels: np.ndarray, each: int, seed: int
+  images: np.ndarray, labels: np.ndarray, images_per_class: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Finds the centres of k-means in every class.
 
@@ -121,13 +121,15 @@ def centroids(
 
   classes = np.unique(labels)
   centres = [
-    KMeans(each, n_init=1, random_state=seed)
+    KMeans(images_per_class, n_init=1, random_state=seed)
     .fit(images[labels == one].reshape(np.sum(labels == one), -1))
     .cluster_centers_
     for one in classes
   ]
   centre_images = np.concatenate(centres).astype(np.float32)
-  return centre_images.reshape(-1, *images.shape[1:]), np.repeat(classes, each)
+  return centre_images.reshape(-1, *images.shape[1:]), np.repeat(
+    classes, images_per_class
+  )
 
 
 def entry(setup: SynthesisSetup, students: TrainedStudents) -> dict[str, Any]:
@@ -189,10 +191,10 @@ def _search(setup: SynthesisSetup, courses: list[Course], lengths) -> Choice:
 
 def _few(setup: SynthesisSetup, kind: str, places: np.ndarray, seed: int):
   images, labels = setup.images[places], setup.labels[places]
-  each = setup.experiment.synthesis.images_per_class
+  images_per_class = setup.experiment.synthesis.images_per_class
   if kind == "centroids":
-    return centroids(images, labels, each, seed)
-  subset = training.draw(labels, each, seed)
+    return centroids(images, labels, images_per_class, seed)
+  subset = training.draw(labels, images_per_class, seed)
   return images[subset], labels[subset]
 
 

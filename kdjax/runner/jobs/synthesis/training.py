@@ -60,14 +60,14 @@ def first_images(setup: SynthesisSetup, seed: int) -> Synthetic:
   )
 
 
-def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
+def draw(labels: np.ndarray, images_per_class: int, seed: int) -> np.ndarray:
   """Draws as many examples of every class.
 
   Args:
     labels: (N,) int.
     seed: >= 0.
   """
-  count = each * len(np.unique(labels))
+  count = images_per_class * len(np.unique(labels))
   return data.stratified(labels, count, seed=seed)
 
 

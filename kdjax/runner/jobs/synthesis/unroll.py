@@ -188,5 +188,7 @@ def outer_loss(
   if rolled:
     return jnp.mean(jax.vmap(one)(starts))
   count = len(jax.tree.leaves(starts)[0])
-  each = [one(jax.tree.map(lambda x, m=m: x[m], starts)) for m in range(count)]
-  return jnp.mean(jnp.stack(each))
+  member_losses = [
+    one(jax.tree.map(lambda x, m=m: x[m], starts)) for m in range(count)
+  ]
+  return jnp.mean(jnp.stack(member_losses))
