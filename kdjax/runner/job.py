@@ -186,23 +186,12 @@ def jobs_in(module: ModuleType) -> dict[str, Job | Command]:
 def run_job(
   job: Job, config: Any, words: Sequence[str] = (), *, name: str, command: str
 ) -> Path:
-  """Runs a job from its settings to its page.
+  """Runs a job from its settings to its page; returns its folder.
 
   Args:
-    job: what is done.
-    config: its settings.
     words: what stood behind the command.
     name: the experiment's name, for people.
     command: the command line that repeats it.
-
-  Returns:
-    The folder that holds results.json, the page and all else; of several
-    processes the first writes it.
-
-  Raises:
-    UserError: for bad settings or data, before anything is compiled.
-    DivergedError: if a loss leaves the finite numbers.
-    StorageError: if something cannot be written or read.
   """
   seconds, quiet = {}, not processes.is_first()
   with timed(seconds, "total"):

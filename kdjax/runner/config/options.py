@@ -137,7 +137,6 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
   """Checks every number and choice.
 
   Args:
-    experiment: the settings.
     sweep: whether several numbers may stand where one is meant.
 
   Raises:

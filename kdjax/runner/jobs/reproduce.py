@@ -83,16 +83,7 @@ def _check_plugins(digests: Mapping[str, str]) -> None:
 
 
 def check(run: Stored, workdir: Path) -> None:
-  """Compares a run with the stored one, and prints and keeps the table.
-
-  Args:
-    run: the first run.
-    workdir: of the second, which ended; reproduce.json goes there.
-
-  Raises:
-    KdjaxError: if they do not agree.
-    StorageError: if something cannot be read or written.
-  """
+  """Compares a run with the stored one; prints and keeps the table, or raises."""
   from kdjax.runner.report import text
 
   again = json.loads((workdir / "results.json").read_text())

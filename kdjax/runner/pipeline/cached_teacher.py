@@ -41,13 +41,10 @@ def views_of(experiment: Experiment) -> dict[str, Any]:
 def find(
   experiment: Experiment, dataset: Dataset, teacher: SavedTeacher | None
 ) -> TeacherCache | None:
-  """Opens the teacher's cache and checks that it is what the run needs.
+  """Opens the teacher's cache, checked; None for a teacher that is there itself.
 
   Args:
     teacher: the teacher that the cache must be of; None for any.
-
-  Returns:
-    The cache; None for a teacher that is there itself.
   """
   folder = experiment.teacher.teacher_cache
   if folder is None:
@@ -80,13 +77,6 @@ def answers_of(cache: TeacherCache, rows: np.ndarray) -> Iterator[Outputs]:
 
 
 def scores(cache: TeacherCache, score: str) -> dict[str, Any]:
-  """Returns what stands of a cached teacher in results.json.
-
-  Args:
-    score: the task's.
-
-  Returns:
-    What the manifest says of it; None for what it does not say.
-  """
+  """Returns what stands of a cached teacher in results.json; None for the unknown."""
   unknown = dict.fromkeys(("parameters", f"test_{score}", "test_examples"))
   return unknown | cache.manifest["teacher"]

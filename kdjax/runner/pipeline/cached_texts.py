@@ -45,10 +45,6 @@ def find(
     sequences: those of the training, (N, T) by name.
     pretrained: the teacher as it was loaded.
     teacher: the same, as it is asked.
-
-  Raises:
-    UserError: for a cache of another tokenizer, length, teacher or text, and a
-      method that reads more classes than it has.
   """
   where = experiment.teacher.teacher_cache
   if where is None:

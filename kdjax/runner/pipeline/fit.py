@@ -56,12 +56,10 @@ def obtain_teacher(
   arms: Iterable[Arm],
   watch: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Any:
-  """Loads the teacher, or trains and saves it, and those trained beside it.
+  """Loads the teacher, or trains and saves it, with those trained beside it.
 
-  Returns:
-    The teacher's variables, with a leading axis (1,), or of all teachers that
-    are trained side by side; None where it is cached, or nobody learns from one
-    and none was given.
+  Their variables have a leading axis (1,) or (T,); None where the teacher is cached, or
+  nobody learns from one and none was given.
   """
   if setup.cached is not None:
     return None

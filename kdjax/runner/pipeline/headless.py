@@ -22,19 +22,7 @@ def check(
   sample: jax.Array,
   task: Task,
 ) -> None:
-  """Refuses to learn from the answers of a classifier that was never trained.
-
-  Args:
-    experiment: the settings.
-    arms: who learns from what, by name.
-    student: the network that learns.
-    teacher: the one that teaches.
-    sample: (1, H, W, C) an image, for its shape.
-    task: what the answers mean.
-
-  Raises:
-    UserError: names who would.
-  """
+  """Refuses to learn from the answers of a classifier that was never trained."""
   head = experiment.teacher.teacher_head
   if head == KEEP:
     return

@@ -27,11 +27,7 @@ COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
 
 
 def check_settings(experiment: Experiment, task: Task) -> None:
-  """Refuses settings that mean nothing to a task.
-
-  Raises:
-    UserError: names the setting, the task, and what it would have to be.
-  """
+  """Refuses settings that mean nothing to a task."""
   for one in options():
     value = value_of(experiment, one)
     if one.flag in SETTINGS and value != one.field.default:

@@ -30,9 +30,6 @@ def open_language_model(
     where: what `kdjax.pretrained.load` takes, or the folder of a finished run,
       whose student it then is.
     partition: how its arrays are cut over a mesh; None for one device.
-
-  Raises:
-    UserError: names the flag, for what cannot be loaded or has no tokenizer.
   """
   folder = Path(where).expanduser()
   of_run = not (folder / _CONFIG).is_file()
@@ -104,10 +101,6 @@ def count_classes(flag: str, network: Pretrained, length: int) -> int:
   Args:
     network: without variables, those that it draws are meant.
     length: T, tokens of the sequences that it is to read.
-
-  Raises:
-    UserError: for a network that answers no logits at every token, or that does
-      not read that many tokens.
   """
   shown = sample(length)
 

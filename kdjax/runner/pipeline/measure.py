@@ -48,17 +48,12 @@ def measure(
   """Scores the teacher and every arm, each arm at its own best cell.
 
   Args:
-    experiment: the settings.
-    setup: of the run.
     teacher: the teachers' variables, with a leading axis (T,), or None.
     students: by arm, variables with a leading axis (cells * seeds,).
     together: by arm of networks that learnt together, the variables of all of
       them, (cells * seeds, roles, ...).
     target_logits: (N, C) the logits that the student learns from, on the scored
       images, for the agreement with them; the first teacher's by default.
-
-  Returns:
-    Scores, networks and samples.
   """
   seeds = experiment.student.seeds
   say(f"measuring the networks on {len(setup.score_split.labels):,} images")
@@ -160,7 +155,7 @@ def scores(
   logits: Mapping[str, np.ndarray],
   target_logits: np.ndarray | None = None,
 ) -> dict[str, Any]:
-  """Scores the teacher and networks of the student's architecture.
+  """Scores the teacher and networks of the student's architecture, as JSON values.
 
   Args:
     teacher: the teachers' variables, with a leading axis (T,), or None.
@@ -169,9 +164,6 @@ def scores(
     teacher_logits: (T, N, C) the teachers' logits on the scored images, or
       None.
     logits: by name, (seeds, N, C).
-
-  Returns:
-    JSON values by name; "teacher" is None where nobody taught.
   """
   results = {"task": setup.student.task.name, "teacher": None}
   to_time, answers = {}, None

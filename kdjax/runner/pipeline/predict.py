@@ -20,16 +20,7 @@ def first(networks: Any) -> Any:
 
 
 def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
-  """Computes the logits of some networks.
-
-  Args:
-    train_spec: what the networks are.
-    networks: variables with a leading axis (M,).
-    images: stored images.
-
-  Returns:
-    (M, N, C) float32.
-  """
+  """Computes the logits of (M, ...) networks on stored images, (M, N, C) float32."""
   networks = placed(networks, train_spec.partition)
   unread = data.Split(images, np.zeros(len(images), np.int32))
   with data.open_reader(unread, buffer=1) as read:

@@ -307,8 +307,6 @@ def check(
 
   Args:
     config: the command's class.
-    experiment: all settings.
-    typed_flags: the flags that were typed.
 
   Returns:
     What the texts mean.

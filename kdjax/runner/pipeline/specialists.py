@@ -135,16 +135,10 @@ def _train_spec(
 def merge(
   generalist: np.ndarray, specialists: Sequence[Specialist], images
 ) -> np.ndarray:
-  """Makes one answer of the generalist's and the specialists'.
+  """Makes one answer (N, C) of the generalist's and the specialists'.
 
   A specialist is asked where the generalist's first choice is one of its own
   classes.
-
-  Args:
-    generalist: (N, C) logits.
-
-  Returns:
-    (N, C) float32 logits.
   """
   if not specialists:
     return generalist

@@ -57,14 +57,7 @@ class TeacherPool(NamedTuple):
 def gather(
   experiment: Experiment, setup: Setup, workdir: Path, log: RunLog
 ) -> TeacherPool | None:
-  """Loads or trains all teachers.
-
-  Args:
-    workdir: its folder; gets what is trained.
-
-  Returns:
-    The teachers; None where nobody learns from one and none was given.
-  """
+  """Loads or trains all teachers; None where nobody learns from one."""
   settings, anchors = experiment.teaching, {}
   anchor_epochs = _anchors(settings.route, experiment.teacher.epochs)
 
@@ -121,11 +114,7 @@ def first_teacher(pool: TeacherPool) -> TeacherPool:
 
 
 def answers(pool: TeacherPool, images) -> np.ndarray:
-  """Asks every member.
-
-  Returns:
-    (T, N, C) float32 logits.
-  """
+  """Asks every member; (T, N, C) float32 logits."""
   return np.concatenate(
     [
       predict.predict(one.train_spec, one.networks, images)
@@ -137,11 +126,7 @@ def answers(pool: TeacherPool, images) -> np.ndarray:
 def pooled_answers(
   experiment: Experiment, pool: TeacherPool, images
 ) -> np.ndarray:
-  """Asks all of them for one answer; of a route it is the end's.
-
-  Returns:
-    (N, C) float32 logits.
-  """
+  """Asks all of them for one answer (N, C); of a route it is the end's."""
   logits = answers(pool, images)
   if pool.route or len(logits) == 1:
     logits = logits[-1]

@@ -70,12 +70,7 @@ def read_rows(settings: Text) -> list[text.Row]:
 
 
 def read(settings: Documents, tokenizer: Any) -> Texts:
-  """Reads, divides, tokenises and packs the texts of a run, and says what came.
-
-  Raises:
-    UserError: for texts that cannot be read or divided, and for a split of which
-      no token is to be learned.
-  """
+  """Reads, divides, tokenises and packs the texts of a run, and says what came."""
   rows = read_rows(settings)
   divided = dict(
     zip(SPLITS, text.divide_rows_in_three(rows, settings.held_out), strict=True)

@@ -269,12 +269,7 @@ def last_axes(
 
 
 def recommended_cell(sweep: Mapping[str, Any]) -> tuple[int, ...] | None:
-  """Returns the place of a sweep's recommendation in its grid.
-
-  Returns:
-    One number an axis, and a 0 where there is one axis only; None where
-    nothing, or nothing on the grid, is recommended.
-  """
+  """Returns the place of a sweep's recommendation in its grid; None without one."""
   recommendation = sweep.get("recommendation") or {}
   place = []
   for name, values in sweep["axes"].items():

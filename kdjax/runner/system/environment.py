@@ -22,14 +22,7 @@ PACKAGES = (
 
 
 def describe(devices: list[jax.Device]) -> dict[str, Any]:
-  """Describes what the run ran on.
-
-  Args:
-    devices: the devices used.
-
-  Returns:
-    Versions, devices, processor count and the state of the source.
-  """
+  """Says what ran: versions, devices, processors and the state of the source."""
   return {name: _version(name) for name in PACKAGES} | {
     "python": platform.python_version(),
     "platform": platform.system() + " " + platform.machine(),

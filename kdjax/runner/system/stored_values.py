@@ -22,12 +22,6 @@ def stored(folder: Path, make: Callable[[], Any]) -> Any:
     folder: of the value; appears as a whole, or not at all.
     make: () -> dicts, with text for keys, and lists of arrays and of what JSON
       has; at least one array.
-
-  Returns:
-    The value. Arrays that were read are NumPy's.
-
-  Raises:
-    StorageError: if it cannot be written, or what is there is damaged.
   """
   value = processes.broadcast(_read(folder) if processes.is_first() else None)
   if value is not None:

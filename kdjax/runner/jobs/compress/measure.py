@@ -154,14 +154,7 @@ def measure_rows(
 def compare(
   entries: Mapping[str, Mapping[str, Any]], task: Task
 ) -> list[dict[str, Any]]:
-  """Compares rows seed by seed.
-
-  Args:
-    entries: from `measure_rows`.
-
-  Returns:
-    A comparison of errors each, as in results.json.
-  """
+  """Compares rows of `measure_rows` seed by seed, as results.json has it."""
   pairs = [pair for pair in PAIRS if entries.keys() >= {*pair}]
   return evaluate.compare_networks(entries, pairs, task)
 

@@ -9,14 +9,7 @@ SHIFT = 0.1
 
 
 def noisy(images, *, seed: int = 0) -> np.ndarray:
-  """Adds Gaussian noise to every pixel.
-
-  Args:
-    images: (N, H, W, C) stored images, an array or a lazy sequence.
-
-  Returns:
-    (N, H, W, C) of the same type: uint8 clipped to 0..255, floats to [0, 1].
-  """
+  """Adds Gaussian noise to every pixel of stored images, clipped, in their type."""
   whole = _whole(images)
   largest = 255 if whole.dtype == np.uint8 else 1
   random = np.random.default_rng(seed)
@@ -26,14 +19,7 @@ def noisy(images, *, seed: int = 0) -> np.ndarray:
 
 
 def shifted(images, *, seed: int = 0) -> np.ndarray:
-  """Moves every image by a tenth of its side, in one of eight directions.
-
-  Args:
-    images: (N, H, W, C) stored images, an array or a lazy sequence.
-
-  Returns:
-    (N, H, W, C) of the same type; 0 where nothing moved to.
-  """
+  """Moves every image by a tenth of its side, in one of eight directions."""
   whole = _whole(images)
   height, width = whole.shape[1:3]
   directions = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]

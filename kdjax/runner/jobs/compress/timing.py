@@ -24,9 +24,6 @@ def graphs(
   Args:
     network: traceable, stored images -> logits.
     images: training images; the first of them calibrate the activations.
-
-  Returns:
-    "onnxruntime" and "onnxruntime_int8": stored images -> logits.
   """
   folder.mkdir(exist_ok=True)
   path, small = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"

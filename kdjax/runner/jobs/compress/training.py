@@ -84,12 +84,7 @@ def train_teachers(ways: dict[str, Variant], context: Context) -> TeacherPool:
 def train_students(
   ways: dict[str, Variant], context: Context
 ) -> dict[str, dict[str, Any]]:
-  """Trains the students of every variant from the one teacher.
-
-  Returns:
-    By variant, by "student" and "baseline", variables with a leading axis
-    (seeds,).
-  """
+  """Trains the students of every variant from the one teacher; (seeds, ...) by arm."""
   experiment, setup = ways["plain"]
   arms = _arms(setup, "plain").values()
   pool = make_teachers(experiment, setup, context.values["teacher"], arms)

@@ -44,16 +44,10 @@ def describe(
   checks: Mapping[str, Any],
   command: str,
 ) -> dict[str, Any]:
-  """Says all that is known of an exported network.
+  """Says all that is known of an exported network, as it stands in card.json.
 
   Args:
-    network: the network.
-    settings: what was asked for.
     checks: scores and differences by format, and of the "linen" network.
-    command: the command line that repeats it.
-
-  Returns:
-    JSON values: as they stand in card.json.
   """
   results, scores = network.run.results, network.scores
   score, task = reading.right_of(results), network.task

@@ -16,15 +16,7 @@ CHUNK = 250
 
 
 def answers(answer: Callable, images) -> np.ndarray:
-  """Asks a network for its logits.
-
-  Args:
-    answer: stored images -> logits.
-    images: (N, H, W, D) stored images, an array or a lazy sequence.
-
-  Returns:
-    (N, C) float32.
-  """
+  """Asks a network for its logits of stored images, (N, C) float32."""
   return evaluate.in_chunks(
     lambda _, block: answer(block), None, images, chunk=CHUNK
   )

@@ -157,14 +157,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
 def make_feature(
   network: nn.Module, tap: str
 ) -> Callable[[Any, jax.Array], jax.Array]:
-  """Makes the function whose answer is a layer's feature.
-
-  Args:
-    tap: which feature; one array.
-
-  Returns:
-    (variables, images (B, H, W, C)) -> (B, ...).
-  """
+  """Makes (variables, images) -> a layer's feature, (B, ...), of a tap of one array."""
   parse_tap(tap)
   show = tapped(network.apply, [tap])
 

@@ -89,20 +89,7 @@ class Keeper:
         shutil.rmtree(other, ignore_errors=True)
 
   def load(self, training: str) -> Saved | None:
-    """Finds how far this run came before it was stopped, or the earlier one.
-
-    Of several processes the first reads, for all.
-
-    Args:
-      training: its name.
-
-    Returns:
-      The last epoch that is whole; None if there is none.
-
-    Raises:
-      UserError: if the earlier run had other settings; names them.
-      StorageError: if what it left is damaged.
-    """
+    """Finds the last whole epoch of a training, read by the first process for all."""
     entry = self._read(training) if processes.is_first() else None
     entry = processes.broadcast(entry)
     if entry is None:

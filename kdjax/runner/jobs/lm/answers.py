@@ -25,17 +25,13 @@ ANSWERS = "answers"
 def prompts_of(
   experiment: Experiment, policy: str, teacher: Pretrained, part: rows.Part
 ) -> dict[int, list[int]]:
-  """Finds the prompts that the teacher is to answer.
+  """Finds the prompts that the teacher is to answer, by the number of their row.
+
+  Rows without room for an answer have none; nor has any row where the student does not
+  learn from the teacher's texts.
 
   Args:
     policy: whose texts the student learns from, see `policies`.
-
-  Returns:
-    By the number of their row; none of those without room for an answer, and none
-    at all where the student does not learn from the teacher's texts.
-
-  Raises:
-    UserError: if no row has a prompt, or the teacher cannot read that many tokens.
   """
   if policy != "teacher":
     return {}
@@ -69,11 +65,7 @@ def prompts_of(
 
 
 def write(setup: Any, context: Context) -> Any:
-  """Lets the teacher answer, if that is asked for.
-
-  Returns:
-    The setup, whose student then learns from these answers.
-  """
+  """Lets the teacher answer, if that is asked for; the student then learns from it."""
   if not setup.prompts:
     return setup
   saved = context.stored(ANSWERS, lambda: _generated(setup))

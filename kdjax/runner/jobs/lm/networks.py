@@ -43,10 +43,6 @@ def make_student(
   Args:
     model: what --student says; None where it is left open.
     classes: how many tokens the teacher has logits for.
-
-  Raises:
-    UserError: for a student with another tokenizer than the teacher's, a network
-      that does not read texts, or one that nobody could load again.
   """
   where = experiment.language.student_from
   if where is not None:

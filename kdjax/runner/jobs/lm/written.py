@@ -60,10 +60,6 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
 
   Args:
     networks: by name, "teacher" and "student" among them, (network, variables).
-
-  Returns:
-    "completions" and "exposure" of results.json; nothing where none is wanted or
-    there is no prompt short enough.
   """
   settings, tokenizer = setup.experiment, setup.tokenizer
   length = settings.language.sequence_length

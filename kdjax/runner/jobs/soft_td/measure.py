@@ -21,11 +21,7 @@ CONTROLS = ("reference", "one_round", "label_smoothing")
 
 
 def best_students(rounds: Sequence[Round], patience: int) -> Any:
-  """Takes every chain's student of its best round.
-
-  Returns:
-    Variables with a leading axis (M,).
-  """
+  """Takes every chain's student of its best round; variables with an axis (M,)."""
   best, _ = stopping([one.students.validation_loss for one in rounds], patience)
   chain = np.arange(len(best))
   return jax.tree.map(

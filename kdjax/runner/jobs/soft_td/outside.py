@@ -17,15 +17,12 @@ ARRAY = "soft_labels"
 def read_soft_labels(
   source: str, *, examples: int, classes: int, project: bool
 ) -> np.ndarray:
-  """Reads and checks a table of soft labels.
+  """Reads a table of soft labels; (N, C) float64 logarithms of probabilities.
 
   Args:
     source: an .npy file, or an .npz file with the array `soft_labels` (or only
       one): (N, C) numbers, a row for every example of the training set in the
       order in which it is stored. Nothing in it is executed.
-
-  Returns:
-    (N, C) float64, logarithms of probabilities that sum to one.
   """
   flag = f"--soft_labels_from={source}"
   table = _load(flag, Path(source).expanduser())

@@ -118,20 +118,12 @@ def train(
   title: str,
   programs: dict | None = None,
 ) -> dict[str, Any]:
-  """Trains all members of all arms.
+  """Trains all members of all arms; variables by arm, with an axis of members.
 
   Args:
-    setup: of the run.
-    train_spec: what is trained.
     teachers: who teaches, by the names that the arms give them.
     title: for the progress bar.
     programs: as in `loop.train`.
-
-  Returns:
-    Variables by arm, with a leading axis of members.
-
-  Raises:
-    DivergedError: if a loss leaves the finite numbers.
   """
   following = epochs(setup.base, train_spec, teachers, programs=programs)
   if not programs:
@@ -159,11 +151,8 @@ def train_tuned(
   """Trains every arm at the same rates, and keeps each at its best one.
 
   Best on the held-out images, on average over the chains: the test images,
-  which measure, choose nothing.
-
-  Returns:
-    Variables by arm, with a leading axis (M,); by arm, the cells with their
-    validation losses, the best one first.
+  which measure, choose nothing. With the networks come the cells of each arm with
+  their validation losses, the best one first.
   """
   grid = [{"learning_rate": rate} for rate in setup.rates]
   ready = with_members(
@@ -199,14 +188,7 @@ def best_settings(cells: Cells) -> dict[str, list[dict[str, float]]]:
 def validate(
   setup: SoftTdSetup, networks: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Scores networks on the held-out images.
-
-  Args:
-    networks: variables of the student's kind, with a leading axis (M,).
-
-  Returns:
-    (M,) negative log-likelihoods, nats, and (M,) accuracies.
-  """
+  """Scores (M, ...) networks on the held-out images: nats, and accuracies, (M,)."""
   split = setup.base.score_split
   logits = predict.predict(setup.base.student, networks, split.images)
   return (
@@ -218,13 +200,6 @@ def validate(
 def answers(
   setup: SoftTdSetup, train_spec: TrainSpec, networks: Any
 ) -> np.ndarray:
-  """Asks networks about every image of the training set.
-
-  Args:
-    networks: variables with a leading axis (M,).
-
-  Returns:
-    (M, N, C) float64 log-probabilities, nats.
-  """
+  """Asks (M, ...) networks about the training set: (M, N, C) log-probabilities."""
   images = setup.base.dataset.train.images
   return log_softmax(predict.predict(train_spec, networks, images))

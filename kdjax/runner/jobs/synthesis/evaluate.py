@@ -38,11 +38,7 @@ class Choice(NamedTuple):
 
 
 def learned_course(synthetic: Synthetic) -> tuple[Course, np.ndarray]:
-  """Returns learned images as a course, with its learned rates.
-
-  Returns:
-    The course, and (T,) rates.
-  """
+  """Returns learned images as a course, and their learned rates, (T,)."""
   images, labels, log_rates = synthetic
   steps, batch = images.shape[:2]
   plan = np.arange(steps * batch, dtype=np.int32).reshape(steps, batch)
@@ -107,17 +103,13 @@ def follow(
   *,
   together: bool = True,
 ) -> Any:
-  """Trains networks on a course by plain gradient descent.
+  """Trains (M, ...) networks on a course by plain gradient descent.
 
   Args:
     apply: (params, images (B, H, W, C)) -> logits (B, K).
-    starts: parameters with a leading axis (M,).
     rates: (T,), one a step.
     together: whether they train side by side, or one after the other: faster
       for convolutions on the CPU.
-
-  Returns:
-    Their parameters, with a leading axis (M,).
   """
   rates = np.asarray(rates, np.float32)
   if together:

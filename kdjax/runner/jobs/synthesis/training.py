@@ -72,14 +72,7 @@ def draw(labels: np.ndarray, images_per_class: int, seed: int) -> np.ndarray:
 
 
 def outer_optimizer(experiment: Experiment) -> optax.GradientTransformation:
-  """Makes the optimiser of images, labels and rates.
-
-  Args:
-    experiment: the settings.
-
-  Returns:
-    Adam with a cosine's fall for each; labels that are not learned stay.
-  """
+  """Makes Adam, with a cosine's fall, of images, labels (if learned) and rates."""
   settings = experiment.synthesis
 
   def adam(rate):
@@ -104,13 +97,10 @@ def make_starts(
   count: int,
   is_fixed: bool | None = None,
 ) -> Any:
-  """Initialises networks.
+  """Initialises networks; parameters with an axis (M,), (1,) for a fixed start.
 
   Args:
     is_fixed: whether all are the one fixed start; by default as the settings say.
-
-  Returns:
-    Parameters with a leading axis (M,); (1,) for a fixed start.
   """
   if is_fixed is None:
     is_fixed = setup.experiment.synthesis.initialisation == "fixed"
@@ -146,12 +136,7 @@ def learn_images(
 
 
 def make_outer_step(setup: SynthesisSetup) -> Callable:
-  """Makes the step that images and rates take.
-
-  Returns:
-    (synthetic, optimiser state, key, real images, labels) -> (synthetic, state,
-    loss).
-  """
+  """Makes the step that images and rates take, of real images and labels."""
   settings = setup.experiment.synthesis
   optimizer = outer_optimizer(setup.experiment)
 

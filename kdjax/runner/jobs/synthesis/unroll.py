@@ -94,7 +94,6 @@ def take_step(
 
   Args:
     apply: (params, images (B, H, W, C)) -> logits (B, K).
-    params: of the network.
     images: (B, H, W, C) float.
     labels: (B, K) float.
     rate: scalar.
