@@ -40,23 +40,23 @@ def main() -> int:
   parser.add_argument(
     "--limit", type=float, default=300, help="seconds of each"
   )
-  asked = parser.parse_args()
+  options = parser.parse_args()
   rows = []
   with tempfile.TemporaryDirectory() as folder:
-    for name in asked.names:
+    for name in options.names:
       file = Path(folder) / f"{name}.json"
       start = time.perf_counter()
-      problem = run(name, file, asked.limit)
+      problem = run(name, file, options.limit)
       took = time.perf_counter() - start
       print(f"{name}: {problem or 'done'}, {took:.0f} s", file=sys.stderr)
-      found = json.loads(file.read_text()) if file.exists() else {}
-      rows += [{"benchmark": name, **row} for row in found.get("summary", ())]
+      results = json.loads(file.read_text()) if file.exists() else {}
+      rows += [{"benchmark": name, **row} for row in results.get("summary", ())]
       if problem:
         row = {"what": problem, "target": "", "measured": "", "met": False}
         rows.append({"benchmark": name, **row})
   print(*table(rows), sep="\n")
-  if asked.output:
-    asked.output.write_text(json.dumps(rows, indent=2) + "\n")
+  if options.output:
+    options.output.write_text(json.dumps(rows, indent=2) + "\n")
   return int(any(row["measured"] == "" for row in rows))
 
 

@@ -32,16 +32,16 @@ EXPERIMENT = load_experiment("cached_teacher")
 
 def main() -> None:
   """Prints a line for each way of being taught, and the ratio."""
-  given = argparse.ArgumentParser(description=__doc__)
-  given.add_argument("cache")
-  given.add_argument("--epochs", type=int, default=EXPERIMENT.student.epochs)
-  given.add_argument("--results", type=pathlib.Path)
-  options = given.parse_args()
-  found = compare(options.cache, options.epochs)
-  print(json.dumps(found, indent=2))
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("cache")
+  parser.add_argument("--epochs", type=int, default=EXPERIMENT.student.epochs)
+  parser.add_argument("--results", type=pathlib.Path)
+  options = parser.parse_args()
+  results = compare(options.cache, options.epochs)
+  print(json.dumps(results, indent=2))
   if options.results is not None:
     whole = json.loads(options.results.read_text())
-    whole["interleaved"] = found
+    whole["interleaved"] = results
     options.results.write_text(json.dumps(whole, indent=2) + "\n")
 
 
@@ -57,13 +57,13 @@ def compare(folder: str, count: int) -> dict:
       jax.block_until_ready(last[name])
       stop = (time.perf_counter(), time.process_time())
       times[name].append([b - a for a, b in zip(start, stop, strict=True)])
-  found = {}
+  results = {}
   for name, one in parts.items():
     logits = predict.predict(one.student, last[name], one.score_split.images)
     wall, cpu = (
       statistics.median(column) for column in zip(*times[name][1:], strict=True)
     )
-    found[name] = {
+    results[name] = {
       "seconds_an_epoch": wall,
       "cpu_seconds_an_epoch": cpu,
       "test_accuracy": evaluate.accuracy(
@@ -71,8 +71,10 @@ def compare(folder: str, count: int) -> dict:
       ).tolist(),
     }
   for kind in ("seconds_an_epoch", "cpu_seconds_an_epoch"):
-    found[f"ratio_of_{kind}"] = found["live"][kind] / found["cached"][kind]
-  return found
+    results[f"ratio_of_{kind}"] = (
+      results["live"][kind] / results["cached"][kind]
+    )
+  return results
 
 
 def prepared(folder: str, name: str):

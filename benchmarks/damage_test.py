@@ -92,21 +92,21 @@ def damage(folder: Path, damages: int, rng: random.Random) -> dict:
   newest = folder / "whole" / f"{2:09d}"
   files = sorted(x for x in newest.rglob("*") if x.is_file())
   files = [file.relative_to(folder / "whole") for file in files]
-  found = {kind: Counter() for kind in KINDS}
+  results = {kind: Counter() for kind in KINDS}
   for number in range(damages):
     copy = folder / "damaged"
     shutil.copytree(folder / "whole", copy)
     kind = KINDS[number // len(files) % len(KINDS)]
     harm(copy / files[number % len(files)], kind, rng)
-    found[kind][verdict(copy)] += 1
+    results[kind][verdict(copy)] += 1
     shutil.rmtree(copy)
-  total = sum(found.values(), Counter())
+  total = sum(results.values(), Counter())
   return {
     "damages": damages,
     "files": len(files),
     "silent": total["silent"],
     "lost": total["named, but the one before is lost"],
-    "outcomes": {kind: dict(counts) for kind, counts in found.items()},
+    "outcomes": {kind: dict(counts) for kind, counts in results.items()},
   }
 
 
@@ -115,21 +115,21 @@ def main() -> int:
   parser.add_argument("--damages", type=int, default=200)
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
+  options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
-    found = damage(Path(folder), asked.damages, random.Random(asked.seed))
-  found |= {
+    results = damage(Path(folder), options.damages, random.Random(options.seed))
+  results |= {
     "date": datetime.date.today().isoformat(),
     "jax": jax.__version__,
     "orbax": orbax.checkpoint.__version__,
-    "command": f"python -m benchmarks.damage_test --damages={asked.damages}"
-    f" --seed={asked.seed}",
+    "command": f"python -m benchmarks.damage_test --damages={options.damages}"
+    f" --seed={options.seed}",
   }
-  text = json.dumps(found, indent=2)
+  text = json.dumps(results, indent=2)
   print(text)
-  if asked.output:
-    asked.output.write_text(text + "\n")
-  return int(found["silent"] + found["lost"] > 0)
+  if options.output:
+    options.output.write_text(text + "\n")
+  return int(results["silent"] + results["lost"] > 0)
 
 
 if __name__ == "__main__":

@@ -104,9 +104,9 @@ def data(case: Case) -> Data:
   return Data(images, labels, student, teacher)
 
 
-def ours(case: Case, known: Data) -> Callable[[], float]:
+def ours(case: Case, arrays: Data) -> Callable[[], float]:
   """An epoch a call; returns its mean loss."""
-  count, size = len(known.images), case.batch_size
+  count, size = len(arrays.images), case.batch_size
 
   def batches(seed, start, stop):
     order = np.arange(count).reshape(-1, size)
@@ -114,12 +114,14 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
     return order, np.ones(order.shape, np.float32)
 
   loader = Loader(
-    batches, case.steps, known.labels, lambda key, x, positions: to_float(x)
+    batches, case.steps, arrays.labels, lambda key, x, positions: to_float(x)
   )
   text = "hard" if case.teacher is None else f"kd:{1 - HARD} + ce:{HARD}"
   method = make_objective(text, temperature=TEMPERATURE)
   # The other loop starts from these weights too.
-  method = method._replace(adopt=lambda params, inputs: known.student["params"])
+  method = method._replace(
+    adopt=lambda params, inputs: arrays.student["params"]
+  )
   arm = Arm(
     "all",
     lambda settings: method,
@@ -127,17 +129,17 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
     teacher=case.teacher and "teacher",
   )
   network = model(case, case.student)
-  sample = jnp.asarray(to_float(known.images[:1]))
+  sample = jnp.asarray(to_float(arrays.images[:1]))
   teachers = {}
   if case.teacher:
-    frozen = full_precision(model(case, case.teacher)), known.teacher
+    frozen = full_precision(model(case, case.teacher)), arrays.teacher
     teachers = {"teacher": live_teacher(frozen)}
   epochs = loop.train(
     network,
     make_optimizer("sgd", "constant", 10**6),
     {"student": arm},
     {"all": loader},
-    known.images,
+    arrays.images,
     epochs=10**6,
     task=classification(10),
     sample=sample,
@@ -149,17 +151,17 @@ def ours(case: Case, known: Data) -> Callable[[], float]:
 
 
 def theirs(
-  case: Case, known: Data, *, compiled: bool = False, loader: bool = False
+  case: Case, arrays: Data, *, compiled: bool = False, loader: bool = False
 ) -> Callable[[], float]:
   """The same in PyTorch: images on the device, one step after the other."""
   import torch
   from torch.utils.data import DataLoader, TensorDataset
 
-  images = torch.tensor(known.images.transpose(0, 3, 1, 2)).float() / 255
-  labels = torch.tensor(known.labels, dtype=torch.long)
-  student = _torch_network(case, case.student, known.student["params"])
+  images = torch.tensor(arrays.images.transpose(0, 3, 1, 2)).float() / 255
+  labels = torch.tensor(arrays.labels, dtype=torch.long)
+  student = _torch_network(case, case.student, arrays.student["params"])
   teacher = case.teacher and _torch_network(
-    case, case.teacher, known.teacher["params"]
+    case, case.teacher, arrays.teacher["params"]
   )
   forward = torch.compile(student) if compiled else student
   asked = torch.compile(teacher) if compiled and teacher else teacher
@@ -243,9 +245,9 @@ def measured(name: str, rounds: int, clock: str) -> dict[str, Any]:
     runs["torch"] = theirs(case, known)
     runs["torch.compile"] = theirs(case, known, compiled=True)
   agreed = {name: [run(), run()] for name, run in runs.items()}
-  for name_of, found in agreed.items():
+  for name_of, results in agreed.items():
     np.testing.assert_allclose(
-      found, agreed["kdjax"], rtol=1e-3, err_msg=name_of
+      results, agreed["kdjax"], rtol=1e-3, err_msg=name_of
     )
   times = timing.interleaved(
     runs, rounds=rounds, clock=timing.CLOCKS[clock], settle=True
@@ -272,10 +274,10 @@ def main() -> int:
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
+  options = parser.parse_args()
   rows = [
-    measured(name, 3 if asked.quick else asked.rounds, asked.clock)
-    for name in (QUICK if asked.quick else CASES)
+    measured(name, 3 if options.quick else options.rounds, options.clock)
+    for name in (QUICK if options.quick else CASES)
   ]
   summary = [
     timing.line(
@@ -288,7 +290,7 @@ def main() -> int:
     for other in row["ratios"]
   ]
   timing.write(
-    {**timing.machine(), "rows": rows, "summary": summary}, asked.output
+    {**timing.machine(), "rows": rows, "summary": summary}, options.output
   )
   return 0
 

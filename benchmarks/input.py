@@ -44,41 +44,41 @@ SIZE, BATCH = 224, 64
 
 def main() -> None:
   """Prints the figures as JSON."""
-  given = argparse.ArgumentParser(description=__doc__)
-  given.add_argument("--images", type=int, default=320)
-  given.add_argument("--machine", default=f"{os.cpu_count()} shared CPU cores")
-  given.add_argument("--write", action="store_true")
-  given.add_argument("--show", action="store_true")
-  options = given.parse_args()
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--images", type=int, default=320)
+  parser.add_argument("--machine", default=f"{os.cpu_count()} shared CPU cores")
+  parser.add_argument("--write", action="store_true")
+  parser.add_argument("--show", action="store_true")
+  options = parser.parse_args()
   if options.show:
     print(RESULTS.read_text())
     return
   with tempfile.TemporaryDirectory() as name:
-    found = measure(pathlib.Path(name), options.images)
-  found = {
+    results = measure(pathlib.Path(name), options.images)
+  results = {
     "date": str(datetime.date.today()),
     "machine": options.machine,
     "load_average": [round(one, 1) for one in os.getloadavg()],
     "images": f"{options.images} JPEGs of 500 x 375, read at {SIZE} x {SIZE}",
-    **found,
+    **results,
   }
-  print(json.dumps(found, indent=2))
+  print(json.dumps(results, indent=2))
   if options.write:
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def measure(place: pathlib.Path, images: int) -> dict:
   """Measures all there is to measure, in a folder of its own."""
   files = draw_photos(images)
   folder, records = write_folder(place, files), write_records(place, files)
-  found = {"cpu_milliseconds_an_image": stages(files[:200])}
+  results = {"cpu_milliseconds_an_image": stages(files[:200])}
   for kind, path in (("folder", folder), ("array_record", records)):
     split = data.load(str(path), image_size=SIZE, resident_bytes=0).train
     ways = [{"threads": n} for n in (1, 2, 4, 8)]
     ways += [{"workers": n} for n in (1, 2)]
-    found[kind] = [reading(split, **way) for way in ways]
-  found["training"] = training(folder)
-  return found | {"run_ahead": run_ahead()}
+    results[kind] = [reading(split, **way) for way in ways]
+  results["training"] = training(folder)
+  return results | {"run_ahead": run_ahead()}
 
 
 def draw_photos(count: int) -> list[bytes]:
@@ -240,7 +240,7 @@ def training(
       start = time.perf_counter()
       next(one)
       times[name].append(time.perf_counter() - start)
-  least = {name: round(min(found[1:]), 2) for name, found in times.items()}
+  least = {name: round(min(seconds[1:]), 2) for name, seconds in times.items()}
   lost = 1 - least["resident"] / least["streamed"]
   return {
     "model": model,

@@ -81,16 +81,16 @@ def start(workdir: Path) -> multiprocessing.Process:
 
 def outcome(workdir: Path) -> dict:
   """What two runs that are the same run have in common."""
-  found = json.loads((workdir / "results.json").read_text())
+  results = json.loads((workdir / "results.json").read_text())
   rows = [
     json.loads(line)
     for line in (workdir / "metrics.jsonl").read_text().splitlines()
   ]
   timing = ("images_per_second", "step_seconds", "input_share", "mfu")
   return {
-    "digests": [found[name]["digest"] for name in ("student", "baseline")],
+    "digests": [results[name]["digest"] for name in ("student", "baseline")],
     "accuracy": [
-      found[name]["test_accuracy"] for name in ("teacher", "student")
+      results[name]["test_accuracy"] for name in ("teacher", "student")
     ],
     "log": [
       {name: value for name, value in row.items() if name not in timing}
@@ -105,29 +105,29 @@ def main() -> int:
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--signal", default="SIGKILL")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
+  options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
-    found = kill(
+    results = kill(
       Path(folder),
-      asked.kills,
-      signal.Signals[asked.signal],
-      random.Random(asked.seed),
+      options.kills,
+      signal.Signals[options.signal],
+      random.Random(options.seed),
     )
   import jax
 
-  found |= {
+  results |= {
     "date": datetime.date.today().isoformat(),
     "jax": jax.__version__,
     "processors": os.cpu_count(),
-    "signal": asked.signal,
-    "command": f"python -m benchmarks.kill_test --kills={asked.kills}"
-    f" --seed={asked.seed} --signal={asked.signal}",
+    "signal": options.signal,
+    "command": f"python -m benchmarks.kill_test --kills={options.kills}"
+    f" --seed={options.seed} --signal={options.signal}",
   }
-  text = json.dumps(found, indent=2)
+  text = json.dumps(results, indent=2)
   print(text)
-  if asked.output:
-    asked.output.write_text(text + "\n")
-  return int(found["different"] + found["failed_restarts"] > 0)
+  if options.output:
+    options.output.write_text(text + "\n")
+  return int(results["different"] + results["failed_restarts"] > 0)
 
 
 def kill(folder: Path, kills: int, number: signal.Signals, rng) -> dict:
@@ -140,7 +140,7 @@ def kill(folder: Path, kills: int, number: signal.Signals, rng) -> dict:
     assert process.exitcode == 0, (folder / f"{name}.txt").read_text()
   # What is drawn must reach from the first step to the last file.
   whole, length = outcome(folder / "whole"), time.monotonic() - begun
-  found = {
+  results = {
     "kills": 0,
     "kills_within_a_save": 0,
     "runs": 0,
@@ -149,27 +149,27 @@ def kill(folder: Path, kills: int, number: signal.Signals, rng) -> dict:
     "seconds_of_a_run": round(length, 2),
   }
   workdir = folder / "killed"
-  while found["kills"] < kills or (workdir / "run.json").exists():
+  while results["kills"] < kills or (workdir / "run.json").exists():
     process = start(workdir)
-    process.join(rng.uniform(0, length) if found["kills"] < kills else None)
+    process.join(rng.uniform(0, length) if results["kills"] < kills else None)
     if process.is_alive():
       os.kill(process.pid, number)
       process.join()
-      found["kills"] += 1
+      results["kills"] += 1
       torn = workdir.glob("checkpoints/*/*orbax-checkpoint-tmp*")
-      found["kills_within_a_save"] += any(torn)
+      results["kills_within_a_save"] += any(torn)
       # Results are written last: a run that has them is over.
       if not (workdir / "results.json").exists():
         continue
     elif process.exitcode:
-      found["failed_restarts"] += 1
+      results["failed_restarts"] += 1
       print((folder / "killed.txt").read_text(), file=sys.stderr)
       shutil.rmtree(workdir)
       continue
-    found["runs"] += 1
-    found["different"] += outcome(workdir) != whole
+    results["runs"] += 1
+    results["different"] += outcome(workdir) != whole
     shutil.rmtree(workdir)
-  return found
+  return results
 
 
 if __name__ == "__main__":

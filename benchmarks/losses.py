@@ -150,15 +150,15 @@ def ours(name):
 
 def programs(name, inputs):
   """Returns what to run, by name, and the compiler's analysis of ours."""
-  found = {}
+  results = {}
   compiled = jax.jit(jax.value_and_grad(ours(name))).lower(*inputs).compile()
-  found["ours"] = functools.partial(compiled, *inputs)
+  results["ours"] = functools.partial(compiled, *inputs)
   plain = getattr(textbook, name, None)
   if plain is None:
-    return found, compiled.memory_analysis()
+    return results, compiled.memory_analysis()
   mean = functools.partial(plain, jnp, jax.nn.log_softmax)
   formula = jax.jit(jax.value_and_grad(mean))
-  found["formula"] = functools.partial(formula, *inputs)
+  results["formula"] = functools.partial(formula, *inputs)
   if torch is not None:
     torch.set_num_threads(os.cpu_count())
     torch._dynamo.reset()
@@ -167,9 +167,9 @@ def programs(name, inputs):
     )
     compiled_mean = torch.compile(mean, dynamic=False)
     sides = [torch.from_dlpack(x) for x in inputs]
-    found["torch"] = functools.partial(in_torch, mean, sides)
-    found["compile"] = functools.partial(in_torch, compiled_mean, sides)
-  return found, compiled.memory_analysis()
+    results["torch"] = functools.partial(in_torch, mean, sides)
+    results["compile"] = functools.partial(in_torch, compiled_mean, sides)
+  return results, compiled.memory_analysis()
 
 
 def in_torch(mean, sides):
@@ -279,19 +279,21 @@ def text(entry):
 
 
 def summary(rows):
-  found = []
+  results = []
   large = [x for x in rows if x["shape"] == [4096, 32000]]
   within = [x["loss"] for x in large if x["of_memory"]["median"] <= 1.5]
   if large:
     what = "losses within 1.5 of memory at 4096x32000"
     measured = f"{len(within)} of {len(large)}"
-    found.append(timing.line(what, "all", measured, len(within) == len(large)))
+    results.append(
+      timing.line(what, "all", measured, len(within) == len(large))
+    )
   for other, target in (("torch", 1.0), ("compile", 0.5)):
     ratios = [x["times_ours"].get(other) for x in rows]
     ratios = [x["median"] for x in ratios if x]
     if ratios:
       ahead = sum(x > 1 for x in ratios)
-      found.append(
+      results.append(
         timing.line(
           f"losses ahead of PyTorch ({other})",
           "all" if target == 1 else "most",
@@ -299,7 +301,7 @@ def summary(rows):
           ahead >= target * len(ratios),
         )
       )
-  return found
+  return results
 
 
 def chosen(asked):
@@ -324,19 +326,19 @@ def main() -> int:
   parser.add_argument("--sizes", help="such as 1024x1000,256x512")
   parser.add_argument("--rounds", type=int, default=7)
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
+  options = parser.parse_args()
   print("PyTorch", torch.__version__ if torch else "is not installed: left out")
   print("columns: formula, torch, compile over ours, by the clock / by work")
   # Sizes are measured apart where time is short: the others' rows stay.
-  failed, wanted = [], chosen(asked)
+  failed, wanted = [], chosen(options)
   rows = [
     row
-    for row in timing.written(asked.output, "losses")
+    for row in timing.written(options.output, "losses")
     if (row["loss"], tuple(row["shape"])) not in wanted
   ]
   for name, shape in wanted:
     try:
-      rows.append(measure(name, shape, 3 if asked.quick else asked.rounds))
+      rows.append(measure(name, shape, 3 if options.quick else options.rounds))
       print(text(rows[-1]), flush=True)
     except AssertionError as error:
       failed.append(name)
@@ -347,12 +349,12 @@ def main() -> int:
   rows.sort(
     key=lambda row: place.get((row["loss"], tuple(row["shape"])), len(place))
   )
-  found = timing.machine() | {
+  results = timing.machine() | {
     "torch": torch.__version__ if torch else None,
     "summary": summary(rows),
     "losses": rows,
   }
-  timing.write(found, asked.output)
+  timing.write(results, options.output)
   return 1 if failed else 0
 
 

@@ -70,8 +70,8 @@ def cosine_distance(xp, ls, s, t, y):
 
 
 def _at_label(xp, x, y):
-  own = y[:, None] == xp.arange(x.shape[-1])[None, :]
-  return own, xp.where(own, x, 0.0).sum(-1)
+  at_label = y[:, None] == xp.arange(x.shape[-1])[None, :]
+  return at_label, xp.where(at_label, x, 0.0).sum(-1)
 
 
 def hard_distillation(xp, ls, s, t, y):
@@ -189,8 +189,8 @@ def rkd_distance(xp, ls, s, t, y):
   def distances(f):
     squares = (f * f).sum(-1)
     d = squares[:, None] + squares[None, :] - 2 * (f @ f.T)
-    own = xp.arange(len(f))[:, None] == xp.arange(len(f))[None, :]
-    d = xp.where(own, 0.0, xp.sqrt(xp.where(own, 1.0, d)))
+    diagonal = xp.arange(len(f))[:, None] == xp.arange(len(f))[None, :]
+    d = xp.where(diagonal, 0.0, xp.sqrt(xp.where(diagonal, 1.0, d)))
     return d / (d.sum() / (len(f) * (len(f) - 1)))
 
   return _huber(xp, distances(s) - distances(t))
@@ -209,6 +209,6 @@ def rkd_angle(xp, ls, s, t, y):
 
 
 def relation_mse(xp, ls, s, t, y):
-  own = xp.arange(len(s))[:, None] == xp.arange(len(s))[None, :]
-  squares = xp.where(own, 0.0, xp.square(s @ s.T - t @ t.T))
+  diagonal = xp.arange(len(s))[:, None] == xp.arange(len(s))[None, :]
+  squares = xp.where(diagonal, 0.0, xp.square(s @ s.T - t @ t.T))
   return squares.sum() / (len(s) * (len(s) - 1))

@@ -76,34 +76,34 @@ def measure(optimizer: str, batch_size: int, rounds: int) -> dict:
       if number:  # the first one compiles
         now = time.process_time(), time.perf_counter()
         spent[policy].append(np.subtract(now, begun) / STEPS * 1e3)
-  found = {"optimizer": optimizer, "batch_size": batch_size}
+  results = {"optimizer": optimizer, "batch_size": batch_size}
   for policy, times in spent.items():
     lowest = np.percentile(times, 10, axis=0)
-    found[policy] = dict(zip(("cpu_ms", "ms"), lowest.round(3), strict=True))
-  added = found["skip"]["cpu_ms"] / found["stop"]["cpu_ms"] - 1
-  return found | {"added_percent_of_cpu": round(100 * added, 1)}
+    results[policy] = dict(zip(("cpu_ms", "ms"), lowest.round(3), strict=True))
+  added = results["skip"]["cpu_ms"] / results["stop"]["cpu_ms"] - 1
+  return results | {"added_percent_of_cpu": round(100 * added, 1)}
 
 
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--rounds", type=int, default=30)
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  found = {
+  options = parser.parse_args()
+  results = {
     "steps": [
-      measure(optimizer, batch_size, asked.rounds)
+      measure(optimizer, batch_size, options.rounds)
       for optimizer in ("sgd", "adam")
       for batch_size in (128, 512)
     ],
     "date": datetime.date.today().isoformat(),
     "jax": jax.__version__,
     "processors": os.cpu_count(),
-    "command": f"python -m benchmarks.nan_cost --rounds={asked.rounds}",
+    "command": f"python -m benchmarks.nan_cost --rounds={options.rounds}",
   }
-  text = json.dumps(found, indent=2)
+  text = json.dumps(results, indent=2)
   print(text)
-  if asked.output:
-    asked.output.write_text(text + "\n")
+  if options.output:
+    options.output.write_text(text + "\n")
   return 0
 
 

@@ -105,8 +105,8 @@ def loops(pair: Pair) -> dict[str, Callable[[], Any]]:
     for text in (pair.student, pair.teacher)
   )
   inputs = {name: x for name, x in shown[0].items() if name != "label"}
-  known = big.init(jax.random.key(1), inputs)
-  teacher = jax.device_put(kdjax.live_teacher(big, known))
+  variables = big.init(jax.random.key(1), inputs)
+  teacher = jax.device_put(kdjax.live_teacher(big, variables))
   method = kdjax.make_method(pair.method, task=pair.task)
   objective = kdjax.objective(method, student, pair.task)
   optimizer = optax.sgd(1e-3)
@@ -224,13 +224,15 @@ def main() -> int:
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  names = asked.pairs.split(",")
-  before = timing.written(asked.output, "rows")
+  options = parser.parse_args()
+  names = options.pairs.split(",")
+  before = timing.written(options.output, "rows")
   rows = [row for row in before if row["pair"] not in names]
   for name in names:
-    rows += measured(name, 9 if asked.quick else asked.rounds, asked.clock)
-    write(rows, asked.output)
+    rows += measured(
+      name, 9 if options.quick else options.rounds, options.clock
+    )
+    write(rows, options.output)
   return 0
 
 

@@ -106,13 +106,13 @@ class Bench:
     Of all weights together: Adam divides by the gradient's size, so one weight
     whose gradient is rounding may differ by a step.
     """
-    together, found = self.train(), 0.0
+    together, largest = self.train(), 0.0
     for i in (0, self.members // 2, self.members - 1):
       alone = self.train([i])
       apart = jax.tree.map(lambda x, y, i=i: x[i] - y[0], together, alone)
       share = optax.global_norm(apart) / optax.global_norm(alone)
-      found = max(found, float(share))
-    return found
+      largest = max(largest, float(share))
+    return largest
 
 
 def measure(model: str, *, seeds: int, epochs: int, own: int, rounds: int):
@@ -164,9 +164,9 @@ def measure(model: str, *, seeds: int, epochs: int, own: int, rounds: int):
   }
 
 
-def summary(found: list[dict]) -> list[dict]:
+def summary(results: list[dict]) -> list[dict]:
   lines = []
-  for one in found:
+  for one in results:
     for name, target in (
       ("own, cold", 3.0),
       ("shared, cold", None),
@@ -195,18 +195,18 @@ def main() -> None:
   parser.add_argument(
     "--output", type=Path, default=Path("benchmarks/results/populations.json")
   )
-  given = parser.parse_args()
+  options = parser.parse_args()
   sizes = {"seeds": 5, "epochs": 5, "own": 3, "rounds": 3}
   models = ["mlp(20)", "mlp(100)"]
-  if given.quick:
+  if options.quick:
     sizes, models = {"seeds": 2, "epochs": 2, "own": 1, "rounds": 1}, models[:1]
-  found = [measure(model, **sizes) for model in models]
-  lines = summary(found)
+  results = [measure(model, **sizes) for model in models]
+  lines = summary(results)
   for one in lines:
     print(f"{one['measured']:.3g} ({one['target']}) {one['what']}")
   timing.write(
-    {"machine": timing.machine(), "students": found, "summary": lines},
-    given.output,
+    {"machine": timing.machine(), "students": results, "summary": lines},
+    options.output,
   )
 
 

@@ -72,11 +72,11 @@ class Time(NamedTuple):
 
 def main() -> None:
   """Prints one line a case, and writes all to `FILE`."""
-  given = argparse.ArgumentParser(description=__doc__)
-  given.add_argument("--rounds", type=int, default=5)
-  given.add_argument("--model", default=MODEL)
-  given.add_argument("--tap", default="hidden_0")
-  options = given.parse_args()
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--model", default=MODEL)
+  parser.add_argument("--tap", default="hidden_0")
+  options = parser.parse_args()
   rows = []
   print("estimator  varied       images/s  CPU-ms/image  CPU ratio (low, high)")
   for estimator, name, values in CASES:
@@ -90,7 +90,7 @@ def main() -> None:
         flush=True,
       )
   FILE.parent.mkdir(exist_ok=True)
-  found = {
+  results = {
     "command": "python -m benchmarks.quantify",
     "date": datetime.date.today().isoformat(),
     "environment": measure.environment(jax.local_devices()),
@@ -98,7 +98,7 @@ def main() -> None:
     "standard": STANDARD,
     "rows": rows,
   }
-  FILE.write_text(json.dumps(found, indent=2) + "\n")
+  FILE.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def measured(
@@ -202,7 +202,7 @@ def program(
   )
 
   def run():
-    found = knowledge.minimise(
+    results = knowledge.minimise(
       lambda images, keys, sigma: begin(cut(images), cut(keys), cut(sigma)),
       lambda images, keys, state, step: advance(
         cut(images), cut(keys), state, step
@@ -212,7 +212,7 @@ def program(
       problem,
       descent,
     )
-    return np.asarray(found.entropy)
+    return np.asarray(results.entropy)
 
   return run
 

@@ -77,9 +77,9 @@ def main() -> None:
   timing.write(timing.machine() | about, given.output)
 
 
-def _lines(name: str, found: dict) -> list[dict]:
+def _lines(name: str, results: dict) -> list[dict]:
   """What was asked of 8 bits is asked of no other scheme."""
-  before, after = found["float32"], found[name]
+  before, after = results["float32"], results[name]
   points = 100 * (np.array(before["accuracy"]) - np.array(after["accuracy"]))
   share = float(np.mean(after["bytes"]) / np.mean(before["bytes"]))
   bound = name == "w8a8"

@@ -75,20 +75,24 @@ def main() -> int:
   parser.add_argument("--rows", help=argparse.SUPPRESS)
   parser.add_argument("--devices", type=int, default=1, help=argparse.SUPPRESS)
   parser.add_argument("--job", help=argparse.SUPPRESS)
-  asked = parser.parse_args()
-  if asked.rows:
-    rows = json.loads(asked.rows)
-    _join(asked.devices, asked.job)
-    print(json.dumps([measured(asked.epochs, **row) for row in rows]))
+  options = parser.parse_args()
+  if options.rows:
+    rows = json.loads(options.rows)
+    _join(options.devices, options.job)
+    print(json.dumps([measured(options.epochs, **row) for row in rows]))
     return 0
-  rows = list(everything(asked.quick, 3 if asked.quick else asked.epochs))
-  found = {"rows": rows, "assumed": ASSUMED, "estimate": list(estimates(rows))}
+  rows = list(everything(options.quick, 3 if options.quick else options.epochs))
+  results = {
+    "rows": rows,
+    "assumed": ASSUMED,
+    "estimate": list(estimates(rows)),
+  }
   from benchmarks import timing
 
-  found = timing.machine() | found | {"summary": list(summary(rows))}
-  timing.write(found, asked.output)
-  if asked.plot:
-    draw(found, asked.plot)
+  results = timing.machine() | results | {"summary": list(summary(rows))}
+  timing.write(results, options.output)
+  if options.plot:
+    draw(results, options.plot)
   return 0
 
 
@@ -182,7 +186,7 @@ def measured(
   settings = {"seed": np.array([0]), "learning_rate": np.array([1e-3])}
   arm = Arm("all", lambda _: method, settings, teacher="teacher")
   network = make_model("mlp(400, 400)", classes=classes)
-  known = network.init(jax.random.key(1), sample)
+  variables = network.init(jax.random.key(1), sample)
   needs = []
 
   def step(run, arguments):
@@ -199,7 +203,7 @@ def measured(
     epochs=epochs + 1,
     task=classification(classes),
     sample=sample,
-    teachers={"teacher": live_teacher(full_precision(network), known)},
+    teachers={"teacher": live_teacher(full_precision(network), variables)},
     devices=devices,
     observer=Observer(step, lambda fed, idle: fed),
   )
@@ -259,11 +263,11 @@ def _counted(student: str, teacher: str, shape) -> tuple[float, int]:
   done, size = 0.0, 0
   for text, passes in ((teacher, 1), (student, 3)):
     network = make_model(text, classes=100)
-    known = jax.eval_shape(network.init, jax.random.key(0), images)
-    forward = jax.make_jaxpr(network.apply)(known, images)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    forward = jax.make_jaxpr(network.apply)(variables, images)
     done += passes * memory.operations(forward.jaxpr)
     size = sum(
-      x.size * x.dtype.itemsize for x in jax.tree.leaves(known["params"])
+      x.size * x.dtype.itemsize for x in jax.tree.leaves(variables["params"])
     )
   return done, size
 
@@ -323,7 +327,7 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     )
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+def draw(results: dict[str, Any], path: Path) -> None:
   """Time a step over all that was varied, and the estimate."""
   import matplotlib
 
@@ -334,7 +338,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
   for axis, varied in zip(axes, ("batch", "classes", "devices"), strict=False):
     for name in (varied, "processes")[: 1 + (varied == "devices")]:
       key = "batch_size" if name == "batch" else name
-      rows = [row for row in found["rows"] if row["varied"] == name]
+      rows = [row for row in results["rows"] if row["varied"] == name]
       axis.plot(
         [row[key] for row in rows],
         [1e3 * row["seconds_a_step"] for row in rows],
@@ -353,7 +357,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
   axes[0].set_ylabel("ms a step, measured")
   axes[2].set_xlabel("devices, processes sharing two cores")
   axes[2].legend(frameon=False)
-  for row in found["estimate"]:
+  for row in results["estimate"]:
     values = row["efficiency"]
     label = f"{row['student']}, {row['cluster']}"
     axes[3].plot([*map(int, values)], [*values.values()], label=label)

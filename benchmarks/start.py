@@ -33,12 +33,12 @@ def main() -> int:
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  flags = SMALL if asked.quick else FLAGS
+  options = parser.parse_args()
+  flags = SMALL if options.quick else FLAGS
   seconds = {name: [] for name in NAMES}
   worked = {name: [] for name in NAMES}
   digests = set()
-  for _ in range(1 if asked.quick else asked.rounds):
+  for _ in range(1 if options.quick else options.rounds):
     with tempfile.TemporaryDirectory() as folder:
       for name in NAMES:
         given = "none" if name == "none" else f"{folder}/programs"
@@ -63,14 +63,14 @@ def main() -> int:
     )
     for name in saved["processor"]
   ]
-  found: dict[str, Any] = {
+  results: dict[str, Any] = {
     "flags": flags,
     "wall_seconds": seconds,
     "processor_seconds": worked,
     "over_none": saved,
     "summary": summary,
   }
-  timing.write(timing.machine() | found, asked.output)
+  timing.write(timing.machine() | results, options.output)
   return 0
 
 

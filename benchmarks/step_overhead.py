@@ -152,8 +152,8 @@ class LastToken(NamedTuple):
     return self.model.init(*args, **kwargs)
 
   def apply(self, *args, mutable=False, **kwargs):
-    found = self.model.apply(*args, mutable=mutable, **kwargs)
-    logits, rest = found if mutable is not False else (found, None)
+    results = self.model.apply(*args, mutable=mutable, **kwargs)
+    logits, rest = results if mutable is not False else (results, None)
     last = logits[:, -1]
     return last if mutable is False else (last, rest)
 
@@ -418,18 +418,18 @@ def main() -> int:
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  sizes = (64,) if asked.quick else tuple(map(int, asked.sizes.split(",")))
-  names = ["mlp", "gpt"] if asked.quick else asked.pairs.split(",")
+  options = parser.parse_args()
+  sizes = (64,) if options.quick else tuple(map(int, options.sizes.split(",")))
+  names = ["mlp", "gpt"] if options.quick else options.pairs.split(",")
   # Pairs are measured apart where time is short: the others' rows stay.
-  before = timing.written(asked.output, "rows")
+  before = timing.written(options.output, "rows")
   rows = [row for row in before if row["pair"] not in names]
   for name in names:
     for size in sizes:
-      rounds = 5 if asked.quick else asked.rounds
-      rows += measured(name, size, rounds, asked.clock)
+      rounds = 5 if options.quick else options.rounds
+      rows += measured(name, size, rounds, options.clock)
     # The larger pairs take long: what is done is kept.
-    write(rows, asked.output)
+    write(rows, options.output)
   return 0
 
 

@@ -73,7 +73,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def machine() -> dict[str, Any]:
   """Says where and how figures were made."""
   device = jax.local_devices()[0]
-  given = [x for x in sys.argv[1:] if not x.startswith("--output")]
+  command = [x for x in sys.argv[1:] if not x.startswith("--output")]
   return {
     "date": datetime.date.today().isoformat(),
     "jax": jax.__version__,
@@ -83,7 +83,7 @@ def machine() -> dict[str, Any]:
     "device": f"{device.platform} {device.device_kind}",
     "devices": jax.local_device_count(),
     "command": " ".join(
-      ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *given]
+      ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *command]
     ),
   }
 
@@ -111,14 +111,14 @@ def written(path: Path | None, key: str) -> list[dict[str, Any]]:
   return json.loads(path.read_text())[key]
 
 
-def write(found: Mapping[str, Any], path: Path | str | None) -> None:
+def write(results: Mapping[str, Any], path: Path | str | None) -> None:
   """Prints what was found, and writes it where it is wanted.
 
   Args:
-    found: JSON values; numbers are finite.
+    results: JSON values; numbers are finite.
     path: a file, whose folder is made; None for nowhere.
   """
-  text = json.dumps(found, indent=2, allow_nan=False)
+  text = json.dumps(results, indent=2, allow_nan=False)
   print(text)
   if path is not None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -75,16 +75,16 @@ that identical features score 1.
 
 def parse(function) -> dict[str, str]:
   """Returns {section: text} of a docstring; "" holds what precedes them."""
-  found, section = {"": []}, ""
+  results, section = {"": []}, ""
   for line in inspect.getdoc(function).splitlines():
     if line.rstrip(":") in SECTIONS and line.endswith(":"):
       section = line.rstrip(":")
-      found[section] = []
+      results[section] = []
     else:
-      found[section].append(line)
+      results[section].append(line)
   return {
     key: textwrap.dedent("\n".join(lines)).strip()
-    for key, lines in found.items()
+    for key, lines in results.items()
   }
 
 

@@ -35,13 +35,13 @@ def part(name: str) -> str:
 
 def losses_rows() -> str:
   """Lays out each loss's time, by the clock."""
-  found = json.loads((RESULTS / "losses.json").read_text())
+  results = json.loads((RESULTS / "losses.json").read_text())
   others = ("formula", "torch", "compile")
   lines = [
     "| loss | size | ms | of memory | formula | torch | torch.compile |",
     "| :-- | :-- | --: | --: | --: | --: | --: |",
   ]
-  for row in found["losses"]:
+  for row in results["losses"]:
     ratios = [
       f"{row['times_ours'][x]['median']:.2f}" if x in row["times_ours"] else ""
       for x in others
@@ -55,7 +55,7 @@ def losses_rows() -> str:
 
 def scale_rows() -> str:
   """Lays out what a step took, for all that was varied."""
-  found = json.loads((RESULTS / "scale.json").read_text())
+  results = json.loads((RESULTS / "scale.json").read_text())
   lines = [
     "| varied | batch | classes | devices | processes | ms a step | MB a device |",
     "| :-- | --: | --: | --: | --: | --: | --: |",
@@ -65,7 +65,7 @@ def scale_rows() -> str:
     f" | {row['devices']} | {row['processes']}"
     f" | {1e3 * row['seconds_a_step']:.2f}"
     f" | {sum(row['bytes_of_a_device'].values()) / 1e6:.1f} |"
-    for row in found["rows"]
+    for row in results["rows"]
   ]
   return "\n".join([*lines, ""])
 
@@ -75,15 +75,15 @@ def table(name: str) -> str:
   file = RESULTS / f"{name}.json"
   if not file.exists():
     return f"Not measured yet: `python -m benchmarks.{name}`.\n"
-  found = json.loads(file.read_text())
+  results = json.loads(file.read_text())
   rows = [
     f"| {row['what']} | {row['target']} | {row['measured']}"
     f" | {VERDICTS[row['met']]} |"
-    for row in found.get("summary", ())
+    for row in results.get("summary", ())
   ]
   head = ["| what | wanted | measured | |", "| :-- | :-- | --: | :-- |"]
   # Some benchmarks say where they were made in a part of its own.
-  made = {**found.get("machine", {}), **found}
+  made = {**results.get("machine", {}), **results}
   where = (
     f"{made.get('date')}, jax {made.get('jax')}, {made.get('processors')}"
     f" processors: `{made.get('command')}`"

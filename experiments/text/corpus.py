@@ -19,12 +19,12 @@ def sentences(packages: Iterable[str]) -> list[str]:
   Args:
     packages: names to import them by; they are read, not imported.
   """
-  found = {}
+  results = {}
   for package in packages:
     for file in _files(package):
       for sentence in in_source(file.read_text(encoding="utf-8")):
-        found.setdefault(letters(sentence), sentence)
-  return list(found.values())
+        results.setdefault(letters(sentence), sentence)
+  return list(results.values())
 
 
 def split(
@@ -65,8 +65,8 @@ def letters(sentence: str) -> str:
 
 
 def _files(package):
-  found = importlib.util.find_spec(package)
-  for folder in map(pathlib.Path, found.submodule_search_locations):
+  results = importlib.util.find_spec(package)
+  for folder in map(pathlib.Path, results.submodule_search_locations):
     for file in sorted(folder.rglob("*.py")):
       if "test" not in str(file.relative_to(folder)):
         yield file

@@ -83,16 +83,16 @@ def main() -> None:
   for name, count in zip(SPLITS, (64, 8, 8), strict=True):
     parser.add_argument(f"--{name}", type=int, default=count, help="parts")
   parser.add_argument("--characters", type=int, default=2000, help="of a part")
-  given = parser.parse_args()
-  counts = {name: getattr(given, name) for name in SPLITS}
+  options = parser.parse_args()
+  counts = {name: getattr(options, name) for name in SPLITS}
   try:
-    rows = text.read_rows(given.texts)
-    lines = [*map(json.dumps, select(rows, counts, given.characters))]
+    rows = text.read_rows(options.texts)
+    lines = [*map(json.dumps, select(rows, counts, options.characters))]
   except UserError as error:
     raise SystemExit(f"documents.py: {error}") from None
-  given.file.parent.mkdir(parents=True, exist_ok=True)
-  given.file.write_text("\n".join(lines) + "\n")
-  print(f"{given.file}: {len(rows)} documents, {len(lines)} parts of them")
+  options.file.parent.mkdir(parents=True, exist_ok=True)
+  options.file.write_text("\n".join(lines) + "\n")
+  print(f"{options.file}: {len(rows)} documents, {len(lines)} parts of them")
 
 
 if __name__ == "__main__":

