@@ -177,12 +177,12 @@ def test_the_loop_ends_when_all_texts_have(monkeypatch):
     jax.debug.callback(lambda: reads.append(1))
     return read(*arguments)
 
-  wanted = continuation.Wanted(
+  request = continuation.Request(
     1000, kdjax.models.generation.sampling.read_sampling("greedy"), (4,), 5
   )
   texts = jax.jit(continuation.continue_prompts, static_argnums=(0, 5))(
     decoding._replace(read=counted), variables, jnp.array([[1], [2]]),
-    jnp.ones((2, 1), bool), jax.random.split(KEY, 2), wanted,
+    jnp.ones((2, 1), bool), jax.random.split(KEY, 2), request,
   )  # fmt: skip
   jax.effects_barrier()
   assert texts.counts.sum(1).tolist() == [2, 2] and len(reads) == 2
