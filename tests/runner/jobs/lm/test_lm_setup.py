@@ -102,6 +102,16 @@ def test_points_of_the_curve_divide_the_steps(prepare, flags, expected):
   )  # fmt: skip
 
 
+def test_texts_that_are_learned_twice_are_drawn_every_other_step(prepare):
+  flags = {"policy": "mixed(student=0.7)", "max_new_tokens": "4"}
+  once = prepare(**flags).student
+  twice = prepare(updates_per_rollout="2", **flags).student
+  loader = twice.loaders[twice.arms["student"].loader]
+  assert loader.steps == once.loaders[once.arms["student"].loader].steps
+  assert loader is not twice.loaders[twice.arms["baseline"].loader]
+  assert twice.images == once.images
+
+
 def test_epochs_are_passes_over_the_sequences(prepare):
   setup = prepare(epochs="2")
   sequences = len(setup.train_split.labels)
