@@ -232,10 +232,8 @@ def takes(distillation: str | ObjectiveSpec, name: str) -> bool:
   """
   for term in terms_of(distillation):
     signature = inspect.signature(MAKERS[term.spec.name])
-    positional = dict.fromkeys(
-      list(signature.parameters)[: len(term.spec.args)]
-    )
-    if name in signature.parameters and name not in positional | dict(
+    by_place = dict.fromkeys(list(signature.parameters)[: len(term.spec.args)])
+    if name in signature.parameters and name not in by_place | dict(
       term.spec.kwargs
     ):
       return True

@@ -13,7 +13,7 @@ import pytest
 
 import kdjax
 from kdjax.core.errors import UserError
-from kdjax.models.generation import continuation
+from kdjax.models.generation import continuation, recompute
 from kdjax.models.gpt import gpt
 
 FOLDER = pathlib.Path(__file__).parent.parent / "golden" / "language_models"
@@ -170,7 +170,7 @@ def test_a_text_ends_with_the_first_of_its_ends():
 def test_the_loop_ends_when_all_texts_have(monkeypatch):
   """Two steps are enough, of the thousand that are allowed."""
   variables = {"params": {"logits": jnp.eye(5)[jnp.array([4, 0, 0, 0, 4])]}}
-  decoding = kdjax.models.generation.recompute.recomputed(CHAIN, variables, 1)
+  decoding = recompute.recomputed(CHAIN, variables, 1)
   read, reads = decoding.read, []
 
   def counted(*arguments):

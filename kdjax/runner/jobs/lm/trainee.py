@@ -38,8 +38,9 @@ def make(setup: Any, task: Task) -> TrainSpec:
   experiment = setup.experiment
   settings, computing = experiment.student, experiment.computing
   # The last loader is the student's, the first one the baseline's.
-  *_, own = setup.examples
-  steps, rounds = _steps(experiment, len(setup.examples[own]))
+  *_, student_loader = setup.examples
+  student_examples = setup.examples[student_loader]
+  steps, rounds = _steps(experiment, len(student_examples))
   loaders = {
     # What is called an epoch is the way from one point of the curve to the next.
     name: _loader(
@@ -62,7 +63,8 @@ def make(setup: Any, task: Task) -> TrainSpec:
   alone = in_pieces(OFFLINE, computing.accumulate_steps)
   scheme = policies.scheme_of(setup, task, steps, steps // rounds)
   if scheme.adapt_loader:
-    own, loaders["own"] = "own", scheme.adapt_loader(loaders[own])
+    loaders["adapted"] = scheme.adapt_loader(loaders[student_loader])
+    student_loader = "adapted"
   arms = {
     name: Arm(
       loader,
@@ -72,10 +74,10 @@ def make(setup: Any, task: Task) -> TrainSpec:
       own_scheme,
     )
     for name, loader, text, own_scheme in (
-      ("student", own, setup.values.objective, scheme),
+      ("student", student_loader, setup.values.objective, scheme),
       ("baseline", "train", "hard", alone),
       *(
-        (name, own, text, scheme)
+        (name, student_loader, text, scheme)
         for name, text in setup.values.alternatives.items()
       ),
     )
@@ -98,7 +100,7 @@ def make(setup: Any, task: Task) -> TrainSpec:
         settings.batch_size,
       )
   start = setup.learner.pretrained.variables
-  learned = setup.train_split.labels[setup.examples[own]] >= 0
+  learned = setup.train_split.labels[student_examples] >= 0
   tokens = settings.batch_size * learned.sum(axis=1).mean()
   return TrainSpec(
     network=network,
@@ -108,7 +110,7 @@ def make(setup: Any, task: Task) -> TrainSpec:
     loaders=loaders,
     epochs=rounds,
     images=round(
-      tokens * loaders[own].steps * len(arms) * len(members["seed"])
+      tokens * loaders[student_loader].steps * len(arms) * len(members["seed"])
     ),
     show=lambda x: x,
     together=True,
