@@ -84,11 +84,9 @@ def test_one_tokenizer_on_both_sides_is_plain_distillation(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["bytes", "uld"])
-def test_devices_and_pieces_do_not_matter(folder, how):
+def test_two_devices_train_as_one(folder, how):
   whole = trained(prepare(folder, across=how))
   check_close(whole, trained(prepare(folder, across=how), devices=2), 1e-6)
-  pieces = prepare(folder, across=how, accumulate_steps="4")
-  check_close(whole, trained(pieces), 1e-6)
 
 
 def test_classes_beyond_the_tokens_are_told(folder, capsys):
