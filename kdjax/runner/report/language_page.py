@@ -50,6 +50,9 @@ def table_makers(
   }
   if "alignment" in results:
     makers["alignment"] = lambda: [alignment_table(results["alignment"])]
+
+  if _searched(results):
+    makers["rates"] = lambda: [rates_table(results)]
   if "completions" in results:
     makers["completions"] = lambda: completions_tables(results["completions"])
   return makers
@@ -128,6 +131,49 @@ def alignment_table(alignment: Mapping[str, Any]) -> Table:
       f" {alignment['shared_tokens']:,}.",
     ),
   )  # fmt: skip
+
+
+def _searched(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+  """The networks that tried several rates."""
+  entries = reading.networks(results)
+  return {name: entry for name, entry in entries.items() if "cells" in entry}
+
+
+def rates_table(results: Mapping[str, Any]) -> Table:
+  """Makes the table of what each rate gave on the validation documents."""
+  searched = _searched(results)
+  scores = {
+    name: {cell["learning_rate"]: cell[CURVE] for cell in entry["cells"]}
+    for name, entry in searched.items()
+  }
+  rates = sorted(next(iter(scores.values())))
+  rows = tuple(
+    (
+      reading.title_of(name),
+      *(formats.with_spread(own[rate], 4) for rate in rates),
+    )
+    for name, own in scores.items()
+  )
+  at_edge = [
+    reading.title_of(name)
+    for name, entry in searched.items()
+    if entry["learning_rate"] in (rates[0], rates[-1])
+  ]
+  note = (
+    "Means over the seeds, ± standard deviation; each network is measured at its"
+    " best rate."
+  )
+  if at_edge:
+    note += (
+      f" The best rate of {', '.join(at_edge)} is the least or the largest one that"
+      " was tried: a better one may lie beyond it."
+    )
+  return Table(
+    "Nats a token on validation documents, by peak learning rate",
+    ("Network", *(f"{rate:g}" for rate in rates)),
+    rows,
+    (note,),
+  )
 
 
 def texts_table(results: Mapping[str, Any]) -> Table:
