@@ -45,7 +45,6 @@ RUNS := \
   lm:lm_data_size_16 \
   lm:lm_data_size_64 \
   lm:lm_data_size_256 \
-  lm:lm_sequence_level_rates \
   lm:lm_sequence_level
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
@@ -67,7 +66,7 @@ lm-texts: .venv/ready .venv/smollm2
 	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=12
 	$(DOCUMENTS) runs/texts/novels_healing.jsonl package:novels --train=56 --validation=6 --test=12
 	$(DOCUMENTS) runs/texts/novels.jsonl package:novels --train=1024 --validation=32 --test=64
-	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=256 --validation=64 --test=128
+	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=256 --validation=32 --test=64
 	$(DOCUMENTS) runs/texts/words.jsonl package:wordnet --train=4096 --validation=64 --test=128
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
@@ -123,7 +122,6 @@ BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 FLAGS_cached_teacher := --teacher_cache=runs/taught
 BEFORE_lm_small_teacher = $(MAKE) lm-texts
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
-BEFORE_lm_sequence_level_rates = $(MAKE) lm-texts
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \
 	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache

@@ -49,12 +49,6 @@ lm_data_size_64: As `lm_data_size_4`, with 64 parts of novels.
 
 lm_data_size_256: As `lm_data_size_4`, with 256 parts of novels.
 
-lm_sequence_level_rates: Which rate suits each arm of `lm_sequence_level`?
-
-  make experiments RUNS=lm:lm_sequence_level_rates
-
-One order of the texts, three rates for each arm, chosen on validation definitions.
-
 lm_other_tokenizer: Does a teacher with another tokenizer heal a pruned network too?
 
   make lm-texts
@@ -73,7 +67,8 @@ lm_sequence_level: Does a student learn more from its teacher's answers than fro
 
 What words mean, as WordNet has it: 6 of SmolLM2's 30 blocks learn from its greedy
 answers to 256 prompts (Kim & Rush 2016), by their tokens alone and by its distributions
-too; the baseline learns from WordNet's own answers. Three orders.
+too; the baseline learns from WordNet's own answers. Three orders, all arms at the rate
+that suits this cut by `lm_prune_and_heal_rates`.
 
 lm_words_teacher: A small GPT of six blocks on WordNet: the teacher of `lm_on_policy`.
 
@@ -135,23 +130,6 @@ _HEALED = Experiment(
   teacher=Teacher(teacher_from="package:smollm2"),
   student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
   distillation=_WORDS,
-)
-
-
-_ANSWERS = Experiment(
-  language=Language(
-    text="runs/texts/definitions.jsonl",
-    sequence_length=128,
-    steps=48,
-    evaluations=2,
-    validation_sequences=16,
-    policy="teacher",
-    alternatives="forward_kl:0.9 + ce:0.1",
-  ),
-  continuation=Continuation(max_new_tokens=32),
-  teacher=Teacher(teacher_from="package:smollm2"),
-  student=_student(model="layers(6)", batch_size=2, learning_rate=1e-3),
-  distillation=Distillation(distillation="hard"),
 )
 
 
@@ -269,11 +247,19 @@ EXPERIMENTS = {
     teacher=Teacher(teacher_from="package:smollm2"),
   ),
   **{f"lm_data_size_{parts}": _data_size(parts) for parts in (4, 16, 64, 256)},
-  "lm_sequence_level_rates": dataclasses.replace(
-    _ANSWERS,
-    language=dataclasses.replace(_ANSWERS.language, completions=0),
-    student=dataclasses.replace(_ANSWERS.student, seeds=1),
-    search=Search(rates=(3e-4, 1e-3, 3e-3)),
+  "lm_sequence_level": Experiment(
+    language=Language(
+      text="runs/texts/definitions.jsonl",
+      sequence_length=128,
+      steps=48,
+      evaluations=2,
+      validation_sequences=16,
+      policy="teacher",
+      alternatives="forward_kl:0.9 + ce:0.1",
+    ),
+    continuation=Continuation(max_new_tokens=32),
+    teacher=Teacher(teacher_from="package:smollm2"),
+    student=_student(model="layers(6)", batch_size=2, learning_rate=1e-3),
+    distillation=Distillation(distillation="hard"),
   ),
-  "lm_sequence_level": _ANSWERS,
 }
