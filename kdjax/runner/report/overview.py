@@ -11,6 +11,7 @@ from kdjax.runner.report import (
   compression_page,
   formats,
   knowledge_tables,
+  language_page,
   page,
   reading,
   synthesis_page,
@@ -116,6 +117,11 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
       name, results, sentences, compression_page.table_makers(results)
     )
   sentences = [verdicts.headline(results), *verdicts.notes(results)]
+  if results.get("task") == "language_model":
+    makers = language_page.table_makers(results)
+    # Whole texts stand on the run's own page.
+    makers.pop("completions", None)
+    return _page(name, results, sentences, makers)
   makers = page.table_makers(results, costs=False)
   return _page(name, results, sentences, makers)
 
