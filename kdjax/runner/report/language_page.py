@@ -50,7 +50,6 @@ def table_makers(
   }
   if "alignment" in results:
     makers["alignment"] = lambda: [alignment_table(results["alignment"])]
-
   if _searched(results):
     makers["rates"] = lambda: [rates_table(results)]
   if "completions" in results:
