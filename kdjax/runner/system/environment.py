@@ -22,7 +22,11 @@ PACKAGES = (
 
 
 def describe(devices: list[jax.Device]) -> dict[str, Any]:
-  """Says what ran: versions, devices, processors and the state of the source."""
+  """Says what ran: versions, devices, processors and the state of the source.
+
+  Args:
+    devices: those that were computed on.
+  """
   return {name: _version(name) for name in PACKAGES} | {
     "python": platform.python_version(),
     "platform": platform.system() + " " + platform.machine(),

@@ -1,5 +1,6 @@
 """From settings to a network and prompts; what is wrong ends here."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -42,15 +43,14 @@ def build(experiment: Any) -> Plan:
     "a language model and prompts, --from=FOLDER and --prompts=FILE",
     **{"from": source, "prompts": settings.prompts},
   )
-  language_models.sampling_of(experiment)
+  continuation = dataclasses.replace(
+    experiment.continuation, sampling=language_models.sampling_of(experiment)
+  )
   rows = text.read_prompts(settings.prompts)
   devices = placement.choose(experiment.run.accelerator)
   network = language_models.open_language_model("from", source)
-  count = experiment.continuation.max_new_tokens
-  prompts = [_ids(network, row, count) for row in rows]
-  setup = Setup(
-    settings, experiment.continuation, source, network, rows, prompts, devices
-  )
+  prompts = [_ids(network, row, continuation.max_new_tokens) for row in rows]
+  setup = Setup(settings, continuation, source, network, rows, prompts, devices)
   return Plan(setup, experiment, devices, resumable=False)
 
 
