@@ -44,8 +44,7 @@ RUNS := \
   lm:lm_data_size_4 \
   lm:lm_data_size_16 \
   lm:lm_data_size_64 \
-  lm:lm_data_size_256 \
-  lm:lm_sequence_level
+  lm:lm_data_size_256
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 
