@@ -40,7 +40,6 @@ RUNS := \
   distill:quantized_pruned \
   lm:lm_prune_and_heal_rates \
   lm:lm_prune_and_heal \
-  lm:lm_small_teacher \
   lm:lm_data_size_4 \
   lm:lm_data_size_16 \
   lm:lm_data_size_64 \
@@ -70,6 +69,11 @@ lm-texts: .venv/ready .venv/smollm2
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
 	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
+
+# The teacher of lm_data_size_4 and its like.
+runs/lm_small_teacher/results.json:
+	$(MAKE) lm-texts
+	$(BIN)/python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
 
 # A file's tests share what they compile: one worker takes all of them.
 test: .venv/ready
@@ -119,7 +123,10 @@ endef
 BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
-BEFORE_lm_small_teacher = $(MAKE) lm-texts
+BEFORE_lm_data_size_4 = $(MAKE) runs/lm_small_teacher/results.json
+BEFORE_lm_data_size_16 = $(BEFORE_lm_data_size_4)
+BEFORE_lm_data_size_64 = $(BEFORE_lm_data_size_4)
+BEFORE_lm_data_size_256 = $(BEFORE_lm_data_size_4)
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \

@@ -33,13 +33,13 @@ nats, was the largest of the grid. On other texts, the pages of docs/, 7.94 and 
 
 lm_small_teacher: A small GPT of four blocks on four novels: the teacher of `lm_data_size`.
 
-  make experiments RUNS=lm:lm_small_teacher
+  make runs/lm_small_teacher/results.json
 
 Its baseline is trained on the same loss and is the same network.
 
 lm_data_size_4: How do the divergences differ as texts grow scarce?
 
-  make experiments RUNS="lm:lm_small_teacher lm:lm_data_size_4 lm:lm_data_size_16 lm:lm_data_size_64 lm:lm_data_size_256"
+  make experiments RUNS="lm:lm_data_size_4 lm:lm_data_size_16 lm:lm_data_size_64 lm:lm_data_size_256"
 
 A GPT of two blocks learns from 4 parts of novels of 2,000 characters each: by five
 divergences, and by the next tokens alone. Equally many steps, five seeds, three rates
