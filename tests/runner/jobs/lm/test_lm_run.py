@@ -30,7 +30,7 @@ SGD = (
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
   folder = tmp_path_factory.mktemp("places")
-  tiny_folder(folder / "teacher", characters(), scale=4.0)
+  tiny_folder(folder / "teacher", characters())
   asked = [
     {"prompt": text[:6], "completion": text[6:20]} for text in documents(9, 1)
   ]
