@@ -74,9 +74,9 @@ lm_sequence_level: Does a student learn more from its teacher's answers than fro
 What words mean, as WordNet has it: 6 of SmolLM2's 30 blocks learn from its greedy
 answers to 256 prompts (Kim & Rush 2016), by their tokens alone and by its distributions
 too; the baseline learns from WordNet's own answers. Three orders, all arms at the rate
-that suits this cut by `lm_prune_and_heal_rates`.
+that suits this cut by `lm_prune_and_heal_rates`. Not run to its end yet.
 
-lm_words_teacher: A small GPT of six blocks on WordNet: the teacher of `lm_on_policy`.
+lm_words_teacher: A small GPT of four blocks on WordNet: the teacher of `lm_on_policy`.
 
   make lm-texts
   python launch.py lm --experiment=lm_words_teacher --workdir=runs/lm_words_teacher
