@@ -139,6 +139,19 @@ _HEALED = Experiment(
 )
 
 
+def _small_gpt(*, learning_rate: float, **settings) -> Experiment:
+  """The network of `experiments.text.small_gpt`, trained to be a teacher."""
+  folder = "runs/texts/small_gpt"
+  return Experiment(
+    language=Language(
+      student_from=folder, sequence_length=64, completions=0, **settings
+    ),
+    teacher=Teacher(teacher_from=folder),
+    student=_student(batch_size=16, seeds=1, learning_rate=learning_rate),
+    distillation=Distillation(distillation="hard"),
+  )
+
+
 def _data_size(parts: int) -> Experiment:
   """As much of the novels as so many parts of 2,000 characters."""
   kinds = "reverse_kl", "skew_kl(lam=0.1)", "generalized_jsd(beta=0.5)", "tvd"
@@ -203,17 +216,8 @@ EXPERIMENTS = {
     search=Search(rates=(3e-4, 1e-3, 3e-3)),
   ),
   "lm_prune_and_heal": _HEALED,
-  "lm_words_teacher": Experiment(
-    language=Language(
-      text="runs/texts/words.jsonl",
-      student_from="runs/texts/small_gpt",
-      sequence_length=64,
-      steps=1000,
-      completions=0,
-    ),
-    teacher=Teacher(teacher_from="runs/texts/small_gpt"),
-    student=_student(batch_size=16, seeds=1, learning_rate=2e-3),
-    distillation=Distillation(distillation="hard"),
+  "lm_words_teacher": _small_gpt(
+    learning_rate=2e-3, text="runs/texts/words.jsonl", steps=1000
   ),
   "lm_on_policy": Experiment(
     language=Language(
@@ -231,18 +235,11 @@ EXPERIMENTS = {
     distillation=Distillation(distillation="generalized_jsd(beta=0.5):1"),
     search=Search(rates=(1e-3, 3e-3)),
   ),
-  "lm_small_teacher": Experiment(
-    language=Language(
-      text="runs/texts/novels_1024.jsonl",
-      student_from="runs/texts/small_gpt",
-      sequence_length=64,
-      steps=800,
-      evaluations=4,
-      completions=0,
-    ),
-    teacher=Teacher(teacher_from="runs/texts/small_gpt"),
-    student=_student(batch_size=16, seeds=1, learning_rate=3e-3),
-    distillation=Distillation(distillation="hard"),
+  "lm_small_teacher": _small_gpt(
+    learning_rate=3e-3,
+    text="runs/texts/novels_1024.jsonl",
+    steps=800,
+    evaluations=4,
   ),
   "lm_other_tokenizer": _FROM_GEMMA,
   "lm_own_tokenizer": dataclasses.replace(
