@@ -140,7 +140,7 @@ _HEALED = Experiment(
 
 
 def _small_gpt(*, learning_rate: float, **settings) -> Experiment:
-  """The network of `experiments.text.small_gpt`, trained to be a teacher."""
+  """The network of `text/small_gpt.py`, trained to be a teacher."""
   folder = "runs/texts/small_gpt"
   return Experiment(
     language=Language(
