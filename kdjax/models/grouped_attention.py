@@ -78,7 +78,7 @@ class Projection(nn.Module):
       self.param("bias", nn.initializers.zeros, size) if self.bias else None
     )
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
-    x = jnp.einsum("btd,dhk->bthk", x, kernel)
+    x = jax.lax.dot_general(x, kernel, (((2,), (0,)), ((), ())))
     if bias is not None:
       x = x + _ranked(bias, x)
     if self.norm:
@@ -102,7 +102,7 @@ class Output(nn.Module):
     if self.bias:
       bias = self.param("bias", nn.initializers.zeros, (self.width,))
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
-    x = jnp.einsum("bthk,hkd->btd", x, kernel)
+    x = jax.lax.dot_general(x, kernel, (((2, 3), (0, 1)), ((), ())))
     return x if bias is None else x + _ranked(bias, x)
 
 

@@ -2,6 +2,7 @@
 
 load.py          language models: a folder -> a network, and back
 cut.py           students of some of a network's blocks
+adapters.py      low-rank adapters, written as PEFT reads them
 new.py           decoders of their families without weights
 architectures.py which of them there are; families.py and encoders.py read their
                  configs, decoders.py and bert.py know their names
