@@ -16,10 +16,11 @@ import numpy as np
 from kdjax import losses
 from kdjax.core.arguments import check_kind, check_whole
 from kdjax.core.entries import check_nan
-from kdjax.core.factored import by_row, factored
+from kdjax.core.factored import by_row
 from kdjax.core.task import Task, as_batch, has_weight
 from kdjax.core.teacher import Teacher, observe
 from kdjax.data import open_batches
+from kdjax.evaluate.rows import rows_of
 
 
 def kl_by_step(
@@ -76,11 +77,7 @@ def kl_by_step(
 def _program(network: Any, task: Task, steps: int):
   @jax.jit
   def sums(variables, teacher, batch):
-    def answered(variables, inputs):
-      return network.apply(variables, inputs)[0], ()
-
-    outputs, _ = factored(answered, task.factored_from)(variables, batch.inputs)
-    rows = task.rows(outputs, batch)
+    rows = rows_of(network, variables, batch, task)
     answers = observe(teacher, batch, step=jnp.int32(0), task=task).answers
     kl = by_row(losses.forward_kl, rows.answers, answers)
     counts = has_weight(rows.weight).reshape(len(batch.weight), -1)

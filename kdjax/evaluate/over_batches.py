@@ -12,7 +12,7 @@ from kdjax.core.answers import check_answers
 from kdjax.core.arguments import check_kind
 from kdjax.core.entries import check_nan
 from kdjax.core.errors import UserError
-from kdjax.core.factored import Factored, as_logits, factored
+from kdjax.core.factored import Factored, as_logits
 from kdjax.core.one_pass import divergence
 from kdjax.core.task import (
   Batch,
@@ -25,6 +25,7 @@ from kdjax.core.task import (
 )
 from kdjax.core.teacher import check_places, observe
 from kdjax.data import open_batches
+from kdjax.evaluate.rows import rows_of
 from kdjax.losses import chunked, forward_kl
 
 # Of a mapping of whole arrays; metrics do not depend on it.
@@ -110,11 +111,7 @@ def evaluate(
 def _program(network: Any, task: Task):
   @jax.jit
   def measured(variables, teacher, batch: Batch):
-    def answered(variables, inputs):
-      return network.apply(variables, inputs)[0], ()
-
-    outputs, _ = factored(answered, task.factored_from)(variables, batch.inputs)
-    rows = task.rows(outputs, batch)
+    rows = rows_of(network, variables, batch, task)
     check_answers("network", rows.answers, len(rows.weight), task)
     # Metrics that differ in their end alone are one computation.
     distinct = task.metrics.values()

@@ -90,7 +90,7 @@ def divergence(
   teacher: Side,
   alignment: Alignment,
   *,
-  shared_ids: SharedIds,
+  shared_ids: tuple[Any, Any],
   measure: Callable[..., jax.Array] = divergences.forward_kl,
   chunk_size: int | None = None,
 ) -> jax.Array:
@@ -111,7 +111,7 @@ def divergence(
     student: what the student answers.
     teacher: what the teacher does; a constant.
     alignment: of the same leading axes; a constant.
-    shared_ids: the tokens that both have.
+    shared_ids: the tokens that both have, as `SharedIds` or another pair.
     measure: (student's logits (..., C), teacher's (..., C)) -> (...), such as a
       divergence of `kdjax.losses`; the C classes are those above.
     chunk_size: slots whose logits are held at a time, static; None for as many as
@@ -137,12 +137,13 @@ def divergence(
     Vulić, Ponti 2025 (approximate likelihood matching), arXiv:2503.20083.
   """
   alignment = _checked("divergence", student, teacher, alignment)
-  if len(shared_ids.student) != len(shared_ids.teacher):
+  student_ids, teacher_ids = shared_ids
+  if len(student_ids) != len(teacher_ids):
     raise ValueError(
       "aligned.divergence: shared_ids must name as many tokens of both sides, got"
-      f" {len(shared_ids.student)} and {len(shared_ids.teacher)}"
+      f" {len(student_ids)} and {len(teacher_ids)}"
     )
-  has_others = len(shared_ids.student) < student.classes
+  has_others = len(student_ids) < student.classes
   readers = [
     _merged_by(jnp.asarray(ids), side.classes, has_others)
     for ids, side in zip(shared_ids, (student, teacher), strict=True)

@@ -3,11 +3,10 @@
 import functools
 from typing import Any
 
+from kdjax.core.alignment import SLOTS, alignment_features
 from kdjax.core.factored import factored, first_classes, over_rows
 from kdjax.core.method import Outputs
 from kdjax.core.teacher import Teacher
-from kdjax.data.text.beside import SLOTS
-from kdjax.methods._aligned import shown_beside
 from kdjax.taps.network import Network
 from kdjax.train.teacher import live_teacher
 
@@ -31,7 +30,7 @@ def aligned_teacher(
 
   Returns:
     The teacher. A batch has what it reads as "teacher_inputs", and it shows logits
-    in rows of its own, B * (T' - 1), for methods of `kdjax.methods._aligned`.
+    in rows of its own, B * (T' - 1), for the losses of `kdjax.losses.aligned`.
   """
   live = live_teacher(network, variables, dtype=dtype)
   show = _shown(live.show, vocabulary, factored_from)
@@ -51,7 +50,7 @@ def _shown(show, vocabulary: int, factored_from: int | None):
 
     answers, _ = factored(answered, factored_from)(arrays, batch)
     answers = over_rows(_before_the_last, first_classes(answers, vocabulary))
-    return Outputs(answers, shown_beside(slots, inputs["tokens"][:, 1:]))
+    return Outputs(answers, alignment_features(slots, inputs["tokens"][:, 1:]))
 
   return shown
 

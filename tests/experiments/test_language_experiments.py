@@ -179,7 +179,7 @@ def test_an_experiment_builds(name, places, monkeypatch):
   setup = build(options.with_flags(settings, given)).setup
   assert len(setup.grid) == max(len(settings.search.rates), 1)
   if deep:
-    blocks = setup.learner.pretrained.variables["params"]
+    blocks = setup.student_model.pretrained.variables["params"]
     count = sum(key.startswith("stage_") for key in blocks)
     assert settings.student.model == f"layers({count})"
 

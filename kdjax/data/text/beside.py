@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdjax.core.alignment import SLOTS
 from kdjax.core.errors import UserError
 from kdjax.data.text.align import Groups, Pieces, align
 from kdjax.data.text.examples import Example
 from kdjax.data.text.pack import pack
 from kdjax.data.text.rows import Row
 
-# Names of the arrays of slots, as `kdjax.losses.aligned.Alignment` has them.
-SLOTS = ("slots_student", "slots_teacher", "slots_group")
 # Lengths are multiples of it, so that few programs are compiled.
 _STEP = 8
 

@@ -63,6 +63,10 @@ class Answered(NamedTuple):
   def decode(self, ids: Sequence[int]) -> str:
     return self.tokenizer.decode(ids)
 
+  @property
+  def pad(self) -> int:
+    return self.tokenizer.pad
+
 
 def read_rows(settings: Text) -> list[text.Row]:
   """Reads the rows of all that `--text` names."""
@@ -82,16 +86,22 @@ def read(settings: Documents, tokenizer: Any) -> Texts:
   length, parts = settings.sequence_length, {}
   for name, split_rows in divided.items():
     try:
-      examples = text.make_examples(split_rows, tokenizer, length)
+      part = make_part(split_rows, tokenizer, length)
     except UserError as error:
       raise UserError(f"{name} split: {error}") from None
-    sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
-    parts[name] = Part(split_rows, examples, sequences)
-    say(f"{name}: {examples.summary()}; {_packed(sequences)}")
+    parts[name] = part
+    say(f"{name}: {part.examples.summary()}; {_packed(part.sequences)}")
   for name, count in duplicates.items():
     if count:
       say(f"{name}: {count} of these documents are in train too")
   return Texts(parts, duplicates)
+
+
+def make_part(rows: list[text.Row], tokenizer: Any, length: int) -> Part:
+  """Tokenises rows and packs them in sequences of some length."""
+  examples = text.make_examples(rows, tokenizer, length)
+  sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
+  return Part(rows, examples, sequences)
 
 
 def described(texts: Texts) -> dict[str, Any]:

@@ -1,56 +1,36 @@
-"""A teacher with another tokenizer: what it reads, how it is asked and measured."""
+"""`--across`: a teacher that reads the texts by another tokenizer than the student."""
 
-import functools
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax import evaluate
+from kdjax.core import storage
 from kdjax.core.errors import UserError
-from kdjax.core.method import Inputs, Method
-from kdjax.core.task import Task, has_weight
-from kdjax.core.teacher import Teacher, observe
+from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher
 from kdjax.data import text
 from kdjax.data.text.beside import Coverage
-from kdjax.losses import aligned
-from kdjax.methods._aligned import over_groups, sides_of
+from kdjax.evaluate.across_tokenizers import compare_across_tokenizers
+from kdjax.methods._aligned import over_groups
 from kdjax.models.pretrained.load import Pretrained
-from kdjax.models.tokenizers import shared_ids, token_bytes
+from kdjax.models.tokenizers import prompt_ids, shared_ids, token_bytes
 from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.lm.tokenization import Tokenization
 from kdjax.runner.pipeline import language_models
-from kdjax.runner.pipeline import texts as rows
+from kdjax.runner.pipeline.texts import Part, Texts, make_part
 from kdjax.runner.pipeline.values import policy_of
+from kdjax.runner.report import reading
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.tasks import language_model
 from kdjax.train.aligned_teacher import aligned_teacher
-from kdjax.train.forward import forward
 
-# Before what the teacher reads, among the student's arrays.
+# Before what the teacher reads, among the stored arrays.
 _PREFIX = "teacher_"
-
-
-class Across(NamedTuple):
-  """How a teacher with another tokenizer is asked.
-
-  Attributes:
-    shared: the tokens that both have.
-    sizes: how many tokens student and teacher have.
-    beside: by split, what the teacher reads beside the student's sequences.
-    coverage: by split, how much of what the student learns is compared.
-    test: the test documents, by the teacher's tokenizer alone.
-    task: what the teacher's own answers mean.
-  """
-
-  shared: aligned.SharedIds
-  sizes: tuple[int, int]
-  beside: dict[str, dict[str, np.ndarray]]
-  coverage: dict[str, Coverage]
-  test: rows.Part
-  task: Task
 
 
 def check(experiment: Experiment) -> None:
@@ -87,208 +67,179 @@ def check(experiment: Experiment) -> None:
     )
 
 
-def read(
+def two_tokenizers(
   experiment: Experiment,
-  texts: rows.Texts,
-  student: Any,
+  texts: Texts,
   teacher: Pretrained,
-) -> Across:
+  *,
+  tokenizer: Any,
+  width: int,
+) -> Tokenization:
   """Reads the texts by the teacher's tokenizer too, and says what came of it.
 
   Args:
     texts: as the student reads them.
-    student: its tokenizer.
+    tokenizer: the student's.
+    width: how many of its tokens the student has logits for.
   """
+  settings = experiment.language
   flag = f"--teacher_from={experiment.teacher.teacher_from}"
-  readers = [
-    text.Reader(tokenizer, _bytes_of(where, tokenizer))
-    for where, tokenizer in (
-      (f"--student_from={experiment.language.student_from}", student),
-      (flag, teacher.tokenizer),
-    )
-  ]
-  beside, coverage = {}, {}
-  for name, part in texts.parts.items():
-    beside[name], coverage[name] = text.put_beside(
+  readers = (
+    _reader(f"--student_from={settings.student_from}", tokenizer),
+    _reader(flag, teacher.tokenizer),
+  )
+  inputs, coverage = {}, {}
+  for split, part in texts.parts.items():
+    inputs[split], coverage[split] = text.put_beside(
       part.sequences, part.examples.examples, part.rows, *readers
     )
-  longest = max(one["tokens"].shape[1] for one in beside.values())
+  task, teacher_task = (
+    language_model(width),
+    _teacher_task(flag, teacher, inputs),
+  )
+  shared = tuple(map(np.array, shared_ids(tokenizer, teacher.tokenizer)))
+  alignment = {
+    "shared_tokens": len(shared[0]),
+    "student_tokens": tokenizer.vocabulary_size,
+    "teacher_tokens": teacher.tokenizer.vocabulary_size,
+    "splits": {split: _shares(split, one) for split, one in coverage.items()},
+  }
+  test = texts.parts["test"]
+  live = aligned_teacher(
+    teacher.network,
+    teacher.variables,
+    vocabulary=teacher_task.width,
+    factored_from=teacher_task.factored_from,
+    dtype=experiment.computing.teacher_dtype,
+  )
+  return Tokenization(
+    task=_with_teacher_inputs(task, inputs["train"]),
+    teacher=live,
+    teacher_task=teacher_task,
+    teacher_test=make_part(
+      test.rows, teacher.tokenizer, settings.sequence_length
+    ),
+    measure_student=partial(
+      _measure_student,
+      test=test,
+      teacher=live,
+      teacher_sequences=inputs["test"],
+      shared_ids=shared,
+      task=task,
+      batch_size=experiment.student.batch_size,
+    ),
+    # Only that can be compared with a teacher that has other tokens.
+    scored_task=task._replace(
+      score=reading.BITS.name, words=reading.BITS.words
+    ),
+    same_ids=False,
+    teacher_prompt=lambda ids: prompt_ids(
+      teacher.tokenizer, {"prompt": tokenizer.decode(ids)}
+    )[-settings.sequence_length :],
+    teacher_inputs={_PREFIX + name: x for name, x in inputs["train"].items()},
+    views={"view": _student_view, "teacher_view": _teacher_view},
+    adapt=partial(over_groups, across=settings.across, shared_ids=shared),
+    results={"alignment": alignment, "compared_by": reading.BITS.name},
+    fingerprints={
+      "sha256 of what the teacher reads": storage.digest(inputs["train"])
+    },
+  )
+
+
+def _reader(flag: str, tokenizer: Any) -> text.Reader:
+  try:
+    return text.Reader(tokenizer, token_bytes(tokenizer))
+  except UserError as error:
+    raise UserError(f"{flag}: {error}") from None
+
+
+def _teacher_task(
+  flag: str,
+  teacher: Pretrained,
+  inputs: Mapping[str, Mapping[str, np.ndarray]],
+) -> Task:
+  """What the teacher's answers mean; refuses one that cannot read its inputs."""
+  longest = max(arrays["tokens"].shape[1] for arrays in inputs.values())
   classes = language_models.count_classes(flag, teacher, longest)
   tokens = teacher.tokenizer.vocabulary_size
   language_models.say_padding("teacher", classes, tokens)
-  own = text.make_examples(
-    texts.parts["test"].rows,
-    teacher.tokenizer,
-    experiment.language.sequence_length,
-  )
-  sequences = text.pack(
-    own.examples,
-    experiment.language.sequence_length,
-    pad=teacher.tokenizer.pad,
-  )
-  shared = aligned.SharedIds(
-    *map(np.array, shared_ids(student, teacher.tokenizer))
-  )
-  across = Across(
-    shared,
-    (student.vocabulary_size, tokens),
-    beside,
-    coverage,
-    rows.Part(texts.parts["test"].rows, own, sequences),
-    language_model(min(classes, tokens)),
-  )
-  for name, one in described(across)["splits"].items():
-    say(
-      f"{name}: of the student's tokens {100 * one['one_to_one']:.1f} % are one of"
-      f" the teacher's, {100 * one['merged']:.1f} % are in groups of several,"
-      f" {100 * one['left_out']:.1f} % are not compared"
-    )
-  return across
+  return language_model(min(classes, tokens))
 
 
-def described(across: Across) -> dict[str, Any]:
-  """What results.json says of the alignment: shares of tokens and of bytes."""
-  splits = {}
-  for name, one in across.coverage.items():
-    tokens, size = max(one.tokens, 1), max(one.bytes, 1)
-    splits[name] = {
-      "one_to_one": one.single / tokens,
-      "merged": one.merged / tokens,
-      "left_out": 1 - (one.single + one.merged) / tokens,
-      "merged_bytes": one.merged_bytes / size,
-      "left_out_bytes": one.left_out_bytes / size,
-      "teacher_tokens": one.teacher_tokens,
-    }
-  student, teacher = across.sizes
-  return {
-    "shared_tokens": len(across.shared.student),
-    "student_tokens": student,
-    "teacher_tokens": teacher,
-    "splits": splits,
+def _measure_student(
+  network: Network,
+  variables: Any,
+  *,
+  test: Part,
+  teacher: Teacher,
+  teacher_sequences: Mapping[str, np.ndarray],
+  shared_ids: tuple[np.ndarray, np.ndarray],
+  **options,
+) -> dict[str, float]:
+  """A student's scores on the test documents, and its distance from the teacher."""
+  scores = evaluate.measure_text(
+    network,
+    variables,
+    test.sequences,
+    text_bytes=test.examples.bytes,
+    **options,
+  )
+  return scores | compare_across_tokenizers(
+    network,
+    variables,
+    teacher,
+    test.sequences,
+    teacher_sequences,
+    shared_ids=shared_ids,
+    **options,
+  )
+
+
+def _shares(split: str, coverage: Coverage) -> dict[str, float]:
+  """What results.json says of a split's alignment, said aloud too."""
+  tokens, size = max(coverage.tokens, 1), max(coverage.bytes, 1)
+  shares = {
+    "one_to_one": coverage.single / tokens,
+    "merged": coverage.merged / tokens,
+    "left_out": 1 - (coverage.single + coverage.merged) / tokens,
+    "merged_bytes": coverage.merged_bytes / size,
+    "left_out_bytes": coverage.left_out_bytes / size,
+    "teacher_tokens": coverage.teacher_tokens,
   }
+  say(
+    f"{split}: of the student's tokens {100 * shares['one_to_one']:.1f} % are one of"
+    f" the teacher's, {100 * shares['merged']:.1f} % are in groups of several,"
+    f" {100 * shares['left_out']:.1f} % are not compared"
+  )
+  return shares
 
 
-def task_of(across: Across, width: int) -> Task:
-  """The student's task, whose empty batches have something for the teacher too."""
-  task = language_model(width)
-  shapes = {
-    name: (x.shape[1:], x.dtype) for name, x in across.beside["train"].items()
-  }
+def _with_teacher_inputs(
+  task: Task, teacher_inputs: Mapping[str, np.ndarray]
+) -> Task:
+  """The task whose empty batches have something for the teacher too."""
+  shapes = {name: (x.shape[1:], x.dtype) for name, x in teacher_inputs.items()}
 
   def sample(inputs):
     batch = task.sample(inputs)
-    size = len(batch.index)
-    beside = {
-      name: jnp.zeros((size, *shape), dtype)
+    empty = {
+      name: jnp.zeros((len(batch.index), *shape), dtype)
       for name, (shape, dtype) in shapes.items()
     }
-    return batch._replace(extra={**batch.extra, "teacher_inputs": beside})
+    return batch._replace(extra={**batch.extra, "teacher_inputs": empty})
 
   return task._replace(sample=sample)
 
 
-def teacher_of(
-  experiment: Experiment, across: Across, teacher: Pretrained
-) -> Teacher:
-  """The teacher as it is asked."""
-  return aligned_teacher(
-    teacher.network,
-    teacher.variables,
-    vocabulary=across.task.width,
-    factored_from=across.task.factored_from,
-    dtype=experiment.computing.teacher_dtype,
-  )
-
-
-def adapt(across: Across, how: str, name: str, method: Method) -> Method:
-  """A method of the student's, over groups of equal bytes."""
-  return over_groups(name, method, across=how, shared_ids=across.shared)
-
-
-def with_teacher(
-  arrays: Mapping[str, np.ndarray], across: Across, split: str
-) -> dict[str, np.ndarray]:
-  """Puts what the teacher reads beside what the student does."""
-  beside = across.beside[split]
-  return {**arrays, **{_PREFIX + name: x for name, x in beside.items()}}
-
-
-def student_view(key: Any, stored: Mapping[str, Any], positions: Any) -> dict:
+def _student_view(key: Any, stored: Mapping[str, Any], positions: Any) -> dict:
   """What the student sees of stored sequences."""
   return {k: x for k, x in stored.items() if not k.startswith(_PREFIX)}
 
 
-def teacher_view(key: Any, stored: Mapping[str, Any], positions: Any) -> dict:
+def _teacher_view(key: Any, stored: Mapping[str, Any], positions: Any) -> dict:
   """What the teacher sees of them."""
   return {
     k.removeprefix(_PREFIX): x
     for k, x in stored.items()
     if k.startswith(_PREFIX)
   }
-
-
-def compare(
-  setup: Any, network: Network, variables: Any, split: str = "test"
-) -> dict[str, float]:
-  """Compares a network with the teacher over groups of equal bytes.
-
-  Returns:
-    "teacher_kl": the sum of KL(teacher || network) over the groups, divided by the
-    network's tokens that count, nats; "agreement": the share of groups in which
-    both find the same class likeliest.
-  """
-  across, task = setup.across, setup.student.task
-  program = _program(network, task)
-  arrays = with_teacher(setup.texts.parts[split].sequences, across, split)
-  totals = np.zeros(4)
-  for item in text.open_text(arrays, setup.experiment.student.batch_size):
-    totals += np.array(
-      program(across.shared, variables, setup.asked, item), float
-    )
-  divergence, tokens, same, groups = totals
-  return {
-    "teacher_kl": divergence / max(tokens, 1),
-    "agreement": same / max(groups, 1),
-  }
-
-
-# A program is compiled once for the network and its task.
-@functools.cache
-def _program(network: Network, task: Task):
-  return jax.jit(partial(_compared, network, task))
-
-
-def _compared(network, task, shared, variables, teacher, item):
-  batch = task.batch(student_view(None, item, None))
-  extra = {**batch.extra, "teacher_inputs": teacher_view(None, item, None)}
-  batch = batch._replace(extra=extra)
-  outputs, own = forward(network, variables, batch, (), task)
-  counts = has_weight(own.weight)
-  inputs = Inputs(
-    outputs,
-    observe(teacher, batch, task=task),
-    own.targets,
-    jnp.int32(0),
-    counts,
-  )
-  student, teacher, slots = sides_of(inputs)
-  divergence, same = (
-    aligned.divergence(
-      student, teacher, slots, shared_ids=shared, **settings
-    ).sum()
-    for settings in ({}, {"measure": _same_class})
-  )
-  places = jnp.arange(slots.group.shape[1])[None]
-  return divergence, counts.sum(), same, (slots.group == places).sum()
-
-
-def _same_class(student: jax.Array, teacher: jax.Array) -> jax.Array:
-  same = student.argmax(-1) == teacher.argmax(-1)
-  return same.astype(student.dtype)
-
-
-def _bytes_of(flag: str, tokenizer: Any) -> list[bytes | None]:
-  try:
-    return token_bytes(tokenizer)
-  except UserError as error:
-    raise UserError(f"{flag}: {error}") from None

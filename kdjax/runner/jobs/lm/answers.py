@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from kdjax.core.errors import UserError, quantity
-from kdjax.data import Split, text
+from kdjax.data import Split
 from kdjax.data.text import Row
 from kdjax.models.generation.generate import decoding_for, generate
 from kdjax.models.pretrained.load import Pretrained
@@ -15,15 +15,14 @@ from kdjax.models.tokenizers import prompt_ids
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.lm import trainee
-from kdjax.runner.pipeline import language_models
-from kdjax.runner.pipeline import texts as rows
+from kdjax.runner.pipeline import language_models, texts
 from kdjax.runner.report.progress import say
 
 ANSWERS = "answers"
 
 
 def prompts_of(
-  experiment: Experiment, policy: str, teacher: Pretrained, part: rows.Part
+  experiment: Experiment, policy: str, teacher: Pretrained, part: texts.Part
 ) -> dict[int, list[int]]:
   """Finds the prompts that the teacher is to answer, by the number of their row.
 
@@ -69,10 +68,8 @@ def write(setup: Any, context: Context) -> Any:
   if not setup.prompts:
     return setup
   saved = context.stored(ANSWERS, lambda: _generated(setup))
-  ends = np.cumsum(saved["lengths"])
-  texts = np.split(saved["tokens"], ends[:-1])
-  own = dict(zip(setup.prompts, texts, strict=True))
-  return with_answers(setup, own)
+  answers = np.split(saved["tokens"], np.cumsum(saved["lengths"])[:-1])
+  return with_answers(setup, dict(zip(setup.prompts, answers, strict=True)))
 
 
 def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
@@ -81,36 +78,32 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
   Args:
     answers: by the number of their training row, token ids.
   """
-  part, length = setup.texts.parts["train"], setup.sample["tokens"].shape[1]
-  own_rows = [
+  length = setup.sample["tokens"].shape[1]
+  answered_rows = [
     Row({"question": setup.prompts[i], "answer": answers[i]}, row.place)
     if i in answers
     else row
-    for i, row in enumerate(part.rows)
+    for i, row in enumerate(setup.texts.parts["train"].rows)
     if i in answers or "text" in row.values
   ]
-  tokenizer = setup.teacher.tokenizer
-  examples = text.make_examples(own_rows, rows.Answered(tokenizer), length)
-  say(f"answers of the teacher: {examples.summary()}")
-  sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
-  parts = setup.texts.parts | {
-    ANSWERS: rows.Part(own_rows, examples, sequences)
-  }
-  task, files = setup.student.task, setup.train_split
-  split = trainee.split_of(task, sequences)
+  part = texts.make_part(
+    answered_rows, texts.Answered(setup.teacher.tokenizer), length
+  )
+  say(f"answers of the teacher: {part.examples.summary()}")
+  files = setup.train_split
+  split = trainee.split_of(setup.tokenization.task, part.sequences)
   images = {
     name: np.concatenate([x, split.images[name]])
     for name, x in files.images.items()
   }
   labels = np.concatenate([files.labels, split.labels])
-  places = np.arange(len(labels))
-  first = len(files.labels)
+  places, first = np.arange(len(labels)), len(files.labels)
   setup = setup._replace(
-    texts=setup.texts._replace(parts=parts),
+    texts=setup.texts._replace(parts=setup.texts.parts | {ANSWERS: part}),
     train_split=Split(images, labels),
     examples={"train": places[:first], ANSWERS: places[first:]},
   )
-  return setup._replace(student=trainee.make(setup, task))
+  return setup._replace(student=trainee.make(setup))
 
 
 def _generated(setup: Any) -> dict[str, np.ndarray]:

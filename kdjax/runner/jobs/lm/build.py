@@ -14,17 +14,16 @@ from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.lm import across, answers, networks, policies, trainee
-from kdjax.runner.jobs.lm.across import Across
+from kdjax.runner.jobs.lm.tokenization import Tokenization, one_tokenizer
 from kdjax.runner.pipeline import cached_texts, capacity, language_models
 from kdjax.runner.pipeline import partition as partitions
 from kdjax.runner.pipeline import texts as rows
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import check_batch_size
 from kdjax.runner.pipeline.values import Values, read_values
-from kdjax.tasks import language_model
 from kdjax.train.devices import placement
+from kdjax.train.devices.rules import Partition
 from kdjax.train.optimizer import read_optimizer
-from kdjax.train.teacher import live_teacher
 
 
 class Setup(NamedTuple):
@@ -37,9 +36,10 @@ class Setup(NamedTuple):
     texts: what is read, by split.
     tokenizer: the student's.
     teacher: as it was loaded.
-    asked: the teacher.
-    shown: the teacher as students see it: itself, or what a cache has of it.
-    learner: the network that learns.
+    tokenization: what follows from how student and teacher read the texts.
+    training_teacher: what answers to the training's batches: the teacher, or what
+      a cache has of it.
+    student_model: the network that learns, as it begins.
     student: the student with its baseline, and how they are trained.
     examples: by loader, which of the training sequences it shows.
     prompts: by training row, the ids that the teacher is to go on from.
@@ -47,7 +47,7 @@ class Setup(NamedTuple):
     train_split: the training sequences, and what is to be learned of each.
     sample: one empty sequence, for shapes.
     devices: what to train on.
-    across: how a teacher with another tokenizer is asked; None for the same one.
+    partition: how networks are cut over a mesh; None for none.
   """
 
   experiment: Experiment
@@ -56,9 +56,9 @@ class Setup(NamedTuple):
   texts: rows.Texts
   tokenizer: Any
   teacher: Pretrained
-  asked: Teacher
-  shown: Teacher
-  learner: networks.Student
+  tokenization: Tokenization
+  training_teacher: Teacher
+  student_model: networks.StudentModel
   student: TrainSpec | None
   examples: dict[str, np.ndarray]
   prompts: dict[int, list[int]]
@@ -66,62 +66,29 @@ class Setup(NamedTuple):
   train_split: Split
   sample: Any
   devices: list[jax.Device]
-  across: Across | None = None
+  partition: Partition | None
   cached: None = None
   streams_answers: bool = False
 
 
 def build(experiment: Experiment) -> Plan:
   """Opens the texts, loads the networks and checks that they fit."""
-  local = placement.choose(experiment.run.accelerator)
+  devices = placement.choose(experiment.run.accelerator)
   partition = partitions.read_partition(
-    experiment.computing.mesh, experiment.computing.shard_rules, local
+    experiment.computing.mesh, experiment.computing.shard_rules, devices
   )
-  parts = partitions.batch_parts(partition, local)
   policy = policies.read_policy(experiment)
   experiment = policies.with_objective(experiment, policy)
-  values = _checked(experiment, parts)
+  values = _read_values(experiment, partitions.batch_parts(partition, devices))
   policies.check_policy(experiment, policy, values)
-  where, length = (
-    experiment.teacher.teacher_from,
-    experiment.language.sequence_length,
-  )
-  teacher = language_models.open_language_model(
-    "teacher_from", where, partition
-  )
-  classes = language_models.count_classes(
-    f"--teacher_from={where}", teacher, length
-  )
-  learner = networks.make_student(experiment, values.student, teacher, classes)
-  known = language_models.count_classes(
-    f"student {learner.text}", learner.pretrained, length
-  )
-  how = experiment.language.across
-  tokenizer = learner.pretrained.tokenizer or teacher.tokenizer
-  width = min(known, tokenizer.vocabulary_size)
-  width = width if how else min(classes, width)
-  task = language_model(width)
+  teacher, student_model, classes = _load(experiment, values, partition)
+  tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer
   texts = rows.read(experiment.language, tokenizer)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
-  language_models.check_ids(texts.largest, task.width)
-  split = trainee.split_of(task, texts.parts["train"].sequences)
-  language_models.say_padding("student", known, width)
-  beside = None
-  if how:
-    beside = across.read(experiment, texts, tokenizer, teacher)
-    task = across.task_of(beside, width)
-    images = across.with_teacher(split.images, beside, "train")
-    split = split._replace(images=images)
-    asked = across.teacher_of(experiment, beside, teacher)
-  else:
-    language_models.say_padding("teacher", classes, width)
-    asked = live_teacher(
-      teacher.network,
-      teacher.variables,
-      dtype=experiment.computing.teacher_dtype,
-    )
-  prompts = answers.prompts_of(
-    experiment, policy.name, teacher, texts.parts["train"]
+  tokenization = _tokenization(experiment, texts, tokenizer, teacher, classes)
+  train_split = trainee.split_of(
+    tokenization.task,
+    {**texts.parts["train"].sequences, **tokenization.teacher_inputs},
   )
   setup = Setup(
     experiment=experiment,
@@ -130,46 +97,38 @@ def build(experiment: Experiment) -> Plan:
     texts=texts,
     tokenizer=tokenizer,
     teacher=teacher,
-    asked=asked,
-    shown=cached_texts.find(
-      experiment, values, task, split.images, teacher, asked
+    tokenization=tokenization,
+    training_teacher=cached_texts.find(
+      experiment,
+      values,
+      tokenization.task,
+      train_split.images,
+      teacher,
+      tokenization.teacher,
     ),
-    learner=learner,
+    student_model=student_model,
     student=None,
-    examples={"train": np.arange(len(split.labels))},
-    prompts=prompts,
+    examples={"train": np.arange(len(train_split.labels))},
+    prompts=answers.prompts_of(
+      experiment, policy.name, teacher, texts.parts["train"]
+    ),
     grid=[{"learning_rate": rate} for rate in trainee.rates(experiment)],
-    train_split=split,
-    sample=language_models.sample(split.labels.shape[1] + 1),
-    devices=local,
-    across=beside,
+    train_split=train_split,
+    sample=language_models.sample(train_split.labels.shape[1] + 1),
+    devices=devices,
+    partition=partition,
   )
-  student = trainee.make(setup, task)._replace(partition=partition)
-  setup = setup._replace(student=student)
+  setup = setup._replace(student=trainee.make(setup))
   if partition is not None:
     _check_partition(setup)
-  return Plan(setup, experiment, local, partial(_inputs, setup))
+  return Plan(setup, experiment, devices, partial(_fingerprints, setup))
 
 
-def _check_partition(setup: Setup) -> None:
-  """Refuses rules of `--shard_rules` that do not fit the run's networks."""
-  student, shown = setup.student, setup.shown
-  states = [
-    capacity.state_shapes(
-      student, arm, shown if arm.teacher else None, setup.sample
-    )
-    for arm in student.arms.values()
-  ]
-  rules = setup.experiment.computing.shard_rules
-  teachers = [setup.teacher.variables]
-  partitions.check_rules(student.partition, rules, states, teachers)
-
-
-def _checked(experiment: Experiment, parts: int) -> Values:
-  """Checks what needs neither texts nor networks.
+def _read_values(experiment: Experiment, batch_parts: int) -> Values:
+  """Reads and checks what needs neither texts nor networks.
 
   Args:
-    parts: into how many parts devices cut a batch.
+    batch_parts: into how many parts devices cut a batch.
   """
   language_models.check_named(
     "lm",
@@ -183,29 +142,97 @@ def _checked(experiment: Experiment, parts: int) -> Values:
     methods.make_objective(objective, steps=1, examples=2, classes=2)
   settings = experiment.student
   read_optimizer(settings.optimizer, settings.schedule)(1)
-  check_batch_size(experiment, settings.batch_size, parts)
+  check_batch_size(experiment, settings.batch_size, batch_parts)
   return values
 
 
-def _inputs(setup: Setup) -> dict[str, Any]:
+def _load(
+  experiment: Experiment, values: Values, partition: Partition | None
+) -> tuple[Pretrained, networks.StudentModel, tuple[int, int]]:
+  """Loads or makes both networks.
+
+  Returns:
+    The teacher, the student, and how many tokens student and teacher have logits
+    for.
+  """
+  length = experiment.language.sequence_length
+  folder = experiment.teacher.teacher_from
+  teacher = language_models.open_language_model(
+    "teacher_from", folder, partition
+  )
+  teacher_classes = language_models.count_classes(
+    f"--teacher_from={folder}", teacher, length
+  )
+  student = networks.make_student(
+    experiment, values.student, teacher, teacher_classes
+  )
+  student_classes = language_models.count_classes(
+    f"student {student.text}", student.pretrained, length
+  )
+  return teacher, student, (student_classes, teacher_classes)
+
+
+def _tokenization(
+  experiment: Experiment,
+  texts: rows.Texts,
+  tokenizer: Any,
+  teacher: Pretrained,
+  classes: tuple[int, int],
+) -> Tokenization:
+  """How student and teacher read the texts, whose tokens both must know.
+
+  Args:
+    tokenizer: the student's.
+    classes: how many tokens student and teacher have logits for.
+  """
+  student_classes, teacher_classes = classes
+  width = min(student_classes, tokenizer.vocabulary_size)
+  if not experiment.language.across:
+    width = min(width, teacher_classes)
+  language_models.check_ids(texts.largest, width)
+  language_models.say_padding("student", student_classes, width)
+  if experiment.language.across:
+    return across.two_tokenizers(
+      experiment, texts, teacher, tokenizer=tokenizer, width=width
+    )
+  return one_tokenizer(
+    experiment, texts, teacher, teacher_classes=teacher_classes, width=width
+  )
+
+
+def _check_partition(setup: Setup) -> None:
+  """Refuses rules of `--shard_rules` that do not fit the run's networks."""
+  states = [
+    capacity.state_shapes(
+      setup.student,
+      arm,
+      setup.training_teacher if arm.teacher else None,
+      setup.sample,
+    )
+    for arm in setup.student.arms.values()
+  ]
+  rules = setup.experiment.computing.shard_rules
+  teachers = [setup.teacher.variables]
+  partitions.check_rules(setup.partition, rules, states, teachers)
+
+
+def _fingerprints(setup: Setup) -> dict[str, Any]:
   """What a run that stopped must find again."""
-  found = {
+  experiment = setup.experiment
+  fingerprints = {
     "sha256 of the training texts": rows.fingerprint(
       setup.texts.parts["train"]
     ),
     "sha256 of the test texts": rows.fingerprint(setup.texts.parts["test"]),
     "sha256 of the teacher": storage.digest(setup.teacher.variables),
+    **setup.tokenization.fingerprints,
   }
-  if setup.across:
-    found["sha256 of what the teacher reads"] = storage.digest(
-      setup.across.beside["train"]
+  if experiment.teacher.teacher_cache:
+    fingerprints["sha256 of the teacher cache"] = cached_texts.sha256_of(
+      experiment.teacher.teacher_cache
     )
-  if setup.experiment.teacher.teacher_cache:
-    found["sha256 of the teacher cache"] = cached_texts.sha256_of(
-      setup.experiment.teacher.teacher_cache
+  if experiment.language.student_from:
+    fingerprints["sha256 of the student"] = storage.digest(
+      setup.student_model.pretrained.variables
     )
-  if setup.experiment.language.student_from:
-    found["sha256 of the student"] = storage.digest(
-      setup.learner.pretrained.variables
-    )
-  return found
+  return fingerprints

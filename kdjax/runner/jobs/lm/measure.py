@@ -10,15 +10,14 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core.task import Task
-from kdjax.core.teacher import Teacher
 from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
 from kdjax.runner.job import Context, Measured
-from kdjax.runner.jobs.lm import across, card, written
+from kdjax.runner.jobs.lm import card, written
 from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
-from kdjax.runner.report import logs, reading
+from kdjax.runner.report import logs
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.train.state import variables
@@ -39,33 +38,29 @@ _TOP = (1, 8, 64)
 def measure(setup: Any, context: Context) -> Measured:
   """Measures all networks on the test documents, and saves those of the first seed."""
   setup, fitted = context.values["answers"], context.values["students"]
-  task = setup.student.task
+  tokenization = setup.tokenization
   say("measuring on the test documents")
-  results = {"task": task.name, "teacher": _teacher(setup)}
+  results = {"task": tokenization.task.name, "teacher": _teacher(setup)}
   networks = {"teacher": (setup.teacher.network, setup.teacher.variables)}
   for arm, members in fitted.networks.items():
-    own, chosen = _at_best_rate(setup, members)
-    results[arm] = _scores(setup, own) | chosen
-    first = _member(own, 0)
+    seeds, rate = _at_best_rate(setup, members)
+    results[arm] = _scores(setup, seeds) | rate
+    first = _member(seeds, 0)
     _save(setup, context.workdir / arm, first)
-    networks[arm] = setup.learner.pretrained.network, first
+    networks[arm] = setup.student_model.pretrained.network, first
   results |= written.measure(setup, networks)
   controls = {
     name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
     for name, x in setup.values.alternatives.items()
   }
   results["controls"] = controls | {"untrained": _untrained(setup)}
+  results |= tokenization.results
   scored = {**results, **results["controls"]}
   pairs = [("student", name) for name in ("baseline", *results["controls"])]
-  if setup.across is not None:
-    results |= {
-      "alignment": across.described(setup.across),
-      "compared_by": reading.BITS.name,
-    }
-    # Only that can be compared with a teacher that has other tokens.
-    task = task._replace(score=reading.BITS.name, words=reading.BITS.words)
   results |= {
-    "comparisons": evaluate.compare_networks(scored, pairs, task),
+    "comparisons": evaluate.compare_networks(
+      scored, pairs, tokenization.scored_task
+    ),
     "objective": objective_text(setup.experiment, setup.values.objective),
     "text": texts.described(setup.texts),
     "tokens_per_second": _speed(context),
@@ -105,30 +100,26 @@ def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
     members: variables with a leading axis (M,).
     repeat: how many seeds have these networks, and so their scores.
   """
-  network, part = setup.student.network, setup.texts.parts["test"]
-  each = [
-    _measured(setup, network, one, part, setup.student.task, setup.asked)
-    if setup.across is None
-    else _measured(setup, network, one, part, setup.student.task)
-    | across.compare(setup, network, one)
-    for one in _each(members)
+  measure_student = setup.tokenization.measure_student
+  scores = [
+    measure_student(setup.student.network, one) for one in _each(members)
   ] * repeat
   return {
-    "model": setup.learner.text,
+    "model": setup.student_model.text,
     "parameters": evaluate.parameters(_member(members, 0)["params"]),
-    "seeds": [*range(len(each))],
-  } | _lists(each)
+    "seeds": [*range(len(scores))],
+  } | _lists(scores)
 
 
 def _untrained(setup: Any) -> dict[str, Any]:
   """What results.json says of what the students began with."""
   seeds, start = (
     setup.experiment.student.seeds,
-    setup.learner.pretrained.variables,
+    setup.student_model.pretrained.variables,
   )
   if start is not None:
     return _scores(setup, jax.tree.map(lambda x: x[None], start), seeds)
-  teachers = {"teacher": setup.shown}
+  teachers = {"teacher": setup.training_teacher}
   states = epochs.initial_states(setup, setup.student, teachers)["student"]
   # Those of the first cell: all cells begin alike.
   first = jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
@@ -137,39 +128,24 @@ def _untrained(setup: Any) -> dict[str, Any]:
 
 def _teacher(setup: Any) -> dict[str, Any]:
   """What results.json says of the teacher."""
-  network, variables = setup.teacher.network, setup.teacher.variables
-  part, task = setup.texts.parts["test"], setup.student.task
-  if setup.across is not None:
-    # It reads the documents alone, by its own tokenizer.
-    part, task = setup.across.test, setup.across.task
+  variables = setup.teacher.variables
+  tokenization = setup.tokenization
+  test, task = tokenization.teacher_test, tokenization.teacher_task
   top = [k for k in _TOP if k <= task.width]
-  scores = _measured(setup, network, variables, part, task, top=top)
+  scores = evaluate.measure_text(
+    setup.teacher.network,
+    variables,
+    test.sequences,
+    task=task,
+    text_bytes=test.examples.bytes,
+    top=top,
+    batch_size=setup.experiment.student.batch_size,
+  )
   return {
     "model": setup.experiment.teacher.teacher_from,
     "parameters": evaluate.parameters(variables["params"]),
     "top_mass": {str(k): scores[f"top_{k}_mass"] for k in top},
   } | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
-
-
-def _measured(
-  setup: Any,
-  network: Network,
-  variables: Any,
-  part: texts.Part,
-  task: Task,
-  teacher: Teacher | None = None,
-  top: Sequence[int] = (),
-) -> dict[str, float]:
-  return evaluate.measure_text(
-    network,
-    variables,
-    part.sequences,
-    task=task,
-    text_bytes=part.examples.bytes,
-    teacher=teacher,
-    top=top,
-    batch_size=setup.experiment.student.batch_size,
-  )
 
 
 def _lists(each: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -201,7 +177,7 @@ def _save(setup: Any, folder: Path, variables: Any) -> None:
   shutil.rmtree(folder, ignore_errors=True)
   pretrained.save(
     folder,
-    setup.learner.pretrained.network,
+    setup.student_model.pretrained.network,
     jax.device_get(variables),
     tokenizer=setup.tokenizer,
   )

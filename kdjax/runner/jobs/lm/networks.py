@@ -19,7 +19,7 @@ from kdjax.train.precision import as_network, in_precision, with_precision
 DEFAULT = "every(2)"
 
 
-class Student(NamedTuple):
+class StudentModel(NamedTuple):
   """The network that learns.
 
   Attributes:
@@ -37,7 +37,7 @@ def make_student(
   model: ModelSpec | None,
   teacher: Pretrained,
   classes: int,
-) -> Student:
+) -> StudentModel:
   """Loads the student, cuts it out of the teacher, or builds a new one.
 
   Args:
@@ -61,11 +61,11 @@ def make_student(
         "; --across=bytes or --across=uld compares such networks",
       )
     if model is None:
-      return Student(where, student)
-    return Student(f"{model.text} of {where}", _cut(student, model.text))
+      return StudentModel(where, student)
+    return StudentModel(f"{model.text} of {where}", _cut(student, model.text))
   if model is None or model.spec.name in CUTS:
     text = DEFAULT if model is None else model.text
-    return Student(text, _cut(teacher, text))
+    return StudentModel(text, _cut(teacher, text))
   module = model.make(classes=classes)
   try:
     config_of(module)
@@ -75,7 +75,7 @@ def make_student(
       " be saved; possible: decoder(...), layers(N), every(N), blocks([...]), or"
       " --student_from"
     ) from None
-  return Student(model.text, Pretrained(network_of(module), None, {}))
+  return StudentModel(model.text, Pretrained(network_of(module), None, {}))
 
 
 def _cut(network: Pretrained, text: str) -> Pretrained:

@@ -18,6 +18,7 @@ from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models, texts, values
 from kdjax.runner.report.progress import say
+from kdjax.taps.network import Network
 from kdjax.train.forward import forward
 from kdjax.train.precision import in_precision
 from kdjax.train.schemes.adaptive_policy import adaptive_policy
@@ -176,7 +177,7 @@ def with_prompts(
   return all_texts._replace(parts=all_texts.parts | {"train": own})
 
 
-def scheme_of(setup: Any, task: Task, steps: int, every: int) -> Scheme:
+def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
   """Makes the student's scheme: from given texts, or from its own.
 
   Args:
@@ -184,45 +185,62 @@ def scheme_of(setup: Any, task: Task, steps: int, every: int) -> Scheme:
     every: steps from one point of the learning curve to the next.
   """
   experiment, policy = setup.experiment, setup.policy
-  pieces = experiment.computing.accumulate_steps
+  computing, task = experiment.computing, setup.tokenization.task
   if not policy.writes:
-    return in_pieces(OFFLINE, pieces)
-  new = experiment.continuation.max_new_tokens
-  dtype = experiment.computing.teacher_dtype
-  guide = in_precision(setup.teacher.network, dtype)
-
-  def write(network, variables, prompts, *, teacher, **options):
-    beside = (guide, teacher, policy.teacher) if policy.teacher else None
-    return rollout(
-      network, variables, prompts, teacher=beside, **options, **settings
-    )
-
-  settings = {
-    "max_new_tokens": new,
-    "sampling": language_models.sampling_of(experiment, PLAIN),
-    "eos": tuple(setup.teacher.tokenizer.eos),
-    "vocabulary": task.width,
+    return in_pieces(OFFLINE, computing.accumulate_steps)
+  options = {
+    "new_tokens": experiment.continuation.max_new_tokens,
+    "batch_size": experiment.student.batch_size,
+    "pieces": computing.accumulate_steps,
   }
+  write = _writer(
+    in_precision(setup.teacher.network, computing.teacher_dtype),
+    policy.teacher,
+    max_new_tokens=experiment.continuation.max_new_tokens,
+    sampling=language_models.sampling_of(experiment, PLAIN),
+    eos=tuple(setup.teacher.tokenizer.eos),
+    vocabulary=task.width,
+  )
   if policy.adaptive:
     return adaptive_policy(
       write,
       _validation(setup, task),
-      new_tokens=new,
-      batch_size=experiment.student.batch_size,
       steps=steps,
       every=every,
-      pieces=pieces,
+      **options,
       **policy.adaptive,
     )
   return on_policy(
     write,
-    new_tokens=new,
     share=policy.share,
     teacher_share=policy.teacher,
     updates=experiment.language.updates_per_rollout,
-    batch_size=experiment.student.batch_size,
-    pieces=pieces,
+    **options,
   )
+
+
+def _writer(
+  teacher_network: Network, teacher_share: float, **settings
+) -> Callable[..., Any]:
+  """Makes the function by which a student goes on from prompts.
+
+  Args:
+    teacher_share: of what tokens are drawn from, the teacher's.
+    **settings: those of `rollout`.
+  """
+
+  def write(network, variables, prompts, *, teacher, **options):
+    mixture = (teacher_network, teacher, teacher_share)
+    return rollout(
+      network,
+      variables,
+      prompts,
+      teacher=mixture if teacher_share else None,
+      **options,
+      **settings,
+    )
+
+  return write
 
 
 def _validation(setup: Any, task: Task) -> Callable[..., Any]:

@@ -12,5 +12,5 @@ def train(setup: Setup, context: Context) -> fit.FitResult:
   setup = context.values["answers"]
   teachers: dict[str, Any] = {}
   if any(arm.teacher for arm in setup.student.arms.values()):
-    teachers["teacher"] = setup.shown
+    teachers["teacher"] = setup.training_teacher
   return fit.fit(setup, setup.student, context.log, teachers)

@@ -24,12 +24,12 @@ class Prompt(NamedTuple):
   Attributes:
     ids: token ids.
     reference: text; what was to be answered, or the document's own next words.
-    asked: whether the document has a prompt, so that there is a right answer.
+    has_answer: whether the document has a prompt, so that there is a right answer.
   """
 
   ids: list[int]
   reference: str
-  asked: bool
+  has_answer: bool
 
 
 def find_prompts(
@@ -44,14 +44,14 @@ def find_prompts(
   prompts = []
   for row in part.rows:
     ids, counts = tokenizer.tokenize(row.values)
-    if asked := "text" not in row.values:
-      own = prompt_ids(tokenizer, row.values)
+    if has_answer := "text" not in row.values:
+      prompt = prompt_ids(tokenizer, row.values)
       rest = [x for x, learned in zip(ids, counts, strict=True) if learned]
     else:
       length = min(_BEGINNING, longest, len(ids) // 2)
-      own, rest = ids[:length], ids[length : length + steps]
-    if 0 < len(own) <= longest:
-      prompts.append(Prompt(own, tokenizer.decode(rest), asked))
+      prompt, rest = ids[:length], ids[length : length + steps]
+    if 0 < len(prompt) <= longest:
+      prompts.append(Prompt(prompt, tokenizer.decode(rest), has_answer))
   return prompts[:PROMPTS]
 
 
@@ -64,37 +64,39 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
   settings, tokenizer = setup.experiment, setup.tokenizer
   length = settings.language.sequence_length
   steps = min(STEPS, settings.continuation.max_new_tokens, length // 2)
-  shown = settings.language.completions
+  count = settings.language.completions
   prompts = find_prompts(
     setup.texts.parts["test"], tokenizer, length - steps, steps
   )
-  if not shown or not prompts:
+  if not count or not prompts:
     return {}
   say(f"{len(networks)} networks continue {len(prompts)} prompts: compiling")
-  greedy, said = {}, {}
-  for name, network in networks.items():
-    reader = _reader(setup, name)
-    greedy[name] = _continued(setup, name, network, prompts, steps, "greedy")
-    said[name] = [reader.decode(ids) for ids in greedy[name]]
+  ids = {
+    name: _continued(setup, name, network, prompts, steps, "greedy")
+    for name, network in networks.items()
+  }
+  completions = {
+    name: [*map(_tokenizer_of(setup, name).decode, ids[name])] for name in ids
+  }
   curves = {}
-  if setup.across is None:
+  if setup.tokenization.same_ids:
     curves = {"exposure": _exposure(setup, networks, prompts, steps)}
   return curves | {
     "completions": {
       "tokens": steps,
       "scores": {
-        name: _scores(prompts, greedy[name], said[name]) for name in networks
+        name: _scores(prompts, ids[name], completions[name]) for name in ids
       },
       "shown": [
         {"prompt": tokenizer.decode(prompt.ids), "reference": prompt.reference}
-        | {name: answers[i] for name, answers in said.items()}
-        for i, prompt in enumerate(prompts[:shown])
+        | {name: texts[i] for name, texts in completions.items()}
+        for i, prompt in enumerate(prompts[:count])
       ],
     },
   }
 
 
-def _reader(setup: Any, name: str) -> Any:
+def _tokenizer_of(setup: Any, name: str) -> Any:
   """A network's tokenizer."""
   return (setup.teacher if name == "teacher" else setup).tokenizer
 
@@ -107,42 +109,35 @@ def _continued(
   steps: int,
   sampling: str,
 ) -> list[np.ndarray]:
-  tokenizer = _reader(setup, name)
-  ids = [prompt.ids for prompt in prompts]
-  width = setup.student.task.width
-  if setup.across is not None and name == "teacher":
-    width = setup.across.task.width
-    longest = setup.experiment.language.sequence_length
-    # The same text, by its own tokenizer.
-    ids = [
-      prompt_ids(tokenizer, {"prompt": setup.tokenizer.decode(one)})[-longest:]
-      for one in ids
-    ]
+  ids, task = [prompt.ids for prompt in prompts], setup.tokenization.task
+  if name == "teacher":
+    ids = [setup.tokenization.teacher_prompt(one) for one in ids]
+    task = setup.tokenization.teacher_task
   return generate(
     *network,
     ids,
     max_new_tokens=steps,
     sampling=sampling,
     key=jax.random.key(0),
-    eos=tokenizer.eos,
-    vocabulary=width,
+    eos=_tokenizer_of(setup, name).eos,
+    vocabulary=task.width,
     batch_size=16,
   )
 
 
 def _scores(
-  prompts: Sequence[Prompt], answers: Sequence[Any], said: Sequence[str]
+  prompts: Sequence[Prompt], ids: Sequence[np.ndarray], texts: Sequence[str]
 ) -> dict[str, float]:
   """How varied texts are, and of prompts how near to what was to be answered."""
-  ids = [answer.tolist() for answer in answers]
+  tokens = [one.tolist() for one in ids]
   scores = {
-    "distinct_2": evaluate.distinct_n(ids, 2),
-    "repetition": evaluate.repetition(ids),
+    "distinct_2": evaluate.distinct_n(tokens, 2),
+    "repetition": evaluate.repetition(tokens),
   }
   pairs = [
     (text, prompt.reference)
-    for text, prompt in zip(said, prompts, strict=True)
-    if prompt.asked
+    for text, prompt in zip(texts, prompts, strict=True)
+    if prompt.has_answer
   ]
   if pairs:
     scores["rouge_l"] = float(
@@ -161,15 +156,15 @@ def _exposure(
     answers = _continued(
       setup, name, networks[name], prompts, steps, "temperature(1.0)"
     )
-    found = evaluate.kl_by_step(
+    curve = evaluate.kl_by_step(
       *networks["student"],
-      setup.asked,
+      setup.tokenization.teacher,
       _rows(prompts, answers),
-      task=setup.student.task,
+      task=setup.tokenization.task,
       steps=steps,
     )
-    known = found["texts"] > 0
-    curves[name] = {key: x[known].tolist() for key, x in found.items()}
+    has_texts = curve["texts"] > 0
+    curves[name] = {key: x[has_texts].tolist() for key, x in curve.items()}
   return curves
 
 

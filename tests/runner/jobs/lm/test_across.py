@@ -58,7 +58,7 @@ def prepare(folder, **flags):
 
 def trained(setup, arm="student", devices=1):
   setup = setup._replace(devices=jax.local_devices()[:devices])
-  teachers = {"teacher": setup.shown}
+  teachers = {"teacher": setup.training_teacher}
   *_, epoch = epochs(setup, setup.student, teachers)
   return jax.device_get(epoch.states[arm].params["network"])
 

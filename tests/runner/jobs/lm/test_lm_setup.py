@@ -70,7 +70,7 @@ def test_both_arms_begin_with_blocks_of_the_teacher(prepare):
   spec = setup.student
   states = initial_states(
     spec.network, spec.optimizer, spec.arms, task=spec.task,
-    sample=setup.sample, teachers={"teacher": setup.asked},
+    sample=setup.sample, teachers={"teacher": setup.tokenization.teacher},
     variables=spec.variables,
   )  # fmt: skip
   teacher = setup.teacher.variables["params"]
@@ -135,7 +135,7 @@ def step_text(setup, arm):
   states = jax.eval_shape(
     lambda: initial_states(
       spec.network, spec.optimizer, {arm: one}, task=spec.task,
-      sample=setup.sample, teachers={"teacher": setup.asked},
+      sample=setup.sample, teachers={"teacher": setup.tokenization.teacher},
     )
   )  # fmt: skip
   state = jax.tree.map(
@@ -151,7 +151,7 @@ def step_text(setup, arm):
       state, one.method({}), batch, seen, rng=jax.random.key(0)
     )
 
-  return jax.jit(step).lower(state, setup.asked, batch).as_text()
+  return jax.jit(step).lower(state, setup.tokenization.teacher, batch).as_text()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def trained(prepare):
       for name, arm in spec.arms.items()
     }
     spec = spec._replace(arms=arms, loaders={"train": loader})
-    *_, epoch = epochs(setup, spec, {"teacher": setup.asked})
+    *_, epoch = epochs(setup, spec, {"teacher": setup.tokenization.teacher})
     return jax.device_get(epoch.states["student"].params["network"])
 
   return functools.cache(run)
@@ -287,6 +287,17 @@ def test_the_teachers_answers_are_learned_as_those_of_a_file(prepare, tmp_path):
   unlike, file = trained(taught, "baseline"), trained(setup, "baseline")
   jax.tree.map(np.testing.assert_array_equal, unlike, file)
   assert not np.array_equal(*map(jax.tree.leaves, (student, unlike)))
+
+
+@pytest.mark.slow
+def test_students_of_the_teachers_answers_keep_their_mesh(prepare, tmp_path):
+  rows = [{"prompt": text[:7], "completion": " x"} for text in documents(9)]
+  setup = prepare(
+    text=str(write_rows(tmp_path / "asked.jsonl", rows)), policy="teacher",
+    max_new_tokens="5", mesh="data=-1",
+  )  # fmt: skip
+  answered = with_answers(setup, {number: [1, 2] for number in setup.prompts})
+  assert answered.student.partition is not None
 
 
 @pytest.mark.slow

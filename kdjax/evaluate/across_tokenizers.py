@@ -1,0 +1,101 @@
+"""How far a student is from a teacher that reads the same texts by other tokens."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core.alignment import aligned_sides
+from kdjax.core.method import Inputs, Outputs
+from kdjax.core.task import Task, as_batch, has_weight
+from kdjax.core.teacher import Teacher, observe
+from kdjax.data import open_batches
+from kdjax.evaluate.rows import rows_of
+from kdjax.losses import aligned
+
+
+def compare_across_tokenizers(
+  network: Any,
+  variables: Any,
+  teacher: Teacher,
+  sequences: Mapping[str, np.ndarray],
+  teacher_sequences: Mapping[str, np.ndarray],
+  *,
+  task: Task,
+  shared_ids: tuple[Any, Any],
+  batch_size: int,
+) -> dict[str, float]:
+  """Compares a student with its teacher over groups of tokens of equal bytes.
+
+  Args:
+    network: the student.
+    variables: its variables.
+    teacher: from `kdjax.train.aligned_teacher`.
+    sequences: arrays (N, T) by name, the student's.
+    teacher_sequences: arrays (N, ...) by name, what the teacher reads beside them,
+      from `kdjax.data.text.put_beside`.
+    task: the student's, `kdjax.tasks.language_model(...)`.
+    shared_ids: the tokens that both have.
+    batch_size: sequences at a time.
+
+  Returns:
+    "teacher_kl": the sum of KL(teacher || student) over the groups, divided by the
+    student's tokens that count, in nats; "agreement": the share of groups in which
+    both find the same class likeliest.
+
+  Source:
+    See `kdjax.losses.aligned.divergence`.
+  """
+  program = _program(network, task)
+  totals = np.zeros(4)
+  for item, teacher_item in zip(
+    open_batches(sequences, batch_size=batch_size),
+    open_batches(teacher_sequences, batch_size=batch_size),
+    strict=True,
+  ):
+    item["teacher_inputs"] = {
+      name: teacher_item[name] for name in teacher_sequences
+    }
+    totals += np.array(program(shared_ids, variables, teacher, item), float)
+  divergence, tokens, same, groups = totals
+  return {
+    "teacher_kl": divergence / max(tokens, 1),
+    "agreement": same / max(groups, 1),
+  }
+
+
+# A program is compiled once for the network and its task.
+@functools.lru_cache(maxsize=16)
+def _program(network: Any, task: Task):
+  @jax.jit
+  def sums(shared_ids, variables, teacher, item):
+    batch = as_batch(task, item)
+    rows = rows_of(network, variables, batch, task)
+    counts = has_weight(rows.weight)
+    inputs = Inputs(
+      Outputs(rows.answers, {}),
+      observe(teacher, batch, task=task),
+      rows.targets,
+      jnp.int32(0),
+      counts,
+    )
+    *sides, alignment = aligned_sides(inputs)
+    divergence, same = (
+      aligned.divergence(
+        *sides, alignment, shared_ids=shared_ids, **measure
+      ).sum()
+      for measure in ({}, {"measure": _same_class})
+    )
+    slots = jnp.arange(alignment.group.shape[1])
+    groups = (alignment.group == slots[None]).sum()
+    return divergence, counts.sum(), same, groups
+
+  return sums
+
+
+def _same_class(student: jax.Array, teacher: jax.Array) -> jax.Array:
+  same = student.argmax(-1) == teacher.argmax(-1)
+  return same.astype(student.dtype)

@@ -1,0 +1,99 @@
+"""How student and teacher read the texts: by one tokenizer, or each by its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax import evaluate
+from kdjax.core.method import Method
+from kdjax.core.task import Task
+from kdjax.core.teacher import Teacher
+from kdjax.models.pretrained.load import Pretrained
+from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import language_models
+from kdjax.runner.pipeline.texts import Part, Texts
+from kdjax.tasks import language_model
+from kdjax.train.teacher import live_teacher
+
+
+class Tokenization(NamedTuple):
+  """What follows from how student and teacher read the texts.
+
+  Attributes:
+    task: what the student's answers mean.
+    teacher: what answers to the student's batches.
+    teacher_task: what the teacher's own answers mean.
+    teacher_test: the test documents, as the teacher reads them.
+    measure_student: (network, variables) -> its scores on the test documents.
+    scored_task: the task by whose score students are compared.
+    same_ids: whether both have the same numbers for the same tokens.
+    teacher_prompt: ids of the student's -> the teacher's of the same text.
+    teacher_inputs: what the teacher reads beside the training sequences, by the
+      name under which it is stored.
+    views: `view` and `teacher_view` of a `Loader` of sequences.
+    adapt: (name, method) -> what stands in an objective in the method's place.
+    results: what results.json says of it.
+    fingerprints: what a run that stopped must find again.
+  """
+
+  task: Task
+  teacher: Teacher
+  teacher_task: Task
+  teacher_test: Part
+  measure_student: Callable[[Any, Any], dict[str, float]]
+  scored_task: Task
+  same_ids: bool
+  teacher_prompt: Callable[[Sequence[int]], Sequence[int]]
+  teacher_inputs: Mapping[str, np.ndarray]
+  views: Mapping[str, Callable]
+  adapt: Callable[[str, Method], Method]
+  results: Mapping[str, Any]
+  fingerprints: Mapping[str, str]
+
+
+def one_tokenizer(
+  experiment: Experiment,
+  texts: Texts,
+  teacher: Pretrained,
+  *,
+  teacher_classes: int,
+  width: int,
+) -> Tokenization:
+  """A teacher that reads what the student does.
+
+  Args:
+    teacher_classes: how many tokens it has logits for.
+    width: how many tokens both have.
+  """
+  language_models.say_padding("teacher", teacher_classes, width)
+  task = language_model(width)
+  live = live_teacher(
+    teacher.network,
+    teacher.variables,
+    dtype=experiment.computing.teacher_dtype,
+  )
+  test = texts.parts["test"]
+  return Tokenization(
+    task=task,
+    teacher=live,
+    teacher_task=task,
+    teacher_test=test,
+    measure_student=partial(
+      evaluate.measure_text,
+      sequences=test.sequences,
+      task=task,
+      text_bytes=test.examples.bytes,
+      teacher=live,
+      batch_size=experiment.student.batch_size,
+    ),
+    scored_task=task,
+    same_ids=True,
+    teacher_prompt=lambda ids: ids,
+    teacher_inputs={},
+    views={"view": lambda key, stored, positions: stored},
+    adapt=lambda name, method: method,
+    results={},
+    fingerprints={},
+  )
