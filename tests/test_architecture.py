@@ -26,8 +26,7 @@ PACKAGES = {
   "methods": {"core", "losses", "taps"},
   "train": {"core", "data", "evaluate", "methods", "taps"},
   "runner": {
-    "core", "data", "evaluate", "losses", "methods", "models", "taps", "tasks",
-    "train",
+    "core", "data", "evaluate", "methods", "models", "taps", "tasks", "train",
   },
 }  # fmt: skip
 # The runner's own folders, each of which imports those before it; a job none

@@ -119,6 +119,27 @@ def with_learning_rate(optimizer_state: Any, learning_rate: jax.Array) -> Any:
   return optimizer_state | {"rule": rule}
 
 
+def with_l2(
+  optimizer: optax.GradientTransformation, weight: float
+) -> optax.GradientTransformation:
+  """Adds the gradient of lambda / 2 ||w||^2 to what an optimiser is given.
+
+  That is the regulariser as a term of the loss: what adaptive optimisers make
+  of it is not weight decay.
+
+  Args:
+    weight: lambda >= 0.
+  """
+
+  def update(gradients, state, params):
+    decayed_gradients = jax.tree.map(
+      lambda g, w: g + weight * w, gradients, params
+    )
+    return optimizer.update(decayed_gradients, state, params)
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
 def _sgd(
   learning_rate: float,
   momentum: float | None = None,

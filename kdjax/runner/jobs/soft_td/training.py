@@ -11,8 +11,8 @@ from kdjax import evaluate, methods
 from kdjax.core.errors import DivergedError
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.evaluate.scores import log_softmax
+from kdjax.methods.soft_td import soft_td
 from kdjax.runner.jobs.soft_td.build import SoftTdSetup
-from kdjax.runner.jobs.soft_td.objective import soft_td, with_l2
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.epochs import epochs
@@ -20,6 +20,7 @@ from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.report.progress import compiling, progress
 from kdjax.train.arm import Arm
+from kdjax.train.optimizer import with_l2
 from kdjax.train.state import variables
 
 Cells = dict[str, list[dict[str, Any]]]

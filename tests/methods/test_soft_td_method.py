@@ -8,11 +8,8 @@ import pytest
 from compiled import losses
 
 from kdjax.core.method import Inputs, Outputs
-from kdjax.runner.jobs.soft_td.objective import (
-  soft_target_loss,
-  soft_td,
-  with_l2,
-)
+from kdjax.methods.soft_td import soft_target_loss, soft_td
+from kdjax.train.optimizer import with_l2
 
 LABEL = jnp.log(jnp.array([[0.7, 0.3]]))
 
@@ -138,11 +135,11 @@ def test_l2_is_a_term_of_the_loss(rule):
     return loss(w) + weight / 2 * optax.tree.norm(w, squared=True)
 
   wrapped = with_l2(rule, weight)
-  found, _ = wrapped.update(
+  updates, _ = wrapped.update(
     jax.grad(loss)(params), wrapped.init(params), params
   )
   expected, _ = rule.update(
     jax.grad(penalised)(params), rule.init(params), params
   )
   for name in params:
-    np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+    np.testing.assert_allclose(updates[name], expected[name], rtol=1e-6)

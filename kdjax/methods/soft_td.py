@@ -1,8 +1,10 @@
-"""The student's objective: divergence from soft labels + lambda * regulariser."""
+"""Soft labels in several tables: divergence from one of them + lambda * regulariser.
+
+The method of `launch.py soft_td`, which makes the tables; no name of `--distillation`.
+"""
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from kdjax import losses
 from kdjax.core.method import Inputs, Method, stateless, weighted_sum
@@ -54,7 +56,8 @@ def soft_td(
 
   loss = h ce(label) + (1 - h) T^2 KL(p_T || q_T) + lambda R,  where R is 0,
   KL(uniform || q) for `label_smoothing`, or T^2 KL(p'_T || q_T) with the soft
-  labels p' of the pre-trained sources for `kd`. `l2` is `with_l2`'s.
+  labels p' of the pre-trained sources for `kd`. `l2` is
+  `kdjax.train.optimizer.with_l2`'s.
 
   The teacher's "logits" are several tables side by side, (B, K * C), so that
   networks that train side by side each have their own.
@@ -85,27 +88,6 @@ def soft_td(
   elif regulariser == "kd":
     terms[regulariser] = (towards(anchor), regulariser_weight)
   return weighted_sum(terms)
-
-
-def with_l2(
-  optimizer: optax.GradientTransformation, weight: float
-) -> optax.GradientTransformation:
-  """Adds the gradient of lambda / 2 ||w||^2 to what an optimiser is given.
-
-  That is the regulariser as a term of the loss: what adaptive optimisers make
-  of it is not weight decay.
-
-  Args:
-    weight: lambda >= 0.
-  """
-
-  def update(gradients, state, params):
-    decayed_gradients = jax.tree.map(
-      lambda g, w: g + weight * w, gradients, params
-    )
-    return optimizer.update(decayed_gradients, state, params)
-
-  return optax.GradientTransformation(optimizer.init, update)
 
 
 def _table(inputs: Inputs, place, classes: int) -> jax.Array:
