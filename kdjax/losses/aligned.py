@@ -144,18 +144,15 @@ def divergence(
       f" {len(student_ids)} and {len(teacher_ids)}"
     )
   has_others = len(student_ids) < student.classes
-  readers = [
+  merge_student, merge_teacher = (
     _merged_by(jnp.asarray(ids), side.classes, has_others)
     for ids, side in zip(shared_ids, (student, teacher), strict=True)
-  ]
+  )
 
   def of_slot(student_logits, teacher_logits, student_token, teacher_token):
     log_q, log_p = map(_math.log_softmax, (student_logits, teacher_logits))
-    classes = (
-      merged(log_probs)
-      for merged, log_probs in zip(readers, (log_q, log_p), strict=True)
-    )
-    return measure(*classes), log_q[student_token], log_p[teacher_token]
+    value = measure(merge_student(log_q), merge_teacher(log_p))
+    return value, log_q[student_token], log_p[teacher_token]
 
   values, *log_probs = _over_slots(
     of_slot, student, teacher, alignment, chunk_size
@@ -258,7 +255,7 @@ def log_probabilities(
     The chain rule.
   """
   alignment = _checked("log_probabilities", student, teacher, alignment)
-  found = _over_slots(
+  log_probs = _over_slots(
     lambda student_logits, teacher_logits, student_token, teacher_token: (
       _math.log_softmax(student_logits)[student_token],
       _math.log_softmax(teacher_logits)[teacher_token],
@@ -270,7 +267,7 @@ def log_probabilities(
   )
   return tuple(
     _of_groups(x, places, alignment.group)
-    for x, places in zip(found, alignment[:2], strict=True)
+    for x, places in zip(log_probs, alignment[:2], strict=True)
   )
 
 
@@ -365,9 +362,9 @@ def _sums(values, group):
 
 
 def _in_first_slots(values, alignment):
-  slots = jnp.arange(values.shape[-1], dtype=alignment.group.dtype)
-  first = alignment.group == slots.reshape((1,) * (values.ndim - 1) + (-1,))
-  return jnp.where(first, values, 0)
+  group = alignment.group
+  slots = jax.lax.broadcasted_iota(group.dtype, group.shape, group.ndim - 1)
+  return jnp.where(group == slots, values, 0)
 
 
 def _checked(name, student, teacher, alignment):

@@ -5,6 +5,7 @@ teacher's tokens; and slots, in which the tokens of both stand side by side, as
 `kdjax.losses.aligned` reads them.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -154,20 +155,19 @@ def group_row(
   """
   if "messages" not in row:
     return align(student[1], teacher[1])
-  spans = [_runs(np.array(side[0])) for side in (student, teacher)]
+  spans = [_runs(np.array(counts)) for counts, _ in (student, teacher)]
   numbers = [np.full(len(side[1]), -1, np.int32) for side in (student, teacher)]
   count = 0
   # Of a chat that is written with other answers, nothing is known.
-  for one, other in zip(*spans, strict=True) if _same_length(*spans) else ():
-    part = align(student[1][one], teacher[1][other])
-    for number, own, span in zip(numbers, part[:2], (one, other), strict=True):
-      number[span] = np.where(own < 0, -1, own + count)
-    count += part.count
+  if len(spans[0]) == len(spans[1]):
+    for answer_spans in zip(*spans, strict=True):
+      answer = align(student[1][answer_spans[0]], teacher[1][answer_spans[1]])
+      for all_numbers, of_answer, span in zip(
+        numbers, answer[:2], answer_spans, strict=True
+      ):
+        all_numbers[span] = np.where(of_answer < 0, -1, of_answer + count)
+      count += answer.count
   return Groups(*numbers, count)
-
-
-def _same_length(one: Sequence, other: Sequence) -> bool:
-  return len(one) == len(other)
 
 
 def _runs(counts: np.ndarray) -> list[slice]:
@@ -183,13 +183,12 @@ def _windows(
   teacher: Reader,
 ) -> Iterator[_Window]:
   """Every example, as both sides read it; those of a row follow each other."""
-  last, both, groups = None, None, None
-  for one in examples:
-    if one.row != last:
-      last, row = one.row, rows[one.row]
-      both = [_read(side, row) for side in (student, teacher)]
-      groups = group_row(row.values, *((x.counts, x.pieces) for x in both))
-    yield _window(one, both, groups)
+  for number, windows in itertools.groupby(examples, lambda one: one.row):
+    row = rows[number]
+    tokens = [_read(reader, row) for reader in (student, teacher)]
+    groups = group_row(row.values, *((x.counts, x.pieces) for x in tokens))
+    for example in windows:
+      yield _window(example, *tokens, groups)
 
 
 def _read(reader: Reader, row: Row) -> _Tokens:
@@ -197,44 +196,36 @@ def _read(reader: Reader, row: Row) -> _Tokens:
     ids, counts = reader.tokenizer.tokenize(row.values)
   except UserError as error:
     raise UserError(f"{row.place}: {error}") from None
-  pieces = [reader.pieces[one] for one in ids]
-  sizes = np.array([len(one or b"") for one in pieces], int)
+  pieces = [reader.pieces[number] for number in ids]
+  sizes = np.array([len(piece or b"") for piece in pieces], int)
   return _Tokens(np.array(ids, np.int32), np.array(counts, bool), sizes, pieces)
 
 
 def _window(
-  example: Example, both: Sequence[_Tokens], groups: Groups
+  example: Example, own: _Tokens, other: _Tokens, groups: Groups
 ) -> _Window:
-  own, other = both
-  places = np.arange(len(own.ids))
-  counts = np.zeros(len(own.ids), bool)
-  counts[example.start :][: len(example.counts)] = example.counts
-  in_group = groups.student >= 0
+  learned = np.zeros(len(own.ids), bool)
+  learned[example.start :][: len(example.counts)] = example.counts
   # A group is compared if the student learns all of it here.
   keep = np.ones(groups.count, bool)
-  keep[groups.student[in_group & ~counts]] = False
+  keep[groups.student[(groups.student >= 0) & ~learned]] = False
   kept = _members(groups.teacher, keep)
-  start = 0 if not example.start or not len(kept) else max(kept[0] - 1, 0)
+  start = max(kept[0] - 1, 0) if example.start and len(kept) else 0
   # Nothing stands before the first token, so that nobody foretells it.
-  keep[groups.teacher[: start + 1][groups.teacher[: start + 1] >= 0]] = False
+  unread = groups.teacher[: start + 1]
+  keep[unread[unread >= 0]] = False
   kept = _members(groups.teacher, keep)
   end = kept[-1] + 1 if len(kept) else start
   slots, is_single = _slots(groups, keep)
-  sides = (
-    (slots[0], example.start),
-    (slots[1], start),
-  )
-  slots[:2] = [np.where(one < 0, -1, one - first) for one, first in sides]
-  learned = places[counts]
-  group = groups.student[learned]
-  compared = (
-    (group >= 0) & keep[group] if groups.count else np.zeros(len(group), bool)
-  )
-  single = compared & is_single[group] if groups.count else compared
-  sizes = own.sizes[learned]
+  for places, first in zip(slots[:2], (example.start, start), strict=True):
+    places[places >= 0] -= first
+  group, sizes = groups.student[learned], own.sizes[learned]
+  # The group -1, none, finds what stands last.
+  compared = np.append(keep, False)[group]
+  merged = compared & ~np.append(is_single, False)[group]
   coverage = np.array([
-    len(learned), single.sum(), (compared & ~single).sum(), sizes.sum(),
-    sizes[compared & ~single].sum(), sizes[~compared].sum(), len(kept),
+    len(group), (compared & ~merged).sum(), merged.sum(), sizes.sum(),
+    sizes[merged].sum(), sizes[~compared].sum(), len(kept),
   ])  # fmt: skip
   return _Window(other.ids[start:end], slots, coverage)
 

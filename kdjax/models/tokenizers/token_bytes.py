@@ -45,12 +45,12 @@ def token_bytes(tokenizer: Any) -> list[bytes | None]:
       "a tokenizer that does not say which bytes its tokens stand for (its decoder:"
       f" {named}); byte-level BPE and SentencePiece do"
     )
-  added = {one["id"] for one in values["added_tokens"]}
-  found: list[bytes | None] = [None] * tokenizer.vocabulary_size
+  added = {token["id"] for token in values["added_tokens"]}
+  pieces: list[bytes | None] = [None] * tokenizer.vocabulary_size
   for text, number in backend.get_vocab(with_added_tokens=True).items():
     if number not in tokenizer.special and number not in tokenizer.eos:
-      found[number] = (as_added if number in added else spelled)(text)
-  return found
+      pieces[number] = (as_added if number in added else spelled)(text)
+  return pieces
 
 
 def shared_ids(student: Any, teacher: Any) -> tuple[list[int], list[int]]:
@@ -69,24 +69,23 @@ def shared_ids(student: Any, teacher: Any) -> tuple[list[int], list[int]]:
   """
   if student.fingerprint == teacher.fingerprint:
     return [*range(student.vocabulary_size)], [*range(student.vocabulary_size)]
-  own, others = _by_bytes(student), _by_bytes(teacher)
-  common = [one for one in own if one in others]
-  pairs = [(own[one], others[one]) for one in common]
+  own, others = _ids_by_bytes(student), _ids_by_bytes(teacher)
+  pairs = [(own[piece], others[piece]) for piece in own.keys() & others.keys()]
   if student.eos and teacher.eos:
     pairs.append((student.eos[0], teacher.eos[0]))
   pairs.sort()
-  return [one for one, _ in pairs], [other for _, other in pairs]
+  return [own_id for own_id, _ in pairs], [other_id for _, other_id in pairs]
 
 
-def _by_bytes(tokenizer: Any) -> dict[bytes, int]:
+def _ids_by_bytes(tokenizer: Any) -> dict[bytes, int]:
   """Ids by bytes; of several that stand for the same, the one that is text."""
-  found: dict[bytes, int] = {}
-  for number, one in enumerate(token_bytes(tokenizer)):
-    text = tokenizer.backend.id_to_token(number) if one else ""
+  ids: dict[bytes, int] = {}
+  for number, piece in enumerate(token_bytes(tokenizer)):
+    text = tokenizer.backend.id_to_token(number) if piece else ""
     # "<0x61>" is in a vocabulary beside "a", and never used.
-    if one and (one not in found or not _FALLBACK.fullmatch(text)):
-      found[one] = number
-  return found
+    if piece and (piece not in ids or not _FALLBACK.fullmatch(text)):
+      ids[piece] = number
+  return ids
 
 
 def _kinds(part: Any) -> set[str]:
@@ -108,15 +107,15 @@ def _of_characters(text: str) -> bytes:
 
 def _of_byte_level(text: str) -> bytes:
   letters = _bytes_by_letter()
-  if not all(one in letters for one in text):
+  if not letters.keys() >= {*text}:
     return text.encode()
-  return bytes(letters[one] for one in text)
+  return bytes(letters[letter] for letter in text)
 
 
 @functools.cache
 def _bytes_by_letter() -> dict[str, int]:
   """How byte-level BPE writes bytes: those that are no letters behind the others."""
   plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-  others = [one for one in range(256) if one not in plain]
-  letters = {chr(one): one for one in plain}
-  return letters | {chr(256 + i): one for i, one in enumerate(others)}
+  others = [byte for byte in range(256) if byte not in plain]
+  letters = {chr(byte): byte for byte in plain}
+  return letters | {chr(256 + i): byte for i, byte in enumerate(others)}

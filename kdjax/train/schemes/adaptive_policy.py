@@ -14,7 +14,7 @@ from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, create_state, variables
 
 
-class Replaying(NamedTuple):
+class AdaptiveState(NamedTuple):
   """A student, the texts that it wrote, and how often it learns from them.
 
   Attributes:
@@ -68,7 +68,7 @@ def adaptive_policy(
     pieces: see `take_step`.
 
   Returns:
-    The scheme; its state is `Replaying`.
+    The scheme; its state is `AdaptiveState`.
 
   Raises:
     ValueError: for a capacity, or a number of steps, below 1.
@@ -86,20 +86,20 @@ def adaptive_policy(
       "capacity, steps and every must be at least 1, got"
       f" {capacity}, {steps} and {every}"
     )
-  kept = -(-capacity // batch_size) * batch_size
+  count = -(-capacity // batch_size) * batch_size
 
   def create(*arguments, inputs, **options):
     state = create_state(*arguments, inputs=inputs, **options)
     zero = jnp.float32(0)
-    texts = own_texts.no_texts(kept, inputs)
-    return Replaying(state, texts, jnp.int32(0), zero, zero)
+    texts = own_texts.no_texts(count, inputs)
+    return AdaptiveState(state, texts, jnp.int32(0), zero, zero)
 
   return Scheme(
     create=create,
     step=partial(
       _step,
       write,
-      partial(_raised, validate, every, tolerance, rise),
+      partial(_with_share, validate, every, tolerance, rise),
       new_tokens,
       steps,
       pieces,
@@ -109,7 +109,7 @@ def adaptive_policy(
   )
 
 
-def _raised(validate, every, tolerance, rise, state) -> Replaying:
+def _with_share(validate, every, tolerance, rise, state) -> AdaptiveState:
   """Measures where it is due, and raises the share where the loss has risen."""
   student = state.student
   due = student.step % every == 0
@@ -124,7 +124,7 @@ def _raised(validate, every, tolerance, rise, state) -> Replaying:
 
 def _step(
   write,
-  raised,
+  with_share,
   new_tokens,
   steps,
   pieces,
@@ -136,43 +136,43 @@ def _step(
   rng,
   axis_name=None,
   **options,
-) -> tuple[Replaying, Metrics]:
-  state = raised(state)
-  student, size = state.student, len(state.texts["weight"])
-  key, chance, choice = jax.random.split(rng, 3)
-  drawn = jax.random.uniform(chance)
-  own = drawn < state.share
-  new = own & (
-    (drawn < state.share * (1 - student.step / steps)) | (state.written < size)
+) -> tuple[AdaptiveState, Metrics]:
+  state = with_share(state)
+  student, capacity = state.student, len(state.texts["weight"])
+  key, share_key, replay_key = jax.random.split(rng, 3)
+  draw = jax.random.uniform(share_key)
+  is_own = draw < state.share
+  is_new = is_own & (
+    (draw < state.share * (1 - student.step / steps))
+    | (state.written < capacity)
   )
-  fresh = own_texts.of_student(
-    write, student, batch, teacher, new_tokens=new_tokens, due=new, key=key
+  new = own_texts.of_student(
+    write, student, batch, teacher, new_tokens=new_tokens, due=is_new, key=key
   )
-  everyones = own_texts.everyones(fresh, axis_name)
-  count = len(everyones["weight"])
-  place = state.written % size
-  texts = own_texts.either(
-    new,
-    jax.tree.map(
-      lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, place, 0),
-      state.texts,
-      everyones,
-    ),
+  # The oldest texts give way to those of the whole batch.
+  whole_batch = own_texts.of_whole_batch(new, axis_name)
+  size = len(whole_batch["weight"])
+  place = state.written % capacity
+  replaced = jax.tree.map(
+    lambda kept, x: jax.lax.dynamic_update_slice_in_dim(kept, x, place, 0),
     state.texts,
+    whole_batch,
   )
-  written = state.written + jnp.where(new, count, 0)
-  chances = jax.random.uniform(choice, (size,))
-  there = jnp.arange(size) < jnp.minimum(written, size)
-  _, rows = jax.lax.top_k(jnp.where(there, chances, -1.0), count)
-  own_rows = rows[batch.position]
-  old = jax.tree.map(lambda x: x[own_rows], texts)
-  shown = own_texts.either(
-    own, own_texts.either(new, fresh, old), own_texts.of_file(batch)
+  kept = own_texts.either(is_new, replaced, state.texts)
+  written = state.written + jnp.where(is_new, size, 0)
+  chances = jax.random.uniform(replay_key, (capacity,))
+  is_written = jnp.arange(capacity) < jnp.minimum(written, capacity)
+  _, rows = jax.lax.top_k(jnp.where(is_written, chances, -1.0), size)
+  replayed = own_texts.take(kept, rows[batch.position])
+  texts = own_texts.either(
+    is_own,
+    own_texts.either(is_new, new, replayed),
+    own_texts.of_file(batch),
   )
   student, metrics = own_texts.learn(
     student,
     method,
-    shown,
+    texts,
     batch,
     teacher,
     rng=rng,
@@ -180,10 +180,10 @@ def _step(
     pieces=pieces,
     **options,
   )
-  alone = jnp.float32(1)
-  told = {
-    "own_share": (state.share, alone),
-    "replayed": ((own & ~new).astype(jnp.float32), alone),
+  one = jnp.float32(1)
+  metrics |= {
+    "own_share": (state.share, one),
+    "replayed": ((is_own & ~is_new).astype(jnp.float32), one),
   }
-  after = state._replace(student=student, texts=texts, written=written)
-  return after, metrics | told
+  state = state._replace(student=student, texts=kept, written=written)
+  return state, metrics

@@ -14,7 +14,7 @@ from kdjax.train.schemes.scheme import Scheme
 from kdjax.train.state import TrainState, create_state, variables
 
 
-class Writing(NamedTuple):
+class OnPolicyState(NamedTuple):
   """A student, and the texts that it learns from.
 
   Attributes:
@@ -65,7 +65,7 @@ def on_policy(
     pieces: see `take_step`.
 
   Returns:
-    The scheme; its state is `Writing`.
+    The scheme; its state is `OnPolicyState`.
 
   Raises:
     ValueError: for a share outside (0, 1], fewer than one new token or update, or
@@ -98,11 +98,11 @@ def on_policy(
   )
 
 
-def _create(batch_size, *arguments, inputs, **options) -> Writing:
+def _create(batch_size, *arguments, inputs, **options) -> OnPolicyState:
   state = create_state(*arguments, inputs=inputs, **options)
   if batch_size is None:
-    return Writing(state, {})
-  return Writing(state, own_texts.no_texts(batch_size, inputs))
+    return OnPolicyState(state, {})
+  return OnPolicyState(state, own_texts.no_texts(batch_size, inputs))
 
 
 def _step(
@@ -119,28 +119,25 @@ def _step(
   rng,
   axis_name=None,
   **options,
-) -> tuple[Writing, Metrics]:
+) -> tuple[OnPolicyState, Metrics]:
   age = state.student.step % updates
-  key, chance = jax.random.split(rng)
-  own = jax.random.uniform(chance) < shares[0]
+  key, share_key = jax.random.split(rng)
+  is_own = jax.random.uniform(share_key) < shares[0]
   written = own_texts.of_student(
     write,
     state.student,
     batch,
     teacher,
     new_tokens=new_tokens,
-    due=own & (age == 0),
+    due=is_own & (age == 0),
     key=key,
   )
-  texts, kept = (
-    own_texts.either(own, written, own_texts.of_file(batch)),
-    state.texts,
-  )
+  texts = own_texts.either(is_own, written, own_texts.of_file(batch))
+  kept = state.texts
   if updates > 1:
-    kept = own_texts.either(
-      age == 0, own_texts.everyones(texts, axis_name), kept
-    )
-    texts = jax.tree.map(lambda x: x[batch.position], kept)
+    whole_batch = own_texts.of_whole_batch(texts, axis_name)
+    kept = own_texts.either(age == 0, whole_batch, kept)
+    texts = own_texts.take(kept, batch.position)
   student, metrics = own_texts.learn(
     state.student,
     method,
@@ -153,5 +150,5 @@ def _step(
     pieces=pieces,
     **options,
   )
-  told = {"staleness": (age.astype(jnp.float32), jnp.float32(1))}
-  return Writing(student, kept), metrics | told
+  metrics |= {"staleness": (age.astype(jnp.float32), jnp.float32(1))}
+  return OnPolicyState(student, kept), metrics

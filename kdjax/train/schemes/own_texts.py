@@ -41,12 +41,13 @@ def no_texts(count: int, inputs: Mapping[str, jax.Array]) -> Texts:
 
 def of_file(batch: Batch) -> Texts:
   """The file's rows: tokens, what of them is learned, and as what."""
-  beside = ((0, 0), (1, 0))
+  # The first token is no target.
+  first = ((0, 0), (1, 0))
   return {
     "tokens": batch.inputs["tokens"].astype(jnp.int32),
     "mask": batch.inputs["mask"] != 0,
-    "counts": jnp.pad(batch.targets >= 0, beside),
-    "labels": jnp.pad(batch.targets, beside, constant_values=-1),
+    "counts": jnp.pad(batch.targets >= 0, first),
+    "labels": jnp.pad(batch.targets, first, constant_values=-1),
     "weight": has_weight(batch.weight),
   }
 
@@ -92,13 +93,18 @@ def of_student(
   return dict(written) | {"labels": labels, "weight": weight}
 
 
-def either(first: jax.Array, own: Texts, other: Texts) -> Texts:
+def either(is_first: jax.Array, first: Texts, other: Texts) -> Texts:
   """Takes the one texts or the others, by a () bool."""
-  return jax.tree.map(partial(jnp.where, first), own, other)
+  return jax.tree.map(partial(jnp.where, is_first), first, other)
 
 
-def everyones(texts: Texts, axis_name: Axis) -> Texts:
-  """Collects the texts of the whole batch."""
+def take(texts: Texts, rows: jax.Array) -> Texts:
+  """Takes some of the texts."""
+  return jax.tree.map(lambda x: x[rows], texts)
+
+
+def of_whole_batch(texts: Texts, axis_name: Axis) -> Texts:
+  """Collects the texts of all devices."""
   return jax.tree.map(lambda x: collectives.all_gather(x, axis_name), texts)
 
 
@@ -122,7 +128,7 @@ def learn(
     **options: those of `take_step`.
   """
   drawn = texts["counts"] & (texts["labels"] < 0)
-  shown = as_batch(
+  own_batch = as_batch(
     student.task,
     texts
     | {
@@ -134,18 +140,18 @@ def learn(
   )
   answers = observe(
     teacher,
-    shown,
+    own_batch,
     method.teacher_taps,
     step=student.step,
     task=student.task,
   )
   student, metrics = take_step(
-    student, method, shown, answers, axis_name=axis_name, **options
+    student, method, own_batch, answers, axis_name=axis_name, **options
   )
-  return student, metrics | _told(texts, drawn, axis_name)
+  return student, metrics | _metrics(texts, drawn, axis_name)
 
 
-def _told(texts: Texts, drawn: jax.Array, axis_name: Axis) -> Metrics:
+def _metrics(texts: Texts, drawn: jax.Array, axis_name: Axis) -> Metrics:
   """What the log says of a step's texts."""
   own = drawn & texts["weight"][:, None]
   rows = jnp.sum(jnp.any(own, axis=1), dtype=jnp.float32)

@@ -4,7 +4,6 @@
   build.py     from settings to a checked setup
   targets.py   soft labels: feasible, projected, weighted, mixed
   outside.py   soft labels from a file
-  objective.py divergence from the soft labels + lambda * regulariser
   rounds.py    sources -> soft labels -> student -> source, until it stops
   stages.py    sources, rounds, controls
   training.py  each at the best of equally many rates
