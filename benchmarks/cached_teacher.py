@@ -90,7 +90,7 @@ def epochs(parts, count: int):
     teacher = parts.cached.teacher()
   else:
     network = parts.teacher.network
-    teacher = live_teacher(full_precision(network), parts.found.load())
+    teacher = live_teacher(full_precision(network), parts.saved_teacher.load())
   train_spec = parts.student
   return loop.train(
     train_spec.network,

@@ -65,19 +65,19 @@ def verdict(folder: Path) -> str:
   """Reads the series: "named", "harmless" or, what must not be, "silent"."""
   opened = checkpoints.open_series(folder)
   try:
-    found = checkpoints.restore(opened, lambda note: state(0))
+    restored = checkpoints.restore(opened, lambda note: state(0))
   except KdjaxError:
     return "named, but the one before is lost"
   finally:
     opened.manager.close()
-  if found is None or found.note["epoch"] != found.step:
+  if restored is None or restored.note["epoch"] != restored.step:
     return "silent"
-  pairs = zip(leaves(found.tree), leaves(state(found.step)), strict=True)
+  pairs = zip(leaves(restored.tree), leaves(state(restored.step)), strict=True)
   if not all(np.array_equal(one, other) for one, other in pairs):
     return "silent"
-  if found.step == 2:
+  if restored.step == 2:
     return "harmless"
-  return "named" if "checkpoint 2" in " ".join(found.damaged) else "silent"
+  return "named" if "checkpoint 2" in " ".join(restored.damaged) else "silent"
 
 
 def leaves(tree: dict) -> list:

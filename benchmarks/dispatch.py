@@ -164,7 +164,7 @@ def theirs(
     case, case.teacher, arrays.teacher["params"]
   )
   forward = torch.compile(student) if compiled else student
-  asked = torch.compile(teacher) if compiled and teacher else teacher
+  asked_teacher = torch.compile(teacher) if compiled and teacher else teacher
   optimizer = torch.optim.SGD(student.parameters(), RATE)
   kl = torch.nn.KLDivLoss(reduction="batchmean")
 
@@ -173,7 +173,7 @@ def theirs(
     loss = torch.nn.functional.cross_entropy(logits, y)
     if teacher is not None:
       with torch.no_grad():
-        answers = asked(x)
+        answers = asked_teacher(x)
       soft = TEMPERATURE**2 * kl(
         torch.log_softmax(logits / TEMPERATURE, -1),
         torch.softmax(answers / TEMPERATURE, -1),
@@ -213,16 +213,18 @@ def _torch_network(case: Case, widths, params):
     stage = params[f"stage_{i}"]
     if case.convolutional:
       layer = nn.Conv2d(entering, width, 3, padding=1)
-      (known,) = (x for x in stage.values() if "kernel" in x)
-      kernel = tensor(known["kernel"], 3, 2, 0, 1)
+      (layer_params,) = (x for x in stage.values() if "kernel" in x)
+      kernel = tensor(layer_params["kernel"], 3, 2, 0, 1)
       layers += [layer, nn.ReLU(), nn.MaxPool2d(2)]
       entering, side = width, side // 2
     else:
-      known = stage["dense"]
-      kernel = tensor(known["kernel"])
+      layer_params = stage["dense"]
+      kernel = tensor(layer_params["kernel"])
       layer = nn.Linear(*reversed(kernel.shape))
       layers += [layer, nn.ReLU()]
-    layer.load_state_dict({"weight": kernel, "bias": tensor(known["bias"])})
+    layer.load_state_dict(
+      {"weight": kernel, "bias": tensor(layer_params["bias"])}
+    )
   head = params["head"]
   kernel = np.asarray(head["kernel"])
   if case.convolutional:
@@ -238,12 +240,12 @@ def _torch_network(case: Case, widths, params):
 def measured(name: str, rounds: int, clock: str) -> dict[str, Any]:
   """Times one case; ratios are PyTorch's times over ours."""
   case = CASES[name]
-  known = data(case)
-  runs = {"kdjax": ours(case, known)}
+  arrays = data(case)
+  runs = {"kdjax": ours(case, arrays)}
   if importlib.util.find_spec("torch"):
-    runs["torch DataLoader"] = theirs(case, known, loader=True)
-    runs["torch"] = theirs(case, known)
-    runs["torch.compile"] = theirs(case, known, compiled=True)
+    runs["torch DataLoader"] = theirs(case, arrays, loader=True)
+    runs["torch"] = theirs(case, arrays)
+    runs["torch.compile"] = theirs(case, arrays, compiled=True)
   agreed = {name: [run(), run()] for name, run in runs.items()}
   for name_of, results in agreed.items():
     np.testing.assert_allclose(

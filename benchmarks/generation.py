@@ -60,27 +60,27 @@ def main() -> None:
   parser.add_argument("--layers", default="6,30")
   parser.add_argument("--only", default="cache,transformers,compile")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  clock = timing.CLOCKS[asked.clock]
-  rounds = 3 if asked.quick else asked.rounds
-  names = asked.only.split(",")
-  found = {"machine": timing.machine()}
+  options = parser.parse_args()
+  clock = timing.CLOCKS[options.clock]
+  rounds = 3 if options.quick else options.rounds
+  names = options.only.split(",")
+  results = {"machine": timing.machine()}
   if "cache" in names:
     names.remove("cache")
-    found["cache"] = cache(rounds, clock)
+    results["cache"] = cache(rounds, clock)
   else:
-    found["cache"] = timing.written(asked.output, "cache")
-  timing.write({"summary": summary(found), **found}, asked.output)
-  if asked.quick or transformers is None or not names:
+    results["cache"] = timing.written(options.output, "cache")
+  timing.write({"summary": summary(results), **results}, options.output)
+  if options.quick or transformers is None or not names:
     return
-  found["machine"] |= {
+  results["machine"] |= {
     "torch": torch.__version__, "transformers": transformers.__version__,
   }  # fmt: skip
-  found["transformers"] = []
-  for layers in map(int, asked.layers.split(",")):
+  results["transformers"] = []
+  for layers in map(int, options.layers.split(",")):
     for row in against_transformers(layers, names, rounds, clock):
-      found["transformers"].append(row)
-      timing.write({"summary": summary(found), **found}, asked.output)
+      results["transformers"].append(row)
+      timing.write({"summary": summary(results), **results}, options.output)
 
 
 def prompts_of(count: int, length: int, classes: int) -> list[np.ndarray]:
@@ -175,14 +175,14 @@ def check_equal(ours, theirs) -> None:
     np.testing.assert_array_equal(one, other)
 
 
-def summary(found: dict) -> list[dict]:
+def summary(results: dict) -> list[dict]:
   """Says what was wanted and what was found."""
   lines = []
-  for row in found["cache"]:
+  for row in results["cache"]:
     ratio = row["without_over_cached"]["median"]
     what = "8 x 256, 128 tokens: a step without a cache over one with"
     lines.append(timing.line(what, ">= 8", ratio, ratio >= 8))
-  for row in found.get("transformers", ()):
+  for row in results.get("transformers", ()):
     for name, times in row["over_ours"].items():
       ratio = times["median"]
       what = f"{row['layers']} x 576, batch {row['batch']}: {name} over ours"

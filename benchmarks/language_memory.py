@@ -50,10 +50,10 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  layers = (2, 4) if asked.quick else (6, 30)
+  options = parser.parse_args()
+  layers = (2, 4) if options.quick else (6, 30)
   rows = []
-  for remat in (True, False)[: 1 if asked.quick else None]:
+  for remat in (True, False)[: 1 if options.quick else None]:
     steps = {arm: lowered(layers, remat, least) for arm, least in ARMS.items()}
     for order, options in ORDERS.items():
       parts = {arm: memory(step, options) for arm, step in steps.items()}
@@ -65,7 +65,7 @@ def main() -> None:
         {"remat": remat, "order": order, "MB": parts, "times less": less}
       )
       result = {**timing.machine(), "layers": layers, "rows": rows}
-      timing.write({**result, "summary": summary(rows)}, asked.output)
+      timing.write({**result, "summary": summary(rows)}, options.output)
 
 
 def decoder(layers: int) -> Decoder:
@@ -88,18 +88,22 @@ def lowered(layers: tuple[int, int], remat: bool, least: int | None) -> Any:
   teacher = kdjax.from_linen(teacher)
 
   def first(item: Any) -> tuple[Any, Any]:
-    shown = program.read(item)
-    variables = teacher.init(jax.random.key(1), shown.inputs)
-    known = kdjax.live_teacher(teacher, variables)
-    return known, program.init(jax.random.key(0), None, known, shown)
+    batch = program.read(item)
+    variables = teacher.init(jax.random.key(1), batch.inputs)
+    live_teacher = kdjax.live_teacher(teacher, variables)
+    return live_teacher, program.init(
+      jax.random.key(0), None, live_teacher, batch
+    )
 
   item = {"tokens": jax.ShapeDtypeStruct((TEXTS, LENGTH), jnp.int32)}
-  known, state = jax.eval_shape(first, item)
+  live_teacher, state = jax.eval_shape(first, item)
   step = jax.jit(
-    lambda state, known, item: program.step(state, known, program.read(item)),
+    lambda state, live_teacher, item: program.step(
+      state, live_teacher, program.read(item)
+    ),
     donate_argnums=0,
   )
-  return step.lower(state, known, item)
+  return step.lower(state, live_teacher, item)
 
 
 def memory(step: Any, options: dict) -> dict[str, float]:

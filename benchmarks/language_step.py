@@ -67,8 +67,13 @@ except ImportError:
 KINDS = ("states", "teacher")
 LAYERS, BATCH, LENGTH = (6, 30), 2, 512
 QUICK = ((2, 4), 1, 128)
-RATE, DECAY, BETAS, CLIP = 1e-4, 0.1, (0.9, 0.95), 1.0
-WEIGHTS = (0.9, 0.1)
+SETTINGS = {
+  "rate": 1e-4,
+  "betas": (0.9, 0.95),
+  "decay": 0.1,
+  "clip": 1.0,
+  "weights": (0.9, 0.1),
+}
 ENOUGH = 0.6
 
 
@@ -80,18 +85,18 @@ def main() -> None:
   parser.add_argument("--only", default=",".join(KINDS))
   parser.add_argument("--clock", choices=timing.CLOCKS, default="wall")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
-  kinds = asked.only.split(",")[: 1 if asked.quick else None]
+  options = parser.parse_args()
+  kinds = options.only.split(",")[: 1 if options.quick else None]
   rows = [
     row
-    for row in timing.written(asked.output, "rows")
+    for row in timing.written(options.output, "rows")
     if row["teacher"] not in kinds
   ]
   for kind in kinds:
-    size = QUICK if asked.quick else (LAYERS, BATCH, LENGTH)
-    rows.append(measured(kind, *size, asked))
+    size = QUICK if options.quick else (LAYERS, BATCH, LENGTH)
+    rows.append(measured(kind, *size, options))
     result = {**timing.machine(), **versions(), "rows": rows}
-    timing.write({**result, "summary": summary(rows)}, asked.output)
+    timing.write({**result, "summary": summary(rows)}, options.output)
 
 
 def versions() -> dict[str, str]:
@@ -106,7 +111,7 @@ def decoder(layers: int) -> Any:
   return kdjax.from_linen(Decoder(families.decoder_config(config)))
 
 
-def measured(kind: str, layers, batch: int, length: int, asked) -> dict:
+def measured(kind: str, layers, batch: int, length: int, options) -> dict:
   """Times one kind of step, after comparing the losses."""
   random = np.random.default_rng(0)
   classes = SMOLLM2["vocab_size"]
@@ -121,8 +126,14 @@ def measured(kind: str, layers, batch: int, length: int, asked) -> dict:
   states = last_states(networks[1], arrays[1], tokens)
   runs = {"ours": ours(networks, arrays, tokens, states, kind)}
   if peers:
-    given = tokens, np.asarray(states) if kind == "states" else None
-    runs |= peers.steps(networks, arrays, given, not asked.quick)
+    runs |= peers.steps(
+      networks,
+      arrays,
+      tokens,
+      np.asarray(states) if kind == "states" else None,
+      compiled=not options.quick,
+      **SETTINGS,
+    )
   losses = {name: [run() for _ in range(3)] for name, run in runs.items()}
   for name, values in losses.items():
     np.testing.assert_allclose(values, losses["ours"], rtol=1e-4, err_msg=name)
@@ -130,8 +141,8 @@ def measured(kind: str, layers, batch: int, length: int, asked) -> dict:
   runs["products"] = products(shapes)
   times = timing.interleaved(
     runs,
-    rounds=2 if asked.quick else asked.rounds,
-    clock=timing.CLOCKS[asked.clock],
+    rounds=2 if options.quick else options.rounds,
+    clock=timing.CLOCKS[options.clock],
     settle=True,
   )
   work = sum(count * 2 * np.prod(shape) for shape, _, count in shapes)
@@ -171,24 +182,29 @@ def ours(networks, arrays, tokens, states, kind: str) -> Callable[[], float]:
   """Starts our training; a call is a step, and returns its loss."""
   student, teacher = networks
   task = kdjax.tasks.language_model(SMOLLM2["vocab_size"])
-  method = kdjax.make_method("forward_kl:0.9 + ce:0.1", task=task)
-  optimizer = make_optimizer(
-    f"adamw(b2={BETAS[1]}, weight_decay={DECAY}, clip={CLIP})", "constant", 100
+  weights, (_, b2) = SETTINGS["weights"], SETTINGS["betas"]
+  method = kdjax.make_method(
+    f"forward_kl:{weights[0]} + ce:{weights[1]}", task=task
   )
-  known = kdjax.live_teacher(teacher, arrays[1])
+  optimizer = make_optimizer(
+    f"adamw(b2={b2}, weight_decay={SETTINGS['decay']}, clip={SETTINGS['clip']})",
+    "constant",
+    100,
+  )
+  live_teacher = kdjax.live_teacher(teacher, arrays[1])
   if kind == "states":
     kernel = teacher.classifier(arrays[1])["kernel"]
-    shown = {"params": {"states": states, "kernel": kernel}}
-    known = kdjax.live_teacher(kdjax.from_apply(show_states), shown)
+    stored = {"params": {"states": states, "kernel": kernel}}
+    live_teacher = kdjax.live_teacher(kdjax.from_apply(show_states), stored)
   step = kdjax.make_step(kdjax.objective(method, student, task), optimizer)
   batch = {"tokens": jnp.asarray(tokens)}
-  state = step.init(jax.random.key(0), arrays[0], known, batch)
-  rate = with_learning_rate(state.opt_state, jnp.float32(RATE))
-  at = [state._replace(opt_state=rate)]
+  state = step.init(jax.random.key(0), arrays[0], live_teacher, batch)
+  opt_state = with_learning_rate(state.opt_state, jnp.float32(SETTINGS["rate"]))
+  states_left = [state._replace(opt_state=opt_state)]
 
   def run() -> float:
-    state, metrics = step.step(at.pop(), known, batch)
-    at.append(state)
+    state, metrics = step.step(states_left.pop(), live_teacher, batch)
+    states_left.append(state)
     total, count = jax.block_until_ready(metrics["loss"])
     return float(total / count)
 
@@ -197,8 +213,8 @@ def ours(networks, arrays, tokens, states, kind: str) -> Callable[[], float]:
 
 def show_states(variables, inputs, *, train, rngs) -> jax.Array:
   """Answers with stored hidden states, for the one batch there is."""
-  shown = variables["params"]
-  return shown["states"] @ shown["kernel"]
+  stored = variables["params"]
+  return stored["states"] @ stored["kernel"]
 
 
 def products_of(layers, batch: int, length: int, kind: str) -> list:
@@ -224,18 +240,18 @@ def products_of(layers, batch: int, length: int, kind: str) -> list:
   }
   head = (1, batch * (length - 1), width, SMOLLM2["vocab_size"])
   student, teacher = layers
-  found = [
+  products = [
     (shape, way, count * student)
     for shape, count in block.items()
     for way in ("forward", "left", "right")
   ]
-  found += [(head, way, 1) for way in ("forward", "left", "right")]
-  found.append((head, "forward", 1))
+  products += [(head, way, 1) for way in ("forward", "left", "right")]
+  products.append((head, "forward", 1))
   if kind == "teacher":
-    found += [
+    products += [
       (shape, "forward", count * teacher) for shape, count in block.items()
     ]
-  return found
+  return products
 
 
 WAYS = {
@@ -272,9 +288,9 @@ def summary(rows: list[dict]) -> list[dict]:
   """Says what was wanted and what was found."""
   lines = []
   for row in rows:
-    given = {"states": "hidden states given", "teacher": "teacher in the step"}
+    titles = {"states": "hidden states given", "teacher": "teacher in the step"}
     size = f"{row['tokens'][0]} x {row['tokens'][1]} tokens"
-    step = f"{row['layers'][0]} x 576, {size}, {given[row['teacher']]}"
+    step = f"{row['layers'][0]} x 576, {size}, {titles[row['teacher']]}"
     rate = row["of the products' rate"]["median"]
     lines.append(
       timing.line(

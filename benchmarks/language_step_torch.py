@@ -10,7 +10,6 @@ import torch
 import transformers
 
 import kdjax
-from benchmarks import language_step as ours
 
 
 def versions() -> dict[str, str]:
@@ -32,47 +31,60 @@ def loaded(network: Any, variables: Any) -> Any:
 
 
 def steps(
-  networks, arrays, given, compiled: bool
+  networks, arrays, tokens, states, *, compiled: bool, **settings
 ) -> dict[str, Callable[[], float]]:
   """Starts the trainings; a call is a step, and returns its loss.
 
   Args:
-    given: tokens (B, T), and the teacher's hidden states (B, T, D), or None where
-      its forward pass is part of the step.
+    tokens: (B, T).
+    states: (B, T, D) the teacher's hidden states, or None where its forward pass is
+      part of the step.
     compiled: whether there is one with `torch.compile`.
+    **settings: rate, betas, decay, clip and weights of the losses.
   """
   teacher = loaded(networks[1], arrays[1]).eval().requires_grad_(False)
-  ids = torch.from_numpy(given[0]).long()
-  states = None if given[1] is None else torch.from_numpy(np.array(given[1]))
+  ids = torch.from_numpy(tokens).long()
+  if states is not None:
+    states = torch.from_numpy(np.array(states))
   names = {"torch": False} | ({"compile": True} if compiled else {})
   return {
-    name: _step(loaded(networks[0], arrays[0]), teacher, ids, states, make)
-    for name, make in names.items()
+    name: _step(
+      loaded(networks[0], arrays[0]),
+      teacher,
+      ids,
+      states,
+      is_compiled,
+      **settings,
+    )
+    for name, is_compiled in names.items()
   }
 
 
-def _step(student, teacher, ids, states, compiled: bool):
+def _step(
+  student, teacher, ids, states, compiled: bool,
+  *, rate, betas, decay, clip, weights,
+):  # fmt: skip
   student.train()
   optimizer = torch.optim.AdamW(
     student.parameters(),
-    lr=ours.RATE,
-    betas=ours.BETAS,
-    weight_decay=ours.DECAY,
+    lr=rate,
+    betas=betas,
+    weight_decay=decay,
     fused=True,
   )
 
   def loss() -> torch.Tensor:
     with torch.no_grad():
       if states is None:
-        known = teacher(ids, use_cache=False).logits[:, :-1]
+        teacher_logits = teacher(ids, use_cache=False).logits[:, :-1]
       else:
-        known = teacher.lm_head(states[:, :-1])
-      known = known.flatten(0, 1).log_softmax(-1)
+        teacher_logits = teacher.lm_head(states[:, :-1])
+      log_p = teacher_logits.flatten(0, 1).log_softmax(-1)
     logits = student(ids, use_cache=False).logits[:, :-1].flatten(0, 1)
-    found = logits.log_softmax(-1)
-    divergence = (known.exp() * (known - found)).sum(-1).mean()
-    entropy = torch.nn.functional.nll_loss(found, ids[:, 1:].flatten())
-    return ours.WEIGHTS[0] * divergence + ours.WEIGHTS[1] * entropy
+    log_q = logits.log_softmax(-1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    entropy = torch.nn.functional.nll_loss(log_q, ids[:, 1:].flatten())
+    return weights[0] * divergence + weights[1] * entropy
 
   function = torch.compile(loss) if compiled else loss
 
@@ -80,7 +92,7 @@ def _step(student, teacher, ids, states, compiled: bool):
     optimizer.zero_grad()
     value = function()
     value.backward()
-    torch.nn.utils.clip_grad_norm_(student.parameters(), ours.CLIP)
+    torch.nn.utils.clip_grad_norm_(student.parameters(), clip)
     optimizer.step()
     return float(value.detach())
 

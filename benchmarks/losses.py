@@ -35,8 +35,8 @@ MALLOC = {
 if __name__ == "__main__" and any(name not in os.environ for name in MALLOC):
   os.environ.update(MALLOC)
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  given = [sys.executable, "-m", "benchmarks.losses", *sys.argv[1:]]
-  os.execv(sys.executable, given)
+  command = [sys.executable, "-m", "benchmarks.losses", *sys.argv[1:]]
+  os.execv(sys.executable, command)
 
 import jax  # noqa: E402  (malloc must be settled first)
 import jax.numpy as jnp  # noqa: E402
@@ -142,8 +142,8 @@ def ours(name):
   def mean(student, teacher, labels):
     if name == "crd":
       return jnp.mean(_contrast(student, teacher))
-    given = (labels,) if name in LABELLED else ()
-    return jnp.mean(function(student, teacher, *given))
+    arguments = (labels,) if name in LABELLED else ()
+    return jnp.mean(function(student, teacher, *arguments))
 
   return mean
 
@@ -304,13 +304,13 @@ def summary(rows):
   return results
 
 
-def chosen(asked):
-  sizes = QUICK if asked.quick else SIZES
-  if asked.sizes:
-    wanted = [tuple(map(int, x.split("x"))) for x in asked.sizes.split(",")]
+def chosen(options):
+  sizes = QUICK if options.quick else SIZES
+  if options.sizes:
+    shapes = [tuple(map(int, x.split("x"))) for x in options.sizes.split(",")]
     of_rank = {2: RESPONSE, 4: FEATURE}
-    sizes = {x: SIZES.get(x, of_rank.get(len(x), [])) for x in wanted}
-  only = asked.only.split(",") if asked.only else None
+    sizes = {x: SIZES.get(x, of_rank.get(len(x), [])) for x in shapes}
+  only = options.only.split(",") if options.only else None
   return [
     (name, shape)
     for shape, names in sizes.items()
@@ -330,13 +330,13 @@ def main() -> int:
   print("PyTorch", torch.__version__ if torch else "is not installed: left out")
   print("columns: formula, torch, compile over ours, by the clock / by work")
   # Sizes are measured apart where time is short: the others' rows stay.
-  failed, wanted = [], chosen(options)
+  failed, cases = [], chosen(options)
   rows = [
     row
     for row in timing.written(options.output, "losses")
-    if (row["loss"], tuple(row["shape"])) not in wanted
+    if (row["loss"], tuple(row["shape"])) not in cases
   ]
-  for name, shape in wanted:
+  for name, shape in cases:
     try:
       rows.append(measure(name, shape, 3 if options.quick else options.rounds))
       print(text(rows[-1]), flush=True)

@@ -98,13 +98,13 @@ def batches(pair: Pair) -> list[dict[str, np.ndarray]]:
 
 def loops(pair: Pair) -> dict[str, Callable[[], Any]]:
   """Starts the loops; each call is a round, and returns the student's parameters."""
-  shown = batches(pair)
+  batch_list = batches(pair)
   classes = VOCABULARY if pair.shape == (LENGTH,) else 10
   student, big = (
     kdjax.from_linen(make_model(text, classes=classes))
     for text in (pair.student, pair.teacher)
   )
-  inputs = {name: x for name, x in shown[0].items() if name != "label"}
+  inputs = {name: x for name, x in batch_list[0].items() if name != "label"}
   variables = big.init(jax.random.key(1), inputs)
   teacher = jax.device_put(kdjax.live_teacher(big, variables))
   method = kdjax.make_method(pair.method, task=pair.task)
@@ -113,15 +113,15 @@ def loops(pair: Pair) -> dict[str, Callable[[], Any]]:
   mesh = jax.make_mesh((1,), ("data",), devices=jax.local_devices()[:1])
   placements = {"jit": kdjax.jit(), "sharded": kdjax.sharded(mesh, [])}
   return {
-    "by hand": by_hand(objective, optimizer, teacher, shown),
+    "by hand": by_hand(objective, optimizer, teacher, batch_list),
     **{
-      name: by_step(objective, optimizer, placed, teacher, shown)
+      name: by_step(objective, optimizer, placed, teacher, batch_list)
       for name, placed in placements.items()
     },
   }
 
 
-def by_hand(objective, optimizer, teacher, shown) -> Callable[[], Any]:
+def by_hand(objective, optimizer, teacher, batch_list) -> Callable[[], Any]:
   """The loop that users write around the loss alone."""
   key = jax.random.key(0)
 
@@ -140,12 +140,12 @@ def by_hand(objective, optimizer, teacher, shown) -> Callable[[], Any]:
     updates, opt = optimizer.update(grads, opt, params)
     return optax.apply_updates(params, updates), opt, state, metrics
 
-  params, state = objective.init(key, None, teacher, shown[0])
+  params, state = objective.init(key, None, teacher, batch_list[0])
   at = [params, optimizer.init(params), state, 0]
 
   def run():
     params, opt, state, n = at
-    for batch in shown:
+    for batch in batch_list:
       params, opt, state, _ = update(params, opt, state, teacher, batch, n)
       n += 1
     at[:] = params, opt, state, n
@@ -154,15 +154,17 @@ def by_hand(objective, optimizer, teacher, shown) -> Callable[[], Any]:
   return run
 
 
-def by_step(objective, optimizer, placed, teacher, shown) -> Callable[[], Any]:
+def by_step(
+  objective, optimizer, placed, teacher, batch_list
+) -> Callable[[], Any]:
   """The same loop around `make_step`."""
   step = kdjax.make_step(objective, optimizer, placed)
   teacher = placed.put(teacher)
-  at = [step.init(jax.random.key(0), None, teacher, shown[0])]
+  at = [step.init(jax.random.key(0), None, teacher, batch_list[0])]
 
   def run():
     (state,) = at
-    for batch in shown:
+    for batch in batch_list:
       state, _ = step.step(state, teacher, batch)
     at[:] = [state]
     return state.params["network"]

@@ -28,10 +28,10 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--quick", action="store_true")
   parser.add_argument("--output", type=Path)
-  asked = parser.parse_args()
+  options = parser.parse_args()
   path = packages.package_path("smollm2")
   tokenizer = tokenizer_of_gguf(read_gguf(path)[2], str(path))
-  texts = text.read_rows("package:wordnet")[:: 50 if asked.quick else 1]
+  texts = text.read_rows("package:wordnet")[:: 50 if options.quick else 1]
   rows = [packed(texts, tokenizer, length) for length in LENGTHS]
   summary = [
     timing.line(
@@ -43,20 +43,20 @@ def main() -> None:
     for row in rows
   ]
   result = {**timing.machine(), "rows": rows, "summary": summary}
-  timing.write(result, asked.output)
+  timing.write(result, options.output)
 
 
 def packed(texts: list, tokenizer, length: int) -> dict:
   """Packs rows into sequences of a length."""
-  made = text.make_examples(texts, tokenizer, length)
-  sequences = text.pack(made.examples, length, pad=tokenizer.pad)
-  sizes = np.array([len(one.tokens) for one in made.examples])
+  examples = text.make_examples(texts, tokenizer, length)
+  sequences = text.pack(examples.examples, length, pad=tokenizer.pad)
+  sizes = np.array([len(one.tokens) for one in examples.examples])
   return {
     "length": length,
-    "rows": made.rows,
+    "rows": examples.rows,
     "tokens": int(sizes.sum()),
     "tokens of a row": timing.spread(sizes.tolist()),
-    "cut off": len(made.truncated),
+    "cut off": len(examples.truncated),
     "sequences": len(sequences["mask"]),
     "used": float(sequences["mask"].mean()),
     "used one a sequence": float(sizes.mean() / length),

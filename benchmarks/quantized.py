@@ -29,8 +29,8 @@ def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument("--run", required=True)
   parser.add_argument("--output")
-  given = parser.parse_args()
-  folder = Path(given.run)
+  arguments = parser.parse_args()
+  folder = Path(arguments.run)
   results = json.loads((folder / "results.json").read_text())
   chosen = options.from_dict(results["experiment"]).data
   dataset = data.load(
@@ -56,7 +56,7 @@ def main() -> None:
 
   wide, scores = measured(network.apply, students)
   assert scores["accuracy"] == results["student"]["test_accuracy"]
-  found = {"float32": scores}
+  scores_by_scheme = {"float32": scores}
   for scheme in quantized.possible(network, sample):
     into = jax.vmap(
       lambda one, s=scheme: quantized.quantize_variables(
@@ -66,15 +66,19 @@ def main() -> None:
     few = jax.jit(into)(students)
     logits, scores = measured(quantized.stores_in(network, scheme).apply, few)
     same = logits.argmax(axis=-1) == wide.argmax(axis=-1)
-    found[scheme] = scores | {"agreement": same.mean(axis=-1).tolist()}
+    scores_by_scheme[scheme] = scores | {
+      "agreement": same.mean(axis=-1).tolist()
+    }
   about = {
     "model": note["model"],
-    "schemes": found,
+    "schemes": scores_by_scheme,
     "summary": [
-      line for name in list(found)[1:] for line in _lines(name, found)
+      line
+      for name in list(scores_by_scheme)[1:]
+      for line in _lines(name, scores_by_scheme)
     ],
   }
-  timing.write(timing.machine() | about, given.output)
+  timing.write(timing.machine() | about, arguments.output)
 
 
 def _lines(name: str, results: dict) -> list[dict]:

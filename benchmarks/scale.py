@@ -129,13 +129,13 @@ def worker(rows, epochs: int, *, devices: int = 1, processes: int = 1):
     for i in range(processes)
   ]
   try:
-    said = [one.communicate(timeout=600)[0] for one in running]
+    outputs = [one.communicate(timeout=600)[0] for one in running]
   finally:
     for one in running:
       one.kill()
   if any(one.returncode for one in running):
     raise RuntimeError(f"a worker failed: {rows}")
-  return json.loads(said[0].splitlines()[-1])
+  return json.loads(outputs[0].splitlines()[-1])
 
 
 def _join(devices: int, job: str | None) -> None:
@@ -238,7 +238,7 @@ def estimates(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     seconds_alone=alone["seconds_a_step"],
   )
   for student, teacher, shape, batch_size, width in ESTIMATED:
-    done, size = _counted(student, teacher, (batch_size, *shape))
+    operations, size = _counted(student, teacher, (batch_size, *shape))
     speed = ASSUMED["gpus"]["operations_a_second_of_a_device"]
     yield _estimate(
       "gpus",
@@ -247,7 +247,7 @@ def estimates(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
       batch_of_a_device=batch_size,
       gradient_bytes=size,
       gathered_bytes_of_a_device=2 * batch_size * width * 4,
-      seconds_alone=done / speed,
+      seconds_alone=operations / speed,
     )
 
 
@@ -260,23 +260,26 @@ def _counted(student: str, teacher: str, shape) -> tuple[float, int]:
   from kdjax.train.devices import memory
 
   images = jax.ShapeDtypeStruct(shape, jnp.float32)
-  done, size = 0.0, 0
+  operations, size = 0.0, 0
   for text, passes in ((teacher, 1), (student, 3)):
     network = make_model(text, classes=100)
     variables = jax.eval_shape(network.init, jax.random.key(0), images)
     forward = jax.make_jaxpr(network.apply)(variables, images)
-    done += passes * memory.operations(forward.jaxpr)
+    operations += passes * memory.operations(forward.jaxpr)
     size = sum(
       x.size * x.dtype.itemsize for x in jax.tree.leaves(variables["params"])
     )
-  return done, size
+  return operations, size
 
 
-def _estimate(cluster: str, **known: Any) -> dict[str, Any]:
-  links, step = ASSUMED[cluster], known["seconds_alone"]
-  size, features = known["gradient_bytes"], known["gathered_bytes_of_a_device"]
+def _estimate(cluster: str, **setting: Any) -> dict[str, Any]:
+  links, step = ASSUMED[cluster], setting["seconds_alone"]
+  size, features = (
+    setting["gradient_bytes"],
+    setting["gathered_bytes_of_a_device"],
+  )
   sums = {count: step + reduced(size, count, links) for count in LARGE}
-  return known | {
+  return setting | {
     "cluster": cluster,
     "efficiency": {count: step / x for count, x in sums.items()},
     "efficiency_with_gathered_features": {

@@ -41,8 +41,8 @@ def main() -> int:
   for _ in range(1 if options.quick else options.rounds):
     with tempfile.TemporaryDirectory() as folder:
       for name in NAMES:
-        given = "none" if name == "none" else f"{folder}/programs"
-        wall, processor, digest = once(Path(folder) / "run", given, flags)
+        programs = "none" if name == "none" else f"{folder}/programs"
+        wall, processor, digest = once(Path(folder) / "run", programs, flags)
         seconds[name].append(wall)
         worked[name].append(processor)
         digests.add(digest)

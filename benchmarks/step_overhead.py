@@ -133,7 +133,7 @@ PAIRS = {
 }
 
 
-class Shown(NamedTuple):
+class NetworkWithVariables(NamedTuple):
   """A network and its variables."""
 
   network: Any
@@ -198,7 +198,12 @@ def matched(text: str):
 
 
 def alone(
-  method, student: Shown, teacher: Shown, images, steps: int, together: bool
+  method,
+  student: NetworkWithVariables,
+  teacher: NetworkWithVariables,
+  images,
+  steps: int,
+  together: bool,
 ):
   """Makes what takes a loss's gradient as often as an epoch has steps.
 
@@ -207,8 +212,8 @@ def alone(
   """
   count = len(images)
   views = [
-    Outputs(*tapped(network.apply, taps)(known, images, train=False))
-    for (network, known), taps in (
+    Outputs(*tapped(network.apply, taps)(variables, images, train=False))
+    for (network, variables), taps in (
       (student, method.student_taps),
       (teacher, method.teacher_taps),
     )
@@ -222,8 +227,8 @@ def alone(
     teacher_outputs, *trained = moved
 
     def loss(outputs, params):
-      seen = inputs._replace(student=outputs, teacher=teacher_outputs)
-      return method.apply(params, state, seen)[0]
+      new_inputs = inputs._replace(student=outputs, teacher=teacher_outputs)
+      return method.apply(params, state, new_inputs)[0]
 
     grads = jax.grad(loss, (0, 1))(*trained)
     trained = jax.tree.map(lambda x, grad: x - 1e-6 * grad, trained, [*grads])
@@ -247,12 +252,12 @@ def alone(
   return several
 
 
-def looks(state, method, batch, teacher, **known):
+def looks(state, method, batch, teacher, **options):
   """A step in which the student does nothing: the inputs are used, no more."""
-  seen = jnp.sum(batch.inputs, dtype=jnp.float32)
+  total = jnp.sum(batch.inputs, dtype=jnp.float32)
   if teacher is not None:
-    seen += sum(map(jnp.sum, (teacher.answers, *teacher.feats.values())))
-  return state, {"loss": (seen, jnp.sum(batch.weight))}
+    total += sum(map(jnp.sum, (teacher.answers, *teacher.feats.values())))
+  return state, {"loss": (total, jnp.sum(batch.weight))}
 
 
 def trainings(
@@ -282,11 +287,11 @@ def trainings(
     for model in (pair.teacher, pair.student)
   ]
   teacher_network, network = map(LastToken, networks) if words else networks
-  student_known, known = (
+  student_variables, teacher_variables = (
     jax.jit(partial(one.init, train=False))(jax.random.key(1), sample)
     for one in (network, teacher_network)
   )
-  teacher = live_teacher(full_precision(teacher_network), known)
+  teacher = live_teacher(full_precision(teacher_network), teacher_variables)
   random_answers = random.normal(size=(count, pair.classes))
   table = stored_teacher(jnp.asarray(random_answers, jnp.float32))
 
@@ -337,8 +342,8 @@ def trainings(
   return epochs | {
     f"{kind} alone": alone(
       matched(text),
-      Shown(network, student_known),
-      Shown(teacher_network, known),
+      NetworkWithVariables(network, student_variables),
+      NetworkWithVariables(teacher_network, teacher_variables),
       batch if words else to_float(batch),
       pair.steps[batch_size],
       together,

@@ -37,8 +37,8 @@ if (
   and any(name not in os.environ for name in MALLOC)
 ):
   os.environ.update(MALLOC)
-  given = [sys.executable, "-m", "benchmarks.vocabulary", *sys.argv[1:]]
-  os.execv(sys.executable, given)
+  command = [sys.executable, "-m", "benchmarks.vocabulary", *sys.argv[1:]]
+  os.execv(sys.executable, command)
 
 import jax  # noqa: E402  (malloc must be settled first)
 import jax.numpy as jnp  # noqa: E402
@@ -87,13 +87,13 @@ ARMS = ("ours", "naive", "torch", "torch.compile", "chunks in torch")
 
 def main() -> None:
   """Prints all, and a summary of what was wanted."""
-  given = argparse.ArgumentParser(description=__doc__)
-  given.add_argument("--quick", action="store_true")
-  given.add_argument("--rounds", type=int, default=5)
-  given.add_argument("--only", help="of times,temporaries,peaks,bfloat16")
-  given.add_argument("--output")
-  given.add_argument("--arm", choices=ARMS, help="for a process of 'peaks'")
-  options = given.parse_args()
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--quick", action="store_true")
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--only", help="of times,temporaries,peaks,bfloat16")
+  parser.add_argument("--output")
+  parser.add_argument("--arm", choices=ARMS, help="for a process of 'peaks'")
+  options = parser.parse_args()
   if options.arm:
     size = QUICK_PEAK if options.quick else PEAK
     print(json.dumps(peak_of(options.arm, size)))
@@ -104,12 +104,12 @@ def main() -> None:
     "peaks": all_peaks,
     "bfloat16": lambda options: half_precision(),
   }
-  found = {"benchmark": "vocabulary", "machine": timing.machine()}
-  found["torch"] = peers.torch.__version__ if peers else "not installed"
+  results = {"benchmark": "vocabulary", "machine": timing.machine()}
+  results["torch"] = peers.torch.__version__ if peers else "not installed"
   for part in options.only.split(",") if options.only else parts:
-    found[part] = parts[part](options)
-  found["summary"] = summary(found)
-  timing.write(found, options.output)
+    results[part] = parts[part](options)
+  results["summary"] = summary(results)
+  timing.write(results, options.output)
 
 
 def all_times(options) -> list[dict]:
@@ -211,9 +211,9 @@ def timed(name, size, rounds) -> dict:
   }
 
 
-def apart(got, want) -> float:
+def apart(actual, expected) -> float:
   """Returns the largest difference, relative to each array's largest entry."""
-  pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
+  pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
   return max(
     float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in pairs
   )
@@ -223,13 +223,13 @@ def temporary(name, size) -> dict:
   tokens, classes, width = size
   shapes = ((tokens, width), (width, classes)) * 2
   shapes = [jax.ShapeDtypeStruct(x, jnp.float32) for x in shapes]
-  found = {
+  megabytes = {
     arm: step.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
     / 1e6
     for arm, step in steps(name).items()
   }
-  less = found["naive"] / found["ours"]
-  return {"loss": name, **sized(size), "MB": found, "times less": less}
+  less = megabytes["naive"] / megabytes["ours"]
+  return {"loss": name, **sized(size), "MB": megabytes, "times less": less}
 
 
 def in_own_process(arm, quick) -> float:
@@ -287,11 +287,11 @@ def half_precision() -> dict:
       )
     )(arrays[1])
 
-  found = {arm: step[arm](*arrays)[1][1] for arm in ("naive", "ours")}
-  found["ours, 64 chunks"] = in_parts(len(q) // 64)
+  gradients = {arm: step[arm](*arrays)[1][1] for arm in ("naive", "ours")}
+  gradients["ours, 64 chunks"] = in_parts(len(q) // 64)
   rms = {
     arm: float(np.sqrt(np.mean((np.asarray(x, np.float64) - want) ** 2)))
-    for arm, x in found.items()
+    for arm, x in gradients.items()
   }
   scale = float(np.sqrt(np.mean(want**2)))
   return {"loss": "forward_kl", **sized(size)} | {
@@ -304,10 +304,10 @@ def softmax(logits):
   return powers / powers.sum(-1, keepdims=True)
 
 
-def summary(found) -> list[dict]:
+def summary(results) -> list[dict]:
   lines = []
-  if "times" in found:
-    slowest = max(x["ours over"]["naive"]["median"] for x in found["times"])
+  if "times" in results:
+    slowest = max(x["ours over"]["naive"]["median"] for x in results["times"])
     lines.append(
       timing.line(
         "time of ours over naive, the slowest",
@@ -316,8 +316,8 @@ def summary(found) -> list[dict]:
         slowest <= 1.1,
       )
     )
-  if "temporaries" in found:
-    at = [x for x in found["temporaries"] if x["width"] == 512]
+  if "temporaries" in results:
+    at = [x for x in results["temporaries"] if x["width"] == 512]
     least = min(x["times less"] for x in at)
     lines.append(
       timing.line(

@@ -72,13 +72,13 @@ def in_chunks(divergence, hidden, head, teacher_hidden, teacher_head):
   total, of_hidden, of_head = 0.0, [], torch.zeros_like(head)
   for start in range(0, len(hidden), chunk):
     rows = slice(start, start + chunk)
-    found, one, other = whole(
+    value, hidden_gradient, head_gradient = whole(
       divergence, hidden[rows], head, teacher_hidden[rows], teacher_head
     )
     share = len(hidden[rows]) / len(hidden)
-    total += found * share
-    of_hidden.append(one * share)
-    of_head.add_(other, alpha=share)
+    total += value * share
+    of_hidden.append(hidden_gradient * share)
+    of_head.add_(head_gradient, alpha=share)
   return total, torch.cat(of_hidden), of_head
 
 
