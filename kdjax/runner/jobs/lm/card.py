@@ -16,7 +16,7 @@ _LIMITS = (
 def write(folder: Path, results: Mapping[str, Any], command: str) -> None:
   """Writes the card of the student in a folder."""
   student, teacher = results["student"], results["teacher"]
-  made = language_page.networks_table(results)
+  table = language_page.networks_table(results)
   lines = [
     "---",
     "pipeline_tag: text-generation",
@@ -33,7 +33,7 @@ def write(folder: Path, results: Mapping[str, Any], command: str) -> None:
     f" `{results['objective']}`; this is the first of {len(student['seeds'])}"
     " networks, which saw the texts in other orders.",
     "",
-    text.to_markdown(made),
+    text.to_markdown(table),
     "## Use",
     "",
     "```python",

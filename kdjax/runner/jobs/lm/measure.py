@@ -77,20 +77,20 @@ def on_validation(
   Args:
     members: variables with a leading axis (M,).
   """
-  sequences = setup.texts.parts["validation"].sequences
   most = setup.experiment.language.validation_sequences
-  shown = {name: x[:most] for name, x in sequences.items()}
-  each = [
+  validation = setup.texts.parts["validation"].sequences
+  sequences = {name: x[:most] for name, x in validation.items()}
+  scores = [
     over_batches.evaluate(
       network,
       one,
-      shown,
+      sequences,
       task=task,
       batch_size=setup.experiment.student.batch_size,
     )
     for one in _each(members)
   ]
-  return {f"validation_{task.score}": [one[task.score] for one in each]}
+  return {f"validation_{task.score}": [one[task.score] for one in scores]}
 
 
 def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
@@ -148,11 +148,11 @@ def _teacher(setup: Any) -> dict[str, Any]:
   } | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
 
 
-def _lists(each: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _lists(scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
   """One float a network, by the names of results.json."""
   return {
-    ours: [one[name] for one in each] for name, ours in _NAMES.items()
-  } | {"test_examples": each[0]["tokens"]}
+    ours: [one[name] for one in scores] for name, ours in _NAMES.items()
+  } | {"test_examples": scores[0]["tokens"]}
 
 
 def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
@@ -167,8 +167,8 @@ def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
     setup.grid[i] | {key: values[i].tolist() for key in scores} for i in order
   ]
   start = order[0] * seeds
-  own = jax.tree.map(lambda x: x[start : start + seeds], members)
-  return own, setup.grid[order[0]] | {"cells": cells}
+  best = jax.tree.map(lambda x: x[start : start + seeds], members)
+  return best, setup.grid[order[0]] | {"cells": cells}
 
 
 def _save(setup: Any, folder: Path, variables: Any) -> None:

@@ -12,7 +12,7 @@ from kdjax.core.arguments import check_whole
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import text
-from kdjax.data.text.examples import Example, Examples, count_bytes
+from kdjax.data.text.examples import Examples, count_bytes
 from kdjax.data.text.rows import Row
 from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
@@ -75,7 +75,7 @@ def with_objective(experiment: Experiment, policy: Policy) -> Experiment:
 
 
 def check_policy(
-  experiment: Experiment, policy: Policy, found: values.Values
+  experiment: Experiment, policy: Policy, run_values: values.Values
 ) -> None:
   """Refuses what does not go with texts of the student's own.
 
@@ -89,7 +89,7 @@ def check_policy(
       f"--policy={policy.name}: --teacher_cache knows the files' texts, and not"
       " what the student writes; leave one of them out"
     )
-  for objective in (found.objective, *found.alternatives.values()):
+  for objective in (run_values.objective, *run_values.alternatives.values()):
     named = values.methods_of(objective)
     if policy.share == 1 and "ce" in named:
       raise UserError(
@@ -143,10 +143,7 @@ def with_prompts(
   """
   if not policy.writes:
     return all_texts
-  settings, new = (
-    experiment.language,
-    experiment.continuation.max_new_tokens,
-  )
+  settings, new = experiment.language, experiment.continuation.max_new_tokens
   most = settings.sequence_length - new
   flag = f"--policy={policy.name}"
   if most < 1:
@@ -155,7 +152,7 @@ def with_prompts(
       f" --sequence_length={settings.sequence_length}"
     )
   part = all_texts.parts["train"]
-  rows = [_asked(tokenizer, row, most) for row in part.rows]
+  rows = [_prompt_row(tokenizer, row, most) for row in part.rows]
   lengths = [len(row.values.get("question", ())) for row in rows]
   prefix = min(settings.prompt_tokens, most)
   if any("text" in row.values for row in rows):
@@ -173,8 +170,8 @@ def with_prompts(
     )
   say(f"prompts for the student: {examples.summary()}")
   sequences = text.pad_out(examples.examples, width, pad=tokenizer.pad)
-  own = texts.Part(rows, examples, sequences)
-  return all_texts._replace(parts=all_texts.parts | {"train": own})
+  train = texts.Part(rows, examples, sequences)
+  return all_texts._replace(parts=all_texts.parts | {"train": train})
 
 
 def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
@@ -262,8 +259,8 @@ def _validation(setup: Any, task: Task) -> Callable[..., Any]:
       number, *sums = carry
       part = {name: jnp.asarray(x)[number] for name, x in parts.items()}
       _, rows = forward(network, variables, task.batch(part), (), task)
-      found = task.metrics[task.score](rows)
-      return number + 1, *(x + y for x, y in zip(sums, found, strict=True))
+      score = task.metrics[task.score](rows)
+      return number + 1, *(x + y for x, y in zip(sums, score, strict=True))
 
     first = jnp.int32(0), jnp.float32(0), jnp.int32(0)
     _, total, count = jax.lax.while_loop(more, add, first)
@@ -272,7 +269,7 @@ def _validation(setup: Any, task: Task) -> Callable[..., Any]:
   return validate
 
 
-def _asked(tokenizer: Any, row: Row, most: int) -> Row:
+def _prompt_row(tokenizer: Any, row: Row, most: int) -> Row:
   """A row's prompt and last answer as ids; no answer where the prompt is long."""
   if "text" in row.values:
     return row
@@ -289,18 +286,18 @@ def _behind_prefixes(
   examples: Examples, rows: Sequence[Row], tokenizer: Any, prefix: int
 ) -> Examples:
   """Lets windows of documents count behind their first tokens alone."""
-  own = []
-  for one in examples.examples:
-    if "text" in rows[one.row].values:
-      behind = np.arange(len(one.tokens)) >= prefix
-      one = Example(one.tokens, one.counts & behind, one.row)
-    if one.counts.any():
-      own.append(one)
+  kept = []
+  for example in examples.examples:
+    if "text" in rows[example.row].values:
+      behind = np.arange(len(example.tokens)) >= prefix
+      example = example._replace(counts=example.counts & behind)
+    if example.counts.any():
+      kept.append(example)
   return examples._replace(
-    examples=own,
-    tokens=sum(len(one.tokens) for one in own),
-    learned=int(sum(one.counts.sum() for one in own)),
-    bytes=sum(count_bytes(tokenizer, one.tokens, one.counts) for one in own),
+    examples=kept,
+    tokens=sum(len(one.tokens) for one in kept),
+    learned=int(sum(one.counts.sum() for one in kept)),
+    bytes=sum(count_bytes(tokenizer, one.tokens, one.counts) for one in kept),
   )
 
 
