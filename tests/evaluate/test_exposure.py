@@ -48,13 +48,13 @@ def kl_at(token):
 @pytest.mark.parametrize("least", [None, 4], ids=["logits", "chunks"])
 @pytest.mark.parametrize("batch_size", [2, 3])
 def test_steps_by_hand(least, batch_size):
-  found = kl_by_step(
+  curve = kl_by_step(
     NETWORK, STUDENT, TEACHER, TEXTS, task=language_model(V, factored_from=least),
     steps=6, batch_size=batch_size,
   )  # fmt: skip
   first, third = TEXTS["tokens"][0], TEXTS["tokens"][2]
   # Step t is told by the token before it.
-  wanted = [
+  expected = [
     (kl_at(first[0]) + kl_at(third[2])) / 2,
     (kl_at(first[1]) + kl_at(third[3])) / 2,
     kl_at(first[2]),
@@ -62,8 +62,8 @@ def test_steps_by_hand(least, batch_size):
     np.nan,
     np.nan,
   ]
-  np.testing.assert_allclose(found["kl"], wanted, rtol=1e-5)
-  assert found["texts"].tolist() == [2, 2, 1, 1, 0, 0]
+  np.testing.assert_allclose(curve["kl"], expected, rtol=1e-5)
+  assert curve["texts"].tolist() == [2, 2, 1, 1, 0, 0]
 
 
 def test_later_steps_are_left_out():
@@ -86,12 +86,14 @@ def test_what_a_network_writes_itself():
     ids=jnp.arange(2), max_new_tokens=5,
   )  # fmt: skip
   texts = {name: np.asarray(x) for name, x in texts.items()}
-  found = kl_by_step(
+  curve = kl_by_step(
     NETWORK, STUDENT, TEACHER, texts, task=language_model(V), steps=5
   )
   tokens = [texts["tokens"][0, 2:7], texts["tokens"][1, 0:5]]
-  wanted = np.mean([[kl_at(token) for token in row] for row in tokens], axis=0)
-  np.testing.assert_allclose(found["kl"], wanted, rtol=1e-5)
+  expected = np.mean(
+    [[kl_at(token) for token in row] for row in tokens], axis=0
+  )
+  np.testing.assert_allclose(curve["kl"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ PAIRS = [
 
 
 @functools.cache
-def made(student, teacher):
+def read_by(student, teacher):
   own, other = reader(student), reader(teacher)
   examples = make_examples(ROWS, own.tokenizer, LENGTH).examples
   sequences = pack(examples, LENGTH, pad=own.tokenizer.pad)
@@ -47,24 +47,24 @@ def made(student, teacher):
 
 def groups_of(sequences, arrays, pieces, side):
   """By sequence and group, the bytes of a side's tokens and its documents."""
-  found = {}
+  tokens_by_group = {}
   places = arrays[f"slots_{side}"]
   for i, slot in zip(*np.nonzero(arrays["slots_group"] >= 0), strict=True):
     group = (i, arrays["slots_group"][i, slot])
-    found.setdefault(group, [])
+    tokens_by_group.setdefault(group, [])
     if places[i, slot] >= 0:
       # The answer at a place is about the token behind it.
       token = places[i, slot] + 1
       segments = sequences["segments"][i]
       assert segments[token] == segments[token - 1] > 0
       piece = pieces[sequences["tokens"][i, token]]
-      found[group].append((piece, segments[token], token))
-  return found
+      tokens_by_group[group].append((piece, segments[token], token))
+  return tokens_by_group
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_groups_have_the_same_bytes_of_the_same_document(pair):
-  sequences, arrays, coverage = made(*pair)
+  sequences, arrays, coverage = read_by(*pair)
   own = groups_of(sequences, arrays, reader(pair[0]).pieces, "student")
   others = groups_of(arrays, arrays, reader(pair[1]).pieces, "teacher")
   assert own.keys() == others.keys() and own
@@ -88,7 +88,7 @@ def test_groups_have_the_same_bytes_of_the_same_document(pair):
 
 @pytest.mark.parametrize("name", ["byte_level", "sentencepiece"])
 def test_one_tokenizer_is_aligned_with_itself(name):
-  sequences, arrays, coverage = made(name, name)
+  sequences, arrays, coverage = read_by(name, name)
   width = sequences["tokens"].shape[1]
   np.testing.assert_array_equal(
     arrays["tokens"][:, :width][sequences["mask"]],
@@ -105,7 +105,7 @@ def test_one_tokenizer_is_aligned_with_itself(name):
 
 def test_what_is_left_out_is_counted():
   """Between a beginning's token and none, the first token is nobody's to foretell."""
-  _, _, coverage = made("byte_level", "sentencepiece")
+  _, _, coverage = read_by("byte_level", "sentencepiece")
   assert coverage.tokens > coverage.single > 0 and coverage.merged > 0
   assert coverage.bytes > coverage.merged_bytes > 0
   # Every document's last token is its end, which both have.

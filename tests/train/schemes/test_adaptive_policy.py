@@ -74,15 +74,15 @@ def walk(rise, tolerance=0.1, rising=True):
       state, method, TASK.batch(ITEM), TEACHER, rng=rng
     )
   )
-  seen = []
+  steps = []
   for i in range(STEPS):
     params = {"logits": table.at[V - 1, V - 1].set(float(i))}
     own = state.student.params | {"network": params}
     state = state._replace(student=state.student.replace(params=own))
     state, metrics = run(state, jax.random.fold_in(RNG, i))
-    told = {name: float(total) for name, (total, _) in metrics.items()}
-    seen.append((state, told))
-  return seen
+    values = {name: float(total) for name, (total, _) in metrics.items()}
+    steps.append((state, values))
+  return steps
 
 
 def test_the_share_rises_with_the_validation_loss():
@@ -105,8 +105,8 @@ def test_it_rises_so_far(settings, last):
 
 
 def test_without_a_share_the_file_is_learned():
-  for state, told in walk(rise=0.3, rising=False):
-    assert told["own_texts"] == told["replayed"] == 0
+  for state, values in walk(rise=0.3, rising=False):
+    assert values["own_texts"] == values["replayed"] == 0
     assert int(state.written) == 0
 
 
@@ -114,17 +114,17 @@ def test_texts_are_kept_and_come_again():
   """With a share of 1 from step 2 on: two batches fill what is kept, then fewer and
   fewer are new, and the others are of those kept."""
   before, replayed = 0, 0
-  for i, (state, told) in enumerate(walk(rise=1.0)):
-    assert told["own_texts"] == (i >= 2)
+  for i, (state, values) in enumerate(walk(rise=1.0)):
+    assert values["own_texts"] == (i >= 2)
     new = int(state.written) - before
-    assert new == (B if told["own_texts"] and not told["replayed"] else 0)
+    assert new == (B if values["own_texts"] and not values["replayed"] else 0)
     if i in (2, 3):
       assert new == B
     kept = np.asarray(state.texts["tokens"])[:, -1]
     if new:
       place = before % CAPACITY
       assert (kept[place : place + B] == i).all()
-    before, replayed = int(state.written), replayed + told["replayed"]
+    before, replayed = int(state.written), replayed + values["replayed"]
   assert replayed > 0
 
 

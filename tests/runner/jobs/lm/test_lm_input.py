@@ -210,16 +210,16 @@ def test_bad_input(name, places, tmp_path, capsys, monkeypatch):
   defaults = {"--text": "rows.jsonl", "--teacher_from": "teacher"}
   if name.startswith("no te"):
     defaults = {}
-  given = {one.partition("=")[0] for one in flags}
+  named = {one.partition("=")[0] for one in flags}
   flags = [
     *GOOD, *flags,
-    *(f"{flag}={value}" for flag, value in defaults.items() if flag not in given),
+    *(f"{flag}={value}" for flag, value in defaults.items() if flag not in named),
   ]  # fmt: skip
   workdir = tmp_path / "run"
   status = launch.main(["launch.py", "lm", *flags, f"--workdir={workdir}"])
-  said = capsys.readouterr().err.strip().splitlines()
-  assert status == 2, said
-  message = said[-1]
+  messages = capsys.readouterr().err.strip().splitlines()
+  assert status == 2, messages
+  message = messages[-1]
   assert message.startswith("launch.py: ") and "Traceback" not in message
   assert all(word in message for word in words), message
-  assert "compiling" not in " ".join(said) and not workdir.exists()
+  assert "compiling" not in " ".join(messages) and not workdir.exists()

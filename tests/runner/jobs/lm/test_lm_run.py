@@ -31,11 +31,11 @@ SGD = (
 def places(tmp_path_factory):
   folder = tmp_path_factory.mktemp("places")
   tiny_folder(folder / "teacher", characters())
-  asked = [
+  questions = [
     {"prompt": text[:6], "completion": text[6:20]} for text in documents(9, 1)
   ]
   rows = [{"text": text} for text in documents(20)]
-  write_rows(folder / "rows.jsonl", [*rows, *asked, {"text": " "}])
+  write_rows(folder / "rows.jsonl", [*rows, *questions, {"text": " "}])
   return folder
 
 
@@ -111,14 +111,14 @@ def test_a_run(places, tmp_path):
   page = (workdir / "report.html").read_text()
   assert "Bits a byte" in page and "validation documents" in page
   assert "Completions" in page and "token by token of a text" in page
-  shown = results["completions"]["shown"]
-  assert {*shown[0]} == {
+  completions = results["completions"]["shown"]
+  assert {*completions[0]} == {
     "prompt", "reference", "teacher", "student", "baseline"
   }  # fmt: skip
   scores = results["completions"]["scores"]["student"]
   assert all(0 <= scores[name] <= 1 for name in ("distinct_2", "repetition"))
   own, others = (results["exposure"][x] for x in ("student", "teacher"))
-  assert own["texts"][0] == others["texts"][0] == len(shown)
+  assert own["texts"][0] == others["texts"][0] == len(completions)
   # Both begin behind the same prompts.
   assert (
     own["kl"][0] == pytest.approx(others["kl"][0], rel=1e-5)

@@ -21,7 +21,7 @@ TOKENIZER = characters()
 END = TOKENIZER.eos[0]
 
 
-def asked(policy="student", length=12, new=5, **settings):
+def settings_of(policy="student", length=12, new=5, **settings):
   """The settings of a policy."""
   return Experiment(
     language=Language(policy=policy, sequence_length=length, **settings),
@@ -50,7 +50,7 @@ def asked(policy="student", length=12, new=5, **settings):
   ],
 )
 def test_policies(written, policy):
-  assert read_policy(asked(written)) == policy
+  assert read_policy(settings_of(written)) == policy
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_policies(written, policy):
   ],
 )
 def test_a_method_of_drawn_tokens_brings_its_policy(method, written, policy):
-  assert read_policy(objective(asked(written), method)) == policy
+  assert read_policy(objective(settings_of(written), method)) == policy
 
 
 def objective(experiment, text):
@@ -100,7 +100,7 @@ def objective(experiment, text):
   ],
 )
 def test_objectives(policy, text, expected):
-  experiment = asked(policy)
+  experiment = settings_of(policy)
   if text:
     experiment = objective(experiment, text)
   experiment = with_objective(experiment, read_policy(experiment))
@@ -108,8 +108,8 @@ def test_objectives(policy, text, expected):
 
 
 def prompts_of(rows, **settings):
-  """The training sequences of rows, and how they are told of."""
-  experiment = asked(**settings)
+  """The training sequences of rows, and how they are described."""
+  experiment = settings_of(**settings)
   rows = [Row(values, f"row {i}") for i, values in enumerate(rows)]
   part = Part(rows, None, {})
   texts = with_prompts(
@@ -120,19 +120,19 @@ def prompts_of(rows, **settings):
 
 def answers_of(part):
   """(prompt, answer) of each sequence, as texts."""
-  told = []
+  pairs = []
   for tokens, mask, counts in zip(
     *(part.sequences[name] for name in ("tokens", "mask", "counts")),
     strict=True,
   ):
     first = int(np.argmax(counts))
     assert counts[first : mask.sum()].all() and not counts[mask.sum() :].any()
-    told.append(
+    pairs.append(
       tuple(
         TOKENIZER.decode(x) for x in (tokens[:first], tokens[mask & counts])
       )
     )
-  return told
+  return pairs
 
 
 def test_prompts_with_their_answers():
@@ -164,15 +164,15 @@ def test_windows_of_documents():
 
 
 @pytest.mark.parametrize(
-  ("settings", "said"),
+  ("settings", "message"),
   [
     ({"new": 12}, "--max_new_tokens=12 leaves no room"),
     ({"new": 11}, "within"),
   ],
 )
-def test_no_room(settings, said):
+def test_no_room(settings, message):
   rows = [{"prompt": "a cat", "completion": " sat"}]
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     prompts_of(rows, **settings)
 
 

@@ -18,14 +18,14 @@ def prompts_of(*rows, longest=20, steps=4):
 
 
 def test_prompts_by_hand():
-  found = prompts_of(
+  prompts = prompts_of(
     {"prompt": "1+1=", "completion": "2"},
     {"text": "the cat sat on the mat and slept"},
     {"text": "ab"},
     {"prompt": "a" * 30, "completion": "too long"},
   )
-  said = [(TOKENIZER.decode(one.ids), *one[1:]) for one in found]
-  assert said == [
+  continued = [(TOKENIZER.decode(one.ids), *one[1:]) for one in prompts]
+  assert continued == [
     ("1+1=", "2", True),
     # 16 tokens, the first of which is the beginning's.
     ("the cat sat on ", "the ", False),
