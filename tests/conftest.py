@@ -37,6 +37,10 @@ import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# Where an operation was called, and which frames of an error are jax's own, is
+# looked up for each operation and each error: a tenth of the time.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+jax.config.update("jax_traceback_filtering", "off")
 
 
 @pytest.fixture

@@ -140,6 +140,13 @@ def test_positions_shifted_by_one_are_told_apart():
   assert np.abs(other - divergence(student, teacher)).max() > 1e-2
 
 
+def all_but(names, *fast):
+  """All names as parameters, all but the fast ones marked as slow."""
+  return [
+    pytest.param(x, marks=() if x in fast else pytest.mark.slow) for x in names
+  ]
+
+
 MEASURES = {
   "forward": losses.forward_kl,
   "reverse": losses.reverse_kl,
@@ -148,22 +155,23 @@ MEASURES = {
 }
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", all_but(MEASURES, "reverse", "warm"))
 def test_one_tokenizer_on_both_sides_is_the_plain_loss(name):
   measure = MEASURES[name]
   student, teacher = sides(others=CLASSES)
   places = np.array([[0, 1, 2, 3], [0, 2, 3, -1]])
   slots = np.where(places < 0, -1, np.arange(4))
   same = np.arange(CLASSES)
-  loss = jax.jit(
-    functools.partial(
-      aligned.divergence,
-      alignment=aligned.Alignment(places, places, slots),
-      shared_ids=aligned.SharedIds(same, same),
-      measure=measure,
-    )
-  )(student, teacher)
-  plain = measure(student.rows[:, :4], teacher.rows)
+
+  @jax.jit
+  def both(student, teacher):
+    alignment = aligned.Alignment(places, places, slots)
+    shared = aligned.SharedIds(same, same)
+    return aligned.divergence(
+      student, teacher, alignment, shared_ids=shared, measure=measure
+    ), measure(student.rows[:, :4], teacher.rows)
+
+  loss, plain = map(np.asarray, both(student, teacher))
   np.testing.assert_allclose(loss[0], plain[0], atol=1e-6)
   np.testing.assert_allclose(loss[1, :3], plain[1, [0, 2, 3]], atol=1e-6)
   assert loss[1, 3] == 0
@@ -209,56 +217,57 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
+# The measure is handed on, as the plain values above show.
+@pytest.mark.parametrize("name", all_but(LOSSES, "divergence", "uld"))
 def test_finite_differences(name):
   with jax.enable_x64(True):
-    student, teacher = jax.tree.map(
-      lambda x: jnp.asarray(
-        x, jnp.float64 if x.dtype == jnp.float32 else x.dtype
-      ),
-      sides(3),
+    student, teacher = (
+      side._replace(rows=np.asarray(side.rows, np.float64)) for side in sides(3)
     )
-    direction = jnp.asarray(
-      np.random.default_rng(1).normal(size=(2, 5, CLASSES))
-    )
+    direction = np.random.default_rng(1).normal(size=(2, 5, CLASSES))
 
     @jax.jit
+    @jax.value_and_grad
     def loss(rows):
       return LOSSES[name](student._replace(rows=rows), teacher).sum()
 
-    slope = jnp.vdot(jax.jit(jax.grad(loss))(student.rows), direction)
-    ahead, behind = (loss(student.rows + e * direction) for e in (1e-6, -1e-6))
+    slope = np.vdot(loss(student.rows)[1], direction)
+    ahead, behind = (
+      loss(student.rows + e * direction)[0] for e in (1e-6, -1e-6)
+    )
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", all_but(LOSSES, "divergence", "uld"))
 def test_what_is_in_no_slot_has_no_gradient_whatever_it_is(name):
   student, teacher = sides()
   # Nothing of the second document's first two positions is compared.
-  rows = student.rows.at[1, 0].set(jnp.nan).at[1, 1].set(jnp.inf)
+  rows = np.array(student.rows)
+  rows[1, :2] = [[np.nan], [np.inf]]
 
   def of_rows(student_rows, teacher_rows):
     return LOSSES[name](
       student._replace(rows=student_rows), teacher._replace(rows=teacher_rows)
     ).sum()
 
-  value, (grad, of_teacher) = jax.jit(jax.value_and_grad(of_rows, (0, 1)))(
-    rows, teacher.rows
-  )
+  found = jax.jit(jax.value_and_grad(of_rows, (0, 1)))(rows, teacher.rows)
+  value, (grad, of_teacher) = jax.tree.map(np.asarray, found)
   assert np.isfinite(value) and np.isfinite(grad).all()
   assert (grad[1, :2] == 0).all() and (grad[1, 4] == 0).all()
-  assert (jnp.abs(grad[0]).sum(-1) > 0).any()
+  assert grad[0].any()
   assert (of_teacher == 0).all()
 
 
 @pytest.mark.parametrize("name", ["divergence", "uld"])
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("size", all_but([1, 5], 5))
 def test_chunks_and_states_with_a_head_change_nothing(name, size):
   draw = np.random.default_rng(2)
-  heads = [jnp.asarray(draw.normal(size=(3, n)), jnp.float32) for n in (7, 6)]
+  heads = [draw.normal(size=(3, n)).astype(np.float32) for n in (7, 6)]
   hidden = [
     side._replace(
-      rows=side.rows[..., :3], head=head, bias=jnp.full(head.shape[1], 0.5)
+      rows=np.asarray(side.rows)[..., :3],
+      head=head,
+      bias=np.full(head.shape[1], 0.5, np.float32),
     )
     for side, head in zip(sides(), heads, strict=True)
   ]

@@ -1,5 +1,7 @@
 """Labels, predictions and weights of large vocabularies, from hidden states."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,8 @@ LABELS = jnp.asarray(RNG.integers(-1, 33, (3, 4)))
 MASK = jnp.asarray(RNG.random((3, 4)) > 0.2)
 
 
+@jax.jit
+@functools.partial(jax.value_and_grad, argnums=(0, 1, 2))
 def by_hand(hidden, head, bias):
   """Sum of - log q over the tokens that count and have a label."""
   log_q = jax.nn.log_softmax(hidden @ head + bias[None, None])
@@ -37,7 +41,7 @@ def test_labels_alone(chunk_size):
   arrays = (HIDDEN, HEAD, BIAS)
   slope = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))
   got, totals = slope(*arrays)
-  want, want_slope = jax.value_and_grad(by_hand, (0, 1, 2))(*arrays)
+  want, want_slope = by_hand(*arrays)
   np.testing.assert_allclose(totals.loss, want, rtol=1e-6)
   np.testing.assert_allclose(totals.cross_entropy, want, rtol=1e-6)
   assert int(totals.tokens) == MASK.sum() and float(totals.divergence) == 0
@@ -62,34 +66,38 @@ def test_labels_of_a_vocabulary_in_shards():
   arrays = (HIDDEN, HEAD, BIAS)
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6),
-    jax.jit(spread)(*arrays),
-    run(*arrays),
+    *jax.jit(lambda *x: (spread(*x), run(*x)))(*arrays),
   )
 
 
 @pytest.mark.parametrize("chunk_size", [5, None])
 def test_predictions(chunk_size):
   got = chunked.top_class(HIDDEN, HEAD, bias=BIAS, chunk_size=chunk_size)
-  want = (HIDDEN @ HEAD + BIAS[None, None]).argmax(-1)
+  logits = np.asarray(HIDDEN) @ np.asarray(HEAD) + np.asarray(BIAS)
+  want = logits.argmax(-1)
   np.testing.assert_array_equal(got, want)
   assert chunked.top_class(jnp.zeros((0, 6)), HEAD).shape == (0,)
 
 
+@jax.jit
+@functools.partial(jax.value_and_grad, has_aux=True)
+def weighed(hidden, weight, label_weight):
+  totals = chunked.kd(
+    hidden, HEAD, TEACHER_HIDDEN, TEACHER_HEAD, mask=MASK, labels=LABELS,
+    label_weight=label_weight, divergence_weight=weight,
+  )  # fmt: skip
+  return totals.loss, totals
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.25, jnp.float32(2.0)])
 def test_a_divergence_has_a_weight(weight):
-  def loss(hidden, weight, label_weight):
-    totals = chunked.kd(
-      hidden, HEAD, TEACHER_HIDDEN, TEACHER_HEAD, mask=MASK, labels=LABELS,
-      label_weight=label_weight, divergence_weight=weight,
-    )  # fmt: skip
-    return totals.loss, totals
-
-  slope = jax.jit(jax.value_and_grad(loss, has_aux=True))
-  (value, totals), got = slope(HIDDEN, weight, 0.5)
+  (value, totals), got = weighed(HIDDEN, weight, 0.5)
   np.testing.assert_allclose(
     value, weight * totals.divergence + 0.5 * totals.cross_entropy, rtol=1e-6
   )
-  of_both = [slope(HIDDEN, *weights)[1] for weights in ((1.0, 0.0), (0.0, 1.0))]
+  of_both = [
+    weighed(HIDDEN, *weights)[1] for weights in ((1.0, 0.0), (0.0, 1.0))
+  ]
   np.testing.assert_allclose(
     got, weight * of_both[0] + 0.5 * of_both[1], rtol=1e-5, atol=1e-6
   )

@@ -177,7 +177,7 @@ def test_nst_is_its_definition(monkeypatch, block, student, teacher):
 
 
 def test_nst_has_the_same_gradient_in_blocks(monkeypatch):
-  s, t = jax.random.normal(jax.random.key(0), (2, 3, 4, 4, 2))
+  s, t = normal(2, 3, 4, 4, 2)
 
   def gradient(s):
     return jax.jit(jax.grad(lambda s: maps.nst(s, t).sum()))(s)
@@ -219,14 +219,20 @@ def test_attention_does_not_depend_on_the_features_size(distance, size):
   np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("p", [0.5, 1, 2, 3])
 @pytest.mark.parametrize("distance", ["mse", "l2", "l1"])
-def test_attention_has_no_gradient_at_its_minimum(p, distance):
+def test_attention_has_no_gradient_at_its_minimum(distance):
   features = np.float32([1.0, -2.0, 0.0]).reshape(1, 3, 1, 1)
-  gradient = jax.jit(
-    jax.grad(lambda s: losses.at(s, features, p=p, distance=distance).sum())
-  )(features)
-  np.testing.assert_array_equal(gradient, 0)
+
+  def gradient(features, p):
+    return jax.grad(
+      lambda s: maps.attention_transfer(
+        s, features, p=p, distance=distance
+      ).sum()
+    )(features)
+
+  powers = 0.5, 1, 2, 3
+  found = jax.jit(lambda x: [gradient(x, p) for p in powers])(features)
+  np.testing.assert_array_equal(found, np.zeros((4, *features.shape)))
 
 
 def test_review_kd_skips_levels_as_large_as_the_map():
@@ -240,11 +246,13 @@ def test_review_kd_skips_levels_as_large_as_the_map():
 def test_cwd_hands_a_gradient_to_the_temperature():
   student, teacher = normal(2, 1, 2, 2, 3)
 
+  @jax.jit
+  @jax.value_and_grad
   def loss(temperature):
-    return losses.cwd(student, teacher, temperature=temperature).sum()
+    return maps.cwd(student, teacher, temperature=temperature).sum()
 
-  slope = (loss(4.01) - loss(3.99)) / 0.02
-  assert jax.grad(loss)(4.0) == pytest.approx(float(slope), rel=1e-2)
+  slope = (loss(4.01)[0] - loss(3.99)[0]) / 0.02
+  assert loss(4.0)[1] == pytest.approx(float(slope), rel=1e-2)
 
 
 def test_aliases_are_the_same_objects():

@@ -30,7 +30,7 @@ OTHERS = {"ttm": {"weighted": True}, "hard_distillation": {}}
 # add to them, their terms, is looked at by itself.
 QUICK = ("kd", "generalized_jsd", "dkd", "nkd", "ttm")
 # A row over the blocks is compiled once more: nothing of a loss's own.
-WITH_A_ROW_OVER = ("kd", "dkd")
+WITH_A_ROW_OVER = ("kd",)
 
 
 def inputs(dtype=np.float32, alone=True):
