@@ -21,7 +21,7 @@ GROUPS = [
   (0, 0, [0], [0]), (0, 1, [1, 2], [1]), (0, 3, [3], [2]), (0, 4, [4], [3]),
   (1, 0, [2], [0, 1, 2]), (1, 3, [3], [3]),
 ]  # fmt: skip
-SHARED = aligned.SharedIds(np.array([0, 2, 5]), np.array([4, 1, 0]))
+SHARED = aligned.SharedIds(np.int32([0, 2, 5]), np.int32([4, 1, 0]))
 CLASSES, OTHERS = 7, 6
 
 

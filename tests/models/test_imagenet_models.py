@@ -1,5 +1,7 @@
 """ImageNet-sized models: published sizes, parts for taps, what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,14 +34,14 @@ def shapes(text, side=224, channels=3, classes=1000):
     ("vgg16", 138_357_544, VGG),
     ("vgg19", 143_667_240, VGG),
     ("vgg11_bn", 132_868_840, VGG),
-    ("vgg13_bn", 133_053_736, VGG),
+    pytest.param("vgg13_bn", 133_053_736, VGG, marks=pytest.mark.slow),
     ("vgg16_bn", 138_365_992, VGG),
-    ("vgg19_bn", 143_678_248, VGG),
+    pytest.param("vgg19_bn", 143_678_248, VGG, marks=pytest.mark.slow),
     ("resnet18", 11_689_512, RESNET),
     ("resnet34", 21_797_672, RESNET),
     ("resnet50", 25_557_032, RESNET),
     ("resnet101", 44_549_160, RESNET),
-    ("resnet152", 60_192_808, RESNET),
+    pytest.param("resnet152", 60_192_808, RESNET, marks=pytest.mark.slow),
     ("vit_tiny16", 5_717_416, VIT),
     ("vit_small16", 22_050_664, VIT),
     ("vit_base16", 86_567_656, VIT),
@@ -54,6 +56,7 @@ def test_published_sizes_and_parts(text, parameters, parts):
   assert set(params) == parts
 
 
+@functools.cache
 def outputs(text, side, channels=3):
   """The shape of every named part's output, by its path."""
   model = make_model(text, classes=10)
@@ -80,11 +83,19 @@ def outputs(text, side, channels=3):
   [
     ("alexnet", 224, "stage_0/activation", (2, 55, 55, 64)),
     ("alexnet", 63, "stage_4", (2, 3, 3, 256)),
-    ("vgg11", 224, "stage_0/activation", (2, 224, 224, 64)),
+    pytest.param(
+      "vgg11",
+      224,
+      "stage_0/activation",
+      (2, 224, 224, 64),
+      marks=pytest.mark.slow,
+    ),
     ("vgg16_bn", 32, "stage_4", (2, 2, 2, 512)),
     ("resnet18", 224, "stem", (2, 56, 56, 64)),
     ("resnet18", 64, "stage_3/activation", (2, 2, 2, 512)),
-    ("resnet50", 224, "stage_1", (2, 28, 28, 512)),
+    pytest.param(
+      "resnet50", 224, "stage_1", (2, 28, 28, 512), marks=pytest.mark.slow
+    ),
     ("resnet50", 33, "stage_3", (2, 2, 2, 2048)),
     ("vit_tiny16", 224, "stage_11", (2, 197, 192)),
     ("deit_tiny", 32, "stage_0/attention", (2, 6, 192)),

@@ -80,12 +80,12 @@ def logits_of(network, variables):
 
 # (folder, cut, blocks, what its config says of them).
 CASES = [
-  pytest.param(*case, marks=slow if place > 1 else (), id=f"{case[0]} {case[1]}")
+  pytest.param(*case, marks=slow if place > 0 else (), id=f"{case[0]} {case[1]}")
   for place, case in enumerate([
+    ("smollm3", "blocks([1, 2])", (1, 2), {"no_rope_layers": [0, 1]}),
     ("gemma3_text", "blocks([1, 5, 6])", (1, 5, 6), {
       "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
       "num_hidden_layers": 3}),
-    ("smollm3", "blocks([1, 2])", (1, 2), {"no_rope_layers": [0, 1]}),
     ("gemma2", "layers(2)", (0, 2), {"layer_types": ["sliding_attention"] * 2}),
     ("gpt2", "layers(2)", (0, 2), {"n_layer": 2}),
     ("llama", "every(2)", (0, 2), {"num_hidden_layers": 2}),

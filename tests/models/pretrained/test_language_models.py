@@ -135,13 +135,8 @@ def greedy(name, prompts, count):
   return np.asarray(ids).T, np.asarray(logits).swapaxes(0, 1)
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=[] if name == "gemma3_text" else pytest.mark.slow)
-    for name in DECODERS
-  ],
-)
+@pytest.mark.slow  # the ids alone: test_generate
+@pytest.mark.parametrize("name", DECODERS)
 def test_decoding_with_a_cache_is_decoding_without(name):
   case = answers(name)
   prompts = case["prompt_0"], case["prompt_1"]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_tokenizers import characters
+from tiny_language_models import drawn_variables
 
 import kdjax
 from kdjax.core.errors import UserError
@@ -22,9 +23,7 @@ def new(family, folder):
   sizes = SIZES.replace("groups=2, ", "") if family == "gpt2" else SIZES
   model = make_model(f"decoder(family='{family}', {sizes})", classes=60)
   network = kdjax.from_linen(model)
-  variables = jax.jit(network.init)(
-    jax.random.key(3), {"tokens": jnp.asarray(TOKENS)}
-  )
+  variables = drawn_variables(network, seed=3)
   kdjax.pretrained.save(folder, network, variables)
   return network, variables
 

@@ -36,7 +36,7 @@ def cached(tmp_path_factory):
   """The folder of a run that wrote a cache of three views."""
   workdir = tmp_path_factory.mktemp("cached") / "run"
   run("cache", *SET, *TEACHER, "--views=3", f"--workdir={workdir}",
-      "--cache_taps=stage_0 head:in", "--cache_shards=2")  # fmt: skip
+      "--cache_taps=stage_0 head:in", "--cache_shards=2", "--nopreflight")  # fmt: skip
   return workdir
 
 
@@ -186,8 +186,9 @@ def test_the_page_writes_a_cache_that_is_read(tmp_path, monkeypatch):
   assert cache.rows == 3 * 1442
   command = PAGE.read_text().strip().splitlines()[-1].split("launch.py ")[1]
   run(
-    *command.replace("'", "").split(), *STUDENT, f"--workdir={tmp_path / 'run'}"
-  )
+    *command.replace("'", "").split(), *STUDENT, "--epochs=1", "--seeds=1",
+    "--nopreflight", f"--workdir={tmp_path / 'run'}",
+  )  # fmt: skip
   results = json.loads((tmp_path / "run" / "results.json").read_text())
   assert results["teacher"]["test_accuracy"] is None
   assert results["teacher"]["model"] == "mine"

@@ -80,7 +80,9 @@ def test_bad_input(arguments, said, capsys, tmp_path):
 
 def test_a_comparison_leaves_its_table(capsys, tmp_path):
   workdir = tmp_path / "run"
-  text = run_killed_at_the_end(capsys, "compare", "rkd", *TINY, workdir=workdir)
+  text = run_killed_at_the_end(
+    capsys, "compare", "rkd", *TINY, "--nopreflight", workdir=workdir
+  )
   assert "Shown to help" in text
   # By hand: 4 arms, of each 1 cell of 2 seeds, then 2 seeds more.
   assert "compare: a teacher, then 8 trainings of 16 networks" in text

@@ -89,13 +89,6 @@ def test_two_devices_train_as_one(folder, how):
   check_close(whole, trained(prepare(folder, across=how), devices=2), 1e-6)
 
 
-def test_classes_beyond_the_tokens_are_told(folder, capsys):
-  prepare(folder, across="", teacher_from=f"{folder}/padded", steps="1")
-  assert "the teacher has 384 classes for 360 token ids" in (
-    capsys.readouterr().err
-  )
-
-
 def run(folder, workdir, *flags):
   return launch.main([
     "launch.py", "lm", f"--text={folder / 'rows.jsonl'}",

@@ -49,6 +49,7 @@ def prepare(tmp_path_factory):
   tokenizer = characters()
   tiny_folder(folder / "teacher", tokenizer)
   tiny_folder(folder / "wide", with_more_tokens(tokenizer))
+  tiny_folder(folder / "padded", tokenizer, vocab_size=64)
   rows = [{"text": text} for text in documents(12)]
   write_rows(folder / "rows.jsonl", rows)
 
@@ -88,10 +89,15 @@ def test_both_arms_begin_with_blocks_of_the_teacher(prepare):
 @pytest.mark.parametrize(
   ("flags", "expected"),
   [
-    ({"steps": "100"}, (100, 10)),
     ({"steps": "97"}, (97, 1)),
     ({"steps": "9", "evaluations": "4"}, (9, 3)),
-    ({"steps": "6", "evaluations": "10"}, (6, 6)),
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in (
+        ({"steps": "100"}, (100, 10)),
+        ({"steps": "6", "evaluations": "10"}, (6, 6)),
+      )
+    ),
   ],
 )
 def test_points_of_the_curve_divide_the_steps(prepare, flags, expected):
@@ -110,6 +116,12 @@ def test_texts_that_are_learned_twice_are_drawn_every_other_step(prepare):
   assert loader.steps == once.loaders[once.arms["student"].loader].steps
   assert loader is not twice.loaders[twice.arms["baseline"].loader]
   assert twice.images == once.images
+
+
+def test_classes_beyond_the_tokens_are_told(prepare, capsys):
+  prepare("padded", steps="1")
+  said = capsys.readouterr().err
+  assert re.search(r"the teacher has 64 classes for (49|50) token ids", said)
 
 
 def test_epochs_are_passes_over_the_sequences(prepare):
@@ -158,7 +170,7 @@ def step_text(setup, arm):
   ("arm", "flags"),
   [
     ("student", {}),
-    ("baseline", {}),
+    pytest.param("baseline", {}, marks=pytest.mark.slow),
     (
       "student",
       {"policy": "mixed", "max_new_tokens": "40", "prompt_tokens": "24"},

@@ -43,7 +43,9 @@ def make_starts(count=2, dtype=np.float64):
   }
 
 
-@pytest.mark.parametrize("rolled", [True, False])
+@pytest.mark.parametrize(
+  "rolled", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_gradient_is_that_of_finite_differences(rolled):
   with jax.enable_x64(True):
     # What is written out is compiled step by step: fewer are enough.
