@@ -68,6 +68,23 @@ def ours(name, student, teacher, **more):
   )
 
 
+def with_a_rest(student, teacher, *, k, tail, temperature):
+  """`topk_kd` with its bucket from the definition, not from the other loss."""
+  assert tail == "bucket"
+  dead = jnp.isinf(student) | jnp.isinf(teacher)
+  log_q, log_p = (
+    jax.nn.log_softmax(jnp.where(dead, -1e30, x) / temperature)
+    for x in (student, teacher)
+  )
+  is_kept = log_p >= jnp.sort(log_p, axis=-1)[..., -k, None]
+  kept = jnp.sum(jnp.where(is_kept, jnp.exp(log_p) * (log_p - log_q), 0), -1)
+  q, p = (
+    jnp.maximum(jnp.sum(jnp.where(is_kept, 0, jnp.exp(x)), -1), 1e-7)
+    for x in (log_q, log_p)
+  )
+  return temperature**2 * (kept + p * jnp.log(p / q))
+
+
 def naive(name, student, teacher, labels=None, mask=None, **more):
   """Returns the loss that `ours` should find, from all the logits.
 
@@ -78,7 +95,12 @@ def naive(name, student, teacher, labels=None, mask=None, **more):
     for hidden, head, bias in (student, teacher)
   ]
   keywords = {"temperature": 2.0} | KEYWORDS[name] | more
-  loss = getattr(losses, name.split()[0])(*both, **keywords)
+  function = (
+    with_a_rest
+    if name == "topk_kd bucket"
+    else getattr(losses, name.split()[0])
+  )
+  loss = function(*both, **keywords)
   mask = jnp.ones(SHAPE, bool) if mask is None else mask
   if labels is not None:
     log_q = jax.nn.log_softmax(both[0])

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -79,10 +78,7 @@ def test_dist_takes_one_temperature():
 
 @pytest.mark.parametrize("name", ["class_correlation", "mlkd", "dist"])
 def test_the_mean_is_over_the_classes_that_are_there(name):
-  student, teacher = jax.random.normal(jax.random.key(0), (2, 4, 3))
-  want = getattr(losses, name)(student, teacher)
-  student, teacher = (
-    jnp.concatenate([x, jnp.full((4, 6), -jnp.inf)], axis=1)
-    for x in (student, teacher)
-  )
-  check_value(getattr(losses, name), (student, teacher), {}, want)
+  sides = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+  want = getattr(losses, name)(*sides)
+  padded = np.pad(sides, ((0, 0), (0, 0), (0, 6)), constant_values=-np.inf)
+  check_value(getattr(losses, name), tuple(padded), {}, want)
