@@ -30,11 +30,11 @@ from kdjax.train.state import (
 from kdjax.train.step import take_step
 from kdjax.train.teacher import live_teacher
 
-IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
-LABELS = jnp.array([0, 1, 2, 0])
+IMAGES = np.random.default_rng(1).random((4, 4, 4, 1), np.float32)
+LABELS = np.array([0, 1, 2, 0])
 STEPS = 4
 ADAMW = "adamw(weight_decay=0.1)"
-QUICK = ("sgd(momentum=0.9, weight_decay=0.1)", ADAMW)
+SGD = "sgd(momentum=0.9, weight_decay=0.1)"
 MORE = (
   "sgd(momentum=0.9, weight_decay=0.1, nesterov=True, clip=0.1)",
   "lamb(weight_decay=0.1)",
@@ -57,25 +57,25 @@ class Maps(nn.Module):
 
 def taught_by(network, count=1):
   """A teacher's view of the images and its classifier; of several an ensemble."""
-  outputs, heads = [], []
-  for seed in range(count):
-    made = jax.jit(network.init)(jax.random.key(7 + seed), IMAGES)
-    outputs.append(
-      observe(
-        live_teacher(full_precision(network), made),
-        batch_of(IMAGES),
-        ("stage_*", "head:in"),
-      )
-    )
-    heads.append(full_precision(network).classifier(made))
+  full = full_precision(network)
+
+  @jax.jit
+  def show(key):
+    made = full.init(key, IMAGES)
+    teacher, taps = live_teacher(full, made), ("stage_*", "head:in")
+    return observe(teacher, batch_of(IMAGES), taps), full.classifier(made)
+
+  outputs, heads = zip(
+    *(show(jax.random.key(7 + seed)) for seed in range(count)), strict=True
+  )
   if count == 1:
     return outputs[0], heads[0]
-  return Outputs(outputs[0].answers, {}, tuple(outputs)), tuple(heads)
+  return Outputs(outputs[0].answers, {}, outputs), heads
 
 
 def whole_batch():
-  index = jnp.arange(len(LABELS))
-  return Batch(IMAGES, LABELS, jnp.ones(len(LABELS), bool), index, index)
+  index = np.arange(len(LABELS))
+  return Batch(IMAGES, LABELS, np.ones(len(LABELS), bool), index, index)
 
 
 def course(student, objective, optimizer, teacher, head, last=None):
@@ -122,14 +122,12 @@ SIMKD = "simkd(teacher_tap='head:in'):1"
 @pytest.mark.parametrize(
   ("optimizer", "objective"),
   [
-    (QUICK[0], SIMKD),
-    (QUICK[1], f"{SIMKD} + ce:0.5"),
+    (ADAMW, f"{SIMKD} + ce:0.5"),
     *(
       pytest.param(name, objective, marks=pytest.mark.slow)
-      for name in (*QUICK, *MORE)
+      for name in (SGD, ADAMW, *MORE)
       for objective in (SIMKD, f"{SIMKD} + ce:0.5")
-      if (name, objective)
-      not in ((QUICK[0], SIMKD), (QUICK[1], f"{SIMKD} + ce:0.5"))
+      if (name, objective) != (ADAMW, f"{SIMKD} + ce:0.5")
     ),
   ],
 )
@@ -246,10 +244,10 @@ def test_first_teachers_classifier_stays_where_there_are_several():
 @pytest.mark.parametrize(
   ("optimizer", "teachers"),
   [
-    *((name, 1) for name in QUICK),
+    (ADAMW, 1),
     pytest.param(ADAMW, 2, marks=pytest.mark.slow),
   ]
-  + [pytest.param(name, 1, marks=pytest.mark.slow) for name in MORE],
+  + [pytest.param(name, 1, marks=pytest.mark.slow) for name in (SGD, *MORE)],
 )
 def test_paraphraser_stays_after_its_stage_and_translator_before(
   optimizer, teachers

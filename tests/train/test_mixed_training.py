@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from kdjax.core.task import Batch, batch_of
 from kdjax.core.teacher import observe, stored_teacher
@@ -54,53 +55,53 @@ def test_reading_from_disk_equals_memory(fit, toy):
 def test_the_teacher_has_a_view_of_its_own(fit, toy, teacher):
   """Asked about plain images it gives the answers of a table of them."""
   images = toy[0].astype(np.float32) / 255
-  answers = observe(teacher, batch_of(jnp.asarray(images))).answers
+  answers = jax.jit(lambda x: observe(teacher, batch_of(x)).answers)(images)
   options = {"view": "shift(1)", "epochs": 1}
   apart = params(fit(response, teacher_view="none", **options))
   table = params(fit(response, teacher=stored_teacher(answers), **options))
   chex.assert_trees_all_close(apart, table, atol=2e-6)
-  same = params(fit(response, **options))
-  kernels = (x["network"]["head"]["kernel"] for x in (apart, same))
-  assert not np.allclose(*kernels, atol=1e-4)
 
 
-IMAGES = jax.random.uniform(jax.random.key(1), (4, 4, 4, 1))
-LABELS, PARTNERS = jnp.array([0, 1, 2, -1]), jnp.array([1, 1, -1, 0])
-SHARE = jnp.array([0.75, 1.0, 0.25, 0.5])
+IMAGES = np.random.default_rng(1).random((4, 4, 4, 1), np.float32)
+LABELS, PARTNERS = np.array([0, 1, 2, -1]), np.array([1, 1, -1, 0])
+SHARE = np.array([0.75, 1.0, 0.25, 0.5], np.float32)
 
 
 def step(smoothing=0.0):
   """One step on mixed labels; (logits before it, metrics)."""
   method = make_objective("ce:1", label_smoothing=smoothing)
-  state = create_state(
-    make_model("mlp(5)", classes=3),
-    method,
-    make_optimizer("sgd", "constant", 10),
-    rng=jax.random.key(0),
-    task=classification(3),
-    inputs=IMAGES[:1],
-    teacher=None,
-    learning_rate=jnp.float32(0.1),
-  )
-  index = jnp.arange(4)
+  index = np.arange(4)
   batch = Batch(
     IMAGES,
     LABELS,
-    jnp.ones(4, bool),
+    np.ones(4, bool),
     index,
     index,
     {"share": SHARE, "partner_targets": PARTNERS},
   )
-  logits, _, _ = state.network.apply(variables(state), IMAGES)
-  taken = jax.jit(take_step, static_argnames="method")
-  _, metrics = taken(state, method, batch, None, rng=jax.random.key(0))
-  return np.asarray(logits), metrics
+
+  @jax.jit
+  def run(key):
+    state = create_state(
+      make_model("mlp(5)", classes=3),
+      method,
+      make_optimizer("sgd", "constant", 10),
+      rng=key,
+      task=classification(3),
+      inputs=IMAGES[:1],
+      teacher=None,
+      learning_rate=jnp.float32(0.1),
+    )
+    logits, _, _ = state.network.apply(variables(state), IMAGES)
+    return logits, take_step(state, method, batch, None, rng=key)[1]
+
+  return jax.device_get(run(jax.random.key(0)))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_labels_count_as_much_as_their_images(smoothing):
   logits, metrics = step(smoothing)
-  log_q = np.asarray(jax.nn.log_softmax(logits))
+  log_q = scipy.special.log_softmax(logits, axis=-1)
   want = 0.0
   for i in range(4):
     for label, share in ((LABELS[i], SHARE[i]), (PARTNERS[i], 1 - SHARE[i])):

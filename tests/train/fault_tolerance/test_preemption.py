@@ -98,11 +98,14 @@ def test_a_signal_that_a_training_did_not_see_ends_what_comes_next():
 
 def test_a_call_that_does_not_come_back_is_not_waited_for():
   program = (
-    "import hashlib\n"
+    "import ctypes\n"
     "from kdjax.train.fault_tolerance import preemption\n"
     "with preemption.at_once():\n"
     "  print('ready', flush=True)\n"
-    "  hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)\n"
+    # A lock that its own thread waits for, whatever the signal.
+    "  lock = ctypes.create_string_buffer(64)\n"
+    "  for _ in range(2):\n"
+    "    ctypes.CDLL(None).pthread_mutex_lock(lock)\n"
   )
   run = subprocess.Popen(
     [sys.executable, "-c", program],

@@ -19,7 +19,7 @@ FLAGS = (
   "--nolatency",
 )  # fmt: skip
 # What is trained beside them takes no other way.
-QUICK = ("--nocontrols",)
+QUICK = ("--nocontrols", "--augment=none")
 # Portions of the two trainings: 2 epochs of 6 steps, two steps each.
 PORTIONS = 6
 

@@ -58,7 +58,7 @@ def alone(fit):
   [
     pytest.param(
       method, *mesh,
-      marks=[] if (method, mesh) == (METHODS[3], MESHES[1]) else pytest.mark.slow,
+      marks=[] if (method, mesh) == (METHODS[1], MESHES[1]) else pytest.mark.slow,
     )
     for method in METHODS
     for mesh in MESHES

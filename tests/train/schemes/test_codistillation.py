@@ -44,23 +44,22 @@ def test_owners(peers, devices, want):
   assert owners(peers, devices).tolist() == want
 
 
+ADAM = {"optimizer": "adam", "learning_rate": 1e-3}
+
+
 @pytest.mark.parametrize(
-  ("peers", "devices"),
+  ("peers", "devices", "more"),
   [
-    (2, 2),
-    pytest.param(2, 4, marks=pytest.mark.slow),
-    pytest.param(4, 2, marks=pytest.mark.slow),
-    pytest.param(2, 8, marks=pytest.mark.slow),
+    (2, 2, {"view": "none"}),
+    pytest.param(2, 4, ADAM, marks=pytest.mark.slow),
+    pytest.param(4, 2, ADAM, marks=pytest.mark.slow),
+    pytest.param(2, 8, ADAM, marks=pytest.mark.slow),
   ],
 )
-def test_devices_do_not_matter(fit, peers, devices):
+def test_devices_do_not_matter(fit, peers, devices, more):
   """One device owns all peers, each owns some, or groups own one each."""
-  options = {
-    "scheme": codistillation(peers=peers, every=2),
-    "epochs": 1,
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-  }
+  scheme = codistillation(peers=peers, every=2)
+  options = {"scheme": scheme, "epochs": 1} | more
   one, many = (fit(together, devices=d, **options) for d in (1, devices))
   chex.assert_trees_all_close(final(one), final(many), rtol=1e-4, atol=1e-5)
   chex.assert_trees_all_close(one[0].metrics, many[0].metrics, rtol=1e-4)

@@ -21,22 +21,22 @@ from kdjax.train.step import take_step
 V, P, N, RATE = 6, 3, 4, 0.5
 TASK = language_model(V)
 # Token t is followed by t + 1, and 4 ends a text.
-COUNTS_UP = 50.0 * jnp.eye(V)[(jnp.arange(V) + 1) % V]
-EVEN = jnp.zeros((V, V))
-TAUGHT = jax.random.normal(jax.random.key(1), (V, V))
+COUNTS_UP = 50 * np.eye(V, dtype=np.float32)[(np.arange(V) + 1) % V]
+EVEN = np.zeros((V, V), np.float32)
+TAUGHT = np.random.default_rng(1).normal(size=(V, V)).astype(np.float32)
 # Prompts 0 1 2 and 5, with the answers 4 and 2 2 4 of the file.
 ITEM = {
-  "tokens": jnp.array([[0, 1, 2, 4, 0, 0, 0], [5, 2, 2, 4, 0, 0, 0]]),
-  "mask": jnp.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0]]),
-  "counts": jnp.array([[0, 0, 0, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0, 0]]),
-  "index": jnp.array([7, 3]),
+  "tokens": np.array([[0, 1, 2, 4, 0, 0, 0], [5, 2, 2, 4, 0, 0, 0]]),
+  "mask": np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0]]),
+  "counts": np.array([[0, 0, 0, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0, 0]]),
+  "index": np.array([7, 3]),
 }
 RNG = jax.random.key(5)
 
 
 def logits(variables, inputs, *, train=False, rngs=None):
   tokens = inputs["tokens"] if isinstance(inputs, dict) else inputs
-  return variables["params"]["logits"][tokens]
+  return jnp.asarray(variables["params"]["logits"])[tokens]
 
 
 NETWORK = kdjax.from_apply(logits)
@@ -47,12 +47,19 @@ WRITE = jax.jit(functools.partial(rollout, NETWORK, max_new_tokens=N, eos=(4,)))
 
 
 def begin(scheme, method, table):
-  return scheme.create(
-    NETWORK, method, make_optimizer("sgd", "constant", 9), rng=RNG, task=TASK,
-    inputs={"tokens": ITEM["tokens"], "mask": ITEM["mask"]},
-    teacher=None, learning_rate=jnp.float32(RATE),
-    variables={"params": {"logits": table}},
-  )  # fmt: skip
+  return jax.jit(
+    lambda table: scheme.create(
+      NETWORK,
+      method,
+      make_optimizer("sgd", "constant", 9),
+      rng=RNG,
+      task=TASK,
+      inputs={"tokens": ITEM["tokens"], "mask": ITEM["mask"]},
+      teacher=None,
+      learning_rate=RATE,
+      variables={"params": {"logits": table}},
+    )  # fmt: skip
+  )(table)
 
 
 @functools.cache
@@ -88,25 +95,30 @@ def table_of(state):
 
 
 def descended(table, loss):
-  return table - RATE * jax.grad(loss)(table)
+  """The loss, and the table after a step down its slope."""
+  value, slope = jax.jit(jax.value_and_grad(loss))(table)
+  return value, table - RATE * np.asarray(slope)
 
 
 # From 0 1 2 it writes 3 4, from 5 it writes 0 1 2 3: the states that it was in.
-VISITED = jnp.array([2, 3, 5, 0, 1, 2])
+VISITED = np.array([2, 3, 5, 0, 1, 2])
 
 
-@pytest.mark.parametrize("name", ["generalized_jsd", "forward_kl"])
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param("generalized_jsd", marks=pytest.mark.slow), "forward_kl"],
+)
 def test_the_divergence_is_that_of_the_tokens_that_were_written(name):
   ((state, metrics),) = walk(f"{name}:1", COUNTS_UP, sampling="greedy")
 
   def loss(table):
     return jnp.mean(getattr(losses, name)(table[VISITED], TAUGHT[VISITED]))
 
-  np.testing.assert_allclose(
-    metrics["loss"][0] / metrics["loss"][1], loss(COUNTS_UP), rtol=1e-6
-  )
+  value, want = descended(COUNTS_UP, loss)
+  total, count = jax.device_get(metrics["loss"])
+  np.testing.assert_allclose(total / count, value, rtol=1e-6)
   new = np.asarray(table_of(state))
-  np.testing.assert_allclose(new, descended(COUNTS_UP, loss), atol=1e-6)
+  np.testing.assert_allclose(new, want, atol=1e-6)
   # Nowhere else, bit for bit: behind the end, 4, nothing is learned.
   np.testing.assert_array_equal(new[4], COUNTS_UP[4])
   assert float(metrics["tokens_written"][0]) == 6
@@ -115,34 +127,31 @@ def test_the_divergence_is_that_of_the_tokens_that_were_written(name):
 
 def test_own_texts_are_no_labels():
   both = walk("ce:1 + reverse_kl:1", EVEN)[0][0]
-  alone = walk("reverse_kl:1", EVEN)[0][0]
+  alone = walk("reverse_kl:1", EVEN, updates=2)[0][0]
   chex.assert_trees_all_close(table_of(both), table_of(alone), atol=1e-7)
 
 
 def test_a_mixed_batch_is_the_students_or_the_files():
-  scheme, method, _, step = step_of("ce:0.5 + forward_kl:1", share=0.5)
+  scheme, method, step, _ = step_of("ce:0.5 + forward_kl:1", share=0.3)
   start, batch = begin(scheme, method, EVEN), TASK.batch(ITEM)
-  filed, _ = take_step(
-    start.student, method, batch, observe(TEACHER, batch, task=TASK), rng=RNG
-  )
-  filed, seen = filed.params["network"]["logits"], set()
-  for seed in range(8):
-    state, metrics = step(start, ITEM, jax.random.key(seed))
-    own = bool(metrics["own_texts"][0])
-    assert np.allclose(table_of(state), filed, atol=1e-7) != own
-    seen.add(own)
-  assert seen == {True, False}
+  filed, _ = jax.jit(
+    lambda state: take_step(
+      state, method, batch, observe(TEACHER, batch, task=TASK), rng=RNG
+    )
+  )(start.student)
 
+  def moved(key):
+    state, metrics = step(start, ITEM, key)
+    return table_of(state), metrics["own_texts"][0]
 
-def test_the_share_is_that_of_the_batches():
-  scheme, method, step, _ = step_of("forward_kl:1", share=0.3)
-  state = begin(scheme, method, EVEN)
-  keys = jax.random.split(RNG, 400)
-  own = jax.jit(
-    jax.vmap(lambda key: step(state, ITEM, key)[1]["own_texts"][0])
-  )(keys)
+  tables, own = jax.jit(
+    lambda key: jax.vmap(moved)(jax.random.split(key, 400))
+  )(RNG)
+  filed = np.asarray(filed.params["network"]["logits"])
+  gaps = np.abs(np.asarray(tables) - filed).max((1, 2))
+  np.testing.assert_array_equal(gaps > 1e-7, np.asarray(own) > 0)
   # Three standard deviations.
-  assert abs(float(own.mean()) - 0.3) < 3 * (0.3 * 0.7 / 400) ** 0.5
+  assert abs(np.mean(own) - 0.3) < 3 * (0.3 * 0.7 / 400) ** 0.5
 
 
 def test_texts_are_used_for_so_many_updates():
@@ -164,14 +173,16 @@ def test_texts_are_used_for_so_many_updates():
     np.testing.assert_array_equal(texts[i], own["tokens"])
 
 
-@pytest.mark.parametrize("name", ["minillm", "policy_gradient"])
+@pytest.mark.parametrize(
+  "name", ["minillm", pytest.param("policy_gradient", marks=pytest.mark.slow)]
+)
 def test_methods_are_told_what_was_drawn(name):
   """From 0 1 2 it writes 3 4, from 5 it writes 0 1 2 3."""
   own = {"sampling": "greedy", "teacher_share": 0.0}
   ((state, _),) = walk(f"{name}:1", COUNTS_UP, **own)
-  rows = jnp.array([[2, 3, 0, 0], [5, 0, 1, 2]])
-  drawn = jnp.array([[3, 4, 0, 0], [0, 1, 2, 3]])
-  mask = jnp.array([[1, 1, 0, 0], [1, 1, 1, 1]]) > 0
+  rows = np.array([[2, 3, 0, 0], [5, 0, 1, 2]])
+  drawn = np.array([[3, 4, 0, 0], [0, 1, 2, 3]])
+  mask = np.array([[1, 1, 0, 0], [1, 1, 1, 1]]) > 0
 
   def loss(table):
     found = getattr(losses.policies, name)(
@@ -180,11 +191,13 @@ def test_methods_are_told_what_was_drawn(name):
     return found.sum() / 6
 
   np.testing.assert_allclose(
-    table_of(state), descended(COUNTS_UP, jax.jit(loss)), atol=1e-5
+    table_of(state), descended(COUNTS_UP, loss)[1], atol=1e-5
   )
 
 
-@pytest.mark.parametrize("updates", [1, 2])
+@pytest.mark.parametrize(
+  "updates", [pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_devices_do_not_matter(updates):
   whole, _ = walk("reverse_kl:1", EVEN, steps=3, updates=updates)[-1]
   scheme, method, step, _ = step_of("reverse_kl:1", updates=updates)
