@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from kdjax.taps.network import from_linen, from_nnx
@@ -113,12 +113,12 @@ class Twins(NamedTuple):
   taps: tuple
 
   def inputs(self):
-    keys = jax.random.split(jax.random.key(5), len(self.shapes))
+    rng = np.random.default_rng(5)
     return {
-      name: jnp.tri(*shape, dtype=bool)
+      name: np.tri(*shape, dtype=bool)
       if name == "mask"
-      else jax.random.normal(key, shape)
-      for key, (name, shape) in zip(keys, self.shapes.items(), strict=True)
+      else rng.normal(size=shape).astype(np.float32)
+      for name, shape in self.shapes.items()
     }
 
   def start(self):

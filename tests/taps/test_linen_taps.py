@@ -26,9 +26,10 @@ from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.taps import COLLECTION, describe, edited, select, tapped
 
-ROWS = jax.random.normal(jax.random.key(1), (2, 4))
-IMAGES = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
-TOKENS = jax.random.normal(jax.random.key(1), (2, 3, 4))
+ROWS, IMAGES, TOKENS = (
+  np.random.default_rng(1).normal(size=shape).astype(np.float32)
+  for shape in ((2, 4), (2, 4, 4, 1), (2, 3, 4))
+)
 MLP = make_model("mlp(5, 6)", classes=3)
 
 # network, input, taps, shapes of the features
@@ -128,10 +129,11 @@ def test_taps_give_features_and_leave_the_rest(name):
   network, variables, x = made(name)
   *_, taps, shapes = CASES[name]
   apply = tapped(network.apply, taps)
-  logits, feats = apply(variables, x)
+  (logits, feats), plain = jax.jit(
+    lambda *given: (apply(*given), network.apply(*given))
+  )(variables, x)
   assert {tap: value.shape for tap, value in feats.items()} == shapes
-  check_close(logits, network.apply(variables, x))
-  check_close((logits, feats), jax.jit(apply)(variables, x))
+  check_close(logits, plain)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -167,15 +169,15 @@ def test_values_are_those_of_the_network_by_hand():
     apply = tapped(MLP.apply, "stage_*")
     return select(apply({"params": params}, images)[1], "stage_*")
 
-  check_close(by_taps(params), by_hand(params))
+  check_close(*jax.jit(lambda p: (by_taps(p), by_hand(p)))(params))
 
   def loss(stages):
     return sum(jnp.sum(jnp.sin(stage)) for stage in stages)
 
   expected = jax.jit(jax.grad(lambda params: loss(by_hand(params))))(params)
   for transform in (lambda f: f, jax.jit):
-    found = jax.grad(transform(lambda params: loss(by_taps(params))))(params)
-    check_close(found, expected)
+    slope = jax.grad(transform(lambda params: loss(by_taps(params))))
+    check_close(jax.jit(slope)(params), expected)
 
 
 def test_gradient_flows_through_remat():
@@ -183,11 +185,12 @@ def test_gradient_flows_through_remat():
 
   def loss(network):
     apply = tapped(network.apply, "block/dense#1")
-    return jax.grad(lambda v: jnp.sum(apply(v, x)[1]["block/dense#1"] ** 2))
+    slope = jax.grad(lambda v: jnp.sum(apply(v, x)[1]["block/dense#1"] ** 2))
+    return jax.jit(slope)(variables)
 
-  plain = Wrapped(Dense)
-  check_close(loss(network)(variables), loss(plain)(variables))
-  assert np.any(loss(network)(variables)["params"]["block"]["dense"]["kernel"])
+  found = loss(network)
+  check_close(found, loss(Wrapped(Dense)))
+  assert np.any(found["params"]["block"]["dense"]["kernel"])
 
 
 def test_shared_calls_come_in_order():
@@ -244,14 +247,17 @@ def test_mutable_collections_are_as_before(mutable):
   options = {"train": True, "mutable": mutable, "rngs": rngs}
   if mutable in ([], False):
     options["train"] = False
-  plain = network.apply(variables, x, **options)
-  found, feats = tapped(network.apply, "stage_0")(variables, x, **options)
+  kinds = (
+    network.apply,
+    tapped(network.apply, "stage_0"),
+    edited(network.apply, {"stage_0": lambda x: x}),
+  )
+  plain, (found, feats), changed = jax.jit(
+    lambda *given: [apply(*given, **options) for apply in kinds]
+  )(variables, x)
   assert jax.tree.structure(found) == jax.tree.structure(plain)
   check_close(found, plain)
-  changed = edited(network.apply, {"stage_0": lambda x: x})
-  assert jax.tree.structure(changed(variables, x, **options)) == (
-    jax.tree.structure(plain)
-  )
+  assert jax.tree.structure(changed) == jax.tree.structure(plain)
   assert feats["stage_0"].shape == (2, 4, 4, 3)
 
 
@@ -301,7 +307,7 @@ def test_attention_weights_under_remat():
 
 def check_attention_weights(layer, masked, train):
   network = Attention(layer)
-  mask = jnp.tril(jnp.ones((1, 1, 3, 3), bool)) if masked else None
+  mask = np.tril(np.ones((1, 1, 3, 3), bool)) if masked else None
   _, variables, _ = made("attention")
   rngs = {"dropout": jax.random.key(3)}
   options = {"train": train, "mask": mask, "rngs": rngs}
@@ -310,18 +316,23 @@ def check_attention_weights(layer, masked, train):
   def run(variables):
     return apply(variables, TOKENS, **options)
 
-  found, feats = jax.jit(run)(variables)
-  check_close(found, network.apply(variables, TOKENS, **options))
-  params = variables["params"]["attention"]
+  @jax.jit
+  def look(variables):
+    def size(variables):
+      found, feats = run(variables)
+      return jnp.sum(feats["attention:weights"] ** 2), (found, feats)
+
+    (_, seen), grads = jax.value_and_grad(size, has_aux=True)(variables)
+    by_hand = softmax_by_hand(variables["params"]["attention"], TOKENS, mask)
+    plain = network.apply(variables, TOKENS, **options)
+    return seen, grads["params"]["attention"], plain, by_hand
+
+  (found, feats), grads, plain, by_hand = look(variables)
+  check_close(found, plain)
   assert list(feats) == ["attention:weights"]
-  check_close(
-    feats["attention:weights"],
-    jnp.broadcast_to(softmax_by_hand(params, TOKENS, mask), (2, 2, 3, 3)),
-  )
-  grads = jax.jit(
-    jax.grad(lambda v: jnp.sum(run(v)[1]["attention:weights"] ** 2))
-  )
-  assert np.any(grads(variables)["params"]["attention"]["query"]["kernel"])
+  assert feats["attention:weights"].shape == (2, 2, 3, 3)
+  check_close(feats["attention:weights"], by_hand)
+  assert np.any(grads["query"]["kernel"])
 
 
 @pytest.mark.parametrize("sow_weights", [False, True])
@@ -403,9 +414,9 @@ def test_a_hidden_layer_says_how_to_show_it():
 
 def test_long_lists_are_cut():
   network = make_model(f"mlp({', '.join('2' * 9)})", classes=2)
-  variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
+  variables = jax.eval_shape(network.init, jax.random.key(0), IMAGES)
   with pytest.raises(UserError, match="stage_2/Dropout_0 ... and 25 more"):
-    tapped(network.apply, "nowhere")(variables, IMAGES)
+    jax.eval_shape(tapped(network.apply, "nowhere"), variables, IMAGES)
 
 
 def test_other_attention_functions_are_refused():

@@ -1,6 +1,7 @@
 """Taps of nnx modules against the same numbers computed by hand."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from kdjax.core.errors import UserError
 from kdjax.taps import select
 from kdjax.taps.nnx import edited, tapped
 
-ROWS = jax.random.normal(jax.random.key(1), (2, 4))
+ROWS = np.random.default_rng(1).normal(size=(2, 4)).astype(np.float32)
 
 
 class Block(nnx.Module):
@@ -104,8 +105,17 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("block", [Block, Remat, Jit])
-@pytest.mark.parametrize("run", RUNS)
+# Each way to run once, and each kind of block.
+FAST = {("eager", Block), ("nnx.jit", Jit), ("jax.jit", Remat)}
+
+
+@pytest.mark.parametrize(
+  ("run", "block"),
+  [
+    pytest.param(*row, marks=[pytest.mark.slow] * (row not in FAST))
+    for row in itertools.product(RUNS, (Block, Remat, Jit))
+  ],
+)
 def test_taps_give_features_and_leave_the_module(run, block):
   network = net(block)
   before = nnx.clone(network)
