@@ -56,10 +56,10 @@ def inputs_of(pair):
   inputs = Inputs(
     student=student[0],
     teacher=teacher[0],
-    labels=jnp.asarray(rng.integers(0, CLASSES, BATCH), jnp.int32),
+    labels=rng.integers(0, CLASSES, BATCH).astype(np.int32),
     step=jnp.int32(STEPS // 2),
-    mask=jnp.ones(BATCH, bool),
-    index=jnp.asarray(rng.permutation(EXAMPLES)[:BATCH], jnp.int32),
+    mask=np.ones(BATCH, bool),
+    index=rng.permutation(EXAMPLES)[:BATCH].astype(np.int32),
     head=linear_layer(teacher[1], "head"),
     student_head=linear_layer(student[1], "head"),
   )

@@ -37,7 +37,9 @@ def loss(objective, params, state, teacher):
   return objective.apply(params, state, shown(teacher))[0]
 
 
-@pytest.mark.parametrize("name", ["fitnets", "vid"])
+@pytest.mark.parametrize(
+  "name", [pytest.param("fitnets", marks=pytest.mark.slow), "vid"]
+)
 def test_loss_is_the_mean_over_the_teachers(name):
   objective = make_objective(f"{name}:1 + kd:0.5 + ce:0.5")
   params, state = objective.init(jax.random.key(0), shown(BOTH))
