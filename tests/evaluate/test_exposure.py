@@ -45,8 +45,15 @@ def kl_at(token):
   return (np.exp(p) * (p - q)).sum()
 
 
-@pytest.mark.parametrize("least", [None, 4], ids=["logits", "chunks"])
-@pytest.mark.parametrize("batch_size", [2, 3])
+@pytest.mark.parametrize(
+  ("least", "batch_size"),
+  [
+    (None, 3),
+    (4, 2),
+    pytest.param(None, 2, marks=pytest.mark.slow),
+    pytest.param(4, 3, marks=pytest.mark.slow),
+  ],
+)
 def test_steps_by_hand(least, batch_size):
   curve = kl_by_step(
     NETWORK, STUDENT, TEACHER, TEXTS, task=language_model(V, factored_from=least),

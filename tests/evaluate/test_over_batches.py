@@ -1,8 +1,9 @@
 """Metrics over batches: as on the whole set, however it is cut."""
 
+import functools
+
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,6 +43,7 @@ BIG = Net(9)
 BIG_VARIABLES = jax.jit(BIG.init)(jax.random.key(1), IMAGES[:1])
 
 
+@functools.cache
 def teacher(network=BIG):
   variables = jax.jit(network.init)(jax.random.key(1), IMAGES[:1])
   return live_teacher(from_linen(network), variables)
@@ -52,6 +54,17 @@ def in_batches(*sizes):
   return [
     {name: x[rows] for name, x in WHOLE.items()} for rows in places if len(rows)
   ]
+
+
+@functools.cache
+def answers_of_both():
+  """To all images, the student's and the teacher's."""
+  return jax.jit(
+    lambda: (
+      NETWORK.apply(VARIABLES, IMAGES)[0],
+      BIG.apply(BIG_VARIABLES, IMAGES),
+    )
+  )()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +79,7 @@ def in_batches(*sizes):
   ids=["arrays", "eights", "ragged", "function", "iterator"],
 )
 def test_metrics_are_those_of_the_whole_set(batches, options):
-  logits = np.asarray(NETWORK.apply(VARIABLES, IMAGES)[0])
-  answers = np.asarray(BIG.apply(BIG_VARIABLES, IMAGES))
+  logits, answers = map(np.asarray, answers_of_both())
   known = LABELS >= 0
   log_p, log_q = scores.log_softmax(answers), scores.log_softmax(logits)
   wanted = {
@@ -87,7 +99,7 @@ def test_metrics_are_those_of_the_whole_set(batches, options):
 
 def test_ragged_batches_are_one_program():
   network, measured = from_linen(Net(6)), []
-  variables = network.init(jax.random.key(0), IMAGES[:1])
+  variables = jax.jit(network.init)(jax.random.key(0), IMAGES[:1])
   kdjax.evaluate(
     network, variables, in_batches(8, 8), task=TASK,
     advance=lambda: measured.append(1),
@@ -108,8 +120,8 @@ def test_a_task_finishes_its_metrics():
     NETWORK, VARIABLES, WHOLE, task=task, teacher=teacher()
   )
   assert measured.pop("error") == 2.0
-  logits = NETWORK.apply(VARIABLES, IMAGES)[0]
-  error = float(np.mean((logits - BIG.apply(BIG_VARIABLES, IMAGES)) ** 2))
+  logits, answers = map(np.asarray, answers_of_both())
+  error = float(np.mean((logits - answers) ** 2))
   assert measured == pytest.approx({"squared_difference": error}, rel=1e-5)
 
 
@@ -126,9 +138,7 @@ def test_the_divergence_is_that_of_the_losses():
     task=TASK,
     teacher=stored_teacher(answers.astype(np.float32)),
   )
-  wanted = float(
-    losses.forward_kl(jnp.array(student), jnp.array(answers)).mean()
-  )
+  wanted = float(np.mean(jax.jit(losses.forward_kl)(student, answers)))
   assert np.isfinite(wanted) and wanted > 0
   assert measured["kl_from_teacher"] == pytest.approx(wanted, rel=1e-6)
 

@@ -72,16 +72,28 @@ def gradient(large, how, number):
   return jax.device_get((state.opt_state["network"], metrics))
 
 
-@pytest.mark.parametrize("large", [False, True], ids=["logits", "chunks"])
+HOW = [
+  ("pieces", 2, 1e-6),
+  ("pieces", 4, 1e-6),
+  ("pmap", 2, 1e-6),
+  ("pmap", 8, 1e-6),
+  ("fsdp", 4, 1e-5),
+  ("tensor", 4, 1e-5),
+]
+# Each way once; in pieces and over tensors from chunks of logits.
+FAST = {
+  (HOW[0], True), (HOW[3], False), (HOW[4], False), (HOW[5], True)
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-  ("how", "number", "within"),
+  ("how", "number", "within", "large"),
   [
-    ("pieces", 2, 1e-6),
-    pytest.param("pieces", 4, 1e-6, marks=pytest.mark.slow),
-    pytest.param("pmap", 2, 1e-6, marks=pytest.mark.slow),
-    ("pmap", 8, 1e-6),
-    ("fsdp", 4, 1e-5),
-    ("tensor", 4, 1e-5),
+    pytest.param(
+      *how, large, marks=[pytest.mark.slow] * ((how, large) not in FAST)
+    )
+    for how in HOW
+    for large in (False, True)
   ],
 )
 def test_a_step_is_that_of_the_whole_batch(how, number, within, large):

@@ -40,7 +40,7 @@ def tied(variables, inputs, *, train, rngs):
 def variables_of(seed, width, wide=V):
   rng = np.random.default_rng(seed)
   return {
-    name: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    name: rng.normal(size=shape).astype(np.float32)
     for name, shape in (
       ("table", (V, width)), ("kernel", (width, wide)), ("bias", (wide,)),
     )
@@ -209,7 +209,7 @@ def largest_of_classes(program, wide):
 @pytest.mark.parametrize(
   ("text", "pieces"),
   [
-    ("forward_kl:0.9 + ce:0.1", 1),
+    pytest.param("forward_kl:0.9 + ce:0.1", 1, marks=pytest.mark.slow),
     (
       "fitnets(student_tap='stage_*', teacher_tap='stage_*'):1 + kd:1 + ce:1",
       2,

@@ -1,5 +1,7 @@
 """What does not fit is told in one line, before anything is compiled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,7 @@ MAPS = STUDENT._replace(
 )
 
 
+@functools.cache
 def teacher_of(network):
   variables = jax.jit(network.init)(jax.random.key(1), IMAGES[:1])
   return kdjax.live_teacher(network, variables)

@@ -47,7 +47,9 @@ def test_padding_does_not_count(values):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), stats, kept)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+  "devices", [2, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_devices_agree_in_value_statistics_and_gradient(values, devices):
   """One device is left with padding alone."""
   layer = nn.BatchNorm(use_running_average=False)

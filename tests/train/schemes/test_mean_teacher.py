@@ -55,7 +55,9 @@ def walk(scheme, state, batch, steps):
   return seen, state
 
 
-@pytest.mark.parametrize("decay", [0.6, 0.999])
+@pytest.mark.parametrize(
+  "decay", [0.6, pytest.param(0.999, marks=pytest.mark.slow)]
+)
 def test_the_twin_is_the_average_in_closed_form(decay):
   """While a_t = 1 - 1/(t+1) the twin is the plain mean of the students; after
   that it is a geometric average."""
