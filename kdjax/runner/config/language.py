@@ -98,6 +98,12 @@ class Language(Documents):
     "the student's beginning: a folder with config.json and safetensors, as Hugging"
     " Face has them; --student=layers(N) and its like then cut it out of that",
   )
+  lora: str | None = option(
+    None,
+    "low-rank adapters, which alone are trained: rank(16), rank(16, alpha=32,"
+    " layers='attention'), or rank(16, weights='nf4') for kernels in few bits"
+    " (QLoRA)",
+  )
   across: str | None = option(
     None,
     "how a teacher with another tokenizer than the student's is compared: bytes, over"

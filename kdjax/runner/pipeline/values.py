@@ -8,6 +8,7 @@ from kdjax import data, methods, models
 from kdjax.core import spec
 from kdjax.core.task import Task
 from kdjax.methods import ObjectiveSpec
+from kdjax.models.lora import Lora, read_lora
 from kdjax.runner.config import AUTO, Distillation, Experiment
 from kdjax.train import profiling
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
@@ -27,6 +28,7 @@ class Values(NamedTuple):
     alternatives: what the student of `lm` minimises in further arms, by name.
     teacher: the network that teaches; None where it is left open, or cached.
     student: the network that learns; None where it is left open.
+    lora: the student's adapters; None where all of it is trained.
     mixes: whether the student's views mix images.
     teacher_folders: the teachers that were trained before.
     chain: the models between teacher and student, in their order.
@@ -39,6 +41,7 @@ class Values(NamedTuple):
   alternatives: dict[str, ObjectiveSpec]
   teacher: models.ModelSpec | None
   student: models.ModelSpec | None
+  lora: Lora | None
   mixes: bool
   teacher_folders: tuple[str, ...]
   chain: tuple[models.ModelSpec, ...]
@@ -52,6 +55,7 @@ def read_values(experiment: Experiment) -> Values:
   folders = (experiment.teacher.teacher_from or "").split(",")
   models_between = experiment.teaching.chain
   cached = experiment.teacher.teacher_cache is not None
+  lora = experiment.language.lora
   return Values(
     scheme=make_scheme(experiment.distillation.regime),
     objective=methods.read_objective(
@@ -61,6 +65,7 @@ def read_values(experiment: Experiment) -> Values:
     alternatives=_named(experiment.language.alternatives),
     teacher=None if cached else _read_model(experiment.teacher.model),
     student=_read_model(experiment.student.model),
+    lora=None if lora is None else read_lora(lora),
     mixes=data.split_mixing(experiment.student.augment)[1] is not None,
     teacher_folders=tuple(filter(None, map(str.strip, folders))),
     chain=tuple(

@@ -106,7 +106,7 @@ HAVE = [
   ("cache lm",
    "held_out"),
   ("lm",
-   "completions validation_sequences steps evaluations student_from policy alternatives "
+   "completions validation_sequences steps evaluations student_from lora policy alternatives "
    "updates_per_rollout prompt_tokens across"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
