@@ -132,7 +132,7 @@ def with_lora(
   Returns:
     The network, and its variables {"params": A and B by layer, "frozen": ...},
     with which it computes what it did before (but for the rounding of kernels to
-    `lora.weights`).
+    `lora.weights`). Its `init` draws A anew beside the same kernels.
 
   Raises:
     UserError: for a network that was not made of a linen module, that has none of
@@ -150,18 +150,19 @@ def with_lora(
     )
   inner = _adapted(network.module, lora)
   shapes = jax.eval_shape(inner.init, jax.random.key(0), inputs)["params"]
-  drawn = _draw(shapes, key)
-  if not drawn:
+  if not _draw(shapes, key):
     raise UserError(
       f"there is no layer {', '.join(lora.layers)} in a block of the network"
     )
   frozen = variables["params"]
   if lora.weights is not None:
     frozen = _rounded(frozen, shapes)
-  return _frozen(computed(inner)), {
-    "params": drawn,
-    FROZEN: {"params": frozen},
-  }
+
+  def init(key, inputs):
+    del inputs
+    return {"params": _draw(shapes, key), FROZEN: {"params": frozen}}
+
+  return _frozen(computed(inner))._replace(init=init), init(key, inputs)
 
 
 def merge(variables: Mapping[str, Any], lora: Lora) -> dict[str, Any]:
@@ -229,9 +230,6 @@ def _frozen(network: Network) -> Network:
     arrays = jax.tree.map(jnp.asarray, traverse_util.unflatten_dict(flat))
     return {"params": arrays}
 
-  def init(key, inputs):
-    raise UserError("a network with adapters begins with given variables")
-
   def apply(variables, inputs, **options):
     outputs, features, _ = network.apply(whole(variables), inputs, **options)
     return outputs, features, dict(variables)
@@ -244,7 +242,6 @@ def _frozen(network: Network) -> Network:
       read=lambda variables, *rest: read(whole(variables), *rest),
     )
   return network._replace(
-    init=init,
     apply=apply,
     classifier=lambda variables: network.classifier(whole(variables)),
     rows=lambda variables, inputs: network.rows(whole(variables), inputs),

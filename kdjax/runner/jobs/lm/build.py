@@ -165,7 +165,7 @@ def _load(
   )
   student = networks.make_student(
     experiment, values.student, teacher, teacher_classes
-  )
+  )._replace(lora=values.lora)
   student_classes = language_models.count_classes(
     f"student {student.text}", student.pretrained, length
   )

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from kdjax import evaluate
 from kdjax.core.task import Task
 from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
+from kdjax.models.pretrained.adapters import save_adapters
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.lm import card, written
+from kdjax.runner.jobs.lm.networks import without_adapters
 from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
@@ -46,8 +49,11 @@ def measure(setup: Any, context: Context) -> Measured:
     seeds, rate = _at_best_rate(setup, members)
     results[arm] = _scores(setup, seeds) | rate
     first = _member(seeds, 0)
-    _save(setup, context.workdir / arm, first)
-    networks[arm] = setup.student_model.pretrained.network, first
+    merged = without_adapters(setup.student_model, first)
+    _save(setup, context.workdir / arm, merged)
+    if setup.student_model.lora is not None:
+      _save_adapters(setup, context.workdir / arm / "adapter", first)
+    networks[arm] = setup.student_model.pretrained.network, merged
   results |= written.measure(setup, networks)
   controls = {
     name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
@@ -104,19 +110,19 @@ def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
   scores = [
     measure_student(setup.student.network, one) for one in _each(members)
   ] * repeat
-  return {
-    "model": setup.student_model.text,
-    "parameters": evaluate.parameters(_member(members, 0)["params"]),
-    "seeds": [*range(len(scores))],
-  } | _lists(scores)
+  model, first = setup.student_model, _member(members, 0)
+  whole = jax.eval_shape(partial(without_adapters, model), first)
+  counts = {"parameters": evaluate.parameters(whole["params"])}
+  if model.lora is not None:
+    counts["trained_parameters"] = evaluate.parameters(first["params"])
+  seeds = {"seeds": [*range(len(scores))]}
+  return {"model": model.text} | counts | seeds | _lists(scores)
 
 
 def _untrained(setup: Any) -> dict[str, Any]:
   """What results.json says of what the students began with."""
-  seeds, start = (
-    setup.experiment.student.seeds,
-    setup.student_model.pretrained.variables,
-  )
+  seeds = setup.experiment.student.seeds
+  start = setup.student.variables.get("student")
   if start is not None:
     return _scores(setup, jax.tree.map(lambda x: x[None], start), seeds)
   teachers = {"teacher": setup.training_teacher}
@@ -180,6 +186,19 @@ def _save(setup: Any, folder: Path, variables: Any) -> None:
     setup.student_model.pretrained.network,
     jax.device_get(variables),
     tokenizer=setup.tokenizer,
+  )
+
+
+def _save_adapters(setup: Any, folder: Path, variables: Any) -> None:
+  """Writes a student's adapters as PEFT loads them beside what it began as."""
+  begins_as = setup.experiment.language.student_from
+  whole = setup.student_model.text == begins_as
+  save_adapters(
+    folder,
+    setup.student_model.pretrained.network,
+    variables,
+    setup.student_model.lora,
+    base=begins_as if whole else None,
   )
 
 

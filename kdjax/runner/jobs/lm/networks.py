@@ -1,9 +1,12 @@
 """Who teaches and who learns: language models, loaded, cut out, or new ones."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 from kdjax.core.errors import UserError
 from kdjax.models import ModelSpec, pretrained
+from kdjax.models.lora import Lora, merge, with_lora
 from kdjax.models.pretrained.architectures import config_of
 from kdjax.models.pretrained.cut import CUTS, read_cut
 from kdjax.models.pretrained.load import Pretrained, network_of
@@ -26,10 +29,12 @@ class StudentModel(NamedTuple):
     text: what it is, for people.
     pretrained: as it is saved, and what it begins with; no variables where each
       seed draws its own.
+    lora: its adapters, which alone are trained then; None for none.
   """
 
   text: str
   pretrained: Pretrained
+  lora: Lora | None = None
 
 
 def make_student(
@@ -75,6 +80,12 @@ def make_student(
       " be saved; possible: decoder(...), layers(N), every(N), blocks([...]), or"
       " --student_from"
     ) from None
+  if experiment.language.lora is not None:
+    raise UserError(
+      f"--lora={experiment.language.lora}: --student={model} begins untrained, and"
+      " its own weights would stay so; adapters are for a student that is cut out of"
+      " a network or loaded"
+    )
   return StudentModel(model.text, Pretrained(network_of(module), None, {}))
 
 
@@ -85,8 +96,36 @@ def _cut(network: Pretrained, text: str) -> Pretrained:
     raise UserError(f"--student={text}: {error}") from None
 
 
-def as_computed(network: Network, *, dtype: str, remat: bool) -> Network:
-  """Makes a network compute in the run's precision."""
-  if remat:
-    network = as_network(with_precision(network.module, remat=True))
-  return in_precision(network, dtype)
+def as_trained(
+  student: StudentModel, sample: Any, *, dtype: str, remat: bool
+) -> tuple[Network, Any]:
+  """The network as it learns, in the run's precision, and what it begins with.
+
+  Args:
+    sample: one empty sequence, for shapes.
+  """
+  network, start = student.pretrained.network, student.pretrained.variables
+
+  def computed(network):
+    if remat:
+      network = as_network(with_precision(network.module, remat=True))
+    return in_precision(network, dtype)
+
+  if student.lora is None:
+    return computed(network), start
+  try:
+    return with_lora(
+      network,
+      start,
+      student.lora,
+      sample,
+      key=jax.random.key(0),
+      computed=computed,
+    )
+  except UserError as error:
+    raise UserError(f"--lora: {error}") from None
+
+
+def without_adapters(student: StudentModel, variables: Any) -> Any:
+  """A trained student's variables, with its adapters added to its kernels."""
+  return variables if student.lora is None else merge(variables, student.lora)

@@ -54,13 +54,13 @@ def make(setup: Any) -> TrainSpec:
     student_loader = "adapted"
   arms = _arms(setup, scheme, student_loader, steps)
   check_pieces(experiment, arms)
-  network = networks.as_computed(
-    setup.student_model.pretrained.network,
+  network, start = networks.as_trained(
+    setup.student_model,
+    setup.sample,
     dtype=experiment.computing.compute_dtype,
     remat=experiment.computing.remat,
   )
   _check_steps(setup, network, arms)
-  start = setup.student_model.pretrained.variables
   learned = setup.train_split.labels[examples] >= 0
   tokens = settings.batch_size * learned.sum(axis=1).mean()
   members = sum(len(arm.settings["seed"]) for arm in arms.values())
