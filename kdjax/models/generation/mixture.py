@@ -1,26 +1,71 @@
-"""Two networks that write one text together: each token from a mixture of both."""
+"""Two networks that write one text together: each token is drawn from both."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from kdjax.models.generation.sampling import Sampling, warp
 from kdjax.taps.decoding import Decoding
 
+# The log-probabilities (B, V) of a first and a second network -> those of the
+# distribution that a token is drawn from.
+Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
-def mixed(
-  first: Decoding, second: Decoding, share: float, classes: int
+
+def mixture(share: float) -> Combine:
+  """Makes share * second + (1 - share) * first.
+
+  Args:
+    share: in (0, 1).
+  """
+
+  def combine(first, second):
+    return jnp.logaddexp(math.log1p(-share) + first, math.log(share) + second)
+
+  return combine
+
+
+def speculative(top_k: int) -> Combine:
+  """Makes the distribution of a first's draws that a second corrects.
+
+  A token of the first's that is among the second's likeliest ones stays; for another
+  one the second draws in its place. That is one distribution, so that nothing is
+  drawn in vain:
+
+    p(x) = first(x) [x in the top k] + second(x) sum over y not in it of first(y)
+
+  Args:
+    top_k: how many of the second's likeliest tokens it accepts.
+
+  Source:
+    Xu et al. 2024, arXiv:2410.11325 (speculative knowledge distillation).
+  """
+
+  def combine(first, second):
+    accepted = jnp.isfinite(warp(Sampling(top_k=top_k), second))
+    others = jax.nn.logsumexp(
+      jnp.where(accepted, -jnp.inf, first), axis=-1, keepdims=True
+    )
+    return jnp.logaddexp(jnp.where(accepted, first, -jnp.inf), others + second)
+
+  return combine
+
+
+def together(
+  first: Decoding, second: Decoding, combine: Combine, classes: int
 ) -> Decoding:
-  """Makes the decoding of share * second + (1 - share) * first.
+  """Makes the decoding of two networks.
 
   Args:
     first: of one network.
     second: of another one, with the same token ids.
-    share: of the second's probabilities, in (0, 1).
+    combine: what tokens are drawn from.
     classes: ids from this one on have probability 0 on both sides.
 
   Returns:
-    The decoding, whose variables and cache are pairs; its logits are the mixture's
+    The decoding, whose variables and cache are pairs; its logits are
     log-probabilities.
   """
 
@@ -35,12 +80,11 @@ def mixed(
         (first, second), variables, cache, strict=True
       )
     ]
-    own, other = (
+    log_probs = [
       jax.nn.log_softmax(logits[:, :classes].astype(jnp.float32))
       for logits, _ in answers
-    )
-    log_probs = jnp.logaddexp(math.log1p(-share) + own, math.log(share) + other)
-    return log_probs, tuple(kept for _, kept in answers)
+    ]
+    return combine(*log_probs), tuple(kept for _, kept in answers)
 
   positions = [
     one.positions for one in (first, second) if one.positions is not None

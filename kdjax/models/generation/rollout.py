@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from kdjax.models.generation.continuation import continue_prompts, keys_of
 from kdjax.models.generation.generate import decoding_for, read_request
-from kdjax.models.generation.mixture import mixed
+from kdjax.models.generation.mixture import Combine, together
 
 
 def rollout(
@@ -24,7 +24,7 @@ def rollout(
   eos: int | Sequence[int] = (),
   vocabulary: int | None = None,
   sample: jax.Array | int = 0,
-  teacher: tuple[Any, Any, float] | None = None,
+  teacher: tuple[Any, Any, Combine] | None = None,
 ) -> dict[str, jax.Array]:
   """Continues a batch of prompts, and returns what the task language_model reads.
 
@@ -45,9 +45,9 @@ def rollout(
     eos: ids that end a text.
     vocabulary: ids from this one on are never chosen; None for all.
     sample: which of a prompt's texts it is.
-    teacher: (another network with the same token ids, its arrays by collection, a):
-      tokens are then drawn from a * its softmax + (1 - a) * the network's; None
-      for the network alone.
+    teacher: (another network with the same token ids, its arrays by collection, how
+      the two are combined, see `kdjax.models.generation.mixture`); None for the
+      network alone.
 
   Returns:
     By name, each (B, P + N):
@@ -79,12 +79,12 @@ def rollout(
   variables = jax.lax.stop_gradient(variables)
   decoding = decoding_for(network, variables, length, max_new_tokens)
   if teacher is not None:
-    other, other_variables, share = teacher
+    other, other_variables, combine = teacher
     beside = decoding_for(other, other_variables, length, max_new_tokens)
     classes = min(
       decoding.classes, beside.classes, vocabulary or beside.classes
     )
-    decoding = mixed(decoding, beside, share, classes)
+    decoding = together(decoding, beside, combine, classes)
     variables = variables, other_variables
   request = read_request(decoding, max_new_tokens, sampling, eos, vocabulary)
   keys = keys_of(jax.random.fold_in(key, step), ids, sample)

@@ -81,7 +81,8 @@ class Language(Documents):
     " their prompts (sequence-level distillation); student, the student's own"
     " answers (on-policy); mixed(student=0.5), of that share of the batches its"
     " own, of the others the files'; student(teacher=0.2), each token from a mixture"
-    " with so much of the teacher; adaptive(capacity=1000), its own where the"
+    " with so much of the teacher; speculative(top_k=25), its own, but for tokens that"
+    " are none of the teacher's 25 likeliest, which the teacher draws; adaptive(capacity=1000), its own where the"
     " validation loss rises, and those kept of it",
   )
   updates_per_rollout: int = option(

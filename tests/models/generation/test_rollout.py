@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kdjax
+from kdjax.models.generation.mixture import mixture, speculative
 from kdjax.models.generation.rollout import rollout
 
 # Token t is followed by t + 1, and 4 ends a text.
@@ -114,7 +115,7 @@ def test_a_teacher_has_its_share_of_every_token():
   rows = jax.jit(
     lambda own, other: rollout(
       NETWORK, own, prompts, key=KEY, step=0, ids=jnp.arange(count),
-      max_new_tokens=1, vocabulary=4, teacher=(NETWORK, other, share),
+      max_new_tokens=1, vocabulary=4, teacher=(NETWORK, other, mixture(share)),
     )
   )(own, other)  # fmt: skip
   drawn = np.bincount(np.asarray(rows["tokens"])[:, 1], minlength=4)
@@ -123,6 +124,27 @@ def test_a_teacher_has_its_share_of_every_token():
   )
   # The 99.9 % point of three degrees of freedom.
   assert ((drawn - want) ** 2 / want).sum() < 16.3
+
+
+def test_a_teacher_draws_in_the_place_of_what_it_does_not_accept():
+  """All outcomes of drawing, looking and drawing again, summed by hand."""
+  first = np.array([[0.5, 0.2, 0.2, 0.1], [0.0, 1.0, 0.0, 0.0]])
+  second = np.array([[0.1, 0.15, 0.35, 0.4], [0.7, 0.1, 0.1, 0.1]])
+  for top_k, accepted in ((1, [[3], [0]]), (2, [[2, 3], [0, 1, 2, 3]])):
+    want = np.zeros((2, 4))
+    for row in range(2):
+      for token in range(4):
+        if token in accepted[row]:
+          want[row, token] += first[row, token]
+        else:
+          want[row] += first[row, token] * second[row]
+    combine = jax.jit(speculative(top_k))
+    got = np.exp(combine(jnp.log(first), jnp.log(second)))
+    np.testing.assert_allclose(got, want, atol=1e-6)
+  # Where all are accepted the texts are the student's.
+  np.testing.assert_allclose(
+    np.exp(speculative(4)(jnp.log(first), jnp.log(second))), first, atol=1e-6
+  )
 
 
 @pytest.mark.slow
@@ -142,7 +164,7 @@ def test_a_teachers_cache_is_its_own(tmp_path):
 
   def text(pair, share=None):
     (network, own, *_), (other, others, *_) = pair
-    teacher = None if share is None else (other, others, share)
+    teacher = None if share is None else (other, others, mixture(share))
     return rollout(
       network, own, prompts, key=KEY, step=0, ids=jnp.arange(2),
       max_new_tokens=8, sampling="greedy", teacher=teacher,

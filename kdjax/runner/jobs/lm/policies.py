@@ -14,6 +14,7 @@ from kdjax.core.task import Task
 from kdjax.data import text
 from kdjax.data.text.examples import Examples, count_bytes
 from kdjax.data.text.rows import Row
+from kdjax.models.generation.mixture import Combine, mixture, speculative
 from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models, texts, values
@@ -36,21 +37,31 @@ class Policy(NamedTuple):
   """Whose texts the student learns from.
 
   Attributes:
-    name: off, teacher, student, mixed or adaptive.
+    name: off, teacher, student, mixed, speculative or adaptive.
     share: probability that a batch is the student's own; 0 where none is.
     teacher: its share of what their tokens are drawn from.
+    top_k: of how many of the teacher's likeliest tokens each is one, or else drawn
+      by the teacher; None where the student's tokens stay.
     adaptive: the settings of `adaptive_policy`, or none.
   """
 
   name: str
   share: float = 0.0
   teacher: float = 0.0
+  top_k: int | None = None
   adaptive: Mapping[str, Any] = {}
 
   @property
   def writes(self) -> bool:
     """Whether the student writes texts."""
     return self.share > 0 or bool(self.adaptive)
+
+  @property
+  def combine(self) -> Combine | None:
+    """What tokens are drawn from; None for the student's probabilities alone."""
+    if self.top_k is not None:
+      return speculative(self.top_k)
+    return mixture(self.teacher) if self.teacher else None
 
 
 def read_policy(experiment: Experiment) -> Policy:
@@ -118,6 +129,11 @@ def _check_drawn(experiment: Experiment, policy: Policy, name: str) -> None:
     raise UserError(
       f"--updates_per_rollout={updates}: {name} takes tokens for draws of the"
       " student's present weights"
+    )
+  if policy.top_k is not None:
+    raise UserError(
+      f"--policy={policy.name}: {name} takes tokens for the student's own draws, and"
+      " has no weights for the teacher's in their place"
     )
   if policy.teacher and name == "policy_gradient":
     raise UserError(
@@ -192,7 +208,7 @@ def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
   }
   write = _writer(
     in_precision(setup.teacher.network, computing.teacher_dtype),
-    policy.teacher,
+    policy.combine,
     max_new_tokens=experiment.continuation.max_new_tokens,
     sampling=language_models.sampling_of(experiment, PLAIN),
     eos=tuple(setup.teacher.tokenizer.eos),
@@ -217,22 +233,21 @@ def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
 
 
 def _writer(
-  teacher_network: Network, teacher_share: float, **settings
+  teacher_network: Network, combine: Combine | None, **settings
 ) -> Callable[..., Any]:
   """Makes the function by which a student goes on from prompts.
 
   Args:
-    teacher_share: of what tokens are drawn from, the teacher's.
+    combine: what tokens are drawn from; None for the student alone.
     **settings: those of `rollout`.
   """
 
   def write(network, variables, prompts, *, teacher, **options):
-    mixture = (teacher_network, teacher, teacher_share)
     return rollout(
       network,
       variables,
       prompts,
-      teacher=mixture if teacher_share else None,
+      teacher=None if combine is None else (teacher_network, teacher, combine),
       **options,
       **settings,
     )
@@ -311,6 +326,10 @@ def _mixed(student: float = 0.5, teacher: float = 0.0) -> Policy:
   return _student(teacher)._replace(name="mixed", share=float(student))
 
 
+def _speculative(top_k: int = 25) -> Policy:
+  return Policy("speculative", 1.0, top_k=check_whole("top_k", top_k))
+
+
 def _adaptive(
   capacity: int = 1000, tolerance: float = 0.1, rise: float = 0.1
 ) -> Policy:
@@ -334,5 +353,6 @@ _MAKERS: dict[str, Callable[..., Policy]] = {
   "teacher": lambda: Policy("teacher"),
   "student": _student,
   "mixed": _mixed,
+  "speculative": _speculative,
   "adaptive": _adaptive,
 }

@@ -184,6 +184,15 @@ BAD = {
     ],
     ["teacher=0.2", "policy_gradient", "minillm"],
   ),
+  "drawn in its place": (
+    [
+      "--distillation=minillm",
+      "--max_new_tokens=4",
+      "--policy=speculative(2)",
+    ],
+    ["--policy=speculative", "minillm"],
+  ),
+  "accepted": (["--policy=speculative(0)"], ["--policy", "top_k"]),
   "capacity": (["--policy=adaptive(0)"], ["--policy", "capacity"]),
   "tolerance": (
     ["--policy=adaptive(tolerance=0)"],

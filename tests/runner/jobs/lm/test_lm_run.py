@@ -195,6 +195,7 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
     (),
     (*MIXED, "--steps=15", "--evaluations=5"),
     ("--distillation=minillm", "--max_new_tokens=8", "--steps=5"),
+    ("--policy=speculative(2)", "--max_new_tokens=8", "--steps=5"),
     (
       "--distillation=distillm",
       # Its loss rises at once.
@@ -205,7 +206,7 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
       "--evaluations=5",
     ),
   ],
-  ids=["", "own", "minillm", "distillm"],
+  ids=["", "own", "minillm", "speculative", "distillm"],
 )
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   folders = tmp_path / "whole", tmp_path / "killed"

@@ -46,6 +46,8 @@ def settings_of(policy="student", length=12, new=5, **settings):
         adaptive={"capacity": 9, "tolerance": 0.1, "rise": 0.1},
       ),
     ),
+    ("speculative", Policy("speculative", 1.0, top_k=25)),
+    ("speculative(4)", Policy("speculative", 1.0, top_k=4)),
     ("mixed(0.25, teacher=0.2)", Policy("mixed", 0.25, 0.2)),
   ],
 )
