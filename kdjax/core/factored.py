@@ -8,7 +8,7 @@ the program itself, whatever the network is written in.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from kdjax.losses.chunked.stored import TopClasses, pack_top
+from kdjax.core.pooling import PooledHeads
+from kdjax.losses.chunked.stored import TopClasses, makes_logits, pack_top
 
 # Rows whose logits `by_row` makes at once.
 _CHUNK = 256
@@ -29,7 +30,8 @@ class Factored:
 
   Attributes:
     hidden: (..., D) float, what the linear layer reads.
-    kernel: (D, C) float; or what makes logits of stored rows, `TopClasses`.
+    kernel: (D, C) float; or what makes logits of rows, such as `TopClasses` of
+      stored ones.
     bias: (C,) float, or None.
   """
 
@@ -50,7 +52,7 @@ class Factored:
   def logits(self) -> jax.Array:
     """Makes the logits after all, for who can do nothing without."""
     wide = jnp.promote_types(self.dtype, jnp.float32)
-    if isinstance(self.kernel, TopClasses):
+    if makes_logits(self.kernel):
       return self.kernel.logits(self.hidden, wide)
     product = jnp.matmul(self.hidden, self.kernel, preferred_element_type=wide)
     if self.bias is None:
@@ -82,6 +84,32 @@ def of_top_classes(
   return Factored(rows, TopClasses(indices.shape[-1], classes))
 
 
+def pooled(
+  answers: Sequence[Factored], *, pool: str, weights: Sequence[float] = ()
+) -> Factored:
+  """Makes one answer of several networks', whose logits are not made either.
+
+  Args:
+    answers: matrices of theirs, with equally many classes.
+    pool: see `kdjax.core.pooling.pool_logits`.
+    weights: one number a network; none for all alike.
+
+  Example:
+    >>> one = Factored(jnp.ones((4, 2)), jnp.eye(2))
+    >>> pooled([one, one], pool="logits").logits().shape
+    (4, 2)
+  """
+  heads = PooledHeads(
+    tuple(one.kernel for one in answers),
+    tuple(one.bias for one in answers),
+    pool,
+    tuple(weights),
+  )
+  return Factored(
+    jnp.concatenate([one.hidden for one in answers], axis=-1), heads
+  )
+
+
 def as_logits(answers: Any) -> Any:
   """Makes logits of answers that are a product; others are returned as they are.
 
@@ -90,6 +118,16 @@ def as_logits(answers: Any) -> Any:
     [[2. 2.]]
   """
   return answers.logits() if isinstance(answers, Factored) else answers
+
+
+def is_matrix_product(answers: Any) -> bool:
+  """Says whether answers are hidden states and one matrix.
+
+  Example:
+    >>> is_matrix_product(Factored(jnp.ones((4, 2)), jnp.eye(2)))
+    True
+  """
+  return isinstance(answers, Factored) and not makes_logits(answers.kernel)
 
 
 def first_classes(answers: Any, classes: int | None) -> Any:
@@ -107,6 +145,8 @@ def first_classes(answers: Any, classes: int | None) -> Any:
     return answers
   if not isinstance(answers, Factored):
     return answers[..., :classes]
+  if makes_logits(answers.kernel):
+    return dataclasses.replace(answers, kernel=answers.kernel.first(classes))
   bias = None if answers.bias is None else answers.bias[:classes]
   return Factored(answers.hidden, answers.kernel[:, :classes], bias)
 

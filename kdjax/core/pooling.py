@@ -1,5 +1,6 @@
 """Several networks' answers as one."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -49,6 +50,82 @@ def pool_logits(
     shares = shares / jnp.sum(shares, axis=0, keepdims=True)
   shares = jnp.broadcast_to(shares, log_p.shape)
   return jax.nn.logsumexp(log_p, axis=0, b=shares)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PooledHeads:
+  """Several networks' last layers in the place of one, see `Factored`.
+
+  Of a row, which has their hidden states behind each other, it makes the logits
+  that `pool_logits` makes of theirs.
+
+  Attributes:
+    kernels: (D_t, C) of each network.
+    biases: (C,) of each, or None.
+    pool: see `pool_logits`.
+    weights: one number a network, or none.
+
+  Example:
+    >>> heads = PooledHeads((jnp.eye(2), 2 * jnp.eye(2)), (None, None), "logits")
+    >>> print(heads.logits(jnp.array([[1.0, 0.0, 3.0, 1.0]])))
+    [[3.5 1. ]]
+  """
+
+  kernels: tuple[jax.Array, ...]
+  biases: tuple[jax.Array | None, ...]
+  pool: str = dataclasses.field(
+    default="probabilities", metadata={"static": True}
+  )
+  weights: tuple[float, ...] = dataclasses.field(
+    default=(), metadata={"static": True}
+  )
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """As one layer of such rows has it."""
+    return sum(len(one) for one in self.kernels), self.kernels[0].shape[1]
+
+  @property
+  def ndim(self) -> int:
+    """As a layer has it."""
+    return 2
+
+  def first(self, classes: int) -> "PooledHeads":
+    """The same heads without the classes behind some."""
+    return dataclasses.replace(
+      self,
+      kernels=tuple(one[:, :classes] for one in self.kernels),
+      biases=tuple(
+        None if one is None else one[:classes] for one in self.biases
+      ),
+    )
+
+  def logits(self, rows: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    """Makes the logits of some rows.
+
+    Args:
+      rows: (..., sum of D_t).
+
+    Returns:
+      (..., C) float32.
+    """
+    ends = [len(one) for one in self.kernels]
+    ends = [sum(ends[: i + 1]) for i in range(len(ends) - 1)]
+    logits = [
+      jnp.matmul(hidden, kernel, preferred_element_type=dtype)
+      for hidden, kernel in zip(
+        jnp.split(rows, ends, axis=-1), self.kernels, strict=True
+      )
+    ]
+    logits = [
+      x if bias is None else x + jnp.broadcast_to(bias, x.shape)
+      for x, bias in zip(logits, self.biases, strict=True)
+    ]
+    pooled = pool_logits(
+      jnp.stack(logits), pool=self.pool, weights=self.weights
+    )
+    return pooled.astype(dtype)
 
 
 def pool_values(

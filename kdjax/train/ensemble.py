@@ -9,6 +9,13 @@ import jax.numpy as jnp
 
 from kdjax.core.arguments import check_kind, misfit
 from kdjax.core.errors import UserError
+from kdjax.core.factored import (
+  as_logits,
+  factored,
+  first_classes,
+  is_matrix_product,
+  pooled,
+)
 from kdjax.core.method import Outputs
 from kdjax.core.pooling import check_weights, pool_logits
 from kdjax.core.task import Task
@@ -69,11 +76,14 @@ def ensemble(
     raise UserError(f"ensemble: {error}") from None
   if len(teachers) == 1:
     return teachers[0]
-  groups = _groups(teachers, together)
+  least = None if task is None else task.factored_from
+  # A stacked product is none with one matrix.
+  groups = _groups(teachers, together and least is None)
   arrays = tuple(_stack([teachers[i] for i in group]) for group in groups)
   first = tuple(teachers[group[0]].replace(arrays=None) for group in groups)
   settings = (tuple(map(tuple, groups)), first)
-  show = partial(_show, settings, pool_answers)
+  width = None if task is None else task.width
+  show = partial(_show, settings, pool_answers, (least, width))
   return Teacher(arrays, show, partial(_heads, settings), _stored(teachers))
 
 
@@ -109,17 +119,28 @@ def _stored(teachers: Sequence[Teacher]) -> tuple[int, ...]:
   return tuple(rows for teacher in teachers for rows in teacher.stored)
 
 
-def _show(settings, pool_answers, arrays, batch, step, taps) -> Outputs:
+def _show(settings, pool_answers, sizes, arrays, batch, step, taps) -> Outputs:
   groups, first = settings
+  least, width = sizes
   members = [None] * sum(map(len, groups))
+
+  def outputs_of(one, mine):
+    outputs = one.show(mine, batch, step, taps)
+    return outputs.answers, outputs._replace(answers=None)
+
   for places, one, stack in zip(groups, first, arrays, strict=True):
-    group_outputs = _of_each(
-      lambda mine, one=one: one.show(mine, batch, step, taps), stack
-    )
-    for place, outputs in zip(places, group_outputs, strict=True):
-      members[place] = outputs
-  answers = jnp.stack([outputs.answers for outputs in members])
-  return Outputs(pool_answers(answers), {}, tuple(members))
+    answer = factored(partial(outputs_of, one), least)
+    for place, (answers, outputs) in zip(
+      places, _of_each(answer, stack), strict=True
+    ):
+      # What one network has beyond the classes is no part of a mean.
+      members[place] = outputs._replace(answers=first_classes(answers, width))
+  answers = [outputs.answers for outputs in members]
+  if all(is_matrix_product(x) for x in answers):
+    together = pooled(answers, **pool_answers.keywords)
+  else:
+    together = pool_answers(jnp.stack([as_logits(x) for x in answers]))
+  return Outputs(together, {}, tuple(members))
 
 
 def _heads(settings, arrays) -> tuple | None:

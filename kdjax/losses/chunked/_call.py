@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from kdjax.losses import _math, checks
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
-from kdjax.losses.chunked.stored import TopClasses
+from kdjax.losses.chunked.stored import makes_logits
 from kdjax.losses.helpers import class_ids
 
 # Bytes that a chunk's logits of both sides and their gradient may take together,
@@ -304,22 +304,22 @@ def _constants(name, numbers, dtype):
 
 
 def _teacher_head(head):
-  return head if isinstance(head, TopClasses) else jnp.asarray(head)
+  return head if makes_logits(head) else jnp.asarray(head)
 
 
 def _check_stored(form, head, axis_name):
   """Refuses what the stored largest classes of a teacher do not tell."""
-  if not isinstance(head, TopClasses):
+  if not makes_logits(head):
     return
-  if form.keywords.get("k", 0) > head.k:
+  if form.keywords.get("k", 0) > getattr(head, "k", head.shape[1]):
     raise ValueError(
       f"chunked.{form.name}: k={form.keywords['k']}, and {head.k} classes of the"
       " teacher are stored"
     )
   if axis_name is not None:
     raise ValueError(
-      f"chunked.{form.name}: a teacher's stored classes are of the whole"
-      f" vocabulary, which lies in parts along {axis_name!r}"
+      f"chunked.{form.name}: stored classes of a teacher, or several teachers, are"
+      f" of the whole vocabulary, which lies in parts along {axis_name!r}"
     )
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from kdjax.losses import _math
 from kdjax.losses.chunked._softmax import Vocabulary, softmax, to_logits
-from kdjax.losses.chunked.stored import TopClasses
+from kdjax.losses.chunked.stored import makes_logits
 
 # Parts in which a chunk is added to the head's gradient: the product of one part
 # lies beside it, not that of the whole.
@@ -174,7 +174,7 @@ def _chunk(plan, with_grads, heads, grads, chunk, numbers):
 
 def logits_of(side: Side, dtype) -> jax.Array:
   """Makes the logits (N, here) of a side."""
-  if isinstance(side.head, TopClasses):
+  if makes_logits(side.head):
     return side.head.logits(side.hidden, dtype)
   logits = jnp.matmul(side.hidden, side.head, preferred_element_type=dtype)
   return logits if side.bias is None else logits + side.bias.astype(dtype)[None]

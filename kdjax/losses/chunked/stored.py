@@ -1,6 +1,7 @@
 """A teacher's largest classes, stored, in the place of its hidden states and head."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,16 @@ class TopClasses:
     places = jnp.arange(len(flat))[:, None]
     logits = logits.at[places, ids].set(log_probs)
     return logits.reshape(*rows.shape[:-1], self.size)
+
+
+def makes_logits(head: Any) -> bool:
+  """Says whether a teacher's head is no matrix, but makes logits of rows itself.
+
+  Example:
+    >>> makes_logits(TopClasses(1, 3)), makes_logits(jnp.eye(3))
+    (True, False)
+  """
+  return hasattr(head, "logits")
 
 
 def pack_top(
