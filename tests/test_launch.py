@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 import launch
 from kdjax.runner.cli import COMMANDS
-from kdjax.runner.report import pictures, progress
+from kdjax.runner.report import pictures, progress, style
 from kdjax.train.devices import placement
 
 ROOT = pathlib.Path(launch.__file__).parent
@@ -217,9 +217,10 @@ def test_bad_data(image, damage, arguments, said, prepare, capsys, tmp_path):
 def finished(tmp_path_factory):
   """A tiny run, from data to report, on one device."""
   workdir = tmp_path_factory.mktemp("runs") / "first"
+  to_png, one = style.to_png, jax.local_devices()[:1]
   with pytest.MonkeyPatch.context() as patch:
-    one = jax.local_devices()[:1]
     patch.setattr(placement, "choose", lambda accelerator: one)
+    patch.setattr(style, "to_png", lambda x: to_png(x, dots_per_inch=20))
     assert launch.main(["launch.py", *TINY, f"--workdir={workdir}"]) == 0
   return workdir
 

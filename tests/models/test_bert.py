@@ -148,10 +148,11 @@ def test_padding_changes_nothing(pool):
 
 def test_padding_gets_no_attention():
   model = bert(classes=3, **TINY)
-  params = jax.jit(model.init)(jax.random.key(0), TOKENS)
+  head = {"classifier.weight": np.ones((3, 16)), "classifier.bias": np.ones(3)}
+  params = {"params": from_hugging_face(published() | head, model)}
   taps = ["stage_0/attention:weights", "stage_1", "head:in"]
   _, found = jax.jit(tapped(model.apply, taps))(params, TOKENS)
-  weights = found["stage_0/attention:weights"]
+  weights = np.asarray(found["stage_0/attention:weights"])
   assert weights.shape == (2, 4, 5, 5)
   np.testing.assert_array_equal(weights[1, ..., 3:], 0)
   np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
@@ -187,7 +188,8 @@ def test_dropout_in_training_only():
 
 def test_embeddings_of_unit_length():
   model = bert(classes=0, pool="mean", normalise=True, **TINY)
-  rows, _ = jax.jit(model.init_with_output)(jax.random.key(0), TOKENS)
+  params = {"params": from_hugging_face(published(pooler=False), model)}
+  rows = jax.jit(model.apply)(params, TOKENS)
   np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 

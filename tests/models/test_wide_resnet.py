@@ -118,20 +118,12 @@ def test_stages_are_their_last_blocks_then_normalised_and_activated():
 def test_dropout_in_training_only():
   model = make_model("wrn(10, 1, dropout=0.5)", classes=5)
   images = jnp.ones((2, 8, 8, 1))
-  variables = jax.jit(model.init)(jax.random.key(0), images)
 
   @jax.jit
-  def train(variables, key):
-    return model.apply(
-      variables,
-      images,
-      train=True,
-      rngs={"dropout": key},
-      mutable=["batch_stats"],
-    )[0]
+  def train(key):
+    rngs = {"params": jax.random.key(0), "dropout": key}
+    return model.init_with_output(rngs, images, train=True)[0]
 
-  first, other, again = (
-    train(variables, jax.random.key(seed)) for seed in (1, 2, 1)
-  )
+  first, other, again = (train(jax.random.key(seed)) for seed in (1, 2, 1))
   assert not np.array_equal(first, other)
   np.testing.assert_array_equal(first, again)

@@ -99,8 +99,8 @@ def test_networks_that_wait_count_too(monkeypatch, free, said):
 @pytest.mark.parametrize(
   ("flag", "said"),
   [
-    ("--student=mlp(10000000)", "a student mlp(10000000) (network 31.8 GB"),
-    ("--teacher=mlp(10000000)", "a teacher mlp(10000000) (network 31.8 GB"),
+    ("--student=mlp(100000000)", "a student mlp(100000000) (network 30.0 GB"),
+    ("--teacher=mlp(100000000)", "a teacher mlp(100000000) (network 30.0 GB"),
     ("--image_size=100000", "--image_size=100000: an image takes 150.0 GB"),
     ("--distillation=crd(width=100000000)", "a smaller method"),
   ],
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
 ):
   monkeypatch.setattr(memory, "host_memory", lambda: 25 * 10**9)
   workdir = tmp_path / "run"
-  call = ["launch.py", "--dataset=mnist5k", flag, f"--workdir={workdir}"]
+  call = ["launch.py", "--dataset=digits", flag, f"--workdir={workdir}"]
   assert launch.main(call) == 2
   error = capsys.readouterr().err
   assert said in error and "are free" in error and error.count("\n") == 1
@@ -121,13 +121,19 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
 @pytest.mark.parametrize(
   ("words", "said"),
   [
-    ("synthesise --student=mlp(10000000)", "a student mlp(10000000)"),
+    (
+      "synthesise --student=mlp(100000000) --dataset=digits",
+      "a student mlp(100000000)",
+    ),
     pytest.param(
       "compress --student=mlp(10000000)",
       "a student mlp(10000000)",
       marks=pytest.mark.slow,
     ),
-    ("compare crd(width=100000000)", "crd(width=100000000) does not fit: a"),
+    (
+      "compare crd(width=100000000) --dataset=digits",
+      "crd(width=100000000) does not fit: a",
+    ),
     pytest.param(
       "soft_td --sources=10000000",
       "the source mlp(200, 200, dropout=0.3), 50000000",
@@ -148,7 +154,10 @@ def test_what_does_not_fit_is_refused_before_it_is_made(
       "a lower --teacher_batch_size",
       marks=pytest.mark.slow,
     ),
-    ("--teacher_batch_size=1000000000", "a lower --teacher_batch_size"),
+    (
+      "--teacher_batch_size=10000000000 --dataset=digits",
+      "a lower --teacher_batch_size",
+    ),
   ],
 )
 def test_every_command_refuses_what_does_not_fit(
