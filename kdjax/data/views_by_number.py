@@ -27,11 +27,11 @@ def view_by_number(
     set.
   """
 
-  def seen(numbers, images, index):
+  def numbered_view(numbers, images, index):
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
     return view(fold(jax.random.key(seed), numbers), images, index)
 
-  return seen
+  return numbered_view
 
 
 def view_numbers(

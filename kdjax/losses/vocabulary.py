@@ -125,11 +125,11 @@ def sparse_kd(
   ids = _stored_ids(log_p, indices, student.shape[-1])
   log_p = _math.without(log_p, ids < 0)
   ids = jnp.where(ids < 0, student.shape[-1], ids)
-  masked = (ids < student.shape[-1]) & ~_math.alive(_taken(student, ids))
+  masked = (ids < student.shape[-1]) & ~_math.alive(_take(student, ids))
   if tail == "renormalize":
     log_p = _math.without(log_p, masked)
     log_p = log_p - _safe(_math.log_sum(log_p))[..., None]
-    log_q = _math.log_softmax(_taken(student, ids))
+    log_q = _math.log_softmax(_take(student, ids))
     return _math.kl_divergence(log_p, log_q, _math.alive(log_p))
   rest = jnp.minimum(_math.log_sum(log_p), _NEAREST_TO_ONE)
   rest = jnp.log(-jnp.expm1(rest))[..., None]
@@ -229,7 +229,7 @@ def _safe(log_total):
   return jnp.where(log_total > -jnp.inf, log_total, 0.0)
 
 
-def _taken(x, ids):
+def _take(x, ids):
   """Returns x at the ids; -inf for an id past the end."""
   inside = ids < x.shape[-1]
   values = jnp.take_along_axis(x, jnp.where(inside, ids, 0), axis=-1)
@@ -242,7 +242,7 @@ def _with_bucket(log_probs, ids):
   others = _math.without(log_probs, _is_taken(ids, log_probs.shape[-1]))
   least = jnp.log(-jnp.expm1(jnp.asarray(_NEAREST_TO_ONE, log_probs.dtype)))
   rest = jnp.maximum(_math.log_sum(others), least)[..., None]
-  return jnp.concatenate([_taken(log_probs, ids), rest], axis=-1)
+  return jnp.concatenate([_take(log_probs, ids), rest], axis=-1)
 
 
 def _is_taken(ids, classes):

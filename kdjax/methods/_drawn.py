@@ -37,10 +37,10 @@ def of_drawn(loss: Loss) -> Method:
     if over is by_row:
       over = functools.partial(by_row, _of_row)
     shape = (len(inputs.teacher_share), -1)
-    told = over(student, teacher, inputs.drawn)
-    told = (x.reshape(shape) for x in told)
+    log_probs = over(student, teacher, inputs.drawn)
+    log_probs = (x.reshape(shape) for x in log_probs)
     mask = (inputs.drawn >= 0).reshape(shape)
-    return loss(*told, mask, inputs.teacher_share[:, None]).ravel()
+    return loss(*log_probs, mask, inputs.teacher_share[:, None]).ravel()
 
   def in_chunks(inputs):
     if inputs.drawn is None:

@@ -74,7 +74,7 @@ def byot(
   check_value("temperature", temperature, lambda value: value > 0)
 
   def modules(inputs):
-    stages, last = _shown(inputs, student_tap, feature_tap)
+    stages, last = _stages_and_last(inputs, student_tap, feature_tap)
     classes = inputs.student.answers.shape[-1]
     return {
       f"head_{i}": (HEADS[x.ndim](last.shape[-1], len(stages) - i, classes), x)
@@ -82,7 +82,7 @@ def byot(
     }
 
   def loss(call, inputs):
-    stages, last = _shown(inputs, student_tap, feature_tap)
+    stages, last = _stages_and_last(inputs, student_tap, feature_tap)
     share = at(alpha, inputs.step)
     total, metrics = 0.0, {}
     for i, stage in enumerate(stages):
@@ -107,7 +107,7 @@ def byot(
   )
 
 
-def _shown(inputs: Inputs, student_tap: str, feature_tap: str):
+def _stages_and_last(inputs: Inputs, student_tap: str, feature_tap: str):
   """The stages that get heads, and the features they are to have."""
   stages = _features.stages("byot", student_tap, inputs.student)
   if len(stages) < 2:

@@ -76,7 +76,7 @@ def crd(
   _check(examples, width, negatives, temperature, momentum)
   embed = Embed(width)
 
-  def shown(inputs):
+  def features(inputs):
     memory_rows("crd", examples, inputs)
     teacher = working(taps.pick(inputs.teacher.feats, teacher_tap))
     return {
@@ -88,14 +88,14 @@ def crd(
     rng, key = jax.random.split(rng)
     params = {
       side: embed.init(jax.random.fold_in(rng, i), x)["params"]
-      for i, (side, x) in enumerate(shown(inputs).items())
+      for i, (side, x) in enumerate(features(inputs).items())
     }
     return params, _memory(key, examples, width)
 
   def apply(params, state, inputs):
     embeddings = {
       side: embed.apply({"params": params[side]}, x)
-      for side, x in shown(inputs).items()
+      for side, x in features(inputs).items()
     }
     state = _noted(state, embeddings, temperature, inputs)
     values = losses.crd(

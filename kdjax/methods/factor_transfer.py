@@ -96,7 +96,7 @@ def factor_transfer(
       "factor_transfer", inputs, student_tap, teacher_tap, maps=True
     )[-1]
 
-  def made(inputs):
+  def modules(inputs):
     student, teacher = last(inputs)
     narrow, wide = student.shape[-1], teacher.shape[-1]
     factors = max(1, round(wide * rate))
@@ -130,6 +130,6 @@ def factor_transfer(
     return {"method": paraphraser | {"translate": first}}
 
   method = learned(
-    made, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
+    modules, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )
   return method if steps is None else method._replace(frozen=frozen)

@@ -81,7 +81,7 @@ def mgd(
     )
     return (features.same_size("mgd", *feats[-1]),)
 
-  def made(inputs):
+  def modules(inputs):
     ((_, teacher),) = pairs(inputs)
     return _modules.regressors(pairs(inputs), always=False) | {
       "generate": (Generation(teacher.shape[-1]), teacher)
@@ -102,7 +102,7 @@ def mgd(
     return values, key
 
   return _modules.remembering(
-    made,
+    modules,
     lambda rng, inputs: rng,
     loss,
     student_taps=(student_tap,),

@@ -136,7 +136,7 @@ def review_kd(
     vectors = (student, jax.lax.stop_gradient(teacher))
     return (*feats, tuple(side[:, None, None] for side in vectors))
 
-  def made(inputs):
+  def modules(inputs):
     students, teachers = zip(*pairs(inputs), strict=True)
     shapes = tuple(teacher.shape[1:] for teacher in teachers)
     return {"review": (Review(shapes), students)}
@@ -150,7 +150,7 @@ def review_kd(
     )
 
   return learned(
-    made,
+    modules,
     loss,
     student_taps=(student_tap, student_pooled_tap),
     teacher_taps=(teacher_tap, teacher_pooled_tap),

@@ -66,7 +66,7 @@ def vid(
     feats = _features.pair_features("vid", inputs, student_tap, teacher_tap)
     return tuple(_features.same_size("vid", *pair) for pair in feats)
 
-  def made(inputs):
+  def modules(inputs):
     learns = {}
     for i, (student, teacher) in enumerate(pairs(inputs)):
       width = teacher.shape[-1]
@@ -87,5 +87,5 @@ def vid(
     )
 
   return learned(
-    made, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
+    modules, loss, student_taps=(student_tap,), teacher_taps=(teacher_tap,)
   )

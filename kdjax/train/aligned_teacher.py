@@ -33,14 +33,14 @@ def aligned_teacher(
     in rows of its own, B * (T' - 1), for the losses of `kdjax.losses.aligned`.
   """
   live = live_teacher(network, variables, dtype=dtype)
-  show = _shown(live.show, vocabulary, factored_from)
+  show = _show_aligned(live.show, vocabulary, factored_from)
   return live.replace(show=show, head=_no_head, in_rows=True)
 
 
 # Equal networks make equal teachers, so that programs are compiled once.
 @functools.cache
-def _shown(show, vocabulary: int, factored_from: int | None):
-  def shown(arrays, batch, step, taps) -> Outputs:
+def _show_aligned(show, vocabulary: int, factored_from: int | None):
+  def show_aligned(arrays, batch, step, taps) -> Outputs:
     inputs = dict(batch.teacher_inputs)
     slots = [inputs.pop(name) for name in SLOTS]
     batch = batch._replace(extra={**batch.extra, "teacher_inputs": inputs})
@@ -52,7 +52,7 @@ def _shown(show, vocabulary: int, factored_from: int | None):
     answers = over_rows(_before_the_last, first_classes(answers, vocabulary))
     return Outputs(answers, alignment_features(slots, inputs["tokens"][:, 1:]))
 
-  return shown
+  return show_aligned
 
 
 def _before_the_last(x):

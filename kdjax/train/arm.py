@@ -63,11 +63,11 @@ def asked_taps(
   Returns:
     The taps.
   """
-  asked: dict[tuple[str, str | None], list[Arm]] = {}
+  arms_by_pair: dict[tuple[str, str | None], list[Arm]] = {}
   for arm in arms.values():
     if not arm.scheme.asks:
-      asked.setdefault((arm.loader, arm.teacher), []).append(arm)
-  return {key: teacher_taps(own) for key, own in asked.items()}
+      arms_by_pair.setdefault((arm.loader, arm.teacher), []).append(arm)
+  return {key: teacher_taps(own) for key, own in arms_by_pair.items()}
 
 
 def plan_steps(

@@ -110,7 +110,7 @@ def progress_line(
   starts: list[tuple[int, float]] = []
 
   def show(event: Event) -> None:
-    text, now = _told(task, event), time.monotonic()
+    text, now = _progress_text(task, event), time.monotonic()
     # The first steps hold the compilation.
     if not starts:
       starts.append((event.step, now))
@@ -126,7 +126,7 @@ def progress_line(
   return show
 
 
-def _told(task: Task, event: Event) -> str:
+def _progress_text(task: Task, event: Event) -> str:
   of = f" of {event.epochs}" if event.epochs else ""
   text = f"distill: epoch {event.epoch}{of}, step {event.step}"
   if event.steps:

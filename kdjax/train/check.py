@@ -14,7 +14,7 @@ from kdjax.core.task import as_batch
 from kdjax.core.teacher import Teacher, check_places
 from kdjax.train.devices.mapped import arrays_of
 from kdjax.train.make_step import program_of
-from kdjax.train.misfits import check_networks, check_values, told
+from kdjax.train.misfits import check_networks, check_values, one_line_errors
 from kdjax.train.objective import Objective
 
 
@@ -85,7 +85,7 @@ def check_shapes(
     return program.step(state, teacher, batch)
 
   check_places(teacher, batch)
-  with told(objective, variables, teacher, batch):
+  with one_line_errors(objective, variables, teacher, batch):
     jax.eval_shape(step, None, *shapes)
   check_networks(objective, variables, teacher, batch)
   if isinstance(batch, Mapping) and "index" not in batch:

@@ -91,7 +91,7 @@ def _step_of(student, teacher, method, sample, task, scheme, examples=EXAMPLES):
   """A step as a function of randomness and of what is added to all answers."""
 
   def step(rng, change):
-    index = _shown(scheme, examples)
+    index = _example_index(scheme, examples)
     inputs = jax.tree.map(
       lambda x: jnp.zeros((len(index), *x.shape[1:]), x.dtype), sample
     )
@@ -144,7 +144,7 @@ def _check_stored(outputs: Outputs, taps: Sequence[str]) -> None:
       ) from None
 
 
-def _shown(scheme: Scheme, examples: int) -> jax.Array:
+def _example_index(scheme: Scheme, examples: int) -> jax.Array:
   """The examples of a batch, as the scheme is shown them."""
   index = np.arange(examples, dtype=np.int32)
   loader = Loader(

@@ -19,7 +19,7 @@ from kdjax.core.task import as_batch
 from kdjax.core.teacher import check_places, teacher_head
 from kdjax.train.average import average_rate, follow
 from kdjax.train.devices.mapped import Placement, Program, arrays_of, jit
-from kdjax.train.misfits import told
+from kdjax.train.misfits import one_line_errors
 from kdjax.train.objective import Objective, ask
 from kdjax.train.objective import objective as make_objective
 from kdjax.train.precision import float_dtype, in_precision
@@ -129,7 +129,7 @@ def make_step(
     check_kind("teacher", teacher, "teacher", optional=True)
     check_nan(as_batch(objective.task, arrays_of(batch)), batch)
     check_places(teacher, batch)
-    with told(objective, variables, teacher, batch):
+    with one_line_errors(objective, variables, teacher, batch):
       return begin(key, variables, teacher, batch)
 
   def step(state, teacher, batch):
@@ -141,7 +141,7 @@ def make_step(
         " that the step returned, or keep a copy"
       )
     check_places(teacher, batch)
-    with told(objective, None, teacher, batch):
+    with one_line_errors(objective, None, teacher, batch):
       return advance(state, teacher, batch)
 
   def variables(state):

@@ -29,7 +29,7 @@ def taps_of(whose: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(
+def one_line_errors(
   objective: Objective, variables: Any, teacher: Teacher | None, batch: Any
 ) -> Iterator[None]:
   """Makes one line of an error of a step that is traced.
@@ -118,13 +118,13 @@ def _answers(objective, variables, teacher, batch) -> list[tuple[str, Any]]:
     outputs, _, _ = network.apply(variables, batch.inputs)
     return task.rows(outputs, batch).answers
 
-  def seen(teacher, batch):
+  def answers(teacher, batch):
     return observe(teacher, as_batch(task, batch), task=task).answers
 
   key = jax.random.key(0)
   shapes = [("student", jax.eval_shape(student, key, variables, batch))]
   if teacher is not None:
-    shapes.append(("teacher", jax.eval_shape(seen, teacher, batch)))
+    shapes.append(("teacher", jax.eval_shape(answers, teacher, batch)))
   return shapes
 
 

@@ -117,10 +117,12 @@ def descend(
     )
   still = what_is_frozen(frozen, state.params, state.network)
 
-  def shown(tree):
+  def without_frozen(tree):
     return jax.tree.map(lambda stop, x: jnp.where(stop, 0, x), still, tree)
 
-  new = descend(state.replace(params=shown(state.params)), shown(gradient))
+  new = descend(
+    state.replace(params=without_frozen(state.params)), without_frozen(gradient)
+  )
   return new.replace(
     params=jax.tree.map(jnp.where, still, state.params, new.params)
   )

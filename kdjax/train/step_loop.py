@@ -173,7 +173,7 @@ def run(loop: Loop) -> Place:
 
 
 def _follow(loop: Loop, place: Place) -> None:
-  with _asked(loop) as request:
+  with _stop_request(loop) as request:
     while not loop.is_over(place):
       for batch in loop.batches:
         if place.state is None:
@@ -194,7 +194,7 @@ def _follow(loop: Loop, place: Place) -> None:
       _keep(loop, place, stop=request(), ended=True)
 
 
-def _asked(loop: Loop):
+def _stop_request(loop: Loop):
   """Where nothing can be saved, signals do what they always do."""
   if loop.checkpoints is None:
     return contextlib.nullcontext(lambda: None)

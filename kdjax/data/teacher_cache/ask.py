@@ -60,7 +60,7 @@ def asker(
     answers = first_classes(answers, task.width)
     return answers.kernel, answers.bias
 
-  def asked(teacher, batch):
+  def answers_of(teacher, batch):
     shape = getattr(jax.eval_shape(plain, teacher, batch).answers, "shape", ())
     weights = task.weights(batch)
     in_rows = weights.rows is not weights.examples
@@ -71,7 +71,7 @@ def asker(
     head = partial(matrix, teacher, batch) if top_k is None else None
     return BatchAnswers(outputs, task.width or shape[-1], head)
 
-  return asked
+  return answers_of
 
 
 def rows_of(outputs: Outputs, rows: np.ndarray, size: int) -> Outputs:

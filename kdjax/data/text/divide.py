@@ -40,7 +40,7 @@ def divide_rows(
   for name, mask in (("train", ~is_test), ("test", is_test)):
     if not mask.any():
       raise UserError(f"text: no row is {name}")
-  return _taken(rows, ~is_test), _taken(rows, is_test)
+  return _take(rows, ~is_test), _take(rows, is_test)
 
 
 def divide_rows_in_three(
@@ -63,14 +63,14 @@ def divide_rows_in_three(
   """
   if not _has_split(rows):
     parts = _by_content(rows, held_out, held_out)
-    test, validation, train = (_taken(rows, parts == i) for i in range(3))
+    test, validation, train = (_take(rows, parts == i) for i in range(3))
     return train, validation, test
   validation = [row for row in rows if row.values.get(SPLIT) == VALIDATION]
   others = [row for row in rows if row.values.get(SPLIT) != VALIDATION]
   train, test = divide_rows(others)
   if not validation:
     parts = _by_content(train, held_out)
-    validation, train = (_taken(train, parts == i) for i in range(2))
+    validation, train = (_take(train, parts == i) for i in range(2))
   return train, validation, test
 
 
@@ -169,5 +169,5 @@ def _by_content(rows: Sequence[Row], *shares: float) -> np.ndarray:
   return parts
 
 
-def _taken(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
+def _take(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
   return [row for row, is_taken in zip(rows, which, strict=True) if is_taken]

@@ -110,7 +110,7 @@ def check(
     *_compared(facts, name, module, image_shape),
   ]
   differing = [
-    f"{property_name} {_shown(published)}, the model has {_shown(ours)}"
+    f"{property_name} {_as_text(published)}, the model has {_as_text(ours)}"
     for property_name, published, ours in pairs
     if published is not None and published != ours
   ]
@@ -228,7 +228,7 @@ def _statistics(values: Mapping[str, Any]) -> str | tuple | None:
   return statistics
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
   if isinstance(value, tuple) and all(isinstance(x, int) for x in value):
     return " x ".join(map(str, value))
   return str(value)

@@ -92,7 +92,7 @@ def read_outside_teacher(
   if type(module) not in TABLES:
     raise UserError(
       f"{path}: outside names are not known for {model};"
-      f" possible: {', '.join(sorted(_known()))}"
+      f" possible: {', '.join(sorted(_readable_names()))}"
     )
   tensors = load_safetensors(path)
   prefix = common_prefix(tensors)
@@ -160,7 +160,7 @@ def _build(model: str, classes: int) -> nn.Module:
   return spec.build("model", spec.parse(model), MAKERS, classes=classes)
 
 
-def _known() -> set[str]:
+def _readable_names() -> set[str]:
   """The names of the models whose published names are known."""
   names = set()
   for name, maker in MAKERS.items():

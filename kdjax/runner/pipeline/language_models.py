@@ -102,12 +102,12 @@ def count_classes(flag: str, network: Pretrained, length: int) -> int:
     network: without variables, those that it draws are meant.
     length: T, tokens of the sequences that it is to read.
   """
-  shown = sample(length)
+  inputs = sample(length)
 
   def answers(variables):
     if variables is None:
-      variables = network.network.init(jax.random.key(0), shown)
-    return network.network.apply(variables, shown)[0]
+      variables = network.network.init(jax.random.key(0), inputs)
+    return network.network.apply(variables, inputs)[0]
 
   try:
     shape = jax.eval_shape(answers, network.variables).shape

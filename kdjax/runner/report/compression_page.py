@@ -81,7 +81,7 @@ def headline(results: Mapping[str, Any]) -> str:
   rows, score = shown(results), right_of(results)
   student, int8, pruned = rows["student"], rows["int8"], rows["pruned"]
 
-  def told(one):
+  def score_text(one):
     return f"{written(score, one[score.key])} {score.words.unit}".rstrip()
 
   return teachers.before(
@@ -89,9 +89,9 @@ def headline(results: Mapping[str, Any]) -> str:
     f"The student's {_kilobytes(student)} become {_kilobytes(int8)} in int8"
     f" ({_share(int8, student)}) and {_kilobytes(pruned)} with"
     f" {100 * results['table']['sparsity']:.0f} % of the weights pruned"
-    f" ({_share(pruned, student)}); {score.title} {told(student)},"
-    f" {told(int8)} and {told(pruned)}; the teacher has"
-    f" {_kilobytes(rows['teacher'])} and {told(rows['teacher'])}.",
+    f" ({_share(pruned, student)}); {score.title} {score_text(student)},"
+    f" {score_text(int8)} and {score_text(pruned)}; the teacher has"
+    f" {_kilobytes(rows['teacher'])} and {score_text(rows['teacher'])}.",
   )
 
 

@@ -93,7 +93,7 @@ def render(
   """
   return _template().render(
     name=content["name"],
-    **_made({"training": list} | content, figures, left_out),
+    **_page_parts({"training": list} | content, figures, left_out),
     **_surroundings(results),
   )
 
@@ -121,7 +121,7 @@ def score_tiles(
   ]
 
 
-def _made(
+def _page_parts(
   makers: Mapping[str, Any],
   figures: Mapping[str, Picture | Figure | bytes],
   left_out: list[str] | None,
@@ -129,18 +129,18 @@ def _made(
   """What the page shows, a part that fails left out, with a note."""
   left_out = [] if left_out is None else left_out
   figure_makers = {
-    name: partial(_shown, name, one) for name, one in figures.items()
+    name: partial(_figure, name, one) for name, one in figures.items()
   }
   whole = {"sentences", "tiles", "training"}
-  sections = dict.fromkeys(whole, ()) | parts.made(
+  sections = dict.fromkeys(whole, ()) | parts.make_parts(
     "the part", {name: makers[name] for name in sorted(whole)}, left_out
   )
   headline, *notes = sections.pop("sentences") or [""]
   return sections | {
     "headline": headline,
-    "tables": text.made(makers["tables"], left_out),
+    "tables": text.make_tables(makers["tables"], left_out),
     "figures": list(
-      parts.made("the picture", figure_makers, left_out).values()
+      parts.make_parts("the picture", figure_makers, left_out).values()
     ),
     "notes": [*notes, *left_out],
   }
@@ -209,7 +209,7 @@ def table_makers(
   }
 
 
-def _shown(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
+def _figure(name: str, picture: Picture | Figure | bytes) -> dict[str, str]:
   if not isinstance(picture, Picture):
     picture = Picture(picture, name)
   data = picture.figure

@@ -37,7 +37,7 @@ def part(title: str, left_out: list[str] | None) -> Iterator[None]:
       errors.warn(f"{title} is left out: {reason}")
 
 
-def made(
+def make_parts(
   kind: str,
   makers: Mapping[str, Callable[[], Part]],
   left_out: list[str] | None,
@@ -45,7 +45,7 @@ def made(
   """Makes all parts that can be made.
 
   Example:
-    >>> made("the table", {"a": lambda: 1, "b": lambda: 1 / 0}, None)
+    >>> make_parts("the table", {"a": lambda: 1, "b": lambda: 1 / 0}, None)
     {'a': 1}
   """
   values = {}

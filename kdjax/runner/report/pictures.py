@@ -56,7 +56,7 @@ def drawn(
   ready = {
     name: lambda make=make: _rendered(make()) for name, make in makers.items()
   }
-  return parts.made("the picture", ready, left_out)
+  return parts.make_parts("the picture", ready, left_out)
 
 
 def save_figures(

@@ -28,19 +28,19 @@ def tables(makers: Makers) -> list[Table]:
   return [table for make in makers.values() for table in make()]
 
 
-def made(makers: Makers, left_out: list[str] | None) -> list[Table]:
+def make_tables(makers: Makers, left_out: list[str] | None) -> list[Table]:
   """Makes all tables that can be made.
 
   Args:
     left_out: gets a sentence for what cannot; None where it is said elsewhere.
   """
-  tables = parts.made("the table of", makers, left_out)
+  tables = parts.make_parts("the table of", makers, left_out)
   return list(itertools.chain.from_iterable(tables.values()))
 
 
 def summary(makers: Makers, sentences: Callable[[], list[str]]) -> str:
   """Returns what a run found, for the terminal."""
-  blocks = [to_text(table) for table in made(makers, None)]
+  blocks = [to_text(table) for table in make_tables(makers, None)]
   with parts.part("the sentences", None):
     blocks += sentences()
   return "\n".join(blocks)

@@ -89,7 +89,7 @@ def recoverable(
       saved_at = time.monotonic()
 
     try:
-      before = _found(series, initial)
+      before = _last_epoch(series, initial)
       yield before, keep
     except _CutShort:
       stop(request(), before)
@@ -136,7 +136,7 @@ def _agreed(name: str | None) -> str | None:
   return signal.Signals(number).name if number else None
 
 
-def _found(series: checkpoints.Series | None, initial) -> Epoch | None:
+def _last_epoch(series: checkpoints.Series | None, initial) -> Epoch | None:
   """What was kept; of several processes the first reads it for all."""
   saved_epoch = states = None
   if series is not None and series.manager.all_steps():

@@ -152,14 +152,14 @@ def split(
 ) -> list[dict[str, TrainState]]:
   """Gives each group its members' states, the other way round."""
 
-  def taken(tree, places):
+  def take(tree, places):
     members = len(jax.tree.leaves(tree)[0])
     if np.array_equal(places, np.arange(members)):
       return tree
     return jax.tree.map(lambda x: x[places], tree)
 
   return [
-    {name: taken(states[name], group.places[name]) for name in group.arms}
+    {name: take(states[name], group.places[name]) for name in group.arms}
     for group in groups
   ]
 

@@ -65,7 +65,7 @@ def describe(
       ],
       "digest": scores["digest"][settings.member],
     },
-    "input": _shown(network),
+    "input": _input(network),
     "teacher": {
       name: teacher[name]
       for name in ("model", "parameters", score.key)
@@ -136,7 +136,7 @@ def _data(network: StoredNetwork) -> dict[str, Any]:
   }
 
 
-def _shown(network: StoredNetwork) -> dict[str, Any]:
+def _input(network: StoredNetwork) -> dict[str, Any]:
   """How an image file becomes what the network takes, as it did in training."""
   about, settings = network.about, network.run.experiment.data
   height, width, channels = about.image_shape
