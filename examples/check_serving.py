@@ -63,9 +63,11 @@ def main(python):
   assert all(0 < float(share) <= 1 for _, _, share in best)
   names, pictures = named[: len(labels)], named[len(labels) :]
   card = json.loads((folder / "card.json").read_text())
-  known = card["network"]["class_names"]
-  assert set(names) <= set(known) and len(names) == len(labels)
-  accuracy = np.mean([known[label] for label in labels] == np.array(names))
+  class_names = card["network"]["class_names"]
+  assert set(names) <= set(class_names) and len(names) == len(labels)
+  accuracy = np.mean(
+    [class_names[label] for label in labels] == np.array(names)
+  )
   assert accuracy == card["formats"]["onnx"]["accuracy"] > 0.5, accuracy
   assert pictures == names[:PICTURES]
   print(f"Served without jax: {accuracy:.1%} of {len(labels)}, as on the card.")

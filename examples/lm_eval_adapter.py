@@ -98,8 +98,8 @@ def main() -> None:
   parser.add_argument("tasks", nargs="*", default=["lambada_openai"])
   options = parser.parse_args()
   model = type("Kdjax", (Adapter, LM), {"rank": 0, "world_size": 1})
-  found = lm_eval.simple_evaluate(model(options.folder), tasks=options.tasks)
-  print(lm_eval.utils.make_table(found))
+  results = lm_eval.simple_evaluate(model(options.folder), tasks=options.tasks)
+  print(lm_eval.utils.make_table(results))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import numpy as np
 MOST = 3  # classes that are printed
 
 
-def pixels(file, wanted):
+def pixels(file, expected):
   """What training would have made of an image file: (1, H, W, C) uint8."""
   from PIL import Image, ImageOps
 
-  height, width = wanted["size"]
+  height, width = expected["size"]
   with Image.open(file) as image:
     if image.mode.startswith(("I", "F")):
       raise SystemExit(f"{file} has more than 8 bits a channel")
@@ -28,9 +28,9 @@ def pixels(file, wanted):
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
-      below = Image.new("RGBA", image.size, (*wanted["background"], 255))
+      below = Image.new("RGBA", image.size, (*expected["background"], 255))
       image = Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
-    image = image.convert(wanted["mode"])
+    image = image.convert(expected["mode"])
     if image.size != (width, height):
       if height != width:
         raise SystemExit(f"{file} is not of {height} x {width} pixels")

@@ -32,8 +32,8 @@ def split(
 ) -> tuple[list[str], list[str]]:
   """Draws training and held-out sentences of different packages."""
   measured = sentences(held_out)
-  taken = set(map(letters, measured))
-  learned = [x for x in sentences(train) if letters(x) not in taken]
+  measured_letters = set(map(letters, measured))
+  learned = [x for x in sentences(train) if letters(x) not in measured_letters]
   rng = np.random.default_rng(0)
   drawn = zip((learned, measured), sizes, strict=True)
   return tuple(rng.choice(x, size, replace=False).tolist() for x, size in drawn)

@@ -115,11 +115,11 @@ def measure(teacher, variables, tokens, held_out, settings):
         embed({"params": state.params["student"]}, held_out), truth, pairs
       )
       results.setdefault(arm, []).append(row)
-      print(f"seed {seed}  {arm:16}  {shown(row)}", flush=True)
+      print(f"seed {seed}  {arm:16}  {row_text(row)}", flush=True)
   return results, parameters(start.params["student"])
 
 
-def shown(row):
+def row_text(row):
   """Returns one line of rank correlations."""
   return "  ".join(f"{kind} {x['spearman']:.3f}" for kind, x in row.items())
 

@@ -35,7 +35,7 @@ class Settings(NamedTuple):
   rate: float = 3e-3
 
 
-class Said(NamedTuple):
+class TeacherAnswers(NamedTuple):
   """What the teacher says of sentences.
 
   Attributes:
@@ -52,7 +52,7 @@ def observed(apply_fn: Callable, layers: tuple[str, str]) -> Callable:
   """Makes `apply` also return what is matched inside the network.
 
   Returns:
-    A function (variables, tokens) -> (output, as `Said.matched`).
+    A function (variables, tokens) -> (output, as `TeacherAnswers.matched`).
   """
   last = [f"{layers[1]}/{name}" for name in QKV]
   apply = tapped(apply_fn, [*layers, *last])
@@ -66,7 +66,9 @@ def observed(apply_fn: Callable, layers: tuple[str, str]) -> Callable:
   return watch
 
 
-def teach(teacher: Bert, variables: Any, tokens: np.ndarray, layers) -> Said:
+def teach(
+  teacher: Bert, variables: Any, tokens: np.ndarray, layers
+) -> TeacherAnswers:
   """Asks the frozen teacher about every sentence, once.
 
   Args:
@@ -75,13 +77,13 @@ def teach(teacher: Bert, variables: Any, tokens: np.ndarray, layers) -> Said:
   watch = observed(teacher.apply, layers)
 
   @jax.jit
-  def say(variables, tokens):
+  def answer(variables, tokens):
     embeddings, matched = watch(variables, tokens)
-    return Said(embeddings, jax.tree.map(jnp.float16, matched))
+    return TeacherAnswers(embeddings, jax.tree.map(jnp.float16, matched))
 
   parts = np.split(tokens, range(256, len(tokens), 256))
-  said = [jax.device_get(say(variables, part)) for part in parts]
-  return jax.tree.map(lambda *rows: np.concatenate(rows), *said)
+  answers = [jax.device_get(answer(variables, part)) for part in parts]
+  return jax.tree.map(lambda *rows: np.concatenate(rows), *answers)
 
 
 def make_student(
@@ -125,7 +127,7 @@ def make_student(
   )
 
 
-def loss_of(params, apply_fn, tokens, said, weights, heads) -> jax.Array:
+def loss_of(params, apply_fn, tokens, answers, weights, heads) -> jax.Array:
   """Returns the loss of a batch: the embedding's, and what the arm adds.
 
   Args:
@@ -134,21 +136,21 @@ def loss_of(params, apply_fn, tokens, said, weights, heads) -> jax.Array:
   """
   watch = observed(apply_fn, ("stage_0", "stage_1"))
   output, ours = watch({"params": params["student"]}, tokens)
-  loss = losses.fitnet(unit(output), said.embeddings, reduce="sum")
+  loss = losses.fitnet(unit(output), answers.embeddings, reduce="sum")
   real = tokens != PADDING
   if "hidden" in weights:
     projected = tuple(map(jnp.matmul, ours["hidden"], params["projections"]))
     # Zero on both sides where there is no token to match.
     states = jax.tree.map(
       lambda x: jnp.where(real[..., None], x, 0),
-      [projected, said.matched["hidden"]],
+      [projected, answers.matched["hidden"]],
     )
     hints = (((), layers) for layers in states)
     loss += weights["hidden"] * losses.tinybert(*hints)
   if "relations" in weights:
     loss += weights["relations"] * losses.minilmv2(
       ours["relations"],
-      said.matched["relations"],
+      answers.matched["relations"],
       relation_heads=heads,
       mask=real,
     )
@@ -163,13 +165,13 @@ def make_step(weights: Mapping[str, float], heads: int) -> Callable:
     heads: relation heads.
 
   Returns:
-    A function (state, tokens, said) -> state.
+    A function (state, tokens, answers) -> state.
   """
 
   @jax.jit
-  def step(state, tokens, said):
+  def step(state, tokens, answers):
     slopes = jax.grad(loss_of)(
-      state.params, state.apply_fn, tokens, said, weights, heads
+      state.params, state.apply_fn, tokens, answers, weights, heads
     )
     return state.apply_gradients(grads=slopes)
 
@@ -180,7 +182,7 @@ def distil(
   step: Callable,
   state: TrainState,
   tokens: np.ndarray,
-  said: Said,
+  answers: TeacherAnswers,
   seed: int,
   settings: Settings,
 ) -> TrainState:
@@ -194,6 +196,6 @@ def distil(
   order = np.concatenate([rng.permutation(len(tokens)) for _ in range(passes)])
   for i in range(settings.steps):
     rows = order[i * settings.batch : (i + 1) * settings.batch]
-    batch = jax.tree.map(operator.itemgetter(rows), said)
+    batch = jax.tree.map(operator.itemgetter(rows), answers)
     state = step(state, tokens[rows], batch)
   return state

@@ -7,8 +7,8 @@ import pytest
 
 from experiments.text import corpus, minilm_student
 from experiments.text.student import (
-  Said,
   Settings,
+  TeacherAnswers,
   distil,
   loss_of,
   make_step,
@@ -90,15 +90,15 @@ def lesson():
 
 @pytest.mark.slow
 def test_the_teacher_is_asked_about_every_sentence(lesson):
-  _, tokens, said = lesson
-  assert said.embeddings.shape == (32, 16)
-  shapes = [x.shape for x in jax.tree.leaves(said.matched)]
+  _, tokens, answers = lesson
+  assert answers.embeddings.shape == (32, 16)
+  shapes = [x.shape for x in jax.tree.leaves(answers.matched)]
   assert shapes == [(32, 6, 16)] * 5
-  assert {x.dtype for x in jax.tree.leaves(said.matched)} == {
+  assert {x.dtype for x in jax.tree.leaves(answers.matched)} == {
     np.dtype(np.float16)
   }
   np.testing.assert_allclose(
-    np.linalg.norm(said.embeddings, axis=1), 1, atol=1e-5
+    np.linalg.norm(answers.embeddings, axis=1), 1, atol=1e-5
   )
 
 
@@ -109,12 +109,12 @@ def untrained(lesson):
 
 @pytest.fixture(scope="module")
 def losses():
-  """losses(state, tokens, said) -> the loss of every arm."""
+  """losses(state, tokens, answers) -> the loss of every arm."""
 
   @jax.jit
-  def losses(state, tokens, said):
+  def losses(state, tokens, answers):
     return [
-      loss_of(state.params, state.apply_fn, tokens, said, weights, 2)
+      loss_of(state.params, state.apply_fn, tokens, answers, weights, 2)
       for weights in minilm_student.ARMS.values()
     ]
 
@@ -123,10 +123,10 @@ def losses():
 
 @pytest.mark.slow
 def test_matching_everything_lowers_every_arms_loss(lesson, untrained, losses):
-  _, tokens, said = lesson
+  _, tokens, answers = lesson
   step = make_step({"hidden": 1.0, "relations": 0.1}, SETTINGS.heads)
-  end = distil(step, untrained, tokens, said, 0, SETTINGS)
-  before, after = (losses(s, tokens, said) for s in (untrained, end))
+  end = distil(step, untrained, tokens, answers, 0, SETTINGS)
+  before, after = (losses(s, tokens, answers) for s in (untrained, end))
   assert np.all(np.array(after) < 0.8 * np.array(before))
 
 
@@ -134,14 +134,14 @@ def test_matching_everything_lowers_every_arms_loss(lesson, untrained, losses):
 def test_what_the_teacher_says_of_padding_is_not_matched(
   lesson, untrained, losses
 ):
-  _, tokens, said = lesson
+  _, tokens, answers = lesson
   padding = (tokens == 0)[..., None]
   changed = jax.tree.map(
-    lambda x: np.where(padding, np.float16(9), x), said.matched
+    lambda x: np.where(padding, np.float16(9), x), answers.matched
   )
   np.testing.assert_allclose(
-    losses(untrained, tokens, said),
-    losses(untrained, tokens, Said(said.embeddings, changed)),
+    losses(untrained, tokens, answers),
+    losses(untrained, tokens, TeacherAnswers(answers.embeddings, changed)),
     rtol=1e-6,
   )
 
