@@ -104,7 +104,8 @@ def _step_of(student, teacher, method, sample, task, scheme, examples=EXAMPLES):
     with taps_of("teacher"):
       outputs = observe(live, batch, method.teacher_taps, task=task)
     if live is teacher and outputs is not None:
-      _check_stored(outputs, method.teacher_taps)
+      for one in outputs.members or (outputs,):
+        _check_stored(one, method.teacher_taps)
     head = jax.tree.map(lambda x: x + change, teacher_head(live))
     if outputs is not None:
       answers = over_rows(lambda x: x + change, outputs.answers)

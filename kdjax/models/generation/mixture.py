@@ -1,7 +1,7 @@
-"""Two networks that write one text together: each token is drawn from both."""
+"""Networks that write one text together: each token is drawn from all of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from kdjax.models.generation.sampling import Sampling, warp
 from kdjax.taps.decoding import Decoding
 
-# The log-probabilities (B, V) of a first and a second network -> those of the
-# distribution that a token is drawn from.
-Combine = Callable[[jax.Array, jax.Array], jax.Array]
+# The log-probabilities (B, V) of each network -> those of the distribution that a
+# token is drawn from.
+Combine = Callable[..., jax.Array]
 
 
 def mixture(share: float) -> Combine:
-  """Makes share * second + (1 - share) * first.
+  """Makes the distribution share * second + (1 - share) * first.
 
   Args:
     share: in (0, 1).
@@ -54,31 +54,30 @@ def speculative(top_k: int) -> Combine:
 
 
 def together(
-  first: Decoding, second: Decoding, combine: Combine, classes: int
+  decodings: Sequence[Decoding], combine: Combine, classes: int
 ) -> Decoding:
-  """Makes the decoding of two networks.
+  """Makes the decoding of several networks with the same token ids.
 
   Args:
-    first: of one network.
-    second: of another one, with the same token ids.
+    decodings: of each network.
     combine: what tokens are drawn from.
-    classes: ids from this one on have probability 0 on both sides.
+    classes: ids from this one on have probability 0 for all.
 
   Returns:
-    The decoding, whose variables and cache are pairs; its logits are
+    The decoding, whose variables and cache are those of each; its logits are
     log-probabilities.
   """
 
   def start(variables, batch, slots):
-    own, other = variables
-    return first.start(own, batch, slots), second.start(other, batch, slots)
+    return tuple(
+      one.start(own, batch, slots)
+      for one, own in zip(decodings, variables, strict=True)
+    )
 
   def read(variables, tokens, mask, cache):
     answers = [
-      decoding.read(own, tokens, mask, kept)
-      for decoding, own, kept in zip(
-        (first, second), variables, cache, strict=True
-      )
+      one.read(own, tokens, mask, kept)
+      for one, own, kept in zip(decodings, variables, cache, strict=True)
     ]
     log_probs = [
       jax.nn.log_softmax(logits[:, :classes].astype(jnp.float32))
@@ -86,7 +85,5 @@ def together(
     ]
     return combine(*log_probs), tuple(kept for _, kept in answers)
 
-  positions = [
-    one.positions for one in (first, second) if one.positions is not None
-  ]
+  positions = [one.positions for one in decodings if one.positions is not None]
   return Decoding(start, read, classes, min(positions, default=None))

@@ -84,7 +84,7 @@ def rollout(
     classes = min(
       decoding.classes, beside.classes, vocabulary or beside.classes
     )
-    decoding = together(decoding, beside, combine, classes)
+    decoding = together([decoding, beside], combine, classes)
     variables = variables, other_variables
   request = read_request(decoding, max_new_tokens, sampling, eos, vocabulary)
   keys = keys_of(jax.random.fold_in(key, step), ids, sample)

@@ -64,7 +64,7 @@ from kdjax.runner.config.run import (
 from kdjax.runner.config.search import Rates, Search
 from kdjax.runner.config.soft_td import SoftTD
 from kdjax.runner.config.synthesis import Synthesis
-from kdjax.runner.config.teaching import Ensemble, Teaching
+from kdjax.runner.config.teaching import Ensemble, Pooling, Teaching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +126,7 @@ class LanguageConfig:
   language: Language = Language()
   continuation: Continuation = Continuation()
   teacher: CachedTeacher = CachedTeacher()
+  pooling: Pooling = Pooling()
   student: PlainStudent = PlainStudent()
   objective: Objective = Objective()
   rates: Rates = Rates()

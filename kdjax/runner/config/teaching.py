@@ -6,17 +6,11 @@ from kdjax.runner.config.field import COUNT, POSITIVE, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Ensemble:
-  """Several teachers, and one answer of theirs."""
+class Pooling:
+  """One answer of several teachers."""
 
   decisive = True
 
-  teachers: int = option(
-    1,
-    "train so many teachers side by side, on seeds that follow --teacher_seed,"
-    " and learn from all of them",
-    within=COUNT,
-  )
   pool: str = option(
     "probabilities",
     "what several teachers' answers become: the mean of their probabilities or"
@@ -27,6 +21,20 @@ class Ensemble:
     (),
     "each teacher's weight, such as 0.5,0.3,0.2; all alike by default",
     within=Interval(0),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble(Pooling):
+  """Several teachers, and one answer of theirs."""
+
+  decisive = True
+
+  teachers: int = option(
+    1,
+    "train so many teachers side by side, on seeds that follow --teacher_seed,"
+    " and learn from all of them",
+    within=COUNT,
   )
 
 

@@ -35,7 +35,9 @@ HAVE = [
    "validation"),
   ("distill sweep compare",
    "transfer_dataset transfer_split transfer_images transfer_labels "
-   "teacher_view teachers pool teacher_weights"),
+   "teacher_view teachers"),
+  ("distill sweep compare lm",
+   "pool teacher_weights"),
   ("distill sweep compare cache quantify soft_td compress",
    "teacher teacher_epochs teacher_batch_size teacher_learning_rate "
    "teacher_optimizer teacher_schedule teacher_augment teacher_seed "

@@ -14,6 +14,7 @@ from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
 from kdjax.runner.jobs.lm import across, answers, networks, policies, trainee
+from kdjax.runner.jobs.lm.teachers import Teachers, open_teachers
 from kdjax.runner.jobs.lm.tokenization import Tokenization, one_tokenizer
 from kdjax.runner.pipeline import cached_texts, capacity, language_models
 from kdjax.runner.pipeline import partition as partitions
@@ -35,7 +36,7 @@ class Setup(NamedTuple):
     policy: whose texts the student learns from.
     texts: what is read, by split.
     tokenizer: the student's.
-    teacher: as it was loaded.
+    teachers: who teaches.
     tokenization: what follows from how student and teacher read the texts.
     training_teacher: what answers to the training's batches: the teacher, or what
       a cache has of it.
@@ -55,7 +56,7 @@ class Setup(NamedTuple):
   policy: policies.Policy
   texts: rows.Texts
   tokenizer: Any
-  teacher: Pretrained
+  teachers: Teachers
   tokenization: Tokenization
   training_teacher: Teacher
   student_model: networks.StudentModel
@@ -70,6 +71,11 @@ class Setup(NamedTuple):
   cached: None = None
   streams_answers: bool = False
 
+  @property
+  def teacher(self) -> Pretrained:
+    """The teacher, or all of them as one."""
+    return self.teachers.together
+
 
 def build(experiment: Experiment) -> Plan:
   """Opens the texts, loads the networks and checks that they fit."""
@@ -81,11 +87,17 @@ def build(experiment: Experiment) -> Plan:
   experiment = policies.with_objective(experiment, policy)
   values = _read_values(experiment, partitions.batch_parts(partition, devices))
   policies.check_policy(experiment, policy, values)
-  teacher, student_model, classes = _load(experiment, values, partition)
+  teachers = open_teachers(experiment, values, partition)
+  student_model = networks.make_student(
+    experiment, values.student, teachers.members[0], teachers.classes
+  )._replace(lora=values.lora)
+  teacher = teachers.together
   tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer
   texts = rows.read(experiment.language, tokenizer)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
-  tokenization = _tokenization(experiment, texts, tokenizer, teacher, classes)
+  tokenization = _tokenization(
+    experiment, texts, tokenizer, teachers, student_model
+  )
   train_split = trainee.split_of(
     tokenization.task,
     {**texts.parts["train"].sequences, **tokenization.teacher_inputs},
@@ -96,7 +108,7 @@ def build(experiment: Experiment) -> Plan:
     policy=policy,
     texts=texts,
     tokenizer=tokenizer,
-    teacher=teacher,
+    teachers=teachers,
     tokenization=tokenization,
     training_teacher=cached_texts.find(
       experiment,
@@ -146,58 +158,33 @@ def _read_values(experiment: Experiment, batch_parts: int) -> Values:
   return values
 
 
-def _load(
-  experiment: Experiment, values: Values, partition: Partition | None
-) -> tuple[Pretrained, networks.StudentModel, tuple[int, int]]:
-  """Loads or makes both networks.
-
-  Returns:
-    The teacher, the student, and how many tokens student and teacher have logits
-    for.
-  """
-  length = experiment.language.sequence_length
-  folder = experiment.teacher.teacher_from
-  teacher = language_models.open_language_model(
-    "teacher_from", folder, partition
-  )
-  teacher_classes = language_models.count_classes(
-    f"--teacher_from={folder}", teacher, length
-  )
-  student = networks.make_student(
-    experiment, values.student, teacher, teacher_classes
-  )._replace(lora=values.lora)
-  student_classes = language_models.count_classes(
-    f"student {student.text}", student.pretrained, length
-  )
-  return teacher, student, (student_classes, teacher_classes)
-
-
 def _tokenization(
   experiment: Experiment,
   texts: rows.Texts,
   tokenizer: Any,
-  teacher: Pretrained,
-  classes: tuple[int, int],
+  teachers: Teachers,
+  student: networks.StudentModel,
 ) -> Tokenization:
-  """How student and teacher read the texts, whose tokens both must know.
+  """How student and teachers read the texts, whose tokens all must know.
 
   Args:
     tokenizer: the student's.
-    classes: how many tokens student and teacher have logits for.
   """
-  student_classes, teacher_classes = classes
+  student_classes = language_models.count_classes(
+    f"student {student.text}",
+    student.pretrained,
+    experiment.language.sequence_length,
+  )
   width = min(student_classes, tokenizer.vocabulary_size)
   if not experiment.language.across:
-    width = min(width, teacher_classes)
+    width = min(width, teachers.classes)
   language_models.check_ids(texts.largest, width)
   language_models.say_padding("student", student_classes, width)
   if experiment.language.across:
     return across.two_tokenizers(
-      experiment, texts, teacher, tokenizer=tokenizer, width=width
+      experiment, texts, teachers.together, tokenizer=tokenizer, width=width
     )
-  return one_tokenizer(
-    experiment, texts, teacher, teacher_classes=teacher_classes, width=width
-  )
+  return one_tokenizer(experiment, texts, teachers, width=width)
 
 
 def _check_partition(setup: Setup) -> None:

@@ -134,24 +134,39 @@ def _untrained(setup: Any) -> dict[str, Any]:
 
 def _teacher(setup: Any) -> dict[str, Any]:
   """What results.json says of the teacher."""
-  variables = setup.teacher.variables
-  tokenization = setup.tokenization
+  tokenization, teachers = setup.tokenization, setup.teachers
   test, task = tokenization.teacher_test, tokenization.teacher_task
   top = [k for k in _TOP if k <= task.width]
-  scores = evaluate.measure_text(
-    setup.teacher.network,
-    variables,
-    test.sequences,
-    task=task,
-    text_bytes=test.examples.bytes,
-    top=top,
-    batch_size=setup.experiment.student.batch_size,
+
+  def scores_of(teacher):
+    return evaluate.measure_text(
+      teacher.network,
+      teacher.variables,
+      test.sequences,
+      task=task,
+      text_bytes=test.examples.bytes,
+      top=top,
+      batch_size=setup.experiment.student.batch_size,
+    )
+
+  scores, several = scores_of(teachers.together), {}
+  if len(teachers.members) > 1:
+    alone = [scores_of(member)["nats_per_token"] for member in teachers.members]
+    several = {
+      "pool": setup.experiment.teaching.pool,
+      "members_test_nats_per_token": dict(
+        zip(teachers.folders, alone, strict=True)
+      ),
+    }
+  return (
+    several
+    | {
+      "model": setup.experiment.teacher.teacher_from,
+      "parameters": evaluate.parameters(teachers.together.variables["params"]),
+      "top_mass": {str(k): scores[f"top_{k}_mass"] for k in top},
+    }
+    | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
   )
-  return {
-    "model": setup.experiment.teacher.teacher_from,
-    "parameters": evaluate.parameters(variables["params"]),
-    "top_mass": {str(k): scores[f"top_{k}_mass"] for k in top},
-  } | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
 
 
 def _lists(scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:

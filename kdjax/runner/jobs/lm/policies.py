@@ -17,9 +17,9 @@ from kdjax.data.text.rows import Row
 from kdjax.models.generation.mixture import Combine, mixture, speculative
 from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.lm.teachers import Teachers, as_one
 from kdjax.runner.pipeline import language_models, texts, values
 from kdjax.runner.report.progress import say
-from kdjax.taps.network import Network
 from kdjax.train.forward import forward
 from kdjax.train.precision import in_precision
 from kdjax.train.schemes.adaptive_policy import adaptive_policy
@@ -207,7 +207,8 @@ def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
     "pieces": computing.accumulate_steps,
   }
   write = _writer(
-    in_precision(setup.teacher.network, computing.teacher_dtype),
+    setup.teachers,
+    computing.teacher_dtype,
     policy.combine,
     max_new_tokens=experiment.continuation.max_new_tokens,
     sampling=language_models.sampling_of(experiment, PLAIN),
@@ -233,21 +234,27 @@ def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
 
 
 def _writer(
-  teacher_network: Network, combine: Combine | None, **settings
+  teachers: Teachers, dtype: str, combine: Combine | None, **settings
 ) -> Callable[..., Any]:
   """Makes the function by which a student goes on from prompts.
 
   Args:
+    dtype: what teachers compute in.
     combine: what tokens are drawn from; None for the student alone.
     **settings: those of `rollout`.
   """
 
+  teacher_network = in_precision(teachers.together.network, dtype)
+
   def write(network, variables, prompts, *, teacher, **options):
+    beside = None
+    if combine is not None:
+      beside = teacher_network, as_one(teachers, teacher), combine
     return rollout(
       network,
       variables,
       prompts,
-      teacher=None if combine is None else (teacher_network, teacher, combine),
+      teacher=beside,
       **options,
       **settings,
     )

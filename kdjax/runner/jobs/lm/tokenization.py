@@ -10,12 +10,11 @@ from kdjax import evaluate
 from kdjax.core.method import Method
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
-from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.lm.teachers import Teachers, teacher_of
 from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.texts import Part, Texts
 from kdjax.tasks import language_model
-from kdjax.train.teacher import live_teacher
 
 
 class Tokenization(NamedTuple):
@@ -56,24 +55,18 @@ class Tokenization(NamedTuple):
 def one_tokenizer(
   experiment: Experiment,
   texts: Texts,
-  teacher: Pretrained,
+  teachers: Teachers,
   *,
-  teacher_classes: int,
   width: int,
 ) -> Tokenization:
-  """A teacher that reads what the student does.
+  """Teachers that read what the student does.
 
   Args:
-    teacher_classes: how many tokens it has logits for.
-    width: how many tokens both have.
+    width: how many tokens all have.
   """
-  language_models.say_padding("teacher", teacher_classes, width)
+  language_models.say_padding("teacher", teachers.classes, width)
   task = language_model(width)
-  live = live_teacher(
-    teacher.network,
-    teacher.variables,
-    dtype=experiment.computing.teacher_dtype,
-  )
+  live = teacher_of(experiment, teachers.members, task)
   test = texts.parts["test"]
   return Tokenization(
     task=task,
