@@ -45,12 +45,14 @@ def test_what_is_stored_is_what_was_learnt(kind, scheme):
   """Logits, of two networks side by side."""
   network = NETWORKS[kind]
   both = jax.tree.map(lambda x: np.stack([x, 2 * x]), variables_of(network))
-  learnt = jax.jit(
-    jax.vmap(lambda one: learns_in(network, scheme).apply(one, IMAGES))
-  )(both)
-  few = jax.jit(
-    jax.vmap(lambda one: quantize_variables(network, one, scheme, IMAGES[:1]))
-  )(both)
+
+  @jax.jit
+  @jax.vmap
+  def made(one):
+    few = quantize_variables(network, one, scheme, IMAGES[:1])
+    return learns_in(network, scheme).apply(one, IMAGES), few
+
+  learnt, few = made(both)
   apply = stores_in(network, scheme).apply
   answers = jax.jit(jax.vmap(lambda one: apply(one, IMAGES)))(few)
   np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
@@ -74,13 +76,25 @@ class Tied(nn.Module):
     return table.attend(nn.Dense(4)(table(tokens)))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+  "scheme",
+  [
+    # Bits of activations as well, and of weights alone.
+    pytest.param(x, marks=[pytest.mark.slow] * (x not in ("w8a8", "w4")))
+    for x in SCHEMES
+  ],
+)
 def test_embeddings_stay_float32_also_where_they_are_the_output_layer(scheme):
-  network, tokens = Tied(), jnp.array([[1, 4, 2]])
+  network, tokens = Tied(), np.array([[1, 4, 2]])
   variables = variables_of(network, tokens)
-  few = quantize_variables(network, variables, scheme, tokens)
-  answers = stores_in(network, scheme).apply(few, tokens)
-  learnt = learns_in(network, scheme).apply(variables, tokens)
+
+  @jax.jit
+  def all_of_it(variables):
+    few = quantize_variables(network, variables, scheme, tokens)
+    answers = stores_in(network, scheme).apply(few, tokens)
+    return few, answers, learns_in(network, scheme).apply(variables, tokens)
+
+  few, answers, learnt = all_of_it(variables)
   np.testing.assert_allclose(answers, learnt, rtol=1e-5, atol=1e-6)
   assert is_stored(few["params"]["Dense_0"]["kernel"])
   table = few["params"]["Embed_0"]["embedding"]
@@ -103,16 +117,17 @@ def test_gradients_pass_the_pooling_of_whole_numbers():
 def test_weights_are_rounded_by_column_and_gradients_are_not():
   """127.5 steps from zero to the largest of a column, 127 are kept; straight
   through."""
-  layer, image = nn.Dense(2, use_bias=False), jnp.array([[1.0, 1.0]])
-  kernel = jnp.array([[1.275, 25.5], [0.123, 0.19]])
+  layer, image = nn.Dense(2, use_bias=False), np.float32([[1.0, 1.0]])
+  kernel = np.float32([[1.275, 25.5], [0.123, 0.19]])
   quantized = learns_in(layer, "w8")
 
   def answer(kernel):
-    return quantized.apply({"params": {"kernel": kernel}}, image)
+    found = quantized.apply({"params": {"kernel": kernel}}, image)
+    return found.sum(), found
 
   rounded = np.array([[1.27 + 0.12, 25.4 + 0.2]])
-  np.testing.assert_allclose(answer(kernel), rounded, rtol=1e-5)
-  slope = jax.grad(lambda kernel: answer(kernel).sum())(kernel)
+  slope, found = jax.jit(jax.grad(answer, has_aux=True))(kernel)
+  np.testing.assert_allclose(found, rounded, rtol=1e-5)
   np.testing.assert_array_equal(slope, np.ones((2, 2)))
 
 
@@ -143,7 +158,9 @@ def test_arrays_of_numpy_are_weights_too(makes):
   network = NETWORKS["dense"]
   variables = variables_of(network)
   if makes is stores_in:
-    variables = quantize_variables(network, variables, "w4a8", IMAGES[:1])
+    variables = jax.jit(
+      lambda one: quantize_variables(network, one, "w4a8", IMAGES[:1])
+    )(variables)
   apply = makes(network, "w4a8").apply
   given = jax.jit(apply)(variables, IMAGES)
   known = jax.device_get(variables)

@@ -18,6 +18,9 @@ from kdjax.models.generation.sampling import (
 LOGITS = np.random.default_rng(0).normal(0, 3, (40, 17)).astype(np.float32)
 
 
+warped_here = jax.jit(warp, static_argnums=0)
+
+
 def softmax(x):
   e = np.exp(x - x.max())
   return e / e.sum()
@@ -66,7 +69,7 @@ def warped(row, temperature=1.0, top_k=None, top_p=None, min_p=None):
 )
 def test_distributions_are_those_of_transformers(text, settings):
   assert read_sampling(text) == Sampling(**settings)
-  ours = np.asarray(warp(read_sampling(text), jnp.asarray(LOGITS)))
+  ours = np.asarray(warped_here(read_sampling(text), LOGITS))
   theirs = np.stack([warped(row, **settings) for row in LOGITS])
   np.testing.assert_array_equal(np.isinf(ours), np.isinf(theirs))
   np.testing.assert_allclose(ours, theirs, rtol=1e-6)
@@ -83,22 +86,24 @@ def test_distributions_are_those_of_transformers(text, settings):
   ],
 )
 def test_the_largest_are_found_among_any_floats(row, k, left):
-  kept = warp(Sampling(top_k=k), jnp.array(row))
-  assert jnp.isfinite(kept).astype(int).tolist() == left
+  kept = warped_here(Sampling(top_k=k), np.float32(row))
+  assert np.isfinite(kept).astype(int).tolist() == left
 
 
 def test_the_order_of_warpers_shows():
   """Cut by top_p before the temperature, other tokens are left."""
-  row = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
-  right = warp(Sampling(temperature=4.0, top_p=0.7), row)
-  wrong = warp(Sampling(temperature=4.0), warp(Sampling(top_p=0.7), row))
+  row = np.log(np.float32([[0.5, 0.3, 0.15, 0.05]]))
+  right = warped_here(Sampling(temperature=4.0, top_p=0.7), row)
+  cut = warped_here(Sampling(top_p=0.7), row)
+  wrong = warped_here(Sampling(temperature=4.0), cut)
   assert np.isfinite(right).sum() == 3 and np.isfinite(wrong).sum() == 2
 
 
 def test_tokens_that_tie_with_the_last_one_stay():
   row = jnp.array([[2.0, 1.0, 1.0, 0.0]])
   for sampling in (Sampling(top_k=2), Sampling(top_p=0.6), Sampling(min_p=0.3)):
-    assert np.isfinite(warp(sampling, row)).tolist() == [[True] * 3 + [False]]
+    left = np.isfinite(warped_here(sampling, row)).tolist()
+    assert left == [[True] * 3 + [False]]
 
 
 def test_greedy_takes_the_first_of_the_likeliest_and_needs_no_chance():
