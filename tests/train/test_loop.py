@@ -34,9 +34,16 @@ def relation(settings):
 
 
 @pytest.fixture(scope="module")
-def plain(fit):
+def programs():
+  """programs(together, portion) -> those of `response`, compiled once."""
+  kept = {}
+  return lambda *options: kept.setdefault(options, {})
+
+
+@pytest.fixture(scope="module")
+def plain(fit, programs):
   """What others are compared with."""
-  return fit(response)
+  return fit(response, programs=programs(True, None))
 
 
 def assert_close(got, want, tolerance=2e-6):
@@ -181,8 +188,9 @@ def test_programs_are_shared_by_trainings(fit):
     pytest.param(3, 0, False, marks=pytest.mark.slow),
   ],
 )
-def test_training_goes_on_bit_for_bit(fit, together, portion, stop):
-  options = {"together": together, "portion": portion, "programs": {}}
+def test_training_goes_on_bit_for_bit(fit, programs, together, portion, stop):
+  options = {"together": together, "portion": portion}
+  options["programs"] = programs(together, portion)
   whole = fit(response, **options)
   resumed = fit(response, **options, start=whole[stop])
   assert len(whole) == stop + 1 + len(resumed)
@@ -204,6 +212,7 @@ def test_arms_begin_with_variables(fit):
   network = make_model("mlp(10)", classes=4)
   first = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 6, 6, 1)))
   still = {"network": network, "learning_rate": 0.0, "epochs": 1}
+  still["programs"] = {}
   *_, epoch = fit(response, variables={"student": first}, **still)
   trained = epoch.states["student"].params["network"]
   for place in (0, 1):  # both seeds
@@ -215,8 +224,9 @@ def test_arms_begin_with_variables(fit):
   assert not np.array_equal(kernels[0], kernels[1])
 
 
-def test_portions_change_nothing(fit, plain):
-  whole, cut = plain[-1], fit(response, portion=3)
+def test_portions_change_nothing(fit, programs, plain):
+  whole = plain[-1]
+  cut = fit(response, portion=3, programs=programs(True, 3))
   assert [one.ended for one in cut] == [False, True, False, True]
   assert_close(cut[-1].states["student"].params, whole.states["student"].params)
   assert_close(cut[-1].metrics, whole.metrics)

@@ -197,10 +197,19 @@ import sys
 import grain, jax, jax.numpy as jnp, optax
 from kdjax import Checkpoints
 
+optimizer = optax.adam(1e-2)
+
+@jax.jit
+def update(params, opt, key, x):
+  key, now = jax.random.split(key)
+  def loss(params):
+    return jnp.mean((params["w"] - x - jax.random.normal(now, x.shape)) ** 2)
+  updates, opt = optimizer.update(jax.grad(loss)(params), opt, params)
+  return optax.apply_updates(params, updates), opt, key
+
 def train(folder, steps=40):
   data = grain.MapDataset.range(64).shuffle(seed=3).repeat().batch(4)
   iterator = iter(data.to_iter_dataset())
-  optimizer = optax.adam(1e-2)
   params = {"w": jnp.ones(4)}
   tree = params, optimizer.init(params), jax.random.key(1)
   checkpoints, done = Checkpoints(folder), 0
@@ -208,16 +217,8 @@ def train(folder, steps=40):
     done, tree, note = restored
     iterator.set_state(note)
 
-  @jax.jit
-  def update(params, opt, key, x):
-    key, now = jax.random.split(key)
-    def loss(params):
-      return jnp.mean((params["w"] - x - jax.random.normal(now, x.shape)) ** 2)
-    updates, opt = optimizer.update(jax.grad(loss)(params), opt, params)
-    return optax.apply_updates(params, updates), opt, key
-
   for step in range(done + 1, steps + 1):
-    tree = update(*tree, next(iterator).astype(jnp.float32))
+    tree = update(*tree, next(iterator).astype("float32"))
     checkpoints.save(step, tree, iterator.get_state())
     print(step, flush=True)
   return tree[0]["w"].tolist()

@@ -133,8 +133,13 @@ def test_arrays_lie_as_the_rules_say_from_step_to_step(fit):
 
 def test_a_training_goes_on_on_another_mesh_and_on_none(fit):
   method = objective("fitnets:0.01 + ce")
-  want = fit(method, portion=2, epochs=1)[-1]
+  alone = {}  # the programs of the trainings without a mesh
+  want = fit(method, portion=2, epochs=1, programs=alone)[-1]
   start = fit(method, portion=2, epochs=1, partition=partition(*MESHES[1]))[0]
   for there in (partition("data=1,model=2", KERNELS), None):
-    got = fit(method, portion=2, epochs=1, start=start, partition=there)[-1]
+    programs = alone if there is None else None
+    got = fit(
+      method, portion=2, epochs=1, start=start, partition=there,
+      programs=programs,
+    )[-1]  # fmt: skip
     assert_close(want.states, got.states)
