@@ -106,7 +106,14 @@ def test_no_teacher_is_trained_in_vain(tmp_path, monkeypatch):
   ("arguments", "said"),
   [
     (["--distillation=attention_transfer", "--student=mlp(8)"], "stage_*"),
-    (["--distillation=fitnets(student_tap='stage_7')"], "stage_7"),
+    (
+      [
+        "--distillation=fitnets(student_tap='stage_7')",
+        "--teacher=mlp(8)",
+        "--student=mlp(8)",
+      ],
+      "stage_7",
+    ),
     (
       ["--distillation=fitnets(teacher_tap='stage_7')", "--student=mlp(8)"],
       "Another one is written as fitnets(teacher_tap='...')",

@@ -1,7 +1,7 @@
 """The contract of every registered method, on pairs of real networks.
 
 A new method is covered by being registered. The fast tests take the first pair
-that a method can be used with, the slow ones all of them.
+that a method can be used with, of each kind of method; the slow ones all.
 """
 
 import chex
@@ -282,7 +282,29 @@ def check_frozen(method, params, slopes):
       state = moved
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Of a kind that another method stands for: they have nothing of their own that
+# the contract is about, and their values are checked by hand in the fast suite.
+SLOW = {
+  # Of the teacher's and student's answers, as kd, divergence and noisy_teacher.
+  *("dist", "logit_standardization", "mlkd", "topk_kd", "ttm", "uld"),
+  # Of the labels too, as dkd and ce.
+  *("nkd", "wsld", "confidence_penalty", "tf_kd"),
+  # Of pairs of stages, as fitnets, vid, ab and adaptive_features.
+  *("attention_transfer", "cwd", "fsp", "kdsvd", "nst"),
+  # Of the examples of a batch, as rkd and cc.
+  *("pkt", "relation_matrix", "sp"),
+  # Of attention layers and tokens, as minilm, attention_maps and vitkd.
+  *("minilmv2", "patient_kd", "tinybert"),
+}
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+    for name in NAMES
+  ],
+)
 def test_can_be_used_and_keeps_the_contract(name):
   pair = next(pairs_for(name), None)
   assert pair, f"{name} fits none of {list(PAIRS)}"

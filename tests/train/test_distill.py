@@ -283,9 +283,8 @@ def on_a_mesh():
   return kdjax.sharded(mesh, [(r"block_\d/kernel", cut)])
 
 
-@pytest.mark.parametrize(
-  "placement", [pytest.param(on_two, marks=pytest.mark.slow), on_a_mesh]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", [on_two, on_a_mesh])
 def test_one_device_goes_on_where_several_have_stopped(
   whole, tmp_path, placement
 ):

@@ -244,11 +244,11 @@ def test_first_teachers_classifier_stays_where_there_are_several():
 @pytest.mark.parametrize(
   ("optimizer", "teachers"),
   [
-    (ADAMW, 1),
-    pytest.param(ADAMW, 2, marks=pytest.mark.slow),
-  ]
-  + [pytest.param(name, 1, marks=pytest.mark.slow) for name in (SGD, *MORE)],
+    *((name, 1) for name in (SGD, ADAMW, *MORE)),
+    (ADAMW, 2),
+  ],
 )
+@pytest.mark.slow
 def test_paraphraser_stays_after_its_stage_and_translator_before(
   optimizer, teachers
 ):

@@ -148,7 +148,10 @@ def rotated(matrix):
     ("rotated", lambda w: linear(rotated(w))),
   ],
 )
-@pytest.mark.parametrize("estimator", ["whole Jacobian", "optimise"])
+@pytest.mark.parametrize(
+  "estimator",
+  ["whole Jacobian", pytest.param("optimise", marks=pytest.mark.slow)],
+)
 def test_entropy_does_not_change(name, change, estimator):
   matrix = weights()
   make = ESTIMATORS.get(estimator) or (lambda f, x: jacobian(f, x, None))

@@ -131,6 +131,7 @@ def test_arrays_lie_as_the_rules_say_from_step_to_step(fit):
   assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_on_another_mesh_and_on_none(fit):
   method = objective("fitnets:0.01 + ce")
   alone = {}  # the programs of the trainings without a mesh

@@ -136,6 +136,7 @@ def test_every_cell_is_its_single_run(fit, programs):
     )
 
 
+@pytest.mark.slow
 def test_turns_go_on_bit_for_bit(fit):
   options = {"most": 4, "portion": 3, "epochs": 1, "programs": {}}
   whole = fit(method, **SWEEP, **options)
