@@ -41,7 +41,7 @@ def network(width, depth):
   return kdjax.from_linen(module, call=tokens_alone)
 
 
-STUDENT, TEACHER = network(8, 2), network(12, 2)
+STUDENT, TEACHER = network(8, 2), network(12, 3)
 
 
 def item(length, fill):
