@@ -33,6 +33,7 @@ _HOMES = {
   "objective": "kdjax.train.objective",
   "pmap": "kdjax.train.devices.mapped",
   "report": "kdjax.runner.report.user_report",
+  "served_teacher": "kdjax.train.served.teacher",
   "sharded": "kdjax.train.devices.sharded",
   "stored_teacher": "kdjax.core.teacher",
   "tensorboard": "kdjax.train.callbacks",

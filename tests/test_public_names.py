@@ -56,6 +56,7 @@ CALLS = {
   "make_method": "text task steps examples",
   "live_teacher": "network variables * dtype",
   "stored_teacher": "answers features",
+  "served_teacher": "url * classes top_k model timeout tries connections",
   "ensemble": "teachers * pool weights together task",
   "objective": "method student task",
   "make_step": "objective optimizer placement * pieces dtype average",

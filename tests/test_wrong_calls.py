@@ -63,6 +63,10 @@ def continued(**change):
   return called("generate", **given | {"max_new_tokens": 3} | change)
 
 
+def served(url="http://localhost:1/v1", **change):
+  return called("served_teacher", url, **{"classes": 9, "top_k": 4} | change)
+
+
 def mesh():
   return jax.make_mesh((1,), ("data",))
 
@@ -132,6 +136,17 @@ WRONG = [
   (called("stored_teacher", np.float32(3)), "one row an example"),
   (called("stored_teacher", IMAGES, [1]), "features= takes arrays by tap"),
   (called("stored_teacher", IMAGES, {"a": IMAGES[1:]}), "'a' has 5 rows.*6"),
+  (served(3), "url= takes an endpoint such as .*got 3"),
+  (served("localhost:8000/v1"), "url= takes an endpoint"),
+  (served("http://:80/v1"), "url= takes an endpoint"),
+  (served("http://me:secret@localhost/v1"), "variable KDJAX_TEACHER_KEY"),
+  (served(classes=1), "classes= takes a whole number >= 2; got 1"),
+  (served(top_k=0), "top_k= takes a whole number >= 1; got 0"),
+  (served(top_k=9), "top_k=9: there are 9 tokens; ask for 1 to 8"),
+  (served(model=3), "model= takes a text; got 3"),
+  (served(timeout="1"), "timeout= takes seconds > 0; got '1'"),
+  (served(tries=0, model="m"), "tries= takes a whole number"),
+  (served(connections=0, model="m"), "connections= takes a whole number"),
   (called("ensemble", []), "teachers= takes a list of .*got a list of 0"),
   (called("ensemble", TEACHER), "teachers= takes a list of .*got Teacher"),
   (called("ensemble", [STUDENT]), f"teachers= {A_TEACHER} Network"),

@@ -40,6 +40,10 @@ class InfrastructureError(KdjaxError):
   exit_status = 70
 
 
+class TeacherError(InfrastructureError):
+  """A teacher that is asked over a network answers wrongly, or not at all."""
+
+
 class PreemptedError(KdjaxError):
   """The run was asked to stop, and saved what it has."""
 

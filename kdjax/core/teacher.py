@@ -29,6 +29,8 @@ class Teacher:
       none.
     in_rows: whether `show` answers in rows of its own already, which no task
       makes: those of other tokens than the student's.
+    raise_fault: raises what has kept it from answering; None for what cannot fail.
+      Within a program nothing can be raised: answers that there are not are nan.
   """
 
   arrays: Any
@@ -38,6 +40,9 @@ class Teacher:
   head: Callable[[Any], dict | None] = struct.field(pytree_node=False)
   stored: tuple[int, ...] = struct.field(pytree_node=False, default=())
   in_rows: bool = struct.field(pytree_node=False, default=False)
+  raise_fault: Callable[[], None] | None = struct.field(
+    pytree_node=False, default=None
+  )
 
 
 def stored_teacher(
@@ -115,6 +120,19 @@ def check_places(teacher: Teacher | None, batch: Any) -> None:
       f"batch: entry 'index' has the place {place}, and the teacher has stored"
       f" answers to {rows} examples, the places 0 to {rows - 1}"
     )
+
+
+def check_answered(teacher: Teacher | None) -> None:
+  """Raises what has kept a teacher from answering, once its answers are there.
+
+  Raises:
+    TeacherError: of a teacher that is asked over a network; once for each fault.
+
+  Example:
+    >>> check_answered(stored_teacher(jnp.eye(3)))
+  """
+  if teacher is not None and teacher.raise_fault is not None:
+    teacher.raise_fault()
 
 
 def check_examples(teacher: Teacher | None, examples: int | None) -> None:

@@ -23,7 +23,7 @@ from kdjax.core.task import (
   has_weight,
   mean_of,
 )
-from kdjax.core.teacher import check_places, observe
+from kdjax.core.teacher import check_answered, check_places, observe
 from kdjax.data import open_batches
 from kdjax.evaluate.rows import rows_of
 from kdjax.losses import chunked, forward_kl
@@ -98,6 +98,7 @@ def evaluate(
     sums = program(variables, teacher, batch)
     for name, pair in jax.device_get(sums).items():
       totals.setdefault(name, []).append(np.asarray(pair, float))
+    check_answered(teacher)
     if advance is not None:
       advance()
   means = {name: mean_of(*sum(pairs)) for name, pairs in totals.items()}

@@ -11,7 +11,7 @@ from kdjax.core.entries import check_nan
 from kdjax.core.errors import DivergedError, UserError
 from kdjax.core.method import Method
 from kdjax.core.task import Task, as_batch
-from kdjax.core.teacher import Teacher, check_examples
+from kdjax.core.teacher import Teacher, check_answered, check_examples
 from kdjax.evaluate.over_batches import evaluate
 from kdjax.methods._make_method import make_method
 from kdjax.taps.network import Network
@@ -109,6 +109,7 @@ def distill(
     DivergedError: once the loss or the parameters are not finite; the last
       checkpoint is from before that. Where it is the teacher's answers to the
       first batch that are nan, a UserError says so.
+    TeacherError: for a served teacher that answers wrongly, or no more.
     PreemptedError: after Ctrl-C or SIGTERM, the training saved; without
       checkpoints they do what they always do.
     StorageError: if no checkpoint can be read.
@@ -189,6 +190,7 @@ def distill(
   try:
     place = step_loop.run(loop)
   except DivergedError:
+    check_answered(teacher)
     check_teacher(task, placed_teacher, first_batches[0])
     raise
   metrics = _metrics(place, task, best=patience is not None)

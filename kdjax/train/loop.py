@@ -19,7 +19,13 @@ import optax
 
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task
-from kdjax.core.teacher import Teacher, in_rows, observe, teacher_head
+from kdjax.core.teacher import (
+  Teacher,
+  check_answered,
+  in_rows,
+  observe,
+  teacher_head,
+)
 from kdjax.train.arm import Arm, asked_taps, plan_steps, teacher_taps
 from kdjax.train.batch import make_batch, step_key
 from kdjax.train.devices import placement as on_devices
@@ -161,6 +167,8 @@ def train(
       waves[i], states_and_sums = take_turn(wave, plan, arranged, observer)
       finished.append(states_and_sums)
     states, added = join_groups(finished, groups, arms)
+    for teacher in (teachers or {}).values():
+      check_answered(teacher)
     sums = added if steps[0] % length == 0 else plus(sums, added)
     yield Epoch(
       number=steps[0] // length + 1,

@@ -12,7 +12,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.factored import factored, first_classes
 from kdjax.core.method import Outputs
 from kdjax.core.task import Batch, Task
-from kdjax.core.teacher import Teacher, observe
+from kdjax.core.teacher import Teacher, check_answered, observe
 from kdjax.data.teacher_cache.texts import keep
 
 
@@ -68,6 +68,7 @@ def asker(
       outputs = jax.device_get(plain(teacher, batch))
       return BatchAnswers(outputs, (*shape, 0)[1], None)
     outputs = jax.device_get(of_text(teacher, batch))
+    check_answered(teacher)
     head = partial(matrix, teacher, batch) if top_k is None else None
     return BatchAnswers(outputs, task.width or shape[-1], head)
 

@@ -1,0 +1,1 @@
+"""Teachers behind an endpoint: its protocol, how it is asked, the `Teacher`."""
