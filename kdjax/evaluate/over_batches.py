@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +27,8 @@ from kdjax.core.task import (
 from kdjax.core.teacher import check_answered, check_places, observe
 from kdjax.data import open_batches
 from kdjax.evaluate.rows import rows_of
-from kdjax.losses import chunked, forward_kl
+from kdjax.losses import chunked, forward_kl, topk_kd
+from kdjax.losses.chunked.stored import TopClasses
 
 # Of a mapping of whole arrays; metrics do not depend on it.
 BATCH_SIZE = 256
@@ -62,8 +64,9 @@ def evaluate(
   Returns:
     By name, the task's metrics. With a teacher also "agreement", the share of
     rows on which both give the same class the highest score, and
-    "kl_from_teacher", the mean of KL(teacher || student) in nats; of answers that
-    are no scores of classes "squared_difference", the mean of (student -
+    "kl_from_teacher", the mean of KL(teacher || student) in nats, with a teacher of
+    which the k likeliest classes are known over these, all others as one, which is
+    no more than over all; of answers that are no scores of classes "squared_difference", the mean of (student -
     teacher)^2. nan where nothing counts.
 
   Raises:
@@ -134,8 +137,14 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
       f" {list(rows.answers.shape)}: they cannot be compared row by row"
     )
   weight = has_weight(rows.weight)
+  distance, in_chunks = forward_kl, chunked.forward_kl
+  if isinstance(getattr(teacher, "kernel", None), TopClasses):
+    # What each of the others has is not known.
+    known = {"k": teacher.kernel.k, "tail": "bucket"}
+    distance = partial(topk_kd, **known)
+    in_chunks = partial(chunked.topk_kd, **known)
   if isinstance(rows.answers, Factored) and isinstance(teacher, Factored):
-    return _compared_in_chunks(rows.answers, teacher, weight)
+    return _compared_in_chunks(rows.answers, teacher, weight, in_chunks)
   student = as_logits(rows.answers).astype(jnp.float32)
   teacher = as_logits(teacher).astype(jnp.float32)
 
@@ -146,14 +155,17 @@ def _compared(task: Task, rows: Rows, teacher: jax.Array) -> dict[str, tuple]:
     return {"squared_difference": mean(jnp.mean((student - teacher) ** 2, -1))}
   return {
     "agreement": mean(student.argmax(-1) == teacher.argmax(-1)),
-    "kl_from_teacher": mean(forward_kl(student, teacher)),
+    "kl_from_teacher": mean(distance(student, teacher)),
   }
 
 
 def _compared_in_chunks(
-  student: Factored, teacher: Factored, counts: jax.Array
+  student: Factored,
+  teacher: Factored,
+  counts: jax.Array,
+  distance: Callable[..., chunked.Totals],
 ) -> dict[str, tuple]:
-  totals = divergence(chunked.forward_kl, student, teacher, mask=counts)
+  totals = divergence(distance, student, teacher, mask=counts)
   top, teacher_top = (
     chunked.top_class(side.hidden, side.kernel, bias=side.bias)
     for side in (student, teacher)

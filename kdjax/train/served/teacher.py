@@ -101,6 +101,18 @@ def teacher_of(asker: Asker) -> Teacher:
   )
 
 
+def asker_of(teacher: Teacher) -> Asker:
+  """Finds what asks for a served teacher.
+
+  Raises:
+    UserError: for a teacher that is not served.
+  """
+  asker = getattr(getattr(teacher, "raise_fault", None), "__self__", None)
+  if not isinstance(asker, Asker):
+    raise misfit("teacher", "a Teacher from kdjax.served_teacher", teacher)
+  return asker
+
+
 def _show(
   asker: Asker,
   arrays: tuple,
@@ -113,7 +125,7 @@ def _show(
       f"teacher: {asker.endpoint.url} shows no features, and the method reads"
       f" {', '.join(taps)}"
     )
-  tokens, documents = _texts(batch)
+  tokens, documents = texts_of(batch)
   shape = tokens.shape
   form = (
     jax.ShapeDtypeStruct((*shape, asker.top_k), jnp.int32),
@@ -142,7 +154,7 @@ def _rows(asker: Asker, *rows: Any) -> tuple:
   return asker.rows(tokens, documents)
 
 
-def _texts(batch: Batch) -> tuple[jax.Array, jax.Array]:
+def texts_of(batch: Batch) -> tuple[jax.Array, jax.Array]:
   """A batch's tokens, (B, T), and the numbers of their documents, 0 for padding."""
   inputs = batch.teacher_inputs
   # A single input comes without its name.

@@ -14,7 +14,11 @@ import kdjax
 from kdjax.core.errors import TeacherError, UserError
 from kdjax.core.task import as_batch
 from kdjax.core.teacher import check_answered, observe
+from kdjax.evaluate import measure_text
 from kdjax.train.served import asking
+from kdjax.train.served.measure import measure_served
+from kdjax.train.served.self_test import check_repeatable, check_same_network
+from kdjax.train.served.teacher import asker_of
 
 TASK = kdjax.tasks.language_model(VOCABULARY)
 NETWORK = kdjax.from_apply(apply)
@@ -108,7 +112,7 @@ def test_a_text_is_asked_about_once_and_padding_not_at_all(stub):
 
 def test_answers_that_are_kept_are_few(stub, monkeypatch):
   monkeypatch.setattr(asking, "KEPT_BYTES", 8 * K * 3)
-  asker = teacher_of(stub).raise_fault.__self__
+  asker = asker_of(teacher_of(stub))
   for text in ([1, 2, 3], [1, 2, 4], [1, 2, 3], [1, 2, 3]):
     asker.about([np.array(text)])
   assert len(stub.asked) == 3
@@ -213,7 +217,7 @@ def test_what_fails_twice_is_asked_a_third_time(stub, monkeypatch, capfd):
   monkeypatch.setattr(time, "sleep", lambda seconds: None)
   replies = {0: (503, b"loading"), 1: None}
   stub.fault = lambda number, answer: replies.get(number, answer)
-  asker = teacher_of(stub, tries=3).raise_fault.__self__
+  asker = asker_of(teacher_of(stub, tries=3))
   (found,) = asker.about([np.array(TEXT)])
   assert np.isfinite(found.log_probabilities).all() and len(stub.asked) == 3
   said = capfd.readouterr().err.splitlines()
@@ -225,7 +229,7 @@ def test_4xx_is_asked_once_but_for_too_many(stub, monkeypatch):
   for status, times in ((400, 1), (429, 3)):
     stub.asked.clear()
     stub.fault = lambda number, answer, s=status: (s, b"no")
-    asker = teacher_of(stub, tries=3).raise_fault.__self__
+    asker = asker_of(teacher_of(stub, tries=3))
     with pytest.raises(TeacherError, match=f"status {status}"):
       asker.about([np.array(TEXT)])
     assert len(stub.asked) == times
@@ -236,7 +240,7 @@ def test_several_models_must_be_named(stub, monkeypatch):
   monkeypatch.setattr(asking, "ask", lambda *_: json.loads(json.dumps(models)))
   with pytest.raises(TeacherError, match="name one of its models.*: a, b"):
     teacher_of(stub)
-  assert teacher_of(stub, model="b").raise_fault.__self__.model == "b"
+  assert asker_of(teacher_of(stub, model="b")).model == "b"
 
 
 def test_a_method_of_features_is_refused(stub):
@@ -287,3 +291,59 @@ def test_a_training_goes_on_from_before_the_fault(
     *map(jax.tree.leaves, (whole.variables, resumed.variables)), strict=True
   ):
     np.testing.assert_array_equal(one, other)
+
+
+def test_it_is_measured_as_the_network_in_memory_is(stub):
+  shown = batch(6) | {"counts": np.arange(54).reshape(6, 9) % 3 > 0}
+  options = {"task": TASK, "text_bytes": 50, "top": (1, 3)}
+  served = measure_served(teacher_of(stub), shown, **options)
+  local = measure_text(NETWORK, weights(), shown, **options)
+  assert {*served} == {*local}
+  assert served == pytest.approx(local, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_distance_from_it_is_of_its_likeliest_tokens(stub):
+  student, shown = weights(seed=1), batch()
+  found = measure_text(
+    NETWORK, student, shown, task=TASK, text_bytes=1, teacher=teacher_of(stub)
+  )
+  goal = kdjax.objective(kdjax.make_method(f"topk_kd(k={K}):1"), NETWORK, TASK)
+  whole = measure_text(
+    NETWORK, student, shown, task=TASK, text_bytes=1, teacher=LOCAL
+  )
+  step = kdjax.make_step(goal, optax.sgd(0.0))
+  state = step.init(jax.random.key(0), student, LOCAL, shown)
+  _, metrics = step.step(state, LOCAL, shown)
+  loss = np.divide(*metrics["loss"])
+  assert found["teacher_kl"] == pytest.approx(loss, rel=1e-5)
+  assert found["teacher_kl"] < whole["teacher_kl"]
+  assert found["agreement"] == whole["agreement"]
+
+
+LONG = np.random.default_rng(3).integers(0, VOCABULARY, 12)
+
+
+@pytest.mark.slow
+def test_served_and_local_agree(stub):
+  teacher = teacher_of(stub)
+  check_repeatable(asker_of(teacher), LONG)
+  largest = check_same_network(teacher, NETWORK, weights(), LONG)
+  assert largest < 1e-5
+  pattern = r"token \d+ behind place \d+ has .* served and .* in memory, more"
+  with pytest.raises(TeacherError, match=pattern):
+    check_same_network(teacher, NETWORK, weights(seed=1), LONG)
+
+
+def test_a_teacher_that_looks_ahead_is_refused(stub):
+  def ahead(number, answer):
+    rows = answer["choices"][0]["prompt_logprobs"]
+    for entries in rows[2:]:
+      for one in entries.values():
+        one["logprob"] -= len(rows) / 10
+    return answer
+
+  stub.fault = ahead
+  pattern = "place 2 of a training text has .* asked about alone and"
+  with pytest.raises(TeacherError, match=pattern):
+    check_repeatable(asker_of(teacher_of(stub)), LONG)
