@@ -21,6 +21,9 @@ MODULE = nn.Dense(4)
 STUDENT = kdjax.from_linen(MODULE, classifier=None)
 VARIABLES = {"params": {"kernel": jnp.ones((4, 4)), "bias": jnp.zeros(4)}}
 TEACHER = kdjax.live_teacher(STUDENT, VARIABLES)
+SERVED = kdjax.served_teacher(
+  "http://localhost:1/v1", classes=9, top_k=4, model="m"
+)
 METHOD = kdjax.make_method("kd")
 GOAL = kdjax.objective(METHOD, STUDENT, TASK)
 SGD = optax.sgd(0.1)
@@ -151,6 +154,7 @@ WRONG = [
   (called("ensemble", TEACHER), "teachers= takes a list of .*got Teacher"),
   (called("ensemble", [STUDENT]), f"teachers= {A_TEACHER} Network"),
   (called("ensemble", [TEACHER] * 2, pool="mean"), "pool 'mean': choose"),
+  (called("ensemble", [TEACHER, SERVED]), "one that is served teaches alone"),
   (called("ensemble", [TEACHER] * 2, weights=[1]), "1 weight for 2 teachers"),
   (called("ensemble", [TEACHER] * 2, weights="ab"), "ensemble: "),
   (called("pmap", []), "devices= takes a list of devices.*got a list of 0"),

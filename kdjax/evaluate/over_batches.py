@@ -64,10 +64,11 @@ def evaluate(
   Returns:
     By name, the task's metrics. With a teacher also "agreement", the share of
     rows on which both give the same class the highest score, and
-    "kl_from_teacher", the mean of KL(teacher || student) in nats, with a teacher of
-    which the k likeliest classes are known over these, all others as one, which is
-    no more than over all; of answers that are no scores of classes "squared_difference", the mean of (student -
-    teacher)^2. nan where nothing counts.
+    "kl_from_teacher", the mean of KL(teacher || student) in nats (of a teacher
+    that tells its k likeliest classes over these, with all others as one: no more
+    than over all); of answers that are no scores of classes
+    "squared_difference", the mean of (student - teacher)^2. nan where nothing
+    counts.
 
   Raises:
     UserError: for batches that cannot be read, have nan among the inputs, or lack

@@ -63,6 +63,8 @@ def ensemble(
     raise misfit("teachers", "a list of one Teacher or more", teachers)
   for teacher in teachers:
     check_kind("teachers", teacher, "teacher")
+    if teacher.raise_fault is not None and len(teachers) > 1:
+      raise UserError("teachers: one that is served teaches alone")
   check_kind("task", task, "task", optional=True)
   pool_answers = partial(
     pool_logits if task is None else task.pool,

@@ -70,7 +70,7 @@ class TeacherSource:
     None,
     "a trained teacher: the folder of an earlier run, a .safetensors file with"
     " the names of torchvision, timm or Hugging Face, or of texts a language"
-    " model",
+    " model, or for lm the URL where one is served",
   )
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from kdjax import data
-from kdjax.core.errors import warn
+from kdjax.core.errors import TeacherError, warn
 from kdjax.core.teacher import Teacher
 from kdjax.runner.pipeline.cached_teacher import answers_of
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
@@ -125,7 +125,7 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
     advice=advice,
   )
   lost_steps = None if start is None else nan_guard.lost_steps(start)
-  for epoch in following:
+  for epoch in _answered(log, following):
     before, lost_steps = lost_steps, nan_guard.lost_steps(epoch)
     for name, steps in lost_steps.items():
       new = sum(steps) - sum(before[name] if before else ())
@@ -135,6 +135,17 @@ def _watched(setup, log, follow, start, initial) -> Iterator[Epoch]:
           f" members, were not finite and do not count (--nan={settings.nan})"
         )
     yield epoch
+
+
+def _answered(log: RunLog, following: Iterator[Epoch]) -> Iterator[Epoch]:
+  """The epochs; where a served teacher fails, it is said how to go on."""
+  try:
+    yield from following
+  except TeacherError as error:
+    raise TeacherError(
+      f"{error}; the same command with --workdir={log.workdir} goes on from the"
+      " last state kept"
+    ) from None
 
 
 def _observed(

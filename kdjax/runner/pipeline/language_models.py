@@ -14,6 +14,7 @@ from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.report.progress import say
 from kdjax.train.devices.rules import Partition
+from kdjax.train.served.endpoint import is_url
 
 # What a run of `lm` leaves in its folder.
 STUDENT = "student"
@@ -31,6 +32,10 @@ def open_language_model(
       whose student it then is.
     partition: how its arrays are cut over a mesh; None for one device.
   """
+  if is_url(where):
+    raise UserError(
+      f"--{flag}={where}: only the teacher of lm can be behind an endpoint"
+    )
   folder = Path(where).expanduser()
   of_run = not (folder / _CONFIG).is_file()
   if of_run and (folder / STUDENT / _CONFIG).is_file():

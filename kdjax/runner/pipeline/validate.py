@@ -20,6 +20,9 @@ from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
 from kdjax.train.schemes.registry import check_devices
 
+# So many of a teacher's classes topk_kd reads where none is written.
+_LIKELIEST = 64
+
 
 def check_names(
   experiment: Experiment, local: Sequence[jax.Device], parts: int
@@ -180,9 +183,44 @@ def check_stored_classes(
 ) -> None:
   """Refuses a method that reads more of the likeliest tokens than a cache has."""
   for term in methods.terms_of(objective):
-    k = dict(term.spec.kwargs).get("k", 64)
+    k = dict(term.spec.kwargs).get("k", _LIKELIEST)
     if term.spec.name == "topk_kd" and k > stored:
       raise UserError(
         f"--teacher_cache={where}: it has the {stored} likeliest tokens, and"
         f" topk_kd reads {k}; say topk_kd(k={stored})"
+      )
+
+
+def likeliest_read(objective: methods.ObjectiveSpec) -> int:
+  """Says how many of a teacher's likeliest tokens an objective reads."""
+  counts = [
+    dict(term.spec.kwargs).get("k") or _LIKELIEST
+    for term in methods.terms_of(objective)
+    if term.spec.name == "topk_kd"
+  ]
+  return max(counts, default=_LIKELIEST)
+
+
+def check_likeliest_suffice(
+  objective: methods.ObjectiveSpec, where: str
+) -> None:
+  """Refuses what reads more of a teacher than its likeliest tokens.
+
+  Args:
+    where: the flag that names the teacher, with its value.
+  """
+  what = f"{where}: --distillation={objective.text}"
+  for term in methods.terms_of(objective):
+    given = dict(term.spec.kwargs)
+    if not methods.asks_a_teacher(str(term._replace(weight=1.0))):
+      continue
+    if term.spec.name != "topk_kd":
+      raise UserError(
+        f"{what} reads more of a teacher than its likeliest tokens, which is all"
+        " that an endpoint tells; topk_kd(k=20) is for them"
+      )
+    if given.get("temperature", 1) != 1 and given.get("tail") != "renormalize":
+      raise UserError(
+        f"{what}: what all other tokens have together is known at the temperature 1"
+        " alone; leave it out, or say tail='renormalize'"
       )

@@ -92,6 +92,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
       " KL(teacher || network) over the tokens. Agreement: share of tokens for"
       " which network and teacher name the same next one.",
       *(_ACROSS if "alignment" in results else ()),
+      *(_SERVED if "served" in results else ()),
       f"The teacher's probability lies to {mass}.",
       *(
         f"{reading.title_of(name)}: learned by `{entry['objective']}`."
@@ -102,6 +103,10 @@ def networks_table(results: Mapping[str, Any]) -> Table:
   )  # fmt: skip
 
 
+_SERVED = (
+  "The teacher is served by another program, which tells its likeliest tokens:"
+  " KL is over these, with all others as one, and no more than over all.",
+)
 _ACROSS = (
   "The teacher has another tokenizer: nats a token are of its own tokens, KL and"
   " agreement are over groups of tokens that stand for the same bytes, the sum of"

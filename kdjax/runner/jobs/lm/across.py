@@ -19,7 +19,7 @@ from kdjax.methods._aligned import over_groups
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.models.tokenizers import prompt_ids, shared_ids, token_bytes
 from kdjax.runner.config import Experiment
-from kdjax.runner.jobs.lm.tokenization import Tokenization
+from kdjax.runner.jobs.lm.tokenization import Tokenization, measure_of
 from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.texts import Part, Texts, make_part
 from kdjax.runner.pipeline.values import policy_of
@@ -116,8 +116,10 @@ def two_tokenizers(
     task=_with_teacher_inputs(task, inputs["train"]),
     teacher=live,
     teacher_task=teacher_task,
-    teacher_test=make_part(
-      test.rows, teacher.tokenizer, settings.sequence_length
+    measure_teacher=measure_of(
+      experiment,
+      make_part(test.rows, teacher.tokenizer, settings.sequence_length),
+      teacher_task,
     ),
     measure_student=partial(
       _measure_student,

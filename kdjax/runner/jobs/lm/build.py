@@ -13,7 +13,14 @@ from kdjax.data import Split
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Plan
-from kdjax.runner.jobs.lm import across, answers, networks, policies, trainee
+from kdjax.runner.jobs.lm import (
+  across,
+  answers,
+  networks,
+  policies,
+  served,
+  trainee,
+)
 from kdjax.runner.jobs.lm.teachers import Teachers, open_teachers
 from kdjax.runner.jobs.lm.tokenization import Tokenization, one_tokenizer
 from kdjax.runner.pipeline import cached_texts, capacity, language_models
@@ -84,19 +91,22 @@ def build(experiment: Experiment) -> Plan:
     experiment.computing.mesh, experiment.computing.shard_rules, devices
   )
   policy = policies.read_policy(experiment)
+  experiment = served.with_default(experiment, policy)
   experiment = policies.with_objective(experiment, policy)
   values = _read_values(experiment, partitions.batch_parts(partition, devices))
   policies.check_policy(experiment, policy, values)
+  served.check(experiment, policy, values)
   teachers = open_teachers(experiment, values, partition)
   student_model = networks.make_student(
     experiment, values.student, teachers.members[0], teachers.classes
   )._replace(lora=values.lora)
+  teachers = served.with_tokenizer(teachers, student_model)
   teacher = teachers.together
   tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer
   texts = rows.read(experiment.language, tokenizer)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
   tokenization = _tokenization(
-    experiment, texts, tokenizer, teachers, student_model
+    experiment, values, texts, tokenizer, teachers, student_model
   )
   train_split = trainee.split_of(
     tokenization.task,
@@ -160,6 +170,7 @@ def _read_values(experiment: Experiment, batch_parts: int) -> Values:
 
 def _tokenization(
   experiment: Experiment,
+  values: Values,
   texts: rows.Texts,
   tokenizer: Any,
   teachers: Teachers,
@@ -176,7 +187,7 @@ def _tokenization(
     experiment.language.sequence_length,
   )
   width = min(student_classes, tokenizer.vocabulary_size)
-  if not experiment.language.across:
+  if not experiment.language.across and teachers.classes:
     width = min(width, teachers.classes)
   language_models.check_ids(texts.largest, width)
   language_models.say_padding("student", student_classes, width)
@@ -184,6 +195,8 @@ def _tokenization(
     return across.two_tokenizers(
       experiment, texts, teachers.together, tokenizer=tokenizer, width=width
     )
+  if teachers.together.network is None:
+    return served.open_served(experiment, values, texts, width)
   return one_tokenizer(experiment, texts, teachers, width=width)
 
 

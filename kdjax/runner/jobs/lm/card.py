@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdjax.runner.report import language_page, logs, text, verdicts
+from kdjax.runner.report import formats, language_page, logs, text, verdicts
 
 _LIMITS = (
   "Measured on documents like those that it was trained on, and on nothing else.",
@@ -28,7 +28,7 @@ def write(folder: Path, results: Mapping[str, Any], command: str) -> None:
     verdicts.headline(results),
     "",
     f"It has {student['parameters']:,} parameters, its teacher"
-    f" {teacher['parameters']:,}. It learned from"
+    f" {formats.count(teacher['parameters'])}. It learned from"
     f" {results['text']['train']['learned']:,} tokens by"
     f" `{results['objective']}`; this is the first of {len(student['seeds'])}"
     " networks, which saw the texts in other orders.",

@@ -34,8 +34,6 @@ _NAMES = {
   "teacher_kl": "teacher_kl",
   "agreement": "agreement",
 }
-# Of so many likeliest tokens it is told how probable the teacher finds them.
-_TOP = (1, 8, 64)
 
 
 def measure(setup: Any, context: Context) -> Measured:
@@ -44,7 +42,9 @@ def measure(setup: Any, context: Context) -> Measured:
   tokenization = setup.tokenization
   say("measuring on the test documents")
   results = {"task": tokenization.task.name, "teacher": _teacher(setup)}
-  networks = {"teacher": (setup.teacher.network, setup.teacher.variables)}
+  networks = {}
+  if setup.teacher.network is not None:
+    networks["teacher"] = setup.teacher.network, setup.teacher.variables
   for arm, members in fitted.networks.items():
     seeds, rate = _at_best_rate(setup, members)
     results[arm] = _scores(setup, seeds) | rate
@@ -134,22 +134,15 @@ def _untrained(setup: Any) -> dict[str, Any]:
 
 def _teacher(setup: Any) -> dict[str, Any]:
   """What results.json says of the teacher."""
-  tokenization, teachers = setup.tokenization, setup.teachers
-  test, task = tokenization.teacher_test, tokenization.teacher_task
-  top = [k for k in _TOP if k <= task.width]
+  teachers = setup.teachers
 
   def scores_of(teacher):
-    return evaluate.measure_text(
-      teacher.network,
-      teacher.variables,
-      test.sequences,
-      task=task,
-      text_bytes=test.examples.bytes,
-      top=top,
-      batch_size=setup.experiment.student.batch_size,
+    return setup.tokenization.measure_teacher(
+      teacher.network, teacher.variables
     )
 
   scores, several = scores_of(teachers.together), {}
+  masses = [name for name in scores if name.endswith("_mass")]
   if len(teachers.members) > 1:
     alone = [scores_of(member)["nats_per_token"] for member in teachers.members]
     several = {
@@ -162,8 +155,10 @@ def _teacher(setup: Any) -> dict[str, Any]:
     several
     | {
       "model": setup.experiment.teacher.teacher_from,
-      "parameters": evaluate.parameters(teachers.together.variables["params"]),
-      "top_mass": {str(k): scores[f"top_{k}_mass"] for k in top},
+      # Of a served one nobody tells.
+      "parameters": evaluate.parameters(teachers.together.variables["params"])
+      or None,
+      "top_mass": {name.split("_")[1]: scores[name] for name in masses},
     }
     | _lists([scores | {"teacher_kl": 0.0, "agreement": 1.0}])
   )

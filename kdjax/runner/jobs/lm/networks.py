@@ -57,7 +57,7 @@ def make_student(
         " leave one of them out"
       )
     student = open_language_model("student_from", where)
-    if experiment.language.across is None:
+    if experiment.language.across is None and teacher.network is not None:
       check_same_tokenizer(
         f"--student_from={where}",
         student,

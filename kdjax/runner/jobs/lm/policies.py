@@ -244,11 +244,10 @@ def _writer(
     **settings: those of `rollout`.
   """
 
-  teacher_network = in_precision(teachers.together.network, dtype)
-
   def write(network, variables, prompts, *, teacher, **options):
     beside = None
     if combine is not None:
+      teacher_network = in_precision(teachers.together.network, dtype)
       beside = teacher_network, as_one(teachers, teacher), combine
     return rollout(
       network,

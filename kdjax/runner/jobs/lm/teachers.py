@@ -15,7 +15,11 @@ from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.devices.rules import Partition
 from kdjax.train.ensemble import ensemble
+from kdjax.train.served.endpoint import is_url
 from kdjax.train.teacher import live_teacher
+
+# What is known of a teacher behind an endpoint, before it is asked.
+SERVED = Pretrained(None, {"params": {}}, {})
 
 
 class Teachers(NamedTuple):
@@ -25,7 +29,7 @@ class Teachers(NamedTuple):
     folders: where each was loaded from.
     members: each of them.
     together: all as one; a single one is itself.
-    classes: how many tokens all have logits for.
+    classes: how many tokens all have logits for; 0 for one that is served.
   """
 
   folders: tuple[str, ...]
@@ -43,6 +47,8 @@ def open_teachers(
     partition: how their arrays are cut over a mesh; None for one device.
   """
   folders = values.teacher_folders
+  if is_served(experiment):
+    return Teachers(folders, (SERVED,), SERVED, 0)
   settings = experiment.teaching
   try:
     check_weights(settings.teacher_weights, len(folders))
@@ -78,6 +84,11 @@ def open_teachers(
     Pretrained(network, variables, first.config, first.tokenizer),
     classes,
   )
+
+
+def is_served(experiment: Experiment) -> bool:
+  """Says whether the teacher is behind an endpoint."""
+  return is_url(experiment.teacher.teacher_from)
 
 
 def teacher_of(

@@ -16,6 +16,9 @@ from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.texts import Part, Texts
 from kdjax.tasks import language_model
 
+# Of so many likeliest tokens it is told how probable the teacher finds them.
+TOP = (1, 8, 64)
+
 
 class Tokenization(NamedTuple):
   """What follows from how student and teacher read the texts.
@@ -24,7 +27,7 @@ class Tokenization(NamedTuple):
     task: what the student's answers mean.
     teacher: what answers to the student's batches.
     teacher_task: what the teacher's own answers mean.
-    teacher_test: the test documents, as the teacher reads them.
+    measure_teacher: (network, variables) -> its scores on the test documents.
     measure_student: (network, variables) -> its scores on the test documents.
     scored_task: the task by whose score students are compared.
     same_ids: whether both have the same numbers for the same tokens.
@@ -40,7 +43,7 @@ class Tokenization(NamedTuple):
   task: Task
   teacher: Teacher
   teacher_task: Task
-  teacher_test: Part
+  measure_teacher: Callable[[Any, Any], dict[str, float]]
   measure_student: Callable[[Any, Any], dict[str, float]]
   scored_task: Task
   same_ids: bool
@@ -68,17 +71,43 @@ def one_tokenizer(
   task = language_model(width)
   live = teacher_of(experiment, teachers.members, task)
   test = texts.parts["test"]
+  measure_teacher = measure_of(experiment, test, task)
+  return same_tokens(experiment, test, task, live, measure_teacher)
+
+
+def measure_of(
+  experiment: Experiment, test: Part, task: Task
+) -> Callable[[Any, Any], dict[str, float]]:
+  """Makes the function that measures a teacher's network on the test documents."""
+  return partial(
+    evaluate.measure_text,
+    sequences=test.sequences,
+    task=task,
+    text_bytes=test.examples.bytes,
+    top=[k for k in TOP if k <= task.width],
+    batch_size=experiment.student.batch_size,
+  )
+
+
+def same_tokens(
+  experiment: Experiment,
+  test: Part,
+  task: Task,
+  teacher: Teacher,
+  measure_teacher: Callable[[Any, Any], dict[str, float]],
+) -> Tokenization:
+  """What follows from one tokenizer."""
   return Tokenization(
     task=task,
-    teacher=live,
+    teacher=teacher,
     teacher_task=task,
-    teacher_test=test,
+    measure_teacher=measure_teacher,
     measure_student=partial(
       evaluate.measure_text,
       sequences=test.sequences,
       task=task,
       text_bytes=test.examples.bytes,
-      teacher=live,
+      teacher=teacher,
       batch_size=experiment.student.batch_size,
     ),
     scored_task=task,

@@ -59,7 +59,7 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
   """Lets the networks continue prompts of the test documents.
 
   Args:
-    networks: by name, "teacher" and "student" among them, (network, variables).
+    networks: by name, "student" and perhaps "teacher" among them, (network, variables).
   """
   settings, tokenizer = setup.experiment, setup.tokenizer
   length = settings.language.sequence_length
@@ -79,7 +79,7 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
     name: [*map(_tokenizer_of(setup, name).decode, ids[name])] for name in ids
   }
   curves = {}
-  if setup.tokenization.same_ids:
+  if setup.tokenization.same_ids and "teacher" in networks:
     curves = {"exposure": _exposure(setup, networks, prompts, steps)}
   return curves | {
     "completions": {
