@@ -26,6 +26,9 @@ from kdjax.core.errors import StorageError, UserError
 from kdjax.core.storage import alone, digest, one_line
 
 DAMAGED = "damaged"
+# Bytes above which a checkpoint is written before the training goes on: else there
+# would be a copy of it in memory while it is written.
+LARGE = 2**30
 
 
 class Series(NamedTuple):
@@ -75,9 +78,18 @@ def open_series(folder: Path, *, latest: int = 2) -> Series:
     create=False,
     multiprocessing_options=alone(),
   )
+  # How much is compressed at a time.
+  by_parts = ocp.StandardCheckpointHandler(
+    save_concurrent_gb=1, multiprocessing_options=alone()
+  )
+  handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+  for args in (ocp.args.StandardSave, ocp.args.StandardRestore):
+    handlers.add("arrays", args, by_parts)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    manager = ocp.CheckpointManager(folder.absolute(), options=options)
+    manager = ocp.CheckpointManager(
+      folder.absolute(), options=options, handler_registry=handlers
+    )
   except (OSError, ValueError) as error:
     raise StorageError(f"cannot open {folder}: {one_line(error)}") from error
   return Series(folder, manager)
@@ -92,12 +104,19 @@ def save(series: Series, step: int, tree: Any, note: Mapping[str, Any]) -> None:
   arrays = _arrays(tree)
   note = dict(note) | {"digest": digest(arrays), "paths": _paths(tree)}
   note["seal"] = _seal(note)
+  at_once = sum(x.nbytes for x in arrays.values()) > LARGE
+  if at_once and jax.process_count() == 1:
+    # Of NumPy's arrays orbax makes a copy, whoever waits.
+    processor = jax.local_devices(backend="cpu")[0]
+    arrays = jax.device_put(arrays, processor)
   args = ocp.args.Composite(
     arrays=ocp.args.StandardSave(arrays), note=ocp.args.JsonSave(note)
   )
   # A full disk comes as half a dozen unrelated exceptions.
   try:
     series.manager.save(step, args=args)
+    if at_once:
+      series.manager.wait_until_finished()
   except Exception as error:
     raise _failed("write", series, error) from error
 

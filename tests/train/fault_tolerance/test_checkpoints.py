@@ -51,12 +51,32 @@ def read(folder):
   return found
 
 
-def test_newest_comes_back_as_it_was(tmp_path):
+@pytest.mark.parametrize("is_large", [False, True])
+def test_newest_comes_back_as_it_was(tmp_path, monkeypatch, is_large):
+  if is_large:
+    monkeypatch.setattr(checkpoints, "LARGE", 0)
   write(tmp_path / "run", [1, 2, 3])
   found = read(tmp_path / "run")
   assert (found.step, found.note["epoch"], found.damaged) == (3, 3, ())
   check_same(found.tree, tree(3))
   assert jax.tree.structure(found.tree) == jax.tree.structure(tree(3))
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_arrays_may_change_once_saving_returns(tmp_path, monkeypatch, is_large):
+  if is_large:
+    monkeypatch.setattr(checkpoints, "LARGE", 0)
+  # Of pages of their own, which are not copied unless somebody does.
+  array = np.arange(2**20, dtype=np.float32)
+  wanted = array.copy()
+  opened = checkpoints.open_series(tmp_path / "run")
+  checkpoints.save(opened, 1, {"array": array}, {})
+  array[:] = -1
+  checkpoints.close(opened)
+  opened = checkpoints.open_series(tmp_path / "run")
+  found = checkpoints.restore(opened, lambda note: {"array": wanted})
+  opened.manager.close()
+  np.testing.assert_array_equal(found.tree["array"], wanted)
 
 
 def test_empty_folder_holds_nothing(tmp_path):
