@@ -33,9 +33,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# A larger MALLOC_MMAP_THRESHOLD_ than 32 MB is ignored, and arrays above it are
+# given back to the system at each free.
 ENVIRONMENT = {
+  "MALLOC_ARENA_MAX": "1",
+  "MALLOC_MMAP_MAX_": "0",
   "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-  "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
   "OMP_WAIT_POLICY": "PASSIVE",
 }
 if __name__ == "__main__" and any(

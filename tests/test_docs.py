@@ -71,7 +71,7 @@ def commands():
 def test_the_index_names_commands_that_are_taken(command, monkeypatch):
   calls = []
   monkeypatch.setattr(cli, "start", lambda job, call: calls.append(call))
-  for name in ("prepare_environment", "keep_programs"):
+  for name in ("prepare_environment", "order_for_memory", "keep_programs"):
     monkeypatch.setattr(main, name, lambda *_: None)
   assert launch.main(["launch.py", *shlex.split(command)]) == 0
   assert len(calls) == 1

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 
 from kdjax.models.bert import check_tokens
 from kdjax.models.grouped_attention import Attention, norm_of
-from kdjax.models.layers import FUNCTIONS
+from kdjax.models.layers import FUNCTIONS, dot_of_rows
 from kdjax.models.rope import Rotation, rotation
 from kdjax.models.transformer_config import Layer, TransformerConfig
 
@@ -149,7 +149,11 @@ class Mlp(nn.Module):
 
     def dense(size, name):
       return nn.Dense(
-        size, use_bias=config.mlp_bias, kernel_init=_initial, name=name
+        size,
+        use_bias=config.mlp_bias,
+        kernel_init=_initial,
+        dot_general=dot_of_rows,
+        name=name,
       )
 
     activate = FUNCTIONS[config.activation]

@@ -78,7 +78,10 @@ class Projection(nn.Module):
       self.param("bias", nn.initializers.zeros, size) if self.bias else None
     )
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
-    x = jax.lax.dot_general(x, kernel, (((2,), (0,)), ((), ())))
+    # All rows as one matrix, see `kdjax.models.layers.dot_of_rows`.
+    rows = x.reshape(-1, x.shape[-1])
+    rows = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())))
+    x = rows.reshape(*x.shape[:-1], *size)
     if bias is not None:
       x = x + _ranked(bias, x)
     if self.norm:
@@ -102,7 +105,9 @@ class Output(nn.Module):
     if self.bias:
       bias = self.param("bias", nn.initializers.zeros, (self.width,))
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
-    x = jax.lax.dot_general(x, kernel, (((2, 3), (0, 1)), ((), ())))
+    rows = x.reshape(-1, *x.shape[2:])
+    rows = jax.lax.dot_general(rows, kernel, (((1, 2), (0, 1)), ((), ())))
+    x = rows.reshape(*x.shape[:2], -1)
     return x if bias is None else x + _ranked(bias, x)
 
 

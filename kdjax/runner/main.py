@@ -16,7 +16,11 @@ from kdjax.core.errors import (
 from kdjax.runner import cli
 from kdjax.runner.config import Experiment, experiments, flags, options
 from kdjax.runner.system import cluster
-from kdjax.runner.system.platform import keep_programs, prepare_environment
+from kdjax.runner.system.platform import (
+  keep_programs,
+  order_for_memory,
+  prepare_environment,
+)
 from kdjax.train.devices.watchdog import Verdict
 from kdjax.train.fault_tolerance import preemption
 
@@ -111,6 +115,7 @@ def _main(argv: list[str]) -> int:
   experiment = options.with_flags(settings, values)
   options.check(experiment, sweep=command == "sweep")
   prepare_environment(experiment.run.accelerator, experiment.run.host_devices)
+  order_for_memory(experiment.computing.remat)
   keep_programs(experiment.run.compilation_cache)
   repeat = shlex.join(as_typed(argv))
   cli.run(cli.Call(command, others, values, name, experiment, repeat))

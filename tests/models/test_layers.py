@@ -11,6 +11,7 @@ from kdjax.models.layers import (
   Activation,
   batch_norm,
   convolution,
+  dot_of_rows,
   max_pool_2x2,
 )
 
@@ -93,3 +94,22 @@ def test_pooling_is_the_stock_one(side):
 
   ours, theirs = jax.jit(lambda x: [*both(x)])(np.float32(x))
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_dense_layer_of_rows_is_the_same_without_a_transposed_copy():
+  x = jax.random.normal(jax.random.key(0), (2, 8, 5))
+  plain, ours = nn.Dense(3), nn.Dense(3, dot_general=dot_of_rows)
+  variables = plain.init(jax.random.key(1), x)
+
+  def gradient(layer):
+    return jax.jit(
+      jax.grad(lambda v, x: jnp.sum(layer.apply(v, x) ** 2), (0, 1))
+    )
+
+  expected, found = (gradient(layer)(variables, x) for layer in (plain, ours))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected
+  )
+  text = gradient(ours).lower(variables, x).compile().as_text()
+  copies = [line for line in text.splitlines() if " copy(" in line]
+  assert not [line for line in copies if "[3,2,8]" in line or "[5,2,8]" in line]

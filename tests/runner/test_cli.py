@@ -28,6 +28,7 @@ def called(monkeypatch):
   calls = []
   monkeypatch.setattr(cli, "start", lambda job, call: calls.append(call))
   monkeypatch.setattr(main, "prepare_environment", lambda *_: None)
+  monkeypatch.setattr(main, "order_for_memory", lambda *_: None)
   monkeypatch.setattr(main, "keep_programs", lambda *_: None)
 
   def call(*arguments):

@@ -16,7 +16,10 @@ from kdjax.runner.config.commands import ReproduceConfig
 from kdjax.runner.job import Command, find_jobs, run_job
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
 from kdjax.runner.report import logs
-from kdjax.runner.system.platform import prepare_environment
+from kdjax.runner.system.platform import (
+  order_for_memory,
+  prepare_environment,
+)
 
 # Where these are the same, a run is the same, bit for bit.
 VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy", "python")
@@ -49,6 +52,7 @@ def run(call: Any) -> None:
   if accelerator == "auto":
     accelerator = before.accelerator
   prepare_environment(accelerator, before.host_devices)
+  order_for_memory(run.experiment.computing.remat)
   settings = dataclasses.replace(
     before, workdir=now.workdir, accelerator=accelerator, resume=True
   )

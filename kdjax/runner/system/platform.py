@@ -11,6 +11,7 @@ from pathlib import Path
 from kdjax.core.errors import UserError, program
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+_ORDER = "--xla_cpu_scheduler_type"
 
 
 def prepare_environment(accelerator: str, host_devices: int) -> None:
@@ -26,12 +27,24 @@ def prepare_environment(accelerator: str, host_devices: int) -> None:
   if accelerator == "cpu" or host_devices > 1:
     os.environ["JAX_PLATFORMS"] = "cpu"
   if host_devices > 1:
-    force = f"--xla_force_host_platform_device_count={host_devices}"
-    os.environ["XLA_FLAGS"] = (
-      f"{os.environ.get('XLA_FLAGS', '')} {force}".strip()
-    )
+    _add_flag(f"--xla_force_host_platform_device_count={host_devices}")
     # Fewer threads than devices dead-lock in the collectives' rendezvous.
     os.environ.setdefault("NPROC", str(max(32, 4 * host_devices)))
+
+
+def order_for_memory(remat: bool) -> None:
+  """Lets processors order programs for memory where `--remat` asks for less.
+
+  In XLA's own order, which is for concurrency, what is computed again is there long
+  before it is needed. Other devices have no such choice.
+  """
+  if remat and _ORDER not in os.environ.get("XLA_FLAGS", ""):
+    _add_flag(f"{_ORDER}=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED")
+
+
+def _add_flag(flag: str) -> None:
+  flags = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
 
 
 def keep_programs(cache: str | None) -> None:

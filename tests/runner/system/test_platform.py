@@ -9,6 +9,7 @@ from kdjax.core.errors import UserError
 from kdjax.runner.system.platform import (
   CACHE,
   keep_programs,
+  order_for_memory,
   prepare_environment,
 )
 
@@ -41,6 +42,20 @@ def test_other_flags_stay(monkeypatch):
   prepare_environment("cpu", 2)
   assert os.environ["XLA_FLAGS"].startswith("--xla_dump_to=there --xla_force")
   assert os.environ["NPROC"] == "8"
+
+
+@pytest.mark.parametrize(
+  ("remat", "before", "expected"),
+  [
+    (False, "", ""),
+    (True, "", "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"),
+    (True, "--xla_cpu_scheduler_type=X", "--xla_cpu_scheduler_type=X"),
+  ],
+)
+def test_remat_orders_for_memory(remat, before, expected, monkeypatch):
+  monkeypatch.setenv("XLA_FLAGS", before)
+  order_for_memory(remat)
+  assert os.environ["XLA_FLAGS"] == expected
 
 
 def test_splitting_a_gpu_is_refused(monkeypatch):
