@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.factored import Factored
+from kdjax.core.factored import Factored, matrix_of
 from kdjax.core.method import Inputs
 from kdjax.losses import aligned
 
@@ -58,7 +58,7 @@ def aligned_sides(
 def _side(answers: jax.Array | Factored, tokens: jax.Array) -> aligned.Side:
   rows, head, bias = answers, None, None
   if isinstance(answers, Factored):
-    rows, head, bias = answers.hidden, answers.kernel, answers.bias
+    rows, head, bias = answers.hidden, matrix_of(answers.kernel), answers.bias
   return aligned.Side(
     rows.reshape(*tokens.shape, rows.shape[-1]), tokens, head, bias
   )

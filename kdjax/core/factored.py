@@ -17,6 +17,7 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from kdjax.core.pooling import PooledHeads
+from kdjax.losses.chunked.heads import ByClass, product_of
 from kdjax.losses.chunked.stored import TopClasses, makes_logits, pack_top
 
 # Rows whose logits `by_row` makes at once.
@@ -30,8 +31,8 @@ class Factored:
 
   Attributes:
     hidden: (..., D) float, what the linear layer reads.
-    kernel: (D, C) float; or what makes logits of rows, such as `TopClasses` of
-      stored ones.
+    kernel: (D, C) float; or a table's transpose, `ByClass`; or what makes logits
+      of rows, such as `TopClasses` of stored ones.
     bias: (C,) float, or None.
   """
 
@@ -54,7 +55,7 @@ class Factored:
     wide = jnp.promote_types(self.dtype, jnp.float32)
     if makes_logits(self.kernel):
       return self.kernel.logits(self.hidden, wide)
-    product = jnp.matmul(self.hidden, self.kernel, preferred_element_type=wide)
+    product = product_of(self.hidden, self.kernel, wide)
     if self.bias is None:
       return product
     return product + jnp.reshape(self.bias, (1,) * (product.ndim - 1) + (-1,))
@@ -100,7 +101,7 @@ def pooled(
     (4, 2)
   """
   heads = PooledHeads(
-    tuple(one.kernel for one in answers),
+    tuple(matrix_of(one.kernel) for one in answers),
     tuple(one.bias for one in answers),
     pool,
     tuple(weights),
@@ -148,7 +149,15 @@ def first_classes(answers: Any, classes: int | None) -> Any:
   if makes_logits(answers.kernel):
     return dataclasses.replace(answers, kernel=answers.kernel.first(classes))
   bias = None if answers.bias is None else answers.bias[:classes]
-  return Factored(answers.hidden, answers.kernel[:, :classes], bias)
+  kernel = answers.kernel
+  tied = isinstance(kernel, ByClass)
+  kernel = kernel.first(classes) if tied else kernel[:, :classes]
+  return Factored(answers.hidden, kernel, bias)
+
+
+def matrix_of(kernel: Any) -> Any:
+  """Makes the matrix (D, C) of a kernel that is a table's transpose."""
+  return kernel.table.T if isinstance(kernel, ByClass) else kernel
 
 
 def by_row(
@@ -313,7 +322,10 @@ def _product(jaxpr) -> _Product | None:
   of_matrix = kernel.aval.ndim == 2 and hidden.aval.ndim > 1
   if any(batched) or not of_matrix or left != (hidden.aval.ndim - 1,):
     return None
-  return _Product(hidden, kernel, right == (1,), bias)
+  transposed, table = right == (1,), makers.get(kernel)
+  if table is not None and table.primitive.name == "transpose":
+    kernel, transposed = table.invars[0], not transposed
+  return _Product(hidden, kernel, transposed, bias)
 
 
 def _evaluated(program, product: _Product, args: list) -> tuple[list, list]:
@@ -328,7 +340,7 @@ def _evaluated(program, product: _Product, args: list) -> tuple[list, list]:
   args = [x for x, use in zip(args, used, strict=True) if use]
   values = core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, program.consts))(*args)
   hidden, kernel, *bias = values[: len(factors)]
-  kernel = kernel.T if product.transposed else kernel
+  kernel = ByClass(kernel) if product.transposed else kernel
   return [hidden, kernel, *(x.reshape(-1) for x in bias)], values[
     len(factors) :
   ]

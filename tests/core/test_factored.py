@@ -13,6 +13,7 @@ from kdjax.core.factored import (
   as_logits,
   factored,
   first_classes,
+  matrix_of,
   over_rows,
 )
 
@@ -140,3 +141,17 @@ def test_rows_and_classes_of_a_product():
   np.testing.assert_array_equal(
     first_classes(answers.logits(), 3), few.logits()
   )
+
+
+@pytest.mark.parametrize(
+  "product",
+  [lambda x, table: x @ table.T, lambda x, table: jnp.inner(x, table)],
+)
+def test_a_table_that_is_used_twice_is_not_transposed(product):
+  table, x = jnp.arange(12.0).reshape(4, 3), jnp.ones((2, 3))
+  run = factored(lambda table, x: (product(x, table), None), 3)
+  answers, _ = run(table, x)
+  np.testing.assert_array_equal(answers.kernel.table, table)
+  np.testing.assert_array_equal(answers.logits(), x @ table.T)
+  np.testing.assert_array_equal(matrix_of(answers.kernel), table.T)
+  assert "transpose" not in str(jax.make_jaxpr(run)(table, x))

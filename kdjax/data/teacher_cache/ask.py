@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.core.factored import factored, first_classes
+from kdjax.core.factored import factored, first_classes, matrix_of
 from kdjax.core.method import Outputs
 from kdjax.core.task import Batch, Task
 from kdjax.core.teacher import Teacher, check_answered, observe
@@ -58,7 +58,7 @@ def asker(
     # What comes before the matrix is no part of this program.
     answers, _ = factored(show, 1)(teacher, batch)
     answers = first_classes(answers, task.width)
-    return answers.kernel, answers.bias
+    return matrix_of(answers.kernel), answers.bias
 
   def answers_of(teacher, batch):
     shape = getattr(jax.eval_shape(plain, teacher, batch).answers, "shape", ())

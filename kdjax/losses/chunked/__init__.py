@@ -28,6 +28,7 @@ from kdjax.losses.chunked.divergences import (
   symmetric_kl,
   tvd,
 )
+from kdjax.losses.chunked.heads import ByClass
 from kdjax.losses.chunked.labels import cross_entropy, top_class
 from kdjax.losses.chunked.mixtures import (
   generalized_jsd,
@@ -41,6 +42,7 @@ from kdjax.losses.chunked.response import kd, soft_cross_entropy
 from kdjax.losses.chunked.vocabulary import topk_kd
 
 __all__ = [
+  "ByClass",
   "Totals",
   "adaptive_kl",
   "cross_entropy",

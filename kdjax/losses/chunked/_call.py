@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from kdjax.losses import _math, checks
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
+from kdjax.losses.chunked.heads import ByClass
 from kdjax.losses.chunked.stored import makes_logits
 from kdjax.losses.helpers import class_ids
 
@@ -122,10 +123,8 @@ def call(
   """
   name = form.name
   sides = (
-    Side(jnp.asarray(student_hidden), jnp.asarray(student_head), student_bias),
-    Side(
-      jnp.asarray(teacher_hidden), _teacher_head(teacher_head), teacher_bias
-    ),
+    Side(jnp.asarray(student_hidden), _head(student_head), student_bias),
+    Side(jnp.asarray(teacher_hidden), _head(teacher_head), teacher_bias),
   )
   _check(name, sides, mask, labels)
   _check_stored(form, teacher_head, axis_name)
@@ -303,8 +302,9 @@ def _constants(name, numbers, dtype):
   return jax.tree.map(lambda x: constant(jnp.asarray(x, dtype)), numbers)
 
 
-def _teacher_head(head):
-  return head if makes_logits(head) else jnp.asarray(head)
+def _head(head):
+  kept = isinstance(head, ByClass) or makes_logits(head)
+  return head if kept else jnp.asarray(head)
 
 
 def _check_stored(form, head, axis_name):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from kdjax.losses import _math
 from kdjax.losses.chunked._softmax import Vocabulary, softmax, to_logits
+from kdjax.losses.chunked.heads import ByClass, product_of
 from kdjax.losses.chunked.stored import makes_logits
 
 # Parts in which a chunk is added to the head's gradient: the product of one part
@@ -176,7 +177,7 @@ def logits_of(side: Side, dtype) -> jax.Array:
   """Makes the logits (N, here) of a side."""
   if makes_logits(side.head):
     return side.head.logits(side.hidden, dtype)
-  logits = jnp.matmul(side.hidden, side.head, preferred_element_type=dtype)
+  logits = product_of(side.hidden, side.head, dtype)
   return logits if side.bias is None else logits + side.bias.astype(dtype)[None]
 
 
@@ -194,16 +195,23 @@ def _added(plan, grads, student, grad):
   bias = None if student.bias is None else jnp.sum(grad, axis=0)
   grad = _factor(grad, student.hidden)
 
-  def product(hidden):
-    return jnp.matmul(hidden.T, grad, preferred_element_type=plan.dtype)
+  factors = (student.hidden, grad)
+  left, right = factors[::-1] if isinstance(student.head, ByClass) else factors
+
+  def product(part):
+    return jnp.matmul(left[:, part].T, right, preferred_element_type=plan.dtype)
+
+  def added(head):
+    step = -(-len(head) // _PARTS)
+    for start in range(0, len(head), step):
+      part = slice(start, min(start + step, len(head)))
+      head = head.at[part].add(product(part))
+    return head
 
   if grads is None:
-    return Side(None, product(student.hidden), bias)
-  head, width = grads.head, student.hidden.shape[1]
-  step = -(-width // _PARTS)
-  for start in range(0, width, step):
-    part = slice(start, min(start + step, width))
-    head = head.at[part].add(product(student.hidden[:, part]))
+    whole = jax.tree.map(lambda _: product(slice(None)), student.head)
+    return Side(None, whole, bias)
+  head = jax.tree.map(added, grads.head)
   return Side(None, head, None if bias is None else grads.bias + bias)
 
 
