@@ -17,7 +17,7 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from kdjax.core.pooling import PooledHeads
-from kdjax.losses.chunked.heads import ByClass, product_of
+from kdjax.losses.chunked.heads import ByClass, first_of, product_of
 from kdjax.losses.chunked.stored import TopClasses, makes_logits, pack_top
 
 # Rows whose logits `by_row` makes at once.
@@ -101,7 +101,7 @@ def pooled(
     (4, 2)
   """
   heads = PooledHeads(
-    tuple(matrix_of(one.kernel) for one in answers),
+    tuple(one.kernel for one in answers),
     tuple(one.bias for one in answers),
     pool,
     tuple(weights),
@@ -149,10 +149,7 @@ def first_classes(answers: Any, classes: int | None) -> Any:
   if makes_logits(answers.kernel):
     return dataclasses.replace(answers, kernel=answers.kernel.first(classes))
   bias = None if answers.bias is None else answers.bias[:classes]
-  kernel = answers.kernel
-  tied = isinstance(kernel, ByClass)
-  kernel = kernel.first(classes) if tied else kernel[:, :classes]
-  return Factored(answers.hidden, kernel, bias)
+  return Factored(answers.hidden, first_of(answers.kernel, classes), bias)
 
 
 def matrix_of(kernel: Any) -> Any:

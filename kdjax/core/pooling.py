@@ -1,12 +1,14 @@
 """Several networks' answers as one."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.errors import quantity
+from kdjax.losses.chunked.heads import first_of, product_of
 
 POOLS = ("probabilities", "logits", "confidence")
 
@@ -61,7 +63,7 @@ class PooledHeads:
   that `pool_logits` makes of theirs.
 
   Attributes:
-    kernels: (D_t, C) of each network.
+    kernels: (D_t, C) of each network, or `ByClass`.
     biases: (C,) of each, or None.
     pool: see `pool_logits`.
     weights: one number a network, or none.
@@ -72,7 +74,7 @@ class PooledHeads:
     [[3.5 1. ]]
   """
 
-  kernels: tuple[jax.Array, ...]
+  kernels: tuple[Any, ...]
   biases: tuple[jax.Array | None, ...]
   pool: str = dataclasses.field(
     default="probabilities", metadata={"static": True}
@@ -84,7 +86,8 @@ class PooledHeads:
   @property
   def shape(self) -> tuple[int, int]:
     """As one layer of such rows has it."""
-    return sum(len(one) for one in self.kernels), self.kernels[0].shape[1]
+    inputs = sum(one.shape[0] for one in self.kernels)
+    return inputs, self.kernels[0].shape[1]
 
   @property
   def ndim(self) -> int:
@@ -95,7 +98,7 @@ class PooledHeads:
     """The same heads without the classes behind some."""
     return dataclasses.replace(
       self,
-      kernels=tuple(one[:, :classes] for one in self.kernels),
+      kernels=tuple(first_of(one, classes) for one in self.kernels),
       biases=tuple(
         None if one is None else one[:classes] for one in self.biases
       ),
@@ -110,10 +113,9 @@ class PooledHeads:
     Returns:
       (..., C) float32.
     """
-    ends = [len(one) for one in self.kernels]
-    ends = [sum(ends[: i + 1]) for i in range(len(ends) - 1)]
+    ends = [*itertools.accumulate(one.shape[0] for one in self.kernels)][:-1]
     logits = [
-      jnp.matmul(hidden, kernel, preferred_element_type=dtype)
+      product_of(hidden, kernel, dtype)
       for hidden, kernel in zip(
         jnp.split(rows, ends, axis=-1), self.kernels, strict=True
       )

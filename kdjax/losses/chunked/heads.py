@@ -45,9 +45,17 @@ class ByClass:
     """The head's."""
     return self.table.dtype
 
-  def first(self, classes: int) -> "ByClass":
-    """Leaves out all classes beyond some."""
-    return ByClass(self.table[:classes])
+
+def first_of(head: jax.Array | ByClass, classes: int) -> jax.Array | ByClass:
+  """Leaves out what a head (d, V) has beyond some classes.
+
+  Example:
+    >>> first_of(ByClass(jnp.ones((5, 2))), 3).shape, first_of(jnp.ones((2, 5)), 3).shape
+    ((2, 3), (2, 3))
+  """
+  if isinstance(head, ByClass):
+    return ByClass(head.table[:classes])
+  return head[:, :classes]
 
 
 def product_of(
