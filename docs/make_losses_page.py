@@ -173,7 +173,7 @@ def large(chunked) -> list[str]:
       if x.kind is x.KEYWORD_ONLY
     ]
     for name in chunked.__all__
-    if name != "Totals"
+    if not isinstance(getattr(chunked, name), type)
   }
   common = set.intersection(*map(set, keywords.values()))
   shared = ", ".join(f"`{x}`" for x in keywords["kd"] if x in common)

@@ -159,7 +159,9 @@ def HEADS(classes=3):
 
 # Those of a student and a teacher.
 CHUNKED = sorted(
-  set(chunked.__all__) - {"Totals", "cross_entropy", "gkd", "jsd", "top_class"}
+  name
+  for name in {*chunked.__all__} - {"cross_entropy", "gkd", "jsd", "top_class"}
+  if not isinstance(getattr(chunked, name), type)
 )
 
 

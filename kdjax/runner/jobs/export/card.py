@@ -102,7 +102,7 @@ def page(card: Mapping[str, Any]) -> str:
     f"# {network['which'].capitalize()}: {network['model']}\n",
     f"{card['headline']}\n",
     "## What goes in, what comes out\n",
-    *_input(network, card["input"]),
+    *_input_lines(network, card["input"]),
     "## Where it comes from\n",
     *_origin(card),
     "## Scores\n",
@@ -184,7 +184,9 @@ def _photo(image: Mapping[str, Any]) -> str:
   )
 
 
-def _input(network: Mapping[str, Any], image: Mapping[str, Any]) -> list[str]:
+def _input_lines(
+  network: Mapping[str, Any], image: Mapping[str, Any]
+) -> list[str]:
   height, width, channels = network["image_shape"]
   byte = network["dtype"] == "uint8"
   size = network["crop_size"]
