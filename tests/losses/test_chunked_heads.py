@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.losses import chunked
+from kdjax.losses.chunked.heads import first_of
 
 
 def arrays():
@@ -51,4 +52,4 @@ def test_labels_alone_and_the_top_class():
   np.testing.assert_array_equal(
     chunked.top_class(hidden, head), jnp.argmax(hidden @ table.T, axis=-1)
   )
-  assert chunked.ByClass(table).first(7).shape == (6, 7)
+  assert first_of(head, 7).shape == (6, 7)
