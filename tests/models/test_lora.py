@@ -50,7 +50,9 @@ def logits(network, variables):
   return jax.jit(lambda v: network.apply(v, TOKENS)[0])(variables)
 
 
-@pytest.mark.parametrize("family", ("llama", "gpt2"))
+@pytest.mark.parametrize(
+  "family", ["llama", pytest.param("gpt2", marks=pytest.mark.slow)]
+)
 def test_begins_as_it_was_and_equals_its_merged_network(family):
   network, variables, adapted, start, lora = make(family)
   before = logits(network, variables)
@@ -82,7 +84,10 @@ def test_reads_on_with_a_cache_as_its_merged_network():
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("weights", ("int8", "int4", "nf4"))
+@pytest.mark.parametrize(
+  "weights",
+  [*(pytest.param(x, marks=pytest.mark.slow) for x in ("int8", "int4")), "nf4"],
+)
 def test_kernels_in_few_bits_are_near_and_merge(weights):
   network, variables, adapted, start, lora = make(
     options=f"rank(2, weights='{weights}')"

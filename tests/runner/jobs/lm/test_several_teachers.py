@@ -40,6 +40,7 @@ def run(places, workdir, *flags):
   ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_several_networks_answer_and_write_as_one(places):
   members = [pretrained.load(places / str(seed)) for seed in (0, 1)]
   variables = pooled_variables([one.variables for one in members])
