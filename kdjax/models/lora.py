@@ -23,6 +23,7 @@ from flax import traverse_util
 
 from kdjax.core import checks, spec
 from kdjax.core.errors import UserError, unknown_name
+from kdjax.models.quantized import is_stored
 from kdjax.taps.calling import default_call
 from kdjax.taps.network import Network, from_linen
 
@@ -186,7 +187,7 @@ def merge(variables: Mapping[str, Any], lora: Lora) -> dict[str, Any]:
     return leaf + lora.scale * (a @ b).reshape(leaf.shape).astype(leaf.dtype)
 
   frozen = variables[FROZEN]["params"]
-  params = jax.tree_util.tree_map_with_path(one, frozen, is_leaf=_in_few_bits)
+  params = jax.tree_util.tree_map_with_path(one, frozen, is_leaf=is_stored)
   return {"params": params}
 
 
@@ -273,12 +274,8 @@ def _rounded(params: Mapping[str, Any], shapes: Mapping[str, Any]) -> Any:
   return _qwix().quantize_params(params, traverse_util.unflatten_dict(layout))
 
 
-def _in_few_bits(leaf: Any) -> bool:
-  return hasattr(getattr(leaf, "array", None), "qvalue")
-
-
 def _wide(leaf: Any) -> Any:
-  return _qwix().dequantize(leaf.array) if _in_few_bits(leaf) else leaf
+  return _qwix().dequantize(leaf.array) if is_stored(leaf) else leaf
 
 
 def _qwix():
