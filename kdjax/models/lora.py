@@ -23,7 +23,7 @@ from flax import traverse_util
 
 from kdjax.core import checks, spec
 from kdjax.core.errors import UserError, unknown_name
-from kdjax.models.quantized import is_stored
+from kdjax.models.quantized import import_qwix, is_stored
 from kdjax.taps.calling import default_call
 from kdjax.taps.network import Network, from_linen
 
@@ -205,7 +205,7 @@ def adapters_of(
 
 def _adapted(module: nn.Module, lora: Lora) -> Network:
   """A network whose parameters are the module's and the adapters."""
-  qwix = _qwix()
+  qwix = import_qwix("an adapter")
   rule = qwix.LoraRule(
     module_path=rf"(.*/)?stage_\d+/\w+/({'|'.join(map(re.escape, lora.layers))})",
     rank=lora.rank,
@@ -271,17 +271,10 @@ def _rounded(params: Mapping[str, Any], shapes: Mapping[str, Any]) -> Any:
   """Rounds the kernels that lie in few bits where the shapes say so."""
   flat = traverse_util.flatten_dict(dict(shapes))
   layout = {path: x for path, x in flat.items() if path[-1] not in (A, B)}
-  return _qwix().quantize_params(params, traverse_util.unflatten_dict(layout))
+  return import_qwix().quantize_params(
+    params, traverse_util.unflatten_dict(layout)
+  )
 
 
 def _wide(leaf: Any) -> Any:
-  return _qwix().dequantize(leaf.array) if is_stored(leaf) else leaf
-
-
-def _qwix():
-  """The library, imported where it is used."""
-  try:
-    import qwix
-  except ImportError:
-    raise UserError("adapters need qwix: pip install 'qwix>=0.1.8'") from None
-  return qwix
+  return import_qwix().dequantize(leaf.array) if is_stored(leaf) else leaf

@@ -88,13 +88,28 @@ class Widened:
   network: Any
 
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
-    qwix = _qwix()
+    qwix = import_qwix()
 
     def wide(leaf):
       return qwix.dequantize(leaf.array) if is_stored(leaf) else leaf
 
     params = jax.tree.map(wide, variables["params"], is_leaf=is_stored)
     return self.network.apply({**variables, "params": params}, *args, **kwargs)
+
+
+def import_qwix(purpose: str = "quantisation") -> Any:
+  """Imports the library where it is used.
+
+  Args:
+    purpose: what needs it, for the message where it is missing.
+  """
+  try:
+    import qwix
+  except ImportError:
+    raise UserError(
+      f"{purpose} needs qwix: pip install 'qwix>=0.1.8'"
+    ) from None
+  return qwix
 
 
 def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
@@ -112,7 +127,7 @@ def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
   """
   if scheme == NONE:
     return network
-  return _narrow(network, _qwix().QtProvider, _rule(scheme))
+  return _narrow(network, import_qwix().QtProvider, _rule(scheme))
 
 
 def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
@@ -160,7 +175,7 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
   """
   if SCHEMES[scheme].activations is None:
     return Widened(network)
-  return _narrow(network, _qwix().PtqProvider, _rule(scheme))
+  return _narrow(network, import_qwix().PtqProvider, _rule(scheme))
 
 
 def quantize_variables(
@@ -177,7 +192,7 @@ def quantize_variables(
     Variables for the `apply` of `stores_in`: kernels are whole numbers with
     their scales, all else is as it was.
   """
-  qwix = _qwix()
+  qwix = import_qwix()
   # Which weights, and along which axes, qwix finds out as it meets them; it
   # does not meet convolutions whose activations are of another type.
   meets = qwix.QuantizationRule(weight_qtype="int8", act_qtype="int8")
@@ -218,7 +233,7 @@ def _narrow(network: nn.Module, provider: type, rule: Any) -> Narrow:
         return jax.lax.dot_general(*args, **kwargs)
       return super().dot_general(*args, **kwargs)
 
-  return Narrow(_qwix().quantize_model(network, Provider([rule])))
+  return Narrow(import_qwix().quantize_model(network, Provider([rule])))
 
 
 def _note_attending(call, args, kwargs, context):
@@ -234,7 +249,7 @@ def _note_attending(call, args, kwargs, context):
 
 
 def _rule(scheme: str):
-  qwix = _qwix()
+  qwix = import_qwix()
   types = SCHEMES[scheme]
   return qwix.QuantizationRule(
     weight_qtype=types.weights,
@@ -255,14 +270,3 @@ def _inference(network: nn.Module) -> dict[str, bool]:
   """The arguments by which a network knows that it is not being trained."""
   names = inspect.signature(type(network).__call__).parameters
   return {"train": False} if "train" in names else {}
-
-
-def _qwix():
-  """The library, imported where it is used."""
-  try:
-    import qwix
-  except ImportError:
-    raise UserError(
-      "quantisation needs qwix: pip install 'qwix>=0.1.8'"
-    ) from None
-  return qwix

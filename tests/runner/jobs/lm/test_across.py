@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from job_contract import check_results
+from killed_runs import killed_at
 from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
@@ -14,7 +15,6 @@ from kdjax import pretrained
 from kdjax.models.tokenizers import tokenizer_of_folder
 from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.build import build
-from kdjax.runner.pipeline import fit
 from kdjax.runner.pipeline.epochs import epochs
 
 TOKENIZERS = pathlib.Path(__file__).parents[3] / "models" / "tokenizers"
@@ -135,16 +135,8 @@ def test_a_run_that_was_killed_ends_alike(folder, tmp_path, monkeypatch):
   workdirs = tmp_path / "whole", tmp_path / "killed"
   flags = "--across=uld", "--completions=0", "--checkpoint_minutes=0"
   assert run(folder, workdirs[0], *flags) == 0
-  log_epoch = fit._log_epoch
-
-  def killed(setup, train_spec, log, epoch, *rest):
-    if epoch.number == 2:
-      raise KeyboardInterrupt
-    return log_epoch(setup, train_spec, log, epoch, *rest)
-
-  monkeypatch.setattr(fit, "_log_epoch", killed)
-  assert run(folder, workdirs[1], *flags) == 130
-  monkeypatch.setattr(fit, "_log_epoch", log_epoch)
+  with killed_at(monkeypatch, 2):
+    assert run(folder, workdirs[1], *flags) == 130
   assert run(folder, workdirs[1], *flags) == 0
   whole, again = (
     (one / "student" / "model.safetensors").read_bytes() for one in workdirs

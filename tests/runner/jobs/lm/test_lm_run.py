@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from job_contract import check_results
+from killed_runs import killed_at
 from small_tokenizers import characters
 from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
 from kdjax import pretrained
 from kdjax.data.text import Row, divide_rows_in_three
-from kdjax.runner.pipeline import fit
 from kdjax.train.devices import placement
 
 TINY = ("--sequence_length=24", "--batch_size=8", "--epochs=2", "--seeds=2")
@@ -211,17 +211,9 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   folders = tmp_path / "whole", tmp_path / "killed"
   assert run(places, folders[0], *flags) == 0
-  log_epoch = fit._log_epoch
-
-  def killed(setup, train_spec, log, epoch, *rest):
-    if epoch.number == 4:
-      raise KeyboardInterrupt
-    return log_epoch(setup, train_spec, log, epoch, *rest)
-
-  monkeypatch.setattr(fit, "_log_epoch", killed)
   again = (*flags, "--checkpoint_minutes=0")
-  assert run(places, folders[1], *again) == 130
-  monkeypatch.setattr(fit, "_log_epoch", log_epoch)
+  with killed_at(monkeypatch, 4):
+    assert run(places, folders[1], *again) == 130
   assert run(places, folders[1], *again) == 0
   for name in ("student/model.safetensors", "baseline/model.safetensors"):
     whole, resumed = ((folder / name).read_bytes() for folder in folders)

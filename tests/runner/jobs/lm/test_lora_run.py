@@ -5,13 +5,13 @@ import json
 import jax
 import numpy as np
 import pytest
+from killed_runs import killed_at
 from safetensors.numpy import load_file
 from small_tokenizers import characters
 from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
 from kdjax import pretrained
-from kdjax.runner.pipeline import fit
 
 FLAGS = (
   "--sequence_length=16", "--batch_size=8", "--epochs=1", "--seeds=2",
@@ -83,16 +83,8 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
   )
   folders = tmp_path / "whole", tmp_path / "killed"
   assert run(places, folders[0], *flags) == 0
-  log_epoch = fit._log_epoch
-
-  def killed(setup, train_spec, log, epoch, *rest):
-    if epoch.number == 2:
-      raise KeyboardInterrupt
-    return log_epoch(setup, train_spec, log, epoch, *rest)
-
-  monkeypatch.setattr(fit, "_log_epoch", killed)
-  assert run(places, folders[1], *flags) == 130
-  monkeypatch.setattr(fit, "_log_epoch", log_epoch)
+  with killed_at(monkeypatch, 2):
+    assert run(places, folders[1], *flags) == 130
   assert run(places, folders[1], *flags) == 0
   file = "student/adapter/adapter_model.safetensors"
   whole, resumed = ((folder / file).read_bytes() for folder in folders)
