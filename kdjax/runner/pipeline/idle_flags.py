@@ -148,7 +148,8 @@ IDLE = (
   ),
   _idle(
     "pool teacher_weights",
-    "without several teachers: --teachers=3, or several in --teacher_from",
+    "without several teachers: several in --teacher_from, or --teachers=3 where they"
+    " are trained",
     conditions.several,
   ),
   _idle(
