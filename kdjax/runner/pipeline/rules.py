@@ -251,6 +251,11 @@ _CLASHES = (
     "--coordinator_address={cluster.coordinator_address}: it must be HOST:PORT,"
     " such as 10.0.0.1:1234",
   ),
+  Rule(
+    "multihost task",
+    lambda one: one.cluster.multihost and one.cache.task != "images",
+    "--multihost: cache --task={cache.task} writes one file, in one process",
+  ),
   # Other commands.
   Rule(
     "probes probes_at_once",

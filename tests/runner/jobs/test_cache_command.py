@@ -4,14 +4,24 @@ import json
 import pathlib
 import re
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from job_contract import check_results
 
 ROOT = pathlib.Path(__file__).parents[3]
 
 import launch  # noqa: E402  (the launcher stands beside the package)
-from kdjax.data.teacher_cache.store import TeacherCache  # noqa: E402
+from kdjax.data.teacher_cache.records import (  # noqa: E402
+  record_type,
+  to_records,
+)
+from kdjax.data.teacher_cache.store import (  # noqa: E402
+  TeacherCache,
+  write_shard,
+)
+from kdjax.runner.jobs.cache import write  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -88,6 +98,20 @@ REFUSED = {
   "compare": (["compare", "kd"], ["compare has no such flag"]),
   "quantify": (["quantify"], ["quantify has no such flag"]),
 }
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_one_process_writes_the_manifest(is_first, tmp_path, monkeypatch):
+  kind = record_type(2, top_k=None, taps={}, dtype="float32")
+  row = np.zeros(1, np.int32)
+  records = to_records(kind, row, row, np.zeros((1, 2)), {})
+  write_shard(tmp_path, 0, 1, [records])
+  monkeypatch.setattr(write.processes, "is_first", lambda: is_first)
+  settings = SimpleNamespace(cache=SimpleNamespace(shards=1))
+  about = {"views": {"count": 1}, "data": {"examples": 1}}
+  base = SimpleNamespace(experiment=settings)
+  write._write(base, tmp_path, None, kind, about)
+  assert (tmp_path / "manifest.json").exists() == is_first
 
 
 def fails(capsys, *arguments, status=2):

@@ -114,6 +114,12 @@ BAD = {
     ["--cache_top_k=50", "49 tokens"],
   ),
   "k of 64": ("cache", ["--cache_form=top_k"], ["--cache_top_k=64"]),
+  "several processes": (
+    "cache",
+    ["--multihost", "--coordinator_address=127.0.0.1:1", "--process_count=2",
+     "--process_index=1", "--init_timeout=1"],
+    ["--multihost", "one process"],
+  ),
   "of images": (
     "cache", ["--task=images", "--cache_form=hidden"], ["--task=lm"],
   ),

@@ -130,7 +130,8 @@ def _write(
       advance()
   # The manifest names the files of all processes.
   processes.largest(0)
-  finish(folder, shards, kind, about)
+  if processes.is_first():
+    finish(folder, shards, kind, about)
   return rows
 
 
