@@ -122,6 +122,23 @@ def test_remat_keeps_less_for_the_gradient():
   assert kept(with_precision(network, remat=True)) < kept(network) / 2
 
 
+@pytest.mark.slow
+def test_remat_needs_hardly_more_memory_for_more_blocks():
+  """On CPUs the gradients of a block end before those of the one below begin."""
+  images = jax.ShapeDtypeStruct((64, 8, 8, 3), jnp.float32)
+  order = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+  def temporaries(depth):
+    text = f"vit(patch=2, width=8, depth={depth}, heads=2)"
+    network = with_precision(make_model(text, classes=4), remat=True)
+    variables = jax.eval_shape(network.init, jax.random.key(0), images)
+    step = jax.jit(jax.grad(lambda v, x: network.apply(v, x).sum()))
+    compiled = step.lower(variables, images).compile(compiler_options=order)
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert temporaries(6) < 1.2 * temporaries(2)
+
+
 def test_teacher_in_bfloat16_says_the_same_in_float32():
   network = make_model("mlp(16)", classes=CLASSES)
   variables = jax.jit(network.init)(jax.random.key(0), IMAGES)
