@@ -40,10 +40,13 @@ RUNS := \
   distill:quantized_pruned \
   lm:lm_prune_and_heal_rates \
   lm:lm_prune_and_heal \
+  lm:lm_prune_and_heal_10_rates \
+  lm:lm_prune_and_heal_10 \
   lm:lm_data_size_4 \
   lm:lm_data_size_16 \
   lm:lm_data_size_64 \
-  lm:lm_data_size_256
+  lm:lm_data_size_256 \
+  lm:lm_sequence_level
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 
@@ -133,7 +136,11 @@ BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache &
 	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache
 FLAGS_lm_prune_and_heal_rates := --teacher_cache=runs/healing_cache
 BEFORE_lm_prune_and_heal = $(BEFORE_lm_prune_and_heal_rates)
+BEFORE_lm_prune_and_heal_10_rates = $(BEFORE_lm_prune_and_heal_rates)
+BEFORE_lm_prune_and_heal_10 = $(BEFORE_lm_prune_and_heal_rates)
 FLAGS_lm_prune_and_heal := $(FLAGS_lm_prune_and_heal_rates)
+FLAGS_lm_prune_and_heal_10_rates := $(FLAGS_lm_prune_and_heal_rates)
+FLAGS_lm_prune_and_heal_10 := $(FLAGS_lm_prune_and_heal_rates)
 AFTER_mnist_demo := cp runs/mnist_demo/figures/accuracy.png docs/demo.png
 AFTER_compression_table := cp \
 	runs/compression_table/figures/accuracy_size.png docs/compression_table.png

@@ -138,6 +138,20 @@ _HEALED = Experiment(
   distillation=_WORDS,
 )
 
+_HEALED_10 = dataclasses.replace(
+  _HEALED, student=dataclasses.replace(_HEALED.student, model="layers(10)")
+)
+
+
+def _rates(experiment: Experiment) -> Experiment:
+  """One order at each of four rates, whose networks are compared alone."""
+  return dataclasses.replace(
+    experiment,
+    language=dataclasses.replace(experiment.language, completions=0),
+    student=dataclasses.replace(experiment.student, seeds=1),
+    search=Search(rates=(3e-4, 1e-3, 3e-3, 1e-2)),
+  )
+
 
 def _small_gpt(*, learning_rate: float, **settings) -> Experiment:
   """The network of `text/small_gpt.py`, trained to be a teacher."""
@@ -209,13 +223,10 @@ EXPERIMENTS = {
     # A checkpoint of six students takes 4 GB of memory while it is written.
     run=Run(checkpoint_minutes=30),
   ),
-  "lm_prune_and_heal_rates": dataclasses.replace(
-    _HEALED,
-    language=dataclasses.replace(_HEALED.language, completions=0),
-    student=dataclasses.replace(_HEALED.student, seeds=1),
-    search=Search(rates=(3e-4, 1e-3, 3e-3)),
-  ),
+  "lm_prune_and_heal_rates": _rates(_HEALED),
   "lm_prune_and_heal": _HEALED,
+  "lm_prune_and_heal_10_rates": _rates(_HEALED_10),
+  "lm_prune_and_heal_10": _HEALED_10,
   "lm_words_teacher": _small_gpt(
     learning_rate=2e-3, text="runs/texts/words.jsonl", steps=1000
   ),
