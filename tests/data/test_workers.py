@@ -82,6 +82,7 @@ def test_a_lost_file_is_named_and_the_rest_can_be_read(images, split, read):
   assert len(list(read(PLAN))) == 7
 
 
+@pytest.mark.slow
 def test_a_huge_image_is_named_by_threads_and_workers(images, split, read):
   file = images / "a/02.png"
   content = file.read_bytes()

@@ -15,7 +15,9 @@ def arrays():
   return [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
 
 
-@pytest.mark.parametrize("chunk_size", [None, 4])
+@pytest.mark.parametrize(
+  "chunk_size", [pytest.param(None, marks=pytest.mark.slow), 4]
+)
 @pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "jensen_shannon"])
 def test_it_is_the_head_that_it_is_the_transpose_of(name, chunk_size):
   hidden, table, teacher_hidden, teacher_table = arrays()

@@ -29,7 +29,7 @@ def params(epochs):
 @pytest.mark.parametrize(
   ("view", "devices"),
   [
-    ("shift(1) + mixup", 8),
+    pytest.param("shift(1) + mixup", 8, marks=pytest.mark.slow),
     pytest.param("shift(1) + mixup", 2, marks=pytest.mark.slow),
     pytest.param("cutmix(0.5)", 8, marks=pytest.mark.slow),
   ],

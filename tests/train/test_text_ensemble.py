@@ -41,7 +41,17 @@ TEACHERS = [kdjax.live_teacher(*one) for one in PAIR]
 STUDENT, START = network(2, V, 4)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+  "pool",
+  [
+    "probabilities",
+    *(
+      pytest.param(pool, marks=pytest.mark.slow)
+      for pool in POOLS
+      if pool != "probabilities"
+    ),
+  ],
+)
 def test_chunks_answer_as_whole_logits_do(pool):
   weights = (0.7, 0.3)
   answers, gradients, batch = [], [], None

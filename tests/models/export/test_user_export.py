@@ -62,7 +62,12 @@ def bare_function():
   return kdjax.from_apply(apply), [kernel, jnp.ones(3)], IMAGES
 
 
-NETWORKS = [linen, nnx_module, bare_function]
+NETWORKS = [
+  linen,
+  *(
+    pytest.param(x, marks=pytest.mark.slow) for x in (nnx_module, bare_function)
+  ),
+]
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -197,6 +197,7 @@ def test_impossible_caches(arguments, said, capsys, tmp_path):
   assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_the_page_writes_a_cache_that_is_read(tmp_path, monkeypatch):
   """A teacher from anywhere: the page's own code, then its own command."""
   monkeypatch.chdir(tmp_path)

@@ -69,7 +69,7 @@ def whole(wholes, undrawn, tmp_path):
     pytest.param(place, (), marks=pytest.mark.slow)
     for place in (1, PORTIONS - 1, PORTIONS, PORTIONS + 2, 2 * PORTIONS - 1)
   ]
-  + [(PORTIONS + 2, QUICK)],
+  + [pytest.param(PORTIONS + 2, QUICK, marks=pytest.mark.slow)],
 )
 def test_a_stopped_run_goes_on(
   request, whole, tmp_path, monkeypatch, capsys, place, more

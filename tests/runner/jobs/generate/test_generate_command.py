@@ -93,6 +93,7 @@ def test_every_prompt_has_its_text(places, tmp_path, quick_runs, capsys):
   assert "abc\n  -> " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_draws_do_not_depend_on_the_batch(places, tmp_path, quick_runs):
   flags = (
     f"--from={places / 'run'}",

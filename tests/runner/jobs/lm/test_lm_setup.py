@@ -171,9 +171,10 @@ def step_text(setup, arm):
   [
     ("student", {}),
     pytest.param("baseline", {}, marks=pytest.mark.slow),
-    (
+    pytest.param(
       "student",
       {"policy": "mixed", "max_new_tokens": "40", "prompt_tokens": "24"},
+      marks=pytest.mark.slow,
     ),
   ],
 )
