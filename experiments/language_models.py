@@ -74,7 +74,12 @@ lm_sequence_level: Does a student learn more from its teacher's answers than fro
 What words mean, as WordNet has it: 6 of SmolLM2's 30 blocks learn from its greedy
 answers to 256 prompts (Kim & Rush 2016), by their tokens alone and by its distributions
 too; the baseline learns from WordNet's own answers. Three orders, all arms at the rate
-that suits this cut by `lm_prune_and_heal_rates`. Not run to its end yet.
+that suits this cut by `lm_prune_and_heal_rates`.
+
+Nats a token of WordNet's answers: 9.55 ± 0.16 by the teacher's answers, 8.09 ± 0.09 by its
+distributions on them, 6.98 ± 0.03 by WordNet's (baseline), teacher 5.17. The teacher writes
+otherwise than WordNet: on the same answers they are nearer to it than the baseline, KL 4.39,
+3.78 and 5.03.
 
 lm_words_teacher: A small GPT of four blocks on WordNet: the teacher of `lm_on_policy`.
 
