@@ -124,10 +124,10 @@ def small_tiles(monkeypatch):
 @functools.partial(jax.jit, static_argnums=0)
 def both_ways(name, student, teacher, labels, mask):
   def mine(student, teacher):
-    found = ours(
+    totals = ours(
       name, student, teacher, labels=labels, mask=mask, label_weight=WEIGHT
     )
-    return found.loss, found
+    return totals.loss, totals
 
   want = jax.value_and_grad(lambda x: naive(name, x, teacher, labels, mask))
   got = jax.value_and_grad(mine, (0, 1), has_aux=True)
@@ -147,13 +147,13 @@ def test_value_and_gradients_are_those_of_the_logits(name, masks, small_tiles):
   )
   labels = np.where(labels == 7, 8, labels)
 
-  found = both_ways(name, student, teacher, labels, mask)
-  ((loss, found), (grads, of_teacher)), want = found
+  totals = both_ways(name, student, teacher, labels, mask)
+  ((loss, totals), (grads, of_teacher)), want = totals
   check_close((loss, grads), want)
   assert all(not x.any() for x in jax.tree.leaves(of_teacher))
-  assert found.tokens == mask.sum()
-  assert found.labelled == (mask & (labels >= 0)).sum()
-  parts = found.divergence + WEIGHT * found.cross_entropy
+  assert totals.tokens == mask.sum()
+  assert totals.labelled == (mask & (labels >= 0)).sum()
+  parts = totals.divergence + WEIGHT * totals.cross_entropy
   np.testing.assert_allclose(loss, parts, rtol=1e-6)
 
 
@@ -368,8 +368,8 @@ def test_a_temperature_for_each_token():
 @jax.jit
 def with_gradient(student, teacher, labels):
   def total(student):
-    found = ours("kd", student, teacher, labels=labels)
-    return found.loss, found
+    totals = ours("kd", student, teacher, labels=labels)
+    return totals.loss, totals
 
   return jax.grad(total, has_aux=True)(student)
 
@@ -385,8 +385,8 @@ def test_a_label_outside_the_vocabulary_is_no_label(dtype):
   spoilt = spoilt.astype(dtype)
   want = with_gradient(student, teacher, without)[1]
 
-  grad, found = with_gradient(student, teacher, spoilt)
-  check_close(found, want)
+  grad, totals = with_gradient(student, teacher, spoilt)
+  check_close(totals, want)
   assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grad))
 
 
@@ -397,8 +397,8 @@ def test_float_weights_in_the_mask_are_weights(name, small_tiles):
   more = {"labels": labels, "label_weight": WEIGHT}
 
   def mine(student):
-    found = ours(name, student, teacher, mask=weights, **more)
-    return found.mean(), found
+    totals = ours(name, student, teacher, mask=weights, **more)
+    return totals.mean(), totals
 
   def want(student):
     total = naive(name, student, teacher, labels, weights)
@@ -409,20 +409,20 @@ def test_float_weights_in_the_mask_are_weights(name, small_tiles):
     mine_and = jax.value_and_grad(mine, has_aux=True)
     return mine_and(student), jax.value_and_grad(want)(student)
 
-  ((mean, found), grads), wanted = both(student)
+  ((mean, totals), grads), wanted = both(student)
   check_close((mean, grads), wanted)
-  np.testing.assert_allclose(found.tokens, weights.sum(), rtol=1e-6)
+  np.testing.assert_allclose(totals.tokens, weights.sum(), rtol=1e-6)
   known = np.where(labels >= 0, weights, 0)
-  np.testing.assert_allclose(found.labelled, known.sum(), rtol=1e-6)
+  np.testing.assert_allclose(totals.labelled, known.sum(), rtol=1e-6)
 
 
 def test_a_mask_of_zeros_and_ones_is_a_mask():
   student, teacher, labels, mask = problem()
   masks = [mask.astype(x) for x in (bool, jnp.int32, jnp.uint8)]
-  want, *found = jax.jit(
+  want, *totals = jax.jit(
     lambda *pair: [ours("kd", *pair, labels=labels, mask=x) for x in masks]
   )(student, teacher)
-  for got in found:
+  for got in totals:
     check_close(got, want)
     assert got.tokens.dtype == got.labelled.dtype == jnp.int32
 
@@ -443,7 +443,7 @@ def test_a_label_that_the_student_masks_is_no_label():
   student = *student[:2], np.where(masked, np.float32(-np.inf), student[2])
   kept = np.where(labels < 10, -1, labels)
   want = with_gradient(student, teacher, kept)[1]
-  grad, found = with_gradient(student, teacher, labels)
-  check_close(found, want)
-  assert found.labelled < (labels >= 0).sum()
+  grad, totals = with_gradient(student, teacher, labels)
+  check_close(totals, want)
+  assert totals.labelled < (labels >= 0).sum()
   assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(grad))

@@ -58,10 +58,10 @@ DEMO = load_experiment("mnist_demo")
 def test_flags_that_name_neither_data_nor_networks_keep_the_demo(
   arguments, called
 ):
-  found = called(*arguments)
-  assert found.name == "mnist_demo"
-  assert found.experiment.teacher.augment == "shift(2)"
-  assert found.experiment.controls.label_smoothing == 0.2
+  call = called(*arguments)
+  assert call.name == "mnist_demo"
+  assert call.experiment.teacher.augment == "shift(2)"
+  assert call.experiment.controls.label_smoothing == 0.2
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_flags_that_name_neither_data_nor_networks_keep_the_demo(
 def test_ones_own_data_or_networks_start_from_the_plain_defaults(
   arguments, name, called
 ):
-  found = called(*arguments)
-  assert found.name == name
+  call = called(*arguments)
+  assert call.name == name
   plain = Experiment()
-  assert found.experiment.controls == plain.controls
-  assert found.experiment.distillation.distillation == "response"
-  assert found.experiment.teacher.augment == plain.teacher.augment == "none"
+  assert call.experiment.controls == plain.controls
+  assert call.experiment.distillation.distillation == "response"
+  assert call.experiment.teacher.augment == plain.teacher.augment == "none"
 
 
 def test_a_command_with_an_experiment_of_its_own_keeps_it(called):
-  found = called("compress", "--dataset=digits")
-  assert found.name == "digits"
-  assert found.experiment.compression.sparsity == 0.8
-  found = called("quantify", "--train_split=train")
-  assert found.name == "spurious_background"
+  call = called("compress", "--dataset=digits")
+  assert call.name == "digits"
+  assert call.experiment.compression.sparsity == 0.8
+  call = called("quantify", "--train_split=train")
+  assert call.name == "spurious_background"
 
 
 def test_plugins_load_on_the_machine_of_the_experiment(called, monkeypatch):
@@ -127,10 +127,10 @@ def documented():
   for page in PAGES:
     text = page.read_text().replace("\\\\\n", " ").replace("\\\n", " ")
     for line in text.splitlines():
-      found = re.match(r"\s+python launch\.py(.*)", line)
-      if not found:
+      match = re.match(r"\s+python launch\.py(.*)", line)
+      if not match:
         continue
-      words = re.split(r"\s{2,}|\s[#(]", found.group(1))[0].strip()
+      words = re.split(r"\s{2,}|\s[#(]", match.group(1))[0].strip()
       if "..." not in words and "RESULTS" not in words:
         yield page.name, words
 

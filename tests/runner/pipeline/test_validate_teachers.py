@@ -53,8 +53,8 @@ BAD = [
 
 def flags(arguments):
   """TINY, without how a teacher is trained where one is there already."""
-  found = any(word.startswith("--teacher_from") for word in arguments)
-  return [x for x in TINY if not (found and x.startswith("--teacher_"))]
+  has_teacher = any(word.startswith("--teacher_from") for word in arguments)
+  return [x for x in TINY if not (has_teacher and x.startswith("--teacher_"))]
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,10 @@ def run(workdir, *arguments):
 
 def digests(workdir, names):
   """The digests of saved networks, read and checked against their files."""
-  found = []
-  for name in names:
-    note = storage.read_note(workdir / name)
+  notes = [storage.read_note(workdir / name) for name in names]
+  for name, note in zip(names, notes, strict=True):
     storage.load_variables(workdir / name, note)
-    found.append(note["digest"])
-  return found
+  return [note["digest"] for note in notes]
 
 
 @pytest.mark.slow
@@ -165,27 +163,27 @@ def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path):
 def test_teachers_of_two_architectures(tmp_path):
   run(tmp_path / "a", "--teacher=mlp(16)")
   run(tmp_path / "b", "--teacher=mlp(12, 10)")
-  found = run(
+  results = run(
     tmp_path / "c",
     f"--teacher_from={tmp_path / 'a'},{tmp_path / 'b'}",
     "--distillation=fitnets",
   )
-  assert len(found["teacher"]["test_accuracy"]) == 2
+  assert len(results["teacher"]["test_accuracy"]) == 2
 
 
 @pytest.mark.slow
 def test_a_chain_leaves_every_network(tmp_path):
-  found = run(tmp_path / "a", "--chain=mlp(12)", "--generations=2")
+  results = run(tmp_path / "a", "--chain=mlp(12)", "--generations=2")
   names = ("assistant_0", "generation_1")
-  assert tuple(one["name"] for one in found["chain"]) == names
-  assert [one["model"] for one in found["chain"]] == ["mlp(12)", "mlp(8)"]
+  assert tuple(one["name"] for one in results["chain"]) == names
+  assert [one["model"] for one in results["chain"]] == ["mlp(12)", "mlp(8)"]
   assert len(set(digests(tmp_path / "a", ("teacher", *names)))) == 3
   # Each one learned from the one before: with the last stage as its teacher,
   # a plain run trains the same students.
   plain = run(
     tmp_path / "b", f"--teacher_from={tmp_path / 'a' / 'generation_1'}"
   )
-  assert plain["student"]["digest"] == found["student"]["digest"]
+  assert plain["student"]["digest"] == results["student"]["digest"]
 
 
 @pytest.mark.slow
@@ -199,21 +197,21 @@ def test_one_generation_is_plain_distillation(tmp_path):
 @pytest.mark.slow
 def test_a_route_ends_at_the_teacher(tmp_path):
   plain = run(tmp_path / "a")
-  found = run(tmp_path / "b", "--route=3")
-  route = [one["test_accuracy"] for one in found["teacher"]["route"]]
+  results = run(tmp_path / "b", "--route=3")
+  route = [one["test_accuracy"] for one in results["teacher"]["route"]]
   assert len(route) == 3
-  assert route[-1] == found["teacher"]["test_accuracy"]
+  assert route[-1] == results["teacher"]["test_accuracy"]
   names = ("teacher_epoch_1", "teacher_epoch_2", "teacher")
   saved = digests(tmp_path / "b", names)
   assert len(set(saved)) == 3
   assert digests(tmp_path / "a", ("teacher",)) == saved[-1:]
-  assert plain["student"]["digest"] != found["student"]["digest"]
+  assert plain["student"]["digest"] != results["student"]["digest"]
 
 
 @pytest.mark.slow
 def test_specialists_answer_with_the_teacher(tmp_path):
-  found = run(tmp_path / "a", "--specialists=2", "--specialist_epochs=1")
-  subsets = found["teacher"]["ensemble"]["subsets"]
+  results = run(tmp_path / "a", "--specialists=2", "--specialist_epochs=1")
+  subsets = results["teacher"]["ensemble"]["subsets"]
   assert sorted(sum(subsets, [])) == list(range(10))
   for number, subset in enumerate(subsets):
     note = storage.read_note(tmp_path / "a" / f"specialist_{number}")

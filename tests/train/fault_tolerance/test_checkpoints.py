@@ -22,17 +22,17 @@ def tree(step):
   }
 
 
-def plain(found):
+def plain(restored):
   return [
     np.asarray(
       jax.random.key_data(x) if checkpoints.is_key(x) else x, np.float32
     )
-    for x in jax.tree.leaves(found)
+    for x in jax.tree.leaves(restored)
   ]
 
 
-def check_same(found, wanted):
-  for one, other in zip(plain(found), plain(wanted), strict=True):
+def check_same(restored, wanted):
+  for one, other in zip(plain(restored), plain(wanted), strict=True):
     np.testing.assert_array_equal(one, other)
 
 
@@ -46,9 +46,9 @@ def write(folder, steps, **options):
 
 def read(folder):
   opened = checkpoints.open_series(folder)
-  found = checkpoints.restore(opened, lambda note: tree(0))
+  restored = checkpoints.restore(opened, lambda note: tree(0))
   opened.manager.close()
-  return found
+  return restored
 
 
 @pytest.mark.parametrize("is_large", [False, True])
@@ -56,10 +56,10 @@ def test_newest_comes_back_as_it_was(tmp_path, monkeypatch, is_large):
   if is_large:
     monkeypatch.setattr(checkpoints, "LARGE", 0)
   write(tmp_path / "run", [1, 2, 3])
-  found = read(tmp_path / "run")
-  assert (found.step, found.note["epoch"], found.damaged) == (3, 3, ())
-  check_same(found.tree, tree(3))
-  assert jax.tree.structure(found.tree) == jax.tree.structure(tree(3))
+  restored = read(tmp_path / "run")
+  assert (restored.step, restored.note["epoch"], restored.damaged) == (3, 3, ())
+  check_same(restored.tree, tree(3))
+  assert jax.tree.structure(restored.tree) == jax.tree.structure(tree(3))
 
 
 @pytest.mark.parametrize("is_large", [False, True])
@@ -74,9 +74,9 @@ def test_arrays_may_change_once_saving_returns(tmp_path, monkeypatch, is_large):
   array[:] = -1
   checkpoints.close(opened)
   opened = checkpoints.open_series(tmp_path / "run")
-  found = checkpoints.restore(opened, lambda note: {"array": wanted})
+  restored = checkpoints.restore(opened, lambda note: {"array": wanted})
   opened.manager.close()
-  np.testing.assert_array_equal(found.tree["array"], wanted)
+  np.testing.assert_array_equal(restored.tree["array"], wanted)
 
 
 def test_empty_folder_holds_nothing(tmp_path):
@@ -114,9 +114,9 @@ def test_damage_is_named_and_the_one_before_is_used(tmp_path, harm):
     key=lambda x: x.stat().st_size,
   )
   file.write_bytes(harm(file.read_bytes()))
-  found = read(tmp_path / "run")
-  assert found.step == 1 and "checkpoint 2" in found.damaged[0]
-  check_same(found.tree, tree(1))
+  restored = read(tmp_path / "run")
+  assert restored.step == 1 and "checkpoint 2" in restored.damaged[0]
+  check_same(restored.tree, tree(1))
   # The step can be written again.
   write(tmp_path / "run", [2])
   assert read(tmp_path / "run").step == 2
@@ -149,6 +149,6 @@ def test_folder_in_the_way_is_an_error(tmp_path):
 @pytest.mark.slow
 def test_no_random_damage_is_silent(tmp_path):
   """Every file of a checkpoint flipped, cut and deleted; 200 in benchmarks/."""
-  found = damage_test.damage(tmp_path, 39, random.Random(1))
-  assert (found["silent"], found["lost"]) == (0, 0)
-  assert all(counts["named"] for counts in found["outcomes"].values())
+  damages = damage_test.damage(tmp_path, 39, random.Random(1))
+  assert (damages["silent"], damages["lost"]) == (0, 0)
+  assert all(one["named"] for one in damages["outcomes"].values())

@@ -60,8 +60,8 @@ def test_infeasible_names_the_first_example_and_how(rows, said):
   ids=str,
 )
 def test_projection_by_hand(row, expected):
-  found = targets.project_onto_simplex(np.array([row]))
-  np.testing.assert_allclose(found, [expected], atol=1e-12)
+  projected = targets.project_onto_simplex(np.array([row]))
+  np.testing.assert_allclose(projected, [expected], atol=1e-12)
 
 
 def nearest_by_support(row):
@@ -81,12 +81,12 @@ def nearest_by_support(row):
 
 def test_projection_is_the_nearest_point():
   rows = np.random.default_rng(0).normal(size=(50, 5)) * 2
-  found = targets.project_onto_simplex(rows)
+  projected = targets.project_onto_simplex(rows)
   expected = [nearest_by_support(row) for row in rows]
-  np.testing.assert_allclose(found, expected, atol=1e-12)
-  targets.check_feasible(found)
+  np.testing.assert_allclose(projected, expected, atol=1e-12)
+  targets.check_feasible(projected)
   np.testing.assert_allclose(
-    targets.project_onto_simplex(found), found, atol=1e-12
+    targets.project_onto_simplex(projected), projected, atol=1e-12
   )
 
 
@@ -103,8 +103,8 @@ def test_logarithm_of_zero_is_exact():
   ("kind", "expected"), [("soft", [0.2, 0.5, 0.3]), ("hard", [0.0, 1.0, 0.0])]
 )
 def test_pseudo_labels(kind, expected):
-  found = np.exp(targets.pseudo_labels(log([0.2, 0.5, 0.3]), kind))
-  np.testing.assert_allclose(found, [expected])
+  labels = np.exp(targets.pseudo_labels(log([0.2, 0.5, 0.3]), kind))
+  np.testing.assert_allclose(labels, [expected])
 
 
 def test_unknown_kind():
@@ -122,11 +122,11 @@ HALVES = np.array([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
 def test_weights_by_hand(beta):
   near, far = (9 / 8) ** (-beta / 2), (3 / 2) ** (-beta)
   expected = np.array([near, near, far]) / (2 * near + far)
-  found = targets.source_weights(log(*HALVES), beta=beta)
-  np.testing.assert_allclose(found, expected, rtol=1e-12)
+  weights = targets.source_weights(log(*HALVES), beta=beta)
+  np.testing.assert_allclose(weights, expected, rtol=1e-12)
   total = 2 * near**2 + far**2
   np.testing.assert_allclose(
-    targets.effective_sample_size(found), (2 * near + far) ** 2 / total
+    targets.effective_sample_size(weights), (2 * near + far) ** 2 / total
   )
 
 
@@ -196,8 +196,8 @@ def test_no_source_takes_over(sources, beta):
   ids=str,
 )
 def test_effective_sample_size(weights, expected):
-  found = targets.effective_sample_size(np.array(weights))
-  np.testing.assert_allclose(found, expected)
+  size = targets.effective_sample_size(np.array(weights))
+  np.testing.assert_allclose(size, expected)
 
 
 def test_mixture_keeps_what_no_float_could_add():
