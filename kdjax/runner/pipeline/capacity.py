@@ -4,7 +4,8 @@ What a step takes is known when it is compiled; networks, their optimisers and
 what a method keeps beside them are there before, and known from their shapes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,16 +18,26 @@ from kdjax.core.method import stateless
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline.partition import check_rules, on_a_device
+from kdjax.runner.pipeline.fitting_mesh import fitting_mesh
+from kdjax.runner.pipeline.partition import (
+  batch_parts,
+  check_rules,
+  on_a_device,
+)
 from kdjax.tasks.classification import classification
 from kdjax.train.arm import Arm
 from kdjax.train.devices import memory
+from kdjax.train.devices.placement import local
 from kdjax.train.devices.rules import Partition
+from kdjax.train.population.arrangement import train_states
 from kdjax.train.precision import full_precision
 from kdjax.train.teacher import live_teacher
 
 TRY = " (--nopreflight tries nevertheless)"
 PARTS = ("network", "method", "optimiser")
+# (a partition -> bytes that a device would hold, bytes that it has) -> what is to be
+# said of a mesh that has room.
+Advise = Callable[[Callable[[Partition], int], int], str]
 
 
 def check_image(size: int | None) -> None:
@@ -110,7 +121,9 @@ def check_run(setup: Any) -> None:
     shows = setup.teacher.network
     if setup.saved_teacher is None:
       check_networks("teacher", setup.teacher, None, sample, devices)
-  check_networks("student", setup.student, shows, sample, devices)
+  layouts = [arm.scheme.layout for arm in setup.student.arms.values()]
+  others = () if any(layouts) else (adviser(setup.experiment, devices),)
+  check_networks("student", setup.student, shows, sample, devices, *others)
 
 
 def check_partition(setup: Any) -> None:
@@ -138,6 +151,7 @@ def check_networks(
   teacher: nn.Module | Teacher | None,
   sample: jax.Array,
   devices: Sequence[jax.Device],
+  advise: Advise = lambda held, room: "",
 ) -> None:
   """Refuses networks that do not fit with all that trains them.
 
@@ -146,39 +160,115 @@ def check_networks(
 
   Args:
     sample: (1, H, W, C) an empty image.
+    advise: names a mesh that has room.
   """
   partition = getattr(train_spec, "partition", None)
+  kv_cache = getattr(train_spec, "kv_cache", None)
   shows = None if teacher is None else teacher_shapes(teacher, sample)
-  if partition is not None and not isinstance(shows, Teacher):
-    shows = on_a_device(shows, partition)
-  teacher_bytes = _bytes(shows)
-  sizes_of: dict[bool, dict[str, int]] = {}
-  total = count = 0
+  states, members = {}, dict.fromkeys((False, True), 0)
   for arm in train_spec.arms.values():
     learns = arm.teacher is not None
-    if learns not in sizes_of:
-      state = state_shapes(train_spec, arm, teacher if learns else None, sample)
-      sizes_of[learns] = _sizes(state, partition)
-    members = len(arm.settings["seed"])
-    count += members
-    total += members * sum(sizes_of[learns].values())
-  one = max(sizes_of.values(), key=lambda parts: sum(parts.values()))
-  beside = one["network"] + one["method"] + teacher_bytes
-  sizes = ", ".join(f"{part} {memory.sized(one[part])}" for part in PARTS)
+    if learns not in states:
+      shown = teacher if learns else None
+      states[learns] = state_shapes(train_spec, arm, shown, sample)
+    members[learns] += len(arm.settings["seed"])
+
+  def on_each(partition):
+    """What the largest member keeps on a device, and what is there beside it."""
+    sizes = [_sizes(state, partition) for state in states.values()]
+    beside = {
+      "teacher": teacher_bytes(shows, partition),
+      "KV cache": kv_cache(partition) if kv_cache else 0,
+    }
+    return max(sizes, key=lambda parts: sum(parts.values())), beside
+
+  def held(partition):
+    one, beside = on_each(partition)
+    gradient = max(_gradient(state, partition) for state in states.values())
+    return sum(one.values()) + gradient + sum(beside.values())
+
+  one, beside = on_each(partition)
+  sizes = memory.listed({part: one[part] for part in PARTS}, empty=True)
+  others = memory.listed(beside)
+  each = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
   large = max(("network", "method"), key=one.get)
   smaller = f"a smaller {large}{TRY}"
   host = memory.host_memory()
-  free = memory.free_memory(devices)
-  if devices[0].platform != "cpu" and None not in (host, free):
-    host += free * len(devices)
-  alone = f"a {title} {train_spec.model} ({sizes}) with its gradient"
-  memory.check_room(alone, sum(one.values()) + beside, smaller, free)
+  free = memory.free_memory(devices, besides=shows)
+  if None not in (host, free):
+    # A teacher that is there already needs no more room.
+    there = free * len(local(devices))
+    host = there if devices[0].platform == "cpu" else host + there
+  alone = held(partition)
+  mesh = advise(held, free) if free is not None and alone > free else ""
   memory.check_room(
-    f"the {title} {train_spec.model}, {count} networks ({sizes} each),",
-    total + beside,
+    f"a {title} {train_spec.model} ({sizes}) with its gradient"
+    + (f", beside {others}," if others else "")
+    + each,
+    alone,
+    f"{mesh}, or {smaller}" if mesh else smaller,
+    free,
+  )
+  total = sum(
+    number * sum(_sizes(states[learns], partition).values())
+    for learns, number in members.items()
+    if number
+  )
+  memory.check_room(
+    f"the {title} {train_spec.model}, {sum(members.values())} networks ({sizes}"
+    " each),",
+    total + held(partition) - sum(one.values()),
     f"fewer --seeds, or {smaller}",
     host,
   )
+
+
+def teacher_bytes(shows: Any, partition: Partition | None) -> int:
+  """Bytes on a device of a network that teaches, or of answers that are kept."""
+  if partition is not None and not getattr(shows, "stored", ()):
+    shows = on_a_device(shows, partition)
+  return _bytes(shows)
+
+
+def adviser(experiment: Experiment, devices: Sequence[jax.Device]) -> Advise:
+  """Makes the function that names a mesh with room for the run's student."""
+  return partial(
+    fitting_mesh,
+    devices=len(devices),
+    batch_size=experiment.student.batch_size,
+    rules=experiment.computing.shard_rules,
+  )
+
+
+def step_advice(
+  experiment: Experiment,
+  needs: memory.Needs,
+  arguments: tuple,
+  devices: Sequence[jax.Device],
+  partition: Partition | None,
+  free: int,
+) -> str:
+  """Names a mesh with room for a step that does not fit.
+
+  What is temporary is taken for as many bytes a row of the batch as it is here.
+
+  Args:
+    arguments: of the step, see `loop.train`.
+    partition: how the step's arrays are cut; None for no mesh.
+    free: bytes that are free on a device, beside the arguments.
+  """
+  states, teachers = arguments[0], arguments[5] or {}
+  sizes = needs.memory
+  temporary = sizes["temporary"] * batch_parts(partition, devices)
+
+  def held(candidate):
+    kept = [_bytes(on_a_device(one, candidate)) for one in states.values()]
+    kept += [teacher_bytes(one, candidate) for one in teachers.values()]
+    parts = batch_parts(candidate, devices)
+    return sum(kept) + sizes["data"] + temporary // parts
+
+  room = free + sum(sizes.values()) - sizes["temporary"]
+  return adviser(experiment, devices)(held, room)
 
 
 def teacher_shapes(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
@@ -234,6 +324,13 @@ def _sizes(state: Any, partition: Partition | None) -> dict[str, int]:
     part = "method" if "method" in name else "network"
     sizes["optimiser" if "opt_state" in name else part] += _bytes(leaf)
   return sizes
+
+
+def _gradient(state: Any, partition: Partition | None) -> int:
+  """Bytes on a device of what is trained, and so of its gradient."""
+  if partition is not None:
+    state = on_a_device(state, partition)
+  return _bytes([one.params for one in train_states(state)])
 
 
 def _bytes(tree: Any) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from kdjax import data
 from kdjax.core.errors import TeacherError, warn
 from kdjax.core.teacher import Teacher
+from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.cached_teacher import answers_of
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.report.logs import RunLog
@@ -20,6 +21,7 @@ from kdjax.train.devices.placement import local
 from kdjax.train.epoch import Epoch, portions
 from kdjax.train.fault_tolerance import nan_guard, resume
 from kdjax.train.observer import Observer
+from kdjax.train.population.arrangement import train_states
 
 
 def epochs(
@@ -163,7 +165,7 @@ def _observed(
     gradient_metrics=setup.experiment.distillation.gradient_metrics,
     portion=portion_steps,
     start=start,
-    observer=_observer(setup, meter, quiet=log.quiet),
+    observer=_observer(setup, train_spec, meter, quiet=log.quiet),
   )
   window = setup.values.profile_window
   if window is None or not students or log.quiet:
@@ -178,7 +180,9 @@ def _observed(
   )
 
 
-def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
+def _observer(
+  setup, train_spec: TrainSpec, meter: profiling.Meter, *, quiet: bool
+) -> Observer:
   """Says what every program takes before its first step, and counts its work."""
   programs = {}
   meshed = setup.student.partition is not None
@@ -188,14 +192,45 @@ def _observer(setup, meter: profiling.Meter, *, quiet: bool) -> Observer:
     if run not in programs:
       title = " + ".join(arguments[0])
       compiling(title)
-      programs[run] = needs = memory.needs(run, arguments, sharers=sharers)
+      programs[run] = needs = memory.needs(
+        run,
+        arguments,
+        sharers=sharers,
+        within=_rollouts(train_spec, arguments[0]),
+      )
       meter.needs.append(needs)
       if setup.experiment.computing.preflight:
-        free = memory.free_memory(local(setup.devices))
-        line = memory.check(needs, title, setup.devices, free)
+        line = _checked(setup, train_spec, needs, arguments)
         if not quiet:
           print(line, flush=True)
     examples = np.sum(arguments[2] >= 0) * len(setup.devices)
     meter.count(programs[run].operations * examples)
 
   return Observer(step, meter.input, resume.cut)
+
+
+def _checked(setup, train_spec: TrainSpec, needs, arguments) -> str:
+  """One line of what a program takes; where that is too much, what has room."""
+  title, devices = " + ".join(arguments[0]), setup.devices
+  free = memory.free_memory(local(devices))
+  try:
+    return memory.check(needs, title, devices, free)
+  except memory.DoesNotFit as error:
+    if any(arm.scheme.layout for arm in train_spec.arms.values()):
+      raise
+    advice = capacity.step_advice(
+      setup.experiment, needs, arguments, devices, train_spec.partition, free
+    )
+    raise memory.DoesNotFit(f"{error}; {advice}", error.share) from None
+
+
+def _rollouts(train_spec: TrainSpec, states: Mapping[str, Any]) -> dict:
+  """What of a step's memory is keys and values of the texts that it writes."""
+  if train_spec.kv_cache is None:
+    return {}
+  members = sum(
+    len(train_states(states[name])[0].step)
+    for name, arm in train_spec.arms.items()
+    if arm.scheme.asks and name in states
+  )
+  return {"KV cache": members * train_spec.kv_cache(train_spec.partition)}

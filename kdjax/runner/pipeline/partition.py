@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from kdjax.core.errors import UserError, quantity
 from kdjax.train.devices.rules import Partition, Rule, layout, make_rules
@@ -65,7 +65,34 @@ def read_partition(
     return None
   device_mesh = _read_mesh(mesh, devices)
   batch = PartitionSpec(DATA) if DATA in device_mesh.shape else PartitionSpec()
-  return Partition(device_mesh, _read_rules(rules, device_mesh), batch)
+  return Partition(device_mesh, read_rules(rules, device_mesh), batch)
+
+
+def read_rules(text: str | None, mesh: Mesh | AbstractMesh) -> tuple[Rule, ...]:
+  """Reads `--shard_rules`, for a mesh whose devices need not be there."""
+  if text is None:
+    return ()
+  if text in SETS:
+    for axis in _axes(SETS[text]) - set(mesh.shape):
+      raise UserError(
+        f"--shard_rules={text}: it cuts over the axis {axis!r}, and --mesh has"
+        f" {', '.join(mesh.shape)}"
+      )
+    return SETS[text]
+  pairs = [rule.rpartition("=") for rule in text.split(";") if rule.strip()]
+  if not (pairs and all(pattern.strip() for pattern, _, _ in pairs)):
+    near = difflib.get_close_matches(text, SETS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(
+      f"--shard_rules={text}: expected {', '.join(SETS)} or"
+      f" PATTERN=axis,axis;... with '-' for what is not cut{hint}"
+    )
+  try:
+    return make_rules(
+      [(pattern.strip(), _spec(axes)) for pattern, _, axes in pairs], mesh
+    )
+  except UserError as error:
+    raise UserError(f"--shard_rules: {error}") from error
 
 
 def batch_parts(partition: Partition | None, devices: Sequence[Any]) -> int:
@@ -159,32 +186,6 @@ def _read_mesh(text: str, devices: Sequence[jax.Device]) -> Mesh:
       f" {len(devices)}, one of them may be -1"
     )
   return Mesh(np.asarray(devices).reshape(sizes), tuple(names))
-
-
-def _read_rules(text: str | None, mesh: Mesh) -> tuple[Rule, ...]:
-  if text is None:
-    return ()
-  if text in SETS:
-    for axis in _axes(SETS[text]) - set(mesh.shape):
-      raise UserError(
-        f"--shard_rules={text}: it cuts over the axis {axis!r}, and --mesh has"
-        f" {', '.join(mesh.shape)}"
-      )
-    return SETS[text]
-  pairs = [rule.rpartition("=") for rule in text.split(";") if rule.strip()]
-  if not (pairs and all(pattern.strip() for pattern, _, _ in pairs)):
-    near = difflib.get_close_matches(text, SETS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise UserError(
-      f"--shard_rules={text}: expected {', '.join(SETS)} or"
-      f" PATTERN=axis,axis;... with '-' for what is not cut{hint}"
-    )
-  try:
-    return make_rules(
-      [(pattern.strip(), _spec(axes)) for pattern, _, axes in pairs], mesh
-    )
-  except UserError as error:
-    raise UserError(f"--shard_rules: {error}") from error
 
 
 def _spec(text: str) -> PartitionSpec:

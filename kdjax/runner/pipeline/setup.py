@@ -48,6 +48,8 @@ class TrainSpec(NamedTuple):
       None for the task's score on the scored images.
     partition: how the networks' arrays are cut over a mesh; None where every
       device has all of them.
+    kv_cache: (a partition, or None) -> bytes on a device of the keys and values of
+      a member that writes texts; None where none does.
   """
 
   network: nn.Module
@@ -66,6 +68,7 @@ class TrainSpec(NamedTuple):
   optimizer_for: Callable[[int], optax.GradientTransformation] | None = None
   variables: Mapping[str, Any] = {}
   measure: Callable[[Any], dict[str, Any]] | None = None
+  kv_cache: Callable[[Partition | None], int] | None = None
 
   @property
   def members(self) -> int:

@@ -7,6 +7,7 @@ this costs nothing besides.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from kdjax.train.devices.placement import compiled_anew
 REMEDIES = {
   "data": "--resident_megabytes=0 streams it",
   "teachers": "--teacher_dtype=bfloat16 halves it",
+  "cached answers": "a cache of fewer classes, --cache_top_k of cache",
   "optimiser": "fewer --seeds at a time, or an optimiser that keeps less",
   "parameters": "fewer --seeds at a time, or a smaller network",
   "temporary": (
@@ -43,17 +45,25 @@ class Needs(NamedTuple):
 
   Attributes:
     memory: bytes by what they hold: parameters, optimiser, data, teachers,
-      temporary (values kept for the gradient, and copies).
+      cached answers, temporary (values kept for the gradient, and copies).
     donated: bytes of arguments whose memory the results reuse.
     operations: of matrix products and convolutions, a step.
+    within: bytes by what they hold, of those that are temporary.
   """
 
   memory: dict[str, int]
   donated: int
   operations: float
+  within: Mapping[str, int] = MappingProxyType({})
 
 
-def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
+def needs(
+  run: Callable,
+  arguments: tuple,
+  *,
+  sharers: int = 1,
+  within: Mapping[str, int] = MappingProxyType({}),
+) -> Needs:
   """Finds what a mapped training program takes, see `loop.train`.
 
   Args:
@@ -62,6 +72,7 @@ def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
     arguments: that it is about to be called with.
     sharers: how many devices divide what the program is written for; 1 where
       it is one device's already.
+    within: of what is temporary, what is known of it, in bytes.
 
   Returns:
     The needs; "temporary" is 0 where the compiler does not tell.
@@ -79,7 +90,7 @@ def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
     "optimiser": sum(size for path, size in state_sizes if "opt_state" in path),
     "data": sum(size for _, size in _sizes((images, labels, rest)))
     + sum(size for _, size in _sizes(_one_of_each(plan))),
-    "teachers": sum(size for _, size in _sizes(teachers)),
+    **_of_teachers(teachers),
     "temporary": 0,
   }
   memory, donated = compiled.memory_analysis(), 0
@@ -89,7 +100,7 @@ def needs(run: Callable, arguments: tuple, *, sharers: int = 1) -> Needs:
     sizes["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
   closed = jax.make_jaxpr(run)(*arguments)
   total = operations(closed.jaxpr, rounds=len(steps))
-  return Needs(sizes, donated, total / len(steps) / sharers)
+  return Needs(sizes, donated, total / len(steps) / sharers, dict(within))
 
 
 def check_data(size: int, free: int | None) -> None:
@@ -155,11 +166,9 @@ def check(
     program_needs: of a program whose arguments are on the devices already.
     free: bytes that are free on each, see `free_memory`.
   """
-  parts = ", ".join(
-    f"{name} {sized(size)}"
-    for name, size in program_needs.memory.items()
-    if size
-  )
+  parts = listed(program_needs.memory)
+  if within := listed(program_needs.within):
+    parts += f" ({within} of it)"
   per_device = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
   total = program_needs.operations * len(devices) / 1e9
   line = f"{title}: {parts}{per_device}; {total:.3g} GFLOP a step"
@@ -173,11 +182,14 @@ def check(
   return line
 
 
-def free_memory(devices: Sequence[jax.Device]) -> int | None:
+def free_memory(
+  devices: Sequence[jax.Device], *, besides: Any = None
+) -> int | None:
   """Returns the bytes that are free on each device.
 
   Args:
     devices: of one kind; those of other processes do not tell, and are left out.
+    besides: arrays whose memory counts as free.
 
   Returns:
     Of the fullest; of a CPU an equal share of what the machine, or its
@@ -186,9 +198,10 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   here = jax.process_index()
   devices = [device for device in devices if device.process_index == here]
   stats = [device.memory_stats() or {} for device in devices]
+  there = _held(besides, devices)
   free = [
-    device_stats["bytes_limit"] - device_stats.get("bytes_in_use", 0)
-    for device_stats in stats
+    device_stats["bytes_limit"] - device_stats.get("bytes_in_use", 0) + held
+    for device_stats, held in zip(stats, there, strict=True)
     if "bytes_limit" in device_stats
   ]
   if free:
@@ -196,7 +209,7 @@ def free_memory(devices: Sequence[jax.Device]) -> int | None:
   if devices[0].platform != "cpu":
     return None
   left = host_memory()
-  return None if left is None else left // len(devices)
+  return None if left is None else (left + sum(there)) // len(devices)
 
 
 def operations(jaxpr: Any, *, rounds: int = 1) -> float:
@@ -221,6 +234,22 @@ def operations(jaxpr: Any, *, rounds: int = 1) -> float:
     total += max(inner) if name == "cond" else sum(inner) * times
     total += _of_one(equation)
   return total
+
+
+def listed(sizes: Mapping[str, int], *, empty: bool = False) -> str:
+  """Writes what takes how many bytes for people.
+
+  Args:
+    sizes: the bytes by what they hold.
+    empty: whether to name what takes none.
+
+  Example:
+    >>> listed({"data": 2_000_000, "teachers": 0})
+    'data 2.0 MB'
+  """
+  return ", ".join(
+    f"{name} {sized(size)}" for name, size in sizes.items() if size or empty
+  )
 
 
 def sized(count: int) -> str:
@@ -267,6 +296,25 @@ def _inside(params: Mapping) -> Iterator[Any]:
 def _one_of_each(plan: Any) -> Any:
   """A device's own, of what is on the host yet and has an axis of devices."""
   return jax.tree.map(lambda x: x if isinstance(x, jax.Array) else x[0], plan)
+
+
+def _of_teachers(teachers: Mapping[str, Any] | None) -> dict[str, int]:
+  """Bytes on one device of networks that teach, and of answers that are kept."""
+  sizes = {"teachers": 0, "cached answers": 0}
+  for one in (teachers or {}).values():
+    name = "cached answers" if one.stored else "teachers"
+    sizes[name] += sum(size for _, size in _sizes(one))
+  return sizes
+
+
+def _held(tree: Any, devices: Sequence[jax.Device]) -> list[int]:
+  """Bytes of arrays that lie on each device."""
+  held = dict.fromkeys(devices, 0)
+  for leaf in jax.tree.leaves(tree):
+    for shard in getattr(leaf, "addressable_shards", ()):
+      if shard.device in held:
+        held[shard.device] += shard.data.nbytes
+  return [*held.values()]
 
 
 def _sizes(tree: Any) -> Iterator[tuple[str, int]]:

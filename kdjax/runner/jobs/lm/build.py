@@ -143,6 +143,15 @@ def build(experiment: Experiment) -> Plan:
   setup = setup._replace(student=trainee.make(setup))
   if partition is not None:
     _check_partition(setup)
+  if experiment.computing.preflight:
+    capacity.check_networks(
+      "student",
+      setup.student._replace(model=student_model.text),
+      setup.training_teacher,
+      setup.sample,
+      devices,
+      capacity.adviser(experiment, devices),
+    )
   return Plan(setup, experiment, devices, partial(_fingerprints, setup))
 
 

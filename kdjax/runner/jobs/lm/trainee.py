@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from kdjax import data, methods
@@ -11,6 +12,7 @@ from kdjax.core.task import Task, as_batch
 from kdjax.data import Split
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.lm import measure, networks, policies
+from kdjax.runner.jobs.lm.rollout_cache import rollout_cache
 from kdjax.runner.pipeline.arms import settings_of
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import check_pieces, check_schedules
@@ -19,6 +21,7 @@ from kdjax.train.arm import Arm
 from kdjax.train.dry_run import check_step
 from kdjax.train.loader import Loader
 from kdjax.train.optimizer import read_optimizer
+from kdjax.train.precision import in_precision
 from kdjax.train.schemes.scheme import OFFLINE, Scheme, in_pieces
 
 
@@ -79,6 +82,28 @@ def make(setup: Any) -> TrainSpec:
     partition=setup.partition,
     variables={} if start is None else dict.fromkeys(arms, start),
     measure=partial(measure.on_validation, setup, network, task),
+    kv_cache=_kv_cache(setup, network, start) if setup.policy.writes else None,
+  )
+
+
+def _kv_cache(setup: Any, network: Network, start: Any):
+  """Makes the function that counts what a member's own texts take on a device."""
+  experiment, teachers = setup.experiment, setup.teachers
+  if start is None:
+    start = jax.eval_shape(network.init, jax.random.key(0), setup.sample)
+  writers = [(network, start)]
+  if setup.policy.combine is not None:
+    dtype = experiment.computing.teacher_dtype
+    both = in_precision(teachers.together.network, dtype)
+    writers.append((both, teachers.together.variables))
+  new_tokens = experiment.continuation.max_new_tokens
+  return partial(
+    rollout_cache,
+    writers,
+    batch_size=experiment.student.batch_size,
+    prompt=setup.train_split.labels.shape[1] + 1 - new_tokens,
+    new_tokens=new_tokens,
+    devices=setup.devices,
   )
 
 
