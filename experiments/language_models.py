@@ -213,7 +213,8 @@ _FROM_GEMMA = Experiment(
 
 
 EXPERIMENTS = {
-  "lm": Experiment(student=_STUDENT),
+  # Steps may take seconds: a signal waits for no more than sixteen.
+  "lm": Experiment(student=_STUDENT, run=Run(checkpoint_steps=16)),
   "lm_demo": Experiment(
     language=Language(
       text="runs/texts/demo.jsonl",
