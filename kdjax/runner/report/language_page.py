@@ -52,6 +52,8 @@ def table_makers(
     makers["alignment"] = lambda: [alignment_table(results["alignment"])]
   if _searched(results):
     makers["rates"] = lambda: [rates_table(results)]
+  if any("late_kl" in one for one in results.get("exposure", {}).values()):
+    makers["exposure"] = lambda: [exposure_table(results["exposure"])]
   if "completions" in results:
     makers["completions"] = lambda: completions_tables(results["completions"])
   return makers
@@ -212,6 +214,31 @@ def texts_table(results: Mapping[str, Any]) -> Table:
   )  # fmt: skip
 
 
+def exposure_table(exposure: Mapping[str, Any]) -> Table:
+  """Makes the table of how far networks are from the teacher as they write."""
+  rows = tuple(
+    (
+      "Student, on the teacher's texts"
+      if name == "teacher"
+      else f"{reading.title_of(name)}, on its own",
+      *(formats.with_spread(curve[part], 3) for part in _PARTS),
+    )
+    for name, curve in exposure.items()
+  )
+  return Table(
+    "KL(teacher || network) by token of a text, nats",
+    ("Network", *_PARTS.values()),
+    rows,
+    (
+      "Texts drawn at temperature 1 behind prompts of test documents; means over"
+      " the seeds, ± standard deviation.",
+    ),
+  )
+
+
+_PARTS = {"early_kl": "Tokens 1 to 16", "late_kl": "Tokens behind them"}
+
+
 def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
   """Makes the tables of what the networks wrote."""
   titles = {
@@ -224,9 +251,7 @@ def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
     (
       reading.title_of(network),
       *(
-        formats.MISSING
-        if values.get(name) is None
-        else f"{100 * values[name]:.1f}"
+        formats.with_spread(100 * reading.numbers(values.get(name)), 1)
         for name in names
       ),
     )
@@ -243,7 +268,7 @@ def completions_tables(completions: Mapping[str, Any]) -> list[Table]:
       ("Network", *(titles[name] for name in names)),
       rows,
       (
-        "Greedy, by the first seed's networks. Distinct pairs: of all pairs of"
+        "Greedy, means over the seeds ± standard deviation. Distinct pairs: of all pairs of"
         " tokens, the different ones. Repetition: 4-grams that a text had before.",
       ),
     ),

@@ -44,7 +44,9 @@ def measure(setup: Any, context: Context) -> Measured:
   results = {"task": tokenization.task.name, "teacher": _teacher(setup)}
   networks = {}
   if setup.teacher.network is not None:
-    networks["teacher"] = setup.teacher.network, setup.teacher.variables
+    networks["teacher"] = (
+      setup.teacher.network, lambda: [setup.teacher.variables],
+    )  # fmt: skip
   for arm, members in fitted.networks.items():
     seeds, rate = _at_best_rate(setup, members)
     results[arm] = _scores(setup, seeds) | rate
@@ -53,7 +55,10 @@ def measure(setup: Any, context: Context) -> Measured:
     _save(setup, context.workdir / arm, merged)
     if setup.student_model.lora is not None:
       _save_adapters(setup, context.workdir / arm / "adapter", first)
-    networks[arm] = setup.student_model.pretrained.network, merged
+    networks[arm] = (
+      setup.student_model.pretrained.network,
+      partial(_each_merged, setup.student_model, seeds),
+    )
   results |= written.measure(setup, networks)
   controls = {
     name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
@@ -228,3 +233,8 @@ def _member(members: Any, i: int) -> Any:
 def _each(members: Any) -> Iterator[Any]:
   for i in range(len(jax.tree.leaves(members)[0])):
     yield _member(members, i)
+
+
+def _each_merged(model: Any, members: Any) -> Iterator[Any]:
+  for one in _each(members):
+    yield without_adapters(model, one)

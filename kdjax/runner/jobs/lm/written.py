@@ -1,6 +1,6 @@
 """What the networks of a run write: completions side by side, the exposure curve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,11 @@ from kdjax.runner.report.progress import say
 PROMPTS, STEPS = 64, 32
 # Of a document without a prompt, so many first tokens are one.
 _BEGINNING = 16
+# A text's first tokens, and those behind them, where slips have added up.
+_EARLY = 16
+
+# A network, and a function that yields the variables of each seed's.
+Networks = Mapping[str, tuple[Any, Callable[[], Iterable[Any]]]]
 
 
 class Prompt(NamedTuple):
@@ -55,11 +60,11 @@ def find_prompts(
   return prompts[:PROMPTS]
 
 
-def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
+def measure(setup: Any, networks: Networks) -> dict[str, Any]:
   """Lets the networks continue prompts of the test documents.
 
   Args:
-    networks: by name, "student" and perhaps "teacher" among them, (network, variables).
+    networks: by name, "student" and perhaps "teacher" among them.
   """
   settings, tokenizer = setup.experiment, setup.tokenizer
   length = settings.language.sequence_length
@@ -72,11 +77,13 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
     return {}
   say(f"{len(networks)} networks continue {len(prompts)} prompts: compiling")
   ids = {
-    name: _continued(setup, name, network, prompts, steps, "greedy")
-    for name, network in networks.items()
+    name: _continued(setup, name, networks, prompts, steps, "greedy")
+    for name in networks
   }
+  # Texts are shown of the first seed.
   completions = {
-    name: [*map(_tokenizer_of(setup, name).decode, ids[name])] for name in ids
+    name: [*map(_tokenizer_of(setup, name).decode, ids[name][0])]
+    for name in ids
   }
   curves = {}
   if setup.tokenization.same_ids and "teacher" in networks:
@@ -85,7 +92,8 @@ def measure(setup: Any, networks: Mapping[str, Any]) -> dict[str, Any]:
     "completions": {
       "tokens": steps,
       "scores": {
-        name: _scores(prompts, ids[name], completions[name]) for name in ids
+        name: _scores(prompts, ids[name], _tokenizer_of(setup, name))
+        for name in ids
       },
       "shown": [
         {"prompt": tokenizer.decode(prompt.ids), "reference": prompt.reference}
@@ -104,39 +112,57 @@ def _tokenizer_of(setup: Any, name: str) -> Any:
 def _continued(
   setup: Any,
   name: str,
-  network: Any,
+  networks: Networks,
   prompts: Sequence[Prompt],
   steps: int,
   sampling: str,
-) -> list[np.ndarray]:
+) -> list[list[np.ndarray]]:
+  """What each seed's network of a name writes, a text a prompt."""
   ids, task = [prompt.ids for prompt in prompts], setup.tokenization.task
   if name == "teacher":
     ids = [setup.tokenization.teacher_prompt(one) for one in ids]
     task = setup.tokenization.teacher_task
-  return generate(
-    *network,
-    ids,
-    max_new_tokens=steps,
-    sampling=sampling,
-    key=jax.random.key(0),
-    eos=_tokenizer_of(setup, name).eos,
-    vocabulary=task.width,
-    batch_size=16,
-  )
+  network, members = networks[name]
+  return [
+    generate(
+      network,
+      one,
+      ids,
+      max_new_tokens=steps,
+      sampling=sampling,
+      key=jax.random.key(0),
+      eos=_tokenizer_of(setup, name).eos,
+      vocabulary=task.width,
+      batch_size=16,
+    )
+    for one in members()
+  ]
 
 
 def _scores(
-  prompts: Sequence[Prompt], ids: Sequence[np.ndarray], texts: Sequence[str]
+  prompts: Sequence[Prompt],
+  ids: Sequence[Sequence[np.ndarray]],
+  tokenizer: Any,
+) -> dict[str, list[float | None]]:
+  """Of each seed's texts: how varied, and how near to what was to be answered."""
+  scores = [_scores_of_seed(prompts, one, tokenizer) for one in ids]
+  return {
+    name: [x if np.isfinite(x := one[name]) else None for one in scores]
+    for name in scores[0]
+  }
+
+
+def _scores_of_seed(
+  prompts: Sequence[Prompt], ids: Sequence[np.ndarray], tokenizer: Any
 ) -> dict[str, float]:
-  """How varied texts are, and of prompts how near to what was to be answered."""
   tokens = [one.tolist() for one in ids]
   scores = {
     "distinct_2": evaluate.distinct_n(tokens, 2),
     "repetition": evaluate.repetition(tokens),
   }
   pairs = [
-    (text, prompt.reference)
-    for text, prompt in zip(texts, prompts, strict=True)
+    (tokenizer.decode(one), prompt.reference)
+    for one, prompt in zip(ids, prompts, strict=True)
     if prompt.has_answer
   ]
   if pairs:
@@ -144,28 +170,56 @@ def _scores(
       np.mean([evaluate.rouge_l(*pair).f for pair in pairs])
     )
     scores["exact_match"] = evaluate.exact_match(*zip(*pairs, strict=True))
-  return {name: x if np.isfinite(x) else None for name, x in scores.items()}
+  return scores
 
 
 def _exposure(
-  setup: Any, networks: Mapping[str, Any], prompts: Sequence[Prompt], steps: int
+  setup: Any, networks: Networks, prompts: Sequence[Prompt], steps: int
 ) -> dict[str, Any]:
-  """KL(teacher || student) by step, on texts that either has drawn."""
+  """KL(teacher || network) by step on texts that it has drawn.
+
+  Under "teacher" is the student's on texts that the teacher has drawn.
+  """
   curves = {}
-  for name in ("student", "teacher"):
+  for writer in networks:
+    network, members = networks["student" if writer == "teacher" else writer]
     answers = _continued(
-      setup, name, networks[name], prompts, steps, "temperature(1.0)"
+      setup, writer, networks, prompts, steps, "temperature(1.0)"
     )
-    curve = evaluate.kl_by_step(
-      *networks["student"],
-      setup.tokenization.teacher,
-      _rows(prompts, answers),
-      task=setup.tokenization.task,
-      steps=steps,
-    )
-    has_texts = curve["texts"] > 0
-    curves[name] = {key: x[has_texts].tolist() for key, x in curve.items()}
+    seeds = [
+      evaluate.kl_by_step(
+        network,
+        one,
+        setup.tokenization.teacher,
+        # The teacher's texts are those that every seed's student reads.
+        _rows(prompts, answers[i % len(answers)]),
+        task=setup.tokenization.task,
+        steps=steps,
+      )
+      for i, one in enumerate(members())
+    ]
+    curves[writer] = _curve(seeds)
   return curves
+
+
+def _curve(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, list]:
+  """The mean over all seeds' texts by step; each seed's over steps."""
+  counts = np.stack([one["texts"] for one in seeds])
+  sums = np.stack([np.nan_to_num(one["kl"]) for one in seeds]) * counts
+  has_texts = counts.sum(0) > 0
+  parts = {"early": slice(_EARLY), "late": slice(_EARLY, None)}
+  return {
+    "kl": (sums.sum(0)[has_texts] / counts.sum(0)[has_texts]).tolist(),
+    "texts": counts.sum(0)[has_texts].tolist(),
+  } | {
+    f"{name}_kl": [
+      float(total / count) if count else None
+      for total, count in zip(
+        sums[:, part].sum(1), counts[:, part].sum(1), strict=True
+      )
+    ]
+    for name, part in parts.items()
+  }
 
 
 def _rows(

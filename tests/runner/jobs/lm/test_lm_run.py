@@ -111,14 +111,19 @@ def test_a_run(places, tmp_path):
   page = (workdir / "report.html").read_text()
   assert "Bits a byte" in page and "validation documents" in page
   assert "Completions" in page and "token by token of a text" in page
+  assert "Tokens behind them" in page
   completions = results["completions"]["shown"]
   assert {*completions[0]} == {
     "prompt", "reference", "teacher", "student", "baseline"
   }  # fmt: skip
   scores = results["completions"]["scores"]["student"]
-  assert all(0 <= scores[name] <= 1 for name in ("distinct_2", "repetition"))
-  own, others = (results["exposure"][x] for x in ("student", "teacher"))
-  assert own["texts"][0] == others["texts"][0] == len(completions)
+  for name in ("distinct_2", "repetition"):
+    assert len(scores[name]) == 2 and all(0 <= x <= 1 for x in scores[name])
+  curves = [results["exposure"][x] for x in ("student", "teacher", "baseline")]
+  for curve in curves:
+    seeds = [len(curve[name]) for name in ("early_kl", "late_kl")]
+    assert seeds == [2, 2] and curve["texts"][0] == 2 * len(completions)
+  own, others, _ = curves
   # Both begin behind the same prompts.
   assert (
     own["kl"][0] == pytest.approx(others["kl"][0], rel=1e-5)
