@@ -26,6 +26,7 @@ NAMES = (
   "language_step",
   "language_memory",
   "generation",
+  "on_policy",
   "populations",
   "scale",
 )
