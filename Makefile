@@ -67,16 +67,17 @@ lm-texts: .venv/ready .venv/smollm2
 	$(DOCUMENTS) runs/texts/pages.jsonl 'docs/*.md' --train=64 --test=12
 	$(DOCUMENTS) runs/texts/novels_healing.jsonl package:novels --train=56 --validation=6 --test=12
 	$(DOCUMENTS) runs/texts/novels.jsonl package:novels --train=1024 --validation=32 --test=64
+	$(DOCUMENTS) runs/texts/novels_192.jsonl package:novels --train=192 --validation=4 --test=8
 	$(DOCUMENTS) runs/texts/definitions.jsonl package:wordnet --train=256 --validation=32 --test=64
 	$(DOCUMENTS) runs/texts/words.jsonl package:wordnet --train=4096 --validation=64 --test=128
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
 	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
 
-# The teacher of lm_data_size_4 and its like.
-runs/lm_small_teacher/results.json:
+# The small teachers: of novels, and of what words mean.
+runs/lm_%_teacher/results.json:
 	$(MAKE) lm-texts
-	$(BIN)/python launch.py lm --experiment=lm_small_teacher --workdir=runs/lm_small_teacher
+	$(BIN)/python launch.py lm --experiment=lm_$*_teacher --workdir=runs/lm_$*_teacher
 
 # A file's tests share what they compile: one worker takes all of them.
 test: .venv/ready
@@ -126,10 +127,11 @@ endef
 BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
-BEFORE_lm_data_size_4 = $(MAKE) runs/lm_small_teacher/results.json
-BEFORE_lm_data_size_16 = $(BEFORE_lm_data_size_4)
-BEFORE_lm_data_size_64 = $(BEFORE_lm_data_size_4)
-BEFORE_lm_data_size_256 = $(BEFORE_lm_data_size_4)
+taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
+	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
+$(call taught,lm:lm_data_size_%,small)
+$(call taught,lm:lm_on_policy_%,words)
+$(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \

@@ -81,24 +81,49 @@ distributions on them, 6.98 ± 0.03 by WordNet's (baseline), teacher 5.17. The t
 otherwise than WordNet: on the same answers they are nearer to it than the baseline, KL 4.39,
 3.78 and 5.03.
 
-lm_words_teacher: A small GPT of four blocks on WordNet: the teacher of `lm_on_policy`.
+lm_words_teacher: A small GPT of four blocks on WordNet: the teacher of `lm_on_policy_own`.
 
-  make lm-texts
-  python launch.py lm --experiment=lm_words_teacher --workdir=runs/lm_words_teacher
+  make runs/lm_words_teacher/results.json
 
-lm_on_policy: Does a student gain from its own texts, and by which loss?
+lm_on_policy_own: Does a student gain from its own texts, and by which loss?
 
-  python launch.py lm --experiment=lm_on_policy --policy=off --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
-  python launch.py lm --experiment=lm_on_policy --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
-  python launch.py lm --experiment=lm_on_policy --policy=student --distillation='forward_kl:1' --alternatives='reverse_kl:1, generalized_jsd(beta=0.5):1'
-  python launch.py lm --experiment=lm_on_policy --policy=student --distillation=policy_gradient
-  python launch.py lm --experiment=lm_on_policy --policy='student(teacher=0.2)' --distillation=minillm
-  python launch.py lm --experiment=lm_on_policy --policy=teacher --distillation=hard
+  make experiments RUNS="lm:lm_on_policy_off lm:lm_on_policy_half lm:lm_on_policy_own"
+  make experiments RUNS="lm:lm_on_policy_minillm lm:lm_on_policy_distillm lm:lm_on_policy_teacher"
 
-What words mean, as WordNet has it, by a GPT of two blocks: from the file's answers (off),
-from half or all of its own (GKD with a student's share of 0, 1/2 and 1), by MiniLLM, and
-from the teacher's. Three orders, two rates for each arm, equally many steps; the baseline
-learns from the file's answers. Not run yet.
+What words mean, as WordNet has it, by a GPT of two blocks that writes each text it learns
+from (GKD with a student's share of 1), by three divergences and by policy gradients. 300
+steps of 4 prompts, three orders, two rates for each arm; the baseline learns from the
+file's answers. So small that each takes a small CPU some minutes. Not run yet.
+
+lm_on_policy_off: As `lm_on_policy_own`, from the file's answers (a share of 0).
+
+lm_on_policy_half: As `lm_on_policy_own`, half of the batches from the file's answers.
+
+lm_on_policy_minillm: As `lm_on_policy_own`, by MiniLLM.
+
+lm_on_policy_distillm: As `lm_on_policy_own`, by DistiLLM.
+
+lm_on_policy_teacher: As `lm_on_policy_own`, by the tokens of the teacher's answers.
+
+lm_two_teachers: Are two teachers of half the texts each worth more than either?
+
+  make experiments RUNS="lm:lm_two_teachers lm:lm_two_teachers_novels lm:lm_two_teachers_words"
+
+A GPT of two blocks learns from novels and from what words mean, from a GPT that knows
+the novels and one that knows the words, whose probabilities are averaged. Not run yet.
+
+lm_two_teachers_novels: As `lm_two_teachers`, from the one that knows the novels alone.
+
+lm_two_teachers_words: As `lm_two_teachers`, from the one that knows the words alone.
+
+lm_lora: What do adapters cost against training all weights?
+
+  make experiments RUNS="lm:lm_lora lm:lm_lora_full"
+
+The GPT that knows novels learns what words mean from the one that does, by adapters of
+rank 8 in all its linear layers: student and baseline. Not run yet.
+
+lm_lora_full: As `lm_lora`, all weights.
 """
 
 import dataclasses
@@ -212,6 +237,83 @@ _FROM_GEMMA = Experiment(
 )
 
 
+def _policy(policy: str, *objectives: str, batch_size: int = 4) -> Experiment:
+  """What words mean, from the files' answers, the student's or the teacher's."""
+  first, *others = objectives
+  return Experiment(
+    language=Language(
+      text="runs/texts/words.jsonl",
+      sequence_length=64,
+      steps=300,
+      evaluations=3,
+      policy=policy,
+      alternatives=", ".join(others) or None,
+    ),
+    continuation=Continuation(max_new_tokens=32),
+    teacher=Teacher(teacher_from="runs/lm_words_teacher"),
+    student=_student(
+      model="decoder(family='gpt2', width=64, depth=2, heads=2, positions=64)",
+      batch_size=batch_size,
+    ),
+    distillation=Distillation(distillation=first),
+    search=Search(rates=(3e-3, 1e-2)),
+  )
+
+
+def _two_teachers(*folders: str) -> Experiment:
+  """A GPT of two blocks on novels and WordNet, from those who know either."""
+  return Experiment(
+    language=Language(
+      text="runs/texts/novels_192.jsonl,runs/texts/words.jsonl",
+      sequence_length=64,
+      steps=150,
+      evaluations=3,
+      completions=0,
+    ),
+    teacher=Teacher(teacher_from=",".join(folders)),
+    student=_student(
+      model="decoder(family='gpt2', width=64, depth=2, heads=4, positions=64)",
+      batch_size=4,
+    ),
+    distillation=_WORDS,
+    search=Search(rates=(3e-3, 1e-2)),
+  )
+
+
+_NOVELS, _DEFINITIONS = "runs/lm_small_teacher", "runs/lm_words_teacher"
+
+
+def _lora(lora: str | None) -> Experiment:
+  """The GPT that learned from novels learns from the one of WordNet."""
+  return Experiment(
+    language=Language(
+      text="runs/texts/words.jsonl",
+      student_from=f"{_NOVELS}/student",
+      lora=lora,
+      sequence_length=64,
+      steps=100,
+      evaluations=2,
+      completions=0,
+    ),
+    teacher=Teacher(teacher_from=_DEFINITIONS),
+    student=_student(batch_size=4),
+    distillation=_WORDS,
+    search=Search(rates=(1e-3, 5e-3)),
+  )
+
+
+_KLS = "forward_kl:1", "reverse_kl:1", "generalized_jsd(beta=0.5):1"
+_ON_POLICY = {
+  # Packed: three sequences have as many answers as four rows.
+  "off": _policy("off", *_KLS, batch_size=3),
+  "half": _policy("mixed(student=0.5)", *_KLS),
+  "own": _policy("student", *_KLS, "policy_gradient:1"),
+  "minillm": _policy("student(teacher=0.2)", "minillm:1"),
+  "distillm": _policy("adaptive", "distillm"),
+  "teacher": _policy("teacher", "hard", batch_size=3),
+}
+
+
 EXPERIMENTS = {
   # Steps may take seconds: a signal waits for no more than sixteen.
   "lm": Experiment(student=_STUDENT, run=Run(checkpoint_steps=16)),
@@ -236,22 +338,12 @@ EXPERIMENTS = {
   "lm_words_teacher": _small_gpt(
     learning_rate=2e-3, text="runs/texts/words.jsonl", steps=1000
   ),
-  "lm_on_policy": Experiment(
-    language=Language(
-      text="runs/texts/words.jsonl",
-      sequence_length=64,
-      steps=300,
-      evaluations=6,
-      policy="mixed(student=0.5)",
-    ),
-    continuation=Continuation(max_new_tokens=24),
-    teacher=Teacher(teacher_from="runs/lm_words_teacher"),
-    student=_student(
-      model="decoder(family='gpt2', width=64, depth=2, heads=2, positions=128)",
-    ),
-    distillation=Distillation(distillation="generalized_jsd(beta=0.5):1"),
-    search=Search(rates=(1e-3, 3e-3)),
-  ),
+  **{f"lm_on_policy_{name}": one for name, one in _ON_POLICY.items()},
+  "lm_two_teachers": _two_teachers(_NOVELS, _DEFINITIONS),
+  "lm_two_teachers_novels": _two_teachers(_NOVELS),
+  "lm_two_teachers_words": _two_teachers(_DEFINITIONS),
+  "lm_lora": _lora("rank(8)"),
+  "lm_lora_full": _lora(None),
   "lm_small_teacher": _small_gpt(
     learning_rate=3e-3,
     text="runs/texts/novels_1024.jsonl",
