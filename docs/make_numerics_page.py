@@ -194,7 +194,7 @@ def replicas() -> list[str]:
     "| --- | --- | --- | --- | --- | --- | --- |",
   ]
   for name in filter(couples_batch, CASES):
-    function = getattr(losses, name)
+    function = functools.partial(CASES[name].call, getattr(losses, name))
     want, grad = jax.jit(jax.value_and_grad(function))(student, teacher)
     ways = (function, functools.partial(function, axis_name="devices"))
     cells = [f"`{name}`", f"{want:.3g}"]

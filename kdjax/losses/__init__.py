@@ -25,6 +25,11 @@ from kdjax.losses.attention import (
   attention_mse,
   tinybert,
 )
+from kdjax.losses.binary import (
+  binary_kd,
+  class_aware_embedding,
+  instance_aware_embedding,
+)
 from kdjax.losses.contrastive import (
   crd,
   crd_update,
@@ -127,8 +132,10 @@ __all__ = [
   "attention_mse",
   "attention_transfer",
   "batch_correlation",
+  "binary_kd",
   "cat_kd",
   "cc",
+  "class_aware_embedding",
   "class_correlation",
   "correlation_congruence",
   "cosine_distance",
@@ -151,6 +158,7 @@ __all__ = [
   "hcl",
   "hidden_mse",
   "hint",
+  "instance_aware_embedding",
   "jensen_shannon",
   "jsd",
   "kd",

@@ -71,7 +71,8 @@ def classes(
   if parts * logits.shape[-1] < least:
     raise ValueError(
       f"{function}: the softmax of one class is 1 whatever the logit, got"
-      f" {logits.shape}; one logit z is the two logits (0, z):"
+      f" {logits.shape}; a yes/no question has losses.binary_kd, and the task"
+      " multilabel, or write its logit z as the two logits (0, z):"
       " jnp.stack([jnp.zeros_like(z), z], -1) with z = logits[..., 0]"
     )
 

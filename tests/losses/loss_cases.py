@@ -114,6 +114,13 @@ def _map(**changes):
   return Case(**({"family": "maps"} | changes))
 
 
+def _of_labels(function, student, teacher, mask=None, **kwargs):
+  if mask is None:  # vectors, of two labels that all have
+    student, teacher = (x.reshape(len(x), 2, -1) for x in (student, teacher))
+    mask = jnp.ones(student.shape[:2], bool)
+  return function(student, teacher, mask.astype(jnp.int32), **kwargs)
+
+
 def _wide(x):
   """Half precision to float32, for what the adapters below compute."""
   return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
@@ -243,6 +250,7 @@ CASES = {
   "sparse_kd": _softmax(call=_sparse, bad_axis=None),
   "ensemble_kd": _softmax(call=_ensemble, zero=False),
   "uld": _softmax(bad_axis=0),
+  "binary_kd": Case("logits", drops=True),
   "dino": _softmax(call=_dino, zero=False),
   # Feature
   "fitnet": _map(),
@@ -281,6 +289,8 @@ CASES = {
   "rkd_angle": _relation(),
   "rkd": _relation(),
   "relation_mse": _relation(),
+  "class_aware_embedding": Case("tokens", _of_labels, bad_axis=1),
+  "instance_aware_embedding": Case("tokens", _of_labels, bad_axis=1),
   # Attention
   "attention_mse": Case("scores", _with_mask, permute=False),
   "attention_kl": Case("scores", _with_mask, permute=False),

@@ -18,12 +18,12 @@ SOFTMAX = sorted(
   name
   for name, case in CASES.items()
   if case.family in ("logits", "labelled")
-  and name not in ("logit_mse", "standardize_logits")
+  and name not in ("binary_kd", "logit_mse", "standardize_logits")
 )
 # Who takes what: every name of a temperature, and every weight.
 POSITIVE = [
   (name, argument)
-  for name in [*SOFTMAX, "cwd", "crd"]
+  for name in [*SOFTMAX, "binary_kd", "cwd", "crd"]
   for argument in inspect.signature(getattr(losses, name)).parameters
   if argument.endswith("temperature") or (name, argument) == ("ttm", "gamma")
 ]
@@ -40,6 +40,8 @@ WEIGHTS = [
   ("srrl", "logit_weight"),
   ("vitkd", "alpha"),
   ("minilmv2", "weights"),
+  ("binary_kd", "positive_weight"),
+  ("binary_kd", "negative_weight"),
 ]
 SHARES = [
   ("symmetric_kl", "lam"),

@@ -286,7 +286,8 @@ def check_frozen(method, params, slopes):
 # the contract is about, and their values are checked by hand in the fast suite.
 SLOW = {
   # Of the teacher's and student's answers, as kd, divergence and noisy_teacher.
-  *("dist", "logit_standardization", "mlkd", "topk_kd", "ttm", "uld"),
+  *("binary_kd", "dist", "logit_standardization", "mlkd", "topk_kd", "ttm"),
+  "uld",
   # Of the labels too, as dkd and ce.
   *("nkd", "wsld", "confidence_penalty", "tf_kd"),
   # Of pairs of stages, as fitnets, vid, ab and adaptive_features.

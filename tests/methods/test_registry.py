@@ -242,6 +242,8 @@ def of_task(kind):
   ("text", "kind"),
   [
     ("kd", "binary"),
+    ("binary_kd(positive_weight=4, gamma=2)", "binary"),
+    ("binary_kd", "categories"),
     ("kd", "categories"),
     ("logit_mse", "values"),
     ("rkd", "values"),
@@ -262,6 +264,7 @@ def test_methods_that_read_a_tasks_answers(text, kind):
     # The published objective ends in kd.
     ("fitnets", "values", "kd"),
     ("pskd", "binary", "pskd"),
+    ("binary_kd", "values", "binary_kd"),
   ],
 )
 def test_methods_that_do_not(text, kind, name):

@@ -64,6 +64,14 @@ def value(method, inputs):
       lambda s, t, y: losses.kd(s, t, temperature=2.0, standardize=True),
     ),
     ("divergence", {}, lambda s, t, y: losses.reverse_kl(s, t)),
+    ("binary_kd", {}, lambda s, t, y: losses.binary_kd(s, t)),
+    (
+      "binary_kd",
+      {"labels": True, "positive_weight": 3.0, "gamma": 1.0},
+      lambda s, t, y: losses.binary_kd(
+        s, t, np.eye(5)[y], positive_weight=3.0, gamma=1.0
+      ),
+    ),
     (
       "divergence",
       {"kind": "skew_kl", "lam": 0.3},
@@ -121,9 +129,9 @@ def test_every_divergence_is_that_of_its_name():
     assert float(got) == pytest.approx(float(want), rel=1e-6), kind
 
 
-@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld"])
+@pytest.mark.parametrize("name", ["binary_kd", "dkd", "nkd", "wsld"])
 def test_example_without_label_adds_nothing(name):
-  method = MAKERS[name]()
+  method = MAKERS[name](**{"labels": True} if name == "binary_kd" else {})
   inputs = make_inputs()
   hidden = inputs._replace(labels=np.array([0, -1, -1, -1]))
   alone = jax.tree.map(lambda x: x[:1] if x.ndim else x, inputs)
@@ -175,6 +183,10 @@ def test_weights_inside_a_method_may_be_schedules():
     "dkd(alpha=-1)",
     "dist(temperature=0)",
     "ttm(gamma=0)",
+    "binary_kd(positive_weight=-1)",
+    "binary_kd(negative_weight='x')",
+    "binary_kd(gamma=linear(0, 1, 2))",
+    "binary_kd(temperature=0)",
     "mlkd(temperatures=())",
     "mlkd(temperatures=(1.0, -1.0))",
     "divergence(kind='renyi')",
