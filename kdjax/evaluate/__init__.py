@@ -22,6 +22,7 @@ from kdjax.evaluate.cost import (
   time_rounds,
 )
 from kdjax.evaluate.exposure import kl_by_step
+from kdjax.evaluate.labels import average_precision, measure_labels
 from kdjax.evaluate.language import bits_per_byte, measure_text, top_mass
 from kdjax.evaluate.measure import (
   measure,
@@ -49,6 +50,7 @@ __all__ = [
   "Comparison",
   "accuracy",
   "agreement",
+  "average_precision",
   "bits_per_byte",
   "calibration_error",
   "compare",
@@ -62,6 +64,7 @@ __all__ = [
   "latency",
   "match_prior",
   "measure",
+  "measure_labels",
   "measure_task",
   "measure_text",
   "measure_together",

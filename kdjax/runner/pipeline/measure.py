@@ -166,6 +166,8 @@ def scores(
     logits: by name, (seeds, N, C).
   """
   results = {"task": setup.student.task.name, "teacher": None}
+  if setup.student.task.kind == "binary":
+    results["label_names"] = list(setup.dataset.class_names)
   to_time, answers = {}, None
   if setup.cached is not None:
     results["teacher"] = cached_teacher.scores(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from kdjax.runner.report import (
   compression_table,
   formats,
+  label_table,
   methods,
   parts,
   reading,
@@ -191,6 +192,10 @@ def table_makers(
     "comparisons": (
       results.get("comparisons"),
       lambda: [tables.comparisons_table(results)],
+    ),
+    "labels": (
+      results.get("label_names"),
+      lambda: label_table.label_tables(results),
     ),
     "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
     "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),
