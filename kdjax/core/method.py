@@ -45,7 +45,7 @@ class Inputs(NamedTuple):
     teacher: the teacher's outputs, a constant; None where nobody teaches.
     labels: (B,) int32; -1, or whatever is no class, where an example has none.
     step: () int32, the training step from 0.
-    mask: (B,) bool, False for the padding of a ragged batch; None = all count.
+    mask: (B,) bool, or weights; 0 for a ragged batch's padding; None = all count.
     index: (B,) int32, which example of the training set this is; or None.
     head: the teacher's linear classifier, {"kernel": (D, C), "bias": (C,)}, a
       constant; None where the teacher has none or only its answers are there.

@@ -95,7 +95,8 @@ def in_one_pass(terms: Mapping[str, tuple], inputs: Any) -> Passes:
     metrics[NATS] = labelled.cross_entropy, labelled.labelled
     if labels is not None:
       means[labels] = labelled.cross_entropy
-  count = jnp.maximum(count_rows(inputs), 1.0)
+  count = count_rows(inputs)
+  count = jnp.where(count > 0, count, 1.0)
   divided = ({k: x / count for k, x in y.items()} for y in (losses, means))
   return Passes(*divided, metrics)
 

@@ -262,7 +262,7 @@ def memory_rows(method: str, examples: int | None, inputs: Inputs) -> jax.Array:
     )
   if inputs.mask is None:
     return inputs.index
-  return jnp.where(inputs.mask, inputs.index, examples)
+  return jnp.where(inputs.mask != 0, inputs.index, examples)
 
 
 def classifier(

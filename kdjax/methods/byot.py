@@ -128,7 +128,7 @@ def _accuracy(logits, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   labels = read_labels(inputs)
   has_label = labels >= 0
   if inputs.mask is not None:
-    has_label &= inputs.mask
+    has_label &= inputs.mask != 0
   right = has_label & (jnp.argmax(logits, axis=-1) == labels)
   return jnp.sum(right, dtype=jnp.float32), jnp.sum(
     has_label, dtype=jnp.float32

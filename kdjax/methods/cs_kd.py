@@ -79,7 +79,7 @@ def partners(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   places = jnp.arange(labels.shape[0])
   counts = labels >= 0
   if inputs.mask is not None:
-    counts &= inputs.mask
+    counts &= inputs.mask != 0
   # Whoever does not count is a class of its own.
   classes = jnp.where(counts, labels, -1 - places)
   order = jnp.argsort(classes, stable=True)

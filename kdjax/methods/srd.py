@@ -96,7 +96,8 @@ def srd(
 
 def _normalised(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   """Gives the examples that count mean 0 and variance 1, and zeros the rest."""
-  count = jnp.ones((x.shape[0], 1), bool) if mask is None else mask[:, None]
+  mask = jnp.ones(x.shape[0], bool) if mask is None else mask != 0
+  count = mask[:, None]
   mean = jnp.mean(x, axis=0, keepdims=True, where=count)
   x = jnp.where(count, x - mean, 0.0)
   variance = jnp.mean(jnp.square(x), axis=0, keepdims=True, where=count)

@@ -265,13 +265,13 @@ def losses_of(
     without_padding(teacher, tokens),
     rows.targets,
     step,
-    has_weight(rows.weight),
+    _as_mask(rows.weight),
     batch.index,
     head,
     network.classifier({"params": params["network"], **collections}),
     batch.extra.get("share"),
     batch.extra.get("partner_targets"),
-    has_weight(batch.weight) if "examples" in counts.own else None,
+    _as_mask(batch.weight) if "examples" in counts.own else None,
     tokens,
     jax.tree.map(jnp.ravel, batch.extra.get("drawn")),
     batch.extra.get("teacher_share"),
@@ -309,10 +309,11 @@ def totals_of(
   task: Task, batch: Batch, axis_name: Axis
 ) -> dict[str, jax.Array]:
   """Counts the global batch, before the network runs."""
-  return {
-    kind: jnp.maximum(collectives.psum(count, axis_name), 1.0)
-    for kind, count in _counts(task, batch).items()
-  }
+  totals = jax.tree.map(
+    lambda count: collectives.psum(count, axis_name), _counts(task, batch)
+  )
+  # Weights may add up to less than one.
+  return {kind: jnp.where(x > 0, x, 1.0) for kind, x in totals.items()}
 
 
 def score_of(task: Task, rows: Rows, batch: Batch) -> Metrics:
@@ -350,6 +351,12 @@ def _counts(task: Task, batch: Batch) -> dict[str, jax.Array]:
   if weights.examples is not weights.rows:
     counts["examples"] = jnp.sum(weights.examples, dtype=jnp.float32)
   return counts
+
+
+def _as_mask(weight: jax.Array) -> jax.Array:
+  """What counts; floats stay as they are, and say how much it counts."""
+  floats = jnp.issubdtype(weight.dtype, jnp.floating)
+  return weight if floats else has_weight(weight)
 
 
 def _metric(losses, over, counts) -> tuple[jax.Array, jax.Array]:
