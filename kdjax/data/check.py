@@ -23,7 +23,9 @@ def check(dataset: Dataset) -> None:
     )
   for name, split in (("train", dataset.train), ("test", dataset.test)):
     where = f"{dataset.name}, {name} split"
-    if dataset.task is None or dataset.task.kind == "categories":
+    if dataset.task is None and split.labels.ndim > 1:
+      _check_answers(split, dataset.classes, where)
+    elif dataset.task is None or dataset.task.kind == "categories":
       _check_labels(split, dataset.classes, where)
     else:
       _check_targets(split, where)
@@ -63,6 +65,23 @@ def _check_targets(split: Split, where: str) -> None:
     example = int(np.argwhere(~np.isfinite(targets))[0, 0])
     raise UserError(
       f"{where}: example {example} has a target that is no number"
+    )
+
+
+def _check_answers(split: Split, count: int, where: str) -> None:
+  """Checks several labels of yes and no."""
+  labels = split.labels
+  if labels.shape[1:] != (count,) or labels.dtype != np.int32:
+    raise UserError(
+      f"{where}: several labels must be int32 of shape (N, {count}), got"
+      f" {labels.dtype} of shape {_written(labels.shape)}"
+    )
+  _check_count(split, where)
+  wrong = ~np.isin(labels, (1, 0, -1))
+  if wrong.any():
+    raise UserError(
+      f"{where}: example {int(np.argwhere(wrong)[0, 0])} has a label of"
+      f" {labels[wrong][0]}; yes is 1, no 0, and what is not known -1"
     )
 
 

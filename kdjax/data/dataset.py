@@ -49,7 +49,10 @@ class Dataset(NamedTuple):
     train: what students and teachers may learn from.
     test: what they are measured on, and nothing else.
     notes: what of the stored data is not used, for people.
-    task: what its networks are for; None for classification.
+    task: what its networks are for; None for classification, or for `multilabel`
+      where labels are (N, C) int32: 1 for yes, 0 for no, -1 for what is not known.
+    positive_weight: what a yes weighs in the loss against such labels, a number or
+      one a label; None for 1.
   """
 
   name: str
@@ -60,6 +63,7 @@ class Dataset(NamedTuple):
   test: Split
   notes: tuple[str, ...] = ()
   task: Task | None = None
+  positive_weight: float | tuple[float, ...] | None = None
 
 
 def summary(dataset: Dataset) -> str:
@@ -68,11 +72,13 @@ def summary(dataset: Dataset) -> str:
   Returns:
     Its name, how many images and classes there are, and what is not used.
   """
-  task = dataset.task
+  task, answers = dataset.task, quantity(dataset.classes, "class", "classes")
+  if dataset.train.labels.ndim > 1:
+    answers = quantity(dataset.classes, "yes/no label")
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
     f" {quantity(len(dataset.test.labels), 'test image')},"
-    f" {f'task {task.name}' if task else quantity(dataset.classes, 'class', 'classes')}"
+    f" {f'task {task.name}' if task else answers}"
   )
   return "; ".join((counts, *dataset.notes))
 

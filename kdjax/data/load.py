@@ -57,9 +57,10 @@ _DESCRIPTIONS = {
   "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/ (or val); the path alone works too",
-  'table(path="FILE", label="label", leave_out=(), standardise=True)': "numbers"
-  " and a label a row, in .csv, .tsv, .parquet or .npz, or a list of images' paths;"
-  " the path alone works too",
+  'table(path="FILE", label="label", leave_out=(), standardise=True,'
+  " positive_weight=None)": "numbers and a label a row, or several of yes and no,"
+  " in .csv, .tsv, .parquet or .npz, or a list of images' paths; the path alone"
+  " works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
   " or cifar10, prepared as array_record in --data_dir",
 }
@@ -234,6 +235,7 @@ def _table(
   label="label",
   leave_out=(),
   standardise=True,
+  positive_weight=None,
   image_size,
   resident_bytes,
   background,
@@ -244,6 +246,7 @@ def _table(
     label=label,
     leave_out=leave_out,
     standardise=standardise,
+    positive_weight=positive_weight,
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,

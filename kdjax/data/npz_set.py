@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.errors import UserError
+from kdjax.data import several_labels
 from kdjax.data.dataset import Dataset
 from kdjax.data.labelled import (
+  Classes,
   check_split,
   hold_out,
   make_dataset,
@@ -41,7 +43,7 @@ def open_npz(
   arrays = _read(path, where)
   parts = _parts(arrays, (label, *_LABELS), where)
   inputs = [_inputs(arrays[x], f"{where}: {x!r}") for x, _ in parts]
-  answers = [_labels(arrays[y], f"{where}: {y!r}") for _, y in parts]
+  answers = [arrays[y] for _, y in parts]
   for x, y in zip(inputs, answers, strict=True):
     if len(x) != len(y):
       raise UserError(f"{where}: {len(x)} inputs, but {len(y)} labels")
@@ -49,14 +51,15 @@ def open_npz(
   if len(shapes) > 1:
     raise UserError(f"{where}: the inputs have the shapes {shapes}")
   values = np.concatenate(inputs)
-  classes = number_classes(np.concatenate(answers), where)
+  classes = _classes(answers, [y for _, y in parts], arrays, where)
+  strata = several_labels.strata(classes)
   if len(parts) == 2:
     is_test = np.arange(len(values)) >= len(inputs[0])
-    check_split(classes, is_test, where)
+    check_split(strata, is_test, where)
   else:
     rows = [row.tobytes().hex() for row in values]
     is_test = hold_out(
-      rows, classes, where, "x_train, y_train, x_test and y_test"
+      rows, strata, where, "x_train, y_train, x_test and y_test"
     )
   return make_dataset(name, classes, values, is_test, standardise=standardise)
 
@@ -126,12 +129,27 @@ def _inputs(array: np.ndarray, where: str) -> np.ndarray:
   return array
 
 
+def _classes(answers, names, arrays, where: str) -> Classes:
+  """What each example is, a class or several times yes or no."""
+  widths = [x.shape[1] if x.ndim == 2 else 1 for x in answers]
+  if len({*widths}) > 1:
+    raise UserError(f"{where}: the labels have the widths {widths}")
+  if widths[0] == 1 or answers[0].dtype.kind not in "iufb":
+    labels = [
+      _labels(x, f"{where}: {y!r}") for x, y in zip(answers, names, strict=True)
+    ]
+    return number_classes(np.concatenate(labels), where)
+  return several_labels.of_array(
+    np.concatenate(answers), arrays.get("label_names"), f"{where}: {names[0]!r}"
+  )
+
+
 def _labels(array: np.ndarray, where: str) -> np.ndarray:
   if array.ndim == 2 and array.shape[1] == 1:
     array = array[:, 0]
   if array.ndim != 1 or array.dtype.kind not in "iufbU":
     raise UserError(
       f"{where} has the type {array.dtype} and the shape {array.shape}; labels"
-      " are (N,) whole numbers or texts"
+      " are (N,) whole numbers or texts, or several of yes and no, (N, L) numbers"
     )
   return array.astype(str)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.errors import UserError
+from kdjax.data import several_labels
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_files
@@ -40,9 +41,10 @@ def open_table(
   path: Path,
   name: str,
   *,
-  label: str = "label",
+  label: str | Sequence[str] = "label",
   leave_out: Sequence[str] = (),
   standardise: bool = True,
+  positive_weight: str | float | Sequence[float] | None = None,
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
   background: tuple[int, int, int] = pixels.WHITE,
@@ -57,10 +59,12 @@ def open_table(
   Args:
     path: a .csv, .tsv, .parquet or .npz file.
     name: as the user wrote it.
-    label: the column of the classes.
+    label: the column of the classes; or several that say yes or no, as do those
+      that begin with `label_` where none is called `label`.
     leave_out: columns that are not looked at, such as an id.
     standardise: bring the columns to mean 0 and deviation 1, over the training
       rows.
+    positive_weight: of labels of yes and no, see `several_labels.checked`.
     image_size: of a list of images, as `load` takes it; so are the others.
 
   Raises:
@@ -68,37 +72,61 @@ def open_table(
   """
   if not path.is_file():
     raise UserError(f"data set {name!r}: there is no such file")
+  dataset = _open(
+    path,
+    name,
+    label,
+    leave_out,
+    standardise,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+  )
+  return several_labels.checked(dataset, name, positive_weight)
+
+
+def _open(path, name, label, leave_out, standardise, **of_images) -> Dataset:
   arrays = path.suffix.lower() == ".npz"
   if arrays and leave_out:
     raise UserError(f"{name}: leave_out is for tables")
-  table = None if arrays else _columns_of(read_table(path), label, leave_out)
+  if arrays and not isinstance(label, str):
+    raise UserError(
+      f"{name}: several names of labels are for tables; arrays have one of (N, L)"
+    )
+  table = None if arrays else read_table(path)
+  if table is not None:
+    label = several_labels.label_columns(table.columns, label) or label
+    table = _columns_of(table, label, leave_out)
   inputs = [] if arrays else _inputs(table, label)
   if len(inputs) == 1 and inputs[0] in _FILES:
     files = _list_images(path.parent, table, inputs[0], label)
-    return open_files(
-      files,
-      name,
-      image_size=image_size,
-      resident_bytes=resident_bytes,
-      background=background,
-    )
-  if image_size is not None:
+    return open_files(files, name, **of_images)
+  if of_images["image_size"] is not None:
     raise UserError(
       f"--image_size: the inputs of {name} have the size that they have"
     )
   if arrays:
     return open_npz(path, name, label=label, standardise=standardise)
   values = numbers(table, inputs)
-  classes = number_classes(texts(table, label), table.where)
+  classes = _classes(table, label)
   is_test = _held(table, classes, [row.tobytes().hex() for row in values])
   return make_dataset(name, classes, values, is_test, standardise=standardise)
 
 
-def _columns_of(table: Table, label: str, leave_out: Sequence[str]) -> Table:
+def _classes(table: Table, label: str | Sequence[str]) -> Classes:
+  """What each row is, a class or several times yes or no."""
+  if isinstance(label, str):
+    return number_classes(texts(table, label), table.where)
+  return several_labels.of_table(table, label)
+
+
+def _columns_of(table: Table, label, leave_out: Sequence[str]) -> Table:
   """The table without the columns that are left out."""
+  labels = (label,) if isinstance(label, str) else tuple(label)
+  several_labels.check_columns(labels, table.where)
   leave_out = (leave_out,) if isinstance(leave_out, str) else tuple(leave_out)
   for column, argument in (
-    (label, "label='NAME'"),
+    *((one, "label='NAME'") for one in labels),
     *((one, "leave_out=('NAME',)") for one in leave_out),
   ):
     if column not in table.columns:
@@ -106,9 +134,9 @@ def _columns_of(table: Table, label: str, leave_out: Sequence[str]) -> Table:
         f"{table.where} has no column {printable(column)!r}, but"
         f" {_listed(table.columns)}: table(path='FILE', {argument}) names another"
       )
-  if label in leave_out:
+  if both := [one for one in labels if one in leave_out]:
     raise UserError(
-      f"{table.where}: column {printable(label)!r} has the classes, and"
+      f"{table.where}: column {printable(both[0])!r} has the classes, and"
       " leave_out=... leaves it out; label='NAME' names the one of the classes"
     )
   return table._replace(
@@ -120,25 +148,24 @@ def _columns_of(table: Table, label: str, leave_out: Sequence[str]) -> Table:
   )
 
 
-def _inputs(table: Table, label: str) -> list[str]:
+def _inputs(table: Table, label) -> list[str]:
   """The columns that a network sees."""
-  others = {label, SPLIT}
+  labels = (label,) if isinstance(label, str) else tuple(label)
+  others = {*labels, SPLIT}
   inputs = [column for column in table.columns if column not in others]
   if not inputs:
     raise UserError(f"{table.where} has no column besides {_listed(others)}")
   files = [column for column in inputs if column in _FILES]
   if files and len(inputs) > 1:
     raise UserError(
-      f"{table.where}: a list of images has the columns {files[0]}, {label} and"
+      f"{table.where}: a list of images has the columns {files[0]}, {', '.join(labels)} and"
       f" perhaps {SPLIT}, this one also"
       f" {_listed(column for column in inputs if column != files[0])}"
     )
   return inputs
 
 
-def _list_images(
-  folder: Path, table: Table, column: str, label: str
-) -> ImageFiles:
+def _list_images(folder: Path, table: Table, column: str, label) -> ImageFiles:
   """Tells the images of a list apart as those of a folder."""
   files = [str(folder / file) for file in texts(table, column)]
   for file, place in zip(files, table.places, strict=True):
@@ -147,7 +174,7 @@ def _list_images(
         f"{table.where}: column {column!r}, {place}: there is no file"
         f" {printable(file)}"
       )
-  classes = number_classes(texts(table, label), table.where)
+  classes = _classes(table, label)
   is_test = _held(table, classes, [Path(file).stem for file in files])
   parts = [
     Listing(tuple(files[i] for i in np.flatnonzero(mask)), classes.labels[mask])
@@ -158,6 +185,7 @@ def _list_images(
 
 def _held(table: Table, classes: Classes, names: list[str]) -> np.ndarray:
   """Marks what is test: as the table says, or a fifth of each class."""
+  classes = several_labels.strata(classes)
   if SPLIT not in table.columns:
     instead = f"give a column {SPLIT} of train and test"
     return hold_out(names, classes, table.where, instead)

@@ -132,14 +132,12 @@ def texts(table: Table, name: str) -> np.ndarray:
   if column.dtype.kind == "f" and not (whole := column % 1 == 0).all():
     row = int((~whole).argmax())
     problem = "is empty" if np.isnan(column[row]) else f"has {column[row]}"
-    raise UserError(_cell(table, name, row, f"{problem}; it must be whole"))
+    raise UserError(cell(table, name, row, f"{problem}; it must be whole"))
   if column.dtype.kind == "f":
     column = column.astype(np.int64)
   column = column.astype(str)
   if (column == "").any():
-    raise UserError(
-      _cell(table, name, int((column == "").argmax()), "is empty")
-    )
+    raise UserError(cell(table, name, int((column == "").argmax()), "is empty"))
   return column
 
 
@@ -174,11 +172,12 @@ def _numbers(table: Table, name: str) -> np.ndarray:
   else:
     problem = f"has {text}, which is no finite number of float32"
   raise UserError(
-    _cell(table, name, row, f"{problem}; leave the row or the column out")
+    cell(table, name, row, f"{problem}; leave the row or the column out")
   )
 
 
-def _cell(table: Table, name: str, row: int, problem: str) -> str:
+def cell(table: Table, name: str, row: int, problem: str) -> str:
+  """Says where a problem stands."""
   return (
     f"{table.where}: column {printable(name)!r}, {table.places[row]}, {problem}"
   )

@@ -47,6 +47,11 @@ def open_transfer(
     background=background,
   )
   opened(other)
+  if other.train.labels.ndim > 1:
+    raise UserError(
+      f"--transfer_dataset={name}: its examples have several labels; it takes a set"
+      " with one class an example"
+    )
   shape = tuple(other.image_shape)
   if shape[:2] != (height, width) or not {shape[2], channels} <= {1, 3}:
     raise UserError(

@@ -47,7 +47,7 @@ def binary_kd(
 
   Raises:
     ValueError: for a temperature that is not a number > 0, a weight or an exponent
-      below 0.
+      below 0, and labels that is neither True nor False.
 
   Example:
     >>> method = binary_kd(temperature=1.0)
@@ -60,6 +60,8 @@ def binary_kd(
     Yang et al. 2023, arXiv:2308.06453; `kdjax.losses.binary_kd`.
   """
   check_value("temperature", temperature, lambda value: value > 0)
+  if not isinstance(labels, bool):
+    raise ValueError(f"labels must be True or False, got {labels!r}")
   weights = {
     "positive_weight": positive_weight,
     "negative_weight": negative_weight,

@@ -304,7 +304,7 @@ LIST = ["image", "label", "size"]
     (npz_of(x=X, y=Y[:3]), "20 inputs, but 3 labels"),
     (npz_of(x=X * np.nan, y=Y), "example 0 is not finite"),
     (npz_of(x=Y, y=Y), r"'x' has the shape \(20,\)"),
-    (npz_of(x=X, y=X), "'y' has the type float64 and the shape"),
+    (npz_of(x=X, y=X), "'y': example 1 has 2.0 for label 0; several labels"),
     (npz_of(x=PIXELS.astype(int), y=Y), "pixels are uint8, 0 to 255, or floats"),
     (npz_of(x=X, y=Y.astype(object)), "cannot be read: ValueError: Object arr"),
     (

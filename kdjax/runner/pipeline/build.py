@@ -75,6 +75,9 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   kinds.check_settings(experiment, task)
   experiment = with_task(experiment, task)
   values = read_values(experiment)
+  kinds.check_mixing(
+    task, augment=values.mixes, teacher_augment=values.teacher_mixes
+  )
   train_split, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
   capacity.check_batch(experiment, dataset.image_shape)

@@ -10,7 +10,7 @@ from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
-from kdjax.tasks import classification, make_task
+from kdjax.tasks import classification, make_task, multilabel
 from kdjax.train.devices import processes
 
 
@@ -27,6 +27,10 @@ def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
     background=settings.background,
     masks=masks,
   )
+  if dataset.task is None and dataset.train.labels.ndim > 1:
+    weight = dataset.positive_weight
+    task = multilabel(dataset.classes, positive_weight=weight)
+    dataset = dataset._replace(task=task)
   _check_task(dataset)
   _check_classes(dataset)
   announce(dataset)

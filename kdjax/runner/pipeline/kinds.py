@@ -34,6 +34,16 @@ def check_settings(experiment: Experiment, task: Task) -> None:
       _check(as_flag(one, value), SETTINGS[one.flag], task)
 
 
+def check_mixing(task: Task, **flags: bool) -> None:
+  """Refuses views that mix images where an image has several labels."""
+  for flag, mixes in flags.items():
+    if mixes and task.kind == "binary":
+      raise UserError(
+        f"--{flag}: inputs that are mixed with others have no labels of their own"
+        f" in the task {task.name!r}; leave mixing out"
+      )
+
+
 def check_command(command: str, task: Task) -> None:
   """Refuses a command that means nothing to a task; likewise."""
   _check(command, COMMANDS.get(command, KINDS), task)

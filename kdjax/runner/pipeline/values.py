@@ -30,6 +30,7 @@ class Values(NamedTuple):
     student: the network that learns; None where it is left open.
     lora: the student's adapters; None where all of it is trained.
     mixes: whether the student's views mix images.
+    teacher_mixes: whether those that the teacher is trained on do.
     teacher_folders: the teachers that were trained before.
     chain: the models between teacher and student, in their order.
     profile_window: the steps that are traced, (first, end); None for none.
@@ -43,6 +44,7 @@ class Values(NamedTuple):
   student: models.ModelSpec | None
   lora: Lora | None
   mixes: bool
+  teacher_mixes: bool
   teacher_folders: tuple[str, ...]
   chain: tuple[models.ModelSpec, ...]
   profile_window: tuple[int, int] | None
@@ -67,6 +69,7 @@ def read_values(experiment: Experiment) -> Values:
     student=_read_model(experiment.student.model),
     lora=None if lora is None else read_lora(lora),
     mixes=data.split_mixing(experiment.student.augment)[1] is not None,
+    teacher_mixes=data.split_mixing(experiment.teacher.augment)[1] is not None,
     teacher_folders=tuple(filter(None, map(str.strip, folders))),
     chain=tuple(
       models.read_model(str(one))
