@@ -174,3 +174,70 @@ def test_a_teachers_cache_is_its_own(tmp_path):
   assert not np.array_equal(*alone)
   for share, want in ((1e-6, alone[0]), (1 - 1e-6, alone[1])):
     np.testing.assert_array_equal(text(nets, share), want)
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+  """A network with a cache, eight prompts for it, and what it makes of them."""
+  from small_tokenizers import characters
+  from tiny_language_models import tiny_folder
+
+  folder = tmp_path_factory.mktemp("decoder")
+  settings = {"num_attention_heads": 4, "vocab_size": 64, "scale": 2.0}
+  network, variables, *_ = kdjax.pretrained.load(
+    tiny_folder(folder, characters(), **settings)
+  )
+  draw = np.random.default_rng(0)
+  prompts = {
+    "tokens": draw.integers(0, 40, (8, 5)).astype(np.int32),
+    "mask": np.arange(5) < draw.integers(1, 6, (8, 1)),
+  }
+  write = functools.partial(
+    rollout, network, key=KEY, step=3, max_new_tokens=9, eos=(4,)
+  )
+  program = jax.jit(
+    lambda variables, rows, ids: write(variables, rows, ids=ids)
+  )
+  return program, variables, prompts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 3, 5, 8])
+def test_a_decoder_s_texts_are_those_of_any_batch(decoder, size):
+  program, variables, prompts = decoder
+  whole = program(variables, prompts, np.arange(8))
+  for start in range(0, 8, size):
+    # Rows behind the last are empty, and the others in another order.
+    chosen = np.arange(start, start + size)[::-1]
+    rows = {name: x[chosen % 8] for name, x in prompts.items()}
+    rows["mask"] = rows["mask"] & (chosen < 8)[:, None]
+    part = program(variables, rows, chosen)
+    for name, x in whole.items():
+      there = chosen < 8
+      np.testing.assert_array_equal(
+        np.asarray(part[name])[there], np.asarray(x)[chosen[there]]
+      )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("mesh", "rules"),
+  [
+    ("data=1", None), ("data=2", None), ("data=8", None),
+    ("data=2,model=4", "transformer"), ("data=2,fsdp=4", "fsdp"),
+  ],
+)  # fmt: skip
+def test_a_decoder_s_texts_are_those_of_any_devices(decoder, mesh, rules):
+  from kdjax.runner.pipeline.partition import placed, read_partition
+
+  program, variables, prompts = decoder
+  whole = program(variables, prompts, np.arange(8))
+  count = int(np.prod([int(x.split("=")[1]) for x in mesh.split(",")]))
+  partition = read_partition(mesh, rules, jax.devices()[:count])
+  rows = jax.sharding.NamedSharding(partition.mesh, partition.batch)
+  there = program(
+    placed(variables, partition, stacked=0),
+    jax.device_put(prompts, rows),
+    jax.device_put(np.arange(8), rows),
+  )
+  jax.tree.map(np.testing.assert_array_equal, whole, there)
