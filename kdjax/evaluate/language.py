@@ -6,7 +6,7 @@ all tokens' logits is made where the task knows how to do without.
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from kdjax.core.errors import UserError
 from kdjax.core.factored import by_row
 from kdjax.core.task import Metric, Rows, Task, as_batch, has_weight
-from kdjax.evaluate.over_batches import evaluate
+from kdjax.evaluate.over_batches import evaluate_each
 
 
 def measure_text(
@@ -53,32 +53,67 @@ def measure_text(
   Raises:
     UserError: as `kdjax.evaluate`; and if there are no bytes.
   """
+  (scores,) = measure_texts(
+    network,
+    lambda: [variables],
+    sequences,
+    task=task,
+    text_bytes=text_bytes,
+    teacher=teacher,
+    top=top,
+    batch_size=batch_size,
+    advance=advance,
+  )
+  return scores
+
+
+def measure_texts(
+  network: Any,
+  members: Callable[[], Iterable[Any]],
+  sequences: Mapping[str, Any],
+  *,
+  task: Task,
+  text_bytes: int,
+  teacher: Any = None,
+  top: Sequence[int] = (),
+  batch_size: int = 8,
+  advance: Callable[[], Any] | None = None,
+) -> list[dict[str, float | int]]:
+  """Measures several variables of a language model; the teacher answers once for all.
+
+  Args:
+    members: () -> variables, each as `measure_text` takes them; called for every
+      batch, so that one at a time needs to be there.
+
+  Returns:
+    What `measure_text` returns, for each. See there for the other arguments.
+  """
   if not text_bytes > 0:
     raise UserError(
       f"text_bytes= takes how many bytes the tokens that count stand for, >= 1;"
       f" got {text_bytes!r}"
     )
   scored_task = with_top_mass(task, tuple(top)) if top else task
-  scores = evaluate(
+  found = evaluate_each(
     network,
-    variables,
+    members,
     sequences,
     task=scored_task,
     teacher=teacher,
     batch_size=batch_size,
     advance=advance,
   )
-  if "kl_from_teacher" in scores:
-    scores["teacher_kl"] = scores.pop("kl_from_teacher")
   counting = has_weight(task.weights(as_batch(task, sequences)).rows)
   tokens = int(counting.sum())
-  return scores | {
-    "bits_per_byte": bits_per_byte(
-      scores["nats_per_token"], tokens, text_bytes
-    ),
-    "tokens": tokens,
-    "bytes": int(text_bytes),
-  }
+
+  def named(scores):
+    if "kl_from_teacher" in scores:
+      scores["teacher_kl"] = scores.pop("kl_from_teacher")
+    bits = bits_per_byte(scores["nats_per_token"], tokens, text_bytes)
+    counts = {"tokens": tokens, "bytes": int(text_bytes)}
+    return scores | {"bits_per_byte": bits} | counts
+
+  return [named(scores) for scores in found]
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, text_bytes: int) -> float:

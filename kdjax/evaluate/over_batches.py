@@ -1,7 +1,7 @@
 """A network's metrics over batches of any kind, as sums and counts."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -87,45 +87,89 @@ def evaluate(
     >>> evaluate(network, variables, held_out, task=task)["accuracy"]
     0.5
   """
+  (scores,) = evaluate_each(
+    network,
+    lambda: [variables],
+    batches,
+    task=task,
+    teacher=teacher,
+    batch_size=batch_size,
+    advance=advance,
+  )
+  return scores
+
+
+def evaluate_each(
+  network: Any,
+  members: Callable[[], Iterable[Any]],
+  batches: Any,
+  *,
+  task: Task,
+  teacher: Any = None,
+  batch_size: int | None = None,
+  advance: Callable[[], Any] | None = None,
+) -> list[dict[str, float]]:
+  """Measures a network with several variables beside one pass of the teacher's.
+
+  Args:
+    members: () -> variables, each as `evaluate` takes them; called for every
+      batch, so that one at a time needs to be there.
+
+  Returns:
+    What `evaluate` returns, for each. See there for the other arguments.
+  """
   check_kind("network", network, "network")
   check_kind("task", task, "task")
   check_kind("teacher", teacher, "teacher", optional=True)
-  network.collections(variables)
-  program = _program(network, task)
-  totals: dict[str, list[Any]] = {}
+  ask, program = _asker(task), _program(network, task)
+  totals = [
+    dict[str, list[Any]]() for one in members() if network.collections(one)
+  ]
   for item in open_batches(
     batches, batch_size=batch_size, default_size=BATCH_SIZE
   ):
     batch = as_batch(task, item)
     check_nan(batch, item)
     check_places(teacher, item)
-    sums = program(variables, teacher, batch)
-    for name, pair in jax.device_get(sums).items():
-      totals.setdefault(name, []).append(np.asarray(pair, float))
+    answers = None if teacher is None else ask(teacher, batch)
+    for variables, own in zip(members(), totals, strict=True):
+      sums = program(variables, answers, batch)
+      for name, pair in jax.device_get(sums).items():
+        own.setdefault(name, []).append(np.asarray(pair, float))
     check_answered(teacher)
     if advance is not None:
       advance()
-  means = {name: mean_of(*sum(pairs)) for name, pairs in totals.items()}
-  return {
-    name: float(final_score(task, name, mean)) for name, mean in means.items()
-  }
+  means = [
+    {name: mean_of(*sum(pairs)) for name, pairs in own.items()}
+    for own in totals
+  ]
+  return [
+    {name: float(final_score(task, name, mean)) for name, mean in own.items()}
+    for own in means
+  ]
+
+
+@functools.lru_cache(maxsize=64)
+def _asker(task: Task):
+  @jax.jit
+  def ask(teacher, batch: Batch):
+    return observe(teacher, batch, step=jnp.int32(0), task=task).answers
+
+  return ask
 
 
 # A program is compiled once for the network and its task.
 @functools.lru_cache(maxsize=64)
 def _program(network: Any, task: Task):
   @jax.jit
-  def measured(variables, teacher, batch: Batch):
+  def measured(variables, answers, batch: Batch):
     rows = rows_of(network, variables, batch, task)
     check_answers("network", rows.answers, len(rows.weight), task)
     # Metrics that differ in their end alone are one computation.
     distinct = task.metrics.values()
     values = {metric: metric(rows) for metric in dict.fromkeys(distinct)}
     sums = {name: values[metric] for name, metric in task.metrics.items()}
-    if teacher is None:
-      return sums
-    answers = observe(teacher, batch, step=jnp.int32(0), task=task).answers
-    return sums | _compared(task, rows, answers)
+    return sums if answers is None else sums | _compared(task, rows, answers)
 
   return measured
 

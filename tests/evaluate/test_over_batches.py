@@ -97,6 +97,26 @@ def test_metrics_are_those_of_the_whole_set(batches, options):
   assert all(type(value) is float for value in measured.values())
 
 
+def test_several_are_measured_beside_one_pass_of_the_teacher():
+  asked = []
+
+  def answer(variables, inputs, *, train, rngs):
+    jax.debug.callback(lambda: asked.append(1))
+    return BIG.apply(variables, inputs)
+
+  counted = live_teacher(from_apply(answer), BIG_VARIABLES)
+  members = [jax.tree.map(lambda x, i=i: x + i, VARIABLES) for i in range(3)]
+  batches = in_batches(8, 8)
+  found = over_batches.evaluate_each(
+    NETWORK, lambda: members, batches, task=TASK, teacher=counted
+  )
+  jax.effects_barrier()
+  assert len(asked) == len(batches)
+  for one, scores_of_one in zip(members, found, strict=True):
+    alone = kdjax.evaluate(NETWORK, one, batches, task=TASK, teacher=teacher())
+    assert scores_of_one == alone
+
+
 def test_ragged_batches_are_one_program():
   network, measured = from_linen(Net(6)), []
   variables = jax.jit(network.init)(jax.random.key(0), IMAGES[:1])
