@@ -42,14 +42,19 @@ def measure(setup: Any, context: Context) -> Measured:
   tokenization = setup.tokenization
   say("measuring on the test documents")
   results = {"task": tokenization.task.name, "teacher": _teacher(setup)}
+  best = {
+    arm: _at_best_rate(setup, members)
+    for arm, members in fitted.networks.items()
+  }
+  seeds_of = {arm: seeds for arm, (seeds, _) in best.items()}
+  scores = _scores(setup, seeds_of | {"untrained": _untrained(setup)})
   networks = {}
   if setup.teacher.network is not None:
     networks["teacher"] = (
       setup.teacher.network, lambda: [setup.teacher.variables],
     )  # fmt: skip
-  for arm, members in fitted.networks.items():
-    seeds, rate = _at_best_rate(setup, members)
-    results[arm] = _scores(setup, seeds) | rate
+  for arm, (seeds, rate) in best.items():
+    results[arm] = scores[arm] | rate
     first = _member(seeds, 0)
     merged = without_adapters(setup.student_model, first)
     _save(setup, context.workdir / arm, merged)
@@ -64,7 +69,7 @@ def measure(setup: Any, context: Context) -> Measured:
     name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
     for name, x in setup.values.alternatives.items()
   }
-  results["controls"] = controls | {"untrained": _untrained(setup)}
+  results["controls"] = controls | {"untrained": scores["untrained"]}
   results |= tokenization.results
   scored = {**results, **results["controls"]}
   pairs = [("student", name) for name in ("baseline", *results["controls"])]
@@ -104,37 +109,60 @@ def on_validation(
   return {f"validation_{task.score}": [one[task.score] for one in scores]}
 
 
-def _scores(setup: Any, members: Any, repeat: int = 1) -> dict[str, Any]:
-  """What results.json says of the students of some seeds.
+def _scores(
+  setup: Any, members: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+  """What results.json says of the students of some seeds, by what they are.
 
   Args:
-    members: variables with a leading axis (M,).
-    repeat: how many seeds have these networks, and so their scores.
+    members: by name, variables with a leading axis (M,); where they are fewer than
+      the seeds, all seeds have these networks.
   """
-  measure_student = setup.tokenization.measure_student
-  scores = [
-    measure_student(setup.student.network, one) for one in _each(members)
-  ] * repeat
+  tokenization, network = setup.tokenization, setup.student.network
+
+  def each():
+    return (one for group in members.values() for one in _each(group))
+
+  if tokenization.measure_students is None:
+    found = [tokenization.measure_student(network, one) for one in each()]
+  else:
+    found = tokenization.measure_students(network, each)
+  counts = [len(jax.tree.leaves(group)[0]) for group in members.values()]
+  ends = np.cumsum(counts)
+  return {
+    name: _described(setup, group, found[end - count : end])
+    for (name, group), count, end in zip(
+      members.items(), counts, ends, strict=True
+    )
+  }
+
+
+def _described(
+  setup: Any, members: Any, scores: list[dict[str, float]]
+) -> dict[str, Any]:
+  """What students are, and their scores."""
+  seeds = setup.experiment.student.seeds
+  scores = scores * (seeds // len(scores))
   model, first = setup.student_model, _member(members, 0)
   whole = jax.eval_shape(partial(without_adapters, model), first)
   counts = {"parameters": evaluate.parameters(whole["params"])}
   if model.lora is not None:
     counts["trained_parameters"] = evaluate.parameters(first["params"])
-  seeds = {"seeds": [*range(len(scores))]}
-  return {"model": model.text} | counts | seeds | _lists(scores)
+  return (
+    {"model": model.text} | counts | {"seeds": [*range(seeds)]} | _lists(scores)
+  )
 
 
-def _untrained(setup: Any) -> dict[str, Any]:
-  """What results.json says of what the students began with."""
+def _untrained(setup: Any) -> Any:
+  """What the students began with; one network where all seeds begin alike."""
   seeds = setup.experiment.student.seeds
   start = setup.student.variables.get("student")
   if start is not None:
-    return _scores(setup, jax.tree.map(lambda x: x[None], start), seeds)
+    return jax.tree.map(lambda x: x[None], start)
   teachers = {"teacher": setup.training_teacher}
   states = epochs.initial_states(setup, setup.student, teachers)["student"]
   # Those of the first cell: all cells begin alike.
-  first = jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
-  return _scores(setup, first)
+  return jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
 
 
 def _teacher(setup: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from kdjax import evaluate
 from kdjax.core.method import Method
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
+from kdjax.evaluate.language import measure_texts
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.lm.teachers import Teachers, teacher_of
 from kdjax.runner.pipeline import language_models
@@ -29,6 +30,8 @@ class Tokenization(NamedTuple):
     teacher_task: what the teacher's own answers mean.
     measure_teacher: (network, variables) -> its scores on the test documents.
     measure_student: (network, variables) -> its scores on the test documents.
+    measure_students: (network, () -> variables of several) -> scores of each, beside
+      which the teacher reads the documents once; None where nobody has that.
     scored_task: the task by whose score students are compared.
     same_ids: whether both have the same numbers for the same tokens.
     teacher_prompt: ids of the student's -> the teacher's of the same text.
@@ -53,6 +56,7 @@ class Tokenization(NamedTuple):
   adapt: Callable[[str, Method], Method]
   results: Mapping[str, Any]
   fingerprints: Mapping[str, str]
+  measure_students: Callable[[Any, Any], list[dict[str, float]]] | None = None
 
 
 def one_tokenizer(
@@ -97,19 +101,20 @@ def same_tokens(
   measure_teacher: Callable[[Any, Any], dict[str, float]],
 ) -> Tokenization:
   """What follows from one tokenizer."""
+  of_test = {
+    "sequences": test.sequences,
+    "task": task,
+    "text_bytes": test.examples.bytes,
+    "teacher": teacher,
+    "batch_size": experiment.student.batch_size,
+  }
   return Tokenization(
     task=task,
     teacher=teacher,
     teacher_task=task,
     measure_teacher=measure_teacher,
-    measure_student=partial(
-      evaluate.measure_text,
-      sequences=test.sequences,
-      task=task,
-      text_bytes=test.examples.bytes,
-      teacher=teacher,
-      batch_size=experiment.student.batch_size,
-    ),
+    measure_student=partial(evaluate.measure_text, **of_test),
+    measure_students=partial(measure_texts, **of_test),
     scored_task=task,
     same_ids=True,
     teacher_prompt=lambda ids: ids,
