@@ -9,10 +9,12 @@ from benchmarks import kill_test
 
 
 @pytest.mark.slow
-def test_ten_kills_leave_no_trace(tmp_path, monkeypatch):
-  """A hundred are in benchmarks/results/kill_test.json."""
+@pytest.mark.parametrize(("run", "kills"), [("distill", 10), ("on_policy", 3)])
+def test_kills_leave_no_trace(tmp_path, monkeypatch, run, kills):
+  """More are in benchmarks/results: kill_test.json, kill_test_on_policy.json."""
   # The run sees one device, as from the shell.
   monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-  found = kill_test.kill(tmp_path, 10, signal.SIGKILL, random.Random(0))
-  assert found["kills"] == 10
+  number = signal.SIGKILL
+  found = kill_test.kill(tmp_path, kills, number, random.Random(0), run=run)
+  assert found["kills"] == kills
   assert found["different"] == found["failed_restarts"] == 0
