@@ -75,7 +75,7 @@ CALLS = {
   "check": "objective optimizer batch teacher * variables",
   "export": "network variables signature folder * format",
   "tasks.classification": "classes * inputs label",
-  "tasks.multilabel": "labels * inputs label",
+  "tasks.multilabel": "labels * inputs label positive_weight",
   "tasks.regression": "outputs * inputs label huber",
   "tasks.text_classification": "classes * inputs mask label",
   "tasks.segmentation": "classes ignore * inputs label",

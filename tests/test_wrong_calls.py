@@ -236,6 +236,10 @@ WRONG = [
   (called("tasks.classification", 4, inputs=["a"]), "inputs= takes a text"),
   (called("tasks.text_classification", 0), "classes= takes a whole number"),
   (called("tasks.multilabel", "3"), "labels= takes a whole number >= 1"),
+  (
+    called("tasks.multilabel", 3, positive_weight=(1, 2)),
+    r"positive_weight= takes a number > 0, or 3 of them.*got",
+  ),
   (called("tasks.segmentation", 3, ignore=1), "ignore= takes .*got 1"),
   (called("tasks.embedding", 8, label=3), "label= takes a text; got 3"),
   (called("tasks.regression", 1, huber="a"), "huber= takes a number > 0"),

@@ -45,8 +45,12 @@ classification reads 4 numbers a row: make the network with 4, or the task with 
       " logits and not classes: nothing is learned through others"
     )
   if own and task.width is not None and shape[1] != task.width:
+    other = f"the task with {shape[1]}"
+    if task.kind == "categories" and shape[1] == 1:
+      # A softmax of one logit is 1 whatever the logit.
+      other = "take the task multilabel(1), that of one logit of yes and no"
     raise UserError(
       f"{whose}: it answers {tuple(shape)}, and the task {task.name} reads"
-      f" {task.width} numbers a row: make the network with {task.width}, or the"
-      f" task with {shape[1]}"
+      f" {task.width} numbers a row: make the network with {task.width}, or"
+      f" {other}"
     )

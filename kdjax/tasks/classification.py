@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.arguments import check_text, check_whole, misfit
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
@@ -47,6 +47,12 @@ def classification(
     >>> [int(number) for number in task.metrics["accuracy"](rows)]
     [0, 2]
   """
+  if classes == 1:
+    raise misfit(
+      "classes",
+      "a whole number >= 2 (one logit of yes and no is the task multilabel(1))",
+      classes,
+    )
   classes = check_whole("classes", classes, least=2)
   check_text("inputs", inputs)
   check_text("label", label)

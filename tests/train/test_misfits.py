@@ -18,8 +18,9 @@ from kdjax.train.misfits import check_teacher
 IMAGES = np.zeros((6, 4, 4, 1), np.float32)
 BATCH = {"image": IMAGES, "label": np.zeros(6, np.int32), "name": ["a"] * 6}
 TASK = kdjax.tasks.classification(4)
-STUDENT, TEN = (
-  kdjax.from_linen(make_model("mlp(8)", classes=classes)) for classes in (4, 10)
+STUDENT, TEN, ONE = (
+  kdjax.from_linen(make_model("mlp(8)", classes=classes))
+  for classes in (4, 10, 1)
 )
 MAPS = STUDENT._replace(
   apply=lambda *known, **options: (
@@ -62,6 +63,7 @@ MISFITS = [
   ("kd", STUDENT, STORED, BEYOND, "'index' has the place 6, .*the places 0 to 5"),
   ("hard", TEN, None, BATCH, r"student: it answers \(6, 10\), .* reads 4 numbers"),
   ("kd", TEN, teacher_of(TEN), BATCH, "the network with 4, or the task with 10"),
+  ("kd", ONE, teacher_of(ONE), BATCH, r"with 4, or take the task multilabel\(1\)"),
   ("hard", CHOICES, None, BATCH, "student: its answers are int.*floating"),
   (
     "hard", STUDENT, None, {**BATCH, "label": np.zeros(5, int)},
