@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 from kdjax.core.errors import UserError
@@ -45,6 +46,17 @@ def default_call(kind: type) -> Callable:
     return one_array(kind.__name__, outputs, inputs)
 
   return call
+
+
+def class_of(module: Any) -> type:
+  """Returns the class whose `__call__` says how a module is called.
+
+  Args:
+    module: a linen module, or what stands in for its attribute `network`.
+  """
+  while not isinstance(module, nn.Module) and hasattr(module, "network"):
+    module = module.network
+  return type(module)
 
 
 def linear_layer(params: Any, path: str | None) -> dict | None:

@@ -17,6 +17,7 @@ from kdjax.core.arguments import (
 from kdjax.core.errors import UserError
 from kdjax.taps import linen
 from kdjax.taps.calling import (
+  class_of,
   default_call,
   linear_layer,
   nameless,
@@ -247,7 +248,7 @@ def _check_call(call: Any, classifier: Any) -> None:
 
 @functools.cache
 def _from_linen(module, call, classifier) -> Network:
-  call = call or default_call(type(module))
+  call = call or default_call(class_of(module))
 
   def init(key, inputs):
     results = []

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.arguments import misfit
-from kdjax.taps.calling import default_call
 from kdjax.taps.network import Network, from_linen
 
 
@@ -101,12 +100,9 @@ def as_network(module: nn.Module | PrecisionWrapper | Network) -> Network:
   if isinstance(module, Network):
     return module
   if isinstance(module, PrecisionWrapper):
-    network = from_linen(module, call=_call_of(type(module.network)))
-    return network._replace(classifier=from_linen(module.network).classifier)
+    classifier = from_linen(module.network).classifier
+    return from_linen(module)._replace(classifier=classifier)
   return from_linen(module)
-
-
-_call_of = functools.cache(default_call)
 
 
 def full_precision(module: nn.Module | PrecisionWrapper) -> Network:
