@@ -6,6 +6,10 @@ output channel, activations one for each example (each position, in dense
 layers), found as they come: there is nothing to calibrate, and no example
 depends on its neighbours. Biases, norms and what they compute stay float32, and so
 do embeddings, also where they are the output layer.
+
+Of a decoder of language the linear layers of its blocks are quantised, and nothing
+else: a scale of attention's values would span tokens, and none may depend on those
+behind it; the output layer is float32, tied or not.
 """
 
 import contextvars
@@ -47,6 +51,8 @@ SCHEMES = {
 }
 
 
+# The linear layers of a decoder's blocks.
+_OF_BLOCKS = r"(.*/)?stage_\d+/(attention|mlp)/\w+"
 # Whether an embedding computes logits.
 _attending = contextvars.ContextVar("attending", default=False)
 
@@ -55,7 +61,8 @@ _attending = contextvars.ContextVar("attending", default=False)
 class Narrow:
   """Stands in for a network of qwix's, and hands it jax's arrays alone.
 
-  By these it knows its weights: NumPy's it would take for activations.
+  By these it knows its weights: NumPy's it would take for activations. What else a
+  module has, such as a decoder's `empty_cache`, is the module's.
 
   Attributes:
     network: the module.
@@ -76,6 +83,12 @@ class Narrow:
     with nn.intercept_methods(_note_attending):
       return self.network.apply(arrays, *args, **kwargs)
 
+  def __getattr__(self, name: str) -> Any:
+    # Not while it is copied or unpickled, before it has a network.
+    if name.startswith("__") or name == "network":
+      raise AttributeError(name)
+    return getattr(self.network, name)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Widened:
@@ -88,13 +101,7 @@ class Widened:
   network: Any
 
   def apply(self, variables: Mapping, *args: Any, **kwargs: Any) -> Any:
-    qwix = import_qwix()
-
-    def wide(leaf):
-      return qwix.dequantize(leaf.array) if is_stored(leaf) else leaf
-
-    params = jax.tree.map(wide, variables["params"], is_leaf=is_stored)
-    return self.network.apply({**variables, "params": params}, *args, **kwargs)
+    return self.network.apply(_wide(variables), *args, **kwargs)
 
 
 def import_qwix(purpose: str = "quantisation") -> Any:
@@ -127,7 +134,7 @@ def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
   """
   if scheme == NONE:
     return network
-  return _narrow(network, import_qwix().QtProvider, _rule(scheme))
+  return _narrow(network, import_qwix().QtProvider, _rule(network, scheme))
 
 
 def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
@@ -175,7 +182,7 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
   """
   if SCHEMES[scheme].activations is None:
     return Widened(network)
-  return _narrow(network, import_qwix().PtqProvider, _rule(scheme))
+  return _narrow(network, import_qwix().PtqProvider, _rule(network, scheme))
 
 
 def quantize_variables(
@@ -195,7 +202,9 @@ def quantize_variables(
   qwix = import_qwix()
   # Which weights, and along which axes, qwix finds out as it meets them; it
   # does not meet convolutions whose activations are of another type.
-  meets = qwix.QuantizationRule(weight_qtype="int8", act_qtype="int8")
+  meets = qwix.QuantizationRule(
+    module_path=_places(network), weight_qtype="int8", act_qtype="int8"
+  )
   quantized = _narrow(network, qwix.PtqProvider, meets)
   key = jax.random.key(0)
   mode = _inference(network)
@@ -210,6 +219,21 @@ def quantize_variables(
   layout = jax.tree.map(into, shapes["params"], is_leaf=is_stored)
   params = jax.tree.map(jnp.asarray, variables["params"])
   return {**variables, "params": qwix.quantize_params(params, layout)}
+
+
+def rounded_variables(
+  network: nn.Module, variables: Mapping, scheme: str, sample: jax.Array
+) -> dict[str, Any]:
+  """Returns the float32 numbers that a network's weights in few bits stand for.
+
+  Args:
+    variables: as for `quantize_variables`, and `sample` too.
+
+  Returns:
+    Variables with which the network itself computes what it has learned to, in a
+    scheme of weights alone.
+  """
+  return _wide(quantize_variables(network, variables, scheme, sample))
 
 
 def is_stored(leaf: Any) -> bool:
@@ -233,7 +257,21 @@ def _narrow(network: nn.Module, provider: type, rule: Any) -> Narrow:
         return jax.lax.dot_general(*args, **kwargs)
       return super().dot_general(*args, **kwargs)
 
-  return Narrow(import_qwix().quantize_model(network, Provider([rule])))
+  methods = [name for name in ("__call__", "decode") if hasattr(network, name)]
+  return Narrow(
+    import_qwix().quantize_model(network, Provider([rule]), methods=methods)
+  )
+
+
+def _wide(variables: Mapping) -> dict[str, Any]:
+  """Variables with float32 in the place of whole numbers and scales."""
+  qwix = import_qwix()
+
+  def one(leaf):
+    return qwix.dequantize(leaf.array) if is_stored(leaf) else leaf
+
+  params = jax.tree.map(one, variables["params"], is_leaf=is_stored)
+  return {**variables, "params": params}
 
 
 def _note_attending(call, args, kwargs, context):
@@ -248,10 +286,16 @@ def _note_attending(call, args, kwargs, context):
     _attending.reset(before)
 
 
-def _rule(scheme: str):
+def _places(network: nn.Module) -> str:
+  """A pattern of the modules in which products are quantised."""
+  return _OF_BLOCKS if hasattr(network, "decode") else ".*"
+
+
+def _rule(network: nn.Module, scheme: str):
   qwix = import_qwix()
   types = SCHEMES[scheme]
   return qwix.QuantizationRule(
+    module_path=_places(network),
     weight_qtype=types.weights,
     act_qtype=types.activations,
     act_calibration_method=CALIBRATION,

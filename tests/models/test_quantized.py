@@ -18,6 +18,8 @@ from kdjax.models.quantized import (
   quantize_variables,
   stores_in,
 )
+from kdjax.taps.network import from_linen
+from kdjax.train.precision import as_network, with_precision
 
 IMAGES = np.float32(np.random.default_rng(1).random((4, 8, 8, 1)))
 NETWORKS = {
@@ -101,6 +103,78 @@ def test_embeddings_stay_float32_also_where_they_are_the_output_layer(scheme):
   np.testing.assert_array_equal(
     table, variables["params"]["Embed_0"]["embedding"]
   )
+
+
+DECODERS = {
+  "tied, in groups": "decoder(width=8, depth=2, heads=4, groups=2)",
+  "gpt2": "decoder(family='gpt2', width=8, depth=1, heads=2)",
+  "a head": "decoder(family='qwen3', width=8, depth=1, heads=2, tied=False)",
+}
+TOKENS = np.array([[1, 4, 2, 7, 3, 5], [2, 2, 8, 1, 9, 3]], np.int32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("scheme", ["w8", "w4a8"])
+def test_decoders(kind, scheme):
+  """Linear layers of blocks alone; a cache, the future and what is stored."""
+  module = make_model(DECODERS[kind], classes=11)
+  variables = variables_of(module, TOKENS)
+  network = from_linen(learns_in(module, scheme))
+
+  @jax.jit
+  def all_of_it(variables):
+    few = quantize_variables(module, variables, scheme, TOKENS[:1])
+    cache = network.decoding.start(variables, 2, 6)
+    everywhere = np.ones_like(TOKENS, bool)
+    return {
+      "few": few,
+      "stored": stores_in(module, scheme).apply(few, TOKENS),
+      "learnt": network.apply(variables, {"tokens": TOKENS})[0],
+      "begins": network.apply(variables, {"tokens": TOKENS[:, :3]})[0],
+      "rounded": module.apply(
+        quantize.rounded_variables(module, variables, scheme, TOKENS[:1]),
+        TOKENS,
+      ),
+      "cached": network.decoding.read(variables, TOKENS, everywhere, cache)[0],
+      "float32": module.apply(variables, TOKENS),
+    }
+
+  found = all_of_it(variables)
+  learnt, close = found["learnt"], {"rtol": 1e-5, "atol": 1e-5}
+  np.testing.assert_allclose(found["stored"], learnt, **close)
+  np.testing.assert_allclose(found["cached"], learnt[:, -1], **close)
+  np.testing.assert_allclose(found["begins"], learnt[:, :3], **close)
+  assert np.abs(found["float32"] - learnt).max() > 1e-4
+  if scheme == "w8":
+    np.testing.assert_allclose(found["rounded"], learnt, **close)
+  leaves = jax.tree_util.tree_leaves_with_path(
+    found["few"]["params"], is_leaf=is_stored
+  )
+  for path, leaf in leaves:
+    names = [key.key for key in path]
+    linear = names[0].startswith("stage") and names[-1] == "kernel"
+    assert is_stored(leaf) == linear, names
+
+
+def test_a_network_knows_that_it_is_trained():
+  """Its statistics move on, as they do in float32."""
+
+  class Normalised(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+      return nn.BatchNorm(use_running_average=not train)(nn.Dense(2)(x))
+
+  x = np.float32(np.random.default_rng(0).normal(size=(4, 3)))
+  found = {}
+  for remat in (False, True):
+    module = with_precision(learns_in(Normalised(), "w8"), remat=remat)
+    network = as_network(module)
+    variables = network.init(jax.random.key(0), x)
+    found[remat] = network.apply(variables, x, train=True)[2]["batch_stats"]
+    mean = found[remat]["BatchNorm_0"]["mean"]
+    assert (mean != variables["batch_stats"]["BatchNorm_0"]["mean"]).all()
+  jax.tree.map(np.testing.assert_array_equal, found[False], found[True])
 
 
 def test_gradients_pass_the_pooling_of_whole_numbers():

@@ -13,6 +13,7 @@ import numpy as np
 
 from kdjax.core.arguments import check_function, check_kind, check_path
 from kdjax.core.errors import StorageError, UserError, unknown_name
+from kdjax.models import quantized
 from kdjax.models.pretrained.architectures import (
   Architecture,
   architecture_of,
@@ -167,9 +168,32 @@ def _write_ends(path: Path, config: Mapping[str, Any], tokenizer: Any) -> None:
   path.write_text(json.dumps(ids, indent=2) + "\n")
 
 
+# In a config.json of ours: the scheme of few bits that a network computes in where
+# its numbers do not tell, as its activations are rounded too.
+COMPUTES_IN = "kdjax_quantization"
+
+
 def network_of(module: nn.Module) -> Network:
-  """Makes the network of a module that is called with tokens."""
-  return from_linen(module)
+  """Makes the network of a module that is called with tokens.
+
+  Raises:
+    UserError: for a config that names an unknown scheme of few bits.
+  """
+  scheme = config_of(module).get(COMPUTES_IN, quantized.NONE)
+  if scheme not in (quantized.NONE, *quantized.SCHEMES):
+    raise unknown_name(COMPUTES_IN, str(scheme), quantized.SCHEMES)
+  return from_linen(quantized.learns_in(module, scheme))
+
+
+def in_few_bits(network: Network, scheme: str) -> Network:
+  """Makes the network that computes in few bits, and is stored and loaded so.
+
+  Args:
+    network: of `load`, in float32.
+    scheme: of `quantized.SCHEMES`.
+  """
+  config = config_of(network.module) | {COMPUTES_IN: scheme}
+  return network_of(architecture_of(config).build(config))
 
 
 def fill(

@@ -130,6 +130,7 @@ class LanguageConfig:
   student: PlainStudent = PlainStudent()
   objective: Objective = Objective()
   rates: Rates = Rates()
+  compression: Compression = Compression()
   precision: Precision = Precision()
   portions: Portions = Portions()
   partitioned: Partitioned = Partitioned()

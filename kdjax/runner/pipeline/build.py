@@ -12,7 +12,7 @@ from kdjax import data
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
 from kdjax.models import ModelSpec, quantized, read_model
-from kdjax.runner.config import Compression, Data, Experiment
+from kdjax.runner.config import Data, Experiment
 from kdjax.runner.pipeline import (
   cached_teacher,
   capacity,
@@ -31,6 +31,7 @@ from kdjax.runner.pipeline.arms import (
 from kdjax.runner.pipeline.dataset import task_of
 from kdjax.runner.pipeline.loaders import make_loader
 from kdjax.runner.pipeline.partition import batch_parts, read_partition
+from kdjax.runner.pipeline.pruning_settings import pruning_of
 from kdjax.runner.pipeline.setup import (
   IntermediateTeacher,
   Setup,
@@ -51,7 +52,6 @@ from kdjax.runner.pipeline.values import (
   with_scheme,
   with_task,
 )
-from kdjax.train import pruning
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement as devices
 from kdjax.train.dry_run import check_step
@@ -269,7 +269,7 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
   return TrainSpec(
     network,
     values.student,
-    optimizer_for(steps, _pruning(small, steps)),
+    optimizer_for(steps, pruning_of(small, steps)),
     {
       name: arm._replace(
         scheme=in_pieces(arm.scheme, experiment.computing.accumulate_steps)
@@ -285,24 +285,6 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
     most=experiment.computing.members_at_once,
     apart=members_apart(experiment, cohort.arms, local),
     optimizer_for=optimizer_for,
-  )
-
-
-def _pruning(settings: Compression, steps: int):
-  """The last link of the optimiser; None where nothing is pruned."""
-  if not settings.sparsity:
-    return None
-  # The last step's masks are in what is measured; there is none behind it.
-  end = min(round(settings.pruning_end * steps), steps - 1)
-  return pruning.magnitude_pruning(
-    pruning.Pruning(
-      sparsity=settings.sparsity,
-      scope=settings.pruning_scope,
-      structure=settings.pruning_structure,
-      begin=min(round(settings.pruning_begin * steps), end),
-      end=end,
-      every=settings.pruning_every,
-    )
   )
 
 

@@ -1,5 +1,6 @@
 """What a run's small students come to: read back from what was saved."""
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,25 @@ def scores(
   if not note(experiment):
     return {}
   students = storage.load_variables(folder, storage.read_note(folder))
-  full = packed.file_bytes(jax.tree.map(np.ones_like, predict.first(students)))
-  values = {"bytes_float32": full}
-  if settings.quantization == quantized.NONE:
-    values["bytes"] = [packed.file_bytes(one) for one in _each(students)]
-  else:
-    values |= stored_sizes(setup, students, settings.quantization)
+  values, stored = {}, students
+  if settings.quantization != quantized.NONE:
+    stored, values = in_few_bits(setup, students, settings.quantization)
+  values |= sizes(predict.first(students), each(stored))
   if settings.sparsity:
     values["sparsity"] = sparsity(students, settings)
   return {"compression": note(experiment) | values}
 
 
-def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
-  """Stores students in few bits, and measures what they are then."""
+def sizes(student: Any, stored: Iterable[Any]) -> dict[str, Any]:
+  """Says how many bytes students take, each as it is stored, and one in float32."""
+  return {
+    "bytes_float32": packed.file_bytes(jax.tree.map(np.ones_like, student)),
+    "bytes": [packed.file_bytes(one) for one in stored],
+  }
+
+
+def in_few_bits(setup: Setup, students: Any, scheme: str) -> tuple[Any, dict]:
+  """Rounds students to few bits; returns them, and their score as they are then."""
   task = setup.student.task
   network = setup.student.model.make(classes=setup.dataset.classes)
   into = partial(
@@ -67,17 +74,13 @@ def stored_sizes(setup: Setup, students: Any, scheme: str) -> dict[str, Any]:
     setup.student.show,
     together=setup.student.together,
   )
-  return {
-    "bytes": [packed.file_bytes(one) for one in _each(few)],
-    f"stored_{task.score}": evaluate.score(
-      task, logits, setup.score_split.labels
-    ),
-  }
+  score = evaluate.score(task, logits, setup.score_split.labels)
+  return few, {f"stored_{task.score}": score}
 
 
 def sparsity(students: Any, settings: Compression) -> dict[str, Any]:
   """Counts the zeros of students."""
-  several = list(_each(students))
+  several = list(each(students))
   counts = [
     pruning.zeros({"network": one["params"]}, settings.pruning_structure)
     for one in several
@@ -105,7 +108,7 @@ def sparsity(students: Any, settings: Compression) -> dict[str, Any]:
   }
 
 
-def _each(students: Any):
+def each(students: Any) -> Iterator[Any]:
   """The networks of a tree with a leading axis, one by one."""
   for member in range(len(jax.tree.leaves(students)[0])):
     yield jax.tree.map(lambda x, m=member: x[m], students)

@@ -185,6 +185,22 @@ _CLASHES = (
     "--sparsity={compression.sparsity:g}: an average of weights over time is not"
     " sparse; measure the other one, --scheme='mean_teacher(measured=student)'",
   ),
+  *(
+    Rule(
+      f"lora {flag}",
+      lambda one, test=test: one.language.lora and test(one.compression),
+      f"--{flag}={{compression.{flag}}}: with --lora={{language.lora}} the student's"
+      f" own weights stay as they are; {advice}",
+    )
+    for flag, test, advice in (
+      (
+        "quantization",
+        lambda one: one.quantization != "none",
+        "--lora='rank(16, weights=...)' keeps them in few bits",
+      ),
+      ("sparsity", lambda one: one.sparsity, "leave one of them out"),
+    )
+  ),
   # What is swept, searched and kept.
   Rule(
     "temperature distillation",

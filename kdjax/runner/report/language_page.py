@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.runner.report import (
+  compression_table,
   formats,
   page,
   pictures,
@@ -48,6 +49,10 @@ def table_makers(
     "comparisons": lambda: [tables.comparisons_table(results)],
     "texts": lambda: [texts_table(results)],
   }
+  if "compression" in results:
+    makers["compression"] = lambda: [
+      compression_table.compression_table(results)
+    ]
   if "alignment" in results:
     makers["alignment"] = lambda: [alignment_table(results["alignment"])]
   if _searched(results):

@@ -71,9 +71,10 @@ HAVE = [
   ("distill sweep compare soft_td compress",
    "temperature hard_weight latency"),
   ("distill sweep compress",
-   "method_weight gradient_metrics baseline_learning_rate quantization "
-   "sparsity pruning_scope pruning_structure pruning_begin pruning_end "
-   "pruning_every"),
+   "method_weight gradient_metrics baseline_learning_rate"),
+  ("distill sweep compress lm",
+   "quantization sparsity pruning_scope pruning_structure pruning_begin "
+   "pruning_end pruning_every"),
   ("distill sweep soft_td",
    "label_smoothing"),
   ("compare",

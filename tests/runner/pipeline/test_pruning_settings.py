@@ -3,7 +3,7 @@
 import pytest
 
 from kdjax.runner.config import Compression
-from kdjax.runner.pipeline.build import _pruning
+from kdjax.runner.pipeline.pruning_settings import pruning_of
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ def test_the_sparsity_is_reached_within_the_training(
 ):
   made = []
   monkeypatch.setattr("kdjax.train.pruning.magnitude_pruning", made.append)
-  _pruning(Compression(sparsity=0.5, **settings), steps)
+  pruning_of(Compression(sparsity=0.5, **settings), steps)
   assert (made[0].begin, made[0].end) == (begin, end)

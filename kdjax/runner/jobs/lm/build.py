@@ -99,7 +99,8 @@ def build(experiment: Experiment) -> Plan:
   teachers = open_teachers(experiment, values, partition)
   student_model = networks.make_student(
     experiment, values.student, teachers.members[0], teachers.classes
-  )._replace(lora=values.lora)
+  )._replace(lora=values.lora, quantization=experiment.compression.quantization)
+  networks.check_bits(experiment, student_model)
   teachers = served.with_tokenizer(teachers, student_model)
   teacher = teachers.together
   tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer

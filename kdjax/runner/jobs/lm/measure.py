@@ -1,7 +1,7 @@
 """What came out: scores on held-out documents, and the networks' folders."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ from kdjax.evaluate import over_batches
 from kdjax.models import pretrained
 from kdjax.models.pretrained.adapters import save_adapters
 from kdjax.runner.job import Context, Measured
-from kdjax.runner.jobs.lm import card, written
-from kdjax.runner.jobs.lm.networks import without_adapters
+from kdjax.runner.jobs.lm import card, compressed, written
+from kdjax.runner.jobs.lm.networks import (
+  as_stored,
+  stored_network,
+  without_adapters,
+)
 from kdjax.runner.pipeline import epochs, texts
 from kdjax.runner.pipeline.sweep import ranking
 from kdjax.runner.pipeline.values import objective_text
@@ -55,15 +59,15 @@ def measure(setup: Any, context: Context) -> Measured:
     )  # fmt: skip
   for arm, (seeds, rate) in best.items():
     results[arm] = scores[arm] | rate
-    first = _member(seeds, 0)
-    merged = without_adapters(setup.student_model, first)
-    _save(setup, context.workdir / arm, merged)
+    first, folder = _member(seeds, 0), context.workdir / arm
+    stored = partial(as_stored, setup.student_model, sample=setup.sample)
+    network = stored_network(setup.student_model)
+    networks[arm] = network, partial(_each, seeds, stored)
+    _save(setup, folder, network, stored(first))
     if setup.student_model.lora is not None:
-      _save_adapters(setup, context.workdir / arm / "adapter", first)
-    networks[arm] = (
-      setup.student_model.pretrained.network,
-      partial(_each_merged, setup.student_model, seeds),
-    )
+      _save_adapters(setup, folder / "adapter", first)
+    if arm == "student":
+      results |= compressed.scores(setup, seeds, folder)
   results |= written.measure(setup, networks)
   controls = {
     name: results.pop(name) | {"objective": objective_text(setup.experiment, x)}
@@ -220,13 +224,13 @@ def _at_best_rate(setup: Any, members: Any) -> tuple[Any, dict[str, Any]]:
   return best, setup.grid[order[0]] | {"cells": cells}
 
 
-def _save(setup: Any, folder: Path, variables: Any) -> None:
+def _save(setup: Any, folder: Path, network: Network, variables: Any) -> None:
   """Writes a network as transformers loads it."""
   # A run that was killed here begins the folder anew.
   shutil.rmtree(folder, ignore_errors=True)
   pretrained.save(
     folder,
-    setup.student_model.pretrained.network,
+    network,
     jax.device_get(variables),
     tokenizer=setup.tokenizer,
   )
@@ -258,11 +262,8 @@ def _member(members: Any, i: int) -> Any:
   return jax.tree.map(lambda x: x[i], members)
 
 
-def _each(members: Any) -> Iterator[Any]:
+def _each(
+  members: Any, change: Callable[[Any], Any] = lambda one: one
+) -> Iterator[Any]:
   for i in range(len(jax.tree.leaves(members)[0])):
-    yield _member(members, i)
-
-
-def _each_merged(model: Any, members: Any) -> Iterator[Any]:
-  for one in _each(members):
-    yield without_adapters(model, one)
+    yield change(_member(members, i))

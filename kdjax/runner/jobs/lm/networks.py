@@ -5,17 +5,22 @@ from typing import Any, NamedTuple
 import jax
 
 from kdjax.core.errors import UserError
-from kdjax.models import ModelSpec, pretrained
+from kdjax.models import ModelSpec, pretrained, quantized
 from kdjax.models.lora import Lora, merge, with_lora
 from kdjax.models.pretrained.architectures import config_of
 from kdjax.models.pretrained.cut import CUTS, read_cut
-from kdjax.models.pretrained.load import Pretrained, network_of
+from kdjax.models.pretrained.load import (
+  COMPUTES_IN,
+  Pretrained,
+  in_few_bits,
+  network_of,
+)
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.language_models import (
   check_same_tokenizer,
   open_language_model,
 )
-from kdjax.taps.network import Network
+from kdjax.taps.network import Network, from_linen
 from kdjax.train.precision import as_network, in_precision, with_precision
 
 # A student that is left open: every other block of the teacher.
@@ -30,11 +35,13 @@ class StudentModel(NamedTuple):
     pretrained: as it is saved, and what it begins with; no variables where each
       seed draws its own.
     lora: its adapters, which alone are trained then; None for none.
+    quantization: the bits that it learns to compute in, of `quantized.SCHEMES`.
   """
 
   text: str
   pretrained: Pretrained
   lora: Lora | None = None
+  quantization: str = quantized.NONE
 
 
 def make_student(
@@ -105,6 +112,10 @@ def as_trained(
     sample: one empty sequence, for shapes.
   """
   network, start = student.pretrained.network, student.pretrained.variables
+  if student.quantization != quantized.NONE:
+    network = from_linen(
+      quantized.learns_in(network.module, student.quantization)
+    )
 
   def computed(network):
     if remat:
@@ -126,6 +137,49 @@ def as_trained(
     raise UserError(f"--lora: {error}") from None
 
 
+def stored_network(student: StudentModel) -> Network:
+  """The network that a trained student is, as it is saved and loaded.
+
+  Where its activations are rounded, which no number tells, its config says so.
+  """
+  network, scheme = student.pretrained.network, student.quantization
+  if scheme == quantized.NONE or quantized.SCHEMES[scheme].activations is None:
+    return network
+  return in_few_bits(network, scheme)
+
+
+def as_stored(student: StudentModel, variables: Any, sample: Any) -> Any:
+  """A trained student's variables for `stored_network`, which are what is saved.
+
+  Adapters are added to the kernels; of weights in few bits there are the numbers that
+  they stand for, but for a network that rounds them itself.
+
+  Args:
+    sample: one empty sequence, for shapes.
+  """
+  network, scheme = student.pretrained.network, student.quantization
+  if scheme == quantized.NONE or quantized.SCHEMES[scheme].activations:
+    return without_adapters(student, variables)
+  return quantized.rounded_variables(
+    network.module, variables, scheme, sample["tokens"]
+  )
+
+
 def without_adapters(student: StudentModel, variables: Any) -> Any:
   """A trained student's variables, with its adapters added to its kernels."""
   return variables if student.lora is None else merge(variables, student.lora)
+
+
+def check_bits(experiment: Experiment, student: StudentModel) -> None:
+  """Refuses few bits for a student that computes in few bits already."""
+  bits = student.pretrained.config.get(COMPUTES_IN)
+  flags = {
+    "quantization": experiment.compression.quantization,
+    "lora": experiment.language.lora,
+  }
+  for flag, value in flags.items():
+    if bits and value not in (None, quantized.NONE):
+      raise UserError(
+        f"--{flag}={value}: the student, {student.text}, computes in {bits}"
+        f" already ({COMPUTES_IN} of its config.json)"
+      )

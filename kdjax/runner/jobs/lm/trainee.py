@@ -14,6 +14,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.lm import measure, networks, policies
 from kdjax.runner.jobs.lm.rollout_cache import rollout_cache
 from kdjax.runner.pipeline.arms import settings_of
+from kdjax.runner.pipeline.pruning_settings import pruning_of
 from kdjax.runner.pipeline.setup import TrainSpec
 from kdjax.runner.pipeline.validate import check_pieces, check_schedules
 from kdjax.taps.network import Network
@@ -70,7 +71,9 @@ def make(setup: Any) -> TrainSpec:
   return TrainSpec(
     network=network,
     model=setup.values.student,
-    optimizer=read_optimizer(settings.optimizer, settings.schedule)(steps),
+    optimizer=read_optimizer(settings.optimizer, settings.schedule)(
+      steps, pruning_of(experiment.compression, steps)
+    ),
     arms=arms,
     loaders=loaders,
     epochs=rounds,
