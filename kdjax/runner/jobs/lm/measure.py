@@ -27,7 +27,6 @@ from kdjax.runner.pipeline.values import objective_text
 from kdjax.runner.report import logs
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
-from kdjax.train.state import variables
 
 # What `measure_text` says, by what results.json calls it.
 _NAMES = {
@@ -166,7 +165,8 @@ def _untrained(setup: Any) -> Any:
   teachers = {"teacher": setup.training_teacher}
   states = epochs.initial_states(setup, setup.student, teachers)["student"]
   # Those of the first cell: all cells begin alike.
-  return jax.tree.map(lambda x: x[:seeds], jax.vmap(variables)(states))
+  networks = jax.vmap(setup.student.arms["student"].scheme.network)(states)
+  return jax.tree.map(lambda x: x[:seeds], networks)
 
 
 def _teacher(setup: Any) -> dict[str, Any]:

@@ -199,7 +199,12 @@ def test_an_alternative_is_the_student_of_its_own_run(places, tmp_path):
   [
     (),
     (*MIXED, "--steps=15", "--evaluations=5"),
-    ("--distillation=minillm", "--max_new_tokens=8", "--steps=5"),
+    (
+      "--distillation=minillm",
+      "--student=decoder(width=8, depth=1, heads=2)",
+      "--max_new_tokens=8",
+      "--steps=5",
+    ),
     ("--policy=speculative(2)", "--max_new_tokens=8", "--steps=5"),
     (
       "--distillation=distillm",
