@@ -46,7 +46,9 @@ RUNS := \
   lm:lm_data_size_16 \
   lm:lm_data_size_64 \
   lm:lm_data_size_256 \
-  lm:lm_sequence_level
+  lm:lm_sequence_level \
+  lm:lm_on_policy_own \
+  lm:lm_on_policy_off
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 
