@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.errors import quantity
 from kdjax.core.method import stateless
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.runner.config import Experiment
+from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.fitting_mesh import fitting_mesh
 from kdjax.runner.pipeline.partition import (
   batch_parts,
@@ -221,6 +223,29 @@ def check_networks(
     f"fewer --seeds, or {smaller}",
     host,
   )
+
+
+def check_teachers(
+  experiment: Experiment,
+  folders: Sequence[str],
+  devices: Sequence[jax.Device],
+  partition: Partition | None,
+) -> None:
+  """Refuses language models that do not fit as they are cut, before one is read."""
+  shapes = [language_models.shapes_of(folder) for folder in folders]
+
+  def held(partition):
+    return sum(teacher_bytes(one, partition) for one in shapes)
+
+  size, free = held(partition), memory.free_memory(devices)
+  if free is not None and size > free:
+    memory.check_room(
+      f"--teacher_from={', '.join(folders)}: on each of"
+      f" {quantity(len(devices), 'device')} that",
+      size,
+      f"{adviser(experiment, devices)(held, free)}, or a smaller network{TRY}",
+      free,
+    )
 
 
 def teacher_bytes(shows: Any, partition: Partition | None) -> int:

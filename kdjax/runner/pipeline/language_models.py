@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
 from kdjax.models.generation.sampling import read_sampling
+from kdjax.models.pretrained.architectures import architecture_of
+from kdjax.models.pretrained.files import read_json
 from kdjax.models.pretrained.load import Pretrained, load
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
@@ -36,10 +38,7 @@ def open_language_model(
     raise UserError(
       f"--{flag}={where}: only the teacher of lm can be behind an endpoint"
     )
-  folder = Path(where).expanduser()
-  of_run = not (folder / _CONFIG).is_file()
-  if of_run and (folder / STUDENT / _CONFIG).is_file():
-    folder = folder / STUDENT
+  folder = _folder_of(where)
   try:
     # A package's name is no path.
     network = load(
@@ -54,6 +53,34 @@ def open_language_model(
       " be read"
     )
   return network
+
+
+def shapes_of(where: str) -> Any:
+  """The shapes of a language model's variables, of which nothing is read.
+
+  Args:
+    where: as `open_language_model` takes it; of what has no config.json, or one that
+      loading refuses, there are none.
+  """
+  path = _folder_of(where) / _CONFIG
+  if not path.is_file():
+    return {}
+  try:
+    config = read_json(path)
+    module = architecture_of(config).build(config)
+  except UserError:
+    return {}
+  ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  return jax.eval_shape(module.init, jax.random.key(0), ids)
+
+
+def _folder_of(where: str) -> Path:
+  """The folder that is named, or that of a run's student."""
+  folder = Path(where).expanduser()
+  of_run = not (folder / _CONFIG).is_file()
+  if of_run and (folder / STUDENT / _CONFIG).is_file():
+    return folder / STUDENT
+  return folder
 
 
 def check_named(command: str, needs: str, **flags: str | None) -> None:

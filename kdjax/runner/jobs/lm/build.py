@@ -96,6 +96,9 @@ def build(experiment: Experiment) -> Plan:
   values = _read_values(experiment, partitions.batch_parts(partition, devices))
   policies.check_policy(experiment, policy, values)
   served.check(experiment, policy, values)
+  if experiment.computing.preflight:
+    folders = values.teacher_folders
+    capacity.check_teachers(experiment, folders, devices, partition)
   teachers = open_teachers(experiment, values, partition)
   student_model = networks.make_student(
     experiment, values.student, teachers.members[0], teachers.classes

@@ -11,7 +11,7 @@ from tiny_language_models import documents, tiny_folder, write_rows
 import launch
 from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.build import build
-from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline import capacity, language_models
 from kdjax.runner.pipeline.epochs import epochs
 from kdjax.train.devices import memory, placement
 from kdjax.train.observer import UNWATCHED
@@ -161,8 +161,11 @@ def run(places, monkeypatch, workdir, room, **flags):
       {"mesh": "data=4,model=2", "shard_rules": "transformer"},
       "--mesh=data=2,model=4 --shard_rules=transformer has room, or",
     ),
-    (30_000, {}, "--shard_rules=fsdp has room, on 16 devices, or"),
-    (100, {}, "no mesh of up to 8192 devices has room, or"),
+    (
+      30_000,
+      {"mesh": "data=2,fsdp=4", "shard_rules": "fsdp"},
+      "--shard_rules=fsdp has room, on 16 devices, or",
+    ),
   ],
 )
 def test_a_mesh_with_room_is_named(
@@ -174,6 +177,23 @@ def test_a_mesh_with_room_is_named(
   assert "launch.py: a student layers(2) (network " in error and said in error
   assert "KV cache" in error and "a smaller network" in error
   assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+  ("room", "said"),
+  [
+    (100_000, "--mesh=data=8,model=1 --shard_rules=fsdp has room, or"),
+    (100, "no mesh of up to 8192 devices has room, or"),
+  ],
+)
+def test_a_teacher_without_room_is_not_read(
+  places, tmp_path, monkeypatch, capsys, room, said
+):
+  monkeypatch.setattr(language_models, "load", None)
+  assert run(places, monkeypatch, tmp_path / "run", room) == 2
+  error = capsys.readouterr().err
+  assert "on each of 8 devices that takes 132 kB" in error and said in error
+  assert error.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
