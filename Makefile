@@ -48,7 +48,8 @@ RUNS := \
   lm:lm_data_size_256 \
   lm:lm_sequence_level \
   lm:lm_on_policy_own \
-  lm:lm_on_policy_off
+  lm:lm_on_policy_off \
+  lm:lm_on_policy_minillm
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 

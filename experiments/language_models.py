@@ -93,17 +93,28 @@ lm_on_policy_own: Does a student gain from its own texts, and by which loss?
 What words mean, as WordNet has it, by a GPT of two blocks that writes each text it learns
 from (GKD with a student's share of 1), by three divergences and by policy gradients. 300
 steps of 4 prompts, three orders, two rates for each arm; the baseline learns from the
-file's answers. So small that each takes a small CPU some minutes. Not run yet.
+file's answers. So small that each takes a small CPU some minutes.
+
+KL from the teacher behind token 16 of its own texts: 1.12 by the forward KL, 1.09 by the
+Jensen-Shannon divergence, 1.42 by the reverse KL; policy gradients end all texts at once.
 
 lm_on_policy_off: As `lm_on_policy_own`, from the file's answers (a share of 0).
 
+The same: 1.05, 1.18 and 1.41 (docs/language_models.md); 1.42 for the baseline.
+
 lm_on_policy_half: As `lm_on_policy_own`, half of the batches from the file's answers.
 
+Not run yet.
+
 lm_on_policy_minillm: As `lm_on_policy_own`, by MiniLLM.
+
+The same: 2.02.
 
 lm_on_policy_distillm: As `lm_on_policy_own`, by DistiLLM.
 
 lm_on_policy_teacher: As `lm_on_policy_own`, by the tokens of the teacher's answers.
+
+Not run yet.
 
 lm_two_teachers: Are two teachers of half the texts each worth more than either?
 
