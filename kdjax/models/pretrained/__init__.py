@@ -1,7 +1,8 @@
 """Weights of others: read, renamed, checked, written.
 
 load.py          language models: a folder -> a network, and back
-cut.py           students of some of a network's blocks
+cut.py           students of some of a network's blocks; width.py, of parts of them,
+                 by importance.py
 adapters.py      low-rank adapters, written as PEFT reads them
 new.py           decoders of their families without weights
 architectures.py which of them there are; families.py and encoders.py read their

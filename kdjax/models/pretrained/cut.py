@@ -1,4 +1,4 @@
-"""Students that are cut out of a language model: some of its blocks, copied.
+"""Students that are cut out of a language model: some of its blocks, or parts of them.
 
 What of a network is not a block (embeddings, the last norm, the output layer) is
 copied too, and so is the tokenizer. Everything that its config says block by block,
@@ -17,6 +17,7 @@ from kdjax.core import checks, spec
 from kdjax.core.arguments import misfit
 from kdjax.core.errors import UserError
 from kdjax.models.pretrained.architectures import architecture_of, config_of
+from kdjax.models.pretrained.importance import scores_of
 from kdjax.models.pretrained.load import (
   NOTES,
   STORED_DTYPES,
@@ -24,7 +25,16 @@ from kdjax.models.pretrained.load import (
   network_of,
 )
 from kdjax.models.pretrained.tensors import Tensor
-from kdjax.models.transformer_config import Layer
+from kdjax.models.pretrained.width import (
+  Size,
+  Width,
+  check_size,
+  kept_places,
+  narrowed_config,
+  narrowed_parameters,
+  sizes_of,
+)
+from kdjax.models.transformer_config import Layer, TransformerConfig
 
 # What configs call the number of blocks.
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers")
@@ -34,15 +44,17 @@ _STAGE = re.compile(r"stage_(\d+)")
 
 
 class Cut(NamedTuple):
-  """Which blocks are kept.
+  """Which blocks are kept, and how much of their width.
 
   Attributes:
     text: as it was written.
     blocks: number of blocks -> those that are kept, in order.
+    width: what of them; all by default.
   """
 
   text: str
   blocks: Callable[[int], tuple[int, ...]]
+  width: Width = Width()
 
 
 def layers(count: int) -> Callable[[int], tuple[int, ...]]:
@@ -103,15 +115,43 @@ def blocks(numbers: list[int]) -> Callable[[int], tuple[int, ...]]:
   return kept
 
 
-CUTS = {"layers": layers, "every": every, "blocks": blocks}
+def width(
+  depth: spec.Spec | None = None,
+  *,
+  mlp: Size = None,
+  heads: Size = None,
+  hidden: Size = None,
+) -> tuple[Callable[[int], tuple[int, ...]], Width]:
+  """Parts of each block, or of those that another cut keeps.
+
+  Example:
+    >>> width(spec.parse("every(2)"), mlp=0.5)[0](5)
+    (0, 2, 4)
+  """
+  sizes = {"mlp": mlp, "heads": heads, "hidden": hidden}
+  for name, size in sizes.items():
+    check_size(name, size)
+  if set(sizes.values()) == {None}:
+    raise ValueError("says what is kept of mlp, heads or hidden, as mlp=0.5")
+  if depth is None:
+    return every(1), Width(**sizes)
+  if not isinstance(depth, spec.Spec):
+    raise ValueError(f"takes a cut such as layers(6) first, got {depth!r}")
+  return spec.build("cut", depth, _DEPTH_CUTS), Width(**sizes)
+
+
+_DEPTH_CUTS = {"layers": layers, "every": every, "blocks": blocks}
+CUTS = _DEPTH_CUTS | {"width": width}
 
 
 def read_cut(which: str | spec.Spec) -> Cut:
-  """Reads which blocks are kept.
+  """Reads which blocks are kept, and what of them.
 
   Args:
     which: "layers(6)" for six that are evenly spread, first and last included;
-      "every(2)" for blocks 0, 2, 4, ...; "blocks([0, 3, 5])" for those.
+      "every(2)" for blocks 0, 2, 4, ...; "blocks([0, 3, 5])" for those;
+      "width(mlp=0.5, heads=0.5, hidden=0.5)" for shares, or whole numbers, of each
+      block, and "width(layers(6), mlp=0.5)" of those.
 
   Raises:
     UserError: for what is none of these.
@@ -121,15 +161,23 @@ def read_cut(which: str | spec.Spec) -> Cut:
     (0, 6, 11)
   """
   parsed = spec.parse(which) if isinstance(which, str) else which
-  return Cut(str(which), spec.build("cut", parsed, CUTS))
+  made = spec.build("cut", parsed, CUTS)
+  return Cut(str(which), *(made if isinstance(made, tuple) else (made,)))
 
 
-def cut(pretrained: Pretrained, which: str | Cut) -> Pretrained:
-  """Makes a student of some blocks of a pretrained network.
+def cut(
+  pretrained: Pretrained,
+  which: str | Cut,
+  *,
+  inputs: Mapping[str, Any] | None = None,
+) -> Pretrained:
+  """Makes a student of some blocks of a pretrained network, or of parts of them.
 
   Args:
-    pretrained: of `load`, a decoder or encoder.
+    pretrained: of `load`, a decoder or encoder; a decoder for parts of blocks.
     which: as `read_cut` takes it, or what that returns.
+    inputs: texts, {"tokens": (B, T), "mask": (B, T)}, by which it is told what
+      matters least of a block; None to tell by the weights alone.
 
   Returns:
     A network of these blocks alone with copies of their weights, its config and
@@ -137,7 +185,7 @@ def cut(pretrained: Pretrained, which: str | Cut) -> Pretrained:
 
   Raises:
     UserError: for a cut that is none, blocks that are not there, and blocks that
-      compute otherwise in another place.
+      compute otherwise in another place; for widths that the network cannot have.
   """
   if not isinstance(pretrained, Pretrained):
     raise misfit("pretrained", "what kdjax.pretrained.load returns", pretrained)
@@ -146,6 +194,9 @@ def cut(pretrained: Pretrained, which: str | Cut) -> Pretrained:
   config = config_of(module)
   depth = next(name for name in _DEPTHS if name in config)
   blocks = which.blocks(config[depth])
+  narrower = which.width != Width()
+  if narrower:
+    sizes = _sizes(module, which)
   config |= _lists_by_block(config, _layers(module), blocks)
   config |= {depth: len(blocks)}
   architecture = architecture_of(config)
@@ -158,12 +209,41 @@ def cut(pretrained: Pretrained, which: str | Cut) -> Pretrained:
     architecture.table(module),
     blocks,
   )
+  params = jax.tree.map(jnp.copy, params)
+  if narrower:
+    own = student.config
+    scores = scores_of(
+      pretrained.network, pretrained.variables["params"], inputs
+    )
+    kept = [kept_places(module.config, sizes, scores)[i] for i in blocks]
+    params = narrowed_parameters(params, own, kept)
+    config = narrowed_config(config, own, sizes)
   return Pretrained(
     network_of(architecture.build(config)),
-    {**pretrained.variables, "params": jax.tree.map(jnp.copy, params)},
+    {**pretrained.variables, "params": params},
     {name: x for name, x in config.items() if name not in NOTES},
     pretrained.tokenizer,
   )
+
+
+def _sizes(module: nn.Module, which: Cut) -> dict[str, int]:
+  """How much is kept of a decoder's width; encoders have none that is cut."""
+  config, family = (
+    getattr(module, "config", None),
+    config_of(module)["model_type"],
+  )
+  if not isinstance(config, TransformerConfig) or not hasattr(module, "decode"):
+    raise UserError(
+      f"{which.text}: {family} is no decoder; only blocks of it can be left out"
+    )
+  sizes = sizes_of(which.width, config)
+  # So transformers reads it, with longrope at least.
+  if family == "phi3" and sizes["hidden"] != sizes["heads"] * config.head_width:
+    raise UserError(
+      f"{which.text}: a head of phi3 is as wide as the hidden state by the number of"
+      " heads; cut heads and hidden by one share, or neither"
+    )
+  return sizes
 
 
 def _layers(module: nn.Module) -> tuple[Layer, ...]:

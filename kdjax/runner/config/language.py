@@ -97,7 +97,8 @@ class Language(Documents):
   student_from: str | None = option(
     None,
     "the student's beginning: a folder with config.json and safetensors, as Hugging"
-    " Face has them; --student=layers(N) and its like then cut it out of that",
+    " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
+    " out of that",
   )
   lora: str | None = option(
     None,

@@ -109,6 +109,9 @@ def build(experiment: Experiment) -> Plan:
   tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer
   texts = rows.read(experiment.language, tokenizer)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
+  student_model = networks.cut_by_texts(
+    student_model, texts.parts["train"].sequences
+  )
   tokenization = _tokenization(
     experiment, values, texts, tokenizer, teachers, student_model
   )

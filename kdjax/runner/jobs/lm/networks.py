@@ -1,10 +1,12 @@
 """Who teaches and who learns: language models, loaded, cut out, or new ones."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, quantity
 from kdjax.models import ModelSpec, pretrained, quantized
 from kdjax.models.lora import Lora, merge, with_lora
 from kdjax.models.pretrained.architectures import config_of
@@ -15,14 +17,18 @@ from kdjax.models.pretrained.load import (
   in_few_bits,
   network_of,
 )
+from kdjax.models.pretrained.width import Width
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.language_models import (
   check_same_tokenizer,
   open_language_model,
 )
+from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network, from_linen
 from kdjax.train.precision import as_network, in_precision, with_precision
 
+# Training sequences that tell what a narrower student keeps.
+TEXTS = 32
 # A student that is left open: every other block of the teacher.
 DEFAULT = "every(2)"
 
@@ -36,12 +42,15 @@ class StudentModel(NamedTuple):
       seed draws its own.
     lora: its adapters, which alone are trained then; None for none.
     quantization: the bits that it learns to compute in, of `quantized.SCHEMES`.
+    narrowed: what its width is cut out of, and how, so that texts can tell what
+      matters there; None for a student as wide as it was.
   """
 
   text: str
   pretrained: Pretrained
   lora: Lora | None = None
   quantization: str = quantized.NONE
+  narrowed: tuple[Pretrained, str] | None = None
 
 
 def make_student(
@@ -74,18 +83,18 @@ def make_student(
       )
     if model is None:
       return StudentModel(where, student)
-    return StudentModel(f"{model.text} of {where}", _cut(student, model.text))
+    return _cut_out(f"{model.text} of {where}", student, model.text)
   if model is None or model.spec.name in CUTS:
     text = DEFAULT if model is None else model.text
-    return StudentModel(text, _cut(teacher, text))
+    return _cut_out(text, teacher, text)
   module = model.make(classes=classes)
   try:
     config_of(module)
   except UserError:
     raise UserError(
       f"--student={model}: it has no form that other programs load, and could not"
-      " be saved; possible: decoder(...), layers(N), every(N), blocks([...]), or"
-      " --student_from"
+      " be saved; possible: decoder(...), layers(N), every(N), blocks([...]),"
+      " width(...), or --student_from"
     ) from None
   if experiment.language.lora is not None:
     raise UserError(
@@ -96,11 +105,34 @@ def make_student(
   return StudentModel(model.text, Pretrained(network_of(module), None, {}))
 
 
-def _cut(network: Pretrained, text: str) -> Pretrained:
+def _cut_out(title: str, network: Pretrained, text: str) -> StudentModel:
   try:
-    return pretrained.cut(network, read_cut(text))
+    which = read_cut(text)
+    student = StudentModel(title, pretrained.cut(network, which))
   except UserError as error:
     raise UserError(f"--student={text}: {error}") from None
+  if which.width == Width():
+    return student
+  return student._replace(narrowed=(network, text))
+
+
+def cut_by_texts(
+  student: StudentModel, sequences: Mapping[str, np.ndarray]
+) -> StudentModel:
+  """Chooses what a student keeps of its width by what texts make of it.
+
+  Args:
+    sequences: the training's, of which some are looked at.
+  """
+  if student.narrowed is None:
+    return student
+  network, text = student.narrowed
+  count = len(sequences["tokens"])
+  places = np.unique(np.linspace(0, count - 1, TEXTS).round().astype(int))
+  say(f"{text}: what matters on {quantity(len(places), 'training sequence')}")
+  inputs = {name: x[places] for name, x in sequences.items()}
+  cut = pretrained.cut(network, read_cut(text), inputs=inputs)
+  return student._replace(pretrained=cut, narrowed=None)
 
 
 def as_trained(
