@@ -62,10 +62,15 @@ def _with_loss(method: Method, loss: Callable[..., jax.Array]) -> Method:
       )
       return method.apply(params, state, row)[0]
 
+    *sides, alignment = aligned_sides(inputs)
     values = loss(
-      *aligned_sides(inputs),
+      *sides,
+      alignment,
       measure=jnp.vectorize(of_row, signature="(c),(d)->()"),
     )
-    return values.sum() / jnp.maximum(count_rows(inputs), 1.0), state, {}
+    tokens = count_rows(inputs)
+    compared = (alignment.group >= 0) & (alignment.student >= 0)
+    metrics = {"compared": (compared.sum(dtype=jnp.float32), tokens)}
+    return values.sum() / jnp.maximum(tokens, 1.0), state, metrics
 
   return method._replace(apply=apply, chunked=None, reads_products=True)

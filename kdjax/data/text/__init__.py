@@ -8,6 +8,7 @@ examples.py  rows -> token ids and which of them are learned; what was cut or le
 pack.py      examples -> arrays of sequences; batches of them
 align.py     two tokenizations of a text -> groups of tokens of equal bytes
 beside.py    what a teacher with another tokenizer reads beside a student
+reread.py    what it reads of a text that the student has written
 
 A tokenizer is a value that is handed in: `kdjax.models.tokenizers` has them.
 """
@@ -22,12 +23,14 @@ from kdjax.data.text.divide import (
 from kdjax.data.text.examples import Examples, make_examples
 from kdjax.data.text.pack import open_text, pack, pad_out
 from kdjax.data.text.prompts import read_prompts
+from kdjax.data.text.reread import Rereading, reread, rereading
 from kdjax.data.text.rows import Row, read_rows
 
 __all__ = [
   "Examples",
   "Groups",
   "Reader",
+  "Rereading",
   "Row",
   "align",
   "count_duplicates",
@@ -40,4 +43,6 @@ __all__ = [
   "put_beside",
   "read_prompts",
   "read_rows",
+  "reread",
+  "rereading",
 ]

@@ -30,7 +30,7 @@ def align(student: Pieces, teacher: Pieces) -> Groups:
   Wherever both begin a token at the same byte a group ends and another begins, so
   that the groups are as short as they can be, and stand for the same bytes on both
   sides. White space before the text that one side alone has, as SentencePiece puts
-  it there, is no byte of the text. What follows the text on both sides, its end, is
+  it there, is no byte of the text. What ends both sides and is no text is
   a group of one token each. Tokens that are no text are in no other group: a
   beginning that one side has, for instance. Where the two sides differ in the
   middle, as where one of them normalises, what differs is in no group.
@@ -146,8 +146,6 @@ def _common(one: bytes, other: bytes) -> int:
 
 
 def _behind(is_text: np.ndarray) -> int | None:
-  """The place behind the last token of text; None where there is none."""
-  place = (
-    int(np.flatnonzero(is_text)[-1]) + 1 if is_text.any() else len(is_text)
-  )
-  return place if place < len(is_text) else None
+  """The place of the last token, if it is no text; else None."""
+  last = len(is_text) - 1
+  return None if last < 0 or is_text[last] else last

@@ -19,7 +19,7 @@ from kdjax.data.text.pack import pack
 from kdjax.data.text.rows import Row
 
 # Lengths are multiples of it, so that few programs are compiled.
-_STEP = 8
+STEP = 8
 
 
 class Reader(NamedTuple):
@@ -56,7 +56,7 @@ class Coverage(NamedTuple):
   teacher_tokens: int
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
   """One of the student's examples, as both sides read it.
 
   Attributes:
@@ -71,11 +71,20 @@ class _Window(NamedTuple):
   coverage: np.ndarray
 
 
-class _Tokens(NamedTuple):
+class Tokens(NamedTuple):
+  """A text as one side reads it: ids, which count, and the bytes of each."""
+
   ids: np.ndarray
   counts: np.ndarray
   sizes: np.ndarray
   pieces: list
+
+
+def tokens_of(reader: Reader, ids: Any, counts: Any) -> Tokens:
+  """Looks up the bytes of a text's tokens."""
+  pieces = [reader.pieces[number] for number in ids]
+  sizes = np.array([len(piece or b"") for piece in pieces], int)
+  return Tokens(np.array(ids, np.int32), np.array(counts, bool), sizes, pieces)
 
 
 def put_beside(
@@ -141,10 +150,11 @@ def group_row(
 ) -> Groups:
   """Groups the tokens of a row that two tokenizers have read.
 
-  Chat templates differ; of messages the answers are grouped, one by one.
+  Chat templates differ; of messages, and of a "question" that each has written in
+  its own way, the answers are grouped, one by one.
 
   Args:
-    row: of one of the forms that `Tokenizer.tokenize` takes.
+    row: of one of the forms that `Tokenizer.tokenize` takes, or with "question".
     student: of the student's tokens, which count, and their bytes.
     teacher: likewise, the teacher's.
 
@@ -153,7 +163,7 @@ def group_row(
     >>> group_row({"text": "unlike"}, whole, ([False, True], [b"unlike", None]))
     Groups(student=array([0, 0, 1], dtype=int32), teacher=array([0, 1], dtype=int32), count=2)
   """
-  if "messages" not in row:
+  if not {"messages", "question"} & row.keys():
     return align(student[1], teacher[1])
   spans = [_runs(np.array(counts)) for counts, _ in (student, teacher)]
   numbers = [np.full(len(side[1]), -1, np.int32) for side in (student, teacher)]
@@ -181,29 +191,29 @@ def _windows(
   rows: Sequence[Row],
   student: Reader,
   teacher: Reader,
-) -> Iterator[_Window]:
+) -> Iterator[Window]:
   """Every example, as both sides read it; those of a row follow each other."""
   for number, windows in itertools.groupby(examples, lambda one: one.row):
     row = rows[number]
-    tokens = [_read(reader, row) for reader in (student, teacher)]
+    tokens = [read_row(reader, row) for reader in (student, teacher)]
     groups = group_row(row.values, *((x.counts, x.pieces) for x in tokens))
     for example in windows:
-      yield _window(example, *tokens, groups)
+      yield window_of(example, *tokens, groups)
 
 
-def _read(reader: Reader, row: Row) -> _Tokens:
+def read_row(reader: Reader, row: Row) -> Tokens:
+  """Reads a row; a UserError with its place for one that the tokenizer refuses."""
   try:
     ids, counts = reader.tokenizer.tokenize(row.values)
   except UserError as error:
     raise UserError(f"{row.place}: {error}") from None
-  pieces = [reader.pieces[number] for number in ids]
-  sizes = np.array([len(piece or b"") for piece in pieces], int)
-  return _Tokens(np.array(ids, np.int32), np.array(counts, bool), sizes, pieces)
+  return tokens_of(reader, ids, counts)
 
 
-def _window(
-  example: Example, own: _Tokens, other: _Tokens, groups: Groups
-) -> _Window:
+def window_of(
+  example: Example, own: Tokens, other: Tokens, groups: Groups
+) -> Window:
+  """What the teacher reads of a text beside one of the student's examples of it."""
   learned = np.zeros(len(own.ids), bool)
   learned[example.start :][: len(example.counts)] = example.counts
   # A group is compared if the student learns all of it here.
@@ -227,7 +237,7 @@ def _window(
     len(group), (compared & ~merged).sum(), merged.sum(), sizes.sum(),
     sizes[merged].sum(), sizes[~compared].sum(), len(kept),
   ])  # fmt: skip
-  return _Window(other.ids[start:end], slots, coverage)
+  return Window(other.ids[start:end], slots, coverage)
 
 
 def _members(numbers: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -240,7 +250,7 @@ def _slots(groups: Groups, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Puts the tokens of both sides side by side.
 
   Returns:
-    (3, S) see `_Window`, of whole documents; and (G,) which groups have one slot.
+    (3, S) see `Window`, of whole documents; and (G,) which groups have one slot.
   """
   sides = [_members(one, keep) for one in groups[:2]]
   numbers = [one[places] for one, places in zip(groups[:2], sides, strict=True)]
@@ -258,7 +268,7 @@ def _slots(groups: Groups, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sequence(
-  numbers: np.ndarray, segments: np.ndarray, windows: Sequence[_Window]
+  numbers: np.ndarray, segments: np.ndarray, windows: Sequence[Window]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The teacher's tokens of one sequence, their documents' numbers, and slots."""
   tokens, documents, slots, read, used = [], [], [], 0, 0
@@ -281,7 +291,7 @@ def _sequence(
 def _stacked(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
   """Rows of one length, int32."""
   longest = max(map(len, rows))
-  shape = len(rows), max(-(-longest // _STEP) * _STEP, _STEP)
+  shape = len(rows), max(-(-longest // STEP) * STEP, STEP)
   stacked = np.full(shape, fill, np.int32)
   for row, values in zip(stacked, rows, strict=True):
     row[: len(values)] = values

@@ -15,11 +15,16 @@ from kdjax.models.tokenizers.files import (
   tokenizer_of_folder,
 )
 from kdjax.models.tokenizers.gguf import tokenizer_of_gguf
-from kdjax.models.tokenizers.token_bytes import shared_ids, token_bytes
+from kdjax.models.tokenizers.token_bytes import (
+  encode_bytes,
+  shared_ids,
+  token_bytes,
+)
 from kdjax.models.tokenizers.tokenizer import Tokenizer
 
 __all__ = [
   "Tokenizer",
+  "encode_bytes",
   "prompt_ids",
   "save_tokenizer",
   "shared_ids",

@@ -158,6 +158,17 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
   return _encoding(tokenizer, text).ids
 
 
+def later_ids(tokenizer: Any, text: str) -> list[int]:
+  """Encodes a text as it is written behind another one."""
+  ids = plain_ids(tokenizer, text)
+  if not tokenizer.backend.encode("a").tokens[0].startswith("▁"):
+    return ids
+  # SentencePiece puts a space before what is encoded, as no network writes it.
+  line = plain_ids(tokenizer, "\n")
+  whole = plain_ids(tokenizer, "\n" + text)
+  return whole[len(line) :] if whole[: len(line)] == line else ids
+
+
 def _without_weights(messages: Any) -> list[dict[str, Any]]:
   """Returns messages as templates know them."""
   return [
@@ -195,13 +206,7 @@ def _ids_of(
   text = row[name]
   if not isinstance(text, str):
     raise UserError(f"`{name}` is a {type(text).__name__}, not a text")
-  ids = plain_ids(tokenizer, text)
-  if not later or not tokenizer.backend.encode("a").tokens[0].startswith("▁"):
-    return ids
-  # SentencePiece puts a space before what is encoded, as no network writes it.
-  line = plain_ids(tokenizer, "\n")
-  whole = plain_ids(tokenizer, "\n" + text)
-  return whole[len(line) :] if whole[: len(line)] == line else ids
+  return later_ids(tokenizer, text) if later else plain_ids(tokenizer, text)
 
 
 def _encoding(tokenizer: Any, text: str):

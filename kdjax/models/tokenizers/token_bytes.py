@@ -3,9 +3,11 @@
 import functools
 import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdjax.core.errors import UserError
+from kdjax.models.tokenizers import answers
 
 _SPACE = "▁"
 _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
@@ -75,6 +77,55 @@ def shared_ids(student: Any, teacher: Any) -> tuple[list[int], list[int]]:
     pairs.append((student.eos[0], teacher.eos[0]))
   pairs.sort()
   return [own_id for own_id, _ in pairs], [other_id for _, other_id in pairs]
+
+
+def encode_bytes(
+  tokenizer: Any,
+  pieces: Sequence[bytes | None],
+  written: bytes,
+  *,
+  later: bool = False,
+) -> list[int]:
+  """Turns bytes into token ids, where they are no text too.
+
+  What is UTF-8 is encoded as a text. Each other byte, as of half an emoji, is the
+  token that stands for it alone; a tokenizer without such tokens leaves it out.
+
+  Args:
+    tokenizer: from `kdjax.models.tokenizers`.
+    pieces: its `token_bytes`.
+    written: the bytes.
+    later: whether they stand behind something, so that no space is put there.
+
+  Returns:
+    The ids, with nothing around them.
+
+  Example:
+    Of b"a\\xe2\\x82" a byte-level BPE has the tokens "a", "â" and "Ĥ", and a
+    SentencePiece "▁a", "<0xE2>" and "<0x82>".
+  """
+  ids: list[int] = []
+  for part in _text_and_bytes(written):
+    if isinstance(part, str):
+      encode = answers.later_ids if ids or later else answers.plain_ids
+      ids += encode(tokenizer, part)
+    elif part in pieces:
+      ids.append(pieces.index(part))
+  return ids
+
+
+def _text_and_bytes(written: bytes) -> Iterator[str | bytes]:
+  """Cuts bytes into texts, and bytes that are in none."""
+  while written:
+    try:
+      text, bad = written.decode(), 0
+    except UnicodeDecodeError as error:
+      text, bad = written[: error.start].decode(), error.end - error.start
+    if text:
+      yield text
+    rest = written[len(text.encode()) :]
+    yield from (rest[i : i + 1] for i in range(bad))
+    written = rest[bad:]
 
 
 def _ids_by_bytes(tokenizer: Any) -> dict[bytes, int]:

@@ -49,14 +49,20 @@ class Texts(NamedTuple):
 
 
 class Answered(NamedTuple):
-  """A tokenizer that is handed the ids of questions and answers."""
+  """A tokenizer that is handed the ids of questions and answers.
+
+  Attributes:
+    tokenizer: which reads all other rows.
+    whose: what stands before "question" and "answer" in a row that has its ids.
+  """
 
   tokenizer: Any
+  whose: str = ""
 
   def tokenize(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
-    if "answer" not in row:
+    if self.whose + "answer" not in row:
       return self.tokenizer.tokenize(row)
-    question, answer = [*row["question"]], [*row["answer"]]
+    question, answer = ([*row[self.whose + x]] for x in ("question", "answer"))
     counts = [False] * len(question) + [True] * len(answer)
     return [*question, *answer], counts
 

@@ -14,7 +14,8 @@ from kdjax.train.devices.collectives import Axis
 from kdjax.train.state import TrainState, variables
 from kdjax.train.step import take_step
 
-# What a text is, by name: (B, T) arrays, and the weight of each, (B,).
+# What a text is, by name: (B, T) arrays, and (B,) the weight of each and the place of
+# its prompt in the training set.
 Texts = dict[str, jax.Array]
 # (network, variables, {"tokens", "mask"} (B, P), key=, step=, ids=, teacher=) ->
 # "tokens", "mask", "counts" (B, P + N).
@@ -36,6 +37,7 @@ def no_texts(count: int, inputs: Mapping[str, jax.Array]) -> Texts:
     "mask": flags,
     "counts": flags,
     "weight": jnp.zeros(count, bool),
+    "index": jnp.zeros(count, jnp.int32),
   }
 
 
@@ -49,6 +51,7 @@ def of_file(batch: Batch) -> Texts:
     "counts": jnp.pad(batch.targets >= 0, first),
     "labels": jnp.pad(batch.targets, first, constant_values=-1),
     "weight": has_weight(batch.weight),
+    "index": batch.index.astype(jnp.int32),
   }
 
 
@@ -90,7 +93,8 @@ def of_student(
     teacher=teacher.arrays,
   )
   labels = jnp.full(batch.inputs["tokens"].shape, -1, jnp.int32)
-  return dict(written) | {"labels": labels, "weight": weight}
+  index = batch.index.astype(jnp.int32)
+  return dict(written) | {"labels": labels, "weight": weight, "index": index}
 
 
 def either(is_first: jax.Array, first: Texts, other: Texts) -> Texts:
@@ -132,7 +136,6 @@ def learn(
     student.task,
     texts
     | {
-      "index": batch.index,
       "position": batch.position,
       "drawn": jnp.where(drawn, texts["tokens"], -1)[:, 1:],
       "teacher_share": jnp.full(batch.index.shape, teacher_share),

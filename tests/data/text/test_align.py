@@ -11,7 +11,6 @@ BY_HAND = {
   "crossing": ([b"ab", b"cd", b"e"], [b"a", b"bc", b"d", b"e"], [0, 0, 1], [0, 0, 0, 1]),
   "one-sided beginning": ([b"a", b"b"], [None, b"a", b"b"], [0, 1], [-1, 0, 1]),
   "both ends": ([b"a", None], [b"a", None], [0, 1], [0, 1]),
-  "one-sided end": ([b"a", None], [b"a"], [0, -1], [0]),
   "what stands behind an end": ([b"a", None, b""], [b"a", None], [0, -1, 0], [0, -1]),
   "split emoji": (
     [b"\xf0\x9f", b"\x98\x80", b"x"],
@@ -28,7 +27,9 @@ BY_HAND = {
     [b"a", b"\xc3\xa9", b"b", b"c"], [b"a", b"e", b"\xcc\x81", b"bc"],
     [0, -1, 1, 1], [0, -1, -1, 1],
   ),
-  "no text": ([None], [None], [-1], [-1]),
+  "ends alone": ([None], [None, None], [0], [-1, 0]),
+  "special before an end": ([b"a", None, None], [b"a", None], [0, -1, 1], [0, 1]),
+  "one-sided end": ([b"a", None], [b"a"], [0, -1], [0]),
   "nothing in common": ([b"a"], [b"b"], [-1], [-1]),
 }  # fmt: skip
 

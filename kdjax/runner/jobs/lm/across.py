@@ -1,6 +1,6 @@
 """`--across`: a teacher that reads the texts by another tokenizer than the student."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,17 @@ from kdjax.data.text.beside import Coverage
 from kdjax.evaluate.across_tokenizers import compare_across_tokenizers
 from kdjax.methods._aligned import over_groups
 from kdjax.models.pretrained.load import Pretrained
-from kdjax.models.tokenizers import prompt_ids, shared_ids, token_bytes
+from kdjax.models.tokenizers import (
+  encode_bytes,
+  prompt_ids,
+  shared_ids,
+  token_bytes,
+)
 from kdjax.runner.config import Experiment
+from kdjax.runner.jobs.lm.policies import Policy
 from kdjax.runner.jobs.lm.tokenization import Tokenization, measure_of
 from kdjax.runner.pipeline import language_models
-from kdjax.runner.pipeline.texts import Part, Texts, make_part
+from kdjax.runner.pipeline.texts import Answered, Part, Texts, make_part
 from kdjax.runner.pipeline.values import policy_of
 from kdjax.runner.report import reading
 from kdjax.runner.report.progress import say
@@ -33,12 +39,11 @@ from kdjax.train.aligned_teacher import aligned_teacher
 _PREFIX = "teacher_"
 
 
-def check(experiment: Experiment) -> None:
+def check(experiment: Experiment, policy: Policy) -> None:
   """Refuses what does not go with `--across`."""
   settings = experiment.language
   if settings.across is None:
     return
-  policy = policy_of(experiment)
   for flag, value, why in (
     (
       "teacher_cache",
@@ -47,8 +52,8 @@ def check(experiment: Experiment) -> None:
     ),
     (
       "policy",
-      policy if policy != "off" else None,
-      "the teacher's answers are tokens of its own",
+      policy_of(experiment) if policy.combine else None,
+      "the teacher has other tokens, and none can be drawn from both together",
     ),
     (
       "mesh",
@@ -74,6 +79,7 @@ def two_tokenizers(
   *,
   tokenizer: Any,
   width: int,
+  writes: bool,
 ) -> Tokenization:
   """Reads the texts by the teacher's tokenizer too, and says what came of it.
 
@@ -81,6 +87,7 @@ def two_tokenizers(
     texts: as the student reads them.
     tokenizer: the student's.
     width: how many of its tokens the student has logits for.
+    writes: whether it writes what it learns from; the teacher then reads in the step.
   """
   settings = experiment.language
   flag = f"--teacher_from={experiment.teacher.teacher_from}"
@@ -88,11 +95,22 @@ def two_tokenizers(
     _reader(f"--student_from={settings.student_from}", tokenizer),
     _reader(flag, teacher.tokenizer),
   )
-  inputs, coverage = {}, {}
+  inputs, coverage, read = {}, {}, None
   for split, part in texts.parts.items():
-    inputs[split], coverage[split] = text.put_beside(
-      part.sequences, part.examples.examples, part.rows, *readers
-    )
+    if writes and split == "train":
+      how, coverage[split] = text.rereading(
+        part.examples.examples,
+        part.rows,
+        *readers,
+        partial(encode_bytes, *readers[1]),
+        new_tokens=experiment.continuation.max_new_tokens,
+      )
+      read = partial(text.reread, how)
+      inputs[split] = _of_files(read, part)
+    else:
+      inputs[split], coverage[split] = text.put_beside(
+        part.sequences, part.examples.examples, part.rows, *readers
+      )
   task, teacher_task = (
     language_model(width),
     _teacher_task(flag, teacher, inputs),
@@ -111,9 +129,12 @@ def two_tokenizers(
     vocabulary=teacher_task.width,
     factored_from=teacher_task.factored_from,
     dtype=experiment.computing.teacher_dtype,
+    read=read,
   )
+  # What the student writes is not known before.
+  stored = {} if writes else inputs["train"]
   return Tokenization(
-    task=_with_teacher_inputs(task, inputs["train"]),
+    task=_with_teacher_inputs(task, stored),
     teacher=live,
     teacher_task=teacher_task,
     measure_teacher=measure_of(
@@ -138,8 +159,10 @@ def two_tokenizers(
     teacher_prompt=lambda ids: prompt_ids(
       teacher.tokenizer, {"prompt": tokenizer.decode(ids)}
     )[-settings.sequence_length :],
-    teacher_inputs={_PREFIX + name: x for name, x in inputs["train"].items()},
+    teacher_inputs=_named(stored),
     views={"view": _student_view, "teacher_view": _teacher_view},
+    answered=partial(_answered, readers),
+    beside=partial(_beside, flag, teacher, readers, alignment),
     adapt=partial(over_groups, across=settings.across, shared_ids=shared),
     results={"alignment": alignment, "compared_by": reading.BITS.name},
     fingerprints={
@@ -153,6 +176,66 @@ def _reader(flag: str, tokenizer: Any) -> text.Reader:
     return text.Reader(tokenizer, token_bytes(tokenizer))
   except UserError as error:
     raise UserError(f"{flag}: {error}") from None
+
+
+def _answered(
+  readers: Sequence[text.Reader],
+  values: Mapping[str, Any],
+  question: Sequence[int],
+  answer: Sequence[int],
+) -> dict[str, Any]:
+  """A row that the teacher has answered, as both read it."""
+  (own, own_pieces), (other, pieces) = readers
+  written = b"".join(pieces[x] or b"" for x in answer)
+  own_answer = encode_bytes(own, own_pieces, written, later=True)
+  if len(answer) and answer[-1] in other.eos:
+    # What ends the file's answer: in a chat, a turn.
+    ids, counts = own.tokenize(values)
+    last = ids[int(np.flatnonzero(counts)[-1])]
+    own_answer += [last] if own_pieces[last] is None else []
+  return {
+    "question": prompt_ids(own, values),
+    "answer": own_answer,
+    _PREFIX + "question": question,
+    _PREFIX + "answer": answer,
+  }
+
+
+def _beside(
+  flag: str,
+  teacher: Pretrained,
+  readers: Sequence[text.Reader],
+  alignment: Mapping[str, Any],
+  part: Part,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """What the teacher reads beside sequences of rows that it has answered."""
+  arrays, coverage = text.put_beside(
+    part.sequences,
+    part.examples.examples,
+    part.rows,
+    *(
+      reader._replace(tokenizer=Answered(reader.tokenizer, whose))
+      for reader, whose in zip(readers, ("", _PREFIX), strict=True)
+    ),
+  )
+  language_models.count_classes(flag, teacher, arrays["tokens"].shape[1])
+  splits = {**alignment["splits"], "answers": _shares("answers", coverage)}
+  results = {"alignment": {**alignment, "splits": splits}}
+  results["compared_by"] = reading.BITS.name
+  return _named(arrays), {"results": results}
+
+
+def _named(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  return {_PREFIX + name: x for name, x in arrays.items()}
+
+
+def _of_files(
+  read: Callable[..., dict[str, np.ndarray]], part: Part
+) -> dict[str, np.ndarray]:
+  """What the teacher reads of the files' texts where it reads within the step."""
+  sequences = part.sequences
+  tokens = np.where(sequences["mask"], sequences["tokens"], -1)
+  return read(np.arange(len(tokens)), tokens, sequences["counts"])
 
 
 def _teacher_task(

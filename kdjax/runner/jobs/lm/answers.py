@@ -78,22 +78,23 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
   Args:
     answers: by the number of their training row, token ids.
   """
-  length = setup.sample["tokens"].shape[1]
+  length, tokenization = setup.sample["tokens"].shape[1], setup.tokenization
   answered_rows = [
-    Row({"question": setup.prompts[i], "answer": answers[i]}, row.place)
+    Row(
+      tokenization.answered(row.values, setup.prompts[i], answers[i]), row.place
+    )
     if i in answers
     else row
     for i, row in enumerate(setup.texts.parts["train"].rows)
     if i in answers or "text" in row.values
   ]
-  part = texts.make_part(
-    answered_rows, texts.Answered(setup.teacher.tokenizer), length
-  )
+  part = texts.make_part(answered_rows, texts.Answered(setup.tokenizer), length)
   say(f"answers of the teacher: {part.examples.summary()}")
   files = setup.train_split
-  split = trainee.split_of(setup.tokenization.task, part.sequences)
+  beside, changed = tokenization.beside(part)
+  split = trainee.split_of(tokenization.task, {**part.sequences, **beside})
   images = {
-    name: np.concatenate([x, split.images[name]])
+    name: _joined(name, x, split.images[name])
     for name, x in files.images.items()
   }
   labels = np.concatenate([files.labels, split.labels])
@@ -102,8 +103,25 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
     texts=setup.texts._replace(parts=setup.texts.parts | {ANSWERS: part}),
     train_split=Split(images, labels),
     examples={"train": places[:first], ANSWERS: places[first:]},
+    tokenization=tokenization._replace(**changed),
   )
   return setup._replace(student=trainee.make(setup))
+
+
+def _joined(name: str, *parts: np.ndarray) -> np.ndarray:
+  """Puts sequences below each other, the shorter ones filled up."""
+  longest = max(x.shape[1] for x in parts)
+  fill = -1 if "slots" in name else 0
+  return np.concatenate(
+    [
+      np.pad(
+        x,
+        ((0, 0), (0, longest - x.shape[1])),
+        constant_values=x.dtype.type(fill),
+      )
+      for x in parts
+    ]
+  )
 
 
 def _generated(setup: Any) -> dict[str, np.ndarray]:

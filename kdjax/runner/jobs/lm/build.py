@@ -94,6 +94,7 @@ def build(experiment: Experiment) -> Plan:
   experiment = served.with_default(experiment, policy)
   experiment = policies.with_objective(experiment, policy)
   values = _read_values(experiment, partitions.batch_parts(partition, devices))
+  across.check(experiment, policy)
   policies.check_policy(experiment, policy, values)
   served.check(experiment, policy, values)
   if experiment.computing.preflight:
@@ -113,7 +114,7 @@ def build(experiment: Experiment) -> Plan:
     student_model, texts.parts["train"].sequences
   )
   tokenization = _tokenization(
-    experiment, values, texts, tokenizer, teachers, student_model
+    experiment, values, texts, tokenizer, teachers, student_model, policy
   )
   train_split = trainee.split_of(
     tokenization.task,
@@ -174,7 +175,6 @@ def _read_values(experiment: Experiment, batch_parts: int) -> Values:
     text=experiment.language.text,
     teacher_from=experiment.teacher.teacher_from,
   )
-  across.check(experiment)
   values = read_values(experiment)
   for objective in (values.objective, *values.alternatives.values()):
     methods.make_objective(objective, steps=1, examples=2, classes=2)
@@ -191,6 +191,7 @@ def _tokenization(
   tokenizer: Any,
   teachers: Teachers,
   student: networks.StudentModel,
+  policy: policies.Policy,
 ) -> Tokenization:
   """How student and teachers read the texts, whose tokens all must know.
 
@@ -209,7 +210,12 @@ def _tokenization(
   language_models.say_padding("student", student_classes, width)
   if experiment.language.across:
     return across.two_tokenizers(
-      experiment, texts, teachers.together, tokenizer=tokenizer, width=width
+      experiment,
+      texts,
+      teachers.together,
+      tokenizer=tokenizer,
+      width=width,
+      writes=policy.writes,
     )
   if teachers.together.network is None:
     return served.open_served(experiment, values, texts, width)

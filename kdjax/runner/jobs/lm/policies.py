@@ -79,10 +79,11 @@ def read_policy(experiment: Experiment) -> Policy:
 
 def with_objective(experiment: Experiment, policy: Policy) -> Experiment:
   """Fills in what the student learns by where no method is named."""
+  by_uld = experiment.language.across == "uld"
   if not policy.writes:
-    by_uld = experiment.language.across == "uld"
     return values.with_objective(experiment, "uld" if by_uld else FROM_FILES)
-  return values.with_objective(experiment, FROM_OWN, labels=False)
+  default = "uld:1" if by_uld else FROM_OWN
+  return values.with_objective(experiment, default, labels=False)
 
 
 def check_policy(
@@ -212,7 +213,7 @@ def scheme_of(setup: Any, steps: int, every: int) -> Scheme:
     policy.combine,
     max_new_tokens=experiment.continuation.max_new_tokens,
     sampling=language_models.sampling_of(experiment, PLAIN),
-    eos=tuple(setup.teacher.tokenizer.eos),
+    eos=tuple(setup.tokenizer.eos),
     vocabulary=task.width,
   )
   if policy.adaptive:
@@ -299,8 +300,9 @@ def _prompt_row(tokenizer: Any, row: Row, most: int) -> Row:
   first, end = edges[-2:] if edges.size else (0, 0)
   if first > most:
     first = end = 0
-  values = {"question": ids[:first], "answer": ids[first:end]}
-  return Row(values, row.place)
+  answered = {"question": ids[:first], "answer": ids[first:end]}
+  # What it was is read by a teacher with another tokenizer.
+  return Row({**row.values, **answered}, row.place)
 
 
 def _behind_prefixes(

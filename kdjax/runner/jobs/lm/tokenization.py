@@ -38,6 +38,10 @@ class Tokenization(NamedTuple):
     teacher_inputs: what the teacher reads beside the training sequences, by the
       name under which it is stored.
     views: `view` and `teacher_view` of a `Loader` of sequences.
+    answered: (a row's values, the teacher's ids of its prompt, and those of its answer)
+      -> a row's values with "question" and "answer", as `Answered` reads them.
+    beside: a part of such rows -> what the teacher reads beside its sequences, by
+      the name under which it is stored, and what of this value is another one then.
     adapt: (name, method) -> what stands in an objective in the method's place.
     results: what results.json says of it.
     fingerprints: what a run that stopped must find again.
@@ -53,6 +57,8 @@ class Tokenization(NamedTuple):
   teacher_prompt: Callable[[Sequence[int]], Sequence[int]]
   teacher_inputs: Mapping[str, np.ndarray]
   views: Mapping[str, Callable]
+  answered: Callable[[Mapping, Sequence[int], Sequence[int]], Mapping]
+  beside: Callable[[Part], tuple[dict[str, np.ndarray], Mapping[str, Any]]]
   adapt: Callable[[str, Method], Method]
   results: Mapping[str, Any]
   fingerprints: Mapping[str, str]
@@ -120,6 +126,12 @@ def same_tokens(
     teacher_prompt=lambda ids: ids,
     teacher_inputs={},
     views={"view": lambda key, stored, positions: stored},
+    answered=lambda values, question, answer: {
+      **values,
+      "question": question,
+      "answer": answer,
+    },
+    beside=lambda part: ({}, {}),
     adapt=lambda name, method: method,
     results={},
     fingerprints={},

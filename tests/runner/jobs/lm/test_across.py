@@ -1,6 +1,5 @@
 """`launch.py lm --across`: a teacher with another tokenizer than the student's."""
 
-import json
 import pathlib
 
 import jax
@@ -12,8 +11,13 @@ from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
 from kdjax import pretrained
-from kdjax.models.tokenizers import tokenizer_of_folder
+from kdjax.models.tokenizers import (
+  encode_bytes,
+  token_bytes,
+  tokenizer_of_folder,
+)
 from kdjax.runner.config import experiments, options
+from kdjax.runner.jobs.lm.answers import with_answers
 from kdjax.runner.jobs.lm.build import build
 from kdjax.runner.pipeline.epochs import epochs
 
@@ -28,13 +32,12 @@ def folder(tmp_path_factory):
     tokenizer_of_folder(TOKENIZERS / name)
     for name in ("byte_level", "sentencepiece")
   )
-  tiny_folder(folder / "student", own, seed=1, max_position_embeddings=128)
-  tiny_folder(folder / "teacher", other, scale=4.0, max_position_embeddings=128)
+  sizes = {"max_position_embeddings": 128, "num_hidden_layers": 2}
+  tiny_folder(folder / "student", own, seed=1, **sizes)
+  tiny_folder(folder / "teacher", other, scale=4.0, **sizes)
   # Classes that no token has.
-  tiny_folder(
-    folder / "padded", own, scale=4.0, vocab_size=own.vocabulary_size + 24,
-    max_position_embeddings=128,
-  )  # fmt: skip
+  classes = own.vocabulary_size + 24
+  tiny_folder(folder / "padded", own, scale=4.0, vocab_size=classes, **sizes)
   rows = [{"text": f"{text} é😀."} for text in documents(20)]
   asked = [
     {"prompt": text[:6], "completion": text[6:20]} for text in documents(9, 1)
@@ -60,7 +63,11 @@ def trained(setup, arm="student", devices=1):
   setup = setup._replace(devices=jax.local_devices()[:devices])
   teachers = {"teacher": setup.training_teacher}
   *_, epoch = epochs(setup, setup.student, teachers)
-  return jax.device_get(epoch.states[arm].params["network"])
+  state = epoch.states[arm]
+  # An adaptive one has begun to write.
+  assert int(np.max(getattr(state, "written", 1))) > 0
+  # One that writes has its texts beside it.
+  return jax.device_get(getattr(state, "student", state).params["network"])
 
 
 def check_close(one, other, tolerance):
@@ -82,11 +89,77 @@ def test_one_tokenizer_on_both_sides_is_plain_distillation(folder):
     check_close(plain, baseline, 1e-4)
 
 
+ROOM = "--max_new_tokens=8", "--prompt_tokens=6"
+OWN = {"max_new_tokens": "8", "prompt_tokens": "6"}
+ADAPTIVE = "adaptive(capacity=8, tolerance=0.001, rise=1.0)"
+POLICIES = ["student", "mixed(student=0.5)", ADAPTIVE]
+# So that a loss rises, and with it the share of texts of its own.
+RISING = {"steps": "6", "learning_rate": "9", "evaluations": "6"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["bytes", "uld"])
-def test_two_devices_train_as_one(folder, how):
-  whole = trained(prepare(folder, across=how))
-  check_close(whole, trained(prepare(folder, across=how), devices=2), 1e-6)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_one_tokenizer_is_plain_on_policy_distillation(folder, policy):
+  same = {"teacher_from": f"{folder}/padded", "policy": policy, **OWN}
+  same |= RISING if policy == ADAPTIVE else {}
+  plain = trained(prepare(folder, across="", **same))
+  check_close(plain, trained(prepare(folder, **same)), 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("how", "policy"),
+  [
+    ("bytes", "off"),
+    ("uld", "off"),
+    *(("bytes", one) for one in [*POLICIES, "teacher"]),
+    ("uld", "student"),
+  ],
+)
+def test_devices_and_pieces_train_as_one(folder, how, policy):
+  # The last batch of a pass is short: some pieces are all padding.
+  settings = {"across": how, "policy": policy, "batch_size": "16"}
+  settings |= {"off": {}, "teacher": {"max_new_tokens": "8"}}.get(policy, OWN)
+  settings |= RISING if policy == ADAPTIVE else {}
+  found = []
+  for devices, more in ((1, {}), (2, {"accumulate_steps": "2"})):
+    setup = prepare(folder, **settings, **more)
+    if policy == "teacher":
+      setup = with_answers(setup, written_by_the_teacher(setup))
+    in_the_step = setup.tokenization.teacher_inputs == {}
+    assert in_the_step == (policy not in ("off", "teacher"))
+    found.append(trained(setup, devices=devices))
+  check_close(*found, 1e-6)
+
+
+def written_by_the_teacher(setup):
+  """An answer to each prompt: half a character, an end behind every other one."""
+  tokenizer = setup.teacher.tokenizer
+  half = encode_bytes(
+    tokenizer, token_bytes(tokenizer), b" the cat\xf0\x9f", later=True
+  )
+  return {
+    number: [*half, *tokenizer.eos[:1]] if number % 2 else half
+    for number in setup.prompts
+  }
+
+
+def test_what_the_teacher_has_written_is_read_by_the_student(folder):
+  setup = prepare(folder, policy="teacher", **OWN)
+  setup = with_answers(setup, written_by_the_teacher(setup))
+  part = setup.texts.parts["answers"]
+  for example in part.examples.examples:
+    values = part.rows[example.row].values
+    if "answer" in values:
+      pieces = token_bytes(setup.tokenizer)
+      own = [pieces[x] for x in example.tokens[example.counts]]
+      assert b"".join(x or b"" for x in own) == b" the cat\xf0\x9f"
+      ended = values["teacher_answer"][-1] in setup.teacher.tokenizer.eos
+      assert (own[-1] is None) == ended
+  shares = setup.tokenization.results["alignment"]["splits"]
+  assert shares["answers"]["left_out"] < 0.1
+  images = setup.train_split.images
+  assert len({len(x) for x in images.values()}) == 1
 
 
 def run(folder, workdir, *flags):
@@ -131,9 +204,24 @@ def test_a_run(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_alike(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  ("flags", "objective"),
+  [
+    (
+      ("--across=bytes", "--policy=mixed", "--updates_per_rollout=2", *ROOM),
+      "generalized_jsd(beta=0.5):1.0",
+    ),
+    (
+      ("--across=uld", "--policy=teacher", ROOM[0]),
+      "ce:1.0 + uld:1.5",
+    ),
+  ],
+)
+def test_a_run_that_was_killed_ends_alike(
+  folder, tmp_path, monkeypatch, flags, objective
+):
   workdirs = tmp_path / "whole", tmp_path / "killed"
-  flags = "--across=uld", "--completions=0", "--checkpoint_minutes=0"
+  flags = *flags, "--completions=0", "--checkpoint_minutes=0"
   assert run(folder, workdirs[0], *flags) == 0
   with killed_at(monkeypatch, 2):
     assert run(folder, workdirs[1], *flags) == 130
@@ -142,6 +230,5 @@ def test_a_run_that_was_killed_ends_alike(folder, tmp_path, monkeypatch):
     (one / "student" / "model.safetensors").read_bytes() for one in workdirs
   )
   assert whole == again
-  results = json.loads((workdirs[1] / "results.json").read_text())
-  assert results["experiment"]["distillation"]["distillation"] == "uld"
-  assert results["objective"] == "ce:1.0 + uld:1.5"
+  results = check_results(workdirs[1], "lm")
+  assert results["objective"] == objective

@@ -91,9 +91,9 @@ BAD = {
     [*ACROSS, "--teacher_cache=gone"],
     ["--across=bytes", "--teacher_cache=gone"],
   ),
-  "across answers": (
-    [*ACROSS, "--policy=teacher"],
-    ["--across=bytes", "--policy=teacher"],
+  "across both": (
+    [*ACROSS, "--policy=speculative", "--max_new_tokens=4"],
+    ["--across=bytes", "--policy=speculative", "both"],
   ),
   "across own answers": (
     [*ACROSS, "--distillation=minillm", "--max_new_tokens=4"],
