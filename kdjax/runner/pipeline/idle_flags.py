@@ -10,6 +10,9 @@ from kdjax.runner.pipeline import conditions
 from kdjax.runner.pipeline.validate_teachers import has_stages
 from kdjax.runner.pipeline.values import policy_of
 
+# Policies in which the student writes anew in each batch of its own.
+_DRAWS = ("student", "mixed", "speculative")
+
 Test = Callable[[conditions.Case], Any]
 
 
@@ -83,13 +86,13 @@ IDLE = (
   _idle(
     "prompt_tokens",
     "where the student writes no texts: without --policy=student",
-    lambda one: policy_of(one).startswith(("student", "mixed", "adaptive")),
+    lambda one: policy_of(one).startswith((*_DRAWS, "adaptive")),
     "policy",
   ),
   _idle(
     "updates_per_rollout",
-    "without --policy=student or --policy=mixed",
-    lambda one: policy_of(one).startswith(("student", "mixed")),
+    "without --policy=student, mixed or speculative",
+    lambda one: policy_of(one).startswith(_DRAWS),
     "policy",
   ),
   _idle(
