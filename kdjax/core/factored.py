@@ -86,14 +86,19 @@ def of_top_classes(
 
 
 def pooled(
-  answers: Sequence[Factored], *, pool: str, weights: Sequence[float] = ()
+  answers: Sequence[Factored],
+  *,
+  pool: str | None,
+  weights: Sequence[float] = (),
+  choice: jax.Array | None = None,
 ) -> Factored:
   """Makes one answer of several networks', whose logits are not made either.
 
   Args:
     answers: matrices of theirs, with equally many classes.
-    pool: see `kdjax.core.pooling.pool_logits`.
+    pool: see `kdjax.core.pooling.pool_logits`; None for one network's answer.
     weights: one number a network; none for all alike.
+    choice: (...) int, whose answer it is where there is no pool.
 
   Example:
     >>> one = Factored(jnp.ones((4, 2)), jnp.eye(2))
@@ -106,9 +111,10 @@ def pooled(
     pool,
     tuple(weights),
   )
-  return Factored(
-    jnp.concatenate([one.hidden for one in answers], axis=-1), heads
-  )
+  states = [one.hidden for one in answers]
+  if choice is not None:
+    states.append(choice[..., None].astype(states[0].dtype))
+  return Factored(jnp.concatenate(states, axis=-1), heads)
 
 
 def as_logits(answers: Any) -> Any:

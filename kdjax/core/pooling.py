@@ -54,18 +54,37 @@ def pool_logits(
   return jax.nn.logsumexp(log_p, axis=0, b=shares)
 
 
+def chosen(answers: jax.Array, choice: jax.Array) -> jax.Array:
+  """Takes at each place the answer of one teacher.
+
+  Args:
+    answers: (T, ..., C) float.
+    choice: (...) int, whose.
+
+  Returns:
+    (..., C), of that teacher alone: what the others answer, nan too, has no part.
+
+  Example:
+    >>> print(chosen(jnp.array([[[1.0]], [[2.0]]]), jnp.array([1])))
+    [[2.]]
+  """
+  places = jnp.broadcast_to(choice[None, ..., None], (1, *answers.shape[1:]))
+  return jnp.take_along_axis(answers, places, axis=0)[0]
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PooledHeads:
   """Several networks' last layers in the place of one, see `Factored`.
 
   Of a row, which has their hidden states behind each other, it makes the logits
-  that `pool_logits` makes of theirs.
+  that `pool_logits` makes of theirs; or those of the one whose number stands behind
+  the states, see `chosen`.
 
   Attributes:
     kernels: (D_t, C) of each network, or `ByClass`.
     biases: (C,) of each, or None.
-    pool: see `pool_logits`.
+    pool: see `pool_logits`; None where a row says whose answer it is.
     weights: one number a network, or none.
 
   Example:
@@ -76,7 +95,7 @@ class PooledHeads:
 
   kernels: tuple[Any, ...]
   biases: tuple[jax.Array | None, ...]
-  pool: str = dataclasses.field(
+  pool: str | None = dataclasses.field(
     default="probabilities", metadata={"static": True}
   )
   weights: tuple[float, ...] = dataclasses.field(
@@ -87,7 +106,7 @@ class PooledHeads:
   def shape(self) -> tuple[int, int]:
     """As one layer of such rows has it."""
     inputs = sum(one.shape[0] for one in self.kernels)
-    return inputs, self.kernels[0].shape[1]
+    return inputs + (self.pool is None), self.kernels[0].shape[1]
 
   @property
   def ndim(self) -> int:
@@ -108,22 +127,24 @@ class PooledHeads:
     """Makes the logits of some rows.
 
     Args:
-      rows: (..., sum of D_t).
+      rows: (..., sum of D_t), and one more where there is no pool.
 
     Returns:
       (..., C) float32.
     """
-    ends = [*itertools.accumulate(one.shape[0] for one in self.kernels)][:-1]
+    ends = [*itertools.accumulate(one.shape[0] for one in self.kernels)]
+    *states, choice = jnp.split(rows, ends, axis=-1)
     logits = [
       product_of(hidden, kernel, dtype)
-      for hidden, kernel in zip(
-        jnp.split(rows, ends, axis=-1), self.kernels, strict=True
-      )
+      for hidden, kernel in zip(states, self.kernels, strict=True)
     ]
     logits = [
       x if bias is None else x + jnp.broadcast_to(bias, x.shape)
       for x, bias in zip(logits, self.biases, strict=True)
     ]
+    if self.pool is None:
+      choice = choice[..., 0].astype(jnp.int32)
+      return chosen(jnp.stack(logits), choice).astype(dtype)
     pooled = pool_logits(
       jnp.stack(logits), pool=self.pool, weights=self.weights
     )

@@ -164,7 +164,7 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
     for number in value if isinstance(value, tuple) else (value,):
       _check_number(one, number)
     choices = one.field.metadata["choices"]
-    if choices and value is not None and value not in choices:
+    if choices and value is not None and not _is_one_of(value, choices):
       raise unknown_name(f"--{one.flag}", value, choices)
   if sweep and not has_grid(experiment):
     flags = [
@@ -176,6 +176,14 @@ def check(experiment: Experiment, *, sweep: bool = False) -> None:
       f"a sweep needs several values for one of --{', --'.join(flags)}, such as"
       " --temperature=1,4"
     )
+
+
+def _is_one_of(value: str, choices: tuple[str, ...]) -> bool:
+  """Says whether a text is a choice, of one with arguments whatever they are."""
+  if "(" not in value:
+    return value in choices
+  name = value.partition("(")[0]
+  return any(one.startswith(f"{name}(") for one in choices)
 
 
 def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:

@@ -14,8 +14,9 @@ class Pooling:
   pool: str = option(
     "probabilities",
     "what several teachers' answers become: the mean of their probabilities or"
-    " of their logits, or the probabilities with more weight for who is sure",
-    choices=("probabilities", "logits", "confidence"),
+    " of their logits, the probabilities with more weight for who is sure, or (lm)"
+    " that of the one which a column of --text names for each row",
+    choices=("probabilities", "logits", "confidence", "column(NAME)"),
   )
   teacher_weights: tuple[float, ...] = option(
     (),

@@ -1,6 +1,7 @@
 """What of the settings in `Teaching` goes together, found out before anything runs."""
 
-from kdjax.core.errors import UserError, quantity
+from kdjax.core.errors import UserError, program, quantity
+from kdjax.core.pooling import POOLS
 from kdjax.models import ModelSpec
 from kdjax.runner.config import Experiment, Teaching
 from kdjax.runner.pipeline.values import Values
@@ -49,9 +50,14 @@ def stage_models(
 
 
 def check(experiment: Experiment, values: Values) -> None:
-  """Checks the teachers' weights."""
+  """Checks what becomes of the teachers' answers, and their weights."""
   settings = experiment.teaching
   teachers = teacher_count(experiment, values)
+  if settings.pool not in POOLS:
+    raise UserError(
+      f"--pool={settings.pool}: the column of a row of text names its teacher, for"
+      f" `{program()} lm`; choose {', '.join(POOLS)}"
+    )
   if settings.teacher_weights:
     try:
       check_weights(settings.teacher_weights, teachers)

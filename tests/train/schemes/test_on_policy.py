@@ -15,6 +15,8 @@ from kdjax.methods import make_objective
 from kdjax.models.generation.rollout import rollout
 from kdjax.tasks import language_model
 from kdjax.train.optimizer import make_optimizer
+from kdjax.train.routed import routed
+from kdjax.train.schemes import own_texts
 from kdjax.train.schemes.on_policy import on_policy
 from kdjax.train.step import take_step
 
@@ -214,6 +216,26 @@ def test_devices_do_not_matter(updates):
     state = run(state, parts, jax.random.fold_in(RNG, i))
   np.testing.assert_allclose(table_of(state), table_of(whole), atol=1e-6)
   chex.assert_trees_all_equal(state.texts, whole.texts)
+
+
+def test_a_text_that_comes_again_has_the_teacher_of_its_prompt():
+  """It stands in the place of another prompt's, whose teacher is another one."""
+  other = kdjax.live_teacher(NETWORK, {"params": {"logits": TAUGHT[::-1]}})
+  choices = np.arange(8) % 2
+  scheme, method, *_ = step_of("forward_kl:1")
+  start = begin(scheme, method, EVEN).student
+  batch = TASK.batch(ITEM | {"index": np.array([0, 2])})
+  texts = own_texts.of_file(TASK.batch(ITEM))
+
+  def learned(teacher, texts):
+    student, _ = own_texts.learn(start, method, texts, batch, teacher, rng=RNG)
+    return np.asarray(student.params["network"]["logits"])
+
+  both = routed([TEACHER, other], choices)
+  np.testing.assert_allclose(learned(both, texts), learned(other, texts))
+  in_place = texts | {"index": batch.index}
+  np.testing.assert_allclose(learned(both, in_place), learned(TEACHER, texts))
+  assert np.abs(learned(both, texts) - learned(TEACHER, texts)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from kdjax.models.tokenizers import prompt_ids
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.lm import trainee
+from kdjax.runner.jobs.lm.teachers import Teachers
 from kdjax.runner.pipeline import language_models, texts
 from kdjax.runner.report.progress import say
 
@@ -22,7 +23,7 @@ ANSWERS = "answers"
 
 
 def prompts_of(
-  experiment: Experiment, policy: str, teacher: Pretrained, part: texts.Part
+  experiment: Experiment, policy: str, teachers: Teachers, part: texts.Part
 ) -> dict[int, list[int]]:
   """Finds the prompts that the teacher is to answer, by the number of their row.
 
@@ -44,7 +45,7 @@ def prompts_of(
   prompts = {}
   for number, row in enumerate(part.rows):
     if "text" not in row.values:
-      ids = prompt_ids(teacher.tokenizer, row.values)
+      ids = prompt_ids(teachers.together.tokenizer, row.values)
       if len(ids) < experiment.language.sequence_length:
         prompts[number] = ids
   if not prompts:
@@ -54,12 +55,11 @@ def prompts_of(
       " `completion`, or `messages`"
     )
   longest = max(map(len, prompts.values()))
-  try:
-    decoding_for(
-      teacher.network, teacher.variables, longest, settings.max_new_tokens
-    )
-  except UserError as error:
-    raise UserError(f"--policy=teacher: {error}") from None
+  for one in teachers.answering:
+    try:
+      decoding_for(one.network, one.variables, longest, settings.max_new_tokens)
+    except UserError as error:
+      raise UserError(f"--policy=teacher: {error}") from None
   return prompts
 
 
@@ -104,6 +104,7 @@ def with_answers(setup: Any, answers: Mapping[int, Sequence[int]]) -> Any:
     train_split=Split(images, labels),
     examples={"train": places[:first], ANSWERS: places[first:]},
     tokenization=tokenization._replace(**changed),
+    training_teacher=changed.get("teacher", setup.training_teacher),
   )
   return setup._replace(student=trainee.make(setup))
 
@@ -125,23 +126,36 @@ def _joined(name: str, *parts: np.ndarray) -> np.ndarray:
 
 
 def _generated(setup: Any) -> dict[str, np.ndarray]:
-  settings, teacher = setup.experiment.continuation, setup.teacher
   say(
     f"the teacher answers {quantity(len(setup.prompts), 'prompt')}: compiling"
   )
-  answers = generate(
+  teachers, rows = setup.teachers, setup.texts.parts["train"].rows
+  answers: dict[int, np.ndarray] = {}
+  for number, teacher in enumerate(teachers.answering):
+    own = [i for i in setup.prompts if teachers.number_of(rows[i]) == number]
+    answers |= zip(own, _answers_of(setup, teacher, own), strict=True)
+  ordered = [answers[i] for i in setup.prompts]
+  return {
+    "tokens": np.concatenate(ordered).astype(np.int32),
+    "lengths": np.array([len(one) for one in ordered], np.int32),
+  }
+
+
+def _answers_of(
+  setup: Any, teacher: Pretrained, rows: list[int]
+) -> list[np.ndarray]:
+  """A teacher's answers to the prompts of some rows."""
+  if not rows:
+    return []
+  return generate(
     teacher.network,
     teacher.variables,
-    [*setup.prompts.values()],
-    max_new_tokens=settings.max_new_tokens,
+    [setup.prompts[i] for i in rows],
+    max_new_tokens=setup.experiment.continuation.max_new_tokens,
     sampling=language_models.sampling_of(setup.experiment),
     key=jax.random.key(0),
     eos=teacher.tokenizer.eos,
-    ids=[*setup.prompts],
+    ids=rows,
     vocabulary=teacher.tokenizer.vocabulary_size,
     batch_size=setup.experiment.student.batch_size,
   )
-  return {
-    "tokens": np.concatenate(answers).astype(np.int32),
-    "lengths": np.array([len(one) for one in answers], np.int32),
-  }

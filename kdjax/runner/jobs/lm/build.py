@@ -18,6 +18,7 @@ from kdjax.runner.jobs.lm import (
   answers,
   networks,
   policies,
+  routed,
   served,
   trainee,
 )
@@ -109,6 +110,8 @@ def build(experiment: Experiment) -> Plan:
   teacher = teachers.together
   tokenizer = student_model.pretrained.tokenizer or teacher.tokenizer
   texts = rows.read(experiment.language, tokenizer)
+  if teachers.route is not None:
+    routed.check(experiment, policy, teachers.route, texts)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
   student_model = networks.cut_by_texts(
     student_model, texts.parts["train"].sequences
@@ -140,7 +143,7 @@ def build(experiment: Experiment) -> Plan:
     student=None,
     examples={"train": np.arange(len(train_split.labels))},
     prompts=answers.prompts_of(
-      experiment, policy.name, teacher, texts.parts["train"]
+      experiment, policy.name, teachers, texts.parts["train"]
     ),
     grid=[{"learning_rate": rate} for rate in trainee.rates(experiment)],
     train_split=train_split,
@@ -216,6 +219,10 @@ def _tokenization(
       tokenizer=tokenizer,
       width=width,
       writes=policy.writes,
+    )
+  if teachers.route is not None:
+    return routed.one_for_each_row(
+      experiment, policy, texts, teachers, width=width
     )
   if teachers.together.network is None:
     return served.open_served(experiment, values, texts, width)

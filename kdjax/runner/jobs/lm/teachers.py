@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from kdjax.core.errors import UserError
-from kdjax.core.pooling import check_weights
+from kdjax.core import spec
+from kdjax.core.errors import UserError, unknown_name
+from kdjax.core.pooling import POOLS, check_weights
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
+from kdjax.data.text.rows import Row
 from kdjax.models.pooled import pooled, pooled_variables
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
@@ -22,20 +24,55 @@ from kdjax.train.teacher import live_teacher
 SERVED = Pretrained(None, {"params": {}}, {})
 
 
+class Route(NamedTuple):
+  """Which of several teachers a row has.
+
+  Attributes:
+    column: of the row, which names it.
+    names: of the teachers, in their order: the last parts of where they are.
+  """
+
+  column: str
+  names: tuple[str, ...]
+
+  def number_of(self, row: Row) -> int:
+    """Finds a row's teacher; a UserError for none, or one that there is not."""
+    value = row.values.get(self.column)
+    if value in self.names:
+      return self.names.index(value)
+    if self.column in row.values:
+      error = unknown_name("teacher", str(value), self.names)
+    else:
+      error = unknown_name("column", self.column, row.values)
+    raise UserError(f"--pool=column({self.column}): {row.place}: {error}")
+
+
 class Teachers(NamedTuple):
   """Those who teach.
 
   Attributes:
     folders: where each was loaded from.
     members: each of them.
-    together: all as one; a single one is itself.
+    together: all as one; a single one is itself. Without a network where each row
+      has one of them, or for one that is served.
     classes: how many tokens all have logits for; 0 for one that is served.
+    route: which of them a row has; None where all teach all.
   """
 
   folders: tuple[str, ...]
   members: tuple[Pretrained, ...]
   together: Pretrained
   classes: int
+  route: Route | None = None
+
+  @property
+  def answering(self) -> tuple[Pretrained, ...]:
+    """Those who answer a row by themselves: all as one, or each of them."""
+    return (self.together,) if self.route is None else self.members
+
+  def number_of(self, row: Row) -> int:
+    """Which of those answers a row."""
+    return 0 if self.route is None else self.route.number_of(row)
 
 
 def open_teachers(
@@ -50,6 +87,7 @@ def open_teachers(
   if is_served(experiment):
     return Teachers(folders, (SERVED,), SERVED, 0)
   settings = experiment.teaching
+  route = _read_route(experiment, folders)
   try:
     check_weights(settings.teacher_weights, len(folders))
   except ValueError as error:
@@ -71,19 +109,61 @@ def open_teachers(
   first = members[0]
   if len(members) == 1:
     return Teachers(folders, members, first, classes)
-  network = pooled(
-    [member.network for member in members],
-    classes,
-    pool=settings.pool,
-    weights=settings.teacher_weights,
-  )
+  network = None
+  if route is None:
+    network = pooled(
+      [member.network for member in members],
+      classes,
+      pool=settings.pool,
+      weights=settings.teacher_weights,
+    )
   variables = pooled_variables([member.variables for member in members])
   return Teachers(
     folders,
     members,
     Pretrained(network, variables, first.config, first.tokenizer),
     classes,
+    route,
   )
+
+
+def _read_route(
+  experiment: Experiment, folders: tuple[str, ...]
+) -> Route | None:
+  """Reads the column that names a row's teacher; None where all teach all."""
+  text = experiment.teaching.pool
+  if text in POOLS:
+    return None
+  flag, one = f"--pool={text}", spec.parse(text)
+  if len(one.args) != 1 or one.kwargs:
+    raise UserError(f"{flag}: name one column, as in --pool='column(teacher)'")
+  names = tuple(where.rstrip("/").rpartition("/")[2] for where in folders)
+  twice = [name for name in names if names.count(name) > 1]
+  if twice:
+    raise UserError(
+      f"{flag}: --teacher_from names two teachers {twice[0]!r}, by the last parts"
+      " of their paths; rows cannot tell them apart"
+    )
+  for name, value, why in (
+    (
+      "teacher_weights",
+      ",".join(f"{x:g}" for x in experiment.teaching.teacher_weights),
+      "a row has one teacher",
+    ),
+    (
+      "across",
+      experiment.language.across,
+      "such teachers read the student's tokens",
+    ),
+    (
+      "mesh",
+      experiment.computing.mesh,
+      "such teachers are not cut over devices yet",
+    ),
+  ):
+    if value:
+      raise UserError(f"{flag} does not go with --{name}={value}: {why}")
+  return Route(str(one.args[0]), names)
 
 
 def is_served(experiment: Experiment) -> bool:
