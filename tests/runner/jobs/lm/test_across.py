@@ -209,7 +209,7 @@ def test_a_run(folder, tmp_path):
   [
     (
       ("--across=bytes", "--policy=mixed", "--updates_per_rollout=2", *ROOM),
-      "generalized_jsd(beta=0.5):1.0",
+      "divergence(beta=0.5, kind='generalized_jsd'):1.0",
     ),
     (
       ("--across=uld", "--policy=teacher", ROOM[0]),

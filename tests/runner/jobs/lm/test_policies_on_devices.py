@@ -14,8 +14,9 @@ from kdjax.runner.pipeline.epochs import epochs
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("devices")
+  # Larger weights make steps of gradients grow each other's rounding.
   sizes = {"num_hidden_layers": 2}
-  tiny_folder(folder / "teacher", characters(), scale=4.0, **sizes)
+  tiny_folder(folder / "teacher", characters(), **sizes)
   rows = [{"prompt": x[:6], "completion": x[6:20]} for x in documents(60)]
   write_rows(folder / "rows.jsonl", rows)
   return folder
@@ -46,7 +47,7 @@ def trained(folder, devices=1, **flags):
     {"distillation": "policy_gradient"},
     # Its share rises at once, and what it keeps is full after two batches.
     {
-      "distillation": "distillm", "learning_rate": "9",
+      "distillation": "distillm", "learning_rate": "0.5",
       "policy": "adaptive(capacity=8, tolerance=0.001, rise=1.0)",
     },
     {"policy": "speculative(3)", "updates_per_rollout": "2"},
@@ -55,7 +56,7 @@ def trained(folder, devices=1, **flags):
 )  # fmt: skip
 def test_devices_and_pieces_do_not_matter(folder, flags):
   whole = trained(folder, **flags)
-  if flags.get("learning_rate") == "9":
+  if "learning_rate" in flags:
     assert float(whole.share[0]) == 1 and int(whole.written[0]) >= 16
   other = trained(folder, devices=2, accumulate_steps="2", **flags)
   for x, y in zip(*map(jax.tree.leaves, (whole, other)), strict=True):

@@ -25,9 +25,8 @@ NAMES = ("math", "code")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("routed")
   for seed, name in enumerate(NAMES):
-    tiny_folder(
-      folder / name, characters(), seed=seed, scale=4.0, num_hidden_layers=2
-    )
+    # Larger weights make steps of gradients grow each other's rounding.
+    tiny_folder(folder / name, characters(), seed=seed, num_hidden_layers=2)
   # The same network under both names.
   for name in NAMES:
     shutil.copytree(folder / "math", folder / "same" / name)
@@ -110,14 +109,9 @@ def test_each_token_is_its_rows_teachers(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  "policy",
-  ["off", "student", "adaptive(capacity=8, tolerance=0.001, rise=1.0)"],
-)
+@pytest.mark.parametrize("policy", ["off", "student"])
 def test_who_teaches_what(folder, policy):
   settings = {"policy": policy, "distillation": "forward_kl:1"}
-  if policy.startswith("adaptive"):
-    settings |= {"learning_rate": "9", "steps": "6", "evaluations": "6"}
   alone = {"pool": "", "teachers": ("math",), **settings}
   one = trained(prepare(folder, **alone))
   same = ("same/math", "same/code")
