@@ -49,7 +49,8 @@ RUNS := \
   lm:lm_sequence_level \
   lm:lm_on_policy_own \
   lm:lm_on_policy_off \
-  lm:lm_on_policy_minillm
+  lm:lm_on_policy_minillm \
+  lm:lm_on_policy_distillm
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 
