@@ -32,7 +32,11 @@ def test_every_line_has_a_test():
 
 @pytest.mark.parametrize(
   ("file", "count", "number"),
-  [("kill_test", "kills", 100), ("damage_test", "damages", 200)],
+  [
+    ("kill_test", "kills", 100),
+    ("kill_test_on_policy", "kills", 20),
+    ("damage_test", "damages", 200),
+  ],
 )
 def test_what_was_measured_is_what_the_page_says(file, count, number):
   found = json.loads(
