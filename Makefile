@@ -147,6 +147,23 @@ BEFORE_lm_prune_and_heal_10 = $(BEFORE_lm_prune_and_heal_rates)
 FLAGS_lm_prune_and_heal := $(FLAGS_lm_prune_and_heal_rates)
 FLAGS_lm_prune_and_heal_10_rates := $(FLAGS_lm_prune_and_heal_rates)
 FLAGS_lm_prune_and_heal_10 := $(FLAGS_lm_prune_and_heal_rates)
+# In and out of the domain: the pages of docs/ are no novels.
+define on_pages
+rm -rf runs/pages/$(subst /,_,$(1))
+	$(BIN)/python launch.py evaluate --from=runs/$(1) --text=runs/texts/pages.jsonl \
+	  --workdir=runs/pages/$(subst /,_,$(1))
+	mkdir -p experiments/results/pages
+	cp runs/pages/$(subst /,_,$(1))/results.json \
+	  experiments/results/pages/$(subst /,_,$(1)).json
+endef
+define AFTER_lm_prune_and_heal
+$(call on_pages,lm_prune_and_heal)
+	$(call on_pages,lm_prune_and_heal/baseline)
+endef
+define AFTER_lm_prune_and_heal_10
+$(call on_pages,lm_prune_and_heal_10)
+	$(call on_pages,lm_prune_and_heal_10/baseline)
+endef
 AFTER_mnist_demo := cp runs/mnist_demo/figures/accuracy.png docs/demo.png
 AFTER_compression_table := cp \
 	runs/compression_table/figures/accuracy_size.png docs/compression_table.png
