@@ -258,7 +258,9 @@ _FROM_GEMMA = Experiment(
 )
 
 
-def _policy(policy: str, *objectives: str, batch_size: int = 4) -> Experiment:
+def _policy(
+  policy: str, *objectives: str, batch_size: int = 4, new_tokens: int = 32
+) -> Experiment:
   """What words mean, from the files' answers, the student's or the teacher's."""
   first, *others = objectives
   return Experiment(
@@ -270,7 +272,7 @@ def _policy(policy: str, *objectives: str, batch_size: int = 4) -> Experiment:
       policy=policy,
       alternatives=", ".join(others) or None,
     ),
-    continuation=Continuation(max_new_tokens=32),
+    continuation=Continuation(max_new_tokens=new_tokens),
     teacher=Teacher(teacher_from="runs/lm_words_teacher"),
     student=_student(
       model="decoder(family='gpt2', width=64, depth=2, heads=2, positions=64)",
@@ -331,7 +333,8 @@ _ON_POLICY = {
   "own": _policy("student", *_KLS, "policy_gradient:1"),
   "minillm": _policy("student(teacher=0.2)", "minillm:1"),
   "distillm": _policy("adaptive", "distillm"),
-  "teacher": _policy("teacher", "hard", batch_size=3),
+  # The teacher reads 64 tokens, 42 of which are the longest prompt.
+  "teacher": _policy("teacher", "hard", batch_size=3, new_tokens=22),
 }
 
 
