@@ -99,6 +99,7 @@ def test_scripts_can_be_read(file):
 
 def test_flags_of_the_job_files_exist():
   known = {one.flag for one in options.options()} | {"experiment"}
+  known |= {f"no{flag}" for flag in known}
   foreign = {"wait", "filename", "zone", "worker", "command"}
   foreign |= {
     "job-name", "nodes", "ntasks-per-node", "gpus-per-task", "cpus-per-task",

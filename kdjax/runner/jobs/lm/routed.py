@@ -86,20 +86,23 @@ def one_for_each_row(
 
 
 def choices_of(route: Route, part: Part, *, packed: bool = True) -> np.ndarray:
-  """Says of each token of a part's sequences whose it is, (N, T).
+  """Says of each token of a part's sequences whose it is, (N, T), or (N,) of each sequence.
 
   Args:
-    packed: whether several rows share a sequence.
+    packed: whether several rows share a sequence; where each has its own, the row's
+      teacher is that of all tokens: a student writes more of them than the file has.
   """
   by_row = [route.number_of(row) for row in part.rows]
+  numbers = [by_row[one.row] for one in part.examples.examples]
+  if not packed:
+    return np.array(numbers, np.int32)
   # As the examples' own tokens are put into sequences.
   numbered = [
-    one._replace(tokens=np.full(len(one.tokens), by_row[one.row], np.int32))
-    for one in part.examples.examples
+    one._replace(tokens=np.full(len(one.tokens), number, np.int32))
+    for one, number in zip(part.examples.examples, numbers, strict=True)
   ]
-  put = text.pack if packed else text.pad_out
   length = part.sequences["tokens"].shape[1]
-  return put(numbered, length, pad=0)["tokens"]
+  return text.pack(numbered, length, pad=0)["tokens"]
 
 
 def _beside(
