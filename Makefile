@@ -50,7 +50,10 @@ RUNS := \
   lm:lm_on_policy_own \
   lm:lm_on_policy_off \
   lm:lm_on_policy_minillm \
-  lm:lm_on_policy_distillm
+  lm:lm_on_policy_distillm \
+  lm:lm_two_teachers \
+  lm:lm_two_teachers_novels \
+  lm:lm_two_teachers_words
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 

@@ -131,7 +131,10 @@ lm_two_teachers: Are two teachers of half the texts each worth more than either?
   make experiments RUNS="lm:lm_two_teachers lm:lm_two_teachers_novels lm:lm_two_teachers_words"
 
 A GPT of two blocks learns from novels and from what words mean, from a GPT that knows
-the novels and one that knows the words, whose probabilities are averaged. Not run yet.
+the novels and one that knows the words, whose probabilities are averaged.
+
+Nats a token: 5.61 ± 0.16 by both, 5.60 ± 0.03 by the one of novels, 5.91 ± 0.09 by the one
+of words, baseline 5.86 ± 0.05: pooled they teach no better than the better one.
 
 lm_two_teachers_novels: As `lm_two_teachers`, from the one that knows the novels alone.
 

@@ -16,7 +16,7 @@ from kdjax.core.errors import UserError
 from kdjax.data.text.align import Groups, Pieces, align
 from kdjax.data.text.examples import Example
 from kdjax.data.text.pack import pack
-from kdjax.data.text.rows import Row
+from kdjax.data.text.rows import QUESTION, Row
 
 # Lengths are multiples of it, so that few programs are compiled.
 STEP = 8
@@ -150,11 +150,11 @@ def group_row(
 ) -> Groups:
   """Groups the tokens of a row that two tokenizers have read.
 
-  Chat templates differ; of messages, and of a "question" that each has written in
+  Chat templates differ; of messages, and of a QUESTION that each has written in
   its own way, the answers are grouped, one by one.
 
   Args:
-    row: of one of the forms that `Tokenizer.tokenize` takes, or with "question".
+    row: of one of the forms that `Tokenizer.tokenize` takes, or with QUESTION.
     student: of the student's tokens, which count, and their bytes.
     teacher: likewise, the teacher's.
 
@@ -163,7 +163,7 @@ def group_row(
     >>> group_row({"text": "unlike"}, whole, ([False, True], [b"unlike", None]))
     Groups(student=array([0, 0, 1], dtype=int32), teacher=array([0, 1], dtype=int32), count=2)
   """
-  if not {"messages", "question"} & row.keys():
+  if not {"messages", QUESTION} & row.keys():
     return align(student[1], teacher[1])
   spans = [_runs(np.array(counts)) for counts, _ in (student, teacher)]
   numbers = [np.full(len(side[1]), -1, np.int32) for side in (student, teacher)]

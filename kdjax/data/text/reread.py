@@ -23,7 +23,7 @@ from kdjax.data.text.beside import (
   window_of,
 )
 from kdjax.data.text.examples import Example
-from kdjax.data.text.rows import Row
+from kdjax.data.text.rows import QUESTION, Row
 
 
 class Beginning(NamedTuple):
@@ -113,7 +113,7 @@ def rereading(
 
   Args:
     examples: the prompts, each with its file's answer.
-    rows: of which these are made: of "text", or with the "question" that is the
+    rows: of which these are made: of "text", or with the QUESTION that is the
       prompt beside one of the forms that `Tokenizer.tokenize` takes.
     student: how the student reads.
     teacher: how the teacher does.
@@ -148,7 +148,7 @@ def _beginning(
   example: Example, row: Row, student: Reader, teacher: Reader
 ) -> Beginning:
   """What the teacher reads around what is written behind an example's prompt."""
-  if "question" not in row.values:
+  if QUESTION not in row.values:
     ends, added = teacher.tokenizer.eos[:1], 0
     if not example.start:
       own = b"".join(student.pieces[x] or b"" for x in example.tokens)
@@ -179,7 +179,7 @@ def _read(
   beginning = how.beginnings[index]
   first = int(np.argmax(own.counts))
   other = tokens_of(how.teacher, *_teachers_tokens(how, beginning, ids, first))
-  form = {"text": ""} if beginning.question is None else {"question": ""}
+  form = {"text": ""} if beginning.question is None else {QUESTION: ""}
   sides = ((one.counts, one.pieces) for one in (own, other))
   return window_of(example, own, other, group_row(form, *sides))
 

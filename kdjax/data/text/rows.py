@@ -19,6 +19,10 @@ from kdjax.data.text.packages import PREFIX, read_package, read_rdb
 _BORDER = re.compile(r"^[ \t]*(?:\f|<\|endoftext\|>)[ \t\r]*\n?", re.MULTILINE)
 
 
+# Token ids of rows that a network answers; no column of a file is called so.
+QUESTION, ANSWER = "\0question", "\0answer"
+
+
 class Row(NamedTuple):
   """One row of data.
 

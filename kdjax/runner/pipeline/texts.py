@@ -8,6 +8,7 @@ import numpy as np
 
 from kdjax.core.errors import UserError
 from kdjax.data import text
+from kdjax.data.text.rows import ANSWER, QUESTION
 from kdjax.runner.config.language import Documents, Text
 from kdjax.runner.report.progress import say
 
@@ -53,16 +54,16 @@ class Answered(NamedTuple):
 
   Attributes:
     tokenizer: which reads all other rows.
-    whose: what stands before "question" and "answer" in a row that has its ids.
+    whose: what stands before QUESTION and ANSWER in a row that has its ids.
   """
 
   tokenizer: Any
   whose: str = ""
 
   def tokenize(self, row: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
-    if self.whose + "answer" not in row:
+    if self.whose + ANSWER not in row:
       return self.tokenizer.tokenize(row)
-    question, answer = ([*row[self.whose + x]] for x in ("question", "answer"))
+    question, answer = ([*row[self.whose + x]] for x in (QUESTION, ANSWER))
     counts = [False] * len(question) + [True] * len(answer)
     return [*question, *answer], counts
 

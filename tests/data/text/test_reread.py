@@ -10,6 +10,7 @@ from small_tokenizers import characters
 from kdjax.data.text import Row, make_examples, pack, pad_out, put_beside
 from kdjax.data.text.beside import Reader
 from kdjax.data.text.reread import reread, rereading
+from kdjax.data.text.rows import QUESTION
 from kdjax.models.tokenizers import (
   encode_bytes,
   token_bytes,
@@ -43,7 +44,7 @@ def reader(name):
 def read_by(student, teacher):
   own, other = reader(student), reader(teacher)
   rows = [
-    Row(values if "text" in values else values | {"question": ()}, "row")
+    Row(values if "text" in values else values | {QUESTION: ()}, "row")
     for values in ROWS
   ]
   examples = make_examples(rows, own.tokenizer, LENGTH).examples

@@ -14,6 +14,7 @@ from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
 from kdjax.data import text
 from kdjax.data.text.beside import Coverage
+from kdjax.data.text.rows import ANSWER, QUESTION
 from kdjax.evaluate.across_tokenizers import compare_across_tokenizers
 from kdjax.methods._aligned import over_groups
 from kdjax.models.pretrained.load import Pretrained
@@ -194,10 +195,10 @@ def _answered(
     last = ids[int(np.flatnonzero(counts)[-1])]
     own_answer += [last] if own_pieces[last] is None else []
   return {
-    "question": prompt_ids(own, values),
-    "answer": own_answer,
-    _PREFIX + "question": question,
-    _PREFIX + "answer": answer,
+    QUESTION: prompt_ids(own, values),
+    ANSWER: own_answer,
+    _PREFIX + QUESTION: question,
+    _PREFIX + ANSWER: answer,
   }
 
 

@@ -13,7 +13,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import text
 from kdjax.data.text.examples import Examples, count_bytes
-from kdjax.data.text.rows import Row
+from kdjax.data.text.rows import ANSWER, QUESTION, Row
 from kdjax.models.generation.mixture import Combine, mixture, speculative
 from kdjax.models.generation.rollout import rollout
 from kdjax.runner.config import Experiment
@@ -170,7 +170,7 @@ def with_prompts(
     )
   part = all_texts.parts["train"]
   rows = [_prompt_row(tokenizer, row, most) for row in part.rows]
-  lengths = [len(row.values.get("question", ())) for row in rows]
+  lengths = [len(row.values.get(QUESTION, ())) for row in rows]
   prefix = min(settings.prompt_tokens, most)
   if any("text" in row.values for row in rows):
     lengths.append(prefix)
@@ -300,7 +300,7 @@ def _prompt_row(tokenizer: Any, row: Row, most: int) -> Row:
   first, end = edges[-2:] if edges.size else (0, 0)
   if first > most:
     first = end = 0
-  answered = {"question": ids[:first], "answer": ids[first:end]}
+  answered = {QUESTION: ids[:first], ANSWER: ids[first:end]}
   # What it was is read by a teacher with another tokenizer.
   return Row({**row.values, **answered}, row.place)
 

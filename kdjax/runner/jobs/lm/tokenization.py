@@ -10,6 +10,7 @@ from kdjax import evaluate
 from kdjax.core.method import Method
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
+from kdjax.data.text.rows import ANSWER, QUESTION
 from kdjax.evaluate.language import measure_texts
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.lm.teachers import Teachers, teacher_of
@@ -39,7 +40,7 @@ class Tokenization(NamedTuple):
       name under which it is stored.
     views: `view` and `teacher_view` of a `Loader` of sequences.
     answered: (a row's values, the teacher's ids of its prompt, and those of its answer)
-      -> a row's values with "question" and "answer", as `Answered` reads them.
+      -> a row's values with QUESTION and ANSWER, as `Answered` reads them.
     beside: a part of such rows -> what the teacher reads beside its sequences, by
       the name under which it is stored, and what of this value is another one then.
     adapt: (name, method) -> what stands in an objective in the method's place.
@@ -128,8 +129,8 @@ def same_tokens(
     views={"view": lambda key, stored, positions: stored},
     answered=lambda values, question, answer: {
       **values,
-      "question": question,
-      "answer": answer,
+      QUESTION: question,
+      ANSWER: answer,
     },
     beside=lambda part: ({}, {}),
     adapt=lambda name, method: method,

@@ -11,6 +11,7 @@ from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
 from kdjax import pretrained
+from kdjax.data.text.rows import ANSWER
 from kdjax.models.tokenizers import (
   encode_bytes,
   token_bytes,
@@ -150,11 +151,11 @@ def test_what_the_teacher_has_written_is_read_by_the_student(folder):
   part = setup.texts.parts["answers"]
   for example in part.examples.examples:
     values = part.rows[example.row].values
-    if "answer" in values:
+    if ANSWER in values:
       pieces = token_bytes(setup.tokenizer)
       own = [pieces[x] for x in example.tokens[example.counts]]
       assert b"".join(x or b"" for x in own) == b" the cat\xf0\x9f"
-      ended = values["teacher_answer"][-1] in setup.teacher.tokenizer.eos
+      ended = values["teacher_" + ANSWER][-1] in setup.teacher.tokenizer.eos
       assert (own[-1] is None) == ended
   shares = setup.tokenization.results["alignment"]["splits"]
   assert shares["answers"]["left_out"] < 0.1

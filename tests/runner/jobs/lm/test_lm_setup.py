@@ -14,6 +14,7 @@ import kdjax
 from kdjax import data
 from kdjax.core.teacher import observe
 from kdjax.data import Split
+from kdjax.data.text.rows import ANSWER, QUESTION
 from kdjax.models.tokenizers import tokenizer_of_files
 from kdjax.models.tokenizers.answers import plain_ids
 from kdjax.runner import job
@@ -302,6 +303,23 @@ def test_the_teachers_answers_are_learned_as_those_of_a_file(prepare, tmp_path):
   assert not np.array_equal(*map(jax.tree.leaves, (student, unlike)))
 
 
+def test_columns_called_question_and_answer_are_not_what_is_learned(
+  prepare, tmp_path
+):
+  """What a student begins with and learns is the text, whatever stands beside it."""
+  rows = [{"text": text} for text in documents(12)]
+  more = {"question": "how many are there?", "answer": "42"}
+  named = [row | more for row in rows]
+  examples = [
+    prepare(
+      text=str(write_rows(tmp_path / f"{len(one[0])}.jsonl", one)),
+      policy="student", prompt_tokens="4", max_new_tokens="5",
+    ).texts.parts["train"].examples.examples
+    for one in (rows, named)
+  ]  # fmt: skip
+  jax.tree.map(np.testing.assert_array_equal, *examples)
+
+
 @pytest.mark.slow
 def test_students_of_the_teachers_answers_keep_their_mesh(prepare, tmp_path):
   rows = [{"prompt": text[:7], "completion": " x"} for text in documents(9)]
@@ -330,5 +348,5 @@ def test_the_teacher_answers_once(prepare, tmp_path):
   for row, prompt, ids in zip(
     part.rows, setup.prompts.values(), expected, strict=True
   ):
-    assert list(row.values["question"]) == prompt
-    np.testing.assert_array_equal(row.values["answer"], ids)
+    assert list(row.values[QUESTION]) == prompt
+    np.testing.assert_array_equal(row.values[ANSWER], ids)
