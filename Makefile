@@ -53,7 +53,10 @@ RUNS := \
   lm:lm_on_policy_distillm \
   lm:lm_two_teachers \
   lm:lm_two_teachers_novels \
-  lm:lm_two_teachers_words
+  lm:lm_two_teachers_words \
+  lm:lm_lora \
+  lm:lm_lora_full \
+  lm:lm_on_policy_teacher
 
 .PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
 

@@ -124,7 +124,7 @@ The same: 1.18; its validation loss never rose, and it learned from the file alo
 
 lm_on_policy_teacher: As `lm_on_policy_own`, by the tokens of the teacher's answers.
 
-Not run yet.
+2.50 behind token 16, of 22.
 
 lm_two_teachers: Are two teachers of half the texts each worth more than either?
 
@@ -145,7 +145,10 @@ lm_lora: What do adapters cost against training all weights?
   make experiments RUNS="lm:lm_lora lm:lm_lora_full"
 
 The GPT that knows novels learns what words mean from the one that does, by adapters of
-rank 8 in all its linear layers: student and baseline. Not run yet.
+rank 8 in all its linear layers: student and baseline.
+
+Nats a token, student and baseline: 5.07 ± 0.00 and 5.12 ± 0.01 by adapters, 4.58 ± 0.01 and
+4.79 ± 0.02 by all weights, 5.80 before training.
 
 lm_lora_full: As `lm_lora`, all weights.
 """
