@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 
+import launch
 from kdjax import pretrained
 from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.load import network_of
@@ -64,3 +65,18 @@ def write_rows(path, rows):
   """Writes rows as JSON lines."""
   path.write_text("\n".join(map(json.dumps, rows)))
   return path
+
+
+def run_lm(places, workdir, *flags, teachers=("teacher",), seeds=2):
+  """Runs `launch.py lm` in little time; returns its status.
+
+  Args:
+    places: a folder with rows.jsonl and the teachers' folders.
+  """
+  folders = ",".join(str(places / name) for name in teachers)
+  return launch.main([
+    "launch.py", "lm", f"--text={places / 'rows.jsonl'}", "--sequence_length=16",
+    "--batch_size=8", "--epochs=1", f"--seeds={seeds}", "--completions=1",
+    "--learning_rate=0.03", f"--teacher_from={folders}", f"--workdir={workdir}",
+    *flags,
+  ])  # fmt: skip

@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 from killed_runs import killed_at
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import documents, run_lm, tiny_folder, write_rows
 
-import launch
 from kdjax import evaluate, pretrained
 from kdjax.models.pretrained.load import COMPUTES_IN
 from kdjax.runner.config import Language
 from kdjax.runner.pipeline import texts
 from kdjax.tasks import language_model
-
-FLAGS = (
-  "--sequence_length=16", "--batch_size=8", "--epochs=1", "--seeds=2",
-  "--completions=1", "--learning_rate=0.03",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +27,6 @@ def places(tmp_path_factory):
   config.write_text(config.read_text().replace("w8a8", "w3"))
   write_rows(folder / "rows.jsonl", [{"text": text} for text in documents(12)])
   return folder
-
-
-def run(places, workdir, *flags):
-  return launch.main([
-    "launch.py", "lm", f"--text={places / 'rows.jsonl'}", *FLAGS,
-    f"--teacher_from={places / 'teacher'}", f"--workdir={workdir}", *flags,
-  ])  # fmt: skip
 
 
 def measured(places, folder):
@@ -87,7 +74,7 @@ def test_run(places, tmp_path, quick_runs, monkeypatch, flags, share, levels):
 
     four = jax.local_devices()[:4]
     monkeypatch.setattr(placement, "choose", lambda accelerator: four)
-  assert run(places, tmp_path, *flags) == 0
+  assert run_lm(places, tmp_path, *flags) == 0
   results = json.loads((tmp_path / "results.json").read_text())
   student, untrained = results["student"], results["controls"]["untrained"]
   assert np.mean(student["teacher_kl"]) < untrained["teacher_kl"][0]
@@ -123,10 +110,10 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
     "--max_new_tokens=4",
   )  # fmt: skip
   folders = tmp_path / "whole", tmp_path / "killed"
-  assert run(places, folders[0], *flags) == 0
+  assert run_lm(places, folders[0], *flags) == 0
   with killed_at(monkeypatch, 2):
-    assert run(places, folders[1], *flags) == 130
-  assert run(places, folders[1], *flags) == 0
+    assert run_lm(places, folders[1], *flags) == 130
+  assert run_lm(places, folders[1], *flags) == 0
   whole, resumed = (
     (folder / "student/model.safetensors").read_bytes() for folder in folders
   )
@@ -149,6 +136,6 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
 )
 def test_refused(places, tmp_path, capsys, monkeypatch, flags, said):
   monkeypatch.chdir(places)
-  assert run(places, tmp_path / "run", *flags) == 2
+  assert run_lm(places, tmp_path / "run", *flags) == 2
   assert said in capsys.readouterr().err.splitlines()[-1]
   assert not (tmp_path / "run").exists()

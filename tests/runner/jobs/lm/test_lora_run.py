@@ -8,15 +8,9 @@ import pytest
 from killed_runs import killed_at
 from safetensors.numpy import load_file
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import documents, run_lm, tiny_folder, write_rows
 
-import launch
 from kdjax import pretrained
-
-FLAGS = (
-  "--sequence_length=16", "--batch_size=8", "--epochs=1", "--seeds=2",
-  "--completions=1", "--learning_rate=0.03",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +19,6 @@ def places(tmp_path_factory):
   tiny_folder(folder / "teacher", characters())
   write_rows(folder / "rows.jsonl", [{"text": text} for text in documents(12)])
   return folder
-
-
-def run(places, workdir, *flags):
-  return launch.main([
-    "launch.py", "lm", f"--text={places / 'rows.jsonl'}", *FLAGS,
-    f"--teacher_from={places / 'teacher'}", f"--workdir={workdir}", *flags,
-  ])  # fmt: skip
 
 
 @pytest.mark.slow
@@ -51,7 +38,7 @@ def test_run(places, tmp_path, quick_runs, monkeypatch, lora, flags):
 
     four = jax.local_devices()[:4]
     monkeypatch.setattr(placement, "choose", lambda accelerator: four)
-  assert run(places, tmp_path, f"--lora={lora}", *flags) == 0
+  assert run_lm(places, tmp_path, f"--lora={lora}", *flags) == 0
   results = json.loads((tmp_path / "results.json").read_text())
   student, untrained = results["student"], results["controls"]["untrained"]
   assert student["trained_parameters"] < student["parameters"] / 4
@@ -82,10 +69,10 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
     "--checkpoint_minutes=0",
   )
   folders = tmp_path / "whole", tmp_path / "killed"
-  assert run(places, folders[0], *flags) == 0
+  assert run_lm(places, folders[0], *flags) == 0
   with killed_at(monkeypatch, 2):
-    assert run(places, folders[1], *flags) == 130
-  assert run(places, folders[1], *flags) == 0
+    assert run_lm(places, folders[1], *flags) == 130
+  assert run_lm(places, folders[1], *flags) == 0
   file = "student/adapter/adapter_model.safetensors"
   whole, resumed = ((folder / file).read_bytes() for folder in folders)
   assert whole == resumed
@@ -104,6 +91,6 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
   ],
 )
 def test_refused(places, tmp_path, capsys, flags, said):
-  assert run(places, tmp_path / "run", *flags) == 2
+  assert run_lm(places, tmp_path / "run", *flags) == 2
   assert said in capsys.readouterr().err.splitlines()[-1]
   assert not (tmp_path / "run").exists()

@@ -1,20 +1,17 @@
 """`launch.py lm --student='width(...)'`: cut by what the training texts show."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import documents, run_lm, tiny_folder, write_rows
 
-import launch
 from kdjax import pretrained
 from kdjax.models.pretrained.importance import scores_of
 
-FLAGS = (
-  "--sequence_length=16", "--batch_size=8", "--epochs=1", "--seeds=1",
-  "--completions=1", "--learning_rate=0.03",
-)  # fmt: skip
+run = functools.partial(run_lm, seeds=1)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +22,6 @@ def places(tmp_path_factory):
   tiny_folder(folder / "other", characters(), seed=1, **heads)
   write_rows(folder / "rows.jsonl", [{"text": text} for text in documents(12)])
   return folder
-
-
-def run(places, workdir, *flags):
-  return launch.main([
-    "launch.py", "lm", f"--text={places / 'rows.jsonl'}", *FLAGS,
-    f"--teacher_from={places / 'teacher'}", f"--workdir={workdir}", *flags,
-  ])  # fmt: skip
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`launch.py lm --teacher_from=A/,B/`: several teachers answer as one."""
 
+import functools
 import json
 
 import jax
@@ -8,19 +9,15 @@ import numpy as np
 import pytest
 import tokenizers
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import documents, run_lm, tiny_folder, write_rows
 
-import launch
 from kdjax import pretrained
 from kdjax.core.pooling import pool_logits
 from kdjax.models.generation.generate import generate
 from kdjax.models.pooled import pooled, pooled_variables
 from kdjax.models.tokenizers import tokenizer_of_files
 
-FLAGS = (
-  "--sequence_length=16", "--batch_size=8", "--epochs=1", "--seeds=1",
-  "--completions=1", "--learning_rate=0.03",
-)  # fmt: skip
+run = functools.partial(run_lm, teachers=("0", "1"), seeds=1)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +28,6 @@ def places(tmp_path_factory):
   rows = [{"prompt": x[:6], "completion": x[6:20]} for x in documents(16)]
   write_rows(folder / "rows.jsonl", rows)
   return folder
-
-
-def run(places, workdir, *flags):
-  return launch.main([
-    "launch.py", "lm", f"--text={places / 'rows.jsonl'}", *FLAGS,
-    f"--teacher_from={places / '0'},{places / '1'}", f"--workdir={workdir}", *flags,
-  ])  # fmt: skip
 
 
 @pytest.mark.slow
