@@ -49,6 +49,7 @@ RUNS := \
   lm:lm_sequence_level \
   lm:lm_on_policy_own \
   lm:lm_on_policy_off \
+  lm:lm_on_policy_half \
   lm:lm_on_policy_minillm \
   lm:lm_on_policy_distillm \
   lm:lm_two_teachers \
