@@ -24,7 +24,9 @@ def apply(variables, inputs, **_):
   return inputs @ variables["params"]["kernel"]
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.01])
+@pytest.mark.parametrize(
+  "scale", [pytest.param(1.0, marks=pytest.mark.slow), 0.01]
+)
 @pytest.mark.parametrize(
   ("name", "text"),
   [

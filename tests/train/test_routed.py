@@ -59,7 +59,9 @@ def alone(least):
   return jax.tree.map(np.add, *parts)
 
 
-@pytest.mark.parametrize("least", [None, 1])
+@pytest.mark.parametrize(
+  "least", [pytest.param(None, marks=pytest.mark.slow), 1]
+)
 @pytest.mark.parametrize(
   ("choices", "same"),
   [

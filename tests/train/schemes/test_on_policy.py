@@ -218,6 +218,7 @@ def test_devices_do_not_matter(updates):
   chex.assert_trees_all_equal(state.texts, whole.texts)
 
 
+@pytest.mark.slow
 def test_a_text_that_comes_again_has_the_teacher_of_its_prompt():
   """It stands in the place of another prompt's, whose teacher is another one."""
   other = kdjax.live_teacher(NETWORK, {"params": {"logits": TAUGHT[::-1]}})

@@ -150,11 +150,17 @@ def run(places, monkeypatch, workdir, room, **flags):
 @pytest.mark.parametrize(
   ("room", "flags", "said"),
   [
-    (200_000, {}, "--mesh=data=8,model=1 --shard_rules=fsdp has room, or"),
-    (
+    pytest.param(
+      200_000,
+      {},
+      "--mesh=data=8,model=1 --shard_rules=fsdp has room, or",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
       200_000,
       {"batch_size": "4", "mesh": "data=4,model=2"},
       "--mesh=data=4,model=2 --shard_rules=fsdp has room, or",
+      marks=pytest.mark.slow,
     ),
     (
       150_000,

@@ -125,6 +125,7 @@ def test_who_teaches_what(folder, policy):
   assert gap(whole, trained(prepare(folder, **turned, **settings))) < 1e-6
 
 
+@pytest.mark.slow
 def test_each_answers_its_own_prompts(folder):
   setup = prepare(folder, policy="teacher", distillation="hard")
   answered = []
