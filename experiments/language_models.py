@@ -8,7 +8,7 @@ lm_demo: Prune and heal in minutes: 6 of SmolLM2's 30 blocks, on the pages of do
 
   make demo-lm
 
-Three orders of 6,000 tokens each, one rate for student and baseline: six minutes of
+Three orders of 6,000 tokens each, one rate for student and baseline: three minutes of
 two CPU cores, and far from healed.
 
 lm_prune_and_heal_rates: Which rate suits student and baseline of `lm_prune_and_heal`?
