@@ -44,8 +44,8 @@ def _of_label(scores: np.ndarray, targets: np.ndarray) -> float:
   scores, yes = scores[order], yes[order]
   # Equal scores are called together: only the last of them is a step.
   last = np.append(scores[1:] != scores[:-1], True)
-  found, called = np.cumsum(yes)[last], np.flatnonzero(last) + 1
-  return float(np.sum(np.diff(found, prepend=0) * found / called) / yes.sum())
+  right, called = np.cumsum(yes)[last], np.flatnonzero(last) + 1
+  return float(np.sum(np.diff(right, prepend=0) * right / called) / yes.sum())
 
 
 def measure_labels(
@@ -68,8 +68,8 @@ def measure_labels(
     "average_precision", "precision", "recall" and "f1", None where nothing counts.
 
   Example:
-    >>> found = measure_labels(np.array([[[1.0], [-1.0]]]), np.array([[1], [1]]))
-    >>> found["per_label"]["recall"], found["mean_average_precision"]
+    >>> scores = measure_labels(np.array([[[1.0], [-1.0]]]), np.array([[1], [1]]))
+    >>> scores["per_label"]["recall"], scores["mean_average_precision"]
     ([0.5], [1.0])
   """
   precisions = average_precision(logits, targets)

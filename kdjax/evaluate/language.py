@@ -94,7 +94,7 @@ def measure_texts(
       f" got {text_bytes!r}"
     )
   scored_task = with_top_mass(task, tuple(top)) if top else task
-  found = evaluate_each(
+  scores_of_each = evaluate_each(
     network,
     members,
     sequences,
@@ -113,7 +113,7 @@ def measure_texts(
     counts = {"tokens": tokens, "bytes": int(text_bytes)}
     return scores | {"bits_per_byte": bits} | counts
 
-  return [named(scores) for scores in found]
+  return [named(scores) for scores in scores_of_each]
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, text_bytes: int) -> float:

@@ -73,11 +73,13 @@ def binary_kd(
   def loss(inputs):
     # The scores of no and yes are (0, logit): the first question is settled.
     student, teacher = inputs.student.answers, inputs.teacher.answers
-    given = (_one_hot(inputs.labels, student.shape[-1]),) if labels else ()
+    known_labels = (
+      (_one_hot(inputs.labels, student.shape[-1]),) if labels else ()
+    )
     return losses.binary_kd(
       student,
       teacher,
-      *given,
+      *known_labels,
       temperature=at(temperature, inputs.step),
       **weights,
     )

@@ -240,7 +240,7 @@ def _at_once(call: Callable) -> Callable:
   """
 
   def at_once(module, *args):
-    # Of sequences alone: convolutions inside a conditional are thirty times slower.
+    # Of sequences alone: convolutions inside a conditional are many times slower.
     if jax.default_backend() != "cpu" or [jnp.ndim(x) for x in args[:1]] != [3]:
       return call(module, *args)
     holds = jax.lax.optimization_barrier(True)

@@ -118,12 +118,14 @@ def _squares_of_texts(network, variables, inputs) -> dict[str, np.ndarray]:
     return {tap: one(x) for tap, x in features.items()}
 
   names = ("tokens", "mask", "segments")
-  given = {name: np.asarray(inputs[name]) for name in names if name in inputs}
+  sequences = {
+    name: np.asarray(inputs[name]) for name in names if name in inputs
+  }
   total = None
-  for first in range(0, len(given["tokens"]), _ROWS):
-    part = {name: x[first : first + _ROWS] for name, x in given.items()}
-    found = jax.device_get(sums(variables, part))
-    total = found if total is None else jax.tree.map(np.add, total, found)
+  for first in range(0, len(sequences["tokens"]), _ROWS):
+    part = {name: x[first : first + _ROWS] for name, x in sequences.items()}
+    own = jax.device_get(sums(variables, part))
+    total = own if total is None else jax.tree.map(np.add, total, own)
   blocks = range(len(network.module.config.layers))
   norms = [x for tap, x in total.items() if not tap.endswith(":in")]
   return {

@@ -127,13 +127,13 @@ def _scores(
     return (one for group in members.values() for one in _each(group))
 
   if tokenization.measure_students is None:
-    found = [tokenization.measure_student(network, one) for one in each()]
+    scores = [tokenization.measure_student(network, one) for one in each()]
   else:
-    found = tokenization.measure_students(network, each)
+    scores = tokenization.measure_students(network, each)
   counts = [len(jax.tree.leaves(group)[0]) for group in members.values()]
   ends = np.cumsum(counts)
   return {
-    name: _described(setup, group, found[end - count : end])
+    name: _described(setup, group, scores[end - count : end])
     for (name, group), count, end in zip(
       members.items(), counts, ends, strict=True
     )

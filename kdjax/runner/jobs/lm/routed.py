@@ -75,10 +75,10 @@ def one_for_each_row(
   measure_teacher = partial(
     _measure, measure_of(experiment, test, task), teachers, test, of_test
   )
-  found = same_tokens(
+  alike = same_tokens(
     experiment, test, task, with_choices(live, of_test), measure_teacher
   )
-  return found._replace(
+  return alike._replace(
     teacher=live,
     beside=partial(_beside, teachers.route, live, choices),
     fingerprints={"sha256 of who teaches what": storage.digest(choices)},
