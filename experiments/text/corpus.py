@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import itertools
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
@@ -21,10 +22,17 @@ def sentences(packages: Iterable[str]) -> list[str]:
   """
   results = {}
   for package in packages:
-    for file in _files(package):
-      for sentence in in_source(file.read_text(encoding="utf-8")):
+    for _, documentation in modules(package):
+      for sentence in itertools.chain(*documentation):
         results.setdefault(letters(sentence), sentence)
   return list(results.values())
+
+
+def modules(package: str) -> Iterator[tuple[str, list[list[str]]]]:
+  """Yields a package's modules, by their files, and what their docstrings say."""
+  for folder, file in _files(package):
+    source = file.read_text(encoding="utf-8")
+    yield file.relative_to(folder).as_posix(), [*by_docstring(source)]
 
 
 def split(
@@ -45,6 +53,11 @@ def in_source(source: str) -> Iterator[str]:
   Args:
     source: Python code; what does not parse has no sentences.
   """
+  return itertools.chain.from_iterable(by_docstring(source))
+
+
+def by_docstring(source: str) -> Iterator[list[str]]:
+  """Yields the sentences of each docstring in a module's source, as `in_source`."""
   try:
     tree = ast.parse(source)
   except SyntaxError:
@@ -52,11 +65,18 @@ def in_source(source: str) -> Iterator[str]:
   documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
   for node in ast.walk(tree):
     text = ast.get_docstring(node) if isinstance(node, documented) else None
-    for paragraph in (text or "").split("\n\n"):
-      for sentence in re.split(r"(?<=[.])\s+", " ".join(paragraph.split())):
-        prose = _SENTENCE.fullmatch(sentence) and " --" not in sentence
-        if prose and len(sentence.split()) in _WORDS:
-          yield sentence
+    if text:
+      yield [sentence for sentence in _sentences(text) if _is_prose(sentence)]
+
+
+def _sentences(text):
+  for paragraph in text.split("\n\n"):
+    yield from re.split(r"(?<=[.])\s+", " ".join(paragraph.split()))
+
+
+def _is_prose(sentence):
+  prose = _SENTENCE.fullmatch(sentence) and " --" not in sentence
+  return prose and len(sentence.split()) in _WORDS
 
 
 def letters(sentence: str) -> str:
@@ -69,4 +89,4 @@ def _files(package):
   for folder in map(pathlib.Path, results.submodule_search_locations):
     for file in sorted(folder.rglob("*.py")):
       if "test" not in str(file.relative_to(folder)):
-        yield file
+        yield folder, file
