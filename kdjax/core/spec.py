@@ -21,7 +21,7 @@ from kdjax.core.errors import UserError, unknown_name
 RUN_KNOWS = {"classes", "examples", "steps"}
 # And those of data sets.
 RUN_KNOWS |= {"data_dir", "splits", "image_size", "resident_bytes"}
-RUN_KNOWS |= {"background", "masks"}
+RUN_KNOWS |= {"background", "masks", "label_kind"}
 # What the parser raises: for bytes that are no UTF-8, and for hundreds of
 # brackets in one another.
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)

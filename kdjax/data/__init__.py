@@ -15,7 +15,8 @@ licences.py    under which licence a set is
 tfds_folder.py where prepared sets are; prepares the embedded ones
 batch_iterator.py  batches of what a user has: arrays, iterables, loaders of grain,
                torch, tf.data, Hugging Face; batch_sources.py, batch_entries.py
-several_labels.py  yes/no labels out of the columns of tables, and of arrays
+targets.py     how labels are read: classes, yes and no (several_labels.py), or numbers
+               (number_labels.py), out of the columns of tables, and of arrays
 whole.py       damaged or half prepared sets, and the way out
 listing.py     which files of a folder are which class; naming.py, its name
 images/        sources of images, decoding, views

@@ -23,7 +23,9 @@ def check(dataset: Dataset) -> None:
     )
   for name, split in (("train", dataset.train), ("test", dataset.test)):
     where = f"{dataset.name}, {name} split"
-    if dataset.task is None and split.labels.ndim > 1:
+    if dataset.task is None and split.labels.dtype == np.float32:
+      _check_numbers(split, dataset.classes, where)
+    elif dataset.task is None and split.labels.ndim > 1:
       _check_answers(split, dataset.classes, where)
     elif dataset.task is None or dataset.task.kind == "categories":
       _check_labels(split, dataset.classes, where)
@@ -66,6 +68,20 @@ def _check_targets(split: Split, where: str) -> None:
     raise UserError(
       f"{where}: example {example} has a target that is no number"
     )
+
+
+def _check_numbers(split: Split, count: int, where: str) -> None:
+  """Checks labels of numbers, of which nan are not known."""
+  labels = split.labels
+  if labels.shape[1:] != (count,):
+    raise UserError(
+      f"{where}: labels of numbers must be float32 of shape (N, {count}), got"
+      f" {labels.dtype} of shape {_written(labels.shape)}"
+    )
+  _check_count(split, where)
+  if np.isinf(labels).any():
+    example = int(np.argwhere(np.isinf(labels))[0, 0])
+    raise UserError(f"{where}: example {example} has an infinite label")
 
 
 def _check_answers(split: Split, count: int, where: str) -> None:

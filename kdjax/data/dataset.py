@@ -50,7 +50,8 @@ class Dataset(NamedTuple):
     test: what they are measured on, and nothing else.
     notes: what of the stored data is not used, for people.
     task: what its networks are for; None for classification, or for `multilabel`
-      where labels are (N, C) int32: 1 for yes, 0 for no, -1 for what is not known.
+      where labels are (N, C) int32: 1 for yes, 0 for no, -1 for what is not known;
+      and for `regression` where they are (N, C) float32, nan for what is not known.
     positive_weight: what a yes weighs in the loss against such labels, a number or
       one a label; None for 1.
   """
@@ -74,7 +75,9 @@ def summary(dataset: Dataset) -> str:
   """
   task, answers = dataset.task, quantity(dataset.classes, "class", "classes")
   if dataset.train.labels.ndim > 1:
-    answers = quantity(dataset.classes, "yes/no label")
+    numbers = dataset.train.labels.dtype == np.float32
+    kind = "number" if numbers else "yes/no label"
+    answers = quantity(dataset.classes, kind)
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
     f" {quantity(len(dataset.test.labels), 'test image')},"

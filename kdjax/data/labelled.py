@@ -13,11 +13,11 @@ from kdjax.data.tables import read_number
 
 
 class Classes(NamedTuple):
-  """Which class each example is of.
+  """Which class each example is of, or its several labels.
 
   Attributes:
     names: C texts, in the order of the labels.
-    labels: (N,) int32.
+    labels: (N,) int32, classes; or (N, C), int32 of yes and no, float32 numbers.
   """
 
   names: tuple[str, ...]
@@ -46,7 +46,8 @@ def number_classes(values: np.ndarray, where: str) -> Classes:
     if not np.equal(np.mod(numbers, 1), 0).all():
       text = next(x for x in np.unique(values) if read_number(x) % 1 != 0)
       raise UserError(
-        f"{where}: a label is {text}; classes are whole numbers or names"
+        f"{where}: a label is {text}; classes are whole numbers or names, and"
+        " --task=regression predicts numbers"
       )
     values = values.astype(np.float64).astype(np.int64)
   names, labels = np.unique(values, return_inverse=True)

@@ -17,6 +17,7 @@ from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.registry import MAKERS, register
 from kdjax.data.table_set import is_table, open_table
+from kdjax.data.targets import check_kind
 from kdjax.data.tfds_folder import default_data_dir, prepare_embedded
 from kdjax.data.whole import INFO_FILE
 
@@ -110,6 +111,7 @@ def load(
   resident_bytes: int = 2 << 30,
   background: str = "white",
   masks: bool = False,
+  label_kind: str | None = None,
 ) -> Dataset:
   """Opens a data set, prepares it if need be, and checks it.
 
@@ -130,6 +132,9 @@ def load(
       red, green and blue of 0 to 255, such as "128,128,128".
     masks: also give masks of the objects, from the masks or boxes of a TFDS
       set.
+    label_kind: of the answers that labels are for, one of
+      `kdjax.core.task.KINDS`, where they can be read in several ways; None for
+      what they are taken for by themselves.
 
   Returns:
     The data set, checked.
@@ -152,18 +157,23 @@ def load(
     "background": pixels.colour(background),
     "masks": masks,
   }
-  dataset = _open(name, data_dir or default_data_dir(), options)
+  dataset = _open(name, data_dir or default_data_dir(), options, label_kind)
   check(dataset)
+  check_kind(dataset, label_kind)
   return dataset
 
 
-def _open(name: str, data_dir: str, options: dict[str, Any]) -> Dataset:
+def _open(
+  name: str, data_dir: str, options: dict[str, Any], label_kind: str | None
+) -> Dataset:
   if is_table(Path(name)) and not Path(name).is_dir():
-    return _make(name, spec.Spec("table", (name,)), options)
+    more = {"label_kind": label_kind}
+    return _make(name, spec.Spec("table", (name,)), options | more)
   if _is_path(name):
     return _open_path(name, options)
   if "(" in name or name in MAKERS:
-    return _make(name, spec.parse(name), options | {"data_dir": data_dir})
+    more = {"data_dir": data_dir, "label_kind": label_kind}
+    return _make(name, spec.parse(name), options | more)
   if Path(name).suffix.lower() in FILES or Path(name).is_file():
     raise _unreadable(name)
   from kdjax.data import tfds_source
@@ -236,6 +246,7 @@ def _table(
   leave_out=(),
   standardise=True,
   positive_weight=None,
+  label_kind,
   image_size,
   resident_bytes,
   background,
@@ -247,6 +258,7 @@ def _table(
     leave_out=leave_out,
     standardise=standardise,
     positive_weight=positive_weight,
+    kind=label_kind,
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,

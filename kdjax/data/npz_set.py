@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.data import several_labels
+from kdjax.data import number_labels, several_labels, targets
 from kdjax.data.dataset import Dataset
 from kdjax.data.labelled import (
   Classes,
@@ -25,7 +25,12 @@ _INPUTS, _LABELS = ("x", "image", "images"), ("y", "label", "labels")
 
 
 def open_npz(
-  path: Path, name: str, *, label: str = "label", standardise: bool = True
+  path: Path,
+  name: str,
+  *,
+  label: str = "label",
+  standardise: bool = True,
+  kind: str | None = None,
 ) -> Dataset:
   """Opens an .npz file.
 
@@ -35,6 +40,7 @@ def open_npz(
     name: as the user wrote it.
     label: what labels are called, besides `y`, `label` and `labels`.
     standardise: as `make_dataset`.
+    kind: of the answers that the labels are for, see `targets`.
 
   Raises:
     UserError: if it cannot be read, or makes no data set.
@@ -51,7 +57,7 @@ def open_npz(
   if len(shapes) > 1:
     raise UserError(f"{where}: the inputs have the shapes {shapes}")
   values = np.concatenate(inputs)
-  classes = _classes(answers, [y for _, y in parts], arrays, where)
+  classes = _classes(answers, [y for _, y in parts], arrays, where, kind)
   strata = several_labels.strata(classes)
   if len(parts) == 2:
     is_test = np.arange(len(values)) >= len(inputs[0])
@@ -129,18 +135,34 @@ def _inputs(array: np.ndarray, where: str) -> np.ndarray:
   return array
 
 
-def _classes(answers, names, arrays, where: str) -> Classes:
-  """What each example is, a class or several times yes or no."""
+def _classes(answers, names, arrays, where: str, kind: str | None) -> Classes:
+  """What each example is, a class, several times yes or no, or numbers."""
   widths = [x.shape[1] if x.ndim == 2 else 1 for x in answers]
   if len({*widths}) > 1:
     raise UserError(f"{where}: the labels have the widths {widths}")
-  if widths[0] == 1 or answers[0].dtype.kind not in "iufb":
+  label_names = arrays.get("label_names")
+  if kind in targets.NUMBERS:
+    answers = [x.reshape(len(x), -1) if x.ndim == 1 else x for x in answers]
+    parts = [
+      number_labels.of_array(x, label_names, f"{where}: {y!r}")
+      for x, y in zip(answers, names, strict=True)
+    ]
+    labels = np.concatenate([part.labels for part in parts])
+    return parts[0]._replace(labels=labels)
+  if kind == "binary" and answers[0].dtype.kind in "iufb":
+    answers = [x.reshape(len(x), -1) if x.ndim == 1 else x for x in answers]
+    widths = [2]
+  if (
+    kind == "categories"
+    or widths[0] == 1
+    or answers[0].dtype.kind not in "iufb"
+  ):
     labels = [
       _labels(x, f"{where}: {y!r}") for x, y in zip(answers, names, strict=True)
     ]
     return number_classes(np.concatenate(labels), where)
   return several_labels.of_array(
-    np.concatenate(answers), arrays.get("label_names"), f"{where}: {names[0]!r}"
+    np.concatenate(answers), label_names, f"{where}: {names[0]!r}"
   )
 
 

@@ -2,7 +2,8 @@
 
 A maker returns a `Dataset`, and is decorated with `@register("its_name")`. It takes
 what stands in brackets after the name and, as keywords, what it wants of
-`data_dir`, `splits`, `image_size`, `resident_bytes`, `background`, `masks`; see `load`.
+`data_dir`, `splits`, `image_size`, `resident_bytes`, `background`, `masks`,
+`label_kind`; see `load`.
 """
 
 from collections.abc import Callable

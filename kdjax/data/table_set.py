@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.data import several_labels
+from kdjax.data import several_labels, targets
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_files
@@ -15,7 +15,6 @@ from kdjax.data.labelled import (
   check_split,
   hold_out,
   make_dataset,
-  number_classes,
 )
 from kdjax.data.listing import ImageFiles, Listing
 from kdjax.data.naming import printable
@@ -45,6 +44,7 @@ def open_table(
   leave_out: Sequence[str] = (),
   standardise: bool = True,
   positive_weight: str | float | Sequence[float] | None = None,
+  kind: str | None = None,
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
   background: tuple[int, int, int] = pixels.WHITE,
@@ -65,6 +65,7 @@ def open_table(
     standardise: bring the columns to mean 0 and deviation 1, over the training
       rows.
     positive_weight: of labels of yes and no, see `several_labels.checked`.
+    kind: of the answers that the labels are for, see `targets`.
     image_size: of a list of images, as `load` takes it; so are the others.
 
   Raises:
@@ -78,14 +79,17 @@ def open_table(
     label,
     leave_out,
     standardise,
+    kind,
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,
   )
-  return several_labels.checked(dataset, name, positive_weight)
+  return targets.checked(dataset, name, positive_weight, kind)
 
 
-def _open(path, name, label, leave_out, standardise, **of_images) -> Dataset:
+def _open(
+  path, name, label, leave_out, standardise, kind, **of_images
+) -> Dataset:
   arrays = path.suffix.lower() == ".npz"
   if arrays and leave_out:
     raise UserError(f"{name}: leave_out is for tables")
@@ -95,29 +99,23 @@ def _open(path, name, label, leave_out, standardise, **of_images) -> Dataset:
     )
   table = None if arrays else read_table(path)
   if table is not None:
-    label = several_labels.label_columns(table.columns, label) or label
+    label = targets.label_columns(table.columns, label, kind, table.where)
     table = _columns_of(table, label, leave_out)
   inputs = [] if arrays else _inputs(table, label)
   if len(inputs) == 1 and inputs[0] in _FILES:
-    files = _list_images(path.parent, table, inputs[0], label)
+    classes = targets.of_table(table, label, kind)
+    files = _list_images(path.parent, table, inputs[0], classes)
     return open_files(files, name, **of_images)
   if of_images["image_size"] is not None:
     raise UserError(
       f"--image_size: the inputs of {name} have the size that they have"
     )
   if arrays:
-    return open_npz(path, name, label=label, standardise=standardise)
+    return open_npz(path, name, label=label, standardise=standardise, kind=kind)
   values = numbers(table, inputs)
-  classes = _classes(table, label)
+  classes = targets.of_table(table, label, kind)
   is_test = _held(table, classes, [row.tobytes().hex() for row in values])
   return make_dataset(name, classes, values, is_test, standardise=standardise)
-
-
-def _classes(table: Table, label: str | Sequence[str]) -> Classes:
-  """What each row is, a class or several times yes or no."""
-  if isinstance(label, str):
-    return number_classes(texts(table, label), table.where)
-  return several_labels.of_table(table, label)
 
 
 def _columns_of(table: Table, label, leave_out: Sequence[str]) -> Table:
@@ -165,7 +163,9 @@ def _inputs(table: Table, label) -> list[str]:
   return inputs
 
 
-def _list_images(folder: Path, table: Table, column: str, label) -> ImageFiles:
+def _list_images(
+  folder: Path, table: Table, column: str, classes: Classes
+) -> ImageFiles:
   """Tells the images of a list apart as those of a folder."""
   files = [str(folder / file) for file in texts(table, column)]
   for file, place in zip(files, table.places, strict=True):
@@ -174,7 +174,6 @@ def _list_images(folder: Path, table: Table, column: str, label) -> ImageFiles:
         f"{table.where}: column {column!r}, {place}: there is no file"
         f" {printable(file)}"
       )
-  classes = _classes(table, label)
   is_test = _held(table, classes, [Path(file).stem for file in files])
   parts = [
     Listing(tuple(files[i] for i in np.flatnonzero(mask)), classes.labels[mask])

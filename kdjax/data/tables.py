@@ -129,11 +129,10 @@ def texts(table: Table, name: str) -> np.ndarray:
     UserError: for an empty cell; says where it stands.
   """
   column = table.columns[name]
-  if column.dtype.kind == "f" and not (whole := column % 1 == 0).all():
-    row = int((~whole).argmax())
-    problem = "is empty" if np.isnan(column[row]) else f"has {column[row]}"
-    raise UserError(cell(table, name, row, f"{problem}; it must be whole"))
-  if column.dtype.kind == "f":
+  if column.dtype.kind == "f" and np.isnan(column).any():
+    row = int(np.isnan(column).argmax())
+    raise UserError(cell(table, name, row, "is empty"))
+  if column.dtype.kind == "f" and (column % 1 == 0).all():
     column = column.astype(np.int64)
   column = column.astype(str)
   if (column == "").any():

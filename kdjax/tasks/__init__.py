@@ -17,12 +17,18 @@ globals().update(MAKERS)
 __all__ = ["MAKERS", "make_task", "register", *MAKERS]
 
 
-def make_task(text: str, **settings) -> Task:
+# What makers call the number of numbers of an answer, or the labels for them.
+_WIDTHS = ("classes", "labels", "outputs", "size")
+
+
+def make_task(text: str, *, width: int | None = None, **settings) -> Task:
   """Builds the task that the user wrote.
 
   Args:
     text: for example "classification(10)".
-    **known: settings for the tasks that take them, such as `classes`.
+    width: how many classes, labels or numbers there are, where the text does not
+      say it, whatever the task calls them.
+    **settings: for the tasks that take them, such as `positive_weight`.
 
   Returns:
     The task; the same settings give the same one.
@@ -34,4 +40,6 @@ def make_task(text: str, **settings) -> Task:
     >>> make_task("classification", classes=10).score
     'accuracy'
   """
+  if width is not None:
+    settings = dict.fromkeys(_WIDTHS, width) | settings
   return spec.build("task", spec.parse(text), MAKERS, **settings)

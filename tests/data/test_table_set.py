@@ -289,7 +289,7 @@ LIST = ["image", "label", "size"]
     ),
     (
       rows_of([[1, 2.5], [2, 2.5]], ["x", "label"], "t.parquet"),
-      "column 'label', row 1, has 2.5; it must be whole",
+      "a label is 2.5; classes are whole numbers or names, and --task=regression",
     ),
     (
       listed(lambda rows: rows[4].__setitem__(0, "in/x.png")),

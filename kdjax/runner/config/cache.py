@@ -9,12 +9,6 @@ from kdjax.runner.config.field import COUNT, option
 class Cache:
   """What `launch.py cache` keeps of a teacher."""
 
-  task: str = option(
-    "images",
-    "cache: whose teacher it is: images, or lm (language_model), which reads"
-    " --text by --teacher_from",
-    choices=("images", "lm", "language_model"),
-  )
   form: str = option(
     "dense",
     "cache: all answers of the teacher, or the largest and the sum of the rest"

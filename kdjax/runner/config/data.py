@@ -30,6 +30,12 @@ class Source:
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
   )
+  task: str | None = option(
+    None,
+    "what networks are for, where labels can be read in several ways, such as"
+    " regression or 'regression(huber=1)'; what the data say by default; cache:"
+    " or lm, a teacher on --text",
+  )
 
 
 @dataclasses.dataclass(frozen=True)

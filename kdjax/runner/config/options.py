@@ -186,6 +186,10 @@ def _is_one_of(value: str, choices: tuple[str, ...]) -> bool:
   return any(one.startswith(f"{name}(") for one in choices)
 
 
+# Settings that stood in another group, and what their default was called there.
+_FORMER = {("cache", "task"): (("data", "task"), {"images": None})}
+
+
 def as_dict(experiment: Experiment) -> dict[str, dict[str, Any]]:
   """Returns all settings as JSON values, by group and name."""
   return {
@@ -208,6 +212,9 @@ def from_dict(settings: Mapping[str, Mapping[str, Any]]) -> Experiment:
   experiment = Experiment()
   for group, values in settings.items():
     for name, value in values.items():
+      if (group, name) in _FORMER:
+        (group, name), words = _FORMER[group, name]
+        value = words.get(value, value)
       if (group, name) not in by_name:
         raise UserError(f"the stored setting {group}.{name} is unknown here")
       if isinstance(value, list):

@@ -4,14 +4,20 @@ import jax
 import numpy as np
 
 from kdjax import data
+from kdjax.core import spec
 from kdjax.core.answers import check_answers
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
+from kdjax.data.targets import kind_of
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
-from kdjax.tasks import classification, make_task, multilabel
+from kdjax.runner.pipeline.kinds import ELSEWHERE
+from kdjax.tasks import classification, make_task
 from kdjax.train.devices import processes
+
+# The task of labels of which there are several an example, by their kind.
+_OF_SEVERAL = {"binary": "multilabel", "values": "regression"}
 
 
 def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
@@ -26,15 +32,41 @@ def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
     resident_bytes=settings.resident_megabytes << 20,
     background=settings.background,
     masks=masks,
+    label_kind=kind_of_text(settings.task),
   )
-  if dataset.task is None and dataset.train.labels.ndim > 1:
-    weight = dataset.positive_weight
-    task = multilabel(dataset.classes, positive_weight=weight)
-    dataset = dataset._replace(task=task)
+  dataset = with_task(dataset, settings.task)
   _check_task(dataset)
   _check_classes(dataset)
   announce(dataset)
   return dataset
+
+
+def kind_of_text(text: str | None) -> str | None:
+  """Says what the answers of a task are that the user wrote; None without one."""
+  if text is None:
+    return None
+  return _made(text, width=2).kind
+
+
+def with_task(dataset: Dataset, text: str | None) -> Dataset:
+  """Notes what the networks of a data set are for, as the user or its labels say."""
+  if text is None:
+    if dataset.task is not None or dataset.train.labels.ndim == 1:
+      return dataset
+    text = _OF_SEVERAL[kind_of(dataset)]
+  weight = dataset.positive_weight
+  task = _made(text, width=dataset.classes, positive_weight=weight)
+  return dataset._replace(task=task, classes=task.width or dataset.classes)
+
+
+def _made(text: str, **known) -> Task:
+  name = spec.parse(text).name
+  if name in ELSEWHERE:
+    raise UserError(f"--task={text}: {ELSEWHERE[name]}")
+  try:
+    return make_task(text, **known)
+  except UserError as error:
+    raise UserError(f"--task={text}: {error}") from error
 
 
 def task_of(dataset: Dataset) -> Task:

@@ -3,6 +3,7 @@
 What stands here speaks of classes by its nature. All else works for any task.
 """
 
+from kdjax.core import spec
 from kdjax.core.errors import UserError
 from kdjax.core.task import KINDS, Task
 from kdjax.runner.config import Experiment
@@ -23,7 +24,17 @@ SETTINGS = dict.fromkeys(
   ),
   CLASSES,
 )
+# Tasks that a data set of examples with labels cannot have: what is done instead.
+_LANGUAGE = (
+  "language models learn by lm; a teacher's answers to texts are kept by cache"
+)
+ELSEWHERE = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
 COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
+
+
+def is_of_texts(task: str | None) -> bool:
+  """Says whether a task that the user wrote is that of language models."""
+  return task is not None and spec.parse(task).name in ELSEWHERE
 
 
 def check_settings(experiment: Experiment, task: Task) -> None:

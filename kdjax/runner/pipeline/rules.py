@@ -17,6 +17,7 @@ from kdjax.runner.config.options import as_flag, value_of
 from kdjax.runner.pipeline import conditions
 from kdjax.runner.pipeline.arms import STAND_INS
 from kdjax.runner.pipeline.idle_flags import IDLE, Rule
+from kdjax.runner.pipeline.kinds import is_of_texts
 from kdjax.runner.pipeline.loaders import SAME
 from kdjax.runner.pipeline.validate_teachers import (
   has_stages,
@@ -269,8 +270,8 @@ _CLASHES = (
   ),
   Rule(
     "multihost task",
-    lambda one: one.cluster.multihost and one.cache.task != "images",
-    "--multihost: cache --task={cache.task} writes one file, in one process",
+    lambda one: one.cluster.multihost and is_of_texts(one.data.task),
+    "--multihost: cache --task={data.task} writes one file, in one process",
   ),
   # Other commands.
   Rule(

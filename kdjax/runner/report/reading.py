@@ -184,7 +184,8 @@ def score_of(results: Mapping[str, Any]) -> Score:
     return ACCURACY
   if results.get("compared_by") == BITS.name:
     return BITS
-  task = make_task(results["task"], classes=2)
+  settings = (results.get("experiment") or {}).get("data") or {}
+  task = make_task(settings.get("task") or results["task"], width=2)
   return Score(task.score, task.better, task.words)
 
 

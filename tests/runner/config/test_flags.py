@@ -20,7 +20,7 @@ HAVE = [
   ("distill sweep compare cache quantify soft_td synthesise compress list lm",
    "student"),
   ("distill sweep compare cache quantify soft_td synthesise compress list",
-   "dataset image_size"),
+   "dataset image_size task"),
   ("distill sweep compare cache quantify soft_td synthesise compress export list",
    "data_dir"),
   ("distill sweep compare cache quantify soft_td synthesise compress",
@@ -86,7 +86,7 @@ HAVE = [
    "foreground_share probes probes_at_once images_at_once compared_images "
    "label_epochs teacher_split quantify_from"),
   ("cache",
-   "task cache_form cache_top_k cache_dtype cache_taps cache_shards"),
+   "cache_form cache_top_k cache_dtype cache_taps cache_shards"),
   ("soft_td",
    "sources rounds patience beta pseudo_labels next_sources regulariser "
    "regulariser_weight soft_labels_from project_simplex"),

@@ -16,6 +16,7 @@ from kdjax.runner.jobs.cache import texts
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.cached_teacher import views_of
 from kdjax.runner.pipeline.fingerprints import of_setup
+from kdjax.runner.pipeline.kinds import is_of_texts
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.train.arm import teacher_taps
 from kdjax.train.precision import full_precision
@@ -37,7 +38,7 @@ class Caching(NamedTuple):
 
 def build(experiment: Experiment) -> Plan:
   """Checks what is to be kept of the teacher, and counts the views."""
-  if experiment.cache.task != "images":
+  if is_of_texts(experiment.data.task):
     return texts.build(experiment)
   if experiment.cache.form == "hidden":
     raise UserError(

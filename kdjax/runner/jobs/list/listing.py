@@ -17,6 +17,7 @@ from kdjax.models.pretrained.architectures import ARCHITECTURES, tensor_names
 from kdjax.models.pretrained.gguf_config import FAMILIES as GGUF_FAMILIES
 from kdjax.models.pretrained.packages import PACKAGES, PREFIX
 from kdjax.runner.config import AUTO, Experiment
+from kdjax.runner.pipeline.dataset import kind_of_text, with_task
 from kdjax.tasks import MAKERS as TASKS
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
 from kdjax.train.optimizer import SHAPES
@@ -93,8 +94,12 @@ def _taps(experiment: Experiment) -> dict[str, str]:
   model = read_model(model)
   model.make(classes=2)
   dataset = data.load(
-    settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size
+    settings.dataset,
+    data_dir=settings.data_dir,
+    image_size=settings.image_size,
+    label_kind=kind_of_text(settings.task),
   )
+  dataset = with_task(dataset, settings.task)
   image_shape = dataset.image_shape
   network = model.make(classes=dataset.classes)
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)

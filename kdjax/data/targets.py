@@ -1,0 +1,99 @@
+"""How labels are read: as a class, several times yes or no, or as numbers.
+
+What a task's answers are says how, one of `kdjax.core.task.KINDS`; without, the
+labels themselves do.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kdjax.core.errors import UserError
+from kdjax.data import number_labels, several_labels
+from kdjax.data.dataset import Dataset
+from kdjax.data.labelled import Classes, number_classes
+from kdjax.data.tables import Table, texts
+
+# Kinds of answers whose labels are numbers.
+NUMBERS = ("values", "embedding")
+
+
+def kind_of(dataset: Dataset) -> str:
+  """Says what the answers to a data set's labels are.
+
+  Returns:
+    One of `kdjax.core.task.KINDS`, "values" for numbers of which no task says more.
+  """
+  if dataset.task is not None:
+    return dataset.task.kind
+  if dataset.train.labels.dtype == np.float32:
+    return "values"
+  return "binary" if dataset.train.labels.ndim > 1 else "categories"
+
+
+def check_kind(dataset: Dataset, kind: str | None) -> None:
+  """Refuses labels that are not for the answers that are wanted."""
+  there = kind_of(dataset)
+  if kind not in (None, there) and not {kind, there} <= {*NUMBERS}:
+    raise UserError(
+      f"data set {dataset.name!r}: its labels are for answers that are {there},"
+      f" and the task's are {kind}; tables and arrays can be read in several ways,"
+      " labels of classes and of folders cannot"
+    )
+
+
+def label_columns(
+  columns: Iterable[str],
+  label: str | Sequence[str],
+  kind: str | None,
+  where: str,
+) -> str | tuple[str, ...]:
+  """Says which columns are labels.
+
+  Returns:
+    One name where it is that of the classes, else several.
+  """
+  names = several_labels.label_columns(columns, label)
+  if kind == "categories":
+    if names and not isinstance(label, str):
+      several_labels.check_columns(names, where)
+      if len(names) > 1:
+        raise UserError(
+          f"{where}: label={names!r} names {len(names)} columns, and the classes"
+          " of a classification stand in one"
+        )
+      return names[0]
+    return label
+  if names is None:
+    return label if kind is None else (label,)
+  return names
+
+
+def of_table(
+  table: Table, label: str | Sequence[str], kind: str | None
+) -> Classes:
+  """Reads a table's labels: one name is that of the classes' column."""
+  if isinstance(label, str):
+    return number_classes(texts(table, label), table.where)
+  if kind in NUMBERS:
+    return number_labels.of_table(table, label)
+  return several_labels.of_table(table, label)
+
+
+def checked(
+  dataset: Dataset,
+  where: str,
+  positive_weight: str | float | Sequence | None,
+  kind: str | None,
+) -> Dataset:
+  """Refuses labels of which nothing can be learned; see `several_labels.checked`."""
+  if dataset.train.labels.dtype != np.float32:
+    return several_labels.checked(dataset, where, positive_weight)
+  if positive_weight is not None:
+    raise UserError(
+      f"{where}: positive_weight={positive_weight!r} is for labels of yes and no,"
+      " and these are numbers"
+    )
+  if kind == "values":
+    number_labels.check_learnable(dataset, where)
+  return dataset
