@@ -44,8 +44,28 @@ def aligned_teacher(
     `kdjax.losses.aligned`.
   """
   live = live_teacher(network, variables, dtype=dtype)
-  show = _show_aligned(live.show, vocabulary, factored_from, read)
-  return live.replace(show=show, head=_no_head, in_rows=True)
+  return as_aligned(
+    live, vocabulary=vocabulary, factored_from=factored_from, read=read
+  )
+
+
+def as_aligned(
+  teacher: Teacher,
+  *,
+  vocabulary: int,
+  factored_from: int | None = 8192,
+  read: Callable[..., dict[str, np.ndarray]] | None = None,
+) -> Teacher:
+  """Makes an aligned teacher of one that answers (B, T', V) to its own tokens.
+
+  Args:
+    teacher: a live one, or what a cache has of it.
+    vocabulary: as `aligned_teacher` takes it.
+    factored_from: as `aligned_teacher` takes it.
+    read: as `aligned_teacher` takes it.
+  """
+  show = _show_aligned(teacher.show, vocabulary, factored_from, read)
+  return teacher.replace(show=show, head=_no_head, in_rows=True)
 
 
 # Equal networks make equal teachers, so that programs are compiled once.

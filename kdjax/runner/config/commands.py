@@ -35,7 +35,7 @@ from kdjax.runner.config.distillation import (
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export, StoredModel
 from kdjax.runner.config.generation import Continuation, Generation
-from kdjax.runner.config.language import Documents, Language, Text
+from kdjax.runner.config.language import Language, Readers, Text
 from kdjax.runner.config.networks import (
   CachedTeacher,
   NumberedViews,
@@ -111,7 +111,7 @@ class CacheConfig:
   views: NumberedViews = NumberedViews()
   objective: Objective = Objective()
   cache: Cache = Cache()
-  documents: Documents = Documents()
+  readers: Readers = Readers()
   precision: Precision = Precision()
   portions: Portions = Portions()
   place: ResumablePlace = ResumablePlace()

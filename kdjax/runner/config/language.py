@@ -41,7 +41,29 @@ class Documents(Text):
 
 
 @dataclasses.dataclass(frozen=True)
-class Language(Documents):
+class Readers(Documents):
+  """Texts, how they are divided, and who reads them beside the teacher."""
+
+  decisive = True
+  own_run = True
+
+  student_from: str | None = option(
+    None,
+    "the student's beginning: a folder with config.json and safetensors, as Hugging"
+    " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
+    " out of that",
+  )
+  across: str | None = option(
+    None,
+    "how a teacher with another tokenizer than the student's is compared: bytes, over"
+    " groups of tokens that stand for the same bytes; uld, by sorted probabilities"
+    " (Universal Logit Distillation)",
+    choices=("bytes", "uld"),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Language(Readers):
   """Texts, how they are divided, and how long is learned from them."""
 
   decisive = True
@@ -94,22 +116,9 @@ class Language(Documents):
     " prompt, or of a window of one, are its prompt",
     within=COUNT,
   )
-  student_from: str | None = option(
-    None,
-    "the student's beginning: a folder with config.json and safetensors, as Hugging"
-    " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
-    " out of that",
-  )
   lora: str | None = option(
     None,
     "low-rank adapters, which alone are trained: rank(16), rank(16, alpha=32,"
     " layers='attention'), or rank(16, weights='nf4') for kernels in few bits"
     " (QLoRA)",
-  )
-  across: str | None = option(
-    None,
-    "how a teacher with another tokenizer than the student's is compared: bytes, over"
-    " groups of tokens that stand for the same bytes; uld, by sorted probabilities"
-    " (Universal Logit Distillation)",
-    choices=("bytes", "uld"),
   )

@@ -20,12 +20,23 @@ from kdjax.runner.pipeline.validate import check_stored_classes
 
 # What of a sequence a teacher reads.
 READ = ("tokens", "mask", "segments")
+# What a cache for a student with another tokenizer says of that.
+STUDENT = "student's tokenizer"
 
 
-def notes(pretrained: Pretrained, length: int) -> dict[str, Any]:
-  """What a cache says of its texts beside what every cache says."""
+def notes(
+  pretrained: Pretrained, length: int, student: Any = None
+) -> dict[str, Any]:
+  """What a cache says of its texts beside what every cache says.
+
+  Args:
+    length: tokens of the student's sequences.
+    student: its tokenizer, where that is another one; None for the teacher's own.
+  """
+  own = {} if student is None else {STUDENT: student.fingerprint}
   return {
     "tokenizer": pretrained.tokenizer.fingerprint,
+    **own,
     "sequence_length": length,
     "teacher": storage.digest(pretrained.variables),
   }
@@ -37,24 +48,27 @@ def find(
   task: Task,
   sequences: Mapping[str, np.ndarray],
   pretrained: Pretrained,
-  teacher: Teacher,
+  *,
+  student: Any = None,
 ) -> Teacher:
-  """Opens the teacher's cache, checked; the teacher itself where none is named.
+  """Opens the teacher's cache, checked.
 
   Args:
-    sequences: those of the training, (N, T) by name.
+    task: what the teacher's answers mean.
+    sequences: what it reads of the training, (N, T) by name.
     pretrained: the teacher as it was loaded.
-    teacher: the same, as it is asked.
+    student: as `notes` takes it.
   """
   where = experiment.teacher.teacher_cache
-  if where is None:
-    return teacher
   cache = TeacherCache(where)
   manifest = cache.manifest
   if not is_text(cache.kind):
     raise UserError(f"--teacher_cache={where}: it is of images, not of texts")
   cache_notes = manifest.get("text", {})
-  run_notes = notes(pretrained, experiment.language.sequence_length)
+  length = experiment.language.sequence_length
+  run_notes = notes(pretrained, length, student)
+  # Those of the one kind are none of the other's.
+  run_notes.setdefault(STUDENT, None)
   for property_name, of_cache, of_run in (
     *(
       (name, cache_notes.get(name), value) for name, value in run_notes.items()
@@ -68,6 +82,12 @@ def find(
         f" {_short(of_cache)}, this run {_short(of_run)}"
       )
   if "indices" in cache.kind.names:
+    if student is not None:
+      raise UserError(
+        f"--teacher_cache={where}: it has the likeliest tokens alone;"
+        f" --across={experiment.language.across} compares all, of a cache written"
+        " with --cache_form=hidden"
+      )
     stored_classes = cache.kind["indices"].shape[-1]
     check_stored_classes(values.objective, where, stored_classes)
   return cache.teacher()

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.errors import UserError
+from kdjax.data.text import Reader
 from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.files import read_json
 from kdjax.models.pretrained.load import Pretrained, load
+from kdjax.models.tokenizers import token_bytes
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.report.progress import say
@@ -125,6 +127,20 @@ def check_same_tokenizer(
       f" ({others.vocabulary_size} ids): the same id would be another token for"
       f" each{advice}"
     )
+
+
+def readers(
+  flag: str, own: Any, other_flag: str, other: Any
+) -> tuple[Reader, Reader]:
+  """How two tokenizers read the same bytes, the student's and the teacher's."""
+
+  def one(flag, tokenizer):
+    try:
+      return Reader(tokenizer, token_bytes(tokenizer))
+    except UserError as error:
+      raise UserError(f"{flag}: {error}") from None
+
+  return one(flag, own), one(other_flag, other)
 
 
 def count_classes(flag: str, network: Pretrained, length: int) -> int:

@@ -107,10 +107,10 @@ HAVE = [
   ("cache lm evaluate",
    "text sequence_length"),
   ("cache lm",
-   "held_out"),
+   "held_out student_from across"),
   ("lm",
-   "completions validation_sequences steps evaluations student_from lora policy alternatives "
-   "updates_per_rollout prompt_tokens across"),
+   "completions validation_sequences steps evaluations lora policy alternatives "
+   "updates_per_rollout prompt_tokens"),
   ("distill sweep cache lm",
    "accumulate_steps members_at_once"),
   ("distill sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm generate",

@@ -113,6 +113,14 @@ BAD = {
     "cache", ["--cache_form=top_k", "--cache_top_k=50"],
     ["--cache_top_k=50", "49 tokens"],
   ),
+  "a reader too many": (
+    "cache", ["--student_from=foreign"], ["--across and --student_from"],
+  ),
+  "likeliest across": (
+    "cache",
+    ["--student_from=foreign", "--across=uld", "--cache_form=top_k"],
+    ["--cache_form=top_k", "--across=uld", "hidden"],
+  ),
   "k of 64": ("cache", ["--cache_form=top_k"], ["--cache_top_k=64"]),
   "several processes": (
     "cache",

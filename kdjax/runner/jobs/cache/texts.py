@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from kdjax import methods
@@ -10,6 +11,7 @@ from kdjax.core.errors import UserError, program
 from kdjax.core.task import Task
 from kdjax.data.teacher_cache.store import FOLDER
 from kdjax.data.teacher_cache.write import write_teacher_cache
+from kdjax.data.text import put_beside
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context, Measured, Plan
@@ -30,7 +32,9 @@ class Caching(NamedTuple):
   """What is to be kept of which teacher and texts.
 
   Attributes:
-    sequences: those of the training, (N, T) by name.
+    task: what the teacher's answers mean.
+    sequences: what it reads of the training, (N, T) by name.
+    notes: what the cache says of its texts.
     top_k: how many of the likeliest tokens; None for the hidden states.
     taps: of features to keep as well.
   """
@@ -39,6 +43,7 @@ class Caching(NamedTuple):
   teacher: Pretrained
   task: Task
   sequences: Mapping[str, Any]
+  notes: Mapping[str, Any]
   top_k: int | None
   taps: tuple[str, ...]
 
@@ -54,9 +59,20 @@ def build(experiment: Experiment) -> Plan:
   )
   devices = placement.choose(experiment.run.accelerator)
   teacher = language_models.open_language_model("teacher_from", where)
-  length = settings.sequence_length
+  _check_across(experiment)
+  own = teacher
+  if settings.across:
+    own = language_models.open_language_model(
+      "student_from", settings.student_from
+    )
+  texts = rows.read(settings, own.tokenizer)
+  part = texts.parts["train"]
+  sequences, notes = part.sequences, partial(cached_texts.notes, teacher)
+  if settings.across:
+    sequences = _beside(experiment, part, own.tokenizer, teacher.tokenizer)
+    notes = partial(notes, student=own.tokenizer)
   teacher_classes = language_models.count_classes(
-    f"--teacher_from={where}", teacher, length
+    f"--teacher_from={where}", teacher, sequences["tokens"].shape[1]
   )
   classes = min(teacher_classes, teacher.tokenizer.vocabulary_size)
   top_k = experiment.cache.top_k or TOP_K
@@ -67,18 +83,49 @@ def build(experiment: Experiment) -> Plan:
       f"--cache_top_k={top_k}: the vocabulary has {classes} tokens; keep 1 to"
       f" {classes - 1} of them"
     )
-  texts = rows.read(settings, teacher.tokenizer)
-  language_models.check_ids(texts.largest, classes)
-  sequences = texts.parts["train"].sequences
+  largest = sequences["tokens"].max() if settings.across else texts.largest
+  language_models.check_ids(int(largest), classes)
   setup = Caching(
     experiment,
     teacher,
     language_model(classes),
     {name: sequences[name] for name in cached_texts.READ},
+    notes(settings.sequence_length),
     top_k,
     _taps(experiment),
   )
   return Plan(setup, experiment, devices, resumable=False)
+
+
+def _check_across(experiment: Experiment) -> None:
+  """Refuses a student that nobody reads by, and answers that cannot be compared."""
+  settings = experiment.language
+  if bool(settings.across) != bool(settings.student_from):
+    raise UserError(
+      "cache --task=lm: a student with another tokenizer is named by --across and"
+      " --student_from=FOLDER, both of them; one with the teacher's by neither"
+    )
+  if settings.across and experiment.cache.form == "top_k":
+    raise UserError(
+      f"--cache_form=top_k does not go with --across={settings.across}: it compares"
+      " all tokens; --cache_form=hidden keeps what they are made of"
+    )
+
+
+def _beside(
+  experiment: Experiment, part: rows.Part, own: Any, other: Any
+) -> Mapping[str, Any]:
+  """What the teacher reads beside the student's sequences."""
+  readers = language_models.readers(
+    f"--student_from={experiment.language.student_from}",
+    own,
+    f"--teacher_from={experiment.teacher.teacher_from}",
+    other,
+  )
+  arrays, _ = put_beside(
+    part.sequences, part.examples.examples, part.rows, *readers
+  )
+  return arrays
 
 
 def _taps(experiment: Experiment) -> tuple[str, ...]:
@@ -108,7 +155,7 @@ def write(setup: Caching, context: Context) -> float:
     dtype=experiment.cache.dtype,
     batch_size=min(BATCH, len(setup.sequences["tokens"])),
     name=experiment.teacher.teacher_from,
-    text=cached_texts.notes(setup.teacher, experiment.language.sequence_length),
+    text=setup.notes,
   )
   return time.perf_counter() - start
 
@@ -149,5 +196,13 @@ def _next(experiment: Experiment, workdir: Any) -> list[str]:
     f"--sequence_length={settings.sequence_length}",
     f"--held_out={settings.held_out:g}",
     f"--teacher_from={experiment.teacher.teacher_from}",
+    *(
+      [
+        f"--student_from={settings.student_from}",
+        f"--across={settings.across}",
+      ]
+      if settings.across
+      else []
+    ),
     f"--teacher_cache={workdir}",
   ]

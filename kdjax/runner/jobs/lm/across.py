@@ -22,7 +22,6 @@ from kdjax.models.tokenizers import (
   encode_bytes,
   prompt_ids,
   shared_ids,
-  token_bytes,
 )
 from kdjax.runner.config import Experiment
 from kdjax.runner.jobs.lm.policies import Policy
@@ -34,7 +33,7 @@ from kdjax.runner.report import reading
 from kdjax.runner.report.progress import say
 from kdjax.taps.network import Network
 from kdjax.tasks import language_model
-from kdjax.train.aligned_teacher import aligned_teacher
+from kdjax.train.aligned_teacher import aligned_teacher, as_aligned
 
 # Before what the teacher reads, among the stored arrays.
 _PREFIX = "teacher_"
@@ -47,19 +46,9 @@ def check(experiment: Experiment, policy: Policy) -> None:
     return
   for flag, value, why in (
     (
-      "teacher_cache",
-      experiment.teacher.teacher_cache,
-      "a cache has answers to the student's tokens",
-    ),
-    (
       "policy",
       policy_of(experiment) if policy.combine else None,
       "the teacher has other tokens, and none can be drawn from both together",
-    ),
-    (
-      "mesh",
-      experiment.computing.mesh,
-      "such a teacher is not cut over devices yet",
     ),
   ):
     if value:
@@ -92,9 +81,11 @@ def two_tokenizers(
   """
   settings = experiment.language
   flag = f"--teacher_from={experiment.teacher.teacher_from}"
-  readers = (
-    _reader(f"--student_from={settings.student_from}", tokenizer),
-    _reader(flag, teacher.tokenizer),
+  readers = language_models.readers(
+    f"--student_from={settings.student_from}",
+    tokenizer,
+    flag,
+    teacher.tokenizer,
   )
   inputs, coverage, read = {}, {}, None
   for split, part in texts.parts.items():
@@ -124,13 +115,16 @@ def two_tokenizers(
     "splits": {split: _shares(split, one) for split, one in coverage.items()},
   }
   test = texts.parts["test"]
+  classes = {
+    "vocabulary": teacher_task.width,
+    "factored_from": teacher_task.factored_from,
+  }
   live = aligned_teacher(
     teacher.network,
     teacher.variables,
-    vocabulary=teacher_task.width,
-    factored_from=teacher_task.factored_from,
     dtype=experiment.computing.teacher_dtype,
     read=read,
+    **classes,
   )
   # What the student writes is not known before.
   stored = {} if writes else inputs["train"]
@@ -164,19 +158,13 @@ def two_tokenizers(
     views={"view": _student_view, "teacher_view": _teacher_view},
     answered=partial(_answered, readers),
     beside=partial(_beside, flag, teacher, readers, alignment),
+    of_cache=partial(as_aligned, **classes),
     adapt=partial(over_groups, across=settings.across, shared_ids=shared),
     results={"alignment": alignment, "compared_by": reading.BITS.name},
     fingerprints={
       "sha256 of what the teacher reads": storage.digest(inputs["train"])
     },
   )
-
-
-def _reader(flag: str, tokenizer: Any) -> text.Reader:
-  try:
-    return text.Reader(tokenizer, token_bytes(tokenizer))
-  except UserError as error:
-    raise UserError(f"{flag}: {error}") from None
 
 
 def _answered(

@@ -131,13 +131,8 @@ def build(experiment: Experiment) -> Plan:
     tokenizer=tokenizer,
     teachers=teachers,
     tokenization=tokenization,
-    training_teacher=cached_texts.find(
-      experiment,
-      values,
-      tokenization.task,
-      train_split.images,
-      teacher,
-      tokenization.teacher,
+    training_teacher=_training_teacher(
+      experiment, values, tokenization, train_split, teacher, tokenizer
     ),
     student_model=student_model,
     student=None,
@@ -227,6 +222,37 @@ def _tokenization(
   if teachers.together.network is None:
     return served.open_served(experiment, values, texts, width)
   return one_tokenizer(experiment, texts, teachers, width=width)
+
+
+def _training_teacher(
+  experiment: Experiment,
+  values: Values,
+  tokenization: Tokenization,
+  train_split: Split,
+  pretrained: Pretrained,
+  tokenizer: Any,
+) -> Teacher:
+  """The teacher of the training's batches: itself, or a cache of it.
+
+  Args:
+    tokenizer: the student's.
+  """
+  if not experiment.teacher.teacher_cache:
+    return tokenization.teacher
+  sequences, student = train_split.images, None
+  if not tokenization.same_ids:
+    sequences = tokenization.views["teacher_view"](None, sequences, None)
+    student = tokenizer
+  return tokenization.of_cache(
+    cached_texts.find(
+      experiment,
+      values,
+      tokenization.teacher_task,
+      sequences,
+      pretrained,
+      student=student,
+    )
+  )
 
 
 def _check_partition(setup: Setup) -> None:

@@ -41,6 +41,7 @@ class Tokenization(NamedTuple):
     views: `view` and `teacher_view` of a `Loader` of sequences.
     answered: (a row's values, the teacher's ids of its prompt, and those of its answer)
       -> a row's values with QUESTION and ANSWER, as `Answered` reads them.
+    of_cache: what a cache has of the teacher -> what answers to the student's batches.
     beside: a part of such rows -> what the teacher reads beside its sequences, by
       the name under which it is stored, and what of this value is another one then.
     adapt: (name, method) -> what stands in an objective in the method's place.
@@ -64,6 +65,7 @@ class Tokenization(NamedTuple):
   results: Mapping[str, Any]
   fingerprints: Mapping[str, str]
   measure_students: Callable[[Any, Any], list[dict[str, float]]] | None = None
+  of_cache: Callable[[Teacher], Teacher] = lambda teacher: teacher
 
 
 def one_tokenizer(

@@ -11,6 +11,7 @@ from tiny_language_models import documents, tiny_folder, write_rows
 
 import launch
 from kdjax import pretrained
+from kdjax.core.errors import UserError
 from kdjax.data.text.rows import ANSWER
 from kdjax.models.tokenizers import (
   encode_bytes,
@@ -21,6 +22,7 @@ from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.answers import with_answers
 from kdjax.runner.jobs.lm.build import build
 from kdjax.runner.pipeline.epochs import epochs
+from kdjax.train.devices import placement
 
 TOKENIZERS = pathlib.Path(__file__).parents[3] / "models" / "tokenizers"
 
@@ -131,6 +133,53 @@ def test_devices_and_pieces_train_as_one(folder, how, policy):
     assert in_the_step == (policy not in ("off", "teacher"))
     found.append(trained(setup, devices=devices))
   check_close(*found, 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("how", "policy", "mesh", "rules"),
+  [
+    ("bytes", "off", "data=2,model=4", "transformer"),
+    ("uld", "off", "data=2,fsdp=4", "fsdp"),
+    ("bytes", "student", "data=2,fsdp=4", "fsdp"),
+  ],
+)
+def test_a_mesh_trains_as_one_device(
+  folder, monkeypatch, how, policy, mesh, rules
+):
+  settings = {"across": how, "policy": policy, "batch_size": "16"}
+  settings |= {} if policy == "off" else OWN
+  networks = []
+  for more in ({}, {"mesh": mesh, "shard_rules": rules}):
+    devices = jax.devices()[: 8 if more else 1]
+    monkeypatch.setattr(placement, "choose", lambda _, devices=devices: devices)
+    setup = prepare(folder, **settings, **more)
+    networks.append(trained(setup, devices=len(devices)))
+  check_close(*networks, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["bytes", "uld"])
+def test_a_cache_teaches_as_the_teacher(folder, tmp_path, how):
+  flags = [
+    f"--{name}={value}"
+    for name, value in {
+      "task": "lm", "text": f"{folder}/rows.jsonl", "sequence_length": 32,
+      "teacher_from": f"{folder}/teacher", "student_from": f"{folder}/student",
+      "across": how, "cache_dtype": "float32", "workdir": tmp_path,
+    }.items()
+  ]  # fmt: skip
+  assert launch.main(["launch.py", "cache", *flags]) == 0
+  live = trained(prepare(folder, across=how))
+  cached = prepare(folder, across=how, teacher_cache=str(tmp_path))
+  assert cached.training_teacher.stored
+  check_close(live, trained(cached), 1e-6)
+  # It is of texts that this teacher reads beside this student's sequences.
+  with pytest.raises(UserError, match="its student's tokenizer is another one"):
+    prepare(
+      folder, across=how, teacher_cache=str(tmp_path),
+      student_from=f"{folder}/teacher",
+    )  # fmt: skip
 
 
 def written_by_the_teacher(setup):

@@ -88,8 +88,8 @@ BAD = {
   "across": (["--across=words"], ["--across", "'words'", "bytes, uld"]),
   "across nothing": (["--across=bytes"], ["--student_from=FOLDER"]),
   "across a cache": (
-    [*ACROSS, "--teacher_cache=gone"],
-    ["--across=bytes", "--teacher_cache=gone"],
+    [*ACROSS, "--teacher_cache=gone", "--policy=student", "--max_new_tokens=4"],
+    ["--policy=student", "--teacher_cache"],
   ),
   "across both": (
     [*ACROSS, "--policy=speculative", "--max_new_tokens=4"],
@@ -98,10 +98,6 @@ BAD = {
   "across own answers": (
     [*ACROSS, "--distillation=minillm", "--max_new_tokens=4"],
     ["--across=bytes", "--policy=student(teacher=0.2)"],
-  ),
-  "across a mesh": (
-    [*ACROSS, "--mesh=data=-1"],
-    ["--across=bytes", "--mesh=data=-1"],
   ),
   "across features": (
     [*ACROSS, "--distillation=minilm"],
