@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import UserError, quantity
 from kdjax.data.dataset import Dataset, Split, resident
 
 # Finite-ness is checked in chunks: a mask over all pixels would cost a quarter
@@ -31,6 +31,7 @@ def check(dataset: Dataset) -> None:
       _check_labels(split, dataset.classes, where)
     else:
       _check_targets(split, where)
+    _check_beside(split, len(dataset.group_names), where)
     _check_images(split, dataset.image_shape, where)
 
 
@@ -99,6 +100,37 @@ def _check_answers(split: Split, count: int, where: str) -> None:
       f"{where}: example {int(np.argwhere(wrong)[0, 0])} has a label of"
       f" {labels[wrong][0]}; yes is 1, no 0, and what is not known -1"
     )
+
+
+def _check_beside(split: Split, groups: int, where: str) -> None:
+  """Checks weights and groups, where there are some."""
+  count, weight, group = len(split.labels), split.weight, split.group
+  if weight is not None:
+    if weight.shape != (count,) or weight.dtype != np.float32:
+      raise UserError(
+        f"{where}: weights must be float32 of shape ({count},), got"
+        f" {weight.dtype} of shape {_written(weight.shape)}"
+      )
+    wrong = ~(np.isfinite(weight) & (weight > 0))
+    if wrong.any():
+      example = int(wrong.argmax())
+      raise UserError(
+        f"{where}: example {example} has the weight {weight[example]:g}; a weight"
+        " is > 0, and what counts nowhere is left out"
+      )
+  if group is not None:
+    if group.shape != (count,) or group.dtype != np.int32:
+      raise UserError(
+        f"{where}: groups must be int32 of shape ({count},), got {group.dtype} of"
+        f" shape {_written(group.shape)}"
+      )
+    wrong = (group < 0) | (group >= groups)
+    if wrong.any():
+      example = int(wrong.argmax())
+      raise UserError(
+        f"{where}: example {example} has the group {group[example]}; there are"
+        f" {quantity(groups, 'group name')}"
+      )
 
 
 def _check_count(split: Split, where: str) -> None:

@@ -30,11 +30,16 @@ class Split(NamedTuple):
       for targets, (N, ...) float32.
     masks: (N, H, W) bool, or read one by one, where the object is; None where
       nobody asked for them.
+    weight: (N,) float32 > 0, how much each counts in a loss; None where all count
+      alike.
+    group: (N,) int32, which group each is of; None where there are none.
   """
 
   images: np.ndarray | Images
   labels: np.ndarray
   masks: np.ndarray | Images | None = None
+  weight: np.ndarray | None = None
+  group: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -54,6 +59,7 @@ class Dataset(NamedTuple):
       and for `regression` where they are (N, C) float32, nan for what is not known.
     positive_weight: what a yes weighs in the loss against such labels, a number or
       one a label; None for 1.
+    group_names: in the order of the splits' groups.
   """
 
   name: str
@@ -65,6 +71,7 @@ class Dataset(NamedTuple):
   notes: tuple[str, ...] = ()
   task: Task | None = None
   positive_weight: float | tuple[float, ...] | None = None
+  group_names: tuple[str, ...] = ()
 
 
 def summary(dataset: Dataset) -> str:
@@ -153,8 +160,11 @@ def select(split: Split, indices: np.ndarray) -> Split:
     A split of M examples, resident if the given one is.
   """
   labels = split.labels[indices]
-  images, masks = (_some(part, indices) for part in (split.images, split.masks))
-  return Split(images, labels, masks)
+  images, *others = (
+    _some(part, indices)
+    for part in (split.images, split.masks, split.weight, split.group)
+  )
+  return Split(images, labels, *others)
 
 
 def _some(part, indices: np.ndarray):

@@ -24,12 +24,15 @@ class Classes(NamedTuple):
   labels: np.ndarray
 
 
-def number_classes(values: np.ndarray, where: str) -> Classes:
+def number_classes(
+  values: np.ndarray, where: str, *, noun: str = "label"
+) -> Classes:
   """Numbers classes that are named by texts or by whole numbers.
 
   Args:
     values: (N,) str; all whole numbers, or names.
     where: how messages begin.
+    noun: what a value is.
 
   Returns:
     The classes: numbers in their order, names in that of the alphabet.
@@ -44,10 +47,13 @@ def number_classes(values: np.ndarray, where: str) -> Classes:
   numbers = [read_number(value) for value in np.unique(values)]
   if None not in numbers:
     if not np.equal(np.mod(numbers, 1), 0).all():
+      kinds = "classes" if noun == "label" else f"{noun}s"
       text = next(x for x in np.unique(values) if read_number(x) % 1 != 0)
       raise UserError(
-        f"{where}: a label is {text}; classes are whole numbers or names, and"
-        " --task=regression predicts numbers"
+        f"{where}: a {noun} is {text}; {kinds} are whole numbers or names"
+        + (
+          ", and --task=regression predicts numbers" if noun == "label" else ""
+        )
       )
     values = values.astype(np.float64).astype(np.int64)
   names, labels = np.unique(values, return_inverse=True)

@@ -59,7 +59,7 @@ _DESCRIPTIONS = {
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/ (or val); the path alone works too",
   'table(path="FILE", label="label", leave_out=(), standardise=True,'
-  " positive_weight=None)": "numbers and a label a row, or several of yes and no,"
+  ' positive_weight=None, weight="weight", group="group")': "numbers and a label a row, or several of yes and no,"
   " in .csv, .tsv, .parquet or .npz, or a list of images' paths; the path alone"
   " works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
@@ -247,6 +247,8 @@ def _table(
   standardise=True,
   positive_weight=None,
   label_kind,
+  weight="weight",
+  group="group",
   image_size,
   resident_bytes,
   background,
@@ -259,6 +261,8 @@ def _table(
     standardise=standardise,
     positive_weight=positive_weight,
     kind=label_kind,
+    weight=weight,
+    group=group,
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,

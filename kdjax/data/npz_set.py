@@ -18,6 +18,13 @@ from kdjax.data.labelled import (
   number_classes,
 )
 from kdjax.data.naming import printable
+from kdjax.data.weights_and_groups import (
+  USUAL,
+  Names,
+  attach,
+  check_names,
+  of_arrays,
+)
 from kdjax.data.whole import first_line
 
 # What arrays are called, with _train or _test behind or train_, test_ before.
@@ -31,6 +38,7 @@ def open_npz(
   label: str = "label",
   standardise: bool = True,
   kind: str | None = None,
+  beside: Names = USUAL,
 ) -> Dataset:
   """Opens an .npz file.
 
@@ -41,6 +49,8 @@ def open_npz(
     label: what labels are called, besides `y`, `label` and `labels`.
     standardise: as `make_dataset`.
     kind: of the answers that the labels are for, see `targets`.
+    beside: what weights and groups are called, with _train and _test behind or
+      train_ and test_ before where inputs have that.
 
   Raises:
     UserError: if it cannot be read, or makes no data set.
@@ -67,7 +77,32 @@ def open_npz(
     is_test = hold_out(
       rows, strata, where, "x_train, y_train, x_test and y_test"
     )
-  return make_dataset(name, classes, values, is_test, standardise=standardise)
+  dataset = make_dataset(
+    name, classes, values, is_test, standardise=standardise
+  )
+  columns = _beside(arrays, beside, parts, where)
+  counts = [len(x) for x in inputs]
+  return attach(dataset, of_arrays(columns, counts, where), is_test)
+
+
+def _beside(arrays, names: Names, parts, where: str):
+  """The arrays of weights and of groups, a list of one a split each."""
+  splits = ("",) if len(parts) == 1 else ("train", "test")
+  columns = {}
+  for what, name in names._asdict().items():
+    if name is None:
+      continue
+    spelled = [_spelled((name,), part) for part in splits]
+    there = [[x for x in texts if x in arrays][:1] for texts in spelled]
+    if any(there) and not all(there):
+      missing = spelled[there.index([])][0]
+      raise UserError(
+        f"{where}: there is no array {missing!r}, as for the other split"
+      )
+    if all(there):
+      columns[what] = [arrays[x] for (x,) in there]
+  check_names(names, {*arrays, *(names._asdict()[x] for x in columns)}, where)
+  return columns
 
 
 def _read(path: Path, where: str) -> dict[str, np.ndarray]:

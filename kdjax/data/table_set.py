@@ -20,6 +20,14 @@ from kdjax.data.listing import ImageFiles, Listing
 from kdjax.data.naming import printable
 from kdjax.data.npz_set import open_npz
 from kdjax.data.tables import SUFFIXES, Table, numbers, read_table, texts
+from kdjax.data.weights_and_groups import (
+  GROUP,
+  WEIGHT,
+  Names,
+  attach,
+  check_names,
+  of_table,
+)
 
 SPLIT = "split"
 # The column of a list of images that says where each one is.
@@ -45,6 +53,8 @@ def open_table(
   standardise: bool = True,
   positive_weight: str | float | Sequence[float] | None = None,
   kind: str | None = None,
+  weight: str | None = WEIGHT,
+  group: str | None = GROUP,
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
   background: tuple[int, int, int] = pixels.WHITE,
@@ -66,6 +76,10 @@ def open_table(
       rows.
     positive_weight: of labels of yes and no, see `several_labels.checked`.
     kind: of the answers that the labels are for, see `targets`.
+    weight: the column that says how much each example counts, >= 0; None where a
+      column of this name is an input.
+    group: the column of the examples' groups, of which scores are told apart;
+      likewise.
     image_size: of a list of images, as `load` takes it; so are the others.
 
   Raises:
@@ -80,6 +94,7 @@ def open_table(
     leave_out,
     standardise,
     kind,
+    Names(weight, group),
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,
@@ -88,7 +103,14 @@ def open_table(
 
 
 def _open(
-  path, name, label, leave_out, standardise, kind, **of_images
+  path,
+  name,
+  label,
+  leave_out,
+  standardise,
+  kind,
+  beside: Names,
+  **of_images,
 ) -> Dataset:
   arrays = path.suffix.lower() == ".npz"
   if arrays and leave_out:
@@ -101,21 +123,34 @@ def _open(
   if table is not None:
     label = targets.label_columns(table.columns, label, kind, table.where)
     table = _columns_of(table, label, leave_out)
-  inputs = [] if arrays else _inputs(table, label)
+    beside = beside.besides((label,) if isinstance(label, str) else label)
+    check_names(beside, table.columns, table.where)
+  inputs = [] if arrays else _inputs(table, label, beside)
   if len(inputs) == 1 and inputs[0] in _FILES:
     classes = targets.of_table(table, label, kind)
-    files = _list_images(path.parent, table, inputs[0], classes)
-    return open_files(files, name, **of_images)
+    files, is_test = _list_images(path.parent, table, inputs[0], classes)
+    dataset = open_files(files, name, **of_images)
+    return attach(dataset, of_table(table, beside), is_test)
   if of_images["image_size"] is not None:
     raise UserError(
       f"--image_size: the inputs of {name} have the size that they have"
     )
   if arrays:
-    return open_npz(path, name, label=label, standardise=standardise, kind=kind)
+    return open_npz(
+      path,
+      name,
+      label=label,
+      standardise=standardise,
+      kind=kind,
+      beside=beside,
+    )
   values = numbers(table, inputs)
   classes = targets.of_table(table, label, kind)
   is_test = _held(table, classes, [row.tobytes().hex() for row in values])
-  return make_dataset(name, classes, values, is_test, standardise=standardise)
+  dataset = make_dataset(
+    name, classes, values, is_test, standardise=standardise
+  )
+  return attach(dataset, of_table(table, beside), is_test)
 
 
 def _columns_of(table: Table, label, leave_out: Sequence[str]) -> Table:
@@ -146,10 +181,17 @@ def _columns_of(table: Table, label, leave_out: Sequence[str]) -> Table:
   )
 
 
-def _inputs(table: Table, label) -> list[str]:
+def _inputs(table: Table, label, beside: Names) -> list[str]:
   """The columns that a network sees."""
   labels = (label,) if isinstance(label, str) else tuple(label)
   others = {*labels, SPLIT}
+  for what, column in beside.among(table.columns).items():
+    if column in others:
+      raise UserError(
+        f"{table.where}: {what}={printable(column)!r} names the column of"
+        f" {'splits' if column == SPLIT else 'labels'}"
+      )
+  others |= {*beside.among(table.columns).values()}
   inputs = [column for column in table.columns if column not in others]
   if not inputs:
     raise UserError(f"{table.where} has no column besides {_listed(others)}")
@@ -165,7 +207,7 @@ def _inputs(table: Table, label) -> list[str]:
 
 def _list_images(
   folder: Path, table: Table, column: str, classes: Classes
-) -> ImageFiles:
+) -> tuple[ImageFiles, np.ndarray]:
   """Tells the images of a list apart as those of a folder."""
   files = [str(folder / file) for file in texts(table, column)]
   for file, place in zip(files, table.places, strict=True):
@@ -179,7 +221,7 @@ def _list_images(
     Listing(tuple(files[i] for i in np.flatnonzero(mask)), classes.labels[mask])
     for mask in (~is_test, is_test)
   ]
-  return ImageFiles(classes.names, *parts, ())
+  return ImageFiles(classes.names, *parts, ()), is_test
 
 
 def _held(table: Table, classes: Classes, names: list[str]) -> np.ndarray:

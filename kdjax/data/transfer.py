@@ -64,7 +64,9 @@ def open_transfer(
   return stack(
     dataset.train,
     Split(
-      other.train.images, other.train.labels if keeps_labels else no_labels
+      other.train.images,
+      other.train.labels if keeps_labels else no_labels,
+      weight=other.train.weight,
     ),
     resident_bytes=resident_bytes,
   )
@@ -82,12 +84,21 @@ def stack(train: Split, other: Split, *, resident_bytes: int) -> Split:
     other: M examples of the same height and width.
   """
   labels = np.concatenate([train.labels, other.labels])
+  weight = None
+  if train.weight is not None or other.weight is not None:
+    weight = np.concatenate([_weight_of(train), _weight_of(other)])
   first = train.images[0]
   fits = len(labels) * first.nbytes <= resident_bytes
   if fits and resident(train) and resident(other):
     images = alike(other.images, first)
-    return Split(np.concatenate([train.images, images]), labels)
-  return Split(_Stacked(train.images, other.images), labels)
+    return Split(np.concatenate([train.images, images]), labels, weight=weight)
+  return Split(_Stacked(train.images, other.images), labels, weight=weight)
+
+
+def _weight_of(split: Split) -> np.ndarray:
+  """How much each example counts."""
+  ones = np.ones(len(split.labels), np.float32)
+  return ones if split.weight is None else split.weight
 
 
 def alike(images: np.ndarray, first: np.ndarray) -> np.ndarray:

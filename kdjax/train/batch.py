@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.task import Batch
+from kdjax.core.task import Batch, has_weight
 from kdjax.train.devices import collectives
 from kdjax.train.devices.collectives import Axis
 from kdjax.train.loader import BatchPlan, Loader
@@ -46,7 +46,10 @@ def make_batch(
     inputs = loader.view(batch_plan.numbers, plan_images, index)
     extra["place"] = loader.rows(batch_plan)
   labels = jax.tree.map(lambda x: x[index], targets)
-  batch = Batch(inputs, labels, batch_plan.weights > 0, index, positions)
+  weight = batch_plan.weights
+  if loader.weights is None:
+    weight = weight > 0
+  batch = Batch(inputs, labels, weight, index, positions)
   if loader.mixing is not None:
     inputs, mixing = _mix(
       loader.mixing, step_key(seed, step, 2), batch, axis_name
@@ -76,7 +79,7 @@ def _mix(
   """Mixes every example with another one of the global batch."""
   everyone = collectives.all_gather(batch.inputs, axis_name)
   targets = collectives.all_gather(batch.targets, axis_name)
-  count = collectives.psum(jnp.sum(batch.weight), axis_name)
+  count = collectives.psum(jnp.sum(has_weight(batch.weight)), axis_name)
   inputs, partners, share = mixing(
     key, batch.inputs, batch.position, everyone, count
   )

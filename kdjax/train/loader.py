@@ -26,6 +26,8 @@ class Loader(NamedTuple):
     view_numbers: (seed, indices (S, B), first step) -> (S, B) the number of the
       view that each example shows. `view` then takes (numbers, stored images,
       index). None where every step draws new views.
+    weights: (N,) float32 > 0, how much each example of the training set counts;
+      None where all count alike.
   """
 
   batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -35,6 +37,7 @@ class Loader(NamedTuple):
   mixing: Callable | None = None
   teacher_view: Callable | None = None
   view_numbers: Callable[[int, np.ndarray, int], np.ndarray] | None = None
+  weights: np.ndarray | None = None
 
   def rows(self, plan: "BatchPlan") -> np.ndarray | jax.Array:
     """Places of a cut's views among all views: number * N + index."""
@@ -48,7 +51,7 @@ class BatchPlan(NamedTuple):
 
   Attributes:
     indices: which examples.
-    weights: 0 marks the padding of a ragged batch.
+    weights: how much each counts; 0 marks the padding of a ragged batch.
     numbers: which view of each; None where every step draws new ones.
     images: as stored; None where they are on the device.
     answers: by teacher, its view of them; without those on the device.
@@ -162,6 +165,8 @@ def plan_batches(
   """
   batches = [loader.batches(int(seed), start, stop) for seed in seeds]
   indices, weights = (np.stack(x, axis=1) for x in zip(*batches, strict=True))
+  if loader.weights is not None:
+    weights = weights * loader.weights[indices]
   if loader.view_numbers is None:
     return BatchPlan(indices, weights)
   numbers = [

@@ -12,11 +12,16 @@ from kdjax.methods import make_objective
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(4, 5)).astype(np.float32)
 ANSWERS = RNG.normal(size=(4, 3)).astype(np.float32)
+PIXELS = RNG.normal(size=(4, 2, 2, 5)).astype(np.float32)
+PIXEL_ANSWERS = RNG.normal(size=(4, 2, 2, 3)).astype(np.float32)
 WEIGHTS = np.float32([2, 1, 1, 0])
 TWICE = [0, 0, 1, 2]
 TASKS = {
   "multilabel": (tasks.multilabel(3), RNG.integers(-1, 2, (4, 3))),
   "classification": (tasks.classification(3), RNG.integers(0, 3, 4)),
+  "regression": (tasks.regression(3), RNG.normal(size=(4, 3))),
+  "embedding": (tasks.embedding(3), RNG.normal(size=(4, 3))),
+  "segmentation": (tasks.segmentation(3), RNG.integers(0, 3, (4, 2, 2))),
 }
 
 
@@ -34,18 +39,26 @@ def apply(variables, inputs, **_):
     ("multilabel", "binary_kd:1 + ce:0.5"),
     ("classification", "kd:0.9 + ce:0.1"),
     ("classification", "dkd:1"),
+    pytest.param("regression", "logit_mse:1 + ce:0.5", marks=pytest.mark.slow),
+    pytest.param("embedding", "logit_mse:1 + ce:0.5", marks=pytest.mark.slow),
+    pytest.param("segmentation", "kd:1 + ce:0.5", marks=pytest.mark.slow),
   ],
 )
 def test_twice_is_two(name, text, scale):
   task, labels = TASKS[name]
-  labels = np.asarray(labels, np.int32)
+  labels = np.asarray(
+    labels, np.int32 if labels.dtype.kind == "i" else np.float32
+  )
+  images, answers = IMAGES, ANSWERS
+  if name == "segmentation":
+    images, answers = PIXELS, PIXEL_ANSWERS
   method = make_objective(text, task=task)
   goal = kdjax.objective(method, kdjax.from_apply(apply), task)
   start = {"params": {"kernel": np.ones((5, 3), np.float32)}}
-  teacher = kdjax.stored_teacher(ANSWERS)
+  teacher = kdjax.stored_teacher(answers)
 
   def after(places, weight, placement):
-    batch = {"image": IMAGES[places], "label": labels[places]}
+    batch = {"image": images[places], "label": labels[places]}
     batch |= {"weight": weight, "index": np.asarray(places, np.int32)}
     step = kdjax.make_step(goal, optax.sgd(0.1), placement)
     state = step.init(jax.random.key(0), start, teacher, batch)

@@ -74,6 +74,7 @@ def assemble(
   task: Task | None = None,
   transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
+  weights: np.ndarray | None = None,
 ) -> Cohort:
   """Makes the arms and loaders that an experiment asks for.
 
@@ -83,6 +84,7 @@ def assemble(
     transfer: which of them are a transfer set; None for none.
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
+    weights: (N,) float32 how much each image counts; None where all count alike.
   """
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment, values)
@@ -93,6 +95,7 @@ def assemble(
     drop_remainder=drop_remainder,
     transfer=transfer,
     strata=task and task.split(labels),
+    weights=weights,
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment, values)

@@ -93,6 +93,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     classes=dataset.classes,
     task=task,
     transfer=transfer,
+    weights=train_split.weight,
   )
   experiment, values = defaults.choose(
     experiment,
@@ -208,6 +209,7 @@ def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
     teacher.augment,
     teacher.batch_size,
     size=experiment.data.crop_size,
+    weights=dataset.train.weight,
   )
   check_view(teacher.augment, loader.view, dataset)
   count = experiment.teaching.teachers

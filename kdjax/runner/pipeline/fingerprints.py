@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from kdjax import data
 from kdjax.core import storage
 from kdjax.data import Split
@@ -28,6 +30,9 @@ def of_setup(setup: Setup) -> dict[str, Any]:
   for number, name in enumerate(setup.dataset.class_names):
     values[f"class {number}"] = name
   values |= fingerprints(setup.train_split, setup.score_split)
+  if setup.train_split.weight is not None:
+    weight = np.ascontiguousarray(setup.train_split.weight, "<f4")
+    values["sha256 of the weights"] = hashlib.sha256(weight).hexdigest()
   teachers = [setup.saved_teacher, *(one for _, one in setup.other_teachers)]
   for teacher in filter(None, teachers):
     number = sum(key.startswith("sha256 of teacher") for key in values)

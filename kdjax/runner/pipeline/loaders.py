@@ -23,6 +23,7 @@ def make_loader(
   teacher_view: str = SAME,
   views: int | None = None,
   view_seed: int = 0,
+  weights: np.ndarray | None = None,
 ) -> Loader:
   """Makes a loader of some examples.
 
@@ -33,6 +34,8 @@ def make_loader(
     teacher_view: spec of what the teacher sees instead; "same" for the same.
     views: how many different views of each example there are; None for a new
       one in every step.
+    weights: (N,) float32 over all stored images, how much each counts; None where
+      all count alike.
   """
   view, mixing = data.split_mixing(view)
   view_function = _view_function(
@@ -49,7 +52,7 @@ def make_loader(
     other = _view_function(other, size)
 
   loader = with_examples(
-    Loader(None, 0, None, view_function, mixing, other),
+    Loader(None, 0, None, view_function, mixing, other, weights=weights),
     examples,
     labels,
     batch_size,
@@ -120,6 +123,7 @@ def make_loaders(
   drop_remainder: bool,
   transfer: np.ndarray | None = None,
   strata: np.ndarray | None = None,
+  weights: np.ndarray | None = None,
 ) -> dict[str, Loader]:
   """Makes what an experiment's students and baselines are shown.
 
@@ -129,6 +133,7 @@ def make_loaders(
       it learns on the training images.
     strata: (N,) int, of which subsets have as many of each as can be; the labels
       by default.
+    weights: (N,) how much each counts; None where all count alike.
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
@@ -148,6 +153,7 @@ def make_loaders(
     labels=labels_shown,
     batch_size=student.batch_size,
     size=settings.crop_size,
+    weights=weights,
   )
   view_settings = {"views": student.views, "view_seed": student.view_seed}
   loaders = {

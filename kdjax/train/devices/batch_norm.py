@@ -19,7 +19,7 @@ def over_the_batch(mask: jax.Array, axis_name: Axis = None) -> Callable:
   """Makes an interceptor that normalises over all examples that count.
 
   Args:
-    mask: (B,) bool, the local examples that count.
+    mask: (B,) bool, the local examples that count; or float, how much they do.
     axis_name: the mapped axis of devices, or a group of them; None outside of
       one.
 
@@ -51,13 +51,17 @@ def _normalise(layer: nn.BatchNorm, x, mask, axis_name) -> jax.Array:
   over = tuple(axis for axis in range(x.ndim) if axis not in features)
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   counts = mask.reshape(-1, *[1] * (x.ndim - 1))
+  weighs = jnp.issubdtype(mask.dtype, jnp.floating)
 
   def mean(values):
     # A sum of padding would be 0 * inf where padding is not finite.
-    total = jnp.sum(jnp.where(counts, values, 0.0), axis=over, keepdims=True)
+    weighed = counts * values if weighs else values
+    total = jnp.sum(jnp.where(counts, weighed, 0.0), axis=over, keepdims=True)
     values_per_row = x.size // x.shape[0] // (total.size or 1)
     count = jnp.sum(mask, dtype=wide.dtype) * values_per_row
     total, count = collectives.psum((total, count), axis_name)
+    if weighs:  # They may add up to less than one.
+      return total / jnp.where(count > 0, count, 1)
     return total / jnp.maximum(count, 1)
 
   center = mean(wide)

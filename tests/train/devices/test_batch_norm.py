@@ -47,6 +47,18 @@ def test_padding_does_not_count(values):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), stats, kept)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_an_example_that_weighs_two_is_there_twice(values, scale):
+  layer = nn.BatchNorm(use_running_average=False)
+  variables = jax.jit(layer.init)(jax.random.key(0), values)
+  weights = scale * jnp.array([2.0, 1, 1, 0, 1, 1, 1, 1])
+  y, stats = run(layer, variables, values.at[3].set(jnp.nan), weights)
+  places = jnp.array([0, 0, 1, 2, 4, 5, 6, 7])
+  want, kept = layer.apply(variables, values[places], mutable=["batch_stats"])
+  np.testing.assert_allclose(y[places], want, rtol=1e-5, atol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5), stats, kept)
+
+
 @pytest.mark.parametrize(
   "devices", [2, pytest.param(8, marks=pytest.mark.slow)]
 )

@@ -144,6 +144,7 @@ def prepare(experiment: Experiment) -> KnowledgeSetup:
         split.labels,
         groups[name].augment,
         groups[name].batch_size,
+        weights=split.weight,
       )
       for name, split in (
         ("teacher", teacher_split),
