@@ -36,28 +36,11 @@ import jax.numpy as jnp
 from kdjax.models.bert import check_tokens
 from kdjax.models.grouped_attention import Attention, norm_of
 from kdjax.models.layers import FUNCTIONS, dot_of_rows
+from kdjax.models.places import Places, Visibility, find_places
 from kdjax.models.rope import Rotation, rotation
 from kdjax.models.transformer_config import Layer, TransformerConfig
 
 _initial = nn.initializers.normal(0.02)
-
-
-class Places(NamedTuple):
-  """Where tokens are.
-
-  Attributes:
-    index: (B or 1, T) int32, in the row.
-    positions: (B or 1, T) int32, in their document.
-    lengths: (B, T) or (B, 1) int32, tokens of their document.
-    counts: (B, T) bool, whether they are no padding; None for all.
-    segments: (B, T) int, their document; None for one a row.
-  """
-
-  index: jax.Array
-  positions: jax.Array
-  lengths: jax.Array
-  counts: jax.Array | None = None
-  segments: jax.Array | None = None
 
 
 class Cache(NamedTuple):
@@ -192,9 +175,9 @@ class Stage(nn.Module):
       self.norm_1_after = norm_of(config)
 
   def __call__(
-    self, x: jax.Array, mask: jax.Array, turn: Rotation | None
+    self, x: jax.Array, visibility: Visibility, turn: Rotation | None
   ) -> jax.Array:
-    attended = self.attention(self._attention_input(x), mask, turn)
+    attended = self.attention(self._attention_input(x), visibility, turn)
     return self._finish(x, attended)
 
   def extend(self, x: jax.Array, *args: Any) -> tuple[jax.Array, tuple]:
@@ -256,7 +239,7 @@ class Decoder(nn.Module):
     places = find_places(tokens, mask, segments)
     x = self.stem(tokens, places.positions)
     for stage, layer in zip(self.stage, config.layers, strict=True):
-      visibility = visible(places, places, layer.window, causal=True)
+      visibility = Visibility(places, places, layer.window)
       x = stage(x, visibility, turn_of(layer, places))
     return self._logits(self.norm(x))
 
@@ -291,7 +274,7 @@ class Decoder(nn.Module):
       again = layer.rope is not None and layer.rope.long
       x, pair = stage.extend(
         x,
-        visible(new, old, layer.window, causal=True),
+        Visibility(new, old, layer.window),
         turn_of(layer, new),
         (cache.keys[i], cache.values[i]),
         cache.cursor,
@@ -326,61 +309,6 @@ def check(config: TransformerConfig, tokens: jax.Array) -> None:
   length = tokens.shape[-1]
   longest = config.positions if config.learned_positions else length
   check_tokens("decoder", tokens, longest)
-
-
-def find_places(
-  tokens: jax.Array, mask: jax.Array | None, segments: jax.Array | None
-) -> Places:
-  """Finds each token's position in its document.
-
-  Args:
-    mask: (B, T), not 0 where a token counts; None for all.
-    segments: (B, T) int, the documents' numbers, 0 for padding; None for one
-      document a row, which begins at its first token that counts.
-
-  Example:
-    >>> segments = jnp.array([[1, 1, 2, 2, 2, 0]])
-    >>> find_places(segments, None, segments).positions.tolist()
-    [[0, 1, 0, 1, 2, 0]]
-  """
-  index = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
-  counts = None if mask is None else mask.astype(bool)
-  if segments is None:
-    if counts is None:
-      return Places(index, index, jnp.full((1, 1), tokens.shape[1]))
-    first = jnp.argmax(counts, axis=1)[:, None]
-    lengths = jnp.sum(counts, axis=1, dtype=jnp.int32)[:, None]
-    return Places(index, jnp.maximum(index - first, 0), lengths, counts)
-  counts = segments > 0 if counts is None else counts & (segments > 0)
-  begins = jnp.diff(segments, axis=1, prepend=-1) != 0
-  starts = jax.lax.cummax(jnp.where(begins, index, 0), axis=1)
-  same = segments[:, :, None] == segments[:, None]
-  lengths = jnp.sum(same & counts[:, None], axis=2, dtype=jnp.int32)
-  return Places(index, index - starts, lengths, counts, segments)
-
-
-def visible(
-  queries: Places, keys: Places, window: int | None, *, causal: bool
-) -> jax.Array:
-  """Says which keys each query sees.
-
-  Returns:
-    (B or 1, T, S) bool.
-  """
-  distance = queries.index[:, :, None] - keys.index[:, None]
-  if causal:
-    visibility = distance >= 0
-  else:
-    visibility, distance = jnp.ones_like(distance, bool), jnp.abs(distance)
-  if window is not None:
-    visibility &= distance < window
-  if keys.counts is not None:
-    visibility = visibility & keys.counts[:, None]
-  if keys.segments is not None:
-    visibility = visibility & (
-      queries.segments[:, :, None] == keys.segments[:, None]
-    )
-  return visibility
 
 
 def turn_of(layer: Layer, places: Places) -> Rotation | None:

@@ -1,16 +1,22 @@
 """Self-attention of decoders: grouped heads, rotary positions, windows, a cache."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.models.places import Visibility, mask_of
 from kdjax.models.rope import Rotation, rotate
 from kdjax.models.transformer_config import Layer, TransformerConfig
 from kdjax.taps.attention import shows_weights
 
 _initial = nn.initializers.normal(0.02)
+
+# Queries beyond this many attend in blocks, so that no array is (T, S).
+LONGEST = 1024
+BLOCK = 256
 
 
 class Norm(nn.Module):
@@ -115,26 +121,65 @@ def attend(
   query: jax.Array,
   key: jax.Array,
   value: jax.Array,
-  mask: jax.Array,
+  visibility: Visibility,
   *,
   cap: float | None = None,
   module: nn.Module | None = None,
 ) -> jax.Array:
   """Attention of heads that share keys and values in groups.
 
-  weights = softmax(cap tanh(q k' / (sqrt(d) cap))) where the mask is true
+  weights = softmax(cap tanh(q k' / (sqrt(d) cap))) where a query sees a key
+
+  More than LONGEST queries come in blocks of BLOCK, whose weights are made again
+  for the gradient: memory grows with T, not with T^2. Each query sees all of its
+  keys at once there too. Where the weights are looked at they are whole.
 
   Args:
     query: (B, T, heads, d) float.
     key: (B, groups, S, d) float; consecutive heads share a group.
     value: (B, groups, S, d) float.
-    mask: (B or 1, T, S) bool.
+    visibility: of T queries and S keys.
     cap: bound of the scores; None for none.
     module: sows the weights (B, heads, T, S) where it is given.
 
   Returns:
     (B, T, heads, d) in the type of the values.
   """
+  length = query.shape[1]
+  if module is not None or length <= LONGEST:
+    mask = mask_of(visibility)
+    return _attend(query, key, value, mask, cap=cap, module=module)
+
+  @jax.checkpoint
+  def attend_block(block):
+    rows, places = block
+    mask = mask_of(visibility._replace(queries=places))
+    return _attend(rows, key, value, mask, cap=cap)
+
+  blocks = _in_blocks((query, visibility.queries), length)
+  mixed = jax.lax.map(attend_block, blocks)
+  return mixed.swapaxes(0, 1).reshape(len(query), -1, *query.shape[2:])[
+    :, :length
+  ]
+
+
+def _in_blocks(tree: Any, length: int) -> Any:
+  """Cuts (B, T, ...) into (blocks, B, BLOCK, ...), the last one padded."""
+
+  def cut(x):
+    if x.shape[1] != length:  # one number for all tokens
+      return jnp.broadcast_to(x, (count, *x.shape))
+    padding = [(0, 0)] * x.ndim
+    padding[1] = (0, count * BLOCK - length)
+    x = jnp.pad(x, padding)
+    return x.reshape(len(x), count, BLOCK, *x.shape[2:]).swapaxes(0, 1)
+
+  count = -(-length // BLOCK)
+  return jax.tree.map(cut, tree)
+
+
+def _attend(query, key, value, mask, *, cap, module=None) -> jax.Array:
+  """Attention of all queries at once; mask: (B or 1, T, S) bool."""
   batch, length, heads, width = query.shape
   groups = key.shape[1]
   # The queries of a group are rows of one matrix: so both products come out as
@@ -200,13 +245,13 @@ class Attention(nn.Module):
 
   @shows_weights
   def __call__(
-    self, x: jax.Array, mask: jax.Array, turn: Rotation | None
+    self, x: jax.Array, visibility: Visibility, turn: Rotation | None
   ) -> jax.Array:
     mixed = self.attention_fn(
       self.query(x, turn),
       self.key(x, turn).swapaxes(1, 2),
       self.value(x).swapaxes(1, 2),
-      mask,
+      visibility,
       cap=self.config.score_cap,
     )
     return self.out(mixed)
@@ -214,7 +259,7 @@ class Attention(nn.Module):
   def extend(
     self,
     x: jax.Array,
-    mask: jax.Array,
+    visibility: Visibility,
     turn: Rotation | None,
     cached: tuple[jax.Array, jax.Array],
     cursor: jax.Array,
@@ -223,7 +268,7 @@ class Attention(nn.Module):
     """Attends to cached keys and values, of which the new ones become part.
 
     Args:
-      mask: (B, T, slots) bool, with the new tokens' slots.
+      visibility: of the new tokens and all slots, theirs among them.
       cached: keys and values, each (B, groups, slots, d).
       cursor: () int32, the slot of the first new token.
       turn_of_slots: where it is given keys are cached as they are, and rotated
@@ -243,7 +288,7 @@ class Attention(nn.Module):
     if turn_of_slots:
       read = rotate(keys.swapaxes(1, 2), turn_of_slots).swapaxes(1, 2)
     mixed = attend(
-      self.query(x, turn), read, values, mask, cap=self.config.score_cap
+      self.query(x, turn), read, values, visibility, cap=self.config.score_cap
     )
     return self.out(mixed), (keys, values)
 

@@ -6,16 +6,10 @@ import flax.linen as nn
 import jax
 
 from kdjax.models.bert import mean_of_real
-from kdjax.models.decoder import (
-  Stage,
-  Stem,
-  check,
-  find_places,
-  turn_of,
-  visible,
-)
+from kdjax.models.decoder import Stage, Stem, check, turn_of
 from kdjax.models.grouped_attention import norm_of
 from kdjax.models.layers import FUNCTIONS
+from kdjax.models.places import Visibility, find_places
 from kdjax.models.transformer_config import TransformerConfig
 
 _initial = nn.initializers.normal(0.02)
@@ -69,7 +63,7 @@ class ModernBert(nn.Module):
     places = find_places(tokens, mask, None)
     x = self.stem(tokens, places.positions)
     for stage, layer in zip(self.stage, config.layers, strict=True):
-      visibility = visible(places, places, layer.window, causal=False)
+      visibility = Visibility(places, places, layer.window, causal=False)
       x = stage(x, visibility, turn_of(layer, places))
     x = self.norm(x)
     if self.pool == "cls":

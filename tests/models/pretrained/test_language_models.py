@@ -15,7 +15,7 @@ import pytest
 
 import kdjax
 from kdjax.core.errors import StorageError, UserError
-from kdjax.models import decoder
+from kdjax.models import decoder, grouped_attention
 from kdjax.models.pretrained.files import load_safetensors
 
 FOLDER = pathlib.Path(__file__).parent.parent / "golden" / "language_models"
@@ -183,14 +183,14 @@ def test_packed_documents_are_as_if_alone(name, monkeypatch):
 def test_positions_that_restart_do_not_keep_documents_apart(monkeypatch):
   """What some packers do: position ids alone, and attention across them."""
   tokens, module = answers("phi3")["tokens"], loaded("phi3").network.module
-  whole = decoder.visible
+  whole = grouped_attention.mask_of
 
-  def leaking(queries, keys, window, *, causal):
-    keys = keys._replace(segments=None)
-    return whole(queries, keys, window, causal=causal)
+  def leaking(visibility):
+    keys = visibility.keys._replace(segments=None)
+    return whole(visibility._replace(keys=keys))
 
   packed, _ = run("phi3", tokens, segments=SEGMENTS)
-  monkeypatch.setattr(decoder, "visible", leaking)
+  monkeypatch.setattr(grouped_attention, "mask_of", leaking)
   wrong = jax.jit(module.apply)(
     loaded("phi3").variables, tokens, None, SEGMENTS
   )
