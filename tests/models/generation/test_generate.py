@@ -5,6 +5,7 @@ The folders are those of tests/models/pretrained/make_language_models.py.
 
 import functools
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import pytest
 
 import kdjax
 from kdjax.core.errors import UserError
-from kdjax.models.generation import continuation, recompute
+from kdjax.models.generation import continuation, generate, recompute
 from kdjax.models.gpt import gpt
 
 FOLDER = pathlib.Path(__file__).parent.parent / "golden" / "language_models"
@@ -188,6 +189,28 @@ def test_the_loop_ends_when_all_texts_have(monkeypatch):
   assert texts.counts.sum(1).tolist() == [2, 2] and len(reads) == 2
 
 
+@pytest.mark.parametrize("name", quick_for("llama"))
+def test_the_cache_is_written_in_place(name):
+  """The compiled loop makes no copy of keys or values: it updates a slice."""
+  (network, variables, *_), _ = loaded(name)
+  config, (batch, prompt, count) = network.module.config, (3, 8, 40)
+  whole = batch, config.groups, prompt + count - 1, config.head_width
+  arrays = (
+    np.zeros((batch, prompt), np.int32),
+    np.ones((batch, prompt), bool),
+    *np.zeros((2, batch), np.uint32),
+  )
+  decoding = generate.decoding_for(network, variables, prompt, count)
+  request = generate.read_request(decoding, count, "greedy", (), None)
+  lowered = generate._program.lower(
+    variables, KEY, arrays, network=network, request=request
+  )
+  shape = re.escape(f"f32[{','.join(map(str, whole))}]")
+  makers = re.findall(rf"= {shape}\S* ([\w-]+)\(", lowered.compile().as_text())
+  assert makers.count("dynamic-update-slice") >= 2 * len(config.layers)
+  assert "copy" not in makers
+
+
 def test_classes_that_pad_a_network_are_never_chosen():
   texts = follow([[0]] * 3, count=9, samples=9, sampling="temperature(9)")
   assert np.concatenate(texts).max() == 4
@@ -199,7 +222,7 @@ def test_classes_that_pad_a_network_are_never_chosen():
 
 def test_programs_serve_prompts_of_like_lengths():
   (network, variables, *_), _ = loaded("gpt2")
-  program = kdjax.models.generation.generate._program
+  program = generate._program
   before = program._cache_size()
   for length in (2, 5, 8):
     kdjax.generate(network, variables, [[1] * length], max_new_tokens=3)
