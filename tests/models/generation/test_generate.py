@@ -189,7 +189,10 @@ def test_the_loop_ends_when_all_texts_have(monkeypatch):
   assert texts.counts.sum(1).tolist() == [2, 2] and len(reads) == 2
 
 
-@pytest.mark.parametrize("name", quick_for("llama"))
+# The rotation of phi3's keys depends on a text's length: they are made anew.
+@pytest.mark.parametrize(
+  "name", [name for name in quick_for("llama") if "phi3" not in name.values]
+)
 def test_the_cache_is_written_in_place(name):
   """The compiled loop makes no copy of keys or values: it updates a slice."""
   (network, variables, *_), _ = loaded(name)
