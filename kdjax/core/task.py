@@ -184,6 +184,8 @@ class Task(NamedTuple):
       hidden states and a matrix that is not carried out, where a network's are;
       see `kdjax.core.factored`. None where rows and metrics want arrays.
     width: C, how many numbers a row's answer has; None where any will do.
+    class_weights: C numbers that the labels' loss of each class is multiplied by;
+      "balanced" until a training set's labels say them; None for 1.
   """
 
   name: str
@@ -206,6 +208,7 @@ class Task(NamedTuple):
   tokens: Callable[[Batch], jax.Array | None] | None = None
   factored_from: int | None = None
   width: int | None = None
+  class_weights: tuple[float, ...] | str | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

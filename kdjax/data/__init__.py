@@ -30,6 +30,7 @@ teacher_cache/ a teacher's outputs on disk
 ((3, 4), 10.0)
 """
 
+from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
@@ -60,8 +61,10 @@ __all__ = [
   "Split",
   "ViewFunction",
   "available",
+  "balanced_class_weights",
   "batches",
   "check",
+  "count_classes",
   "default_data_dir",
   "fingerprint",
   "is_drawn",

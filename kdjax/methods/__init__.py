@@ -157,10 +157,10 @@ def make_objective(
   if task is not None and task.kind != "categories":
     # Of classes `ce` itself also knows smoothing and masked classes.
     makers = MAKERS | {"ce": lambda: hard_label_method(task)}
-  defaults = defaults if steps is None else defaults | {"steps": steps}
+  known = {"class_weights": task and task.class_weights, "steps": steps}
   settings = {
     key: make_schedule(value, steps=steps)
-    for key, value in defaults.items()
+    for key, value in (known | defaults).items()
     if value is not None
   }
   terms = terms_of(

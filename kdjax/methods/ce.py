@@ -1,9 +1,17 @@
 """Cross-entropy with the labels: the hard part of every objective."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from kdjax.core.class_weights import (
+  check_numbers,
+  read_class_weights,
+  weights_of_rows,
+)
 from kdjax.core.method import Method, stateless
 from kdjax.core.one_pass import LABELS
 from kdjax.core.schedule import check_value
@@ -15,7 +23,11 @@ from kdjax.methods.registry import register
 
 
 @register("ce", reads=KINDS)
-def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
+def ce(
+  *,
+  label_smoothing: float | jax.Array = 0.0,
+  class_weights: Sequence[float] | None = None,
+) -> Method:
   """Cross-entropy with the labels, smoothed or not.
 
   loss_b = - sum_c y_bc log q_bc,  y = (1 - a) onehot(label) + a / C
@@ -31,12 +43,16 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
 
   Args:
     label_smoothing: a in [0, 1), the share spread over all classes.
+    class_weights: C numbers > 0 that the loss of each label's class is multiplied
+      by; those of the task by default, or 1.
 
   Returns:
     The method.
 
   Raises:
     ValueError: for a smoothing outside [0, 1).
+    UserError: for weights that are not > 0; when called, if they are not one a
+      class.
 
   Example:
     >>> inputs = Inputs(Outputs(jnp.zeros((1, 2)), {}), None, jnp.array([1]), 0)
@@ -48,6 +64,10 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
   """
 
   check_value("label_smoothing", label_smoothing, lambda value: 0 <= value < 1)
+
+  if class_weights is not None:
+    check_numbers(class_weights)
+    class_weights = read_class_weights(class_weights, np.size(class_weights))
 
   def loss(inputs):
     logits = inputs.student.answers.astype(jnp.float32)
@@ -79,7 +99,11 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
       else:
         values = smoothed(one_hot)
       has_label = jnp.take_along_axis(alive, place[:, None], axis=-1)[:, 0]
-      return jnp.where((labels >= 0) & has_label, values, 0.0)
+      values = jnp.where((labels >= 0) & has_label, values, 0.0)
+      if class_weights is None:
+        return values
+      read_class_weights(class_weights, logits.shape[-1])
+      return values * weights_of_rows(class_weights, place, values.dtype)
 
     if inputs.share is None:
       return against(inputs.labels)
@@ -90,5 +114,5 @@ def ce(*, label_smoothing: float | jax.Array = 0.0) -> Method:
   return stateless(
     loss,
     needs_teacher=False,
-    chunked=(lambda inputs: LABELS) if plain else None,
+    chunked=(lambda inputs: LABELS) if plain and not class_weights else None,
   )

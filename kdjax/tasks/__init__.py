@@ -21,6 +21,18 @@ __all__ = ["MAKERS", "make_task", "register", *MAKERS]
 _WIDTHS = ("classes", "labels", "outputs", "size")
 
 
+def any_width(text: str) -> int:
+  """Says for how many classes a task can be made of which only kind and score count.
+
+  Example:
+    >>> any_width("classification"), any_width("multilabel(positive_weight=(1, 3, 2))")
+    (2, 3)
+  """
+  call = spec.parse(text)
+  values = (*call.args, *dict(call.kwargs).values())
+  return max((len(x) for x in values if isinstance(x, tuple)), default=2)
+
+
 def make_task(text: str, *, width: int | None = None, **settings) -> Task:
   """Builds the task that the user wrote.
 

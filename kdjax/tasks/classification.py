@@ -1,6 +1,8 @@
 """One of several classes for each example."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,11 @@ import numpy as np
 import optax
 
 from kdjax.core.arguments import check_text, check_whole, misfit
+from kdjax.core.class_weights import (
+  check_numbers,
+  read_class_weights,
+  weights_of_rows,
+)
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
@@ -20,7 +27,11 @@ from kdjax.tasks.registry import register
 
 @register("classification")
 def classification(
-  classes: int, *, inputs: str = "image", label: str = "label"
+  classes: int,
+  *,
+  inputs: str = "image",
+  label: str = "label",
+  class_weights: Sequence[float] | str | None = None,
 ) -> Task:
   """One of several classes for each example.
 
@@ -33,12 +44,17 @@ def classification(
     classes: how many there are.
     inputs: the entry of an item that the network takes.
     label: the entry that holds the class, (B,) int; it may be missing.
+    class_weights: what the hard loss of each class's examples is multiplied by, C
+      numbers > 0; or "balanced", n / (C n_c) of a training set, as
+      `kdjax.data.balanced_class_weights` makes them; None for 1. The sum is divided
+      by the count all the same, not by the weights' sum.
 
   Returns:
     The task, scored by accuracy.
 
   Raises:
-    UserError: for fewer than two classes, or an entry's name that is no text.
+    UserError: for fewer than two classes, an entry's name that is no text, or
+      weights that are not > 0 and one a class.
 
   Example:
     >>> task = classification(3)
@@ -56,12 +72,13 @@ def classification(
   classes = check_whole("classes", classes, least=2)
   check_text("inputs", inputs)
   check_text("label", label)
-  return _task(classes, inputs, label)
+  class_weights = read_class_weights(class_weights, classes)
+  return _task(classes, inputs, label, class_weights)
 
 
 # The same settings give the same task: programs are compiled once for it.
 @functools.cache
-def _task(classes: int, inputs: str, label: str) -> Task:
+def _task(classes: int, inputs: str, label: str, class_weights: Any) -> Task:
   def batch(item):
     numbers = example_entries(item)
     arrays = {inputs: item[inputs]}
@@ -77,7 +94,7 @@ def _task(classes: int, inputs: str, label: str) -> Task:
     sample=sample,
     weights=weights,
     rows=rows,
-    hard_loss=cross_entropy,
+    hard_loss=weighted_cross_entropy(class_weights),
     metrics={
       "accuracy": correct,
       "negative_log_likelihood": negative_log_likelihood,
@@ -89,6 +106,7 @@ def _task(classes: int, inputs: str, label: str) -> Task:
     signature=signature,
     samples=ambiguous,
     width=classes,
+    class_weights=class_weights,
   )
 
 
@@ -142,6 +160,26 @@ def cross_entropy(rows: Rows) -> jax.Array:
     jnp.where(has_label[:, None], logits, 0.0), jnp.maximum(labels, 0)
   )
   return jnp.where(has_label, values, 0.0)
+
+
+def weighted_cross_entropy(
+  class_weights: Any,
+) -> Callable[[Rows], jax.Array]:
+  """Makes the cross-entropy whose classes count differently.
+
+  Args:
+    class_weights: as `classification` has read them.
+  """
+  if class_weights is None:
+    return cross_entropy
+
+  def loss(rows):
+    check_numbers(class_weights)
+    values = cross_entropy(rows)
+    labels = class_ids(rows.targets, rows.answers.shape[-1])
+    return values * weights_of_rows(class_weights, labels, values.dtype)
+
+  return loss
 
 
 def correct(rows: Rows) -> tuple[jax.Array, jax.Array]:

@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.class_weights import read_class_weights
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.pooling import pool_logits
@@ -25,8 +27,8 @@ from kdjax.core.task import (
 from kdjax.losses.helpers import class_ids
 from kdjax.tasks.classification import (
   correct,
-  cross_entropy,
   negative_log_likelihood,
+  weighted_cross_entropy,
 )
 from kdjax.tasks.registry import register
 
@@ -38,6 +40,7 @@ def segmentation(
   *,
   inputs: str = "image",
   label: str = "label",
+  class_weights: Sequence[float] | str | None = None,
 ) -> Task:
   """One of several classes for each pixel: semantic segmentation.
 
@@ -52,6 +55,10 @@ def segmentation(
     inputs: the entry of an item that the network takes, (B, H, W, ...).
     label: the entry that holds the classes, (B, H, W) int; it may be missing, and
       all pixels of the inputs then are not known.
+    class_weights: what the hard loss of each class's pixels is multiplied by, C
+      numbers > 0; or "balanced", n / (C n_c) of a training set, as
+      `kdjax.data.balanced_class_weights` makes them; None for 1. The sum is divided
+      by the count all the same, not by the weights' sum.
 
   Returns:
     The task, scored by the mean over the classes of intersection over union
@@ -79,12 +86,15 @@ def segmentation(
       f"ignore= takes a whole number that is none of the {classes} classes, 0 to"
       f" {classes - 1}; got {ignore!r}"
     )
-  return _task(classes, ignore, inputs, label)
+  class_weights = read_class_weights(class_weights, classes)
+  return _task(classes, ignore, inputs, label, class_weights)
 
 
 # The same settings give the same task: programs are compiled once for it.
 @functools.cache
-def _task(classes: int, ignore: int, inputs: str, label: str) -> Task:
+def _task(
+  classes: int, ignore: int, inputs: str, label: str, class_weights: Any
+) -> Task:
   def batch(item):
     numbers = example_entries(item)
     arrays = {inputs: item[inputs]}
@@ -114,7 +124,7 @@ def _task(classes: int, ignore: int, inputs: str, label: str) -> Task:
     sample=sample,
     weights=weights,
     rows=rows,
-    hard_loss=cross_entropy,
+    hard_loss=weighted_cross_entropy(class_weights),
     metrics={
       "mean_iou": overlaps,
       "accuracy": correct,
@@ -126,6 +136,7 @@ def _task(classes: int, ignore: int, inputs: str, label: str) -> Task:
     signature=signature,
     words=Words("mean IoU", "%", 100.0, 0.0),
     width=classes,
+    class_weights=class_weights,
   )
 
 

@@ -1,8 +1,11 @@
 """One of several classes for each text."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 from kdjax.core.arguments import check_text, check_whole
+from kdjax.core.class_weights import read_class_weights
 from kdjax.core.task import Task
 from kdjax.tasks.classification import classification
 from kdjax.tasks.registry import register
@@ -15,6 +18,7 @@ def text_classification(
   inputs: str = "tokens",
   mask: str = "mask",
   label: str = "label",
+  class_weights: Sequence[float] | str | None = None,
 ) -> Task:
   """One of several classes for each text.
 
@@ -26,6 +30,7 @@ def text_classification(
     inputs: the entry of an item that holds the tokens, (B, T) int.
     mask: the entry that says which of them count, (B, T); it may be missing.
     label: the entry that holds the class, (B,) int; it may be missing.
+    class_weights: as of `classification`.
 
   Returns:
     The task, scored by accuracy.
@@ -47,13 +52,18 @@ def text_classification(
     "label": label,
   }.items():
     check_text(argument, name)
-  return _task(classes, inputs, mask, label)
+  class_weights = read_class_weights(class_weights, classes)
+  return _task(classes, inputs, mask, label, class_weights)
 
 
 # The same settings give the same task: programs are compiled once for it.
 @functools.cache
-def _task(classes: int, inputs: str, mask: str, label: str) -> Task:
-  plain = classification(classes, inputs=inputs, label=label)
+def _task(
+  classes: int, inputs: str, mask: str, label: str, class_weights: Any
+) -> Task:
+  plain = classification(
+    classes, inputs=inputs, label=label, class_weights=class_weights
+  )
 
   def batch(item):
     result = plain.batch(item)

@@ -260,7 +260,7 @@ def _method_of(
   distillation = experiment.distillation
   if kind == "label_smoothing":
     return lambda settings: methods.make_objective(
-      "ce:1", label_smoothing=settings["label_smoothing"]
+      "ce:1", label_smoothing=settings["label_smoothing"], task=facts["task"]
     )
   if kind == "reference":
     reference = values.reference

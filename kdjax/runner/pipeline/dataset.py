@@ -1,11 +1,14 @@
 """The images of a run: opened, cropped, and those of them that count."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
 from kdjax import data
 from kdjax.core import spec
 from kdjax.core.answers import check_answers
+from kdjax.core.class_weights import BALANCED
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
@@ -13,7 +16,7 @@ from kdjax.data.targets import kind_of
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.kinds import ELSEWHERE
-from kdjax.tasks import classification, make_task
+from kdjax.tasks import any_width, classification, make_task
 from kdjax.train.devices import processes
 
 # The task of labels of which there are several an example, by their kind.
@@ -45,7 +48,7 @@ def kind_of_text(text: str | None) -> str | None:
   """Says what the answers of a task are that the user wrote; None without one."""
   if text is None:
     return None
-  return _made(text, width=2).kind
+  return _made(text, width=any_width(text)).kind
 
 
 def with_task(dataset: Dataset, text: str | None) -> Dataset:
@@ -55,8 +58,20 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
       return dataset
     text = _OF_SEVERAL[kind_of(dataset)]
   weight = dataset.positive_weight
-  task = _made(text, width=dataset.classes, positive_weight=weight)
+  known = {"width": dataset.classes, "positive_weight": weight}
+  task = _made(text, **known)
+  if task.class_weights == BALANCED:
+    task = _made(_with_weights(text, dataset), **known)
   return dataset._replace(task=task, classes=task.width or dataset.classes)
+
+
+def _with_weights(text: str, dataset: Dataset) -> str:
+  """The task with the weights that balance the training set."""
+  train, call = dataset.train, spec.parse(text)
+  counts = data.count_classes(train.labels, dataset.classes, train.weight)
+  weights = {"class_weights": data.balanced_class_weights(counts)}
+  kwargs = tuple((dict(call.kwargs) | weights).items())
+  return str(dataclasses.replace(call, kwargs=kwargs))
 
 
 def _made(text: str, **known) -> Task:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.task import Words
-from kdjax.tasks import make_task
+from kdjax.tasks import any_width, make_task
 
 # What a p-value must be below for a difference to be shown.
 SIGNIFICANT = 0.05
@@ -185,7 +185,8 @@ def score_of(results: Mapping[str, Any]) -> Score:
   if results.get("compared_by") == BITS.name:
     return BITS
   settings = (results.get("experiment") or {}).get("data") or {}
-  task = make_task(settings.get("task") or results["task"], width=2)
+  text = settings.get("task") or results["task"]
+  task = make_task(text, width=any_width(text))
   return Score(task.score, task.better, task.words)
 
 

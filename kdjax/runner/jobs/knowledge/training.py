@@ -22,6 +22,7 @@ from kdjax.data import Split
 from kdjax.methods import make_objective
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
 from kdjax.runner.jobs.knowledge.resume import Saved, restored
+from kdjax.runner.pipeline.dataset import task_of
 from kdjax.tasks.classification import classification
 from kdjax.train import loop
 from kdjax.train.arm import Arm
@@ -54,6 +55,11 @@ class Checkpoint(NamedTuple):
     return {arm: variables(state) for arm, state in self.states.items()}
 
 
+def _hard(setup: KnowledgeSetup) -> Method:
+  """The labels alone, as the data set's task weighs them."""
+  return make_objective("hard", task=task_of(setup.dataset))
+
+
 def teacher_epochs(
   setup: KnowledgeSetup, saved: Saved | None = None
 ) -> Iterator[Checkpoint]:
@@ -67,9 +73,7 @@ def teacher_epochs(
     "seed": np.array([teacher.seed]),
     "learning_rate": np.array([_rate(teacher.learning_rate)]),
   }
-  arms = {
-    "teacher": Arm("all", lambda settings: make_objective("hard"), settings)
-  }
+  arms = {"teacher": Arm("all", lambda settings: _hard(setup), settings)}
   yield from _epochs(setup, "teacher", setup.teacher_split, arms, saved=saved)
 
 
@@ -86,7 +90,7 @@ def student_epochs(
     "student": Arm(
       "all", lambda settings: matching, settings, teacher="teacher"
     ),
-    "baseline": Arm("all", lambda settings: make_objective("hard"), settings),
+    "baseline": Arm("all", lambda settings: _hard(setup), settings),
   }
   matching = feature_matching(
     setup.experiment.quantify.tap, _variance(setup, teacher)
@@ -116,7 +120,7 @@ def label_epochs(
         lambda x: jnp.asarray(x)[settings["seed"]], students["params"]
       )
 
-    return make_objective("hard")._replace(
+    return _hard(setup)._replace(
       adopt=adopt, frozen=lambda step: {"network": mask["params"]}
     )
 

@@ -107,7 +107,11 @@ def _sources(base: Setup, examples: np.ndarray) -> TrainSpec:
     "seed": teacher.seed + np.arange(count),
     "learning_rate": np.full(count, teacher.learning_rate),
   }
-  arm = Arm("labels", lambda _: methods.make_objective("hard"), settings)
+  arm = Arm(
+    "labels",
+    lambda _: methods.make_objective("hard", task=base.student.task),
+    settings,
+  )
   train_spec = base.teacher._replace(
     optimizer=base.teacher.optimizer_for(loader.steps * teacher.epochs),
     arms={"teacher": arm},

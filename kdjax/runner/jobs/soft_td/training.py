@@ -49,7 +49,9 @@ def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
 
   def smoothed(_):
     smoothing = setup.experiment.controls.label_smoothing
-    return methods.make_objective("ce:1", label_smoothing=smoothing)
+    return methods.make_objective(
+      "ce:1", label_smoothing=smoothing, task=setup.base.student.task
+    )
 
   return {
     "student": Arm("transfer", regularised, {}, "soft_labels"),
@@ -57,7 +59,9 @@ def make_arms(setup: SoftTdSetup) -> dict[str, Arm]:
     "reference": Arm("transfer", plain, {}, "source"),
     "label_smoothing": Arm(setup.labelled, smoothed, {}),
     "baseline": Arm(
-      setup.labelled, lambda _: methods.make_objective("hard"), {}
+      setup.labelled,
+      lambda _: methods.make_objective("hard", task=setup.base.student.task),
+      {},
     ),
   }
 
