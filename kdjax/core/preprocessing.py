@@ -1,6 +1,6 @@
 """From stored pixels to what networks eat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ def to_float(images: jax.Array) -> jax.Array:
   Keeping images as bytes until here makes moving them four times cheaper.
 
   Args:
-    images: (..., H, W, C) uint8 in 0..255, or any float.
+    images: (..., H, W, C) uint8 in 0..255, or any float; or inputs by name, of
+      which whole numbers and truth values, such as tokens and their mask, are no
+      pixels and stay as they are.
 
   Returns:
     float32, same shape: uint8 / 255, in [0, 1], to the last bit or
@@ -25,6 +27,11 @@ def to_float(images: jax.Array) -> jax.Array:
     >>> print(to_float(jnp.array([0, 51, 255], jnp.uint8)).round(6))
     [0.  0.2 1. ]
   """
+  if isinstance(images, Mapping):
+    return {
+      name: x if x.dtype.kind in "ib" else to_float(x)
+      for name, x in images.items()
+    }
   if images.dtype == jnp.uint8:
     return images.astype(jnp.float32) / 255.0
   if jnp.issubdtype(images.dtype, jnp.floating):

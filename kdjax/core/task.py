@@ -147,6 +147,16 @@ def all_alike(targets: Any) -> np.ndarray:
   return np.zeros(len(jax.tree.leaves(targets)[0]), np.int32)
 
 
+def mask_of(batch: Batch) -> jax.Array | None:
+  """Returns the input that says which tokens count; None where there is none.
+
+  Returns:
+    (B, T) bool.
+  """
+  by_name = batch.inputs if isinstance(batch.inputs, Mapping) else {}
+  return by_name["mask"] != 0 if "mask" in by_name else None
+
+
 class Task(NamedTuple):
   """What a network is for. Two tasks are the same only if they are one object.
 
@@ -179,7 +189,7 @@ class Task(NamedTuple):
       examples worth showing; None where there is no picture of them.
     tokens: Batch -> (B, T) bool, which tokens of a text are no padding, for
       methods that match features of tokens; None, or one that returns it, where
-      all count.
+      all count. By default the input that is called "mask", where there is one.
     factored_from: from how many classes on answers stay Factored, a product of
       hidden states and a matrix that is not carried out, where a network's are;
       see `kdjax.core.factored`. None where rows and metrics want arrays.
@@ -205,7 +215,7 @@ class Task(NamedTuple):
   signature: Callable[[Any, int], Signature] = signature_of
   words: Words = Words()
   samples: Callable[[Any, Any], list[int]] | None = None
-  tokens: Callable[[Batch], jax.Array | None] | None = None
+  tokens: Callable[[Batch], jax.Array | None] | None = mask_of
   factored_from: int | None = None
   width: int | None = None
   class_weights: tuple[float, ...] | str | None = None
@@ -305,27 +315,6 @@ def as_batch(task: Task, item: Any) -> Batch:
   batch = batch._replace(extra=batch.extra | extra)
   check_lengths(batch, item)
   return batch
-
-
-def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:
-  """Says how a network is called with its inputs.
-
-  Args:
-    inputs: an array, or arrays by name.
-
-  Returns:
-    Positional and keyword arguments: a single input stands first, whatever its
-    name is; several go by their names.
-
-  Example:
-    >>> arguments({"image": 1}), arguments({"tokens": 1, "mask": 2})
-    (((1,), {}), ((), {'tokens': 1, 'mask': 2}))
-  """
-  if not isinstance(inputs, Mapping):
-    return (inputs,), {}
-  if len(inputs) == 1:
-    return tuple(inputs.values()), {}
-  return (), dict(inputs)
 
 
 def has_weight(weight: jax.Array) -> jax.Array:

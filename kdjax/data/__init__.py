@@ -17,6 +17,7 @@ batch_iterator.py  batches of what a user has: arrays, iterables, loaders of gra
                torch, tf.data, Hugging Face; batch_sources.py, batch_entries.py
 targets.py     how labels are read: classes, yes and no (several_labels.py), or numbers
                (number_labels.py), out of the columns of tables, and of arrays
+text_set.py    texts and pairs of them out of tables, as tokens
 whole.py       damaged or half prepared sets, and the way out
 listing.py     which files of a folder are which class; naming.py, its name
 images/        sources of images, decoding, views
@@ -34,7 +35,14 @@ from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
-from kdjax.data.dataset import Dataset, Split, resident, select, summary
+from kdjax.data.dataset import (
+  Dataset,
+  Split,
+  resident,
+  select,
+  shown,
+  summary,
+)
 from kdjax.data.fingerprint import fingerprint
 from kdjax.data.images.augment import VIEWS as PLAIN_VIEWS
 from kdjax.data.images.augment import ViewFunction, make_view
@@ -81,6 +89,7 @@ __all__ = [
   "register",
   "resident",
   "select",
+  "shown",
   "split_mixing",
   "split_validation",
   "steps_per_pass",

@@ -1,5 +1,7 @@
 """Refusing data that would train without complaint and mean nothing."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from kdjax.core.errors import UserError, quantity
@@ -32,7 +34,10 @@ def check(dataset: Dataset) -> None:
     else:
       _check_targets(split, where)
     _check_beside(split, len(dataset.group_names), where)
-    _check_images(split, dataset.image_shape, where)
+    if isinstance(split.images, Mapping):
+      _check_arrays(split, dataset.image_shape, where)
+    else:
+      _check_images(split, dataset.image_shape, where)
 
 
 def check_image(
@@ -137,10 +142,12 @@ def _check_count(split: Split, where: str) -> None:
   labels = split.labels
   if not len(labels):
     raise UserError(f"{where}: there is no example")
-  if len(split.images) != len(labels):
-    raise UserError(
-      f"{where}: {len(split.images)} images but {len(labels)} labels"
-    )
+  by_name = isinstance(split.images, Mapping)
+  for name, x in (
+    split.images.items() if by_name else [("images", split.images)]
+  ):
+    if len(x) != len(labels):
+      raise UserError(f"{where}: {len(x)} {name} but {len(labels)} labels")
 
 
 def _check_labels(split: Split, classes: int, where: str) -> None:
@@ -158,6 +165,28 @@ def _check_labels(split: Split, classes: int, where: str) -> None:
       f"{where}: example {example} has label {labels[example]}; labels must be"
       f" 0 to {classes - 1} ({wrong.sum()} of {len(labels)} are not)"
     )
+
+
+def _check_arrays(
+  split: Split, shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+  """Checks inputs that are arrays by name."""
+  if split.images.keys() != shapes.keys():
+    raise UserError(
+      f"{where}: its inputs are {', '.join(split.images)}, where"
+      f" {', '.join(shapes)} were expected, as in the other split"
+    )
+  for name, x in split.images.items():
+    if x.shape[1:] != tuple(shapes[name]):
+      raise UserError(
+        f"{where}: {name} have shape {_written(x.shape[1:])} where"
+        f" {_written(shapes[name])} was expected, as in the other split"
+      )
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+      example = int(np.argwhere(~np.isfinite(x))[0, 0])
+      raise UserError(
+        f"{where}: example {example} holds NaN or infinite {name}"
+      )
 
 
 def _check_images(split: Split, shape: tuple[int, ...], where: str) -> None:

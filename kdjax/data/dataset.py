@@ -1,8 +1,9 @@
-"""What a data set is: labelled images in two splits, in memory or on disk."""
+"""What a data set is: labelled examples in two splits, in memory or on disk."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Split(NamedTuple):
   """Examples with their labels.
 
   Attributes:
-    images: (N, H, W, C) uint8 or float32 if resident, else Images of length N.
+    images: (N, H, W, C) uint8 or float32 if resident, else Images of length N; of
+      inputs that are no images, arrays (N, ...) by name, such as tokens.
     labels: (N,) int32, each in [0, classes); or whatever the data set's task has
       for targets, (N, ...) float32.
     masks: (N, H, W) bool, or read one by one, where the object is; None where
@@ -33,13 +35,16 @@ class Split(NamedTuple):
     weight: (N,) float32 > 0, how much each counts in a loss; None where all count
       alike.
     group: (N,) int32, which group each is of; None where there are none.
+    texts: (N,) str, what people are shown of each example where its inputs are no
+      picture; None where they are one.
   """
 
-  images: np.ndarray | Images
+  images: np.ndarray | Images | Mapping[str, np.ndarray]
   labels: np.ndarray
   masks: np.ndarray | Images | None = None
   weight: np.ndarray | None = None
   group: np.ndarray | None = None
+  texts: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -50,7 +55,8 @@ class Dataset(NamedTuple):
     classes: number of classes C; of another task, of the numbers that a network
       answers with.
     class_names: C names, in the order of the labels, or of those numbers.
-    image_shape: (height, width, channels).
+    image_shape: (height, width, channels); of arrays by name, the shape of one
+      example of each, by name.
     train: what students and teachers may learn from.
     test: what they are measured on, and nothing else.
     notes: what of the stored data is not used, for people.
@@ -60,18 +66,29 @@ class Dataset(NamedTuple):
     positive_weight: what a yes weighs in the loss against such labels, a number or
       one a label; None for 1.
     group_names: in the order of the splits' groups.
+    facts: what results.json says of how the data were read, JSON values.
+    tokenizer: what made tokens of its texts; None where there are none.
   """
 
   name: str
   classes: int
   class_names: tuple[str, ...]
-  image_shape: tuple[int, int, int]
+  image_shape: tuple[int, int, int] | Mapping[str, tuple[int, ...]]
   train: Split
   test: Split
   notes: tuple[str, ...] = ()
   task: Task | None = None
   positive_weight: float | tuple[float, ...] | None = None
   group_names: tuple[str, ...] = ()
+  facts: Mapping[str, Any] = MappingProxyType({})
+  tokenizer: Any = None
+
+  @property
+  def noun(self) -> str:
+    """What an example is called."""
+    if self.train.texts is not None:
+      return "text"
+    return "example" if isinstance(self.image_shape, Mapping) else "image"
 
 
 def summary(dataset: Dataset) -> str:
@@ -87,7 +104,7 @@ def summary(dataset: Dataset) -> str:
     answers = quantity(dataset.classes, kind)
   counts = (
     f"{printable(dataset.name)}: {len(dataset.train.labels)} train,"
-    f" {quantity(len(dataset.test.labels), 'test image')},"
+    f" {quantity(len(dataset.test.labels), f'test {dataset.noun}')},"
     f" {f'task {task.name}' if task else answers}"
   )
   return "; ".join((counts, *dataset.notes))
@@ -159,17 +176,55 @@ def select(split: Split, indices: np.ndarray) -> Split:
   Returns:
     A split of M examples, resident if the given one is.
   """
-  labels = split.labels[indices]
-  images, *others = (
-    _some(part, indices)
-    for part in (split.images, split.masks, split.weight, split.group)
-  )
-  return Split(images, labels, *others)
+  return Split(*(examples_at(part, indices) for part in split))
 
 
-def _some(part, indices: np.ndarray):
+def examples_at(part: Any, indices: np.ndarray) -> Any:
+  """Takes some examples of a part of a split; of None there is nothing to take."""
   if part is None:
     return None
   if isinstance(part, np.ndarray):
     return part[indices]
+  if isinstance(part, Mapping):
+    return {name: x[indices] for name, x in part.items()}
   return _Selected(part, indices)
+
+
+def example(images: Any, place: int) -> Any:
+  """Reads one stored example: an image, or arrays by name.
+
+  Example:
+    >>> example({"tokens": np.arange(6).reshape(2, 3)}, 1)
+    {'tokens': array([3, 4, 5])}
+  """
+  if isinstance(images, Mapping):
+    return {name: x[place] for name, x in images.items()}
+  return np.asarray(images[place])
+
+
+def shown(split: Split, places: Sequence[int]) -> np.ndarray:
+  """Returns what people are shown of some examples: pictures, or texts.
+
+  Returns:
+    (K, H, W, C) images as stored, or (K,) str.
+  """
+  if split.texts is not None:
+    return split.texts[np.asarray(places, int)]
+  return np.stack([split.images[int(place)] for place in places])
+
+
+def empty_examples(dataset: Dataset, count: int) -> Any:
+  """Makes empty inputs of a data set as networks see them, for shapes.
+
+  Args:
+    count: B, how many.
+
+  Returns:
+    (B, H, W, C) float32 zeros; or zeros by name, of the types that are stored.
+  """
+  if not isinstance(dataset.image_shape, Mapping):
+    return np.zeros((count, *dataset.image_shape), np.float32)
+  return {
+    name: np.zeros((count, *shape), dataset.train.images[name].dtype)
+    for name, shape in dataset.image_shape.items()
+  }

@@ -1,6 +1,7 @@
 """One number for the training images, in their order."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ def fingerprint(split: Split) -> str:
   """Returns the sha256 of a split's images and labels, in their order.
 
   Of a set with more than 2 GiB of pixels all labels count, and 4,096 images
-  that are spread evenly over it.
+  that are spread evenly over it. Arrays by name are those of `fingerprint_arrays`.
 
   Args:
     split: N >= 1 examples, resident or not: the result is the same.
@@ -31,6 +32,8 @@ def fingerprint(split: Split) -> str:
     >>> fingerprint(Split(images, np.array([0, 1], np.int32)))[:8]
     '718086ef'
   """
+  if isinstance(split.images, Mapping):
+    return fingerprint_arrays({**split.images, "labels": split.labels})
   count, first = len(split.labels), np.asarray(split.images[0])
   whole = hashlib.sha256(f"{(count, *first.shape)} {first.dtype}".encode())
   if count * first.nbytes <= WHOLE and resident(split):

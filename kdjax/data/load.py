@@ -29,7 +29,7 @@ EMBEDDED = {
 }
 
 # What data often come in, and no name of a data set ends in.
-FILES = {".npy", ".json", ".jsonl", ".h5", ".hdf5", ".mat", ".pkl", ".pt"}
+FILES = {".npy", ".json", ".h5", ".hdf5", ".mat", ".pkl", ".pt"}
 FILES |= {".pth", ".arrow", ".txt", ".zip", ".tar", ".gz", ".tgz"}
 FILES |= {".tfrecord", ".array_record", ".png", ".jpg"}
 
@@ -59,9 +59,9 @@ _DESCRIPTIONS = {
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/ (or val); the path alone works too",
   'table(path="FILE", label="label", leave_out=(), standardise=True,'
-  ' positive_weight=None, weight="weight", group="group")': "numbers and a label a row, or several of yes and no,"
-  " in .csv, .tsv, .parquet or .npz, or a list of images' paths; the path alone"
-  " works too",
+  ' positive_weight=None, weight="weight", group="group")': "numbers, a text or"
+  " two, and a label a row, or several of yes and no, in .csv, .tsv, .jsonl,"
+  " .parquet or .npz, or a list of images' paths; the path alone works too",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
   " or cifar10, prepared as array_record in --data_dir",
 }
@@ -204,7 +204,7 @@ def _unreadable(name: str) -> UserError:
   kind = Path(name).suffix or "such a file"
   return UserError(
     f"data set {name!r}: a file ({kind}) is not read; what can be read is a folder"
-    " of images, DIR/CLASS/*.png, a table or arrays (.csv, .tsv, .parquet, .npz),"
+    " of images, DIR/CLASS/*.png, a table or arrays (.csv, .tsv, .jsonl, .parquet, .npz),"
     f" or a set that TFDS has prepared ({program()} list datasets)"
   )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.errors import KdjaxError, StorageError, UserError
-from kdjax.data.dataset import Images, Split, resident
+from kdjax.data.dataset import Images, Split, examples_at, resident
 from kdjax.data.workers import open_workers
 
 # What one thread or process reads at a time: several share a batch of large
@@ -54,7 +54,7 @@ def open_reader(
     A function: indices (steps, B) -> what `stream` returns.
   """
   if resident(split):
-    yield lambda indices: (split.images[row] for row in indices)
+    yield lambda indices: (examples_at(split.images, row) for row in indices)
     return
   with contextlib.ExitStack() as ends:
     fill = lambda examples, out: _fill(split.images, examples, out)  # noqa: E731

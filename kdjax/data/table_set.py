@@ -1,4 +1,4 @@
-"""Data sets out of single tables: of numbers, or of images' paths and labels."""
+"""Data sets out of single tables: of numbers, texts, or images' paths, and labels."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ from kdjax.data.listing import ImageFiles, Listing
 from kdjax.data.naming import printable
 from kdjax.data.npz_set import open_npz
 from kdjax.data.tables import SUFFIXES, Table, numbers, read_table, texts
+from kdjax.data.text_set import LINES, make_text_set, read_lines, text_columns
 from kdjax.data.weights_and_groups import (
   GROUP,
   WEIGHT,
@@ -41,7 +42,7 @@ def is_table(path: Path) -> bool:
     >>> is_table(Path("iris.csv")), is_table(Path("iris.json"))
     (True, False)
   """
-  return path.suffix.lower() in (*SUFFIXES, ".npz")
+  return path.suffix.lower() in (*SUFFIXES, LINES, ".npz")
 
 
 def open_table(
@@ -59,15 +60,15 @@ def open_table(
   resident_bytes: int = 2 << 30,
   background: tuple[int, int, int] = pixels.WHITE,
 ) -> Dataset:
-  """Opens a table of numbers or of images, or arrays.
+  """Opens a table of numbers, texts or images, or arrays.
 
   A table's other columns are numbers, D of them each row's input, an image of
-  (1, D, 1). A list of images has a column `image` or `path`, relative to the
-  file. Either may have a column `split` of train and test; without, a fifth of
-  each class is test, by a hash of the row's numbers or of the image's name.
+  (1, D, 1). Texts are a column `text`, and `text_2` where they are pairs. A list
+  of images has a column `image` or `path`, relative to the file. Each may have a column `split` of train and test; without, a fifth of
+  each class is test, by a hash of the row's numbers, text, or image's name.
 
   Args:
-    path: a .csv, .tsv, .parquet or .npz file.
+    path: a .csv, .tsv, .jsonl, .parquet or .npz file.
     name: as the user wrote it.
     label: the column of the classes; or several that say yes or no, as do those
       that begin with `label_` where none is called `label`.
@@ -119,7 +120,8 @@ def _open(
     raise UserError(
       f"{name}: several names of labels are for tables; arrays have one of (N, L)"
     )
-  table = None if arrays else read_table(path)
+  lines = path.suffix.lower() == LINES
+  table = None if arrays else (read_lines if lines else read_table)(path)
   if table is not None:
     label = targets.label_columns(table.columns, label, kind, table.where)
     table = _columns_of(table, label, leave_out)
@@ -144,6 +146,13 @@ def _open(
       kind=kind,
       beside=beside,
     )
+  if columns := text_columns(table, inputs):
+    rows = {column: texts(table, column) for column in columns}
+    classes = targets.of_table(table, label, kind)
+    names = ["\0".join(x) for x in zip(*rows.values(), strict=True)]
+    is_test = _held(table, classes, names)
+    dataset = make_text_set(name, classes, rows, is_test)
+    return attach(dataset, of_table(table, beside), is_test)
   values = numbers(table, inputs)
   classes = targets.of_table(table, label, kind)
   is_test = _held(table, classes, [row.tobytes().hex() for row in values])

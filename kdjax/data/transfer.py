@@ -1,6 +1,6 @@
 """Transfer sets: other images than the training set's, in the same shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -35,6 +35,11 @@ def open_transfer(
     N training examples and M of the transfer set, with labels -1 where hidden;
     resident if both parts are and fit.
   """
+  if isinstance(dataset.train.images, Mapping):
+    raise UserError(
+      f"--transfer_dataset={name}: it is for images, and the inputs of"
+      f" {dataset.name} are {', '.join(dataset.train.images)}"
+    )
   first = dataset.train.images[0]
   height, width, channels = first.shape
   size = height if height == width else None

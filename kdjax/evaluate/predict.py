@@ -1,10 +1,12 @@
 """The logits of trained networks on a set of images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import jax
 import numpy as np
+
+from kdjax.core.calling import call_with
 
 
 def predict(
@@ -23,7 +25,8 @@ def predict(
   Args:
     apply: linen's apply, called with `train=False`.
     variables: the networks' variables, each array with a leading axis (M,).
-    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    images: (N, H, W, C) stored images, an array or a lazy sequence; or arrays by
+      name.
     view: stored images -> float32 images, `kdjax.data.to_float`.
     chunk: images at once; the last chunk is filled up, so that there is one
       compiled program.
@@ -73,14 +76,16 @@ def in_chunks(
 
   Args:
     forward: (variables, images) -> logits.
-    images: (N, H, W, C) stored images, an array or a lazy sequence.
+    images: (N, H, W, C) stored images, an array or a lazy sequence; or arrays by
+      name.
     chunk: images at once; the last ones are filled up.
 
   Example:
     >>> in_chunks(lambda _, x: x[:, 0], None, np.ones((3, 1)), chunk=2).shape
     (3,)
   """
-  total = len(images)
+  by_name = isinstance(images, Mapping)
+  total = len(next(iter(images.values())) if by_name else images)
   chunk = min(chunk, total)
   places = np.arange(-(-total // chunk) * chunk).reshape(-1, chunk)
   blocks = (read or partial(_one_by_one, images))(np.minimum(places, total - 1))
@@ -90,8 +95,8 @@ def in_chunks(
 
 def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
   for row in places:
-    if isinstance(images, np.ndarray):
-      yield images[row]
+    if isinstance(images, np.ndarray | Mapping):
+      yield jax.tree.map(lambda x, row=row: x[row], images)
     else:
       yield np.stack([images[i] for i in row])
 
@@ -108,10 +113,12 @@ def _in_turn(apply, view, variables, images) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _one(apply, view, variables, images):
-  return apply(variables, view(images), train=False)
+  return call_with(apply, variables, view(images), train=False)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _side_by_side(apply, view, variables, images):
   inputs = view(images)
-  return jax.vmap(lambda member: apply(member, inputs, train=False))(variables)
+  return jax.vmap(lambda member: call_with(apply, member, inputs, train=False))(
+    variables
+  )

@@ -4,7 +4,8 @@ Every model is a linen module called as `module(images, train=...)` that returns
 logits. Its parts are named `stage_0`, `stage_1`, ... and `head`.
 """
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 
@@ -35,6 +36,25 @@ class ModelSpec(NamedTuple):
   def make(self, *, classes: int) -> nn.Module:
     """Builds the model, without parameters; raises as `make_model` does."""
     return spec.build("model", self.spec, MAKERS, classes=classes)
+
+  def knowing(self, **facts: Any) -> "ModelSpec":
+    """Writes into it what the run knows: arguments that it takes and does not say.
+
+    Example:
+      >>> print(read_model("bert(width=64)").knowing(vocabulary=99, views=2))
+      bert(width=64, vocabulary=99)
+    """
+    maker = MAKERS.get(self.spec.name)
+    takes = inspect.signature(maker).parameters if maker else {}
+    stated = dict(self.spec.kwargs)
+    new = {name: x for name, x in facts.items() if name in takes}
+    new = {name: x for name, x in new.items() if name not in stated}
+    if not new:
+      return self
+    full = self.spec.__class__(
+      self.spec.name, self.spec.args, (*self.spec.kwargs, *new.items())
+    )
+    return ModelSpec(str(full), full)
 
 
 def read_model(text: str) -> ModelSpec:

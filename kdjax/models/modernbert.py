@@ -56,8 +56,13 @@ class ModernBert(nn.Module):
       self.head = nn.Dense(self.classes, kernel_init=_initial)
 
   def __call__(
-    self, tokens: jax.Array, mask: jax.Array | None = None
+    self,
+    tokens: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    train: bool = False,
   ) -> jax.Array:
+    del train  # it has no dropout
     config = self.config
     check(config, tokens)
     places = find_places(tokens, mask, None)

@@ -22,6 +22,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
 
 NONE = "none"
@@ -137,11 +138,11 @@ def learns_in(network: nn.Module, scheme: str) -> nn.Module | Narrow:
   return _narrow(network, import_qwix().QtProvider, _rule(network, scheme))
 
 
-def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
+def check(network: nn.Module, scheme: str, sample: Any) -> None:
   """Refuses a scheme that a network cannot compute in.
 
   Args:
-    sample: (1, H, W, C) an image, for its shape.
+    sample: (1, ...) inputs, for their shape.
   """
   if scheme != NONE and scheme not in possible(network, sample):
     raise UserError(
@@ -150,11 +151,11 @@ def check(network: nn.Module, scheme: str, sample: jax.Array) -> None:
     )
 
 
-def possible(network: nn.Module, sample: jax.Array) -> list[str]:
+def possible(network: nn.Module, sample: Any) -> list[str]:
   """Lists the schemes that a network can compute in.
 
   Args:
-    sample: (1, H, W, C) an image, for its shape.
+    sample: (1, ...) inputs, for their shape.
 
   Returns:
     Names in SCHEMES; those of two types of numbers only without convolutions.
@@ -186,14 +187,14 @@ def stores_in(network: nn.Module, scheme: str) -> Any:
 
 
 def quantize_variables(
-  network: nn.Module, variables: Mapping, scheme: str, sample: jax.Array
+  network: nn.Module, variables: Mapping, scheme: str, sample: Any
 ) -> dict[str, Any]:
   """Rounds a network's weights to few bits.
 
   Args:
     variables: {"params": ..., and other collections}, float32. May be traced:
       under `vmap`, those of many networks.
-    sample: (1, ...) one input, such as (1, H, W, C) an image, for its shape.
+    sample: (1, ...) one input, such as (1, H, W, C) an image, or several by name.
 
   Returns:
     Variables for the `apply` of `stores_in`: kernels are whole numbers with
@@ -208,7 +209,9 @@ def quantize_variables(
   quantized = _narrow(network, qwix.PtqProvider, meets)
   key = jax.random.key(0)
   mode = _inference(network)
-  shapes = jax.eval_shape(lambda: quantized.init(key, sample, **mode))
+  shapes = jax.eval_shape(
+    lambda: call_with(quantized.init, key, sample, **mode)
+  )
 
   def into(leaf):
     if not is_stored(leaf):
@@ -222,7 +225,7 @@ def quantize_variables(
 
 
 def rounded_variables(
-  network: nn.Module, variables: Mapping, scheme: str, sample: jax.Array
+  network: nn.Module, variables: Mapping, scheme: str, sample: Any
 ) -> dict[str, Any]:
   """Returns the float32 numbers that a network's weights in few bits stand for.
 
@@ -302,10 +305,10 @@ def _rule(network: nn.Module, scheme: str):
   )
 
 
-def _convolves(network: nn.Module, sample: jax.Array) -> bool:
+def _convolves(network: nn.Module, sample: Any) -> bool:
   mode = _inference(network)
   program = jax.make_jaxpr(
-    lambda key: network.init_with_output(key, sample, **mode)[0]
+    lambda key: call_with(network.init_with_output, key, sample, **mode)[0]
   )(jax.random.key(0))
   return "conv_general_dilated" in str(program)
 

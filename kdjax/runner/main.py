@@ -28,6 +28,7 @@ USAGE = """\
 kdjax: knowledge distillation for JAX and Flax.
 
 kdjax [distill] [--flags]             teach, distil, measure, report
+kdjax text --dataset=FILE.csv         distill, for texts with labels
 kdjax sweep --temperature=1,4         the same over a grid, in one program
 kdjax compare METHOD ...|all          one table of methods, searched alike
 kdjax cache --views=4                 what a teacher makes of each view

@@ -8,8 +8,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from kdjax.core.calling import arguments
 from kdjax.core.errors import UserError
-from kdjax.core.task import arguments
 
 # The names that a train flag goes by, and whether they say its opposite.
 FLAGS = {

@@ -82,7 +82,8 @@ def distill(
     epochs: passes over the batches; or
     steps: so many steps, over as many passes as they take.
     key: of the student's initialisation, dropout, and the order of arrays.
-    variables: the student's, to start from; None to initialise it.
+    variables: the student's, to start from; None to initialise it. Layers that they
+      lack, such as a new classifier behind a pretrained body, are initialised.
     placement: `jit()` by default; `pmap()` or `sharded(mesh, rules)`.
     score_on: examples, in any form of `batches`, on which the student is measured
       after each epoch by all metrics of its task.

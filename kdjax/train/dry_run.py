@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import partial_eval
 
+from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError, program
 from kdjax.core.factored import over_rows
 from kdjax.core.method import Method, Outputs
-from kdjax.core.task import Task, arguments
+from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.taps import select
 from kdjax.train.loader import Loader
@@ -98,8 +99,7 @@ def _step_of(student, teacher, method, sample, task, scheme, examples=EXAMPLES):
     batch = task.sample(inputs)._replace(index=index, position=index)
     live = teacher
     if not isinstance(teacher, Teacher | None):
-      args, by_name = arguments(inputs)
-      variables = teacher.init(rng, *args, **by_name, train=False)
+      variables = call_with(teacher.init, rng, inputs, train=False)
       live = live_teacher(full_precision(teacher), variables)
     with taps_of("teacher"):
       outputs = observe(live, batch, method.teacher_taps, task=task)

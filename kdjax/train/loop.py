@@ -9,6 +9,7 @@ members train one after the other, a step at a time. The result is the same.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.calling import call_with
 from kdjax.core.method import Outputs
 from kdjax.core.task import Task
 from kdjax.core.teacher import (
@@ -203,23 +205,22 @@ def initial_states(
   return first_states(group, begin, teachers or {}, variables or {})
 
 
-def side_by_side(network: nn.Module, sample: jax.Array, platform: str) -> bool:
+def side_by_side(network: nn.Module, sample: Any, platform: str) -> bool:
   """Says whether members of an arm train faster in one program.
 
   XLA's convolutions on the CPU are several times slower under `vmap` over their
   weights, and ten times inside `scan`.
 
   Args:
-    sample: (1, H, W, C) float32, for the shape of what it sees.
+    sample: (1, ...) inputs, for their shape.
 
   Returns:
     False for a network with convolutions on the CPU.
   """
   if platform != "cpu":
     return True
-  program = jax.make_jaxpr(
-    lambda key: network.init_with_output(key, sample, train=False)[0]
-  )(jax.random.key(0))
+  see = partial(call_with, network.init_with_output, inputs=sample, train=False)
+  program = jax.make_jaxpr(lambda key: see(key)[0])(jax.random.key(0))
   return "conv_general_dilated" not in str(program)
 
 

@@ -20,6 +20,7 @@ from kdjax.core.teacher import Teacher, observe, teacher_head
 from kdjax.taps import TapError
 from kdjax.taps.network import Network
 from kdjax.train import gradients
+from kdjax.train.completed import completed
 from kdjax.train.devices import collectives
 from kdjax.train.devices.collectives import Axis
 from kdjax.train.forward import (
@@ -51,7 +52,7 @@ class Objective(NamedTuple):
 
   Attributes:
     init: (key, variables, teacher, batch) -> (params, state). `variables` are
-      the student's, or None for new ones; the teacher is a Teacher or None; the
+      the student's, or None for new ones; layers that they lack are drawn; the teacher is a Teacher or None; the
       batch is one of the training, as the task's `batch` takes it. params =
       {"network": the student's, "method": what the method learns beside it};
       state = (the student's other collections, what the method remembers).
@@ -182,7 +183,8 @@ def first_params(
   """Initialises a network and its method.
 
   Args:
-    variables: the network's; None to draw them.
+    variables: the network's; None to draw them, and layers that they lack are
+      drawn.
     batch: of any size, for its shape.
     teacher: the teacher's outputs of it, or None.
     head: the teacher's classifier, or None.
@@ -193,6 +195,8 @@ def first_params(
   network_key, method_key = jax.random.split(key)
   if variables is None:
     variables = network.init(network_key, batch.inputs)
+  else:
+    variables = completed(network, variables, network_key, batch.inputs)
   variables = network.collections(variables)
   outputs, rows = forward(network, variables, batch, method.student_taps, task)
   check_answers("student", rows.answers, len(rows.weight), task)

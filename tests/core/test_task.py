@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core.calling import arguments
 from kdjax.core.method import Inputs, Outputs
 from kdjax.core.signature import Port, signature_of
 from kdjax.core.task import (
   Batch,
   Task,
   Words,
-  arguments,
   batch_of,
   final_score,
   hard_label_method,

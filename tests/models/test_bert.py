@@ -10,7 +10,8 @@ from flax import traverse_util
 
 from kdjax.core.errors import UserError
 from kdjax.models import make_model
-from kdjax.models.bert import bert, bert_base, mean_of_real, minilm_l6, unit
+from kdjax.models.bert import mean_of_real, unit
+from kdjax.models.bert_sizes import bert, bert_base, minilm_l6
 from kdjax.models.pretrained.bert import from_hugging_face
 from kdjax.taps import tapped
 

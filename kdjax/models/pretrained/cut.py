@@ -201,7 +201,7 @@ def cut(
   config |= {depth: len(blocks)}
   architecture = architecture_of(config)
   student = architecture.build(config)
-  params = _kept_parameters(pretrained.variables["params"], blocks)
+  params = kept_parameters(pretrained.variables["params"], blocks)
   _check_student(student, module, params, blocks, which)
   config[STORED_DTYPES] = _kept_dtypes(
     config.get(STORED_DTYPES, {}),
@@ -271,7 +271,7 @@ def _lists_by_block(
   return {name: [values[i] for i in blocks] for name, values in lists.items()}
 
 
-def _kept_parameters(
+def kept_parameters(
   params: Mapping[str, Any], blocks: Sequence[int]
 ) -> dict[str, Any]:
   """The kept blocks' parameters, renumbered, with those of no block."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kdjax.core.errors import UserError
-from kdjax.models.bert import PADDING, Bert, minilm_l6
+from kdjax.models.bert import PADDING, Bert
+from kdjax.models.bert_sizes import minilm_l6
 from kdjax.models.pretrained.bert import from_hugging_face
 from kdjax.models.pretrained.files import load_safetensors
 from kdjax.models.pretrained.packages import package_path

@@ -35,7 +35,12 @@ from kdjax.runner.config.distillation import (
 from kdjax.runner.config.evaluation import Evaluation
 from kdjax.runner.config.export import Export, StoredModel
 from kdjax.runner.config.generation import Continuation, Generation
-from kdjax.runner.config.language import Language, Readers, Text
+from kdjax.runner.config.language import (
+  Language,
+  PretrainedTexts,
+  Readers,
+  Text,
+)
 from kdjax.runner.config.networks import (
   CachedTeacher,
   NumberedViews,
@@ -72,6 +77,7 @@ class DistillConfig:
   """`distill` and `sweep`: a teacher, students and their controls."""
 
   data: Data = Data()
+  texts: PretrainedTexts = PretrainedTexts()
   teacher: Teacher = Teacher()
   student: Student = Student()
   distillation: Distillation = Distillation()
@@ -88,6 +94,7 @@ class CompareConfig:
   """`compare`: many methods, searched alike."""
 
   data: Data = Data()
+  texts: PretrainedTexts = PretrainedTexts()
   teacher: PretrainedTeacher = PretrainedTeacher()
   student: Student = Student()
   softening: Softening = Softening()
@@ -184,6 +191,7 @@ class CompressConfig:
   """`compress`: students in few bits, pruned, and both."""
 
   data: DataSubset = DataSubset()
+  texts: PretrainedTexts = PretrainedTexts()
   teacher: PretrainedTeacher = PretrainedTeacher()
   student: OptimizedStudent = OptimizedStudent()
   distillation: WeightedObjective = WeightedObjective()

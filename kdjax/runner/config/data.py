@@ -25,7 +25,8 @@ class Source:
   dataset: str = option(
     "mnist5k",
     "data set: mnist5k, digits, any TFDS name, image_folder(path='DIR') or a"
-    " folder, a table (.csv, .tsv, .parquet) or arrays (.npz)",
+    " folder, a table of numbers or texts (.csv, .tsv, .jsonl, .parquet) or arrays"
+    " (.npz)",
   )
   image_size: int | None = option(
     None, "resize images to this height and width, pixels", within=COUNT
@@ -82,6 +83,11 @@ class DataSubset(ScoredData):
     "white",
     "what transparent images are laid over: white, black, or red,green,blue"
     " of 0 to 255",
+  )
+  tokenizer: str | None = option(
+    None,
+    "what makes tokens of texts: a folder with tokenizer.json, or package:NAME; that"
+    " of the teacher, or of the student, which must share it, by default",
   )
   crop_size: int | None = option(
     None,

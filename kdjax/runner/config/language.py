@@ -6,7 +6,45 @@ from kdjax.runner.config.field import COUNT, Interval, option
 
 
 @dataclasses.dataclass(frozen=True)
-class Text:
+class SequenceLength:
+  """How long texts are for a network."""
+
+  decisive = True
+  own_run = True
+
+  sequence_length: int = option(
+    512,
+    "the most tokens of a text to be classified, what is longer is cut; for lm, those"
+    " of a sequence, in which texts are packed one behind the other",
+    within=Interval(2),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentSource:
+  """A student that begins with what another network has learned."""
+
+  decisive = True
+  own_run = True
+
+  student_from: str | None = option(
+    None,
+    "the student's beginning: a folder with config.json and safetensors, as Hugging"
+    " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
+    " out of that",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedTexts(SequenceLength, StudentSource):
+  """Texts as tokens, and a student that has read others before."""
+
+  decisive = True
+  own_run = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Text(SequenceLength):
   """Which texts, in sequences of which length."""
 
   decisive = True
@@ -17,11 +55,6 @@ class Text:
     "texts: a file (.txt, .md, .jsonl, .csv, .tsv, .parquet), a pattern such as"
     " 'novels/*.txt', a folder, an installed package:NAME, or several of them"
     " with commas; rows of `text`, of `prompt` and `completion`, or of `messages`",
-  )
-  sequence_length: int = option(
-    512,
-    "tokens of a sequence, in which texts are packed one behind the other",
-    within=Interval(2),
   )
 
 
@@ -41,18 +74,12 @@ class Documents(Text):
 
 
 @dataclasses.dataclass(frozen=True)
-class Readers(Documents):
+class Readers(Documents, PretrainedTexts):
   """Texts, how they are divided, and who reads them beside the teacher."""
 
   decisive = True
   own_run = True
 
-  student_from: str | None = option(
-    None,
-    "the student's beginning: a folder with config.json and safetensors, as Hugging"
-    " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
-    " out of that",
-  )
   across: str | None = option(
     None,
     "how a teacher with another tokenizer than the student's is compared: bytes, over"

@@ -69,8 +69,8 @@ class TeacherSource:
   teacher_from: str | None = option(
     None,
     "a trained teacher: the folder of an earlier run, a .safetensors file with"
-    " the names of torchvision, timm or Hugging Face, or of texts a language"
-    " model, or for lm the URL where one is served",
+    " the names of torchvision, timm or Hugging Face, or of texts a folder with"
+    " config.json, or package:NAME, or for lm the URL where one is served",
   )
 
 
@@ -101,6 +101,14 @@ class PretrainedTeacher(TeacherSource, TrainedTeacher):
     " (equal places), or a file of lines 'CLASS,TEACHER_CLASS' with its name"
     " or number",
   )
+  teacher_head: str = option(
+    "keep",
+    "the classifier of --teacher_from's; of other classes, or where there is none:"
+    " tuned, a new one, with which the whole network is trained on the data; or leave"
+    " it out (drop: its answers are all 0; new: drawn afresh, untrained) for methods"
+    " that look at features alone",
+    choices=("keep", "tuned", "drop", "new"),
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,14 +117,6 @@ class Teacher(CachedTeacher, PretrainedTeacher):
 
   decisive = True
   own_run = True
-
-  teacher_head: str = option(
-    "keep",
-    "the classifier of --teacher_from's; of other classes, leave it out"
-    " (drop: its answers are all 0; new: drawn afresh, untrained) for methods"
-    " that look at features alone",
-    choices=("keep", "drop", "new"),
-  )
 
 
 @dataclasses.dataclass(frozen=True)

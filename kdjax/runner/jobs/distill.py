@@ -44,7 +44,7 @@ def train_teachers(setup: Any, context: Context) -> Teachers:
 
 def train_students(setup: Any, context: Context) -> Any:
   """Trains the students side by side with baseline and controls."""
-  from kdjax.runner.pipeline import best_epochs, fit, stand_ins
+  from kdjax.runner.pipeline import best_epochs, fit, stand_ins, starts
 
   first, last, _ = context.values["teacher"]
   experiment, arms = setup.experiment, setup.student.arms.values()
@@ -52,7 +52,10 @@ def train_students(setup: Any, context: Context) -> Any:
   best = best_epochs.best_to_keep(
     experiment, context.workdir, _note(setup), setup.student.task
   )
-  return fit.fit(setup, setup.student, context.log, teachers, best=best)
+  train_spec = starts.begun(
+    setup.student, setup.start, first and first.teacher.networks
+  )
+  return fit.fit(setup, train_spec, context.log, teachers, best=best)
 
 
 def measure(setup: Any, context: Context) -> Measured:
@@ -83,6 +86,8 @@ def measure(setup: Any, context: Context) -> Measured:
   note = _note(setup) | scores["student"]["settings"]
   storage.save_network(folder, measurement.networks["student"], note)
   scores |= footprint.scores(experiment, setup, folder)
+  if setup.dataset.facts:
+    scores["data"] = dict(setup.dataset.facts)
   scores["objective"] = values.objective_text(
     experiment, setup.values.objective
   )
@@ -111,3 +116,4 @@ DISTILL = Job(
   summary=record.summary,
 )
 SWEEP = DISTILL._replace(name="sweep")
+TEXT = DISTILL._replace(name="text")

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from kdjax import data
+from kdjax.core.errors import UserError
 from kdjax.data import Dataset, Split
 from kdjax.methods import make_objective
 from kdjax.models import ModelSpec, quantized, read_model
@@ -20,6 +21,7 @@ from kdjax.runner.pipeline import (
   headless,
   kinds,
   pretrained,
+  starts,
   validate_teachers,
 )
 from kdjax.runner.pipeline import dataset as sources
@@ -36,8 +38,9 @@ from kdjax.runner.pipeline.setup import (
   IntermediateTeacher,
   Setup,
   TrainSpec,
-  empty_image,
+  empty_inputs,
 )
+from kdjax.runner.pipeline.tokens import encode_for
 from kdjax.runner.pipeline.validate import (
   check_names,
   check_pieces,
@@ -48,6 +51,7 @@ from kdjax.runner.pipeline.validate import (
 )
 from kdjax.runner.pipeline.values import (
   Values,
+  is_cut,
   read_values,
   with_scheme,
   with_task,
@@ -69,7 +73,9 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     experiment.computing.mesh, experiment.computing.shard_rules, local
   )
   check_names(experiment, local, batch_parts(partition, local))
-  dataset = sources.open_stored(experiment.data)
+  dataset = sources.open_stored(
+    experiment.data, encode=partial(encode_for, experiment)
+  )
   task = task_of(dataset)
   kinds.check_command(command, task)
   kinds.check_settings(experiment, task)
@@ -80,11 +86,15 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   )
   train_split, transfer = _with_transfer(dataset, experiment.data)
   dataset = sources.crop_dataset(dataset, experiment.data.crop_size)
-  capacity.check_batch(experiment, dataset.image_shape)
+  capacity.check_batch(experiment, empty_inputs(dataset))
   examples, score_split = sources.hold_out(dataset, experiment.data.validation)
   experiment, values, saved_teacher, others, cached = _find_teachers(
     experiment, values, dataset
   )
+  values = _knowing(values, dataset)
+  start = starts.find(experiment, values, dataset)
+  if start is not None:
+    values = values._replace(student=start.model)
   gather = partial(
     assemble,
     values=values,
@@ -98,11 +108,16 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   experiment, values = defaults.choose(
     experiment,
     gather(experiment),
-    empty_image(dataset),
+    empty_inputs(dataset),
     task,
     dataset.classes,
     values,
     cached and cached.teacher(np.zeros(1, int)),
+    begun={
+      "teacher": saved_teacher is not None and saved_teacher.fine_tuned,
+      "student": start is not None,
+    },
+    facts=_facts(dataset),
   )
   cohort = gather(experiment)
   check_pieces(experiment, cohort.arms)
@@ -117,6 +132,8 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   teacher, other_teachers, stages = None, (), ()
   if cached is None:
     teacher = _teacher(experiment, values, dataset, examples, local)
+    if saved_teacher is not None and saved_teacher.fine_tuned:
+      teacher = teacher._replace(variables={"teacher": saved_teacher.load()})
     teacher = teacher._replace(partition=partition)
     other_teachers = tuple(
       (_as_trained(teacher, one.model, dataset, local), one) for one in others
@@ -129,7 +146,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
       cohort.arms,
       student.network,
       teacher.network,
-      empty_image(dataset),
+      empty_inputs(dataset),
       task,
     )
   setup = Setup(
@@ -148,6 +165,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     grids=cohort.grids,
     devices=local,
     stages=stages,
+    start=start,
   )
   capacity.check_partition(setup)
   capacity.check_run(setup)
@@ -172,6 +190,34 @@ def _with_transfer(
   )
   return train_split, np.arange(
     len(dataset.train.labels), len(train_split.labels)
+  )
+
+
+def _facts(dataset: Dataset) -> dict[str, int]:
+  """What networks are told of the data that take it."""
+  tokenizer = dataset.tokenizer
+  return {} if tokenizer is None else {"vocabulary": tokenizer.vocabulary_size}
+
+
+def _knowing(values: Values, dataset: Dataset) -> Values:
+  """Writes into the networks how many tokens there are, where they ask for it."""
+  facts = _facts(dataset)
+
+  def one(model):
+    if model is None or is_cut(model):
+      return model
+    stated = dict(model.spec.kwargs).get("vocabulary")
+    count = facts.get("vocabulary", 0)
+    if isinstance(stated, int) and stated < count:
+      raise UserError(
+        f"{model}: its vocabulary has {stated} tokens, the tokenizer {count}"
+      )
+    return model.knowing(**facts)
+
+  return values._replace(
+    teacher=one(values.teacher),
+    student=one(values.student),
+    chain=tuple(map(one, values.chain)),
   )
 
 
@@ -234,7 +280,7 @@ def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
     teacher.epochs,
     loader.steps * teacher.batch_size * count,
     data.plain_view(experiment.data.crop_size),
-    side_by_side(network, empty_image(dataset), local[0].platform),
+    side_by_side(network, empty_inputs(dataset), local[0].platform),
     task_of(dataset),
     most=experiment.computing.members_at_once,
     optimizer_for=optimizer_for,
@@ -263,7 +309,7 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
   quantized.check(
     values.student.make(classes=dataset.classes),
     small.quantization,
-    empty_image(dataset),
+    empty_inputs(dataset),
   )
   network = _network(experiment, values.student, dataset, small.quantization)
   optimizer_for = read_optimizer(settings.optimizer, settings.schedule)
@@ -282,7 +328,7 @@ def _student(experiment, values, dataset, cohort: Cohort, local) -> TrainSpec:
     settings.epochs,
     length * members * settings.batch_size,
     data.plain_view(experiment.data.crop_size),
-    side_by_side(network, empty_image(dataset), local[0].platform),
+    side_by_side(network, empty_inputs(dataset), local[0].platform),
     task_of(dataset),
     most=experiment.computing.members_at_once,
     apart=members_apart(experiment, cohort.arms, local),
@@ -310,7 +356,7 @@ def _as_trained(
   return teacher._replace(
     network=network,
     model=model,
-    together=side_by_side(network, empty_image(dataset), local[0].platform),
+    together=side_by_side(network, empty_inputs(dataset), local[0].platform),
   )
 
 
@@ -320,7 +366,7 @@ def _stages(
   """Makes the stages; everybody can learn from whoever comes before."""
   arm = cohort.arms["student"]
   method = arm.method({key: value[0] for key, value in arm.settings.items()})
-  sample, task = empty_image(dataset), task_of(dataset)
+  sample, task = empty_inputs(dataset), task_of(dataset)
   stages = tuple(
     IntermediateTeacher(name, model, model.make(classes=dataset.classes))
     for name, model in validate_teachers.stage_models(

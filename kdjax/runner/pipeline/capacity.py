@@ -4,7 +4,7 @@ What a step takes is known when it is compiled; networks, their optimisers and
 what a method keeps beside them are there before, and known from their shapes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from kdjax.core.calling import call_with
 from kdjax.core.errors import quantity
 from kdjax.core.method import stateless
 from kdjax.core.task import Task
@@ -51,11 +52,11 @@ def check_image(size: int | None) -> None:
     )
 
 
-def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
+def check_batch(experiment: Experiment, sample: Any) -> None:
   """Refuses batches that do not fit.
 
   Args:
-    shape: (H, W, C) of an image.
+    sample: (1, ...) empty inputs.
   """
   if not experiment.computing.preflight:
     return
@@ -64,10 +65,14 @@ def check_batch(experiment: Experiment, shape: Sequence[int]) -> None:
     ("teacher_", experiment.teacher),
   ):
     count = max(group.batch_size // experiment.computing.accumulate_steps, 1)
+    what = "inputs" if isinstance(sample, Mapping) else "images"
+    shapes = [
+      " x ".join(map(str, x.shape[1:])) for x in jax.tree.leaves(sample)
+    ]
     memory.check_room(
-      f"a batch of {count} images of {' x '.join(map(str, shape))}",
-      4 * count * int(np.prod(shape, dtype=object)),
-      f"smaller images, or a lower --{prefix}batch_size{TRY}",
+      f"a batch of {count} {what} of {' and '.join(shapes)}",
+      count * _bytes(sample),
+      f"smaller {what}, or a lower --{prefix}batch_size{TRY}",
     )
 
 
@@ -86,7 +91,7 @@ def check_plain(
   network: nn.Module,
   model: str,
   optimizer: optax.GradientTransformation,
-  sample: jax.Array,
+  sample: Any,
   devices: Sequence[jax.Device],
   *,
   members: int,
@@ -95,7 +100,7 @@ def check_plain(
   """Refuses networks that learn by nothing that keeps something of its own.
 
   Args:
-    sample: (1, H, W, C) an empty image.
+    sample: (1, ...) empty inputs.
   """
   method = stateless(lambda inputs: jnp.zeros(()), needs_teacher=False)
   arm = Arm(
@@ -121,7 +126,7 @@ def check_run(setup: Any) -> None:
     shows = setup.cached.teacher(np.zeros(1, int))
   elif has_teacher:
     shows = setup.teacher.network
-    if setup.saved_teacher is None:
+    if setup.trains_teacher:
       check_networks("teacher", setup.teacher, None, sample, devices)
   layouts = [arm.scheme.layout for arm in setup.student.arms.values()]
   others = () if any(layouts) else (adviser(setup.experiment, devices),)
@@ -151,7 +156,7 @@ def check_networks(
   title: str,
   train_spec: Any,
   teacher: nn.Module | Teacher | None,
-  sample: jax.Array,
+  sample: Any,
   devices: Sequence[jax.Device],
   advise: Advise = lambda held, room: "",
 ) -> None:
@@ -161,7 +166,7 @@ def check_networks(
   teacher; those that wait their turn are in the machine's memory.
 
   Args:
-    sample: (1, H, W, C) an empty image.
+    sample: (1, ...) empty inputs.
     advise: names a mesh that has room.
   """
   partition = getattr(train_spec, "partition", None)
@@ -296,12 +301,13 @@ def step_advice(
   return adviser(experiment, devices)(held, room)
 
 
-def teacher_shapes(teacher: nn.Module | Teacher, sample: jax.Array) -> Any:
+def teacher_shapes(teacher: nn.Module | Teacher, sample: Any) -> Any:
   """What a teacher knows, as shapes."""
   if isinstance(teacher, Teacher):
     return teacher
   return jax.eval_shape(
-    lambda key: teacher.init(key, sample, train=False), jax.random.key(0)
+    lambda key: call_with(teacher.init, key, sample, train=False),
+    jax.random.key(0),
   )
 
 
@@ -309,7 +315,7 @@ def state_shapes(
   train_spec: Any,
   arm: Arm,
   teacher: nn.Module | Teacher | None,
-  sample: jax.Array,
+  sample: Any,
 ) -> Any:
   """What one member of an arm keeps, as shapes."""
   method = arm.method({name: x[0] for name, x in arm.settings.items()})
@@ -317,7 +323,7 @@ def state_shapes(
   def create(key):
     shows = teacher
     if shows is not None and not isinstance(shows, Teacher):
-      variables = teacher.init(key, sample, train=False)
+      variables = call_with(teacher.init, key, sample, train=False)
       shows = live_teacher(full_precision(teacher), variables)
     return arm.scheme.create(
       train_spec.network,

@@ -128,6 +128,13 @@ def without_head(variables: Any, classes: int, kind: str) -> Any:
   return _with_heads(variables, fresh, "--teacher_head")
 
 
+def headless(variables: Any) -> Any:
+  """Leaves a network's classifiers out: whoever trains it draws new ones."""
+  params = variables["params"]
+  kept = {name: x for name, x in params.items() if name not in HEADS}
+  return {**variables, "params": kept}
+
+
 def _with_heads(variables: Any, change: Callable, flag: str) -> Any:
   params = variables["params"]
   heads = {name: params[name] for name in sorted(HEADS & params.keys())}

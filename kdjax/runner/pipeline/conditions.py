@@ -13,8 +13,9 @@ Case = SimpleNamespace
 
 
 def trained(one: Experiment) -> bool:
-  """Whether a teacher is trained, and none was before."""
-  return one.teacher.teacher_from is None and one.teacher.teacher_cache is None
+  """Whether a teacher is trained, from a start or from nothing."""
+  new = one.teacher.teacher_from is None or one.teacher.teacher_head == "tuned"
+  return new and one.teacher.teacher_cache is None
 
 
 def trained_or_followed(one: Experiment) -> bool:

@@ -1,6 +1,7 @@
-"""The images of a run: opened, cropped, and those of them that count."""
+"""The examples of a run: opened, cropped, and those of them that count."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -12,19 +13,42 @@ from kdjax.core.class_weights import BALANCED
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
+from kdjax.data.dataset import empty_examples
 from kdjax.data.targets import kind_of
+from kdjax.data.text_set import of_texts
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.kinds import ELSEWHERE
-from kdjax.tasks import any_width, classification, make_task
+from kdjax.tasks import (
+  any_width,
+  classification,
+  make_task,
+  text_classification,
+)
 from kdjax.train.devices import processes
 
 # The task of labels of which there are several an example, by their kind.
 _OF_SEVERAL = {"binary": "multilabel", "values": "regression"}
 
 
-def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
-  """Opens the data set as it is stored."""
+def no_texts(dataset: Dataset) -> Dataset:
+  """Refuses texts, for commands that are about images."""
+  raise UserError(
+    f"--dataset={dataset.name}: it is of texts, and this command is about images"
+  )
+
+
+def open_stored(
+  settings: Data,
+  *,
+  masks: bool = False,
+  encode: Callable[[Dataset], Dataset] = no_texts,
+) -> Dataset:
+  """Opens the data set as it is stored.
+
+  Args:
+    encode: a data set of texts -> one of tokens.
+  """
   capacity.check_image(settings.image_size)
   dataset = data.load(
     settings.dataset,
@@ -37,6 +61,8 @@ def open_stored(settings: Data, *, masks: bool = False) -> Dataset:
     masks=masks,
     label_kind=kind_of_text(settings.task),
   )
+  if of_texts(dataset):
+    dataset = encode(dataset)
   dataset = with_task(dataset, settings.task)
   _check_task(dataset)
   _check_classes(dataset)
@@ -86,7 +112,9 @@ def _made(text: str, **known) -> Task:
 
 def task_of(dataset: Dataset) -> Task:
   """Says what the networks of a data set are for."""
-  return dataset.task or classification(dataset.classes)
+  of_words = dataset.tokenizer is not None
+  default = text_classification if of_words else classification
+  return dataset.task or default(dataset.classes)
 
 
 def classes_of(dataset: Dataset) -> int | None:
@@ -109,7 +137,7 @@ def _check_task(dataset: Dataset) -> None:
   outputs = jax.ShapeDtypeStruct((1, dataset.classes), np.float32)
   try:
     make_task(task.name, classes=2)
-    sample = task.sample(np.zeros((1, *dataset.image_shape), np.float32))
+    sample = task.sample(empty_examples(dataset, 1))
     batch = sample._replace(targets=dataset.train.labels[:1])
     rows = jax.eval_shape(lambda outputs: task.rows(outputs, batch), outputs)
     check_answers("classes", rows.answers, len(rows.weight), task)
@@ -169,6 +197,11 @@ def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:
   """
   if size is None:
     return dataset
+  if isinstance(dataset.image_shape, Mapping):
+    raise UserError(
+      f"--crop_size={size}: it is for images, and the inputs of {dataset.name} are"
+      f" {', '.join(dataset.image_shape)}"
+    )
   height, width, channels = dataset.image_shape
   if size > min(height, width):
     raise UserError(

@@ -1,12 +1,16 @@
 """Which networks and rates a run uses where the user leaves them open."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import flax.linen as nn
 import jax
 
 from kdjax import methods, models, taps
+from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
@@ -41,6 +45,9 @@ PAIRS = (
   ),
 )
 
+# Of inputs by name, which are tokens with their mask.
+ENCODERS = (("bert(width=128, depth=4)", "bert(width=64, depth=2)"),)
+
 # Peak rates of Adam by kind of network. The dense ones are the best of each arm
 # in experiments/mnist.py; the students' others come from the searches of
 # experiments/method_tables.py (every arm's best was 0.01, hard labels' 0.008 to
@@ -57,6 +64,14 @@ RATES = {
   | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 1e-2),
   "attention": {"teacher": 2e-3}
   | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 3e-3),
+  # What was trained before is not to be lost.
+  "begun": {"teacher": 5e-5}
+  | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 1e-4),
+}
+# How such a network is trained where nothing else is said.
+BEGUN = {
+  "optimizer": "adamw(weight_decay=0.01)",
+  "schedule": "linear(warmup=0.1)",
 }
 
 
@@ -68,24 +83,27 @@ def choose(
   classes: int,
   values: Values,
   cached: Teacher | None = None,
+  begun: Mapping[str, bool] = MappingProxyType({}),
+  facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Experiment, Values]:
   """Fills in the networks and rates that are left to the program.
 
   Args:
-    sample: (1, H, W, C) an image, for its shape.
+    sample: (1, ...) inputs, for their shape.
+    begun: by "teacher" and "student", whether it begins with what was trained before.
+    facts: what networks are told that take it, such as the vocabulary.
   """
   trainings = [
     (arm.method({name: x[0] for name, x in arm.settings.items()}), arm.scheme)
     for arm in cohort.arms.values()
   ]
   first = None
-  for pair in dict.fromkeys(
-    (
-      values.teacher or models.read_model(teacher),
-      values.student or models.read_model(student),
-    )
-    for teacher, student in PAIRS
-  ):
+  pairs = {}
+  for names in ENCODERS if isinstance(sample, Mapping) else PAIRS:
+    teacher, student = (models.read_model(x).knowing(**facts) for x in names)
+    pair = (values.teacher or teacher, values.student or student)
+    pairs[pair[0].text, pair[1].text] = pair
+  for pair in pairs.values():
     try:
       student = pair[1].make(classes=classes)
       teacher = cached or pair[0].make(classes=classes)
@@ -98,7 +116,9 @@ def choose(
       kind = _kind(student, sample)
       other = kind if cached else _kind(teacher, sample)
       values = values._replace(teacher=pair[0], student=pair[1])
-      return _fill_in(experiment, values, other, kind), values
+      kinds = {"teacher": other, "student": kind}
+      kinds |= {name: "begun" for name, holds in begun.items() if holds}
+      return _fill_in(experiment, values, kinds, begun), values
   way_out = _way_out(values.objective, first)
   raise UserError(f"--distillation={values.objective.text}: {first}{way_out}")
 
@@ -115,19 +135,37 @@ def _way_out(objective: methods.ObjectiveSpec, error: UserError) -> str:
 
 def _kind(network: nn.Module, sample: jax.Array) -> str:
   key = jax.random.key(0)
-  init = partial(network.init, train=False)
+  init = partial(call_with, network.init, train=False)
   shapes = jax.eval_shape(init, key, sample)
-  rows = taps.describe(network.apply, shapes, sample, train=False)
+  apply = partial(call_with, network.apply)
+  rows = taps.describe(apply, shapes, sample, train=False)
   modules = {row.module for row in rows}
   if any("Attention" in name for name in modules):
     return "attention"
   return "convolution" if "Conv" in modules else "dense"
 
 
-def _fill_in(experiment, values, teacher_kind, student_kind) -> Experiment:
+def _as_begun(group: Any) -> Any:
+  """Trains a network gently where nothing is said of how."""
+  default = type(group)()
+  changes = {
+    name: value
+    for name, value in BEGUN.items()
+    if getattr(group, name) == getattr(default, name)
+  }
+  return dataclasses.replace(group, **changes)
+
+
+def _fill_in(experiment, values, kinds, begun) -> Experiment:
   """Puts networks, and rates where there are none, into the settings."""
-  teacher, student = experiment.teacher, experiment.student
-  controls, rates = experiment.controls, RATES[student_kind]
+  teacher, student = (
+    _as_begun(group) if begun.get(name) else group
+    for name, group in (
+      ("teacher", experiment.teacher),
+      ("student", experiment.student),
+    )
+  )
+  controls, rates = experiment.controls, RATES[kinds["student"]]
   if student.learning_rate is None:
     names = ("baseline", "smoothing", "augmented")
     fields = {name: f"{name}_learning_rate" for name in names}
@@ -142,11 +180,12 @@ def _fill_in(experiment, values, teacher_kind, student_kind) -> Experiment:
     teacher=dataclasses.replace(
       teacher,
       model=values.teacher.text,
-      learning_rate=teacher.learning_rate or RATES[teacher_kind]["teacher"],
+      learning_rate=teacher.learning_rate or RATES[kinds["teacher"]]["teacher"],
     ),
     student=dataclasses.replace(
       student,
-      model=values.student.text,
+      # What is cut out of a network is cut again where a run is repeated.
+      model=student.model if begun.get("student") else values.student.text,
       learning_rate=student.learning_rate or rates["student"],
     ),
     controls=controls,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,19 @@ def fingerprints(trained_on: Split, score_split: Split) -> dict[str, str]:
   }
 
 
+def _shapes(shape: Any) -> dict[str, str]:
+  by_name = shape if isinstance(shape, Mapping) else {"an image": shape}
+  return {
+    f"shape of {name}": "x".join(map(str, one)) for name, one in by_name.items()
+  }
+
+
 def of_setup(setup: Setup) -> dict[str, Any]:
   """Describes what a run that stopped must find again to go on."""
   values = {
     "number of training images": len(setup.train_split.labels),
     "number of scored images": len(setup.score_split.labels),
-    "shape of an image": "x".join(map(str, setup.dataset.image_shape)),
+    **_shapes(setup.dataset.image_shape),
   }
   for number, name in enumerate(setup.dataset.class_names):
     values[f"class {number}"] = name

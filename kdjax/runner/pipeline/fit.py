@@ -23,6 +23,7 @@ from kdjax.runner.pipeline.epochs import (
 )
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, network_note
+from kdjax.runner.pipeline.tokens import keep_tokenizer
 from kdjax.runner.report.logs import RunLog
 from kdjax.runner.report.progress import Advance, progress
 from kdjax.train import profiling
@@ -61,14 +62,16 @@ def obtain_teacher(
   Their variables have a leading axis (1,) or (T,); None where the teacher is cached, or
   nobody learns from one and none was given.
   """
+  keep_tokenizer(setup.dataset, workdir)
   if setup.cached is not None:
     return None
-  if setup.saved_teacher is not None:
+  if not setup.trains_teacher:
     networks = jax.tree.map(
       lambda x: np.asarray(x)[None], setup.saved_teacher.load()
     )
     return placed(networks, setup.teacher.partition)
-  if not any(arm.teacher for arm in arms):
+  is_start = setup.start is not None and setup.start.of_teacher
+  if not is_start and not any(arm.teacher for arm in arms):
     return None
   result = fit(setup, setup.teacher, log, watch=watch)
   networks = result.networks["teacher"]

@@ -10,7 +10,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline.arms import STAND_INS
-from kdjax.runner.pipeline.pretrained import KEEP
+from kdjax.runner.pipeline.pretrained import KEEP, TUNED
 from kdjax.train.dry_run import reads_answers
 
 
@@ -24,7 +24,7 @@ def check(
 ) -> None:
   """Refuses to learn from the answers of a classifier that was never trained."""
   head = experiment.teacher.teacher_head
-  if head == KEEP:
+  if head in (KEEP, TUNED):
     return
   for name, arm in arms.items():
     if arm.teacher is None:

@@ -8,7 +8,9 @@ import numpy as np
 
 from kdjax import data, evaluate
 from kdjax.core import storage
+from kdjax.core.calling import call_with
 from kdjax.core.task import Task
+from kdjax.data.dataset import empty_examples
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
 from kdjax.runner.pipeline.predict import first, predict
@@ -56,7 +58,8 @@ def measure(
       images, for the agreement with them; the first teacher's by default.
   """
   seeds = experiment.student.seeds
-  say(f"measuring the networks on {len(setup.score_split.labels):,} images")
+  noun = setup.dataset.noun
+  say(f"measuring the networks on {len(setup.score_split.labels):,} {noun}s")
   teacher_logits = None
   if teacher is not None:
     teacher_logits = predict(setup.teacher, teacher, setup.score_split.images)
@@ -195,7 +198,7 @@ def scores(
 
 def _flops(setup: Setup, train_spec: TrainSpec, networks: Any) -> int | None:
   def forward(variables, images):
-    return train_spec.network.apply(variables, images, train=False)
+    return call_with(train_spec.network.apply, variables, images, train=False)
 
   return evaluate.flops(forward, first(networks), setup.sample)
 
@@ -230,15 +233,14 @@ def latencies(
   """Times the forward passes of networks in turn, for one image and for 64."""
   calls = {1: {}, 64: {}}
   for batch in calls:
-    (image,) = setup.signature.inputs
-    images = np.zeros((batch, *image.shape), image.dtype)
+    inputs = empty_examples(setup.dataset, batch)
     for name, (train_spec, variables) in networks.items():
       forward = jax.jit(
-        lambda variables, x, network=train_spec.network: network.apply(
-          variables, x, train=False
+        lambda variables, x, network=train_spec.network: call_with(
+          network.apply, variables, x, train=False
         )
       )
-      calls[batch][name] = lambda f=forward, v=variables, x=images: f(v, x)
+      calls[batch][name] = lambda f=forward, v=variables, x=inputs: f(v, x)
   return clock(calls)
 
 
@@ -276,7 +278,7 @@ def _samples(
   labels = setup.score_split.labels
   places = setup.student.task.samples(teacher_logits, labels)
   return {
-    "images": np.stack([setup.score_split.images[int(i)] for i in places]),
+    "inputs": data.shown(setup.score_split, places),
     "labels": labels[places],
     "teacher_logits": teacher_logits[places],
     "student_logits": student_logits[places],

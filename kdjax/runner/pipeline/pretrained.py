@@ -1,6 +1,6 @@
 """Teachers that were trained before: by an earlier run, or by somebody else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,10 @@ from kdjax.models import ModelSpec, read_model
 from kdjax.models.pretrained.read import read_outside_teacher
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline import class_maps
+from kdjax.runner.pipeline.encoders import is_language_model, open_encoder
 from kdjax.train.devices import processes
 
-KEEP = "keep"
+KEEP, TUNED = "keep", "tuned"
 
 
 class SavedTeacher(NamedTuple):
@@ -22,10 +23,13 @@ class SavedTeacher(NamedTuple):
 
   Attributes:
     load: () -> its variables; raises StorageError if they are damaged.
+    fine_tuned: whether these, without a classifier, are what its training on the
+      data begins with.
   """
 
   model: ModelSpec
   load: Callable[[], Any]
+  fine_tuned: bool = False
 
 
 def find(
@@ -44,8 +48,9 @@ def find(
       for a teacher to be trained.
     classes: which of the teacher's classes is which, as `class_maps.read_map`
       takes it; None where they must be the same in the same order.
-    head: "keep" for the teacher's classifier; "drop" or "new" for an untrained
-      one in its place, as `class_maps.without_head` takes it.
+    head: "keep" for the teacher's classifier; "tuned" for a new one that is trained
+      with all of it; "drop" or "new" for an untrained one in its place, as
+      `class_maps.without_head` takes it.
 
   Returns:
     The teacher, or None.
@@ -53,10 +58,16 @@ def find(
   if source is None:
     return None
   path = Path(source).expanduser()
-  if path.is_file() or any(path.glob("*.safetensors*")):
+  if is_language_model(source):
+    teacher, names = _from_encoder(source, model, dataset, classes, head)
+  elif path.is_file() or any(path.glob("*.safetensors*")):
     teacher, names = _from_file(source, path, model, dataset, classes, head)
   else:
     teacher, names = _from_run(source, path, dataset, validation, classes, head)
+  if head == TUNED:
+    return teacher._replace(
+      load=lambda: class_maps.headless(teacher.load()), fine_tuned=True
+    )
   if head != KEEP:
     return teacher._replace(
       load=lambda: class_maps.without_head(
@@ -98,6 +109,38 @@ def _from_file(source, path: Path, model: str, dataset, classes, head):
   return SavedTeacher(model, lambda: teacher.variables), names
 
 
+def _from_encoder(source, model: str, dataset, classes, head):
+  """A pretrained encoder of texts as it is, and what it calls its classes."""
+  if dataset.tokenizer is None:
+    raise UserError(
+      f"--teacher_from={source}: it reads texts, and the inputs of {dataset.name} are"
+      f" {dataset.noun}s"
+    )
+  encoder = open_encoder("teacher_from", source)
+  if model not in (AUTO, encoder.model.text):
+    raise UserError(
+      f"--teacher={model} and --teacher_from={source}: it is {encoder.model}; leave"
+      " --teacher out"
+    )
+  if head != TUNED and not encoder.classes:
+    raise UserError(
+      f"--teacher_from={source}: it has no classifier; --teacher_head=tuned trains a"
+      " new one on the data, with all of the network"
+    )
+  same = classes is None and head == KEEP
+  if same and encoder.classes != dataset.classes:
+    raise UserError(
+      f"--teacher_from={source}: the teacher knows {encoder.classes} classes, but the"
+      f" student is to learn the {dataset.classes} of {dataset.name};"
+      " --teacher_head=tuned trains a new classifier on the data, --teacher_classes"
+      " says which class is which"
+    )
+  if same:
+    class_maps.check_same(source, encoder.class_names, dataset.class_names)
+  load = lambda: encoder.variables  # noqa: E731
+  return SavedTeacher(encoder.model, load), encoder.class_names
+
+
 def _from_run(
   source, folder: Path, dataset: Dataset, validation: float, classes, head
 ):
@@ -120,16 +163,30 @@ def _from_run(
       f"--teacher_from={source}: the teacher knows {note['classes']} classes,"
       f" but the student is to learn the {dataset.classes} of {dataset.name};"
       " --teacher_classes says which is which, --teacher_head=drop teaches by"
-      " features alone"
+      " features alone, --teacher_head=tuned trains it on the data first"
     )
-  if tuple(note["image_shape"]) != tuple(dataset.image_shape):
+  if not _same_inputs(note["image_shape"], dataset.image_shape):
     raise UserError(
-      f"--teacher_from={source}: the teacher takes images of shape"
-      f" {tuple(note['image_shape'])}, but {dataset.name} has"
-      f" {tuple(dataset.image_shape)}"
+      f"--teacher_from={source}: the teacher takes {_inputs(note['image_shape'])},"
+      f" but {dataset.name} has {_inputs(dataset.image_shape)}"
     )
   names = note.get("class_names")
   if same:
     class_maps.check_same(source, names, dataset.class_names)
   load = partial(storage.load_variables, folder, note)
   return SavedTeacher(read_model(note["model"]), load), names
+
+
+def _same_inputs(theirs: Any, ours: Any) -> bool:
+  """Whether a network for one shape takes another: texts may have any length."""
+  if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+    return theirs.keys() == ours.keys()
+  if isinstance(theirs, Mapping) or isinstance(ours, Mapping):
+    return False
+  return tuple(theirs) == tuple(ours)
+
+
+def _inputs(shape: Any) -> str:
+  if isinstance(shape, Mapping):
+    return f"inputs called {', '.join(shape)}"
+  return f"images of shape {tuple(shape)}"

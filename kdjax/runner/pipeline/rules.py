@@ -57,6 +57,22 @@ _CLASHES = (
     " trained ones; leave one of them out",
   ),
   Rule(
+    "teacher_head teacher_from",
+    lambda one: (
+      one.teacher.teacher_head == "tuned"
+      and len(one.values.teacher_folders) > 1
+    ),
+    "--teacher_head=tuned: one teacher is trained on the data, and --teacher_from names"
+    " several",
+  ),
+  Rule(
+    "teacher_head teacher_cache",
+    lambda one: (
+      one.teacher.teacher_head == "tuned" and one.teacher.teacher_cache
+    ),
+    "--teacher_head=tuned: with --teacher_cache no teacher is trained",
+  ),
+  Rule(
     "route teacher_from",
     lambda one: one.teaching.route and one.values.teacher_folders,
     "--route needs the moments of a teacher's training, which a trained one does"
@@ -70,7 +86,9 @@ _CLASHES = (
   ),
   Rule(
     "teacher_head specialists",
-    lambda one: one.teacher.teacher_head != "keep" and one.teaching.specialists,
+    lambda one: (
+      one.teacher.teacher_head in ("drop", "new") and one.teaching.specialists
+    ),
     "--teacher_head={teacher.teacher_head}: --specialists begin with the"
     " teacher's answers, which mean nothing without its classifier",
   ),

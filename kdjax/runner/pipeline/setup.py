@@ -12,6 +12,7 @@ import optax
 from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
+from kdjax.data.dataset import empty_examples
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.models import ModelSpec, quantized
 from kdjax.models.export.signature import About
@@ -20,6 +21,7 @@ from kdjax.runner.pipeline import (
   pretrained,
 )
 from kdjax.runner.pipeline.dataset import task_of
+from kdjax.runner.pipeline.starts import Start
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
 from kdjax.train.devices.rules import Partition
@@ -104,6 +106,7 @@ class Setup(NamedTuple):
     student: the student with its baseline and controls.
     grids: by arm, the cells of its grid.
     stages: who stands between the teacher and the students, in their order.
+    start: what the students begin with; None where all of it is drawn.
   """
 
   experiment: Experiment
@@ -121,6 +124,7 @@ class Setup(NamedTuple):
   grids: dict[str, list[dict[str, float]]]
   devices: list[jax.Device]
   stages: tuple[IntermediateTeacher, ...] = ()
+  start: Start | None = None
 
   @property
   def streams_answers(self) -> bool:
@@ -134,20 +138,36 @@ class Setup(NamedTuple):
     return signature(self.dataset)
 
   @property
-  def sample(self) -> jax.Array:
-    """One empty image, (1, H, W, C) float32, for shapes."""
-    return empty_image(self.dataset)
+  def sample(self) -> Any:
+    """One empty example, (1, ...), for shapes."""
+    return empty_inputs(self.dataset)
+
+  @property
+  def trains_teacher(self) -> bool:
+    """Whether the teacher is trained here, from a start or from nothing."""
+    return self.saved_teacher is None or self.saved_teacher.fine_tuned
 
 
 def signature(dataset: Dataset) -> Signature:
   """What a network of a data set takes and gives."""
-  image = jax.ShapeDtypeStruct(dataset.image_shape, np.float32)
-  return task_of(dataset).signature(image, dataset.classes)
+  example = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
+    empty_examples(dataset, 1),
+  )
+  return task_of(dataset).signature(example, dataset.classes)
 
 
-def empty_image(dataset: Dataset) -> jax.Array:
-  """One empty image, (1, H, W, C) float32, for shapes."""
-  return jnp.zeros((1, *dataset.image_shape), jnp.float32)
+def empty_inputs(dataset: Dataset) -> Any:
+  """One empty example as networks see it, (1, ...), for shapes."""
+  return jax.tree.map(jnp.asarray, empty_examples(dataset, 1))
+
+
+def written_shape(dataset: Dataset) -> list | dict:
+  """The shape of an example's inputs as JSON has it."""
+  shape = dataset.image_shape
+  if isinstance(shape, Mapping):
+    return {name: list(one) for name, one in shape.items()}
+  return list(shape)
 
 
 def about_network(
@@ -184,6 +204,6 @@ def network_note(setup: Setup, model: str) -> dict[str, Any]:
     "model": model,
     "classes": setup.dataset.classes,
     "class_names": list(setup.dataset.class_names),
-    "image_shape": list(setup.dataset.image_shape),
+    "image_shape": written_shape(setup.dataset),
     "dataset": setup.dataset.name,
   }

@@ -12,10 +12,12 @@ from kdjax.core import spec
 from kdjax.core.errors import UserError, quantity
 from kdjax.core.schedule import make_schedule
 from kdjax.data import Dataset
+from kdjax.data.dataset import example
+from kdjax.models.pretrained.cut import read_cut
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.config.commands import DistillConfig
 from kdjax.runner.pipeline import rules, validate_teachers
-from kdjax.runner.pipeline.values import Values
+from kdjax.runner.pipeline.values import Values, is_cut
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
 from kdjax.train.schemes.registry import check_devices
@@ -38,7 +40,9 @@ def check_names(
   validate_teachers.check(experiment, values)
   check_devices(experiment.distillation.regime, values.scheme, len(local))
   for model in (values.student, values.teacher, *values.chain):
-    if model is not None:
+    if is_cut(model):
+      read_cut(model.spec)
+    elif model is not None:
       model.make(classes=2)
 
 
@@ -104,7 +108,14 @@ def check_view(
   numbered: bool = False,
 ) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
-  image = jnp.asarray(dataset.train.images[0])[None]
+  if isinstance(dataset.image_shape, Mapping):
+    if [term.spec.name for term in spec.parse_sum(view)] == ["none"]:
+      return
+    raise UserError(
+      f"view {view!r}: it is of images, and the inputs of {dataset.name} are"
+      f" {', '.join(dataset.image_shape)}"
+    )
+  image = jnp.asarray(example(dataset.train.images, 0))[None]
   place = jnp.zeros(1, jnp.int32)
   turn = place if numbered else jax.random.key(0)
   try:

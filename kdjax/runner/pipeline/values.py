@@ -9,6 +9,7 @@ from kdjax.core import spec
 from kdjax.core.task import Task
 from kdjax.methods import ObjectiveSpec
 from kdjax.models.lora import Lora, read_lora
+from kdjax.models.pretrained.cut import CUTS
 from kdjax.runner.config import AUTO, Distillation, Experiment
 from kdjax.train import profiling
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
@@ -132,6 +133,11 @@ def with_objective(
     text = f"{text}:1"
   settings = dataclasses.replace(settings, distillation=text)
   return dataclasses.replace(experiment, distillation=settings)
+
+
+def is_cut(model: models.ModelSpec | None) -> bool:
+  """Says whether a network is named as a part of another one, as layers(3)."""
+  return model is not None and model.spec.name in CUTS
 
 
 def policy_of(experiment: Experiment) -> str:

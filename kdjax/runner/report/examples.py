@@ -1,5 +1,6 @@
 """The picture of single examples: what a teacher says beyond the right class."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +10,15 @@ from matplotlib.figure import Figure
 from kdjax.runner.report import style
 from kdjax.runner.report.theory import softmax
 
+# So much of a text is shown.
+LETTERS = 170
 # So many classes have a bar and a name each that can still be read.
 MOST = 50
 
 
 @style.styled
 def soft_targets_figure(
-  images: np.ndarray,
+  inputs: np.ndarray,
   labels: np.ndarray,
   teacher_logits: np.ndarray,
   student_logits: np.ndarray | None = None,
@@ -23,45 +26,52 @@ def soft_targets_figure(
   temperature: float = 4.0,
   class_names: Sequence[str] | None = None,
 ) -> Figure:
-  """Draws some images beside their teacher's classes, plain and softened.
+  """Draws some examples beside their teacher's classes, plain and softened.
 
   Args:
-    images: (K, H, W, 1 or 3); each image is stretched to full contrast.
+    inputs: (K, H, W, 1 or 3) images, each of which is stretched to full contrast;
+      or (K,) texts.
     labels: (K,) int, the true classes.
     teacher_logits: (K, C).
     student_logits: (K, C), drawn as dots over the bars; may be None.
     class_names: C names for the axis; by default the numbers. Of more than 50
       classes the axis shows the numbers.
   """
-  images, teacher = np.asarray(images), np.asarray(teacher_logits, dtype=float)
+  inputs, teacher = np.asarray(inputs), np.asarray(teacher_logits, dtype=float)
   student = (
     None if student_logits is None else np.asarray(student_logits, float)
   )
   names = list(map(style.legible, _class_names(class_names, teacher.shape[-1])))
-  sizes = {len(images), len(labels), len(teacher)}
+  sizes = {len(inputs), len(labels), len(teacher)}
   if len(sizes) > 1 or (student is not None and student.shape != teacher.shape):
     raise ValueError(
-      f"soft_targets_figure: {len(images)} images, {len(labels)} labels,"
+      f"soft_targets_figure: {len(inputs)} inputs, {len(labels)} labels,"
       f" teacher {teacher.shape}, student"
       f" {None if student is None else student.shape}"
     )
   # Names of more than a letter stand upright below the last row.
   below = max(map(len, names)) if len(names) <= MOST else 1
   below = 0.07 * below if below > 1 else 0.0
-  drawing = style.figure(0.7 + 1.02 * len(images) + below)
+  drawing = style.figure(0.7 + 1.02 * len(inputs) + below)
+  of_texts = inputs.ndim == 1
   panels = drawing.subplots(
-    len(images), 3, squeeze=False, width_ratios=[1, 2, 2], sharey="col"
+    len(inputs),
+    3,
+    squeeze=False,
+    width_ratios=[2 if of_texts else 1, 2, 2],
+    sharey="col",
   )
-  for row, label in zip(range(len(images)), labels, strict=True):
-    _picture(panels[row, 0], images[row], _titled(names[int(label)]))
+  show = _text if of_texts else _picture
+  for row, label in zip(range(len(inputs)), labels, strict=True):
+    show(panels[row, 0], inputs[row], _titled(names[int(label)]))
     for panel, heat in zip(panels[row, 1:], (1.0, temperature), strict=True):
       dots = None if student is None else softmax(student[row] / heat)
       _bars(panel, softmax(teacher[row] / heat), dots, int(label))
       if len(names) <= MOST:
         panel.set_xticks(
-          range(len(names)), names if row == len(images) - 1 else []
+          range(len(names)), names if row == len(inputs) - 1 else []
         )
-      elif row < len(images) - 1:
+      elif row < len(inputs) - 1:
         panel.tick_params(labelbottom=False)
   _finish(drawing, panels, names, temperature)
   return drawing
@@ -85,6 +95,16 @@ def _picture(panel: Axes, image: np.ndarray, title: str) -> None:
   panel.set_yticks([])
   panel.spines[:].set_visible(False)
   panel.set_title(title, size=9, pad=2)
+
+
+def _text(panel: Axes, text: str, title: str) -> None:
+  """Writes the beginning of a text, in lines that fit the panel."""
+  lines = textwrap.wrap(style.legible(text, LETTERS), 34) or [""]
+  panel.text(0, 1, "\n".join(lines), size=7, va="top", parse_math=False)
+  panel.set_xticks([])
+  panel.set_yticks([])
+  panel.spines[:].set_visible(False)
+  panel.set_title(title.replace("\n", " "), size=9, pad=2, loc="left")
 
 
 def _bars(

@@ -201,7 +201,7 @@ def test_soft_targets_of_many_classes_stay_small(classes):
 )
 def test_soft_targets_figure_refuses(change, named):
   arguments = {
-    "images": np.zeros((2, 4, 4, 1)),
+    "inputs": np.zeros((2, 4, 4, 1)),
     "labels": [0, 1],
     "teacher_logits": np.zeros((2, 2)),
   }
