@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from kdjax.core.errors import UserError
 from kdjax.taps.network import Network
 
 
@@ -26,7 +27,10 @@ def completed(
   params = variables.get("params") if isinstance(variables, Mapping) else None
   if not isinstance(params, Mapping):
     return variables
-  shapes = jax.eval_shape(network.init, key, inputs)
+  try:
+    shapes = jax.eval_shape(network.init, key, inputs)
+  except UserError:  # it draws none
+    return variables
   there = shapes.get("params", {}) if isinstance(shapes, Mapping) else {}
   missing = set(there) - set(params)
   # Layers that it does not have are another network's, which is said elsewhere.

@@ -219,8 +219,8 @@ def side_by_side(network: nn.Module, sample: Any, platform: str) -> bool:
   """
   if platform != "cpu":
     return True
-  see = partial(call_with, network.init_with_output, inputs=sample, train=False)
-  program = jax.make_jaxpr(lambda key: see(key)[0])(jax.random.key(0))
+  see = partial(call_with, network.init_with_output, train=False)
+  program = jax.make_jaxpr(see)(jax.random.key(0), sample)
   return "conv_general_dilated" not in str(program)
 
 

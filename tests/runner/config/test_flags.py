@@ -242,7 +242,7 @@ def test_version(capsys):
     ("cache --vews=4", "--vews=4: cache has no such flag; did you mean --views?"
      " (launch.py cache --help)"),
     ("quantify --nolatency", "--nolatency: quantify has no such flag; distill,"
-     " sweep, compare, compress and soft_td have it (launch.py distill --help)"),
+     " sweep, text, compare, compress and soft_td have it (launch.py distill --help)"),
     ("plot norms --experiment=mutual", "--experiment=mutual: plot has no such flag"
      " (launch.py plot --help)"),
   ],
@@ -300,4 +300,7 @@ def test_both_names_of_a_flag_are_one_too_many(capsys):
 def test_another_command_refuses_the_other_name(capsys):
   assert launch.main(["launch.py", "compare", "kd", "--regime=mutual"]) == 2
   error = capsys.readouterr().err
-  assert "--regime=mutual: compare has no such flag; distill and sweep" in error
+  assert (
+    "--regime=mutual: compare has no such flag; distill, sweep and text"
+    in error
+  )
