@@ -73,8 +73,8 @@ def train(
 ) -> Iterator[Epoch]:
   """Trains all members of all arms and yields after every epoch.
 
-  An epoch is a pass over the largest loader; smaller loaders are repeated, so
-  that every arm takes the same number of steps. What happens in a step depends
+  An epoch is a pass over the largest loader; smaller ones are repeated, so that
+  every arm takes the same number of steps. What happens in a step depends
   on its number alone: a training that starts from a yielded epoch goes on as if
   it had never stopped, bit for bit.
 
@@ -83,13 +83,12 @@ def train(
     optimizer: from `make_optimizer`, made for all steps of the training.
     arms: who learns from what, by name.
     loaders: what is shown, by name.
-    images: (N, H, W, C) stored images of the whole training set, kept on every
-      device; None for a set that is read as it is needed.
+    images: (N, ...) stored inputs of the whole training set, kept on every device;
+      None for a set that is read as it is needed.
     epochs: how many.
     task: what the answers mean.
-    sample: inputs (1, ...), for the shape of what networks see.
-    read: indices (S, B) -> iterator of the S steps' stored images, where
-      `images` is None.
+    sample: inputs (1, ...), for their shape.
+    read: indices (S, B) -> iterator of the S steps' images, where `images` is None.
     teachers: who teaches, by name; the arms say who learns from whom.
     devices: what to train on, by default all devices of this process. Where
       they are those of several processes, all of these call this alike.

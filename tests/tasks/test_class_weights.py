@@ -74,9 +74,11 @@ def test_pixels_are_weighed_and_mixed_labels_each():
   loss, *_ = make_objective("ce:1", task=task).apply(
     {"ce": ()}, {"ce": ()}, inputs
   )
-  other = -np.take(WEIGHTS, partners) * log_softmax(LOGITS, -1)[
-    np.arange(6), partners
-  ] * (partners >= 0)
+  other = (
+    -np.take(WEIGHTS, partners)
+    * log_softmax(LOGITS, -1)[np.arange(6), partners]
+    * (partners >= 0)
+  )
   assert float(loss) == pytest.approx(
     (0.25 * WANT + 0.75 * other).mean(), rel=1e-5
   )
