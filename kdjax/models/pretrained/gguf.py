@@ -1,7 +1,7 @@
 """GGUF files, as llama.cpp and its kin have them: read as published folders are."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.tensors import Tensor, check_names
 
 MAGIC = b"GGUF"
+# Lists of as many values as there are tokens.
+_VOCABULARY = [
+  f"tokenizer.ggml.{name}"
+  for name in ("tokens", "scores", "token_type", "merges")
+]
 # GPT-2's linear layers, which lie the other way round in its folders.
 _CONV1D = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 
@@ -52,21 +57,10 @@ def read_gguf(
       tensors that are missing or superfluous.
     StorageError: for a file that is damaged.
   """
-  readers = [_reader(part) for part in _parts(path)]
-  # Of several parts the first says what the network is.
-  fields = {name: x.contents() for name, x in readers[0].fields.items()}
+  fields, stored = _opened(path)
   try:
-    if (count := fields.get("split.count", 1)) != len(readers):
-      raise UserError(
-        f"it says that it is one of {count} parts, whose names would end in"
-        f" -00001-of-{count:05}.gguf"
-      )
     family = gguf_config.family_of(fields)
-    arrays = {
-      one.name: _dequantised(one)
-      for reader in readers
-      for one in reader.tensors
-    }
+    arrays = {one.name: _dequantised(one) for one in stored}
     config = gguf_config.gguf_config(fields, arrays)
     architecture = architecture_of(config)
     table = architecture.table(architecture.build(config))
@@ -86,6 +80,52 @@ def read_gguf(
     elif name.endswith(_CONV1D):
       tensors[name] = array.T
   return config, tensors, fields
+
+
+def read_gguf_config(path: Path) -> dict[str, Any]:
+  """Reads what a GGUF file says of its network, and none of its weights.
+
+  Returns:
+    config.json's values.
+
+  Raises:
+    UserError, StorageError: as `read_gguf`.
+  """
+  fields, stored = _opened(path, without=_VOCABULARY)
+  try:
+    # Shapes alone, but for the few numbers that are settings.
+    arrays = {
+      one.name: _dequantised(one)
+      if one.name in gguf_config.ROPE_TENSORS
+      else np.broadcast_to(np.float32(0), [int(x) for x in one.shape[::-1]])
+      for one in stored
+    }
+    return gguf_config.gguf_config(fields, arrays)
+  except UserError as error:
+    raise UserError(f"{path}: {error}") from None
+
+
+def _opened(
+  path: Path, *, without: Collection[str] = ()
+) -> tuple[dict[str, Any], list[Any]]:
+  """A network's fields, and its tensors as they are stored, of all its files.
+
+  Args:
+    without: names of fields that are not read.
+  """
+  readers = [_reader(part) for part in _parts(path)]
+  # Of several parts the first says what the network is.
+  fields = {
+    name: field.contents()
+    for name, field in readers[0].fields.items()
+    if name not in without
+  }
+  if (count := fields.get("split.count", 1)) != len(readers):
+    raise UserError(
+      f"{path}: it says that it is one of {count} parts, whose names would end in"
+      f" -00001-of-{count:05}.gguf"
+    )
+  return fields, [one for reader in readers for one in reader.tensors]
 
 
 def _parts(path: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import language_models
 from kdjax.runner.pipeline.fitting_mesh import fitting_mesh
 from kdjax.runner.pipeline.partition import (
+  activations_on_a_device,
   batch_parts,
   check_rules,
   on_a_device,
@@ -280,7 +281,8 @@ def step_advice(
 ) -> str:
   """Names a mesh with room for a step that does not fit.
 
-  What is temporary is taken for as many bytes a row of the batch as it is here.
+  What is temporary is taken for a gradient, which is cut as its parameters are, and
+  for activations, see `activations_on_a_device`.
 
   Args:
     arguments: of the step, see `loop.train`.
@@ -289,13 +291,24 @@ def step_advice(
   """
   states, teachers = arguments[0], arguments[5] or {}
   sizes = needs.memory
-  temporary = sizes["temporary"] * batch_parts(partition, devices)
+
+  def gradients(partition):
+    return sum(_gradient(one, partition) for one in states.values())
+
+  def share(partition):
+    if partition is None:
+      return 1 / batch_parts(None, devices)
+    # Of the arm with the largest part.
+    return max(activations_on_a_device(x, partition) for x in states.values())
+
+  activations = max(sizes["temporary"] - gradients(partition), 0)
+  activations /= share(partition)
 
   def held(candidate):
     kept = [_bytes(on_a_device(one, candidate)) for one in states.values()]
     kept += [teacher_bytes(one, candidate) for one in teachers.values()]
-    parts = batch_parts(candidate, devices)
-    return sum(kept) + sizes["data"] + temporary // parts
+    temporary = gradients(candidate) + activations * share(candidate)
+    return int(sum(kept) + sizes["data"] + temporary)
 
   room = free + sum(sizes.values()) - sizes["temporary"]
   return adviser(experiment, devices)(held, room)

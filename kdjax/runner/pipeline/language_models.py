@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.errors import UserError
+from kdjax.core.errors import StorageError, UserError
 from kdjax.data.text import Reader
 from kdjax.models.generation.sampling import read_sampling
 from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.files import read_json
+from kdjax.models.pretrained.gguf import is_gguf, read_gguf_config
 from kdjax.models.pretrained.load import Pretrained, load
+from kdjax.models.pretrained.packages import PREFIX, package_path
 from kdjax.models.tokenizers import token_bytes
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline.partition import placed
@@ -61,19 +63,25 @@ def shapes_of(where: str) -> Any:
   """The shapes of a language model's variables, of which nothing is read.
 
   Args:
-    where: as `open_language_model` takes it; of what has no config.json, or one that
-      loading refuses, there are none.
+    where: as `open_language_model` takes it; of what loading refuses there are none.
   """
-  path = _folder_of(where) / _CONFIG
-  if not path.is_file():
-    return {}
   try:
-    config = read_json(path)
+    config = _config_of(where)
     module = architecture_of(config).build(config)
-  except UserError:
+  except (UserError, StorageError):
     return {}
   ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   return jax.eval_shape(module.init, jax.random.key(0), ids)
+
+
+def _config_of(where: str) -> dict[str, Any]:
+  """What a folder, a GGUF file or a package says of its network."""
+  folder = _folder_of(where)
+  if not folder.exists() and where.startswith(PREFIX):
+    folder = package_path(where.removeprefix(PREFIX))
+  return (
+    read_gguf_config(folder) if is_gguf(folder) else read_json(folder / _CONFIG)
+  )
 
 
 def _folder_of(where: str) -> Path:

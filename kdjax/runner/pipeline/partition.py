@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,13 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from kdjax.core.errors import UserError, quantity
-from kdjax.train.devices.rules import Partition, Rule, layout, make_rules
+from kdjax.train.devices.rules import (
+  Partition,
+  Rule,
+  layout,
+  make_rules,
+  parts_of,
+)
 from kdjax.train.devices.rules import check_matches as check_strict
 from kdjax.train.population.arrangement import layout_of_state, train_states
 
@@ -129,6 +135,56 @@ def on_a_device(state: Any, partition: Partition) -> Any:
     state,
     shardings,
   )
+
+
+def activations_on_a_device(state: Any, partition: Partition) -> float:
+  """The share of a batch's activations that one device has, by layers' widths.
+
+  What enters and leaves a layer is as wide as its kernel, and cut where that is; but
+  what is cut over the batch's axis too, as `fsdp` does, is put together for each layer.
+
+  Args:
+    state: a training state, or its shapes.
+  """
+  shardings, held, whole = layout_of_state(state, partition), 0.0, 0.0
+  for one, cut in zip(*map(train_states, (state, shardings)), strict=True):
+    stacked = one.step.ndim
+    for leaf, how in zip(
+      *map(jax.tree.leaves, (one.params, cut.params)), strict=True
+    ):
+      shape = leaf.shape[stacked:]
+      parts = [
+        1 if DATA in np.ravel(name) else parts_of(name, partition.mesh)
+        for name in how.spec[stacked:]
+      ]
+      for width, into in _widths(shape, parts):
+        held, whole = held + width / into, whole + width
+  rows = partition.mesh.shape.get(DATA, 1)
+  return (held / whole if whole else 1.0) / rows
+
+
+def _widths(
+  shape: Sequence[int], parts: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+  """How wide what enters and leaves a layer is, and into how many parts that is cut.
+
+  Args:
+    shape: of its kernel: inputs first, outputs last, either perhaps on several axes.
+    parts: into how many its first axes are cut.
+
+  Example:
+    >>> list(_widths((4, 2, 3), (1, 2))), list(_widths((2, 3, 4), (2,)))
+    ([(4, 1), (6, 2)], [(6, 2), (4, 1)])
+  """
+  if len(shape) < 2:
+    yield math.prod(shape), 1
+    return
+  axis = next((i for i, count in enumerate(parts) if count > 1), len(shape) - 1)
+  into = math.prod(parts)
+  split = axis if axis else len(shape) - 1
+  sides = math.prod(shape[:split]), math.prod(shape[split:])
+  cuts = (1, into) if axis else (into, 1)
+  yield from zip(sides, cuts, strict=True)
 
 
 def check_rules(

@@ -20,6 +20,7 @@ from kdjax.core.errors import KdjaxError, StorageError, UserError
 from kdjax.models import make_model
 from kdjax.models.pretrained import gguf as gguf_files
 from kdjax.models.pretrained.files import load_safetensors
+from kdjax.runner.pipeline.language_models import shapes_of
 
 gguf = pytest.importorskip("gguf")
 
@@ -213,6 +214,8 @@ def logits_of(pretrained):
 def test_is_the_network_of_the_folder_bit_for_bit(what, tmp_path):
   path, folder = made(what, tmp_path)
   ours, theirs = kdjax.pretrained.load(path), kdjax.pretrained.load(folder)
+  # What a preflight looks at, without reading weights.
+  assert shapes_of(str(path)) == jax.eval_shape(lambda: ours.variables)
   assert computed(ours.network) == computed(theirs.network)
   assert_same(ours.variables, theirs.variables)
   assert ours.tokenizer is None

@@ -10,8 +10,12 @@ from kdjax.core.errors import UserError
 from kdjax.models import make_model
 from kdjax.models.decoder import Decoder
 from kdjax.models.transformer_config import Layer, TransformerConfig
-from kdjax.runner.pipeline.partition import read_partition
+from kdjax.runner.pipeline.partition import (
+  activations_on_a_device,
+  read_partition,
+)
 from kdjax.train.devices.rules import layout
+from kdjax.train.state import TrainState
 
 TOKENS = jnp.zeros((1, 4), jnp.int32)
 LAYERS = (Layer(None, None, 1.0),)
@@ -34,6 +38,37 @@ NETWORKS = {
     Decoder(TransformerConfig(6, 8, LAYERS, 4, 2, 2, 16, 32)), TOKENS
   ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ("mesh", "rules", "share"),
+  [
+    ("data=4,model=2", "transformer", None),
+    ("data=2,model=4", "fsdp", 1 / 2),
+    ("data=8", None, 1 / 8),
+  ],
+)
+def test_what_of_the_activations_a_device_has(mesh, rules, share):
+  """Layers read and write the state, 8 wide, six times; what is between them is cut."""
+  partition = read_partition(mesh, rules, jax.devices())
+  kernels = {
+    f"attention/{name}": (8, 2, 4) for name in ("query", "key", "value")
+  } | {"attention/out": (2, 4, 8), "mlp/dense_0": (8, 16), "mlp/dense_1": (16, 8)}  # fmt: skip
+  network = {
+    "stage_0": {
+      part: {
+        name.partition("/")[2]: {"kernel": jax.ShapeDtypeStruct((3, *shape), jnp.float32)}
+        for name, shape in kernels.items()
+        if name.startswith(part)
+      }
+      for part in ("attention", "mlp")
+    }
+  }  # fmt: skip
+  members = jax.ShapeDtypeStruct((3,), jnp.int32)
+  state = TrainState(members, {"network": network, "method": {}}, ())
+  uncut, cut = 6 * 8, 4 * 8 + 2 * 16
+  share = share or (uncut + cut / 2) / (uncut + cut) / 4
+  assert activations_on_a_device(state, partition) == pytest.approx(share)
 
 
 def cuts(rules, network, mesh="data=2,model=2"):
