@@ -2,7 +2,11 @@
 # One run on all GPUs of this machine, begun again for as long as that helps:
 #
 #   experiments/cluster/gpu_box.sh runs/long --experiment=cifar100/resnet32x4_resnet8x4
+#   experiments/cluster/gpu_box.sh runs/qwen3 lm \
+#     --experiment=lm/qwen3_4b_1_7b_on_policy --text=mathematics.jsonl \
+#     --teacher_from=Qwen3-4B --student_from=Qwen3-1.7B-Base
 #
+# The second one is on-policy distillation of a language model (docs/recipes.md).
 # One process drives all GPUs: nothing here needs --multihost.
 set -u
 

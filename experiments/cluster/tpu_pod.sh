@@ -2,6 +2,13 @@
 # One run on all workers of a Cloud TPU slice:
 #
 #   experiments/cluster/tpu_pod.sh NAME ZONE --experiment=mnist_demo --epochs=100
+#   experiments/cluster/tpu_pod.sh NAME ZONE lm \
+#     --experiment=lm/qwen2_5_7b_1_5b_minillm --text=/mnt/shared/dolly.jsonl \
+#     --teacher_from=/mnt/shared/runs/teacher \
+#     --student_from=/mnt/shared/runs/student
+#
+# The second one is MiniLLM's, a language model that learns from texts of its own:
+# docs/recipes.md has its settings, and all commands from an empty slice on.
 #
 # kdjax and its packages, with jax[tpu], are installed in ~/kdjax on every
 # worker; WORKDIR is a folder that all of them see (Filestore, or NFS): a bucket

@@ -233,3 +233,21 @@ def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch, flags):
   ]
   for name in ("student", "baseline", "teacher", "comparisons"):
     assert results[0][name] == results[1][name]
+
+
+@pytest.mark.slow
+def test_own_texts_after_fine_tuning_begin_where_that_ended(
+  places, tmp_path, quick_runs
+):
+  small = ("--seeds=1", "--epochs=1", "--completions=0", "--student=layers(1)")
+  tuned, own = tmp_path / "tuned", tmp_path / "own"
+  assert run(places, tuned, *small, "--distillation=hard") == 0
+  flags = (
+    f"--student_from={tuned}", "--policy=mixed(student=0.5)", "--max_new_tokens=6",
+    "--prompt_tokens=4",
+  )  # fmt: skip
+  assert run(places, own, *small[:-1], *flags) == 0
+  ended, results = check_results(tuned, "lm"), check_results(own, "lm")
+  begun = results["controls"]["untrained"]["test_nats_per_token"]
+  assert begun == pytest.approx(ended["student"]["test_nats_per_token"], 1e-6)
+  assert results["student"]["test_nats_per_token"] != begun
