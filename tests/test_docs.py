@@ -167,6 +167,7 @@ FOREIGN = {
     "sizes",
     "xla_cpu_scheduler_type",
   },
+  "recipes.md": {"zone", "accelerator-type", "version"},
 }
 
 
