@@ -22,6 +22,14 @@ from kdjax.evaluate.cost import (
   time_rounds,
 )
 from kdjax.evaluate.exposure import kl_by_step
+from kdjax.evaluate.groups import (
+  balanced_accuracy,
+  class_accuracy,
+  group_scores,
+  measure_classes,
+  measure_groups,
+  worst_class_accuracy,
+)
 from kdjax.evaluate.labels import average_precision, measure_labels
 from kdjax.evaluate.language import bits_per_byte, measure_text, top_mass
 from kdjax.evaluate.measure import (
@@ -51,19 +59,24 @@ __all__ = [
   "accuracy",
   "agreement",
   "average_precision",
+  "balanced_accuracy",
   "bits_per_byte",
   "calibration_error",
+  "class_accuracy",
   "compare",
   "compare_networks",
   "distinct_n",
   "exact_match",
   "flops",
+  "group_scores",
   "holm",
   "in_chunks",
   "kl_by_step",
   "latency",
   "match_prior",
   "measure",
+  "measure_classes",
+  "measure_groups",
   "measure_labels",
   "measure_task",
   "measure_text",
@@ -78,6 +91,7 @@ __all__ = [
   "score",
   "time_rounds",
   "top_mass",
+  "worst_class_accuracy",
 ]
 
 

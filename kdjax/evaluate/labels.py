@@ -87,11 +87,15 @@ def measure_labels(
     same = (logits > 0) == (teacher_logits > 0)
     alike = {"agreement": [float(x) for x in np.mean(same, axis=(1, 2))]}
   return alike | {
-    "mean_average_precision": [float(x) for x in _mean(precisions, axis=-1)],
+    "mean_average_precision": [
+      float(x) for x in mean_of_known(precisions, axis=-1)
+    ],
     "per_label": {
       "yes": yes.sum(0).tolist(),
       "known": known.sum(0).tolist(),
-      **{name: _numbers(_mean(x, axis=0)) for name, x in by_name.items()},
+      **{
+        name: _numbers(mean_of_known(x, axis=0)) for name, x in by_name.items()
+      },
     },
   }
 
@@ -101,8 +105,13 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
   return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-  """The mean of what is not nan; nan where all is."""
+def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
+  """The mean of what is not nan; nan where all is.
+
+  Args:
+    values: (...).
+    axis: to average over.
+  """
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing
     return np.nanmean(values, axis=axis)

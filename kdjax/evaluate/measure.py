@@ -7,6 +7,7 @@ import numpy as np
 
 from kdjax.core.task import Batch, Task, final_score, mean_of
 from kdjax.evaluate import scores
+from kdjax.evaluate.groups import measure_classes
 
 
 def score(task: Task, outputs: np.ndarray, targets: Any) -> list[float]:
@@ -81,7 +82,7 @@ def measure(
     Lists of one float a network: "test_accuracy" and "calibration_error" in
     [0, 1], "negative_log_likelihood" in nats and, with a teacher, "agreement"
     in [0, 1]; "test_examples", and "chance", the accuracy of always naming the
-    commonest class.
+    commonest class; and what `measure_classes` says.
 
   Example:
     >>> found = measure(np.zeros((1, 4, 2)), np.array([0, 0, 0, 1]))
@@ -99,7 +100,8 @@ def measure(
     name: [float(x) for x in values] for name, values in values_by_name.items()
   }
   chance = float(np.bincount(labels).max() / len(labels))
-  return lists | {"test_examples": len(labels), "chance": chance}
+  lists |= {"test_examples": len(labels), "chance": chance}
+  return lists | measure_classes(logits, labels)
 
 
 def measure_together(

@@ -119,3 +119,26 @@ def test_caches_and_stops_change_nothing(tmp_path, monkeypatch):
   again = measured(tmp_path / "stopped", path)
   for name, entry in live.items():
     assert again[name]["digest"] == entry["digest"]
+
+
+def test_groups_are_scored_apart(tmp_path):
+  head = [*"abcd", "label", "group"]
+  path = tmp_path / "g.csv"
+  groups = np.array(["day", "night", "dusk"])[np.arange(60) % 3]
+  with open(path, "w", newline="", encoding="utf-8") as file:
+    rows = [[*x, y, g] for x, y, g in zip(X, CLASS, groups, strict=True)]
+    csv.writer(file).writerows([head, *rows])
+  results = run(tmp_path / "run", str(path), 16)
+  assert results["group_names"] == ["day", "dusk", "night"]
+  assert results["class_names"] == sorted({*map(str, CLASS)})
+  for name in ("teacher", "student", "baseline"):
+    entry = results[name]
+    by_group = entry["per_group"]
+    counts = np.array(by_group["examples"])
+    assert counts.sum() == entry["test_examples"]
+    mean = np.dot(counts, by_group["accuracy"]) / counts.sum()
+    assert mean == pytest.approx(np.mean(entry["test_accuracy"]))
+    assert min(by_group["accuracy"]) == entry["worst_group_accuracy"][0]
+    assert entry["worst_class_accuracy"][0] <= entry["balanced_accuracy"][0]
+  shown = (tmp_path / "run" / "report.html").read_text()
+  assert "dusk" in shown and "Worst group" in shown and "Worst class" in shown

@@ -13,7 +13,7 @@ from kdjax.core.task import Task
 from kdjax.data.dataset import empty_examples
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
-from kdjax.runner.pipeline.predict import first, predict
+from kdjax.runner.pipeline.predict import first, measured, predict
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.pipeline.values import objective_temperature
 from kdjax.runner.report.progress import say
@@ -169,8 +169,7 @@ def scores(
     logits: by name, (seeds, N, C).
   """
   results = {"task": setup.student.task.name, "teacher": None}
-  if setup.student.task.kind == "binary":
-    results["label_names"] = list(setup.dataset.class_names)
+  results |= names_of(setup)
   to_time, answers = {}, None
   if setup.cached is not None:
     results["teacher"] = cached_teacher.scores(
@@ -196,6 +195,18 @@ def scores(
   return results
 
 
+def names_of(setup: Setup) -> dict[str, list[str]]:
+  """What the tables of labels, of classes and of groups call their rows."""
+  dataset, kind = setup.dataset, setup.student.task.kind
+  names = {}
+  if kind in ("binary", "categories"):
+    what = "label_names" if kind == "binary" else "class_names"
+    names[what] = list(dataset.class_names)
+  if dataset.group_names:
+    names["group_names"] = list(dataset.group_names)
+  return names
+
+
 def _flops(setup: Setup, train_spec: TrainSpec, networks: Any) -> int | None:
   def forward(variables, images):
     return call_with(train_spec.network.apply, variables, images, train=False)
@@ -212,9 +223,7 @@ def _network(
     "model": train_spec.model.text,
     "parameters": evaluate.parameters(one["params"]),
     "flops": flops or _flops(setup, train_spec, networks),
-    **evaluate.measure_task(
-      train_spec.task, logits, setup.score_split.labels, teacher_logits
-    ),
+    **measured(setup, train_spec.task, logits, teacher_logits),
   }
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from kdjax import data, evaluate
+from kdjax.core.task import Task
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import TrainSpec
 
@@ -17,6 +18,19 @@ def first(networks: Any) -> Any:
     networks: variables with a leading axis (M,).
   """
   return jax.tree.map(lambda x: x[0], networks)
+
+
+def measured(
+  setup: Any, task: Task, outputs: np.ndarray, teacher_outputs: Any = None
+) -> dict[str, Any]:
+  """Scores (M, N, ...) outputs on a setup's scored examples, and on their groups."""
+  split, names = setup.score_split, setup.dataset.group_names
+  scores = evaluate.measure_task(task, outputs, split.labels, teacher_outputs)
+  if split.group is None:
+    return scores
+  return scores | evaluate.measure_groups(
+    task, outputs, split.labels, split.group, names
+  )
 
 
 def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:

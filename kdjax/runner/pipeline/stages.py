@@ -51,7 +51,7 @@ def _scores(
     "name": stage.name,
     "model": stage.model.text,
     "parameters": evaluate.parameters(predict.first(networks)["params"]),
-    **evaluate.measure_task(train_spec.task, logits, setup.score_split.labels),
+    **predict.measured(setup, train_spec.task, logits),
   }
 
 

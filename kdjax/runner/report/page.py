@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from kdjax.runner.report import (
   compression_table,
   formats,
+  group_tables,
   label_table,
   methods,
   parts,
@@ -196,6 +197,14 @@ def table_makers(
     "labels": (
       results.get("label_names"),
       lambda: label_table.label_tables(results),
+    ),
+    "classes": (
+      results.get("class_names"),
+      lambda: group_tables.class_tables(results),
+    ),
+    "groups": (
+      results.get("group_names"),
+      lambda: group_tables.group_tables(results),
     ),
     "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
     "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),

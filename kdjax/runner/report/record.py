@@ -54,8 +54,10 @@ def write(
 
 def summary(results: Mapping[str, Any]) -> str:
   """Returns what a run found, for the terminal."""
+  makers = page.table_makers(results)
+  makers.pop("classes", None)  # The page has a row for each.
   return text.summary(
-    page.table_makers(results),
+    makers,
     lambda: [verdicts.headline(results), *verdicts.notes(results)],
   )
 

@@ -162,6 +162,6 @@ def _scores(base: Setup, networks: Any) -> dict[str, Any]:
     "model": base.teacher.model.text,
     "digest": storage.digest(one),
     "parameters": evaluate.parameters(one["params"]),
-    **evaluate.measure_task(base.teacher.task, logits, base.score_split.labels),
+    **predict.measured(base, base.teacher.task, logits),
     "validation": base.experiment.data.validation,
   }

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.task import Task
 from kdjax.runner.job import Context, Measured
@@ -17,7 +16,7 @@ from kdjax.runner.jobs.compare.candidates import (
 from kdjax.runner.jobs.compare.training import Outcome
 from kdjax.runner.pipeline import measure as scores
 from kdjax.runner.pipeline import sweep
-from kdjax.runner.pipeline.predict import predict
+from kdjax.runner.pipeline.predict import measured, predict
 from kdjax.runner.pipeline.setup import network_note
 
 
@@ -61,9 +60,7 @@ def _scores(
     {name: outcomes[arm].logits for name, arm in arms.items()},
   )
   table = {
-    name: evaluate.measure_task(
-      task, one.logits, base.score_split.labels, teacher_logits[0]
-    )
+    name: measured(base, task, one.logits, teacher_logits[0])
     | {
       "objective": candidates.texts.get(name, "hard labels"),
       "settings": candidates.grids[name][one.best],

@@ -134,9 +134,7 @@ def measure_rows(
     compared_with = None if name == "teacher" else teacher_logits
     logits = _logits(row, views[""])
     entries[name] = _size(setup, row)
-    entries[name] |= evaluate.measure_task(
-      task, logits, setup.score_split.labels, compared_with
-    )
+    entries[name] |= predict.measured(setup, task, logits, compared_with)
     for kind in ("noise", "shift"):
       entries[name][f"{kind}_{task.score}"] = evaluate.score(
         task, _logits(row, views[kind]), setup.score_split.labels
