@@ -21,6 +21,11 @@ from kdjax.evaluate.cost import (
   peak_memory,
   time_rounds,
 )
+from kdjax.evaluate.embeddings import (
+  measure_embeddings,
+  recall_at_k,
+  spearman,
+)
 from kdjax.evaluate.exposure import kl_by_step
 from kdjax.evaluate.groups import (
   balanced_accuracy,
@@ -76,6 +81,7 @@ __all__ = [
   "match_prior",
   "measure",
   "measure_classes",
+  "measure_embeddings",
   "measure_groups",
   "measure_labels",
   "measure_task",
@@ -86,9 +92,11 @@ __all__ = [
   "peak_memory",
   "predict",
   "recall",
+  "recall_at_k",
   "repetition",
   "rouge_l",
   "score",
+  "spearman",
   "time_rounds",
   "top_mass",
   "worst_class_accuracy",

@@ -33,6 +33,7 @@ from kdjax.losses.binary import (
 from kdjax.losses.contrastive import (
   crd,
   crd_update,
+  seed,
 )
 from kdjax.losses.correlation import (
   batch_correlation,
@@ -183,6 +184,7 @@ __all__ = [
   "rkd",
   "rkd_angle",
   "rkd_distance",
+  "seed",
   "similarity_preserving",
   "simkd",
   "skew_kl",

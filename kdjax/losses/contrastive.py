@@ -1,4 +1,4 @@
-"""Contrastive representation distillation and the memory that it needs."""
+"""Embeddings against those of other examples, and the memory that it needs."""
 
 import math
 
@@ -73,6 +73,84 @@ def crd(
   arguments = (indices, temperature, eps)
   return _contrast(student, teacher_bank, z_student, *arguments) + _contrast(
     teacher, student_bank, z_teacher, *arguments
+  )
+
+
+def seed(
+  student: jax.Array,
+  teacher: jax.Array,
+  queue: jax.Array,
+  *,
+  temperature: float = 0.2,
+  teacher_temperature: float = 0.01,
+  mask: jax.Array | None = None,
+) -> jax.Array:
+  """Matches how alike an example is to the teacher's embeddings of others.
+
+  loss_b = KL(p_b || q_b) over the example's own teacher embedding and the queue's,
+  p_b = softmax(cos(teacher_b, [teacher_b; queue]) / T_t)
+  q_b = softmax(cos(student_b, [teacher_b; queue]) / T_s)
+
+  The student is compared with the teacher's embeddings alone: what it is trained
+  for is to search in an index that the teacher has made. The published loss is the
+  cross-entropy of p and q, which differs by the entropy of p, a constant.
+
+  Args:
+    student: (B, D) float, of any length.
+    teacher: (B, D) float, likewise; a constant.
+    queue: (K, D) float, the teacher's embeddings of others; a constant.
+    temperature: T_s > 0, no unit.
+    teacher_temperature: T_t > 0, no unit.
+    mask: (K,) or (B, K) bool, which rows of the queue count; None for all.
+
+  Returns:
+    (B,) float32 (float64 for float64), nats, >= 0; 0 where both distributions
+    agree.
+
+  Raises:
+    ValueError: at trace time, if the shapes do not fit, or a temperature is not
+      positive.
+
+  Example:
+    >>> student, teacher = jnp.array([[0.0, 1.0]]), jnp.array([[1.0, 0.0]])
+    >>> queue = jnp.array([[0.0, 2.0]])
+    >>> loss = seed(student, teacher, queue, temperature=1.0, teacher_temperature=1.0)
+    >>> print(loss.round(4))
+    [0.4621]
+
+  Source:
+    Fang, Wang, Wang, Zhang, Yang, Liu 2021 (SEED), arXiv:2101.04731, equations 2
+    to 5; with equal temperatures the one queue of Koohpayegani, Tejankar,
+    Pirsiavash 2020 (CompRess), arXiv:2010.14713.
+  """
+  checks.positive(
+    "seed", temperature=temperature, teacher_temperature=teacher_temperature
+  )
+  student, teacher = _math.pair("seed", student, teacher)
+  if student.ndim != 2 or queue.shape[1:] != student.shape[1:]:
+    raise ValueError(
+      "seed: embeddings (B, D) and a queue (K, D) must fit, got"
+      f" {student.shape} and {queue.shape}"
+    )
+  rows = (student.shape[0], queue.shape[0])
+  mask = jnp.ones(rows, bool) if mask is None else mask
+  if mask.shape not in (rows, rows[1:]):
+    raise ValueError(
+      f"seed: the mask {mask.shape} must be {rows[1:]} or {rows}, as the queue"
+    )
+  mask = jnp.broadcast_to(mask, rows)
+  queue = _math.constant(queue).astype(student.dtype)
+  student, teacher, queue = map(_math.unit, (student, teacher, queue))
+
+  def log_probabilities(rows, temperature):
+    own = jnp.sum(rows * teacher, axis=-1, keepdims=True)
+    others = jnp.where(mask, rows @ queue.T, -jnp.inf)
+    scores = jnp.concatenate([own, others], axis=-1)
+    return _math.log_softmax(scores, temperature)
+
+  return _math.kl_of_softmaxes(
+    log_probabilities(teacher, teacher_temperature),
+    log_probabilities(student, temperature),
   )
 
 

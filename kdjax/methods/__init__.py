@@ -24,6 +24,7 @@ from kdjax.core.schedule import SCHEDULES, make_schedule
 from kdjax.core.task import Task, hard_label_method
 from kdjax.losses.checks import read_numbers
 from kdjax.methods._each_teacher import for_each_teacher
+from kdjax.methods._of_answers import default_taps, reading_answers
 from kdjax.methods.registry import (
   FAMILIES,
   MAKERS,
@@ -173,12 +174,10 @@ def make_objective(
       (key, make_schedule(_unquoted(term, key, value), steps=steps))
       for key, value in term.spec.kwargs
     )
-    method = spec.build(
-      "method",
-      dataclasses.replace(term.spec, kwargs=kwargs),
-      makers,
-      **settings,
-    )
+    call = dataclasses.replace(term.spec, kwargs=kwargs)
+    known = settings | default_taps(makers[call.name], task)
+    method = spec.build("method", call, makers, **known)
+    method = reading_answers(method, task)
     # Answers are pooled; of what lies inside, every teacher has its own.
     if method.teacher_taps:
       method = for_each_teacher(method)

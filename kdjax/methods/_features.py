@@ -101,6 +101,32 @@ def vectors(
   return over_positions(working(array), tokens)
 
 
+def pair_vectors(
+  method: str, inputs: Inputs, student_tap: str, teacher_tap: str
+) -> tuple[Pair, ...]:
+  """Pairs one feature of both networks, averaged over positions, as `vectors`.
+
+  Returns:
+    One pair, (B, D) and (B, D'); the teacher's is a constant.
+
+  Example:
+    >>> student, teacher = (Outputs(None, {"a": jnp.ones((2, n))}) for n in (3, 4))
+    >>> inputs = Inputs(student, teacher, jnp.zeros(2, int), 0)
+    >>> [x.shape for x in pair_vectors("cosine", inputs, "a", "a")[0]]
+    [(2, 3), (2, 4)]
+  """
+  if inputs.teacher is None:
+    raise UserError(f"{method} needs a teacher")
+  student, teacher = (
+    vectors(method, tap, outputs, inputs.tokens)
+    for tap, outputs in (
+      (student_tap, inputs.student),
+      (teacher_tap, inputs.teacher),
+    )
+  )
+  return ((student, jax.lax.stop_gradient(teacher)),)
+
+
 def stages(method: str, tap: str, outputs: Outputs) -> tuple[jax.Array, ...]:
   """Picks the features that a tap names, and checks that they have a form.
 

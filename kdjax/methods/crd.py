@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from kdjax import losses, taps
 from kdjax.core.method import Inputs, Method, batch_mean, example_keys
 from kdjax.core.schedule import check_value
+from kdjax.core.task import KINDS
 from kdjax.methods._features import memory_rows, working
 from kdjax.methods._modules import Embed
 from kdjax.methods.labels import read_labels
 from kdjax.methods.registry import register
 
 
-@register("crd", objective="ce:1 + crd:0.8", reads=("categories",))
+@register("crd", objective="ce:1 + crd:0.8", reads=KINDS)
 def crd(
   *,
   examples: int | None = None,
@@ -39,7 +40,8 @@ def crd(
 
   Weight, width, K, temperature and momentum are the authors' code's. Negatives
   are drawn from examples of other classes as there, but with replacement, and
-  an example's class is known from the first time it was seen. Z is the first
+  an example's class is known from the first time it was seen; where examples have
+  no class, or several, all others are negatives. Z is the first
   batch's mean over the whole memory, not over its samples: the same number with
   less noise.
 
@@ -137,11 +139,14 @@ def _memory(key: jax.Array, examples: int, width: int) -> dict:
 def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
   """Adds the batch's classes, and Z where this is the first batch.
 
-  An example without a label is a class of its own.
+  An example without a label is a class of its own, and so are all where labels are
+  no classes of examples: numbers, vectors, those of pixels or of questions.
   """
   classes = state["classes"]
-  labels = read_labels(inputs)
-  numbers = jnp.where(labels >= 0, labels, -1 - inputs.index)
+  numbers = -1 - inputs.index
+  if _are_classes(inputs):
+    labels = read_labels(inputs)
+    numbers = jnp.where(labels >= 0, labels, numbers)
   rows = memory_rows("crd", classes.shape[0], inputs)
   numbers = classes.at[rows].set(numbers.astype(classes.dtype))
   return state | {
@@ -161,6 +166,15 @@ def _noted(state: dict, embeddings: dict, temperature, inputs: Inputs) -> dict:
       inputs,
     ),
   }
+
+
+def _are_classes(inputs: Inputs) -> bool:
+  labels = inputs.labels
+  return (
+    labels is not None
+    and labels.shape == inputs.index.shape
+    and jnp.issubdtype(labels.dtype, jnp.integer)
+  )
 
 
 def _samples(state, inputs: Inputs, count: int) -> jax.Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kdjax.core.method import Method
 from kdjax.core.registry import entering
-from kdjax.core.task import KINDS
+from kdjax.core.task import KINDS, Task
 
 MAKERS: dict[str, Callable[..., Method]] = {}
 
@@ -21,6 +21,13 @@ OBJECTIVES: dict[str, str] = {}
 READS: dict[str, tuple[str, ...]] = {}
 # Both kinds are one logit a class; the second has two classes a row.
 LOGITS = ("categories", "binary")
+# What the answers of a kind are, for people.
+ANSWERS = {
+  "categories": "scores of classes",
+  "binary": "scores of yes and no",
+  "values": "numbers",
+  "embedding": "vectors",
+}
 
 # A family's name stands for a good default of the family.
 FAMILIES = {
@@ -43,6 +50,22 @@ PRESETS = {
 }
 
 _enter = entering("method", MAKERS)
+
+
+def why_not(name: str, task: Task) -> str | None:
+  """Says in a line why a method does not read a task's answers.
+
+  Args:
+    name: of the method.
+    task: whose answers they are.
+
+  Returns:
+    The reason; None where it reads them.
+  """
+  if task.kind in READS[name]:
+    return None
+  reads = " or ".join(ANSWERS[kind] for kind in READS[name])
+  return f"reads {reads}; the answers of {task.name} are {ANSWERS[task.kind]}"
 
 
 def register(

@@ -58,6 +58,12 @@ def methods_table(results: Mapping[str, Any]) -> Table:
   )
 
 
+def left_out_table(results: Mapping[str, Any]) -> Table:
+  """Returns which methods were not compared, and why."""
+  rows = tuple(results["left_out"].items())
+  return Table("Methods that are left out", ("Method", "Why"), rows)
+
+
 @style.styled
 def methods_figure(results: Mapping[str, Any]) -> Figure:
   """Draws the scores of all arms, the best one on top."""
@@ -180,7 +186,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     )
   if results.get("left_out"):
     names = ", ".join(results["left_out"])
-    notes.append(f"Left out, for they do not fit these networks: {names}.")
+    notes.append(f"Left out, for reasons that stand below: {names}.")
   return [note for note in notes if note]
 
 

@@ -189,6 +189,10 @@ def table_makers(
       results.get("methods"),
       lambda: [methods.methods_table(results)],
     ),
+    "left_out": (
+      results.get("left_out"),
+      lambda: [methods.left_out_table(results)],
+    ),
     "networks": (True, lambda: [tables.networks_table(results)]),
     "comparisons": (
       results.get("comparisons"),

@@ -16,6 +16,7 @@ from kdjax import methods
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.methods import ObjectiveSpec
+from kdjax.methods.registry import why_not
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.arms import assemble, settings_of
@@ -50,6 +51,15 @@ class Candidates(NamedTuple):
 def can_refer(task: Task) -> bool:
   """Says whether methods can be compared with the reference on a task."""
   return task.kind in methods.READS[REFERENCE]
+
+
+def misfit_of(name: str, objective: ObjectiveSpec, task: Task) -> str | None:
+  """Says in a line why a method's objective does not read a task's answers."""
+  for term in methods.terms_of(objective):
+    if reason := why_not(term.spec.name, task):
+      own = term.spec.name == name
+      return reason if own else f"has {term.spec.name}, which {reason}"
+  return None
 
 
 def control_rates(rates: Sequence[float], count: int) -> tuple[float, ...]:
@@ -102,7 +112,8 @@ def make_candidates(
     except UserError as error:
       if not everything or name == REFERENCE:
         raise UserError(f"compare: {name} does not fit: {error}") from error
-      candidates.left_out[name] = str(error)
+      reason = misfit_of(name, objective, setup.student.task)
+      candidates.left_out[name] = reason or str(error)
       continue
     candidates.arms[name] = cohort.arms["student"]
     candidates.grids[name] = cohort.grids["student"]

@@ -52,6 +52,8 @@ class Outcome(NamedTuple):
 def train_teacher(setup: Comparison, context: Context) -> Any:
   """Trains the one teacher of all arms, or loads it."""
   base, candidates = setup
+  for name, reason in candidates.left_out.items():
+    say(f"compare: {name} is left out: {reason}")
   say(_ahead(base.experiment, candidates))
   arms = candidates.arms.values()
   return fit.obtain_teacher(

@@ -10,7 +10,9 @@ from kdjax.core import spec
 from kdjax.core.errors import UserError, unknown_name
 from kdjax.core.registry import by_file
 from kdjax.core.schedule import SCHEDULES
-from kdjax.methods import FAMILIES, MAKERS, PRESETS
+from kdjax.core.task import Task
+from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of
+from kdjax.methods.registry import why_not
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import read_model
 from kdjax.models.pretrained.architectures import ARCHITECTURES, tensor_names
@@ -33,12 +35,15 @@ def listing(
   *,
   experiments: Mapping[str, str],
   experiment: Experiment | None = None,
+  task: Task | None = None,
 ) -> str:
   """Writes out the names that flags take, each with one line.
 
   Args:
     words: what to list; nothing lists whatever flags take.
     experiment: whose student and data `taps` lists; the defaults otherwise.
+    task: of which `methods` lists those that read its answers, and why the
+      others do not; all by default.
 
   Example:
     >>> print(listing(["experiments"], experiments={"a": "Does this.\\n\\nMore."}))
@@ -46,7 +51,7 @@ def listing(
       a  Does this.
   """
   kinds = {
-    "methods": ("--distillation", _methods()),
+    "methods": ("--distillation", _methods(task)),
     "sources": (
       "whom to cite",
       {name: _source(maker) for name, maker in by_file(MAKERS).items()},
@@ -78,6 +83,10 @@ def listing(
   if "taps" in words:
     experiment = experiment or Experiment()
     kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
+  if task is not None:
+    kinds["others"] = (f"methods that do not fit {task.name}", _others(task))
+    words = words or ["methods"]
+    words.insert(words.index("methods") + 1, "others")
   if "models" in words and "pretrained" not in words:
     words.insert(words.index("models") + 1, "pretrained")
   by_default = [kind for kind in kinds if kind != "sources"]
@@ -117,12 +126,33 @@ def _taps(experiment: Experiment) -> dict[str, str]:
   }
 
 
-def _methods() -> dict[str, str]:
-  families = {
-    name: f"Family; stands for {default}." for name, default in FAMILIES.items()
+def _methods(task: Task | None) -> dict[str, str]:
+  """Methods, families and presets; of a task those that read its answers."""
+
+  def fits(objective: str) -> bool:
+    names = (term.spec.name for term in terms_of(objective))
+    return task is None or not any(why_not(name, task) for name in names)
+
+  makers = {
+    name: maker
+    for name, maker in MAKERS.items()
+    if task is None or not why_not(name, task)
   }
-  presets = {name: f"Preset; {text}." for name, text in PRESETS.items()}
-  return _first_lines(MAKERS) | families | presets
+  families = {
+    name: f"Family; stands for {default}."
+    for name, default in FAMILIES.items()
+    if default in makers
+  }
+  presets = {
+    name: f"Preset; {text}." for name, text in PRESETS.items() if fits(name)
+  }
+  return _first_lines(makers) | families | presets
+
+
+def _others(task: Task) -> dict[str, str]:
+  """Why the other methods do not read a task's answers."""
+  reasons = {name: why_not(name, task) for name in by_file(MAKERS)}
+  return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _pretrained() -> dict[str, str]:
