@@ -17,7 +17,7 @@ from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.registry import MAKERS, register
 from kdjax.data.table_set import is_table, open_table
-from kdjax.data.targets import check_kind
+from kdjax.data.targets import as_vectors, check_kind
 from kdjax.data.tfds_folder import default_data_dir, prepare_embedded
 from kdjax.data.whole import INFO_FILE
 
@@ -159,7 +159,7 @@ def load(
   }
   dataset = _open(name, data_dir or default_data_dir(), options, label_kind)
   check(dataset)
-  check_kind(dataset, label_kind)
+  check_kind(dataset := as_vectors(dataset, label_kind), label_kind)
   return dataset
 
 

@@ -48,7 +48,8 @@ def open_npz(
     name: as the user wrote it.
     label: what labels are called, besides `y`, `label` and `labels`.
     standardise: as `make_dataset`.
-    kind: of the answers that the labels are for, see `targets`.
+    kind: of the answers that the labels are for, see `targets`; of embeddings
+      there may be no labels.
     beside: what weights and groups are called, with _train and _test behind or
       train_ and test_ before where inputs have that.
 
@@ -57,9 +58,15 @@ def open_npz(
   """
   where = f"arrays {path}"
   arrays = _read(path, where)
-  parts = _parts(arrays, (label, *_LABELS), where)
+  names = (label, *_LABELS)
+  if kind == "embedding" and not _labelled(arrays, names):
+    parts = _parts(arrays, _INPUTS, where)
+    arrays = {x: arrays[x] for x, _ in parts}
+    answers = [targets.without_labels(len(arrays[x])).labels for x, _ in parts]
+  else:
+    parts = _parts(arrays, names, where)
+    answers = [arrays[y] for _, y in parts]
   inputs = [_inputs(arrays[x], f"{where}: {x!r}") for x, _ in parts]
-  answers = [arrays[y] for _, y in parts]
   for x, y in zip(inputs, answers, strict=True):
     if len(x) != len(y):
       raise UserError(f"{where}: {len(x)} inputs, but {len(y)} labels")
@@ -134,6 +141,14 @@ def _parts(
     f"{where}: it has {', '.join(map(printable, arrays)) or 'nothing'}; give x"
     " and y, or x_train, y_train, x_test and y_test (x may be image or images, y"
     " label or labels)"
+  )
+
+
+def _labelled(arrays: Mapping[str, np.ndarray], labels: Iterable[str]) -> bool:
+  """Whether an array is called as labels are."""
+  parts = ("", "train", "test")
+  return any(
+    name in arrays for part in parts for name in _spelled(labels, part)
   )
 
 

@@ -165,7 +165,8 @@ def _open(
 def _columns_of(table: Table, label, leave_out: Sequence[str]) -> Table:
   """The table without the columns that are left out."""
   labels = (label,) if isinstance(label, str) else tuple(label)
-  several_labels.check_columns(labels, table.where)
+  if labels:
+    several_labels.check_columns(labels, table.where)
   leave_out = (leave_out,) if isinstance(leave_out, str) else tuple(leave_out)
   for column, argument in (
     *((one, "label='NAME'") for one in labels),
@@ -207,7 +208,8 @@ def _inputs(table: Table, label, beside: Names) -> list[str]:
   files = [column for column in inputs if column in _FILES]
   if files and len(inputs) > 1:
     raise UserError(
-      f"{table.where}: a list of images has the columns {files[0]}, {', '.join(labels)} and"
+      f"{table.where}: a list of images has the columns"
+      f" {', '.join((files[0], *labels))} and"
       f" perhaps {SPLIT}, this one also"
       f" {_listed(column for column in inputs if column != files[0])}"
     )

@@ -31,6 +31,32 @@ def kind_of(dataset: Dataset) -> str:
   return "binary" if dataset.train.labels.ndim > 1 else "categories"
 
 
+def without_labels(count: int) -> Classes:
+  """Says that nothing is known of so many examples; numbers of none."""
+  return Classes((), np.zeros((count, 0), np.float32))
+
+
+def as_vectors(dataset: Dataset, kind: str | None) -> Dataset:
+  """Leaves labels of classes out where vectors are wanted: there are none."""
+  if (
+    kind != "embedding"
+    or dataset.task is not None
+    or kind_of(dataset) in NUMBERS
+  ):
+    return dataset
+  train, test = (
+    split._replace(labels=without_labels(len(split.labels)).labels)
+    for split in (dataset.train, dataset.test)
+  )
+  return dataset._replace(
+    classes=0,
+    class_names=(),
+    train=train,
+    test=test,
+    notes=(*dataset.notes, "its classes are not used"),
+  )
+
+
 def check_kind(dataset: Dataset, kind: str | None) -> None:
   """Refuses labels that are not for the answers that are wanted."""
   there = kind_of(dataset)
@@ -64,6 +90,9 @@ def label_columns(
         )
       return names[0]
     return label
+  if names is None and kind == "embedding" and label not in columns:
+    # Examples without vectors: those of a teacher are learned.
+    return (label,) if label != "label" else ()
   if names is None:
     return label if kind is None else (label,)
   return names
@@ -75,6 +104,8 @@ def of_table(
   """Reads a table's labels: one name is that of the classes' column."""
   if isinstance(label, str):
     return number_classes(texts(table, label), table.where)
+  if not label:
+    return without_labels(len(table.places))
   if kind in NUMBERS:
     return number_labels.of_table(table, label)
   return several_labels.of_table(table, label)
@@ -96,4 +127,22 @@ def checked(
     )
   if kind == "values":
     number_labels.check_learnable(dataset, where)
+  if kind == "embedding":
+    _check_vectors(dataset, where)
   return dataset
+
+
+def _check_vectors(dataset: Dataset, where: str) -> None:
+  """Refuses vectors of which nothing can be learned, or measured."""
+  if dataset.classes == 1:
+    raise UserError(
+      f"{where}: its labels are one number, which has no direction; a vector is"
+      " several, (N, D) or columns label_0, label_1, ..., and examples without"
+      " vectors have no label at all"
+    )
+  for split, labels in (("training", dataset.train), ("test", dataset.test)):
+    is_vector = np.isfinite(labels.labels).all(1) & labels.labels.any(1)
+    if dataset.classes and not is_vector.any():
+      raise UserError(
+        f"{where}: no {split} example has a vector that is known and not zero"
+      )

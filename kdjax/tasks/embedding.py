@@ -4,10 +4,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
+from kdjax.core.signature import signature_of
 from kdjax.core.task import (
   Batch,
   Rows,
@@ -17,6 +19,7 @@ from kdjax.core.task import (
   batch_of,
   has_weight,
 )
+from kdjax.evaluate import measure_embeddings, measure_task
 from kdjax.losses import cosine_distance
 from kdjax.tasks.registry import register
 
@@ -31,6 +34,14 @@ def embedding(
   target_b), where a batch has targets, such as the vectors of a model that cannot
   be run here. An example whose target is missing, not finite or zero has none: it
   adds nothing to the hard loss and is not scored, but counts in the mean.
+
+  Methods that match the last features of both networks match the answers instead.
+  Scored is the mean cosine to the targets; what a run says of networks also has how
+  well they search: recall among the 1 and 10 nearest in the index of the targets'
+  vectors, or of the teacher's where there are none (asymmetric), and in the
+  network's own, of each one's nearest (symmetric); and the rank correlation of all
+  pairs' cosines with the targets' or the teacher's. These are no sums over
+  examples: `kdjax.evaluate.recall_at_k`, `kdjax.evaluate.spearman`.
 
   Args:
     size: D, how many numbers.
@@ -78,19 +89,34 @@ def _task(size: int, inputs: str, label: str) -> Task:
       )
     return with_targets(batch_of({inputs: item[inputs]}, targets, **numbers))
 
-  return Task(
+  def rows(answers, batch):
+    if jnp.shape(batch.targets)[1:] != (size,):
+      raise UserError(
+        f"embedding({size}) reads vectors (B, {size}), the batch's are"
+        f" {jnp.shape(batch.targets)}"
+      )
+    return Rows(answers, batch.targets, batch.weight)
+
+  def measured(outputs, targets, teacher_outputs):
+    return measure_task(sums, outputs, targets) | _searches(
+      outputs, targets, teacher_outputs
+    )
+
+  sums = Task(
     name="embedding",
     kind="embedding",
     batch=batch,
     sample=lambda inputs: with_targets(batch_of(inputs)),
     weights=lambda batch: Weights(batch.weight, batch.weight),
-    rows=lambda answers, batch: Rows(answers, batch.targets, batch.weight),
+    rows=rows,
     hard_loss=lambda rows: _distance(rows)[0],
     metrics={"cosine": cosine},
     score="cosine",
     words=Words("cosine", "", 1.0, 0.0, digits=4),
     width=size,
+    signature=functools.partial(signature_of, output="embedding"),
   )
+  return sums._replace(measure=measured)
 
 
 def cosine(rows: Rows) -> tuple[jax.Array, jax.Array]:
@@ -110,3 +136,16 @@ def _distance(rows: Rows) -> tuple[jax.Array, jax.Array]:
     jnp.where(has_target[:, None], x, 1.0) for x in (rows.answers, targets)
   )
   return cosine_distance(answers, targets), has_target
+
+
+def _searches(outputs, targets, teacher_outputs) -> dict:
+  """How well networks search in the targets' index, or in the teacher's."""
+  scores, is_known = {}, np.isfinite(targets).all(-1)
+  if teacher_outputs is not None and teacher_outputs.shape == outputs.shape[1:]:
+    scores["teacher_cosine"] = [
+      float(1 - cosine_distance(one, teacher_outputs).mean()) for one in outputs
+    ]
+  reference = targets if is_known.any() else teacher_outputs
+  if reference is None:
+    return scores
+  return scores | measure_embeddings(outputs, reference)

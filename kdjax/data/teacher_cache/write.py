@@ -245,8 +245,11 @@ def _fingerprint(batches: Any, task: Task) -> str | None:
   batch = as_batch(task, to_arrays(batches))
   inputs = jax.tree.leaves(batch.inputs)
   labels = batch.targets
-  plain = isinstance(labels, np.ndarray | jax.Array) and labels.ndim == 1
-  if len(inputs) != 1 or not plain or labels.dtype.kind not in "iu":
+  if len(inputs) != 1 or not isinstance(labels, np.ndarray | jax.Array):
+    return None
+  of_classes = labels.ndim == 1 and labels.dtype.kind in "iu"
+  # Numbers and several labels are those of a run's images.
+  if not of_classes and (inputs[0].ndim != 4 or labels.dtype.kind not in "iuf"):
     return None
   return fingerprint(Split(np.asarray(inputs[0]), np.asarray(labels)))
 

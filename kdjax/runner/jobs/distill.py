@@ -32,21 +32,29 @@ def build(experiment: Experiment) -> Plan:
 
 def train_teachers(setup: Any, context: Context) -> Teachers:
   """Trains or loads the teachers, then the stages between them and the students."""
-  from kdjax.runner.pipeline import stages, teachers
+  from kdjax.runner.pipeline import stages, teacher_targets, teachers
 
   of_run = setup.experiment, setup
   first = teachers.gather(*of_run, context.workdir, context.log)
+  setup = teacher_targets.with_targets(setup, first)
   last, chain = stages.train_stages(
-    *of_run, first, context.workdir, context.log
+    setup.experiment, setup, first, context.workdir, context.log
   )
   return Teachers(first, last, chain)
 
 
 def train_students(setup: Any, context: Context) -> Any:
   """Trains the students side by side with baseline and controls."""
-  from kdjax.runner.pipeline import best_epochs, fit, stand_ins, starts
+  from kdjax.runner.pipeline import (
+    best_epochs,
+    fit,
+    stand_ins,
+    starts,
+    teacher_targets,
+  )
 
   first, last, _ = context.values["teacher"]
+  setup = teacher_targets.with_targets(setup, first)
   experiment, arms = setup.experiment, setup.student.arms.values()
   teachers = stand_ins.make_teachers(experiment, setup, last, arms, first)
   best = best_epochs.best_to_keep(
@@ -61,12 +69,19 @@ def train_students(setup: Any, context: Context) -> Any:
 def measure(setup: Any, context: Context) -> Measured:
   """Scores all networks, and saves the student."""
   from kdjax.core import storage
-  from kdjax.runner.pipeline import footprint, measure, teachers, values
+  from kdjax.runner.pipeline import (
+    footprint,
+    measure,
+    teacher_targets,
+    teachers,
+    values,
+  )
   from kdjax.runner.report import logs
 
   first, last, chain = context.values["teacher"]
   students = context.values["students"]
   experiment = setup.experiment
+  setup = teacher_targets.with_targets(setup, first)
   setup = setup._replace(student=students.train_spec)
   measurement = measure.measure(
     experiment,

@@ -22,6 +22,7 @@ from kdjax.runner.pipeline import (
   kinds,
   pretrained,
   starts,
+  teacher_targets,
   validate_teachers,
 )
 from kdjax.runner.pipeline import dataset as sources
@@ -79,6 +80,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   task = task_of(dataset)
   kinds.check_command(command, task)
   kinds.check_settings(experiment, task)
+  teacher_targets.check(experiment, dataset)
   experiment = with_task(experiment, task)
   values = read_values(experiment)
   kinds.check_mixing(

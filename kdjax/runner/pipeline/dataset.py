@@ -83,6 +83,8 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
     if dataset.task is not None or dataset.train.labels.ndim == 1:
       return dataset
     text = _OF_SEVERAL[kind_of(dataset)]
+  if not dataset.classes:
+    return _without_vectors(dataset, text)
   weight = dataset.positive_weight
   known = {"width": dataset.classes, "positive_weight": weight}
   task = _made(text, **known)
@@ -98,6 +100,29 @@ def _with_weights(text: str, dataset: Dataset) -> str:
   weights = {"class_weights": data.balanced_class_weights(counts)}
   kwargs = tuple((dict(call.kwargs) | weights).items())
   return str(dataclasses.replace(call, kwargs=kwargs))
+
+
+def _without_vectors(dataset: Dataset, text: str) -> Dataset:
+  """Notes the task of examples of which no vector is known."""
+  if not spec.parse(text).args and not spec.parse(text).kwargs:
+    raise UserError(
+      f"--task={text}: {dataset.name} has no vectors; say how many numbers an"
+      f" embedding has, such as --task='{text}(64)'"
+    )
+  task = _made(text)
+  train, test = (
+    split._replace(
+      labels=np.full((len(split.labels), task.width), np.nan, np.float32)
+    )
+    for split in (dataset.train, dataset.test)
+  )
+  return dataset._replace(
+    task=task,
+    classes=task.width,
+    class_names=tuple(map(str, range(task.width))),
+    train=train,
+    test=test,
+  )
 
 
 def _made(text: str, **known) -> Task:

@@ -15,6 +15,8 @@ from kdjax.train import profiling
 from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
 from kdjax.train.schemes.scheme import Scheme
 
+# What students learn by whose task's answers are no logits, by its kind.
+BY_KIND = {"values": "logit_mse", "embedding": "cosine"}
 # Methods that read which tokens were drawn, and the policy where none is named.
 DRAWN = {"minillm": "student(teacher=0.2)", "policy_gradient": "student"}
 
@@ -162,7 +164,7 @@ def with_task(experiment: Experiment, task: Task) -> Experiment:
   is_default = settings.distillation == Distillation().distillation
   if not is_default or task.kind in methods.READS["kd"]:
     return experiment
-  settings = dataclasses.replace(settings, distillation="logit_mse")
+  settings = dataclasses.replace(settings, distillation=BY_KIND[task.kind])
   return dataclasses.replace(experiment, distillation=settings)
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from kdjax.runner.report import (
   compression_table,
+  embedding_table,
   formats,
   group_tables,
   label_table,
@@ -209,6 +210,10 @@ def table_makers(
     "groups": (
       results.get("group_names"),
       lambda: group_tables.group_tables(results),
+    ),
+    "embeddings": (
+      (results.get("student") or {}).get("spearman"),
+      lambda: embedding_table.embedding_tables(results),
     ),
     "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
     "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),

@@ -2,9 +2,11 @@
 
 import pytest
 
-from kdjax import models
+import launch
+from kdjax import models, tasks
 from kdjax.core.errors import UserError
 from kdjax.core.registry import by_file
+from kdjax.methods import MAKERS
 from kdjax.runner.jobs.list.listing import listing
 
 
@@ -47,3 +49,70 @@ def test_the_order_of_imports_decides_nothing():
   }
   assert list(by_file(other_order)) == list(by_file(models.MAKERS))
   assert list(by_file(other_order)) != list(other_order)
+
+
+@pytest.mark.parametrize(
+  ("task", "fits", "misfit"),
+  [
+    (tasks.classification(3), {"kd", "rkd", "byot"}, {}),
+    (
+      tasks.multilabel(2),
+      {"kd", "binary_kd", "crd"},
+      {
+        "byot": "reads scores of classes; the answers of multilabel are scores of"
+      },
+    ),
+    (
+      tasks.regression(2),
+      {"logit_mse", "srrl", "sp"},
+      {"kd": "reads scores of classes or scores of yes and no; the answers of"},
+    ),
+    (
+      tasks.embedding(2),
+      {"cosine", "seed", "crd", "rkd", "minilmv2"},
+      {"kd": "the answers of embedding are vectors"},
+    ),
+  ],
+  ids=lambda value: getattr(value, "name", ""),
+)
+def test_methods_of_a_task_and_why_the_others_do_not_fit(task, fits, misfit):
+  text, *others = listing(["methods"], experiments={}, task=task).split("\n\n")
+  lines = [line.strip() for line in text.splitlines()]
+  reasons = dict(
+    line.strip().split(maxsplit=1) for line in others[0].splitlines()[1:]
+  )
+  named = {line.partition("(")[0].partition(" ")[0] for line in lines}
+  assert fits <= named and not fits & set(reasons)
+  # Each method stands once.
+  assert set(MAKERS) == (named & set(MAKERS)) ^ set(reasons)
+  for name, reason in misfit.items():
+    assert reason in reasons[name]
+
+
+def test_a_family_or_preset_fits_where_its_methods_do():
+  text, _ = listing(["methods"], experiments={}, task=tasks.embedding(2)).split(
+    "\n\n"
+  )
+  names = {line.split()[0] for line in text.splitlines()}
+  assert {"relation", "hard"} <= names and not {"response", "soft"} & names
+
+
+@pytest.mark.parametrize(
+  ("words", "says"),
+  [
+    (["methods", "--task=embeddin"], "did you mean 'embedding'"),
+    (["models", "--task=embedding"], "shows the methods"),
+    (["methods", "--task=embedding(0)"], "size= takes a whole number >= 1"),
+  ],
+)
+def test_a_task_that_is_none_ends_in_one_line(words, says, capsys):
+  assert launch.main(["launch.py", "list", *words]) == 2
+  message = capsys.readouterr().err.strip().splitlines()
+  assert len(message) == 1 and says in message[0]
+
+
+def test_the_flag_names_the_task(capsys):
+  assert launch.main(["launch.py", "list", "methods", "--task=lm"]) == 0
+  text = capsys.readouterr().out
+  assert text.startswith("methods (--distillation)\n") and "  kd(" in text
+  assert text.endswith("methods that do not fit (--task=language_model)\n")

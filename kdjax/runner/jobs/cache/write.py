@@ -24,6 +24,8 @@ from kdjax.runner.jobs.cache import texts
 from kdjax.runner.jobs.cache.build import Caching
 from kdjax.runner.pipeline import fit, predict
 from kdjax.runner.pipeline.setup import Setup
+from kdjax.runner.pipeline.teacher_targets import with_targets
+from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import teachers
 from kdjax.runner.report.progress import progress
 from kdjax.train.devices import placement, processes
@@ -157,6 +159,8 @@ def _records(
 def _scores(base: Setup, networks: Any) -> dict[str, Any]:
   """What is to be known of the teacher where it is not there."""
   one = jax.device_get(predict.first(networks))
+  pool = TeacherPool((TrainedNetworks(base.teacher, networks),))
+  base = with_targets(base, pool)
   logits = predict.predict(base.teacher, networks, base.score_split.images)
   return {
     "model": base.teacher.model.text,

@@ -18,13 +18,17 @@ from kdjax.runner.pipeline import measure as scores
 from kdjax.runner.pipeline import sweep
 from kdjax.runner.pipeline.predict import measured, predict
 from kdjax.runner.pipeline.setup import network_note
+from kdjax.runner.pipeline.teacher_targets import with_targets
+from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 
 
 def measure(setup: Comparison, context: Context) -> Measured:
   """Writes the table, and saves the best candidate's networks."""
   base, candidates = setup
-  outcomes = context.values["students"]
-  best, results = _scores(setup, outcomes, context.values["teacher"])
+  outcomes, teacher = context.values["students"], context.values["teacher"]
+  pool = TeacherPool((TrainedNetworks(base.teacher, teacher),))
+  setup = setup._replace(base=with_targets(base, pool))
+  best, results = _scores(setup, outcomes, teacher)
   results["objective"] = candidates.texts[best]
   results["left_out"] = candidates.left_out
   note = (

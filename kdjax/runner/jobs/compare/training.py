@@ -22,6 +22,7 @@ from kdjax.runner.pipeline.predict import predict
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.stand_ins import make_teachers
 from kdjax.runner.pipeline.sweep import ranking
+from kdjax.runner.pipeline.teacher_targets import filled, with_targets
 from kdjax.runner.pipeline.teachers import TeacherPool, TrainedNetworks
 from kdjax.runner.report import estimates
 from kdjax.runner.report.progress import compiling, progress, say
@@ -76,6 +77,11 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
   """Searches and trains arm after arm; one whose loss is nowhere finite leaves."""
   base, candidates = setup
   first = TrainedNetworks(base.teacher, context.values["teacher"])
+  base = with_targets(base, TeacherPool((first,)))
+  if base is not setup.base:
+    loaders = filled(candidates.loaders, base.train_split.labels)
+    candidates = candidates._replace(loaders=loaders)
+    setup = Comparison(base, candidates)
   ready = partial(make_teachers, base.experiment, base, TeacherPool((first,)))
   students = [arm for arm in candidates.arms.values() if arm.teacher]
   # Answers that never change are computed once, for those that need no more.
@@ -138,10 +144,10 @@ def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
   task, shape = base.student.task, (len(grid), -1)
   logits = _predict(base, networks, base.score_split)
   entry = evaluate.measure_task(task, logits, base.score_split.labels)
-  worst = 0.0 if task.better > 0 else np.nan
-  scores = np.where(
-    np.isfinite(losses), entry[f"test_{task.score}"], worst
-  ).reshape(shape)
+  scores = np.array(entry[f"test_{task.score}"])
+  # Cosines may be negative.
+  worst = min(0.0, *scores) if task.better > 0 else np.nan
+  scores = np.where(np.isfinite(losses), scores, worst).reshape(shape)
   nll = entry.get("negative_log_likelihood", np.zeros(len(losses)))
   # Accuracies are coarse: the likelihood decides where they are the same.
   order = ranking(scores, task.better, ties=np.reshape(nll, shape).mean(1))

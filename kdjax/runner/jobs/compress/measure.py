@@ -19,6 +19,7 @@ from kdjax.runner.jobs.compress import perturb, timing
 from kdjax.runner.jobs.compress.training import Variant
 from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.setup import Setup, TrainSpec, about_network
+from kdjax.runner.pipeline.teacher_targets import with_targets
 from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.runner.pipeline.values import objective_text
 
@@ -56,7 +57,7 @@ class Row(NamedTuple):
 
 def measure(ways: dict[str, Variant], context: Context) -> Measured:
   """Measures all networks, and compares them."""
-  setup = ways["plain"].setup
+  setup = with_targets(ways["plain"].setup, context.values["teacher"])
   scheme = ways["quantized"].experiment.compression.quantization
   rows = gather(
     setup, context.values["teacher"], context.values["training"], scheme

@@ -13,6 +13,7 @@ from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup
 from kdjax.runner.pipeline.stand_ins import make_teachers
+from kdjax.runner.pipeline.teacher_targets import with_targets
 from kdjax.runner.pipeline.teachers import TeacherPool
 from kdjax.runner.report import estimates
 from kdjax.runner.report.progress import say
@@ -87,15 +88,17 @@ def train_students(
   """Trains the students of every variant from the one teacher; (seeds, ...) by arm."""
   experiment, setup = ways["plain"]
   arms = _arms(setup, "plain").values()
-  pool = make_teachers(experiment, setup, context.values["teacher"], arms)
+  first = context.values["teacher"]
+  pool = make_teachers(experiment, setup, first, arms)
   students, start = {}, time.perf_counter()
   for name, variant in ways.items():
     if len(students) == 1:
       seconds = time.perf_counter() - start
       say(estimates.underway("training", 1, len(ways), seconds))
-    train_spec = variant.setup.student
+    base = with_targets(variant.setup, first)
+    train_spec = base.student
     train_spec = train_spec._replace(arms=_arms(variant.setup, name))
-    networks = fit.fit(variant.setup, train_spec, context.log, pool).networks
+    networks = fit.fit(base, train_spec, context.log, pool).networks
     students[name] = {
       kind: networks[title]
       for kind, title in zip(NETWORKS, train_spec.arms, strict=True)

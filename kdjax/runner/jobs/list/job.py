@@ -9,13 +9,14 @@ from kdjax.runner.job import Command
 
 def run(call: Any) -> None:
   """Prints what there is."""
-  from kdjax.runner.jobs.list.listing import listing
+  from kdjax.runner.jobs.list.listing import listing, task_of
 
   print(
     listing(
       call.words,
       experiments=experiments.described(),
       experiment=call.experiment,
+      task=task_of(call.experiment),
     )
   )
 

@@ -20,7 +20,9 @@ from kdjax.models.pretrained.gguf_config import FAMILIES as GGUF_FAMILIES
 from kdjax.models.pretrained.packages import PACKAGES, PREFIX
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.dataset import kind_of_text, with_task
+from kdjax.runner.pipeline.kinds import is_of_texts
 from kdjax.tasks import MAKERS as TASKS
+from kdjax.tasks import make_task
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
 from kdjax.train.optimizer import SHAPES
 from kdjax.train.schemes.registry import MAKERS as SCHEMES
@@ -83,14 +85,32 @@ def listing(
   if "taps" in words:
     experiment = experiment or Experiment()
     kinds["taps"] = (f"of {experiment.student.model}", _taps(experiment))
-  if task is not None:
-    kinds["others"] = (f"methods that do not fit {task.name}", _others(task))
+  if task is not None and "taps" not in words:
     words = words or ["methods"]
-    words.insert(words.index("methods") + 1, "others")
+    if "methods" not in words:
+      raise UserError(
+        f"list {' '.join(words)}: --task says of which task `list methods` shows"
+        " the methods"
+      )
+    others = "methods that do not fit"
+    kinds[others] = (f"--task={task.name}", _others(task))
+    words.insert(words.index("methods") + 1, others)
   if "models" in words and "pretrained" not in words:
     words.insert(words.index("models") + 1, "pretrained")
   by_default = [kind for kind in kinds if kind != "sources"]
   return "\n\n".join(_block(kind, *kinds[kind]) for kind in words or by_default)
+
+
+def task_of(experiment: Experiment | None) -> Task | None:
+  """Returns the task of which methods are asked for; None for all."""
+  text = experiment and experiment.data.task
+  if not text:
+    return None
+  name = "language_model" if is_of_texts(text) else text
+  try:
+    return make_task(name, width=2, vocabulary=2)
+  except UserError as error:
+    raise UserError(f"--task={text}: {error}") from error
 
 
 def _taps(experiment: Experiment) -> dict[str, str]:
