@@ -168,6 +168,12 @@ def _crd(function, student, teacher, **kwargs):
   return function(unit(student), unit(teacher), bank, -bank, indices, **kwargs)
 
 
+def _seed(function, student, teacher, **kwargs):
+  queue = np.random.default_rng(1).normal(size=(12, student.shape[-1]))
+  queue = jnp.asarray(queue, _wide(student).dtype)
+  return function(student, teacher, queue, **kwargs)
+
+
 def _mgd(function, student, teacher):
   mask = jnp.asarray(np.arange(3) < 2, student.dtype).reshape(1, 1, 1, 3)
   return function(student, teacher, mask, generate=lambda x: jnp.tanh(_wide(x)))
@@ -272,6 +278,13 @@ CASES = {
     permute=False,
     order=False,
     learns_teacher=True,
+  ),
+  "seed": Case(
+    "vectors",
+    _seed,
+    {"temperature": 0.5, "teacher_temperature": 0.5},
+    permute=False,
+    order=False,
   ),
   "cwd": _map(),
   "mgd": _map(call=_mgd, zero=False, permute=False),

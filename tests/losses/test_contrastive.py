@@ -160,6 +160,49 @@ def test_update_by_hand(row, embedding, momentum, expected):
   np.testing.assert_array_equal(updated[::2], bank[::2])
 
 
+def seed_by_definition(s, t, queue, temperature, teacher_temperature, mask):
+  """In float64, row by row."""
+  s, t, queue = (
+    x / np.linalg.norm(x, axis=1, keepdims=True)
+    for x in (np.float64(x) for x in (s, t, queue))
+  )
+  values = []
+  for row in range(len(s)):
+    others = np.concatenate([t[row : row + 1], queue[mask[row]]])
+    p, q = (
+      np.exp(x @ others.T / warmth)
+      for x, warmth in ((t[row], teacher_temperature), (s[row], temperature))
+    )
+    p, q = p / p.sum(), q / q.sum()
+    values.append(np.sum(p * np.log(p / q)))
+  return values
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_seed_is_its_definition(masked):
+  s, t, queue, *_ = (3 * np.asarray(x) for x in example())
+  mask = np.ones((len(s), len(queue)), bool)
+  mask[:, ::3] = not masked
+  mask[1, 4] = not masked
+  temperatures = {"temperature": 0.2, "teacher_temperature": 0.05}
+  loss = losses.seed(s, t, queue, mask=mask if masked else None, **temperatures)
+  expected = seed_by_definition(s, t, queue, *temperatures.values(), mask)
+  np.testing.assert_allclose(loss, expected, rtol=2e-4, atol=1e-6)
+
+
+def test_seed_by_hand():
+  # Cosines (1, 0) of the teacher, (0, 1) of the student, at T = 1: p = (e, 1) / (e
+  # + 1), q the other way round, and KL = (p_0 - p_1) log(p_0 / p_1) = p_0 - p_1.
+  eye = jnp.eye(2)
+  loss = losses.seed(
+    eye[1:], eye[:1], eye[1:], temperature=1.0, teacher_temperature=1.0
+  )
+  expected = (math.e - 1) / (math.e + 1)
+  np.testing.assert_allclose(loss, [expected], rtol=1e-6)
+  nothing = losses.seed(eye[1:], eye[:1], eye[1:], mask=jnp.array([False]))
+  np.testing.assert_array_equal(nothing, [0.0])
+
+
 S, T, BANK_S, BANK_T, INDICES = example()
 REFUSED = {
   "crd": lambda: losses.crd(S, T[:2], BANK_S, BANK_T, INDICES),
@@ -169,6 +212,9 @@ REFUSED = {
   ),
   "crd: no negative": lambda: losses.crd(S, T, BANK_S, BANK_T, INDICES[:, :1]),
   "crd: batch": lambda: losses.crd(S, T, BANK_S, BANK_T, INDICES[:2]),
+  "seed": lambda: losses.seed(S, T[:2], BANK_T),
+  "seed: dimensions": lambda: losses.seed(S, T, BANK_T[:, :2]),
+  "seed: mask": lambda: losses.seed(S, T, BANK_T, mask=jnp.ones(3, bool)),
   "crd_update": lambda: losses.crd_update(BANK_S, S, INDICES),
   "crd_update: batch": lambda: losses.crd_update(BANK_S, S, INDICES[:2, 0]),
 }
