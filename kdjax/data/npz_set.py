@@ -61,7 +61,7 @@ def open_npz(
   names = (label, *_LABELS)
   if kind == "embedding" and not _labelled(arrays, names):
     parts = _parts(arrays, _INPUTS, where)
-    arrays = {x: arrays[x] for x, _ in parts}
+    arrays.pop("label_names", None)
     answers = [targets.without_labels(len(arrays[x])).labels for x, _ in parts]
   else:
     parts = _parts(arrays, names, where)

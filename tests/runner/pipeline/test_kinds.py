@@ -72,7 +72,7 @@ def test_commands_of_classes(command):
     ("response", "categories", "response"),
     ("response", "binary", "response"),
     ("response", "values", "logit_mse"),
-    ("response", "embedding", "logit_mse"),
+    ("response", "embedding", "cosine"),
     ("rkd", "values", "rkd"),
   ],
 )

@@ -21,7 +21,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.arms import assemble, settings_of
 from kdjax.runner.pipeline.setup import Setup
-from kdjax.runner.pipeline.values import objective_text
+from kdjax.runner.pipeline.values import methods_of, objective_text
 from kdjax.train.arm import Arm
 from kdjax.train.dry_run import check_step
 from kdjax.train.loader import Loader
@@ -55,10 +55,9 @@ def can_refer(task: Task) -> bool:
 
 def misfit_of(name: str, objective: ObjectiveSpec, task: Task) -> str | None:
   """Says in a line why a method's objective does not read a task's answers."""
-  for term in methods.terms_of(objective):
-    if reason := why_not(term.spec.name, task):
-      own = term.spec.name == name
-      return reason if own else f"has {term.spec.name}, which {reason}"
+  for method in methods_of(objective):
+    if reason := why_not(method, task):
+      return reason if method == name else f"has {method}, which {reason}"
   return None
 
 

@@ -11,7 +11,7 @@ from kdjax.core.errors import UserError, unknown_name
 from kdjax.core.registry import by_file
 from kdjax.core.schedule import SCHEDULES
 from kdjax.core.task import Task
-from kdjax.methods import FAMILIES, MAKERS, PRESETS, terms_of
+from kdjax.methods import FAMILIES, MAKERS, PRESETS
 from kdjax.methods.registry import why_not
 from kdjax.models import MAKERS as MODELS
 from kdjax.models import read_model
@@ -21,6 +21,7 @@ from kdjax.models.pretrained.packages import PACKAGES, PREFIX
 from kdjax.runner.config import AUTO, Experiment
 from kdjax.runner.pipeline.dataset import kind_of_text, with_task
 from kdjax.runner.pipeline.kinds import is_of_texts
+from kdjax.runner.pipeline.values import methods_of
 from kdjax.tasks import MAKERS as TASKS
 from kdjax.tasks import make_task
 from kdjax.train.optimizer import MAKERS as OPTIMIZERS
@@ -150,7 +151,7 @@ def _methods(task: Task | None) -> dict[str, str]:
   """Methods, families and presets; of a task those that read its answers."""
 
   def fits(objective: str) -> bool:
-    names = (term.spec.name for term in terms_of(objective))
+    names = methods_of(objective)
     return task is None or not any(why_not(name, task) for name in names)
 
   makers = {
