@@ -42,9 +42,9 @@ Networks that you leave open become a pair that has what the method looks at.
 [Adding a method](add_a_method.md) is one file.
 
 A method says which kinds of answers it *reads*: those of a [task](tasks.md) are
-`categories`, `binary`, `values` or `embedding`. One that reads features alone reads
-all of them; a method that cannot read the task's is refused before anything is
-compiled.
+`categories`, `binary`, `values`, `embedding` or `gaussians`. One that reads features
+alone reads all of them; a method that cannot read the task's is refused before
+anything is compiled.
 """
 
 

@@ -17,10 +17,12 @@ from kdjax.core.errors import UserError
 from kdjax.core.method import Method, stateless
 from kdjax.core.pooling import pool_values
 from kdjax.core.signature import Signature, signature_of
+from kdjax.core.units import Units
 
 # What a row's answer is: scores of classes of which one is right, the two scores
-# of a yes/no question, numbers, or a vector whose direction counts.
-KINDS = ("categories", "binary", "values", "embedding")
+# of a yes/no question, numbers, a vector whose direction counts, or means and then
+# log variances of normal distributions.
+KINDS = ("categories", "binary", "values", "embedding", "gaussians")
 
 
 class Batch(NamedTuple):
@@ -68,11 +70,13 @@ class Rows(NamedTuple):
     answers: (R, C) float, logits or numbers; or Factored.
     targets: (R,) or (R, C), one a row.
     weight: (R,) 0 for a row that does not count.
+    partner_targets: as targets, those of the inputs that a row's is mixed with.
   """
 
   answers: jax.Array
   targets: Any
   weight: jax.Array
+  partner_targets: Any = None
 
 
 class Weights(NamedTuple):
@@ -196,6 +200,8 @@ class Task(NamedTuple):
     width: C, how many numbers a row's answer has; None where any will do.
     class_weights: C numbers that the labels' loss of each class is multiplied by;
       "balanced" until a training set's labels say them; None for 1.
+    units: how answers become numbers in the targets' unit, for exports and whoever
+      reads them; None where they are told as they are.
   """
 
   name: str
@@ -219,6 +225,7 @@ class Task(NamedTuple):
   factored_from: int | None = None
   width: int | None = None
   class_weights: tuple[float, ...] | str | None = None
+  units: Units | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

@@ -53,6 +53,7 @@ from kdjax.data.plan import Plan, batches, steps_per_pass
 from kdjax.data.registry import register
 from kdjax.data.stream import Reader, open_reader, stream
 from kdjax.data.subsets import split_validation, stratified, without_classes
+from kdjax.data.targets import target_statistics
 from kdjax.data.tfds_folder import default_data_dir, prepared_names
 from kdjax.data.transfer import open_transfer
 from kdjax.data.views_by_number import view_by_number, view_numbers
@@ -91,6 +92,7 @@ __all__ = [
   "select",
   "shown",
   "split_mixing",
+  "target_statistics",
   "split_validation",
   "steps_per_pass",
   "stratified",

@@ -15,7 +15,7 @@ from kdjax.data.labelled import Classes, number_classes
 from kdjax.data.tables import Table, texts
 
 # Kinds of answers whose labels are numbers.
-NUMBERS = ("values", "embedding")
+NUMBERS = ("values", "embedding", "gaussians")
 
 
 def kind_of(dataset: Dataset) -> str:
@@ -66,6 +66,32 @@ def check_kind(dataset: Dataset, kind: str | None) -> None:
       f" and the task's are {kind}; tables and arrays can be read in several ways,"
       " labels of classes and of folders cannot"
     )
+
+
+def target_statistics(dataset: Dataset) -> dict[str, tuple[float, ...]]:
+  """The mean and the standard deviation of labels that are numbers.
+
+  Returns:
+    "target_mean" and "target_scale", C numbers each, over the training labels that
+    are known; 0 and 1 where there are none, and a scale of 1 where all are alike.
+    Nothing of other labels.
+
+  Example:
+    >>> from kdjax.data.dataset import Split
+    >>> split = Split(np.zeros((2, 1, 1, 1)), np.array([[1.0], [3.0]], np.float32))
+    >>> toy = Dataset("toy", 1, ("a",), (1, 1, 1), split, split)
+    >>> target_statistics(toy)
+    {'target_mean': (2.0,), 'target_scale': (1.0,)}
+  """
+  labels = dataset.train.labels
+  if labels.dtype != np.float32 or labels.ndim > 2:
+    return {}
+  mean, scale = [], []
+  for column in labels.reshape(len(labels), -1).T.astype(np.float64):
+    known = column[np.isfinite(column)]
+    mean.append(float(known.mean()) if len(known) else 0.0)
+    scale.append(float(known.std()) if len(np.unique(known)) > 1 else 1.0)
+  return {"target_mean": tuple(mean), "target_scale": tuple(scale)}
 
 
 def label_columns(
@@ -125,7 +151,7 @@ def checked(
       f"{where}: positive_weight={positive_weight!r} is for labels of yes and no,"
       " and these are numbers"
     )
-  if kind == "values":
+  if kind in ("values", "gaussians"):
     number_labels.check_learnable(dataset, where)
   if kind == "embedding":
     _check_vectors(dataset, where)

@@ -44,6 +44,7 @@ from kdjax.evaluate.measure import (
   recall,
   score,
 )
+from kdjax.evaluate.numbers import LEVELS, half_widths, measure_numbers
 from kdjax.evaluate.over_batches import evaluate as _evaluate
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
@@ -60,6 +61,7 @@ from kdjax.evaluate.texts import (
 )
 
 __all__ = [
+  "LEVELS",
   "Comparison",
   "accuracy",
   "agreement",
@@ -74,6 +76,7 @@ __all__ = [
   "exact_match",
   "flops",
   "group_scores",
+  "half_widths",
   "holm",
   "in_chunks",
   "kl_by_step",
@@ -84,6 +87,7 @@ __all__ = [
   "measure_embeddings",
   "measure_groups",
   "measure_labels",
+  "measure_numbers",
   "measure_task",
   "measure_text",
   "measure_together",

@@ -87,6 +87,11 @@ from kdjax.losses.mixtures import (
   skew_kl,
   skew_reverse_kl,
 )
+from kdjax.losses.numbers import (
+  gaussian_kl,
+  gaussian_nll,
+  teacher_bounded,
+)
 from kdjax.losses.pooling import (
   adaptive_avg_pool,
   adaptive_max_pool,
@@ -153,6 +158,8 @@ __all__ = [
   "forward_kl",
   "fsp",
   "ft",
+  "gaussian_kl",
+  "gaussian_nll",
   "generalized_jsd",
   "gkd",
   "hard_distillation",
@@ -196,6 +203,7 @@ __all__ = [
   "srrl",
   "standardize_logits",
   "symmetric_kl",
+  "teacher_bounded",
   "tinybert",
   "topk_kd",
   "ttm",

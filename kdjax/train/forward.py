@@ -62,6 +62,10 @@ def train_forward(
       taps=taps, train=True, rngs={"dropout": key},
     )  # fmt: skip
   rows = task.rows(outputs, batch)
+  if "share" in batch.extra:
+    partners = batch._replace(targets=batch.extra["partner_targets"])
+    targets = task.rows(outputs, partners).targets
+    rows = rows._replace(partner_targets=targets)
   collections = {name: updates[name] for name in updates if name != "params"}
   return Outputs(rows.answers, features), rows, collections
 

@@ -274,7 +274,7 @@ def losses_of(
     head,
     network.classifier({"params": params["network"], **collections}),
     batch.extra.get("share"),
-    batch.extra.get("partner_targets"),
+    rows.partner_targets,
     _as_mask(batch.weight) if "examples" in counts.own else None,
     tokens,
     jax.tree.map(jnp.ravel, batch.extra.get("drawn")),
@@ -324,7 +324,7 @@ def score_of(task: Task, rows: Rows, batch: Batch) -> Metrics:
   """Scores against the targets of what most of an input shows."""
   share = batch.extra.get("share")
   if share is not None:
-    targets, partners = batch.targets, batch.extra["partner_targets"]
+    targets, partners = rows.targets, rows.partner_targets
     is_most = jnp.reshape(share >= 0.5, (-1, *[1] * (targets.ndim - 1)))
     rows = rows._replace(targets=jnp.where(is_most, targets, partners))
   return {task.score: task.metrics[task.score](rows)}

@@ -198,6 +198,20 @@ def _qkv(function, student, teacher, mask, **kwargs):
   return function(*sides, mask=mask, **kwargs)
 
 
+def _bounded(function, student, teacher):
+  return function(student, teacher, jnp.zeros_like(student))
+
+
+def _gaussians(function, student, teacher, mask):
+  del mask
+  return function(student, teacher)
+
+
+def _likelihood(function, student, teacher, mask):
+  del mask
+  return function(student, teacher[..., 2:])
+
+
 def _tinybert(function, student, teacher, mask):
   del mask
   sides = (((x[:, None, :, :3],), (x,)) for x in (student, teacher))
@@ -257,6 +271,10 @@ CASES = {
   "ensemble_kd": _softmax(call=_ensemble, zero=False),
   "uld": _softmax(bad_axis=0),
   "binary_kd": Case("logits", drops=True),
+  # Numbers
+  "teacher_bounded": Case("vectors", _bounded),
+  "gaussian_kl": Case("tokens", _gaussians, permute=False),
+  "gaussian_nll": Case("tokens", _likelihood, zero=False, permute=False),
   "dino": _softmax(call=_dino, zero=False),
   # Feature
   "fitnet": _map(),

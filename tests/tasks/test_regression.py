@@ -31,6 +31,12 @@ def rows(task=TASK, weight=None):
     (TASK, [0.5, 4.5, 0.0]),
     # Beyond 1 it is linear: |d| - 1/2.
     (regression(2, huber=1.0), [0.25, 1.25, 0.0]),
+    # Targets become (t - 1) / 2: -1/2, -1/2; -1/2, 0; unknown, 1/2.
+    (regression(2, target_mean=1, target_scale=2), [1.25, 8.125, 1.125]),
+    (
+      regression(2, target_mean=(1, 0), target_scale=(2, 1)),
+      [1.125, 4.625, 0.0],
+    ),
   ],
 )
 def test_hard_loss_by_hand(task, want):
@@ -40,9 +46,9 @@ def test_hard_loss_by_hand(task, want):
 @pytest.mark.parametrize(
   ("metric", "weight", "want"),
   [
-    ("rmse", None, np.sqrt(2.5)),
-    ("rmse", [1, 0, 1], np.sqrt(0.5)),
-    ("mae", None, 1.0),
+    ("rmse", None, np.sqrt(2.0)),
+    ("rmse", [1, 0, 1], np.sqrt(1 / 3)),
+    ("mae", None, 0.8),
   ],
 )
 def test_scores_by_hand(metric, weight, want):
@@ -90,8 +96,7 @@ def test_an_objective_is_the_sum_of_labels_and_teacher():
     make_objective("kd", task=TASK)
 
 
-@pytest.mark.parametrize("stored", [(3,), (3, 1)])
-def test_partners_of_mixed_inputs_count_the_rest(stored):
+def test_partners_of_mixed_inputs_count_the_rest():
   """Answers 0, targets 2 and partners' 4: 0.75 * 4 + 0.25 * 16 = 7."""
   task = regression()
   inputs = Inputs(
@@ -100,7 +105,7 @@ def test_partners_of_mixed_inputs_count_the_rest(stored):
     jnp.full((3, 1), 2.0),
     0,
     share=jnp.full(3, 0.75),
-    partner_labels=jnp.full(stored, 4.0),
+    partner_labels=jnp.full((3, 1), 4.0),
   )
   loss, _, _ = make_objective("hard", task=task).apply(
     {"ce": ()}, {"ce": ()}, inputs
@@ -110,8 +115,10 @@ def test_partners_of_mixed_inputs_count_the_rest(stored):
 
 def test_what_a_run_says_of_networks():
   found = measure_task(TASK, np.stack([ANSWERS, 0 * ANSWERS]), TARGETS)
-  assert found.keys() == {"test_rmse", "mae", "test_examples"}
-  np.testing.assert_allclose(found["test_rmse"], [np.sqrt(2.5), 0.5])
+  scores = {"test_rmse", "mae", "r2", "per_output", "test_examples"}
+  assert found.keys() == scores
+  np.testing.assert_allclose(found["test_rmse"], np.sqrt([2.0, 1.0]))
+  assert found["per_output"]["known"] == [2, 3]
 
 
 def test_the_same_settings_are_the_same_task():
@@ -126,6 +133,17 @@ def test_the_same_settings_are_the_same_task():
   [
     ("regression(0)", "outputs= takes a whole number >= 1; got 0"),
     ("regression(2, huber=-1)", "huber= takes a number > 0, or None; got -1"),
+    ("regression(2, target_scale=0)", "target_scale= takes a number > 0, or 2"),
+    ("regression(2, target_scale=(1, -1))", "target_scale= takes"),
+    (
+      "regression(2, target_mean=(1, 2, 3))",
+      "target_mean= takes a number, or 2",
+    ),
+    ("regression(target_mean='x')", "target_mean= takes"),
+    ("regression(target_mean=1e999)", "target_mean= takes"),
+    ("gaussian_regression(0)", "outputs= takes a whole number >= 1; got 0"),
+    ("gaussian_regression(target_scale=-1)", "target_scale= takes"),
+    ("gaussian_regression(huber=1)", "no argument 'huber'"),
     ("regresion", "did you mean 'regression'"),
   ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 from kdjax import models
 from kdjax.core.preprocessing import plain_view
 from kdjax.core.signature import Port, Signature
+from kdjax.core.units import Units, read_units
 from kdjax.models import quantized
 
 
@@ -41,6 +42,8 @@ class About(NamedTuple):
       variables are float32, and rounded as they are used.
     output: what its answer is called.
     answers: what the numbers of the answer are, for people.
+    units: how its answers become numbers in the targets' unit, which it gives;
+      None where it gives them as they are.
   """
 
   model: str
@@ -52,6 +55,7 @@ class About(NamedTuple):
   quantization: str = "none"
   output: str = "logits"
   answers: str = "Classes"
+  units: Units | None = None
 
   @property
   def sees(self) -> tuple[int, int, int]:
@@ -98,6 +102,7 @@ def read_about(values: Mapping[str, Any]) -> About:
     (2, 2, 1)
   """
   named = About._field_defaults | values
+  named = named | {"units": read_units(named["units"])}
   fields = [named[name] for name in About._fields]
   return About(*(tuple(x) if isinstance(x, list) else x for x in fields))
 
@@ -111,8 +116,8 @@ def forward(
     module: what computes; by default what `about.model` names.
 
   Returns:
-    A traceable function, (B, H, W, D) stored images -> (B, C) float32 logits:
-    scaling to [0, 1], the middle square and the network.
+    A traceable function, (B, H, W, D) stored images -> (B, C) float32 logits, or
+    numbers in their own unit: scaling to [0, 1], the middle square, the network.
   """
   if module is None:
     module = about.module()
@@ -121,7 +126,8 @@ def forward(
   def network(images):
     # Other devices would round the numbers that they multiply.
     with jax.default_matmul_precision("highest"):
-      return module.apply(variables, show(images), train=False)
+      answers = module.apply(variables, show(images), train=False)
+    return answers if about.units is None else about.units.told(answers)
 
   return network
 

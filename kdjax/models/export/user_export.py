@@ -15,6 +15,8 @@ from kdjax.core.arguments import check_kind, check_path, check_text
 from kdjax.core.errors import StorageError, UserError
 from kdjax.core.signature import Port, Signature, signature_of
 from kdjax.core.storage import one_line
+from kdjax.core.task import Task
+from kdjax.core.units import Units
 from kdjax.models.export import agreement, formats
 from kdjax.models.export.signature import compile_network
 from kdjax.taps.calling import nameless
@@ -29,12 +31,14 @@ class UserNetwork(NamedTuple):
     structure: of its variables, whose arrays the formats know by their paths.
     paths: of these arrays, in the structure's order.
     signature: what goes in and comes out of it.
+    units: of its answers; None where they are told as they are.
   """
 
   network: Network
   structure: Any
   paths: tuple[str, ...]
   signature: Signature
+  units: Units | None = None
 
   @property
   def note(self) -> dict[str, Any]:
@@ -53,7 +57,8 @@ class UserNetwork(NamedTuple):
     def answer(inputs):
       # Other devices would round the numbers that they multiply.
       with jax.default_matmul_precision("highest"):
-        return self.network.apply(own, inputs, train=False)[0]
+        answers = self.network.apply(own, inputs, train=False)[0]
+      return answers if self.units is None else self.units.told(answers)
 
     return answer
 
@@ -65,6 +70,7 @@ def export(
   folder: str | Path,
   *,
   format: str = "onnx",
+  task: Task | None = None,
 ) -> dict[str, Path]:
   """Writes a network for other programs, for batches of any size.
 
@@ -83,6 +89,8 @@ def export(
     format: "onnx", "stablehlo", "safetensors", "orbax", several with commas
       between, or "all". The first two hold the program and its numbers, the
       others the arrays by path.
+    task: what it was trained for, where that standardises targets: the files then
+      give numbers in the targets' unit, `task.units.told(answers)`.
 
   Returns:
     The files by format: network.onnx, ...
@@ -107,6 +115,7 @@ def export(
   check_kind("network", network, "network")
   check_path("folder", folder)
   check_text("format", format)
+  check_kind("task", task, "task", optional=True)
   writers = formats.parse_formats(format, "format")
   folder = Path(folder)
   files = {name: folder / one.file for name, one in writers.items()}
@@ -121,7 +130,8 @@ def export(
   arrays = {path: x for path, (_, x) in zip(paths, leaves, strict=True)}
   _check_arrays(arrays)
   inputs, described = _described(network, collections, signature)
-  exported = UserNetwork(network, structure, paths, described)
+  units = None if task is None else task.units
+  exported = UserNetwork(network, structure, paths, described, units)
   nested = traverse_util.unflatten_dict(jax.device_get(arrays), sep="/")
   expected = compile_network(exported.function(nested))(inputs)
   try:

@@ -85,12 +85,20 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
     text = _OF_SEVERAL[kind_of(dataset)]
   if not dataset.classes:
     return _without_vectors(dataset, text)
-  weight = dataset.positive_weight
-  known = {"width": dataset.classes, "positive_weight": weight}
+  known = {
+    "width": dataset.classes,
+    "positive_weight": dataset.positive_weight,
+    **data.target_statistics(dataset),
+  }
   task = _made(text, **known)
   if task.class_weights == BALANCED:
     task = _made(_with_weights(text, dataset), **known)
-  return dataset._replace(task=task, classes=task.width or dataset.classes)
+  names = dataset.class_names
+  if task.units is not None and task.units.log_variances:
+    names += tuple(f"standard deviation of {name}" for name in names)
+  return dataset._replace(
+    task=task, classes=task.width or dataset.classes, class_names=names
+  )
 
 
 def _with_weights(text: str, dataset: Dataset) -> str:

@@ -18,6 +18,10 @@ from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.pipeline.values import objective_temperature
 from kdjax.runner.report.progress import say
 
+# What tables call the names of an answer's numbers, by its kind.
+NAMES = {"categories": "class_names"} | dict.fromkeys(
+  ("binary", "values", "gaussians"), "label_names"
+)
 # A network's rounds of one batch size; compiling comes on top.
 LATENCY_SECONDS = 2.0
 
@@ -199,9 +203,8 @@ def names_of(setup: Setup) -> dict[str, list[str]]:
   """What the tables of labels, of classes and of groups call their rows."""
   dataset, kind = setup.dataset, setup.student.task.kind
   names = {}
-  if kind in ("binary", "categories"):
-    what = "label_names" if kind == "binary" else "class_names"
-    names[what] = list(dataset.class_names)
+  if kind in NAMES:
+    names[NAMES[kind]] = list(dataset.class_names)
   if dataset.group_names:
     names["group_names"] = list(dataset.group_names)
   return names

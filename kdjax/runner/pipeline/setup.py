@@ -195,6 +195,7 @@ def about_network(
     quantization,
     output.name,
     output.what,
+    task_of(dataset).units,
   )
 
 

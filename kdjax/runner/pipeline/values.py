@@ -16,7 +16,11 @@ from kdjax.train.schemes.registry import TEMPERATURE, make_scheme, objective_of
 from kdjax.train.schemes.scheme import Scheme
 
 # What students learn by whose task's answers are no logits, by its kind.
-BY_KIND = {"values": "logit_mse", "embedding": "cosine"}
+BY_KIND = {
+  "values": "logit_mse",
+  "gaussians": "gaussian_kl",
+  "embedding": "cosine",
+}
 # Methods that read which tokens were drawn, and the policy where none is named.
 DRAWN = {"minillm": "student(teacher=0.2)", "policy_gradient": "student"}
 

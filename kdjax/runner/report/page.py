@@ -16,6 +16,7 @@ from kdjax.runner.report import (
   group_tables,
   label_table,
   methods,
+  number_table,
   parts,
   reading,
   rounds,
@@ -214,6 +215,10 @@ def table_makers(
     "embeddings": (
       (results.get("student") or {}).get("spearman"),
       lambda: embedding_table.embedding_tables(results),
+    ),
+    "numbers": (
+      number_table.has_numbers(results),
+      lambda: number_table.number_tables(results),
     ),
     "omitted_class": (omitted, lambda: [tables.omitted_class_table(omitted)]),
     "rounds": (results.get("rounds"), lambda: [rounds.rounds_table(results)]),

@@ -7,6 +7,7 @@ import numpy as np
 from kdjax import evaluate
 from kdjax.core.errors import StorageError
 from kdjax.core.task import Task
+from kdjax.core.units import Units
 from kdjax.data import Split
 
 # Two classes closer than this are a tie to a computation in bfloat16, or on
@@ -15,11 +16,16 @@ COARSE = 2e-2
 CHUNK = 250
 
 
-def answers(answer: Callable, images) -> np.ndarray:
-  """Asks a network for its logits of stored images, (N, C) float32."""
-  return evaluate.in_chunks(
+def answers(answer: Callable, images, units: Units | None = None) -> np.ndarray:
+  """Asks a network for its logits of stored images, (N, C) float32.
+
+  Args:
+    units: in which it tells numbers; they become answers as it was trained on.
+  """
+  told = evaluate.in_chunks(
     lambda _, block: answer(block), None, images, chunk=CHUNK
   )
+  return told if units is None else np.asarray(units.answers(told))
 
 
 def score(task: Task, outputs: np.ndarray, score_split: Split) -> float:

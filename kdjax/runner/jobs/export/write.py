@@ -74,18 +74,17 @@ def _reference(
   network = forward(
     network_of_run.about, network_of_run.variables, network_of_run.measured
   )
-  answers = parity.answers(
-    compile_network(network), network_of_run.scored.images
-  )
+  ask = partial(parity.answers, units=network_of_run.about.units)
+  answers = ask(compile_network(network), network_of_run.scored.images)
   tie = agreement.TOLERANCE if alike else parity.COARSE
   parity.check_reported(task, answers, network_of_run.scored, reported, tie)
   # What is exported computes in float32, whatever the run did.
   answer = compile_network(
     forward(network_of_run.about, network_of_run.variables)
   )
-  logits = {"scored": parity.answers(answer, network_of_run.scored.images)}
+  logits = {"scored": ask(answer, network_of_run.scored.images)}
   if len(network_of_run.more.labels):
-    logits["more"] = parity.answers(answer, network_of_run.more.images)
+    logits["more"] = ask(answer, network_of_run.more.images)
   score = parity.score(task, logits["scored"], network_of_run.scored)
   return logits, {"linen": {task.score: score, "reported": reported}}
 
@@ -97,12 +96,10 @@ def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
   answer = one.load(path, network_of_run.about)
   first = np.asarray(network_of_run.scored.images[0])[None]
   task = network_of_run.task
+  ask = partial(parity.answers, answer, units=network_of_run.about.units)
   check = partial(agreement.check, classes=task.kind == "categories")
-  check(f"{name}, one image", answer(first), logits["scored"][:1])
-  answers = {
-    part: parity.answers(answer, getattr(network_of_run, part).images)
-    for part in logits
-  }
+  check(f"{name}, one image", ask(first), logits["scored"][:1])
+  answers = {part: ask(getattr(network_of_run, part).images) for part in logits}
   difference = check(
     name,
     np.concatenate([*answers.values()]),
