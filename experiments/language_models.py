@@ -156,6 +156,7 @@ lm_lora_full: As `lm_lora`, all weights.
 import dataclasses
 
 from kdjax.runner.config import (
+  Computing,
   Continuation,
   Distillation,
   Experiment,
@@ -251,16 +252,18 @@ _FROM_GEMMA = Experiment(
     text="runs/texts/novels_healing.jsonl",
     student_from="package:smollm2",
     across="bytes",
-    alternatives="uld",
     sequence_length=128,
     steps=32,
-    evaluations=4,
+    evaluations=2,
     validation_sequences=12,
-    completions=6,
+    completions=0,
   ),
   teacher=Teacher(teacher_from="package:gemma3-270m"),
   student=_student(model="layers(6)", batch_size=1, learning_rate=1e-3),
   distillation=_WORDS,
+  computing=Computing(members_at_once=2),
+  # A checkpoint of six students takes 4 GB of memory while it is written.
+  run=Run(checkpoint_minutes=300),
 )
 
 
@@ -381,10 +384,15 @@ EXPERIMENTS = {
     evaluations=4,
   ),
   "lm_other_tokenizer": _FROM_GEMMA,
+  "lm_other_tokenizer_uld": dataclasses.replace(
+    _FROM_GEMMA,
+    language=dataclasses.replace(_FROM_GEMMA.language, across="uld"),
+    distillation=Distillation(distillation="uld:1.5 + ce:1"),
+  ),
   "lm_own_tokenizer": dataclasses.replace(
     _FROM_GEMMA,
     language=dataclasses.replace(
-      _FROM_GEMMA.language, student_from=None, across=None, alternatives=None
+      _FROM_GEMMA.language, student_from=None, across=None
     ),
     teacher=Teacher(teacher_from="package:smollm2"),
   ),

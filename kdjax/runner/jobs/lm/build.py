@@ -112,6 +112,7 @@ def build(experiment: Experiment) -> Plan:
   texts = rows.read(experiment.language, tokenizer)
   if teachers.route is not None:
     routed.check(experiment, policy, teachers.route, texts)
+    texts = routed.by_teacher(teachers.route, texts, tokenizer.pad)
   texts = policies.with_prompts(experiment, policy, tokenizer, texts)
   student_model = networks.cut_by_texts(
     student_model, texts.parts["train"].sequences

@@ -44,6 +44,23 @@ def check(
     say(f"{split}: rows by teacher: {rows}")
 
 
+def by_teacher(route: Route, texts: Texts, pad: int) -> Texts:
+  """Packs the training's rows in the order of their teachers.
+
+  Few sequences then have rows of two of them, and a step asks each about its own.
+  """
+  part = texts.parts["train"]
+  # By name: who is named first in --teacher_from does not matter.
+  names = [route.names[route.number_of(row)] for row in part.rows]
+  examples = sorted(part.examples.examples, key=lambda one: names[one.row])
+  length = part.sequences["tokens"].shape[1]
+  part = part._replace(
+    examples=part.examples._replace(examples=examples),
+    sequences=text.pack(examples, length, pad=pad),
+  )
+  return texts._replace(parts={**texts.parts, "train": part})
+
+
 def one_for_each_row(
   experiment: Experiment,
   policy: Policy,

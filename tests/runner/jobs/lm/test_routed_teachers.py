@@ -34,6 +34,8 @@ def folder(tmp_path_factory):
   rows += [{"text": x} for x in documents(10, 1)]
   rows = [row | {"who": NAMES[i % 3 == 0]} for i, row in enumerate(rows)]
   write_rows(folder / "rows.jsonl", rows)
+  ordered = sorted(rows, key=lambda row: row["who"])
+  write_rows(folder / "ordered.jsonl", ordered)
   return folder
 
 
@@ -111,7 +113,9 @@ def test_each_token_is_its_rows_teachers(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["off", "student"])
 def test_who_teaches_what(folder, policy):
-  settings = {"policy": policy, "distillation": "forward_kl:1"}
+  # In the order in which rows of several teachers are packed.
+  text = f"{folder}/ordered.jsonl"
+  settings = {"policy": policy, "distillation": "forward_kl:1", "text": text}
   alone = {"pool": "", "teachers": ("math",), **settings}
   one = trained(prepare(folder, **alone))
   same = ("same/math", "same/code")
