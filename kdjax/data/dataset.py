@@ -202,6 +202,13 @@ def example(images: Any, place: int) -> Any:
   return np.asarray(images[place])
 
 
+def stacked(split: Split, places: np.ndarray) -> Any:
+  """Reads some examples' inputs, as arrays in memory."""
+  if resident(split):
+    return examples_at(split.images, places)
+  return np.stack([split.images[int(place)] for place in places])
+
+
 def shown(split: Split, places: Sequence[int]) -> np.ndarray:
   """Returns what people are shown of some examples: pictures, or texts.
 
@@ -220,11 +227,13 @@ def empty_examples(dataset: Dataset, count: int) -> Any:
     count: B, how many.
 
   Returns:
-    (B, H, W, C) float32 zeros; or zeros by name, of the types that are stored.
+    (B, H, W, C) float32 zeros; or zeros by name, of the types that are stored, where
+    whatever is true or false, such as a mask, is true.
   """
   if not isinstance(dataset.image_shape, Mapping):
     return np.zeros((count, *dataset.image_shape), np.float32)
+  types = {name: x.dtype for name, x in dataset.train.images.items()}
   return {
-    name: np.zeros((count, *shape), dataset.train.images[name].dtype)
+    name: np.full((count, *shape), types[name].kind == "b", types[name])
     for name, shape in dataset.image_shape.items()
   }

@@ -144,7 +144,9 @@ class Bert(nn.Module):
     if segments is None:
       segments = jnp.zeros_like(tokens)
     real = tokens != self.padding if mask is None else mask.astype(bool)
-    places = jnp.arange(tokens.shape[1])[None] + self.first
+    places = (
+      jax.lax.broadcasted_iota(jnp.int32, (1, tokens.shape[1]), 1) + self.first
+    )
     stem = Stem(
       self.vocabulary,
       self.width,
@@ -214,7 +216,11 @@ def check_tokens(model: str, tokens: jax.Array, positions: int) -> None:
     ValueError: bert takes integer token ids (B, T <= 512), got float32 (2, 3)
   """
   whole = jnp.issubdtype(tokens.dtype, jnp.integer)
-  if not whole or tokens.ndim != 2 or tokens.shape[1] > positions:
+  fits = tokens.ndim == 2
+  # A program for any length has a symbol in its place.
+  if fits and isinstance(tokens.shape[1], int):
+    fits = tokens.shape[1] <= positions
+  if not whole or not fits:
     raise ValueError(
       f"{model} takes integer token ids (B, T <= {positions}), got"
       f" {tokens.dtype} {tokens.shape}"

@@ -122,10 +122,16 @@ def _is_installed(package: str) -> bool:
 
 def _write_stablehlo(path, network, variables) -> None:
   """The program with its numbers inside, for batches of any size."""
-  (batch,) = export.symbolic_shape("batch")
+  ports = network.signature.inputs
+  free = [x for one in ports for x in one.shape if isinstance(x, str)]
+  names = dict.fromkeys(("batch", *free))
+  sizes = dict(zip(names, export.symbolic_shape(", ".join(names)), strict=True))
   shapes = {
-    one.name: jax.ShapeDtypeStruct((batch, *one.shape), np.dtype(one.dtype))
-    for one in network.signature.inputs
+    one.name: jax.ShapeDtypeStruct(
+      (sizes["batch"], *(sizes.get(x, x) for x in one.shape)),
+      np.dtype(one.dtype),
+    )
+    for one in ports
   }
   function = jax.jit(network.function(variables))
   exported = export.export(function, platforms=PLATFORMS)(nameless(shapes))

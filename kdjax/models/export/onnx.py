@@ -111,23 +111,27 @@ def _quiet() -> Iterator[None]:
       logging.getLogger(name).setLevel(level)
 
 
-def quantize(path: Path, target: Path, images: np.ndarray) -> None:
+def quantize(path: Path, target: Path, inputs: Any) -> None:
   """Rounds an ONNX network to int8, weights and activations.
 
   Weights have a scale for each output channel; the ranges of activations are
   those that some images reach.
 
   Args:
-    images: (N, H, W, D) stored images.
+    inputs: (N, H, W, D) stored images, or arrays (N, ...) by name.
   """
+  by_name = inputs if isinstance(inputs, Mapping) else {"images": inputs}
+  count = len(next(iter(by_name.values())))
   from onnxruntime import quantization
 
   class Reader(quantization.CalibrationDataReader):
     def __init__(self):
-      self._blocks = iter(np.array_split(images, max(1, len(images) // 32)))
+      self._blocks = iter(np.array_split(np.arange(count), max(1, count // 32)))
 
     def get_next(self):
-      block = next(self._blocks, None)
-      return None if block is None else {"images": block}
+      rows = next(self._blocks, None)
+      if rows is None:
+        return None
+      return {name: x[rows] for name, x in by_name.items()}
 
   quantization.quantize_static(path, target, Reader(), per_channel=True)

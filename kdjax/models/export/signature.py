@@ -1,12 +1,13 @@
 """One network as a function: stored pixels in, logits out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from kdjax import models
+from kdjax.core.calling import call_with
 from kdjax.core.preprocessing import plain_view
 from kdjax.core.signature import Port, Signature
 from kdjax.core.units import Units, read_units
@@ -35,8 +36,10 @@ class About(NamedTuple):
     model: its spec.
     classes: number of classes, or of the numbers that it answers with.
     class_names: in the order of the logits, or of those numbers.
-    image_shape: (H, W, D) of the images that it takes.
-    dtype: of their pixels: "uint8", 0..255, or "float32".
+    image_shape: (H, W, D) of the images that it takes; or of inputs by name, the
+      shape of one example of each, by name, in which a name stands for any number:
+      {"tokens": ("length",), "mask": ("length",)}.
+    dtype: of their pixels: "uint8", 0..255, or "float32"; likewise by name.
     crop_size: side of the middle square that it sees of them; None for all.
     quantization: the bits that it has learned to compute in, or "none": its
       variables are float32, and rounded as they are used.
@@ -49,8 +52,8 @@ class About(NamedTuple):
   model: str
   classes: int
   class_names: tuple[str, ...]
-  image_shape: tuple[int, int, int]
-  dtype: str
+  image_shape: tuple[int, int, int] | Mapping[str, Sequence[int | str]]
+  dtype: str | Mapping[str, str]
   crop_size: int | None
   quantization: str = "none"
   output: str = "logits"
@@ -66,9 +69,15 @@ class About(NamedTuple):
 
   @property
   def signature(self) -> Signature:
-    """Stored images in, as many numbers as it has classes out."""
+    """Stored inputs in, as many numbers as it has classes out."""
+    by_name = isinstance(self.image_shape, Mapping)
+    shapes = self.image_shape if by_name else {"images": self.image_shape}
+    dtypes = self.dtype if by_name else {"images": self.dtype}
     return Signature(
-      (Port("images", tuple(self.image_shape), self.dtype, ""),),
+      tuple(
+        Port(name, tuple(shape), dtypes[name], "")
+        for name, shape in shapes.items()
+      ),
       (Port(self.output, (self.classes,), "float32", self.answers),),
     )
 
@@ -116,8 +125,9 @@ def forward(
     module: what computes; by default what `about.model` names.
 
   Returns:
-    A traceable function, (B, H, W, D) stored images -> (B, C) float32 logits, or
-    numbers in their own unit: scaling to [0, 1], the middle square, the network.
+    A traceable function, (B, H, W, D) stored images, or inputs by name, -> (B, C)
+    float32 logits, or numbers in their own unit: scaling to [0, 1], the middle
+    square, the network.
   """
   if module is None:
     module = about.module()
@@ -126,7 +136,9 @@ def forward(
   def network(images):
     # Other devices would round the numbers that they multiply.
     with jax.default_matmul_precision("highest"):
-      answers = module.apply(variables, show(images), train=False)
+      answers = call_with(
+        module.apply, variables, show(images), train=False
+      )
     return answers if about.units is None else about.units.told(answers)
 
   return network

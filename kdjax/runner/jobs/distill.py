@@ -102,7 +102,10 @@ def measure(setup: Any, context: Context) -> Measured:
   storage.save_network(folder, measurement.networks["student"], note)
   scores |= footprint.scores(experiment, setup, folder)
   if setup.dataset.facts:
-    scores["data"] = dict(setup.dataset.facts)
+    scores["data"] = {
+      "examples": f"{setup.dataset.noun}s",
+      **setup.dataset.facts,
+    }
   scores["objective"] = values.objective_text(
     experiment, setup.values.objective
   )

@@ -12,7 +12,7 @@ import optax
 from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
-from kdjax.data.dataset import empty_examples
+from kdjax.data.dataset import empty_examples, example
 from kdjax.data.teacher_cache.store import TeacherCache
 from kdjax.models import ModelSpec, quantized
 from kdjax.models.export.signature import About
@@ -150,11 +150,11 @@ class Setup(NamedTuple):
 
 def signature(dataset: Dataset) -> Signature:
   """What a network of a data set takes and gives."""
-  example = jax.tree.map(
+  one = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
     empty_examples(dataset, 1),
   )
-  return task_of(dataset).signature(example, dataset.classes)
+  return task_of(dataset).signature(one, dataset.classes)
 
 
 def empty_inputs(dataset: Dataset) -> Any:
@@ -184,13 +184,22 @@ def about_network(
     images: stored ones, of which it will be shown others.
   """
   (output,) = signature(dataset).outputs
-  first = np.asarray(images[0])
+  first = example(images, 0)
+  if isinstance(first, Mapping):
+    # Of texts there may be any number of tokens: the mask says which are some.
+    of_texts = dataset.tokenizer is not None
+    shapes = {
+      name: ("length",) if of_texts else x.shape for name, x in first.items()
+    }
+    dtypes = {name: x.dtype.name for name, x in first.items()}
+  else:
+    shapes, dtypes = first.shape, first.dtype.name
   return About(
     model,
     dataset.classes,
     tuple(dataset.class_names),
-    first.shape,
-    first.dtype.name,
+    shapes,
+    dtypes,
     crop_size,
     quantization,
     output.name,

@@ -1,6 +1,7 @@
 """All pictures that some results allow, each with a title and how to read it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,8 +46,20 @@ def makers(
   """
   catalogue = _catalogue(results, history, samples)
   return {
-    name: make for name, (has_data, make) in catalogue.items() if has_data
+    name: partial(_named, results, make)
+    for name, (has_data, make) in catalogue.items()
+    if has_data
   }
+
+
+def _named(results: Mapping[str, Any], make: Callable[[], Picture]) -> Picture:
+  """Draws a picture whose words call the examples what they are."""
+  picture = make()
+  title, caption = (
+    reading.of_examples(results, text)
+    for text in (picture.title, picture.caption)
+  )
+  return picture._replace(title=title, caption=caption)
 
 
 def drawn(

@@ -1,5 +1,6 @@
 """How results and history are read: networks in order, numbers as arrays."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,6 +73,20 @@ def on_held_out(results: Mapping[str, Any]) -> bool:
   # These choose on held-out images and score on the others.
   chooses = results.get("methods") or results.get("rounds")
   return bool(data.get("validation")) and not chooses
+
+
+def of_examples(results: Mapping[str, Any], sentence: str) -> str:
+  """Calls examples in a sentence what they are, where they are no images.
+
+  Example:
+    >>> of_examples({"data": {"examples": "texts"}}, "on 9 images")
+    'on 9 texts'
+  """
+  several = (results.get("data") or {}).get("examples", "images")
+  if several == "images":
+    return sentence
+  sentence = re.sub(r"\bimages\b", several, sentence)
+  return re.sub(r"\bimage\b", several.removesuffix("s"), sentence)
 
 
 def numbers(values: Any) -> np.ndarray:

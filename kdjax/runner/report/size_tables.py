@@ -79,8 +79,12 @@ def networks_table(results: Mapping[str, Any]) -> Table:
                     else one["peak_bytes"] / 1024),
       *(_latency(one, runtime) for runtime in RUNTIMES),
       _percent(one, "agreement"),
-      written(score, one[f"noise_{score.name}"]),
-      written(score, one[f"shift_{score.name}"]),
+      *(
+        written(score, one[f"{how}_{score.name}"])
+        if f"{how}_{score.name}" in one
+        else ""
+        for how in ("noise", "shift")
+      ),
       formats.with_spread(one.get("calibration_error"), 3),
     )
     for name, one in shown(results).items()

@@ -57,7 +57,11 @@ def networks_table(results: Mapping[str, Any]) -> Table:
   table = without_empty_columns(
     Table(_networks_caption(results), headers, rows)
   )
-  explanations = [text for column, text in _COLUMNS if column in table.headers]
+  explanations = [
+    reading.of_examples(results, text)
+    for column, text in _COLUMNS
+    if column in table.headers
+  ]
   return table._replace(notes=(" ".join(explanations), " ".join(descriptions)))
 
 

@@ -114,7 +114,8 @@ def find_comparison(
 
 def headline(results: Mapping[str, Any]) -> str:
   """Returns the sentence that says what distillation gained."""
-  return teachers.before(results, _chosen(results) + _claim(results))
+  sentences = teachers.before(results, _chosen(results) + _claim(results))
+  return reading.of_examples(results, sentences)
 
 
 def _chosen(results: Mapping[str, Any]) -> str:
@@ -223,7 +224,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
       f"{sum(steps)} training steps of the {network.replace('_', ' ')}, over"
       " all its members, were not finite and do not count."
     )
-  return [sentence for sentence in sentences if sentence]
+  return [reading.of_examples(results, one) for one in sentences if one]
 
 
 def _control(results: Mapping[str, Any], control: str) -> str:

@@ -15,7 +15,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.job import Context
 from kdjax.runner.jobs.compare.build import Comparison
 from kdjax.runner.jobs.compare.candidates import Candidates
-from kdjax.runner.pipeline import fit
+from kdjax.runner.pipeline import fit, starts
 from kdjax.runner.pipeline.arms import looks_inside, settings_of
 from kdjax.runner.pipeline.epochs import epochs
 from kdjax.runner.pipeline.predict import predict
@@ -97,7 +97,9 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
       seconds = sum(one.seconds for one in outcomes.values())
       say(estimates.underway("arm", number, len(candidates.arms), seconds))
     arm_teachers = teachers[looks_inside(arm)]
-    try_arm = partial(_try_arm, setup, name, arm_teachers, context.log)
+    try_arm = partial(
+      _try_arm, setup, name, arm_teachers, context.log, first.networks
+    )
     outcome = context.stored(f"arm_{number}", try_arm)
     if "networks" in outcome:
       outcomes[name] = Outcome(**outcome)
@@ -107,14 +109,20 @@ def train_students(setup: Comparison, context: Context) -> dict[str, Outcome]:
 
 
 def _try_arm(
-  setup: Comparison, name: str, teachers: Mapping[str, Teacher], log
+  setup: Comparison,
+  name: str,
+  teachers: Mapping[str, Teacher],
+  log,
+  teacher: Any,
 ) -> dict[str, Any]:
   """Searches one arm's grid, then trains it at its best cell: an Outcome."""
   start = time.perf_counter()
   base, candidates = setup
   task = base.student.task
   experiment, grid = base.experiment, candidates.grids[name]
-  train = partial(_train, setup, name, teachers=teachers, programs={})
+  train = partial(
+    _train, setup, name, teachers=teachers, programs={}, teacher=teacher
+  )
   seeds = SEARCH_SEED + np.arange(experiment.search.seeds)
   networks, losses = train(settings_of(grid, seeds))
   best, cells = _choose(base, grid, networks, losses)
@@ -159,7 +167,7 @@ def _choose(base, grid, networks, losses) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _train(
-  setup: Comparison, name, settings, *, teachers, programs
+  setup: Comparison, name, settings, *, teachers, programs, teacher
 ) -> tuple[Any, np.ndarray]:
   """Trains one arm's members; returns their variables and last losses."""
   base, candidates = setup
@@ -170,6 +178,7 @@ def _train(
     loaders=candidates.loaders,
     apart=False,
   )
+  train_spec = starts.begun(train_spec, base.start, teacher)
   title = f"{name}, {quantity(len(settings['seed']), 'student')}"
   if not programs:
     compiling(title)

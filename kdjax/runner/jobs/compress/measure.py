@@ -9,8 +9,10 @@ import numpy as np
 
 from kdjax import evaluate
 from kdjax.core import storage
+from kdjax.core.calling import call_with
 from kdjax.core.task import Task
 from kdjax.data import Split
+from kdjax.data.dataset import empty_examples
 from kdjax.models import packed, quantized
 from kdjax.models.export import formats
 from kdjax.models.export.signature import compile_network, forward
@@ -121,11 +123,12 @@ def measure_rows(
   setup: Setup, rows: Mapping[str, Row], folder: Path
 ) -> dict[str, dict[str, Any]]:
   """Measures all rows."""
-  views = {
-    "": setup.score_split.images,
-    "noise": perturb.noisy(setup.score_split.images),
-    "shift": perturb.shifted(setup.score_split.images),
-  }
+  views = {"": setup.score_split.images}
+  if not isinstance(setup.score_split.images, Mapping):
+    views |= {
+      "noise": perturb.noisy(setup.score_split.images),
+      "shift": perturb.shifted(setup.score_split.images),
+    }
   task, teacher_logits = (
     setup.student.task,
     _logits(rows["teacher"], views[""])[0],
@@ -136,7 +139,7 @@ def measure_rows(
     logits = _logits(row, views[""])
     entries[name] = _size(setup, row)
     entries[name] |= predict.measured(setup, task, logits, compared_with)
-    for kind in ("noise", "shift"):
+    for kind in views.keys() - {""}:
       entries[name][f"{kind}_{task.score}"] = evaluate.score(
         task, _logits(row, views[kind]), setup.score_split.labels
       )
@@ -197,7 +200,7 @@ def _size(setup: Setup, row: Row) -> dict[str, Any]:
   """Numbers, bytes, operations and memory."""
   seeds = len(jax.tree.leaves(row.variables)[0])
   seed_variables = [_member(row.variables, i) for i in range(seeds)]
-  sample = np.zeros((BATCH, *setup.sample.shape[1:]), np.float32)
+  sample = empty_examples(setup.dataset, BATCH)
   apply = _applied(row.network)
   wide = [_numbers(one["params"]) for one in seed_variables]
   return {
@@ -207,7 +210,7 @@ def _size(setup: Setup, row: Row) -> dict[str, Any]:
     "parameters": wide[0][1],
     "nonzero": [count for count, _ in wide],
     "bytes": [packed.file_bytes(one) for one in seed_variables],
-    "flops": evaluate.flops(apply, seed_variables[0], sample[:1]),
+    "flops": evaluate.flops(apply, seed_variables[0], setup.sample),
     "peak_bytes": evaluate.peak_memory(apply, seed_variables[0], sample),
     "digest": [storage.digest(one["params"]) for one in seed_variables],
   }
@@ -224,7 +227,9 @@ def _numbers(params: Any) -> tuple[int, int]:
 
 
 def _applied(network: Any) -> Callable:
-  return lambda variables, images: network.apply(variables, images, train=False)
+  return lambda variables, inputs: call_with(
+    network.apply, variables, inputs, train=False
+  )
 
 
 def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.data import Split
+from kdjax.data.dataset import stacked
 from kdjax.models.export import onnx
 from kdjax.models.export.formats import Answer
 from kdjax.runner.pipeline import measure
@@ -28,9 +29,7 @@ def graphs(
   folder.mkdir(exist_ok=True)
   path, small = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
   onnx.write(path, network, about.signature)
-  few = np.stack(
-    [images.images[i] for i in range(min(CALIBRATION, len(images.labels)))]
-  )
+  few = stacked(images, np.arange(min(CALIBRATION, len(images.labels))))
   logging.disable(logging.WARNING)
   try:
     onnx.quantize(path, small, few)
@@ -52,8 +51,7 @@ def latencies(
   """
   calls = {}
   for batch in BATCHES:
-    block = np.stack([images.images[i % len(images.labels)]
-                      for i in range(batch)])  # fmt: skip
+    block = stacked(images, np.arange(batch) % len(images.labels))
     calls[batch] = {
       (name, runtime): lambda answer=answer, x=block: answer(x)
       for name, runtimes in answers.items()

@@ -8,7 +8,7 @@ from kdjax.core.errors import UserError
 from kdjax.models import quantized
 from kdjax.runner.config import Compression, Experiment
 from kdjax.runner.job import Context, Plan
-from kdjax.runner.pipeline import fit, teachers
+from kdjax.runner.pipeline import fit, starts, teachers
 from kdjax.runner.pipeline.build import prepare
 from kdjax.runner.pipeline.plan import plan
 from kdjax.runner.pipeline.setup import Setup
@@ -96,8 +96,11 @@ def train_students(
       seconds = time.perf_counter() - start
       say(estimates.underway("training", 1, len(ways), seconds))
     base = with_targets(variant.setup, first)
-    train_spec = base.student
-    train_spec = train_spec._replace(arms=_arms(variant.setup, name))
+    train_spec = starts.begun(
+      base.student._replace(arms=_arms(variant.setup, name)),
+      base.start,
+      context.values["teacher"].teacher.networks,
+    )
     networks = fit.fit(base, train_spec, context.log, pool).networks
     students[name] = {
       kind: networks[title]

@@ -123,7 +123,10 @@ def page(card: Mapping[str, Any]) -> str:
 
 def _data(network: StoredNetwork) -> dict[str, Any]:
   settings = network.run.experiment.data
-  split = "held-out training images" if settings.validation else "test images"
+  noun = network.dataset.noun
+  split = (
+    f"held-out training {noun}s" if settings.validation else f"test {noun}s"
+  )
   return {
     "name": network.dataset.name,
     "notes": list(network.dataset.notes),
@@ -131,14 +134,16 @@ def _data(network: StoredNetwork) -> dict[str, Any]:
     "fingerprint": network.run.results["fingerprints"]["shown"],
     "scored": f"{len(network.scored.labels):,} {split}",
     "scored_fingerprint": data.fingerprint(network.scored),
-    "more": f"{len(network.more.labels):,} training images",
+    "more": f"{len(network.more.labels):,} training {noun}s",
     "settings": vars(settings),
   }
 
 
 def _input(network: StoredNetwork) -> dict[str, Any]:
-  """How an image file becomes what the network takes, as it did in training."""
+  """How a file or a text becomes what the network takes, as it did in training."""
   about, settings = network.about, network.run.experiment.data
+  if isinstance(about.image_shape, Mapping):
+    return {"arrays": list(about.image_shape), **network.dataset.facts}
   height, width, channels = about.image_shape
   statistics = getattr(about.module(), "statistics", None)
   byte = about.dtype == "uint8"
@@ -187,6 +192,8 @@ def _photo(image: Mapping[str, Any]) -> str:
 def _input_lines(
   network: Mapping[str, Any], image: Mapping[str, Any]
 ) -> list[str]:
+  if isinstance(network["image_shape"], Mapping):
+    return [*_arrays(network, image), *_outputs(network)]
   height, width, channels = network["image_shape"]
   byte = network["dtype"] == "uint8"
   size = network["crop_size"]
@@ -200,6 +207,29 @@ def _input_lines(
     f" {'pixels 0..255' if byte else 'as stored'}; any batch size.",
     f"- Inside: {', '.join(filter(None, inside))}.",
     *([_photo(image)] if byte else []),
+    *_outputs(network),
+  ]
+
+
+def _arrays(network: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+  """What inputs by name are, and how texts become them."""
+  lines = [
+    f"- Input `{name}`: (batch, {', '.join(map(str, shape))})"
+    f" {network['dtype'][name]}; any batch size."
+    for name, shape in network["image_shape"].items()
+  ]
+  if "sequence_length" in facts:
+    lines.append(
+      "- From a text: `tokenizer.json` of this folder makes its tokens, with those"
+      f" that it puts around a text, {facts['sequence_length']} at most in training;"
+      " rows of a batch are filled up to one length, at which `mask` is false. Any"
+      " length gives the same answers."
+    )
+  return lines
+
+
+def _outputs(network: Mapping[str, Any]) -> list[str]:
+  return [
     f"- Output `{network['output']}`: (batch, {network['classes']}) float32.",
     f"- {network['answers']}, in this order: {', '.join(network['class_names'])}.",
     f"- {network['parameters']:,} parameters, no regressors or projectors.\n",

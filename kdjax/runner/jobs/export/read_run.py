@@ -1,6 +1,7 @@
 """The network of a finished run, and the images that it is held to."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from kdjax.runner.job import Plan
 from kdjax.runner.pipeline import dataset as sources
 from kdjax.runner.pipeline.setup import about_network
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
+from kdjax.runner.pipeline.tokens import encode_as
 from kdjax.train.precision import with_precision
 
 # As many images decide whether a file is the network, where there are as many.
@@ -92,7 +94,10 @@ def find(settings: Export, data_dir: str | None) -> StoredNetwork:
   images = run.experiment.data
   if data_dir is not None:
     images = images.__class__(**vars(images) | {"data_dir": data_dir})
-  dataset = sources.open_stored(images)
+  length = run.experiment.language.sequence_length
+  dataset = sources.open_stored(
+    images, encode=partial(encode_as, folder, length)
+  )
   examples, score_split = sources.hold_out(dataset, images.validation)
   _check_same_images(run, score_split)
   short = max(0, LEAST - len(score_split.labels))

@@ -14,8 +14,10 @@ import jax
 import numpy as np
 
 from kdjax.core.errors import StorageError
+from kdjax.data.dataset import example
 from kdjax.models.export import agreement, formats
 from kdjax.models.export.signature import compile_network, forward
+from kdjax.models.tokenizers import save_tokenizer
 from kdjax.runner.config import Export
 from kdjax.runner.job import Context, Measured
 from kdjax.runner.jobs.export import card, parity, read_run
@@ -36,6 +38,8 @@ def write_formats(setup: read_run.Exported, context: Context) -> dict[str, Any]:
       checks[name] = _written(name, one, beside, network, logits)
       print(_line(name, checks[name], network), flush=True)
     description = card.describe(network, settings, checks, context.command)
+    if network.dataset.tokenizer is not None:
+      save_tokenizer(beside, network.dataset.tokenizer)
     logs.write_json(beside / card.CARD, description)
     (beside / card.PAGE).write_text(card.page(description), encoding="utf-8")
     (beside / SUMS).write_text(_sums(beside))
@@ -94,11 +98,14 @@ def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
   path = folder / one.file
   formats.write(name, path, network_of_run.about, network_of_run.variables)
   answer = one.load(path, network_of_run.about)
-  first = np.asarray(network_of_run.scored.images[0])[None]
+  first = jax.tree.map(
+    lambda x: np.asarray(x)[None], example(network_of_run.scored.images, 0)
+  )
   task = network_of_run.task
   ask = partial(parity.answers, answer, units=network_of_run.about.units)
   check = partial(agreement.check, classes=task.kind == "categories")
-  check(f"{name}, one image", ask(first), logits["scored"][:1])
+  noun = network_of_run.dataset.noun
+  check(f"{name}, one {noun}", ask(first), logits["scored"][:1])
   answers = {part: ask(getattr(network_of_run, part).images) for part in logits}
   difference = check(
     name,
@@ -146,7 +153,7 @@ def _line(
   same = "class" if network.task.kind == "categories" else "answers"
   return (
     f"{name}: {scores['file']}, {scores['bytes']:,} bytes; same {same} on all"
-    f" {scores['images']:,} images, {network.about.output} within"
+    f" {scores['images']:,} {network.dataset.noun}s, {network.about.output} within"
     f" {scores['largest_difference']:.1e}, {score.words.title}"
     f" {card.written(score, scores[score.name])}"
   )
