@@ -101,11 +101,6 @@ def measure(setup: Any, context: Context) -> Measured:
   note = _note(setup) | scores["student"]["settings"]
   storage.save_network(folder, measurement.networks["student"], note)
   scores |= footprint.scores(experiment, setup, folder)
-  if setup.dataset.facts:
-    scores["data"] = {
-      "examples": f"{setup.dataset.noun}s",
-      **setup.dataset.facts,
-    }
   scores["objective"] = values.objective_text(
     experiment, setup.values.objective
   )

@@ -173,6 +173,7 @@ def scores(
     logits: by name, (seeds, N, C).
   """
   results = {"task": setup.student.task.name, "teacher": None}
+  results |= setup.data_facts
   results |= names_of(setup)
   to_time, answers = {}, None
   if setup.cached is not None:

@@ -143,6 +143,13 @@ class Setup(NamedTuple):
     return empty_inputs(self.dataset)
 
   @property
+  def data_facts(self) -> dict[str, Any]:
+    """What results.json says of how the data were read, as a part of it."""
+    facts = self.dataset.facts
+    examples = f"{self.dataset.noun}s"
+    return {"data": {"examples": examples, **facts}} if facts else {}
+
+  @property
   def trains_teacher(self) -> bool:
     """Whether the teacher is trained here, from a start or from nothing."""
     return self.saved_teacher is None or self.saved_teacher.fine_tuned

@@ -56,6 +56,7 @@ def _next(experiment: Experiment, workdir: Path) -> list[str]:
       "augment",
       "views",
       "view_seed",
+      "sequence_length",
     )
     if is_needed and value != one.field.default:
       several = isinstance(value, tuple)

@@ -76,7 +76,10 @@ def measure(ways: dict[str, Variant], context: Context) -> Measured:
     "shift": perturb.SHIFT,
   }
   objective = objective_text(ways["plain"].experiment, setup.values.objective)
-  return Measured({"task": task.name, "table": table, "objective": objective})
+  return Measured(
+    {"task": task.name, "table": table, "objective": objective}
+    | setup.data_facts
+  )
 
 
 def gather(
