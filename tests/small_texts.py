@@ -41,11 +41,11 @@ SIZES = {
 }
 
 
-def words():
+def words(more=()):
   """A tokenizer of whole words, with BERT's tokens around texts and pairs."""
   backend = tokenizers.Tokenizer(
     tokenizers.models.WordLevel(
-      {word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"
+      {word: i for i, word in enumerate((*WORDS, *more))}, unk_token="[UNK]"
     )
   )
   backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -61,9 +61,11 @@ def words():
   return tokenizer_of_files(files, "words")
 
 
-def encoder(folder, *, labels=(), seed=0, **changes):
+def encoder(folder, *, labels=(), seed=0, tokenizer=None, **changes):
   """Writes a small BERT with its tokenizer, with a classifier if it has labels."""
-  config = {"model_type": "bert", **SIZES, **changes}
+  tokenizer = tokenizer or words()
+  sizes = SIZES | {"vocab_size": tokenizer.vocabulary_size}
+  config = {"model_type": "bert", **sizes, **changes}
   config |= (
     {"id2label": {str(i): x for i, x in enumerate(labels)}}
     if labels
@@ -72,7 +74,7 @@ def encoder(folder, *, labels=(), seed=0, **changes):
   module = bert_module(config)
   tokens = np.zeros((1, 4), np.int32)
   variables = jax.jit(module.init)(jax.random.key(seed), tokens)
-  save(folder, network_of(module), variables, tokenizer=words())
+  save(folder, network_of(module), variables, tokenizer=tokenizer)
   return folder
 
 

@@ -44,6 +44,7 @@ from kdjax.runner.pipeline.setup import (
 from kdjax.runner.pipeline.tokens import encode_for
 from kdjax.runner.pipeline.validate import (
   check_names,
+  check_no_views,
   check_pieces,
   check_schedules,
   check_view,
@@ -78,6 +79,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     experiment.data, encode=partial(encode_for, experiment)
   )
   task = task_of(dataset)
+  check_no_views(experiment, dataset)
   kinds.check_command(command, task)
   kinds.check_settings(experiment, task)
   teacher_targets.check(experiment, dataset)

@@ -17,6 +17,7 @@ from kdjax.models.pretrained.cut import read_cut
 from kdjax.runner.config import Experiment, options
 from kdjax.runner.config.commands import DistillConfig
 from kdjax.runner.pipeline import rules, validate_teachers
+from kdjax.runner.pipeline.loaders import SAME
 from kdjax.runner.pipeline.values import Values, is_cut
 from kdjax.train.arm import Arm
 from kdjax.train.devices import placement
@@ -100,6 +101,24 @@ def members_apart(
   return True
 
 
+def check_no_views(experiment: Experiment, dataset: Dataset) -> None:
+  """Refuses views of inputs that are no images."""
+  if not isinstance(dataset.image_shape, Mapping):
+    return
+  views = {
+    "augment": experiment.student.augment,
+    "teacher_augment": experiment.teacher.augment,
+    "teacher_view": experiment.distillation.teacher_view,
+    "reference_augment": experiment.controls.reference_augment,
+  }
+  for flag, view in views.items():
+    if view not in (None, "none", SAME):
+      raise UserError(
+        f"--{flag}={view}: views are of images, and the inputs of {dataset.name} are"
+        f" {', '.join(dataset.image_shape)}"
+      )
+
+
 def check_view(
   view: str,
   view_function: Callable,
@@ -109,12 +128,7 @@ def check_view(
 ) -> None:
   """Checks that networks learn on images of the size that they are measured on."""
   if isinstance(dataset.image_shape, Mapping):
-    if [term.spec.name for term in spec.parse_sum(view)] == ["none"]:
-      return
-    raise UserError(
-      f"view {view!r}: it is of images, and the inputs of {dataset.name} are"
-      f" {', '.join(dataset.image_shape)}"
-    )
+    return  # there are no views of it, see `check_no_views`
   image = jnp.asarray(example(dataset.train.images, 0))[None]
   place = jnp.zeros(1, jnp.int32)
   turn = place if numbered else jax.random.key(0)
