@@ -136,9 +136,7 @@ def forward(
   def network(images):
     # Other devices would round the numbers that they multiply.
     with jax.default_matmul_precision("highest"):
-      answers = call_with(
-        module.apply, variables, show(images), train=False
-      )
+      answers = call_with(module.apply, variables, show(images), train=False)
     return answers if about.units is None else about.units.told(answers)
 
   return network
