@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Method
 from kdjax.core.schedule import check_value
 from kdjax.core.task import KINDS
@@ -42,7 +41,7 @@ def seed(
   queue of 65536 is small beside the training set. Published: no labels.
 
   Args:
-    queue: K, how many embeddings are remembered; a batch or more.
+    queue: K, how many embeddings are remembered; of a larger batch its last.
     temperature: of the student, > 0, no unit.
     teacher_temperature: likewise.
     student_tap: names the student's features, (B, D), (B, T, D) or
@@ -54,8 +53,8 @@ def seed(
 
   Raises:
     ValueError: for a queue that is no whole number >= 1, or a temperature <= 0.
-    UserError: where the method is applied, for a batch larger than the queue, or
-      features of fewer than two dimensions.
+    UserError: where the method is applied, if features have fewer than two
+      dimensions.
 
   Example:
     >>> student = Outputs(None, {"head:in": jnp.array([[0.0, 1.0], [1.0, 0.0]])})
@@ -79,13 +78,7 @@ def seed(
     raise ValueError(f"queue must be a whole number >= 1: {queue!r}")
 
   def pairs_of(inputs):
-    pairs = features.pair_vectors("seed", inputs, student_tap, teacher_tap)
-    if len(pairs[0][1]) > queue:
-      raise UserError(
-        f"seed: a batch of {len(pairs[0][1])} does not fit into the queue of"
-        f" {queue}; seed(queue=...) makes it longer"
-      )
-    return pairs
+    return features.pair_vectors("seed", inputs, student_tap, teacher_tap)
 
   def loss(call, inputs, state):
     ((student, teacher),) = regress_pairs(call, pairs_of(inputs))
@@ -121,18 +114,22 @@ def _empty(size: int, width: int) -> dict[str, jax.Array]:
 
 
 def _entered(state: dict, teacher: jax.Array, inputs: Inputs):
-  """Puts a batch in the place of the oldest; returns its places too, K for padding."""
+  """Puts a batch in the place of the oldest; returns its places too.
+
+  Padding, and what more than K there is, have the place K, and enter nowhere.
+  """
   size, count = len(state["filled"]), len(teacher)
   counts = jnp.ones(count, bool) if inputs.mask is None else inputs.mask != 0
-  before = jnp.cumsum(counts) - 1
-  places = jnp.where(counts, (state["next"] + before) % size, size)
+  before, total = jnp.cumsum(counts) - 1, jnp.sum(counts)
+  enters = counts & (before >= total - size)
+  places = jnp.where(enters, (state["next"] + before) % size, size)
   index = jnp.full(count, -1) if inputs.index is None else inputs.index
   rows = {"queue": teacher, "filled": counts, "index": index}
   entered = {
     name: state[name].at[places].set(x.astype(state[name].dtype), mode="drop")
     for name, x in rows.items()
   }
-  return entered | {"next": (state["next"] + jnp.sum(counts)) % size}, places
+  return entered | {"next": (state["next"] + total) % size}, places
 
 
 def _others(state: dict, places: jax.Array, inputs: Inputs) -> jax.Array:

@@ -1,6 +1,7 @@
 """A vector for each example, whose direction counts."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,11 @@ from kdjax.tasks.registry import register
 
 @register("embedding")
 def embedding(
-  size: int = 1, *, inputs: str = "image", label: str = "label"
+  size: int = 1,
+  *,
+  inputs: str = "image",
+  label: str = "label",
+  mask: str = "mask",
 ) -> Task:
   """A vector for each example, whose direction counts.
 
@@ -47,6 +52,8 @@ def embedding(
     size: D, how many numbers.
     inputs: the entry of an item that the network takes.
     label: the entry that holds the targets, (B, D) float; it may be missing.
+    mask: the entry that says which tokens of a text count, (B, T), which the
+      network is also handed; it may be missing.
 
   Returns:
     The task, scored by the mean cosine of the angle to the targets.
@@ -66,12 +73,13 @@ def embedding(
   size = check_whole("size", size)
   check_text("inputs", inputs)
   check_text("label", label)
-  return _task(size, inputs, label)
+  check_text("mask", mask)
+  return _task(size, inputs, label, mask)
 
 
 # The same settings give the same task: programs are compiled once for it.
 @functools.cache
-def _task(size: int, inputs: str, label: str) -> Task:
+def _task(size: int, inputs: str, label: str, mask: str) -> Task:
   def with_targets(batch: Batch) -> Batch:
     """Without targets, all are unknown."""
     if batch.targets is not None:
@@ -87,7 +95,13 @@ def _task(size: int, inputs: str, label: str) -> Task:
         f"batch: entry {label!r} has the shape {targets.shape}; embedding({size})"
         f" reads vectors, (B, {size})"
       )
-    return with_targets(batch_of({inputs: item[inputs]}, targets, **numbers))
+    arrays = {name: item[name] for name in (inputs, mask) if name in item}
+    arrays |= {inputs: item[inputs]}
+    return with_targets(batch_of(arrays, targets, **numbers))
+
+  def tokens(batch):
+    arrays = batch.inputs if isinstance(batch.inputs, Mapping) else {}
+    return arrays[mask] != 0 if mask in arrays else None
 
   def rows(answers, batch):
     if jnp.shape(batch.targets)[1:] != (size,):
@@ -114,6 +128,7 @@ def _task(size: int, inputs: str, label: str) -> Task:
     score="cosine",
     words=Words("cosine", "", 1.0, 0.0, digits=4),
     width=size,
+    tokens=tokens,
     signature=functools.partial(signature_of, output="embedding"),
   )
   return sums._replace(measure=measured)
