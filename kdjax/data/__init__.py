@@ -3,6 +3,7 @@
 load.py        name -> checked Dataset; `available`
 dataset.py     Dataset, Split; images in memory or read when asked for
 check.py       refuses labels out of range, NaN pixels, wrong shapes
+class_sampling.py  the same with classes alike
 plan.py        step number -> example ids: shuffle, pad, resume, a process's share
 subsets.py     few labels, omitted classes, validation splits
 transfer.py    other images behind the training set's, in its shape
@@ -35,6 +36,7 @@ from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
+from kdjax.data.class_sampling import class_batches, shares
 from kdjax.data.dataset import (
   Dataset,
   Split,
@@ -73,6 +75,7 @@ __all__ = [
   "balanced_class_weights",
   "batches",
   "check",
+  "class_batches",
   "count_classes",
   "default_data_dir",
   "fingerprint",
@@ -90,6 +93,7 @@ __all__ = [
   "register",
   "resident",
   "select",
+  "shares",
   "shown",
   "split_mixing",
   "target_statistics",

@@ -6,6 +6,7 @@ So a run can stop anywhere and go on from an integer, and a streamed run, a
 resident one and one on eight devices see the same batches.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -85,11 +86,43 @@ def batches(
       "batches takes a vector of integer example ids, got"
       f" {examples.dtype} of shape {examples.shape}"
     )
+  check_steps(seed, start, stop)
+  size = steps_per_pass(len(examples), batch_size, drop_remainder)
+
+  def order(number):
+    if seed is None:
+      return examples
+    return np.random.default_rng((seed, number)).permutation(examples)
+
+  return cut_pass(order, batch_size, size, start, stop)
+
+
+def check_steps(seed: int | None, start: int, stop: int) -> None:
+  """Refuses a negative seed, and steps that are none."""
   if seed is not None and seed < 0:
     raise UserError(f"the seed must not be negative, got {seed}")
   if not 0 <= start <= stop:
     raise UserError(f"steps must be 0 <= start <= stop, got {start}, {stop}")
-  size = steps_per_pass(len(examples), batch_size, drop_remainder)
+
+
+def cut_pass(
+  order: Callable[[int], np.ndarray],
+  batch_size: int,
+  size: int,
+  start: int,
+  stop: int,
+) -> Plan:
+  """Cuts the steps start..stop-1 out of passes.
+
+  Args:
+    order: number of a pass -> (N,) its examples in their order.
+    batch_size: examples a batch.
+    size: steps of a pass.
+
+  Returns:
+    A Plan of stop - start steps; the last batch of a pass is filled up with the
+    pass's first examples at weight 0.
+  """
   indices = np.empty((stop - start, batch_size), np.int32)
   weights = np.empty((stop - start, batch_size), np.float32)
   step = start
@@ -97,12 +130,10 @@ def batches(
     number, first = divmod(step, size)
     last = min(size, first + stop - step)
     rows = slice(step - start, step - start + last - first)
-    order = examples
-    if seed is not None:
-      order = np.random.default_rng((seed, number)).permutation(examples)
+    ids = order(number)
     at = np.arange(first * batch_size, last * batch_size)
     shape = (last - first, batch_size)
-    indices[rows] = order[at % len(order)].reshape(shape)
-    weights[rows] = (at < len(order)).reshape(shape)
+    indices[rows] = ids[at % len(ids)].reshape(shape)
+    weights[rows] = (at < len(ids)).reshape(shape)
     step += last - first
   return Plan(indices, weights)

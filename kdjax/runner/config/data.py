@@ -133,6 +133,13 @@ class Data(StreamedData):
   decisive = True
   own_run = True
 
+  class_sampling: str = option(
+    "instance",
+    "how often student and baselines are shown each class: as it is there"
+    " (instance), all alike (balanced), or by the root of its size (square_root);"
+    " the teacher sees the set as it is",
+    choices=("instance", "balanced", "square_root"),
+  )
   transfer_dataset: str | None = option(
     None,
     "data set whose images the student learns on instead of the training set's,"

@@ -14,6 +14,7 @@ CLASSES = ("categories",)
 # By flag, for what kinds of answers it is where it is not at its default.
 SETTINGS = dict.fromkeys(
   (
+    "class_sampling",
     "labels",
     "omit_classes",
     "pool",

@@ -9,6 +9,8 @@ from kdjax.core.errors import UserError
 from kdjax.runner.config import Experiment
 from kdjax.train.loader import Loader
 
+# Classes are shown as often as they are there.
+INSTANCE = "instance"
 # The teacher sees what the student sees.
 SAME = "same"
 
@@ -24,6 +26,7 @@ def make_loader(
   views: int | None = None,
   view_seed: int = 0,
   weights: np.ndarray | None = None,
+  class_sampling: str = INSTANCE,
 ) -> Loader:
   """Makes a loader of some examples.
 
@@ -36,6 +39,7 @@ def make_loader(
       one in every step.
     weights: (N,) float32 over all stored images, how much each counts; None where
       all count alike.
+    class_sampling: how often each class is shown, see `data.class_batches`.
   """
   view, mixing = data.split_mixing(view)
   view_function = _view_function(
@@ -57,6 +61,7 @@ def make_loader(
     labels,
     batch_size,
     drop_remainder,
+    class_sampling,
   )
   if views is None:
     return loader
@@ -80,17 +85,25 @@ def with_examples(
   labels: np.ndarray,
   batch_size: int,
   drop_remainder: bool = False,
+  class_sampling: str = INSTANCE,
 ) -> Loader:
   """Shows other examples in the views of a loader."""
 
   def batches(seed: int, start: int, stop: int):
-    return data.batches(
+    options = {
+      "seed": seed,
+      "start": start,
+      "stop": stop,
+      "drop_remainder": drop_remainder,
+    }
+    if class_sampling == INSTANCE:
+      return data.batches(examples, batch_size, **options)
+    return data.class_batches(
       examples,
+      labels[examples],
       batch_size,
-      seed=seed,
-      start=start,
-      stop=stop,
-      drop_remainder=drop_remainder,
+      sampling=class_sampling,
+      **options,
     )
 
   return loader._replace(
@@ -148,12 +161,15 @@ def make_loaders(
     with_labels if transfer is None else np.union1d(with_labels, transfer)
   )
   labels_shown[np.setdiff1d(np.arange(len(labels)), label_places)] = -1
+  if settings.class_sampling != INSTANCE:
+    _check_sampling(settings, labels_shown, examples_shown)
   make = partial(
     make_loader,
     labels=labels_shown,
     batch_size=student.batch_size,
     size=settings.crop_size,
     weights=weights,
+    class_sampling=settings.class_sampling,
   )
   view_settings = {"views": student.views, "view_seed": student.view_seed}
   loaders = {
@@ -178,6 +194,17 @@ def make_loaders(
       student_examples, view=view, drop_remainder=drop_remainder
     )
   return loaders
+
+
+def _check_sampling(settings, labels_shown, examples_shown) -> None:
+  """Refuses to show classes alike that are not known."""
+  unknown = int((labels_shown[examples_shown] < 0).sum())
+  if unknown:
+    raise UserError(
+      f"--class_sampling={settings.class_sampling}: of {unknown} of"
+      f" {len(examples_shown)} images that the student learns from the class is not"
+      " known; leave out --labels, and a transfer set without labels"
+    )
 
 
 def _training_images(

@@ -34,7 +34,7 @@ HAVE = [
   ("distill text sweep compare cache soft_td synthesise compress",
    "validation"),
   ("distill text sweep compare",
-   "transfer_dataset transfer_split transfer_images transfer_labels "
+   "class_sampling transfer_dataset transfer_split transfer_images transfer_labels "
    "teacher_view teachers"),
   ("distill text sweep compare lm",
    "pool teacher_weights"),

@@ -20,6 +20,7 @@ def settings(**flags):
 
 
 TYPED = {
+  "class_sampling": "balanced",
   "labels": "100",
   "omit_classes": "3",
   "pool": "confidence",
