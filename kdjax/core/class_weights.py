@@ -107,3 +107,39 @@ def weights_of_rows(
     (R,) of the type.
   """
   return jnp.asarray(class_weights, dtype)[jnp.maximum(labels, 0)]
+
+
+def read_prior(
+  given: Any, classes: int | None = None, name: str | None = None
+) -> np.ndarray | None:
+  """Checks how common classes are.
+
+  Args:
+    given: C counts or shares > 0, or None.
+    classes: C, where it is known.
+    name: of who needs them; None where they may be missing.
+
+  Returns:
+    (C,) float64 shares.
+
+  Raises:
+    UserError: for numbers that are not > 0 or not one a class; and for none.
+  """
+  if given is None:
+    if name is None:
+      return None
+    raise UserError(
+      f"{name} needs to know how common the classes are: give prior=, such as"
+      " kdjax.data.count_classes(labels, classes)"
+    )
+  count = "C" if classes is None else classes
+  says = f"{count} numbers > 0, the classes' counts or shares"
+  try:
+    prior = np.asarray(given).astype(float, casting="same_kind")
+  except (TypeError, ValueError):
+    raise misfit("prior", says, given) from None
+  fits = prior.ndim == 1 and prior.size > 1
+  fits &= classes is None or prior.shape == (classes,)
+  if not fits or not (np.isfinite(prior) & (prior > 0)).all():
+    raise misfit("prior", says, given)
+  return prior / prior.sum()

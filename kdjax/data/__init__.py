@@ -36,7 +36,7 @@ from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
-from kdjax.data.class_sampling import class_batches, shares
+from kdjax.data.class_sampling import class_batches, shares, shown_shares
 from kdjax.data.dataset import (
   Dataset,
   Split,
@@ -94,6 +94,7 @@ __all__ = [
   "resident",
   "select",
   "shares",
+  "shown_shares",
   "shown",
   "split_mixing",
   "target_statistics",

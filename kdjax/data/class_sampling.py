@@ -93,12 +93,29 @@ def shares(counts, sampling: str) -> np.ndarray:
     [34, 33, 33]
   """
   counts = np.asarray(counts)
-  parts = counts ** POWERS[sampling]
-  exact = counts.sum() * parts / parts.sum()
+  exact = counts.sum() * shown_shares(counts, sampling)
   whole = np.floor(exact + 1e-9).astype(np.int64)
   missing = np.argsort(whole - exact, kind="stable")
   whole[missing[: counts.sum() - whole.sum()]] += 1
   return whole
+
+
+def shown_shares(counts, sampling: str) -> np.ndarray:
+  """Says how large each class's share of what is shown is.
+
+  Args:
+    counts: (C,) how many examples there are, > 0.
+    sampling: as of `class_batches`.
+
+  Returns:
+    (C,) float64, their sum 1.
+
+  Example:
+    >>> shown_shares([1, 3], "instance").tolist()
+    [0.25, 0.75]
+  """
+  parts = np.asarray(counts, float) ** POWERS[sampling]
+  return parts / parts.sum()
 
 
 def _order(members, shown, seed: int, number: int) -> np.ndarray:

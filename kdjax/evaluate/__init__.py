@@ -33,6 +33,7 @@ from kdjax.evaluate.groups import (
   group_scores,
   measure_classes,
   measure_groups,
+  subtract_log_prior,
   worst_class_accuracy,
 )
 from kdjax.evaluate.labels import average_precision, measure_labels
@@ -101,6 +102,7 @@ __all__ = [
   "rouge_l",
   "score",
   "spearman",
+  "subtract_log_prior",
   "time_rounds",
   "top_mass",
   "worst_class_accuracy",

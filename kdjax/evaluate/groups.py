@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.core.class_weights import count_classes
+from kdjax.core.class_weights import count_classes, read_prior
 from kdjax.core.task import Task
 from kdjax.evaluate.labels import mean_of_known
 
@@ -76,6 +76,36 @@ def worst_class_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     0.5
   """
   return _worst(class_accuracy(logits, labels), better=1)
+
+
+def subtract_log_prior(
+  logits: np.ndarray, prior: Any, *, tau: float = 1.0
+) -> np.ndarray:
+  """Takes off logits how common the classes were: post-hoc logit adjustment.
+
+  result = logits - tau log prior
+
+  A network that learned from a long tail by plain cross-entropy then names classes
+  as if all were equally common. One that learned by `logit_adjustment`, or on
+  batches with classes alike, does so already.
+
+  Args:
+    logits: (..., C).
+    prior: (C,) > 0, shares or counts of the training set.
+    tau: strength.
+
+  Returns:
+    (..., C) float64.
+
+  Example:
+    >>> print(subtract_log_prior(np.log([[3.0, 1.0]]), [3, 1]))
+    [[0. 0.]]
+
+  Source:
+    Menon et al. 2021, arXiv:2007.07314, equation 9.
+  """
+  prior = read_prior(prior, np.shape(logits)[-1], "subtract_log_prior")
+  return np.asarray(logits, np.float64) - tau * np.log(prior)
 
 
 def group_scores(

@@ -69,6 +69,7 @@ from kdjax.losses.geometry import (
   rkd_distance,
 )
 from kdjax.losses.helpers import masked_mean, standardize_logits
+from kdjax.losses.imbalance import add_log_prior, logit_adjusted_cross_entropy
 from kdjax.losses.labelled import dkd, nkd, ofa, wsld
 from kdjax.losses.maps import (
   at,
@@ -129,6 +130,7 @@ from kdjax.losses.vocabulary import sparse_kd, topk_kd, uld
 
 __all__ = [
   "ab",
+  "add_log_prior",
   "adaptive_avg_pool",
   "adaptive_kl",
   "adaptive_max_pool",
@@ -171,6 +173,7 @@ __all__ = [
   "jsd",
   "kd",
   "kdsvd",
+  "logit_adjusted_cross_entropy",
   "logit_mse",
   "masked_mean",
   "mgd",

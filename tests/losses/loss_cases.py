@@ -43,6 +43,8 @@ def _arrays(*shape, mask=None):
 FAMILIES = {
   "logits": _logits,
   "labelled": _labelled,
+  # No teacher: masks of one side, or of both, are nothing to it.
+  "labels alone": _labelled,
   "maps": _arrays(4, 4, 3),
   "vectors": _arrays(5),
   "scores": _arrays(2, 3, 3, mask=3),
@@ -241,6 +243,17 @@ _MASKED = (
 _HELPER = {"zero": False, "permute": False, "bad_axis": None}
 _POOL = Case("maps", _first, {"size": (2, 3)}, **_HELPER)
 
+
+def _adjusted(function, student, teacher, labels):
+  del teacher
+  return function(student, labels, jnp.arange(1.0, student.shape[-1] + 1))
+
+
+def _with_prior(function, student, teacher):
+  del teacher
+  return function(student, jnp.arange(1.0, student.shape[-1] + 1))
+
+
 CASES = {
   # Response
   "kd": _softmax(),
@@ -261,6 +274,9 @@ CASES = {
   "nkd": _softmax(family="labelled", zero=False),
   "wsld": _softmax(family="labelled", zero=False, weighs=True),
   "ofa": _softmax(family="labelled", zero=False),
+  "logit_adjusted_cross_entropy": Case(
+    "labels alone", _adjusted, zero=False, permute=False, bad_axis=None
+  ),
   "dist": _softmax(rounding=1e-3),
   "mlkd": _softmax(),
   "class_correlation": _softmax(),
@@ -331,6 +347,7 @@ CASES = {
   "tinybert": Case("tokens", _tinybert, permute=False),
   # Helpers
   "standardize_logits": Case("logits", _first, never=_MASKED, **_HELPER),
+  "add_log_prior": Case("vectors", _with_prior, **_HELPER),
   "masked_mean": Case("masked vectors", _first, **_HELPER),
   "adaptive_avg_pool": _POOL,
   "adaptive_max_pool": _POOL,

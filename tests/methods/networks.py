@@ -43,6 +43,7 @@ PAIRS = {
 def make_method(name):
   """The method with its defaults and what the runner would tell it."""
   known = {"examples": EXAMPLES, "classes": CLASSES, "steps": STEPS}
+  known["prior"] = tuple(range(1, CLASSES + 1))
   taken = inspect.signature(MAKERS[name]).parameters
   return MAKERS[name](**{key: known[key] for key in known.keys() & taken})
 

@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax import methods
+from kdjax import data, methods
 from kdjax.core.errors import UserError
 from kdjax.core.method import Method
 from kdjax.core.task import Task
 from kdjax.runner.config import Experiment
-from kdjax.runner.pipeline.loaders import SAME, make_loaders
+from kdjax.runner.pipeline.loaders import (
+  SAME,
+  make_loaders,
+  training_images,
+)
 from kdjax.runner.pipeline.validate_teachers import is_plain
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
@@ -108,6 +112,7 @@ def assemble(
     "examples": len(labels),
     "classes": classes,
     "task": task,
+    "prior": _prior(experiment, labels, examples, task, classes, weights),
   }
   arms = {
     kind: _learning(
@@ -174,6 +179,31 @@ def views_of(experiment: Experiment) -> dict[str, str]:
     else distillation.teacher_view,
     "plain_teacher": experiment.controls.reference_augment or augment,
   }
+
+
+def _prior(
+  experiment: Experiment,
+  labels: np.ndarray,
+  examples: np.ndarray,
+  task: Task | None,
+  classes: int,
+  weights: np.ndarray | None,
+) -> tuple[float, ...] | None:
+  """How common classes are among the labels, as the student is shown them."""
+  if (task is not None and task.kind != "categories") or labels.ndim > 1:
+    return None
+  settings = experiment.data
+  _, with_labels = training_images(settings, labels, examples)
+  shown = labels[with_labels]
+  counts = data.count_classes(shown, classes)
+  there = counts > 0
+  prior = np.zeros(classes)
+  prior[there] = data.shown_shares(counts[there], settings.class_sampling)
+  if weights is not None:
+    weighed = data.count_classes(shown, classes, weights[with_labels])
+    prior[there] *= weighed[there] / counts[there]
+  # A class that nobody has seen is as rare as can be, but not impossible.
+  return tuple(np.maximum(prior, prior[there].min() * 1e-3).tolist())
 
 
 def _check_stand_ins(values: Values, arms: Mapping[str, Arm]) -> None:

@@ -150,7 +150,7 @@ def make_loaders(
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
-  student_examples, with_labels = _training_images(settings, strata, examples)
+  student_examples, with_labels = training_images(settings, strata, examples)
   examples_shown = (
     student_examples
     if transfer is None
@@ -207,7 +207,7 @@ def _check_sampling(settings, labels_shown, examples_shown) -> None:
     )
 
 
-def _training_images(
+def training_images(
   settings, strata, examples
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns the training images that an arm may see, and the labelled ones."""

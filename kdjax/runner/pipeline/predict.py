@@ -10,6 +10,9 @@ from kdjax.core.task import Task
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import TrainSpec
 
+# Of classes that differ by less in size, adjusting logits says little.
+UNLIKE = 2
+
 
 def first(networks: Any) -> Any:
   """Returns the variables of the first of several networks.
@@ -26,11 +29,29 @@ def measured(
   """Scores (M, N, ...) outputs on a setup's scored examples, and on their groups."""
   split, names = setup.score_split, setup.dataset.group_names
   scores = evaluate.measure_task(task, outputs, split.labels, teacher_outputs)
+  scores |= _adjusted(setup, task, outputs)
   if split.group is None:
     return scores
   return scores | evaluate.measure_groups(
     task, outputs, split.labels, split.group, names
   )
+
+
+def _adjusted(setup: Any, task: Task, outputs: np.ndarray) -> dict[str, Any]:
+  """The same with the classes' frequencies taken off, where they are unlike."""
+  labels = setup.dataset.train.labels
+  if task.kind != "categories" or labels.ndim > 1:
+    return {}
+  classes = outputs.shape[-1]
+  counts = data.count_classes(labels[setup.examples], classes)
+  if counts.min() == 0 or counts.max() < UNLIKE * counts.min():
+    return {}
+  adjusted = evaluate.subtract_log_prior(outputs, counts)
+  scores = evaluate.measure_classes(adjusted, setup.score_split.labels)
+  del scores["per_class"]
+  accuracy = evaluate.accuracy(adjusted, setup.score_split.labels)
+  scores["accuracy"] = [float(x) for x in accuracy]
+  return {"logit_adjusted": scores}
 
 
 def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:

@@ -22,23 +22,38 @@ def class_tables(results: Mapping[str, Any]) -> list[Table]:
   entries = _entries(results, "per_class")
   if not entries:
     return []
+  adjusted = {
+    name: entry.get("logit_adjusted") or {} for name, entry in entries.items()
+  }
+  places = {header: (entries, key) for header, key in _WHOLE.items()}
+  note = (
+    "Balanced accuracy: mean of the classes' own accuracies. Worst class: the"
+    " lowest of these."
+  )
+  if any(adjusted.values()):
+    places |= {
+      f"{header[:-3]} adjusted, %": (adjusted, key)
+      for header, key in _WHOLE.items()
+    }
+    note += (
+      " Adjusted: with the log of the classes' frequencies among the training"
+      " examples taken off the logits, for networks that learned these"
+      " frequencies."
+    )
   whole = Table(
     "Classes alike",
-    ("Network", *_WHOLE),
+    ("Network", *places),
     tuple(
       (
         reading.title_of(name),
         *(
-          formats.with_spread(100 * reading.numbers(entry.get(key)))
-          for key in _WHOLE.values()
+          formats.with_spread(100 * reading.numbers(source[name].get(key)))
+          for source, key in places.values()
         ),
       )
-      for name, entry in entries.items()
+      for name in entries
     ),
-    (
-      "Balanced accuracy: mean of the classes' own accuracies. Worst class: the"
-      " lowest of these.",
-    ),
+    (note,),
   )
   one = _table_of(
     "Class",
