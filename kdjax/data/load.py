@@ -15,6 +15,7 @@ from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
+from kdjax.data.long_tailed import long_tailed
 from kdjax.data.registry import MAKERS, register
 from kdjax.data.table_set import is_table, open_table
 from kdjax.data.targets import as_vectors, check_kind
@@ -62,6 +63,8 @@ _DESCRIPTIONS = {
   ' positive_weight=None, weight="weight", group="group")': "numbers, a text or"
   " two, and a label a row, or several of yes and no, in .csv, .tsv, .jsonl,"
   " .parquet or .npz, or a list of images' paths; the path alone works too",
+  "long_tailed(dataset, imbalance=100, seed=0)": "another data set of classes, of"
+  " which the first has so many times more training examples than the last",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
   " or cifar10, prepared as array_record in --data_dir",
 }
@@ -267,6 +270,34 @@ def _table(
     resident_bytes=resident_bytes,
     background=background,
   )
+
+
+@register("long_tailed")
+def _long_tailed(
+  dataset,
+  imbalance=100,
+  seed=0,
+  *,
+  data_dir,
+  splits,
+  image_size,
+  resident_bytes,
+  background,
+  masks,
+  label_kind,
+) -> Dataset:
+  if not isinstance(dataset, str):
+    dataset = str(dataset)
+  options = {
+    "splits": splits,
+    "image_size": image_size,
+    "resident_bytes": resident_bytes,
+    "background": background,
+    "masks": masks,
+  }
+  whole = _open(dataset, data_dir, options, label_kind)
+  check(whole)
+  return long_tailed(whole, imbalance, seed)
 
 
 def _is_path(name: str) -> bool:

@@ -122,6 +122,9 @@ def split_validation(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Sets validation examples apart, with class counts as equal as can be.
 
+  Of no class more than half is set apart, or than the fraction where it is more:
+  of a long tail something is left to learn from.
+
   Args:
     labels: (N,) integers.
     fraction: of the examples to set apart, 0 < fraction < 1.
@@ -141,6 +144,14 @@ def split_validation(
       " empty part"
     )
   validation = stratified(labels, count, seed=seed)
+  labels = np.asarray(labels)
+  counts = np.bincount(labels)
+  most = np.floor(np.maximum(fraction, 0.5) * counts)
+  if (np.bincount(labels[validation], minlength=len(counts)) > most).any():
+    order = _generator(seed).permutation(len(labels))
+    spare = order[_rank_in_class(labels[order]) < most[labels[order]]]
+    count = min(count, len(spare))
+    validation = np.sort(spare[stratified(labels[spare], count, seed=seed)])
   return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
