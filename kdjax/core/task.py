@@ -14,6 +14,7 @@ import numpy as np
 
 from kdjax.core.entries import check_lengths
 from kdjax.core.errors import UserError
+from kdjax.core.kept import Kept
 from kdjax.core.method import Method, stateless
 from kdjax.core.pooling import pool_values
 from kdjax.core.signature import Signature, signature_of
@@ -202,6 +203,9 @@ class Task(NamedTuple):
       "balanced" until a training set's labels say them; None for 1.
     units: how answers become numbers in the targets' unit, for exports and whoever
       reads them; None where they are told as they are.
+    border_target: of targets that are maps of the inputs' pixels and move with
+      them, what enters where a view shows what lies outside; None for no maps.
+    kept: what is kept of outputs to a whole set, for `measure`; None for all.
   """
 
   name: str
@@ -226,6 +230,8 @@ class Task(NamedTuple):
   width: int | None = None
   class_weights: tuple[float, ...] | str | None = None
   units: Units | None = None
+  border_target: int | None = None
+  kept: Kept | None = None
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

@@ -40,6 +40,7 @@ from kdjax.data.class_sampling import class_batches, shares, shown_shares
 from kdjax.data.dataset import (
   Dataset,
   Split,
+  is_of_maps,
   resident,
   select,
   shown,
@@ -49,6 +50,7 @@ from kdjax.data.fingerprint import fingerprint
 from kdjax.data.images.augment import VIEWS as PLAIN_VIEWS
 from kdjax.data.images.augment import ViewFunction, make_view
 from kdjax.data.images.mixing import BLENDS, split_mixing
+from kdjax.data.images.target_views import make_target_view
 from kdjax.data.licences import licence
 from kdjax.data.load import available, is_drawn, load
 from kdjax.data.plan import Plan, batches, steps_per_pass
@@ -80,8 +82,10 @@ __all__ = [
   "default_data_dir",
   "fingerprint",
   "is_drawn",
+  "is_of_maps",
   "licence",
   "load",
+  "make_target_view",
   "make_view",
   "middle",
   "view_by_number",

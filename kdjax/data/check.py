@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kdjax.core.errors import UserError, quantity
-from kdjax.data.dataset import Dataset, Split, resident
+from kdjax.data.dataset import Dataset, Split, is_of_maps, resident
 
 # Finite-ness is checked in chunks: a mask over all pixels would cost a quarter
 # of the images' memory.
@@ -25,7 +25,9 @@ def check(dataset: Dataset) -> None:
     )
   for name, split in (("train", dataset.train), ("test", dataset.test)):
     where = f"{dataset.name}, {name} split"
-    if dataset.task is None and split.labels.dtype == np.float32:
+    if is_of_maps(dataset):
+      _check_maps(split, dataset, where)
+    elif dataset.task is None and split.labels.dtype == np.float32:
       _check_numbers(split, dataset.classes, where)
     elif dataset.task is None and split.labels.ndim > 1:
       _check_answers(split, dataset.classes, where)
@@ -88,6 +90,29 @@ def _check_numbers(split: Split, count: int, where: str) -> None:
   if np.isinf(labels).any():
     example = int(np.argwhere(np.isinf(labels))[0, 0])
     raise UserError(f"{where}: example {example} has an infinite label")
+
+
+def _check_maps(split: Split, dataset: Dataset, where: str) -> None:
+  """Checks labels of a class at every pixel."""
+  labels, size = split.labels, tuple(dataset.image_shape[:2])
+  if labels.dtype.kind != "i" or labels.shape[1:] != size:
+    raise UserError(
+      f"{where}: a class at every pixel takes whole numbers with a sign, of shape"
+      f" {_written(('N', *size))}, got {labels.dtype} of shape"
+      f" {_written(labels.shape)}"
+    )
+  _check_count(split, where)
+  border = 255 if dataset.task is None else dataset.task.border_target
+  for start in range(0, len(labels), _CHUNK):
+    part = labels[start : start + _CHUNK]
+    wrong = (part < -1) | ((part >= dataset.classes) & (part != border))
+    if wrong.any():
+      place = tuple(np.argwhere(wrong)[0])
+      raise UserError(
+        f"{where}: example {start + int(place[0])} has the class {part[place]};"
+        f" classes are 0 to {dataset.classes - 1}, {border} does not count and -1 is"
+        " not known"
+      )
 
 
 def _check_answers(split: Split, count: int, where: str) -> None:

@@ -63,6 +63,7 @@ class Dataset(NamedTuple):
     task: what its networks are for; None for classification, or for `multilabel`
       where labels are (N, C) int32: 1 for yes, 0 for no, -1 for what is not known;
       and for `regression` where they are (N, C) float32, nan for what is not known.
+      and for `segmentation` where they are (N, H, W): 255 for what does not count.
     positive_weight: what a yes weighs in the loss against such labels, a number or
       one a label; None for 1.
     group_names: in the order of the splits' groups.
@@ -98,7 +99,9 @@ def summary(dataset: Dataset) -> str:
     Its name, how many images and classes there are, and what is not used.
   """
   task, answers = dataset.task, quantity(dataset.classes, "class", "classes")
-  if dataset.train.labels.ndim > 1:
+  if is_of_maps(dataset):
+    task, answers = None, f"{answers} of pixels"
+  elif dataset.train.labels.ndim > 1:
     numbers = dataset.train.labels.dtype == np.float32
     kind = "number" if numbers else "yes/no label"
     answers = quantity(dataset.classes, kind)
@@ -108,6 +111,13 @@ def summary(dataset: Dataset) -> str:
     f" {f'task {task.name}' if task else answers}"
   )
   return "; ".join((counts, *dataset.notes))
+
+
+def is_of_maps(dataset: Dataset) -> bool:
+  """Says whether a data set's labels are maps of its images' pixels."""
+  if dataset.task is None:
+    return dataset.train.labels.ndim == 3
+  return dataset.task.border_target is not None
 
 
 def resident(split: Split) -> bool:

@@ -55,7 +55,7 @@ class ImageFiles(NamedTuple):
   notes: tuple[str, ...]
 
 
-class _Folder(NamedTuple):
+class Folder(NamedTuple):
   """The entries of one directory."""
 
   path: Path
@@ -79,14 +79,14 @@ def list_images(path: Path) -> ImageFiles:
     UserError: if it cannot be told which image is which class of which split,
       or a class has none; names it.
   """
-  root = _look(path)
-  roles = _roles(root)
+  root = look(path)
+  roles = find_roles(root)
   if not roles:
     return _flat(root)
   return _divided(root, roles)
 
 
-def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
+def _divided(root: Folder, roles: dict[str, str]) -> ImageFiles:
   """Of splits that are folders of their own."""
   train = _split_folder(root, [roles["train"]])
   test_folders = [roles[role] for role in ("test", "val") if role in roles]
@@ -96,7 +96,7 @@ def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
   if extra:
     raise UserError(
       f"image folder {root.path}: {test.path.name}/{printable(extra[0])} is no"
-      f" class of {train.path.name}/, which has {_listed(train_classes)}"
+      f" class of {train.path.name}/, which has {listed(train_classes)}"
     )
   test_classes = {name: _class(test, name, "test") for name in test.folders}
   notes = _notes(
@@ -104,10 +104,10 @@ def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
     loose=(root, train, test),
   )
   if without_test := sorted(set(train_classes) - set(test_classes)):
-    notes += (f"no test image of {_listed(without_test)}",)
+    notes += (f"no test image of {listed(without_test)}",)
   split_names = {train.path.name, test.path.name}
   if others := sorted(set(root.folders) - split_names):
-    notes += (f"not used: {_listed(f'{name}/' for name in others)}",)
+    notes += (f"not used: {listed(f'{name}/' for name in others)}",)
   return ImageFiles(
     distinct(train_classes),
     _listing(train_classes, train_classes),
@@ -116,7 +116,7 @@ def _divided(root: _Folder, roles: dict[str, str]) -> ImageFiles:
   )
 
 
-def _flat(root: _Folder) -> ImageFiles:
+def _flat(root: Folder) -> ImageFiles:
   names = root.folders
   if not names:
     loose = len(root.files)
@@ -145,7 +145,7 @@ def _flat(root: _Folder) -> ImageFiles:
   return ImageFiles(distinct(names), train, test, notes)
 
 
-def _roles(root: _Folder) -> dict[str, str]:
+def find_roles(root: Folder) -> dict[str, str]:
   """The folders that are splits, by role; none where all are classes."""
   roles = {}
   for role, spellings in _ROLES.items():
@@ -161,7 +161,7 @@ def _roles(root: _Folder) -> dict[str, str]:
     return roles
   for role, other in (("train", "test"), ("test", "train")):
     # One alone that holds images is a class, such as a kind of vehicle.
-    if role in roles and not _look(root.path / roles[role]).files:
+    if role in roles and not look(root.path / roles[role]).files:
       raise UserError(
         f"image folder {root.path} has {roles[role]}/ but no {other}/"
         + ("" if other == "train" else " (or val/)")
@@ -170,11 +170,11 @@ def _roles(root: _Folder) -> dict[str, str]:
   return {}
 
 
-def _split_folder(root: _Folder, names: list[str]) -> _Folder:
+def _split_folder(root: Folder, names: list[str]) -> Folder:
   """The first of these folders that holds classes."""
   for name in names:
     # ImageNet's own test/ has no labels: its images lie in no class.
-    folder = _look(root.path / name)
+    folder = look(root.path / name)
     if folder.folders:
       return folder
   raise UserError(
@@ -183,15 +183,15 @@ def _split_folder(root: _Folder, names: list[str]) -> _Folder:
   )
 
 
-def _class(parent: _Folder, name: str, split: str) -> _Folder:
-  folder = _look(parent.path / name)
+def _class(parent: Folder, name: str, split: str) -> Folder:
+  folder = look(parent.path / name)
   if folder.files:
     return folder
   where = f"image folder {parent.path}: there is no {split} image of class"
   where += f" {printable(name)!r}"
   for one in folder.folders:
     for inner, _, _ in os.walk(folder.path / one):
-      if images := len(_look(Path(inner)).files):
+      if images := len(look(Path(inner)).files):
         raise UserError(
           f"{where} in {name}/ itself, but {quantity(images, 'image')} in"
           f" {Path(inner).relative_to(parent.path)}/: move them up into"
@@ -206,7 +206,7 @@ def _class(parent: _Folder, name: str, split: str) -> _Folder:
   raise UserError(f"{where}: its folder is empty; fill it or remove it")
 
 
-def _listing(names: Iterable[str], folders: dict[str, _Folder]) -> Listing:
+def _listing(names: Iterable[str], folders: dict[str, Folder]) -> Listing:
   files, labels = [], []
   for label, name in enumerate(names):
     if name in folders:
@@ -215,7 +215,7 @@ def _listing(names: Iterable[str], folders: dict[str, _Folder]) -> Listing:
   return Listing(tuple(files), np.array(labels, np.int32))
 
 
-def _look(path: Path) -> _Folder:
+def look(path: Path) -> Folder:
   """Reads one directory; what is hidden is left out."""
   files, folders, left_out, skips = [], [], [], Counter()
   try:
@@ -237,11 +237,11 @@ def _look(path: Path) -> _Folder:
       f"image folder {path} cannot be read: {error.strerror}"
     ) from error
   parts = (tuple(sorted(part)) for part in (files, folders, left_out))
-  return _Folder(path, *parts, skips)
+  return Folder(path, *parts, skips)
 
 
 def _notes(
-  all_folders: Iterable[_Folder], *, loose: tuple[_Folder, ...]
+  all_folders: Iterable[Folder], *, loose: tuple[Folder, ...]
 ) -> tuple[str, ...]:
   """What is not used of the folders; images of the loose ones have no class."""
   skips, left_out = Counter(), []
@@ -261,15 +261,15 @@ def _notes(
     notes += (_skipped(+skips, "skipped "),)
   if left_out:
     folders = quantity(len(left_out), "folder")
-    notes += (f"{folders} left out ({_listed(sorted(set(left_out)))})",)
+    notes += (f"{folders} left out ({listed(sorted(set(left_out)))})",)
   return notes
 
 
 def _skipped(kinds: Counter, verb: str = "") -> str:
-  return f"{quantity(kinds.total(), 'file')} {verb}({_listed(sorted(kinds))})"
+  return f"{quantity(kinds.total(), 'file')} {verb}({listed(sorted(kinds))})"
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
   names = [printable(name) for name in names]
   more = len(names) - _NAMED
   if more > 1:

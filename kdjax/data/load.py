@@ -14,6 +14,7 @@ from kdjax.data.check import check
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
+from kdjax.data.images.mask_folder import is_mask_folder, open_mask_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
 from kdjax.data.long_tailed import long_tailed
 from kdjax.data.registry import MAKERS, register
@@ -59,6 +60,13 @@ _DESCRIPTIONS = {
   "noise_images(count=4000, seed=0)": "uniform noise, grey, likewise",
   'image_folder(path="DIR")': "images in DIR/CLASS/, or DIR/train/CLASS/ and"
   " DIR/test/CLASS/ (or val); the path alone works too",
+  'mask_folder(path="DIR")': "images in DIR/images/ with a mask of class numbers of"
+  " the same name in DIR/masks/, or both in DIR/train/ and DIR/test/ (or val); the"
+  " path alone works too",
+  'tfds_masks(name="NAME", mask="")': "a set that TFDS has prepared, with a mask of"
+  " class numbers beside each image",
+  "cluttered_digits_masks(rim=0)": "cluttered_digits with a class at every pixel:"
+  " background and ten digits; rim=1 leaves out what touches a digit",
   'table(path="FILE", label="label", leave_out=(), standardise=True,'
   ' positive_weight=None, weight="weight", group="group")': "numbers, a text or"
   " two, and a label a row, or several of yes and no, in .csv, .tsv, .jsonl,"
@@ -227,13 +235,30 @@ def _open_path(path: str, options: dict[str, Any]) -> Dataset:
       f"data set {path!r} holds versions that TFDS has prepared; give one, such"
       f" as --dataset={versions[-1].parent}"
     )
-  return _make(path, spec.Spec("image_folder", (path,)), options)
+  kind = "mask_folder" if is_mask_folder(directory) else "image_folder"
+  return _make(path, spec.Spec(kind, (path,)), options)
 
 
 @register("image_folder")
 def _image_folder(path, *, image_size, resident_bytes, background) -> Dataset:
   return open_folder(
     Path(path).expanduser(),
+    path,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+  )
+
+
+@register("mask_folder")
+def _mask_folder(path, *, image_size, resident_bytes, background) -> Dataset:
+  directory = Path(path).expanduser()
+  if not is_mask_folder(directory):
+    raise UserError(
+      f"mask folder {path!r} has no images/ and masks/, nor has its train/"
+    )
+  return open_mask_folder(
+    directory,
     path,
     image_size=image_size,
     resident_bytes=resident_bytes,
@@ -324,6 +349,45 @@ def _open_embedded(
     resident_bytes=resident_bytes,
     background=background,
     masks=masks,
+  )
+
+
+@register("cluttered_digits_masks")
+def _cluttered_digits_masks(
+  *, rim=0, data_dir, splits, image_size, resident_bytes, background
+) -> Dataset:
+  from kdjax.data.images.class_masks import of_objects
+
+  dataset = _open_embedded(
+    "cluttered_digits",
+    data_dir=data_dir,
+    splits=splits,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
+    masks=True,
+  )
+  return of_objects(dataset, rim)
+
+
+@register("tfds_masks")
+def _tfds_masks(
+  name, *, mask="", data_dir, splits, image_size, resident_bytes, background
+) -> Dataset:
+  from kdjax.data import tfds_source
+  from kdjax.data.images.class_masks import open_masks
+
+  is_folder = (Path(name).expanduser() / INFO_FILE).is_file()
+  return open_masks(
+    tfds_source.builder_of(Path(name).expanduser())
+    if is_folder
+    else tfds_source.obtain_builder(name, data_dir),
+    name,
+    mask=mask,
+    splits=splits,
+    image_size=image_size,
+    resident_bytes=resident_bytes,
+    background=background,
   )
 
 

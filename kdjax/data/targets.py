@@ -28,6 +28,8 @@ def kind_of(dataset: Dataset) -> str:
     return dataset.task.kind
   if dataset.train.labels.dtype == np.float32:
     return "values"
+  if dataset.train.labels.ndim == 3:
+    return "categories"
   return "binary" if dataset.train.labels.ndim > 1 else "categories"
 
 

@@ -33,16 +33,20 @@ from kdjax.data.whole import (
 
 def open_directory(directory: Path, name: str, **options: Any) -> Dataset:
   """Opens a directory that TFDS has prepared, with the options of `open_builder`."""
+  return open_builder(builder_of(directory), name, **options)
+
+
+def builder_of(directory: Path) -> Any:
+  """Finds the builder of a directory that TFDS has prepared."""
   import tensorflow_datasets as tfds
 
   refuse_half_prepared(directory)
   try:
-    builder = tfds.builder_from_directory(str(directory))
+    return tfds.builder_from_directory(str(directory))
   except Exception as error:  # damaged descriptions raise anything
     raise UserError(
       f"cannot open {directory} as a TFDS data set: {first_line(error)}"
     ) from error
-  return open_builder(builder, name, **options)
 
 
 def open_builder(
@@ -127,6 +131,27 @@ def _open_split(
   background: tuple[int, int, int],
 ) -> tuple[Images, np.ndarray, Images | None]:
   """Returns a split's images and masks, not yet read, and its labels."""
+  source, where, shards = open_source(builder, split, name)
+  features = builder.info.features
+  image, label = (features[key] for key in keys)
+  images = TfdsImages(
+    source, image, keys.image, size, where, shards, background
+  )
+  masks = region and TfdsMasks(
+    source, features, keys.image, region, size, where
+  )
+  return images, read_labels(source, label, keys.label, where), masks
+
+
+def open_source(
+  builder: Any, split: str, name: str
+) -> tuple[Any, str, list[tuple[str, int]]]:
+  """Opens a split's rows, checked.
+
+  Returns:
+    A data source of serialised examples, what messages call it, and the files that
+    hold the rows, with the number of each.
+  """
   from tensorflow_datasets import decode
 
   where = f"{name}, split {split!r}"
@@ -150,19 +175,11 @@ def _open_split(
       f"{where}: {len(source)} rows where {expected_rows} are promised;"
       f" {how_to_prepare(builder)}"
     )
-  features = builder.info.features
-  image, label = (features[key] for key in keys)
   shards = [
     (os.fspath(one.filename), one.take)
     for one in infos[split].file_instructions
   ]
-  images = TfdsImages(
-    source, image, keys.image, size, where, shards, background
-  )
-  masks = region and TfdsMasks(
-    source, features, keys.image, region, size, where
-  )
-  return images, read_labels(source, label, keys.label, where), masks
+  return source, where, shards
 
 
 def _refuse_other_formats(builder: Any, name: str) -> None:

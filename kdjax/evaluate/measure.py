@@ -14,12 +14,14 @@ def score(task: Task, outputs: np.ndarray, targets: Any) -> list[float]:
   """Scores several networks of one architecture by what their task counts.
 
   Args:
-    outputs: (M, N, ...) of the networks.
+    outputs: (M, N, ...) of the networks, or what the task keeps of them.
     targets: (N, ...) arrays.
 
   Returns:
     The task's score, one float a network; nan where nothing counts.
   """
+  if task.kept is not None:
+    return [float(task.kept.score(one, targets)) for one in outputs]
   return [_metric(task, task.score, one, targets) for one in outputs]
 
 
@@ -30,9 +32,9 @@ def measure_task(
 
   Args:
     task: what the outputs mean.
-    outputs: (M, N, ...) of the networks.
+    outputs: (M, N, ...) of the networks, or what the task keeps of them.
     targets: (N, ...) arrays.
-    teacher_outputs: (N, ...), to compare with; or None.
+    teacher_outputs: (N, ...) likewise, to compare with; or None.
 
   Returns:
     "test_<score>" and all other metrics, lists of one float a network, and

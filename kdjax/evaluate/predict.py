@@ -19,6 +19,7 @@ def predict(
   together: bool = True,
   most: int | None = None,
   read: Callable[[np.ndarray], Iterator[np.ndarray]] | None = None,
+  keep: Callable | None = None,
 ) -> np.ndarray:
   """Computes the logits of several networks of one architecture.
 
@@ -35,9 +36,10 @@ def predict(
     most: networks that answer side by side; None for all.
     read: what reads lazy images side by side, indices (chunks, chunk) ->
       iterator of stored images; one after the other without it.
+    keep: (a network's outputs, its inputs) -> what is kept of them; None for all.
 
   Returns:
-    (M, N, C) float32.
+    (M, N, C) float32, or (M, N, ...) of what is kept.
 
   Example:
     >>> variables = {"w": jnp.ones((2, 1, 1))}
@@ -45,7 +47,7 @@ def predict(
     >>> predict(apply, variables, np.ones((3, 1)), lambda x: x, chunk=2).shape
     (2, 3, 1)
   """
-  forward = partial(_side_by_side if together else _in_turn, apply, view)
+  forward = partial(_side_by_side if together else _in_turn, apply, view, keep)
   members = len(jax.tree.leaves(variables)[0])
   portions = -(-members // (most or members)) if together else 1
   return np.concatenate(
@@ -101,24 +103,32 @@ def _one_by_one(images, places: np.ndarray) -> Iterator[np.ndarray]:
       yield np.stack([images[i] for i in row])
 
 
-def _in_turn(apply, view, variables, images) -> np.ndarray:
+def _in_turn(apply, view, keep, variables, images) -> np.ndarray:
   members = len(jax.tree.leaves(variables)[0])
   members_variables = [
     jax.tree.map(lambda x, m=m: x[m], variables) for m in range(members)
   ]
   return np.stack(
-    [np.asarray(_one(apply, view, one, images)) for one in members_variables]
+    [
+      np.asarray(_one(apply, view, keep, one, images))
+      for one in members_variables
+    ]
   )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _one(apply, view, variables, images):
-  return call_with(apply, variables, view(images), train=False)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _side_by_side(apply, view, variables, images):
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _one(apply, view, keep, variables, images):
   inputs = view(images)
-  return jax.vmap(lambda member: call_with(apply, member, inputs, train=False))(
-    variables
-  )
+  outputs = call_with(apply, variables, inputs, train=False)
+  return outputs if keep is None else keep(outputs, inputs)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _side_by_side(apply, view, keep, variables, images):
+  inputs = view(images)
+
+  def one(member):
+    outputs = call_with(apply, member, inputs, train=False)
+    return outputs if keep is None else keep(outputs, inputs)
+
+  return jax.vmap(one)(variables)

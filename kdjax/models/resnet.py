@@ -121,6 +121,7 @@ class ResNet(nn.Module):
     classes: number of classes.
     width: channels of the stem and the first stage; doubles from stage to stage.
     statistics: of the images, for their standardisation; None for none.
+    classify: False returns the last stage's output.
   """
 
   blocks: tuple[int, ...]
@@ -128,6 +129,7 @@ class ResNet(nn.Module):
   classes: int
   width: int = 64
   statistics: Statistics | None = None
+  classify: bool = True
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -141,6 +143,8 @@ class ResNet(nn.Module):
         bottleneck=self.bottleneck,
         name=f"stage_{i}",
       )(x, train=train)
+    if not self.classify:
+      return x
     return nn.Dense(self.classes, name="head")(MeanPool(name="pool")(x))
 
 

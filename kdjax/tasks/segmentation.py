@@ -13,6 +13,7 @@ from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.class_weights import read_class_weights
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
+from kdjax.core.kept import Kept
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
 from kdjax.core.task import (
@@ -24,6 +25,7 @@ from kdjax.core.task import (
   batch_of,
   has_weight,
 )
+from kdjax.evaluate.pixels import class_overlap, mean_iou, measure_pixels
 from kdjax.losses.helpers import class_ids
 from kdjax.tasks.classification import (
   correct,
@@ -110,12 +112,20 @@ def _task(
 
   def rows(logits, batch):
     size = batch.targets.shape
-    logits = _resized(logits, size, classes).reshape(-1, classes)
+    logits = resized(logits, size, classes).reshape(-1, classes)
     weight = weights(batch).rows
     # Whatever stands where nothing counts, nan too, has no part in a gradient.
     logits = jnp.where((weight != 0)[:, None], logits, 0)
     labels = class_ids(batch.targets.reshape(-1), classes)
     return Rows(logits, labels, weight)
+
+  def likeliest(logits, inputs):
+    size = jax.tree.leaves(inputs)[0].shape[:3]
+    ids = resized(logits, size, classes).argmax(-1)
+    return ids.astype(jnp.uint8 if classes <= 256 else jnp.int32)
+
+  def score(called, targets):
+    return mean_iou(class_overlap(called, targets, classes))
 
   return Task(
     name="segmentation",
@@ -132,11 +142,15 @@ def _task(
     },
     score="mean_iou",
     finish={"mean_iou": mean_of_classes},
+    measure=functools.partial(measure_pixels, classes=classes),
     pool=pool_logits,
     signature=signature,
     words=Words("mean IoU", "%", 100.0, 0.0),
+    samples=functools.partial(plain_and_hard, classes),
     width=classes,
     class_weights=class_weights,
+    border_target=ignore,
+    kept=Kept(likeliest, score),
   )
 
 
@@ -178,7 +192,24 @@ def signature(inputs: Any, width: int) -> Signature:
   return plain_signature._replace(outputs=(logits._replace(shape=shape),))
 
 
-def _resized(logits, size, classes: int) -> jax.Array:
+def plain_and_hard(
+  classes: int, called: np.ndarray, targets: np.ndarray
+) -> list[int]:
+  """Examples worth showing: of each third one as it comes, and the hardest one.
+
+  Args:
+    called: (N, H, W) int, a network's classes.
+    targets: (N, H, W) int.
+  """
+  known = (targets >= 0) & (targets < classes)
+  wrong = ((called != targets) & known).reshape(len(targets), -1).sum(1)
+  thirds = np.array_split(np.arange(len(targets)), min(3, len(targets)))
+  plain = [int(third[len(third) // 2]) for third in thirds]
+  hard = [int(third[np.argmax(wrong[third])]) for third in thirds]
+  return list(dict.fromkeys(plain + hard))
+
+
+def resized(logits, size, classes: int) -> jax.Array:
   """Logits of as many pixels as there are labels."""
   if jnp.ndim(logits) != 4 or logits.shape[-1] != classes:
     raise UserError(

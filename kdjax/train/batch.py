@@ -41,14 +41,17 @@ def make_batch(
     plan_images = jax.tree.map(lambda x: x[index], stored)
   extra = {}
   if batch_plan.numbers is None:
-    inputs = loader.view(step_key(seed, step, 0), plan_images, positions)
+    which = step_key(seed, step, 0), positions
   else:
-    inputs = loader.view(batch_plan.numbers, plan_images, index)
+    which = batch_plan.numbers, index
     extra["place"] = loader.rows(batch_plan)
+  inputs = loader.view(which[0], plan_images, which[1])
   labels = jax.tree.map(lambda x: x[index], targets)
   weight = batch_plan.weights
   if loader.weights is None:
     weight = weight > 0
+  if loader.target_view is not None:
+    labels = loader.target_view(which[0], labels, which[1])
   batch = Batch(inputs, labels, weight, index, positions)
   if loader.mixing is not None:
     inputs, mixing = _mix(

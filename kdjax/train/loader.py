@@ -28,6 +28,8 @@ class Loader(NamedTuple):
       index). None where every step draws new views.
     weights: (N,) float32 > 0, how much each example of the training set counts;
       None where all count alike.
+    target_view: as `view`, of targets that are maps over the inputs' pixels and
+      move with them; None where targets have no places.
   """
 
   batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -38,6 +40,7 @@ class Loader(NamedTuple):
   teacher_view: Callable | None = None
   view_numbers: Callable[[int, np.ndarray, int], np.ndarray] | None = None
   weights: np.ndarray | None = None
+  target_view: Callable[[jax.Array, jax.Array, jax.Array], Any] | None = None
 
   def rows(self, plan: "BatchPlan") -> np.ndarray | jax.Array:
     """Places of a cut's views among all views: number * N + index."""

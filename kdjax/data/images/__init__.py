@@ -6,8 +6,10 @@ synthetic.py            patches of photographs, noise
 image_folder.py         directories of images; pixels.py decodes and resizes one
 tfds_images.py          which features are image and label, and reading them
 regions.py              masks, from a set's masks or boxes
+mask_folder.py          images with a mask of class numbers each; class_masks.py, TFDS's
 augment.py              views: `none`, `crop(4) + flip`, `random_resized_crop`
 colour.py               one image's colours; randaugment.py, its fourteen operations
 mixing.py               mixup and cutmix, over the global batch
+target_views.py         what views do to maps of targets
 boxes.py                random rectangles, scaled to squares
 """

@@ -33,7 +33,7 @@ def find_keys(info: Any, name: str) -> Keys:
 
   features = info.features
   if isinstance(features, kinds.FeaturesDict):
-    images = [k for k, f in features.items() if _is_image(f)]
+    images = [k for k, f in features.items() if is_image(f)]
     labels = [k for k, f in features.items() if isinstance(f, kinds.ClassLabel)]
     pair = info.supervised_keys
     if pair and len(pair) == 2 and pair[0] in images and pair[1] in labels:
@@ -168,7 +168,8 @@ def _has_classes(features: Any) -> bool:
   )
 
 
-def _is_image(feature: Any) -> bool:
+def is_image(feature: Any) -> bool:
+  """Says whether a feature is an image, or an array that can be one."""
   from tensorflow_datasets import features as kinds
 
   if isinstance(feature, kinds.Image):

@@ -100,6 +100,7 @@ def assemble(
     transfer=transfer,
     strata=task and task.split(labels),
     weights=weights,
+    border=task and task.border_target,
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment, values)

@@ -260,6 +260,7 @@ def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
     teacher.batch_size,
     size=experiment.data.crop_size,
     weights=dataset.train.weight,
+    border=task_of(dataset).border_target,
   )
   check_view(teacher.augment, loader.view, dataset)
   count = experiment.teaching.teachers

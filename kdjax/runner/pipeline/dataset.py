@@ -82,7 +82,8 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
   if text is None:
     if dataset.task is not None or dataset.train.labels.ndim == 1:
       return dataset
-    text = _OF_SEVERAL[kind_of(dataset)]
+    is_map = data.is_of_maps(dataset)
+    text = "segmentation" if is_map else _OF_SEVERAL[kind_of(dataset)]
   if not dataset.classes:
     return _without_vectors(dataset, text)
   known = {
@@ -91,6 +92,14 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
     **data.target_statistics(dataset),
   }
   task = _made(text, **known)
+  is_map = dataset.train.labels.ndim == 3
+  if (task.border_target is not None) != is_map:
+    there = (
+      "maps of classes, for segmentation"
+      if is_map
+      else "one an example, and segmentation wants a mask an image"
+    )
+    raise UserError(f"--task={text}: the labels of {dataset.name} are {there}")
   if task.class_weights == BALANCED:
     task = _made(_with_weights(text, dataset), **known)
   names = dataset.class_names
@@ -150,6 +159,15 @@ def task_of(dataset: Dataset) -> Task:
   return dataset.task or default(dataset.classes)
 
 
+def signature(dataset: Dataset) -> Signature:
+  """What a network of a data set takes and gives."""
+  example = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
+    empty_examples(dataset, 1),
+  )
+  return task_of(dataset).signature(example, dataset.classes)
+
+
 def classes_of(dataset: Dataset) -> int | None:
   """Says how many classes there are; None where targets are no classes."""
   there_are = task_of(dataset).kind == "categories"
@@ -167,9 +185,10 @@ def _check_task(dataset: Dataset) -> None:
   task = dataset.task
   if task is None:
     return
-  outputs = jax.ShapeDtypeStruct((1, dataset.classes), np.float32)
   try:
     make_task(task.name, classes=2)
+    (output,) = signature(dataset).outputs
+    outputs = jax.ShapeDtypeStruct((1, *output.shape), np.float32)
     sample = task.sample(empty_examples(dataset, 1))
     batch = sample._replace(targets=dataset.train.labels[:1])
     rows = jax.eval_shape(lambda outputs: task.rows(outputs, batch), outputs)
@@ -185,9 +204,12 @@ def _check_classes(dataset: Dataset) -> None:
   if dataset.task is not None and dataset.task.kind != "categories":
     return
   there = np.unique(dataset.train.labels)
+  there = there[(there >= 0) & (there < dataset.classes)]
   if len(there) > 1:
     return
   where = "" if dataset.classes == 1 else "the training images of "
+  if not len(there):
+    raise UserError(f"--dataset: {where}{dataset.name} have no class anywhere")
   raise UserError(
     f"--dataset: {where}{dataset.name} are all of one class,"
     f" {dataset.class_names[there[0]]!r}: there is nothing to tell apart. It takes"
@@ -214,7 +236,9 @@ def hold_out(dataset: Dataset, validation: float) -> tuple[np.ndarray, Split]:
   examples, validation_places = data.split_validation(
     task_of(dataset).split(dataset.train.labels), validation, seed=0
   )
-  return examples, data.select(dataset.train, validation_places)
+  return examples, _as_seen(
+    dataset, data.select(dataset.train, validation_places)
+  )
 
 
 def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:
@@ -241,4 +265,17 @@ def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:
       f"--crop_size={size}: the images of {dataset.name} are {height} x {width};"
       " --image_size makes them larger"
     )
-  return dataset._replace(image_shape=(size, size, channels))
+  dataset = dataset._replace(image_shape=(size, size, channels))
+  return dataset._replace(test=_as_seen(dataset, dataset.test))
+
+
+def _as_seen(dataset: Dataset, split: Split) -> Split:
+  """What is scored: targets that are maps, as large as what networks see.
+
+  Those that are trained on are cropped behind their view.
+  """
+  size = dataset.image_shape[:2]
+  if task_of(dataset).border_target is None or split.labels.shape[1:] == size:
+    return split
+  labels = data.middle(split.labels[..., None], size[0])[..., 0]
+  return split._replace(labels=labels)

@@ -9,8 +9,17 @@ from kdjax.core.task import KINDS, Task
 from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline.arms import STAND_INS
+from kdjax.runner.pipeline.loaders import SAME
 
 CLASSES = ("categories",)
+# Of these, what is about the one class of an example.
+OF_EXAMPLES = (
+  "omit_classes",
+  "specialists",
+  "teacher_classes",
+  "transfer_dataset",
+  *STAND_INS,
+)
 # By flag, for what kinds of answers it is where it is not at its default.
 SETTINGS = dict.fromkeys(
   (
@@ -30,6 +39,7 @@ _LANGUAGE = (
   "language models learn by lm; a teacher's answers to texts are kept by cache"
 )
 ELSEWHERE = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
+_NO_CLASS = "an image has a class at every pixel, not one, in the task"
 COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
 
 
@@ -44,12 +54,20 @@ def check_settings(experiment: Experiment, task: Task) -> None:
     value = value_of(experiment, one)
     if one.flag in SETTINGS and value != one.field.default:
       _check(as_flag(one, value), SETTINGS[one.flag], task)
+      if one.flag in OF_EXAMPLES and task.border_target is not None:
+        raise UserError(f"{as_flag(one, value)}: {_NO_CLASS} {task.name!r}")
+  view = experiment.distillation.teacher_view
+  if task.border_target is not None and view != SAME:
+    raise UserError(
+      f"--teacher_view={view}: in the task {task.name!r} what is known of a pixel"
+      " stays with it; the teacher sees what the student sees, --teacher_view=same"
+    )
 
 
 def check_mixing(task: Task, **flags: bool) -> None:
-  """Refuses views that mix images where an image has several labels."""
+  """Refuses views that mix images where an image has several labels, or a map."""
   for flag, mixes in flags.items():
-    if mixes and task.kind == "binary":
+    if mixes and (task.kind == "binary" or task.border_target is not None):
       raise UserError(
         f"--{flag}: inputs that are mixed with others have no labels of their own"
         f" in the task {task.name!r}; leave mixing out"
@@ -59,6 +77,8 @@ def check_mixing(task: Task, **flags: bool) -> None:
 def check_command(command: str, task: Task) -> None:
   """Refuses a command that means nothing to a task; likewise."""
   _check(command, COMMANDS.get(command, KINDS), task)
+  if command in COMMANDS and task.border_target is not None:
+    raise UserError(f"{command}: {_NO_CLASS} {task.name!r}")
 
 
 def _check(subject: str, kinds: tuple[str, ...], task: Task) -> None:

@@ -27,11 +27,12 @@ def make_loader(
   view_seed: int = 0,
   weights: np.ndarray | None = None,
   class_sampling: str = INSTANCE,
+  border: int | None = None,
 ) -> Loader:
   """Makes a loader of some examples.
 
   Args:
-    labels: (N,) int32 over all stored images, -1 where hidden.
+    labels: (N, ...) over all stored images, -1 where hidden.
     size: side of what networks see, the middle of what the view shows; None is
       all of it.
     teacher_view: spec of what the teacher sees instead; "same" for the same.
@@ -40,11 +41,14 @@ def make_loader(
     weights: (N,) float32 over all stored images, how much each counts; None where
       all count alike.
     class_sampling: how often each class is shown, see `data.class_batches`.
+    border: of labels that are maps, see `Task.border_target`.
   """
   view, mixing = data.split_mixing(view)
-  view_function = _view_function(
-    view, size, None if views is None else view_seed
-  )
+  numbered = None if views is None else view_seed
+  view_function = _view_function(view, size, numbered)
+  target_view = None
+  if border is not None:
+    target_view = _target_view(view, size, numbered, border)
   other = None
   if teacher_view != SAME:
     other, mixes = data.split_mixing(teacher_view)
@@ -56,7 +60,16 @@ def make_loader(
     other = _view_function(other, size)
 
   loader = with_examples(
-    Loader(None, 0, None, view_function, mixing, other, weights=weights),
+    Loader(
+      None,
+      0,
+      None,
+      view_function,
+      mixing,
+      other,
+      weights=weights,
+      target_view=target_view,
+    ),
     examples,
     labels,
     batch_size,
@@ -109,8 +122,13 @@ def with_examples(
   return loader._replace(
     batches=batches,
     steps=data.steps_per_pass(len(examples), batch_size, drop_remainder),
-    targets=labels if labels.dtype.kind == "f" else labels.astype(np.int32),
+    targets=labels if _is_kept(labels) else labels.astype(np.int32),
   )
+
+
+def _is_kept(labels: np.ndarray) -> bool:
+  """Whether labels stay in their type: numbers, and maps, which are large."""
+  return labels.dtype.kind == "f" or labels.ndim == 3
 
 
 def _view_function(
@@ -128,6 +146,21 @@ def _view_function(
   return show
 
 
+def _target_view(view: str, size: int | None, view_seed: int | None, border):
+  """Makes what moves maps of labels as the images move."""
+  move = data.make_target_view(view, border=border, size=size)
+  if view_seed is not None:
+    move = data.view_by_number(move, view_seed)
+
+  def show(key, labels, positions):
+    labels = move(key, labels, positions)
+    return (
+      labels if size is None else data.middle(labels[..., None], size)[..., 0]
+    )
+
+  return show
+
+
 def make_loaders(
   experiment: Experiment,
   labels: np.ndarray,
@@ -137,6 +170,7 @@ def make_loaders(
   transfer: np.ndarray | None = None,
   strata: np.ndarray | None = None,
   weights: np.ndarray | None = None,
+  border: int | None = None,
 ) -> dict[str, Loader]:
   """Makes what an experiment's students and baselines are shown.
 
@@ -147,6 +181,7 @@ def make_loaders(
     strata: (N,) int, of which subsets have as many of each as can be; the labels
       by default.
     weights: (N,) how much each counts; None where all count alike.
+    border: of labels that are maps, see `Task.border_target`.
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
@@ -156,11 +191,13 @@ def make_loaders(
     if transfer is None
     else _transfer_images(settings, strata, transfer)
   )
-  labels_shown = labels.copy()
   label_places = (
     with_labels if transfer is None else np.union1d(with_labels, transfer)
   )
-  labels_shown[np.setdiff1d(np.arange(len(labels)), label_places)] = -1
+  hidden = np.setdiff1d(np.arange(len(labels)), label_places)
+  # Maps are large: they are copied only where something is hidden.
+  labels_shown = labels.copy() if len(hidden) else labels
+  labels_shown[hidden] = -1
   if settings.class_sampling != INSTANCE:
     _check_sampling(settings, labels_shown, examples_shown)
   make = partial(
@@ -170,6 +207,7 @@ def make_loaders(
     size=settings.crop_size,
     weights=weights,
     class_sampling=settings.class_sampling,
+    border=border,
   )
   view_settings = {"views": student.views, "view_seed": student.view_seed}
   loaders = {

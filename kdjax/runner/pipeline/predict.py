@@ -12,6 +12,8 @@ from kdjax.runner.pipeline.setup import TrainSpec
 
 # Of classes that differ by less in size, adjusting logits says little.
 UNLIKE = 2
+# Pixels of which networks answer something at once.
+_NUMBERS = 1 << 18
 
 
 def first(networks: Any) -> Any:
@@ -54,8 +56,18 @@ def _adjusted(setup: Any, task: Task, outputs: np.ndarray) -> dict[str, Any]:
   return {"logit_adjusted": scores}
 
 
-def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
-  """Computes the logits of (M, ...) networks on stored images, (M, N, C) float32."""
+def predict(
+  train_spec: TrainSpec, networks: Any, images, *, whole: bool = False
+) -> np.ndarray:
+  """Computes what (M, ...) networks answer to stored images.
+
+  Args:
+    whole: all of it, also where the task keeps a part for measuring.
+
+  Returns:
+    (M, N, C) float32 logits; or what the task keeps of outputs, (M, N, ...).
+  """
+  kept = train_spec.task.kept
   networks = placed(networks, train_spec.partition)
   unread = data.Split(images, np.zeros(len(images), np.int32))
   with data.open_reader(unread, buffer=1) as read:
@@ -64,7 +76,16 @@ def predict(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
       networks,
       images,
       train_spec.show,
+      chunk=at_once(train_spec.task, images),
       together=train_spec.together,
       most=train_spec.most,
       read=read,
+      keep=None if whole or kept is None else kept.of,
     )
+
+
+def at_once(task: Task, images) -> int:
+  """Says how many images are asked about at once; of large answers fewer."""
+  if task.kept is None:
+    return 1000
+  return max(1, _NUMBERS // int(np.prod(np.shape(images[0])[:2])))

@@ -20,7 +20,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import (
   pretrained,
 )
-from kdjax.runner.pipeline.dataset import task_of
+from kdjax.runner.pipeline.dataset import signature, task_of
 from kdjax.runner.pipeline.starts import Start
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
@@ -153,15 +153,6 @@ class Setup(NamedTuple):
   def trains_teacher(self) -> bool:
     """Whether the teacher is trained here, from a start or from nothing."""
     return self.saved_teacher is None or self.saved_teacher.fine_tuned
-
-
-def signature(dataset: Dataset) -> Signature:
-  """What a network of a data set takes and gives."""
-  one = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype),
-    empty_examples(dataset, 1),
-  )
-  return task_of(dataset).signature(one, dataset.classes)
 
 
 def empty_inputs(dataset: Dataset) -> Any:

@@ -52,10 +52,13 @@ def make_teachers(
       continue
     inside = any(looks_inside(arm) for arm in arms if arm.teacher == name)
     # Where it is asked about the stored images themselves, answers never change.
-    is_fixed = (
-      views[name] == "none" and data.resident(train_split) and not inside
-    )
     whom = teachers.first_teacher(whom) if name == "plain_teacher" else whom
+    is_fixed = (
+      views[name] == "none"
+      and data.resident(train_split)
+      and not inside
+      and teachers.can_be_stored(setup, whom)
+    )
     ready = (
       teachers.make_stored_teacher if is_fixed else teachers.make_live_teacher
     )
@@ -63,7 +66,8 @@ def make_teachers(
   stand_ins = names & set(STAND_INS)
   answers = None
   if stand_ins:
-    answers = teachers.pooled_answers(experiment, pool, train_split.images)
+    images = train_split.images
+    answers = teachers.pooled_answers(experiment, pool, images, whole=True)
   for name in sorted(stand_ins):
     logits = stand_in(
       name,

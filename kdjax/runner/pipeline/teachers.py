@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import evaluate
+from kdjax import data, evaluate
 from kdjax.core import storage
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
@@ -113,26 +113,62 @@ def first_teacher(pool: TeacherPool) -> TeacherPool:
   return TeacherPool((first._replace(networks=one),))
 
 
-def answers(pool: TeacherPool, images) -> np.ndarray:
-  """Asks every member; (T, N, C) float32 logits."""
+def answers(pool: TeacherPool, images, *, whole: bool = False) -> np.ndarray:
+  """Asks every member; (T, N, C) float32 logits, or what the task keeps."""
   return np.concatenate(
     [
-      predict.predict(one.train_spec, one.networks, images)
+      predict.predict(one.train_spec, one.networks, images, whole=whole)
       for one in pool.members
     ]
   )
 
 
 def pooled_answers(
-  experiment: Experiment, pool: TeacherPool, images
+  experiment: Experiment, pool: TeacherPool, images, *, whole: bool = False
 ) -> np.ndarray:
   """Asks all of them for one answer (N, C); of a route it is the end's."""
-  logits = answers(pool, images)
-  if pool.route or len(logits) == 1:
+  task, several = pool.teacher.train_spec.task, _several(pool)
+  if several and task.kept is not None and not whole:
+    return _kept(experiment, pool, images)
+  logits = answers(pool, images, whole=whole)
+  if not several:
     logits = logits[-1]
     return merge(logits, pool.specialists, images)
-  task = pool.teacher.train_spec.task
   return np.asarray(task.pool(logits, **_pooling(experiment)))
+
+
+def _several(pool: TeacherPool) -> bool:
+  """Whether several networks give one answer."""
+  count = sum(len(jax.tree.leaves(one.networks)[0]) for one in pool.members)
+  return count > 1 and not pool.route
+
+
+def _kept(experiment: Experiment, pool: TeacherPool, images) -> np.ndarray:
+  """What the task keeps of one answer, without all answers at any time."""
+  train_spec, parts = pool.teacher.train_spec, []
+  split = data.Split(images, np.zeros(len(images), np.int32))
+  step = predict.at_once(train_spec.task, images)
+  for start in range(0, len(images), step):
+    places = np.arange(start, min(start + step, len(images)))
+    some = data.select(split, places).images
+    logits = pooled_answers(experiment, pool, some, whole=True)
+    inputs = train_spec.show(np.stack([some[i] for i in range(len(places))]))
+    parts.append(np.asarray(train_spec.task.kept.of(logits, inputs)))
+  return np.concatenate(parts)
+
+
+def can_be_stored(setup: Setup, pool: TeacherPool) -> bool:
+  """Whether answers to all training images may be kept, and not made anew.
+
+  Those that are one row an example are small beside the images.
+  """
+  if setup.student.task.kept is None:
+    return True
+  (output,) = setup.signature.outputs
+  count = len(pool.members) if pool.route else 1
+  count *= len(setup.train_split.labels)
+  resident_bytes = setup.experiment.data.resident_megabytes << 20
+  return 4 * count * int(np.prod(output.shape, dtype=object)) <= resident_bytes
 
 
 def make_stored_teacher(
@@ -141,8 +177,9 @@ def make_stored_teacher(
   """Makes a teacher of the answers to the stored training images."""
   images = setup.train_split.images
   if not pool.route:
-    return stored_teacher(jnp.asarray(pooled_answers(experiment, pool, images)))
-  logits = answers(pool, images)
+    one = pooled_answers(experiment, pool, images, whole=True)
+    return stored_teacher(jnp.asarray(one))
+  logits = answers(pool, images, whole=True)
   return teacher_route(
     [stored_teacher(jnp.asarray(one)) for one in logits], steps=_steps(setup)
   )
