@@ -47,6 +47,12 @@ from kdjax.evaluate.measure import (
 )
 from kdjax.evaluate.numbers import LEVELS, half_widths, measure_numbers
 from kdjax.evaluate.over_batches import evaluate as _evaluate
+from kdjax.evaluate.pixels import (
+  boundary_overlap,
+  class_overlap,
+  measure_pixels,
+  pixel_divergence,
+)
 from kdjax.evaluate.predict import in_chunks, predict
 from kdjax.evaluate.scores import (
   accuracy,
@@ -69,8 +75,10 @@ __all__ = [
   "average_precision",
   "balanced_accuracy",
   "bits_per_byte",
+  "boundary_overlap",
   "calibration_error",
   "class_accuracy",
+  "class_overlap",
   "compare",
   "compare_networks",
   "distinct_n",
@@ -89,12 +97,14 @@ __all__ = [
   "measure_groups",
   "measure_labels",
   "measure_numbers",
+  "measure_pixels",
   "measure_task",
   "measure_text",
   "measure_together",
   "negative_log_likelihood",
   "parameters",
   "peak_memory",
+  "pixel_divergence",
   "predict",
   "recall",
   "recall_at_k",

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from kdjax.evaluate.scores import log_softmax
+
 # Share of an image's diagonal within which a pixel is at a contour.
 BOUNDARY_SHARE = 0.02
 # Pixels that are looked at at once: contours are some copies of them.
@@ -148,6 +150,26 @@ def measure_pixels(
     },
     "test_examples": len(targets),
   }
+
+
+def pixel_divergence(
+  student_logits: np.ndarray, teacher_logits: np.ndarray
+) -> np.ndarray:
+  """Returns the KL divergence from the student's to the teacher's classes by pixel.
+
+  Args:
+    student_logits: (..., H, W, C).
+    teacher_logits: (..., H, W, C).
+
+  Returns:
+    (..., H, W) nats, >= 0.
+
+  Example:
+    >>> print(pixel_divergence(np.zeros((1, 1, 2)), np.log([[[0.9, 0.1]]])).round(3))
+    [[0.368]]
+  """
+  log_q, log_p = map(log_softmax, (student_logits, teacher_logits))
+  return np.maximum(np.sum(np.exp(log_p) * (log_p - log_q), axis=-1), 0.0)
 
 
 def mean_iou(overlap: Overlap) -> float:

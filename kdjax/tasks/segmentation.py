@@ -113,6 +113,8 @@ def _task(
   def rows(logits, batch):
     size = batch.targets.shape
     logits = resized(logits, size, classes).reshape(-1, classes)
+    # Stored in 16 bits, they are told apart in 32.
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     weight = weights(batch).rows
     # Whatever stands where nothing counts, nan too, has no part in a gradient.
     logits = jnp.where((weight != 0)[:, None], logits, 0)
@@ -214,7 +216,8 @@ def resized(logits, size, classes: int) -> jax.Array:
   if jnp.ndim(logits) != 4 or logits.shape[-1] != classes:
     raise UserError(
       f"segmentation({classes}) reads logits of pixels, (B, h, w, {classes}); the"
-      f" network's answers are {jnp.shape(logits)}"
+      f" network's answers are {jnp.shape(logits)}: networks such as unet(16),"
+      " fcn('resnet20') and deeplab('resnet20') answer at every pixel"
     )
   if logits.shape[:3] == size:
     return logits

@@ -66,7 +66,7 @@ def asker(
     in_rows = weights.rows is not weights.examples
     if len(shape) != 3 or task.kind != "categories" or not in_rows:
       outputs = jax.device_get(plain(teacher, batch))
-      return BatchAnswers(outputs, (*shape, 0)[1], None)
+      return BatchAnswers(outputs, (*shape[1:], 0)[len(shape[1:-1])], None)
     outputs = jax.device_get(of_text(teacher, batch))
     check_answered(teacher)
     head = partial(matrix, teacher, batch) if top_k is None else None
@@ -79,11 +79,11 @@ def rows_of(outputs: Outputs, rows: np.ndarray, size: int) -> Outputs:
   """Some rows of a batch's outputs, which are what a cache can hold."""
   answers = outputs.answers
   of_text = isinstance(answers, dict)
-  if not of_text and (np.ndim(answers) != 2 or len(answers) != size):
+  if not of_text and (np.ndim(answers) not in (2, 4) or len(answers) != size):
     shapes = jax.tree.map(np.shape, answers)
     raise UserError(
       f"teacher: its answers to {size} examples have the shape {shapes}; a cache"
-      " holds one row of numbers an example, (B, C)"
+      " holds one row of numbers an example, (B, C), or one a pixel, (B, H, W, C)"
     )
   for tap, value in outputs.feats.items():
     if not isinstance(value, np.ndarray):

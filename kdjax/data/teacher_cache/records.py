@@ -24,6 +24,7 @@ def record_type(
   top_k: int | None = None,
   taps: Mapping[str, tuple[int, ...]] | None = None,
   dtype: str = "float16",
+  size: tuple[int, ...] = (),
 ) -> np.dtype:
   """Says what a record holds.
 
@@ -32,21 +33,24 @@ def record_type(
       keeps all.
     taps: shape of each kept feature of one image, by tap.
     dtype: of answers and features, "float16" or "float32".
+    size: of an example's answers before their classes: (H, W) of those at every
+      pixel, () of one answer.
 
   Returns:
-    The structure: `example`, `view`, then `logits` (C,), or `indices` (k,),
-    `log_probabilities` (k,) and `tail` (); then `taps/TAP` for every tap.
+    The structure: `example`, `view`, then `logits` (*size, C), or `indices`
+    (*size, k), `log_probabilities` (*size, k) and `tail` (*size); then `taps/TAP`
+    for every tap.
   """
   if dtype not in DTYPES:
     raise UserError(f"a cache holds {' or '.join(DTYPES)}, got {dtype!r}")
   number = np.dtype(dtype).newbyteorder("<").str
   if top_k is None:
-    answers = [("logits", number, (classes,))]
+    answers = [("logits", number, (*size, classes))]
   elif 1 <= top_k < classes:
     answers = [
-      ("indices", "<i4", (top_k,)),
-      ("log_probabilities", number, (top_k,)),
-      ("tail", "<f4"),
+      ("indices", "<i4", (*size, top_k)),
+      ("log_probabilities", number, (*size, top_k)),
+      ("tail", "<f4", tuple(size)),
     ]
   else:
     raise UserError(
@@ -70,7 +74,7 @@ def to_records(
   Args:
     examples: (B,) ints, places in the training set.
     views: (B,) ints, which view of each.
-    logits: (B, C) float.
+    logits: (B, ..., C) float.
     feats: (B, ...) float by tap; more than the record keeps are left out.
 
   Returns:
@@ -113,14 +117,17 @@ def from_records(
     records: (B,) from `to_records`.
 
   Returns:
-    (B, C) float32 logits, and (B, ...) float32 features by tap.
+    (B, C) float32 logits, and (B, ...) float32 features by tap. Logits of every
+    pixel, (B, H, W, C), which are large, stay in the type that they are stored in.
   """
   if "logits" in records.dtype.names:
-    logits = records["logits"].astype(np.float32)
+    logits = records["logits"]
+    if logits.ndim == 2:
+      logits = logits.astype(np.float32)
   else:
     others = classes - records["indices"].shape[-1]
     share = records["tail"] - np.float32(np.log(others))
-    logits = np.repeat(share[:, None], classes, axis=1).astype(np.float32)
+    logits = np.repeat(share[..., None], classes, axis=-1).astype(np.float32)
     log_probs = records["log_probabilities"].astype(np.float32)
     np.put_along_axis(logits, records["indices"], log_probs, axis=-1)
   feats = {
@@ -141,6 +148,21 @@ def tap_shapes(kind: np.dtype) -> dict[str, tuple[int, ...]]:
     {'stage_0': (4, 4, 8)}
   """
   return {name.removeprefix(TAP): kind[name].shape for name in _taps(kind)}
+
+
+def bytes_in_memory(kind: np.dtype, classes: int) -> int:
+  """Counts what `from_records` makes of a record.
+
+  Example:
+    >>> bytes_in_memory(record_type(10, top_k=2), 10)
+    40
+  """
+  answers = kind["logits" if "logits" in kind.names else "indices"]
+  *size, _ = answers.shape
+  wide = not size or "indices" in kind.names
+  number = 4 if wide else answers.base.itemsize
+  features = sum(int(np.prod(one)) for one in tap_shapes(kind).values())
+  return number * int(np.prod(size)) * classes + 4 * features
 
 
 def describe(kind: np.dtype) -> list[list[Any]]:
@@ -177,9 +199,10 @@ def read_type(fields: Iterable[Any], classes: int) -> np.dtype:
     whole = answers == "logits"
     expected = record_type(
       classes,
-      top_k=None if whole else kind[answers].shape[0],
+      top_k=None if whole else kind[answers].shape[-1],
       taps=tap_shapes(kind),
       dtype=kind[answers].base.name,
+      size=kind[answers].shape[:-1],
     )
   except (IndexError, KeyError, TypeError, ValueError, UserError) as error:
     raise StorageError(f"no record of a teacher cache: {error}") from error
@@ -229,11 +252,12 @@ def _keep_largest(records: np.ndarray, logits: np.ndarray) -> None:
   largest = logits.max(axis=-1, keepdims=True)
   total = largest + np.log(np.exp(logits - largest).sum(-1, keepdims=True))
   ordered = np.take_along_axis(logits - total, order, axis=-1)
-  records["indices"] = order[:, :top_k]
-  records["log_probabilities"] = ordered[:, :top_k]
+  records["indices"] = order[..., :top_k]
+  records["log_probabilities"] = ordered[..., :top_k]
   # The rest is summed beside its own largest: it may be less than exp(-745).
-  tail = ordered[:, top_k:]
-  records["tail"] = tail[:, 0] + np.log(np.exp(tail - tail[:, :1]).sum(-1))
+  tail = ordered[..., top_k:]
+  rest = np.log(np.exp(tail - tail[..., :1]).sum(-1))
+  records["tail"] = tail[..., 0] + rest
 
 
 def _taps(kind: np.dtype) -> list[str]:

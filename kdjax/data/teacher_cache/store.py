@@ -30,6 +30,7 @@ from kdjax.data.teacher_cache.manifest import (
   write_json,
 )
 from kdjax.data.teacher_cache.records import (
+  bytes_in_memory,
   check_indices,
   describe,
   from_records,
@@ -201,15 +202,10 @@ class TeacherCache:
 
   @property
   def nbytes(self) -> int:
-    """What answers and features take in memory; as float32, but of texts."""
+    """What answers and features take in memory; as float32, but of texts and maps."""
     if is_text(self.kind):
       return self.rows * self.kind.itemsize
-    floats = sum(
-      int(np.prod(self.kind[name].shape))
-      for name in self.kind.names
-      if name.startswith("taps/")
-    )
-    return 4 * self.rows * (floats + self.manifest["classes"])
+    return self.rows * bytes_in_memory(self.kind, self.manifest["classes"])
 
   def teacher(self, rows: np.ndarray | None = None) -> Teacher:
     """Reads answers and features into memory, as a teacher.

@@ -99,7 +99,7 @@ def write_teacher_cache(
 
   Raises:
     UserError: in one line, for an argument of another kind, a folder that holds a cache, answers that are not
-      (B, C) numbers or texts' (B, T, C), a tap that is several arrays, an answer that is not finite,
+      (B, C) or (B, H, W, C) numbers or texts' (B, T, C), a tap that is several arrays, an answer that is not finite,
       or examples that are missing.
     StorageError: if it cannot be written.
 
@@ -216,7 +216,8 @@ def _kind(first: Answered, top_k: int | None, dtype: str) -> np.dtype:
   if isinstance(outputs.answers, dict):
     fields = {name: x.shape[1:] for name, x in outputs.answers.items()}
     return text_type(fields, shapes, dtype)
-  return record_type(classes, top_k=top_k, taps=shapes, dtype=dtype)
+  size = outputs.answers.shape[1:-1]
+  return record_type(classes, top_k=top_k, taps=shapes, dtype=dtype, size=size)
 
 
 def _records(kind: np.dtype, part: Answered) -> np.ndarray:
@@ -247,7 +248,7 @@ def _fingerprint(batches: Any, task: Task) -> str | None:
   labels = batch.targets
   if len(inputs) != 1 or not isinstance(labels, np.ndarray | jax.Array):
     return None
-  of_classes = labels.ndim == 1 and labels.dtype.kind in "iu"
+  of_classes = labels.ndim in (1, 3) and labels.dtype.kind in "iu"
   # Numbers and several labels are those of a run's images.
   if not of_classes and (inputs[0].ndim != 4 or labels.dtype.kind not in "iuf"):
     return None

@@ -129,9 +129,21 @@ def check_run(setup: Any) -> None:
     shows = setup.teacher.network
     if setup.trains_teacher:
       check_networks("teacher", setup.teacher, None, sample, devices)
+    _check_answers(setup)
   layouts = [arm.scheme.layout for arm in setup.student.arms.values()]
   others = () if any(layouts) else (adviser(setup.experiment, devices),)
   check_networks("student", setup.student, shows, sample, devices, *others)
+
+
+def _check_answers(setup: Any) -> None:
+  """Refuses answers to all training images that are kept and do not fit."""
+  is_kept = setup.student.task.kept is not None
+  if is_kept and setup.experiment.student.augment == "none":
+    memory.check_room(
+      f"keeping a teacher's answers to {len(setup.train_split.labels)} images",
+      min(setup.answer_bytes, setup.experiment.data.resident_megabytes << 20),
+      f"a lower --resident_megabytes{TRY}: the teacher is then asked in every step",
+    )
 
 
 def check_partition(setup: Any) -> None:

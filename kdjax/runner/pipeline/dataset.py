@@ -11,6 +11,7 @@ from kdjax.core import spec
 from kdjax.core.answers import check_answers
 from kdjax.core.class_weights import BALANCED
 from kdjax.core.errors import UserError
+from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.data.dataset import empty_examples

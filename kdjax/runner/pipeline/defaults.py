@@ -23,7 +23,8 @@ from kdjax.train.schemes.scheme import OFFLINE
 
 # Teacher and student, small enough for a laptop; a method gets the first pair
 # that has what it looks at: vectors, maps, tokens, a second head, the teacher's
-# classifier on pooled maps, a student that ends in it.
+# classifier on pooled maps, a student that ends in it. The last answer at every
+# pixel.
 PAIRS = (
   ("mlp(1200, 1200, dropout=0.5)", "mlp(100)"),
   ("lenet(16, 32, hidden=128, dropout=0.3)", "lenet(8, 16, hidden=32)"),
@@ -43,6 +44,7 @@ PAIRS = (
     "cifar_resnet(14, (16, 16, 32, 64))",
     "projected(cifar_resnet(8, (8, 8, 16, 32)), width=64)",
   ),
+  ("unet(16)", "unet(8, 2)"),
 )
 
 # Of inputs by name, which are tokens with their mask.

@@ -37,6 +37,8 @@ def epochs(
   )
   if resident and settings.preflight:
     size = sum(x.nbytes for x in jax.tree.leaves(setup.train_split.images))
+    maps = [x.targets for x in train_spec.loaders.values() if x.target_view]
+    size += sum(x.nbytes for x in jax.tree.leaves(maps))
     memory.check_data(size, memory.free_memory(local(setup.devices)))
   workers = setup.experiment.data.data_workers
   with data.open_reader(setup.train_split, workers=workers) as read:

@@ -72,7 +72,9 @@ def in_few_bits(setup: Setup, students: Any, scheme: str) -> tuple[Any, dict]:
     few,
     setup.score_split.images,
     setup.student.show,
+    chunk=predict.at_once(task, setup.score_split.images),
     together=setup.student.together,
+    keep=task.kept and task.kept.of,
   )
   score = evaluate.score(task, logits, setup.score_split.labels)
   return few, {f"stored_{task.score}": score}

@@ -33,8 +33,8 @@ class Measurement(NamedTuple):
     scores: JSON values, as they stand in results.json.
     networks: by arm, variables of the best cell, with a leading axis (seeds,).
     best: by arm, the number of the best cell.
-    samples: some scored images with what teacher and student say of them;
-      None without a teacher.
+    samples: some scored images with what teacher and student say of them, or maps
+      of it; None without a teacher.
   """
 
   scores: dict[str, Any]
@@ -112,7 +112,10 @@ def measure(
     )
   samples = None
   if teacher_logits is not None and task.samples is not None:
-    samples = _samples(experiment, setup, target_logits, logits["student"][0])
+    if task.kept is None:
+      samples = _samples(experiment, setup, target_logits, logits["student"][0])
+    else:
+      samples = _maps(setup, teacher, best_networks, target_logits)
   return Measurement(results, best_networks, best, samples)
 
 
@@ -296,6 +299,36 @@ def _samples(
     "teacher_logits": teacher_logits[places],
     "student_logits": student_logits[places],
     "temperature": objective_temperature(experiment, setup.values.objective),
+    "class_names": setup.dataset.class_names,
+  }
+
+
+def _maps(setup, teacher, networks_of, teacher_called) -> dict[str, Any]:
+  """Some examples as maps: classes of all networks, and where two disagree."""
+  places = setup.student.task.samples(teacher_called, setup.score_split.labels)
+  split = data.select(setup.score_split, np.array(places))
+  images = np.stack([split.images[i] for i in range(len(places))])
+  asked = {"teacher": (setup.teacher, first(teacher))} | {
+    name: (setup.student, first(networks_of[name]))
+    for name in ("student", "baseline")
+  }
+  logits = {
+    name: predict(
+      train_spec, jax.tree.map(lambda x: x[None], one), images, whole=True
+    )[0]
+    for name, (train_spec, one) in asked.items()
+  }
+  inputs = setup.student.show(images)
+  kept = setup.student.task.kept.of
+  return {
+    "images": np.asarray(inputs),
+    "labels": split.labels,
+    "called": {
+      name: np.asarray(kept(values, inputs)) for name, values in logits.items()
+    },
+    "divergence": evaluate.pixel_divergence(
+      logits["student"], logits["teacher"]
+    ),
     "class_names": setup.dataset.class_names,
   }
 

@@ -1,5 +1,6 @@
 """Answers of trained networks, of all members at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -89,3 +90,28 @@ def at_once(task: Task, images) -> int:
   if task.kept is None:
     return 1000
   return max(1, _NUMBERS // int(np.prod(np.shape(images[0])[:2])))
+
+
+def outside(
+  answer: Callable,
+  task: Task,
+  images,
+  crop_size: int | None,
+  *,
+  chunk: int = 250,
+) -> np.ndarray:
+  """Asks a network that no run trains, (N, C), or what the task keeps.
+
+  Args:
+    answer: stored images -> outputs.
+    crop_size: side of what it sees of them; None for all.
+    chunk: images at once, where their answers are small.
+  """
+  show = data.plain_view(crop_size)
+
+  def forward(_, block):
+    outputs = answer(block)
+    return outputs if task.kept is None else task.kept.of(outputs, show(block))
+
+  chunk = min(chunk, at_once(task, images))
+  return evaluate.in_chunks(forward, None, images, chunk=chunk)

@@ -20,7 +20,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import (
   pretrained,
 )
-from kdjax.runner.pipeline.dataset import signature, task_of
+from kdjax.runner.pipeline.dataset import signature
 from kdjax.runner.pipeline.starts import Start
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm
@@ -136,6 +136,13 @@ class Setup(NamedTuple):
   def signature(self) -> Signature:
     """What a network of the student's task takes and gives."""
     return signature(self.dataset)
+
+  @property
+  def answer_bytes(self) -> int:
+    """What a network's answers to all training images take in memory."""
+    (output,) = self.signature.outputs
+    numbers = int(np.prod(output.shape, dtype=object))
+    return 4 * len(self.train_split.labels) * numbers
 
   @property
   def sample(self) -> Any:

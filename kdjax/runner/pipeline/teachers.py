@@ -164,11 +164,9 @@ def can_be_stored(setup: Setup, pool: TeacherPool) -> bool:
   """
   if setup.student.task.kept is None:
     return True
-  (output,) = setup.signature.outputs
   count = len(pool.members) if pool.route else 1
-  count *= len(setup.train_split.labels)
   resident_bytes = setup.experiment.data.resident_megabytes << 20
-  return 4 * count * int(np.prod(output.shape, dtype=object)) <= resident_bytes
+  return count * setup.answer_bytes <= resident_bytes
 
 
 def make_stored_teacher(

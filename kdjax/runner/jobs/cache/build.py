@@ -88,4 +88,5 @@ def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
     top_k=(settings.top_k or 5) if settings.form == "top_k" else None,
     taps={tap: value.shape[1:] for tap, value in outputs.feats.items()},
     dtype=settings.dtype,
+    size=outputs.answers.shape[1:-1],
   )

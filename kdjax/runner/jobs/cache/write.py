@@ -143,7 +143,8 @@ def _records(
   """Yields what the teacher makes of some rows, batch by batch."""
   train = base.dataset.train
   devices = len(placement.local(base.devices))
-  size = -(-BATCH // devices) * devices
+  size = min(BATCH, predict.at_once(base.student.task, train.images))
+  size = -(-size // devices) * devices
   padded_rows = np.resize(rows, (-(-len(rows) // size), size))
   views, examples = np.divmod(padded_rows.astype(np.int32), len(train.labels))
   workers = base.experiment.data.data_workers

@@ -148,7 +148,10 @@ def measure_rows(
       )
     if not row.control:
       answers[name] = _answers(setup, name, row, folder)
-  for name, one in _rounded(answers, setup.score_split, task).items():
+  crop_size = setup.experiment.data.crop_size
+  for name, one in _rounded(
+    answers, setup.score_split, task, crop_size
+  ).items():
     entries[name] |= one
   if setup.experiment.run.latency:
     for name, times in timing.latencies(answers, setup.score_split).items():
@@ -195,7 +198,9 @@ def _logits(row: Row, images) -> np.ndarray:
     row.variables,
     images,
     row.train_spec.show,
+    chunk=predict.at_once(row.train_spec.task, images),
     together=row.train_spec.together,
+    keep=row.train_spec.task.kept and row.train_spec.task.kept.of,
   )
 
 
@@ -252,17 +257,14 @@ def _answers(setup, name, row, folder) -> dict[str, formats.Answer]:
 
 
 def _rounded(
-  answers, score_split: Split, task: Task
+  answers, score_split: Split, task: Task, crop_size: int | None
 ) -> dict[str, dict[str, float]]:
   """What onnxruntime's int8 leaves of the first seed's score."""
   scores = {}
   for name, ready in answers.items():
     if "onnxruntime_int8" in ready:
-      logits = evaluate.in_chunks(
-        lambda _, block, name=name: answers[name]["onnxruntime_int8"](block),
-        None,
-        score_split.images,
-        chunk=250,
+      logits = predict.outside(
+        ready["onnxruntime_int8"], task, score_split.images, crop_size
       )
       (score,) = evaluate.score(task, logits[None], score_split.labels)
       scores[name] = {f"onnxruntime_int8_{task.score}": score}

@@ -59,6 +59,7 @@ def describe(
     "network": {
       "which": settings.network,
       **network.about._asdict(),
+      **_output_shape(network),
       "parameters": evaluate.parameters(network.variables["params"]),
       "seed": scores.get("seeds", [*range(settings.member + 1)])[
         settings.member
@@ -93,6 +94,12 @@ def describe(
     },
     "limits": LIMITS_OF_CLASSES if task.kind == "categories" else LIMITS,
   }
+
+
+def _output_shape(network: StoredNetwork) -> dict[str, Any]:
+  """The shape of an answer that is more than one row; nothing of others."""
+  (output,) = network.signature.outputs
+  return {"output_shape": list(output.shape)} if output.shape[1:] else {}
 
 
 def page(card: Mapping[str, Any]) -> str:
@@ -230,10 +237,17 @@ def _arrays(network: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 def _outputs(network: Mapping[str, Any]) -> list[str]:
   return [
-    f"- Output `{network['output']}`: (batch, {network['classes']}) float32.",
+    f"- Output `{network['output']}`: (batch, {_numbers(network)}) float32.",
     f"- {network['answers']}, in this order: {', '.join(network['class_names'])}.",
     f"- {network['parameters']:,} parameters, no regressors or projectors.\n",
   ]
+
+
+def _numbers(network: Mapping[str, Any]) -> str:
+  """The numbers of an answer, of an answer at every pixel their places too."""
+  return ", ".join(
+    map(str, network.get("output_shape") or [network["classes"]])
+  )
 
 
 def _origin(card: Mapping[str, Any]) -> list[str]:

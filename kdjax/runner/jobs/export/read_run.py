@@ -1,15 +1,17 @@
 """The network of a finished run, and the images that it is held to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from kdjax import data
 from kdjax.core import storage
 from kdjax.core.errors import StorageError, UserError, quantity
+from kdjax.core.signature import Signature
 from kdjax.core.task import Task
 from kdjax.data import Dataset, Split
 from kdjax.models import quantized
@@ -17,7 +19,9 @@ from kdjax.models.export import formats
 from kdjax.models.export.signature import About
 from kdjax.runner.config import Experiment, Export
 from kdjax.runner.job import Plan
+from kdjax.runner.jobs.export import parity
 from kdjax.runner.pipeline import dataset as sources
+from kdjax.runner.pipeline import predict
 from kdjax.runner.pipeline.setup import about_network
 from kdjax.runner.pipeline.stored_run import Stored, stored_run
 from kdjax.runner.pipeline.tokens import encode_as
@@ -51,6 +55,22 @@ class StoredNetwork(NamedTuple):
   def task(self) -> Task:
     """What its answers are."""
     return sources.task_of(self.dataset)
+
+  @property
+  def compared(self) -> Split:
+    """Those of the images that counted on which all answers are compared."""
+    return parity.compared(self.task, self.scored)
+
+  @property
+  def signature(self) -> Signature:
+    """What the network takes, of what it sees of an image, and gives."""
+    size = self.run.experiment.data.crop_size
+    return sources.signature(sources.crop_dataset(self.dataset, size))
+
+  def kept(self, answer: Callable) -> np.ndarray:
+    """What the task keeps of answers to all images that counted."""
+    crop_size = self.run.experiment.data.crop_size
+    return predict.outside(answer, self.task, self.scored.images, crop_size)
 
   @property
   def measured(self) -> Any:
@@ -98,9 +118,12 @@ def find(settings: Export, data_dir: str | None) -> StoredNetwork:
   dataset = sources.open_stored(
     images, encode=partial(encode_as, folder, length)
   )
-  examples, score_split = sources.hold_out(dataset, images.validation)
+  as_shown = sources.crop_dataset(dataset, images.crop_size)
+  examples, score_split = sources.hold_out(as_shown, images.validation)
   _check_same_images(run, score_split)
   short = max(0, LEAST - len(score_split.labels))
+  if sources.task_of(dataset).kept is not None:
+    short = 0  # every image has many answers
   about = about_network(
     dataset,
     score_split.images,

@@ -5,7 +5,7 @@ The folder appears when all is well, or not at all.
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,17 +79,24 @@ def _reference(
     network_of_run.about, network_of_run.variables, network_of_run.measured
   )
   ask = partial(parity.answers, units=network_of_run.about.units)
-  answers = ask(compile_network(network), network_of_run.scored.images)
-  tie = agreement.TOLERANCE if alike else parity.COARSE
-  parity.check_reported(task, answers, network_of_run.scored, reported, tie)
+  compared = network_of_run.compared
+  network = compile_network(network)
+  answers = ask(network, compared.images)
+  tie, largest = agreement.TOLERANCE if alike else parity.COARSE, None
+  if task.kept is not None:
+    largest = np.abs(answers).max()
+    answers = network_of_run.kept(network)
+  parity.check_reported(
+    task, answers, network_of_run.scored, reported, tie, largest
+  )
   # What is exported computes in float32, whatever the run did.
   answer = compile_network(
     forward(network_of_run.about, network_of_run.variables)
   )
-  logits = {"scored": ask(answer, network_of_run.scored.images)}
+  logits = {"compared": ask(answer, compared.images)}
   if len(network_of_run.more.labels):
     logits["more"] = ask(answer, network_of_run.more.images)
-  score = parity.score(task, logits["scored"], network_of_run.scored)
+  score = _score(network_of_run, answer, logits)
   return logits, {"linen": {task.score: score, "reported": reported}}
 
 
@@ -105,7 +112,7 @@ def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
   ask = partial(parity.answers, answer, units=network_of_run.about.units)
   check = partial(agreement.check, classes=task.kind == "categories")
   noun = network_of_run.dataset.noun
-  check(f"{name}, one {noun}", ask(first), logits["scored"][:1])
+  check(f"{name}, one {noun}", ask(first), logits["compared"][:1])
   answers = {part: ask(getattr(network_of_run, part).images) for part in logits}
   difference = check(
     name,
@@ -117,8 +124,18 @@ def _written(name, one, folder, network_of_run, logits) -> dict[str, Any]:
     "bytes": sum(file.stat().st_size for file in _files(path)),
     "runtime": one.runtime,
     **difference,
-    task.score: parity.score(task, answers["scored"], network_of_run.scored),
+    task.score: _score(network_of_run, answer, answers),
   }
+
+
+def _score(
+  network: read_run.StoredNetwork, answer: Callable, answers: Mapping[str, Any]
+) -> float:
+  """The score on all images that counted, of which some have been answered."""
+  outputs = answers["compared"]
+  if network.task.kept is not None:
+    outputs = network.kept(answer)
+  return parity.score(network.task, outputs, network.scored)
 
 
 def _files(path: Path) -> list[Path]:
