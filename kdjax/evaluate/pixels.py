@@ -119,7 +119,7 @@ def measure_pixels(
     Lists of one float a network: "test_mean_iou", the mean over the classes of
     intersection over union of the whole set, "accuracy" of pixels, "boundary_iou"
     at contours of "boundary_width" pixels and, with a teacher, "agreement", the
-    share of pixels of a known class that both call alike. "per_class", by name a
+    share of pixels of a known class that both call alike. "per_pixel_class", by name a
     list of C values: "pixels", how many are of it, and of the networks' mean "iou"
     and "boundary_iou", None for a class that there is nowhere. "test_examples".
 
@@ -143,7 +143,7 @@ def measure_pixels(
     "boundary_iou": [mean_iou(one) for one in contour],
     "boundary_width": width,
     **alike,
-    "per_class": {
+    "per_pixel_class": {
       "pixels": whole[0].true.tolist(),
       "iou": _numbers([one.iou for one in whole]),
       "boundary_iou": _numbers([one.iou for one in contour]),

@@ -93,6 +93,7 @@ from kdjax.losses.numbers import (
   gaussian_nll,
   teacher_bounded,
 )
+from kdjax.losses.pixels import pairwise
 from kdjax.losses.pooling import (
   adaptive_avg_pool,
   adaptive_max_pool,
@@ -185,6 +186,7 @@ __all__ = [
   "ofa",
   "ofd",
   "ofd_margin",
+  "pairwise",
   "patient_kd",
   "pkd",
   "pkt",

@@ -160,6 +160,7 @@ def cwd(
   *,
   temperature: float | jax.Array = 4.0,
   t_squared: bool = True,
+  where: jax.Array | None = None,
 ) -> jax.Array:
   """KL divergence of each channel's map, softened over its positions.
 
@@ -174,13 +175,15 @@ def cwd(
     teacher: (B, H, W, C) float; a constant.
     temperature: T > 0, no unit; a scalar. Gradient flows into it.
     t_squared: whether to multiply by T^2.
+    where: (B, H, W) bool, the positions that there are, such as pixels with a label;
+      None for all. What stands elsewhere, nan too, has neither value nor gradient.
 
   Returns:
-    (B,) float32 (float64 for float64), nats, >= 0.
+    (B,) float32 (float64 for float64), nats, >= 0; 0 where no position counts.
 
   Raises:
     ValueError: at trace time, if the shapes differ or have not four dimensions,
-      or T is not a positive scalar.
+      T is not a positive scalar, or `where` has not the maps' shape.
 
   Example:
     >>> student = jnp.zeros((1, 2, 1, 1))
@@ -198,24 +201,48 @@ def cwd(
     raise ValueError(
       f"cwd: temperature must be a scalar, got {jnp.shape(temperature)}"
     )
+  if where is not None and where.shape != student.shape[:3]:
+    raise ValueError(
+      f"cwd: where must be {student.shape[:3]}, as the maps, got {where.shape}"
+    )
   student, teacher = (
     side.reshape(side.shape[0], -1, side.shape[-1])
     for side in _features.working_pair(student, teacher)
   )
-  loss = _rows.divergence(
-    "cwd",
-    _terms.kl,
-    _math.kl_of_softmaxes,
-    student,
-    teacher,
-    temperature,
-    axis=-2,
-    least=1,
-  )
+  if where is None:
+    loss = _rows.divergence(
+      "cwd",
+      _terms.kl,
+      _math.kl_of_softmaxes,
+      student,
+      teacher,
+      temperature,
+      axis=-2,
+      least=1,
+    )
+  else:
+    counts = where.reshape(len(where), -1, 1) != 0
+    log_q, log_p = (
+      _log_shares(side / jnp.asarray(temperature, side.dtype), counts)
+      for side in (student, teacher)
+    )
+    loss = jnp.sum(jnp.where(counts, jnp.exp(log_p) * (log_p - log_q), 0), -2)
   loss = jnp.mean(loss, axis=-1)
   if not t_squared:
     return loss
   return loss * jnp.square(jnp.asarray(temperature, loss.dtype))
+
+
+def _log_shares(x, counts):
+  """The logarithms of a softmax over the positions that count; 0 elsewhere."""
+  # Before anything else: nan has no gradient only where it is not computed with.
+  x = jnp.where(counts, x, 0)
+  top = jax.lax.stop_gradient(
+    jnp.max(jnp.where(counts, x, -jnp.inf), axis=-2, keepdims=True)
+  )
+  x = jnp.where(counts, x - jnp.where(jnp.isfinite(top), top, 0), 0)
+  total = jnp.sum(jnp.where(counts, jnp.exp(x), 0), axis=-2, keepdims=True)
+  return x - jnp.log(jnp.where(total > 0, total, 1))
 
 
 def cat_kd(

@@ -20,7 +20,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import (
   pretrained,
 )
-from kdjax.runner.pipeline.dataset import signature
+from kdjax.runner.pipeline.dataset import signature, task_of
 from kdjax.runner.pipeline.starts import Start
 from kdjax.runner.pipeline.values import Values
 from kdjax.train.arm import Arm

@@ -18,6 +18,7 @@ from kdjax.runner.report import (
   methods,
   number_table,
   parts,
+  pixel_page,
   reading,
   rounds,
   style,
@@ -199,6 +200,10 @@ def table_makers(
     "comparisons": (
       results.get("comparisons"),
       lambda: [tables.comparisons_table(results)],
+    ),
+    "maps": (
+      reading.is_of_pixels(results),
+      lambda: pixel_page.class_tables(results),
     ),
     "labels": (
       results.get("label_names"),

@@ -12,6 +12,7 @@ from kdjax.runner.report import (
   examples,
   methods,
   parts,
+  pixel_page,
   plots,
   reading,
   style,
@@ -42,7 +43,8 @@ def makers(
   """Returns how each picture is drawn that the given values suffice for.
 
   Args:
-    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
+    samples: the keyword arguments of `examples.soft_targets_figure`, or of
+      `pixel_page.maps_figure`; or None.
   """
   catalogue = _catalogue(results, history, samples)
   return {
@@ -123,7 +125,14 @@ def _catalogue(
       bool(reading.rows_by_network(history)),
       lambda: _curves(history, score),
     ),
-    "soft_targets": (bool(samples), lambda: _soft_targets(samples)),
+    "soft_targets": (
+      bool(samples) and "divergence" not in samples,
+      lambda: _soft_targets(samples),
+    ),
+    "maps": (
+      bool(samples) and "divergence" in samples,
+      lambda: _maps(samples),
+    ),
     "agreement": (
       any(
         reading.numbers(entry.get("agreement")).size
@@ -186,8 +195,8 @@ def _agreement(results: Mapping[str, Any]) -> Picture:
   return Picture(
     plots.agreement_figure(results),
     "Agreement with the teacher",
-    "How often a network puts a test image into its teacher's class, right or"
-    " wrong. A student that learned from its teacher, and not merely to be"
+    reading.of_answers(results, "How often a network puts a test image into its")
+    + " teacher's class, right or wrong. A student that learned from its teacher, and not merely to be"
     " right, stands higher than a control of the same test error.",
   )
 
@@ -199,6 +208,18 @@ def _soft_targets(samples: Mapping[str, Any]) -> Picture:
     "Bars are the teacher's probabilities, dots the student's. At T = 1 the"
     " teacher names one class; the softened column shows which others it finds"
     " similar, and that is what the student is taught beyond the label.",
+    raster=True,
+  )
+
+
+def _maps(samples: Mapping[str, Any]) -> Picture:
+  return Picture(
+    pixel_page.maps_figure(**samples),
+    "What networks make of single images",
+    "Colours are classes; white does not count. Of each third of the test set one"
+    " image as it comes, then the one of which the teacher gets most wrong. Student"
+    " and baseline are those of the first seed. Bright: where the student's"
+    " probabilities are far from the teacher's.",
     raster=True,
   )
 

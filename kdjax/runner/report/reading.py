@@ -52,6 +52,16 @@ def networks(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
   return {name: entry for name, entry in entries.items() if entry is not None}
 
 
+def is_of_pixels(results: Mapping[str, Any]) -> bool:
+  """Says whether networks answer at every pixel of an image.
+
+  Example:
+    >>> is_of_pixels({"student": {"per_pixel_class": {}}})
+    False
+  """
+  return any(one.get("per_pixel_class") for one in networks(results).values())
+
+
 def title_of(network: str) -> str:
   """Returns a network's name for people.
 
@@ -87,6 +97,18 @@ def of_examples(results: Mapping[str, Any], sentence: str) -> str:
     return sentence
   sentence = re.sub(r"\bimages\b", several, sentence)
   return re.sub(r"\bimage\b", several.removesuffix("s"), sentence)
+
+
+def of_answers(results: Mapping[str, Any], sentence: str) -> str:
+  """Calls what networks answer about what it is: examples, or their pixels.
+
+  Example:
+    >>> of_answers({}, "share of test images")
+    'share of test images'
+  """
+  if not is_of_pixels(results):
+    return of_examples(results, sentence)
+  return re.sub(r"\bimage(s?)\b", r"pixel\1", sentence)
 
 
 def numbers(values: Any) -> np.ndarray:

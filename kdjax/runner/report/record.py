@@ -30,7 +30,7 @@ def write_run(
   """Writes the figures and, last, the page; a part that fails is left out.
 
   Args:
-    samples: the keyword arguments of `examples.soft_targets_figure`, or None.
+    samples: see `pictures.makers`.
   """
   makers = pictures.makers(results, history, samples)
   return write(workdir, results, makers, page.content(results, history))

@@ -58,7 +58,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     Table(_networks_caption(results), headers, rows)
   )
   explanations = [
-    reading.of_examples(results, text)
+    reading.of_answers(results, text)
     for column, text in _COLUMNS
     if column in table.headers
   ]
