@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, checks, pooling
+from kdjax.losses import _features, _math, pooling
 
 
 def pairwise(
@@ -42,10 +42,11 @@ def pairwise(
     knowledge distillation, the pair-wise term).
   """
   _features.check_maps("pairwise", student, teacher, same_channels=False)
-  if not (isinstance(size, tuple) and len(size) == 2):
-    raise ValueError(f"pairwise: size must be (height, width), got {size!r}")
-  for side in size:
-    checks.whole("pairwise", size=side, least=1)
+  pair = isinstance(size, tuple) and len(size) == 2
+  if not pair or any(int(side) != side or side < 1 for side in size):
+    raise ValueError(
+      f"pairwise: size must be two positive integers (h, w), got {size!r}"
+    )
   shapes = zip(size, student.shape[1:3], teacher.shape[1:3], strict=True)
   grid = tuple(min(sides) for sides in shapes)
   similarities = []
