@@ -11,18 +11,18 @@ EXPERIMENTS = {
   "segmentation_digits": Experiment(
     data=Data(
       dataset="cluttered_digits_masks",
-      image_size=32,
+      image_size=24,
       validation=0.2,
       images=400,
     ),
     teacher=Teacher(
-      model="unet(16, 3)",
+      model="unet(16, 3, 1)",
       augment="shift(2)",
-      epochs=14,
+      epochs=12,
       batch_size=32,
       learning_rate=3e-3,
     ),
-    student=Student(model="unet(8, 2, 1)", epochs=20, batch_size=25, seeds=5),
+    student=Student(model="unet(8, 2, 1)", epochs=15, batch_size=25, seeds=5),
     search=Search(
       methods="kd cwd ce:1+cwd(answers=True):3 pairwise kd+pairwise",
       rates=(3e-3, 1e-2),

@@ -321,6 +321,7 @@ CASES = {
     order=False,
   ),
   "cwd": _map(),
+  "pairwise": _map(bad_axis=0),
   "mgd": _map(call=_mgd, zero=False, permute=False),
   "srrl": _map(call=_srrl),
   "cat_kd": _map(),

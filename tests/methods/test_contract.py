@@ -298,7 +298,7 @@ SLOW = {
   # Of the labels too, as dkd and ce.
   *("nkd", "wsld", "confidence_penalty", "tf_kd"),
   # Of pairs of stages, as fitnets, vid, ab and adaptive_features.
-  *("attention_transfer", "cwd", "fsp", "kdsvd", "nst"),
+  *("attention_transfer", "cwd", "fsp", "kdsvd", "nst", "pairwise"),
   # Of the examples of a batch, as rkd and cc.
   *("pkt", "relation_matrix", "sp"),
   # Of attention layers and tokens, as minilm, attention_maps and vitkd.
