@@ -145,7 +145,7 @@ FLAGS = [
 
 def refused(capsys, tmp_path, *flags, networks=True):
   workdir = tmp_path / "run"
-  call = ["launch.py", "--batch_size=4", "--teacher_batch_size=4"]
+  call = ["launch.py", "--batch_size=8", "--teacher_batch_size=8"]
   for flag in ("--teacher=unet(2, 1, 1)", "--student=unet(2, 1, 1)"):
     if not any(one.startswith(flag[:9]) for one in flags):
       call.append(flag)
