@@ -126,6 +126,7 @@ FLAGS = [
   ("--augment=flip --teacher_view=none", "what is known of a pixel stays with it"),
   ("--augment=shift(20)", "out of sight"),
   ("--augment=random_resized_crop(size=6)", "--crop_size=SIZE makes them alike"),
+  ("--scheme=mean_teacher(views=2)", "they answer pixel by pixel; take one view"),
   ("--crop_size=13", "are 12 x 14"),
   ("--omit_classes=1", "an image has a class at every pixel"),
   ("--specialists=2", "an image has a class at every pixel"),
@@ -138,7 +139,7 @@ FLAGS = [
   ("--distillation=pairwise(grid=0)", "grid"),
   ("--distillation=pairwise(student_tap='head:in', teacher_tap='nowhere')",
    "nowhere"),
-  ("--labels=20", "20"),
+  ("--labels=500", "500"),
   ("--image_size=3 --student=unet(2)", "at least 8 x 8"),
 ]  # fmt: skip
 

@@ -55,7 +55,7 @@ def test_a_stopped_run_comes_to_the_same_and_its_page_has_maps(
     entry = results[name]
     for score in ("test_mean_iou", "accuracy", "boundary_iou"):
       assert len(entry[score]) == count and np.all(np.array(entry[score]) <= 1)
-    assert len(entry["per_class"]["iou"]) == 3
+    assert len(entry["per_pixel_class"]["iou"]) == 3
   shown = (workdir / "report.html").read_text()
   assert "Test mean IoU, %" in shown and "Boundary IoU" in shown
   assert "share of test pixels" in shown and "Left out" not in shown

@@ -85,6 +85,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   teacher_targets.check(experiment, dataset)
   experiment = with_task(experiment, task)
   values = read_values(experiment)
+  kinds.check_scheme(experiment.distillation.regime, values.scheme, task)
   kinds.check_mixing(
     task, augment=values.mixes, teacher_augment=values.teacher_mixes
   )

@@ -106,9 +106,12 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
   names = dataset.class_names
   if task.units is not None and task.units.log_variances:
     names += tuple(f"standard deviation of {name}" for name in names)
-  return dataset._replace(
+  dataset = dataset._replace(
     task=task, classes=task.width or dataset.classes, class_names=names
   )
+  if is_map:
+    data.check(dataset)  # the user may have named fewer classes
+  return dataset
 
 
 def _with_weights(text: str, dataset: Dataset) -> str:

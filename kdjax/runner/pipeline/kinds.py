@@ -10,6 +10,7 @@ from kdjax.runner.config import Experiment
 from kdjax.runner.config.options import as_flag, options, value_of
 from kdjax.runner.pipeline.arms import STAND_INS
 from kdjax.runner.pipeline.loaders import SAME
+from kdjax.train.schemes.scheme import Scheme
 
 CLASSES = ("categories",)
 # Of these, what is about the one class of an example.
@@ -61,6 +62,15 @@ def check_settings(experiment: Experiment, task: Task) -> None:
     raise UserError(
       f"--teacher_view={view}: in the task {task.name!r} what is known of a pixel"
       " stays with it; the teacher sees what the student sees, --teacher_view=same"
+    )
+
+
+def check_scheme(text: str, scheme: Scheme, task: Task) -> None:
+  """Refuses a scheme whose networks answer other pixels than each other."""
+  if scheme.other_views and task.border_target is not None:
+    raise UserError(
+      f"--scheme={text}: its networks see two views of an image, and in the task"
+      f" {task.name!r} they answer pixel by pixel; take one view"
     )
 
 

@@ -80,6 +80,7 @@ def mean_teacher(
     all_networks=_both,
     adapt_loader=partial(repeat_examples, times=views) if views > 1 else None,
     averages=ROLES[place] == "twin",
+    other_views=views > 1,
   )
 
 

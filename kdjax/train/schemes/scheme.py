@@ -51,6 +51,8 @@ class Scheme(NamedTuple):
       over time.
     asks: whether a step asks the teacher itself, of inputs that it makes: it is
       then handed the Teacher in the place of its outputs.
+    other_views: whether who teaches sees another view of an example than who
+      learns from it.
   """
 
   create: Callable[..., Any]
@@ -62,6 +64,7 @@ class Scheme(NamedTuple):
   layout: Layout | None = None
   averages: bool = False
   asks: bool = False
+  other_views: bool = False
 
 
 OFFLINE = Scheme(create_state, take_step, variables)

@@ -43,10 +43,10 @@ def test_iou_and_accuracy_are_scikit_learns():
   known = (TARGETS >= 0) & (TARGETS < 4)
   true, called = TARGETS[known], CALLED[known]
   iou = metrics.jaccard_score(true, called, average=None, labels=range(4))
-  np.testing.assert_allclose(scores["per_class"]["iou"], iou)
+  np.testing.assert_allclose(scores["per_pixel_class"]["iou"], iou)
   assert scores["test_mean_iou"] == [pytest.approx(iou.mean())]
   assert scores["accuracy"] == [pytest.approx(np.mean(true == called))]
-  assert scores["per_class"]["pixels"] == np.bincount(true).tolist()
+  assert scores["per_pixel_class"]["pixels"] == np.bincount(true).tolist()
 
 
 def test_scores_by_hand():
@@ -59,7 +59,7 @@ def test_scores_by_hand():
   assert scores["test_mean_iou"] == [pytest.approx((3 / 5 + 1 / 3) / 2)] * 2
   assert scores["accuracy"] == [pytest.approx(4 / 6)] * 2
   assert scores["agreement"] == [1.0, 1.0]
-  assert scores["per_class"]["iou"] == [
+  assert scores["per_pixel_class"]["iou"] == [
     pytest.approx(0.6), pytest.approx(1 / 3), None,
   ]  # fmt: skip
   # So small that every pixel is at a contour.
