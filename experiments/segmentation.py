@@ -22,10 +22,12 @@ EXPERIMENTS = {
       batch_size=32,
       learning_rate=3e-3,
     ),
-    student=Student(model="unet(8, 2, 1)", epochs=15, batch_size=25, seeds=5),
+    student=Student(model="unet(8, 2, 1)", epochs=10, batch_size=25, seeds=5),
     search=Search(
-      methods="kd cwd ce:1+cwd(answers=True):3 pairwise kd+pairwise",
+      methods="kd ce:1+cwd(answers=True):3 kd+pairwise",
       rates=(3e-3, 1e-2),
+      weights=(0.3, 3.0),
+      smoothing=(0.05, 0.2),
     ),
   ),
 }

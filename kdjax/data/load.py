@@ -356,8 +356,9 @@ def _open_embedded(
 def _cluttered_digits_masks(
   *, rim=0, data_dir, splits, image_size, resident_bytes, background
 ) -> Dataset:
-  from kdjax.data.images.class_masks import of_objects
+  from kdjax.data.images.class_masks import check_rim, of_objects
 
+  check_rim(rim)
   dataset = _open_embedded(
     "cluttered_digits",
     data_dir=data_dir,

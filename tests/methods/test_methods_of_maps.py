@@ -26,7 +26,7 @@ OBJECTIVES = [
 
 
 def loss_of(method, images, teacher_images):
-  goal = objective(make_objective(method, task=TASK), NETWORK, TASK)
+  goal = objective(make_objective(method, task=TASK, steps=9), NETWORK, TASK)
   teacher = kdjax.live_teacher(NETWORK, {"params": 2 * WEIGHTS[::-1]})
   batch = {"image": images, "label": LABELS, "teacher_inputs": teacher_images}
   params, state = goal.init(

@@ -23,7 +23,13 @@ NETWORKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "stages", "others"), NETWORKS)
+@pytest.mark.parametrize(
+  ("name", "stages", "others"),
+  [
+    pytest.param(*row, marks=[pytest.mark.slow] * (number not in (0, 2)))
+    for number, row in enumerate(NETWORKS)
+  ],
+)
 def test_answers_are_as_large_as_images_whatever_their_size(
   name, stages, others
 ):

@@ -30,8 +30,7 @@ def of_objects(dataset: Dataset, rim: int = 0) -> Dataset:
   Raises:
     UserError: for a rim that is no whole number >= 0.
   """
-  if not isinstance(rim, int) or rim < 0:
-    raise UserError(f"{dataset.name}: rim is a whole number >= 0, got {rim!r}")
+  check_rim(rim)
 
   def maps(split: Split) -> Split:
     masks = split.masks
@@ -51,6 +50,12 @@ def of_objects(dataset: Dataset, rim: int = 0) -> Dataset:
     train=maps(dataset.train),
     test=maps(dataset.test),
   )
+
+
+def check_rim(rim: int) -> None:
+  """Refuses a rim that is no whole number of pixels."""
+  if not isinstance(rim, int) or rim < 0:
+    raise UserError(f"rim is a whole number >= 0, of pixels, got {rim!r}")
 
 
 def open_masks(

@@ -288,9 +288,10 @@ def _class_names(
   file = path / NAMES
   if not file.is_file():
     count = int(max(one.max() for one in largest)) + 1
-    if not count:
+    if count < 2:
+      there = "of one class, 0" if count else f"{IGNORE}, of no class"
       raise UserError(
-        f"mask folder {path}: no pixel has a class, all are {IGNORE}"
+        f"mask folder {path}: all pixels are {there}: there is nothing to tell apart"
       )
     return tuple(map(str, range(count)))
   try:

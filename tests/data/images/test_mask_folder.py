@@ -122,9 +122,7 @@ def test_a_set_that_tfds_has_prepared(prepare, stored):
   np.testing.assert_array_equal(dataset.train.labels, masks)
   np.testing.assert_array_equal(dataset.test.images[..., 0], images)
   assert dataset.classes == 3
-  with pytest.raises(
-    UserError, match="has not a feature 'depth'; it has image"
-  ):
+  with pytest.raises(UserError, match="has not a feature 'depth'; it has"):
     data.load(f"tfds_masks({str(folder)!r}, mask='depth')")
 
 
