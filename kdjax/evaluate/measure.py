@@ -107,7 +107,11 @@ def measure(
 
 
 def measure_together(
-  task: Task, outputs: np.ndarray, targets: Any, roles: Sequence[str]
+  task: Task,
+  outputs: np.ndarray,
+  targets: Any,
+  roles: Sequence[str],
+  pooled: np.ndarray | None = None,
 ) -> dict:
   """Scores networks that learnt together, and what they answer together.
 
@@ -116,6 +120,8 @@ def measure_together(
     outputs: (M, R, N, ...), a row of R networks for each seed.
     targets: (N, ...) arrays.
     roles: what the R networks are called.
+    pooled: (M, N, ...) what the task keeps of the pooled answers, where it keeps but
+      a part of outputs; else they are pooled here.
 
   Returns:
     "test_<score>" by role and "ensemble_<score>", of their pooled answers: lists
@@ -129,13 +135,14 @@ def measure_together(
     >>> found["test_accuracy"], found["ensemble_accuracy"]
     ({'a': [0.0], 'b': [1.0]}, [1.0])
   """
-  ensemble = np.stack([np.asarray(task.pool(one)) for one in outputs])
+  if pooled is None:
+    pooled = np.stack([np.asarray(task.pool(one)) for one in outputs])
   return {
     f"test_{task.score}": {
       role: score(task, outputs[:, place], targets)
       for place, role in enumerate(roles)
     },
-    f"ensemble_{task.score}": score(task, ensemble, targets),
+    f"ensemble_{task.score}": score(task, pooled, targets),
   }
 
 

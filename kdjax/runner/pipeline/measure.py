@@ -13,7 +13,12 @@ from kdjax.core.task import Task
 from kdjax.data.dataset import empty_examples
 from kdjax.runner.config import Experiment
 from kdjax.runner.pipeline import cached_teacher, sweep
-from kdjax.runner.pipeline.predict import first, measured, predict
+from kdjax.runner.pipeline.predict import (
+  first,
+  measured,
+  predict,
+  predict_pooled,
+)
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
 from kdjax.runner.pipeline.values import objective_temperature
 from kdjax.runner.report.progress import say
@@ -132,8 +137,17 @@ def _together(setup: Setup, arm: str, networks: Any) -> dict[str, Any]:
   flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), networks)
   logits = predict(setup.student, flat, setup.score_split.images)
   logits = logits.reshape(-1, len(roles), *logits.shape[1:])
+  pooled = None
+  if setup.student.task.kept is not None:
+    each = [
+      jax.tree.map(lambda x, i=i: x[i], networks) for i in range(len(logits))
+    ]
+    images = setup.score_split.images
+    pooled = np.stack(
+      [predict_pooled(setup.student, one, images) for one in each]
+    )
   return evaluate.measure_together(
-    setup.student.task, logits, setup.score_split.labels, roles
+    setup.student.task, logits, setup.score_split.labels, roles, pooled
   )
 
 

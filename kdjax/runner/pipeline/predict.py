@@ -85,6 +85,33 @@ def predict(
     )
 
 
+def predict_pooled(train_spec: TrainSpec, networks: Any, images) -> np.ndarray:
+  """What the task keeps of the pooled answers of (T, ...) networks, (N, ...)."""
+
+  def pool(some):
+    return train_spec.task.pool(predict(train_spec, networks, some, whole=True))
+
+  return kept_in_parts(train_spec, pool, images)
+
+
+def kept_in_parts(
+  train_spec: TrainSpec, answers: Callable[[Any], Any], images
+) -> np.ndarray:
+  """Asks about some images after the other, and keeps what the task keeps.
+
+  Args:
+    answers: images -> their answers (n, ...).
+  """
+  split, parts = data.Split(images, np.zeros(len(images), np.int32)), []
+  step = at_once(train_spec.task, images)
+  for start in range(0, len(images), step):
+    places = np.arange(start, min(start + step, len(images)))
+    some = data.select(split, places).images
+    inputs = train_spec.show(np.stack([some[i] for i in range(len(places))]))
+    parts.append(np.asarray(train_spec.task.kept.of(answers(some), inputs)))
+  return np.concatenate(parts)
+
+
 def at_once(task: Task, images) -> int:
   """Says how many images are asked about at once; of large answers fewer."""
   if task.kept is None:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data, evaluate
+from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.teacher import Teacher, stored_teacher
 from kdjax.runner.config import Experiment
@@ -129,7 +129,11 @@ def pooled_answers(
   """Asks all of them for one answer (N, C); of a route it is the end's."""
   task, several = pool.teacher.train_spec.task, _several(pool)
   if several and task.kept is not None and not whole:
-    return _kept(experiment, pool, images)
+    return predict.kept_in_parts(
+      pool.teacher.train_spec,
+      lambda some: pooled_answers(experiment, pool, some, whole=True),
+      images,
+    )
   logits = answers(pool, images, whole=whole)
   if not several:
     logits = logits[-1]
@@ -141,20 +145,6 @@ def _several(pool: TeacherPool) -> bool:
   """Whether several networks give one answer."""
   count = sum(len(jax.tree.leaves(one.networks)[0]) for one in pool.members)
   return count > 1 and not pool.route
-
-
-def _kept(experiment: Experiment, pool: TeacherPool, images) -> np.ndarray:
-  """What the task keeps of one answer, without all answers at any time."""
-  train_spec, parts = pool.teacher.train_spec, []
-  split = data.Split(images, np.zeros(len(images), np.int32))
-  step = predict.at_once(train_spec.task, images)
-  for start in range(0, len(images), step):
-    places = np.arange(start, min(start + step, len(images)))
-    some = data.select(split, places).images
-    logits = pooled_answers(experiment, pool, some, whole=True)
-    inputs = train_spec.show(np.stack([some[i] for i in range(len(places))]))
-    parts.append(np.asarray(train_spec.task.kept.of(logits, inputs)))
-  return np.concatenate(parts)
 
 
 def can_be_stored(setup: Setup, pool: TeacherPool) -> bool:

@@ -136,6 +136,12 @@ def measure_rows(
     setup.student.task,
     _logits(rows["teacher"], views[""])[0],
   )
+  labels = dict.fromkeys(views, setup.score_split.labels)
+  if task.border_target is not None:
+    size = views[""][0].shape[:2]
+    labels["shift"] = perturb.shifted(
+      labels[""], border=task.border_target, size=size
+    )
   entries, answers = {}, {}
   for name, row in rows.items():
     compared_with = None if name == "teacher" else teacher_logits
@@ -144,7 +150,7 @@ def measure_rows(
     entries[name] |= predict.measured(setup, task, logits, compared_with)
     for kind in views.keys() - {""}:
       entries[name][f"{kind}_{task.score}"] = evaluate.score(
-        task, _logits(row, views[kind]), setup.score_split.labels
+        task, _logits(row, views[kind]), labels[kind]
       )
     if not row.control:
       answers[name] = _answers(setup, name, row, folder)

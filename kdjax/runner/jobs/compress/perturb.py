@@ -18,14 +18,28 @@ def noisy(images, *, seed: int = 0) -> np.ndarray:
   return (np.rint(noisy) if largest == 255 else noisy).astype(whole.dtype)
 
 
-def shifted(images, *, seed: int = 0) -> np.ndarray:
-  """Moves every image by a tenth of its side, in one of eight directions."""
+def shifted(
+  images,
+  *,
+  seed: int = 0,
+  border: int = 0,
+  size: tuple[int, int] | None = None,
+) -> np.ndarray:
+  """Moves every image by a tenth of its side, in one of eight directions.
+
+  Args:
+    images: (N, H, W, ...), or maps of targets.
+    border: what enters.
+    size: of the images whose middle these are; their own by default.
+  """
   whole = _whole(images)
   height, width = whole.shape[1:3]
   directions = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
   choices = np.random.default_rng(seed).integers(0, 8, len(whole))
-  down, right = (max(1, round(SHIFT * side)) for side in (height, width))
-  result = np.zeros_like(whole)
+  down, right = (
+    max(1, round(SHIFT * side)) for side in size or (height, width)
+  )
+  result = np.full_like(whole, border)
   for image, place, target in zip(whole, choices, result, strict=True):
     y, x = directions[place][0] * down, directions[place][1] * right
     to = target[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
