@@ -203,7 +203,8 @@ def _pairs(images: Path, masks: Path) -> Pairs:
     raise UserError(f"mask folder {images}: there is no image in it")
   for stem, file in pictures.items():
     if stem not in by_stem:
-      near = difflib.get_close_matches(stem, by_stem, n=1)
+      near = [one for one in by_stem if one.startswith(f"{stem}_")]
+      near = near or difflib.get_close_matches(stem, by_stem, n=1)
       hint = f"; there is {by_stem[near[0]]}" if near else ""
       raise UserError(
         f"{images / file} has no mask: {masks} has no {printable(stem)}.png{hint}"
