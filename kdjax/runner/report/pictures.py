@@ -195,9 +195,12 @@ def _agreement(results: Mapping[str, Any]) -> Picture:
   return Picture(
     plots.agreement_figure(results),
     "Agreement with the teacher",
-    reading.of_answers(results, "How often a network puts a test image into its")
-    + " teacher's class, right or wrong. A student that learned from its teacher, and not merely to be"
-    " right, stands higher than a control of the same test error.",
+    reading.of_answers(
+      results,
+      "How often a network puts a test image into its teacher's class, right or"
+      " wrong. A student that learned from its teacher, and not merely to be right,"
+      " stands higher than a control of the same test error.",
+    ),
   )
 
 
