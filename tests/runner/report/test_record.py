@@ -32,7 +32,7 @@ NAMES = {
 def samples(names):
   noise = np.random.default_rng(0)
   return {
-    "images": noise.random((2, 4, 4, 1)),
+    "inputs": noise.random((2, 4, 4, 1)),
     "labels": np.array([0, 1]),
     "teacher_logits": noise.normal(size=(2, 2)),
     "class_names": names,
