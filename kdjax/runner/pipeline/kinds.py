@@ -15,6 +15,7 @@ from kdjax.train.schemes.scheme import Scheme
 CLASSES = ("categories",)
 # Of these, what is about the one class of an example.
 OF_EXAMPLES = (
+  "class_sampling",
   "omit_classes",
   "specialists",
   "teacher_classes",
