@@ -26,6 +26,7 @@ ANSWERS = {
   "categories": "scores of classes",
   "binary": "scores of yes and no",
   "values": "numbers",
+  "gaussians": "normal distributions of numbers",
   "embedding": "vectors",
 }
 

@@ -15,7 +15,7 @@ from experiments.text.student import (
   make_student,
   teach,
 )
-from kdjax.models.bert import bert
+from kdjax.models.bert_sizes import bert
 
 SETTINGS = Settings(
   width=8,

@@ -68,6 +68,11 @@ def test_the_order_of_imports_decides_nothing():
       {"kd": "reads scores of classes or scores of yes and no; the answers of"},
     ),
     (
+      tasks.gaussian_regression(2),
+      {"gaussian_kl", "rkd"},
+      {"kd": "the answers of gaussian_regression are normal distributions"},
+    ),
+    (
       tasks.embedding(2),
       {"cosine", "seed", "crd", "rkd", "minilmv2"},
       {"kd": "the answers of embedding are vectors"},
@@ -115,4 +120,5 @@ def test_the_flag_names_the_task(capsys):
   assert launch.main(["launch.py", "list", "methods", "--task=lm"]) == 0
   text = capsys.readouterr().out
   assert text.startswith("methods (--distillation)\n") and "  kd(" in text
-  assert text.endswith("methods that do not fit (--task=language_model)\n")
+  _, others = text.split("methods that do not fit (--task=language_model)\n")
+  assert "gaussian_kl" in others and "kd" not in others.split()
