@@ -50,7 +50,8 @@ class PrecisionWrapper:
     if narrow:
       params = cast_params(variables["params"], self.dtype)
       variables = {**variables, "params": params}
-      args = _convert(args, jnp.float32, self.dtype)
+      # Inputs by name are among the keywords.
+      args, kwargs = _convert((args, kwargs), jnp.float32, self.dtype)
     with nn.intercept_methods(_again(paths)):
       result = self.network.apply(variables, *args, **kwargs)
     return _convert(result, self.dtype, jnp.float32) if narrow else result

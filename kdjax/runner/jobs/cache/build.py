@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
 from kdjax.core.task import batch_of
 from kdjax.core.teacher import observe
@@ -75,7 +76,7 @@ def _record(base: Setup, taps: tuple[str, ...]) -> np.dtype:
   settings, network = base.experiment.cache, base.teacher.network
 
   def show(key):
-    variables = network.init(key, base.sample, train=False)
+    variables = call_with(network.init, key, base.sample, train=False)
     teacher = live_teacher(full_precision(network), variables)
     return observe(teacher, batch_of(base.sample), taps)
 

@@ -1,0 +1,212 @@
+"""Texts with labels through the commands, and by `kdjax.distill` alike."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from job_contract import check_results, run_killed_at_the_end
+from small_texts import encoder, reviews, words, write_table
+
+import kdjax
+import launch
+from kdjax.core.storage import load_variables, read_note
+from kdjax.data.text_set import encode
+from kdjax.models import make_model
+from kdjax.models.export import onnx
+from kdjax.models.tokenizers import encode_texts
+from kdjax.train.batch import step_key
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_runs")]
+
+SIZES = ("--batch_size=16", "--epochs=2", "--seeds=2", "--nocontrols")
+TEACHER = (
+  "--teacher_head=tuned", "--teacher_epochs=2", "--teacher_batch_size=16",
+  "--teacher_learning_rate=0.003",
+)  # fmt: skip
+STUDENT = "--student=bert(width=8, depth=1, heads=2, mlp=16, dropout=0.0)"
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+  """The flags of the data and of a pretrained body."""
+  folder = tmp_path_factory.mktemp("texts")
+  encoder(folder / "body", num_hidden_layers=2)
+  write_table(folder / "reviews.csv", reviews(64))
+  pairs = zip(reviews(48, seed=1), reviews(48, seed=2), strict=True)
+  rows = [(a, b, i // 2 % 2) for i, ((a, _), (b, _)) in enumerate(pairs)]
+  head = ("text", "text_2", "label")
+  write_table(folder / "pairs.tsv", rows, head, "\t")
+  body = f"--teacher_from={folder / 'body'}"
+  return {
+    "texts": (f"--dataset={folder / 'reviews.csv'}", body),
+    "pairs": (f"--dataset={folder / 'pairs.tsv'}", body),
+  }
+
+
+def run(*words):
+  assert launch.main(["launch.py", *words]) == 0
+
+
+def digests(workdir, network="student"):
+  return json.loads((workdir / "results.json").read_text())[network]["digest"]
+
+
+def test_pairs_are_distilled_into_blocks_of_the_teacher_and_exported(
+  flags, capsys, tmp_path
+):
+  workdir, exported = tmp_path / "run", tmp_path / "exported"
+  text = run_killed_at_the_end(
+    capsys, "text", *flags["pairs"], *TEACHER, "--student=layers(1)",
+    "--distillation=minilmv2(relation_heads=2):0.5 + kd:0.5", *SIZES,
+    workdir=workdir,
+  )  # fmt: skip
+  assert "test texts, 2 classes; " in text
+  results = check_results(workdir, "text")
+  assert results["task"] == "text_classification"
+  assert results["data"]["examples"] == "texts"
+  assert results["data"]["truncated"] == {"train": 0, "test": 0}
+  assert results["experiment"]["student"]["model"] == "layers(1)"
+  assert results["student"]["model"].startswith("bert(")
+  shown = (workdir / "report.html").read_text()
+  assert "test texts" in shown and "test image" not in shown
+  assert "Left out" not in shown
+  run(
+    "export", f"--from={workdir}", "--format=onnx,stablehlo",
+    f"--workdir={exported}",
+  )  # fmt: skip
+  folder = exported / "student"
+  path = folder / "network.onnx"
+  answer = onnx.load(path, path.read_bytes())
+  note = read_note(workdir / "student")
+  variables = load_variables(workdir / "student", note)
+  student = make_model(note["model"], classes=2)
+  first = jax.tree.map(lambda x: x[0], variables)
+  tokenizer = kdjax.models.tokenizers.tokenizer_of_folder(folder)
+  # Other lengths and numbers of texts than any batch of the training had.
+  for count, length in ((1, 32), (5, 40)):
+    texts = [text for text, _ in reviews(count, seed=7)]
+    arrays, _ = encode_texts(tokenizer, texts, texts, length=length)
+    expected = student.apply(first, **arrays)
+    np.testing.assert_allclose(answer(arrays), expected, atol=1e-5)
+
+
+def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
+  flags, tmp_path
+):
+  data, _ = flags["texts"]
+  first, cache = tmp_path / "first", tmp_path / "cache"
+  method = ("--distillation=kd", STUDENT, *SIZES)
+  run("text", *flags["texts"], *TEACHER, *method, f"--workdir={first}")
+  again = f"--teacher_from={first}"
+  run("cache", data, again, "--cache_dtype=float32", f"--workdir={cache}")
+  for name, teacher in (
+    ("live", again),
+    ("cached", f"--teacher_cache={cache}"),
+  ):
+    run("text", data, teacher, *method, f"--workdir={tmp_path / name}")
+  assert digests(tmp_path / "live") == digests(first)
+  networks = [
+    load_variables(folder / "student", read_note(folder / "student"))
+    for folder in (tmp_path / "live", tmp_path / "cached")
+  ]
+  jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), *networks)
+  two = tmp_path / "two"
+  words = ["text", data, again, *method, f"--workdir={two}", "--nolatency"]
+  code = (
+    f"import launch; raise SystemExit(launch.main({['launch.py', *words]}))"
+  )
+  flag = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  subprocess.run(
+    [sys.executable, "-c", code], env=_environment(flag), check=True
+  )
+  results = json.loads((two / "results.json").read_text())
+  assert len(results["environment"]["devices"]) == 2
+  other = load_variables(two / "student", read_note(two / "student"))
+  jax.tree.map(
+    partial(np.testing.assert_allclose, atol=1e-4), networks[0], other
+  )
+
+
+def _environment(more):
+  import os
+
+  return {**os.environ, **more}
+
+
+def test_methods_are_compared_and_networks_made_small(flags, tmp_path):
+  data, body = flags["texts"]
+  compared, small = tmp_path / "compared", tmp_path / "small"
+  search = (
+    "--search_rates=0.003", "--search_seeds=1", "--search_weights=0.5",
+    "--search_smoothing=0.1",
+  )  # fmt: skip
+  tuned = (*TEACHER, *SIZES[:3], "--student=layers(1)")
+  run("compare", "kd", data, body, *tuned, *search, f"--workdir={compared}")
+  assert "kd" in check_results(compared, "compare")["methods"]
+  run(
+    "compress", data, body, *tuned, "--augment=none", "--teacher_augment=none",
+    "--sparsity=0.5", "--quantization=w8", "--distillation=kd",
+    f"--workdir={small}",
+  )  # fmt: skip
+  rows = check_results(small, "compress")["table"]["rows"]
+  assert np.mean(rows["int8"]["bytes"]) < np.mean(rows["student"]["bytes"])
+
+
+def test_distill_comes_to_what_the_command_does(flags, tmp_path):
+  """The same start and order give the same networks, to rounding."""
+  workdir = tmp_path / "run"
+  run(
+    "text", *flags["texts"], *TEACHER, STUDENT, *SIZES, "--schedule=constant",
+    "--distillation=minilmv2(relation_heads=2):0.5 + kd:0.5",
+    f"--workdir={workdir}",
+  )  # fmt: skip
+  results = json.loads((workdir / "results.json").read_text())
+  notes = [read_note(workdir / name) for name in ("teacher", "student")]
+  teacher, students = (
+    load_variables(workdir / name, note)
+    for name, note in zip(("teacher", "student"), notes, strict=True)
+  )
+  dataset = encode(
+    kdjax.data.load(flags["texts"][0].removeprefix("--dataset=")),
+    partial(encode_texts, words()),
+    512,
+  )
+  train, test = (
+    {**split.images, "label": split.labels}
+    for split in (dataset.train, dataset.test)
+  )
+  teacher_network, student = (
+    kdjax.from_linen(make_model(note["model"], classes=2)) for note in notes
+  )
+  settings = results["experiment"]["student"]
+  size, epochs = settings["batch_size"], settings["epochs"]
+  steps = epochs * -(-len(train["label"]) // size)
+
+  def in_the_runners_order(seed):
+    places = np.arange(len(train["label"]))
+    plan = kdjax.data.batches(places, size, seed=seed, start=0, stop=steps)
+    for index, weight in zip(plan.indices, plan.weights, strict=True):
+      yield {k: x[index] for k, x in train.items()} | {"weight": weight}
+
+  for seed in range(2):
+    key = step_key(jnp.int32(seed), jnp.uint32(2**32 - 1), 0)
+    start = student.init(jax.random.split(key)[0], dataset.train.images)
+    done = kdjax.distill(
+      student, kdjax.live_teacher(teacher_network, teacher),
+      in_the_runners_order(seed), method=results["objective"],
+      task=kdjax.tasks.text_classification(2),
+      optimizer=optax.adam(settings["learning_rate"]), steps=steps,
+      key=jax.random.key(seed), variables=start, score_on=test, progress=False,
+    )  # fmt: skip
+    for value, expected in zip(
+      jax.tree.leaves(done.variables), jax.tree.leaves(students), strict=True
+    ):
+      np.testing.assert_allclose(value, expected[seed], atol=1e-4)
+    score = results["student"]["test_accuracy"][seed]
+    assert done.metrics["accuracy"] == pytest.approx(score)
