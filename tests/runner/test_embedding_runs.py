@@ -156,5 +156,5 @@ def test_distill_comes_to_what_the_command_does(vectors, tmp_path):
     ):
       np.testing.assert_allclose(got, want[seed], atol=1e-4)
     assert done.metrics["cosine"] == pytest.approx(
-      results["student"]["test_cosine"][seed], abs=1e-5
+      results["student"]["test_cosine"][seed], abs=1e-4
     )

@@ -197,7 +197,7 @@ def make_loaders(
   hidden = np.setdiff1d(np.arange(len(labels)), label_places)
   # Maps are large: they are copied only where something is hidden.
   labels_shown = labels.copy() if len(hidden) else labels
-  labels_shown[hidden] = -1
+  labels_shown[hidden] = np.nan if labels.dtype.kind == "f" else -1
   if settings.class_sampling != INSTANCE:
     _check_sampling(settings, labels_shown, examples_shown)
   make = partial(

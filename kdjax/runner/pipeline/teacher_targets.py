@@ -65,14 +65,11 @@ def with_targets(setup: Setup, pool: TeacherPool | None) -> Setup:
 def filled(
   loaders: Mapping[str, Loader], targets: np.ndarray
 ) -> dict[str, Loader]:
-  """Gives loaders the targets, where they have none.
+  """Gives loaders the targets that they lack.
 
   Args:
     targets: (N, D) of all stored examples.
   """
   return {
-    name: one._replace(targets=targets)
-    if np.isnan(np.asarray(one.targets)).all()
-    else one
-    for name, one in loaders.items()
+    name: one._replace(targets=targets) for name, one in loaders.items()
   }
