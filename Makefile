@@ -57,7 +57,8 @@ RUNS := \
   lm:lm_two_teachers_words \
   lm:lm_lora \
   lm:lm_lora_full \
-  lm:lm_on_policy_teacher
+  lm:lm_on_policy_teacher \
+  lm:lm_own_tokenizer
 
 .PHONY: demo demo-lm lm-texts labelled-texts test test-slow serve lint bench experiments clean
 
@@ -152,6 +153,7 @@ $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
+BEFORE_lm_own_tokenizer = $(MAKE) lm-texts
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \
 	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache

@@ -65,15 +65,18 @@ lm_data_size_256: As `lm_data_size_4`, with 256 parts of novels.
 
 lm_other_tokenizer: Does a teacher with another tokenizer heal a pruned network too?
 
-  make lm-texts
-  python launch.py lm --experiment=lm_other_tokenizer --workdir=runs/other_tokenizer
-  python launch.py lm --experiment=lm_own_tokenizer --workdir=runs/own_tokenizer
+  make experiments RUNS="lm:lm_other_tokenizer lm:lm_own_tokenizer"
 
 6 of SmolLM2's 30 blocks learn from Gemma 3 270M (a base network, of 262,144 tokens) on
-novels, by groups of equal bytes, by ULD, and from the texts alone; the second command,
-with SmolLM2 itself as the teacher, says how much a teacher's tokenizer costs. 32
-sequences of 128 tokens, so that it fits a small CPU: it shows that a run goes through,
-and far more steps are needed to tell the arms apart. Not run yet.
+novels by groups of equal bytes, and from the texts alone (baseline). 32 steps of a
+sequence of 128 tokens, three orders, one rate, so that it fits a small CPU.
+
+lm_other_tokenizer_uld: As `lm_other_tokenizer`, by ULD. Not run to its end.
+
+lm_own_tokenizer: As `lm_other_tokenizer`, SmolLM2 itself teaches: what a teacher of the
+student's own family gives.
+
+Bits a byte: student 2.37 ± 0.02, baseline 2.50 ± 0.03, teacher 1.44, before training 5.84.
 
 lm_sequence_level: Does a student learn more from its teacher's answers than from the files'?
 

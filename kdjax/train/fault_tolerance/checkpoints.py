@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
@@ -214,7 +215,7 @@ def _read(series: Series, step: int) -> tuple[dict, dict]:
   if _seal(note) != note.get("seal"):
     raise ValueError("its note is not the one written")
   targets = {
-    f"{i:06d}": np.zeros(shape, dtype)
+    f"{i:06d}": np.zeros(shape, _stored_type(dtype))
     for i, (_, dtype, shape) in enumerate(note["paths"])
   }
   arrays = series.manager.restore(
@@ -222,6 +223,13 @@ def _read(series: Series, step: int) -> tuple[dict, dict]:
   )["arrays"]
   if digest(arrays) != note["digest"]:
     raise ValueError("its digest is not the one noted")
+  dtypes = [np.dtype(dtype) for _, dtype, _ in note["paths"]]
+  arrays = {
+    name: np.asarray(arrays[name]).astype(dtype, copy=False)
+    if dtype == jnp.uint4
+    else arrays[name]
+    for name, dtype in zip(sorted(arrays), dtypes, strict=True)
+  }
   return arrays, note
 
 
@@ -244,7 +252,16 @@ def _put_aside(series: Series, step: int) -> None:
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:
   """The leaves by number: their paths need not be names that a store allows."""
-  return {f"{i:06d}": leaf for i, leaf in enumerate(plain(tree))}
+  return {
+    f"{i:06d}": leaf.astype(_stored_type(leaf.dtype), copy=False)
+    for i, leaf in enumerate(plain(tree))
+  }
+
+
+def _stored_type(dtype: Any) -> np.dtype:
+  """The type in which numbers are written: tensorstore knows no uint4."""
+  dtype = np.dtype(dtype)
+  return np.dtype(np.uint8) if dtype == jnp.uint4 else dtype
 
 
 def _plain(leaf: Any) -> Any:

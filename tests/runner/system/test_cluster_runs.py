@@ -275,6 +275,7 @@ def test_language_models_end_as_one(tmp_path):
   results = as_one_and_two(
     tmp_path, "lm", f"--text={rows}", f"--teacher_from={teacher}",
     "--sequence_length=24", "--batch_size=8", "--epochs=2", "--seeds=2",
+    "--policy=mixed(student=0.5)", "--max_new_tokens=4", "--prompt_tokens=4",
   )  # fmt: skip
   for name in ("teacher", "student", "baseline", "completions", "exposure"):
     check_close(*(without(one[name], ("second",)) for one in results))

@@ -19,6 +19,8 @@ def tree(step):
     "half": jnp.full(4, step, jnp.bfloat16),
     "key": jax.random.key(step),
     "empty": None,
+    # Of frozen kernels: indices of NF4's numbers, and int4.
+    "few bits": [jnp.full(3, 7 - step, x) for x in (jnp.uint4, jnp.int4)],
   }
 
 
@@ -59,6 +61,10 @@ def test_newest_comes_back_as_it_was(tmp_path, monkeypatch, is_large):
   restored = read(tmp_path / "run")
   assert (restored.step, restored.note["epoch"], restored.damaged) == (3, 3, ())
   check_same(restored.tree, tree(3))
+  types = [
+    [x.dtype for x in jax.tree.leaves(y)] for y in (restored.tree, tree(3))
+  ]
+  assert types[0] == types[1]
   assert jax.tree.structure(restored.tree) == jax.tree.structure(tree(3))
 
 

@@ -64,7 +64,7 @@ def test_run(places, tmp_path, quick_runs, monkeypatch, lora, flags):
 @pytest.mark.slow
 def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
   flags = (
-    "--lora=rank(2, weights='int4')",
+    "--lora=rank(2, weights='nf4')",
     "--evaluations=3",
     "--checkpoint_minutes=0",
   )
