@@ -34,6 +34,7 @@ teacher_cache/ a teacher's outputs on disk
 
 from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
+from kdjax.data import sklearn_tables as sklearn_tables
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check
 from kdjax.data.class_sampling import class_batches, shares, shown_shares
@@ -47,6 +48,7 @@ from kdjax.data.dataset import (
   summary,
 )
 from kdjax.data.fingerprint import fingerprint
+from kdjax.data.images import rotated_digits as rotated_digits
 from kdjax.data.images.augment import VIEWS as PLAIN_VIEWS
 from kdjax.data.images.augment import ViewFunction, make_view
 from kdjax.data.images.mixing import BLENDS, split_mixing
