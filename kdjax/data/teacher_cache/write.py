@@ -66,6 +66,7 @@ def write_teacher_cache(
   dtype: str = "float32",
   batch_size: int | None = None,
   name: str = "teacher",
+  scores: Mapping[str, Any] | None = None,
   text: Mapping[str, Any] | None = None,
 ) -> TeacherCache:
   """Stores a teacher's answers to every example, to train on without it.
@@ -92,6 +93,8 @@ def write_teacher_cache(
     batch_size: of a mapping of whole arrays, or of single examples; 256 by
       default.
     name: what the teacher is called in reports.
+    scores: what they are to say of it, JSON values by name, such as
+      {"test_accuracy": [0.97], "test_examples": 113}.
     text: what the manifest is to say of texts, JSON values by name.
 
   Returns:
@@ -146,7 +149,7 @@ def write_teacher_cache(
     "inputs": write_keys(folder, ordered, first.entries),
   }
   about = {
-    "teacher": {"model": name, "digest": _digest(teacher)},
+    "teacher": {"model": name, "digest": _digest(teacher), **(scores or {})},
     "data": data,
     "classes": first.of_batch.classes,
     "views": _PLAIN,
