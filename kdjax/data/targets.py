@@ -108,9 +108,10 @@ def label_columns(
     One name where it is that of the classes, else several.
   """
   names = several_labels.label_columns(columns, label)
+  if not isinstance(label, str):
+    several_labels.check_columns(names, where)
   if kind == "categories":
     if names and not isinstance(label, str):
-      several_labels.check_columns(names, where)
       if len(names) > 1:
         raise UserError(
           f"{where}: label={names!r} names {len(names)} columns, and the classes"

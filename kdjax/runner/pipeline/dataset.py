@@ -87,11 +87,7 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
     text = "segmentation" if is_map else _OF_SEVERAL[kind_of(dataset)]
   if not dataset.classes:
     return _without_vectors(dataset, text)
-  known = {
-    "width": dataset.classes,
-    "positive_weight": dataset.positive_weight,
-    **data.target_statistics(dataset),
-  }
+  known = {"width": dataset.classes, "positive_weight": dataset.positive_weight}
   task = _made(text, **known)
   is_map = dataset.train.labels.ndim == 3
   if (task.border_target is not None) != is_map:
@@ -101,6 +97,9 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
       else "one an example, and segmentation wants a mask an image"
     )
     raise UserError(f"--task={text}: the labels of {dataset.name} are {there}")
+  # A task of another number of targets is refused by its shapes, later.
+  if task.units is not None and len(task.units.offset) == dataset.classes:
+    task = _made(text, **known, **data.target_statistics(dataset))
   if task.class_weights == BALANCED:
     task = _made(_with_weights(text, dataset), **known)
   names = dataset.class_names
