@@ -18,7 +18,7 @@ from sklearn.ensemble import (
 )
 from sklearn.model_selection import cross_val_predict
 
-import kdjax
+from kdjax import data, stored_teacher, write_teacher_cache
 from kdjax.evaluate import measure_task
 from kdjax.tasks import classification, regression
 
@@ -35,15 +35,15 @@ def main():
   parser.add_argument("--in_sample", action="store_true")
   parser.add_argument("--held_out", type=float, default=0.0)
   settings = parser.parse_args()
-  data = kdjax.data.load(settings.dataset)
-  numbers = data.train.labels.dtype == np.float32
-  task = _task(data, numbers)
-  places = np.arange(len(data.train.labels))
+  dataset = data.load(settings.dataset)
+  numbers = dataset.train.labels.dtype == np.float32
+  task = _task(dataset, numbers)
+  places = np.arange(len(dataset.train.labels))
   if settings.held_out:
-    strata = task.split(data.train.labels)
-    places, _ = kdjax.data.split_validation(strata, settings.held_out, seed=0)
-  x, test_x = (_rows(split) for split in (data.train, data.test))
-  y = data.train.labels[:, 0] if numbers else data.train.labels
+    strata = task.split(dataset.train.labels)
+    places, _ = data.split_validation(strata, settings.held_out, seed=0)
+  x, test_x = (_rows(split) for split in (dataset.train, dataset.test))
+  y = dataset.train.labels[:, 0] if numbers else dataset.train.labels
   trees = (
     HistGradientBoostingRegressor if numbers else HistGradientBoostingClassifier
   )(max_iter=100, random_state=0)
@@ -61,11 +61,11 @@ def main():
       trees, x[places], y[places], cv=5, method=method
     )
   on_test = answers(getattr(fitted, method)(test_x))
-  scores = measure_task(task, on_test[None], data.test.labels)
-  kdjax.write_teacher_cache(
+  scores = measure_task(task, on_test[None], dataset.test.labels)
+  write_teacher_cache(
     settings.folder,
-    kdjax.stored_teacher(answers(values)),
-    {"image": data.train.images, "label": data.train.labels},
+    stored_teacher(answers(values)),
+    {"image": dataset.train.images, "label": dataset.train.labels},
     task=task,
     name=type(trees).__name__,
     scores=scores,
@@ -74,10 +74,10 @@ def main():
   print(f"{settings.folder}: {len(x)} answers; on the test rows, {score}")
 
 
-def _task(data, numbers):
+def _task(dataset, numbers):
   if not numbers:
-    return classification(data.classes)
-  return regression(data.classes, **kdjax.data.target_statistics(data))
+    return classification(dataset.classes)
+  return regression(dataset.classes, **data.target_statistics(dataset))
 
 
 def _rows(split):

@@ -152,6 +152,7 @@ def test_files_named_in_a_page_exist(page):
 
 # Flags of other programs, and of the benchmarks.
 FOREIGN = {
+  "tabular_teachers.md": {"in_sample"},
   "text_classification.md": {"no-deps"},
   "clusters.md": {"wait"},
   "compress.md": {"pruning_"},  # a family of ours
