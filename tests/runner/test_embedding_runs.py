@@ -90,6 +90,27 @@ def test_a_run_a_cache_no_vectors_and_an_export(vectors, capsys, tmp_path):
   assert card["reported_cosine"] == reported["test_cosine"][0]
 
 
+def test_vectors_from_elsewhere_teach_by_a_cache(tmp_path):
+  """The same as a run's own cache is; here the teacher never was a network."""
+  random = np.random.default_rng(0)
+  x, y = (random.normal(size=(80, n)).astype(np.float32) for n in (5, 6))
+  np.savez(tmp_path / "vectors.npz", x=x, y=y)
+  path, cache = str(tmp_path / "vectors.npz"), tmp_path / "cache"
+  train = kdjax.data.load(path, label_kind="embedding").train
+  kdjax.write_teacher_cache(
+    cache,
+    kdjax.stored_teacher(train.labels),
+    {"image": train.images, "label": train.labels},
+    task=kdjax.tasks.embedding(6),
+  )
+  results = run(
+    tmp_path / "run", f"--dataset={path}", "--task=embedding", *STUDENT,
+    f"--teacher_cache={cache}", "--distillation=pkt:9",
+  )  # fmt: skip
+  assert set(results["student"]) >= SCORES
+  assert results["teacher"]["model"] == "teacher"
+
+
 def test_a_comparison_leaves_out_what_reads_no_vectors(
   vectors, capsys, tmp_path
 ):

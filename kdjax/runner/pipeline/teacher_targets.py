@@ -70,6 +70,4 @@ def filled(
   Args:
     targets: (N, D) of all stored examples.
   """
-  return {
-    name: one._replace(targets=targets) for name, one in loaders.items()
-  }
+  return {name: one._replace(targets=targets) for name, one in loaders.items()}

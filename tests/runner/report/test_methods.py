@@ -46,6 +46,14 @@ def table(results):
   return methods.methods_table(results)
 
 
+def test_what_is_left_out_has_a_table_of_reasons(results):
+  results["left_out"] = {"vitkd": "needs tokens", "kd": "reads scores"}
+  table = methods.left_out_table(results)
+  assert table.rows == (("vitkd", "needs tokens"), ("kd", "reads scores"))
+  assert "left_out" in page.table_makers(results | {"methods": {}})
+  assert "left_out" not in page.table_makers(results | {"left_out": {}})
+
+
 def test_rows_are_in_order_of_the_error(table):
   names = ["kd", "Label smoothing", "rkd", "vkd", "Baseline", "nst"]
   assert [row[0] for row in table.rows] == names
