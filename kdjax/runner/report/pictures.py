@@ -192,14 +192,17 @@ def _curves(
 
 
 def _agreement(results: Mapping[str, Any]) -> Picture:
+  said = "puts a test image into its teacher's class"
+  if reading.answers_yes_or_no(results):
+    said = "says yes or no where its teacher does"
   return Picture(
     plots.agreement_figure(results),
     "Agreement with the teacher",
     reading.of_answers(
       results,
-      "How often a network puts a test image into its teacher's class, right or"
-      " wrong. A student that learned from its teacher, and not merely to be right,"
-      " stands higher than a control of the same test error.",
+      f"How often a network {said}, right or wrong. A student that learned from its"
+      " teacher, and not merely to be right, stands higher than a control of the"
+      f" same {reading.score_of(results).title}.",
     ),
   )
 

@@ -41,7 +41,11 @@ def agreement_figure(results: Mapping[str, Any]) -> Figure:
   drawing = style.figure(3.6)
   axes = drawing.subplots()
   _strips(axes, columns)
-  axes.set_ylabel("Same class as the teacher,\n% of test images")
+  axes.set_ylabel(
+    "Same yes or no as the teacher,\n% of all answers"
+    if reading.answers_yes_or_no(results)
+    else "Same class as the teacher,\n% of test images"
+  )
   return drawing
 
 

@@ -85,6 +85,11 @@ def on_held_out(results: Mapping[str, Any]) -> bool:
   return bool(data.get("validation")) and not chooses
 
 
+def answers_yes_or_no(results: Mapping[str, Any]) -> bool:
+  """Says whether an answer is yes or no to a label, and not a class."""
+  return bool(results.get("label_names"))
+
+
 def of_examples(results: Mapping[str, Any], sentence: str) -> str:
   """Calls examples in a sentence what they are, where they are no images.
 

@@ -16,6 +16,9 @@ _COLUMNS = (
   ),
   ("NLL, nats", "NLL: negative log-likelihood of the true class."),
 )
+_AGREEMENT_OF_LABELS = (
+  "Agreement: share of all answers, yes or no, that are the teacher's too."
+)
 _PAIRED = (
   ("95 % interval", "±: standard deviation of the differences."),
   ("95 % interval", "Interval: of the mean difference, by Student's t."),
@@ -62,6 +65,9 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for column, text in _COLUMNS
     if column in table.headers
   ]
+  if reading.answers_yes_or_no(results):
+    explanations = [_AGREEMENT_OF_LABELS if text.startswith("Agreement") else text
+                    for text in explanations]  # fmt: skip
   return table._replace(notes=(" ".join(explanations), " ".join(descriptions)))
 
 
