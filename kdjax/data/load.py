@@ -11,6 +11,7 @@ from typing import Any
 from kdjax.core import spec
 from kdjax.core.errors import UserError, program, unknown_name
 from kdjax.data.check import check
+from kdjax.data.class_attributes import class_attributes
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
@@ -311,8 +312,6 @@ def _long_tailed(
   masks,
   label_kind,
 ) -> Dataset:
-  if not isinstance(dataset, str):
-    dataset = str(dataset)
   options = {
     "splits": splits,
     "image_size": image_size,
@@ -320,9 +319,40 @@ def _long_tailed(
     "background": background,
     "masks": masks,
   }
-  whole = _open(dataset, data_dir, options, label_kind)
-  check(whole)
+  whole = _open_other(dataset, data_dir, options, label_kind)
   return long_tailed(whole, imbalance, seed)
+
+
+@register("class_attributes")
+def _class_attributes(
+  dataset,
+  *,
+  data_dir,
+  splits,
+  image_size,
+  resident_bytes,
+  background,
+  masks,
+  label_kind,
+  **attributes,
+) -> Dataset:
+  options = {
+    "splits": splits,
+    "image_size": image_size,
+    "resident_bytes": resident_bytes,
+    "background": background,
+    "masks": masks,
+  }
+  del label_kind  # The labels are made here, and are yes and no.
+  whole = _open_other(dataset, data_dir, options, None)
+  return class_attributes(whole, attributes)
+
+
+def _open_other(name, data_dir, options: dict[str, Any], label_kind) -> Dataset:
+  """Opens the data set that another one is made of."""
+  dataset = _open(str(name), data_dir, options, label_kind)
+  check(dataset)
+  return dataset
 
 
 def _is_path(name: str) -> bool:

@@ -88,6 +88,9 @@ def _run(model, seed):
 def seen_by(name, pair):
   """The same with labels of the kind that a method reads, and none of them."""
   inputs, _ = inputs_of(pair)
+  if READS[name] == ("binary",):
+    labels = np.random.default_rng(1).integers(-1, 2, (BATCH, CLASSES))
+    return inputs._replace(labels=labels.astype(np.int32)), [[-1], [-100]] * 2
   if READS[name] != ("values",):
     return inputs, NO_LABELS
   rng = np.random.default_rng(1)

@@ -40,7 +40,7 @@ HELD_CONSTANT = {"wsld", "cs_kd", "byot"}
 # They read any answers as numbers, or leave them to the task's own loss.
 ANY_ANSWERS = {"ce", "logit_mse"}
 # They read the classes of the classifiers' parameters.
-CLASSIFIERS = {"cat_kd"}
+CLASSIFIERS = {"cat_kd", "l2d"}
 # All of them move a parameter that has no gradient.
 OPTIMIZERS = ("sgd(momentum=0.9, weight_decay=0.1)", "adamw(weight_decay=0.1)")
 
