@@ -1,6 +1,7 @@
 """Data sets, and which example is in which batch.
 
 load.py        name -> checked Dataset; `available`
+derived.py     data sets made of others: a long tail, attributes of classes
 dataset.py     Dataset, Split; images in memory or read when asked for
 check.py       refuses labels out of range, NaN pixels, wrong shapes
 class_sampling.py  the same with classes alike
@@ -34,6 +35,7 @@ teacher_cache/ a teacher's outputs on disk
 
 from kdjax.core.class_weights import balanced_class_weights, count_classes
 from kdjax.core.preprocessing import middle, plain_view, to_float
+from kdjax.data import derived as derived
 from kdjax.data import sklearn_tables as sklearn_tables
 from kdjax.data.batch_iterator import BatchIterator, open_batches
 from kdjax.data.check import check

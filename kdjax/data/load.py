@@ -11,13 +11,11 @@ from typing import Any
 from kdjax.core import spec
 from kdjax.core.errors import UserError, program, unknown_name
 from kdjax.data.check import check
-from kdjax.data.class_attributes import class_attributes
 from kdjax.data.dataset import Dataset
 from kdjax.data.images import pixels
 from kdjax.data.images.image_folder import open_folder
 from kdjax.data.images.mask_folder import is_mask_folder, open_mask_folder
 from kdjax.data.images.synthetic import noise_images, photo_patches
-from kdjax.data.long_tailed import long_tailed
 from kdjax.data.registry import MAKERS, register
 from kdjax.data.table_set import is_table, open_table
 from kdjax.data.targets import as_vectors, check_kind
@@ -72,6 +70,8 @@ _DESCRIPTIONS = {
   ' positive_weight=None, weight="weight", group="group")': "numbers, a text or"
   " two, and a label a row, or several of yes and no, in .csv, .tsv, .jsonl,"
   " .parquet or .npz, or a list of images' paths; the path alone works too",
+  "class_attributes(dataset, NAME=(0, 2))": "another data set of classes, asked"
+  " whether each example has an attribute, which some of the classes have",
   "long_tailed(dataset, imbalance=100, seed=0)": "another data set of classes, of"
   " which the first has so many times more training examples than the last",
   "NAME, NAME/CONFIG:VERSION": "any TFDS image classification set, such as mnist"
@@ -169,15 +169,16 @@ def load(
     "background": pixels.colour(background),
     "masks": masks,
   }
-  dataset = _open(name, data_dir or default_data_dir(), options, label_kind)
+  dataset = open_data(name, data_dir or default_data_dir(), options, label_kind)
   check(dataset)
   check_kind(dataset := as_vectors(dataset, label_kind), label_kind)
   return dataset
 
 
-def _open(
+def open_data(
   name: str, data_dir: str, options: dict[str, Any], label_kind: str | None
 ) -> Dataset:
+  """Opens a data set by its name, unchecked; see `load`."""
   if is_table(Path(name)) and not Path(name).is_dir():
     more = {"label_kind": label_kind}
     return _make(name, spec.Spec("table", (name,)), options | more)
@@ -296,63 +297,6 @@ def _table(
     resident_bytes=resident_bytes,
     background=background,
   )
-
-
-@register("long_tailed")
-def _long_tailed(
-  dataset,
-  imbalance=100,
-  seed=0,
-  *,
-  data_dir,
-  splits,
-  image_size,
-  resident_bytes,
-  background,
-  masks,
-  label_kind,
-) -> Dataset:
-  options = {
-    "splits": splits,
-    "image_size": image_size,
-    "resident_bytes": resident_bytes,
-    "background": background,
-    "masks": masks,
-  }
-  whole = _open_other(dataset, data_dir, options, label_kind)
-  return long_tailed(whole, imbalance, seed)
-
-
-@register("class_attributes")
-def _class_attributes(
-  dataset,
-  *,
-  data_dir,
-  splits,
-  image_size,
-  resident_bytes,
-  background,
-  masks,
-  label_kind,
-  **attributes,
-) -> Dataset:
-  options = {
-    "splits": splits,
-    "image_size": image_size,
-    "resident_bytes": resident_bytes,
-    "background": background,
-    "masks": masks,
-  }
-  del label_kind  # The labels are made here, and are yes and no.
-  whole = _open_other(dataset, data_dir, options, None)
-  return class_attributes(whole, attributes)
-
-
-def _open_other(name, data_dir, options: dict[str, Any], label_kind) -> Dataset:
-  """Opens the data set that another one is made of."""
-  dataset = _open(str(name), data_dir, options, label_kind)
-  check(dataset)
-  return dataset
 
 
 def _is_path(name: str) -> bool:
