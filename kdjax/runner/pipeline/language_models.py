@@ -40,7 +40,8 @@ def open_language_model(
   """
   if is_url(where):
     raise UserError(
-      f"--{flag}={where}: only the teacher of lm can be behind an endpoint"
+      f"--{flag}={where}: only the teacher of lm can be behind an endpoint;"
+      " kdjax.write_teacher_cache stores what a served one answers"
     )
   folder = _folder_of(where)
   try:
