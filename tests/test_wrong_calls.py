@@ -189,6 +189,7 @@ WRONG = [
   (cached(task="x"), f"task= {A_TASK} 'x'"),
   (cached(features="stem"), "features= takes a list of taps; got 'stem'"),
   (cached(top_k="2"), "top_k= takes a whole number >= 1; got '2'"),
+  (cached(scores=3), "scores= takes JSON values by name, or None; got 3"),
   (called("TeacherCache", 3), "folder= takes a path"),
   (called("export", MODULE, VARIABLES, IMAGES, "x"), "network= takes"),
   (called("export", STUDENT, None, IMAGES, "x"), "variables= takes"),
@@ -196,6 +197,10 @@ WRONG = [
   (
     called("export", STUDENT, VARIABLES, IMAGES, "x", format=3),
     "format= takes a text; got 3",
+  ),
+  (
+    called("export", STUDENT, VARIABLES, IMAGES, "x", task="values"),
+    f"task= {A_TASK} 'values'",
   ),
   (called("pretrained.load", 3), "where= takes a path.*got 3"),
   (called("pretrained.load", ""), "where= takes a path"),

@@ -125,6 +125,8 @@ def write_teacher_cache(
   top_k = top_k if top_k is None else check_whole("top_k", top_k)
   if not isinstance(features, list | tuple):
     raise misfit("features", "a list of taps", features)
+  if scores is not None and not isinstance(scores, Mapping):
+    raise misfit("scores", "JSON values by name, or None", scores)
   folder = Path(folder).expanduser()
   _check(folder, task, top_k)
   whole = _fingerprint(batches, task)
