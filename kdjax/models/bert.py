@@ -140,33 +140,7 @@ class Bert(nn.Module):
     *,
     train: bool = False,
   ) -> jax.Array:
-    check_tokens("bert", tokens, self.positions - self.first)
-    if segments is None:
-      segments = jnp.zeros_like(tokens)
-    real = tokens != self.padding if mask is None else mask.astype(bool)
-    places = (
-      jax.lax.broadcasted_iota(jnp.int32, (1, tokens.shape[1]), 1) + self.first
-    )
-    stem = Stem(
-      self.vocabulary,
-      self.width,
-      self.positions,
-      self.dropout,
-      self.segments,
-      self.epsilon,
-      name="stem",
-    )
-    x = stem(tokens, segments, places, train=train)
-    for i in range(self.depth):
-      stage = Stage(
-        self.heads,
-        self.mlp,
-        self.dropout,
-        self.activation,
-        self.epsilon,
-        name=f"stage_{i}",
-      )
-      x = stage(x, real[:, None, None, :], train=train)
+    x, real = encode(self, tokens, segments, mask, train=train)
     x = mean_of_real(x, real) if self.pool == "mean" else x[:, 0]
     if self.pool == "pooler":
       pooler = nn.Dense(self.width, kernel_init=_initial, name="pooler")
@@ -175,6 +149,52 @@ class Bert(nn.Module):
       return unit(x) if self.normalise else x
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     return nn.Dense(self.classes, kernel_init=_initial, name="head")(x)
+
+
+def encode(
+  model: Bert,
+  tokens: jax.Array,
+  segments: jax.Array | None,
+  mask: jax.Array | None,
+  *,
+  train: bool,
+) -> tuple[jax.Array, jax.Array]:
+  """Makes the stem and the blocks, within a compact module that has them.
+
+  Args:
+    model: sizes and switches; see there for the others.
+
+  Returns:
+    The last states (B, T, D), and which tokens are real, (B, T) bool.
+  """
+  check_tokens("bert", tokens, model.positions - model.first)
+  if segments is None:
+    segments = jnp.zeros_like(tokens)
+  real = tokens != model.padding if mask is None else mask.astype(bool)
+  places = (
+    jax.lax.broadcasted_iota(jnp.int32, (1, tokens.shape[1]), 1) + model.first
+  )
+  stem = Stem(
+    model.vocabulary,
+    model.width,
+    model.positions,
+    model.dropout,
+    model.segments,
+    model.epsilon,
+    name="stem",
+  )
+  x = stem(tokens, segments, places, train=train)
+  for i in range(model.depth):
+    stage = Stage(
+      model.heads,
+      model.mlp,
+      model.dropout,
+      model.activation,
+      model.epsilon,
+      name=f"stage_{i}",
+    )
+    x = stage(x, real[:, None, None, :], train=train)
+  return x, real
 
 
 def mean_of_real(states: jax.Array, real: jax.Array) -> jax.Array:
