@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kdjax.models.bert import Bert, bert, encode
+from kdjax.models.bert import Bert, encode
+from kdjax.models.bert_sizes import bert
 from kdjax.models.layers import FUNCTIONS
 from kdjax.models.registry import register
 
@@ -63,8 +64,8 @@ def masked_bert(
   classes: int,
   width: int = 768,
   depth: int = 12,
-  heads: int = 12,
-  mlp: int = 3072,
+  heads: int | None = None,
+  mlp: int | None = None,
   positions: int = 512,
   dropout: float = 0.1,
 ) -> MaskedBert:
@@ -75,8 +76,8 @@ def masked_bert(
       tells.
     width: size of a hidden state.
     depth: number of blocks.
-    heads: attention heads of a block.
-    mlp: hidden units of a block's dense layers.
+    heads: attention heads of a block; as in `bert` by default.
+    mlp: hidden units of a block's dense layers; likewise.
     positions: greatest number of tokens.
     dropout: share dropped in training, in [0, 1).
 
