@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from kdjax.core import storage
 from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
 from kdjax.data import Dataset
 from kdjax.data.dataset import empty_examples
-from kdjax.models import ModelSpec
+from kdjax.models import ModelSpec, read_model
 from kdjax.models.pretrained.cut import Cut, kept_parameters, read_cut
 from kdjax.models.pretrained.named import spec_of, with_blocks
 from kdjax.models.pretrained.width import Width
@@ -23,6 +26,9 @@ from kdjax.runner.pipeline.encoders import (
 )
 from kdjax.runner.pipeline.values import Values, is_cut
 from kdjax.train.schemes.scheme import OFFLINE
+
+# Where a run leaves its students.
+STUDENT = "student"
 
 
 class Start(NamedTuple):
@@ -78,7 +84,11 @@ def find(
 def _from_outside(
   where: str, model: ModelSpec | None, dataset: Dataset
 ) -> Start:
-  """A student out of a pretrained encoder, or of some of its blocks."""
+  """A student out of an earlier run, or a pretrained encoder or some of its blocks."""
+  folder = Path(where).expanduser()
+  folder = folder / STUDENT if (folder / STUDENT).is_dir() else folder
+  if (folder / storage.NOTE).is_file():
+    return _from_run(where, folder, model, dataset)
   if model is not None and not is_cut(model):
     raise UserError(
       f"--student={model} and --student_from={where}: each names the student;"
@@ -94,6 +104,45 @@ def _from_outside(
   student, blocks = _with_blocks(encoder.model, model, _cut(model), dataset)
   kept = {**loaded, "params": kept_parameters(loaded["params"], blocks)}
   return Start(student, lambda _: kept, of_teacher=False)
+
+
+def _from_run(
+  where: str, folder: Path, model: ModelSpec | None, dataset: Dataset
+) -> Start:
+  """A student that begins as an earlier run's of the first seed ended.
+
+  Layers that only one of the two has, such as the head of another task, are left out
+  or drawn; those that both have must be alike.
+  """
+  note = storage.read_note(folder)
+  if model is not None and is_cut(model):
+    raise UserError(
+      f"--student={model}: blocks are cut out of a teacher or a pretrained encoder, and"
+      f" --student_from={where} is a run; name its network, {note['model']}"
+    )
+  spec = model or read_model(note["model"])
+  stored = storage.load_variables(folder, note)
+  first = jax.tree.map(lambda x: x[0], stored)
+  network = spec.make(classes=dataset.classes)
+  layers = _shapes(network, dataset)
+  kept = {}
+  for name, layer in first["params"].items():
+    if name not in layers:
+      continue
+    if jax.tree.map(np.shape, layer) == jax.tree.map(np.shape, layers[name]):
+      kept[name] = layer
+    elif name != "head":
+      raise UserError(
+        f"--student_from={where}: its network is {note['model']}, whose layer {name}"
+        f" has other sizes than that of --student={spec}"
+      )
+  if set(kept) <= {"head"}:
+    raise UserError(
+      f"--student_from={where}: its network is {note['model']}, which has no layer in"
+      f" common with --student={spec}"
+    )
+  variables = {**first, "params": kept}
+  return Start(spec, lambda _: variables, of_teacher=False)
 
 
 def _check_of_texts(flag: str, where: str, dataset: Dataset) -> None:
