@@ -93,6 +93,7 @@ LABELLED := $(BIN)/python -m experiments.text.labelled
 labelled-texts: .venv/ready .venv/minilm .venv/labelled
 	$(foreach name,movies topics pairs unlabelled,\
 	  $(LABELLED) $(name) runs/texts/$(name).csv &&) true
+	$(LABELLED) movies runs/texts/movies_2000.csv --train=2000 --test=1000
 
 # The small teachers: of novels, and of what words mean.
 runs/lm_%_teacher/results.json:

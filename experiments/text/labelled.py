@@ -146,6 +146,20 @@ def write(path: pathlib.Path, rows: Sequence[Row]) -> None:
     table.writerows(rows)
 
 
+def some(rows: Sequence[Row], **most: int | None) -> list[Row]:
+  """Draws rows of each split, always the same ones; fewer are a part of more.
+
+  Args:
+    most: of a split, how many; None for all.
+  """
+  kept = []
+  for split, count in most.items():
+    own = [row for row in rows if row["split"] == split]
+    own.sort(key=lambda row: place_of("drawn " + row["text"]))
+    kept += own[:count]
+  return kept
+
+
 def counts(rows: Sequence[Row]) -> str:
   """Says how many rows of each split there are, and the largest class's share."""
   parts = []
@@ -189,16 +203,19 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("name", choices=SETS, help="which texts")
   parser.add_argument("file", type=pathlib.Path, help="what is written, .csv")
+  for split in ("train", "test"):
+    parser.add_argument(f"--{split}", type=int, help="how many rows; all")
   options = parser.parse_args()
   try:
     rows = [*SETS[options.name]()]
   except UserError as error:
     raise SystemExit(f"labelled.py: {error}") from None
   kept = distinct(rows)
+  repeated = len(rows) - len(kept)
+  if options.train or options.test:
+    kept = some(kept, train=options.train, test=options.test)
   write(options.file, kept)
-  print(
-    f"{options.file}: {counts(kept)}; {len(rows) - len(kept)} repeated rows left out"
-  )
+  print(f"{options.file}: {counts(kept)}; {repeated} repeated rows left out")
 
 
 if __name__ == "__main__":

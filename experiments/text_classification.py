@@ -1,0 +1,126 @@
+"""Texts and pairs of texts by their classes: small encoders learn from MiniLM-L6.
+
+text_sentiment: Are film reviews' sentences good or bad, told by students of 2 x 128?
+
+  make labelled-texts
+  python launch.py compare --experiment=text_sentiment --workdir=runs/text_sentiment
+
+8,435 sentences of film reviews (VADER's). MiniLM-L6 is fine-tuned on four fifths of
+them; on the others every arm, hard labels among them, tries three rates with one
+seed. The best is trained again with five fresh seeds and scored on the 2,131 test
+sentences. Not run yet.
+
+text_sentiment_192: As `text_sentiment`, students of 2 x 192. Not run yet.
+
+text_sentiment_layers: As `text_sentiment`, three of the teacher's layers. Not run yet.
+
+text_sentiment_small: As `text_sentiment`, from 2,000 sentences of at most 24 tokens.
+
+  make experiments RUNS=compare:text_sentiment_small
+
+text_topics: Which of eight topics has a piece of Reuters' news (R8)?
+
+  make labelled-texts
+  python launch.py compare --experiment=text_topics --workdir=runs/text_topics
+
+As `text_sentiment`, of 5,422 and 2,172 texts, cut to 64 tokens. Not run yet.
+
+text_pairs: Does a sentence of a package's documentation follow another one?
+
+  make labelled-texts
+  python launch.py compare --experiment=text_pairs --workdir=runs/text_pairs
+
+As `text_sentiment`, of some 5,300 and 1,300 pairs; installed packages decide which.
+Not run yet.
+
+text_general: General distillation: 2 x 128 learn MiniLM-L6's vectors of texts without labels.
+
+  make labelled-texts
+  python launch.py distill --experiment=text_general --workdir=runs/text_general
+  python launch.py compare --experiment=text_sentiment --student_from=runs/text_general \\
+    --workdir=runs/text_sentiment_general
+
+The second command begins with what the first one gives. Not run yet.
+"""
+
+import dataclasses
+
+from kdjax.runner.config import (
+  Controls,
+  Data,
+  Distillation,
+  Experiment,
+  Language,
+  Search,
+  Student,
+  Teacher,
+)
+
+_TEACHER = Teacher(
+  teacher_from="package:minilm-l6",
+  teacher_head="tuned",
+  epochs=2,
+  batch_size=32,
+  learning_rate=5e-5,
+)
+_STUDENT = Student(
+  model="bert(width=128, depth=2)",
+  epochs=8,
+  batch_size=32,
+  seeds=5,
+  optimizer="adamw(weight_decay=0.01)",
+  schedule="linear(warmup=0.1)",
+)
+_SEARCH = Search(
+  methods="kd minilmv2 patient_kd",
+  rates=(3e-4, 1e-3, 3e-3),
+  weights=(1.0,),
+  smoothing=(0.1,),
+)
+
+
+def _on(name: str, length: int, **changes) -> Experiment:
+  """Compares methods on a table of texts."""
+  settings = {
+    "data": Data(dataset=f"runs/texts/{name}.csv", validation=0.2),
+    "language": Language(sequence_length=length),
+    "teacher": _TEACHER,
+    "student": _STUDENT,
+    "search": _SEARCH,
+  }
+  return Experiment(**(settings | changes))
+
+
+EXPERIMENTS = {
+  "text_sentiment": _on("movies", 40),
+  "text_sentiment_192": _on(
+    "movies",
+    40,
+    student=dataclasses.replace(_STUDENT, model="bert(width=192, depth=2)"),
+  ),
+  "text_sentiment_layers": _on(
+    "movies",
+    40,
+    student=dataclasses.replace(_STUDENT, model="layers(3)", epochs=3),
+    search=dataclasses.replace(_SEARCH, rates=(5e-5, 1e-4, 2e-4)),
+  ),
+  # So small that a busy computer's share of a processor is enough.
+  "text_sentiment_small": _on(
+    "movies_2000",
+    24,
+    student=dataclasses.replace(_STUDENT, epochs=4),
+    search=Search(
+      methods="kd", rates=(1e-3, 3e-3), weights=(1.0,), smoothing=(0.1,)
+    ),
+  ),
+  "text_topics": _on("topics", 64),
+  "text_pairs": _on("pairs", 48),
+  "text_general": Experiment(
+    data=Data(dataset="runs/texts/unlabelled.csv", task="embedding(384)"),
+    language=Language(sequence_length=40),
+    teacher=Teacher(teacher_from="package:minilm-l6"),
+    student=dataclasses.replace(_STUDENT, epochs=2, batch_size=64, seeds=1),
+    distillation=Distillation(distillation="cosine:1 + minilmv2:1"),
+    controls=Controls(controls=False),
+  ),
+}
