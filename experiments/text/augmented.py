@@ -52,6 +52,7 @@ def by_vectors(
   """What a word's vector is near to, among the words that are one token.
 
   Args:
+    texts: in which all words stand that are asked for.
     table: (V, D) the vectors of all tokens.
     count: how many alternatives a word has.
   """
@@ -60,15 +61,12 @@ def by_vectors(
     for word, number in tokenizer.backend.get_vocab().items()
     if word.isalpha()
   }
-  own = {word.lower() for text in texts for word in words_of(text)}
-  own = sorted(word for word in own if word not in whole)
-  neighbours = nearest_words(
-    whole | vectors_of(own, tokenizer, table), count=count + len(own)
-  )
+  own = sorted({word.lower() for text in texts for word in words_of(text)})
+  asked = vectors_of(own, tokenizer, table)
+  neighbours = nearest_words(whole, asked, count=count)
 
-  def alternatives(words: Sequence[str], i: int) -> list[str]:
-    near = neighbours.get(words[i].lower(), ())
-    return [word for word in near if word in whole][:count]
+  def alternatives(words: Sequence[str], i: int) -> Sequence[str]:
+    return neighbours.get(words[i].lower(), ())
 
   return alternatives
 

@@ -1,7 +1,7 @@
 """More texts to learn from: copies in which words are replaced by their like."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -83,42 +83,47 @@ def _copies(
 
 def nearest_words(
   vectors: Mapping[str, np.ndarray],
-  words: Iterable[str] | None = None,
+  words: Mapping[str, np.ndarray],
   *,
   count: int = 15,
 ) -> dict[str, list[str]]:
   """Finds the words whose vectors point most nearly the same way.
 
   Args:
-    vectors: (D,) by word, none of them zero.
-    words: whose neighbours; those of all by default.
+    vectors: (D,) of each word that may be found, none of them zero.
+    words: (D,) of each word whose neighbours are asked for.
     count: how many neighbours of each.
 
   Returns:
-    By word, its neighbours, the nearest first; never the word itself. Words without
-    a vector are left out.
+    By word, its neighbours, the nearest first; never the word itself.
 
   Example:
     >>> vectors = {"a": np.ones(2), "b": np.array([1, 0.9]), "c": np.array([1, -1])}
-    >>> nearest_words(vectors, ["a", "z"], count=1)
-    {'a': ['b']}
+    >>> nearest_words(vectors, {"a": vectors["a"], "d": np.array([2, -3])}, count=1)
+    {'a': ['b'], 'd': ['c']}
   """
-  names = list(vectors)
-  table = np.stack([np.asarray(x, np.float32) for x in vectors.values()])
-  table /= np.linalg.norm(table, axis=1, keepdims=True)
+  names, asked = list(vectors), list(words)
   place = {name: i for i, name in enumerate(names)}
-  wanted = [word for word in words or names if word in place]
-  count = min(count, len(names) - 1)
+  table, rows = (
+    _directions(np.stack([*mapping.values()])) for mapping in (vectors, words)
+  )
   neighbours = {}
-  for start in range(0, len(wanted), 256):
-    some = wanted[start : start + 256]
-    rows = np.array([place[word] for word in some])
-    cosines = table[rows] @ table.T
-    cosines[np.arange(len(rows)), rows] = -np.inf
-    best = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-    for word, order in zip(some, best, strict=True):
-      neighbours[word] = [names[i] for i in order]
+  for start in range(0, len(asked), 256):
+    some = asked[start : start + 256]
+    cosines = rows[start : start + 256] @ table.T
+    for own, word in zip(cosines, some, strict=True):
+      if word in place:
+        own[place[word]] = -np.inf
+      most = min(count, len(names) - (word in place))
+      best = np.argpartition(-own, most - 1)[:most]
+      best = best[np.argsort(-own[best], kind="stable")]
+      neighbours[word] = [names[i] for i in best]
   return neighbours
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+  vectors = vectors.astype(np.float32)
+  return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def words_of(text: str) -> list[str]:

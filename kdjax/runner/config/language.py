@@ -31,7 +31,7 @@ class StudentSource:
     None,
     "the student's beginning: a folder with config.json and safetensors, as Hugging"
     " Face has them; --student=layers(N), width(mlp=0.5) and their like then cut it"
-    " out of that",
+    " out of that. Not for lm: the folder of an earlier run, whose student it was",
   )
 
 

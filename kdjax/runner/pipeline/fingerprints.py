@@ -46,6 +46,9 @@ def of_setup(setup: Setup) -> dict[str, Any]:
     number = sum(key.startswith("sha256 of teacher") for key in values)
     digest = storage.digest(teacher.load())
     values[f"sha256 of teacher {number}"] = digest
+  if setup.start is not None and not setup.start.of_teacher:
+    digest = storage.digest(setup.start.variables(None))
+    values["sha256 of the student's beginning"] = digest
   if setup.cached is not None:
     text = json.dumps(setup.cached.manifest, sort_keys=True)
     values["sha256 of the teacher cache"] = hashlib.sha256(

@@ -25,6 +25,7 @@ def setup(changed=None, *, names=("cat", "dog"), teacher=None, cached=None):
     saved_teacher=teacher,
     other_teachers=((None, teacher),) if teacher else (),
     cached=cached and SimpleNamespace(manifest=cached),
+    start=None,
   )
 
 
