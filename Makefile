@@ -94,6 +94,9 @@ labelled-texts: .venv/ready .venv/minilm .venv/labelled
 	$(foreach name,movies topics pairs unlabelled,\
 	  $(LABELLED) $(name) runs/texts/$(name).csv &&) true
 	$(LABELLED) movies runs/texts/movies_2000.csv --train=2000 --test=1000
+	$(LABELLED) topics runs/texts/topics_1500.csv --train=1500 --test=1000
+	$(LABELLED) pairs runs/texts/pairs_1500.csv --train=1500 --test=1000
+	$(LABELLED) unlabelled runs/texts/unlabelled_8000.csv --train=8000 --test=500
 
 # The small teachers: of novels, and of what words mean.
 runs/lm_%_teacher/results.json:

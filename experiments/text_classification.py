@@ -91,6 +91,33 @@ def _on(name: str, length: int, **changes) -> Experiment:
   return Experiment(**(settings | changes))
 
 
+def _small(name: str, length: int, student_from: str | None = None):
+  """So small that a busy computer's share of a processor is enough."""
+  return _on(
+    name,
+    length,
+    language=Language(sequence_length=length, student_from=student_from),
+    student=dataclasses.replace(_STUDENT, epochs=4),
+    search=Search(
+      methods="kd", rates=(1e-3, 3e-3), weights=(1.0,), smoothing=(0.1,)
+    ),
+  )
+
+
+def _general(name: str, length: int, epochs: int) -> Experiment:
+  """Texts without labels, and the teacher as it was published."""
+  return Experiment(
+    data=Data(dataset=f"runs/texts/{name}.csv", task="embedding(384)"),
+    language=Language(sequence_length=length),
+    teacher=Teacher(teacher_from="package:minilm-l6"),
+    student=dataclasses.replace(
+      _STUDENT, epochs=epochs, batch_size=64, seeds=1, learning_rate=1e-3
+    ),
+    distillation=Distillation(distillation="cosine:1 + minilmv2:1"),
+    controls=Controls(controls=False),
+  )
+
+
 EXPERIMENTS = {
   "text_sentiment": _on("movies", 40),
   "text_sentiment_192": _on(
@@ -104,23 +131,14 @@ EXPERIMENTS = {
     student=dataclasses.replace(_STUDENT, model="layers(3)", epochs=3),
     search=dataclasses.replace(_SEARCH, rates=(5e-5, 1e-4, 2e-4)),
   ),
-  # So small that a busy computer's share of a processor is enough.
-  "text_sentiment_small": _on(
-    "movies_2000",
-    24,
-    student=dataclasses.replace(_STUDENT, epochs=4),
-    search=Search(
-      methods="kd", rates=(1e-3, 3e-3), weights=(1.0,), smoothing=(0.1,)
-    ),
+  "text_sentiment_small": _small("movies_2000", 24),
+  "text_topics_small": _small("topics_1500", 40),
+  "text_pairs_small": _small("pairs_1500", 32),
+  "text_general_small": _general("unlabelled_8000", 24, epochs=2),
+  "text_sentiment_general_small": _small(
+    "movies_2000", 24, student_from="runs/text_general_small"
   ),
   "text_topics": _on("topics", 64),
   "text_pairs": _on("pairs", 48),
-  "text_general": Experiment(
-    data=Data(dataset="runs/texts/unlabelled.csv", task="embedding(384)"),
-    language=Language(sequence_length=40),
-    teacher=Teacher(teacher_from="package:minilm-l6"),
-    student=dataclasses.replace(_STUDENT, epochs=2, batch_size=64, seeds=1),
-    distillation=Distillation(distillation="cosine:1 + minilmv2:1"),
-    controls=Controls(controls=False),
-  ),
+  "text_general": _general("unlabelled", 40, epochs=2),
 }

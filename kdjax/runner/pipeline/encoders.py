@@ -1,10 +1,17 @@
 """Pretrained encoders of texts, as the classifiers that a run trains or asks."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
+from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
+from kdjax.data import Dataset
+from kdjax.data.dataset import empty_examples
 from kdjax.models import ModelSpec
 from kdjax.models.pretrained.architectures import ARCHITECTURES
 from kdjax.models.pretrained.files import read_json
@@ -92,6 +99,32 @@ def without_classifier(encoder: Encoder) -> dict[str, Any]:
   params = encoder.variables["params"]
   kept = {name: x for name, x in params.items() if name != "head"}
   return {**encoder.variables, "params": kept}
+
+
+def as_embedder(flag: str, encoder: Encoder, dataset: Dataset) -> Encoder:
+  """An encoder without a classifier, whose answers are its vectors of texts.
+
+  They go through a layer that changes nothing, as networks of a run end in one.
+
+  Args:
+    flag: that names it, for messages.
+    dataset: of tokens; as many numbers are wanted as it has classes.
+  """
+  module = encoder.model.make(classes=0)
+  apply = partial(call_with, module.apply, train=False)
+  vectors = jax.eval_shape(apply, encoder.variables, empty_examples(dataset, 1))
+  width = vectors.shape[-1]
+  if width != dataset.classes:
+    raise UserError(
+      f"{flag}: its vectors have {width} numbers, and those of {dataset.name}"
+      f" {dataset.classes}: --task='embedding({width})'"
+    )
+  head = {
+    "kernel": np.eye(width, dtype=np.float32),
+    "bias": np.zeros(width, np.float32),
+  }
+  params = {**encoder.variables["params"], "head": head}
+  return encoder._replace(variables={**encoder.variables, "params": params})
 
 
 def _names(config: Mapping[str, Any]) -> tuple[str, ...] | None:

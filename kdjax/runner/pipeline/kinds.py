@@ -40,14 +40,19 @@ SETTINGS = dict.fromkeys(
 _LANGUAGE = (
   "language models learn by lm; a teacher's answers to texts are kept by cache"
 )
-ELSEWHERE = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
+_OF_TEXTS = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
+ELSEWHERE = _OF_TEXTS | {
+  "masked_language_model": "hidden tokens are told by kdjax.distill, in a program of"
+  " your own; of texts without labels --task='embedding(384)' learns a teacher's"
+  " vectors"
+}
 _NO_CLASS = "an image has a class at every pixel, not one, in the task"
 COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
 
 
 def is_of_texts(task: str | None) -> bool:
   """Says whether a task that the user wrote is that of language models."""
-  return task is not None and spec.parse(task).name in ELSEWHERE
+  return task is not None and spec.parse(task).name in _OF_TEXTS
 
 
 def check_settings(experiment: Experiment, task: Task) -> None:

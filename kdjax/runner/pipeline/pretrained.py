@@ -12,7 +12,11 @@ from kdjax.models import ModelSpec, read_model
 from kdjax.models.pretrained.read import read_outside_teacher
 from kdjax.runner.config import AUTO
 from kdjax.runner.pipeline import class_maps
-from kdjax.runner.pipeline.encoders import is_language_model, open_encoder
+from kdjax.runner.pipeline.encoders import (
+  as_embedder,
+  is_language_model,
+  open_encoder,
+)
 from kdjax.train.devices import processes
 
 KEEP, TUNED = "keep", "tuned"
@@ -122,6 +126,10 @@ def _from_encoder(source, model: str, dataset, classes, head):
       f"--teacher={model} and --teacher_from={source}: it is {encoder.model}; leave"
       " --teacher out"
     )
+  task = dataset.task
+  if not encoder.classes and task is not None and task.kind == "embedding":
+    encoder = as_embedder(f"--teacher_from={source}", encoder, dataset)
+    return SavedTeacher(encoder.model, lambda: encoder.variables), None
   if head != TUNED and not encoder.classes:
     raise UserError(
       f"--teacher_from={source}: it has no classifier; --teacher_head=tuned trains a"
