@@ -58,7 +58,8 @@ RUNS := \
   lm:lm_lora \
   lm:lm_lora_full \
   lm:lm_on_policy_teacher \
-  lm:lm_own_tokenizer
+  lm:lm_own_tokenizer \
+  compare:text_sentiment_small
 
 .PHONY: demo demo-lm lm-texts labelled-texts test test-slow serve lint bench experiments clean
 
@@ -153,6 +154,7 @@ BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 FLAGS_cached_teacher := --teacher_cache=runs/taught
 taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
 	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
+BEFORE_text_sentiment_small = $(MAKE) labelled-texts
 $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)

@@ -16,7 +16,16 @@ text_sentiment_layers: As `text_sentiment`, three of the teacher's layers. Not r
 
 text_sentiment_small: As `text_sentiment`, from 2,000 sentences of at most 24 tokens.
 
-  make experiments RUNS=compare:text_sentiment_small
+  make experiments RUNS=compare:text_sentiment_small    (12 minutes on two CPU cores shared by a dozen jobs)
+
+Two rates for each of kd, hard and smoothed labels, four epochs, 1,000 test sentences.
+
+Test error over 5 seeds: hard labels 29.2 ± 0.4 %, kd 30.6 ± 1.1 (+1.4 points, p = 0.07:
+not shown to differ), smoothed labels 33.3 ± 2.4, teacher 23.3. The students are 6 to 7
+points from their teacher, not within two; they begin at nothing and know no word that
+1,600 sentences do not teach. kd agrees with the teacher more often (73.9 % against
+70.4) and is better calibrated (error 8.9 % against 21.9). 5 times fewer parameters, 19
+times faster on 64 sentences.
 
 text_topics: Which of eight topics has a piece of Reuters' news (R8)?
 
@@ -33,6 +42,10 @@ text_pairs: Does a sentence of a package's documentation follow another one?
 As `text_sentiment`, of some 5,300 and 1,300 pairs; installed packages decide which.
 Not run yet.
 
+text_topics_small: As `text_sentiment_small`, of 1,500 pieces of news. Not run yet.
+
+text_pairs_small: As `text_sentiment_small`, of 1,500 pairs. Not run yet.
+
 text_general: General distillation: 2 x 128 learn MiniLM-L6's vectors of texts without labels.
 
   make labelled-texts
@@ -40,7 +53,16 @@ text_general: General distillation: 2 x 128 learn MiniLM-L6's vectors of texts w
   python launch.py compare --experiment=text_sentiment --student_from=runs/text_general \\
     --workdir=runs/text_sentiment_general
 
-The second command begins with what the first one gives. Not run yet.
+The last command begins with what the one before gives. Not run yet.
+
+text_general_small: As `text_general`, of 8,000 texts of at most 24 tokens. Not run yet.
+
+text_sentiment_general_small: As `text_sentiment_small`, begun by `text_general_small`.
+
+  python launch.py distill --experiment=text_general_small --workdir=runs/text_general_small
+  python launch.py compare --experiment=text_sentiment_general_small --workdir=runs/begun
+
+Not run yet.
 """
 
 import dataclasses

@@ -158,6 +158,7 @@ FOREIGN = {
   "compress.md": {"pruning_"},  # a family of ours
   "data.md": {"show"},
   "export.md": {"no-deps", "check"},
+  "general_distillation.md": {"copies", "masked"},
   "language_models.md": {"no-deps"},
   "performance.md": {
     "clock",

@@ -87,6 +87,13 @@ def find(
   )
 
 
+def of_run(folder: Path) -> SavedTeacher:
+  """A network that an earlier run has left in a folder, whatever it is for."""
+  note = storage.read_note(folder)
+  load = partial(storage.load_variables, folder, note)
+  return SavedTeacher(read_model(note["model"]), load)
+
+
 def _from_file(source, path: Path, model: str, dataset, classes, head):
   """The teacher as it is, and what it calls its classes."""
   if model == AUTO:

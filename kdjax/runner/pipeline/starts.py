@@ -14,7 +14,7 @@ from kdjax.core.calling import call_with
 from kdjax.core.errors import UserError
 from kdjax.data import Dataset
 from kdjax.data.dataset import empty_examples
-from kdjax.models import ModelSpec, read_model
+from kdjax.models import ModelSpec
 from kdjax.models.pretrained.cut import Cut, kept_parameters, read_cut
 from kdjax.models.pretrained.named import spec_of, with_blocks
 from kdjax.models.pretrained.width import Width
@@ -24,6 +24,7 @@ from kdjax.runner.pipeline.encoders import (
   open_encoder,
   without_classifier,
 )
+from kdjax.runner.pipeline.pretrained import of_run
 from kdjax.runner.pipeline.values import Values, is_cut
 from kdjax.train.schemes.scheme import OFFLINE
 
@@ -114,15 +115,14 @@ def _from_run(
   Layers that only one of the two has, such as the head of another task, are left out
   or drawn; those that both have must be alike.
   """
-  note = storage.read_note(folder)
+  saved = of_run(folder)
   if model is not None and is_cut(model):
     raise UserError(
       f"--student={model}: blocks are cut out of a teacher or a pretrained encoder, and"
-      f" --student_from={where} is a run; name its network, {note['model']}"
+      f" --student_from={where} is a run; name its network, {saved.model}"
     )
-  spec = model or read_model(note["model"])
-  stored = storage.load_variables(folder, note)
-  first = jax.tree.map(lambda x: x[0], stored)
+  spec = model or saved.model
+  first = jax.tree.map(lambda x: x[0], saved.load())
   network = spec.make(classes=dataset.classes)
   layers = _shapes(network, dataset)
   kept = {}
@@ -133,12 +133,12 @@ def _from_run(
       kept[name] = layer
     elif name != "head":
       raise UserError(
-        f"--student_from={where}: its network is {note['model']}, whose layer {name}"
+        f"--student_from={where}: its network is {saved.model}, whose layer {name}"
         f" has other sizes than that of --student={spec}"
       )
   if set(kept) <= {"head"}:
     raise UserError(
-      f"--student_from={where}: its network is {note['model']}, which has no layer in"
+      f"--student_from={where}: its network is {saved.model}, which has no layer in"
       f" common with --student={spec}"
     )
   variables = {**first, "params": kept}
