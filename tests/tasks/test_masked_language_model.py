@@ -142,7 +142,8 @@ def test_losses_and_scores_by_numpy():
 
 
 def network(width=8):
-  spec = f"masked_bert(width={width}, depth=2, heads=2, mlp=16, positions=24)"
+  sizes = f"width={width}, depth=2, heads=2, mlp=16, positions=24"
+  spec = f"masked_bert({sizes}, dropout=0.0)"
   return kdjax.from_linen(make_model(spec, classes=V))
 
 
