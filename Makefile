@@ -24,6 +24,9 @@ RUNS := \
   soft_td:soft_td \
   synthesise:dataset_distillation \
   compare:self_distillation \
+  compare:long_tail \
+  compare:long_tail_balanced \
+  compare:long_tail_weights \
   distill:mutual \
   distill:mean_teacher \
   distill:codistillation \
