@@ -195,3 +195,42 @@ def _trimmed(
     for name in ("tokens", "mask", "segments")
     if name in names
   }
+
+
+def by_length(
+  arrays: Any, *, least: int
+) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+  """Groups texts that are about as long, so that few are filled up to the longest.
+
+  Args:
+    arrays: (N, T) by name, with a `mask`; whatever else is one group.
+    least: texts of a group, but for the last; fewer join longer ones, as a program
+      for each length is compiled.
+
+  Returns:
+    Which examples each group has, in order, and their arrays: T / 4, T / 2 or T long.
+
+  Example:
+    >>> mask = np.arange(64) < np.array([[3], [60], [20], [2]])
+    >>> [x["mask"].shape for _, x in by_length({"mask": mask}, least=2)]
+    [(2, 16), (2, 64)]
+  """
+  if not isinstance(arrays, Mapping) or "mask" not in arrays:
+    count = len(
+      next(iter(arrays.values())) if isinstance(arrays, Mapping) else arrays
+    )
+    return [(np.arange(count), arrays)]
+  mask = arrays["mask"]
+  longest = mask.shape[1]
+  # The place behind the last token: there may be holes before it.
+  lengths = longest - mask[:, ::-1].argmax(axis=1)
+  groups, waiting = [], np.zeros(0, int)
+  shorter = 0
+  for width in dict.fromkeys((-(-longest // 4), -(-longest // 2), longest)):
+    here = np.flatnonzero((lengths > shorter) & (lengths <= width))
+    waiting, shorter = np.union1d(waiting, here).astype(int), width
+    if len(waiting) >= least or (width == longest and len(waiting)):
+      taken = {name: x[waiting, :width] for name, x in arrays.items()}
+      groups.append((waiting, taken))
+      waiting = np.zeros(0, int)
+  return groups

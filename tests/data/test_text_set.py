@@ -10,7 +10,7 @@ from small_texts import reviews, words, write_table
 from kdjax import data
 from kdjax.core.preprocessing import to_float
 from kdjax.data.dataset import empty_examples
-from kdjax.data.text_set import encode, of_texts
+from kdjax.data.text_set import by_length, encode, of_texts
 from kdjax.models.tokenizers import encode_texts
 
 ROWS = reviews(40)
@@ -110,3 +110,36 @@ def test_arrays_by_name_are_selected_read_and_told_apart(tmp_path):
   empty = empty_examples(dataset, 2)
   assert empty["mask"].all() and empty["mask"].dtype == bool
   assert to_float(empty)["tokens"] is empty["tokens"]
+
+
+@pytest.mark.parametrize(
+  ("lengths", "least", "groups"),
+  [
+    ([3, 60, 20, 2], 2, [[0, 3], [1, 2]]),
+    ([3, 60, 20, 2], 1, [[0, 3], [2], [1]]),
+    ([3, 60, 20, 2], 5, [[0, 1, 2, 3]]),
+    ([64, 64], 1, [[0, 1]]),
+    ([16, 17, 32, 33], 1, [[0], [1, 2], [3]]),
+  ],
+)
+def test_texts_of_about_one_length_go_together(lengths, least, groups):
+  mask = np.arange(64) < np.array(lengths)[:, None]
+  tokens = np.where(mask, 7, 0)
+  taken = by_length({"tokens": tokens, "mask": mask}, least=least)
+  assert [places.tolist() for places, _ in taken] == groups
+  for places, arrays in taken:
+    width = arrays["mask"].shape[1]
+    assert not mask[places, width:].any()
+    np.testing.assert_array_equal(arrays["tokens"], tokens[places, :width])
+
+
+def test_a_hole_in_a_text_shortens_nothing():
+  mask = np.array([[True, False, False, True, False, False, False, False]])
+  ((_, arrays),) = by_length({"mask": mask}, least=1)
+  assert arrays["mask"].shape == (1, 4)
+
+
+def test_images_are_one_group():
+  images = np.zeros((3, 2, 2, 1))
+  ((places, same),) = by_length(images, least=1)
+  assert places.tolist() == [0, 1, 2] and same is images

@@ -1,9 +1,11 @@
 """Texts with labels through the commands, and by `kdjax.distill` alike."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +18,11 @@ from small_texts import encoder, reviews, words, write_table
 import kdjax
 import launch
 from kdjax.core.storage import load_variables, read_note
-from kdjax.data.text_set import encode
+from kdjax.data.text_set import by_length, encode
 from kdjax.models import make_model
 from kdjax.models.export import onnx
 from kdjax.models.tokenizers import encode_texts
+from kdjax.runner.pipeline import predict
 from kdjax.train.batch import step_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_runs")]
@@ -123,7 +126,7 @@ def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
   )
   flag = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
   subprocess.run(
-    [sys.executable, "-c", code], env=_environment(flag), check=True
+    [sys.executable, "-c", code], env=os.environ | flag, check=True
   )
   results = json.loads((two / "results.json").read_text())
   assert len(results["environment"]["devices"]) == 2
@@ -131,12 +134,6 @@ def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
   jax.tree.map(
     partial(np.testing.assert_allclose, atol=1e-4), networks[0], other
   )
-
-
-def _environment(more):
-  import os
-
-  return {**os.environ, **more}
 
 
 def test_methods_are_compared_and_networks_made_small(flags, tmp_path):
@@ -210,3 +207,23 @@ def test_distill_comes_to_what_the_command_does(flags, tmp_path):
       np.testing.assert_allclose(value, expected[seed], atol=1e-4)
     score = results["student"]["test_accuracy"][seed]
     assert done.metrics["accuracy"] == pytest.approx(score)
+
+
+def test_lengths_that_go_together_answer_as_all_do(monkeypatch):
+  rng = np.random.default_rng(0)
+  mask = np.arange(32) < rng.integers(1, 33, 20)[:, None]
+  inputs = {"tokens": rng.integers(1, 11, mask.shape), "mask": mask}
+  network = make_model(
+    "bert(width=8, depth=2, heads=2, mlp=16, vocabulary=11)", classes=3
+  )
+  keys = jax.random.split(jax.random.key(0), 2)
+  variables = jax.vmap(lambda key: network.init(key, **inputs))(keys)
+  train_spec = SimpleNamespace(
+    network=network, task=kdjax.tasks.text_classification(3), show=kdjax.data.to_float,
+    together=True, most=None, partition=None,
+  )  # fmt: skip
+  expected = predict.predict(train_spec, variables, inputs)
+  monkeypatch.setattr(predict, "LIKE_LENGTHS", 4)
+  assert len(by_length(inputs, least=4)) > 1
+  answers = predict.predict(train_spec, variables, inputs)
+  np.testing.assert_allclose(answers, expected, atol=1e-6)

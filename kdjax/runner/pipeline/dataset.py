@@ -251,7 +251,7 @@ def crop_dataset(dataset: Dataset, size: int | None) -> Dataset:
     size: side of the square that they see; None for all.
 
   Example:
-    >>> toy = Dataset("toy", 1, ("a",), (4, 4, 1), None, None)
+    >>> toy = Dataset("toy", 2, ("a", "b"), (4, 4, 1), None, None)
     >>> crop_dataset(toy, 2).image_shape
     (2, 2, 1)
   """

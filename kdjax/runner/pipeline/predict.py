@@ -8,11 +8,14 @@ import numpy as np
 
 from kdjax import data, evaluate
 from kdjax.core.task import Task
+from kdjax.data.text_set import by_length
 from kdjax.runner.pipeline.partition import placed
 from kdjax.runner.pipeline.setup import TrainSpec
 
 # Of classes that differ by less in size, adjusting logits says little.
 UNLIKE = 2
+# Texts of about one length that are worth a program of their own.
+LIKE_LENGTHS = 1000
 # Pixels of which networks answer something at once.
 _NUMBERS = 1 << 18
 
@@ -68,6 +71,13 @@ def predict(
   Returns:
     (M, N, C) float32 logits; or what the task keeps of outputs, (M, N, ...).
   """
+  groups = by_length(images, least=LIKE_LENGTHS)
+  if len(groups) > 1:
+    parts = [
+      predict(train_spec, networks, some, whole=whole) for _, some in groups
+    ]
+    order = np.argsort(np.concatenate([places for places, _ in groups]))
+    return np.concatenate(parts, axis=1)[:, order]
   kept = train_spec.task.kept
   networks = placed(networks, train_spec.partition)
   unread = data.Split(images, np.zeros(len(images), np.int32))
