@@ -153,8 +153,7 @@ class Setup(NamedTuple):
   def data_facts(self) -> dict[str, Any]:
     """What results.json says of how the data were read, as a part of it."""
     facts = self.dataset.facts
-    examples = f"{self.dataset.noun}s"
-    return {"data": {"examples": examples, **facts}} if facts else {}
+    return {"data": {"noun": self.dataset.noun, **facts}} if facts else {}
 
   @property
   def trains_teacher(self) -> bool:

@@ -94,14 +94,11 @@ def of_examples(results: Mapping[str, Any], sentence: str) -> str:
   """Calls examples in a sentence what they are, where they are no images.
 
   Example:
-    >>> of_examples({"data": {"examples": "texts"}}, "on 9 images")
+    >>> of_examples({"data": {"noun": "text"}}, "on 9 images")
     'on 9 texts'
   """
-  several = (results.get("data") or {}).get("examples", "images")
-  if several == "images":
-    return sentence
-  sentence = re.sub(r"\bimages\b", several, sentence)
-  return re.sub(r"\bimage\b", several.removesuffix("s"), sentence)
+  noun = (results.get("data") or {}).get("noun", "image")
+  return re.sub(r"\bimage(?=s?\b)", noun, sentence)
 
 
 def of_answers(results: Mapping[str, Any], sentence: str) -> str:

@@ -26,7 +26,7 @@ def remark(results: Mapping[str, Any]) -> str:
   who = "The average teacher" if several else "The teacher"
   finding = _near_chance(teacher, error)
   finding = finding or _worse(error, score.mean(baseline), score)
-  return f"{who} {finding}" if finding else ""
+  return reading.of_examples(results, f"{who} {finding}") if finding else ""
 
 
 def before(results: Mapping[str, Any], sentence: str) -> str:

@@ -70,6 +70,7 @@ def write_cache(setup: Caching, context: Context) -> Written:
     "teacher": _scores(base, teacher),
     "data": {
       "name": base.dataset.name,
+      "noun": base.dataset.noun,
       "examples": len(train.labels),
       "fingerprint": data.fingerprint(train),
     },
