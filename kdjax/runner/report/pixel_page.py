@@ -41,7 +41,7 @@ def maps_figure(
   there = np.unique(np.concatenate([labels, *called.values()]))
   there = [int(k) for k in there if 0 <= k < classes][:MOST]
   lines = -(-len(there) // 6)
-  drawing = style.figure(side * rows + 0.9 + 0.2 * lines)
+  drawing = style.figure(side * rows + 0.8 + 0.18 * lines)
   panels = drawing.subplots(rows, len(columns), squeeze=False)
   for panel, title in zip(panels[0], columns, strict=True):
     panel.set_title(title, size=8)
@@ -60,13 +60,12 @@ def maps_figure(
     for axis in axes:
       axis.set_xticks([])
       axis.set_yticks([])
-  drawing.colorbar(
-    heat,
-    ax=panels[:, -1:],
-    label="KL divergence, nats",
-    location="bottom",
-    aspect=10,
+      axis.spines[:].set_visible(False)
+  bar = drawing.colorbar(
+    heat, ax=panels, location="bottom", shrink=0.5, aspect=40, pad=0.02
   )
+  bar.set_label("Disagreement: KL divergence, nats", size=8)
+  bar.ax.tick_params(labelsize=8)
   drawing.legend(
     handles=[
       Patch(
