@@ -260,6 +260,12 @@ def _narrow(network: nn.Module, provider: type, rule: Any) -> Narrow:
         return jax.lax.dot_general(*args, **kwargs)
       return super().dot_general(*args, **kwargs)
 
+    def einsum(self, text, *operands, **kwargs):
+      # A layer has one weight: what is multiplied by two matrices is scaled.
+      if len(operands) > 2:
+        return jnp.einsum(text, *operands, **kwargs)
+      return super().einsum(text, *operands, **kwargs)
+
   methods = [name for name in ("__call__", "decode") if hasattr(network, name)]
   return Narrow(
     import_qwix().quantize_model(network, Provider([rule]), methods=methods)
