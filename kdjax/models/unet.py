@@ -5,9 +5,27 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.models import checks, dense
-from kdjax.models.layers import PlainStage, max_pool_2x2
+from kdjax.models.layers import NormedConvolution, max_pool_2x2
 from kdjax.models.registry import register
 from kdjax.models.statistics import Statistics, read_statistics, standardise
+
+
+class Stage(nn.Module):
+  """3 x 3 convolutions of one width, each normalised and with a ReLU.
+
+  Attributes:
+    convolutions: how many.
+    width: channels.
+  """
+
+  convolutions: int
+  width: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    for i in range(self.convolutions):
+      x = NormedConvolution(self.width, 3, name=f"layer_{i}")(x, train=train)
+    return x
 
 
 class UNet(nn.Module):
@@ -39,9 +57,7 @@ class UNet(nn.Module):
       nonlocal number
       name, number = f"stage_{number}", number + 1
       width = self.width << level
-      return PlainStage(self.convolutions, width, True, name=name)(
-        x, train=train
-      )
+      return Stage(self.convolutions, width, name=name)(x, train=train)
 
     for level in range(self.depth):
       beside.append(stage(x, level))
