@@ -62,7 +62,13 @@ RUNS := \
   lm:lm_lora_full \
   lm:lm_on_policy_teacher \
   lm:lm_own_tokenizer \
-  compare:text_sentiment_small
+  compare:text_sentiment_small \
+  compare:regression_diabetes \
+  compare:regression_images \
+  compare:regression_intervals \
+  distill:boosted_diabetes \
+  distill:boosted_tumours \
+  distill:boosted_tumours_in_sample
 
 .PHONY: demo demo-lm lm-texts labelled-texts test test-slow serve lint bench experiments clean
 
@@ -155,6 +161,14 @@ endef
 BEFORE_cached_teacher = rm -rf runs/taught && $(BIN)/python launch.py cache \
 	--experiment=cached_teacher --workdir=runs/taught
 FLAGS_cached_teacher := --teacher_cache=runs/taught
+define boosted
+BEFORE_boosted_$(1) = rm -rf runs/boosted_$(1)_trees && \
+	$(BIN)/python -m examples.boosted_teacher $(2) runs/boosted_$(1)_trees $(3)
+FLAGS_boosted_$(1) := --teacher_cache=runs/boosted_$(1)_trees
+endef
+$(eval $(call boosted,diabetes,diabetes))
+$(eval $(call boosted,tumours,breast_cancer))
+$(eval $(call boosted,tumours_in_sample,breast_cancer,--in_sample))
 taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
 	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
 BEFORE_text_sentiment_small = $(MAKE) labelled-texts
