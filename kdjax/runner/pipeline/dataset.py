@@ -277,8 +277,10 @@ def _as_seen(dataset: Dataset, split: Split) -> Split:
 
   Those that are trained on are cropped behind their view.
   """
+  if task_of(dataset).border_target is None:
+    return split
   size = dataset.image_shape[:2]
-  if task_of(dataset).border_target is None or split.labels.shape[1:] == size:
+  if split.labels.shape[1:] == size:
     return split
   labels = data.middle(split.labels[..., None], size[0])[..., 0]
   return split._replace(labels=labels)

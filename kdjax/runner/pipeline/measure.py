@@ -243,6 +243,7 @@ def _network(
   return {
     "model": train_spec.model.text,
     "parameters": evaluate.parameters(one["params"]),
+    "parameter_bytes": sum(x.nbytes for x in jax.tree.leaves(one["params"])),
     "flops": flops or _flops(setup, train_spec, networks),
     **measured(setup, train_spec.task, logits, teacher_logits),
   }

@@ -1,11 +1,15 @@
 """What a run opens, and what it says of it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from small_texts import reviews, words, write_table
 
 from kdjax.core.errors import UserError
-from kdjax.data import Dataset, Split
+from kdjax.data import Dataset, Split, text_set
 from kdjax.data.registry import MAKERS
+from kdjax.models.tokenizers import encode_texts
 from kdjax.runner.config import Data
 from kdjax.runner.pipeline import dataset
 from kdjax.tasks import regression
@@ -76,3 +80,18 @@ def test_one_class_is_refused(folder, capsys, megabytes):
 def test_training_images_of_one_class_are_refused(folder):
   with pytest.raises(UserError, match="training images of digits are .* '3'"):
     dataset.open_stored(Data(dataset="digits", train_split="train[:1]"))
+
+
+def test_texts_are_held_out_as_images_are(tmp_path):
+  path, tokenizer = write_table(tmp_path / "t.csv", reviews(60)), words()
+
+  def encode(stored):
+    tokens = text_set.encode(stored, partial(encode_texts, tokenizer), 32)
+    return tokens._replace(tokenizer=tokenizer)
+
+  texts = dataset.open_stored(Data(dataset=str(path)), encode=encode)
+  assert dataset.task_of(texts).name == "text_classification"
+  examples, held = dataset.hold_out(texts, 0.25)
+  assert len(examples) + len(held.labels) == len(texts.train.labels)
+  assert set(held.images) == {"tokens", "mask"}
+  assert not set(texts.train.texts[examples]) & set(held.texts)
