@@ -62,6 +62,7 @@ RUNS := \
   lm:lm_lora_full \
   lm:lm_on_policy_teacher \
   lm:lm_own_tokenizer \
+  lm:lm_other_tokenizer \
   compare:text_sentiment_small \
   compare:regression_diabetes \
   compare:regression_images \
@@ -177,6 +178,7 @@ $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_own_tokenizer = $(MAKE) lm-texts
+BEFORE_lm_other_tokenizer = $(BEFORE_lm_own_tokenizer)
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \
 	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache
