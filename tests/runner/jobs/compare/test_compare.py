@@ -9,7 +9,7 @@ from kdjax.runner.config import Experiment, options
 from kdjax.runner.jobs.compare import candidates, training
 from kdjax.runner.jobs.compare.build import read_methods
 from kdjax.runner.pipeline import build
-from kdjax.tasks import classification
+from kdjax.tasks import classification, embedding
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -32,6 +32,21 @@ TINY = (
 )
 def test_control_rates(rates, count, expected):
   np.testing.assert_allclose(candidates.control_rates(rates, count), expected)
+
+
+@pytest.mark.parametrize(
+  ("name", "task", "says"),
+  [
+    ("kd", classification(3), None),
+    ("rkd", embedding(3), None),
+    ("kd", embedding(3), "reads scores of classes or scores of yes and no; the"),
+    ("srd", embedding(3), "has kd, which reads scores of classes or scores of"),
+  ],
+)
+def test_why_a_method_is_left_out(name, task, says):
+  reason = candidates.misfit_of(name, read_methods([name])[name], task)
+  assert (reason is None) == (says is None)
+  assert says is None or reason.startswith(says)
 
 
 def test_every_arm_has_as_many_tries():
