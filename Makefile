@@ -27,6 +27,7 @@ RUNS := \
   compare:long_tail \
   compare:long_tail_balanced \
   compare:long_tail_weights \
+  compare:embedding_digits \
   distill:mutual \
   distill:mean_teacher \
   distill:codistillation \
@@ -176,6 +177,8 @@ BEFORE_text_sentiment_small = $(MAKE) labelled-texts
 $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
+BEFORE_embedding_digits = rm -rf runs/digits_teacher && \
+	$(BIN)/python -m experiments.embeddings runs/digits_teacher
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_own_tokenizer = $(MAKE) lm-texts
 BEFORE_lm_other_tokenizer = $(BEFORE_lm_own_tokenizer)

@@ -39,7 +39,11 @@ def test_control_rates(rates, count, expected):
   [
     ("kd", classification(3), None),
     ("rkd", embedding(3), None),
-    ("kd", embedding(3), "reads scores of classes or scores of yes and no; the"),
+    (
+      "kd",
+      embedding(3),
+      "reads scores of classes or scores of yes and no; the",
+    ),
     ("srd", embedding(3), "has kd, which reads scores of classes or scores of"),
   ],
 )

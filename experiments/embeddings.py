@@ -1,0 +1,102 @@
+"""A classifier's last features teach small embedders.
+
+embedding_digits: What methods make of a student that searches in its teacher's index.
+
+  python -m experiments.embeddings runs/digits_teacher
+  python launch.py compare --experiment=embedding_digits   (17 minutes on two CPU cores shared by a dozen jobs)
+
+A classifier of digits (97.5 % right) is cut behind its last hidden layer: 32 numbers a
+digit, which are the targets of students that see 400 of its digits and no class. Every
+arm tries six settings on 288 digits that nobody has seen, the best one is trained again
+with five fresh seeds.
+
+Recall@1 of searches in the teacher's index / Spearman of all pairs' cosines, on 355 test
+digits: plain cosine to the teacher's vectors, the baseline 0.894 ± 0.058 / 0.980 ±
+0.002; rkd 0.865 ± 0.027 / 0.979 ± 0.003, cosine 0.830 ± 0.051 / 0.973 ± 0.003, crd 0.774
+± 0.045 / 0.965 ± 0.005, seed 0.744 ± 0.018 / 0.879 ± 0.003, pkt 0.712 ± 0.045 / 0.981 ±
+0.001. No method is shown to help, and all have a smaller cosine than the baseline
+(0.981). Where the teacher's vectors are the targets, cosine and the baseline have one
+loss: what tells them apart are their rates. The baseline tried six and took 0.03,
+methods three weights of two, of which all took 0.01, the larger. So read the methods
+against cosine: rkd finds a little more on average, pkt keeps the order of all pairs best and finds
+the single vector worst, as whatever turns all vectors alike is free to it.
+"""
+
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import optax
+
+import kdjax
+from kdjax.core import storage
+from kdjax.models import make_model
+from kdjax.runner.config import Data, Experiment, Search, Student, Teacher
+
+HELD_OUT, SIZE, HIDDEN = 0.2, 32, 256
+FOLDER = "runs/digits_teacher"
+
+EXPERIMENTS = {
+  "embedding_digits": Experiment(
+    # The classes are not used: the teacher's vectors are the targets.
+    data=Data(
+      dataset="digits",
+      task=f"embedding({SIZE})",
+      validation=HELD_OUT,
+      images=400,
+    ),
+    teacher=Teacher(model=f"mlp({HIDDEN})", teacher_from=FOLDER),
+    student=Student(model="mlp(16)", epochs=30, batch_size=50, seeds=5),
+    search=Search(methods="cosine rkd pkt crd seed", rates=(3e-3, 1e-2)),
+  ),
+}
+
+
+def write_teacher(folder: pathlib.Path, epochs: int = 40) -> float:
+  """Trains a classifier of digits, and keeps it up to its last features.
+
+  Returns:
+    Its accuracy on the test images.
+  """
+  dataset = kdjax.data.load("digits")
+  labels = dataset.train.labels
+  # What the comparison holds out, nobody has seen.
+  seen, _ = kdjax.data.split_validation(np.zeros_like(labels), HELD_OUT, seed=0)
+  train, test = (
+    {"image": np.float32(x.images) / 255, "label": x.labels}
+    for x in (dataset.train, dataset.test)
+  )
+  classifier = make_model(f"mlp({HIDDEN}, {SIZE}, dropout=0.2)", classes=10)
+  done = kdjax.distill(
+    kdjax.from_linen(classifier),
+    None,
+    {name: x[seen] for name, x in train.items()},
+    method="ce:1",
+    task=kdjax.tasks.classification(10),
+    optimizer=optax.adam(1e-3),
+    epochs=epochs,
+    batch_size=64,
+    key=jax.random.key(0),
+    score_on=test,
+    progress=False,
+  )
+  params = done.variables["params"]
+  # The last layer before the classifier, without its ReLU, is the head.
+  embedder = {"stage_0": params["stage_0"], "head": params["stage_1"]["dense"]}
+  note = {
+    "model": f"mlp({HIDDEN})",
+    "classes": SIZE,
+    "class_names": [*map(str, range(SIZE))],
+    "image_shape": list(dataset.image_shape),
+    "dataset": "digits",
+    "validation": HELD_OUT,
+  }
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  storage.save_network(folder, {"params": embedder}, note)
+  return done.metrics["accuracy"]
+
+
+if __name__ == "__main__":
+  accuracy = write_teacher(pathlib.Path(sys.argv[1]))
+  print(f"{sys.argv[1]}: the classifier's accuracy is {100 * accuracy:.2f} %")
