@@ -65,13 +65,17 @@ def noisy_teacher(
     del params
     teacher = inputs.teacher.answers
     chance = at(share, inputs.step)
+    keys, shape = example_keys(key, inputs), teacher.shape[1:]
+    if len(keys) < len(teacher):
+      # Of pixels and tokens an example has several rows.
+      shape = (len(teacher) // len(keys), *shape)
 
     def noise(key):
       which_key, noise_key = jax.random.split(key)
-      values = jax.random.normal(noise_key, teacher.shape[1:])
+      values = jax.random.normal(noise_key, shape)
       return values * jax.random.bernoulli(which_key, chance)
 
-    draws = jax.vmap(noise)(example_keys(key, inputs))
+    draws = jax.vmap(noise)(keys).reshape(teacher.shape)
     noisy = teacher * (1 + at(sigma, inputs.step) * draws)
     # A negative factor would make the largest logit of a masked class.
     noisy = jnp.where(teacher == -jnp.inf, teacher, noisy)

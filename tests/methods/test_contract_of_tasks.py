@@ -43,6 +43,8 @@ OF_TEXTS = (
 )
 # They read what a run has drawn, or want more of their networks than these have.
 ELSEWHERE = {"minillm", "policy_gradient"}
+# They classify whole examples, by branches, pairs and memories of their own.
+OF_EXAMPLES = {"byot", "cat_kd", "cs_kd", "deit", "ofa", "pskd", "srrl"}
 
 
 class Pixels(nn.Module):
@@ -146,7 +148,10 @@ class Case:
     reads = [name for name in sorted(MAKERS) if self.task.kind in READS[name]]
     of_answers = {*reads} - {name for name in reads if READS[name] == KINDS}
     of_answers |= {"ce", "logit_mse"} & {*reads}
-    return sorted((of_answers | {*features} & {*reads}) - ELSEWHERE)
+    without = ELSEWHERE | (
+      OF_EXAMPLES if self.task.name == "segmentation" else set()
+    )
+    return sorted((of_answers | {*features} & {*reads}) - without)
 
   def make(self, *names):
     text = " + ".join(f"{name}:1" for name in names)
