@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from documented_code import code_of, loaded, page
 from scipy import special, stats
 
 import kdjax
@@ -218,3 +219,11 @@ def test_the_signature_has_a_logit_a_chosen_token():
   (output,) = TASK.signature(one, V).outputs
   assert output.shape == (4, V)
   assert tasks.make_task("masked_language_model", classes=2).width == 30522
+
+
+@pytest.mark.slow
+def test_the_page_s_example_learns(tmp_path):
+  code = code_of(page("general_distillation.md"))
+  with loaded(code, tmp_path / "triple_loss.py") as module:
+    (epoch,) = module.students.history
+  assert {"kd", "ce", "cosine"} <= set(epoch)
