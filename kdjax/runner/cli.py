@@ -173,7 +173,9 @@ def beginning(
   if "experiment" in values or not (names_own or "help" in values):
     return name, name
   dataset_name = _name_of(values.get("dataset", Experiment().data.dataset))
-  if COMMANDS[command].example != DEMO:
+  # What is distill by another name begins as that does.
+  alike = CONFIGS[command] is CONFIGS["distill"]
+  if COMMANDS[command].example != DEMO and not alike:
     return dataset_name if "dataset" in values else name, name
   return dataset_name, None
 

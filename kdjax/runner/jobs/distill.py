@@ -129,4 +129,4 @@ DISTILL = Job(
   summary=record.summary,
 )
 SWEEP = DISTILL._replace(name="sweep")
-TEXT = DISTILL._replace(name="text")
+TEXT = DISTILL._replace(name="text", example="text_sentiment")
