@@ -28,6 +28,7 @@ RUNS := \
   compare:long_tail_balanced \
   compare:long_tail_weights \
   compare:embedding_digits \
+  compare:digit_facts \
   distill:mutual \
   distill:mean_teacher \
   distill:codistillation \

@@ -12,7 +12,8 @@ from networks import make_method
 
 from kdjax.core.errors import UserError
 from kdjax.methods import MAKERS
-from kdjax.tasks import classification
+from kdjax.methods.registry import READS
+from kdjax.tasks import classification, multilabel
 from kdjax.train.objective import objective
 from kdjax.train.teacher import live_teacher
 
@@ -38,13 +39,21 @@ def networks_of(pair, framework):
   return make_pair(pair)[framework]
 
 
+def asked(name):
+  """The task and the batch of a method, of yes and no where it reads these alone."""
+  if READS[name] != ("binary",):
+    return TASK, BATCH
+  labels = np.arange(4 * len(BATCH["label"])).reshape(-1, 4) % 3 > 0
+  return multilabel(4), BATCH | {"label": labels}
+
+
 def started(name, pair, framework):
   """The objective of a method, the teacher, parameters and state."""
   (teacher, known), (student, variables) = networks_of(pair, framework)
-  target = objective(make_method(name), student, TASK)
+  target = objective(make_method(name), student, asked(name)[0])
   teacher = live_teacher(teacher, known)
   params, state = jax.jit(target.init)(
-    jax.random.key(0), variables, teacher, BATCH
+    jax.random.key(0), variables, teacher, asked(name)[1]
   )
   return target, teacher, params, state
 
@@ -54,7 +63,7 @@ def starts(name, pair):
 
   def start():
     target, *arrays = started(name, pair, "linen")
-    return loss_of(target)(*arrays)
+    return loss_of(target, asked(name)[1])(*arrays)
 
   try:
     jax.eval_shape(start)
@@ -69,10 +78,10 @@ def pair_for(name):
   return next(pair for pair in NEEDS if starts(name, pair))
 
 
-def loss_of(target):
+def loss_of(target, batch):
   def loss(teacher, params, state):
     return target.loss(
-      params, state, teacher, BATCH, step=50, key=jax.random.key(1)
+      params, state, teacher, batch, step=50, key=jax.random.key(1)
     )
 
   return loss
@@ -85,7 +94,9 @@ def test_the_same_loss_and_gradient(name):
   pair = "convolutional" if pair == "functions" else pair
   for framework in ("linen", "nnx"):
     target, *arrays = started(name, pair, framework)
-    step = jax.value_and_grad(loss_of(target), argnums=1, has_aux=True)
+    step = jax.value_and_grad(
+      loss_of(target, asked(name)[1]), argnums=1, has_aux=True
+    )
     results[framework] = jax.jit(step)(*arrays)
   (value, (state, metrics)), grads = results["linen"]
   assert jnp.isfinite(value)
