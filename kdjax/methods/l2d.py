@@ -69,6 +69,8 @@ def l2d(
     check_static(name, value, lambda value: 0 <= value < float("inf"))
 
   def loss(inputs):
+    if inputs.examples is not None:
+      inputs = inputs._replace(mask=inputs.examples)
     student = _embeddings(
       "student", inputs.student, student_tap, inputs.student_head
     )
@@ -99,6 +101,6 @@ def _labels(inputs, examples: int, count: int) -> jax.Array:
   """(B, L) 1 for the labels that an example has; none for padding."""
   # The rows are the labels of one example after another.
   yes = jnp.reshape(inputs.labels, (examples, count)) == 1
-  if inputs.mask is not None and inputs.mask.shape == (examples,):
+  if inputs.mask is not None:
     yes &= (inputs.mask != 0)[:, None]
   return yes.astype(jnp.int32)
