@@ -13,7 +13,7 @@ from networks import make_method
 from kdjax.core.errors import UserError
 from kdjax.methods import MAKERS
 from kdjax.methods.registry import READS
-from kdjax.tasks import classification, multilabel
+from kdjax.tasks import classification, multilabel, regression
 from kdjax.train.objective import objective
 from kdjax.train.teacher import live_teacher
 
@@ -41,6 +41,9 @@ def networks_of(pair, framework):
 
 def asked(name):
   """The task and the batch of a method, of yes and no where it reads these alone."""
+  if READS[name] == ("values",):
+    targets = np.random.default_rng(0).normal(size=(len(BATCH["label"]), 4))
+    return regression(4), BATCH | {"label": targets.astype(np.float32)}
   if READS[name] != ("binary",):
     return TASK, BATCH
   labels = np.arange(4 * len(BATCH["label"])).reshape(-1, 4) % 3 > 0
