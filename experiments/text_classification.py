@@ -42,7 +42,14 @@ text_pairs: Does a sentence of a package's documentation follow another one?
 As `text_sentiment`, of some 5,300 and 1,300 pairs; installed packages decide which.
 Not run yet.
 
-text_topics_small: As `text_sentiment_small`, of 1,500 pieces of news. Not run yet.
+text_topics_small: As `text_sentiment_small`, of 1,500 pieces of news, cut to 40 tokens.
+
+  make experiments RUNS=compare:text_topics_small    (half an hour on two CPU cores shared by two dozen jobs)
+
+Test error over 5 seeds: hard labels 21.1 ± 0.8 %, kd 20.6 ± 0.3 (-0.5 points, p = 0.18:
+not shown to differ), smoothed labels 20.3 ± 1.1, teacher 20.0: within a point of a
+teacher that two passes over 1,200 texts have hardly taught the rare topics. kd agrees
+with it more often, 93.2 % against 88.0.
 
 text_pairs_small: As `text_sentiment_small`, of 1,500 pairs. Not run yet.
 
