@@ -1,5 +1,7 @@
 """BERT: a bidirectional transformer encoder of token ids."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,25 @@ class Mlp(nn.Module):
     return nn.Dense(width, kernel_init=_initial, name="dense_1")(x)
 
 
+def _attend(
+  drop: nn.Dropout,
+  query: jax.Array,
+  key: jax.Array,
+  value: jax.Array,
+  mask: jax.Array | None = None,
+  dtype: jnp.dtype | None = None,
+  precision: jax.lax.PrecisionLike = None,
+  module: nn.Module | None = None,
+) -> jax.Array:
+  """Stock attention, but a layer drops weights: the stock mask is a device's."""
+  weights = nn.dot_product_attention_weights(
+    query, key, mask=mask, dtype=dtype, precision=precision, module=module
+  )
+  return jnp.einsum(
+    "bhqk,bkhd->bqhd", drop(weights), value, precision=precision
+  )
+
+
 class Stage(nn.Module):
   """One post-norm block: norm(x + attention(x)), then norm(x + mlp(x))."""
 
@@ -73,11 +94,10 @@ class Stage(nn.Module):
     drop = nn.Dropout(self.dropout, deterministic=not train)
     attention = nn.MultiHeadDotProductAttention(
       self.heads,
-      dropout_rate=self.dropout,
-      broadcast_dropout=False,
       kernel_init=_initial,
+      attention_fn=functools.partial(_attend, drop),
       name="attention",
-    )(x, mask=mask, deterministic=not train)
+    )(x, mask=mask)
     x = _norm("norm_0", self.epsilon)(x + drop(attention))
     mlp = Mlp(self.mlp, self.activation, name="mlp")
     return _norm("norm_1", self.epsilon)(x + drop(mlp(x)))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax import models
 from kdjax.train.devices.dropout import by_example
 
 RNGS = {"dropout": jax.random.key(3)}
@@ -60,3 +61,22 @@ def test_broadcast_axes_share_a_mask():
   layer = nn.Dropout(0.5, broadcast_dims=(1,), deterministic=False)
   out = drop(layer, jnp.ones((2, 5, 16)), range(2))
   np.testing.assert_array_equal(out[:, :1] * jnp.ones((1, 5, 1)), out)
+
+
+def test_an_encoder_drops_the_same_of_examples_on_any_device():
+  """Its attention's weights too, whose stock mask is one a batch."""
+  sizes = "width=8, depth=1, heads=2, mlp=16, vocabulary=11, dropout=0.3"
+  network = models.read_model(f"bert({sizes})").make(classes=3)
+  tokens = 1 + jnp.arange(24).reshape(4, 6) % 10
+  variables = network.init(jax.random.key(0), tokens)
+
+  @jax.jit
+  def logits(tokens, positions):
+    with nn.intercept_methods(by_example(positions)):
+      return network.apply(variables, tokens, train=True, rngs=RNGS)
+
+  positions = jnp.arange(4)
+  halves = [logits(tokens[i::2], positions[i::2]) for i in (0, 1)]
+  whole = logits(tokens, positions)
+  np.testing.assert_allclose(whole[::2], halves[0], rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(whole[1::2], halves[1], rtol=1e-5, atol=1e-6)
