@@ -2,8 +2,7 @@
 
 embedding_digits: What methods make of a student that searches in its teacher's index.
 
-  python -m experiments.embeddings runs/digits_teacher
-  python launch.py compare --experiment=embedding_digits   (17 minutes on two CPU cores shared by a dozen jobs)
+  make experiments RUNS=compare:embedding_digits
 
 A classifier of digits (97.5 % right) is cut behind its last hidden layer: 32 numbers a
 digit, which are the targets of students that see 400 of its digits and no class. Every
@@ -48,7 +47,7 @@ EXPERIMENTS = {
     ),
     teacher=Teacher(model=f"mlp({HIDDEN})", teacher_from=FOLDER),
     student=Student(model="mlp(16)", epochs=30, batch_size=50, seeds=5),
-    search=Search(methods="cosine rkd pkt crd seed", rates=(3e-3, 1e-2)),
+    search=Search(methods="cosine rkd pkt crd seed", rates=(1e-2, 3e-2)),
   ),
 }
 

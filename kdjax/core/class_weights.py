@@ -35,7 +35,7 @@ def count_classes(labels: Any, classes: int, weight: Any = None) -> np.ndarray:
     weights = weights * np.reshape(np.asarray(weight, float), shape)
   is_class = (labels >= 0) & (labels < classes)
   return np.bincount(
-    labels[is_class], weights=weights[is_class], minlength=classes
+    labels[is_class].astype(int), weights=weights[is_class], minlength=classes
   )
 
 

@@ -270,6 +270,7 @@ def _skipped(kinds: Counter, verb: str = "") -> str:
 
 
 def listed(names: Iterable[str]) -> str:
+  """Joins names for a message, of many the first ones."""
   names = [printable(name) for name in names]
   more = len(names) - _NAMED
   if more > 1:

@@ -97,7 +97,8 @@ def available() -> Mapping[str, str]:
     for name, maker in MAKERS.items()
     if name not in built_in
   }
-  return others | _DESCRIPTIONS
+  embedded = {name: _DESCRIPTIONS[name] for name in ("mnist5k", "digits")}
+  return embedded | others | _DESCRIPTIONS
 
 
 def is_drawn(name: str) -> bool:

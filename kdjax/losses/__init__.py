@@ -131,10 +131,10 @@ from kdjax.losses.vocabulary import sparse_kd, topk_kd, uld
 
 __all__ = [
   "ab",
-  "add_log_prior",
   "adaptive_avg_pool",
   "adaptive_kl",
   "adaptive_max_pool",
+  "add_log_prior",
   "at",
   "attention_inner",
   "attention_kl",

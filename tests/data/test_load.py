@@ -87,7 +87,7 @@ def test_data_that_are_there_but_not_readable_say_what_can_be_read(
     load(name)
   message = str(error.value)
   assert repr(name) in message and "DIR/CLASS/*.png" in message
-  assert ".csv, .tsv, .parquet, .npz" in message
+  assert ".csv, .tsv, .jsonl, .parquet, .npz" in message
   assert "\n" not in message
 
 

@@ -131,7 +131,7 @@ BAD = {
   "of images": (
     "cache", ["--task=images", "--cache_form=hidden"], ["--task=lm"],
   ),
-  "no task": ("cache", ["--task=text"], ["--task 'text'", "language_model"]),
+  "no task": ("cache", ["--task=text"], ["--task=text", "language_model"]),
 }  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def _check_room(
   """Refuses networks and batches that do not fit, before one is made."""
   if not experiment.computing.preflight:
     return
-  capacity.check_batch(experiment, sample.shape[1:])
+  capacity.check_batch(experiment, sample)
   # The student and its baseline train side by side, with the teacher beside them.
   for title, members, teacher in (
     ("teacher", 1, None),
