@@ -47,7 +47,7 @@ EXPERIMENTS = {
     ),
     teacher=Teacher(model=f"mlp({HIDDEN})", teacher_from=FOLDER),
     student=Student(model="mlp(16)", epochs=30, batch_size=50, seeds=5),
-    search=Search(methods="cosine rkd pkt crd seed", rates=(1e-2, 3e-2)),
+    search=Search(methods="cosine rkd pkt crd seed", rates=(1e-2, 3e-2, 1e-1)),
   ),
 }
 
