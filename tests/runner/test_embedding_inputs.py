@@ -1,11 +1,8 @@
 """Embeddings: bad inputs end in one clear line before anything compiles."""
 
-import csv
-
 import numpy as np
 import pytest
-
-import launch
+from wrong_files import arrays_of, cell, column, named, refused, table_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).round(3)
@@ -16,13 +13,7 @@ NAN = np.full_like(Y, np.nan)
 
 
 def arrays(**change):
-  def make(folder):
-    given = {"x": X.astype(np.float32), "y": Y} | change
-    given = {name: value for name, value in given.items() if value is not None}
-    np.savez(folder / "t.npz", **given)
-    return folder / "t.npz"
-
-  return make
+  return arrays_of({"x": X.astype(np.float32), "y": Y} | change)
 
 
 def halves(x_test=X[:5], y_test=Y[:5], **change):
@@ -31,29 +22,7 @@ def halves(x_test=X[:5], y_test=Y[:5], **change):
 
 
 def table(change=None, head=HEAD):
-  def make(folder):
-    path = folder / "t.csv"
-    rows = [list(row) for row in ROWS]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-      rows = rows if change is None else change(rows)
-      csv.writer(file).writerows([head, *rows])
-    return path
-
-  return make
-
-
-def cell(row, column, value):
-  def change(rows):
-    rows[row][column] = value
-    return rows
-
-  return change
-
-
-def column(number, value):
-  return lambda rows: [
-    [*row[:number], value, *row[number + 1 :]] for row in rows
-  ]
+  return table_of(head, ROWS, change)
 
 
 PLAIN, BARE = arrays(), arrays(y=None)
@@ -122,21 +91,12 @@ FLAGS = [
 ]  # fmt: skip
 
 
-def refused(capsys, folder, *flags):
-  workdir = folder / "run"
-  call = ["launch.py", *flags, "--teacher=mlp(4)", "--student=mlp(2)"]
-  assert launch.main([*call, f"--workdir={workdir}"]) == 2
-  message = capsys.readouterr().err.strip().splitlines()
-  assert len(message) == 1 and not workdir.exists()
-  return message[0]
-
-
 @pytest.mark.parametrize(
   ("make", "settings", "says"), FILES, ids=[says for *_, says in FILES]
 )
 def test_files(tmp_path, capsys, make, settings, says):
   path = make(tmp_path)
-  name = f"table(path={str(path)!r}, {settings})" if settings else str(path)
+  name = named(path, settings)
   flags = f"--dataset={name}", "--task=embedding"
   assert says in refused(capsys, tmp_path, *flags)
 

@@ -1,11 +1,8 @@
 """Numbers to predict: bad inputs end in one clear line before anything compiles."""
 
-import csv
-
 import numpy as np
 import pytest
-
-import launch
+from wrong_files import arrays_of, cell, column, named, refused, table_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).round(3)
@@ -15,43 +12,11 @@ ROWS = [[*x, *y] for x, y in zip(X.tolist(), Y.tolist(), strict=True)]
 
 
 def table(change=None, head=HEAD):
-  """A table, the rows of which are changed."""
-
-  def make(folder):
-    rows = [list(row) for row in ROWS]
-    path = folder / "t.csv"
-    with open(path, "w", newline="", encoding="utf-8") as file:
-      csv.writer(file).writerows(
-        [head, *(rows if change is None else change(rows))]
-      )
-    return path
-
-  return make
-
-
-def cell(row, column, value):
-  def change(rows):
-    rows[row][column] = value
-    return rows
-
-  return change
-
-
-def column(number, value):
-  return lambda rows: [
-    [*row[:number], value, *row[number + 1 :]] for row in rows
-  ]
+  return table_of(head, ROWS, change)
 
 
 def arrays(**change):
-  def make(folder):
-    given = {"x": X.astype(np.float32), "y": Y} | change
-    np.savez(
-      folder / "t.npz", **{k: v for k, v in given.items() if v is not None}
-    )
-    return folder / "t.npz"
-
-  return make
+  return arrays_of({"x": X.astype(np.float32), "y": Y} | change)
 
 
 PLAIN = table()
@@ -141,21 +106,12 @@ FLAGS = [
 ]  # fmt: skip
 
 
-def refused(capsys, folder, *flags):
-  workdir = folder / "run"
-  call = ["launch.py", *flags, "--teacher=mlp(4)", "--student=mlp(2)"]
-  assert launch.main([*call, f"--workdir={workdir}"]) == 2
-  message = capsys.readouterr().err.strip().splitlines()
-  assert len(message) == 1 and not workdir.exists()
-  return message[0]
-
-
 @pytest.mark.parametrize(
   ("make", "settings", "says"), FILES, ids=[says for *_, says in FILES]
 )
 def test_files(tmp_path, capsys, make, settings, says):
   path = make(tmp_path)
-  name = f"table(path={str(path)!r}, {settings})" if settings else str(path)
+  name = named(path, settings)
   call = ("--task=regression", f"--dataset={name}")
   assert says in refused(capsys, tmp_path, *call)
 

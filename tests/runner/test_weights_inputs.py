@@ -1,11 +1,8 @@
 """Weights, groups and classes alike: bad inputs end in one clear line."""
 
-import csv
-
 import numpy as np
 import pytest
-
-import launch
+from wrong_files import arrays_of, cell, column, named, refused, table_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2)).round(3)
@@ -18,40 +15,13 @@ ROWS = [
 
 
 def table(change=None, head=HEAD):
-  def make(folder):
-    rows = [list(row) for row in ROWS]
-    path = folder / "t.csv"
-    with open(path, "w", newline="", encoding="utf-8") as file:
-      csv.writer(file).writerows([head, *(change(rows) if change else rows)])
-    return path
-
-  return make
-
-
-def cell(row, column, value):
-  def change(rows):
-    rows[row][column] = value
-    return rows
-
-  return change
-
-
-def column(number, value, where=lambda row: True):
-  return lambda rows: [
-    [*r[:number], value, *r[number + 1 :]] if where(r) else r for r in rows
-  ]
+  return table_of(head, ROWS, change)
 
 
 def arrays(**change):
-  def make(folder):
-    given = {"x": X.astype(np.float32), "y": np.arange(40) % 2}
-    given |= {"weight": np.ones(40), "group": np.arange(40) % 3} | change
-    np.savez(
-      folder / "t.npz", **{k: v for k, v in given.items() if v is not None}
-    )
-    return folder / "t.npz"
-
-  return make
+  given = {"x": X.astype(np.float32), "y": np.arange(40) % 2}
+  given |= {"weight": np.ones(40), "group": np.arange(40) % 3}
+  return arrays_of(given | change)
 
 
 HALVES = {
@@ -151,19 +121,10 @@ def rows(table):
   ]  # fmt: skip
 
 
-def refused(capsys, folder, *flags):
-  workdir = folder / "run"
-  call = ["launch.py", *flags, "--teacher=mlp(4)", "--student=mlp(2)"]
-  assert launch.main([*call, f"--workdir={workdir}"]) == 2
-  message = capsys.readouterr().err.strip().splitlines()
-  assert len(message) == 1 and not workdir.exists()
-  return message[0]
-
-
 @pytest.mark.parametrize(("make", "settings", "says"), rows(FILES))
 def test_files(tmp_path, capsys, make, settings, says):
   path = make(tmp_path)
-  name = f"table(path={str(path)!r}, {settings})" if settings else str(path)
+  name = named(path, settings)
   assert says in refused(capsys, tmp_path, f"--dataset={name}")
 
 
