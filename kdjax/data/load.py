@@ -67,7 +67,7 @@ _DESCRIPTIONS = {
   "cluttered_digits_masks(rim=0)": "cluttered_digits with a class at every pixel:"
   " background and ten digits; rim=1 leaves out what touches a digit",
   'table(path="FILE", label="label", leave_out=(), standardise=True,'
-  ' positive_weight=None, weight="weight", group="group")': "numbers, a text or"
+  " positive_weight=None, weight=None, group=None)": "numbers, a text or"
   " two, and a label a row, or several of yes and no, in .csv, .tsv, .jsonl,"
   " .parquet or .npz, or a list of images' paths; the path alone works too",
   "class_attributes(dataset, NAME=(0, 2))": "another data set of classes, asked"
@@ -278,8 +278,8 @@ def _table(
   standardise=True,
   positive_weight=None,
   label_kind,
-  weight="weight",
-  group="group",
+  weight=None,
+  group=None,
   image_size,
   resident_bytes,
   background,

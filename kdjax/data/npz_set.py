@@ -19,7 +19,6 @@ from kdjax.data.labelled import (
 )
 from kdjax.data.naming import printable
 from kdjax.data.weights_and_groups import (
-  USUAL,
   Names,
   attach,
   check_names,
@@ -38,7 +37,7 @@ def open_npz(
   label: str = "label",
   standardise: bool = True,
   kind: str | None = None,
-  beside: Names = USUAL,
+  beside: Names,
 ) -> Dataset:
   """Opens an .npz file.
 

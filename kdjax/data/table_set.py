@@ -22,8 +22,6 @@ from kdjax.data.npz_set import open_npz
 from kdjax.data.tables import SUFFIXES, Table, numbers, read_table, texts
 from kdjax.data.text_set import LINES, make_text_set, read_lines, text_columns
 from kdjax.data.weights_and_groups import (
-  GROUP,
-  WEIGHT,
   Names,
   attach,
   check_names,
@@ -54,8 +52,8 @@ def open_table(
   standardise: bool = True,
   positive_weight: str | float | Sequence[float] | None = None,
   kind: str | None = None,
-  weight: str | None = WEIGHT,
-  group: str | None = GROUP,
+  weight: str | None = None,
+  group: str | None = None,
   image_size: int | None = None,
   resident_bytes: int = 2 << 30,
   background: tuple[int, int, int] = pixels.WHITE,
@@ -77,10 +75,10 @@ def open_table(
       rows.
     positive_weight: of labels of yes and no, see `several_labels.checked`.
     kind: of the answers that the labels are for, see `targets`.
-    weight: the column that says how much each example counts, >= 0; None where a
-      column of this name is an input.
-    group: the column of the examples' groups, of which scores are told apart;
-      likewise.
+    weight: the column that says how much each example counts, >= 0; None where all
+      count alike.
+    group: the column of the examples' groups, of which scores are told apart; None
+      for none.
     image_size: of a list of images, as `load` takes it; so are the others.
 
   Raises:
@@ -125,7 +123,6 @@ def _open(
   if table is not None:
     label = targets.label_columns(table.columns, label, kind, table.where)
     table = _columns_of(table, label, leave_out)
-    beside = beside.besides((label,) if isinstance(label, str) else label)
     check_names(beside, table.columns, table.where)
   inputs = [] if arrays else _inputs(table, label, beside)
   if len(inputs) == 1 and inputs[0] in _FILES:

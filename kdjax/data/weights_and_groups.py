@@ -11,9 +11,6 @@ from kdjax.data.labelled import number_classes
 from kdjax.data.naming import printable
 from kdjax.data.tables import Table, cell, numbers, texts
 
-# What the columns, or arrays, are called where nothing else is said.
-WEIGHT, GROUP = "weight", "group"
-
 
 class Beside(NamedTuple):
   """What stands beside each example.
@@ -32,27 +29,17 @@ class Beside(NamedTuple):
 class Names(NamedTuple):
   """What the columns of weights and of groups are called; None for none.
 
-  A column of the usual name need not be there, one of another name must.
+  No name is taken for granted: a column `weight` may be the weight of a body.
   """
 
-  weight: str | None = WEIGHT
-  group: str | None = GROUP
-
-  def besides(self, labels) -> "Names":
-    """Of labels that have a usual name, such as the weight of a body, no more."""
-    usual = {what for what in self._fields if what in labels}
-    return self._replace(
-      **{what: None for what in usual if getattr(self, what) == what}
-    )
+  weight: str | None = None
+  group: str | None = None
 
   def among(self, columns) -> dict[str, str]:
     """The columns that are there, by what they are."""
     return {
       what: name for what, name in self._asdict().items() if name in columns
     }
-
-
-USUAL = Names()
 
 
 def check_names(names: Names, columns, where: str) -> None:
@@ -62,7 +49,7 @@ def check_names(names: Names, columns, where: str) -> None:
     UserError: names the setting.
   """
   for what, name in names._asdict().items():
-    if name is None or name == what:
+    if name is None:
       continue
     if not isinstance(name, str):
       raise UserError(

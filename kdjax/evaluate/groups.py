@@ -98,8 +98,8 @@ def subtract_log_prior(
     (..., C) float64.
 
   Example:
-    >>> print(subtract_log_prior(np.log([[3.0, 1.0]]), [3, 1]))
-    [[0. 0.]]
+    >>> print(subtract_log_prior(np.log([[3.0, 1.0]]), [3, 1]).round(3))
+    [[1.386 1.386]]
 
   Source:
     Menon et al. 2021, arXiv:2007.07314, equation 9.

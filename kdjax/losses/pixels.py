@@ -34,7 +34,7 @@ def pairwise(
 
   Example:
     >>> alike, apart = jnp.ones((1, 1, 2, 2)), jnp.eye(2).reshape(1, 1, 2, 2)
-    >>> print(pairwise(alike, apart))
+    >>> print(pairwise(alike, apart).round(3))
     [0.5]
 
   Source:

@@ -37,6 +37,10 @@ def columns(**change):
   return {k: v for k, v in (given | change).items() if v is not None}
 
 
+def load(path):
+  return data.load(f"table(path={str(path)!r}, weight='weight', group='group')")
+
+
 def check_weighed(dataset):
   assert dataset.group_names == ("air", "land", "sea")
   for split, mask in (
@@ -53,7 +57,7 @@ def check_weighed(dataset):
 
 
 def test_columns_of_a_table(tmp_path):
-  dataset = data.load(write(tmp_path / "t.csv", columns()))
+  dataset = load(write(tmp_path / "t.csv", columns()))
   check_weighed(dataset)
   assert dataset.image_shape == (1, 2, 1)
 
@@ -69,8 +73,7 @@ def test_columns_of_another_name(tmp_path):
 
 
 def test_columns_that_are_inputs(tmp_path):
-  path = write(tmp_path / "t.csv", columns(group=None))
-  dataset = data.load(f"table(path={path!r}, weight=None, group=None)")
+  dataset = data.load(write(tmp_path / "t.csv", columns(group=None)))
   assert dataset.image_shape == (1, 3, 1) and dataset.train.weight is None
   assert dataset.group_names == () and dataset.train.group is None
 
@@ -80,7 +83,7 @@ def test_columns_of_a_list_of_images(tmp_path):
     Image.fromarray(np.full((4, 4), i, np.uint8)).save(tmp_path / f"{i}.png")
   images = [f"{i}.png" for i in range(40)]
   path = write(tmp_path / "t.csv", columns(a=None, b=None, image=images))
-  dataset = data.load(path)
+  dataset = load(path)
   check_weighed(dataset)
   np.testing.assert_array_equal(
     dataset.train.images[:, 0, 0, 0], np.flatnonzero(COUNTS[:30])
@@ -90,7 +93,7 @@ def test_columns_of_a_list_of_images(tmp_path):
 def test_arrays_of_one_split_and_of_two(tmp_path):
   path, halves = tmp_path / "t.npz", tmp_path / "h.npz"
   np.savez(path, x=X, y=LABEL, weight=WEIGHT, group=GROUP)
-  dataset = data.load(str(path))
+  dataset = load(path)
   total = sum(x.weight.sum() for x in (dataset.train, dataset.test))
   assert total == WEIGHT.sum() and dataset.train.group.dtype == np.int32
   train = SPLIT == "train"
@@ -100,14 +103,14 @@ def test_arrays_of_one_split_and_of_two(tmp_path):
     train_group=GROUP[train], x_test=X[~train], y_test=LABEL[~train],
     weight_test=WEIGHT[~train], test_group=GROUP[~train],
   )  # fmt: skip
-  check_weighed(data.load(str(halves)))
+  check_weighed(load(halves))
 
 
 def test_without_a_split_equal_weights_change_no_side(tmp_path):
   plain = data.load(
     write(tmp_path / "p.csv", columns(weight=None, group=None, split=None))
   )
-  weighed = data.load(
+  weighed = load(
     write(tmp_path / "w.csv", columns(weight=np.ones(40), split=None))
   )
   np.testing.assert_array_equal(plain.train.images, weighed.train.images)
@@ -115,7 +118,7 @@ def test_without_a_split_equal_weights_change_no_side(tmp_path):
 
 
 def test_chosen_examples_keep_their_weights_and_groups(tmp_path):
-  dataset = data.load(write(tmp_path / "t.csv", columns()))
+  dataset = load(write(tmp_path / "t.csv", columns()))
   some = data.select(dataset.train, np.array([5, 2]))
   for name in ("weight", "group"):
     whole = getattr(dataset.train, name)
@@ -160,7 +163,9 @@ def test_a_data_set_of_a_plugin_is_checked(change, says):
   assert says in str(error.value)
 
 
-def test_a_label_of_a_usual_name_weighs_nothing(tmp_path):
-  path = write(tmp_path / "t.csv", columns(label=None, weight=LABEL))
+def test_a_label_may_be_called_weight(tmp_path):
+  path = write(
+    tmp_path / "t.csv", columns(label=None, weight=LABEL, group=None)
+  )
   dataset = data.load(f"table(path={path!r}, label='weight')")
   assert dataset.classes == 2 and dataset.train.weight is None

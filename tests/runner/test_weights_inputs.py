@@ -68,9 +68,9 @@ FILES = [
   (arrays(weight=np.zeros(40)), "", "all train examples have the weight 0"),
   (arrays(group=np.zeros(7, int)), "", "the array 'group' has the shape (7,)"),
   (arrays(group=np.full(40, 0.5)), "", "the array 'group' has the type float64"),
-  (arrays(**HALVES, weight_train=np.ones(30)), "", "there is no array 'weight_test'"),
-  (arrays(**HALVES, test_group=np.zeros(10, int)), "", "there is no array 'group_train'"),
-  (arrays(**HALVES, weight_train=np.ones(30), weight_test=np.ones(9)), "",
+  (arrays(**HALVES, weight_train=np.ones(30)), "group=None", "there is no array 'weight_test'"),
+  (arrays(**HALVES, test_group=np.zeros(10, int)), "weight=None", "there is no array 'group_train'"),
+  (arrays(**HALVES, weight_train=np.ones(30), weight_test=np.ones(9)), "group=None",
    "has the shape (9,) for 10 examples"),
   (arrays(), "weight='mass'", "weight='mass' is not there"),
 ]  # fmt: skip
@@ -112,6 +112,12 @@ NAMES = [
 ]  # fmt: skip
 
 
+def weighed(path, settings=""):
+  """The file's data set, whose columns of weights and groups are named."""
+  usual = [f"{x}={x!r}" for x in ("weight", "group") if f"{x}=" not in settings]
+  return named(path, ", ".join(filter(None, [settings, *usual])))
+
+
 def rows(table):
   """The rows of a table, three of four of which are slow: they are of one kind."""
   return [
@@ -124,16 +130,16 @@ def rows(table):
 @pytest.mark.parametrize(("make", "settings", "says"), rows(FILES))
 def test_files(tmp_path, capsys, make, settings, says):
   path = make(tmp_path)
-  name = named(path, settings)
+  name = weighed(path, settings)
   assert says in refused(capsys, tmp_path, f"--dataset={name}")
 
 
 @pytest.mark.parametrize(("flag", "says"), rows(FLAGS))
 def test_flags(tmp_path, capsys, flag, says):
-  path = PLAIN(tmp_path)
+  name = weighed(PLAIN(tmp_path))
   flags = [f"--{one}" for one in flag[2:].split(" --")]
   assert says in refused(
-    capsys, tmp_path, f"--dataset={path}", "--batch_size=8", *flags
+    capsys, tmp_path, f"--dataset={name}", "--batch_size=8", *flags
   )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,9 @@ def write(path, places, labels, weight=None):
 
 
 def table(path):
-  return f"--dataset=table(path={path!r}, standardise=False)"
+  beside = {"w.csv": ", weight='weight'", "g.csv": ", group='group'"}
+  beside = beside.get(Path(path).name, "")
+  return f"--dataset=table(path={path!r}, standardise=False{beside})"
 
 
 def run(folder, path, size, *flags):
