@@ -1,5 +1,6 @@
 """Self-attention of decoders: grouped heads, rotary positions, windows, a cache."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +154,7 @@ def attend(
   @jax.checkpoint
   def attend_block(block):
     rows, places = block
-    mask = mask_of(visibility._replace(queries=places))
+    mask = mask_of(dataclasses.replace(visibility, queries=places))
     return _attend(rows, key, value, mask, cap=cap)
 
   blocks = _in_blocks((query, visibility.queries), length)

@@ -1,5 +1,7 @@
 """Where the tokens of a batch are, and which of them each one sees."""
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -24,7 +26,14 @@ class Places(NamedTuple):
   segments: jax.Array | None = None
 
 
-class Visibility(NamedTuple):
+# What is the same for all tokens stays static where blocks are computed again.
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=["queries", "keys"],
+  meta_fields=["window", "causal"],
+)
+@dataclasses.dataclass(frozen=True)
+class Visibility:
   """Which keys each query sees: what a (B or 1, T, S) mask says, in (T) + (S).
 
   Attributes:
@@ -90,7 +99,8 @@ def mask_of(visibility: Visibility) -> jax.Array:
     >>> mask_of(Visibility(three, three, window=2)).astype(int).tolist()
     [[[1, 0, 0], [1, 1, 0], [0, 1, 1]]]
   """
-  queries, keys, window, causal = visibility
+  queries, keys = visibility.queries, visibility.keys
+  window, causal = visibility.window, visibility.causal
   distance = queries.index[:, :, None] - keys.index[:, None]
   if causal:
     mask = distance >= 0

@@ -3,6 +3,7 @@
 The folders are made by make_language_models.py, which says what each is of.
 """
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -187,7 +188,7 @@ def test_positions_that_restart_do_not_keep_documents_apart(monkeypatch):
 
   def leaking(visibility):
     keys = visibility.keys._replace(segments=None)
-    return whole(visibility._replace(keys=keys))
+    return whole(dataclasses.replace(visibility, keys=keys))
 
   packed, _ = run("phi3", tokens, segments=SEGMENTS)
   monkeypatch.setattr(grouped_attention, "mask_of", leaking)
