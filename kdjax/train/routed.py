@@ -138,7 +138,7 @@ def _of_its_rows(
   def group(number):
     places = number * at_once + jnp.arange(at_once)
     places = order[jnp.minimum(places, size - 1)]
-    return places, ask(jax.tree.map(lambda x: x[places], batch))
+    return places, ask(jax.tree.map(lambda x: jnp.asarray(x)[places], batch))
 
   def place(number, answers):
     places, some = group(number)
