@@ -1,5 +1,7 @@
 """Response losses for large or different vocabularies."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -155,9 +157,10 @@ def uld(
 
   loss = sum_i |p_(i) - q_(i)|,  p = softmax(teacher / T_t), q = softmax(student / T_s)
 
-  with p and q each in falling order, the shorter padded with zeros. The caller
-  aligns the positions; the official loss is the mean over the answer's positions
-  of each sequence, then over sequences.
+  with p and q each in falling order, the shorter padded with zeros. Classes of one
+  probability share the mean of their ranks' gradients. The caller aligns the
+  positions; the official loss is the mean over the answer's positions of each
+  sequence, then over sequences.
 
   Args:
     student: (..., C_s) float, logits.
@@ -193,12 +196,11 @@ def uld(
   )
   for side in (student, teacher):
     checks.classes("uld", side)
-  size = max(student.shape[-1], teacher.shape[-1])
   student, teacher = _math.at_least_float32(student), _math.constant(teacher)
   dtype = jnp.promote_types(student.dtype, teacher.dtype)
-  q = _falling(student.astype(dtype), student_temperature, size)
-  p = _falling(teacher.astype(dtype), teacher_temperature, size)
-  return 2 * _math.total_variation(p, q)
+  q = _math.log_softmax(student.astype(dtype), student_temperature)
+  p = _math.log_softmax(teacher.astype(dtype), teacher_temperature)
+  return 2 * _distance_of_sorted(jnp.exp(q), jnp.exp(p))
 
 
 def _check_stored(student, log_probs, indices):
@@ -254,9 +256,53 @@ def _is_taken(ids, classes):
   return is_chosen.reshape(ids.shape[:-1] + (classes,))
 
 
-def _falling(logits, temperature, size):
-  """Returns the probabilities in falling order, padded with zeros."""
-  probs = jnp.sort(jnp.exp(_math.log_softmax(logits, temperature)), axis=-1)
-  probs = jnp.flip(probs, axis=-1)
-  padding = [(0, 0)] * (probs.ndim - 1) + [(0, size - probs.shape[-1])]
-  return jnp.pad(probs, padding)
+@jax.custom_jvp
+def _distance_of_sorted(q, p):
+  """Returns the total variation of each row's sorted probabilities."""
+  return _math.total_variation(*_padded(_rising(p), _rising(q)))
+
+
+@_distance_of_sorted.defjvp
+def _(primals, tangents):
+  # A processor sorts classes along with their probabilities five times as long
+  # as these alone: it is faster to look up each class's place afterwards.
+  q, p = (_rising(x) for x in primals)
+  distance, pullback = jax.vjp(
+    lambda q: _math.total_variation(*_padded(p, q)), q
+  )
+  (slopes,) = pullback(jnp.ones_like(distance))
+  slopes = _at_places(q, slopes, primals[0])
+  return distance, jnp.sum(slopes * tangents[0], axis=-1)
+
+
+def _rising(probs):
+  """Returns the last axis sorted; no probability is negative.
+
+  By their bits, whose order is that of the numbers: processors take five times
+  as long to compare floats in an order that has a place for NaN.
+  """
+  whole = jnp.int64 if probs.dtype == jnp.float64 else jnp.int32
+  bits = jax.lax.bitcast_convert_type(probs, whole)
+  return jax.lax.bitcast_convert_type(jnp.sort(bits), probs.dtype)
+
+
+def _padded(*sides):
+  """Returns the sides with zeros before the shorter one."""
+  size = max(x.shape[-1] for x in sides)
+  return [
+    jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(size - x.shape[-1], 0)])
+    for x in sides
+  ]
+
+
+@functools.partial(jnp.vectorize, signature="(c),(c),(c)->(c)")
+def _at_places(rising, slopes, probs):
+  """Returns the slope of each class, the mean of them where classes are tied."""
+  places = jnp.arange(rising.size)
+  changes = rising[1:] != rising[:-1]
+  first = jnp.where(jnp.pad(changes, (1, 0)), places, 0)
+  end = jnp.where(jnp.pad(changes, (0, 1)), places + 1, rising.size)
+  first, end = jax.lax.cummax(first), jax.lax.cummin(end, reverse=True)
+  sums = jnp.pad(jnp.cumsum(slopes), (1, 0))
+  means = (sums[end] - sums[first]) / (end - first).astype(slopes.dtype)
+  return means[jnp.searchsorted(rising, probs)]

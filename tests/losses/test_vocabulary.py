@@ -82,6 +82,44 @@ def test_uld(student, teacher, expected):
   check_value(losses.uld, (logits(student), logits(teacher)), {}, [expected])
 
 
+@pytest.mark.parametrize(
+  ("student", "teacher", "expected"),
+  [
+    # Ranks: 1/2 above 0.4, 0.3 above 1/4, and 0.2 below 1/4.
+    ([[0.3, 0.2, 0.5]], [[0.25, 0.4, 0.25, 0.1]], [1, -1, 1]),
+    ([[0.2, 0.3, 0.5]], [[0.6, 0.4]], [1, -1, -1]),
+    # Tied classes share the mean of their ranks' slopes: -1 and 1; 1, -1, -1.
+    ([[0.3, 0.4, 0.3]], [[0.35, 0.35, 0.2, 0.1]], [0, 1, 0]),
+    ([[0.2, 0.2, 0.2, 0.4]], [[0.3, 0.3, 0.3, 0.1]], [-1 / 3] * 3 + [1]),
+  ],
+)
+def test_slope_of_uld_goes_to_the_class_of_the_rank(student, teacher, expected):
+  got = jax.grad(lambda s: losses.uld(s, logits(teacher)).sum())
+  q, slopes = np.array(student), np.array(expected)
+  want = q * (slopes - (q * slopes).sum())
+  np.testing.assert_allclose(got(logits(student)), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(300, 1000), (1000, 300), (500, 500)])
+def test_uld_sorts_as_numpy_does(sizes):
+  random = np.random.default_rng(0)
+  student, teacher = (4 * random.normal(size=(2, 3, n)) for n in sizes)
+  teacher[0, 1, 5:9] = student[0, 2, 3] = -np.inf
+  got = losses.uld(*(x.astype(np.float32) for x in (student, teacher)))
+  sides = np.zeros((2, 2, 3, max(sizes)))
+  for side, x in zip(sides, (student, teacher), strict=True):
+    probs = np.exp(x - x.max(-1, keepdims=True))
+    side[..., : x.shape[-1]] = probs / probs.sum(-1, keepdims=True)
+  gaps = np.diff(np.sort(sides), axis=0)[0]
+  np.testing.assert_allclose(got, np.abs(gaps).sum(-1), rtol=1e-5)
+
+
+def test_uld_does_not_hide_a_nan():
+  student, teacher = jnp.array([[0.0, jnp.nan, 1.0]]), jnp.zeros((1, 5))
+  assert jnp.isnan(losses.uld(student, teacher)).all()
+  assert jnp.isnan(losses.uld(teacher, student)).all()
+
+
 def test_uld_has_a_temperature_a_side():
   inputs = (logits([[0.5, 0.5]], 3.0), logits(P, 2.0))
   keywords = {"student_temperature": 3.0, "teacher_temperature": 2.0}
