@@ -43,6 +43,13 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_traceback_filtering", "off")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def free_programs():
+  """A file's programs go with it: thousands of them fill a worker's memory."""
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture
 def quick_runs(monkeypatch):
   """Runs on one device, as eight on two cores wait for each other; no timing."""
