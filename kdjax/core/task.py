@@ -206,6 +206,8 @@ class Task(NamedTuple):
     border_target: of targets that are maps of the inputs' pixels and move with
       them, what enters where a view shows what lies outside; None for no maps.
     kept: what is kept of outputs to a whole set, for `measure`; None for all.
+    redraw: (key, inputs, targets, positions) -> (inputs, targets), drawn anew in a step.
+    of_sets: by name, numpy's Rows of a whole set -> a number that is no sum.
   """
 
   name: str
@@ -232,6 +234,8 @@ class Task(NamedTuple):
   units: Units | None = None
   border_target: int | None = None
   kept: Kept | None = None
+  redraw: Callable[..., tuple[Any, Any]] | None = None
+  of_sets: Mapping[str, Callable[[Rows], float]] = {}
 
   # Programs are compiled for a task, and functions are no more than themselves.
   def __hash__(self) -> int:

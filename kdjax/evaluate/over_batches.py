@@ -46,8 +46,8 @@ def evaluate(
 ) -> dict[str, float]:
   """Measures a network by all metrics of its task.
 
-  Every metric is a sum over one count, over all batches: how examples are cut
-  into batches makes no difference. The last batch is filled up with rows that do
+  Every metric is a sum over one count, over all batches, or one of all their rows: how
+  examples are cut into batches makes no difference. The last batch is filled up with rows that do
   not count, so that there is one compiled program.
 
   Args:
@@ -125,6 +125,7 @@ def evaluate_each(
   totals = [
     dict[str, list[Any]]() for one in members() if network.collections(one)
   ]
+  sets: list[list[Rows]] = [[] for _ in totals]
   for item in open_batches(
     batches, batch_size=batch_size, default_size=BATCH_SIZE
   ):
@@ -132,10 +133,12 @@ def evaluate_each(
     check_nan(batch, item)
     check_places(teacher, item)
     answers = None if teacher is None else ask(teacher, batch)
-    for variables, own in zip(members(), totals, strict=True):
-      sums = program(variables, answers, batch)
-      for name, pair in jax.device_get(sums).items():
+    for variables, own, rows in zip(members(), totals, sets, strict=True):
+      sums, of_batch = jax.device_get(program(variables, answers, batch))
+      for name, pair in sums.items():
         own.setdefault(name, []).append(np.asarray(pair, float))
+      if task.of_sets:
+        rows.append(of_batch)
     check_answered(teacher)
     if advance is not None:
       advance()
@@ -145,8 +148,17 @@ def evaluate_each(
   ]
   return [
     {name: float(final_score(task, name, mean)) for name, mean in own.items()}
-    for own in means
+    | _of_set(task, rows)
+    for own, rows in zip(means, sets, strict=True)
   ]
+
+
+def _of_set(task: Task, batches: list[Rows]) -> dict[str, float]:
+  """The metrics of all rows at once."""
+  if not batches:
+    return {}
+  rows = jax.tree.map(lambda *x: np.concatenate(x), *batches)
+  return {name: float(metric(rows)) for name, metric in task.of_sets.items()}
 
 
 @functools.lru_cache(maxsize=64)
@@ -169,7 +181,9 @@ def _program(network: Any, task: Task):
     distinct = task.metrics.values()
     values = {metric: metric(rows) for metric in dict.fromkeys(distinct)}
     sums = {name: values[metric] for name, metric in task.metrics.items()}
-    return sums if answers is None else sums | _compared(task, rows, answers)
+    if answers is not None:
+      sums |= _compared(task, rows, answers)
+    return sums, rows if task.of_sets else None
 
   return measured
 

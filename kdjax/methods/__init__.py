@@ -33,6 +33,7 @@ from kdjax.methods.registry import (
   READS,
   VARIANTS,
   register,  # noqa: F401  (for those who add one)
+  why_not,
 )
 
 import_modules("kdjax.methods")
@@ -187,10 +188,7 @@ def make_objective(
 
 
 def reading(kind: str) -> list[str]:
-  """Lists the methods that read a kind of answers.
-
-  Args:
-    kind: one of `kdjax.core.task.KINDS`.
+  """Lists the methods that read a kind of answers, of `kdjax.core.task.KINDS`.
 
   Example:
     >>> "kd" in reading("values"), "logit_mse" in reading("values")
@@ -204,7 +202,6 @@ def check_reads(terms: Iterable[spec.Term], task: Task) -> None:
 
   Args:
     terms: of an objective, from `terms_of`.
-    task: what the answers are.
 
   Raises:
     UserError: names the task, the method, and the methods that fit.
@@ -217,6 +214,8 @@ def check_reads(terms: Iterable[spec.Term], task: Task) -> None:
         f" {name} reads {' and '.join(READS[name])}; methods that fit are"
         f" {', '.join(reading(task.kind))}"
       )
+    if why := why_not(name, task):
+      raise UserError(f"{name} {why}")
 
 
 def takes(distillation: str | ObjectiveSpec, name: str) -> bool:

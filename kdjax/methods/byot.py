@@ -13,7 +13,9 @@ from kdjax.methods.labels import label_loss, read_labels
 from kdjax.methods.registry import register
 
 
-@register("byot", objective="ce:0.9 + byot:1", reads=("categories",))
+@register(
+  "byot", objective="ce:0.9 + byot:1", reads=("categories",), of_examples=True
+)
 def byot(
   *,
   alpha: float | jax.Array | Schedule = 0.1,

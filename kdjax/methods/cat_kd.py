@@ -12,7 +12,7 @@ from kdjax.methods.registry import register
 HINT = "there are class maps only where it takes the mean of the last map"
 
 
-@register("cat_kd", objective="ce:1 + cat_kd:15")
+@register("cat_kd", objective="ce:1 + cat_kd:15", of_examples=True)
 def cat_kd(
   *,
   size: int = 2,

@@ -10,7 +10,7 @@ from kdjax.methods.labels import read_labels
 from kdjax.methods.registry import register
 
 
-@register("cs_kd", objective="ce:1 + cs_kd:1")
+@register("cs_kd", objective="ce:1 + cs_kd:1", of_examples=True)
 def cs_kd(*, temperature: float | jax.Array | Schedule = 4.0) -> Method:
   """Class-wise self-distillation.
 

@@ -12,7 +12,7 @@ from kdjax.methods.registry import register
 KINDS = ("hard", "soft")
 
 
-@register("deit", objective="deit:1", reads=("categories",))
+@register("deit", objective="deit:1", reads=("categories",), of_examples=True)
 def deit(
   *,
   kind: str = "hard",

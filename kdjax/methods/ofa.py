@@ -10,7 +10,9 @@ from kdjax.methods._modules import HEADS
 from kdjax.methods.registry import register
 
 
-@register("ofa", objective="ce:1 + ofa:1", reads=("categories",))
+@register(
+  "ofa", objective="ce:1 + ofa:1", reads=("categories",), of_examples=True
+)
 def ofa(
   *,
   eps: float | jax.Array | Schedule = 1.0,

@@ -12,7 +12,7 @@ from kdjax.methods.labels import read_labels, soft_loss
 from kdjax.methods.registry import register
 
 
-@register("pskd", objective="pskd:1", reads=("categories",))
+@register("pskd", objective="pskd:1", reads=("categories",), of_examples=True)
 def pskd(
   *,
   alpha: float | jax.Array = 0.8,

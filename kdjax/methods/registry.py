@@ -19,6 +19,8 @@ OBJECTIVES: dict[str, str] = {}
 
 # Which kinds of answers a method reads, those of `kdjax.core.task.KINDS`.
 READS: dict[str, tuple[str, ...]] = {}
+# Methods that classify whole examples: not their pixels.
+OF_EXAMPLES: set[str] = set()
 # Both kinds are one logit a class; the second has two classes a row.
 LOGITS = ("categories", "binary")
 # What the answers of a kind are, for people.
@@ -64,7 +66,11 @@ def why_not(name: str, task: Task) -> str | None:
     The reason; None where it reads them.
   """
   if task.kind in READS[name]:
-    return None
+    if name not in OF_EXAMPLES or task.border_target is None:
+      return None
+    return (
+      f"classifies whole examples; {task.name} has an answer at every pixel"
+    )
   reads = " or ".join(ANSWERS[kind] for kind in READS[name])
   return f"reads {reads}; the answers of {task.name} are {ANSWERS[task.kind]}"
 
@@ -74,6 +80,7 @@ def register(
   *,
   objective: str | None = None,
   reads: tuple[str, ...] = LOGITS,
+  of_examples: bool = False,
 ) -> Callable:
   """Makes the decorator with which a method's maker enters.
 
@@ -84,6 +91,7 @@ def register(
       the method has the rest.
     reads: the kinds of answers that it can read: `KINDS` where it reads features
       alone, logits of classes by default.
+    of_examples: whether it wants one answer an example, not one at every pixel.
 
   Returns:
     The decorator; it returns the maker unchanged.
@@ -99,6 +107,8 @@ def register(
   def enter(maker: Callable[..., Method]) -> Callable[..., Method]:
     maker = _enter(name)(maker)
     READS[name] = tuple(reads)
+    if of_examples:
+      OF_EXAMPLES.add(name)
     if objective is not None:
       OBJECTIVES[name] = objective
     return maker

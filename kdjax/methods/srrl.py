@@ -33,7 +33,10 @@ class Connector(nn.Module):
 
 
 @register(
-  "srrl", objective="ce:1 + srrl:1", reads=("categories", "values", "embedding")
+  "srrl",
+  objective="ce:1 + srrl:1",
+  reads=("categories", "values", "embedding"),
+  of_examples=True,
 )
 def srrl(
   *,

@@ -22,7 +22,7 @@ from kdjax.core.task import (
   batch_of,
   has_weight,
 )
-from kdjax.evaluate import measure_labels, measure_task
+from kdjax.evaluate import average_precision, measure_labels, measure_task
 from kdjax.tasks.classification import (
   correct,
   cross_entropy,
@@ -51,8 +51,8 @@ def multilabel(
   Yes is called above a probability of 1/2. "f1" is that of all rows
   (micro-averaged), "macro_f1" the mean of the labels' own, "accuracy" the share of
   right answers, "subset_accuracy" the share of examples whose known labels are all
-  right. What a run says of networks has their mean average precision and a table of
-  the labels too, which are no sums over examples: `kdjax.evaluate.average_precision`.
+  right, "mean_average_precision" (mAP) the mean of the labels' average precisions over
+  a whole set. What a run says of networks has a table of the labels too.
 
   Args:
     labels: L, how many questions.
@@ -139,6 +139,11 @@ def _task(
       signature_of, name="images", output="logits", what="Labels"
     ),
     words=Words("F1", "%", 100.0, 0.0),
+    of_sets={
+      "mean_average_precision": functools.partial(
+        mean_average_precision, labels=labels
+      )
+    },
   )
   return sums._replace(measure=measured)
 
@@ -199,6 +204,14 @@ def f1_by_label(rows: Rows, *, labels: int) -> tuple[jax.Array, jax.Array]:
   true = has_target & (rows.targets == 1)
   called, true = (x.reshape(-1, labels) for x in (called, true))
   return 2 * (called & true).sum(0), called.sum(0) + true.sum(0)
+
+
+def mean_average_precision(rows: Rows, *, labels: int) -> float:
+  """The mean of the labels' average precisions, of those that have a yes."""
+  logits = rows.answers[:, 1] - rows.answers[:, 0]
+  targets = np.where(has_weight(rows.weight), rows.targets, -1)
+  logits, targets = (x.reshape(-1, labels) for x in (logits, targets))
+  return mean_of_classes(average_precision(logits, targets))
 
 
 def whole_examples(rows: Rows, *, labels: int) -> tuple[jax.Array, jax.Array]:

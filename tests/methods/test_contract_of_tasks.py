@@ -22,7 +22,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.task import KINDS, as_batch
 from kdjax.core.teacher import observe, stored_teacher
 from kdjax.methods import MAKERS, make_objective
-from kdjax.methods.registry import READS
+from kdjax.methods.registry import OF_EXAMPLES, READS
 from kdjax.models import make_model
 from kdjax.train.objective import objective
 from kdjax.train.teacher import live_teacher
@@ -43,8 +43,6 @@ OF_TEXTS = (
 )
 # They read what a run has drawn, or want more of their networks than these have.
 ELSEWHERE = {"minillm", "policy_gradient"}
-# They classify whole examples, by branches, pairs and memories of their own.
-OF_EXAMPLES = {"byot", "cat_kd", "cs_kd", "deit", "ofa", "pskd", "srrl"}
 
 
 class Pixels(nn.Module):

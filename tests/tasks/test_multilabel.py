@@ -1,5 +1,6 @@
 """Multi-label classification as a task: values by hand, the unknown, misfits."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import kdjax
 from kdjax import tasks
 from kdjax.core.errors import UserError
 from kdjax.core.method import Inputs, Outputs
-from kdjax.evaluate import measure_task
+from kdjax.evaluate import average_precision, measure_task
 from kdjax.methods import make_objective
 
 NAN = float("nan")
@@ -62,6 +63,23 @@ def test_each_label_has_an_f1_and_macro_f1_is_their_mean():
   found = measure_task(TASK, np.stack([LOGITS, PERFECT]), LABELS)
   np.testing.assert_allclose(found["macro_f1"], [1 / 3, 1])
   np.testing.assert_allclose(found["subset_accuracy"], [0, 1])
+
+
+def test_mean_average_precision_is_that_of_the_whole_set():
+  """However it is cut into batches, of which the last is filled up."""
+  rng = np.random.default_rng(0)
+  inputs = rng.normal(size=(10, 3)).astype(np.float32)
+  labels = rng.integers(-1, 2, (10, 3))
+  labels[:, 2] = 0  # without a yes it is left out
+  want = average_precision(inputs, labels)[:2].mean()
+  network = kdjax.from_linen(nn.Dense(3), classifier=None)
+  variables = {"params": {"kernel": np.eye(3), "bias": np.zeros(3)}}
+  for size in (4, 10):
+    found = kdjax.evaluate(
+      network, variables, {"image": inputs, "label": labels}, task=TASK,
+      batch_size=size,
+    )  # fmt: skip
+    assert found["mean_average_precision"] == pytest.approx(want, abs=1e-6)
 
 
 def test_an_unknown_label_may_be_nan_and_counts_nowhere():
