@@ -19,6 +19,7 @@ class ModernBert(nn.Module):
   """`stem`, blocks `stage_0`, ..., `norm`, a dense layer and a linear `head`.
 
   Called as `module(tokens, mask=None)`, each (B, T), the mask false at padding.
+  It tells the texts of a pair by the token between them: `segments` are not read.
   Returns logits (B, classes), or the pooled last states (B, width) where
   `classes` is 0. What it classifies goes through `head_dense`, an activation and
   `head_norm`. The first block does not normalise what its attention reads.
@@ -59,10 +60,11 @@ class ModernBert(nn.Module):
     self,
     tokens: jax.Array,
     mask: jax.Array | None = None,
+    segments: jax.Array | None = None,
     *,
     train: bool = False,
   ) -> jax.Array:
-    del train  # it has no dropout
+    del segments, train  # it has neither token types nor dropout
     config = self.config
     check(config, tokens)
     places = find_places(tokens, mask, None)
