@@ -254,7 +254,9 @@ def _image_folder(path, *, image_size, resident_bytes, background) -> Dataset:
 
 
 @register("mask_folder")
-def _mask_folder(path, *, image_size, resident_bytes, background) -> Dataset:
+def _mask_folder(
+  path, *, ignore=255, image_size, resident_bytes, background
+) -> Dataset:
   directory = Path(path).expanduser()
   if not is_mask_folder(directory):
     raise UserError(
@@ -266,6 +268,7 @@ def _mask_folder(path, *, image_size, resident_bytes, background) -> Dataset:
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,
+    ignore=ignore,
   )
 
 
@@ -348,7 +351,15 @@ def _cluttered_digits_masks(
 
 @register("tfds_masks")
 def _tfds_masks(
-  name, *, mask="", data_dir, splits, image_size, resident_bytes, background
+  name,
+  *,
+  mask="",
+  ignore=255,
+  data_dir,
+  splits,
+  image_size,
+  resident_bytes,
+  background,
 ) -> Dataset:
   from kdjax.data import tfds_source
   from kdjax.data.images.class_masks import open_masks
@@ -364,6 +375,7 @@ def _tfds_masks(
     image_size=image_size,
     resident_bytes=resident_bytes,
     background=background,
+    ignore=ignore,
   )
 
 

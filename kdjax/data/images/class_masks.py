@@ -9,7 +9,14 @@ from scipy import ndimage
 from kdjax.core.errors import UserError
 from kdjax.data.dataset import Dataset, Split, materialise
 from kdjax.data.images import pixels
-from kdjax.data.images.mask_folder import IGNORE, UNKNOWN, nearest, read_mask
+from kdjax.data.images.mask_folder import (
+  IGNORE,
+  UNKNOWN,
+  check_ignore,
+  nearest,
+  read_mask,
+  without_number,
+)
 from kdjax.data.images.regions import MASKS
 from kdjax.data.images.tfds_images import TfdsImages, is_image
 from kdjax.data.tfds_source import open_source
@@ -67,6 +74,7 @@ def open_masks(
   image_size: int | None,
   resident_bytes: int,
   background: tuple[int, int, int] = pixels.WHITE,
+  ignore: int = IGNORE,
 ) -> Dataset:
   """Opens what a builder has prepared, with a mask of class numbers as labels.
 
@@ -74,6 +82,7 @@ def open_masks(
     builder: a TFDS builder with its data on disk.
     mask: the feature; "" for the only one that there is.
     splits: train and test split.
+    ignore: a number that does not count, see `without_number`.
 
   Returns:
     The data set; its labels are (N, H, W) int16, in memory.
@@ -82,6 +91,7 @@ def open_masks(
     UserError: for a set without an image and a mask, and for one whose masks are
       of another size or no class numbers.
   """
+  check_ignore(ignore)
   image_key, mask_key = _keys(builder.info, name, mask)
   features = builder.info.features
   parts = []
@@ -103,11 +113,11 @@ def open_masks(
         f"{where}: masks are {labels.shape[1]}x{labels.shape[2]} pixels, images"
         f" {size[0]}x{size[1]}"
       )
-    parts.append(Split(images, labels))
+    parts.append(Split(images, without_number(labels, ignore)))
   first = parts[0].images[0]
   if sum(len(one.labels) for one in parts) * first.nbytes <= resident_bytes:
     parts = [one._replace(images=materialise(one.images)) for one in parts]
-  names = _names(features[mask_key], [one.labels for one in parts])
+  names = _names(features[mask_key], [one.labels for one in parts], ignore)
   return Dataset(name, len(names), names, first.shape, *parts)
 
 
@@ -178,9 +188,12 @@ def _numbers(mask: Any) -> np.ndarray:
   return mask.astype(np.int16)
 
 
-def _names(feature: Any, labels: list[np.ndarray]) -> tuple[str, ...]:
+def _names(
+  feature: Any, labels: list[np.ndarray], ignore: int
+) -> tuple[str, ...]:
   """Of a feature that names them, or their numbers."""
   names = tuple(map(str, getattr(feature, "names", None) or ()))
+  names = (*names[:ignore], *names[ignore + 1 :])
   if names:
     return names
   count = max(int(np.where(one == IGNORE, -1, one).max()) for one in labels) + 1

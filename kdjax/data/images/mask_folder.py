@@ -64,6 +64,7 @@ def open_mask_folder(
   image_size: int | None,
   resident_bytes: int,
   background: tuple[int, int, int] = pixels.WHITE,
+  ignore: int = IGNORE,
 ) -> Dataset:
   """Opens a folder of images with a class at every pixel.
 
@@ -76,6 +77,7 @@ def open_mask_folder(
   Args:
     image_size: makes images and masks image_size x image_size, as of other folders; a
       mask takes the nearest pixel.
+    ignore: a number that does not count either, see `without_number`.
 
   Returns:
     The data set; its labels are (N, H, W) int16, in memory.
@@ -84,9 +86,12 @@ def open_mask_folder(
     UserError: for an image without a mask, another size of both, a mask that has
       colours or numbers that are no classes; names the file.
   """
+  check_ignore(ignore)
   splits, notes = _splits(look(path))
   with opening():
-    labels = [_read_masks(pairs, image_size) for pairs in splits]
+    labels = [
+      without_number(_read_masks(pairs, image_size), ignore) for pairs in splits
+    ]
   names = _class_names(path, splits, labels)
   train, test = (
     Listing(pairs.images, values)
@@ -125,6 +130,37 @@ def read_mask(
       )
     ids = np.asarray(image).astype(np.uint8)
   return ids if size is None else nearest(ids, size)
+
+
+def check_ignore(ignore: int) -> None:
+  """Refuses what is no number of a mask."""
+  if not isinstance(ignore, int) or not 0 <= ignore <= IGNORE:
+    raise UserError(
+      f"ignore is a number of the masks that does not count, 0 to {IGNORE}, got"
+      f" {ignore!r}"
+    )
+
+
+def without_number(masks: np.ndarray, ignore: int) -> np.ndarray:
+  """Makes of masks those in which a number does not count; larger ones move down.
+
+  Args:
+    masks: (N, H, W) int16.
+    ignore: the number.
+
+  Returns:
+    (N, H, W) int16, `IGNORE` where it was.
+
+  Example:
+    >>> without_number(np.array([[[0, 1, 2, 255]]], np.int16), 0).tolist()
+    [[[255, 0, 1, 255]]]
+  """
+  if ignore == IGNORE:
+    return masks
+  counts = masks != IGNORE
+  lower = masks - np.int16(1)
+  moved = np.where(counts & (masks > ignore), lower, masks)
+  return np.where(masks == ignore, np.int16(IGNORE), moved)
 
 
 def nearest(ids: np.ndarray, size: int) -> np.ndarray:

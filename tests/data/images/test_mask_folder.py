@@ -53,6 +53,19 @@ def test_parts_of_their_own_and_names_of_classes(tmp_path, parts):
   )
 
 
+def test_a_number_that_does_not_count_and_names_of_the_others(tmp_path):
+  mask_folders.write(tmp_path, 4, ("train", "test"))
+  (tmp_path / "classes.txt").write_text("car\nroad\n")
+  dataset = data.load(f"mask_folder(path={str(tmp_path)!r}, ignore=0)")
+  want = mask_folders.examples(4)[1].astype(int)
+  want = np.where((want == 0) | (want == 255), 255, want - 1)
+  np.testing.assert_array_equal(dataset.train.labels, want)
+  assert dataset.class_names == ("car", "road")
+  for wrong in ("-1", "256", "1.5"):
+    with pytest.raises(UserError, match="ignore is a number of the masks"):
+      data.load(f"mask_folder(path={str(tmp_path)!r}, ignore={wrong})")
+
+
 def test_parts_below_images_and_masks(tmp_path):
   mask_folders.write(tmp_path / "flat", 3, ("train", "test"))
   for part in ("train", "test"):
@@ -122,6 +135,10 @@ def test_a_set_that_tfds_has_prepared(prepare, stored):
   np.testing.assert_array_equal(dataset.train.labels, masks)
   np.testing.assert_array_equal(dataset.test.images[..., 0], images)
   assert dataset.classes == 3
+  others = data.load(f"tfds_masks({str(folder)!r}, ignore=1)")
+  want = np.where(masks == 1, 255, np.where(masks == 2, 1, masks))
+  np.testing.assert_array_equal(others.train.labels, want)
+  assert others.class_names == ("0", "1")
   with pytest.raises(UserError, match="has not a feature 'depth'; it has"):
     data.load(f"tfds_masks({str(folder)!r}, mask='depth')")
 
