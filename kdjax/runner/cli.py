@@ -4,6 +4,7 @@ What computes is imported when it runs: jax reads its environment only once, and
 bad input should not have to wait for what it does not need.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from absl import flags as absl
 from kdjax.core import plugins
 from kdjax.core.errors import UserError, program
 from kdjax.runner.config import Experiment, flags
+from kdjax.runner.config.language import PretrainedTexts
 from kdjax.runner.config.options import (
   as_dict,
   as_text,
@@ -180,6 +182,17 @@ def beginning(
   return dataset_name, None
 
 
+def for_own_data(command: str, settings: Experiment) -> Experiment:
+  """Leaves out an example's views where inputs may be no images."""
+  if not flags.contains(CONFIGS[command], PretrainedTexts):
+    return settings
+  teacher, student = (
+    dataclasses.replace(one, augment="none")
+    for one in (settings.teacher, settings.student)
+  )
+  return dataclasses.replace(settings, teacher=teacher, student=student)
+
+
 def _name_of(dataset: str) -> str:
   """A data set's name, fit for a folder: of a path the last part."""
   part = dataset.rstrip("/'\") ")
@@ -194,10 +207,13 @@ def _name_of(dataset: str) -> str:
 def run(call: Call) -> None:
   """Runs a command."""
   flags.check_experiment(call.command, call.name, call.experiment, CONFIGS)
-  if flags.trains(CONFIGS[call.command]):
-    from kdjax.runner.pipeline import rules
+  config = CONFIGS[call.command]
+  if flags.trains(config):
+    from kdjax.runner.pipeline import defaults, rules
 
-    rules.check(CONFIGS[call.command], call.experiment, call.flags)
+    experiment = defaults.as_begun(config, call.experiment, call.flags)
+    rules.check(config, experiment, call.flags)
+    call = call._replace(experiment=experiment)
   start(COMMANDS[call.command], call)
 
 

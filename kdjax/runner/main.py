@@ -110,6 +110,8 @@ def _main(argv: list[str]) -> int:
   name, source = cli.beginning(command, values)
   settings = experiments.load_experiment(source) if source else Experiment()
   settings = options.with_own_groups(settings, cli.CONFIGS[command])
+  if "dataset" in values and "experiment" not in values:
+    settings = cli.for_own_data(command, settings)
   if values.pop("help", False):
     print(_help(as_typed(argv[:1]), words, settings))
     return 0

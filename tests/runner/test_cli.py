@@ -104,6 +104,10 @@ def test_a_command_with_an_experiment_of_its_own_keeps_it(called):
   call = called("compress", "--dataset=digits")
   assert call.name == "digits"
   assert call.experiment.compression.sparsity == 0.8
+  # Its views are of digits, and others' inputs may be no images.
+  assert call.experiment.teacher.augment == "none"
+  for typed in (), ("--dataset=digits", "--experiment=compression_table"):
+    assert called("compress", *typed).experiment.teacher.augment == "shift(2)"
   call = called("quantify", "--train_split=train")
   assert call.name == "spurious_background"
 

@@ -25,7 +25,7 @@ class TrainedTeacher(TeacherModel):
 
   epochs: int = option(
     60,
-    "passes over the training set for the teacher",
+    "passes over the training set for the teacher; 3 for --teacher_head=tuned",
     flag="teacher_epochs",
     within=COUNT,
   )

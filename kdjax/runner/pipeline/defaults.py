@@ -1,7 +1,7 @@
 """Which networks and rates a run uses where the user leaves them open."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +15,11 @@ from kdjax.core.errors import UserError
 from kdjax.core.task import Task
 from kdjax.core.teacher import Teacher
 from kdjax.runner.config import Experiment
+from kdjax.runner.config.flags import by_flag
+from kdjax.runner.config.options import value_of
 from kdjax.runner.pipeline.arms import Cohort
-from kdjax.runner.pipeline.values import Values
+from kdjax.runner.pipeline.pretrained import TUNED
+from kdjax.runner.pipeline.values import Values, is_cut, read_values
 from kdjax.taps import TapError
 from kdjax.train.dry_run import check_step
 from kdjax.train.schemes.scheme import OFFLINE
@@ -48,7 +51,10 @@ PAIRS = (
 )
 
 # Of inputs by name, which are tokens with their mask.
-ENCODERS = (("bert(width=128, depth=4)", "bert(width=64, depth=2)"),)
+ENCODERS = (
+  ("bert(width=128, depth=4)", "bert(width=64, depth=2)"),
+  ("masked_bert(width=128, depth=4)", "masked_bert(width=64, depth=2)"),
+)
 
 # Peak rates of Adam by kind of network. The dense ones are the best of each arm
 # in experiments/mnist.py; the students' others come from the searches of
@@ -71,10 +77,11 @@ RATES = {
   | dict.fromkeys(("student", "baseline", "smoothing", "augmented"), 1e-4),
 }
 # How such a network is trained where nothing else is said.
-BEGUN = {
+_GENTLY = {
   "optimizer": "adamw(weight_decay=0.01)",
   "schedule": "linear(warmup=0.1)",
 }
+BEGUN = {"teacher": _GENTLY | {"epochs": 3}, "student": _GENTLY}
 
 
 def choose(
@@ -147,26 +154,39 @@ def _kind(network: nn.Module, sample: jax.Array) -> str:
   return "convolution" if "Conv" in modules else "dense"
 
 
-def _as_begun(group: Any) -> Any:
-  """Trains a network gently where nothing is said of how."""
-  default = type(group)()
-  changes = {
-    name: value
-    for name, value in BEGUN.items()
-    if getattr(group, name) == getattr(default, name)
+def as_begun(
+  config: type, experiment: Experiment, typed_flags: Collection[str]
+) -> Experiment:
+  """Trains gently what was trained before, where nothing is said of how.
+
+  Args:
+    config: the command's class.
+    typed_flags: what they say holds, a default's value too.
+  """
+  settings = by_flag(config)
+  # A language model begins with what was trained before by its nature.
+  of_examples = {"student_from", "dataset"} <= settings.keys()
+  begun = {
+    "teacher": experiment.teacher.teacher_head == TUNED,
+    "student": of_examples
+    and (
+      experiment.language.student_from is not None
+      or is_cut(read_values(experiment).student)
+    ),
   }
-  return dataclasses.replace(group, **changes)
+  for flag, one in settings.items():
+    is_open = value_of(experiment, one) == one.field.default
+    changes = BEGUN[one.group] if begun.get(one.group) else {}
+    if is_open and flag not in typed_flags and one.field.name in changes:
+      change = {one.field.name: changes[one.field.name]}
+      group = dataclasses.replace(getattr(experiment, one.group), **change)
+      experiment = dataclasses.replace(experiment, **{one.group: group})
+  return experiment
 
 
 def _fill_in(experiment, values, kinds, begun) -> Experiment:
   """Puts networks, and rates where there are none, into the settings."""
-  teacher, student = (
-    _as_begun(group) if begun.get(name) else group
-    for name, group in (
-      ("teacher", experiment.teacher),
-      ("student", experiment.student),
-    )
-  )
+  teacher, student = experiment.teacher, experiment.student
   controls, rates = experiment.controls, RATES[kinds["student"]]
   if student.learning_rate is None:
     names = ("baseline", "smoothing", "augmented")
