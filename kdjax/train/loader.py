@@ -30,6 +30,9 @@ class Loader(NamedTuple):
       None where all count alike.
     target_view: as `view`, of targets that are maps over the inputs' pixels and
       move with them; None where targets have no places.
+    redraw: see `Task.redraw`; None where views and targets stand for themselves.
+    lengths: (N,) int32, to how many tokens the batch of each text is cut, where
+      batches have texts of about one length; None where all are as long.
   """
 
   batches: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -41,6 +44,8 @@ class Loader(NamedTuple):
   view_numbers: Callable[[int, np.ndarray, int], np.ndarray] | None = None
   weights: np.ndarray | None = None
   target_view: Callable[[jax.Array, jax.Array, jax.Array], Any] | None = None
+  redraw: Callable | None = None
+  lengths: np.ndarray | None = None
 
   def rows(self, plan: "BatchPlan") -> np.ndarray | jax.Array:
     """Places of a cut's views among all views: number * N + index."""

@@ -24,6 +24,7 @@ from kdjax.models.export import onnx
 from kdjax.models.tokenizers import encode_texts
 from kdjax.runner.pipeline import predict
 from kdjax.train.batch import step_key
+from kdjax.train.devices import placement
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_runs")]
 
@@ -134,6 +135,26 @@ def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
   jax.tree.map(
     partial(np.testing.assert_allclose, atol=1e-4), networks[0], other
   )
+
+
+def test_batches_of_one_length_on_one_device_and_two(
+  flags, tmp_path, monkeypatch
+):
+  data, body = flags["texts"]
+  tokens = body.replace("teacher_from", "tokenizer")
+  networks = []
+  for count in (1, 2):
+    devices = jax.local_devices()[:count]
+    monkeypatch.setattr(placement, "choose", lambda _, x=devices: x)
+    workdir = tmp_path / str(count)
+    run(
+      "text", data, tokens, "--distillation=hard", STUDENT, *SIZES,
+      "--length_groups", "--optimizer=sgd", "--nolatency",
+      f"--workdir={workdir}",
+    )  # fmt: skip
+    note = read_note(workdir / "student")
+    networks.append(load_variables(workdir / "student", note))
+  jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), *networks)
 
 
 def test_methods_are_compared_on_texts(flags, tmp_path):

@@ -89,6 +89,11 @@ class DataSubset(ScoredData):
     "what makes tokens of texts: a folder with tokenizer.json, or package:NAME; that"
     " of the teacher, or of the student, which must share it, by default",
   )
+  length_groups: bool = option(
+    False,
+    "train on batches of texts that are about as long, cut to a quarter or half of the"
+    " longest's tokens where they fit",
+  )
   crop_size: int | None = option(
     None,
     "side of what networks see, pixels: the middle of stored images, or what"

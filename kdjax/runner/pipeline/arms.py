@@ -79,6 +79,7 @@ def assemble(
   transfer: np.ndarray | None = None,
   drop_remainder: bool | None = None,
   weights: np.ndarray | None = None,
+  lengths: np.ndarray | None = None,
 ) -> Cohort:
   """Makes the arms and loaders that an experiment asks for.
 
@@ -89,6 +90,7 @@ def assemble(
     drop_remainder: whether to leave out ragged batches; by default where the
       student's method relates the examples of a batch.
     weights: (N,) float32 how much each image counts; None where all count alike.
+    lengths: see `Loader.lengths`.
   """
   if drop_remainder is None:
     drop_remainder = _relates_examples(experiment, values)
@@ -100,7 +102,8 @@ def assemble(
     transfer=transfer,
     strata=task and task.split(labels),
     weights=weights,
-    border=task and task.border_target,
+    task=task,
+    lengths=lengths,
   )
   if transfer is not None and (labels[transfer] < 0).all():
     _check_unlabelled(experiment, values)

@@ -32,7 +32,7 @@ from kdjax.runner.pipeline.arms import (
   looks_inside,
 )
 from kdjax.runner.pipeline.dataset import task_of
-from kdjax.runner.pipeline.loaders import make_loader
+from kdjax.runner.pipeline.loaders import lengths_of, make_loader
 from kdjax.runner.pipeline.partition import batch_parts, read_partition
 from kdjax.runner.pipeline.pruning_settings import pruning_of
 from kdjax.runner.pipeline.setup import (
@@ -97,6 +97,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     experiment, values, dataset
   )
   values = _knowing(values, dataset)
+  lengths = lengths_of(experiment, dataset)
   start = starts.find(experiment, values, dataset)
   if start is not None:
     values = values._replace(student=start.model)
@@ -109,6 +110,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     task=task,
     transfer=transfer,
     weights=train_split.weight,
+    lengths=lengths,
   )
   experiment, values = defaults.choose(
     experiment,
@@ -136,7 +138,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
   )
   teacher, other_teachers, stages = None, (), ()
   if cached is None:
-    teacher = _teacher(experiment, values, dataset, examples, local)
+    teacher = _teacher(experiment, values, dataset, examples, local, lengths)
     if saved_teacher is not None and saved_teacher.fine_tuned:
       teacher = teacher._replace(variables={"teacher": saved_teacher.load()})
     teacher = teacher._replace(partition=partition)
@@ -171,6 +173,7 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     devices=local,
     stages=stages,
     start=start,
+    lengths=lengths,
   )
   capacity.check_partition(setup)
   capacity.check_run(setup)
@@ -252,7 +255,9 @@ def _find_teachers(experiment: Experiment, values: Values, dataset: Dataset):
   return experiment, values, saved_teacher, others, cached
 
 
-def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
+def _teacher(
+  experiment, values, dataset, examples, local, lengths=None
+) -> TrainSpec:
   teacher = experiment.teacher
   loader = make_loader(
     examples,
@@ -261,7 +266,8 @@ def _teacher(experiment, values, dataset, examples, local) -> TrainSpec:
     teacher.batch_size,
     size=experiment.data.crop_size,
     weights=dataset.train.weight,
-    border=task_of(dataset).border_target,
+    task=task_of(dataset),
+    lengths=lengths,
   )
   check_view(teacher.augment, loader.view, dataset)
   count = experiment.teaching.teachers

@@ -10,6 +10,7 @@ import numpy as np
 from kdjax import data
 from kdjax.core.errors import TeacherError, warn
 from kdjax.core.teacher import Teacher
+from kdjax.data.length_groups import read_by_length
 from kdjax.runner.pipeline import capacity
 from kdjax.runner.pipeline.cached_teacher import answers_of
 from kdjax.runner.pipeline.setup import Setup, TrainSpec
@@ -41,13 +42,16 @@ def epochs(
     size += sum(x.nbytes for x in jax.tree.leaves(maps))
     memory.check_data(size, memory.free_memory(local(setup.devices)))
   workers = setup.experiment.data.data_workers
+  images, lengths = setup.train_split.images, setup.lengths
   with data.open_reader(setup.train_split, workers=workers) as read:
+    if lengths is not None:
+      resident, read = False, partial(read_by_length, images, lengths)
     yield from loop.train(
       train_spec.network,
       train_spec.optimizer,
       train_spec.arms,
       train_spec.loaders,
-      setup.train_split.images if resident else None,
+      images if resident else None,
       epochs=train_spec.epochs,
       task=train_spec.task,
       sample=setup.sample,

@@ -6,6 +6,13 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core.errors import UserError
+from kdjax.core.task import Task
+from kdjax.data import Dataset
+from kdjax.data.length_groups import (
+  batches_by_length,
+  group_lengths,
+  steps_by_length,
+)
 from kdjax.runner.config import Experiment
 from kdjax.train.loader import Loader
 
@@ -27,7 +34,8 @@ def make_loader(
   view_seed: int = 0,
   weights: np.ndarray | None = None,
   class_sampling: str = INSTANCE,
-  border: int | None = None,
+  task: Task | None = None,
+  lengths: np.ndarray | None = None,
 ) -> Loader:
   """Makes a loader of some examples.
 
@@ -41,14 +49,15 @@ def make_loader(
     weights: (N,) float32 over all stored images, how much each counts; None where
       all count alike.
     class_sampling: how often each class is shown, see `data.class_batches`.
-    border: of labels that are maps, see `Task.border_target`.
+    task: what the labels mean; one of the classes by default.
+    lengths: see `Loader.lengths`.
   """
   view, mixing = data.split_mixing(view)
   numbered = None if views is None else view_seed
   view_function = _view_function(view, size, numbered)
   target_view = None
-  if border is not None:
-    target_view = _target_view(view, size, numbered, border)
+  if task is not None and task.border_target is not None:
+    target_view = _target_view(view, size, numbered, task.border_target)
   other = None
   if teacher_view != SAME:
     other, mixes = data.split_mixing(teacher_view)
@@ -69,12 +78,14 @@ def make_loader(
       other,
       weights=weights,
       target_view=target_view,
+      redraw=task and task.redraw,
     ),
     examples,
     labels,
     batch_size,
     drop_remainder,
     class_sampling,
+    lengths,
   )
   if views is None:
     return loader
@@ -99,6 +110,7 @@ def with_examples(
   batch_size: int,
   drop_remainder: bool = False,
   class_sampling: str = INSTANCE,
+  lengths: np.ndarray | None = None,
 ) -> Loader:
   """Shows other examples in the views of a loader."""
 
@@ -109,6 +121,8 @@ def with_examples(
       "stop": stop,
       "drop_remainder": drop_remainder,
     }
+    if lengths is not None:
+      return batches_by_length(examples, lengths, batch_size, **options)
     if class_sampling == INSTANCE:
       return data.batches(examples, batch_size, **options)
     return data.class_batches(
@@ -119,9 +133,13 @@ def with_examples(
       **options,
     )
 
+  steps = data.steps_per_pass(len(examples), batch_size, drop_remainder)
+  if lengths is not None:
+    steps = steps_by_length(examples, lengths, batch_size, drop_remainder)
   return loader._replace(
     batches=batches,
-    steps=data.steps_per_pass(len(examples), batch_size, drop_remainder),
+    steps=steps,
+    lengths=lengths,
     targets=labels if _is_kept(labels) else labels.astype(np.int32),
   )
 
@@ -170,7 +188,8 @@ def make_loaders(
   transfer: np.ndarray | None = None,
   strata: np.ndarray | None = None,
   weights: np.ndarray | None = None,
-  border: int | None = None,
+  task: Task | None = None,
+  lengths: np.ndarray | None = None,
 ) -> dict[str, Loader]:
   """Makes what an experiment's students and baselines are shown.
 
@@ -181,7 +200,8 @@ def make_loaders(
     strata: (N,) int, of which subsets have as many of each as can be; the labels
       by default.
     weights: (N,) how much each counts; None where all count alike.
-    border: of labels that are maps, see `Task.border_target`.
+    task: what the labels mean; one of the classes by default.
+    lengths: see `Loader.lengths`.
   """
   settings, student = experiment.data, experiment.student
   strata = labels if strata is None else strata
@@ -207,7 +227,8 @@ def make_loaders(
     size=settings.crop_size,
     weights=weights,
     class_sampling=settings.class_sampling,
-    border=border,
+    task=task,
+    lengths=lengths,
   )
   view_settings = {"views": student.views, "view_seed": student.view_seed}
   loaders = {
@@ -243,6 +264,25 @@ def _check_sampling(settings, labels_shown, examples_shown) -> None:
       f" {len(examples_shown)} images that the student learns from the class is not"
       " known; leave out --labels, and a transfer set without labels"
     )
+
+
+def lengths_of(experiment: Experiment, dataset: Dataset) -> np.ndarray | None:
+  """Says to how many tokens each text's batch is cut, where they are grouped."""
+  settings = experiment.data
+  if not settings.length_groups:
+    return None
+  if dataset.tokenizer is None:
+    raise UserError(
+      f"--length_groups: it is for texts, and the inputs of {dataset.name} are"
+      f" {dataset.noun}s"
+    )
+  if settings.class_sampling != INSTANCE:
+    raise UserError(
+      f"--length_groups: it shows each text once an epoch, and"
+      f" --class_sampling={settings.class_sampling} does not"
+    )
+  sizes = experiment.student.batch_size, experiment.teacher.batch_size
+  return group_lengths(dataset.train.images, max(sizes))
 
 
 def training_images(

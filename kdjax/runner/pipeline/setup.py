@@ -107,6 +107,7 @@ class Setup(NamedTuple):
     grids: by arm, the cells of its grid.
     stages: who stands between the teacher and the students, in their order.
     start: what the students begin with; None where all of it is drawn.
+    lengths: see `Loader.lengths`.
   """
 
   experiment: Experiment
@@ -125,6 +126,7 @@ class Setup(NamedTuple):
   devices: list[jax.Device]
   stages: tuple[IntermediateTeacher, ...] = ()
   start: Start | None = None
+  lengths: np.ndarray | None = None
 
   @property
   def streams_answers(self) -> bool:

@@ -26,7 +26,7 @@ HAVE = [
   ("distill text sweep compare cache quantify soft_td synthesise compress",
    "train_split test_split resident_megabytes"),
   ("distill text sweep compare cache soft_td compress",
-   "background crop_size tokenizer images labels omit_classes"),
+   "background crop_size length_groups tokenizer images labels omit_classes"),
   ("distill text sweep compare cache soft_td",
    "data_workers views view_seed"),
   ("distill text sweep compare cache soft_td lm",
