@@ -7,6 +7,7 @@ import random
 import jax
 import numpy as np
 import tokenizers
+from safetensors.numpy import load_file, save_file
 
 from kdjax.models.bert_sizes import bert
 from kdjax.models.pretrained.encoders import bert_module
@@ -78,6 +79,31 @@ def encoder(folder, *, labels=(), seed=0, tokenizer=None, **changes):
   return folder
 
 
+def add_masked_head(folder, *, seed=0, tied=True):
+  """Puts BERT's head for hidden tokens beside a body, by its published names."""
+  path = folder / "model.safetensors"
+  tensors = dict(load_file(path))
+  words = tensors["bert.embeddings.word_embeddings.weight"]
+  rng, (vocabulary, width) = np.random.default_rng(seed), words.shape
+  shapes = {
+    "transform.dense.weight": (width, width),
+    "transform.dense.bias": (width,),
+    "transform.LayerNorm.weight": (width,),
+    "transform.LayerNorm.bias": (width,),
+    "bias": (vocabulary,),
+  }
+  head = {name: rng.normal(size=x) for name, x in shapes.items()}
+  head["decoder.weight"] = words if tied else words + 1
+  head["decoder.bias"] = head["bias"]
+  tensors |= {
+    f"cls.predictions.{name}": np.array(x, np.float32)
+    for name, x in head.items()
+  }
+  tensors["cls.seq_relationship.bias"] = np.zeros(2, np.float32)
+  save_file(tensors, path)
+  return tensors
+
+
 def reviews(count=120, *, seed=0):
   """Rows of a text, and whether it says good things."""
   draw = random.Random(seed)
@@ -98,4 +124,12 @@ def write_table(path, rows, head=("text", "label"), separator=","):
   return path
 
 
-__all__ = ["WORDS", "bert", "encoder", "reviews", "words", "write_table"]
+__all__ = [
+  "WORDS",
+  "add_masked_head",
+  "bert",
+  "encoder",
+  "reviews",
+  "words",
+  "write_table",
+]

@@ -12,10 +12,19 @@ from kdjax.core.arguments import check_text, check_whole
 from kdjax.core.entries import example_entries
 from kdjax.core.errors import UserError
 from kdjax.core.factored import first_classes, over_rows
+from kdjax.core.kept import Kept
 from kdjax.core.one_pass import NATS
 from kdjax.core.pooling import pool_logits
 from kdjax.core.signature import Signature, signature_of
-from kdjax.core.task import Batch, Rows, Task, Weights, Words, batch_of
+from kdjax.core.task import (
+  Batch,
+  Rows,
+  Task,
+  Weights,
+  Words,
+  batch_of,
+  mean_of,
+)
 from kdjax.tasks import _masked_tokens
 from kdjax.tasks.language_model import hard_loss, nats, top_is_right
 from kdjax.tasks.registry import register
@@ -45,8 +54,9 @@ def masked_language_model(
 
   Which tokens are chosen, and what becomes of each, is a function of (seed, view,
   index) alone: of a text's place in the data and the number of its view, not of the
-  batch that it stands in, nor of devices. In a data set of `launch.py` the key is
-  that of all views: of (seed, step, place), or of (view seed, number, text).
+  batch that it stands in, nor of devices. A training of `launch.py` draws others in
+  each step, by (the student's seed, step, place in the batch); what is scored there
+  is drawn once.
 
   Args:
     vocabulary: how many token ids there are. What a network answers beyond them has
@@ -134,6 +144,16 @@ def _task(
     shown, targets = draw(keys, stored, result.index)
     return result._replace(inputs=shown, targets=targets)
 
+  def redraw(key, shown, targets, positions):
+    ids = shown[tokens]
+    # A place that is none is behind the text, where nothing is written.
+    at = jnp.where(targets >= 0, shown[PLACES], ids.shape[1])
+    ids = jax.vmap(lambda row, at, right: row.at[at].set(right, mode="drop"))(
+      ids, at, targets
+    )
+    stored = {name: x for name, x in shown.items() if name != PLACES}
+    return draw(key, stored | {tokens: ids}, positions)
+
   def sample(network_inputs):
     named = isinstance(network_inputs, Mapping)
     stored = network_inputs if named else {tokens: network_inputs}
@@ -157,11 +177,45 @@ def _task(
     tokens=lambda batch: _real_tokens(batch, mask),
     factored_from=factored_from,
     width=masking.vocabulary,
+    measure=measured,
+    kept=Kept(likeliest, share_told),
+    redraw=redraw,
   )
 
 
 # What a network is told beside a text: where its hidden tokens stand.
 PLACES = "places"
+
+
+def likeliest(logits: jax.Array, inputs: Any) -> jax.Array:
+  """(B, K) int32, the token that each hidden one is taken for."""
+  del inputs
+  return logits.argmax(-1).astype(jnp.int32)
+
+
+def share_told(taken: np.ndarray, targets: np.ndarray) -> float:
+  """The share of the hidden tokens that are told."""
+  return float(mean_of((taken == targets).sum(), (targets >= 0).sum()))
+
+
+def measured(
+  taken: np.ndarray, targets: np.ndarray, teacher_taken: np.ndarray | None
+) -> dict[str, Any]:
+  """What results.json says of networks, by what is kept of their answers.
+
+  Args:
+    taken: (M, N, K) int, of M networks.
+    targets: (N, K) int.
+    teacher_taken: (N, K) int, or None.
+  """
+  scores = {
+    "test_accuracy": [share_told(one, targets) for one in taken],
+    "test_examples": len(targets),
+  }
+  if teacher_taken is None:
+    return scores
+  alike = np.where(targets >= 0, teacher_taken, -1)
+  return scores | {"agreement": [share_told(one, alike) for one in taken]}
 
 
 def weights(batch: Batch) -> Weights:

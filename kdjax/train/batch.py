@@ -52,6 +52,8 @@ def make_batch(
     weight = weight > 0
   if loader.target_view is not None:
     labels = loader.target_view(which[0], labels, which[1])
+  if loader.redraw is not None:
+    inputs, labels = loader.redraw(which[0], inputs, labels, which[1])
   batch = Batch(inputs, labels, weight, index, positions)
   if loader.mixing is not None:
     inputs, mixing = _mix(

@@ -56,7 +56,6 @@ def test_a_body_answers_with_its_own_vectors(folder):
       "its vectors have 16 numbers, .*--task='embedding(16)'",
     ),
     ("--task=embedding", "say how many numbers an embedding has"),
-    ("--task=masked_language_model", "hidden tokens are told by kdjax.distill"),
   ],
 )
 def test_misfits_are_one_line(folder, tmp_path, capsys, words, message):

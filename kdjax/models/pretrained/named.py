@@ -10,6 +10,7 @@ from kdjax.core.errors import UserError
 from kdjax.core.spec import Spec
 from kdjax.models.bert import Bert
 from kdjax.models.bert_sizes import DETAILS, bert
+from kdjax.models.masked_bert import MaskedBert, masked_bert
 from kdjax.models.modernbert import ModernBert
 from kdjax.models.pretrained.architectures import config_of
 from kdjax.models.pretrained.encoders import DEFAULTS, modernbert_module
@@ -116,6 +117,10 @@ def spec_of(module: nn.Module) -> Spec:
     return _written(
       bert, {name: getattr(module, name) for name in (*_names(bert), *DETAILS)}
     )
+  if isinstance(module, MaskedBert):
+    body = module.body
+    values = {name: getattr(body, name) for name in _names(masked_bert)}
+    return _written(masked_bert, values)
   if not isinstance(module, ModernBert):
     raise UserError(f"{type(module).__name__} is no encoder that has a name")
   config = config_of(module)
@@ -150,6 +155,8 @@ def with_blocks(module: nn.Module, blocks: Sequence[int]) -> nn.Module:
   """
   if isinstance(module, Bert):
     return module.clone(depth=len(blocks))
+  if isinstance(module, MaskedBert):
+    return module.clone(body=module.body.clone(depth=len(blocks)))
   values = dict(spec_of(module).kwargs) | {"depth": len(blocks)}
   layers = module.config.layers
   names = "full_attention", "sliding_attention"

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from kdjax.data.dataset import empty_examples
 from kdjax.data.targets import kind_of
 from kdjax.data.text_set import of_texts
 from kdjax.runner.config import Data
-from kdjax.runner.pipeline import capacity
+from kdjax.runner.pipeline import capacity, masked_texts
 from kdjax.runner.pipeline.kinds import ELSEWHERE
 from kdjax.tasks import (
   any_width,
@@ -28,6 +29,8 @@ from kdjax.tasks import (
 )
 from kdjax.train.devices import processes
 
+# The task whose labels are tokens of the texts themselves.
+MASKED = "masked_language_model"
 # The task of labels of which there are several an example, by their kind.
 _OF_SEVERAL = {"binary": "multilabel", "values": "regression"}
 
@@ -75,6 +78,8 @@ def kind_of_text(text: str | None) -> str | None:
   """Says what the answers of a task are that the user wrote; None without one."""
   if text is None:
     return None
+  if spec.parse(text).name == MASKED:
+    return "embedding"  # labels are not looked at: texts are their own
   return _made(text, width=any_width(text)).kind
 
 
@@ -85,6 +90,8 @@ def with_task(dataset: Dataset, text: str | None) -> Dataset:
       return dataset
     is_map = data.is_of_maps(dataset)
     text = "segmentation" if is_map else _OF_SEVERAL[kind_of(dataset)]
+  if spec.parse(text).name == MASKED:
+    return masked_texts.of_texts(dataset, partial(_made, text))
   if not dataset.classes:
     return _without_vectors(dataset, text)
   known = {"width": dataset.classes, "positive_weight": dataset.positive_weight}

@@ -16,6 +16,7 @@ from kdjax.models import ModelSpec
 from kdjax.models.pretrained.architectures import ARCHITECTURES
 from kdjax.models.pretrained.files import read_json
 from kdjax.models.pretrained.load import load
+from kdjax.models.pretrained.masked import load_masked
 from kdjax.models.pretrained.named import spec_of
 from kdjax.models.pretrained.packages import PREFIX, package_path
 
@@ -50,15 +51,18 @@ def is_language_model(where: str) -> bool:
   return kind in ARCHITECTURES or (folder / "tokenizer.json").is_file()
 
 
-def open_encoder(flag: str, where: str) -> Encoder:
+def open_encoder(flag: str, where: str, dataset: Dataset) -> Encoder:
   """Loads an encoder.
 
   Args:
     flag: that names it, for messages.
     where: a folder of Hugging Face's form, or package:NAME.
+    dataset: what it is for: of hidden tokens it is a BERT that tells them.
   """
   try:
     _check_encoder(where)
+    if dataset.task is not None and dataset.task.redraw is not None:
+      return _masked(where, dataset.classes)
     loaded = load(
       where if where.startswith(PREFIX) else Path(where).expanduser()
     )
@@ -92,6 +96,15 @@ def _check_encoder(where: str) -> None:
       " (`lm` distils those); texts are classified by encoders: bert, roberta,"
       " distilbert, modernbert"
     )
+
+
+def _masked(where: str, tokens: int) -> Encoder:
+  """A BERT that tells hidden tokens."""
+  spec, variables = load_masked(Path(where).expanduser())
+  (known,) = variables["params"]["head_bias"].shape
+  if known != tokens:
+    raise UserError(f"it has {known} tokens, and its tokenizer {tokens}")
+  return Encoder(ModelSpec(str(spec), spec), variables, tokens, None)
 
 
 def without_classifier(encoder: Encoder) -> dict[str, Any]:

@@ -36,23 +36,28 @@ SETTINGS = dict.fromkeys(
   ),
   CLASSES,
 )
-# Tasks that a data set of examples with labels cannot have: what is done instead.
+# Tasks that a data set of examples cannot have: what is done instead.
 _LANGUAGE = (
   "language models learn by lm; a teacher's answers to texts are kept by cache"
 )
-_OF_TEXTS = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
-ELSEWHERE = _OF_TEXTS | {
-  "masked_language_model": "hidden tokens are told by kdjax.distill, in a program of"
-  " your own; of texts without labels --task='embedding(384)' learns a teacher's"
-  " vectors"
-}
-_NO_CLASS = "an image has a class at every pixel, not one, in the task"
+ELSEWHERE = {"lm": _LANGUAGE, "language_model": _LANGUAGE}
 COMMANDS = dict.fromkeys(("quantify", "soft_td", "synthesise"), CLASSES)
 
 
 def is_of_texts(task: str | None) -> bool:
   """Says whether a task that the user wrote is that of language models."""
-  return task is not None and spec.parse(task).name in _OF_TEXTS
+  return task is not None and spec.parse(task).name in ELSEWHERE
+
+
+def no_class(task: Task) -> str | None:
+  """Says why an example has no class of its own; None where it has one."""
+  if task.border_target is not None:
+    return (
+      f"an image has a class at every pixel, not one, in the task {task.name!r}"
+    )
+  if task.redraw is not None:
+    return f"a text has no class in the task {task.name!r}"
+  return None
 
 
 def check_settings(experiment: Experiment, task: Task) -> None:
@@ -61,8 +66,8 @@ def check_settings(experiment: Experiment, task: Task) -> None:
     value = value_of(experiment, one)
     if one.flag in SETTINGS and value != one.field.default:
       _check(as_flag(one, value), SETTINGS[one.flag], task)
-      if one.flag in OF_EXAMPLES and task.border_target is not None:
-        raise UserError(f"{as_flag(one, value)}: {_NO_CLASS} {task.name!r}")
+      if one.flag in OF_EXAMPLES and (reason := no_class(task)):
+        raise UserError(f"{as_flag(one, value)}: {reason}")
   view = experiment.distillation.teacher_view
   if task.border_target is not None and view != SAME:
     raise UserError(
@@ -73,10 +78,10 @@ def check_settings(experiment: Experiment, task: Task) -> None:
 
 def check_scheme(text: str, scheme: Scheme, task: Task) -> None:
   """Refuses a scheme whose networks answer other pixels than each other."""
-  if scheme.other_views and task.border_target is not None:
+  if scheme.other_views and no_class(task):
     raise UserError(
-      f"--scheme={text}: its networks see two views of an image, and in the task"
-      f" {task.name!r} they answer pixel by pixel; take one view"
+      f"--scheme={text}: its networks see two views of an example, and in the task"
+      f" {task.name!r} they answer place by place; take one view"
     )
 
 
@@ -93,8 +98,13 @@ def check_mixing(task: Task, **flags: bool) -> None:
 def check_command(command: str, task: Task) -> None:
   """Refuses a command that means nothing to a task; likewise."""
   _check(command, COMMANDS.get(command, KINDS), task)
-  if command in COMMANDS and task.border_target is not None:
-    raise UserError(f"{command}: {_NO_CLASS} {task.name!r}")
+  if command in COMMANDS and (reason := no_class(task)):
+    raise UserError(f"{command}: {reason}")
+  if command == "cache" and task.redraw is not None:
+    raise UserError(
+      f"cache: in the task {task.name!r} each step hides other tokens, of which"
+      " nothing can be stored; teach by --teacher_from"
+    )
 
 
 def _check(subject: str, kinds: tuple[str, ...], task: Task) -> None:

@@ -1,6 +1,6 @@
 """Answers of trained networks, of all members at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +18,8 @@ UNLIKE = 2
 LIKE_LENGTHS = 1000
 # Pixels of which networks answer something at once.
 _NUMBERS = 1 << 18
+# Scores of hidden tokens, likewise.
+_LOGITS = 1 << 24
 
 
 def first(networks: Any) -> Any:
@@ -126,6 +128,8 @@ def at_once(task: Task, images) -> int:
   """Says how many images are asked about at once; of large answers fewer."""
   if task.kept is None:
     return 1000
+  if isinstance(images, Mapping):
+    return max(1, _LOGITS // (images["places"].shape[1] * task.width))
   return max(1, _NUMBERS // int(np.prod(np.shape(images[0])[:2])))
 
 

@@ -127,7 +127,7 @@ def _from_encoder(source, model: str, dataset, classes, head):
       f"--teacher_from={source}: it reads texts, and the inputs of {dataset.name} are"
       f" {dataset.noun}s"
     )
-  encoder = open_encoder("teacher_from", source)
+  encoder = open_encoder("teacher_from", source, dataset)
   if model not in (AUTO, encoder.model.text):
     raise UserError(
       f"--teacher={model} and --teacher_from={source}: it is {encoder.model}; leave"

@@ -1,5 +1,6 @@
 """What students begin with where it is not drawn: others' weights, a teacher's blocks."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,7 @@ def _from_outside(
       " leave one of them out"
     )
   _check_of_texts("student_from", where, dataset)
-  encoder = open_encoder("student_from", where)
+  encoder = open_encoder("student_from", where, dataset)
   loaded = encoder.variables
   if encoder.classes != dataset.classes:
     loaded = without_classifier(encoder)
@@ -121,7 +122,7 @@ def _from_run(
       f"--student={model}: blocks are cut out of a teacher or a pretrained encoder, and"
       f" --student_from={where} is a run; name its network, {saved.model}"
     )
-  spec = model or saved.model
+  spec = model or _for_task(saved.model, dataset)
   first = jax.tree.map(lambda x: x[0], saved.load())
   network = spec.make(classes=dataset.classes)
   layers = _shapes(network, dataset)
@@ -143,6 +144,16 @@ def _from_run(
     )
   variables = {**first, "params": kept}
   return Start(spec, lambda _: variables, of_teacher=False)
+
+
+def _for_task(model: ModelSpec, dataset: Dataset) -> ModelSpec:
+  """The network of a run, of hidden tokens its body where the task is another."""
+  is_masked = dataset.task is not None and dataset.task.redraw is not None
+  if model.spec.name != "masked_bert" or is_masked or not dataset.tokenizer:
+    return model
+  spec = dataclasses.replace(model.spec, name="bert")
+  vocabulary = {"vocabulary": dataset.tokenizer.vocabulary_size}
+  return ModelSpec(str(spec), spec).knowing(**vocabulary)
 
 
 def _check_of_texts(flag: str, where: str, dataset: Dataset) -> None:

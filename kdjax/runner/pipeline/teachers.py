@@ -152,8 +152,9 @@ def can_be_stored(setup: Setup, pool: TeacherPool) -> bool:
 
   Those that are one row an example are small beside the images.
   """
-  if setup.student.task.kept is None:
-    return True
+  task = setup.student.task
+  if task.kept is None or task.redraw is not None:
+    return task.redraw is None
   count = len(pool.members) if pool.route else 1
   resident_bytes = setup.experiment.data.resident_megabytes << 20
   return count * setup.answer_bytes <= resident_bytes

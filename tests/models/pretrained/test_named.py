@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -55,3 +56,16 @@ def test_windows_follow_their_blocks():
 def test_other_networks_have_no_name():
   with pytest.raises(UserError, match="is no encoder that has a name"):
     spec_of(make_model("mlp(3)", classes=2))
+
+
+def test_modernbert_reads_pairs_by_what_is_between_them():
+  model = make_model(
+    "modernbert(width=8, depth=1, heads=2, vocabulary=11, positions=8)",
+    classes=2,
+  )
+  tokens = np.array([[5, 7, 3, 6, 3]], np.int32)
+  pair = {"tokens": tokens, "mask": tokens > 0, "segments": tokens > 6}
+  variables = model.init(jax.random.key(0), **pair)
+  np.testing.assert_array_equal(
+    model.apply(variables, **pair), model.apply(variables, tokens, tokens > 0)
+  )

@@ -47,7 +47,7 @@ def build(experiment: Experiment) -> Plan:
     )
   views = _numbered_views(experiment)
   student = dataclasses.replace(experiment.student, views=views["count"])
-  base = prepare(dataclasses.replace(experiment, student=student))
+  base = prepare(dataclasses.replace(experiment, student=student), "cache")
   taps = _taps(base)
   setup = Caching(base, views, taps, _record(base, taps))
   return Plan(setup, base.experiment, base.devices, lambda: of_setup(base))
