@@ -30,6 +30,7 @@ def page(text: str) -> str:
 def part(name: str) -> str:
   """Finds the table of a name."""
   whole = {"scale_rows": scale_rows, "losses_rows": losses_rows}
+  whole["profile"] = profile
   return whole[name]() if name in whole else table(name)
 
 
@@ -70,6 +71,38 @@ def scale_rows() -> str:
   return "\n".join([*lines, ""])
 
 
+def profile() -> str:
+  """Lays out where the seconds of whole runs went."""
+  results = json.loads((RESULTS / "profile.json").read_text())
+  runs = results["runs"]
+  lines = [
+    f"| seconds of | {' | '.join(one['run'] for one in runs)} |",
+    f"| :-- |{' --: |' * len(runs)}",
+  ]
+  for part in runs[0]["seconds"]:
+    cells = (
+      f"{one['seconds'][part]:.1f} ({one['seconds'][part] / one['total']:.0%})"
+      for one in runs
+    )
+    lines.append(f"| {part} | {' | '.join(cells)} |")
+  for name, key in (("total", "total"), ("processor", "processor_seconds")):
+    cells = (f"{one[key]:.1f}" for one in runs)
+    lines.append(f"| {name} | {' | '.join(cells)} |")
+  cells = (str(sum(x["compiled"] for x in one["programs"])) for one in runs)
+  lines += [f"| programs | {' | '.join(cells)} |", "", made(results), ""]
+  return "\n".join(lines)
+
+
+def made(results: dict) -> str:
+  """Says when and how a file was made."""
+  # Some benchmarks say where they were made in a part of its own.
+  results = {**results.get("machine", {}), **results}
+  return (
+    f"{results.get('date')}, jax {results.get('jax')},"
+    f" {results.get('processors')} processors: `{results.get('command')}`"
+  )
+
+
 def table(name: str) -> str:
   """Lays a benchmark's summary out."""
   file = RESULTS / f"{name}.json"
@@ -82,13 +115,7 @@ def table(name: str) -> str:
     for row in results.get("summary", ())
   ]
   head = ["| what | wanted | measured | |", "| :-- | :-- | --: | :-- |"]
-  # Some benchmarks say where they were made in a part of its own.
-  made = {**results.get("machine", {}), **results}
-  where = (
-    f"{made.get('date')}, jax {made.get('jax')}, {made.get('processors')}"
-    f" processors: `{made.get('command')}`"
-  )
-  return "\n".join([*head, *rows, "", where, ""])
+  return "\n".join([*head, *rows, "", made(results), ""])
 
 
 if __name__ == "__main__":

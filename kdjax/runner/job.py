@@ -10,11 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
-from kdjax.core import plugins
+from kdjax.core import plugins, timing
 from kdjax.core.errors import warn
 from kdjax.runner.config.options import as_dict
 from kdjax.runner.report import logs
@@ -193,9 +194,23 @@ def run_job(
     name: the experiment's name, for people.
     command: the command line that repeats it.
   """
+  run = partial(_run, job, config, words, name=name, command=command)
+  if not config.run.profile:
+    return run()
+  from kdjax.runner.report import profile
+
+  with profile.profiled() as found:
+    workdir = run()
+  if processes.is_first():
+    print(f"\n{profile.write(workdir, found)}")
+  return workdir
+
+
+def _run(job: Job, config: Any, words: Sequence[str], *, name, command) -> Path:
+  """As `run_job`, which may watch it."""
   seconds, quiet = {}, not processes.is_first()
   with timed(seconds, "total"):
-    with timed(seconds, "data"):
+    with timed(seconds, "data"), timing.part("data"):
       plan = job.build(config, *words)
       inputs = {} if quiet else plan.inputs()
     workdir = _claim(job, plan, name, inputs)
@@ -206,18 +221,23 @@ def run_job(
     ):
       context = Context(command, workdir, log, {}, seconds)
       for stage in job.stages:
-        with timed(seconds, stage.name):
+        with timed(seconds, stage.name), timing.part("steps"):
           context.values[stage.name] = stage.run(plan.setup, context)
     if quiet:
       return workdir
-    with timed(seconds, "evaluation"), _compiling(plan):
+    with (
+      timed(seconds, "evaluation"),
+      timing.part("evaluation"),
+      _compiling(plan),
+    ):
       measurement = job.measure(plan.setup, context)
   about = _about(plan, context, inputs)
   results = measurement.scores | {"name": name, "command": command} | about
   # Drawing needs matplotlib, which bad input should not have to wait for; and
   # nothing that is drawn can cost the results.
-  logs.write_json(workdir / RESULTS, results)
-  page = job.page and job.page(workdir, results, **measurement.details)
+  with timing.part("report"):
+    logs.write_json(workdir / RESULTS, results)
+    page = job.page and job.page(workdir, results, **measurement.details)
   shutil.rmtree(workdir / CHECKPOINTS, ignore_errors=True)
   print(f"\n{job.summary(results)}")
   if page is not None:

@@ -78,8 +78,8 @@ def module(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start(module, tmp_path):
-  def start(**changed):
-    settings = Experiment(run=Run(workdir=str(tmp_path / "run")))
+  def start(experiment=None, **changed):
+    settings = experiment or Experiment(run=Run(workdir=str(tmp_path / "run")))
     one = module.JOB._replace(**changed)
     return job.run_job(
       one, settings, ["a"], name="x", command="launch.py count a"
@@ -105,6 +105,21 @@ def test_a_job_is_timed_and_written_once(start, module, capsys):
   with pytest.raises(UserError, match="a run that is over"):
     start()
   assert module.RAN == ["first", "second"]
+
+
+def test_a_profile_says_where_the_time_went(start, tmp_path, capsys):
+  settings = Run(workdir=str(tmp_path / "run"), profile=True)
+  workdir = start(experiment=Experiment(run=settings))
+  found = json.loads((workdir / "profile.json").read_text())
+  assert list(found["seconds"]) == [
+    "imports", "data", "tracing", "compiling", "steps", "evaluation", "report",
+    "other",
+  ]  # fmt: skip
+  assert found["total"] >= sum(
+    json.loads((workdir / "results.json").read_text())["seconds"][name]
+    for name in ("data", "first", "second", "evaluation")
+  )
+  assert "where the time went" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ends", ["second", "measure", "page"])

@@ -59,9 +59,11 @@ from kdjax.runner.config.run import (
   Accelerator,
   Checkpoints,
   Intervals,
+  JobPlace,
   Latency,
   Machine,
   Place,
+  Profiling,
   ResumablePlace,
   Run,
   Workdir,
@@ -211,7 +213,7 @@ class EvaluateConfig:
   language: Text = Text()
   teacher: TeacherSource = TeacherSource()
   evaluation: Evaluation = Evaluation()
-  place: Place = Place()
+  place: JobPlace = JobPlace()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +224,7 @@ class ExportConfig:
   data: DataDir = DataDir()
   workdir: Workdir = Workdir()
   accelerator: Accelerator = Accelerator()
+  profiling: Profiling = Profiling()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +234,7 @@ class GenerateConfig:
   model: StoredModel = StoredModel()
   continuation: Continuation = Continuation()
   generation: Generation = Generation()
-  place: Place = Place()
+  place: JobPlace = JobPlace()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,23 @@ class Place(Machine, Workdir):
 
 
 @dataclasses.dataclass(frozen=True)
-class ResumablePlace(Place):
+class Profiling:
+  """Whether a run says where its time went."""
+
+  profile: bool = option(
+    False,
+    "print where the time went: imports, data, tracing, compiling, steps,"
+    " evaluation, report; also in WORKDIR/profile.json",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class JobPlace(Place, Profiling):
+  """Where a job happens."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumablePlace(JobPlace):
   """Where a run happens that goes on after it was stopped."""
 
   resume: bool = option(

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kdjax import evaluate
-from kdjax.core import storage
+from kdjax.core import storage, timing
 from kdjax.core.errors import quantity
 from kdjax.core.task import Task, final_score
 from kdjax.core.teacher import Teacher
@@ -234,7 +234,8 @@ def _log_epoch(
     due = epoch.number % every == 0 or epoch.number == train_spec.epochs
     if due and not log.quiet:
       measure = train_spec.measure or partial(_score, setup, train_spec)
-      entry |= measure(networks[arm])
+      with timing.part("evaluation"):
+        entry |= measure(networks[arm])
     train_metrics = {
       name: values.tolist()
       for name, values in metrics.items()

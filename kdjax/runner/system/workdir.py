@@ -29,7 +29,9 @@ FREE = {("run", "workdir"), ("run", "accelerator"), ("run", "host_devices")}
 FREE |= {("run", name) for name in ("resume", "checkpoint_minutes")}
 FREE |= {("run", "compilation_cache")}
 FREE |= {("data", "data_workers")}
-FREE |= {("run", name) for name in ("nan", "nan_patience", "latency")}
+FREE |= {
+  ("run", name) for name in ("nan", "nan_patience", "latency", "profile")
+}
 FREE |= {("cluster", field.name) for field in dataclasses.fields(Cluster)}
 FREE |= {("computing", name) for name in ("preflight", "profile_steps")}
 FREE |= {("computing", name) for name in ("mesh", "shard_rules")}

@@ -119,6 +119,8 @@ HAVE = [
    "accumulate_steps members_at_once"),
   ("distill text sweep compare cache quantify soft_td synthesise compress evaluate export reproduce plot lm generate",
    "workdir"),
+  ("distill text sweep compare cache quantify soft_td synthesise compress evaluate export lm generate",
+   "profile"),
   ("distill text sweep compare cache quantify soft_td synthesise compress evaluate export reproduce list plot lm generate",
    "accelerator"),
   ("distill text sweep compare cache quantify soft_td synthesise compress evaluate list plot lm generate",

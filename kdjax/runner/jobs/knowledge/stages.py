@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core import timing
 from kdjax.runner.job import Context, timed
 from kdjax.runner.jobs.knowledge import metrics, training
 from kdjax.runner.jobs.knowledge.build import KnowledgeSetup
@@ -118,7 +119,7 @@ def _follow(bench: Bench, name, epochs, saved) -> Followed:
           saved, checkpoint.states, bench.meter, bench.setup.weights, bench.mask
         )
       else:
-        with timed(timer, "now"):
+        with timed(timer, "now"), timing.part("evaluation"):
           histories = _examined(bench, checkpoint, histories)
         seconds["entropies"] = seconds.get("entropies", 0.0) + timer["now"]
       if checkpoint.epoch:
