@@ -201,7 +201,7 @@ def initial_states(
   """
   (group,) = groups_of(arms)
   begin = _initializer(network, optimizer, arms, task, sample)
-  return first_states(group, begin, teachers or {}, variables or {})
+  return first_states(group, jax.jit(begin), teachers or {}, variables or {})
 
 
 def side_by_side(network: nn.Module, sample: Any, platform: str) -> bool:
@@ -364,7 +364,7 @@ def _step_members(
 def _initializer(network, optimizer, arms, task, sample):
   """(settings of the members by arm, teachers, variables) -> states by arm.
 
-  One program: arms that start alike are compiled once.
+  To be one program: arms that start alike are compiled once.
   """
 
   def start(arm, members, teacher, variables):
@@ -388,7 +388,6 @@ def _initializer(network, optimizer, arms, task, sample):
 
     return jax.vmap(one)(members)
 
-  @jax.jit
   def begin(members, teachers, variables):
     return {
       name: start(

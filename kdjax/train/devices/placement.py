@@ -9,6 +9,7 @@ beyond the process that holds it.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from kdjax.core.errors import UserError
 
 AXIS = "devices"
+_EFFORT = "xla_backend_optimization_level"
 
 
 def parallel(
@@ -106,6 +108,24 @@ def compiled_anew(devices: Iterable[jax.Device]) -> Iterator[None]:
   finally:
     jax.config.update("jax_enable_compilation_cache", enabled)
     compilation_cache.reset_cache()
+
+
+def quickly_compiled(function: Callable) -> Callable:
+  """Compiles a program that runs once, or hardly works, with less effort.
+
+  On CPUs LLVM's second level takes a quarter of the time of its third there, and
+  gives the same bits; `XLA_FLAGS` that name a level are followed.
+
+  Returns:
+    The function, jitted.
+
+  Example:
+    >>> print(quickly_compiled(jnp.sum)(np.ones(3)))
+    3.0
+  """
+  given = _EFFORT in os.environ.get("XLA_FLAGS", "")
+  slow = jax.default_backend() == "cpu" and not given
+  return jax.jit(function, compiler_options={_EFFORT: 2} if slow else None)
 
 
 def over_members(function: Callable, *trees):

@@ -33,7 +33,7 @@ class Arrangement(NamedTuple):
     settings: of members, and their seeds -> likewise.
     states: (arms, states of all members by arm) -> likewise.
     back: its inverse, all of it within reach of this process.
-    begin: what makes first states by arm, jitted -> the same, so that they are
+    begin: what makes first states by arm -> the same, compiled, so that they are
       made where they lie.
     plan: what is shown in some steps -> likewise.
     batches: within a program, a Batch (seeds, B, ...) -> the same, cut.
@@ -92,7 +92,7 @@ def over_devices(
     settings=settings,
     states=partial(lay_out, devices=devices),
     back=partial(bring_back, devices=devices),
-    begin=lambda make: make,
+    begin=on_devices.quickly_compiled,
     # Devices that own members have all of the batches of their seeds.
     plan=partial(
       on_devices.shard,
