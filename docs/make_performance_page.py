@@ -73,7 +73,10 @@ def scale_rows() -> str:
 
 def profile() -> str:
   """Lays out where the seconds of whole runs went."""
-  results = json.loads((RESULTS / "profile.json").read_text())
+  file = RESULTS / "profile.json"
+  if not file.exists():
+    return "Not measured yet: `python -m benchmarks.profile`.\n"
+  results = json.loads(file.read_text())
   runs = results["runs"]
   lines = [
     f"| seconds of | {' | '.join(one['run'] for one in runs)} |",
