@@ -1,7 +1,7 @@
 """How far a student is from a teacher that reads the same texts by other tokens."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from kdjax.losses import aligned
 
 def compare_across_tokenizers(
   network: Any,
-  variables: Any,
+  members: Callable[[], Iterable[Any]],
   teacher: Teacher,
   sequences: Mapping[str, np.ndarray],
   teacher_sequences: Mapping[str, np.ndarray],
@@ -27,30 +27,31 @@ def compare_across_tokenizers(
   task: Task,
   shared_ids: tuple[Any, Any],
   batch_size: int,
-) -> dict[str, float]:
-  """Compares a student with its teacher over groups of tokens of equal bytes.
+) -> list[dict[str, float]]:
+  """Compares students with their teacher over groups of tokens of equal bytes.
 
   Args:
-    network: the student.
-    variables: its variables.
+    network: the students'.
+    members: () -> the variables of each; called for every batch, so that one at a
+      time needs to be there, and the teacher answers once for all.
     teacher: from `kdjax.train.aligned_teacher`.
     sequences: arrays (N, T) by name, the student's.
     teacher_sequences: arrays (N, ...) by name, what the teacher reads beside them,
       from `kdjax.data.text.put_beside`.
-    task: the student's, `kdjax.tasks.language_model(...)`.
+    task: the students', `kdjax.tasks.language_model(...)`.
     shared_ids: the tokens that both have.
     batch_size: sequences at a time.
 
   Returns:
-    "teacher_kl": the sum of KL(teacher || student) over the groups, divided by the
+    For each "teacher_kl": the sum of KL(teacher || student) over the groups, divided by the
     student's tokens that count, in nats; "agreement": the share of groups in which
     both find the same class likeliest.
 
   Source:
     See `kdjax.losses.aligned.divergence`.
   """
-  program = _program(network, task)
-  totals = np.zeros(4)
+  ask, program = _asker(task), _program(network, task)
+  totals = [np.zeros(4) for _ in members()]
   for item, teacher_item in zip(
     open_batches(sequences, batch_size=batch_size),
     open_batches(teacher_sequences, batch_size=batch_size),
@@ -59,28 +60,33 @@ def compare_across_tokenizers(
     item["teacher_inputs"] = {
       name: teacher_item[name] for name in teacher_sequences
     }
-    totals += np.array(program(shared_ids, variables, teacher, item), float)
-  divergence, tokens, same, groups = totals
-  return {
-    "teacher_kl": divergence / max(tokens, 1),
-    "agreement": same / max(groups, 1),
-  }
+    batch = as_batch(task, item)
+    answered = ask(teacher, batch)
+    for variables, own in zip(members(), totals, strict=True):
+      own += np.array(program(shared_ids, variables, answered, batch), float)
+  return [
+    {
+      "teacher_kl": divergence / max(tokens, 1),
+      "agreement": same / max(groups, 1),
+    }
+    for divergence, tokens, same, groups in totals
+  ]
+
+
+@functools.lru_cache(maxsize=16)
+def _asker(task: Task):
+  return jax.jit(lambda teacher, batch: observe(teacher, batch, task=task))
 
 
 # A program is compiled once for the network and its task.
 @functools.lru_cache(maxsize=16)
 def _program(network: Any, task: Task):
   @jax.jit
-  def sums(shared_ids, variables, teacher, item):
-    batch = as_batch(task, item)
+  def sums(shared_ids, variables, teacher, batch):
     rows = rows_of(network, variables, batch, task)
     counts = has_weight(rows.weight)
     inputs = Inputs(
-      Outputs(rows.answers, {}),
-      observe(teacher, batch, task=task),
-      rows.targets,
-      jnp.int32(0),
-      counts,
+      Outputs(rows.answers, {}), teacher, rows.targets, jnp.int32(0), counts
     )
     *sides, alignment = aligned_sides(inputs)
     divergence, same = (

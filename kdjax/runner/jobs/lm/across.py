@@ -1,13 +1,12 @@
 """`--across`: a teacher that reads the texts by another tokenizer than the student."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import evaluate
 from kdjax.core import storage
 from kdjax.core.errors import UserError
 from kdjax.core.task import Task
@@ -16,6 +15,7 @@ from kdjax.data import text
 from kdjax.data.text.beside import Coverage
 from kdjax.data.text.rows import ANSWER, QUESTION
 from kdjax.evaluate.across_tokenizers import compare_across_tokenizers
+from kdjax.evaluate.language import measure_texts
 from kdjax.methods._aligned import over_groups
 from kdjax.models.pretrained.load import Pretrained
 from kdjax.models.tokenizers import (
@@ -137,8 +137,8 @@ def two_tokenizers(
       make_part(test.rows, teacher.tokenizer, settings.sequence_length),
       teacher_task,
     ),
-    measure_student=partial(
-      _measure_student,
+    measure_students=partial(
+      _measure_students,
       test=test,
       teacher=live,
       teacher_sequences=inputs["test"],
@@ -240,33 +240,34 @@ def _teacher_task(
   return language_model(min(classes, tokens))
 
 
-def _measure_student(
+def _measure_students(
   network: Network,
-  variables: Any,
+  members: Callable[[], Iterable[Any]],
   *,
   test: Part,
   teacher: Teacher,
   teacher_sequences: Mapping[str, np.ndarray],
   shared_ids: tuple[np.ndarray, np.ndarray],
   **options,
-) -> dict[str, float]:
-  """A student's scores on the test documents, and its distance from the teacher."""
-  scores = evaluate.measure_text(
+) -> list[dict[str, float]]:
+  """Students' scores on the test documents, and their distances from the teacher."""
+  scores_of_each = measure_texts(
     network,
-    variables,
+    members,
     test.sequences,
     text_bytes=test.examples.bytes,
     **options,
   )
-  return scores | compare_across_tokenizers(
+  distances = compare_across_tokenizers(
     network,
-    variables,
+    members,
     teacher,
     test.sequences,
     teacher_sequences,
     shared_ids=shared_ids,
     **options,
   )
+  return [a | b for a, b in zip(scores_of_each, distances, strict=True)]
 
 
 def _shares(split: str, coverage: Coverage) -> dict[str, float]:

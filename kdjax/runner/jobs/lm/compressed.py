@@ -37,8 +37,8 @@ def scores(setup: Any, students: Any, folder: Path) -> dict[str, Any]:
   if "quantization" in note:
     again = pretrained.load(folder)
     dtype = experiment.computing.compute_dtype
-    measured = setup.tokenization.measure_student(
-      in_precision(again.network, dtype), again.variables
+    (measured,) = setup.tokenization.measure_students(
+      in_precision(again.network, dtype), lambda: [again.variables]
     )
     values |= {
       f"stored_{name}": [measured[name]]

@@ -121,15 +121,12 @@ def _scores(
     members: by name, variables with a leading axis (M,); where they are fewer than
       the seeds, all seeds have these networks.
   """
-  tokenization, network = setup.tokenization, setup.student.network
+  network = setup.student.network
 
   def each():
     return (one for group in members.values() for one in _each(group))
 
-  if tokenization.measure_students is None:
-    scores = [tokenization.measure_student(network, one) for one in each()]
-  else:
-    scores = tokenization.measure_students(network, each)
+  scores = setup.tokenization.measure_students(network, each)
   counts = [len(jax.tree.leaves(group)[0]) for group in members.values()]
   ends = np.cumsum(counts)
   return {

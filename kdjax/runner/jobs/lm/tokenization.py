@@ -30,9 +30,8 @@ class Tokenization(NamedTuple):
     teacher: what answers to the student's batches.
     teacher_task: what the teacher's own answers mean.
     measure_teacher: (network, variables) -> its scores on the test documents.
-    measure_student: (network, variables) -> its scores on the test documents.
-    measure_students: (network, () -> variables of several) -> scores of each, beside
-      which the teacher reads the documents once; None where nobody has that.
+    measure_students: (network, () -> variables of several) -> scores of each on the
+      test documents, beside which the teacher reads them once.
     scored_task: the task by whose score students are compared.
     same_ids: whether both have the same numbers for the same tokens.
     teacher_prompt: ids of the student's -> the teacher's of the same text.
@@ -53,7 +52,7 @@ class Tokenization(NamedTuple):
   teacher: Teacher
   teacher_task: Task
   measure_teacher: Callable[[Any, Any], dict[str, float]]
-  measure_student: Callable[[Any, Any], dict[str, float]]
+  measure_students: Callable[[Any, Any], list[dict[str, float]]]
   scored_task: Task
   same_ids: bool
   teacher_prompt: Callable[[Sequence[int]], Sequence[int]]
@@ -64,7 +63,6 @@ class Tokenization(NamedTuple):
   adapt: Callable[[str, Method], Method]
   results: Mapping[str, Any]
   fingerprints: Mapping[str, str]
-  measure_students: Callable[[Any, Any], list[dict[str, float]]] | None = None
   of_cache: Callable[[Teacher], Teacher] = lambda teacher: teacher
 
 
@@ -110,20 +108,19 @@ def same_tokens(
   measure_teacher: Callable[[Any, Any], dict[str, float]],
 ) -> Tokenization:
   """What follows from one tokenizer."""
-  of_test = {
-    "sequences": test.sequences,
-    "task": task,
-    "text_bytes": test.examples.bytes,
-    "teacher": teacher,
-    "batch_size": experiment.student.batch_size,
-  }
   return Tokenization(
     task=task,
     teacher=teacher,
     teacher_task=task,
     measure_teacher=measure_teacher,
-    measure_student=partial(evaluate.measure_text, **of_test),
-    measure_students=partial(measure_texts, **of_test),
+    measure_students=partial(
+      measure_texts,
+      sequences=test.sequences,
+      task=task,
+      text_bytes=test.examples.bytes,
+      teacher=teacher,
+      batch_size=experiment.student.batch_size,
+    ),
     scored_task=task,
     same_ids=True,
     teacher_prompt=lambda ids: ids,
