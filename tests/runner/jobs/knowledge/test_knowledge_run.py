@@ -14,6 +14,7 @@ from kdjax.runner.config import (
 from kdjax.runner.config.experiments import load_experiment
 from kdjax.runner.jobs.knowledge.build import prepare
 from kdjax.runner.jobs.knowledge.resume import Keeper
+from kdjax.train.devices import memory
 
 TINY = (
   "--student=mlp(6, 5)", "--teacher_epochs=2", "--epochs=2", "--seeds=2",
@@ -139,8 +140,9 @@ FULL_SCALE = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL_SCALE)
-def test_full_scale_settings_fit_together(toy, name):
+def test_full_scale_settings_fit_together(toy, name, monkeypatch):
   """Networks, taps and data by their shapes; nothing is computed."""
+  monkeypatch.setattr(memory, "host_memory", lambda: None)
   experiment = options.with_flags(
     load_experiment(name),
     {"dataset": toy, "test_split": "test", "explained_images": "2",
