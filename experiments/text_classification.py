@@ -108,29 +108,18 @@ _SEARCH = Search(
 )
 
 
-def _on(name: str, length: int, **changes) -> Experiment:
+def _on(
+  name: str, length: int, student_from: str | None = None, **changes
+) -> Experiment:
   """Compares methods on a table of texts."""
   settings = {
     "data": Data(dataset=f"runs/texts/{name}.csv", validation=0.2),
-    "language": Language(sequence_length=length),
+    "language": Language(sequence_length=length, student_from=student_from),
     "teacher": _TEACHER,
     "student": _STUDENT,
     "search": _SEARCH,
   }
   return Experiment(**(settings | changes))
-
-
-def _small(name: str, length: int, student_from: str | None = None):
-  """So small that a busy computer's share of a processor is enough."""
-  return _on(
-    name,
-    length,
-    language=Language(sequence_length=length, student_from=student_from),
-    student=dataclasses.replace(_STUDENT, epochs=4),
-    search=Search(
-      methods="kd", rates=(1e-3, 3e-3), weights=(1.0,), smoothing=(0.1,)
-    ),
-  )
 
 
 def _general(name: str, length: int, epochs: int) -> Experiment:
@@ -155,16 +144,16 @@ EXPERIMENTS = {
     student=dataclasses.replace(_STUDENT, model="bert(width=192, depth=2)"),
   ),
   "text_sentiment_layers": _on(
-    "movies",
-    40,
+    "movies_2000",
+    24,
     student=dataclasses.replace(_STUDENT, model="layers(3)", epochs=3),
-    search=dataclasses.replace(_SEARCH, rates=(5e-5, 1e-4, 2e-4)),
+    search=dataclasses.replace(_SEARCH, rates=(5e-5, 2e-4)),
   ),
-  "text_sentiment_small": _small("movies_2000", 24),
-  "text_topics_small": _small("topics_1500", 40),
-  "text_pairs_small": _small("pairs_1500", 32),
+  "text_sentiment_small": _on("movies_2000", 24),
+  "text_topics_small": _on("topics_1500", 40),
+  "text_pairs_small": _on("pairs_1500", 32),
   "text_general_small": _general("unlabelled_8000", 24, epochs=2),
-  "text_sentiment_general_small": _small(
+  "text_sentiment_general_small": _on(
     "movies_2000", 24, student_from="runs/text_general_small"
   ),
   "text_topics": _on("topics", 64),
