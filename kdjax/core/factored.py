@@ -20,6 +20,8 @@ from kdjax.core.pooling import PooledHeads
 from kdjax.losses.chunked.heads import ByClass, first_of, product_of
 from kdjax.losses.chunked.stored import TopClasses, makes_logits, pack_top
 
+# What changes an array's type, or where it lies, and no value.
+_SAME = ("convert_element_type", "sharding_constraint")
 # Rows whose logits `by_row` makes at once.
 _CHUNK = 256
 
@@ -303,9 +305,9 @@ def _product(jaxpr) -> _Product | None:
   makers = {out: one for one in jaxpr.eqns for out in one.outvars}
 
   def made(var):
-    """The operation behind changes of type."""
+    """The operation behind changes of type and of place."""
     one = None if isinstance(var, core.Literal) else makers.get(var)
-    while one is not None and one.primitive.name == "convert_element_type":
+    while one is not None and one.primitive.name in _SAME:
       one = makers.get(one.invars[0])
     return one
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import kdjax
 from kdjax.core.factored import (
@@ -46,15 +47,21 @@ def linen(module):
   return network, jax.jit(network.init)(jax.random.key(0), TOKENS)
 
 
-def by_hand(form):
+def by_hand(form, lie=lambda logits: logits):
   def apply(variables, inputs, *, train, rngs):
     table = variables["table"]
     states = table[inputs]
-    return jnp.einsum(form, states, states if "s" in form else table)
+    return lie(jnp.einsum(form, states, states if "s" in form else table))
 
   table = jax.random.normal(jax.random.key(0), (V, D))
   network = kdjax.from_apply(apply)
   return network, network.collections({"table": table})
+
+
+def laid_out(logits):
+  mesh = Mesh(np.array(jax.devices()[:1]), ("data",))
+  where = NamedSharding(mesh, PartitionSpec("data"))
+  return jax.lax.with_sharding_constraint(logits, where)
 
 
 NETWORKS = {
@@ -74,6 +81,7 @@ NETWORKS = {
     )
   ),
   "a function": lambda: by_hand("btd,vd->btv"),
+  "a function, laid out": lambda: by_hand("btd,vd->btv", laid_out),
 }
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.losses import _math, checks
+from kdjax.losses.chunked._mesh import divided, division
 from kdjax.losses.chunked._passes import Plan, Side, Tokens, sums
 from kdjax.losses.chunked._softmax import Vocabulary
 from kdjax.losses.chunked.heads import ByClass
@@ -136,6 +137,17 @@ def call(
   )
   if chunk_size is not None:
     chunk_size = checks.whole(f"chunked.{name}", "chunk_size", chunk_size)
+  over = None if axis_name else division(*sides)
+  if over is not None:
+    return divided(
+      call, form, over,
+      student_hidden=student_hidden, student_head=student_head,
+      teacher_hidden=teacher_hidden, teacher_head=teacher_head,
+      temperature=temperature, t_squared=t_squared, student_bias=student_bias,
+      teacher_bias=teacher_bias, mask=mask, labels=labels,
+      label_weight=label_weight, divergence_weight=divergence_weight,
+      chunk_size=chunk_size,
+    )  # fmt: skip
   shape = sides[0].hidden.shape[:-1]
   dtype = functools.reduce(
     jnp.promote_types, [x.dtype for x in jax.tree.leaves(sides)], jnp.float32

@@ -114,7 +114,7 @@ def spec_of(path: str, shape: tuple, partition: Partition) -> PartitionSpec:
     if not rule.pattern.search(path):
       continue
     if rule.spec is None:
-      return _longest_axis(shape, partition.mesh)
+      return _longest_axis(shape, partition.mesh, path)
     problem = _misfit(rule, path, shape, partition.mesh)
     if problem and rule.strict:
       raise UserError(problem)
@@ -258,12 +258,19 @@ def _misfit(rule: Rule, path: str, shape: tuple, mesh: Mesh) -> str | None:
   return None
 
 
-def _longest_axis(shape: tuple, mesh: Mesh) -> PartitionSpec:
-  """Cuts the longest axis that all devices together divide evenly."""
+def _longest_axis(shape: tuple, mesh: Mesh, path: str) -> PartitionSpec:
+  """Cuts the longest axis that all devices together divide evenly.
+
+  Of an embedding that of its features, where one axis of the mesh cuts all: devices
+  then exchange what they look up of each other's tokens; of parts of the vocabulary
+  each would look up all tokens, and all would be summed.
+  """
   axes = [i for i, size in enumerate(shape) if size % mesh.size == 0 and size]
   if not axes:
     return PartitionSpec()
   longest = max(axes, key=lambda i: shape[i])
+  if path.endswith("embedding") and max(mesh.shape.values()) == mesh.size:
+    longest = axes[-1]
   return PartitionSpec(*[None] * longest, mesh.axis_names)
 
 

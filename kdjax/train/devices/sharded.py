@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from kdjax.core.arguments import check_kind, misfit
+from kdjax.train.devices import activations
 from kdjax.train.devices.mapped import Placement, fill_up, of_arrays
 from kdjax.train.devices.placement import compiled_anew
 from kdjax.train.devices.rules import (
@@ -127,8 +128,9 @@ def sharded(
       if examples not in programs:
 
         def run(state, teacher, cut_batch):
-          cut_batch = program.read(cut_batch)
-          return program.step(state, teacher, cut_batch, None, examples)
+          with activations.over(partition):
+            cut_batch = program.read(cut_batch)
+            return program.step(state, teacher, cut_batch, None, examples)
 
         # A state keeps its layout: what comes out goes in again.
         layouts = (layout(state, partition), partition.everywhere)

@@ -12,7 +12,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from kdjax.core.teacher import Teacher
-from kdjax.train.devices import global_arrays
+from kdjax.train.devices import activations, global_arrays
 from kdjax.train.devices import placement as on_devices
 from kdjax.train.devices.global_arrays import put
 from kdjax.train.devices.placement import compiled_anew
@@ -149,7 +149,8 @@ def over_mesh(partition: Partition) -> Arrangement:
 
   def compile(run, arms):
     def whole(states, *rest):
-      states, sums = run(states, *rest)
+      with activations.over(partition):
+        states, sums = run(states, *rest)
       layouts = layout_of(states), jax.tree.map(lambda x: everywhere, sums)
       return jax.lax.with_sharding_constraint((states, sums), layouts)
 

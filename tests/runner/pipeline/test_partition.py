@@ -14,7 +14,7 @@ from kdjax.runner.pipeline.partition import (
   activations_on_a_device,
   read_partition,
 )
-from kdjax.train.devices.rules import layout
+from kdjax.train.devices.rules import layout, spec_of
 from kdjax.train.state import TrainState
 
 TOKENS = jnp.zeros((1, 4), jnp.int32)
@@ -122,6 +122,22 @@ def test_fsdp_cuts_the_longest_axis_that_all_devices_divide():
   assert found["stem/patches/kernel"] == P(None, None, None, whole)
   # (1, 5, 8): positions; what is cut is the width.
   assert found["stem/positions"] == P(None, None, whole)
+
+
+@pytest.mark.parametrize(
+  ("mesh", "expected"),
+  [
+    # Vocabularies are longer than features are many.
+    ("data=2,model=2", P(("data", "model"))),
+    ("data=4", P(None, ("data",))),
+    ("data=4,model=1", P(None, ("data", "model"))),
+  ],
+)
+def test_fsdp_cuts_the_features_of_embeddings_where_one_axis_cuts(
+  mesh, expected
+):
+  partition = read_partition(mesh, "fsdp", jax.devices()[:4])
+  assert spec_of("stem/tokens/embedding", (64, 8), partition) == expected
 
 
 def test_own_rules_are_read_in_order_and_by_axis():
