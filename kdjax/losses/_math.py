@@ -365,6 +365,20 @@ def apart(x):
   )
 
 
+@jax.custom_batching.custom_vmap
+def everywhere(fits: jax.Array) -> jax.Array:
+  """Returns a truth, under `vmap` that of all members together.
+
+  A branch of each member's own would be no branch: both would be taken.
+  """
+  return fits
+
+
+@everywhere.def_vmap
+def _(members, batched, fits):
+  return jnp.all(fits), False
+
+
 def gather_batch(x: jax.Array, axis_name: str | None) -> jax.Array:
   """Returns the global batch inside a mapped step, `x` itself without one."""
   if axis_name is None:

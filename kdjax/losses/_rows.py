@@ -199,8 +199,8 @@ def _on_shared(function, term, axis, rows):
 
   def unless_marked(*rows):
     sums = _in_blocks(function, term, axis, rows)
-    one_sided = ~jnp.all(sums[0].total < 0.5 * _MARK)
-    return jax.lax.cond(one_sided, shared, lambda *rows: sums, *rows)
+    alike = _math.everywhere(jnp.all(sums[0].total < 0.5 * _MARK))
+    return jax.lax.cond(alike, lambda *rows: sums, shared, *rows)
 
   # To mask first is a pass of its own; elsewhere it is none, and a branch waits
   # for the host.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, checks, pooling
+from kdjax.losses import _features, _math, _quick, checks, pooling
 
 
 def fitnet(
@@ -144,11 +144,20 @@ def factor_transfer(
   checks.same_shape("factor_transfer", student, teacher)
   checks.positive("factor_transfer", p=p)
   _features.check_at_least_rank("factor_transfer", 1, student, teacher)
-  student, teacher = _features.working_pair(student, teacher)
-  difference = _math.unit(_features.per_example(student)) - _math.unit(
-    _features.per_example(teacher)
+  student, teacher = map(
+    _features.per_example, _features.working_pair(student, teacher)
   )
-  return jnp.mean(_features.power(difference, p), axis=-1)
+
+  def mean_power(u, v):
+    return jnp.mean(_features.power(u - v, p), axis=-1)
+
+  return _quick.unless_extreme(
+    _quick.inverse_length,
+    lambda s, t, inverse, inverse_t: mean_power(s * inverse, t * inverse_t),
+    lambda s, t: mean_power(_math.unit(s), _math.unit(t)),
+    student,
+    teacher,
+  )
 
 
 ft = factor_transfer

@@ -3,7 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _features, _math, _rows, _terms, checks, pooling
+from kdjax.losses import (
+  _features,
+  _math,
+  _quick,
+  _rows,
+  _terms,
+  checks,
+  pooling,
+)
 
 
 def attention_transfer(
@@ -53,12 +61,24 @@ def attention_transfer(
   student, teacher = pooling.pool_to_smaller(
     "attention_transfer", student, teacher, same_channels=False
   )
-  difference = _attention(student, p) - _attention(teacher, p)
-  if distance == "l2":
-    return _math.safe_norm(difference)
-  if distance == "l1":
-    return jnp.mean(_features.power(difference, 1), axis=-1)
-  return jnp.mean(jnp.square(difference), axis=-1)
+
+  def distance_of(u, v):
+    if distance == "l2":
+      return _math.safe_norm(u - v)
+    return jnp.mean(_features.power(u - v, 1 + (distance == "mse")), axis=-1)
+
+  def energy_and_square(x):
+    energy = _features.per_example(jnp.mean(_features.power(x, p), axis=-1))
+    inverse, squares = _quick.inverse_length(energy)
+    return energy * inverse, squares
+
+  return _quick.unless_extreme(
+    energy_and_square,
+    lambda s, t, u, v: distance_of(u, v),
+    lambda s, t: distance_of(_attention(s, p), _attention(t, p)),
+    student,
+    teacher,
+  )
 
 
 at = attention_transfer

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses import _label, _math, _rows, _terms, checks
+from kdjax.losses import _label, _math, _quick, _rows, _terms, checks
 from kdjax.losses.helpers import standardize_logits
 
 
@@ -183,12 +183,23 @@ def cosine_distance(
     Sanh et al. 2019 (DistilBERT), arXiv:1910.01108 (the cosine loss).
   """
   checks.weights("cosine_distance", eps=eps)
-  student, teacher = _math.pair("cosine_distance", student, teacher)
-  keep = _math.alive(student, teacher)
-  student, teacher = (_math.masked(x, keep) for x in (student, teacher))
-  student = _math.unit(student, axis=axis, eps=eps)
-  teacher = _math.unit(teacher, axis=axis, eps=eps)
-  return _math.unit_distance(student, teacher, axis=axis)
+  student, teacher = (
+    jnp.moveaxis(x, axis, -1)
+    for x in _math.pair("cosine_distance", student, teacher)
+  )
+
+  def careful(student, teacher):
+    keep = _math.alive(student, teacher)
+    sides = (_math.masked(x, keep) for x in (student, teacher))
+    return _math.unit_distance(*(_math.unit(x, eps=eps) for x in sides))
+
+  def quick(student, teacher, inverse, inverse_t):
+    gaps = student * inverse - teacher * inverse_t
+    return 0.5 * jnp.sum(jnp.square(gaps), axis=-1)
+
+  return _quick.unless_extreme(
+    _quick.inverse_length, quick, careful, student, teacher, eps
+  )
 
 
 def hard_distillation(student: jax.Array, teacher: jax.Array) -> jax.Array:
