@@ -85,7 +85,7 @@ def text(folder: Path, quick: bool) -> list[str]:
     for page in PAGES:
       lines = (ROOT / "docs" / f"{page}.md").read_text().splitlines()
       rows.writerows((x, page) for x in lines if len(x) > 40)
-  return ["text", f"--dataset={file}", "--teacher_from=package:minilm",
+  return ["text", f"--dataset={file}", "--teacher_from=package:minilm-l6",
           "--teacher_head=tuned", "--teacher_epochs=1", "--sequence_length=32",
           "--student=bert(width=128, depth=2, heads=4)", "--seeds=2",
           "--epochs=2", *(SMALL if quick else ())]  # fmt: skip
