@@ -173,7 +173,6 @@ def prepare(experiment: Experiment, command: str = "distill") -> Setup:
     devices=local,
     stages=stages,
     start=start,
-    lengths=lengths,
   )
   capacity.check_partition(setup)
   capacity.check_run(setup)

@@ -42,7 +42,7 @@ def epochs(
     size += sum(x.nbytes for x in jax.tree.leaves(maps))
     memory.check_data(size, memory.free_memory(local(setup.devices)))
   workers = setup.experiment.data.data_workers
-  images, lengths = setup.train_split.images, setup.lengths
+  images, lengths = setup.train_split.images, _lengths(train_spec)
   with data.open_reader(setup.train_split, workers=workers) as read:
     if lengths is not None:
       resident, read = False, partial(read_by_length, images, lengths)
@@ -65,6 +65,12 @@ def epochs(
       partition=train_spec.partition,
       **options,
     )
+
+
+def _lengths(train_spec: TrainSpec) -> np.ndarray | None:
+  """The texts' lengths, where a loader batches by them; not all setups have any."""
+  lengths = (loader.lengths for loader in train_spec.loaders.values())
+  return next((one for one in lengths if one is not None), None)
 
 
 def with_nan_guard(setup: Setup, train_spec: TrainSpec) -> TrainSpec:

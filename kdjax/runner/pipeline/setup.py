@@ -107,7 +107,6 @@ class Setup(NamedTuple):
     grids: by arm, the cells of its grid.
     stages: who stands between the teacher and the students, in their order.
     start: what the students begin with; None where all of it is drawn.
-    lengths: see `Loader.lengths`.
   """
 
   experiment: Experiment
@@ -126,7 +125,6 @@ class Setup(NamedTuple):
   devices: list[jax.Device]
   stages: tuple[IntermediateTeacher, ...] = ()
   start: Start | None = None
-  lengths: np.ndarray | None = None
 
   @property
   def streams_answers(self) -> bool:
