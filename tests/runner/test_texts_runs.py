@@ -157,6 +157,35 @@ def test_batches_of_one_length_on_one_device_and_two(
   jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), *networks)
 
 
+def test_a_table_of_small_networks_of_texts(flags, tmp_path):
+  """The command's example is of images; its views are not taken over."""
+  workdir = tmp_path / "compress"
+  run(
+    "compress", *flags["texts"], *TEACHER, STUDENT, *SIZES[:2], "--seeds=1",
+    "--distillation=kd", "--nolatency", f"--workdir={workdir}",
+  )  # fmt: skip
+  results = check_results(workdir, "compress")
+  assert results["experiment"]["teacher"]["augment"] == "none"
+  for row in results["table"]["rows"].values():
+    assert np.isfinite(row["test_accuracy"]).all()
+
+
+def test_a_sweep_of_texts_comes_to_the_same_when_it_is_repeated(
+  flags, tmp_path, capsys
+):
+  workdir, again = tmp_path / "sweep", tmp_path / "again"
+  data, body = flags["texts"]
+  run(
+    "sweep", data, body.replace("teacher_from", "tokenizer"), STUDENT, *SIZES,
+    "--distillation=hard", "--learning_rate=0.003,0.01", "--nolatency",
+    f"--workdir={workdir}",
+  )  # fmt: skip
+  results = check_results(workdir, "sweep")
+  assert len(results["sweep"]["cells"]) == 2
+  run("reproduce", str(workdir), f"--workdir={again}")
+  assert digests(again) == digests(workdir)
+
+
 def test_methods_are_compared_on_texts(flags, tmp_path):
   compared = tmp_path / "compared"
   search = (
