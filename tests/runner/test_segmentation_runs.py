@@ -97,6 +97,12 @@ def test_methods_are_compared_and_compressed_networks_measured(masks, tmp_path):
   assert len(results["compression"]["stored_mean_iou"]) == 2
 
 
+def test_a_finished_run_is_repeated(trained, tmp_path):
+  folder, results = trained
+  again = run(tmp_path / "again", "reproduce", str(folder))
+  assert again["student"]["digest"] == results["student"]["digest"]
+
+
 def test_a_network_that_answers_at_every_pixel_is_exported(
   trained, capsys, tmp_path
 ):
@@ -170,6 +176,33 @@ def test_distill_comes_to_what_the_command_does(masks, trained):
   for name, key in (("mean_iou", "test_mean_iou"), ("accuracy", "accuracy")):
     want = results["student"][key][1]
     assert done.metrics[name] == pytest.approx(want, abs=0.02)
+
+
+def test_two_devices_take_the_steps_of_one(masks, tmp_path, monkeypatch):
+  """To 1e-5 of the update: rules that divide by a gradient's size magnify rounding."""
+  from kdjax.train.devices import placement
+
+  networks = []
+  for count in (1, 2):
+    devices = jax.local_devices()[:count]
+    monkeypatch.setattr(placement, "choose", lambda _, x=devices: x)
+    workdir = tmp_path / str(count)
+    run(
+      workdir, masks, NETWORKS[1], *STUDENT, "--distillation=hard",
+      "--optimizer=sgd", "--learning_rate=0.1", "--nolatency",
+    )  # fmt: skip
+    note = read_note(workdir / "student")
+    networks.append(load_variables(workdir / "student", note)["params"])
+  network = make_model("unet(2, 1, 1)", classes=3)
+  sample = np.zeros((1, *mask_folders.SIZE, 1), np.float32)
+  key = step_key(jnp.int32(1), jnp.uint32(2**32 - 1), 0)
+  start = network.init(jax.random.split(key)[0], sample)["params"]
+  flat = [
+    np.concatenate([np.ravel(x) for x in jax.tree.leaves(one)])
+    for one in (start, *(jax.tree.map(lambda x: x[1], n) for n in networks))
+  ]
+  update, difference = flat[1] - flat[0], flat[2] - flat[1]
+  assert np.abs(difference).max() < 1e-5 * np.abs(update).max()
 
 
 def test_two_devices_streams_and_masks_for_some(masks, tmp_path, monkeypatch):
