@@ -97,6 +97,15 @@ def test_methods_are_compared_and_compressed_networks_measured(masks, tmp_path):
   assert len(results["compression"]["stored_mean_iou"]) == 2
 
 
+def test_small_networks_of_pixels_in_a_table(masks, tmp_path):
+  results = run(
+    tmp_path / "run", "compress", masks, *NETWORKS, *TEACHER, *STUDENT[:2],
+    "--seeds=1", "--quantization=w8a8", "--nolatency",
+  )  # fmt: skip
+  for row in results["table"]["rows"].values():
+    assert np.isfinite(row["test_mean_iou"]).all()
+
+
 def test_a_finished_run_is_repeated(trained, tmp_path):
   folder, results = trained
   again = run(tmp_path / "again", "reproduce", str(folder))

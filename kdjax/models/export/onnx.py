@@ -4,6 +4,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,7 @@ def load(
     raise StorageError(f"cannot read {path}: {one_line(error)}") from error
   untrusted.check_onnx(path, model)
   try:
-    session = onnxruntime.InferenceSession(
-      content, options, providers=["CPUExecutionProvider"]
-    )
+    session = _session(content, options)
     name = session.get_inputs()[0].name
   except Exception as error:
     raise StorageError(f"cannot read {path}: {one_line(error)}") from error
@@ -94,6 +93,23 @@ def load(
     return session.run(None, {**named})[0]
 
   return answer
+
+
+def _session(content: bytes, options: Any) -> Any:
+  """A session; where onnxruntime cannot move the rounding of int8, it stays."""
+  import onnxruntime
+
+  start = partial(
+    onnxruntime.InferenceSession,
+    content,
+    options,
+    providers=["CPUExecutionProvider"],
+  )
+  try:
+    return start()
+  except Exception:
+    # Moved through a pooling's windows, it takes signed numbers for unsigned ones.
+    return start(disabled_optimizers=["QDQPropagationTransformer"])
 
 
 @contextlib.contextmanager
