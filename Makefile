@@ -65,6 +65,7 @@ RUNS := \
   lm:lm_on_policy_teacher \
   lm:lm_own_tokenizer \
   lm:lm_other_tokenizer \
+  compare:text_sentiment \
   compare:text_sentiment_small \
   compare:text_topics_small \
   compare:regression_diabetes \
@@ -175,6 +176,7 @@ $(eval $(call boosted,tumours,breast_cancer))
 $(eval $(call boosted,tumours_in_sample,breast_cancer,--in_sample))
 taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
 	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
+BEFORE_text_sentiment = $(MAKE) labelled-texts
 BEFORE_text_sentiment_small = $(MAKE) labelled-texts
 BEFORE_text_topics_small = $(MAKE) labelled-texts
 $(call taught,lm:lm_data_size_%,small)

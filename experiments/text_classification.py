@@ -2,13 +2,18 @@
 
 text_sentiment: Are film reviews' sentences good or bad, told by students of 2 x 128?
 
-  make labelled-texts
-  python launch.py compare --experiment=text_sentiment --workdir=runs/text_sentiment
+  make experiments RUNS=compare:text_sentiment    (72 minutes on two CPU cores shared by a dozen jobs)
 
 8,435 sentences of film reviews (VADER's). MiniLM-L6 is fine-tuned on four fifths of
-them; on the others every arm, hard labels among them, tries three rates with one
-seed. The best is trained again with five fresh seeds and scored on the 2,131 test
-sentences. Not run yet.
+them; on the others kd, hard and smoothed labels try two rates each with one seed, four
+epochs. The best is trained again with five fresh seeds and scored on the 2,131 test
+sentences.
+
+Test error over 5 seeds: kd 22.4 ± 0.4 %, hard labels 23.8 ± 0.5 (kd errs 1.4 points less,
+p = 0.011 after Holm's correction), smoothed labels 24.1 ± 0.5, teacher 15.7. kd is 7
+points from its teacher, not within two: it begins at nothing, where MiniLM-L6 has read a
+billion pairs of sentences. It agrees with the teacher on 78.3 % (hard labels 74.7) and
+its calibration error is 9.1 % (18.7). 5 times fewer parameters.
 
 text_sentiment_192: As `text_sentiment`, students of 2 x 192. Not run yet.
 
@@ -18,9 +23,7 @@ text_sentiment_small: As `text_sentiment`, from 2,000 sentences of at most 24 to
 
   make experiments RUNS=compare:text_sentiment_small    (12 minutes on two CPU cores shared by a dozen jobs)
 
-Two rates for each of kd, hard and smoothed labels, four epochs, 1,000 test sentences.
-
-Test error over 5 seeds: hard labels 29.2 ± 0.4 %, kd 30.6 ± 1.1 (+1.4 points, p = 0.07:
+Test error on 1,000 sentences over 5 seeds: hard labels 29.2 ± 0.4 %, kd 30.6 ± 1.1 (+1.4 points, p = 0.07:
 not shown to differ), smoothed labels 33.3 ± 2.4, teacher 23.3. The students are 6 to 7
 points from their teacher, not within two; they begin at nothing and know no word that
 1,600 sentences do not teach. kd agrees with the teacher more often (73.9 % against
