@@ -111,10 +111,11 @@ def compiled_anew(devices: Iterable[jax.Device]) -> Iterator[None]:
 
 
 def quickly_compiled(function: Callable) -> Callable:
-  """Compiles a program that runs once, or hardly works, with less effort.
+  """Compiles a program that runs once with less effort.
 
   On CPUs LLVM's second level takes a quarter of the time of its third there, and
-  gives the same bits; `XLA_FLAGS` that name a level are followed.
+  multilayer perceptrons begin with the same bits; `XLA_FLAGS` that name a level are
+  followed.
 
   Returns:
     The function, jitted.

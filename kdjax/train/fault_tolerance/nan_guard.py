@@ -6,7 +6,7 @@ guarded in the same way, member by member.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,6 @@ import optax
 from kdjax.core.errors import DivergedError
 from kdjax.core.method import Method
 from kdjax.train.devices.collectives import pmax
-from kdjax.train.devices.placement import quickly_compiled
 from kdjax.train.epoch import Epoch
 from kdjax.train.gradients import parts_of
 from kdjax.train.schemes.scheme import Layout, Scheme
@@ -240,15 +239,15 @@ def _finite(tree) -> jax.Array:
   return jnp.isfinite(total)
 
 
-@cache
-def _finite_members() -> Callable[[tuple], jax.Array]:
-  return quickly_compiled(jax.vmap(_finite))
+@jax.jit
+def _finite_members(leaves: tuple) -> jax.Array:
+  return jax.vmap(_finite)(leaves)
 
 
 def _bad_members(epoch: Epoch) -> dict[str, np.ndarray]:
   """By arm, which members (M,) left the finite numbers."""
   return {
-    name: ~np.asarray(_finite_members()(_floats(state)))
+    name: ~np.asarray(_finite_members(_floats(state)))
     | ~np.isfinite(epoch.sums[name]["loss"][0])
     for name, state in epoch.states.items()
   }
