@@ -65,6 +65,7 @@ RUNS := \
   lm:lm_on_policy_teacher \
   lm:lm_own_tokenizer \
   lm:lm_other_tokenizer \
+  lm:lm_other_tokenizer_uld \
   compare:text_sentiment \
   compare:text_sentiment_small \
   compare:text_topics_small \
@@ -187,6 +188,7 @@ BEFORE_embedding_digits = rm -rf runs/digits_teacher && \
 BEFORE_lm_sequence_level = $(MAKE) lm-texts
 BEFORE_lm_own_tokenizer = $(MAKE) lm-texts
 BEFORE_lm_other_tokenizer = $(BEFORE_lm_own_tokenizer)
+BEFORE_lm_other_tokenizer_uld = $(BEFORE_lm_own_tokenizer)
 BEFORE_lm_prune_and_heal_rates = $(MAKE) lm-texts && rm -rf runs/healing_cache && \
 	$(BIN)/python launch.py cache --task=lm --text=runs/texts/novels_healing.jsonl \
 	  --sequence_length=256 --teacher_from=package:smollm2 --workdir=runs/healing_cache
