@@ -43,9 +43,9 @@ def compare_across_tokenizers(
     batch_size: sequences at a time.
 
   Returns:
-    For each "teacher_kl": the sum of KL(teacher || student) over the groups, divided by the
-    student's tokens that count, in nats; "agreement": the share of groups in which
-    both find the same class likeliest.
+    For each student "teacher_kl": the sum of KL(teacher || student) over the groups,
+    divided by the student's tokens that count, in nats; "agreement": the share of
+    groups in which both find the same class likeliest.
 
   Source:
     See `kdjax.losses.aligned.divergence`.

@@ -46,9 +46,9 @@ def evaluate(
 ) -> dict[str, float]:
   """Measures a network by all metrics of its task.
 
-  Every metric is a sum over one count, over all batches, or one of all their rows: how
-  examples are cut into batches makes no difference. The last batch is filled up with rows that do
-  not count, so that there is one compiled program.
+  Every metric is a sum over one count, over all batches, or one of all their rows:
+  how examples are cut into batches makes no difference. The last batch is filled up
+  with rows that do not count, so that there is one compiled program.
 
   Args:
     network: from `from_linen`, `from_nnx` or `from_apply`.
