@@ -146,5 +146,5 @@ def _look(
   else:
     (grads, aux), term_metrics = gradients.of_sum(objective, state.params), {}
   rows, (collections, method_state), metrics = aux
-  metrics = score_of(state.task, rows, batch) | metrics | term_metrics
+  metrics |= term_metrics | score_of(state.task, rows, batch)
   return (grads, metrics), share_of(collections, counts), method_state
