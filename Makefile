@@ -68,6 +68,7 @@ RUNS := \
   lm:lm_other_tokenizer_uld \
   compare:text_sentiment \
   compare:text_sentiment_small \
+  compare:text_sentiment_192 \
   compare:text_topics_small \
   compare:regression_diabetes \
   compare:regression_images \
@@ -177,9 +178,8 @@ $(eval $(call boosted,tumours,breast_cancer))
 $(eval $(call boosted,tumours_in_sample,breast_cancer,--in_sample))
 taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
 	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
-BEFORE_text_sentiment = $(MAKE) labelled-texts
-BEFORE_text_sentiment_small = $(MAKE) labelled-texts
-BEFORE_text_topics_small = $(MAKE) labelled-texts
+$(foreach run,$(filter compare:text_%,$(RUNS)),\
+  $(eval BEFORE_$(run:compare:%=%) = $$(MAKE) labelled-texts))
 $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
