@@ -70,6 +70,7 @@ RUNS := \
   compare:text_sentiment_small \
   compare:text_sentiment_192 \
   compare:text_topics_small \
+  compare:text_pairs_small \
   compare:regression_diabetes \
   compare:regression_images \
   compare:regression_intervals \

@@ -51,7 +51,13 @@ with it more often, 93.2 % against 88.0.
 
 text_pairs_small: Does a sentence of a package's documentation follow another one?
 
-As `text_sentiment_small`, of 1,500 pairs; installed packages decide which. Not run yet.
+  make experiments RUNS=compare:text_pairs_small    (15 minutes on two CPU cores shared by several jobs)
+
+As `text_sentiment_small`, of 1,500 pairs; installed packages decide which. Test error on
+1,000 pairs over 5 seeds: teacher 36.5 %, hard labels 51.4 ± 0.5, smoothed labels 51.3 ±
+0.8, kd 49.4 ± 0.6, where always naming one class has 48.1. No student learns it from
+1,200 pairs: what kd is ahead (1.9 points, p = 0.016) is no knowledge. It agrees with its
+teacher on 63.7 % (hard labels 54.7).
 
 text_general_small: General distillation: 2 x 128 learn MiniLM-L6's vectors of texts without labels.
 

@@ -1,7 +1,8 @@
-"""Whether a teacher knows enough to be worth learning from.
+"""Whether a teacher knows enough to be worth learning from, and a student anything.
 
 A student copies a useless teacher as well as a good one, so that a report which
-leaves it out reads like one of a bad method.
+leaves it out reads like one of a bad method; and of students that guess, some guess
+better than others.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from kdjax.runner.report import formats, reading
 
 
 def remark(results: Mapping[str, Any]) -> str:
-  """Returns the sentence that a report on a useless teacher begins with."""
+  """Returns what a report on a useless teacher, or student, begins with."""
   rows = (results.get("table") or {}).get("rows") or results
   teacher, baseline = rows.get("teacher") or {}, rows.get("baseline") or {}
   scores = teacher.get("ensemble") or teacher
@@ -26,6 +27,9 @@ def remark(results: Mapping[str, Any]) -> str:
   who = "The average teacher" if several else "The teacher"
   finding = _near_chance(teacher, error)
   finding = finding or _worse(error, score.mean(baseline), score)
+  if not finding:
+    who = "The student"
+    finding = _near_chance(teacher, score.mean(rows.get("student") or {}))
   return reading.of_examples(results, f"{who} {finding}") if finding else ""
 
 
@@ -46,9 +50,9 @@ def warn(results: Mapping[str, Any]) -> None:
     errors.warn(finding)
 
 
-def _near_chance(teacher: Mapping[str, Any], error: float) -> str:
+def _near_chance(teacher: Mapping[str, Any], error: float | None) -> str:
   examples, chance = teacher.get("test_examples"), teacher.get("chance")
-  if not examples or not reading.finite(chance):
+  if error is None or not examples or not reading.finite(chance):
     return ""
   right = round(examples * (1 - error / 100))
   test = stats.binomtest(right, examples, chance, alternative="greater")

@@ -76,3 +76,20 @@ def test_a_useless_teacher_leads_the_other_commands_pages(monkeypatch):
     {"quantify": found, "teacher": entry([0.4]), "baseline": entry([0.5])}
   )
   assert headline.startswith("The teacher errs more")
+
+
+@pytest.mark.parametrize(
+  ("student", "said"),
+  [
+    ([0.8, 0.9], ""),
+    ([0.09, 0.11], "The student cannot be told from chance: the error is 90"),
+  ],
+)
+def test_so_is_a_student_that_guesses(student, said, results):
+  results |= {
+    "teacher": entry([0.95], 100, 0.1),
+    "baseline": entry([0.08]),
+    "student": entry(student),
+  }
+  remark = teachers.remark(results)
+  assert said in remark and bool(said) == bool(remark)
