@@ -34,6 +34,7 @@ gc.set_threshold(50_000, 20, 20)
 import jax  # noqa: E402  (the environment above must come first)
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import small_runs  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -52,18 +53,25 @@ def free_programs():
 
 @pytest.fixture
 def quick_runs(monkeypatch):
-  """Runs on one device, as eight on two cores wait for each other; no timing."""
-  from kdjax.runner.pipeline import measure
-  from kdjax.train.devices import placement
+  """Runs on one device, without timing."""
+  small_runs.quick(monkeypatch)
 
-  one = jax.local_devices()[:1]
-  monkeypatch.setattr(placement, "choose", lambda accelerator: one)
-  # Compiling and timing them takes longer than all the rest.
-  monkeypatch.setattr(
-    measure,
-    "latencies",
-    lambda parts, networks: {name: {} for name in networks},
-  )
+
+@pytest.fixture
+def untried(monkeypatch):
+  """Runs without a trial of their step."""
+  small_runs.untried(monkeypatch)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+  """Runs without pictures."""
+  small_runs.undrawn(monkeypatch)
+
+
+@pytest.fixture
+def bare_runs(quick_runs, untried, undrawn):
+  """Runs of which networks and scores alone are looked at."""
 
 
 @pytest.fixture

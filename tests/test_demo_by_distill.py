@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small_runs
 
 import kdjax
 import launch
@@ -28,7 +29,8 @@ RUN = [
 def run(tmp_path_factory):
   """What the runner found: results, the teacher, all students."""
   folder = tmp_path_factory.mktemp("demo") / "run"
-  assert launch.main(["launch.py", *RUN, f"--workdir={folder}"]) == 0
+  with small_runs.bare():
+    assert launch.main(["launch.py", *RUN, f"--workdir={folder}"]) == 0
   results = json.loads((folder / "results.json").read_text())
   teacher, students = (
     load_variables(folder / name, read_note(folder / name))

@@ -115,7 +115,7 @@ def test_run_without_a_teacher(regime, roles, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_reference_still_has_its_teacher(tmp_path):
+def test_reference_still_has_its_teacher(tmp_path, bare_runs):
   workdir = tmp_path / "run"
   given = [*TINY, "--scheme=mutual", "--reference=kd", f"--workdir={workdir}"]
   assert launch.main(["launch.py", *given]) == 0
@@ -128,7 +128,7 @@ def test_reference_still_has_its_teacher(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path):
+def test_a_sweep_scores_the_peers_of_the_best_cell(tmp_path, bare_runs):
   workdir = tmp_path / "run"
   given = [*TINY, "--scheme=mutual", f"--workdir={workdir}"]
   given += ["--learning_rate=0.0001,0.03"]

@@ -48,7 +48,7 @@ def distil(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [x for x in IMAGES if x != "streamed"])
-def test_kinds_of_training_images_run(distil, name):
+def test_kinds_of_training_images_run(distil, name, bare_runs):
   found = distil("run", *IMAGES[name])
   assert {"label_smoothing", "reference"} <= set(found["controls"])
   assert np.isfinite(found["student"]["negative_log_likelihood"]).all()
@@ -56,7 +56,7 @@ def test_kinds_of_training_images_run(distil, name):
 
 
 @pytest.mark.slow
-def test_streamed_transfer_sets_teach_the_same(distil):
+def test_streamed_transfer_sets_teach_the_same(distil, bare_runs):
   """Stored answers of resident images, live ones of streamed images."""
   one, other = (distil(name, *IMAGES[name]) for name in list(IMAGES)[:2])
   for arm in ("student", "baseline"):

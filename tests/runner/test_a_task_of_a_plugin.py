@@ -118,7 +118,7 @@ def test_a_number_is_distilled_and_its_page_says_so(sums, capsys, tmp_path):
 
 @pytest.mark.slow
 def test_a_network_of_numbers_is_exported_and_reproduced(
-  sums, capsys, tmp_path
+  sums, capsys, tmp_path, bare_runs
 ):
   workdir, exported = tmp_path / "run", tmp_path / "exported"
   run = [*sums, *TEACHER, *STUDENT, f"--workdir={workdir}"]
@@ -196,7 +196,7 @@ def test_methods_are_compared_on_numbers(sums, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cache_of_numbers_teaches(sums, tmp_path):
+def test_a_cache_of_numbers_teaches(sums, tmp_path, bare_runs):
   cache, workdir = tmp_path / "cache", tmp_path / "run"
   for words in (
     ["cache", *sums, *TEACHER, f"--workdir={cache}"],

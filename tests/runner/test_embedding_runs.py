@@ -90,7 +90,7 @@ def test_a_run_a_cache_no_vectors_and_an_export(vectors, capsys, tmp_path):
   assert card["reported_cosine"] == reported["test_cosine"][0]
 
 
-def test_vectors_from_elsewhere_teach_by_a_cache(tmp_path):
+def test_vectors_from_elsewhere_teach_by_a_cache(tmp_path, bare_runs):
   """The same as a run's own cache is; here the teacher never was a network."""
   random = np.random.default_rng(0)
   x, y = (random.normal(size=(80, n)).astype(np.float32) for n in (5, 6))
@@ -127,7 +127,7 @@ def test_a_comparison_leaves_out_what_reads_no_vectors(
   assert "seed" in capsys.readouterr().out
 
 
-def test_distill_comes_to_what_the_command_does(vectors, tmp_path):
+def test_distill_comes_to_what_the_command_does(vectors, tmp_path, bare_runs):
   """The same start and order give the same networks, to rounding."""
   workdir = tmp_path / "run"
   results = run(

@@ -94,7 +94,7 @@ def test_numbers_are_distilled_shown_and_exported(
   assert "price" in (folder / "MODEL_CARD.md").read_text()
 
 
-def test_a_cache_teaches_as_its_teacher_does(houses, tmp_path):
+def test_a_cache_teaches_as_its_teacher_does(houses, tmp_path, bare_runs):
   """In float32 the cached answers are the live ones; so are the students."""
   call = [houses, "--task=regression"]
   method = "--distillation=logit_mse:0.5 + ce:0.5"
@@ -126,7 +126,7 @@ def test_methods_are_compared_and_a_lower_error_is_better(houses, tmp_path):
   assert "errs less" in page
 
 
-def test_distill_comes_to_what_the_command_does(houses, tmp_path):
+def test_distill_comes_to_what_the_command_does(houses, tmp_path, bare_runs):
   """The same start and order give the same networks, to rounding."""
   workdir = tmp_path / "run"
   method = "--distillation=gaussian_kl:1 + ce:1"

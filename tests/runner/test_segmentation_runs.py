@@ -8,6 +8,7 @@ import mask_folders
 import numpy as np
 import optax
 import pytest
+import small_runs
 from job_contract import check_results, run_killed_at_the_end
 
 import kdjax
@@ -36,11 +37,13 @@ def masks(tmp_path_factory):
   return f"--dataset={mask_folders.write(tmp_path_factory.mktemp('set'), 30)}"
 
 
-@pytest.fixture
-def trained(masks, tmp_path):
+@pytest.fixture(scope="module")
+def trained(masks, tmp_path_factory):
   """A finished run: its folder and results."""
   words = (masks, *NETWORKS, *TEACHER, *STUDENT, METHOD, "--schedule=constant")
-  return tmp_path / "run", run(tmp_path / "run", *words)
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  with small_runs.bare():
+    return folder, run(folder, *words)
 
 
 def test_a_stopped_run_comes_to_the_same_and_its_page_has_maps(
@@ -62,7 +65,9 @@ def test_a_stopped_run_comes_to_the_same_and_its_page_has_maps(
   assert (workdir / "figures" / "maps.png").exists()
 
 
-def test_a_cache_gives_what_the_teacher_gives(masks, trained, tmp_path):
+def test_a_cache_gives_what_the_teacher_gives(
+  masks, trained, tmp_path, bare_runs
+):
   folder, live = trained
   teacher = f"--teacher_from={folder / 'teacher'}"
   cache = tmp_path / "cache"
@@ -78,7 +83,9 @@ def test_a_cache_gives_what_the_teacher_gives(masks, trained, tmp_path):
   assert cached["student"]["digest"] == live["student"]["digest"]
 
 
-def test_methods_are_compared_and_compressed_networks_measured(masks, tmp_path):
+def test_methods_are_compared_and_compressed_networks_measured(
+  masks, tmp_path, bare_runs
+):
   search = (
     "--search_rates=0.01",
     "--search_weights=1",
@@ -97,7 +104,7 @@ def test_methods_are_compared_and_compressed_networks_measured(masks, tmp_path):
   assert len(results["compression"]["stored_mean_iou"]) == 2
 
 
-def test_small_networks_of_pixels_in_a_table(masks, tmp_path):
+def test_small_networks_of_pixels_in_a_table(masks, tmp_path, bare_runs):
   results = run(
     tmp_path / "run", "compress", masks, *NETWORKS, *TEACHER, *STUDENT[:2],
     "--seeds=1", "--quantization=w8a8", "--nolatency",
@@ -106,7 +113,7 @@ def test_small_networks_of_pixels_in_a_table(masks, tmp_path):
     assert np.isfinite(row["test_mean_iou"]).all()
 
 
-def test_a_finished_run_is_repeated(trained, tmp_path):
+def test_a_finished_run_is_repeated(trained, tmp_path, bare_runs):
   folder, results = trained
   again = run(tmp_path / "again", "reproduce", str(folder))
   assert again["student"]["digest"] == results["student"]["digest"]
@@ -214,7 +221,9 @@ def test_two_devices_take_the_steps_of_one(masks, tmp_path, monkeypatch):
   assert np.abs(difference).max() < 1e-5 * np.abs(update).max()
 
 
-def test_two_devices_streams_and_masks_for_some(masks, tmp_path, monkeypatch):
+def test_two_devices_streams_and_masks_for_some(
+  masks, tmp_path, bare_runs, monkeypatch
+):
   """One device or two, images on it or read as needed: the same networks."""
   from kdjax.train.devices import placement
 

@@ -63,7 +63,7 @@ def test_several_labels_are_distilled_and_the_page_has_a_table_of_them(
   assert "Left out" not in shown
 
 
-def test_a_cache_teaches_several_labels(films, tmp_path):
+def test_a_cache_teaches_several_labels(films, tmp_path, bare_runs):
   cache, workdir = tmp_path / "cache", tmp_path / "run"
   for words in (
     ["cache", films, *TEACHER, f"--workdir={cache}"],
@@ -93,7 +93,9 @@ def test_methods_are_compared_on_several_labels(films, tmp_path):
   np.testing.assert_allclose(one, other, atol=0.02)
 
 
-def test_a_network_of_several_labels_is_exported(films, capsys, tmp_path):
+def test_a_network_of_several_labels_is_exported(
+  films, capsys, tmp_path, bare_runs
+):
   workdir, exported = tmp_path / "run", tmp_path / "exported"
   run = [films, *TEACHER, *STUDENT, METHOD, f"--workdir={workdir}"]
   assert launch.main(["launch.py", *run]) == 0
@@ -107,7 +109,7 @@ def test_a_network_of_several_labels_is_exported(films, capsys, tmp_path):
   assert "- Labels, in this order: red, round, soft." in shown
 
 
-def test_distill_comes_to_what_the_command_does(films, tmp_path):
+def test_distill_comes_to_what_the_command_does(films, tmp_path, bare_runs):
   """The same start and order give the same networks, to rounding."""
   workdir = tmp_path / "run"
   run = [

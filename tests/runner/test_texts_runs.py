@@ -101,7 +101,7 @@ def test_pairs_are_distilled_into_blocks_of_the_teacher_and_exported(
 
 
 def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
-  flags, tmp_path
+  flags, tmp_path, bare_runs
 ):
   data, _ = flags["texts"]
   first, cache = tmp_path / "first", tmp_path / "cache"
@@ -138,7 +138,7 @@ def test_a_stored_teacher_teaches_as_a_live_one_and_devices_change_nothing(
 
 
 def test_batches_of_one_length_on_one_device_and_two(
-  flags, tmp_path, monkeypatch
+  flags, tmp_path, bare_runs, monkeypatch
 ):
   data, body = flags["texts"]
   tokens = body.replace("teacher_from", "tokenizer")
@@ -157,7 +157,7 @@ def test_batches_of_one_length_on_one_device_and_two(
   jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), *networks)
 
 
-def test_a_table_of_small_networks_of_texts(flags, tmp_path):
+def test_a_table_of_small_networks_of_texts(flags, tmp_path, bare_runs):
   """The command's example is of images; its views are not taken over."""
   workdir = tmp_path / "compress"
   run(
@@ -171,7 +171,7 @@ def test_a_table_of_small_networks_of_texts(flags, tmp_path):
 
 
 def test_a_sweep_of_texts_comes_to_the_same_when_it_is_repeated(
-  flags, tmp_path, capsys
+  flags, tmp_path, bare_runs, capsys
 ):
   workdir, again = tmp_path / "sweep", tmp_path / "again"
   data, body = flags["texts"]
@@ -186,7 +186,7 @@ def test_a_sweep_of_texts_comes_to_the_same_when_it_is_repeated(
   assert digests(again) == digests(workdir)
 
 
-def test_methods_are_compared_on_texts(flags, tmp_path):
+def test_methods_are_compared_on_texts(flags, tmp_path, bare_runs):
   compared = tmp_path / "compared"
   search = (
     "--search_rates=0.003", "--search_seeds=1", "--search_weights=0.5",
@@ -200,7 +200,7 @@ def test_methods_are_compared_on_texts(flags, tmp_path):
   assert "kd" in results["methods"] and results["data"]["noun"] == "text"
 
 
-def test_distill_comes_to_what_the_command_does(flags, tmp_path):
+def test_distill_comes_to_what_the_command_does(flags, tmp_path, bare_runs):
   """The same start and order give the same networks, to rounding."""
   workdir = tmp_path / "run"
   run(

@@ -70,7 +70,7 @@ def run(folder, path, size, *flags):
   ],
   ids=["classification", "multilabel", "regression"],
 )  # fmt: skip
-def test_weighs_as_if_repeated(tmp_path, labels, flags, score):
+def test_weighs_as_if_repeated(tmp_path, bare_runs, labels, flags, score):
   """With the whole set in a batch, so that both see the same ones."""
   repeated = np.repeat(np.arange(60), WEIGHT)
   one = run(
@@ -101,7 +101,7 @@ def measured(folder, path, *flags):
   return {name: results[name] for name in ("student", "baseline")}
 
 
-def test_caches_and_stops_change_nothing(tmp_path, monkeypatch):
+def test_caches_and_stops_change_nothing(tmp_path, bare_runs, monkeypatch):
   path = write(tmp_path / "w.csv", range(60), {"label": CLASS}, WEIGHT)
   live = measured(tmp_path / "live", path)
   cache = tmp_path / "cache"

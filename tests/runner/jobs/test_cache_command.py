@@ -51,7 +51,7 @@ def cached(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_student_learns_from_a_cache(cached, tmp_path):
+def test_a_student_learns_from_a_cache(cached, tmp_path, bare_runs):
   assert check_results(cached, "cache")["cache"]["records"] == 3 * 1442
   cache = TeacherCache(cached / "teacher_cache")
   assert cache.rows == 3 * 1442 and len(cache.manifest["shards"]) == 2

@@ -53,7 +53,7 @@ def test_what_was_written(places):
 
 @pytest.mark.slow
 def test_training_from_hidden_states_is_training_from_the_teacher(
-  places, tmp_path, monkeypatch
+  places, tmp_path, bare_runs, monkeypatch
 ):
   scores = []
   for name, flags in (("live", ()), ("cached", ("--teacher_cache=hidden",))):
@@ -70,7 +70,9 @@ def test_training_from_hidden_states_is_training_from_the_teacher(
 
 
 @pytest.mark.slow
-def test_training_from_the_largest_classes(places, tmp_path, monkeypatch):
+def test_training_from_the_largest_classes(
+  places, tmp_path, bare_runs, monkeypatch
+):
   method = "--distillation=topk_kd(k=4):0.9 + ce:0.1"
   scores = []
   for name, flags in (("live", ()), ("cached", ("--teacher_cache=largest",))):

@@ -129,7 +129,7 @@ def digests(workdir, names):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["kd", "fitnets"])
-def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path):
+def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path, bare_runs):
   arguments = (f"--distillation={method}", "--reference=kd(temperature=4)")
   first = run(
     tmp_path / "a", "--teachers=2", "--teacher_weights=0.7,0.3", *arguments
@@ -160,7 +160,7 @@ def test_an_ensemble_teaches_and_can_be_used_again(method, tmp_path):
 
 
 @pytest.mark.slow
-def test_teachers_of_two_architectures(tmp_path):
+def test_teachers_of_two_architectures(tmp_path, bare_runs):
   run(tmp_path / "a", "--teacher=mlp(16)")
   run(tmp_path / "b", "--teacher=mlp(12, 10)")
   results = run(
@@ -172,7 +172,7 @@ def test_teachers_of_two_architectures(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_chain_leaves_every_network(tmp_path):
+def test_a_chain_leaves_every_network(tmp_path, bare_runs):
   results = run(tmp_path / "a", "--chain=mlp(12)", "--generations=2")
   names = ("assistant_0", "generation_1")
   assert tuple(one["name"] for one in results["chain"]) == names
@@ -187,7 +187,7 @@ def test_a_chain_leaves_every_network(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_generation_is_plain_distillation(tmp_path):
+def test_one_generation_is_plain_distillation(tmp_path, bare_runs):
   plain = run(tmp_path / "a")
   born = run(tmp_path / "b", "--generations=1")
   assert born["student"]["digest"] == plain["student"]["digest"]
@@ -195,7 +195,7 @@ def test_one_generation_is_plain_distillation(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_route_ends_at_the_teacher(tmp_path):
+def test_a_route_ends_at_the_teacher(tmp_path, bare_runs):
   plain = run(tmp_path / "a")
   results = run(tmp_path / "b", "--route=3")
   route = [one["test_accuracy"] for one in results["teacher"]["route"]]
@@ -209,7 +209,7 @@ def test_a_route_ends_at_the_teacher(tmp_path):
 
 
 @pytest.mark.slow
-def test_specialists_answer_with_the_teacher(tmp_path):
+def test_specialists_answer_with_the_teacher(tmp_path, bare_runs):
   results = run(tmp_path / "a", "--specialists=2", "--specialist_epochs=1")
   subsets = results["teacher"]["ensemble"]["subsets"]
   assert sorted(sum(subsets, [])) == list(range(10))
@@ -223,7 +223,7 @@ def test_specialists_answer_with_the_teacher(tmp_path):
 
 
 @pytest.mark.slow
-def test_hint_stage_then_distillation(tmp_path):
+def test_hint_stage_then_distillation(tmp_path, bare_runs):
   """The hint alone moves the student first; labels and answers come after."""
   run(tmp_path / "a", "--distillation=fitnets", "--epochs=5")
   rows = [

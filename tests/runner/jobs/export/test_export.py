@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import small_runs
 
 import launch
 from kdjax.core.errors import StorageError, UserError
@@ -18,18 +19,7 @@ from kdjax.runner.jobs.export.load import load
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """A run of two seeds on digits, half of whose pixels are cropped away."""
-  with pytest.MonkeyPatch.context() as patch:
-    import jax
-
-    from kdjax.runner.pipeline import measure as results
-    from kdjax.runner.report import pictures
-    from kdjax.train.devices import placement
-
-    patch.setattr(placement, "choose", lambda _: jax.local_devices()[:1])
-    patch.setattr(pictures, "makers", lambda *of_run: {})
-    patch.setattr(
-      results, "latencies", lambda parts, them: {x: {} for x in them}
-    )
+  with small_runs.bare():
     folder = tmp_path_factory.mktemp("runs") / "run"
     tiny = (
       "--dataset=digits", "--crop_size=6", "--teacher=mlp(4)",

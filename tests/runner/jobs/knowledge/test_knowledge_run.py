@@ -69,7 +69,7 @@ def killed(monkeypatch, training, epoch, *, halfway):
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_undisturbed_ones(toy, tmp_path, capsys):
+def test_killed_runs_end_as_undisturbed_ones(toy, tmp_path, bare_runs, capsys):
   shared = [
     *TINY, f"--dataset={toy}", "--epochs=3", "--label_epochs=2",
     "--student=mlp(6, 5, dropout=0.1)", "--augment=crop(1)",
@@ -154,7 +154,7 @@ def test_full_scale_settings_fit_together(toy, name, monkeypatch):
 
 
 @pytest.mark.slow
-def test_full_scale_takes_two_steps(toy, tmp_path):
+def test_full_scale_takes_two_steps(toy, tmp_path, bare_runs):
   """The authors' settings on a net and images that a laptop can bear."""
   flags = [
     "--experiment=concepts/birds", "--student=mlp(4, 3)", "--tap=stage_0",

@@ -106,7 +106,7 @@ def check_shape_of_results(results):
 
 
 @pytest.mark.slow
-def test_a_run_leaves_its_rounds(tmp_path, capsys):
+def test_a_run_leaves_its_rounds(tmp_path, quick_runs, capsys):
   rows = np.full((1442, 10), 0.2)
   np.savez(tmp_path / "soft.npz", soft_labels=rows)
   workdir = tmp_path / "run"
@@ -141,7 +141,7 @@ def test_a_run_leaves_its_rounds(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_one_source_and_one_round_are_plain_distillation(tmp_path):
+def test_one_source_and_one_round_are_plain_distillation(tmp_path, bare_runs):
   """beta, pseudo-labels and rounds change nothing where there is one source."""
   workdir = tmp_path / "run"
   assert run(f"--workdir={workdir}", "--sources=1", "--rounds=1") == 0

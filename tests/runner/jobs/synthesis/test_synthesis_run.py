@@ -16,7 +16,7 @@ TINY = (
 
 
 @pytest.mark.slow
-def test_run_keeps_the_contract(tmp_path, capsys):
+def test_run_keeps_the_contract(tmp_path, quick_runs, capsys):
   folder = tmp_path / "run"
   text = run_killed_at_the_end(capsys, "synthesise", *TINY, workdir=folder)
   for said in ("learned images: compiling", "measuring what fresh networks"):
