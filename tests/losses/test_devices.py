@@ -53,10 +53,12 @@ def test_mapped_steps_see_their_own_examples(name):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def all_but(*fast):
-  return [
-    pytest.param(x, marks=[pytest.mark.slow] * (x not in fast)) for x in COUPLED
-  ]
+  return [x if x in fast else slow(x) for x in COUPLED]
 
 
 def problem():
@@ -99,14 +101,12 @@ def check_value(name, values, grads, whole=None):
 
 
 @pytest.mark.parametrize(
-  "devices",
+  ("name", "devices"),
   [
-    pytest.param(1, marks=pytest.mark.slow),
-    pytest.param(2, marks=pytest.mark.slow),
-    8,
+    *(("rkd", 8), ("dist", 8), slow("rkd", 1)),
+    *(slow(name, 2) for name in COUPLED),
   ],
 )
-@pytest.mark.parametrize("name", all_but("rkd", "dist"))
 def test_pmap_gives_the_global_batch(name, devices):
   weights, inputs, teacher = problem()
   mapped = jax.pmap(mapped_step(name), "devices", in_axes=(None, 0, 0))
@@ -118,7 +118,7 @@ def test_pmap_gives_the_global_batch(name, devices):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLED)
 def test_shard_map_gives_the_global_batch(name):
-  mesh = mesh_of(8)
+  mesh = mesh_of(2)
   weights, inputs, teacher = problem()
 
   def mapped(weights, inputs, teacher):
@@ -128,7 +128,7 @@ def test_shard_map_gives_the_global_batch(name):
   sharded = jax.shard_map(
     mapped, mesh=mesh, in_specs=P("devices"), out_specs=P("devices")
   )
-  everywhere = jnp.broadcast_to(weights[None], (8, *weights.shape))
+  everywhere = jnp.broadcast_to(weights[None], (2, *weights.shape))
   check_value(name, *jax.jit(sharded)(everywhere, inputs, teacher))
 
 

@@ -48,6 +48,16 @@ def make_method(name):
   return MAKERS[name](**{key: known[key] for key in known.keys() & taken})
 
 
+def one_of_each_kind(names=MAKERS):
+  """The first of those methods that ask the same of their networks."""
+  found = {}
+  for name in sorted(names):
+    method = make_method(name)
+    asked = method.student_taps, method.teacher_taps, method.needs_teacher
+    found.setdefault((*asked, READS[name]), name)
+  return [*found.values()]
+
+
 @functools.cache
 def inputs_of(pair):
   """All that any method asks of a pair of networks, in the middle of training.

@@ -1,4 +1,8 @@
-"""Every method on networks of linen and nnx: the same loss and gradient."""
+"""Methods on networks of linen and nnx: the same loss and gradient.
+
+Of methods that ask the same of their networks one is enough: what they make of it
+is the same code for both.
+"""
 
 import functools
 import pathlib
@@ -8,7 +12,7 @@ import jax.numpy as jnp
 import method_twins
 import numpy as np
 import pytest
-from networks import make_method
+from networks import make_method, one_of_each_kind
 
 from kdjax.core.errors import UserError
 from kdjax.methods import MAKERS
@@ -91,7 +95,7 @@ def loss_of(target, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(MAKERS))
+@pytest.mark.parametrize("name", one_of_each_kind())
 def test_the_same_loss_and_gradient(name):
   pair, results = pair_for(name), {}
   pair = "convolutional" if pair == "functions" else pair
