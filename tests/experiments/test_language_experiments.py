@@ -6,6 +6,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+import small_runs
 from tiny_language_models import documents, write_rows
 
 from experiments import language_models, large_language_models
@@ -176,6 +177,9 @@ def test_an_experiment_builds(name, places, monkeypatch):
   if settings.language.student_from:
     packaged = "package" in settings.language.student_from
     given["student_from"] = str(places / ("deep" if packaged else "gpt"))
+  if deep and name != "lm_demo":
+    # Thirty blocks take long to trace, and all those steps are alike.
+    small_runs.untried(monkeypatch)
   setup = build(options.with_flags(settings, given)).setup
   assert len(setup.grid) == max(len(settings.search.rates), 1)
   if deep:

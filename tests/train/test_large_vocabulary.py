@@ -71,14 +71,19 @@ METHODS = [
   "ce(label_smoothing=0.1):1",
 ]
 NETWORKS = {"bias": STUDENT, "tied": kdjax.from_apply(tied)}
-FAST = {
+FAST = [
   ("kd:0.9 + ce:0.1", "bias"),
   ("hard", "tied"),
   ("dkd:0.5 + ce:0.5", "tied"),
-}
+]
+# A head is taken apart before any loss sees it: a second one for a few is enough.
 PAIRS = [
-  pytest.param(*pair, marks=[pytest.mark.slow] * (pair not in FAST))
-  for pair in itertools.product(METHODS, NETWORKS)
+  *FAST,
+  *(
+    pytest.param(*pair, marks=pytest.mark.slow)
+    for pair in itertools.product(METHODS, NETWORKS)
+    if pair not in FAST and (pair[1] == "bias" or pair[0] in METHODS[:4])
+  ),
 ]
 
 
