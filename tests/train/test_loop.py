@@ -58,28 +58,28 @@ def test_means_of_an_epoch_are_over_all_that_counts():
 
 
 @pytest.mark.parametrize(
-  "devices", [pytest.param(2, marks=pytest.mark.slow), 8]
-)
-@pytest.mark.parametrize(
-  ("method", "options"),
+  ("method", "options", "devices"),
   [
-    pytest.param(response, {}, marks=pytest.mark.slow),
+    pytest.param(response, {}, 2, marks=pytest.mark.slow),
+    pytest.param(response, {}, 8, marks=pytest.mark.slow),
     pytest.param(
       response,
       {"optimizer": "adam", "learning_rate": 1e-3},
+      2,
       marks=pytest.mark.slow,
     ),
-    (relation, {"drop_remainder": True}),
+    (relation, {"drop_remainder": True}, 8),
     pytest.param(
       response,
       {
         "view": "random_resized_crop + crop(1) + flip",
         "optimizer": "sgd(momentum=0.9, weight_decay=5e-4, clip=1.0)",
       },
+      2,
       marks=pytest.mark.slow,
     ),
   ],
-  ids=["response", "adam", "coupled", "recipe"],
+  ids=["response", "response on 8", "adam", "coupled", "recipe"],
 )
 def test_devices_do_not_matter(fit, method, options, devices):
   one = fit(method, devices=1, **options)

@@ -29,7 +29,6 @@ def params(epochs):
 @pytest.mark.parametrize(
   ("view", "devices"),
   [
-    pytest.param("shift(1) + mixup", 8, marks=pytest.mark.slow),
     pytest.param("shift(1) + mixup", 2, marks=pytest.mark.slow),
     pytest.param("cutmix(0.5)", 8, marks=pytest.mark.slow),
   ],

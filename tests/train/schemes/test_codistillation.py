@@ -53,7 +53,6 @@ ADAM = {"optimizer": "adam", "learning_rate": 1e-3}
     (2, 2, {"view": "none"}),
     pytest.param(2, 4, ADAM, marks=pytest.mark.slow),
     pytest.param(4, 2, ADAM, marks=pytest.mark.slow),
-    pytest.param(2, 8, ADAM, marks=pytest.mark.slow),
   ],
 )
 def test_devices_do_not_matter(fit, peers, devices, more):
@@ -68,8 +67,7 @@ def test_devices_do_not_matter(fit, peers, devices, more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4])
-def test_devices_do_not_matter_to_losses_that_relate_examples(fit, devices):
+def test_devices_do_not_matter_to_losses_that_relate_examples(fit):
   """A peer relates the examples of its own batch, on however many devices."""
   one, many = (
     fit(
@@ -79,7 +77,7 @@ def test_devices_do_not_matter_to_losses_that_relate_examples(fit, devices):
       drop_remainder=True,
       devices=d,
     )
-    for d in (1, devices)
+    for d in (1, 4)
   )
   chex.assert_trees_all_close(final(one), final(many), rtol=1e-3, atol=1e-5)
 
