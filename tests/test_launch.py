@@ -392,7 +392,7 @@ def test_weights_and_temperatures_follow_schedules(varied):
 
 
 @pytest.mark.slow
-def test_networks_see_the_middle(tmp_path):
+def test_networks_see_the_middle(tmp_path, bare_runs):
   """A run on 6 x 6 of 8 x 8 pixels: sizes, and a teacher that can be reused."""
   arguments = [
     "--nocontrols", "--crop_size=6", "--epochs=1",
@@ -423,7 +423,7 @@ def test_networks_see_the_middle(tmp_path):
   ],
   ids=["few labels", "views from disk"],
 )
-def test_runs(finished, arguments, check, tmp_path):
+def test_runs(finished, arguments, check, tmp_path, bare_runs):
   workdir = tmp_path / "run"
   arguments = [*STUDENT, f"--teacher_from={finished}", *arguments]
   assert launch.main(["launch.py", *arguments, f"--workdir={workdir}"]) == 0
@@ -431,7 +431,7 @@ def test_runs(finished, arguments, check, tmp_path):
 
 
 @pytest.mark.slow
-def test_sweep_equals_single_runs(finished, tmp_path):
+def test_sweep_equals_single_runs(finished, tmp_path, bare_runs):
   """Each cell of a sweep is the run that has these settings alone."""
   shared = [*STUDENT, "--nocontrols", f"--teacher_from={finished}"]
   grid = ["--temperature=2,8", "--hard_weight=0,0.5"]
