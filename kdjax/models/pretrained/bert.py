@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from kdjax.models.bert import Bert
@@ -15,6 +14,7 @@ from kdjax.models.pretrained.tensors import (
   linear,
   norm,
   read_parameters,
+  shapes_of,
 )
 
 # Of the training task, or left out: a file may hold them beyond the model's.
@@ -96,8 +96,7 @@ def from_hugging_face(
   table = bert_table(model, BERT)
   if "classifier.weight" not in present:
     table = [one for one in table if not one.targets[0].startswith("head/")]
-  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
-  shapes = jax.eval_shape(model.init, jax.random.key(0), ids)["params"]
+  shapes = shapes_of(model)["params"]
   return read_parameters(table, present, shapes, ignored=OPTIONAL)
 
 

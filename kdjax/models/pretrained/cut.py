@@ -24,7 +24,7 @@ from kdjax.models.pretrained.load import (
   Pretrained,
   network_of,
 )
-from kdjax.models.pretrained.tensors import Tensor
+from kdjax.models.pretrained.tensors import Tensor, shapes_of
 from kdjax.models.pretrained.width import (
   Size,
   Width,
@@ -285,8 +285,7 @@ def kept_parameters(
 
 def _check_student(student, module, params, blocks, which) -> None:
   """Refuses blocks that are others in the student than they were."""
-  ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-  expected = jax.eval_shape(student.init, jax.random.key(0), ids)["params"]
+  expected = shapes_of(student)["params"]
   layers = _layers(module)
   same_layers = [layers[i] for i in blocks if layers] == [*_layers(student)]
   if same_layers and jax.tree.map(jnp.shape, params) == jax.tree.map(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -33,6 +32,7 @@ from kdjax.models.pretrained.packages import PREFIX, package_path
 from kdjax.models.pretrained.tensors import (
   Tensor,
   read_parameters,
+  shapes_of,
   write_tensors,
 )
 from kdjax.models.tokenizers import (
@@ -215,13 +215,11 @@ def fill(
   module = architecture.build(config)
   table = architecture.table(module)
   tensors = _with_prefix(tensors, table, architecture.prefix)
-  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), ids)["params"]
   _check_tied(tensors, table)
   params = read_parameters(
     table,
     tensors,
-    shapes,
+    shapes_of(module)["params"],
     dtype=dtype or jnp.float32,
     ignored=(*architecture.ignored, *_TIED),
     put=put,

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from kdjax.core.errors import UserError
@@ -22,6 +21,7 @@ from kdjax.models.pretrained.tensors import (
   linear,
   norm,
   read_parameters,
+  shapes_of,
 )
 
 _HEAD = "cls.predictions."
@@ -66,12 +66,8 @@ def load_masked(folder: Path) -> tuple[Spec, dict[str, Any]]:
   for name, same in _TIED.items():
     if name in tensors and not np.array_equal(tensors[name], tensors[same]):
       raise UserError(f"{folder}: {name} is not {same}, which it is tied to")
-  shapes = jax.eval_shape(
-    module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 1), np.int32)
-  )
-  params = read_parameters(
-    _table(module), tensors, shapes["params"], ignored=_IGNORED
-  )
+  shapes = shapes_of(module)["params"]
+  params = read_parameters(_table(module), tensors, shapes, ignored=_IGNORED)
   return spec, {"params": params}
 
 

@@ -4,11 +4,13 @@ A table has one `Tensor` for every tensor of a file; the same table reads and
 writes, so that what is read and written again is bit for bit what it was.
 """
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,16 @@ def norm(source: str, target: str, *, bias: bool) -> list[Tensor]:
 def embedding(source: str, target: str) -> Tensor:
   """Returns the tensor of a table, which lies the same way in both."""
   return Tensor(f"{source}.weight", (f"{target}/embedding",), 1, False)
+
+
+@functools.lru_cache(maxsize=32)
+def shapes_of(module: nn.Module) -> dict[str, Any]:
+  """The shapes of a text network's variables.
+
+  Traced once for networks alike: loading, cutting and measuring all ask.
+  """
+  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
+  return jax.eval_shape(module.init, jax.random.key(0), ids)
 
 
 def read_parameters(

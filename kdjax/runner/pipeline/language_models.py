@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from kdjax.core.errors import StorageError, UserError
 from kdjax.data.text import Reader
 from kdjax.models.generation.sampling import read_sampling
+from kdjax.models.pretrained import tensors
 from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.files import read_json
 from kdjax.models.pretrained.gguf import is_gguf, read_gguf_config
@@ -71,8 +72,7 @@ def shapes_of(where: str) -> Any:
     module = architecture_of(config).build(config)
   except (UserError, StorageError):
     return {}
-  ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-  return jax.eval_shape(module.init, jax.random.key(0), ids)
+  return tensors.shapes_of(module)
 
 
 def _config_of(where: str) -> dict[str, Any]:
