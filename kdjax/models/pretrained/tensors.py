@@ -130,9 +130,14 @@ def read_parameters(
     for target, part in zip(one.targets, parts, strict=True):
       flat[target] = _placed(target, part, dtype, put)
       # Looked for where they are few bytes: numpy has no bfloat16 of its own.
-      if not bool(jnp.isfinite(flat[target]).all()):
+      if not _is_finite(flat[target]):
         raise UserError(f"{one.source} holds values not finite")
   return traverse_util.unflatten_dict(flat, sep="/")
+
+
+@jax.jit
+def _is_finite(array: jax.Array) -> jax.Array:
+  return jnp.isfinite(array).all()
 
 
 def _placed(path: str, array: np.ndarray, dtype: Any, put: Any) -> jax.Array:
