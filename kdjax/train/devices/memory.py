@@ -99,8 +99,8 @@ def needs(
     fresh = memory.output_size_in_bytes - donated
     sizes["temporary"] = memory.temp_size_in_bytes + max(fresh, 0)
   closed = jax.make_jaxpr(run)(*arguments)
-  total = operations(closed.jaxpr, rounds=len(steps))
-  return Needs(sizes, donated, total / len(steps) / sharers, dict(within))
+  total = operations(closed.jaxpr, rounds=len(steps), sharers=sharers)
+  return Needs(sizes, donated, total / len(steps), dict(within))
 
 
 def check_data(size: int, free: int | None) -> None:
@@ -212,7 +212,7 @@ def free_memory(
   return None if left is None else (left + sum(there)) // len(devices)
 
 
-def operations(jaxpr: Any, *, rounds: int = 1) -> float:
+def operations(jaxpr: Any, *, rounds: int = 1, sharers: int = 1) -> float:
   """Counts the operations of matrix products and convolutions, loops unrolled.
 
   XLA's own count takes a loop for one round, and on a GPU knows nothing of what
@@ -221,18 +221,24 @@ def operations(jaxpr: Any, *, rounds: int = 1) -> float:
   Args:
     jaxpr: an open jaxpr. Of a mapped function's, one device's share counts.
     rounds: of a loop that does not say how many it takes.
+    sharers: how many devices divide all else evenly.
 
   Returns:
-    Operations; a multiply-add is two, of branches the longest counts.
+    Operations of one device; a multiply-add is two, of branches the longest
+    counts.
   """
   total = 0.0
   for equation in jaxpr.eqns:
     name, times = equation.primitive.name, equation.params.get("length", 1)
     times = rounds if name == "while" else times
     within = 1 if name in ("scan", "while") else rounds
-    inner = [operations(one, rounds=within) for one in _inside(equation.params)]
+    shares = 1 if name == "shard_map" else sharers
+    inner = [
+      operations(one, rounds=within, sharers=shares)
+      for one in _inside(equation.params)
+    ]
     total += max(inner) if name == "cond" else sum(inner) * times
-    total += _of_one(equation)
+    total += _of_one(equation) / sharers
   return total
 
 

@@ -56,6 +56,20 @@ def test_operations(function, argument, expected):
   assert preflight.operations(closed.jaxpr) == pytest.approx(expected)
 
 
+def test_operations_that_devices_share():
+  """What is mapped already is one device's; all else is divided."""
+  mesh = jax.sharding.Mesh(jax.devices()[:2], ("data",))
+  spec = jax.sharding.PartitionSpec("data")
+
+  def both(x):
+    mapped = jax.shard_map(product, mesh=mesh, in_specs=spec, out_specs=spec)
+    return product(x), mapped(x)
+
+  closed = jax.make_jaxpr(both)(jnp.ones((6, 4)))
+  share = 2 * 3 * 4 * 5
+  assert preflight.operations(closed.jaxpr, sharers=2) == 2 * share
+
+
 def needs(**memory):
   empty = dict.fromkeys(preflight.REMEDIES, 0)
   return preflight.Needs(empty | memory, 0, 1e9)
