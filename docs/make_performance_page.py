@@ -30,7 +30,7 @@ def page(text: str) -> str:
 def part(name: str) -> str:
   """Finds the table of a name."""
   whole = {"scale_rows": scale_rows, "losses_rows": losses_rows}
-  whole["profile"] = profile
+  whole |= {"profile": profile, "collectives_rows": collectives_rows}
   return whole[name]() if name in whole else table(name)
 
 
@@ -68,6 +68,27 @@ def scale_rows() -> str:
     f" | {sum(row['bytes_of_a_device'].values()) / 1e6:.1f} |"
     for row in results["rows"]
   ]
+  return "\n".join([*lines, ""])
+
+
+def collectives_rows() -> str:
+  """Lays out the estimate: seconds of work and messages, what share is work."""
+  file = RESULTS / "collectives.json"
+  if not file.exists():
+    return "Not measured yet: `python -m benchmarks.collectives`.\n"
+  rows = json.loads(file.read_text())["rows"]
+  lines = [
+    f"| chips | {' | '.join(row['layout'] for row in rows)} |",
+    f"| --: |{' :-- |' * len(rows)}",
+  ]
+  for several in zip(*(row["estimate"] for row in rows), strict=True):
+    cells = (
+      f"{one['GB_sent']:.3g} GB, {one['seconds_of_work']:.3g} +"
+      f" {one['seconds_of_messages']:.3g} s,"
+      f" {one['efficiency_one_after_the_other']:.0%}"
+      for one in several
+    )
+    lines.append(f"| {several[0]['chips']} | {' | '.join(cells)} |")
   return "\n".join([*lines, ""])
 
 
