@@ -9,6 +9,7 @@ import launch
 from kdjax import pretrained
 from kdjax.models.pretrained.architectures import architecture_of
 from kdjax.models.pretrained.load import network_of
+from kdjax.runner.pipeline.epochs import epochs
 
 WORDS = ["a", "cat", "sat", "on", "the", "mat", "and", "dog", "ran", "until"]
 
@@ -65,6 +66,15 @@ def write_rows(path, rows):
   """Writes rows as JSON lines."""
   path.write_text("\n".join(map(json.dumps, rows)))
   return path
+
+
+def train_arms(setup, devices=1, arms=("student",)):
+  """The states that these arms of a run come to; no other arm is compiled."""
+  setup = setup._replace(devices=jax.local_devices()[:devices])
+  kept = {name: setup.student.arms[name] for name in arms}
+  trainee = setup.student._replace(arms=kept)
+  *_, epoch = epochs(setup, trainee, {"teacher": setup.training_teacher})
+  return jax.device_get(epoch.states)
 
 
 def run_lm(places, workdir, *flags, teachers=("teacher",), seeds=2):

@@ -1,5 +1,6 @@
 """`launch.py lm --across`: a teacher with another tokenizer than the student's."""
 
+import functools
 import pathlib
 
 import jax
@@ -7,7 +8,12 @@ import numpy as np
 import pytest
 from job_contract import check_results
 from killed_runs import killed_at
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import (
+  documents,
+  tiny_folder,
+  train_arms,
+  write_rows,
+)
 
 import launch
 from kdjax import pretrained
@@ -21,9 +27,9 @@ from kdjax.models.tokenizers import (
 from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.answers import with_answers
 from kdjax.runner.jobs.lm.build import build
-from kdjax.runner.pipeline.epochs import epochs
 from kdjax.train.devices import placement
 
+pytestmark = pytest.mark.usefixtures("untried")
 TOKENIZERS = pathlib.Path(__file__).parents[3] / "models" / "tokenizers"
 
 
@@ -35,7 +41,7 @@ def folder(tmp_path_factory):
     tokenizer_of_folder(TOKENIZERS / name)
     for name in ("byte_level", "sentencepiece")
   )
-  sizes = {"max_position_embeddings": 128, "num_hidden_layers": 2}
+  sizes = {"max_position_embeddings": 128, "num_hidden_layers": 1}
   tiny_folder(folder / "student", own, seed=1, **sizes)
   tiny_folder(folder / "teacher", other, scale=4.0, **sizes)
   # Classes that no token has.
@@ -62,15 +68,15 @@ def prepare(folder, **flags):
   return build(settings).setup
 
 
-def trained(setup, arm="student", devices=1):
-  setup = setup._replace(devices=jax.local_devices()[:devices])
-  teachers = {"teacher": setup.training_teacher}
-  *_, epoch = epochs(setup, setup.student, teachers)
-  state = epoch.states[arm]
-  # An adaptive one has begun to write.
-  assert int(np.max(getattr(state, "written", 1))) > 0
-  # One that writes has its texts beside it.
-  return jax.device_get(getattr(state, "student", state).params["network"])
+def trained(setup, devices=1, arms=("student",)):
+  """The networks of the arms, or of the one."""
+  found = []
+  for state in train_arms(setup, devices, arms).values():
+    # An adaptive one has begun to write.
+    assert int(np.max(getattr(state, "written", 1))) > 0
+    # One that writes has its texts beside it.
+    found.append(getattr(state, "student", state).params["network"])
+  return found if len(found) > 1 else found[0]
 
 
 def check_close(one, other, tolerance):
@@ -85,9 +91,10 @@ def test_one_tokenizer_on_both_sides_is_plain_distillation(folder):
     "teacher_from": f"{folder}/padded", "steps": "1", "batch_size": "40"
   }  # fmt: skip
   plain = trained(prepare(folder, across="", **same))
-  check_close(plain, trained(prepare(folder, **same)), 1e-6)
+  arms = "student", "baseline"
+  student, baseline = trained(prepare(folder, **same), arms=arms)
+  check_close(plain, student, 1e-6)
   # The baseline is another network.
-  baseline = trained(prepare(folder, **same), "baseline")
   with pytest.raises(AssertionError):
     check_close(plain, baseline, 1e-4)
 
@@ -95,18 +102,35 @@ def test_one_tokenizer_on_both_sides_is_plain_distillation(folder):
 ROOM = "--max_new_tokens=8", "--prompt_tokens=6"
 OWN = {"max_new_tokens": "8", "prompt_tokens": "6"}
 ADAPTIVE = "adaptive(capacity=8, tolerance=0.001, rise=1.0)"
-POLICIES = ["student", "mixed(student=0.5)", ADAPTIVE]
+MIXED = "mixed(student=0.5)"
 # So that a loss rises, and with it the share of texts of its own.
 RISING = {"steps": "6", "learning_rate": "9", "evaluations": "6"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [MIXED, ADAPTIVE])
 def test_one_tokenizer_is_plain_on_policy_distillation(folder, policy):
   same = {"teacher_from": f"{folder}/padded", "policy": policy, **OWN}
   same |= RISING if policy == ADAPTIVE else {}
   plain = trained(prepare(folder, across="", **same))
   check_close(plain, trained(prepare(folder, **same)), 1e-6)
+
+
+def setup_of(folder, how, policy, **more):
+  # The last batch of a pass is short: some pieces are all padding.
+  settings = {"across": how, "policy": policy, "batch_size": "16"}
+  settings |= {"off": {}, "teacher": {"max_new_tokens": "8"}}.get(policy, OWN)
+  settings |= RISING if policy == ADAPTIVE else {}
+  setup = prepare(folder, **settings, **more)
+  if policy == "teacher":
+    setup = with_answers(setup, written_by_the_teacher(setup))
+  return setup
+
+
+@functools.cache
+def alone(folder, how, policy):
+  """What one device comes to, trained once for all that is compared with it."""
+  return trained(setup_of(folder, how, policy))
 
 
 @pytest.mark.slow
@@ -115,52 +139,37 @@ def test_one_tokenizer_is_plain_on_policy_distillation(folder, policy):
   [
     ("bytes", "off"),
     ("uld", "off"),
-    *(("bytes", one) for one in [*POLICIES, "teacher"]),
+    ("bytes", ADAPTIVE),
+    ("bytes", "teacher"),
     ("uld", "student"),
   ],
 )
 def test_devices_and_pieces_train_as_one(folder, how, policy):
-  # The last batch of a pass is short: some pieces are all padding.
-  settings = {"across": how, "policy": policy, "batch_size": "16"}
-  settings |= {"off": {}, "teacher": {"max_new_tokens": "8"}}.get(policy, OWN)
-  settings |= RISING if policy == ADAPTIVE else {}
-  found = []
-  for devices, more in ((1, {}), (2, {"accumulate_steps": "2"})):
-    setup = prepare(folder, **settings, **more)
-    if policy == "teacher":
-      setup = with_answers(setup, written_by_the_teacher(setup))
-    in_the_step = setup.tokenization.teacher_inputs == {}
-    assert in_the_step == (policy not in ("off", "teacher"))
-    found.append(trained(setup, devices=devices))
-  check_close(*found, 1e-6)
+  setup = setup_of(folder, how, policy, accumulate_steps="2")
+  in_the_step = setup.tokenization.teacher_inputs == {}
+  assert in_the_step == (policy not in ("off", "teacher"))
+  check_close(alone(folder, how, policy), trained(setup, devices=2), 1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("how", "policy", "mesh", "rules"),
   [
-    ("bytes", "off", "data=2,model=4", "transformer"),
-    ("uld", "off", "data=2,fsdp=4", "fsdp"),
-    ("bytes", "student", "data=2,fsdp=4", "fsdp"),
+    ("bytes", "off", "data=2,model=2", "transformer"),
+    ("uld", "student", "data=2,fsdp=2", "fsdp"),
   ],
 )
 def test_a_mesh_trains_as_one_device(
   folder, monkeypatch, how, policy, mesh, rules
 ):
-  settings = {"across": how, "policy": policy, "batch_size": "16"}
-  settings |= {} if policy == "off" else OWN
-  networks = []
-  for more in ({}, {"mesh": mesh, "shard_rules": rules}):
-    devices = jax.devices()[: 8 if more else 1]
-    monkeypatch.setattr(placement, "choose", lambda _, devices=devices: devices)
-    setup = prepare(folder, **settings, **more)
-    networks.append(trained(setup, devices=len(devices)))
-  check_close(*networks, 1e-5)
+  monkeypatch.setattr(placement, "choose", lambda _: jax.devices()[:4])
+  setup = setup_of(folder, how, policy, mesh=mesh, shard_rules=rules)
+  check_close(alone(folder, how, policy), trained(setup, devices=4), 1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["bytes", "uld"])
-def test_a_cache_teaches_as_the_teacher(folder, tmp_path, how):
+def test_a_cache_teaches_as_the_teacher(folder, tmp_path, bare_runs, how):
   flags = [
     f"--{name}={value}"
     for name, value in {
@@ -170,10 +179,9 @@ def test_a_cache_teaches_as_the_teacher(folder, tmp_path, how):
     }.items()
   ]  # fmt: skip
   assert launch.main(["launch.py", "cache", *flags]) == 0
-  live = trained(prepare(folder, across=how))
-  cached = prepare(folder, across=how, teacher_cache=str(tmp_path))
+  cached = setup_of(folder, how, "off", teacher_cache=str(tmp_path))
   assert cached.training_teacher.stored
-  check_close(live, trained(cached), 1e-6)
+  check_close(alone(folder, how, "off"), trained(cached), 1e-6)
   # It is of texts that this teacher reads beside this student's sequences.
   with pytest.raises(UserError, match="its student's tokenizer is another one"):
     prepare(
@@ -222,7 +230,7 @@ def run(folder, workdir, *flags):
 
 
 @pytest.mark.slow
-def test_a_run(folder, tmp_path):
+def test_a_run(folder, tmp_path, quick_runs):
   workdir = tmp_path / "run"
   assert run(folder, workdir, "--across=bytes", "--alternatives=uld") == 0
   results = check_results(workdir, "lm")
@@ -268,7 +276,7 @@ def test_a_run(folder, tmp_path):
   ],
 )
 def test_a_run_that_was_killed_ends_alike(
-  folder, tmp_path, monkeypatch, flags, objective
+  folder, tmp_path, monkeypatch, bare_runs, flags, objective
 ):
   workdirs = tmp_path / "whole", tmp_path / "killed"
   flags = *flags, "--completions=0", "--checkpoint_minutes=0"
