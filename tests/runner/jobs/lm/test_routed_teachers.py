@@ -8,7 +8,12 @@ import pytest
 from job_contract import check_results
 from killed_runs import killed_at
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import (
+  documents,
+  tiny_folder,
+  train_arms,
+  write_rows,
+)
 
 import launch
 from kdjax import pretrained
@@ -16,7 +21,6 @@ from kdjax.models.generation.generate import generate
 from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.answers import with_answers, write
 from kdjax.runner.jobs.lm.build import build
-from kdjax.runner.pipeline.epochs import epochs
 
 NAMES = ("math", "code")
 
@@ -66,10 +70,8 @@ def prepare(folder, **flags):
 
 
 def trained(setup, devices=1):
-  setup = setup._replace(devices=jax.local_devices()[:devices])
-  *_, epoch = epochs(setup, setup.student, {"teacher": setup.training_teacher})
-  state = epoch.states["student"]
-  return jax.device_get(getattr(state, "student", state).params["network"])
+  state = train_arms(setup, devices)["student"]
+  return getattr(state, "student", state).params["network"]
 
 
 def gap(one, other):
@@ -112,7 +114,7 @@ def test_each_token_is_its_rows_teachers(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["off", "student"])
-def test_who_teaches_what(folder, policy):
+def test_who_teaches_what(folder, untried, policy):
   # In the order in which rows of several teachers are packed.
   text = f"{folder}/ordered.jsonl"
   settings = {"policy": policy, "distillation": "forward_kl:1", "text": text}
@@ -130,7 +132,7 @@ def test_who_teaches_what(folder, policy):
 
 
 @pytest.mark.slow
-def test_each_answers_its_own_prompts(folder):
+def test_each_answers_its_own_prompts(folder, untried):
   setup = prepare(folder, policy="teacher", distillation="hard")
   answered = []
 
@@ -170,12 +172,11 @@ def run(folder, workdir, **flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["off", "mixed"])
 def test_a_run_that_was_killed_ends_alike(
-  folder, tmp_path, monkeypatch, policy
+  folder, tmp_path, monkeypatch, bare_runs
 ):
   whole, killed = tmp_path / "whole", tmp_path / "killed"
-  flags = {"policy": policy, "checkpoint_minutes": "0"}
+  flags = {"policy": "mixed", "checkpoint_minutes": "0"}
   assert run(folder, whole, **flags) == 0
   with killed_at(monkeypatch, 2):
     assert run(folder, killed, **flags) == 130
