@@ -32,7 +32,7 @@ def places(tmp_path_factory):
                  "--shard_rules=transformer")),
   ],
 )  # fmt: skip
-def test_run(places, tmp_path, quick_runs, monkeypatch, lora, flags):
+def test_run(places, tmp_path, bare_runs, monkeypatch, lora, flags):
   if any("mesh" in flag for flag in flags):
     from kdjax.train.devices import placement
 
@@ -62,8 +62,11 @@ def test_run(places, tmp_path, quick_runs, monkeypatch, lora, flags):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_ends_alike(
+  places, tmp_path, monkeypatch, bare_runs
+):
   flags = (
+    "--completions=0",
     "--lora=rank(2, weights='nf4')",
     "--evaluations=3",
     "--checkpoint_minutes=0",
