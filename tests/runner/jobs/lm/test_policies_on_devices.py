@@ -4,11 +4,17 @@ import jax
 import numpy as np
 import pytest
 from small_tokenizers import characters
-from tiny_language_models import documents, tiny_folder, write_rows
+from tiny_language_models import (
+  documents,
+  tiny_folder,
+  train_arms,
+  write_rows,
+)
 
 from kdjax.runner.config import experiments, options
 from kdjax.runner.jobs.lm.build import build
-from kdjax.runner.pipeline.epochs import epochs
+
+pytestmark = pytest.mark.usefixtures("untried")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +39,7 @@ def trained(folder, devices=1, **flags):
   settings = options.with_flags(
     experiments.load_experiment("lm"), texts | flags
   )
-  setup = build(settings).setup
-  setup = setup._replace(devices=jax.local_devices()[:devices])
-  *_, epoch = epochs(setup, setup.student, {"teacher": setup.training_teacher})
-  return jax.device_get(epoch.states["student"])
+  return train_arms(build(settings).setup, devices)["student"]
 
 
 @pytest.mark.slow
