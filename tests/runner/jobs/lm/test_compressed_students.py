@@ -68,7 +68,9 @@ def largest_count(kernel):
     ),
   ],
 )  # fmt: skip
-def test_run(places, tmp_path, quick_runs, monkeypatch, flags, share, levels):
+def test_run(
+  places, tmp_path, quick_runs, untried, monkeypatch, flags, share, levels
+):
   if any("mesh" in flag for flag in flags):
     from kdjax.train.devices import placement
 
@@ -103,11 +105,13 @@ def test_run(places, tmp_path, quick_runs, monkeypatch, flags, share, levels):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_alike(places, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_ends_alike(
+  places, tmp_path, monkeypatch, bare_runs
+):
   flags = (
     "--quantization=w4a8", "--sparsity=0.5", "--pruning_every=1",
     "--steps=6", "--evaluations=3", "--checkpoint_minutes=0", "--policy=mixed",
-    "--max_new_tokens=4",
+    "--max_new_tokens=4", "--completions=0",
   )  # fmt: skip
   folders = tmp_path / "whole", tmp_path / "killed"
   assert run_lm(places, folders[0], *flags) == 0

@@ -33,7 +33,7 @@ def places(tmp_path_factory):
     ("--lora=rank(2)", "--policy=student", "--max_new_tokens=4"),
   ],
 )
-def test_run(places, tmp_path, quick_runs, monkeypatch, flags):
+def test_run(places, tmp_path, bare_runs, monkeypatch, flags):
   monkeypatch.chdir(places)
   which = "width(layers(2), mlp=0.5, heads=0.5, hidden=0.75)"
   workdir = tmp_path / "run"

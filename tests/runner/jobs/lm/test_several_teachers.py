@@ -62,7 +62,7 @@ def test_several_networks_answer_and_write_as_one(places):
     ("--policy=teacher", "--max_new_tokens=4", "--distillation=hard"),
   ],
 )
-def test_run(places, tmp_path, quick_runs, flags):
+def test_run(places, tmp_path, bare_runs, flags):
   assert run(places, tmp_path, *flags) == 0
   teacher = json.loads((tmp_path / "results.json").read_text())["teacher"]
   alone = teacher["members_test_nats_per_token"]
