@@ -104,7 +104,7 @@ def cached(text):
   ],
   ids=str,
 )
-def test_devices_hold_what_is_said_of_them(places, flags):
+def test_devices_hold_what_is_said_of_them(places, untried, flags):
   setup = built(places, **flags)
   spec = setup.student
   run, arguments = first_step(setup)

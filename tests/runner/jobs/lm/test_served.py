@@ -66,7 +66,7 @@ def student_of(workdir):
   ids=["files", "own"],
 )
 def test_a_run_and_one_that_fails_and_goes_on(
-  places, stub, tmp_path, devices, monkeypatch, capfd, flags
+  places, stub, tmp_path, untried, devices, monkeypatch, capfd, flags
 ):
   # Nothing is kept: the second run asks as often as the first one.
   monkeypatch.setattr(asking, "KEPT_BYTES", 1)
