@@ -26,6 +26,8 @@ TEST_SHARE = 0.2
 # Whose documentation the pairs are of: prose of many authors.
 PACKAGES = ("numpy", "scipy", "sklearn", "matplotlib", "jax", "optax", "flax",
             "orbax", "tensorflow_datasets", "PIL", "jinja2", "rich")  # fmt: skip
+# Of those, whose sentences alone are not learned from.
+HELD_OUT = ("sklearn", "matplotlib")
 
 
 def movies() -> Iterator[Row]:
@@ -113,6 +115,17 @@ def unlabelled() -> Iterator[Row]:
     yield {"text": text, "split": _split(text, 0.05)}
 
 
+def documentation() -> Iterator[Row]:
+  """Sentences of packages' documentation, without labels; test: of other packages.
+
+  What both say is test.
+  """
+  learned = [name for name in PACKAGES if name not in HELD_OUT]
+  for split, packages in (("test", HELD_OUT), ("train", learned)):
+    for text in corpus.sentences(packages):
+      yield {"text": text, "split": split}
+
+
 # Of a line of dialogue: longer than what anybody says, shorter than a speech.
 _WORDS = range(8, 40)
 SETS = {
@@ -120,6 +133,7 @@ SETS = {
   "topics": topics,
   "pairs": pairs,
   "unlabelled": unlabelled,
+  "documentation": documentation,
 }
 
 

@@ -1,0 +1,87 @@
+"""all-MiniLM-L6-v2 distilled into two narrow layers: its vectors alone, or more of it?
+
+minilm_student: What TinyBERT's and MiniLMv2's losses add to matching a sentence's vector.
+
+  make experiments RUNS=compare:minilm_student
+
+Not run yet.
+"""
+
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from kdjax.core import storage
+from kdjax.models.pretrained.minilm import load_minilm, minilm_folder
+from kdjax.runner.config import (
+  Data,
+  Experiment,
+  Language,
+  Search,
+  Student,
+  Teacher,
+)
+
+WIDTH = 192
+# The teacher's number of heads, which TinyBERT's loss matches one by one.
+STUDENT = f"bert(width={WIDTH}, depth=2, heads=12, pool='mean', dropout=0.0)"
+FOLDER = "runs/minilm_beginning"
+
+EXPERIMENTS = {
+  "minilm_student": Experiment(
+    data=Data(
+      dataset="runs/texts/documentation.csv",
+      task="embedding(384)",
+      validation=0.2,
+    ),
+    language=Language(sequence_length=24, student_from=FOLDER),
+    teacher=Teacher(teacher_from="package:minilm-l6"),
+    student=Student(
+      model=STUDENT,
+      epochs=2,
+      batch_size=32,
+      seeds=5,
+      optimizer="adamw(weight_decay=0.01)",
+      schedule="linear(warmup=0.1)",
+    ),
+    # `ce` is the distance to the teacher's vector here; only the other terms'
+    # weights are searched.
+    search=Search(
+      methods="ce:1+tinybert:1 ce:1+minilmv2:1",
+      rates=(1e-3, 3e-3),
+      weights=(0.1, 1.0),
+      smoothing=(0.1, 0.2),
+    ),
+  ),
+}
+
+
+def write_beginning(folder: pathlib.Path) -> None:
+  """Writes what students begin with: the teacher's word vectors, made narrower.
+
+  They keep their main directions, as many as the student is wide; the head, whose
+  output is the embedding, begins as the way back. The blocks are left to be drawn.
+  """
+  _, variables = load_minilm(minilm_folder())
+  teacher = jax.device_get(variables["params"]["stem"])
+  words = teacher["tokens"]["embedding"]
+  size = words.shape[1]
+  directions = np.linalg.svd(words, full_matrices=False)[2][:WIDTH]
+  stem = {
+    name: {"embedding": teacher[name]["embedding"] @ directions.T}
+    for name in ("tokens", "positions", "segments")
+  }
+  stem["norm_0"] = {"scale": np.ones(WIDTH), "bias": np.zeros(WIDTH)}
+  head = {"kernel": 0.1 * directions, "bias": np.zeros(size)}
+  # One student, as a run of one seed leaves it.
+  params = jax.tree.map(
+    lambda x: np.float32(x)[None], {"stem": stem, "head": head}
+  )
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  storage.save_network(folder, {"params": params}, {"model": STUDENT})
+
+
+if __name__ == "__main__":
+  write_beginning(pathlib.Path(sys.argv[1]))
