@@ -71,6 +71,7 @@ RUNS := \
   compare:text_sentiment_192 \
   compare:text_topics_small \
   compare:text_pairs_small \
+  compare:minilm_student \
   compare:regression_diabetes \
   compare:regression_images \
   compare:regression_intervals \
@@ -115,6 +116,7 @@ labelled-texts: .venv/ready .venv/minilm .venv/labelled
 	$(LABELLED) topics runs/texts/topics_1500.csv --train=1500 --test=1000
 	$(LABELLED) pairs runs/texts/pairs_1500.csv --train=1500 --test=1000
 	$(LABELLED) unlabelled runs/texts/unlabelled_8000.csv --train=8000 --test=500
+	$(LABELLED) documentation runs/texts/documentation.csv --train=3000 --test=1000
 
 # The small teachers: of novels, and of what words mean.
 runs/lm_%_teacher/results.json:
@@ -184,6 +186,8 @@ $(foreach run,$(filter compare:text_%,$(RUNS)),\
 $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
+BEFORE_minilm_student = $(MAKE) labelled-texts && rm -rf runs/minilm_beginning && \
+	$(BIN)/python -m experiments.minilm_student runs/minilm_beginning
 BEFORE_embedding_digits = rm -rf runs/digits_teacher && \
 	$(BIN)/python -m experiments.embeddings runs/digits_teacher
 BEFORE_lm_sequence_level = $(MAKE) lm-texts

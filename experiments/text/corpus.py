@@ -7,8 +7,6 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 # Prose only: no code, numbers, headings or field lists.
 _SENTENCE = re.compile(r"[A-Z][A-Za-z ,;'()\-]{20,110}[.]")
 _WORDS = range(5, 17)
@@ -35,29 +33,12 @@ def modules(package: str) -> Iterator[tuple[str, list[list[str]]]]:
     yield file.relative_to(folder).as_posix(), [*by_docstring(source)]
 
 
-def split(
-  train: Iterable[str], held_out: Iterable[str], *sizes: int
-) -> tuple[list[str], list[str]]:
-  """Draws training and held-out sentences of different packages."""
-  measured = sentences(held_out)
-  measured_letters = set(map(letters, measured))
-  learned = [x for x in sentences(train) if letters(x) not in measured_letters]
-  rng = np.random.default_rng(0)
-  drawn = zip((learned, measured), sizes, strict=True)
-  return tuple(rng.choice(x, size, replace=False).tolist() for x, size in drawn)
-
-
-def in_source(source: str) -> Iterator[str]:
-  """Yields the sentences in the docstrings of a module's source.
+def by_docstring(source: str) -> Iterator[list[str]]:
+  """Yields the sentences of each docstring in a module's source.
 
   Args:
     source: Python code; what does not parse has no sentences.
   """
-  return itertools.chain.from_iterable(by_docstring(source))
-
-
-def by_docstring(source: str) -> Iterator[list[str]]:
-  """Yields the sentences of each docstring in a module's source, as `in_source`."""
   try:
     tree = ast.parse(source)
   except SyntaxError:

@@ -60,6 +60,16 @@ def test_pairs_of_packages_are_whole_sentences_on_one_side():
   assert all(corpus.letters(row["text_2"]) in letters for row in rows)
 
 
+def test_documentation_is_held_out_by_packages(monkeypatch):
+  monkeypatch.setattr(labelled, "PACKAGES", ("jinja2", "optax"))
+  monkeypatch.setattr(labelled, "HELD_OUT", ("optax",))
+  rows = labelled.distinct(labelled.documentation())
+  held_out = {*corpus.sentences(["optax"])}
+  assert {row["text"] for row in rows if row["split"] == "test"} == held_out
+  letters = [corpus.letters(row["text"]) for row in rows]
+  assert len(set(letters)) == len(rows) > len(held_out)
+
+
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   monkeypatch.setattr(sys, "argv", ["labelled", "movies", str(tmp_path / "x")])
