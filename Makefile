@@ -72,6 +72,7 @@ RUNS := \
   compare:text_topics_small \
   compare:text_pairs_small \
   compare:minilm_student \
+  compare:segmentation_digits \
   compare:regression_diabetes \
   compare:regression_images \
   compare:regression_intervals \
