@@ -120,6 +120,7 @@ class Words(NamedTuple):
     offset: added to that.
     digits: behind the point.
     counted: what a training's speed counts.
+    labels: what networks learn from that learn without a teacher.
   """
 
   title: str = "error"
@@ -128,6 +129,7 @@ class Words(NamedTuple):
   offset: float = 100.0
   digits: int = 2
   counted: str = "examples"
+  labels: str = "hard labels"
 
   def shown(self, score: Any) -> Any:
     """Makes of scores the numbers that people see: 0.97 -> 3."""

@@ -126,7 +126,7 @@ def _task(size: int, inputs: str, label: str, mask: str) -> Task:
     hard_loss=lambda rows: _distance(rows)[0],
     metrics={"cosine": cosine},
     score="cosine",
-    words=Words("cosine", "", 1.0, 0.0, digits=4),
+    words=Words("cosine", "", 1.0, 0.0, digits=4, labels="targets"),
     width=size,
     tokens=tokens,
     signature=functools.partial(signature_of, output="embedding"),

@@ -113,7 +113,9 @@ def _task(outputs: int, inputs: str, label: str, units: Units) -> Task:
     better=-1,
     finish={"rmse": np.sqrt, "r2": mean_r2},
     pool=pool,
-    words=Words("negative log-likelihood", "nats", 1.0, 0.0, digits=3),
+    words=Words(
+      "negative log-likelihood", "nats", 1.0, 0.0, digits=3, labels="targets"
+    ),
     width=2 * outputs,
     units=units,
     **reading(outputs, inputs, label, units),

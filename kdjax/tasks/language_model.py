@@ -155,7 +155,9 @@ def _task(
     finish={"perplexity": np.exp},
     pool=pool_logits,
     signature=signature,
-    words=Words("nats per token", "", 1.0, 0.0, digits=4, counted="tokens"),
+    words=Words(
+      "nats per token", "", 1.0, 0.0, digits=4, counted="tokens", labels="texts"
+    ),
     tokens=real_tokens,
     factored_from=factored_from,
     width=vocabulary,

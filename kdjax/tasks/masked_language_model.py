@@ -173,7 +173,9 @@ def _task(
     finish={"perplexity": np.exp},
     pool=pool_logits,
     signature=signature,
-    words=Words("hidden tokens told wrong", counted="texts"),
+    words=Words(
+      "hidden tokens told wrong", counted="texts", labels="hidden tokens"
+    ),
     tokens=lambda batch: _real_tokens(batch, mask),
     factored_from=factored_from,
     width=masking.vocabulary,

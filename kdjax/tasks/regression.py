@@ -110,7 +110,9 @@ def _task(
     score="rmse",
     better=-1,
     finish={"rmse": np.sqrt, "r2": mean_r2},
-    words=Words("root mean squared error", "", 1.0, 0.0, digits=3),
+    words=Words(
+      "root mean squared error", "", 1.0, 0.0, digits=3, labels="targets"
+    ),
     width=outputs,
     units=units,
     **reading(outputs, inputs, label, units),

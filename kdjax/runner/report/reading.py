@@ -91,13 +91,16 @@ def answers_yes_or_no(results: Mapping[str, Any]) -> bool:
 
 
 def of_examples(results: Mapping[str, Any], sentence: str) -> str:
-  """Calls examples in a sentence what they are, where they are no images.
+  """Calls examples and labels in a sentence what they are, where they are others.
 
   Example:
     >>> of_examples({"data": {"noun": "text"}}, "on 9 images")
     'on 9 texts'
+    >>> of_examples({"task": "regression"}, "trained on hard labels")
+    'trained on targets'
   """
   noun = (results.get("data") or {}).get("noun", "image")
+  sentence = sentence.replace("hard labels", score_of(results).words.labels)
   return re.sub(r"\bimage(?=s?\b)", noun, sentence)
 
 

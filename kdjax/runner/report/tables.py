@@ -53,7 +53,7 @@ def networks_table(results: Mapping[str, Any]) -> Table:
     for name, entry in entries.items()
   )
   descriptions = [
-    f"{reading.title_of(name)}: {text}."
+    f"{reading.title_of(name)}: {reading.of_examples(results, text)}."
     for name, entry in entries.items()
     if (text := _description(name, entry))
   ]
