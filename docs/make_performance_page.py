@@ -76,10 +76,13 @@ def collectives_rows() -> str:
   file = RESULTS / "collectives.json"
   if not file.exists():
     return "Not measured yet: `python -m benchmarks.collectives`.\n"
-  rows = json.loads(file.read_text())["rows"]
+  results = json.loads(file.read_text())
+  rows, room = results["rows"], results["assumed"]["bytes_of_a_chip"]
+  held = (f"{row['once']['held'] / 1e9:.3g}" for row in rows)
   lines = [
     f"| chips | {' | '.join(row['layout'] for row in rows)} |",
     f"| --: |{' :-- |' * len(rows)}",
+    f"| GB held of {room / 1e9:.0f} | {' | '.join(held)} |",
   ]
   for several in zip(*(row["estimate"] for row in rows), strict=True):
     cells = (
