@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     tokenizer_of_folder(TOKENIZERS / name)
     for name in ("byte_level", "sentencepiece")
   )
-  sizes = {"max_position_embeddings": 128, "num_hidden_layers": 1}
+  sizes = {"max_position_embeddings": 128, "num_hidden_layers": 2}
   tiny_folder(folder / "student", own, seed=1, **sizes)
   tiny_folder(folder / "teacher", other, scale=4.0, **sizes)
   # Classes that no token has.
@@ -70,8 +70,8 @@ def prepare(folder, **flags):
 
 def trained(setup, devices=1, arms=("student",)):
   """The networks of the arms, or of the one."""
-  found = []
-  for state in train_arms(setup, devices, arms).values():
+  found, states = [], train_arms(setup, devices, arms)
+  for state in map(states.get, arms):
     # An adaptive one has begun to write.
     assert int(np.max(getattr(state, "written", 1))) > 0
     # One that writes has its texts beside it.
