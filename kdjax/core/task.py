@@ -109,9 +109,7 @@ Metric = Callable[[Rows], tuple[jax.Array, jax.Array]]
 
 
 class Words(NamedTuple):
-  """How people are told of a score: factor * score + offset, with its unit.
-
-  An accuracy of 0.97 is an error of 3 %.
+  """A score as people see it: factor * score + offset; 0.97 right is 3 % wrong.
 
   Attributes:
     title: what the number is called.
@@ -138,8 +136,8 @@ class Words(NamedTuple):
 
   def told(self, score: float) -> str:
     """Writes a score as people are told of it: 0.97 -> "error 3.00 %"."""
-    value = f"{self.shown(score):.{self.digits}f}"
-    return f"{self.title} {value} {self.unit}".rstrip()
+    shown = self.shown(score)
+    return f"{self.title} {shown:.{self.digits}f} {self.unit}".rstrip()
 
 
 def all_alike(targets: Any) -> np.ndarray:
