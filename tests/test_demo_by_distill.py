@@ -16,12 +16,12 @@ from kdjax.core.storage import load_variables, read_note
 from kdjax.models import make_model
 from kdjax.train.batch import step_key
 
-SEEDS, EPOCHS, SIZE = 2, 40, 128
+SEEDS, EPOCHS, SIZE = 2, 8, 128
 TASK = kdjax.tasks.classification(10)
 STUDENT = kdjax.from_linen(make_model("mlp(100)", classes=10))
 RUN = [
   "--experiment=mnist_demo", "--teacher=mlp(100)", "--teacher_epochs=3",
-  f"--seeds={SEEDS}", "--nocontrols", "--accelerator=cpu",
+  f"--epochs={EPOCHS}", f"--seeds={SEEDS}", "--nocontrols", "--accelerator=cpu",
 ]  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_the_same_start_and_order_give_the_same_networks(run, digits):
     order = in_the_runners_order(digits[0], seed, iter(range(EPOCHS)))
     done = learned(run, digits, seed, order, variables=start)
     jax.tree.map(
-      partial(np.testing.assert_allclose, atol=1e-2),
+      partial(np.testing.assert_allclose, atol=1e-3),
       done.variables,
       jax.tree.map(lambda x, seed=seed: x[seed], students),
     )
