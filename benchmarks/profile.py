@@ -40,7 +40,9 @@ def main() -> int:
   for name in names:
     with tempfile.TemporaryDirectory() as folder:
       flags = FLAGS[name](Path(folder), options.quick)
-      runs[name] = {"run": name, "flags": flags} | once(Path(folder), flags)
+      profile = once(Path(folder), flags)
+      flags = [flag.replace(f"{folder}/", "") for flag in flags]
+      runs[name] = {"run": name, "flags": flags} | profile
     # Each run takes minutes: what is done is kept.
     timing.write(timing.machine() | {"runs": [*runs.values()]}, options.output)
   return 0
