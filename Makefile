@@ -80,7 +80,7 @@ RUNS := \
   distill:boosted_tumours \
   distill:boosted_tumours_in_sample
 
-.PHONY: demo demo-lm lm-texts labelled-texts test test-slow serve lint bench experiments clean
+.PHONY: demo demo-lm lm-texts labelled-texts test test-slow test-all serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -124,12 +124,17 @@ runs/lm_%_teacher/results.json:
 	$(MAKE) lm-texts
 	$(BIN)/python launch.py lm --experiment=lm_$*_teacher --workdir=runs/lm_$*_teacher
 
-# A file's tests share what they compile: one worker takes all of them.
+# A file's tests share what they compile: one worker takes all of them. A worker
+# holds some 3 GB.
+TESTS := $(BIN)/python -m pytest -n logical --maxprocesses=4 --dist loadfile tests
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests
+	$(TESTS) -m "not slow"
 
 test-slow: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests
+	$(TESTS) -m slow
+
+test-all: .venv/ready
+	$(TESTS)
 
 # An exported student answers in an environment that has no jax.
 serve: .venv/ready .venv-serve/ready

@@ -240,16 +240,20 @@ def _finite(tree) -> jax.Array:
 
 
 @jax.jit
-def _finite_members(leaves: tuple) -> jax.Array:
-  return jax.vmap(_finite)(leaves)
+def _finite_members(leaf: jax.Array) -> jax.Array:
+  """(M,); a program a shape compiles far faster than one of all leaves."""
+  return jax.vmap(_finite)(leaf)
 
 
 def _bad_members(epoch: Epoch) -> dict[str, np.ndarray]:
   """By arm, which members (M,) left the finite numbers."""
-  return {
-    name: ~np.asarray(_finite_members(_floats(state)))
-    | ~np.isfinite(epoch.sums[name]["loss"][0])
+  finite = {
+    name: np.all(jax.device_get([*map(_finite_members, _floats(state))]), 0)
     for name, state in epoch.states.items()
+  }
+  return {
+    name: ~members | ~np.isfinite(epoch.sums[name]["loss"][0])
+    for name, members in finite.items()
   }
 
 

@@ -67,25 +67,24 @@ def assert_same(one, other):
     )
 
 
-# A method of answers on all; of features, of a batch's relations, with a memory.
+# A method of answers, of features, of a batch's relations, with a memory.
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ("method", "meshes"),
+  ("method", "mesh"),
   [
-    ("kd", MESHES),
-    ("fitnets", ["data=2,model=2"]),
-    ("rkd", ["data=2,model=2"]),
-    ("crd", ["data=-1"]),
+    ("kd", "model=8"),
+    ("fitnets", "data=2,model=2"),
+    ("rkd", "data=2"),
+    ("crd", "data=-1"),
   ],
 )
-def test_every_mesh_gives_the_networks_of_one_device(run, method, meshes):
+def test_every_mesh_gives_the_networks_of_one_device(run, method, mesh):
   flags = [f"--distillation={method}:0.1 + ce", f"--student={STUDENT}"]
   status, alone = run(None, *flags, teacher=TEACHER, folder="alone")
   assert status == 0
-  for mesh in meshes:
-    status, there = run(mesh, *flags, teacher=TEACHER, folder=mesh)
-    assert status == 0
-    assert_same(alone, there)
+  status, there = run(mesh, *flags, teacher=TEACHER, folder=mesh)
+  assert status == 0
+  assert_same(alone, there)
 
 
 @pytest.mark.slow

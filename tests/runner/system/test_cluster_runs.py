@@ -140,12 +140,6 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   assert ["SIGTERM: stopping after" in x for x in lines(silence)] == [True]
   assert f"step {max(kept(two))}," in said
 
-  job = Job(flags, told=by_open_mpi)
-  wait_for_checkpoint(job, two)
-  job.processes[1].kill()
-  ((status, said),) = job.ends(0)
-  check_lost(status, said, "process 1 of 2 gives no sign of life")
-
   # Long enough for compiling, which counts as a step.
   slow = ("--step_timeout=40", "--heartbeat_timeout=200")
   job = Job((*LONG, f"--workdir={two}", *slow), told=by_slurm)
@@ -155,7 +149,7 @@ def test_whatever_happens_two_processes_end_as_one(tmp_path):
   # Sockets that were just connecting give up before the step does.
   check_lost(status, said, "process 1 of 2", "goes on from its last checkpoint")
 
-  job = Job(flags)
+  job = Job(flags, told=by_open_mpi)
   wait_for_checkpoint(job, two)
   job.processes[0].kill()
   ((status, said),) = job.ends(1)
