@@ -69,6 +69,7 @@ RUNS := \
   compare:text_sentiment \
   compare:text_sentiment_small \
   compare:text_sentiment_192 \
+  compare:text_sentiment_layers \
   compare:text_topics_small \
   compare:text_pairs_small \
   compare:minilm_student \
