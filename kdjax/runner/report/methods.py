@@ -187,7 +187,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
   if results.get("left_out"):
     names = ", ".join(results["left_out"])
     notes.append(f"Left out, for reasons that stand below: {names}.")
-  return [note for note in notes if note]
+  return [reading.of_examples(results, note) for note in notes if note]
 
 
 def _search(results: Mapping[str, Any]) -> str:

@@ -78,6 +78,12 @@ def test_notes_name_what_does_not_help(table):
   assert "Only 3 paired seeds" in notes and "vitkd" in notes
 
 
+def test_examples_are_called_what_they_are(table, results):
+  notes = methods.methods_table(results | {"data": {"noun": "text"}}).notes
+  assert "on training texts held out" in notes[0]
+  assert "scored on the test texts." in notes[0]
+
+
 def test_page_shows_the_table(table, results):
   found = page.render(results, page.content(results, []), {})
   assert "Against baseline" in found and "ard labels:" not in found
