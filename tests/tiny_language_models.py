@@ -86,7 +86,7 @@ def run_lm(places, workdir, *flags, teachers=("teacher",), seeds=2):
   folders = ",".join(str(places / name) for name in teachers)
   return launch.main([
     "launch.py", "lm", f"--text={places / 'rows.jsonl'}", "--sequence_length=16",
-    "--batch_size=8", "--epochs=1", f"--seeds={seeds}", "--completions=1",
+    "--batch_size=8", "--epochs=1", f"--seeds={seeds}", "--completions=0",
     "--learning_rate=0.03", f"--teacher_from={folders}", f"--workdir={workdir}",
     *flags,
   ])  # fmt: skip

@@ -55,7 +55,7 @@ def largest_count(kernel):
   [
     (("--quantization=w4", "--sparsity=0.5", "--pruning_every=1"), 0.6, 16),
     (("--quantization=w8a8", "--remat", "--policy=student",
-      "--max_new_tokens=4"), 0.6, None),
+      "--max_new_tokens=4", "--completions=1"), 0.6, None),
     (
       ("--sparsity=0.75", "--pruning_structure=channels",
        "--pruning_scope=layer", "--policy=student", "--max_new_tokens=4"),
@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_ends_alike(
   flags = (
     "--quantization=w4a8", "--sparsity=0.5", "--pruning_every=1",
     "--steps=6", "--evaluations=3", "--checkpoint_minutes=0", "--policy=mixed",
-    "--max_new_tokens=4", "--completions=0",
+    "--max_new_tokens=4",
   )  # fmt: skip
   folders = tmp_path / "whole", tmp_path / "killed"
   assert run_lm(places, folders[0], *flags) == 0

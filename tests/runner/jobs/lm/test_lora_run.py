@@ -27,7 +27,7 @@ def places(tmp_path_factory):
   [
     ("rank(2, alpha=8)", ()),
     ("rank(2, layers='attention', weights='int8')", ("--remat",)),
-    ("rank(2)", ("--policy=student", "--max_new_tokens=4")),
+    ("rank(2)", ("--policy=student", "--max_new_tokens=4", "--completions=1")),
     ("rank(2)", ("--compute_dtype=bfloat16", "--mesh=data=2,model=2",
                  "--shard_rules=transformer")),
   ],
@@ -66,7 +66,6 @@ def test_a_run_that_was_killed_ends_alike(
   places, tmp_path, monkeypatch, bare_runs
 ):
   flags = (
-    "--completions=0",
     "--lora=rank(2, weights='nf4')",
     "--evaluations=3",
     "--checkpoint_minutes=0",

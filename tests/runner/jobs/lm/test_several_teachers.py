@@ -57,7 +57,7 @@ def test_several_networks_answer_and_write_as_one(places):
   "flags",
   [
     ("--pool=confidence", "--teacher_weights=2,1"),
-    ("--policy=speculative(3)", "--max_new_tokens=4"),
+    ("--policy=speculative(3)", "--max_new_tokens=4", "--completions=1"),
     ("--distillation=minilm:1 + ce:1",),
     ("--policy=teacher", "--max_new_tokens=4", "--distillation=hard"),
   ],
