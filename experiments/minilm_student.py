@@ -26,8 +26,8 @@ import sys
 import jax
 import numpy as np
 
+import kdjax
 from kdjax.core import storage
-from kdjax.models.pretrained.minilm import load_minilm, minilm_folder
 from kdjax.runner.config import (
   Data,
   Experiment,
@@ -77,7 +77,7 @@ def write_beginning(folder: pathlib.Path) -> None:
   They keep their main directions, as many as the student is wide; the head, whose
   output is the embedding, begins as the way back. The blocks are left to be drawn.
   """
-  _, variables = load_minilm(minilm_folder())
+  variables = kdjax.pretrained.load("package:minilm-l6").variables
   teacher = jax.device_get(variables["params"]["stem"])
   words = teacher["tokens"]["embedding"]
   size = words.shape[1]

@@ -1,9 +1,12 @@
 """What the small sentence embedders begin with."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 
+import kdjax
 from experiments import minilm_student
 from kdjax.core import storage
 from kdjax.models import make_model
@@ -24,10 +27,8 @@ def test_word_vectors_begin_as_the_teachers_on_their_main_directions(
   )
   monkeypatch.setattr(minilm_student, "WIDTH", width)
   monkeypatch.setattr(minilm_student, "STUDENT", spec)
-  monkeypatch.setattr(minilm_student, "minilm_folder", lambda: None)
-  monkeypatch.setattr(
-    minilm_student, "load_minilm", lambda _: (None, {"params": {"stem": stem}})
-  )
+  teacher = SimpleNamespace(variables={"params": {"stem": stem}})
+  monkeypatch.setattr(kdjax.pretrained, "load", lambda _: teacher)
   minilm_student.write_beginning(tmp_path / "begun")
   note = storage.read_note(tmp_path / "begun")
   saved = storage.load_variables(tmp_path / "begun", note)["params"]

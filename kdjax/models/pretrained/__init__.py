@@ -14,7 +14,6 @@ files.py         safetensors: one, a folder, or shards with their index
 published.py     what a config beside image networks says, held to the network
 layouts.py       which of their names are ours; vit.py, of transformers
 packages.py      networks that install as packages
-minilm.py        a pretrained sentence embedder from an installed package
 """
 
 from kdjax.models.pretrained.cut import cut

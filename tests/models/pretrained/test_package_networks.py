@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_minilm import COSINES, EMBEDDINGS, IDS, SENTENCES
 
 import kdjax
 from kdjax.core.errors import StorageError, UserError
@@ -17,6 +16,20 @@ from kdjax.models.pretrained import packages
 
 FILE = pathlib.Path(__file__).with_name("package_answers.json")
 ANSWERS = json.loads(FILE.read_text())
+SENTENCES = [
+  "A cat sat on the mat.",
+  "The kitten is lying on a rug.",
+  "Interest rates rose again in March, economists said.",
+]
+# Of transformers 5.23's BertModel with eager attention: token ids of the first
+# sentence, the first eight numbers of each unit embedding, and their cosines.
+IDS = [101, 1037, 4937, 2938, 2006, 1996, 13523, 1012, 102, 0, 0, 0]
+EMBEDDINGS = [
+  [0.1208132, -0.0235362, -0.0366895, 0.0564626, -0.0659874, 0.0288841, 0.0453352, 0.0245352],
+  [0.034295, 0.0249722, 0.0228606, 0.0459572, -0.0339119, 0.0384823, -0.0564773, 0.0157104],
+  [0.01403, -0.0933083, -0.0244505, 0.0198187, 0.0637867, -0.0139389, -0.116978, -0.0143662],
+]  # fmt: skip
+COSINES = [0.562422, 0.021477, -0.004634]
 
 
 def missing(name):
