@@ -70,6 +70,8 @@ RUNS := \
   compare:text_sentiment_small \
   compare:text_sentiment_192 \
   compare:text_sentiment_layers \
+  distill:text_general_small \
+  compare:text_sentiment_general_small \
   compare:text_topics_small \
   compare:text_pairs_small \
   compare:minilm_student \
@@ -188,8 +190,8 @@ $(eval $(call boosted,tumours,breast_cancer))
 $(eval $(call boosted,tumours_in_sample,breast_cancer,--in_sample))
 taught = $(foreach run,$(filter $(1),$(RUNS)),$(eval BEFORE_$(run:lm:%=%) = \
 	$$(MAKE) $(2:%=runs/lm_%_teacher/results.json)))
-$(foreach run,$(filter compare:text_%,$(RUNS)),\
-  $(eval BEFORE_$(run:compare:%=%) = $$(MAKE) labelled-texts))
+$(foreach run,$(filter compare:text_% distill:text_%,$(RUNS)),\
+  $(eval BEFORE_$(lastword $(subst :, ,$(run))) = $$(MAKE) labelled-texts))
 $(call taught,lm:lm_data_size_%,small)
 $(call taught,lm:lm_on_policy_%,words)
 $(call taught,lm:lm_two_teachers% lm:lm_lora%,small words)
