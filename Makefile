@@ -83,7 +83,7 @@ RUNS := \
   distill:boosted_tumours \
   distill:boosted_tumours_in_sample
 
-.PHONY: demo demo-lm lm-texts labelled-texts test test-slow test-all serve lint bench experiments clean
+.PHONY: demo demo-lm lm-texts labelled-texts test test-slow check test-all serve lint bench experiments clean
 
 demo: .venv/ready
 	$(BIN)/python launch.py $(FLAGS)
@@ -131,11 +131,16 @@ runs/lm_%_teacher/results.json:
 # holds some 3 GB.
 TESTS := $(BIN)/python -m pytest -n logical --maxprocesses=4 --dist loadfile tests
 test: .venv/ready
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not exhaustive"
 
 test-slow: .venv/ready
-	$(TESTS) -m slow
+	$(TESTS) -m "slow and not exhaustive"
 
+# Both at once, which is faster: what a change has to pass.
+check: .venv/ready
+	$(TESTS) -m "not exhaustive"
+
+# With what repeats them on more of their grids: before a release.
 test-all: .venv/ready
 	$(TESTS)
 

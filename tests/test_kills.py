@@ -9,7 +9,10 @@ from benchmarks import kill_test
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("run", "kills"), [("distill", 3), ("on_policy", 1)])
+@pytest.mark.parametrize(
+  ("run", "kills"),
+  [("distill", 3), pytest.param("on_policy", 2, marks=pytest.mark.exhaustive)],
+)
 def test_kills_leave_no_trace(tmp_path, monkeypatch, run, kills):
   """More are in benchmarks/results: kill_test.json, kill_test_on_policy.json."""
   # The run sees one device, as from the shell.

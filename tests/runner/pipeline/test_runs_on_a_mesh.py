@@ -74,7 +74,7 @@ def assert_same(one, other):
   [
     ("kd", "model=8"),
     ("fitnets", "data=2,model=2"),
-    ("rkd", "data=2"),
+    pytest.param("rkd", "data=2", marks=pytest.mark.exhaustive),
     ("crd", "data=-1"),
   ],
 )

@@ -228,22 +228,25 @@ QUANTIFY = (
     ),
     ("cache", ("teacher", "cache"),
      (*SMALL, "--augment=shift(1)", "--views=2", "--cache_shards=2")),
-    (
+    pytest.param(
       "soft_td", ("teacher", "student", "baseline", "rounds"),
       (*SMALL, "--student=mlp(4)", "--epochs=1", "--seeds=2",
        "--batch_size=256", "--sources=2", "--rounds=2", "--search_rates=0.01",
        "--nolatency"),
+      marks=pytest.mark.exhaustive,
     ),
-    (
+    pytest.param(
       "compress", ("table",),
       (*SMALL, "--student=mlp(16)", "--epochs=1", "--seeds=1",
        "--batch_size=256", "--nolatency"),
+      marks=pytest.mark.exhaustive,
     ),
-    (
+    pytest.param(
       "synthesise", ("teacher", "student", "baseline", "synthesis"),
       ("--dataset=digits", "--student=mlp(4)", "--seeds=2", "--epochs=1",
        "--images_per_class=1", "--inner_epochs=2", "--outer_steps=10",
        "--network_inits=2", "--fresh_networks=2", "--real_rates=0.1"),
+      marks=pytest.mark.exhaustive,
     ),
   ],
 )  # fmt: skip
@@ -315,6 +318,7 @@ def check_close(one, other):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_quantify_goes_on_where_two_processes_were_killed(tmp_path):
   flags = ("quantify", *QUANTIFY, "--accelerator=cpu")
   one, two = tmp_path / "one", tmp_path / "two"
@@ -341,6 +345,7 @@ def test_quantify_goes_on_where_two_processes_were_killed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_four_processes_end_as_one_on_images_that_are_read(tmp_path):
   """As one with four devices that adds them up as several processes do."""
   from PIL import Image

@@ -54,17 +54,22 @@ def largest_count(kernel):
   ("flags", "share", "levels"),
   [
     (("--quantization=w4", "--sparsity=0.5", "--pruning_every=1"), 0.6, 16),
-    (("--quantization=w8a8", "--remat", "--policy=student",
-      "--max_new_tokens=4", "--completions=1"), 0.6, None),
-    (
+    pytest.param(
+      ("--quantization=w8a8", "--remat", "--policy=student",
+       "--max_new_tokens=4", "--completions=1"), 0.6, None,
+      marks=pytest.mark.exhaustive,
+    ),
+    pytest.param(
       ("--sparsity=0.75", "--pruning_structure=channels",
        "--pruning_scope=layer", "--policy=student", "--max_new_tokens=4"),
       1.0, None,
+      marks=pytest.mark.exhaustive,
     ),
-    (
+    pytest.param(
       ("--quantization=w8", "--sparsity=0.5", "--compute_dtype=bfloat16",
        "--mesh=data=2,model=2", "--shard_rules=transformer"),
       0.6, None,
+      marks=pytest.mark.exhaustive,
     ),
   ],
 )  # fmt: skip

@@ -26,10 +26,17 @@ def places(tmp_path_factory):
   ("lora", "flags"),
   [
     ("rank(2, alpha=8)", ()),
-    ("rank(2, layers='attention', weights='int8')", ("--remat",)),
+    pytest.param(
+      "rank(2, layers='attention', weights='int8')", ("--remat",),
+      marks=pytest.mark.exhaustive,
+    ),
     ("rank(2)", ("--policy=student", "--max_new_tokens=4", "--completions=1")),
-    ("rank(2)", ("--compute_dtype=bfloat16", "--mesh=data=2,model=2",
-                 "--shard_rules=transformer")),
+    pytest.param(
+      "rank(2)",
+      ("--compute_dtype=bfloat16", "--mesh=data=2,model=2",
+       "--shard_rules=transformer"),
+      marks=pytest.mark.exhaustive,
+    ),
   ],
 )  # fmt: skip
 def test_run(places, tmp_path, bare_runs, monkeypatch, lora, flags):

@@ -29,8 +29,14 @@ def places(tmp_path_factory):
   "flags",
   [
     (),
-    ("--student_from=other", "--quantization=w8"),
-    ("--lora=rank(2)", "--policy=student", "--max_new_tokens=4"),
+    pytest.param(
+      ("--student_from=other", "--quantization=w8"),
+      marks=pytest.mark.exhaustive,
+    ),
+    pytest.param(
+      ("--lora=rank(2)", "--policy=student", "--max_new_tokens=4"),
+      marks=pytest.mark.exhaustive,
+    ),
   ],
 )
 def test_run(places, tmp_path, bare_runs, monkeypatch, flags):

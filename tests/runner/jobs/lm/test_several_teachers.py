@@ -58,8 +58,13 @@ def test_several_networks_answer_and_write_as_one(places):
   [
     ("--pool=confidence", "--teacher_weights=2,1"),
     ("--policy=speculative(3)", "--max_new_tokens=4", "--completions=1"),
-    ("--distillation=minilm:1 + ce:1",),
-    ("--policy=teacher", "--max_new_tokens=4", "--distillation=hard"),
+    pytest.param(
+      ("--distillation=minilm:1 + ce:1",), marks=pytest.mark.exhaustive
+    ),
+    pytest.param(
+      ("--policy=teacher", "--max_new_tokens=4", "--distillation=hard"),
+      marks=pytest.mark.exhaustive,
+    ),
   ],
 )
 def test_run(places, tmp_path, bare_runs, flags):
