@@ -70,6 +70,7 @@ def test_float64(function):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("function", FUNCTIONS or ["kd"])
 @needs_golden
 def test_bfloat16_is_finite(function):

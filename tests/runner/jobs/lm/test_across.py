@@ -269,9 +269,10 @@ def test_a_run(folder, tmp_path, quick_runs):
       ("--across=bytes", "--policy=mixed", "--updates_per_rollout=2", *ROOM),
       "divergence(beta=0.5, kind='generalized_jsd'):1.0",
     ),
-    (
+    pytest.param(
       ("--across=uld", "--policy=teacher", ROOM[0]),
       "ce:1.0 + uld:1.5",
+      marks=pytest.mark.exhaustive,
     ),
   ],
 )

@@ -60,10 +60,16 @@ def student_of(workdir):
 @pytest.mark.parametrize(
   "flags",
   [
-    ("--distillation=topk_kd(k=5):0.9 + ce:0.1",),
-    ("--policy=mixed(student=0.7)", "--max_new_tokens=8", "--steps=6"),
+    pytest.param(
+      ("--distillation=topk_kd(k=5):0.9 + ce:0.1",),
+      marks=pytest.mark.exhaustive,
+      id="files",
+    ),
+    pytest.param(
+      ("--policy=mixed(student=0.7)", "--max_new_tokens=8", "--steps=6"),
+      id="own",
+    ),
   ],
-  ids=["files", "own"],
 )
 def test_a_run_and_one_that_fails_and_goes_on(
   places, stub, tmp_path, untried, devices, monkeypatch, capfd, flags
