@@ -22,13 +22,9 @@ single vector less often, as whatever turns all vectors alike is free to it.
 import pathlib
 import sys
 
-import jax
 import numpy as np
-import optax
 
 import kdjax
-from kdjax.core import storage
-from kdjax.models import make_model
 from kdjax.runner.config import Data, Experiment, Search, Student, Teacher
 
 HELD_OUT, SIZE, HIDDEN = 0.2, 32, 256
@@ -56,6 +52,13 @@ def write_teacher(folder: pathlib.Path, epochs: int = 40) -> float:
   Returns:
     Its accuracy on the test images.
   """
+  # Settings are read before jax is told its devices and where programs are kept.
+  import jax
+  import optax
+
+  from kdjax.core import storage
+  from kdjax.models import make_model
+
   dataset = kdjax.data.load("digits")
   labels = dataset.train.labels
   # What the comparison holds out, nobody has seen.

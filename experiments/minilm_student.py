@@ -23,11 +23,9 @@ loss was far worse on the held-out fifth (0.58 where 0.01 gave 0.69).
 import pathlib
 import sys
 
-import jax
 import numpy as np
 
 import kdjax
-from kdjax.core import storage
 from kdjax.runner.config import (
   Data,
   Experiment,
@@ -77,6 +75,11 @@ def write_beginning(folder: pathlib.Path) -> None:
   They keep their main directions, as many as the student is wide; the head, whose
   output is the embedding, begins as the way back. The blocks are left to be drawn.
   """
+  # Settings are read before jax is told its devices and where programs are kept.
+  import jax
+
+  from kdjax.core import storage
+
   variables = kdjax.pretrained.load("package:minilm-l6").variables
   teacher = jax.device_get(variables["params"]["stem"])
   words = teacher["tokens"]["embedding"]

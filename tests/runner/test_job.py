@@ -182,13 +182,24 @@ def test_words_are_for_jobs_that_take_them(name):
     cli.start(one, call)
 
 
-def test_finding_jobs_does_not_wake_jax():
-  """Jax reads its environment once, when the command's flags are known."""
+@pytest.mark.parametrize(
+  "words", ["", "lm --text=x", "compare", "--dataset=x.csv --task=regression"]
+)
+def test_reading_a_command_does_not_wake_jax(words):
+  """It reads once, when it wakes, its devices and where programs are kept."""
   import subprocess
 
-  code = "import sys, kdjax.runner.cli; print('jax' in sys.modules)"
+  code = (
+    "import sys\n"
+    "from kdjax.runner import cli, main\n"
+    "cli.run = lambda call: print('jax' in sys.modules)\n"
+    "main.main(sys.argv)"
+  )
   done = subprocess.run(
-    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    [sys.executable, "-c", code, *words.split()],
+    capture_output=True,
+    text=True,
+    check=True,
   )
   assert done.stdout.strip() == "False"
 
