@@ -47,6 +47,18 @@ points from their teacher, not within two; they begin at nothing and know no wor
 70.4) and is better calibrated (error 8.9 % against 21.9). 5 times fewer parameters, 19
 times faster on 64 sentences.
 
+text_topics: As `text_topics_small`, of all 5,422 pieces of news.
+
+  make labelled-texts && python launch.py compare --experiment=text_topics --workdir=runs/text_topics
+
+Not run: some twenty minutes on two quiet CPU cores, by its size.
+
+text_pairs: As `text_pairs_small`, of all 5,286 pairs.
+
+  make labelled-texts && python launch.py compare --experiment=text_pairs --workdir=runs/text_pairs
+
+Not run: some fifteen minutes on two quiet CPU cores, by its size.
+
 text_topics_small: Which of eight topics has a piece of Reuters' news (R8)?
 
   make experiments RUNS=compare:text_topics_small    (half an hour on two CPU cores shared by two dozen jobs)
@@ -166,6 +178,8 @@ EXPERIMENTS = {
     search=dataclasses.replace(_SEARCH, rates=(5e-5, 2e-4)),
   ),
   "text_sentiment_small": _on("movies_2000", 24),
+  "text_topics": _on("topics", 40),
+  "text_pairs": _on("pairs", 32),
   "text_topics_small": _on("topics_1500", 40),
   "text_pairs_small": _on("pairs_1500", 32),
   "text_general_small": _general("unlabelled_8000", 24, epochs=8),
