@@ -164,9 +164,11 @@ def test_without_checkpoints_ctrl_c_is_ctrl_c():
 
   # A shell's background jobs begin with it ignored.
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  with pytest.raises(KeyboardInterrupt):
-    step_loop.run(make(step=killed_at(2, ask)))
-  signal.signal(signal.SIGINT, before)
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      step_loop.run(make(step=killed_at(2, ask)))
+  finally:
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("where", ["loss", "w"])
